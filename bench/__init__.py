@@ -1,0 +1,1 @@
+"""Drives an OpenAI-compatible endpoint and reports what its users would feel. Start reading at `run.py`."""

@@ -1,0 +1,64 @@
+"""Every error that ends a command, with the exit status it stands for.
+
+    BenchError                70  (a defect of ours, if nothing more precise was said)
+    ├── UsageError             2  wrong usage or configuration: all problems at once
+    │   └── RecordError        2  a line of a run directory that cannot be read
+    ├── TargetError            4  the target could not be measured
+    └── Interrupted          130  stopped by the user; what was measured is saved
+
+A failed request is no exception: it is a record with an Outcome. Whether objectives held (1) or the measurement is
+INVALID (3) is a result, not an error: `exit_status` in run.py decides among them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """The exit statuses that scripts rely on."""
+
+    GOOD = 0
+    OBJECTIVE_FAILED = 1
+    USAGE = 2
+    INVALID = 3
+    TARGET = 4
+    DEFECT = 70
+    INTERRUPTED = 130
+
+
+PRECEDENCE = (Exit.INTERRUPTED, Exit.USAGE, Exit.DEFECT, Exit.TARGET, Exit.INVALID, Exit.OBJECTIVE_FAILED, Exit.GOOD)
+"""Where several hold, the first of these is the exit status."""
+
+
+class BenchError(Exception):
+    """Root of the tree: carries one clear sentence and an exit status."""
+
+    exit_code: Exit = Exit.DEFECT
+
+
+class UsageError(BenchError):
+    """Wrong usage or configuration. `problems` has one sentence each, all found at once."""
+
+    exit_code = Exit.USAGE
+
+    def __init__(self, problems: str | Sequence[str]) -> None:
+        self.problems = [problems] if isinstance(problems, str) else list(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class RecordError(UsageError):
+    """A record that cannot be read."""
+
+
+class TargetError(BenchError):
+    """The target could not be measured: unreachable, or it refuses what the load would send."""
+
+    exit_code = Exit.TARGET
+
+
+class Interrupted(BenchError):
+    """Stopped by the user."""
+
+    exit_code = Exit.INTERRUPTED

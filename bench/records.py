@@ -1,0 +1,126 @@
+"""RequestRecord <-> one JSON line of requests.jsonl.
+
+A record holds what was seen, never what was computed from it: every number of a report is derived from records, so that
+a report can be rendered again, and a new metric can be asked of an old run.
+
+Rules of the fields (times are ns of CLOCK_MONOTONIC on the machine that sent; None means "did not happen"):
+
+- `connect_ns` is a duration: what this request waited for a new connection (TCP and TLS); 0 on a connection from the pool.
+- A *chunk* is one SSE event that carries data. `chunk_ns[i]` is the arrival of its last byte, `chunk_kind[i]` one letter:
+  r role, c content, t reasoning (thinking), f function or tool call arguments, u usage alone, o other (an empty delta, a
+  finish reason alone, an error object, `[DONE]`). Only c, t and f bear generated text: they are the *token chunks*.
+- `chunk_bound_ns` is None where every stamp is exact. Otherwise it has one entry a chunk: None for an exact stamp, else the
+  earliest moment at which the chunk can have arrived (`chunk_ns[i]` is then the latest).
+- `chunk_tokens` has one entry a chunk (0 for a chunk without text), or is None where the tokens of chunks are not known.
+- `bytes_sent` and `bytes_received` count bodies: after HTTP framing, before gunzip.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Literal
+
+import orjson
+
+from bench.errors import RecordError
+
+TOKEN_KINDS = frozenset("ctf")
+"""The kinds of chunk that bear generated text."""
+
+
+class Outcome(StrEnum):
+    """How a request ended. docs/metrics.md says which fault of a server gives which."""
+
+    OK = "ok"
+    HTTP_ERROR = "http_error"
+    STREAM_ERROR = "stream_error"
+    TRUNCATED = "truncated"
+    MALFORMED = "malformed"
+    CONNECT_ERROR = "connect_error"
+    TIMEOUT_CONNECT = "timeout_connect"
+    TIMEOUT_FIRST_BYTE = "timeout_first_byte"
+    TIMEOUT_IDLE = "timeout_idle"
+    TIMEOUT_TOTAL = "timeout_total"
+    RESET = "reset"
+    INTERRUPTED = "interrupted"
+    DROPPED = "dropped"
+
+
+Phase = Literal["warmup", "run"]
+Clock = Literal["kernel", "user", "mixed"]
+TokensFrom = Literal["usage", "tokenizer", "chunks"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestRecord:
+    """One request as the client saw it. The module docstring has the rules of the fields."""
+
+    id: str
+    index: int
+    phase: Phase
+    session: str | None = None
+    intended_ns: int
+    eligible_ns: int | None
+    connect_ns: int | None
+    sent_ns: int | None
+    first_byte_ns: int | None
+    end_ns: int
+    attempts: int
+    status: int | None
+    outcome: Outcome
+    error: str | None = None
+    chunk_ns: tuple[int, ...] = ()
+    chunk_bound_ns: tuple[int | None, ...] | None = None
+    chunk_tokens: tuple[int, ...] | None = None
+    chunk_kind: str = ""
+    input_tokens_asked: int | None = None
+    input_tokens: int | None = None
+    output_tokens_asked: int | None = None
+    output_tokens: int | None = None
+    output_tokens_from: TokensFrom | None = None
+    output_tokens_counted: int | None = None
+    """Our own count over the received text, where a tokenizer was at hand: checked against the server's usage."""
+    bytes_sent: int = 0
+    bytes_received: int = 0
+    clock: Clock = "user"
+    coalesced: int = 0
+    """Chunks that shared a read with a later one."""
+    worker: int = 0
+
+    @property
+    def streamed(self) -> bool:
+        """Whether the response came as a stream of chunks."""
+        return bool(self.chunk_ns)
+
+
+_FIELDS = {field.name for field in dataclasses.fields(RequestRecord)}
+_REQUIRED = {f.name for f in dataclasses.fields(RequestRecord) if f.default is dataclasses.MISSING}
+
+
+def to_line(record: RequestRecord) -> bytes:
+    """The record as one line of JSON, newline included."""
+    return orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def from_line(line: bytes | str) -> RequestRecord:
+    """The record that `to_line` wrote. Raises RecordError, which says what is wrong with the line."""
+    try:
+        row: dict[str, Any] = orjson.loads(line)
+    except orjson.JSONDecodeError as e:
+        raise RecordError(f"not JSON: {e}") from e
+    if not isinstance(row, dict):
+        raise RecordError("not a JSON object")
+    if missing := _REQUIRED - row.keys():
+        raise RecordError(f"fields missing: {', '.join(sorted(missing))}")
+    if unknown := row.keys() - _FIELDS:
+        raise RecordError(f"unknown fields: {', '.join(sorted(unknown))} (written by a newer version?)")
+    try:
+        row["outcome"] = Outcome(row["outcome"])
+    except ValueError as e:
+        raise RecordError(f"unknown outcome {row['outcome']!r}") from e
+    for name in ("chunk_ns", "chunk_bound_ns", "chunk_tokens"):
+        if row.get(name) is not None:
+            row[name] = tuple(row[name])
+    return RequestRecord(**row)
