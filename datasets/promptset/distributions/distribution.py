@@ -1,0 +1,63 @@
+"""A law with its unit and its limits.
+
+- Tokens are whole: a draw is rounded to the nearest whole number. Times are nanoseconds.
+- `min` and `max` truncate: a draw outside is thrown away and drawn again, never moved to the limit. Both are included.
+- Without `min` there is none below 1 token or 0 ns, unless the user listed the values.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from promptset.distributions.kind import Law
+from promptset.distributions.values import Dimension
+from promptset.rng import Random
+
+_SUMMED = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """A random quantity; `str()` of it is a spec that parses back to an equal one."""
+
+    spec: str
+    dimension: Dimension
+    law: Law
+    low: float
+    """The least value, included (tokens or ns)."""
+    high: float
+    """The greatest value, included (tokens or ns); infinite where there is none."""
+
+    def __str__(self) -> str:
+        return self.spec
+
+    def sample(self, rng: Random) -> float:
+        """One value: a whole number of tokens, or nanoseconds."""
+        draw = self.law.draw
+        if self.dimension == "tokens":
+            while not self.low <= (value := math.floor(draw(rng) + 0.5)) <= self.high:
+                pass
+            return float(value)
+        while not self.low <= (time_ns := draw(rng)) <= self.high:
+            pass
+        return time_ns
+
+    def kept(self) -> float:
+        """The share of the law's draws that lie inside the limits."""
+        half = 0.5 if self.dimension == "tokens" else 0.0
+        return self.law.mass(self.low - half, self.high + half)
+
+    def mean(self) -> float:
+        """The expected value of `sample` (tokens or ns), limits and rounding included, in closed form.
+
+        Of tokens, E[N] = sum of k P(k - 1/2 <= X <= k + 1/2) is summed over the first 2,048 values; beyond them the
+        mean of X stands for that of N, which changes it by less than one part in 1,000.
+        """
+        if self.dimension == "time":
+            return self.law.partial_mean(self.low, self.high) / self.kept()
+        first = int(self.low)
+        last = int(min(self.high, first + _SUMMED - 1))
+        head = math.fsum(k * self.law.mass(k - 0.5, k + 0.5) for k in range(first, last + 1))
+        tail = self.law.partial_mean(last + 0.5, self.high + 0.5) if last < self.high else 0.0
+        return (head + tail) / self.kept()
