@@ -1,0 +1,85 @@
+"""The few numbers that are kept of each request, so that the record itself can go: about 250 bytes a request."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections import Counter
+from collections.abc import Iterator
+
+from bench.metrics.catalog import REQUEST_METRICS
+from bench.metrics.per_request import output_tokens, send_lateness_ms, time_until_failure_ms
+from bench.records import Outcome, RequestRecord
+
+NONE = math.nan
+"""Stands for "did not happen" in a column: a column is doubles, and None is not one."""
+
+
+def happened(values: array[float] | list[float]) -> list[float]:
+    """The values of a column that exist."""
+    return [x for x in values if x == x]
+
+
+class Columns:
+    """Columns over the requests of the run phase, one entry a request. Times are ns from the start of the run.
+
+    `output_tokens` is of successful requests, `good` whether a request met every objective. Rows stand in the order of
+    adding until `sort` puts them in the order of their index.
+    """
+
+    def __init__(self, start_ns: int) -> None:
+        self._start_ns = start_ns
+        self.index = array("q")
+        self.intended, self.eligible, self.sent, self.end = (array("d") for _ in range(4))
+        self.ok, self.good = bytearray(), bytearray()
+        self.status = array("h")
+        self.output_tokens, self.input_tokens = array("d"), array("d")
+        self.bytes_sent = array("d")
+        self.lateness_ms, self.failed_after_ms = array("d"), array("d")
+        self.metrics = {metric.key: array("d") for metric in REQUEST_METRICS.values()}
+        self.outcomes: Counter[Outcome] = Counter()
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def add(self, record: RequestRecord, good: bool) -> None:
+        """Keep the numbers of a record."""
+        start, ok = self._start_ns, record.outcome is Outcome.OK
+        self.outcomes[record.outcome] += 1
+        self.index.append(record.index)
+        self.intended.append(record.intended_ns - start)
+        self.eligible.append(NONE if record.eligible_ns is None else record.eligible_ns - start)
+        self.sent.append(NONE if record.sent_ns is None else record.sent_ns - start)
+        self.end.append(record.end_ns - start)
+        self.ok.append(ok)
+        self.good.append(good)
+        self.status.append(0 if record.status is None else record.status)
+        self.output_tokens.append(output_tokens(record) if ok else 0)
+        tokens = record.input_tokens_asked if record.input_tokens is None else record.input_tokens
+        self.input_tokens.append(NONE if tokens is None else tokens)
+        self.bytes_sent.append(record.bytes_sent)
+        lateness, failed_after = send_lateness_ms(record), time_until_failure_ms(record)
+        self.lateness_ms.append(NONE if lateness is None else lateness)
+        self.failed_after_ms.append(NONE if failed_after is None else failed_after)
+        for metric in REQUEST_METRICS.values():
+            value = metric.of(record)
+            self.metrics[metric.key].append(NONE if value is None else value)
+
+    def sort(self) -> None:
+        """Put the rows in the order of their index: from here on no number depends on the order of adding."""
+        if all(a <= b for a, b in zip(self.index, self.index[1:], strict=False)):
+            return
+        order = sorted(range(len(self.index)), key=lambda row: (self.index[row], self.end[row]))
+        for name in ("index", "intended", "eligible", "sent", "end", "status", "output_tokens", "input_tokens",
+                     "bytes_sent", "lateness_ms", "failed_after_ms"):  # fmt: skip
+            column = getattr(self, name)
+            setattr(self, name, array(column.typecode, map(column.__getitem__, order)))
+        self.ok, self.good = bytearray(map(self.ok.__getitem__, order)), bytearray(map(self.good.__getitem__, order))
+        for key, column in self.metrics.items():
+            self.metrics[key] = array("d", map(column.__getitem__, order))
+
+    def rows(self, sent_from_ns: float | None = None, sent_until_ns: float | None = None) -> Iterator[int]:
+        """Rows of the requests sent in a span of time, both ends included (of all, without one)."""
+        if sent_from_ns is None or sent_until_ns is None:
+            return iter(range(len(self)))
+        return (row for row, at in enumerate(self.sent) if sent_from_ns <= at <= sent_until_ns)

@@ -1,0 +1,158 @@
+"""A distribution that stays small: exact while it is, then a mergeable log histogram of relative error <= 0.1 %.
+
+The bins come from the float itself: a float32 with the last 14 of its 23 mantissa bits cut off. Each octave has
+2**9 = 512 bins, a bin is at most 2**-9 of its value wide, and its middle is at most 2**-10 = 0.098 % from any value in
+it. Binning n values is two C loops and no logarithm.
+"""
+
+from __future__ import annotations
+
+import math
+from array import array
+from bisect import bisect_left, bisect_right
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import accumulate, repeat
+from operator import mul, rshift
+from typing import Any
+
+from bench.metrics.quantile import QUANTILES, STATISTICS, quantile
+
+RELATIVE_ERROR = 2.0**-10
+"""The greatest relative error of a quantile read from a folded histogram."""
+
+_CUT_BITS = 14
+
+
+def _bins(values: array[float]) -> Iterable[int]:
+    floats = values if values.typecode == "f" else array("f", values)
+    return map(rshift, memoryview(floats).cast("B").cast("I"), repeat(_CUT_BITS))
+
+
+def _middle(bin_number: int) -> float:
+    bits = (bin_number << _CUT_BITS) + (1 << (_CUT_BITS - 1)) if bin_number else 0
+    return memoryview(array("I", [bits])).cast("B").cast("f")[0]
+
+
+class LogHistogram:
+    """Durations in ns, >= 0. Adding and merging give the same result in any order: the sums are whole numbers."""
+
+    __slots__ = ("_bins", "_exact", "count", "max", "min", "total", "total_of_squares")
+
+    def __init__(self) -> None:
+        self._exact: array[float] | None = array("d")
+        self._bins: Counter[int] = Counter()
+        self.count = 0
+        self.min = math.inf
+        self.max = -math.inf
+        self.total = 0
+        self.total_of_squares = 0
+
+    @property
+    def exact(self) -> bool:
+        """Whether every value is still held."""
+        return self._exact is not None
+
+    def extend(self, values: Sequence[float]) -> None:
+        """Add values."""
+        if not values:
+            return
+        self.count += len(values)
+        self.min = min(self.min, min(values))
+        self.max = max(self.max, max(values))
+        self.total += round(sum(values))
+        self.total_of_squares += round(sum(map(mul, values, values)))
+        if self._exact is None:
+            self._bins.update(_bins(array("f", values)))
+        else:
+            self._exact.extend(values)
+
+    def fold(self) -> None:
+        """Give up the values themselves; from here on quantiles are within RELATIVE_ERROR."""
+        if self._exact is not None:
+            self._bins.update(_bins(self._exact))
+            self._exact = None
+
+    def merge(self, other: LogHistogram) -> None:
+        """Add all that the other one holds. The result is exact if both were."""
+        self.count += other.count
+        self.min = min(self.min, other.min)
+        self.max = max(self.max, other.max)
+        self.total += other.total
+        self.total_of_squares += other.total_of_squares
+        if other._exact is None:
+            self.fold()
+            self._bins.update(other._bins)
+        elif self._exact is None:
+            self._bins.update(_bins(other._exact))
+        else:
+            self._exact.extend(other._exact)
+
+    def snapshot(self) -> Snapshot:
+        """The distribution as it stands, in order, for reading."""
+        return Snapshot(self)
+
+
+class Snapshot:
+    """A histogram in ascending order: quantiles and counts of it."""
+
+    def __init__(self, histogram: LogHistogram) -> None:
+        self._histogram = histogram
+        self.n = histogram.count
+        if histogram._exact is not None:
+            self._values: list[float] = sorted(histogram._exact)
+            self._cumulative: list[int] | None = None
+        else:
+            # min and max are known exactly: no middle of a bin may lie outside them.
+            low, high = histogram.min, histogram.max
+            rows = sorted((min(max(_middle(b), low), high), count) for b, count in histogram._bins.items())
+            self._values = [value for value, _ in rows]
+            self._cumulative = list(accumulate(count for _, count in rows))
+
+    def _at(self, rank: int) -> float:
+        if rank == 0:
+            return self._histogram.min
+        if rank == self.n - 1:
+            return self._histogram.max
+        assert self._cumulative is not None
+        return self._values[bisect_right(self._cumulative, rank)]
+
+    def quantile(self, p: float) -> float:
+        """The quantile of order p, by the definition of `quantile.quantile`."""
+        if self._cumulative is None:
+            return quantile(self._values, p)
+        position = (self.n - 1) * p
+        below = math.floor(position)
+        low, high = self._at(below), self._at(min(below + 1, self.n - 1))
+        return low + (high - low) * (position - below)
+
+    def count_above(self, limit: float) -> int:
+        """Number of values over the limit (of a folded histogram: of bins whose middle is)."""
+        position = bisect_right(self._values, limit)
+        if self._cumulative is None:
+            return self.n - position
+        return self.n - (self._cumulative[position - 1] if position else 0)
+
+    def share_below(self, limit: float) -> float:
+        """Share of the values under the limit."""
+        position = bisect_left(self._values, limit)
+        below = position if self._cumulative is None else (self._cumulative[position - 1] if position else 0)
+        return below / self.n
+
+    def describe(self, scale: float = 1.0) -> dict[str, Any]:
+        """The statistics of `quantile.describe`, each value times the scale."""
+        h = self._histogram
+        if not h.count:
+            return {"n": 0, **dict.fromkeys(STATISTICS)}
+        mean = h.total / h.count
+        spread = max(h.total_of_squares - h.total * h.total / h.count, 0.0)
+        std = math.sqrt(spread / (h.count - 1)) * scale if h.count > 1 else None
+        quantiles = {name: self.quantile(p) * scale for name, p in QUANTILES.items()}
+        return {
+            "n": h.count,
+            "mean": mean * scale,
+            "std": std,
+            "min": h.min * scale,
+            "max": h.max * scale,
+            **quantiles,
+        }

@@ -1,0 +1,107 @@
+"""What the client knows of itself: the lag of its loops, its processors, and what its dispatcher had in flight."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Mapping
+from typing import Any
+
+from bench.metrics.histogram import LogHistogram
+from bench.metrics.quantile import describe, quantile
+
+BUSY_SHARE = 0.9
+"""A second in which a worker used more of a processor than this was a busy one."""
+
+EXACT_LIMIT = 200_000
+
+
+class _Worker:
+    """What one worker said, a value a sample."""
+
+    def __init__(self) -> None:
+        self.t_ns = array("q")
+        self.in_flight_ns = array("d")
+        self.cpu = array("d")
+        self.run_queue = array("d")
+
+
+class WorkerSamples:
+    """Folds the lines of samples.jsonl."""
+
+    def __init__(self) -> None:
+        self._workers: dict[int, _Worker] = {}
+        self._lag = LogHistogram()
+        self._worst_lags: dict[str, list[float]] = {"p50": [], "p99": [], "max": []}
+        self.in_flight_max: int | None = None
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """One line: a worker's second."""
+        worker = self._workers.setdefault(row.get("worker", 0), _Worker())
+        if row.get("in_flight_ns") is not None:
+            worker.t_ns.append(row["t_ns"])
+            worker.in_flight_ns.append(row["in_flight_ns"])
+        if row.get("cpu") is not None:
+            worker.cpu.append(row["cpu"])
+        if row.get("run_queue_share") is not None:
+            worker.run_queue.append(row["run_queue_share"])
+        if row.get("in_flight") is not None:
+            self.in_flight_max = max(row["in_flight"], -1 if self.in_flight_max is None else self.in_flight_max)
+        lag = row.get("loop_lag_ms")
+        if isinstance(lag, Mapping):
+            for name, values in self._worst_lags.items():
+                if lag.get(name) is not None:
+                    values.append(lag[name])
+        elif lag:
+            self._lag.extend([value * 1e6 for value in lag])
+            if self._lag.exact and self._lag.count > EXACT_LIMIT:
+                self._lag.fold()
+
+    def windows(self) -> dict[int, tuple[int, int]]:
+        """For each worker, first and last time at which it said what was in flight; left out where it did so once."""
+        return {w: (s.t_ns[0], s.t_ns[-1]) for w, s in self._workers.items() if len(s.t_ns) and s.t_ns[-1] > s.t_ns[0]}
+
+    def in_flight_mean(self) -> float | None:
+        """The dispatchers' own time-weighted count of what is in flight, summed over the workers."""
+        windows = self.windows()
+        if not windows:
+            return None
+        total = 0.0
+        for number, (begin, end) in windows.items():
+            integral = self._workers[number].in_flight_ns
+            total += (integral[-1] - integral[0]) / (end - begin)
+        return total
+
+    def loop_lag_ms(self) -> dict[str, Any] | None:
+        """How late the loops were. Where workers sent quantiles of each second, these are of the worst second."""
+        if self._lag.count:
+            rows = self._lag.snapshot().describe(1e-6)
+            return {key: rows[key] for key in ("n", "p50", "p99", "max")} | {"of": "every wake-up"}
+        if self._worst_lags["p99"]:
+            worst = {key: max(values) if values else None for key, values in self._worst_lags.items()}
+            return {"n": len(self._worst_lags["p99"]), **worst, "of": "the worst second"}
+        return None
+
+    def cpu(self) -> dict[str, Any] | None:
+        """Share of one processor, over seconds and workers; of the busiest worker, the share of seconds over 90 %."""
+        rows = [sorted(worker.cpu) for worker in self._workers.values() if len(worker.cpu)]
+        if not rows:
+            return None
+        everything = describe(sorted(x for row in rows for x in row))
+        busiest = max(sum(x > BUSY_SHARE for x in row) / len(row) for row in rows)
+        return {key: everything[key] for key in ("n", "mean", "p50", "p99", "max")} | {"seconds_over_90": busiest}
+
+    def run_queue(self) -> dict[str, Any] | None:
+        """Share of its time that a worker was ready and did not run: mean of the worst worker, and worst second."""
+        rows = [sorted(worker.run_queue) for worker in self._workers.values() if len(worker.run_queue)]
+        if not rows:
+            return None
+        return {
+            "mean": max(sum(row) / len(row) for row in rows),
+            "p99": max(quantile(row, 0.99) for row in rows),
+            "max": max(row[-1] for row in rows),
+        }
+
+    @property
+    def workers(self) -> int:
+        """Number of workers that were heard of."""
+        return len(self._workers)

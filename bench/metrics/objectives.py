@@ -1,0 +1,181 @@
+"""Service level objectives: `ttft:p99<500ms`, and what of the load met them.
+
+The grammar: METRIC[:STATISTIC] OP LIMIT[UNIT], without regard to spaces.
+
+    METRIC     a latency of the catalog (ttft, tpot, itl, e2el, tps, ...), with a statistic (default p99):
+               mean, min, max, p50, p75, p90, p95, p99, p999
+               or a number of the run, without one: error_rate, requests_per_s, output_tokens_per_s, total_tokens_per_s
+    OP         <  <=  >  >=
+    UNIT       us, ms (default), s for times; % for error_rate (without it, a share); none for the rest
+"""
+
+from __future__ import annotations
+
+import difflib
+import operator
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bench.errors import UsageError
+from bench.metrics.catalog import METRICS, RequestMetric
+from bench.metrics.quantile import QUANTILES, quantile
+from bench.records import Outcome, RequestRecord
+
+OPERATORS: dict[str, Callable[[float, float], bool]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+STATS = ("mean", "min", "max", *QUANTILES)
+RUN_NUMBERS = ("error_rate", "requests_per_s", "output_tokens_per_s", "total_tokens_per_s")
+
+_TIMES_TO_MS = {"us": 0.001, "ms": 1.0, "s": 1000.0, "": 1.0}
+_FORM = re.compile(r"([a-z][a-z0-9_]*)(?::([a-z0-9_.]+))?(<=|>=|<|>)([0-9.]+(?:e[+-]?[0-9]+)?)([a-z%/]*)")
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """One objective; `limit` is in `unit`, the unit of the metric. `stat` is None for a number of the run."""
+
+    text: str
+    metric: str
+    stat: str | None
+    op: str
+    limit: float
+    unit: str
+
+    def holds(self, value: float) -> bool:
+        """Whether a value of the metric keeps to the limit."""
+        return OPERATORS[self.op](value, self.limit)
+
+
+def parse(texts: Iterable[str]) -> tuple[Objective, ...]:
+    """The objectives of `--slo` flags. Raises UsageError with one sentence for each that is wrong."""
+    problems: list[str] = []
+    objectives: list[Objective] = []
+    for text in texts:
+        try:
+            objectives.append(parse_one(text))
+        except UsageError as e:
+            problems += e.problems
+    if problems:
+        raise UsageError(problems)
+    return tuple(objectives)
+
+
+def parse_one(text: str) -> Objective:
+    """One objective. Raises UsageError, which says what is wrong and what would be right."""
+    match = _FORM.fullmatch("".join(text.lower().split()))
+    if match is None:
+        raise UsageError(f'--slo "{text}": not of the form METRIC:STATISTIC<LIMIT, for example ttft:p99<500ms')
+    metric, stat, op, number, suffix = match.groups()
+    if metric not in METRICS and metric not in RUN_NUMBERS:
+        raise UsageError(f'--slo "{text}": no metric is called {metric!r}{_suggest(metric, [*METRICS, *RUN_NUMBERS])}')
+    try:
+        limit = float(number)
+    except ValueError:
+        raise UsageError(f'--slo "{text}": {number!r} is not a number') from None
+    if metric in RUN_NUMBERS:
+        if stat is not None:
+            raise UsageError(f'--slo "{text}": {metric} is one number of the run and takes no statistic')
+        return _run_objective(text, metric, op, limit, suffix)
+    stat = "p99" if stat is None else {"avg": "mean", "median": "p50", "p99.9": "p999"}.get(stat, stat)
+    if stat not in STATS:
+        raise UsageError(f'--slo "{text}": no statistic is called {stat!r}{_suggest(stat, STATS)}')
+    unit = METRICS[metric].unit
+    if unit == "ms":
+        if suffix not in _TIMES_TO_MS:
+            raise UsageError(f'--slo "{text}": {suffix!r} is not a unit of time; use us, ms or s')
+        limit *= _TIMES_TO_MS[suffix]
+    elif suffix not in ("", "tokens/s", "tok/s"):
+        raise UsageError(f'--slo "{text}": {metric} is in tokens/s and takes no {suffix!r}')
+    return Objective(text, metric, stat, op, limit, unit)
+
+
+def _run_objective(text: str, metric: str, op: str, limit: float, suffix: str) -> Objective:
+    if metric == "error_rate":
+        if suffix not in ("", "%"):
+            raise UsageError(f'--slo "{text}": {suffix!r} is not a unit of error_rate; use 1% or 0.01')
+        return Objective(text, metric, None, op, limit / 100 if suffix == "%" else limit, "share")
+    if suffix not in ("", "/s"):
+        raise UsageError(f'--slo "{text}": {metric} is a number per second and takes no {suffix!r}')
+    return Objective(text, metric, None, op, limit, "1/s")
+
+
+def _suggest(word: str, known: Iterable[str]) -> str:
+    names = list(known)
+    close = difflib.get_close_matches(word, names, n=1)
+    return f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(names)}"
+
+
+def meets_all(record: RequestRecord, objectives: Iterable[Objective]) -> bool:
+    """Whether one request kept every limit on a latency: what goodput counts.
+
+    A limit on a quantile of a request metric is here a limit on the request's own value. Of a token metric it is a
+    limit on the same statistic over the request's own tokens. A metric that the request does not have (the TPOT of one
+    token) cannot break a limit; a failed request meets nothing.
+    """
+    if record.outcome is not Outcome.OK:
+        return False
+    for objective in objectives:
+        if objective.stat is None:
+            continue
+        metric = METRICS[objective.metric]
+        if isinstance(metric, RequestMetric):
+            value = metric.of(record)
+        else:
+            value = _own_statistic(metric.of(record), objective.stat)
+        if value is not None and not objective.holds(value):
+            return False
+    return True
+
+
+def _own_statistic(values_ns: list[float], stat: str) -> float | None:
+    if not values_ns:
+        return None
+    if stat == "mean":
+        value = sum(values_ns) / len(values_ns)
+    elif stat in QUANTILES:
+        value = quantile(sorted(values_ns), QUANTILES[stat])
+    else:
+        value = min(values_ns) if stat == "min" else max(values_ns)
+    return value / 1e6
+
+
+def evaluate(
+    objectives: Iterable[Objective],
+    latency: Mapping[str, Mapping[str, Any]],
+    throughput: Mapping[str, Any],
+    error_rate: float | None,
+) -> dict[str, Any]:
+    """Each objective with the value it is held against and whether it held: `slo` of a summary.
+
+    An objective whose value does not exist (every request failed) did not hold. `held` of all is None where there are
+    no objectives.
+    """
+    rows: list[dict[str, Any]] = []
+    for objective in objectives:
+        ci95 = None
+        if objective.stat is not None:
+            numbers = latency[METRICS[objective.metric].key]
+            value = numbers[objective.stat]
+            ci95 = numbers["ci95"].get(objective.stat)
+        else:
+            value = error_rate if objective.metric == "error_rate" else throughput[objective.metric]
+        rows.append(
+            {
+                "objective": objective.text,
+                "metric": objective.metric,
+                "stat": objective.stat,
+                "op": objective.op,
+                "limit": objective.limit,
+                "unit": objective.unit,
+                "value": value,
+                "ci95": ci95,
+                "held": value is not None and objective.holds(value),
+            }
+        )
+    return {"held": all(row["held"] for row in rows) if rows else None, "objectives": rows}

@@ -1,0 +1,225 @@
+"""The metrics of one request: one pure function each.
+
+A *token chunk* bears generated text (kinds c, t, f). Role deltas, empty deltas, usage chunks and `[DONE]` start or end
+nothing. A request that failed has no latency: every function below gives None (or no samples) for it, and
+`time_until_failure_ms` alone speaks of it. None always means "did not happen".
+
+n = output tokens, k1 = tokens in the first token chunk:
+
+    TTFT   first token chunk - sent
+    TTFO   first token chunk that is not reasoning - sent
+    E2EL   last token chunk - sent; of a response that is not a stream: end - sent
+    TPOT   (last token chunk - first token chunk) / (n - k1)
+    gap    between neighbouring token chunks
+    ITL    a gap shared evenly by the tokens of the chunk that ended it
+    TPS    1 / TPOT
+"""
+
+from __future__ import annotations
+
+from itertools import compress, islice, pairwise
+from operator import sub
+
+from bench.records import TOKEN_KINDS, Outcome, RequestRecord
+
+NS_PER_MS = 1_000_000
+NS_PER_S = 1_000_000_000
+
+STALL_FACTOR = 5
+STALL_FLOOR_NS = 100 * NS_PER_MS
+
+# What str.strip takes off: the kinds of chunk that bear no text, and those that bear no text the user came for.
+_NO_TEXT = "ruo"
+_NO_OUTPUT = _NO_TEXT + "t"
+_IS_TOKEN = {kind: kind in TOKEN_KINDS for kind in "rctfuo"}
+
+
+def first_token(record: RequestRecord) -> int | None:
+    """Position of the first token chunk."""
+    kinds = record.chunk_kind
+    position = len(kinds) - len(kinds.lstrip(_NO_TEXT))
+    return position if position < len(kinds) else None
+
+
+def last_token(record: RequestRecord) -> int | None:
+    """Position of the last token chunk."""
+    position = len(record.chunk_kind.rstrip(_NO_TEXT)) - 1
+    return position if position >= 0 else None
+
+
+def token_chunk_ns(record: RequestRecord) -> tuple[int, ...]:
+    """Arrivals of the token chunks, in order."""
+    kinds = record.chunk_kind
+    inner = kinds.strip(_NO_TEXT)
+    if inner.isalpha() and not any(kind in inner for kind in _NO_TEXT):
+        # The usual case: all between the first and the last bear text, so a slice is enough.
+        start = len(kinds) - len(kinds.lstrip(_NO_TEXT))
+        return record.chunk_ns[start : start + len(inner)]
+    return tuple(compress(record.chunk_ns, map(_IS_TOKEN.__getitem__, kinds)))
+
+
+def token_chunk_tokens(record: RequestRecord) -> tuple[int, ...] | None:
+    """Tokens of each token chunk, in order; None where they are not known."""
+    if record.chunk_tokens is None:
+        return None
+    return tuple(compress(record.chunk_tokens, map(_IS_TOKEN.__getitem__, record.chunk_kind)))
+
+
+def token_chunk_count(record: RequestRecord) -> int:
+    """Number of token chunks."""
+    return sum(map(record.chunk_kind.count, TOKEN_KINDS))
+
+
+def output_tokens(record: RequestRecord) -> int:
+    """n: the record's own count, else one token a token chunk."""
+    return token_chunk_count(record) if record.output_tokens is None else record.output_tokens
+
+
+def _ms_since(start_ns: int | None, end_ns: int) -> float | None:
+    return None if start_ns is None else (end_ns - start_ns) / NS_PER_MS
+
+
+def _first_token_since(record: RequestRecord, start_ns: int | None) -> float | None:
+    position = first_token(record)
+    if record.outcome is not Outcome.OK or position is None:
+        return None
+    return _ms_since(start_ns, record.chunk_ns[position])
+
+
+def _end_since(record: RequestRecord, start_ns: int | None) -> float | None:
+    if record.outcome is not Outcome.OK:
+        return None
+    if not record.streamed:
+        return _ms_since(start_ns, record.end_ns)
+    position = last_token(record)
+    return None if position is None else _ms_since(start_ns, record.chunk_ns[position])
+
+
+def ttft_ms(record: RequestRecord) -> float | None:
+    """Time to first token, from the moment of sending."""
+    return _first_token_since(record, record.sent_ns)
+
+
+def ttft_from_intended_ms(record: RequestRecord) -> float | None:
+    """Time to first token, from the moment at which the request was due."""
+    return _first_token_since(record, record.intended_ns)
+
+
+def ttfo_ms(record: RequestRecord) -> float | None:
+    """Time to the first token chunk that is not reasoning."""
+    kinds = record.chunk_kind
+    position = len(kinds) - len(kinds.lstrip(_NO_OUTPUT))
+    if record.outcome is not Outcome.OK or position == len(kinds):
+        return None
+    return _ms_since(record.sent_ns, record.chunk_ns[position])
+
+
+def e2el_ms(record: RequestRecord) -> float | None:
+    """End-to-end latency, from the moment of sending."""
+    return _end_since(record, record.sent_ns)
+
+
+def e2el_from_intended_ms(record: RequestRecord) -> float | None:
+    """End-to-end latency, from the moment at which the request was due."""
+    return _end_since(record, record.intended_ns)
+
+
+def tpot_ms(record: RequestRecord) -> float | None:
+    """Time per output token after the first chunk; None where there is one token chunk.
+
+    Where the tokens of chunks are not known, the first chunk is taken to hold its even share, n / chunks.
+    """
+    if record.outcome is not Outcome.OK:
+        return None
+    first, last = first_token(record), last_token(record)
+    if first is None or last is None or first == last:
+        return None
+    n = output_tokens(record)
+    k1 = n / token_chunk_count(record) if record.chunk_tokens is None else record.chunk_tokens[first]
+    if n <= k1:
+        return None
+    return (record.chunk_ns[last] - record.chunk_ns[first]) / (n - k1) / NS_PER_MS
+
+
+def tps(record: RequestRecord) -> float | None:
+    """Output tokens per second that this request's user saw: 1 / TPOT."""
+    tpot = tpot_ms(record)
+    # All chunks in one read: the stamps say nothing of the server's speed.
+    return None if tpot is None or tpot <= 0 else 1000 / tpot
+
+
+def chunk_gaps_ns(record: RequestRecord) -> list[int]:
+    """Gaps between neighbouring token chunks, one sample a gap."""
+    if record.outcome is not Outcome.OK:
+        return []
+    arrivals = token_chunk_ns(record)
+    return list(map(sub, islice(arrivals, 1, None), arrivals))
+
+
+def itl_ns(record: RequestRecord) -> list[float]:
+    """Inter-token latencies: each gap shared evenly by the tokens of the chunk that ended it, one sample a token.
+
+    A chunk with text but without a token of its own (half a character, say) hands its time on to the next token. Where
+    the tokens of chunks are not known there is one sample a gap; the summary counts such requests.
+    """
+    gaps = chunk_gaps_ns(record)
+    tokens = token_chunk_tokens(record)
+    if tokens is None:
+        return list(map(float, gaps))
+    samples: list[float] = []
+    waited = 0
+    for gap, count in zip(gaps, islice(tokens, 1, None), strict=True):
+        waited += gap
+        if count:
+            samples += [waited / count] * count
+            waited = 0
+    return samples
+
+
+def stalls_ns(gaps: list[int]) -> list[int]:
+    """The gaps of a request that are over 5 times its median gap and over 100 ms."""
+    if not gaps or max(gaps) <= STALL_FLOOR_NS:
+        return []
+    ordered = sorted(gaps)
+    middle = len(ordered) // 2
+    median = ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
+    limit = max(STALL_FACTOR * median, STALL_FLOOR_NS)
+    return [gap for gap in gaps if gap > limit]
+
+
+def send_lateness_ms(record: RequestRecord) -> float | None:
+    """sent - eligible - connect: the client's own fault, the wait at a cap and for a connection taken out."""
+    if record.sent_ns is None or record.eligible_ns is None:
+        return None
+    connect_ns = 0 if record.connect_ns is None else record.connect_ns
+    return (record.sent_ns - record.eligible_ns - connect_ns) / NS_PER_MS
+
+
+def wait_at_cap_ms(record: RequestRecord) -> float | None:
+    """eligible - intended: how long the request waited for a slot under the cap."""
+    return None if record.eligible_ns is None else (record.eligible_ns - record.intended_ns) / NS_PER_MS
+
+
+def time_until_failure_ms(record: RequestRecord) -> float | None:
+    """Of a failed request: from sending (from being due, where it never was sent) until its end."""
+    if record.outcome in (Outcome.OK, Outcome.DROPPED):
+        return None
+    began = record.sent_ns
+    if began is None:
+        began = record.eligible_ns
+    if began is None:
+        began = record.intended_ns
+    return (record.end_ns - began) / NS_PER_MS
+
+
+def stamp_bound_widths_ns(record: RequestRecord) -> list[int]:
+    """Widths of the bounds of those token chunks whose stamp is a bound."""
+    if record.chunk_bound_ns is None:
+        return []
+    rows = zip(record.chunk_ns, record.chunk_bound_ns, record.chunk_kind, strict=True)
+    return [latest - earliest for latest, earliest, kind in rows if earliest is not None and kind in TOKEN_KINDS]
+
+
+def has_negative_gap(record: RequestRecord) -> bool:
+    """Whether chunk stamps run backwards: a defect of a transport, never of a server."""
+    return any(later < earlier for earlier, later in pairwise(record.chunk_ns))

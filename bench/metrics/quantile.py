@@ -1,0 +1,39 @@
+"""Exact quantiles, and the statistics that every metric is reported with.
+
+The quantile of order p of n ordered values x[0..n-1] lies at position h = (n - 1) p, linear between its neighbours:
+type 7 of Hyndman and Fan (1996), the definition of numpy, R and spreadsheets. A truncated index would read the p99 of
+100 values as their maximum.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+QUANTILES = {"p50": 0.5, "p75": 0.75, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999}
+"""The quantiles of every metric, by the name they are reported under."""
+
+STATISTICS = ("mean", "std", "min", "max", *QUANTILES)
+
+
+def quantile(ordered: Sequence[float], p: float) -> float:
+    """The quantile of order p of values in ascending order. Raises ValueError where there are none."""
+    if not ordered:
+        raise ValueError("a quantile of no values does not exist")
+    position = (len(ordered) - 1) * p
+    below = math.floor(position)
+    above = min(below + 1, len(ordered) - 1)
+    low, high = ordered[below], ordered[above]
+    return low + (high - low) * (position - below)
+
+
+def describe(ordered: Sequence[float]) -> dict[str, Any]:
+    """n, mean, std (of a sample, n - 1), min, max and quantiles of values in ascending order; None where undefined."""
+    n = len(ordered)
+    if not n:
+        return {"n": 0, **dict.fromkeys(STATISTICS)}
+    mean = math.fsum(ordered) / n
+    std = math.sqrt(math.fsum((x - mean) ** 2 for x in ordered) / (n - 1)) if n > 1 else None
+    quantiles = {name: quantile(ordered, p) for name, p in QUANTILES.items()}
+    return {"n": n, "mean": mean, "std": std, "min": ordered[0], "max": ordered[-1], **quantiles}

@@ -1,0 +1,197 @@
+"""The run over time, and the distributions that a report draws.
+
+Steps are one second; of a run over 4,096 s they double until there are no more than that. Amounts are amounts of a
+step, `in_flight` is its time-weighted mean, latencies are quantiles over the requests that fall into it: TTFT by the
+arrival of the first token, the rest by the end of the request.
+"""
+
+from __future__ import annotations
+
+import math
+from array import array
+from bisect import bisect_left, bisect_right
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from itertools import accumulate, pairwise
+from typing import Any
+
+from bench.metrics.arrivals import MAX_SLOTS, NS_PER_S, Arrivals
+from bench.metrics.columns import Columns, happened
+from bench.metrics.quantile import describe, quantile
+
+_NS_PER_MS = 1e6
+_INTERVALS = 12
+_QUANTILES = (*range(1, 100), 99.5, 99.9, 100)
+
+
+def overlap_ns(begins: Sequence[float], ends: Sequence[float], start_ns: float, end_ns: float) -> float:
+    """Time that [begin, end] spans spend inside a window, summed over them."""
+    return math.fsum(max(0.0, min(end, end_ns) - max(begin, start_ns)) for begin, end in zip(begins, ends, strict=True))
+
+
+def most_at_once(begins: Iterable[float], ends: Iterable[float]) -> int:
+    """The greatest number of [begin, end) spans that hold one moment."""
+    events = sorted([(at, 1) for at in begins] + [(at, -1) for at in ends])
+    return max(accumulate(step for _, step in events), default=0)
+
+
+class Steps:
+    """The steps of a run: `count` of them, `ns` long, from the start of the run (earlier, should something be)."""
+
+    def __init__(self, first_ns: float, last_ns: float, *grids: Arrivals) -> None:
+        self.ns = NS_PER_S
+        widest = max((grid.width_ns for grid in grids), default=0)
+        while self.ns < widest or (last_ns - min(first_ns, 0)) / self.ns > MAX_SLOTS:
+            self.ns *= 2
+        self.first = min(math.floor(first_ns / self.ns), 0)
+        self.count = math.floor(last_ns / self.ns) - self.first + 1
+
+    @property
+    def start_ns(self) -> int:
+        """Begin of the first step."""
+        return self.first * self.ns
+
+    def of(self, at_ns: float) -> int:
+        """The step that a time falls into."""
+        return math.floor(at_ns / self.ns) - self.first
+
+    def counts(self, times_ns: Iterable[float]) -> list[int]:
+        """How many of the times fall into each step."""
+        counted = Counter(map(self.of, times_ns))
+        return [counted[step] for step in range(self.count)]
+
+    def in_flight(self, begins: Sequence[float], ends: Sequence[float]) -> list[float]:
+        """Time-weighted mean number of [begin, end] spans in each step.
+
+        Up to a time t the spans have spent sum(t - begin over begins before t) - sum(t - end over ends before t).
+        """
+        spent = [0.0] * (self.count + 1)
+        for times, sign in ((sorted(begins), 1), (sorted(ends), -1)):
+            sums = [0.0, *accumulate(times)]
+            for step in range(self.count + 1):
+                at = self.start_ns + step * self.ns
+                before = bisect_right(times, at)
+                spent[step] += sign * (before * at - sums[before])
+        return [(later - earlier) / self.ns for earlier, later in pairwise(spent)]
+
+    def quantiles(self, rows: Iterable[tuple[float, float]]) -> dict[str, list[float | None]]:
+        """n, mean, p50 and p99 of the values of (time, value) rows in each step; None in a step without any."""
+        groups: defaultdict[int, list[float]] = defaultdict(list)
+        for at, value in rows:
+            groups[self.of(at)].append(value)
+        result: dict[str, list[float | None]] = {"mean": [], "p50": [], "p99": []}
+        for step in range(self.count):
+            values = sorted(groups[step])
+            result["mean"].append(math.fsum(values) / len(values) if values else None)
+            for name, p in (("p50", 0.5), ("p99", 0.99)):
+                result[name].append(quantile(values, p) if values else None)
+        return result
+
+
+def over_time(columns: Columns, tokens: Arrivals, bytes_in: Arrivals) -> dict[str, Any]:
+    """`series` of a summary."""
+    sent = happened(columns.sent)
+    if not len(columns):
+        return {"step_s": 1, "t_s": []}
+    steps = Steps(min([*sent, *columns.end]), max(columns.end), tokens, bytes_in)
+    ended = [at for at, was_sent in zip(columns.end, columns.sent, strict=True) if was_sent == was_sent]
+    statuses = sorted(set(columns.status))
+    rows = range(len(columns))
+    return {
+        "step_s": steps.ns // NS_PER_S,
+        "t_s": [(steps.first + step) * steps.ns / NS_PER_S for step in range(steps.count)],
+        "end_s": max(columns.end) / NS_PER_S,
+        "planned": steps.counts(columns.intended),
+        "sent": steps.counts(sent),
+        "completed": steps.counts(columns.end[row] for row in rows if columns.ok[row]),
+        "failed": steps.counts(columns.end[row] for row in rows if not columns.ok[row]),
+        "in_flight": steps.in_flight(sent, ended),
+        "ttft_ms": steps.quantiles(
+            (columns.sent[row] + value * _NS_PER_MS, value)
+            for row, value in enumerate(columns.metrics["ttft_ms"])
+            if value == value
+        ),
+        "tpot_ms": _by_end(steps, columns.end, columns.metrics["tpot_ms"]),
+        "e2el_ms": _by_end(steps, columns.end, columns.metrics["e2el_ms"]),
+        "tps": _by_end(steps, columns.end, columns.metrics["tps"]),
+        "output_tokens": tokens.per_step(steps.start_ns, steps.ns, steps.count),
+        "bytes_in": bytes_in.per_step(steps.start_ns, steps.ns, steps.count),
+        "bytes_out": _amounts(steps, columns.sent, columns.bytes_sent),
+        "status": {
+            status_name(status): steps.counts(columns.end[row] for row in rows if columns.status[row] == status)
+            for status in statuses
+        },
+    }
+
+
+def _by_end(steps: Steps, end: array[float], values: array[float]) -> dict[str, list[float | None]]:
+    return steps.quantiles((at, value) for at, value in zip(end, values, strict=True) if value == value)
+
+
+def _amounts(steps: Steps, times: array[float], amounts: array[float]) -> list[float]:
+    totals = [0.0] * steps.count
+    for at, amount in zip(times, amounts, strict=True):
+        if at == at:
+            totals[steps.of(at)] += amount
+    return totals
+
+
+def status_name(status: int) -> str:
+    """A status as the key of a table: `none` where no response came."""
+    return str(status) if status else "none"
+
+
+def distributions(columns: Columns, series: dict[str, Any]) -> dict[str, Any]:
+    """`distributions` of a summary: the nine of a report.
+
+    Those over time are drawn from `series`; here they are the statistics of their rates over the steps of the run.
+    """
+    times = sorted(happened(columns.metrics["e2el_ms"]))
+    step_s = series["step_s"]
+
+    def rates(name: str) -> dict[str, Any]:
+        return describe(sorted(amount / step_s for amount in series.get(name, ())))
+
+    statuses = Counter(map(status_name, columns.status))
+    return {
+        "requests_per_s": rates("sent"),
+        "responses_per_s": rates("completed"),
+        "traffic": {"bytes_in_per_s": rates("bytes_in"), "bytes_out_per_s": rates("bytes_out")},
+        "response_time_intervals": intervals(times),
+        "response_time_quantiles": [{"q": q / 100, "ms": quantile(times, q / 100)} for q in _QUANTILES if times],
+        "status_codes": dict(sorted(statuses.items())),
+        "ttft": {"p50_ms": _over_steps(series, "ttft_ms")},
+        "tpot": {"p50_ms": _over_steps(series, "tpot_ms")},
+        "tps": {"output_tokens_per_s": rates("output_tokens"), "p50_of_requests": _over_steps(series, "tps")},
+    }
+
+
+def _over_steps(series: dict[str, Any], name: str) -> dict[str, Any]:
+    return describe(sorted(x for x in series.get(name, {"p50": ()})["p50"] if x is not None))
+
+
+def intervals(ordered_ms: Sequence[float]) -> list[dict[str, Any]]:
+    """Shares of the response times in about a dozen intervals with round borders; the last one is open to the maximum.
+
+    Each interval holds its lower border and not its upper one.
+    """
+    if not ordered_ms:
+        return []
+    low, high = ordered_ms[0], quantile(ordered_ms, 0.99)
+    width = _round_width(max(high - low, high * 1e-3, 1e-6) / _INTERVALS)
+    first, last = math.floor(low / width), math.floor(high / width) + 1
+    rows: list[dict[str, Any]] = []
+    counted = 0
+    for k in range(first, last):
+        below = bisect_left(ordered_ms, (k + 1) * width)
+        rows.append({"from_ms": k * width, "to_ms": (k + 1) * width, "n": below - counted})
+        counted = below
+    if counted < len(ordered_ms):
+        rows.append({"from_ms": last * width, "to_ms": None, "n": len(ordered_ms) - counted})
+    return [row | {"share": row["n"] / len(ordered_ms)} for row in rows]
+
+
+def _round_width(width: float) -> float:
+    """The least of 1, 2, 5 times a power of ten that is not under the width."""
+    power = 10.0 ** math.floor(math.log10(width))
+    return next(step * power for step in (1, 2, 5, 10) if step * power >= width * (1 - 1e-9))

@@ -1,0 +1,143 @@
+"""What lies between tokens: chunk gaps and ITL of a whole run, in bounded memory.
+
+Two things are kept. A histogram a slice of the run (by the time of sending), so that the steady window, which is known
+only at the end, can be cut out; slices double in width as the run goes on, so there are never more than 128. And the
+gaps of up to 2,000 whole requests, for the intervals: tokens of one request resemble each other, so that only requests,
+not tokens, can be resampled. Which requests is decided by a hash of their index: the same ones in any order of arrival.
+"""
+
+from __future__ import annotations
+
+import heapq
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+
+from bench.metrics.histogram import LogHistogram
+
+EXACT_LIMIT = 200_000
+"""Values held before the histograms are folded."""
+
+MAX_SLICES = 128
+SAMPLED_REQUESTS = 2_000
+
+_FIRST_WIDTH_NS = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class SampledRequest:
+    """The samples of one request that was chosen for the intervals: times in ns, in order of arrival."""
+
+    sent_ns: float
+    gaps: array[float]
+    itl: array[float]
+
+
+class _Slice:
+    """Gaps of the requests sent in one slice. Most gaps end with a chunk of one token and are an ITL as they stand."""
+
+    __slots__ = ("gap_only", "itl_only", "shared")
+
+    def __init__(self) -> None:
+        self.shared = LogHistogram()
+        self.gap_only = LogHistogram()
+        self.itl_only = LogHistogram()
+
+    def parts(self) -> tuple[LogHistogram, LogHistogram, LogHistogram]:
+        return self.shared, self.gap_only, self.itl_only
+
+    def merge(self, other: _Slice) -> None:
+        for mine, theirs in zip(self.parts(), other.parts(), strict=True):
+            mine.merge(theirs)
+
+
+class TokenTimes:
+    """Chunk gaps and ITL of the successful requests of a run; `sent_ns` counts from the start of the run."""
+
+    def __init__(self, seed: int, exact_limit: int = EXACT_LIMIT) -> None:
+        self._exact_limit = exact_limit
+        self._held = 0
+        self._folded = False
+        self._slices: dict[int, _Slice] = {}
+        self._width_ns = _FIRST_WIDTH_NS
+        self._key = seed.to_bytes(16, "big", signed=True)
+        # A heap with the greatest hash on top: the request to give up when one with a smaller hash comes.
+        self._sample: list[tuple[int, int, SampledRequest]] = []
+        self.requests = 0
+
+    def add(self, index: int, sent_ns: int, gaps: Sequence[int], itl: Sequence[float] | None) -> None:
+        """The samples of a request, in ns; `itl` is None where each gap is one token's."""
+        self.requests += 1
+        key = sent_ns // self._width_ns
+        piece = self._slices.get(key)
+        if piece is None:
+            piece = self._new_slice(key)
+        if itl is None:
+            piece.shared.extend(gaps)
+            self._held += len(gaps)
+        else:
+            piece.gap_only.extend(gaps)
+            piece.itl_only.extend(itl)
+            self._held += len(gaps) + len(itl)
+        if not self._folded and self._held > self._exact_limit:
+            self._folded = True
+        if self._folded:
+            for part in piece.parts():
+                part.fold()
+        self._choose(index, sent_ns, gaps, itl)
+
+    def _new_slice(self, key: int) -> _Slice:
+        piece = self._slices[key] = _Slice()
+        if len(self._slices) <= MAX_SLICES:
+            return piece
+        at_ns = key * self._width_ns
+        while len(self._slices) > MAX_SLICES:
+            self._width_ns *= 2
+            merged: dict[int, _Slice] = {}
+            for old_key, old in self._slices.items():
+                if old_key // 2 in merged:
+                    merged[old_key // 2].merge(old)
+                else:
+                    merged[old_key // 2] = old
+            self._slices = merged
+        return self._slices[at_ns // self._width_ns]
+
+    def _choose(self, index: int, sent_ns: int, gaps: Sequence[int], itl: Sequence[float] | None) -> None:
+        digest = blake2b(index.to_bytes(8, "big", signed=True), digest_size=8, key=self._key).digest()
+        rank = -int.from_bytes(digest, "big")
+        if len(self._sample) >= SAMPLED_REQUESTS and rank < self._sample[0][0]:
+            return
+        held = array("d", gaps)
+        entry = (rank, index, SampledRequest(sent_ns, held, held if itl is None else array("d", itl)))
+        if len(self._sample) < SAMPLED_REQUESTS:
+            heapq.heappush(self._sample, entry)
+        else:
+            heapq.heapreplace(self._sample, entry)
+
+    def slice_start_ns(self, at_ns: float) -> int:
+        """The first border between slices at or after a time: where a window may start."""
+        return -(-int(at_ns) // self._width_ns) * self._width_ns
+
+    def gaps(self, from_ns: int | None = None) -> LogHistogram:
+        """Chunk gaps of the requests sent at or after a border between slices (of all, without one)."""
+        return self._merged(from_ns, 0, 1)
+
+    def itl(self, from_ns: int | None = None) -> LogHistogram:
+        """ITL of the requests sent at or after a border between slices (of all, without one)."""
+        return self._merged(from_ns, 0, 2)
+
+    def _merged(self, from_ns: int | None, *parts: int) -> LogHistogram:
+        result = LogHistogram()
+        if self._folded:
+            result.fold()
+        for key, piece in self._slices.items():
+            if from_ns is None or key * self._width_ns >= from_ns:
+                for part in parts:
+                    result.merge(piece.parts()[part])
+        return result
+
+    def sample(self, from_ns: int | None = None) -> list[SampledRequest]:
+        """The requests chosen for the intervals, by index."""
+        rows = sorted((index, request) for _, index, request in self._sample)
+        return [request for _, request in rows if from_ns is None or request.sent_ns >= from_ns]

@@ -1,0 +1,105 @@
+"""The steady part of a run: where its numbers stop being about the start and the end.
+
+A window begins when the ramp and the warm-up have ended. In runs of 60 s and more MSER-5 (White, 1997) may move the
+beginning further: with the output tokens per second in batches of five, leave out the d batches for which the standard
+error of what remains is least, d at most half. The window ends with the last send: what comes after is drain.
+Inside it, latencies are those of requests sent there, rates those of what arrived there.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from statistics import fmean, stdev
+from typing import Any
+
+MSER_FROM_S = 60.0
+BATCH = 5
+MIN_ROUNDS = 10
+"""A closed loop moves in waves; a cut one weighs at most a tenth when the window holds ten of them."""
+
+_NS = 1e9
+_BATCHES_FOR_TESTS = 10
+_SURE_Z = 2.576
+_WORTH_SAYING = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """From when to when, in ns from the start of the run, by which method; `warnings` are sentences."""
+
+    start_ns: int
+    end_ns: int
+    method: str
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def duration_s(self) -> float:
+        """Its length."""
+        return (self.end_ns - self.start_ns) / _NS
+
+
+def mser(values: Sequence[float], batch: int = BATCH) -> tuple[int, bool]:
+    """How many leading values to leave out, and whether the search ended before its bound (half of all values).
+
+    Where the best cut is the last one allowed, the series had not settled.
+    """
+    means = [fmean(values[i : i + batch]) for i in range(0, len(values) - batch + 1, batch)]
+    best, best_error = 0, math.inf
+    limit = len(means) // 2
+    # From the end to the start, so that sums over the remainder grow by one term a step.
+    total = total_of_squares = 0.0
+    for d in range(len(means) - 1, -1, -1):
+        total += means[d]
+        total_of_squares += means[d] ** 2
+        kept = len(means) - d
+        error = (total_of_squares - total * total / kept) / kept**2
+        if d <= limit and error <= best_error:
+            best, best_error = d, error
+    return best * batch, not means or best < limit
+
+
+def stationarity(values: Sequence[float]) -> dict[str, Any] | None:
+    """First half against second half, and a trend test, over batch means of a series; None for under ten batches.
+
+    `half_change` is (second - first) / mean, `half_z` how many standard errors that is. `trend_z` is the Mann-Kendall
+    statistic (about normal without a trend), `trend_change` the Theil-Sen slope over the whole length, over the mean.
+    """
+    size = max(1, len(values) // 40)
+    means = [fmean(values[i : i + size]) for i in range(0, len(values) - size + 1, size)]
+    n = len(means)
+    overall = fmean(means) if means else 0.0
+    if n < _BATCHES_FOR_TESTS or overall == 0:
+        return None
+    first, second = means[: n // 2], means[(n + 1) // 2 :]
+    error = math.sqrt(stdev(first) ** 2 / len(first) + stdev(second) ** 2 / len(second))
+    # Two constant halves have no error of their own: a floor keeps the ratio finite.
+    error = max(error, 1e-9 * abs(overall))
+    change = fmean(second) - fmean(first)
+    pairs = [(means[j] - means[i], j - i) for i in range(n) for j in range(i + 1, n)]
+    score = sum((d > 0) - (d < 0) for d, _ in pairs)
+    # Kendall's variance without correction for ties; one is taken off the score for continuity.
+    trend_z = (score - (score > 0) + (score < 0)) / math.sqrt(n * (n - 1) * (2 * n + 5) / 18)
+    slopes = sorted(d / steps for d, steps in pairs)
+    return {
+        "half_change": change / overall,
+        "half_z": change / error,
+        "trend_change": slopes[len(slopes) // 2] * n / overall,
+        "trend_z": trend_z,
+    }
+
+
+def stationarity_warnings(tests: dict[str, Any] | None) -> list[str]:
+    """What to say of a window that was not steady: changes that are sure (1 in 100) and over 5 %."""
+    warnings = []
+    if tests is None:
+        return []
+    if abs(tests["half_z"]) > _SURE_Z and abs(tests["half_change"]) > _WORTH_SAYING:
+        warnings.append(
+            f"Output in the second half of the window was {tests['half_change']:+.0%} against the first half: the run "
+            "was not steady."
+        )
+    if abs(tests["trend_z"]) > _SURE_Z and abs(tests["trend_change"]) > _WORTH_SAYING:
+        warnings.append(f"Output drifted by {tests['trend_change']:+.0%} over the window: the run was not steady.")
+    return warnings
