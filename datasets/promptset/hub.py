@@ -1,0 +1,67 @@
+"""Tokenizers of a hub, through `transformers` (extra `hf`), which is imported here and nowhere else.
+
+A hub that cannot be reached costs transformers most of a minute. So the local cache is asked first, and the network
+only after a short look whether there is one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import os
+import socket
+from typing import Any
+from urllib.parse import urlsplit
+
+from promptset.errors import SpecError
+from promptset.tokens import Tokenizer, named_template
+
+_LOOK_TIMEOUT_S = 3.0
+
+
+def load(model: str) -> Tokenizer:
+    """The tokenizer of a model by its hub id, from the local cache or the network. Raises SpecError."""
+    if importlib.util.find_spec("transformers") is None:
+        raise SpecError(
+            f"no file or directory is called {model}; to look for it on a hub, install the extra: "
+            "pip install 'trueload[hf]'"
+        )
+    try:
+        loaded = _from_pretrained(model, local_files_only=True)
+    except (OSError, ValueError) as e:
+        if reason := _why_offline():
+            raise SpecError(f"the tokenizer {model} is not in the local cache, and {reason}: give a directory") from e
+        try:
+            loaded = _from_pretrained(model, local_files_only=False)
+        except (OSError, ValueError) as failure:
+            raise SpecError(f"the tokenizer {model} cannot be had from the hub: {failure}") from failure
+    backend = getattr(loaded, "backend_tokenizer", None)
+    if backend is None:
+        raise SpecError(f"the tokenizer {model} has no fast form (tokenizer.json): give a directory that has one")
+    template = named_template(loaded.chat_template)
+    digest = hashlib.sha256(backend.to_str().encode() + (template or "").encode())
+    config = {key: str(token) for key, token in loaded.special_tokens_map.items()}
+    return Tokenizer(model, backend, fingerprint=digest.hexdigest()[:12], config=config, chat_template=template)
+
+
+def _from_pretrained(model: str, *, local_files_only: bool) -> Any:
+    transformers: Any = importlib.import_module("transformers")
+    return transformers.AutoTokenizer.from_pretrained(model, local_files_only=local_files_only)
+
+
+def _why_offline() -> str | None:
+    """Why the hub is not worth asking; None where it may answer."""
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        return "HF_HUB_OFFLINE is set"
+    if os.environ.get("HTTPS_PROXY") or os.environ.get("https_proxy"):
+        return None  # the proxy decides; a direct look would be refused
+    hub = urlsplit(constants.ENDPOINT)
+    port = hub.port or (80 if hub.scheme == "http" else 443)
+    try:
+        socket.create_connection((hub.hostname or "", port), timeout=_LOOK_TIMEOUT_S).close()
+    except OSError as e:
+        return f"{hub.hostname} cannot be reached ({e})"
+    return None
