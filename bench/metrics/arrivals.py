@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from itertools import repeat
 from operator import floordiv
 
+from bench.metrics.per_request import NS_PER_S
+
 MAX_SLOTS = 4_096
-NS_PER_S = 1_000_000_000
 FINEST_NS = NS_PER_S // 128
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from array import array
 from collections import Counter
-from collections.abc import Iterator
 
 from bench.metrics.catalog import REQUEST_METRICS
-from bench.metrics.per_request import output_tokens, send_lateness_ms, time_until_failure_ms
+from bench.metrics.per_request import NS_PER_MS, output_tokens, send_lateness_ms, time_until_failure_ms
 from bench.records import Outcome, RequestRecord
 
 NONE = math.nan
@@ -78,8 +77,7 @@ class Columns:
         for key, column in self.metrics.items():
             self.metrics[key] = array("d", map(column.__getitem__, order))
 
-    def rows(self, sent_from_ns: float | None = None, sent_until_ns: float | None = None) -> Iterator[int]:
-        """Rows of the requests sent in a span of time, both ends included (of all, without one)."""
-        if sent_from_ns is None or sent_until_ns is None:
-            return iter(range(len(self)))
-        return (row for row, at in enumerate(self.sent) if sent_from_ns <= at <= sent_until_ns)
+    def first_token_ns(self, row: int) -> float:
+        """When the first token of a successful request arrived; the end of one that was not streamed."""
+        ttft_ms = self.metrics["ttft_ms"][row]
+        return self.end[row] if ttft_ms != ttft_ms else self.sent[row] + ttft_ms * NS_PER_MS

@@ -34,3 +34,8 @@ class RunFacts:
     def open_loop(self) -> bool:
         """Whether requests are sent by a schedule that does not wait for responses."""
         return self.mode in OPEN_LOOP_MODES
+
+    @property
+    def has_latency_objectives(self) -> bool:
+        """Whether an objective speaks of single requests, so that there is a goodput."""
+        return any(objective.stat is not None for objective in self.objectives)

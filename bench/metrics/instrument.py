@@ -32,7 +32,6 @@ class WorkerSamples:
         self._workers: dict[int, _Worker] = {}
         self._lag = LogHistogram()
         self._worst_lags: dict[str, list[float]] = {"p50": [], "p99": [], "max": []}
-        self.in_flight_max: int | None = None
 
     def add(self, row: Mapping[str, Any]) -> None:
         """One line: a worker's second."""
@@ -44,8 +43,6 @@ class WorkerSamples:
             worker.cpu.append(row["cpu"])
         if row.get("run_queue_share") is not None:
             worker.run_queue.append(row["run_queue_share"])
-        if row.get("in_flight") is not None:
-            self.in_flight_max = max(row["in_flight"], -1 if self.in_flight_max is None else self.in_flight_max)
         lag = row.get("loop_lag_ms")
         if isinstance(lag, Mapping):
             for name, values in self._worst_lags.items():
@@ -101,7 +98,11 @@ class WorkerSamples:
             "max": max(row[-1] for row in rows),
         }
 
-    @property
-    def workers(self) -> int:
-        """Number of workers that were heard of."""
-        return len(self._workers)
+    def describe(self) -> dict[str, Any]:
+        """The samples' part of `instrument`."""
+        return {
+            "loop_lag_ms": self.loop_lag_ms(),
+            "cpu": self.cpu(),
+            "run_queue": self.run_queue(),
+            "workers": len(self._workers),
+        }

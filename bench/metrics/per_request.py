@@ -17,7 +17,7 @@ n = output tokens, k1 = tokens in the first token chunk:
 
 from __future__ import annotations
 
-from itertools import compress, islice, pairwise
+from itertools import compress, islice
 from operator import sub
 
 from bench.records import TOKEN_KINDS, Outcome, RequestRecord
@@ -164,7 +164,7 @@ def itl_ns(record: RequestRecord) -> list[float]:
     """
     gaps = chunk_gaps_ns(record)
     tokens = token_chunk_tokens(record)
-    if tokens is None:
+    if tokens is None or not gaps:
         return list(map(float, gaps))
     samples: list[float] = []
     waited = 0
@@ -218,8 +218,3 @@ def stamp_bound_widths_ns(record: RequestRecord) -> list[int]:
         return []
     rows = zip(record.chunk_ns, record.chunk_bound_ns, record.chunk_kind, strict=True)
     return [latest - earliest for latest, earliest, kind in rows if earliest is not None and kind in TOKEN_KINDS]
-
-
-def has_negative_gap(record: RequestRecord) -> bool:
-    """Whether chunk stamps run backwards: a defect of a transport, never of a server."""
-    return any(later < earlier for earlier, later in pairwise(record.chunk_ns))

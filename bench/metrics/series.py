@@ -15,24 +15,13 @@ from collections.abc import Iterable, Sequence
 from itertools import accumulate, pairwise
 from typing import Any
 
-from bench.metrics.arrivals import MAX_SLOTS, NS_PER_S, Arrivals
+from bench.metrics.arrivals import MAX_SLOTS, Arrivals
 from bench.metrics.columns import Columns, happened
+from bench.metrics.per_request import NS_PER_MS, NS_PER_S
 from bench.metrics.quantile import describe, quantile
 
-_NS_PER_MS = 1e6
 _INTERVALS = 12
 _QUANTILES = (*range(1, 100), 99.5, 99.9, 100)
-
-
-def overlap_ns(begins: Sequence[float], ends: Sequence[float], start_ns: float, end_ns: float) -> float:
-    """Time that [begin, end] spans spend inside a window, summed over them."""
-    return math.fsum(max(0.0, min(end, end_ns) - max(begin, start_ns)) for begin, end in zip(begins, ends, strict=True))
-
-
-def most_at_once(begins: Iterable[float], ends: Iterable[float]) -> int:
-    """The greatest number of [begin, end) spans that hold one moment."""
-    events = sorted([(at, 1) for at in begins] + [(at, -1) for at in ends])
-    return max(accumulate(step for _, step in events), default=0)
 
 
 class Steps:
@@ -107,7 +96,7 @@ def over_time(columns: Columns, tokens: Arrivals, bytes_in: Arrivals) -> dict[st
         "failed": steps.counts(columns.end[row] for row in rows if not columns.ok[row]),
         "in_flight": steps.in_flight(sent, ended),
         "ttft_ms": steps.quantiles(
-            (columns.sent[row] + value * _NS_PER_MS, value)
+            (columns.sent[row] + value * NS_PER_MS, value)
             for row, value in enumerate(columns.metrics["ttft_ms"])
             if value == value
         ),
@@ -141,6 +130,11 @@ def status_name(status: int) -> str:
     return str(status) if status else "none"
 
 
+def by_status(columns: Columns) -> dict[str, int]:
+    """Number of requests with each status."""
+    return dict(sorted(Counter(map(status_name, columns.status)).items()))
+
+
 def distributions(columns: Columns, series: dict[str, Any]) -> dict[str, Any]:
     """`distributions` of a summary: the nine of a report.
 
@@ -152,14 +146,13 @@ def distributions(columns: Columns, series: dict[str, Any]) -> dict[str, Any]:
     def rates(name: str) -> dict[str, Any]:
         return describe(sorted(amount / step_s for amount in series.get(name, ())))
 
-    statuses = Counter(map(status_name, columns.status))
     return {
         "requests_per_s": rates("sent"),
         "responses_per_s": rates("completed"),
         "traffic": {"bytes_in_per_s": rates("bytes_in"), "bytes_out_per_s": rates("bytes_out")},
         "response_time_intervals": intervals(times),
         "response_time_quantiles": [{"q": q / 100, "ms": quantile(times, q / 100)} for q in _QUANTILES if times],
-        "status_codes": dict(sorted(statuses.items())),
+        "status_codes": by_status(columns),
         "ttft": {"p50_ms": _over_steps(series, "ttft_ms")},
         "tpot": {"p50_ms": _over_steps(series, "tpot_ms")},
         "tps": {"output_tokens_per_s": rates("output_tokens"), "p50_of_requests": _over_steps(series, "tps")},

@@ -9,17 +9,19 @@ Inside it, latencies are those of requests sent there, rates those of what arriv
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean, stdev
 from typing import Any
+
+from bench.metrics.per_request import NS_PER_S
+from bench.metrics.quantile import quantile
 
 MSER_FROM_S = 60.0
 BATCH = 5
 MIN_ROUNDS = 10
 """A closed loop moves in waves; a cut one weighs at most a tenth when the window holds ten of them."""
 
-_NS = 1e9
 _BATCHES_FOR_TESTS = 10
 _SURE_Z = 2.576
 _WORTH_SAYING = 0.05
@@ -37,7 +39,7 @@ class Window:
     @property
     def duration_s(self) -> float:
         """Its length."""
-        return (self.end_ns - self.start_ns) / _NS
+        return (self.end_ns - self.start_ns) / NS_PER_S
 
 
 def mser(values: Sequence[float], batch: int = BATCH) -> tuple[int, bool]:
@@ -103,3 +105,62 @@ def stationarity_warnings(tests: dict[str, Any] | None) -> list[str]:
     if abs(tests["trend_z"]) > _SURE_Z and abs(tests["trend_change"]) > _WORTH_SAYING:
         warnings.append(f"Output drifted by {tests['trend_change']:+.0%} over the window: the run was not steady.")
     return warnings
+
+
+def steady_window(
+    first_ns: float,
+    last_ns: float,
+    begin_ns: float,
+    over_time: dict[str, Any],
+    border: Callable[[float], int],
+) -> Window | None:
+    """The steady window of a run whose first and last sends are given; None where it would hold no span of time.
+
+    `begin_ns` is the end of ramp and warm-up, `over_time` the series of the run. `border(t)` is the first time from t
+    on at which the token metrics can be cut: all metrics share one window.
+    """
+    begin = max(first_ns, begin_ns)
+    method, warnings = "after ramp and warm-up", []
+    if (last_ns - first_ns) / NS_PER_S >= MSER_FROM_S:
+        method = "MSER-5 after ramp and warm-up"
+        step_ns, zero_ns = over_time["step_s"] * NS_PER_S, over_time["t_s"][0] * NS_PER_S
+        from_step = math.ceil((begin - zero_ns) / step_ns)
+        until_step = math.floor((last_ns - zero_ns) / step_ns)
+        left_out, settled = mser(over_time["output_tokens"][from_step:until_step])
+        if left_out:
+            begin = zero_ns + (from_step + left_out) * step_ns
+        if not settled:
+            warnings.append("Output had not settled after half of the run: the window may hold a part of the start.")
+    start = first_ns if begin <= first_ns else border(begin)
+    return Window(int(start), int(last_ns), method, warnings) if start < last_ns else None
+
+
+def describe_window(
+    window: Window | None, e2el_ms: Sequence[float], over_time: dict[str, Any], open_loop: bool
+) -> dict[str, Any]:
+    """`window` of a summary; `e2el_ms` are the latencies of the requests sent inside, in ascending order."""
+    if window is None:
+        why = "none: nothing was sent over a span of time after ramp and warm-up"
+        return {"start_s": None, "end_s": None, "method": why, "rounds": None, "stationarity": None, "warnings": []}
+    warnings = list(window.warnings)
+    rounds = window.duration_s * 1000 / quantile(e2el_ms, 0.5) if e2el_ms and e2el_ms[-1] > 0 else None
+    if rounds is not None and rounds < MIN_ROUNDS and not open_loop:
+        warnings.append(
+            f"The window holds {rounds:.1f} rounds of requests: streams in step come in waves, and a cut wave can move "
+            f"its rates by up to {1 / max(rounds, 1):.0%}."
+        )
+    step_ns = over_time["step_s"] * NS_PER_S
+    inside = [
+        amount
+        for at_s, amount in zip(over_time["t_s"], over_time["output_tokens"], strict=True)
+        if window.start_ns <= at_s * NS_PER_S and at_s * NS_PER_S + step_ns <= window.end_ns
+    ]
+    tests = stationarity(inside)
+    return {
+        "start_s": window.start_ns / NS_PER_S,
+        "end_s": window.end_ns / NS_PER_S,
+        "method": window.method,
+        "rounds": rounds,
+        "stationarity": tests,
+        "warnings": warnings + stationarity_warnings(tests),
+    }

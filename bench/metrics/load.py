@@ -1,0 +1,138 @@
+"""What load the server was under: in flight, sent against planned, waits at the cap, and Little's law."""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import accumulate
+from math import fsum
+from typing import Any
+
+from bench.metrics.columns import Columns, happened
+from bench.metrics.facts import RunFacts
+from bench.metrics.instrument import WorkerSamples
+from bench.metrics.per_request import NS_PER_MS, NS_PER_S
+from bench.metrics.quantile import describe
+from bench.records import RequestRecord
+
+_SLOT_ARRIVALS = 10
+_MIN_SLOTS = 10
+
+
+class Spans:
+    """From sending to end, of every request that was sent, each phase and outcome, by worker: absolute ns."""
+
+    def __init__(self) -> None:
+        self._by_worker: dict[int, tuple[array[int], array[int]]] = {}
+
+    def add(self, record: RequestRecord) -> None:
+        """Keep when a request was in flight."""
+        if record.sent_ns is not None:
+            begins, ends = self._by_worker.setdefault(record.worker, (array("q"), array("q")))
+            begins.append(record.sent_ns)
+            ends.append(record.end_ns)
+
+    def mean(self, start_ns: float, end_ns: float, worker: int | None = None) -> float:
+        """Time-weighted mean number in flight within a window: overlaps with it, over its length."""
+        workers = self._by_worker if worker is None else self._by_worker.keys() & {worker}
+        inside = fsum(overlap_ns(*self._by_worker[number], start_ns, end_ns) for number in workers)
+        return inside / (end_ns - start_ns)
+
+    def most(self) -> int:
+        """The greatest number in flight at one moment."""
+        spans = self._by_worker.values()
+        return most_at_once([x for begins, _ in spans for x in begins], [x for _, ends in spans for x in ends])
+
+
+def overlap_ns(begins: Iterable[float], ends: Iterable[float], start_ns: float, end_ns: float) -> float:
+    """Time that [begin, end] spans spend inside a window, summed over them."""
+    return fsum(max(0.0, min(end, end_ns) - max(begin, start_ns)) for begin, end in zip(begins, ends, strict=True))
+
+
+def most_at_once(begins: Iterable[float], ends: Iterable[float]) -> int:
+    """The greatest number of [begin, end) spans that hold one moment."""
+    events = sorted([(at, 1) for at in begins] + [(at, -1) for at in ends])
+    return max(accumulate(step for _, step in events), default=0)
+
+
+def rate(times_ns: Sequence[float]) -> float | None:
+    """Events per second over their own span: n - 1 gaps, from the first to the last."""
+    if len(times_ns) < 2:
+        return None
+    span = max(times_ns) - min(times_ns)
+    return (len(times_ns) - 1) / span * NS_PER_S if span > 0 else None
+
+
+def dispersion(times_ns: Sequence[float], rps: float | None) -> float | None:
+    """Variance over mean of the counts in slots of 10/rps: 1 for Poisson arrivals. None for under ten slots."""
+    if rps is None:
+        return None
+    width, first = _SLOT_ARRIVALS / rps * NS_PER_S, min(times_ns)
+    slots = int((max(times_ns) - first) / width)
+    if slots < _MIN_SLOTS:
+        return None
+    counted = Counter(int((at - first) / width) for at in times_ns)
+    counts = [counted[slot] for slot in range(slots)]
+    mean = sum(counts) / slots
+    return sum((x - mean) ** 2 for x in counts) / (slots - 1) / mean
+
+
+def describe_load(facts: RunFacts, columns: Columns, spans: Spans, samples: WorkerSamples) -> dict[str, Any]:
+    """`load` of a summary. Means in flight are over the whole run, from the first send to the last end."""
+    sent = happened(columns.sent)
+    mean = None
+    if sent and max(columns.end) > min(sent):
+        mean = spans.mean(min(sent) + facts.start_ns, max(columns.end) + facts.start_ns)
+    return {
+        "mode": facts.mode,
+        "offered_rps": facts.offered_rps,
+        "achieved_rps": rate(sent),
+        "concurrency": facts.concurrency,
+        "max_concurrency": facts.max_concurrency,
+        "concurrency_mean": mean,
+        "concurrency_max": spans.most(),
+        "plan": _plan_against_sent(columns, sent) if facts.open_loop else None,
+        "waited_at_cap": _waits(columns) if facts.open_loop and facts.max_concurrency is not None else None,
+        "littles_law": _littles_law(spans, samples),
+    }
+
+
+def _plan_against_sent(columns: Columns, sent: list[float]) -> dict[str, Any]:
+    """Did the load go out as it was drawn? Rates over the spans of both; dispersion of the counts per 10/rate."""
+    intended = list(columns.intended)
+    planned_rps, sent_rps = rate(intended), rate(sent)
+    planned, done = (dispersion(times, planned_rps) for times in (intended, sent))
+    return {
+        "planned_rps": planned_rps,
+        "sent_rps": sent_rps,
+        "rate_difference": sent_rps / planned_rps - 1 if planned_rps and sent_rps else None,
+        "dispersion_planned": planned,
+        "dispersion_sent": done,
+        "dispersion_ratio": done / planned if planned and done is not None else None,
+    }
+
+
+def _waits(columns: Columns) -> dict[str, Any]:
+    """Arrivals that waited for a slot under the cap."""
+    rows = zip(columns.eligible, columns.intended, strict=True)
+    waits = [(eligible - intended) / NS_PER_MS for eligible, intended in rows if eligible > intended]
+    return {
+        "n": len(waits),
+        "share": len(waits) / len(columns) if len(columns) else None,
+        "wait_ms": describe(sorted(waits)),
+    }
+
+
+def _littles_law(spans: Spans, samples: WorkerSamples) -> dict[str, Any]:
+    """Mean in flight as the dispatchers counted it, and as the records give it for the same windows.
+
+    Each worker's window reaches from its first sample to its last; the means are summed over the workers. (Over a
+    whole run, from the records alone, Little's law is an identity and proves nothing.)
+    """
+    dispatcher = samples.in_flight_mean()
+    records = None
+    if dispatcher is not None:
+        records = fsum(spans.mean(start, end, worker) for worker, (start, end) in samples.windows().items())
+    difference = None if records is None or not dispatcher else records / dispatcher - 1
+    return {"dispatcher_mean": dispatcher, "records_mean": records, "difference": difference}

@@ -1,0 +1,165 @@
+"""What is only counted: tokens asked and got, errors, and what the client's stamps are worth."""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from typing import Any
+
+from bench.metrics import per_request
+from bench.metrics.histogram import LogHistogram, Snapshot
+from bench.metrics.per_request import NS_PER_MS
+from bench.metrics.quantile import describe
+from bench.records import Outcome, RequestRecord
+
+WIDE_BOUND_NS = 100_000
+"""A stamp whose bound is wider than this, and than 1 % of the median gap, is a wide one."""
+
+_ERRORS_SHOWN = 50
+_ERROR_TEXTS_HELD = 1_000
+_ERROR_TEXT_LENGTH = 500
+
+
+class Tally:
+    """Folds the records of the run phase."""
+
+    def __init__(self) -> None:
+        self._count: Counter[str] = Counter()
+        self._total: Counter[str] = Counter()
+        self._clocks: Counter[str] = Counter()
+        self._counted_by: Counter[str] = Counter()
+        self._errors: Counter[tuple[str, int, str]] = Counter()
+        self._bounds = LogHistogram()
+        self._bounds.fold()
+        self._connects_ms = array("d")
+        self._stall_max_ns = 0
+
+    def add(self, record: RequestRecord) -> None:
+        """Count what every request shows, failed or not."""
+        if record.sent_ns is not None:
+            self._clocks[record.clock] += 1
+        if record.attempts > 1:
+            self._count["retried"] += 1
+        if record.connect_ns:
+            self._connects_ms.append(record.connect_ns / NS_PER_MS)
+        self._count["chunks"] += len(record.chunk_ns)
+        self._count["coalesced"] += record.coalesced
+        if record.chunk_bound_ns is not None:
+            self._bounds.extend(per_request.stamp_bound_widths_ns(record))
+        if record.outcome not in (Outcome.OK, Outcome.DROPPED):
+            self._add_error(record)
+
+    def add_tokens(self, record: RequestRecord, n: int, chunk_tokens: tuple[int, ...] | None, gaps: list[int]) -> None:
+        """Count the n output tokens of a successful request, its token chunks and the stalls between them."""
+        count, total = self._count, self._total
+        source = "chunks" if record.output_tokens_from is None else record.output_tokens_from
+        self._counted_by[source] += 1
+        total["output"] += n
+        self._compare("input", record.input_tokens_asked, record.input_tokens)
+        self._compare("output", record.output_tokens_asked, n)
+        if record.input_tokens is not None:
+            count["input_usage"] += 1
+            total["input_usage"] += record.input_tokens
+        if source == "usage":
+            count["output_usage"] += 1
+            total["output_usage"] += n
+        if record.output_tokens_counted is not None:
+            count["output_counted"] += 1
+            total["output_counted"] += record.output_tokens_counted
+            if source == "usage":
+                difference = abs(n - record.output_tokens_counted)
+                count["usage_compared"] += 1
+                count["usage_differ"] += difference > 0
+                count["usage_off_by_one"] += difference == 1
+        if record.streamed:
+            token_chunks = per_request.token_chunk_count(record)
+            total["token_chunks"] += token_chunks
+            if chunk_tokens is None:
+                count["unknown_chunks"] += 1
+            elif token_chunks and max(chunk_tokens) > 1:
+                count["several_tokens"] += 1
+        if stalls := per_request.stalls_ns(gaps):
+            count["stalled_requests"] += 1
+            count["stalls"] += len(stalls)
+            self._stall_max_ns = max(self._stall_max_ns, *stalls)
+
+    def _compare(self, side: str, asked: int | None, got: int | None) -> None:
+        if asked is None:
+            return
+        self._count[f"{side}_asked"] += 1
+        self._total[f"{side}_asked"] += asked
+        if got is not None:
+            self._count[f"{side}_compared"] += 1
+            self._count[f"{side}_differ"] += got != asked
+
+    def _add_error(self, record: RequestRecord) -> None:
+        text = "" if record.error is None else record.error[:_ERROR_TEXT_LENGTH]
+        key = (str(record.outcome), 0 if record.status is None else record.status, text)
+        if key not in self._errors and len(self._errors) >= _ERROR_TEXTS_HELD:
+            # A server that puts an id into each message must not fill our memory.
+            key = (*key[:2], "(other messages)")
+        self._errors[key] += 1
+
+    @property
+    def retried(self) -> int:
+        """Requests that took a second attempt."""
+        return self._count["retried"]
+
+    def errors(self) -> list[dict[str, Any]]:
+        """The messages that failures came with, the most frequent first."""
+        rows = sorted(self._errors.items(), key=lambda item: (-item[1], item[0]))
+        return [
+            {"outcome": outcome, "status": status if status else None, "error": text if text else None, "n": n}
+            for (outcome, status, text), n in rows[:_ERRORS_SHOWN]
+        ]
+
+    def stalls(self) -> dict[str, Any]:
+        """Gaps that a reader would notice."""
+        return {
+            "requests": self._count["stalled_requests"],
+            "stalls": self._count["stalls"],
+            "max_ms": self._stall_max_ns / NS_PER_MS if self._stall_max_ns else None,
+        }
+
+    def tokens(self) -> dict[str, Any]:
+        """`tokens` of a summary: sums over the successful requests, and how often two counts of one thing differ."""
+        count, total = self._count, self._total
+
+        def known(name: str) -> int | None:
+            return total[name] if count[name] else None
+
+        def differing(name: str) -> dict[str, Any]:
+            compared, differ = count[f"{name}_compared"], count[f"{name}_differ"]
+            return {"compared": compared, "differ": differ, "share": differ / compared if compared else None}
+
+        return {
+            "asked": {"input": known("input_asked"), "output": known("output_asked")},
+            "usage": {"input": known("input_usage"), "output": known("output_usage")},
+            "counted": {"output": known("output_counted")},
+            "output": total["output"],
+            "counted_by": {name: self._counted_by[name] for name in ("usage", "tokenizer", "chunks")},
+            "chunks": {
+                "with_tokens": total["token_chunks"],
+                "requests_with_several_tokens_a_chunk": count["several_tokens"],
+                "requests_with_unknown_tokens_a_chunk": count["unknown_chunks"],
+            },
+            "asked_against_got": {"input": differing("input"), "output": differing("output")},
+            "mismatch": differing("usage") | {"off_by_one": count["usage_off_by_one"]},
+        }
+
+    def stamps(self, gaps: Snapshot) -> dict[str, Any]:
+        """What the client's time stamps are worth, given the gaps between tokens: part of `instrument`."""
+        chunks, coalesced, widths = self._count["chunks"], self._count["coalesced"], self._bounds.snapshot()
+        limit_ns = max(WIDE_BOUND_NS, 0.01 * gaps.quantile(0.5)) if gaps.n else WIDE_BOUND_NS
+        wide, token_chunks = widths.count_above(limit_ns), self._total["token_chunks"]
+        return {
+            "connect_ms": describe(sorted(self._connects_ms)),
+            "clock": {name: self._clocks[name] for name in ("kernel", "user", "mixed")},
+            "coalesced": {"chunks": coalesced, "of": chunks, "share": coalesced / chunks if chunks else None},
+            "stamp_bounds": {
+                "chunks": widths.n,
+                "wide": wide,
+                "wide_share": wide / token_chunks if token_chunks else None,
+                "width_ms": widths.describe(1 / NS_PER_MS),
+            },
+        }
