@@ -18,6 +18,7 @@ from bench.records import RequestRecord
 
 _SLOT_ARRIVALS = 10
 _MIN_SLOTS = 10
+_NO_DISPERSION = 0.01
 
 
 class Spans:
@@ -64,18 +65,24 @@ def rate(times_ns: Sequence[float]) -> float | None:
     return (len(times_ns) - 1) / span * NS_PER_S if span > 0 else None
 
 
-def dispersion(times_ns: Sequence[float], rps: float | None) -> float | None:
-    """Variance over mean of the counts in slots of 10/rps: 1 for Poisson arrivals. None for under ten slots."""
-    if rps is None:
+def dispersion(times_ns: Sequence[float], plan_ns: Sequence[float]) -> float | None:
+    """Variance over mean of the counts in slots of ten mean gaps of the plan: 1 for Poisson, 0 for a metronome.
+
+    The slots begin half a gap before the first arrival, so that a metronome's arrivals lie between their borders. None
+    where the plan fills fewer than ten slots.
+    """
+    if len(plan_ns) < _SLOT_ARRIVALS * _MIN_SLOTS:
         return None
-    width, first = _SLOT_ARRIVALS / rps * NS_PER_S, min(times_ns)
-    slots = int((max(times_ns) - first) / width)
-    if slots < _MIN_SLOTS:
+    first, last = min(plan_ns), max(plan_ns)
+    gap = (last - first) / len(plan_ns)
+    if gap <= 0:
         return None
-    counted = Counter(int((at - first) / width) for at in times_ns)
+    origin, width = first - gap / 2, _SLOT_ARRIVALS * gap
+    slots = int((last - origin) // width)
+    counted = Counter(int((at - origin) // width) for at in times_ns)
     counts = [counted[slot] for slot in range(slots)]
     mean = sum(counts) / slots
-    return sum((x - mean) ** 2 for x in counts) / (slots - 1) / mean
+    return sum((x - mean) ** 2 for x in counts) / (slots - 1) / mean if mean else None
 
 
 def describe_load(facts: RunFacts, columns: Columns, spans: Spans, samples: WorkerSamples) -> dict[str, Any]:
@@ -102,14 +109,17 @@ def _plan_against_sent(columns: Columns, sent: list[float]) -> dict[str, Any]:
     """Did the load go out as it was drawn? Rates over the spans of both; dispersion of the counts per 10/rate."""
     intended = list(columns.intended)
     planned_rps, sent_rps = rate(intended), rate(sent)
-    planned, done = (dispersion(times, planned_rps) for times in (intended, sent))
+    planned, done = (dispersion(times, intended) for times in (intended, sent))
     return {
         "planned_rps": planned_rps,
         "sent_rps": sent_rps,
         "rate_difference": sent_rps / planned_rps - 1 if planned_rps and sent_rps else None,
         "dispersion_planned": planned,
         "dispersion_sent": done,
-        "dispersion_ratio": done / planned if planned and done is not None else None,
+        # The summand keeps the ratio of two metronomes at 1 when neither has any dispersion.
+        "dispersion_ratio": None
+        if planned is None or done is None
+        else (done + _NO_DISPERSION) / (planned + _NO_DISPERSION),
     }
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from tests.support.made_records import MS, START_NS, made_record
 
 from bench.metrics import per_request as m
 from bench.records import Outcome
+from tests.support.made_records import MS, START_NS, made_record
 
 
 def test_ttft_ends_at_the_first_text_and_not_at_the_role_chunk() -> None:
