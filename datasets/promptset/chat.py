@@ -63,7 +63,7 @@ class ChatTemplate:
         """The text that the model is given, up to where its answer begins. Raises SpecError."""
         try:
             return self._template.render(
-                messages=messages, tools=None, documents=None, add_generation_prompt=True, **self._special_tokens
+                messages=list(messages), tools=None, documents=None, add_generation_prompt=True, **self._special_tokens
             )
         except (TemplateError, TypeError, KeyError, AttributeError) as e:
             raise SpecError(f"the chat template of {self._where} refuses these messages: {e}") from e

@@ -1,0 +1,7 @@
+"""`python -m promptset`."""
+
+import sys
+
+from promptset.cli import main
+
+sys.exit(main())
