@@ -20,8 +20,8 @@ from bench.metrics.facts import RunFacts
 from bench.metrics.instrument import WorkerSamples
 from bench.metrics.load import Spans, describe_load
 from bench.metrics.objectives import evaluate, meets_all
-from bench.metrics.per_request import NS_PER_S
-from bench.metrics.quantile import describe
+from bench.metrics.per_request import NS_PER_MS, NS_PER_S
+from bench.metrics.quantile import describe, quantile
 from bench.metrics.scope import Held, Scope
 from bench.metrics.tally import Tally
 from bench.metrics.tokens import TokenTimes
@@ -165,7 +165,9 @@ class Summary:
         begin = self._facts.ramp_s * NS_PER_S
         if self._warmup_end_ns is not None:
             begin = max(begin, self._warmup_end_ns)
-        return steady_window(min(sent), max(sent), begin, over_time, self._tokens.slice_start_ns)
+        e2el_ms = sorted(happened(self._columns.metrics["e2el_ms"]))
+        request_ns = quantile(e2el_ms, 0.5) * NS_PER_MS if e2el_ms else 0
+        return steady_window(min(sent), max(sent), begin, request_ns, over_time, self._tokens.slice_start_ns)
 
     def _e2el_inside(self, window: Window | None) -> list[float]:
         if window is None:

@@ -94,16 +94,16 @@ def stationarity(values: Sequence[float]) -> dict[str, Any] | None:
 
 def stationarity_warnings(tests: dict[str, Any] | None) -> list[str]:
     """What to say of a window that was not steady: changes that are sure (1 in 100) and over 5 %."""
-    warnings = []
     if tests is None:
         return []
-    if abs(tests["half_z"]) > _SURE_Z and abs(tests["half_change"]) > _WORTH_SAYING:
-        warnings.append(
-            f"Output in the second half of the window was {tests['half_change']:+.0%} against the first half: the run "
-            "was not steady."
-        )
-    if abs(tests["trend_z"]) > _SURE_Z and abs(tests["trend_change"]) > _WORTH_SAYING:
-        warnings.append(f"Output drifted by {tests['trend_change']:+.0%} over the window: the run was not steady.")
+    warnings = []
+    for change, sure, where in (
+        (tests["half_change"], tests["half_z"], "in the second half of the steady window than in the first"),
+        (tests["trend_change"], tests["trend_z"], "at the end of the steady window than at its start, by its trend"),
+    ):
+        if abs(sure) > _SURE_Z and abs(change) > _WORTH_SAYING:
+            size = f"{abs(change):.0%}".replace("%", " %")
+            warnings.append(f"Output was {size} {'lower' if change < 0 else 'higher'} {where}: the run was not steady.")
     return warnings
 
 
@@ -111,13 +111,15 @@ def steady_window(
     first_ns: float,
     last_ns: float,
     begin_ns: float,
+    request_ns: float,
     over_time: dict[str, Any],
     border: Callable[[float], int],
 ) -> Window | None:
-    """The steady window of a run whose first and last sends are given; None where it would hold no span of time.
+    """The steady window of a run whose first and last sends are given.
 
-    `begin_ns` is the end of ramp and warm-up, `over_time` the series of the run. `border(t)` is the first time from t
-    on at which the token metrics can be cut: all metrics share one window.
+    None where it would be shorter than `request_ns`, the time that one request takes: hardly a response that was asked
+    for inside would arrive inside. `begin_ns` is the end of ramp and warm-up, `over_time` the series of the run.
+    `border(t)` is the first time from t on at which the token metrics can be cut: all metrics share one window.
     """
     begin = max(first_ns, begin_ns)
     method, warnings = "after ramp and warm-up", []
@@ -132,7 +134,8 @@ def steady_window(
         if not settled:
             warnings.append("Output had not settled after half of the run: the window may hold a part of the start.")
     start = first_ns if begin <= first_ns else border(begin)
-    return Window(int(start), int(last_ns), method, warnings) if start < last_ns else None
+    long_enough = last_ns - start > request_ns
+    return Window(int(start), int(last_ns), method, warnings) if long_enough else None
 
 
 def describe_window(
@@ -140,14 +143,14 @@ def describe_window(
 ) -> dict[str, Any]:
     """`window` of a summary; `e2el_ms` are the latencies of the requests sent inside, in ascending order."""
     if window is None:
-        why = "none: nothing was sent over a span of time after ramp and warm-up"
+        why = "none: after ramp and warm-up, all was sent within the time that one request takes"
         return {"start_s": None, "end_s": None, "method": why, "rounds": None, "stationarity": None, "warnings": []}
     warnings = list(window.warnings)
     rounds = window.duration_s * 1000 / quantile(e2el_ms, 0.5) if e2el_ms and e2el_ms[-1] > 0 else None
     if rounds is not None and rounds < MIN_ROUNDS and not open_loop:
         warnings.append(
             f"The window holds {rounds:.1f} rounds of requests: streams in step come in waves, and a cut wave can move "
-            f"its rates by up to {1 / max(rounds, 1):.0%}."
+            f"its rates by up to {100 / max(rounds, 1):.0f} %."
         )
     step_ns = over_time["step_s"] * NS_PER_S
     inside = [

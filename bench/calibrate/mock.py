@@ -1,0 +1,73 @@
+"""Starts the mock that a calibration measures: another process, reached over HTTP and through its ledger alone."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.errors import BenchError, UsageError
+
+READY = "mockserver ready at "
+OWN_FLAGS = ("--ledger", "--port", "--host")
+"""Flags of the mock that the calibration sets itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mock:
+    """A running mock: where it listens, and the file of its ledger."""
+
+    url: str
+    ledger: Path
+    process: subprocess.Popen[str]
+
+    def stop(self) -> None:
+        """End it and wait until its ledger is complete."""
+        self.process.terminate()
+        try:
+            self.process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+@contextmanager
+def running_mock(flags: str, *, seed: int, tokenizer: str | None) -> Iterator[Mock]:
+    """A mock with these command line flags, on a free port of the loopback. Raises UsageError where it refuses them."""
+    words = shlex.split(flags)
+    if taken := [word for word in words if word.partition("=")[0] in OWN_FLAGS]:
+        raise UsageError(f"--mock: {', '.join(taken)} is set by calibrate itself; leave it out")
+    with tempfile.TemporaryDirectory(prefix="trueload-") as folder:
+        ledger, log = Path(folder) / "ledger.jsonl", Path(folder) / "mock.log"
+        command = [sys.executable, "-m", "mockserver", "--host", "127.0.0.1", "--port", "0", "--ledger", str(ledger)]
+        if "--seed" not in words:
+            command += ["--seed", str(seed)]
+        if tokenizer is not None and "--tokenizer" not in words:
+            command += ["--tokenizer", tokenizer]
+        with log.open("w") as errors:
+            process = subprocess.Popen([*command, *words], stdout=subprocess.PIPE, stderr=errors, text=True)
+        mock = Mock(_address(process, log, words), ledger, process)
+        try:
+            yield mock
+        finally:
+            mock.stop()
+            assert process.stdout is not None
+            process.stdout.close()
+
+
+def _address(process: subprocess.Popen[str], log: Path, words: Sequence[str]) -> str:
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith(READY):
+            return line.removeprefix(READY).strip()
+    process.stdout.close()
+    status = process.wait()
+    said = log.read_text().strip()
+    if status == 2:
+        raise UsageError([f"--mock '{shlex.join(words)}': {problem}" for problem in said.splitlines()])
+    raise BenchError(f"the mock ended with status {status} before it was ready: {said[-2000:]}")

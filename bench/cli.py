@@ -1,0 +1,273 @@
+"""The command line: `python -m bench COMMAND`. Each command imports what it needs when it is chosen.
+
+Everything that ends a command passes through `main`: a BenchError with its sentence and exit status, Ctrl-C with 130, and
+anything unexpected with 70 and a hint, never with the 1 that scripts take for a failed objective.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import BenchError, Exit, UsageError
+
+if TYPE_CHECKING:
+    from bench.config import RunConfig
+    from bench.evaluate import Result
+    from bench.flags import Parser
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One subcommand: what it does, for `--help`, and its function, which returns the exit status."""
+
+    summary: str
+    main: Callable[[Sequence[str]], int]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command. Returns its exit status; prints what went wrong to stderr."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        status = _dispatch(words)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader of our output has gone (`| head`): what was measured is in the run directory.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.GOOD
+    except UsageError as e:
+        _complain(e.problems)
+        return e.exit_code
+    except BenchError as e:
+        _complain([str(e)])
+        return e.exit_code
+    except KeyboardInterrupt:
+        _complain(["interrupted before the load began: nothing was measured"])
+        return Exit.INTERRUPTED
+    except Exception:
+        _report_defect()
+        return Exit.DEFECT
+    return status
+
+
+def _complain(problems: Sequence[str]) -> None:
+    if len(problems) == 1:
+        print(f"error: {problems[0]}", file=sys.stderr)
+        return
+    print(f"error: {len(problems)} problems", file=sys.stderr)
+    for problem in problems:
+        print(f"  - {problem}", file=sys.stderr)
+
+
+def _report_defect() -> None:
+    import traceback
+
+    traceback.print_exc()
+    print(
+        "error: this is a defect of Trueload, not of your server or your command. What was measured until now is in the "
+        "run directory (`python -m bench report DIR` renders it). Please report the lines above.",
+        file=sys.stderr,
+    )
+
+
+def _dispatch(words: list[str]) -> int:
+    if not words or words[0] in ("-h", "--help"):
+        print(_help())
+        return Exit.GOOD if words else Exit.USAGE
+    if words[0] in ("-V", "--version"):
+        from importlib.metadata import version
+
+        print(f"trueload {version('trueload')}")
+        return Exit.GOOD
+    command = COMMANDS.get(words[0])
+    if command is None:
+        import difflib
+
+        near = difflib.get_close_matches(words[0], COMMANDS, n=1)
+        hint = f": did you mean {near[0]}?" if near else f": it is one of {', '.join(COMMANDS)}"
+        raise UsageError(f"{words[0]!r} is not a command{hint}")
+    return command.main(words[1:])
+
+
+def _help() -> str:
+    lines = [f"  {name:<11} {command.summary}" for name, command in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: python -m bench COMMAND [flags]",
+            "",
+            "Measures LLM inference servers, and says how wrong each of its numbers is.",
+            "",
+            "commands:",
+            *lines,
+            "",
+            "python -m bench COMMAND --help explains a command. To try it without a server:",
+            "  python -m bench calibrate --requests 100",
+            "",
+            "exit status: 0 good, 1 an objective failed, 2 wrong usage, 3 the measurement is INVALID,",
+            "             4 the target could not be measured, 70 a defect of ours, 130 interrupted",
+        ]
+    )
+
+
+RUN_EXAMPLES = """\
+examples:
+  python -m bench run --url http://127.0.0.1:8000 --concurrency 32 --requests 500
+  python -m bench run --url http://127.0.0.1:8000 --rate 20 --duration 5m --slo "ttft:p99<500ms"
+  python -m bench run --url http://127.0.0.1:8000 --mode throughput --requests 1000 --input-tokens uniform:100..500
+
+distributions (DIST): 128   uniform:100..500   normal:mean=1024,std=200,min=1   lognormal:mean=200,cv=0.5
+exit status: 0 good, 1 an objective failed, 2 wrong usage, 3 INVALID, 4 no answer, 70 our defect, 130 interrupted
+"""
+
+CALIBRATE_EXAMPLES = """\
+Starts a mock server whose every latency is written down, sends it the load, and prints how wrong each number was.
+
+examples:
+  python -m bench calibrate --concurrency 32 --requests 500
+  python -m bench calibrate --rate 100 --duration 30s --mock "--ttft 200ms --tpot lognormal:mean=20ms,cv=0.3"
+"""
+
+
+def _run(argv: Sequence[str]) -> int:
+    from bench.run import run
+
+    parser = _parser("run", "One load test: from a server's URL to a run directory with its report.", RUN_EXAMPLES)
+    config = _config(parser, argv)
+    result = run(config, command=["python", "-m", "bench", "run", *argv], say=_say(config))
+    return _finish(config, result)
+
+
+def _calibrate(argv: Sequence[str]) -> int:
+    import shutil
+
+    from bench.calibrate.mock import running_mock
+    from bench.run import run
+    from bench.run_directory import LEDGER, RunDirectory
+
+    parser = _parser(
+        "calibrate", "How wrong are our numbers, at this load, on this machine?", CALIBRATE_EXAMPLES, ["url"]
+    )
+    parser.add_argument(
+        "--mock",
+        default="",
+        metavar='"FLAGS"',
+        help="flags of the mock, as for python -m mockserver (default: TTFT 50 ms, TPOT 20 ms)",
+    )
+    flags, problems = _flags(parser, argv)
+    mock_flags = flags.pop("mock")
+    # The mock's address is known when it runs; what is wrong with the other flags is said before it starts.
+    _resolve({"url": "http://127.0.0.1:1", "name": "calibration", **flags}, problems)
+    with running_mock(mock_flags, seed=int(flags.get("seed", 0)), tokenizer=flags.get("tokenizer")) as mock:
+        config = _resolve({"url": mock.url, "name": "calibration", "check_usage": True, **flags}, [])
+
+        def add_ledger(directory: RunDirectory) -> None:
+            mock.stop()
+            shutil.copyfile(mock.ledger, directory.path / LEDGER)
+
+        command = ["python", "-m", "bench", "calibrate", *argv]
+        result = run(config, command=command, say=_say(config), before_evaluation=add_ledger)
+    return _finish(config, result)
+
+
+def _report(argv: Sequence[str]) -> int:
+    from pathlib import Path
+
+    from bench.evaluate import evaluate
+    from bench.flags import Parser
+    from bench.run_directory import RunDirectory
+
+    parser = Parser(prog="python -m bench report", description="Render a run again, from its records and samples.")
+    parser.add_argument("run", metavar="RUN", help="the run directory")
+    parser.add_argument("--format", choices=("text", "json"), default="text", help="what to print (default: text)")
+    parser.add_argument("--quiet", action="store_true", help="print the verdict and errors only")
+    given = parser.parse_args(list(argv))
+    result = evaluate(RunDirectory.open(Path(given.run)))
+    _print(result, given.format, quiet=given.quiet)
+    return result.exit
+
+
+def _dataset(argv: Sequence[str]) -> int:
+    from promptset.cli import main as promptset_main
+
+    return promptset_main(list(argv))
+
+
+COMMANDS: dict[str, Command] = {
+    "run": Command("one load test -> a run directory with its report", _run),
+    "calibrate": Command("the same load against our own mock: the error of every number", _calibrate),
+    "report": Command("render a run again from its records", _report),
+    "dataset": Command("make a prompt data set (the same as python -m promptset)", _dataset),
+}
+
+
+def _parser(name: str, description: str, examples: str, leave_out: Sequence[str] = ()) -> Parser:
+    from bench.config import RunConfig
+    from bench.flags import Parser, add_fields
+
+    parser = Parser(prog=f"python -m bench {name}", description=description, epilog=examples)
+    add_fields(parser, RunConfig, leave_out)
+    parser.add_argument("--config", metavar="FILE", help="settings in YAML, by the names of the flags; flags win")
+    return parser
+
+
+def _flags(parser: Parser, argv: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    from bench.flags import parse
+
+    return parse(parser, argv)
+
+
+def _config(parser: Parser, argv: Sequence[str]) -> RunConfig:
+    return _resolve(*_flags(parser, argv))
+
+
+def _resolve(flags: dict[str, Any], problems: list[str]) -> RunConfig:
+    """The configuration from flags, the file that they name, and the environment; every problem at once."""
+    from pathlib import Path
+
+    from bench.config import read_yaml, resolve
+
+    flags = dict(flags)
+    file_name = flags.pop("config", None)
+    file: dict[str, Any] = {}
+    found: list[str] = list(problems)
+    if file_name is not None:
+        try:
+            file = read_yaml(Path(file_name))
+        except UsageError as e:
+            found += e.problems
+    if "api_key" not in flags and "api_key" not in file and os.environ.get("OPENAI_API_KEY"):
+        file["api_key"] = os.environ["OPENAI_API_KEY"]
+    try:
+        config = resolve(flags, file, file_name or "")
+    except UsageError as e:
+        found += e.problems
+    if found:
+        raise UsageError(found)
+    return config
+
+
+def _say(config: RunConfig) -> Callable[[str], None]:
+    return (lambda line: None) if config.quiet else (lambda line: print(line, file=sys.stderr, flush=True))
+
+
+def _finish(config: RunConfig, result: Result) -> int:
+    for problem in result.problems:
+        print(f"warning: {problem}", file=sys.stderr)
+    _print(result, config.format, quiet=config.quiet)
+    return result.exit
+
+
+def _print(result: Result, form: str, *, quiet: bool) -> None:
+    from bench.report.text import print_summary, print_verdict
+
+    if form == "json":
+        import orjson
+
+        print(orjson.dumps(result.summary, option=orjson.OPT_INDENT_2).decode())
+    elif quiet:
+        print_verdict(result.summary)
+    else:
+        print_summary(result.summary, result.directory.path)

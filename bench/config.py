@@ -1,0 +1,409 @@
+"""The configuration of a run, declared once: default, unit and a line of doc beside each field.
+
+The same model serves the flags (`flags.py` makes them from its fields), the YAML file of `--config` and the `config` part
+of a run directory's run.yaml. `resolve` is the one way in: it names every problem at once, each with the place it came
+from, and refuses unknown keys with the nearest known one.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+import orjson
+import yaml
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+
+from bench.errors import UsageError
+from bench.metrics import objectives
+from bench.schedule import ARRIVALS
+from bench.transport import TRANSPORTS, openai
+from bench.verdict import Limits
+from promptset import distributions
+from promptset.errors import SpecError
+
+_UNITS_S = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+_TIME = re.compile(r"([0-9]*\.?[0-9]+)\s*([a-z]*)")
+
+
+def seconds(value: object) -> float:
+    """A time as people write it, in seconds: 300, "300s", "5m", "250ms". Raises ValueError."""
+    match = _TIME.fullmatch(str(value).strip())
+    if match is None or (match[2] and match[2] not in _UNITS_S):
+        raise ValueError(f"{value!r} is not a time: write seconds (30) or a number with a unit (500ms, 30s, 5m, 1h)")
+    return float(match[1]) * _UNITS_S[match[2] or "s"]
+
+
+def _positive(value: float) -> float:
+    if value <= 0:
+        raise ValueError("must be more than 0")
+    return value
+
+
+def _distribution(dimension: Literal["tokens"]) -> BeforeValidator:
+    def check(value: object) -> str:
+        return str(distributions.parse(str(value), dimension))
+
+    return BeforeValidator(check)
+
+
+def _json_object(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return orjson.loads(value)
+    except orjson.JSONDecodeError as e:
+        raise ValueError(f"not JSON ({e}); in a shell put it in single quotes: '{{\"top_p\": 0.9}}'") from e
+
+
+def _header(value: str) -> str:
+    name, colon, content = value.partition(":")
+    if not colon or not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name.strip()):
+        raise ValueError("a header is written NAME:VALUE, for example 'X-Tenant: a'")
+    if not content.isascii() or any(ord(c) < 32 for c in content):
+        raise ValueError(f"the value of header {name.strip()} has characters that a header cannot carry")
+    return f"{name.strip()}: {content.strip()}"
+
+
+def _objective(value: str) -> str:
+    try:
+        objectives.parse_one(value)
+    except UsageError as e:
+        raise ValueError(str(e)) from e
+    return value
+
+
+def _url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https"):
+        raise ValueError(f"{value!r} does not begin with http:// or https://; for example http://127.0.0.1:8000")
+    if not parts.hostname:
+        raise ValueError(f"{value!r} names no host; for example http://127.0.0.1:8000")
+    try:
+        _ = parts.port
+    except ValueError as e:
+        raise ValueError(f"{value!r}: {e}") from e
+    return value
+
+
+def _warmup(value: object) -> str:
+    text = str(value).strip()
+    if not text.isdecimal():
+        try:
+            seconds(text)
+        except ValueError:
+            raise ValueError(f"{text!r} is neither a number of requests (20) nor a time (20s)") from None
+    return text
+
+
+def _error_limit(value: object) -> str:
+    text = str(value).strip()
+    if not re.fullmatch(r"[0-9]+|[0-9]*\.?[0-9]+%", text):
+        raise ValueError(f"{text!r} is neither a number of requests (10) nor a share (5%)")
+    return text
+
+
+Seconds = Annotated[float, BeforeValidator(seconds), AfterValidator(_positive)]
+Tokens = Annotated[str, _distribution("tokens")]
+Many = Annotated[tuple[str, ...], BeforeValidator(lambda v: (v,) if isinstance(v, str) else v)]
+Mode = Literal["concurrency", "rate", "throughput"]
+
+
+def option(default: Any, doc: str, *, group: str, metavar: str | None = None, **limits: Any) -> Any:
+    """A field with what `--help` needs: its doc, the group it is shown in, and the word for its value."""
+    return Field(default, description=doc, json_schema_extra={"group": group, "metavar": metavar}, **limits)
+
+
+class RunConfig(BaseModel):
+    """All that decides a run. Times are in seconds here, and in ns everywhere behind it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    url: Annotated[str, AfterValidator(_url)] = option(
+        ..., "the server: http://host:8000, with or without /v1 or the whole path", group="target", metavar="URL"
+    )
+    endpoint: openai.Endpoint | None = option(
+        None, "which API to load (default: chat, or what the URL names)", group="target"
+    )
+    model: str | None = option(
+        None, "the model to ask for (default: the one that the server lists)", group="target", metavar="NAME"
+    )
+    api_key: SecretStr | None = option(
+        None, "sent as a bearer token; never stored or printed (default: OPENAI_API_KEY)", group="target", metavar="KEY"
+    )
+    header: Annotated[Many, AfterValidator(lambda v: tuple(_header(h) for h in v))] = option(
+        (), "one more request header; may be repeated; its value is never stored", group="target", metavar="NAME:VALUE"
+    )
+    extra_body: Annotated[dict[str, Any] | None, BeforeValidator(_json_object)] = option(
+        None, "fields to add to every request body, as a JSON object", group="target", metavar="JSON"
+    )
+    ignore_eos: bool = option(False, "ask for exactly the output tokens asked for (vLLM, SGLang)", group="target")
+    stream: bool = option(True, "ask for whole responses: no TTFT, TPOT or ITL then", group="target")
+    ca_file: Annotated[str | None, AfterValidator(lambda v: _file(v))] = option(
+        None, "certificate authority for https, in PEM", group="target", metavar="FILE"
+    )
+    insecure: bool = option(False, "do not check the certificate of the server", group="target")
+
+    mode: Mode | None = option(
+        None,
+        "concurrency: N users, each sends again when answered; rate: R a second, whatever the server does; "
+        "throughput: everything at once (default: what the other flags imply)",
+        group="load",
+    )
+    concurrency: int | None = option(None, "users of mode concurrency (default: 10)", group="load", metavar="N", ge=1)
+    rate: float | None = option(None, "requests per second of mode rate", group="load", metavar="R", gt=0)
+    arrivals: Annotated[str | None, AfterValidator(lambda v: None if v is None else _one_of(v, ARRIVALS))] = option(
+        None,
+        f"arrival process of mode rate: {', '.join(ARRIVALS)} (default: poisson, gamma with --burstiness)",
+        group="load",
+        metavar="NAME",
+    )
+    burstiness: float = option(
+        1.0, "shape of the gaps: 1 is Poisson, less is burstier, more is evener", group="load", metavar="B", gt=0
+    )
+    max_concurrency: int | None = option(
+        None, "most requests in flight (modes rate and throughput)", group="load", metavar="N", ge=1
+    )
+    drop_late: bool = option(False, "drop an arrival that finds no free slot; else it waits", group="load")
+    ramp: Annotated[float, BeforeValidator(seconds)] = option(
+        0.0, "bring the users in one by one over this time", group="load", metavar="S", ge=0
+    )
+    requests: int | None = option(
+        None, "end after this many requests (default: 100, without --duration)", group="load", metavar="N", ge=1
+    )
+    duration: Seconds | None = option(None, "stop sending after this time", group="load", metavar="S")
+    warmup: Annotated[str, BeforeValidator(_warmup)] = option(
+        "0", "requests (20) or time (20s) that come first and count in no number", group="load", metavar="N|S"
+    )
+
+    input_tokens: Tokens = option(
+        "1024", "tokens of a prompt: a number or a distribution", group="data", metavar="DIST"
+    )
+    output_tokens: Tokens = option("128", "tokens of a reply to ask for", group="data", metavar="DIST")
+    dataset: Annotated[str | None, AfterValidator(lambda v: _file(v))] = option(
+        None,
+        "prompts of your own: JSONL (prompt, messages or whole bodies) or ShareGPT JSON",
+        group="data",
+        metavar="FILE",
+    )
+    prefix: str | None = option(
+        None, "a shared beginning of the prompts, for example tokens=512,groups=4", group="data", metavar="SPEC"
+    )
+    tokenizer: str | None = option(
+        None, "the target's tokenizer: a directory, a tokenizer.json, a hub id", group="data", metavar="T"
+    )
+    check_usage: bool = option(
+        False,
+        "count the replies' tokens too, though no --tokenizer is named: the default one is the target's",
+        group="data",
+    )
+    seed: int = option(
+        0, "all chance comes from it: the same seed sends the same load", group="data", metavar="N", ge=0
+    )
+
+    timeout: Seconds | None = option(600.0, "longest time for a whole request", group="limits", metavar="S")
+    connect_timeout: Seconds | None = option(10.0, "longest time for a connection", group="limits", metavar="S")
+    first_byte_timeout: Seconds | None = option(None, "longest wait for a response", group="limits", metavar="S")
+    idle_timeout: Seconds | None = option(None, "longest silence in mid-response", group="limits", metavar="S")
+    slo: Annotated[Many, AfterValidator(lambda v: tuple(_objective(o) for o in v))] = option(
+        (),
+        "an objective, for example ttft:p99<500ms; may be repeated; exit 1 if one fails",
+        group="limits",
+        metavar="SLO",
+    )
+    max_errors: Annotated[str | None, BeforeValidator(lambda v: None if v is None else _error_limit(v))] = option(
+        None,
+        "more failed requests than this (10, or 5%%) fail the run; a number also ends it",
+        group="limits",
+        metavar="N|P%%",
+    )
+    limits: Limits = option(Limits(), "limits of the verdict", group="file")
+
+    transport: Annotated[str, AfterValidator(lambda v: _one_of(v, TRANSPORTS))] = option(
+        "httpx", "how requests travel: " + ", ".join(TRANSPORTS), group="engine", metavar="NAME"
+    )
+
+    out: str | None = option(None, "the run directory (default: runs/<time>-<name>)", group="output", metavar="DIR")
+    name: Annotated[str, AfterValidator(lambda v: _file_name(v))] = option(
+        "run", "a name for the run", group="output", metavar="NAME"
+    )
+    format: Literal["text", "json"] = option("text", "what to print at the end", group="output")
+    quiet: bool = option(False, "print the verdict and errors only", group="output")
+
+    @property
+    def warmup_requests(self) -> int:
+        """Requests of warm-up; 0 where it is given as a time."""
+        return int(self.warmup) if self.warmup.isdecimal() else 0
+
+    @property
+    def warmup_s(self) -> float:
+        """Seconds of warm-up; 0 where it is given as requests."""
+        return 0.0 if self.warmup.isdecimal() else seconds(self.warmup)
+
+    def public(self) -> dict[str, Any]:
+        """The configuration as it may be stored and shown: secrets are `***`, defaults included."""
+        told = self.model_dump(mode="json")
+        if self.api_key is not None:
+            told["api_key"] = "***"
+        told["header"] = [f"{h.partition(':')[0]}: ***" for h in self.header]
+        return told
+
+
+def _file(path: str | None) -> str | None:
+    if path is not None and not Path(path).is_file():
+        raise ValueError(f"there is no file {path}")
+    return path
+
+
+def _one_of(value: str, known: Mapping[str, object]) -> str:
+    if value not in known:
+        raise ValueError(f"{value!r} is not one of {', '.join(known)}")
+    return value
+
+
+def _file_name(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", value):
+        raise ValueError(f"{value!r} cannot be part of a directory's name: use letters, digits, dot, dash, underscore")
+    return value
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The settings in a YAML file. A run.yaml of a run directory counts too: its `config` part. Raises UsageError."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as e:
+        raise UsageError(f"--config {path}: {e.strerror}") from e
+    except (yaml.YAMLError, UnicodeDecodeError) as e:
+        raise UsageError(f"--config {path}: not YAML: {' '.join(str(e).split())}") from e
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise UsageError(f"--config {path}: must hold keys with values, for example 'concurrency: 10'")
+    if "manifest" in content and isinstance(content.get("config"), dict):
+        # Its secrets are stored as ***, and its place is taken.
+        stored = {k: v for k, v in content["config"].items() if v is not None and k not in ("api_key", "header", "out")}
+        return stored
+    return {str(key).replace("-", "_"): value for key, value in content.items()}
+
+
+def resolve(flags: Mapping[str, Any], file: Mapping[str, Any] | None = None, file_name: str = "") -> RunConfig:
+    """The configuration from flags (which win) and a file's settings. Raises UsageError with every problem at once."""
+    settings = {**(file or {}), **flags}
+    problems = []
+    for key in sorted(settings.keys() - RunConfig.model_fields.keys()):
+        near = difflib.get_close_matches(key, RunConfig.model_fields, n=1)
+        hint = f": did you mean {_place(near[0], flags, file_name)}?" if near else ""
+        problems.append(f"{_place(key, flags, file_name)} is not known{hint}")
+        del settings[key]
+    try:
+        config = RunConfig.model_validate(settings)
+    except ValidationError as e:
+        wrong = set()
+        for error in e.errors():
+            wrong.add(error["loc"][0])
+            problems.append(_sentence(error, flags, file_name))
+        if "url" in wrong:
+            settings["url"] = "http://unknown"
+        # What is right on its own can still be wrong together: look at that too, in one go.
+        config = RunConfig.model_validate({k: v for k, v in settings.items() if k not in wrong or k == "url"})
+    problems += _combinations(config, settings)
+    if problems:
+        raise UsageError(problems)
+    return _fill(config)
+
+
+def _place(key: str, flags: Mapping[str, Any], file_name: str) -> str:
+    return f"--{key.replace('_', '-')}" if key in flags or not file_name else f"{file_name}: {key}"
+
+
+def _sentence(error: Any, flags: Mapping[str, Any], file_name: str) -> str:
+    loc = [str(part) for part in error["loc"]]
+    place = ".".join([_place(loc[0], flags, file_name), *loc[1:]])
+    message = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "missing":
+        return f"{place} is missing: give the server's URL, for example --url http://127.0.0.1:8000"
+    if error["type"] == "extra_forbidden":
+        return f"{place} is not known"
+    given = "" if repr(error["input"]) in message or error["type"] == "value_error" else f" (given: {error['input']!r})"
+    return f"{place}: {message[0].lower()}{message[1:]}{given}"
+
+
+def _combinations(config: RunConfig, given: Mapping[str, Any]) -> list[str]:
+    """What does not go together, each with what to do about it."""
+    problems = []
+    mode = _mode(config)
+    named = openai.endpoint_of(config.url)
+    if config.endpoint is not None and named is not None and config.endpoint != named:
+        problems.append(f"--endpoint {config.endpoint}: the URL names the endpoint {named}; leave one of the two out")
+    if config.rate is not None and config.concurrency is not None:
+        problems.append("--rate and --concurrency exclude each other: to cap a rate, use --max-concurrency")
+    if mode == "rate" and config.rate is None:
+        problems.append("--mode rate needs --rate, in requests per second")
+    if mode != "rate" and config.rate is not None and config.concurrency is None:
+        problems.append(f"--rate does not go with --mode {mode}: leave one of the two out")
+    if mode == "throughput" and config.concurrency is not None:
+        problems.append("--concurrency does not go with --mode throughput: use --max-concurrency for its cap")
+    if mode == "concurrency" and config.max_concurrency is not None:
+        problems.append("--max-concurrency does not go with fixed concurrency: --concurrency is the number itself")
+    if mode != "rate":
+        for key in ("arrivals", "burstiness", "drop_late"):
+            if key in given:
+                problems.append(f"--{key.replace('_', '-')} is for --mode rate, and this is mode {mode}")
+    elif config.arrivals not in (None, "gamma") and "burstiness" in given and config.burstiness != 1.0:
+        problems.append(f"--burstiness is the shape of gamma gaps: --arrivals {config.arrivals} has none")
+    if config.drop_late and config.max_concurrency is None:
+        problems.append("--drop-late needs --max-concurrency: without a cap no arrival is ever late for a slot")
+    if mode == "rate" and config.ramp:
+        problems.append("--ramp is for users, and mode rate has none")
+    if mode == "throughput" and config.requests is None and config.max_concurrency is None:
+        problems.append(
+            "--mode throughput sends everything at once: say how much with --requests (or cap it with "
+            "--max-concurrency and end it with --duration)"
+        )
+    if config.dataset is not None:
+        for key in ("input_tokens", "prefix"):
+            if key in given:
+                problems.append(f"--{key.replace('_', '-')} shapes simulated prompts, and --dataset brings its own")
+    if config.insecure and config.ca_file is not None:
+        problems.append("--insecure checks no certificate, so --ca-file has no use: leave one of the two out")
+    if (config.insecure or config.ca_file is not None) and urlsplit(config.url).scheme == "http":
+        problems.append("--ca-file and --insecure are for https:// URLs")
+    if config.prefix is not None:
+        problems += _prefix_problems(config.prefix)
+    return problems
+
+
+def _prefix_problems(spec: str) -> list[str]:
+    from promptset.sharing import parse_prefix
+
+    try:
+        parse_prefix(spec)
+    except SpecError as e:
+        return [f"--prefix: {e}"]
+    return []
+
+
+def _mode(config: RunConfig) -> Mode:
+    if config.mode is not None:
+        return config.mode
+    return "rate" if config.rate is not None and config.concurrency is None else "concurrency"
+
+
+def _fill(config: RunConfig) -> RunConfig:
+    """The defaults that depend on other settings."""
+    mode = _mode(config)
+    named = openai.endpoint_of(config.url)
+    filled: dict[str, Any] = {"mode": mode}
+    if config.endpoint is None:
+        filled["endpoint"] = named if named is not None else "chat"
+    if mode == "concurrency" and config.concurrency is None:
+        filled["concurrency"] = 10
+    if mode == "rate" and config.arrivals is None:
+        filled["arrivals"] = "poisson" if config.burstiness == 1.0 else "gamma"
+    if config.requests is None and config.duration is None:
+        filled["requests"] = 100
+    return config.model_copy(update=filled)

@@ -1,0 +1,127 @@
+"""Fixed rate: requests arrive when the schedule says, whatever the server does.
+
+Every arrival that is due is sent at once: after a pause of ours they come as a burst, late and recorded as late, and the
+schedule after them is where it always was. Under a cap an arrival that finds no free slot waits in line (`eligible` is
+then the moment a slot came free), or is dropped and recorded as dropped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterator
+
+from bench.clock import Clock, Timer
+from bench.dispatch.in_flight import InFlight
+from bench.dispatch.stop import Stop
+from bench.records import Outcome, RequestRecord
+from bench.transport.interface import Transport
+from bench.workload import Request, Supply
+
+
+class OpenLoop:
+    """`planned` counts arrivals that came due, `sent` those handed to the transport."""
+
+    def __init__(
+        self,
+        *,
+        offsets: Iterator[int],
+        cap: int | None,
+        drop_late: bool,
+        supply: Supply,
+        transport: Transport,
+        clock: Clock,
+        stop: Stop,
+        in_flight: InFlight,
+        on_record: Callable[[RequestRecord], None],
+    ) -> None:
+        self._offsets = offsets
+        self._cap = cap
+        self._drop_late = drop_late
+        self._supply = supply
+        self._transport = transport
+        self._clock = clock
+        self._stop = stop
+        self._in_flight = in_flight
+        self._on_record = on_record
+        self._waiting: deque[tuple[Request, int]] = deque()
+        self._timer: Timer | None = None
+        self.planned = self.sent = self.done = 0
+
+    async def run(self, start_ns: int) -> None:
+        """Send until the stop says so, and return when nothing is in flight any more."""
+        self._start_ns = start_ns
+        self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._stop.on_stop(self._stopped)
+        self._due_ns = start_ns + next(self._offsets)
+        self._timer = self._clock.call_at(self._due_ns, self._arrivals)
+        await self._ended
+
+    def _arrivals(self) -> None:
+        while self._due_ns <= self._clock.now_ns():
+            phase = self._stop.next_phase(self._due_ns)
+            if phase is None:
+                return
+            self._arrive(self._supply.take(phase), self._due_ns)
+            self._stop.check_count()
+            self._due_ns = self._start_ns + next(self._offsets)
+        if not self._stop.stopped:
+            self._timer = self._clock.call_at(self._due_ns, self._arrivals)
+
+    def _arrive(self, request: Request, intended_ns: int) -> None:
+        self.planned += 1
+        if self._cap is None or self._in_flight.now < self._cap:
+            self._send(request, intended_ns, intended_ns)
+        elif self._drop_late:
+            self._drop(request, intended_ns, "no free slot under the cap on concurrency when it was due")
+        else:
+            self._waiting.append((request, intended_ns))
+
+    def _send(self, request: Request, intended_ns: int, eligible_ns: int) -> None:
+        self._in_flight.begin(self._clock.now_ns())
+        self.sent += 1
+        self._transport.start(request, intended_ns, eligible_ns, self._answered)
+
+    def _answered(self, record: RequestRecord) -> None:
+        self._in_flight.end(self._clock.now_ns())
+        self.done += 1
+        self._on_record(record)
+        if self._waiting:
+            request, intended_ns = self._waiting.popleft()
+            self._send(request, intended_ns, max(intended_ns, record.end_ns))
+        self._check_end()
+
+    def _drop(self, request: Request, intended_ns: int, why: str) -> None:
+        self._on_record(
+            RequestRecord(
+                id=request.id,
+                index=request.index,
+                phase=request.phase,
+                session=request.session,
+                intended_ns=intended_ns,
+                eligible_ns=None,
+                connect_ns=None,
+                sent_ns=None,
+                first_byte_ns=None,
+                end_ns=self._clock.now_ns(),
+                attempts=0,
+                status=None,
+                outcome=Outcome.DROPPED,
+                error=why,
+                input_tokens_asked=request.input_tokens_asked,
+                output_tokens_asked=request.output_tokens_asked,
+            )
+        )
+
+    def _stopped(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._stop.reason != "requests":
+            # Sending is over: who still waits at the cap is never sent, and that is a record too.
+            while self._waiting:
+                self._drop(*self._waiting.popleft(), "still waiting under the cap on concurrency when sending stopped")
+        self._check_end()
+
+    def _check_end(self) -> None:
+        if self._stop.stopped and self._in_flight.now == 0 and not self._waiting and not self._ended.done():
+            self._ended.set_result(None)

@@ -1,0 +1,84 @@
+"""When sending ends: by a number of requests, by a time, by whichever comes first, or because somebody said so.
+
+Warm-up comes on top: its requests are the first ones sent, they count towards no limit, and the duration begins when the
+warm-up is over. Sending that stops leaves what is in flight alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from bench.clock import Clock
+from bench.workload import Phase
+
+
+class Stop:
+    """Decides the phase of each request and whether there is a next one. `reason` says why sending ended."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        start_ns: int,
+        requests: int | None,
+        duration_ns: int | None,
+        warmup_requests: int = 0,
+        warmup_ns: int = 0,
+    ) -> None:
+        self._clock = clock
+        self._requests = requests
+        self._duration_ns = duration_ns
+        self._warmup_left = warmup_requests
+        self._warmup_until_ns = start_ns + warmup_ns
+        self._taken = 0
+        self._deadline_ns: int | None = None
+        self._listeners: list[Callable[[], None]] = []
+        self.reason: str | None = None
+        self.interrupted = False
+        self.run_start_ns: int | None = None
+        """When the first request after the warm-up was taken."""
+
+    @property
+    def stopped(self) -> bool:
+        return self.reason is not None
+
+    def on_stop(self, listener: Callable[[], None]) -> None:
+        """Call this once, when sending ends."""
+        self._listeners.append(listener)
+
+    def now(self, reason: str) -> None:
+        """End the sending. Only the first reason is kept."""
+        if self.reason is None:
+            self.reason = reason
+            for listener in self._listeners:
+                listener()
+
+    def interrupt(self) -> None:
+        """The user wants it to end, whether or not sending had ended already."""
+        self.interrupted = True
+        self.now("interrupted")
+
+    def next_phase(self, at_ns: int) -> Phase | None:
+        """The phase of the request that would be taken at this instant; None, and stopped, where there is none."""
+        if self.stopped:
+            return None
+        if self.run_start_ns is None:
+            if self._warmup_left > 0:
+                self._warmup_left -= 1
+                return "warmup"
+            if at_ns < self._warmup_until_ns:
+                return "warmup"
+            self.run_start_ns = at_ns
+            if self._duration_ns is not None:
+                self._deadline_ns = at_ns + self._duration_ns
+                self._clock.call_at(self._deadline_ns, lambda: self.now("duration"))
+        if self._deadline_ns is not None and at_ns >= self._deadline_ns:
+            self.now("duration")
+            return None
+        self._taken += 1
+        return "run"
+
+    def check_count(self) -> None:
+        """End the sending if the last request was taken. Called once it was started, so that it counts as in flight."""
+        if self._taken == self._requests:
+            self.now("requests")

@@ -1,0 +1,125 @@
+"""From the files of a run directory to every number: the same code for a run that has just ended and for an old one.
+
+Nothing here looks at a clock or at the network, so that a report which is rendered again has the same bytes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from bench import calibrate
+from bench.errors import PRECEDENCE, Exit
+from bench.metrics import objectives
+from bench.metrics.facts import OPEN_LOOP_MODES, RunFacts
+from bench.metrics.summary import Summary
+from bench.report import html
+from bench.run_directory import REPORT, SUMMARY, RunDirectory
+from bench.verdict import Evidence, Limits, Status, Verdict, judge
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of a run: where it is, its summary (the content of summary.json), and the exit status it stands for."""
+
+    directory: RunDirectory
+    summary: dict[str, Any]
+    verdict: Verdict
+    exit: Exit
+    problems: tuple[str, ...] = ()
+
+
+def evaluate(directory: RunDirectory) -> Result:
+    """Every number of a run directory, from its files alone; writes summary.json and report.html."""
+    stored = directory.manifest()
+    config, manifest = stored["config"], stored["manifest"]
+    facts = _facts(config, manifest, directory)
+    summary = Summary(facts)
+    evidence = Evidence(open_loop=facts.mode in OPEN_LOOP_MODES, exact_lengths=manifest["exact_lengths"])
+    for record in directory.records():
+        summary.add(record)
+        evidence.add(record)
+    for row in directory.samples():
+        summary.add_sample(row)
+        evidence.add_sample(row)
+    numbers = summary.close()
+    evidence.summary = numbers
+    evidence.calibration = calibrate.certificate(directory, numbers["latency"])
+    verdict = judge(evidence, Limits.model_validate(config["limits"]))
+    told = {
+        **numbers,
+        "run": _told(config, manifest),
+        "verdict": verdict.told(),
+        "calibration": evidence.calibration,
+    }
+    directory.write(SUMMARY, orjson.dumps(told, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+    directory.write(REPORT, html.render(told).encode())
+    return Result(directory, told, verdict, exit_status(told, config, manifest))
+
+
+def exit_status(summary: dict[str, Any], config: dict[str, Any], manifest: dict[str, Any]) -> Exit:
+    """The exit status that a run stands for: of all that hold, the first in PRECEDENCE."""
+    counts = summary["counts"]
+    found = {Exit.GOOD}
+    if manifest.get("stop_reason") == "interrupted":
+        found.add(Exit.INTERRUPTED)
+    if not counts["succeeded"] and counts["failed"]:
+        found.add(Exit.TARGET)
+    if summary["verdict"]["status"] == Status.INVALID:
+        found.add(Exit.INVALID)
+    if summary["slo"]["held"] is False or too_many_errors(counts, config):
+        found.add(Exit.OBJECTIVE_FAILED)
+    return next(status for status in PRECEDENCE if status in found)
+
+
+def too_many_errors(counts: dict[str, Any], config: dict[str, Any]) -> bool:
+    """Whether more requests failed than --max-errors allows."""
+    limit = config.get("max_errors")
+    if limit is None:
+        return False
+    failed = counts["failed"]
+    if limit.endswith("%"):
+        tried = failed + counts["succeeded"]
+        return bool(tried) and failed / tried > float(limit[:-1]) / 100
+    return bool(failed > int(limit))
+
+
+def _facts(config: dict[str, Any], manifest: dict[str, Any], directory: RunDirectory) -> RunFacts:
+    start_ns = manifest.get("run_start_ns")
+    if start_ns is None:  # The run was killed before it could say: its first request will do.
+        intended = [record.intended_ns for record in directory.records() if record.phase == "run"]
+        start_ns = min(intended, default=manifest["start_ns"])
+    return RunFacts(
+        mode=config["mode"],
+        endpoint=config["endpoint"],
+        start_ns=start_ns,
+        seed=config["seed"],
+        planned=manifest.get("planned") if config["requests"] is None else config["requests"],
+        offered_rps=config["rate"],
+        concurrency=config["concurrency"],
+        max_concurrency=config["max_concurrency"],
+        ramp_s=config["ramp"],
+        objectives=objectives.parse(config["slo"]),
+    )
+
+
+def _told(config: dict[str, Any], manifest: dict[str, Any]) -> dict[str, Any]:
+    """The `run` block of summary.json."""
+    return {
+        "name": config["name"],
+        "id": manifest["run_id"],
+        "url": config["url"],
+        "endpoint": config["endpoint"],
+        "model": manifest["model"],
+        "mode": config["mode"],
+        "started": manifest["started"],
+        "seed": config["seed"],
+        "stop_reason": manifest.get("stop_reason", "killed"),
+        "notes": manifest.get("notes", []),
+        "command": manifest["command"],
+        "versions": manifest["versions"],
+        "host": manifest["host"],
+        "config": config,
+    }

@@ -1,0 +1,96 @@
+"""Command line flags made from the fields of a configuration model: one declaration, two ways to write it.
+
+A field `input_tokens` becomes `--input-tokens`; a bool that is off becomes a switch, one that is on a `--no-` switch. All
+values stay text here: the model checks them, so that a flag and a YAML key are refused in the same words.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any, NoReturn, get_args
+
+from pydantic import BaseModel
+
+from bench.errors import UsageError
+
+GROUPS = {
+    "target": "what to measure",
+    "load": "how to load it",
+    "data": "what to send",
+    "limits": "limits and objectives",
+    "engine": "how to measure",
+    "output": "what to write",
+}
+"""The groups of `--help`, in its order. A field of another group (`file`) has no flag."""
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse that reports instead of exiting, and knows no abbreviations: a script's flag must not change meaning."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        width = min(os.get_terminal_size().columns, 110) if sys.stdout.isatty() else 100
+        super().__init__(
+            allow_abbrev=False,
+            formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, max_help_position=34, width=width),
+            **kwargs,
+        )
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message} (see {self.prog} --help)")
+
+
+def add_fields(parser: argparse.ArgumentParser, model: type[BaseModel], leave_out: Iterable[str] = ()) -> None:
+    """Give the parser a flag for each field of the model that has a group in GROUPS."""
+    groups = {name: parser.add_argument_group(title) for name, title in GROUPS.items()}
+    for name, field in model.model_fields.items():
+        extra = field.json_schema_extra
+        if not isinstance(extra, dict) or extra.get("group") not in groups or name in leave_out:
+            continue
+        group = groups[str(extra["group"])]
+        flag = f"--{name.replace('_', '-')}"
+        help_text = field.description or ""
+        if field.annotation is bool:
+            on = field.default is True
+            group.add_argument(
+                f"--no-{name.replace('_', '-')}" if on else flag,
+                dest=name,
+                action="store_const",
+                const=not on,
+                default=argparse.SUPPRESS,
+                help=help_text,
+            )
+            continue
+        repeats = field.default == () and not field.is_required()
+        choices = [
+            word for part in get_args(field.annotation) or () for word in get_args(part) if isinstance(word, str)
+        ]
+        choices = choices or [word for word in get_args(field.annotation) if isinstance(word, str)]
+        if field.default not in (None, (), "") and not field.is_required():
+            help_text += f" (default: {field.default})"
+        group.add_argument(
+            flag,
+            dest=name,
+            action="append" if repeats else "store",
+            default=argparse.SUPPRESS,
+            metavar=str(extra.get("metavar") or ("|".join(choices) if choices else name.upper())),
+            help=help_text,
+        )
+
+
+def parse(parser: argparse.ArgumentParser, argv: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    """The flags that were given, and a sentence for each word that is none, with the nearest flag."""
+    given, unknown = parser.parse_known_args(list(argv))
+    known = [option for action in parser._actions for option in action.option_strings]
+    problems = []
+    for word in unknown:
+        name = word.partition("=")[0]
+        if name.startswith("-"):
+            near = difflib.get_close_matches(name, known, n=1)
+            problems.append(f"{name} is not a flag" + (f": did you mean {near[0]}?" if near else ""))
+        elif not problems or not unknown[unknown.index(word) - 1].startswith("-"):
+            problems.append(f"{word!r} was not expected: values follow a flag")
+    return vars(given), problems

@@ -1,0 +1,53 @@
+"""How numbers are written: four significant digits, the same in every report. None is a dash: it did not happen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+NOTHING = "–"
+
+
+def number(value: float | None) -> str:
+    """A number to four significant digits; whole from 1,000 on."""
+    if value is None:
+        return NOTHING
+    size = abs(value)
+    if size >= 1000 or value == int(value):
+        return f"{value:,.0f}"
+    decimals = 1 if size >= 100 else 2 if size >= 10 else 3
+    return f"{value:.{decimals}f}" if size >= 0.01 else f"{value:.2g}"
+
+
+def interval(bounds: Sequence[float] | None) -> str:
+    """An interval, `low–high`; empty where there is none."""
+    return "" if bounds is None else f"{number(bounds[0])}–{number(bounds[1])}"
+
+
+def share(value: float | None) -> str:
+    """A share in percent."""
+    if value is None:
+        return NOTHING
+    percent = value * 100
+    return f"{percent:.0f} %" if percent == int(percent) else f"{percent:.2f} %" if percent < 10 else f"{percent:.1f} %"
+
+
+def si(value: float | None, unit: str = "") -> str:
+    """A number with a prefix: 12.3 k, 4.56 M. For amounts of which the size counts, such as bytes."""
+    if value is None:
+        return NOTHING
+    for limit, prefix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= limit:
+            return f"{value / limit:.3g} {prefix}{unit}"
+    return f"{value:.3g} {unit}".rstrip()
+
+
+def seconds(value: float | None) -> str:
+    """A time of the run."""
+    return NOTHING if value is None else f"{value:,.1f} s"
+
+
+def measured(value: float | None, unit: str) -> str:
+    """A value of an objective, in the unit that summaries name."""
+    if value is None:
+        return NOTHING
+    return share(value) if unit == "share" else f"{number(value)} {'per s' if unit == '1/s' else unit}"

@@ -1,0 +1,246 @@
+"""A summary as one HTML file: no network, light and dark, readable on paper and without JavaScript.
+
+`render` is a pure function: the same summary gives the same bytes. All that came from outside (error messages, model
+names) is escaped by the template; the content policy forbids every request, and every script but the one whose hash it
+names.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from importlib.resources import files
+from typing import Any
+
+import jinja2
+
+from bench.metrics.catalog import METRICS, Metric
+from bench.report import charts, facts, figures, plot
+
+MAIN_METRICS = ("ttft", "tpot", "itl", "e2el", "tps")
+STATS = {
+    "mean": "Average",
+    "p50": "Median",
+    "p90": "P90",
+    "p95": "P95",
+    "p99": "P99",
+    "p999": "P99.9",
+    "max": "Max",
+}
+TABLE_ROWS = 300
+"""Rows of the table under a chart; of longer series every k-th is shown, and the table says so."""
+
+VERDICTS = {
+    "VALID": "The measurement is good: no sign of a client or a load that was not what it should be.",
+    "SUSPECT": "Read the numbers with care: something about the measurement was not as it should be.",
+    "INVALID": "Do not use these numbers: what was measured is not what was asked for.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A value and its interval; `too_few` where there were not enough values for one."""
+
+    value: str
+    ci95: str
+    too_few: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MetricRow:
+    """One metric of the result table."""
+
+    metric: Metric
+    n: str
+    cells: tuple[Cell, ...]
+    exact: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """A number to see first."""
+
+    title: str
+    value: str
+    unit: str
+    beside: str
+
+
+def render(summary: Mapping[str, Any]) -> str:
+    """The report of a summary. `run`, `verdict` and `calibration` are shown where they are there."""
+    script = _template_file("report.js")
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
+                                     lstrip_blocks=True)  # fmt: skip
+    template = environment.from_string(_template_file("report.html.j2"))
+    digest = base64.b64encode(sha256(script.encode()).digest()).decode()
+    steady, latency = summary["steady"], summary["latency"]
+    cut = steady is not None and any(steady["latency"][key]["n"] != row["n"] for key, row in latency.items())
+    window = summary["window"]
+    return template.render(
+        css=_template_file("report.css"),
+        script=script,
+        script_hash=digest,
+        run=summary.get("run", {}),
+        verdict=summary.get("verdict"),
+        verdict_meaning=VERDICTS.get((summary.get("verdict") or {}).get("status", ""), ""),
+        warnings=window["warnings"],
+        tiles=_tiles(summary),
+        stats=STATS,
+        latencies=[("Latency over the whole run", _metric_rows(latency))]
+        + (
+            [(f"Latency in the steady window, {_span(window)}", _metric_rows(steady["latency"]))]
+            if cut and steady is not None
+            else []
+        ),
+        slo=_objectives(summary["slo"]),
+        throughput=facts.throughput(summary),
+        duration=figures.seconds(summary["throughput"]["duration_s"]),
+        steady_span=_span(window) if steady is not None else "none",
+        blocks=[
+            ("Requests", facts.counts(summary)),
+            ("Load", facts.load(summary) + facts.window(summary)),
+            ("Tokens", facts.tokens(summary)),
+            ("The client itself", facts.client(summary)),
+        ],
+        errors=summary["errors"],
+        charts=[_chart(chart) for chart in charts.build(summary)],
+        basics=_basics(summary.get("run", {})),
+        configuration=facts.flat(summary.get("run", {}).get("config", {})),
+        calibration=_calibration(summary.get("calibration")),
+    )
+
+
+def _template_file(name: str) -> str:
+    return files("bench.report").joinpath("template", name).read_text(encoding="utf-8")
+
+
+def _span(window: Mapping[str, Any]) -> str:
+    return f"{figures.seconds(window['start_s'])} to {figures.seconds(window['end_s'])}"
+
+
+def _tiles(summary: Mapping[str, Any]) -> list[Tile]:
+    latency, throughput, counts = summary["latency"], summary["throughput"], summary["counts"]
+    tiles = [
+        Tile(f"{METRICS[name].title}, median", figures.number(row["p50"]), "ms", f"P99 {figures.number(row['p99'])}")
+        for name in ("ttft", "tpot", "e2el")
+        for row in [latency[METRICS[name].key]]
+    ]
+    steady = summary["steady"]
+    for key, title, unit in (("output_tokens_per_s", "Output", "tokens/s"), ("requests_per_s", "Requests", "/s")):
+        beside = "" if steady is None else f"steady {figures.number(steady['throughput'][key])}"
+        tiles.append(Tile(title, figures.number(throughput[key]), unit, beside))
+    tried = counts["succeeded"] + counts["failed"]
+    succeeded = figures.share(counts["succeeded"] / tried if tried else None).removesuffix(" %")
+    tiles.append(Tile("Success", succeeded, "%", f"{counts['failed']:,} of {tried:,} failed"))
+    return tiles
+
+
+def _metric_rows(latency: Mapping[str, Any]) -> list[MetricRow]:
+    rows = []
+    for metric in sorted(METRICS.values(), key=lambda m: m.name not in MAIN_METRICS):
+        found = latency[metric.key]
+        cells = tuple(
+            Cell(figures.number(found[stat]), figures.interval(found["ci95"].get(stat)), stat in found["too_few"])
+            for stat in STATS
+        )
+        rows.append(MetricRow(metric, figures.number(found["n"]), cells, found["quantiles"] == "exact"))
+    return rows
+
+
+def _objectives(slo: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [
+        {
+            "text": row["objective"],
+            "value": figures.measured(row["value"], row["unit"]),
+            "ci95": figures.interval(row["ci95"]),
+            "held": row["held"],
+        }
+        for row in slo["objectives"]
+    ]
+
+
+def _basics(run: Mapping[str, Any]) -> list[facts.Fact]:
+    """What was run, where and when; nested values (versions, host) in one row each."""
+    rows: list[facts.Fact] = []
+    for key, value in run.items():
+        if key == "config":
+            continue
+        name = "URL" if key == "url" else key.replace("_", " ").capitalize()
+        if isinstance(value, Mapping):
+            inner = facts.flat(value)
+            if inner:
+                rows.append(facts.Fact(name, " · ".join(f"{fact.name} {fact.value}" for fact in inner)))
+        else:
+            rows += [facts.Fact(name, fact.value) for fact in facts.flat({key: value})]
+    return rows
+
+
+def _calibration(calibration: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    if calibration is None:
+        return None
+    rows = [
+        {
+            "name": f"{row['metric']} {row['stat']}",
+            "measured": figures.number(row["measured_ms"]),
+            "true": figures.number(row["true_ms"]),
+            "error": f"{row['error_ms']:+.3f}",
+        }
+        for row in calibration.get("metrics", ())
+    ]
+    rest = {key: value for key, value in calibration.items() if key not in ("metrics", "problems")}
+    return {"rows": rows, "problems": calibration.get("problems", ()), "facts": facts.flat(rest)}
+
+
+def _chart(chart: charts.Chart) -> dict[str, Any]:
+    """What the template needs of a chart: its drawn panels, the data for hovering, and the table."""
+    panels = []
+    for panel in chart.panels:
+        drawn = plot.draw(chart, panel)
+        legend = [line for line in panel.lines if not line.hidden]
+        panels.append({"unit": panel.unit, "plot": drawn, "legend": legend if len(legend) > 1 else ()})
+    lines = [(panel, line) for panel in chart.panels for line in panel.lines]
+    hover = {
+        "x": [round(plot.x_place(chart, at), 3) for at in chart.x],
+        "names": list(chart.x_names),
+        "lines": [
+            {"name": line.name, "unit": panel.unit if line.unit is None else line.unit, "tone": line.tone, "hidden": line.hidden,
+             "values": [_write(panel, line, value) for value in line.values]}
+            for panel, line in lines
+        ],
+    }  # fmt: skip
+    every = -(-len(chart.x) // TABLE_ROWS)
+    return {
+        "key": chart.key,
+        "title": chart.title,
+        "meaning": chart.meaning,
+        "x_title": chart.x_title,
+        "x_ticks": plot.x_ticks(chart),
+        "panels": panels,
+        "hover": hover,
+        "empty": chart.empty,
+        "band": chart.band is not None,
+        "every": every,
+        "head": [_column_title(panel, line) for panel, line in lines],
+        "rows": _table_rows(chart, [(panel, line) for panel, line in lines], max(every, 1)),
+    }
+
+
+def _write(panel: charts.Panel, line: charts.Line, value: float | None) -> str:
+    return figures.si(value) if panel.si and not line.hidden else figures.number(value)
+
+
+def _column_title(panel: charts.Panel, line: charts.Line) -> str:
+    unit = panel.unit if line.unit is None else line.unit
+    return f"{line.name} ({unit})" if unit else line.name
+
+
+def _table_rows(
+    chart: charts.Chart, lines: Sequence[tuple[charts.Panel, charts.Line]], every: int
+) -> list[tuple[str, list[str]]]:
+    return [
+        (name, [_write(panel, line, line.values[position]) for panel, line in lines])
+        for position, name in enumerate(chart.x_names)
+        if position % every == 0
+    ]

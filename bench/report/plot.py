@@ -1,0 +1,119 @@
+"""A panel of a chart as inline SVG: shapes only, in a box of 1000 by 100 that stretches to any size.
+
+Strokes keep their width (`non-scaling-stroke`), and all text stands outside as HTML, so that a chart is as readable on
+a telephone as on a wall. Colours are classes: the style sheet knows light and dark.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from html import escape
+
+from bench.report.charts import Chart, Line, Panel, round_step
+from bench.report.figures import number, si
+
+WIDTH, HEIGHT = 1000, 100
+_GRID_LINES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """A mark on an axis: its place in percent from the left or the top, and its text."""
+
+    at: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plot:
+    """A drawn panel: the SVG, and the ticks of its y axis."""
+
+    svg: str
+    y_ticks: tuple[Tick, ...]
+    top: float
+    """The value at the upper edge."""
+
+
+def x_place(chart: Chart, at: float) -> float:
+    """A position on the x axis, in percent of the width."""
+    first, last = chart.x_span
+    return (at - first) / (last - first) * 100
+
+
+def x_ticks(chart: Chart) -> tuple[Tick, ...]:
+    """The ticks of the x axis."""
+    return tuple(Tick(_short(x_place(chart, at)), text) for at, text in chart.ticks)
+
+
+def draw(chart: Chart, panel: Panel) -> Plot:
+    """Draw one panel of a chart."""
+    drawn = [line for line in panel.lines if not line.hidden]
+    highest = max((v for line in drawn for v in line.values if v is not None), default=0.0)
+    step = round_step(highest, _GRID_LINES) if highest > 0 else 1.0
+    top = step * max(math.ceil(highest / step - 1e-9), 1)
+    values = [k * step for k in range(round(top / step) + 1)]
+    grid = "".join(f'<path class="grid" d="M0 {_y(v, top)}H{WIDTH}"/>' for v in values)
+    band = ""
+    if chart.band is not None:
+        left, right = (x_place(chart, edge) * WIDTH / 100 for edge in chart.band)
+        band = f'<rect class="band" x="{_short(left)}" y="0" width="{_short(right - left)}" height="{HEIGHT}"/>'
+    shapes = "".join(_shape(chart, line, top) for line in drawn)
+    label = escape(f"{chart.title}: {', '.join(line.name for line in drawn)} in {panel.unit}", quote=True)
+    svg = (
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" preserveAspectRatio="none" role="img" aria-label="{label}">'
+        f"<title>{label}</title>{band}{grid}{shapes}</svg>"
+    )
+    write = si if panel.si else number
+    return Plot(svg, tuple(Tick(_y(v, top), write(v)) for v in values), top)
+
+
+def _short(value: float) -> float:
+    return round(value, 2)
+
+
+def _y(value: float, top: float) -> float:
+    return _short(HEIGHT - value / top * HEIGHT)
+
+
+def _shape(chart: Chart, line: Line, top: float) -> str:
+    if line.style == "bars":
+        return _bars(chart, line, top)
+    half = chart.step / 2 if line.style in ("steps", "area") else 0
+    runs: list[list[str]] = []
+    edges: list[tuple[float, float]] = []
+    joined = False
+    for at, value in zip(chart.x, line.values, strict=True):
+        if value is None:
+            joined = False
+            continue
+        left, right = (_short(x_place(chart, x) * WIDTH / 100) for x in (at - half, at + half))
+        y = _y(value, top)
+        if not joined:
+            runs.append([])
+            edges.append((left, right))
+        edges[-1] = (edges[-1][0], right)
+        runs[-1].append(f"{'L' if joined else 'M'}{left} {y}" + (f"H{right}" if half else ""))
+        joined = True
+    # A run of one point is a line of no length: its round cap makes it a dot.
+    paths = ["".join(run) + ("h0" if len(run) == 1 and not half else "") for run in runs]
+    dash = " dashed" if line.dashed else ""
+    shape = f'<path class="stroke {line.tone}{dash}" d="{"".join(paths)}"/>'
+    if line.style == "area":
+        closed = (f"{p}V{HEIGHT}H{left}Z" for p, (left, _) in zip(paths, edges, strict=True))
+        shape = f'<path class="fill {line.tone}" d="{"".join(closed)}"/>' + shape
+    return shape if paths else ""
+
+
+def _bars(chart: Chart, line: Line, top: float) -> str:
+    shapes = []
+    # At most a tenth of the width: two bars need not fill a wall.
+    width = min(0.7 * 100 / len(chart.x), 10) * WIDTH / 100 if chart.x else 0
+    for position, (at, value) in enumerate(zip(chart.x, line.values, strict=True)):
+        if value is not None:
+            tone = line.tone if line.tones is None else line.tones[position]
+            y = _y(value, top)
+            left = _short(x_place(chart, at) * WIDTH / 100 - width / 2)
+            size = f'width="{_short(width)}" height="{_short(HEIGHT - y)}"'
+            shapes.append(f'<rect class="bar {tone}" x="{left}" y="{y}" {size}/>')
+    return "".join(shapes)

@@ -1,0 +1,163 @@
+"""A summary as tables for a terminal: the verdict first, then what users felt, then what the server did.
+
+Plain where the output is no terminal, without colour where NO_COLOR is set, 80 to 120 columns wide.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from typing import IO, Any
+
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from bench.metrics.catalog import METRICS
+from bench.report import facts, figures
+
+NARROW, WIDE = 80, 120
+STATS = {"mean": "average", "p50": "median", "p90": "p90", "p95": "p95", "p99": "p99", "max": "max"}
+MAIN = ("ttft", "tpot", "itl", "e2el", "tps")
+COLOURS = {"VALID": "bold green", "SUSPECT": "bold yellow", "INVALID": "bold red"}
+
+_ERRORS_SHOWN = 8
+_ERROR_WIDTH = 200
+_WORTH_SHOWING = 0.01
+
+
+def render(summary: Mapping[str, Any], *, width: int = 100, brief: bool = False) -> str:
+    """The report as plain text; `brief` gives the verdict and the errors only."""
+    out = io.StringIO()
+    console = Console(file=out, width=min(max(width, NARROW), WIDE), color_system=None, force_terminal=False)
+    console.print(_page(summary, brief))
+    return out.getvalue()
+
+
+def show(summary: Mapping[str, Any], file: IO[str] | None = None, *, brief: bool = False) -> None:
+    """Print the report to a file (standard output): in colour on a terminal."""
+    console = Console(file=file)
+    # What is no terminal gets a width that does not depend on who looks.
+    console.width = min(max(console.width, NARROW), WIDE) if console.is_terminal else 100
+    console.print(_page(summary, brief))
+
+
+def _page(summary: Mapping[str, Any], brief: bool) -> Group:
+    parts = [_verdict(summary)]
+    if not brief:
+        parts += [_run(summary), _latency(summary), _throughput(summary)]
+        if summary["slo"]["objectives"]:
+            parts.append(_objectives(summary))
+    parts.append(_errors(summary))
+    if not brief:
+        parts += [Text(warning, "yellow") for warning in summary["window"]["warnings"]]
+    return Group(*parts)
+
+
+def _verdict(summary: Mapping[str, Any]) -> RenderableType:
+    verdict = summary.get("verdict")
+    if verdict is None:
+        return Text("")
+    status = verdict["status"]
+    if not verdict["reasons"]:
+        return Text.assemble((status, COLOURS.get(status, "bold")), " the measurement is good")
+    reasons = [Padding(Text(f"- {reason}"), (0, 0, 0, 2)) for reason in verdict["reasons"]]
+    return Group(Text(status, COLOURS.get(status, "bold")), *reasons)
+
+
+def _run(summary: Mapping[str, Any]) -> RenderableType:
+    run, counts, load = summary.get("run", {}), summary["counts"], summary["load"]
+    what = " · ".join(str(run[key]) for key in ("name", "model", "url") if run.get(key))
+    tried = counts["succeeded"] + counts["failed"]
+    sent = f"{counts['sent']:,} sent, {counts['succeeded']:,} succeeded, {counts['failed']:,} failed"
+    if tried and counts["failed"]:
+        sent += f" ({figures.share(counts['failed'] / tried)})"
+    for name in ("interrupted", "dropped"):
+        if counts[name]:
+            sent += f", {counts[name]:,} {name}"
+    rate = f"{figures.number(load['achieved_rps'])} requests/s sent"
+    if load["offered_rps"] is not None:
+        rate += f" ({figures.number(load['offered_rps'])} offered)"
+    in_flight = (
+        f"in flight {figures.number(load['concurrency_mean'])}, at most {figures.number(load['concurrency_max'])}"
+    )
+    lines = [what] if what else []
+    lines += [
+        f"{sent} in {figures.seconds(summary['throughput']['duration_s'])}",
+        f"{load['mode']}: {rate}; {in_flight}",
+    ]
+    return Padding(Text("\n".join(lines)), (1, 0))
+
+
+def _shown(latency: Mapping[str, Any]) -> list[str]:
+    """The main metrics; those from due where a request waited, and TTFO where there was reasoning."""
+    names = list(MAIN)
+    for name, usual in (("ttft_from_intended", "ttft"), ("e2el_from_intended", "e2el"), ("ttfo", "ttft")):
+        value, base = (latency[METRICS[n].key]["p99"] for n in (name, usual))
+        if value is not None and base is not None and abs(value - base) > _WORTH_SHOWING * base:
+            names.append(name)
+    return names
+
+
+def _latency(summary: Mapping[str, Any]) -> RenderableType:
+    table = Table(box=None, pad_edge=False, padding=(0, 1), header_style="dim")
+    table.add_column("", no_wrap=True)
+    for title in STATS.values():
+        table.add_column(title, justify="right", no_wrap=True)
+    latency = summary["latency"]
+    for name in _shown(latency):
+        metric, row = METRICS[name], latency[METRICS[name].key]
+        table.add_row(Text(f"{metric.title} ({metric.unit})"), *(figures.number(row[stat]) for stat in STATS))
+        if row["n"]:
+            cells = ("too few" if stat in row["too_few"] else figures.interval(row["ci95"].get(stat)) for stat in STATS)
+            table.add_row(Text("  95 % interval"), *cells, style="dim")
+    return table
+
+
+def _throughput(summary: Mapping[str, Any]) -> RenderableType:
+    table = Table(box=None, pad_edge=False, padding=(0, 1), header_style="dim")
+    window = summary["window"]
+    steady = "none" if window["start_s"] is None else f"{window['start_s']:.1f}–{window['end_s']:.1f} s"
+    table.add_column("per second", no_wrap=True)
+    for title in ("whole run", "95 % interval", f"steady window ({steady})", "95 % interval"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for row in facts.throughput(summary):
+        table.add_row(row.name, row.whole, row.whole_ci, row.steady, row.steady_ci)
+    return Padding(table, (1, 0))
+
+
+def _objectives(summary: Mapping[str, Any]) -> RenderableType:
+    table = Table(box=None, pad_edge=False, padding=(0, 1), header_style="dim")
+    table.add_column("objective")
+    table.add_column("measured", justify="right")
+    table.add_column("")
+    for row in summary["slo"]["objectives"]:
+        held = Text("held", "green") if row["held"] else Text("missed", "red")
+        table.add_row(Text(row["objective"]), figures.measured(row["value"], row["unit"]), held)
+    return Padding(table, (0, 0, 1, 0))
+
+
+def _errors(summary: Mapping[str, Any]) -> RenderableType:
+    rows = summary["errors"]
+    if not rows:
+        return Text("no request failed" if summary["counts"]["succeeded"] else "no request was answered")
+    table = Table(box=None, pad_edge=False, padding=(0, 1), header_style="dim")
+    table.add_column("errors", justify="right", no_wrap=True)
+    table.add_column("outcome", no_wrap=True)
+    table.add_column("status", no_wrap=True)
+    table.add_column("message", overflow="fold")
+    for row in rows[:_ERRORS_SHOWN]:
+        message = "" if row["error"] is None else row["error"]
+        cut = message if len(message) <= _ERROR_WIDTH else message[:_ERROR_WIDTH] + "…"
+        status = figures.NOTHING if row["status"] is None else str(row["status"])
+        table.add_row(f"{row['n']:,}", Text(row["outcome"]), status, Text(_printable(cut)))
+    if len(rows) > _ERRORS_SHOWN:
+        rest = sum(row["n"] for row in rows[_ERRORS_SHOWN:])
+        table.add_row(f"{rest:,}", "", "", f"with {len(rows) - _ERRORS_SHOWN} other messages, in summary.json")
+    return table
+
+
+def _printable(text: str) -> str:
+    """A server's text must not steer the terminal."""
+    return "".join(c if c.isprintable() else " " for c in text)

@@ -1,0 +1,173 @@
+"""A run directory: what a run leaves behind, written so that nothing measured is ever lost.
+
+    run.yaml        configuration and manifest
+    requests.jsonl  one record a line, handed to the kernel as each request ends
+    samples.jsonl   one line a second
+    ledger.jsonl    only where we own the mock
+    summary.json, report.html   made from the above, and made again by `report`
+
+A line goes to the kernel in one write as its request ends: a killed process loses nothing that had ended, at worst a torn
+last line, which readers pass over. Where the disk is full, lines are kept in memory, written when there is room again, and
+at the end put into another place rather than dropped.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+import yaml
+
+from bench.errors import RecordError, UsageError
+from bench.records import RequestRecord, from_line
+
+REQUESTS = "requests.jsonl"
+SAMPLES = "samples.jsonl"
+LEDGER = "ledger.jsonl"
+MANIFEST = "run.yaml"
+SUMMARY = "summary.json"
+REPORT = "report.html"
+
+
+class LineLog:
+    """Appends whole lines to a file. `problem` says what went wrong with the disk, None as long as all is written."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.problem: str | None = None
+        self._pending = bytearray()
+        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+
+    def append(self, line: bytes) -> None:
+        """Write the line, newline included. Never raises: what the disk does not take waits in memory."""
+        self._pending += line
+        self._flush()
+
+    def _flush(self) -> None:
+        try:
+            while self._pending:
+                written = os.write(self._fd, self._pending)
+                del self._pending[:written]
+            self.problem = None
+        except OSError as e:
+            self.problem = f"{self.path}: {e.strerror}"
+
+    def close(self) -> str | None:
+        """Write what waits, if need be elsewhere. Returns a sentence where not everything is in the file."""
+        self._flush()
+        os.close(self._fd)
+        if not self._pending:
+            return None
+        where = _rescue(self.path.name, bytes(self._pending))
+        return f"{self.problem}: {len(self._pending)} bytes of records are in {where} instead; append that file to it"
+
+
+def _rescue(name: str, content: bytes) -> str:
+    for folder in (tempfile.gettempdir(), str(Path.home()), "/dev/shm"):
+        try:
+            fd, path = tempfile.mkstemp(prefix="trueload-", suffix=f"-{name}", dir=folder)
+            with os.fdopen(fd, "wb") as file:
+                file.write(content)
+        except OSError:
+            continue
+        return path
+    return "no file: every disk is full"
+
+
+class RunDirectory:
+    """The files of one run, by what is in them."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @staticmethod
+    def refuse_used(path: Path) -> None:
+        """Raises UsageError where the path holds a run already, or is a file."""
+        if (path / REQUESTS).exists() or (path / MANIFEST).exists():
+            raise UsageError(f"--out {path} already holds a run: name another directory, or remove it first")
+        if path.exists() and not path.is_dir():
+            raise UsageError(f"--out {path} is a file: name a directory")
+
+    @classmethod
+    def create(cls, path: Path) -> RunDirectory:
+        """A new run directory. Raises UsageError where there is a run already, or no directory can be made."""
+        cls.refuse_used(path)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            (path / REQUESTS).touch()
+        except OSError as e:
+            raise UsageError(f"--out {path}: cannot be written ({e.strerror}): name another directory") from e
+        return cls(path)
+
+    @classmethod
+    def open(cls, path: Path) -> RunDirectory:
+        """An existing run directory. Raises UsageError where it is none."""
+        for name in (MANIFEST, REQUESTS):
+            if not (path / name).is_file():
+                raise UsageError(f"{path} is not a run directory: it has no {name}")
+        return cls(path)
+
+    def request_log(self) -> LineLog:
+        return LineLog(self.path / REQUESTS)
+
+    def sample_log(self) -> LineLog:
+        return LineLog(self.path / SAMPLES)
+
+    def write(self, name: str, content: bytes) -> None:
+        """Put a whole file in place: readers see the old or the new one, never half of it."""
+        draft = self.path / f".{name}.new"
+        draft.write_bytes(content)
+        draft.replace(self.path / name)
+
+    def write_manifest(self, manifest: Mapping[str, Any]) -> None:
+        self.write(MANIFEST, yaml.safe_dump(dict(manifest), sort_keys=False, allow_unicode=True, width=120).encode())
+
+    def manifest(self) -> dict[str, Any]:
+        """The content of run.yaml. Raises UsageError where it is damaged."""
+        path = self.path / MANIFEST
+        try:
+            content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError) as e:
+            raise UsageError(f"{path} cannot be read: {' '.join(str(e).split())}") from e
+        if not isinstance(content, dict) or "manifest" not in content or "config" not in content:
+            raise UsageError(f"{path} is not the run.yaml of a run: it needs the keys config and manifest")
+        return content
+
+    def records(self) -> Iterator[RequestRecord]:
+        """Every whole record. Raises RecordError, with the line's number, where one in the middle is damaged."""
+        path = self.path / REQUESTS
+        for number, line in _whole_lines(path):
+            try:
+                yield from_line(line)
+            except RecordError as e:
+                raise RecordError(f"{path}, line {number}: {e}") from e
+
+    def samples(self) -> Iterator[dict[str, Any]]:
+        """Every whole line of samples.jsonl; none where there is no such file."""
+        return self._rows(SAMPLES)
+
+    def ledger(self) -> Iterator[dict[str, Any]]:
+        """Every whole line of the mock's ledger; none where we did not own the mock."""
+        return self._rows(LEDGER)
+
+    def _rows(self, name: str) -> Iterator[dict[str, Any]]:
+        path = self.path / name
+        if not path.exists():
+            return
+        for number, line in _whole_lines(path):
+            try:
+                yield orjson.loads(line)
+            except orjson.JSONDecodeError as e:
+                raise RecordError(f"{path}, line {number}: {e}") from e
+
+
+def _whole_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            # A line without its end was being written when the process was killed: its request has no record.
+            if line.endswith(b"\n") and len(line) > 1:
+                yield number, line

@@ -1,0 +1,97 @@
+"""What the client knows of itself, once a second: loop lag, CPU, time spent waiting for a processor, and the counts.
+
+The lag is measured with the clock that paces the load: a wait of 20 ms after the last, and how late it came back.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from bench.clock import NS_PER_MS, NS_PER_S, Clock, Timer, cpu_ns
+
+LAG_EVERY_NS = 20 * NS_PER_MS
+SHORTEST_NS = 250 * NS_PER_MS
+
+
+def run_queue_wait_ns() -> int | None:
+    """How long this process's main thread was ready to run and did not, ns so far; None where Linux does not say."""
+    if sys.platform != "linux":
+        return None
+    try:
+        # proc(5): time spent on the CPU, time spent waiting on a run queue, number of timeslices.
+        return int(Path("/proc/self/schedstat").read_bytes().split()[1])
+    except (OSError, IndexError, ValueError):
+        return None
+
+
+class Sampler:
+    """Writes a line a second, and one at `start` and at `stop`. `counts` gives the dispatcher's numbers at an instant."""
+
+    def __init__(
+        self, clock: Clock, counts: Callable[[int], dict[str, int]], write: Callable[[bytes], None], worker: int = 0
+    ) -> None:
+        self._clock = clock
+        self._counts = counts
+        self._write = write
+        self._worker = worker
+        self._lags_ns: list[int] = []
+        self._timers: list[Timer] = []
+
+    def start(self) -> None:
+        """Begin: the first line is written now."""
+        now = self._last_ns = self._clock.now_ns()
+        self._last_cpu_ns = cpu_ns()
+        self._last_wait_ns = run_queue_wait_ns()
+        self._write_line(now, {})
+        self._second_timer = self._clock.call_at(now + NS_PER_S, self._second)
+        self._lag_due_ns = now + LAG_EVERY_NS
+        self._lag_timer = self._clock.call_at(self._lag_due_ns, self._lag)
+
+    def stop(self) -> None:
+        """End: the rest of the last second is written now."""
+        self._second_timer.cancel()
+        self._lag_timer.cancel()
+        now = self._clock.now_ns()
+        if now - self._last_ns >= SHORTEST_NS:
+            self._sample()
+        else:  # Too short for its shares to mean anything: a few milliseconds of work would look like a busy second.
+            self._write_line(now, {})
+
+    def _lag(self) -> None:
+        now = self._clock.now_ns()
+        self._lags_ns.append(now - self._lag_due_ns)
+        self._lag_due_ns = now + LAG_EVERY_NS
+        self._lag_timer = self._clock.call_at(self._lag_due_ns, self._lag)
+
+    def _second(self) -> None:
+        due_ns = self._second_timer.deadline_ns
+        self._sample()
+        self._second_timer = self._clock.call_at(due_ns + NS_PER_S, self._second)
+
+    def _sample(self) -> None:
+        now, cpu, wait = self._clock.now_ns(), cpu_ns(), run_queue_wait_ns()
+        span_ns = now - self._last_ns
+        shares: dict[str, Any] = {
+            "loop_lag_ms": [round(lag / NS_PER_MS, 4) for lag in self._lags_ns],
+            "cpu": round((cpu - self._last_cpu_ns) / span_ns, 4),
+        }
+        if wait is not None and self._last_wait_ns is not None:
+            shares["run_queue_share"] = round((wait - self._last_wait_ns) / span_ns, 4)
+        self._last_ns, self._last_cpu_ns, self._last_wait_ns = now, cpu, wait
+        self._lags_ns = []
+        self._write_line(now, shares)
+
+    def _write_line(self, now: int, shares: dict[str, Any]) -> None:
+        row = {"t_ns": now, "worker": self._worker, **shares, **self._counts(now)}
+        self._write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
+
+
+def processors() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1

@@ -1,0 +1,15 @@
+"""A metronome: arrival i at i/rate, computed from i and not from the arrival before, so that rounding never adds up."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+from bench.rng import Random
+
+
+def offsets(rate: float, burstiness: float, rng: Random) -> Iterator[int]:
+    """Offsets in ns, the first at 0."""
+    del burstiness, rng  # Nothing is left to chance.
+    for i in itertools.count():
+        yield round(i / rate * 1e9)

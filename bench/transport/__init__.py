@@ -1,0 +1,24 @@
+"""How requests travel. A new transport is one file behind `interface.Transport` and one line in TRANSPORTS.
+
+`sse.py` and `openai.py` do no I/O and `exchange.py` collects what any transport saw; the transports themselves are the
+thin shell around sockets. `scripted.py` is the fake for tests: it answers from a script, without a network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from bench.clock import Clock
+from bench.transport.interface import Reading, Target, Transport
+
+
+def _httpx(target: Target, reading: Reading, clock: Clock) -> Transport:
+    from bench.transport.httpx_transport import HttpxTransport
+
+    return HttpxTransport(target, reading, clock)
+
+
+TRANSPORTS: dict[str, Callable[[Target, Reading, Clock], Transport]] = {
+    "httpx": _httpx,
+}
+"""By the name that `--transport` takes. Each is imported only when it is chosen."""

@@ -1,0 +1,151 @@
+"""What was seen of one request while it happens; closed into its RequestRecord.
+
+The rules that every transport shares are here, so that two transports differ in how they get bytes and stamps and in
+nothing else: which read a chunk's stamp comes from, what a coalesced read says of the chunks before its last, and which
+outcome a response has. While the response streams in, events are cut from bytes and kept; they are decoded in `close`.
+"""
+
+from __future__ import annotations
+
+import zlib
+
+from bench.records import Clock, Outcome, RequestRecord
+from bench.transport import openai
+from bench.transport.interface import Reading
+from bench.transport.sse import SSEParser
+from bench.workload import Request
+
+
+class Undecodable(Exception):
+    """The body cannot be read as HTTP says it is encoded."""
+
+
+class Exchange:
+    """One request and its response. A transport sets the times and feeds the body; `close` makes the record."""
+
+    def __init__(self, request: Request, intended_ns: int, eligible_ns: int, reading: Reading, clock: Clock) -> None:
+        self.request = request
+        self.intended_ns = intended_ns
+        self.eligible_ns = eligible_ns
+        self.reading = reading
+        self.clock: Clock = clock
+        self.attempts = 1
+        self.connect_ns: int | None = None
+        self.sent_ns: int | None = None
+        self.first_byte_ns: int | None = None
+        self.last_read_ns = 0
+        self.peer_closed = False
+        self.status: int | None = None
+        self.location: str | None = None
+        self.bytes_received = 0
+        self._parser: SSEParser | None = None
+        self._inflate: zlib._Decompress | None = None
+        self._events: list[bytes] = []
+        self._chunk_ns: list[int] = []
+        self._bounds: dict[int, int] = {}
+        self._body = bytearray()
+
+    def head(self, status: int, content_type: str, content_encoding: str, location: str | None) -> None:
+        """The response head has come. Raises Undecodable for an encoding that nobody asked for."""
+        self.status = status
+        self.location = location
+        if self.request.stream and 200 <= status < 300 and "json" not in content_type:
+            self._parser = SSEParser()
+        if content_encoding in ("gzip", "x-gzip", "deflate"):
+            self._inflate = zlib.decompressobj(zlib.MAX_WBITS | 32)
+        elif content_encoding not in ("", "identity"):
+            raise Undecodable(f"the server encoded its reply as {content_encoding!r}, which was not asked for")
+
+    def feed(self, piece: bytes, stamp_ns: int, bound_ns: int) -> None:
+        """A piece of the body, from a read at `stamp_ns` whose bytes came no earlier than `bound_ns`."""
+        self.bytes_received += len(piece)
+        if self._inflate is not None:
+            try:
+                piece = self._inflate.decompress(piece)
+            except zlib.error as e:
+                raise Undecodable(f"the compressed reply cannot be read: {e}") from e
+        if self._parser is None:
+            self._body += piece
+            return
+        events = self._parser.feed(piece)
+        if not events:
+            return
+        if len(events) > 1:
+            # One stamp for several chunks: it is exact for the last, and the latest possible moment for the others.
+            first = len(self._chunk_ns)
+            self._bounds.update(dict.fromkeys(range(first, first + len(events) - 1), bound_ns))
+        self._events += events
+        self._chunk_ns += [stamp_ns] * len(events)
+
+    def retry(self) -> None:
+        """The reused connection died before any byte of a response: the next send is the request's second attempt."""
+        self.attempts += 1
+        self.status = self.first_byte_ns = None
+
+    def close(self, end_ns: int, failed: Outcome | None = None, error: str | None = None) -> RequestRecord:
+        """The record. `failed` is what broke the exchange, None where the response came to its end."""
+        reply = self._read()
+        outcome, said = self._judge(reply, failed)
+        request = self.request
+        message = error if outcome is failed and error is not None else said
+        return RequestRecord(
+            id=request.id,
+            index=request.index,
+            phase=request.phase,
+            session=request.session,
+            intended_ns=self.intended_ns,
+            eligible_ns=self.eligible_ns,
+            connect_ns=0 if self.connect_ns is None and self.sent_ns is not None else self.connect_ns,
+            sent_ns=self.sent_ns,
+            first_byte_ns=self.first_byte_ns,
+            end_ns=end_ns,
+            attempts=self.attempts,
+            status=self.status,
+            outcome=outcome,
+            error=self.reading.redact(message) if message is not None else None,
+            chunk_ns=tuple(self._chunk_ns),
+            chunk_bound_ns=tuple([self._bounds.get(i) for i in range(len(self._chunk_ns))]) if self._bounds else None,
+            chunk_tokens=reply.chunk_tokens,
+            chunk_kind=reply.chunk_kind,
+            input_tokens_asked=request.input_tokens_asked,
+            input_tokens=reply.input_tokens,
+            output_tokens_asked=request.output_tokens_asked,
+            output_tokens=reply.output_tokens,
+            output_tokens_from=reply.output_tokens_from,
+            output_tokens_counted=reply.counted,
+            bytes_sent=len(request.body) if self.sent_ns is not None else 0,
+            bytes_received=self.bytes_received,
+            clock=self.clock,
+            coalesced=len(self._bounds),
+        )
+
+    def _read(self) -> openai.Reply:
+        if self._parser is not None:
+            return openai.read_stream(self._events, self.reading.count)
+        if self.status is not None and 200 <= self.status < 300 and self._body:
+            return openai.read_whole(bytes(self._body), self.reading.count)
+        return openai.Reply()
+
+    def _judge(self, reply: openai.Reply, failed: Outcome | None) -> tuple[Outcome, str | None]:
+        """The outcome, and what the response itself says of it. What the server said outranks how the connection ended."""
+        if self.status is not None and self.status >= 300 and failed in (None, Outcome.RESET):
+            return Outcome.HTTP_ERROR, self._http_error()
+        if reply.error is not None:
+            return Outcome.STREAM_ERROR, reply.error
+        if failed is not None and not (failed is Outcome.RESET and reply.done and self._parser is not None):
+            return failed, None
+        if reply.malformed is not None:
+            return Outcome.MALFORMED, reply.malformed
+        if self._parser is not None and not reply.done and not reply.finished:
+            rest = self._parser.unfinished
+            cut = f" in the middle of an event ({len(rest)} bytes of it came)" if rest else ""
+            return Outcome.TRUNCATED, f"the stream ended{cut} without [DONE] or a finish reason"
+        if self._parser is None and self.status is not None and not self._body:
+            return Outcome.MALFORMED, "the reply has no body"
+        return Outcome.OK, None
+
+    def _http_error(self) -> str:
+        if self.status is not None and self.status < 400:
+            return f"the server redirects to {self.location}: redirects are not followed, give that URL"
+        body = bytes(self._body)
+        return openai.error_message(body) if body else "no message"

@@ -1,0 +1,175 @@
+"""The transport over httpx: slower than own sockets, and at home with everything that httpx can do.
+
+Its stamps are the process's own (`clock: user`), taken by `stamped_backend` right at the socket. What remains of the
+event loop's business shows as loop lag, which is sampled and judged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable
+
+import httpcore
+import httpx
+
+from bench.clock import Clock
+from bench.records import Outcome, RequestRecord
+from bench.transport.exchange import Exchange, Undecodable
+from bench.transport.interface import Reading, Target
+from bench.transport.stamped_backend import StampedBackend, StampedStream, current
+from bench.workload import Request
+
+
+class _TooLarge(Exception):
+    """The response has passed the limit of its size."""
+
+
+class HttpxTransport:
+    """One httpx client over stamping sockets; connections are kept for as long as the server keeps them."""
+
+    def __init__(self, target: Target, reading: Reading, clock: Clock) -> None:
+        self._target = target
+        self._reading = reading
+        self._clock = clock
+        self._tasks: dict[asyncio.Task[None], Exchange] = {}
+        self._timed_out: set[asyncio.Task[None]] = set()
+
+    async def open(self) -> None:
+        target = self._target
+        verify = _tls_context(target)
+        transport = httpx.AsyncHTTPTransport(verify=verify, limits=httpx.Limits(), retries=0)
+        # httpx has no public way to give its pool a network backend.
+        transport._pool = httpcore.AsyncConnectionPool(
+            ssl_context=verify,
+            max_connections=None,
+            max_keepalive_connections=None,
+            network_backend=StampedBackend(target),
+        )
+        connect_s = None if target.timeout_connect_ns is None else target.timeout_connect_ns / 1e9
+        self._client = httpx.AsyncClient(
+            transport=transport,
+            headers={"accept-encoding": "identity", "user-agent": "trueload", "content-type": "application/json"},
+            # The backend times reads itself: it knows the first byte from the later ones.
+            timeout=httpx.Timeout(None, connect=connect_s),
+            trust_env=False,
+        )
+        self._client.headers.update(target.headers)
+
+    def start(
+        self, request: Request, intended_ns: int, eligible_ns: int, done: Callable[[RequestRecord], None]
+    ) -> None:
+        exchange = Exchange(request, intended_ns, eligible_ns, self._reading, clock="user")
+        task = asyncio.get_running_loop().create_task(self._send(exchange, done))
+        self._tasks[task] = exchange
+
+    def cut(self) -> None:
+        for task in list(self._tasks):
+            task.cancel()
+
+    async def close(self) -> None:
+        if self._tasks:
+            self.cut()
+            await asyncio.wait(list(self._tasks))
+        await self._client.aclose()
+
+    async def _send(self, exchange: Exchange, done: Callable[[RequestRecord], None]) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        current.set(exchange)
+        total_ns = self._target.timeout_total_ns
+        timer = (
+            None
+            if total_ns is None
+            else self._clock.call_at(self._clock.now_ns() + total_ns, lambda: self._time_out(task))
+        )
+        failed: Outcome | None = Outcome.INTERRUPTED
+        error: str | None = "a defect of the load tester ended this request"
+        try:
+            failed, error = await self._attempt(exchange)
+            if failed is Outcome.RESET and _was_stale(exchange):
+                first_sent_ns, exchange.sent_ns = exchange.sent_ns, None
+                if first_sent_ns is not None:
+                    exchange.retry()
+                failed, error = await self._attempt(exchange)
+                if exchange.sent_ns is not None and first_sent_ns is not None:
+                    # The whole detour is time spent on getting a connection, not lateness of the sender.
+                    exchange.connect_ns = exchange.sent_ns - first_sent_ns
+        except asyncio.CancelledError:
+            if task in self._timed_out:
+                failed, error = Outcome.TIMEOUT_TOTAL, "the request took longer than the total timeout"
+            else:
+                failed, error = Outcome.INTERRUPTED, "cut when the run was stopped"
+        finally:
+            if timer is not None:
+                timer.cancel()
+            self._timed_out.discard(task)
+            del self._tasks[task]
+            end_ns = exchange.last_read_ns if failed is None else self._clock.now_ns()
+            done(exchange.close(end_ns, failed, error))
+
+    def _time_out(self, task: asyncio.Task[None]) -> None:
+        self._timed_out.add(task)
+        task.cancel()
+
+    async def _attempt(self, exchange: Exchange) -> tuple[Outcome | None, str | None]:
+        """Send once and read all. Returns what broke the exchange and how, or (None, None) for a whole response."""
+        request = self._client.build_request(
+            "POST",
+            self._target.url,
+            content=exchange.request.body,
+            headers={"x-request-id": exchange.request.id},
+        )
+        try:
+            response = await self._client.send(request, stream=True)
+            try:
+                await self._read(response, exchange)
+            finally:
+                await response.aclose()
+        except httpx.ConnectTimeout:
+            return Outcome.TIMEOUT_CONNECT, "no connection within the connect timeout"
+        except httpx.ConnectError as e:
+            return Outcome.CONNECT_ERROR, str(e)
+        except httpx.ReadTimeout:
+            if exchange.first_byte_ns is None:
+                return Outcome.TIMEOUT_FIRST_BYTE, "no byte of a response within the first-byte timeout"
+            return Outcome.TIMEOUT_IDLE, "the response stopped for longer than the idle timeout"
+        except (httpx.ReadError, httpx.WriteError) as e:
+            return Outcome.RESET, f"the connection was reset: {e}"
+        except httpx.RemoteProtocolError as e:
+            if exchange.peer_closed:
+                return Outcome.RESET, "the server closed the connection before the response had ended"
+            return Outcome.MALFORMED, f"not HTTP: {e}"
+        except (Undecodable, _TooLarge) as e:
+            return Outcome.MALFORMED, str(e)
+        return None, None
+
+    async def _read(self, response: httpx.Response, exchange: Exchange) -> None:
+        stream = response.extensions["network_stream"]
+        assert isinstance(stream, StampedStream)
+        headers = response.headers
+        exchange.head(
+            response.status_code,
+            headers.get("content-type", ""),
+            headers.get("content-encoding", ""),
+            headers.get("location"),
+        )
+        async for piece in response.aiter_raw():
+            exchange.feed(piece, stream.last_read_ns, stream.bound_ns)
+            if exchange.bytes_received > self._target.max_response_bytes:
+                raise _TooLarge(f"the response is larger than the limit of {self._target.max_response_bytes} bytes")
+        exchange.last_read_ns = stream.last_read_ns
+
+
+def _was_stale(exchange: Exchange) -> bool:
+    """Whether a connection from the pool died before any byte of a response: the server had given it up."""
+    return exchange.first_byte_ns is None and exchange.connect_ns is None
+
+
+def _tls_context(target: Target) -> ssl.SSLContext:
+    if target.insecure:
+        context = ssl.create_default_context()
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        return context
+    return ssl.create_default_context(cafile=target.ca_file)

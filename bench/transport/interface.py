@@ -1,0 +1,51 @@
+"""What every transport is: it turns a Request into a RequestRecord, and knows nothing else of the run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from bench.records import RequestRecord
+from bench.workload import Request
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Where requests go, and how long each step of one may take (ns; None: as long as it likes)."""
+
+    url: str
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    ca_file: str | None = None
+    insecure: bool = False
+    timeout_connect_ns: int | None = None
+    timeout_first_byte_ns: int | None = None
+    timeout_idle_ns: int | None = None
+    timeout_total_ns: int | None = None
+    max_response_bytes: int = 256 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """How responses are read: the target's tokenizer, where there is one, and what keeps secrets out of error texts."""
+
+    count: Callable[[str], int] | None = None
+    redact: Callable[[str], str] = lambda text: text
+
+
+class Transport(Protocol):
+    """Sends requests. `done` is called once for each started request, later, from the event loop, never inside `start`."""
+
+    async def open(self) -> None:
+        """Get ready inside the running event loop."""
+
+    def start(
+        self, request: Request, intended_ns: int, eligible_ns: int, done: Callable[[RequestRecord], None]
+    ) -> None:
+        """Send the request now. Whatever happens to it becomes its record; nothing is raised."""
+
+    def cut(self) -> None:
+        """End everything in flight: outcome `interrupted`, each `done` is still called."""
+
+    async def close(self) -> None:
+        """Give back connections."""

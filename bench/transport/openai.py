@@ -1,0 +1,319 @@
+"""The OpenAI-compatible dialect, sans-IO: samples to request bodies, response bodies to what they say.
+
+Nothing here runs while a response streams in: `read_stream` gets all events of a response at its end and decodes them in
+one JSON call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+from urllib.parse import urlsplit, urlunsplit
+
+import orjson
+
+from bench.records import TOKEN_KINDS, TokensFrom
+from bench.workload import Encoded
+from promptset.samples import Sample
+
+Endpoint = Literal["chat", "completions"]
+PATHS: dict[Endpoint, str] = {"chat": "/chat/completions", "completions": "/completions"}
+"""The path of each endpoint below the API's root (`/v1`)."""
+
+DONE = b"[DONE]"
+
+
+def endpoint_of(url: str) -> Endpoint | None:
+    """The endpoint that the URL names by itself, or None where it stops before."""
+    path = urlsplit(url).path.rstrip("/")
+    return next((endpoint for endpoint, tail in PATHS.items() if path.endswith(tail)), None)
+
+
+def endpoint_url(url: str, endpoint: Endpoint) -> str:
+    """The full URL of the endpoint. `http://h`, `http://h/`, `http://h/v1` and the whole path all mean the same."""
+    return _api_url(url, PATHS[endpoint])
+
+
+def models_url(url: str) -> str:
+    """Where the server lists its models."""
+    return _api_url(url, "/models")
+
+
+def _api_url(url: str, tail: str) -> str:
+    parts = urlsplit(url)
+    root = parts.path.rstrip("/")
+    named = endpoint_of(url)
+    if named is not None:
+        root = root.removesuffix(PATHS[named])
+    elif not root.endswith("/v1"):
+        root += "/v1"
+    return urlunsplit(parts._replace(path=root + tail))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BodyOptions:
+    """What every body of a run has in common. `model` None leaves the model of a full request body as it is."""
+
+    endpoint: Endpoint
+    model: str | None
+    stream: bool = True
+    ask_usage: bool = True
+    ignore_eos: bool = False
+    extra: Mapping[str, Any] | None = None
+
+
+def encode(sample: Sample, options: BodyOptions) -> Encoded:
+    """The JSON body for a sample. A sample that is a full request body keeps its own fields; `extra` wins over all."""
+    body: dict[str, Any]
+    if sample.body is not None:
+        body = dict(sample.body)
+    elif options.endpoint == "chat":
+        messages = sample.messages
+        body = {"messages": messages if messages is not None else [{"role": "user", "content": sample.prompt}]}
+    else:
+        body = {"prompt": sample.prompt}
+    if options.model is not None:
+        body["model"] = options.model
+    if sample.output_tokens is not None:
+        body["max_tokens"] = sample.output_tokens
+    if options.ignore_eos:
+        body["ignore_eos"] = True
+    body["stream"] = options.stream
+    body.pop("stream_options", None)
+    if options.stream and options.ask_usage:
+        body["stream_options"] = {"include_usage": True}
+    if options.extra:
+        body.update(options.extra)
+    asked = body.get("max_completion_tokens", body.get("max_tokens"))
+    return Encoded(
+        body=orjson.dumps(body),
+        stream=bool(body["stream"]),
+        output_tokens_asked=asked if isinstance(asked, int) else None,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What a response said. The chunk fields have one entry an event; `counted` is our own count over the text."""
+
+    chunk_kind: str = ""
+    chunk_tokens: tuple[int, ...] | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    output_tokens_from: TokensFrom | None = None
+    counted: int | None = None
+    text: str = ""
+    finished: bool = False
+    done: bool = False
+    error: str | None = None
+    malformed: str | None = None
+
+
+def read_stream(events: Sequence[bytes], count: Callable[[str], int] | None = None) -> Reply:
+    """Decode the events of one streamed response. `count` is the target's tokenizer, where there is one."""
+    decoded, malformed = _decode(events)
+    kinds: list[str] = []
+    pieces: list[str] = []
+    running: list[int | None] = []  # completion_tokens so far, where the chunk says it
+    usage: Mapping[str, Any] | None = None
+    finished = done = False
+    error: str | None = None
+    for event in decoded:
+        if event is None:
+            done = True
+            kinds.append("o")
+            pieces.append("")
+            running.append(None)
+            continue
+        kind, piece, ended = _delta(event)
+        finished = finished or ended
+        said = event.get("usage")
+        if isinstance(said, dict):
+            usage = said
+            if kind == "o" and not event.get("choices"):
+                kind = "u"
+        kinds.append(kind)
+        pieces.append(piece)
+        running.append(_whole(said.get("completion_tokens")) if isinstance(said, dict) and kind != "u" else None)
+        if error is None:
+            error = _error_of(event)
+    # What follows a malformed event is kept as chunks, unread.
+    chunk_kind = "".join(kinds).ljust(len(events), "o")
+    token_pieces = [piece for kind, piece in zip(kinds, pieces, strict=False) if kind in TOKEN_KINDS]
+    text = "".join(token_pieces)
+    counted = count(text) if count is not None else None
+    output_tokens, source = _output_tokens(usage, counted, len(token_pieces))
+    return Reply(
+        chunk_kind=chunk_kind,
+        chunk_tokens=_tokens_of_chunks(chunk_kind, running, token_pieces, output_tokens, count),
+        input_tokens=_whole(usage.get("prompt_tokens")) if usage is not None else None,
+        output_tokens=output_tokens,
+        output_tokens_from=source,
+        counted=counted,
+        text=text,
+        finished=finished,
+        done=done,
+        error=error,
+        malformed=malformed,
+    )
+
+
+def read_whole(body: bytes, count: Callable[[str], int] | None = None) -> Reply:
+    """Decode a response that came in one piece."""
+    try:
+        said = orjson.loads(body)
+    except orjson.JSONDecodeError as e:
+        return Reply(malformed=f"the body is not JSON ({e}): {_excerpt(body)}")
+    if not isinstance(said, dict):
+        return Reply(malformed=f"the body is not a JSON object: {_excerpt(body)}")
+    if (error := _error_of(said)) is not None:
+        return Reply(error=error)
+    choice = _first_choice(said)
+    message = choice.get("message")
+    parts = (
+        [message.get(name) for name in ("reasoning", "reasoning_content", "content")]
+        if isinstance(message, dict)
+        else [choice.get("text")]
+    )
+    text = "".join(part for part in parts if isinstance(part, str))
+    usage = said.get("usage")
+    usage = usage if isinstance(usage, dict) else None
+    counted = count(text) if count is not None else None
+    output_tokens, source = _output_tokens(usage, counted, None)
+    return Reply(
+        input_tokens=_whole(usage.get("prompt_tokens")) if usage is not None else None,
+        output_tokens=output_tokens,
+        output_tokens_from=source,
+        counted=counted,
+        text=text,
+        finished=choice.get("finish_reason") is not None,
+        done=True,
+        malformed=None if choice else f"a reply without choices: {_excerpt(body)}",
+    )
+
+
+def error_message(body: bytes) -> str:
+    """What an error response says, for people: the message of OpenAI's error object, else the start of the body."""
+    try:
+        said = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return _excerpt(body)
+    message = _error_of(said) if isinstance(said, dict) else None
+    if message is None and isinstance(said, dict) and said.get("detail") is not None:
+        message = said["detail"] if isinstance(said["detail"], str) else orjson.dumps(said["detail"]).decode()
+    return message[:500] if message is not None else _excerpt(body)
+
+
+def _decode(events: Sequence[bytes]) -> tuple[list[dict[str, Any] | None], str | None]:
+    """All events as objects, `[DONE]` as None; and what is wrong with the first that is none, where decoding stops."""
+    try:
+        whole = orjson.loads(b"[" + b",".join([b"null" if event == DONE else event for event in events]) + b"]")
+        # An event that holds a comma at its top level would shift its neighbours: then each is looked at alone.
+        if len(whole) == len(events) and all(
+            isinstance(item, dict) or (item is None and event == DONE)
+            for item, event in zip(whole, events, strict=True)
+        ):
+            return whole, None
+    except orjson.JSONDecodeError:
+        pass
+    decoded: list[dict[str, Any] | None] = []
+    for event in events:
+        if event == DONE:
+            decoded.append(None)
+            continue
+        try:
+            item = orjson.loads(event)
+        except orjson.JSONDecodeError as e:
+            return decoded, f"event {len(decoded)} is not JSON ({e}): {_excerpt(event)}"
+        if not isinstance(item, dict):
+            return decoded, f"event {len(decoded)} is not a JSON object: {_excerpt(event)}"
+        decoded.append(item)
+    return decoded, None
+
+
+def _first_choice(event: Mapping[str, Any]) -> dict[str, Any]:
+    choices = event.get("choices")
+    if isinstance(choices, list) and choices and isinstance(choices[0], dict):
+        return cast(dict[str, Any], choices[0])
+    return {}
+
+
+def _delta(event: Mapping[str, Any]) -> tuple[str, str, bool]:
+    """(kind, generated text, whether a finish reason came with it) of one event."""
+    choice = _first_choice(event)
+    ended = choice.get("finish_reason") is not None
+    delta = choice.get("delta")
+    if not isinstance(delta, dict):
+        text = choice.get("text")
+        return ("c", text, ended) if isinstance(text, str) and text else ("o", "", ended)
+    content = delta.get("content")
+    if isinstance(content, str) and content:
+        return "c", content, ended
+    for name in ("reasoning", "reasoning_content"):
+        thought = delta.get(name)
+        if isinstance(thought, str) and thought:
+            return "t", thought, ended
+    calls = delta.get("tool_calls")
+    if isinstance(calls, list):
+        functions = [call.get("function") for call in calls if isinstance(call, dict)]
+        arguments = "".join(f["arguments"] for f in functions if isinstance(f, dict) and f.get("arguments"))
+        if arguments:
+            return "f", arguments, ended
+    return ("r", "", ended) if delta.get("role") and not ended else ("o", "", ended)
+
+
+def _error_of(event: Mapping[str, Any]) -> str | None:
+    error = event.get("error")
+    if error is None and event.get("object") == "error":
+        error = event
+    if error is None:
+        return None
+    if isinstance(error, dict) and isinstance(error.get("message"), str):
+        return str(error["message"])[:500]
+    return error[:500] if isinstance(error, str) else orjson.dumps(error).decode()[:500]
+
+
+def _output_tokens(
+    usage: Mapping[str, Any] | None, counted: int | None, token_chunks: int | None
+) -> tuple[int | None, TokensFrom | None]:
+    if usage is not None and (said := _whole(usage.get("completion_tokens"))) is not None:
+        return said, "usage"
+    if counted is not None:
+        return counted, "tokenizer"
+    return (token_chunks, "chunks") if token_chunks is not None else (None, None)
+
+
+def _tokens_of_chunks(
+    chunk_kind: str,
+    running: Sequence[int | None],
+    token_pieces: Sequence[str],
+    output_tokens: int | None,
+    count: Callable[[str], int] | None,
+) -> tuple[int, ...] | None:
+    """The tokens of each chunk: from usage on every chunk, else one each where that adds up, else counted, else unknown."""
+    bearing = [kind in TOKEN_KINDS for kind in chunk_kind]
+    if token_pieces and all(tokens is not None for tokens, bears in zip(running, bearing, strict=False) if bears):
+        tokens, before = [], 0
+        for i, bears in enumerate(bearing):
+            so_far = running[i] if bears else None
+            tokens.append(so_far - before if so_far is not None else 0)
+            before = so_far if so_far is not None else before
+        return tuple(tokens)
+    if output_tokens == len(token_pieces):
+        return tuple([1 if bears else 0 for bears in bearing])
+    if count is not None:
+        counts = [count(piece) for piece in token_pieces]
+        # Pieces tokenize alone as they do together only where the chunks end at token borders: trust the sum, not hope.
+        if sum(counts) == output_tokens:
+            each = iter(counts)
+            return tuple([next(each) if bears else 0 for bears in bearing])
+    return None
+
+
+def _whole(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _excerpt(body: bytes) -> str:
+    return repr(body[:200].decode("utf-8", "replace")) + (" ..." if len(body) > 200 else "")

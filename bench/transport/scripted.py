@@ -1,0 +1,79 @@
+"""A transport without a network: each response follows a script. The fake that the dispatchers' tests run against.
+
+Shipped with the package, because whoever writes a dispatcher or a search on top of `bench` needs it too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import orjson
+
+from bench.clock import Clock, Timer
+from bench.records import Outcome, RequestRecord
+from bench.transport.exchange import Exchange
+from bench.transport.interface import Reading
+from bench.workload import Request
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Script:
+    """What the fake server does with a request: wait, then send its tokens, or fail in place of the first."""
+
+    ttft_ns: int
+    gaps_ns: tuple[int, ...] = ()
+    failed: Outcome | None = None
+
+
+class ScriptedTransport:
+    """Answers each request by the script that `script_for` gives it. `started` keeps (request, instant) in order."""
+
+    def __init__(self, script_for: Callable[[Request], Script], clock: Clock) -> None:
+        self._script_for = script_for
+        self._clock = clock
+        self._open: dict[str, tuple[Exchange, Timer, Callable[[RequestRecord], None]]] = {}
+        self.started: list[tuple[Request, int]] = []
+        self.in_flight_max = 0
+
+    async def open(self) -> None:
+        """Nothing to get ready."""
+
+    async def close(self) -> None:
+        self.cut()
+
+    def start(
+        self, request: Request, intended_ns: int, eligible_ns: int, done: Callable[[RequestRecord], None]
+    ) -> None:
+        exchange = Exchange(request, intended_ns, eligible_ns, Reading(), clock="user")
+        exchange.connect_ns = 0
+        exchange.sent_ns = self._clock.now_ns()
+        self.started.append((request, exchange.sent_ns))
+        script = self._script_for(request)
+        instants = [exchange.sent_ns + script.ttft_ns]
+        for gap_ns in script.gaps_ns:
+            instants.append(instants[-1] + gap_ns)
+
+        def finish() -> None:
+            if script.failed is None:
+                exchange.first_byte_ns = instants[0]
+                exchange.head(200, "text/event-stream", "", None)
+                for instant in instants:
+                    exchange.feed(b'data: {"choices":[{"delta":{"content":"x"}}]}\n\n', instant, instant)
+                usage = {"prompt_tokens": 1, "completion_tokens": len(instants)}
+                exchange.feed(b"data: " + orjson.dumps({"choices": [], "usage": usage}) + b"\n\n", instants[-1], 0)
+                exchange.feed(b"data: [DONE]\n\n", instants[-1], 0)
+            self._finish(request.id, script.failed)
+
+        timer = self._clock.call_at(instants[-1], finish)
+        self._open[request.id] = (exchange, timer, done)
+        self.in_flight_max = max(self.in_flight_max, len(self._open))
+
+    def cut(self) -> None:
+        for request_id in list(self._open):
+            self._finish(request_id, Outcome.INTERRUPTED)
+
+    def _finish(self, request_id: str, failed: Outcome | None) -> None:
+        exchange, timer, done = self._open.pop(request_id)
+        timer.cancel()
+        done(exchange.close(self._clock.now_ns(), failed))

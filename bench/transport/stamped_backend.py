@@ -1,0 +1,192 @@
+"""Sockets for httpcore that stamp: each write immediately before it, each read immediately after it.
+
+httpx's own hooks come too late or too early by the time the event loop is busy. Here the asyncio protocol takes the
+stamp in `data_received`, before anything else is done with the bytes, and httpcore gets them afterwards, one read at a
+time: the piece of a body that httpcore hands out always ends in the read that was taken last.
+
+Rule: one request at a time on a connection (HTTP/1.1), and httpcore works inside the task that sends. The request that
+a socket works for is found in the context variable `current`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections import deque
+from collections.abc import Iterable
+from contextvars import ContextVar
+from typing import Any
+
+import httpcore
+
+from bench.clock import now_ns
+from bench.transport.exchange import Exchange
+from bench.transport.interface import Target
+
+current: ContextVar[Exchange] = ContextVar("current")
+
+
+class _Connection(asyncio.Protocol):
+    """Keeps what arrives with its stamp until httpcore asks for it."""
+
+    def __init__(self) -> None:
+        self.reads: deque[tuple[int, bytes]] = deque()
+        self.ended = False
+        self.error: Exception | None = None
+        self._wake: asyncio.Future[None] | None = None
+        self._can_write = asyncio.Event()
+        self._can_write.set()
+
+    def data_received(self, data: bytes) -> None:
+        stamp = now_ns()
+        self.reads.append((stamp, data))
+        self._notify()
+
+    def eof_received(self) -> bool:
+        self.ended = True
+        self._notify()
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.ended = True
+        self.error = self.error if self.error is not None else exc
+        self._can_write.set()
+        self._notify()
+
+    def pause_writing(self) -> None:
+        self._can_write.clear()
+
+    def resume_writing(self) -> None:
+        self._can_write.set()
+
+    def _notify(self) -> None:
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+
+    async def wait_readable(self, timeout_s: float | None) -> None:
+        self._wake = asyncio.get_running_loop().create_future()
+        async with asyncio.timeout(timeout_s):
+            await self._wake
+
+    async def drain(self) -> None:
+        await self._can_write.wait()
+
+
+class StampedStream(httpcore.AsyncNetworkStream):
+    """One connection. `last_read_ns` is the stamp of the read that httpcore took last, `bound_ns` of the one before."""
+
+    def __init__(self, transport: asyncio.Transport, connection: _Connection, target: Target) -> None:
+        self._transport = transport
+        self._connection = connection
+        self._target = target
+        self.last_read_ns = 0
+        self.bound_ns = 0
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        exchange = current.get()
+        connection = self._connection
+        limit_ns = (
+            self._target.timeout_first_byte_ns if exchange.first_byte_ns is None else self._target.timeout_idle_ns
+        )
+        while not connection.reads:
+            if connection.error is not None:
+                raise httpcore.ReadError(str(connection.error)) from connection.error
+            if connection.ended:
+                exchange.peer_closed = True
+                return b""
+            try:
+                await connection.wait_readable(None if limit_ns is None else limit_ns / 1e9)
+            except TimeoutError as e:
+                raise httpcore.ReadTimeout from e
+        stamp, data = connection.reads.popleft()
+        if len(data) > max_bytes:
+            connection.reads.appendleft((stamp, data[max_bytes:]))
+            data = data[:max_bytes]
+        if exchange.first_byte_ns is None:
+            exchange.first_byte_ns = stamp
+            self.last_read_ns = exchange.sent_ns if exchange.sent_ns is not None else stamp
+        if stamp != self.last_read_ns:
+            self.bound_ns, self.last_read_ns = self.last_read_ns, stamp
+        return data
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        if not buffer:
+            return
+        if self._connection.ended:
+            raise httpcore.WriteError("the server has closed the connection")
+        exchange = current.get()
+        if exchange.sent_ns is None:
+            exchange.sent_ns = now_ns()
+        self._transport.write(buffer)
+        await self._connection.drain()
+
+    async def aclose(self) -> None:
+        self._transport.abort()
+
+    async def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.AsyncNetworkStream:
+        began_ns = now_ns()
+        loop = asyncio.get_running_loop()
+        try:
+            secured = await loop.start_tls(
+                self._transport,
+                self._connection,
+                ssl_context,
+                server_hostname=server_hostname,
+                ssl_handshake_timeout=timeout,
+            )
+        except (OSError, ssl.SSLError) as e:
+            self._transport.abort()
+            raise httpcore.ConnectError(f"TLS: {e}") from e
+        if not isinstance(secured, asyncio.Transport):
+            raise httpcore.ConnectError("TLS: the server closed the connection during the handshake")
+        exchange = current.get()
+        exchange.connect_ns = (exchange.connect_ns if exchange.connect_ns is not None else 0) + now_ns() - began_ns
+        return StampedStream(secured, self._connection, self._target)
+
+    def get_extra_info(self, info: str) -> Any:
+        if info == "is_readable":
+            # httpcore asks this of an idle connection: anything to read there means that the server has closed it.
+            return self._connection.ended or bool(self._connection.reads)
+        if info == "ssl_object":
+            return self._transport.get_extra_info("ssl_object")
+        return None
+
+
+class StampedBackend(httpcore.AsyncNetworkBackend):
+    """Opens StampedStreams."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        began_ns = now_ns()
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(timeout):
+                transport, connection = await loop.create_connection(_Connection, host, port)
+        except TimeoutError as e:
+            raise httpcore.ConnectTimeout from e
+        except OSError as e:
+            raise httpcore.ConnectError(str(e)) from e
+        if (sock := transport.get_extra_info("socket")) is not None:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        current.get().connect_ns = now_ns() - began_ns
+        return StampedStream(transport, connection, self._target)
+
+    async def connect_unix_socket(
+        self, path: str, timeout: float | None = None, socket_options: Iterable[Any] | None = None
+    ) -> httpcore.AsyncNetworkStream:
+        raise httpcore.ConnectError("Unix sockets are not supported: give an http:// or https:// URL")
+
+    async def sleep(self, seconds: float) -> None:
+        raise NotImplementedError("httpcore sleeps only between its own retries, which are off")

@@ -1,0 +1,129 @@
+"""What is sent: an endless or finite supply of Request values, made from promptset's samples.
+
+A Request is ready to go: its body is encoded before the run, because encoding inside the measuring loop would delay
+other requests' stamps. The supply makes `ahead` requests before the run begins and the others on demand.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from promptset import distributions, loaders
+from promptset.rng import stream
+from promptset.samples import Sample, simulated
+from promptset.sharing import parse_prefix
+from promptset.tokens import Tokenizer
+
+Phase = Literal["warmup", "run"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One request, ready to send. `body` is the encoded JSON body; asked tokens are None where the data does not say."""
+
+    id: str
+    index: int
+    phase: Phase = "run"
+    session: str | None = None
+    body: bytes
+    stream: bool
+    input_tokens_asked: int | None
+    output_tokens_asked: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """What an encoder makes of a sample: the body, and whether the reply will be a stream."""
+
+    body: bytes
+    stream: bool
+    output_tokens_asked: int | None
+
+
+def simulated_samples(
+    tokenizer: Tokenizer, *, input_tokens: str, output_tokens: str, chat: bool, seed: int, prefix: str | None
+) -> Iterator[Sample]:
+    """Prompts of exactly the drawn lengths, without end. Raises SpecError where the lengths cannot be had."""
+    return simulated(
+        tokenizer,
+        input_tokens=distributions.parse(input_tokens, "tokens"),
+        output_tokens=distributions.parse(output_tokens, "tokens"),
+        chat=chat,
+        seed=seed,
+        prefix=None if prefix is None else parse_prefix(prefix),
+    )
+
+
+class Rows(Iterator[Sample]):
+    """The rows of a data set, from the start again when they are used up. `repeated` counts those handed out again."""
+
+    def __init__(self, rows: list[Sample]) -> None:
+        self._rows = rows
+        self._given = 0
+
+    @classmethod
+    def of_file(cls, path: Path, tokenizer: Tokenizer | None, output_tokens: str | None, seed: int) -> Rows:
+        """Rows of a file; `output_tokens`, where given, is drawn in place of the rows' own. Raises SpecError."""
+        rows = list(loaders.load(path, tokenizer=tokenizer))
+        if output_tokens is None:
+            return cls(rows)
+        lengths = distributions.parse(output_tokens, "tokens")
+        chance = stream(seed, "output_tokens")
+        return cls([replace(row, output_tokens=int(lengths.sample(chance))) for row in rows])
+
+    @property
+    def repeated(self) -> int:
+        return max(0, self._given - len(self._rows))
+
+    @property
+    def first(self) -> Sample:
+        return self._rows[0]
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __next__(self) -> Sample:
+        row = self._rows[self._given % len(self._rows)]
+        self._given += 1
+        return row
+
+
+class Supply:
+    """Hands out numbered requests, made of an endless iterator of samples."""
+
+    def __init__(self, samples: Iterator[Sample], encode: Callable[[Sample], Encoded], run_id: str) -> None:
+        self._samples = samples
+        self._encode = encode
+        self._run_id = run_id
+        self._made = 0
+        self._ahead: deque[Request] = deque()
+
+    def make_ahead(self, count: int, progress: Callable[[int], None] = lambda made: None) -> None:
+        """Make `count` requests now; `progress` is told how many there are, every hundred."""
+        for made in range(1, count + 1):
+            self._ahead.append(self._make())
+            if made % 100 == 0 or made == count:
+                progress(made)
+
+    def take(self, phase: Phase) -> Request:
+        """The next request, for this phase."""
+        request = self._ahead.popleft() if self._ahead else self._make()
+        return request if phase == "run" else replace(request, phase=phase)
+
+    def _make(self) -> Request:
+        sample = next(self._samples)
+        encoded = self._encode(sample)
+        index, self._made = self._made, self._made + 1
+        return Request(
+            id=f"{self._run_id}-{index}",
+            index=index,
+            session=sample.session,
+            body=encoded.body,
+            stream=encoded.stream,
+            input_tokens_asked=sample.input_tokens,
+            output_tokens_asked=encoded.output_tokens_asked,
+        )
