@@ -124,10 +124,11 @@ def meets_all(record: RequestRecord, objectives: Iterable[Objective]) -> bool:
         if objective.stat is None:
             continue
         metric = METRICS[objective.metric]
-        if isinstance(metric, RequestMetric):
-            value = metric.of(record)
-        else:
-            value = _own_statistic(metric.of(record), objective.stat)
+        value = (
+            metric.of(record)
+            if isinstance(metric, RequestMetric)
+            else _own_statistic(metric.of(record), objective.stat)
+        )
         if value is not None and not objective.holds(value):
             return False
     return True

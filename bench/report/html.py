@@ -205,11 +205,16 @@ def _chart(chart: charts.Chart) -> dict[str, Any]:
         "x": [round(plot.x_place(chart, at), 3) for at in chart.x],
         "names": list(chart.x_names),
         "lines": [
-            {"name": line.name, "unit": panel.unit if line.unit is None else line.unit, "tone": line.tone, "hidden": line.hidden,
-             "values": [_write(panel, line, value) for value in line.values]}
+            {
+                "name": line.name,
+                "unit": panel.unit if line.unit is None else line.unit,
+                "tone": line.tone,
+                "hidden": line.hidden,
+                "values": [_write(panel, line, value) for value in line.values],
+            }
             for panel, line in lines
         ],
-    }  # fmt: skip
+    }
     every = -(-len(chart.x) // TABLE_ROWS)
     return {
         "key": chart.key,

@@ -18,7 +18,8 @@ from bench.metrics.catalog import METRICS
 from bench.report import facts, figures
 
 NARROW, WIDE = 80, 120
-STATS = {"mean": "average", "p50": "median", "p90": "p90", "p95": "p95", "p99": "p99", "max": "max"}
+_ROOMY = 98
+STATS = {"mean": "average", "p50": "median", "p90": "p90", "p95": "p95", "p99": "p99", "p999": "p99.9", "max": "max"}
 MAIN = ("ttft", "tpot", "itl", "e2el", "tps")
 COLOURS = {"VALID": "bold green", "SUSPECT": "bold yellow", "INVALID": "bold red"}
 
@@ -30,23 +31,27 @@ _WORTH_SHOWING = 0.01
 def render(summary: Mapping[str, Any], *, width: int = 100, brief: bool = False) -> str:
     """The report as plain text; `brief` gives the verdict and the errors only."""
     out = io.StringIO()
-    console = Console(file=out, width=min(max(width, NARROW), WIDE), color_system=None, force_terminal=False)
-    console.print(_page(summary, brief))
-    return out.getvalue()
+    columns = min(max(width, NARROW), WIDE)
+    Console(file=out, width=columns, color_system=None, force_terminal=False).print(_page(summary, columns, brief))
+    return "".join(f"{line.rstrip()}\n" for line in out.getvalue().splitlines())
 
 
 def show(summary: Mapping[str, Any], file: IO[str] | None = None, *, brief: bool = False) -> None:
     """Print the report to a file (standard output): in colour on a terminal."""
     console = Console(file=file)
-    # What is no terminal gets a width that does not depend on who looks.
-    console.width = min(max(console.width, NARROW), WIDE) if console.is_terminal else 100
-    console.print(_page(summary, brief))
+    if console.is_terminal:
+        console.width = min(max(console.width, NARROW), WIDE)
+        console.print(_page(summary, console.width, brief))
+    else:
+        # What is no terminal gets a width that does not depend on who looks.
+        console.file.write(render(summary, brief=brief))
 
 
-def _page(summary: Mapping[str, Any], brief: bool) -> Group:
+def _page(summary: Mapping[str, Any], columns: int, brief: bool) -> Group:
+    wide = columns >= _ROOMY
     parts = [_verdict(summary)]
     if not brief:
-        parts += [_run(summary), _latency(summary), _throughput(summary)]
+        parts += [_run(summary), _latency(summary, wide), _throughput(summary, wide)]
         if summary["slo"]["objectives"]:
             parts.append(_objectives(summary))
     parts.append(_errors(summary))
@@ -100,38 +105,43 @@ def _shown(latency: Mapping[str, Any]) -> list[str]:
     return names
 
 
-def _latency(summary: Mapping[str, Any]) -> RenderableType:
-    table = Table(box=None, pad_edge=False, padding=(0, 1), header_style="dim")
-    table.add_column("", no_wrap=True)
-    for title in STATS.values():
-        table.add_column(title, justify="right", no_wrap=True)
+def _latency(summary: Mapping[str, Any], wide: bool) -> RenderableType:
+    stats = [stat for stat in STATS if wide or stat not in ("p95", "p999")]
+    table = _table("", *(STATS[stat] for stat in stats))
     latency = summary["latency"]
     for name in _shown(latency):
         metric, row = METRICS[name], latency[METRICS[name].key]
-        table.add_row(Text(f"{metric.title} ({metric.unit})"), *(figures.number(row[stat]) for stat in STATS))
+        table.add_row(f"{metric.title} ({metric.unit})", *(figures.number(row[stat]) for stat in stats))
         if row["n"]:
-            cells = ("too few" if stat in row["too_few"] else figures.interval(row["ci95"].get(stat)) for stat in STATS)
-            table.add_row(Text("  95 % interval"), *cells, style="dim")
+            cells = ("too few" if stat in row["too_few"] else figures.interval(row["ci95"].get(stat)) for stat in stats)
+            table.add_row("  95 % interval", *cells, style="dim")
     return table
 
 
-def _throughput(summary: Mapping[str, Any]) -> RenderableType:
+def _table(first: str, *rest: str) -> Table:
+    """A table without lines: names on the left, numbers to the right."""
     table = Table(box=None, pad_edge=False, padding=(0, 1), header_style="dim")
+    table.add_column(first, no_wrap=True)
+    for title in rest:
+        table.add_column(title, justify="right", no_wrap=True)
+    return table
+
+
+def _throughput(summary: Mapping[str, Any], wide: bool) -> RenderableType:
     window = summary["window"]
     steady = "none" if window["start_s"] is None else f"{window['start_s']:.1f}–{window['end_s']:.1f} s"
-    table.add_column("per second", no_wrap=True)
-    for title in ("whole run", "95 % interval", f"steady window ({steady})", "95 % interval"):
-        table.add_column(title, justify="right", no_wrap=True)
+    titles = ("whole run", f"steady window ({steady})")
+    table = _table(
+        "per second", *(column for title in titles for column in ((title, "95 % interval") if wide else (title,)))
+    )
     for row in facts.throughput(summary):
-        table.add_row(row.name, row.whole, row.whole_ci, row.steady, row.steady_ci)
+        cells = (row.whole, row.whole_ci, row.steady, row.steady_ci)
+        table.add_row(row.name, *(cells if wide else cells[::2]))
     return Padding(table, (1, 0))
 
 
 def _objectives(summary: Mapping[str, Any]) -> RenderableType:
-    table = Table(box=None, pad_edge=False, padding=(0, 1), header_style="dim")
-    table.add_column("objective")
-    table.add_column("measured", justify="right")
-    table.add_column("")
+    table = _table("objective", "measured", "")
     for row in summary["slo"]["objectives"]:
         held = Text("held", "green") if row["held"] else Text("missed", "red")
         table.add_row(Text(row["objective"]), figures.measured(row["value"], row["unit"]), held)
