@@ -10,8 +10,13 @@ from bench.metrics.catalog import REQUEST_METRICS
 from bench.metrics.per_request import NS_PER_MS, output_tokens, send_lateness_ms, time_until_failure_ms
 from bench.records import Outcome, RequestRecord
 
+NO_RESPONSE, NEVER_ASKED = 0, -1
+"""What stands in the column of statuses for a request without a response, and for one that was dropped."""
+
 NONE = math.nan
 """Stands for "did not happen" in a column: a column is doubles, and None is not one."""
+
+_NO_FAILURE = frozenset({Outcome.OK, Outcome.INTERRUPTED, Outcome.DROPPED})
 
 
 def happened(values: array[float] | list[float]) -> list[float]:
@@ -30,7 +35,7 @@ class Columns:
         self._start_ns = start_ns
         self.index = array("q")
         self.intended, self.eligible, self.sent, self.end = (array("d") for _ in range(4))
-        self.ok, self.good = bytearray(), bytearray()
+        self.ok, self.failed, self.good = bytearray(), bytearray(), bytearray()
         self.status = array("h")
         self.output_tokens, self.input_tokens = array("d"), array("d")
         self.bytes_sent = array("d")
@@ -51,8 +56,10 @@ class Columns:
         self.sent.append(NONE if record.sent_ns is None else record.sent_ns - start)
         self.end.append(record.end_ns - start)
         self.ok.append(ok)
+        self.failed.append(record.outcome not in _NO_FAILURE)
         self.good.append(good)
-        self.status.append(0 if record.status is None else record.status)
+        missing = NEVER_ASKED if record.outcome is Outcome.DROPPED else NO_RESPONSE
+        self.status.append(missing if record.status is None else record.status)
         self.output_tokens.append(output_tokens(record) if ok else 0)
         tokens = record.input_tokens_asked if record.input_tokens is None else record.input_tokens
         self.input_tokens.append(NONE if tokens is None else tokens)
@@ -73,7 +80,8 @@ class Columns:
                      "bytes_sent", "lateness_ms", "failed_after_ms"):  # fmt: skip
             column = getattr(self, name)
             setattr(self, name, array(column.typecode, map(column.__getitem__, order)))
-        self.ok, self.good = bytearray(map(self.ok.__getitem__, order)), bytearray(map(self.good.__getitem__, order))
+        for name in ("ok", "failed", "good"):
+            setattr(self, name, bytearray(map(getattr(self, name).__getitem__, order)))
         for key, column in self.metrics.items():
             self.metrics[key] = array("d", map(column.__getitem__, order))
 

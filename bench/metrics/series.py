@@ -16,7 +16,7 @@ from itertools import accumulate, pairwise
 from typing import Any
 
 from bench.metrics.arrivals import MAX_SLOTS, Arrivals
-from bench.metrics.columns import Columns, happened
+from bench.metrics.columns import NEVER_ASKED, NO_RESPONSE, Columns, happened
 from bench.metrics.per_request import NS_PER_MS, NS_PER_S
 from bench.metrics.quantile import describe, quantile
 
@@ -80,20 +80,20 @@ class Steps:
 def over_time(columns: Columns, tokens: Arrivals, bytes_in: Arrivals) -> dict[str, Any]:
     """`series` of a summary."""
     sent = happened(columns.sent)
-    if not len(columns):
-        return {"step_s": 1, "t_s": []}
-    steps = Steps(min([*sent, *columns.end]), max(columns.end), tokens, bytes_in)
+    # A run without requests has no steps: it would end before it began.
+    first, last = (min([*sent, *columns.end]), max(columns.end)) if len(columns) else (0, -1)
+    steps = Steps(first, last, tokens, bytes_in)
     ended = [at for at, was_sent in zip(columns.end, columns.sent, strict=True) if was_sent == was_sent]
-    statuses = sorted(set(columns.status))
+    statuses = sorted(set(columns.status) - {NEVER_ASKED})
     rows = range(len(columns))
     return {
         "step_s": steps.ns // NS_PER_S,
         "t_s": [(steps.first + step) * steps.ns / NS_PER_S for step in range(steps.count)],
-        "end_s": max(columns.end) / NS_PER_S,
+        "end_s": last / NS_PER_S if len(columns) else None,
         "planned": steps.counts(columns.intended),
         "sent": steps.counts(sent),
         "completed": steps.counts(columns.end[row] for row in rows if columns.ok[row]),
-        "failed": steps.counts(columns.end[row] for row in rows if not columns.ok[row]),
+        "failed": steps.counts(columns.end[row] for row in rows if columns.failed[row]),
         "in_flight": steps.in_flight(sent, ended),
         "ttft_ms": steps.quantiles(
             (columns.sent[row] + value * NS_PER_MS, value)
@@ -127,12 +127,13 @@ def _amounts(steps: Steps, times: array[float], amounts: array[float]) -> list[f
 
 def status_name(status: int) -> str:
     """A status as the key of a table: `none` where no response came."""
-    return str(status) if status else "none"
+    return "none" if status == NO_RESPONSE else str(status)
 
 
 def by_status(columns: Columns) -> dict[str, int]:
-    """Number of requests with each status."""
-    return dict(sorted(Counter(map(status_name, columns.status)).items()))
+    """Number of requests with each status; dropped ones never asked for one."""
+    counted = Counter(columns.status)
+    return {status_name(status): counted[status] for status in sorted(counted) if status != NEVER_ASKED}
 
 
 def distributions(columns: Columns, series: dict[str, Any]) -> dict[str, Any]:
@@ -141,10 +142,9 @@ def distributions(columns: Columns, series: dict[str, Any]) -> dict[str, Any]:
     Those over time are drawn from `series`; here they are the statistics of their rates over the steps of the run.
     """
     times = sorted(happened(columns.metrics["e2el_ms"]))
-    step_s = series["step_s"]
 
     def rates(name: str) -> dict[str, Any]:
-        return describe(sorted(amount / step_s for amount in series.get(name, ())))
+        return describe(sorted(amount / series["step_s"] for amount in series[name]))
 
     return {
         "requests_per_s": rates("sent"),
@@ -160,7 +160,7 @@ def distributions(columns: Columns, series: dict[str, Any]) -> dict[str, Any]:
 
 
 def _over_steps(series: dict[str, Any], name: str) -> dict[str, Any]:
-    return describe(sorted(x for x in series.get(name, {"p50": ()})["p50"] if x is not None))
+    return describe(sorted(x for x in series[name]["p50"] if x is not None))
 
 
 def intervals(ordered_ms: Sequence[float]) -> list[dict[str, Any]]:

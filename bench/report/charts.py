@@ -105,11 +105,11 @@ def _over_time(summary: Mapping[str, Any], key: str, title: str, meaning: str, p
 
 def _rates(summary: Mapping[str, Any], name: str) -> list[float]:
     series = summary["series"]
-    return [amount / series["step_s"] for amount in series.get(name, ())]
+    return [amount / series["step_s"] for amount in series[name]]
 
 
 def _quantile_lines(summary: Mapping[str, Any], name: str) -> tuple[Line, ...]:
-    rows = summary["series"].get(name, {"p50": (), "p99": (), "mean": ()})
+    rows = summary["series"][name]
     return (
         Line("median", rows["p50"]),
         Line("P99", rows["p99"], tone="second"),
@@ -122,7 +122,7 @@ def requests_per_s(summary: Mapping[str, Any]) -> Chart:
     lines = [Line("sent", _rates(summary, "sent"), "steps")]
     if summary["load"]["plan"] is not None:
         lines.insert(0, Line("planned", _rates(summary, "planned"), "steps", "quiet", dashed=True))
-    lines.append(Line("in flight", summary["series"].get("in_flight", ()), hidden=True, unit=""))
+    lines.append(Line("in flight", summary["series"]["in_flight"], hidden=True, unit=""))
     meaning = "Requests sent in each second: the load that the server was under."
     return _over_time(summary, "requests_per_s", "Requests per second", meaning, (Panel("requests/s", tuple(lines)),))
 
@@ -240,7 +240,7 @@ def tpot(summary: Mapping[str, Any]) -> Chart:
 
 def tps(summary: Mapping[str, Any]) -> Chart:
     """Output tokens of all requests over time."""
-    own = summary["series"].get("tps", {"p50": ()})["p50"]
+    own = summary["series"]["tps"]["p50"]
     lines = (
         Line("all requests", _rates(summary, "output_tokens"), "area"),
         Line("one request, median", own, hidden=True),

@@ -123,7 +123,8 @@ def _table(first: str, *rest: str) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 1), header_style="dim")
     table.add_column(first, no_wrap=True)
     for title in rest:
-        table.add_column(title, justify="right", no_wrap=True)
+        # A number that does not fit is broken over two lines, never cut.
+        table.add_column(title, justify="right", overflow="fold")
     return table
 
 
