@@ -261,13 +261,13 @@ def _finish(config: RunConfig, result: Result) -> int:
 
 
 def _print(result: Result, form: str, *, quiet: bool) -> None:
-    from bench.report.text import print_summary, print_verdict
+    from bench.report import text
 
     if form == "json":
         import orjson
 
         print(orjson.dumps(result.summary, option=orjson.OPT_INDENT_2).decode())
-    elif quiet:
-        print_verdict(result.summary)
     else:
-        print_summary(result.summary, result.directory.path)
+        text.show(result.summary, brief=quiet)
+        if not quiet:
+            print(f"\nreport: {result.directory.path / 'report.html'}")

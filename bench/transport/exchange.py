@@ -70,12 +70,13 @@ class Exchange:
         events = self._parser.feed(piece)
         if not events:
             return
-        if len(events) > 1:
-            # One stamp for several chunks: it is exact for the last, and the latest possible moment for the others.
-            first = len(self._chunk_ns)
-            self._bounds.update(dict.fromkeys(range(first, first + len(events) - 1), bound_ns))
         self._events += events
         self._chunk_ns += [stamp_ns] * len(events)
+        # One stamp for several chunks of a read: exact for the last, the latest possible moment for those before.
+        i = len(self._chunk_ns) - 2
+        while i >= 0 and self._chunk_ns[i] == stamp_ns and i not in self._bounds:
+            self._bounds[i] = bound_ns
+            i -= 1
 
     def retry(self) -> None:
         """The reused connection died before any byte of a response: the next send is the request's second attempt."""
