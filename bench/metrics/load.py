@@ -22,16 +22,20 @@ _NO_DISPERSION = 0.01
 
 
 class Spans:
-    """From sending to end, of every request that was sent, each phase and outcome, by worker: absolute ns."""
+    """From hand-over to end, of every request that was tried, each phase and outcome, by worker: absolute ns.
+
+    The dispatcher counts a request from the moment at which it hands it to the transport, connecting included; in the
+    records that moment is `eligible`.
+    """
 
     def __init__(self) -> None:
         self._by_worker: dict[int, tuple[array[int], array[int]]] = {}
 
     def add(self, record: RequestRecord) -> None:
         """Keep when a request was in flight."""
-        if record.sent_ns is not None:
+        if record.eligible_ns is not None:
             begins, ends = self._by_worker.setdefault(record.worker, (array("q"), array("q")))
-            begins.append(record.sent_ns)
+            begins.append(record.eligible_ns)
             ends.append(record.end_ns)
 
     def mean(self, start_ns: float, end_ns: float, worker: int | None = None) -> float:

