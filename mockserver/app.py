@@ -1,0 +1,118 @@
+"""The FastAPI application: the routes, each a line or two over `Serving`."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Query, Request, Response
+
+from mockserver import metrics, openai
+from mockserver.config import MockConfig
+from mockserver.ledger import open_file
+from mockserver.openai import SHAPES, Refusal
+from mockserver.serving import Serving, load_text_tokenizer
+from mockserver.truth import truth_of
+from promptset.errors import SpecError
+
+_JSON = "application/json"
+_LINES = "application/x-ndjson"
+
+
+def create_app(config: MockConfig) -> FastAPI:
+    """The application for a configuration; it runs between the start and the end of its lifespan.
+
+    Raises UsageError where the tokenizer or the ledger cannot be had.
+    """
+    tokenizer = load_text_tokenizer(config)
+    ledger_file = open_file(config.ledger)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        app.state.serving = Serving(config, tokenizer, ledger_file)
+        try:
+            yield
+        finally:
+            app.state.serving.close()
+
+    app = FastAPI(title="mockserver", lifespan=lifespan, openapi_url=None)
+    _add_generation(app)
+    _add_facts(app)
+    return app
+
+
+def _serving(request: Request) -> Serving:
+    serving: Serving = request.app.state.serving
+    return serving
+
+
+def _add_generation(app: FastAPI) -> None:
+    async def generate(request: Request, *, path: str) -> Response:
+        return await _serving(request).answer(request, SHAPES[path])
+
+    for path in SHAPES:
+        # Starlette's plain route: FastAPI's own would solve dependencies, of which there are none, for each request.
+        app.add_route(path, partial(generate, path=path), methods=["POST"])
+
+
+def _add_facts(app: FastAPI) -> None:
+    @app.exception_handler(Refusal)
+    async def refused(request: Request, refusal: Refusal) -> Response:
+        return Response(refusal.body, refusal.status, dict(refusal.headers), _JSON)
+
+    @app.get("/v1/models")
+    async def models(request: Request) -> Response:
+        serving = _serving(request)
+        serving.authorize(request)
+        config = serving.config
+        return Response(openai.models_body(config.model, serving.started, config.max_model_len), media_type=_JSON)
+
+    @app.get("/health")
+    async def health() -> Response:
+        return Response()
+
+    @app.get("/version")
+    async def version() -> dict[str, str]:
+        return {"version": importlib.metadata.version("trueload")}
+
+    @app.get("/metrics")
+    async def show_metrics(request: Request) -> Response:
+        return Response(_serving(request).metrics.render(), media_type=metrics.CONTENT_TYPE)
+
+    @app.get("/ledger")
+    async def ledger(request: Request, since: int = Query(0, ge=0)) -> Response:
+        lines = _serving(request).ledger
+        return Response(lines.read(since), headers={"x-ledger-lines": str(lines.lines)}, media_type=_LINES)
+
+    @app.get("/truth")
+    async def truth(request: Request) -> Response:
+        return Response(orjson.dumps(truth_of(_serving(request))), media_type=_JSON)
+
+    @app.post("/tokenize")
+    async def tokenize(request: Request) -> Response:
+        serving = _serving(request)
+        serving.authorize(request)
+        row = openai.parse_body(await request.body(), serving.config.model)
+        ids = _tokens_of(serving, row)
+        body = {"count": len(ids), "max_model_len": serving.config.max_model_len, "tokens": ids, "token_strs": None}
+        return Response(orjson.dumps(body), media_type=_JSON)
+
+
+def _tokens_of(serving: Serving, row: dict[str, Any]) -> list[int]:
+    """The ids of a prompt, or of messages with the chat template. Raises Refusal (400)."""
+    tokenizer = serving.tokenizer
+    if "messages" not in row:
+        prompt = row.get("prompt")
+        if not isinstance(prompt, str):
+            openai.refuse("prompt must be a text (or give messages).", "prompt")
+        return tokenizer.encode(prompt, add_special_tokens=row.get("add_special_tokens", True) is True)
+    ask = openai.parse_chat({"messages": row["messages"]})
+    assert ask.messages is not None
+    try:
+        return tokenizer.encode(tokenizer.render_chat(ask.messages), add_special_tokens=False)
+    except SpecError as e:
+        openai.refuse(str(e), "messages")

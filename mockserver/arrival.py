@@ -1,0 +1,49 @@
+"""Which request is this: its id, its index, which attempt it is, and the key of its random streams."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from mockserver.plan import StreamKey, index_of
+
+_REMEMBERED_IDS = 200_000
+"""Ids whose attempts are remembered; the memory of a long run stays flat."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """One request as it was identified."""
+
+    id: str | None
+    """Its `x-request-id`."""
+    index: int | None
+    attempt: int
+    """1 for the first request with this id, 2 for the next."""
+    key: StreamKey
+
+
+class Arrivals:
+    """Identifies requests, and counts by what they were identified."""
+
+    def __init__(self) -> None:
+        self.by_index = 0
+        self.by_id = 0
+        self.by_order = 0
+        self._attempts: OrderedDict[str, int] = OrderedDict()
+
+    def note(self, request_id: str | None) -> Arrival:
+        """A request has arrived."""
+        if request_id is None:
+            self.by_order += 1
+            return Arrival(None, None, 1, ("arrival", self.by_order - 1))
+        attempt = self._attempts.pop(request_id, 0) + 1
+        self._attempts[request_id] = attempt
+        if len(self._attempts) > _REMEMBERED_IDS:
+            self._attempts.popitem(last=False)
+        index = index_of(request_id)
+        if index is None:
+            self.by_id += 1
+            return Arrival(request_id, None, attempt, request_id)
+        self.by_index += 1
+        return Arrival(request_id, index, attempt, index)

@@ -1,0 +1,118 @@
+"""The command line of the mock: `python -m mockserver`, also `--help`, made from the fields of `MockConfig`."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from mockserver.config import Flag, MockConfig, flag_of, load
+from mockserver.errors import MockError, UsageError
+
+_ABOUT = """\
+A synthetic inference server that speaks the OpenAI API as vLLM does. Every latency is chosen in advance and written
+down when it happens, so that a load test against it can be checked.
+"""
+
+_MORE = """\
+DIST is a distribution:
+  50ms   uniform:10ms..90ms   normal:mean=50ms,std=5ms   lognormal:mean=200ms,cv=0.5,max=5s   gamma:mean=20ms,cv=0.3
+  exp:mean=1s   empirical:file.json   and for tokens the same without a unit: 128, uniform:100..500
+
+SPEC is NAME[:key=value,...]:
+{faults}
+  which requests:  rate=0.1 (a share)   index=7 (one)   every=10 (each tenth); without one of them, all
+  after=K          strike after K tokens (default: half of them; stall: before the first)
+  for=2s           how long a stall lasts      retry_after=2   seconds in the Retry-After header
+  one request:     send it with the header  x-mock-fault: NAME[:key=value,...]
+
+examples:
+  python -m mockserver
+  python -m mockserver --ttft lognormal:mean=200ms,cv=0.5 --itl gamma:mean=20ms,cv=0.3 --ledger ledger.jsonl
+  python -m mockserver --port 0 --fault 429:rate=0.05,retry_after=2 --fault reset:every=50,after=10
+  python -m mockserver --config mock.yaml        # the same keys, with underscores:  output_tokens: uniform:100..500
+
+It prints one line when it listens: mockserver ready at http://HOST:PORT
+Then:  GET /ledger (what was done)   /truth (what to expect)   /metrics   /health   /v1/models
+"""
+
+_GROUPS = {
+    "server": "server",
+    "latency": "latency",
+    "text": "replies",
+    "faults": "faults",
+    "truth": "truth",
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message)
+
+
+def _parser() -> _Parser:
+    from mockserver.faults import FAULTS
+
+    width = max(map(len, FAULTS))
+    faults = "\n".join(f"  {name:{width}}  {kind.doc}" for name, kind in FAULTS.items())
+    parser = _Parser(
+        prog="python -m mockserver",
+        description=_ABOUT,
+        epilog=_MORE.format(faults=faults),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+        argument_default=argparse.SUPPRESS,
+    )
+    groups = {name: parser.add_argument_group(title) for name, title in _GROUPS.items()}
+    groups["server"].add_argument(
+        "--config", metavar="FILE", default=None, help="YAML file with any of these, flags win over it"
+    )
+    for name, field in MockConfig.model_fields.items():
+        flag = next(extra for extra in field.metadata if isinstance(extra, Flag))
+        options: dict[str, Any] = {"action": "append"} if name == "fault" else {}
+        default = f" (default: {field.default})" if field.default not in (None, ()) else ""
+        groups[flag.group].add_argument(
+            flag_of(name), metavar=flag.metavar, help=f"{field.description}{default}".replace("%", "%%"), **options
+        )
+    return parser
+
+
+def read_arguments(arguments: Sequence[str]) -> MockConfig:
+    """The configuration that a command line asks for. Raises UsageError with every problem."""
+    parser = _parser()
+    given, unknown = parser.parse_known_args(arguments)
+    flags = vars(given)
+    path = flags.pop("config")
+    problems = [_unknown(word) for word in unknown]
+    try:
+        config = load(None if path is None else Path(path), flags)
+    except UsageError as e:
+        raise UsageError([*problems, *e.problems]) from e
+    if problems:
+        raise UsageError(problems)
+    return config
+
+
+def _unknown(word: str) -> str:
+    if not word.startswith("-"):
+        return f"{word}: every argument belongs to a flag; see --help"
+    name = word.partition("=")[0]
+    close = difflib.get_close_matches(name, ["--config", *map(flag_of, MockConfig.model_fields)], n=1)
+    return f"{name}: no such flag; " + (f"did you mean {close[0]}?" if close else "see --help")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the mock until SIGTERM or SIGINT; the exit status: 0, or 2 for wrong usage."""
+    try:
+        config = read_arguments(sys.argv[1:] if arguments is None else arguments)
+        from mockserver.server import serve
+
+        serve(config)
+    except MockError as e:
+        for line in str(e).splitlines():
+            print(f"mockserver: {line}", file=sys.stderr)
+        return e.exit_code
+    return 0

@@ -1,0 +1,127 @@
+"""The one place where the mock reads clocks and asks the kernel for timers.
+
+Rules:
+- Every instant is an int: ns of CLOCK_MONOTONIC, the clock of the bench's records and of the ledger.
+- The kernel stamps arrivals with CLOCK_REALTIME. One offset, bracketed as tightly as this machine allows, carries them
+  over. Slewing moves both clocks alike, so that only a step of the wall clock spoils the offset: `RealtimeOffset` asks
+  the kernel to be told of steps, and measures again.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+import time
+from collections.abc import Callable
+
+NS_PER_S = 1_000_000_000
+NS_PER_MS = 1_000_000
+
+now_ns: Callable[[], int] = time.monotonic_ns
+"""The instant now on CLOCK_MONOTONIC, in ns."""
+
+HAS_TIMERFD = sys.platform == "linux"
+"""Whether this system has timerfd_create(2)."""
+
+_CLOCK_REALTIME = 0
+_CLOCK_MONOTONIC = 1
+_TFD_TIMER_ABSTIME = 1
+_TFD_TIMER_CANCEL_ON_SET = 2
+_FAR_FUTURE_S = 2**40
+
+
+def utc_seconds() -> int:
+    """The calendar time in whole seconds, for `created` fields alone: nothing is measured with it."""
+    return int(time.time())
+
+
+def measure_offset_ns(tries: int = 100) -> int:
+    """CLOCK_REALTIME - CLOCK_MONOTONIC, taken from the narrowest of `tries` brackets monotonic, realtime, monotonic."""
+    narrowest, offset = None, 0
+    for _ in range(tries):
+        before, wall, after = time.monotonic_ns(), time.time_ns(), time.monotonic_ns()
+        if narrowest is None or after - before < narrowest:
+            narrowest, offset = after - before, wall - (before + after) // 2
+    return offset
+
+
+class _Itimerspec(ctypes.Structure):
+    """struct itimerspec of timerfd_settime(2): interval, then value, each as seconds and ns."""
+
+    _fields_ = (
+        ("interval_s", ctypes.c_long),
+        ("interval_ns", ctypes.c_long),
+        ("value_s", ctypes.c_long),
+        ("value_ns", ctypes.c_long),
+    )
+
+
+class Timerfd:
+    """One kernel timer behind a file descriptor that becomes readable at an absolute instant (Linux)."""
+
+    def __init__(self, clock_id: int = _CLOCK_MONOTONIC) -> None:
+        self._libc = ctypes.CDLL(None, use_errno=True)
+        self.fd: int = self._libc.timerfd_create(clock_id, os.O_NONBLOCK | os.O_CLOEXEC)
+        if self.fd < 0:
+            raise OSError(ctypes.get_errno(), "timerfd_create failed")
+        self._spec = _Itimerspec()
+        self._spec_pointer = ctypes.byref(self._spec)
+
+    def set(self, deadline_ns: int, flags: int = _TFD_TIMER_ABSTIME) -> None:
+        """Fire once at `deadline_ns`; an instant in the past fires at once."""
+        # A value of zero would disarm the timer.
+        self._spec.value_s, self._spec.value_ns = divmod(max(deadline_ns, 1), NS_PER_S)
+        if self._libc.timerfd_settime(self.fd, flags, self._spec_pointer, None) != 0:
+            raise OSError(ctypes.get_errno(), "timerfd_settime failed")
+
+    def clear(self) -> None:
+        """Make the descriptor unreadable until it fires again. Raises OSError (ECANCELED) where a clock was stepped."""
+        try:
+            os.read(self.fd, 8)
+        except BlockingIOError:
+            return
+
+    def close(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+
+class RealtimeOffset:
+    """Carries CLOCK_REALTIME stamps to CLOCK_MONOTONIC, and measures the offset again when the wall clock is stepped.
+
+    `watch_fd` (Linux; else None) becomes readable at a step: call `on_step` then.
+    """
+
+    def __init__(self) -> None:
+        self.offset_ns = measure_offset_ns()
+        self.steps = 0
+        self._timer = Timerfd(_CLOCK_REALTIME) if HAS_TIMERFD else None
+        self._arm()
+
+    @property
+    def watch_fd(self) -> int | None:
+        return None if self._timer is None else self._timer.fd
+
+    def _arm(self) -> None:
+        if self._timer is not None:
+            self._timer.set(_FAR_FUTURE_S * NS_PER_S, _TFD_TIMER_ABSTIME | _TFD_TIMER_CANCEL_ON_SET)
+
+    def on_step(self) -> None:
+        """The wall clock was stepped: measure anew and go on watching."""
+        if self._timer is not None:
+            try:
+                self._timer.clear()
+            except OSError:  # ECANCELED is the message itself: the clock was set.
+                self.steps += 1
+        self.offset_ns = measure_offset_ns()
+        self._arm()
+
+    def to_monotonic_ns(self, realtime_ns: int) -> int:
+        """The instant of a kernel stamp on CLOCK_MONOTONIC."""
+        return realtime_ns - self.offset_ns
+
+    def close(self) -> None:
+        if self._timer is not None:
+            self._timer.close()

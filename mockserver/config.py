@@ -1,0 +1,182 @@
+"""The mock's configuration, declared once: each field is a key of the YAML file, a flag, and a line of `--help`.
+
+Later sources win: the defaults here, then the YAML file, then the flags. All problems are reported at once.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+import yaml
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    ValidationError,
+)
+
+from mockserver.errors import UsageError
+from mockserver.faults import Rule, parse_rule
+from promptset.distributions import Distribution, parse
+from promptset.distributions.values import Dimension
+
+
+class Flag(NamedTuple):
+    """How a field looks on the command line."""
+
+    group: str
+    metavar: str
+
+
+def _distribution(dimension: Dimension) -> PlainValidator:
+    def read(value: object) -> Distribution:
+        if isinstance(value, Distribution):
+            return value
+        if isinstance(value, bool) or not isinstance(value, str | int):
+            raise ValueError(f"{value!r}: write a distribution, for example {'50ms' if dimension == 'time' else '128'}")
+        return parse(value, dimension)
+
+    return PlainValidator(read)
+
+
+TimeDistribution = Annotated[Distribution, _distribution("time"), PlainSerializer(str)]
+TokenDistribution = Annotated[Distribution, _distribution("tokens"), PlainSerializer(str)]
+
+
+def _read_rule(value: object) -> Rule:
+    if isinstance(value, Rule):
+        return value
+    if isinstance(value, int):  # YAML reads `- 429` as a number.
+        value = str(value)
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r}: write a fault, for example 429:rate=0.1")
+    return parse_rule(value)
+
+
+FaultRule = Annotated[Rule, PlainValidator(_read_rule), PlainSerializer(str)]
+
+
+def _spec(text: str) -> Any:
+    """A default as it would be written: validation makes a distribution of it."""
+    return text
+
+
+def _masked(key: str | None) -> str | None:
+    return None if key is None else "***"
+
+
+def _as_list(value: object) -> object:
+    return [value] if isinstance(value, str | int) else value
+
+
+class MockConfig(BaseModel):
+    """Everything that can be set."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, arbitrary_types_allowed=True)
+
+    host: Annotated[str, Flag("server", "HOST")] = Field("127.0.0.1", description="address to listen on")
+    port: Annotated[int, Flag("server", "PORT")] = Field(8000, ge=0, le=65535, description="port; 0 takes any free one")
+    model: Annotated[str, Flag("server", "NAME")] = Field("mock-model", min_length=1, description="name of the model")
+    api_key: Annotated[str | None, Flag("server", "KEY"), PlainSerializer(_masked)] = Field(
+        None, min_length=1, description="key that requests under /v1 must carry", repr=False
+    )
+    max_model_len: Annotated[int, Flag("server", "TOKENS")] = Field(
+        131072, ge=2, description="context length: input and output tokens of a request together"
+    )
+    max_body_mb: Annotated[float, Flag("server", "MB")] = Field(64.0, gt=0, description="largest request body")
+    keep_alive_s: Annotated[float, Flag("server", "S")] = Field(
+        75.0, gt=0, description="an idle connection is closed after this long"
+    )
+    drain_s: Annotated[float, Flag("server", "S")] = Field(
+        5.0, ge=0, description="on SIGTERM, what is in flight may go on for this long"
+    )
+
+    engine: Annotated[Literal["sampled"], Flag("latency", "NAME")] = Field(
+        "sampled", description="what decides when tokens come out; sampled: each request on its own"
+    )
+    ttft: Annotated[TimeDistribution, Flag("latency", "DIST")] = Field(
+        _spec("50ms"), description="time from a request's arrival to its first token"
+    )
+    tpot: Annotated[TimeDistribution, Flag("latency", "DIST")] = Field(
+        _spec("20ms"), description="time between tokens, drawn once a request"
+    )
+    itl: Annotated[TimeDistribution | None, Flag("latency", "DIST")] = Field(
+        None, description="time between tokens, drawn for each; takes the place of tpot"
+    )
+
+    output_tokens: Annotated[TokenDistribution, Flag("text", "DIST")] = Field(
+        _spec("128"), description="length of a reply where the request gives no max_tokens"
+    )
+    tokenizer: Annotated[str | None, Flag("text", "T")] = Field(
+        None, description="tokenizer of the replies and counts: a directory, a file, a hub id; none: the embedded one"
+    )
+
+    fault: Annotated[tuple[FaultRule, ...], BeforeValidator(_as_list), Flag("faults", "SPEC")] = Field(
+        (), description="misbehave, for example 429:rate=0.1 or reset:every=10,after=3; can be given several times"
+    )
+
+    ledger: Annotated[Path | None, Flag("truth", "FILE")] = Field(
+        None, description="append what was done to this file, one line a request; GET /ledger shows it in any case"
+    )
+    seed: Annotated[int, Flag("truth", "N")] = Field(0, description="seed of all that is drawn")
+
+
+def load(path: Path | None, flags: Mapping[str, object]) -> MockConfig:
+    """The configuration from a YAML file and flags (by field name, only those given).
+
+    Raises UsageError with every problem: the file's and the flags', each with where it stands and what to do.
+    """
+    problems: list[str] = []
+    from_file = {} if path is None else _read_file(path, problems)
+    values = {**from_file, **flags}
+    try:
+        config = MockConfig(**values)
+    except ValidationError as e:
+        problems += [_sentence(error, path, flags) for error in e.errors()]
+        raise UsageError(problems) from e
+    if problems:
+        raise UsageError(problems)
+    return config
+
+
+def _read_file(path: Path, problems: list[str]) -> dict[str, Any]:
+    try:
+        rows = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as e:
+        problems.append(f"{path}: cannot be read: {' '.join(str(e).split())}")
+        return {}
+    if rows is None:
+        return {}
+    if not isinstance(rows, dict):
+        problems.append(f"{path}: must be a mapping of keys to values, for example `ttft: 50ms`")
+        return {}
+    known = {}
+    for key, value in rows.items():
+        if key in MockConfig.model_fields:
+            known[key] = value
+            continue
+        close = difflib.get_close_matches(str(key).replace("-", "_"), MockConfig.model_fields, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(MockConfig.model_fields)}"
+        problems.append(f"{path}: {key}: no such key; {hint}")
+    return known
+
+
+def flag_of(field: str) -> str:
+    """The flag of a field: `output_tokens` is `--output-tokens`."""
+    return "--" + field.replace("_", "-")
+
+
+def _sentence(error: Any, path: Path | None, flags: Mapping[str, object]) -> str:
+    """One problem that pydantic found, in our words."""
+    field, *inside = error["loc"]
+    where = flag_of(field) if field in flags else f"{path}: {'.'.join([field, *(str(i) for i in inside)])}"
+    cause = error.get("ctx", {}).get("error")
+    if cause is not None:  # Our own validators say what was written and what to write.
+        return f"{where}: {cause}"
+    return f"{where}: {error['input']!r}: {error['msg'][0].lower()}{error['msg'][1:]}"

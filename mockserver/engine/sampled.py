@@ -1,0 +1,68 @@
+"""The `sampled` engine: every request is independent, its tokens come at received + ttft + the sum of its gaps.
+
+So what the users will feel is known in closed form: it is the distributions themselves, at any load.
+"""
+
+from __future__ import annotations
+
+import heapq
+from itertools import count
+
+from mockserver.engine.interface import Work
+
+
+class _Run:
+    """A request that is not over."""
+
+    __slots__ = ("gaps_ns", "key", "released", "steps")
+
+    def __init__(self, key: int, gaps_ns: tuple[int, ...]) -> None:
+        self.key = key
+        self.gaps_ns = gaps_ns
+        self.steps = 0
+        self.released = False
+
+
+class SampledEngine:
+    """A heap of requests by the instant of their next token."""
+
+    name = "sampled"
+    needs_input_tokens = False
+
+    def __init__(self) -> None:
+        # Each entry: instant of the next token, order of admission (ties keep it), the request.
+        self._heap: list[tuple[int, int, _Run]] = []
+        self._order = count()
+        self._runs: dict[int, _Run] = {}
+
+    def admit(self, key: int, work: Work) -> None:
+        """Raises ValueError for a plan without tokens: such a request is answered without an engine."""
+        if work.plan.ttft_ns is None:
+            raise ValueError("a plan without a first token has nothing to wait for")
+        run = self._runs[key] = _Run(key, work.plan.gaps_ns)
+        heapq.heappush(self._heap, (work.received_ns + work.plan.ttft_ns, next(self._order), run))
+
+    def release(self, key: int) -> dict[str, int]:
+        """No queue here, and a step a token. The entry stays in the heap until it is due, and gives nothing then."""
+        run = self._runs.pop(key)
+        run.released = True
+        return {"queue_ns": 0, "steps": run.steps}
+
+    def next_ns(self) -> int | None:
+        """The earliest instant in the heap."""
+        return self._heap[0][0] if self._heap else None
+
+    def step(self, now_ns: int) -> list[tuple[int, int]]:
+        """One entry a token: a late step gives each token apart, so that none is merged into another's chunk."""
+        out: list[tuple[int, int]] = []
+        heap = self._heap
+        while heap and heap[0][0] <= now_ns:
+            due_ns, order, run = heap[0]
+            if run.released or run.steps >= len(run.gaps_ns):
+                heapq.heappop(heap)
+            else:
+                heapq.heapreplace(heap, (due_ns + run.gaps_ns[run.steps], order, run))
+            if not run.released:
+                run.steps += 1
+                out.append((run.key, 1))
+        return out

@@ -1,0 +1,178 @@
+"""The ledger: what was done for each request, one line of JSON each, written when its response has ended.
+
+Rules of the fields (times are ns of CLOCK_MONOTONIC on this machine; None means "did not happen"):
+
+- A *chunk* is one SSE event with data, `[DONE]` included. `write_ns[i]` is stamped immediately before chunk i is handed
+  to the kernel; `chunk_kind[i]` is one letter: r role, c content, u usage alone, o other (an error object, broken JSON,
+  `[DONE]`); t reasoning and f tool call are kept for what this mock does not send yet. `chunk_tokens[i]` is 0 for a
+  chunk without text. A reply that is not streamed has no chunks.
+- `blocked` lists the chunks that waited in a buffer of ours, because the client read too slowly: their stamp is not
+  the truth.
+- `end_ns` is stamped immediately before the last bytes of the response are handed over, the whole of one that is not
+  streamed; for a response that was cut, when the mock cut it or learned of it.
+- `fault` is what struck; `planned.fault` is what was to strike.
+- `engine.cut` is there where a response did not reach its end and no fault did it: `client_closed` or `shutdown`.
+- `bytes_in` and `bytes_out` count bodies, after HTTP framing.
+
+The lines wait in memory for some ms, so that JSON and the disk never come between two chunks of a stream.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import tempfile
+from array import array
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import orjson
+
+from mockserver.errors import UsageError
+from mockserver.plan import Plan
+
+_LOG = logging.getLogger("mockserver")
+
+FLUSH_S = 0.02
+"""How long a line may wait before the writing of it begins."""
+_SLICE = 8
+"""Lines encoded at a time; between two slices the streams have their turn."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One request as it was done. The module docstring has the rules of the fields."""
+
+    id: str | None
+    index: int | None
+    attempt: int
+    received_ns: int
+    handled_ns: int
+    plan: Plan | None
+    """None where the request was refused before it got one."""
+    write_ns: list[int]
+    chunk_tokens: list[int]
+    chunk_kind: str
+    blocked: list[int]
+    end_ns: int
+    input_tokens: int | None
+    output_tokens: int
+    """For the metrics; the line has them chunk by chunk."""
+    finished: str
+    """For the metrics: stop, length, abort or error."""
+    status: int
+    fault: str | None
+    bytes_in: int
+    bytes_out: int
+    engine: dict[str, Any]
+
+    def to_line(self) -> bytes:
+        """The entry as one line of JSON, newline included."""
+        plan = self.plan
+        planned = {
+            "ttft_ns": None if plan is None else plan.ttft_ns,
+            "gaps_ns": () if plan is None else plan.gaps_ns,
+            "output_tokens": 0 if plan is None else plan.output_tokens,
+            "fault": None if plan is None or plan.fault is None else plan.fault.kind.name,
+        }
+        row = {
+            "id": self.id,
+            "index": self.index,
+            "attempt": self.attempt,
+            "received_ns": self.received_ns,
+            "handled_ns": self.handled_ns,
+            "planned": planned,
+            "write_ns": self.write_ns,
+            "chunk_tokens": self.chunk_tokens,
+            "chunk_kind": self.chunk_kind,
+            "blocked": self.blocked,
+            "end_ns": self.end_ns,
+            "input_tokens": self.input_tokens,
+            "status": self.status,
+            "fault": self.fault,
+            "bytes_in": self.bytes_in,
+            "bytes_out": self.bytes_out,
+            "engine": self.engine,
+        }
+        return orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def open_file(path: Path | None) -> BinaryIO:
+    """The file that the ledger appends to; without a path one that has no name and goes with the process.
+
+    Raises UsageError where it cannot be written.
+    """
+    if path is None:
+        return tempfile.TemporaryFile("w+b", buffering=0)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("a+b", buffering=0)
+    except OSError as e:
+        raise UsageError(f"--ledger {path}: cannot be written: {e.strerror}") from e
+
+
+class Ledger:
+    """Appends entries to a file, some ms after they came, a few at a time. Use it inside a running event loop."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._waiting: deque[Entry] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+        # Where each line written by this process starts, and where the next one will.
+        self._starts = array("Q", [file.seek(0, os.SEEK_END)])
+
+    @property
+    def lines(self) -> int:
+        """Lines on disk, written by this process."""
+        return len(self._starts) - 1
+
+    def add(self, entry: Entry) -> None:
+        """Write this entry soon."""
+        self._waiting.append(entry)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(FLUSH_S, self._write_some)
+
+    def _write_some(self) -> None:
+        self._timer = None
+        # A long queue is worked off in bigger slices, so that no line waits long however many end at once.
+        self._write(max(_SLICE, len(self._waiting) // 16))
+        if self._waiting:
+            self._timer = asyncio.get_running_loop().call_later(0.001, self._write_some)
+
+    def _write(self, most: int) -> None:
+        lines = [self._waiting.popleft().to_line() for _ in range(min(most, len(self._waiting)))]
+        if not lines:
+            return
+        _write_all(self._file, b"".join(lines))
+        for line in lines:
+            self._starts.append(self._starts[-1] + len(line))
+
+    def flush(self) -> None:
+        """Write all that waits, now."""
+        self._write(len(self._waiting))
+
+    def read(self, since: int = 0) -> bytes:
+        """The lines from number `since` on (the first is 0), what still waits included."""
+        self.flush()
+        if since >= self.lines:
+            return b""
+        start = self._starts[max(since, 0)]
+        return os.pread(self._file.fileno(), self._starts[-1] - start, start)
+
+    def close(self) -> None:
+        """Write all that waits and close the file."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self.flush()
+        self._file.close()
+
+
+def _write_all(file: BinaryIO, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        written = file.write(view)
+        view = view[written:]

@@ -1,0 +1,148 @@
+"""GET /metrics: vLLM's names and buckets, folded from finished requests and never observed chunk by chunk.
+
+Only what this mock really has is shown: an engine without a KV cache has no metrics of one.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from mockserver.clock import NS_PER_S
+from mockserver.ledger import Entry
+
+_TTFT_S = (
+    0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 20.0, 40.0, 80.0, 160.0,
+    640.0, 2560.0,
+)  # fmt: skip
+_TOKEN_S = (
+    0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 20.0, 40.0, 80.0,
+)  # fmt: skip
+_REQUEST_S = (
+    0.3, 0.5, 0.8, 1.0, 1.5, 2.0, 2.5, 5.0, 10.0, 15.0, 20.0, 30.0, 40.0, 50.0, 60.0, 120.0, 240.0, 480.0, 960.0,
+    1920.0, 7680.0,
+)  # fmt: skip
+
+_UNFOLDED = 64
+"""Finished requests that may wait for a scrape; beyond, one is folded for each that comes: memory stays flat."""
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+def one_two_five(limit: int) -> tuple[float, ...]:
+    """1, 2, 5, 10, 20, 50 ... up to `limit`: vLLM's buckets for tokens."""
+    bounds: list[float] = []
+    decade = 1
+    while decade <= limit:
+        bounds += [float(m * decade) for m in (1, 2, 5) if m * decade <= limit]
+        decade *= 10
+    return tuple(bounds)
+
+
+class _Histogram:
+    """Counts of values at or below each bound."""
+
+    def __init__(self, name: str, doc: str, bounds: Sequence[float]) -> None:
+        self._name = name
+        self._doc = doc
+        self._bounds = bounds
+        self._counts = [0] * (len(bounds) + 1)
+        self._sum = 0.0
+
+    def observe(self, value: float) -> None:
+        self._counts[bisect_left(self._bounds, value)] += 1
+        self._sum += value
+
+    def family(self, names: Sequence[str], values: Sequence[str]) -> Metric:
+        total, buckets = 0, []
+        for bound, count in zip((*map(str, self._bounds), "+Inf"), self._counts, strict=True):
+            total += count
+            buckets.append((bound, total))
+        family = HistogramMetricFamily(self._name, self._doc, labels=names)
+        family.add_metric(values, buckets, self._sum)
+        return family
+
+
+class ServerMetrics(Collector):
+    """Takes finished requests and shows them; `running` tells how many are under way."""
+
+    def __init__(self, model: str, max_model_len: int, running: Callable[[], int]) -> None:
+        self._label_values = (model, "0")
+        self._running = running
+        self._waiting: deque[Entry] = deque()
+        self._input_tokens = 0
+        self._output_tokens = 0
+        self._finished: dict[str, int] = {"stop": 0, "length": 0, "abort": 0, "error": 0}
+        tokens = one_two_five(max_model_len)
+        self._ttft = _Histogram("vllm:time_to_first_token_seconds", "Time to first token", _TTFT_S)
+        self._itl = _Histogram("vllm:inter_token_latency_seconds", "Time between tokens", _TOKEN_S)
+        self._tpot = _Histogram("vllm:request_time_per_output_token_seconds", "Mean of a request", _TOKEN_S)
+        self._e2e = _Histogram("vllm:e2e_request_latency_seconds", "Arrival to last token", _REQUEST_S)
+        self._decode = _Histogram("vllm:request_decode_time_seconds", "First to last token", _REQUEST_S)
+        self._prompt = _Histogram("vllm:request_prompt_tokens", "Input tokens of a request", tokens)
+        self._generation = _Histogram("vllm:request_generation_tokens", "Output tokens of a request", tokens)
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(self)
+
+    def add(self, entry: Entry) -> None:
+        """A request has ended."""
+        self._waiting.append(entry)
+        if len(self._waiting) > _UNFOLDED:
+            self._fold(self._waiting.popleft())
+
+    def render(self) -> bytes:
+        """The metrics in Prometheus' text format."""
+        while self._waiting:
+            self._fold(self._waiting.popleft())
+        return generate_latest(self._registry)
+
+    def _fold(self, entry: Entry) -> None:
+        if entry.plan is None or entry.plan.ttft_ns is None:
+            return  # It was refused; no engine saw it.
+        self._finished[entry.finished] += 1
+        self._output_tokens += entry.output_tokens
+        self._generation.observe(entry.output_tokens)
+        if entry.input_tokens is not None:
+            self._input_tokens += entry.input_tokens
+            self._prompt.observe(entry.input_tokens)
+        stamps = [at for at, kind in zip(entry.write_ns, entry.chunk_kind, strict=True) if kind == "c"]
+        if not stamps:
+            return
+        self._ttft.observe((stamps[0] - entry.received_ns) / NS_PER_S)
+        self._e2e.observe((stamps[-1] - entry.received_ns) / NS_PER_S)
+        self._decode.observe((stamps[-1] - stamps[0]) / NS_PER_S)
+        for earlier, later in pairwise(stamps):
+            self._itl.observe((later - earlier) / NS_PER_S)
+        if entry.output_tokens > 1:
+            self._tpot.observe((stamps[-1] - stamps[0]) / NS_PER_S / (entry.output_tokens - 1))
+
+    def collect(self) -> Iterator[Metric]:
+        """The families, for the registry."""
+        names, values = ("model_name", "engine"), self._label_values
+        for name, doc, number in (
+            ("vllm:num_requests_running", "Requests that the engine works on", self._running()),
+            ("vllm:num_requests_waiting", "Requests that wait for the engine", 0),
+        ):
+            gauge = GaugeMetricFamily(name, doc, labels=names)
+            gauge.add_metric(values, number)
+            yield gauge
+        for name, doc, number in (
+            ("vllm:prompt_tokens", "Input tokens processed", self._input_tokens),
+            ("vllm:generation_tokens", "Output tokens generated", self._output_tokens),
+        ):
+            counter = CounterMetricFamily(name, doc, labels=names)
+            counter.add_metric(values, number)
+            yield counter
+        success = CounterMetricFamily("vllm:request_success", "Finished requests", labels=(*names, "finished_reason"))
+        for reason, number in self._finished.items():
+            success.add_metric((*values, reason), number)
+        yield success
+        histograms = (self._ttft, self._itl, self._tpot, self._e2e, self._decode, self._prompt, self._generation)
+        for histogram in histograms:
+            yield histogram.family(names, values)

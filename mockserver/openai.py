@@ -1,0 +1,306 @@
+"""The wire shape of vLLM's OpenAI-compatible server, as pure functions: bodies in, `Ask`; replies out, bytes.
+
+Rules (seen in vLLM 0.11 and later):
+- Compact JSON, unset fields left out, one choice.
+- Chat streams open with a role chunk when the engine gives its first output; completions have none.
+- `finish_reason` and `stop_reason` ride on the last chunk of text.
+- `stream_options.include_usage` adds a chunk with usage and no choices; with `continuous_usage_stats` every chunk has it.
+- A body field that is not known is accepted and ignored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import orjson
+
+
+class Refusal(Exception):
+    """A request that gets an HTTP error: its status and the JSON body."""
+
+    def __init__(self, status: int, body: bytes, headers: tuple[tuple[str, str], ...] = ()) -> None:
+        super().__init__(f"HTTP {status}")
+        self.status = status
+        self.body = body
+        self.headers = headers
+
+
+_ERROR_TYPES = {
+    400: "BadRequestError",
+    401: "AuthenticationError",
+    404: "NotFoundError",
+    413: "BadRequestError",
+    429: "RateLimitError",
+    500: "InternalServerError",
+    503: "ServiceUnavailableError",
+}
+
+
+def error_body(status: int, message: str, param: str | None = None) -> bytes:
+    """The error object: {"error": {message, type, param, code}}."""
+    return orjson.dumps({"error": {"message": message, "type": _ERROR_TYPES[status], "param": param, "code": status}})
+
+
+UNAUTHORIZED = b'{"error":"Unauthorized"}'
+"""vLLM's body for a missing or wrong API key."""
+
+FAULT_MESSAGES = {
+    400: "The mock refuses this request (planned fault).",
+    404: "The model does not exist (planned fault).",
+    429: "Too many requests (planned fault). Please retry later.",
+    500: "Internal server error (planned fault).",
+    503: "The service is not available (planned fault). Please retry later.",
+}
+
+
+def fault_refusal(status: int, retry_after_s: int) -> Refusal:
+    """The refusal that a planned fault gives; 429 and 503 say when to come back."""
+    body = UNAUTHORIZED if status == 401 else error_body(status, FAULT_MESSAGES[status])
+    headers = (("retry-after", str(retry_after_s)),) if status in (429, 503) else ()
+    return Refusal(status, body, headers)
+
+
+def refuse(message: str, param: str | None = None, status: int = 400) -> NoReturn:
+    """Raise the Refusal for what is wrong with a request."""
+    raise Refusal(status, error_body(status, message, param))
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What a request body asks for."""
+
+    stream: bool
+    include_usage: bool
+    continuous_usage: bool
+    asked_tokens: int | None
+    """Output tokens; None where the server is to decide."""
+    messages: list[dict[str, Any]] | None = None
+    """Chat: the conversation."""
+    prompt: str | list[int] | None = None
+    """Completions: text or token ids."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens in and out."""
+
+    input_tokens: int
+    output_tokens: int
+
+    def json(self) -> bytes:
+        """vLLM's usage object."""
+        total = self.input_tokens + self.output_tokens
+        return b'{"prompt_tokens":%d,"total_tokens":%d,"completion_tokens":%d}' % (
+            self.input_tokens,
+            total,
+            self.output_tokens,
+        )
+
+
+def parse_body(body: bytes, model: str) -> dict[str, Any]:
+    """The JSON object of a request. Raises Refusal where it is none or asks for another model (404)."""
+    try:
+        row = orjson.loads(body)
+    except orjson.JSONDecodeError as e:
+        refuse(f"The request body is not valid JSON: {e}")
+    if not isinstance(row, dict):
+        refuse("The request body must be a JSON object.")
+    asked = row.get("model")
+    if asked is not None and asked != model:
+        refuse(f"The model `{asked}` does not exist.", "model", 404)
+    return row
+
+
+def _flag(row: dict[str, Any], name: str, where: str = "") -> bool:
+    value = row.get(name)
+    if value is None:
+        return False
+    if not isinstance(value, bool):
+        refuse(f"{where}{name} must be true or false.", name)
+    return value
+
+
+def _tokens(row: dict[str, Any], name: str) -> int | None:
+    value = row.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int):
+        refuse(f"{name} must be a whole number.", name)
+    if value < 1:
+        refuse(f"{name} must be at least 1, got {value}.", name)
+    return value
+
+
+def _common(row: dict[str, Any], asked_tokens: int | None) -> dict[str, Any]:
+    stream = _flag(row, "stream")
+    options = row.get("stream_options")
+    if options is not None and not isinstance(options, dict):
+        refuse("stream_options must be an object.", "stream_options")
+    if options is not None and not stream:
+        refuse("Stream options can only be defined when `stream=True`.", "stream_options")
+    if row.get("n") not in (None, 1):
+        refuse("This mock gives one choice a request: n must be 1.", "n")
+    include_usage = options is not None and _flag(options, "include_usage", "stream_options.")
+    continuous = options is not None and _flag(options, "continuous_usage_stats", "stream_options.")
+    return {
+        "stream": stream,
+        "include_usage": include_usage,
+        "continuous_usage": include_usage and continuous,
+        "asked_tokens": asked_tokens,
+    }
+
+
+def parse_chat(row: dict[str, Any]) -> Ask:
+    """A body of /v1/chat/completions. Raises Refusal (400)."""
+    messages = row.get("messages")
+    if not isinstance(messages, list) or not messages:
+        refuse("messages must be a list with at least one message.", "messages")
+    for i, message in enumerate(messages):
+        if not isinstance(message, dict) or not isinstance(message.get("role"), str):
+            refuse(f"messages[{i}] must be an object with a role.", "messages")
+        if not isinstance(message.get("content"), str | list | None):
+            refuse(f"messages[{i}].content must be a text or a list of parts.", "messages")
+    asked = _tokens(row, "max_completion_tokens")
+    old_name = _tokens(row, "max_tokens")
+    return Ask(messages=messages, **_common(row, old_name if asked is None else asked))
+
+
+def _is_ids(value: object) -> bool:
+    return isinstance(value, list) and bool(value) and all(type(i) is int for i in value)
+
+
+def parse_completion(row: dict[str, Any]) -> Ask:
+    """A body of /v1/completions. Raises Refusal (400)."""
+    prompt = row.get("prompt")
+    if isinstance(prompt, list) and len(prompt) == 1 and (isinstance(prompt[0], str) or _is_ids(prompt[0])):
+        prompt = prompt[0]
+    if isinstance(prompt, list) and not _is_ids(prompt):
+        refuse("This mock takes one prompt a request: a text or a list of token ids.", "prompt")
+    if not isinstance(prompt, str | list):
+        refuse("prompt must be a text or a list of token ids.", "prompt")
+    return Ask(prompt=prompt, **_common(row, _tokens(row, "max_tokens")))
+
+
+def context_refusal(limit: int, input_tokens: int, asked_tokens: int) -> Refusal:
+    """The 400 for a request that does not fit into the context."""
+    message = (
+        f"This model's maximum context length is {limit} tokens. However, you requested {asked_tokens} output tokens "
+        f"and your prompt contains {input_tokens} input tokens, for a total of {input_tokens + asked_tokens} tokens. "
+        "Please reduce the length of the input prompt or the number of requested output tokens."
+    )
+    return Refusal(400, error_body(400, message, "input_tokens"))
+
+
+class Frames:
+    """The JSON of one reply, chunk by chunk or whole; what does not change is encoded once."""
+
+    def __init__(self, shape: Shape, reply_id: str, created: int, model: str) -> None:
+        self._shape = shape
+        head = b'{"id":%b,"object":"%b","created":%d,"model":%b,"choices":['
+        self._head = head % (orjson.dumps(reply_id), shape.chunk_object, created, orjson.dumps(model))
+        self._whole_head = head % (orjson.dumps(reply_id), shape.whole_object, created, orjson.dumps(model))
+        self._text_head = self._head + shape.text_head
+
+    def role(self, usage: Usage | None) -> bytes | None:
+        """The chunk that opens a stream; None where the endpoint has none."""
+        if self._shape.role is None:
+            return None
+        return self._head + self._shape.role + self._tail(usage)
+
+    def text(self, text: str, finish: bytes | None, usage: Usage | None) -> bytes:
+        """A chunk of text; `finish` is the reason on the last one, else None."""
+        shape = self._shape
+        tail = shape.text_tail if finish is None else shape.last_tail % finish
+        return b"".join((self._text_head, orjson.dumps(text), tail, b"]}" if usage is None else self._tail(usage)))
+
+    def usage(self, usage: Usage) -> bytes:
+        """The chunk with usage and no choices."""
+        return self._head + self._tail(usage)
+
+    def whole(self, text: str, finish: bytes, usage: Usage) -> bytes:
+        """The body of a reply that is not streamed."""
+        return self._whole_head + self._shape.whole % (orjson.dumps(text), finish) + self._tail(usage)
+
+    @staticmethod
+    def _tail(usage: Usage | None) -> bytes:
+        return b"]}" if usage is None else b'],"usage":%b}' % usage.json()
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What differs between the endpoints that generate text."""
+
+    path: str
+    id_prefix: str
+    parse: Callable[[dict[str, Any]], Ask]
+    chunk_object: bytes
+    whole_object: bytes
+    role: bytes | None
+    text_head: bytes
+    text_tail: bytes
+    last_tail: bytes
+    whole: bytes
+
+
+_OPEN = b',"logprobs":null,"finish_reason":null'
+_LAST = b',"logprobs":null,"finish_reason":"%b","stop_reason":null'
+
+CHAT = Shape(
+    path="/v1/chat/completions",
+    id_prefix="chatcmpl-",
+    parse=parse_chat,
+    chunk_object=b"chat.completion.chunk",
+    whole_object=b"chat.completion",
+    role=b'{"index":0,"delta":{"role":"assistant","content":""}' + _OPEN + b"}",
+    text_head=b'{"index":0,"delta":{"content":',
+    text_tail=b"}" + _OPEN + b"}",
+    last_tail=b"}" + _LAST + b"}",
+    whole=b'{"index":0,"message":{"role":"assistant","content":%b}' + _LAST + b"}",
+)
+
+COMPLETION = Shape(
+    path="/v1/completions",
+    id_prefix="cmpl-",
+    parse=parse_completion,
+    chunk_object=b"text_completion",
+    whole_object=b"text_completion",
+    role=None,
+    text_head=b'{"index":0,"text":',
+    text_tail=_OPEN + b"}",
+    last_tail=_LAST + b"}",
+    whole=b'{"index":0,"text":%b' + _LAST + b"}",
+)
+
+SHAPES: dict[str, Shape] = {shape.path: shape for shape in (CHAT, COMPLETION)}
+"""The endpoints that generate text."""
+
+
+def models_body(model: str, created: int, max_model_len: int) -> bytes:
+    """The body of /v1/models."""
+    permission = {
+        "id": f"modelperm-{model}",
+        "object": "model_permission",
+        "created": created,
+        "allow_create_engine": False,
+        "allow_sampling": True,
+        "allow_logprobs": True,
+        "allow_search_indices": False,
+        "allow_view": True,
+        "allow_fine_tuning": False,
+        "organization": "*",
+        "group": None,
+        "is_blocking": False,
+    }
+    card = {
+        "id": model,
+        "object": "model",
+        "created": created,
+        "owned_by": "vllm",
+        "root": model,
+        "parent": None,
+        "max_model_len": max_model_len,
+        "permission": [permission],
+    }
+    return orjson.dumps({"object": "list", "data": [card]})

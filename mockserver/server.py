@@ -1,0 +1,284 @@
+"""The HTTP server: uvicorn with a protocol of ours that stamps arrivals and lets the response write for itself.
+
+Rules:
+- An arrival is the kernel's receive stamp of the request's last byte. The listening socket asks for stamps and the
+  connections inherit that; before each read the waiting bytes are looked at (MSG_PEEK) for the stamp of their last one.
+  The listening socket is also the one that holds stamping open: the kernel starts it a moment after the first socket
+  asks, and stops it with the last.
+- Where there is no kernel stamp, or bytes came between the look and the read, it is the time of the read, taken before
+  anything is parsed. `GET /truth` counts both.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import signal
+import socket
+import struct
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from mockserver.app import create_app
+from mockserver.clock import NS_PER_S, RealtimeOffset, now_ns
+from mockserver.config import MockConfig
+from mockserver.errors import UsageError
+from mockserver.wire import EXTENSION
+
+_LOG = logging.getLogger("mockserver")
+
+_SO_TIMESTAMPNS = 35  # Python's socket module does not name it.
+_TIMESPEC = struct.Struct("qq")
+_CONTROL_BYTES = socket.CMSG_SPACE(_TIMESPEC.size) if sys.platform != "win32" else 0
+_BACKLOG = 4096
+_READ_BYTES = 65_536
+
+
+class _Connection:
+    """What the response needs of its connection (see wire.Connection), for one request."""
+
+    def __init__(self, protocol: MockProtocol) -> None:
+        self.transport = protocol.transport
+        self.received_ns: int | None = None
+        self.clock = "user"
+        self.http_1_0 = False
+        self.on_lost: Callable[[], None] | None = None
+        self._protocol = protocol
+        self.cycle: Any = None
+
+    @property
+    def keep_alive(self) -> bool:
+        keep: bool = self.cycle.keep_alive
+        return keep
+
+    @property
+    def default_headers(self) -> list[tuple[bytes, bytes]]:
+        return self._protocol.server_state.default_headers
+
+    def response_ended(self) -> None:
+        cycle = self.cycle
+        cycle.response_started = True
+        cycle.response_complete = True
+        cycle.message_event.set()
+        if not cycle.keep_alive:
+            self.transport.close()
+        cycle.on_response()
+
+    def close_after_response(self) -> None:
+        self.cycle.keep_alive = False
+
+
+class MockProtocol(HttpToolsProtocol):
+    """uvicorn's HTTP/1.1 with the stamp of the read that brought a request's last byte."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._read_ns = 0
+        self._read_clock = "user"
+        self._connection: _Connection | None = None
+
+    def data_received(self, data: bytes) -> None:
+        self.feed(data, now_ns(), "user")
+
+    def feed(self, data: bytes | memoryview, read_ns: int, clock: str) -> None:
+        """Parse what a read brought, stamped."""
+        self._read_ns = read_ns
+        self._read_clock = clock
+        super().data_received(data)  # type: ignore[arg-type]
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._connection = _Connection(self)
+        self.scope["extensions"] = {EXTENSION: self._connection}  # type: ignore[dict-item]
+
+    def on_headers_complete(self) -> None:
+        super().on_headers_complete()
+        connection = self._connection
+        if connection is not None:
+            connection.cycle = self.cycle
+            connection.http_1_0 = self.parser.get_http_version() == "1.0"
+
+    def on_message_complete(self) -> None:
+        connection = self._connection
+        if connection is not None:
+            connection.received_ns = self._read_ns
+            connection.clock = self._read_clock
+        super().on_message_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        connection = self._connection
+        if connection is not None and connection.on_lost is not None:
+            connection.on_lost()
+
+
+class KernelStampedReads(asyncio.BufferedProtocol):
+    """Reads for a `MockProtocol`, and looks at the kernel's stamp of the waiting bytes before each read (Linux).
+
+    A protocol around the other and no subclass of it: a loop that finds an `asyncio.Protocol` never asks for a buffer.
+    """
+
+    # One buffer serves all connections: it is filled and parsed within one call of the loop.
+    _buffer = memoryview(bytearray(_READ_BYTES))
+
+    def __init__(self, inner: MockProtocol, offset: RealtimeOffset) -> None:
+        self._inner = inner
+        self._offset = offset
+        self._socket: socket.socket | None = None
+        self._looked_at = 0
+        self._stamp: tuple[int, int] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # A second handle on the same descriptor, since uvloop's own has no recvmsg; it is let go without closing.
+        self._socket = socket.socket(fileno=transport.get_extra_info("socket").fileno())
+        self._inner.connection_made(transport)  # type: ignore[arg-type]
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        assert self._socket is not None
+        self._stamp = None
+        try:
+            self._looked_at, control, _, _ = self._socket.recvmsg_into(
+                # MSG_TRUNC: with TCP the bytes are counted and not copied.
+                [self._buffer],
+                _CONTROL_BYTES,
+                socket.MSG_PEEK | socket.MSG_TRUNC | socket.MSG_DONTWAIT,
+            )
+        except OSError:  # Nothing waits, or the connection is broken: the read that follows will say which.
+            return self._buffer
+        for level, kind, data in control:
+            if level == socket.SOL_SOCKET and kind == _SO_TIMESTAMPNS:
+                self._stamp = _TIMESPEC.unpack(data)
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        read_ns = now_ns()
+        data = self._buffer[:nbytes]
+        if self._stamp is None or nbytes != self._looked_at:
+            self._inner.feed(data, read_ns, "user")
+            return
+        seconds, nanoseconds = self._stamp
+        self._inner.feed(data, self._offset.to_monotonic_ns(seconds * NS_PER_S + nanoseconds), "kernel")
+
+    def pause_writing(self) -> None:
+        self._inner.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._inner.resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._socket is not None:
+            self._socket.detach()
+            self._socket = None
+        self._inner.connection_lost(exc)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server, which says when it is ready and takes signals as the ordinary end."""
+
+    def __init__(self, config: uvicorn.Config, offset: RealtimeOffset, address: str) -> None:
+        super().__init__(config)
+        self._offset = offset
+        self._address = address
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        loop = asyncio.get_running_loop()
+        if self._offset.watch_fd is not None:
+            loop.add_reader(self._offset.watch_fd, self._on_clock_step)
+        # What was made until now stays: the collector need not look at it again, and its pauses stay short.
+        gc.collect()
+        gc.freeze()
+        print(f"mockserver ready at {self._address}", flush=True)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._offset.watch_fd is not None:
+            asyncio.get_running_loop().remove_reader(self._offset.watch_fd)
+        await super().shutdown(sockets)
+
+    def _on_clock_step(self) -> None:
+        self._offset.on_step()
+        _LOG.warning("the wall clock was stepped: kernel stamps are carried over by an offset measured anew")
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        # uvicorn's own raises the signal again at the end, and the exit status would say that we were killed.
+        handlers = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+
+
+def listen(config: MockConfig) -> socket.socket:
+    """The listening socket. Raises UsageError where the address cannot be had."""
+    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if sys.platform == "linux":
+            listener.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+        listener.bind((config.host, config.port))
+        listener.listen(_BACKLOG)
+    except OSError as e:
+        listener.close()
+        raise UsageError(f"--host {config.host} --port {config.port}: cannot listen there: {e.strerror}") from e
+    return listener
+
+
+def protocol_factory(offset: RealtimeOffset) -> Callable[..., asyncio.BaseProtocol]:
+    """What uvicorn calls for each connection."""
+
+    def make(
+        config: uvicorn.Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> asyncio.BaseProtocol:
+        inner = MockProtocol(config, server_state, app_state, _loop)
+        return KernelStampedReads(inner, offset) if sys.platform == "linux" else inner
+
+    return make
+
+
+def serve(config: MockConfig) -> None:
+    """Serve until SIGTERM or SIGINT. Raises UsageError where it cannot start."""
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="mockserver: %(levelname)s: %(message)s")
+    app = create_app(config)
+    listener = listen(config)
+    host, port = listener.getsockname()[:2]
+    address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    offset = RealtimeOffset()
+    settings = uvicorn.Config(
+        app,
+        http=protocol_factory(offset),  # type: ignore[arg-type]
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        timeout_keep_alive=config.keep_alive_s,  # type: ignore[arg-type]
+        timeout_graceful_shutdown=config.drain_s,  # type: ignore[arg-type]
+    )
+    server = _Server(settings, offset, address)
+    # A request and its connection refer to each other, so the collector is needed; seldom is enough.
+    gc.set_threshold(20_000, 20, 50)
+    # The thread that counts tokens hands the interpreter over sooner than after the usual 5 ms.
+    sys.setswitchinterval(0.0005)
+    with asyncio.Runner(loop_factory=_new_loop) as runner:
+        runner.run(server.serve(sockets=[listener]))
+    offset.close()
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    try:
+        import uvloop
+    except ImportError:  # It does not exist for Windows.
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()

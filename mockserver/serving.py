@@ -1,0 +1,297 @@
+"""From the arrival of a request to the line in the ledger: identify, check, plan, let the engine give its tokens."""
+
+from __future__ import annotations
+
+import hmac
+from dataclasses import dataclass
+from functools import partial
+from itertools import count
+from typing import BinaryIO
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from mockserver import openai, rng
+from mockserver.arrival import Arrival, Arrivals
+from mockserver.clock import now_ns, utc_seconds
+from mockserver.config import MockConfig
+from mockserver.engine import ENGINES, Work
+from mockserver.errors import UsageError
+from mockserver.faults import Fault, parse_demand
+from mockserver.ledger import Entry, Ledger
+from mockserver.metrics import ServerMetrics
+from mockserver.openai import Ask, Frames, Refusal, Shape
+from mockserver.pacing import Pacer, Stepper
+from mockserver.plan import Latencies, Plan, draw_plan
+from mockserver.reply import Content, Reply, StreamedReply, WholeReply
+from mockserver.tokencount import Counter, TokenCount, counted
+from mockserver.wire import Connection, Wire, wire_of
+from promptset.errors import SpecError
+from promptset.text import TokenText
+from promptset.tokens import Tokenizer, load_tokenizer
+
+_TEMPLATE_TOKENS = 16
+"""More than a tokenizer adds to a text by itself."""
+
+
+class Answer(Response):
+    """The ASGI side of a response that is written on its wire."""
+
+    def __init__(self, wire: Wire) -> None:
+        super().__init__()
+        self._wire = wire
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._wire.run(scope, receive, send)
+
+
+@dataclass(slots=True)
+class _Case:
+    """What is known of a request while it is served."""
+
+    arrival: Arrival
+    received_ns: int
+    handled_ns: int
+    bytes_in: int
+    wire: Wire
+    plan: Plan | None = None
+    count: TokenCount | None = None
+    finish: str = "error"
+
+
+class Serving:
+    """All that runs: make it inside a running event loop, and close it."""
+
+    def __init__(self, config: MockConfig, tokenizer: Tokenizer, ledger_file: BinaryIO) -> None:
+        """Raises UsageError where the tokenizer cannot make text."""
+        self.config = config
+        self.tokenizer = tokenizer
+        self.arrivals = Arrivals()
+        self.clocks = {"kernel": 0, "user": 0}
+        self.started = utc_seconds()
+        self.ledger = Ledger(ledger_file)
+        self._text = _token_text(tokenizer)
+        self._latencies = Latencies(config.ttft, config.tpot, config.itl, config.output_tokens)
+        self._pacer = Pacer()
+        self._engine = ENGINES[config.engine]()
+        self._stepper = Stepper(self._engine, self._pacer)
+        self._counter = Counter(tokenizer)
+        self._numbers = count()
+        self.metrics = ServerMetrics(config.model, config.max_model_len, lambda: self._stepper.running)
+
+    def close(self) -> None:
+        """Write the ledger to its end and give everything back."""
+        self._counter.close()
+        self._pacer.close()
+        self.ledger.close()
+
+    async def answer(self, request: Request, shape: Shape) -> Response:
+        """Answer one request of an endpoint that generates text."""
+        handled_ns = now_ns()
+        wire, connection = wire_of(request.scope)
+        try:
+            body, refusal = await self._read_body(request, connection)
+        except ClientDisconnect:
+            return Response(status_code=400)  # Nobody is there to read it, and no request has arrived.
+        received_ns = handled_ns
+        if connection is not None and connection.received_ns is not None:
+            received_ns = connection.received_ns
+            self.clocks[connection.clock] += 1
+        else:
+            self.clocks["user"] += 1
+        arrival = self.arrivals.note(request.headers.get("x-request-id"))
+        case = _Case(arrival, received_ns, handled_ns, len(body), wire)
+        try:
+            if refusal is not None:
+                raise refusal
+            await self._serve(request, body, shape, case)
+        except Refusal as e:
+            self._refuse(case, e)
+        return Answer(wire)
+
+    async def _read_body(self, request: Request, connection: Connection | None) -> tuple[bytes, Refusal | None]:
+        limit = int(self.config.max_body_mb * 1_000_000)
+        parts: list[bytes] = []
+        size = 0
+        async for part in request.stream():
+            parts.append(part)
+            size += len(part)
+            if size > limit:
+                if connection is not None:
+                    connection.close_after_response()
+                message = f"The request body is larger than {self.config.max_body_mb:g} MB."
+                return b"", Refusal(413, openai.error_body(413, message))
+        return b"".join(parts), None
+
+    async def _serve(self, request: Request, body: bytes, shape: Shape, case: _Case) -> None:
+        config = self.config
+        self.authorize(request)
+        ask = shape.parse(openai.parse_body(body, config.model))
+        demanded = _demanded(request.headers.get("x-mock-fault"))
+        draw = partial(
+            draw_plan,
+            self._latencies,
+            config.seed,
+            case.arrival.key,
+            attempt=case.arrival.attempt,
+            asked_tokens=ask.asked_tokens,
+            rules=config.fault,
+            demanded=demanded,
+        )
+        limit = config.max_model_len
+        plan = case.plan = draw(limit_tokens=limit)
+        if plan.fault is not None and plan.fault.kind.status is not None:
+            raise openai.fault_refusal(plan.fault.kind.status, plan.fault.retry_after_s)
+        case.count, most = self._count(ask)
+        if most + plan.output_tokens > limit:
+            # It may not fit: only now the exact number must be known before the reply begins.
+            tokens = await case.count.wait()
+            if tokens is not None:
+                asked = ask.asked_tokens
+                if tokens + (1 if asked is None else asked) > limit:
+                    case.plan = None
+                    raise openai.context_refusal(limit, tokens, 1 if asked is None else asked)
+                plan = case.plan = draw(limit_tokens=limit - tokens)
+        if ask.continuous_usage or self._engine.needs_input_tokens:
+            await case.count.wait()
+        self._begin(ask, plan, shape, case)
+
+    def _begin(self, ask: Ask, plan: Plan, shape: Shape, case: _Case) -> None:
+        assert case.count is not None
+        case.finish = "length" if ask.asked_tokens == plan.output_tokens else "stop"
+        reply_id = case.arrival.id if case.arrival.id is not None else f"mock-{next(self._numbers)}"
+        content = Content(
+            ask,
+            plan,
+            self._text.pieces(plan.output_tokens, rng.stream(self.config.seed, "text", case.arrival.key)),
+            case.finish.encode(),
+            Frames(shape, shape.id_prefix + reply_id, utc_seconds(), self.config.model),
+            case.count,
+        )
+        kind = StreamedReply if ask.stream else WholeReply
+        reply = kind(case.wire, content, lambda reply: self._on_end(case, reply, key))
+        work = Work(case.received_ns, plan, case.count.tokens)
+        key = self._stepper.admit(work, reply.take)
+        if isinstance(reply, StreamedReply):
+            reply.begin()
+
+    def authorize(self, request: Request) -> None:
+        """Raises Refusal (401) where a key is configured and the request does not carry it."""
+        key = self.config.api_key
+        if key is None:
+            return
+        given = request.headers.get("authorization", "")
+        if not hmac.compare_digest(given.encode(), f"Bearer {key}".encode()):
+            raise Refusal(401, openai.UNAUTHORIZED)
+
+    def _count(self, ask: Ask) -> tuple[TokenCount, int]:
+        """The count of the input, which may come later, and a number that it cannot exceed."""
+        if isinstance(ask.prompt, list):
+            return counted(len(ask.prompt)), len(ask.prompt)
+        if ask.prompt is not None:
+            return self._counter.count_text(ask.prompt, special=True), _most(ask.prompt)
+        assert ask.messages is not None
+        try:
+            text = self.tokenizer.render_chat(ask.messages)
+        except SpecError as e:
+            openai.refuse(str(e), "messages")
+        return self._counter.count_text(text, special=False), _most(text)
+
+    def _refuse(self, case: _Case, refusal: Refusal) -> None:
+        end_ns = case.wire.respond(refusal.status, refusal.headers, refusal.body)
+        planned = None if case.plan is None else case.plan.fault
+        self._record(
+            case,
+            Entry(
+                id=case.arrival.id,
+                index=case.arrival.index,
+                attempt=case.arrival.attempt,
+                received_ns=case.received_ns,
+                handled_ns=case.handled_ns,
+                plan=case.plan,
+                write_ns=[],
+                chunk_tokens=[],
+                chunk_kind="",
+                blocked=[],
+                end_ns=end_ns,
+                input_tokens=None,
+                output_tokens=0,
+                finished="error",
+                status=refusal.status,
+                fault=None if planned is None else planned.kind.name,
+                bytes_in=case.bytes_in,
+                bytes_out=len(refusal.body),
+                engine={},
+            ),
+        )
+
+    def _on_end(self, case: _Case, reply: Reply, key: int) -> None:
+        facts = self._stepper.release(key)
+        assert case.count is not None
+        case.count.when_known(lambda: self._record(case, _entry(case, reply, facts)))
+
+    def _record(self, case: _Case, entry: Entry) -> None:
+        self.ledger.add(entry)
+        self.metrics.add(entry)
+
+
+def _entry(case: _Case, reply: Reply, facts: dict[str, int]) -> Entry:
+    assert case.count is not None
+    engine: dict[str, int | str] = {**facts}
+    finished = case.finish
+    if reply.cut is not None:
+        engine["cut"] = reply.cut
+        finished = "abort"
+    elif reply.failed:
+        finished = "error"
+    return Entry(
+        id=case.arrival.id,
+        index=case.arrival.index,
+        attempt=case.arrival.attempt,
+        received_ns=case.received_ns,
+        handled_ns=case.handled_ns,
+        plan=case.plan,
+        write_ns=reply.write_ns,
+        chunk_tokens=reply.chunk_tokens,
+        chunk_kind="".join(reply.chunk_kinds),
+        blocked=reply.blocked,
+        end_ns=reply.end_ns,
+        input_tokens=case.count.tokens,
+        output_tokens=reply.tokens_out,
+        finished=finished,
+        status=reply.status,
+        fault=reply.struck,
+        bytes_in=case.bytes_in,
+        bytes_out=reply.bytes_out,
+        engine=engine,
+    )
+
+
+def _most(text: str) -> int:
+    """A token covers a byte at least."""
+    return len(text.encode("utf-8", "surrogatepass")) + _TEMPLATE_TOKENS
+
+
+def _demanded(header: str | None) -> Fault | None:
+    if header is None:
+        return None
+    try:
+        return parse_demand(header)
+    except ValueError as e:
+        openai.refuse(f"x-mock-fault: {e}", "x-mock-fault")
+
+
+def load_text_tokenizer(config: MockConfig) -> Tokenizer:
+    """The configured tokenizer. Raises UsageError."""
+    try:
+        return load_tokenizer(config.tokenizer)
+    except SpecError as e:
+        raise UsageError([f"--tokenizer: {problem}" for problem in e.problems]) from e
+
+
+def _token_text(tokenizer: Tokenizer) -> TokenText:
+    try:
+        return TokenText(tokenizer)
+    except SpecError as e:
+        raise UsageError([f"--tokenizer: {problem}" for problem in e.problems]) from e

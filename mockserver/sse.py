@@ -1,0 +1,19 @@
+"""Server-sent events and HTTP chunks as bytes: pure functions, nothing is sent here."""
+
+from __future__ import annotations
+
+DONE = b"data: [DONE]\n\n"
+"""The event that ends every stream of an OpenAI-compatible server."""
+
+LAST_CHUNK = b"0\r\n\r\n"
+"""The HTTP chunk that ends a body in chunked transfer encoding."""
+
+
+def event(data: bytes) -> bytes:
+    """One event that carries `data`, which must not contain a line end."""
+    return b"data: %b\n\n" % data
+
+
+def http_chunk(body: bytes) -> bytes:
+    """`body` as one HTTP chunk (RFC 9112, 7.1): its length in hexadecimal, then its bytes."""
+    return b"%x\r\n%b\r\n" % (len(body), body)

@@ -1,0 +1,83 @@
+"""A mock server in a process of its own, for tests: started on a free port, ready when it says so, stopped by SIGTERM.
+
+with mock_process("--ttft", "30ms") as mock:
+    httpx.get(f"{mock.url}/health")
+    ...
+    mock.ledger_lines(at_least=1)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+READY = "mockserver ready at "
+LEDGER_DEADLINE_S = 5.0
+
+
+@dataclass
+class MockProcess:
+    """A running mock."""
+
+    url: str
+    ledger_path: Path
+    process: subprocess.Popen[str]
+    stderr: list[str] = field(default_factory=list)
+
+    def ledger_lines(self, at_least: int = 0) -> list[dict[str, Any]]:
+        """The lines of the ledger, once there are `at_least` so many: a line comes within 100 ms of its response's end."""
+        deadline = time.monotonic() + LEDGER_DEADLINE_S
+        while True:
+            text = self.ledger_path.read_text() if self.ledger_path.exists() else ""
+            whole = text[: text.rfind("\n") + 1].splitlines()
+            if len(whole) >= at_least:
+                return [json.loads(line) for line in whole]
+            if time.monotonic() > deadline:
+                raise AssertionError(f"the ledger has {len(whole)} lines after {LEDGER_DEADLINE_S} s, not {at_least}")
+            time.sleep(0.005)
+
+    def stop(self) -> int:
+        """SIGTERM, and the exit status."""
+        self.process.terminate()
+        return self.process.wait(timeout=15)
+
+
+@contextlib.contextmanager
+def mock_process(*flags: str) -> Iterator[MockProcess]:
+    """`python -m mockserver --port 0 --ledger <temporary file> <flags>`, stopped at the end, and its stderr kept."""
+    with tempfile.TemporaryDirectory(prefix="mock-") as folder:
+        ledger = Path(folder) / "ledger.jsonl"
+        command = [sys.executable, "-m", "mockserver", "--port", "0", "--ledger", str(ledger), *flags]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        assert process.stderr is not None
+        stderr: list[str] = []
+        reader = threading.Thread(target=stderr.extend, args=(process.stderr,), daemon=True)
+        reader.start()
+        try:
+            line = process.stdout.readline()
+            if not line.startswith(READY):
+                process.wait(timeout=15)
+                reader.join(5)
+                raise AssertionError(f"the mock did not start (status {process.returncode}): {''.join(stderr)}")
+            yield MockProcess(line.removeprefix(READY).strip(), ledger, process, stderr)
+        finally:
+            if process.poll() is None:
+                process.terminate()
+            try:
+                process.wait(timeout=15)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            reader.join(5)
+            process.stdout.close()
+            process.stderr.close()
