@@ -13,7 +13,7 @@ import orjson
 from bench import calibrate
 from bench.errors import PRECEDENCE, Exit
 from bench.metrics import objectives
-from bench.metrics.facts import OPEN_LOOP_MODES, RunFacts
+from bench.metrics.facts import RunFacts
 from bench.metrics.summary import Summary
 from bench.report import html
 from bench.run_directory import REPORT, SUMMARY, RunDirectory
@@ -37,22 +37,24 @@ def evaluate(directory: RunDirectory) -> Result:
     config, manifest = stored["config"], stored["manifest"]
     facts = _facts(config, manifest, directory)
     summary = Summary(facts)
-    evidence = Evidence(open_loop=facts.mode in OPEN_LOOP_MODES, exact_lengths=manifest["exact_lengths"])
     for record in directory.records():
         summary.add(record)
-        evidence.add(record)
     for row in directory.samples():
         summary.add_sample(row)
-        evidence.add_sample(row)
     numbers = summary.close()
-    evidence.summary = numbers
-    evidence.calibration = calibrate.certificate(directory, numbers["latency"])
+    certificate = calibrate.certificate(directory, numbers["latency"])
+    evidence = Evidence(
+        summary=numbers,
+        open_loop=facts.open_loop,
+        exact_lengths=manifest["exact_lengths"],
+        calibration=certificate,
+    )
     verdict = judge(evidence, Limits.model_validate(config["limits"]))
     told = {
         **numbers,
         "run": _told(config, manifest),
         "verdict": verdict.told(),
-        "calibration": evidence.calibration,
+        "calibration": certificate,
     }
     directory.write(SUMMARY, orjson.dumps(told, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
     directory.write(REPORT, html.render(told).encode())

@@ -1,22 +1,19 @@
 """Is the measurement good? The signs of a bad one, each with its limits, and what they add up to.
 
-A sign is one function: evidence in, a Finding out (or None where this run cannot show it). A new sign is one function, one
+A sign is one function: evidence in, its findings out (none where this run cannot show it). A new sign is one function, one
 line in SIGNS and one band in Limits. The verdict is the worst finding; it stands before any other number of a report.
+The signs compute nothing of their own: each looks at a number that the summary shows, so that the reader can check it.
 Bands: docs/metrics.md, "Is the measurement good?". Every limit is configuration (`limits:` in the YAML file).
 """
 
 from __future__ import annotations
 
-from array import array
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
-
-from bench.records import TOKEN_KINDS, Outcome, RequestRecord
 
 
 class Status(StrEnum):
@@ -71,11 +68,6 @@ class Limits(BaseModel):
     calibration_p99_ms: Band = _band(0.5, 2.0)
 
 
-WIDE_STAMP_NS = 100_000
-WIDE_STAMP_OF_GAP = 0.01
-"""A stamp is wide where its bound is further off than both: 0.1 ms, and 1 % of the median gap."""
-
-
 @dataclass(frozen=True, slots=True)
 class Finding:
     """What one sign says: its value, where that lies, and a sentence for people."""
@@ -104,57 +96,17 @@ class Verdict:
         return {"status": str(self.status), "reasons": self.reasons}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """What the signs look at: folded from records and samples, with the numbers of the summary."""
+    """What the signs look at. `summary` is the content of summary.json, `calibration` a certificate where there is one.
 
-    def __init__(self, *, open_loop: bool, exact_lengths: bool) -> None:
-        self.open_loop = open_loop
-        self.exact_lengths = exact_lengths
-        self.planned_ns = array("q")
-        self.sent_ns = array("q")
-        self.waited = 0
-        self.requests = 0
-        self.ok = self.failed = 0
-        self.token_chunks = 0
-        self.bound_widths_ns = array("q")
-        self.user_clock = False
-        self.lengths_asked = self.lengths_off = 0
-        self.usages_checked = self.usages_off = 0
-        self.run_queue: list[float] = []
-        self.summary: Mapping[str, Any] = {}
-        self.calibration: Mapping[str, Any] | None = None
+    `open_loop`: a schedule decided when requests were sent. `exact_lengths`: the server was told to stop at no end token.
+    """
 
-    def add(self, record: RequestRecord) -> None:
-        """One record; those of the warm-up count in nothing."""
-        if record.phase != "run":
-            return
-        self.requests += 1
-        self.planned_ns.append(record.intended_ns)
-        if record.eligible_ns is None or record.eligible_ns > record.intended_ns:
-            self.waited += 1
-        if record.sent_ns is not None:
-            self.sent_ns.append(record.sent_ns)
-        self.user_clock = self.user_clock or record.clock != "kernel"
-        bearing = [kind in TOKEN_KINDS for kind in record.chunk_kind]
-        self.token_chunks += sum(bearing)
-        if record.chunk_bound_ns is not None:
-            widths = zip(record.chunk_ns, record.chunk_bound_ns, bearing, strict=True)
-            self.bound_widths_ns.extend(at - bound for at, bound, bears in widths if bears and bound is not None)
-        if record.outcome is not Outcome.OK:
-            self.failed += record.outcome not in (Outcome.INTERRUPTED, Outcome.DROPPED)
-            return
-        self.ok += 1
-        if self.exact_lengths and record.output_tokens_asked is not None and record.output_tokens is not None:
-            self.lengths_asked += 1
-            self.lengths_off += record.output_tokens != record.output_tokens_asked
-        if record.output_tokens_from == "usage" and record.output_tokens_counted is not None:
-            self.usages_checked += 1
-            self.usages_off += record.output_tokens != record.output_tokens_counted
-
-    def add_sample(self, row: Mapping[str, Any]) -> None:
-        """One line of samples.jsonl."""
-        if row.get("run_queue_share") is not None:
-            self.run_queue.append(row["run_queue_share"])
+    summary: Mapping[str, Any]
+    open_loop: bool
+    exact_lengths: bool
+    calibration: Mapping[str, Any] | None = None
 
 
 def judge(evidence: Evidence, limits: Limits) -> Verdict:
@@ -172,91 +124,80 @@ def _both(first: Status, second: Status) -> Status:
 
 
 def _p50(summary: Mapping[str, Any], metric: str) -> float | None:
-    row = summary.get("latency", {}).get(metric)
-    value = row.get("p50") if isinstance(row, Mapping) else None
-    return float(value) if value is not None else None
+    value = summary["latency"][metric]["p50"]
+    return None if value is None else float(value)
 
 
 def send_lateness(evidence: Evidence, limits: Limits) -> list[Finding]:
     """Open loop: requests that left late were not the load that was asked for."""
-    row = evidence.summary.get("instrument", {}).get("send_lateness_ms")
-    if not evidence.open_loop or not row or row.get("p99") is None:
+    p99 = evidence.summary["instrument"]["send_lateness_ms"]["p99"]
+    if not evidence.open_loop or p99 is None:
         return []
-    p99 = row["p99"]
     status = limits.send_lateness_p99_ms.of(p99)
-    ttft = _p50(evidence.summary, "ttft_ms") or _p50(evidence.summary, "e2el_ms")
-    if ttft:
-        status = _both(status, limits.send_lateness_p99_of_ttft.of(p99 / ttft))
-    of = f", {p99 / ttft:.1%} of the median TTFT" if ttft else ""
+    metric, median = "TTFT", _p50(evidence.summary, "ttft_ms")
+    if median is None:
+        metric, median = "E2EL", _p50(evidence.summary, "e2el_ms")
+    of = ""
+    if median:
+        status = _both(status, limits.send_lateness_p99_of_ttft.of(p99 / median))
+        of = f", {p99 / median:.1%} of the median {metric}"
     return [Finding("send_lateness", status, p99, f"requests left late: p99 {p99:.2f} ms{of}; the client was busy")]
 
 
 def sent_rate(evidence: Evidence, limits: Limits) -> list[Finding]:
     """Open loop: the rate that was sent against the rate of the very plan that was drawn, never against R itself."""
-    planned, sent = evidence.planned_ns, evidence.sent_ns
-    if not evidence.open_loop or len(planned) < 2 or len(sent) < 2:
+    plan = evidence.summary["load"]["plan"]
+    if plan is None or plan["rate_difference"] is None:
         return []
-    planned_rate = len(planned) / max(max(planned) - min(planned), 1)
-    sent_rate = len(sent) / max(max(sent) - min(sent), 1)
-    off = abs(sent_rate / planned_rate - 1)
+    off = abs(plan["rate_difference"])
     sentence = (
-        f"sent {sent_rate * 1e9:.2f} requests/s where the drawn plan has {planned_rate * 1e9:.2f} ({off:.1%} apart)"
+        f"sent {plan['sent_rps']:.2f} requests/s where the drawn plan has {plan['planned_rps']:.2f} ({off:.1%} apart)"
     )
     return [Finding("sent_rate", limits.sent_rate_off.of(off), off, sentence)]
 
 
-MIN_BINS = 20
-
-
 def sent_dispersion(evidence: Evidence, limits: Limits) -> list[Finding]:
     """Open loop: whether bursts were made or smoothed away. Index of dispersion of the counts per 10 mean gaps."""
-    planned, sent = evidence.planned_ns, evidence.sent_ns
-    if not evidence.open_loop or len(sent) < 10 * MIN_BINS:
+    plan = evidence.summary["load"]["plan"]
+    if plan is None or plan["dispersion_ratio"] is None:
         return []
-    first, last = min(planned), max(planned)
-    gap_ns = (last - first) / len(planned)
-    # Half a gap before the first arrival: a metronome's arrivals then lie in the middle between the borders.
-    origin, width = first - gap_ns / 2, 10 * gap_ns
-    bins = int((last - origin) // width)
-    ratio = (_dispersion(sent, origin, width, bins) + 0.01) / (_dispersion(planned, origin, width, bins) + 0.01)
+    ratio = plan["dispersion_ratio"]
     sentence = f"the sent requests are {ratio:.2f} times as bursty as the drawn plan (dispersion of the counts)"
     return [Finding("sent_dispersion", limits.sent_dispersion_off.of(abs(ratio - 1)), ratio, sentence)]
 
 
-def _dispersion(instants: Sequence[int], origin: float, width: float, bins: int) -> float:
-    counts = Counter(int((at - origin) // width) for at in instants)
-    values = [counts.get(i, 0) for i in range(bins)]
-    mean = sum(values) / bins
-    return sum((v - mean) ** 2 for v in values) / (bins - 1) / mean
-
-
 def waited_at_cap(evidence: Evidence, limits: Limits) -> list[Finding]:
-    """Open loop with a cap: where arrivals wait at it, the cap set the rate and not the schedule."""
-    if not evidence.open_loop or not evidence.requests:
+    """Open loop with a cap: where arrivals wait at it, or are dropped there, the cap set the rate and not the schedule."""
+    waits = evidence.summary["load"]["waited_at_cap"]
+    counts = evidence.summary["counts"]
+    arrivals = sum(counts["by_outcome"].values())
+    if waits is None or not arrivals:
         return []
-    share = evidence.waited / evidence.requests
+    share = (waits["n"] + counts["dropped"]) / arrivals
     sentence = f"{share:.1%} of the arrivals found no free slot under --max-concurrency: the cap set the rate"
     return [Finding("waited_at_cap", limits.waited_at_cap.of(share), share, sentence)]
 
 
 def loop_lag(evidence: Evidence, limits: Limits) -> list[Finding]:
     """User stamps are late by what the loop is late; kernel stamps are not."""
-    row = evidence.summary.get("instrument", {}).get("loop_lag_ms")
-    if not evidence.user_clock or not row or row.get("p99") is None:
+    instrument = evidence.summary["instrument"]
+    lag = instrument["loop_lag_ms"]
+    if lag is None or lag["p99"] is None or not instrument["clock"]["user"] + instrument["clock"]["mixed"]:
         return []
-    p99 = row["p99"]
+    p99 = lag["p99"]
     status = limits.loop_lag_p99_ms.of(p99)
     gap = _p50(evidence.summary, "chunk_gap_ms")
+    of = ""
     if gap:
         status = _both(status, limits.loop_lag_p99_of_gap.of(p99 / gap))
-    of = f", {p99 / gap:.0%} of the median gap between tokens" if gap else ""
+        of = f", {p99 / gap:.0%} of the median gap between tokens"
     return [Finding("loop_lag", status, p99, f"the client's event loop was late: p99 {p99:.2f} ms{of}")]
 
 
 def cpu(evidence: Evidence, limits: Limits) -> list[Finding]:
     """A worker that has no processor time left measures itself."""
-    row = evidence.summary.get("instrument", {}).get("cpu")
-    if not row or row.get("seconds_over_90") is None:
+    row = evidence.summary["instrument"]["cpu"]
+    if row is None:
         return []
     share = row["seconds_over_90"]
     sentence = f"the client used over 90 % of a processor in {share:.0%} of its seconds: it may be the bottleneck"
@@ -265,60 +206,61 @@ def cpu(evidence: Evidence, limits: Limits) -> list[Finding]:
 
 def run_queue(evidence: Evidence, limits: Limits) -> list[Finding]:
     """Time in which the client was ready to run and other programs had the processors."""
-    if not evidence.run_queue:
+    row = evidence.summary["instrument"]["run_queue"]
+    if row is None:
         return []
-    share = sum(evidence.run_queue) / len(evidence.run_queue)
+    share = row["mean"]
     sentence = f"the client waited for a processor {share:.1%} of the time: other programs keep this machine busy"
     return [Finding("run_queue", limits.run_queue_wait.of(share), share, sentence)]
 
 
 def wide_stamps(evidence: Evidence, limits: Limits) -> list[Finding]:
     """Chunks that shared a read have one stamp for several: how many of them are bounded only loosely."""
-    if not evidence.token_chunks:
+    share = evidence.summary["instrument"]["stamp_bounds"]["wide_share"]
+    if share is None:
         return []
-    gap = _p50(evidence.summary, "chunk_gap_ms")
-    limit_ns = max(WIDE_STAMP_NS, WIDE_STAMP_OF_GAP * gap * 1e6 if gap else 0)
-    share = sum(width > limit_ns for width in evidence.bound_widths_ns) / evidence.token_chunks
     sentence = f"{share:.1%} of the token chunks came several in one read: their times are known only within bounds"
     return [Finding("wide_stamps", limits.wide_stamps.of(share), share, sentence)]
 
 
 def littles_law(evidence: Evidence, limits: Limits) -> list[Finding]:
     """Two independent accounts of what was in flight: a check of our own bookkeeping."""
-    row = evidence.summary.get("load", {}).get("littles_law")
-    if not row or not row.get("dispatcher_mean") or row.get("records_mean") is None:
+    law = evidence.summary["load"]["littles_law"]
+    if law["difference"] is None:
         return []
-    off = abs(row["records_mean"] / row["dispatcher_mean"] - 1)
+    off = abs(law["difference"])
     sentence = (
-        f"Little's law is {off:.2%} off: the dispatcher counted {row['dispatcher_mean']:.3f} requests in flight, "
-        f"the records add up to {row['records_mean']:.3f}"
+        f"Little's law is {off:.2%} off: the dispatcher counted {law['dispatcher_mean']:.3f} requests in flight, "
+        f"the records add up to {law['records_mean']:.3f}"
     )
     return [Finding("littles_law", limits.littles_law_off.of(off), off, sentence)]
 
 
 def errors(evidence: Evidence, limits: Limits) -> list[Finding]:
     """Failed requests have no latency: a server that sheds its load looks fast."""
-    if not evidence.ok + evidence.failed:
+    counts = evidence.summary["counts"]
+    tried = counts["succeeded"] + counts["failed"]
+    if not tried:
         return []
-    share = evidence.failed / (evidence.ok + evidence.failed)
+    share = counts["failed"] / tried
     sentence = f"{share:.1%} of the requests failed: the latencies are those of the others"
     return [Finding("errors", limits.errors.of(share), share, sentence)]
 
 
 def output_tokens(evidence: Evidence, limits: Limits) -> list[Finding]:
     """Where lengths were asked for exactly, other lengths are another load."""
-    if not evidence.lengths_asked:
+    share = evidence.summary["tokens"]["asked_against_got"]["output"]["share"]
+    if not evidence.exact_lengths or share is None:
         return []
-    share = evidence.lengths_off / evidence.lengths_asked
     sentence = f"{share:.1%} of the replies do not have the output tokens that were asked for"
     return [Finding("output_tokens", limits.output_tokens_off.of(share), share, sentence)]
 
 
 def usage(evidence: Evidence, limits: Limits) -> list[Finding]:
     """The server's token counts against our own count of the text."""
-    if not evidence.usages_checked:
+    share = evidence.summary["tokens"]["mismatch"]["share"]
+    if share is None:
         return []
-    share = evidence.usages_off / evidence.usages_checked
     sentence = (
         f"the server's usage differs from our count of the text in {share:.1%} of the replies: another tokenizer?"
     )
