@@ -45,7 +45,7 @@ class ClosedLoop:
     async def run(self, start_ns: int) -> None:
         """Send until the stop says so, and return when nothing is in flight any more."""
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._stop.on_stop(self._check_end)
+        self._stop.on_stop(lambda reason: self._check_end())
         for user in range(self._users):
             due_ns = start_ns + (user * self._ramp_ns) // self._users
             self._clock.call_at(due_ns, lambda due_ns=due_ns: self._user_free(due_ns))  # type: ignore[misc]

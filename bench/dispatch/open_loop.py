@@ -113,10 +113,10 @@ class OpenLoop:
             )
         )
 
-    def _stopped(self) -> None:
+    def _stopped(self, reason: str) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        if self._stop.reason != "requests":
+        if reason != "requests":
             # Sending is over: who still waits at the cap is never sent, and that is a record too.
             while self._waiting:
                 self._drop(*self._waiting.popleft(), "still waiting under the cap on concurrency when sending stopped")

@@ -32,7 +32,7 @@ class Stop:
         self._warmup_until_ns = start_ns + warmup_ns
         self._taken = 0
         self._deadline_ns: int | None = None
-        self._listeners: list[Callable[[], None]] = []
+        self._listeners: list[Callable[[str], None]] = []
         self.reason: str | None = None
         self.interrupted = False
         self.run_start_ns: int | None = None
@@ -42,16 +42,20 @@ class Stop:
     def stopped(self) -> bool:
         return self.reason is not None
 
-    def on_stop(self, listener: Callable[[], None]) -> None:
-        """Call this once, when sending ends."""
+    def on_stop(self, listener: Callable[[str], None]) -> None:
+        """Call this with the reason when sending ends, and again with each further reason that comes up later."""
         self._listeners.append(listener)
 
     def now(self, reason: str) -> None:
-        """End the sending. Only the first reason is kept."""
+        """End the sending. `reason` keeps the first one.
+
+        The listeners hear of later ones too: when all requests have been taken, some may still wait at a cap, and neither
+        a duration that ends then nor Ctrl-C may find them sent.
+        """
         if self.reason is None:
             self.reason = reason
-            for listener in self._listeners:
-                listener()
+        for listener in self._listeners:
+            listener(reason)
 
     def interrupt(self) -> None:
         """The user wants it to end, whether or not sending had ended already."""
