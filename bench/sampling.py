@@ -72,7 +72,9 @@ class Sampler:
     def _second(self) -> None:
         due_ns = self._second_timer.deadline_ns
         self._sample()
-        self._second_timer = self._clock.call_at(due_ns + NS_PER_S, self._second)
+        # Seconds that a pause swallowed are in this sample: another one right now would have no time to be a share of.
+        missed = (self._last_ns - due_ns) // NS_PER_S
+        self._second_timer = self._clock.call_at(due_ns + (missed + 1) * NS_PER_S, self._second)
 
     def _sample(self) -> None:
         now, cpu, wait = self._clock.now_ns(), cpu_ns(), run_queue_wait_ns()
