@@ -75,15 +75,22 @@ def join(records: Iterable[RequestRecord], ledger: Iterable[Mapping[str, Any]]) 
     """Pair up records and ledger lines, and compare what must be equal."""
     lines: dict[tuple[str, int], Mapping[str, Any]] = {}
     attempts: dict[str, int] = {}
+    without_record: list[str] = []
     for line in ledger:
+        if line["id"] is None:
+            without_record.append("one without x-request-id")
+            continue
         if line["id"].startswith(PROBE):
             continue
         lines[line["id"], line["attempt"]] = line
         attempts[line["id"]] = max(line["attempt"], attempts.get(line["id"], 0))
     pairs: list[Pair] = []
     without_line: list[str] = []
+    twice: list[str] = []
     seen: set[str] = set()
     for record in records:
+        if record.id in seen:
+            twice.append(record.id)
         seen.add(record.id)
         # A connection that died under its first attempt may have died before the server read it: the last attempt counts.
         found = lines.get((record.id, attempts.get(record.id, 0)))
@@ -91,8 +98,9 @@ def join(records: Iterable[RequestRecord], ledger: Iterable[Mapping[str, Any]]) 
             pairs.append(Pair(record, found))
         elif record.outcome not in NEVER_ARRIVED:
             without_line.append(record.id)
-    without_record = [request_id for request_id in attempts if request_id not in seen]
-    problems = _named("record without a line in the ledger", without_line)
+    without_record += [request_id for request_id in attempts if request_id not in seen]
+    problems = _named("request with two records", twice)
+    problems += _named("record without a line in the ledger", without_line)
     problems += _named("line of the ledger without a record", without_record)
     checks: dict[str, list[str]] = {name: [] for name in ("status", "outcome", "chunks", "kinds", "tokens", "bytes")}
     for pair in pairs:

@@ -11,7 +11,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
-from bench.calibrate.join import Pair, expected_outcome
+from bench.calibrate.join import CUT_BY_CLIENT, Pair, expected_outcome
 from bench.records import Outcome
 
 STATS = {"p50": 500, "p90": 900, "p99": 990}
@@ -21,7 +21,10 @@ NS_PER_MS = 1e6
 
 
 def true_values(pairs: Iterable[Pair]) -> dict[str, list[float]]:
-    """Every true value in ms, by metric: of the requests of the run that the ledger says were served in full."""
+    """Every true value in ms, by metric: of the requests of the run that were served in full.
+
+    The ledger says which those are; that the client itself cut a response short, the client alone knows.
+    """
     values: dict[str, list[float]] = {
         name: []
         for name in (
@@ -37,6 +40,8 @@ def true_values(pairs: Iterable[Pair]) -> dict[str, list[float]]:
     for pair in pairs:
         line, record = pair.line, pair.record
         if record.phase != "run" or expected_outcome(line) is not Outcome.OK or record.sent_ns is None:
+            continue
+        if record.outcome in CUT_BY_CLIENT:
             continue
         if not line["write_ns"]:
             values["e2el_ms"].append((line["end_ns"] - record.sent_ns) / NS_PER_MS)
@@ -57,10 +62,14 @@ def true_values(pairs: Iterable[Pair]) -> dict[str, list[float]]:
         after_first = sum(tokens for _, tokens in written) - first_tokens
         if len(written) > 1 and after_first > 0:
             values["tpot_ms"].append((last_ns - first_ns) / after_first / NS_PER_MS)
+        waited_ms = 0.0
         for (before_ns, _), (at_ns, tokens) in pairwise(written):
             gap_ms = (at_ns - before_ns) / NS_PER_MS
             values["chunk_gap_ms"].append(gap_ms)
-            values["itl_ms"] += [gap_ms / tokens] * tokens
+            waited_ms += gap_ms
+            if tokens:  # Text without a token of its own (half a character) leaves its time to the next token.
+                values["itl_ms"] += [waited_ms / tokens] * tokens
+                waited_ms = 0.0
     return values
 
 
