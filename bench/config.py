@@ -21,6 +21,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from bench.errors import UsageError
 from bench.metrics import objectives
 from bench.schedule import ARRIVALS
+from bench.secrets import MASK, public_url
 from bench.transport import TRANSPORTS, openai
 from bench.verdict import Limits
 from promptset import distributions
@@ -80,13 +81,16 @@ def _objective(value: str) -> str:
 def _url(value: str) -> str:
     parts = urlsplit(value)
     if parts.scheme not in ("http", "https"):
-        raise ValueError(f"{value!r} does not begin with http:// or https://; for example http://127.0.0.1:8000")
+        shown = f"{MASK}@{value.rpartition('@')[2]}" if "@" in value else public_url(value)
+        raise ValueError(f"{shown!r} does not begin with http:// or https://; for example http://127.0.0.1:8000")
+    if MASK in value:
+        raise ValueError("it was stored without its secrets (***): give it again")
     if not parts.hostname:
-        raise ValueError(f"{value!r} names no host; for example http://127.0.0.1:8000")
+        raise ValueError(f"{public_url(value)!r} names no host; for example http://127.0.0.1:8000")
     try:
         _ = parts.port
     except ValueError as e:
-        raise ValueError(f"{value!r}: {e}") from e
+        raise ValueError(f"{public_url(value)!r}: {e}") from e
     return value
 
 
@@ -183,7 +187,12 @@ class RunConfig(BaseModel):
     input_tokens: Tokens = option(
         "1024", "tokens of a prompt: a number or a distribution", group="data", metavar="DIST"
     )
-    output_tokens: Tokens = option("128", "tokens of a reply to ask for", group="data", metavar="DIST")
+    output_tokens: Tokens | None = option(
+        None,
+        "tokens of a reply to ask for (default: 128, or what the rows of --dataset say)",
+        group="data",
+        metavar="DIST",
+    )
     dataset: Annotated[str | None, AfterValidator(lambda v: _file(v))] = option(
         None,
         "prompts of your own: JSONL (prompt, messages or whole bodies) or ShareGPT JSON",
@@ -219,7 +228,7 @@ class RunConfig(BaseModel):
         None,
         "more failed requests than this (10, or 5%%) fail the run; a number also ends it",
         group="limits",
-        metavar="N|P%%",
+        metavar="N|P%",
     )
     limits: Limits = option(Limits(), "limits of the verdict", group="file")
 
@@ -247,6 +256,7 @@ class RunConfig(BaseModel):
     def public(self) -> dict[str, Any]:
         """The configuration as it may be stored and shown: secrets are `***`, defaults included."""
         told = self.model_dump(mode="json")
+        told["url"] = public_url(self.url)
         if self.api_key is not None:
             told["api_key"] = "***"
         told["header"] = [f"{h.partition(':')[0]}: ***" for h in self.header]
@@ -271,6 +281,10 @@ def _file_name(value: str) -> str:
     return value
 
 
+_NO_DEFAULT = object()
+_DEFAULTS = RunConfig(url="http://unknown").public()
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """The settings in a YAML file. A run.yaml of a run directory counts too: its `config` part. Raises UsageError."""
     try:
@@ -284,9 +298,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UsageError(f"--config {path}: must hold keys with values, for example 'concurrency: 10'")
     if "manifest" in content and isinstance(content.get("config"), dict):
-        # Its secrets are stored as ***, and its place is taken.
-        stored = {k: v for k, v in content["config"].items() if v is not None and k not in ("api_key", "header", "out")}
-        return stored
+        # Its secrets are stored as ***, and its place is taken. What stands at its default was not asked for.
+        left_out = ("api_key", "header", "out")
+        return {k: v for k, v in content["config"].items() if k not in left_out and v != _DEFAULTS.get(k, _NO_DEFAULT)}
     return {str(key).replace("-", "_"): value for key, value in content.items()}
 
 
@@ -328,7 +342,8 @@ def _sentence(error: Any, flags: Mapping[str, Any], file_name: str) -> str:
         return f"{place} is missing: give the server's URL, for example --url http://127.0.0.1:8000"
     if error["type"] == "extra_forbidden":
         return f"{place} is not known"
-    given = "" if repr(error["input"]) in message or error["type"] == "value_error" else f" (given: {error['input']!r})"
+    told = error["type"] == "value_error" or repr(error["input"]) in message or loc[0] in ("api_key", "header", "url")
+    given = "" if told else f" (given: {error['input']!r})"
     return f"{place}: {message[0].lower()}{message[1:]}{given}"
 
 
@@ -404,6 +419,8 @@ def _fill(config: RunConfig) -> RunConfig:
         filled["concurrency"] = 10
     if mode == "rate" and config.arrivals is None:
         filled["arrivals"] = "poisson" if config.burstiness == 1.0 else "gamma"
+    if config.dataset is None and config.output_tokens is None:
+        filled["output_tokens"] = "128"
     if config.requests is None and config.duration is None:
         filled["requests"] = 100
     return config.model_copy(update=filled)

@@ -144,9 +144,9 @@ def _counter(config: RunConfig, tokenizer: Tokenizer | None) -> Callable[[str], 
 def _samples(config: RunConfig, tokenizer: Tokenizer | None) -> Rows | Any:
     try:
         if config.dataset is not None:
-            asked = config.output_tokens if "output_tokens" in config.model_fields_set else None
-            return Rows.of_file(Path(config.dataset), tokenizer, asked, config.seed)
+            return Rows.of_file(Path(config.dataset), tokenizer, config.output_tokens, config.seed)
         assert tokenizer is not None
+        assert config.output_tokens is not None
         return simulated_samples(
             tokenizer,
             input_tokens=config.input_tokens,

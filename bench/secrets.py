@@ -38,7 +38,7 @@ def public_url(url: str) -> str:
 def secrets_of(url: str, headers: Iterable[tuple[str, str]], api_key: str | None) -> list[str]:
     """Every value that must not be seen."""
     parts = urlsplit(url)
-    found = [api_key, parts.password, *(value for _, value in parse_qsl(parts.query))]
+    found = [api_key, parts.username, parts.password, *(value for _, value in parse_qsl(parts.query))]
     for _, value in headers:
         found += [value, value.rpartition(" ")[2]]
     return [value for value in found if value]
