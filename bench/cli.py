@@ -159,8 +159,8 @@ def _calibrate(argv: Sequence[str]) -> int:
     flags, problems = _flags(parser, argv)
     mock_flags = flags.pop("mock")
     # The mock's address is known when it runs; what is wrong with the other flags is said before it starts.
-    _resolve({"url": "http://127.0.0.1:1", "name": "calibration", **flags}, problems)
-    with running_mock(mock_flags, seed=int(flags.get("seed", 0)), tokenizer=flags.get("tokenizer")) as mock:
+    planned = _resolve({"url": "http://127.0.0.1:1", "name": "calibration", **flags}, problems)
+    with running_mock(mock_flags, seed=planned.seed, tokenizer=planned.tokenizer) as mock:
         config = _resolve({"url": mock.url, "name": "calibration", "check_usage": True, **flags}, [])
 
         def add_ledger(directory: RunDirectory) -> None:

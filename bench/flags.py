@@ -86,11 +86,11 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str]) -> tuple[dict[st
     given, unknown = parser.parse_known_args(list(argv))
     known = [option for action in parser._actions for option in action.option_strings]
     problems = []
-    for word in unknown:
+    for i, word in enumerate(unknown):
         name = word.partition("=")[0]
         if name.startswith("-"):
             near = difflib.get_close_matches(name, known, n=1)
             problems.append(f"{name} is not a flag" + (f": did you mean {near[0]}?" if near else ""))
-        elif not problems or not unknown[unknown.index(word) - 1].startswith("-"):
+        elif i == 0 or not unknown[i - 1].startswith("-"):  # After a flag it is that flag's value.
             problems.append(f"{word!r} was not expected: values follow a flag")
     return vars(given), problems
