@@ -122,5 +122,7 @@ def from_line(line: bytes | str) -> RequestRecord:
         raise RecordError(f"unknown outcome {row['outcome']!r}") from e
     for name in ("chunk_ns", "chunk_bound_ns", "chunk_tokens"):
         if row.get(name) is not None:
+            if not isinstance(row[name], list):
+                raise RecordError(f"{name} is not a list")
             row[name] = tuple(row[name])
     return RequestRecord(**row)
