@@ -78,7 +78,7 @@ def dispersion(times_ns: Sequence[float], plan_ns: Sequence[float]) -> float | N
     if len(plan_ns) < _SLOT_ARRIVALS * _MIN_SLOTS:
         return None
     first, last = min(plan_ns), max(plan_ns)
-    gap = (last - first) / len(plan_ns)
+    gap = (last - first) / (len(plan_ns) - 1)
     if gap <= 0:
         return None
     origin, width = first - gap / 2, _SLOT_ARRIVALS * gap

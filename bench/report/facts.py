@@ -31,7 +31,7 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> list[Fact]:
             if value:
                 rows.append(Fact(name, ", ".join(map(str, value))))
         elif value is not None and value != "":
-            rows.append(Fact(name, str(value)))
+            rows.append(Fact(name, f"{value:g}" if isinstance(value, float) else str(value)))
     return rows
 
 
@@ -162,6 +162,26 @@ def client(summary: Mapping[str, Any]) -> list[Fact]:
         found = f"{row['connect_ms']['n']:,} · {_of(row['connect_ms'], 'p50', 'max', unit=' ms')}"
         rows.append(Fact("New connections", found, "Their set-up is in no latency."))
     return rows
+
+
+def calibration(certificate: Mapping[str, Any]) -> list[Fact]:
+    """What the server's own account says of our stamps and counts."""
+    lags = (
+        (
+            "observation_lag_ms",
+            "Observation lag",
+            "Our stamp of a chunk less the server's write: the instrument's own error.",
+        ),
+        ("way_in_ms", "Way in", "The server's receipt of a request less our send."),
+        ("mock_done_minus_planned_ms", "The mock's own accuracy", "When it wrote a token less when its plan said so."),
+    )
+    rows = [
+        Fact(name, _of(certificate[key], "p50", "p99", "max", unit=" ms"), meaning)
+        for key, name, meaning in lags
+        if key in certificate
+    ]
+    counts = " · ".join(f"{fact.name} {fact.value}" for fact in flat(certificate.get("counts", {})))
+    return [*rows, Fact("Counts", counts, "Compared with the server's ledger, one by one.")] if counts else rows
 
 
 RATE_NAMES = {

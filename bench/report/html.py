@@ -177,20 +177,20 @@ def _basics(run: Mapping[str, Any]) -> list[facts.Fact]:
     return rows
 
 
-def _calibration(calibration: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    if calibration is None:
+def _calibration(certificate: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    if certificate is None:
         return None
+    titles = {metric.key: metric.title for metric in METRICS.values()}
     rows = [
         {
-            "name": f"{row['metric']} {row['stat']}",
+            "name": f"{titles.get(row['metric'], row['metric'])} {row['stat']}",
             "measured": figures.number(row["measured_ms"]),
             "true": figures.number(row["true_ms"]),
             "error": f"{row['error_ms']:+.3f}",
         }
-        for row in calibration.get("metrics", ())
+        for row in certificate.get("metrics", ())
     ]
-    rest = {key: value for key, value in calibration.items() if key not in ("metrics", "problems")}
-    return {"rows": rows, "problems": calibration.get("problems", ()), "facts": facts.flat(rest)}
+    return {"rows": rows, "problems": certificate.get("problems", ()), "facts": facts.calibration(certificate)}
 
 
 def _chart(chart: charts.Chart) -> dict[str, Any]:

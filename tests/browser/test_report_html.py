@@ -1,0 +1,129 @@
+"""The report in a real browser: it asks for nothing, complains of nothing, and shows nine charts in light and dark."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import pytest
+
+from bench.report import html
+from tests.support.golden_run import golden_summary
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+pytestmark = pytest.mark.browser
+
+ARGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+        "--disable-component-update", "--disable-sync"]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright (extra dev)")
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("needs chromium: apt-get install chromium")
+    with sync_api.sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=chromium, args=ARGS)
+        yield launched
+        launched.close()
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    path.write_text(html.render(golden_summary()), encoding="utf-8")
+    return path
+
+
+def _open(
+    browser: Browser, report: Path, scheme: Literal["light", "dark"], width: int = 1280, *, scripts: bool = True
+) -> tuple[Page, list[str]]:
+    page = browser.new_page(color_scheme=scheme, viewport={"width": width, "height": 900}, java_script_enabled=scripts)
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on(
+        "request",
+        lambda request: None if request.url.startswith(("file:", "data:")) else complaints.append(request.url),
+    )
+    page.goto(report.as_uri())
+    return page, complaints
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_nine_charts_are_visible_and_nothing_is_asked_for(
+    browser: Browser, report: Path, scheme: Literal["light", "dark"], width: int
+) -> None:
+    page, complaints = _open(browser, report, scheme, width)
+    assert page.locator("figure.chart").count() == 9
+    for chart in page.locator("figure.chart").all():
+        assert chart.is_visible()
+        box = chart.locator("svg").first.bounding_box()
+        assert box is not None
+        assert box["width"] > 150
+        assert box["height"] > 60
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert complaints == []
+    page.close()
+
+
+def test_light_and_dark_differ_and_both_can_be_read(browser: Browser, report: Path) -> None:
+    luminance = """(name) => {
+        const parts = getComputedStyle(document.querySelector('.card'))[name].match(/[0-9.]+/g).slice(0, 3).map(Number);
+        const [r, g, b] = parts.map(c => c / 255).map(c => c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    }"""
+    papers = []
+    for scheme in ("light", "dark"):
+        page, _ = _open(browser, report, scheme)
+        ink, paper = page.evaluate(luminance, "color"), page.evaluate(luminance, "backgroundColor")
+        # WCAG's contrast; 7 is its strictest level.
+        assert (max(ink, paper) + 0.05) / (min(ink, paper) + 0.05) >= 7
+        papers.append(paper)
+        page.close()
+    assert papers[0] > 0.8
+    assert papers[1] < 0.1
+
+
+def test_a_pointer_and_the_arrow_keys_read_single_values(browser: Browser, report: Path) -> None:
+    page, complaints = _open(browser, report, "light")
+    panels = page.locator("#chart-ttft .panels")
+    tip = panels.locator(".tip")
+    assert not tip.is_visible()
+    panels.hover()
+    assert tip.is_visible()
+    assert "median" in tip.inner_text()
+    page.mouse.move(0, 0)
+    assert not tip.is_visible()
+    panels.focus()
+    page.keyboard.press("ArrowRight")
+    assert "0–1 s" in tip.inner_text()
+    page.keyboard.press("ArrowRight")
+    assert "1–2 s" in tip.inner_text()
+    page.keyboard.press("Escape")
+    assert not tip.is_visible()
+    assert complaints == []
+    page.close()
+
+
+def test_charts_and_tables_are_there_without_scripts(browser: Browser, report: Path) -> None:
+    page, _ = _open(browser, report, "light", scripts=False)
+    assert page.locator("figure.chart svg").count() >= 9
+    page.locator("#chart-tpot details summary").click()
+    assert page.locator("#chart-tpot details table tbody tr").first.is_visible()
+    page.close()
+
+
+def test_the_page_allows_no_script_but_its_own(browser: Browser, tmp_path: Path) -> None:
+    path = tmp_path / "planted.html"
+    path.write_text(html.render(golden_summary()).replace("</body>", "<script>window.planted = 1</script></body>"))
+    page, complaints = _open(browser, path, "light")
+    assert page.evaluate("window.planted") is None
+    assert "Content Security Policy" in complaints[0]
+    page.close()

@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import random
+
+import numpy
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.metrics.columns import Columns
+from bench.metrics.instrument import WorkerSamples
+from bench.metrics.load import dispersion, most_at_once, overlap_ns, rate
+from bench.metrics.series import Steps, intervals
+from bench.records import Outcome
+from tests.support.made_records import MS, START_NS, made_record
+
+S = 1_000_000_000
+SPANS = st.lists(
+    st.tuples(st.integers(0, 100), st.integers(0, 50)).map(lambda s: (s[0] * S // 10, (s[0] + s[1]) * S // 10)),
+    min_size=1,
+)
+
+
+@given(SPANS, st.integers(0, 80), st.integers(1, 80))
+def test_an_overlap_is_the_time_inside(spans: list[tuple[int, int]], start: int, length: int) -> None:
+    # The slow way: look at the middle of every tenth of a second.
+    tenths = [k for k in range(200) if start <= k < start + length]
+    expected = sum(begin <= (k + 0.5) * S / 10 < end for k in tenths for begin, end in spans) * S / 10
+    begins, ends = zip(*spans, strict=True)
+    assert overlap_ns(begins, ends, start * S / 10, (start + length) * S / 10) == pytest.approx(expected)
+
+
+@given(SPANS)
+def test_the_most_at_once_is_seen_at_some_begin(spans: list[tuple[int, int]]) -> None:
+    begins, ends = zip(*spans, strict=True)
+    assert most_at_once(begins, ends) == max(sum(b <= at < e for b, e in spans) for at in begins)
+
+
+@given(SPANS)
+def test_in_flight_over_time_is_the_overlap_of_each_step(spans: list[tuple[int, int]]) -> None:
+    begins, ends = zip(*spans, strict=True)
+    steps = Steps(min(begins), max(ends))
+    expected = [overlap_ns(begins, ends, k * S, (k + 1) * S) / S for k in range(steps.count)]
+    assert steps.in_flight(begins, ends) == pytest.approx(expected, abs=1e-6)
+
+
+def test_steps_hold_every_event_and_grow_with_the_run() -> None:
+    steps = Steps(-0.5 * S, 2.5 * S)
+    assert (steps.count, steps.start_ns) == (4, -S)
+    assert steps.counts([-0.5 * S, 0, S - 1, S, 2.5 * S]) == [1, 2, 1, 1]
+    long = Steps(0, 10_000 * S)
+    assert long.ns == 4 * S
+    assert long.of(10_000 * S) == long.count - 1
+
+
+def test_a_rate_is_gaps_over_their_span() -> None:
+    assert rate([0, S, 2 * S]) == 1
+    assert rate([5.0]) is None
+    assert rate([5.0, 5.0]) is None
+
+
+def test_dispersion_is_one_for_poisson_and_none_for_a_metronome() -> None:
+    rng = random.Random(1)
+    poisson = numpy.cumsum([rng.expovariate(1) for _ in range(50_000)]).tolist()
+    assert dispersion(poisson, poisson) == pytest.approx(1, abs=0.07)
+    metronome = list(range(1_000))
+    assert dispersion(metronome, metronome) == 0
+    assert dispersion(metronome[:99], metronome[:99]) is None
+
+
+def test_dispersion_shows_bunches_that_the_plan_did_not_have() -> None:
+    plan = [float(k) for k in range(1_000)]
+    bunched = [40.0 * (k // 40) for k in range(1_000)]
+    found = dispersion(bunched, plan)
+    assert found is not None
+    assert found > 5
+
+
+def test_response_times_fall_into_round_intervals() -> None:
+    rng = random.Random(2)
+    times = sorted(rng.lognormvariate(5, 1) for _ in range(5_000))
+    rows = intervals(times)
+    assert sum(row["n"] for row in rows) == 5_000
+    assert sum(row["share"] for row in rows) == pytest.approx(1)
+    assert 6 <= len(rows) <= 16
+    for row in rows:
+        upper = float("inf") if row["to_ms"] is None else row["to_ms"]
+        assert row["n"] == sum(row["from_ms"] <= x < upper for x in times)
+
+
+@pytest.mark.parametrize("times", [[5.0], [5.0] * 40, [0.0, 0.0], [1e-3, 1e6]])
+def test_odd_response_times_have_intervals_too(times: list[float]) -> None:
+    assert sum(row["n"] for row in intervals(times)) == len(times)
+    assert intervals([]) == []
+
+
+def test_columns_sort_by_index_whatever_the_order() -> None:
+    records = [made_record(i, sent_ms=i * 10.0, outcome=o) for i, o in enumerate([Outcome.OK, Outcome.RESET] * 3)]
+    straight, shuffled = Columns(START_NS), Columns(START_NS)
+    for record in records:
+        straight.add(record, good=record.index == 2)
+    for record in random.Random(1).sample(records, len(records)):
+        shuffled.add(record, good=record.index == 2)
+    shuffled.sort()
+    for name in ("index", "sent", "end", "ok", "failed", "good", "status", "output_tokens", "bytes_sent"):
+        assert list(getattr(straight, name)) == list(getattr(shuffled, name))
+    assert straight.metrics["e2el_ms"][2] == shuffled.metrics["e2el_ms"][2] == 70
+
+
+def _sample(second: float, worker: int, integral: float, **fields: object) -> dict[str, object]:
+    return {"t_ns": START_NS + round(second * S), "worker": worker, "in_flight_ns": integral, **fields}
+
+
+def test_dispatchers_are_summed_over_their_own_windows() -> None:
+    samples = WorkerSamples()
+    for second, integral in ((0, 0), (1, 3 * S), (2, 5 * S)):
+        samples.add(_sample(second, 0, integral))
+    for second, integral in ((0.5, 1 * S), (1.5, 2 * S)):
+        samples.add(_sample(second, 1, integral))
+    assert samples.in_flight_mean() == 5 / 2 + 1
+    assert samples.windows()[1] == (START_NS + S // 2, START_NS + 3 * S // 2)
+
+
+def test_one_sample_alone_says_nothing_of_what_was_in_flight() -> None:
+    samples = WorkerSamples()
+    samples.add(_sample(0, 0, 0))
+    assert samples.in_flight_mean() is None
+
+
+def test_the_busiest_worker_counts_and_not_the_average_one() -> None:
+    samples = WorkerSamples()
+    for second in range(10):
+        samples.add(_sample(second, 0, 0, cpu=0.1, run_queue_share=0.0, loop_lag_ms=[0.1] * 99 + [5.0]))
+        samples.add(_sample(second, 1, 0, cpu=0.95 if second < 4 else 0.5, run_queue_share=0.2, loop_lag_ms=[]))
+    told = samples.describe()
+    assert told["cpu"]["seconds_over_90"] == 0.4
+    assert told["run_queue"]["mean"] == pytest.approx(0.2)
+    assert told["loop_lag_ms"]["max"] == 5
+    assert told["loop_lag_ms"]["p99"] == pytest.approx(float(numpy.quantile([0.1] * 990 + [5.0] * 10, 0.99)))
+    assert told["workers"] == 2
+
+
+def test_quantiles_of_seconds_are_never_averaged() -> None:
+    samples = WorkerSamples()
+    for p99 in (1.0, 9.0):
+        samples.add(_sample(p99, 0, 0, loop_lag_ms={"p50": 0.1, "p99": p99, "max": p99 + 1}))
+    assert samples.describe()["loop_lag_ms"] == {"n": 2, "p50": 0.1, "p99": 9.0, "max": 10.0, "of": "the worst second"}
+    assert WorkerSamples().describe() == {"loop_lag_ms": None, "cpu": None, "run_queue": None, "workers": 0}
+
+
+def test_made_records_count_in_ms() -> None:
+    assert made_record(sent_ms=3).sent_ns == START_NS + 3 * MS

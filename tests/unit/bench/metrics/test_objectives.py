@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bench.errors import UsageError
+from bench.metrics.objectives import Objective, evaluate, meets_all, parse, parse_one
+from bench.records import Outcome
+from tests.support.made_records import made_record
+
+
+@pytest.mark.parametrize(
+    ("text", "metric", "stat", "op", "limit", "unit"),
+    [
+        ("ttft:p99<500ms", "ttft", "p99", "<", 500, "ms"),
+        ("ttft < 500", "ttft", "p99", "<", 500, "ms"),
+        ("e2el:p90<=3s", "e2el", "p90", "<=", 3000, "ms"),
+        ("itl:mean<250us", "itl", "mean", "<", 0.25, "ms"),
+        ("TPOT:avg<50ms", "tpot", "mean", "<", 50, "ms"),
+        ("ttfo:median<1e3ms", "ttfo", "p50", "<", 1000, "ms"),
+        ("tps:p50>=20tokens/s", "tps", "p50", ">=", 20, "tokens/s"),
+        ("error_rate<1%", "error_rate", None, "<", 0.01, "share"),
+        ("error_rate<0.01", "error_rate", None, "<", 0.01, "share"),
+        ("output_tokens_per_s>1000", "output_tokens_per_s", None, ">", 1000, "1/s"),
+    ],
+)
+def test_an_objective_is_read(text: str, metric: str, stat: str | None, op: str, limit: float, unit: str) -> None:
+    assert parse_one(text) == Objective(text, metric, stat, op, limit, unit)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("ttft", "not of the form"),
+        ("tftt:p99<5ms", "did you mean 'ttft'"),
+        ("ttft:p98<5ms", "no statistic is called 'p98'"),
+        ("ttft:p99<5kg", "'kg' is not a unit of time"),
+        ("ttft:p99<1.2.3ms", "'1.2.3' is not a number"),
+        ("tps:p50>5ms", "takes no 'ms'"),
+        ("error_rate:p99<1%", "takes no statistic"),
+        ("error_rate<1ms", "use 1% or 0.01"),
+        ("requests_per_s>5ms", "takes no 'ms'"),
+    ],
+)
+def test_a_wrong_objective_is_explained(text: str, sentence: str) -> None:
+    with pytest.raises(UsageError, match=f"--slo.*{sentence}"):
+        parse_one(text)
+
+
+def test_all_wrong_objectives_are_named_at_once() -> None:
+    with pytest.raises(UsageError) as caught:
+        parse(["ttft:p99<500ms", "a<1", "b<2"])
+    assert len(caught.value.problems) == 2
+
+
+def test_a_request_meets_its_objectives_by_its_own_values() -> None:
+    record = made_record(chunks_ms=(50, 60, 80))
+    assert meets_all(record, parse(["ttft:p99<51ms", "e2el<=80ms", "tpot<16"]))
+    assert not meets_all(record, parse(["ttft:p50<50ms"]))
+    assert not meets_all(record, parse(["ttft<51ms", "e2el<80ms"]))
+
+
+@pytest.mark.parametrize(("stat", "value"), [("mean", 15), ("min", 10), ("max", 20), ("p50", 15)])
+def test_a_token_metric_is_held_against_the_requests_own_tokens(stat: str, value: float) -> None:
+    record = made_record(chunks_ms=(50, 60, 80))
+    assert meets_all(record, parse([f"itl:{stat}<={value}ms"]))
+    assert not meets_all(record, parse([f"itl:{stat}<{value}ms"]))
+
+
+def test_a_metric_that_a_request_does_not_have_breaks_no_limit() -> None:
+    assert meets_all(made_record(chunks_ms=(50,)), parse(["tpot<1ms", "itl<1ms", "error_rate<0"]))
+
+
+def test_a_failed_request_meets_nothing() -> None:
+    assert not meets_all(made_record(outcome=Outcome.TRUNCATED), parse(["ttft<1s"]))
+
+
+def _latency(p99: float | None) -> dict[str, Any]:
+    return {"ttft_ms": {"p99": p99, "ci95": {"p99": None}}}
+
+
+def test_objectives_are_evaluated_with_their_values() -> None:
+    slo = evaluate(
+        parse(["ttft:p99<500ms", "error_rate<1%", "requests_per_s>9"]), _latency(499), {"requests_per_s": 9}, 0
+    )
+    assert [(row["value"], row["held"]) for row in slo["objectives"]] == [(499, True), (0, True), (9, False)]
+    assert slo["held"] is False
+
+
+def test_an_objective_without_a_value_did_not_hold() -> None:
+    assert evaluate(parse(["ttft<1s"]), _latency(None), {}, None)["held"] is False
+
+
+def test_no_objectives_hold_nothing() -> None:
+    assert evaluate((), {}, {}, None) == {"held": None, "objectives": []}

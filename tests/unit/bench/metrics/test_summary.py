@@ -1,0 +1,265 @@
+"""A run as a whole: what counts where, and that nothing depends on the order of the records."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import numpy
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bench.metrics import per_request
+from bench.metrics.facts import RunFacts
+from bench.metrics.objectives import parse
+from bench.metrics.summary import Summary
+from bench.records import Outcome, RequestRecord
+from tests.support.made_records import MS, START_NS, made_record
+
+S = 1_000_000_000
+
+
+def _facts(**fields: Any) -> RunFacts:
+    return RunFacts(**({"mode": "rate", "endpoint": "chat", "start_ns": START_NS, "seed": 7} | fields))
+
+
+def _summarize(records: list[RequestRecord], **fields: Any) -> dict[str, Any]:
+    summary = Summary(_facts(**fields))
+    for record in records:
+        summary.add(record)
+    return summary.close()
+
+
+def _load(count: int, seed: int = 1, every_ms: float = 50.0, chunks: int = 12) -> list[RequestRecord]:
+    rng = random.Random(seed)
+    records = []
+    for index in range(count):
+        at, times = rng.uniform(30, 70), []
+        for _ in range(chunks):
+            times.append(at)
+            at += rng.uniform(5, 25)
+        records.append(made_record(index, sent_ms=index * every_ms, chunks_ms=times))
+    return records
+
+
+def test_a_run_is_the_sum_of_its_requests() -> None:
+    records = _load(60)
+    result = _summarize(records)
+    ttft = [per_request.ttft_ms(record) for record in records]
+    gaps = [gap / MS for record in records for gap in per_request.chunk_gaps_ns(record)]
+    for key, values in (("ttft_ms", ttft), ("itl_ms", gaps), ("chunk_gap_ms", gaps)):
+        assert result["latency"][key]["n"] == len(values)
+        assert result["latency"][key]["p90"] == pytest.approx(numpy.quantile(values, 0.9))
+        assert result["latency"][key]["mean"] == pytest.approx(numpy.mean(values))
+        assert result["latency"][key]["quantiles"] == "exact"
+    span = (max(record.end_ns for record in records) - START_NS) / S
+    assert result["throughput"]["duration_s"] == pytest.approx(span)
+    assert result["throughput"]["requests_per_s"] == pytest.approx(60 / span)
+    assert result["throughput"]["output_tokens_per_s"] == pytest.approx(60 * 12 / span)
+    assert result["throughput"]["input_tokens_per_s"] == pytest.approx(60 * 100 / span)
+    assert sum(result["series"]["output_tokens"]) == 60 * 12
+    assert sum(result["series"]["bytes_in"]) == 60 * 12 * 200
+    assert sum(result["series"]["bytes_out"]) == 60 * 500
+
+
+@settings(max_examples=6, deadline=None)
+@given(st.randoms(use_true_random=False))
+def test_the_order_of_the_records_does_not_matter(rng: random.Random) -> None:
+    records = _load(40)
+    records[3] = made_record(3, outcome=Outcome.HTTP_ERROR, status=500, error="boom", chunks_ms=())
+    records[7] = made_record(7, chunks_ms=(50, 60, 75), tokens=(1, 3, 2))
+    assert _summarize(rng.sample(records, len(records))) == _summarize(records)
+
+
+def test_closing_again_gives_the_same() -> None:
+    summary = Summary(_facts())
+    summary.add(made_record())
+    first = summary.close()
+    assert summary.close() == first
+    summary.add(made_record(1))
+    assert summary.close()["counts"]["sent"] == 2
+
+
+def test_warm_up_is_in_no_number() -> None:
+    records = [made_record(i, sent_ms=1_000 + i * 10.0) for i in range(30)]
+    slow = made_record(99, sent_ms=-500, chunks_ms=(400, 450), phase="warmup", bytes_received=10**6)
+    plain, warmed = _summarize(records), _summarize([slow, *records])
+    assert warmed["counts"]["warmup"] == {"requests": 1, "by_outcome": {"ok": 1}}
+    for key in ("latency", "throughput", "series", "distributions", "tokens", "window"):
+        assert warmed[key] == plain[key]
+    assert warmed["counts"]["sent"] == 30
+
+
+def test_a_window_waits_for_the_end_of_warm_up() -> None:
+    records = [made_record(i, sent_ms=i * 10.0) for i in range(300)]
+    warm = made_record(500, sent_ms=-100, chunks_ms=(50, 900), phase="warmup")
+    result = _summarize([warm, *records])
+    assert 0.8 <= result["window"]["start_s"] < 0.85
+    assert result["window"]["end_s"] == pytest.approx(2.99)
+    assert result["steady"]["latency"]["ttft_ms"]["n"] == sum(
+        i * 0.01 >= result["window"]["start_s"] for i in range(300)
+    )
+    assert result["steady"]["latency"]["itl_ms"]["n"] == 2 * result["steady"]["latency"]["ttft_ms"]["n"]
+
+
+def test_steady_rates_are_of_what_arrived_inside() -> None:
+    # One request every 10 ms with three tokens, 50, 60 and 70 ms after it: 100 requests and 300 tokens a second.
+    result = _summarize([made_record(i, sent_ms=i * 10.0) for i in range(1_000)], ramp_s=2.0)
+    steady = result["steady"]["throughput"]
+    assert steady["output_tokens_per_s"] == pytest.approx(300, rel=1e-3)
+    assert steady["requests_per_s"] == pytest.approx(100, rel=2e-3)
+    assert steady["input_tokens_per_s"] == pytest.approx(10_000, rel=2e-3)
+    # The whole run has the start and the drain in it.
+    assert result["throughput"]["output_tokens_per_s"] == pytest.approx(3_000 / 10.06)
+
+
+def test_failures_have_no_latency_and_their_own_times() -> None:
+    records = [
+        made_record(0),
+        made_record(1, outcome=Outcome.RESET, status=200, chunks_ms=(50, 900), error="reset by peer"),
+        made_record(2, outcome=Outcome.HTTP_ERROR, status=429, chunks_ms=(), error="slow down"),
+        made_record(3, outcome=Outcome.HTTP_ERROR, status=429, chunks_ms=(), error="slow down"),
+        made_record(4, outcome=Outcome.CONNECT_ERROR, chunks_ms=(), sent_ns=None, error="refused"),
+        made_record(5, outcome=Outcome.DROPPED, chunks_ms=(), sent_ns=None),
+        made_record(6, outcome=Outcome.INTERRUPTED, status=200),
+    ]
+    result = _summarize(records, planned=7)
+    counts = result["counts"]
+    assert [counts[k] for k in ("planned", "sent", "succeeded", "failed", "interrupted", "dropped")] == [
+        7,
+        5,
+        1,
+        4,
+        1,
+        1,
+    ]
+    assert counts["by_status"] == {"none": 1, "200": 3, "429": 2}
+    assert counts["by_outcome"] == {
+        "ok": 1, "http_error": 2, "connect_error": 1, "reset": 1, "interrupted": 1, "dropped": 1,
+    }  # fmt: skip
+    assert result["latency"]["e2el_ms"]["n"] == 1
+    assert result["latency"]["e2el_ms"]["max"] == 70
+    assert result["latency_of_failures_ms"]["n"] == 5
+    assert result["latency_of_failures_ms"]["max"] == 900
+    assert result["errors"][0] == {"outcome": "http_error", "status": 429, "error": "slow down", "n": 2}
+    assert sum(result["series"]["failed"]) == 4
+    assert result["throughput"]["output_tokens_per_s"] * result["throughput"]["duration_s"] == pytest.approx(3)
+
+
+@pytest.mark.parametrize("count", [0, 1, 5])
+def test_a_run_in_which_nothing_succeeded_has_every_key(count: int) -> None:
+    failed = [made_record(i, outcome=Outcome.CONNECT_ERROR, chunks_ms=(), sent_ns=None) for i in range(count)]
+    good = _summarize([made_record(i, sent_ms=i * 40.0) for i in range(9)], objectives=parse(["ttft<1s"]))
+    result = _summarize(failed, objectives=parse(["ttft<1s"]))
+    assert result.keys() == good.keys()
+    assert result["series"].keys() == good["series"].keys()
+    assert result["latency"]["ttft_ms"]["n"] == 0
+    assert result["slo"]["held"] is False
+
+
+def test_messages_that_differ_each_time_do_not_fill_the_memory() -> None:
+    rows = [made_record(i, outcome=Outcome.HTTP_ERROR, status=500, chunks_ms=(), error=f"id {i}") for i in range(1_500)]
+    errors = _summarize(rows)["errors"]
+    assert len(errors) == 50
+    assert errors[0] == {"outcome": "http_error", "status": 500, "error": "(other messages)", "n": 500}
+
+
+def test_usage_that_counts_an_end_token_keeps_the_sum() -> None:
+    result = _summarize([made_record(i, sent_ms=i * 10.0, n=4, output_tokens_counted=3) for i in range(10)])
+    assert result["tokens"]["output"] == sum(result["series"]["output_tokens"]) == 40
+    assert result["tokens"]["mismatch"] == {"compared": 10, "differ": 10, "share": 1, "off_by_one": 10}
+
+
+def test_tokens_of_unknown_chunks_are_spread_and_flagged() -> None:
+    result = _summarize([made_record(tokens=None, n=9)])
+    assert result["tokens"]["chunks"]["requests_with_unknown_tokens_a_chunk"] == 1
+    assert sum(result["series"]["output_tokens"]) == 9
+    assert result["latency"]["itl_ms"]["n"] == result["latency"]["chunk_gap_ms"]["n"] == 2
+
+
+def test_several_tokens_a_chunk_share_its_gap() -> None:
+    result = _summarize([made_record(chunks_ms=(50, 60, 90), tokens=(1, 2, 3))])
+    assert result["latency"]["chunk_gap_ms"]["n"] == 2
+    assert result["latency"]["itl_ms"]["n"] == 5
+    assert result["latency"]["itl_ms"]["max"] == 10
+    assert result["tokens"]["chunks"]["requests_with_several_tokens_a_chunk"] == 1
+
+
+def test_goodput_counts_requests_that_met_every_limit() -> None:
+    records = [made_record(i, sent_ms=i * 100.0, chunks_ms=(50 + 10 * (i % 2), 90, 100)) for i in range(20)]
+    result = _summarize(records, objectives=parse(["ttft:p99<55ms", "error_rate<1%"]))
+    assert result["goodput"]["share"] == 0.5
+    assert result["goodput"]["requests_per_s"] == pytest.approx(result["throughput"]["requests_per_s"] / 2)
+    assert result["goodput"]["output_tokens_per_s"] == pytest.approx(result["throughput"]["output_tokens_per_s"] / 2)
+    assert result["slo"]["held"] is False
+    assert [row["held"] for row in result["slo"]["objectives"]] == [False, True]
+    assert _summarize(records, objectives=parse(["error_rate<1%"]))["goodput"] is None
+
+
+def test_stalls_are_told() -> None:
+    record = made_record(chunks_ms=[*(50 + 10 * k for k in range(10)), 400])
+    assert _summarize([record])["stalls"] == {"requests": 1, "stalls": 1, "max_ms": 260}
+
+
+def test_little_s_law_holds_for_true_accounts_and_shows_a_false_one() -> None:
+    def run(counted: float) -> dict[str, Any]:
+        summary = Summary(_facts())
+        for index in range(200):
+            summary.add(
+                made_record(index, sent_ms=index * 10.0, chunks_ms=(50, 100), phase="warmup" if index < 9 else "run")
+            )
+        # Each request is in flight for 100 ms, one begins every 10 ms: ten at a time between 0.1 and 1.9 s.
+        for second in (0.5, 1.0, 1.5):
+            row = {"t_ns": START_NS + round(second * S), "worker": 0, "in_flight_ns": (second * 10 - 0.5) * S * counted}
+            summary.add_sample(row)
+        return summary.close()["load"]["littles_law"]
+
+    assert run(1.0)["difference"] == pytest.approx(0, abs=1e-9)
+    assert run(1.0)["records_mean"] == pytest.approx(10)
+    assert run(1.02)["difference"] == pytest.approx(-0.0196, abs=1e-3)
+
+
+def test_load_says_how_it_was_and_how_it_was_planned() -> None:
+    records = [made_record(i, sent_ms=i * 10.0, intended_ns=START_NS + i * 10 * MS - (i % 2) * MS) for i in range(400)]
+    load = _summarize(records, offered_rps=100.0, max_concurrency=9)["load"]
+    assert load["achieved_rps"] == pytest.approx(100)
+    assert load["concurrency_max"] == 7
+    assert load["plan"]["rate_difference"] == pytest.approx(0, abs=1e-3)
+    assert load["plan"]["dispersion_ratio"] == pytest.approx(1)
+    assert load["waited_at_cap"]["share"] == 0.5
+    assert load["waited_at_cap"]["wait_ms"]["max"] == 1
+    closed = _summarize(records, mode="concurrency", concurrency=9)["load"]
+    assert closed["plan"] is closed["waited_at_cap"] is None
+
+
+def test_stamps_say_what_they_are_worth() -> None:
+    wide = (START_NS + 40 * MS, None, START_NS + 69 * MS)
+    records = [
+        made_record(0, chunk_bound_ns=wide, coalesced=2, clock="kernel"),
+        made_record(1, clock="user", attempts=2),
+    ]
+    result = _summarize(records)
+    assert result["instrument"]["clock"] == {"kernel": 1, "user": 1, "mixed": 0}
+    assert result["instrument"]["coalesced"] == {"chunks": 2, "of": 6, "share": pytest.approx(1 / 3)}
+    bounds = result["instrument"]["stamp_bounds"]
+    assert (bounds["chunks"], bounds["wide"], bounds["wide_share"]) == (2, 2, pytest.approx(1 / 3))
+    assert bounds["width_ms"]["max"] == 10
+    assert result["counts"]["retried"] == 1
+
+
+def test_the_same_seed_gives_the_same_intervals_and_another_one_does_not() -> None:
+    records = _load(80)
+    one, same, other = (_summarize(records, seed=seed)["latency"]["ttft_ms"]["ci95"]["mean"] for seed in (1, 1, 2))
+    assert one == same
+    assert one != other
+
+
+def test_a_response_that_is_not_streamed_counts_its_tokens_at_its_end() -> None:
+    records = [
+        made_record(i, sent_ms=i * 10.0, chunks_ms=(), n=20, end_ns=START_NS + (i * 10 + 1_500) * MS) for i in range(9)
+    ]
+    result = _summarize(records)
+    assert result["series"]["output_tokens"] == [0, 180]
+    assert result["latency"]["e2el_ms"]["p50"] == 1_500
+    assert result["latency"]["ttft_ms"]["n"] == result["latency"]["itl_ms"]["n"] == 0

@@ -1,0 +1,235 @@
+from __future__ import annotations
+
+import io
+import re
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+
+from bench.metrics.facts import RunFacts
+from bench.metrics.summary import Summary
+from bench.records import Outcome, RequestRecord
+from bench.report import charts, figures, html, plot, text
+from bench.report.facts import flat
+from tests.support.golden_run import golden_summary
+from tests.support.made_records import START_NS, made_record
+
+
+def _summary(records: list[RequestRecord], status: str = "VALID", **facts: Any) -> dict[str, Any]:
+    summary = Summary(
+        RunFacts(**({"mode": "concurrency", "endpoint": "chat", "start_ns": START_NS, "seed": 0} | facts))
+    )
+    for record in records:
+        summary.add(record)
+    return summary.close() | {"run": {}, "verdict": {"status": status, "reasons": []}, "calibration": None}
+
+
+ALL_FAILED = [made_record(i, outcome=Outcome.HTTP_ERROR, status=503, chunks_ms=(), error="busy") for i in range(5)]
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [(None, "–"), (0, "0"), (0.0034, "0.0034"), (1.23456, "1.235"), (12.3456, "12.35"), (123.456, "123.5"),
+     (1234.5, "1,234"), (1e6, "1,000,000"), (7.0, "7"), (-0.5, "-0.500")],
+)  # fmt: skip
+def test_numbers_have_four_significant_digits(value: float | None, written: str) -> None:
+    assert figures.number(value) == written
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [(None, "–"), (0, "0 %"), (0.0185, "1.85 %"), (0.5, "50 %"), (0.981234, "98.1 %"), (1.0, "100 %")],
+)
+def test_shares_are_percent(value: float | None, written: str) -> None:
+    assert figures.share(value) == written
+
+
+def test_sizes_have_prefixes() -> None:
+    assert [figures.si(v, "B") for v in (12, 1_234, 1.2e6, 3e9)] == ["12 B", "1.23 kB", "1.2 MB", "3 GB"]
+    assert figures.si(None) == "–"
+
+
+def test_nested_facts_have_dotted_names_and_nothing_empty() -> None:
+    rows = flat({"a": {"b": 1.0, "c": None}, "d": [1, 2], "e": [], "f": True, "g": ""})
+    assert [(row.name, row.value) for row in rows] == [("a.b", "1"), ("d", "1, 2"), ("f", "yes")]
+
+
+def test_a_report_has_the_nine_charts() -> None:
+    built = charts.build(golden_summary())
+    assert [chart.key for chart in built] == list(charts.CHARTS)
+    assert set(charts.CHARTS) == {
+        "requests_per_s", "responses_per_s", "traffic", "response_time_intervals", "response_time_quantiles",
+        "status_codes", "ttft", "tpot", "tps",
+    }  # fmt: skip
+    assert not any(chart.empty for chart in built)
+    for chart in built:
+        for line in (line for panel in chart.panels for line in panel.lines):
+            assert len(line.values) == len(chart.x) == len(chart.x_names)
+
+
+@pytest.mark.parametrize("name", charts.CHARTS)
+def test_a_chart_is_drawn_inside_its_box(name: str) -> None:
+    chart = charts.CHARTS[name](golden_summary())
+    for panel in chart.panels:
+        drawn = plot.draw(chart, panel)
+        highest = max(v for line in panel.lines if not line.hidden for v in line.values if v is not None)
+        assert drawn.top >= highest
+        assert drawn.top <= 2.5 * highest or highest < 1
+        for y in re.findall(r"[ML]-?[\d.]+ (-?[\d.]+)", drawn.svg):
+            assert 0 <= float(y) <= plot.HEIGHT
+        assert 2 <= len(drawn.y_ticks) <= 6
+
+
+def test_a_line_breaks_where_a_second_has_no_value() -> None:
+    chart = charts.ttft(_summary([made_record(0), made_record(1, sent_ms=3_000), made_record(2, sent_ms=4_000)]))
+    svg = plot.draw(chart, chart.panels[0]).svg
+    stroke = re.search(r'class="stroke main" d="([^"]+)"', svg)
+    assert stroke is not None
+    assert stroke[1].count("M") == 2
+    assert "h0M" in stroke[1]
+
+
+def test_a_round_step_divides_a_span() -> None:
+    assert [charts.round_step(span, 4) for span in (0, 0.7, 3, 4, 9, 41, 1e6)] == [1, 0.2, 1, 1, 5, 20, 500_000]
+
+
+class _Page(HTMLParser):
+    """Tags, ids and text of a page."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in ("meta", "link", "br", "rect", "path"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_a_page_is_well_formed_and_asks_for_nothing() -> None:
+    page = _Page(html.render(golden_summary()))
+    assert page.open == []
+    for tag, attributes in page.tags:
+        assert tag not in ("iframe", "object", "embed", "form", "img")
+        assert "src" not in attributes
+        assert attributes.get("href") in (None, "data:,")
+        assert not any(name.startswith("on") for name in attributes)
+    assert sum(tag == "figure" for tag, _ in page.tags) == 9
+
+
+def test_what_a_server_says_is_never_code() -> None:
+    evil = '<img src=x onerror="alert(1)"></script><script>alert(2)</script>'
+    record = made_record(outcome=Outcome.HTTP_ERROR, status=500, chunks_ms=(), error=evil)
+    summary = _summary([record]) | {"run": {"name": evil, "model": evil, "config": {"headers": [evil]}}}
+    page = html.render(summary)
+    assert "<img" not in page
+    assert page.count("<script>") == 1
+    assert "&lt;img src=x" in page
+
+
+def test_the_same_summary_gives_the_same_bytes() -> None:
+    assert html.render(golden_summary()) == html.render(golden_summary())
+    assert text.render(golden_summary()) == text.render(golden_summary())
+
+
+@pytest.mark.parametrize("records", [[], ALL_FAILED, [made_record()], [made_record(chunks_ms=())]])
+def test_every_run_has_a_report(records: list[RequestRecord]) -> None:
+    summary = _summary(records)
+    assert "Latency over the whole run" in html.render(summary)
+    assert "TTFT" in text.render(summary)
+
+
+def test_the_steady_window_has_a_table_of_its_own_where_it_differs() -> None:
+    records = [made_record(i, sent_ms=i * 10.0) for i in range(300)]
+    assert "Latency in the steady window" not in html.render(_summary(records))
+    assert "Latency in the steady window, 1.0 s to 3.0 s" in html.render(_summary(records, ramp_s=1.0))
+
+
+def test_a_certificate_is_shown() -> None:
+    row = {
+        "metric": "ttft_ms",
+        "stat": "p50",
+        "measured_ms": 50.01,
+        "true_ms": 50.0,
+        "error_ms": 0.01,
+        "error_share": 0.0,
+    }
+    lag = {"n": 3, "p50": 0.004, "p99": 0.02, "max": 0.1}
+    certificate = {
+        "metrics": [row],
+        "observation_lag_ms": lag,
+        "counts": {"requests": 3},
+        "problems": ["one is missing"],
+    }
+    page = html.render(_summary([made_record()]) | {"calibration": certificate})
+    for shown in ("TTFT p50", "+0.010", "median 0.004 ms", "requests 3", "one is missing"):
+        assert shown in page
+
+
+def test_the_verdict_stands_first() -> None:
+    summary = golden_summary()
+    assert text.render(summary).startswith("SUSPECT\n  - 7.1% of the requests failed")
+    page = html.render(summary)
+    assert page.index('class="verdict suspect"') < page.index('class="tiles"') < page.index("Basic information")
+
+
+@pytest.mark.parametrize("width", [20, 80, 100, 120, 400])
+def test_text_keeps_to_its_width_and_cuts_no_number(width: int) -> None:
+    slow = [
+        made_record(i, sent_ms=i * 90_000.0, chunks_ms=(123_456.7 + i * 777, 234_567.8 + i * 999)) for i in range(60)
+    ]
+    for summary in (golden_summary(), _summary(slow)):
+        shown = text.render(summary, width=width)
+        assert max(map(len, shown.splitlines())) <= min(max(width, 80), 120)
+        assert "…" not in shown
+
+
+def test_brief_text_is_verdict_and_errors() -> None:
+    shown = text.render(golden_summary(), brief=True)
+    assert "SUSPECT" in shown
+    assert "reset" in shown
+    assert "TTFT" not in shown
+
+
+def test_text_shows_latency_from_due_where_requests_waited() -> None:
+    waited = [made_record(i, sent_ms=i * 50.0, intended_ns=START_NS - 10**9) for i in range(30)]
+    assert "TTFT from due" in text.render(_summary(waited))
+    assert "TTFT from due" not in text.render(_summary([made_record()]))
+
+
+def test_a_server_cannot_steer_the_terminal() -> None:
+    record = made_record(outcome=Outcome.HTTP_ERROR, status=500, chunks_ms=(), error="\x1b[2J[red]gone[/red]\r\nx")
+    shown = text.render(_summary([record]))
+    assert "\x1b" not in shown
+    assert "[2J[red]gone[/red]  x" in shown
+
+
+def test_text_is_plain_where_there_is_no_terminal() -> None:
+    out = io.StringIO()
+    text.show(golden_summary(), out)
+    assert out.getvalue() == text.render(golden_summary())
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_text_has_colour_on_a_terminal_unless_it_is_not_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    coloured, plain = _Terminal(), _Terminal()
+    text.show(golden_summary(), coloured)
+    monkeypatch.setenv("NO_COLOR", "1")
+    text.show(golden_summary(), plain)
+    assert "\x1b[1;33mSUSPECT" in coloured.getvalue()
+    assert "33m" not in plain.getvalue()

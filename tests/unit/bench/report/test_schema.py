@@ -1,0 +1,138 @@
+"""The committed schema of summary.json: real summaries keep it, and it is tight enough to notice what does not."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from importlib.resources import files
+from typing import Any
+
+import orjson
+import pytest
+from jsonschema import Draft202012Validator
+
+from bench.metrics.catalog import METRICS
+from bench.metrics.facts import RunFacts
+from bench.metrics.summary import SCHEMA, Summary
+from bench.records import Outcome, RequestRecord
+from tests.support.golden_run import golden_summary
+from tests.support.made_records import START_NS, made_record
+
+SCHEMA_JSON = orjson.loads(files("bench.report").joinpath("summary.schema.json").read_bytes())
+VALIDATOR = Draft202012Validator(SCHEMA_JSON)
+ADDED = {"run": {}, "verdict": {"status": "VALID", "reasons": []}, "calibration": None}
+
+
+def _problems(summary: dict[str, Any]) -> list[str]:
+    # Through JSON, as a reader gets it: a key that is no text would not survive.
+    return [f"{e.json_path}: {e.message}" for e in VALIDATOR.iter_errors(orjson.loads(orjson.dumps(summary)))]
+
+
+def _summary(records: list[RequestRecord], **facts: Any) -> dict[str, Any]:
+    summary = Summary(RunFacts(**({"mode": "rate", "endpoint": "chat", "start_ns": START_NS, "seed": 0} | facts)))
+    for record in records:
+        summary.add(record)
+    return summary.close() | ADDED
+
+
+def test_the_schema_is_a_schema() -> None:
+    Draft202012Validator.check_schema(SCHEMA_JSON)
+
+
+def test_the_schema_knows_its_name_and_every_metric_and_outcome() -> None:
+    assert SCHEMA_JSON["properties"]["schema"]["const"] == SCHEMA
+    assert set(SCHEMA_JSON["$defs"]["latency"]["required"]) == {metric.key for metric in METRICS.values()}
+    assert set(SCHEMA_JSON["$defs"]["outcome"]["enum"]) == set(Outcome)
+
+
+RUNS: dict[str, list[RequestRecord]] = {
+    "nothing": [],
+    "one request": [made_record()],
+    "all failed": [made_record(i, outcome=Outcome.TIMEOUT_IDLE, error=None) for i in range(3)],
+    "never sent": [made_record(0, outcome=Outcome.DROPPED, sent_ns=None, chunks_ms=())],
+    "each outcome": [made_record(i, sent_ms=i * 9.0, outcome=outcome) for i, outcome in enumerate(Outcome)],
+    "not streamed": [made_record(i, sent_ms=i * 9.0, chunks_ms=()) for i in range(30)],
+    "long": [made_record(i, sent_ms=i * 500.0) for i in range(300)],
+}
+
+
+@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize("mode", ["rate", "concurrency", "throughput"])
+def test_summaries_of_all_kinds_keep_the_schema(name: str, mode: str) -> None:
+    assert _problems(_summary(RUNS[name], mode=mode, max_concurrency=4)) == []
+
+
+def test_the_golden_summary_keeps_the_schema() -> None:
+    assert _problems(golden_summary()) == []
+
+
+FREE = ("run", "verdict", "calibration", "compat")
+"""What the caller fills in is not ours to fix."""
+
+
+def _objects(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    if isinstance(value, dict):
+        yield path
+        for key, inner in value.items():
+            if key not in FREE:
+                yield from _objects(inner, (*path, key))
+    elif isinstance(value, list):
+        for position, inner in enumerate(value[:1]):
+            yield from _objects(inner, (*path, position))
+
+
+def _at(value: Any, path: tuple[str | int, ...]) -> Any:
+    for key in path:
+        value = value[key]
+    return value
+
+
+def _shortened(value: Any) -> Any:
+    """The same objects with the first entry of each list: enough to plant in, and quick to validate."""
+    if isinstance(value, dict):
+        return {key: _shortened(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_shortened(inner) for inner in (value if len(value) == 2 else value[:1])]
+    return value
+
+
+MAPS = ("by_outcome", "by_status", "status", "status_codes")
+"""Objects whose keys are data."""
+
+
+def test_no_object_may_lack_a_key_or_have_one_too_many() -> None:
+    summary = _shortened(golden_summary())
+    assert _problems(summary) == []
+    unnoticed = []
+    for path in _objects(summary):
+        planted = copy.deepcopy(summary)
+        _at(planted, path)["planted"] = 1
+        if VALIDATOR.is_valid(planted):
+            unnoticed.append(f"one too many in {path}")
+        if path and path[-1] in MAPS:
+            continue
+        for key in _at(summary, path):
+            planted = copy.deepcopy(summary)
+            del _at(planted, path)[key]
+            if VALIDATOR.is_valid(planted):
+                unnoticed.append(f"{key} missing in {path}")
+    assert unnoticed == []
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("counts", "sent"), -1),
+        (("counts", "sent"), 1.5),
+        (("counts", "by_status"), {"teapot": 1}),
+        (("counts", "by_outcome"), {"lost": 1}),
+        (("latency", "ttft_ms", "p99"), "85"),
+        (("latency", "ttft_ms", "ci95", "p50"), [1]),
+        (("verdict", "status"), "GOOD"),
+        (("schema",), "trueload/summary/2"),
+    ],
+)
+def test_a_wrong_value_is_noticed(path: tuple[str, ...], value: Any) -> None:
+    planted = copy.deepcopy(golden_summary())
+    _at(planted, path[:-1])[path[-1]] = value
+    assert _problems(planted)
