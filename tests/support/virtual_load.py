@@ -1,0 +1,94 @@
+"""A load in virtual time: a dispatcher, the scripted transport, and what came of it, with times in ns from the start."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Sequence
+
+from bench.clock import LoopClock
+from bench.dispatch import ClosedLoop, InFlight, OpenLoop, Stop
+from bench.records import RequestRecord
+from bench.transport.scripted import Script, ScriptedTransport
+from bench.workload import Encoded, Request, Supply
+from promptset.samples import Sample
+from tests.support.virtual_time import START_NS, VirtualTimeLoop, run_virtual
+
+MS = 1_000_000
+START = START_NS + 11
+"""When the load begins: an odd instant, so that an offset taken for an instant is seen."""
+
+QUICK = Script(ttft_ns=5 * MS)
+
+
+class Load:
+    """Run by `open` or `closed`; then `records`, `sent_at`, `stop`, `in_flight` and `transport` tell what happened."""
+
+    def __init__(
+        self,
+        script: Script | Callable[[Request], Script] = QUICK,
+        *,
+        requests: int | None = None,
+        duration_ns: int | None = None,
+        warmup_requests: int = 0,
+        warmup_ns: int = 0,
+        work_ns: int = 0,
+        meanwhile: Sequence[tuple[int, Callable[[Load], None]]] = (),
+    ) -> None:
+        """`work_ns` is charged for each send; `meanwhile` has what happens besides, as (offset in ns, call)."""
+        self._script_for = (lambda request: script) if isinstance(script, Script) else script
+        self._limits = {"requests": requests, "duration_ns": duration_ns}
+        self._warmup = {"warmup_requests": warmup_requests, "warmup_ns": warmup_ns}
+        self._work_ns = work_ns
+        self._meanwhile = meanwhile
+        self.records: list[RequestRecord] = []
+
+    def open(self, offsets: Iterable[int], *, cap: int | None = None, drop_late: bool = False) -> Load:
+        """Arrivals at these offsets, and after them one every virtual day."""
+        days = itertools.count(86_400 * 10**9, 86_400 * 10**9)
+        self._run(
+            lambda parts: OpenLoop(offsets=itertools.chain(offsets, days), cap=cap, drop_late=drop_late, **parts)  # type: ignore[arg-type]
+        )
+        return self
+
+    def closed(self, users: int, *, ramp_ns: int = 0) -> Load:
+        self._run(lambda parts: ClosedLoop(users=users, ramp_ns=ramp_ns, **parts))  # type: ignore[arg-type]
+        return self
+
+    def _run(self, make: Callable[[dict[str, object]], OpenLoop | ClosedLoop]) -> None:
+        async def main(loop: VirtualTimeLoop) -> None:
+            clock = LoopClock()
+            self.loop = loop
+            self.stop = Stop(clock, start_ns=START, **self._limits, **self._warmup)  # type: ignore[arg-type]
+            self.in_flight = InFlight(START)
+            self.transport = ScriptedTransport(self._answer, clock)
+            supply = Supply(itertools.repeat(Sample(prompt="x")), lambda sample: Encoded(b"{}", True, None), "made")
+            parts: dict[str, object] = {
+                "supply": supply,
+                "transport": self.transport,
+                "clock": clock,
+                "stop": self.stop,
+                "in_flight": self.in_flight,
+                "on_record": self.records.append,
+            }
+            for offset_ns, call in self._meanwhile:
+                clock.call_at(START + offset_ns, lambda call=call: call(self))  # type: ignore[misc]
+            self.dispatcher = make(parts)
+            await self.dispatcher.run(START)
+            self.ended_ns = clock.now_ns() - START
+            self.area_ns = self.in_flight.integral_ns(clock.now_ns())
+
+        run_virtual(main)
+
+    def _answer(self, request: Request) -> Script:
+        self.loop.charge(self._work_ns)
+        return self._script_for(request)
+
+    @property
+    def sent_at(self) -> list[int]:
+        """When each request was sent, in the order of sending."""
+        return [at - START for _, at in self.transport.started]
+
+    def of(self, index: int) -> RequestRecord:
+        """The one record of this request."""
+        (found,) = [record for record in self.records if record.index == index]
+        return found
