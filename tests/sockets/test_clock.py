@@ -1,0 +1,197 @@
+"""The timerfd clock on the real kernel: never early, in order, one descriptor. How late it is, is a matter of the machine."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+import uvloop
+
+from bench.clock import NS_PER_MS, NS_PER_S, LoopClock, TimerfdClock, process_clock, sleep_until
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="timerfd is Linux's")
+
+LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+
+
+@pytest.fixture(params=sorted(LOOPS))
+def run(request: pytest.FixtureRequest) -> Callable[[Callable[[TimerfdClock], Awaitable[object]]], object]:
+    """Runs `main(clock)` on each event loop."""
+
+    def on_loop(main: Callable[[TimerfdClock], Awaitable[object]]) -> object:
+        async def with_clock() -> object:
+            clock = TimerfdClock()
+            try:
+                return await asyncio.wait_for(main(clock), timeout=20)
+            finally:
+                clock.close()
+
+        with asyncio.Runner(loop_factory=LOOPS[request.param]) as runner:
+            return runner.run(with_clock())
+
+    return on_loop
+
+
+def test_no_call_is_made_before_its_deadline_and_all_are_made_in_order(run) -> None:  # type: ignore[no-untyped-def]
+    async def main(clock: TimerfdClock) -> list[tuple[int, int]]:
+        made: list[tuple[int, int]] = []
+        start = clock.now_ns()
+        # Every 0.37 ms, in an order that is not theirs.
+        deadlines = [start + 370_000 * i for i in range(400)]
+        for deadline in deadlines[::2] + deadlines[::-1][::2]:
+            clock.call_at(deadline, lambda deadline=deadline: made.append((deadline, clock.now_ns())))  # type: ignore[misc]
+        await sleep_until(clock, deadlines[-1] + NS_PER_MS)
+        return made
+
+    made = run(main)
+    assert len(made) == 400
+    assert [deadline for deadline, _ in made] == sorted(deadline for deadline, _ in made)
+    assert all(at >= deadline for deadline, at in made)
+
+
+def test_an_earlier_deadline_that_is_set_later_is_called_first(run) -> None:  # type: ignore[no-untyped-def]
+    async def main(clock: TimerfdClock) -> list[str]:
+        made: list[str] = []
+        now = clock.now_ns()
+        clock.call_at(now + 40 * NS_PER_MS, lambda: made.append("late"))
+        clock.call_at(now + 5 * NS_PER_MS, lambda: made.append("early"))
+        await sleep_until(clock, now + 41 * NS_PER_MS)
+        return made
+
+    assert run(main) == ["early", "late"]
+
+
+def test_a_cancelled_call_is_never_made_and_the_next_one_is(run) -> None:  # type: ignore[no-untyped-def]
+    async def main(clock: TimerfdClock) -> list[str]:
+        made: list[str] = []
+        now = clock.now_ns()
+        first = clock.call_at(now + 5 * NS_PER_MS, lambda: made.append("cancelled before"))
+        second = clock.call_at(now + 10 * NS_PER_MS, lambda: made.append("cancelled by a call"))
+        clock.call_at(now + 8 * NS_PER_MS, second.cancel)
+        clock.call_at(now + 15 * NS_PER_MS, lambda: made.append("kept"))
+        first.cancel()
+        await sleep_until(clock, now + 20 * NS_PER_MS)
+        return made
+
+    assert run(main) == ["kept"]
+
+
+def test_a_deadline_in_the_past_is_called_soon_and_never_inside_call_at(run) -> None:  # type: ignore[no-untyped-def]
+    async def main(clock: TimerfdClock) -> list[bool]:
+        seen: list[bool] = []
+        for deadline in (clock.now_ns() - NS_PER_S, 0, -5):
+            reached = asyncio.Event()
+            clock.call_at(deadline, reached.set)
+            seen.append(reached.is_set())
+            await reached.wait()
+        return seen
+
+    assert run(main) == [False, False, False]
+
+
+def test_a_call_may_set_the_next_one(run) -> None:  # type: ignore[no-untyped-def]
+    async def main(clock: TimerfdClock) -> int:
+        start, rounds, ended = clock.now_ns(), 0, asyncio.Event()
+
+        def again() -> None:
+            nonlocal rounds
+            rounds += 1
+            if rounds == 50:
+                ended.set()
+            else:
+                clock.call_at(start + rounds * NS_PER_MS // 2, again)
+
+        clock.call_at(start, again)
+        await ended.wait()
+        return rounds
+
+    assert run(main) == 50
+
+
+def test_a_call_that_fails_takes_no_other_with_it(run) -> None:  # type: ignore[no-untyped-def]
+    async def main(clock: TimerfdClock) -> tuple[list[str], int]:
+        failures: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: failures.append(context["exception"]))
+        made: list[str] = []
+        now = clock.now_ns()
+        clock.call_at(now + NS_PER_MS, lambda: made.append(1 / 0))  # type: ignore[arg-type]
+        clock.call_at(now + NS_PER_MS, lambda: made.append("other"))
+        clock.call_at(now + 5 * NS_PER_MS, lambda: made.append("later"))
+        await sleep_until(clock, now + 8 * NS_PER_MS)
+        return made, len(failures)
+
+    assert run(main) == (["other", "later"], 1)
+
+
+def test_ten_thousand_waits_take_one_descriptor_and_all_end(run) -> None:  # type: ignore[no-untyped-def]
+    async def main(clock: TimerfdClock) -> tuple[int, int]:
+        def descriptors() -> int:
+            return len(list(Path("/proc/self/fd").iterdir()))
+
+        before, called = descriptors(), 0
+
+        def count() -> None:
+            nonlocal called
+            called += 1
+
+        start = clock.now_ns() + 20 * NS_PER_MS
+        for i in range(10_000):
+            clock.call_at(start + i * 7_919 % 50_000_000, count)
+        more = descriptors() - before
+        await sleep_until(clock, start + 60 * NS_PER_MS)
+        return more, called
+
+    assert run(main) == (0, 10_000)
+
+
+def test_closing_gives_the_descriptor_back_and_may_be_done_twice(run) -> None:  # type: ignore[no-untyped-def]
+    async def main(clock: TimerfdClock) -> int:
+        other = TimerfdClock()
+        open_before = len(list(Path("/proc/self/fd").iterdir()))
+        other.close()
+        other.close()
+        return len(list(Path("/proc/self/fd").iterdir())) - open_before
+
+    assert run(main) == -1
+
+
+def test_linux_gets_the_timerfd() -> None:
+    async def main() -> str:
+        clock = process_clock()
+        clock.close()
+        return clock.name
+
+    assert asyncio.run(main()) == "timerfd"
+
+
+def test_the_loops_own_timers_are_never_early_either() -> None:
+    async def main() -> list[int]:
+        clock = LoopClock()
+        early: list[int] = []
+        start = clock.now_ns()
+        for i in range(1, 40):
+            deadline = start + i * 700_000
+            await sleep_until(clock, deadline)
+            early.append(min(0, clock.now_ns() - deadline))
+        return early
+
+    for make in LOOPS.values():  # uvloop's timers count whole milliseconds and come early.
+        with asyncio.Runner(loop_factory=make) as runner:
+            assert set(runner.run(main())) == {0}
+
+
+@pytest.mark.timing
+def test_the_timerfd_wakes_within_a_fraction_of_a_millisecond(run) -> None:  # type: ignore[no-untyped-def]
+    async def main(clock: TimerfdClock) -> list[int]:
+        late: list[int] = []
+        for _ in range(200):
+            deadline = clock.now_ns() + 2 * NS_PER_MS
+            await sleep_until(clock, deadline)
+            late.append(clock.now_ns() - deadline)
+        return sorted(late)
+
+    # 0.06 ms on an idle machine; the median stays below 0.5 ms also where others use its processors.
+    assert run(main)[100] < 500_000
