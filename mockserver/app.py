@@ -37,7 +37,7 @@ def create_app(config: MockConfig) -> FastAPI:
         try:
             yield
         finally:
-            app.state.serving.close()
+            await app.state.serving.close()
 
     app = FastAPI(title="mockserver", lifespan=lifespan, openapi_url=None)
     _add_generation(app)
@@ -95,7 +95,6 @@ def _add_facts(app: FastAPI) -> None:
     @app.post("/tokenize")
     async def tokenize(request: Request) -> Response:
         serving = _serving(request)
-        serving.authorize(request)
         row = openai.parse_body(await request.body(), serving.config.model)
         ids = _tokens_of(serving, row)
         body = {"count": len(ids), "max_model_len": serving.config.max_model_len, "tokens": ids, "token_strs": None}

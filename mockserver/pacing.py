@@ -13,12 +13,15 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import logging
 from collections.abc import Callable
 from itertools import count
 from typing import Protocol
 
 from mockserver.clock import HAS_TIMERFD, NS_PER_S, Timerfd, now_ns
 from mockserver.engine import Engine, Work
+
+_LOG = logging.getLogger("mockserver")
 
 SHARED_NS = 100_000
 """Deadlines within this many ns of each other may share one wake-up."""
@@ -109,11 +112,13 @@ class Pacer:
         heap = self._heap
         now = self.now_ns()
         # The loop's own timers may fire early; then nothing is due yet and the alarm is set again.
-        if heap and heap[0][0] <= now:
-            due_ns = now + self.shared_ns
-            while heap and heap[0][0] <= due_ns:
-                heapq.heappop(heap)[2]()
-        self._arm()
+        try:
+            if heap and heap[0][0] <= now:
+                due_ns = now + self.shared_ns
+                while heap and heap[0][0] <= due_ns:
+                    heapq.heappop(heap)[2]()
+        finally:
+            self._arm()
 
     def close(self) -> None:
         """Drop every wait."""
@@ -162,5 +167,8 @@ class Stepper:
         for key, tokens in self._engine.step(self._pacer.now_ns() + self._pacer.shared_ns):
             take = takers.get(key)
             if take is not None:
-                take(tokens)
+                try:
+                    take(tokens)
+                except Exception:  # A defect of ours in one reply must not take the others' tokens with it.
+                    _LOG.exception("a reply failed")
         self._wait()

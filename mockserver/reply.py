@@ -54,6 +54,7 @@ class Reply(ABC):
         self._content = content
         self._on_end = on_end
         self._ended = False
+        self._in_hand = 0
         plan = content.plan
         fault = plan.fault
         # Tokens after which the fault strikes; -1 where none does.
@@ -75,6 +76,7 @@ class Reply(ABC):
             assert fault is not None
             assert fault.kind.strike is not None
             self.struck = fault.kind.name
+            self._in_hand = tokens
             fault.kind.strike(self)
             return
         self.tokens_out = start + tokens
@@ -104,9 +106,9 @@ class Reply(ABC):
             self.cut = why
             self._end(now_ns())
 
-    def _end(self, end_ns: int) -> None:
-        if self._ended:
-            return
+    def _end(self, end_ns: int | None) -> None:
+        if self._ended or end_ns is None:
+            return  # Where there is no stamp the client was gone, and `close` has been called.
         self._ended = True
         self.end_ns = end_ns
         self._wire.on_lost = None
@@ -127,13 +129,17 @@ class StreamedReply(Reply):
 
     def _send(self, data: bytes, kind: str, tokens: int) -> None:
         frame = event(data)
-        wire = self._wire
-        self.write_ns.append(wire.write(frame))
-        if wire.blocked:
+        self._note(self._wire.write(frame), kind, tokens, len(frame))
+
+    def _note(self, stamp_ns: int | None, kind: str, tokens: int, size: int) -> None:
+        if stamp_ns is None:
+            return
+        self.write_ns.append(stamp_ns)
+        if self._wire.blocked:
             self.blocked.append(len(self.chunk_tokens))
         self.chunk_tokens.append(tokens)
         self.chunk_kinds.append(kind)
-        self.bytes_out += len(frame)
+        self.bytes_out += size
 
     def _give(self, start: int, stop: int) -> None:
         content = self._content
@@ -168,12 +174,7 @@ class StreamedReply(Reply):
 
     def _send_done(self) -> None:
         stamp_ns = self._wire.finish(DONE)
-        self.write_ns.append(stamp_ns)
-        if self._wire.blocked:
-            self.blocked.append(len(self.chunk_tokens))
-        self.chunk_tokens.append(0)
-        self.chunk_kinds.append("o")
-        self.bytes_out += len(DONE)
+        self._note(stamp_ns, "o", 0, len(DONE))
         self._end(stamp_ns)
 
     def fail(self) -> None:
@@ -185,7 +186,7 @@ class StreamedReply(Reply):
         start = self.tokens_out
         if start == 0:
             self._send_role(self._content.ask.continuous_usage)
-        self.tokens_out = start + 1
+        self.tokens_out = start + self._in_hand
         self._send(_BROKEN_JSON, "o", 0)
         if self.tokens_out >= self._content.plan.output_tokens:
             self._close_stream()
@@ -219,5 +220,6 @@ class WholeReply(Reply):
 
     def garble(self) -> None:
         self._garbled = True
-        self.tokens_out += 1
-        self._give(self.tokens_out - 1, self.tokens_out)
+        start = self.tokens_out
+        self.tokens_out = start + self._in_hand
+        self._give(start, self.tokens_out)

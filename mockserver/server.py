@@ -15,6 +15,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import os
 import signal
 import socket
 import struct
@@ -252,6 +253,8 @@ def protocol_factory(offset: RealtimeOffset) -> Callable[..., asyncio.BaseProtoc
 def serve(config: MockConfig) -> None:
     """Serve until SIGTERM or SIGINT. Raises UsageError where it cannot start."""
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="mockserver: %(levelname)s: %(message)s")
+    # Prompts are counted by one thread that gives way to the loop; the tokenizer's own pool of threads would not.
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
     app = create_app(config)
     listener = listen(config)
     host, port = listener.getsockname()[:2]

@@ -57,6 +57,8 @@ class _Case:
     wire: Wire
     plan: Plan | None = None
     count: TokenCount | None = None
+    clipped: bool = False
+    """The context was too short for the length that was drawn."""
     finish: str = "error"
 
 
@@ -80,9 +82,9 @@ class Serving:
         self._numbers = count()
         self.metrics = ServerMetrics(config.model, config.max_model_len, lambda: self._stepper.running)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Write the ledger to its end and give everything back."""
-        self._counter.close()
+        await self._counter.close()
         self._pacer.close()
         self.ledger.close()
 
@@ -152,14 +154,16 @@ class Serving:
                 if tokens + (1 if asked is None else asked) > limit:
                     case.plan = None
                     raise openai.context_refusal(limit, tokens, 1 if asked is None else asked)
-                plan = case.plan = draw(limit_tokens=limit - tokens)
+                drawn, plan = plan.output_tokens, draw(limit_tokens=limit - tokens)
+                case.plan = plan
+                case.clipped = plan.output_tokens < drawn
         if ask.continuous_usage or self._engine.needs_input_tokens:
             await case.count.wait()
         self._begin(ask, plan, shape, case)
 
     def _begin(self, ask: Ask, plan: Plan, shape: Shape, case: _Case) -> None:
         assert case.count is not None
-        case.finish = "length" if ask.asked_tokens == plan.output_tokens else "stop"
+        case.finish = "stop" if ask.asked_tokens is None and not case.clipped else "length"
         reply_id = case.arrival.id if case.arrival.id is not None else f"mock-{next(self._numbers)}"
         content = Content(
             ask,
@@ -199,7 +203,7 @@ class Serving:
         return self._counter.count_text(text, special=False), _most(text)
 
     def _refuse(self, case: _Case, refusal: Refusal) -> None:
-        end_ns = case.wire.respond(refusal.status, refusal.headers, refusal.body)
+        sent_ns = case.wire.respond(refusal.status, refusal.headers, refusal.body)
         planned = None if case.plan is None else case.plan.fault
         self._record(
             case,
@@ -214,15 +218,15 @@ class Serving:
                 chunk_tokens=[],
                 chunk_kind="",
                 blocked=[],
-                end_ns=end_ns,
+                end_ns=now_ns() if sent_ns is None else sent_ns,
                 input_tokens=None,
                 output_tokens=0,
                 finished="error",
                 status=refusal.status,
                 fault=None if planned is None else planned.kind.name,
                 bytes_in=case.bytes_in,
-                bytes_out=len(refusal.body),
-                engine={},
+                bytes_out=0 if sent_ns is None else len(refusal.body),
+                engine={} if sent_ns is not None else {"cut": "client_closed"},
             ),
         )
 

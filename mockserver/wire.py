@@ -33,7 +33,8 @@ _RST = struct.pack("ii", 1, 0)
 
 
 class Wire(Protocol):
-    """One response. `write` and what ends the response return the ns stamp taken immediately before."""
+    """One response. `write` and what ends the response return the ns stamp taken immediately before; or None where the
+    client was gone already, and then nothing was sent and `on_lost` has been called."""
 
     blocked: bool
     """Whether the last write had to wait in a buffer, so that its stamp is not the truth."""
@@ -43,13 +44,13 @@ class Wire(Protocol):
     def begin(self) -> None:
         """Send the head of an event stream."""
 
-    def write(self, event: bytes) -> int:
+    def write(self, event: bytes) -> int | None:
         """Send one event."""
 
-    def finish(self, event: bytes) -> int:
+    def finish(self, event: bytes) -> int | None:
         """Send the last event and end the response in good order."""
 
-    def respond(self, status: int, headers: Headers, body: bytes) -> int:
+    def respond(self, status: int, headers: Headers, body: bytes) -> int | None:
         """Send a whole response."""
 
     def truncate(self) -> int:
@@ -106,8 +107,11 @@ class DirectWire:
             lines.append(b"connection: close\r\n")
         return b"".join((*lines, b"\r\n"))
 
-    def _send(self, data: bytes) -> int:
+    def _send(self, data: bytes) -> int | None:
         transport = self._transport
+        if transport.is_closing():
+            self._lost()
+            return None
         waiting = transport.get_write_buffer_size()
         stamp_ns = now_ns()
         transport.write(data)
@@ -118,15 +122,15 @@ class DirectWire:
         headers: Headers = (("content-type", _EVENT_STREAM),)
         self._send(self._head(200, (*headers, ("transfer-encoding", "chunked")) if self._framed else headers))
 
-    def write(self, event: bytes) -> int:
+    def write(self, event: bytes) -> int | None:
         return self._send(http_chunk(event) if self._framed else event)
 
-    def finish(self, event: bytes) -> int:
+    def finish(self, event: bytes) -> int | None:
         stamp_ns = self._send(http_chunk(event) + LAST_CHUNK if self._framed else event)
         self._end()
         return stamp_ns
 
-    def respond(self, status: int, headers: Headers, body: bytes) -> int:
+    def respond(self, status: int, headers: Headers, body: bytes) -> int | None:
         all_headers = (("content-type", _JSON), *headers, ("content-length", str(len(body))))
         stamp_ns = self._send(self._head(status, all_headers) + body)
         self._end()
