@@ -60,6 +60,14 @@ def wordpiece() -> Tokenizer:
     return tokenizer
 
 
+def joins_two_words() -> Tokenizer:
+    """Whole words, each with its space, but " time the" is one token: a tokenizer that joins over a space."""
+    words = resources.files("promptset").joinpath("words.txt").read_text(encoding="utf-8").split()
+    pieces = [" time the", *(f" {word}" for word in words), *words, "."]
+    vocabulary = [(UNKNOWN, 0.0), *((piece, -float(len(piece) < 9)) for piece in dict.fromkeys(pieces))]
+    return Tokenizer(models.Unigram(vocabulary, unk_id=0))
+
+
 def letters() -> Tokenizer:
     """Knows no word: every byte is a token."""
     tokenizer = Tokenizer(models.BPE())

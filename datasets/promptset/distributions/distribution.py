@@ -51,7 +51,7 @@ class Distribution:
     def share_below(self, limit: float) -> float:
         """P(sample < limit), in closed form; `limit` in tokens or ns."""
         half = 0.5 if self.dimension == "tokens" else 0.0
-        return max(0.0, 1.0 - self.law.mass(max(limit, self.low) - half, self.high + half) / self.kept())
+        return max(0.0, 1.0 - self.law.mass(limit - half, self.high + half) / self.kept())
 
     def mean(self) -> float:
         """The expected value of `sample` (tokens or ns), limits and rounding included, in closed form.

@@ -29,6 +29,13 @@ def test_each_piece_adds_one_token_to_what_came_before(tokenizer):
     assert tokenizer.count_plain(beginnings) == list(range(1, 61))
 
 
+def test_the_first_piece_has_no_leading_space_and_the_others_have_one_or_are_marks(tokenizer):
+    for index in range(20):
+        first, *others = TokenText(tokenizer).pieces(40, stream(2, index))
+        assert first.isalpha()
+        assert all(piece == "." or (piece[0] == " " and piece[1:].isalpha()) for piece in others)
+
+
 def test_pieces_go_on_past_the_end_of_the_ring(default_tokenizer):
     pieces = TokenText(default_tokenizer).pieces(20_000, stream(3))
     assert default_tokenizer.count("".join(pieces)) == 20_000
@@ -104,6 +111,23 @@ def test_the_least_length_is_possible(tokenizer):
     assert tokenizer.count_chat(exact_messages(tokenizer, least, stream(8), SYSTEM)) == least
 
 
+def test_a_user_turn_begins_with_words_that_are_one_token_there(tokenizer):
+    # Behind the line break of this template, a SentencePiece tokenizer spells many a word out.
+    bank = chat_bank(tokenizer)
+    for opener in bank.openers:
+        turn = [{"role": "user", "content": opener.strip()}]
+        assert tokenizer.count_chat(turn) == least_messages(tokenizer)
+
+
+def test_words_that_join_what_follows_are_left_out(tmp_path):
+    tokenizer = load_tokenizer(str(tiny_tokenizers.save(tiny_tokenizers.joins_two_words(), tmp_path)))
+    assert len(tokenizer.encode("the time the")) == 2
+    assert len(tokenizer.encode("the time")) == 2
+    assert " time" not in word_bank(tokenizer).words
+    assert " place" in word_bank(tokenizer).words
+    assert tokenizer.count("".join(TokenText(tokenizer).pieces(500, stream(1)))) == 500
+
+
 def test_too_short_is_said_with_where_the_tokens_go(default_tokenizer):
     with pytest.raises(ImpossibleLength) as caught:
         exact_messages(default_tokenizer, 3, stream(1))
@@ -133,6 +157,15 @@ def test_a_count_that_is_off_is_seen_and_corrected(default_tokenizer):
     tokenizer = OffByOne(default_tokenizer, 3)
     for index in range(50):
         assert tokenizer.count(exact_prompt(tokenizer, 100, stream(10, index))) == 100
+
+
+def test_a_count_that_is_always_off_is_corrected_by_as_many_pieces(default_tokenizer):
+    class TwoMore(OffByOne):
+        def count(self, text):
+            return self._tokenizer.count(text) + 2
+
+    tokenizer = TwoMore(default_tokenizer, 1)
+    assert tokenizer.count(exact_prompt(tokenizer, 100, stream(1))) == 100
 
 
 def test_where_no_text_is_exact_none_is_given(default_tokenizer):

@@ -145,9 +145,14 @@ def test_help_teaches_with_examples_under_the_name_it_was_called_by(capsys):
     assert "lognormal:mean=1024,cv=0.5" in text
 
 
-def test_a_reader_that_has_enough_is_no_error():
-    process = subprocess.Popen([*COMMAND, "--count", "100000"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    assert process.stdout.readline().startswith(b'{"prompt":')
+@pytest.mark.parametrize("count", [1, 100_000])
+def test_a_reader_that_has_enough_is_no_error(count):
+    # Buffered, as where nobody says otherwise: what is left in the buffer must not fail at the very end.
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": environment}
+    process = subprocess.Popen([*COMMAND, "--count", str(count)], **pipes)
+    if count > 1:
+        assert process.stdout.readline().startswith(b'{"prompt":')
     process.stdout.close()
     assert process.wait(timeout=30) == 0
     assert process.stderr.read() == b""

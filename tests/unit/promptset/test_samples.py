@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 
 import pytest
@@ -69,6 +70,14 @@ def test_a_group_shares_exactly_its_prefix_and_lengths_still_hold(default_tokeni
         assert len({tuple(members[0][: head + tokens]) for members in by_group.values()}) == groups
 
 
+@pytest.mark.parametrize("chat", [False, True])
+def test_the_shortest_chats_with_a_prefix_are_exact_under_any_tokenizer(tokenizer, chat):
+    prefix = PrefixSpec(6, 3)
+    least = make(tokenizer, chat=chat, prefix=prefix).least_tokens
+    for sample in itertools.islice(make(tokenizer, str(least), chat=chat, prefix=prefix), 12):
+        assert (tokenizer.count_chat(sample.messages) if chat else tokenizer.count(sample.prompt)) == least
+
+
 def test_lengths_that_cannot_be_had_are_refused_with_the_limit_to_write(default_tokenizer):
     with pytest.raises(SpecError) as caught:
         make(default_tokenizer, "exp:mean=100", chat=True, prefix=PrefixSpec(12))
@@ -82,7 +91,11 @@ def test_lengths_that_cannot_be_had_are_refused_with_the_limit_to_write(default_
 def test_lengths_too_short_but_very_rare_are_drawn_again(default_tokenizer):
     samples = make(default_tokenizer, "normal:mean=60,std=11", chat=True)
     assert 0 < samples.input_tokens.share_below(samples.least_tokens) < 1e-6
-    assert all(sample.input_tokens >= 4 for sample in itertools.islice(samples, 50))
+    # The same with a limit that is met often: nothing gathers at it, as it would if lengths were moved up to it.
+    often = dataclasses.replace(samples, least_tokens=60)
+    lengths = [sample.input_tokens for sample in itertools.islice(often, 200)]
+    assert min(lengths) >= 60
+    assert lengths.count(60) < 30
 
 
 def test_prefixes_are_parsed_and_written_back():
