@@ -2,7 +2,8 @@
 
 The rules that every transport shares are here, so that two transports differ in how they get bytes and stamps and in
 nothing else: which read a chunk's stamp comes from, what a coalesced read says of the chunks before its last, and which
-outcome a response has. While the response streams in, events are cut from bytes and kept; they are decoded in `close`.
+outcome a response has. While a response streams in, its events are cut from the bytes and put by; they are decoded in
+batches, so that what a long reply takes in memory is its stamps.
 """
 
 from __future__ import annotations
@@ -14,6 +15,10 @@ from bench.transport import openai
 from bench.transport.interface import Reading
 from bench.transport.sse import SSEParser
 from bench.workload import Request
+
+
+BATCH = 64
+"""Events that are put by before they are decoded together."""
 
 
 class Undecodable(Exception):
@@ -39,6 +44,7 @@ class Exchange:
         self.location: str | None = None
         self.bytes_received = 0
         self._parser: SSEParser | None = None
+        self._reader: openai.StreamReader | None = None
         self._inflate: zlib._Decompress | None = None
         self._events: list[bytes] = []
         self._chunk_ns: list[int] = []
@@ -51,6 +57,7 @@ class Exchange:
         self.location = location
         if self.request.stream and 200 <= status < 300 and "json" not in content_type:
             self._parser = SSEParser()
+            self._reader = openai.StreamReader(self.reading.count)
         if content_encoding in ("gzip", "x-gzip", "deflate"):
             self._inflate = zlib.decompressobj(zlib.MAX_WBITS | 32)
         elif content_encoding not in ("", "identity"):
@@ -71,12 +78,19 @@ class Exchange:
         if not events:
             return
         self._events += events
-        self._chunk_ns += [stamp_ns] * len(events)
-        # One stamp for several chunks of a read: exact for the last, the latest possible moment for those before.
-        i = len(self._chunk_ns) - 2
-        while i >= 0 and self._chunk_ns[i] == stamp_ns and i not in self._bounds:
-            self._bounds[i] = bound_ns
-            i -= 1
+        stamps = self._chunk_ns
+        for _ in events:
+            # One stamp for several chunks of a read: exact for the last, the latest possible moment for those before.
+            if stamps and stamps[-1] == stamp_ns:
+                self._bounds[len(stamps) - 1] = bound_ns
+            stamps.append(stamp_ns)
+        if len(self._events) >= BATCH:
+            self._decode()
+
+    def _decode(self) -> None:
+        if self._reader is not None:
+            self._reader.feed(self._events)
+            self._events.clear()
 
     def retry(self) -> None:
         """The reused connection died before any byte of a response: the next send is the request's second attempt."""
@@ -121,8 +135,9 @@ class Exchange:
         )
 
     def _read(self) -> openai.Reply:
-        if self._parser is not None:
-            return openai.read_stream(self._events, self.reading.count)
+        if self._reader is not None:
+            self._decode()
+            return self._reader.close()
         if self.status is not None and 200 <= self.status < 300 and self._body:
             return openai.read_whole(bytes(self._body), self.reading.count)
         return openai.Reply()

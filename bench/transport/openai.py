@@ -1,13 +1,14 @@
 """The OpenAI-compatible dialect, sans-IO: samples to request bodies, response bodies to what they say.
 
-Nothing here runs while a response streams in: `read_stream` gets all events of a response at its end and decodes them in
-one JSON call.
+While a response streams in, nothing here looks at its events one by one: `StreamReader` gets them in batches, and decodes
+a batch in one JSON call.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Literal, cast
 from urllib.parse import urlsplit, urlunsplit
 
@@ -110,53 +111,74 @@ class Reply:
     malformed: str | None = None
 
 
-def read_stream(events: Sequence[bytes], count: Callable[[str], int] | None = None) -> Reply:
-    """Decode the events of one streamed response. `count` is the target's tokenizer, where there is one."""
-    decoded, malformed = _decode(events)
-    kinds: list[str] = []
-    pieces: list[str] = []
-    running: list[int | None] = []  # completion_tokens so far, where the chunk says it
-    usage: Mapping[str, Any] | None = None
-    finished = done = False
-    error: str | None = None
-    for event in decoded:
-        if event is None:
-            done = True
-            kinds.append("o")
-            pieces.append("")
-            running.append(None)
-            continue
-        kind, piece, ended = _delta(event)
-        finished = finished or ended
-        said = event.get("usage")
-        if isinstance(said, dict):
-            usage = said
-            if kind == "o" and not event.get("choices"):
-                kind = "u"
-        kinds.append(kind)
-        pieces.append(piece)
-        running.append(_whole(said.get("completion_tokens")) if isinstance(said, dict) and kind != "u" else None)
-        if error is None:
-            error = _error_of(event)
-    # What follows a malformed event is kept as chunks, unread.
-    chunk_kind = "".join(kinds).ljust(len(events), "o")
-    token_pieces = [piece for kind, piece in zip(kinds, pieces, strict=False) if kind in TOKEN_KINDS]
-    text = "".join(token_pieces)
-    counted = count(text) if count is not None else None
-    output_tokens, source = _output_tokens(usage, counted, len(token_pieces))
-    return Reply(
-        chunk_kind=chunk_kind,
-        chunk_tokens=_tokens_of_chunks(chunk_kind, running, token_pieces, output_tokens, count),
-        input_tokens=_whole(usage.get("prompt_tokens")) if usage is not None else None,
-        output_tokens=output_tokens,
-        output_tokens_from=source,
-        counted=counted,
-        text=text,
-        finished=finished,
-        done=done,
-        error=error,
-        malformed=malformed,
-    )
+class StreamReader:
+    """Decodes the events of one streamed response, batch by batch, and keeps what the reply needs of them.
+
+    A batch costs one JSON call; the events themselves are not kept, so that a long reply takes little memory. `count` is
+    the target's tokenizer, where there is one: without it the text is not kept either.
+    """
+
+    __slots__ = ("_count", "_done", "_error", "_finished", "_kinds", "_malformed", "_pieces", "_running", "_seen", "_usage")
+
+    def __init__(self, count: Callable[[str], int] | None = None) -> None:
+        self._count = count
+        self._kinds: list[str] = []
+        self._pieces: list[str] = []
+        self._running: list[int | None] = []  # completion_tokens so far, where a chunk that bears text says it
+        self._seen = 0
+        self._usage: Mapping[str, Any] | None = None
+        self._finished = self._done = False
+        self._error: str | None = None
+        self._malformed: str | None = None
+
+    def feed(self, events: Sequence[bytes]) -> None:
+        """The next events, in order."""
+        first, self._seen = self._seen, self._seen + len(events)
+        if self._malformed is not None:
+            return
+        decoded, self._malformed = _decode(events, first)
+        for event in decoded:
+            if event is None:
+                self._done = True
+                self._kinds.append("o")
+                continue
+            kind, piece, ended = _delta(event)
+            if ended:
+                self._finished = True
+            said = event.get("usage")
+            if isinstance(said, dict):
+                self._usage = said
+                if kind == "o" and not event.get("choices"):
+                    kind = "u"
+            self._kinds.append(kind)
+            if kind in TOKEN_KINDS:
+                self._running.append(_whole(said.get("completion_tokens")) if isinstance(said, dict) else None)
+                if self._count is not None:
+                    self._pieces.append(piece)
+            elif self._error is None:
+                self._error = _error_of(event)
+
+    def close(self) -> Reply:
+        """What the response said."""
+        # What follows a malformed event is kept as chunks, unread.
+        chunk_kind = "".join(self._kinds).ljust(self._seen, "o")
+        usage, count = self._usage, self._count
+        text = "".join(self._pieces)
+        counted = count(text) if count is not None else None
+        output_tokens, source = _output_tokens(usage, counted, len(self._running))
+        return Reply(
+            chunk_kind=chunk_kind,
+            chunk_tokens=_tokens_of_chunks(chunk_kind, self._running, self._pieces, output_tokens, count),
+            input_tokens=_whole(usage.get("prompt_tokens")) if usage is not None else None,
+            output_tokens=output_tokens,
+            output_tokens_from=source,
+            counted=counted,
+            text=text,
+            finished=self._finished,
+            done=self._done,
+            error=self._error,
+            malformed=self._malformed,
+        )
 
 
 def read_whole(body: bytes, count: Callable[[str], int] | None = None) -> Reply:
@@ -205,7 +227,7 @@ def error_message(body: bytes) -> str:
     return message[:500] if message is not None else _excerpt(body)
 
 
-def _decode(events: Sequence[bytes]) -> tuple[list[dict[str, Any] | None], str | None]:
+def _decode(events: Sequence[bytes], first: int) -> tuple[list[dict[str, Any] | None], str | None]:
     """All events as objects, `[DONE]` as None; and what is wrong with the first that is none, where decoding stops."""
     try:
         whole = orjson.loads(b"[" + b",".join([b"null" if event == DONE else event for event in events]) + b"]")
@@ -218,16 +240,16 @@ def _decode(events: Sequence[bytes]) -> tuple[list[dict[str, Any] | None], str |
     except orjson.JSONDecodeError:
         pass
     decoded: list[dict[str, Any] | None] = []
-    for event in events:
+    for number, event in enumerate(events, first):
         if event == DONE:
             decoded.append(None)
             continue
         try:
             item = orjson.loads(event)
         except orjson.JSONDecodeError as e:
-            return decoded, f"event {len(decoded)} is not JSON ({e}): {_excerpt(event)}"
+            return decoded, f"event {number} is not JSON ({e}): {_excerpt(event)}"
         if not isinstance(item, dict):
-            return decoded, f"event {len(decoded)} is not a JSON object: {_excerpt(event)}"
+            return decoded, f"event {number} is not a JSON object: {_excerpt(event)}"
         decoded.append(item)
     return decoded, None
 
@@ -287,28 +309,31 @@ def _output_tokens(
 def _tokens_of_chunks(
     chunk_kind: str,
     running: Sequence[int | None],
-    token_pieces: Sequence[str],
+    pieces: Sequence[str],
     output_tokens: int | None,
     count: Callable[[str], int] | None,
 ) -> tuple[int, ...] | None:
-    """The tokens of each chunk: from usage on every chunk, else one each where that adds up, else counted, else unknown."""
-    bearing = [kind in TOKEN_KINDS for kind in chunk_kind]
-    if token_pieces and all(tokens is not None for tokens, bears in zip(running, bearing, strict=False) if bears):
-        tokens, before = [], 0
-        for i, bears in enumerate(bearing):
-            so_far = running[i] if bears else None
-            tokens.append(so_far - before if so_far is not None else 0)
-            before = so_far if so_far is not None else before
-        return tuple(tokens)
-    if output_tokens == len(token_pieces):
-        return tuple([1 if bears else 0 for bears in bearing])
+    """The tokens of each chunk: from usage on every chunk, else one each where that adds up, else counted, else unknown.
+
+    `running` and `pieces` have one entry a token chunk (`pieces` is empty where nothing counts).
+    """
+    if running and None not in running:
+        so_far = [tokens for tokens in running if tokens is not None]
+        return _placed(chunk_kind, [after - before for before, after in pairwise([0, *so_far])])
+    if output_tokens == len(running):
+        return _placed(chunk_kind, [1] * len(running))
     if count is not None:
-        counts = [count(piece) for piece in token_pieces]
+        counts = [count(piece) for piece in pieces]
         # Pieces tokenize alone as they do together only where the chunks end at token borders: trust the sum, not hope.
         if sum(counts) == output_tokens:
-            each = iter(counts)
-            return tuple([next(each) if bears else 0 for bears in bearing])
+            return _placed(chunk_kind, counts)
     return None
+
+
+def _placed(chunk_kind: str, tokens: Sequence[int]) -> tuple[int, ...]:
+    """One entry a chunk: the tokens of the token chunks in order, and 0 for the others."""
+    each = iter(tokens)
+    return tuple([next(each) if kind in TOKEN_KINDS else 0 for kind in chunk_kind])
 
 
 def _whole(value: object) -> int | None:
