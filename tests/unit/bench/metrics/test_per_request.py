@@ -111,6 +111,7 @@ def test_latency_from_intended_holds_the_wait_of_the_client() -> None:
     record = made_record(intended_ns=START_NS - 7 * MS)
     assert m.ttft_from_intended_ms(record) == 57
     assert m.e2el_from_intended_ms(record) == 77
+    assert (m.ttft_ms(record), m.ttfo_ms(record), m.e2el_ms(record)) == (50, 50, 70)
 
 
 def test_send_lateness_leaves_out_the_connection_and_the_wait_at_the_cap() -> None:

@@ -74,7 +74,9 @@ def _objects(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str
     if isinstance(value, dict):
         yield path
         for key, inner in value.items():
-            if key not in FREE:
+            # The metrics, and the numbers of the window, have the shape of what came before.
+            known = (path[-1:] == ("latency",) and key != "ttft_ms") or path == ("steady",)
+            if key not in FREE and not known:
                 yield from _objects(inner, (*path, key))
     elif isinstance(value, list):
         for position, inner in enumerate(value[:1]):
