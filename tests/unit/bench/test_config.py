@@ -1,0 +1,307 @@
+"""The configuration: every knob does something, and everything wrong is named at once, with its place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from bench.config import RunConfig, read_yaml, resolve, seconds
+from bench.errors import UsageError
+
+URL = "http://127.0.0.1:8000"
+SECRET = "sk-very-secret-1234"
+
+
+def resolved(**flags: Any) -> RunConfig:
+    return resolve({"url": URL, **flags})
+
+
+def problems(file: dict[str, Any] | None = None, file_name: str = "", **flags: Any) -> list[str]:
+    with pytest.raises(UsageError) as raised:
+        resolve({"url": URL, **flags}, file, file_name)
+    return raised.value.problems
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("30", 30.0), (45, 45.0), (0.5, 0.5), ("500ms", 0.5), ("30s", 30.0), ("5m", 300.0), ("5min", 300.0),
+     ("1h", 3600.0), ("250us", 0.00025), (" 1.5 s ", 1.5), (".5s", 0.5)],
+)  # fmt: skip
+def test_a_time_is_read_as_people_write_it(text: object, expected: float) -> None:
+    assert seconds(text) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("text", ["5x", "", "s", "-3s", "1m30s", "five", "1,5s", "nan", "inf"])
+def test_what_is_no_time_is_refused_with_the_ways_to_write_one(text: str) -> None:
+    assert "write seconds (30) or a number with a unit" in problems(duration=text)[0]
+
+
+def test_only_the_url_is_needed() -> None:
+    config = resolve({"url": URL})
+    assert (config.mode, config.concurrency, config.requests, config.endpoint) == ("concurrency", 10, 100, "chat")
+    assert (config.input_tokens, config.output_tokens) == ("1024", "128")
+
+
+def test_the_mode_follows_from_the_flags() -> None:
+    assert resolved(rate="5").mode == "rate"
+    assert resolved(concurrency="5").mode == "concurrency"
+
+
+def test_the_arrivals_follow_from_the_burstiness() -> None:
+    assert resolved(rate="5").arrivals == "poisson"
+    assert resolved(rate="5", burstiness="0.5").arrivals == "gamma"
+    assert resolved(rate="5", arrivals="constant").arrivals == "constant"
+
+
+def test_a_duration_takes_the_place_of_the_default_number_of_requests() -> None:
+    assert resolved(duration="30s").requests is None
+    assert (resolved(duration="30s", requests="5").requests, resolved(duration="30s").duration) == (5, 30.0)
+
+
+def test_the_endpoint_follows_from_the_url() -> None:
+    assert resolve({"url": f"{URL}/v1/completions"}).endpoint == "completions"
+    assert resolve({"url": f"{URL}/v1/chat/completions/"}).endpoint == "chat"
+
+
+def test_a_data_set_keeps_its_own_output_lengths_unless_they_are_asked_for(tmp_path: Path) -> None:
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"prompt": "a"}\n')
+    assert resolved(dataset=str(rows)).output_tokens is None
+    assert resolved(dataset=str(rows), output_tokens="128").output_tokens == "128"
+
+
+def test_warm_up_is_a_number_or_a_time() -> None:
+    by_number, by_time = resolved(warmup="20"), resolved(warmup="20s")
+    assert (by_number.warmup_requests, by_number.warmup_s) == (20, 0.0)
+    assert (by_time.warmup_requests, by_time.warmup_s) == (0, 20.0)
+
+
+def test_all_problems_are_named_at_once() -> None:
+    found = problems(
+        concurrency="0", rate="fast", duration="5 parsecs", input_tokens="normal:mean=5", header=["nonsense"], sed="1"
+    )
+    text = "\n".join(found)
+    for flag in ("--concurrency", "--rate", "--duration", "--input-tokens", "--header", "--sed"):
+        assert flag in text
+    assert len(found) >= 6
+
+
+def test_a_wrong_url_does_not_hide_the_other_problems() -> None:
+    found = problems(url="localhost:8000", concurrency="0", rate="5")
+    assert [p.split(":")[0] for p in found][:2] == ["--url", "--concurrency"]
+
+
+def test_a_missing_url_says_how_to_give_one() -> None:
+    with pytest.raises(UsageError) as raised:
+        resolve({"rate": "5", "concurrency": "5"})
+    assert "--url is missing: give the server's URL, for example --url http" in raised.value.problems[0]
+    assert any("exclude each other" in p for p in raised.value.problems)
+
+
+def test_an_unknown_key_of_a_file_is_named_with_the_nearest_known_one() -> None:
+    assert problems({"conccurrency": 5}, "load.yaml") == [
+        "load.yaml: conccurrency is not known: did you mean load.yaml: concurrency?"
+    ]
+
+
+def test_a_problem_inside_a_nested_key_has_its_whole_path() -> None:
+    (wrong,) = problems({"limits": {"errors": {"suspect": "much"}}}, "load.yaml")
+    assert wrong.startswith("load.yaml: limits.errors.suspect: ")
+    (unknown,) = problems({"limits": {"erors": {"suspect": 1}}}, "load.yaml")
+    assert unknown == "load.yaml: limits.erors is not known"
+
+
+def test_a_problem_is_blamed_on_the_flag_that_overrode_the_file() -> None:
+    assert problems({"concurrency": 5}, "load.yaml", concurrency="x")[0].startswith("--concurrency:")
+
+
+def test_flags_win_over_the_file() -> None:
+    config = resolve({"url": URL, "seed": "3"}, {"seed": 1, "requests": 7}, "load.yaml")
+    assert (config.seed, config.requests) == (3, 7)
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        ({"input_tokens": "lognormal:mean=200ms,cv=0.5"}, "--input-tokens:"),
+        ({"output_tokens": "uniform:9..1"}, "--output-tokens:"),
+        ({"url": "ftp://host"}, "does not begin with http:// or https://"),
+        ({"url": "http://"}, "names no host"),
+        ({"url": "http://host:99999"}, "--url:"),
+        ({"header": ["no-colon"]}, "a header is written NAME:VALUE"),
+        ({"header": ["bad name: x"]}, "a header is written NAME:VALUE"),
+        ({"header": ["X-A: a\nb"]}, "characters that a header cannot carry"),
+        ({"extra_body": "{'top_p': 1}"}, "not JSON"),
+        ({"extra_body": "[1]"}, "--extra-body:"),
+        ({"slo": ["ttft:p99<fast"]}, "--slo:"),
+        ({"slo": ["nonsense"]}, "--slo:"),
+        ({"warmup": "a while"}, "neither a number of requests (20) nor a time (20s)"),
+        ({"max_errors": "few"}, "neither a number of requests (10) nor a share (5%)"),
+        ({"arrivals": "weibull", "rate": "1"}, "is not one of poisson, gamma, constant"),
+        ({"transport": "pigeon"}, "'pigeon' is not one of"),
+        ({"mode": "warp"}, "--mode:"),
+        ({"endpoint": "embeddings"}, "--endpoint:"),
+        ({"name": "a/b"}, "cannot be part of a directory's name"),
+        ({"dataset": "/nowhere.jsonl"}, "there is no file /nowhere.jsonl"),
+        ({"ca_file": "/nowhere.pem", "url": "https://h"}, "there is no file /nowhere.pem"),
+        ({"prefix": "tokens=x"}, "--prefix:"),
+        ({"timeout": "0"}, "must be more than 0"),
+        ({"seed": "-1"}, "--seed:"),
+        ({"ramp": "-1s"}, "--ramp:"),
+        ({"requests": "1.5"}, "--requests:"),
+        ({"burstiness": "0", "rate": "1"}, "--burstiness:"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_its_place(flags: dict[str, Any], sentence: str) -> None:
+    found = problems(**flags)
+    assert len(found) == 1
+    assert sentence in found[0]
+    assert found[0].startswith("--")
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        ({"rate": "5", "concurrency": "5"}, "to cap a rate, use --max-concurrency"),
+        ({"mode": "rate"}, "--mode rate needs --rate"),
+        ({"mode": "concurrency", "rate": "5"}, "--rate does not go with --mode concurrency"),
+        ({"mode": "throughput", "requests": "5", "concurrency": "5"}, "use --max-concurrency for its cap"),
+        ({"mode": "throughput", "requests": "5", "rate": "5"}, "--rate does not go with --mode throughput"),
+        ({"concurrency": "5", "max_concurrency": "5"}, "--concurrency is the number itself"),
+        ({"burstiness": "2"}, "--burstiness is for --mode rate, and this is mode concurrency"),
+        ({"arrivals": "gamma"}, "--arrivals is for --mode rate"),
+        ({"rate": "5", "arrivals": "constant", "burstiness": "2"}, "--arrivals constant has none"),
+        ({"rate": "5", "drop_late": True}, "--drop-late needs --max-concurrency"),
+        ({"rate": "5", "ramp": "5s"}, "--ramp is for users, and mode rate has none"),
+        ({"mode": "throughput", "duration": "5s"}, "say how much with --requests"),
+        ({"url": f"{URL}/v1/completions", "endpoint": "chat"}, "the URL names the endpoint completions"),
+        ({"insecure": True}, "--ca-file and --insecure are for https:// URLs"),
+    ],
+)
+def test_what_does_not_go_together_is_refused_with_what_to_do(flags: dict[str, Any], sentence: str) -> None:
+    found = problems(**flags)
+    assert len(found) == 1, found
+    assert sentence in found[0]
+
+
+def test_a_data_set_and_the_shape_of_simulated_prompts_exclude_each_other(tmp_path: Path) -> None:
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"prompt": "a"}\n')
+    found = problems(dataset=str(rows), input_tokens="10", prefix="tokens=5")
+    assert len(found) == 2
+    assert all("--dataset brings its own" in p for p in found)
+
+
+def test_insecure_and_a_ca_file_exclude_each_other(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").touch()
+    found = problems(url="https://h", insecure=True, ca_file=str(tmp_path / "ca.pem"))
+    assert "leave one of the two out" in found[0]
+
+
+def test_combinations_are_found_beside_wrong_values() -> None:
+    found = problems(seed="x", rate="5", concurrency="5")
+    assert len(found) == 2
+
+
+def test_the_public_configuration_has_no_secret() -> None:
+    config = resolve(
+        {
+            "url": f"https://user:{SECRET}@host:1/v1?key={SECRET}",
+            "api_key": SECRET,
+            "header": [f"Authorization: Bearer {SECRET}", f"X-Key: {SECRET}"],
+        }
+    )
+    told = config.public()
+    assert SECRET not in str(told)
+    assert (told["api_key"], told["header"]) == ("***", ["Authorization: ***", "X-Key: ***"])
+    assert told["url"] == "https://***@host:1/v1?key=***"
+    assert SECRET not in repr(config.api_key)
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        {"url": f"ftp://user:{SECRET}@host"},
+        {"url": f"user:{SECRET}@host:80"},
+        {"url": f"http://user:{SECRET}@host:99999"},
+        {"url": f"http://user:{SECRET}@"},
+        {"url": [f"http://{SECRET}@h"]},
+        {"api_key": [SECRET]},
+        {"header": {"X-Key": SECRET}},
+        {"header": [{"X-Key": SECRET}]},
+        {"header": [SECRET]},
+    ],
+)
+def test_no_error_quotes_a_secret(flags: dict[str, Any]) -> None:
+    assert SECRET not in "\n".join(problems(**flags))
+
+
+def stored(tmp_path: Path, config: RunConfig) -> Path:
+    path = tmp_path / "run.yaml"
+    path.write_text(yaml.safe_dump({"config": config.public(), "manifest": {"run_id": "a"}}))
+    return path
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        {},
+        {"concurrency": "7", "ramp": "3s", "warmup": "5s", "duration": "60"},
+        {"rate": "5", "max_concurrency": "9", "drop_late": True, "requests": "50"},
+        {"rate": "5", "burstiness": "0.5", "slo": ["ttft:p99<500ms"], "max_errors": "5%"},
+        {"mode": "throughput", "requests": "50", "input_tokens": "uniform:10..20", "ignore_eos": True},
+        {"url": f"{URL}/v1/completions", "stream": False, "extra_body": '{"top_p": 0.5}', "seed": "0"},
+        {"limits": {"errors": {"suspect": 0.5}}},
+    ],
+)
+def test_a_stored_run_yaml_gives_the_same_configuration_again(tmp_path: Path, flags: dict[str, Any]) -> None:
+    config = resolve({"url": URL, **flags})
+    assert resolve({}, read_yaml(stored(tmp_path, config)), "run.yaml") == config
+
+
+def test_a_stored_data_set_run_keeps_the_lengths_of_its_rows(tmp_path: Path) -> None:
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"prompt": "a"}\n')
+    for flags in ({}, {"output_tokens": "128"}):
+        config = resolve({"url": URL, "dataset": str(rows), **flags})
+        assert resolve({}, read_yaml(stored(tmp_path, config)), "run.yaml") == config
+
+
+def test_secrets_and_the_place_of_a_stored_run_are_not_taken_over(tmp_path: Path) -> None:
+    config = resolved(api_key=SECRET, header=["X-Key: abcd"], out="runs/a")
+    again = resolve({}, read_yaml(stored(tmp_path, config)), "run.yaml")
+    assert (again.api_key, again.header, again.out) == (None, (), None)
+
+
+def test_a_url_that_was_stored_without_its_secrets_has_to_be_given_again(tmp_path: Path) -> None:
+    path = stored(tmp_path, resolve({"url": f"http://user:{SECRET}@host"}))
+    with pytest.raises(UsageError, match="stored without its secrets"):
+        resolve({}, read_yaml(path), "run.yaml")
+    assert resolve({"url": URL}, read_yaml(path), "run.yaml").url == URL
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [("- 1\n- 2\n", "must hold keys with values"), ("a: [", "not YAML"), ("just words", "must hold keys")],
+)
+def test_a_file_that_is_no_configuration_is_refused(tmp_path: Path, content: str, sentence: str) -> None:
+    path = tmp_path / "load.yaml"
+    path.write_text(content)
+    with pytest.raises(UsageError, match=sentence):
+        read_yaml(path)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"nowhere.yaml: No such file"):
+        read_yaml(tmp_path / "nowhere.yaml")
+
+
+def test_an_empty_file_and_keys_written_as_flags_are_fine(tmp_path: Path) -> None:
+    path = tmp_path / "load.yaml"
+    path.write_text("")
+    assert read_yaml(path) == {}
+    path.write_text("max-concurrency: 5\nrate: 2\n")
+    assert resolve({"url": URL}, read_yaml(path), "load.yaml").max_concurrency == 5

@@ -1,0 +1,214 @@
+"""Flags: one for each field of the configuration, each of which changes it."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench import cli
+from bench.config import RunConfig, resolve
+from bench.errors import UsageError
+from bench.flags import GROUPS, Parser, add_fields, parse
+
+URL = ["--url", "http://127.0.0.1:8000"]
+HTTPS = ["--url", "https://h"]
+
+KNOBS: dict[str, tuple[list[str], list[str], object]] = {
+    # field: what must stand beside the flag, the flag, the value that the configuration then has
+    "url": ([], ["--url", "http://other:1"], "http://other:1"),
+    "endpoint": (URL, ["--endpoint", "completions"], "completions"),
+    "model": (URL, ["--model", "m"], "m"),
+    "api_key": (URL, ["--api-key", "k"], "k"),
+    "header": (URL, ["--header", "A: b", "--header", "C:d"], ("A: b", "C: d")),
+    "extra_body": (URL, ["--extra-body", '{"top_p": 1}'], {"top_p": 1}),
+    "ignore_eos": (URL, ["--ignore-eos"], True),
+    "stream": (URL, ["--no-stream"], False),
+    "ca_file": (HTTPS, ["--ca-file", __file__], __file__),
+    "insecure": (HTTPS, ["--insecure"], True),
+    "mode": ([*URL, "--requests", "5"], ["--mode", "throughput"], "throughput"),
+    "concurrency": (URL, ["--concurrency", "3"], 3),
+    "rate": (URL, ["--rate", "2.5"], 2.5),
+    "arrivals": ([*URL, "--rate", "1"], ["--arrivals", "constant"], "constant"),
+    "burstiness": ([*URL, "--rate", "1"], ["--burstiness", "0.5"], 0.5),
+    "max_concurrency": ([*URL, "--rate", "1"], ["--max-concurrency", "4"], 4),
+    "drop_late": ([*URL, "--rate", "1", "--max-concurrency", "4"], ["--drop-late"], True),
+    "ramp": (URL, ["--ramp", "5s"], 5.0),
+    "requests": (URL, ["--requests", "7"], 7),
+    "duration": (URL, ["--duration", "2m"], 120.0),
+    "warmup": (URL, ["--warmup", "20s"], "20s"),
+    "input_tokens": (URL, ["--input-tokens", "uniform:1..5"], "uniform:1..5"),
+    "output_tokens": (URL, ["--output-tokens", "64"], "64"),
+    "dataset": (URL, ["--dataset", __file__], __file__),
+    "prefix": (URL, ["--prefix", "tokens=16"], "tokens=16"),
+    "tokenizer": (URL, ["--tokenizer", "dir"], "dir"),
+    "check_usage": (URL, ["--check-usage"], True),
+    "seed": (URL, ["--seed", "9"], 9),
+    "timeout": (URL, ["--timeout", "5"], 5.0),
+    "connect_timeout": (URL, ["--connect-timeout", "5"], 5.0),
+    "first_byte_timeout": (URL, ["--first-byte-timeout", "5"], 5.0),
+    "idle_timeout": (URL, ["--idle-timeout", "500ms"], 0.5),
+    "slo": (URL, ["--slo", "ttft:p99<500ms", "--slo", "e2el:p50<2s"], ("ttft:p99<500ms", "e2el:p50<2s")),
+    "max_errors": (URL, ["--max-errors", "5%"], "5%"),
+    "out": (URL, ["--out", "dir"], "dir"),
+    "name": (URL, ["--name", "n"], "n"),
+    "format": (URL, ["--format", "json"], "json"),
+    "quiet": (URL, ["--quiet"], True),
+}
+NO_FLAG = {"limits"}
+"""A table of bands is no flag: it is set in the file of --config."""
+ONE_VALUE_SO_FAR = {"transport"}
+"""As long as there is one transport, no other value can be asked for: its test is below."""
+
+
+def run_parser() -> Parser:
+    parser = Parser(prog="python -m bench run")
+    add_fields(parser, RunConfig)
+    parser.add_argument("--config", default=argparse.SUPPRESS)
+    return parser
+
+
+def configured(argv: list[str]) -> RunConfig:
+    flags, problems = parse(run_parser(), argv)
+    assert problems == []
+    return resolve(flags)
+
+
+def value(config: RunConfig, name: str) -> Any:
+    found = getattr(config, name)
+    return found.get_secret_value() if name == "api_key" and found is not None else found
+
+
+def test_the_table_of_knobs_has_every_field() -> None:
+    assert set(KNOBS) | NO_FLAG | ONE_VALUE_SO_FAR == set(RunConfig.model_fields)
+
+
+@pytest.mark.parametrize("name", sorted(KNOBS))
+def test_each_flag_changes_the_configuration_to_what_it_says(name: str) -> None:
+    beside, flag, expected = KNOBS[name]
+    without = value(configured(beside), name) if beside else None
+    assert value(configured([*beside, *flag]), name) == expected
+    assert without != expected
+
+
+@pytest.mark.parametrize("name", ["httpx"])
+def test_each_transport_can_be_asked_for(name: str) -> None:
+    assert configured([*URL, "--transport", name]).transport == name
+
+
+@pytest.mark.parametrize("word", ["poisson", "constant"])
+def test_values_may_follow_an_equals_sign(word: str) -> None:
+    assert configured([*URL, "--rate=1", f"--arrivals={word}"]).arrivals == word
+
+
+def test_a_flag_that_is_none_is_named_with_the_nearest_one() -> None:
+    _, problems = parse(run_parser(), [*URL, "--concurency", "5", "--zzz=1"])
+    assert problems == ["--concurency is not a flag: did you mean --concurrency?", "--zzz is not a flag"]
+
+
+def test_every_stray_word_is_named() -> None:
+    _, problems = parse(run_parser(), ["five", *URL, "--quiet", "six"])
+    assert problems == [f"{word!r} was not expected: values follow a flag" for word in ("five", "six")]
+
+
+def test_a_secret_behind_a_mistyped_flag_is_not_quoted() -> None:
+    for argv in (["--api-ky", "sk-secret"], ["--api-ky=sk-secret"]):
+        _, problems = parse(run_parser(), argv)
+        assert problems == ["--api-ky is not a flag: did you mean --api-key?"]
+
+
+def test_flags_cannot_be_abbreviated() -> None:
+    _, problems = parse(run_parser(), [*URL, "--concurr", "5"])
+    assert len(problems) == 1
+
+
+def test_a_flag_without_its_value_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"--rate: expected one argument \(see python -m bench run --help\)"):
+        parse(run_parser(), [*URL, "--rate"])
+
+
+def help_of(command: str, capsys: pytest.CaptureFixture[str]) -> str:
+    with pytest.raises(SystemExit) as ended:
+        cli.COMMANDS[command].main(["--help"])
+    assert ended.value.code == 0
+    return capsys.readouterr().out
+
+
+def flags_in(text: str) -> set[str]:
+    """The flags that a help text explains: those at the head of a line."""
+    return set(re.findall(r"^  (?:-\w, )?(--[a-z-]+)", text, re.MULTILINE))
+
+
+def expected_flags() -> set[str]:
+    flags = set()
+    for name in set(RunConfig.model_fields) - NO_FLAG:
+        on = RunConfig.model_fields[name].default is True
+        flags.add(f"--{'no-' if on else ''}{name.replace('_', '-')}")
+    return flags | {"--config", "--help"}
+
+
+def test_the_help_of_run_explains_every_flag_and_no_other(capsys: pytest.CaptureFixture[str]) -> None:
+    assert flags_in(help_of("run", capsys)) == expected_flags()
+
+
+def test_the_flags_that_scripts_rely_on_are_there(capsys: pytest.CaptureFixture[str]) -> None:
+    relied_on = """
+        url endpoint model api-key header mode concurrency rate burstiness max-concurrency ramp requests duration warmup
+        timeout input-tokens output-tokens ignore-eos no-stream extra-body dataset prefix tokenizer seed transport slo
+        max-errors ca-file insecure drop-late out config name format quiet
+    """
+    assert {f"--{name}" for name in relied_on.split()} <= flags_in(help_of("run", capsys))
+
+
+def test_calibrate_has_the_flags_of_run_but_for_the_url_and_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    assert flags_in(help_of("calibrate", capsys)) == (expected_flags() - {"--url"}) | {"--mock"}
+
+
+def test_help_shows_no_leftover_of_formatting(capsys: pytest.CaptureFixture[str]) -> None:
+    text = help_of("run", capsys)
+    assert "%%" not in text
+    assert "N|P%" in text
+    assert "PydanticUndefined" not in text
+
+
+def test_each_field_stands_in_a_group_of_the_help() -> None:
+    for name, field in RunConfig.model_fields.items():
+        assert isinstance(field.json_schema_extra, dict)
+        assert field.json_schema_extra["group"] in {*GROUPS, "file"}, name
+        assert field.description, name
+
+
+def test_each_example_of_the_help_is_accepted() -> None:
+    found = [line.strip() for line in cli.RUN_EXAMPLES.splitlines() if line.startswith("  python -m bench run")]
+    assert len(found) >= 3
+    for line in found:
+        configured(shlex.split(line)[4:])
+
+
+def test_a_run_can_be_configured_by_a_file_alone(tmp_path: Path) -> None:
+    path = tmp_path / "load.yaml"
+    path.write_text("url: http://h:1\nrate: 5\nlimits:\n  errors: {suspect: 0.5}\n")
+    config = cli._config(run_parser(), ["--config", str(path)])
+    assert (config.url, config.rate, config.limits.errors.suspect) == ("http://h:1", 5.0, 0.5)
+
+
+def test_problems_of_flags_file_and_values_are_named_together(tmp_path: Path) -> None:
+    path = tmp_path / "load.yaml"
+    path.write_text("sed: 5\n")
+    with pytest.raises(UsageError) as raised:
+        cli._config(run_parser(), [*URL, "--config", str(path), "--bogus", "--rate", "x"])
+    text = "\n".join(raised.value.problems)
+    assert len(raised.value.problems) == 3
+    assert all(word in text for word in ("--bogus", "sed", "--rate"))
+
+
+def test_the_key_comes_from_the_environment_unless_it_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-env")
+    assert value(cli._config(run_parser(), URL), "api_key") == "sk-env"
+    assert value(cli._config(run_parser(), [*URL, "--api-key", "sk-flag"]), "api_key") == "sk-flag"
+    monkeypatch.delenv("OPENAI_API_KEY")
+    assert value(cli._config(run_parser(), URL), "api_key") is None
