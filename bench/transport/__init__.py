@@ -12,6 +12,12 @@ from bench.clock import Clock
 from bench.transport.interface import Reading, Target, Transport
 
 
+def _wire(target: Target, reading: Reading, clock: Clock) -> Transport:
+    from bench.transport.wire import WireTransport
+
+    return WireTransport(target, reading, clock)
+
+
 def _httpx(target: Target, reading: Reading, clock: Clock) -> Transport:
     from bench.transport.httpx_transport import HttpxTransport
 
@@ -19,6 +25,7 @@ def _httpx(target: Target, reading: Reading, clock: Clock) -> Transport:
 
 
 TRANSPORTS: dict[str, Callable[[Target, Reading, Clock], Transport]] = {
+    "wire": _wire,
     "httpx": _httpx,
 }
 """By the name that `--transport` takes. Each is imported only when it is chosen."""

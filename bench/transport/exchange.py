@@ -16,7 +16,6 @@ from bench.transport.interface import Reading
 from bench.transport.sse import SSEParser
 from bench.workload import Request
 
-
 BATCH = 64
 """Events that are put by before they are decoded together."""
 

@@ -56,6 +56,9 @@ class HttpxTransport:
         )
         self._client.headers.update(target.headers)
 
+    async def prepare(self, connections: int) -> None:
+        """httpx makes its connections as requests need them."""
+
     def start(
         self, request: Request, intended_ns: int, eligible_ns: int, done: Callable[[RequestRecord], None]
     ) -> None:

@@ -39,6 +39,9 @@ class Transport(Protocol):
     async def open(self) -> None:
         """Get ready inside the running event loop."""
 
+    async def prepare(self, connections: int) -> None:
+        """Make connections ahead, where the transport can: what a request then waits for is the server alone."""
+
     def start(
         self, request: Request, intended_ns: int, eligible_ns: int, done: Callable[[RequestRecord], None]
     ) -> None:

@@ -118,7 +118,18 @@ class StreamReader:
     the target's tokenizer, where there is one: without it the text is not kept either.
     """
 
-    __slots__ = ("_count", "_done", "_error", "_finished", "_kinds", "_malformed", "_pieces", "_running", "_seen", "_usage")
+    __slots__ = (
+        "_count",
+        "_done",
+        "_error",
+        "_finished",
+        "_kinds",
+        "_malformed",
+        "_pieces",
+        "_running",
+        "_seen",
+        "_usage",
+    )
 
     def __init__(self, count: Callable[[str], int] | None = None) -> None:
         self._count = count

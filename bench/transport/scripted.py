@@ -42,6 +42,9 @@ class ScriptedTransport:
     async def close(self) -> None:
         self.cut()
 
+    async def prepare(self, connections: int) -> None:
+        """There is nothing to connect to."""
+
     def start(
         self, request: Request, intended_ns: int, eligible_ns: int, done: Callable[[RequestRecord], None]
     ) -> None:

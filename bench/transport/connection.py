@@ -1,0 +1,332 @@
+"""One connection of the wire transport: connects, sends one request at a time, and keeps what arrives with its stamp.
+
+The hot path is `_arrived`: one system call, the bytes and the kernel's stamp put by, and nothing else. Bytes are parsed
+when they may hold the end of the response, when 64 reads have been put by, or when the connection has been quiet for a
+while (the sweep of wire.py), never to get a stamp.
+
+States, in order: connecting, handshaking (TLS), idle, busy (a job is set), closed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import select
+import socket
+import ssl
+import struct
+from typing import TYPE_CHECKING, Any
+
+from bench.clock import NS_PER_S, now_ns
+from bench.records import Outcome
+from bench.transport.exchange import Undecodable
+from bench.transport.http1 import ProtocolError, ResponseParser
+from bench.transport.tls import TlsChannel
+
+if TYPE_CHECKING:
+    from bench.transport.wire import Job, WireTransport
+
+SO_TIMESTAMPNS = 35
+"""asm-generic/socket.h; Python has no name for it."""
+
+_STAMP = struct.Struct("qq")
+_CONTROL_SIZE = socket.CMSG_SPACE(_STAMP.size)
+_END = b"\r\n\r\n"
+_PUT_BY = 64
+_READABLE = select.EPOLLIN if hasattr(select, "EPOLLIN") else 1
+_WRITABLE = select.EPOLLOUT if hasattr(select, "EPOLLOUT") else 4
+
+Address = tuple[socket.AddressFamily, tuple[Any, ...]]
+"""A family and what `connect` takes in it."""
+
+_buffer = bytearray(65_536)
+_view = memoryview(_buffer)
+"""All reads of the process go through one buffer: a read is copied out at its own size before the next."""
+
+
+class Connection:
+    """A socket and what it is doing. `job` is the request being served, None while the connection is idle."""
+
+    __slots__ = (
+        "_bounds", "_datas", "_engine", "_lazy", "_parser", "_recvmsg_into", "_stamps", "_tls", "_unsent", "began_ns",
+        "closed", "connected", "fd", "job", "quiet_since_ns", "reads", "reads_at_sweep", "served", "sock",
+    )  # fmt: skip
+
+    def __init__(self, engine: WireTransport, address: Address, job: Job | None) -> None:
+        self._engine = engine
+        self.job = job
+        self.connected = self.closed = False
+        self.served = 0
+        self.reads = self.reads_at_sweep = 0
+        self._datas: list[bytes] = []
+        self._stamps: list[bytes | int] = []
+        self._bounds: list[int] = []
+        self._parser: ResponseParser | None = None
+        self._lazy = False
+        self._unsent = b""
+        self._tls = None if engine.tls is None else TlsChannel(engine.tls, engine.host)
+        family, where = address
+        self.began_ns = self.quiet_since_ns = now_ns()
+        self.sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        self.fd = self.sock.fileno()
+        self._recvmsg_into = self.sock.recvmsg_into
+        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+        engine.watch(self, self._connecting, _WRITABLE)
+        error = self.sock.connect_ex(where)
+        if error not in (0, errno.EINPROGRESS):
+            engine.unwatch(self)
+            engine.loop.call_soon(self._refused, error)
+
+    # Getting ready.
+
+    def _connecting(self, events: int) -> None:
+        error = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if error:
+            self._refused(error)
+        elif self._tls is None:
+            self._ready()
+        else:
+            self._engine.watch(self, self._handshaking, _READABLE)
+            self._tls.handshake()
+            self._transmit(self._tls.outgoing())
+
+    def _refused(self, error: int) -> None:
+        if not self.closed:
+            self.close()
+            self._engine.connect_failed(self, os.strerror(error))
+
+    def _handshaking(self, events: int) -> None:
+        assert self._tls is not None
+        try:
+            data = self.sock.recv(65_536)
+            if not data:
+                raise ConnectionResetError("the server closed the connection during the TLS handshake")
+            self._tls.received(data)
+            self._transmit(self._tls.outgoing())
+        except BlockingIOError:
+            return
+        except (OSError, ssl.SSLError) as e:
+            self.close()
+            self._engine.connect_failed(self, f"TLS: {e}")
+            return
+        if self._tls.ready:
+            self._ready()
+
+    def _ready(self) -> None:
+        self.connected = True
+        self._engine.watch(self, self._arrived, _READABLE)
+        self._engine.connected(self)
+
+    # Sending.
+
+    def alive(self) -> bool:
+        """Whether an idle connection can be used: a server that has closed it, or speaks unasked, shows here."""
+        try:
+            self.sock.recv(1, socket.MSG_PEEK)
+        except (BlockingIOError, InterruptedError):
+            return True
+        except OSError:
+            return False
+        if self._tls is None:
+            return False
+        self._arrived(_READABLE)  # TLS may have left a session ticket there, which ends nothing.
+        return not self.closed
+
+    def send(self, job: Job, payload: bytes) -> None:
+        """Send a request. `sent` is taken immediately before the system call that hands over its first byte."""
+        self.job = job
+        self.reads = self.reads_at_sweep = 0
+        self._lazy = False
+        self._parser = ResponseParser()
+        if self._tls is not None:
+            payload = self._tls.encrypt(payload)
+        sent_ns = now_ns()
+        try:
+            count = self.sock.send(payload)
+        except BlockingIOError:
+            count = 0
+        except OSError as e:
+            job.exchange.sent_ns = sent_ns
+            self._lost(f"the connection was reset: {e.strerror}")
+            return
+        job.exchange.sent_ns = self.quiet_since_ns = sent_ns
+        if count < len(payload):
+            self._unsent = payload[count:]
+            self._engine.watch(self, self._sending, _READABLE | _WRITABLE)
+
+    def _transmit(self, data: bytes) -> None:
+        if data:
+            self._unsent += data
+            self._flush()
+
+    def _flush(self) -> None:
+        try:
+            self._unsent = self._unsent[self.sock.send(self._unsent) :]
+        except BlockingIOError:
+            return
+
+    def _sending(self, events: int) -> None:
+        if events & _WRITABLE and self._unsent:
+            try:
+                self._flush()
+            except OSError as e:
+                self._lost(f"the connection was reset: {e.strerror}")
+                return
+            if not self._unsent:
+                self._engine.watch(self, self._arrived, _READABLE)
+        if events & ~_WRITABLE:
+            self._arrived(events)
+
+    # Receiving.
+
+    def _arrived(self, events: int) -> None:
+        try:
+            size, control, _, _ = self._recvmsg_into((_buffer,), _CONTROL_SIZE)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as e:
+            self._lost(f"the connection was reset: {e.strerror}")
+            return
+        # A read without a kernel stamp is stamped here, before anything else is done with it.
+        stamp: bytes | int = control[0][2] if control else now_ns()
+        data = _view[:size].tobytes()
+        if not size:
+            self._ended()
+            return
+        if self._tls is not None:
+            try:
+                data = self._tls.received(data)
+            except ssl.SSLError as e:
+                self._lost(f"TLS: {e}")
+                return
+            if not data:
+                if self._tls.ended:
+                    self._ended()
+                return
+        self.reads += 1
+        self._datas.append(data)
+        self._stamps.append(stamp)
+        self._bounds.append(self._engine.last_poll_ns)
+        if not self._lazy or data.endswith(_END) or len(data) < 5 or len(self._datas) >= _PUT_BY:
+            self.parse()
+
+    def parse(self) -> None:
+        """Look at what has been put by, and end the request where its response has ended."""
+        job, parser = self.job, self._parser
+        if job is None or parser is None:
+            # Bytes that nobody asked for: the connection is of no use any more.
+            self._engine.forget_idle(self)
+            self.close()
+            return
+        try:
+            self._feed(job, parser)
+        except ProtocolError as e:
+            self.fail(Outcome.MALFORMED, f"not HTTP: {e}")
+        except Undecodable as e:
+            self.fail(Outcome.MALFORMED, str(e))
+        else:
+            if parser.complete:
+                self._complete(job, parser)
+
+    def _feed(self, job: Job, parser: ResponseParser) -> None:
+        exchange, offset_ns = job.exchange, self._engine.offset_ns
+        datas, stamps, bounds = self._datas, self._stamps, self._bounds
+        self._datas, self._stamps, self._bounds = [], [], []
+        before_ns = exchange.last_read_ns
+        for data, raw, poll_ns in zip(datas, stamps, bounds, strict=True):
+            if isinstance(raw, int):
+                stamp_ns, exchange.clock = raw, "mixed"
+            else:
+                seconds, nanoseconds = _STAMP.unpack(raw)
+                stamp_ns = seconds * NS_PER_S + nanoseconds - offset_ns
+            if exchange.first_byte_ns is None:
+                exchange.first_byte_ns = stamp_ns
+                before_ns = exchange.sent_ns if exchange.sent_ns is not None else stamp_ns
+            pieces = parser.feed(data)
+            if exchange.status is None and parser.status is not None:
+                self._head(job, parser)
+            # Not reported by that poll: the bytes came after it, and after those of the read before.
+            bound_ns = min(max(before_ns, poll_ns), stamp_ns)
+            for piece in pieces:
+                exchange.feed(piece, stamp_ns, bound_ns)
+            before_ns = stamp_ns
+        exchange.last_read_ns = before_ns
+        if exchange.bytes_received > self._engine.target.max_response_bytes:
+            raise Undecodable(
+                f"the response is larger than the limit of {self._engine.target.max_response_bytes} bytes"
+            )
+
+    def _head(self, job: Job, parser: ResponseParser) -> None:
+        assert parser.status is not None
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in parser.headers.items()}
+        # Only the end of a chunked body can be seen without counting its bytes.
+        self._lazy = "chunked" in headers.get("transfer-encoding", "").lower()
+        job.exchange.head(
+            parser.status,
+            headers.get("content-type", ""),
+            headers.get("content-encoding", ""),
+            headers.get("location"),
+        )
+
+    def _complete(self, job: Job, parser: ResponseParser) -> None:
+        self.job, self._parser = None, None
+        parser.close()
+        self.served += 1
+        keep = parser.keep_alive and not self._unsent and (self._tls is None or not self._tls.ended)
+        if not keep:
+            self.close()
+        self._engine.served(self, job, keep)
+
+    def _ended(self) -> None:
+        """The server has closed its side."""
+        job, parser = self.job, self._parser
+        if job is None or parser is None:
+            self._engine.forget_idle(self)
+            self.close()
+            return
+        if self._datas:
+            self.parse()
+            if self.job is not job:
+                return
+        parser.end_of_file()
+        if parser.complete:
+            parser.keep_alive = False
+            self._complete(job, parser)
+        else:
+            self._lost("the server closed the connection before the response had ended")
+
+    def _lost(self, error: str) -> None:
+        job = self.job
+        if job is None:
+            self._engine.forget_idle(self)
+            self.close()
+        elif not self.reads and self.served and job.exchange.attempts == 1:
+            # It died between two requests, and the server had not seen the second: not the fault of either.
+            self.close()
+            self.job = None
+            self._engine.retry(job)
+        else:
+            self.fail(Outcome.RESET, error)
+
+    def fail(self, outcome: Outcome, error: str) -> None:
+        """End the request here: close the socket, and make a record of what came until now."""
+        job, parser = self.job, self._parser
+        assert job is not None
+        if parser is not None and self._datas:
+            # What came may be unreadable: the request has failed already, and for a better reason.
+            with contextlib.suppress(ProtocolError, Undecodable):
+                self._feed(job, parser)
+        self.job = self._parser = None
+        if parser is not None:
+            parser.close()
+        self.close()
+        self._engine.failed(job, outcome, error)
+
+    def close(self) -> None:
+        """Close the socket. Safe to call again."""
+        if not self.closed:
+            self.closed = True
+            self._engine.unwatch(self)
+            self.sock.close()

@@ -1,0 +1,83 @@
+"""Responses of HTTP/1.1, sans-IO: the bytes of a connection in, the head and the pieces of the body out.
+
+The framing is httptools' (llhttp); what is here turns its callbacks into values and says when a response has ended.
+Interim responses (1xx) are passed over.
+"""
+
+from __future__ import annotations
+
+import httptools
+
+
+class ProtocolError(Exception):
+    """What came is not HTTP/1.1."""
+
+
+class ResponseParser:
+    """One response. `feed` returns the pieces of the body that the bytes held; `head` is complete when `status` is set.
+
+    httptools keeps this object and this object keeps httptools': `close` breaks the cycle.
+    """
+
+    __slots__ = ("_parser", "_pieces", "complete", "headers", "keep_alive", "status")
+
+    def __init__(self) -> None:
+        self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
+        self._pieces: list[bytes] = []
+        self.status: int | None = None
+        self.headers: dict[bytes, bytes] = {}
+        self.complete = False
+        self.keep_alive = False
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The pieces of body in these bytes. Raises ProtocolError; also where bytes follow the end of the response."""
+        if self.complete:
+            raise ProtocolError(f"{len(data)} bytes came after the end of the response")
+        assert self._parser is not None
+        pieces: list[bytes] = []
+        self._pieces = pieces
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as e:
+            raise ProtocolError("the server wants to switch protocols") from e
+        except httptools.HttpParserError as e:
+            raise ProtocolError(f"{e} in {data[:60]!r}") from e
+        return pieces
+
+    def end_of_file(self) -> None:
+        """The server has closed the connection: that ends a body without a length."""
+        headers = self.headers
+        framed = b"content-length" in headers or b"chunked" in headers.get(b"transfer-encoding", b"")
+        if self.status is not None and not framed:
+            self.complete = True
+
+    def close(self) -> None:
+        """Let go of httptools' parser."""
+        self._parser = None
+
+    # What httptools calls.
+
+    def on_message_begin(self) -> None:
+        if self.complete:
+            # Bytes that nobody asked for: the next request must not take them for its response.
+            self.keep_alive = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers[name.lower()] = value
+
+    def on_headers_complete(self) -> None:
+        assert self._parser is not None
+        status = self._parser.get_status_code()
+        if status < 200:
+            self.headers.clear()
+            return
+        self.status = status
+        self.keep_alive = self._parser.should_keep_alive()
+
+    def on_body(self, body: bytes) -> None:
+        self._pieces.append(body)
+
+    def on_message_complete(self) -> None:
+        # llhttp ends a message after each interim response too.
+        if self.status is not None:
+            self.complete = True

@@ -1,0 +1,313 @@
+"""The transport over our own sockets: as close to the kernel as Python gets, and the default on Linux.
+
+All sockets of the process sit in one epoll set inside the event loop. That set is polled in one place (`_pump`), so that
+each read knows the last poll that did not report its socket: whatever the read holds came after it. Reads carry the
+kernel's receive stamps, which are right however late the program looks; they are CLOCK_REALTIME and are carried to
+CLOCK_MONOTONIC by one tightly bracketed offset, measured again when the clock is stepped.
+
+Connections are made ahead of the run, kept as long as the server keeps them, and looked at before they are used again. One
+that dies after the send and before any byte of a response is given one second attempt, on a fresh connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import select
+import socket
+import ssl
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+from bench import clock as clocks
+from bench.clock import NS_PER_MS, NS_PER_S, Clock, StepWatch, Timer, now_ns
+from bench.records import Outcome, RequestRecord
+from bench.transport import tls
+from bench.transport.connection import SO_TIMESTAMPNS, Address, Connection
+from bench.transport.exchange import Exchange
+from bench.transport.interface import Reading, Target
+from bench.workload import Request
+
+CONNECT_AT_ONCE = 128
+"""Connections made ahead at the same time: a server's queue of unaccepted ones is often no longer."""
+
+POLL_MAX = 512
+SWEEP_LONGEST_NS = NS_PER_S
+SWEEP_SHORTEST_NS = 5 * NS_PER_MS
+
+
+class Job:
+    """A request on its way: through one connection, or two."""
+
+    __slots__ = ("connection", "done", "exchange", "started_ns")
+
+    def __init__(self, exchange: Exchange, done: Callable[[RequestRecord], None]) -> None:
+        self.exchange = exchange
+        self.done = done
+        self.started_ns = now_ns()
+        self.connection: Connection | None = None
+
+
+class WireTransport:
+    """Own sockets, kernel stamps, HTTP/1.1. See the module docstring."""
+
+    def __init__(self, target: Target, reading: Reading, clock: Clock) -> None:
+        self.target = target
+        self._reading = reading
+        self._clock = clock
+        parts = urlsplit(target.url)
+        self.host = parts.hostname or ""
+        self._port = parts.port if parts.port is not None else (443 if parts.scheme == "https" else 80)
+        self.tls: ssl.SSLContext | None = tls.context(target) if parts.scheme == "https" else None
+        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        self._head = _request_head(path, parts.netloc.rpartition("@")[2], target.headers)
+        self._addresses: list[Address] = []
+        self._unresolved: str | None = None
+        self._idle: dict[int, Connection] = {}
+        self._jobs: dict[Job, None] = {}
+        self._ahead: dict[Connection, asyncio.Future[bool]] = {}
+        self._ready_calls: dict[int, Callable[[int], None]] = {}
+        self.last_poll_ns = 0
+        self.offset_ns = 0
+        self._sweep_timer: Timer | None = None
+        self._watch: StepWatch | None = None
+
+    async def open(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self._poll = select.epoll()
+        self.loop.add_reader(self._poll.fileno(), self._pump)
+        # The kernel begins to stamp a moment after the first socket asks: this one asks for all that follow.
+        self._stamping = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._stamping.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+        self.offset_ns = clocks.realtime_offset_ns()
+        self._watch = StepWatch(self._clock_stepped)
+        try:
+            found = await self.loop.getaddrinfo(self.host, self._port, type=socket.SOCK_STREAM)
+            self._addresses = [(socket.AddressFamily(family), where) for family, _, _, _, where in found]
+        except OSError as e:
+            self._unresolved = f"the name {self.host} is not known ({e.strerror})"
+        limits = (
+            self.target.timeout_connect_ns,
+            self.target.timeout_first_byte_ns,
+            self.target.timeout_idle_ns,
+            self.target.timeout_total_ns,
+        )
+        shortest = min((limit for limit in limits if limit is not None), default=SWEEP_LONGEST_NS)
+        self._sweep_every_ns = max(min(shortest // 20, SWEEP_LONGEST_NS), SWEEP_SHORTEST_NS)
+        self._sweep_timer = self._clock.call_at(now_ns() + self._sweep_every_ns, self._sweep)
+
+    async def prepare(self, connections: int) -> None:
+        """Make connections until so many are idle; those that fail are left to the requests that need them."""
+        missing = connections - len(self._idle)
+        while missing > 0 and self._addresses:
+            batch = [self.loop.create_future() for _ in range(min(missing, CONNECT_AT_ONCE))]
+            for made in batch:
+                self._ahead[Connection(self, self._addresses[0], None)] = made
+            if not all(await asyncio.gather(*batch)):
+                return
+            missing -= len(batch)
+
+    def start(
+        self, request: Request, intended_ns: int, eligible_ns: int, done: Callable[[RequestRecord], None]
+    ) -> None:
+        exchange = Exchange(request, intended_ns, eligible_ns, self._reading, clock="kernel")
+        job = Job(exchange, done)
+        self._jobs[job] = None
+        connection = self._take_idle()
+        if connection is not None:
+            exchange.connect_ns = 0
+            self._send(job, connection)
+        else:
+            self._connect(job)
+
+    def cut(self) -> None:
+        for job in list(self._jobs):
+            self._end(job, Outcome.INTERRUPTED, "cut when the run was stopped")
+
+    async def close(self) -> None:
+        self.cut()
+        for connection in [*self._idle.values(), *self._ahead]:
+            connection.close()
+        self._idle.clear()
+        self._ahead.clear()
+        if self._sweep_timer is not None:
+            self._sweep_timer.cancel()
+        if self._watch is not None:
+            self._watch.close()
+            self._stamping.close()
+            self.loop.remove_reader(self._poll.fileno())
+            self._poll.close()
+
+    # The epoll set.
+
+    def watch(self, connection: Connection, call: Callable[[int], None], events: int) -> None:
+        """Call this when the connection's socket is ready for these events."""
+        if connection.fd in self._ready_calls:
+            self._poll.modify(connection.fd, events)
+        else:
+            self._poll.register(connection.fd, events)
+        self._ready_calls[connection.fd] = call
+
+    def unwatch(self, connection: Connection) -> None:
+        if self._ready_calls.pop(connection.fd, None) is not None:
+            self._poll.unregister(connection.fd)
+
+    def _pump(self) -> None:
+        polled_ns = now_ns()
+        ready = self._ready_calls
+        for fd, events in self._poll.poll(0, POLL_MAX):
+            call = ready.get(fd)
+            if call is not None:  # Closed by an earlier one of this very batch.
+                call(events)
+        self.last_poll_ns = polled_ns
+
+    # What connections report.
+
+    def connected(self, connection: Connection) -> None:
+        """A connection is ready for its first request."""
+        made = self._ahead.pop(connection, None)
+        if made is not None and not made.done():
+            made.set_result(True)
+        job = connection.job
+        if job is None:
+            self._idle[connection.fd] = connection
+            return
+        exchange = job.exchange
+        now = now_ns()
+        began_ns = connection.began_ns
+        if exchange.attempts > 1 and exchange.sent_ns is not None:
+            began_ns = exchange.sent_ns  # The whole detour is time spent on a connection, not lateness of the sender.
+        exchange.connect_ns = now - began_ns
+        self._send(job, connection)
+
+    def connect_failed(self, connection: Connection, error: str) -> None:
+        """No connection came about."""
+        made = self._ahead.pop(connection, None)
+        if made is not None and not made.done():
+            made.set_result(False)
+        job = connection.job
+        connection.job = None
+        if job is None or job not in self._jobs:
+            return
+        if len(self._addresses) > 1 and job.exchange.attempts == 1:
+            # A name with several addresses: go on without the one that refuses.
+            self._addresses = [*self._addresses[1:]]
+            self._connect(job)
+            return
+        self.failed(job, Outcome.CONNECT_ERROR, error)
+
+    def forget_idle(self, connection: Connection) -> None:
+        """An idle connection was closed by the server: it is not used again."""
+        self._idle.pop(connection.fd, None)
+
+    def served(self, connection: Connection, job: Job, keep: bool) -> None:
+        """A response has come to its end."""
+        if keep:
+            self._idle[connection.fd] = connection
+        del self._jobs[job]
+        job.done(job.exchange.close(job.exchange.last_read_ns))
+
+    def failed(self, job: Job, outcome: Outcome, error: str) -> None:
+        """A request has failed; its connection is closed."""
+        del self._jobs[job]
+        job.done(job.exchange.close(now_ns(), outcome, error))
+
+    def retry(self, job: Job) -> None:
+        """A connection from the pool died before any byte of a response: once more, on a fresh one."""
+        job.exchange.retry()
+        self._connect(job)
+
+    # Requests.
+
+    def _take_idle(self) -> Connection | None:
+        while self._idle:
+            _, connection = self._idle.popitem()
+            if connection.alive():
+                return connection
+            connection.close()
+        return None
+
+    def _connect(self, job: Job) -> None:
+        if not self._addresses:
+            job.connection = None
+            self.loop.call_soon(self._end, job, Outcome.CONNECT_ERROR, self._unresolved or "no address")
+            return
+        job.connection = Connection(self, self._addresses[0], job)
+
+    def _send(self, job: Job, connection: Connection) -> None:
+        job.connection = connection
+        request = job.exchange.request
+        payload = b"%b%b\r\ncontent-length: %d\r\n\r\n%b" % (
+            self._head,
+            request.id.encode(),
+            len(request.body),
+            request.body,
+        )
+        connection.send(job, payload)
+
+    def _end(self, job: Job, outcome: Outcome, error: str) -> None:
+        if job not in self._jobs:
+            return
+        connection = job.connection
+        if connection is not None and connection.job is job and connection.connected:
+            connection.fail(outcome, error)
+            return
+        if connection is not None:
+            connection.job = None
+            connection.close()
+        self.failed(job, outcome, error)
+
+    # Once in a while.
+
+    def _sweep(self) -> None:
+        assert self._sweep_timer is not None
+        now = now_ns()
+        for job in list(self._jobs):
+            if (late := self._overdue(job, now)) is not None:
+                self._end(job, *late)
+        self._sweep_timer = self._clock.call_at(now + self._sweep_every_ns, self._sweep)
+
+    def _overdue(self, job: Job, now: int) -> tuple[Outcome, str] | None:
+        target, connection = self.target, job.connection
+        if target.timeout_total_ns is not None and now - job.started_ns >= target.timeout_total_ns:
+            return Outcome.TIMEOUT_TOTAL, "the request took longer than the total timeout"
+        if connection is None:
+            return None
+        if not connection.connected:
+            if target.timeout_connect_ns is not None and now - connection.began_ns >= target.timeout_connect_ns:
+                return Outcome.TIMEOUT_CONNECT, "no connection within the connect timeout"
+            return None
+        if connection.reads != connection.reads_at_sweep:
+            connection.reads_at_sweep, connection.quiet_since_ns = connection.reads, now
+            return None
+        quiet_ns = now - connection.quiet_since_ns
+        if not connection.reads:
+            if target.timeout_first_byte_ns is not None and quiet_ns >= target.timeout_first_byte_ns:
+                return Outcome.TIMEOUT_FIRST_BYTE, "no byte of a response within the first-byte timeout"
+        elif target.timeout_idle_ns is not None and quiet_ns >= target.timeout_idle_ns:
+            return Outcome.TIMEOUT_IDLE, "the response stopped for longer than the idle timeout"
+        else:
+            # Quiet since the last sweep: should an end lie unseen among what was put by, it is seen now.
+            connection.parse()
+        return None
+
+    def _clock_stepped(self) -> None:
+        """CLOCK_REALTIME was set: what came before keeps the old offset, and every request under way says so."""
+        for job in list(self._jobs):
+            job.exchange.clock = "mixed"
+            if job.connection is not None and job.connection.connected and job.connection.job is job:
+                job.connection.parse()
+        self.offset_ns = clocks.realtime_offset_ns()
+
+
+def _request_head(path: str, host: str, headers: tuple[tuple[str, str], ...]) -> bytes:
+    """The head of every request, up to the value of its id."""
+    fields = {
+        "host": host,
+        "user-agent": "trueload",
+        "accept": "*/*",
+        "accept-encoding": "identity",
+        "content-type": "application/json",
+        **{name.lower(): value for name, value in headers},
+    }
+    lines = [f"POST {path} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items()), "x-request-id: "]
+    return "\r\n".join(lines).encode("latin-1")
