@@ -47,12 +47,12 @@ class Tokenizer:
         self.fingerprint = fingerprint
         self._backend = backend
         special = {key: text for key in _SPECIAL_TOKENS if (text := _token_text(config.get(key))) is not None}
+        # A template may write special tokens that only the configuration names: one token each, as transformers has it.
+        backend.add_special_tokens(list(special.values()))
         self._chat = None if chat_template is None else ChatTemplate(chat_template, special, name)
-        # `add_bos_token` asks for a BOS even where the file's own post-processor adds none.
-        added = backend.encode("").tokens
-        bos = special.get("bos_token")
-        self._unlisted_bos = int(config.get("add_bos_token") is True and bos is not None and bos not in added[:1])
-        self.special_tokens_added = len(added) + self._unlisted_bos
+        # What is added to a text is the file's own business (its post-processor): `add_bos_token` of the configuration
+        # changes nothing in transformers 5 either, checked with 5.24.
+        self.special_tokens_added = backend.num_special_tokens_to_add(is_pair=False)
         """How many tokens `count` adds to those of the text itself."""
 
     def __repr__(self) -> str:
@@ -72,7 +72,7 @@ class Tokenizer:
 
     def count_batch(self, texts: Sequence[str]) -> list[int]:
         """`count` of each text, on all cores."""
-        return [len(e) + self._unlisted_bos for e in self._backend.encode_batch_fast(list(texts))]
+        return [len(e) for e in self._backend.encode_batch_fast(list(texts))]
 
     def count_plain(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text alone, without special tokens that would be added."""

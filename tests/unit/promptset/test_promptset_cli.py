@@ -150,13 +150,12 @@ def test_a_reader_that_has_enough_is_no_error(count):
     # Buffered, as where nobody says otherwise: what is left in the buffer must not fail at the very end.
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": environment}
-    process = subprocess.Popen([*COMMAND, "--input-tokens", "9", "--count", str(count)], **pipes)
-    if count > 1:
-        assert process.stdout.readline().startswith(b'{"prompt":')
-    process.stdout.close()
-    assert process.wait(timeout=30) == 0
-    assert process.stderr.read() == b""
-    process.stderr.close()
+    with subprocess.Popen([*COMMAND, "--input-tokens", "9", "--count", str(count)], **pipes) as process:
+        if count > 1:
+            assert process.stdout.readline().startswith(b'{"prompt":')
+        process.stdout.close()
+        assert process.wait(timeout=30) == 0
+        assert process.stderr.read() == b""
 
 
 def test_progress_is_shown_on_a_terminal_and_only_there():

@@ -57,18 +57,17 @@ def test_a_prompt_is_counted_with_the_tokens_that_are_added_and_a_chat_without(t
     assert tokenizer.encode(rendered)[0] == tokenizer.encode("the", add_special_tokens=True)[0]
 
 
-def test_a_bos_that_only_the_configuration_asks_for_is_counted(tmp_path):
+def test_the_file_alone_says_whether_a_bos_is_added(tmp_path):
+    # As in transformers 5: the configuration's add_bos_token neither adds one nor takes one away.
     backend = tiny_tokenizers.byte_level_bpe()
+    assert load_tokenizer(str(save(backend, tmp_path / "with", add_bos_token=False))).count("the word") == 3
     backend.post_processor = tokenizers.processors.ByteLevel()
-    without = load_tokenizer(str(save(backend, tmp_path / "without")))
-    with_bos = load_tokenizer(str(save(backend, tmp_path / "with", add_bos_token=True)))
-    assert with_bos.count("the word") == without.count("the word") + 1
-    assert with_bos.count_batch(["the", "the word"]) == [n + 1 for n in without.count_batch(["the", "the word"])]
+    assert load_tokenizer(str(save(backend, tmp_path / "without", add_bos_token=True))).count("the word") == 2
 
 
-def test_a_bos_that_both_ask_for_is_counted_once(tmp_path):
-    backend = tiny_tokenizers.byte_level_bpe()
-    assert load_tokenizer(str(save(backend, tmp_path, add_bos_token=True))).special_tokens_added == 1
+def test_a_special_token_that_only_the_configuration_names_is_one_token(tmp_path):
+    folder = save(tiny_tokenizers.byte_level_bpe(), tmp_path, template="{{ eos_token }}", eos_token="<|the end|>")
+    assert load_tokenizer(str(folder)).count_chat(HELLO) == 1
 
 
 def test_a_limit_of_the_file_does_not_cut_the_count(tmp_path):
