@@ -1,0 +1,71 @@
+"""Before the load: descriptors and ports are counted against the plan."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench.errors import UsageError
+from bench.preflight import check, local_ports_for
+
+LIMITED = """
+import resource, sys
+soft, hard, connections = map(int, sys.argv[1:])
+resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+from bench.errors import UsageError
+from bench.preflight import open_files_for
+try:
+    open_files_for(connections)
+except UsageError as e:
+    print(e)
+print(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+"""
+
+
+def limited(soft: int, hard: int, connections: int) -> list[str]:
+    """What a process with these limits says, and its soft limit then."""
+    command = [sys.executable, "-c", LIMITED, str(soft), str(hard), str(connections)]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.splitlines()
+
+
+def test_a_soft_limit_is_raised_as_far_as_the_plan_needs() -> None:
+    assert limited(100, 900, 500) == ["564"]
+
+
+def test_a_limit_that_is_high_enough_is_left_alone() -> None:
+    assert limited(800, 900, 500) == ["800"]
+
+
+def test_a_hard_limit_that_is_too_low_is_refused_with_what_to_do() -> None:
+    assert limited(100, 200, 500) == [
+        "500 requests in flight need 564 open files, and the limit here is 200: "
+        "lower the concurrency, or raise the limit (ulimit -Hn 564)",
+        "100",
+    ]
+
+
+def test_a_plan_with_more_connections_than_ports_is_refused(tmp_path: Path) -> None:
+    ports = tmp_path / "range"
+    ports.write_text("40000\t40099\n")
+    local_ports_for(100, ports)
+    with pytest.raises(UsageError, match="101 requests in flight need as many local ports, and this machine has 100"):
+        local_ports_for(101, ports)
+
+
+@pytest.mark.parametrize("content", [None, "", "words", "1 2 3"])
+def test_where_the_system_says_nothing_nothing_is_refused(tmp_path: Path, content: str | None) -> None:
+    ports = tmp_path / "range"
+    if content is not None:
+        ports.write_text(content)
+    local_ports_for(10**9, ports)
+
+
+def test_a_small_plan_passes_and_an_impossible_one_names_every_limit() -> None:
+    check(1)
+    if Path("/proc/sys/net/ipv4/ip_local_port_range").exists():
+        with pytest.raises(UsageError) as raised:
+            check(10**9)
+        assert any("local ports" in p for p in raised.value.problems)

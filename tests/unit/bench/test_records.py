@@ -1,0 +1,131 @@
+"""A record and its line: what goes in comes out, and what cannot be read is said."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.errors import Exit, RecordError
+from bench.records import Outcome, RequestRecord, from_line, to_line
+from tests.support.made_records import made_record
+
+INSTANTS = st.integers(0, 2**62)
+COUNTS = st.none() | st.integers(0, 2**40)
+
+
+@st.composite
+def records(draw: st.DrawFn) -> RequestRecord:
+    n = draw(st.integers(0, 6))
+    each = st.lists(INSTANTS, min_size=n, max_size=n).map(tuple)
+    bounds = st.lists(st.none() | INSTANTS, min_size=n, max_size=n).map(tuple)
+    return RequestRecord(
+        id=draw(st.text(max_size=20)),
+        index=draw(st.integers(0, 2**40)),
+        phase=draw(st.sampled_from(["warmup", "run"])),
+        session=draw(st.none() | st.text(max_size=5)),
+        intended_ns=draw(INSTANTS),
+        eligible_ns=draw(st.none() | INSTANTS),
+        connect_ns=draw(COUNTS),
+        sent_ns=draw(st.none() | INSTANTS),
+        first_byte_ns=draw(st.none() | INSTANTS),
+        end_ns=draw(INSTANTS),
+        attempts=draw(st.integers(0, 2)),
+        status=draw(st.none() | st.integers(100, 599)),
+        outcome=draw(st.sampled_from(Outcome)),
+        error=draw(st.none() | st.text()),
+        chunk_ns=draw(each),
+        chunk_bound_ns=draw(st.none() | bounds),
+        chunk_tokens=draw(st.none() | each),
+        chunk_kind=draw(st.text("rctfuo", min_size=n, max_size=n)),
+        input_tokens_asked=draw(COUNTS),
+        input_tokens=draw(COUNTS),
+        output_tokens_asked=draw(COUNTS),
+        output_tokens=draw(COUNTS),
+        output_tokens_from=draw(st.sampled_from([None, "usage", "tokenizer", "chunks"])),
+        output_tokens_counted=draw(COUNTS),
+        bytes_sent=draw(st.integers(0, 2**40)),
+        bytes_received=draw(st.integers(0, 2**40)),
+        clock=draw(st.sampled_from(["kernel", "user", "mixed"])),
+        coalesced=draw(st.integers(0, 9)),
+        worker=draw(st.integers(0, 64)),
+    )
+
+
+@given(records())
+def test_a_record_comes_back_from_its_line_as_it_was(record: RequestRecord) -> None:
+    line = to_line(record)
+    assert from_line(line) == record
+    assert line.count(b"\n") == 1  # Whatever an error text holds, it stays one line.
+    assert line.endswith(b"\n")
+
+
+def test_the_line_has_the_fields_that_scripts_rely_on_and_no_other() -> None:
+    fields = """
+        id index phase session intended_ns eligible_ns connect_ns sent_ns first_byte_ns end_ns attempts status outcome error
+        chunk_ns chunk_bound_ns chunk_tokens chunk_kind input_tokens_asked input_tokens output_tokens_asked output_tokens
+        output_tokens_from output_tokens_counted bytes_sent bytes_received clock coalesced worker
+    """
+    assert list(orjson.loads(to_line(made_record()))) == fields.split()
+
+
+def test_none_and_zero_stay_apart() -> None:
+    record = made_record(input_tokens=0, connect_ns=None)
+    again = from_line(to_line(record))
+    assert (again.input_tokens, again.connect_ns, again.coalesced) == (0, None, 0)
+
+
+def row_of(record: RequestRecord) -> dict[str, Any]:
+    row: dict[str, Any] = orjson.loads(to_line(record))
+    return row
+
+
+REQUIRED = sorted(f.name for f in dataclasses.fields(RequestRecord) if f.default is dataclasses.MISSING)
+
+
+@pytest.mark.parametrize("name", REQUIRED)
+def test_a_missing_field_is_named(name: str) -> None:
+    row = row_of(made_record())
+    del row[name]
+    with pytest.raises(RecordError, match=f"fields missing: {name}"):
+        from_line(orjson.dumps(row))
+
+
+def test_an_unknown_field_is_named() -> None:
+    with pytest.raises(RecordError, match=r"unknown fields: colour, taste \(written by a newer version"):
+        from_line(orjson.dumps(row_of(made_record()) | {"taste": 1, "colour": 2}))
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"outcome": "fine"}, "unknown outcome 'fine'"),
+        ({"outcome": None}, "unknown outcome None"),
+        ({"chunk_ns": 5}, "chunk_ns is not a list"),
+        ({"chunk_bound_ns": "12"}, "chunk_bound_ns is not a list"),
+    ],
+)
+def test_a_value_that_cannot_be_is_named(change: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(RecordError, match=sentence):
+        from_line(orjson.dumps(row_of(made_record()) | change))
+
+
+@pytest.mark.parametrize("line", [b"", b"{", b"null", b"5", b"[]", b'"text"', b"\xff\xfe"])
+def test_what_is_no_record_is_wrong_usage_and_no_defect(line: bytes) -> None:
+    with pytest.raises(RecordError) as raised:
+        from_line(line)
+    assert raised.value.exit_code is Exit.USAGE
+
+
+def test_a_record_cannot_be_changed() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        made_record().status = 500  # type: ignore[misc]
+
+
+def test_a_response_without_chunks_was_not_streamed() -> None:
+    assert made_record().streamed
+    assert not made_record(chunks_ms=()).streamed

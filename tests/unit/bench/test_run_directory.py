@@ -1,0 +1,177 @@
+"""The run directory: nothing measured is lost, and what is damaged is named by its line."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import orjson
+import pytest
+
+from bench.errors import RecordError, UsageError
+from bench.records import to_line
+from bench.run_directory import LineLog, RunDirectory
+from tests.support.made_records import made_record
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> RunDirectory:
+    made = RunDirectory.create(tmp_path / "run")
+    made.write_manifest({"config": {"seed": 0}, "manifest": {"run_id": "a"}})
+    return made
+
+
+def write_records(directory: RunDirectory, *lines: bytes) -> None:
+    (directory.path / "requests.jsonl").write_bytes(b"".join(lines))
+
+
+def test_records_come_back_as_they_were_appended(directory: RunDirectory) -> None:
+    log = directory.request_log()
+    records = [made_record(i) for i in range(3)]
+    for record in records:
+        log.append(to_line(record))
+    assert list(directory.records()) == records  # They are in the file already, not only after close.
+    assert log.close() is None
+
+
+def test_a_torn_last_line_is_passed_over(directory: RunDirectory) -> None:
+    whole, torn = made_record(0), made_record(1)
+    write_records(directory, to_line(whole), to_line(torn)[:-20])
+    assert list(directory.records()) == [whole]
+
+
+def test_a_last_line_without_its_end_is_passed_over_even_where_it_looks_whole(directory: RunDirectory) -> None:
+    write_records(directory, to_line(made_record(0)), to_line(made_record(1)).rstrip())
+    assert len(list(directory.records())) == 1
+
+
+@pytest.mark.parametrize("damage", [b'{"id": "x", \n', b"\x00\x00\x00\n", b"[]\n", b'{"id": "x"}\n'])
+def test_a_damaged_line_in_the_middle_is_named_by_its_number(directory: RunDirectory, damage: bytes) -> None:
+    write_records(directory, to_line(made_record(0)), damage, to_line(made_record(1)))
+    with pytest.raises(RecordError, match=r"requests\.jsonl, line 2: "):
+        list(directory.records())
+
+
+def test_a_damaged_sample_is_named_too(directory: RunDirectory) -> None:
+    (directory.path / "samples.jsonl").write_bytes(b'{"t_ns": 1}\n{"t_ns"\n{"t_ns": 3}\n')
+    with pytest.raises(RecordError, match=r"samples\.jsonl, line 2: "):
+        list(directory.samples())
+
+
+def test_samples_and_ledger_are_none_where_there_is_no_file(directory: RunDirectory) -> None:
+    assert [*directory.samples(), *directory.ledger()] == []
+
+
+def test_an_empty_line_is_no_record(directory: RunDirectory) -> None:
+    write_records(directory, to_line(made_record(0)), b"\n", to_line(made_record(1)))
+    assert len(list(directory.records())) == 2
+
+
+def test_a_directory_that_holds_a_run_is_refused(directory: RunDirectory) -> None:
+    with pytest.raises(UsageError, match=r"already holds a run: name another directory"):
+        RunDirectory.create(directory.path)
+
+
+def test_an_empty_directory_is_taken_and_parents_are_made(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    RunDirectory.create(tmp_path / "empty")
+    RunDirectory.create(tmp_path / "a" / "b" / "c")
+    assert (tmp_path / "a" / "b" / "c" / "requests.jsonl").exists()
+
+
+def test_a_file_in_the_way_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match="is a file: name a directory"):
+        RunDirectory.create(tmp_path / "file")
+    with pytest.raises(UsageError, match="cannot be written"):
+        RunDirectory.create(tmp_path / "file" / "below")
+
+
+@pytest.mark.parametrize("missing", ["run.yaml", "requests.jsonl"])
+def test_what_is_no_run_directory_is_refused(directory: RunDirectory, missing: str) -> None:
+    (directory.path / missing).unlink()
+    with pytest.raises(UsageError, match=f"is not a run directory: it has no {missing}"):
+        RunDirectory.open(directory.path)
+
+
+@pytest.mark.parametrize("content", ["a: [", "just words", "config: {}", "\x00"])
+def test_a_damaged_manifest_is_refused(directory: RunDirectory, content: str) -> None:
+    (directory.path / "run.yaml").write_text(content)
+    with pytest.raises(UsageError, match=r"run\.yaml"):
+        directory.manifest()
+
+
+def test_the_manifest_comes_back(directory: RunDirectory) -> None:
+    content = {"config": {"name": "Prüfung", "slo": ["ttft:p99<500ms"]}, "manifest": {"start_ns": 2**62}}
+    directory.write_manifest(content)
+    assert RunDirectory.open(directory.path).manifest() == content
+
+
+def test_a_file_is_replaced_as_a_whole(directory: RunDirectory) -> None:
+    path = directory.path / "summary.json"
+    directory.write("summary.json", b"old")
+    with path.open("rb") as reader:  # Whoever reads the old one goes on reading the old one.
+        directory.write("summary.json", b"new")
+        assert (reader.read(), path.read_bytes()) == (b"old", b"new")
+    assert sorted(p.name for p in directory.path.iterdir()) == ["requests.jsonl", "run.yaml", "summary.json"]
+
+
+@pytest.fixture
+def rescued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where lines go that their disk does not take."""
+    folder = tmp_path / "rescued"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is always full")
+def test_a_full_disk_loses_no_line_and_says_where_they_are(rescued: Path) -> None:
+    log = LineLog(Path("/dev/full"))
+    lines = [to_line(made_record(i)) for i in range(3)]
+    for line in lines:
+        log.append(line)
+    assert log.problem == "/dev/full: No space left on device"
+    said = log.close()
+    (saved,) = rescued.iterdir()
+    assert saved.read_bytes() == b"".join(lines)
+    assert said is not None
+    assert str(saved) in said
+    assert "No space left on device" in said
+
+
+def test_lines_that_waited_are_written_when_there_is_room_again(tmp_path: Path, rescued: Path) -> None:
+    path = tmp_path / "requests.jsonl"
+    log = LineLog(path)
+    log.append(b"first\n")
+    good = os.dup(log._fd)
+    full = os.open("/dev/full", os.O_WRONLY)
+    os.dup2(full, log._fd)
+    log.append(b"second\n")
+    assert log.problem is not None
+    os.dup2(good, log._fd)
+    log.append(b"third\n")
+    assert log.problem is None
+    assert log.close() is None
+    os.close(good)
+    os.close(full)
+    assert path.read_bytes() == b"first\nsecond\nthird\n"
+    assert list(rescued.iterdir()) == []
+
+
+def test_a_log_appends_to_what_is_there(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    for word in (b"a\n", b"b\n"):
+        log = LineLog(path)
+        log.append(word)
+        log.close()
+    assert path.read_bytes() == b"a\nb\n"
+
+
+def test_a_line_is_one_whole_write(tmp_path: Path) -> None:
+    log = LineLog(tmp_path / "log")
+    line = orjson.dumps({"x": "y" * 100_000}) + b"\n"
+    log.append(line)
+    assert (tmp_path / "log").read_bytes() == line
+    log.close()
