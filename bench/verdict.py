@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 
 class Status(StrEnum):
@@ -66,6 +66,18 @@ class Limits(BaseModel):
     calibration_p50_p90_ms: Band = _band(0.2, 1.0)
     calibration_p99_share: Band = _band(0.02, 0.10)
     calibration_p99_ms: Band = _band(0.5, 2.0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, given: Any) -> Any:
+        """A file that gives one limit of a band leaves the other one where it is."""
+        if not isinstance(given, Mapping):
+            return given
+        bands = {name: field.default.model_dump() for name, field in cls.model_fields.items()}
+        return {
+            name: {**bands[name], **band} if name in bands and isinstance(band, Mapping) else band
+            for name, band in given.items()
+        }
 
 
 @dataclass(frozen=True, slots=True)
