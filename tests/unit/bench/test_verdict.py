@@ -1,0 +1,313 @@
+"""Each sign of a bad measurement, tripped by evidence made by hand; a perfect run is VALID."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from bench.config import resolve
+from bench.metrics.facts import RunFacts
+from bench.metrics.summary import Summary
+from bench.records import Outcome
+from bench.verdict import SIGNS, Band, Evidence, Limits, Status, Verdict, judge
+from tests.support.made_records import MS, START_NS, made_record
+
+CALIBRATION = {"metric": "ttft_ms", "measured_ms": 50.0, "true_ms": 50.0, "error_ms": 0.0, "error_share": 0.0}
+
+PERFECT: dict[str, Any] = {
+    "counts": {"succeeded": 1_000, "failed": 0, "dropped": 0, "by_outcome": {"ok": 1_000}},
+    "load": {
+        "plan": {"planned_rps": 100.0, "sent_rps": 100.0, "rate_difference": 0.0, "dispersion_ratio": 1.0},
+        "waited_at_cap": {"n": 0},
+        "littles_law": {"dispatcher_mean": 10.0, "records_mean": 10.0, "difference": 0.0},
+    },
+    "latency": {"ttft_ms": {"p50": 50.0}, "e2el_ms": {"p50": 500.0}, "chunk_gap_ms": {"p50": 20.0}},
+    "tokens": {"asked_against_got": {"output": {"share": 0.0}}, "mismatch": {"share": 0.0}},
+    "instrument": {
+        "send_lateness_ms": {"p99": 0.1},
+        "loop_lag_ms": {"p99": 0.1},
+        "clock": {"kernel": 0, "user": 1_000, "mixed": 0},
+        "cpu": {"seconds_over_90": 0.0},
+        "run_queue": {"mean": 0.0},
+        "stamp_bounds": {"wide_share": 0.0},
+    },
+}
+
+
+def evidence(changes: dict[str, object] | None = None, *, calibration: Any = None, **facts: bool) -> Evidence:
+    """The perfect evidence with changes, by dotted path."""
+    summary = copy.deepcopy(PERFECT)
+    for path, value in (changes or {}).items():
+        *parents, last = path.split(".")
+        place = summary
+        for parent in parents:
+            place = place[parent]
+        assert last in place, path
+        place[last] = value
+    return Evidence(summary=summary, calibration=calibration, **({"open_loop": True, "exact_lengths": True} | facts))
+
+
+def verdict(changes: dict[str, object] | None = None, limits: Limits | None = None, **more: Any) -> Verdict:
+    return judge(evidence(changes, **more), Limits() if limits is None else limits)
+
+
+def certified(**row: object) -> dict[str, Any]:
+    return {"metrics": [CALIBRATION | row], "problems": []}
+
+
+def test_a_perfect_run_is_valid_and_every_sign_has_looked_at_it() -> None:
+    found = verdict(calibration=certified(stat="p50"))
+    assert (found.status, found.reasons) == (Status.VALID, [])
+    assert {f.sign for f in found.findings} == set(SIGNS)
+    assert found.told() == {"status": "VALID", "reasons": []}
+
+
+LATE, LAG = "instrument.send_lateness_ms.p99", "instrument.loop_lag_ms.p99"
+PLAN = "load.plan"
+
+TRIPPED: list[tuple[str, dict[str, object], Status]] = [
+    ("send_lateness", {LATE: 1.5}, Status.SUSPECT),
+    ("send_lateness", {LATE: 10.5}, Status.INVALID),
+    ("send_lateness", {LATE: 1.5, "latency.ttft_ms.p50": 200.0}, Status.VALID),  # Over 1 ms, but under 1 %.
+    ("send_lateness", {LATE: 0.9, "latency.ttft_ms.p50": 5.0}, Status.VALID),  # Over 1 %, but under 1 ms.
+    ("send_lateness", {LATE: 10.5, "latency.ttft_ms.p50": 200.0}, Status.SUSPECT),  # Over 10 ms, but under 10 %.
+    ("send_lateness", {LATE: 20.0, "latency.ttft_ms.p50": None}, Status.SUSPECT),  # Not streamed: 4 % of E2EL.
+    ("sent_rate", {f"{PLAN}.rate_difference": -0.011}, Status.SUSPECT),
+    ("sent_rate", {f"{PLAN}.rate_difference": 0.011}, Status.SUSPECT),
+    ("sent_rate", {f"{PLAN}.rate_difference": -0.051}, Status.INVALID),
+    ("sent_dispersion", {f"{PLAN}.dispersion_ratio": 1.06}, Status.SUSPECT),
+    ("sent_dispersion", {f"{PLAN}.dispersion_ratio": 0.94}, Status.SUSPECT),
+    ("sent_dispersion", {f"{PLAN}.dispersion_ratio": 1.26}, Status.INVALID),
+    ("sent_dispersion", {f"{PLAN}.dispersion_ratio": 0.74}, Status.INVALID),
+    ("waited_at_cap", {"load.waited_at_cap.n": 11}, Status.SUSPECT),
+    ("waited_at_cap", {"load.waited_at_cap.n": 1_000}, Status.SUSPECT),
+    ("waited_at_cap", {"counts.dropped": 20, "counts.by_outcome": {"ok": 980, "dropped": 20}}, Status.SUSPECT),
+    ("loop_lag", {LAG: 1.5}, Status.SUSPECT),
+    ("loop_lag", {LAG: 10.5}, Status.INVALID),
+    ("loop_lag", {LAG: 1.5, "latency.chunk_gap_ms.p50": 50.0}, Status.VALID),
+    ("loop_lag", {LAG: 10.5, "latency.chunk_gap_ms.p50": 50.0}, Status.SUSPECT),
+    ("loop_lag", {LAG: 10.5, "latency.chunk_gap_ms.p50": None}, Status.INVALID),
+    ("cpu", {"instrument.cpu.seconds_over_90": 0.11}, Status.SUSPECT),
+    ("cpu", {"instrument.cpu.seconds_over_90": 0.51}, Status.INVALID),
+    ("run_queue", {"instrument.run_queue.mean": 0.021}, Status.SUSPECT),
+    ("run_queue", {"instrument.run_queue.mean": 0.11}, Status.INVALID),
+    ("wide_stamps", {"instrument.stamp_bounds.wide_share": 0.06}, Status.SUSPECT),
+    ("wide_stamps", {"instrument.stamp_bounds.wide_share": 1.0}, Status.SUSPECT),
+    ("littles_law", {"load.littles_law.difference": -0.006}, Status.SUSPECT),
+    ("littles_law", {"load.littles_law.difference": 0.051}, Status.INVALID),
+    ("errors", {"counts.failed": 11, "counts.succeeded": 989}, Status.SUSPECT),
+    ("errors", {"counts.failed": 1_000, "counts.succeeded": 0}, Status.SUSPECT),
+    ("output_tokens", {"tokens.asked_against_got.output.share": 0.021}, Status.SUSPECT),
+    ("usage", {"tokens.mismatch.share": 0.011}, Status.SUSPECT),
+]
+
+
+@pytest.mark.parametrize(
+    ("sign", "changes", "status"), TRIPPED, ids=[f"{i}-{s}" for i, (s, _, _) in enumerate(TRIPPED)]
+)
+def test_a_sign_says_what_its_band_says_and_no_other_sign_moves(
+    sign: str, changes: dict[str, object], status: Status
+) -> None:
+    found = verdict(changes)
+    assert {f.sign: f.status for f in found.findings if f.sign == sign} == {sign: status}
+    assert {f.sign for f in found.findings if f.status is not Status.VALID} <= {sign}
+    assert found.status is status
+    assert len(found.reasons) == (status is not Status.VALID)
+
+
+CALIBRATED: list[tuple[str, float, float, Status]] = [
+    # stat, error in ms, its share of the true value
+    ("p50", 0.3, 0.02, Status.SUSPECT),
+    ("p50", -0.3, -0.02, Status.SUSPECT),
+    ("p90", 0.3, 0.02, Status.SUSPECT),
+    ("p50", 0.3, 0.005, Status.VALID),
+    ("p50", 0.1, 0.02, Status.VALID),
+    ("p50", 1.1, 0.06, Status.INVALID),
+    ("p90", 1.1, 0.06, Status.INVALID),
+    ("p50", 1.1, 0.04, Status.SUSPECT),
+    ("p99", 0.3, 0.03, Status.VALID),
+    ("p99", 0.6, 0.03, Status.SUSPECT),
+    ("p99", 2.1, 0.11, Status.INVALID),
+    ("p99", 1.1, 0.11, Status.SUSPECT),
+]
+
+
+@pytest.mark.parametrize(("stat", "error_ms", "share", "status"), CALIBRATED)
+def test_calibration_has_its_own_bands(stat: str, error_ms: float, share: float, status: Status) -> None:
+    rows = certified(stat=stat, error_ms=error_ms, error_share=share, measured_ms=50.0 + error_ms)
+    found = verdict(calibration=rows)
+    assert found.status is status
+    if found.reasons:
+        assert found.reasons == [
+            f"calibration: {stat} of ttft_ms reads {50 + error_ms:.3f} ms where the truth is 50.000 ms ({error_ms:+.3f} ms)"
+        ]
+
+
+def test_counts_that_disagree_with_the_ledger_make_a_run_invalid() -> None:
+    found = verdict(calibration={"metrics": [], "problems": ["1 record without a line in the ledger: a-7"]})
+    assert found.status is Status.INVALID
+    assert found.reasons == ["calibration: 1 record without a line in the ledger: a-7"]
+
+
+def test_a_closed_loop_has_no_schedule_to_be_late_for() -> None:
+    changes: dict[str, object] = {LATE: 100.0, "load.plan": None, "load.waited_at_cap": None}
+    found = verdict(changes, open_loop=False)
+    assert found.status is Status.VALID
+    assert {f.sign for f in found.findings}.isdisjoint(
+        {"send_lateness", "sent_rate", "sent_dispersion", "waited_at_cap"}
+    )
+
+
+def test_kernel_stamps_do_not_care_for_the_loops_lag() -> None:
+    assert verdict({LAG: 100.0, "instrument.clock": {"kernel": 9, "user": 0, "mixed": 0}}).status is Status.VALID
+    assert verdict({LAG: 100.0, "instrument.clock": {"kernel": 9, "user": 0, "mixed": 1}}).status is Status.INVALID
+
+
+def test_lengths_that_were_not_asked_for_exactly_are_no_sign() -> None:
+    assert verdict({"tokens.asked_against_got.output.share": 1.0}, exact_lengths=False).status is Status.VALID
+
+
+def test_a_sign_whose_number_does_not_exist_says_nothing() -> None:
+    nothing: dict[str, object] = {
+        LATE: None, f"{PLAN}.rate_difference": None, f"{PLAN}.dispersion_ratio": None, "instrument.loop_lag_ms": None,
+        "instrument.cpu": None, "instrument.run_queue": None, "instrument.stamp_bounds.wide_share": None,
+        "load.littles_law.difference": None, "load.waited_at_cap": None, "counts.succeeded": 0,
+        "tokens.asked_against_got.output.share": None, "tokens.mismatch.share": None,
+    }  # fmt: skip
+    found = verdict(nothing)
+    assert found.findings == ()
+    assert found.status is Status.VALID
+
+
+def test_the_worst_finding_is_the_verdict_and_its_reason_stands_first() -> None:
+    found = verdict({"tokens.mismatch.share": 0.5, f"{PLAN}.rate_difference": 0.1, "counts.failed": 100})
+    assert found.status is Status.INVALID
+    assert len(found.reasons) == 3
+    assert found.reasons[0].startswith("sent 100.00 requests/s where the drawn plan has 100.00 (10.0% apart)")
+
+
+LIMIT_OF = {  # limit: evidence that it judges alone
+    "send_lateness_p99_ms": {LATE: 0.9},
+    "send_lateness_p99_of_ttft": {LATE: 0.4},
+    "sent_rate_off": {f"{PLAN}.rate_difference": 0.009},
+    "sent_dispersion_off": {f"{PLAN}.dispersion_ratio": 1.04},
+    "waited_at_cap": {"load.waited_at_cap.n": 9},
+    "loop_lag_p99_ms": {LAG: 0.9},
+    "loop_lag_p99_of_gap": {LAG: 0.9},
+    "cpu_busy_seconds": {"instrument.cpu.seconds_over_90": 0.09},
+    "run_queue_wait": {"instrument.run_queue.mean": 0.019},
+    "wide_stamps": {"instrument.stamp_bounds.wide_share": 0.049},
+    "littles_law_off": {"load.littles_law.difference": 0.004},
+    "errors": {"counts.failed": 9, "counts.succeeded": 991},
+    "output_tokens_off": {"tokens.asked_against_got.output.share": 0.019},
+    "usage_off": {"tokens.mismatch.share": 0.009},
+    "calibration_p50_p90_share": {},
+    "calibration_p50_p90_ms": {},
+    "calibration_p99_share": {},
+    "calibration_p99_ms": {},
+}
+BOTH = [("send_lateness_p99_ms", "send_lateness_p99_of_ttft"), ("loop_lag_p99_ms", "loop_lag_p99_of_gap"),
+        ("calibration_p50_p90_ms", "calibration_p50_p90_share"), ("calibration_p99_ms", "calibration_p99_share")]  # fmt: skip
+
+
+def test_every_limit_is_in_the_table() -> None:
+    assert set(LIMIT_OF) == set(Limits.model_fields)
+
+
+@pytest.mark.parametrize("name", sorted(LIMIT_OF))
+def test_each_limit_can_be_configured(name: str) -> None:
+    # A run inside the default band is not valid any more where the limit is 0, and invalid where both limits are.
+    # Where two bands must be passed, the other one is 0 from the start.
+    partner = next((b if a == name else a for a, b in BOTH if name in (a, b)), None)
+    zero = {"suspect": 0.0, "invalid": 0.0}
+    stat = "p99" if "p99_" in name and name.startswith("calibration") else "p50"
+    rows = certified(stat=stat, error_ms=0.1, error_share=0.001) if name.startswith("calibration") else None
+
+    def status(**limits: dict[str, float]) -> Status:
+        base = {} if partner is None else {partner: zero}
+        config = resolve({"url": "http://h"}, {"limits": base | limits}, "load.yaml")
+        return verdict(LIMIT_OF[name], config.limits, calibration=rows).status
+
+    assert status() is Status.VALID
+    assert status(**{name: {"suspect": 0.0}}) is Status.SUSPECT
+    assert status(**{name: zero}) is Status.INVALID
+
+
+def test_a_file_that_gives_one_limit_of_a_band_leaves_the_other_one() -> None:
+    config = resolve({"url": "http://h"}, {"limits": {"sent_rate_off": {"suspect": 0.02}}}, "load.yaml")
+    assert config.limits.sent_rate_off == Band(suspect=0.02, invalid=0.05)
+    assert config.limits.errors == Limits().errors
+
+
+def test_a_band_is_passed_when_its_limit_is_passed_and_not_when_it_is_met() -> None:
+    band = Band(suspect=1.0, invalid=2.0)
+    assert [band.of(x) for x in (1.0, 1.01, 2.0, 2.01)] == [
+        Status.VALID, Status.SUSPECT, Status.SUSPECT, Status.INVALID
+    ]  # fmt: skip
+    assert Band(suspect=1.0).of(10**9) is Status.SUSPECT
+
+
+def judged(records: list[Any], samples: list[dict[str, Any]], mode: str = "rate") -> Verdict:
+    facts = RunFacts(mode=mode, endpoint="chat", start_ns=START_NS, seed=0, offered_rps=100.0, max_concurrency=50)
+    summary = Summary(facts)
+    for record in records:
+        summary.add(record)
+    for row in samples:
+        summary.add_sample(row)
+    return judge(Evidence(summary=summary.close(), open_loop=facts.open_loop, exact_lengths=True), Limits())
+
+
+def perfect_samples(seconds: int, in_flight: float) -> list[dict[str, Any]]:
+    return [
+        {
+            "t_ns": START_NS + s * 1_000 * MS,
+            "worker": 0,
+            "in_flight_ns": s * in_flight * 1_000 * MS,
+            **({"cpu": 0.2, "loop_lag_ms": [0.05] * 50, "run_queue_share": 0.001} if s else {}),
+        }
+        for s in range(seconds + 1)
+    ]
+
+
+def test_the_signs_find_their_numbers_where_the_summary_puts_them() -> None:
+    # 100 a second, each 70 ms in flight: 7 at once.
+    records = [made_record(i, sent_ms=10 * i, output_tokens_asked=3, output_tokens_counted=3) for i in range(1_000)]
+    # The first sends' ramp of 70 ms is less than 0.5 % of 10 s.
+    found = judged(records, perfect_samples(10, 7.0 * 0.997))
+    assert found.status is Status.VALID, found.reasons
+    assert {f.sign for f in found.findings} == set(SIGNS) - {"calibration"}
+
+
+@pytest.mark.parametrize(
+    ("sign", "status", "change"),
+    [
+        (
+            "send_lateness",
+            Status.INVALID,
+            {"sent_ns": START_NS + 30 * MS, "intended_ns": START_NS, "eligible_ns": START_NS},
+        ),
+        ("errors", Status.SUSPECT, {"outcome": Outcome.RESET}),
+        ("waited_at_cap", Status.SUSPECT, {"intended_ns": START_NS, "eligible_ns": START_NS + MS}),
+        ("wide_stamps", Status.SUSPECT, {"chunk_bound_ns": (START_NS, START_NS, None), "coalesced": 2}),
+        ("output_tokens", Status.SUSPECT, {"output_tokens_asked": 9}),
+        ("usage", Status.SUSPECT, {"output_tokens_counted": 9}),
+    ],
+)
+def test_records_that_show_a_sign_trip_it_through_the_summary(
+    sign: str, status: Status, change: dict[str, Any]
+) -> None:
+    records = [made_record(i, sent_ms=0.01 * i, **change) for i in range(300)]
+    found = judged(records, [])
+    assert {f.status for f in found.findings if f.sign == sign} == {status}
+
+
+def test_a_rate_that_was_not_sent_is_seen_in_the_records() -> None:
+    # Planned every 10 ms, sent every 12 ms: waits relative to the last send.
+    records = [
+        made_record(i, sent_ms=12 * i, intended_ns=START_NS + i * 10 * MS, eligible_ns=START_NS + i * 10 * MS)
+        for i in range(300)
+    ]
+    found = judged(records, [])
+    assert {f.status for f in found.findings if f.sign == "sent_rate"} == {Status.INVALID}
