@@ -35,6 +35,18 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> list[Fact]:
     return rows
 
 
+def joined(values: Mapping[str, Any]) -> list[Fact]:
+    """The same with one row for each key: what is nested below it in one line."""
+    rows: list[Fact] = []
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            inner = " · ".join(f"{fact.name} {fact.value}" for fact in flat(value))
+            rows += [Fact(key, inner)] if inner else []
+        else:
+            rows += flat({key: value})
+    return rows
+
+
 def _of(values: Mapping[str, Any] | None, *names: str, unit: str = "") -> str:
     """Some statistics of a distribution in one line."""
     if values is None or not values.get("n", 1):

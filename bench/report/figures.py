@@ -8,10 +8,11 @@ NOTHING = "–"
 
 
 def number(value: float | None) -> str:
-    """A number to four significant digits; whole from 1,000 on."""
+    """A number to four significant digits; whole from 1,000 on. What is whole has no decimals."""
     if value is None:
         return NOTHING
-    size = abs(value)
+    # Rounded first: 9.9996 is written as 10.00 and not, with the decimals of a number under ten, as 10.000.
+    size = abs(float(f"{value:.4g}"))
     if size >= 1000 or value == int(value):
         return f"{value:,.0f}"
     decimals = 1 if size >= 100 else 2 if size >= 10 else 3

@@ -8,6 +8,7 @@ names.
 from __future__ import annotations
 
 import base64
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -107,7 +108,7 @@ def render(summary: Mapping[str, Any]) -> str:
         errors=summary["errors"],
         charts=[_chart(chart) for chart in charts.build(summary)],
         basics=_basics(summary.get("run", {})),
-        configuration=facts.flat(summary.get("run", {}).get("config", {})),
+        configuration=_configuration(summary.get("run", {}).get("config", {})),
         calibration=_calibration(summary.get("calibration")),
     )
 
@@ -162,19 +163,22 @@ def _objectives(slo: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _basics(run: Mapping[str, Any]) -> list[facts.Fact]:
-    """What was run, where and when; nested values (versions, host) in one row each."""
-    rows: list[facts.Fact] = []
+    """What was run, where and when."""
+    rows = []
     for key, value in run.items():
-        if key == "config":
-            continue
-        name = "URL" if key == "url" else key.replace("_", " ").capitalize()
-        if isinstance(value, Mapping):
-            inner = facts.flat(value)
-            if inner:
-                rows.append(facts.Fact(name, " · ".join(f"{fact.name} {fact.value}" for fact in inner)))
-        else:
-            rows += [facts.Fact(name, fact.value) for fact in facts.flat({key: value})]
+        if key != "config":
+            name = "URL" if key == "url" else key.replace("_", " ").capitalize()
+            # A command that came as its words is shown as it can be typed again.
+            told = shlex.join(map(str, value)) if key == "command" and isinstance(value, list) else value
+            rows += facts.joined({name: told})
     return rows
+
+
+def _configuration(config: Mapping[str, Any]) -> tuple[list[facts.Fact], list[tuple[str, list[facts.Fact]]]]:
+    """The plain values of a configuration, and its groups of values by name."""
+    plain = {key: value for key, value in config.items() if not isinstance(value, Mapping)}
+    groups = [(key, facts.joined(value)) for key, value in config.items() if isinstance(value, Mapping)]
+    return facts.flat(plain), [(name, rows) for name, rows in groups if rows]
 
 
 def _calibration(certificate: Mapping[str, Any] | None) -> dict[str, Any] | None:

@@ -30,9 +30,14 @@ _WORTH_SHOWING = 0.01
 
 def render(summary: Mapping[str, Any], *, width: int = 100, brief: bool = False) -> str:
     """The report as plain text; `brief` gives the verdict and the errors only."""
-    out = io.StringIO()
     columns = min(max(width, NARROW), WIDE)
-    Console(file=out, width=columns, color_system=None, force_terminal=False).print(_page(summary, columns, brief))
+    return render_plain(_page(summary, columns, brief), columns)
+
+
+def render_plain(page: RenderableType, width: int) -> str:
+    """A page as plain text of at most so many columns, without blanks at the ends of lines."""
+    out = io.StringIO()
+    Console(file=out, width=width, color_system=None, force_terminal=False).print(page)
     return "".join(f"{line.rstrip()}\n" for line in out.getvalue().splitlines())
 
 

@@ -31,7 +31,8 @@ ALL_FAILED = [made_record(i, outcome=Outcome.HTTP_ERROR, status=503, chunks_ms=(
 @pytest.mark.parametrize(
     ("value", "written"),
     [(None, "–"), (0, "0"), (0.0034, "0.0034"), (1.23456, "1.235"), (12.3456, "12.35"), (123.456, "123.5"),
-     (1234.5, "1,234"), (1e6, "1,000,000"), (7.0, "7"), (-0.5, "-0.500")],
+     (1234.5, "1,234"), (1e6, "1,000,000"), (7.0, "7"), (-0.5, "-0.500"), (9.9996, "10.00"),
+     (99.996, "100.0"), (999.96, "1,000")],
 )  # fmt: skip
 def test_numbers_have_four_significant_digits(value: float | None, written: str) -> None:
     assert figures.number(value) == written
@@ -53,6 +54,15 @@ def test_sizes_have_prefixes() -> None:
 def test_nested_facts_have_dotted_names_and_nothing_empty() -> None:
     rows = flat({"a": {"b": 1.0, "c": None}, "d": [1, 2], "e": [], "f": True, "g": ""})
     assert [(row.name, row.value) for row in rows] == [("a.b", "1"), ("d", "1, 2"), ("f", "yes")]
+
+
+def test_groups_of_a_configuration_stay_together() -> None:
+    config = {"rate": 2.0, "limits": {"errors": {"suspect": 0.01, "invalid": None}, "usage": 1}, "none": {}}
+    run = {"command": ["python", "-m", "bench", "--slo", "a b"], "host": {"cpus": 2, "name": "n"}, "config": config}
+    page = html.render(_summary([made_record()]) | {"run": run})
+    for shown in ("limits (2)", "suspect 0.01", "python -m bench --slo &#39;a b&#39;", "cpus 2 · name n"):
+        assert shown in page
+    assert "none (0)" not in page
 
 
 def test_a_report_has_the_nine_charts() -> None:
