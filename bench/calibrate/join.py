@@ -37,6 +37,9 @@ OUTCOME_OF_FAULT = {
 """What a client must make of a fault in the ledger. Faults that are a status give `http_error`; those that only delay
 (`stall`) leave a success."""
 
+CHECKS = ("status", "outcome", "number of chunks", "sequence of chunks", "number of tokens", "number of bytes")
+"""What must be equal."""
+
 SHOWN = 5
 """How many of one kind of disagreement are named; the others are counted."""
 
@@ -99,15 +102,15 @@ def join(records: Iterable[RequestRecord], ledger: Iterable[Mapping[str, Any]]) 
         elif record.outcome not in NEVER_ARRIVED:
             without_line.append(record.id)
     without_record += [request_id for request_id in attempts if request_id not in seen]
-    problems = _named("request with two records", twice)
-    problems += _named("record without a line in the ledger", without_line)
-    problems += _named("line of the ledger without a record", without_record)
-    checks: dict[str, list[str]] = {name: [] for name in ("status", "outcome", "chunks", "kinds", "tokens", "bytes")}
+    problems = _named("requests with two records", twice)
+    problems += _named("records without a line in the ledger", without_line)
+    problems += _named("lines of the ledger without a record", without_record)
+    checks: dict[str, list[str]] = {name: [] for name in CHECKS}
     for pair in pairs:
         for name, difference in _differences(pair):
             checks[name].append(f"{pair.record.id} ({difference})")
     for name, differing in checks.items():
-        problems += _named(f"request whose {name} differ from the ledger", differing)
+        problems += _named(f"requests whose {name} differs from the ledger", differing)
     counts = {
         "requests": len(pairs),
         "chunks": sum(len(p.line["write_ns"]) for p in pairs),
@@ -131,18 +134,18 @@ def _differences(pair: Pair) -> list[tuple[str, str]]:
 
     if record.outcome in CUT_BY_CLIENT:
         if len(record.chunk_ns) > len(line["write_ns"]):
-            found.append(("chunks", f"{len(record.chunk_ns)} here, {len(line['write_ns'])} there"))
+            found.append(("number of chunks", f"{len(record.chunk_ns)} here, {len(line['write_ns'])} there"))
         return found
     compare("status", record.status, line["status"])
     compare("outcome", str(record.outcome), str(expected_outcome(line)))
-    compare("bytes", record.bytes_sent, line["bytes_in"])
+    compare("number of bytes", record.bytes_sent, line["bytes_in"])
     if record.outcome is Outcome.RESET:
         return found  # What was under way when the connection died may have arrived or not.
-    compare("bytes", record.bytes_received, line["bytes_out"])
-    compare("chunks", len(record.chunk_ns), len(line["write_ns"]))
+    compare("number of bytes", record.bytes_received, line["bytes_out"])
+    compare("number of chunks", len(record.chunk_ns), len(line["write_ns"]))
     if record.outcome is Outcome.OK and record.streamed:
-        compare("kinds", record.chunk_kind, line["chunk_kind"])
-        compare("tokens", record.output_tokens, sum(line["chunk_tokens"]))
+        compare("sequence of chunks", record.chunk_kind, line["chunk_kind"])
+        compare("number of tokens", record.output_tokens, sum(line["chunk_tokens"]))
     return found
 
 
@@ -150,4 +153,4 @@ def _named(what: str, which: list[str]) -> list[str]:
     if not which:
         return []
     more = f" and {len(which) - SHOWN} more" if len(which) > SHOWN else ""
-    return [f"{len(which)} {what}: {', '.join(which[:SHOWN])}{more}"]
+    return [f"{what} ({len(which)}): {', '.join(which[:SHOWN])}{more}"]
