@@ -1,0 +1,48 @@
+"""Ledger lines that agree with records made by hand: the server wrote each chunk a moment before the client saw it."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+from bench.records import RequestRecord
+
+LAG_NS = 2_000
+"""From the server's write to the client's stamp."""
+WAY_IN_NS = 10_000
+"""From the client's send to the server's receipt."""
+
+
+def made_line(record: RequestRecord, **changes: Any) -> dict[str, Any]:
+    """The line that a perfect server writes for this record, with changes by field name."""
+    assert record.sent_ns is not None
+    written = [at - LAG_NS for at in record.chunk_ns]
+    tokens = list(record.chunk_tokens) if record.chunk_tokens is not None else [0] * len(written)
+    token_writes = [at for at, kind in zip(written, record.chunk_kind, strict=True) if kind in "ctf"]
+    received_ns = record.sent_ns + WAY_IN_NS
+    line: dict[str, Any] = {
+        "id": record.id,
+        "index": record.index,
+        "attempt": 1,
+        "received_ns": received_ns,
+        "handled_ns": received_ns + 1_000,
+        "planned": {
+            "ttft_ns": token_writes[0] - received_ns if token_writes else None,
+            "gaps_ns": [b - a for a, b in pairwise(token_writes)],
+            "output_tokens": sum(tokens),
+            "fault": None,
+        },
+        "write_ns": written,
+        "chunk_tokens": tokens,
+        "chunk_kind": record.chunk_kind,
+        "blocked": [],
+        "end_ns": record.end_ns - LAG_NS,
+        "input_tokens": record.input_tokens,
+        "status": record.status,
+        "fault": None,
+        "bytes_in": record.bytes_sent,
+        "bytes_out": record.bytes_received,
+        "engine": {},
+    }
+    assert changes.keys() <= line.keys()
+    return line | changes
