@@ -104,6 +104,7 @@ async def _measure(config: RunConfig, path: Path, command: Sequence[str], say: C
         supply = Supply(samples, lambda sample: openai.encode(sample, probed.options), run_id)
         _make_ahead(supply, config, say)
         preflight.check(_most_in_flight(config))
+        await transport.prepare(_connections_ahead(config))
         directory = RunDirectory.create(path)
         manifest = {
             "run_id": run_id,
@@ -223,6 +224,13 @@ def _most_in_flight(config: RunConfig) -> int:
         return max(1, arrivals if config.requests is None else min(arrivals, config.requests))
     assert config.requests is not None
     return config.requests
+
+
+def _connections_ahead(config: RunConfig) -> int:
+    """Connections to have ready: all that will be in use; of an open loop's, those of its first seconds."""
+    if config.mode == "rate" and config.max_concurrency is None:
+        return min(_most_in_flight(config), 512)
+    return min(_most_in_flight(config), config.requests) if config.requests is not None else _most_in_flight(config)
 
 
 async def _load(

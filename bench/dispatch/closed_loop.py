@@ -18,7 +18,7 @@ from bench.workload import Supply
 
 
 class ClosedLoop:
-    """`planned` counts requests that a user was ready to send, `sent` those handed to the transport."""
+    """`planned` counts requests that a user was ready to send, `sent` those handed to the transport, `done` records."""
 
     def __init__(
         self,
@@ -60,15 +60,18 @@ class ClosedLoop:
         request = self._supply.take(phase)
         self._in_flight.begin(self._clock.now_ns())
         self.sent += 1
-        self._transport.start(request, intended_ns, intended_ns, self._answered)
+        self._transport.start(request, intended_ns, intended_ns, self._recorded, self._answered)
         self._stop.check_count()
 
-    def _answered(self, record: RequestRecord) -> None:
+    def _answered(self, end_ns: int) -> None:
         self._in_flight.end(self._clock.now_ns())
+        self._user_free(end_ns)
+
+    def _recorded(self, record: RequestRecord) -> None:
         self.done += 1
         self._on_record(record)
-        self._user_free(record.end_ns)
+        self._check_end()
 
     def _check_end(self) -> None:
-        if self._stop.stopped and self._in_flight.now == 0 and not self._ended.done():
+        if self._stop.stopped and self.done == self.sent and not self._ended.done():
             self._ended.set_result(None)

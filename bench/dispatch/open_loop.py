@@ -20,7 +20,7 @@ from bench.workload import Request, Supply
 
 
 class OpenLoop:
-    """`planned` counts arrivals that came due, `sent` those handed to the transport."""
+    """`planned` counts arrivals that came due, `sent` those handed to the transport, `done` their records."""
 
     def __init__(
         self,
@@ -80,15 +80,17 @@ class OpenLoop:
     def _send(self, request: Request, intended_ns: int, eligible_ns: int) -> None:
         self._in_flight.begin(self._clock.now_ns())
         self.sent += 1
-        self._transport.start(request, intended_ns, eligible_ns, self._answered)
+        self._transport.start(request, intended_ns, eligible_ns, self._recorded, self._answered)
 
-    def _answered(self, record: RequestRecord) -> None:
+    def _answered(self, end_ns: int) -> None:
         self._in_flight.end(self._clock.now_ns())
-        self.done += 1
-        self._on_record(record)
         if self._waiting:
             request, intended_ns = self._waiting.popleft()
-            self._send(request, intended_ns, max(intended_ns, record.end_ns))
+            self._send(request, intended_ns, max(intended_ns, end_ns))
+
+    def _recorded(self, record: RequestRecord) -> None:
+        self.done += 1
+        self._on_record(record)
         self._check_end()
 
     def _drop(self, request: Request, intended_ns: int, why: str) -> None:
@@ -123,5 +125,5 @@ class OpenLoop:
         self._check_end()
 
     def _check_end(self) -> None:
-        if self._stop.stopped and self._in_flight.now == 0 and not self._waiting and not self._ended.done():
+        if self._stop.stopped and self.done == self.sent and not self._waiting and not self._ended.done():
             self._ended.set_result(None)

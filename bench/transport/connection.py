@@ -1,8 +1,8 @@
 """One connection of the wire transport: connects, sends one request at a time, and keeps what arrives with its stamp.
 
 The hot path is `_arrived`: one system call, the bytes and the kernel's stamp put by, and nothing else. Bytes are parsed
-when they may hold the end of the response, when 64 reads have been put by, or when the connection has been quiet for a
-while (the sweep of wire.py), never to get a stamp.
+when they may hold the end of the response, when there is time and 64 reads have been put by, or when the connection has
+been quiet for a while (the sweep of wire.py), never to get a stamp.
 
 States, in order: connecting, handshaking (TLS), idle, busy (a job is set), closed.
 """
@@ -209,8 +209,22 @@ class Connection:
         self._datas.append(data)
         self._stamps.append(stamp)
         self._bounds.append(self._engine.last_poll_ns)
-        if not self._lazy or data.endswith(_END) or len(data) < 5 or len(self._datas) >= _PUT_BY:
+        if not self._lazy or data.endswith(_END) or len(data) < 5:
             self.parse()
+        elif len(self._datas) == _PUT_BY:
+            # Streams in step reach this all at once: not now, then, but when there is time.
+            self._engine.later(self._catch_up)
+
+    def _catch_up(self) -> None:
+        """Make less of what has been put by: a long reply takes its stamps in memory, and not its bytes."""
+        job = self.job
+        if job is not None:
+            self.parse()
+            if self.job is job:
+                try:
+                    job.exchange.digest()
+                except Undecodable as e:
+                    self.fail(Outcome.MALFORMED, str(e))
 
     def parse(self) -> None:
         """Look at what has been put by, and end the request where its response has ended."""
@@ -251,6 +265,8 @@ class Connection:
             bound_ns = min(max(before_ns, poll_ns), stamp_ns)
             for piece in pieces:
                 exchange.feed(piece, stamp_ns, bound_ns)
+            if parser.error is not None:
+                raise ProtocolError(parser.error)
             before_ns = stamp_ns
         exchange.last_read_ns = before_ns
         if exchange.bytes_received > self._engine.target.max_response_bytes:
@@ -294,6 +310,8 @@ class Connection:
         if parser.complete:
             parser.keep_alive = False
             self._complete(job, parser)
+        elif self.reads:
+            self.fail(Outcome.TRUNCATED, "the server closed the connection before the response had ended")
         else:
             self._lost("the server closed the connection before the response had ended")
 

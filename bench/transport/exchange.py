@@ -2,8 +2,8 @@
 
 The rules that every transport shares are here, so that two transports differ in how they get bytes and stamps and in
 nothing else: which read a chunk's stamp comes from, what a coalesced read says of the chunks before its last, and which
-outcome a response has. While a response streams in, its events are cut from the bytes and put by; they are decoded in
-batches, so that what a long reply takes in memory is its stamps.
+outcome a response has. `feed` only puts pieces by, with their stamps; `digest` cuts events from them and decodes these in
+batches, whenever the transport has time for it and at the latest in `close`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from bench.transport.interface import Reading
 from bench.transport.sse import SSEParser
 from bench.workload import Request
 
-BATCH = 64
-"""Events that are put by before they are decoded together."""
+LOST = (Outcome.RESET, Outcome.TRUNCATED)
+"""What becomes of a response whose connection breaks, and of one whose connection is closed in good order too early."""
 
 
 class Undecodable(Exception):
@@ -45,7 +45,7 @@ class Exchange:
         self._parser: SSEParser | None = None
         self._reader: openai.StreamReader | None = None
         self._inflate: zlib._Decompress | None = None
-        self._events: list[bytes] = []
+        self._pieces: list[tuple[bytes, int, int]] = []
         self._chunk_ns: list[int] = []
         self._bounds: dict[int, int] = {}
         self._body = bytearray()
@@ -65,31 +65,40 @@ class Exchange:
     def feed(self, piece: bytes, stamp_ns: int, bound_ns: int) -> None:
         """A piece of the body, from a read at `stamp_ns` whose bytes came no earlier than `bound_ns`."""
         self.bytes_received += len(piece)
-        if self._inflate is not None:
-            try:
-                piece = self._inflate.decompress(piece)
-            except zlib.error as e:
-                raise Undecodable(f"the compressed reply cannot be read: {e}") from e
-        if self._parser is None:
-            self._body += piece
-            return
-        events = self._parser.feed(piece)
-        if not events:
-            return
-        self._events += events
-        stamps = self._chunk_ns
-        for _ in events:
-            # One stamp for several chunks of a read: exact for the last, the latest possible moment for those before.
-            if stamps and stamps[-1] == stamp_ns:
-                self._bounds[len(stamps) - 1] = bound_ns
-            stamps.append(stamp_ns)
-        if len(self._events) >= BATCH:
-            self._decode()
+        self._pieces.append((piece, stamp_ns, bound_ns))
 
-    def _decode(self) -> None:
-        if self._reader is not None:
-            self._reader.feed(self._events)
-            self._events.clear()
+    @property
+    def undigested(self) -> int:
+        """Pieces that were put by since the last `digest`."""
+        return len(self._pieces)
+
+    def digest(self) -> None:
+        """Make chunks of what was put by. Raises Undecodable where the body is not encoded as it says."""
+        pieces, self._pieces = self._pieces, []
+        if self._inflate is not None:
+            pieces = [(self._inflated(piece), stamp_ns, bound_ns) for piece, stamp_ns, bound_ns in pieces]
+        if self._parser is None or self._reader is None:
+            for piece, _, _ in pieces:
+                self._body += piece
+            return
+        events: list[bytes] = []
+        stamps, bounds, feed = self._chunk_ns, self._bounds, self._parser.feed
+        for piece, stamp_ns, bound_ns in pieces:
+            for event in feed(piece):
+                # One stamp for several chunks of a read: exact for the last, the latest moment for those before.
+                if stamps and stamps[-1] == stamp_ns:
+                    bounds[len(stamps) - 1] = bound_ns
+                stamps.append(stamp_ns)
+                events.append(event)
+        if events:
+            self._reader.feed(events)
+
+    def _inflated(self, piece: bytes) -> bytes:
+        assert self._inflate is not None
+        try:
+            return self._inflate.decompress(piece)
+        except zlib.error as e:
+            raise Undecodable(f"the compressed reply cannot be read: {e}") from e
 
     def retry(self) -> None:
         """The reused connection died before any byte of a response: the next send is the request's second attempt."""
@@ -98,6 +107,11 @@ class Exchange:
 
     def close(self, end_ns: int, failed: Outcome | None = None, error: str | None = None) -> RequestRecord:
         """The record. `failed` is what broke the exchange, None where the response came to its end."""
+        try:
+            self.digest()
+        except Undecodable as e:
+            if failed is None:
+                failed, error = Outcome.MALFORMED, str(e)
         reply = self._read()
         outcome, said = self._judge(reply, failed)
         request = self.request
@@ -135,7 +149,6 @@ class Exchange:
 
     def _read(self) -> openai.Reply:
         if self._reader is not None:
-            self._decode()
             return self._reader.close()
         if self.status is not None and 200 <= self.status < 300 and self._body:
             return openai.read_whole(bytes(self._body), self.reading.count)
@@ -143,11 +156,11 @@ class Exchange:
 
     def _judge(self, reply: openai.Reply, failed: Outcome | None) -> tuple[Outcome, str | None]:
         """The outcome, and what the response itself says of it. What the server said outranks how the connection ended."""
-        if self.status is not None and self.status >= 300 and failed in (None, Outcome.RESET):
+        if self.status is not None and self.status >= 300 and failed in (None, *LOST):
             return Outcome.HTTP_ERROR, self._http_error()
         if reply.error is not None:
             return Outcome.STREAM_ERROR, reply.error
-        if failed is not None and not (failed is Outcome.RESET and reply.done and self._parser is not None):
+        if failed is not None and not (failed in LOST and reply.done and self._parser is not None):
             return failed, None
         if reply.malformed is not None:
             return Outcome.MALFORMED, reply.malformed

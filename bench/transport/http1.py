@@ -19,18 +19,22 @@ class ResponseParser:
     httptools keeps this object and this object keeps httptools': `close` breaks the cycle.
     """
 
-    __slots__ = ("_parser", "_pieces", "complete", "headers", "keep_alive", "status")
+    __slots__ = ("_parser", "_pieces", "complete", "error", "headers", "keep_alive", "status")
 
     def __init__(self) -> None:
         self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
         self._pieces: list[bytes] = []
         self.status: int | None = None
         self.headers: dict[bytes, bytes] = {}
+        self.error: str | None = None
         self.complete = False
         self.keep_alive = False
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The pieces of body in these bytes. Raises ProtocolError; also where bytes follow the end of the response."""
+        """The pieces of body in these bytes, those before an `error` included.
+
+        Raises ProtocolError where nothing can come of the bytes: they follow the end of the response, or upgrade it.
+        """
         if self.complete:
             raise ProtocolError(f"{len(data)} bytes came after the end of the response")
         assert self._parser is not None
@@ -41,7 +45,7 @@ class ResponseParser:
         except httptools.HttpParserUpgrade as e:
             raise ProtocolError("the server wants to switch protocols") from e
         except httptools.HttpParserError as e:
-            raise ProtocolError(f"{e} in {data[:60]!r}") from e
+            self.error = f"{e} in {data[:60]!r}"
         return pieces
 
     def end_of_file(self) -> None:

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable
 
 import httpcore
 import httpx
 
 from bench.clock import Clock
-from bench.records import Outcome, RequestRecord
+from bench.records import Outcome
 from bench.transport.exchange import Exchange, Undecodable
-from bench.transport.interface import Reading, Target
+from bench.transport.interface import Done, Ended, Reading, Target, ignore
 from bench.transport.stamped_backend import StampedBackend, StampedStream, current
 from bench.workload import Request
+
+_Broken = tuple[Outcome | None, str | None]
+"""What broke an exchange, and a sentence; (None, None) for a response that came to its end."""
 
 
 class _TooLarge(Exception):
@@ -32,8 +34,8 @@ class HttpxTransport:
         self._target = target
         self._reading = reading
         self._clock = clock
-        self._tasks: dict[asyncio.Task[None], Exchange] = {}
-        self._timed_out: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[_Broken], Exchange] = {}
+        self._timed_out: set[asyncio.Task[_Broken]] = set()
 
     async def open(self) -> None:
         target = self._target
@@ -59,12 +61,12 @@ class HttpxTransport:
     async def prepare(self, connections: int) -> None:
         """httpx makes its connections as requests need them."""
 
-    def start(
-        self, request: Request, intended_ns: int, eligible_ns: int, done: Callable[[RequestRecord], None]
-    ) -> None:
+    def start(self, request: Request, intended_ns: int, eligible_ns: int, done: Done, ended: Ended = ignore) -> None:
         exchange = Exchange(request, intended_ns, eligible_ns, self._reading, clock="user")
-        task = asyncio.get_running_loop().create_task(self._send(exchange, done))
+        task = asyncio.get_running_loop().create_task(self._send(exchange))
         self._tasks[task] = exchange
+        # Not at the end of the task itself: one that is cancelled before its first step never gets there.
+        task.add_done_callback(lambda task: self._ended(task, done, ended))
 
     def cut(self) -> None:
         for task in list(self._tasks):
@@ -76,7 +78,8 @@ class HttpxTransport:
             await asyncio.wait(list(self._tasks))
         await self._client.aclose()
 
-    async def _send(self, exchange: Exchange, done: Callable[[RequestRecord], None]) -> None:
+    async def _send(self, exchange: Exchange) -> _Broken:
+        """Send, at most twice. Returns what broke the exchange and how."""
         task = asyncio.current_task()
         assert task is not None
         current.set(exchange)
@@ -86,8 +89,6 @@ class HttpxTransport:
             if total_ns is None
             else self._clock.call_at(self._clock.now_ns() + total_ns, lambda: self._time_out(task))
         )
-        failed: Outcome | None = Outcome.INTERRUPTED
-        error: str | None = "a defect of the load tester ended this request"
         try:
             failed, error = await self._attempt(exchange)
             if failed is Outcome.RESET and _was_stale(exchange):
@@ -98,25 +99,36 @@ class HttpxTransport:
                 if exchange.sent_ns is not None and first_sent_ns is not None:
                     # The whole detour is time spent on getting a connection, not lateness of the sender.
                     exchange.connect_ns = exchange.sent_ns - first_sent_ns
-        except asyncio.CancelledError:
-            if task in self._timed_out:
-                failed, error = Outcome.TIMEOUT_TOTAL, "the request took longer than the total timeout"
-            else:
-                failed, error = Outcome.INTERRUPTED, "cut when the run was stopped"
+            return failed, error
         finally:
             if timer is not None:
                 timer.cancel()
-            self._timed_out.discard(task)
-            del self._tasks[task]
-            end_ns = exchange.last_read_ns if failed is None else self._clock.now_ns()
-            done(exchange.close(end_ns, failed, error))
 
-    def _time_out(self, task: asyncio.Task[None]) -> None:
+    def _ended(self, task: asyncio.Task[_Broken], done: Done, ended: Ended) -> None:
+        """Make the record, whatever became of the task."""
+        exchange = self._tasks.pop(task)
+        failed: Outcome | None
+        error: str | None
+        if task.cancelled():
+            failed, error = Outcome.INTERRUPTED, "cut when the run was stopped"
+            if task in self._timed_out:
+                failed, error = Outcome.TIMEOUT_TOTAL, "the request took longer than the total timeout"
+        elif (defect := task.exception()) is not None:
+            failed, error = Outcome.INTERRUPTED, "a defect of the load tester ended this request"
+            asyncio.get_running_loop().call_exception_handler({"message": error, "exception": defect})
+        else:
+            failed, error = task.result()
+        self._timed_out.discard(task)
+        end_ns = exchange.last_read_ns if failed is None else self._clock.now_ns()
+        ended(end_ns)
+        done(exchange.close(end_ns, failed, error))
+
+    def _time_out(self, task: asyncio.Task[_Broken]) -> None:
         self._timed_out.add(task)
         task.cancel()
 
-    async def _attempt(self, exchange: Exchange) -> tuple[Outcome | None, str | None]:
-        """Send once and read all. Returns what broke the exchange and how, or (None, None) for a whole response."""
+    async def _attempt(self, exchange: Exchange) -> _Broken:
+        """Send once and read all. Returns what broke the exchange and how."""
         request = self._client.build_request(
             "POST",
             self._target.url,
@@ -141,7 +153,11 @@ class HttpxTransport:
             return Outcome.RESET, f"the connection was reset: {e}"
         except httpx.RemoteProtocolError as e:
             if exchange.peer_closed:
-                return Outcome.RESET, "the server closed the connection before the response had ended"
+                early = exchange.first_byte_ns is None
+                return (
+                    Outcome.RESET if early else Outcome.TRUNCATED,
+                    "the server closed the connection before the response had ended",
+                )
             return Outcome.MALFORMED, f"not HTTP: {e}"
         except (Undecodable, _TooLarge) as e:
             return Outcome.MALFORMED, str(e)
@@ -159,6 +175,7 @@ class HttpxTransport:
         )
         async for piece in response.aiter_raw():
             exchange.feed(piece, stream.last_read_ns, stream.bound_ns)
+            exchange.digest()
             if exchange.bytes_received > self._target.max_response_bytes:
                 raise _TooLarge(f"the response is larger than the limit of {self._target.max_response_bytes} bytes")
         exchange.last_read_ns = stream.last_read_ns

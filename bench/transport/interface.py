@@ -33,8 +33,20 @@ class Reading:
     redact: Callable[[str], str] = lambda text: text
 
 
+Ended = Callable[[int], None]
+Done = Callable[[RequestRecord], None]
+
+
+def ignore(end_ns: int) -> None:
+    """For callers who wait for the record alone."""
+
+
 class Transport(Protocol):
-    """Sends requests. `done` is called once for each started request, later, from the event loop, never inside `start`."""
+    """Sends requests. Each started one is answered by two calls, from the event loop and never inside `start`.
+
+    `ended(end_ns)` comes at once when a response has ended or failed: its slot is free. `done(record)` follows, in the
+    same turn or when the transport has time: making a record must not keep other responses from being read.
+    """
 
     async def open(self) -> None:
         """Get ready inside the running event loop."""
@@ -42,13 +54,11 @@ class Transport(Protocol):
     async def prepare(self, connections: int) -> None:
         """Make connections ahead, where the transport can: what a request then waits for is the server alone."""
 
-    def start(
-        self, request: Request, intended_ns: int, eligible_ns: int, done: Callable[[RequestRecord], None]
-    ) -> None:
+    def start(self, request: Request, intended_ns: int, eligible_ns: int, done: Done, ended: Ended = ignore) -> None:
         """Send the request now. Whatever happens to it becomes its record; nothing is raised."""
 
     def cut(self) -> None:
-        """End everything in flight: outcome `interrupted`, each `done` is still called."""
+        """End everything in flight: outcome `interrupted`; `ended` and `done` are still called for each."""
 
     async def close(self) -> None:
         """Give back connections."""

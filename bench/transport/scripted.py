@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import orjson
 
 from bench.clock import Clock, Timer
-from bench.records import Outcome, RequestRecord
+from bench.records import Outcome
 from bench.transport.exchange import Exchange
-from bench.transport.interface import Reading
+from bench.transport.interface import Done, Ended, Reading, ignore
 from bench.workload import Request
 
 
@@ -32,7 +32,7 @@ class ScriptedTransport:
     def __init__(self, script_for: Callable[[Request], Script], clock: Clock) -> None:
         self._script_for = script_for
         self._clock = clock
-        self._open: dict[str, tuple[Exchange, Timer, Callable[[RequestRecord], None]]] = {}
+        self._open: dict[str, tuple[Exchange, Timer, Done, Ended]] = {}
         self.started: list[tuple[Request, int]] = []
         self.in_flight_max = 0
 
@@ -45,9 +45,7 @@ class ScriptedTransport:
     async def prepare(self, connections: int) -> None:
         """There is nothing to connect to."""
 
-    def start(
-        self, request: Request, intended_ns: int, eligible_ns: int, done: Callable[[RequestRecord], None]
-    ) -> None:
+    def start(self, request: Request, intended_ns: int, eligible_ns: int, done: Done, ended: Ended = ignore) -> None:
         exchange = Exchange(request, intended_ns, eligible_ns, Reading(), clock="user")
         exchange.connect_ns = 0
         exchange.sent_ns = self._clock.now_ns()
@@ -69,7 +67,7 @@ class ScriptedTransport:
             self._finish(request.id, script.failed)
 
         timer = self._clock.call_at(instants[-1], finish)
-        self._open[request.id] = (exchange, timer, done)
+        self._open[request.id] = (exchange, timer, done, ended)
         self.in_flight_max = max(self.in_flight_max, len(self._open))
 
     def cut(self) -> None:
@@ -77,6 +75,8 @@ class ScriptedTransport:
             self._finish(request_id, Outcome.INTERRUPTED)
 
     def _finish(self, request_id: str, failed: Outcome | None) -> None:
-        exchange, timer, done = self._open.pop(request_id)
+        exchange, timer, done, ended = self._open.pop(request_id)
         timer.cancel()
-        done(exchange.close(self._clock.now_ns(), failed))
+        end_ns = self._clock.now_ns()
+        ended(end_ns)
+        done(exchange.close(end_ns, failed))

@@ -130,17 +130,22 @@ class StampedStream(httpcore.AsyncNetworkStream):
         began_ns = now_ns()
         loop = asyncio.get_running_loop()
         try:
-            secured = await loop.start_tls(
-                self._transport,
-                self._connection,
-                ssl_context,
-                server_hostname=server_hostname,
-                ssl_handshake_timeout=timeout,
-            )
+            # The loop's own limit, which it reports as a connection that was aborted, stays behind ours.
+            async with asyncio.timeout(timeout):
+                secured = await loop.start_tls(
+                    self._transport,
+                    self._connection,
+                    ssl_context,
+                    server_hostname=server_hostname,
+                    ssl_handshake_timeout=None if timeout is None else timeout + 1.0,
+                )
+        except TimeoutError as e:
+            self._transport.abort()
+            raise httpcore.ConnectTimeout from e
         except (OSError, ssl.SSLError) as e:
             self._transport.abort()
             raise httpcore.ConnectError(f"TLS: {e}") from e
-        if not isinstance(secured, asyncio.Transport):
+        if secured is None:
             raise httpcore.ConnectError("TLS: the server closed the connection during the handshake")
         exchange = current.get()
         exchange.connect_ns = (exchange.connect_ns if exchange.connect_ns is not None else 0) + now_ns() - began_ns

@@ -15,20 +15,24 @@ import asyncio
 import select
 import socket
 import ssl
+from collections import deque
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from bench import clock as clocks
 from bench.clock import NS_PER_MS, NS_PER_S, Clock, StepWatch, Timer, now_ns
-from bench.records import Outcome, RequestRecord
+from bench.records import Outcome
 from bench.transport import tls
 from bench.transport.connection import SO_TIMESTAMPNS, Address, Connection
 from bench.transport.exchange import Exchange
-from bench.transport.interface import Reading, Target
+from bench.transport.interface import Done, Ended, Reading, Target, ignore
 from bench.workload import Request
 
 CONNECT_AT_ONCE = 128
 """Connections made ahead at the same time: a server's queue of unaccepted ones is often no longer."""
+
+WORK_TURN_NS = NS_PER_MS
+"""How long records are made before sockets are looked at again."""
 
 POLL_MAX = 512
 SWEEP_LONGEST_NS = NS_PER_S
@@ -38,11 +42,12 @@ SWEEP_SHORTEST_NS = 5 * NS_PER_MS
 class Job:
     """A request on its way: through one connection, or two."""
 
-    __slots__ = ("connection", "done", "exchange", "started_ns")
+    __slots__ = ("connection", "done", "ended", "exchange", "started_ns")
 
-    def __init__(self, exchange: Exchange, done: Callable[[RequestRecord], None]) -> None:
+    def __init__(self, exchange: Exchange, done: Done, ended: Ended) -> None:
         self.exchange = exchange
         self.done = done
+        self.ended = ended
         self.started_ns = now_ns()
         self.connection: Connection | None = None
 
@@ -68,6 +73,8 @@ class WireTransport:
         self._ready_calls: dict[int, Callable[[int], None]] = {}
         self.last_poll_ns = 0
         self.offset_ns = 0
+        self._work: deque[Callable[[], None]] = deque()
+        self._working = False
         self._sweep_timer: Timer | None = None
         self._watch: StepWatch | None = None
 
@@ -106,11 +113,9 @@ class WireTransport:
                 return
             missing -= len(batch)
 
-    def start(
-        self, request: Request, intended_ns: int, eligible_ns: int, done: Callable[[RequestRecord], None]
-    ) -> None:
+    def start(self, request: Request, intended_ns: int, eligible_ns: int, done: Done, ended: Ended = ignore) -> None:
         exchange = Exchange(request, intended_ns, eligible_ns, self._reading, clock="kernel")
-        job = Job(exchange, done)
+        job = Job(exchange, done, ended)
         self._jobs[job] = None
         connection = self._take_idle()
         if connection is not None:
@@ -125,6 +130,8 @@ class WireTransport:
 
     async def close(self) -> None:
         self.cut()
+        while self._work:
+            self._do_work()
         for connection in [*self._idle.values(), *self._ahead]:
             connection.close()
         self._idle.clear()
@@ -203,13 +210,36 @@ class WireTransport:
         """A response has come to its end."""
         if keep:
             self._idle[connection.fd] = connection
-        del self._jobs[job]
-        job.done(job.exchange.close(job.exchange.last_read_ns))
+        self._conclude(job, job.exchange.last_read_ns, None, None)
 
     def failed(self, job: Job, outcome: Outcome, error: str) -> None:
         """A request has failed; its connection is closed."""
+        self._conclude(job, now_ns(), outcome, error)
+
+    def _conclude(self, job: Job, end_ns: int, failed: Outcome | None, error: str | None) -> None:
+        """Free the slot now, and make the record when there is time."""
         del self._jobs[job]
-        job.done(job.exchange.close(now_ns(), outcome, error))
+        job.connection = None
+        job.ended(end_ns)
+        self.later(lambda: job.done(job.exchange.close(end_ns, failed, error)))
+
+    def later(self, work: Callable[[], None]) -> None:
+        """Do this when sockets have been looked at: in turns of a millisecond, with a poll between two turns."""
+        self._work.append(work)
+        if not self._working:
+            self._working = True
+            self.loop.call_soon(self._do_work)
+
+    def _do_work(self) -> None:
+        until_ns = now_ns() + WORK_TURN_NS
+        work = self._work
+        while work:
+            work.popleft()()
+            if now_ns() >= until_ns:
+                break
+        self._working = bool(work)
+        if work:
+            self.loop.call_soon(self._do_work)
 
     def retry(self, job: Job) -> None:
         """A connection from the pool died before any byte of a response: once more, on a fresh one."""
