@@ -260,7 +260,7 @@ async def _load(
     manifest["start_ns"] = start_ns
     directory.write_manifest(stored)
     records, sample_log = directory.request_log(), directory.sample_log()
-    in_flight = InFlight(start_ns)
+    in_flight = InFlight()
     failures = 0
     error_limit = config.max_errors if config.max_errors is not None and config.max_errors.isdecimal() else None
 

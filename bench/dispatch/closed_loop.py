@@ -58,13 +58,13 @@ class ClosedLoop:
             return
         self.planned += 1
         request = self._supply.take(phase)
-        self._in_flight.begin(self._clock.now_ns())
+        self._in_flight.begin(intended_ns)
         self.sent += 1
         self._transport.start(request, intended_ns, intended_ns, self._recorded, self._answered)
         self._stop.check_count()
 
     def _answered(self, end_ns: int) -> None:
-        self._in_flight.end(self._clock.now_ns())
+        self._in_flight.end(end_ns)
         self._user_free(end_ns)
 
     def _recorded(self, record: RequestRecord) -> None:

@@ -1,34 +1,35 @@
 """The dispatcher's own, time-weighted count of what is in flight.
 
-Kept apart from the records on purpose: Little's law then compares two independent accounts of the same run.
+Kept apart from the records on purpose: Little's law then compares two accounts of the same run. A request is in flight
+from the moment at which it may be sent until its response has ended, also where the loop comes to know of either later.
 """
 
 from __future__ import annotations
 
 
 class InFlight:
-    """Counts requests between their start and their record. `integral_ns` is the area under the count, in requests x ns."""
+    """Counts requests between `begin` and `end`, which are given the instants and not taken when they are called."""
 
-    def __init__(self, start_ns: int) -> None:
-        self.start_ns = start_ns
+    def __init__(self) -> None:
         self.now = 0
         self.max = 0
-        self._changed_ns = start_ns
-        self._integral_ns = 0
+        self._begins_ns = 0
+        self._ends_ns = 0
 
     def begin(self, at_ns: int) -> None:
-        self._pass(at_ns)
+        """One more is in flight since this instant."""
         self.now += 1
         self.max = max(self.max, self.now)
+        self._begins_ns += at_ns
 
     def end(self, at_ns: int) -> None:
-        self._pass(at_ns)
+        """One of them has ended at this instant."""
         self.now -= 1
+        self._ends_ns += at_ns
 
     def integral_ns(self, until_ns: int) -> int:
-        """The area from the start until this instant."""
-        return self._integral_ns + self.now * (until_ns - self._changed_ns)
+        """The area under the count from the start to this instant, in requests x ns.
 
-    def _pass(self, at_ns: int) -> None:
-        self._integral_ns += self.now * (at_ns - self._changed_ns)
-        self._changed_ns = at_ns
+        Each request that has ended adds end - begin, each that is in flight until - begin.
+        """
+        return self._ends_ns + self.now * until_ns - self._begins_ns

@@ -78,12 +78,12 @@ class OpenLoop:
             self._waiting.append((request, intended_ns))
 
     def _send(self, request: Request, intended_ns: int, eligible_ns: int) -> None:
-        self._in_flight.begin(self._clock.now_ns())
+        self._in_flight.begin(eligible_ns)
         self.sent += 1
         self._transport.start(request, intended_ns, eligible_ns, self._recorded, self._answered)
 
     def _answered(self, end_ns: int) -> None:
-        self._in_flight.end(self._clock.now_ns())
+        self._in_flight.end(end_ns)
         if self._waiting:
             request, intended_ns = self._waiting.popleft()
             self._send(request, intended_ns, max(intended_ns, end_ns))

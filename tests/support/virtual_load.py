@@ -59,7 +59,7 @@ class Load:
             clock = LoopClock()
             self.loop = loop
             self.stop = Stop(clock, start_ns=START, **self._limits, **self._warmup)  # type: ignore[arg-type]
-            self.in_flight = InFlight(START)
+            self.in_flight = InFlight()
             self.transport = ScriptedTransport(self._answer, clock)
             supply = Supply(itertools.repeat(Sample(prompt="x")), lambda sample: Encoded(b"{}", True, None), "made")
             parts: dict[str, object] = {
