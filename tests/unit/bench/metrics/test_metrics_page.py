@@ -1,0 +1,49 @@
+"""docs/metrics.md tells the truth: its example runs, and it knows every metric, outcome and limit."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from bench.metrics.catalog import METRICS
+from bench.metrics.intervals import order_ranks
+from bench.metrics.objectives import RUN_NUMBERS
+from bench.metrics.quantile import QUANTILES
+from bench.records import Outcome
+from bench.verdict import Limits
+
+ROOT = Path(__file__).parents[4]
+PAGE = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
+
+
+def test_the_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copy(ROOT / "tests" / "golden" / "requests.jsonl", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    examples = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
+    assert examples
+    for example in examples:
+        exec(compile(example, "docs/metrics.md", "exec"), {})
+    assert re.fullmatch(r"p80 of TTFT: \d+\.\d ms\n", capsys.readouterr().out)
+
+
+def test_the_page_knows_every_metric_outcome_and_limit() -> None:
+    names = [f"`{metric.key}`" for metric in METRICS.values()] + [f"`{name}`" for name in METRICS]
+    names += [f"`{outcome}`" for outcome in Outcome] + [f"`{limit}`" for limit in Limits.model_fields]
+    assert [name for name in names if name not in PAGE] == []
+    assert [name for name in RUN_NUMBERS if f"`{name}" not in PAGE] == []
+
+
+def test_the_page_has_the_right_numbers_of_values() -> None:
+    for name, least in re.findall(r"([\d,]+) (?:values )?\((p[\d.]+)\)", PAGE):
+        n, p = int(name.replace(",", "")), QUANTILES[least.replace(".", "")]
+        assert order_ranks(n, p) is not None
+        assert order_ranks(n - 1, p) is None
+
+
+def test_a_line_of_the_page_fits_its_limits() -> None:
+    bands = Limits()
+    for name, suspect in re.findall(r"\| > ([\d.]+) %[^|]*\|[^|]*\| `(\w+)` \|", PAGE):
+        assert getattr(bands, suspect).suspect == pytest.approx(float(name) / 100)
