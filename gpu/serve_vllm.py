@@ -1,0 +1,383 @@
+#!/usr/bin/env python3
+"""Starts `vllm serve` with options that suit the GPU, waits until it is healthy, and prints how to measure it.
+
+    decide (pure: GPUs, options, command)  ->  start  ->  wait for /health  ->  stay until either side ends
+
+Standard library only: this runs in vLLM's own environment, where nothing of ours is installed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+POLL_S = 0.5
+PROGRESS_EVERY_S = 10.0
+STOP_GRACE_S = 30.0
+LAST_LINES = 20
+
+_SHORT = {"--tensor-parallel-size": "-tp"}
+
+_EPILOG = """\
+Everything after -- goes to vllm as it is, and wins over what is chosen here.
+
+Examples:
+  python gpu/serve_vllm.py Qwen/Qwen2.5-7B-Instruct
+  python gpu/serve_vllm.py ./my-model --gpus 0,1 --port 8001 -- --max-model-len 16384
+  python gpu/serve_vllm.py ./tiny-model --allow-cpu -- --dtype bfloat16 --enforce-eager
+"""
+
+
+class CannotServe(Exception):
+    """Why there is no server: one sentence for the user."""
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """One GPU as nvidia-smi lists it."""
+
+    index: int
+    name: str
+    memory_mib: int
+
+
+def parse_gpus(csv: str) -> list[Gpu]:
+    """The GPUs in the output of nvidia-smi (index, name, memory.total in MiB). Raises CannotServe."""
+    gpus = []
+    for line in filter(None, (line.strip() for line in csv.splitlines())):
+        fields = [field.strip() for field in line.split(",")]
+        if len(fields) != 3 or not fields[0].isdigit() or not fields[2].isdigit():
+            raise CannotServe(
+                f"nvidia-smi lists a GPU that is not understood: {line!r}; use --allow-cpu to let vllm choose"
+            )
+        gpus.append(Gpu(int(fields[0]), fields[1], int(fields[2])))
+    return gpus
+
+
+def find_gpus() -> list[Gpu]:
+    """What nvidia-smi finds. Raises CannotServe where it is missing, fails, or finds none."""
+    if shutil.which("nvidia-smi") is None:
+        raise CannotServe("no GPU here: nvidia-smi is not on PATH; use --allow-cpu to start vllm anyway")
+    query = ["nvidia-smi", "--query-gpu=index,name,memory.total", "--format=csv,noheader,nounits"]
+    found = subprocess.run(query, capture_output=True, text=True, check=False)
+    if found.returncode != 0:
+        said = (found.stdout + found.stderr).strip().splitlines()
+        raise CannotServe(
+            f"no GPU here: nvidia-smi says {said[0] if said else 'nothing'!r}; use --allow-cpu to start anyway"
+        )
+    gpus = parse_gpus(found.stdout)
+    if not gpus:
+        raise CannotServe("no GPU here: nvidia-smi lists none; use --allow-cpu to start vllm anyway")
+    return gpus
+
+
+def choose_gpus(asked: str, gpus: Sequence[Gpu], visible: str | None) -> list[Gpu]:
+    """The GPUs to use. `asked` is a list of indices, `all`, or `first`; of the last two, CUDA_VISIBLE_DEVICES (`visible`)
+    says which there are. Raises CannotServe."""
+    by_index = {gpu.index: gpu for gpu in gpus}
+    if asked in ("all", "first"):
+        if visible is None:
+            usable = list(gpus)
+        else:
+            usable = [by_index[int(i)] for i in visible.split(",") if i.strip().isdigit() and int(i) in by_index]
+            if not usable:
+                raise CannotServe(f"CUDA_VISIBLE_DEVICES={visible} names no GPU by its index: choose with --gpus 0,1")
+        return usable if asked == "all" else usable[:1]
+    wanted = [part.strip() for part in asked.split(",")]
+    if unknown := [part for part in wanted if not part.isdigit() or int(part) not in by_index]:
+        known = ", ".join(map(str, by_index))
+        raise CannotServe(f"--gpus {asked}: there is no GPU {', '.join(unknown)}; nvidia-smi lists {known}")
+    return [by_index[int(part)] for part in dict.fromkeys(wanted)]
+
+
+def suitable_options(gpus: Sequence[Gpu]) -> dict[str, str]:
+    """Options of `vllm serve` for these GPUs; of unlike ones the smallest counts. None for a CPU.
+
+    The sizes of a step are the API server's own defaults, written out so that they stand in the log beside the results:
+    8192 tokens and 1024 sequences from 70 GiB on, except on the A100; 2048 and 256 elsewhere. Of memory a small card keeps
+    more free, since a desktop may live on it.
+    """
+    if not gpus:
+        return {}
+    gib = min(gpu.memory_mib for gpu in gpus) / 1024
+    large = gib >= 70 and not any("A100" in gpu.name for gpu in gpus)
+    return {
+        "--tensor-parallel-size": str(len(gpus)),
+        "--gpu-memory-utilization": "0.90" if gib >= 20 else "0.85",
+        "--max-num-batched-tokens": "8192" if large else "2048",
+        "--max-num-seqs": "1024" if large else "256",
+    }
+
+
+def option_value(arguments: Sequence[str], name: str) -> str | None:
+    """The value of an option of vllm, written `--name value` or `--name=value`, with - or _ inside; None if absent."""
+    for position, argument in enumerate(arguments):
+        flag, equals, value = argument.partition("=")
+        if flag.replace("_", "-") in (name, _SHORT.get(name)):
+            return value if equals else next(iter(arguments[position + 1 :]), "")
+    return None
+
+
+def serve_command(
+    vllm: str, model: str, host: str, port: int, options: dict[str, str], extra: Sequence[str]
+) -> list[str]:
+    """The command line. Raises CannotServe where `extra` says what is ours to say."""
+    for name in ("--host", "--port"):
+        if option_value(extra, name) is not None:
+            raise CannotServe(f"{name} stands behind --: write it before, since this script must know it too")
+    chosen = [part for name, value in options.items() if option_value(extra, name) is None for part in (name, value)]
+    return [vllm, "serve", model, "--host", host, "--port", str(port), *chosen, *extra]
+
+
+def find_vllm() -> str:
+    """The vllm command: on PATH, else beside this Python (an environment that is not activated). Raises CannotServe."""
+    beside = Path(sys.executable).with_name("vllm")
+    found = shutil.which("vllm") or (str(beside) if os.access(beside, os.X_OK) else None)
+    if found is None:
+        raise CannotServe(
+            "vllm is not installed here: pip install vllm, or run this with the Python of its environment"
+        )
+    return found
+
+
+def require_free(host: str, port: int) -> None:
+    """Raises CannotServe where something else listens: its health would be taken for vllm's."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as e:
+            raise CannotServe(f"{host}:{port} cannot be listened on ({e.strerror}): choose another --port") from e
+
+
+def base_url(host: str, port: int) -> str:
+    """The URL by which this machine reaches the server."""
+    local = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://[{local}]:{port}" if ":" in local else f"http://{local}:{port}"
+
+
+# A proxy of the environment must not stand between us and our own machine.
+_opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def is_healthy(url: str) -> bool:
+    """Whether /health answers 200."""
+    try:
+        with _opener.open(f"{url}/health", timeout=2.0) as reply:
+            return bool(reply.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def served_name(url: str, api_key: str | None) -> str | None:
+    """The name under which the model is served; None where the server does not say."""
+    headers = {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
+    try:
+        with _opener.open(urllib.request.Request(f"{url}/v1/models", headers=headers), timeout=5.0) as reply:
+            listing: Any = json.load(reply)
+        return str(listing["data"][0]["id"])
+    except (urllib.error.URLError, OSError, ValueError, LookupError, TypeError):
+        return None
+
+
+class Server:
+    """The running vllm. It has a session of its own, so that a Ctrl-C reaches it once: through us."""
+
+    def __init__(self, command: Sequence[str], environment: dict[str, str], log: Path) -> None:
+        self.log = log
+        self.stopped_by: int | None = None
+        # Held back until there is somebody to forward them to: vllm must not be left behind.
+        held = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+        signal.pthread_sigmask(signal.SIG_BLOCK, held)
+        for number in held:
+            signal.signal(number, self._forward)
+        with log.open("wb") as output:
+            # Straight into the file: no pipe that could fill while nobody reads.
+            self.process = subprocess.Popen(
+                command,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                start_new_session=True,
+                # A child inherits what is held back: let it start with nothing held.
+                preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_UNBLOCK, held),
+            )
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, held)
+
+    def _forward(self, number: int, _: FrameType | None) -> None:
+        """The first signal goes to vllm, which ends its own workers; the second kills all of them."""
+        if self.stopped_by is None:
+            self.stopped_by = number
+            self.process.send_signal(number)
+        else:
+            self.kill_all()
+
+    def kill_all(self) -> None:
+        """Kills whatever is left of it: a worker that outlives vllm would keep the GPU's memory."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+
+    def wait(self, timeout_s: float) -> int | None:
+        """The exit status, or None after the timeout."""
+        try:
+            return self.process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def stop(self) -> int:
+        """Ends it, by force after a grace; the exit status."""
+        if self.process.poll() is None and self.stopped_by is None:
+            self.process.terminate()
+        if (status := self.wait(STOP_GRACE_S)) is None:
+            self.kill_all()
+            status = self.process.wait()
+        return status
+
+    def last_lines(self, count: int) -> list[str]:
+        """The end of its log."""
+        return self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-count:]
+
+
+def shell_status(returncode: int) -> int:
+    """An exit status as a shell gives it: 128 + n for signal n."""
+    return 128 - returncode if returncode < 0 else returncode
+
+
+def say(text: str) -> None:
+    """One line of what happens, on stderr: stdout has the URL and the command alone."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def wait_until_healthy(server: Server, url: str, timeout_s: float) -> int | None:
+    """None when it is healthy; else the exit status to end with."""
+    started = time.monotonic()
+    next_word = started + PROGRESS_EVERY_S
+    while not is_healthy(url):
+        status = server.wait(POLL_S)
+        now = time.monotonic()
+        if server.stopped_by is not None:
+            server.stop()
+            return 128 + server.stopped_by
+        if status is not None:
+            say("vllm ended before it was healthy")
+            return ended(server, status) or 1
+        if now - started > timeout_s:
+            server.stop()
+            say(f"vllm was not healthy after {timeout_s:g} s and was stopped: see {server.log}, or raise --timeout")
+            return 1
+        if now >= next_word:
+            next_word += PROGRESS_EVERY_S
+            say(f"{now - started:5.0f} s  {(server.last_lines(1) or ['no log yet'])[0][:150]}")
+    say(f"healthy after {time.monotonic() - started:.1f} s")
+    return None
+
+
+def bench_line(url: str, name: str, model: str) -> str:
+    """The command that measures this server."""
+    run = ["python", "-m", "bench", "run", "--url", url, "--model", name, "--tokenizer", model]
+    return shlex.join([*run, "--concurrency", "8", "--requests", "100", "--ignore-eos"])
+
+
+def parse_arguments(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    """Our options, and what stands behind -- for vllm."""
+    split = argv.index("--") if "--" in argv else len(argv)
+    parser = argparse.ArgumentParser(
+        description=(__doc__ or "").splitlines()[0],
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("model", metavar="MODEL", help="hub id or directory of the model")
+    add("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
+    add("--port", type=int, default=8000, help="port to listen on (default: 8000)")
+    add("--gpus", default="first", metavar="LIST", help="indices such as 0,1; all; first (default: first)")
+    add("--allow-cpu", action="store_true", help="start although there is no GPU (a build of vllm for the CPU)")
+    add("--timeout", type=float, default=1800.0, metavar="S", help="seconds to become healthy (default: 1800)")
+    add("--log", type=Path, metavar="FILE", help="where vllm's output goes (default: a temporary file)")
+    return parser.parse_args(list(argv[:split])), list(argv[split + 1 :])
+
+
+def serve(options: argparse.Namespace, extra: list[str]) -> int:
+    """Starts, waits, prints, stays; the exit status. Raises CannotServe."""
+    vllm = find_vllm()
+    gpus: list[Gpu] = []
+    if options.allow_cpu:
+        say("no GPU is looked for (--allow-cpu)")
+    else:
+        found = find_gpus()
+        gpus = choose_gpus(options.gpus, found, os.environ.get("CUDA_VISIBLE_DEVICES"))
+        say(f"{len(gpus)} of {len(found)} GPUs: " + ", ".join(f"{g.index} {g.name} {g.memory_mib} MiB" for g in gpus))
+    command = serve_command(vllm, options.model, options.host, options.port, suitable_options(gpus), extra)
+    require_free(options.host, options.port)
+    environment = dict(os.environ)
+    if gpus:
+        environment["CUDA_VISIBLE_DEVICES"] = ",".join(str(gpu.index) for gpu in gpus)
+        # nvidia-smi counts GPUs by bus; CUDA would count the fastest first.
+        environment["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
+    log = options.log or Path(tempfile.mkstemp(prefix="vllm-", suffix=".log")[1])
+    api_key = option_value(extra, "--api-key") or environment.get("VLLM_API_KEY")
+    say(f"starting: {shlex.join(part.replace(api_key, '***') if api_key else part for part in command)}")
+    say(f"its log:  {log}")
+    server = Server(command, environment, log)
+    try:
+        return attend(server, options, extra, api_key)
+    finally:
+        server.kill_all()
+
+
+def attend(server: Server, options: argparse.Namespace, extra: Sequence[str], api_key: str | None) -> int:
+    """Waits until it is healthy, says how to measure it, and stays until it ends; the exit status."""
+    url = base_url(options.host, options.port)
+    if (failure := wait_until_healthy(server, url, options.timeout)) is not None:
+        return failure
+    name = served_name(url, api_key) or option_value(extra, "--served-model-name") or options.model
+    say("measure it with the line below" + ("" if api_key is None else ", and OPENAI_API_KEY set to its key"))
+    print(url)
+    print(bench_line(url, name, options.model), flush=True)
+    while (status := server.wait(POLL_S)) is None and server.stopped_by is None:
+        pass
+    if server.stopped_by is not None:
+        server.stop()
+        return 128 + server.stopped_by
+    return ended(server, status or 0)
+
+
+def ended(server: Server, returncode: int) -> int:
+    """Says how it ended by itself, with the end of its log; the exit status."""
+    status = shell_status(returncode)
+    say(f"vllm ended with status {status}. The end of {server.log}:")
+    for line in server.last_lines(LAST_LINES):
+        say(f"  {line}")
+    return status
+
+
+def main(argv: Sequence[str]) -> int:
+    """Exit status: vllm's own; 128 + n after signal n; 2 where it could not be started; 1 where it never was healthy."""
+    options, extra = parse_arguments(argv)
+    try:
+        return serve(options, extra)
+    except CannotServe as e:
+        say(f"serve_vllm: {e}")
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

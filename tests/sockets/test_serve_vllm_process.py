@@ -1,0 +1,264 @@
+"""The script as a process, with stand-ins for `vllm` and `nvidia-smi` on PATH."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parents[2] / "gpu" / "serve_vllm.py"
+
+NVIDIA_SMI = """#!{python}
+print("0, NVIDIA H100 80GB HBM3, 81559")
+print("1, NVIDIA H100 80GB HBM3, 81559")
+"""
+
+# Answers /health with 503 twice, then 200; writes down its command line and the signals it gets.
+VLLM = """#!{python}
+import http.server, json, os, signal, subprocess, sys
+
+here = os.environ["STAND_IN"]
+with open(here + "/started.json", "w") as file:
+    json.dump({{"argv": sys.argv[1:], "visible": os.environ.get("CUDA_VISIBLE_DEVICES")}}, file)
+print("loading weights", flush=True)
+for number in range(30):
+    print("line", number, flush=True)
+if how := os.environ.get("STAND_IN_DIES"):
+    print("out of memory", flush=True)
+    sys.exit(int(how))
+worker = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"])
+with open(here + "/worker", "w") as file:
+    file.write(str(worker.pid))
+
+def end(number, frame):
+    with open(here + "/signals", "a") as file:
+        print(number, file=file)
+    if not os.environ.get("STAND_IN_IS_STUBBORN"):
+        os._exit(0)
+
+signal.signal(signal.SIGTERM, end)
+signal.signal(signal.SIGINT, end)
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    asked = 0
+
+    def do_GET(self):
+        Handler.asked += 1
+        if self.path == "/crash":
+            os._exit(9)
+        body = json.dumps({{"data": [{{"id": "served-name"}}]}}).encode() if self.path == "/v1/models" else b""
+        unhealthy = self.path == "/health" and (Handler.asked < 3 or os.environ.get("STAND_IN_NEVER_HEALTHY"))
+        self.send_response(503 if unhealthy else 200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args):
+        pass
+
+options = dict(zip(sys.argv, sys.argv[1:]))
+http.server.HTTPServer((options["--host"], int(options["--port"])), Handler).serve_forever()
+"""
+
+
+def write_command(folder: Path, name: str, text: str) -> None:
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text(text.format(python=sys.executable))
+    (folder / name).chmod(0o755)
+
+
+@pytest.fixture
+def port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+@pytest.fixture
+def stand_in(tmp_path):
+    write_command(tmp_path / "bin", "vllm", VLLM)
+    write_command(tmp_path / "bin", "nvidia-smi", NVIDIA_SMI)
+    return tmp_path
+
+
+class Script:
+    """The running script; whatever is left of it is killed at the end."""
+
+    def __init__(self, folder: Path, *arguments: str, **environment: str):
+        kept = {k: v for k, v in os.environ.items() if k not in ("CUDA_VISIBLE_DEVICES", "VLLM_API_KEY")}
+        self.folder = folder
+        self.process = subprocess.Popen(
+            [sys.executable, SCRIPT, "some/model", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**kept, "PATH": str(folder / "bin"), "STAND_IN": str(folder), "TMPDIR": str(folder), **environment},
+        )
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.communicate()
+
+    def ready(self) -> list[str]:
+        """The two lines of stdout, which come when the server is healthy."""
+        return [self.process.stdout.readline().strip() for _ in range(2)]
+
+    def end(self) -> tuple[int, str]:
+        """Exit status and stderr."""
+        _, err = self.process.communicate(timeout=30)
+        return self.process.returncode, err
+
+    def read(self, name: str) -> str:
+        return (self.folder / name).read_text()
+
+
+def is_running(pid: str) -> bool:
+    status = Path(f"/proc/{pid.strip()}/stat")
+    return status.exists() and status.read_text().rsplit(")", 1)[1].split()[0] != "Z"
+
+
+def wait_until_gone(pid: str) -> None:
+    """A killed orphan is gone when the kernel has seen to it."""
+    deadline = time.monotonic() + 10
+    while is_running(pid):
+        assert time.monotonic() < deadline, "a worker was left behind"
+        os.sched_yield()
+
+
+def test_it_starts_waits_prints_and_forwards_the_signal(stand_in, port):
+    with Script(stand_in, "--port", str(port), "--", "--max-model-len", "99", "--api-key", "sk-secret") as script:
+        url, line = script.ready()
+        assert url == f"http://127.0.0.1:{port}"
+        assert line == (
+            f"python -m bench run --url {url} --model served-name --tokenizer some/model "
+            "--concurrency 8 --requests 100 --ignore-eos"
+        )
+        started = json.loads(script.read("started.json"))
+        assert started["visible"] == "0"
+        assert started["argv"] == [
+            *["serve", "some/model", "--host", "127.0.0.1", "--port", str(port)],
+            *["--tensor-parallel-size", "1", "--gpu-memory-utilization", "0.90"],
+            *["--max-num-batched-tokens", "8192", "--max-num-seqs", "1024"],
+            *["--max-model-len", "99", "--api-key", "sk-secret"],
+        ]
+        script.process.send_signal(signal.SIGTERM)
+        status, err = script.end()
+    assert status == 128 + signal.SIGTERM
+    assert script.read("signals").split() == [str(int(signal.SIGTERM))]
+    assert "1 of 2 GPUs: 0 NVIDIA H100 80GB HBM3 81559 MiB" in err
+    assert "healthy after" in err
+    assert "sk-secret" not in err
+    assert "--api-key '***'" in err
+    wait_until_gone(script.read("worker"))
+
+
+def test_all_gpus_are_used_together(stand_in, port):
+    with Script(stand_in, "--port", str(port), "--gpus", "all") as script:
+        script.ready()
+        started = json.loads(script.read("started.json"))
+        assert started["visible"] == "0,1"
+        assert started["argv"][started["argv"].index("--tensor-parallel-size") + 1] == "2"
+        script.process.send_signal(signal.SIGINT)
+        assert script.end()[0] == 130
+
+
+def test_a_second_signal_kills_what_does_not_stop(stand_in, port):
+    with Script(stand_in, "--port", str(port), STAND_IN_IS_STUBBORN="1") as script:
+        script.ready()
+        script.process.send_signal(signal.SIGINT)
+        while not (stand_in / "signals").exists():
+            os.sched_yield()
+        script.process.send_signal(signal.SIGINT)
+        assert script.end()[0] == 130
+    wait_until_gone(script.read("worker"))
+
+
+def test_an_early_death_gives_its_status_and_the_end_of_its_log(stand_in, port):
+    with Script(stand_in, "--port", str(port), STAND_IN_DIES="3") as script:
+        status, err = script.end()
+    assert status == 3
+    assert "vllm ended before it was healthy" in err
+    assert "  out of memory" in err
+    assert "  line 29" in err
+    assert "loading weights" not in err
+
+
+def test_an_early_end_without_an_error_is_no_success(stand_in, port):
+    with Script(stand_in, "--port", str(port), STAND_IN_DIES="0") as script:
+        assert script.end()[0] == 1
+
+
+def test_a_death_after_it_was_healthy_is_told_too(stand_in, port):
+    with Script(stand_in, "--port", str(port)) as script:
+        url, _ = script.ready()
+        with pytest.raises(OSError, match=r"closed|reset|remote|Remote"):
+            urllib.request.urlopen(f"{url}/crash", timeout=10)
+        status, err = script.end()
+    assert status == 9
+    assert "vllm ended with status 9" in err
+    wait_until_gone(script.read("worker"))
+
+
+def test_a_server_that_is_never_healthy_is_stopped_after_the_timeout(stand_in, port):
+    with Script(stand_in, "--port", str(port), "--timeout", "1", STAND_IN_NEVER_HEALTHY="1") as script:
+        status, err = script.end()
+    assert status == 1
+    assert "was not healthy after 1 s and was stopped" in err
+    wait_until_gone(script.read("worker"))
+
+
+def test_a_port_that_is_taken_is_said_before_anything_starts(stand_in):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with Script(stand_in, "--port", str(port)) as script:
+            status, err = script.end()
+    assert status == 2
+    assert f"127.0.0.1:{port} cannot be listened on" in err
+    assert not (stand_in / "started.json").exists()
+
+
+def test_a_missing_vllm_is_said(stand_in, port):
+    (stand_in / "bin" / "vllm").unlink()
+    with Script(stand_in, "--port", str(port)) as script:
+        status, err = script.end()
+    assert (status, "vllm is not installed here: pip install vllm" in err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("nvidia_smi", "said"),
+    [
+        (None, "nvidia-smi is not on PATH"),
+        (
+            '#!{python}\nprint("NVIDIA-SMI has failed"); raise SystemExit(9)\n',
+            "nvidia-smi says 'NVIDIA-SMI has failed'",
+        ),
+        ("#!{python}\n", "nvidia-smi lists none"),
+    ],
+)
+def test_a_missing_gpu_is_said_and_can_be_allowed(stand_in, port, nvidia_smi, said):
+    (stand_in / "bin" / "nvidia-smi").unlink()
+    if nvidia_smi is not None:
+        write_command(stand_in / "bin", "nvidia-smi", nvidia_smi)
+    with Script(stand_in, "--port", str(port)) as script:
+        status, err = script.end()
+    assert status == 2
+    assert said in err
+    assert "--allow-cpu" in err
+    with Script(stand_in, "--port", str(port), "--allow-cpu") as script:
+        script.ready()
+        started = json.loads(script.read("started.json"))
+        assert started == {
+            "argv": ["serve", "some/model", "--host", "127.0.0.1", "--port", str(port)],
+            "visible": None,
+        }
+        script.process.send_signal(signal.SIGTERM)
+        script.end()
