@@ -1,0 +1,239 @@
+"""A loopback server that answers with literal bytes, as a script says: everything that real servers do wrong, on purpose.
+
+    with LiteralServer(in_turn(reply_a, reply_b)) as server: ...
+
+A script is a function from the request to the steps of its reply. It runs in threads of the test's own process, one a
+connection, and notes what it received and, around every write, the instant (CLOCK_MONOTONIC, ns): the truth to compare
+stamps with. Nothing here parses or makes HTTP bodies; `literal_replies` has the bytes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+
+CERTIFICATE = Path(__file__).with_name("loopback.pem")
+"""Certificate (self-signed, for localhost, until 2126) and key, made for these tests and used nowhere else."""
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Hand these bytes to the kernel in one write."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Be silent for so long, as a slow server is."""
+
+    s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """Close in good order (FIN), whatever was promised."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reset:
+    """Break the connection (RST)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hang:
+    """Say nothing more until the client goes away."""
+
+
+Step = Send | Pause | Close | Reset | Hang
+
+
+@dataclass(slots=True)
+class Received:
+    """A request as it came, and the instants of what was written in reply: before and after each `Send`."""
+
+    connection: int
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+    writes: list[tuple[int, int]] = field(default_factory=list)
+    client_gone: threading.Event = field(default_factory=threading.Event)
+    """Set when the client closed the connection during `Hang`."""
+
+
+Script = Callable[[Received], Sequence[Step]]
+
+
+def in_turn(*replies: Sequence[Step]) -> Script:
+    """The first request gets the first reply, and so on; the last one serves all that follow."""
+    given = iter(range(1 << 30))
+    lock = threading.Lock()
+
+    def script(request: Received) -> Sequence[Step]:
+        with lock:
+            return replies[min(next(given), len(replies) - 1)]
+
+    return script
+
+
+def one_byte_a_write(data: bytes) -> list[Step]:
+    return [Send(data[i : i + 1]) for i in range(len(data))]
+
+
+class LiteralServer:
+    """Listens on a free port as soon as it is entered. `received` has every request, in order of arrival."""
+
+    def __init__(
+        self, script: Script, *, tls: bool = False, handshake_pause_s: float = 0.0, host: str = "127.0.0.1"
+    ) -> None:
+        self._script = script
+        self._handshake_pause_s = handshake_pause_s
+        self._tls: ssl.SSLContext | None = None
+        if tls:
+            self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self._tls.load_cert_chain(CERTIFICATE)
+        self._host = host
+        self._stopping = threading.Event()
+        self._lock = threading.Lock()
+        self._sockets: set[socket.socket] = set()
+        self._threads: list[threading.Thread] = []
+        self.received: list[Received] = []
+        self.connections = 0
+        self.url = ""
+
+    def __enter__(self) -> LiteralServer:
+        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
+        self._listening = socket.create_server((self._host, 0), family=family, backlog=1024)
+        scheme, port = "http" if self._tls is None else "https", self._listening.getsockname()[1]
+        self.url = f"{scheme}://[{self._host}]:{port}" if ":" in self._host else f"{scheme}://{self._host}:{port}"
+        self._acceptor = threading.Thread(target=self._accept)
+        self._acceptor.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stopping.set()
+        self._listening.shutdown(socket.SHUT_RDWR)
+        self._acceptor.join()
+        self._listening.close()
+        with self._lock:
+            for connection in self._sockets:
+                with contextlib.suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listening.accept()
+            except OSError:
+                return
+            with self._lock:
+                self._sockets.add(connection)
+                self.connections += 1
+                thread = threading.Thread(target=self._serve, args=(connection, self.connections))
+                self._threads.append(thread)
+            thread.start()
+
+    def _serve(self, raw: socket.socket, number: int) -> None:
+        connection = raw
+        try:
+            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self._tls is not None:
+                self._stopping.wait(self._handshake_pause_s)
+                connection = self._tls.wrap_socket(raw, server_side=True)
+                with self._lock:
+                    self._sockets.discard(raw)
+                    self._sockets.add(connection)
+            for request in _requests(connection, number):
+                with self._lock:
+                    self.received.append(request)
+                for step in self._script(request):
+                    if not self._do(step, connection, request):
+                        return
+        except OSError:
+            pass  # The client has gone, which is its right.
+        finally:
+            with self._lock:
+                self._sockets.discard(connection)
+                connection.close()
+
+    def _do(self, step: Step, connection: socket.socket, request: Received) -> bool:
+        """Whether the connection lives on."""
+        match step:
+            case Send(data):
+                before = time.monotonic_ns()
+                connection.sendall(data)
+                request.writes.append((before, time.monotonic_ns()))
+            case Pause(s):
+                self._stopping.wait(s)
+            case Hang():
+                with contextlib.suppress(ConnectionResetError):
+                    while connection.recv(65536):
+                        pass
+                request.client_gone.set()
+                return False
+            case Close():
+                return False
+            case Reset():
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                return False
+        return True
+
+
+def _requests(connection: socket.socket, number: int) -> Iterator[Received]:
+    """The requests of one connection, with bodies by content-length."""
+    pending = b""
+    while True:
+        while b"\r\n\r\n" not in pending:
+            piece = connection.recv(65536)
+            if not piece:
+                return
+            pending += piece
+        head, _, pending = pending.partition(b"\r\n\r\n")
+        first, *lines = head.decode("latin-1").split("\r\n")
+        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        length = int(headers.get("content-length", "0"))
+        while len(pending) < length:
+            piece = connection.recv(65536)
+            if not piece:
+                return
+            pending += piece
+        body, pending = pending[:length], pending[length:]
+        method, path, _ = first.split(" ")
+        yield Received(number, method, path, headers, body)
+
+
+@contextlib.contextmanager
+def full_backlog() -> Iterator[str]:
+    """The URL of a loopback port that answers no SYN: its queue of connections is full, and nobody accepts."""
+    with contextlib.ExitStack() as stack:
+        listening = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        address = listening.getsockname()
+        for _ in range(8):
+            waiting = stack.enter_context(socket.socket())
+            waiting.settimeout(0.1)
+            try:
+                waiting.connect(address)
+            except TimeoutError:
+                break
+        yield f"http://127.0.0.1:{address[1]}"
+
+
+@contextlib.contextmanager
+def closed_port() -> Iterator[str]:
+    """The URL of a loopback port where nothing listens, and which nobody else gets meanwhile."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{held.getsockname()[1]}"
