@@ -2,12 +2,18 @@
 
 per_request.py   one pure function a metric
 catalog.py       the metrics, one line each
-columns.py       the few numbers that are kept of each request
-tokens.py        gaps between tokens, in mergeable histograms, and the sample of whole requests behind their intervals
+objectives.py    service level objectives, and which requests met them
+
+What is kept while records come in, in bounded memory:
+columns.py       a few numbers of each request
+tokens.py        gaps between tokens, and the sample of whole requests behind their intervals
+arrivals.py      tokens and bytes over time
+tally.py         what is only counted; load.py: what was in flight; instrument.py: what the client knows of itself
+
+What is made of it in the end:
 quantile.py, histogram.py, intervals.py   quantiles, exact and from a histogram, and how sure each is
 window.py        the steady part of a run
+scope.py         the numbers of the whole run, and of its steady window
 series.py        the run over time, and the distributions that a report draws
-instrument.py    what the client knows of itself
-objectives.py    service level objectives and goodput
 summary.py       all of it: Summary.add(record), Summary.close()
 """
