@@ -1,5 +1,6 @@
 """The script as a process, with stand-ins for `vllm` and `nvidia-smi` on PATH."""
 
+import contextlib
 import json
 import os
 import signal
@@ -26,6 +27,8 @@ import http.server, json, os, signal, subprocess, sys
 here = os.environ["STAND_IN"]
 with open(here + "/started.json", "w") as file:
     json.dump({{"argv": sys.argv[1:], "visible": os.environ.get("CUDA_VISIBLE_DEVICES")}}, file)
+with open(here + "/pid", "w") as file:
+    file.write(str(os.getpid()))
 print("loading weights", flush=True)
 for number in range(30):
     print("line", number, flush=True)
@@ -107,6 +110,9 @@ class Script:
     def __exit__(self, *_):
         self.process.kill()
         self.process.communicate()
+        if (self.folder / "pid").exists():
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(int(self.read("pid")), signal.SIGKILL)
 
     def ready(self) -> list[str]:
         """The two lines of stdout, which come when the server is healthy."""
