@@ -85,6 +85,7 @@ def _add_facts(app: FastAPI) -> None:
 
     @app.get("/ledger")
     async def ledger(request: Request, since: int = Query(0, ge=0)) -> Response:
+        await _serving(request).settle()
         lines = _serving(request).ledger
         return Response(lines.read(since), headers={"x-ledger-lines": str(lines.lines)}, media_type=_LINES)
 

@@ -86,7 +86,9 @@ def read_arguments(arguments: Sequence[str]) -> MockConfig:
     given, unknown = parser.parse_known_args(arguments)
     flags = vars(given)
     path = flags.pop("config")
-    problems = [_unknown(word) for word in unknown]
+    # What follows an unknown flag is most likely its value, and no second problem.
+    followed = zip([None, *unknown], unknown, strict=False)
+    problems = [_unknown(w) for before, w in followed if w.startswith("-") or before is None or before[0] != "-"]
     try:
         config = load(None if path is None else Path(path), flags)
     except UsageError as e:

@@ -9,6 +9,7 @@ Rules:
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import sys
@@ -94,9 +95,9 @@ class RealtimeOffset:
     `watch_fd` (Linux; else None) becomes readable at a step: call `on_step` then.
     """
 
-    def __init__(self) -> None:
-        self.offset_ns = measure_offset_ns()
-        self.steps = 0
+    def __init__(self, measure: Callable[[], int] = measure_offset_ns) -> None:
+        self._measure = measure
+        self.offset_ns = measure()
         self._timer = Timerfd(_CLOCK_REALTIME) if HAS_TIMERFD else None
         self._arm()
 
@@ -111,11 +112,9 @@ class RealtimeOffset:
     def on_step(self) -> None:
         """The wall clock was stepped: measure anew and go on watching."""
         if self._timer is not None:
-            try:
+            with contextlib.suppress(OSError):  # ECANCELED is the message itself: the clock was set.
                 self._timer.clear()
-            except OSError:  # ECANCELED is the message itself: the clock was set.
-                self.steps += 1
-        self.offset_ns = measure_offset_ns()
+        self.offset_ns = self._measure()
         self._arm()
 
     def to_monotonic_ns(self, realtime_ns: int) -> int:

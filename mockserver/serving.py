@@ -88,6 +88,10 @@ class Serving:
         self._pacer.close()
         self.ledger.close()
 
+    async def settle(self) -> None:
+        """Wait until every response that has ended is in the ledger."""
+        await self._counter.idle()
+
     async def answer(self, request: Request, shape: Shape) -> Response:
         """Answer one request of an endpoint that generates text."""
         handled_ns = now_ns()

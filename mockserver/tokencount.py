@@ -71,7 +71,8 @@ class Counter:
         self._seen: OrderedDict[bytes, int] = OrderedDict()
         self._queue: list[_Job] = []
         self._busy = False
-        self._idle: asyncio.Future[None] | None = None
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     def count_text(self, text: str, special: bool) -> TokenCount:
         """Tokens of `text`, with the special tokens that the tokenizer adds (`special`) or without."""
@@ -84,6 +85,7 @@ class Counter:
         self._queue.append(job)
         if not self._busy:
             self._busy = True
+            self._idle.clear()
             asyncio.get_running_loop().call_later(_GATHER_S, self._start)
         return job.count
 
@@ -99,13 +101,11 @@ class Counter:
         return [tokens + (added if job.special else 0) for job, tokens in zip(jobs, plain, strict=True)]
 
     def _done(self, jobs: list[_Job], finished: asyncio.Future[list[int]]) -> None:
-        if finished.cancelled():
-            counts: list[int | None] = [None] * len(jobs)
-        elif (error := finished.exception()) is not None:
-            _LOG.error("the tokenizer could not count %d prompts: %s", len(jobs), error)
-            counts = [None] * len(jobs)
-        else:
+        counts: list[int | None] = [None] * len(jobs)
+        if (error := finished.exception()) is None:
             counts = [*finished.result()]
+        else:
+            _LOG.error("the tokenizer could not count %d prompts: %s", len(jobs), error)
         self._busy = bool(self._queue)
         if self._busy:
             self._start()
@@ -115,14 +115,16 @@ class Counter:
             job.count.settle(tokens)
         while len(self._seen) > _REMEMBERED:
             self._seen.popitem(last=False)
-        if self._idle is not None and not self._busy:
-            self._idle.set_result(None)
+        if not self._busy:
+            self._idle.set()
+
+    async def idle(self) -> None:
+        """Wait until all is counted."""
+        await self._idle.wait()
 
     async def close(self) -> None:
         """Count what is left, so that the ledger is complete, and let the thread go."""
-        if self._busy:
-            self._idle = asyncio.get_running_loop().create_future()
-            await self._idle
+        await self.idle()
         self._thread.shutdown()
 
 

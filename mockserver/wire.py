@@ -53,10 +53,10 @@ class Wire(Protocol):
     def respond(self, status: int, headers: Headers, body: bytes) -> int | None:
         """Send a whole response."""
 
-    def truncate(self) -> int:
+    def truncate(self) -> int | None:
         """Close the connection in the midst of the response (FIN)."""
 
-    def reset(self) -> int:
+    def reset(self) -> int | None:
         """Reset the connection (RST)."""
 
     async def run(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -136,13 +136,19 @@ class DirectWire:
         self._end()
         return stamp_ns
 
-    def truncate(self) -> int:
+    def truncate(self) -> int | None:
+        if self._transport.is_closing():
+            self._lost()
+            return None
         stamp_ns = now_ns()
         self._transport.close()
         self._end()
         return stamp_ns
 
-    def reset(self) -> int:
+    def reset(self) -> int | None:
+        if self._transport.is_closing():
+            self._lost()
+            return None
         self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RST)
         stamp_ns = now_ns()
         self._transport.abort()

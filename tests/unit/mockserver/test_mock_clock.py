@@ -1,0 +1,46 @@
+"""Clocks: kernel stamps carried over, and a step of the wall clock noticed."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from mockserver.clock import HAS_TIMERFD, RealtimeOffset, Timerfd, measure_offset_ns, now_ns
+
+
+def test_the_offset_carries_the_wall_clock_over() -> None:
+    offset = measure_offset_ns()
+    before, wall, after = time.monotonic_ns(), time.time_ns(), time.monotonic_ns()
+    # The offset is as good as the narrowest bracket; this check is as good as this one.
+    assert before - 20_000 <= wall - offset <= after + 20_000
+
+
+def test_a_step_of_the_wall_clock_is_measured_away() -> None:
+    measured = iter([1_000, 3_000_001_000])
+    offset = RealtimeOffset(lambda: next(measured))
+    try:
+        assert offset.to_monotonic_ns(5_000) == 4_000
+        offset.on_step()
+        assert offset.to_monotonic_ns(3_000_005_000) == 4_000
+    finally:
+        offset.close()
+
+
+@pytest.mark.skipif(not HAS_TIMERFD, reason="timerfd is Linux's")
+def test_a_timerfd_fires_at_its_deadline_and_not_before() -> None:
+    import select
+
+    timer = Timerfd()
+    try:
+        deadline = now_ns() + 5_000_000
+        timer.set(deadline)
+        assert select.select([timer.fd], [], [], 0)[0] == []
+        assert select.select([timer.fd], [], [], 5)[0] == [timer.fd]
+        assert now_ns() >= deadline
+        timer.clear()
+        assert select.select([timer.fd], [], [], 0)[0] == []
+        timer.set(1)  # Long ago: at once.
+        assert select.select([timer.fd], [], [], 5)[0] == [timer.fd]
+    finally:
+        timer.close()

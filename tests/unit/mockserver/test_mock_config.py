@@ -1,0 +1,169 @@
+"""Configuration: flags and YAML are the same fields; all problems at once, each with its place and what to do."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mockserver import cli
+from mockserver.config import Flag, MockConfig, load
+from mockserver.errors import UsageError
+
+MS = 1_000_000
+
+
+def read(*arguments: str) -> MockConfig:
+    return cli.read_arguments(arguments)
+
+
+def problems(*arguments: str) -> list[str]:
+    with pytest.raises(UsageError) as caught:
+        read(*arguments)
+    return caught.value.problems
+
+
+def test_the_defaults_are_the_documented_ones() -> None:
+    config = MockConfig()
+    assert (config.ttft.mean(), config.tpot.mean(), config.output_tokens.mean()) == (50 * MS, 20 * MS, 128)
+    assert (config.model, config.seed, config.port, config.max_model_len) == ("mock-model", 0, 8000, 131072)
+    assert (config.drain_s, config.engine, config.itl, config.fault) == (5.0, "sampled", None, ())
+
+
+CHANGES: dict[str, tuple[str, Any]] = {
+    "host": ("0.0.0.0", "0.0.0.0"),
+    "port": ("0", 0),
+    "model": ("m", "m"),
+    "api_key": ("k", "***"),
+    "max_model_len": ("4096", 4096),
+    "max_body_mb": ("1.5", 1.5),
+    "keep_alive_s": ("9", 9.0),
+    "drain_s": ("0", 0.0),
+    "engine": ("sampled", "sampled"),
+    "ttft": ("exp:mean=1s", "exp:mean=1s"),
+    "tpot": ("7ms", "7ms"),
+    "itl": ("uniform:1ms..2ms", "uniform:1ms..2ms"),
+    "output_tokens": ("uniform:1..9", "uniform:1..9"),
+    "tokenizer": ("somewhere", "somewhere"),
+    "fault": ("429:rate=0.5", ["429:rate=0.5"]),
+    "ledger": ("l.jsonl", "l.jsonl"),
+    "seed": ("-3", -3),
+}
+
+
+def test_every_field_is_a_flag_and_a_key_and_changes_the_configuration(tmp_path: Path) -> None:
+    assert CHANGES.keys() == MockConfig.model_fields.keys()
+    for name, (text, value) in CHANGES.items():
+        flag = "--" + name.replace("_", "-")
+        by_flag = read(f"{flag}={text}")
+        path = tmp_path / "mock.yaml"
+        path.write_text(f"{name}: {text}\n")
+        by_key = read("--config", str(path))
+        assert by_flag == by_key, name
+        assert by_flag.model_dump(mode="json")[name] == value, name
+
+
+def test_every_field_has_a_place_in_help_and_a_line_that_explains_it() -> None:
+    for name, field in MockConfig.model_fields.items():
+        assert field.description, name
+        assert any(isinstance(extra, Flag) for extra in field.metadata), name
+
+
+def test_flags_win_over_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "mock.yaml"
+    path.write_text("ttft: 1ms\ntpot: 2ms\n")
+    config = read("--config", str(path), "--ttft", "9ms")
+    assert (str(config.ttft), str(config.tpot)) == ("9ms", "2ms")
+
+
+def test_faults_can_be_given_several_times_and_as_a_list(tmp_path: Path) -> None:
+    path = tmp_path / "mock.yaml"
+    path.write_text("fault:\n  - 429\n  - reset:index=3\n")
+    by_key, by_flag = read("--config", str(path)), read("--fault", "429", "--fault", "reset:index=3")
+    assert [str(rule) for rule in by_key.fault] == ["429", "reset:index=3"]
+    assert by_key == by_flag
+
+
+def test_all_problems_are_told_at_once_with_place_and_advice(tmp_path: Path) -> None:
+    path = tmp_path / "mock.yaml"
+    path.write_text("tttf: 1ms\noutput-tokens: 3\ntpot: 5\nfault: [rest]\n")
+    told = problems("--config", str(path), "--port", "99999", "--modell", "x", "--ttft", "exp:1s")
+    for part in (
+        f"{path}: tttf: no such key; did you mean ttft?",
+        f"{path}: output-tokens: no such key; did you mean output_tokens?",
+        f"{path}: tpot: ",
+        f"{path}: fault.0: 'rest': no fault is called 'rest'; did you mean reset?",
+        "--port: '99999': input should be less than or equal to 65535",
+        "--modell: no such flag; did you mean --model?",
+        "--ttft: ",
+    ):
+        assert any(problem.startswith(part) for problem in told), (part, told)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--engine", "batching"), "--engine: 'batching'"),
+        (("--preset", "x"), "--preset: no such flag"),
+        (("--workers", "2"), "--workers: no such flag"),
+        (("stray",), "stray: every argument belongs to a flag"),
+        (("--ttft",), "--ttft: expected one argument"),
+        (("--ttft", "50"), "--ttft: '50'"),
+        (("--output-tokens", "5ms"), "--output-tokens: '5ms'"),
+        (("--config", "/nowhere/mock.yaml"), "/nowhere/mock.yaml: cannot be read"),
+        (("--drain-s", "-1"), "--drain-s: '-1'"),
+        (("--seed", "x"), "--seed: 'x'"),
+    ],
+)
+def test_wrong_usage_says_where(arguments: tuple[str, ...], says: str) -> None:
+    assert any(says in problem for problem in problems(*arguments)), problems(*arguments)
+
+
+@pytest.mark.parametrize("text", ["- a list\n", "5\n", "a: [\n"])
+def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "mock.yaml"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=r"mock\.yaml"):
+        load(path, {})
+
+
+def test_an_empty_file_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "mock.yaml"
+    path.write_text("")
+    assert load(path, {}) == MockConfig()
+
+
+def test_the_key_is_never_shown() -> None:
+    config = read("--api-key", "secret-9")
+    assert config.api_key == "secret-9"
+    assert "secret-9" not in repr(config)
+    assert "secret-9" not in config.model_dump_json()
+
+
+def test_wrong_usage_exits_2_with_one_line_a_problem_and_nothing_on_stdout(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--port", "x", "--ttfft", "1ms"]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert len(err.splitlines()) == 2
+    assert all(line.startswith("mockserver: --") for line in err.splitlines())
+
+
+def test_help_shows_every_flag_and_fault_and_only_what_exists(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["--help"])
+    assert caught.value.code == 0
+    text = capsys.readouterr().out
+    for word in ("--output-tokens", "error_in_stream", "x-mock-fault", "(default: 50ms)", "examples:"):
+        assert word in text
+    for word in ("--preset", "--workers", "batching", "replay"):
+        assert word not in text
+
+
+def test_help_imports_no_server() -> None:
+    code = "import sys; from mockserver import cli\ntry: cli.main(['--help'])\nexcept SystemExit: pass\n"
+    code += "print([m for m in ('fastapi', 'uvicorn', 'tokenizers', 'uvloop') if m in sys.modules], file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == "[]\n"

@@ -1,0 +1,118 @@
+"""The ledger: its fields, its file, and that nothing is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mockserver.errors import UsageError
+from mockserver.faults import parse_rule
+from mockserver.ledger import Entry, Ledger, open_file
+from mockserver.plan import Plan
+
+FIELDS = [
+    "id", "index", "attempt", "received_ns", "handled_ns", "planned", "write_ns", "chunk_tokens", "chunk_kind", "blocked",
+    "end_ns", "input_tokens", "status", "fault", "bytes_in", "bytes_out", "engine",
+]  # fmt: skip
+
+
+def entry(**changes: Any) -> Entry:
+    values: dict[str, Any] = {
+        "id": "run-3",
+        "index": 3,
+        "attempt": 1,
+        "received_ns": 1000,
+        "handled_ns": 1010,
+        "plan": Plan(50, (20, 30), 3, parse_rule("reset:after=2").fault),
+        "write_ns": [1050, 1051, 1070],
+        "chunk_tokens": [0, 1, 1],
+        "chunk_kind": "rcc",
+        "blocked": [2],
+        "end_ns": 1100,
+        "input_tokens": 7,
+        "output_tokens": 2,
+        "finished": "error",
+        "status": 200,
+        "fault": "reset",
+        "bytes_in": 11,
+        "bytes_out": 22,
+        "engine": {"queue_ns": 0, "steps": 3},
+    }
+    return Entry(**{**values, **changes})
+
+
+def test_a_line_has_the_fields_that_readers_rely_on_in_their_order() -> None:
+    row = json.loads(entry().to_line())
+    assert list(row) == FIELDS
+    assert row["planned"] == {"ttft_ns": 50, "gaps_ns": [20, 30], "output_tokens": 3, "fault": "reset"}
+    assert (row["id"], row["chunk_kind"], row["blocked"], row["fault"]) == ("run-3", "rcc", [2], "reset")
+
+
+def test_a_request_that_got_no_plan_has_an_empty_one() -> None:
+    row = json.loads(entry(plan=None, id=None, index=None).to_line())
+    assert row["planned"] == {"ttft_ns": None, "gaps_ns": [], "output_tokens": 0, "fault": None}
+    assert row["id"] is None
+
+
+def lines_of(path: Path) -> list[int]:
+    return [json.loads(line)["index"] for line in path.read_bytes().splitlines()]
+
+
+def test_lines_reach_the_disk_by_themselves_in_order_and_within_100_ms(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "ledger.jsonl"
+
+    async def main() -> None:
+        ledger = Ledger(open_file(path))
+        for i in range(700):
+            ledger.add(entry(index=i))
+        assert lines_of(path) == []  # Nothing is written in the call that ends a response.
+        async with asyncio.timeout(5):
+            while ledger.lines < 700:
+                await asyncio.sleep(0.001)
+        assert lines_of(path) == list(range(700))
+        ledger.close()
+
+    asyncio.run(main())
+
+
+def test_closing_writes_what_waits(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.jsonl"
+
+    async def main() -> None:
+        ledger = Ledger(open_file(path))
+        for i in range(100):
+            ledger.add(entry(index=i))
+        ledger.close()
+
+    asyncio.run(main())
+    assert lines_of(path) == list(range(100))
+
+
+@pytest.mark.parametrize("on_disk", [True, False])
+def test_lines_are_read_from_a_number_on_those_that_wait_included(tmp_path: Path, on_disk: bool) -> None:
+    path = tmp_path / "ledger.jsonl" if on_disk else None
+    if path is not None:
+        path.write_text("a line of an earlier run\n")
+
+    async def main() -> None:
+        ledger = Ledger(open_file(path))
+        for i in range(5):
+            ledger.add(entry(index=i))
+        for since in range(7):
+            indices = [json.loads(line)["index"] for line in ledger.read(since).splitlines()]
+            assert indices == list(range(since, 5))
+        assert ledger.lines == 5
+        ledger.close()
+
+    asyncio.run(main())
+    if path is not None:
+        assert path.read_text().startswith("a line of an earlier run\n{")
+
+
+def test_a_file_that_cannot_be_written_is_wrong_usage(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"--ledger .*cannot be written"):
+        open_file(tmp_path)

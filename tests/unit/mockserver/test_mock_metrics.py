@@ -1,0 +1,97 @@
+"""GET /metrics against the ledger's entries, read back by Prometheus' own parser."""
+
+from __future__ import annotations
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from mockserver.ledger import Entry
+from mockserver.metrics import ServerMetrics, one_two_five
+from mockserver.plan import Plan
+
+MS = 1_000_000
+LABELS = {"model_name": "m", "engine": "0"}
+
+
+def entry(index: int, stamps_ms: list[int], *, input_tokens: int | None = 7, finished: str = "length") -> Entry:
+    return Entry(
+        id=f"r-{index}",
+        index=index,
+        attempt=1,
+        received_ns=0,
+        handled_ns=0,
+        plan=Plan(50 * MS, (20 * MS,), 2),
+        write_ns=[at * MS for at in [stamps_ms[0], *stamps_ms, stamps_ms[-1]]] if stamps_ms else [],
+        chunk_tokens=[],
+        chunk_kind="r" + "c" * len(stamps_ms) + "o" if stamps_ms else "",
+        blocked=[],
+        end_ns=0,
+        input_tokens=input_tokens,
+        output_tokens=len(stamps_ms),
+        finished=finished,
+        status=200,
+        fault=None,
+        bytes_in=0,
+        bytes_out=0,
+        engine={},
+    )
+
+
+def samples(metrics: ServerMetrics) -> dict[str, float]:
+    """Name (with the distinguishing label) -> value."""
+    out = {}
+    for family in text_string_to_metric_families(metrics.render().decode()):
+        for sample in family.samples:
+            assert sample.labels.items() >= LABELS.items()
+            extra = "".join(f"[{v}]" for k, v in sample.labels.items() if k not in LABELS)
+            out[sample.name + extra] = sample.value
+    return out
+
+
+def test_finished_requests_are_folded_into_vllms_metrics() -> None:
+    metrics = ServerMetrics("m", 1000, lambda: 3)
+    metrics.add(entry(0, [50, 70, 110]))
+    metrics.add(entry(1, [60], finished="stop"))
+    metrics.add(entry(2, [], finished="abort", input_tokens=None))
+    seen = samples(metrics)
+    assert seen["vllm:num_requests_running"] == 3
+    assert seen["vllm:prompt_tokens_total"] == 14
+    assert seen["vllm:generation_tokens_total"] == 4
+    for reason, number in (("length", 1), ("stop", 1), ("abort", 1), ("error", 0)):
+        assert seen[f"vllm:request_success_total[{reason}]"] == number
+    assert seen["vllm:time_to_first_token_seconds_count"] == 2
+    assert seen["vllm:time_to_first_token_seconds_sum"] == 0.11
+    assert seen["vllm:time_to_first_token_seconds_bucket[0.04]"] == 0
+    assert seen["vllm:time_to_first_token_seconds_bucket[0.06]"] == 2
+    assert seen["vllm:inter_token_latency_seconds_count"] == 2
+    assert seen["vllm:inter_token_latency_seconds_bucket[0.025]"] == 1
+    assert seen["vllm:request_time_per_output_token_seconds_sum"] == 0.03
+    assert seen["vllm:e2e_request_latency_seconds_bucket[+Inf]"] == 2
+    assert seen["vllm:request_decode_time_seconds_sum"] == 0.06
+    assert seen["vllm:request_prompt_tokens_sum"] == 14
+    assert seen["vllm:request_generation_tokens_count"] == 3
+
+
+def test_a_refused_request_was_seen_by_no_engine() -> None:
+    metrics = ServerMetrics("m", 1000, lambda: 0)
+    refused = entry(0, [], finished="error")
+    metrics.add(Entry(**{**{name: getattr(refused, name) for name in Entry.__slots__}, "plan": None}))
+    assert samples(metrics)["vllm:request_success_total[error]"] == 0
+
+
+def test_a_mock_that_nobody_scrapes_does_not_keep_every_request() -> None:
+    metrics = ServerMetrics("m", 1000, lambda: 0)
+    for i in range(1000):
+        metrics.add(entry(i, [50, 70]))
+    assert len(metrics._waiting) <= 64
+    assert samples(metrics)["vllm:time_to_first_token_seconds_count"] == 1000
+
+
+def test_scraping_twice_counts_once() -> None:
+    metrics = ServerMetrics("m", 1000, lambda: 0)
+    metrics.add(entry(0, [50, 70]))
+    assert samples(metrics) == samples(metrics)
+
+
+def test_token_buckets_go_1_2_5_up_to_the_context() -> None:
+    assert one_two_five(1000) == (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+    assert one_two_five(131072)[-1] == 100_000

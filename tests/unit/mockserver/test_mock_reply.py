@@ -1,0 +1,253 @@
+"""Replies on a wire that only writes down what it is given: which events, in which order, and what the ledger hears."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from itertools import count
+
+import pytest
+from starlette.types import Receive, Scope, Send
+
+from mockserver.faults import parse_rule
+from mockserver.openai import CHAT, COMPLETION, Ask, Frames, Shape
+from mockserver.plan import Plan
+from mockserver.reply import Content, Reply, StreamedReply, WholeReply
+from mockserver.tokencount import TokenCount, counted
+from mockserver.wire import Headers
+
+PIECES = ["One", " two", " three", " four"]
+
+
+class PaperWire:
+    """A wire that keeps a list; its stamps are 1, 2, 3 ..."""
+
+    def __init__(self, blocked: frozenset[int] = frozenset(), gone_after: int | None = None) -> None:
+        self.blocked = False
+        self.on_lost: Callable[[str], None] | None = None
+        self.said: list[object] = []
+        self._blocked = blocked
+        self._gone_after = gone_after
+        self._stamps = count(1)
+
+    def begin(self) -> None:
+        self.said.append("head")
+
+    def write(self, event: bytes) -> int | None:
+        written = sum(isinstance(said, bytes) for said in self.said)
+        if self._gone_after is not None and written >= self._gone_after:
+            if self.on_lost is not None:
+                self.on_lost("client_closed")
+            return None
+        self.blocked = written in self._blocked
+        self.said.append(event)
+        return next(self._stamps)
+
+    def finish(self, event: bytes) -> int | None:
+        stamp = self.write(event)
+        self.said.append("end")
+        return stamp
+
+    def respond(self, status: int, headers: Headers, body: bytes) -> int | None:
+        self.said.append((status, body))
+        return next(self._stamps)
+
+    def truncate(self) -> int | None:
+        self.said.append("fin")
+        return next(self._stamps)
+
+    def reset(self) -> int | None:
+        self.said.append("rst")
+        return next(self._stamps)
+
+    async def run(self, scope: Scope, receive: Receive, send: Send) -> None:
+        raise AssertionError("nobody waits here")
+
+
+def content(
+    shape: Shape = CHAT,
+    fault: str | None = None,
+    usage: bool = False,
+    continuous: bool = False,
+    input_count: TokenCount | None = None,
+) -> Content:
+    rule = None if fault is None else parse_rule(fault)
+    return Content(
+        Ask(True, usage, continuous, 4, prompt="x"),
+        Plan(50, (20,) * 3, 4, None if rule is None else rule.fault),
+        PIECES,
+        b"length",
+        Frames(shape, "id", 9, "m"),
+        counted(5) if input_count is None else input_count,
+    )
+
+
+def play(of: Content, tokens: tuple[int, ...] = (1, 1, 1, 1), wire: PaperWire | None = None) -> tuple[Reply, PaperWire]:
+    wire = PaperWire() if wire is None else wire
+    ended: list[Reply] = []
+    reply = StreamedReply(wire, of, ended.append)
+    reply.begin()
+    for n in tokens:
+        reply.take(n)
+    assert len(ended) <= 1
+    return reply, wire
+
+
+def kinds(reply: Reply) -> str:
+    return "".join(reply.chunk_kinds)
+
+
+def data(wire: PaperWire) -> list[str]:
+    return [said.decode().removeprefix("data: ").rstrip("\n") for said in wire.said if isinstance(said, bytes)]
+
+
+def test_the_head_comes_first_and_the_role_only_with_the_first_token() -> None:
+    reply, wire = play(content(), tokens=())
+    assert wire.said == ["head"]
+    reply.take(1)
+    assert kinds(reply) == "rc"
+
+
+def test_a_chat_stream_is_role_tokens_done() -> None:
+    reply, wire = play(content())
+    assert (kinds(reply), reply.chunk_tokens) == ("rcccco", [0, 1, 1, 1, 1, 0])
+    assert reply.write_ns == [1, 2, 3, 4, 5, 6]
+    assert reply.end_ns == 6
+    assert wire.said[-1] == "end"
+    texts = [json.loads(chunk)["choices"][0]["delta"]["content"] for chunk in data(wire)[:-1]]
+    assert texts == ["", *PIECES]
+    assert reply.bytes_out == sum(len(said) for said in wire.said if isinstance(said, bytes))
+
+
+def test_the_finish_reason_rides_on_the_last_text() -> None:
+    _, wire = play(content())
+    reasons = [json.loads(chunk)["choices"][0]["finish_reason"] for chunk in data(wire)[:-1]]
+    assert reasons == [None, None, None, None, "length"]
+
+
+def test_a_completion_stream_has_no_role() -> None:
+    reply, _ = play(content(COMPLETION))
+    assert kinds(reply) == "cccco"
+
+
+def test_usage_is_a_chunk_of_its_own_behind_the_text() -> None:
+    reply, wire = play(content(usage=True))
+    assert (kinds(reply), reply.chunk_tokens[-2:]) == ("rccccuo", [0, 0])
+    chunk = json.loads(data(wire)[-2])
+    assert chunk["choices"] == []
+    assert chunk["usage"] == {"prompt_tokens": 5, "total_tokens": 9, "completion_tokens": 4}
+
+
+def test_continuous_usage_counts_up_on_every_chunk() -> None:
+    _, wire = play(content(usage=True, continuous=True))
+    usage = [json.loads(chunk)["usage"]["completion_tokens"] for chunk in data(wire)[:-1]]
+    assert usage == [0, 1, 2, 3, 4, 4]
+
+
+def test_several_tokens_can_share_a_chunk() -> None:
+    reply, wire = play(content(), tokens=(2, 2))
+    assert (kinds(reply), reply.chunk_tokens) == ("rcco", [0, 2, 2, 0])
+    assert json.loads(data(wire)[1])["choices"][0]["delta"]["content"] == "One two"
+
+
+def test_usage_waits_for_a_count_that_comes_late_and_the_tokens_do_not() -> None:
+    late = TokenCount()
+    reply, wire = play(content(usage=True, input_count=late))
+    assert kinds(reply) == "rcccc"
+    late.settle(77)
+    assert kinds(reply) == "rccccuo"
+    assert json.loads(data(wire)[-2])["usage"]["prompt_tokens"] == 77
+
+
+def test_chunks_that_waited_in_a_buffer_are_named() -> None:
+    reply, _ = play(content(), wire=PaperWire(frozenset({1, 5})))
+    assert reply.blocked == [1, 5]
+
+
+def test_a_reset_comes_in_place_of_the_next_token() -> None:
+    reply, wire = play(content(fault="reset:after=2"))
+    assert (kinds(reply), wire.said[-1], reply.struck) == ("rcc", "rst", "reset")
+    assert reply.end_ns == 4
+
+
+def test_a_truncated_stream_has_no_done() -> None:
+    reply, wire = play(content(fault="truncate:after=3"))
+    assert (kinds(reply), wire.said[-1], reply.struck) == ("rccc", "fin", "truncate")
+
+
+def test_an_error_in_the_stream_is_an_object_and_then_done() -> None:
+    reply, wire = play(content(fault="error_in_stream:after=1", usage=True))
+    assert (kinds(reply), reply.struck, reply.status) == ("rcoo", "error_in_stream", 200)
+    assert json.loads(data(wire)[2])["error"]["code"] == 500
+    assert data(wire)[3] == "[DONE]"
+
+
+def test_a_malformed_chunk_takes_the_place_of_one_token_and_the_stream_goes_on() -> None:
+    reply, wire = play(content(fault="malformed:after=1"))
+    assert (kinds(reply), reply.chunk_tokens, reply.struck) == ("rcocco", [0, 1, 0, 1, 1, 0], "malformed")
+    with pytest.raises(json.JSONDecodeError):
+        json.loads(data(wire)[2])
+
+
+def test_a_fault_before_the_first_token_leaves_no_token() -> None:
+    reply, _ = play(content(fault="reset:after=0"))
+    assert kinds(reply) == ""
+
+
+def test_a_client_that_is_gone_ends_the_reply_once_and_is_no_fault() -> None:
+    ended: list[Reply] = []
+    wire = PaperWire()
+    reply = StreamedReply(wire, content(), ended.append)
+    reply.take(1)
+    assert wire.on_lost is not None
+    wire.on_lost("client_closed")
+    reply.take(1)
+    reply.close("shutdown")
+    assert ended == [reply]
+    assert (kinds(reply), reply.struck, reply.cut) == ("rc", None, "client_closed")
+
+
+@pytest.mark.parametrize("gone_after", [0, 1, 3, 5, 6])
+def test_what_could_not_be_written_is_not_in_the_ledger(gone_after: int) -> None:
+    reply, _ = play(content(usage=True), wire=PaperWire(gone_after=gone_after))
+    assert kinds(reply) == "rccccuo"[:gone_after]
+    assert len(reply.write_ns) == len(reply.chunk_tokens) == gone_after
+    assert reply.cut == "client_closed"
+
+
+def whole(of: Content) -> tuple[Reply, PaperWire]:
+    wire = PaperWire()
+    ended: list[Reply] = []
+    reply = WholeReply(wire, of, ended.append)
+    for _ in range(4):
+        reply.take(1)
+    assert ended == [reply]
+    return reply, wire
+
+
+def test_a_whole_reply_is_one_body_and_no_chunk() -> None:
+    reply, wire = whole(content())
+    (response,) = wire.said
+    assert isinstance(response, tuple)
+    assert json.loads(response[1])["choices"][0]["message"]["content"] == "".join(PIECES)
+    assert (reply.write_ns, kinds(reply), reply.end_ns, reply.bytes_out) == ([], "", 1, len(response[1]))
+
+
+@pytest.mark.parametrize(("fault", "said"), [("reset:after=1", "rst"), ("truncate:after=1", "fin")])
+def test_a_whole_reply_can_be_cut(fault: str, said: str) -> None:
+    _, wire = whole(content(fault=fault))
+    assert wire.said == [said]
+
+
+def test_an_error_in_a_whole_reply_is_a_500() -> None:
+    reply, wire = whole(content(fault="error_in_stream"))
+    assert (reply.status, reply.struck) == (500, "error_in_stream")
+    assert isinstance(wire.said[0], tuple)
+    assert wire.said[0][0] == 500
+
+
+def test_a_malformed_whole_reply_is_broken_json() -> None:
+    _, wire = whole(content(fault="malformed"))
+    assert isinstance(wire.said[0], tuple)
+    with pytest.raises(json.JSONDecodeError):
+        json.loads(wire.said[0][1])

@@ -1,0 +1,129 @@
+"""The mock's pacing in virtual time: exact to the ns, with work charged to the loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from mockserver.engine import Work
+from mockserver.engine.sampled import SampledEngine
+from mockserver.pacing import LoopAlarm, Pacer, Stepper
+from mockserver.plan import Plan
+from tests.support.virtual_time import VirtualTimeLoop, run_virtual
+
+MS = 1_000_000
+# Instants of the loop are floats: at its start of a million seconds their grain is 0.12 us.
+GRAIN_NS = 250
+
+
+def pacer(shared_ns: int = 0) -> Pacer:
+    return Pacer(shared_ns, LoopAlarm)
+
+
+def test_calls_are_made_at_their_deadlines_in_order() -> None:
+    async def main(loop: VirtualTimeLoop) -> list[tuple[str, int]]:
+        start, seen = loop.virtual_ns, []
+        pace = pacer()
+
+        def note(name: str) -> Callable[[], None]:
+            return lambda: seen.append((name, loop.virtual_ns - start))
+
+        for name, at in (("c", 30 * MS), ("a", 10 * MS), ("b", 20 * MS)):
+            pace.at(start + at, note(name))
+        await asyncio.sleep(0.05)
+        pace.close()
+        return seen
+
+    seen = run_virtual(main)
+    assert [name for name, _ in seen] == ["a", "b", "c"]
+    assert all(0 <= at - due * MS <= GRAIN_NS for (_, at), due in zip(seen, (10, 20, 30), strict=True)), seen
+
+
+def test_work_between_two_waits_never_adds_up() -> None:
+    async def main(loop: VirtualTimeLoop) -> list[int]:
+        start, seen = loop.virtual_ns, []
+        stepper = Stepper(SampledEngine(), pace := pacer())
+
+        def take(tokens: int) -> None:
+            seen.append(loop.virtual_ns - start)
+            loop.charge(3 * MS)
+
+        stepper.admit(Work(start, Plan(50 * MS, (10 * MS,) * 999, 1000)), take)
+        await asyncio.sleep(11)
+        pace.close()
+        return seen
+
+    seen = run_virtual(main)
+    assert len(seen) == 1000
+    assert all(0 <= at - (50 + 10 * i) * MS <= GRAIN_NS for i, at in enumerate(seen))
+
+
+def test_after_a_pause_the_tokens_come_in_a_burst_and_the_rest_on_time() -> None:
+    async def main(loop: VirtualTimeLoop) -> list[int]:
+        start, seen = loop.virtual_ns, []
+        stepper = Stepper(SampledEngine(), pace := pacer())
+
+        def take(tokens: int) -> None:
+            seen.append((loop.virtual_ns - start) // MS)
+            if len(seen) == 2:
+                loop.charge(35 * MS)
+
+        stepper.admit(Work(start, Plan(10 * MS, (10 * MS,) * 7, 8)), take)
+        await asyncio.sleep(1)
+        pace.close()
+        return seen
+
+    assert run_virtual(main) == [10, 20, 55, 55, 55, 60, 70, 80]
+
+
+def test_deadlines_close_to_each_other_share_a_wake_up_and_others_do_not() -> None:
+    async def main(loop: VirtualTimeLoop) -> list[int]:
+        start, seen = loop.virtual_ns, []
+        stepper = Stepper(SampledEngine(), pace := pacer(shared_ns=100_000))
+        for ttft_ns in (10 * MS, 10 * MS + 90_000, 10 * MS + 150_000):
+            stepper.admit(Work(start, Plan(ttft_ns, (), 1)), lambda tokens: seen.append(loop.virtual_ns - start))
+        await asyncio.sleep(1)
+        pace.close()
+        return seen
+
+    first, second, third = run_virtual(main)
+    assert abs(first - 10 * MS) <= GRAIN_NS
+    assert second == first
+    assert abs(third - 10 * MS - 150_000) <= GRAIN_NS
+
+
+def test_a_released_request_hears_nothing_more() -> None:
+    async def main(loop: VirtualTimeLoop) -> list[int]:
+        start, seen = loop.virtual_ns, []
+        stepper = Stepper(SampledEngine(), pace := pacer())
+        keys: list[int] = []
+
+        def take(tokens: int) -> None:
+            seen.append((loop.virtual_ns - start) // MS)
+            if len(seen) == 2:
+                stepper.release(keys[0])
+
+        keys.append(stepper.admit(Work(start, Plan(10 * MS, (10 * MS,) * 7, 8)), take))
+        await asyncio.sleep(1)
+        assert stepper.running == 0
+        pace.close()
+        return seen
+
+    assert run_virtual(main) == [10, 20]
+
+
+def test_a_reply_that_fails_does_not_take_the_others_with_it() -> None:
+    async def main(loop: VirtualTimeLoop) -> list[int]:
+        start, seen = loop.virtual_ns, []
+        stepper = Stepper(SampledEngine(), pace := pacer())
+
+        def broken(tokens: int) -> None:
+            raise RuntimeError("a defect")
+
+        stepper.admit(Work(start, Plan(10 * MS, (10 * MS,), 2)), broken)
+        stepper.admit(Work(start, Plan(10 * MS, (10 * MS,), 2)), lambda tokens: seen.append(tokens))
+        await asyncio.sleep(1)
+        pace.close()
+        return seen
+
+    assert run_virtual(main) == [1, 1]
