@@ -18,7 +18,7 @@ from typing import IO, NoReturn
 
 import orjson
 
-from promptset.distributions import Dimension, Distribution, parse
+from promptset.distributions import Distribution, parse
 from promptset.errors import SpecError
 from promptset.samples import Sample, Simulated, simulated
 from promptset.sharing import PrefixSpec, parse_prefix
@@ -166,9 +166,9 @@ def _whole(flag: str, text: str, least: int | None, problems: list[str]) -> int 
     return number
 
 
-def _lengths(flag: str, text: str, problems: list[str], dimension: Dimension = "tokens") -> Distribution | None:
+def _lengths(flag: str, text: str, problems: list[str]) -> Distribution | None:
     try:
-        return parse(text, dimension)
+        return parse(text, "tokens")
     except SpecError as e:
         problems += [f"{flag} {problem}" for problem in e.problems]
         return None
