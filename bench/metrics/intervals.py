@@ -21,9 +21,9 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from itertools import accumulate
-from random import Random  # noqa: TID251  the type alone; generators come from bench.rng
 
 from bench.metrics.quantile import QUANTILES, quantile
+from bench.rng import Random
 
 LEVEL = 0.95
 TAIL = (1 - LEVEL) / 2
