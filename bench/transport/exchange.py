@@ -19,6 +19,9 @@ from bench.workload import Request
 LOST = (Outcome.RESET, Outcome.TRUNCATED)
 """What becomes of a response whose connection breaks, and of one whose connection is closed in good order too early."""
 
+_Piece = tuple[bytes, int, int]
+"""Bytes of the body, the stamp of their read, and its bound."""
+
 
 class Undecodable(Exception):
     """The body cannot be read as HTTP says it is encoded."""
@@ -45,7 +48,7 @@ class Exchange:
         self._parser: SSEParser | None = None
         self._reader: openai.StreamReader | None = None
         self._inflate: zlib._Decompress | None = None
-        self._pieces: list[tuple[bytes, int, int]] = []
+        self._pieces: list[_Piece] = []
         self._chunk_ns: list[int] = []
         self._bounds: dict[int, int] = {}
         self._body = bytearray()
@@ -75,16 +78,23 @@ class Exchange:
     def digest(self) -> None:
         """Make chunks of what was put by. Raises Undecodable where the body is not encoded as it says."""
         pieces, self._pieces = self._pieces, []
+        broken: Undecodable | None = None
         if self._inflate is not None:
-            pieces = [(self._inflated(piece), stamp_ns, bound_ns) for piece, stamp_ns, bound_ns in pieces]
+            pieces, broken = self._inflated(pieces)
+        self._cut(pieces)
+        if broken is not None:
+            raise broken
+
+    def _cut(self, pieces: list[_Piece]) -> None:
         if self._parser is None or self._reader is None:
             for piece, _, _ in pieces:
                 self._body += piece
             return
         events: list[bytes] = []
-        stamps, bounds, feed = self._chunk_ns, self._bounds, self._parser.feed
-        for piece, stamp_ns, bound_ns in pieces:
-            for event in feed(piece):
+        stamps, bounds = self._chunk_ns, self._bounds
+        cut = self._parser.feed_all([piece for piece, _, _ in pieces])
+        for found, (_, stamp_ns, bound_ns) in zip(cut, pieces, strict=True):
+            for event in found:
                 # One stamp for several chunks of a read: exact for the last, the latest moment for those before.
                 if stamps and stamps[-1] == stamp_ns:
                     bounds[len(stamps) - 1] = bound_ns
@@ -93,12 +103,16 @@ class Exchange:
         if events:
             self._reader.feed(events)
 
-    def _inflated(self, piece: bytes) -> bytes:
+    def _inflated(self, packed: list[_Piece]) -> tuple[list[_Piece], Undecodable | None]:
+        """The pieces unpacked, up to the first that cannot be, and what is wrong with that."""
         assert self._inflate is not None
-        try:
-            return self._inflate.decompress(piece)
-        except zlib.error as e:
-            raise Undecodable(f"the compressed reply cannot be read: {e}") from e
+        pieces: list[_Piece] = []
+        for piece, stamp_ns, bound_ns in packed:
+            try:
+                pieces.append((self._inflate.decompress(piece), stamp_ns, bound_ns))
+            except zlib.error as e:
+                return pieces, Undecodable(f"the compressed reply cannot be read: {e}")
+        return pieces, None
 
     def retry(self) -> None:
         """The reused connection died before any byte of a response: the next send is the request's second attempt."""
