@@ -1,0 +1,185 @@
+"""What every transport shares: which stamp a chunk has, what a shared read says, and which outcome a response has."""
+
+from __future__ import annotations
+
+import gzip
+from typing import Any
+
+import pytest
+
+from bench.records import Outcome, RequestRecord
+from bench.transport.exchange import Exchange, Undecodable
+from bench.transport.interface import Reading
+from bench.workload import Request
+
+TOKEN = b'data: {"choices":[{"delta":{"content":"x"}}]}\n\n'
+DONE = b"data: [DONE]\n\n"
+ERROR = b'data: {"error":{"message":"out of memory"}}\n\n'
+END = b'data: {"choices":[{"delta":{},"finish_reason":"stop"}]}\n\n'
+
+
+def exchange(*, stream: bool = True, redact: Any = lambda text: text) -> Exchange:
+    request = Request(
+        id="r-3", index=3, session="s", body=b"{}", stream=stream, input_tokens_asked=5, output_tokens_asked=6
+    )
+    made = Exchange(request, 100, 110, Reading(redact=redact), clock="user")
+    made.connect_ns = 0
+    made.sent_ns = 120
+    return made
+
+
+def opened(status: int = 200, content_type: str = "text/event-stream", encoding: str = "", **kind: Any) -> Exchange:
+    made = exchange(**kind)
+    made.first_byte_ns = 130
+    made.head(status, content_type, encoding, "http://other" if 300 <= status < 400 else None)
+    return made
+
+
+def judged(
+    *pieces: bytes, status: int = 200, kind: str = "text/event-stream", failed: Outcome | None = None
+) -> Outcome:
+    made = opened(status, kind)
+    for i, piece in enumerate(pieces):
+        made.feed(piece, 200 + i, 190 + i)
+    return made.close(900, failed, "what broke it").outcome
+
+
+def test_a_record_carries_over_what_the_request_was() -> None:
+    record = exchange().close(500, Outcome.RESET, "gone")
+    assert (record.id, record.index, record.phase, record.session) == ("r-3", 3, "run", "s")
+    assert (record.intended_ns, record.eligible_ns, record.sent_ns, record.end_ns) == (100, 110, 120, 500)
+    assert (record.input_tokens_asked, record.output_tokens_asked, record.bytes_sent) == (5, 6, 2)
+    assert (record.outcome, record.error, record.attempts, record.status) == (Outcome.RESET, "gone", 1, None)
+
+
+def test_a_request_that_was_never_sent_sent_no_bytes() -> None:
+    made = exchange()
+    made.sent_ns = made.connect_ns = None
+    record = made.close(500, Outcome.CONNECT_ERROR, "refused")
+    assert (record.bytes_sent, record.connect_ns, record.sent_ns) == (0, None, None)
+
+
+def chunks(*reads: tuple[bytes, int, int]) -> RequestRecord:
+    made = opened()
+    for piece, stamp, bound in reads:
+        made.feed(piece, stamp, bound)
+    return made.close(900)
+
+
+def test_a_chunk_has_the_stamp_of_the_read_that_ended_it() -> None:
+    record = chunks(
+        (TOKEN[:10], 200, 130), (TOKEN[10:] + TOKEN[:10], 210, 200), (TOKEN[10:], 220, 210), (DONE, 230, 220)
+    )
+    assert record.chunk_ns == (210, 220, 230)
+    assert (record.chunk_bound_ns, record.coalesced) == (None, 0)
+
+
+def test_of_chunks_that_share_a_read_the_last_is_exact_and_the_others_are_bounded() -> None:
+    record = chunks((TOKEN, 200, 130), (TOKEN * 3, 240, 205), (DONE, 250, 240))
+    assert record.chunk_ns == (200, 240, 240, 240, 250)
+    assert record.chunk_bound_ns == (None, 205, 205, None, None)
+    assert record.coalesced == 2
+
+
+def test_pieces_of_one_read_are_one_read() -> None:
+    record = chunks((TOKEN, 200, 130), (TOKEN, 200, 130), (TOKEN, 200, 130), (DONE, 250, 200))
+    assert record.chunk_bound_ns == (130, 130, None, None)
+
+
+def test_digesting_now_and_then_changes_nothing() -> None:
+    reads = [(TOKEN[:20], 200, 130), (TOKEN[20:] + TOKEN, 210, 200), (TOKEN, 210, 200), (END + DONE, 220, 210)]
+    often = opened()
+    for piece, stamp, bound in reads:
+        often.feed(piece, stamp, bound)
+        often.digest()
+        assert often.undigested == 0
+    assert often.close(900) == chunks(*reads)
+
+
+def test_bytes_are_counted_before_they_are_unpacked() -> None:
+    packed = gzip.compress(TOKEN * 50 + DONE)
+    made = opened(encoding="gzip")
+    made.feed(packed, 200, 190)
+    record = made.close(900)
+    assert (record.bytes_received, record.output_tokens, record.outcome) == (len(packed), 50, Outcome.OK)
+
+
+def test_a_packed_reply_that_breaks_keeps_the_chunks_before() -> None:
+    packed = gzip.compress(TOKEN * 3, mtime=0)
+    made = opened(encoding="gzip")
+    made.feed(packed[:-8], 200, 190)
+    made.feed(b"\xff" * 8, 210, 200)
+    record = made.close(900)
+    assert (record.outcome, record.chunk_kind, record.chunk_ns) == (Outcome.MALFORMED, "ccc", (200, 200, 200))
+    assert "cannot be read" in (record.error or "")
+
+
+def test_an_encoding_that_nobody_asked_for_is_refused() -> None:
+    with pytest.raises(Undecodable, match="'zstd'"):
+        exchange().head(200, "text/event-stream", "zstd", None)
+
+
+def test_a_second_attempt_begins_anew() -> None:
+    made = exchange()
+    made.retry()
+    assert (made.attempts, made.status, made.first_byte_ns) == (2, None, None)
+
+
+@pytest.mark.parametrize("status", [400, 429, 500, 307])
+@pytest.mark.parametrize("failed", [None, Outcome.RESET, Outcome.TRUNCATED])
+def test_a_status_outranks_how_the_connection_ended(status: int, failed: Outcome | None) -> None:
+    assert judged(b"no", status=status, kind="text/plain", failed=failed) is Outcome.HTTP_ERROR
+
+
+@pytest.mark.parametrize("failed", [Outcome.TIMEOUT_IDLE, Outcome.TIMEOUT_TOTAL, Outcome.INTERRUPTED])
+def test_what_we_ended_ourselves_stays_what_it_was(failed: Outcome) -> None:
+    assert judged(b"no", status=500, kind="text/plain", failed=failed) is failed
+    assert judged(TOKEN, DONE, failed=failed) is failed
+
+
+@pytest.mark.parametrize("failed", [None, Outcome.RESET, Outcome.TRUNCATED, Outcome.TIMEOUT_IDLE])
+def test_an_error_that_the_server_told_outranks_the_end(failed: Outcome | None) -> None:
+    assert judged(TOKEN, ERROR, failed=failed) is Outcome.STREAM_ERROR
+
+
+@pytest.mark.parametrize("failed", [Outcome.RESET, Outcome.TRUNCATED])
+def test_a_lost_connection_is_no_failure_once_done_was_said(failed: Outcome) -> None:
+    assert judged(TOKEN, DONE, failed=failed) is Outcome.OK
+    assert judged(TOKEN, END, failed=failed) is failed  # Usage may still have been under way.
+    assert judged(b'{"choices":[{"text":"a"}]}', kind="application/json", failed=failed) is failed
+
+
+@pytest.mark.parametrize(
+    ("pieces", "outcome"),
+    [
+        ((TOKEN, DONE), Outcome.OK),
+        ((TOKEN, END), Outcome.OK),
+        ((TOKEN,), Outcome.TRUNCATED),
+        ((TOKEN, DONE[:-1]), Outcome.TRUNCATED),
+        ((), Outcome.TRUNCATED),
+        ((TOKEN, b"data: {\n\n", DONE), Outcome.MALFORMED),
+    ],
+    ids=["done", "finish reason", "neither", "half a frame", "nothing", "broken JSON"],
+)
+def test_a_stream_that_came_to_its_end_has_its_outcome(pieces: tuple[bytes, ...], outcome: Outcome) -> None:
+    assert judged(*pieces) is outcome
+
+
+def test_a_whole_reply_needs_a_body() -> None:
+    assert judged(kind="application/json") is Outcome.MALFORMED
+    assert judged(b'{"choices":[{"text":"a"}]}', kind="application/json") is Outcome.OK
+
+
+def test_every_error_passes_the_mask() -> None:
+    def masked(text: str) -> str:
+        return text.replace("sk-secret", "***")
+
+    broken = exchange(redact=masked).close(500, Outcome.RESET, "reset by sk-secret")
+    told = opened(401, "application/json", redact=masked)
+    told.feed(b'{"error":"bad key sk-secret"}', 200, 190)
+    assert broken.error == "reset by ***"
+    assert told.close(500).error == "bad key ***"
+
+
+def test_a_redirect_says_where_to() -> None:
+    assert "redirects to http://other" in (opened(308).close(500).error or "")

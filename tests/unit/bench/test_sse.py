@@ -1,0 +1,121 @@
+"""Server-sent events: what the parser makes of bytes, whole and however they are split, against a slow decoder."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from bench.transport.sse import SSEParser
+
+
+def slow_decode(body: bytes) -> list[bytes]:
+    """One byte after the other, from the rules alone (WHATWG HTML, "Event stream interpretation"); empty data is none."""
+    if body[:3] == b"\xef\xbb\xbf":
+        body = body[3:]
+    lines, line, i = [], b"", 0
+    while i < len(body):
+        if body[i] in b"\r\n":
+            lines.append(line)
+            line = b""
+            i += 2 if body[i : i + 2] == b"\r\n" else 1
+        else:
+            line += body[i : i + 1]
+            i += 1
+    events, data = [], b""
+    for whole in lines:
+        if whole == b"":
+            if data[:-1]:
+                events.append(data[:-1])
+            data = b""
+            continue
+        name, _, value = whole.partition(b":")
+        if name == b"data":
+            data += (value[1:] if value[:1] == b" " else value) + b"\n"
+    return events
+
+
+def read(*pieces: bytes) -> list[bytes]:
+    parser = SSEParser()
+    return [event for piece in pieces for event in parser.feed(piece)]
+
+
+def split(body: bytes, cuts: list[int]) -> list[bytes]:
+    borders = [0, *sorted(cut % (len(body) + 1) for cut in cuts), len(body)]
+    return [body[a:b] for a, b in pairwise(borders)]
+
+
+parts = st.sampled_from(
+    [
+        b"data: ", b"data:", b"data", b"datum: x", b": ping", b":", b"id: 7", b"event: e", b"retry: 9", b" ", b"x", b"{}",
+        b"[DONE]", b"\n", b"\r", b"\r\n", b"\n\n", b"\r\r", b"\r\n\r\n", b"\xef\xbb\xbf",
+        "\u2028é\U0001f600\x85\x0b\x0c".encode(),
+    ]
+)  # fmt: skip
+bodies = st.one_of(st.lists(parts, max_size=40).map(b"".join), st.binary(max_size=60))
+
+
+@given(body=bodies, cuts=st.lists(st.integers(0, 10_000), max_size=12))
+@example(body=b"data: a\r\n\r\ndata: b\r\r", cuts=[8, 9])
+@example(body=b"\xef\xbb\xbfdata: a\n\n", cuts=[1, 2])
+def test_any_split_of_any_bytes_gives_what_the_slow_decoder_gives(body: bytes, cuts: list[int]) -> None:
+    expected = slow_decode(body)
+    assert read(body) == expected
+    assert read(*split(body, cuts)) == expected
+    assert read(*[body[i : i + 1] for i in range(len(body))]) == expected
+
+
+@given(body=bodies, trailing=bodies)
+def test_what_follows_changes_nothing_of_what_was_whole(body: bytes, trailing: bytes) -> None:
+    events = read(body)
+    assert read(body + trailing)[: len(events)] == events
+
+
+@pytest.mark.parametrize(
+    ("body", "events"),
+    [
+        (b"data: a\n\ndata: b\n\n", [b"a", b"b"]),
+        (b"data: a\r\rdata: b\r\r", [b"a", b"b"]),
+        (b"data: a\r\n\r\ndata: b\r\n\r\n", [b"a", b"b"]),
+        (b"data:a\n\n", [b"a"]),
+        (b"data:  a\n\n", [b" a"]),
+        (b"data: a\ndata: b\n\n", [b"a\nb"]),
+        (b"data\ndata\n\n", [b"\n"]),
+        (b"data:\n\n", []),
+        (b"\n\n\n", []),
+        (b": ping\n\ndata: a\n\n", [b"a"]),
+        (b"event: error\nid: 1\ndata: a\nretry: 5\n\n", [b"a"]),
+        (b"data : a\n\nDATA: b\n\n", []),
+        (b"data: a\n", []),
+        (b"data: a", []),
+        (b"\xef\xbb\xbfdata: a\n\n", [b"a"]),
+        (b"data: a\n\n\xef\xbb\xbfdata: b\n\n", [b"a"]),
+        ("data: a\u2028b\u2029c\x85d\n\n".encode(), ["a\u2028b\u2029c\x85d".encode()]),
+    ],
+    ids=[
+        "LF ends lines", "CR ends lines", "CRLF ends lines", "the space is optional", "only one space is taken off",
+        "data lines join", "data without a colon is an empty line of data", "an event of empty data is none",
+        "empty lines are no events", "a comment is no event", "other fields are passed over", "names are exact",
+        "an event needs its empty line", "a line needs its end", "a byte order mark is skipped",
+        "only the first one is", "nothing else in Unicode ends a line",
+    ],
+)  # fmt: skip
+def test_a_body_gives_its_events(body: bytes, events: list[bytes]) -> None:
+    assert read(body) == events == slow_decode(body)
+
+
+def test_an_event_is_given_with_the_piece_that_ends_it() -> None:
+    parser = SSEParser()
+    assert [parser.feed(piece) for piece in (b"data: a\n", b"", b"\ndata: b\n\nda", b"ta: c\r", b"\r", b"\n")] == [
+        [], [], [b"a", b"b"], [], [b"c"], [],
+    ]  # fmt: skip
+
+
+def test_what_has_not_ended_is_kept_in_sight() -> None:
+    parser = SSEParser()
+    parser.feed(b"data: a\n\n")
+    assert parser.unfinished == b""
+    parser.feed(b"data: b\nda")
+    assert parser.unfinished == b"b\nda"
