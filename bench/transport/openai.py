@@ -148,10 +148,17 @@ class StreamReader:
         if self._malformed is not None:
             return
         decoded, self._malformed = _decode(events, first)
+        kinds, running, pieces = self._kinds, self._running, self._pieces if self._count is not None else None
         for event in decoded:
+            if (text := _plain_text(event)) is not None:
+                kinds.append("c")
+                running.append(None)
+                if pieces is not None:
+                    pieces.append(text)
+                continue
             if event is None:
                 self._done = True
-                self._kinds.append("o")
+                kinds.append("o")
                 continue
             kind, piece, ended = _delta(event)
             if ended:
@@ -161,11 +168,11 @@ class StreamReader:
                 self._usage = said
                 if kind == "o" and not event.get("choices"):
                     kind = "u"
-            self._kinds.append(kind)
+            kinds.append(kind)
             if kind in TOKEN_KINDS:
-                self._running.append(_whole(said.get("completion_tokens")) if isinstance(said, dict) else None)
-                if self._count is not None:
-                    self._pieces.append(piece)
+                running.append(_whole(said.get("completion_tokens")) if isinstance(said, dict) else None)
+                if pieces is not None:
+                    pieces.append(piece)
             elif self._error is None:
                 self._error = _error_of(event)
 
@@ -263,6 +270,18 @@ def _decode(events: Sequence[bytes], first: int) -> tuple[list[dict[str, Any] | 
             return decoded, f"event {number} is not a JSON object: {_excerpt(event)}"
         decoded.append(item)
     return decoded, None
+
+
+def _plain_text(event: dict[str, Any] | None) -> str | None:
+    """The text of an event that is nothing but a piece of content, as nearly all are; None for every other."""
+    try:
+        choice = event["choices"][0]  # type: ignore[index]
+        text = choice["delta"]["content"]
+        if type(text) is str and text and "usage" not in event and choice["finish_reason"] is None:  # type: ignore[operator]
+            return text
+    except (KeyError, IndexError, TypeError):
+        pass
+    return None
 
 
 def _first_choice(event: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ split inside a UTF-8 sequence is never decoded half.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 
@@ -57,6 +58,24 @@ class SSEParser:
             elif line == b"data":
                 data.append(b"")
         return events
+
+    def feed_all(self, pieces: Sequence[bytes]) -> list[list[bytes]]:
+        """`feed` of each piece. Where each is one whole plain event, as servers mostly write them, all at once."""
+        if len(pieces) > 1 and not self._buffer and not self._data and not self._skip_lf:
+            whole = b"".join(pieces)
+            events = whole[6:-2].split(b"\n\ndata: ")
+            if (
+                len(events) == len(pieces)
+                and whole.startswith(b"data: ")
+                and whole.count(b"\n") == 2 * len(pieces)
+                and b"\r" not in whole
+                # The borders of the events are those of the pieces: "data: " before, a blank line behind.
+                and [len(piece) for piece in pieces] == [len(event) + 8 for event in events]
+                and b"" not in events
+            ):
+                self._started = True
+                return [[event] for event in events]
+        return [self.feed(piece) for piece in pieces]
 
     @property
     def unfinished(self) -> bytes:
