@@ -22,7 +22,6 @@ class Work:
 class Engine(Protocol):
     """What drives the tokens of all requests."""
 
-    name: str
     needs_input_tokens: bool
     """Whether a request must be counted before it is admitted."""
 

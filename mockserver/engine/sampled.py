@@ -26,7 +26,6 @@ class _Run:
 class SampledEngine:
     """A heap of requests by the instant of their next token."""
 
-    name = "sampled"
     needs_input_tokens = False
 
     def __init__(self) -> None:
