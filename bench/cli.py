@@ -261,7 +261,7 @@ def _finish(config: RunConfig, result: Result) -> int:
 
 
 def _print(result: Result, form: str, *, quiet: bool) -> None:
-    from bench.report import text
+    from bench.report import certificate, text
 
     if form == "json":
         import orjson
@@ -270,4 +270,6 @@ def _print(result: Result, form: str, *, quiet: bool) -> None:
     else:
         text.show(result.summary, brief=quiet)
         if not quiet:
+            if result.summary["calibration"] is not None:
+                certificate.show(result.summary["calibration"])
             print(f"\nreport: {result.directory.path / 'report.html'}")

@@ -22,7 +22,7 @@ from bench.errors import UsageError
 from bench.metrics import objectives
 from bench.schedule import ARRIVALS
 from bench.secrets import MASK, public_url
-from bench.transport import TRANSPORTS, openai
+from bench.transport import DEFAULT, TRANSPORTS, openai
 from bench.verdict import Limits
 from promptset import distributions
 from promptset.errors import SpecError
@@ -233,7 +233,7 @@ class RunConfig(BaseModel):
     limits: Limits = option(Limits(), "limits of the verdict", group="file")
 
     transport: Annotated[str, AfterValidator(lambda v: _one_of(v, TRANSPORTS))] = option(
-        "httpx", "how requests travel: " + ", ".join(TRANSPORTS), group="engine", metavar="NAME"
+        DEFAULT, "how requests travel: " + ", ".join(TRANSPORTS), group="engine", metavar="NAME"
     )
 
     out: str | None = option(None, "the run directory (default: runs/<time>-<name>)", group="output", metavar="DIR")

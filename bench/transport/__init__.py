@@ -6,6 +6,7 @@ thin shell around sockets. `scripted.py` is the fake for tests: it answers from 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 
 from bench.clock import Clock
@@ -29,3 +30,6 @@ TRANSPORTS: dict[str, Callable[[Target, Reading, Clock], Transport]] = {
     "httpx": _httpx,
 }
 """By the name that `--transport` takes. Each is imported only when it is chosen."""
+
+DEFAULT = "wire" if sys.platform == "linux" else "httpx"
+"""epoll and kernel stamps are Linux's; elsewhere httpx serves, and the result says `clock: user`."""
