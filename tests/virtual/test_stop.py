@@ -31,6 +31,13 @@ def test_a_duration_ends_a_load_whose_next_arrival_is_far_off() -> None:
     assert (load.ended_ns, load.stop.reason) == (100 * MS, "duration")
 
 
+def test_arrivals_of_the_duration_that_come_late_are_sent_and_those_behind_its_end_are_not() -> None:
+    pause = [(95 * MS, lambda load: load.loop.charge(200 * MS))]
+    load = Load(duration_ns=100 * MS, meanwhile=pause).open([0, 98 * MS, 99 * MS, 100 * MS, 101 * MS])
+    assert [r.intended_ns - START for r in load.records] == [0, 98 * MS, 99 * MS]
+    assert load.sent_at == [0, 295 * MS, 295 * MS]
+
+
 def test_of_number_and_duration_the_first_one_ends_it() -> None:
     few = Load(requests=3, duration_ns=100 * MS).open(EVERY_10_MS)
     short = Load(requests=50, duration_ns=100 * MS).open(EVERY_10_MS)
