@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from bench.clock import LoopClock
 from bench.dispatch import ClosedLoop, InFlight, OpenLoop, Stop
 from bench.records import RequestRecord
+from bench.transport.interface import Done, Ended, ignore
 from bench.transport.scripted import Script, ScriptedTransport
 from bench.workload import Encoded, Request, Supply
 from promptset.samples import Sample
@@ -18,6 +19,18 @@ START = START_NS + 11
 """When the load begins: an odd instant, so that an offset taken for an instant is seen."""
 
 QUICK = Script(ttft_ns=5 * MS)
+
+
+class LateRecords(ScriptedTransport):
+    """Says at once that a response has ended, and hands over its record so much later."""
+
+    late_ns = 0
+
+    def start(self, request: Request, intended_ns: int, eligible_ns: int, done: Done, ended: Ended = ignore) -> None:
+        def later(record: RequestRecord) -> None:
+            self._clock.call_at(self._clock.now_ns() + self.late_ns, lambda: done(record))
+
+        super().start(request, intended_ns, eligible_ns, later if self.late_ns else done, ended)
 
 
 class Load:
@@ -32,13 +45,15 @@ class Load:
         warmup_requests: int = 0,
         warmup_ns: int = 0,
         work_ns: int = 0,
+        records_late_ns: int = 0,
         meanwhile: Sequence[tuple[int, Callable[[Load], None]]] = (),
     ) -> None:
-        """`work_ns` is charged for each send; `meanwhile` has what happens besides, as (offset in ns, call)."""
+        """`work_ns` is charged for each send; records come `records_late_ns` after the ends; `meanwhile` has what happens besides, as (offset in ns, call)."""
         self._script_for = (lambda request: script) if isinstance(script, Script) else script
         self._limits = {"requests": requests, "duration_ns": duration_ns}
         self._warmup = {"warmup_requests": warmup_requests, "warmup_ns": warmup_ns}
         self._work_ns = work_ns
+        self._records_late_ns = records_late_ns
         self._meanwhile = meanwhile
         self.records: list[RequestRecord] = []
 
@@ -60,7 +75,8 @@ class Load:
             self.loop = loop
             self.stop = Stop(clock, start_ns=START, **self._limits, **self._warmup)  # type: ignore[arg-type]
             self.in_flight = InFlight()
-            self.transport = ScriptedTransport(self._answer, clock)
+            self.transport = LateRecords(self._answer, clock)
+            self.transport.late_ns = self._records_late_ns
             supply = Supply(itertools.repeat(Sample(prompt="x")), lambda sample: Encoded(b"{}", True, None), "made")
             parts: dict[str, object] = {
                 "supply": supply,

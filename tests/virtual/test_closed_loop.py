@@ -30,6 +30,12 @@ def test_work_of_ours_between_two_requests_is_lateness_and_not_a_later_plan() ->
     assert load.of(2).intended_ns == load.of(0).end_ns
 
 
+def test_a_user_does_not_wait_for_the_record_and_the_load_does() -> None:
+    load = Load(Script(ttft_ns=30 * MS), requests=3, records_late_ns=100 * MS).closed(1)
+    assert load.sent_at == [0, 30 * MS, 60 * MS]
+    assert (len(load.records), load.ended_ns) == (3, 190 * MS)
+
+
 def test_a_failed_request_frees_its_user_too() -> None:
     load = Load(Script(ttft_ns=10 * MS, failed=Outcome.RESET), requests=4).closed(1)
     assert load.sent_at == [0, 10 * MS, 20 * MS, 30 * MS]

@@ -108,6 +108,18 @@ def test_an_interruption_drops_what_waits_also_after_the_last_request_has_arrive
     assert sorted(r.index for r in load.records) == [0, 1, 2, 3, 4]
 
 
+def test_a_slot_is_free_when_the_response_has_ended_and_not_when_its_record_is_made() -> None:
+    load = Load(Script(ttft_ns=25 * MS), requests=4, records_late_ns=200 * MS).open(EVERY_10_MS, cap=1)
+    assert load.sent_at == [0, 25 * MS, 50 * MS, 75 * MS]
+    assert load.area_ns == 100 * MS
+
+
+def test_the_load_has_ended_when_the_last_record_is_made() -> None:
+    stop = [(35 * MS, lambda load: load.stop.interrupt())]
+    load = Load(Script(ttft_ns=MS), requests=100, records_late_ns=50 * MS, meanwhile=stop).open(EVERY_10_MS)
+    assert (len(load.records), load.ended_ns) == (4, 81 * MS)
+
+
 def test_a_cut_sends_nothing_more() -> None:
     cut = [(150 * MS, lambda load: (load.stop.interrupt(), load.transport.cut()))]
     load = Load(Script(ttft_ns=100 * MS), requests=5, meanwhile=cut).open(EVERY_10_MS, cap=1)
