@@ -48,7 +48,9 @@ class Load:
         records_late_ns: int = 0,
         meanwhile: Sequence[tuple[int, Callable[[Load], None]]] = (),
     ) -> None:
-        """`work_ns` is charged for each send; records come `records_late_ns` after the ends; `meanwhile` has what happens besides, as (offset in ns, call)."""
+        """`work_ns` is charged for each send, records come `records_late_ns` after the ends, and `meanwhile` has what
+        happens besides, as (offset in ns, call).
+        """
         self._script_for = (lambda request: script) if isinstance(script, Script) else script
         self._limits = {"requests": requests, "duration_ns": duration_ns}
         self._warmup = {"warmup_requests": warmup_requests, "warmup_ns": warmup_ns}
