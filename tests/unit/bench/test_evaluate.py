@@ -1,0 +1,106 @@
+"""From a run directory to its numbers and its exit status; again, and again with the same bytes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.config import resolve
+from bench.errors import PRECEDENCE, Exit
+from bench.evaluate import evaluate, exit_status, too_many_errors
+from bench.records import Outcome, to_line
+from bench.run_directory import RunDirectory
+from tests.support.made_records import START_NS, made_record
+
+MANIFEST = {
+    "run_id": "run-1", "started": "2030-01-01T00:00:00+00:00", "command": ["python"], "model": "m", "notes": [],
+    "exact_lengths": False, "versions": {}, "host": {}, "start_ns": START_NS, "run_start_ns": START_NS,
+    "stop_reason": "requests",
+}  # fmt: skip
+
+
+def run_directory(folder: Path, *records: Any, **manifest: Any) -> RunDirectory:
+    directory = RunDirectory.create(folder)
+    config = resolve({"url": "http://h", "requests": 20})
+    directory.write_manifest({"config": config.public(), "manifest": MANIFEST | manifest})
+    (directory.path / "requests.jsonl").write_bytes(b"".join(map(to_line, records)))
+    return directory
+
+
+def test_the_same_files_give_the_same_bytes_again(tmp_path: Path) -> None:
+    directory = run_directory(tmp_path / "run", *(made_record(i, sent_ms=10 * i) for i in range(20)))
+    evaluate(directory)
+    first = [(directory.path / name).read_bytes() for name in ("summary.json", "report.html")]
+    evaluate(RunDirectory.open(directory.path))
+    assert [(directory.path / name).read_bytes() for name in ("summary.json", "report.html")] == first
+
+
+def test_a_run_that_was_killed_is_evaluated_from_what_it_wrote(tmp_path: Path) -> None:
+    records = [made_record(i, sent_ms=100 + 10 * i) for i in range(5)]
+    directory = run_directory(tmp_path / "run", *records, run_start_ns=None, stop_reason=None)
+    with (directory.path / "requests.jsonl").open("ab") as file:
+        file.write(to_line(made_record(9))[:-30])
+    result = evaluate(directory)
+    assert result.summary["counts"]["succeeded"] == 5
+    assert result.exit is Exit.GOOD
+
+
+def test_a_run_in_which_nothing_ended_has_a_report_too(tmp_path: Path) -> None:
+    result = evaluate(run_directory(tmp_path / "run"))
+    assert result.summary["counts"]["sent"] == 0
+    assert (tmp_path / "run" / "report.html").stat().st_size > 1_000
+
+
+def test_a_run_in_which_every_request_failed_has_a_report_and_exit_4(tmp_path: Path) -> None:
+    records = [made_record(i, chunks_ms=(), outcome=Outcome.CONNECT_ERROR) for i in range(5)]
+    assert evaluate(run_directory(tmp_path / "run", *records)).exit is Exit.TARGET
+
+
+GOOD_RUN: dict[str, Any] = {
+    "counts": {"succeeded": 90, "failed": 10}, "verdict": {"status": "VALID"}, "slo": {"held": True},
+}  # fmt: skip
+
+STATUSES: list[tuple[str, dict[str, Any], dict[str, Any], Exit]] = [
+    # what holds: changes of the summary, the manifest's reason, the status
+    ("all is well", {}, {}, Exit.GOOD),
+    ("suspect", {"verdict": {"status": "SUSPECT"}}, {}, Exit.GOOD),
+    ("no objectives", {"slo": {"held": None}}, {}, Exit.GOOD),
+    ("an objective failed", {"slo": {"held": False}}, {}, Exit.OBJECTIVE_FAILED),
+    ("invalid", {"verdict": {"status": "INVALID"}}, {}, Exit.INVALID),
+    ("invalid and an objective failed", {"verdict": {"status": "INVALID"}, "slo": {"held": False}}, {}, Exit.INVALID),
+    ("every request failed", {"counts": {"succeeded": 0, "failed": 10}}, {}, Exit.TARGET),
+    ("every request failed and invalid", {"counts": {"succeeded": 0, "failed": 10}, "verdict": {"status": "INVALID"}},
+     {}, Exit.TARGET),
+    ("interrupted", {}, {"stop_reason": "interrupted"}, Exit.INTERRUPTED),
+    ("interrupted, failed and invalid", {"counts": {"succeeded": 0, "failed": 10}, "verdict": {"status": "INVALID"}},
+     {"stop_reason": "interrupted"}, Exit.INTERRUPTED),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("what", "changes", "manifest", "status"), STATUSES, ids=[row[0] for row in STATUSES])
+def test_of_all_that_holds_the_first_in_the_order_is_the_exit_status(
+    what: str, changes: dict[str, Any], manifest: dict[str, Any], status: Exit
+) -> None:
+    assert exit_status(GOOD_RUN | changes, {}, manifest) is status
+
+
+def test_the_order_of_the_exit_statuses_is_the_promised_one() -> None:
+    assert [int(status) for status in PRECEDENCE] == [130, 2, 70, 4, 3, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("limit", "failed", "succeeded", "too_many"),
+    [
+        (None, 100, 0, False), ("10", 10, 90, False), ("10", 11, 89, True), ("0", 1, 99, True), ("0", 0, 99, False),
+        ("10%", 10, 90, False), ("10%", 11, 89, True), ("0.5%", 1, 99, True), ("5%", 0, 0, False),
+    ],
+)  # fmt: skip
+def test_max_errors_is_a_number_or_a_share(limit: str | None, failed: int, succeeded: int, too_many: bool) -> None:
+    assert too_many_errors({"failed": failed, "succeeded": succeeded}, {"max_errors": limit}) is too_many
+
+
+def test_too_many_errors_fail_a_run() -> None:
+    assert exit_status(GOOD_RUN, {"max_errors": "9"}, {}) is Exit.OBJECTIVE_FAILED
+    assert exit_status(GOOD_RUN, {"max_errors": "10"}, {}) is Exit.GOOD

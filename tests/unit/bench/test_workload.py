@@ -1,0 +1,78 @@
+"""What is sent: requests made ahead or on demand are the same, numbered in order."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import pytest
+
+from bench.rng import stream, unique_id
+from bench.workload import Encoded, Rows, Supply
+from promptset.errors import SpecError
+from promptset.samples import Sample
+
+
+def supply() -> Supply:
+    samples = (Sample(prompt=f"prompt {i}", input_tokens=i, session=f"s{i}") for i in itertools.count())
+    return Supply(samples, lambda sample: Encoded(str(sample.prompt).encode(), True, 7), "run")
+
+
+def test_requests_are_numbered_and_named_in_the_order_of_taking() -> None:
+    made = supply()
+    taken = [made.take("run") for _ in range(3)]
+    assert [(r.id, r.index, r.body) for r in taken] == [(f"run-{i}", i, f"prompt {i}".encode()) for i in range(3)]
+    assert [(r.session, r.input_tokens_asked, r.output_tokens_asked) for r in taken] == [
+        (f"s{i}", i, 7) for i in range(3)
+    ]
+
+
+def test_requests_made_ahead_are_the_ones_that_would_have_been_made() -> None:
+    ahead, on_demand = supply(), supply()
+    told: list[int] = []
+    ahead.make_ahead(205, told.append)
+    assert told == [100, 200, 205]
+    assert [ahead.take("run") for _ in range(300)] == [on_demand.take("run") for _ in range(300)]
+
+
+def test_the_phase_is_that_of_the_moment_of_taking() -> None:
+    made = supply()
+    made.make_ahead(2)
+    assert [made.take(phase).phase for phase in ("warmup", "run", "warmup")] == ["warmup", "run", "warmup"]
+
+
+def test_rows_start_again_when_they_are_used_up_and_the_repeats_are_counted() -> None:
+    rows = Rows([Sample(prompt="a"), Sample(prompt="b")])
+    assert (len(rows), rows.first.prompt, rows.repeated) == (2, "a", 0)
+    assert [next(rows).prompt for _ in range(5)] == ["a", "b", "a", "b", "a"]
+    assert rows.repeated == 3
+
+
+def test_asked_lengths_take_the_place_of_the_rows_own(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"prompt": "a", "output_tokens": 5}\n{"prompt": "b", "output_tokens": 6}\n')
+    own = Rows.of_file(path, None, None, 0)
+    assert [next(own).output_tokens for _ in range(2)] == [5, 6]
+    asked = Rows.of_file(path, None, "uniform:100..900", 0)
+    drawn = [next(asked).output_tokens for _ in range(2)]
+    assert all(n is not None and 100 <= n <= 900 for n in drawn)
+    again = Rows.of_file(path, None, "uniform:100..900", 0)
+    assert [next(again).output_tokens for _ in range(2)] == drawn
+
+
+def test_a_file_without_rows_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text("")
+    with pytest.raises(SpecError):
+        Rows.of_file(tmp_path / "rows.jsonl", None, None, 0)
+
+
+def test_streams_depend_on_seed_purpose_and_id_alone() -> None:
+    draws = {key: stream(*key).random() for key in [(0, "a"), (1, "a"), (0, "b"), (0, "a", 1), (0, "a", "1")]}
+    assert len(set(draws.values())) == 5
+    assert stream(0, "a").random() == draws[0, "a"]
+    # The same in every version and on every machine: a result names its seed, and it must go on meaning the same.
+    assert stream(0, "arrivals").getrandbits(32) == 3_153_900_929
+
+
+def test_unique_ids_differ() -> None:
+    assert len({unique_id() for _ in range(100)}) == 100
