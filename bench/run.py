@@ -26,7 +26,7 @@ from bench.live import Live
 from bench.probe import ProbeResult, choose_model, list_models, probe
 from bench.records import Outcome, RequestRecord, to_line
 from bench.rng import stream, unique_id
-from bench.run_directory import RunDirectory
+from bench.run_directory import MANIFEST, RunDirectory
 from bench.sampling import Sampler
 from bench.schedule import ARRIVALS
 from bench.secrets import public_command, public_url, redactor, secrets_of
@@ -66,8 +66,18 @@ def run(
     RunDirectory.refuse_used(path)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         seen = runner.run(_measure(config, path, command, say))
-    before_evaluation(seen.directory)
-    return replace(evaluate(seen.directory), problems=seen.problems)
+    try:
+        before_evaluation(seen.directory)
+        return replace(evaluate(seen.directory), problems=seen.problems)
+    except OSError as e:
+        raise _unwritten(seen, e) from e
+
+
+def _unwritten(seen: Seen, error: OSError) -> UsageError:
+    """The load was measured and its report cannot be written: where everything is, and how to go on."""
+    path = seen.directory.path
+    again = f"make room, then render it: python -m bench report {path}"
+    return UsageError([*seen.problems, f"the report cannot be written to {path} ({error.strerror}): {again}"])
 
 
 def _default_directory(config: RunConfig) -> Path:
@@ -299,7 +309,10 @@ async def _load(
     manifest["ended"] = utc_now().isoformat(timespec="seconds")
     if isinstance(samples, Rows) and samples.repeated:
         manifest["notes"].append(f"the data set has {len(samples)} rows: {samples.repeated} requests repeat one")
-    directory.write_manifest(stored)
+    try:
+        directory.write_manifest(stored)
+    except OSError as e:
+        problems.append(f"{directory.path / MANIFEST}: {e.strerror}; it stays as it was when the load began")
     return Seen(directory, tuple(problems))
 
 
