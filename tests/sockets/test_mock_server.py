@@ -261,6 +261,14 @@ def test_a_client_that_vanishes_ends_its_stream_alone(mock: MockProcess) -> None
     assert 'num_requests_running{engine="0",model_name="mock-model"} 0.0' in httpx.get(mock.url + "/metrics").text
 
 
+def test_a_client_that_vanishes_while_it_waits_is_noticed_at_once(mock: MockProcess) -> None:
+    with connect(mock) as sock:
+        sock.sendall(request(CHAT, chat(), x_request_id="left-1", x_mock_fault="stall:for=60s"))
+        assert sock.recv(65536).startswith(b"HTTP/1.1 200")
+    line = line_of(mock, "left-1")
+    assert (line["engine"]["cut"], line["chunk_kind"]) == ("client_closed", "")
+
+
 def test_a_client_that_never_reads_blocks_its_own_chunks_and_nobody_elses() -> None:
     with mock_process("--ttft", "1ms", "--tpot", "0us") as mock:
         sock = socket.socket()

@@ -1,0 +1,130 @@
+"""The direct wire on a transport that only counts: when a chunk is blocked, how a response is framed and ended."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from mockserver.wire import AsgiWire, DirectWire, wire_of
+
+
+class CountingTransport:
+    """Takes what is written; `sizes` are the buffer's sizes that it reports, in order."""
+
+    def __init__(self, sizes: list[int]) -> None:
+        self.written: list[bytes] = []
+        self.closing = False
+        self._sizes = sizes
+
+    def get_write_buffer_size(self) -> int:
+        return self._sizes.pop(0) if self._sizes else 0
+
+    def write(self, data: bytes) -> None:
+        self.written.append(data)
+
+    def is_closing(self) -> bool:
+        return self.closing
+
+    def close(self) -> None:
+        self.closing = True
+
+
+class FakeConnection:
+    def __init__(self, transport: CountingTransport, http_1_0: bool = False, keep_alive: bool = True) -> None:
+        self.transport: Any = transport
+        self.received_ns: int | None = 1
+        self.clock = "kernel"
+        self.http_1_0 = http_1_0
+        self.on_lost: Callable[[], None] | None = None
+        self.keep_alive = keep_alive
+        self.default_headers = [(b"server", b"mock")]
+        self.ended = 0
+
+    def response_ended(self) -> None:
+        self.ended += 1
+
+    def close_after_response(self) -> None:
+        self.keep_alive = False
+
+
+def on_wire(
+    say: Callable[[DirectWire, CountingTransport], Any], sizes: list[int] | None = None, **connection: bool
+) -> tuple[Any, FakeConnection]:
+    transport = CountingTransport(sizes if sizes is not None else [])
+    fake = FakeConnection(transport, **connection)
+
+    async def main() -> Any:
+        return say(DirectWire(fake), transport)
+
+    return asyncio.run(main()), fake
+
+
+@pytest.mark.parametrize(("before", "after", "blocked"), [(0, 0, False), (0, 1, True), (1, 0, True), (1, 2, True)])
+def test_a_chunk_is_blocked_where_bytes_wait_before_or_after_it(before: int, after: int, blocked: bool) -> None:
+    def say(wire: DirectWire, transport: CountingTransport) -> bool:
+        wire.write(b"x")
+        return wire.blocked
+
+    assert on_wire(say, [before, after])[0] is blocked
+
+
+def test_the_last_event_and_the_end_of_the_body_are_one_write() -> None:
+    def say(wire: DirectWire, transport: CountingTransport) -> list[bytes]:
+        wire.begin()
+        wire.write(b"one")
+        wire.finish(b"two")
+        return transport.written
+
+    written, connection = on_wire(say)
+    assert written[0].startswith(b"HTTP/1.1 200 OK\r\nserver: mock\r\n")
+    assert written[1:] == [b"3\r\none\r\n", b"3\r\ntwo\r\n0\r\n\r\n"]
+    assert connection.ended == 1
+
+
+def test_a_connection_that_will_close_says_so() -> None:
+    def say(wire: DirectWire, transport: CountingTransport) -> bytes:
+        wire.respond(429, (("retry-after", "2"),), b"{}")
+        return transport.written[0]
+
+    kept, _ = on_wire(say)
+    closed, _ = on_wire(say, keep_alive=False)
+    assert b"connection: close" not in kept
+    assert b"connection: close\r\n" in closed
+    assert kept.endswith(b"retry-after: 2\r\ncontent-length: 2\r\n\r\n{}")
+
+
+@pytest.mark.parametrize(
+    "send",
+    [
+        lambda wire: wire.write(b"x"),
+        lambda wire: wire.finish(b"x"),
+        lambda wire: wire.respond(200, (), b"x"),
+        lambda wire: wire.truncate(),
+        lambda wire: wire.reset(),
+    ],
+    ids=["write", "finish", "respond", "truncate", "reset"],
+)
+def test_nothing_is_sent_on_a_connection_that_is_gone_and_the_reply_hears_of_it(
+    send: Callable[[DirectWire], Any],
+) -> None:
+    heard: list[str] = []
+
+    def say(wire: DirectWire, transport: CountingTransport) -> tuple[Any, list[bytes]]:
+        wire.on_lost = heard.append
+        transport.closing = True
+        return send(wire), transport.written
+
+    (stamp, written), _ = on_wire(say)
+    assert (stamp, written) == (None, [])
+    assert heard[0] == "client_closed"
+
+
+def test_a_request_of_another_server_gets_the_asgi_wire() -> None:
+    async def main() -> bool:
+        wire, connection = wire_of({"type": "http"})
+        return isinstance(wire, AsgiWire) and connection is None
+
+    assert asyncio.run(main())
