@@ -179,4 +179,5 @@ def _sentence(error: Any, path: Path | None, flags: Mapping[str, object]) -> str
     cause = error.get("ctx", {}).get("error")
     if cause is not None:  # Our own validators say what was written and what to write.
         return f"{where}: {cause}"
-    return f"{where}: {error['input']!r}: {error['msg'][0].lower()}{error['msg'][1:]}"
+    written = "***" if field == "api_key" else repr(error["input"])
+    return f"{where}: {written}: {error['msg'][0].lower()}{error['msg'][1:]}"

@@ -141,6 +141,9 @@ def test_the_key_is_never_shown() -> None:
     assert config.api_key == "secret-9"
     assert "secret-9" not in repr(config)
     assert "secret-9" not in config.model_dump_json()
+    with pytest.raises(UsageError) as caught:
+        load(None, {"api_key": 90210})
+    assert "90210" not in str(caught.value)
 
 
 def test_wrong_usage_exits_2_with_one_line_a_problem_and_nothing_on_stdout(capsys: pytest.CaptureFixture[str]) -> None:
