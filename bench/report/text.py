@@ -56,7 +56,7 @@ def _page(summary: Mapping[str, Any], columns: int, brief: bool) -> Group:
     wide = columns >= _ROOMY
     parts = [_verdict(summary)]
     if not brief:
-        parts += [_run(summary), _latency(summary, wide), _throughput(summary, wide)]
+        parts += [_run(summary), _latency(summary, columns), _throughput(summary, wide)]
         if summary["slo"]["objectives"]:
             parts.append(_objectives(summary))
     parts.append(_errors(summary))
@@ -110,8 +110,17 @@ def _shown(latency: Mapping[str, Any]) -> list[str]:
     return names
 
 
-def _latency(summary: Mapping[str, Any], wide: bool) -> RenderableType:
-    stats = [stat for stat in STATS if wide or stat not in ("p95", "p999")]
+def _latency(summary: Mapping[str, Any], columns: int) -> RenderableType:
+    """As many columns as fit without breaking a number: p99.9 and p95 are the first to go."""
+    endless = Console(width=1000)
+    for left_out in ((), ("p999",), ("p999", "p95")):
+        table = _latency_table(summary, [stat for stat in STATS if stat not in left_out])
+        if endless.measure(table).maximum <= columns:
+            break
+    return table
+
+
+def _latency_table(summary: Mapping[str, Any], stats: list[str]) -> Table:
     table = _table("", *(STATS[stat] for stat in stats))
     latency = summary["latency"]
     for name in _shown(latency):

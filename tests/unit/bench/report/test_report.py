@@ -203,6 +203,17 @@ def test_text_keeps_to_its_width_and_cuts_no_number(width: int) -> None:
         assert "…" not in shown
 
 
+def test_columns_are_left_out_before_a_number_is_broken_over_two_lines() -> None:
+    wide = [
+        made_record(i, sent_ms=i * 90.0, chunks_ms=tuple(50.123 + i % 7 + k * (10.017 + i % 11 / 100) for k in range(9)))
+        for i in range(400)
+    ]
+    shown = text.render(_summary(wide), width=80)
+    table = shown[shown.index("average") : shown.index("per second")]
+    assert "p95" not in table
+    assert [line for line in table.splitlines() if line.startswith(" " * 10) and line.strip()] == []
+
+
 def test_brief_text_is_verdict_and_errors() -> None:
     shown = text.render(golden_summary(), brief=True)
     assert "SUSPECT" in shown
