@@ -46,6 +46,12 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         {"bench.errors", "bench.metrics.objectives", "bench.schedule", "bench.secrets", "bench.transport", "bench.verdict",
          "promptset"}
     ),
+    # A worker process runs the middle of the way, from the workload to the records; run.py alone starts it.
+    "bench.scale": frozenset(
+        {"bench.clock", "bench.config", "bench.dispatch", "bench.errors", "bench.live", "bench.records", "bench.rng",
+         "bench.run_directory", "bench.sampling", "bench.schedule", "bench.secrets", "bench.transport", "bench.workload",
+         "promptset"}
+    ),
     # Who puts the stages together, and is imported by nobody but the next one in this list.
     "bench.evaluate": frozenset({"bench"}),
     "bench.run": frozenset({"bench", "promptset"}),

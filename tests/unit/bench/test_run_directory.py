@@ -27,7 +27,7 @@ def write_records(directory: RunDirectory, *lines: bytes) -> None:
 
 
 def test_records_come_back_as_they_were_appended(directory: RunDirectory) -> None:
-    log = directory.request_log()
+    log = LineLog(directory.path / "requests.jsonl")
     records = [made_record(i) for i in range(3)]
     for record in records:
         log.append(to_line(record))

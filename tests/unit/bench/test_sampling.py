@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from bench.clock import NS_PER_MS, NS_PER_S, LoopClock, sleep_until
-from bench.sampling import Sampler, processors, run_queue_wait_ns
+from bench.sampling import Sampler, run_queue_wait_ns
 from tests.support.virtual_time import START_NS, VirtualTimeLoop, run_virtual
 
 
@@ -85,9 +85,8 @@ def test_nothing_more_is_written_after_the_stop() -> None:
     assert orjson.loads(rows[0])["worker"] == 7
 
 
-def test_the_machine_tells_its_run_queue_and_processors() -> None:
+def test_the_run_queue_wait_only_grows() -> None:
     first, second = run_queue_wait_ns(), run_queue_wait_ns()
     if first is not None:
         assert second is not None
         assert 0 <= first <= second < 10**9 * NS_PER_MS
-    assert processors() >= 1
