@@ -205,7 +205,9 @@ def test_text_keeps_to_its_width_and_cuts_no_number(width: int) -> None:
 
 def test_columns_are_left_out_before_a_number_is_broken_over_two_lines() -> None:
     wide = [
-        made_record(i, sent_ms=i * 90.0, chunks_ms=tuple(50.123 + i % 7 + k * (10.017 + i % 11 / 100) for k in range(9)))
+        made_record(
+            i, sent_ms=i * 90.0, chunks_ms=tuple(50.123 + i % 7 + k * (10.017 + i % 11 / 100) for k in range(9))
+        )
         for i in range(400)
     ]
     shown = text.render(_summary(wide), width=80)
