@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import json
 import socket
+import time
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -464,6 +465,29 @@ def test_chunks_of_one_read_carry_the_earliest_moment_at_which_they_can_have_com
     assert record.chunk_ns[1] == record.chunk_ns[2] == record.chunk_ns[3] >= before
 
 
+def test_a_read_that_comes_late_bounds_what_it_holds(act: Callable[..., Any]) -> None:
+    async def busy(client: Client) -> RequestRecord:
+        pending = client.start()
+        while not server.received or len(server.received[0].writes) < 2:
+            await asyncio.sleep(0.002)
+        await asyncio.sleep(0.03)
+        time.sleep(0.3)  # The program is busy while both chunks arrive, 50 ms apart.
+        return await pending
+
+    reply = [SSE_HEAD, Send(chunk(frame(ROLE))), Pause(0.15), Send(chunk(frame(A))), Pause(0.05), Send(chunk(frame(B)))]
+    reply += [Pause(0.3), Send(chunk(frame(DONE))), Send(LAST_CHUNK)]
+    with LiteralServer(in_turn(reply)) as server:
+        record = act(server, busy)
+    in_order(record)
+    assert (record.chunk_kind, record.coalesced) == ("rcco", 1)
+    _, _, (_, after_first), (before_second, after_second), *_ = server.received[0].writes
+    _, bound, exact, _ = record.chunk_bound_ns
+    assert exact is None
+    assert record.chunk_ns[0] <= bound <= after_first < before_second <= record.chunk_ns[1]
+    if record.clock == "kernel":  # However late the program looks, the stamp is right.
+        assert record.chunk_ns[2] <= after_second
+
+
 def test_a_new_connection_is_set_up_outside_of_ttft(act: Callable[..., Any]) -> None:
     with LiteralServer(in_turn(stream(*GOOD)), tls=True, handshake_pause_s=0.2) as server:
         first, second = act(server, times(2), ca_file=str(CERTIFICATE))
@@ -499,6 +523,19 @@ def test_a_server_that_closes_after_each_reply_without_saying_so_fails_no_reques
     assert server.connections == 5
     for record in records:
         in_order(record)
+
+
+@pytest.mark.parametrize("way", [Close(), Reset()], ids=["closed", "reset"])
+def test_a_connection_that_the_server_has_closed_is_not_used_again(act: Callable[..., Any], way: Step) -> None:
+    async def busy_between(client: Client) -> list[RequestRecord]:
+        first = await client.ask()
+        time.sleep(0.1)  # The connection is closed in this time, and the loop had no turn to hear of it.
+        return [first, await client.ask()]
+
+    with LiteralServer(in_turn([*stream(*GOOD), Pause(0.02), way])) as server:
+        records = act(server, busy_between)
+    assert [(r.outcome, r.attempts) for r in records] == [(Outcome.OK, 1)] * 2
+    assert [r.connection for r in server.received] == [1, 2]
 
 
 @pytest.mark.parametrize("way", [Close(), Reset()], ids=["closed", "reset"])

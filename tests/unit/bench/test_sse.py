@@ -54,11 +54,18 @@ parts = st.sampled_from(
         "\u2028é\U0001f600\x85\x0b\x0c".encode(),
     ]
 )  # fmt: skip
-bodies = st.one_of(st.lists(parts, max_size=40).map(b"".join), st.binary(max_size=60))
+lines = st.tuples(
+    st.sampled_from([b"data: x", b"data", b": c", b"", b"", b"id: 1"]), st.sampled_from([b"\n", b"\r", b"\r\n"])
+)
+bodies = st.one_of(
+    st.lists(lines.map(b"".join), max_size=20).map(b"".join),
+    st.lists(parts, max_size=40).map(b"".join),
+    st.binary(max_size=60),
+)
 
 
 @given(body=bodies, cuts=st.lists(st.integers(0, 10_000), max_size=12))
-@example(body=b"data: a\r\n\r\ndata: b\r\r", cuts=[8, 9])
+@example(body=b"data: a\r\ndata: b\r\n\r\ndata: c\r\r", cuts=[8, 9])
 @example(body=b"\xef\xbb\xbfdata: a\n\n", cuts=[1, 2])
 def test_any_split_of_any_bytes_gives_what_the_slow_decoder_gives(body: bytes, cuts: list[int]) -> None:
     expected = slow_decode(body)
