@@ -1,0 +1,144 @@
+"""A server that is not ours: llama.cpp's, measured as a user would; every number is there and fits the others."""
+
+from __future__ import annotations
+
+import json
+import re
+import select
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from bench.transport import TRANSPORTS
+
+pytest.importorskip("xllamacpp", reason="the extra `real` is not installed")
+pytest.importorskip("gguf", reason="the extra `real` is not installed")
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+
+ROOT = Path(__file__).parents[2]
+REQUESTS, INPUT_TOKENS, OUTPUT_TOKENS = 40, 100, 32
+BUSY = re.compile("waited for a processor|bottleneck|event loop was late|came several in one read")
+"""Reasons for which the machine is to blame, and neither the client nor the server."""
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "scripts" / "real_server.py"), "--port", "0"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert process.stdout is not None
+    try:
+        assert select.select([process.stdout], [], [], 60)[0], "the server was not ready in time"
+        ready = re.search(r"ready at (http://\S+)", process.stdout.readline())
+        assert ready is not None
+        yield ready[1]
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        process.stdout.close()
+
+
+@pytest.fixture(scope="module", params=sorted(TRANSPORTS))
+def measured(
+    request: pytest.FixtureRequest, server: str, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[int, dict[str, Any], list[dict[str, Any]]]:
+    """The exit status, the summary and the records of a run."""
+    out = tmp_path_factory.mktemp(request.param) / "run"
+    command = [sys.executable, "-m", "bench", "run", "--url", server, "--transport", request.param, "--out", str(out)]
+    command += ["--concurrency", "4", "--requests", str(REQUESTS), "--input-tokens", str(INPUT_TOKENS)]
+    command += ["--output-tokens", str(OUTPUT_TOKENS), "--ignore-eos", "--check-usage"]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=90)
+    assert (out / "summary.json").exists(), ran.stderr
+    records = [json.loads(line) for line in (out / "requests.jsonl").read_text().splitlines()]
+    return ran.returncode, json.loads((out / "summary.json").read_text()), records
+
+
+def test_nothing_but_a_busy_machine_is_wrong_with_the_run(measured: tuple[int, dict[str, Any], Any]) -> None:
+    status, summary, _ = measured
+    assert [reason for reason in summary["verdict"]["reasons"] if BUSY.search(reason) is None] == []
+    assert status == (3 if summary["verdict"]["status"] == "INVALID" else 0)
+
+
+def test_the_summary_keeps_its_schema(measured: tuple[int, dict[str, Any], Any]) -> None:
+    schema = json.loads((ROOT / "bench" / "report" / "summary.schema.json").read_text())
+    jsonschema.validate(measured[1], schema)
+
+
+def test_every_request_succeeded_and_is_counted(measured: tuple[int, dict[str, Any], Any]) -> None:
+    _, summary, records = measured
+    assert len(records) == REQUESTS
+    counts = summary["counts"]
+    assert (counts["planned"], counts["sent"], counts["succeeded"]) == (REQUESTS, REQUESTS, REQUESTS)
+    assert (counts["failed"], counts["interrupted"], counts["dropped"]) == (0, 0, 0)
+    assert counts["by_outcome"] == {"ok": REQUESTS}
+    assert counts["by_status"] == {"200": REQUESTS}
+    assert summary["errors"] == []
+
+
+def test_token_counts_are_those_asked_for_and_those_of_the_text(measured: tuple[int, dict[str, Any], Any]) -> None:
+    _, summary, records = measured
+    for record in records:
+        assert record["input_tokens"] == record["input_tokens_asked"] == INPUT_TOKENS
+        assert record["output_tokens"] == record["output_tokens_asked"] == OUTPUT_TOKENS
+        assert record["output_tokens_from"] == "usage"
+        assert record["output_tokens_counted"] == OUTPUT_TOKENS
+    assert summary["tokens"]["mismatch"]["share"] == 0
+
+
+@pytest.mark.parametrize("metric", ["ttft_ms", "tpot_ms", "e2el_ms", "tps", "ttft_from_intended_ms", "ttfo_ms"])
+def test_every_metric_of_a_request_is_there_and_ordered(
+    metric: str, measured: tuple[int, dict[str, Any], Any]
+) -> None:
+    numbers = measured[1]["latency"][metric]
+    assert numbers["n"] == REQUESTS
+    order = [numbers[stat] for stat in ("min", "p50", "p75", "p90", "p95", "p99", "p999", "max")]
+    assert order == sorted(order)
+    assert 0 < numbers["min"] <= numbers["mean"] <= numbers["max"]
+    low, high = numbers["ci95"]["p50"]
+    assert low <= numbers["p50"] <= high
+
+
+def test_the_latencies_of_each_request_fit_each_other(measured: tuple[int, dict[str, Any], Any]) -> None:
+    # From the records alone, by code of this test: the last token is TTFT plus all gaps after the first one.
+    for record in measured[2]:
+        tokens = [at for at, kind in zip(record["chunk_ns"], record["chunk_kind"], strict=True) if kind == "c"]
+        ttft, e2el = tokens[0] - record["sent_ns"], tokens[-1] - record["sent_ns"]
+        assert 0 < ttft < e2el <= record["end_ns"] - record["sent_ns"]
+        assert record["intended_ns"] <= record["sent_ns"] < record["first_byte_ns"] <= tokens[0]
+        assert tokens == sorted(tokens)
+
+
+def test_the_means_fit_each_other(measured: tuple[int, dict[str, Any], Any]) -> None:
+    latency = measured[1]["latency"]
+    # All replies have the same length, so the means add up as each request does: E2EL = TTFT + TPOT x (n - 1). A text
+    # chunk may bring two tokens at once (then k1 is not 1), which one gap more or less allows for.
+    sum_ms = latency["ttft_ms"]["mean"] + latency["tpot_ms"]["mean"] * (OUTPUT_TOKENS - 1)
+    assert sum_ms == pytest.approx(latency["e2el_ms"]["mean"], abs=1.5 * latency["tpot_ms"]["mean"])
+    assert latency["itl_ms"]["mean"] == pytest.approx(latency["tpot_ms"]["mean"], rel=0.1)
+
+
+def test_the_rates_are_the_counts_over_the_time(measured: tuple[int, dict[str, Any], Any]) -> None:
+    throughput = measured[1]["throughput"]
+    assert throughput["requests_per_s"] * throughput["duration_s"] == pytest.approx(REQUESTS)
+    assert throughput["input_tokens_per_s"] == pytest.approx(throughput["requests_per_s"] * INPUT_TOKENS)
+    assert throughput["output_tokens_per_s"] == pytest.approx(throughput["requests_per_s"] * OUTPUT_TOKENS)
+
+
+def test_four_users_are_in_flight_and_both_accounts_agree(measured: tuple[int, dict[str, Any], Any]) -> None:
+    load = measured[1]["load"]
+    assert load["concurrency_max"] == 4
+    assert 3 < load["concurrency_mean"] <= 4
+    assert abs(load["littles_law"]["difference"]) < 0.05
