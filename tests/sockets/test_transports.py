@@ -632,7 +632,8 @@ def test_nothing_listens_is_a_connect_error(act: Callable[..., Any]) -> None:
 def limit_passed(record: RequestRecord, since_ns: int | None, limit_ms: float) -> None:
     in_order(record)
     assert since_ns is not None
-    assert limit_ms * MS <= record.end_ns - since_ns < (limit_ms + 1_000) * MS
+    # The event loop's own timers count in whole milliseconds, and come up to 1.4 ms early.
+    assert (limit_ms - 2) * MS <= record.end_ns - since_ns < (limit_ms + 1_000) * MS
     assert record.error
 
 
