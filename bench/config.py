@@ -104,6 +104,13 @@ def _warmup(value: object) -> str:
     return text
 
 
+def _workers(value: object) -> str:
+    text = str(value).strip()
+    if text != "auto" and (not text.isdecimal() or text == "0"):
+        raise ValueError(f"{text!r} is neither a number of processes (4) nor auto")
+    return text
+
+
 def _error_limit(value: object) -> str:
     text = str(value).strip()
     if not re.fullmatch(r"[0-9]+|[0-9]*\.?[0-9]+%", text):
@@ -234,6 +241,10 @@ class RunConfig(BaseModel):
 
     transport: Annotated[str, AfterValidator(lambda v: _one_of(v, TRANSPORTS))] = option(
         DEFAULT, "how requests travel: " + ", ".join(TRANSPORTS), group="engine", metavar="NAME"
+    )
+
+    workers: Annotated[str, BeforeValidator(_workers)] = option(
+        "auto", "processes that send the load; auto takes as many as it needs", group="engine", metavar="N|auto"
     )
 
     out: str | None = option(None, "the run directory (default: runs/<time>-<name>)", group="output", metavar="DIR")

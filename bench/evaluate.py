@@ -48,6 +48,7 @@ def evaluate(directory: RunDirectory) -> Result:
         open_loop=facts.open_loop,
         exact_lengths=manifest["exact_lengths"],
         calibration=certificate,
+        died=manifest.get("died", ()),
     )
     verdict = judge(evidence, Limits.model_validate(config["limits"]))
     told = {

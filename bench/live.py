@@ -16,17 +16,44 @@ from contextlib import suppress
 from queue import Full, Queue
 from typing import TextIO
 
-from bench.clock import NS_PER_S, Clock, Timer
+from bench.clock import NS_PER_MS, NS_PER_S, Clock, Timer
 from bench.metrics import per_request
-from bench.metrics.quantile import quantile
+from bench.metrics.histogram import LogHistogram
 from bench.records import Outcome, RequestRecord
 
-RECENT = 1_000
-"""Latencies shown are those of the last so many requests: a live view shows now, the report shows all."""
+RECENT_NS = 10 * NS_PER_S
+"""Latencies shown are those of the last so many seconds: a live view shows now, the report shows all."""
+
+
+class Tally:
+    """What has ended in a while: failures by outcome, and the latencies as histograms. Tallies add up in any order."""
+
+    def __init__(self) -> None:
+        self.failures = Counter[Outcome]()
+        self.latencies = {"TTFT": LogHistogram(), "TPOT": LogHistogram(), "E2EL": LogHistogram()}
+
+    def add(self, record: RequestRecord) -> None:
+        """A request has ended."""
+        if record.outcome is not Outcome.OK:
+            self.failures[record.outcome] += 1
+            return
+        for name, metric in _METRICS.items():
+            value_ms = metric(record)
+            if value_ms is not None:
+                self.latencies[name].extend((value_ms * NS_PER_MS,))
+
+    def merge(self, other: Tally) -> None:
+        """Add what another worker, or another while, has seen."""
+        self.failures.update(other.failures)
+        for name, histogram in self.latencies.items():
+            histogram.merge(other.latencies[name])
+
+
+_METRICS = {"TTFT": per_request.ttft_ms, "TPOT": per_request.tpot_ms, "E2EL": per_request.e2el_ms}
 
 
 class Live:
-    """Told of every record; draws `every_ns`. `counts` gives planned, sent, done and in_flight at an instant."""
+    """Told of every record, or of tallies of them. `counts` gives the dispatchers' numbers at an instant."""
 
     def __init__(
         self, clock: Clock, counts: Callable[[int], dict[str, int]], goal: str, stream: TextIO, *, quiet: bool
@@ -37,9 +64,8 @@ class Live:
         self._terminal = stream.isatty()
         self._quiet = quiet
         self._every_ns = NS_PER_S // 2 if self._terminal else 10 * NS_PER_S
-        self._ttft = deque[float](maxlen=RECENT)
-        self._tpot = deque[float](maxlen=RECENT)
-        self._e2el = deque[float](maxlen=RECENT)
+        self._new = Tally()
+        self._recent = deque[tuple[int, Tally]]()
         self._failures = Counter[Outcome]()
         self._lines_drawn = 0
         self._timer: Timer | None = None
@@ -47,18 +73,12 @@ class Live:
         self._writer = _Writer(stream)
 
     def add(self, record: RequestRecord) -> None:
-        """A request has ended."""
-        if record.outcome is not Outcome.OK:
-            self._failures[record.outcome] += 1
-            return
-        for values, metric in (
-            (self._ttft, per_request.ttft_ms),
-            (self._tpot, per_request.tpot_ms),
-            (self._e2el, per_request.e2el_ms),
-        ):
-            value = metric(record)
-            if value is not None:
-                values.append(value)
+        """A request of this process has ended."""
+        self._new.add(record)
+
+    def merge(self, tally: Tally) -> None:
+        """What ended in another process since it last said so."""
+        self._new.merge(tally)
 
     def start(self) -> None:
         self._start_ns = self._clock.now_ns()
@@ -106,22 +126,35 @@ class Live:
         span_s = max((now_ns - before_ns) / NS_PER_S, 1e-9)
         rate = {key: (counts[key] - before[key]) / span_s for key in ("planned", "sent", "done")}
         self._before = (now_ns, counts)
+        latencies = self._recent_latencies(now_ns)
         failed = sum(self._failures.values())
         errors = ", ".join(f"{n} {outcome}" for outcome, n in self._failures.most_common(3)) if failed else "none"
         return [
             f"{elapsed_s:6.1f} s   planned {counts['planned']:,}   sent {counts['sent']:,}   done {counts['done']:,}"
             f" of {self._goal}   in flight {counts['in_flight']:,}",
             f"  per second: planned {rate['planned']:.1f}  sent {rate['sent']:.1f}  done {rate['done']:.1f}",
-            f"  {self._latency('TTFT', self._ttft)}   {self._latency('TPOT', self._tpot)}"
-            + ("" if self._ttft else f"   {self._latency('E2EL', self._e2el)}"),
+            f"  {latencies['TTFT']}   {latencies['TPOT']}"
+            + (f"   {latencies['E2EL']}" if "-" in latencies["TTFT"] else ""),
             f"  errors: {errors}",
         ]
 
-    def _latency(self, name: str, values: deque[float]) -> str:
-        if not values:
-            return f"{name} -"
-        ordered = sorted(values)
-        return f"{name} p50 {quantile(ordered, 0.5):.1f} p99 {quantile(ordered, 0.99):.1f} ms"
+    def _recent_latencies(self, now_ns: int) -> dict[str, str]:
+        self._failures.update(self._new.failures)
+        self._recent.append((now_ns, self._new))
+        self._new = Tally()
+        while self._recent[0][0] < now_ns - RECENT_NS:
+            self._recent.popleft()
+        recent = Tally()
+        for _, tally in self._recent:
+            recent.merge(tally)
+        return {name: f"{name} {_p50_p99(histogram)}" for name, histogram in recent.latencies.items()}
+
+
+def _p50_p99(histogram: LogHistogram) -> str:
+    if not histogram.count:
+        return "-"
+    ordered = histogram.snapshot()
+    return f"p50 {ordered.quantile(0.5) / NS_PER_MS:.1f} p99 {ordered.quantile(0.99) / NS_PER_MS:.1f} ms"
 
 
 class _Writer:

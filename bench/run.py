@@ -8,39 +8,51 @@ A run writes down what was seen; every number is made afterwards, from those fil
 from __future__ import annotations
 
 import asyncio
-import gc
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from bench import machine, preflight
 from bench.clock import NS_PER_MS, NS_PER_S, Clock, process_clock, utc_now
 from bench.config import RunConfig
-from bench.dispatch import ClosedLoop, InFlight, OpenLoop, Stop
-from bench.errors import UsageError
 from bench.evaluate import Result, evaluate
 from bench.live import Live
 from bench.probe import ProbeResult, choose_model, list_models, probe
-from bench.records import Outcome, RequestRecord, to_line
-from bench.rng import stream, unique_id
-from bench.run_directory import MANIFEST, RunDirectory
-from bench.sampling import Sampler
-from bench.schedule import ARRIVALS
-from bench.secrets import public_command, public_url, redactor, secrets_of
-from bench.transport import TRANSPORTS, openai
-from bench.transport.interface import Reading, Target, Transport
-from bench.workload import Rows, Supply, simulated_samples
-from promptset.errors import SpecError
-from promptset.tokens import Tokenizer, load_tokenizer
+from bench.records import RequestRecord
+from bench.rng import unique_id
+from bench.run_directory import RunDirectory
+from bench.scale import shards
+from bench.scale.processes import Pool
+from bench.scale.share import Share, deal, divide, drawn
+from bench.scale.worker import (
+    Assignment,
+    Ended,
+    Worker,
+    arrivals_of,
+    loop_factory,
+    samples_of,
+    target_of,
+    tokenizer_of,
+    transport_of,
+)
+from bench.secrets import public_command, public_url
+from bench.transport import openai
+from bench.transport.interface import Transport
+from bench.workload import Rows
+from promptset.samples import Sample
 
 LEAD_NS = 50 * NS_PER_MS
 """From the last preparation to the first send, so that the first arrivals of a schedule are not late already."""
 
-AHEAD = 5_000
-"""Requests made before the run at most; those beyond are made as they are needed, at some 0.1 ms each."""
+STREAMS_A_WORKER = 1_000
+RATE_A_WORKER = 2_000
+"""With `--workers auto`: one worker for so many requests in flight, and for so many a second."""
+
+ERRORS_SEEN_EVERY_NS = NS_PER_S // 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +61,20 @@ class Seen:
 
     directory: RunDirectory
     problems: tuple[str, ...]
+
+
+class Loader(Protocol):
+    """Whoever sends the load: the worker in this process, or a pool of worker processes."""
+
+    @property
+    def in_flight(self) -> int: ...
+
+    @property
+    def failures(self) -> int: ...
+
+    def counts(self, at_ns: int) -> dict[str, int]: ...
+
+    def tell(self, order: str, argument: object = None) -> None: ...
 
 
 def run(
@@ -64,57 +90,32 @@ def run(
     """
     path = Path(config.out) if config.out is not None else _default_directory(config)
     RunDirectory.refuse_used(path)
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
         seen = runner.run(_measure(config, path, command, say))
-    try:
-        before_evaluation(seen.directory)
-        return replace(evaluate(seen.directory), problems=seen.problems)
-    except OSError as e:
-        raise _unwritten(seen, e) from e
-
-
-def _unwritten(seen: Seen, error: OSError) -> UsageError:
-    """The load was measured and its report cannot be written: where everything is, and how to go on."""
-    path = seen.directory.path
-    again = f"make room, then render it: python -m bench report {path}"
-    return UsageError([*seen.problems, f"the report cannot be written to {path} ({error.strerror}): {again}"])
+    before_evaluation(seen.directory)
+    return replace(evaluate(seen.directory), problems=seen.problems)
 
 
 def _default_directory(config: RunConfig) -> Path:
     return Path("runs") / f"{utc_now():%Y%m%dT%H%M%S}-{config.name}"
 
 
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    try:
-        import uvloop
-    except ImportError:  # Not made for Windows. The manifest says which loop it was.
-        return None
-    return uvloop.new_event_loop
-
-
 async def _measure(config: RunConfig, path: Path, command: Sequence[str], say: Callable[[str], None]) -> Seen:
     clock = process_clock()
-    tokenizer = _tokenizer(config)
-    target = _target(config)
-    headers = target.headers
-    api_key = config.api_key.get_secret_value() if config.api_key is not None else None
-    reading = Reading(
-        count=_counter(config, tokenizer),
-        redact=redactor(secrets_of(config.url, headers, api_key)),
-    )
-    transport = TRANSPORTS[config.transport](target, reading, clock)
+    defects = _Defects()
+    tokenizer = tokenizer_of(config)
+    transport = transport_of(config, tokenizer, clock)
     await transport.open()
     try:
         run_id = f"{config.name}-{unique_id()}"
-        samples = _samples(config, tokenizer)
-        say(f"probing {public_url(target.url)}")
-        probed = await _probe(config, target, transport, clock, run_id, samples)
+        samples = samples_of(config, tokenizer)
+        say(f"probing {public_url(target_of(config).url)}")
+        probed = await _probe(config, transport, clock, run_id, samples)
         for note in probed.notes:
             say(f"note: {note}")
-        supply = Supply(samples, lambda sample: openai.encode(sample, probed.options), run_id)
-        _make_ahead(supply, config, say)
         preflight.check(_most_in_flight(config))
-        await transport.prepare(_connections_ahead(config))
+        share = _shares(config, 1)[0]
+        workers = _workers(config)
         directory = RunDirectory.create(path)
         manifest = {
             "run_id": run_id,
@@ -126,75 +127,26 @@ async def _measure(config: RunConfig, path: Path, command: Sequence[str], say: C
             "tokenizer": None if tokenizer is None else {"name": tokenizer.name, "fingerprint": tokenizer.fingerprint},
             "clock": clock.name,
             "event_loop": type(asyncio.get_running_loop()).__module__.partition(".")[0],
+            "workers": workers,
             "versions": machine.versions(),
             "host": machine.host(),
         }
-        return await _load(config, directory, manifest, supply, samples, transport, clock, say)
+        load = _Load(config, directory, manifest, clock, say, defects)
+        first = Assignment(config=config, share=share, run_id=run_id, options=probed.options, directory=directory.path)
+        if workers == 1:
+            return await load.alone(Worker(first, samples, transport, clock))
+        return await load.together([replace(first, share=s) for s in _shares(config, workers)])
     finally:
         await transport.close()
         clock.close()
 
 
-def _tokenizer(config: RunConfig) -> Tokenizer | None:
-    """The tokenizer that makes prompts and, where it is the target's own, counts replies."""
-    if config.dataset is not None and config.tokenizer is None:
-        return None
-    try:
-        return load_tokenizer(config.tokenizer)
-    except SpecError as e:
-        raise UsageError([f"--tokenizer: {p}" for p in e.problems]) from e
-
-
-def _counter(config: RunConfig, tokenizer: Tokenizer | None) -> Callable[[str], int] | None:
-    """Counts the text of replies. Only the target's own tokenizer can check the target's counts: it must be named."""
-    if tokenizer is None or (config.tokenizer is None and not config.check_usage):
-        return None
-    return lambda text: tokenizer.count_plain([text])[0]
-
-
-def _samples(config: RunConfig, tokenizer: Tokenizer | None) -> Rows | Any:
-    try:
-        if config.dataset is not None:
-            return Rows.of_file(Path(config.dataset), tokenizer, config.output_tokens, config.seed)
-        assert tokenizer is not None
-        assert config.output_tokens is not None
-        return simulated_samples(
-            tokenizer,
-            input_tokens=config.input_tokens,
-            output_tokens=config.output_tokens,
-            chat=config.endpoint == "chat",
-            seed=config.seed,
-            prefix=config.prefix,
-        )
-    except SpecError as e:
-        raise UsageError(e.problems) from e
-
-
-def _target(config: RunConfig) -> Target:
-    def ns(seconds: float | None) -> int | None:
-        return None if seconds is None else round(seconds * NS_PER_S)
-
-    assert config.endpoint is not None
-    headers = [(name, value.strip()) for name, _, value in (h.partition(":") for h in config.header)]
-    if config.api_key is not None:
-        headers.insert(0, ("authorization", f"Bearer {config.api_key.get_secret_value()}"))
-    return Target(
-        url=openai.endpoint_url(config.url, config.endpoint),
-        headers=tuple(headers),
-        ca_file=config.ca_file,
-        insecure=config.insecure,
-        timeout_connect_ns=ns(config.connect_timeout),
-        timeout_first_byte_ns=ns(config.first_byte_timeout),
-        timeout_idle_ns=ns(config.idle_timeout),
-        timeout_total_ns=ns(config.timeout),
-    )
-
-
 async def _probe(
-    config: RunConfig, target: Target, transport: Transport, clock: Clock, run_id: str, samples: Any
+    config: RunConfig, transport: Transport, clock: Clock, run_id: str, samples: Iterator[Sample]
 ) -> ProbeResult:
     own_body = samples.first if isinstance(samples, Rows) and samples.first.body is not None else None
     names_model = own_body is not None and own_body.body is not None and "model" in own_body.body
+    target = target_of(config)
     listed = await list_models(config.url, target)
     assert config.endpoint is not None
     options = openai.BodyOptions(
@@ -209,147 +161,180 @@ async def _probe(
     )
 
 
-def _make_ahead(supply: Supply, config: RunConfig, say: Callable[[str], None]) -> None:
-    wanted = config.requests
-    if wanted is None:
-        assert config.duration is not None
-        a_second = config.rate if config.rate is not None else _most_in_flight(config)
-        wanted = round(a_second * config.duration)
-    count = min(wanted + config.warmup_requests, AHEAD)
-    say(f"making {count:,} requests")
-    try:
-        supply.make_ahead(count)
-    except SpecError as e:
-        raise UsageError(e.problems) from e
-
-
 def _most_in_flight(config: RunConfig) -> int:
     """Connections that the plan may need at once; an open loop without a cap is taken for ten seconds' arrivals."""
     if config.concurrency is not None:
-        return config.concurrency
-    if config.max_concurrency is not None:
-        return config.max_concurrency
-    if config.rate is not None:
-        arrivals = round(config.rate * 10)
-        return max(1, arrivals if config.requests is None else min(arrivals, config.requests))
-    assert config.requests is not None
-    return config.requests
+        most = config.concurrency
+    elif config.max_concurrency is not None:
+        most = config.max_concurrency
+    elif config.rate is not None:
+        most = max(1, round(config.rate * 10))
+    else:
+        assert config.requests is not None
+        most = config.requests
+    return most if config.requests is None else min(most, config.requests + config.warmup_requests)
 
 
-def _connections_ahead(config: RunConfig) -> int:
-    """Connections to have ready: all that will be in use; of an open loop's, those of its first seconds."""
-    if config.mode == "rate" and config.max_concurrency is None:
-        return min(_most_in_flight(config), 512)
-    return min(_most_in_flight(config), config.requests) if config.requests is not None else _most_in_flight(config)
+def _workers(config: RunConfig) -> int:
+    """How many workers: as many as were asked for, or as the load needs, and never more than it can be divided by."""
+    if config.workers != "auto":
+        wanted = int(config.workers)
+    else:
+        by_rate = 0 if config.rate is None else -(-config.rate // RATE_A_WORKER)
+        streams = 0 if config.rate is not None and config.max_concurrency is None else _most_in_flight(config)
+        wanted = min(machine.processors(), max(1, -(-streams // STREAMS_A_WORKER), int(by_rate)))
+    most = [n for n in (config.requests, None if config.mode == "rate" else _most_in_flight(config)) if n is not None]
+    return min([wanted, *most])
 
 
-async def _load(
-    config: RunConfig,
-    directory: RunDirectory,
-    manifest: dict[str, Any],
-    supply: Supply,
-    samples: Any,
-    transport: Transport,
-    clock: Clock,
-    say: Callable[[str], None],
-) -> Seen:
-    """Send the load and write what is seen, to the end or to the interruption."""
-    stored: dict[str, Any] = {"config": config.public(), "manifest": manifest}
-    # What the process has allocated until now is kept for good: the collector need not look at it during the run.
-    gc.collect()
-    gc.freeze()
-    start_ns = clock.now_ns() + LEAD_NS
-    stop = Stop(
-        clock,
-        start_ns=start_ns,
-        requests=config.requests,
-        duration_ns=None if config.duration is None else round(config.duration * NS_PER_S),
-        warmup_requests=config.warmup_requests,
-        warmup_ns=round(config.warmup_s * NS_PER_S),
-    )
-    manifest["start_ns"] = start_ns
-    directory.write_manifest(stored)
-    records, sample_log = directory.request_log(), directory.sample_log()
-    in_flight = InFlight()
-    failures = 0
-    error_limit = config.max_errors if config.max_errors is not None and config.max_errors.isdecimal() else None
-
-    def on_record(record: RequestRecord) -> None:
-        nonlocal failures
-        records.append(to_line(record))
-        live.add(record)
-        if record.phase == "run" and record.outcome not in (Outcome.OK, Outcome.INTERRUPTED, Outcome.DROPPED):
-            failures += 1
-            if error_limit is not None and failures > int(error_limit):
-                stop.now("errors")
-
-    dispatcher = _dispatcher(config, supply, transport, clock, stop, in_flight, on_record)
-
-    def counts(at_ns: int) -> dict[str, int]:
-        return {
-            "in_flight": in_flight.now,
-            "in_flight_ns": in_flight.integral_ns(at_ns),
-            "planned": dispatcher.planned,
-            "sent": dispatcher.sent,
-            "done": dispatcher.done,
-        }
-
-    live = Live(clock, counts, _goal(config), sys.stderr, quiet=config.quiet)
-    sampler = Sampler(clock, counts, sample_log.append)
-    with _Interrupts(stop, transport, in_flight, live):
-        sampler.start()
-        live.start()
-        await dispatcher.run(start_ns)
-        sampler.stop()
-        live.stop()
-    gc.unfreeze()
-    problems = [p for p in (records.close(), sample_log.close()) if p is not None]
-    manifest["run_start_ns"] = stop.run_start_ns
-    manifest["stop_reason"] = "interrupted" if stop.interrupted else stop.reason
-    manifest["ended"] = utc_now().isoformat(timespec="seconds")
-    if isinstance(samples, Rows) and samples.repeated:
-        manifest["notes"].append(f"the data set has {len(samples)} rows: {samples.repeated} requests repeat one")
-    try:
-        directory.write_manifest(stored)
-    except OSError as e:
-        problems.append(f"{directory.path / MANIFEST}: {e.strerror}; it stays as it was when the load began")
-    return Seen(directory, tuple(problems))
-
-
-def _dispatcher(
-    config: RunConfig,
-    supply: Supply,
-    transport: Transport,
-    clock: Clock,
-    stop: Stop,
-    in_flight: InFlight,
-    on_record: Callable[[RequestRecord], None],
-) -> OpenLoop | ClosedLoop:
-    if config.mode == "rate":
-        assert config.rate is not None
-        assert config.arrivals is not None
-        return OpenLoop(
-            offsets=ARRIVALS[config.arrivals](config.rate, config.burstiness, stream(config.seed, "arrivals")),
-            cap=config.max_concurrency,
-            drop_late=config.drop_late,
-            supply=supply,
-            transport=transport,
-            clock=clock,
-            stop=stop,
-            in_flight=in_flight,
-            on_record=on_record,
-        )
-    return ClosedLoop(
+def _shares(config: RunConfig, workers: int) -> list[Share]:
+    duration_ns = None if config.duration is None else round(config.duration * NS_PER_S)
+    warmup_ns = round(config.warmup_s * NS_PER_S)
+    if config.mode != "rate":
         # Maximum throughput: as many users as there are requests to send, or as may be in flight.
-        users=_most_in_flight(config) if config.requests is None else min(_most_in_flight(config), config.requests),
-        ramp_ns=round(config.ramp * NS_PER_S),
-        supply=supply,
-        transport=transport,
-        clock=clock,
-        stop=stop,
-        in_flight=in_flight,
-        on_record=on_record,
+        users = _most_in_flight(config)
+        return divide(
+            users,
+            workers,
+            requests=config.requests,
+            duration_ns=duration_ns,
+            warmup_requests=config.warmup_requests,
+            warmup_ns=warmup_ns,
+        )
+    if workers == 1:
+        # Nothing to deal out: arrivals are drawn as they come due.
+        share = Share(
+            requests=config.requests,
+            duration_ns=duration_ns,
+            warmup_requests=config.warmup_requests,
+            warmup_ns=warmup_ns,
+            cap=config.max_concurrency,
+        )
+        return [share]
+    planned, warmup = drawn(
+        arrivals_of(config),
+        requests=config.requests,
+        duration_ns=duration_ns,
+        warmup_requests=config.warmup_requests,
+        warmup_ns=warmup_ns,
     )
+    return deal(planned, warmup, workers, config.max_concurrency)
+
+
+class _Load:
+    """The load itself, with what goes on around it: the manifest, the live view, Ctrl-C, the limit on errors."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        directory: RunDirectory,
+        manifest: dict[str, Any],
+        clock: Clock,
+        say: Callable[[str], None],
+        defects: _Defects,
+    ) -> None:
+        self._defects = defects
+        self._config = config
+        self._directory = directory
+        self._manifest = manifest
+        self._stored = {"config": config.public(), "manifest": manifest}
+        self._clock = clock
+        self._say = say
+
+    async def alone(self, worker: Worker) -> Seen:
+        """One worker: this process."""
+        await worker.prepare()
+        start_ns = self._begin()
+        worker.begin(start_ns)
+        live = self._live(worker)
+        on_record: Callable[[RequestRecord], None] = live.add
+        with self._watched(worker, live):
+            ended = await worker.load(start_ns, on_record)
+        return self._end([ended])
+
+    async def together(self, assignments: Sequence[Assignment]) -> Seen:
+        """Several workers: processes."""
+        self._say(f"starting {len(assignments)} workers")
+        pool = Pool(assignments)
+        try:
+            pool.wait_ready()
+            start_ns = self._begin()
+            live = self._live(pool)
+            with self._watched(pool, live):
+                await pool.load(start_ns, self._clock, live.merge)
+        finally:
+            pool.close()
+        shards.merge(self._directory)
+        if died := [f"worker {w.number} {w.died}" for w in pool.workers if w.died is not None]:
+            self._manifest["died"] = died
+        return self._end([w.ended for w in pool.workers if w.ended is not None])
+
+    def _begin(self) -> int:
+        start_ns = self._clock.now_ns() + LEAD_NS
+        self._manifest["start_ns"] = start_ns
+        self._directory.write_manifest(self._stored)
+        return start_ns
+
+    def _live(self, loader: Loader) -> Live:
+        return Live(self._clock, loader.counts, _goal(self._config), sys.stderr, quiet=self._config.quiet)
+
+    @contextmanager
+    def _watched(self, loader: Loader, live: Live) -> Iterator[None]:
+        """Progress, interrupts and the limit on errors, for as long as the load goes on."""
+        interrupts = _Interrupts(loader, live)
+        limit = self._config.max_errors
+        watch = _ErrorWatch(loader, self._clock, int(limit)) if limit is not None and limit.isdecimal() else None
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGINT, interrupts.interrupt)
+        loop.add_signal_handler(signal.SIGTERM, interrupts.terminate)
+        self._defects.on_first = lambda: loader.tell("cut")
+        live.start()
+        try:
+            yield
+        finally:
+            live.stop()
+            if watch is not None:
+                watch.stop()
+            loop.remove_signal_handler(signal.SIGINT)
+            loop.remove_signal_handler(signal.SIGTERM)
+        self._interrupted = interrupts.seen
+
+    def _end(self, ended: Sequence[Ended]) -> Seen:
+        manifest = self._manifest
+        manifest["run_start_ns"] = min((e.run_start_ns for e in ended if e.run_start_ns is not None), default=None)
+        reasons = {e.reason for e in ended if e.reason is not None}
+        # Each worker has its own share of the requests: the first reason that is another one is that of the run.
+        others = sorted(reasons - {"requests"})
+        limit = "requests" if self._config.requests is not None else "duration"
+        manifest["stop_reason"] = "interrupted" if self._interrupted else (others[0] if others else limit)
+        manifest["ended"] = utc_now().isoformat(timespec="seconds")
+        if repeated := sum(e.repeated_rows for e in ended):
+            manifest["notes"].append(
+                f"{repeated} requests repeat a row of the data set, which has fewer rows than that"
+            )
+        self._directory.write_manifest(self._stored)
+        self._defects.raise_first()
+        return Seen(self._directory, tuple(problem for e in ended for problem in e.problems))
+
+
+class _Defects:
+    """Exceptions that nobody was there to catch: the first cuts the load, and ends the command when all is saved."""
+
+    def __init__(self) -> None:
+        self._first: Exception | None = None
+        self.on_first: Callable[[], None] = lambda: None
+        asyncio.get_running_loop().set_exception_handler(self._handle)
+
+    def _handle(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        defect = context.get("exception")
+        if self._first is None:
+            self._first = defect if isinstance(defect, Exception) else RuntimeError(context["message"])
+            self.on_first()
+
+    def raise_first(self) -> None:
+        """Raise the first one, if there is any."""
+        if self._first is not None:
+            raise self._first
 
 
 def _goal(config: RunConfig) -> str:
@@ -364,29 +349,41 @@ def _goal(config: RunConfig) -> str:
 class _Interrupts:
     """The first Ctrl-C ends the sending and lets what is in flight end; the second cuts. SIGTERM cuts at once."""
 
-    def __init__(self, stop: Stop, transport: Transport, in_flight: InFlight, live: Live) -> None:
-        self._stop = stop
-        self._transport = transport
-        self._in_flight = in_flight
+    def __init__(self, loader: Loader, live: Live) -> None:
+        self._loader = loader
         self._live = live
+        self.seen = False
 
-    def __enter__(self) -> None:
-        loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGINT, self._interrupt)
-        loop.add_signal_handler(signal.SIGTERM, self._terminate)
-
-    def __exit__(self, *exc: object) -> None:
-        loop = asyncio.get_running_loop()
-        loop.remove_signal_handler(signal.SIGINT)
-        loop.remove_signal_handler(signal.SIGTERM)
-
-    def _interrupt(self) -> None:
-        if self._stop.interrupted:
-            self._transport.cut()
+    def interrupt(self) -> None:
+        """Ctrl-C."""
+        if self.seen:
+            self._loader.tell("cut")
             return
-        self._stop.interrupt()
-        self._live.say(f"stopping: waiting for {self._in_flight.now} requests in flight (Ctrl-C again cuts them)")
+        self.seen = True
+        self._loader.tell("interrupt")
+        self._live.say(f"stopping: waiting for {self._loader.in_flight} requests in flight (Ctrl-C again cuts them)")
 
-    def _terminate(self) -> None:
-        self._stop.interrupt()
-        self._transport.cut()
+    def terminate(self) -> None:
+        """SIGTERM."""
+        self.seen = True
+        self._loader.tell("cut")
+
+
+class _ErrorWatch:
+    """Ends the sending when more requests have failed than `--max-errors` allows."""
+
+    def __init__(self, loader: Loader, clock: Clock, limit: int) -> None:
+        self._loader = loader
+        self._clock = clock
+        self._limit = limit
+        self._timer = clock.call_at(clock.now_ns() + ERRORS_SEEN_EVERY_NS, self._look)
+
+    def _look(self) -> None:
+        if self._loader.failures > self._limit:
+            self._loader.tell("stop", "errors")
+            return
+        self._timer = self._clock.call_at(self._clock.now_ns() + ERRORS_SEEN_EVERY_NS, self._look)
+
+    def stop(self) -> None:
+        """No more looking."""
+        self._timer.cancel()

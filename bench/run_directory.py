@@ -1,7 +1,8 @@
 """A run directory: what a run leaves behind, written so that nothing measured is ever lost.
 
     run.yaml        configuration and manifest
-    requests.jsonl  one record a line, handed to the kernel as each request ends
+    requests.jsonl  one record a line, handed to the kernel as each request ends (while several workers run, each
+                    writes its own requests-<worker>.jsonl; they are merged at the end)
     samples.jsonl   one line a second
     ledger.jsonl    only where we own the mock
     summary.json, report.html   made from the above, and made again by `report`
@@ -78,6 +79,18 @@ def _rescue(name: str, content: bytes) -> str:
     return "no file: every disk is full"
 
 
+def shard_names(worker: int | None) -> tuple[str, str]:
+    """The files of records and samples that a worker writes; None is the only worker of a run."""
+    if worker is None:
+        return REQUESTS, SAMPLES
+    return _shard(REQUESTS, str(worker)), _shard(SAMPLES, str(worker))
+
+
+def _shard(name: str, worker: str) -> str:
+    stem, _, suffix = name.partition(".")
+    return f"{stem}-{worker}.{suffix}"
+
+
 class RunDirectory:
     """The files of one run, by what is in them."""
 
@@ -111,11 +124,10 @@ class RunDirectory:
                 raise UsageError(f"{path} is not a run directory: it has no {name}")
         return cls(path)
 
-    def request_log(self) -> LineLog:
-        return LineLog(self.path / REQUESTS)
-
-    def sample_log(self) -> LineLog:
-        return LineLog(self.path / SAMPLES)
+    def shards(self, name: str) -> list[Path]:
+        """The workers' files of a kind that have not been merged, by worker."""
+        found = self.path.glob(_shard(name, "*"))
+        return sorted(found, key=lambda path: int(path.name.partition("-")[2].partition(".")[0]))
 
     def write(self, name: str, content: bytes) -> None:
         """Put a whole file in place: readers see the old or the new one, never half of it."""
@@ -139,33 +151,35 @@ class RunDirectory:
 
     def records(self) -> Iterator[RequestRecord]:
         """Every whole record. Raises RecordError, with the line's number, where one in the middle is damaged."""
-        path = self.path / REQUESTS
-        for number, line in _whole_lines(path):
-            try:
-                yield from_line(line)
-            except RecordError as e:
-                raise RecordError(f"{path}, line {number}: {e}") from e
+        for path in (self.path / REQUESTS, *self.shards(REQUESTS)):
+            for number, line in whole_lines(path):
+                try:
+                    yield from_line(line)
+                except RecordError as e:
+                    raise RecordError(f"{path}, line {number}: {e}") from e
 
     def samples(self) -> Iterator[dict[str, Any]]:
         """Every whole line of samples.jsonl; none where there is no such file."""
-        return self._rows(SAMPLES)
+        for path in (self.path / SAMPLES, *self.shards(SAMPLES)):
+            yield from _rows(path)
 
     def ledger(self) -> Iterator[dict[str, Any]]:
         """Every whole line of the mock's ledger; none where we did not own the mock."""
-        return self._rows(LEDGER)
-
-    def _rows(self, name: str) -> Iterator[dict[str, Any]]:
-        path = self.path / name
-        if not path.exists():
-            return
-        for number, line in _whole_lines(path):
-            try:
-                yield orjson.loads(line)
-            except orjson.JSONDecodeError as e:
-                raise RecordError(f"{path}, line {number}: {e}") from e
+        return _rows(self.path / LEDGER)
 
 
-def _whole_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+def _rows(path: Path) -> Iterator[dict[str, Any]]:
+    if not path.exists():
+        return
+    for number, line in whole_lines(path):
+        try:
+            yield orjson.loads(line)
+        except orjson.JSONDecodeError as e:
+            raise RecordError(f"{path}, line {number}: {e}") from e
+
+
+def whole_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """(number, line) of every line that was written to its end."""
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             # A line without its end was being written when the process was killed: its request has no record.

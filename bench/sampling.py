@@ -5,7 +5,6 @@ The lag is measured with the clock that paces the load: a wait of 20 ms after th
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -92,8 +91,3 @@ class Sampler:
     def _write_line(self, now: int, shares: dict[str, Any]) -> None:
         row = {"t_ns": now, "worker": self._worker, **shares, **self._counts(now)}
         self._write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
-
-
-def processors() -> int:
-    """How many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1

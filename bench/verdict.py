@@ -8,7 +8,7 @@ Bands: docs/metrics.md, "Is the measurement good?". Every limit is configuration
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -56,6 +56,7 @@ class Limits(BaseModel):
     loop_lag_p99_ms: Band = _band(1.0, 10.0)
     loop_lag_p99_of_gap: Band = _band(0.05, 0.50)
     cpu_busy_seconds: Band = _band(0.10, 0.50)
+    workers_died: Band = _band(0.0, 0.0)
     run_queue_wait: Band = _band(0.02, 0.10)
     wide_stamps: Band = _band(0.05)
     littles_law_off: Band = _band(0.005, 0.05)
@@ -119,6 +120,8 @@ class Evidence:
     open_loop: bool
     exact_lengths: bool
     calibration: Mapping[str, Any] | None = None
+    died: Sequence[str] = ()
+    """Workers that died, and how: one sentence's beginning each."""
 
 
 def judge(evidence: Evidence, limits: Limits) -> Verdict:
@@ -216,6 +219,13 @@ def cpu(evidence: Evidence, limits: Limits) -> list[Finding]:
     return [Finding("cpu", limits.cpu_busy_seconds.of(share), share, sentence)]
 
 
+def workers(evidence: Evidence, limits: Limits) -> list[Finding]:
+    """A worker that died took its share of the load with it: what is left is another load."""
+    share = len(evidence.died) / max(evidence.summary["instrument"].get("workers") or 1, len(evidence.died))
+    sentence = f"{'; '.join(evidence.died)}: its share of the load was not sent from then on"
+    return [Finding("workers", limits.workers_died.of(share), share, sentence)] if evidence.died else []
+
+
 def run_queue(evidence: Evidence, limits: Limits) -> list[Finding]:
     """Time in which the client was ready to run and other programs had the processors."""
     row = evidence.summary["instrument"]["run_queue"]
@@ -309,6 +319,7 @@ SIGNS: dict[str, Callable[[Evidence, Limits], list[Finding]]] = {
     "waited_at_cap": waited_at_cap,
     "loop_lag": loop_lag,
     "cpu": cpu,
+    "workers": workers,
     "run_queue": run_queue,
     "wide_stamps": wide_stamps,
     "littles_law": littles_law,

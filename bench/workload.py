@@ -6,6 +6,7 @@ other requests' stamps. The supply makes `ahead` requests before the run begins 
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -45,10 +46,21 @@ class Encoded:
 
 
 def simulated_samples(
-    tokenizer: Tokenizer, *, input_tokens: str, output_tokens: str, chat: bool, seed: int, prefix: str | None
+    tokenizer: Tokenizer,
+    *,
+    input_tokens: str,
+    output_tokens: str,
+    chat: bool,
+    seed: int,
+    prefix: str | None,
+    first: int = 0,
+    step: int = 1,
 ) -> Iterator[Sample]:
-    """Prompts of exactly the drawn lengths, without end. Raises SpecError where the lengths cannot be had."""
-    return simulated(
+    """Prompts of exactly the drawn lengths, without end: those numbered `first`, `first` + `step`, and so on.
+
+    Raises SpecError where the lengths cannot be had.
+    """
+    made = simulated(
         tokenizer,
         input_tokens=distributions.parse(input_tokens, "tokens"),
         output_tokens=distributions.parse(output_tokens, "tokens"),
@@ -56,28 +68,37 @@ def simulated_samples(
         seed=seed,
         prefix=None if prefix is None else parse_prefix(prefix),
     )
+    return map(made.sample_at, itertools.count(first, step))
 
 
 class Rows(Iterator[Sample]):
-    """The rows of a data set, from the start again when they are used up. `repeated` counts those handed out again."""
+    """Every `step`-th row of a data set, from the start again when they are used up; `repeated` counts the repeats."""
 
-    def __init__(self, rows: list[Sample]) -> None:
+    def __init__(self, rows: list[Sample], *, first: int = 0, step: int = 1) -> None:
         self._rows = rows
-        self._given = 0
+        self._next = first
+        self._step = step
+        self.repeated = 0
 
     @classmethod
-    def of_file(cls, path: Path, tokenizer: Tokenizer | None, output_tokens: str | None, seed: int) -> Rows:
+    def of_file(
+        cls,
+        path: Path,
+        tokenizer: Tokenizer | None,
+        output_tokens: str | None,
+        seed: int,
+        *,
+        first: int = 0,
+        step: int = 1,
+    ) -> Rows:
         """Rows of a file; `output_tokens`, where given, is drawn in place of the rows' own. Raises SpecError."""
         rows = list(loaders.load(path, tokenizer=tokenizer))
         if output_tokens is None:
-            return cls(rows)
+            return cls(rows, first=first, step=step)
         lengths = distributions.parse(output_tokens, "tokens")
         chance = stream(seed, "output_tokens")
-        return cls([replace(row, output_tokens=int(lengths.sample(chance))) for row in rows])
-
-    @property
-    def repeated(self) -> int:
-        return max(0, self._given - len(self._rows))
+        drawn = [replace(row, output_tokens=int(lengths.sample(chance))) for row in rows]
+        return cls(drawn, first=first, step=step)
 
     @property
     def first(self) -> Sample:
@@ -87,19 +108,28 @@ class Rows(Iterator[Sample]):
         return len(self._rows)
 
     def __next__(self) -> Sample:
-        row = self._rows[self._given % len(self._rows)]
-        self._given += 1
-        return row
+        index, self._next = self._next, self._next + self._step
+        self.repeated += index >= len(self._rows)
+        return self._rows[index % len(self._rows)]
 
 
 class Supply:
-    """Hands out numbered requests, made of an endless iterator of samples."""
+    """Hands out requests, made of an endless iterator of samples and numbered `first`, `first` + `step`, and so on."""
 
-    def __init__(self, samples: Iterator[Sample], encode: Callable[[Sample], Encoded], run_id: str) -> None:
+    def __init__(
+        self,
+        samples: Iterator[Sample],
+        encode: Callable[[Sample], Encoded],
+        run_id: str,
+        *,
+        first: int = 0,
+        step: int = 1,
+    ) -> None:
         self._samples = samples
         self._encode = encode
         self._run_id = run_id
-        self._made = 0
+        self._next = first
+        self._step = step
         self._ahead: deque[Request] = deque()
 
     def make_ahead(self, count: int, progress: Callable[[int], None] = lambda made: None) -> None:
@@ -117,7 +147,7 @@ class Supply:
     def _make(self) -> Request:
         sample = next(self._samples)
         encoded = self._encode(sample)
-        index, self._made = self._made, self._made + 1
+        index, self._next = self._next, self._next + self._step
         return Request(
             id=f"{self._run_id}-{index}",
             index=index,

@@ -64,6 +64,8 @@ class OpenLoop:
                 return
             self._arrive(self._supply.take(phase), self._due_ns)
             self._stop.check_count()
+            if self._stop.stopped:
+                return
             self._due_ns = self._start_ns + next(self._offsets)
         if not self._stop.stopped:
             self._timer = self._clock.call_at(self._due_ns, self._arrivals)

@@ -55,6 +55,7 @@ KNOBS: dict[str, tuple[list[str], list[str], object]] = {
     "idle_timeout": (URL, ["--idle-timeout", "500ms"], 0.5),
     "slo": (URL, ["--slo", "ttft:p99<500ms", "--slo", "e2el:p50<2s"], ("ttft:p99<500ms", "e2el:p50<2s")),
     "max_errors": (URL, ["--max-errors", "5%"], "5%"),
+    "workers": (URL, ["--workers", "2"], "2"),
     "out": (URL, ["--out", "dir"], "dir"),
     "name": (URL, ["--name", "n"], "n"),
     "format": (URL, ["--format", "json"], "json"),

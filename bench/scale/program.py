@@ -1,0 +1,88 @@
+"""The program of a worker process: `python -m bench.scale.program DESCRIPTOR`, started by `processes.py`.
+
+It takes its assignment from a socket, says that it is ready, begins when it is told to, and reports twice a second. Where
+the socket closes, the parent has died: the worker cuts what is in flight and ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from multiprocessing.connection import Connection
+
+from bench.clock import NS_PER_S, process_clock
+from bench.errors import BenchError
+from bench.live import Tally
+from bench.records import RequestRecord
+from bench.scale.worker import Assignment, Worker, loop_factory, samples_of, tokenizer_of, transport_of
+
+REPORT_EVERY_NS = NS_PER_S // 2
+
+
+async def _serve(parent: Connection) -> None:
+    assignment: Assignment = parent.recv()
+    clock = process_clock()
+    tokenizer = tokenizer_of(assignment.config)
+    transport = transport_of(assignment.config, tokenizer, clock)
+    await transport.open()
+    try:
+        samples = samples_of(assignment.config, tokenizer, assignment.share)
+        worker = Worker(assignment, samples, transport, clock)
+        await worker.prepare()
+        parent.send(("ready", None))
+        # Nothing else happens until the parent has heard of every worker, so waiting may block.
+        start_ns = parent.recv()
+        if start_ns is None:
+            return
+        worker.begin(start_ns)
+        asyncio.get_running_loop().add_reader(parent.fileno(), _obey, parent, worker)
+        tally = Tally()
+
+        def on_record(record: RequestRecord) -> None:
+            tally.add(record)
+
+        def report() -> None:
+            nonlocal tally
+            now = clock.now_ns()
+            parent.send(("tick", (worker.counts(now), worker.failures, tally)))
+            tally = Tally()
+            clock.call_at(now + REPORT_EVERY_NS, report)
+
+        clock.call_at(start_ns + REPORT_EVERY_NS, report)
+        ended = await worker.load(start_ns, on_record)
+        parent.send(("tick", (worker.counts(clock.now_ns()), worker.failures, tally)))
+        parent.send(("ended", ended))
+    finally:
+        await transport.close()
+        clock.close()
+
+
+def _obey(parent: Connection, worker: Worker) -> None:
+    try:
+        order, argument = parent.recv()
+    except (EOFError, OSError):
+        # The parent is gone. What has ended is written down; nobody waits for the rest.
+        asyncio.get_running_loop().remove_reader(parent.fileno())
+        order, argument = "cut", None
+    worker.tell(order, argument)
+
+
+def main(descriptor: int) -> int:
+    """Be a worker: `descriptor` is the socket to the parent."""
+    # Ctrl-C is the parent's business: it says what to do.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = Connection(descriptor)
+    try:
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
+            runner.run(_serve(parent))
+    except BenchError as e:
+        parent.send(("refused", e))
+        return int(e.exit_code)
+    except (BrokenPipeError, ConnectionResetError):
+        return 1  # The parent is gone, and said so while we reported.
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1])))

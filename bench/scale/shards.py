@@ -1,0 +1,47 @@
+"""The files of several workers, merged into one: in order of time, a line at a time.
+
+Until they are merged the shards are the record: a run that was killed before that is read from them.
+"""
+
+from __future__ import annotations
+
+import heapq
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from bench.run_directory import REQUESTS, SAMPLES, RunDirectory, whole_lines
+
+_TIMES = {REQUESTS: re.compile(rb'"end_ns":(-?[0-9]+)'), SAMPLES: re.compile(rb'"t_ns":(-?[0-9]+)')}
+
+
+def merge(directory: RunDirectory) -> None:
+    """Put the shards of a run together and remove them. Where the disk is full they stay, and are read as they are."""
+    for name, pattern in _TIMES.items():
+        shards = directory.shards(name)
+        if not shards:
+            continue
+        draft = directory.path / f".{name}.new"
+        try:
+            with draft.open("wb") as file:
+                file.writelines(merged(shards, pattern))
+        except OSError:
+            draft.unlink(missing_ok=True)
+            continue
+        draft.replace(directory.path / name)
+        for shard in shards:
+            shard.unlink()
+
+
+def merged(paths: Iterable[Path], pattern: re.Pattern[bytes]) -> Iterator[bytes]:
+    """The whole lines of the files by ascending time. Within a file a line may be a little before the one above it."""
+    timed = [_timed(whole_lines(path), pattern) for path in paths]
+    yield from (line for _, line in heapq.merge(*timed, key=lambda row: row[0]))
+
+
+def _timed(lines: Iterator[tuple[int, bytes]], pattern: re.Pattern[bytes]) -> Iterator[tuple[int, bytes]]:
+    latest = 0
+    for _, line in lines:
+        found = pattern.search(line)
+        latest = max(latest, int(found[1]) if found else 0)
+        yield latest, line

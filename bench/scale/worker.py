@@ -1,0 +1,273 @@
+"""One worker: makes its requests and connections ahead, sends its share of the load, writes down what it sees.
+
+A small run has one worker, and that is the process itself. Of more workers each is a process (`program.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from bench.clock import NS_PER_S, Clock
+from bench.config import RunConfig
+from bench.dispatch import ClosedLoop, InFlight, OpenLoop, Stop
+from bench.errors import UsageError
+from bench.records import Outcome, RequestRecord, to_line
+from bench.rng import stream
+from bench.run_directory import LineLog, shard_names
+from bench.sampling import Sampler
+from bench.scale.share import Share
+from bench.schedule import ARRIVALS
+from bench.secrets import redactor, secrets_of
+from bench.transport import TRANSPORTS, openai
+from bench.transport.interface import Reading, Target, Transport
+from bench.workload import Rows, Supply, simulated_samples
+from promptset.errors import SpecError
+from promptset.samples import Sample
+from promptset.tokens import Tokenizer, load_tokenizer
+
+AHEAD = 5_000
+"""Requests made before the run at most; those beyond are made as they are needed, at some 0.1 ms each."""
+
+CONNECTIONS_AHEAD = 512
+"""Connections made before an open loop without a cap: nobody knows how many it will need."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assignment:
+    """All that a worker must know. `alone` is the worker of a run that has no other."""
+
+    config: RunConfig
+    share: Share
+    run_id: str
+    options: openai.BodyOptions
+    directory: Path
+
+    @property
+    def alone(self) -> bool:
+        return self.share.workers == 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How a worker ended: when its warm-up was over, why it stopped, what the user must read, rows it sent again."""
+
+    run_start_ns: int | None
+    reason: str | None
+    problems: tuple[str, ...]
+    repeated_rows: int
+
+
+def tokenizer_of(config: RunConfig) -> Tokenizer | None:
+    """The tokenizer that makes prompts and, where it is the target's own, counts replies. Raises UsageError."""
+    if config.dataset is not None and config.tokenizer is None:
+        return None
+    try:
+        return load_tokenizer(config.tokenizer)
+    except SpecError as e:
+        raise UsageError([f"--tokenizer: {p}" for p in e.problems]) from e
+
+
+def samples_of(config: RunConfig, tokenizer: Tokenizer | None, share: Share | None = None) -> Iterator[Sample]:
+    """What the requests of a share (None: of the whole load) are made of. Raises UsageError."""
+    first, step = (0, 1) if share is None else (share.worker, share.workers)
+    try:
+        if config.dataset is not None:
+            path = Path(config.dataset)
+            return Rows.of_file(path, tokenizer, config.output_tokens, config.seed, first=first, step=step)
+        assert tokenizer is not None
+        assert config.output_tokens is not None
+        return simulated_samples(
+            tokenizer,
+            input_tokens=config.input_tokens,
+            output_tokens=config.output_tokens,
+            chat=config.endpoint == "chat",
+            seed=config.seed,
+            prefix=config.prefix,
+            first=first,
+            step=step,
+        )
+    except SpecError as e:
+        raise UsageError(e.problems) from e
+
+
+def target_of(config: RunConfig) -> Target:
+    """Where requests go."""
+
+    def ns(seconds: float | None) -> int | None:
+        return None if seconds is None else round(seconds * NS_PER_S)
+
+    assert config.endpoint is not None
+    headers = [(name, value.strip()) for name, _, value in (h.partition(":") for h in config.header)]
+    if config.api_key is not None:
+        headers.insert(0, ("authorization", f"Bearer {config.api_key.get_secret_value()}"))
+    return Target(
+        url=openai.endpoint_url(config.url, config.endpoint),
+        headers=tuple(headers),
+        ca_file=config.ca_file,
+        insecure=config.insecure,
+        timeout_connect_ns=ns(config.connect_timeout),
+        timeout_first_byte_ns=ns(config.first_byte_timeout),
+        timeout_idle_ns=ns(config.idle_timeout),
+        timeout_total_ns=ns(config.timeout),
+    )
+
+
+def transport_of(config: RunConfig, tokenizer: Tokenizer | None, clock: Clock) -> Transport:
+    """The transport that was chosen, not open yet."""
+    target = target_of(config)
+    api_key = config.api_key.get_secret_value() if config.api_key is not None else None
+    count: Callable[[str], int] | None = None
+    # Only the target's own tokenizer can check the target's counts: it must be named.
+    if tokenizer is not None and (config.tokenizer is not None or config.check_usage):
+        count = lambda text: tokenizer.count_plain([text])[0]  # noqa: E731
+    reading = Reading(count=count, redact=redactor(secrets_of(config.url, target.headers, api_key)))
+    return TRANSPORTS[config.transport](target, reading, clock)
+
+
+class Worker:
+    """Prepares and loads, in the running event loop. `tally` takes what has ended since it was last taken."""
+
+    def __init__(self, assignment: Assignment, samples: Iterator[Sample], transport: Transport, clock: Clock) -> None:
+        self._config = assignment.config
+        self._share = assignment.share
+        self._samples = samples
+        self._transport = transport
+        self._clock = clock
+        options, share = assignment.options, assignment.share
+        self._supply = Supply(
+            samples,
+            lambda sample: openai.encode(sample, options),
+            assignment.run_id,
+            first=share.worker,
+            step=share.workers,
+        )
+        requests, taken = shard_names(None if assignment.alone else share.worker)
+        self._records = LineLog(assignment.directory / requests)
+        self._sample_log = LineLog(assignment.directory / taken)
+        self._in_flight = InFlight()
+        self.failures = 0
+
+    @property
+    def in_flight(self) -> int:
+        """Requests in flight now."""
+        return self._in_flight.now
+
+    async def prepare(self) -> None:
+        """Make requests and connections ahead. Raises UsageError where the data cannot be made."""
+        share, config = self._share, self._config
+        wanted = share.requests
+        if wanted is None:
+            assert config.duration is not None
+            a_second = config.rate if config.rate is not None else share.users
+            wanted = round((a_second if a_second is not None else 1) * config.duration)
+        try:
+            self._supply.make_ahead(min(wanted + share.warmup_requests, AHEAD))
+        except SpecError as e:
+            raise UsageError(e.problems) from e
+        connections = share.users if share.users is not None else share.cap
+        if connections is None:
+            connections = CONNECTIONS_AHEAD
+        await self._transport.prepare(connections if share.requests is None else min(connections, share.requests))
+
+    async def load(self, start_ns: int, on_record: Callable[[RequestRecord], None]) -> Ended:
+        """Send the share and write what is seen, until all of it has ended. `begin` must have been called."""
+        worker, alone = self._share.worker, self._share.workers == 1
+
+        def recorded(record: RequestRecord) -> None:
+            self._records.append(to_line(record if alone else replace(record, worker=worker)))
+            if record.phase == "run" and record.outcome not in (Outcome.OK, Outcome.INTERRUPTED, Outcome.DROPPED):
+                self.failures += 1
+            on_record(record)
+
+        dispatcher = self._dispatcher = self._make_dispatcher(recorded)
+        sampler = Sampler(self._clock, self.counts, self._sample_log.append, worker)
+        # What was allocated until now is kept for good: the collector need not look at it during the run.
+        gc.collect()
+        gc.freeze()
+        sampler.start()
+        await dispatcher.run(start_ns)
+        sampler.stop()
+        gc.unfreeze()
+        stop = self.stop
+        return Ended(
+            run_start_ns=stop.run_start_ns,
+            reason="interrupted" if stop.interrupted else stop.reason,
+            problems=tuple(p for p in (self._records.close(), self._sample_log.close()) if p is not None),
+            repeated_rows=self._samples.repeated if isinstance(self._samples, Rows) else 0,
+        )
+
+    def begin(self, start_ns: int) -> None:
+        """The load will begin at this instant: from now on it can be stopped."""
+        share = self._share
+        self.stop = Stop(
+            self._clock,
+            start_ns=start_ns,
+            requests=share.requests,
+            duration_ns=share.duration_ns,
+            warmup_requests=share.warmup_requests,
+            warmup_ns=share.warmup_ns,
+        )
+
+    def tell(self, order: str, argument: object = None) -> None:
+        """`stop` with a reason ends the sending, `interrupt` does it for the user, `cut` ends what is in flight too."""
+        if order == "stop":
+            self.stop.now(str(argument))
+            return
+        self.stop.interrupt()
+        if order == "cut":
+            self._transport.cut()
+
+    def counts(self, at_ns: int) -> dict[str, int]:
+        """The dispatcher's numbers at an instant."""
+        return {
+            "in_flight": self._in_flight.now,
+            "in_flight_ns": self._in_flight.integral_ns(at_ns),
+            "planned": self._dispatcher.planned,
+            "sent": self._dispatcher.sent,
+            "done": self._dispatcher.done,
+        }
+
+    def _make_dispatcher(self, on_record: Callable[[RequestRecord], None]) -> OpenLoop | ClosedLoop:
+        config, share = self._config, self._share
+        if share.users is not None:
+            return ClosedLoop(
+                users=share.users,
+                ramp_ns=round(config.ramp * NS_PER_S),
+                supply=self._supply,
+                transport=self._transport,
+                clock=self._clock,
+                stop=self.stop,
+                in_flight=self._in_flight,
+                on_record=on_record,
+            )
+        return OpenLoop(
+            offsets=iter(share.offsets_ns) if share.offsets_ns is not None else arrivals_of(config),
+            cap=share.cap,
+            drop_late=config.drop_late,
+            supply=self._supply,
+            transport=self._transport,
+            clock=self._clock,
+            stop=self.stop,
+            in_flight=self._in_flight,
+            on_record=on_record,
+        )
+
+
+def arrivals_of(config: RunConfig) -> Iterator[int]:
+    """The arrivals of mode rate, without end."""
+    assert config.rate is not None
+    assert config.arrivals is not None
+    return ARRIVALS[config.arrivals](config.rate, config.burstiness, stream(config.seed, "arrivals"))
+
+
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop, where there is one. The manifest says which loop it was."""
+    try:
+        import uvloop
+    except ImportError:  # Not made for Windows.
+        return None
+    return uvloop.new_event_loop
