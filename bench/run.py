@@ -19,12 +19,13 @@ from typing import Any, Protocol
 from bench import machine, preflight
 from bench.clock import NS_PER_MS, NS_PER_S, Clock, process_clock, utc_now
 from bench.config import RunConfig
+from bench.errors import UsageError
 from bench.evaluate import Result, evaluate
 from bench.live import Live
 from bench.probe import ProbeResult, choose_model, list_models, probe
 from bench.records import RequestRecord
 from bench.rng import unique_id
-from bench.run_directory import RunDirectory
+from bench.run_directory import MANIFEST, RunDirectory
 from bench.scale import shards
 from bench.scale.processes import Pool
 from bench.scale.share import Share, deal, divide, drawn
@@ -92,8 +93,18 @@ def run(
     RunDirectory.refuse_used(path)
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         seen = runner.run(_measure(config, path, command, say))
-    before_evaluation(seen.directory)
-    return replace(evaluate(seen.directory), problems=seen.problems)
+    try:
+        before_evaluation(seen.directory)
+        return replace(evaluate(seen.directory), problems=seen.problems)
+    except OSError as e:
+        raise _unwritten(seen, e) from e
+
+
+def _unwritten(seen: Seen, error: OSError) -> UsageError:
+    """The load was measured and its report cannot be written: where everything is, and how to go on."""
+    path = seen.directory.path
+    again = f"make room, then render it: python -m bench report {path}"
+    return UsageError([*seen.problems, f"the report cannot be written to {path} ({error.strerror}): {again}"])
 
 
 def _default_directory(config: RunConfig) -> Path:
@@ -312,9 +323,13 @@ class _Load:
             manifest["notes"].append(
                 f"{repeated} requests repeat a row of the data set, which has fewer rows than that"
             )
-        self._directory.write_manifest(self._stored)
+        problems = [problem for e in ended for problem in e.problems]
+        try:
+            self._directory.write_manifest(self._stored)
+        except OSError as e:
+            problems.append(f"{self._directory.path / MANIFEST}: {e.strerror}; it stays as when the load began")
         self._defects.raise_first()
-        return Seen(self._directory, tuple(problem for e in ended for problem in e.problems))
+        return Seen(self._directory, tuple(problems))
 
 
 class _Defects:
