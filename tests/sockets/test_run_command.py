@@ -139,7 +139,7 @@ def test_an_objective_decides_between_0_and_1(mock: str, tmp_path: Path, objecti
 def test_too_many_errors_fail_the_run_and_end_it(tmp_path: Path) -> None:
     def chat(request: Received) -> Sequence[Step]:
         index = int(request.headers["x-request-id"].rpartition("-")[2])
-        return whole("500 Oops", b"no") if index % 2 else stream(*GOOD)
+        return [Pause(0.02), *(whole("500 Oops", b"no") if index % 2 else stream(*GOOD))]
 
     with LiteralServer(loaded(chat)) as server:
         words = ("--requests", "500", "--concurrency", "1", "--quiet")
@@ -148,8 +148,7 @@ def test_too_many_errors_fail_the_run_and_end_it(tmp_path: Path) -> None:
         assert cli.main(flags(server.url, tmp_path, *few, "10%", out="b")) == Exit.OBJECTIVE_FAILED
         assert cli.main(flags(server.url, tmp_path, *few, "60%", out="c")) == Exit.GOOD
     counts = summary(tmp_path)["counts"]
-    assert counts["failed"] == 4
-    assert counts["sent"] < 12  # The user may have begun the next request by the time that the failure is read.
+    assert 4 <= counts["failed"] < counts["sent"] < 100  # The failures are looked at now and then, not at each.
     assert summary(tmp_path)["run"]["stop_reason"] == "errors"
 
 
