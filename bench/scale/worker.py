@@ -6,12 +6,13 @@ A small run has one worker, and that is the process itself. Of more workers each
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bench.clock import NS_PER_S, Clock
+from bench.clock import NS_PER_S, Clock, Timer, cpu_ns
 from bench.config import RunConfig
 from bench.dispatch import ClosedLoop, InFlight, OpenLoop, Stop
 from bench.errors import UsageError
@@ -31,6 +32,9 @@ from promptset.tokens import Tokenizer, load_tokenizer
 
 AHEAD = 5_000
 """Requests made before the run at most; those beyond are made as they are needed, at some 0.1 ms each."""
+
+QUIET_SHARE = 0.3
+"""A process that used less of a second than this has time to collect garbage."""
 
 CONNECTIONS_AHEAD = 512
 """Connections made before an open loop without a cap: nobody knows how many it will need."""
@@ -185,13 +189,10 @@ class Worker:
 
         dispatcher = self._dispatcher = self._make_dispatcher(recorded)
         sampler = Sampler(self._clock, self.counts, self._sample_log.append, worker)
-        # What was allocated until now is kept for good: the collector need not look at it during the run.
-        gc.collect()
-        gc.freeze()
         sampler.start()
-        await dispatcher.run(start_ns)
+        with _collector_at_rest(self._clock):
+            await dispatcher.run(start_ns)
         sampler.stop()
-        gc.unfreeze()
         stop = self.stop
         return Ended(
             run_start_ns=stop.run_start_ns,
@@ -255,6 +256,35 @@ class Worker:
             in_flight=self._in_flight,
             on_record=on_record,
         )
+
+
+@contextlib.contextmanager
+def _collector_at_rest(clock: Clock) -> Iterator[None]:
+    """Keep the garbage collector from stopping the loop: what there was before is frozen, what is new waits for quiet.
+
+    The measuring path leaves no reference cycles behind; other libraries may, so a second in which the process was mostly
+    idle ends with a look at what was made since the last look.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    timer: Timer
+    used_ns = cpu_ns()
+
+    def look() -> None:
+        nonlocal timer, used_ns
+        before_ns, used_ns = used_ns, cpu_ns()
+        if used_ns - before_ns < QUIET_SHARE * NS_PER_S:
+            gc.collect(0)
+        timer = clock.call_at(clock.now_ns() + NS_PER_S, look)
+
+    timer = clock.call_at(clock.now_ns() + NS_PER_S, look)
+    try:
+        yield
+    finally:
+        timer.cancel()
+        gc.enable()
+        gc.unfreeze()
 
 
 def arrivals_of(config: RunConfig) -> Iterator[int]:

@@ -31,8 +31,8 @@ from bench.workload import Request
 CONNECT_AT_ONCE = 128
 """Connections made ahead at the same time: a server's queue of unaccepted ones is often no longer."""
 
-WORK_TURN_NS = NS_PER_MS
-"""How long records are made before sockets are looked at again."""
+WORK_TURN_NS = NS_PER_MS // 4
+"""How long records are made before sockets and timers are looked at again: what a send may be late by."""
 
 POLL_MAX = 512
 SWEEP_LONGEST_NS = NS_PER_S
@@ -224,7 +224,7 @@ class WireTransport:
         self.later(lambda: job.done(job.exchange.close(end_ns, failed, error)))
 
     def later(self, work: Callable[[], None]) -> None:
-        """Do this when sockets have been looked at: in turns of a millisecond, with a poll between two turns."""
+        """Do this when sockets have been looked at: in short turns, with a poll between two turns."""
         self._work.append(work)
         if not self._working:
             self._working = True

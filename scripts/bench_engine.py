@@ -1,0 +1,268 @@
+"""What the measuring engine costs and how far off it is, each line with its own number beside the target.
+
+The truth is scripts/native/source.c: it stamps each chunk immediately before it writes it, and its ledger is joined with our
+records by the same code as a calibration. The yardstick of cost is scripts/native/client.c, a bare epoll client that
+receives the same streams in the same call. Both are compiled with gcc into a temporary folder. Every figure is the median
+of several runs; runs that are compared take turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.evaluate import evaluate
+from bench.run_directory import LEDGER, RunDirectory
+
+NATIVE = Path(__file__).parent / "native"
+
+
+@dataclass
+class Run:
+    """One load test of ours: its summary, its CPU time while it loaded, and the most memory it had."""
+
+    summary: dict
+    cpu_s: float
+    peak_mib: float
+
+    @property
+    def token_chunks(self) -> int:
+        return self.summary["tokens"]["output"]
+
+    @property
+    def cpu_us_a_chunk(self) -> float:
+        return self.cpu_s / self.token_chunks * 1e6
+
+    def error_ms(self, stat: str) -> float:
+        """The largest error of TTFT, ITL and E2EL at this quantile."""
+        rows = self.summary["calibration"]["metrics"]
+        return max(
+            abs(r["error_ms"]) for r in rows if r["stat"] == stat and r["metric"] in ("ttft_ms", "itl_ms", "e2el_ms")
+        )
+
+
+class Bench:
+    def __init__(self, folder: Path, runs: int) -> None:
+        self.folder, self.runs = folder, runs
+        for name in ("source", "client"):
+            subprocess.run(["gcc", "-O2", "-o", folder / name, NATIVE / f"{name}.c"], check=True)
+
+    @contextlib.contextmanager
+    def source(self, ttft_ms: float, itl_ms: float, ledger: Path | None = None) -> Iterator[str]:
+        command = [
+            self.folder / "source",
+            "--ttft-us",
+            str(round(ttft_ms * 1000)),
+            "--itl-us",
+            str(round(itl_ms * 1000)),
+        ]
+        if ledger is not None:
+            command += ["--ledger", ledger]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            try:
+                yield process.stdout.readline().split()[-1]
+            finally:
+                process.terminate()
+
+    def run(self, flags: str, ttft_ms: float = 50, itl_ms: float = 20, transport: str = "wire") -> Run:
+        out, ledger = self.folder / "run", self.folder / "ledger.jsonl"
+        shutil.rmtree(out, ignore_errors=True)
+        with self.source(ttft_ms, itl_ms, ledger) as url:
+            command = [
+                sys.executable,
+                "-m",
+                "bench",
+                "run",
+                "--url",
+                url,
+                "--out",
+                out,
+                "--quiet",
+                "--transport",
+                transport,
+            ]
+            process = subprocess.Popen(
+                [*command, "--workers", "1", "--input-tokens", "32", *flags.split()],
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+            )
+            said = process.stderr.read()
+            _, status, used = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+            if process.returncode not in (0, 3):
+                raise SystemExit(f"bench run failed ({process.returncode}): {said.decode()}")
+        shutil.copyfile(ledger, out / LEDGER)
+        directory = RunDirectory.open(out)
+        before, cpu_s = None, 0.0
+        for row in directory.samples():
+            if before is not None and "cpu" in row:
+                cpu_s += row["cpu"] * (row["t_ns"] - before) / 1e9
+            before = row["t_ns"]
+        return Run(evaluate(directory).summary, cpu_s, used.ru_maxrss / 1024)
+
+    def bare_client_us(self, streams: int, tokens: int) -> float:
+        """CPU of the bare C client for a chunk, in us."""
+        with self.source(50, 20) as url:
+            out = subprocess.run(
+                [self.folder / "client", url.rpartition(":")[2], str(streams), str(tokens)],
+                check=True, capture_output=True, text=True,
+            ).stdout  # fmt: skip
+        told = json.loads(out)
+        return told["cpu_s"] / told["chunks"] * 1e6
+
+    def median(self, measure: Callable[[], float]) -> float:
+        return statistics.median(measure() for _ in range(self.runs))
+
+
+def say(what: str, figure: str, target: str, good: bool) -> None:
+    print(f"{what:<58} {figure:>24}   {target:<22} {'reached' if good else 'MISSED'}", flush=True)
+
+
+STREAMS_500 = "--mode throughput --requests 500 --output-tokens 128"
+
+
+def cost(bench: Bench) -> None:
+    ours, bare, ratios = [], [], []
+    for _ in range(bench.runs):
+        ours.append(bench.run(STREAMS_500).cpu_us_a_chunk)
+        bare.append(bench.bare_client_us(500, 128))
+        ratios.append(ours[-1] / bare[-1])
+    us, ratio = statistics.median(ours), statistics.median(ratios)
+    say("CPU per token chunk, 500 streams", f"{us:.2f} us", "<= 5 us", us <= 5)
+    say("  of a bare C epoll client, in turns with it", f"{statistics.median(bare):.2f} us", "", True)
+    say("  ratio of the two", f"{ratio:.2f}", "<= 2.5", ratio <= 2.5)
+
+
+def accuracy(bench: Bench) -> None:
+    for streams, limit in ((500, 0.05), (1000, 0.05), (2000, 0.1)):
+        errors: dict[str, list[float]] = {"p50": [], "p99": []}
+        for _ in range(bench.runs):
+            run = bench.run(f"--mode throughput --requests {streams} --output-tokens 128")
+            for stat, seen in errors.items():
+                seen.append(run.error_ms(stat))
+        p50, p99 = (statistics.median(errors[stat]) for stat in ("p50", "p99"))
+        figure = f"{p50:.4f} / {p99:.4f} ms"
+        say(f"largest error p50 / p99, {streams} streams at once", figure, f"<= {limit} ms", max(p50, p99) <= limit)
+
+
+def against_httpx(bench: Bench) -> None:
+    # httpx cannot follow 500 streams at 20 ms: the cost of a chunk is taken where it can.
+    flags = "--mode throughput --requests 100 --output-tokens 64"
+    ratio = bench.median(
+        lambda: bench.run(flags, transport="httpx").cpu_us_a_chunk / bench.run(flags).cpu_us_a_chunk
+    )  # fmt: skip
+    say("CPU per token chunk, httpx : wire, 100 streams", f"{ratio:.1f}", ">= 12", ratio >= 12)
+
+
+def sustained(bench: Bench) -> None:
+    rates, wide, verdicts = [], [], []
+    for _ in range(bench.runs):
+        run = bench.run("--mode throughput --requests 2000 --output-tokens 400")
+        e2el_s = run.summary["latency"]["e2el_ms"]["p50"] / 1000
+        rates.append(run.token_chunks / e2el_s)
+        wide.append(run.summary["instrument"]["stamp_bounds"]["wide_share"])
+        verdicts.append(run.summary["verdict"]["status"])
+    rate, share = statistics.median(rates), statistics.median(wide)
+    good = rate >= 95_000 and "INVALID" not in verdicts
+    say("one worker, 2,000 streams at 20 ms", f"{rate:,.0f} chunks/s", "100,000, not INVALID", good)
+    say("  verdicts", " ".join(verdicts), "", True)
+    say("  token chunks with a wide bound", f"{share:.2%}", "<= 1 %", share <= 0.01)
+
+
+def streams(bench: Bench) -> None:
+    run = bench.run("--mode throughput --requests 10000 --output-tokens 32", ttft_ms=2000, itl_ms=250)
+    most = run.summary["load"]["concurrency_max"]
+    say("most streams at once", f"{most:,.0f}", ">= 10,000", most >= 10_000)
+    say("  memory of the client", f"{run.peak_mib:.0f} MiB", "<= 600 MB", run.peak_mib <= 572)
+
+
+def short_requests(bench: Bench) -> None:
+    def rate() -> float:
+        run = bench.run("--concurrency 128 --duration 4s --output-tokens 1", ttft_ms=1, itl_ms=1)
+        return run.summary["throughput"]["requests_per_s"]
+
+    value = bench.median(rate)
+    say("requests of 1 token, one worker", f"{value:,.0f} /s", ">= 6,000 /s", value >= 6_000)
+
+
+def lag(bench: Bench) -> None:
+    rows = [
+        bench.run("--mode throughput --requests 1000 --output-tokens 128").summary["calibration"]["observation_lag_ms"]
+        for _ in range(bench.runs)
+    ]
+    p50, p99 = (statistics.median(row[stat] for row in rows) for stat in ("p50", "p99"))
+    figure = f"{p50:.4f} / {p99:.4f} ms"
+    say("observation lag p50 / p99, 1,000 streams", figure, "<= 0.01 / 0.1 ms", p50 <= 0.01 and p99 <= 0.1)
+
+
+def lateness(bench: Bench) -> None:
+    rows = [
+        bench.run("--rate 1000 --duration 5s --output-tokens 4", ttft_ms=20, itl_ms=5).summary["instrument"][
+            "send_lateness_ms"
+        ]
+        for _ in range(bench.runs)
+    ]
+    p50, p99 = (statistics.median(row[stat] for row in rows) for stat in ("p50", "p99"))
+    figure = f"{p50:.3f} / {p99:.3f} ms"
+    say("send lateness p50 / p99, Poisson 1,000/s", figure, "<= 0.1 / 0.5 ms", p50 <= 0.1 and p99 <= 0.5)
+
+
+def start_up(bench: Bench) -> None:
+    def help_s() -> float:
+        began = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "bench", "--help"], check=True, stdout=subprocess.DEVNULL)
+        return time.perf_counter() - began
+
+    def first_send_s() -> float:
+        began = time.monotonic_ns()
+        run = bench.run("--requests 1 --output-tokens 1", ttft_ms=1, itl_ms=1)
+        del run
+        record = next(RunDirectory.open(bench.folder / "run").records())
+        return (record.sent_ns - began) / 1e9
+
+    shown, sent = bench.median(help_s), bench.median(first_send_s)
+    say("python -m bench --help", f"{shown:.3f} s", "<= 0.3 s", shown <= 0.3)
+    say("from the start of `run` to its first request", f"{sent:.2f} s", "<= 1 s", sent <= 1)
+
+
+LINES = {
+    "cost": cost,
+    "accuracy": accuracy,
+    "httpx": against_httpx,
+    "sustained": sustained,
+    "streams": streams,
+    "short": short_requests,
+    "lag": lag,
+    "lateness": lateness,
+    "start": start_up,
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("lines", nargs="*", choices=[*LINES, []], help="which lines (default: all)")
+    parser.add_argument("--runs", type=int, default=3, help="runs of each; medians are printed (default: 3)")
+    given = parser.parse_args()
+    if shutil.which("gcc") is None:
+        print("error: gcc is needed for the source and the bare client (apt-get install gcc)", file=sys.stderr)
+        return 2
+    with tempfile.TemporaryDirectory(prefix="trueload-") as folder:
+        bench = Bench(Path(folder), given.runs)
+        for name in given.lines or LINES:
+            LINES[name](bench)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
