@@ -252,13 +252,24 @@ class _Load:
         self._clock = clock
         self._say = say
 
+    @property
+    def _error_limit(self) -> int | None:
+        limit = self._config.max_errors
+        return int(limit) if limit is not None and limit.isdecimal() else None
+
     async def alone(self, worker: Worker) -> Seen:
         """One worker: this process."""
         await worker.prepare()
         start_ns = self._begin()
         worker.begin(start_ns)
         live = self._live(worker)
-        on_record: Callable[[RequestRecord], None] = live.add
+        limit = self._error_limit
+
+        def on_record(record: RequestRecord) -> None:
+            live.add(record)
+            if limit is not None and worker.failures > limit:
+                worker.tell("stop", "errors")
+
         with self._watched(worker, live):
             ended = await worker.load(start_ns, on_record)
         return self._end([ended])
@@ -293,8 +304,8 @@ class _Load:
     def _watched(self, loader: Loader, live: Live) -> Iterator[None]:
         """Progress, interrupts and the limit on errors, for as long as the load goes on."""
         interrupts = _Interrupts(loader, live)
-        limit = self._config.max_errors
-        watch = _ErrorWatch(loader, self._clock, int(limit)) if limit is not None and limit.isdecimal() else None
+        limit = self._error_limit
+        watch = None if limit is None else _ErrorWatch(loader, self._clock, limit)
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGINT, interrupts.interrupt)
         loop.add_signal_handler(signal.SIGTERM, interrupts.terminate)

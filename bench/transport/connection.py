@@ -40,7 +40,8 @@ _WRITABLE = select.EPOLLOUT if hasattr(select, "EPOLLOUT") else 4
 Address = tuple[socket.AddressFamily, tuple[Any, ...]]
 """A family and what `connect` takes in it."""
 
-_buffer = bytearray(65_536)
+_BUFFER_SIZE = 65_536
+_buffer = bytearray(_BUFFER_SIZE)
 _view = memoryview(_buffer)
 """All reads of the process go through one buffer: a read is copied out at its own size before the next."""
 
@@ -49,8 +50,8 @@ class Connection:
     """A socket and what it is doing. `job` is the request being served, None while the connection is idle."""
 
     __slots__ = (
-        "_bounds", "_datas", "_engine", "_lazy", "_parser", "_recvmsg_into", "_stamps", "_tls", "_unsent", "began_ns",
-        "closed", "connected", "fd", "job", "quiet_since_ns", "reads", "reads_at_sweep", "served", "sock",
+        "_bounds", "_datas", "_engine", "_lazy", "_more", "_parser", "_recvmsg_into", "_stamps", "_tls", "_unsent",
+        "began_ns", "closed", "connected", "fd", "job", "quiet_since_ns", "reads", "reads_at_sweep", "served", "sock",
     )  # fmt: skip
 
     def __init__(self, engine: WireTransport, address: Address, job: Job | None) -> None:
@@ -63,7 +64,7 @@ class Connection:
         self._stamps: list[bytes | int] = []
         self._bounds: list[int] = []
         self._parser: ResponseParser | None = None
-        self._lazy = False
+        self._lazy = self._more = False
         self._unsent = b""
         self._tls = None if engine.tls is None else TlsChannel(engine.tls, engine.host)
         family, where = address
@@ -90,7 +91,10 @@ class Connection:
         else:
             self._engine.watch(self, self._handshaking, _READABLE)
             self._tls.handshake()
-            self._transmit(self._tls.outgoing())
+            try:
+                self._transmit(self._tls.outgoing())
+            except OSError as e:
+                self._refused(e.errno or errno.ECONNRESET)
 
     def _refused(self, error: int) -> None:
         if not self.closed:
@@ -208,7 +212,9 @@ class Connection:
         self.reads += 1
         self._datas.append(data)
         self._stamps.append(stamp)
-        self._bounds.append(self._engine.last_poll_ns)
+        # What a full buffer left behind was there before that poll.
+        self._bounds.append(0 if self._more else self._engine.last_poll_ns)
+        self._more = size == _BUFFER_SIZE
         if (not self._lazy and not self._announces_chunks(data)) or data.endswith(_END) or len(data) < 5:
             self.parse()
         elif len(self._datas) == _PUT_BY:

@@ -23,6 +23,10 @@ _Piece = tuple[bytes, int, int]
 """Bytes of the body, the stamp of their read, and its bound."""
 
 
+MOST_INFLATED = 256 * 1024 * 1024
+"""A compressed reply may unpack to so many bytes, and no more."""
+
+
 class Undecodable(Exception):
     """The body cannot be read as HTTP says it is encoded."""
 
@@ -48,6 +52,7 @@ class Exchange:
         self._parser: SSEParser | None = None
         self._reader: openai.StreamReader | None = None
         self._inflate: zlib._Decompress | None = None
+        self._inflated_bytes = 0
         self._pieces: list[_Piece] = []
         self._chunk_ns: list[int] = []
         self._bounds: dict[int, int] = {}
@@ -109,9 +114,13 @@ class Exchange:
         pieces: list[_Piece] = []
         for piece, stamp_ns, bound_ns in packed:
             try:
-                pieces.append((self._inflate.decompress(piece), stamp_ns, bound_ns))
+                unpacked = self._inflate.decompress(piece, MOST_INFLATED + 1 - self._inflated_bytes)
             except zlib.error as e:
                 return pieces, Undecodable(f"the compressed reply cannot be read: {e}")
+            self._inflated_bytes += len(unpacked)
+            if self._inflated_bytes > MOST_INFLATED:
+                return pieces, Undecodable(f"the compressed reply unpacks to more than {MOST_INFLATED} bytes")
+            pieces.append((unpacked, stamp_ns, bound_ns))
         return pieces, None
 
     def retry(self) -> None:

@@ -161,11 +161,13 @@ class WireTransport:
     def _pump(self) -> None:
         polled_ns = now_ns()
         ready = self._ready_calls
-        for fd, events in self._poll.poll(0, POLL_MAX):
+        reported = self._poll.poll(0, POLL_MAX)
+        for fd, events in reported:
             call = ready.get(fd)
             if call is not None:  # Closed by an earlier one of this very batch.
                 call(events)
-        self.last_poll_ns = polled_ns
+        if len(reported) < POLL_MAX:
+            self.last_poll_ns = polled_ns  # A full report may have left ready sockets out: it bounds nothing.
 
     # What connections report.
 
