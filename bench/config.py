@@ -8,118 +8,24 @@ from, and refuses unknown keys with the nearest known one.
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-import orjson
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
+from bench import values
 from bench.errors import UsageError
-from bench.metrics import objectives
 from bench.schedule import ARRIVALS
-from bench.secrets import MASK, public_url
+from bench.secrets import public_url
 from bench.transport import DEFAULT, TRANSPORTS, openai
 from bench.verdict import Limits
-from promptset import distributions
 from promptset.errors import SpecError
 
-_UNITS_S = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
-_TIME = re.compile(r"([0-9]*\.?[0-9]+)\s*([a-z]*)")
-
-
-def seconds(value: object) -> float:
-    """A time as people write it, in seconds: 300, "300s", "5m", "250ms". Raises ValueError."""
-    match = _TIME.fullmatch(str(value).strip())
-    if match is None or (match[2] and match[2] not in _UNITS_S):
-        raise ValueError(f"{value!r} is not a time: write seconds (30) or a number with a unit (500ms, 30s, 5m, 1h)")
-    return float(match[1]) * _UNITS_S[match[2] or "s"]
-
-
-def _positive(value: float) -> float:
-    if value <= 0:
-        raise ValueError("must be more than 0")
-    return value
-
-
-def _distribution(dimension: Literal["tokens"]) -> BeforeValidator:
-    def check(value: object) -> str:
-        return str(distributions.parse(str(value), dimension))
-
-    return BeforeValidator(check)
-
-
-def _json_object(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    try:
-        return orjson.loads(value)
-    except orjson.JSONDecodeError as e:
-        raise ValueError(f"not JSON ({e}); in a shell put it in single quotes: '{{\"top_p\": 0.9}}'") from e
-
-
-def _header(value: str) -> str:
-    name, colon, content = value.partition(":")
-    if not colon or not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name.strip()):
-        raise ValueError("a header is written NAME:VALUE, for example 'X-Tenant: a'")
-    if not content.isascii() or any(ord(c) < 32 for c in content):
-        raise ValueError(f"the value of header {name.strip()} has characters that a header cannot carry")
-    return f"{name.strip()}: {content.strip()}"
-
-
-def _objective(value: str) -> str:
-    try:
-        objectives.parse_one(value)
-    except UsageError as e:
-        raise ValueError(str(e)) from e
-    return value
-
-
-def _url(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https"):
-        shown = f"{MASK}@{value.rpartition('@')[2]}" if "@" in value else public_url(value)
-        raise ValueError(f"{shown!r} does not begin with http:// or https://; for example http://127.0.0.1:8000")
-    if MASK in value:
-        raise ValueError("it was stored without its secrets (***): give it again")
-    if not parts.hostname:
-        raise ValueError(f"{public_url(value)!r} names no host; for example http://127.0.0.1:8000")
-    try:
-        _ = parts.port
-    except ValueError as e:
-        raise ValueError(f"{public_url(value)!r}: {e}") from e
-    return value
-
-
-def _warmup(value: object) -> str:
-    text = str(value).strip()
-    if not text.isdecimal():
-        try:
-            seconds(text)
-        except ValueError:
-            raise ValueError(f"{text!r} is neither a number of requests (20) nor a time (20s)") from None
-    return text
-
-
-def _workers(value: object) -> str:
-    text = str(value).strip()
-    if text != "auto" and (not text.isdecimal() or text == "0"):
-        raise ValueError(f"{text!r} is neither a number of processes (4) nor auto")
-    return text
-
-
-def _error_limit(value: object) -> str:
-    text = str(value).strip()
-    if not re.fullmatch(r"[0-9]+|[0-9]*\.?[0-9]+%", text):
-        raise ValueError(f"{text!r} is neither a number of requests (10) nor a share (5%)")
-    return text
-
-
-Seconds = Annotated[float, BeforeValidator(seconds), AfterValidator(_positive)]
-Tokens = Annotated[str, _distribution("tokens")]
+Seconds = Annotated[float, BeforeValidator(values.seconds), AfterValidator(values.positive)]
+Tokens = Annotated[str, BeforeValidator(values.token_lengths)]
 Many = Annotated[tuple[str, ...], BeforeValidator(lambda v: (v,) if isinstance(v, str) else v)]
 Mode = Literal["concurrency", "rate", "throughput"]
 
@@ -134,7 +40,7 @@ class RunConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    url: Annotated[str, AfterValidator(_url)] = option(
+    url: Annotated[str, AfterValidator(values.url)] = option(
         ..., "the server: http://host:8000, with or without /v1 or the whole path", group="target", metavar="URL"
     )
     endpoint: openai.Endpoint | None = option(
@@ -146,15 +52,15 @@ class RunConfig(BaseModel):
     api_key: SecretStr | None = option(
         None, "sent as a bearer token; never stored or printed (default: OPENAI_API_KEY)", group="target", metavar="KEY"
     )
-    header: Annotated[Many, AfterValidator(lambda v: tuple(_header(h) for h in v))] = option(
+    header: Annotated[Many, AfterValidator(lambda v: tuple(values.header(h) for h in v))] = option(
         (), "one more request header; may be repeated; its value is never stored", group="target", metavar="NAME:VALUE"
     )
-    extra_body: Annotated[dict[str, Any] | None, BeforeValidator(_json_object)] = option(
+    extra_body: Annotated[dict[str, Any] | None, BeforeValidator(values.json_object)] = option(
         None, "fields to add to every request body, as a JSON object", group="target", metavar="JSON"
     )
     ignore_eos: bool = option(False, "ask for exactly the output tokens asked for (vLLM, SGLang)", group="target")
     stream: bool = option(True, "ask for whole responses: no TTFT, TPOT or ITL then", group="target")
-    ca_file: Annotated[str | None, AfterValidator(lambda v: _file(v))] = option(
+    ca_file: Annotated[str | None, AfterValidator(lambda v: None if v is None else values.existing_file(v))] = option(
         None, "certificate authority for https, in PEM", group="target", metavar="FILE"
     )
     insecure: bool = option(False, "do not check the certificate of the server", group="target")
@@ -167,11 +73,13 @@ class RunConfig(BaseModel):
     )
     concurrency: int | None = option(None, "users of mode concurrency (default: 10)", group="load", metavar="N", ge=1)
     rate: float | None = option(None, "requests per second of mode rate", group="load", metavar="R", gt=0)
-    arrivals: Annotated[str | None, AfterValidator(lambda v: None if v is None else _one_of(v, ARRIVALS))] = option(
-        None,
-        f"arrival process of mode rate: {', '.join(ARRIVALS)} (default: poisson, gamma with --burstiness)",
-        group="load",
-        metavar="NAME",
+    arrivals: Annotated[str | None, AfterValidator(lambda v: None if v is None else values.one_of(v, ARRIVALS))] = (
+        option(
+            None,
+            f"arrival process of mode rate: {', '.join(ARRIVALS)} (default: poisson, gamma with --burstiness)",
+            group="load",
+            metavar="NAME",
+        )
     )
     burstiness: float = option(
         1.0, "shape of the gaps: 1 is Poisson, less is burstier, more is evener", group="load", metavar="B", gt=0
@@ -180,14 +88,14 @@ class RunConfig(BaseModel):
         None, "most requests in flight (modes rate and throughput)", group="load", metavar="N", ge=1
     )
     drop_late: bool = option(False, "drop an arrival that finds no free slot; else it waits", group="load")
-    ramp: Annotated[float, BeforeValidator(seconds)] = option(
+    ramp: Annotated[float, BeforeValidator(values.seconds)] = option(
         0.0, "bring the users in one by one over this time", group="load", metavar="S", ge=0
     )
     requests: int | None = option(
         None, "end after this many requests (default: 100, without --duration)", group="load", metavar="N", ge=1
     )
     duration: Seconds | None = option(None, "stop sending after this time", group="load", metavar="S")
-    warmup: Annotated[str, BeforeValidator(_warmup)] = option(
+    warmup: Annotated[str, BeforeValidator(values.warmup)] = option(
         "0", "requests (20) or time (20s) that come first and count in no number", group="load", metavar="N|S"
     )
 
@@ -200,7 +108,7 @@ class RunConfig(BaseModel):
         group="data",
         metavar="DIST",
     )
-    dataset: Annotated[str | None, AfterValidator(lambda v: _file(v))] = option(
+    dataset: Annotated[str | None, AfterValidator(lambda v: None if v is None else values.existing_file(v))] = option(
         None,
         "prompts of your own: JSONL (prompt, messages or whole bodies) or ShareGPT JSON",
         group="data",
@@ -225,13 +133,13 @@ class RunConfig(BaseModel):
     connect_timeout: Seconds | None = option(10.0, "longest time for a connection", group="limits", metavar="S")
     first_byte_timeout: Seconds | None = option(None, "longest wait for a response", group="limits", metavar="S")
     idle_timeout: Seconds | None = option(None, "longest silence in mid-response", group="limits", metavar="S")
-    slo: Annotated[Many, AfterValidator(lambda v: tuple(_objective(o) for o in v))] = option(
+    slo: Annotated[Many, AfterValidator(lambda v: tuple(values.objective(o) for o in v))] = option(
         (),
         "an objective, for example ttft:p99<500ms; may be repeated; exit 1 if one fails",
         group="limits",
         metavar="SLO",
     )
-    max_errors: Annotated[str | None, BeforeValidator(lambda v: None if v is None else _error_limit(v))] = option(
+    max_errors: Annotated[str | None, BeforeValidator(lambda v: None if v is None else values.error_limit(v))] = option(
         None,
         "more failed requests than this (10, or 5%%) fail the run; a number also ends it",
         group="limits",
@@ -239,16 +147,16 @@ class RunConfig(BaseModel):
     )
     limits: Limits = option(Limits(), "limits of the verdict", group="file")
 
-    transport: Annotated[str, AfterValidator(lambda v: _one_of(v, TRANSPORTS))] = option(
+    transport: Annotated[str, AfterValidator(lambda v: values.one_of(v, TRANSPORTS))] = option(
         DEFAULT, "how requests travel: " + ", ".join(TRANSPORTS), group="engine", metavar="NAME"
     )
 
-    workers: Annotated[str, BeforeValidator(_workers)] = option(
+    workers: Annotated[str, BeforeValidator(values.workers)] = option(
         "auto", "processes that send the load; auto takes as many as it needs", group="engine", metavar="N|auto"
     )
 
     out: str | None = option(None, "the run directory (default: runs/<time>-<name>)", group="output", metavar="DIR")
-    name: Annotated[str, AfterValidator(lambda v: _file_name(v))] = option(
+    name: Annotated[str, AfterValidator(values.directory_name)] = option(
         "run", "a name for the run", group="output", metavar="NAME"
     )
     format: Literal["text", "json"] = option("text", "what to print at the end", group="output")
@@ -262,7 +170,7 @@ class RunConfig(BaseModel):
     @property
     def warmup_s(self) -> float:
         """Seconds of warm-up; 0 where it is given as requests."""
-        return 0.0 if self.warmup.isdecimal() else seconds(self.warmup)
+        return 0.0 if self.warmup.isdecimal() else values.seconds(self.warmup)
 
     def public(self) -> dict[str, Any]:
         """The configuration as it may be stored and shown: secrets are `***`, defaults included."""
@@ -272,24 +180,6 @@ class RunConfig(BaseModel):
             told["api_key"] = "***"
         told["header"] = [f"{h.partition(':')[0]}: ***" for h in self.header]
         return told
-
-
-def _file(path: str | None) -> str | None:
-    if path is not None and not Path(path).is_file():
-        raise ValueError(f"there is no file {path}")
-    return path
-
-
-def _one_of(value: str, known: Mapping[str, object]) -> str:
-    if value not in known:
-        raise ValueError(f"{value!r} is not one of {', '.join(known)}")
-    return value
-
-
-def _file_name(value: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", value):
-        raise ValueError(f"{value!r} cannot be part of a directory's name: use letters, digits, dot, dash, underscore")
-    return value
 
 
 _NO_DEFAULT = object()

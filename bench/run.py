@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from bench import machine, preflight
 from bench.clock import NS_PER_MS, NS_PER_S, Clock, process_clock, utc_now
@@ -41,6 +41,7 @@ from bench.scale.worker import (
     transport_of,
 )
 from bench.secrets import public_command, public_url
+from bench.supervision import Defects, ErrorWatch, Interrupts, Loader
 from bench.transport import openai
 from bench.transport.interface import Transport
 from bench.workload import Rows
@@ -53,8 +54,6 @@ STREAMS_A_WORKER = 1_000
 RATE_A_WORKER = 2_000
 """With `--workers auto`: one worker for so many requests in flight, and for so many a second."""
 
-ERRORS_SEEN_EVERY_NS = NS_PER_S // 10
-
 
 @dataclass(frozen=True, slots=True)
 class Seen:
@@ -62,20 +61,6 @@ class Seen:
 
     directory: RunDirectory
     problems: tuple[str, ...]
-
-
-class Loader(Protocol):
-    """Whoever sends the load: the worker in this process, or a pool of worker processes."""
-
-    @property
-    def in_flight(self) -> int: ...
-
-    @property
-    def failures(self) -> int: ...
-
-    def counts(self, at_ns: int) -> dict[str, int]: ...
-
-    def tell(self, order: str, argument: object = None) -> None: ...
 
 
 def run(
@@ -113,7 +98,7 @@ def _default_directory(config: RunConfig) -> Path:
 
 async def _measure(config: RunConfig, path: Path, command: Sequence[str], say: Callable[[str], None]) -> Seen:
     clock = process_clock()
-    defects = _Defects()
+    defects = Defects()
     tokenizer = tokenizer_of(config)
     transport = transport_of(config, tokenizer, clock)
     await transport.open()
@@ -242,7 +227,7 @@ class _Load:
         manifest: dict[str, Any],
         clock: Clock,
         say: Callable[[str], None],
-        defects: _Defects,
+        defects: Defects,
     ) -> None:
         self._defects = defects
         self._config = config
@@ -303,9 +288,9 @@ class _Load:
     @contextmanager
     def _watched(self, loader: Loader, live: Live) -> Iterator[None]:
         """Progress, interrupts and the limit on errors, for as long as the load goes on."""
-        interrupts = _Interrupts(loader, live)
+        interrupts = Interrupts(loader, live)
         limit = self._error_limit
-        watch = None if limit is None else _ErrorWatch(loader, self._clock, limit)
+        watch = None if limit is None else ErrorWatch(loader, self._clock, limit)
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGINT, interrupts.interrupt)
         loop.add_signal_handler(signal.SIGTERM, interrupts.terminate)
@@ -343,26 +328,6 @@ class _Load:
         return Seen(self._directory, tuple(problems))
 
 
-class _Defects:
-    """Exceptions that nobody was there to catch: the first cuts the load, and ends the command when all is saved."""
-
-    def __init__(self) -> None:
-        self._first: Exception | None = None
-        self.on_first: Callable[[], None] = lambda: None
-        asyncio.get_running_loop().set_exception_handler(self._handle)
-
-    def _handle(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        defect = context.get("exception")
-        if self._first is None:
-            self._first = defect if isinstance(defect, Exception) else RuntimeError(context["message"])
-            self.on_first()
-
-    def raise_first(self) -> None:
-        """Raise the first one, if there is any."""
-        if self._first is not None:
-            raise self._first
-
-
 def _goal(config: RunConfig) -> str:
     goals = []
     if config.requests is not None:
@@ -370,46 +335,3 @@ def _goal(config: RunConfig) -> str:
     if config.duration is not None:
         goals.append(f"{config.duration:g} s")
     return " or ".join(goals)
-
-
-class _Interrupts:
-    """The first Ctrl-C ends the sending and lets what is in flight end; the second cuts. SIGTERM cuts at once."""
-
-    def __init__(self, loader: Loader, live: Live) -> None:
-        self._loader = loader
-        self._live = live
-        self.seen = False
-
-    def interrupt(self) -> None:
-        """Ctrl-C."""
-        if self.seen:
-            self._loader.tell("cut")
-            return
-        self.seen = True
-        self._loader.tell("interrupt")
-        self._live.say(f"stopping: waiting for {self._loader.in_flight} requests in flight (Ctrl-C again cuts them)")
-
-    def terminate(self) -> None:
-        """SIGTERM."""
-        self.seen = True
-        self._loader.tell("cut")
-
-
-class _ErrorWatch:
-    """Ends the sending when more requests have failed than `--max-errors` allows."""
-
-    def __init__(self, loader: Loader, clock: Clock, limit: int) -> None:
-        self._loader = loader
-        self._clock = clock
-        self._limit = limit
-        self._timer = clock.call_at(clock.now_ns() + ERRORS_SEEN_EVERY_NS, self._look)
-
-    def _look(self) -> None:
-        if self._loader.failures > self._limit:
-            self._loader.tell("stop", "errors")
-            return
-        self._timer = self._clock.call_at(self._clock.now_ns() + ERRORS_SEEN_EVERY_NS, self._look)
-
-    def stop(self) -> None:
-        """No more looking."""
-        self._timer.cancel()

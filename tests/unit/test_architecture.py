@@ -42,9 +42,11 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         {"bench.clock", "bench.errors", "bench.records", "bench.transport", "bench.workload", "promptset.samples"}
     ),
     "bench.flags": frozenset({"bench.errors"}),
+    "bench.values": frozenset({"bench.errors", "bench.metrics.objectives", "bench.secrets", "promptset"}),
+    "bench.supervision": frozenset({"bench.clock", "bench.live"}),
     "bench.config": frozenset(
-        {"bench.errors", "bench.metrics.objectives", "bench.schedule", "bench.secrets", "bench.transport", "bench.verdict",
-         "promptset"}
+        {"bench.errors", "bench.metrics.objectives", "bench.schedule", "bench.secrets", "bench.transport", "bench.values",
+         "bench.verdict", "promptset"}
     ),
     # A worker process runs the middle of the way, from the workload to the records; run.py alone starts it.
     "bench.scale": frozenset(

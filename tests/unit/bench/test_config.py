@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from bench.config import RunConfig, read_yaml, resolve, seconds
+from bench.config import RunConfig, read_yaml, resolve
 from bench.errors import UsageError
+from bench.values import seconds
 
 URL = "http://127.0.0.1:8000"
 SECRET = "sk-very-secret-1234"
