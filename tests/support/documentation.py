@@ -1,0 +1,196 @@
+"""The examples of the documentation: found in its pages, and run where their commands find what they speak of.
+
+    ```console   each line that starts with `$ ` is a command; the other lines are what it printed, once
+    ```python    a program
+    ```yaml      a configuration, of `bench run` or, where a mock reads it, of the mock
+    ```sh        commands that cannot be run by a test
+    ```text ```json ```mermaid   no commands
+
+A command that starts a server runs until it says that it is ready, on a free port, and is stopped at the end of its page;
+the address that the page knows it by leads to it from then on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import select
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+RUN, LEFT_OUT, NO_COMMANDS = ("console", "python", "yaml"), ("sh",), ("text", "json", "mermaid")
+SERVERS = {"python -m mockserver": "http://127.0.0.1:8000", "scripts/real-server": "http://127.0.0.1:8080"}
+"""Commands that serve until they are stopped, and where they listen if they are not told."""
+READY = re.compile(r"ready at (http://\S+)")
+READY_WITHIN_S, COMMAND_WITHIN_S = 30.0, 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One fenced block of a page; `line` is that of its first fence."""
+
+    page: str
+    line: int
+    language: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.page}:{self.line}"
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command of a console block, and the lines that stand under it."""
+
+    words: str
+    shown: tuple[str, ...]
+
+
+def blocks_of(page: str, text: str) -> list[Block]:
+    """Every fenced block, in the order of the page."""
+    found, inside = [], None
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.startswith("```"):
+            if inside is not None:
+                inside[2].append(line)
+        elif inside is None:
+            inside = (number, line[3:].strip(), [])
+        else:
+            found.append(Block(page, inside[0], inside[1], "\n".join(inside[2]) + "\n"))
+            inside = None
+    assert inside is None, f"{page}:{inside and inside[0]}: the block has no end"
+    return found
+
+
+def commands_of(block: Block) -> list[Command]:
+    """The commands of a console block; one that ends in a backslash goes on in the next line."""
+    found: list[tuple[str, list[str]]] = []
+    open_ended = False
+    for line in block.text.splitlines():
+        if open_ended:
+            found[-1] = (found[-1][0].removesuffix("\\") + line.strip(), found[-1][1])
+            open_ended = line.endswith("\\")
+        elif line.startswith("$ "):
+            found.append((line.removeprefix("$ "), []))
+            open_ended = line.endswith("\\")
+        else:
+            assert found, f"{block}: begins with {line!r}, and a command begins with '$ '"
+            found[-1][1].append(line)
+    assert found, f"{block}: a console block without a command"
+    return [Command(words, tuple(shown)) for words, shown in found]
+
+
+def configuration_name(blocks: list[Block], at: int) -> tuple[str, bool]:
+    """The file that the next command reads with --config, up to the next configuration, and whether a mock reads it."""
+    for block in blocks[at + 1 :]:
+        if block.language == "yaml":
+            break
+        if (named := re.search(r"^\$ (.*)--config (\S+)", block.text, re.MULTILINE)) is not None:
+            return named[2], "mockserver" in named[1]
+    return "settings.yaml", False
+
+
+def labels(lines: tuple[str, ...]) -> list[str]:
+    """What stands before the numbers in the rows of tables: these words do not change from run to run."""
+    rows = [re.split(r"  +(?=[-+]?\d)", line.strip(), maxsplit=1) for line in lines]
+    return [row[0] for row in rows if len(row) == 2 and row[0][:1].isalpha()]
+
+
+class Workplace:
+    """A directory in which a page's examples run: our scripts, our interpreter, a test, and the files they leave."""
+
+    def __init__(self, folder: Path, mock_url: str) -> None:
+        self.folder = folder
+        self.addresses = {"http://127.0.0.1:8000": mock_url}
+        self._servers: list[subprocess.Popen[str]] = []
+        for name in ("scripts", "gpu", "bench", "mockserver", "datasets", "pyproject.toml", "constraints.txt"):
+            (folder / name).symlink_to(ROOT / name)
+        (folder / "tests" / "unit").mkdir(parents=True)
+        (folder / "tests" / "unit" / "test_nothing.py").write_text("def test_nothing() -> None:\n    pass\n")
+        # scripts/environment takes this for an environment in which all is installed.
+        (folder / ".venv" / "bin").mkdir(parents=True)
+        for name in ("python", "ruff", "mypy"):
+            program = folder / ".venv" / "bin" / name
+            real = sys.executable if name == "python" else str(Path(sys.executable).parent / name)
+            program.write_text(f'#!/bin/sh\nexec "{real}" "$@"\n')
+            program.chmod(0o755)
+        content = b"".join((ROOT / name).read_bytes() for name in ("pyproject.toml", "constraints.txt"))
+        installed = subprocess.run(["cksum"], input=content, capture_output=True, check=True).stdout
+        for extras in ("core", "dev,real"):
+            (folder / ".venv" / f"installed-{extras}").write_bytes(installed)
+        unwanted = ("OPENAI_API_KEY", "PYTHONUNBUFFERED", "FORCE_COLOR", "PYTHONWARNINGS", "PYTEST_ADDOPTS")
+        self._env = {name: value for name, value in os.environ.items() if name not in unwanted}
+        self._env["PATH"] = f"{folder / '.venv' / 'bin'}:{self._env['PATH']}"
+
+    def at_real_addresses(self, text: str) -> str:
+        """The text with the addresses at which the servers really are."""
+        for known, real in self.addresses.items():
+            text = text.replace(known, real)
+        return text
+
+    def run(self, words: str) -> subprocess.CompletedProcess[str]:
+        """Run a shell command to its end."""
+        return subprocess.run(
+            ["bash", "-o", "pipefail", "-c", self.at_real_addresses(words)],
+            cwd=self.folder,
+            env=self._env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_WITHIN_S,
+        )
+
+    def serve(self, words: str) -> None:
+        """Start a server on a free port, and wait until it is ready."""
+        known = next(address for command, address in SERVERS.items() if words.startswith(command))
+        if (told := re.search(r"--port[ =]([1-9]\d*)", words)) is not None:
+            known = f"http://127.0.0.1:{told[1]}"
+        # The last --port counts.
+        process = subprocess.Popen(
+            ["bash", "-c", f"exec {words.removesuffix('&').strip()} --port 0"],
+            cwd=self.folder,
+            env=self._env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        self._servers.append(process)
+        assert process.stdout is not None
+        assert select.select([process.stdout], [], [], READY_WITHIN_S)[0], f"{words}: not ready in time"
+        said = process.stdout.readline()
+        ready = READY.search(said)
+        if ready is None:
+            self._servers.remove(process)
+            process.stdout.close()
+            raise AssertionError(f"{words}: ended with status {process.wait(10)} before it was ready")
+        self.addresses[known] = ready[1]
+
+    def close(self) -> None:
+        """Stop the servers, and see that each ends well."""
+        for process in self._servers:
+            process.terminate()
+        for process in self._servers:
+            try:
+                process.wait(timeout=20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            assert process.stdout is not None
+            process.stdout.close()
+        assert [process.returncode for process in self._servers] == [0] * len(self._servers)
+
+
+@contextlib.contextmanager
+def workplace(folder: Path, mock_url: str) -> Iterator[Workplace]:
+    """A workplace whose servers are stopped at the end."""
+    place = Workplace(folder, mock_url)
+    try:
+        yield place
+    finally:
+        place.close()

@@ -1,0 +1,202 @@
+"""Every example of the documentation runs, its tables are those that are printed, and its links lead somewhere."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import sys
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from shutil import which
+
+import pytest
+
+from bench.config import RunConfig, read_yaml, resolve
+from bench.errors import Exit, UsageError
+from bench.records import RequestRecord
+from mockserver.cli import read_arguments
+from mockserver.errors import MockError
+from tests.support.documentation import (
+    LEFT_OUT,
+    NO_COMMANDS,
+    ROOT,
+    RUN,
+    SERVERS,
+    Block,
+    Workplace,
+    blocks_of,
+    commands_of,
+    configuration_name,
+    labels,
+    workplace,
+)
+from tests.support.mock_process import mock_process
+
+PAGES = ["README.md", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*.md")), "gpu/README.md"]
+BLOCKS = {page: blocks_of(page, (ROOT / page).read_text(encoding="utf-8")) for page in PAGES}
+CANNOT_RUN = {
+    "pip install": "changes the environment; scripts/bench-install does the same in a fresh one",
+    "scripts/bench-install": "needs a package index",
+    "scripts/check": "reads the whole checkout, and is run before anything lands anyway",
+    "python gpu/serve_vllm.py": "needs a GPU and vLLM",
+}
+"""What the blocks marked `sh` may hold, and why no test runs it."""
+MEASURES = re.compile(r"scripts/demo|(trueload|python -m bench) (run|calibrate|report)")
+"""Commands that exit with 3 where other programs keep the machine busy: an honest answer."""
+
+
+@pytest.fixture(scope="module")
+def mock_url() -> Iterator[str]:
+    with mock_process("--ttft", "20ms", "--tpot", "5ms") as mock:
+        yield mock.url
+
+
+def run_block(place: Workplace, blocks: list[Block], at: int) -> None:
+    """Run one block; AssertionError says which one is wrong and what it printed."""
+    block = blocks[at]
+    if block.language == "console":
+        for command in commands_of(block):
+            run_command(place, block, command.words, command.shown)
+    elif block.language == "python":
+        (place.folder / "example.py").write_text(block.text)
+        ran = place.run(f"{sys.executable} -W error example.py")
+        assert ran.returncode == 0, f"{block}: {ran.stderr}"
+    elif block.language == "yaml":
+        name, for_mock = configuration_name(blocks, at)
+        (place.folder / name).write_text(place.at_real_addresses(block.text))
+        if for_mock:
+            read_arguments(["--config", str(place.folder / name)])
+        else:
+            resolve({}, {"url": "http://127.0.0.1:8000", **read_yaml(place.folder / name)}, name)
+    elif block.language == "json":
+        json.loads(block.text)
+
+
+def run_command(place: Workplace, block: Block, words: str, shown: tuple[str, ...]) -> None:
+    if words.startswith("scripts/real-server") and find_spec("xllamacpp") is None:
+        pytest.skip("the rest of the page needs the extra `real`")
+    if words.startswith("curl ") and which("curl") is None:
+        return
+    if words.startswith(tuple(SERVERS)) and "--help" not in words:
+        place.serve(words)
+        return
+    ran = place.run(words)
+    honest = MEASURES.match(words) is not None and ran.returncode == 3 and ran.stdout.startswith("INVALID")
+    assert ran.returncode == 0 or honest, f"{block}: `{words}` exits {ran.returncode}\n{ran.stdout}{ran.stderr}"
+    printed = ran.stdout + ran.stderr
+    gone = [label for label in labels(shown) if label not in printed]
+    assert not gone, f"{block}: `{words}` no longer prints {gone}, but:\n{printed}"
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("page", PAGES)
+def test_every_example_of_a_page_runs(page: str, tmp_path: Path, mock_url: str) -> None:
+    (tmp_path / "requests.jsonl").write_bytes((ROOT / "tests" / "golden" / "requests.jsonl").read_bytes())
+    with workplace(tmp_path, mock_url) as place:
+        for at in range(len(BLOCKS[page])):
+            run_block(place, BLOCKS[page], at)
+
+
+def test_every_block_says_what_it_is() -> None:
+    known = (*RUN, *LEFT_OUT, *NO_COMMANDS)
+    blocks = [block for blocks in BLOCKS.values() for block in blocks]
+    assert [f"{block} is marked {block.language!r}" for block in blocks if block.language not in known] == []
+    assert [str(block) for block in blocks if block.language in NO_COMMANDS and "\n$ " in f"\n{block.text}"] == []
+
+
+def test_what_is_left_out_is_known_and_has_a_reason() -> None:
+    lines = [
+        line
+        for blocks in BLOCKS.values()
+        for block in blocks
+        if block.language in LEFT_OUT
+        for line in block.text.splitlines()
+        if line.strip() and not line.startswith("#")
+    ]
+    assert [line for line in lines if not line.startswith(tuple(CANNOT_RUN))] == []
+    assert [start for start in CANNOT_RUN if not any(line.startswith(start) for line in lines)] == []
+
+
+def anchors(text: str) -> set[str]:
+    """The names by which a page's headings can be linked to."""
+    heads = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+@pytest.mark.parametrize("page", [*PAGES, "CHANGELOG.md"])
+def test_every_link_inside_the_project_leads_somewhere(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if target.startswith(("http://", "https://")):
+            continue
+        name, _, anchor = target.partition("#")
+        path = (ROOT / page).parent / name if name else ROOT / page
+        assert path.exists(), f"{page} links to {target}"
+        if anchor:
+            assert anchor in anchors(path.read_text(encoding="utf-8")), f"{page} links to {target}"
+
+
+def test_the_page_of_usage_knows_every_flag_field_and_exit_status() -> None:
+    page = (ROOT / "docs" / "usage.md").read_text(encoding="utf-8")
+    fields = RunConfig.model_fields.items()
+    flags = [f"--{'no-' if field.default is True else ''}{name.replace('_', '-')}" for name, field in fields]
+    flags.remove("--limits")
+    assert [flag for flag in flags if not re.search(rf"^\| `{flag}[` ]", page, re.MULTILINE)] == []
+    names = [field.name for field in dataclasses.fields(RequestRecord)]
+    assert [name for name in names if not re.search(rf"^\| [^|]*`{name}`", page, re.MULTILINE)] == []
+    for text in (page, (ROOT / "README.md").read_text(encoding="utf-8")):
+        assert [int(status) for status in re.findall(r"^\| (\d+) \|", text, re.MULTILINE)] == sorted(Exit)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_file_that_a_page_names_exists(page: str) -> None:
+    text = re.sub(r"```.*?```", "", (ROOT / page).read_text(encoding="utf-8"), flags=re.DOTALL)
+    named = re.findall(r"`((?:bench|mockserver|datasets|gpu|scripts|docs|tests)/[\w./-]+)`", text)
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def broken(text: str, tmp_path: Path, mock_url: str) -> str:
+    """What is said of a page that holds a broken example."""
+    blocks = blocks_of("page.md", text)
+    with workplace(tmp_path, mock_url) as place:
+        for at in range(len(blocks)):
+            try:
+                run_block(place, blocks, at)
+            except (AssertionError, UsageError, MockError, json.JSONDecodeError) as e:
+                return str(e)
+    return "nothing"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("```console\n$ python -m bench run --url http://127.0.0.1:8000 --concurency 2\n```\n", "did you mean"),
+        ("```console\n$ false | cat\n```\n", "exits 1"),
+        ("```console\n$ python -m bench --version\nTTFT p50   12.3\n```\n", "no longer prints ['TTFT p50']"),
+        ("```console\n$ python -m mockserver --fault nonsense\n```\n", "before it was ready"),
+        ("```console\nTTFT\n```\n", "a command begins with"),
+        ("```python\nimport bench.no_such_module\n```\n", "no_such_module"),
+        ("```yaml\nconcurency: 3\n```\n", "did you mean"),
+        ("```yaml\nttft: 5\n```\n```console\n$ python -m mockserver --config mock.yaml\n```\n", "ttft"),
+        ("```json\n{\n```\n", "Expecting"),
+        ("```console\n$ true\n", "has no end"),
+    ],
+)
+def test_a_broken_example_is_caught(text: str, said: str, tmp_path: Path, mock_url: str) -> None:
+    if "no end" in said:
+        with pytest.raises(AssertionError, match=said):
+            blocks_of("page.md", text)
+        return
+    assert said in broken(text, tmp_path, mock_url)
+
+
+def test_commands_go_on_after_a_backslash_and_keep_what_they_printed() -> None:
+    block = Block("page.md", 1, "console", "$ echo a \\\n    b\na b\n$ true\n")
+    assert [(command.words, command.shown) for command in commands_of(block)] == [("echo a b", ("a b",)), ("true", ())]
+
+
+def test_labels_are_what_stands_before_the_numbers() -> None:
+    shown = ("TTFT (ms)     50.62  50.09", "320 sent, 320 succeeded", "clock p50  +0.1", "        12.5  13.5", "VALID")
+    assert labels(shown) == ["TTFT (ms)", "clock p50"]
