@@ -189,10 +189,10 @@ class Worker:
 
         dispatcher = self._dispatcher = self._make_dispatcher(recorded)
         sampler = Sampler(self._clock, self.counts, self._sample_log.append, worker)
-        sampler.start()
         with _collector_at_rest(self._clock):
+            sampler.start()
             await dispatcher.run(start_ns)
-        sampler.stop()
+            sampler.stop()
         stop = self.stop
         return Ended(
             run_start_ns=stop.run_start_ns,

@@ -3,8 +3,9 @@
  *   client PORT STREAMS TOKENS
  *
  * Opens all connections, sends one request on each, and reads with epoll and recvmsg, kernel receive stamps on, until each
- * stream has ended. Counts the events by their blank lines; decodes nothing. Prints one JSON object: chunks, reads, and
- * the CPU time between the first send and the last byte.
+ * stream has ended. Counts the events by their blank lines; decodes nothing. Sends are spaced by the 15 us that a send of
+ * the measuring engine takes: how many chunks one wake-up finds decides the cost of both, and it must be the same for both.
+ * Prints one JSON object: chunks, reads, wake-ups, and the CPU time between the last send and the last byte.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -18,6 +19,12 @@
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
+
+static double now_s(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return t.tv_sec + t.tv_nsec / 1e9;
+}
 
 static double cpu_s(void) {
   struct timespec t;
@@ -40,19 +47,23 @@ int main(int argc, char **argv) {
     setsockopt(fds[i], SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof on);
     epoll_ctl(poll, EPOLL_CTL_ADD, fds[i], &(struct epoll_event){.events = EPOLLIN, .data.u32 = i});
   }
-  double began = cpu_s();
   char body[256], request[512];
   int size = sprintf(body, "{\"model\":\"source\",\"max_tokens\":%d,\"stream\":true,\"stream_options\":{\"include_usage\":true}}", tokens);
+  double next = now_s();
   for (int i = 0; i < streams; i++) {
+    while (now_s() < next) continue;
+    next += 15e-6;
     int n = sprintf(request, "POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1\r\nx-request-id: c-%d\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s", i, size, body);
     if (send(fds[i], request, n, 0) != n) return perror("client"), 1;
   }
-  long chunks = 0, reads = 0;
+  double began = cpu_s();
+  long chunks = 0, reads = 0, wakes = 0;
   struct epoll_event events[512];
   char buffer[65536], control[128];
   struct timespec last = {0};
   while (open) {
     int n = epoll_wait(poll, events, 512, 20000);
+    wakes++;
     if (n <= 0) return fprintf(stderr, "client: nothing came for 20 s\n"), 1;
     for (int k = 0; k < n; k++) {
       int i = events[k].data.u32;
@@ -71,6 +82,6 @@ int main(int argc, char **argv) {
   }
   struct rusage used;
   getrusage(RUSAGE_SELF, &used);
-  printf("{\"chunks\":%ld,\"reads\":%ld,\"cpu_s\":%.6f,\"max_rss_kib\":%ld}\n", chunks, reads, cpu_s() - began, used.ru_maxrss);
+  printf("{\"chunks\":%ld,\"reads\":%ld,\"wakes\":%ld,\"cpu_s\":%.6f,\"max_rss_kib\":%ld}\n", chunks, reads, wakes, cpu_s() - began, used.ru_maxrss);
   return 0;
 }
