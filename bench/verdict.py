@@ -221,9 +221,14 @@ def cpu(evidence: Evidence, limits: Limits) -> list[Finding]:
 
 def workers(evidence: Evidence, limits: Limits) -> list[Finding]:
     """A worker that died took its share of the load with it: what is left is another load."""
-    share = len(evidence.died) / max(evidence.summary["instrument"].get("workers") or 1, len(evidence.died))
-    sentence = f"{'; '.join(evidence.died)}: its share of the load was not sent from then on"
-    return [Finding("workers", limits.workers_died.of(share), share, sentence)] if evidence.died else []
+    died = evidence.died
+    if not died:
+        return []
+    # A worker that died before its first sample is in no other count.
+    share = len(died) / max(evidence.summary["instrument"]["workers"], len(died))
+    whose = "its" if len(died) == 1 else "their"
+    sentence = f"{'; '.join(died)}: {whose} share of the load was not sent from then on"
+    return [Finding("workers", limits.workers_died.of(share), share, sentence)]
 
 
 def run_queue(evidence: Evidence, limits: Limits) -> list[Finding]:

@@ -31,15 +31,18 @@ PERFECT: dict[str, Any] = {
         "clock": {"kernel": 0, "user": 1_000, "mixed": 0},
         "cpu": {"seconds_over_90": 0.0},
         "run_queue": {"mean": 0.0},
+        "workers": 4,
         "stamp_bounds": {"wide_share": 0.0},
     },
 }
 
 
-def evidence(changes: dict[str, object] | None = None, *, calibration: Any = None, **facts: bool) -> Evidence:
-    """The perfect evidence with changes, by dotted path."""
+def evidence(changes: dict[str, object] | None = None, *, calibration: Any = None, **facts: Any) -> Evidence:
+    """The perfect evidence with changes: by dotted path in the summary, or `died`."""
+    changes = dict(changes or {})
+    facts = {"died": changes.pop("died", ()), **facts}
     summary = copy.deepcopy(PERFECT)
-    for path, value in (changes or {}).items():
+    for path, value in changes.items():
         *parents, last = path.split(".")
         place = summary
         for parent in parents:
@@ -60,7 +63,7 @@ def certified(**row: object) -> dict[str, Any]:
 def test_a_perfect_run_is_valid_and_every_sign_has_looked_at_it() -> None:
     found = verdict(calibration=certified(stat="p50"))
     assert (found.status, found.reasons) == (Status.VALID, [])
-    assert {f.sign for f in found.findings} == set(SIGNS)
+    assert {f.sign for f in found.findings} == set(SIGNS) - {"workers"}  # That none died is no finding.
     assert found.told() == {"status": "VALID", "reasons": []}
 
 
@@ -91,6 +94,7 @@ TRIPPED: list[tuple[str, dict[str, object], Status]] = [
     ("loop_lag", {LAG: 10.5, "latency.chunk_gap_ms.p50": None}, Status.INVALID),
     ("cpu", {"instrument.cpu.seconds_over_90": 0.11}, Status.SUSPECT),
     ("cpu", {"instrument.cpu.seconds_over_90": 0.51}, Status.INVALID),
+    ("workers", {"died": ["worker 1 was killed by SIGKILL"]}, Status.INVALID),
     ("run_queue", {"instrument.run_queue.mean": 0.021}, Status.SUSPECT),
     ("run_queue", {"instrument.run_queue.mean": 0.11}, Status.INVALID),
     ("wide_stamps", {"instrument.stamp_bounds.wide_share": 0.06}, Status.SUSPECT),
@@ -181,6 +185,30 @@ def test_a_sign_whose_number_does_not_exist_says_nothing() -> None:
     assert found.status is Status.VALID
 
 
+def test_every_worker_that_died_is_named() -> None:
+    died = ["worker 1 was killed by SIGKILL", "worker 3 ended with status 70"]
+    found = verdict({"died": died})
+    assert [(f.sign, f.value) for f in found.findings if f.sign == "workers"] == [("workers", 0.5)]
+    assert found.reasons == [f"{died[0]}; {died[1]}: their share of the load was not sent from then on"]
+
+
+def test_how_many_workers_may_die_can_be_configured() -> None:
+    # One of four, where the default allows none.
+    def status(**band: float) -> Status:
+        config = resolve({"url": "http://h"}, {"limits": {"workers_died": band}}, "load.yaml")
+        return verdict({"died": ["worker 1 was killed by SIGKILL"]}, config.limits).status
+
+    assert status() is Status.INVALID
+    assert status(invalid=0.25) is Status.SUSPECT
+    assert status(suspect=0.25, invalid=0.25) is Status.VALID
+    assert status(suspect=0.24, invalid=0.24) is Status.INVALID
+
+
+def test_a_worker_that_died_before_its_first_sample_counts_too() -> None:
+    found = verdict({"died": ["worker 0 was killed by SIGKILL"], "instrument.workers": 0})
+    assert [f.value for f in found.findings if f.sign == "workers"] == [1.0]
+
+
 def test_the_worst_finding_is_the_verdict_and_its_reason_stands_first() -> None:
     found = verdict({"tokens.mismatch.share": 0.5, f"{PLAN}.rate_difference": 0.1, "counts.failed": 100})
     assert found.status is Status.INVALID
@@ -197,6 +225,7 @@ LIMIT_OF = {  # limit: evidence that it judges alone
     "loop_lag_p99_ms": {LAG: 0.9},
     "loop_lag_p99_of_gap": {LAG: 0.9},
     "cpu_busy_seconds": {"instrument.cpu.seconds_over_90": 0.09},
+    "workers_died": {},  # By default no worker may die: it has a test of its own.
     "run_queue_wait": {"instrument.run_queue.mean": 0.019},
     "wide_stamps": {"instrument.stamp_bounds.wide_share": 0.049},
     "littles_law_off": {"load.littles_law.difference": 0.004},
@@ -216,7 +245,7 @@ def test_every_limit_is_in_the_table() -> None:
     assert set(LIMIT_OF) == set(Limits.model_fields)
 
 
-@pytest.mark.parametrize("name", sorted(LIMIT_OF))
+@pytest.mark.parametrize("name", sorted(LIMIT_OF.keys() - {"workers_died"}))
 def test_each_limit_can_be_configured(name: str) -> None:
     # A run inside the default band is not valid any more where the limit is 0, and invalid where both limits are.
     # Where two bands must be passed, the other one is 0 from the start.
@@ -277,7 +306,7 @@ def test_the_signs_find_their_numbers_where_the_summary_puts_them() -> None:
     # The first sends' ramp of 70 ms is less than 0.5 % of 10 s.
     found = judged(records, perfect_samples(10, 7.0 * 0.997))
     assert found.status is Status.VALID, found.reasons
-    assert {f.sign for f in found.findings} == set(SIGNS) - {"calibration"}
+    assert {f.sign for f in found.findings} == set(SIGNS) - {"calibration", "workers"}
 
 
 @pytest.mark.parametrize(
