@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,10 @@ def _unwritten(seen: Seen, error: OSError) -> UsageError:
 
 
 def _default_directory(config: RunConfig) -> Path:
-    return Path("runs") / f"{utc_now():%Y%m%dT%H%M%S}-{config.name}"
+    """A directory that is not there yet: of several runs that begin in one second, the later ones are numbered."""
+    path = Path("runs") / f"{utc_now():%Y%m%dT%H%M%S}-{config.name}"
+    numbered = (path.with_name(f"{path.name}-{number}") for number in count(2))
+    return next(place for place in chain([path], numbered) if not place.exists())
 
 
 async def _measure(config: RunConfig, path: Path, command: Sequence[str], say: Callable[[str], None]) -> Seen:
