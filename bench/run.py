@@ -183,7 +183,8 @@ def _workers(config: RunConfig) -> int:
         by_rate = 0 if config.rate is None else -(-config.rate // RATE_A_WORKER)
         streams = 0 if config.rate is not None and config.max_concurrency is None else _most_in_flight(config)
         wanted = min(machine.processors(), max(1, -(-streams // STREAMS_A_WORKER), int(by_rate)))
-    most = [n for n in (config.requests, None if config.mode == "rate" else _most_in_flight(config)) if n is not None]
+    no_cap = config.mode == "rate" and config.max_concurrency is None
+    most = [n for n in (config.requests, None if no_cap else _most_in_flight(config)) if n is not None]
     return min([wanted, *most])
 
 

@@ -53,9 +53,18 @@ class OpenLoop:
         self._start_ns = start_ns
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._stop.on_stop(self._stopped)
-        self._due_ns = start_ns + next(self._offsets)
-        self._timer = self._clock.call_at(self._due_ns, self._arrivals)
+        self._next_arrival()
+        if not self._stop.stopped:
+            self._timer = self._clock.call_at(self._due_ns, self._arrivals)
         await self._ended
+
+    def _next_arrival(self) -> None:
+        """Note when the next arrival is due. A worker's share of them has an end, and that ends the sending."""
+        offset = next(self._offsets, None)
+        if offset is None:
+            self._stop.now("requests")
+        else:
+            self._due_ns = self._start_ns + offset
 
     def _arrivals(self) -> None:
         while self._due_ns <= self._clock.now_ns():
@@ -64,9 +73,10 @@ class OpenLoop:
                 return
             self._arrive(self._supply.take(phase), self._due_ns)
             self._stop.check_count()
+            if not self._stop.stopped:
+                self._next_arrival()
             if self._stop.stopped:
                 return
-            self._due_ns = self._start_ns + next(self._offsets)
         if not self._stop.stopped:
             self._timer = self._clock.call_at(self._due_ns, self._arrivals)
 

@@ -84,5 +84,5 @@ class Stop:
 
     def check_count(self) -> None:
         """End the sending if the last request was taken. Called once it was started, so that it counts as in flight."""
-        if self._taken == self._requests:
+        if self._taken and self._taken == self._requests:  # A worker's share may be warm-up alone.
             self.now("requests")

@@ -67,7 +67,7 @@ def drawn(
 
 
 def deal(planned: array[int], warmup: int, workers: int, cap: int | None) -> list[Share]:
-    """An open loop's arrivals, dealt out."""
+    """An open loop's arrivals, dealt out. A cap must be at least the number of workers."""
     return [
         Share(
             worker=k,
@@ -76,7 +76,7 @@ def deal(planned: array[int], warmup: int, workers: int, cap: int | None) -> lis
             duration_ns=None,  # It has been cut already.
             warmup_requests=len(range(k, warmup, workers)),
             warmup_ns=0,
-            cap=None if cap is None else max(1, part(cap, k, workers)),
+            cap=None if cap is None else part(cap, k, workers),
             offsets_ns=array("q", islice(planned, k, None, workers)),
         )
         for k in range(workers)
@@ -92,12 +92,17 @@ def divide(
     warmup_requests: int,
     warmup_ns: int,
 ) -> list[Share]:
-    """A closed loop's users, divided."""
+    """A closed loop's users, divided.
+
+    Warm-up and requests together go as evenly as they can: only then are the numbers of the requests without a gap.
+    """
     return [
         Share(
             worker=k,
             workers=workers,
-            requests=None if requests is None else part(requests, k, workers),
+            requests=None
+            if requests is None
+            else part(warmup_requests + requests, k, workers) - part(warmup_requests, k, workers),
             duration_ns=duration_ns,
             warmup_requests=part(warmup_requests, k, workers),
             warmup_ns=warmup_ns,

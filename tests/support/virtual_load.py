@@ -59,9 +59,11 @@ class Load:
         self._meanwhile = meanwhile
         self.records: list[RequestRecord] = []
 
-    def open(self, offsets: Iterable[int], *, cap: int | None = None, drop_late: bool = False) -> Load:
-        """Arrivals at these offsets, and after them one every virtual day."""
-        days = itertools.count(86_400 * 10**9, 86_400 * 10**9)
+    def open(
+        self, offsets: Iterable[int], *, cap: int | None = None, drop_late: bool = False, then_daily: bool = True
+    ) -> Load:
+        """Arrivals at these offsets, and after them one every virtual day or none."""
+        days = itertools.count(86_400 * 10**9, 86_400 * 10**9) if then_daily else ()
         self._run(
             lambda parts: OpenLoop(offsets=itertools.chain(offsets, days), cap=cap, drop_late=drop_late, **parts)  # type: ignore[arg-type]
         )
