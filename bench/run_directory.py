@@ -125,9 +125,15 @@ class RunDirectory:
         return cls(path)
 
     def shards(self, name: str) -> list[Path]:
-        """The workers' files of a kind that have not been merged, by worker."""
-        found = self.path.glob(_shard(name, "*"))
-        return sorted(found, key=lambda path: int(path.name.partition("-")[2].partition(".")[0]))
+        """The workers' files of a kind that have not been merged, by worker.
+
+        Who merges them puts the whole file in place before it removes them: beside one that holds something they are old.
+        """
+        whole = self.path / name
+        if whole.exists() and whole.stat().st_size:
+            return []
+        found = ((path.name.partition("-")[2].partition(".")[0], path) for path in self.path.glob(_shard(name, "*")))
+        return [path for _, path in sorted((int(worker), path) for worker, path in found if worker.isdecimal())]
 
     def write(self, name: str, content: bytes) -> None:
         """Put a whole file in place: readers see the old or the new one, never half of it."""
