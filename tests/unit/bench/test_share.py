@@ -74,6 +74,7 @@ def sent_by_all(shares: list[Share]) -> list[tuple[int, int, str]]:
     sent = []
     for share in shares:
         assert share.offsets_ns is not None
+        assert (share.requests or 0) + share.warmup_requests == len(share.offsets_ns)
         limits = {
             "requests": share.requests,
             "duration_ns": share.duration_ns,

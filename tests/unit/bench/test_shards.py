@@ -1,0 +1,177 @@
+"""The workers' files put together: in order of time, whole lines alone, nothing lost, and the same before as after."""
+
+from __future__ import annotations
+
+import re
+import resource
+import signal
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.records import to_line
+from bench.run_directory import RunDirectory, shard_names
+from bench.scale import shards
+from tests.support.made_records import made_record
+
+END_NS = re.compile(rb'"end_ns":(-?[0-9]+)')
+
+
+def shard(directory: RunDirectory, worker: int, lines: list[bytes], samples: list[bytes] | None = None) -> Path:
+    """What a worker wrote."""
+    requests, taken = shard_names(worker)
+    (directory.path / requests).write_bytes(b"".join(lines))
+    if samples is not None:
+        (directory.path / taken).write_bytes(b"".join(samples))
+    return directory.path / requests
+
+
+def line(index: int, end_ms: int, worker: int = 0, **fields: object) -> bytes:
+    record = made_record(index, sent_ms=0, chunks_ms=(end_ms,), worker=worker, **fields)
+    return to_line(record)
+
+
+def sample(second: int, worker: int) -> bytes:
+    return orjson.dumps({"t_ns": second * 10**9, "worker": worker}) + b"\n"
+
+
+def merged_indices(directory: RunDirectory) -> list[int]:
+    return [orjson.loads(text)["index"] for text in (directory.path / "requests.jsonl").read_bytes().splitlines()]
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> RunDirectory:
+    return RunDirectory.create(tmp_path / "run")
+
+
+def test_lines_of_all_workers_are_merged_in_order_of_time(directory: RunDirectory) -> None:
+    first = shard(directory, 0, [line(0, 10), line(2, 30), line(4, 50)], [sample(1, 0), sample(2, 0)])
+    second = shard(directory, 1, [line(1, 20, 1), line(3, 40, 1)], [sample(1, 1), sample(2, 1)])
+    shards.merge(directory)
+    assert merged_indices(directory) == [0, 1, 2, 3, 4]
+    assert [(row["t_ns"] // 10**9, row["worker"]) for row in directory.samples()] == [(1, 0), (1, 1), (2, 0), (2, 1)]
+    assert not first.exists()
+    assert not second.exists()
+    assert sorted(path.name for path in directory.path.iterdir()) == ["requests.jsonl", "samples.jsonl"]
+
+
+def test_the_torn_last_line_of_a_killed_worker_is_passed_over(directory: RunDirectory) -> None:
+    shard(directory, 0, [line(0, 10), line(2, 30)])
+    shard(directory, 1, [line(1, 20, 1), line(3, 40, 1)[:-30]])
+    shards.merge(directory)
+    assert merged_indices(directory) == [0, 1, 2]
+    assert [record.index for record in directory.records()] == [0, 1, 2]
+
+
+def test_a_worker_that_wrote_nothing_changes_nothing(directory: RunDirectory) -> None:
+    shard(directory, 0, [])
+    shard(directory, 1, [line(1, 20, 1)])
+    shards.merge(directory)
+    assert merged_indices(directory) == [1]
+
+
+def test_more_than_ten_workers_are_read_by_number(directory: RunDirectory) -> None:
+    for worker in range(12):
+        shard(directory, worker, [line(worker, 10, worker)])
+    assert [path.name for path in directory.shards("requests.jsonl")] == [f"requests-{k}.jsonl" for k in range(12)]
+    # At one and the same time the order is that of the workers.
+    shards.merge(directory)
+    assert merged_indices(directory) == list(range(12))
+
+
+def test_a_file_that_somebody_put_there_is_no_shard(directory: RunDirectory) -> None:
+    mine = directory.path / "requests-before-the-upgrade.jsonl"
+    mine.write_text("mine\n")
+    shard(directory, 0, [line(0, 10)])
+    shards.merge(directory)
+    assert [record.index for record in directory.records()] == [0]
+    assert mine.read_text() == "mine\n"
+
+
+def test_the_time_of_a_line_is_not_taken_from_an_error_text(directory: RunDirectory) -> None:
+    shard(directory, 0, [line(0, 30, error='"end_ns":1 said the server, "end_ns":9')])
+    shard(directory, 1, [line(1, 20, 1)])
+    shards.merge(directory)
+    assert merged_indices(directory) == [1, 0]
+
+
+def test_a_kill_between_merging_and_removing_counts_nothing_twice(directory: RunDirectory) -> None:
+    lines, samples = [line(i, 10 * i) for i in range(4)], [sample(1, 0)]
+    path = shard(directory, 0, lines, samples)
+    shards.merge(directory)
+    shard(directory, 0, lines, samples)
+    assert [record.index for record in directory.records()] == [0, 1, 2, 3]
+    assert len(list(directory.samples())) == 1
+    assert path.exists()
+
+
+def test_a_lone_worker_has_nothing_to_merge(directory: RunDirectory) -> None:
+    (directory.path / "requests.jsonl").write_bytes(line(0, 10))
+    shards.merge(directory)
+    assert merged_indices(directory) == [0]
+
+
+@contextmanager
+def full_disk(limit: int) -> Iterator[None]:
+    """No file of this process can be longer than that: what a full disk does to a writer."""
+    before, heard = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, heard)
+
+
+def test_a_full_disk_leaves_the_shards_and_they_are_read_as_they_are(directory: RunDirectory) -> None:
+    lines = [line(i, 10 * i, i % 2) for i in range(60)]
+    paths = [shard(directory, 0, lines[::2], [sample(1, 0)]), shard(directory, 1, lines[1::2], [sample(1, 1)])]
+    written = [path.read_bytes() for path in paths]
+    with full_disk(len(b"".join(lines)) - 1):
+        shards.merge(directory)
+    assert [path.read_bytes() for path in paths] == written
+    assert not list(directory.path.glob(".*"))
+    assert sorted(record.index for record in directory.records()) == list(range(60))
+    assert len(list(directory.samples())) == 2
+    # With room again, the same records are merged.
+    shards.merge(directory)
+    assert merged_indices(directory) == list(range(60))
+
+
+ENDS = st.lists(st.integers(0, 50), max_size=12)
+
+
+@given(workers=st.lists(ENDS, min_size=1, max_size=4), torn=st.integers(0, 3), data=st.data())
+def test_merging_loses_nothing_and_changes_no_record(workers: list[list[int]], torn: int, data: st.DataObject) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        directory = RunDirectory.create(Path(folder) / "run")
+        written = []
+        for worker, ends in enumerate(workers):
+            # Records are made when there is time for it: a line may be a little before the one above it.
+            lines = [line(worker + i * len(workers), end, worker) for i, end in enumerate(ends)]
+            if lines and torn == worker:
+                cut = data.draw(st.integers(1, len(lines[-1])))
+                lines[-1] = lines[-1][: len(lines[-1]) - cut]
+                written += lines[:-1]
+            else:
+                written += lines
+            shard(directory, worker, lines)
+        before = list(directory.records())
+        shards.merge(directory)
+        merged = (directory.path / "requests.jsonl").read_bytes().splitlines(keepends=True)
+        assert sorted(merged) == sorted(written)
+        assert sorted(directory.records(), key=lambda r: r.index) == sorted(before, key=lambda r: r.index)
+        # In order, but for lines that were out of order in their own file.
+        if all(ends == sorted(ends) for ends in workers):
+            times = [int(found[1]) for found in map(END_NS.search, merged) if found is not None]
+            assert times == sorted(times)
+        # Within a worker the order is the one in which it wrote.
+        for worker in range(len(workers)):
+            mine = [text for text in merged if orjson.loads(text)["worker"] == worker]
+            assert mine == [text for text in written if orjson.loads(text)["worker"] == worker]
