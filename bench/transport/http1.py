@@ -33,6 +33,7 @@ class ResponseParser:
     def feed(self, data: bytes) -> list[bytes]:
         """The pieces of body in these bytes, those before an `error` included.
 
+        What follows the end of the response in the same bytes is nobody's, and ends the connection (`keep_alive`).
         Raises ProtocolError where nothing can come of the bytes: they follow the end of the response, or upgrade it.
         """
         if self.complete:
@@ -43,9 +44,13 @@ class ResponseParser:
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as e:
-            raise ProtocolError("the server wants to switch protocols") from e
+            if not self.complete:
+                raise ProtocolError("the server wants to switch protocols") from e
         except httptools.HttpParserError as e:
-            self.error = f"{e} in {data[:60]!r}"
+            if self.complete:
+                self.keep_alive = False
+            else:
+                self.error = f"{e} in {data[:60]!r}"
         return pieces
 
     def end_of_file(self) -> None:
@@ -63,14 +68,18 @@ class ResponseParser:
 
     def on_message_begin(self) -> None:
         if self.complete:
-            # Bytes that nobody asked for: the next request must not take them for its response.
+            # Bytes that nobody asked for: neither this request nor the next must take them for its response.
             self.keep_alive = False
+            self._pieces = []
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers[name.lower()] = value
+        if not self.complete:
+            self.headers[name.lower()] = value
 
     def on_headers_complete(self) -> None:
         assert self._parser is not None
+        if self.complete:
+            return
         status = self._parser.get_status_code()
         if status < 200:
             self.headers.clear()
