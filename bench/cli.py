@@ -136,7 +136,7 @@ def _run(argv: Sequence[str]) -> int:
 
     parser = _parser("run", "One load test: from a server's URL to a run directory with its report.", RUN_EXAMPLES)
     config = _config(parser, argv)
-    result = run(config, command=["python", "-m", "bench", "run", *argv], say=_say(config))
+    result = run(config, command=["python", "-m", "bench", "run", *argv], say=_say(config.quiet))
     return _finish(config, result)
 
 
@@ -168,7 +168,7 @@ def _calibrate(argv: Sequence[str]) -> int:
             shutil.copyfile(mock.ledger, directory.path / LEDGER)
 
         command = ["python", "-m", "bench", "calibrate", *argv]
-        result = run(config, command=command, say=_say(config), before_evaluation=add_ledger)
+        result = run(config, command=command, say=_say(config.quiet), before_evaluation=add_ledger)
     return _finish(config, result)
 
 
@@ -189,6 +189,55 @@ def _report(argv: Sequence[str]) -> int:
     return result.exit
 
 
+LIMITS_ABOUT = """\
+What this machine can measure before it becomes the bottleneck itself: chunks/s, requests/s and streams of one worker, and
+how late sends become. The load rises step by step, against a bare source and against our mock, until the verdict of a step
+says that its numbers cannot be trusted; the last step before that is the ceiling. `run` warns where a load goes beyond it.
+"""
+
+LIMITS_EXAMPLES = """\
+examples:
+  python -m bench limits                  # a bit more than a minute; close what else keeps the machine busy
+  python -m bench limits --quick          # some 20 s, with coarser steps
+  python -m bench limits --format json --no-store
+
+exit status: 0 measured, 2 wrong usage, 3 not even the first steps held, 70 our defect, 130 interrupted
+"""
+
+
+def _limits(argv: Sequence[str]) -> int:
+    from pathlib import Path
+
+    from bench.flags import Parser
+    from bench.limits import ceiling
+
+    parser = Parser(prog="python -m bench limits", description=LIMITS_ABOUT, epilog=LIMITS_EXAMPLES)
+    parser.add_argument("--quick", action="store_true", help="fewer and shorter steps")
+    parser.add_argument("--format", choices=("text", "json"), default="text", help="what to print (default: text)")
+    parser.add_argument("--out", metavar="FILE", help=f"keep the result here (default: {ceiling.default_path()})")
+    parser.add_argument("--no-store", action="store_true", help="keep the result nowhere: no run warns because of it")
+    parser.add_argument("--quiet", action="store_true", help="no progress")
+    given = parser.parse_args(list(argv))
+    if given.no_store and given.out is not None:
+        raise UsageError("--out says where to keep the result, and --no-store not to: leave one of the two out")
+
+    from bench.limits import measure, table
+
+    say = _say(given.quiet)
+    result = measure.measure(quick=given.quick, say=say)
+    if given.format == "json":
+        import orjson
+
+        print(orjson.dumps(result, option=orjson.OPT_INDENT_2).decode())
+    else:
+        print(table.render(result), end="")
+    if not given.no_store:
+        path = ceiling.default_path() if given.out is None else Path(given.out)
+        ceiling.store(path, result)
+        say(f"kept in {path}")
+    return Exit.INVALID if all(value is None for value in result["ceiling"].values()) else Exit.GOOD
+
+
 def _dataset(argv: Sequence[str]) -> int:
     from promptset.cli import main as promptset_main
 
@@ -198,6 +247,7 @@ def _dataset(argv: Sequence[str]) -> int:
 COMMANDS: dict[str, Command] = {
     "run": Command("one load test -> a run directory with its report", _run),
     "calibrate": Command("the same load against our own mock: the error of every number", _calibrate),
+    "limits": Command("what this machine can measure before it becomes the bottleneck", _limits),
     "report": Command("render a run again from its records", _report),
     "dataset": Command("make a prompt data set (the same as python -m promptset)", _dataset),
 }
@@ -249,8 +299,8 @@ def _resolve(flags: dict[str, Any], problems: list[str]) -> RunConfig:
     return config
 
 
-def _say(config: RunConfig) -> Callable[[str], None]:
-    return (lambda line: None) if config.quiet else (lambda line: print(line, file=sys.stderr, flush=True))
+def _say(quiet: bool) -> Callable[[str], None]:
+    return (lambda line: None) if quiet else (lambda line: print(line, file=sys.stderr, flush=True))
 
 
 def _finish(config: RunConfig, result: Result) -> int:

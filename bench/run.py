@@ -22,6 +22,7 @@ from bench.clock import NS_PER_MS, NS_PER_S, Clock, process_clock, utc_now
 from bench.config import RunConfig
 from bench.errors import UsageError
 from bench.evaluate import Result, evaluate
+from bench.limits import ceiling
 from bench.live import Live
 from bench.probe import ProbeResult, choose_model, list_models, probe
 from bench.records import RequestRecord
@@ -116,20 +117,25 @@ async def _measure(config: RunConfig, path: Path, command: Sequence[str], say: C
         preflight.check(_most_in_flight(config))
         share = _shares(config, 1)[0]
         workers = _workers(config)
+        host = machine.host()
+        held = ceiling.stored(ceiling.default_path(), host)
+        warnings = ceiling.beyond(config, held, workers=workers, probe=probed.record)
+        for warning in warnings:
+            say(f"warning: {warning}")
         directory = RunDirectory.create(path)
         manifest = {
             "run_id": run_id,
             "started": utc_now().isoformat(timespec="seconds"),
             "command": public_command(command),
             "model": probed.options.model,
-            "notes": list(probed.notes),
+            "notes": [*probed.notes, *warnings],
             "exact_lengths": probed.options.ignore_eos,
             "tokenizer": None if tokenizer is None else {"name": tokenizer.name, "fingerprint": tokenizer.fingerprint},
             "clock": clock.name,
             "event_loop": type(asyncio.get_running_loop()).__module__.partition(".")[0],
             "workers": workers,
             "versions": machine.versions(),
-            "host": machine.host(),
+            "host": host,
         }
         load = _Load(config, directory, manifest, clock, say, defects)
         first = Assignment(config=config, share=share, run_id=run_id, options=probed.options, directory=directory.path)

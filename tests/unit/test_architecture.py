@@ -54,16 +54,26 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
          "bench.run_directory", "bench.sampling", "bench.schedule", "bench.secrets", "bench.transport", "bench.workload",
          "promptset"}
     ),
+    # The ladders stand on runs, and nothing of a run stands on them but the ceiling that they found.
+    "bench.limits": frozenset(),
+    "bench.limits.source": frozenset({"bench.clock"}),
+    "bench.limits.servers": frozenset({"bench.calibrate.mock", "bench.errors", "bench.limits.source"}),
+    "bench.limits.ladder": frozenset({"bench.verdict"}),
+    "bench.limits.ceiling": frozenset(
+        {"bench.config", "bench.errors", "bench.metrics.per_request", "bench.records", "promptset.distributions"}
+    ),
+    "bench.limits.table": frozenset({"bench.limits.ladder", "bench.report"}),
     # Who puts the stages together, and is imported by nobody but the next one in this list.
     "bench.evaluate": frozenset({"bench"}),
     "bench.run": frozenset({"bench", "promptset"}),
+    "bench.limits.measure": frozenset({"bench"}),
     "bench.cli": frozenset({"bench", "promptset.cli"}),
     "bench.__main__": frozenset({"bench.cli"}),
     "mockserver": frozenset({"mockserver", "promptset"}),
     "promptset": frozenset({"promptset"}),
 }  # fmt: skip
 
-COMPOSERS = ("bench.evaluate", "bench.run", "bench.cli", "bench.__main__")
+COMPOSERS = ("bench.evaluate", "bench.run", "bench.limits.measure", "bench.cli", "bench.__main__")
 
 CLOCKS = {"time", "datetime.datetime.now", "datetime.datetime.utcnow", "datetime.datetime.today", "asyncio.sleep"}
 CHANCE = {"random", "secrets", "uuid", "os.urandom"}
@@ -209,6 +219,12 @@ def test_the_folder_of_data_sets_is_no_package() -> None:
         ("bench.probe", "from bench.run import run"),
         ("bench.live", "from bench import evaluate"),
         ("bench.evaluate", "from bench.run import run"),
+        ("bench.run", "from bench.limits.measure import measure"),
+        ("bench.run", "from bench.limits import measure"),
+        ("bench.limits.ladder", "from bench.run import run"),
+        ("bench.limits.ceiling", "from bench.limits.measure import measure"),
+        ("bench.limits.ceiling", "from bench.transport import TRANSPORTS"),
+        ("bench.limits.source", "from bench.records import RequestRecord"),
         ("bench.run", "import bench.cli"),
         ("bench.workload", "import mockserver"),
         ("bench.cli", "from mockserver.server import serve"),
@@ -234,6 +250,9 @@ def test_each_rule_can_be_broken(module: str, line: str) -> None:
         ("bench.metrics.summary", "from bench.metrics import series"),
         ("bench.run", "from bench.dispatch import OpenLoop\nfrom promptset.tokens import load_tokenizer"),
         ("bench.cli", "from bench.run import run\nfrom bench import evaluate"),
+        ("bench.cli", "from bench.limits import ceiling, measure, table"),
+        ("bench.limits.measure", "from bench.run import run"),
+        ("bench.run", "from bench.limits import ceiling"),
         ("bench.workload", "import os\nfrom promptset import loaders"),
         ("mockserver.plan", "from promptset.distributions import parse\nfrom mockserver.rng import stream"),
     ],

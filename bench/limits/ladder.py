@@ -1,0 +1,156 @@
+"""Loads that rise step by step, and how far a machine gets: pure decisions over what the steps measured.
+
+A step *holds* where no sign of the verdict in CLIENT speaks and the server kept its pace. A ladder is climbed until a step
+does not hold, its last step is reached, or the time is over. The signs and their limits are those of every run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from bench.verdict import Status, Verdict
+
+CLIENT = {
+    "cpu": "the client's processor",
+    "send_lateness": "lateness of the client's sends",
+    "sent_rate": "lateness of the client's sends",
+    "sent_dispersion": "bursts in the client's sends",
+    "waited_at_cap": "replies that come ten times too late",
+    "loop_lag": "lateness of the client's event loop",
+    "wide_stamps": "the bounds of the time stamps",
+    "littles_law": "the client's bookkeeping",
+    "errors": "failed requests",
+}
+"""Signs that a load is too much, and what gave way, the most telling first.
+
+The run-queue sign is none of them: it speaks of other programs, and makes the whole measurement `disturbed`.
+"""
+
+SERVER_BUSY = 0.9
+"""A server that uses more of a processor than this sets the pace, and not the client."""
+PACE_OFF = 0.05
+"""The same is said of a server whose mean gap differs by more than this share from what it was told."""
+
+NO_TIME = "the time for this was over"
+NO_MORE = "nothing: the last step was reached"
+
+
+@dataclass(frozen=True, slots=True)
+class Ladder:
+    """Rising loads of one kind. `gap_ms` is the server's time to the first token and between tokens.
+
+    kind `streams`: each step is so many streams at once, open for the whole step. kind `rate`: so many requests a second, of
+    one token each. `unit` is what its ceiling counts.
+    """
+
+    title: str
+    unit: str
+    kind: Literal["streams", "rate"]
+    gap_ms: float
+    steps: tuple[int, ...]
+
+    def quick(self) -> Ladder:
+        """Every other step: half as long, and a coarser ceiling."""
+        return replace(self, steps=self.steps[::2])
+
+    def counts(self, sign: str) -> bool:
+        """Whether a sign speaks of the load. A reply of one token comes in one read, whose bounds are wide at any load."""
+        return sign in CLIENT and not (self.kind == "rate" and sign == "wide_stamps")
+
+
+LADDERS: dict[str, Ladder] = {
+    "chunks": Ladder("chunks/s, a chunk every 20 ms a stream", "chunks/s", "streams", 20.0,
+                     (500, 1000, 2000, 4000)),
+    "requests": Ladder("requests/s, open loop, one token", "requests/s", "rate", 20.0,
+                       (1000, 2000, 4000, 8000)),
+    "streams": Ladder("streams at once, a chunk every 500 ms", "streams", "streams", 500.0,
+                      (2500, 5000, 10000)),
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """What one step measured. `load` is in the unit of its ladder: measured for chunks and requests, asked for streams.
+
+    `lateness_ms`: p50 and p99, open loop only. Shares are of one processor. `signs` are the signs that speak, by name, each
+    with its sentence. `cause` is what gave way, None where the step holds.
+    """
+
+    asked: int
+    load: float
+    client_cpu: float | None
+    server_cpu: float | None
+    lateness_ms: tuple[float, float] | None
+    disturbed: bool
+    signs: Mapping[str, str]
+    cause: str | None
+
+
+def judged(
+    ladder: Ladder, asked: int, summary: Mapping[str, Any], verdict: Verdict, server: str, cpu_s: float | None
+) -> Step:
+    """A step from the summary and the verdict of its run, and the processor time of its server (named so) meanwhile."""
+    instrument, throughput = summary["instrument"], summary["throughput"]
+    duration_s = throughput["duration_s"]
+    server_cpu = None if cpu_s is None or not duration_s else cpu_s / duration_s
+    signs = {f.sign: f.sentence for f in verdict.findings if f.status is not Status.VALID}
+    lateness = instrument["send_lateness_ms"]
+    if ladder.kind == "rate":
+        load = summary["load"]["achieved_rps"]
+    else:
+        load = float(asked) if ladder.unit == "streams" else throughput["output_tokens_per_s"]
+    return Step(
+        asked=asked,
+        load=0.0 if load is None else load,
+        client_cpu=None if instrument["cpu"] is None else instrument["cpu"]["mean"],
+        server_cpu=server_cpu,
+        lateness_ms=(lateness["p50"], lateness["p99"]) if ladder.kind == "rate" and lateness["n"] else None,
+        disturbed="run_queue" in signs,
+        signs=signs,
+        cause=first_cause([s for s in signs if ladder.counts(s)], server_cpu, pace_off(ladder, summary), server),
+    )
+
+
+def pace_off(ladder: Ladder, summary: Mapping[str, Any]) -> float | None:
+    """By which share the server's mean gap differs from what it was told; the time to the one token where it is all."""
+    latency = summary["latency"]
+    mean_ms = latency["ttft_ms" if ladder.kind == "rate" else "chunk_gap_ms"]["mean"]
+    return None if mean_ms is None else mean_ms / ladder.gap_ms - 1
+
+
+def first_cause(signs: Collection[str], server_cpu: float | None, off: float | None, server: str) -> str | None:
+    """What gave way, None where nothing did. A busy client explains a slow server on the same machine, not the reverse."""
+    if "cpu" in signs:
+        return CLIENT["cpu"]
+    if (server_cpu is not None and server_cpu > SERVER_BUSY) or (off is not None and abs(off) > PACE_OFF):
+        return server
+    return next((cause for sign, cause in CLIENT.items() if sign in signs), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Climbed:
+    """How far a ladder was climbed against one server: all its steps, and why it ended there."""
+
+    steps: tuple[Step, ...]
+    ended: str
+
+    @property
+    def held(self) -> float | None:
+        """The highest load that held; None where the first step did not."""
+        return max((step.load for step in self.steps if step.cause is None), default=None)
+
+    @property
+    def client_limited(self) -> bool:
+        """Whether the client gave way: otherwise its ceiling is this high at least."""
+        return self.ended in CLIENT.values()
+
+
+def why_ended(steps: Sequence[Step], ladder: Ladder) -> str | None:
+    """Why a climb ends after these steps; None where the next one is to be tried."""
+    if not steps:
+        return None
+    if steps[-1].cause is not None:
+        return steps[-1].cause
+    return NO_MORE if steps[-1].asked == ladder.steps[-1] else None

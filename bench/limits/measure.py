@@ -1,0 +1,142 @@
+"""Climbs the ladders: every step is one run of `bench.run`, and its numbers are those of that run's summary."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from bench import machine, preflight
+from bench.clock import NS_PER_S, now_ns, utc_now
+from bench.config import RunConfig, resolve
+from bench.errors import Exit, Interrupted, TargetError, UsageError
+from bench.limits.ladder import LADDERS, NO_TIME, Climbed, Ladder, Step, judged, why_ended
+from bench.limits.servers import SERVERS, Server
+from bench.run import run
+
+KEYS = {"chunks": "chunks_per_s", "requests": "requests_per_s", "streams": "streams"}
+"""The ladders, and what their ceilings are called in a result."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How long it may take: seconds of load a step, and seconds for all steps together, after which none is begun."""
+
+    step_s: float
+    all_s: float
+
+
+FULL = Pace(step_s=2.2, all_s=72.0)
+QUICK = Pace(step_s=1.1, all_s=15.0)
+
+CAP_S = 0.25
+CAP_LEAST = 64
+"""A reply that takes so long has left the pace far behind: more requests than then wait are not put into flight."""
+
+
+def measure(*, quick: bool, say: Callable[[str], None]) -> dict[str, Any]:
+    """This machine's ceilings, as they are stored. Raises Interrupted, and BenchError where a server does not start.
+
+    Keys: host, version, date, quick, disturbed, ceiling {chunks_per_s, requests_per_s, streams} and ladders: for each
+    ladder and server `held` (None: not even the first step), `client_limited`, `ended` (why), and the steps.
+    """
+    pace = QUICK if quick else FULL
+    ladders = {name: ladder.quick() if quick else ladder for name, ladder in LADDERS.items()}
+    until_ns = now_ns() + round(pace.all_s * NS_PER_S)
+    climbed: dict[str, dict[str, Climbed]] = {name: {} for name in ladders}
+    with contextlib.suppress(UsageError):  # The servers inherit what is allowed; what is not, a step will say.
+        preflight.open_files_for(max(ladder.steps[-1] for ladder in ladders.values() if ladder.kind == "streams"))
+    for server, start in SERVERS.items():
+        for name, ladder in ladders.items():
+            say(f"{ladder.title}, against {server}")
+            if now_ns() >= until_ns:
+                climbed[name][server] = Climbed(steps=(), ended=NO_TIME)
+                continue
+            with start(ladder.gap_ms) as running:
+                climbed[name][server] = climb(ladder, server, running, pace.step_s, until_ns, say)
+    held = {KEYS[n]: [c.held for c in by.values() if c.held is not None] for n, by in climbed.items()}
+    return {
+        "host": machine.host(),
+        "version": version("trueload"),
+        "date": utc_now().isoformat(timespec="seconds"),
+        "quick": quick,
+        "disturbed": any(s.disturbed for by in climbed.values() for c in by.values() for s in c.steps),
+        "ceiling": {key: max(values, default=None) for key, values in held.items()},
+        "ladders": {
+            name: {
+                server: {"held": c.held, "client_limited": c.client_limited, **asdict(c)} for server, c in by.items()
+            }
+            for name, by in climbed.items()
+        },
+    }
+
+
+def climb(
+    ladder: Ladder, server: str, running: Server, step_s: float, until_ns: int, say: Callable[[str], None]
+) -> Climbed:
+    """Step by step until one does not hold. A step that failed while other programs were busy is tried once more."""
+    steps: list[Step] = []
+    for asked in ladder.steps:
+        for trial in (1, 2):
+            if now_ns() >= until_ns:
+                return Climbed(steps=tuple(steps), ended=NO_TIME)
+            try:
+                step = _take(ladder, asked, server, running, step_s)
+            except (UsageError, TargetError) as e:
+                # This machine allows no such load (open files, ports), or the server does not answer a probe after it.
+                return Climbed(steps=tuple(steps), ended=str(e).splitlines()[0])
+            say(_told(ladder, step))
+            if step.cause is None or not step.disturbed or trial == 2:
+                break
+        steps.append(step)
+        if (why := why_ended(steps, ladder)) is not None:
+            return Climbed(steps=tuple(steps), ended=why)
+    raise AssertionError("the last step ends a climb")
+
+
+def _take(ladder: Ladder, asked: int, server: str, running: Server, step_s: float) -> Step:
+    with tempfile.TemporaryDirectory(prefix="trueload-") as folder:
+        config = load_of(ladder, asked, running.url, step_s, Path(folder))
+        before_s = running.cpu_s()
+        result = run(config)
+        after_s = running.cpu_s()
+    if result.exit == Exit.INTERRUPTED:
+        raise Interrupted("interrupted: the limits are not known yet, and nothing was stored")
+    used_s = None if before_s is None or after_s is None else after_s - before_s
+    return judged(ladder, asked, result.summary, result.verdict, server, used_s)
+
+
+def load_of(ladder: Ladder, asked: int, url: str, step_s: float, folder: Path) -> RunConfig:
+    """The run of one step. All requests are one short prompt: making them must not be what is measured."""
+    data = folder / "prompts.jsonl"
+    data.write_bytes(orjson.dumps({"prompt": "Say hello."}) + b"\n")
+    flags: dict[str, Any] = {
+        "url": url,
+        "name": "limits",
+        "dataset": str(data),
+        "workers": "1",
+        "out": str(folder / "run"),
+        "quiet": True,
+    }
+    if ladder.kind == "rate":
+        cap = max(CAP_LEAST, round(asked * CAP_S))
+        return resolve({**flags, "rate": asked, "max_concurrency": cap, "duration": step_s, "output_tokens": "1"})
+    # The streams begin evenly over one gap: a steady flow of chunks, not all of them in one instant.
+    tokens = max(2, round(step_s * 1000 / ladder.gap_ms))
+    spread_s = ladder.gap_ms / 1000
+    return resolve({**flags, "concurrency": asked, "requests": asked, "ramp": spread_s, "output_tokens": str(tokens)})
+
+
+def _told(ladder: Ladder, step: Step) -> str:
+    late = (
+        ""
+        if step.lateness_ms is None
+        else f", sends late by p50 {step.lateness_ms[0]:.2f} p99 {step.lateness_ms[1]:.2f} ms"
+    )
+    return f"  {step.load:,.0f} {ladder.unit}{late}: {'holds' if step.cause is None else f'limited by {step.cause}'}"
