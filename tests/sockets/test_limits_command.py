@@ -1,0 +1,133 @@
+"""`python -m bench limits`: the command, its bare source, and the warning of a run that goes beyond the ceiling."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from bench import machine
+from bench.config import resolve
+from bench.limits.ceiling import default_path, store
+from bench.limits.ladder import LADDERS
+from bench.limits.measure import climb
+from bench.limits.servers import SERVERS, bare_source
+from bench.run import run
+from tests.support.mock_process import mock_process
+
+
+def limits(folder: Path, *flags: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "bench", "limits", *flags],
+        capture_output=True,
+        text=True,
+        timeout=55,
+        env={**os.environ, "XDG_CACHE_HOME": str(folder)},
+    )
+
+
+@pytest.mark.timing
+def test_a_quick_measurement_climbs_every_ladder_and_is_kept_for_this_machine(tmp_path: Path) -> None:
+    ran = limits(tmp_path, "--quick", "--format", "json")
+    assert ran.returncode in (0, 3), ran.stderr  # 3 where other programs leave nothing of the machine.
+    result: dict[str, Any] = json.loads(ran.stdout)
+    assert list(result["ladders"]) == list(LADDERS)
+    for by_server in result["ladders"].values():
+        assert list(by_server) == list(SERVERS)
+        assert all(climbed["ended"] for climbed in by_server.values())
+    # The first step against the source is always tried; what it read is what was asked for.
+    first = result["ladders"]["chunks"]["the bare source"]["steps"][0]
+    assert 0.5 < first["load"] / (first["asked"] * 50) <= 1.0
+    short = result["ladders"]["requests"]["the bare source"]["steps"][0]
+    assert short["lateness_ms"][0] <= short["lateness_ms"][1]
+    for name, key in (("chunks", "chunks_per_s"), ("requests", "requests_per_s"), ("streams", "streams")):
+        held = [climbed["held"] for climbed in result["ladders"][name].values() if climbed["held"] is not None]
+        assert result["ceiling"][key] == max(held, default=None)
+    kept = json.loads((tmp_path / "trueload" / "limits.json").read_bytes())
+    assert list(kept["machines"].values()) == [result]
+    assert "against the bare source" in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [(("--out", "a", "--no-store"), "leave one of the two out"), (("--quik",), "--quik"), (("--format", "xml"), "xml")],
+)
+def test_wrong_usage_is_told_before_anything_is_measured(flags: tuple[str, ...], said: str, tmp_path: Path) -> None:
+    ran = limits(tmp_path, *flags)
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert said in ran.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_help_teaches(tmp_path: Path) -> None:
+    ran = limits(tmp_path, "--help")
+    assert ran.returncode == 0
+    for word in ("--quick", "--no-store", "limits.json", "exit status", "ceiling"):
+        assert word in ran.stdout
+
+
+def test_a_run_against_the_bare_source_reads_every_token(tmp_path: Path) -> None:
+    with bare_source(5.0) as source:
+        result = run(
+            resolve({"url": source.url, "concurrency": 20, "requests": 60, "input_tokens": "8", "output_tokens": "10",
+                     "out": str(tmp_path / "run"), "quiet": True})
+        )  # fmt: skip
+        used_s = source.cpu_s()
+    counts, latency = result.summary["counts"], result.summary["latency"]
+    assert (counts["succeeded"], counts["failed"]) == (60, 0)
+    assert result.summary["tokens"]["output"] == result.summary["tokens"]["usage"]["output"] == 600
+    assert latency["chunk_gap_ms"]["n"] == 540
+    assert latency["ttft_ms"]["min"] > 4.9
+    assert used_s is not None
+    assert 0 < used_s < 5
+
+
+def test_the_source_ends_with_whoever_started_it() -> None:
+    starts = (
+        "from bench.limits.servers import bare_source as s\nwith s(5.0) as source:\n print(source.pid, flush=True)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", f"{starts} input()"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        watched = os.pidfd_open(pid)
+        parent.kill()
+    assert select.select([watched], [], [], 10.0)[0] == [watched]
+    os.close(watched)
+
+
+def test_a_climb_ends_with_a_sentence_where_the_server_is_gone() -> None:
+    with bare_source(20.0) as source:
+        pass
+    climbed = climb(LADDERS["chunks"], "the bare source", source, 1.0, 1 << 62, lambda line: None)
+    assert (climbed.held, climbed.client_limited, climbed.steps) == (None, False, ())
+    assert "cannot connect" in climbed.ended
+
+
+@pytest.mark.parametrize(("here", "warned"), [(True, True), (False, False)])
+def test_a_run_beyond_the_ceiling_of_this_machine_is_warned(
+    here: bool, warned: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    host = machine.host() if here else {**machine.host(), "cpu": "another"}
+    ceiling = {"chunks_per_s": 1e6, "requests_per_s": 1e6, "streams": 3}
+    store(default_path(), {"host": host, "date": "2026-11-24T10:00:00+00:00", "ceiling": ceiling})
+    said: list[str] = []
+    with mock_process("--ttft", "5ms", "--tpot", "2ms") as mock:
+        result = run(
+            resolve({"url": mock.url, "concurrency": 4, "requests": 8, "input_tokens": "8", "output_tokens": "3",
+                     "workers": "1", "out": str(tmp_path / "run"), "quiet": True}),
+            say=said.append,
+        )  # fmt: skip
+    lines = [line for line in said if line.startswith("warning: ")]
+    notes = orjson.loads((tmp_path / "run" / "summary.json").read_bytes())["run"]["notes"]
+    assert [line.removeprefix("warning: ") for line in lines] == notes == result.summary["run"]["notes"]
+    assert ["4 streams at once" in note for note in notes] == ([True] if warned else [])
