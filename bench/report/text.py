@@ -59,6 +59,8 @@ def _page(summary: Mapping[str, Any], columns: int, brief: bool) -> Group:
         parts += [_run(summary), _latency(summary, columns), _throughput(summary, wide)]
         if summary["slo"]["objectives"]:
             parts.append(_objectives(summary))
+    elif summary["slo"]["held"] is False:
+        parts.append(_objectives(summary))
     parts.append(_errors(summary))
     if not brief:
         parts += [Text(warning, "yellow") for warning in summary["window"]["warnings"]]

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit, urlunsplit
 import orjson
 
 from bench.records import TOKEN_KINDS, TokensFrom
+from bench.transport.plain import PlainTemplate
 from bench.workload import Encoded
 from promptset.samples import Sample
 
@@ -23,6 +24,9 @@ PATHS: dict[Endpoint, str] = {"chat": "/chat/completions", "completions": "/comp
 """The path of each endpoint below the API's root (`/v1`)."""
 
 DONE = b"[DONE]"
+
+LEARN_FROM = 4
+"""Events of a response that JSON decodes before the others are compared with them."""
 
 
 def endpoint_of(url: str) -> Endpoint | None:
@@ -128,6 +132,7 @@ class StreamReader:
         "_pieces",
         "_running",
         "_seen",
+        "_template",
         "_usage",
     )
 
@@ -137,6 +142,7 @@ class StreamReader:
         self._pieces: list[str] = []
         self._running: list[int | None] = []  # completion_tokens so far, where a chunk that bears text says it
         self._seen = 0
+        self._template = PlainTemplate()
         self._usage: Mapping[str, Any] | None = None
         self._finished = self._done = False
         self._error: str | None = None
@@ -144,13 +150,31 @@ class StreamReader:
 
     def feed(self, events: Sequence[bytes]) -> None:
         """The next events, in order."""
+        while events:
+            plain = self._template.texts(events) if self._malformed is None else []
+            if plain:
+                self._kinds.extend("c" * len(plain))
+                self._running.extend([None] * len(plain))
+                if self._count is not None:
+                    self._pieces.extend([text.decode() for text in plain])
+                self._seen += len(plain)
+                events = events[len(plain) :]
+                continue
+            # A few by JSON, to learn what the others look like; then those that do not look like it, all at once.
+            batch = events[: LEARN_FROM if not self._template.learned else None]
+            events = events[len(batch) :]
+            self._decode(batch)
+
+    def _decode(self, events: Sequence[bytes]) -> None:
         first, self._seen = self._seen, self._seen + len(events)
         if self._malformed is not None:
             return
         decoded, self._malformed = _decode(events, first)
         kinds, running, pieces = self._kinds, self._running, self._pieces if self._count is not None else None
-        for event in decoded:
+        plain: tuple[bytes, str] | None = None
+        for number, event in enumerate(decoded):
             if (text := _plain_text(event)) is not None:
+                plain = events[number], text
                 kinds.append("c")
                 running.append(None)
                 if pieces is not None:
@@ -175,6 +199,8 @@ class StreamReader:
                     pieces.append(piece)
             elif self._error is None:
                 self._error = _error_of(event)
+        if plain is not None:
+            self._template.learn(*plain)
 
     def close(self) -> Reply:
         """What the response said."""
