@@ -51,7 +51,8 @@ class Connection:
 
     __slots__ = (
         "_bounds", "_datas", "_engine", "_lazy", "_more", "_parser", "_recvmsg_into", "_stamps", "_tls", "_unsent",
-        "began_ns", "closed", "connected", "fd", "job", "quiet_since_ns", "reads", "reads_at_sweep", "served", "sock",
+        "address", "began_ns", "closed", "connected", "fd", "job", "quiet_since_ns", "reads", "reads_at_sweep", "served",
+        "sock",
     )  # fmt: skip
 
     def __init__(self, engine: WireTransport, address: Address, job: Job | None) -> None:
@@ -67,6 +68,7 @@ class Connection:
         self._lazy = self._more = False
         self._unsent = b""
         self._tls = None if engine.tls is None else TlsChannel(engine.tls, engine.host)
+        self.address = address
         family, where = address
         self.began_ns = self.quiet_since_ns = now_ns()
         self.sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
@@ -220,6 +222,8 @@ class Connection:
         elif len(self._datas) == _PUT_BY:
             # Streams in step reach this all at once: not now, then, but when there is time.
             self._engine.later(self._catch_up)
+        if self._tls is not None and self._tls.ended and not self.closed:
+            self._ended()
 
     def _announces_chunks(self, data: bytes) -> bool:
         """Whether this read has the whole head of a chunked body: then only its end needs to be looked for.
@@ -265,6 +269,9 @@ class Connection:
         self._datas, self._stamps, self._bounds = [], [], []
         before_ns = exchange.last_read_ns
         for data, raw, poll_ns in zip(datas, stamps, bounds, strict=True):
+            if parser.complete:
+                parser.keep_alive = False  # Bytes that nobody asked for, and nothing to do with this response.
+                break
             if isinstance(raw, int):
                 stamp_ns, exchange.clock = raw, "mixed"
             else:
@@ -277,7 +284,9 @@ class Connection:
             if exchange.status is None and parser.status is not None:
                 self._head(job, parser)
             # Not reported by that poll: the bytes came after it, and after those of the read before.
-            bound_ns = min(max(before_ns, poll_ns), stamp_ns)
+            bound_ns = poll_ns if poll_ns > before_ns else before_ns
+            if bound_ns > stamp_ns:
+                bound_ns = stamp_ns
             for piece in pieces:
                 exchange.feed(piece, stamp_ns, bound_ns)
             if parser.error is not None:

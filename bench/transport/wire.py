@@ -106,12 +106,17 @@ class WireTransport:
         """Make connections until so many are idle; those that fail are left to the requests that need them."""
         missing = connections - len(self._idle)
         while missing > 0 and self._addresses:
+            address = self._addresses[0]
             batch = [self.loop.create_future() for _ in range(min(missing, CONNECT_AT_ONCE))]
-            for made in batch:
-                self._ahead[Connection(self, self._addresses[0], None)] = made
-            if not all(await asyncio.gather(*batch)):
+            try:
+                for made in batch:
+                    self._ahead[Connection(self, address, None)] = made
+            except OSError:
+                return  # No descriptor is left: who needs one more will say so.
+            made_ahead = sum(await asyncio.gather(*batch))
+            if made_ahead < len(batch) and self._addresses[0] == address:
                 return
-            missing -= len(batch)
+            missing -= made_ahead
 
     def start(self, request: Request, intended_ns: int, eligible_ns: int, done: Done, ended: Ended = ignore) -> None:
         exchange = Exchange(request, intended_ns, eligible_ns, self._reading, clock="kernel")
@@ -190,6 +195,9 @@ class WireTransport:
 
     def connect_failed(self, connection: Connection, error: str) -> None:
         """No connection came about."""
+        if len(self._addresses) > 1 and connection.address == self._addresses[0]:
+            # A name with several addresses: go on without the one that refuses.
+            del self._addresses[0]
         made = self._ahead.pop(connection, None)
         if made is not None and not made.done():
             made.set_result(False)
@@ -197,10 +205,8 @@ class WireTransport:
         connection.job = None
         if job is None or job not in self._jobs:
             return
-        if len(self._addresses) > 1 and job.exchange.attempts == 1:
-            # A name with several addresses: go on without the one that refuses.
-            self._addresses = [*self._addresses[1:]]
-            self._connect(job)
+        if connection.address != self._addresses[0]:
+            self._connect(job)  # Another request has found out already that this address refuses.
             return
         self.failed(job, Outcome.CONNECT_ERROR, error)
 
@@ -259,11 +265,15 @@ class WireTransport:
         return None
 
     def _connect(self, job: Job) -> None:
-        if not self._addresses:
-            job.connection = None
-            self.loop.call_soon(self._end, job, Outcome.CONNECT_ERROR, self._unresolved or "no address")
-            return
-        job.connection = Connection(self, self._addresses[0], job)
+        job.connection = None
+        try:
+            if self._addresses:
+                job.connection = Connection(self, self._addresses[0], job)
+                return
+            problem = self._unresolved if self._unresolved is not None else "the name has no address"
+        except OSError as e:
+            problem = f"no socket for another connection: {e.strerror}"
+        self.loop.call_soon(self._end, job, Outcome.CONNECT_ERROR, problem)
 
     def _send(self, job: Job, connection: Connection) -> None:
         job.connection = connection
