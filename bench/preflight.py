@@ -11,8 +11,14 @@ SPARE_FILES = 64
 """Descriptors for everything that is not a connection."""
 
 
-def check(connections: int) -> None:
-    """Make sure that so many connections can be open at once. Raises UsageError with every limit that is too low."""
+def check(connections: int, *, certain: bool = True) -> None:
+    """Make sure that so many connections can be open at once. Raises UsageError with every limit that is too low.
+
+    Where the number is an estimate (`certain` False), limits are raised as far as they go, and nothing is refused.
+    """
+    if not certain:
+        open_files_for(min(connections, _most_files() - SPARE_FILES))
+        return
     problems = []
     for limit in (open_files_for, local_ports_for):
         try:
@@ -21,6 +27,16 @@ def check(connections: int) -> None:
             problems += e.problems
     if problems:
         raise UsageError(problems)
+
+
+def _most_files() -> int:
+    """The hard limit of open files."""
+    if sys.platform == "win32":
+        return 2**31
+    import resource
+
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    return 2**31 if hard == resource.RLIM_INFINITY else hard
 
 
 def open_files_for(connections: int) -> None:

@@ -114,7 +114,9 @@ async def _measure(config: RunConfig, path: Path, command: Sequence[str], say: C
         probed = await _probe(config, transport, clock, run_id, samples)
         for note in probed.notes:
             say(f"note: {note}")
-        preflight.check(_most_in_flight(config))
+        # How many an open loop without a cap will have in flight is the server's affair: then nothing is refused.
+        certain = config.mode != "rate" or config.max_concurrency is not None
+        preflight.check(_most_in_flight(config), certain=certain)
         share = _shares(config, 1)[0]
         workers = _workers(config)
         host = machine.host()
@@ -174,7 +176,7 @@ def _most_in_flight(config: RunConfig) -> int:
     elif config.max_concurrency is not None:
         most = config.max_concurrency
     elif config.rate is not None:
-        most = max(1, round(config.rate * 10))
+        most = max(1, round(config.rate * min(10.0, config.duration if config.duration is not None else 10.0)))
     else:
         assert config.requests is not None
         most = config.requests
