@@ -12,6 +12,7 @@ that dies after the send and before any byte of a response is given one second a
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import select
 import socket
 import ssl
@@ -107,14 +108,16 @@ class WireTransport:
         missing = connections - len(self._idle)
         while missing > 0 and self._addresses:
             address = self._addresses[0]
-            batch = [self.loop.create_future() for _ in range(min(missing, CONNECT_AT_ONCE))]
-            try:
-                for made in batch:
+            wanted = min(missing, CONNECT_AT_ONCE)
+            batch: list[asyncio.Future[bool]] = []
+            # Where no descriptor is left, who needs one more will say so.
+            with contextlib.suppress(OSError):
+                for _ in range(wanted):
+                    made = self.loop.create_future()
                     self._ahead[Connection(self, address, None)] = made
-            except OSError:
-                return  # No descriptor is left: who needs one more will say so.
+                    batch.append(made)
             made_ahead = sum(await asyncio.gather(*batch))
-            if made_ahead < len(batch) and self._addresses[0] == address:
+            if made_ahead < wanted and self._addresses[0] == address:
                 return
             missing -= made_ahead
 
