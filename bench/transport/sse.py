@@ -67,6 +67,7 @@ class SSEParser:
             if (
                 len(events) == len(pieces)
                 and whole.startswith(b"data: ")
+                and whole.endswith(b"\n\n")
                 and whole.count(b"\n") == 2 * len(pieces)
                 and b"\r" not in whole
                 # The borders of the events are those of the pieces: "data: " before, a blank line behind.

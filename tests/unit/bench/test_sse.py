@@ -74,6 +74,32 @@ def test_any_split_of_any_bytes_gives_what_the_slow_decoder_gives(body: bytes, c
     assert read(*[body[i : i + 1] for i in range(len(body))]) == expected
 
 
+pieces = st.lists(
+    st.one_of(
+        st.sampled_from([b"data: x\n\n", b"data: x\n\n", b'data: {"a":"b"}\n\n', b"data: [DONE]\n\n"]),
+        st.sampled_from(
+            [b"data: x\n\ny", b"data: x\n", b"\n", b"data: \n\n", b"data: a\n\ndata: b\n\n", b"data: x\r\n\r\n"]
+        ),
+        st.lists(parts, max_size=6).map(b"".join),
+    ),
+    max_size=12,
+)
+
+
+@given(batches=st.lists(pieces, max_size=3))
+@example(batches=[[b"data: a\n\ndatum: b\n\n", b"data: c"]])  # As many line ends as two plain events have.
+@example(batches=[[b"data: a\n\n", b"data: b\n\nx"]])
+@example(batches=[[b"data: a\n\nda", b"ta: b\n\n"]])
+@example(batches=[[b"data: a\rdata: b\n\n", b"data: c\n\n"]])
+@example(batches=[[b"data: a\n"], [b"data: b\n\n", b"data: c\n\n"]])
+@example(batches=[[b"\xef\xbb\xbf"], [b"data: a\n\n", b"data: b\n\n"]])
+def test_pieces_read_all_at_once_give_what_each_gives_alone(batches: list[list[bytes]]) -> None:
+    one_by_one, at_once = SSEParser(), SSEParser()
+    for batch in batches:
+        assert at_once.feed_all(batch) == [one_by_one.feed(piece) for piece in batch]
+        assert at_once.unfinished == one_by_one.unfinished
+
+
 @given(body=bodies, trailing=bodies)
 def test_what_follows_changes_nothing_of_what_was_whole(body: bytes, trailing: bytes) -> None:
     events = read(body)
