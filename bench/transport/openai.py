@@ -335,7 +335,9 @@ def _delta(event: Mapping[str, Any]) -> tuple[str, str, bool]:
     calls = delta.get("tool_calls")
     if isinstance(calls, list):
         functions = [call.get("function") for call in calls if isinstance(call, dict)]
-        arguments = "".join(f["arguments"] for f in functions if isinstance(f, dict) and f.get("arguments"))
+        said = [f.get("arguments") for f in functions if isinstance(f, dict)]
+        # A string by the dialect; some servers send the object itself.
+        arguments = "".join(a if isinstance(a, str) else orjson.dumps(a).decode() for a in said if a)
         if arguments:
             return "f", arguments, ended
     return ("r", "", ended) if delta.get("role") and not ended else ("o", "", ended)

@@ -149,6 +149,7 @@ END = {"choices": [{"delta": {}, "finish_reason": "stop"}]}
         (said(reasoning="a", content=""), "t"),
         (said(tool_calls=[CALL]), "f"),
         (said(tool_calls=[{"index": 0, "function": {"name": "f", "arguments": ""}}]), "o"),
+        (said(tool_calls=[{"index": 0, "function": {"name": "f", "arguments": {"city": "x"}}}]), "f"),
         (said(tool_calls=[{"index": 0}]), "o"),
         (said(tool_calls="?"), "o"),
         ({"choices": [{"text": "a"}]}, "c"),
