@@ -37,11 +37,15 @@ _PUT_BY = 64
 _READABLE = select.EPOLLIN if hasattr(select, "EPOLLIN") else 1
 _WRITABLE = select.EPOLLOUT if hasattr(select, "EPOLLOUT") else 4
 
+_Read = tuple[bytes, bytes | int, int]
+"""The bytes, the kernel's stamp as it came (or ours, in ns), and the last poll that did not report the socket."""
+
 Address = tuple[socket.AddressFamily, tuple[Any, ...]]
 """A family and what `connect` takes in it."""
 
 _BUFFER_SIZE = 65_536
 _buffer = bytearray(_BUFFER_SIZE)
+_BUFFERS = (_buffer,)
 _view = memoryview(_buffer)
 """All reads of the process go through one buffer: a read is copied out at its own size before the next."""
 
@@ -50,7 +54,7 @@ class Connection:
     """A socket and what it is doing. `job` is the request being served, None while the connection is idle."""
 
     __slots__ = (
-        "_bounds", "_datas", "_engine", "_lazy", "_more", "_parser", "_recvmsg_into", "_stamps", "_tls", "_unsent",
+        "_engine", "_lazy", "_more", "_parser", "_put", "_put_by", "_recvmsg_into", "_tls", "_unsent",
         "address", "began_ns", "closed", "connected", "fd", "job", "quiet_since_ns", "reads", "reads_at_sweep", "served",
         "sock",
     )  # fmt: skip
@@ -61,9 +65,8 @@ class Connection:
         self.connected = self.closed = False
         self.served = 0
         self.reads = self.reads_at_sweep = 0
-        self._datas: list[bytes] = []
-        self._stamps: list[bytes | int] = []
-        self._bounds: list[int] = []
+        self._put_by: list[_Read] = []
+        self._put = self._put_by.append
         self._parser: ResponseParser | None = None
         self._lazy = self._more = False
         self._unsent = b""
@@ -189,7 +192,7 @@ class Connection:
 
     def _arrived(self, events: int) -> None:
         try:
-            size, control, _, _ = self._recvmsg_into((_buffer,), _CONTROL_SIZE)
+            size, control, _, _ = self._recvmsg_into(_BUFFERS, _CONTROL_SIZE)
         except (BlockingIOError, InterruptedError):
             return
         except OSError as e:
@@ -212,14 +215,15 @@ class Connection:
                     self._ended()
                 return
         self.reads += 1
-        self._datas.append(data)
-        self._stamps.append(stamp)
-        # What a full buffer left behind was there before that poll.
-        self._bounds.append(0 if self._more else self._engine.last_poll_ns)
-        self._more = size == _BUFFER_SIZE
+        if self._more or size == _BUFFER_SIZE:
+            # What a full buffer leaves behind was there before this poll: nothing bounds it from below.
+            self._put((data, stamp, 0 if self._more else self._engine.last_poll_ns))
+            self._more = size == _BUFFER_SIZE
+        else:
+            self._put((data, stamp, self._engine.last_poll_ns))
         if (not self._lazy and not self._announces_chunks(data)) or data.endswith(_END) or len(data) < 5:
             self.parse()
-        elif len(self._datas) == _PUT_BY:
+        elif len(self._put_by) == _PUT_BY:
             # Streams in step reach this all at once: not now, then, but when there is time.
             self._engine.later(self._catch_up)
         if self._tls is not None and self._tls.ended and not self.closed:
@@ -265,10 +269,10 @@ class Connection:
 
     def _feed(self, job: Job, parser: ResponseParser) -> None:
         exchange, offset_ns = job.exchange, self._engine.offset_ns
-        datas, stamps, bounds = self._datas, self._stamps, self._bounds
-        self._datas, self._stamps, self._bounds = [], [], []
+        reads, self._put_by = self._put_by, []
+        self._put = self._put_by.append
         before_ns = exchange.last_read_ns
-        for data, raw, poll_ns in zip(datas, stamps, bounds, strict=True):
+        for data, raw, poll_ns in reads:
             if parser.complete:
                 parser.keep_alive = False  # Bytes that nobody asked for, and nothing to do with this response.
                 break
@@ -326,7 +330,7 @@ class Connection:
             self._engine.forget_idle(self)
             self.close()
             return
-        if self._datas:
+        if self._put_by:
             self.parse()
             if self.job is not job:
                 return
@@ -356,7 +360,7 @@ class Connection:
         """End the request here: close the socket, and make a record of what came until now."""
         job, parser = self.job, self._parser
         assert job is not None
-        if parser is not None and self._datas:
+        if parser is not None and self._put_by:
             # What came may be unreadable: the request has failed already, and for a better reason.
             with contextlib.suppress(ProtocolError, Undecodable):
                 self._feed(job, parser)

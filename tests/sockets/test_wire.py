@@ -188,7 +188,7 @@ def test_hundreds_of_reads_are_put_by_and_none_is_lost() -> None:
             await asyncio.sleep(0.001)
             for job in list(wire.transport._jobs):
                 if job.connection is not None:
-                    peak = max(peak, len(job.connection._datas))
+                    peak = max(peak, len(job.connection._put_by))
         return await pending
 
     # Each chunk in a write of its own, with time between for a read of its own.
