@@ -7,15 +7,18 @@ the socket closes, the parent has died: the worker cuts what is in flight and en
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import sys
+import traceback
 from multiprocessing.connection import Connection
 
 from bench.clock import NS_PER_S, process_clock
-from bench.errors import BenchError
+from bench.errors import BenchError, Exit
 from bench.live import Tally
 from bench.records import RequestRecord
 from bench.scale.worker import Assignment, Worker, loop_factory, samples_of, tokenizer_of, transport_of
+from bench.supervision import Defects
 
 REPORT_EVERY_NS = NS_PER_S // 2
 
@@ -23,6 +26,7 @@ REPORT_EVERY_NS = NS_PER_S // 2
 async def _serve(parent: Connection) -> None:
     assignment: Assignment = parent.recv()
     clock = process_clock()
+    defects = Defects()
     tokenizer = tokenizer_of(assignment.config)
     transport = transport_of(assignment.config, tokenizer, clock)
     await transport.open()
@@ -32,10 +36,12 @@ async def _serve(parent: Connection) -> None:
         await worker.prepare()
         parent.send(("ready", None))
         # Nothing else happens until the parent has heard of every worker, so waiting may block.
-        start_ns = parent.recv()
-        if start_ns is None:
-            return
+        try:
+            start_ns = parent.recv()
+        except (EOFError, OSError):
+            return  # The parent is gone, or another worker cannot get ready: there is no load.
         worker.begin(start_ns)
+        defects.on_first = lambda: worker.tell("cut")
         asyncio.get_running_loop().add_reader(parent.fileno(), _obey, parent, worker)
         tally = Tally()
 
@@ -51,6 +57,7 @@ async def _serve(parent: Connection) -> None:
 
         clock.call_at(start_ns + REPORT_EVERY_NS, report)
         ended = await worker.load(start_ns, on_record)
+        defects.raise_first()
         parent.send(("tick", (worker.counts(clock.now_ns()), worker.failures, tally)))
         parent.send(("ended", ended))
     finally:
@@ -77,10 +84,14 @@ def main(descriptor: int) -> int:
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
             runner.run(_serve(parent))
     except BenchError as e:
-        parent.send(("refused", e))
+        with contextlib.suppress(OSError):
+            parent.send(("refused", e))
         return int(e.exit_code)
     except (BrokenPipeError, ConnectionResetError):
         return 1  # The parent is gone, and said so while we reported.
+    except Exception:
+        traceback.print_exc()
+        return int(Exit.DEFECT)
     return 0
 
 
