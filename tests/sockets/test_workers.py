@@ -63,8 +63,9 @@ def flags(url: str, tmp_path: Path, *more: str) -> list[str]:
 
 
 def process(words: Sequence[str]) -> subprocess.Popen[str]:
+    """The command in a process group of its own, as a shell starts it: `os.killpg` is what Ctrl-C on a terminal does."""
     command = [sys.executable, "-m", "bench", *words]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
 
 def wait_for(what: Callable[[], bool], within_s: float = 20.0) -> None:
@@ -224,7 +225,7 @@ def test_ctrl_c_lets_all_workers_end_what_is_in_flight(tmp_path: Path) -> None:
         wait_for(lambda: min(shard_lines(tmp_path), default=0) >= 2)
         workers = worker_processes(running.pid)
         assert len(workers) == 2
-        running.send_signal(signal.SIGINT)
+        os.killpg(running.pid, signal.SIGINT)
         out, err = running.communicate(timeout=20)
     assert running.returncode == Exit.INTERRUPTED, err
     assert all(gone(pid) for pid in workers)
@@ -247,15 +248,27 @@ def test_a_second_ctrl_c_cuts_what_all_workers_have_in_flight(tmp_path: Path) ->
         # The list of models, the probe, and four users.
         wait_for(lambda: len(server.received) >= 6)
         assert running.stderr is not None
-        running.send_signal(signal.SIGINT)
+        os.killpg(running.pid, signal.SIGINT)
         for line in running.stderr:
             if line.startswith("stopping"):
                 break
-        running.send_signal(signal.SIGINT)
+        os.killpg(running.pid, signal.SIGINT)
         running.communicate(timeout=20)
     assert running.returncode == Exit.INTERRUPTED
     assert [row["outcome"] for row in records(tmp_path)] == ["interrupted"] * 4
     assert {row["worker"] for row in records(tmp_path)} == {0, 1}
+
+
+def test_ctrl_c_while_workers_get_ready_ends_them_with_a_sentence(mock: str, tmp_path: Path) -> None:
+    with process(flags(mock, tmp_path, "--requests", "2000", "--concurrency", "4")) as running:
+        wait_for(lambda: len(worker_processes(running.pid)) == 2)
+        workers = worker_processes(running.pid)
+        os.killpg(running.pid, signal.SIGINT)
+        _, err = running.communicate(timeout=20)
+    assert running.returncode == Exit.INTERRUPTED
+    assert "nothing was measured" in err
+    assert "Traceback" not in err
+    assert all(gone(pid) for pid in workers)
 
 
 def test_a_killed_parent_leaves_no_worker_behind_and_a_run_that_can_be_rendered(mock: str, tmp_path: Path) -> None:
@@ -403,7 +416,7 @@ def test_no_secret_is_on_the_command_line_of_a_worker(mock: str, tmp_path: Path)
         shown = [
             (Path("/proc") / str(pid) / "environ").read_bytes() + b" ".join(words) for pid, words in workers.items()
         ]
-        running.send_signal(signal.SIGINT)
+        os.killpg(running.pid, signal.SIGINT)
         running.communicate(timeout=20)
     assert len(shown) == 2
     for text in shown:
