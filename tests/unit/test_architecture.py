@@ -51,8 +51,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     # A worker process runs the middle of the way, from the workload to the records; run.py alone starts it.
     "bench.scale": frozenset(
         {"bench.clock", "bench.config", "bench.dispatch", "bench.errors", "bench.live", "bench.records", "bench.rng",
-         "bench.run_directory", "bench.sampling", "bench.schedule", "bench.secrets", "bench.transport", "bench.workload",
-         "promptset"}
+         "bench.run_directory", "bench.sampling", "bench.schedule", "bench.secrets", "bench.supervision", "bench.transport",
+         "bench.workload", "promptset"}
     ),
     # The ladders stand on runs, and nothing of a run stands on them but the ceiling that they found.
     "bench.limits": frozenset(),
