@@ -284,6 +284,9 @@ class Connection:
             if exchange.first_byte_ns is None:
                 exchange.first_byte_ns = stamp_ns
                 before_ns = exchange.sent_ns if exchange.sent_ns is not None else stamp_ns
+            if stamp_ns < before_ns:
+                # The kernel merges what waits and keeps the latest stamp: the read before took bytes with these bytes' stamp.
+                stamp_ns = before_ns
             pieces = parser.feed(data)
             if exchange.status is None and parser.status is not None:
                 self._head(job, parser)
