@@ -21,7 +21,7 @@ import orjson
 from promptset.distributions import Distribution, parse
 from promptset.errors import SpecError
 from promptset.samples import Sample, Simulated, simulated
-from promptset.sharing import PrefixSpec, parse_prefix
+from promptset.sharing import Prefix, parse_prefix
 from promptset.tokens import Tokenizer, load_tokenizer
 
 _DESCRIPTION = """\
@@ -88,7 +88,7 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "python -m promptset"
     except KeyboardInterrupt:
         print(f"{prog}: interrupted", file=sys.stderr)
         return 130
-    tokenizer = job.samples.tokenizer
+    tokenizer = job.samples.maker.tokenizer
     print(f"{written} (tokenizer {tokenizer.name}, fingerprint {tokenizer.fingerprint})", file=sys.stderr)
     return 0
 
@@ -129,7 +129,7 @@ def _job(options: argparse.Namespace, problems: list[str]) -> Job:
     seed = _whole("--seed", options.seed, None, problems)
     input_tokens = _lengths("--input-tokens", options.input_tokens, problems)
     output_tokens = _lengths("--output-tokens", options.output_tokens, problems)
-    prefix: PrefixSpec | None = None
+    prefix: Prefix | None = None
     tokenizer: Tokenizer | None = None
     try:
         prefix = None if options.prefix is None else parse_prefix(options.prefix)

@@ -5,18 +5,17 @@ A drawn sample depends on (seed, index) alone: any process can make any of them,
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 from promptset.chat import Message
 from promptset.distributions import Distribution
 from promptset.errors import SpecError
-from promptset.exact import chat_bank, exact_messages, exact_prompt, least_messages, least_prompt
+from promptset.outline import Outline, PromptMaker
 from promptset.rng import stream
-from promptset.sharing import PrefixSpec
-from promptset.text import word_bank
+from promptset.sharing import Path, Prefix
 from promptset.tokens import Tokenizer
 
 _RARE = 1e-6
@@ -36,18 +35,21 @@ class Sample:
     output_tokens: int | None = None
     """Tokens of the answer to ask for."""
     session: str | None = None
+    at_s: float | None = None
+    """When it is sent, in seconds from the beginning of its trace."""
+    path: Path = ()
+    """What it shares with other samples on purpose, as far as that is known."""
 
 
 @dataclass(frozen=True, slots=True)
 class Simulated(Iterator[Sample]):
     """Simulated data without end; `sample_at` gives any of it directly. Made by `simulated`."""
 
-    tokenizer: Tokenizer
+    maker: PromptMaker
     input_tokens: Distribution
     output_tokens: Distribution
-    chat: bool
     seed: int
-    prefix: PrefixSpec | None
+    prefix: Prefix
     least_tokens: int
     """Tokens of the shortest prompt that exists under this tokenizer, template and prefix."""
     indices: Iterator[int]
@@ -56,21 +58,27 @@ class Simulated(Iterator[Sample]):
     def __next__(self) -> Sample:
         return self.sample_at(next(self.indices))
 
-    def sample_at(self, index: int) -> Sample:
-        """The sample with this index, counting from 0."""
+    def outline_at(self, index: int) -> Outline:
+        """What the sample with this index will be, counting from 0, without its text."""
         lengths = stream(self.seed, "input_tokens", index)
         while (n := int(self.input_tokens.sample(lengths))) < self.least_tokens:
             pass
         output_tokens = int(self.output_tokens.sample(stream(self.seed, "output_tokens", index)))
-        prefix: list[str] = []
-        if self.prefix is not None:
-            prefix = _group_prefix(self.prefix, self.tokenizer, self.chat, self.seed, index % self.prefix.groups)
-        text = stream(self.seed, "text", index)
-        if self.chat:
-            messages = tuple(exact_messages(self.tokenizer, n, text, prefix=prefix))
-            return Sample(messages=messages, input_tokens=n, output_tokens=output_tokens)
-        prompt = exact_prompt(self.tokenizer, n, text, prefix=prefix)
-        return Sample(prompt=prompt, input_tokens=n, output_tokens=output_tokens)
+        path = () if self.prefix.way is None else self.prefix.path(index, self.seed, self.maker.room(n))
+        return Outline(n, output_tokens, path)
+
+    def sample_at(self, index: int) -> Sample:
+        """The sample with this index, counting from 0."""
+        outline = self.outline_at(index)
+        made = self.maker.make(outline.input_tokens, outline.path, stream(self.seed, "text", index))
+        prompt, messages = (made, None) if isinstance(made, str) else (None, made)
+        return Sample(
+            prompt=prompt,
+            messages=messages,
+            input_tokens=outline.input_tokens,
+            output_tokens=outline.output_tokens,
+            path=self.maker.path(outline.path),
+        )
 
 
 def simulated(
@@ -80,31 +88,20 @@ def simulated(
     output_tokens: Distribution,
     chat: bool,
     seed: int,
-    prefix: PrefixSpec | None = None,
+    prefix: Prefix | None = None,
 ) -> Simulated:
     """Samples of exactly as many tokens as `input_tokens` draws, each prompt different but for a shared prefix.
 
     Raises SpecError where the distribution draws lengths that cannot be had, and says which limit makes it good.
     """
-    least = (least_messages(tokenizer) if chat else least_prompt(tokenizer)) + (prefix.tokens if prefix else 0)
+    prefix = Prefix() if prefix is None else prefix
+    maker = PromptMaker(tokenizer, chat=chat, seed=seed, system_tokens=prefix.system_tokens)
+    least = maker.least + prefix.least
     short = input_tokens.share_below(least)
     if short > _RARE:
         why = f"{tokenizer.name}, its chat template" if chat else tokenizer.name
         raise SpecError(
             f"input tokens {str(input_tokens)!r}: {short:.2g} of the lengths are below {least}, the shortest prompt of "
-            f"{why}{' and the prefix' if prefix else ''}: ask for at least {least} (where it is drawn: min={least})"
+            f"{why}{' and the prefix' if str(prefix) else ''}: ask for at least {least} (where it is drawn: min={least})"
         )
-    return Simulated(tokenizer, input_tokens, output_tokens, chat, seed, prefix, least, iter(_naturals()))
-
-
-def _naturals() -> Iterator[int]:
-    index = 0
-    while True:
-        yield index
-        index += 1
-
-
-@functools.lru_cache(maxsize=1024)
-def _group_prefix(prefix: PrefixSpec, tokenizer: Tokenizer, chat: bool, seed: int, group: int) -> list[str]:
-    bank = chat_bank(tokenizer) if chat else word_bank(tokenizer)
-    return prefix.pieces(bank, seed, group)
+    return Simulated(maker, input_tokens, output_tokens, seed, prefix, least, count())

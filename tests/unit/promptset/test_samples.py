@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from promptset.distributions import parse
 from promptset.errors import SpecError
 from promptset.samples import simulated
-from promptset.sharing import PrefixSpec, parse_prefix
+from promptset.sharing import Prefix
+from promptset.sharing.groups import Groups
 
 
 def make(tokenizer, spec="uniform:40..90", *, chat=False, seed=3, prefix=None, output="exp:mean=20"):
@@ -53,7 +54,7 @@ def test_seed_zero_and_seed_none_given_are_not_confused(default_tokenizer):
 @given(tokens=st.integers(1, 36), groups=st.integers(1, 5), chat=st.booleans(), seed=st.integers(0, 1000))
 @settings(max_examples=40, deadline=None)
 def test_a_group_shares_exactly_its_prefix_and_lengths_still_hold(default_tokenizer, tokens, groups, chat, seed):
-    samples = make(default_tokenizer, chat=chat, seed=seed, prefix=PrefixSpec(tokens, groups))
+    samples = make(default_tokenizer, chat=chat, seed=seed, prefix=Prefix(Groups(tokens, groups)))
     by_group: dict[int, list[list[int]]] = {}
     for index, sample in enumerate(itertools.islice(samples, 4 * groups)):
         text = default_tokenizer.render_chat(sample.messages) if chat else sample.prompt
@@ -72,7 +73,7 @@ def test_a_group_shares_exactly_its_prefix_and_lengths_still_hold(default_tokeni
 
 @pytest.mark.parametrize("chat", [False, True])
 def test_the_shortest_chats_with_a_prefix_are_exact_under_any_tokenizer(tokenizer, chat):
-    prefix = PrefixSpec(6, 3)
+    prefix = Prefix(Groups(6, 3))
     least = make(tokenizer, chat=chat, prefix=prefix).least_tokens
     for sample in itertools.islice(make(tokenizer, str(least), chat=chat, prefix=prefix), 12):
         assert (tokenizer.count_chat(sample.messages) if chat else tokenizer.count(sample.prompt)) == least
@@ -80,10 +81,10 @@ def test_the_shortest_chats_with_a_prefix_are_exact_under_any_tokenizer(tokenize
 
 def test_lengths_that_cannot_be_had_are_refused_with_the_limit_to_write(default_tokenizer):
     with pytest.raises(SpecError) as caught:
-        make(default_tokenizer, "exp:mean=100", chat=True, prefix=PrefixSpec(12))
+        make(default_tokenizer, "exp:mean=100", chat=True, prefix=Prefix(Groups(12, 1)))
     assert "below 16" in str(caught.value)
     assert "min=16" in str(caught.value)
-    make(default_tokenizer, "exp:mean=100,min=16", chat=True, prefix=PrefixSpec(12))
+    make(default_tokenizer, "exp:mean=100,min=16", chat=True, prefix=Prefix(Groups(12, 1)))
     with pytest.raises(SpecError, match="below 4"):
         make(default_tokenizer, "3", chat=True)
 
@@ -96,26 +97,3 @@ def test_lengths_too_short_but_very_rare_are_drawn_again(default_tokenizer):
     lengths = [sample.input_tokens for sample in itertools.islice(often, 200)]
     assert min(lengths) >= 60
     assert lengths.count(60) < 30
-
-
-def test_prefixes_are_parsed_and_written_back():
-    assert parse_prefix("tokens=512, groups=4") == PrefixSpec(512, 4)
-    assert parse_prefix("tokens=512") == PrefixSpec(512, 1)
-    assert parse_prefix(str(PrefixSpec(9, 2))) == PrefixSpec(9, 2)
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("token=512,groups=0", ["did you mean 'tokens'?", "groups=0: write a whole number", "tokens= is missing"]),
-        ("tokens=x", ["tokens=x: write a whole number"]),
-        ("512", ["'512' is not key=value"]),
-        ("tokens=1,tokens=2", ["tokens is given twice"]),
-        ("", ["tokens= is missing"]),
-    ],
-)
-def test_a_wrong_prefix_is_refused_all_at_once(text, said):
-    with pytest.raises(SpecError) as caught:
-        parse_prefix(text)
-    for words in said:
-        assert words in str(caught.value)

@@ -1,0 +1,147 @@
+"""Shared beginnings: what prompts have in common is what was asked for, and what a cache could serve of them is counted."""
+
+import itertools
+
+import pytest
+
+from promptset.distributions import parse
+from promptset.errors import SpecError
+from promptset.samples import simulated
+from promptset.sharing import SharingTally, parse_prefix
+
+SPECS = [
+    "tokens=40,groups=3",
+    "tree:depth=3,fanout=2,tokens=20",
+    "hit_rate=0.5,groups=2",
+    "system=30",
+    "tokens=20,system=9",
+]
+
+
+def made(tokenizer, prefix, count, *, chat=False, spec="uniform:90..150", seed=3):
+    samples = simulated(
+        tokenizer,
+        input_tokens=parse(spec, "tokens"),
+        output_tokens=parse("5", "tokens"),
+        chat=chat,
+        seed=seed,
+        prefix=parse_prefix(prefix),
+    )
+    return samples, list(itertools.islice(samples, count))
+
+
+def ids_of(tokenizer, sample):
+    if sample.messages is None:
+        return tokenizer.encode(sample.prompt, add_special_tokens=True)
+    return tokenizer.encode(tokenizer.render_chat(sample.messages))
+
+
+def common(one, other):
+    return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+
+
+def served_by_a_cache(prompts):
+    """Tokens that a cache of whole blocks serves, by their hash chains: what a server does, on real token ids."""
+    cached, served = set(), 0
+    for ids in prompts:
+        chains = [tuple(ids[:end]) for end in range(16, len(ids) + 1, 16)]
+        hits = next((i for i, chain in enumerate(chains) if chain not in cached), len(chains))
+        served += min(hits, (len(ids) - 1) // 16) * 16
+        cached.update(chains)
+    return served
+
+
+@pytest.mark.parametrize("chat", [False, True])
+@pytest.mark.parametrize("spec", SPECS)
+def test_shared_prompts_are_exact_under_any_tokenizer(tokenizer, spec, chat):
+    for sample in made(tokenizer, spec, 12, chat=chat)[1]:
+        assert len(ids_of(tokenizer, sample)) == sample.input_tokens
+
+
+@pytest.mark.parametrize("chat", [False, True])
+@pytest.mark.parametrize("spec", SPECS)
+def test_the_tally_is_what_a_cache_serves_of_the_real_tokens(tokenizer, spec, chat):
+    samples, prompts = made(tokenizer, spec, 40, chat=chat)
+    tally = SharingTally(samples.maker.head)
+    for sample in prompts:
+        tally.add(sample.input_tokens, sample.path)
+    served = served_by_a_cache([ids_of(tokenizer, sample) for sample in prompts])
+    # What is not shared on purpose may begin alike by chance, with a word: a block more now and then.
+    assert tally.cached <= served <= tally.cached + 16 * 12
+    assert (tally.prompts, tally.tokens) == (40, sum(sample.input_tokens for sample in prompts))
+
+
+def test_a_tree_shares_as_many_levels_as_the_ways_have_in_common(default_tokenizer):
+    _, prompts = made(default_tokenizer, "tree:depth=3,fanout=2,tokens=20", 8)
+    ids = [ids_of(default_tokenizer, sample) for sample in prompts]
+    # Leaves 0 to 3 in turn: 0 and 1 have two levels in common, 0 and 2 the first, 0 and 4 all of them.
+    for other, levels in ((1, 2), (2, 1), (3, 1), (4, 3)):
+        assert levels * 20 <= common(ids[0], ids[other]) < levels * 20 + 5
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.3, 0.6, 0.9])
+@pytest.mark.parametrize("chat", [False, True])
+def test_a_hit_rate_is_met_once_the_cache_is_warm(default_tokenizer, rate, chat):
+    samples, _ = made(default_tokenizer, f"hit_rate={rate},groups=4", 0, chat=chat, spec="uniform:200..900")
+    tally = SharingTally(samples.maker.head)
+    before = None
+    for index in range(4400):
+        outline = samples.outline_at(index)
+        tally.add(outline.input_tokens, samples.maker.path(outline.path))
+        if index == 399:
+            before = (tally.cached, tally.tokens)
+    warm = (tally.cached - before[0]) / (tally.tokens - before[1])
+    # 4,000 roundings to a block of some 550 tokens: a standard error below 0.0003.
+    assert warm == pytest.approx(rate, abs=0.0015)
+
+
+def test_a_system_prompt_is_a_message_of_its_own_in_a_chat(default_tokenizer):
+    _, prompts = made(default_tokenizer, "system=30", 5, chat=True)
+    assert [[m["role"] for m in sample.messages] for sample in prompts] == [["system", "user"]] * 5
+    assert len({sample.messages[0]["content"] for sample in prompts}) == 1
+    assert default_tokenizer.count_plain([prompts[0].messages[0]["content"]]) == [30]
+    assert len({sample.messages[1]["content"] for sample in prompts}) == 5
+
+
+def test_no_prompt_counts_as_served_by_itself():
+    tally = SharingTally(head=0)
+    assert tally.share is None
+    tally.add(64, (("a", 64),))
+    assert tally.cached == 0
+    tally.add(64, (("a", 64),))
+    assert tally.cached == 48  # The last token is always computed, and only whole blocks are kept.
+    tally.add(64, (("a", 20),))
+    assert tally.cached == 48 + 16
+    tally.add(100, (("a", 64), ("b", 30)))
+    tally.add(100, (("a", 60), ("b", 30)))  # The text behind a shorter beginning stands at another place: nothing more.
+    assert tally.cached == 48 + 16 + 64 + 48
+    assert tally.share == tally.cached / (3 * 64 + 200)
+
+
+@pytest.mark.parametrize("text", [*SPECS, "tokens=512,groups=1,system=4"])
+def test_sharing_is_parsed_and_written_back(text):
+    assert parse_prefix(str(parse_prefix(text))) == parse_prefix(text)
+    assert str(parse_prefix("tokens=512")) == "tokens=512,groups=1"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("token=512,groups=0", ["did you mean 'tokens'?", "groups=0: write a whole number", "tokens= is missing"]),
+        ("tokens=x", ["tokens=x: write a whole number"]),
+        ("512", ["'512' is not key=value"]),
+        ("tokens=1,tokens=2", ["tokens is given twice"]),
+        ("", ["tokens= is missing"]),
+        ("tre:depth=2", ["no way of sharing is called 'tre': there is tree"]),
+        ("tree:depth=2,fanout=x", ["fanout=x: write a whole number from 1 to 1e+06", "tokens= is missing"]),
+        ("tree:depth=40,fanout=9,tokens=1", ["over 1e+09 leaves"]),
+        ("hit_rate=1.5", ["hit_rate=1.5: write a number from 0 to 1"]),
+        ("hit_rate=0.5,tokens=3", ["a prefix has no 'tokens'"]),
+        ("system=0", ["system=0: write a whole number above 0"]),
+    ],
+)
+def test_a_wrong_prefix_is_refused_all_at_once(text, said):
+    with pytest.raises(SpecError) as caught:
+        parse_prefix(text)
+    for words in said:
+        assert words in str(caught.value)
