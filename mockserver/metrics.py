@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -15,6 +15,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from mockserver.clock import NS_PER_S
+from mockserver.engine import EngineState
 from mockserver.ledger import Entry
 
 _TTFT_S = (
@@ -28,6 +29,8 @@ _REQUEST_S = (
     0.3, 0.5, 0.8, 1.0, 1.5, 2.0, 2.5, 5.0, 10.0, 15.0, 20.0, 30.0, 40.0, 50.0, 60.0, 120.0, 240.0, 480.0, 960.0,
     1920.0, 7680.0,
 )  # fmt: skip
+
+_ITERATION_TOKENS = (1.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0, 8192.0, 16384.0)
 
 _UNFOLDED = 64
 """Finished requests that may wait for a scrape; beyond, one is folded for each that comes: memory stays flat."""
@@ -55,9 +58,9 @@ class _Histogram:
         self._counts = [0] * (len(bounds) + 1)
         self._sum = 0.0
 
-    def observe(self, value: float) -> None:
-        self._counts[bisect_left(self._bounds, value)] += 1
-        self._sum += value
+    def observe(self, value: float, times: int = 1) -> None:
+        self._counts[bisect_left(self._bounds, value)] += times
+        self._sum += value * times
 
     def family(self, names: Sequence[str], values: Sequence[str]) -> Metric:
         total, buckets = 0, []
@@ -70,11 +73,11 @@ class _Histogram:
 
 
 class ServerMetrics(Collector):
-    """Takes finished requests and shows them; `running` tells how many are under way."""
+    """Takes finished requests and shows them, and how the engine stands."""
 
-    def __init__(self, model: str, max_model_len: int, running: Callable[[], int]) -> None:
+    def __init__(self, model: str, max_model_len: int, state: Callable[[], EngineState]) -> None:
         self._label_values = (model, "0")
-        self._running = running
+        self._state = state
         self._waiting: deque[Entry] = deque()
         self._input_tokens = 0
         self._output_tokens = 0
@@ -84,6 +87,8 @@ class ServerMetrics(Collector):
         self._itl = _Histogram("vllm:inter_token_latency_seconds", "Time between tokens", _TOKEN_S)
         self._tpot = _Histogram("vllm:request_time_per_output_token_seconds", "Mean of a request", _TOKEN_S)
         self._e2e = _Histogram("vllm:e2e_request_latency_seconds", "Arrival to last token", _REQUEST_S)
+        self._queue = _Histogram("vllm:request_queue_time_seconds", "Time in the engine's queue", _REQUEST_S)
+        self._prefill = _Histogram("vllm:request_prefill_time_seconds", "First step to first token", _REQUEST_S)
         self._decode = _Histogram("vllm:request_decode_time_seconds", "First to last token", _REQUEST_S)
         self._prompt = _Histogram("vllm:request_prompt_tokens", "Input tokens of a request", tokens)
         self._generation = _Histogram("vllm:request_generation_tokens", "Output tokens of a request", tokens)
@@ -103,8 +108,11 @@ class ServerMetrics(Collector):
         return generate_latest(self._registry)
 
     def _fold(self, entry: Entry) -> None:
-        if entry.plan is None or entry.plan.ttft_ns is None:
+        if entry.plan is None or entry.plan.output_tokens == 0:
             return  # It was refused; no engine saw it.
+        if "prefill_ns" in entry.engine:
+            self._queue.observe(entry.engine["queue_ns"] / NS_PER_S)
+            self._prefill.observe(entry.engine["prefill_ns"] / NS_PER_S)
         self._finished[entry.finished] += 1
         self._output_tokens += entry.output_tokens
         self._generation.observe(entry.output_tokens)
@@ -125,24 +133,40 @@ class ServerMetrics(Collector):
     def collect(self) -> Iterator[Metric]:
         """The families, for the registry."""
         names, values = ("model_name", "engine"), self._label_values
-        for name, doc, number in (
-            ("vllm:num_requests_running", "Requests that the engine works on", self._running()),
-            ("vllm:num_requests_waiting", "Requests that wait for the engine", 0),
+        state = self._state()
+        for name, doc, level in (
+            ("vllm:num_requests_running", "Requests that the engine works on", state.running),
+            ("vllm:num_requests_waiting", "Requests that wait for the engine", state.waiting),
+            ("vllm:kv_cache_usage_perc", "Share of the KV blocks in use, from 0 to 1", state.kv_usage),
         ):
-            gauge = GaugeMetricFamily(name, doc, labels=names)
-            gauge.add_metric(values, number)
-            yield gauge
+            if level is not None:
+                gauge = GaugeMetricFamily(name, doc, labels=names)
+                gauge.add_metric(values, level)
+                yield gauge
         for name, doc, number in (
             ("vllm:prompt_tokens", "Input tokens processed", self._input_tokens),
             ("vllm:generation_tokens", "Output tokens generated", self._output_tokens),
+            ("vllm:prefix_cache_queries", "Tokens looked up in the prefix cache", state.prefix_queries),
+            ("vllm:prefix_cache_hits", "Tokens found in the prefix cache", state.prefix_hits),
+            ("vllm:num_preemptions", "Requests preempted", state.preemptions),
         ):
-            counter = CounterMetricFamily(name, doc, labels=names)
-            counter.add_metric(values, number)
-            yield counter
+            if number is not None:
+                counter = CounterMetricFamily(name, doc, labels=names)
+                counter.add_metric(values, number)
+                yield counter
         success = CounterMetricFamily("vllm:request_success", "Finished requests", labels=(*names, "finished_reason"))
         for reason, number in self._finished.items():
             success.add_metric((*values, reason), number)
         yield success
-        histograms = (self._ttft, self._itl, self._tpot, self._e2e, self._decode, self._prompt, self._generation)
+        histograms = [self._ttft, self._itl, self._tpot, self._e2e, self._decode, self._prompt, self._generation]
+        if state.preemptions is not None:  # Only an engine with steps has these.
+            histograms += [self._queue, self._prefill, _iterations(state.iteration_tokens)]
         for histogram in histograms:
             yield histogram.family(names, values)
+
+
+def _iterations(steps: Mapping[int, int]) -> _Histogram:
+    histogram = _Histogram("vllm:iteration_tokens_total", "Tokens of a step of the engine", _ITERATION_TOKENS)
+    for tokens, times in steps.items():
+        histogram.observe(tokens, times)
+    return histogram

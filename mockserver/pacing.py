@@ -19,7 +19,7 @@ from itertools import count
 from typing import Protocol
 
 from mockserver.clock import HAS_TIMERFD, NS_PER_S, Timerfd, now_ns
-from mockserver.engine import Engine, Work
+from mockserver.engine import Engine, Released, Work
 
 _LOG = logging.getLogger("mockserver")
 
@@ -136,11 +136,6 @@ class Stepper:
         self._keys = count()
         self._waiting_ns: int | None = None
 
-    @property
-    def running(self) -> int:
-        """Requests that the engine still works on."""
-        return len(self._takers)
-
     def admit(self, work: Work, take: Callable[[int], None]) -> int:
         """Hand a request to the engine; the key returned is for `release`, which every request must reach."""
         key = next(self._keys)
@@ -149,9 +144,9 @@ class Stepper:
         self._wait()
         return key
 
-    def release(self, key: int) -> dict[str, int]:
-        """The request has ended or its client is gone: no token of it is handed out any more. Returns the engine's
-        facts about it."""
+    def release(self, key: int) -> Released:
+        """The request has ended or its client is gone: no token of it is handed out any more. Returns what the engine
+        has to say about it."""
         del self._takers[key]
         return self._engine.release(key)
 

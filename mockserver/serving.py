@@ -76,11 +76,11 @@ class Serving:
         self._text = _token_text(tokenizer)
         self._latencies = Latencies(config.ttft, config.tpot, config.itl, config.output_tokens)
         self._pacer = Pacer()
-        self._engine = ENGINES[config.engine]()
+        self._engine = ENGINES[config.engine](config)
         self._stepper = Stepper(self._engine, self._pacer)
         self._counter = Counter(tokenizer)
         self._numbers = count()
-        self.metrics = ServerMetrics(config.model, config.max_model_len, lambda: self._stepper.running)
+        self.metrics = ServerMetrics(config.model, config.max_model_len, self._engine.state)
 
     async def close(self) -> None:
         """Write the ledger to its end and give everything back."""
@@ -235,9 +235,11 @@ class Serving:
         )
 
     def _on_end(self, case: _Case, reply: Reply, key: int) -> None:
-        facts = self._stepper.release(key)
+        released = self._stepper.release(key)
+        # What the engine decided is the plan that was to be kept.
+        case.plan = released.plan
         assert case.count is not None
-        case.count.when_known(lambda: self._record(case, _entry(case, reply, facts)))
+        case.count.when_known(lambda: self._record(case, _entry(case, reply, released.facts)))
 
     def _record(self, case: _Case, entry: Entry) -> None:
         self.ledger.add(entry)

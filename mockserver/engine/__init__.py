@@ -7,12 +7,16 @@ An engine is driven by `pacing.Stepper`: requests are admitted, `next_ns` says w
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from mockserver.engine.interface import Engine, Work
+from mockserver.engine.interface import Engine, EngineState, Released, Work
 from mockserver.engine.sampled import SampledEngine
 
-__all__ = ["ENGINES", "Engine", "Work"]
+if TYPE_CHECKING:
+    from mockserver.config import MockConfig
 
-ENGINES: dict[str, Callable[[], Engine]] = {
-    "sampled": SampledEngine,
+__all__ = ["ENGINES", "Engine", "EngineState", "Released", "Work"]
+
+ENGINES: dict[str, Callable[[MockConfig], Engine]] = {
+    "sampled": lambda config: SampledEngine(),
 }

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from mockserver.plan import Plan
@@ -17,6 +18,34 @@ class Work:
     plan: Plan
     input_tokens: int | None = None
     """None where the engine did not ask for it (`needs_input_tokens`)."""
+    blocks: Sequence[int] = ()
+    """The hash chain of the full KV blocks of prompt and reply; empty where the engine did not ask (`block_tokens`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """What an engine has to say about a request that is over."""
+
+    plan: Plan
+    """When the engine gave each token, up to the last that it gave: the plan itself, where the plan decides."""
+    facts: dict[str, int]
+    """For the ledger: `queue_ns`, `steps`, and what else the engine knows."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineState:
+    """What /metrics shows of an engine. None: this engine has no such thing."""
+
+    running: int
+    waiting: int = 0
+    kv_usage: float | None = None
+    """Share of the KV blocks that requests hold, from 0 to 1."""
+    prefix_queries: int | None = None
+    """Tokens that were looked up in the prefix cache, and those found there, since the start."""
+    prefix_hits: int | None = None
+    preemptions: int | None = None
+    iteration_tokens: Mapping[int, int] = field(default_factory=dict)
+    """Tokens of a step -> number of steps with so many, since the start."""
 
 
 class Engine(Protocol):
@@ -24,15 +53,20 @@ class Engine(Protocol):
 
     needs_input_tokens: bool
     """Whether a request must be counted before it is admitted."""
+    block_tokens: int
+    """Tokens of a KV block, where the engine wants `Work.blocks`; else 0."""
 
     def admit(self, key: int, work: Work) -> None:
         """Take a request in; `key` names it from now on."""
 
-    def release(self, key: int) -> dict[str, int]:
-        """The request is over, finished or not: forget it. What the engine has to say about it goes into the ledger."""
+    def release(self, key: int) -> Released:
+        """The request is over, finished or not: forget it."""
 
     def next_ns(self) -> int | None:
-        """The instant at which the next tokens come out; None when there is nothing to do."""
+        """The instant at which the engine wants to be stepped; None when there is nothing to do."""
 
     def step(self, now_ns: int) -> list[tuple[int, int]]:
         """What has come out by `now_ns` and was not given before: (key, tokens), in the order of their instants."""
+
+    def state(self) -> EngineState:
+        """How it stands now."""

@@ -8,17 +8,19 @@ from __future__ import annotations
 import heapq
 from itertools import count
 
-from mockserver.engine.interface import Work
+from mockserver.engine.interface import EngineState, Released, Work
+from mockserver.plan import Plan
 
 
 class _Run:
     """A request that is not over."""
 
-    __slots__ = ("gaps_ns", "key", "released", "steps")
+    __slots__ = ("gaps_ns", "key", "plan", "released", "steps")
 
-    def __init__(self, key: int, gaps_ns: tuple[int, ...]) -> None:
+    def __init__(self, key: int, plan: Plan) -> None:
         self.key = key
-        self.gaps_ns = gaps_ns
+        self.plan = plan
+        self.gaps_ns = plan.gaps_ns
         self.steps = 0
         self.released = False
 
@@ -27,6 +29,7 @@ class SampledEngine:
     """A heap of requests by the instant of their next token."""
 
     needs_input_tokens = False
+    block_tokens = 0
 
     def __init__(self) -> None:
         # Each entry: instant of the next token, order of admission (ties keep it), the request.
@@ -38,14 +41,14 @@ class SampledEngine:
         """Raises ValueError for a plan without tokens: such a request is answered without an engine."""
         if work.plan.ttft_ns is None:
             raise ValueError("a plan without a first token has nothing to wait for")
-        run = self._runs[key] = _Run(key, work.plan.gaps_ns)
+        run = self._runs[key] = _Run(key, work.plan)
         heapq.heappush(self._heap, (work.received_ns + work.plan.ttft_ns, next(self._order), run))
 
-    def release(self, key: int) -> dict[str, int]:
+    def release(self, key: int) -> Released:
         """No queue here, and a step a token. The entry stays in the heap until it is due, and gives nothing then."""
         run = self._runs.pop(key)
         run.released = True
-        return {"queue_ns": 0, "steps": run.steps}
+        return Released(run.plan, {"queue_ns": 0, "steps": run.steps})
 
     def next_ns(self) -> int | None:
         """The earliest instant in the heap."""
@@ -65,3 +68,7 @@ class SampledEngine:
                 run.steps += 1
                 out.append((run.key, 1))
         return out
+
+    def state(self) -> EngineState:
+        """All run; nothing waits."""
+        return EngineState(len(self._runs))

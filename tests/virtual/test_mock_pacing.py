@@ -105,7 +105,6 @@ def test_a_released_request_hears_nothing_more() -> None:
 
         keys.append(stepper.admit(Work(start, Plan(10 * MS, (10 * MS,) * 7, 8)), take))
         await asyncio.sleep(1)
-        assert stepper.running == 0
         pace.close()
         return seen
 

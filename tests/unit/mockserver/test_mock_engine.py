@@ -39,7 +39,7 @@ def test_a_released_request_gives_nothing_and_tells_its_steps() -> None:
     engine.admit(1, work(0, 50, 20))
     engine.admit(2, work(0, 60))
     assert engine.step(50) == [(1, 1)]
-    assert engine.release(1) == {"queue_ns": 0, "steps": 1}
+    assert engine.release(1).facts == {"queue_ns": 0, "steps": 1}
     assert engine.step(1000) == [(2, 1)]
     assert engine.next_ns() is None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from mockserver.engine import EngineState
 from mockserver.ledger import Entry
 from mockserver.metrics import ServerMetrics, one_two_five
 from mockserver.plan import Plan
@@ -48,7 +49,7 @@ def samples(metrics: ServerMetrics) -> dict[str, float]:
 
 
 def test_finished_requests_are_folded_into_vllms_metrics() -> None:
-    metrics = ServerMetrics("m", 1000, lambda: 3)
+    metrics = ServerMetrics("m", 1000, lambda: EngineState(3))
     metrics.add(entry(0, [50, 70, 110]))
     metrics.add(entry(1, [60], finished="stop"))
     metrics.add(entry(2, [], finished="abort", input_tokens=None))
@@ -72,14 +73,14 @@ def test_finished_requests_are_folded_into_vllms_metrics() -> None:
 
 
 def test_a_refused_request_was_seen_by_no_engine() -> None:
-    metrics = ServerMetrics("m", 1000, lambda: 0)
+    metrics = ServerMetrics("m", 1000, lambda: EngineState(0))
     refused = entry(0, [], finished="error")
     metrics.add(Entry(**{**{name: getattr(refused, name) for name in Entry.__slots__}, "plan": None}))
     assert samples(metrics)["vllm:request_success_total[error]"] == 0
 
 
 def test_a_mock_that_nobody_scrapes_does_not_keep_every_request() -> None:
-    metrics = ServerMetrics("m", 1000, lambda: 0)
+    metrics = ServerMetrics("m", 1000, lambda: EngineState(0))
     for i in range(1000):
         metrics.add(entry(i, [50, 70]))
     assert len(metrics._waiting) <= 64
@@ -87,7 +88,7 @@ def test_a_mock_that_nobody_scrapes_does_not_keep_every_request() -> None:
 
 
 def test_scraping_twice_counts_once() -> None:
-    metrics = ServerMetrics("m", 1000, lambda: 0)
+    metrics = ServerMetrics("m", 1000, lambda: EngineState(0))
     metrics.add(entry(0, [50, 70]))
     assert samples(metrics) == samples(metrics)
 
