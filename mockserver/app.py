@@ -16,6 +16,7 @@ from mockserver.config import MockConfig
 from mockserver.ledger import open_file
 from mockserver.openai import SHAPES, Refusal
 from mockserver.serving import Serving, load_text_tokenizer
+from mockserver.shared_state import SharedState
 from mockserver.truth import truth_of
 from promptset.errors import SpecError
 
@@ -33,11 +34,13 @@ def create_app(config: MockConfig) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        app.state.serving = Serving(config, tokenizer, ledger_file)
+        shared = SharedState()
+        app.state.serving = Serving(config, tokenizer, ledger_file, shared)
         try:
             yield
         finally:
             await app.state.serving.close()
+            shared.close()
 
     app = FastAPI(title="mockserver", lifespan=lifespan, openapi_url=None)
     _add_generation(app)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import dataclass
 
 from mockserver.plan import StreamKey, index_of
-
-_REMEMBERED_IDS = 200_000
-"""Ids whose attempts are remembered; the memory of a long run stays flat."""
+from mockserver.shared_state import SharedState
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,23 +21,20 @@ class Arrival:
 
 
 class Arrivals:
-    """Identifies requests, and counts by what they were identified."""
+    """Identifies requests, and counts by what those of this process were identified."""
 
-    def __init__(self) -> None:
+    def __init__(self, shared: SharedState) -> None:
         self.by_index = 0
         self.by_id = 0
         self.by_order = 0
-        self._attempts: OrderedDict[str, int] = OrderedDict()
+        self._shared = shared
 
     def note(self, request_id: str | None) -> Arrival:
         """A request has arrived."""
         if request_id is None:
             self.by_order += 1
-            return Arrival(None, None, 1, ("arrival", self.by_order - 1))
-        attempt = self._attempts.pop(request_id, 0) + 1
-        self._attempts[request_id] = attempt
-        if len(self._attempts) > _REMEMBERED_IDS:
-            self._attempts.popitem(last=False)
+            return Arrival(None, None, 1, ("arrival", self._shared.take("arrivals_by_order")))
+        attempt = self._shared.attempt(request_id)
         index = index_of(request_id)
         if index is None:
             self.by_id += 1

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hmac
 from dataclasses import dataclass
 from functools import partial
-from itertools import count
 from typing import BinaryIO
 
 from starlette.requests import ClientDisconnect, Request
@@ -25,6 +24,7 @@ from mockserver.openai import Ask, Frames, Refusal, Shape
 from mockserver.pacing import Pacer, Stepper
 from mockserver.plan import Latencies, Plan, draw_plan
 from mockserver.reply import Content, Reply, StreamedReply, WholeReply
+from mockserver.shared_state import SharedState
 from mockserver.tokencount import Counter, TokenCount, counted
 from mockserver.wire import Connection, Wire, wire_of
 from promptset.errors import SpecError
@@ -65,11 +65,12 @@ class _Case:
 class Serving:
     """All that runs: make it inside a running event loop, and close it."""
 
-    def __init__(self, config: MockConfig, tokenizer: Tokenizer, ledger_file: BinaryIO) -> None:
+    def __init__(self, config: MockConfig, tokenizer: Tokenizer, ledger_file: BinaryIO, shared: SharedState) -> None:
         """Raises UsageError where the tokenizer cannot make text."""
         self.config = config
         self.tokenizer = tokenizer
-        self.arrivals = Arrivals()
+        self.shared = shared
+        self.arrivals = Arrivals(shared)
         self.clocks = {"kernel": 0, "user": 0}
         self.started = utc_seconds()
         self.ledger = Ledger(ledger_file)
@@ -79,7 +80,6 @@ class Serving:
         self._engine = ENGINES[config.engine](config)
         self._stepper = Stepper(self._engine, self._pacer)
         self._counter = Counter(tokenizer)
-        self._numbers = count()
         self.metrics = ServerMetrics(config.model, config.max_model_len, self._engine.state)
 
     async def close(self) -> None:
@@ -168,7 +168,7 @@ class Serving:
     def _begin(self, ask: Ask, plan: Plan, shape: Shape, case: _Case) -> None:
         assert case.count is not None
         case.finish = "stop" if ask.asked_tokens is None and not case.clipped else "length"
-        reply_id = case.arrival.id if case.arrival.id is not None else f"mock-{next(self._numbers)}"
+        reply_id = case.arrival.id if case.arrival.id is not None else f"mock-{self.shared.take('replies')}"
         content = Content(
             ask,
             plan,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from mockserver.arrival import Arrival, Arrivals
+from mockserver.shared_state import SharedState
 from mockserver.tokencount import Counter, TokenCount, counted
 from promptset.tokens import load_tokenizer
 
@@ -75,10 +76,12 @@ def test_a_count_calls_back_now_or_when_it_comes() -> None:
 
 
 def test_the_second_request_with_an_id_is_its_second_attempt() -> None:
-    arrivals = Arrivals()
+    shared = SharedState()
+    arrivals = Arrivals(shared)
     assert arrivals.note("run-7") == Arrival("run-7", 7, 1, 7)
     assert arrivals.note("run-7") == Arrival("run-7", 7, 2, 7)
     assert arrivals.note("probe-x") == Arrival("probe-x", None, 1, "probe-x")
     assert arrivals.note(None) == Arrival(None, None, 1, ("arrival", 0))
     assert arrivals.note(None) == Arrival(None, None, 1, ("arrival", 1))
     assert (arrivals.by_index, arrivals.by_id, arrivals.by_order) == (2, 1, 2)
+    shared.close()
