@@ -132,7 +132,7 @@ BAD = [
     ('{"body": 5}', "body is not a JSON object"),
     ('{"body": {}}', "the request has neither messages nor prompt"),
     ('{"conversations": [{"from": "human"}]}', "conversations must be a list of objects"),
-    ('{"text": "a"}', "no prompt, messages, conversations or body among its keys: text"),
+    ('{"text": "a"}', "no prompt, messages, conversations or body, nor the lengths of a trace, among its keys: text"),
     ("{}", "among its keys: none"),
     ("[1]", "not a JSON object"),
     ("{", "not JSON"),
@@ -155,7 +155,7 @@ def test_bad_rows_are_told_all_at_once_up_to_twenty(file):
     with pytest.raises(SpecError) as caught:
         load(file(*([{"text": "a"}] * 25)))
     assert len(caught.value.problems) == 21
-    assert "5 more problems" in caught.value.problems[-1]
+    assert "5 more bad rows" in caught.value.problems[-1]
 
 
 def test_an_entry_of_an_array_is_named_by_its_position(file):

@@ -1,0 +1,28 @@
+"""Data sets and traces from files: JSON Lines, JSON, CSV, text, Parquet; each row recognized by its keys and checked.
+
+A kind of file is a class in `containers`, a kind of row a `Format` in `rows` (with a text) or `traces` (without).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from promptset.loaders.dataset import FORMATS, BadRows, DataSet, parse_columns
+from promptset.samples import Sample
+from promptset.tokens import Tokenizer
+
+__all__ = ["FORMATS", "BadRows", "DataSet", "load", "parse_columns"]
+
+
+def load(
+    path: Path,
+    *,
+    tokenizer: Tokenizer | None = None,
+    chat: bool = False,
+    columns: Mapping[str, str] | None = None,
+    bad_rows: BadRows = "fail",
+    seed: int = 0,
+) -> list[Sample]:
+    """The samples of a file, in its order and all at once. Arguments and errors are those of `DataSet`."""
+    return list(DataSet(path, tokenizer=tokenizer, chat=chat, columns=columns, bad_rows=bad_rows, seed=seed))

@@ -1,0 +1,280 @@
+"""Files as rows: where each row lies, and what it holds. Nothing here knows what a row means.
+
+A container is passed over once, which gives every row with its position; afterwards any row is read again by its
+position alone. So a data set larger than memory can be used. A new kind of file is one class and one line in `CONTAINERS`.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import mmap
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import orjson
+
+from promptset.errors import SpecError
+
+_BOM = b"\xef\xbb\xbf"
+_SYNTAX = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{},]', re.DOTALL)
+"""What decides where an entry of a JSON array ends: strings, brackets and commas."""
+
+
+class Entry(NamedTuple):
+    """One row: its number as people count, its position, and its value; what cannot be read has the error as its value."""
+
+    number: int
+    start: int
+    end: int
+    value: Any
+
+
+class Container(Protocol):
+    """A file of rows."""
+
+    unit: str
+    """What a row is called in an error: line, entry, row."""
+    texts: bool
+    """Whether every value is text, as in CSV, so that numbers must still be read."""
+
+    def entries(self) -> Iterator[Entry]:
+        """Every row, in order. Raises SpecError where the file as a whole cannot be read."""
+
+    def value(self, start: int, end: int) -> Any:
+        """The row at a position that `entries` gave."""
+
+
+def open_container(path: Path) -> Container:
+    """The container for a file, by the end of its name; JSON (Lines or an array) for every other. Raises SpecError."""
+    try:
+        path.open("rb").close()
+    except OSError as e:
+        raise SpecError(f"the data set {path} cannot be read: {e.strerror}") from e
+    return CONTAINERS.get(path.suffix.lower(), _json)(path)
+
+
+def _json(path: Path) -> Container:
+    with path.open("rb") as file:
+        begin = file.read(3)
+        file.seek(len(_BOM) if begin == _BOM else 0)
+        first = next((line for line in file if line.strip()), b"")
+    if first.lstrip()[:1] == b"[":
+        return JsonArray(path)
+    if not isinstance(_decoded(first), Exception) or first.lstrip()[:1] != b"{":
+        return JsonLines(path)
+    # The first line is no JSON by itself: an object over several lines, or a bad line.
+    whole = _decoded(path.read_bytes().removeprefix(_BOM))
+    return JsonLines(path) if isinstance(whole, Exception) else OneObject(path)
+
+
+def _decoded(line: bytes) -> Any:
+    try:
+        return orjson.loads(line)
+    except orjson.JSONDecodeError as e:
+        return SpecError(f"not JSON: {e}")
+
+
+class _OfBytes:
+    """A container whose positions are byte offsets."""
+
+    unit = "line"
+    texts = False
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file = path.open("rb")
+
+    def _bytes(self, start: int, end: int) -> bytes:
+        self._file.seek(start)
+        return self._file.read(end - start)
+
+    def _lines(self) -> Iterator[tuple[int, int, bytes]]:
+        """(number, offset, line with its end): only \\n ends a line, a raw U+2028 in a prompt is text."""
+        offset = 0
+        with self._path.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                start = offset
+                offset += len(line)
+                if number == 1 and line.startswith(_BOM):
+                    start, line = start + len(_BOM), line.removeprefix(_BOM)
+                yield number, start, line
+
+    def value(self, start: int, end: int) -> Any:
+        return _decoded(self._bytes(start, end))
+
+    def close(self) -> None:
+        self._file.close()
+
+    def __del__(self) -> None:
+        self._file.close()
+
+
+class JsonLines(_OfBytes):
+    """One JSON value a line; blank lines are none."""
+
+    def entries(self) -> Iterator[Entry]:
+        """Every line that is not blank."""
+        for number, start, line in self._lines():
+            if line.strip():
+                yield Entry(number, start, start + len(line), _decoded(line))
+
+
+class OneObject(_OfBytes):
+    """A file that is one JSON object over several lines, which is one row."""
+
+    def entries(self) -> Iterator[Entry]:
+        """The object."""
+        content = self._path.read_bytes()
+        start = len(_BOM) if content.startswith(_BOM) else 0
+        yield Entry(1, start, len(content), _decoded(content[start:]))
+
+
+class JsonArray(_OfBytes):
+    """A JSON array of rows. It is never decoded as a whole: ShareGPT's is larger than many machines' memory."""
+
+    unit = "entry"
+
+    def entries(self) -> Iterator[Entry]:
+        """Every entry of the array, found by its brackets and commas."""
+        if self._path.stat().st_size == 0:
+            return
+        with mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            depth = start = number = 0
+            for match in _SYNTAX.finditer(content):
+                sign = match[0]
+                if sign in (b"[", b"{"):
+                    start = match.end() if depth == 0 else start
+                    depth += 1
+                elif sign in (b"]", b"}"):
+                    depth -= 1
+                if depth == 0 or (depth == 1 and sign == b","):
+                    entry = content[start : match.start()]
+                    if depth or number or entry.strip():  # Nothing between the brackets is no entry.
+                        number += 1
+                        yield Entry(number, start, match.start(), _decoded(entry))
+                    start = match.end()
+                if depth == 0:
+                    break
+            if depth or content[start:].strip():
+                raise SpecError(f"{self._path} begins as a JSON array and is not one: it has no end, or more behind it")
+
+
+class Lines(_OfBytes):
+    """Plain text: a prompt a line; blank lines are none."""
+
+    texts = True
+
+    def entries(self) -> Iterator[Entry]:
+        """Every line that is not blank."""
+        for number, start, line in self._lines():
+            if line.strip():
+                yield Entry(number, start, start + len(line), self._row(line))
+
+    def value(self, start: int, end: int) -> Any:
+        """The line."""
+        return self._row(self._bytes(start, end))
+
+    def _row(self, line: bytes) -> Any:
+        try:
+            return {"prompt": line.decode().rstrip("\r\n")}
+        except UnicodeDecodeError as e:
+            return SpecError(f"not UTF-8: {e.reason}")
+
+
+class Csv(_OfBytes):
+    """Values under the names of a first line; quoted ones may reach over several lines."""
+
+    texts = True
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        csv.field_size_limit(sys.maxsize)  # A prompt may be longer than the 128 KiB that csv takes by default.
+        self._delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
+        self._names: list[str] = []
+
+    def entries(self) -> Iterator[Entry]:
+        """Every record behind the first, numbered by the line on which it begins."""
+        end = line_end = 0
+
+        def lines() -> Iterator[str]:
+            nonlocal end, line_end
+            for number, start, line in self._lines():
+                line_end, end = number, start + len(line)
+                yield line.decode(errors="surrogateescape")
+
+        first, start = 1, 0
+        try:
+            for record in csv.reader(lines(), delimiter=self._delimiter):
+                if not self._names:
+                    self._names = [name.strip() for name in record]
+                elif record:
+                    yield Entry(first, start, end, self._row(record))
+                first, start = line_end + 1, end
+        except csv.Error as e:
+            raise SpecError(f"{self._path}, line {first}: not CSV: {e}") from e
+
+    def value(self, start: int, end: int) -> Any:
+        """The record."""
+        text = self._bytes(start, end).decode(errors="surrogateescape")
+        return self._row(next(csv.reader(io.StringIO(text, newline=""), delimiter=self._delimiter)))
+
+    def _row(self, record: list[str]) -> Any:
+        if len(record) != len(self._names):
+            return SpecError(f"{len(record)} values, and the first line names {len(self._names)} columns")
+        if not all(value.isprintable() or _is_utf8(value) for value in record):
+            return SpecError("not UTF-8")
+        return dict(zip(self._names, record, strict=True))
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # A surrogate stands for a byte that could not be decoded.
+        return False
+    return True
+
+
+class Parquet:
+    """A Parquet file, read with pyarrow (extra `parquet`), one group of rows at a time."""
+
+    unit = "row"
+    texts = False
+
+    def __init__(self, path: Path) -> None:
+        try:
+            from pyarrow import parquet
+        except ImportError as e:
+            raise SpecError(f"{path}: Parquet needs the extra: pip install 'trueload[parquet]'") from e
+        try:
+            self._file = parquet.ParquetFile(path)
+        except (OSError, ValueError) as e:  # pyarrow's own errors are ValueErrors
+            raise SpecError(f"{path} is not a Parquet file: {e}") from e
+        self._held = -1
+        self._group: list[dict[str, Any]] = []
+
+    def entries(self) -> Iterator[Entry]:
+        """Every row."""
+        number = 0
+        for group in range(self._file.num_row_groups):
+            for row in range(self._file.metadata.row_group(group).num_rows):
+                number += 1
+                yield Entry(number, group, row, self.value(group, row))
+
+    def value(self, start: int, end: int) -> Any:
+        """Row `end` of group `start`; the group is kept until another one is asked for."""
+        if start != self._held:
+            self._group, self._held = self._file.read_row_group(start).to_pylist(), start
+        return self._group[end]
+
+
+CONTAINERS: dict[str, type[Lines] | type[Csv] | type[Parquet]] = {
+    ".txt": Lines,
+    ".csv": Csv,
+    ".tsv": Csv,
+    ".parquet": Parquet,
+}
+"""By the end of the file's name. Whatever is not here is JSON: Lines, an array, or one object."""

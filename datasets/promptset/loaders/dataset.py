@@ -1,0 +1,282 @@
+"""A data set in a file: every row is checked once, and read again when it is used.
+
+What is kept of a row is its position, its lengths and its time, 40 bytes; texts stay in the file. Prompts of a trace are
+made when they are used: row i gives the same prompt in every process.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import math
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, overload
+
+from promptset.errors import SpecError
+from promptset.loaders import rows, traces
+from promptset.loaders.containers import open_container
+from promptset.loaders.rows import COUNTS, ROW_KEYS, Format, Parsed, Row
+from promptset.outline import Outline, PromptMaker
+from promptset.rng import stream
+from promptset.samples import Sample
+from promptset.sharing import Path as SharedPath
+from promptset.tokens import Tokenizer, load_tokenizer
+
+_log = logging.getLogger(__name__)
+
+FORMATS: dict[str, Format] = {**rows.FORMATS, **traces.FORMATS}
+"""Every kind of row, in the order of recognition."""
+
+BadRows = Literal["fail", "skip"]
+
+_SHOWN = 20
+_BATCH = 512
+_NONE = -1
+"""Stands for "not known" among the lengths."""
+
+
+class DataSet(Sequence[Sample]):
+    """The samples of a file. `skipped` are the problems of rows that were left out, up to 20 of `skipped_rows`."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        tokenizer: Tokenizer | None = None,
+        chat: bool = False,
+        columns: Mapping[str, str] | None = None,
+        bad_rows: BadRows = "fail",
+        seed: int = 0,
+    ) -> None:
+        """Reads and checks every row.
+
+        With a tokenizer, lengths that rows do not say are counted, those of a prompt as it will be sent: in a chat, as
+        what its user says. `columns` names the columns to take, ours -> theirs; then no others are read. Prompts of a
+        trace are made by the tokenizer, or the embedded one, from `seed`. Raises SpecError, which names up to 20 bad
+        rows by their line, unless `bad_rows` is "skip".
+        """
+        self.path = path
+        self.skipped: list[str] = []
+        self.skipped_rows = 0
+        self._tokenizer = tokenizer
+        self._chat = chat
+        self._columns = columns
+        self._seed = seed
+        self._maker: PromptMaker | None = None
+        self._container = open_container(path)
+        self._starts, self._ends = array("q"), array("q")
+        self._inputs, self._outputs = array("q"), array("q")
+        self._at_s = array("d")
+        self._index(bad_rows)
+
+    def _index(self, bad_rows: BadRows) -> None:
+        problems: list[str] = []
+        waiting: list[tuple[Parsed, _Texts]] = []
+        bad = empty = 0
+        for number, start, end, value in self._container.entries():
+            try:
+                parsed = self._read(value)
+                texts = None if parsed is None else self._check(parsed)
+            except SpecError as e:
+                bad += 1
+                where = f"{self.path}, {self._container.unit} {number}"
+                problems += [f"{where}: {problem}" for problem in e.problems if len(problems) <= _SHOWN]
+                continue
+            if parsed is None or texts is None:
+                empty += 1
+                continue
+            self._starts.append(start)
+            self._ends.append(end)
+            waiting.append((parsed, texts))
+            if len(waiting) == _BATCH:
+                self._keep(waiting)
+        self._keep(waiting)
+        if bad and bad_rows == "fail":
+            more = [f"{self.path}: {bad - _SHOWN} more bad rows"] if bad > _SHOWN else []
+            raise SpecError(problems[:_SHOWN] + more)
+        self.skipped, self.skipped_rows = problems[:_SHOWN], bad
+        if not self._starts:
+            raise SpecError(f"the data set {self.path} holds nothing to send: give at least one row")
+        if empty:
+            _log.warning(
+                "%s: %d of %d rows hold nothing a user said and are left out", self.path, empty, empty + len(self)
+            )
+        first = min((at for at in self._at_s if not math.isnan(at)), default=0.0)
+        self._at_s = array("d", (at - first for at in self._at_s))
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    @overload
+    def __getitem__(self, index: int) -> Sample: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Sample]: ...
+    def __getitem__(self, index: int | slice) -> Sample | list[Sample]:
+        """The sample of a row, read from the file."""
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        index = range(len(self))[index]
+        parsed = self._read(self._container.value(self._starts[index], self._ends[index]))
+        if parsed is None:
+            raise SpecError(f"{self.path} was changed while it was used")
+        inputs, outputs, at_s = self._inputs[index], self._outputs[index], self._at_s[index]
+        sample = parsed.sample
+        if sample is None:
+            assert parsed.outline is not None
+            path = self._fitting(parsed.outline)
+            made = self._makes().make(inputs, path, stream(self._seed, "text", index))
+            sample = Sample(prompt=made, path=path) if isinstance(made, str) else Sample(messages=made, path=path)
+        return dataclasses.replace(
+            sample,
+            input_tokens=None if inputs == _NONE else inputs,
+            output_tokens=None if outputs == _NONE else outputs,
+            at_s=None if math.isnan(at_s) else at_s,
+        )
+
+    def __iter__(self) -> Iterator[Sample]:
+        return (self[index] for index in range(len(self)))
+
+    @property
+    def timed(self) -> bool:
+        """Whether every row says when it is sent."""
+        return not any(map(math.isnan, self._at_s))
+
+    def times_s(self) -> array[float]:
+        """When each row is sent, in seconds from the first; NaN where the row does not say."""
+        return self._at_s
+
+    @property
+    def head(self) -> int | None:
+        """Tokens in front of shared text, in a data set whose prompts are made here; None in others."""
+        return None if self._maker is None else self._maker.head
+
+    def outline_at(self, index: int) -> Outline | None:
+        """What a row of a trace says of its prompt, without its text; None for a row that has a text."""
+        parsed = self._read(self._container.value(self._starts[index], self._ends[index]))
+        if parsed is None or parsed.outline is None:
+            return None
+        return dataclasses.replace(parsed.outline, path=self._fitting(parsed.outline))
+
+    def _read(self, value: Any) -> Parsed | None:
+        if isinstance(value, SpecError):
+            raise value
+        if not isinstance(value, dict):
+            raise SpecError("not a JSON object")
+        row = _chosen(value, self._columns)
+        if self._container.texts:
+            row = _typed(row)
+        for known in FORMATS.values():
+            if known.recognizes(row):
+                return known.read(row)
+        raise SpecError(
+            f"no prompt, messages, conversations or body, nor the lengths of a trace, among its keys: "
+            f"{', '.join(row) or 'none'}"
+        )
+
+    def _makes(self) -> PromptMaker:
+        if self._maker is None:
+            tokenizer = self._tokenizer if self._tokenizer is not None else load_tokenizer()
+            self._maker = PromptMaker(tokenizer, chat=self._chat, seed=self._seed)
+        return self._maker
+
+    def _fitting(self, outline: Outline) -> SharedPath:
+        """The path of an outline as far as the prompt has room for it: the last token of a prompt is its own."""
+        room = self._makes().room(outline.input_tokens).most
+        path = []
+        for name, tokens in outline.path:
+            if room > 0:
+                path.append((name, min(tokens, room)))
+            room -= tokens
+        return tuple(path)
+
+    def _check(self, parsed: Parsed) -> _Texts:
+        """What is left to count. Raises SpecError where the prompt cannot be made or the template refuses it."""
+        if parsed.outline is not None:
+            maker = self._makes()
+            if parsed.outline.input_tokens < maker.least:
+                asked = parsed.outline.input_tokens
+                raise SpecError(f"{asked} tokens are too few: the shortest prompt has {maker.least}")
+            return _Texts()
+        tokenizer, sample = self._tokenizer, parsed.sample
+        assert sample is not None
+        if tokenizer is None:
+            return _Texts()
+        if sample.input_tokens is not None:
+            return _Texts(answer=parsed.answer)
+        body: Row = sample.body if sample.body is not None else {"prompt": sample.prompt, "messages": sample.messages}
+        if sample.prompt is not None and self._chat:
+            body = {"messages": [{"role": "user", "content": sample.prompt}]}
+        if body.get("messages") is not None:
+            return _Texts(tokenizer.render_chat(body["messages"]), 0, parsed.answer)
+        if isinstance(body.get("prompt"), str):
+            return _Texts(body["prompt"], tokenizer.special_tokens_added, parsed.answer)
+        return _Texts(answer=parsed.answer)  # A body may hold token ids, or several prompts: nobody counts those here.
+
+    def _keep(self, waiting: list[tuple[Parsed, _Texts]]) -> None:
+        """Notes the lengths and times of rows; the texts of all are counted in one batch."""
+        texts = [text for _, left in waiting for text in (left.text, left.answer) if text is not None]
+        counts = iter(self._tokenizer.count_plain(texts) if self._tokenizer is not None and texts else [])
+        for parsed, left in waiting:
+            known: Sample | Outline | None = parsed.sample if parsed.outline is None else parsed.outline
+            assert known is not None
+            inputs, outputs = known.input_tokens, known.output_tokens
+            inputs = inputs if left.text is None else next(counts) + left.adds
+            outputs = outputs if left.answer is None else next(counts)
+            self._inputs.append(_NONE if inputs is None else inputs)
+            self._outputs.append(_NONE if outputs is None else outputs)
+            self._at_s.append(math.nan if parsed.at_s is None else parsed.at_s)
+        waiting.clear()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Texts:
+    """Of a row, what is still to be counted; `adds` tokens come to those of `text`."""
+
+    text: str | None = None
+    adds: int = 0
+    answer: str | None = None
+
+
+def _chosen(row: Row, columns: Mapping[str, str] | None) -> Row:
+    if columns is None:
+        return row
+    if missing := [theirs for theirs in columns.values() if theirs not in row]:
+        raise SpecError(f"no column {', '.join(map(repr, missing))} among {', '.join(row) or 'none'}")
+    return {ours: row[theirs] for ours, theirs in columns.items()}
+
+
+def _typed(row: Row) -> Row:
+    """The row of a file in which all is text: numbers of ours as numbers, what is empty left out."""
+    typed: Row = {}
+    for key, value in row.items():
+        if value == "" and key in ROW_KEYS and key != "prompt":
+            continue
+        typed[key] = value
+        read = int if key in COUNTS else float if key == "at_s" else None
+        if read is not None:
+            try:
+                typed[key] = read(value)
+            except ValueError:
+                continue  # The check of the row says what is wrong with it.
+    return typed
+
+
+def parse_columns(text: str) -> dict[str, str]:
+    """`prompt=question,output_tokens=len` as a dict, ours -> theirs. Raises SpecError."""
+    problems = []
+    columns: dict[str, str] = {}
+    for part in text.split(","):
+        ours, equals, theirs = (piece.strip() for piece in part.partition("="))
+        if not equals or not theirs:
+            problems.append(f"{part!r} is not ours=theirs")
+        elif ours not in ROW_KEYS:
+            problems.append(f"{ours!r} is none of {', '.join(ROW_KEYS)}")
+        else:
+            columns[ours] = theirs
+    if problems:
+        raise SpecError(
+            [f"{text!r}: {problem} (example: prompt=question,output_tokens=length)" for problem in problems]
+        )
+    return columns

@@ -1,0 +1,150 @@
+"""Rows with a text: each is recognized by its keys and checked.
+
+request      a full request body, sent as it is: {"model": ..., "messages": [...], "temperature": ...}
+batch        a row of an OpenAI batch file: {"custom_id": ..., "body": {...}}
+sharegpt     {"conversations": [{"from": "human", "value": ...}, {"from": "gpt", "value": ...}]}
+messages     {"messages": [...], "output_tokens"?: n, "input_tokens"?: n, "session"?: name, "at_s"?: seconds}
+prompt       {"prompt": "...", "output_tokens"?: n, ...}, which vLLM's custom data sets also use
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+from promptset.errors import SpecError
+from promptset.outline import Outline
+from promptset.samples import Sample
+
+ROW_KEYS = ("prompt", "messages", "conversations", "body", "input_tokens", "output_tokens", "session", "at_s")
+COUNTS = ("input_tokens", "output_tokens")
+REQUEST_KEYS = frozenset(
+    """model stream stream_options max_tokens max_completion_tokens min_tokens temperature top_p top_k n stop seed
+    tools tool_choice response_format presence_penalty frequency_penalty logprobs ignore_eos""".split()  # noqa: SIM905
+)
+"""Keys by which a full request body is told from a row of ours."""
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """A row that was read: a sample, or the outline of a prompt that is still to be made."""
+
+    sample: Sample | None = None
+    answer: str | None = None
+    """An answer that came with the row: its length is the output to ask for."""
+    outline: Outline | None = None
+    at_s: float | None = None
+    """When it was sent, on a clock of the file's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """One kind of row: how it is recognized, and read. `read` gives None for a row that has nothing to send."""
+
+    recognizes: Callable[[Row], bool]
+    read: Callable[[Row], Parsed | None]
+
+
+def _read_batch(row: Row) -> Parsed:
+    if not isinstance(row["body"], dict):
+        raise SpecError("body is not a JSON object")
+    return _read_request(row["body"])
+
+
+def _read_request(row: Row) -> Parsed:
+    problems = []
+    if "messages" in row:
+        problems += _message_problems(row["messages"])
+    elif "prompt" not in row:
+        problems.append("the request has neither messages nor prompt")
+    asked = row.get("max_completion_tokens", row.get("max_tokens"))
+    problems += count_problems("max_completion_tokens" if "max_completion_tokens" in row else "max_tokens", asked)
+    if problems:
+        raise SpecError(problems)
+    return Parsed(Sample(body=row, output_tokens=asked))
+
+
+def _read_sharegpt(row: Row) -> Parsed | None:
+    turns = row["conversations"]
+    if not isinstance(turns, list) or not all(
+        isinstance(turn, dict) and isinstance(turn.get("from"), str) and isinstance(turn.get("value"), str)
+        for turn in turns
+    ):
+        raise SpecError("conversations must be a list of objects with the strings from and value")
+    asked = next((i for i, turn in enumerate(turns) if turn["from"] in ("human", "user") and turn["value"]), None)
+    if asked is None:
+        return None
+    follows = turns[asked + 1] if asked + 1 < len(turns) else {}
+    answer = follows.get("value") if follows.get("from") in ("gpt", "assistant", "chatgpt") else None
+    return Parsed(Sample(prompt=turns[asked]["value"]), answer=answer if answer != "" else None)
+
+
+def _read_messages(row: Row) -> Parsed:
+    if problems := _message_problems(row["messages"]) + row_problems(row):
+        raise SpecError(problems)
+    return Parsed(Sample(messages=tuple(row["messages"]), **_extras(row)), at_s=row.get("at_s"))
+
+
+def _read_prompt(row: Row) -> Parsed:
+    problems = row_problems(row)
+    if not isinstance(row["prompt"], str) or not row["prompt"]:
+        problems.insert(0, "prompt must be a string that is not empty")
+    if problems:
+        raise SpecError(problems)
+    return Parsed(Sample(prompt=row["prompt"], **_extras(row)), at_s=row.get("at_s"))
+
+
+def _extras(row: Row) -> dict[str, Any]:
+    return {key: row.get(key) for key in ("input_tokens", "output_tokens", "session")}
+
+
+def row_problems(row: Row) -> list[str]:
+    """What is wrong with the keys that rows of ours have in common."""
+    problems = [p for key in COUNTS for p in count_problems(key, row.get(key))]
+    problems += seconds_problems("at_s", row.get("at_s"))
+    if not isinstance(row.get("session"), str | None):
+        problems.append("session must be a string")
+    for key in row:
+        # Other keys (an id, a category) are the user's own; one that nearly is ours is a slip.
+        if key not in ROW_KEYS and (close := get_close_matches(key, ROW_KEYS, n=1, cutoff=0.85)):
+            problems.append(f"unknown key {key!r}: did you mean {close[0]!r}?")
+    return problems
+
+
+def count_problems(key: str, value: Any) -> list[str]:
+    """What is wrong with a number of tokens; None is none."""
+    fits = value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 1)
+    return [] if fits else [f"{key} must be a whole number of at least 1, not {value!r}"]
+
+
+def seconds_problems(key: str, value: Any) -> list[str]:
+    """What is wrong with a time in seconds; None is none."""
+    fits = value is None or (isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf)
+    return [] if fits else [f"{key} must be a number of seconds from 0 on, not {value!r}"]
+
+
+def _message_problems(messages: Any) -> list[str]:
+    if not isinstance(messages, list) or not messages:
+        return ["messages must be a list that is not empty"]
+    return [
+        f"message {number} must be an object with a role and a content"
+        for number, message in enumerate(messages, 1)
+        if not isinstance(message, dict)
+        or not isinstance(message.get("role"), str)
+        or not ("tool_calls" in message or isinstance(message.get("content"), str | list))
+    ]
+
+
+FORMATS: dict[str, Format] = {
+    "batch": Format(lambda row: "body" in row, _read_batch),
+    "sharegpt": Format(lambda row: "conversations" in row, _read_sharegpt),
+    "request": Format(lambda row: not REQUEST_KEYS.isdisjoint(row), _read_request),
+    "messages": Format(lambda row: "messages" in row, _read_messages),
+    "prompt": Format(lambda row: "prompt" in row, _read_prompt),
+}
+"""In the order of recognition."""

@@ -1,0 +1,142 @@
+"""Files as rows: every row is found, at the position where it can be read again alone."""
+
+import csv
+import io
+import json
+import tracemalloc
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from promptset.errors import SpecError
+from promptset.loaders.containers import open_container
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+def rows_of(path):
+    """The values of a file, each of them read again by its position and compared."""
+    container = open_container(path)
+    entries = list(container.entries())
+    for entry in reversed(entries):
+        if not isinstance(entry.value, SpecError):
+            assert container.value(entry.start, entry.end) == entry.value
+    return [entry.value for entry in entries]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("containers")
+
+
+@given(rows=st.lists(JSON_VALUES, max_size=5), indent=st.sampled_from([None, 1]), bom=st.booleans())
+@settings(max_examples=150, deadline=None)
+def test_an_array_has_the_rows_that_a_decoder_of_the_whole_finds(folder, rows, indent, bom):
+    path = folder / "data.json"
+    path.write_text("\ufeff" * bom + json.dumps(rows, indent=indent, ensure_ascii=False), encoding="utf-8")
+    assert rows_of(path) == rows
+
+
+@given(rows=st.lists(st.dictionaries(st.text(), JSON_VALUES, max_size=3), max_size=5), blank=st.booleans())
+@settings(max_examples=80, deadline=None)
+def test_lines_have_the_rows_that_were_written(folder, rows, blank):
+    path = folder / "data.jsonl"
+    lines = [json.dumps(row, ensure_ascii=False) + "\n" + "  \r\n" * blank for row in rows]
+    path.write_text("".join(lines), encoding="utf-8", newline="")
+    assert rows_of(path) == rows
+
+
+CELLS = st.text(alphabet=st.characters(codec="utf-8", exclude_characters="\x00"))
+
+
+@given(rows=st.lists(st.tuples(CELLS, CELLS), max_size=5), end=st.sampled_from(["\n", "\r\n"]))
+@settings(max_examples=150, deadline=None)
+def test_a_table_has_the_rows_that_were_written_also_over_several_lines(folder, rows, end):
+    path, out = folder / "data.csv", io.StringIO(newline="")
+    writer = csv.writer(out, lineterminator=end, quoting=csv.QUOTE_ALL)
+    writer.writerows([("one", "two"), *rows])
+    path.write_text(out.getvalue(), encoding="utf-8", newline="")
+    assert rows_of(path) == [{"one": one, "two": two} for one, two in rows]
+
+
+def test_a_record_is_numbered_by_the_line_on_which_it_begins(folder):
+    path = folder / "lines.csv"
+    path.write_text('prompt,n\n"a\nb",1\n\nc,2\nd\n')
+    entries = list(open_container(path).entries())
+    assert [entry.number for entry in entries] == [2, 5, 6]
+    assert entries[0].value == {"prompt": "a\nb", "n": "1"}
+    assert str(entries[2].value) == "1 values, and the first line names 2 columns"
+
+
+def test_what_is_not_utf8_is_a_bad_row_and_not_the_end(folder):
+    table, text = folder / "latin.csv", folder / "latin.txt"
+    table.write_bytes(b"prompt\nM\xfcller\nMiller\n")
+    text.write_bytes(b"M\xfcller\nMiller\n")
+    for path in (table, text):
+        bad, good = rows_of(path)
+        assert "not UTF-8" in str(bad)
+        assert good == {"prompt": "Miller"}
+
+
+def test_a_tab_separates_where_the_name_says_so(folder):
+    path = folder / "data.tsv"
+    path.write_text("prompt\tn\na,b\t1\n")
+    assert rows_of(path) == [{"prompt": "a,b", "n": "1"}]
+
+
+def test_each_line_of_text_is_a_prompt(folder):
+    path = folder / "data.txt"
+    path.write_text("\ufeffone\r\n\ntwo\u2028half\n[three", encoding="utf-8", newline="")
+    assert [row["prompt"] for row in rows_of(path)] == ["one", "two\u2028half", "[three"]
+
+
+@pytest.mark.parametrize("text", ['[{"a": 1},\n', '[{"a": "]', "[1] [2]", "[1]]"])
+def test_a_broken_array_is_said(folder, text):
+    path = folder / "broken.json"
+    path.write_text(text)
+    with pytest.raises(SpecError, match="begins as a JSON array and is not one"):
+        list(open_container(path).entries())
+
+
+def test_a_bad_entry_of_an_array_is_that_entry_alone(folder):
+    path = folder / "bad.json"
+    path.write_text('[{"a": 1}, nonsense, {"a": 3}]')
+    one, bad, three = rows_of(path)
+    assert (one, three) == ({"a": 1}, {"a": 3})
+    assert "not JSON" in str(bad)
+
+
+def test_parquet_is_read_group_by_group(folder):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    path = folder / "data.parquet"
+    rows = [{"prompt": f"row {i}", "output_tokens": i} for i in range(25)]
+    parquet.write_table(pyarrow.Table.from_pylist(rows), path, row_group_size=10)
+    assert rows_of(path) == rows
+    path.write_bytes(b"no parquet")
+    with pytest.raises(SpecError, match="is not a Parquet file"):
+        open_container(path)
+
+
+@pytest.mark.parametrize("name", ["big.json", "big.jsonl", "big.csv"])
+def test_a_large_file_is_passed_over_in_little_memory(folder, name):
+    path = folder / name
+    row = {"prompt": "word " * 2000}
+    with path.open("w") as file:
+        if name.endswith("csv"):
+            file.write("prompt\n" + f'"{row["prompt"]}"\n' * 2000)
+        else:
+            between = ",\n" if name == "big.json" else "\n"
+            file.write("[" * (name == "big.json") + between.join([json.dumps(row)] * 2000) + "]" * (name == "big.json"))
+    assert path.stat().st_size > 19_000_000
+    tracemalloc.start()
+    assert sum(1 for _ in open_container(path).entries()) == 2000
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2_000_000
