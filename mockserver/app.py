@@ -12,7 +12,10 @@ import orjson
 from fastapi import FastAPI, Query, Request, Response
 
 from mockserver import metrics, openai
+from mockserver.access import require_key
+from mockserver.admin import add_admin
 from mockserver.config import MockConfig
+from mockserver.cors import Cors
 from mockserver.ledger import open_file
 from mockserver.openai import SHAPES, Refusal
 from mockserver.serving import Serving, load_text_tokenizer
@@ -45,11 +48,15 @@ def create_app(config: MockConfig) -> FastAPI:
     app = FastAPI(title="mockserver", lifespan=lifespan, openapi_url=None)
     _add_generation(app)
     _add_facts(app)
+    add_admin(app)
+    if config.cors:
+        app.add_middleware(Cors, allowed=config.cors)
     return app
 
 
 def _serving(request: Request) -> Serving:
     serving: Serving = request.app.state.serving
+    serving.sync()
     return serving
 
 
@@ -70,13 +77,13 @@ def _add_facts(app: FastAPI) -> None:
     @app.get("/v1/models")
     async def models(request: Request) -> Response:
         serving = _serving(request)
-        serving.authorize(request)
+        require_key(request, serving.config)
         config = serving.config
         return Response(openai.models_body(config.model, serving.started, config.max_model_len), media_type=_JSON)
 
     @app.get("/health")
-    async def health() -> Response:
-        return Response()
+    async def health(request: Request) -> Response:
+        return Response(status_code=503 if _serving(request).draining else 200)
 
     @app.get("/version")
     async def version() -> dict[str, str]:

@@ -7,7 +7,7 @@ import difflib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_origin
 
 from mockserver.config import Flag, MockConfig, flag_of, load
 from mockserver.errors import MockError, UsageError
@@ -37,6 +37,7 @@ examples:
 
 It prints one line when it listens: mockserver ready at http://HOST:PORT
 Then:  GET /ledger (what was done)   /truth (what to expect)   /metrics   /health   /v1/models
+       PATCH /admin/config  {{"ttft": "200ms"}}  changes latencies, lengths and faults while it serves
 """
 
 _GROUPS = {
@@ -72,7 +73,7 @@ def _parser() -> _Parser:
     )
     for name, field in MockConfig.model_fields.items():
         flag = next(extra for extra in field.metadata if isinstance(extra, Flag))
-        options: dict[str, Any] = {"action": "append"} if name == "fault" else {}
+        options: dict[str, Any] = {"action": "append"} if get_origin(field.annotation) is tuple else {}
         default = f" (default: {field.default})" if field.default not in (None, ()) else ""
         groups[flag.group].add_argument(
             flag_of(name), metavar=flag.metavar, help=f"{field.description}{default}".replace("%", "%%"), **options

@@ -6,12 +6,15 @@ Later sources win: the defaults here, then the YAML file, then the flags. All pr
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 import yaml
+from annotated_types import MinLen
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -28,10 +31,12 @@ from promptset.distributions.values import Dimension
 
 
 class Flag(NamedTuple):
-    """How a field looks on the command line."""
+    """How a field looks on the command line, and whether it may change while the mock serves."""
 
     group: str
     metavar: str
+    live: bool = False
+    """`PATCH /admin/config` may change it: requests that arrive from then on are planned with it."""
 
 
 def _distribution(dimension: Dimension) -> PlainValidator:
@@ -67,12 +72,18 @@ def _spec(text: str) -> Any:
     return text
 
 
-def _masked(key: str | None) -> str | None:
-    return None if key is None else "***"
+def _masked(keys: tuple[str, ...]) -> list[str]:
+    return ["***"] * len(keys)
 
 
 def _as_list(value: object) -> object:
     return [value] if isinstance(value, str | int) else value
+
+
+def _origin(value: str) -> str:
+    if value != "*" and not re.fullmatch(r"https?://[^/\s]+", value):
+        raise ValueError(f"{value!r}: write an origin such as http://localhost:3000, without a path, or *")
+    return value
 
 
 class MockConfig(BaseModel):
@@ -83,8 +94,17 @@ class MockConfig(BaseModel):
     host: Annotated[str, Flag("server", "HOST")] = Field("127.0.0.1", description="address to listen on")
     port: Annotated[int, Flag("server", "PORT")] = Field(8000, ge=0, le=65535, description="port; 0 takes any free one")
     model: Annotated[str, Flag("server", "NAME")] = Field("mock-model", min_length=1, description="name of the model")
-    api_key: Annotated[str | None, Flag("server", "KEY"), PlainSerializer(_masked)] = Field(
-        None, min_length=1, description="key that requests under /v1 must carry", repr=False
+    api_key: Annotated[
+        tuple[Annotated[str, MinLen(1)], ...],
+        BeforeValidator(_as_list),
+        Flag("server", "KEY"),
+        PlainSerializer(_masked),
+    ] = Field((), description="key that requests under /v1 must carry; can be given several times", repr=False)
+    cors: Annotated[
+        tuple[Annotated[str, AfterValidator(_origin)], ...], BeforeValidator(_as_list), Flag("server", "ORIGIN")
+    ] = Field((), description="origin whose web pages may call the mock, or *; can be given several times")
+    admin: Annotated[Literal["loopback", "everyone", "nobody"], Flag("server", "WHO")] = Field(
+        "loopback", description="who may use /admin: loopback (this machine), everyone, nobody"
     )
     max_model_len: Annotated[int, Flag("server", "TOKENS")] = Field(
         131072, ge=2, description="context length: input and output tokens of a request together"
@@ -94,30 +114,33 @@ class MockConfig(BaseModel):
         75.0, gt=0, description="an idle connection is closed after this long"
     )
     drain_s: Annotated[float, Flag("server", "S")] = Field(
-        5.0, ge=0, description="on SIGTERM, what is in flight may go on for this long"
+        5.0, ge=0, description="on SIGTERM, what is in flight may go on for this long; new requests get a 503"
     )
 
     engine: Annotated[Literal["sampled"], Flag("latency", "NAME")] = Field(
         "sampled", description="what decides when tokens come out; sampled: each request on its own"
     )
-    ttft: Annotated[TimeDistribution, Flag("latency", "DIST")] = Field(
+    ttft: Annotated[TimeDistribution, Flag("latency", "DIST", live=True)] = Field(
         _spec("50ms"), description="time from a request's arrival to its first token"
     )
-    tpot: Annotated[TimeDistribution, Flag("latency", "DIST")] = Field(
+    tpot: Annotated[TimeDistribution, Flag("latency", "DIST", live=True)] = Field(
         _spec("20ms"), description="time between tokens, drawn once a request"
     )
-    itl: Annotated[TimeDistribution | None, Flag("latency", "DIST")] = Field(
+    itl: Annotated[TimeDistribution | None, Flag("latency", "DIST", live=True)] = Field(
         None, description="time between tokens, drawn for each; takes the place of tpot"
     )
 
-    output_tokens: Annotated[TokenDistribution, Flag("text", "DIST")] = Field(
+    output_tokens: Annotated[TokenDistribution, Flag("text", "DIST", live=True)] = Field(
         _spec("128"), description="length of a reply where the request gives no max_tokens"
+    )
+    embedding_size: Annotated[int, Flag("text", "N")] = Field(
+        1024, ge=1, le=65536, description="numbers in an embedding where the request gives no dimensions"
     )
     tokenizer: Annotated[str | None, Flag("text", "T")] = Field(
         None, description="tokenizer of the replies and counts: a directory, a file, a hub id; none: the embedded one"
     )
 
-    fault: Annotated[tuple[FaultRule, ...], BeforeValidator(_as_list), Flag("faults", "SPEC")] = Field(
+    fault: Annotated[tuple[FaultRule, ...], BeforeValidator(_as_list), Flag("faults", "SPEC", live=True)] = Field(
         (), description="misbehave, for example 429:rate=0.1 or reset:every=10,after=3; can be given several times"
     )
 
@@ -167,6 +190,38 @@ def _read_file(path: Path, problems: list[str]) -> dict[str, Any]:
     return known
 
 
+LIVE = tuple(
+    name
+    for name, field in MockConfig.model_fields.items()
+    if any(isinstance(extra, Flag) and extra.live for extra in field.metadata)
+)
+"""The fields that may change while the mock serves."""
+
+
+def changed(config: MockConfig, values: Mapping[str, object]) -> MockConfig:
+    """The configuration with some of its `LIVE` fields changed, written as in the YAML file.
+
+    Raises UsageError with every problem.
+    """
+    problems = []
+    for name in values:
+        if name in MockConfig.model_fields and name not in LIVE:
+            problems.append(f"{name}: cannot change while the mock serves; what can is {', '.join(LIVE)}")
+        elif name not in MockConfig.model_fields:
+            close = difflib.get_close_matches(str(name).replace("-", "_"), LIVE, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"what can change is {', '.join(LIVE)}"
+            problems.append(f"{name}: no such key; {hint}")
+    known = {name: value for name, value in values.items() if name in LIVE}
+    try:
+        new = MockConfig(**{**{name: getattr(config, name) for name in MockConfig.model_fields}, **known})
+    except ValidationError as e:
+        problems += [_sentence(error, None, {}) for error in e.errors()]
+        raise UsageError(problems) from e
+    if problems:
+        raise UsageError(problems)
+    return new
+
+
 def flag_of(field: str) -> str:
     """The flag of a field: `output_tokens` is `--output-tokens`."""
     return "--" + field.replace("_", "-")
@@ -175,7 +230,11 @@ def flag_of(field: str) -> str:
 def _sentence(error: Any, path: Path | None, flags: Mapping[str, object]) -> str:
     """One problem that pydantic found, in our words."""
     field, *inside = error["loc"]
-    where = flag_of(field) if field in flags else f"{path}: {'.'.join([field, *(str(i) for i in inside)])}"
+    where = ".".join([field, *(str(i) for i in inside)])
+    if field in flags:
+        where = flag_of(field)
+    elif path is not None:
+        where = f"{path}: {where}"
     cause = error.get("ctx", {}).get("error")
     if cause is not None:  # Our own validators say what was written and what to write.
         return f"{where}: {cause}"

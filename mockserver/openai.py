@@ -30,6 +30,7 @@ class Refusal(Exception):
 _ERROR_TYPES = {
     400: "BadRequestError",
     401: "AuthenticationError",
+    403: "PermissionDeniedError",
     404: "NotFoundError",
     413: "BadRequestError",
     429: "RateLimitError",

@@ -21,9 +21,11 @@ import socket
 import struct
 import sys
 from collections.abc import Callable, Iterator
+from types import FrameType
 from typing import Any
 
 import uvicorn
+from fastapi import FastAPI
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
@@ -183,10 +185,32 @@ class KernelStampedReads(asyncio.BufferedProtocol):
 class _Server(uvicorn.Server):
     """uvicorn's server, which says when it is ready and takes signals as the ordinary end."""
 
-    def __init__(self, config: uvicorn.Config, offset: RealtimeOffset, address: str) -> None:
+    def __init__(self, config: uvicorn.Config, app: FastAPI, offset: RealtimeOffset, address: str) -> None:
         super().__init__(config)
+        self._app = app
         self._offset = offset
         self._address = address
+        self._drain_until_ns: int | None = None
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """The first signal begins the drain: health checks and new requests are told so, what is in flight goes on. A
+        second one ends it."""
+        if self._drain_until_ns is None and self.started:
+            self._drain_until_ns = now_ns() + round((self.config.timeout_graceful_shutdown or 0) * NS_PER_S)
+            self._app.state.serving.draining = True
+        else:
+            super().handle_exit(sig, frame)
+            self.config.timeout_graceful_shutdown = 0
+
+    async def on_tick(self, counter: int) -> bool:
+        if self._drain_until_ns is not None:
+            left_ns = self._drain_until_ns - now_ns()
+            if left_ns <= 0 or self._app.state.serving.running == 0:
+                self.should_exit = True
+                # What is left of the drain is uvicorn's to wait: bytes that are handed over and not yet sent.
+                left_s = max(left_ns, 0) / NS_PER_S
+                self.config.timeout_graceful_shutdown = left_s  # type: ignore[assignment]  # a float does as well
+        return await super().on_tick(counter)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -269,7 +293,7 @@ def serve(config: MockConfig) -> None:
         timeout_keep_alive=config.keep_alive_s,  # type: ignore[arg-type]
         timeout_graceful_shutdown=config.drain_s,  # type: ignore[arg-type]
     )
-    server = _Server(settings, offset, address)
+    server = _Server(settings, app, offset, address)
     # A request and its connection refer to each other, so the collector is needed; seldom is enough.
     gc.set_threshold(20_000, 20, 50)
     # The thread that counts tokens hands the interpreter over sooner than after the usual 5 ms.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hmac
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import BinaryIO
@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from mockserver import openai, rng
+from mockserver.access import require_key
 from mockserver.arrival import Arrival, Arrivals
 from mockserver.clock import now_ns, utc_seconds
 from mockserver.config import MockConfig
@@ -22,8 +23,9 @@ from mockserver.ledger import Entry, Ledger
 from mockserver.metrics import ServerMetrics
 from mockserver.openai import Ask, Frames, Refusal, Shape
 from mockserver.pacing import Pacer, Stepper
-from mockserver.plan import Latencies, Plan, draw_plan
+from mockserver.plan import Plan, draw_plan
 from mockserver.reply import Content, Reply, StreamedReply, WholeReply
+from mockserver.settings import Settings
 from mockserver.shared_state import SharedState
 from mockserver.tokencount import Counter, TokenCount, counted
 from mockserver.wire import Connection, Wire, wire_of
@@ -31,6 +33,7 @@ from promptset.errors import SpecError
 from promptset.text import TokenText
 from promptset.tokens import Tokenizer, load_tokenizer
 
+_DRAINING = "The server is shutting down: it takes no more requests."
 _TEMPLATE_TOKENS = 16
 """More than a tokenizer adds to a text by itself."""
 
@@ -57,6 +60,8 @@ class _Case:
     wire: Wire
     plan: Plan | None = None
     count: TokenCount | None = None
+    version: int = 0
+    """Of the configuration that it was planned with."""
     clipped: bool = False
     """The context was too short for the length that was drawn."""
     finish: str = "error"
@@ -67,7 +72,9 @@ class Serving:
 
     def __init__(self, config: MockConfig, tokenizer: Tokenizer, ledger_file: BinaryIO, shared: SharedState) -> None:
         """Raises UsageError where the tokenizer cannot make text."""
-        self.config = config
+        self.settings = Settings(config, shared, now_ns())
+        self.draining = False
+        """The mock is to end: what is in flight may go on, new requests are refused."""
         self.tokenizer = tokenizer
         self.shared = shared
         self.arrivals = Arrivals(shared)
@@ -75,12 +82,32 @@ class Serving:
         self.started = utc_seconds()
         self.ledger = Ledger(ledger_file)
         self._text = _token_text(tokenizer)
-        self._latencies = Latencies(config.ttft, config.tpot, config.itl, config.output_tokens)
         self._pacer = Pacer()
         self._engine = ENGINES[config.engine](config)
         self._stepper = Stepper(self._engine, self._pacer)
         self._counter = Counter(tokenizer)
-        self.metrics = ServerMetrics(config.model, config.max_model_len, self._engine.state)
+        self.metrics = self._new_metrics()
+
+    @property
+    def config(self) -> MockConfig:
+        """The configuration in force."""
+        return self.settings.now.config
+
+    @property
+    def running(self) -> int:
+        """Requests that have reached the engine and are not over."""
+        state = self._engine.state()
+        return state.running + state.waiting
+
+    def sync(self) -> None:
+        """Put in force what was changed since, by this process or another: called before anything is answered."""
+        if self.settings.sync():
+            self.arrivals = Arrivals(self.shared)
+            self.clocks = {"kernel": 0, "user": 0}
+            self.metrics = self._new_metrics()
+
+    def _new_metrics(self) -> ServerMetrics:
+        return ServerMetrics(self.config.model, self.config.max_model_len, self._engine.state)
 
     async def close(self) -> None:
         """Write the ledger to its end and give everything back."""
@@ -91,10 +118,12 @@ class Serving:
     async def settle(self) -> None:
         """Wait until every response that has ended is in the ledger."""
         await self._counter.idle()
+        self.ledger.flush()
 
     async def answer(self, request: Request, shape: Shape) -> Response:
         """Answer one request of an endpoint that generates text."""
         handled_ns = now_ns()
+        self.sync()
         wire, connection = wire_of(request.scope)
         try:
             body, refusal = await self._read_body(request, connection)
@@ -131,13 +160,16 @@ class Serving:
         return b"".join(parts), None
 
     async def _serve(self, request: Request, body: bytes, shape: Shape, case: _Case) -> None:
-        config = self.config
-        self.authorize(request)
+        if self.draining:
+            raise Refusal(503, openai.error_body(503, _DRAINING), (("retry-after", "1"),))
+        version = self.settings.now
+        config, case.version = version.config, version.number
+        require_key(request, config)
         ask = shape.parse(openai.parse_body(body, config.model))
         demanded = _demanded(request.headers.get("x-mock-fault"))
         draw = partial(
             draw_plan,
-            self._latencies,
+            version.latencies,
             config.seed,
             case.arrival.key,
             attempt=case.arrival.attempt,
@@ -184,15 +216,6 @@ class Serving:
         if isinstance(reply, StreamedReply):
             reply.begin()
 
-    def authorize(self, request: Request) -> None:
-        """Raises Refusal (401) where a key is configured and the request does not carry it."""
-        key = self.config.api_key
-        if key is None:
-            return
-        given = request.headers.get("authorization", "")
-        if not hmac.compare_digest(given.encode(), f"Bearer {key}".encode()):
-            raise Refusal(401, openai.UNAUTHORIZED)
-
     def _count(self, ask: Ask) -> tuple[TokenCount, int]:
         """The count of the input, which may come later, and a number that it cannot exceed."""
         if isinstance(ask.prompt, list):
@@ -230,7 +253,7 @@ class Serving:
                 fault=None if planned is None else planned.kind.name,
                 bytes_in=case.bytes_in,
                 bytes_out=0 if sent_ns is None else len(refusal.body),
-                engine={} if sent_ns is not None else {"cut": "client_closed"},
+                engine=_facts(case, {} if sent_ns is not None else {"cut": "client_closed"}),
             ),
         )
 
@@ -246,9 +269,14 @@ class Serving:
         self.metrics.add(entry)
 
 
+def _facts(case: _Case, facts: Mapping[str, int | str]) -> dict[str, int | str]:
+    """The facts of a line, the version of its configuration among them where it is not that of the start."""
+    return {**facts, "config": case.version} if case.version else {**facts}
+
+
 def _entry(case: _Case, reply: Reply, facts: dict[str, int]) -> Entry:
     assert case.count is not None
-    engine: dict[str, int | str] = {**facts}
+    engine = _facts(case, facts)
     finished = case.finish
     if reply.cut is not None:
         engine["cut"] = reply.cut

@@ -9,6 +9,7 @@ How to use it:
 
 - `take(name)` gives 0, 1, 2, ... each number to exactly one caller. A new counter is one line in `COUNTERS`.
 - `attempt(id)` counts the requests with this id: 1 for the first, in whichever worker it arrives.
+- `forget()` begins anew with both.
 - `publish(text)` replaces the text and returns its new version; `version` is one read of a word, cheap enough to be asked
   for each request; `text()` gives the version and what was published. So a worker that is told to change something
   publishes it, and each worker (the same one too) compares `version` with the one that it has applied when a request
@@ -96,6 +97,15 @@ class SharedState:
             words[oldest + 2] = tick
             words[oldest] = digest
         return 1
+
+    def forget(self) -> None:
+        """Begin anew with the counters and the attempts."""
+        with self._locked() as words:
+            if words[_TICK]:  # Else all is 0, and pages that nobody touched go on costing nothing.
+                self._bytes[8 * _ATTEMPTS_AT : 8 * _TEXTS_AT] = bytes(8 * (_TEXTS_AT - _ATTEMPTS_AT))
+                words[_TICK] = 0
+            for at in range(_FIRST_COUNTER, _FIRST_COUNTER + len(COUNTERS)):
+                words[at] = 0
 
     @property
     def version(self) -> int:

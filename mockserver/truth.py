@@ -28,6 +28,7 @@ def truth_of(serving: Serving) -> dict[str, Any]:
             "output_tokens": {"mean": tokens},
             "e2el_ms": {"mean": ttft_ms + (tokens - 1) * tpot_ms},
         },
+        "configurations": serving.settings.history(),
         "arrival_clock": dict(serving.clocks),
         "plans_keyed_by": {
             "index": arrivals.by_index,

@@ -19,6 +19,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from mockserver.clock import now_ns
+from mockserver.cors import SCOPE_KEY
 from mockserver.sse import LAST_CHUNK, http_chunk
 
 Headers = tuple[tuple[str, str], ...]
@@ -90,10 +91,12 @@ class Connection(Protocol):
 class DirectWire:
     """Writes to the transport of the connection. HTTP chunks are framed here."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, headers: Headers = ()) -> None:
+        """`headers` go into every response besides its own."""
         self.blocked = False
         self.on_lost: Callable[[str], None] | None = None
         self._connection = connection
+        self._headers = headers
         self._transport = connection.transport
         self._framed = not connection.http_1_0
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -102,7 +105,7 @@ class DirectWire:
     def _head(self, status: int, headers: Headers) -> bytes:
         lines = [b"HTTP/1.1 %d %b\r\n" % (status, HTTPStatus(status).phrase.encode())]
         lines += [b"%b: %b\r\n" % pair for pair in self._connection.default_headers]
-        lines += [f"{name}: {value}\r\n".encode("latin-1") for name, value in headers]
+        lines += [f"{name}: {value}\r\n".encode("latin-1") for name, value in (*headers, *self._headers)]
         if not self._connection.keep_alive:
             lines.append(b"connection: close\r\n")
         return b"".join((*lines, b"\r\n"))
@@ -242,4 +245,4 @@ class AsgiWire:
 def wire_of(scope: Scope) -> tuple[Wire, Connection | None]:
     """The wire for a request, and its connection where the server is ours."""
     connection: Connection | None = scope.get("extensions", {}).get(EXTENSION)
-    return (AsgiWire() if connection is None else DirectWire(connection)), connection
+    return (AsgiWire() if connection is None else DirectWire(connection, scope.get(SCOPE_KEY, ()))), connection

@@ -53,6 +53,40 @@ class Distribution:
         half = 0.5 if self.dimension == "tokens" else 0.0
         return max(0.0, 1.0 - self.law.mass(limit - half, self.high + half) / self.kept())
 
+    def cdf(self, value: float) -> float:
+        """P(sample <= value), limits and rounding included, in closed form; `value` in tokens or ns."""
+        if self.dimension == "tokens":
+            value = math.floor(value) + 0.5
+            low = self.low - 0.5
+        else:
+            low = self.low
+        if value < low:
+            return 0.0
+        high = self.high + 0.5 if self.dimension == "tokens" else self.high
+        return 1.0 if value >= high else min(1.0, self.law.mass(low, value) / self.kept())
+
+    def quantile(self, share: float) -> float:
+        """The least value whose `cdf` is at least `share` (0 < share < 1): a whole number of tokens, or ns.
+
+        Found by bisection of the closed-form cdf, until no number lies between: it is exact for lists of values too.
+        """
+        if not 0.0 < share < 1.0:
+            raise ValueError(f"a quantile is asked for by a share above 0 and below 1, not {share}")
+        below, above = float(self.low) - 1.0, max(1.0, 2.0 * self.low)
+        while self.cdf(above) < share:
+            below, above = above, 2.0 * above
+        whole = self.dimension == "tokens"
+        while True:
+            middle = below + (above - below) / 2.0
+            if whole:
+                middle = float(math.floor(middle))
+            if not below < middle < above:
+                return above
+            if self.cdf(middle) < share:
+                below = middle
+            else:
+                above = middle
+
     def mean(self) -> float:
         """The expected value of `sample` (tokens or ns), limits and rounding included, in closed form.
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from mockserver import cli
-from mockserver.config import Flag, MockConfig, load
+from mockserver.config import LIVE, Flag, MockConfig, changed, load
 from mockserver.errors import UsageError
 
 MS = 1_000_000
@@ -37,7 +37,9 @@ CHANGES: dict[str, tuple[str, Any]] = {
     "host": ("0.0.0.0", "0.0.0.0"),
     "port": ("0", 0),
     "model": ("m", "m"),
-    "api_key": ("k", "***"),
+    "api_key": ("k", ["***"]),
+    "cors": ("http://localhost:3000", ["http://localhost:3000"]),
+    "admin": ("nobody", "nobody"),
     "max_model_len": ("4096", 4096),
     "max_body_mb": ("1.5", 1.5),
     "keep_alive_s": ("9", 9.0),
@@ -47,6 +49,7 @@ CHANGES: dict[str, tuple[str, Any]] = {
     "tpot": ("7ms", "7ms"),
     "itl": ("uniform:1ms..2ms", "uniform:1ms..2ms"),
     "output_tokens": ("uniform:1..9", "uniform:1..9"),
+    "embedding_size": ("64", 64),
     "tokenizer": ("somewhere", "somewhere"),
     "fault": ("429:rate=0.5", ["429:rate=0.5"]),
     "ledger": ("l.jsonl", "l.jsonl"),
@@ -87,6 +90,48 @@ def test_faults_can_be_given_several_times_and_as_a_list(tmp_path: Path) -> None
     assert by_key == by_flag
 
 
+def test_what_is_a_list_is_a_flag_given_several_times() -> None:
+    config = read("--api-key", "a", "--api-key", "b", "--cors", "*", "--cors", "https://ui.example")
+    assert (config.api_key, config.cors) == (("a", "b"), ("*", "https://ui.example"))
+
+
+FIXED_WHILE_SERVING = {"engine", "embedding_size", "tokenizer"}
+
+
+def test_latencies_replies_and_faults_may_change_while_serving_and_nothing_else() -> None:
+    groups = {
+        name: next(e for e in f.metadata if isinstance(e, Flag)).group for name, f in MockConfig.model_fields.items()
+    }
+    plans = {name for name, group in groups.items() if group in ("latency", "text", "faults")}
+    # A new field of these groups is drawn into plans: mark its Flag `live`, or name it here.
+    assert plans - set(LIVE) == FIXED_WHILE_SERVING
+    assert set(LIVE) <= plans
+
+
+def test_a_change_is_written_as_in_the_file_and_leaves_the_rest() -> None:
+    before = read("--ttft", "9ms", "--api-key", "k", "--seed", "3")
+    after = changed(before, {"tpot": "exp:mean=1ms", "fault": ["429:rate=0.5", "reset"], "output_tokens": 7})
+    assert (str(after.ttft), str(after.tpot), after.seed, after.api_key) == ("9ms", "exp:mean=1ms", 3, ("k",))
+    assert [str(rule) for rule in after.fault] == ["429:rate=0.5", "reset"]
+    assert changed(after, {"fault": []}).fault == ()
+    assert str(before.tpot) == "20ms"
+
+
+def test_a_change_is_refused_with_every_problem() -> None:
+    with pytest.raises(UsageError) as caught:
+        changed(MockConfig(), {"ttft": "5", "port": 1, "falt": "x", "nonsense": 1, "fault": ["rest"]})
+    told = caught.value.problems
+    assert len(told) == 5
+    for part in (
+        "ttft: '5'",
+        "port: cannot change while the mock serves; what can is ttft, ",
+        "falt: no such key; did you mean fault?",
+        "nonsense: no such key; what can change is ttft, ",
+        "fault.0: 'rest': no fault is called 'rest'",
+    ):
+        assert any(problem.startswith(part) for problem in told), (part, told)
+
+
 def test_all_problems_are_told_at_once_with_place_and_advice(tmp_path: Path) -> None:
     path = tmp_path / "mock.yaml"
     path.write_text("tttf: 1ms\noutput-tokens: 3\ntpot: 5\nfault: [rest]\n")
@@ -116,6 +161,9 @@ def test_all_problems_are_told_at_once_with_place_and_advice(tmp_path: Path) -> 
         (("--config", "/nowhere/mock.yaml"), "/nowhere/mock.yaml: cannot be read"),
         (("--drain-s", "-1"), "--drain-s: '-1'"),
         (("--seed", "x"), "--seed: 'x'"),
+        (("--cors", "localhost:3000/app"), "--cors: 'localhost:3000/app': write an origin such as"),
+        (("--admin", "root"), "--admin: 'root'"),
+        (("--api-key", ""), "--api-key: ***"),
     ],
 )
 def test_wrong_usage_says_where(arguments: tuple[str, ...], says: str) -> None:
@@ -138,7 +186,7 @@ def test_an_empty_file_changes_nothing(tmp_path: Path) -> None:
 
 def test_the_key_is_never_shown() -> None:
     config = read("--api-key", "secret-9")
-    assert config.api_key == "secret-9"
+    assert config.api_key == ("secret-9",)
     assert "secret-9" not in repr(config)
     assert "secret-9" not in config.model_dump_json()
     with pytest.raises(UsageError) as caught:

@@ -1,0 +1,157 @@
+"""Who may ask: keys, /admin, origins; and the versions of a configuration that changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from starlette.requests import Request
+
+from mockserver.access import require_admin, require_key
+from mockserver.config import MockConfig
+from mockserver.cors import cors_headers
+from mockserver.errors import UsageError
+from mockserver.openai import Refusal
+from mockserver.settings import Settings
+from mockserver.shared_state import SharedState
+
+
+def request(host: str | None = "127.0.0.1", **headers: str) -> Request:
+    raw = [(name.encode(), value.encode()) for name, value in headers.items()]
+    return Request({"type": "http", "headers": raw, "client": None if host is None else (host, 5)})
+
+
+def status(check: Any, *arguments: Any) -> int:
+    try:
+        check(*arguments)
+    except Refusal as e:
+        return e.status
+    return 200
+
+
+@pytest.mark.parametrize(
+    ("keys", "header", "expected"),
+    [
+        ((), None, 200),
+        (("a", "b"), "Bearer a", 200),
+        (("a", "b"), "Bearer b", 200),
+        (("a", "b"), "Bearer ab", 401),
+        (("a", "b"), "b", 401),
+        (("a",), None, 401),
+        (("a",), "Bearer ", 401),
+    ],
+)
+def test_any_of_the_keys_opens(keys: tuple[str, ...], header: str | None, expected: int) -> None:
+    headers = {} if header is None else {"authorization": header}
+    assert status(require_key, request(**headers), MockConfig(api_key=keys)) == expected
+
+
+@pytest.mark.parametrize(
+    ("admin", "host", "headers", "expected"),
+    [
+        ("loopback", "127.0.0.1", {}, 200),
+        ("loopback", "::1", {}, 200),
+        ("loopback", "::ffff:127.0.0.1", {}, 200),
+        ("loopback", "192.0.2.7", {}, 403),
+        ("loopback", "::ffff:192.0.2.7", {}, 403),
+        ("loopback", None, {}, 403),
+        ("loopback", "localhost.example", {}, 403),
+        ("everyone", "192.0.2.7", {}, 200),
+        ("nobody", "127.0.0.1", {}, 404),
+        # A page of any site may send a request to this machine; only the browser knows, and says so.
+        ("loopback", "127.0.0.1", {"origin": "https://evil.example"}, 403),
+        ("loopback", "127.0.0.1", {"origin": "http://ui.example"}, 200),
+    ],
+)
+def test_admin_is_for_whom_it_is_open(admin: Any, host: str | None, headers: dict[str, str], expected: int) -> None:
+    config = MockConfig(admin=admin, cors=("http://ui.example",))
+    assert status(require_admin, request(host, **headers), config) == expected
+
+
+def test_admin_needs_the_key_too_where_there_is_one() -> None:
+    config = MockConfig(api_key=("a",))
+    assert status(require_admin, request(), config) == 401
+    assert status(require_admin, request(authorization="Bearer a"), config) == 200
+
+
+@pytest.mark.parametrize(
+    ("origin", "allowed", "shown"),
+    [
+        (None, ("*",), None),
+        ("http://a.example", (), None),
+        ("http://a.example", ("http://b.example",), None),
+        ("http://a.example", ("http://b.example", "http://a.example"), "http://a.example"),
+        ("http://a.example", ("*",), "http://a.example"),
+    ],
+)
+def test_an_origin_is_answered_when_it_may_call(
+    origin: str | None, allowed: tuple[str, ...], shown: str | None
+) -> None:
+    headers = dict(cors_headers(origin, allowed))
+    assert headers.get("access-control-allow-origin") == shown
+    assert ("vary" in headers) == (shown is not None)
+
+
+@pytest.fixture
+def shared() -> Iterator[SharedState]:
+    state = SharedState()
+    yield state
+    state.close()
+
+
+def test_each_change_is_a_version_that_says_since_when_it_holds(shared: SharedState) -> None:
+    settings = Settings(MockConfig(ttft="9ms"), shared, since_ns=100)
+    assert not settings.sync()
+    settings.change({"ttft": "1ms"}, since_ns=200, from_line=7)
+    assert not settings.sync()
+    settings.change({"fault": ["429"]}, since_ns=300, from_line=9)
+    assert not settings.sync()
+    assert [(v["version"], v["since_ns"], v["from_line"]) for v in settings.history()] == [
+        (0, 100, 0), (1, 200, 7), (2, 300, 9),
+    ]  # fmt: skip
+    assert [v["config"]["ttft"] for v in settings.history()] == ["9ms", "1ms", "1ms"]
+    assert str(settings.now.latencies.ttft) == "1ms"
+    assert (settings.now.number, [str(rule) for rule in settings.now.config.fault]) == (2, ["429"])
+
+
+def test_what_one_process_changes_another_puts_in_force(shared: SharedState) -> None:
+    one, other = (Settings(MockConfig(itl="1ms"), shared, since_ns=0) for _ in range(2))
+    one.change({"itl": None, "output_tokens": "uniform:1..9"}, 1, 1)
+    assert not other.sync()
+    assert (other.now.number, other.now.latencies.itl, str(other.now.latencies.output_tokens)) == (
+        1,
+        None,
+        "uniform:1..9",
+    )
+    one.sync()
+    one.restart(2, 2)
+    assert other.sync()  # Told once.
+    assert not other.sync()
+    assert (other.now.number, str(other.now.latencies.itl)) == (2, "1ms")
+    one.sync()
+    assert other.history() == one.history()
+
+
+def test_a_restart_forgets_the_attempts_and_the_counters(shared: SharedState) -> None:
+    settings = Settings(MockConfig(), shared, since_ns=0)
+    assert [shared.attempt("a"), shared.attempt("a"), shared.take("replies"), shared.take("replies")] == [1, 2, 0, 1]
+    settings.restart(1, 1)
+    assert [shared.attempt("a"), shared.take("replies")] == [1, 0]
+
+
+def test_a_bad_change_changes_nothing(shared: SharedState) -> None:
+    settings = Settings(MockConfig(), shared, since_ns=0)
+    with pytest.raises(UsageError):
+        settings.change({"ttft": "1ms", "tpot": "x"}, 1, 1)
+    settings.sync()
+    assert (settings.now.number, str(settings.now.config.ttft), len(settings.history())) == (0, "50ms", 1)
+
+
+def test_a_mock_that_is_changed_for_ever_does_not_grow(shared: SharedState) -> None:
+    settings = Settings(MockConfig(), shared, since_ns=0)
+    for i in range(300):
+        settings.change({"output_tokens": i + 1}, i, i)
+        settings.sync()
+    assert settings.now.number == 300
+    assert len(settings.history()) == 100
