@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from promptset.chat import Message
 from promptset.exact import chat_bank, exact_messages, exact_prompt, least_messages, least_prompt
+from promptset.kinds import PLAIN, Style
 from promptset.rng import Random, stream
 from promptset.sharing import Path, Room
 from promptset.text import opened, word_bank
@@ -19,6 +20,7 @@ from promptset.tokens import Tokenizer
 
 _KEPT_SEGMENTS = 4096
 """Shared segments whose text is kept; one that was let go is made again, the same."""
+_NUMBERS = 2**40
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +35,17 @@ class Outline:
 class PromptMaker:
     """Makes prompts (or, for a chat, messages) of outlines: a name of a segment is the same text in all of them."""
 
-    def __init__(self, tokenizer: Tokenizer, *, chat: bool, seed: int, system_tokens: int = 0) -> None:
-        """With `system_tokens` every chat has a system prompt of so many tokens of text; a completion begins with it."""
+    def __init__(
+        self, tokenizer: Tokenizer, *, chat: bool, seed: int, system_tokens: int = 0, style: Style = PLAIN
+    ) -> None:
+        """`style` is that of the text that is not shared. With `system_tokens` every chat has a system prompt of so many
+        tokens of text; a completion begins with it."""
         self.tokenizer = tokenizer
         self.chat = chat
         self._seed = seed
+        self._style = style
+        # Other seeds begin with other words.
+        self._first_number = int(stream(seed, "first number").random() * _NUMBERS)
         self._segments: OrderedDict[str | int, list[str]] = OrderedDict()
         self._system: str | None = None
         self._lead: Path = ()
@@ -68,7 +76,7 @@ class PromptMaker:
         if not self.chat:
             return self.tokenizer.encode(content, add_special_tokens=True)
         system = [] if self._system is None else [{"role": "system", "content": self._system}]
-        return self.tokenizer.encode(self.tokenizer.render_chat([*system, {"role": "user", "content": content}]))
+        return self.tokenizer.encode_chat([*system, {"role": "user", "content": content}])
 
     def room(self, tokens: int) -> Room:
         """What a prompt of so many tokens has room for."""
@@ -79,12 +87,18 @@ class PromptMaker:
         """Everything that a prompt of this path shares, the system prompt of a completion with it."""
         return (*self._lead, *path)
 
-    def make(self, tokens: int, path: Path, rng: Random) -> str | tuple[Message, ...]:
-        """A prompt of exactly so many tokens that begins with the path. Raises ImpossibleLength."""
+    def make(self, tokens: int, path: Path, rng: Random, number: int | None = None) -> str | tuple[Message, ...]:
+        """A prompt of exactly so many tokens that begins with the path. Those of different numbers, where they have one,
+        differ behind what they share, as long as there are enough texts of that length. Raises ImpossibleLength."""
+        number = None if number is None else self._first_number + number
         pieces = [piece for name, length in self.path(path) for piece in self._text(name, length)]
         if self.chat:
-            return tuple(exact_messages(self.tokenizer, tokens, rng, self._system, prefix=pieces))
-        return exact_prompt(self.tokenizer, tokens, rng, prefix=pieces)
+            return tuple(
+                exact_messages(
+                    self.tokenizer, tokens, rng, self._system, prefix=pieces, style=self._style, number=number
+                )
+            )
+        return exact_prompt(self.tokenizer, tokens, rng, prefix=pieces, style=self._style, number=number)
 
     def _text(self, name: str | int, length: int) -> list[str]:
         """The first pieces of a segment."""

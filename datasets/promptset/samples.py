@@ -12,7 +12,9 @@ from typing import Any
 
 from promptset.chat import Message
 from promptset.distributions import Distribution
+from promptset.drafts import units_of
 from promptset.errors import SpecError
+from promptset.kinds import PLAIN, Style
 from promptset.outline import Outline, PromptMaker
 from promptset.rng import stream
 from promptset.sharing import Path, Prefix
@@ -70,7 +72,7 @@ class Simulated(Iterator[Sample]):
     def sample_at(self, index: int) -> Sample:
         """The sample with this index, counting from 0."""
         outline = self.outline_at(index)
-        made = self.maker.make(outline.input_tokens, outline.path, stream(self.seed, "text", index))
+        made = self.maker.make(outline.input_tokens, outline.path, stream(self.seed, "text", index), index)
         prompt, messages = (made, None) if isinstance(made, str) else (None, made)
         return Sample(
             prompt=prompt,
@@ -89,13 +91,16 @@ def simulated(
     chat: bool,
     seed: int,
     prefix: Prefix | None = None,
+    style: Style = PLAIN,
 ) -> Simulated:
     """Samples of exactly as many tokens as `input_tokens` draws, each prompt different but for a shared prefix.
 
-    Raises SpecError where the distribution draws lengths that cannot be had, and says which limit makes it good.
+    Raises SpecError where there is no text of that style, or where the distribution draws lengths that cannot be had,
+    and says which limit makes it good.
     """
     prefix = Prefix() if prefix is None else prefix
-    maker = PromptMaker(tokenizer, chat=chat, seed=seed, system_tokens=prefix.system_tokens)
+    maker = PromptMaker(tokenizer, chat=chat, seed=seed, system_tokens=prefix.system_tokens, style=style)
+    units_of(tokenizer, style.kind)  # What cannot be had is said now, and what must be measured is measured.
     least = maker.least + prefix.least
     short = input_tokens.share_below(least)
     if short > _RARE:

@@ -9,6 +9,7 @@ a certain count verifies it besides (promptset.exact).
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 
@@ -21,6 +22,36 @@ _STOP = "."
 _RING_SENTENCES = 800
 _SENTENCE_WORDS = (5, 14)
 _LEAST_WORDS = 50
+_LEAST_TOKENS = 10
+_ASKED_WORDS = 250
+"""Words that are tried where each count is a request to a server."""
+_VOCABULARY_TRIED = 16_384
+
+
+class Lead:
+    """Makes the first choices of a text by its number and not by chance, so that texts of different numbers differ.
+
+    The number is spelled in the digits of a mixed radix: the first choice is its lowest digit, with as many values as
+    there are options, the next one the next, and so on. Texts of as many numbers in a row as there are combinations
+    have no two beginnings in common.
+    """
+
+    __slots__ = ("_choices", "_number")
+
+    _CHOICES = 3
+
+    def __init__(self, number: int | None) -> None:
+        """None: all is chance."""
+        self._number = 0 if number is None else number
+        self._choices = 0 if number is None else self._CHOICES
+
+    def choose(self, options: int, rng: Random) -> int:
+        """One of 0 to `options` - 1."""
+        if self._choices == 0:
+            return int(rng.random() * options)
+        self._choices -= 1
+        self._number, digit = divmod(self._number, options)
+        return digit
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,28 +59,44 @@ class WordBank:
     """The pieces of one tokenizer."""
 
     words: tuple[str, ...]
-    """Lower-case words, each with a leading space."""
+    """Lower-case words, each with a leading space; in a script without spaces, characters."""
     openers: tuple[str, ...]
     """Words that may begin a sentence: capitalized where the tokenizer allows it; each with a leading space, and one
     token without it too."""
     stop: str | None
     """The mark that ends a sentence, where it adds one token."""
 
-    def sentence(self, rng: Random) -> list[str]:
+    def sentence(self, rng: Random, lead: Lead | None = None) -> list[str]:
         """The pieces of one fresh sentence."""
         random, words = rng.random, self.words
         length = _SENTENCE_WORDS[0] + int(random() * (_SENTENCE_WORDS[1] - _SENTENCE_WORDS[0] + 1))
-        pieces = [self.openers[int(random() * len(self.openers))]]
+        if lead is None:
+            pieces = [self.openers[int(random() * len(self.openers))]]
+        else:
+            pieces = [self.openers[lead.choose(len(self.openers), rng)]]
+            pieces += [words[lead.choose(len(words), rng)] for _ in range(2)]
+            length -= 2
         pieces += [words[int(random() * len(words))] for _ in range(length)]
         if self.stop is not None:
             pieces.append(self.stop)
         return pieces
 
-    def fresh(self, n: int, rng: Random) -> list[str]:
-        """n pieces of text that was never written before; the last sentence is cut where the n are reached."""
+    def fresh(self, n: int, rng: Random, lead: Lead | None = None, repeat: float = 0.0) -> list[str]:
+        """n pieces of text that was never written before; the last sentence is cut where the n are reached.
+
+        `repeat` is the share of them in sentences that stand earlier in the same text.
+        """
         pieces: list[str] = []
+        sentences: list[list[str]] = []
+        repeated = 0
         while len(pieces) < n:
-            pieces += self.sentence(rng)
+            if sentences and repeated < repeat * len(pieces):
+                sentence = sentences[int(rng.random() * len(sentences))]
+                repeated += len(sentence)
+            else:
+                sentence = self.sentence(rng, None if sentences else lead)
+                sentences.append(sentence)
+            pieces += sentence
         return pieces[:n]
 
 
@@ -60,29 +107,72 @@ def opened(pieces: list[str]) -> list[str]:
 
 @functools.lru_cache(maxsize=8)
 def word_bank(tokenizer: Tokenizer) -> WordBank:
-    """The bank of a tokenizer, measured once. Raises SpecError where it has too few pieces."""
+    """The bank of a tokenizer, measured once: of English words, or where it does not know them of its own tokens.
+
+    Raises SpecError where it has too few pieces.
+    """
     words = resources.files("promptset").joinpath("words.txt").read_text(encoding="utf-8").split()
-    plain = _additive(tokenizer, [f" {word}" for word in words])
+    if tokenizer.asks:
+        words = words[:_ASKED_WORDS]
+    plain = additive(tokenizer, [f" {word}" for word in words])
     # Bare as well, since a text begins without a space: a capital or, where those cost two tokens, a small letter.
-    capitals = _bare(tokenizer, _additive(tokenizer, [f" {word.capitalize()}" for word in words]))
-    openers = capitals if len(capitals) >= _LEAST_WORDS else _bare(tokenizer, plain)
+    capitals = bare(tokenizer, additive(tokenizer, [f" {word.capitalize()}" for word in words]))
+    openers = capitals if len(capitals) >= _LEAST_WORDS else bare(tokenizer, plain)
     if len(plain) < _LEAST_WORDS or not openers:
-        raise SpecError(
-            f"{tokenizer.name}: only {len(plain)} of {len(words)} English words cost one token in any position; "
-            "exact lengths need a tokenizer that knows English words"
-        )
+        try:
+            return vocabulary_bank(tokenizer)
+        except SpecError as e:
+            raise SpecError(
+                f"{tokenizer.name}: only {len(plain)} of {len(words)} English words cost one token in any position, and "
+                f"{e}"
+            ) from e
     return WordBank(tuple(plain), tuple(openers), _stop(tokenizer, plain, openers))
 
 
-def _additive(tokenizer: Tokenizer, pieces: list[str]) -> list[str]:
-    """The pieces that add one token behind a word, and one between two words."""
-    one, pair = tokenizer.count_plain([_ANCHOR, f"{_ANCHOR} {_ANCHOR}"])
-    behind = tokenizer.count_plain([_ANCHOR + piece for piece in pieces])
-    between = tokenizer.count_plain([f"{_ANCHOR}{piece} {_ANCHOR}" for piece in pieces])
-    return [p for p, b, m in zip(pieces, behind, between, strict=True) if b == one + 1 and m == pair + 1]
+@functools.lru_cache(maxsize=8)
+def vocabulary_bank(tokenizer: Tokenizer) -> WordBank:
+    """A bank of the tokenizer's own tokens, whatever the language: those that add one token to a text.
+
+    Raises SpecError where it has too few of them, or does not tell its vocabulary.
+    """
+    # Letters only: punctuation and digits are joined or split by rules of their own, and control characters by servers.
+    texts = [text for text in tokenizer.vocabulary() if text.strip().isalpha()]
+    if len(texts) > _VOCABULARY_TRIED:
+        chance = stream(0, "vocabulary")
+        texts = [text for text in texts if chance.random() * len(texts) < _VOCABULARY_TRIED]
+    spaced = additive(tokenizer, list(dict.fromkeys(f" {text.strip()}" for text in texts)))
+    pieces = spaced if len(spaced) >= _LEAST_WORDS else additive(tokenizer, list(dict.fromkeys(texts)))
+    openers = bare(tokenizer, pieces)
+    if len(pieces) < _LEAST_TOKENS or not openers:
+        raise SpecError(f"only {len(pieces)} of the {len(texts)} tokens tried add one token to a text")
+    return WordBank(tuple(pieces), tuple(openers), None)
 
 
-def _bare(tokenizer: Tokenizer, pieces: list[str]) -> list[str]:
+def script_bank(tokenizer: Tokenizer, texts: Sequence[str]) -> WordBank | None:
+    """A bank of the words of `texts`, or of their characters where the words of the script cost more than a token or it
+    has none. None where that is too few."""
+    words = sorted({word for text in texts for word in text.split() if word.isalpha()})
+    characters = sorted({character for text in texts for character in text if character.isalpha()})
+    for pieces in ([f" {word}" for word in words], characters):
+        anchor = pieces[0] if pieces else ""
+        kept = additive(tokenizer, pieces, anchor)
+        openers = bare(tokenizer, kept)
+        if len(kept) >= _LEAST_WORDS and openers:
+            return WordBank(tuple(kept), tuple(openers), None)
+    return None
+
+
+def additive(tokenizer: Tokenizer, pieces: list[str], anchor: str = f" {_ANCHOR}") -> list[str]:
+    """The pieces that add one token behind a word (the anchor), and one between two."""
+    first = anchor.removeprefix(" ")
+    one, pair = tokenizer.count_plain([first, first + anchor])
+    behind = tokenizer.count_plain([first + piece for piece in pieces])
+    likely = [piece for piece, count in zip(pieces, behind, strict=True) if count == one + 1]
+    between = tokenizer.count_plain([first + piece + anchor for piece in likely])
+    return [piece for piece, count in zip(likely, between, strict=True) if count == pair + 1]
+
+
+def bare(tokenizer: Tokenizer, pieces: list[str]) -> list[str]:
     """The pieces that are one token at the beginning of a text, without their space."""
     counts = tokenizer.count_plain([piece.removeprefix(" ") for piece in pieces])
     return [piece for piece, count in zip(pieces, counts, strict=True) if count == 1]

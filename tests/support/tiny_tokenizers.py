@@ -78,6 +78,11 @@ def letters() -> Tokenizer:
     return tokenizer
 
 
+def nothing() -> Tokenizer:
+    """Has no token for any text."""
+    return Tokenizer(models.WordLevel({UNKNOWN: 0}, unk_token=UNKNOWN))
+
+
 KINDS = {
     "byte_level_bpe": byte_level_bpe,
     "sentencepiece_bpe": sentencepiece_bpe,

@@ -144,6 +144,8 @@ def test_prompts_differ_from_their_first_block_on(default_tokenizer):
 class OffByOne:
     """A tokenizer that counts one more than the pieces, now and then, as one that joins tokens over spaces would."""
 
+    asks = False
+
     def __init__(self, tokenizer, lies):
         self._tokenizer, self._lies, self.name = tokenizer, lies, "off-by-one"
         self.special_tokens_added = tokenizer.special_tokens_added
@@ -177,7 +179,14 @@ def test_where_no_text_is_exact_none_is_given(default_tokenizer):
         exact_prompt(NeverExact(default_tokenizer, 10**9), 101, stream(1))
 
 
-def test_a_tokenizer_that_knows_no_words_is_refused(tmp_path):
+def test_a_tokenizer_that_knows_no_words_writes_in_its_own_tokens(tmp_path):
     tokenizer = load_tokenizer(str(tiny_tokenizers.save(tiny_tokenizers.letters(), tmp_path)))
-    with pytest.raises(SpecError, match="English words cost one token"):
+    for n in (1, 2, 50, 1000):
+        prompt = exact_prompt(tokenizer, n, stream(1, n))
+        assert tokenizer.count(prompt) == len(prompt) == n
+
+
+def test_a_tokenizer_that_knows_nothing_is_refused(tmp_path):
+    tokenizer = load_tokenizer(str(tiny_tokenizers.save(tiny_tokenizers.nothing(), tmp_path)))
+    with pytest.raises(SpecError, match="only 0 of 1166 English words cost one token"):
         TokenText(tokenizer)

@@ -1,0 +1,165 @@
+"""Texts of about n tokens, that can be made a few tokens longer or shorter.
+
+A draft is units of the wanted kind, whose costs were measured once, and a tail of pieces that add a token each. Whoever
+needs a certain count (promptset.exact) counts the draft and adjusts its tail by what is missing: what a tokenizer joins
+over the borders of units is corrected so, whatever the language.
+"""
+
+from __future__ import annotations
+
+import functools
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from promptset.kinds import RANDOM, Style, kind_of
+from promptset.kinds.kind import Kind
+from promptset.rng import Random, stream
+from promptset.text import Lead, WordBank, opened, script_bank, vocabulary_bank, word_bank
+from promptset.tokens import Tokenizer
+
+_UNITS = 2048
+_ASKED_UNITS = 64
+"""Units that are measured where each count is a request to a server."""
+_LEAST_TAIL = 1
+
+
+class Draft:
+    """A text in the making."""
+
+    def __init__(self, prefix: Sequence[str], bank: WordBank, rng: Random) -> None:
+        """`prefix` is pieces that the text begins with, `bank` gives those of its tail."""
+        self._prefix = list(prefix)
+        self._bank = bank
+        self._rng = rng
+        self._layout: Kind | None = None
+        self._units: list[tuple[str, int]] = []
+        self._tail: list[str] = []
+
+    def write_tail(self, tokens: int, lead: Lead, repeat: float) -> None:
+        """Words alone."""
+        self._tail = self._bank.fresh(tokens, self._rng, lead, repeat)
+
+    def write_units(self, units: Units, tokens: int, lead: Lead, repeat: float) -> None:
+        """Units as long as one fits, then words."""
+        self._layout = units.kind
+        left = tokens - units.layout_tokens - _LEAST_TAIL
+        written = repeated = 0
+        rng, costs, chosen = self._rng, units.costs, self._units
+        while fitting := bisect_right(costs, left):
+            if chosen and repeated < repeat * written:
+                text, cost = chosen[int(rng.random() * len(chosen))]
+                if cost > left:
+                    break
+                repeated += cost
+            else:
+                index = lead.choose(fitting, rng)
+                text, cost = units.texts[index], costs[index]
+            chosen.append((text, cost))
+            written += cost
+            left -= cost
+        self._tail = self._bank.fresh(left + _LEAST_TAIL, rng, lead)
+
+    def adjust(self, missing: int) -> None:
+        """Make it `missing` tokens longer or, below 0, shorter."""
+        if missing < 0:
+            dropped = min(-missing, len(self._tail) - _LEAST_TAIL)
+            if dropped:
+                del self._tail[-dropped:]
+            missing += dropped
+            while missing < 0 and len(self._units) > 1:
+                missing += self._units.pop()[1]
+        if missing > 0:
+            self._tail += self._bank.fresh(missing, self._rng)
+
+    def shake(self, pieces: int) -> None:
+        """Choose the last pieces of the tail anew: others may add up where these do not."""
+        pieces = min(pieces, len(self._tail))
+        self._tail[-pieces:] = self._bank.fresh(pieces, self._rng)
+
+    def text(self) -> str:
+        """As it stands."""
+        if self._layout is None:
+            return "".join(opened([*self._prefix, *self._tail]))
+        layout = self._layout
+        head = "".join(opened(self._prefix)) + layout.glue if self._prefix else ""
+        body = layout.glue.join(text for text, _ in self._units)
+        tail = "".join(self._tail if layout.fill_open.endswith("#") else opened(self._tail))
+        return f"{head}{layout.open}{body}{layout.fill_open}{tail}{layout.fill_close}{layout.close}"
+
+
+@dataclass(frozen=True, slots=True)
+class Units:
+    """The units of a kind for one tokenizer, cheapest first, with the tokens that each adds to a text."""
+
+    kind: Kind
+    texts: tuple[str, ...]
+    costs: tuple[int, ...]
+    layout_tokens: int
+    """What the kind's own beginning, end and filling add."""
+
+
+def draft(
+    tokenizer: Tokenizer,
+    tokens: int,
+    rng: Random,
+    *,
+    style: Style,
+    bank: WordBank,
+    prefix: Sequence[str] = (),
+    number: int | None = None,
+) -> Draft:
+    """A text of about this many tokens besides the prefix; `bank` gives its words where the kind brings none of its own.
+
+    Drafts with different numbers differ. Where no unit of the kind fits, it is words alone. Raises SpecError where the
+    kind cannot be had.
+    """
+    lead = Lead(number)
+    units = units_of(tokenizer, style.kind)
+    if units is None:
+        made = Draft(prefix, vocabulary_bank(tokenizer) if style.kind == RANDOM else bank, rng)
+        made.write_tail(tokens, lead, style.repeat)
+        return made
+    own = _own_bank(tokenizer, style.kind) if units.kind.own_words else None
+    made = Draft(prefix, own or bank, rng)
+    if units.costs and tokens - units.layout_tokens - _LEAST_TAIL >= units.costs[0]:
+        made.write_units(units, tokens, lead, style.repeat)
+    else:
+        made.write_tail(tokens, lead, style.repeat)
+    return made
+
+
+@functools.lru_cache(maxsize=32)
+def units_of(tokenizer: Tokenizer, name: str) -> Units | None:
+    """The units of a kind, written and measured once; None for a kind without. Raises SpecError."""
+    kind = kind_of(name)
+    if kind is None:
+        return None
+    texts = _written(name, _ASKED_UNITS if tokenizer.asks else _UNITS)
+    # Between two units, as in a text.
+    anchor = texts[0]
+    pair, *counts = tokenizer.count_plain(
+        [anchor + kind.glue + anchor, *(anchor + kind.glue + text + kind.glue + anchor for text in texts)]
+    )
+    costs = [max(1, count - pair) for count in counts]
+    # What goes before the first and behind the last is the layout's: a text of one unit and one word, less these two.
+    # The first unit brings no glue, which its cost holds.
+    word = (_own_bank(tokenizer, name) if kind.own_words else None) or word_bank(tokenizer)
+    whole = Draft([], word, stream(0, "layout"))
+    whole.write_units(Units(kind, (anchor,), (costs[0],), 0), costs[0] + _LEAST_TAIL, Lead(None), 0.0)
+    layout = tokenizer.count_plain([whole.text()])[0] - costs[0] - _LEAST_TAIL
+    ordered = sorted(zip(costs, texts, strict=True))
+    return Units(kind, tuple(text for _, text in ordered), tuple(cost for cost, _ in ordered), layout)
+
+
+@functools.lru_cache(maxsize=16)
+def _written(name: str, count: int) -> list[str]:
+    kind = kind_of(name)
+    assert kind is not None
+    rng = stream(0, "units", name)
+    return list(dict.fromkeys(kind.unit(rng) for _ in range(count)))
+
+
+@functools.lru_cache(maxsize=32)
+def _own_bank(tokenizer: Tokenizer, name: str) -> WordBank | None:
+    return script_bank(tokenizer, _written(name, _ASKED_UNITS if tokenizer.asks else _UNITS))

@@ -1,0 +1,56 @@
+"""The kinds of text that prompts are made of.
+
+`words`, English words in the form of sentences, is the fastest and has no units; `random` is tokens of the target's own
+vocabulary. The others are made of units (`promptset.kinds.kind.Kind`), one file each.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from promptset.errors import SpecError
+from promptset.kinds.chinese import CHINESE
+from promptset.kinds.code import CODE
+from promptset.kinds.english import ENGLISH
+from promptset.kinds.faker_text import faker_kind
+from promptset.kinds.json_records import JSON
+from promptset.kinds.kind import Kind
+from promptset.kinds.mixed import MIXED
+
+WORDS, RANDOM, FAKER = "words", "random", "faker"
+
+KINDS: dict[str, Kind] = {"english": ENGLISH, "code": CODE, "json": JSON, "chinese": CHINESE, "mixed": MIXED}
+"""Those that are made of units, by their names."""
+
+NAMES = (WORDS, *KINDS, RANDOM, f"{FAKER}:LOCALE")
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """What text is made like."""
+
+    kind: str = WORDS
+    """One of NAMES."""
+    repeat: float = 0.0
+    """The share of a text that stands in it before, from 0 to below 1."""
+
+
+PLAIN = Style()
+"""What is written where nobody asks for another style."""
+
+
+@functools.lru_cache(maxsize=16)
+def kind_of(name: str) -> Kind | None:
+    """The kind of this name; None for those without units. Raises SpecError where there is none of it."""
+    if name in (WORDS, RANDOM):
+        return None
+    library, _, locale = name.partition(":")
+    if library == FAKER:
+        return faker_kind(locale or "en_US")
+    if name not in KINDS:
+        close = get_close_matches(name, NAMES, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"write one of {', '.join(NAMES)}"
+        raise SpecError(f"there is no text of the kind {name!r}: {hint}")
+    return KINDS[name]

@@ -1,0 +1,37 @@
+"""Source code: small Python functions, as a file of them would have."""
+
+from __future__ import annotations
+
+from promptset.kinds.kind import Kind
+from promptset.rng import Random
+
+_VERBS = "load parse find merge count filter update build check write send group sort split read save fetch map".split()
+_NOUNS = (
+    "rows user order token price index cache batch field event path node record total label query state page".split()
+)
+_TYPES = "int str float bool list[int] list[str] dict[str, int]".replace(", ", ",").split()
+_OPERATORS = "+ - * // %".split()
+
+
+def unit(rng: Random) -> str:
+    """One function, with the empty line behind it."""
+
+    def one(of: list[str]) -> str:
+        return of[int(rng.random() * len(of))]
+
+    verb, noun, other = one(_VERBS), one(_NOUNS), one(_NOUNS)
+    number, limit = int(rng.random() * 100), int(rng.random() * 4096)
+    head = f"def {verb}_{noun}({noun}: {one(_TYPES)}, {other}s: list[int]) -> {one(_TYPES)}:".replace(",int", ", int")
+    bodies = [
+        f'if {noun} is None:\n    raise ValueError("no {noun} to {verb}")\nreturn {noun}',
+        f"result = [{other} {one(_OPERATORS)} {number} for {other} in {other}s if {other} < {limit}]\nreturn result",
+        f"for i, {other} in enumerate({other}s):\n    if {other} == {number}:\n        return i\nreturn -1",
+        f'total = sum({other}s)\nprint(f"{noun}: {{total:.{number % 4}f}}")\nreturn total {one(_OPERATORS)} {limit}',
+        f"with open({noun}_path) as file:\n    {other}s = json.load(file)[{number}:]\nreturn {verb}({other}s)",
+        f"while len({other}s) > {limit}:\n    {other}s.pop({number % 3})  # {one(_VERBS)} {one(_NOUNS)}\nreturn {noun}",
+    ]
+    body = "\n".join(f"    {line}" for line in one(bodies).splitlines())
+    return f"{head}\n{body}\n"
+
+
+CODE = Kind(unit, glue="\n", fill_open="\n#")

@@ -1,0 +1,37 @@
+"""JSON: an array of records, as an API answers or a log holds. Valid, whatever the length."""
+
+from __future__ import annotations
+
+import json
+
+from promptset.kinds.kind import Kind
+from promptset.rng import Random
+
+_NAMES = (
+    "Ada Bruno Chen Dalia Emil Farah Goran Hana Igor Jun Karim Lena Mei Noah Olga Priya Quentin Rosa Sven Tara".split()
+)
+_CITIES = "Lisbon Osaka Quito Tartu Leeds Porto Malmo Kyoto Dakar Perth Turin Ghent Salta Busan".split()
+_STATES = "active pending closed failed archived review".split()
+_TAGS = "new urgent export legacy beta mobile partner trial audit".split()
+
+
+def unit(rng: Random) -> str:
+    """One record."""
+
+    def one(of: list[str]) -> str:
+        return of[int(rng.random() * len(of))]
+
+    record: dict[str, object] = {"id": int(rng.random() * 1_000_000), "name": one(_NAMES), "city": one(_CITIES)}
+    shape = rng.random()
+    if shape < 0.5:
+        record |= {"status": one(_STATES), "amount": round(rng.random() * 5000, 2)}
+    else:
+        record |= {"tags": [one(_TAGS), one(_TAGS)], "verified": rng.random() < 0.5}
+    if shape < 0.3:
+        record["updated_at"] = (
+            f"2025-{1 + int(rng.random() * 12):02}-{1 + int(rng.random() * 28):02}T{int(rng.random() * 24):02}:00:00Z"
+        )
+    return json.dumps(record)
+
+
+JSON = Kind(unit, glue=",\n", open="[", fill_open=',\n{"note": "', fill_close='"}', close="]")

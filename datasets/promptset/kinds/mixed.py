@@ -1,0 +1,17 @@
+"""All of it: English, code, JSON and Chinese in turn of chance, each in lines of its own."""
+
+from __future__ import annotations
+
+from promptset.kinds import chinese, code, english, json_records
+from promptset.kinds.kind import Kind
+from promptset.rng import Random
+
+_PARTS = (english.unit, code.unit, json_records.unit, chinese.unit)
+
+
+def unit(rng: Random) -> str:
+    """One unit of one of the kinds."""
+    return _PARTS[int(rng.random() * len(_PARTS))](rng)
+
+
+MIXED = Kind(unit, glue="\n", fill_open="\n")
