@@ -27,7 +27,9 @@ from promptset.errors import SpecError
 Seconds = Annotated[float, BeforeValidator(values.seconds), AfterValidator(values.positive)]
 Tokens = Annotated[str, BeforeValidator(values.token_lengths)]
 Many = Annotated[tuple[str, ...], BeforeValidator(lambda v: (v,) if isinstance(v, str) else v)]
-Mode = Literal["concurrency", "rate", "throughput"]
+Mode = Literal["concurrency", "rate", "throughput", "trace"]
+OPEN_LOOP: tuple[Mode, ...] = ("rate", "trace")
+"""Modes in which a schedule, not a response, decides when a request is sent."""
 
 
 def option(default: Any, doc: str, *, group: str, metavar: str | None = None, **limits: Any) -> Any:
@@ -68,7 +70,7 @@ class RunConfig(BaseModel):
     mode: Mode | None = option(
         None,
         "concurrency: N users, each sends again when answered; rate: R a second, whatever the server does; "
-        "throughput: everything at once (default: what the other flags imply)",
+        "throughput: everything at once; trace: when the rows of --dataset say (default: what the other flags imply)",
         group="load",
     )
     concurrency: int | None = option(None, "users of mode concurrency (default: 10)", group="load", metavar="N", ge=1)
@@ -84,8 +86,11 @@ class RunConfig(BaseModel):
     burstiness: float = option(
         1.0, "shape of the gaps: 1 is Poisson, less is burstier, more is evener", group="load", metavar="B", gt=0
     )
+    trace_speed: float = option(
+        1.0, "mode trace: so many times faster than it was recorded", group="load", metavar="X", gt=0
+    )
     max_concurrency: int | None = option(
-        None, "most requests in flight (modes rate and throughput)", group="load", metavar="N", ge=1
+        None, "most requests in flight (modes rate, throughput and trace)", group="load", metavar="N", ge=1
     )
     drop_late: bool = option(False, "drop an arrival that finds no free slot; else it waits", group="load")
     ramp: Annotated[float, BeforeValidator(values.seconds)] = option(
@@ -110,10 +115,14 @@ class RunConfig(BaseModel):
     )
     dataset: Annotated[str | None, AfterValidator(lambda v: None if v is None else values.existing_file(v))] = option(
         None,
-        "prompts of your own: JSONL (prompt, messages or whole bodies) or ShareGPT JSON",
+        "prompts of your own or a trace: JSON (Lines), CSV, text, Parquet; docs/datasets.md has the rows",
         group="data",
         metavar="FILE",
     )
+    columns: Annotated[str | None, AfterValidator(lambda v: None if v is None else values.columns(v))] = option(
+        None, "which columns of --dataset to take: prompt=question,output_tokens=len", group="data", metavar="SPEC"
+    )
+    bad_rows: Literal["fail", "skip"] = option("fail", "what to do with rows that are wrong", group="data")
     prefix: str | None = option(
         None, "a shared beginning of the prompts, for example tokens=512,groups=4", group="data", metavar="SPEC"
     )
@@ -161,6 +170,11 @@ class RunConfig(BaseModel):
     )
     format: Literal["text", "json"] = option("text", "what to print at the end", group="output")
     quiet: bool = option(False, "print the verdict and errors only", group="output")
+
+    @property
+    def open_loop(self) -> bool:
+        """Whether requests are sent by a schedule that does not wait for responses."""
+        return self.mode in OPEN_LOOP
 
     @property
     def warmup_requests(self) -> int:
@@ -265,21 +279,33 @@ def _combinations(config: RunConfig, given: Mapping[str, Any]) -> list[str]:
         problems.append("--concurrency does not go with --mode throughput: use --max-concurrency for its cap")
     if mode == "concurrency" and config.max_concurrency is not None:
         problems.append("--max-concurrency does not go with fixed concurrency: --concurrency is the number itself")
+    if mode == "trace" and config.dataset is None:
+        problems.append("--mode trace needs --dataset: a file whose rows say when they are sent (at_s, or a trace)")
+    if mode == "trace" and config.concurrency is not None:
+        problems.append("--concurrency does not go with --mode trace: to cap a trace, use --max-concurrency")
+    if mode != "trace" and "trace_speed" in given:
+        problems.append(f"--trace-speed is for --mode trace, and this is mode {mode}")
+    if mode not in OPEN_LOOP and "drop_late" in given:
+        problems.append(f"--drop-late is for --mode rate and trace, and this is mode {mode}")
     if mode != "rate":
-        for key in ("arrivals", "burstiness", "drop_late"):
+        for key in ("arrivals", "burstiness"):
             if key in given:
                 problems.append(f"--{key.replace('_', '-')} is for --mode rate, and this is mode {mode}")
     elif config.arrivals not in (None, "gamma") and "burstiness" in given and config.burstiness != 1.0:
         problems.append(f"--burstiness is the shape of gamma gaps: --arrivals {config.arrivals} has none")
     if config.drop_late and config.max_concurrency is None:
         problems.append("--drop-late needs --max-concurrency: without a cap no arrival is ever late for a slot")
-    if mode == "rate" and config.ramp:
-        problems.append("--ramp is for users, and mode rate has none")
+    if mode in OPEN_LOOP and config.ramp:
+        problems.append(f"--ramp is for users, and mode {mode} has none")
     if mode == "throughput" and config.requests is None and config.max_concurrency is None:
         problems.append(
             "--mode throughput sends everything at once: say how much with --requests (or cap it with "
             "--max-concurrency and end it with --duration)"
         )
+    if config.dataset is None:
+        for key in ("columns", "bad_rows"):
+            if key in given:
+                problems.append(f"--{key.replace('_', '-')} is about the rows of --dataset, and none is given")
     if config.dataset is not None:
         for key in ("input_tokens", "prefix"):
             if key in given:
@@ -322,6 +348,6 @@ def _fill(config: RunConfig) -> RunConfig:
         filled["arrivals"] = "poisson" if config.burstiness == 1.0 else "gamma"
     if config.dataset is None and config.output_tokens is None:
         filled["output_tokens"] = "128"
-    if config.requests is None and config.duration is None:
+    if config.requests is None and config.duration is None and mode != "trace":  # A recording has an end of its own.
         filled["requests"] = 100
     return config.model_copy(update=filled)

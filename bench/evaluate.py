@@ -99,7 +99,7 @@ def _facts(config: dict[str, Any], manifest: dict[str, Any], directory: RunDirec
         endpoint=config["endpoint"],
         start_ns=start_ns,
         seed=config["seed"],
-        planned=manifest.get("planned") if config["requests"] is None else config["requests"],
+        planned=manifest.get("planned", config["requests"]),
         offered_rps=config["rate"],
         concurrency=config["concurrency"],
         max_concurrency=config["max_concurrency"],

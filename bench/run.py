@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import machine, preflight
-from bench.clock import NS_PER_MS, NS_PER_S, Clock, process_clock, utc_now
+from bench.clock import NS_PER_MS, Clock, process_clock, utc_now
 from bench.config import RunConfig
 from bench.errors import UsageError
 from bench.evaluate import Result, evaluate
@@ -29,13 +29,12 @@ from bench.records import RequestRecord
 from bench.rng import unique_id
 from bench.run_directory import MANIFEST, RunDirectory
 from bench.scale import shards
+from bench.scale.plan import most_in_flight, recording_of, shares_of, workers_of
 from bench.scale.processes import Pool
-from bench.scale.share import Share, deal, divide, drawn
 from bench.scale.worker import (
     Assignment,
     Ended,
     Worker,
-    arrivals_of,
     loop_factory,
     samples_of,
     target_of,
@@ -51,10 +50,6 @@ from promptset.samples import Sample
 
 LEAD_NS = 50 * NS_PER_MS
 """From the last preparation to the first send, so that the first arrivals of a schedule are not late already."""
-
-STREAMS_A_WORKER = 1_000
-RATE_A_WORKER = 2_000
-"""With `--workers auto`: one worker for so many requests in flight, and for so many a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,13 +107,15 @@ async def _measure(config: RunConfig, path: Path, command: Sequence[str], say: C
         samples = samples_of(config, tokenizer)
         say(f"probing {public_url(target_of(config).url)}")
         probed = await _probe(config, transport, clock, run_id, samples)
-        for note in probed.notes:
+        notes = samples.notes if isinstance(samples, Rows) else ()
+        for note in (*notes, *probed.notes):
             say(f"note: {note}")
+        recording = recording_of(config, samples) if isinstance(samples, Rows) and config.mode == "trace" else None
         # How many an open loop without a cap will have in flight is the server's affair: then nothing is refused.
-        certain = config.mode != "rate" or config.max_concurrency is not None
-        preflight.check(_most_in_flight(config), certain=certain)
-        share = _shares(config, 1)[0]
-        workers = _workers(config)
+        certain = not config.open_loop or config.max_concurrency is not None
+        preflight.check(most_in_flight(config, recording), certain=certain)
+        workers = workers_of(config, machine.processors(), recording)
+        shares = shares_of(config, workers, recording)
         host = machine.host()
         held = ceiling.stored(ceiling.default_path(), host)
         warnings = ceiling.beyond(config, held, workers=workers, probe=probed.record)
@@ -130,7 +127,7 @@ async def _measure(config: RunConfig, path: Path, command: Sequence[str], say: C
             "started": utc_now().isoformat(timespec="seconds"),
             "command": public_command(command),
             "model": probed.options.model,
-            "notes": [*probed.notes, *warnings],
+            "notes": [*notes, *probed.notes, *warnings],
             "exact_lengths": probed.options.ignore_eos,
             "tokenizer": None if tokenizer is None else {"name": tokenizer.name, "fingerprint": tokenizer.fingerprint},
             "clock": clock.name,
@@ -139,11 +136,18 @@ async def _measure(config: RunConfig, path: Path, command: Sequence[str], say: C
             "versions": machine.versions(),
             "host": host,
         }
+        if tokenizer is None and isinstance(samples, Rows) and (made_by := samples.tokenizer) is not None:
+            manifest["tokenizer"] = {"name": made_by.name, "fingerprint": made_by.fingerprint}
         load = _Load(config, directory, manifest, clock, say, defects)
-        first = Assignment(config=config, share=share, run_id=run_id, options=probed.options, directory=directory.path)
+        if recording is not None:
+            manifest["planned"] = recording.requests
+        assignments = [
+            Assignment(config=config, share=share, run_id=run_id, options=probed.options, directory=directory.path)
+            for share in shares
+        ]
         if workers == 1:
-            return await load.alone(Worker(first, samples, transport, clock))
-        return await load.together([replace(first, share=s) for s in _shares(config, workers)])
+            return await load.alone(Worker(assignments[0], samples, transport, clock))
+        return await load.together(assignments)
     finally:
         await transport.close()
         clock.close()
@@ -167,67 +171,6 @@ async def _probe(
     return await probe(
         transport, clock, options, run_id=run_id, url=public_url(target.url), own_body=own_body, listed=listed
     )
-
-
-def _most_in_flight(config: RunConfig) -> int:
-    """Connections that the plan may need at once; an open loop without a cap is taken for ten seconds' arrivals."""
-    if config.concurrency is not None:
-        most = config.concurrency
-    elif config.max_concurrency is not None:
-        most = config.max_concurrency
-    elif config.rate is not None:
-        most = max(1, round(config.rate * min(10.0, config.duration if config.duration is not None else 10.0)))
-    else:
-        assert config.requests is not None
-        most = config.requests
-    return most if config.requests is None else min(most, config.requests + config.warmup_requests)
-
-
-def _workers(config: RunConfig) -> int:
-    """How many workers: as many as were asked for, or as the load needs, and never more than it can be divided by."""
-    if config.workers != "auto":
-        wanted = int(config.workers)
-    else:
-        by_rate = 0 if config.rate is None else -(-config.rate // RATE_A_WORKER)
-        streams = 0 if config.rate is not None and config.max_concurrency is None else _most_in_flight(config)
-        wanted = min(machine.processors(), max(1, -(-streams // STREAMS_A_WORKER), int(by_rate)))
-    no_cap = config.mode == "rate" and config.max_concurrency is None
-    most = [n for n in (config.requests, None if no_cap else _most_in_flight(config)) if n is not None]
-    return min([wanted, *most])
-
-
-def _shares(config: RunConfig, workers: int) -> list[Share]:
-    duration_ns = None if config.duration is None else round(config.duration * NS_PER_S)
-    warmup_ns = round(config.warmup_s * NS_PER_S)
-    if config.mode != "rate":
-        # Maximum throughput: as many users as there are requests to send, or as may be in flight.
-        users = _most_in_flight(config)
-        return divide(
-            users,
-            workers,
-            requests=config.requests,
-            duration_ns=duration_ns,
-            warmup_requests=config.warmup_requests,
-            warmup_ns=warmup_ns,
-        )
-    if workers == 1:
-        # Nothing to deal out: arrivals are drawn as they come due.
-        share = Share(
-            requests=config.requests,
-            duration_ns=duration_ns,
-            warmup_requests=config.warmup_requests,
-            warmup_ns=warmup_ns,
-            cap=config.max_concurrency,
-        )
-        return [share]
-    planned, warmup = drawn(
-        arrivals_of(config),
-        requests=config.requests,
-        duration_ns=duration_ns,
-        warmup_requests=config.warmup_requests,
-        warmup_ns=warmup_ns,
-    )
-    return deal(planned, warmup, workers, config.max_concurrency)
 
 
 class _Load:
@@ -296,7 +239,13 @@ class _Load:
         return start_ns
 
     def _live(self, loader: Loader) -> Live:
-        return Live(self._clock, loader.counts, _goal(self._config), sys.stderr, quiet=self._config.quiet)
+        return Live(
+            self._clock,
+            loader.counts,
+            _goal(self._config, self._manifest.get("planned")),
+            sys.stderr,
+            quiet=self._config.quiet,
+        )
 
     @contextmanager
     def _watched(self, loader: Loader, live: Live) -> Iterator[None]:
@@ -325,7 +274,8 @@ class _Load:
         reasons = {e.reason for e in ended if e.reason is not None}
         # Each worker has its own share of the requests: the first reason that is another one is that of the run.
         others = sorted(reasons - {"requests"})
-        limit = "requests" if self._config.requests is not None else "duration"
+        ends_by_itself = self._config.requests is not None or self._config.mode == "trace"
+        limit = "requests" if ends_by_itself else "duration"
         manifest["stop_reason"] = "interrupted" if self._interrupted else (others[0] if others else limit)
         manifest["ended"] = utc_now().isoformat(timespec="seconds")
         if repeated := sum(e.repeated_rows for e in ended):
@@ -341,10 +291,11 @@ class _Load:
         return Seen(self._directory, tuple(problems))
 
 
-def _goal(config: RunConfig) -> str:
+def _goal(config: RunConfig, planned: int | None) -> str:
     goals = []
-    if config.requests is not None:
-        goals.append(f"{config.requests:,} requests")
+    requests = planned if planned is not None else config.requests
+    if requests is not None:
+        goals.append(f"{requests:,} requests")
     if config.duration is not None:
         goals.append(f"{config.duration:g} s")
     return " or ".join(goals)

@@ -15,7 +15,7 @@ import orjson
 from bench.errors import UsageError
 from bench.metrics import objectives
 from bench.secrets import MASK, public_url
-from promptset import distributions
+from promptset import distributions, loaders
 
 _UNITS_S = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 _TIME = re.compile(r"([0-9]*\.?[0-9]+)\s*([a-z]*)")
@@ -119,6 +119,12 @@ def existing_file(path: str) -> str:
     if not Path(path).is_file():
         raise ValueError(f"there is no file {path}")
     return path
+
+
+def columns(value: str) -> str:
+    """Columns of a data set, as they are written. Raises ValueError (SpecError is one)."""
+    loaders.parse_columns(value)
+    return value
 
 
 def one_of(value: str, known: Mapping[str, object]) -> str:

@@ -7,8 +7,10 @@ other requests' stamps. The supply makes `ahead` requests before the run begins 
 from __future__ import annotations
 
 import itertools
+import math
+from array import array
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -74,8 +76,19 @@ def simulated_samples(
 class Rows(Iterator[Sample]):
     """Every `step`-th row of a data set, from the start again when they are used up; `repeated` counts the repeats."""
 
-    def __init__(self, rows: list[Sample], *, first: int = 0, step: int = 1) -> None:
+    def __init__(
+        self,
+        rows: Sequence[Sample],
+        *,
+        order: Sequence[int] | None = None,
+        output_tokens: Callable[[int], int] | None = None,
+        first: int = 0,
+        step: int = 1,
+    ) -> None:
+        """`order` has the rows in the order of sending; `output_tokens` gives what a row asks for in place of its own."""
         self._rows = rows
+        self._order = range(len(rows)) if order is None else order
+        self._output_tokens = output_tokens
         self._next = first
         self._step = step
         self.repeated = 0
@@ -88,21 +101,67 @@ class Rows(Iterator[Sample]):
         output_tokens: str | None,
         seed: int,
         *,
+        chat: bool = False,
+        columns: str | None = None,
+        bad_rows: loaders.BadRows = "fail",
+        by_time: bool = False,
         first: int = 0,
         step: int = 1,
     ) -> Rows:
-        """Rows of a file; `output_tokens`, where given, is drawn in place of the rows' own. Raises SpecError."""
-        rows = list(loaders.load(path, tokenizer=tokenizer))
+        """Rows of a file, checked now and read as they are taken: a large file needs little memory.
+
+        `output_tokens`, where given, is drawn in place of the rows' own; `by_time` sorts them by when they are sent.
+        Raises SpecError.
+        """
+        rows = loaders.DataSet(
+            path,
+            tokenizer=tokenizer,
+            chat=chat,
+            columns=None if columns is None else loaders.parse_columns(columns),
+            bad_rows=bad_rows,
+            seed=seed,
+        )
+        order = array("q", sorted(range(len(rows)), key=rows.times_s().__getitem__)) if by_time and rows.timed else None
         if output_tokens is None:
-            return cls(rows, first=first, step=step)
+            return cls(rows, order=order, first=first, step=step)
         lengths = distributions.parse(output_tokens, "tokens")
-        chance = stream(seed, "output_tokens")
-        drawn = [replace(row, output_tokens=int(lengths.sample(chance))) for row in rows]
-        return cls(drawn, first=first, step=step)
+
+        def drawn(row: int) -> int:
+            return int(lengths.sample(stream(seed, "output_tokens", row)))
+
+        return cls(rows, order=order, output_tokens=drawn, first=first, step=step)
 
     @property
     def first(self) -> Sample:
-        return self._rows[0]
+        return self._sample(0)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the report must say of the file."""
+        if not isinstance(self._rows, loaders.DataSet) or not self._rows.skipped_rows:
+            return ()
+        skipped = self._rows.skipped_rows
+        return (f"{skipped} rows of the data set are wrong and left out; the first: {self._rows.skipped[0]}",)
+
+    @property
+    def tokenizer(self) -> Tokenizer | None:
+        """The tokenizer that makes the prompts of a trace; None where the rows have texts of their own."""
+        return self._rows.maker_tokenizer if isinstance(self._rows, loaders.DataSet) else None
+
+    def untimed(self) -> str | None:
+        """Which row does not say when it is sent; None where all do."""
+        place = next((place for place, sample in enumerate(self._times(), 1) if math.isnan(sample)), None)
+        return None if place is None else f"row {place} has none"
+
+    def times_s(self) -> Iterator[float]:
+        """When each row is sent, in the order of sending, in seconds from the first."""
+        times = self._times()
+        return (times[row] for row in self._order)
+
+    def _times(self) -> Sequence[float]:
+        if isinstance(self._rows, loaders.DataSet):
+            return self._rows.times_s()
+        return [math.nan if sample.at_s is None else sample.at_s for sample in self._rows]
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -110,7 +169,12 @@ class Rows(Iterator[Sample]):
     def __next__(self) -> Sample:
         index, self._next = self._next, self._next + self._step
         self.repeated += index >= len(self._rows)
-        return self._rows[index % len(self._rows)]
+        return self._sample(index % len(self._rows))
+
+    def _sample(self, place: int) -> Sample:
+        row = self._order[place]
+        sample = self._rows[row]
+        return sample if self._output_tokens is None else replace(sample, output_tokens=self._output_tokens(row))
 
 
 class Supply:

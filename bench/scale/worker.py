@@ -80,8 +80,18 @@ def samples_of(config: RunConfig, tokenizer: Tokenizer | None, share: Share | No
     first, step = (0, 1) if share is None else (share.worker, share.workers)
     try:
         if config.dataset is not None:
-            path = Path(config.dataset)
-            return Rows.of_file(path, tokenizer, config.output_tokens, config.seed, first=first, step=step)
+            return Rows.of_file(
+                Path(config.dataset),
+                tokenizer,
+                config.output_tokens,
+                config.seed,
+                chat=config.endpoint == "chat",
+                columns=config.columns,
+                bad_rows=config.bad_rows,
+                by_time=config.mode == "trace",
+                first=first,
+                step=step,
+            )
         assert tokenizer is not None
         assert config.output_tokens is not None
         return simulated_samples(

@@ -152,6 +152,11 @@ class DataSet(Sequence[Sample]):
         """Tokens in front of shared text, in a data set whose prompts are made here; None in others."""
         return None if self._maker is None else self._maker.head
 
+    @property
+    def maker_tokenizer(self) -> Tokenizer | None:
+        """The tokenizer that makes prompts here; None where every row has a text."""
+        return None if self._maker is None else self._maker.tokenizer
+
     def outline_at(self, index: int) -> Outline | None:
         """What a row of a trace says of its prompt, without its text; None for a row that has a text."""
         parsed = self._read(self._container.value(self._starts[index], self._ends[index]))

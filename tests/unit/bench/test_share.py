@@ -17,7 +17,7 @@ from bench.config import resolve
 from bench.dispatch import Stop
 from bench.records import Outcome
 from bench.rng import stream
-from bench.run import _shares, _workers
+from bench.scale.plan import shares_of, workers_of
 from bench.scale.share import Share, deal, divide, drawn, part
 from bench.schedule import ARRIVALS
 from bench.workload import Encoded, Supply
@@ -234,8 +234,8 @@ def test_the_caps_of_all_workers_are_the_cap_where_it_can_be_divided(n: int, wor
 )
 def test_there_are_never_more_workers_than_the_load_can_be_divided_by(flags: dict[str, Any], workers: int) -> None:
     config = resolve({"url": "http://h", "workers": "4", **flags})
-    assert _workers(config) == workers
-    shares = _shares(config, workers)
+    assert workers_of(config, processors=8) == workers
+    shares = shares_of(config, workers)
     assert len(shares) == workers
     if config.max_concurrency is not None and config.mode == "rate":
         assert sum(share.cap or 0 for share in shares) == config.max_concurrency

@@ -1,0 +1,155 @@
+"""Mode trace: what is sent when a recording says, by how many workers, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.config import resolve
+from bench.errors import UsageError
+from bench.scale.plan import Recording, most_in_flight, recording_of, shares_of, workers_of
+from bench.schedule import trace
+from bench.workload import Rows
+from promptset.samples import Sample
+
+URL = "http://h"
+TIMES = st.lists(st.floats(0, 1e5), max_size=40).map(sorted)
+S = 1_000_000_000
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Any:
+    def write(*times: float | None) -> str:
+        path = tmp_path / "rows.jsonl"
+        rows = [{"prompt": f"row {i}", **({} if at is None else {"at_s": at})} for i, at in enumerate(times)]
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        return str(path)
+
+    return write
+
+
+def recording(dataset: str, **flags: Any) -> Recording:
+    config = resolve({"url": URL, "mode": "trace", "dataset": dataset, **flags})
+    return recording_of(config, Rows.of_file(Path(dataset), None, None, 0, by_time=True))
+
+
+@given(TIMES, st.floats(0.01, 100))
+def test_each_request_is_sent_at_its_time_over_the_speed(times: list[float], speed: float) -> None:
+    assert list(trace.offsets(times, speed)) == [round(at / speed * 1e9) for at in times]
+
+
+@given(TIMES)
+def test_twice_the_speed_halves_every_offset(times: list[float]) -> None:
+    pairs = zip(trace.offsets(times, 1.5), trace.offsets(times, 3.0), strict=True)
+    assert all(abs(slow - 2 * fast) <= 1 for slow, fast in pairs)
+
+
+@pytest.mark.parametrize("times", [[1.0, 0.5], [float("nan")], [0.0, float("nan"), 1.0]])
+def test_times_that_decrease_or_are_none_are_refused(times: list[float]) -> None:
+    with pytest.raises(ValueError, match="times must not decrease"):
+        list(trace.offsets(times))
+
+
+def test_rows_are_sent_in_the_order_of_their_times_each_with_its_own_text(data: Any) -> None:
+    path = data(12.0, 10.0, 11.5, 10.0)
+    assert list(recording(path).offsets_ns) == [0, 0, 1_500_000_000, 2 * S]
+    rows = Rows.of_file(Path(path), None, None, 0, by_time=True)
+    assert [next(rows).prompt for _ in range(4)] == ["row 1", "row 3", "row 2", "row 0"]
+    as_filed = Rows.of_file(Path(path), None, None, 0)
+    assert [next(as_filed).prompt for _ in range(4)] == [f"row {i}" for i in range(4)]
+    part = Rows.of_file(Path(path), None, None, 0, by_time=True, first=1, step=2)
+    assert [next(part).prompt for _ in range(2)] == ["row 3", "row 0"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "offsets", "warmup"),
+    [
+        ({}, [0, 1, 2, 3, 4], 0),
+        ({"trace_speed": 2}, [0, 0.5, 1, 1.5, 2], 0),
+        ({"requests": 2}, [0, 1], 0),
+        ({"duration": 2.5}, [0, 1, 2], 0),
+        ({"duration": 1.5, "trace_speed": 2}, [0, 0.5, 1], 0),
+        ({"warmup": 2, "requests": 2}, [0, 1, 2, 3], 2),
+        ({"warmup": "1500ms"}, [0, 1, 2, 3, 4], 2),
+        ({"requests": 50}, [0, 1, 2, 3, 4], 0),
+    ],
+)
+def test_the_limits_of_a_run_cut_the_recording(
+    data: Any, flags: dict[str, Any], offsets: list[float], warmup: int
+) -> None:
+    made = recording(data(0, 1, 2, 3, 4), **flags)
+    assert list(made.offsets_ns) == [round(at * S) for at in offsets]
+    assert (made.warmup, made.requests) == (warmup, len(offsets) - warmup)
+
+
+def test_a_warm_up_that_takes_every_row_is_refused(data: Any) -> None:
+    with pytest.raises(UsageError, match="takes all 3 rows of the recording"):
+        recording(data(0, 1, 2), warmup=3)
+
+
+def test_a_row_without_a_time_is_named(data: Any) -> None:
+    with pytest.raises(UsageError, match="row 2 has none: give each an at_s"):
+        recording(data(0, None, 2))
+
+
+def test_workers_together_send_every_arrival_once(data: Any) -> None:
+    made = recording(data(*range(7)))
+    config = resolve({"url": URL, "mode": "trace", "dataset": data(*range(7)), "workers": "3"})
+    assert workers_of(config, 8, made) == 3
+    shares = shares_of(config, 3, made)
+    assert sorted(at for share in shares for at in (share.offsets_ns or [])) == list(made.offsets_ns)
+    assert [share.requests for share in shares] == [3, 2, 2]
+
+
+def test_connections_and_workers_follow_the_busiest_ten_seconds(data: Any) -> None:
+    path = data(*[i / 500 for i in range(3000)], *[100 + i for i in range(50)])
+    made = recording(path)
+    assert made.busiest == 3000
+    config = resolve({"url": URL, "mode": "trace", "dataset": path})
+    assert most_in_flight(config, made) == 3000
+    assert workers_of(config, 8, made) == 1
+    crowd = Recording(made.offsets_ns.__class__("q", range(0, 10 * S, 200_000)), 0)
+    assert crowd.busiest == 50_000
+    assert workers_of(config, 8, crowd) == 3
+    capped = resolve({"url": URL, "mode": "trace", "dataset": path, "max_concurrency": 20})
+    assert most_in_flight(capped, made) == 20
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ({"mode": "trace"}, "--mode trace needs --dataset"),
+        ({"mode": "trace", "concurrency": 5}, "to cap a trace, use --max-concurrency"),
+        ({"mode": "trace", "rate": 5}, "--rate does not go with --mode trace"),
+        ({"mode": "trace", "ramp": 5}, "--ramp is for users, and mode trace has none"),
+        ({"mode": "trace", "burstiness": 2}, "--burstiness is for --mode rate, and this is mode trace"),
+        ({"mode": "rate", "rate": 5, "trace_speed": 2}, "--trace-speed is for --mode trace, and this is mode rate"),
+        ({"concurrency": 5, "drop_late": True}, "--drop-late is for --mode rate and trace"),
+        ({"columns": "prompt=a"}, "--columns is about the rows of --dataset, and none is given"),
+        ({"bad_rows": "skip"}, "--bad-rows is about the rows of --dataset, and none is given"),
+        ({"dataset": __file__, "columns": "promt=a"}, "--columns: 'promt=a': 'promt' is none of prompt"),
+    ],
+)
+def test_what_does_not_go_together_is_said(flags: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        resolve({"url": URL, **flags})
+    assert any(said in problem for problem in refused.value.problems), refused.value.problems
+
+
+def test_rows_of_memory_have_times_too() -> None:
+    rows = Rows([Sample(prompt="a", at_s=0.0), Sample(prompt="b")])
+    assert rows.untimed() == "row 2 has none"
+    assert next(Rows([Sample(prompt="a", at_s=2.0)]).times_s()) == 2.0
+
+
+def test_rows_left_out_are_in_the_notes(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"prompt": "a"}\n{"prompt": ""}\n{"prompt": "c"}\n')
+    (note,) = Rows.of_file(path, None, None, 0, bad_rows="skip").notes
+    assert note.startswith(f"1 rows of the data set are wrong and left out; the first: {path}, line 2: prompt must")
+    assert Rows.of_file(path, None, None, 0, columns="prompt=prompt", bad_rows="skip").first.prompt == "a"
