@@ -45,7 +45,8 @@ def make(path: Path, requests: int, tokens: int) -> None:
             record = RequestRecord(
                 id=f"made-{index}", index=index, phase="run", intended_ns=sent, eligible_ns=sent, connect_ns=0,
                 sent_ns=sent + 30_000, first_byte_ns=stamps[0], end_ns=end, attempts=1, status=200, outcome=Outcome.OK,
-                chunk_ns=tuple(stamps), chunk_tokens=(1,) * tokens, chunk_kind="c" * tokens, input_tokens_asked=1024,
+                chunk_ns=(stamps[0], *stamps, end, end), chunk_tokens=(0, *(1,) * tokens, 0, 0),
+                chunk_kind=f"r{'c' * tokens}uo", input_tokens_asked=1024,
                 input_tokens=1024, output_tokens_asked=tokens, output_tokens=tokens, output_tokens_from="usage",
                 bytes_sent=5000, bytes_received=250 * tokens, clock="kernel",
             )  # fmt: skip

@@ -88,6 +88,29 @@ class LogHistogram:
         else:
             self._exact.extend(other._exact)
 
+    def remove(self, other: LogHistogram) -> None:
+        """Take out values, all of which must be in this one. Of folded ones, a minimum or maximum that is taken out
+        leaves the middle of a bin behind."""
+        if not other.count:
+            return
+        self.count -= other.count
+        self.total -= other.total
+        self.total_of_squares -= other.total_of_squares
+        if self._exact is not None and other._exact is not None:
+            self._exact = array("d", (Counter(self._exact) - Counter(other._exact)).elements())
+            self.min, self.max = min(self._exact, default=math.inf), max(self._exact, default=-math.inf)
+            return
+        self.fold()
+        self._bins -= Counter(_bins(other._exact)) if other._exact is not None else other._bins
+        low, high = min(self._bins, default=None), max(self._bins, default=None)
+        if low is None or high is None:
+            self.min, self.max = math.inf, -math.inf
+            return
+        if other.min == self.min:
+            self.min = _middle(low)
+        if other.max == self.max:
+            self.max = _middle(high)
+
     def snapshot(self) -> Snapshot:
         """The distribution as it stands, in order, for reading."""
         return Snapshot(self)
@@ -125,6 +148,10 @@ class Snapshot:
         below = math.floor(position)
         low, high = self._at(below), self._at(min(below + 1, self.n - 1))
         return low + (high - low) * (position - below)
+
+    def at_rank(self, rank: int) -> float:
+        """The value at a rank, 0 being the least's."""
+        return self._values[rank] if self._cumulative is None else self._at(rank)
 
     def count_above(self, limit: float) -> int:
         """Number of values over the limit (of a folded histogram: of bins whose middle is)."""

@@ -13,7 +13,7 @@ from itertools import repeat
 from operator import sub
 from typing import Any
 
-from bench.metrics import per_request, series
+from bench.metrics import compat, per_request, series
 from bench.metrics.arrivals import Arrivals
 from bench.metrics.columns import Columns, happened
 from bench.metrics.facts import RunFacts
@@ -45,6 +45,7 @@ class Summary:
         self._good_arrivals = Arrivals()
         self._bytes_in = Arrivals(NS_PER_S)
         self._tally = Tally()
+        self._readings = compat.Readings()
         self._spans = Spans()
         self._samples = WorkerSamples()
         self._warmup: Counter[Outcome] = Counter()
@@ -64,6 +65,7 @@ class Summary:
         good = self._facts.has_latency_objectives and meets_all(record, self._facts.objectives)
         self._columns.add(record, good)
         self._tally.add(record)
+        self._readings.add(record)
         if record.bytes_received:
             # Where each byte lay is not kept: a body is spread evenly over the chunks that it came in.
             times = self._since_start(record.chunk_ns) or self._since_start([record.end_ns])
@@ -129,7 +131,7 @@ class Summary:
                 **tally.stamps(self._tokens.gaps().snapshot()),
                 **self._samples.describe(),
             },
-            "compat": {},
+            "compat": self._compat(whole),
         }
 
     def _numbers(self, scope: Scope) -> dict[str, Any]:
@@ -138,6 +140,10 @@ class Summary:
             "throughput": scope.throughput(),
             "goodput": scope.goodput() if self._facts.has_latency_objectives else None,
         }
+
+    def _compat(self, whole: dict[str, Any]) -> dict[str, Any]:
+        ours = {"latency": whole["latency"], "output_tokens": self._tally.output_tokens}
+        return compat.columns(self._readings, self._tokens.gaps(), whole["throughput"]["duration_s"], ours)
 
     def _counts(self) -> dict[str, Any]:
         columns, outcomes = self._columns, self._columns.outcomes

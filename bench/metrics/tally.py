@@ -105,6 +105,11 @@ class Tally:
         """Requests that took a second attempt."""
         return self._count["retried"]
 
+    @property
+    def output_tokens(self) -> int:
+        """Output tokens of the successful requests."""
+        return self._total["output"]
+
     def errors(self) -> list[dict[str, Any]]:
         """The messages that failures came with, the most frequent first."""
         rows = sorted(self._errors.items(), key=lambda item: (-item[1], item[0]))

@@ -18,7 +18,7 @@ from typing import Any
 import jinja2
 
 from bench.metrics.catalog import METRICS, Metric
-from bench.report import charts, facts, figures, plot
+from bench.report import charts, compat, facts, figures, plot
 
 MAIN_METRICS = ("ttft", "tpot", "itl", "e2el", "tps")
 STATS = {
@@ -106,6 +106,8 @@ def render(summary: Mapping[str, Any]) -> str:
             ("The client itself", facts.client(summary)),
         ],
         errors=summary["errors"],
+        compat_columns=compat.columns(),
+        compat_rows=compat.rows(summary),
         charts=[_chart(chart) for chart in charts.build(summary)],
         basics=_basics(summary.get("run", {})),
         configuration=_configuration(summary.get("run", {}).get("config", {})),

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.metrics.catalog import METRICS
-from bench.report import facts, figures
+from bench.report import compat, facts, figures
 
 NARROW, WIDE = 80, 120
 _ROOMY = 98
@@ -59,6 +59,7 @@ def _page(summary: Mapping[str, Any], columns: int, brief: bool) -> Group:
         parts += [_run(summary), _latency(summary, columns), _throughput(summary, wide)]
         if summary["slo"]["objectives"]:
             parts.append(_objectives(summary))
+        parts += _other_tools(summary)
     elif summary["slo"]["held"] is False:
         parts.append(_objectives(summary))
     parts.append(_errors(summary))
@@ -183,6 +184,19 @@ def _errors(summary: Mapping[str, Any]) -> RenderableType:
         rest = sum(row["n"] for row in rows[_ERRORS_SHOWN:])
         table.add_row(f"{rest:,}", "", "", f"with {len(rows) - _ERRORS_SHOWN} other messages, in summary.json")
     return table
+
+
+def _other_tools(summary: Mapping[str, Any]) -> list[RenderableType]:
+    """What other tools would print that is at least 1 % apart; report.html has the whole table and the reasons."""
+    rows = compat.lines(summary)
+    if not rows:
+        return []
+    table = _table("other tools would print", "", "average / median / p99", "here")
+    before = ""
+    for tool, metric, theirs, ours in rows:
+        table.add_row("" if tool == before else tool, metric, theirs, ours)
+        before = tool
+    return [Padding(table, (0, 0, 1, 0))]
 
 
 def _printable(text: str) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from bench.metrics.catalog import METRICS
+from bench.metrics.compat import TOOLS
 from bench.metrics.intervals import order_ranks
 from bench.metrics.objectives import RUN_NUMBERS
 from bench.metrics.quantile import QUANTILES
@@ -34,6 +35,14 @@ def test_the_page_knows_every_metric_outcome_and_limit() -> None:
     names += [f"`{outcome}`" for outcome in Outcome] + [f"`{limit}`" for limit in Limits.model_fields]
     assert [name for name in names if name not in PAGE] == []
     assert [name for name in RUN_NUMBERS if f"`{name}" not in PAGE] == []
+
+
+def test_the_page_has_a_row_for_every_tool_with_its_version() -> None:
+    section = PAGE.partition("## Compatible columns")[2].partition("\n## ")[0]
+    rows = dict(re.findall(r"^\| `(\w+)` \(([^|]*)\) \|", section, flags=re.MULTILINE))
+    assert list(rows) == list(TOOLS)
+    versions = {name: re.findall(r"\d+\.\d+\.\d+", tool.version) for name, tool in TOOLS.items()}
+    assert [name for name, found in versions.items() if not all(v in rows[name] for v in found)] == []
 
 
 def test_the_page_has_the_right_numbers_of_values() -> None:

@@ -10,7 +10,7 @@ import pytest
 from bench.metrics.facts import RunFacts
 from bench.metrics.summary import Summary
 from bench.records import Outcome, RequestRecord
-from bench.report import charts, figures, html, plot, text
+from bench.report import charts, compat, figures, html, plot, text
 from bench.report.facts import flat
 from tests.support.golden_run import golden_summary
 from tests.support.made_records import START_NS, made_record
@@ -256,3 +256,40 @@ def test_text_has_colour_on_a_terminal_unless_it_is_not_wanted(monkeypatch: pyte
     text.show(golden_summary(), plain)
     assert "\x1b[1;33mSUSPECT" in coloured.getvalue()
     assert "33m" not in plain.getvalue()
+
+
+def _streamed(n: int = 40) -> list[RequestRecord]:
+    """As vLLM sends them: the role chunk with the first token, usage and [DONE] 30 ms after the last."""
+    times = [50, *(50 + 20 * k for k in range(16)), 380, 380]
+    return [made_record(i, sent_ms=i * 5.0, chunks_ms=times, kinds=f"r{'c' * 16}uo") for i in range(n)]
+
+
+def test_other_tools_stand_beside_our_own_numbers_and_what_differs_is_marked() -> None:
+    rows = {row.title: row for row in compat.rows(_summary(_streamed()))}
+    assert rows["Trueload"].cells[0] == compat.Cell("50", "mean 50 · P99 50", apart=False)
+    marked = {title: [cell.apart for cell in row.cells] for title, row in rows.items()}
+    #                                      TTFT   TPOT   ITL   E2EL  tokens TPS
+    assert marked["Trueload"] == [False, False, False, False, False, False]
+    assert marked["vllm bench serve"] == [False, False, True, False, False, False]
+    assert marked["guidellm"] == [False, True, False, True, False, False]
+    assert marked["genai-bench"] == [False, True, False, True, False, False]
+    assert rows["genai-bench"].cells[2] == compat.Cell(figures.NOTHING, "", apart=False)
+    assert "No ITL: it prints no such number." in rows["genai-bench"].why
+    assert any(why.startswith("E2EL ends when the usage chunk has come") for why in rows["genai-bench"].why)
+
+
+def test_a_terminal_shows_only_what_other_tools_print_otherwise() -> None:
+    written = text.render(_summary(_streamed()))
+    shown = written.partition("other tools would print")[2]
+    assert "guidellm" in shown
+    assert "vllm bench serve (Python)" not in shown
+    assert compat.lines(_summary(_streamed()))[0] == ("vllm bench serve", "ITL (ms)", "18.75 / 20 / 20", "20 / 20 / 20")
+    whole = [made_record(i, chunks_ms=()) for i in range(30)]
+    assert "other tools" not in text.render(_summary(ALL_FAILED))
+    assert "other tools" not in text.render(_summary(whole))
+
+
+def test_a_page_without_numbers_has_no_other_tools() -> None:
+    assert compat.rows(_summary(ALL_FAILED)) == []
+    assert "What other tools would print" not in html.render(_summary(ALL_FAILED))
+    assert "What other tools would print" in html.render(_summary(_streamed()))

@@ -1,0 +1,52 @@
+"""Compatible columns: what other tools would have printed of the same run, so that old numbers can be reconciled.
+
+tool.py       what a tool's definitions are made of; one file for each tool, one line below
+marks.py      which chunk of a response is which mark
+readings.py   records in, in bounded memory
+columns.py    the numbers of each tool out, and a sentence for each that is another kind of number than ours
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from bench.metrics.compat import (
+    aiperf,
+    evalscope,
+    genai_bench,
+    guidellm,
+    inference_perf,
+    llmperf,
+    sglang,
+    vllm,
+    vllm_python,
+)
+from bench.metrics.compat.columns import Columns
+from bench.metrics.compat.readings import Readings
+from bench.metrics.compat.tool import Tool
+from bench.metrics.histogram import LogHistogram
+
+__all__ = ["TOOLS", "Readings", "Tool", "columns"]
+
+TOOLS: dict[str, Tool] = {
+    "vllm": vllm.TOOL,
+    "vllm_python": vllm_python.TOOL,
+    "aiperf": aiperf.TOOL,
+    "guidellm": guidellm.TOOL,
+    "sglang": sglang.TOOL,
+    "genai_bench": genai_bench.TOOL,
+    "evalscope": evalscope.TOOL,
+    "inference_perf": inference_perf.TOOL,
+    "llmperf": llmperf.TOOL,
+}
+"""Every tool, by its key in `compat` of summary.json; in the order in which results show them."""
+
+
+def columns(
+    readings: Readings, between_tokens: LogHistogram, duration_s: float | None, ours: Mapping[str, Any]
+) -> dict[str, Any]:
+    """`compat` of a summary. `between_tokens` are the gaps between token chunks of the same requests, `ours` our own
+    numbers: `latency` and `output_tokens`."""
+    found = Columns(readings, between_tokens)
+    return {key: found.of(tool, duration_s, ours) for key, tool in TOOLS.items()}

@@ -1,0 +1,197 @@
+"""From readings to the numbers that each tool would have printed: `compat` of a summary."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from bisect import bisect_left
+from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate, repeat
+from typing import Any
+
+from bench.metrics.compat.readings import NEVER, Readings
+from bench.metrics.compat.tool import PerToken, Quantiles, Tokens, Tool
+from bench.metrics.histogram import LogHistogram
+from bench.metrics.per_request import NS_PER_MS
+from bench.metrics.quantile import quantile
+
+STATS = ("mean", "p50", "p99")
+"""What is told of each number: what all of these tools print."""
+
+_ORDERS = {"p50": 0.5, "p99": 0.99}
+
+WORTH_SAYING = 1e-3
+"""A number that is within this share of ours needs no sentence: quantiles from a histogram are that exact."""
+
+_WITHOUT_COUNT = (
+    "{n:,} of {of:,} requests have no count of that kind in their record (it needs --tokenizer): the server's usage or our "
+    "own count stands in."
+)
+_WITHOUT_GAPS = "{n:,} of {of:,} requests have chunks of which nobody said how many tokens they hold."
+_RANKS = "Quantiles are values that occurred (nearest rank), not between two of them."
+_NOT_PRINTED = "it prints no such number"
+_NONE = "no request gave a value"
+
+Numbers = dict[str, float | int | None]
+
+
+class Columns:
+    """The numbers of every tool; each distribution that several tools share is computed once."""
+
+    def __init__(self, readings: Readings, between_tokens: LogHistogram) -> None:
+        self._readings = readings
+        self._between_tokens = between_tokens
+        self._known: dict[tuple[object, ...], Numbers] = {}
+
+    def of(self, tool: Tool, duration_s: float | None, ours: Mapping[str, Any]) -> dict[str, Any]:
+        """What a tool would have printed of the run. `ours` are our own numbers, as they stand in a summary: `latency`,
+        and `output_tokens`."""
+        n = self._total(tool.tokens)
+        values: dict[str, Numbers | None] = {
+            "ttft_ms": self._ttft(tool),
+            "e2el_ms": self._e2el(tool),
+            "tpot_ms": None if tool.tpot is None else self._per_token(tool.tpot, tool),
+            "itl_ms": self._itl(tool),
+        }
+        missing = {name: _NOT_PRINTED for name in values if getattr(tool, name.removesuffix("_ms")) is None}
+        without = self._readings.without
+        if tool.itl == "retokenised" and without["retokenised"]:
+            missing["itl_ms"] = _WITHOUT_GAPS.format(n=without["retokenised"], of=self._readings.requests)
+        for name, found in values.items():
+            if found is not None and not found["n"]:
+                missing.setdefault(name, _NONE)
+        return {
+            "title": tool.title,
+            "version": tool.version,
+            **{name: None if name in missing else found for name, found in values.items()},
+            "output_tokens": n,
+            "requests_per_s": self._readings.requests / duration_s if duration_s else None,
+            "output_tokens_per_s": n / duration_s if duration_s else None,
+            "missing": missing,
+            "differences": self._differences(tool, values, n, missing, ours),
+        }
+
+    def _differences(
+        self,
+        tool: Tool,
+        values: Mapping[str, Numbers | None],
+        n: int,
+        missing: Mapping[str, str],
+        ours: Mapping[str, Any],
+    ) -> list[str]:
+        """A sentence for each number that differs from ours in this run because it is another kind of number."""
+        said = []
+        for name, sentence in tool.differs.items():
+            found = values.get(name)
+            if name == "output_tokens":
+                differs = _apart(n, ours["output_tokens"])
+            elif found is None or name in missing:
+                continue
+            else:
+                differs = any(_apart(found[stat], ours["latency"][name][stat]) for stat in STATS)
+            if differs:
+                said.append(sentence)
+        if tool.quantiles == "rank" and any(
+            found is not None and _apart(found["p99"], ours["latency"][name]["p99"]) for name, found in values.items()
+        ):
+            said.append(_RANKS)
+        if self._readings.without[tool.tokens]:
+            said.append(
+                "Output tokens: "
+                + _WITHOUT_COUNT.format(n=self._readings.without[tool.tokens], of=self._readings.requests)
+            )
+        return said
+
+    def _total(self, tokens: Tokens) -> int:
+        return sum(self._readings.tokens(tokens))
+
+    def _ttft(self, tool: Tool) -> Numbers:
+        readings, mark = self._readings, self._readings.same_first(tool.ttft)
+        return self._once(
+            ("ttft", mark, tool.quantiles), lambda: _numbers(_happened(readings.first(mark)), tool.quantiles)
+        )
+
+    def _e2el(self, tool: Tool) -> Numbers:
+        readings, mark = self._readings, self._readings.same_last(tool.e2el)
+        return self._once(
+            ("e2el", mark, tool.quantiles), lambda: _numbers(_happened(readings.last(mark)), tool.quantiles)
+        )
+
+    def _per_token(self, rule: PerToken, tool: Tool) -> Numbers:
+        readings = self._readings
+        first = None if rule.first is None else readings.same_first(rule.first)
+        last = readings.same_last(rule.last)
+
+        def compute() -> Numbers:
+            stops = readings.last(last)
+            starts = repeat(0) if first is None else readings.first(first)
+            values, weights = array("d"), array("q")
+            for start, stop, n in zip(starts, stops, readings.tokens(tool.tokens), strict=False):
+                if n > rule.less and start != NEVER and stop != NEVER:
+                    values.append((stop - start) / (n - rule.less))
+                    weights.append(n - rule.less)
+            return _weighted(values, weights) if rule.weighted else _numbers(values, tool.quantiles)
+
+        tokens = readings.same_tokens(tool.tokens)
+        return self._once(("per token", first, last, tokens, rule.less, rule.weighted, tool.quantiles), compute)
+
+    def _once(self, key: tuple[object, ...], compute: Callable[[], Numbers]) -> Numbers:
+        if key not in self._known:
+            self._known[key] = compute()
+        return self._known[key]
+
+    def _itl(self, tool: Tool) -> Numbers | None:
+        if tool.itl is None or isinstance(tool.itl, PerToken):
+            return None if tool.itl is None else self._per_token(tool.itl, tool)
+        histogram = self._readings.gaps(tool.itl, self._between_tokens)
+        snapshot = histogram.snapshot()
+        if not snapshot.n:
+            return _nothing()
+        found = {
+            name: snapshot.quantile(p) if tool.quantiles == "linear" else snapshot.at_rank(_rank(snapshot.n, p))
+            for name, p in _ORDERS.items()
+        }
+        told = {"mean": histogram.total / histogram.count, **found}
+        return {"n": snapshot.n, **{name: value / NS_PER_MS for name, value in told.items()}}
+
+
+def _apart(value: float | None, ours: float | None) -> bool:
+    if value is None or ours is None:
+        return value is not ours
+    return abs(value - ours) > WORTH_SAYING * abs(ours)
+
+
+def _nothing() -> Numbers:
+    return {"n": 0, **dict.fromkeys(STATS)}
+
+
+def _happened(column: array[int]) -> list[int]:
+    return [value for value in column if value != NEVER]
+
+
+def _rank(n: int, p: float) -> int:
+    """The rank, from 0, of the least value that the share p of n values does not exceed: ceil(n p) - 1."""
+    return max(math.ceil(n * p) - 1, 0)
+
+
+def _numbers(values_ns: Sequence[float], quantiles: Quantiles) -> Numbers:
+    ordered = sorted(values_ns)
+    n = len(ordered)
+    if not n:
+        return _nothing()
+    found = {
+        name: quantile(ordered, p) if quantiles == "linear" else ordered[_rank(n, p)] for name, p in _ORDERS.items()
+    }
+    told = {"mean": math.fsum(ordered) / n, **found}
+    return {"n": n, **{name: value / NS_PER_MS for name, value in told.items()}}
+
+
+def _weighted(values_ns: array[float], weights: array[int]) -> Numbers:
+    """Of values that count several times each: a quantile is the least value up to which the share p of the weight lies."""
+    if not values_ns:
+        return _nothing()
+    order = sorted(range(len(values_ns)), key=values_ns.__getitem__)
+    up_to = list(accumulate(map(weights.__getitem__, order)))
+    found = {name: values_ns[order[bisect_left(up_to, p * up_to[-1])]] for name, p in _ORDERS.items()}
+    mean = math.fsum(value * weight for value, weight in zip(values_ns, weights, strict=True)) / up_to[-1]
+    return {"n": len(order), "mean": mean / NS_PER_MS, **{name: value / NS_PER_MS for name, value in found.items()}}

@@ -1,0 +1,102 @@
+"""What other tools would have printed, as rows: for the table of a report, and for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bench.metrics.catalog import METRICS
+from bench.report import figures
+
+SHOWN = ("ttft", "tpot", "itl", "e2el")
+
+APART = 0.001
+"""A number this share away from ours, or further, is marked."""
+
+WORTH_A_LINE = 0.01
+"""The same, for a terminal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One number of a tool: its median, and the rest in small; `apart` where it is not ours."""
+
+    value: str
+    beside: str
+    apart: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A tool and what it would have printed; `why` are sentences."""
+
+    title: str
+    version: str
+    cells: tuple[Cell, ...]
+    why: tuple[str, ...] = ()
+
+
+def columns() -> list[tuple[str, str]]:
+    """Titles and units of the columns."""
+    return [(METRICS[name].title, METRICS[name].unit) for name in SHOWN] + [("Output", "tokens"), ("TPS", "tokens/s")]
+
+
+def rows(summary: Mapping[str, Any]) -> list[Row]:
+    """Our own numbers first, then those of each tool; none where no request gave a number."""
+    latency, throughput = summary["latency"], summary["throughput"]
+    ours: dict[str, Any] = {METRICS[name].key: latency[METRICS[name].key] for name in SHOWN}
+    ours |= {"output_tokens": summary["tokens"]["output"], "output_tokens_per_s": throughput["output_tokens_per_s"]}
+    if not ours["e2el_ms"]["n"]:
+        return []
+    told = [Row("Trueload", "these are the numbers above", _cells(ours, ours))]
+    for tool in summary["compat"].values():
+        why = [f"No {_title(key)}: {reason}." for key, reason in tool["missing"].items()]
+        told.append(Row(tool["title"], tool["version"], _cells(tool, ours), (*tool["differences"], *why)))
+    return told
+
+
+def _title(key: str) -> str:
+    return next(metric.title for metric in METRICS.values() if metric.key == key)
+
+
+def _cells(tool: Mapping[str, Any], ours: Mapping[str, Any]) -> tuple[Cell, ...]:
+    cells = []
+    for name in SHOWN:
+        key = METRICS[name].key
+        found = tool[key]
+        if found is None:
+            cells.append(Cell(figures.NOTHING, "", False))
+            continue
+        beside = f"mean {figures.number(found['mean'])} · P99 {figures.number(found['p99'])}"
+        cells.append(Cell(figures.number(found["p50"]), beside, _furthest(found, ours[key]) >= APART))
+    for key in ("output_tokens", "output_tokens_per_s"):
+        cells.append(Cell(figures.number(tool[key]), "", _away(tool[key], ours[key]) >= APART))
+    return tuple(cells)
+
+
+def _away(value: float | None, ours: float | None) -> float:
+    """How far a number is from ours, as a share of ours."""
+    if value is None or ours is None or value == ours:
+        return 0.0
+    return abs(value - ours) / abs(ours) if ours else 1.0
+
+
+def _furthest(found: Mapping[str, Any], ours: Mapping[str, Any]) -> float:
+    return max(_away(found[stat], ours[stat]) for stat in ("mean", "p50", "p99"))
+
+
+def lines(summary: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
+    """(tool, metric, its median / p99, ours) of what is at least 1 % apart."""
+    found = []
+    for tool in summary["compat"].values():
+        for name in SHOWN:
+            metric = METRICS[name]
+            theirs, ours = tool[metric.key], summary["latency"][metric.key]
+            if theirs is not None and _furthest(theirs, ours) >= WORTH_A_LINE:
+                found.append((tool["title"], f"{metric.title} ({metric.unit})", _pair(theirs), _pair(ours)))
+    return found
+
+
+def _pair(stats: Mapping[str, Any]) -> str:
+    return f"{figures.number(stats['mean'])} / {figures.number(stats['p50'])} / {figures.number(stats['p99'])}"

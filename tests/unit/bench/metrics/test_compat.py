@@ -1,0 +1,383 @@
+"""What other tools would have printed, against their clients' loops written out as simulators, and numbers made by hand."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bench.metrics.compat import TOOLS, Readings, columns
+from bench.metrics.compat.readings import OtherGaps
+from bench.metrics.facts import RunFacts
+from bench.metrics.histogram import LogHistogram
+from bench.metrics.per_request import chunk_gaps_ns
+from bench.metrics.summary import Summary
+from bench.records import Outcome, RequestRecord
+from tests.support.made_records import MS, START_NS, made_record
+
+OURS: dict[str, Any] = {
+    "latency": {
+        key: dict.fromkeys(("mean", "p50", "p99"), -1.0) for key in ("ttft_ms", "e2el_ms", "tpot_ms", "itl_ms")
+    },
+    "output_tokens": -1,
+}
+"""Numbers that nobody prints: every difference is told."""
+
+
+def _printed(
+    records: list[RequestRecord], duration_s: float | None = 2.0, ours: Mapping[str, Any] = OURS
+) -> dict[str, Any]:
+    readings, between_tokens = Readings(), LogHistogram()
+    for record in records:
+        readings.add(record)
+        if record.sent_ns is not None:
+            between_tokens.extend(chunk_gaps_ns(record))
+    return columns(readings, between_tokens, duration_s, ours)
+
+
+# One reply with everything: an early role chunk, reasoning, two tokens in a chunk, an empty delta, a finish reason that
+# comes alone, usage late, [DONE] later, the end later still. Usage counts an end token that the text does not have.
+ALL = made_record(
+    chunks_ms=(40, 50, 60, 70, 90, 95, 99, 104),
+    kinds="rtcocouo",
+    tokens=(0, 1, 2, 0, 1, 0, 0, 0),
+    n=5,
+    output_tokens_counted=4,
+    output_tokens_asked=6,
+    end_ns=START_NS + 110 * MS,
+)
+
+EXPECTED: dict[str, tuple[float | None, float | None, float | None, list[float] | None, int]] = {
+    # TTFT, E2EL, TPOT, ITL (one a gap, or one a request), output tokens
+    "vllm": (40, 95, 55 / 4, [10, 10, 10, 20, 5], 5),
+    "vllm_python": (50, 90, 40 / 4, [10, 10, 20], 5),
+    "aiperf": (50, 90, 40 / 3, [40 / 3], 4),
+    "guidellm": (50, 104, 90 / 5, [40 / 4], 5),
+    "sglang": (50, 104, 54 / 4, [10, 30], 5),
+    "genai_bench": (50, 99, 49 / 4, None, 5),
+    "evalscope": (50, 99, 49 / 4, [10, 30], 5),
+    "inference_perf": (60, 110, 30 / 2, [0, 30], 3),
+    "llmperf": (60, 110, None, [90 / 3], 3),
+}
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_a_reply_with_everything_is_read_as_the_tool_reads_it(tool: str) -> None:
+    printed = _printed([ALL])[tool]
+    ttft, e2el, tpot, itl, tokens = EXPECTED[tool]
+    for key, value in (("ttft_ms", ttft), ("e2el_ms", e2el), ("tpot_ms", tpot)):
+        if value is None:
+            assert printed[key] is None
+            assert printed["missing"][key] == "it prints no such number"
+        else:
+            assert printed[key]["n"] == 1
+            assert [printed[key][stat] for stat in ("mean", "p50", "p99")] == [pytest.approx(value)] * 3
+    if itl is None:
+        assert printed["itl_ms"] is None
+    else:
+        assert printed["itl_ms"]["n"] == len(itl)
+        assert printed["itl_ms"]["mean"] == pytest.approx(sum(itl) / len(itl))
+    assert printed["output_tokens"] == tokens
+    assert printed["requests_per_s"] == 0.5
+    assert printed["output_tokens_per_s"] == tokens / 2
+
+
+TOKENS: dict[str, tuple[dict[str, Any], dict[str, int]]] = {
+    "without usage, tokenised": (
+        {"output_tokens_from": "tokenizer", "output_tokens": 4, "output_tokens_counted": 4},
+        {"vllm": 6, "vllm_python": 4, "aiperf": 4, "guidellm": 3, "sglang": 6, "genai_bench": 4, "llmperf": 3},
+    ),
+    "without usage and tokenizer": (
+        {"output_tokens_from": "chunks", "output_tokens": 3, "output_tokens_counted": None, "chunk_tokens": None},
+        {"vllm": 6, "vllm_python": 3, "aiperf": 3, "guidellm": 3, "sglang": 6, "genai_bench": 3, "llmperf": 3},
+    ),
+    "without usage, nothing asked": (
+        {
+            "output_tokens_from": "chunks",
+            "output_tokens": 3,
+            "output_tokens_counted": None,
+            "output_tokens_asked": None,
+        },
+        {"sglang": 3},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TOKENS)
+def test_output_tokens_come_from_where_the_tool_takes_them(name: str) -> None:
+    fields, expected = TOKENS[name]
+    printed = _printed([replace(ALL, **fields)])
+    assert {tool: printed[tool]["output_tokens"] for tool in expected} == expected
+
+
+def test_a_count_that_no_record_has_is_said_and_another_stands_in() -> None:
+    printed = _printed([replace(ALL, output_tokens_counted=None), ALL])
+    assert printed["aiperf"]["output_tokens"] == 5 + 4
+    assert any("1 of 2 requests have no count" in sentence for sentence in printed["aiperf"]["differences"])
+    assert not any("no count" in sentence for sentence in printed["vllm"]["differences"])
+
+
+def test_gaps_that_depend_on_unknown_tokens_are_not_told() -> None:
+    printed = _printed([replace(ALL, chunk_tokens=None), ALL])["inference_perf"]
+    assert printed["itl_ms"] is None
+    assert printed["missing"]["itl_ms"].startswith("1 of 2 requests")
+    assert printed["ttft_ms"]["p50"] == 60
+
+
+def test_tool_calls_start_the_clock_of_some_tools_only() -> None:
+    printed = _printed([made_record(chunks_ms=(40, 50, 70, 80), kinds="rfcu")])
+    assert {tool for tool in TOOLS if printed[tool]["ttft_ms"]["p50"] == 70} == {
+        "sglang", "genai_bench", "inference_perf", "llmperf"
+    }  # fmt: skip
+
+
+def test_a_reply_without_text_gives_what_its_chunks_give() -> None:
+    printed = _printed([made_record(chunks_ms=(40, 45, 47), kinds="rou", end_ns=START_NS + 50 * MS)])
+    assert {tool: (row["ttft_ms"] or {}).get("p50") for tool, row in printed.items()} == {
+        "vllm": 40, "vllm_python": 45, "aiperf": None, "guidellm": None, "sglang": None, "genai_bench": None,
+        "evalscope": None, "inference_perf": None, "llmperf": None,
+    }  # fmt: skip
+    assert printed["llmperf"]["e2el_ms"]["p50"] == 50
+    assert printed["guidellm"]["e2el_ms"]["p50"] == 47
+
+
+def test_a_whole_reply_has_an_end_and_nothing_else() -> None:
+    for name, row in _printed([made_record(chunks_ms=(), n=7, end_ns=START_NS + 80 * MS)]).items():
+        assert row["e2el_ms"]["p50"] == 80
+        assert row["output_tokens"] == 7
+        assert row["ttft_ms"] is None
+        assert row["missing"]["ttft_ms"] == "no request gave a value"
+        if name == "guidellm":  # It falls back to the end of the response.
+            assert row["tpot_ms"]["p50"] == pytest.approx(80 / 7)
+        else:
+            assert row["tpot_ms"] is None
+
+
+def test_failures_count_nowhere() -> None:
+    assert _printed([ALL, replace(ALL, outcome=Outcome.RESET), replace(ALL, sent_ns=None)]) == _printed([ALL])
+
+
+def test_nothing_at_all_gives_no_number() -> None:
+    for row in _printed([], None).values():
+        assert {key: row[key] for key in ("ttft_ms", "e2el_ms", "tpot_ms", "itl_ms", "requests_per_s")} == {
+            "ttft_ms": None, "e2el_ms": None, "tpot_ms": None, "itl_ms": None, "requests_per_s": None,
+        }  # fmt: skip
+
+
+def test_quantiles_are_the_tools_own() -> None:
+    chance = random.Random(7)
+    records = [
+        made_record(
+            i, chunks_ms=[ttft := chance.randrange(40, 90), ttft + 20.0 * n], kinds="cc", tokens=(1, n), n=n + 1
+        )
+        for i, n in enumerate(chance.choices(range(1, 400), k=301))
+    ]
+    printed = _printed(records)
+    first = [(r.chunk_ns[0] - START_NS) / MS for r in records]
+    last = [(r.chunk_ns[1] - START_NS) / MS for r in records]
+    n = [r.output_tokens for r in records]
+    per_token = [a / b for a, b in zip(last, n, strict=True)]  # type: ignore[operator]
+    for p, stat in ((0.5, "p50"), (0.99, "p99")):
+        assert printed["vllm"]["ttft_ms"][stat] == pytest.approx(np.quantile(first, p))
+        assert printed["evalscope"]["ttft_ms"][stat] == np.quantile(first, p, method="inverted_cdf")
+        assert printed["evalscope"]["itl_ms"][stat] == np.quantile(
+            [b - a for a, b in zip(first, last, strict=True)], p, method="inverted_cdf"
+        )
+        weighted = np.quantile(per_token, p, method="inverted_cdf", weights=np.array(n, float))
+        assert printed["guidellm"]["tpot_ms"][stat] == pytest.approx(weighted)
+    assert printed["guidellm"]["tpot_ms"]["mean"] == pytest.approx(np.average(per_token, weights=np.array(n, float)))
+
+
+# The loops of the clients, as their sources have them; a chunk is (arrival, letter, tokens), DONE the last o.
+
+
+@dataclass
+class Seen:
+    """What a client's loop ends with: ms from sending, and the number of tokens."""
+
+    ttft: float | None
+    latency: float | None
+    itl: list[float]
+    n: int
+
+
+Chunk = tuple[float, str, int]
+Loop = Callable[[list[Chunk], float, int, int], Seen]
+
+
+def _split(chunks: list[Chunk]) -> tuple[list[Chunk], list[Chunk]]:
+    return (chunks[:-1], chunks[-1:]) if chunks and chunks[-1][1] == "o" else (chunks, [])
+
+
+def _gap_loop(takes: Callable[[list[Chunk], int], bool], ends: str) -> Loop:
+    """Clients that look at each message, take it for a token or not, and keep the gap from the one before."""
+
+    def loop(chunks: list[Chunk], end: float, usage: int, counted: int) -> Seen:
+        messages, done = _split(chunks)
+        ttft, before, last, itl = None, None, None, []
+        for position, (at, kind, _) in enumerate(messages):
+            if takes(messages, position):
+                if before is None:
+                    ttft = at
+                else:
+                    itl.append(at - before)
+                before = at
+            last = at
+            if ends == "usage" and kind == "u":
+                break
+        else:
+            if done and ends in ("event", "usage"):
+                last = done[0][0]
+        latency = {"taken": before, "event": last, "data": last, "usage": last, "end": end}[ends]
+        return Seen(ttft, latency, itl, usage)
+
+    return loop
+
+
+def _kind_in(letters: str) -> Callable[[list[Chunk], int], bool]:
+    return lambda messages, position: messages[position][1] in letters
+
+
+def _output(messages: list[Chunk], position: int) -> bool:
+    kind = messages[position][1]
+    later_text = any(other in "ctf" for _, other, _ in messages[position:])
+    return kind in "ctf" or (kind == "o" and (later_text or not any(k in "ctf" for _, k, _ in messages)))
+
+
+def _inference_perf(chunks: list[Chunk], end: float, usage: int, counted: int) -> Seen:
+    times = [at for at, kind, tokens in chunks if kind == "c" for _ in range(tokens)]
+    first = next((at for at, kind, _ in chunks if kind == "c"), None)
+    return Seen(first, end, [b - a for a, b in itertools.pairwise(times)], len(times))
+
+
+LOOPS: dict[str, Loop] = {
+    "vllm": _gap_loop(_kind_in("rctfo"), "taken"),
+    "vllm_python": _gap_loop(_output, "taken"),
+    "sglang": _gap_loop(_kind_in("ct"), "event"),
+    "evalscope": _gap_loop(_kind_in("ctf"), "data"),
+    "genai_bench": _gap_loop(_kind_in("ct"), "usage"),
+    "inference_perf": _inference_perf,
+}
+
+REPLIES = st.lists(
+    st.tuples(
+        st.text("rctfo", min_size=1, max_size=9), st.sampled_from(["", "u", "o", "uo", "oo", "ouo"]), st.booleans()
+    ),
+    min_size=1,
+    max_size=6,
+)
+
+
+@pytest.mark.parametrize("tool", LOOPS)
+@settings(max_examples=60)
+@given(replies=REPLIES, chance=st.randoms(use_true_random=False))
+def test_any_reply_is_read_as_the_client_s_loop_reads_it(
+    tool: str, replies: list[tuple[str, str, bool]], chance: random.Random
+) -> None:
+    records, seen = [], []
+    for index, (inner, tail, single) in enumerate(replies):
+        kinds = inner + tail
+        times = list(itertools.accumulate(chance.randint(1, 40) for _ in kinds))
+        tokens = [(1 if single else chance.randint(0, 3)) if kind in "ctf" else 0 for kind in kinds]
+        end = times[-1] + chance.randint(0, 5)
+        usage = sum(tokens) + chance.randint(0, 1)
+        end_ns = START_NS + end * MS
+        records.append(
+            made_record(index, chunks_ms=times, kinds=kinds, tokens=tokens, n=usage, end_ns=end_ns,
+                        output_tokens_counted=sum(tokens))
+        )  # fmt: skip
+        seen.append(LOOPS[tool](list(zip(times, kinds, tokens, strict=True)), end, usage, sum(tokens)))
+    printed = _printed(records)[tool]
+    gaps = [gap for one in seen for gap in one.itl]
+    for key, values in (
+        ("ttft_ms", [one.ttft for one in seen if one.ttft is not None]),
+        ("e2el_ms", [one.latency for one in seen if one.latency is not None]),
+        ("itl_ms", gaps),
+    ):
+        if key == "itl_ms" and tool == "genai_bench":
+            continue
+        if not values:
+            assert printed[key] is None
+            continue
+        assert printed[key]["n"] == len(values)
+        assert printed[key]["mean"] == pytest.approx(np.mean(values))
+        method = "inverted_cdf" if tool == "evalscope" else "linear"
+        assert printed[key]["p99"] == pytest.approx(np.quantile(values, 0.99, method=method))
+
+
+@pytest.mark.parametrize("folded", [(), ("base",), ("less",), ("more",), ("base", "less", "more")])
+def test_gaps_of_another_kind_are_the_same_whatever_is_folded(folded: tuple[str, ...]) -> None:
+    chance = random.Random(3)
+    kept, less = ([round(chance.gauss(20e6, 3e6)) for _ in range(n)] for n in (3000, 400))
+    more = [round(chance.gauss(9e6, 1e6)) for _ in range(500)]
+    base, other = LogHistogram(), OtherGaps()
+    base.extend(kept + less)
+    other.leave_out(less)
+    other.add(more)
+    other.add([])
+    parts = {"base": base, "less": other._less, "more": other._more}
+    for name in folded:
+        parts[name].fold()
+    found = other.over(base)
+    assert found.exact is not bool(folded)
+    told, values = found.snapshot().describe(), kept + more
+    assert told["n"] == len(values)
+    assert told["mean"] == pytest.approx(np.mean(values))
+    assert told["std"] == pytest.approx(np.std(values, ddof=1))
+    for stat, p in (("min", 0), ("p50", 0.5), ("p99", 0.99), ("max", 1)):
+        assert told[stat] == pytest.approx(np.quantile(values, p), rel=0.002)
+    assert base.count == len(kept) + len(less)
+
+
+def test_all_gaps_of_a_histogram_can_be_taken_out() -> None:
+    for fold in (False, True):
+        base, gone = LogHistogram(), LogHistogram()
+        base.extend([5e6, 7e6])
+        gone.extend([7e6, 5e6])
+        if fold:
+            base.fold()
+        base.remove(gone)
+        assert base.snapshot().n == 0
+        base.extend([3e6])
+        assert base.snapshot().describe()["max"] == 3e6
+
+
+def _summary(records: list[RequestRecord]) -> dict[str, Any]:
+    summary = Summary(RunFacts(mode="concurrency", endpoint="chat", start_ns=START_NS, seed=0))
+    for record in records:
+        summary.add(record)
+    return summary.close()
+
+
+def _like_vllm(index: int, n: int = 8) -> RequestRecord:
+    """The role chunk, the first token, one token every 20 ms, then usage and [DONE], as vLLM sends them."""
+    times = [50 + index % 7, *(50 + index % 7 + 20 * k for k in range(n)), 50 + 20 * n, 50 + 20 * n]
+    return made_record(index, sent_ms=index * 30.0, chunks_ms=times, kinds="r" + "c" * n + "uo")
+
+
+def test_only_numbers_that_are_others_get_a_sentence() -> None:
+    compat = _summary([_like_vllm(i) for i in range(60)])["compat"]
+    assert compat["aiperf"]["ttft_ms"]["p99"] == pytest.approx(compat["vllm"]["ttft_ms"]["p99"])
+    assert [s.split()[0] for s in compat["vllm"]["differences"]] == ["ITL"]
+    assert [s.split()[0] for s in compat["vllm_python"]["differences"]] == []
+    assert any("time to first token is in it" in s for s in compat["guidellm"]["differences"])
+
+
+def test_compat_depends_on_no_order() -> None:
+    records = [_like_vllm(i, n=2 + i % 9) for i in range(80)] + [replace(ALL, index=80)]
+    assert _summary(records)["compat"] == _summary(records[::-1])["compat"]
+
+
+def test_marks_that_never_differ_hold_nothing() -> None:
+    readings = Readings()
+    for index in range(50):
+        readings.add(_like_vllm(index))
+    held = {mark for mark, column in (*readings._first.items(), *readings._last.items()) if not column.same}
+    assert held == {"data", "usage", "event", "end"}
