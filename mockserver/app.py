@@ -16,11 +16,12 @@ from mockserver.access import require_key
 from mockserver.admin import add_admin
 from mockserver.config import MockConfig
 from mockserver.cors import Cors
+from mockserver.expect import Asked
 from mockserver.ledger import open_file
 from mockserver.openai import SHAPES, Refusal
 from mockserver.serving import Serving, load_text_tokenizer
 from mockserver.shared_state import SharedState
-from mockserver.truth import truth_of
+from mockserver.truth import expected, truth_of
 from promptset.errors import SpecError
 
 _JSON = "application/json"
@@ -100,8 +101,12 @@ def _add_facts(app: FastAPI) -> None:
         return Response(lines.read(since), headers={"x-ledger-lines": str(lines.lines)}, media_type=_LINES)
 
     @app.get("/truth")
-    async def truth(request: Request) -> Response:
-        return Response(orjson.dumps(truth_of(_serving(request))), media_type=_JSON)
+    async def truth(
+        request: Request, output_tokens: int | None = Query(None, ge=1), input_tokens: int | None = Query(None, ge=0)
+    ) -> Response:
+        serving = _serving(request)
+        expectation = await serving.beside(partial(expected, serving.config, Asked(output_tokens, input_tokens)))
+        return Response(orjson.dumps(truth_of(serving, expectation)), media_type=_JSON)
 
     @app.post("/tokenize")
     async def tokenize(request: Request) -> Response:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -32,6 +32,8 @@ from mockserver.wire import Connection, Wire, wire_of
 from promptset.errors import SpecError
 from promptset.text import TokenText
 from promptset.tokens import Tokenizer, load_tokenizer
+
+Answered = TypeVar("Answered")
 
 _DRAINING = "The server is shutting down: it takes no more requests."
 _TEMPLATE_TOKENS = 16
@@ -119,6 +121,10 @@ class Serving:
         """Wait until every response that has ended is in the ledger."""
         await self._counter.idle()
         self.ledger.flush()
+
+    async def beside(self, work: Callable[[], Answered]) -> Answered:
+        """Do some work on the thread that counts tokens, which gives way to the streams."""
+        return await self._counter.beside(work)
 
     async def answer(self, request: Request, shape: Shape) -> Response:
         """Answer one request of an endpoint that generates text."""

@@ -17,11 +17,14 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import blake2b
+from typing import TypeVar
 
 from promptset.tokens import Tokenizer
 
 _LOG = logging.getLogger("mockserver")
 _REMEMBERED = 65_536
+Worked = TypeVar("Worked")
+
 _NICENESS = 10
 _BATCH = 32
 _GATHER_S = 0.001
@@ -117,6 +120,10 @@ class Counter:
             self._seen.popitem(last=False)
         if not self._busy:
             self._idle.set()
+
+    async def beside(self, work: Callable[[], Worked]) -> Worked:
+        """Do other work on the thread: prompts wait for it, streams do not."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     async def idle(self) -> None:
         """Wait until all is counted."""

@@ -1,33 +1,31 @@
 """GET /truth: what this mock was told to do, what to expect of it, and how far its ledger can be trusted.
 
-The expected values are the means of the configured distributions in closed form. With TTFT, TPOT and lengths drawn
-independently, E[E2EL] = E[TTFT] + (E[n] - 1) E[TPOT]; it holds for requests whose length the mock chooses, and without
-faults.
+What to expect is computed from the configuration in force, per engine (mockserver/expect/), and kept: the first answer for
+a configuration may take up to two seconds of a thread that gives way to the streams.
 """
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
-from mockserver.clock import NS_PER_MS
+from mockserver.config import MockConfig
+from mockserver.expect import EXPECTATIONS, Asked
 from mockserver.serving import Serving
 
 
-def truth_of(serving: Serving) -> dict[str, Any]:
-    """The body of GET /truth, times in ms."""
-    config, arrivals = serving.config, serving.arrivals
-    token = config.tpot if config.itl is None else config.itl
-    ttft_ms = config.ttft.mean() / NS_PER_MS
-    tpot_ms = token.mean() / NS_PER_MS
-    tokens = config.output_tokens.mean()
+@functools.lru_cache(maxsize=64)
+def expected(config: MockConfig, asked: Asked) -> dict[str, Any]:
+    """What to expect of requests like these, times in ms; computed once for a configuration."""
+    return EXPECTATIONS[config.engine](config, asked)
+
+
+def truth_of(serving: Serving, expectation: dict[str, Any]) -> dict[str, Any]:
+    """The body of GET /truth, around what was computed for the configuration in force."""
+    arrivals = serving.arrivals
     return {
-        "config": config.model_dump(mode="json"),
-        "expected": {
-            "ttft_ms": {"mean": ttft_ms},
-            "tpot_ms": {"mean": tpot_ms},
-            "output_tokens": {"mean": tokens},
-            "e2el_ms": {"mean": ttft_ms + (tokens - 1) * tpot_ms},
-        },
+        "config": serving.config.model_dump(mode="json"),
+        "expected": expectation,
         "configurations": serving.settings.history(),
         "arrival_clock": dict(serving.clocks),
         "plans_keyed_by": {

@@ -324,8 +324,11 @@ def test_the_ledger_is_served_from_a_line_on(mock: MockProcess) -> None:
 def test_the_truth_says_what_was_configured_and_what_to_expect(mock: MockProcess) -> None:
     truth = httpx.get(mock.url + "/truth").json()
     assert truth["config"]["ttft"] == "20ms"
-    assert truth["expected"]["ttft_ms"] == {"mean": 20.0}
-    assert truth["expected"]["e2el_ms"] == {"mean": 20.0 + 127 * 4.0}
+    assert (truth["expected"]["ttft_ms"]["mean"], truth["expected"]["ttft_ms"]["p99"]) == (20.0, 20.0)
+    assert truth["expected"]["e2el_ms"]["mean"] == 20.0 + 127 * 4.0
+    asked = httpx.get(mock.url + "/truth?output_tokens=11&input_tokens=1024").json()
+    assert asked["expected"]["e2el_ms"]["p50"] == 20.0 + 10 * 4.0
+    assert httpx.get(mock.url + "/truth?output_tokens=0").status_code == 422
     assert truth["plans_keyed_by"].keys() == {"index", "id", "arrival_order"}
 
 

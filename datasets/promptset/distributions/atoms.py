@@ -53,5 +53,11 @@ class Atoms(Law):
             before = self.cumulative[i]
         return total / self.cumulative[-1]
 
+    def atoms(self, low: float, high: float) -> list[tuple[float, float]]:
+        """Each value with its share of the weights."""
+        first, end = self._inside(low, high)
+        before = (0.0, *self.cumulative)
+        return [(self.values[i], (self.cumulative[i] - before[i]) / self.cumulative[-1]) for i in range(first, end)]
+
     def _inside(self, low: float, high: float) -> tuple[int, int]:
         return bisect_left(self.values, low), bisect_right(self.values, high)

@@ -29,6 +29,10 @@ class Constant(Law):
         """The value where it lies inside, else 0."""
         return self.value * self.mass(low, high)
 
+    def atoms(self, low: float, high: float) -> list[tuple[float, float]]:
+        """The value, where it lies inside."""
+        return [(self.value, 1.0)] if low <= self.value <= high else []
+
 
 def _build(dimension: Dimension, value: float) -> Constant:
     if dimension == "tokens" and not value.is_integer():

@@ -15,6 +15,7 @@ from promptset.distributions.values import Dimension
 from promptset.rng import Random
 
 _SUMMED = 2048
+_LISTED = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,31 @@ class Distribution:
                 below = middle
             else:
                 above = middle
+
+    def atoms(self) -> list[tuple[float, float]] | None:
+        """(value, probability) of every value that `sample` gives, in rising order; None where there are too many.
+
+        Times of a continuous law are too many, and so are tokens over a range of more than 65,536.
+        """
+        half = 0.5 if self.dimension == "tokens" else 0.0
+        listed = self.law.atoms(self.low - half, self.high + half)
+        if listed is None and self.dimension == "tokens":
+            last = self.quantile(1.0 - 1e-12)
+            if last - self.low <= _LISTED:
+                mass = self.law.mass
+                listed = [(float(k), mass(k - 0.5, k + 0.5)) for k in range(int(self.low), int(last) + 1)]
+        if listed is None:
+            return None
+        total = math.fsum(share for _, share in listed)
+        return [(value, share / total) for value, share in listed if share > 0.0]
+
+    def part(self, low: float, high: float) -> tuple[float, float]:
+        """P(low <= time <= high), and the mean of what lies there (ns): for times of a continuous law, in closed form."""
+        low, high = max(low, self.low), min(high, self.high)
+        mass = self.law.mass(low, high)
+        if not mass > 0.0:
+            return 0.0, low
+        return mass / self.kept(), min(max(self.law.partial_mean(low, high) / mass, low), high)
 
     def mean(self) -> float:
         """The expected value of `sample` (tokens or ns), limits and rounding included, in closed form.

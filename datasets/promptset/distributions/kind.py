@@ -34,6 +34,10 @@ class Law(ABC):
     def partial_mean(self, low: float, high: float) -> float:
         """E[X; low <= X <= high], the part of the mean that lies there; `high` may be infinite."""
 
+    def atoms(self, low: float, high: float) -> list[tuple[float, float]] | None:
+        """(value, probability) of each value in low <= X <= high; None where the law is continuous."""
+        return None
+
 
 class ContinuousLaw(Law):
     """A law without atoms, given by two functions of one point."""

@@ -1,5 +1,6 @@
 """scipy is the oracle: for the draws, for the mass that limits keep, and for the means."""
 
+import itertools
 import json
 import math
 
@@ -97,6 +98,92 @@ def test_tokens_are_the_law_rounded_and_drawn_again_outside(spec, law, low, high
     expected = np.array([weights[cells == c].sum() for c in np.unique(cells)]) * len(drawn)
     observed = np.array([np.isin(drawn, k[cells == c]).sum() for c in np.unique(cells)])
     assert stats.chisquare(observed, expected * observed.sum() / expected.sum()).pvalue > 0.001
+
+
+def anderson_darling(drawn, cdf):
+    """A^2 against a law that is wholly known: above 6.0 in one of a thousand samples (D'Agostino and Stephens, table 4.2)."""
+    u = np.clip(np.sort(cdf(drawn)), 1e-15, 1 - 1e-15)
+    i = np.arange(1, len(u) + 1)
+    return -len(u) - ((2 * i - 1) * (np.log(u) + np.log1p(-u[::-1]))).mean()
+
+
+@pytest.mark.parametrize(("spec", "law", "low", "high"), TIMES)
+def test_the_tails_of_the_draws_follow_the_law_too(spec, law, low, high):
+    kept = law.cdf(high) - law.cdf(low)
+    drawn = draws(parse(spec, "time"))
+    assert anderson_darling(drawn, lambda x: (law.cdf(x) - law.cdf(low)) / kept) < 6.0
+
+
+@pytest.mark.parametrize(
+    ("told", "drawn_from"),
+    [
+        ("lognormal:mean=200ms,cv=0.5", lambda d: d * 1.05),  # a scale
+        ("lognormal:mean=200ms,cv=0.5", lambda d: d + 5 * MS),  # an offset
+        ("gamma:mean=20ms,cv=0.3", lambda d: 20 * MS + (d - 20 * MS) * 1.1),  # a spread
+        ("exp:mean=1s", lambda d: np.minimum(d, 3000 * MS)),  # a clipped tail
+        ("normal:mean=200ms,std=40ms", lambda d: np.round(d / (10 * MS)) * 10 * MS),  # whole steps
+    ],
+    ids=["scale", "offset", "spread", "clipped", "steps"],
+)
+def test_a_law_that_is_a_little_wrong_is_caught(told, drawn_from):
+    law = {spec: law for spec, law, *_ in TIMES}[told]
+    drawn = drawn_from(draws(parse(told, "time")))
+    assert anderson_darling(drawn, law.cdf) > 6.0 or stats.kstest(drawn, law.cdf).pvalue < 0.001
+
+
+SHARES = [0.001, 0.1, 0.5, 0.9, 0.99, 0.9999]
+
+
+@pytest.mark.parametrize(("spec", "law", "low", "high"), TIMES)
+def test_the_quantile_of_a_time_is_the_inverse_of_the_law_between_the_limits(spec, law, low, high):
+    distribution = parse(spec, "time")
+    for share in SHARES:
+        expected = law.ppf(law.cdf(low) + share * (law.cdf(high) - law.cdf(low)))
+        assert distribution.quantile(share) == pytest.approx(expected, rel=1e-9)
+        assert distribution.cdf(expected) == pytest.approx(share, rel=1e-9)
+    assert (distribution.cdf(low - 1), distribution.cdf(1e15)) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize(("spec", "law", "low", "high"), TOKENS)
+def test_the_quantile_of_tokens_is_the_least_whole_number_that_reaches_the_share(spec, law, low, high):
+    distribution = parse(spec, "tokens")
+    k = np.arange(low, min(high, int(law.ppf(1 - 1e-12)) + 2) + 1)
+    cumulative = np.cumsum(law.cdf(k + 0.5) - law.cdf(k - 0.5))
+    cumulative /= cumulative[-1]
+    for share in SHARES:
+        expected = k[np.searchsorted(cumulative, share)]
+        assert distribution.quantile(share) == expected
+        assert distribution.cdf(expected) >= share > distribution.cdf(expected - 1)
+    atoms = distribution.atoms()
+    told = dict(atoms)
+    shares = np.diff(cumulative, prepend=0.0)
+    assert [told.get(value, 0.0) for value in k] == pytest.approx(shares, abs=1e-9)
+    assert sum(told.values()) == pytest.approx(1.0)
+
+
+def test_the_quantiles_of_listed_values_are_these_values(tmp_path):
+    file = tmp_path / "values.json"
+    file.write_text('[["1ms", 3], ["2ms", 5], ["7ms", 2]]')
+    distribution = parse(f"empirical:{file}", "time")
+    assert [distribution.quantile(share) / MS for share in (0.1, 0.3, 0.31, 0.8, 0.81)] == [1, 1, 2, 2, 7]
+    assert [(value / MS, share) for value, share in distribution.atoms()] == [(1, 0.3), (2, 0.5), (7, 0.2)]
+    limited = parse(f"empirical:{file},max=2ms", "time")
+    assert [share for _, share in limited.atoms()] == pytest.approx([3 / 8, 5 / 8])
+    assert parse("5ms", "time").quantile(0.5) == 5 * MS
+    assert parse("0ms", "time").quantile(0.99) == 0
+    assert parse("exp:mean=1s", "time").atoms() is None
+    for share in (0, 1, 1.5):
+        with pytest.raises(ValueError, match="above 0 and below 1"):
+            distribution.quantile(share)
+
+
+@pytest.mark.parametrize(("spec", "law", "low", "high"), TIMES)
+def test_the_parts_of_a_time_add_up_to_the_whole(spec, law, low, high):
+    distribution = parse(spec, "time")
+    edges = [-math.inf, *(distribution.quantile(share) for share in (0.2, 0.5, 0.999)), math.inf]
+    parts = [distribution.part(a, b) for a, b in itertools.pairwise(edges)]
+    assert [share for share, _ in parts] == pytest.approx([0.2, 0.3, 0.499, 0.001], rel=1e-6)
+    assert sum(share * mean for share, mean in parts) == pytest.approx(distribution.mean(), rel=1e-9)
 
 
 def test_zipf_weighs_by_rank():

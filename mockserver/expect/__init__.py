@@ -1,0 +1,20 @@
+"""What to expect of an engine, from the configuration alone: the numbers of `GET /truth`.
+
+A new engine is one file with a function `expected(config, asked)` and one line in `EXPECTATIONS`. What such a function
+returns becomes `expected` in the answer: times in ms, each number with how it was derived.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from mockserver.config import MockConfig
+from mockserver.expect import sampled
+from mockserver.expect.asked import Asked
+
+__all__ = ["EXPECTATIONS", "Asked"]
+
+EXPECTATIONS: dict[str, Callable[[MockConfig, Asked], dict[str, Any]]] = {
+    "sampled": sampled.expected,
+}
