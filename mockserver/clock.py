@@ -62,18 +62,21 @@ class Timerfd:
     """One kernel timer behind a file descriptor that becomes readable at an absolute instant (Linux)."""
 
     def __init__(self, clock_id: int = _CLOCK_MONOTONIC) -> None:
-        self._libc = ctypes.CDLL(None, use_errno=True)
-        self.fd: int = self._libc.timerfd_create(clock_id, os.O_NONBLOCK | os.O_CLOEXEC)
+        libc = ctypes.CDLL(None, use_errno=True)
+        self.fd: int = libc.timerfd_create(clock_id, os.O_NONBLOCK | os.O_CLOEXEC)
         if self.fd < 0:
             raise OSError(ctypes.get_errno(), "timerfd_create failed")
+        self._settime = libc.timerfd_settime
         self._spec = _Itimerspec()
         self._spec_pointer = ctypes.byref(self._spec)
 
     def set(self, deadline_ns: int, flags: int = _TFD_TIMER_ABSTIME) -> None:
-        """Fire once at `deadline_ns`; an instant in the past fires at once."""
+        """Fire once at `deadline_ns`; an instant in the past fires at once. A firing that nobody read is forgotten:
+        timerfd_settime(2) starts the count of expirations anew, so there is no need to `clear` before it."""
         # A value of zero would disarm the timer.
-        self._spec.value_s, self._spec.value_ns = divmod(max(deadline_ns, 1), NS_PER_S)
-        if self._libc.timerfd_settime(self.fd, flags, self._spec_pointer, None) != 0:
+        spec = self._spec
+        spec.value_s, spec.value_ns = divmod(deadline_ns if deadline_ns > 0 else 1, NS_PER_S)
+        if self._settime(self.fd, flags, self._spec_pointer, None) != 0:
             raise OSError(ctypes.get_errno(), "timerfd_settime failed")
 
     def clear(self) -> None:

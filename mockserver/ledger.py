@@ -25,6 +25,7 @@ import os
 import tempfile
 from array import array
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -53,7 +54,7 @@ class Entry:
     handled_ns: int
     plan: Plan | None
     """None where the request was refused before it got one."""
-    write_ns: list[int]
+    write_ns: Sequence[int]
     chunk_tokens: list[int]
     chunk_kind: str
     blocked: list[int]
@@ -85,7 +86,7 @@ class Entry:
             "received_ns": self.received_ns,
             "handled_ns": self.handled_ns,
             "planned": planned,
-            "write_ns": self.write_ns,
+            "write_ns": [*self.write_ns],
             "chunk_tokens": self.chunk_tokens,
             "chunk_kind": self.chunk_kind,
             "blocked": self.blocked,

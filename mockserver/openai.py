@@ -216,6 +216,10 @@ class Frames:
         tail = shape.text_tail if finish is None else shape.last_tail % finish
         return b"".join((self._text_head, orjson.dumps(text), tail, b"]}" if usage is None else self._tail(usage)))
 
+    def around_text(self) -> tuple[bytes, bytes]:
+        """What stands before and behind the JSON of the text in a chunk that is not the last and has no usage."""
+        return self._text_head, self._shape.text_tail + self._tail(None)
+
     def usage(self, usage: Usage) -> bytes:
         """The chunk with usage and no choices."""
         return self._head + self._tail(usage)

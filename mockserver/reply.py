@@ -7,7 +7,7 @@ own chunk, `WholeReply` all of them at the end.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, MutableSequence
 from dataclasses import dataclass
 
 from mockserver.clock import now_ns
@@ -39,7 +39,7 @@ class Reply(ABC):
     """The common part. `on_end` is called once, when the last byte was handed over or the reply was cut."""
 
     def __init__(self, wire: Wire, content: Content, on_end: Callable[[Reply], None]) -> None:
-        self.write_ns: list[int] = []
+        self.write_ns: MutableSequence[int] = []
         self.chunk_tokens: list[int] = []
         self.chunk_kinds: list[str] = []
         self.blocked: list[int] = []

@@ -23,12 +23,13 @@ from mockserver.ledger import Entry, Ledger
 from mockserver.metrics import ServerMetrics
 from mockserver.openai import Ask, Frames, Refusal, Shape
 from mockserver.pacing import Pacer, Stepper
+from mockserver.plain_stream import PlainStream
 from mockserver.plan import Plan, draw_plan
 from mockserver.reply import Content, Reply, StreamedReply, WholeReply
 from mockserver.settings import Settings
 from mockserver.shared_state import SharedState
 from mockserver.tokencount import Counter, TokenCount, counted
-from mockserver.wire import Connection, Wire, wire_of
+from mockserver.wire import Connection, DirectWire, Wire, wire_of
 from promptset.errors import SpecError
 from promptset.text import TokenText
 from promptset.tokens import Tokenizer, load_tokenizer
@@ -215,10 +216,12 @@ class Serving:
             Frames(shape, shape.id_prefix + reply_id, utc_seconds(), self.config.model),
             case.count,
         )
-        kind = StreamedReply if ask.stream else WholeReply
-        reply = kind(case.wire, content, lambda reply: self._on_end(case, reply, key))
+        reply = _reply(case.wire, content, lambda reply: self._on_end(case, reply, key))
         work = Work(case.received_ns, plan, case.count.tokens)
-        key = self._stepper.admit(work, reply.take)
+        if isinstance(reply, PlainStream) and self._stepper.plans_decide:
+            key = self._stepper.follow(work, reply.pace(work.received_ns))
+        else:
+            key = self._stepper.admit(work, reply.take)
         if isinstance(reply, StreamedReply):
             reply.begin()
 
@@ -264,7 +267,7 @@ class Serving:
         )
 
     def _on_end(self, case: _Case, reply: Reply, key: int) -> None:
-        released = self._stepper.release(key)
+        released = self._stepper.release(key, reply.tokens_out)
         # What the engine decided is the plan that was to be kept.
         case.plan = released.plan
         assert case.count is not None
@@ -310,6 +313,15 @@ def _entry(case: _Case, reply: Reply, facts: dict[str, int]) -> Entry:
         bytes_out=reply.bytes_out,
         engine=engine,
     )
+
+
+def _reply(wire: Wire, content: Content, on_end: Callable[[Reply], None]) -> Reply:
+    ask = content.ask
+    if not ask.stream:
+        return WholeReply(wire, content, on_end)
+    if isinstance(wire, DirectWire) and wire.framed and content.plan.fault is None and not ask.continuous_usage:
+        return PlainStream(wire, content, on_end)
+    return StreamedReply(wire, content, on_end)
 
 
 def _most(text: str) -> int:

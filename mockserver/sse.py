@@ -17,3 +17,10 @@ def event(data: bytes) -> bytes:
 def http_chunk(body: bytes) -> bytes:
     """`body` as one HTTP chunk (RFC 9112, 7.1): its length in hexadecimal, then its bytes."""
     return b"%x\r\n%b\r\n" % (len(body), body)
+
+
+def chunked_event(before: bytes, after: bytes, size: int) -> tuple[bytes, bytes]:
+    """What stands around `size` bytes of text so that all is one event in one HTTP chunk: `http_chunk(event(before +
+    text + after))`, cut at the text."""
+    head, tail = b"data: %b" % before, b"%b\n\n" % after
+    return b"%x\r\n%b" % (len(head) + size + len(tail), head), tail + b"\r\n"

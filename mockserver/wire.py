@@ -97,8 +97,9 @@ class DirectWire:
         self.on_lost: Callable[[str], None] | None = None
         self._connection = connection
         self._headers = headers
-        self._transport = connection.transport
-        self._framed = not connection.http_1_0
+        self.transport = connection.transport
+        self.framed = not connection.http_1_0
+        """Whether events travel as HTTP chunks."""
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         connection.on_lost = self._lost
 
@@ -111,7 +112,7 @@ class DirectWire:
         return b"".join((*lines, b"\r\n"))
 
     def _send(self, data: bytes) -> int | None:
-        transport = self._transport
+        transport = self.transport
         if transport.is_closing():
             self._lost()
             return None
@@ -123,13 +124,13 @@ class DirectWire:
 
     def begin(self) -> None:
         headers: Headers = (("content-type", _EVENT_STREAM),)
-        self._send(self._head(200, (*headers, ("transfer-encoding", "chunked")) if self._framed else headers))
+        self._send(self._head(200, (*headers, ("transfer-encoding", "chunked")) if self.framed else headers))
 
     def write(self, event: bytes) -> int | None:
-        return self._send(http_chunk(event) if self._framed else event)
+        return self._send(http_chunk(event) if self.framed else event)
 
     def finish(self, event: bytes) -> int | None:
-        stamp_ns = self._send(http_chunk(event) + LAST_CHUNK if self._framed else event)
+        stamp_ns = self._send(http_chunk(event) + LAST_CHUNK if self.framed else event)
         self._end()
         return stamp_ns
 
@@ -140,21 +141,21 @@ class DirectWire:
         return stamp_ns
 
     def truncate(self) -> int | None:
-        if self._transport.is_closing():
+        if self.transport.is_closing():
             self._lost()
             return None
         stamp_ns = now_ns()
-        self._transport.close()
+        self.transport.close()
         self._end()
         return stamp_ns
 
     def reset(self) -> int | None:
-        if self._transport.is_closing():
+        if self.transport.is_closing():
             self._lost()
             return None
-        self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RST)
+        self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RST)
         stamp_ns = now_ns()
-        self._transport.abort()
+        self.transport.abort()
         self._end()
         return stamp_ns
 
@@ -178,7 +179,7 @@ class DirectWire:
         except asyncio.CancelledError:  # The server is shutting down and has waited long enough.
             self._connection.on_lost = None
             self._lost("shutdown")
-            self._transport.close()
+            self.transport.close()
             raise
 
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from mockserver.engine.interface import Engine, EngineState, Released, Work
+from mockserver.engine.interface import Engine, EngineState, PlanEngine, Released, Work
 from mockserver.engine.sampled import SampledEngine
 
 if TYPE_CHECKING:
     from mockserver.config import MockConfig
 
-__all__ = ["ENGINES", "Engine", "EngineState", "Released", "Work"]
+__all__ = ["ENGINES", "Engine", "EngineState", "PlanEngine", "Released", "Work"]
 
 ENGINES: dict[str, Callable[[MockConfig], Engine]] = {
     "sampled": lambda config: SampledEngine(),

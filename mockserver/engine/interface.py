@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from mockserver.plan import Plan
 
@@ -70,3 +70,12 @@ class Engine(Protocol):
 
     def state(self) -> EngineState:
         """How it stands now."""
+
+
+@runtime_checkable
+class PlanEngine(Engine, Protocol):
+    """An engine whose tokens come one by one at the instants of the plan, whatever else runs. Then a stream can keep its
+    plan without the engine's steps, which is cheaper."""
+
+    def follow(self, key: int, work: Work) -> None:
+        """Know of a request that is not stepped: it counts in `state`, until `release`."""

@@ -44,6 +44,10 @@ class SampledEngine:
         run = self._runs[key] = _Run(key, work.plan)
         heapq.heappush(self._heap, (work.received_ns + work.plan.ttft_ns, next(self._order), run))
 
+    def follow(self, key: int, work: Work) -> None:
+        """A request that is not stepped."""
+        self._runs[key] = _Run(key, work.plan)
+
     def release(self, key: int) -> Released:
         """No queue here, and a step a token. The entry stays in the heap until it is due, and gives nothing then."""
         run = self._runs.pop(key)

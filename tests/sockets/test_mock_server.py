@@ -103,8 +103,9 @@ def test_the_stamps_are_in_order_and_keep_the_plan(mock: MockProcess) -> None:
     httpx.post(mock.url + CHAT, json=chat(), headers={"x-request-id": "order-1"})
     after = time.monotonic_ns()
     line = line_of(mock, "order-1")
-    stamps = [before, line["received_ns"], line["handled_ns"], *line["write_ns"], line["end_ns"], after]
+    stamps = [before, line["received_ns"], *line["write_ns"], line["end_ns"], after]
     assert stamps == sorted(stamps)
+    assert before <= line["handled_ns"] <= line["write_ns"][0]  # It may begin with the head, before the last byte came.
     # 0.1 ms early is allowed by the design of the pacing; how late is a matter for the timing tests.
     assert line["write_ns"][1] - line["received_ns"] >= 20 * MS - 100_000
     assert line["write_ns"][-2] - line["received_ns"] >= 36 * MS - 100_000

@@ -101,7 +101,7 @@ def test_a_released_request_hears_nothing_more() -> None:
         def take(tokens: int) -> None:
             seen.append((loop.virtual_ns - start) // MS)
             if len(seen) == 2:
-                stepper.release(keys[0])
+                stepper.release(keys[0], 2)
 
         keys.append(stepper.admit(Work(start, Plan(10 * MS, (10 * MS,) * 7, 8)), take))
         await asyncio.sleep(1)
