@@ -78,7 +78,7 @@ class PlainStream(StreamedReply):
                 self.blocked.append(len(self.chunk_tokens) + i - self._plain_from)
         else:
             super().take(1)
-            if self._ended or i >= self._plain_to:
+            if i >= self._plain_to:  # It has ended, one way or the other.
                 return None
         self._due_ns = due_ns = self._due_ns + self._gaps_ns[i]
         return due_ns
@@ -86,7 +86,6 @@ class PlainStream(StreamedReply):
     def _settle(self) -> None:
         """Note what went out plainly."""
         start, stop = self._plain_from, self.tokens_out
-        self._plain_from = stop
         if start < stop:
             self.write_ns = array("q", self.write_ns) + self._stamps[start:stop]
             self.chunk_tokens += [1] * (stop - start)
@@ -101,7 +100,7 @@ class PlainStream(StreamedReply):
         super()._give(start, stop)
 
     def _end(self, end_ns: int | None) -> None:
-        if end_ns is not None:
+        if end_ns is not None and not self._ended:
             self._settle()
             self._plain_to = 0
         super()._end(end_ns)

@@ -409,7 +409,15 @@ def test_a_write_goes_to_the_socket_at_once() -> None:
             transport.write(b"now")
             assert reader.recv(16) == b"now"  # No turn of the loop has passed.
             assert transport.get_write_buffer_size() == 0
-        transport.close()
+        # Nor does a write pass by what waits: bytes that wait before it also wait after it.
+        while transport.get_write_buffer_size() == 0:
+            transport.write(bytes(65_536))
+        waiting = transport.get_write_buffer_size()
+        while reader.recv(1 << 20, socket.MSG_DONTWAIT | socket.MSG_PEEK) != reader.recv(1 << 20):
+            pass
+        transport.write(b"behind")
+        assert transport.get_write_buffer_size() == waiting + len(b"behind")
+        transport.abort()
         reader.close()
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
