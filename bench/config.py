@@ -123,11 +123,23 @@ class RunConfig(BaseModel):
         None, "which columns of --dataset to take: prompt=question,output_tokens=len", group="data", metavar="SPEC"
     )
     bad_rows: Literal["fail", "skip"] = option("fail", "what to do with rows that are wrong", group="data")
+    text: str = option(
+        "words",
+        "kind of text: words, english, code, json, chinese, mixed, random, faker:LOCALE",
+        group="data",
+        metavar="KIND",
+    )
+    repeat: float = option(
+        0.0, "share of a prompt that repeats what stands in it already", group="data", metavar="SHARE", ge=0, lt=1
+    )
     prefix: str | None = option(
         None, "a shared beginning of the prompts, for example tokens=512,groups=4", group="data", metavar="SPEC"
     )
     tokenizer: str | None = option(
-        None, "the target's tokenizer: a directory, a tokenizer.json, a hub id", group="data", metavar="T"
+        None,
+        "the target's tokenizer: a directory, a file, a hub id, or `server`: the target counts (a URL: another one does)",
+        group="data",
+        metavar="T",
     )
     check_usage: bool = option(
         False,
@@ -307,7 +319,7 @@ def _combinations(config: RunConfig, given: Mapping[str, Any]) -> list[str]:
             if key in given:
                 problems.append(f"--{key.replace('_', '-')} is about the rows of --dataset, and none is given")
     if config.dataset is not None:
-        for key in ("input_tokens", "prefix"):
+        for key in ("input_tokens", "text", "repeat", "prefix"):
             if key in given:
                 problems.append(f"--{key.replace('_', '-')} shapes simulated prompts, and --dataset brings its own")
     if config.insecure and config.ca_file is not None:
@@ -316,7 +328,19 @@ def _combinations(config: RunConfig, given: Mapping[str, Any]) -> list[str]:
         problems.append("--ca-file and --insecure are for https:// URLs")
     if config.prefix is not None:
         problems += _prefix_problems(config.prefix)
+    if "text" in given:
+        problems += _text_problems(config.text)
     return problems
+
+
+def _text_problems(kind: str) -> list[str]:
+    from promptset.kinds import parse_style
+
+    try:
+        parse_style(kind)
+    except SpecError as e:
+        return [f"--text: {problem}" for problem in e.problems]
+    return []
 
 
 def _prefix_problems(spec: str) -> list[str]:

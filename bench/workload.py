@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from promptset import distributions, loaders
+from promptset.kinds import PLAIN, Style
 from promptset.rng import stream
 from promptset.samples import Sample, simulated
 from promptset.sharing import parse_prefix
@@ -55,6 +56,7 @@ def simulated_samples(
     chat: bool,
     seed: int,
     prefix: str | None,
+    style: Style = PLAIN,
     first: int = 0,
     step: int = 1,
 ) -> Iterator[Sample]:
@@ -69,6 +71,7 @@ def simulated_samples(
         chat=chat,
         seed=seed,
         prefix=None if prefix is None else parse_prefix(prefix),
+        style=style,
     )
     return map(made.sample_at, itertools.count(first, step))
 

@@ -27,6 +27,7 @@ from bench.transport import TRANSPORTS, openai
 from bench.transport.interface import Reading, Target, Transport
 from bench.workload import Rows, Supply, simulated_samples
 from promptset.errors import SpecError
+from promptset.kinds import Style
 from promptset.samples import Sample
 from promptset.tokens import Tokenizer, load_tokenizer
 
@@ -70,7 +71,8 @@ def tokenizer_of(config: RunConfig) -> Tokenizer | None:
     if config.dataset is not None and config.tokenizer is None:
         return None
     try:
-        return load_tokenizer(config.tokenizer)
+        key = None if config.api_key is None else config.api_key.get_secret_value()
+        return load_tokenizer(config.tokenizer, server=config.url, api_key=key)
     except SpecError as e:
         raise UsageError([f"--tokenizer: {p}" for p in e.problems]) from e
 
@@ -101,6 +103,7 @@ def samples_of(config: RunConfig, tokenizer: Tokenizer | None, share: Share | No
             chat=config.endpoint == "chat",
             seed=config.seed,
             prefix=config.prefix,
+            style=Style(config.text, config.repeat),
             first=first,
             step=step,
         )
@@ -135,8 +138,9 @@ def transport_of(config: RunConfig, tokenizer: Tokenizer | None, clock: Clock) -
     target = target_of(config)
     api_key = config.api_key.get_secret_value() if config.api_key is not None else None
     count: Callable[[str], int] | None = None
-    # Only the target's own tokenizer can check the target's counts: it must be named.
-    if tokenizer is not None and (config.tokenizer is not None or config.check_usage):
+    # Only the target's own tokenizer can check the target's counts: it must be named. And it must be here: to ask a server
+    # would delay the load, and its word would confirm itself.
+    if tokenizer is not None and not tokenizer.asks and (config.tokenizer is not None or config.check_usage):
         count = lambda text: tokenizer.count_plain([text])[0]  # noqa: E731
     reading = Reading(count=count, redact=redactor(secrets_of(config.url, target.headers, api_key)))
     return TRANSPORTS[config.transport](target, reading, clock)

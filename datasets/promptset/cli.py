@@ -20,6 +20,7 @@ import orjson
 
 from promptset.distributions import Distribution, parse
 from promptset.errors import SpecError
+from promptset.kinds import NAMES, WORDS, Style, parse_style
 from promptset.samples import Sample, Simulated, simulated
 from promptset.sharing import Prefix, parse_prefix
 from promptset.tokens import Tokenizer, load_tokenizer
@@ -41,6 +42,12 @@ Examples:
 
   # 1,000 chats of varying length, for a model whose tokenizer lies in a directory
   {prog} --count 1000 --chat --tokenizer ./my-model --input-tokens lognormal:mean=1024,cv=0.5,min=16 --out chats.jsonl
+
+  # source code instead of words; Chinese, JSON and others likewise
+  {prog} --text code --count 5
+
+  # counted by the server that will be measured
+  {prog} --tokenizer http://127.0.0.1:8000 --out counted.jsonl
 
   # prompts in 4 groups, each with its own shared beginning of 512 tokens (measures a prefix cache)
   {prog} --prefix tokens=512,groups=4 --input-tokens uniform:600..1200 --out shared.jsonl
@@ -89,6 +96,8 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "python -m promptset"
         print(f"{prog}: interrupted", file=sys.stderr)
         return 130
     tokenizer = job.samples.maker.tokenizer
+    for note in job.samples.repeats(job.count):
+        print(f"{prog}: {note}", file=sys.stderr)
     print(f"{written} (tokenizer {tokenizer.name}, fingerprint {tokenizer.fingerprint})", file=sys.stderr)
     return 0
 
@@ -102,10 +111,16 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("--tokenizer", metavar="T", help="directory, tokenizer.json or hub id (default: an embedded one, no network)")
+    add(
+        "--tokenizer",
+        metavar="T",
+        help="directory, file, hub id, or the URL of a server that counts (default: an embedded one, no network)",
+    )
     add("--count", metavar="N", default="100", help="how many prompts (default: 100)")
     add("--input-tokens", metavar="DIST", default="1024", help="tokens of a prompt (default: 1024)")
     add("--output-tokens", metavar="DIST", default="128", help="tokens to ask for in answer (default: 128)")
+    add("--text", metavar="KIND", default=WORDS, help=f"kind of text: {', '.join(NAMES)} (default: {WORDS})")
+    add("--repeat", metavar="SHARE", default="0", help="share of a prompt that repeats what stands in it (default: 0)")
     add("--prefix", metavar="SPEC", help="shared beginnings, such as tokens=512,groups=4 (default: none)")
     add("--chat", action="store_true", help="messages instead of prompts; the chat template's tokens are counted in")
     add("--seed", metavar="N", default="0", help="another seed, other prompts (default: 0)")
@@ -129,8 +144,13 @@ def _job(options: argparse.Namespace, problems: list[str]) -> Job:
     seed = _whole("--seed", options.seed, None, problems)
     input_tokens = _lengths("--input-tokens", options.input_tokens, problems)
     output_tokens = _lengths("--output-tokens", options.output_tokens, problems)
+    style: Style | None = None
     prefix: Prefix | None = None
     tokenizer: Tokenizer | None = None
+    try:
+        style = parse_style(options.text, options.repeat)
+    except SpecError as e:
+        problems += [f"--text {options.text} --repeat {options.repeat}: {problem}" for problem in e.problems]
     try:
         prefix = None if options.prefix is None else parse_prefix(options.prefix)
     except SpecError as e:
@@ -143,6 +163,7 @@ def _job(options: argparse.Namespace, problems: list[str]) -> Job:
     problems += [] if out is None else _out_problems(out, options.force)
     if problems or tokenizer is None or input_tokens is None or output_tokens is None or count is None or seed is None:
         raise SpecError(problems)
+    assert style is not None
     samples = simulated(
         tokenizer,
         input_tokens=input_tokens,
@@ -150,6 +171,7 @@ def _job(options: argparse.Namespace, problems: list[str]) -> Job:
         chat=options.chat,
         seed=seed,
         prefix=prefix,
+        style=style,
     )
     return Job(samples, count, out)
 

@@ -47,10 +47,10 @@ class Draft:
         written = repeated = 0
         rng, costs, chosen = self._rng, units.costs, self._units
         while fitting := bisect_right(costs, left):
+            text, cost = "", left + 1
             if chosen and repeated < repeat * written:
                 text, cost = chosen[int(rng.random() * len(chosen))]
-                if cost > left:
-                    break
+            if cost <= left:
                 repeated += cost
             else:
                 index = lead.choose(fitting, rng)
@@ -116,13 +116,8 @@ def draft(
     """
     lead = Lead(number)
     units = units_of(tokenizer, style.kind)
-    if units is None:
-        made = Draft(prefix, vocabulary_bank(tokenizer) if style.kind == RANDOM else bank, rng)
-        made.write_tail(tokens, lead, style.repeat)
-        return made
-    own = _own_bank(tokenizer, style.kind) if units.kind.own_words else None
-    made = Draft(prefix, own or bank, rng)
-    if units.costs and tokens - units.layout_tokens - _LEAST_TAIL >= units.costs[0]:
+    made = Draft(prefix, _words(tokenizer, style.kind) or bank, rng)
+    if units is not None and tokens - units.layout_tokens - _LEAST_TAIL >= units.costs[0]:
         made.write_units(units, tokens, lead, style.repeat)
     else:
         made.write_tail(tokens, lead, style.repeat)
@@ -131,7 +126,9 @@ def draft(
 
 @functools.lru_cache(maxsize=32)
 def units_of(tokenizer: Tokenizer, name: str) -> Units | None:
-    """The units of a kind, written and measured once; None for a kind without. Raises SpecError."""
+    """The units of a kind, written and measured once; None for a kind without. Raises SpecError where there is no such
+    kind, or the tokenizer has no words for it."""
+    _words(tokenizer, name)
     kind = kind_of(name)
     if kind is None:
         return None
@@ -144,7 +141,7 @@ def units_of(tokenizer: Tokenizer, name: str) -> Units | None:
     costs = [max(1, count - pair) for count in counts]
     # What goes before the first and behind the last is the layout's: a text of one unit and one word, less these two.
     # The first unit brings no glue, which its cost holds.
-    word = (_own_bank(tokenizer, name) if kind.own_words else None) or word_bank(tokenizer)
+    word = _words(tokenizer, name) or word_bank(tokenizer)
     whole = Draft([], word, stream(0, "layout"))
     whole.write_units(Units(kind, (anchor,), (costs[0],), 0), costs[0] + _LEAST_TAIL, Lead(None), 0.0)
     layout = tokenizer.count_plain([whole.text()])[0] - costs[0] - _LEAST_TAIL
@@ -160,6 +157,18 @@ def _written(name: str, count: int) -> list[str]:
     return list(dict.fromkeys(kind.unit(rng) for _ in range(count)))
 
 
+def different_texts(tokenizer: Tokenizer, style: Style, bank: WordBank, tokens: int) -> int:
+    """How many drafts of so few tokens (1 or 2) differ, at least."""
+    words = _words(tokenizer, style.kind) or bank
+    return len(words.openers) * (len(words.words) if tokens > 1 else 1)
+
+
 @functools.lru_cache(maxsize=32)
-def _own_bank(tokenizer: Tokenizer, name: str) -> WordBank | None:
+def _words(tokenizer: Tokenizer, name: str) -> WordBank | None:
+    """The words that fill a text of this kind; None for those of the tokenizer or of the turn."""
+    if name == RANDOM:
+        return vocabulary_bank(tokenizer)
+    kind = kind_of(name)
+    if kind is None or not kind.own_words:
+        return None
     return script_bank(tokenizer, _written(name, _ASKED_UNITS if tokenizer.asks else _UNITS))

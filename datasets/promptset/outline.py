@@ -11,6 +11,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from promptset.chat import Message
+from promptset.drafts import different_texts
 from promptset.exact import chat_bank, exact_messages, exact_prompt, least_messages, least_prompt
 from promptset.kinds import PLAIN, Style
 from promptset.rng import Random, stream
@@ -77,6 +78,11 @@ class PromptMaker:
             return self.tokenizer.encode(content, add_special_tokens=True)
         system = [] if self._system is None else [{"role": "system", "content": self._system}]
         return self.tokenizer.encode_chat([*system, {"role": "user", "content": content}])
+
+    def different(self, tokens: int) -> int | None:
+        """How many prompts of so many tokens differ behind what they share, where that can be too few: else None."""
+        own = tokens - self.least + 1
+        return different_texts(self.tokenizer, self._style, self._bank, own) if own in (1, 2) else None
 
     def room(self, tokens: int) -> Room:
         """What a prompt of so many tokens has room for."""

@@ -69,6 +69,19 @@ class Simulated(Iterator[Sample]):
         path = () if self.prefix.way is None else self.prefix.path(index, self.seed, self.maker.room(n))
         return Outline(n, output_tokens, path)
 
+    def repeats(self, count: int) -> list[str]:
+        """A sentence for each length so short that the prompts of `count` samples cannot all differ."""
+        found = []
+        for tokens in (self.least_tokens, self.least_tokens + 1):
+            share = self.input_tokens.share_below(tokens + 1) - self.input_tokens.share_below(tokens)
+            different = self.maker.different(tokens - self.prefix.least)
+            if different is not None and different < count and share * count >= 1:
+                found.append(
+                    f"some of the prompts of {tokens} tokens are the same: of {round(share * count)} such prompts no more "
+                    f"than {different} differ"
+                )
+        return found
+
     def sample_at(self, index: int) -> Sample:
         """The sample with this index, counting from 0."""
         outline = self.outline_at(index)

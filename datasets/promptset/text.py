@@ -26,6 +26,7 @@ _LEAST_TOKENS = 10
 _ASKED_WORDS = 250
 """Words that are tried where each count is a request to a server."""
 _VOCABULARY_TRIED = 16_384
+_ANCHORS_TRIED = 5
 
 
 class Lead:
@@ -33,17 +34,20 @@ class Lead:
 
     The number is spelled in the digits of a mixed radix: the first choice is its lowest digit, with as many values as
     there are options, the next one the next, and so on. Texts of as many numbers in a row as there are combinations
-    have no two beginnings in common.
+    have no two beginnings in common. So that neighbours do not go on alike, each digit is turned by a hash of the lower
+    ones, which changes nothing in that.
     """
 
-    __slots__ = ("_choices", "_number")
+    __slots__ = ("_choices", "_lower", "_number")
 
     _CHOICES = 3
+    _TURN = 0x9E3779B97F4A7C15  # 2^64 over the golden ratio: Fibonacci hashing
 
     def __init__(self, number: int | None) -> None:
         """None: all is chance."""
         self._number = 0 if number is None else number
         self._choices = 0 if number is None else self._CHOICES
+        self._lower = 0
 
     def choose(self, options: int, rng: Random) -> int:
         """One of 0 to `options` - 1."""
@@ -51,7 +55,9 @@ class Lead:
             return int(rng.random() * options)
         self._choices -= 1
         self._number, digit = divmod(self._number, options)
-        return digit
+        choice = (digit + (self._lower * self._TURN % 2**64 >> 32)) % options
+        self._lower = self._lower * options + digit
+        return choice
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,8 +160,9 @@ def script_bank(tokenizer: Tokenizer, texts: Sequence[str]) -> WordBank | None:
     words = sorted({word for text in texts for word in text.split() if word.isalpha()})
     characters = sorted({character for text in texts for character in text if character.isalpha()})
     for pieces in ([f" {word}" for word in words], characters):
-        anchor = pieces[0] if pieces else ""
-        kept = additive(tokenizer, pieces, anchor)
+        # A character may join many others to words: of some, the one that joins fewest stands for the text around.
+        tried = pieces[:: max(1, len(pieces) // _ANCHORS_TRIED)]
+        kept = max((additive(tokenizer, pieces, anchor) for anchor in tried), key=len, default=[])
         openers = bare(tokenizer, kept)
         if len(kept) >= _LEAST_WORDS and openers:
             return WordBank(tuple(kept), tuple(openers), None)

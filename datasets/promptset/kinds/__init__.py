@@ -41,6 +41,24 @@ PLAIN = Style()
 """What is written where nobody asks for another style."""
 
 
+def parse_style(kind: str, repeat: str | float = 0.0) -> Style:
+    """The style of this kind and this share of repeated text. Raises SpecError with every problem."""
+    problems = []
+    try:
+        kind_of(kind)
+    except SpecError as e:
+        problems += e.problems
+    try:
+        share = float(repeat)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share < 1:
+        problems.append(f"a share of repeated text of {repeat}: write a number from 0 to below 1, such as 0.3")
+    if problems:
+        raise SpecError(problems)
+    return Style(kind, share)
+
+
 @functools.lru_cache(maxsize=16)
 def kind_of(name: str) -> Kind | None:
     """The kind of this name; None for those without units. Raises SpecError where there is none of it."""

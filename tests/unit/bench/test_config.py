@@ -149,6 +149,8 @@ def test_flags_win_over_the_file() -> None:
         ({"dataset": "/nowhere.jsonl"}, "there is no file /nowhere.jsonl"),
         ({"ca_file": "/nowhere.pem", "url": "https://h"}, "there is no file /nowhere.pem"),
         ({"prefix": "tokens=x"}, "--prefix:"),
+        ({"text": "jason"}, "--text: there is no text of the kind 'jason': did you mean json?"),
+        ({"repeat": "1"}, "--repeat"),
         ({"timeout": "0"}, "must be more than 0"),
         ({"seed": "-1"}, "--seed:"),
         ({"ramp": "-1s"}, "--ramp:"),
@@ -191,8 +193,8 @@ def test_what_does_not_go_together_is_refused_with_what_to_do(flags: dict[str, A
 def test_a_data_set_and_the_shape_of_simulated_prompts_exclude_each_other(tmp_path: Path) -> None:
     rows = tmp_path / "rows.jsonl"
     rows.write_text('{"prompt": "a"}\n')
-    found = problems(dataset=str(rows), input_tokens="10", prefix="tokens=5")
-    assert len(found) == 2
+    found = problems(dataset=str(rows), input_tokens="10", prefix="tokens=5", text="code", repeat="0.5")
+    assert len(found) == 4
     assert all("--dataset brings its own" in p for p in found)
 
 

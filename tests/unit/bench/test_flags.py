@@ -48,6 +48,8 @@ KNOBS: dict[str, tuple[list[str], list[str], object]] = {
     "dataset": (URL, ["--dataset", __file__], __file__),
     "columns": ([*URL, "--dataset", __file__], ["--columns", "prompt=q"], "prompt=q"),
     "bad_rows": ([*URL, "--dataset", __file__], ["--bad-rows", "skip"], "skip"),
+    "text": (URL, ["--text", "code"], "code"),
+    "repeat": (URL, ["--repeat", "0.25"], 0.25),
     "prefix": (URL, ["--prefix", "tokens=16"], "tokens=16"),
     "tokenizer": (URL, ["--tokenizer", "dir"], "dir"),
     "check_usage": (URL, ["--check-usage"], True),

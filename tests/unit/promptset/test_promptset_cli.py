@@ -175,3 +175,24 @@ def test_progress_is_shown_on_a_terminal_and_only_there():
     os.close(master)
     assert process.wait(timeout=30) == 0
     assert b"30/30" in shown
+
+
+def test_text_is_of_the_kind_and_repeats_as_asked(capsysbinary, default_tokenizer):
+    arguments = ["--count", "3", "--input-tokens", "2000", "--text", "json"]
+    assert main(arguments) == 0
+    plain = [row["prompt"] for row in rows(capsysbinary.readouterr().out)]
+    assert all(len(json.loads(prompt)) > 5 for prompt in plain)
+    assert main([*arguments, "--repeat", "0.5"]) == 0
+    repeated = [row["prompt"] for row in rows(capsysbinary.readouterr().out)]
+    assert all(len(set(prompt.splitlines())) < len(prompt.splitlines()) * 0.7 for prompt in repeated)
+    assert main([*arguments, "--text", "jsn", "--repeat", "1"]) == 2
+    said = capsysbinary.readouterr().err.decode()
+    assert "no text of the kind 'jsn': did you mean json?" in said
+    assert "a share of repeated text of 1: write a number from 0 to below 1" in said
+
+
+def test_prompts_that_must_repeat_are_noted(capsysbinary):
+    assert main(["--count", "2000", "--input-tokens", "1"]) == 0
+    assert b"some of the prompts of 1 tokens are the same: of 2000 such prompts" in capsysbinary.readouterr().err
+    assert main(["--count", "2000", "--input-tokens", "2"]) == 0
+    assert b"the same" not in capsysbinary.readouterr().err

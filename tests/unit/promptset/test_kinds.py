@@ -1,0 +1,261 @@
+"""Kinds of text: that they are what they are called, exact in any tokenizer, and never the same twice."""
+
+import ast
+import json
+import sys
+from collections import Counter
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from promptset.distributions import parse
+from promptset.drafts import units_of
+from promptset.errors import SpecError
+from promptset.exact import exact_messages, exact_prompt, least_messages, least_prompt
+from promptset.kinds import KINDS, NAMES, Style, kind_of, parse_style
+from promptset.rng import stream
+from promptset.samples import simulated
+from promptset.sharing import parse_prefix
+from promptset.text import Lead, opened, vocabulary_bank, word_bank
+from promptset.tokens import load_tokenizer
+from tests.support import tiny_tokenizers
+
+EACH = ("words", *KINDS, "random")
+TOOLS = [{"type": "function", "function": {"name": "look_up", "parameters": {"type": "object", "properties": {}}}}]
+HISTORY = [{"role": "user", "content": "Who are you?"}, {"role": "assistant", "content": "A model.\n\nAnd you?"}]
+
+
+@pytest.fixture(scope="module")
+def tokenizers(tmp_path_factory):
+    made = {
+        name: load_tokenizer(str(tiny_tokenizers.save(make(), tmp_path_factory.mktemp(name))))
+        for name, make in {**tiny_tokenizers.KINDS, "joins": tiny_tokenizers.joins_two_words}.items()
+    }
+    return {**made, "default": load_tokenizer()}
+
+
+@given(
+    n=st.integers(1, 400),
+    seed=st.integers(0, 2**32),
+    kind=st.sampled_from(EACH),
+    repeat=st.sampled_from([0.0, 0.5]),
+    shared=st.sampled_from([0, 7]),
+    data=st.data(),
+)
+@settings(max_examples=80, deadline=None)
+def test_every_kind_is_exact_with_every_tokenizer(n, seed, kind, repeat, shared, data, tokenizers):
+    tokenizer = tokenizers[data.draw(st.sampled_from(sorted(tokenizers)))]
+    prefix = word_bank(tokenizer).fresh(shared, stream(1))
+    n += least_prompt(tokenizer) + shared
+    prompt = exact_prompt(tokenizer, n, stream(seed), prefix=prefix, style=Style(kind, repeat), number=seed)
+    assert len(tokenizer.encode(prompt, add_special_tokens=True)) == n
+    assert prompt.startswith("".join(opened(prefix)))
+
+
+@given(n=st.integers(0, 300), kind=st.sampled_from(EACH), history=st.booleans(), tools=st.booleans(), data=st.data())
+@settings(max_examples=50, deadline=None)
+def test_chats_with_turns_before_and_tools_are_exact(n, kind, history, tools, data, tooled):
+    tokenizer = tooled[data.draw(st.sampled_from(sorted(tooled)))]
+    before = HISTORY if history else []
+    offered = TOOLS if tools else None
+    least = least_messages(tokenizer, "Be brief.", history=before, tools=offered)
+    messages = exact_messages(
+        tokenizer, least + n, stream(n), "Be brief.", history=before, tools=offered, style=Style(kind)
+    )
+    assert [m["role"] for m in messages] == ["system", *(m["role"] for m in before), "user"]
+    rendered = tokenizer.render_chat(messages, offered)
+    assert ("look_up" in rendered) == tools
+    assert len(tokenizer.encode(rendered)) == least + n
+
+
+@pytest.fixture(scope="module")
+def tooled(tmp_path_factory):
+    template = "{% if tools %}{{ tools | tojson }}\n{% endif %}" + tiny_tokenizers.TEMPLATE
+    return {
+        name: load_tokenizer(str(tiny_tokenizers.save(make(), tmp_path_factory.mktemp(name), template=template)))
+        for name, make in tiny_tokenizers.KINDS.items()
+    }
+
+
+@pytest.mark.parametrize("kind", EACH)
+@pytest.mark.parametrize("n", [64, 1000, 8192])
+def test_text_survives_being_sent_as_ids(kind, n, default_tokenizer):
+    prompt = exact_prompt(default_tokenizer, n, stream(2), style=Style(kind))
+    assert default_tokenizer.count(default_tokenizer.decode(default_tokenizer.encode(prompt))) == n
+
+
+def test_json_is_valid_whatever_the_length(default_tokenizer):
+    for n in range(60, 400, 7):
+        rows = json.loads(exact_prompt(default_tokenizer, n, stream(3, n), style=Style("json")))
+        assert [row.keys() >= {"id", "name"} for row in rows[:-1]] == [True] * (len(rows) - 1)
+        assert rows[-1].keys() == {"note"}
+
+
+def test_code_is_python_whatever_the_length(default_tokenizer):
+    for n in range(90, 600, 23):
+        tree = ast.parse(exact_prompt(default_tokenizer, n, stream(4, n), style=Style("code")))
+        assert all(isinstance(node, ast.FunctionDef) for node in tree.body)
+
+
+def test_chinese_is_chinese_to_the_last_character(default_tokenizer):
+    for n in range(30, 200, 7):
+        prompt = exact_prompt(default_tokenizer, n, stream(5, n), style=Style("chinese"))
+        assert all("\u4e00" <= character <= "\u9fff" or character in "，。" for character in prompt)
+
+
+def test_english_is_sentences(default_tokenizer):
+    prompt = exact_prompt(default_tokenizer, 500, stream(6), style=Style("english"))
+    sentences = prompt.split(". ")
+    assert all(sentence[0].isupper() and sentence[1].islower() for sentence in sentences if sentence[1] != " ")
+    assert sum("the" in sentence.split() for sentence in sentences) > len(sentences) / 2
+
+
+def test_mixed_text_has_all_of_it(default_tokenizer):
+    prompt = exact_prompt(default_tokenizer, 2000, stream(7), style=Style("mixed"))
+    assert all(part in prompt for part in ("def ", '{"id": ', "。", " the "))
+
+
+def test_random_tokens_are_of_the_whole_vocabulary(default_tokenizer):
+    bank = vocabulary_bank(default_tokenizer)
+    assert len(bank.words) > 5000
+    prompt = exact_prompt(default_tokenizer, 4000, stream(8), style=Style("random"))
+    ids = set(default_tokenizer.encode(prompt))
+    assert len(ids) > 2500
+    assert max(ids) > 100_000
+
+
+@pytest.mark.parametrize("kind", [kind for kind in EACH if kind != "random"])
+@pytest.mark.parametrize("share", [0.3, 0.7])
+def test_as_much_of_a_text_is_repeated_as_was_asked(kind, share, default_tokenizer):
+    style = Style(kind, share)
+    prompt = exact_prompt(default_tokenizer, 6000, stream(9), style=style, number=5)
+    separator = {"words": ". ", "english": ". ", "chinese": "。", "code": "\n\n"}.get(kind, "\n")
+    parts = Counter(prompt.split(separator))
+    again = sum(len(part) * (times - 1) for part, times in parts.items())
+    assert again / len(prompt) == pytest.approx(share, abs=0.06)
+
+
+def test_nothing_is_repeated_unless_asked(default_tokenizer):
+    parts = exact_prompt(default_tokenizer, 6000, stream(9)).split(". ")
+    assert len(set(parts)) == len(parts)
+
+
+@pytest.mark.parametrize("options", [[2, 3, 4], [5, 5, 5], [1, 9, 2], [7, 1, 1]])
+def test_a_lead_gives_each_number_choices_of_its_own(options):
+    every = options[0] * options[1] * options[2]
+    for first in (0, 17, 10**12):
+        numbers = range(first, first + every)
+        chosen = set()
+        for number in numbers:
+            lead = Lead(number)
+            chosen.add(tuple(lead.choose(of, stream(1)) for of in options))
+        assert len(chosen) == every
+
+
+def test_a_lead_makes_neighbours_go_on_differently():
+    seconds = set()
+    for number in range(50):
+        lead = Lead(number)
+        lead.choose(1000, stream(1))
+        seconds.add(lead.choose(1000, stream(1)))
+    assert len(seconds) > 40
+
+
+def made(tokenizer, tokens, kind="words", *, seed=0, chat=False, prefix=None):
+    return simulated(
+        tokenizer,
+        input_tokens=parse(tokens, "tokens"),
+        output_tokens=parse(1, "tokens"),
+        chat=chat,
+        seed=seed,
+        prefix=None if prefix is None else parse_prefix(prefix),
+        style=Style(kind),
+    )
+
+
+@pytest.mark.parametrize("kind", EACH)
+@pytest.mark.parametrize("tokens", [2, 3, 20])
+def test_short_prompts_are_all_different(kind, tokens, default_tokenizer):
+    # By chance alone 5,000 of 2 tokens would hold a dozen pairs; 100,000 are checked by scripts/bench-promptset.
+    samples = made(default_tokenizer, tokens, kind, seed=3)
+    assert len({samples.sample_at(index).prompt for index in range(5000)}) == 5000
+
+
+def test_short_prompts_of_a_group_differ_behind_what_they_share(default_tokenizer):
+    samples = made(default_tokenizer, 12, prefix="tokens=10")
+    assert len({samples.sample_at(index).prompt for index in range(3000)}) == 3000
+
+
+def test_other_seeds_begin_with_other_words(default_tokenizer):
+    first = {made(default_tokenizer, 16, seed=seed).sample_at(0).prompt.split()[0] for seed in range(20)}
+    assert len(first) > 15
+
+
+def test_where_texts_are_too_few_it_is_said(default_tokenizer):
+    openers = len(word_bank(default_tokenizer).openers)
+    assert made(default_tokenizer, 1).repeats(openers) == []
+    (note,) = made(default_tokenizer, 1).repeats(openers + 1)
+    assert note == (
+        f"some of the prompts of 1 tokens are the same: of {openers + 1} such prompts no more than {openers} differ"
+    )
+    assert made(default_tokenizer, 2).repeats(100_000) == []
+    assert len(made(default_tokenizer, "uniform:1..2").repeats(10**7)) == 2
+    assert made(default_tokenizer, 3).repeats(10**7) == []
+    assert len(made(default_tokenizer, 11, prefix="tokens=10").repeats(openers + 1)) == 1
+    prompts = Counter(made(default_tokenizer, 1).sample_at(index).prompt for index in range(2 * openers))
+    assert set(prompts.values()) == {2}
+
+
+def test_what_cannot_be_had_is_said_at_once():
+    with pytest.raises(SpecError) as caught:
+        parse_style("jason", "1.5")
+    assert caught.value.problems == [
+        "there is no text of the kind 'jason': did you mean json?",
+        "a share of repeated text of 1.5: write a number from 0 to below 1, such as 0.3",
+    ]
+    with pytest.raises(
+        SpecError, match=r"write one of words, english, code, json, chinese, mixed, random, faker:LOCALE"
+    ):
+        kind_of("verse")
+    assert parse_style("code", "0.25") == Style("code", 0.25)
+    assert all(name in NAMES for name in KINDS)
+
+
+def test_faker_that_is_missing_is_said(monkeypatch):
+    monkeypatch.setitem(sys.modules, "faker", None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    kind_of.cache_clear()
+    with pytest.raises(SpecError, match=r"text faker:de_DE needs the library faker: pip install 'trueload\[text\]'"):
+        kind_of("faker:de_DE")
+
+
+@pytest.mark.parametrize("locale", ["de_DE", "ja_JP", "ru_RU"])
+def test_text_of_other_languages_is_exact(locale, tokenizers):
+    pytest.importorskip("faker")
+    for name in ("default", "wordpiece"):
+        for n in (3, 40, 300):
+            prompt = exact_prompt(tokenizers[name], n, stream(n), style=Style(f"faker:{locale}"), number=n)
+            assert tokenizers[name].count(prompt) == n
+    assert prompt != exact_prompt(tokenizers["wordpiece"], 300, stream(300), number=300)
+
+
+def test_a_locale_that_is_none_is_said():
+    pytest.importorskip("faker")
+    with pytest.raises(SpecError, match="faker has no locale xx_YY: write one such as de_DE"):
+        kind_of("faker:xx_YY")
+
+
+def test_units_cost_what_they_add(default_tokenizer):
+    for name in KINDS:
+        units = units_of(default_tokenizer, name)
+        assert len(units.texts) > 1000
+        chosen = [units.texts[i] for i in range(0, len(units.texts), 100)]
+        glue = units.kind.glue
+        text, costs = chosen[0], units.costs[0::100]
+        before = default_tokenizer.count(text)
+        for unit, cost in zip(chosen[1:], costs[1:], strict=True):
+            text += glue + unit
+            after = default_tokenizer.count(text)
+            assert abs(after - before - cost) <= 1
+            before = after
