@@ -320,6 +320,7 @@ def _print(result: Result, form: str, *, quiet: bool) -> None:
     else:
         text.show(result.summary, brief=quiet)
         if not quiet:
-            if result.summary["calibration"] is not None:
+            calibration = result.summary["calibration"]
+            if calibration is not None and calibration["from"] == "ledger":
                 certificate.show(result.summary["calibration"])
             print(f"\nreport: {result.directory.path / 'report.html'}")

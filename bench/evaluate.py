@@ -11,12 +11,14 @@ from typing import Any
 import orjson
 
 from bench import calibrate
+from bench.calibrate import covers
 from bench.errors import PRECEDENCE, Exit
 from bench.metrics import objectives
+from bench.metrics.catalog import REQUEST_METRICS
 from bench.metrics.facts import RunFacts
 from bench.metrics.summary import Summary
-from bench.report import html
-from bench.run_directory import REPORT, SUMMARY, RunDirectory
+from bench.report import certificate_page, html
+from bench.run_directory import CERTIFICATE, CERTIFICATE_PAGE, REPORT, SUMMARY, RunDirectory
 from bench.verdict import Evidence, Limits, Status, Verdict, judge
 
 
@@ -32,7 +34,7 @@ class Result:
 
 
 def evaluate(directory: RunDirectory) -> Result:
-    """Every number of a run directory, from its files alone; writes summary.json and report.html."""
+    """Every number of a run directory, from its files alone; writes summary.json and report.html (certificate.* too)."""
     stored = directory.manifest()
     config, manifest = stored["config"], stored["manifest"]
     facts = _facts(config, manifest, directory)
@@ -42,12 +44,16 @@ def evaluate(directory: RunDirectory) -> Result:
     for row in directory.samples():
         summary.add_sample(row)
     numbers = summary.close()
-    certificate = calibrate.certificate(directory, numbers["latency"])
+    shape = covers.shape_of(numbers, config, manifest.get("workers", 1))
+    found = _calibration(directory, numbers, facts.start_ns)
+    version = manifest["versions"].get("trueload", "")
+    if found is None and (kept := covers.closest(directory.certificates(), shape, version)) is not None:
+        found = covers.stamp(kept, numbers["latency"], manifest.get("ended", manifest["started"]))
     evidence = Evidence(
         summary=numbers,
         open_loop=facts.open_loop,
         exact_lengths=manifest["exact_lengths"],
-        calibration=certificate,
+        calibration=found,
         died=manifest.get("died", ()),
     )
     verdict = judge(evidence, Limits.model_validate(config["limits"]))
@@ -55,11 +61,41 @@ def evaluate(directory: RunDirectory) -> Result:
         **numbers,
         "run": _told(config, manifest),
         "verdict": verdict.told(),
-        "calibration": certificate,
+        "calibration": _without_plots(found),
     }
+    if found is not None and found["from"] == "ledger":
+        whole = {
+            "schema": calibrate.SCHEMA,
+            "date": manifest.get("ended", manifest["started"]),
+            "version": version,
+            "shape": shape,
+            "verdict": verdict.told(),
+            "run": told["run"],
+            **found,
+        }
+        directory.write(CERTIFICATE, orjson.dumps(whole, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+        directory.write(CERTIFICATE_PAGE, certificate_page.render(whole).encode())
     directory.write(SUMMARY, orjson.dumps(told, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
     directory.write(REPORT, html.render(told).encode())
     return Result(directory, told, verdict, exit_status(told, config, manifest))
+
+
+def _calibration(directory: RunDirectory, numbers: dict[str, Any], start_ns: int) -> dict[str, Any] | None:
+    """What the ledger says of the numbers; None where there is none."""
+    mock = directory.mock()
+    return calibrate.certificate(
+        directory,
+        numbers,
+        {metric.key: metric.of for metric in REQUEST_METRICS.values()},
+        start_ns=start_ns,
+        shared_clock=mock.get("clock") != "other",
+        truth=mock.get("truth"),
+    )
+
+
+def _without_plots(calibration: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The plots of a certificate stand in certificate.json alone."""
+    return None if calibration is None else {key: value for key, value in calibration.items() if key != "plots"}
 
 
 def exit_status(summary: dict[str, Any], config: dict[str, Any], manifest: dict[str, Any]) -> Exit:

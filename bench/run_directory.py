@@ -4,8 +4,10 @@
     requests.jsonl  one record a line, handed to the kernel as each request ends (while several workers run, each
                     writes its own requests-<worker>.jsonl; they are merged at the end)
     samples.jsonl   one line a second
-    ledger.jsonl    only where we own the mock
+    ledger.jsonl    only where we own the mock; mock.json: what it says of itself
+    certificates.json   what calibrations on this machine had found when the run began, where there are some
     summary.json, report.html   made from the above, and made again by `report`
+    certificate.json, certificate.html   likewise, where there is a ledger
 
 A line goes to the kernel in one write as its request ends: a killed process loses nothing that had ended, at worst a torn
 last line, which readers pass over. Where the disk is full, lines are kept in memory, written when there is room again, and
@@ -29,9 +31,13 @@ from bench.records import RequestRecord, from_line
 REQUESTS = "requests.jsonl"
 SAMPLES = "samples.jsonl"
 LEDGER = "ledger.jsonl"
+MOCK = "mock.json"
+CERTIFICATES = "certificates.json"
 MANIFEST = "run.yaml"
 SUMMARY = "summary.json"
 REPORT = "report.html"
+CERTIFICATE = "certificate.json"
+CERTIFICATE_PAGE = "certificate.html"
 
 
 class LineLog:
@@ -169,9 +175,24 @@ class RunDirectory:
         for path in (self.path / SAMPLES, *self.shards(SAMPLES)):
             yield from _rows(path)
 
-    def ledger(self) -> Iterator[dict[str, Any]]:
-        """Every whole line of the mock's ledger; none where we did not own the mock."""
-        return _rows(self.path / LEDGER)
+    def mock(self) -> dict[str, Any]:
+        """What is known of the mock beside its ledger: `clock` (shared or other) and `truth`; empty where there is none."""
+        found = self._json(MOCK)
+        return found if isinstance(found, dict) else {}
+
+    def certificates(self) -> list[dict[str, Any]]:
+        """The certificates of this machine when the run began."""
+        found = self._json(CERTIFICATES)
+        return found if isinstance(found, list) else []
+
+    def _json(self, name: str) -> Any:
+        path = self.path / name
+        if not path.exists():
+            return None
+        try:
+            return orjson.loads(path.read_bytes())
+        except orjson.JSONDecodeError as e:
+            raise RecordError(f"{path}: {e}") from e
 
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:

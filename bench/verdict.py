@@ -67,6 +67,7 @@ class Limits(BaseModel):
     calibration_p50_p90_ms: Band = _band(0.2, 1.0)
     calibration_p99_share: Band = _band(0.02, 0.10)
     calibration_p99_ms: Band = _band(0.5, 2.0)
+    calibration_throughput_share: Band = _band(0.01, 0.05)
 
     @model_validator(mode="before")
     @classmethod
@@ -295,26 +296,62 @@ def usage(evidence: Evidence, limits: Limits) -> list[Finding]:
 
 
 def calibration(evidence: Evidence, limits: Limits) -> list[Finding]:
-    """What the mock's ledger says of the numbers at this load on this machine."""
-    rows = evidence.calibration
-    if rows is None:
+    """What the mock's ledger says of the numbers at this load on this machine: of this run's own, or of an earlier one's."""
+    certificate = evidence.calibration
+    if certificate is None:
         return []
+    own = certificate.get("from") != "certificate"
     findings = []
-    for row in rows.get("metrics", []):
-        off_ms, share = abs(row["error_ms"]), abs(row["error_share"])
+    for row in certificate.get("metrics", []):
+        off_ms = _off_ms(row, certificate.get("network_ms"))
+        share = abs(row["error_share"] or 0.0)
+        if row["unit"] == "ms" and off_ms < abs(row["error"]):
+            share *= off_ms / abs(row["error"])
         if row["stat"] in ("p50", "p90"):
             status = _both(limits.calibration_p50_p90_ms.of(off_ms), limits.calibration_p50_p90_share.of(share))
         elif row["stat"] == "p99":
             status = _both(limits.calibration_p99_ms.of(off_ms), limits.calibration_p99_share.of(share))
         else:
             continue
-        sentence = (
-            f"calibration: {row['stat']} of {row['metric']} reads {row['measured_ms']:.3f} ms "
-            f"where the truth is {row['true_ms']:.3f} ms ({row['error_ms']:+.3f} ms)"
-        )
+        unit = row["unit"]
+        if own:
+            sentence = (
+                f"calibration: {row['stat']} of {row['metric']} reads {row['measured']:.3f} {unit} "
+                f"where the truth is {row['true']:.3f} {unit} ({row['error']:+.3f} {unit})"
+            )
+        else:
+            sentence = (
+                f"calibration: at this load this machine read {row['stat']} of {row['metric']} {row['error']:+.3f} {unit} "
+                f"wrong on {certificate['date'][:10]} ({share:.1%} of what it reads now)"
+            )
         findings.append(Finding("calibration", status, off_ms, sentence))
-    findings += [Finding("calibration", Status.INVALID, 1.0, f"calibration: {p}") for p in rows.get("problems", [])]
+    for row in certificate.get("throughput", []):
+        share = abs(row["error_share"] or 0.0)
+        status = limits.calibration_throughput_share.of(share)
+        sentence = (
+            f"calibration: {row['metric']} reads {row['measured']:.2f} where the truth is {row['true']:.2f} "
+            f"({share:.1%} off)"
+        )
+        findings.append(Finding("calibration", status, share, sentence))
+    when, status = ("", Status.INVALID) if own else (f" of {certificate['date'][:10]}", Status.SUSPECT)
+    findings += [
+        Finding("calibration", status, 1.0, f"calibration{when}: {problem}")
+        for problem in certificate.get("problems", [])
+    ]
     return findings
+
+
+_FROM_SENT = ("ttft", "ttfo", "e2el")
+
+
+def _off_ms(row: Mapping[str, Any], network_ms: float | None) -> float:
+    """The error in ms: of a speed that of its time per token; without a shared clock what lies beyond the network's least."""
+    if row["unit"] != "ms":
+        measured, true = row["measured"], row["true"]
+        return abs(1000 / measured - 1000 / true) if measured and true else 0.0
+    if network_ms is not None and row["metric"].startswith(_FROM_SENT):
+        return abs(float(row["error"]) - network_ms)
+    return abs(float(row["error"]))
 
 
 SIGNS: dict[str, Callable[[Evidence, Limits], list[Finding]]] = {

@@ -48,7 +48,7 @@ class Run:
         """The largest error of TTFT, ITL and E2EL at this quantile."""
         rows = self.summary["calibration"]["metrics"]
         return max(
-            abs(r["error_ms"]) for r in rows if r["stat"] == stat and r["metric"] in ("ttft_ms", "itl_ms", "e2el_ms")
+            abs(r["error"]) for r in rows if r["stat"] == stat and r["metric"] in ("ttft_ms", "itl_ms", "e2el_ms")
         )
 
 

@@ -2,104 +2,284 @@
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from bench.calibrate.join import Joined, Pair, join
-from bench.calibrate.truth import NS_PER_MS, STATS, quantiles, true_values
+from bench.calibrate.causes import Cause, Evidence, Stats, cause_of
+from bench.calibrate.closed_form import against_closed_form
+from bench.calibrate.distribution import STATS, Distribution
+from bench.calibrate.fold import OVER_TIME, SLICES, Fold, Measured
+from bench.calibrate.join import Join
+from bench.calibrate.ledger import Ledger
+from bench.calibrate.truth import FROM_SENT, METRICS
 from bench.run_directory import LEDGER, RunDirectory
 
+THROUGHPUT = ("requests_per_s", "output_tokens_per_s", "input_tokens_per_s", "total_tokens_per_s")
 
-def certificate(directory: RunDirectory, latency: Mapping[str, Any]) -> dict[str, Any] | None:
-    """How wrong the run's numbers are, or None where it has no ledger. `latency` is that part of its summary.
+RESOLUTION = 2.0**-10
+"""Quantiles of tokens that the report reads from its histogram are off by at most this share (docs/metrics.md)."""
 
-    `metrics` has a row for each metric and quantile: measured, true and error in ms, the error's share of the true value,
-    and its share of the spread (true p99 - p50: an error that is large beside the spread blurs the distribution).
-    `problems` are sentences: counts that do not agree, requests without a partner.
+LAG_BORDERS_MS = (0.0, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 50.0)
+QQ_LEVELS = tuple(i / 40 for i in range(41))
+
+TRUNCATED = "its quantiles are values at a truncated index, not between neighbours"
+AVERAGED = "quantiles of the workers are averaged"
+
+
+def certificate(
+    directory: RunDirectory,
+    summary: Mapping[str, Any],
+    measured: Measured,
+    *,
+    start_ns: int,
+    shared_clock: bool = True,
+    truth: Mapping[str, Any] | None = None,
+) -> dict[str, Any] | None:
+    """How wrong the numbers of a summary are; None where the run has no ledger.
+
+    `measured` are the functions of the metrics with one value a request, `start_ns` is the zero of the summary's times,
+    `truth` the body of the mock's GET /truth. Without a shared clock durations are compared.
+    `metrics` and `throughput` have a row for each number: measured, true, error, its share in the true value and in the
+    spread (true p99 - p50: an error that is large beside the spread blurs the distribution), and where stamps are bounds
+    the least and the greatest number that they allow. `problems` are sentences: what must agree and does not.
+    docs/calibration.md explains every key.
     """
-    if not (directory.path / LEDGER).exists():
+    path = directory.path / LEDGER
+    if not path.exists():
         return None
-    joined = join(directory.records(), directory.ledger())
-    rows, problems = _compare(latency, true_values(joined.pairs))
+    with path.open("rb") as file:
+        joining = Join(Ledger(file, str(path)))
+        duration_s = summary["throughput"]["duration_s"]
+        fold = Fold(
+            measured, shared_clock=shared_clock, start_ns=start_ns, duration_s=1.0 if duration_s is None else duration_s
+        )
+        for pair in joining.pairs(directory.records()):
+            fold.add(pair)
+    rows = _metrics(summary["latency"], fold)
     return {
+        "from": "ledger",
+        "clock": "shared" if shared_clock else "other",
         "metrics": rows,
-        "observation_lag_ms": _spread(_lags_out(joined)),
-        "way_in_ms": _spread([(p.line["received_ns"] - p.record.sent_ns) / NS_PER_MS for p in _arrived(joined)]),
-        "mock_done_minus_planned_ms": _spread(_mock_errors(joined)),
-        "counts": dict(joined.counts),
-        "problems": [*joined.problems, *problems],
+        "throughput": _throughput(summary["throughput"], fold),
+        "observation_lag_ms": _spread(fold.lag),
+        "way_in_ms": _spread(fold.way_in),
+        "network_ms": None if shared_clock else _network(fold),
+        "mock": {
+            "done_minus_planned_ms": _spread(fold.mock_error),
+            "closed_form": against_closed_form(truth, fold.mock),
+        },
+        "counts": joining.counts(),
+        "agreement": joining.agreement(),
+        "problems": [*joining.problems(), *_numbers_of_values(summary["latency"], fold)],
+        "causes": [cause.told() for cause in _causes(summary, fold)] + _causes_of_chunks(joining),
+        "worst": fold.worst(),
+        "plots": {"over_time": _over_time(fold, duration_s), "qq": _qq(fold, summary["latency"]), "lag": _lags(fold)},
     }
 
 
-def _compare(
-    latency: Mapping[str, Any], truth: Mapping[str, Sequence[float]]
-) -> tuple[list[dict[str, Any]], list[str]]:
+def _metrics(latency: Mapping[str, Any], fold: Fold) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
-    problems: list[str] = []
-    for metric, values in truth.items():
-        measured = latency.get(metric) or {"n": 0}
-        if measured["n"] != len(values):
-            problems.append(f"{metric}: {measured['n']} values measured where the ledger has {len(values)}")
-        if not values or not measured["n"]:
+    for metric, unit in METRICS.items():
+        found, true = latency.get(metric) or {"n": 0}, fold.true[metric].stats()
+        if not true or not found["n"]:
             continue
-        true = quantiles(values)
         spread = true["p99"] - true["p50"]
+        allowed = _allowed(metric, found, fold)
         for stat in STATS:
-            error = measured[stat] - true[stat]
-            rows.append(
-                {
-                    "metric": metric,
-                    "stat": stat,
-                    "measured_ms": measured[stat],
-                    "true_ms": true[stat],
-                    "error_ms": error,
-                    "error_share": error / true[stat] if true[stat] else 0.0,
-                    "share_of_spread": error / spread if spread > 0 else None,
-                }
-            )
-    return rows, problems
+            measured = found.get(stat)
+            if stat in true and measured is not None:
+                rows.append({"metric": metric, "stat": stat, "unit": unit,
+                             **_row(measured, true[stat], spread, allowed.get(stat))})  # fmt: skip
+    return rows
 
 
-def _arrived(joined: Joined) -> list[Pair]:
-    return [p for p in joined.pairs if p.record.sent_ns is not None and p.line["received_ns"] is not None]
-
-
-def _lags_out(joined: Joined) -> list[float]:
-    """Client stamp - the mock's write, in ms, of every chunk with an exact stamp on both sides."""
-    lags: list[float] = []
-    for pair in joined.pairs:
-        blocked = set(pair.line["blocked"])
-        bounds = pair.record.chunk_bound_ns
-        for i, (seen_ns, written_ns) in enumerate(zip(pair.record.chunk_ns, pair.line["write_ns"], strict=False)):
-            if i not in blocked and (bounds is None or bounds[i] is None):
-                lags.append((seen_ns - written_ns) / NS_PER_MS)
-    return lags
-
-
-def _mock_errors(joined: Joined) -> list[float]:
-    """When the mock wrote each token - when its plan said so, in ms: the mock's own accuracy, apart from ours."""
-    errors: list[float] = []
-    for pair in joined.pairs:
-        line = pair.line
-        planned = line["planned"]
-        written = [at for at, kind in zip(line["write_ns"], line["chunk_kind"], strict=True) if kind in ("c", "t", "f")]
-        if line["fault"] is not None or planned["ttft_ns"] is None or line["received_ns"] is None:
-            continue
-        due_ns = line["received_ns"] + planned["ttft_ns"]
-        for at, gap_ns in zip(written, [0, *planned["gaps_ns"]], strict=False):
-            due_ns += gap_ns
-            errors.append((at - due_ns) / NS_PER_MS)
-    return errors
-
-
-def _spread(values: Sequence[float]) -> dict[str, Any]:
-    if not values:
-        return {"n": 0}
+def _row(measured: float, true: float, spread: float | None, allowed: tuple[float, float] | None) -> dict[str, Any]:
+    error = measured - true
     return {
-        "n": len(values),
-        "mean": statistics.fmean(values),
-        **quantiles(values),
-        "min": min(values),
-        "max": max(values),
+        "measured": measured,
+        "true": true,
+        "error": error,
+        "allowed": None if allowed is None else list(allowed),
+        "error_share": error / true if true else None,
+        "share_of_spread": error / spread if spread is not None and spread > 0 else None,
     }
+
+
+def _allowed(metric: str, found: Mapping[str, Any], fold: Fold) -> dict[str, tuple[float, float]]:
+    """The least and the greatest number of each statistic that the stamps allow, where some of them are bounds, and the
+    histogram that it was read from."""
+    from_histogram = found.get("quantiles", "exact") != "exact"
+    if not fold.least[metric].n and not from_histogram:
+        return {}
+    ends = []
+    for side in (fold.least, fold.greatest):
+        whole = Distribution()
+        whole.add_all(fold.exact[metric])
+        whole.add_all(side[metric])
+        ends.append(whole.stats())
+    if ends[0] == ends[1] and not from_histogram:
+        return {}  # What is bounded of these requests is in no time of this metric.
+    rough = RESOLUTION if from_histogram else 0.0
+    return {
+        stat: (ends[0][stat] * (1 - rough), ends[1][stat] * (1 + rough))
+        if stat not in ("mean", "max")
+        else (ends[0][stat], ends[1][stat])
+        for stat in ends[0]
+        if stat in ends[1]
+    }
+
+
+def _throughput(found: Mapping[str, Any], fold: Fold) -> list[dict[str, Any]]:
+    span_s = fold.span_s
+    if span_s is None:
+        return []
+    amounts = {
+        "requests_per_s": fold.served,
+        "output_tokens_per_s": fold.output_tokens,
+        "input_tokens_per_s": fold.input_tokens,
+        "total_tokens_per_s": fold.input_tokens + fold.output_tokens,
+    }
+    return [
+        {"metric": name, "stat": "mean", "unit": "1/s", **_row(found[name], amounts[name] / span_s, None, None)}
+        for name in THROUGHPUT
+        if found.get(name) is not None
+    ]
+
+
+def _network(fold: Fold) -> float | None:
+    """What the network takes on both ways at the least: the smallest difference of a TTFT, or an E2EL, to the mock's."""
+    least = [
+        d.min for (metric, _), d in fold.over_time.items() if d.n and (metric == "ttft_ms" or not fold.true["ttft_ms"].n)
+        and metric in FROM_SENT
+    ]  # fmt: skip
+    return max(min(least), 0.0) if least else None
+
+
+def _numbers_of_values(latency: Mapping[str, Any], fold: Fold) -> list[str]:
+    problems = []
+    for metric in METRICS:
+        found, true = (latency.get(metric) or {"n": 0})["n"], fold.true[metric].n
+        if found != true:
+            problems.append(f"{metric}: {found} values measured where the ledger has {true}")
+    return problems
+
+
+def _causes(summary: Mapping[str, Any], fold: Fold) -> list[Cause]:
+    counts = summary.get("counts", {})
+    extra = {
+        "failed requests": counts.get("failed", 0),
+        "warm-up requests": counts.get("warmup", {}).get("requests", 0),
+    }
+    workers = sorted({worker for _, worker in fold.of_worker})
+    found = []
+    for metric, unit in METRICS.items():
+        measured = summary["latency"].get(metric) or {"n": 0}
+        if not measured["n"]:
+            continue
+        recounted = Distribution()
+        recounted.add_all(fold.exact[metric])
+        recounted.add_all(fold.greatest[metric])
+        others: dict[str, Stats] = {
+            mistake: d.stats() for (of, mistake), d in fold.alternatives.items() if of == metric
+        }
+        if recounted.n:
+            others[TRUNCATED] = _truncated(recounted)
+        if len(workers) > 1 and metric in OVER_TIME:
+            others[AVERAGED] = _averaged([fold.of_worker[metric, worker].stats() for worker in workers])
+        evidence = Evidence(
+            unit=unit,
+            n=measured["n"],
+            true_n=fold.true[metric].n,
+            measured={s: measured[s] for s in STATS if measured.get(s) is not None},
+            true=fold.true[metric].stats(),
+            allowed=_allowed(metric, measured, fold),
+            recounted=recounted.stats(),
+            alternatives=others,
+            extra=extra,
+        )
+        if (cause := cause_of(metric, evidence)) is not None:
+            found.append(cause)
+    return found
+
+
+def _truncated(values: Distribution) -> Stats:
+    ranks = {"p50": 500, "p75": 750, "p90": 900, "p95": 950, "p99": 990, "p999": 999}
+    return {
+        "mean": values.mean,
+        "max": values.max,
+        **{s: values.at_rank(min(values.n * thousandths // 1000, values.n - 1)) for s, thousandths in ranks.items()},
+    }
+
+
+def _averaged(stats: list[dict[str, float]]) -> Stats:
+    shared = [s for s in STATS if all(s in one for one in stats)]
+    return {s: sum(one[s] for one in stats) / len(stats) for s in shared}
+
+
+def _causes_of_chunks(joining: Join) -> list[dict[str, Any]]:
+    """Chunks that one side has and the other has not: how many at a time, in how many requests."""
+    off = joining.chunks_off()
+    if not off:
+        return []
+    usual = max(off, key=lambda n: off[n])
+    lost = usual < 0
+    return [
+        {
+            "metric": "chunks",
+            "stat": "number",
+            "size": float(sum(n * times for n, times in off.items())),
+            "unit": "chunks",
+            "cause": f"{'chunks are lost' if lost else 'chunks are seen that nobody wrote'} in {sum(off.values())} requests, "
+            f"mostly {abs(usual)} in each: "
+            + ("at the borders of buffers, or taken for something else" if lost else "events are cut where none ends"),
+        }
+    ]
+
+
+def _over_time(fold: Fold, duration_s: float | None) -> dict[str, Any]:
+    width_s = (1.0 if duration_s is None else duration_s) / SLICES
+    series: dict[str, Any] = {"step_s": width_s, "t_s": [i * width_s for i in range(SLICES)]}
+    for name in (*OVER_TIME, "lag_ms"):
+        rows = [fold.over_time[name, i] for i in range(SLICES)]
+        if any(row.n for row in rows):
+            series[name] = {
+                "p50": [row.quantile(0.5) if row.n else None for row in rows],
+                "p99": [row.quantile(0.99) if row.n else None for row in rows],
+                "max": [row.max if row.n else None for row in rows],
+            }
+    return series
+
+
+def _qq(fold: Fold, latency: Mapping[str, Any]) -> dict[str, Any]:
+    """Quantiles of the same order, true and measured: of the values of requests, and of tokens those of the summary."""
+    found: dict[str, Any] = {}
+    for metric in ("ttft_ms", "tpot_ms", "e2el_ms"):
+        true, measured = fold.true[metric], fold.measured[metric]
+        if true.n and measured.n:
+            found[metric] = {
+                "true": [true.quantile(p) for p in QQ_LEVELS],
+                "measured": [measured.quantile(p) for p in QQ_LEVELS],
+            }
+    of_tokens, row = fold.true["itl_ms"].stats(), latency.get("itl_ms") or {"n": 0}
+    if of_tokens and row["n"]:
+        stats = [s for s in STATS if s != "mean" and s in of_tokens and row.get(s) is not None]
+        found["itl_ms"] = {"true": [of_tokens[s] for s in stats], "measured": [row[s] for s in stats]}
+    return found
+
+
+def _lags(fold: Fold) -> list[dict[str, Any]]:
+    """How many chunks were seen so late: the last interval has no end."""
+    if not fold.lag.n:
+        return []
+    below = [fold.lag.count_below(border) for border in LAG_BORDERS_MS] + [fold.lag.n]
+    borders = (None, *LAG_BORDERS_MS, None)
+    return [
+        {"from_ms": borders[i], "to_ms": borders[i + 1], "n": n - (below[i - 1] if i else 0)}
+        for i, n in enumerate(below)
+    ]
+
+
+def _spread(values: Distribution) -> dict[str, Any]:
+    if not values.n:
+        return {"n": 0}
+    return {"n": values.n, "min": values.min, **values.stats()}

@@ -1,18 +1,19 @@
 """Which record belongs to which line of the ledger, and what must agree exactly between the two.
 
-Joined by request id and attempt. The probe is left out. A record whose request never reached the server (refused
-connections, dropped arrivals) has no line, and that is as it should be; everything else without a partner is a problem.
+Joined by request id and attempt, one pair at a time: neither side is ever held whole. The probe is left out. A record
+whose request never reached the server (refused connections, dropped arrivals) has no line, and that is as it should be;
+everything else without a partner is a problem.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
+from bench.calibrate.ledger import Ledger
 from bench.records import Outcome, RequestRecord
-
-PROBE = "probe-"
 
 NEVER_ARRIVED = frozenset({Outcome.CONNECT_ERROR, Outcome.TIMEOUT_CONNECT, Outcome.DROPPED, Outcome.INTERRUPTED})
 """Outcomes of requests that the server may know nothing of."""
@@ -40,6 +41,9 @@ OUTCOME_OF_FAULT = {
 CHECKS = ("status", "outcome", "number of chunks", "sequence of chunks", "number of tokens", "number of bytes")
 """What must be equal."""
 
+SUMS = ("requests", "chunks", "tokens", "bytes sent", "bytes received")
+"""What is added up over all requests, besides their outcomes and statuses."""
+
 SHOWN = 5
 """How many of one kind of disagreement are named; the others are counted."""
 
@@ -50,15 +54,6 @@ class Pair:
 
     record: RequestRecord
     line: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Joined:
-    """The pairs, what does not match (sentences), and how many things were compared."""
-
-    pairs: tuple[Pair, ...]
-    problems: tuple[str, ...]
-    counts: Mapping[str, int]
 
 
 def expected_outcome(line: Mapping[str, Any]) -> Outcome:
@@ -74,54 +69,120 @@ def _fault_name(line: Mapping[str, Any]) -> str:
     return fault.partition(":")[0] if isinstance(fault, str) else ""
 
 
-def join(records: Iterable[RequestRecord], ledger: Iterable[Mapping[str, Any]]) -> Joined:
-    """Pair up records and ledger lines, and compare what must be equal."""
-    lines: dict[tuple[str, int], Mapping[str, Any]] = {}
-    attempts: dict[str, int] = {}
-    without_record: list[str] = []
-    for line in ledger:
-        if line["id"] is None:
-            without_record.append("one without x-request-id")
-            continue
-        if line["id"].startswith(PROBE):
-            continue
-        lines[line["id"], line["attempt"]] = line
-        attempts[line["id"]] = max(line["attempt"], attempts.get(line["id"], 0))
-    pairs: list[Pair] = []
-    without_line: list[str] = []
-    twice: list[str] = []
-    seen: set[str] = set()
-    for record in records:
-        if record.id in seen:
-            twice.append(record.id)
-        seen.add(record.id)
-        # A connection that died under its first attempt may have died before the server read it: the last attempt counts.
-        found = lines.get((record.id, attempts.get(record.id, 0)))
-        if found is not None:
-            pairs.append(Pair(record, found))
-        elif record.outcome not in NEVER_ARRIVED:
-            without_line.append(record.id)
-    without_record += [request_id for request_id in attempts if request_id not in seen]
-    problems = _named("requests with two records", twice)
-    problems += _named("records without a line in the ledger", without_line)
-    problems += _named("lines of the ledger without a record", without_record)
-    checks: dict[str, list[str]] = {name: [] for name in CHECKS}
-    for pair in pairs:
+@dataclass(slots=True)
+class _Named:
+    """Requests with one kind of disagreement: all are counted, the first few are named."""
+
+    n: int = 0
+    shown: list[str] = field(default_factory=list)
+
+    def add(self, which: str, n: int = 1) -> None:
+        self.n += n
+        if len(self.shown) < SHOWN:
+            self.shown.append(which)
+
+    def sentence(self, what: str) -> list[str]:
+        if not self.n:
+            return []
+        more = f" and {self.n - len(self.shown)} more" if self.n > len(self.shown) else ""
+        return [f"{what} ({self.n}): {', '.join(self.shown)}{more}"]
+
+
+class Join:
+    """Pairs records with lines of the ledger and compares what must be equal. Ask for the findings when `pairs` has ended."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._twice, self._without_line, self._without_record = _Named(), _Named(), _Named()
+        self._differing = {name: _Named() for name in CHECKS}
+        self._here: Counter[str] = Counter()
+        self._there: Counter[str] = Counter()
+        self._chunks_off: Counter[int] = Counter()
+        self._pairs = 0
+        self._blocked = 0
+
+    def pairs(self, records: Iterable[RequestRecord]) -> Iterator[Pair]:
+        """Each record with its line, in the order of the records."""
+        seen: set[str] = set()
+        for record in records:
+            if record.id in seen:
+                self._twice.add(record.id)
+            seen.add(record.id)
+            line = self._ledger.line(record.id)
+            if line is None:
+                if record.outcome not in NEVER_ARRIVED:
+                    self._without_line.add(record.id)
+                continue
+            pair = Pair(record, line)
+            self._pairs += 1
+            self._blocked += len(line["blocked"])
+            self._compare(pair)
+            yield pair
+        if self._ledger.strangers:
+            self._without_record.add("without x-request-id", self._ledger.strangers)
+        for request_id in self._ledger:
+            if request_id not in seen:
+                self._without_record.add(request_id)
+
+    def problems(self) -> list[str]:
+        """A sentence for each kind of disagreement; none where all agrees."""
+        found = self._twice.sentence("requests with two records")
+        found += self._without_line.sentence("records without a line in the ledger")
+        found += self._without_record.sentence("lines of the ledger without a record")
+        for name, differing in self._differing.items():
+            found += differing.sentence(f"requests whose {name} differs from the ledger")
+        return found
+
+    def counts(self) -> dict[str, int]:
+        """How much was compared, how much of it differs, and how many chunks the mock could not write when it wanted."""
+        return {
+            "requests": self._pairs,
+            "unmatched": self._without_line.n + self._without_record.n,
+            "differing": sum(differing.n for differing in self._differing.values()),
+            "blocked": self._blocked,
+        }
+
+    def agreement(self) -> list[dict[str, Any]]:
+        """What was added up on both sides: requests, chunks, tokens and bytes, each outcome and each status.
+
+        Of the requests of which both sides must have seen the same: not of those that the client cut.
+        """
+        found = self._here.keys() | self._there.keys()
+        return [
+            {"what": what, "here": self._here[what], "there": self._there[what]}
+            for what in [*(what for what in SUMS if what in found), *sorted(found.difference(SUMS))]
+        ]
+
+    def chunks_off(self) -> dict[int, int]:
+        """By how many chunks records differ from the ledger, and how many of them do."""
+        return dict(self._chunks_off)
+
+    def _compare(self, pair: Pair) -> None:
+        record, line = pair.record, pair.line
         for name, difference in _differences(pair):
-            checks[name].append(f"{pair.record.id} ({difference})")
-    for name, differing in checks.items():
-        problems += _named(f"requests whose {name} differs from the ledger", differing)
-    counts = {
-        "requests": len(pairs),
-        "chunks": sum(len(p.line["write_ns"]) for p in pairs),
-        "tokens": sum(sum(p.line["chunk_tokens"]) for p in pairs),
-        "bytes_in": sum(p.line["bytes_in"] for p in pairs),
-        "bytes_out": sum(p.line["bytes_out"] for p in pairs),
-        "blocked": sum(len(p.line["blocked"]) for p in pairs),
-        "unmatched": len(without_line) + len(without_record),
-        "differing": sum(len(differing) for differing in checks.values()),
-    }
-    return Joined(tuple(pairs), tuple(problems), counts)
+            self._differing[name].add(f"{record.id} ({difference})")
+        if record.outcome in CUT_BY_CLIENT:
+            return
+        here, there = self._here, self._there
+        here[f"outcome {record.outcome}"] += 1
+        there[f"outcome {expected_outcome(line)}"] += 1
+        here[f"status {record.status}"] += 1
+        there[f"status {line['status']}"] += 1
+        for side in (here, there):
+            side["requests"] += 1
+        here["bytes sent"] += record.bytes_sent
+        there["bytes sent"] += line["bytes_in"]
+        if record.outcome is Outcome.RESET:
+            return
+        here["bytes received"] += record.bytes_received
+        there["bytes received"] += line["bytes_out"]
+        here["chunks"] += len(record.chunk_ns)
+        there["chunks"] += len(line["write_ns"])
+        if off := len(record.chunk_ns) - len(line["write_ns"]):
+            self._chunks_off[off] += 1
+        if record.outcome is Outcome.OK and record.streamed:
+            here["tokens"] += 0 if record.output_tokens is None else record.output_tokens
+            there["tokens"] += sum(line["chunk_tokens"])
 
 
 def _differences(pair: Pair) -> list[tuple[str, str]]:
@@ -147,10 +208,3 @@ def _differences(pair: Pair) -> list[tuple[str, str]]:
         compare("sequence of chunks", record.chunk_kind, line["chunk_kind"])
         compare("number of tokens", record.output_tokens, sum(line["chunk_tokens"]))
     return found
-
-
-def _named(what: str, which: list[str]) -> list[str]:
-    if not which:
-        return []
-    more = f" and {len(which) - SHOWN} more" if len(which) > SHOWN else ""
-    return [f"{what} ({len(which)}): {', '.join(which[:SHOWN])}{more}"]

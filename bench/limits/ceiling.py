@@ -1,7 +1,4 @@
-"""What this machine can measure: the values, the file that keeps them, and whether a planned load lies beyond them.
-
-The file holds one result a machine (a home directory may be shared by several): another machine's ceiling says nothing.
-"""
+"""What this machine can measure: the values, where they are kept, and whether a planned load lies beyond them."""
 
 from __future__ import annotations
 
@@ -11,17 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import orjson
-
+from bench import kept
 from bench.config import RunConfig
-from bench.errors import UsageError
 from bench.metrics import per_request
 from bench.records import RequestRecord
 from promptset import distributions
 
-SCHEMA = 1
 KEYS = ("chunks_per_s", "requests_per_s", "streams")
-_MACHINE = ("name", "cpu", "processors")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,48 +29,24 @@ class Ceiling:
 
 def default_path(environment: Mapping[str, str] = os.environ) -> Path:
     """Where results are kept: trueload/limits.json in the user's cache."""
-    cache = environment.get("XDG_CACHE_HOME")
-    return (Path(cache) if cache else Path.home() / ".cache") / "trueload" / "limits.json"
-
-
-def machine_key(host: Mapping[str, Any]) -> str:
-    """What a machine is known by: its name, its processor, and how many of them may be used."""
-    return " | ".join(str(host.get(key)) for key in _MACHINE)
+    return kept.default_path("limits.json", environment)
 
 
 def store(path: Path, result: Mapping[str, Any]) -> None:
     """Keep the result of `result["host"]`, in the place of its last one. Raises UsageError where it cannot be written."""
-    machines = {**_machines(path), machine_key(result["host"]): dict(result)}
-    content = orjson.dumps({"schema": SCHEMA, "machines": machines}, option=orjson.OPT_INDENT_2)
-    draft = path.with_name(f".{path.name}.new")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_bytes(content + b"\n")
-        draft.replace(path)
-    except OSError as e:
-        raise UsageError(
-            f"{path}: cannot be written ({e.strerror}): name another file with --out, or --no-store"
-        ) from e
+    kept.keep(path, result["host"], dict(result))
 
 
 def stored(path: Path, host: Mapping[str, Any]) -> Ceiling | None:
     """The ceiling of this very machine; None where there is none, or the file is not ours to read."""
-    result = _machines(path).get(machine_key(host))
+    result = kept.of_machine(path, host)
     try:
-        found = {key: result["ceiling"][key] for key in KEYS}  # type: ignore[index]
-        date = str(result["date"])[:10]  # type: ignore[index]
+        found = {key: result["ceiling"][key] for key in KEYS}
+        date = str(result["date"])[:10]
     except (TypeError, KeyError):
         return None
     numbers = {key: float(value) if isinstance(value, int | float) else None for key, value in found.items()}
     return Ceiling(**numbers, date=date)
-
-
-def _machines(path: Path) -> dict[str, Any]:
-    try:
-        content = orjson.loads(path.read_bytes())
-        return dict(content["machines"]) if content["schema"] == SCHEMA else {}
-    except (OSError, ValueError, TypeError, KeyError):
-        return {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

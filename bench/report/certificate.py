@@ -1,89 +1,188 @@
-"""What a calibration found, for a terminal: each number as measured, as it truly was, and the error between the two."""
+"""What a calibration found, for a terminal: each number as it truly was, and by how much the report missed it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from bench.report.text import NARROW, render_plain
+from bench.metrics.catalog import METRICS
+from bench.report.figures import NOTHING, number, signed, signed_share
+from bench.report.text import NARROW, WIDE, render_plain
 
-NAMES = {
-    "ttft_ms": "TTFT",
-    "tpot_ms": "TPOT",
-    "itl_ms": "ITL",
-    "e2el_ms": "E2EL",
-    "chunk_gap_ms": "chunk gap",
-    "ttft_from_intended_ms": "TTFT from due",
-    "e2el_from_intended_ms": "E2EL from due",
+STATS = {"mean": "average", "p50": "median", "p75": "p75", "p90": "p90", "p95": "p95", "p99": "p99", "p999": "p99.9",
+         "max": "max"}  # fmt: skip
+"""What is compared of a metric, as it is called here."""
+
+NAMES = {metric.key: f"{metric.title} ({metric.unit})" for metric in METRICS.values()}
+THROUGHPUT = {
+    "requests_per_s": "requests/s",
+    "output_tokens_per_s": "output tokens/s",
+    "input_tokens_per_s": "input tokens/s",
+    "total_tokens_per_s": "all tokens/s",
 }
+_STAMPS = (
+    ("client's stamp - mock's write", ("observation_lag_ms",)),
+    ("mock's receipt - client's send", ("way_in_ms",)),
+    ("mock's write - its plan", ("mock", "done_minus_planned_ms")),
+)
+_WORTH, _WORTH_SHARE = 0.0005, 0.0025
+"""An interval that stamps allow is shown where it is wider than both, the first in the unit of the metric: a histogram of
+token times alone makes one of 0.2 %."""
 
 
-def render(calibration: Mapping[str, Any], width: int = NARROW) -> str:
-    """The certificate as plain text."""
-    return render_plain(page(calibration), width)
+def render(calibration: Mapping[str, Any], width: int = 100) -> str:
+    """The certificate as plain text of at most so many columns."""
+    return render_plain(page(calibration), min(max(width, NARROW), WIDE))
 
 
 def show(calibration: Mapping[str, Any]) -> None:
     """Print the certificate to standard output: in colour on a terminal."""
     console = Console()
     if console.is_terminal:
+        console.width = min(max(console.width, NARROW), WIDE)
         console.print(page(calibration))
     else:
         console.file.write(render(calibration))
 
 
-def page(calibration: Mapping[str, Any]) -> Group:
-    """The certificate: what disagrees, the table of errors, and the accuracy of the stamps."""
-    return Group(
-        Text("\nagainst the mock's ledger (ms)", "bold"),
-        *_problems(calibration),
-        _errors(calibration),
-        _stamps(calibration),
+def page(calibration: Mapping[str, Any]) -> RenderableType:
+    """The certificate: what disagrees and why, the tables of errors, and the accuracy of the stamps and of the mock."""
+    parts: list[RenderableType] = [
+        Text("\nagainst the mock's ledger", "bold"),
+        *_agreement(calibration),
+        *_other_clock(calibration),
+        Padding(_errors(calibration["metrics"]), (1, 0)),
+        _throughput(calibration["throughput"]),
+        Padding(_stamps(calibration), (1, 0, 0, 0)),
+    ]
+    if calibration["mock"]["closed_form"]:
+        parts.append(Padding(_closed_form(calibration["mock"]["closed_form"]), (1, 0, 0, 0)))
+    return Group(*parts)
+
+
+def agreed(rows: Sequence[Mapping[str, Any]]) -> str:
+    """What was added up on both sides, in words, as the ledger has it."""
+    return ", ".join(
+        f"{row['there']:,} {row['what']}" for row in rows if not row["what"].startswith(("outcome", "status"))
     )
 
 
-def _problems(calibration: Mapping[str, Any]) -> list[RenderableType]:
-    counts = calibration["counts"]
-    agreed = (
-        f"{counts['requests']:,} requests, {counts['chunks']:,} chunks, {counts['tokens']:,} tokens, "
-        f"{counts['bytes_in'] + counts['bytes_out']:,} bytes"
-    )
+def _agreement(calibration: Mapping[str, Any]) -> list[RenderableType]:
+    rows = calibration["agreement"]
+    kinds = ", ".join(row["what"] for row in rows if row["what"].startswith(("outcome", "status")))
+    blocked = calibration["counts"]["blocked"]
+    parts: list[RenderableType] = []
     if not calibration["problems"]:
-        return [Text(f"{agreed}: all counts agree")]
-    return [Text(f"compared: {agreed}"), *[Text(f"  - {problem}", "bold red") for problem in calibration["problems"]]]
+        parts.append(Text(f"{agreed(rows)}: all agree ({kinds})"))
+    else:
+        parts.append(Text(f"compared: {agreed(rows)} ({kinds})"))
+        parts += [Text(f"  - {problem}", "bold red") for problem in calibration["problems"]]
+    parts += [Text(f"  - {cause_sentence(cause)}", "bold yellow") for cause in calibration["causes"]]
+    if blocked:
+        parts.append(Text(f"{blocked:,} chunks waited in the mock: the client read too slowly; they are in no lag"))
+    return parts
 
 
-def _errors(calibration: Mapping[str, Any]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("")
-    for name in ("measured", "true", "error", "of the value"):
-        table.add_column(name, justify="right")
-    for row in calibration["metrics"]:
+def cause_sentence(cause: Mapping[str, Any]) -> str:
+    """A likely cause, with the metric and the size."""
+    if cause["metric"] == "chunks":
+        return f"{cause['cause']} ({cause['size']:+,.0f} in all)"
+    name = NAMES[cause["metric"]].partition(" (")[0]
+    return f"{name} is {signed(cause['size'])} {cause['unit']} off at {STATS[cause['stat']]}; likely cause: {cause['cause']}"
+
+
+def _other_clock(calibration: Mapping[str, Any]) -> list[RenderableType]:
+    if calibration["clock"] == "shared":
+        return []
+    network = calibration["network_ms"]
+    return [Text(OTHER_CLOCK + (f" The network takes {network:.3f} ms at the least." if network is not None else ""))]
+
+
+OTHER_CLOCK = (
+    "The mock runs on another machine, and clocks are not compared: TTFT and E2EL are held against the mock's time from the "
+    "arrival of a request to its writes, so that both ways of the network stand in their errors. The lags of the stamps are "
+    "not known. TPOT, ITL and chunk gaps are compared as they are."
+)
+
+
+def _errors(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """Per metric what is true, the error, its share, and what the stamps allow where they are bounds."""
+    stats = [stat for stat in STATS if any(row["stat"] == stat for row in rows)]
+    table = Table(box=None, pad_edge=False, padding=(0, 1), header_style="dim")
+    table.add_column("", no_wrap=True)
+    for stat in stats:
+        table.add_column(STATS[stat], justify="right", overflow="fold")
+    told: dict[str, dict[str, Mapping[str, Any]]] = {}
+    for metric in dict.fromkeys(row["metric"] for row in rows):
+        of = {row["stat"]: row for row in rows if row["metric"] == metric}
+        told[metric] = of
+        if metric in _SAME_AS and _same(of, told.get(_SAME_AS[metric])):
+            continue
+        table.add_row(NAMES[metric], *(number(of[s]["true"]) if s in of else NOTHING for s in stats))
+        table.add_row("  error", *(signed(of[s]["error"]) if s in of else "" for s in stats))
         table.add_row(
-            f"{NAMES[row['metric']]} {row['stat']}",
-            f"{row['measured_ms']:,.3f}",
-            f"{row['true_ms']:,.3f}",
-            f"{row['error_ms']:+.3f}",
-            f"{row['error_share']:+.2%}",
+            "  of the value", *(signed_share(of[s]["error_share"]) if s in of else "" for s in stats), style="dim"
         )
+        if any(wide(row) for row in of.values()):
+            for name, end in (("  stamps allow from", 0), ("  to", 1)):
+                cells = (number(of[s]["allowed"][end]) if s in of and of[s]["allowed"] else "" for s in stats)
+                table.add_row(name, *cells, style="dim")
+    return table
+
+
+_SAME_AS = {"ttfo_ms": "ttft_ms", "chunk_gap_ms": "itl_ms"}
+"""Where nobody reasons, and where a chunk is a token, these are the same numbers: they are told once."""
+
+
+def _same(of: Mapping[str, Mapping[str, Any]], other: Mapping[str, Mapping[str, Any]] | None) -> bool:
+    return other is not None and all(
+        stat in other and all(row[key] == other[stat][key] for key in ("measured", "true")) for stat, row in of.items()
+    )
+
+
+def wide(row: Mapping[str, Any]) -> bool:
+    """Whether the interval that the stamps allow is worth showing."""
+    allowed = row["allowed"]
+    return allowed is not None and allowed[1] - allowed[0] > max(_WORTH, _WORTH_SHARE * abs(row["true"]))
+
+
+def _throughput(rows: Sequence[Mapping[str, Any]]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 1), header_style="dim")
+    for name in ("per second", "measured", "true", "error"):
+        table.add_column(name, justify="left" if name == "per second" else "right")
+    for row in rows:
+        cells = (number(row["measured"]), number(row["true"]), signed_share(row["error_share"]))
+        table.add_row(THROUGHPUT[row["metric"]], *cells)
     return table
 
 
 def _stamps(calibration: Mapping[str, Any]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("")
+    table = Table(box=None, pad_edge=False, padding=(0, 1), header_style="dim")
+    table.add_column("ms")
     for name in ("n", "p50", "p99", "max"):
         table.add_column(name, justify="right")
-    for name, key in (
-        ("client's stamp - mock's write", "observation_lag_ms"),
-        ("mock's receipt - client's send", "way_in_ms"),
-        ("mock's write - its plan", "mock_done_minus_planned_ms"),
-    ):
-        row = calibration[key]
+    for name, path in _STAMPS:
+        row: Mapping[str, Any] = calibration
+        for key in path:
+            row = row[key]
         if row["n"]:
             table.add_row(name, f"{row['n']:,}", *[f"{row[stat]:.4f}" for stat in ("p50", "p99", "max")])
+    return table
+
+
+def _closed_form(rows: Sequence[Mapping[str, Any]]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 1), header_style="dim")
+    table.add_column("the mock against its closed form")
+    for name in ("expected", "done", "difference", "by chance"):
+        table.add_column(name, justify="right")
+    for row in rows:
+        name = NAMES.get(row["metric"], "output tokens").partition(" (")[0]
+        chance = "" if row["noise"] is None else f"±{number(row['noise'])}"
+        cells = (number(row["expected"]), number(row["done"]), signed(row["difference"]), chance)
+        table.add_row(f"{name} {STATS[row['stat']]} ({row['unit']})", *cells)
     return table

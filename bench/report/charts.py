@@ -33,12 +33,13 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """Series that share a y axis, which begins at zero."""
+    """Series that share a y axis, which has zero on it unless `from_zero` is off."""
 
     unit: str
     lines: tuple[Line, ...]
     si: bool = False
     """Whether the axis takes prefixes (kB) rather than plain numbers."""
+    from_zero: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +149,7 @@ def traffic(summary: Mapping[str, Any]) -> Chart:
     return _over_time(summary, "traffic", "Bytes in and out per second", meaning, panels)
 
 
-def _categories(
+def categories(
     key: str, title: str, meaning: str, x_title: str, names: Sequence[str], told: Sequence[str], panel: Panel
 ) -> Chart:
     """A chart with one bar for each name; where there are many, not every name fits under its bar."""
@@ -183,7 +184,7 @@ def response_time_intervals(summary: Mapping[str, Any]) -> Chart:
     )
     meaning = "Share of the responses whose end-to-end latency lies in each interval."
     title = "Response times by interval"
-    return _categories("response_time_intervals", title, meaning, "ms, from", names, told, Panel("%", lines))
+    return categories("response_time_intervals", title, meaning, "ms, from", names, told, Panel("%", lines))
 
 
 _TAIL_TICKS = ((0.0, "0"), (0.5, "50 %"), (0.9, "90 %"), (0.99, "99 %"), (0.999, "99.9 %"), (1.0, "max"))
@@ -223,7 +224,7 @@ def status_codes(summary: Mapping[str, Any]) -> Chart:
     told = ["no response" if code == "none" else f"HTTP {code}" for code in rows]
     names = ["none" if code == "none" else code for code in rows]
     meaning = "Requests by the HTTP status of their response; “none” never got one. An error can still hide in a 200."
-    return _categories("status_codes", "Status codes", meaning, "status", names, told, Panel("requests", lines))
+    return categories("status_codes", "Status codes", meaning, "status", names, told, Panel("requests", lines))
 
 
 def ttft(summary: Mapping[str, Any]) -> Chart:

@@ -179,21 +179,18 @@ def client(summary: Mapping[str, Any]) -> list[Fact]:
 def calibration(certificate: Mapping[str, Any]) -> list[Fact]:
     """What the server's own account says of our stamps and counts."""
     lags = (
-        (
-            "observation_lag_ms",
-            "Observation lag",
-            "Our stamp of a chunk less the server's write: the instrument's own error.",
-        ),
-        ("way_in_ms", "Way in", "The server's receipt of a request less our send."),
-        ("mock_done_minus_planned_ms", "The mock's own accuracy", "When it wrote a token less when its plan said so."),
-    )
-    rows = [
-        Fact(name, _of(certificate[key], "p50", "p99", "max", unit=" ms"), meaning)
-        for key, name, meaning in lags
-        if key in certificate
-    ]
-    counts = " · ".join(f"{fact.name} {fact.value}" for fact in flat(certificate.get("counts", {})))
-    return [*rows, Fact("Counts", counts, "Compared with the server's ledger, one by one.")] if counts else rows
+        (certificate["observation_lag_ms"], "Observation lag",
+         "Our stamp of a chunk less the server's write: the instrument's own error."),
+        (certificate["way_in_ms"], "Way in", "The server's receipt of a request less our send."),
+        (certificate.get("mock", {}).get("done_minus_planned_ms", {"n": 0}), "The mock's own accuracy",
+         "When it wrote a token less when its plan said so."),
+    )  # fmt: skip
+    rows = [Fact(name, _of(row, "p50", "p99", "max", unit=" ms"), meaning) for row, name, meaning in lags if row["n"]]
+    for row in certificate.get("agreement", ()):
+        same = row["here"] == row["there"]
+        value = f"{row['here']:,}" if same else f"{row['here']:,} here, {row['there']:,} there"
+        rows.append(Fact(row["what"].capitalize(), value, "" if same else "Must agree with the server's ledger."))
+    return rows
 
 
 RATE_NAMES = {

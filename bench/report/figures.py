@@ -52,3 +52,22 @@ def measured(value: float | None, unit: str) -> str:
     if value is None:
         return NOTHING
     return share(value) if unit == "share" else f"{number(value)} {'per s' if unit == '1/s' else unit}"
+
+
+def age(value_s: float) -> str:
+    """How long ago something was: whole minutes, hours or days."""
+    for length_s, unit in ((86_400, "day"), (3_600, "hour"), (60, "minute")):
+        if value_s >= length_s:
+            n = int(value_s // length_s)
+            return f"{n:,} {unit}{'s' if n > 1 else ''}"
+    return "less than a minute"
+
+
+def signed(value: float | None, decimals: int = 3) -> str:
+    """A difference, with its sign; one that rounds to nothing is +0."""
+    return NOTHING if value is None else f"{round(value, decimals) + 0.0:+,.{decimals}f}"
+
+
+def signed_share(value: float | None) -> str:
+    """A difference as a share, in percent."""
+    return NOTHING if value is None else f"{round(value * 100, 2) + 0.0:+,.2f} %"

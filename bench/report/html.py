@@ -19,6 +19,10 @@ import jinja2
 
 from bench.metrics.catalog import METRICS, Metric
 from bench.report import charts, compat, facts, figures, plot
+from bench.report.certificate import STATS as CALIBRATED_STATS
+from bench.report.certificate import cause_sentence
+from bench.report.figures import signed, signed_share
+from bench.report.text import certainty
 
 MAIN_METRICS = ("ttft", "tpot", "itl", "e2el", "tps")
 STATS = {
@@ -71,18 +75,11 @@ class Tile:
 
 def render(summary: Mapping[str, Any]) -> str:
     """The report of a summary. `run`, `verdict` and `calibration` are shown where they are there."""
-    script = _template_file("report.js")
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
-                                     lstrip_blocks=True)  # fmt: skip
-    template = environment.from_string(_template_file("report.html.j2"))
-    digest = base64.b64encode(sha256(script.encode()).digest()).decode()
     steady, latency = summary["steady"], summary["latency"]
     cut = steady is not None and any(steady["latency"][key]["n"] != row["n"] for key, row in latency.items())
     window = summary["window"]
-    return template.render(
-        css=_template_file("report.css"),
-        script=script,
-        script_hash=digest,
+    return document(
+        "report.html.j2",
         run=summary.get("run", {}),
         verdict=summary.get("verdict"),
         verdict_meaning=VERDICTS.get((summary.get("verdict") or {}).get("status", ""), ""),
@@ -108,10 +105,21 @@ def render(summary: Mapping[str, Any]) -> str:
         errors=summary["errors"],
         compat_columns=compat.columns(),
         compat_rows=compat.rows(summary),
-        charts=[_chart(chart) for chart in charts.build(summary)],
+        charts=[chart_view(chart) for chart in charts.build(summary)],
         basics=_basics(summary.get("run", {})),
         configuration=_configuration(summary.get("run", {}).get("config", {})),
         calibration=_calibration(summary.get("calibration")),
+    )
+
+
+def document(template: str, **values: Any) -> str:
+    """A page from a template of ours, with the style sheet and the script that all pages share."""
+    script = _template_file("report.js")
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
+                                     lstrip_blocks=True, loader=jinja2.FunctionLoader(_template_file))  # fmt: skip
+    digest = base64.b64encode(sha256(script.encode()).digest()).decode()
+    return environment.get_template(template).render(
+        css=_template_file("report.css"), script=script, script_hash=digest, **values
     )
 
 
@@ -184,22 +192,35 @@ def _configuration(config: Mapping[str, Any]) -> tuple[list[facts.Fact], list[tu
 
 
 def _calibration(certificate: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """What the report shows of a certificate: of this very run, or of an earlier one that covers it."""
     if certificate is None:
         return None
-    titles = {metric.key: metric.title for metric in METRICS.values()}
+    own = certificate["from"] == "ledger"
     rows = [
         {
-            "name": f"{titles.get(row['metric'], row['metric'])} {row['stat']}",
-            "measured": figures.number(row["measured_ms"]),
-            "true": figures.number(row["true_ms"]),
-            "error": f"{row['error_ms']:+.3f}",
+            "name": f"{CALIBRATED[row['metric']]} {CALIBRATED_STATS[row['stat']]}",
+            "measured": figures.number(row["measured"]),
+            "true": figures.number(row["true"]) if own else "",
+            "error": signed(row["error"]),
+            "share": signed_share(row["error_share"]),
         }
-        for row in certificate.get("metrics", ())
+        for row in certificate["metrics"]
+        if row["stat"] in ("p50", "p90", "p99") and row["unit"] == "ms"
     ]
-    return {"rows": rows, "problems": certificate.get("problems", ()), "facts": facts.calibration(certificate)}
+    return {
+        "own": own,
+        "sentence": "" if own else certainty(certificate),
+        "rows": rows,
+        "problems": certificate["problems"],
+        "causes": [cause_sentence(cause) for cause in certificate.get("causes", ())],
+        "facts": facts.calibration(certificate),
+    }
 
 
-def _chart(chart: charts.Chart) -> dict[str, Any]:
+CALIBRATED = {metric.key: metric.title for metric in METRICS.values()}
+
+
+def chart_view(chart: charts.Chart) -> dict[str, Any]:
     """What the template needs of a chart: its drawn panels, the data for hovering, and the table."""
     panels = []
     for panel in chart.panels:

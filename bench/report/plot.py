@@ -49,36 +49,53 @@ def x_ticks(chart: Chart) -> tuple[Tick, ...]:
 def draw(chart: Chart, panel: Panel) -> Plot:
     """Draw one panel of a chart."""
     drawn = [line for line in panel.lines if not line.hidden]
-    highest = max((v for line in drawn for v in line.values if v is not None), default=0.0)
-    step = round_step(highest, _GRID_LINES) if highest > 0 else 1.0
-    top = step * max(math.ceil(highest / step - 1e-9), 1)
-    values = [k * step for k in range(round(top / step) + 1)]
-    grid = "".join(f'<path class="grid" d="M0 {_y(v, top)}H{WIDTH}"/>' for v in values)
+    axis = _axis(panel, [v for line in drawn for v in line.values if v is not None])
+    grid = "".join(f'<path class="grid" d="M0 {axis.y(v)}H{WIDTH}"/>' for v in axis.marks)
     band = ""
     if chart.band is not None:
         left, right = (x_place(chart, edge) * WIDTH / 100 for edge in chart.band)
         band = f'<rect class="band" x="{_short(left)}" y="0" width="{_short(right - left)}" height="{HEIGHT}"/>'
-    shapes = "".join(_shape(chart, line, top) for line in drawn)
+    shapes = "".join(_shape(chart, line, axis) for line in drawn)
     label = escape(f"{chart.title}: {', '.join(line.name for line in drawn)} in {panel.unit}", quote=True)
     svg = (
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" preserveAspectRatio="none" role="img" aria-label="{label}">'
         f"<title>{label}</title>{band}{grid}{shapes}</svg>"
     )
     write = si if panel.si else number
-    return Plot(svg, tuple(Tick(_y(v, top), write(v)) for v in values), top)
+    return Plot(svg, tuple(Tick(axis.y(v), write(v)) for v in axis.marks), axis.top)
+
+
+@dataclass(frozen=True, slots=True)
+class _Axis:
+    """A y axis: the values at its lower and upper edge, and where it has marks."""
+
+    bottom: float
+    top: float
+    marks: tuple[float, ...]
+
+    def y(self, value: float) -> float:
+        """The place of a value, counted down from the upper edge."""
+        return _short(HEIGHT - (value - self.bottom) / (self.top - self.bottom) * HEIGHT)
+
+
+def _axis(panel: Panel, values: list[float]) -> _Axis:
+    """Round values at the edges, around all that is drawn, and zero where the panel has it."""
+    if panel.from_zero:
+        values = [*values, 0.0]
+    low, high = min(values, default=0.0), max(values, default=0.0)
+    step = round_step(high - low, _GRID_LINES) if high > low else 1.0
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    last = max(last, first + 1)
+    return _Axis(first * step, last * step, tuple(k * step for k in range(first, last + 1)))
 
 
 def _short(value: float) -> float:
     return round(value, 2)
 
 
-def _y(value: float, top: float) -> float:
-    return _short(HEIGHT - value / top * HEIGHT)
-
-
-def _shape(chart: Chart, line: Line, top: float) -> str:
+def _shape(chart: Chart, line: Line, axis: _Axis) -> str:
     if line.style == "bars":
-        return _bars(chart, line, top)
+        return _bars(chart, line, axis)
     half = chart.step / 2 if line.style in ("steps", "area") else 0
     runs: list[list[str]] = []
     edges: list[tuple[float, float]] = []
@@ -88,7 +105,7 @@ def _shape(chart: Chart, line: Line, top: float) -> str:
             joined = False
             continue
         left, right = (_short(x_place(chart, x) * WIDTH / 100) for x in (at - half, at + half))
-        y = _y(value, top)
+        y = axis.y(value)
         if not joined:
             runs.append([])
             edges.append((left, right))
@@ -105,14 +122,14 @@ def _shape(chart: Chart, line: Line, top: float) -> str:
     return shape if paths else ""
 
 
-def _bars(chart: Chart, line: Line, top: float) -> str:
+def _bars(chart: Chart, line: Line, axis: _Axis) -> str:
     shapes = []
     # At most a tenth of the width: two bars need not fill a wall.
     width = min(0.7 * 100 / len(chart.x), 10) * WIDTH / 100 if chart.x else 0
     for position, (at, value) in enumerate(zip(chart.x, line.values, strict=True)):
         if value is not None:
             tone = line.tone if line.tones is None else line.tones[position]
-            y = _y(value, top)
+            y = axis.y(value)
             left = _short(x_place(chart, at) * WIDTH / 100 - width / 2)
             size = f'width="{_short(width)}" height="{_short(HEIGHT - y)}"'
             shapes.append(f'<rect class="bar {tone}" x="{left}" y="{y}" {size}/>')

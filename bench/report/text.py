@@ -64,6 +64,7 @@ def _page(summary: Mapping[str, Any], columns: int, brief: bool) -> Group:
         parts.append(_objectives(summary))
     parts.append(_errors(summary))
     if not brief:
+        parts += _calibrated(summary)
         parts += [Text(warning, "yellow") for warning in summary["window"]["warnings"]]
     return Group(*parts)
 
@@ -197,6 +198,31 @@ def _other_tools(summary: Mapping[str, Any]) -> list[RenderableType]:
         table.add_row("" if tool == before else tool, metric, theirs, ours)
         before = tool
     return [Padding(table, (0, 0, 1, 0))]
+
+
+def _calibrated(summary: Mapping[str, Any]) -> list[RenderableType]:
+    """How wrong the numbers are, as far as that is known. Of a calibration itself, the certificate says it."""
+    calibration = summary.get("calibration")
+    if calibration is not None and calibration["from"] == "ledger":
+        return []
+    return [Text(certainty(calibration), "dim")]
+
+
+def certainty(calibration: Mapping[str, Any] | None) -> str:
+    """One sentence: the errors that an earlier calibration found at such a load, or that none was made."""
+    if calibration is None:
+        return "error of these numbers: not known at this load on this machine (calibrate, with the same flags, measures it)"
+    parts = []
+    for stat in ("p50", "p90", "p99"):
+        rows = [row for row in calibration["metrics"] if row["stat"] == stat]
+        if rows:
+            worst = max(rows, key=lambda row: abs(row["error"]))
+            parts.append(f"{stat} {figures.signed(worst['error'])} ms")
+    found = ", ".join(parts) if parts else "nothing was compared"
+    return (
+        f"error of these numbers, the worst of each quantile: {found} (calibrated at such a load on this machine "
+        f"{figures.age(calibration['age_s'])} ago: {calibration['status']})"
+    )
 
 
 def _printable(text: str) -> str:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from io import BytesIO
 from itertools import pairwise
 from typing import Any
 
+import orjson
+
+from bench.calibrate.ledger import Ledger
 from bench.records import RequestRecord
 
 LAG_NS = 2_000
@@ -29,7 +34,7 @@ def made_line(record: RequestRecord, **changes: Any) -> dict[str, Any]:
         "planned": {
             "ttft_ns": token_writes[0] - received_ns if token_writes else None,
             "gaps_ns": [b - a for a, b in pairwise(token_writes)],
-            "output_tokens": sum(tokens),
+            "output_tokens": sum(tokens) if written else record.output_tokens,
             "fault": None,
         },
         "write_ns": written,
@@ -46,3 +51,8 @@ def made_line(record: RequestRecord, **changes: Any) -> dict[str, Any]:
     }
     assert changes.keys() <= line.keys()
     return line | changes
+
+
+def ledger_of(lines: Iterable[Mapping[str, Any]]) -> Ledger:
+    """A ledger with these lines."""
+    return Ledger(BytesIO(b"".join(orjson.dumps(line) + b"\n" for line in lines)))

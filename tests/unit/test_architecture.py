@@ -34,6 +34,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     # The truth is computed by code that shares nothing with bench.metrics: a shared mistake would cancel out.
     "bench.calibrate": frozenset({"bench.errors", "bench.records", "bench.run_directory"}),
     # Around the load:
+    "bench.kept": frozenset({"bench.errors"}),
     "bench.preflight": frozenset({"bench.errors"}),
     "bench.sampling": frozenset({"bench.clock"}),
     "bench.machine": frozenset({"bench.sampling"}),
@@ -60,7 +61,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.limits.servers": frozenset({"bench.calibrate.mock", "bench.errors", "bench.limits.source"}),
     "bench.limits.ladder": frozenset({"bench.verdict"}),
     "bench.limits.ceiling": frozenset(
-        {"bench.config", "bench.errors", "bench.metrics.per_request", "bench.records", "promptset.distributions"}
+        {"bench.config", "bench.kept", "bench.metrics.per_request", "bench.records", "promptset.distributions"}
     ),
     "bench.limits.table": frozenset({"bench.limits.ladder", "bench.report"}),
     # Who puts the stages together, and is imported by nobody but the next one in this list.

@@ -11,9 +11,11 @@ import orjson
 import pytest
 
 from bench.calibrate import certificate
-from bench.calibrate.join import join
-from bench.calibrate.truth import quantiles, true_values
+from bench.calibrate.fold import Fold
+from bench.calibrate.join import Pair
+from bench.calibrate.truth import METRICS, true_values
 from bench.metrics import per_request
+from bench.metrics.catalog import REQUEST_METRICS
 from bench.metrics.facts import RunFacts
 from bench.metrics.quantile import describe
 from bench.metrics.summary import Summary
@@ -28,12 +30,12 @@ N = 100
 
 
 def one(i: int) -> RequestRecord:
-    """Role at 5 ms, 3 reasoning and 20 content chunks, two of several tokens; usage and [DONE] come 30 ms after them."""
+    """Role at 5 ms, 3 reasoning and 20 content chunks, two of several tokens; usage comes 30 and [DONE] 35 ms later."""
     chance = stream(7, "made", i)
     times = [5.0, 50 + chance.uniform(-10, 10)]
     for _ in range(22):
         times.append(times[-1] + 20.4 + chance.uniform(-0.3, 0.3))
-    times += [times[-1] + 30, times[-1] + 30]
+    times += [times[-1] + 30, times[-1] + 35]
     tokens = [0, *[1] * 10, 3, *[1] * 6, 4, *[1] * 5, 0, 0]
     return made_record(i, sent_ms=20 * i, chunks_ms=times, kinds="r" + "t" * 3 + "c" * 20 + "uo", tokens=tokens)
 
@@ -42,15 +44,21 @@ RECORDS = [one(i) for i in range(N)]
 LINES = [made_line(record) for record in RECORDS]
 
 
-def latency_of(records: list[RequestRecord]) -> dict[str, Any]:
+def summary_of(records: list[RequestRecord]) -> dict[str, Any]:
     summary = Summary(RunFacts(mode="concurrency", endpoint="chat", start_ns=START_NS, seed=0, concurrency=10))
     for record in records:
         summary.add(record)
-    latency: dict[str, Any] = summary.close()["latency"]
+    return summary.close()
+
+
+def latency_of(records: list[RequestRecord]) -> dict[str, Any]:
+    latency: dict[str, Any] = summary_of(records)["latency"]
     return latency
 
 
-LATENCY = latency_of(RECORDS)
+SUMMARY = summary_of(RECORDS)
+LATENCY = SUMMARY["latency"]
+MEASURED = {metric.key: metric.of for metric in REQUEST_METRICS.values()}
 
 
 def certified(
@@ -58,13 +66,15 @@ def certified(
     records: list[RequestRecord] = RECORDS,
     lines: list[dict[str, Any]] = LINES,
     latency: dict[str, Any] | None = None,
+    **more: Any,
 ) -> dict[str, Any]:
     directory = RunDirectory.create(folder / "run")
     (directory.path / "requests.jsonl").write_bytes(b"".join(map(to_line, records)))
     (directory.path / "ledger.jsonl").write_bytes(b"".join(orjson.dumps(line) + b"\n" for line in lines))
-    if latency is None:
-        latency = LATENCY if records is RECORDS else latency_of(records)
-    found = certificate(directory, latency)
+    summary = SUMMARY if records is RECORDS else summary_of(records)
+    if latency is not None:
+        summary = summary | {"latency": latency}
+    found = certificate(directory, summary, MEASURED, start_ns=START_NS, **more)
     assert found is not None
     return found
 
@@ -75,34 +85,40 @@ def judged(rows: dict[str, Any]) -> Verdict:
 
 
 def test_a_run_without_a_ledger_has_no_certificate(tmp_path: Path) -> None:
-    assert certificate(RunDirectory.create(tmp_path / "run"), {}) is None
+    assert certificate(RunDirectory.create(tmp_path / "run"), {}, {}, start_ns=0) is None
 
 
 def test_a_client_that_is_right_is_told_so(tmp_path: Path) -> None:
     rows = certified(tmp_path)
     assert rows["problems"] == []
     assert judged(rows).status is Status.VALID
+    assert rows["causes"] == []
     assert {(row["metric"], row["stat"]) for row in rows["metrics"]} == {
         (metric, stat)
-        for metric in ("ttft_ms", "tpot_ms", "itl_ms", "e2el_ms", "chunk_gap_ms", "ttft_from_intended_ms",
-                       "e2el_from_intended_ms")
-        for stat in ("p50", "p90", "p99")
-    }  # fmt: skip
+        for metric in METRICS
+        for stat in ("mean", "p50", "p75", "p90", "p95", "p99", "p999", "max")
+        if stat != "p999" or metric in ("itl_ms", "chunk_gap_ms")  # The requests are too few for it.
+    }
+    assert [(row["metric"], row["error_share"]) for row in rows["throughput"]] == [
+        (name, pytest.approx(0, abs=1e-6))
+        for name in ("requests_per_s", "output_tokens_per_s", "input_tokens_per_s", "total_tokens_per_s")
+    ]
 
 
 def test_each_error_is_the_lag_that_was_put_there(tmp_path: Path) -> None:
     for row in certified(tmp_path)["metrics"]:
-        late = LAG_NS / 1e6 if row["metric"].startswith(("ttft", "e2el")) else 0.0
-        # Quantiles of tokens come from a histogram of 0.1 %.
-        assert row["error_ms"] == pytest.approx(late, abs=1e-6 if row["metric"][:3] in ("ttf", "e2e", "tpo") else 0.03)
-        assert row["error_share"] == pytest.approx(row["error_ms"] / row["true_ms"])
+        late = LAG_NS / 1e6 if row["metric"].startswith(("ttf", "e2el")) else 0.0
+        assert row["error"] == pytest.approx(late, abs=1e-6), row
+        assert row["error_share"] == pytest.approx(row["error"] / row["true"], abs=1e-9)
+        assert row["measured"] == LATENCY[row["metric"]][row["stat"]]
+        assert row["allowed"] is None
 
 
 def test_lags_are_reported_apart(tmp_path: Path) -> None:
     rows = certified(tmp_path)
     assert (rows["observation_lag_ms"]["n"], rows["observation_lag_ms"]["p99"]) == (N * 26, pytest.approx(LAG_NS / 1e6))
     assert (rows["way_in_ms"]["n"], rows["way_in_ms"]["max"]) == (N, pytest.approx(WAY_IN_NS / 1e6))
-    assert rows["mock_done_minus_planned_ms"]["max"] == pytest.approx(0)
+    assert rows["mock"]["done_minus_planned_ms"]["max"] == pytest.approx(0)
 
 
 def test_chunks_that_the_mock_could_not_write_and_bounded_stamps_are_left_out_of_the_lag(tmp_path: Path) -> None:
@@ -157,25 +173,38 @@ def whole_ms(metric: Metric) -> Metric:
     return rounded
 
 
-WRONG_METRICS: list[tuple[str, str, Metric]] = [
-    ("TTFT at the role chunk", "ttft_ms", role_chunk_ttft),
-    ("reasoning ignored", "ttft_ms", content_only_ttft),
-    ("latency ended at the usage chunk", "e2el_ms", usage_chunk_e2el),
-    ("latency ended at [DONE]", "e2el_ms", done_e2el),
-    ("TPOT with TTFT in it", "tpot_ms", tpot_with_ttft),
-    ("chunks taken for tokens", "tpot_ms", tpot_by_chunks),
-    ("whole milliseconds", "tpot_ms", whole_ms(per_request.tpot_ms)),
+WRONG_METRICS: list[tuple[str, str, Metric, str]] = [
+    ("TTFT at the role chunk", "ttft_ms", role_chunk_ttft, "it is taken at the role chunk"),
+    ("reasoning ignored", "ttft_ms", content_only_ttft, "reasoning is not taken for text"),
+    ("latency ended at the usage chunk", "e2el_ms", usage_chunk_e2el, "it ends at the usage chunk"),
+    ("latency ended at [DONE]", "e2el_ms", done_e2el, "it ends at the last chunk of any kind"),
+    ("TPOT with TTFT in it", "tpot_ms", tpot_with_ttft, "TTFT is in it: it is E2EL / n"),
+    ("chunks taken for tokens", "tpot_ms", tpot_by_chunks, "chunks are taken for tokens"),
+    ("whole milliseconds", "tpot_ms", whole_ms(per_request.tpot_ms), "values are cut to whole milliseconds"),
 ]
 
 
-@pytest.mark.parametrize(("defect", "metric", "wrong"), WRONG_METRICS, ids=[name for name, _, _ in WRONG_METRICS])
-def test_a_wrong_metric_is_caught_and_named(defect: str, metric: str, wrong: Metric, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("defect", "metric", "wrong", "cause"), WRONG_METRICS, ids=[name for name, *_ in WRONG_METRICS]
+)
+def test_a_wrong_metric_is_caught_and_named_with_its_size_and_cause(
+    defect: str, metric: str, wrong: Metric, cause: str, tmp_path: Path
+) -> None:
     latency = dict(LATENCY)
     latency[metric] = describe(sorted(value for value in map(wrong, RECORDS) if value is not None))
-    found = judged(certified(tmp_path, latency=latency))
+    rows = certified(tmp_path, latency=latency)
+    found = judged(rows)
     assert found.status is not Status.VALID
     assert found.reasons
     assert all(f" of {metric} reads " in reason for reason in found.reasons)
+    (named,) = rows["causes"]
+    assert (named["metric"], named["unit"]) == (metric, "ms")
+    assert named["cause"].startswith(cause)
+    row = next(row for row in rows["metrics"] if (row["metric"], row["stat"]) == (metric, named["stat"]))
+    assert named["size"] == row["error"]
+    assert abs(named["size"]) == max(
+        abs(row["error"]) for row in rows["metrics"] if row["metric"] == metric and row["stat"] not in ("p999", "max")
+    )
 
 
 def test_whole_milliseconds_are_within_the_bands_where_the_value_is_large(tmp_path: Path) -> None:
@@ -185,7 +214,8 @@ def test_whole_milliseconds_are_within_the_bands_where_the_value_is_large(tmp_pa
     rows = certified(tmp_path, latency=latency)
     assert judged(rows).status is Status.VALID
     (p50,) = [row for row in rows["metrics"] if (row["metric"], row["stat"]) == ("e2el_ms", "p50")]
-    assert -1 < p50["error_ms"] < -0.1
+    assert -1 < p50["error"] < -0.1
+    assert [cause["cause"] for cause in rows["causes"]] == ["values are cut to whole milliseconds"]
 
 
 def test_the_latency_of_failures_mixed_in_is_caught(tmp_path: Path) -> None:
@@ -200,6 +230,9 @@ def test_the_latency_of_failures_mixed_in_is_caught(tmp_path: Path) -> None:
     latency["ttft_ms"] = describe(sorted(ttfts))
     rows = certified(tmp_path / "wrong", [*refused, *served], lines, latency)
     assert rows["problems"] == [f"ttft_ms: {N} values measured where the ledger has {N - N // 10}"]
+    assert [c["cause"] for c in rows["causes"]] == [
+        f"failed requests are among the values: there are {N // 10} too many, as many as there were of those"
+    ]
     assert judged(rows).status is Status.INVALID
 
 
@@ -208,6 +241,8 @@ def test_warm_up_left_in_is_caught(tmp_path: Path) -> None:
     assert certified(tmp_path / "right", records)["problems"] == []
     rows = certified(tmp_path / "wrong", records, latency=LATENCY)
     assert f"ttft_ms: {N} values measured where the ledger has {N - 20}" in rows["problems"]
+    (ttft,) = [c for c in rows["causes"] if c["metric"] == "ttft_ms"]
+    assert ttft["cause"].startswith("warm-up requests are among the values")
 
 
 WRONG_RECORDS: list[tuple[str, str, dict[str, Any]]] = [
@@ -246,10 +281,14 @@ def test_an_error_inside_a_200_stream_scored_as_success_makes_the_run_invalid(tm
 def test_stamps_taken_late_are_caught(tmp_path: Path) -> None:
     # As by a client that parses JSON before it looks at the clock, under load: 5 ms later for every chunk.
     late = [replace(r, chunk_ns=tuple(at + 5_000_000 for at in r.chunk_ns)) for r in RECORDS]
-    found = judged(certified(tmp_path, late))
+    rows = certified(tmp_path, late)
+    found = judged(rows)
     assert found.status is Status.INVALID
     assert any("of ttft_ms reads" in reason for reason in found.reasons)
     assert not any("of itl_ms reads" in reason for reason in found.reasons)  # A constant delay leaves the gaps alone.
+    assert {c["metric"]: c["cause"] for c in rows["causes"]}["ttft_ms"] == (
+        "the time stamps are late: all quantiles are shifted by +5.002 ms"
+    )
 
 
 def test_what_the_client_cut_is_in_neither_side(tmp_path: Path) -> None:
@@ -264,20 +303,154 @@ def test_replies_that_were_not_streamed_are_compared_by_their_end(tmp_path: Path
     rows = certified(tmp_path, records, [made_line(r) for r in records])
     assert rows["problems"] == []
     assert {row["metric"] for row in rows["metrics"]} == {"e2el_ms", "e2el_from_intended_ms"}
-    assert rows["metrics"][0]["true_ms"] == pytest.approx(80 - LAG_NS / 1e6)
+    assert rows["metrics"][0]["true"] == pytest.approx(80 - LAG_NS / 1e6)
+    assert rows["throughput"][1]["error_share"] == pytest.approx(0, abs=1e-4)
 
 
 def test_text_without_a_token_of_its_own_hands_its_time_on_in_the_truth_too() -> None:
     record = made_record(0, chunks_ms=(50, 60, 75), tokens=(1, 0, 1))
-    truth = true_values(join([record], [made_line(record)]).pairs)
+    truth = true_values(Pair(record, made_line(record)))
     assert truth["itl_ms"] == pytest.approx([ns / 1e6 for ns in per_request.itl_ns(record)]) == [25.0]
 
 
-def test_the_truths_quantiles_are_those_of_numpy() -> None:
-    import numpy
+def test_stamps_that_are_bounds_bound_the_numbers(tmp_path: Path) -> None:
+    # The last text, usage and [DONE] come in one read, 30 ms after the text: it may have come at any time since before.
+    def bounded(record: RequestRecord) -> RequestRecord:
+        stamps, early = list(record.chunk_ns), record.chunk_ns[-4]
+        stamps[-3] = stamps[-2]
+        bounds = (*[None] * (len(stamps) - 3), early, early, None)
+        return replace(record, chunk_ns=tuple(stamps), chunk_bound_ns=bounds, coalesced=2)
 
-    values = [stream(3, "values").expovariate(1.0) for _ in range(257)]
-    found = quantiles(values)
-    expected = numpy.quantile(values, [0.5, 0.9, 0.99])
-    assert list(found.values()) == pytest.approx(list(expected))
-    assert quantiles([4.0]) == {"p50": 4.0, "p90": 4.0, "p99": 4.0}
+    rows = certified(tmp_path, [bounded(r) for r in RECORDS])
+    of = {(row["metric"], row["stat"]): row for row in rows["metrics"]}
+    for metric in ("e2el_ms", "tpot_ms", "itl_ms", "chunk_gap_ms", "tps", "e2el_from_intended_ms"):
+        for stat in ("mean", "p50", "p99", "max"):
+            low, high = of[metric, stat]["allowed"]
+            assert low - 1e-9 <= of[metric, stat]["true"] <= high + 1e-9, (metric, stat)
+            assert low - 1e-9 <= of[metric, stat]["measured"] <= high + 1e-9, (metric, stat)
+    assert of["e2el_ms", "p50"]["error"] == pytest.approx(30, abs=0.1)
+    low, high = of["e2el_ms", "p50"]["allowed"]
+    assert high - low == pytest.approx(50.4, abs=0.5)
+    assert of["ttft_ms", "p50"]["allowed"] is None
+
+
+SHIFT_NS = 10**15 + 123_456_789
+
+
+def elsewhere(line: dict[str, Any], way_in_ms: float) -> dict[str, Any]:
+    """The same line, by the clock of another machine, to which a request takes so long."""
+    moved = {key: line[key] + SHIFT_NS for key in ("handled_ns", "end_ns")}
+    write_ns = [at + SHIFT_NS for at in line["write_ns"]]
+    received = line["received_ns"] + SHIFT_NS + round(way_in_ms * 1e6)
+    return line | moved | {"write_ns": write_ns, "received_ns": received}
+
+
+def test_without_a_shared_clock_durations_are_compared_and_no_instant(tmp_path: Path) -> None:
+    # 3 ms there and 3 ms back: the client sees each chunk 3 ms after it was written.
+    records = [replace(r, chunk_ns=tuple(at + 3_000_000 for at in r.chunk_ns)) for r in RECORDS]
+    rows = certified(tmp_path, records, [elsewhere(line, 3.0) for line in LINES], shared_clock=False)
+    assert rows["problems"] == []
+    assert rows["clock"] == "other"
+    assert (rows["observation_lag_ms"], rows["way_in_ms"]) == ({"n": 0}, {"n": 0})
+    assert rows["plots"]["lag"] == []
+    network_ms = 6 + (LAG_NS + WAY_IN_NS) / 1e6
+    assert rows["network_ms"] == pytest.approx(network_ms)
+    for row in rows["metrics"]:
+        both_ways = network_ms if row["metric"].startswith(("ttf", "e2el")) else 0.0
+        assert row["error"] == pytest.approx(both_ways, abs=1e-6), row
+    assert judged(rows).status is Status.VALID
+    # The same files taken for ones of a shared clock are nonsense, and said to be.
+    assert judged(certified(tmp_path / "wrong", records, [elsewhere(x, 3.0) for x in LINES])).status is Status.INVALID
+
+
+def test_without_a_shared_clock_what_varies_is_still_an_error(tmp_path: Path) -> None:
+    late = [replace(r, chunk_ns=tuple(at + (r.index % 4) * 9_000_000 for at in r.chunk_ns)) for r in RECORDS]
+    rows = certified(tmp_path, late, [elsewhere(line, 3.0) for line in LINES], shared_clock=False)
+    assert judged(rows).status is Status.INVALID
+
+
+def test_the_mock_is_held_against_its_plan_and_its_closed_form_apart(tmp_path: Path) -> None:
+    records = [made_record(i, sent_ms=10 * i, chunks_ms=[50 + i % 5 + 10 * k for k in range(6)]) for i in range(50)]
+    lines = [made_line(r) for r in records]
+    for line in lines:
+        line["planned"]["ttft_ns"] -= 70_000
+    truth = {"expected": {"ttft_ms": {"mean": 52.0, "p50": 51.9}, "tpot_ms": {"mean": 10.0}, "e2el_ms": {"mean": 102.0},
+                          "output_tokens": {"mean": 6.0}}}  # fmt: skip
+    rows = certified(tmp_path, records, lines, truth=truth)
+    done = rows["mock"]["done_minus_planned_ms"]
+    assert (done["n"], done["p50"], done["max"]) == (300, pytest.approx(0.07), pytest.approx(0.07))
+    found = {(row["metric"], row["stat"]): row for row in rows["mock"]["closed_form"]}
+    assert set(found) == {("ttft_ms", "mean"), ("ttft_ms", "p50"), ("tpot_ms", "mean"), ("e2el_ms", "mean"),
+                          ("output_tokens", "mean")}  # fmt: skip
+    arrival = (LAG_NS + WAY_IN_NS) / 1e6
+    assert found["ttft_ms", "mean"]["difference"] == pytest.approx(-arrival)
+    assert found["ttft_ms", "mean"]["noise"] == pytest.approx(2 * (2 * 50 / 49) ** 0.5 / 50**0.5)
+    assert found["ttft_ms", "p50"]["difference"] == pytest.approx(0.1 - arrival)
+    # Of replies of another length than the mock would choose, its E2EL says nothing.
+    truth["expected"]["output_tokens"] = {"mean": 128.0}
+    rows = certified(tmp_path / "other", records, lines, truth=truth)
+    assert {row["metric"] for row in rows["mock"]["closed_form"]} == {"ttft_ms", "tpot_ms"}
+
+
+def test_lost_chunks_have_a_cause_of_their_own(tmp_path: Path) -> None:
+    records = [
+        replace(r, chunk_ns=r.chunk_ns[:-2] + r.chunk_ns[-1:], chunk_kind=r.chunk_kind[:-2] + "o",
+                chunk_tokens=(r.chunk_tokens or ())[:-1]) if r.index % 10 == 0 else r
+        for r in RECORDS
+    ]  # fmt: skip
+    rows = certified(tmp_path, records)
+    (cause,) = rows["causes"]
+    assert (cause["metric"], cause["size"]) == ("chunks", -10)
+    assert cause["cause"].startswith("chunks are lost in 10 requests, mostly 1 in each")
+
+
+def test_quantiles_averaged_over_workers_are_named(tmp_path: Path) -> None:
+    # Worker 1 has a fifth of the requests and the slow ones: an average of two p90s is no p90.
+    records = [made_record(i, sent_ms=i, worker=int(i % 5 == 0),
+                           chunks_ms=[(90 if i % 5 == 0 else 50) + i * 0.05 + 10 * k for k in range(4)])
+               for i in range(200)]  # fmt: skip
+    summary = summary_of(records)
+    by_worker = [describe(sorted(per_request.ttft_ms(r) or 0.0 for r in records if r.worker == w)) for w in (0, 1)]
+    averaged = {key: sum(row[key] for row in by_worker) / 2 for key in by_worker[0] if key != "n"}
+    latency = summary["latency"] | {"ttft_ms": averaged | {"n": 200}}
+    rows = certified(tmp_path, records, [made_line(r) for r in records], latency)
+    (cause,) = rows["causes"]
+    assert (cause["metric"], cause["cause"]) == ("ttft_ms", "quantiles of the workers are averaged")
+
+
+def test_the_largest_errors_of_single_requests_are_named(tmp_path: Path) -> None:
+    late = [replace(r, chunk_ns=tuple(at + 40_000_000 for at in r.chunk_ns)) if r.index == 7 else r for r in RECORDS]
+    worst = certified(tmp_path, late)["worst"]
+    assert {row["id"] for row in worst[:2]} == {"made-7"}
+    assert worst[0]["error"] == pytest.approx(40 + LAG_NS / 1e6)
+
+
+def test_errors_over_time_stand_where_they_happened(tmp_path: Path) -> None:
+    # Requests end some 540 ms after they are sent, one every 20 ms: the last twenty are late.
+    late = [replace(r, chunk_ns=tuple(at + 5_000_000 for at in r.chunk_ns)) if r.index >= 80 else r for r in RECORDS]
+    series = certified(tmp_path, late)["plots"]["over_time"]
+    ttft = [ms for ms in series["ttft_ms"]["max"] if ms is not None]
+    assert ttft[0] == pytest.approx(LAG_NS / 1e6)
+    assert ttft[-1] == pytest.approx(5 + LAG_NS / 1e6)
+    lag = [(t, ms) for t, ms in zip(series["t_s"], series["lag_ms"]["max"], strict=True) if ms is not None]
+    first_late = min(t for t, ms in lag if ms > 4)
+    assert first_late == pytest.approx(1.6, abs=0.1)
+
+
+def test_what_is_folded_does_not_grow_with_the_streams() -> None:
+    import tracemalloc
+
+    def held_mb(requests: int) -> float:
+        fold = Fold(MEASURED, shared_clock=True, start_ns=START_NS, duration_s=10.0, exact=1_000)
+        tracemalloc.start()
+        for i in range(requests):
+            record = made_record(i, sent_ms=i, chunks_ms=[50.0 + 20 * k + i for k in range(1_000)])
+            fold.add(Pair(record, made_line(record)))
+        held, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert fold.true["itl_ms"].n == requests * 999
+        return held / 1e6
+
+    few, many = held_mb(5), held_mb(20)
+    # 15 streams more have 15,000 chunks more: of the 8 bytes that each time takes in a dozen distributions, nothing.
+    assert many - few < 15_000 * 8 / 1e6

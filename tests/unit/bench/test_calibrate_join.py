@@ -7,31 +7,37 @@ from typing import Any
 
 import pytest
 
-from bench.calibrate.join import SHOWN, expected_outcome, join
+from bench.calibrate.join import SHOWN, Join, Pair, expected_outcome
 from bench.records import Outcome, RequestRecord
-from tests.support.made_ledger import made_line
+from tests.support.made_ledger import ledger_of, made_line
 from tests.support.made_records import made_record
 
 RECORDS = [made_record(i, sent_ms=10 * i, chunks_ms=(5, 50, 60, 70, 75, 75), kinds="rcccuo") for i in range(4)]
 LINES = [made_line(record) for record in RECORDS]
 
 
+def joined(records: list[RequestRecord], lines: list[dict[str, Any]]) -> tuple[Join, list[Pair]]:
+    joining = Join(ledger_of(lines))
+    return joining, list(joining.pairs(records))
+
+
 def problems(records: list[RequestRecord], lines: list[dict[str, Any]]) -> tuple[str, ...]:
-    return join(records, lines).problems
+    return tuple(joined(records, lines)[0].problems())
 
 
 def test_what_agrees_has_no_problem_and_is_counted() -> None:
-    joined = join(RECORDS, LINES)
-    assert joined.problems == ()
-    assert [(p.record.id, p.line["id"]) for p in joined.pairs] == [(r.id, r.id) for r in RECORDS]
-    assert joined.counts == {
-        "requests": 4, "chunks": 24, "tokens": 12, "bytes_in": 2_000, "bytes_out": 4_800, "blocked": 0,
-        "unmatched": 0, "differing": 0,
-    }  # fmt: skip
+    joining, pairs = joined(RECORDS, LINES)
+    assert joining.problems() == []
+    assert [(p.record.id, p.line["id"]) for p in pairs] == [(r.id, r.id) for r in RECORDS]
+    assert joining.counts() == {"requests": 4, "blocked": 0, "unmatched": 0, "differing": 0}
+    assert [tuple(row.values()) for row in joining.agreement()] == [
+        ("requests", 4, 4), ("chunks", 24, 24), ("tokens", 12, 12), ("bytes sent", 2_000, 2_000),
+        ("bytes received", 4_800, 4_800), ("outcome ok", 4, 4), ("status 200", 4, 4),
+    ]  # fmt: skip
 
 
 def test_the_order_of_the_ledger_does_not_matter() -> None:
-    assert join(RECORDS, LINES[::-1]).problems == ()
+    assert problems(RECORDS, LINES[::-1]) == ()
 
 
 def test_a_missing_ledger_line_is_named() -> None:
@@ -48,7 +54,7 @@ def test_a_request_with_two_records_is_named() -> None:
 
 def test_a_stranger_at_the_mock_is_named() -> None:
     assert problems(RECORDS, [*LINES, {"id": None}]) == (
-        "lines of the ledger without a record (1): one without x-request-id",
+        "lines of the ledger without a record (1): without x-request-id",
     )
 
 
@@ -75,9 +81,9 @@ def test_of_two_attempts_the_last_one_counts() -> None:
     first = made_line(RECORDS[0], attempt=1, write_ns=[], chunk_tokens=[], chunk_kind="", bytes_out=0, fault="reset")
     again = made_line(RECORDS[0], attempt=2)
     for lines in ([first, again], [again, first]):
-        joined = join(RECORDS[:1], lines)
-        assert joined.problems == ()
-        assert joined.pairs[0].line["attempt"] == 2
+        joining, pairs = joined(RECORDS[:1], lines)
+        assert joining.problems() == []
+        assert pairs[0].line["attempt"] == 2
 
 
 DIFFERENCES: list[tuple[str, dict[str, Any], str]] = [

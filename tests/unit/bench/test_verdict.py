@@ -14,7 +14,7 @@ from bench.records import Outcome
 from bench.verdict import SIGNS, Band, Evidence, Limits, Status, Verdict, judge
 from tests.support.made_records import MS, START_NS, made_record
 
-CALIBRATION = {"metric": "ttft_ms", "measured_ms": 50.0, "true_ms": 50.0, "error_ms": 0.0, "error_share": 0.0}
+CALIBRATION = {"metric": "ttft_ms", "unit": "ms", "measured": 50.0, "true": 50.0, "error": 0.0, "error_share": 0.0}
 
 PERFECT: dict[str, Any] = {
     "counts": {"succeeded": 1_000, "failed": 0, "dropped": 0, "by_outcome": {"ok": 1_000}},
@@ -140,13 +140,46 @@ CALIBRATED: list[tuple[str, float, float, Status]] = [
 
 @pytest.mark.parametrize(("stat", "error_ms", "share", "status"), CALIBRATED)
 def test_calibration_has_its_own_bands(stat: str, error_ms: float, share: float, status: Status) -> None:
-    rows = certified(stat=stat, error_ms=error_ms, error_share=share, measured_ms=50.0 + error_ms)
+    rows = certified(stat=stat, error=error_ms, error_share=share, measured=50.0 + error_ms)
     found = verdict(calibration=rows)
     assert found.status is status
     if found.reasons:
         assert found.reasons == [
             f"calibration: {stat} of ttft_ms reads {50 + error_ms:.3f} ms where the truth is 50.000 ms ({error_ms:+.3f} ms)"
         ]
+
+
+def test_a_speed_is_judged_by_its_time_per_token() -> None:
+    # 50 tokens/s are 20 ms a token, 47.5 are 21.05: over 5 % and over 1 ms.
+    for measured, status in ((50.0, Status.VALID), (49.0, Status.SUSPECT), (47.5, Status.INVALID)):
+        error = {"error": measured - 50.0, "error_share": measured / 50.0 - 1.001}
+        rows = certified(stat="p50", metric="tps", unit="tokens/s", measured=measured, **error)
+        assert verdict(calibration=rows).status is status
+
+
+@pytest.mark.parametrize(
+    ("metric", "status"), [("ttft_ms", Status.VALID), ("e2el_ms", Status.VALID), ("itl_ms", Status.INVALID)]
+)
+def test_without_a_shared_clock_the_least_that_the_network_takes_is_no_error(metric: str, status: Status) -> None:
+    rows = certified(stat="p50", metric=metric, error=5.1, error_share=0.102, measured=55.1)
+    assert verdict(calibration=rows).status is Status.INVALID
+    assert verdict(calibration=rows | {"network_ms": 5.0}).status is status
+
+
+def test_the_errors_of_an_earlier_calibration_are_held_against_this_runs_values() -> None:
+    row = {"metric": "ttft_ms", "stat": "p99", "unit": "ms", "error": 0.6, "measured": 20.0, "error_share": 0.03}
+    kept = {"from": "certificate", "date": "2026-01-02T03:04:05+00:00", "metrics": [row], "problems": []}
+    found = verdict(calibration=kept)
+    assert found.status is Status.SUSPECT
+    assert found.reasons == [
+        "calibration: at this load this machine read p99 of ttft_ms +0.600 ms wrong on 2026-01-02 (3.0% of what it reads now)"
+    ]
+
+
+def test_what_did_not_agree_in_an_earlier_calibration_makes_a_run_suspect_at_most() -> None:
+    kept = {"from": "certificate", "date": "2026-01-02T03:04:05+00:00", "metrics": [], "problems": ["one is missing"]}
+    found = verdict(calibration=kept)
+    assert (found.status, found.reasons) == (Status.SUSPECT, ["calibration of 2026-01-02: one is missing"])
 
 
 def test_counts_that_disagree_with_the_ledger_make_a_run_invalid() -> None:
@@ -236,6 +269,7 @@ LIMIT_OF = {  # limit: evidence that it judges alone
     "calibration_p50_p90_ms": {},
     "calibration_p99_share": {},
     "calibration_p99_ms": {},
+    "calibration_throughput_share": {},
 }
 BOTH = [("send_lateness_p99_ms", "send_lateness_p99_of_ttft"), ("loop_lag_p99_ms", "loop_lag_p99_of_gap"),
         ("calibration_p50_p90_ms", "calibration_p50_p90_share"), ("calibration_p99_ms", "calibration_p99_share")]  # fmt: skip
@@ -252,7 +286,12 @@ def test_each_limit_can_be_configured(name: str) -> None:
     partner = next((b if a == name else a for a, b in BOTH if name in (a, b)), None)
     zero = {"suspect": 0.0, "invalid": 0.0}
     stat = "p99" if "p99_" in name and name.startswith("calibration") else "p50"
-    rows = certified(stat=stat, error_ms=0.1, error_share=0.001) if name.startswith("calibration") else None
+    rows = None
+    if name.startswith("calibration"):
+        row = {"metric": "requests_per_s", "measured": 10.01, "true": 10.0, "error_share": 0.001}
+        rows = certified(stat=stat, error=0.1, error_share=0.001)
+        if "throughput" in name:
+            rows = {"metrics": [], "throughput": [row], "problems": []}
 
     def status(**limits: dict[str, float]) -> Status:
         base = {} if partner is None else {partner: zero}

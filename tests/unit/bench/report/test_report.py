@@ -165,24 +165,44 @@ def test_the_steady_window_has_a_table_of_its_own_where_it_differs() -> None:
 
 
 def test_a_certificate_is_shown() -> None:
-    row = {
-        "metric": "ttft_ms",
-        "stat": "p50",
-        "measured_ms": 50.01,
-        "true_ms": 50.0,
-        "error_ms": 0.01,
-        "error_share": 0.0,
-    }
+    row = {"metric": "ttft_ms", "stat": "p50", "unit": "ms", "measured": 50.01, "true": 50.0, "error": 0.01,
+           "error_share": 0.0002}  # fmt: skip
     lag = {"n": 3, "p50": 0.004, "p99": 0.02, "max": 0.1}
-    certificate = {
-        "metrics": [row],
+    cause = {"metric": "ttft_ms", "stat": "p99", "size": 1.5, "unit": "ms", "cause": "some mistake"}
+    calibration = {
+        "from": "ledger",
+        "metrics": [row, row | {"metric": "tps", "unit": "tokens/s"}, row | {"stat": "p75", "error": 7.0}],
         "observation_lag_ms": lag,
-        "counts": {"requests": 3},
+        "way_in_ms": {"n": 0},
+        "mock": {"done_minus_planned_ms": {"n": 0}},
+        "agreement": [{"what": "requests", "here": 3, "there": 3}, {"what": "chunks", "here": 3, "there": 4}],
         "problems": ["one is missing"],
+        "causes": [cause],
     }
-    page = html.render(_summary([made_record()]) | {"calibration": certificate})
-    for shown in ("TTFT p50", "+0.010", "median 0.004 ms", "requests 3", "one is missing"):
+    page = html.render(_summary([made_record()]) | {"calibration": calibration})
+    for shown in ("TTFT median", "+0.010", "+0.02 %", "median 0.004 ms", "3 here, 4 there", "one is missing",
+                  "TTFT is +1.500 ms off at p99; likely cause: some mistake", "certificate.html"):  # fmt: skip
         assert shown in page
+    assert "+7.000" not in page
+
+
+def test_the_errors_of_an_earlier_calibration_are_shown_with_their_age() -> None:
+    row = {"metric": "ttft_ms", "stat": "p50", "unit": "ms", "measured": 50.01, "error": 0.01, "error_share": 0.0002}
+    calibration = {
+        "from": "certificate",
+        "date": "2026-01-02T03:04:05+00:00",
+        "age_s": 7_300.0,
+        "status": "VALID",
+        "metrics": [row, row | {"metric": "e2el_ms", "error": -0.02}],
+        "observation_lag_ms": {"n": 0},
+        "way_in_ms": {"n": 0},
+        "problems": [],
+    }
+    summary = _summary([made_record()]) | {"calibration": calibration}
+    sentence = "p50 -0.020 ms (calibrated at such a load on this machine 2 hours ago: VALID)"
+    assert sentence in html.render(summary)
+    assert "certificate.html" not in html.render(summary)
+    assert sentence in " ".join(text.render(summary, width=120).split())
 
 
 def test_the_verdict_stands_first() -> None:

@@ -1,0 +1,187 @@
+"""Why a number is wrong, as far as its pattern tells: pure decisions over statistics.
+
+Three sources are compared: what was reported, what the ledger says, and what the client's own stamps give when the number
+is computed again here (`recounted`). Where the stamps give the truth and the report does not, the metric is defined
+wrongly; where the stamps themselves are off, they were taken at the wrong moment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+Stats = Mapping[str, float]
+
+NOTICED_MS = 0.1
+"""An error below this has no cause worth naming: it is that of the time stamps."""
+CLOSE_SHARE = 0.1
+"""A cause explains an error where it leaves less than this share of it, in every statistic."""
+CLOSE_MS = 0.02
+
+BODY = ("mean", "p50", "p75", "p90", "p95", "p99")
+"""What a cause must explain: p99.9 and the maximum may be single requests."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What is known of one metric. `alternatives`: what each mistake (a sentence's end) would have given. `allowed`: the
+    least and the greatest number that time stamps allow which are bounds: between these the truth needs no other cause.
+
+    `extra` names groups of requests that must not be among the values, with how many there were ("failed requests": 7).
+    """
+
+    unit: str
+    n: int
+    true_n: int
+    measured: Stats
+    true: Stats
+    allowed: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    recounted: Stats = field(default_factory=dict)
+    alternatives: Mapping[str, Stats] = field(default_factory=dict)
+    extra: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cause:
+    """The likely cause of a metric's error. `size` is the error in the metric's unit, of the statistic `stat`."""
+
+    metric: str
+    stat: str
+    size: float
+    unit: str
+    sentence: str
+
+    def told(self) -> dict[str, Any]:
+        """As it stands in a certificate."""
+        return {
+            "metric": self.metric,
+            "stat": self.stat,
+            "size": self.size,
+            "unit": self.unit,
+            "cause": self.sentence,
+        }
+
+
+def cause_of(metric: str, evidence: Evidence) -> Cause | None:
+    """The likely cause of what is wrong with a metric; None where nothing is, beyond the accuracy of the stamps."""
+    if not evidence.true:
+        return None
+    errors = {s: evidence.measured[s] - evidence.true[s] for s in BODY if s in evidence.measured}
+    if not errors or (evidence.n == evidence.true_n and not any(_noticed(s, evidence) for s in errors)):
+        return None
+    stat = max(errors, key=lambda s: abs(errors[s]))
+    sentence = next((said for pattern in PATTERNS if (said := pattern(evidence, errors)) is not None), UNKNOWN)
+    return Cause(metric=metric, stat=stat, size=errors[stat], unit=evidence.unit, sentence=sentence)
+
+
+UNKNOWN = "no known mistake gives this number"
+
+
+def _noticed(stat: str, evidence: Evidence) -> bool:
+    """Whether an error is beyond what the stamps allow. One of a speed is taken as one of the time per token."""
+    measured, true = evidence.measured[stat], evidence.true[stat]
+    if stat in evidence.allowed:
+        low, high = evidence.allowed[stat]
+        if low <= min(measured, true) and max(measured, true) <= high:
+            return False
+    if evidence.unit == "ms":
+        return abs(measured - true) > NOTICED_MS
+    return measured > 0 and true > 0 and abs(1000 / measured - 1000 / true) > NOTICED_MS
+
+
+def _left(evidence: Evidence, other: Stats) -> float | None:
+    """The worst difference between what was reported and another explanation; None where they cannot be compared."""
+    shared = [s for s in BODY if s in other and s in evidence.measured]
+    return max((abs(evidence.measured[s] - other[s]) for s in shared), default=None) if shared else None
+
+
+def _explains(evidence: Evidence, errors: Mapping[str, float], other: Stats) -> float | None:
+    """How much an explanation leaves unexplained; None where that is too much."""
+    left = _left(evidence, other)
+    worst = max(abs(e) for e in errors.values())
+    return left if left is not None and left <= max(CLOSE_MS, CLOSE_SHARE * worst) and left < worst / 2 else None
+
+
+def too_many(evidence: Evidence, errors: Mapping[str, float]) -> str | None:
+    """More values than requests that may have one: which group they are as many as."""
+    more = evidence.n - evidence.true_n
+    for group, count in evidence.extra.items():
+        if more and more == count:
+            return f"{group} are among the values: there are {more:,} too many, as many as there were of those"
+    return None
+
+
+def another_definition(evidence: Evidence, errors: Mapping[str, float]) -> str | None:
+    """The mistake whose number is the reported one. Of several that fit, the one that leaves least; the first of equals."""
+    fits = {
+        mistake: left
+        for mistake, other in evidence.alternatives.items()
+        if (left := _explains(evidence, errors, other)) is not None
+    }
+    return min(fits, key=lambda mistake: round(fits[mistake], 3)) if fits else None
+
+
+def whole_ms(evidence: Evidence, errors: Mapping[str, float]) -> str | None:
+    """Whole milliseconds: the greatest value, which is one that was measured, is whole, and so are all that lie between
+    equal neighbours."""
+    if evidence.unit != "ms":
+        return None
+    values = [evidence.measured[s] for s in ("p50", "p90", "max") if s in evidence.measured]
+    whole = [abs(v - round(v)) < 1e-6 for v in values]
+    truly = [
+        abs(evidence.true[s] - round(evidence.true[s])) < 1e-6 for s in ("p50", "p90", "max") if s in evidence.true
+    ]
+    if not values or not whole[-1] or sum(whole) < len(values) - 1 or all(truly):
+        return None
+    if any(abs(e) > 1.0 for e in errors.values()):
+        return None
+    cut = errors.get("mean", 0.0) < -0.25
+    return f"values are {'cut' if cut else 'rounded'} to whole milliseconds"
+
+
+def late_stamps(evidence: Evidence, errors: Mapping[str, float]) -> str | None:
+    """The client's own stamps give the wrong number too."""
+    if not evidence.recounted or _explains(evidence, errors, evidence.recounted) is None:
+        return None
+    shift = shifted(evidence, errors)
+    when = "late" if errors.get("p50", 0.0) > 0 or errors.get("p99", 0.0) > 0 else "early"
+    if shift is not None:
+        return f"the time stamps are {when}: {shift}"
+    return f"the time stamps are {when}, most of all in the tail: the client was busy, or looked at the clock after its work"
+
+
+def shifted(evidence: Evidence, errors: Mapping[str, float]) -> str | None:
+    """The same error in all statistics."""
+    low, high = min(errors.values()), max(errors.values())
+    if low * high <= 0 or high - low > CLOSE_SHARE * max(abs(low), abs(high)):
+        return None
+    return f"all quantiles are shifted by {errors['p50']:+.3f} {evidence.unit}"
+
+
+def scaled(evidence: Evidence, errors: Mapping[str, float]) -> str | None:
+    """The same factor in all statistics."""
+    ratios = [evidence.measured[s] / evidence.true[s] for s in errors if evidence.true[s]]
+    if not ratios or min(ratios) <= 0 or max(ratios) / min(ratios) - 1 > CLOSE_SHARE * abs(ratios[0] - 1):
+        return None
+    return f"all quantiles are {ratios[0]:.4g} times the truth"
+
+
+def tail_alone(evidence: Evidence, errors: Mapping[str, float]) -> str | None:
+    """A right median and a wrong tail, though the stamps are right: the quantiles are put together wrongly."""
+    worst = max(errors.values(), key=abs)
+    if abs(errors.get("p50", worst)) > CLOSE_SHARE * abs(worst):
+        return None
+    return "the median is right and the tail is not: the values are right and their quantiles are put together wrongly"
+
+
+PATTERNS: tuple[Callable[[Evidence, Mapping[str, float]], str | None], ...] = (
+    too_many,
+    late_stamps,
+    another_definition,
+    whole_ms,
+    shifted,
+    scaled,
+    tail_alone,
+)
+"""In this order: the first that fits is the likely cause."""

@@ -1,0 +1,182 @@
+"""Everything that a certificate needs of the pairs of a run, folded one pair at a time: memory does not grow with chunks."""
+
+from __future__ import annotations
+
+import heapq
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from operator import sub
+from typing import Any
+
+from bench.calibrate.alternatives import alternatives
+from bench.calibrate.distribution import EXACT, Distribution
+from bench.calibrate.join import Pair
+from bench.calibrate.truth import (
+    METRICS,
+    NS_PER_MS,
+    NS_PER_S,
+    TEXT,
+    served,
+    stamped_values,
+    true_values,
+)
+from bench.records import RequestRecord
+
+SLICES = 60
+WORST = 5
+OVER_TIME = ("ttft_ms", "tpot_ms", "e2el_ms")
+"""Metrics whose error is shown over time, request by request."""
+_SLICE_EXACT = 2_000
+
+Measured = Mapping[str, Callable[[RequestRecord], float | None]]
+"""The functions of the metrics with one value a request, as results use them, by their key in summary.json."""
+
+
+class Fold:
+    """Distributions of what is true, of what the stamps allow, and of what mistakes would have given.
+
+    `start_ns` and `duration_s` place the slices over time, on the client's clock. `exact`: as of Distribution.
+    """
+
+    def __init__(
+        self, measured: Measured, *, shared_clock: bool, start_ns: int, duration_s: float, exact: int = EXACT
+    ) -> None:
+        def distributions() -> defaultdict[Any, Distribution]:
+            return defaultdict(lambda: Distribution(exact))
+
+        self._measured_of = measured
+        self.shared_clock = shared_clock
+        self._start_ns = start_ns
+        self._width_ns = max(duration_s, 1e-3) * NS_PER_S / SLICES
+        self.true: defaultdict[str, Distribution] = distributions()
+        self.exact: defaultdict[str, Distribution] = distributions()
+        self.least: defaultdict[str, Distribution] = distributions()
+        self.greatest: defaultdict[str, Distribution] = distributions()
+        self.alternatives: defaultdict[tuple[str, str], Distribution] = distributions()
+        self.of_worker: defaultdict[tuple[str, int], Distribution] = distributions()
+        self.measured: defaultdict[str, Distribution] = distributions()
+        self.lag, self.way_in, self.mock_error = Distribution(exact), Distribution(exact), Distribution(exact)
+        self.mock: defaultdict[str, Distribution] = distributions()
+        self.over_time: defaultdict[tuple[str, int], Distribution] = defaultdict(lambda: Distribution(_SLICE_EXACT))
+        self.served = self.input_tokens = self.output_tokens = 0
+        self.thinking_requests = 0
+        self._first_sent_ns: int | None = None
+        self._last_end_ns: int | None = None
+        self._worst: list[tuple[float, str, dict[str, Any]]] = []
+
+    def add(self, pair: Pair) -> None:
+        """One pair, of either phase."""
+        record, line = pair.record, pair.line
+        self._add_stamps(pair)
+        if line["fault"] is None:
+            self._add_plan(line)
+        if record.phase != "run" or record.sent_ns is None:
+            return
+        # On the client's clock where there is no other: a span needs both ends on one.
+        end_ns = line["end_ns"] if self.shared_clock else record.end_ns
+        self._first_sent_ns = min(record.sent_ns, self._first_sent_ns or record.sent_ns)
+        self._last_end_ns = max(end_ns, self._last_end_ns or end_ns)
+        if served(pair):
+            self._add_served(pair)
+
+    @property
+    def span_s(self) -> float | None:
+        """From the first send to the last end of the run."""
+        if self._first_sent_ns is None or self._last_end_ns is None or self._last_end_ns <= self._first_sent_ns:
+            return None
+        return (self._last_end_ns - self._first_sent_ns) / NS_PER_S
+
+    def worst(self) -> list[dict[str, Any]]:
+        """The requests with the largest errors, the largest first."""
+        return [row for _, _, row in sorted(self._worst, key=lambda item: item[:2], reverse=True)]
+
+    def _add_served(self, pair: Pair) -> None:
+        record, line = pair.record, pair.line
+        self.served += 1
+        self.input_tokens += line["input_tokens"] or 0
+        tokens = [n for n, kind in zip(line["chunk_tokens"], line["chunk_kind"], strict=True) if kind in TEXT]
+        # A reply that is not streamed has no chunks: its length is in the plan.
+        self.output_tokens += sum(tokens) if line["write_ns"] else line["planned"]["output_tokens"]
+        true = true_values(pair, shared_clock=self.shared_clock)
+        for metric, values in true.items():
+            self.true[metric].add(values)
+        least, greatest = stamped_values(record, tokens)
+        if least is greatest:
+            for metric, values in greatest.items():
+                self.exact[metric].add(values)
+        else:
+            for metric in greatest:
+                self.least[metric].add(least[metric])
+                self.greatest[metric].add(greatest[metric])
+        for metric in OVER_TIME:
+            if metric in greatest:
+                self.of_worker[metric, record.worker].add(greatest[metric])
+        for metric, mistake, values in alternatives(pair, shared_clock=self.shared_clock):
+            self.alternatives[metric, mistake].add(values)
+        self._add_errors(record, true)
+
+    def _add_errors(self, record: RequestRecord, true: Mapping[str, Sequence[float]]) -> None:
+        at = self._slice(record.end_ns)
+        for metric, of in self._measured_of.items():
+            value = of(record)
+            if value is None or metric not in METRICS:
+                continue
+            self.measured[metric].add([value])
+            if metric in OVER_TIME and metric in true:
+                error = value - true[metric][0]
+                self.over_time[metric, at].add([error])
+                row = {"id": record.id, "metric": metric, "measured": value, "true": true[metric][0], "error": error}
+                entry = (abs(error), f"{record.id} {metric}", row)
+                if len(self._worst) < WORST:
+                    heapq.heappush(self._worst, entry)
+                elif entry[:2] > self._worst[0][:2]:
+                    heapq.heapreplace(self._worst, entry)
+
+    def _slice(self, at_ns: int) -> int:
+        return min(max(int((at_ns - self._start_ns) / self._width_ns), 0), SLICES - 1)
+
+    def _add_stamps(self, pair: Pair) -> None:
+        """How late each side saw the other, where they share a clock: of chunks with an exact stamp on both sides."""
+        record, line = pair.record, pair.line
+        if not self.shared_clock:
+            return
+        if record.sent_ns is not None and line["received_ns"] is not None:
+            self.way_in.add([(line["received_ns"] - record.sent_ns) / NS_PER_MS])
+        seen, written = record.chunk_ns, line["write_ns"]
+        if line["blocked"] or record.chunk_bound_ns is not None:
+            blocked = set(line["blocked"])
+            bounds = record.chunk_bound_ns or (None,) * len(seen)
+            rows = zip(seen, written, bounds, strict=False)
+            good = [(a, w) for i, (a, w, bound) in enumerate(rows) if i not in blocked and bound is None]
+            seen, written = tuple(a for a, _ in good), [w for _, w in good]
+        lags = [lag / NS_PER_MS for lag in map(sub, seen, written)]
+        self.lag.add(lags)
+        at = 0
+        while at < len(lags):
+            number = self._slice(seen[at])
+            border = self._start_ns + (number + 1) * self._width_ns
+            end = len(lags) if number == SLICES - 1 else max(bisect_left(seen, border, at + 1), at + 1)
+            self.over_time["lag_ms", number].add(lags[at:end])
+            at = end
+
+    def _add_plan(self, line: Mapping[str, Any]) -> None:
+        """When the mock wrote each token less when its plan said so, and what its own latencies came to."""
+        planned, received = line["planned"], line["received_ns"]
+        written = [at for at, kind in zip(line["write_ns"], line["chunk_kind"], strict=True) if kind in TEXT]
+        if planned["ttft_ns"] is None or received is None or not written:
+            return
+        self.mock["ttft_ms"].add([(written[0] - received) / NS_PER_MS])
+        self.mock["e2el_ms"].add([(written[-1] - received) / NS_PER_MS])
+        self.mock["output_tokens"].add([sum(line["chunk_tokens"])])
+        self.mock["itl_ms"].add([gap / NS_PER_MS for gap in map(sub, written[1:], written)])
+        if len(written) > 1:
+            self.mock["tpot_ms"].add([(written[-1] - written[0]) / NS_PER_MS / (len(written) - 1)])
+        if len(planned["gaps_ns"]) != len(written) - 1 or line["blocked"]:
+            return  # Several tokens came in one chunk, or a buffer was full: no chunk has one planned moment of its own.
+        due = received + planned["ttft_ns"]
+        errors = [(written[0] - due) / NS_PER_MS]
+        for at, gap in zip(written[1:], planned["gaps_ns"], strict=True):
+            due += gap
+            errors.append((at - due) / NS_PER_MS)
+        self.mock_error.add(errors)

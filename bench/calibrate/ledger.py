@@ -1,0 +1,51 @@
+"""A mock's ledger, of which only the places of its lines are held: a line may have thousands of times."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+import orjson
+
+from bench.errors import RecordError
+
+PROBE = "probe-"
+
+
+class Ledger:
+    """The lines by request id. Of several attempts with one id the last counts: an earlier one died with its connection.
+
+    The probe's lines are left out. `strangers` are lines without an id. Raises RecordError where a line is no JSON.
+    """
+
+    def __init__(self, file: BinaryIO, name: str = "the ledger") -> None:
+        self._file = file
+        self._places: dict[str, tuple[int, int, int]] = {}
+        self.strangers = 0
+        at = 0
+        file.seek(0)
+        for number, line in enumerate(file, 1):
+            start, at = at, at + len(line)
+            if not line.endswith(b"\n") or len(line) == 1:
+                continue  # A line without its end was being written when the mock was killed.
+            try:
+                row = orjson.loads(line)
+            except orjson.JSONDecodeError as e:
+                raise RecordError(f"{name}, line {number}: {e}") from e
+            request_id, attempt = row["id"], row.get("attempt", 1)
+            if request_id is None:
+                self.strangers += 1
+            elif not request_id.startswith(PROBE) and attempt >= self._places.get(request_id, (0, 0, 0))[0]:
+                self._places[request_id] = (attempt, start, len(line))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def line(self, request_id: str) -> dict[str, Any] | None:
+        """The line of a request; None where there is none."""
+        place = self._places.get(request_id)
+        if place is None:
+            return None
+        self._file.seek(place[1])
+        row: dict[str, Any] = orjson.loads(self._file.read(place[2]))
+        return row

@@ -1,0 +1,57 @@
+"""What is kept of a machine from run to run: files in the user's cache, each with one entry a machine.
+
+A home directory may be shared by several machines, and another machine's ceiling or certificate says nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from bench.errors import UsageError
+
+SCHEMA = 1
+_MACHINE = ("name", "cpu", "processors")
+
+
+def default_path(name: str, environment: Mapping[str, str] = os.environ) -> Path:
+    """Where a file of that name is kept: trueload/NAME in the user's cache."""
+    cache = environment.get("XDG_CACHE_HOME")
+    return (Path(cache) if cache else Path.home() / ".cache") / "trueload" / name
+
+
+def machine_key(host: Mapping[str, Any]) -> str:
+    """What a machine is known by: its name, its processor, and how many of them may be used."""
+    return " | ".join(str(host.get(key)) for key in _MACHINE)
+
+
+def of_machine(path: Path, host: Mapping[str, Any]) -> Any:
+    """What the file holds of this very machine; None where there is nothing, or the file is not ours to read."""
+    return _machines(path).get(machine_key(host))
+
+
+def keep(path: Path, host: Mapping[str, Any], entry: Any) -> None:
+    """Put an entry in the place of this machine's last one. Raises UsageError where the file cannot be written."""
+    machines = {**_machines(path), machine_key(host): entry}
+    content = orjson.dumps({"schema": SCHEMA, "machines": machines}, option=orjson.OPT_INDENT_2)
+    draft = path.with_name(f".{path.name}.new")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft.write_bytes(content + b"\n")
+        draft.replace(path)
+    except OSError as e:
+        raise UsageError(
+            f"{path}: cannot be written ({e.strerror}): name another file with --out, or --no-store"
+        ) from e
+
+
+def _machines(path: Path) -> dict[str, Any]:
+    try:
+        content = orjson.loads(path.read_bytes())
+        return dict(content["machines"]) if content["schema"] == SCHEMA else {}
+    except (OSError, ValueError, TypeError, KeyError):
+        return {}
