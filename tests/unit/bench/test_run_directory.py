@@ -59,8 +59,8 @@ def test_a_damaged_sample_is_named_too(directory: RunDirectory) -> None:
         list(directory.samples())
 
 
-def test_samples_and_ledger_are_none_where_there_is_no_file(directory: RunDirectory) -> None:
-    assert [*directory.samples(), *directory.ledger()] == []
+def test_samples_and_certificates_are_none_where_there_is_no_file(directory: RunDirectory) -> None:
+    assert [*directory.samples(), *directory.certificates(), *directory.mock()] == []
 
 
 def test_an_empty_line_is_no_record(directory: RunDirectory) -> None:
