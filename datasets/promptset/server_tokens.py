@@ -6,9 +6,9 @@ prompt, and slower. Requests go out several at a time; nothing of it belongs int
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import threading
+import weakref
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -74,10 +74,11 @@ class ServerTokenizer(Tokenizer):
 
     asks = True
 
-    def __init__(self, url: str, dialect: Dialect, ask: Callable[[str, dict[str, Any]], dict[str, Any]]) -> None:
-        self.name = url
+    def __init__(self, server: _Server, dialect: Dialect) -> None:
+        self.name = server.base
         self._dialect = dialect
-        self._ask = ask
+        self._ask = server.ask
+        weakref.finalize(self, server.close)
         # Threads of one process: a worker that was forked would have none of them.
         self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="tokenize")
         ids = self.encode(_SAMPLE, add_special_tokens=True)
@@ -136,41 +137,59 @@ class ServerTokenizer(Tokenizer):
 
 def connect(url: str, api_key: str | None = None) -> ServerTokenizer:
     """The tokenizer of the server at this address, which may end in /v1 or an endpoint's path. Raises SpecError."""
-    base = _base(url)
-    headers = {"content-type": "application/json"}
-    if api_key is not None:
-        headers["authorization"] = f"Bearer {api_key}"
-    # A client for each thread: httpx's own pool makes threads wait for each other.
-    local = threading.local()
+    server = _Server(_base(url), api_key)
+    try:
+        answers = []
+        for dialect in DIALECTS.values():
+            response = server.post("tokenize", dialect.text(_SAMPLE, True))
+            if response.is_success and dialect.recognizes(_object(response)):
+                return ServerTokenizer(server, dialect)
+            answers.append(f"{response.status_code} {response.text[:80]}".strip())
+        raise SpecError(
+            f"{server.base}/tokenize counts no tokens in the way of {' or '.join(DIALECTS)} (it answered {answers[0]}): "
+            "name the tokenizer's directory, file or hub id"
+        )
+    except SpecError:
+        server.close()
+        raise
 
-    def post(path: str, question: dict[str, Any]) -> httpx.Response:
-        client = getattr(local, "client", None)
-        if client is None:
-            client = local.client = httpx.Client(base_url=base, headers=headers, timeout=_TIMEOUT_S)
+
+class _Server:
+    """Connections to a server, one for each thread: httpx's own pool makes threads wait for each other."""
+
+    def __init__(self, base: str, api_key: str | None) -> None:
+        self.base = base
+        self._headers = {"content-type": "application/json"}
+        if api_key is not None:
+            self._headers["authorization"] = f"Bearer {api_key}"
+        self._clients: dict[int, httpx.Client] = {}
+
+    def ask(self, path: str, question: dict[str, Any]) -> dict[str, Any]:
+        """What the server answers. Raises SpecError."""
+        response = self.post(path, question)
+        if not response.is_success:
+            raise SpecError(f"{self.base}/{path} answered {response.status_code}: {response.text[:200]}")
+        return _object(response)
+
+    def post(self, path: str, question: dict[str, Any]) -> httpx.Response:
+        """The response, whatever its status. Raises SpecError where there is none."""
+        thread = threading.get_ident()
+        if thread not in self._clients:
+            self._clients[thread] = httpx.Client(base_url=self.base, headers=self._headers, timeout=_TIMEOUT_S)
+        client = self._clients[thread]
+        content = orjson.dumps(question)
         try:
-            return client.post(f"/{path}", content=orjson.dumps(question))
+            try:
+                return client.post(f"/{path}", content=content)
+            except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
+                return client.post(f"/{path}", content=content)  # The server had closed the connection meanwhile.
         except httpx.HTTPError as e:
-            raise SpecError(f"{base}/{path} does not answer ({type(e).__name__}: {e})") from e
+            raise SpecError(f"{self.base}/{path} does not answer ({type(e).__name__}: {e})") from e
 
-    answers = []
-    for dialect in DIALECTS.values():
-        response = post("tokenize", dialect.text(_SAMPLE, True))
-        if response.is_success and dialect.recognizes(_object(response)):
-            return ServerTokenizer(base, dialect, functools.partial(_checked, post, base))
-        answers.append(f"{response.status_code} {response.text[:80]}".strip())
-    raise SpecError(
-        f"{base}/tokenize counts no tokens in the way of {' or '.join(DIALECTS)} (it answered {answers[0]}): "
-        "name the tokenizer's directory, file or hub id"
-    )
-
-
-def _checked(
-    post: Callable[[str, dict[str, Any]], httpx.Response], base: str, path: str, question: dict[str, Any]
-) -> dict[str, Any]:
-    response = post(path, question)
-    if not response.is_success:
-        raise SpecError(f"{base}/{path} answered {response.status_code}: {response.text[:200]}")
-    return _object(response)
+    def close(self) -> None:
+        """Close all connections."""
+        for client in self._clients.values():
+            client.close()
 
 
 def _object(response: httpx.Response) -> dict[str, Any]:
