@@ -29,6 +29,9 @@ class Plan:
     """One entry a token after the first."""
     output_tokens: int
     fault: Fault | None = None
+    step_tokens: tuple[int, ...] = ()
+    """Tokens of each step of the engine, the first included; empty: one each. The tokens of a step come out together,
+    and the gaps between them are 0."""
 
 
 @dataclass(frozen=True, slots=True)

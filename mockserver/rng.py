@@ -6,12 +6,14 @@ the same at any concurrency and in any order of arrival.
 
 from __future__ import annotations
 
-import random
 from hashlib import blake2b
+from random import Random
+
+__all__ = ["Random", "stream"]
 
 
-def stream(seed: int, purpose: str, key: int | str | tuple[str | int, ...]) -> random.Random:
+def stream(seed: int, purpose: str, key: int | str | tuple[str | int, ...]) -> Random:
     """An independent generator for this purpose and key, the same in every process and on every machine."""
     # repr of ints, strings and tuples of them is injective: index 5 and the id "5" are two keys.
     digest = blake2b(repr((seed, purpose, key)).encode(), digest_size=16).digest()
-    return random.Random(int.from_bytes(digest, "big"))
+    return Random(int.from_bytes(digest, "big"))

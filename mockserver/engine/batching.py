@@ -1,0 +1,368 @@
+"""The `batching` engine: continuous batching, the least model that reproduces vLLM V1's scheduler.
+
+Rules:
+- A step has a budget of tokens. Running requests first, in the order of their admission: a decode takes one token (and
+  its drafts), a prefill as much of the prompt as is left and fits. Then waiting ones, first come first served, while
+  there are fewer than `max_num_seqs` and budget is left.
+- No KV block for a waiting request: it waits, and so do all behind it. None for a running one: the newest running
+  request is preempted (it may be that one itself): its blocks are freed, it goes to the front of the queue, and all of
+  it is computed again. After a preemption no waiting request is admitted in that step.
+- With prefix caching the leading full blocks that are found are not computed; the last token always is.
+- The tokens of a step come out together at its end, and the next step begins at that instant: instants are those of the
+  model and never of a clock, so that a late caller shifts nothing. A request that arrives in mid-step waits for its end.
+- What the plan of a request holds (a stall) comes on top: the engine is done with the token, the client gets it later.
+
+Speculative decoding: a decode computes one token and `drafts` drafts, and gives as many as the plan says were accepted.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter, deque
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import accumulate, count
+
+from mockserver.engine.interface import EngineState, Released, Work
+from mockserver.engine.kv import BlockPool
+from mockserver.engine.step_cost import StepCost
+
+BLOCK_TOKENS = 16
+"""vLLM's default on GPUs."""
+
+
+class _Sequence:
+    """A request in the engine."""
+
+    __slots__ = (
+        "blocks",
+        "cached",
+        "chain",
+        "computed",
+        "extra_ns",
+        "first_ns",
+        "gaps_ns",
+        "generated",
+        "key",
+        "last_ns",
+        "over",
+        "preemptions",
+        "prefilling",
+        "prompt",
+        "ready_ns",
+        "remembered",
+        "scheduled_ns",
+        "share",
+        "shares",
+        "steps",
+        "target",
+        "work",
+    )  # fmt: skip
+
+    def __init__(self, key: int, work: Work, ready_ns: int) -> None:
+        self.key = key
+        self.work = work
+        self.ready_ns = ready_ns
+        self.prompt = max(1, work.input_tokens or 0)
+        self.target = work.plan.output_tokens
+        self.chain: Sequence[int] = work.blocks
+        # What the plan holds comes on top of the engine's instants; nearly always nothing.
+        gaps_ns = work.plan.gaps_ns
+        ttft_ns = work.plan.ttft_ns or 0
+        self.extra_ns = list(accumulate([ttft_ns, *gaps_ns])) if ttft_ns or any(gaps_ns) else None
+        # The steps' tokens, and how much of the step at hand was given: a cut verification gives the rest in the next.
+        self.shares = iter(work.plan.step_tokens)
+        self.share = next(self.shares, 1)
+        self.blocks: list[int] = []
+        self.remembered = 0
+        self.computed = 0
+        self.generated = 0
+        self.prefilling = True
+        self.over = False
+        self.scheduled_ns: int | None = None
+        self.first_ns: int | None = None
+        self.last_ns: int | None = None
+        self.gaps_ns: list[int] = []
+        self.steps = 0
+        self.cached = 0
+        self.preemptions = 0
+
+    @property
+    def tokens(self) -> int:
+        """Prompt and what was generated: all that must be computed for the next token."""
+        return self.prompt + self.generated
+
+    def give(self, at_ns: int, most: int) -> int:
+        """The tokens of a step that ends now, at most so many."""
+        tokens = min(self.share, most)
+        self.share -= tokens
+        if self.share == 0:
+            self.share = next(self.shares, 1)
+        self.generated += tokens
+        if self.first_ns is None:
+            self.first_ns = at_ns
+        return tokens
+
+    def note(self, at_ns: int, tokens: int) -> None:
+        """So many tokens come out for the client, together."""
+        if self.last_ns is not None:
+            self.gaps_ns.append(at_ns - self.last_ns)
+        self.gaps_ns += [0] * (tokens - 1)
+        self.last_ns = at_ns
+
+
+class BatchingEngine:
+    """Steps over all requests."""
+
+    needs_input_tokens = True
+
+    def __init__(self, cost: StepCost, *, prefix_caching: bool = True, drafts: int = 0) -> None:
+        """`cost` with the limits of the server, `drafts` tokens that are proposed for each decode."""
+        self.block_tokens = BLOCK_TOKENS if prefix_caching else 0
+        self._cost = cost
+        self._drafts = drafts
+        self._pool = BlockPool(cost.kv_blocks, prefix_caching)
+        self._order = count()
+        self._sequences: dict[int, _Sequence] = {}
+        # Before the queue: (instant at which it is in the queue, order, request); then the queue; then those that run.
+        self._coming: list[tuple[int, int, _Sequence]] = []
+        self._waiting: deque[_Sequence] = deque()
+        self._running: list[_Sequence] = []
+        # The step under way: its end, and what it computes: (request, tokens).
+        self._end_ns: int | None = None
+        self._batch: list[tuple[_Sequence, int]] = []
+        # The instant at which it was done with the last step.
+        self._free_ns = 0
+        self._some_over = False
+        # Tokens that the plan keeps from the client for longer: (instant, order, request, tokens).
+        self._held_back: list[tuple[int, int, _Sequence, int]] = []
+        self._prefix_queries = 0
+        self._prefix_hits = 0
+        self._preemptions = 0
+        self._iterations: Counter[int] = Counter()
+
+    def admit(self, key: int, work: Work) -> None:
+        """Raises ValueError for a plan without tokens, and for a request that all KV blocks together cannot hold."""
+        if work.plan.output_tokens < 1:
+            raise ValueError("a plan without tokens has nothing to wait for")
+        ready_ns = work.received_ns + self._cost.before_queue_ns(max(1, work.input_tokens or 0))
+        sequence = _Sequence(key, work, ready_ns)
+        if _blocks(sequence.prompt + sequence.target) > self._pool.blocks:
+            raise ValueError("the request needs more KV blocks than there are")
+        self._sequences[key] = sequence
+        heapq.heappush(self._coming, (ready_ns, next(self._order), sequence))
+
+    def release(self, key: int) -> Released:
+        """What is under way for it in this step is computed to its end; its blocks are free then."""
+        sequence = self._sequences.pop(key)
+        if not sequence.over:
+            sequence.over = self._some_over = True
+            if self._end_ns is None:
+                self._drop_over()
+        first, scheduled = sequence.first_ns, sequence.scheduled_ns
+        seen_ns = max(self._free_ns, sequence.ready_ns)
+        facts = {
+            "queue_ns": (seen_ns if scheduled is None else scheduled) - sequence.ready_ns,
+            "frontend_ns": sequence.ready_ns - sequence.work.received_ns,
+            "steps": sequence.steps,
+            "cached_tokens": sequence.cached,
+            "preemptions": sequence.preemptions,
+        }
+        if scheduled is not None and first is not None:
+            facts["prefill_ns"] = first - scheduled
+        gaps_ns, ttft_ns = tuple(sequence.gaps_ns), None
+        if sequence.last_ns is not None:
+            ttft_ns = sequence.last_ns - sum(gaps_ns) - sequence.work.received_ns
+        return Released(replace(sequence.work.plan, ttft_ns=ttft_ns, gaps_ns=gaps_ns), facts)
+
+    def next_ns(self) -> int | None:
+        """The end of the step under way; without one the instant at which the next can begin."""
+        due_ns = self._end_ns if self._end_ns is not None else self._start_ns()
+        if self._held_back:
+            held_ns = self._held_back[0][0]
+            return held_ns if due_ns is None else min(due_ns, held_ns)
+        return due_ns
+
+    def step(self, now_ns: int) -> list[tuple[int, int]]:
+        """The tokens of every step that has ended by now; a step begins at the end of the one before, or when a request
+        comes into the empty queue, however late the call."""
+        out: list[tuple[int, int]] = []
+        while True:
+            if self._end_ns is None:
+                start_ns = self._start_ns()
+                if start_ns is not None and start_ns <= now_ns:
+                    self._begin(start_ns)
+                    continue
+            end_ns = self._end_ns
+            held_ns = self._held_back[0][0] if self._held_back else None
+            if held_ns is not None and held_ns <= now_ns and (end_ns is None or held_ns <= end_ns):
+                _, _, sequence, tokens = heapq.heappop(self._held_back)
+                if sequence.key in self._sequences:
+                    sequence.note(held_ns, tokens)
+                    out.append((sequence.key, tokens))
+            elif end_ns is not None and end_ns <= now_ns:
+                self._end(end_ns, out)
+            else:
+                return out
+
+    def state(self) -> EngineState:
+        """As of the step under way; a request before the queue counts as waiting."""
+        running = sum(not sequence.over for sequence in self._running)
+        waiting = sum(not sequence.over for sequence in self._waiting)
+        waiting += sum(not sequence.over for _, _, sequence in self._coming)
+        return EngineState(
+            running,
+            waiting,
+            kv_usage=1 - self._pool.free / self._pool.blocks,
+            prefix_queries=self._prefix_queries,
+            prefix_hits=self._prefix_hits,
+            preemptions=self._preemptions,
+            iteration_tokens=self._iterations,
+        )
+
+    def _start_ns(self) -> int | None:
+        if self._running or self._waiting:
+            return self._free_ns
+        if not self._coming:
+            return None
+        return max(self._free_ns, self._coming[0][0])
+
+    def _begin(self, start_ns: int) -> None:
+        """Decide what the step that starts now computes."""
+        while self._coming and self._coming[0][0] <= start_ns:
+            self._waiting.append(heapq.heappop(self._coming)[2])
+        budget = self._cost.max_num_batched_tokens
+        batch: list[tuple[_Sequence, int]] = []
+        prefill = decode = context = 0
+        before = self._preemptions
+        place = 0
+        while place < len(self._running) and budget > 0:
+            sequence = self._running[place]
+            wanted = sequence.tokens - sequence.computed
+            if not sequence.prefilling:
+                wanted += min(self._drafts, sequence.target - sequence.generated - 1)
+            tokens = min(wanted, budget)
+            if not self._grow(sequence, sequence.computed + tokens):
+                break  # It was the newest itself.
+            batch.append((sequence, tokens))
+            budget -= tokens
+            place += 1
+            if sequence.prefilling:
+                prefill += tokens
+            else:
+                decode += tokens
+                context += sequence.computed + tokens
+        if self._preemptions == before:
+            prefill += self._admit_waiting(start_ns, budget, batch)
+        if not batch:
+            return  # All that waited was released meanwhile.
+        self._batch = batch
+        self._end_ns = start_ns + self._cost.step_ns(prefill, decode, context)
+        self._iterations[prefill + decode] += 1
+
+    def _admit_waiting(self, start_ns: int, budget: int, batch: list[tuple[_Sequence, int]]) -> int:
+        """Take waiting requests into the step; returns their tokens."""
+        pool, waiting = self._pool, self._waiting
+        admitted = 0
+        while waiting and budget > 0 and len(self._running) < self._cost.max_num_seqs:
+            sequence = waiting[0]
+            if sequence.over:
+                waiting.popleft()
+                continue
+            # The last token is always computed: its logits are needed.
+            found = pool.find(sequence.chain[: (sequence.tokens - 1) // BLOCK_TOKENS])
+            cached = len(found) * BLOCK_TOKENS
+            tokens = min(sequence.tokens - cached, budget)
+            fresh = _blocks(cached + tokens) - len(found)
+            if fresh > pool.free_beside(found):
+                break
+            waiting.popleft()
+            pool.hold(found)
+            sequence.blocks = [*found, *pool.take(fresh)]
+            sequence.computed = cached
+            sequence.remembered = len(found)
+            self._remember(sequence, cached + tokens)
+            if sequence.scheduled_ns is None:
+                sequence.scheduled_ns = start_ns
+                sequence.cached = cached
+                if self.block_tokens:
+                    self._prefix_queries += sequence.prompt
+                    self._prefix_hits += cached
+            self._running.append(sequence)
+            batch.append((sequence, tokens))
+            budget -= tokens
+            admitted += tokens
+        return admitted
+
+    def _grow(self, sequence: _Sequence, tokens: int) -> bool:
+        """Blocks for so many tokens of a running request, at the cost of the newest; False where that was itself."""
+        missing = _blocks(tokens) - len(sequence.blocks)
+        if missing > 0:
+            while missing > self._pool.free:
+                newest = self._running.pop()
+                self._preempt(newest)
+                if newest is sequence:
+                    return False
+            sequence.blocks += self._pool.take(missing)
+        self._remember(sequence, tokens)
+        return True
+
+    def _remember(self, sequence: _Sequence, tokens: int) -> None:
+        """Full blocks can be found from now on: whoever finds one in this step computes after it. Drafts are no tokens
+        yet."""
+        full = min(tokens, sequence.tokens) // BLOCK_TOKENS
+        for place in range(sequence.remembered, min(full, len(sequence.chain))):
+            self._pool.remember(sequence.blocks[place], sequence.chain[place])
+        sequence.remembered = max(sequence.remembered, full)
+
+    def _preempt(self, sequence: _Sequence) -> None:
+        self._pool.give_back(sequence.blocks)
+        sequence.blocks = []
+        sequence.computed = 0
+        sequence.prefilling = True
+        sequence.preemptions += 1
+        self._preemptions += 1
+        self._waiting.appendleft(sequence)
+
+    def _end(self, end_ns: int, out: list[tuple[int, int]]) -> None:
+        """The step under way is over: its tokens come out."""
+        for sequence, tokens in self._batch:
+            sequence.steps += 1
+            if sequence.over:
+                continue
+            if sequence.prefilling:
+                sequence.computed += tokens
+                if sequence.computed < sequence.tokens:
+                    continue
+                sequence.prefilling = False
+                given = sequence.give(end_ns, 1)
+            else:
+                given = sequence.give(end_ns, tokens)
+                sequence.computed += given
+            if sequence.generated >= sequence.target:
+                sequence.over = self._some_over = True
+            if sequence.extra_ns is None:
+                sequence.note(end_ns, given)
+                out.append((sequence.key, given))
+            else:
+                late_ns = end_ns + sequence.extra_ns[sequence.generated - 1]
+                heapq.heappush(self._held_back, (late_ns, next(self._order), sequence, given))
+        self._batch = []
+        self._end_ns = None
+        self._free_ns = end_ns
+        if self._some_over:
+            self._drop_over()
+
+    def _drop_over(self) -> None:
+        self._some_over = False
+        for sequence in self._running:
+            if sequence.over:
+                self._pool.give_back(sequence.blocks)
+        self._running = [sequence for sequence in self._running if not sequence.over]
+        self._waiting = deque(sequence for sequence in self._waiting if not sequence.over)
+        self._coming = [entry for entry in self._coming if not entry[2].over]
+        heapq.heapify(self._coming)
+
+
+def _blocks(tokens: int) -> int:
+    return -(-tokens // BLOCK_TOKENS)

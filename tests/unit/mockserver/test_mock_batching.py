@@ -1,0 +1,354 @@
+"""The batching engine against a slow stepper written apart, against the closed form, and by its rules."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mockserver.engine import Work
+from mockserver.engine.batching import BLOCK_TOKENS, BatchingEngine
+from mockserver.engine.chain import Chain
+from mockserver.engine.closed_form import ClosedForm
+from mockserver.engine.step_cost import STEP_COSTS, StepCost
+from mockserver.plan import Plan
+from mockserver.speculation import Speculation
+from tests.support.slow_batching import Asked, SlowBatching
+
+US = 1000
+COST = StepCost(b0=10, b1=2, b2=3, a0=5, max_num_seqs=4, max_num_batched_tokens=32, kv_blocks=64)
+
+
+def work(received_us: int, prompt: int, reply: int, *, blocks: object = (), shares: tuple[int, ...] = ()) -> Work:
+    plan = Plan(0, (0,) * (reply - 1), reply, step_tokens=shares)
+    return Work(received_us * US, plan, prompt, blocks)  # type: ignore[arg-type]
+
+
+def play(engine: BatchingEngine) -> Iterator[tuple[int, list[tuple[int, int]]]]:
+    """Step the engine at each instant that it asks for, to its end."""
+    while (at := engine.next_ns()) is not None:
+        given = engine.step(at)
+        if given:
+            yield at, given
+
+
+def stamps_us(engine: BatchingEngine) -> dict[int, list[int]]:
+    """Key -> the microseconds at which its tokens come out."""
+    seen: dict[int, list[int]] = {}
+    for at, out in play(engine):
+        for key, tokens in out:
+            assert at % US == 0
+            seen.setdefault(key, []).extend([at // US] * tokens)
+    return seen
+
+
+def test_one_request_alone_is_prefilled_in_chunks_and_then_decoded_a_token_a_step() -> None:
+    engine = BatchingEngine(COST)
+    engine.admit(1, work(100, 40, 3))
+    # In the queue at 105; 32 tokens: 10 + 64; 8 tokens: 10 + 16; two decodes: 13 each.
+    assert stamps_us(engine) == {1: [205, 218, 231]}
+    released = engine.release(1)
+    assert (released.plan.ttft_ns, released.plan.gaps_ns) == (105 * US, (13 * US, 13 * US))
+    assert released.facts == {
+        "queue_ns": 0, "frontend_ns": 5 * US, "steps": 4, "cached_tokens": 0, "preemptions": 0, "prefill_ns": 100 * US,
+    }  # fmt: skip
+
+
+def test_a_request_that_comes_in_mid_step_waits_for_its_end_and_then_shares_the_steps() -> None:
+    engine = BatchingEngine(COST)
+    engine.admit(1, work(0, 4, 4))
+    engine.admit(2, work(3, 4, 2))
+    # 1 is prefilled 5..23; then its decode and the prefill of 2 together: 10 + 8 + 3; then two decodes: 10 + 6.
+    assert stamps_us(engine) == {1: [23, 44, 60, 73], 2: [44, 60]}
+    assert engine.release(2).facts["queue_ns"] == 15 * US
+
+
+def test_context_tokens_cost_where_b3_says_so() -> None:
+    engine = BatchingEngine(replace(COST, b3=1.0))
+    engine.admit(1, work(0, 4, 3))
+    # The first decode attends to 5 tokens, the second to 6.
+    assert stamps_us(engine) == {1: [23, 23 + 13 + 5, 23 + 13 + 5 + 13 + 6]}
+
+
+def test_without_a_free_block_the_newest_is_preempted_and_computed_again() -> None:
+    engine = BatchingEngine(replace(COST, kv_blocks=3))
+    engine.admit(1, work(0, 15, 10))
+    engine.admit(2, work(0, 15, 10))
+    seen = stamps_us(engine)
+    assert {key: len(stamps) for key, stamps in seen.items()} == {1: 10, 2: 10}
+    first, second = engine.release(1).facts, engine.release(2).facts
+    assert (first["preemptions"], second["preemptions"]) == (0, 1)
+    assert engine.state().preemptions == 1
+    assert max(seen[1]) < max(seen[2])
+
+
+def test_a_prefix_that_was_computed_before_is_not_computed_again_but_for_the_last_token() -> None:
+    engine = BatchingEngine(COST)
+    chain = Chain().extended(range(32), BLOCK_TOKENS)
+    for key, at in ((1, 0), (2, 1000)):
+        engine.admit(key, work(at, 32, 1, blocks=chain.links))
+    # All 32 tokens: 10 + 64; then the second block alone, since the last token is needed: 10 + 32.
+    assert stamps_us(engine) == {1: [79], 2: [1047]}
+    assert [engine.release(key).facts["cached_tokens"] for key in (1, 2)] == [0, 16]
+    state = engine.state()
+    assert (state.prefix_queries, state.prefix_hits) == (64, 16)
+
+
+def test_what_a_reply_said_is_in_the_cache_for_the_next_turn() -> None:
+    engine = BatchingEngine(COST)
+    prompt, reply = list(range(20)), list(range(100, 112))
+    turn = Chain().extended(prompt, BLOCK_TOKENS).extended(reply, BLOCK_TOKENS)
+    engine.admit(1, work(0, 20, 12, blocks=turn.links))
+    following = Chain().extended([*prompt, *reply, 7, 8], BLOCK_TOKENS)
+    engine.admit(2, work(10_000, 34, 1, blocks=following.links))
+    stamps_us(engine)
+    # The last token of a reply is never computed, so the block that it would fill is not there.
+    assert engine.release(2).facts["cached_tokens"] == 16
+    engine.admit(3, work(20_000, 34, 1, blocks=following.links))
+    stamps_us(engine)
+    assert engine.release(3).facts["cached_tokens"] == 32
+
+
+def test_a_chain_names_a_block_by_all_that_stands_before_it() -> None:
+    whole = Chain().extended(range(40), 16)
+    assert (len(whole.links), list(whole.rest)) == (2, [*range(32, 40)])
+    assert Chain().extended(range(20), 16).extended(range(20, 40), 16) == whole
+    other = Chain().extended([99, *range(1, 40)], 16)
+    assert all(a != b for a, b in zip(whole.links, other.links, strict=True))
+
+
+def test_a_released_request_gives_its_blocks_back_at_the_end_of_the_step() -> None:
+    engine = BatchingEngine(COST)
+    engine.admit(1, work(0, 8, 50))
+    engine.admit(2, work(0, 8, 2))
+    engine.step(20 * US)
+    engine.release(1)
+    assert engine.state().running == 1
+    assert stamps_us(engine).keys() == {2}
+    assert engine.state().kv_usage == 0
+    assert engine.next_ns() is None
+
+
+def test_a_request_released_in_the_queue_is_never_computed() -> None:
+    engine = BatchingEngine(COST)
+    engine.admit(1, work(0, 8, 2))
+    engine.admit(2, work(1, 8, 2))
+    engine.step(6 * US)
+    released = engine.release(2)
+    assert released.plan.ttft_ns is None
+    assert "prefill_ns" not in released.facts
+    assert stamps_us(engine).keys() == {1}
+
+
+def test_a_stall_in_the_plan_keeps_the_token_from_the_client_and_not_from_the_engine() -> None:
+    plain, stalled = BatchingEngine(COST), BatchingEngine(COST)
+    plain.admit(1, work(0, 4, 4))
+    stalled.admit(1, Work(0, Plan(0, (0, 500 * US, 0), 4), 4))
+    times = stamps_us(plain)[1]
+    assert stamps_us(stalled)[1] == [times[0], times[1], times[2] + 500, times[3] + 500]
+    released = stalled.release(1).plan
+    assert released.gaps_ns == (13 * US, 513 * US, 13 * US)
+
+
+def test_a_late_caller_shifts_no_instant() -> None:
+    on_time, late = BatchingEngine(COST), BatchingEngine(COST)
+    for engine in (on_time, late):
+        for key in range(6):
+            engine.admit(key, work(key * 7, 10 + key, 5))
+    stamps_us(on_time)
+    late.step(10**9)
+    for key in range(6):
+        assert on_time.release(key) == late.release(key)
+
+
+def test_a_request_too_large_for_all_blocks_is_refused() -> None:
+    with pytest.raises(ValueError, match="more KV blocks"):
+        BatchingEngine(replace(COST, kv_blocks=2)).admit(1, work(0, 30, 4))
+
+
+def test_requests_are_served_in_the_order_of_their_arrival_in_the_queue() -> None:
+    engine = BatchingEngine(replace(COST, max_num_seqs=1))
+    for key, at in ((1, 30), (2, 10), (3, 20)):
+        engine.admit(key, work(at, 4, 2))
+    seen = stamps_us(engine)
+    assert sorted(seen, key=lambda key: seen[key][0]) == [2, 3, 1]
+
+
+def test_requests_at_the_same_instant_keep_the_order_in_which_they_came() -> None:
+    engine = BatchingEngine(replace(COST, max_num_seqs=1))
+    for key in (5, 3, 4):
+        engine.admit(key, work(0, 4, 1))
+    seen = stamps_us(engine)
+    assert sorted(seen, key=lambda key: seen[key][0]) == [5, 3, 4]
+
+
+def test_accepted_drafts_come_out_with_their_step_and_cost_as_computed() -> None:
+    engine = BatchingEngine(COST, drafts=3)
+    engine.admit(1, work(0, 4, 7, shares=(1, 3, 1, 2)))
+    # Prefill: 18. Decodes compute 1 + 3 tokens, the last 1 + 1 (two are left, and one of them is no draft).
+    assert stamps_us(engine) == {1: [23, 45, 45, 45, 64, 80, 80]}
+    assert engine.release(1).plan.gaps_ns == tuple(gap * US for gap in (22, 0, 0, 19, 16, 0))
+
+
+requests = st.lists(
+    st.tuples(st.integers(0, 300), st.integers(1, 70), st.integers(1, 40), st.integers(0, 2)), min_size=1, max_size=9
+)
+
+
+def _asked(rows: list[tuple[int, int, int, int]], drafts: int, seed: int) -> list[Asked]:
+    rng = random.Random(seed)
+    asked = []
+    for at, prompt, reply, family in rows:
+        # Three families of prompts, so that prefixes are shared.
+        tokens = tuple(range(family * 1000, family * 1000 + prompt))
+        shares: list[int] = [1] if drafts else []
+        while drafts and sum(shares) < reply:
+            shares.append(min(rng.randint(1, drafts + 1), reply - sum(shares)))
+        asked.append(Asked(at, tokens, tuple(rng.choices(range(5000, 5003), k=reply)), tuple(shares)))
+    return asked
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    rows=requests,
+    seqs=st.integers(1, 4),
+    budget=st.integers(1, 40),
+    spare=st.integers(0, 6),
+    caching=st.booleans(),
+    drafts=st.integers(0, 3),
+    b3=st.integers(0, 1),
+)
+def test_the_engine_and_the_slow_stepper_agree_to_the_microsecond(
+    rows: list[tuple[int, int, int, int]], seqs: int, budget: int, spare: int, caching: bool, drafts: int, b3: int
+) -> None:
+    asked = _asked(rows, drafts, 1)
+    needed = max(-(-(len(one.prompt) + len(one.reply)) // BLOCK_TOKENS) for one in asked)
+    cost = StepCost(7, 2, 3, b3, a0=5, a1=1, max_num_seqs=seqs, max_num_batched_tokens=budget, kv_blocks=needed + spare)
+    slow = SlowBatching(
+        {"b0": 7, "b1": 2, "b2": 3, "b3": b3, "a0": 5, "a1": 1},
+        seqs=seqs, budget=budget, blocks=needed + spare, caching=caching, drafts=drafts,
+    )  # fmt: skip
+    expected = slow.run(asked)
+    engine = BatchingEngine(cost, prefix_caching=caching, drafts=drafts)
+    for key, one in enumerate(asked):
+        links = Chain().extended([*one.prompt, *one.reply], BLOCK_TOKENS).links if caching else ()
+        engine.admit(key, work(one.at, len(one.prompt), len(one.reply), blocks=links, shares=one.shares))
+    seen = stamps_us(engine)
+    assert seen == {live.name: live.stamps for live in expected}
+    for live in expected:
+        facts = engine.release(live.name).facts
+        assert facts["preemptions"] == live.preempted
+        assert facts["cached_tokens"] == live.cached
+    # Conserved and bounded: all tokens came, all blocks are back, no step passed the budget.
+    assert engine.state().kv_usage == 0
+    assert max(engine.state().iteration_tokens) <= budget
+    assert slow.most_running <= seqs
+
+
+@settings(max_examples=60, deadline=None)
+@given(rows=requests, seqs=st.integers(1, 4), spare=st.integers(0, 3), gone=st.sets(st.integers(0, 8)), data=st.data())
+def test_whoever_leaves_nothing_is_lost_over_allocated_or_starved(
+    rows: list[tuple[int, int, int, int]], seqs: int, spare: int, gone: set[int], data: st.DataObject
+) -> None:
+    needed = max(-(-(prompt + reply) // BLOCK_TOKENS) for _, prompt, reply, _ in rows)
+    engine = BatchingEngine(replace(COST, max_num_seqs=seqs, kv_blocks=needed + spare))
+    for key, (at, prompt, reply, _) in enumerate(rows):
+        engine.admit(key, work(at, prompt, reply))
+    leaving = {key: data.draw(st.integers(0, rows[key][2] - 1)) for key in gone if key < len(rows)}
+    given_tokens: Counter[int] = Counter()
+    for key in [key for key, after in leaving.items() if after == 0]:
+        engine.release(key)
+    while (at_ns := engine.next_ns()) is not None:
+        for key, tokens in engine.step(at_ns):
+            given_tokens[key] += tokens
+        state = engine.state()
+        assert state.running <= seqs
+        assert state.kv_usage is not None
+        assert 0 <= state.kv_usage <= 1
+        for key in [key for key, after in leaving.items() if 0 < after <= given_tokens[key]]:
+            del leaving[key]
+            engine.release(key)
+    for key, (_, _, reply, _) in enumerate(rows):
+        if key not in gone:
+            assert given_tokens[key] == reply
+    assert engine.state().kv_usage == 0
+
+
+def closed_loop(
+    cost: StepCost,
+    users: int,
+    inputs: int,
+    outputs: int,
+    rounds: int,
+    stagger_ns: int,
+    speculation: Speculation | None = None,
+) -> tuple[float, float]:
+    """N users, each sending its next request when its last one ended: requests/s and mean TPOT in us, start left out."""
+    engine = BatchingEngine(cost, prefix_caching=False, drafts=0 if speculation is None else speculation.draft_tokens)
+    left: dict[int, int] = {}
+    rng = random.Random(1)
+
+    def send(at_ns: int) -> None:
+        number = len(left)
+        shares = () if speculation is None else speculation.steps(outputs, rng)
+        engine.admit(number, Work(at_ns, Plan(0, (0,) * (outputs - 1), outputs, step_tokens=shares), inputs))
+        left[number] = outputs
+
+    for user in range(users):
+        send(user * stagger_ns)
+    ends: list[int] = []
+    tpots: list[float] = []
+    while len(ends) < users * rounds:
+        at = engine.next_ns()
+        assert at is not None
+        for key, tokens in engine.step(at):
+            left[key] -= tokens
+            if left[key] == 0:
+                ends.append(at)
+                tpots.append(sum(engine.release(key).plan.gaps_ns) / (outputs - 1) / US)
+                send(at)
+    half = users * (rounds // 2)
+    throughput = (len(ends) - half) / (ends[-1] - ends[half - 1]) * 1e9
+    return throughput, sum(tpots[half:]) / len(tpots[half:])
+
+
+@pytest.mark.parametrize("users", [1, 2, 8, 32, 64, 256])
+@pytest.mark.parametrize("spread", [False, True], ids=["lockstep", "spread"])
+def test_throughput_is_the_closed_form_within_1_percent(users: int, spread: bool) -> None:
+    form = ClosedForm(STEP_COSTS["qwen2.5-7b-h100"], 1024, 128)
+    cycle_ns = form.step_us(users) * form.steps * US
+    requests_per_s, tpot_us = closed_loop(form.cost, users, 1024, 128, 6, int(spread * cycle_ns / users))
+    assert requests_per_s == pytest.approx(form.requests_per_s(users), rel=0.01)
+    if spread:
+        assert tpot_us == pytest.approx(form.spread_tpot_us(users), rel=0.015)
+    else:
+        assert tpot_us < form.tpot_us(users)
+
+
+@pytest.mark.parametrize("users", [1, 16, 64])
+def test_the_closed_form_holds_with_speculation_and_with_context_costs(users: int) -> None:
+    speculation = Speculation(4, 0.7)
+    form = ClosedForm(replace(STEP_COSTS["qwen2.5-7b-h100"], b3=0.01), 512, 256, speculation)
+    cycle_ns = form.step_us(users) * form.steps * US
+    requests_per_s, _ = closed_loop(form.cost, users, 512, 256, 40 // users + 6, int(cycle_ns / users), speculation)
+    assert requests_per_s == pytest.approx(form.requests_per_s(users), rel=0.02)
+
+
+def test_the_closed_form_is_that_of_the_published_example() -> None:
+    form = ClosedForm(STEP_COSTS["qwen2.5-7b-h100"], 1024, 128)
+    assert form.max_requests_per_s == pytest.approx(42.98, abs=0.005)
+    assert form.tpot_us(32) == pytest.approx(7052 + 32 * (19.54 * 1024 / 128 + 25.43))
+    assert form.requests_per_s(round(form.half_load_users)) == pytest.approx(form.max_requests_per_s / 2, rel=0.01)
+
+
+def test_a_request_alone_has_the_ttft_of_the_closed_form() -> None:
+    cost = replace(STEP_COSTS["qwen2.5-7b-h100"], a1=3.0)
+    engine = BatchingEngine(cost)
+    engine.admit(1, work(0, 20_000, 1))
+    seen = [at for at, _ in play(engine)]
+    assert seen == [round(ClosedForm(cost, 20_000, 1).alone_ttft_us() * US)]
