@@ -17,6 +17,7 @@ from mockserver.admin import add_admin
 from mockserver.config import MockConfig
 from mockserver.cors import Cors
 from mockserver.expect import Asked
+from mockserver.latencies import latencies_of
 from mockserver.ledger import open_file
 from mockserver.openai import SHAPES, Refusal
 from mockserver.serving import Serving, load_text_tokenizer
@@ -31,9 +32,10 @@ _LINES = "application/x-ndjson"
 def create_app(config: MockConfig) -> FastAPI:
     """The application for a configuration; it runs between the start and the end of its lifespan.
 
-    Raises UsageError where the tokenizer or the ledger cannot be had.
+    Raises UsageError where the tokenizer, the recording to replay or the ledger cannot be had.
     """
     tokenizer = load_text_tokenizer(config)
+    latencies_of(config)
     ledger_file = open_file(config.ledger)
 
     @asynccontextmanager

@@ -43,6 +43,7 @@ Then:  GET /ledger (what was done)   /truth (what to expect)   /metrics   /healt
 _GROUPS = {
     "server": "server",
     "latency": "latency",
+    "batching": "engine batching",
     "text": "replies",
     "faults": "faults",
     "truth": "truth",

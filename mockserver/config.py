@@ -22,10 +22,13 @@ from pydantic import (
     PlainSerializer,
     PlainValidator,
     ValidationError,
+    model_validator,
 )
 
+from mockserver.combinations import combination_problems
 from mockserver.errors import UsageError
 from mockserver.faults import Rule, parse_rule
+from mockserver.step_cost import StepCostSpec, parse_step_cost
 from promptset.distributions import Distribution, parse
 from promptset.distributions.values import Dimension
 
@@ -65,6 +68,17 @@ def _read_rule(value: object) -> Rule:
 
 
 FaultRule = Annotated[Rule, PlainValidator(_read_rule), PlainSerializer(str)]
+
+
+def _read_step_cost(value: object) -> StepCostSpec:
+    if isinstance(value, StepCostSpec):
+        return value
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r}: write a step cost, for example qwen2.5-7b-h100")
+    return parse_step_cost(value)
+
+
+_STEP_COST = PlainValidator(_read_step_cost)
 
 
 def _spec(text: str) -> Any:
@@ -117,8 +131,10 @@ class MockConfig(BaseModel):
         5.0, ge=0, description="on SIGTERM, what is in flight may go on for this long; new requests get a 503"
     )
 
-    engine: Annotated[Literal["sampled"], Flag("latency", "NAME")] = Field(
-        "sampled", description="what decides when tokens come out; sampled: each request on its own"
+    engine: Annotated[Literal["sampled", "batching", "replay"], Flag("latency", "NAME")] = Field(
+        "sampled",
+        description="what decides when tokens come out; sampled: each request on its own; batching: steps over all, as "
+        "vLLM; replay: as recorded",
     )
     ttft: Annotated[TimeDistribution, Flag("latency", "DIST", live=True)] = Field(
         _spec("50ms"), description="time from a request's arrival to its first token"
@@ -128,6 +144,44 @@ class MockConfig(BaseModel):
     )
     itl: Annotated[TimeDistribution | None, Flag("latency", "DIST", live=True)] = Field(
         None, description="time between tokens, drawn for each; takes the place of tpot"
+    )
+    ttft_per_input_token: Annotated[TimeDistribution | None, Flag("latency", "DIST", live=True)] = Field(
+        None, description="added to the TTFT for each input token; drawn once a request"
+    )
+    load_slowdown: Annotated[float, Flag("latency", "F")] = Field(
+        0.0, ge=0, allow_inf_nan=False, description="each wait takes 1 + F x (other requests under way) times as long"
+    )
+    replay: Annotated[Path | None, Flag("latency", "FILE")] = Field(
+        None, description="latencies from a ledger, a requests.jsonl or a fitted profile"
+    )
+    replay_draw: Annotated[Literal["order", "random"], Flag("latency", "HOW")] = Field(
+        "order", description="which recorded reply a request gets that has no index in the recording: order, random"
+    )
+    num_speculative_tokens: Annotated[int, Flag("latency", "K")] = Field(
+        0, ge=0, le=1000, description="speculative decoding: drafts a step; tpot and itl are then between steps"
+    )
+    acceptance_rate: Annotated[float, Flag("latency", "A", live=True)] = Field(
+        0.7, ge=0, le=1, description="the share of drafts that are accepted, each if the one before it was"
+    )
+    stream_interval: Annotated[int, Flag("latency", "N", live=True)] = Field(
+        1, ge=1, description="send a chunk each N tokens, the first token at once, as vLLM"
+    )
+
+    step_cost: Annotated[StepCostSpec, _STEP_COST, PlainSerializer(str), Flag("batching", "COST")] = Field(
+        _spec("qwen2.5-7b-h100"),
+        description="what a step takes: a name, or b0=7052,b1=19.54,b2=25.43 (us), or a JSON file",
+    )
+    max_num_seqs: Annotated[int | None, Flag("batching", "N")] = Field(
+        None, ge=1, description="most requests in a step; default: as the step cost has it"
+    )
+    max_num_batched_tokens: Annotated[int | None, Flag("batching", "N")] = Field(
+        None, ge=1, description="most tokens in a step; default: as the step cost has it"
+    )
+    kv_blocks: Annotated[int | None, Flag("batching", "N")] = Field(
+        None, ge=1, description="blocks of 16 tokens in the KV cache; default: as the step cost has it"
+    )
+    prefix_caching: Annotated[bool, Flag("batching", "on|off")] = Field(
+        True, description="whether prompts share the blocks of a common prefix"
     )
 
     output_tokens: Annotated[TokenDistribution, Flag("text", "DIST", live=True)] = Field(
@@ -148,6 +202,20 @@ class MockConfig(BaseModel):
         None, description="append what was done to this file, one line a request; GET /ledger shows it in any case"
     )
     seed: Annotated[int, Flag("truth", "N")] = Field(0, description="seed of all that is drawn")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _replay_is_an_engine(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("replay") is not None:
+            return {"engine": "replay", **values}
+        return values
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> MockConfig:
+        problems = combination_problems(self)
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
 
 
 def load(path: Path | None, flags: Mapping[str, object]) -> MockConfig:
@@ -228,7 +296,9 @@ def flag_of(field: str) -> str:
 
 
 def _sentence(error: Any, path: Path | None, flags: Mapping[str, object]) -> str:
-    """One problem that pydantic found, in our words."""
+    """One problem that pydantic found, in our words (those of a whole configuration: a line each)."""
+    if not error["loc"]:
+        return str(error["ctx"]["error"])
     field, *inside = error["loc"]
     where = ".".join([field, *(str(i) for i in inside)])
     if field in flags:

@@ -12,9 +12,12 @@ from dataclasses import dataclass
 
 from mockserver import rng
 from mockserver.faults import Fault, Rule, choose
+from mockserver.replay import Recording
+from mockserver.speculation import Speculation
 from promptset.distributions import Distribution
 
 StreamKey = int | str | tuple[str, int]
+Gaps = tuple[int, ...]
 
 _INDEX = re.compile(r"-(\d{1,18})$")
 
@@ -43,6 +46,43 @@ class Latencies:
     itl: Distribution | None
     """Drawn for each gap; where it is None, one TPOT is drawn for a request and all its gaps equal it."""
     output_tokens: Distribution
+    ttft_per_input_token: Distribution | None = None
+    """Drawn once a request, and added to its TTFT for each input token."""
+    speculation: Speculation | None = None
+    """What was drawn for gaps is then the time between steps, which give several tokens each."""
+    recording: Recording | None = None
+    """Replies to replay; TTFT, gaps and lengths are then not drawn."""
+
+    def length(self, seed: int, key: StreamKey) -> int:
+        """Tokens of a reply that ends by itself."""
+        if self.recording is not None:
+            return self.recording.pick(key, rng.stream(seed, "replay", key)).output_tokens
+        return int(self.output_tokens.sample(rng.stream(seed, "output_tokens", key)))
+
+    def times(self, seed: int, key: StreamKey, tokens: int, input_tokens: int) -> tuple[int, Gaps, Gaps]:
+        """TTFT, gaps and the tokens of the steps (empty: one each) of a reply of so many tokens."""
+        steps: tuple[int, ...] = ()
+        if self.recording is not None:
+            recorded = self.recording.pick(key, rng.stream(seed, "replay", key))
+            gap_ns = round(self.tpot.sample(rng.stream(seed, "tpot", key)))
+            gaps_ns, steps = recorded.stretched(tokens, gap_ns)
+            return recorded.ttft_ns, gaps_ns, steps
+        ttft_ns = round(self.ttft.sample(rng.stream(seed, "ttft", key)))
+        if self.ttft_per_input_token is not None:
+            each_ns = self.ttft_per_input_token.sample(rng.stream(seed, "ttft_per_input_token", key))
+            ttft_ns += round(input_tokens * each_ns)
+        if self.speculation is not None:
+            steps = self.speculation.steps(tokens, rng.stream(seed, "accepted", key))
+        waits = len(steps) - 1 if steps else tokens - 1
+        if self.itl is not None:
+            gaps = rng.stream(seed, "itl", key)
+            gaps_ns = tuple(round(self.itl.sample(gaps)) for _ in range(waits))
+        else:
+            gaps_ns = (round(self.tpot.sample(rng.stream(seed, "tpot", key))),) * waits
+        if steps:
+            # The tokens of a step come out together.
+            gaps_ns = tuple(g for gap, n in zip(gaps_ns, steps[1:], strict=True) for g in (gap, *[0] * (n - 1)))
+        return ttft_ns, gaps_ns, steps
 
 
 def index_of(request_id: str | None) -> int | None:
@@ -59,12 +99,14 @@ def draw_plan(
     attempt: int = 1,
     asked_tokens: int | None = None,
     limit_tokens: int,
+    input_tokens: int = 0,
     rules: tuple[Rule, ...] = (),
     demanded: Fault | None = None,
 ) -> Plan:
     """The plan for one request.
 
     `asked_tokens` is what the request asked for (None: it is drawn), `limit_tokens` what fits into the context,
+    `input_tokens` those of the prompt, on which TTFT may depend,
     `demanded` a fault that the request itself asks for. Faults by rate are drawn anew for each attempt: a client that
     tries again after a 429 is not refused for ever. All else is the same for every attempt.
     """
@@ -75,16 +117,11 @@ def draw_plan(
     if fault is not None and fault.kind.status is not None:
         return Plan(None, (), 0, fault)
     if asked_tokens is None:
-        asked_tokens = int(latencies.output_tokens.sample(rng.stream(seed, "output_tokens", key)))
+        asked_tokens = latencies.length(seed, key)
     tokens = max(1, min(asked_tokens, limit_tokens))
-    ttft_ns = round(latencies.ttft.sample(rng.stream(seed, "ttft", key)))
-    if latencies.itl is not None:
-        gaps = rng.stream(seed, "itl", key)
-        gaps_ns = tuple(round(latencies.itl.sample(gaps)) for _ in range(tokens - 1))
-    else:
-        gaps_ns = (round(latencies.tpot.sample(rng.stream(seed, "tpot", key))),) * (tokens - 1)
+    ttft_ns, gaps_ns, step_tokens = latencies.times(seed, key, tokens, input_tokens)
     if fault is None:
-        return Plan(ttft_ns, gaps_ns, tokens)
+        return Plan(ttft_ns, gaps_ns, tokens, step_tokens=step_tokens)
     if fault.kind.delay is not None:
         ttft_ns, gaps_ns = fault.kind.delay(fault, ttft_ns, gaps_ns)
-    return Plan(ttft_ns, gaps_ns, tokens, fault)
+    return Plan(ttft_ns, gaps_ns, tokens, fault, step_tokens)

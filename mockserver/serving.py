@@ -26,9 +26,11 @@ from mockserver.pacing import Pacer, Stepper
 from mockserver.plain_stream import PlainStream
 from mockserver.plan import Plan, draw_plan
 from mockserver.reply import Content, Reply, StreamedReply, WholeReply
+from mockserver.reply_blocks import ReplyBlocks
 from mockserver.settings import Settings
 from mockserver.shared_state import SharedState
-from mockserver.tokencount import Counter, TokenCount, counted
+from mockserver.stream_interval import StreamInterval
+from mockserver.tokencount import Counter, TokenCount
 from mockserver.wire import Connection, DirectWire, Wire, wire_of
 from promptset.errors import SpecError
 from promptset.text import TokenText
@@ -88,7 +90,8 @@ class Serving:
         self._pacer = Pacer()
         self._engine = ENGINES[config.engine](config)
         self._stepper = Stepper(self._engine, self._pacer)
-        self._counter = Counter(tokenizer)
+        self._counter = Counter(tokenizer, self._engine.block_tokens)
+        self._blocks = ReplyBlocks(tokenizer, self._engine.block_tokens)
         self.metrics = self._new_metrics()
 
     @property
@@ -197,11 +200,15 @@ class Serving:
                 if tokens + (1 if asked is None else asked) > limit:
                     case.plan = None
                     raise openai.context_refusal(limit, tokens, 1 if asked is None else asked)
-                drawn, plan = plan.output_tokens, draw(limit_tokens=limit - tokens)
+                limit -= tokens
+                drawn, plan = plan.output_tokens, draw(limit_tokens=limit)
                 case.plan = plan
                 case.clipped = plan.output_tokens < drawn
-        if ask.continuous_usage or self._engine.needs_input_tokens:
+        by_input = version.latencies.ttft_per_input_token is not None
+        if ask.continuous_usage or by_input or self._engine.needs_input_tokens:
             await case.count.wait()
+            if by_input and case.count.tokens is not None:
+                plan = case.plan = draw(limit_tokens=limit, input_tokens=case.count.tokens)
         self._begin(ask, plan, shape, case)
 
     def _begin(self, ask: Ask, plan: Plan, shape: Shape, case: _Case) -> None:
@@ -217,8 +224,11 @@ class Serving:
             case.count,
         )
         reply = _reply(case.wire, content, lambda reply: self._on_end(case, reply, key))
-        work = Work(case.received_ns, plan, case.count.tokens)
-        if isinstance(reply, PlainStream) and self._stepper.plans_decide:
+        work = Work(case.received_ns, plan, case.count.tokens, self._blocks.links(case.count.chain, content.pieces))
+        interval = self.config.stream_interval
+        if interval > 1:
+            key = self._stepper.admit(work, StreamInterval(reply.take, interval, plan.output_tokens))
+        elif isinstance(reply, PlainStream) and self._stepper.plans_decide:
             key = self._stepper.follow(work, reply.pace(work.received_ns))
         else:
             key = self._stepper.admit(work, reply.take)
@@ -228,7 +238,7 @@ class Serving:
     def _count(self, ask: Ask) -> tuple[TokenCount, int]:
         """The count of the input, which may come later, and a number that it cannot exceed."""
         if isinstance(ask.prompt, list):
-            return counted(len(ask.prompt)), len(ask.prompt)
+            return self._counter.count_ids(ask.prompt), len(ask.prompt)
         if ask.prompt is not None:
             return self._counter.count_text(ask.prompt, special=True), _most(ask.prompt)
         assert ask.messages is not None

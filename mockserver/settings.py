@@ -17,6 +17,7 @@ from typing import Any
 import orjson
 
 from mockserver.config import LIVE, MockConfig, changed
+from mockserver.latencies import latencies_of
 from mockserver.plan import Latencies
 from mockserver.shared_state import SharedState
 
@@ -48,7 +49,7 @@ class Version:
 
 
 def _version(number: int, config: MockConfig, since_ns: int, from_line: int) -> Version:
-    latencies = Latencies(config.ttft, config.tpot, config.itl, config.output_tokens)
+    latencies = latencies_of(config)
     return Version(number, config, latencies, since_ns, from_line)
 
 

@@ -19,31 +19,40 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import TypeVar
 
+from mockserver.engine.chain import Chain
 from promptset.tokens import Tokenizer
 
 _LOG = logging.getLogger("mockserver")
 _REMEMBERED = 65_536
 Worked = TypeVar("Worked")
 
+_REMEMBERED_LINKS = 2_000_000
+"""The hashes of all remembered prompts together: 16 MB."""
 _NICENESS = 10
 _BATCH = 32
 _GATHER_S = 0.001
 
 
+NO_CHAIN = Chain()
+
+
 class TokenCount:
     """A number of tokens that is known now or soon."""
 
-    __slots__ = ("_waiting", "known", "tokens")
+    __slots__ = ("_waiting", "chain", "known", "tokens")
 
     def __init__(self) -> None:
         self.tokens: int | None = None
         """None until it is known, and where it could not be had."""
+        self.chain = NO_CHAIN
+        """The hash chain of the tokens, where the counter makes it."""
         self.known = False
         self._waiting: list[Callable[[], None]] = []
 
-    def settle(self, tokens: int | None) -> None:
+    def settle(self, tokens: int | None, chain: Chain = NO_CHAIN) -> None:
         """The count is there."""
         self.tokens = tokens
+        self.chain = chain
         self.known = True
         waiting, self._waiting = self._waiting, []
         for call in waiting:
@@ -68,10 +77,13 @@ class TokenCount:
 class Counter:
     """Counts on a thread of its own. Use it inside a running event loop."""
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    def __init__(self, tokenizer: Tokenizer, block_tokens: int = 0) -> None:
+        """`block_tokens`: make hash chains of blocks of so many tokens besides; 0: none is wanted."""
         self._tokenizer = tokenizer
+        self._block_tokens = block_tokens
+        self._links = 0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="count", initializer=_be_nice)
-        self._seen: OrderedDict[bytes, int] = OrderedDict()
+        self._seen: OrderedDict[bytes, tuple[int, Chain]] = OrderedDict()
         self._queue: list[_Job] = []
         self._busy = False
         self._idle = asyncio.Event()
@@ -83,7 +95,7 @@ class Counter:
         seen = self._seen.get(digest)
         if seen is not None:
             self._seen.move_to_end(digest)
-            return counted(seen)
+            return counted(*seen)
         job = _Job(text, special, digest, TokenCount())
         self._queue.append(job)
         if not self._busy:
@@ -92,19 +104,29 @@ class Counter:
             asyncio.get_running_loop().call_later(_GATHER_S, self._start)
         return job.count
 
+    def count_ids(self, ids: list[int]) -> TokenCount:
+        """A prompt that came as tokens."""
+        return counted(len(ids), self._chain(ids))
+
+    def _chain(self, ids: list[int]) -> Chain:
+        return NO_CHAIN.extended(ids, self._block_tokens) if self._block_tokens else NO_CHAIN
+
     def _start(self) -> None:
         # All that arrived together is one piece of work: each hand-over between threads costs the loop its turn.
         jobs, self._queue = self._queue[:_BATCH], self._queue[_BATCH:]
         work = asyncio.get_running_loop().run_in_executor(self._thread, self._count, jobs)
         work.add_done_callback(lambda finished: self._done(jobs, finished))
 
-    def _count(self, jobs: list[_Job]) -> list[int]:
+    def _count(self, jobs: list[_Job]) -> list[tuple[int, Chain]]:
+        if self._block_tokens:
+            prompts = [self._tokenizer.encode(job.text, add_special_tokens=job.special) for job in jobs]
+            return [(len(ids), self._chain(ids)) for ids in prompts]
         added = self._tokenizer.special_tokens_added
         plain = self._tokenizer.count_plain([job.text for job in jobs])
-        return [tokens + (added if job.special else 0) for job, tokens in zip(jobs, plain, strict=True)]
+        return [(tokens + (added if job.special else 0), NO_CHAIN) for job, tokens in zip(jobs, plain, strict=True)]
 
-    def _done(self, jobs: list[_Job], finished: asyncio.Future[list[int]]) -> None:
-        counts: list[int | None] = [None] * len(jobs)
+    def _done(self, jobs: list[_Job], finished: asyncio.Future[list[tuple[int, Chain]]]) -> None:
+        counts: list[tuple[int, Chain] | None] = [None] * len(jobs)
         if (error := finished.exception()) is None:
             counts = [*finished.result()]
         else:
@@ -112,12 +134,17 @@ class Counter:
         self._busy = bool(self._queue)
         if self._busy:
             self._start()
-        for job, tokens in zip(jobs, counts, strict=True):
-            if tokens is not None:
-                self._seen[job.digest] = tokens
-            job.count.settle(tokens)
-        while len(self._seen) > _REMEMBERED:
-            self._seen.popitem(last=False)
+        for job, count in zip(jobs, counts, strict=True):
+            if count is None:
+                job.count.settle(None)
+                continue
+            if job.digest not in self._seen:
+                self._seen[job.digest] = count
+                self._links += len(count[1].links)
+            job.count.settle(*count)
+        while len(self._seen) > _REMEMBERED or self._links > _REMEMBERED_LINKS:
+            _, (_, chain) = self._seen.popitem(last=False)
+            self._links -= len(chain.links)
         if not self._busy:
             self._idle.set()
 
@@ -151,8 +178,8 @@ def _be_nice() -> None:
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
 
 
-def counted(tokens: int) -> TokenCount:
+def counted(tokens: int, chain: Chain = NO_CHAIN) -> TokenCount:
     """A count that is known from the start."""
     count = TokenCount()
-    count.settle(tokens)
+    count.settle(tokens, chain)
     return count

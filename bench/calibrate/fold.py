@@ -6,6 +6,7 @@ import heapq
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate
 from operator import sub
 from typing import Any
 
@@ -163,20 +164,22 @@ class Fold:
     def _add_plan(self, line: Mapping[str, Any]) -> None:
         """When the mock wrote each token less when its plan said so, and what its own latencies came to."""
         planned, received = line["planned"], line["received_ns"]
-        written = [at for at, kind in zip(line["write_ns"], line["chunk_kind"], strict=True) if kind in TEXT]
-        if planned["ttft_ns"] is None or received is None or not written:
+        texts = zip(line["write_ns"], line["chunk_tokens"], line["chunk_kind"], strict=True)
+        chunks = [(at, tokens) for at, tokens, kind in texts if kind in TEXT]
+        if planned["ttft_ns"] is None or received is None or not chunks:
             return
+        written, tokens = [at for at, _ in chunks], [share for _, share in chunks]
+        later = sum(tokens) - tokens[0]
         self.mock["ttft_ms"].add([(written[0] - received) / NS_PER_MS])
         self.mock["e2el_ms"].add([(written[-1] - received) / NS_PER_MS])
         self.mock["output_tokens"].add([sum(line["chunk_tokens"])])
-        self.mock["itl_ms"].add([gap / NS_PER_MS for gap in map(sub, written[1:], written)])
-        if len(written) > 1:
-            self.mock["tpot_ms"].add([(written[-1] - written[0]) / NS_PER_MS / (len(written) - 1)])
-        if len(planned["gaps_ns"]) != len(written) - 1 or line["blocked"]:
-            return  # Several tokens came in one chunk, or a buffer was full: no chunk has one planned moment of its own.
-        due = received + planned["ttft_ns"]
-        errors = [(written[0] - due) / NS_PER_MS]
-        for at, gap in zip(written[1:], planned["gaps_ns"], strict=True):
-            due += gap
-            errors.append((at - due) / NS_PER_MS)
+        gaps = zip(map(sub, written[1:], written), tokens[1:], strict=True)
+        self.mock["itl_ms"].add([gap / share / NS_PER_MS for gap, share in gaps for _ in range(share)])
+        if later > 0:
+            self.mock["tpot_ms"].add([(written[-1] - written[0]) / NS_PER_MS / later])
+        if len(planned["gaps_ns"]) != sum(tokens) - 1 or 0 in tokens or line["blocked"]:
+            return  # A token did not come as text, or a buffer was full: not every chunk has a planned moment.
+        # A moment for each token; a chunk was due with the last of its own.
+        due = list(accumulate(planned["gaps_ns"], initial=received + planned["ttft_ns"]))
+        errors = [(at - due[end - 1]) / NS_PER_MS for at, end in zip(written, accumulate(tokens), strict=True)]
         self.mock_error.add(errors)

@@ -9,14 +9,32 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from mockserver.combinations import step_cost_of
+from mockserver.engine.batching import BatchingEngine
 from mockserver.engine.interface import Engine, EngineState, PlanEngine, Released, Work
 from mockserver.engine.sampled import SampledEngine
+from mockserver.engine.timeline import TimelineEngine
 
 if TYPE_CHECKING:
     from mockserver.config import MockConfig
 
 __all__ = ["ENGINES", "Engine", "EngineState", "PlanEngine", "Released", "Work"]
 
+
+def _sampled(config: MockConfig) -> Engine:
+    if config.load_slowdown == 0 and config.num_speculative_tokens == 0:
+        return SampledEngine()
+    return TimelineEngine(config.load_slowdown)
+
+
+def _batching(config: MockConfig) -> Engine:
+    return BatchingEngine(
+        step_cost_of(config), prefix_caching=config.prefix_caching, drafts=config.num_speculative_tokens
+    )
+
+
 ENGINES: dict[str, Callable[[MockConfig], Engine]] = {
-    "sampled": lambda config: SampledEngine(),
+    "sampled": _sampled,
+    "batching": _batching,
+    "replay": lambda config: TimelineEngine(config.load_slowdown),
 }

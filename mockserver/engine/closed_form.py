@@ -22,8 +22,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mockserver.engine.step_cost import StepCost
 from mockserver.speculation import Speculation
+from mockserver.step_cost import StepCost
 
 US_PER_S = 1e6
 

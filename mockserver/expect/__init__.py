@@ -10,11 +10,13 @@ from collections.abc import Callable
 from typing import Any
 
 from mockserver.config import MockConfig
-from mockserver.expect import sampled
+from mockserver.expect import batching, variants
 from mockserver.expect.asked import Asked
 
 __all__ = ["EXPECTATIONS", "Asked"]
 
 EXPECTATIONS: dict[str, Callable[[MockConfig, Asked], dict[str, Any]]] = {
-    "sampled": sampled.expected,
+    "sampled": variants.expected,
+    "batching": batching.expected,
+    "replay": variants.replayed,
 }

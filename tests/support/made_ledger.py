@@ -23,7 +23,9 @@ def made_line(record: RequestRecord, **changes: Any) -> dict[str, Any]:
     assert record.sent_ns is not None
     written = [at - LAG_NS for at in record.chunk_ns]
     tokens = list(record.chunk_tokens) if record.chunk_tokens is not None else [0] * len(written)
-    token_writes = [at for at, kind in zip(written, record.chunk_kind, strict=True) if kind in "ctf"]
+    # The instant of each token: those of a chunk share one.
+    texts = zip(written, tokens, record.chunk_kind, strict=True)
+    token_writes = [at for at, share, kind in texts if kind in "ctf" for _ in range(max(1, share))]
     received_ns = record.sent_ns + WAY_IN_NS
     line: dict[str, Any] = {
         "id": record.id,

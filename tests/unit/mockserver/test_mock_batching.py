@@ -15,9 +15,9 @@ from mockserver.engine import Work
 from mockserver.engine.batching import BLOCK_TOKENS, BatchingEngine
 from mockserver.engine.chain import Chain
 from mockserver.engine.closed_form import ClosedForm
-from mockserver.engine.step_cost import STEP_COSTS, StepCost
 from mockserver.plan import Plan
 from mockserver.speculation import Speculation
+from mockserver.step_cost import STEP_COSTS, StepCost
 from tests.support.slow_batching import Asked, SlowBatching
 
 US = 1000

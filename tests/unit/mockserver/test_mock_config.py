@@ -48,6 +48,18 @@ CHANGES: dict[str, tuple[str, Any]] = {
     "ttft": ("exp:mean=1s", "exp:mean=1s"),
     "tpot": ("7ms", "7ms"),
     "itl": ("uniform:1ms..2ms", "uniform:1ms..2ms"),
+    "ttft_per_input_token": ("20us", "20us"),
+    "load_slowdown": ("0.5", 0.5),
+    "replay": ("seen.jsonl", "seen.jsonl"),
+    "replay_draw": ("random", "random"),
+    "num_speculative_tokens": ("4", 4),
+    "acceptance_rate": ("0.9", 0.9),
+    "stream_interval": ("8", 8),
+    "step_cost": ("qwen3-14b-h100", "qwen3-14b-h100"),
+    "max_num_seqs": ("16", 16),
+    "max_num_batched_tokens": ("512", 512),
+    "kv_blocks": ("9000", 9000),
+    "prefix_caching": ("off", False),
     "output_tokens": ("uniform:1..9", "uniform:1..9"),
     "embedding_size": ("64", 64),
     "tokenizer": ("somewhere", "somewhere"),
@@ -57,14 +69,23 @@ CHANGES: dict[str, tuple[str, Any]] = {
 }
 
 
+BESIDE = {
+    "replay_draw": ("--replay=seen.jsonl",),
+    **dict.fromkeys(
+        ("step_cost", "max_num_seqs", "max_num_batched_tokens", "kv_blocks", "prefix_caching"), ("--engine=batching",)
+    ),
+}
+"""Flags without which a field would do nothing, and would be refused."""
+
+
 def test_every_field_is_a_flag_and_a_key_and_changes_the_configuration(tmp_path: Path) -> None:
     assert CHANGES.keys() == MockConfig.model_fields.keys()
     for name, (text, value) in CHANGES.items():
         flag = "--" + name.replace("_", "-")
-        by_flag = read(f"{flag}={text}")
+        by_flag = read(f"{flag}={text}", *BESIDE.get(name, ()))
         path = tmp_path / "mock.yaml"
         path.write_text(f"{name}: {text}\n")
-        by_key = read("--config", str(path))
+        by_key = read("--config", str(path), *BESIDE.get(name, ()))
         assert by_flag == by_key, name
         assert by_flag.model_dump(mode="json")[name] == value, name
 
@@ -95,7 +116,9 @@ def test_what_is_a_list_is_a_flag_given_several_times() -> None:
     assert (config.api_key, config.cors) == (("a", "b"), ("*", "https://ui.example"))
 
 
-FIXED_WHILE_SERVING = {"engine", "embedding_size", "tokenizer"}
+FIXED_WHILE_SERVING = {
+    "engine", "embedding_size", "tokenizer", "replay", "replay_draw", "load_slowdown", "num_speculative_tokens",
+}  # fmt: skip
 
 
 def test_latencies_replies_and_faults_may_change_while_serving_and_nothing_else() -> None:
@@ -151,7 +174,7 @@ def test_all_problems_are_told_at_once_with_place_and_advice(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("--engine", "batching"), "--engine: 'batching'"),
+        (("--engine", "batched"), "--engine: 'batched'"),
         (("--preset", "x"), "--preset: no such flag"),
         (("--workers", "2"), "--workers: no such flag"),
         (("stray",), "stray: every argument belongs to a flag"),
@@ -209,7 +232,7 @@ def test_help_shows_every_flag_and_fault_and_only_what_exists(capsys: pytest.Cap
     text = capsys.readouterr().out
     for word in ("--output-tokens", "error_in_stream", "x-mock-fault", "(default: 50ms)", "examples:"):
         assert word in text
-    for word in ("--preset", "--workers", "batching", "replay"):
+    for word in ("--preset", "--workers"):
         assert word not in text
 
 

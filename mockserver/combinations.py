@@ -1,0 +1,59 @@
+"""Which settings go together: what is impossible is refused, and what would change nothing is too."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from mockserver.step_cost import StepCost
+
+if TYPE_CHECKING:
+    from mockserver.config import MockConfig
+
+BLOCK_TOKENS = 16
+"""Tokens of a KV block: vLLM's default on GPUs."""
+
+_ONLY_WITH: dict[str, tuple[str, ...]] = {
+    "ttft": ("sampled", "replay"),
+    "tpot": ("sampled", "replay"),
+    "itl": ("sampled", "replay"),
+    "ttft_per_input_token": ("sampled",),
+    "load_slowdown": ("sampled", "replay"),
+    "replay": ("replay",),
+    "replay_draw": ("replay",),
+    "num_speculative_tokens": ("sampled", "batching"),
+    "step_cost": ("batching",),
+    "max_num_seqs": ("batching",),
+    "max_num_batched_tokens": ("batching",),
+    "kv_blocks": ("batching",),
+    "prefix_caching": ("batching",),
+}
+"""The engines for which a field means something."""
+
+
+def step_cost_of(config: MockConfig) -> StepCost:
+    """The step cost of a configuration, with the limits that were given in place of its own."""
+    limits = {name: getattr(config, name) for name in ("max_num_seqs", "max_num_batched_tokens", "kv_blocks")}
+    return replace(config.step_cost.cost, **{name: limit for name, limit in limits.items() if limit is not None})
+
+
+def combination_problems(config: MockConfig) -> list[str]:
+    """A sentence for each combination that cannot be."""
+    problems = []
+    for name, engines in _ONLY_WITH.items():
+        field = type(config).model_fields[name]
+        if config.engine not in engines and str(getattr(config, name)) != str(field.default):
+            problems.append(
+                f"--{name.replace('_', '-')} does nothing with --engine {config.engine}: leave it out, or "
+                f"use --engine {' or '.join(engines)}"
+            )
+    if config.engine == "replay" and config.replay is None:
+        problems.append("--engine replay needs a recording: --replay FILE")
+    if config.engine == "batching":
+        holds = step_cost_of(config).kv_blocks * BLOCK_TOKENS
+        if holds < config.max_model_len:
+            problems.append(
+                f"the KV cache holds {holds} tokens, fewer than a request may have (--max-model-len {config.max_model_len}): "
+                "give more --kv-blocks, or a lower --max-model-len"
+            )
+    return problems

@@ -1,0 +1,107 @@
+"""The `sampled` engine where a step gives several tokens, or where latencies stretch with the load.
+
+Each request is played from its plan: steps of `plan.step_tokens` tokens at received + ttft + the gaps before them. With a
+slowdown f, each wait is stretched by the load at the instant at which it begins:
+
+    wait = planned wait x (1 + f (R - 1)),    R = requests under way then, itself included
+
+so that a request alone is served as planned, and N users that are always there see TPOT(N) = TPOT x (1 + f (N - 1)).
+The plan then depends on the load, and what the engine made of it is in the ledger.
+"""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import replace
+from itertools import count, pairwise
+
+from mockserver.engine.interface import EngineState, Released, Work
+
+
+class _Run:
+    """A request that is not over."""
+
+    __slots__ = ("given", "instants_ns", "key", "step", "work")
+
+    def __init__(self, key: int, work: Work) -> None:
+        self.key = key
+        self.work = work
+        self.step = 0
+        self.given = 0
+        # The instant of each token: those of a step share one.
+        self.instants_ns: list[int] = []
+
+    def next_tokens(self) -> int:
+        """Tokens of the next step; 0 after the last."""
+        plan = self.work.plan
+        if not plan.step_tokens:
+            return int(self.given < plan.output_tokens)
+        return plan.step_tokens[self.step] if self.step < len(plan.step_tokens) else 0
+
+
+class TimelineEngine:
+    """A heap of requests by the instant of their next step."""
+
+    needs_input_tokens = False
+    block_tokens = 0
+
+    def __init__(self, slowdown: float = 0.0) -> None:
+        self._slowdown = slowdown
+        self._heap: list[tuple[int, int, _Run]] = []
+        self._order = count()
+        self._runs: dict[int, _Run] = {}
+        self._under_way = 0
+
+    def _stretched(self, wait_ns: int) -> int:
+        if self._slowdown == 0:
+            return wait_ns
+        return round(wait_ns * (1 + self._slowdown * (self._under_way - 1)))
+
+    def admit(self, key: int, work: Work) -> None:
+        """Raises ValueError for a plan without tokens: such a request is answered without an engine."""
+        if work.plan.ttft_ns is None:
+            raise ValueError("a plan without a first token has nothing to wait for")
+        run = self._runs[key] = _Run(key, work)
+        self._under_way += 1
+        due_ns = work.received_ns + self._stretched(work.plan.ttft_ns)
+        heapq.heappush(self._heap, (due_ns, next(self._order), run))
+
+    def release(self, key: int) -> Released:
+        """No queue here. The entry stays in the heap until it is due, and gives nothing then."""
+        run = self._runs.pop(key)
+        plan = run.work.plan
+        if run.next_tokens():
+            self._under_way -= 1
+        if self._slowdown:
+            instants = run.instants_ns
+            gaps = tuple(later - earlier for earlier, later in pairwise(instants))
+            plan = replace(plan, ttft_ns=instants[0] - run.work.received_ns if instants else None, gaps_ns=gaps)
+        return Released(plan, {"queue_ns": 0, "steps": run.step})
+
+    def next_ns(self) -> int | None:
+        """The earliest instant in the heap."""
+        return self._heap[0][0] if self._heap else None
+
+    def step(self, now_ns: int) -> list[tuple[int, int]]:
+        """One entry a step of a request."""
+        out: list[tuple[int, int]] = []
+        heap = self._heap
+        while heap and heap[0][0] <= now_ns:
+            due_ns, order, run = heapq.heappop(heap)
+            if run.key not in self._runs:
+                continue
+            tokens = run.next_tokens()
+            run.step += 1
+            run.given += tokens
+            run.instants_ns += [due_ns] * tokens
+            out.append((run.key, tokens))
+            if run.next_tokens():
+                wait_ns = self._stretched(run.work.plan.gaps_ns[run.given - 1])
+                heapq.heappush(heap, (due_ns + wait_ns, order, run))
+            else:
+                self._under_way -= 1
+        return out
+
+    def state(self) -> EngineState:
+        """All run; nothing waits."""
+        return EngineState(len(self._runs))
