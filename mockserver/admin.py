@@ -38,7 +38,7 @@ def add_admin(app: FastAPI) -> None:
         try:
             serving.settings.change(values, now_ns(), serving.ledger.lines)
         except UsageError as e:
-            openai.refuse("; ".join(e.problems))
+            openai.refuse("\n".join(e.problems))
         serving.sync()
         return _state(serving)
 

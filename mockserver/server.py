@@ -42,6 +42,7 @@ _TIMESPEC = struct.Struct("qq")
 _CONTROL_BYTES = socket.CMSG_SPACE(_TIMESPEC.size) if sys.platform != "win32" else 0
 _BACKLOG = 4096
 _READ_BYTES = 65_536
+_LAST_BYTES_S = 0.05
 
 
 class _Connection:
@@ -200,7 +201,7 @@ class _Server(uvicorn.Server):
             self._app.state.serving.draining = True
         else:
             super().handle_exit(sig, frame)
-            self.config.timeout_graceful_shutdown = 0
+            self.config.timeout_graceful_shutdown = _LAST_BYTES_S  # type: ignore[assignment]  # a float does as well
 
     async def on_tick(self, counter: int) -> bool:
         if self._drain_until_ns is not None:
@@ -208,7 +209,7 @@ class _Server(uvicorn.Server):
             if left_ns <= 0 or self._app.state.serving.running == 0:
                 self.should_exit = True
                 # What is left of the drain is uvicorn's to wait: bytes that are handed over and not yet sent.
-                left_s = max(left_ns, 0) / NS_PER_S
+                left_s = max(left_ns / NS_PER_S, _LAST_BYTES_S)
                 self.config.timeout_graceful_shutdown = left_s  # type: ignore[assignment]  # a float does as well
         return await super().on_tick(counter)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import zipfile
@@ -62,6 +63,32 @@ def test_the_wheel_has_its_licence_and_its_command(wheel: zipfile.ZipFile) -> No
     assert b"Apache License" in wheel.read(licence)
     (entry,) = [name for name in wheel.namelist() if name.endswith("entry_points.txt")]
     assert b"trueload = bench.cli:main" in wheel.read(entry)
+    assert b"mock_llm = mockserver.pytest_plugin" in wheel.read(entry)
+
+
+def test_pytest_finds_the_fixture_in_an_installed_wheel(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
+    wheel.extractall(tmp_path / "installed")
+    (tmp_path / "test_users.py").write_text(
+        "import mockserver, urllib.request\n"
+        "def test_it(mock_llm):\n"
+        f"    assert mockserver.__file__.startswith({str(tmp_path / 'installed')!r})\n"
+        "    assert urllib.request.urlopen(mock_llm.url + '/health').status == 200\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
+    environment["PYTHONPATH"] = str(tmp_path / "installed")
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "--rootdir",
+        str(tmp_path),
+        str(tmp_path),
+    ]
+    ran = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=50)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
 def test_a_plain_install_asks_for_nothing_heavy(wheel: zipfile.ZipFile) -> None:

@@ -1,0 +1,256 @@
+"""The pytest plugin and the Python API, as users have them: in processes of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mockserver import MockServer
+from mockserver.api import flags_of
+from mockserver.errors import MockError, UsageError
+from mockserver.expectations import matching, report
+
+SEND = """
+import json, urllib.error, urllib.request
+import pytest
+
+def send(server, **headers):
+    body = {"messages": [{"role": "user", "content": "hello"}], "stream": True}
+    headers = {name.replace("_", "-"): value for name, value in headers.items()}
+    request = urllib.request.Request(server.base_url + "/chat/completions", json.dumps(body).encode(), headers)
+    try:
+        with urllib.request.urlopen(request) as response:
+            return response.status, response.read().count(b"data: ")
+    except urllib.error.HTTPError as e:
+        with e:
+            return e.code, 0
+"""
+
+
+def run_pytest(folder: Path, source: str, *arguments: str, ini: str = "") -> subprocess.CompletedProcess[str]:
+    (folder / "test_users.py").write_text(SEND + source)
+    (folder / "pytest.ini").write_text(f"[pytest]\naddopts = -p no:cacheprovider --strict-markers\n{ini}")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", *arguments],
+        cwd=folder, env=environment, capture_output=True, text=True, timeout=50,
+    )  # fmt: skip
+
+
+def test_the_fixture_serves_each_test_afresh(tmp_path: Path) -> None:
+    ran = run_pytest(
+        tmp_path,
+        """
+def test_it_serves_and_writes_down(mock_llm):
+    status, events = send(mock_llm, x_request_id="one-1")
+    assert (status, events) == (200, 7 + 2)  # As many as pytest.ini says, a role chunk and [DONE].
+    (line,) = mock_llm.expect(requests=1, status=200, output_tokens=7)
+    assert line["planned"]["ttft_ns"] == 5_000_000
+    assert mock_llm.truth(output_tokens=11)["expected"]["e2el_ms"]["mean"] == 15
+
+def test_the_ledger_and_the_settings_of_the_test_before_are_gone(mock_llm):
+    assert mock_llm.ledger() == []
+    mock_llm.configure(ttft="1ms", fault="429:rate=1")
+    assert send(mock_llm)[0] == 429
+    mock_llm.expect(fault="429")
+
+def test_and_again(mock_llm):
+    send(mock_llm, x_request_id="one-1")
+    assert mock_llm.expect(requests=1)[0]["attempt"] == 1
+
+@pytest.mark.mock_llm(ttft="10ms", fault=["500:index=3", "reset:index=4"])
+class TestMarked:
+    def test_a_marker_sets_it_up(self, mock_llm):
+        assert send(mock_llm, x_request_id="r-3")[0] == 500
+        mock_llm.expect(index=3, status=500)
+        assert mock_llm.settings()["ttft"] == "10ms"
+
+    @pytest.mark.mock_llm(ttft="2ms")
+    def test_the_closer_marker_wins(self, mock_llm):
+        assert mock_llm.settings()["ttft"] == "2ms"
+        assert mock_llm.settings()["fault"] == ["500:index=3", "reset:index=4"]
+
+@pytest.mark.mock_llm(model="another", api_key="k")
+def test_what_cannot_change_while_it_serves_gets_a_server_of_its_own(mock_llm):
+    assert send(mock_llm)[0] == 401
+    assert send(mock_llm, authorization="Bearer k")[0] == 200
+    mock_llm.expect(requests=2)
+
+def test_an_asynchronous_test_can_use_it_too(mock_llm):
+    import asyncio
+
+    async def main():
+        return await asyncio.gather(*(asyncio.to_thread(send, mock_llm) for _ in range(4)))
+
+    assert [status for status, _ in asyncio.run(main())] == [200] * 4
+    mock_llm.expect(requests=4)
+""",
+        "-q",
+        ini="mock_llm =\n    output_tokens = 7\n",
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "7 passed" in ran.stdout
+
+
+def test_a_failure_shows_what_was_expected_and_what_came(tmp_path: Path) -> None:
+    ran = run_pytest(
+        tmp_path,
+        """
+def test_three_were_expected(mock_llm):
+    send(mock_llm, x_request_id="r-0")
+    send(mock_llm, x_request_id="r-1", x_mock_fault="429")
+    mock_llm.expect(requests=3, status=429, within_s=0.1)
+
+def test_a_setting_is_wrong(mock_llm):
+    mock_llm.configure(ttft="5", tpto="1ms")
+
+@pytest.mark.mock_llm("200ms")
+def test_a_marker_without_names(mock_llm):
+    pass
+""",
+    )
+    assert ran.returncode == 1
+    assert "2 failed, 1 error" in ran.stdout
+    shown = re.sub(" +", " ", ran.stdout)
+    for part in (
+        "AssertionError: expected 3 requests with status=429, found 1 (of 2 in the ledger)",
+        "> r-1 429 429",
+        "ttft: '5'",
+        "tpto: no such key; did you mean tpot?",
+        "takes settings by name",
+    ):
+        assert part in shown, ran.stdout
+
+
+def test_pytest_imports_next_to_nothing_for_those_who_do_not_use_it(tmp_path: Path) -> None:
+    ran = run_pytest(
+        tmp_path,
+        """
+def test_nothing(pytestconfig):
+    import sys
+    assert pytestconfig.pluginmanager.get_plugin("mock_llm") is not None
+    ours = {name for name in sys.modules if name.partition(".")[0] in ("mockserver", "promptset", "bench")}
+    assert ours == {"mockserver", "mockserver.pytest_plugin"}
+    assert not {"pydantic", "fastapi", "uvicorn", "tokenizers", "orjson"} & set(sys.modules)
+""",
+        "-q", "-p", "no:asyncio", "-p", "no:anyio",
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    ran = run_pytest(tmp_path, "", "--markers")
+    assert "@pytest.mark.mock_llm(**settings)" in ran.stdout
+
+
+def ask(server: MockServer, **headers: str) -> int:
+    body = json.dumps({"prompt": "hello", "max_tokens": 3}).encode()
+    request = urllib.request.Request(server.url + "/v1/completions", body, headers)
+    try:
+        with urllib.request.urlopen(request, timeout=10) as response:
+            response.read()
+            return int(response.status)
+    except urllib.error.HTTPError as e:
+        with e:
+            return e.code
+
+
+def test_a_server_in_a_with_block_serves_and_is_gone_afterwards() -> None:
+    with MockServer(ttft="5ms", tpot="1ms", fault=["429:index=1"], api_key=["a", "b"]) as server:
+        assert ask(server, **{"x-request-id": "r-0", "authorization": "Bearer b"}) == 200
+        assert ask(server, **{"x-request-id": "r-1", "authorization": "Bearer a"}) == 429
+        assert [line["status"] for line in server.ledger()] == [200, 429]
+        assert server.expect(requests=1, output_tokens=3)[0]["chunk_kind"] == ""
+        assert len(server.expect(input_tokens=lambda n: n is not None and n > 0)) == 1
+        with pytest.raises(AssertionError, match="expected 0 requests, found 2"):
+            server.expect(requests=0)
+        with pytest.raises(TypeError, match="knows no statuss"):
+            server.expect(statuss=200)
+        with pytest.raises(MockError, match="running already"):
+            server.start()
+        url = server.url
+    with pytest.raises(urllib.error.URLError):
+        urllib.request.urlopen(url + "/health", timeout=5)
+    with pytest.raises(MockError, match="not running"):
+        server.ledger()
+
+
+def test_an_asynchronous_block_does_the_same() -> None:
+    async def main() -> int:
+        async with MockServer(ttft="1ms", tpot="0ms") as server:
+            return await asyncio.to_thread(ask, server)
+
+    assert asyncio.run(main()) == 200
+
+
+def test_wrong_settings_are_told_like_wrong_flags() -> None:
+    with pytest.raises(UsageError) as caught, MockServer(ttft="5", modell="x"):
+        pass
+    assert len(caught.value.problems) == 2
+    assert caught.value.problems[0] == "--modell: no such flag; did you mean --model?"
+
+
+def test_a_server_does_not_outlive_a_parent_that_is_killed() -> None:
+    code = "from mockserver import MockServer; s = MockServer().start(); print(s.url, flush=True); input()"
+    parent = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert parent.stdin is not None
+    assert parent.stdout is not None
+    url = parent.stdout.readline().strip()
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    parent.stdin.close()
+    parent.stdout.close()
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            urllib.request.urlopen(url + "/health", timeout=5).close()
+        except OSError:
+            break
+        assert time.monotonic() < deadline, "the mock still serves"
+        time.sleep(0.05)
+
+
+def line(**more: Any) -> dict[str, Any]:
+    return {
+        "id": "r-1", "index": 1, "attempt": 1, "status": 200, "fault": None, "input_tokens": 4, "received_ns": 0,
+        "write_ns": [5_000_000, 5_100_000, 9_000_000], "chunk_kind": "rco", "chunk_tokens": [0, 2, 0],
+        "end_ns": 9_000_000, "planned": {"output_tokens": 2}, "engine": {}, **more,
+    }  # fmt: skip
+
+
+def test_a_line_matches_by_all_of_its_fields() -> None:
+    lines = [line(), line(status=429, fault="429", chunk_kind="", chunk_tokens=[], write_ns=[])]
+    assert matching(lines, {}) == lines
+    assert matching(lines, {"output_tokens": 2}) == lines[:1]
+    assert matching(lines, {"output_tokens": 0, "fault": "429"}) == lines[1:]
+    assert matching(lines, {"fault": None, "cut": None, "status": lambda status: status < 400}) == lines[:1]
+    assert matching([line(chunk_kind="", chunk_tokens=[], write_ns=[])], {"output_tokens": 2})
+    assert matching([line(engine={"cut": "client_closed"})], {"cut": "client_closed"})
+
+
+def test_the_report_is_a_table_of_every_line() -> None:
+    lines = [line(), line(id=None, status=429, fault="429", chunk_kind="", chunk_tokens=[], write_ns=[])]
+    text = report(lines, lines[1:], 2, {"status": 429})
+    assert text.splitlines() == [
+        "expected 2 requests with status=429, found 1 (of 2 in the ledger)",
+        "   id   status  fault  in  out  ttft ms  total ms  cut",
+        "   r-1  200     -      4   2    5.1      9.0       -",
+        ">  -    429     429    4   0    -        9.0       -",
+    ]
+    assert report([], [], None, {}).endswith("found 0 (of 0 in the ledger): no request has ended yet")
+    assert "expected 1 request," in report([], [], 1, {})
+
+
+def test_settings_become_flags() -> None:
+    assert flags_of({"ttft": "5ms", "fault": ["429", "reset"], "itl": None, "output_tokens": 3, "cors": ()}) == [
+        "--ttft=5ms", "--fault=429", "--fault=reset", "--output-tokens=3",
+    ]  # fmt: skip
