@@ -62,6 +62,7 @@ def evaluate(directory: RunDirectory) -> Result:
         "run": _told(config, manifest),
         "verdict": verdict.told(),
         "calibration": _without_plots(found),
+        "prefix_cache": manifest.get("prefix_cache"),
     }
     if found is not None and found["from"] == "ledger":
         whole = {

@@ -7,14 +7,12 @@ knows (`stream_options`, `ignore_eos`), it is tried without, and the report says
 from __future__ import annotations
 
 import asyncio
-import ssl
-import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from http.client import HTTPException
 
 import orjson
 
+from bench import side_requests
 from bench.clock import Clock
 from bench.errors import TargetError
 from bench.records import TOKEN_KINDS, Outcome, RequestRecord
@@ -24,7 +22,6 @@ from bench.workload import Request
 from promptset.samples import Sample
 
 PROBE_TOKENS = 4
-MODELS_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,25 +35,10 @@ class ProbeResult:
 
 async def list_models(url: str, target: Target) -> list[str] | None:
     """The ids of the models that the server lists; None where it does not."""
-    return await asyncio.to_thread(_list_models, openai.models_url(url), target)
-
-
-def _list_models(url: str, target: Target) -> list[str] | None:
-    context = None
-    if url.startswith("https:"):
-        context = (
-            ssl._create_unverified_context() if target.insecure else ssl.create_default_context(cafile=target.ca_file)
-        )
-    request = urllib.request.Request(url, headers={"user-agent": "trueload", **dict(target.headers)})
-    opener = urllib.request.build_opener(
-        urllib.request.ProxyHandler({}),
-        *([urllib.request.HTTPSHandler(context=context)] if context is not None else []),
-    )
+    content = await side_requests.get(openai.models_url(url), target)
     try:
-        with opener.open(request, timeout=MODELS_TIMEOUT_S) as response:
-            listed = orjson.loads(response.read(1 << 20))
-        return [str(model["id"]) for model in listed["data"]]
-    except (OSError, HTTPException, ValueError, TypeError, KeyError):
+        return None if content is None else [str(model["id"]) for model in orjson.loads(content)["data"]]
+    except (ValueError, TypeError, KeyError):
         # Whatever is wrong here, the probe itself will meet it and say it better.
         return None
 

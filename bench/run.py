@@ -10,14 +10,14 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
-from bench import machine, preflight
+from bench import machine, prefix_cache, preflight
 from bench.clock import NS_PER_MS, Clock, process_clock, utc_now
 from bench.config import RunConfig
 from bench.errors import UsageError
@@ -29,7 +29,7 @@ from bench.records import RequestRecord
 from bench.rng import unique_id
 from bench.run_directory import MANIFEST, RunDirectory
 from bench.scale import shards
-from bench.scale.plan import most_in_flight, recording_of, shares_of, workers_of
+from bench.scale.plan import Recording, most_in_flight, recording_of, shares_of, workers_of
 from bench.scale.processes import Pool
 from bench.scale.worker import (
     Assignment,
@@ -50,6 +50,10 @@ from promptset.samples import Sample
 
 LEAD_NS = 50 * NS_PER_MS
 """From the last preparation to the first send, so that the first arrivals of a schedule are not late already."""
+
+
+SHARING_PLANNED_OVER = 10_000
+"""Requests at most that the planned sharing of a run is computed of: it hardly changes after them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,9 +140,16 @@ async def _measure(config: RunConfig, path: Path, command: Sequence[str], say: C
             "versions": machine.versions(),
             "host": host,
         }
+        planned_sharing = samples.planned_sharing(_sharing_planned_over(config, recording))
+        before = await prefix_cache.read(config.url, target_of(config))
+
+        async def count_hits() -> None:
+            after = None if before is None else await prefix_cache.read(config.url, target_of(config))
+            manifest["prefix_cache"] = prefix_cache.told(planned_sharing, before, after)
+
         if tokenizer is None and isinstance(samples, Rows) and (made_by := samples.tokenizer) is not None:
             manifest["tokenizer"] = {"name": made_by.name, "fingerprint": made_by.fingerprint}
-        load = _Load(config, directory, manifest, clock, say, defects)
+        load = _Load(config, directory, manifest, clock, say, defects, count_hits)
         if recording is not None:
             manifest["planned"] = recording.requests
         assignments = [
@@ -184,7 +195,10 @@ class _Load:
         clock: Clock,
         say: Callable[[str], None],
         defects: Defects,
+        after: Callable[[], Awaitable[None]],
     ) -> None:
+        """`after` is called when the load is over, before the manifest is written for the last time."""
+        self._after = after
         self._defects = defects
         self._config = config
         self._directory = directory
@@ -213,6 +227,7 @@ class _Load:
 
         with self._watched(worker, live):
             ended = await worker.load(start_ns, on_record)
+        await self._after()
         return self._end([ended])
 
     async def together(self, assignments: Sequence[Assignment]) -> Seen:
@@ -227,6 +242,7 @@ class _Load:
                 await pool.load(start_ns, self._clock, live.merge)
         finally:
             pool.close()
+        await self._after()
         shards.merge(self._directory)
         if died := [f"worker {w.number} {w.died}" for w in pool.workers if w.died is not None]:
             self._manifest["died"] = died
@@ -289,6 +305,17 @@ class _Load:
             problems.append(f"{self._directory.path / MANIFEST}: {e.strerror}; it stays as when the load began")
         self._defects.raise_first()
         return Seen(self._directory, tuple(problems))
+
+
+def _sharing_planned_over(config: RunConfig, recording: Recording | None) -> int:
+    """How many requests the planned sharing is computed of: all, or as many as stand for them."""
+    if recording is not None:
+        planned = len(recording.offsets_ns)
+    elif config.requests is not None:
+        planned = config.requests + config.warmup_requests
+    else:
+        planned = SHARING_PLANNED_OVER
+    return min(planned, SHARING_PLANNED_OVER)
 
 
 def _goal(config: RunConfig, planned: int | None) -> str:

@@ -18,8 +18,8 @@ from typing import Literal
 from promptset import distributions, loaders
 from promptset.kinds import PLAIN, Style
 from promptset.rng import stream
-from promptset.samples import Sample, simulated
-from promptset.sharing import parse_prefix
+from promptset.samples import Sample, Simulated, simulated
+from promptset.sharing import SharingTally, parse_prefix
 from promptset.tokens import Tokenizer
 
 Phase = Literal["warmup", "run"]
@@ -59,7 +59,7 @@ def simulated_samples(
     style: Style = PLAIN,
     first: int = 0,
     step: int = 1,
-) -> Iterator[Sample]:
+) -> Drawn:
     """Prompts of exactly the drawn lengths, without end: those numbered `first`, `first` + `step`, and so on.
 
     Raises SpecError where the lengths cannot be had.
@@ -73,7 +73,28 @@ def simulated_samples(
         prefix=None if prefix is None else parse_prefix(prefix),
         style=style,
     )
-    return map(made.sample_at, itertools.count(first, step))
+    return Drawn(made, first=first, step=step)
+
+
+class Drawn(Iterator[Sample]):
+    """Every `step`-th sample of simulated data."""
+
+    def __init__(self, made: Simulated, *, first: int = 0, step: int = 1) -> None:
+        self._made = made
+        self._indices = itertools.count(first, step)
+
+    def __next__(self) -> Sample:
+        return self._made.sample_at(next(self._indices))
+
+    def planned_sharing(self, requests: int) -> float | None:
+        """The share of the prompt tokens of the first requests that a prefix cache could serve; None: none is planned."""
+        if not str(self._made.prefix):
+            return None
+        tally = SharingTally(self._made.maker.head)
+        for index in range(requests):
+            outline = self._made.outline_at(index)
+            tally.add(outline.input_tokens, self._made.maker.path(outline.path))
+        return tally.share
 
 
 class Rows(Iterator[Sample]):
@@ -150,6 +171,20 @@ class Rows(Iterator[Sample]):
     def tokenizer(self) -> Tokenizer | None:
         """The tokenizer that makes the prompts of a trace; None where the rows have texts of their own."""
         return self._rows.maker_tokenizer if isinstance(self._rows, loaders.DataSet) else None
+
+    def planned_sharing(self, requests: int) -> float | None:
+        """As of `Drawn`; None where the rows do not say what they share."""
+        rows = self._rows
+        if not isinstance(rows, loaders.DataSet) or rows.head is None:
+            return None
+        tally, shares = SharingTally(rows.head), False
+        for place in range(requests):
+            outline = rows.outline_at(self._order[place % len(rows)])
+            if outline is None:
+                return None
+            shares |= bool(outline.path)
+            tally.add(outline.input_tokens, outline.path)
+        return tally.share if shares else None
 
     def untimed(self) -> str | None:
         """Which row does not say when it is sent; None where all do."""

@@ -141,6 +141,13 @@ def tokens(summary: Mapping[str, Any]) -> list[Fact]:
         text = f"{found['differ']:,} of {found['compared']:,} requests differ"
         note = f" ({found['off_by_one']:,} by one: often an end token without text)" if found["off_by_one"] else ""
         rows.append(Fact("Usage against our count", text + note, "The server's usage against the text it sent."))
+    if (cache := summary.get("prefix_cache")) is not None:
+        text = (
+            f"planned {share(cache['planned_share'])} · measured {share(cache['measured_share'])} of the prompt tokens"
+        )
+        rows.append(
+            Fact("Prefix cache", text, "What prompts share on purpose; what the server's metrics say it served.")
+        )
     unknown = row["chunks"]["requests_with_unknown_tokens_a_chunk"]
     if unknown:
         rows.append(Fact("Tokens of chunks unknown", f"{unknown:,} requests", "Their ITL is one sample a chunk gap."))

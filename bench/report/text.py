@@ -101,6 +101,9 @@ def _run(summary: Mapping[str, Any]) -> RenderableType:
         f"{sent} in {figures.seconds(summary['throughput']['duration_s'])}",
         f"{load['mode']}: {rate}; {in_flight}",
     ]
+    if (cache := summary.get("prefix_cache")) is not None:
+        planned, measured = (figures.share(cache[key]) for key in ("planned_share", "measured_share"))
+        lines.append(f"prefix cache: planned {planned}, measured {measured} of the prompt tokens")
     return Padding(Text("\n".join(lines)), (1, 0))
 
 

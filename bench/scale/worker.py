@@ -25,7 +25,7 @@ from bench.schedule import ARRIVALS
 from bench.secrets import redactor, secrets_of
 from bench.transport import TRANSPORTS, openai
 from bench.transport.interface import Reading, Target, Transport
-from bench.workload import Rows, Supply, simulated_samples
+from bench.workload import Drawn, Rows, Supply, simulated_samples
 from promptset.errors import SpecError
 from promptset.kinds import Style
 from promptset.samples import Sample
@@ -77,7 +77,7 @@ def tokenizer_of(config: RunConfig) -> Tokenizer | None:
         raise UsageError([f"--tokenizer: {p}" for p in e.problems]) from e
 
 
-def samples_of(config: RunConfig, tokenizer: Tokenizer | None, share: Share | None = None) -> Iterator[Sample]:
+def samples_of(config: RunConfig, tokenizer: Tokenizer | None, share: Share | None = None) -> Drawn | Rows:
     """What the requests of a share (None: of the whole load) are made of. Raises UsageError."""
     first, step = (0, 1) if share is None else (share.worker, share.workers)
     try:

@@ -45,6 +45,12 @@ def models_url(url: str) -> str:
     return _api_url(url, "/models")
 
 
+def metrics_url(url: str) -> str:
+    """Where the server shows its metrics: beside the API's root, not below it."""
+    root = urlsplit(_api_url(url, ""))
+    return urlunsplit(root._replace(path=root.path.removesuffix("/v1") + "/metrics"))
+
+
 def _api_url(url: str, tail: str) -> str:
     parts = urlsplit(url)
     root = parts.path.rstrip("/")

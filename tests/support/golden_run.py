@@ -55,4 +55,9 @@ def _summary() -> dict[str, Any]:
     for line in (_FOLDER / "samples.jsonl").read_bytes().splitlines():
         summary.add_sample(orjson.loads(line))
     reasons = ["7.1% of the requests failed: the latencies are those of the others"]
-    return summary.close() | {"run": RUN, "verdict": {"status": "SUSPECT", "reasons": reasons}, "calibration": None}
+    return summary.close() | {
+        "run": RUN,
+        "verdict": {"status": "SUSPECT", "reasons": reasons},
+        "calibration": None,
+        "prefix_cache": None,
+    }

@@ -101,10 +101,12 @@ def models(*names: str) -> list[Step]:
 
 
 def api(chat: Script, *names: str) -> Script:
-    """A server with a list of models; every other request is answered by `chat`."""
+    """A server with a list of models and without metrics; every other request is answered by `chat`."""
     listed = models(*(names if names else ("literal-model",)))
 
     def script(request: Received) -> Sequence[Step]:
+        if request.path == "/metrics":
+            return whole("404 Not Found", b"")
         return listed if request.path == "/v1/models" else chat(request)
 
     return script

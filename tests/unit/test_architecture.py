@@ -40,8 +40,11 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.machine": frozenset({"bench.sampling"}),
     "bench.live": frozenset({"bench.clock", "bench.metrics", "bench.records"}),
     "bench.probe": frozenset(
-        {"bench.clock", "bench.errors", "bench.records", "bench.transport", "bench.workload", "promptset.samples"}
+        {"bench.clock", "bench.errors", "bench.records", "bench.side_requests", "bench.transport", "bench.workload",
+         "promptset.samples"}
     ),
+    "bench.side_requests": frozenset({"bench.transport.interface"}),
+    "bench.prefix_cache": frozenset({"bench.side_requests", "bench.transport"}),
     "bench.flags": frozenset({"bench.errors"}),
     "bench.values": frozenset({"bench.errors", "bench.metrics.objectives", "bench.secrets", "promptset"}),
     "bench.supervision": frozenset({"bench.clock", "bench.live"}),

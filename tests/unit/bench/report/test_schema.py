@@ -20,7 +20,7 @@ from tests.support.made_records import START_NS, made_record
 
 SCHEMA_JSON = orjson.loads(files("bench.report").joinpath("summary.schema.json").read_bytes())
 VALIDATOR = Draft202012Validator(SCHEMA_JSON)
-ADDED = {"run": {}, "verdict": {"status": "VALID", "reasons": []}, "calibration": None}
+ADDED = {"run": {}, "verdict": {"status": "VALID", "reasons": []}, "calibration": None, "prefix_cache": None}
 
 
 def _problems(summary: dict[str, Any]) -> list[str]:

@@ -1,0 +1,36 @@
+"""Small GETs beside the load, before it and after it: never while it goes on, and never part of a measurement."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import urllib.request
+from http.client import HTTPException
+
+from bench.transport.interface import Target
+
+TIMEOUT_S = 10.0
+MOST_BYTES = 16 << 20
+
+
+async def get(url: str, target: Target) -> bytes | None:
+    """What the server says at this URL, with the headers and certificates of the target; None where it says nothing."""
+    return await asyncio.to_thread(_get, url, target)
+
+
+def _get(url: str, target: Target) -> bytes | None:
+    context = None
+    if url.startswith("https:"):
+        context = (
+            ssl._create_unverified_context() if target.insecure else ssl.create_default_context(cafile=target.ca_file)
+        )
+    request = urllib.request.Request(url, headers={"user-agent": "trueload", **dict(target.headers)})
+    opener = urllib.request.build_opener(
+        urllib.request.ProxyHandler({}),
+        *([urllib.request.HTTPSHandler(context=context)] if context is not None else []),
+    )
+    try:
+        with opener.open(request, timeout=TIMEOUT_S) as response:
+            return bytes(response.read(MOST_BYTES))
+    except (OSError, HTTPException, ValueError):
+        return None
