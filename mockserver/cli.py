@@ -22,12 +22,12 @@ DIST is a distribution:
   50ms   uniform:10ms..90ms   normal:mean=50ms,std=5ms   lognormal:mean=200ms,cv=0.5,max=5s   gamma:mean=20ms,cv=0.3
   exp:mean=1s   empirical:file.json   and for tokens the same without a unit: 128, uniform:100..500
 
-SPEC is NAME[:key=value,...]:
+SPEC is NAME[:key=value,...], and every rule that hits a request adds its fault:
 {faults}
-  which requests:  rate=0.1 (a share)   index=7 (one)   every=10 (each tenth); without one of them, all
-  after=K          strike after K tokens (default: half of them; stall: before the first)
-  for=2s           how long a stall lasts      retry_after=2   seconds in the Retry-After header
-  one request:     send it with the header  x-mock-fault: NAME[:key=value,...]
+  which requests:  rate=0.1 (a share), index=7 (one) or every=10 (each tenth); from=10s,until=20s (since the start);
+                   skip=100 (not the first 100); without one of them, all
+  one request:     send it with the header  x-mock-fault: NAME[:key=value,...][; NAME ...]
+                   its latencies too:  x-mock-ttft: 200ms  x-mock-tpot  x-mock-itl  x-mock-output-tokens
 
 examples:
   python -m mockserver
@@ -55,15 +55,28 @@ class _Parser(argparse.ArgumentParser):
         raise UsageError(message)
 
 
-def _parser() -> _Parser:
-    from mockserver.faults import FAULTS
+def _list_of_faults() -> str:
+    """The faults by group, a line each, with the options that each takes."""
+    from mockserver.faults import FAULTS, GROUPS
 
-    width = max(map(len, FAULTS))
-    faults = "\n".join(f"  {name:{width}}  {kind.doc}" for name, kind in FAULTS.items())
+    lines = []
+    for group, title in GROUPS.items():
+        kinds = [kind for kind in FAULTS.values() if kind.group == group]
+        if group == "refuse":  # They differ in the status alone.
+            lines.append(f"  {title}: {' '.join(kind.name for kind in kinds)}   [retry_after=1: 429 and 503]")
+            continue
+        lines.append(f"  {title}:")
+        for kind in kinds:
+            options = " ".join(option.name for option in kind.options)
+            lines.append(f"    {kind.name:15}  {kind.doc}" + (f"  [{options}]" if options else ""))
+    return "\n".join(lines)
+
+
+def _parser() -> _Parser:
     parser = _Parser(
         prog="python -m mockserver",
         description=_ABOUT,
-        epilog=_MORE.format(faults=faults),
+        epilog=_MORE.format(faults=_list_of_faults()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
         argument_default=argparse.SUPPRESS,

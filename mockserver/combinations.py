@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from mockserver.faults import SCALED
 from mockserver.step_cost import StepCost
 
 if TYPE_CHECKING:
     from mockserver.config import MockConfig
+
+OF_PLANS_ALONE = "it stretches what was drawn for a request, and --engine batching draws nothing: use stall"
 
 BLOCK_TOKENS = 16
 """Tokens of a KV block: vLLM's default on GPUs."""
@@ -50,6 +53,7 @@ def combination_problems(config: MockConfig) -> list[str]:
     if config.engine == "replay" and config.replay is None:
         problems.append("--engine replay needs a recording: --replay FILE")
     if config.engine == "batching":
+        problems += [f"--fault {rule}: {OF_PLANS_ALONE}" for rule in config.fault if rule.fault.name in SCALED]
         holds = step_cost_of(config).kv_blocks * BLOCK_TOKENS
         if holds < config.max_model_len:
             problems.append(

@@ -190,6 +190,16 @@ class MockConfig(BaseModel):
     embedding_size: Annotated[int, Flag("text", "N")] = Field(
         1024, ge=1, le=65536, description="numbers in an embedding where the request gives no dimensions"
     )
+    reasoning_tokens: Annotated[TokenDistribution | None, Flag("text", "DIST", live=True)] = Field(
+        None, description="how many of a chat reply's tokens, from the first on, are reasoning"
+    )
+    reasoning_field: Annotated[Literal["reasoning", "reasoning_content"], Flag("text", "NAME", live=True)] = Field(
+        "reasoning", description="where reasoning is: reasoning (vLLM) or reasoning_content (older, DeepSeek, SGLang)"
+    )
+    finish: Annotated[Literal["last", "separate"], Flag("text", "PLACE", live=True)] = Field(
+        "last",
+        description="finish reason on the last chunk of text (last: vLLM) or in one of its own (separate: OpenAI)",
+    )
     tokenizer: Annotated[str | None, Flag("text", "T")] = Field(
         None, description="tokenizer of the replies and counts: a directory, a file, a hub id; none: the embedded one"
     )

@@ -27,6 +27,7 @@ def latencies_of(config: MockConfig) -> Latencies:
         output_tokens=config.output_tokens,
         ttft_per_input_token=config.ttft_per_input_token,
         speculation=speculation_of(config),
+        reasoning_tokens=config.reasoning_tokens,
     )
     if config.engine == "batching":
         return replace(latencies, ttft=_NOTHING, tpot=_NOTHING, itl=None, ttft_per_input_token=None)

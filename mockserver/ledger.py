@@ -2,15 +2,17 @@
 
 Rules of the fields (times are ns of CLOCK_MONOTONIC on this machine; None means "did not happen"):
 
-- A *chunk* is one SSE event with data, `[DONE]` included. `write_ns[i]` is stamped immediately before chunk i is handed
-  to the kernel; `chunk_kind[i]` is one letter: r role, c content, u usage alone, o other (an error object, broken JSON,
-  `[DONE]`); t reasoning and f tool call are kept for what this mock does not send yet. `chunk_tokens[i]` is 0 for a
-  chunk without text. A reply that is not streamed has no chunks.
+- A *chunk* is one SSE event with data, `[DONE]` included. `write_ns[i]` is stamped immediately before the last byte of
+  chunk i is handed to the kernel; `chunk_kind[i]` is one letter: r role, c content, t reasoning, u usage alone, o other
+  (an error object, broken JSON, a finish reason alone, an empty delta, `[DONE]`); f tool call is kept for what this mock
+  does not send yet. `chunk_tokens[i]` is 0 for a chunk without text, except for the last of a reply that a stop string
+  ended: there stand the tokens whose text never came. A reply that is not streamed has no chunks.
 - `blocked` lists the chunks that waited in a buffer of ours, because the client read too slowly: their stamp is not
   the truth.
 - `end_ns` is stamped immediately before the last bytes of the response are handed over, the whole of one that is not
   streamed; for a response that was cut, when the mock cut it or learned of it.
-- `fault` is what struck; `planned.fault` is what was to strike.
+- `fault` is what struck; `planned.fault` is what was to strike; several are joined by `+`.
+- `status` is null where the client was to get none (`no_headers`).
 - `engine.cut` is there where a response did not reach its end and no fault did it: `client_closed` or `shutdown`.
 - `bytes_in` and `bytes_out` count bodies, after HTTP framing.
 
@@ -33,6 +35,7 @@ from typing import Any, BinaryIO
 import orjson
 
 from mockserver.errors import UsageError
+from mockserver.faults import names
 from mockserver.plan import Plan
 
 _LOG = logging.getLogger("mockserver")
@@ -64,7 +67,7 @@ class Entry:
     """For the metrics; the line has them chunk by chunk."""
     finished: str
     """For the metrics: stop, length, abort or error."""
-    status: int
+    status: int | None
     fault: str | None
     bytes_in: int
     bytes_out: int
@@ -77,7 +80,7 @@ class Entry:
             "ttft_ns": None if plan is None else plan.ttft_ns,
             "gaps_ns": () if plan is None else plan.gaps_ns,
             "output_tokens": 0 if plan is None else plan.output_tokens,
-            "fault": None if plan is None or plan.fault is None else plan.fault.kind.name,
+            "fault": None if plan is None else names(plan.faults),
         }
         row = {
             "id": self.id,

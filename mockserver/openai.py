@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, NoReturn
 
 import orjson
@@ -56,10 +57,16 @@ FAULT_MESSAGES = {
 }
 
 
-def fault_refusal(status: int, retry_after_s: int) -> Refusal:
-    """The refusal that a planned fault gives; 429 and 503 say when to come back."""
+_PROXY_PAGE = b"<html><head><title>%b</title></head><body><h1>%b</h1></body></html>\n"
+
+
+def fault_refusal(status: int, retry_after_s: float | None) -> Refusal:
+    """The refusal that a planned fault gives; 429 and 503 say when to come back, 502 and 504 are a proxy's page."""
+    if status in (502, 504):
+        title = f"{status} {HTTPStatus(status).phrase}".encode()
+        return Refusal(status, _PROXY_PAGE % (title, title), (("content-type", "text/html"),))
     body = UNAUTHORIZED if status == 401 else error_body(status, FAULT_MESSAGES[status])
-    headers = (("retry-after", str(retry_after_s)),) if status in (429, 503) else ()
+    headers = () if retry_after_s is None else (("retry-after", str(retry_after_s)),)
     return Refusal(status, body, headers)
 
 
@@ -81,6 +88,10 @@ class Ask:
     """Chat: the conversation."""
     prompt: str | list[int] | None = None
     """Completions: text or token ids."""
+    stop: tuple[str, ...] = ()
+    """Texts that end the reply where they come up in it."""
+    keep_stop: bool = False
+    """Whether the reply keeps the text that ended it (`include_stop_str_in_output`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +161,19 @@ def _common(row: dict[str, Any], asked_tokens: int | None) -> dict[str, Any]:
         "include_usage": include_usage,
         "continuous_usage": include_usage and continuous,
         "asked_tokens": asked_tokens,
+        "stop": _stop(row),
+        "keep_stop": _flag(row, "include_stop_str_in_output"),
     }
+
+
+def _stop(row: dict[str, Any]) -> tuple[str, ...]:
+    stop = row.get("stop")
+    stops = [] if stop is None else stop if isinstance(stop, list) else [stop]
+    if not all(isinstance(text, str) for text in stops):
+        refuse("stop must be a text or a list of texts.", "stop")
+    if "" in stops:
+        refuse("stop cannot contain an empty string.", "stop")
+    return tuple(stops)
 
 
 def parse_chat(row: dict[str, Any]) -> Ask:

@@ -30,7 +30,7 @@ _JSON: dict[str, bytes] = {}
 
 
 class PlainStream(StreamedReply):
-    """A stream without faults and with one shape, on a `DirectWire` that frames HTTP chunks."""
+    """An ordinary stream, on a `DirectWire` that frames HTTP chunks."""
 
     def __init__(self, wire: DirectWire, content: Content, on_end: Callable[[Reply], None]) -> None:
         super().__init__(wire, content, on_end)

@@ -8,10 +8,11 @@ plans of two runs agree only if their requests arrive in the same order (`GET /t
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from mockserver import rng
-from mockserver.faults import Fault, Rule, choose
+from mockserver.faults import Arrived, Fault, Rule, choose
 from mockserver.replay import Recording
 from mockserver.speculation import Speculation
 from promptset.distributions import Distribution
@@ -31,10 +32,25 @@ class Plan:
     gaps_ns: tuple[int, ...]
     """One entry a token after the first."""
     output_tokens: int
-    fault: Fault | None = None
+    faults: tuple[Fault, ...] = ()
     step_tokens: tuple[int, ...] = ()
     """Tokens of each step of the engine, the first included; empty: one each. The tokens of a step come out together,
     and the gaps between them are 0."""
+    reasoning_tokens: int = 0
+    """The first of the output tokens, which are no answer yet."""
+    finish: Literal["stop", "length"] = "length"
+    """Whether the reply ends by itself or at a limit."""
+
+    def ending_at(self, tokens: int) -> Plan:
+        """The plan of a reply that ends by itself after so many of its tokens."""
+        steps: list[int] = []
+        left = tokens
+        for step in self.step_tokens:
+            if left > 0:
+                steps.append(min(step, left))
+                left -= step
+        gaps_ns = self.gaps_ns[: tokens - 1]
+        return replace(self, gaps_ns=gaps_ns, output_tokens=tokens, step_tokens=tuple(steps), finish="stop")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +68,8 @@ class Latencies:
     """What was drawn for gaps is then the time between steps, which give several tokens each."""
     recording: Recording | None = None
     """Replies to replay; TTFT, gaps and lengths are then not drawn."""
+    reasoning_tokens: Distribution | None = None
+    """None: no reply reasons."""
 
     def length(self, seed: int, key: StreamKey) -> int:
         """Tokens of a reply that ends by itself."""
@@ -96,32 +114,49 @@ def draw_plan(
     seed: int,
     key: StreamKey,
     *,
-    attempt: int = 1,
     asked_tokens: int | None = None,
     limit_tokens: int,
     input_tokens: int = 0,
-    rules: tuple[Rule, ...] = (),
-    demanded: Fault | None = None,
+    ends_itself: bool = False,
+    reasons: bool = False,
+    faults: tuple[Fault, ...] = (),
+    at_ns: int = 0,
 ) -> Plan:
     """The plan for one request.
 
-    `asked_tokens` is what the request asked for (None: it is drawn), `limit_tokens` what fits into the context,
-    `input_tokens` those of the prompt, on which TTFT may depend,
-    `demanded` a fault that the request itself asks for. Faults by rate are drawn anew for each attempt: a client that
-    tries again after a 429 is not refused for ever. All else is the same for every attempt.
+    `asked_tokens` is what the request asked for: the length of the reply, or the most of it where it `ends_itself`; None:
+    it ends by itself. `limit_tokens` is what fits into the context, `input_tokens` those of the prompt, on which TTFT may
+    depend, `at_ns` the arrival since the configuration was put in force, on which some faults depend.
     """
-    index = key if isinstance(key, int) else None
-    fault = demanded
-    if fault is None:
-        fault = choose(rules, index, lambda rule: rng.stream(seed, f"fault:{rule}:{attempt}", key).random())
-    if fault is not None and fault.kind.status is not None:
-        return Plan(None, (), 0, fault)
-    if asked_tokens is None:
-        asked_tokens = latencies.length(seed, key)
-    tokens = max(1, min(asked_tokens, limit_tokens))
+    if any(fault.kind.status is not None for fault in faults):
+        return Plan(None, (), 0, faults)
+    most = limit_tokens
+    if asked_tokens is not None:
+        longer = sum(fault.number("more") for fault in faults if fault.name == "length")
+        most = min(asked_tokens + longer, limit_tokens)
+    tokens = max(1, most)
+    finish: Literal["stop", "length"] = "length"
+    if asked_tokens is None or ends_itself:
+        own = latencies.length(seed, key)
+        if own < most or (asked_tokens is None and own == most):
+            tokens, finish = max(1, own), "stop"
+    reasoning_tokens = 0
+    if reasons and latencies.reasoning_tokens is not None:
+        drawn = int(latencies.reasoning_tokens.sample(rng.stream(seed, "reasoning_tokens", key)))
+        reasoning_tokens = min(max(drawn, 0), tokens)
     ttft_ns, gaps_ns, step_tokens = latencies.times(seed, key, tokens, input_tokens)
-    if fault is None:
-        return Plan(ttft_ns, gaps_ns, tokens, step_tokens=step_tokens)
-    if fault.kind.delay is not None:
-        ttft_ns, gaps_ns = fault.kind.delay(fault, ttft_ns, gaps_ns)
-    return Plan(ttft_ns, gaps_ns, tokens, fault, step_tokens)
+    for fault in faults:
+        if fault.kind.delay is not None:
+            ttft_ns, gaps_ns = fault.kind.delay(fault, ttft_ns, gaps_ns, at_ns)
+    return Plan(ttft_ns, gaps_ns, tokens, faults, step_tokens, reasoning_tokens, finish)
+
+
+def draw_faults(
+    rules: tuple[Rule, ...], seed: int, key: StreamKey, attempt: int, arrived: Arrived
+) -> tuple[Fault, ...]:
+    """The faults of the rules that hit a request.
+
+    Those by rate are drawn anew for each attempt: a client that tries again after a 429 is not refused for ever. All else
+    of a plan is the same for every attempt.
+    """
+    return choose(rules, arrived, lambda rule: rng.stream(seed, f"fault:{rule}:{attempt}", key).random())

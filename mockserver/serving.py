@@ -15,19 +15,22 @@ from mockserver import openai, rng
 from mockserver.access import require_key
 from mockserver.arrival import Arrival, Arrivals
 from mockserver.clock import now_ns, utc_seconds
+from mockserver.combinations import OF_PLANS_ALONE
 from mockserver.config import MockConfig
 from mockserver.engine import ENGINES, Work
 from mockserver.errors import UsageError
-from mockserver.faults import Fault, parse_demand
+from mockserver.faults import SCALED, Arrived, names
 from mockserver.ledger import Entry, Ledger
 from mockserver.metrics import ServerMetrics
 from mockserver.openai import Ask, Frames, Refusal, Shape
+from mockserver.overrides import read_overrides
 from mockserver.pacing import Pacer, Stepper
 from mockserver.plain_stream import PlainStream
-from mockserver.plan import Plan, draw_plan
+from mockserver.plan import Plan, draw_faults, draw_plan
 from mockserver.reply import Content, Reply, StreamedReply, WholeReply
 from mockserver.reply_blocks import ReplyBlocks
-from mockserver.settings import Settings
+from mockserver.settings import Settings, Version
+from mockserver.shaped.choice import shaped_reply
 from mockserver.shared_state import SharedState
 from mockserver.stream_interval import StreamInterval
 from mockserver.tokencount import Counter, TokenCount
@@ -67,9 +70,6 @@ class _Case:
     count: TokenCount | None = None
     version: int = 0
     """Of the configuration that it was planned with."""
-    clipped: bool = False
-    """The context was too short for the length that was drawn."""
-    finish: str = "error"
 
 
 class Serving:
@@ -176,21 +176,29 @@ class Serving:
         config, case.version = version.config, version.number
         require_key(request, config)
         ask = shape.parse(openai.parse_body(body, config.model))
-        demanded = _demanded(request.headers.get("x-mock-fault"))
+        overrides = read_overrides(request.headers)
+        arrived = self._arrived(case, version)
+        faults = overrides.faults
+        if config.engine == "batching" and any(fault.name in SCALED for fault in faults or ()):
+            openai.refuse(f"x-mock-fault: {OF_PLANS_ALONE}", "x-mock-fault")
+        if faults is None:
+            faults = draw_faults(config.fault, config.seed, case.arrival.key, case.arrival.attempt, arrived)
         draw = partial(
             draw_plan,
-            version.latencies,
+            overrides.over(version.latencies),
             config.seed,
             case.arrival.key,
-            attempt=case.arrival.attempt,
             asked_tokens=ask.asked_tokens,
-            rules=config.fault,
-            demanded=demanded,
+            ends_itself=overrides.output_tokens is not None,
+            reasons=shape.role is not None,
+            faults=faults,
+            at_ns=arrived.at_ns,
         )
         limit = config.max_model_len
         plan = case.plan = draw(limit_tokens=limit)
-        if plan.fault is not None and plan.fault.kind.status is not None:
-            raise openai.fault_refusal(plan.fault.kind.status, plan.fault.retry_after_s)
+        for fault in faults:
+            if fault.kind.status is not None:
+                raise openai.fault_refusal(fault.kind.status, fault.options.get("retry_after"))
         case.count, most = self._count(ask)
         if most + plan.output_tokens > limit:
             # It may not fit: only now the exact number must be known before the reply begins.
@@ -201,30 +209,33 @@ class Serving:
                     case.plan = None
                     raise openai.context_refusal(limit, tokens, 1 if asked is None else asked)
                 limit -= tokens
-                drawn, plan = plan.output_tokens, draw(limit_tokens=limit)
-                case.plan = plan
-                case.clipped = plan.output_tokens < drawn
+                plan = case.plan = draw(limit_tokens=limit)
         by_input = version.latencies.ttft_per_input_token is not None
         if ask.continuous_usage or by_input or self._engine.needs_input_tokens:
             await case.count.wait()
             if by_input and case.count.tokens is not None:
                 plan = case.plan = draw(limit_tokens=limit, input_tokens=case.count.tokens)
-        self._begin(ask, plan, shape, case)
+        self._begin(ask, plan, shape, case, version)
 
-    def _begin(self, ask: Ask, plan: Plan, shape: Shape, case: _Case) -> None:
+    def _begin(self, ask: Ask, plan: Plan, shape: Shape, case: _Case, version: Version) -> None:
         assert case.count is not None
-        case.finish = "stop" if ask.asked_tokens is None and not case.clipped else "length"
         reply_id = case.arrival.id if case.arrival.id is not None else f"mock-{self.shared.take('replies')}"
-        content = Content(
-            ask,
-            plan,
-            self._text.pieces(plan.output_tokens, rng.stream(self.config.seed, "text", case.arrival.key)),
-            case.finish.encode(),
-            Frames(shape, shape.id_prefix + reply_id, utc_seconds(), self.config.model),
-            case.count,
-        )
-        reply = _reply(case.wire, content, lambda reply: self._on_end(case, reply, key))
-        work = Work(case.received_ns, plan, case.count.tokens, self._blocks.links(case.count.chain, content.pieces))
+        pieces = self._text.pieces(plan.output_tokens, rng.stream(self.config.seed, "text", case.arrival.key))
+        identity = (shape.id_prefix + reply_id, utc_seconds(), self.config.model)
+
+        def on_end(reply: Reply) -> None:
+            self._on_end(case, reply, key)
+
+        reply: Reply
+        if version.form.takes(ask, plan):
+            script = version.form.script(ask, plan, pieces, shape, *identity, case.count)
+            plan = case.plan = script.plan
+            pieces = pieces[: plan.output_tokens]
+            reply = shaped_reply(case.wire, script, self._pacer, on_end)
+        else:
+            content = Content(ask, plan, pieces, plan.finish.encode(), Frames(shape, *identity), case.count)
+            reply = _reply(case.wire, content, on_end)
+        work = Work(case.received_ns, plan, case.count.tokens, self._blocks.links(case.count.chain, pieces))
         interval = self.config.stream_interval
         if interval > 1:
             key = self._stepper.admit(work, StreamInterval(reply.take, interval, plan.output_tokens))
@@ -232,8 +243,16 @@ class Serving:
             key = self._stepper.follow(work, reply.pace(work.received_ns))
         else:
             key = self._stepper.admit(work, reply.take)
-        if isinstance(reply, StreamedReply):
-            reply.begin()
+        reply.begin()
+
+    def _arrived(self, case: _Case, version: Version) -> Arrived:
+        """What the rules of faults look at. Arrivals are counted only where a rule asks for their number."""
+        counts = any(rule.skip for rule in version.config.fault)
+        return Arrived(
+            case.arrival.index,
+            case.received_ns - version.since_ns,
+            self.shared.take("arrivals") if counts else 0,
+        )
 
     def _count(self, ask: Ask) -> tuple[TokenCount, int]:
         """The count of the input, which may come later, and a number that it cannot exceed."""
@@ -250,7 +269,6 @@ class Serving:
 
     def _refuse(self, case: _Case, refusal: Refusal) -> None:
         sent_ns = case.wire.respond(refusal.status, refusal.headers, refusal.body)
-        planned = None if case.plan is None else case.plan.fault
         self._record(
             case,
             Entry(
@@ -269,7 +287,7 @@ class Serving:
                 output_tokens=0,
                 finished="error",
                 status=refusal.status,
-                fault=None if planned is None else planned.kind.name,
+                fault=None if case.plan is None else names(case.plan.faults),
                 bytes_in=case.bytes_in,
                 bytes_out=0 if sent_ns is None else len(refusal.body),
                 engine=_facts(case, {} if sent_ns is not None else {"cut": "client_closed"}),
@@ -296,7 +314,8 @@ def _facts(case: _Case, facts: Mapping[str, int | str]) -> dict[str, int | str]:
 def _entry(case: _Case, reply: Reply, facts: dict[str, int]) -> Entry:
     assert case.count is not None
     engine = _facts(case, facts)
-    finished = case.finish
+    assert case.plan is not None
+    finished: str = case.plan.finish
     if reply.cut is not None:
         engine["cut"] = reply.cut
         finished = "abort"
@@ -329,7 +348,7 @@ def _reply(wire: Wire, content: Content, on_end: Callable[[Reply], None]) -> Rep
     ask = content.ask
     if not ask.stream:
         return WholeReply(wire, content, on_end)
-    if isinstance(wire, DirectWire) and wire.framed and content.plan.fault is None and not ask.continuous_usage:
+    if isinstance(wire, DirectWire) and wire.framed and not ask.continuous_usage:
         return PlainStream(wire, content, on_end)
     return StreamedReply(wire, content, on_end)
 
@@ -337,15 +356,6 @@ def _reply(wire: Wire, content: Content, on_end: Callable[[Reply], None]) -> Rep
 def _most(text: str) -> int:
     """A token covers a byte at least."""
     return len(text.encode("utf-8", "surrogatepass")) + _TEMPLATE_TOKENS
-
-
-def _demanded(header: str | None) -> Fault | None:
-    if header is None:
-        return None
-    try:
-        return parse_demand(header)
-    except ValueError as e:
-        openai.refuse(f"x-mock-fault: {e}", "x-mock-fault")
 
 
 def load_text_tokenizer(config: MockConfig) -> Tokenizer:

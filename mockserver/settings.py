@@ -19,6 +19,7 @@ import orjson
 from mockserver.config import LIVE, MockConfig, changed
 from mockserver.latencies import latencies_of
 from mockserver.plan import Latencies
+from mockserver.shaped.choice import Form
 from mockserver.shared_state import SharedState
 
 _REMEMBERED = 100
@@ -32,6 +33,8 @@ class Version:
     config: MockConfig
     latencies: Latencies
     """What plans are drawn from."""
+    form: Form
+    """How replies look."""
     since_ns: int
     """CLOCK_MONOTONIC; requests handled from then on have it."""
     from_line: int
@@ -49,8 +52,7 @@ class Version:
 
 
 def _version(number: int, config: MockConfig, since_ns: int, from_line: int) -> Version:
-    latencies = latencies_of(config)
-    return Version(number, config, latencies, since_ns, from_line)
+    return Version(number, config, latencies_of(config), Form.of(config), since_ns, from_line)
 
 
 class Settings:

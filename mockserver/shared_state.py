@@ -28,8 +28,9 @@ from hashlib import blake2b
 if sys.platform != "win32":
     import fcntl
 
-COUNTERS = ("arrivals_by_order", "replies")
-"""The counters there are: requests that came without an id; ids that the mock made up for its replies."""
+COUNTERS = ("arrivals_by_order", "replies", "arrivals", "connections")
+"""The counters there are: requests that came without an id; ids that the mock made up for its replies; requests and
+connections, counted where a rule of faults asks for them."""
 
 MAX_TEXT_BYTES = 1 << 20
 

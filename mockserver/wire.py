@@ -42,17 +42,23 @@ class Wire(Protocol):
     on_lost: Callable[[str], None] | None
     """Called when the response is cut before it has ended: `client_closed` or `shutdown`."""
 
-    def begin(self) -> None:
+    def begin(self, headers: Headers = ()) -> None:
         """Send the head of an event stream."""
 
     def write(self, event: bytes) -> int | None:
         """Send one event."""
 
     def finish(self, event: bytes) -> int | None:
-        """Send the last event and end the response in good order."""
+        """Send the last event (if it is not empty) and end the response in good order."""
 
     def respond(self, status: int, headers: Headers, body: bytes) -> int | None:
         """Send a whole response."""
+
+    def cut_event(self, event: bytes, keep: int) -> int | None:
+        """Send the first `keep` bytes of an event and close the connection (FIN)."""
+
+    def cut_body(self, status: int, headers: Headers, body: bytes, keep: int) -> int | None:
+        """Send the head of a whole response and the first `keep` bytes of its body, and close the connection (FIN)."""
 
     def truncate(self) -> int | None:
         """Close the connection in the midst of the response (FIN)."""
@@ -122,23 +128,36 @@ class DirectWire:
         self.blocked = waiting > 0 or transport.get_write_buffer_size() > 0
         return stamp_ns
 
-    def begin(self) -> None:
-        headers: Headers = (("content-type", _EVENT_STREAM),)
+    def begin(self, headers: Headers = ()) -> None:
+        headers = (("content-type", _EVENT_STREAM), *headers)
         self._send(self._head(200, (*headers, ("transfer-encoding", "chunked")) if self.framed else headers))
 
     def write(self, event: bytes) -> int | None:
         return self._send(http_chunk(event) if self.framed else event)
 
     def finish(self, event: bytes) -> int | None:
-        stamp_ns = self._send(http_chunk(event) + LAST_CHUNK if self.framed else event)
+        framed = (http_chunk(event) if event else b"") + LAST_CHUNK
+        stamp_ns = self._send(framed if self.framed else event)
         self._end()
         return stamp_ns
 
+    def _whole_head(self, status: int, headers: Headers, body: bytes) -> bytes:
+        length = ("content-length", str(len(body)))
+        json = () if any(name == "content-type" for name, _ in headers) else (("content-type", _JSON),)
+        return self._head(status, (*json, *headers, length))
+
     def respond(self, status: int, headers: Headers, body: bytes) -> int | None:
-        all_headers = (("content-type", _JSON), *headers, ("content-length", str(len(body))))
-        stamp_ns = self._send(self._head(status, all_headers) + body)
+        stamp_ns = self._send(self._whole_head(status, headers, body) + body)
         self._end()
         return stamp_ns
+
+    def cut_event(self, event: bytes, keep: int) -> int | None:
+        self._send(http_chunk(event)[: len(b"%x" % len(event)) + 2 + keep] if self.framed else event[:keep])
+        return self.truncate()
+
+    def cut_body(self, status: int, headers: Headers, body: bytes, keep: int) -> int | None:
+        self._send(self._whole_head(status, headers, body) + body[:keep])
+        return self.truncate()
 
     def truncate(self) -> int | None:
         if self.transport.is_closing():
@@ -192,14 +211,17 @@ class AsgiWire:
         self._events: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._whole: asyncio.Future[Response | None] = asyncio.get_running_loop().create_future()
         self._ended = False
+        self._headers: Headers = ()
 
-    def begin(self) -> None:
+    def begin(self, headers: Headers = ()) -> None:
+        self._headers = headers
         if not self._whole.done():
             self._whole.set_result(None)
 
     def write(self, event: bytes) -> int:
         stamp_ns = now_ns()
-        self._events.put_nowait(event)
+        if event:
+            self._events.put_nowait(event)
         return stamp_ns
 
     def finish(self, event: bytes) -> int:
@@ -215,9 +237,16 @@ class AsgiWire:
             self._whole.set_result(response)
         return stamp_ns
 
+    def cut_event(self, event: bytes, keep: int) -> int:
+        self.write(event[:keep])
+        return self.truncate()
+
+    def cut_body(self, status: int, headers: Headers, body: bytes, keep: int) -> int:
+        return self.respond(status, headers, body[:keep])
+
     def truncate(self) -> int:
         stamp_ns = now_ns()
-        self.begin()
+        self.begin(self._headers)
         self._end()
         return stamp_ns
 
@@ -236,7 +265,7 @@ class AsgiWire:
             response: Any = await self._whole
             if response is None:
                 # Never a comment of its own: what is not in the ledger is not sent.
-                response = EventSourceResponse(self._iterate(), ping=86_400)
+                response = EventSourceResponse(self._iterate(), ping=86_400, headers=dict(self._headers))
             await response(scope, receive, send)
         finally:
             if not self._ended and self.on_lost is not None:

@@ -38,7 +38,7 @@ def test_each_fault_and_each_option_is_in_the_table() -> None:
     assert documented.keys() == FAULTS.keys()
     for name, kind in FAULTS.items():
         for option in kind.options:
-            assert f"`{option}" in documented[name], (name, option)
+            assert f"`{option.name}" in documented[name], (name, option.name)
     for name, row in documented.items():
         for option, value in re.findall(r"`(\w+)=(\w+)`", row.split("|")[3]):
             assert parse_rule(f"{name}:{option}={value}").fault == parse_rule(name).fault, (

@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
-from mockserver.faults import FAULTS, Fault, Rule, choose, parse_demand, parse_rule
+from mockserver.faults import FAULTS, GROUPS, Arrived, Rule, choose, fault, names, parse_demand, parse_rule
+from mockserver.shaped.stream import STRIKES
 
 
 @pytest.mark.parametrize(
     ("spec", "rule"),
     [
-        ("429", Rule("429", Fault(FAULTS["429"]))),
+        ("429", Rule("429", fault("429"))),
         (
             "429:rate=0.1,retry_after=2",
-            Rule("429:rate=0.1,retry_after=2", Fault(FAULTS["429"], retry_after_s=2), rate=0.1),
+            Rule("429:rate=0.1,retry_after=2", fault("429", retry_after=2), rate=0.1),
         ),
-        ("500:index=5", Rule("500:index=5", Fault(FAULTS["500"]), index=5)),
-        ("reset:every=10,after=3", Rule("reset:every=10,after=3", Fault(FAULTS["reset"], after=3), every=10)),
-        ("reset:after=0", Rule("reset:after=0", Fault(FAULTS["reset"], after=0))),
-        ("stall:for=1500us", Rule("stall:for=1500us", Fault(FAULTS["stall"], for_ns=1_500_000))),
-        (" truncate : ".replace(" ", ""), Rule("truncate:", Fault(FAULTS["truncate"]))),
+        ("500:index=5", Rule("500:index=5", fault("500"), index=5)),
+        ("reset:every=10,after=3", Rule("reset:every=10,after=3", fault("reset", after=3), every=10)),
+        ("reset:after=0", Rule("reset:after=0", fault("reset", after=0))),
+        ("stall:for=1500us", Rule("stall:for=1500us", fault("stall", **{"for": 1_500_000}))),
+        (" truncate : ".replace(" ", ""), Rule("truncate:", fault("truncate"))),
+        (
+            "slow:factor=1.5,from=10s,until=20s,skip=3,rate=1",
+            Rule(
+                "slow:factor=1.5,from=10s,until=20s,skip=3,rate=1",
+                fault("slow", factor=1.5),
+                rate=1.0,
+                from_ns=10_000_000_000,
+                until_ns=20_000_000_000,
+                skip=3,
+            ),
+        ),
+        ("500:from=0s", Rule("500:from=0s", fault("500"))),
     ],
 )
 def test_a_spec_is_read_as_written(spec: str, rule: Rule) -> None:
@@ -34,13 +49,21 @@ def test_a_spec_is_read_as_written(spec: str, rule: Rule) -> None:
         ("429:rate=2", "write a share from 0 to 1"),
         ("429:rate=", "write a share from 0 to 1"),
         ("429:rate=nan", "write a share from 0 to 1"),
-        ("429:after=3", "429 takes rate, index, every, retry_after, not 'after'"),
+        ("429:after=3", "429 takes rate, index, every, from, until, skip, retry_after, not 'after'"),
         ("reset:after=-1", "write a whole number"),
         ("reset:every=0", "from 1 up"),
         ("reset:soon", "'soon' is not key=value"),
         ("stall:for=2", "like 500ms or 2s"),
         ("stall:for=exp:mean=1s", "like 500ms or 2s"),
         ("429:rate=0.5,index=3", "rate and index cannot be combined"),
+        ("500:from=2s,until=1s", "until must be later than from"),
+        ("500:until=0s", "write a time above 0"),
+        ("slow:factor=nan", "write a factor"),
+        ("slow:factor=-1", "write a factor"),
+        ("stall:for=0s", "write a time above 0"),
+        ("pause:for=2s,period=2s", "for must be shorter than period"),
+        ("refuse", "write when it ends"),
+        ("refuse:until=2s,rate=0.5", "no single connection can be refused"),
     ],
 )
 def test_a_wrong_spec_says_what_to_write(spec: str, says: str) -> None:
@@ -57,42 +80,97 @@ def test_all_problems_of_a_spec_are_told_at_once() -> None:
 
 
 def test_a_header_asks_for_its_own_request_alone() -> None:
-    assert parse_demand("reset:after=3") == Fault(FAULTS["reset"], after=3)
-    with pytest.raises(ValueError, match="speaks for its own"):
-        parse_demand("reset:rate=0")
+    assert parse_demand("reset:after=3") == (fault("reset", after=3),)
+    assert parse_demand("none") == ()
+    assert parse_demand("stall:for=1ms; crlf ;gzip") == (
+        fault("stall", **{"for": 1_000_000}),
+        fault("crlf"),
+        fault("gzip"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("spec", "says"),
+    [
+        ("reset:rate=0", "speaks for its own"),
+        ("crlf;500:skip=0,from=1s", "speaks for its own"),
+        ("", "no fault is called ''"),
+        ("crlf;", "no fault is called ''"),
+        ("reset;truncate", "reset and truncate cannot be combined"),
+        ("crlf;crlf", "crlf and crlf cannot be combined"),
+        ("split;trickle", "cannot be combined"),
+        ("slow_accept", "before a request is read"),
+    ],
+)
+def test_a_header_that_asks_for_what_cannot_be_says_so(spec: str, says: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(says)):
+        parse_demand(spec)
 
 
 def rules(*specs: str) -> tuple[Rule, ...]:
     return tuple(map(parse_rule, specs))
 
 
+S = 1_000_000_000
+
+
 @pytest.mark.parametrize(
-    ("specs", "index", "name"),
+    ("specs", "arrived", "met"),
     [
-        ((), 0, None),
-        (("500",), None, "500"),
-        (("500:index=5",), 5, "500"),
-        (("500:index=5",), 4, None),
-        (("500:index=0",), None, None),
-        (("500:every=10",), 9, "500"),
-        (("500:every=10",), 10, None),
-        (("500:every=1",), None, None),
-        (("500:rate=0.5",), 0, "500"),
-        (("500:rate=0.4",), 0, None),
-        (("429:index=5", "500"), 5, "429"),
-        (("429:index=5", "500"), 6, "500"),
-        (("429:rate=0", "500:rate=1"), 6, "500"),
+        ((), Arrived(0), None),
+        (("500",), Arrived(), "500"),
+        (("500:index=5",), Arrived(5), "500"),
+        (("500:index=5",), Arrived(4), None),
+        (("500:index=0",), Arrived(), None),
+        (("500:every=10",), Arrived(9), "500"),
+        (("500:every=10",), Arrived(10), None),
+        (("500:every=1",), Arrived(), None),
+        (("500:rate=0.5",), Arrived(0), "500"),
+        (("500:rate=0.4",), Arrived(0), None),
+        # Time: from is inside, until is not.
+        (("500:from=10s,until=20s",), Arrived(0, 10 * S - 1), None),
+        (("500:from=10s,until=20s",), Arrived(0, 10 * S), "500"),
+        (("500:from=10s,until=20s",), Arrived(0, 20 * S - 1), "500"),
+        (("500:from=10s,until=20s",), Arrived(0, 20 * S), None),
+        (("500:from=10s,every=2",), Arrived(1, 11 * S), "500"),
+        (("500:from=10s,every=2",), Arrived(2, 11 * S), None),
+        (("500:until=1s",), Arrived(), "500"),
+        # After so many requests.
+        (("500:skip=3",), Arrived(0, before=2), None),
+        (("500:skip=3",), Arrived(0, before=3), "500"),
+        # Several rules.
+        (("429:index=5", "500"), Arrived(5), "429"),
+        (("429:index=5", "500"), Arrived(6), "500"),
+        (("429:rate=0", "500:rate=1"), Arrived(6), "500"),
+        (("stall", "malformed", "crlf"), Arrived(0), "stall+malformed+crlf"),
+        (("stall", "stall:index=0", "crlf"), Arrived(0), "stall+crlf"),
+        (("reset", "truncate", "500"), Arrived(0), "reset"),
+        (("stall", "crlf", "503"), Arrived(0), "503"),
+        (("role_early", "role_absent", "usage_twice", "usage_wrong"), Arrived(0), "role_early+usage_twice"),
+        (("split", "coalesce", "gzip"), Arrived(0), "split+gzip"),
+        (("slow_accept", "crlf", "refuse:until=9s"), Arrived(0), "crlf"),
     ],
 )
-def test_the_first_rule_that_hits_decides(specs: tuple[str, ...], index: int | None, name: str | None) -> None:
-    fault = choose(rules(*specs), index, lambda ordinal: 0.4)
-    assert (None if fault is None else fault.kind.name) == name
+def test_every_rule_that_hits_adds_its_fault_where_it_can(
+    specs: tuple[str, ...], arrived: Arrived, met: str | None
+) -> None:
+    assert names(choose(rules(*specs), arrived, lambda ordinal: 0.4)) == met
+
+
+def test_rules_for_connections_are_asked_for_connections_alone() -> None:
+    both = rules("slow_accept:every=2", "crlf")
+    assert names(choose(both, Arrived(1), lambda ordinal: 0.0, connection=True)) == "slow_accept"
+    assert choose(both, Arrived(2), lambda ordinal: 0.0, connection=True) == ()
 
 
 def test_each_rule_draws_for_itself() -> None:
-    asked = []
-    choose(rules("429:rate=0", "500:rate=0"), 0, lambda ordinal: asked.append(ordinal) or 0.5)
-    assert asked == [0, 1]
+    asked: list[int] = []
+    choose(
+        rules("429:rate=0", "slow_accept:rate=1", "500:rate=0"),
+        Arrived(0),
+        lambda ordinal: asked.append(ordinal) or 0.5,
+    )
+    assert asked == [0, 2]
 
 
 @pytest.mark.parametrize(
@@ -100,32 +178,53 @@ def test_each_rule_draws_for_itself() -> None:
     [(None, 128, 64), (None, 1, 0), (0, 128, 0), (3, 128, 3), (500, 128, 127), (1, 1, 0)],
 )
 def test_a_fault_strikes_before_the_last_token(after: int | None, tokens: int, strikes: int) -> None:
-    assert Fault(FAULTS["reset"], after=after).strikes_at(tokens) == strikes
+    assert fault("reset", after=after).strikes_at(tokens) == strikes
 
 
 @pytest.mark.parametrize(
-    ("spec", "ttft", "gaps"),
+    ("spec", "at", "ttft", "gaps"),
     [
-        ("stall:for=1ms", 1_000_050, (20, 20, 20)),
-        ("stall:for=1ms,after=0", 1_000_050, (20, 20, 20)),
-        ("stall:for=1ms,after=1", 50, (1_000_020, 20, 20)),
-        ("stall:for=1ms,after=3", 50, (20, 20, 1_000_020)),
-        ("stall:for=1ms,after=9", 50, (20, 20, 1_000_020)),
+        ("stall:for=1ms", 0, 1_000_050, (20, 20, 20)),
+        ("stall:for=1ms,after=0", 0, 1_000_050, (20, 20, 20)),
+        ("stall:for=1ms,after=1", 0, 50, (1_000_020, 20, 20)),
+        ("stall:for=1ms,after=3", 0, 50, (20, 20, 1_000_020)),
+        ("stall:for=1ms,after=9", 0, 50, (20, 20, 1_000_020)),
+        ("slow:factor=3", 0, 150, (60, 60, 60)),
+        ("slow:factor=0", 0, 0, (0, 0, 0)),
+        ("degrade:factor=3,over=1s", 0, 50, (20, 20, 20)),
+        ("degrade:factor=3,over=1s", S // 2, 100, (40, 40, 40)),
+        ("degrade:factor=3,over=1s", S, 150, (60, 60, 60)),
+        ("degrade:factor=3,over=1s", 9 * S, 150, (60, 60, 60)),
+        ("degrade:factor=3,over=1s", -5, 50, (20, 20, 20)),
+        # Pauses of 100 ns from 1000, 2000, ... on.
+        ("pause:period=1us,for=0.1us", 0, 50, (20, 20, 20)),
+        ("pause:period=1us,for=0.1us", 949, 50, (120, 20, 20)),
+        ("pause:period=1us,for=0.1us", 950, 150, (20, 20, 20)),
+        ("pause:period=1us,for=0.1us", 1000, 150, (20, 20, 20)),
+        ("pause:period=1us,for=0.1us", 1030, 120, (20, 20, 20)),
+        ("pause:period=1us,for=0.1us", 1100, 50, (20, 20, 20)),
+        ("pause:period=1us,for=0.1us", 1950, 150, (20, 20, 20)),
+        ("pause:period=1us,for=0.9us", 0, 50, (20, 20, 20)),
+        ("pause:period=1us,for=0.9us", 980, 950, (20, 20, 20)),
+        ("pause:period=1us,for=0.1us", 900, 50, (20, 20, 120)),
     ],
 )
-def test_a_stall_is_in_the_plan(spec: str, ttft: int, gaps: tuple[int, ...]) -> None:
-    fault = parse_rule(spec).fault
-    assert fault.kind.delay is not None
-    assert fault.kind.delay(fault, 50, (20, 20, 20)) == (ttft, gaps)
+def test_what_is_late_is_late_in_the_plan(spec: str, at: int, ttft: int, gaps: tuple[int, ...]) -> None:
+    late = parse_rule(spec).fault
+    assert late.kind.delay is not None
+    assert late.kind.delay(late, 50, (20, 20, 20), at) == (ttft, gaps)
 
 
 def test_a_stall_of_a_single_token_is_before_it() -> None:
-    fault = parse_rule("stall:for=1ms,after=5").fault
-    assert fault.kind.delay is not None
-    assert fault.kind.delay(fault, 50, ()) == (1_000_050, ())
+    late = parse_rule("stall:for=1ms,after=5").fault
+    assert late.kind.delay is not None
+    assert late.kind.delay(late, 50, (), 0) == (1_000_050, ())
 
 
-def test_every_fault_acts_in_exactly_one_way() -> None:
+def test_every_fault_has_a_group_and_what_strikes_has_its_strike() -> None:
     for name, kind in FAULTS.items():
         assert name == kind.name
-        assert [kind.status, kind.delay, kind.strike].count(None) == 2, name
+        assert kind.group in GROUPS
+        assert (kind.status is not None) is (kind.group == "refuse"), name
+        assert (kind.delay is not None) is (kind.group == "latency"), name
+        assert kind.strikes is (name in STRIKES), name

@@ -27,7 +27,7 @@ def entry(**changes: Any) -> Entry:
         "attempt": 1,
         "received_ns": 1000,
         "handled_ns": 1010,
-        "plan": Plan(50, (20, 30), 3, parse_rule("reset:after=2").fault),
+        "plan": Plan(50, (20, 30), 3, (parse_rule("crlf").fault, parse_rule("reset:after=2").fault)),
         "write_ns": [1050, 1051, 1070],
         "chunk_tokens": [0, 1, 1],
         "chunk_kind": "rcc",
@@ -48,7 +48,7 @@ def entry(**changes: Any) -> Entry:
 def test_a_line_has_the_fields_that_readers_rely_on_in_their_order() -> None:
     row = json.loads(entry().to_line())
     assert list(row) == FIELDS
-    assert row["planned"] == {"ttft_ns": 50, "gaps_ns": [20, 30], "output_tokens": 3, "fault": "reset"}
+    assert row["planned"] == {"ttft_ns": 50, "gaps_ns": [20, 30], "output_tokens": 3, "fault": "crlf+reset"}
     assert (row["id"], row["chunk_kind"], row["blocked"], row["fault"]) == ("run-3", "rcc", [2], "reset")
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import statistics
 
 import pytest
 from scipy import stats
 
-from mockserver.faults import parse_demand, parse_rule
-from mockserver.plan import Latencies, Plan, StreamKey, draw_plan, index_of
+from mockserver.faults import Arrived, fault, parse_rule
+from mockserver.plan import Latencies, Plan, StreamKey, draw_faults, draw_plan, index_of
 from promptset.distributions import parse
 
 MS = 1_000_000
@@ -90,13 +91,15 @@ def test_what_was_asked_for_is_planned_and_the_context_is_the_limit() -> None:
 
 
 def test_a_refusal_plans_no_token() -> None:
-    plan = draw_plan(RANDOM, 0, 1, asked_tokens=7, limit_tokens=1000, rules=(parse_rule("429"),))
+    plan = draw_plan(RANDOM, 0, 1, asked_tokens=7, limit_tokens=1000, faults=(fault("429"),))
     assert (plan.ttft_ns, plan.gaps_ns, plan.output_tokens) == (None, (), 0)
 
 
 def test_a_stall_changes_nothing_but_its_own_gap() -> None:
     plain = draw_plan(RANDOM, 0, 1, asked_tokens=4, limit_tokens=1000)
-    stalled = draw_plan(RANDOM, 0, 1, asked_tokens=4, limit_tokens=1000, rules=(parse_rule("stall:after=2,for=3s"),))
+    stalled = draw_plan(
+        RANDOM, 0, 1, asked_tokens=4, limit_tokens=1000, faults=(parse_rule("stall:after=2,for=3s").fault,)
+    )
     assert stalled.ttft_ns == plain.ttft_ns
     assert [b - a for a, b in zip(plain.gaps_ns, stalled.gaps_ns, strict=True)] == [0, 3_000_000_000, 0]
 
@@ -105,7 +108,7 @@ def test_a_rate_is_the_share_of_requests_it_hits_and_a_new_attempt_draws_anew() 
     rules = (parse_rule("500:rate=0.2"),)
 
     def hit(index: int, attempt: int) -> bool:
-        return draw_plan(RANDOM, 0, index, attempt=attempt, limit_tokens=1000, rules=rules).fault is not None
+        return draw_faults(rules, 0, index, attempt, Arrived(index)) != ()
 
     first = [hit(i, 1) for i in range(2000)]
     second = [hit(i, 2) for i in range(2000)]
@@ -114,9 +117,52 @@ def test_a_rate_is_the_share_of_requests_it_hits_and_a_new_attempt_draws_anew() 
     assert first == [hit(i, 1) for i in range(2000)]
 
 
-def test_a_demand_of_the_request_wins_over_the_rules() -> None:
+@pytest.mark.parametrize(
+    ("own", "asked", "limit", "tokens", "finish"),
+    [
+        # What was asked for is the length, unless the reply ends by itself.
+        (None, 7, 1000, 7, "length"),
+        (None, 7, 5, 5, "length"),
+        (30, None, 1000, 30, "stop"),
+        (30, None, 30, 30, "stop"),
+        (30, None, 20, 20, "length"),
+        (30, 40, 1000, 30, "stop"),
+        (30, 30, 1000, 30, "length"),
+        (30, 10, 1000, 10, "length"),
+    ],
+)
+def test_a_reply_ends_by_itself_or_at_a_limit(
+    own: int | None, asked: int | None, limit: int, tokens: int, finish: str
+) -> None:
+    of = latencies(tokens="500" if own is None else str(own))
     plan = draw_plan(
-        RANDOM, 0, 1, limit_tokens=1000, rules=(parse_rule("500"),), demanded=parse_demand("reset:after=1")
+        of, 0, 1, asked_tokens=asked, limit_tokens=limit, ends_itself=own is not None and asked is not None
     )
-    assert plan.fault is not None
-    assert plan.fault.kind.name == "reset"
+    assert (plan.output_tokens, len(plan.gaps_ns), plan.finish) == (tokens, tokens - 1, finish)
+
+
+def test_a_length_that_ignores_the_limit_of_the_request_keeps_that_of_the_model() -> None:
+    longer = (parse_rule("length:more=5").fault,)
+    assert draw_plan(RANDOM, 0, 1, asked_tokens=7, limit_tokens=1000, faults=longer).output_tokens == 12
+    assert draw_plan(RANDOM, 0, 1, asked_tokens=7, limit_tokens=9, faults=longer).output_tokens == 9
+
+
+def test_delays_add_up() -> None:
+    plain = draw_plan(latencies(), 0, 1, asked_tokens=2, limit_tokens=1000)
+    both = tuple(parse_rule(spec).fault for spec in ("slow:factor=2", "stall:for=1ms"))
+    late = draw_plan(latencies(), 0, 1, asked_tokens=2, limit_tokens=1000, faults=both)
+    assert (plain.ttft_ns, late.ttft_ns, late.gaps_ns) == (50 * MS, 101 * MS, (40 * MS,))
+
+
+def test_reasoning_is_a_part_of_the_reply_and_only_where_it_can_be() -> None:
+    of = dataclasses.replace(latencies(), reasoning_tokens=parse("10", "tokens"))
+    assert draw_plan(of, 0, 1, asked_tokens=30, limit_tokens=1000, reasons=True).reasoning_tokens == 10
+    assert draw_plan(of, 0, 1, asked_tokens=4, limit_tokens=1000, reasons=True).reasoning_tokens == 4
+    assert draw_plan(of, 0, 1, asked_tokens=30, limit_tokens=1000).reasoning_tokens == 0
+
+
+def test_a_plan_that_ends_earlier_keeps_its_beginning() -> None:
+    plan = Plan(50, (1, 2, 3, 4), 5, step_tokens=(1, 2, 2))
+    assert plan.ending_at(4) == Plan(50, (1, 2, 3), 4, step_tokens=(1, 2, 1), finish="stop")
+    assert plan.ending_at(3) == Plan(50, (1, 2), 3, step_tokens=(1, 2), finish="stop")
+    assert Plan(50, (1,), 2).ending_at(1) == Plan(50, (), 1, finish="stop")

@@ -50,14 +50,14 @@ def plan(path: Path, key: StreamKey, *flags: str, asked: int | None = None) -> P
 
 def test_a_ledger_gives_its_times_from_arrival_to_each_chunk_of_text(tmp_path: Path) -> None:
     path = write(tmp_path / "ledger.jsonl", ledger_line(4, 50, 20, 30), ledger_line(7, 80, 10))
-    assert plan(path, 4) == Plan(50 * MS, (20 * MS, 30 * MS), 3, step_tokens=(1, 1, 1))
-    assert plan(path, 7) == Plan(80 * MS, (10 * MS,), 2, step_tokens=(1, 1))
+    assert plan(path, 4) == Plan(50 * MS, (20 * MS, 30 * MS), 3, step_tokens=(1, 1, 1), finish="stop")
+    assert plan(path, 7) == Plan(80 * MS, (10 * MS,), 2, step_tokens=(1, 1), finish="stop")
 
 
 def test_records_of_a_run_give_theirs_from_the_sending_with_the_tokens_of_chunks(tmp_path: Path) -> None:
     path = write(tmp_path / "requests.jsonl", record(0), record(1, chunk_tokens=None))
-    assert plan(path, 0) == Plan(200, (200, 0), 3, step_tokens=(1, 2))
-    assert plan(path, 1) == Plan(200, (200,), 2, step_tokens=(1, 1))
+    assert plan(path, 0) == Plan(200, (200, 0), 3, step_tokens=(1, 2), finish="stop")
+    assert plan(path, 1) == Plan(200, (200,), 2, step_tokens=(1, 1), finish="stop")
 
 
 def test_what_failed_or_only_warmed_up_is_left_out(tmp_path: Path) -> None:
@@ -102,7 +102,8 @@ def test_a_profile_gives_distributions_in_place_of_the_flags(tmp_path: Path) -> 
     path = tmp_path / "profile.json"
     path.write_text(json.dumps({"ttft": "30ms", "tpot": "4ms", "ttft_per_input_token": "10us", "output_tokens": "6"}))
     latencies = latencies_of(read_arguments([f"--replay={path}", "--itl=9ms"]))
-    assert draw_plan(latencies, 0, 1, limit_tokens=100, input_tokens=50) == Plan(int(30.5 * MS), (4 * MS,) * 5, 6)
+    drawn = draw_plan(latencies, 0, 1, limit_tokens=100, input_tokens=50)
+    assert drawn == Plan(int(30.5 * MS), (4 * MS,) * 5, 6, finish="stop")
 
 
 @pytest.mark.parametrize(

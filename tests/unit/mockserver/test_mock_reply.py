@@ -3,78 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from itertools import count
 
 import pytest
-from starlette.types import Receive, Scope, Send
 
-from mockserver.faults import parse_rule
 from mockserver.openai import CHAT, COMPLETION, Ask, Frames, Shape
 from mockserver.plan import Plan
 from mockserver.reply import Content, Reply, StreamedReply, WholeReply
 from mockserver.tokencount import TokenCount, counted
-from mockserver.wire import Headers
+from tests.support.paper_wire import PaperWire
 
 PIECES = ["One", " two", " three", " four"]
 
 
-class PaperWire:
-    """A wire that keeps a list; its stamps are 1, 2, 3 ..."""
-
-    def __init__(self, blocked: frozenset[int] = frozenset(), gone_after: int | None = None) -> None:
-        self.blocked = False
-        self.on_lost: Callable[[str], None] | None = None
-        self.said: list[object] = []
-        self._blocked = blocked
-        self._gone_after = gone_after
-        self._stamps = count(1)
-
-    def begin(self) -> None:
-        self.said.append("head")
-
-    def write(self, event: bytes) -> int | None:
-        written = sum(isinstance(said, bytes) for said in self.said)
-        if self._gone_after is not None and written >= self._gone_after:
-            if self.on_lost is not None:
-                self.on_lost("client_closed")
-            return None
-        self.blocked = written in self._blocked
-        self.said.append(event)
-        return next(self._stamps)
-
-    def finish(self, event: bytes) -> int | None:
-        stamp = self.write(event)
-        self.said.append("end")
-        return stamp
-
-    def respond(self, status: int, headers: Headers, body: bytes) -> int | None:
-        self.said.append((status, body))
-        return next(self._stamps)
-
-    def truncate(self) -> int | None:
-        self.said.append("fin")
-        return next(self._stamps)
-
-    def reset(self) -> int | None:
-        self.said.append("rst")
-        return next(self._stamps)
-
-    async def run(self, scope: Scope, receive: Receive, send: Send) -> None:
-        raise AssertionError("nobody waits here")
-
-
 def content(
     shape: Shape = CHAT,
-    fault: str | None = None,
     usage: bool = False,
     continuous: bool = False,
     input_count: TokenCount | None = None,
 ) -> Content:
-    rule = None if fault is None else parse_rule(fault)
     return Content(
         Ask(True, usage, continuous, 4, prompt="x"),
-        Plan(50, (20,) * 3, 4, None if rule is None else rule.fault),
+        Plan(50, (20,) * 3, 4),
         PIECES,
         b"length",
         Frames(shape, "id", 9, "m"),
@@ -164,36 +113,6 @@ def test_chunks_that_waited_in_a_buffer_are_named() -> None:
     assert reply.blocked == [1, 5]
 
 
-def test_a_reset_comes_in_place_of_the_next_token() -> None:
-    reply, wire = play(content(fault="reset:after=2"))
-    assert (kinds(reply), wire.said[-1], reply.struck) == ("rcc", "rst", "reset")
-    assert reply.end_ns == 4
-
-
-def test_a_truncated_stream_has_no_done() -> None:
-    reply, wire = play(content(fault="truncate:after=3"))
-    assert (kinds(reply), wire.said[-1], reply.struck) == ("rccc", "fin", "truncate")
-
-
-def test_an_error_in_the_stream_is_an_object_and_then_done() -> None:
-    reply, wire = play(content(fault="error_in_stream:after=1", usage=True))
-    assert (kinds(reply), reply.struck, reply.status) == ("rcoo", "error_in_stream", 200)
-    assert json.loads(data(wire)[2])["error"]["code"] == 500
-    assert data(wire)[3] == "[DONE]"
-
-
-def test_a_malformed_chunk_takes_the_place_of_one_token_and_the_stream_goes_on() -> None:
-    reply, wire = play(content(fault="malformed:after=1"))
-    assert (kinds(reply), reply.chunk_tokens, reply.struck) == ("rcocco", [0, 1, 0, 1, 1, 0], "malformed")
-    with pytest.raises(json.JSONDecodeError):
-        json.loads(data(wire)[2])
-
-
-def test_a_fault_before_the_first_token_leaves_no_token() -> None:
-    reply, _ = play(content(fault="reset:after=0"))
-    assert kinds(reply) == ""
-
-
 def test_a_client_that_is_gone_ends_the_reply_once_and_is_no_fault() -> None:
     ended: list[Reply] = []
     wire = PaperWire()
@@ -231,23 +150,3 @@ def test_a_whole_reply_is_one_body_and_no_chunk() -> None:
     assert isinstance(response, tuple)
     assert json.loads(response[1])["choices"][0]["message"]["content"] == "".join(PIECES)
     assert (reply.write_ns, kinds(reply), reply.end_ns, reply.bytes_out) == ([], "", 1, len(response[1]))
-
-
-@pytest.mark.parametrize(("fault", "said"), [("reset:after=1", "rst"), ("truncate:after=1", "fin")])
-def test_a_whole_reply_can_be_cut(fault: str, said: str) -> None:
-    _, wire = whole(content(fault=fault))
-    assert wire.said == [said]
-
-
-def test_an_error_in_a_whole_reply_is_a_500() -> None:
-    reply, wire = whole(content(fault="error_in_stream"))
-    assert (reply.status, reply.struck) == (500, "error_in_stream")
-    assert isinstance(wire.said[0], tuple)
-    assert wire.said[0][0] == 500
-
-
-def test_a_malformed_whole_reply_is_broken_json() -> None:
-    _, wire = whole(content(fault="malformed"))
-    assert isinstance(wire.said[0], tuple)
-    with pytest.raises(json.JSONDecodeError):
-        json.loads(wire.said[0][1])

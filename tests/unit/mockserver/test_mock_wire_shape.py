@@ -106,15 +106,44 @@ def test_the_context_refusal_gives_every_number() -> None:
     assert "maximum context length" in error["message"]
 
 
-@pytest.mark.parametrize(
-    ("status", "has_retry"), [(400, False), (401, False), (404, False), (429, True), (500, False), (503, True)]
-)
-def test_a_planned_refusal_says_when_to_come_back_where_it_makes_sense(status: int, has_retry: bool) -> None:
-    refusal = fault_refusal(status, 3)
+@pytest.mark.parametrize("status", [400, 401, 404, 429, 500, 503])
+@pytest.mark.parametrize("retry_after", [None, 3])
+def test_a_planned_refusal_is_an_error_object_and_may_say_when_to_come_back(
+    status: int, retry_after: int | None
+) -> None:
+    refusal = fault_refusal(status, retry_after)
     assert refusal.status == status
-    assert dict(refusal.headers) == ({"retry-after": "3"} if has_retry else {})
+    assert dict(refusal.headers) == ({} if retry_after is None else {"retry-after": "3"})
     error = json.loads(refusal.body)["error"]
     assert error == "Unauthorized" if status == 401 else error["code"] == status
+
+
+@pytest.mark.parametrize(("status", "title"), [(502, b"502 Bad Gateway"), (504, b"504 Gateway Timeout")])
+def test_a_gateways_refusal_is_the_page_of_a_proxy(status: int, title: bytes) -> None:
+    refusal = fault_refusal(status, None)
+    assert dict(refusal.headers) == {"content-type": "text/html"}
+    assert title in refusal.body
+    assert refusal.body.startswith(b"<html>")
+
+
+@pytest.mark.parametrize(
+    ("stop", "keep", "read"),
+    [
+        (None, None, ((), False)),
+        ("END", None, (("END",), False)),
+        (["a", "b"], True, (("a", "b"), True)),
+        ([], False, ((), False)),
+    ],
+)
+def test_stop_strings_are_a_text_or_a_list(stop: Any, keep: Any, read: tuple[tuple[str, ...], bool]) -> None:
+    ask = parse_completion({"prompt": "x", "stop": stop, "include_stop_str_in_output": keep})
+    assert (ask.stop, ask.keep_stop) == read
+
+
+@pytest.mark.parametrize("stop", [3, ["a", 3], "", ["a", ""]])
+def test_other_stops_are_refused(stop: Any) -> None:
+    status, error = refusal_of(parse_completion, {"prompt": "x", "stop": stop})
+    assert (status, error["param"]) == (400, "stop")
 
 
 def test_an_error_body_has_vllms_four_fields() -> None:

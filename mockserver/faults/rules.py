@@ -1,0 +1,167 @@
+"""How faults are written, and which requests they hit.
+
+    NAME[:key=value,...]      429:rate=0.1,retry_after=2      stall:every=10,after=5,for=2s      500:from=10s,until=20s
+
+Which requests: one of `rate` (a share, drawn from the seed), `index` (one request) and `every` (each n-th index); besides,
+`from` and `until` (the arrival, since the start of serving) and `skip` (not the first n that arrive). None of them means
+every request. `index` and `every` need requests whose `x-request-id` ends in `-<index>`; for faults of connections they
+count connections.
+
+Every rule that hits a request adds its fault, except one that cannot go with an earlier one: the reply ends once, and a
+fault of one name is met once. A request that carries the header `x-mock-fault: NAME[:key=value,...][; NAME ...]` decides for
+itself, and the rules are not asked; `none` is no fault.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from mockserver.faults.kinds import FAULTS, OF_CONNECTIONS, Fault
+from mockserver.faults.options import Value, duration_ns, instant_ns, positive, share, whole
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A fault and the requests that it hits."""
+
+    spec: str
+    fault: Fault
+    rate: float | None = None
+    index: int | None = None
+    every: int | None = None
+    from_ns: int = 0
+    until_ns: int | None = None
+    skip: int = 0
+
+    def __str__(self) -> str:
+        return self.spec
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """What rules look at."""
+
+    index: int | None = None
+    at_ns: int = 0
+    """Since the start of serving."""
+    before: int = 0
+    """Requests that arrived before this one."""
+
+
+_ONE_OF: dict[str, Callable[[str], int | float]] = {"rate": share, "index": whole, "every": positive}
+_SELECTORS: dict[str, tuple[str, Callable[[str], int | float]]] = {
+    **{name: (name, read) for name, read in _ONE_OF.items()},
+    "from": ("from_ns", instant_ns),
+    "until": ("until_ns", duration_ns),
+    "skip": ("skip", whole),
+}
+
+
+def parse_rule(spec: str) -> Rule:
+    """The rule that a `--fault` spec describes. Raises ValueError with one sentence that names every problem."""
+    name, _, tail = spec.strip().partition(":")
+    kind = FAULTS.get(name)
+    if kind is None:
+        close = difflib.get_close_matches(name, FAULTS, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(FAULTS)}"
+        raise ValueError(f"{spec!r}: no fault is called {name!r}; {hint}")
+    options = {option.name: option for option in kind.options}
+    values: dict[str, Value] = {option.name: option.default for option in kind.options}
+    selectors: dict[str, int | float] = {}
+    problems: list[str] = []
+    for part in filter(None, (part.strip() for part in tail.split(","))):
+        key, equals, text = part.partition("=")
+        try:
+            if not equals:
+                problems.append(f"{part!r} is not key=value")
+            elif key in _SELECTORS:
+                field, read = _SELECTORS[key]
+                selectors[field] = read(text)
+            elif key in options:
+                values[key] = options[key].read(text)
+            else:
+                problems.append(f"{name} takes {', '.join((*_SELECTORS, *options))}, not {key!r}")
+        except ValueError as e:
+            problems.append(f"{key}={text}: {e}")
+    if not problems:
+        problems = _contradictions(name, values, selectors)
+    if problems:
+        raise ValueError(f"{spec!r}: {'; '.join(problems)}")
+    return Rule(spec.strip(), Fault(kind, values), **selectors)  # type: ignore[arg-type]
+
+
+def _contradictions(name: str, values: dict[str, Value], selectors: dict[str, int | float]) -> list[str]:
+    """What is well written and cannot be."""
+    problems = []
+    if len(one_of := [key for key in selectors if key in _ONE_OF]) > 1:
+        problems.append(f"{' and '.join(one_of)} cannot be combined: write one of them")
+    if "until_ns" in selectors and selectors["until_ns"] <= selectors.get("from_ns", 0):
+        problems.append("until must be later than from")
+    if name == "refuse":
+        if "until_ns" not in selectors:
+            problems.append("write when it ends, for example refuse:from=10s,until=12s")
+        if selectors.keys() - {"from_ns", "until_ns"}:
+            problems.append("no single connection can be refused: only from and until choose")
+    if name == "pause" and values["for"] >= values["period"]:  # type: ignore[operator]
+        problems.append("for must be shorter than period")
+    return problems
+
+
+def parse_demand(spec: str) -> tuple[Fault, ...]:
+    """The faults that an `x-mock-fault` header asks for. Raises ValueError with one sentence."""
+    if spec.strip() == "none":
+        return ()
+    faults: list[Fault] = []
+    for one in spec.split(";"):
+        rule = parse_rule(one)
+        if rule != Rule(rule.spec, rule.fault):
+            keys = ", ".join(_SELECTORS)
+            raise ValueError(f"{one.strip()!r}: {keys} choose among requests, and a header speaks for its own")
+        if rule.fault.name in OF_CONNECTIONS:
+            raise ValueError(f"{one.strip()!r}: it happens before a request is read, so that none can ask for it")
+        if (other := _conflicting(rule.fault, faults)) is not None:
+            raise ValueError(f"{other.name} and {rule.fault.name} cannot be combined")
+        faults.append(rule.fault)
+    return tuple(faults)
+
+
+def _conflicting(fault: Fault, faults: Iterable[Fault]) -> Fault | None:
+    """The fault that this one cannot go with."""
+    conflict = fault.kind.conflict
+    for other in faults:
+        if other.name == fault.name or (conflict is not None and other.kind.conflict == conflict):
+            return other
+    return None
+
+
+def choose(
+    rules: Sequence[Rule], arrived: Arrived, chance: Callable[[int], float], *, connection: bool = False
+) -> tuple[Fault, ...]:
+    """The faults that a request (or a `connection`, with its own number as index) meets, in the order of the rules.
+
+    `chance(i)` draws from [0, 1) for the i-th rule. A refusal stands alone.
+    """
+    faults: list[Fault] = []
+    for ordinal, rule in enumerate(rules):
+        if (rule.fault.name in OF_CONNECTIONS) is not connection:
+            continue
+        if _hits(rule, arrived, ordinal, chance) and _conflicting(rule.fault, faults) is None:
+            faults.append(rule.fault)
+    refusal = next((fault for fault in faults if fault.kind.status is not None), None)
+    return tuple(faults) if refusal is None else (refusal,)
+
+
+def _hits(rule: Rule, arrived: Arrived, ordinal: int, chance: Callable[[int], float]) -> bool:
+    if arrived.at_ns < rule.from_ns or (rule.until_ns is not None and arrived.at_ns >= rule.until_ns):
+        return False
+    if arrived.before < rule.skip:
+        return False
+    if rule.rate is not None:
+        return chance(ordinal) < rule.rate
+    if rule.index is not None:
+        return arrived.index == rule.index
+    if rule.every is not None:
+        return arrived.index is not None and (arrived.index + 1) % rule.every == 0
+    return True
