@@ -6,7 +6,6 @@ import importlib.metadata
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any
 
 import orjson
 from fastapi import FastAPI, Query, Request, Response
@@ -22,8 +21,8 @@ from mockserver.ledger import open_file
 from mockserver.openai import SHAPES, Refusal
 from mockserver.serving import Serving, load_text_tokenizer
 from mockserver.shared_state import SharedState
+from mockserver.tokenization import add_tokenization
 from mockserver.truth import expected, truth_of
-from promptset.errors import SpecError
 
 _JSON = "application/json"
 _LINES = "application/x-ndjson"
@@ -51,6 +50,7 @@ def create_app(config: MockConfig) -> FastAPI:
     app = FastAPI(title="mockserver", lifespan=lifespan, openapi_url=None)
     _add_generation(app)
     _add_facts(app)
+    add_tokenization(app)
     add_admin(app)
     if config.cors:
         app.add_middleware(Cors, allowed=config.cors)
@@ -67,6 +67,10 @@ def _add_generation(app: FastAPI) -> None:
     async def generate(request: Request, *, path: str) -> Response:
         return await _serving(request).answer(request, SHAPES[path])
 
+    async def embed(request: Request) -> Response:
+        return await _serving(request).embed(request)
+
+    app.add_route("/v1/embeddings", embed, methods=["POST"])
     for path in SHAPES:
         # Starlette's plain route: FastAPI's own would solve dependencies, of which there are none, for each request.
         app.add_route(path, partial(generate, path=path), methods=["POST"])
@@ -109,27 +113,3 @@ def _add_facts(app: FastAPI) -> None:
         serving = _serving(request)
         expectation = await serving.beside(partial(expected, serving.config, Asked(output_tokens, input_tokens)))
         return Response(orjson.dumps(truth_of(serving, expectation)), media_type=_JSON)
-
-    @app.post("/tokenize")
-    async def tokenize(request: Request) -> Response:
-        serving = _serving(request)
-        row = openai.parse_body(await request.body(), serving.config.model)
-        ids = _tokens_of(serving, row)
-        body = {"count": len(ids), "max_model_len": serving.config.max_model_len, "tokens": ids, "token_strs": None}
-        return Response(orjson.dumps(body), media_type=_JSON)
-
-
-def _tokens_of(serving: Serving, row: dict[str, Any]) -> list[int]:
-    """The ids of a prompt, or of messages with the chat template. Raises Refusal (400)."""
-    tokenizer = serving.tokenizer
-    if "messages" not in row:
-        prompt = row.get("prompt")
-        if not isinstance(prompt, str):
-            openai.refuse("prompt must be a text (or give messages).", "prompt")
-        return tokenizer.encode(prompt, add_special_tokens=row.get("add_special_tokens", True) is True)
-    ask = openai.parse_chat({"messages": row["messages"]})
-    assert ask.messages is not None
-    try:
-        return tokenizer.encode(tokenizer.render_chat(ask.messages), add_special_tokens=False)
-    except SpecError as e:
-        openai.refuse(str(e), "messages")

@@ -108,8 +108,8 @@ class ServerMetrics(Collector):
         return generate_latest(self._registry)
 
     def _fold(self, entry: Entry) -> None:
-        if entry.plan is None or entry.plan.output_tokens == 0:
-            return  # It was refused; no engine saw it.
+        if entry.plan is None or (entry.plan.output_tokens == 0 and entry.finished == "error"):
+            return  # It was refused; no engine saw it. (An embedding has no tokens either, and ends well.)
         if "prefill_ns" in entry.engine:
             self._queue.observe(entry.engine["queue_ns"] / NS_PER_S)
             self._prefill.observe(entry.engine["prefill_ns"] / NS_PER_S)

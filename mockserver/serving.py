@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -17,13 +17,14 @@ from mockserver.arrival import Arrival, Arrivals
 from mockserver.clock import now_ns, utc_seconds
 from mockserver.combinations import OF_PLANS_ALONE
 from mockserver.config import MockConfig
+from mockserver.embeddings import EMBEDDED_AT_ONCE, embedding_data, embedding_script, parse_embedding, too_long
 from mockserver.engine import ENGINES, Work
 from mockserver.errors import UsageError
-from mockserver.faults import SCALED, Arrived, names
+from mockserver.faults import SCALED, Arrived, Fault, names
 from mockserver.ledger import Entry, Ledger
 from mockserver.metrics import ServerMetrics
 from mockserver.openai import Ask, Frames, Refusal, Shape
-from mockserver.overrides import read_overrides
+from mockserver.overrides import Overrides, read_overrides
 from mockserver.pacing import Pacer, Stepper
 from mockserver.plain_stream import PlainStream
 from mockserver.plan import Plan, draw_faults, draw_plan
@@ -31,9 +32,10 @@ from mockserver.reply import Content, Reply, StreamedReply, WholeReply
 from mockserver.reply_blocks import ReplyBlocks
 from mockserver.settings import Settings, Version
 from mockserver.shaped.choice import shaped_reply
+from mockserver.shaped.whole import ShapedWhole
 from mockserver.shared_state import SharedState
 from mockserver.stream_interval import StreamInterval
-from mockserver.tokencount import Counter, TokenCount
+from mockserver.tokencount import Counter, TokenCount, counted
 from mockserver.wire import Connection, DirectWire, Wire, wire_of
 from promptset.errors import SpecError
 from promptset.text import TokenText
@@ -70,6 +72,8 @@ class _Case:
     count: TokenCount | None = None
     version: int = 0
     """Of the configuration that it was planned with."""
+    generates: bool = True
+    """Whether the reply has tokens (an embedding has none)."""
 
 
 class Serving:
@@ -132,6 +136,13 @@ class Serving:
 
     async def answer(self, request: Request, shape: Shape) -> Response:
         """Answer one request of an endpoint that generates text."""
+        return await self._answer(request, partial(self._serve, shape))
+
+    async def embed(self, request: Request) -> Response:
+        """Answer one request for embeddings."""
+        return await self._answer(request, self._embed)
+
+    async def _answer(self, request: Request, serve: Callable[[Request, bytes, _Case], Awaitable[None]]) -> Response:
         handled_ns = now_ns()
         self.sync()
         wire, connection = wire_of(request.scope)
@@ -150,7 +161,7 @@ class Serving:
         try:
             if refusal is not None:
                 raise refusal
-            await self._serve(request, body, shape, case)
+            await serve(request, body, case)
         except Refusal as e:
             self._refuse(case, e)
         return Answer(wire)
@@ -169,13 +180,18 @@ class Serving:
                 return b"", Refusal(413, openai.error_body(413, message))
         return b"".join(parts), None
 
-    async def _serve(self, request: Request, body: bytes, shape: Shape, case: _Case) -> None:
+    def _admit(self, request: Request, body: bytes, case: _Case) -> tuple[Version, dict[str, Any]]:
+        """The version that holds for a request, and its body. Raises Refusal."""
         if self.draining:
             raise Refusal(503, openai.error_body(503, _DRAINING), (("retry-after", "1"),))
         version = self.settings.now
-        config, case.version = version.config, version.number
-        require_key(request, config)
-        ask = shape.parse(openai.parse_body(body, config.model))
+        case.version = version.number
+        require_key(request, version.config)
+        return version, openai.parse_body(body, version.config.model)
+
+    def _faults(self, request: Request, case: _Case, version: Version) -> tuple[Overrides, tuple[Fault, ...], Arrived]:
+        """What the request overrides, and the faults that it meets. Raises Refusal."""
+        config = version.config
         overrides = read_overrides(request.headers)
         arrived = self._arrived(case, version)
         faults = overrides.faults
@@ -183,6 +199,13 @@ class Serving:
             openai.refuse(f"x-mock-fault: {OF_PLANS_ALONE}", "x-mock-fault")
         if faults is None:
             faults = draw_faults(config.fault, config.seed, case.arrival.key, case.arrival.attempt, arrived)
+        return overrides, faults, arrived
+
+    async def _serve(self, shape: Shape, request: Request, body: bytes, case: _Case) -> None:
+        version, row = self._admit(request, body, case)
+        config = version.config
+        ask = shape.parse(row)
+        overrides, faults, arrived = self._faults(request, case, version)
         draw = partial(
             draw_plan,
             overrides.over(version.latencies),
@@ -196,9 +219,7 @@ class Serving:
         )
         limit = config.max_model_len
         plan = case.plan = draw(limit_tokens=limit)
-        for fault in faults:
-            if fault.kind.status is not None:
-                raise openai.fault_refusal(fault.kind.status, fault.options.get("retry_after"))
+        _refuse_by(faults)
         case.count, most = self._count(ask)
         if most + plan.output_tokens > limit:
             # It may not fit: only now the exact number must be known before the reply begins.
@@ -253,6 +274,41 @@ class Serving:
             case.received_ns - version.since_ns,
             self.shared.take("arrivals") if counts else 0,
         )
+
+    async def _embed(self, request: Request, body: bytes, case: _Case) -> None:
+        """The answer is due when a first token would be: TTFT is all the latency that an embedding has."""
+        version, row = self._admit(request, body, case)
+        config = version.config
+        ask = parse_embedding(row, config.embedding_size)
+        counts = [self._counter.count_text(i, True) if isinstance(i, str) else counted(len(i)) for i in ask.inputs]
+        tokens = [await count.wait() or 0 for count in counts]
+        for number, each in enumerate(tokens):
+            if each > config.max_model_len:
+                raise too_long(config.max_model_len, number, each)
+        overrides, faults, arrived = self._faults(request, case, version)
+        plan = case.plan = draw_plan(
+            overrides.over(version.latencies),
+            config.seed,
+            case.arrival.key,
+            asked_tokens=1,
+            limit_tokens=1,
+            input_tokens=sum(tokens),
+            faults=faults,
+            at_ns=arrived.at_ns,
+        )
+        _refuse_by(faults)
+        plan = case.plan = replace(plan, finish="stop")
+        case.count, case.generates = counted(sum(tokens)), False
+        make = partial(embedding_data, ask, config.seed)
+        # A long answer takes milliseconds to make, in which no stream would get its tokens.
+        data = await self.beside(make) if ask.numbers > EMBEDDED_AT_ONCE else make()
+        identity = (f"embd-mock-{self.shared.take('replies')}", utc_seconds(), config.model)
+        script = embedding_script(plan, data, *identity, case.count)
+        reply = ShapedWhole(case.wire, script, self._pacer, lambda reply: self._on_end(case, reply, key))
+        # The inputs are one prompt to the engine, no longer than its context, and not in its prefix cache.
+        work = Work(case.received_ns, plan, min(sum(tokens), config.max_model_len - 1))
+        key = self._stepper.admit(work, reply.take)
+        reply.begin()
 
     def _count(self, ask: Ask) -> tuple[TokenCount, int]:
         """The count of the input, which may come later, and a number that it cannot exceed."""
@@ -327,14 +383,14 @@ def _entry(case: _Case, reply: Reply, facts: dict[str, int]) -> Entry:
         attempt=case.arrival.attempt,
         received_ns=case.received_ns,
         handled_ns=case.handled_ns,
-        plan=case.plan,
+        plan=case.plan if case.generates or case.plan is None else replace(case.plan, output_tokens=0),
         write_ns=reply.write_ns,
         chunk_tokens=reply.chunk_tokens,
         chunk_kind="".join(reply.chunk_kinds),
         blocked=reply.blocked,
         end_ns=reply.end_ns,
         input_tokens=case.count.tokens,
-        output_tokens=reply.tokens_out,
+        output_tokens=reply.tokens_out if case.generates else 0,
         finished=finished,
         status=reply.status,
         fault=reply.struck,
@@ -351,6 +407,13 @@ def _reply(wire: Wire, content: Content, on_end: Callable[[Reply], None]) -> Rep
     if isinstance(wire, DirectWire) and wire.framed and not ask.continuous_usage:
         return PlainStream(wire, content, on_end)
     return StreamedReply(wire, content, on_end)
+
+
+def _refuse_by(faults: tuple[Fault, ...]) -> None:
+    """Raises Refusal where one of the faults is a refusal."""
+    for fault in faults:
+        if fault.kind.status is not None:
+            raise openai.fault_refusal(fault.kind.status, fault.options.get("retry_after"))
 
 
 def _most(text: str) -> int:

@@ -62,14 +62,16 @@ class ChatTemplate:
         except TemplateError as e:
             raise SpecError(f"the chat template of {where} cannot be compiled: {e}") from e
 
-    def render(self, messages: Sequence[Message], tools: Sequence[Tool] | None = None) -> str:
-        """The text that the model is given, up to where its answer begins. Raises SpecError."""
+    def render(
+        self, messages: Sequence[Message], tools: Sequence[Tool] | None = None, add_generation_prompt: bool = True
+    ) -> str:
+        """The text that the model is given, up to where its answer begins (`add_generation_prompt`). Raises SpecError."""
         try:
             return self._template.render(
                 messages=list(messages),
                 tools=list(tools) if tools else None,
                 documents=None,
-                add_generation_prompt=True,
+                add_generation_prompt=add_generation_prompt,
                 **self._special_tokens,
             )
         except (TemplateError, TypeError, KeyError, AttributeError) as e:

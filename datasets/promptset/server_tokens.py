@@ -115,9 +115,11 @@ class ServerTokenizer(Tokenizer):
             return self.encode(self.render_chat(messages, tools), add_special_tokens=True)
         return self._ids(self._dialect.chat(messages, tools))
 
-    def render_chat(self, messages: Sequence[Message], tools: Sequence[Tool] | None = None) -> str:
+    def render_chat(
+        self, messages: Sequence[Message], tools: Sequence[Tool] | None = None, *, add_generation_prompt: bool = True
+    ) -> str:
         """The text that the server's template makes of the messages, where it tells."""
-        if not self._dialect.renders:
+        if not self._dialect.renders or not add_generation_prompt:
             return super().render_chat(messages, tools)
         return str(self._ask("apply-template", self._dialect.chat(messages, tools))["prompt"])
 

@@ -70,6 +70,10 @@ class Tokenizer(ABC):
     def encode_chat(self, messages: Sequence[Message]) -> list[int]:
         """The ids of the rendered messages. Raises SpecError."""
 
+    def token_strings(self, ids: Sequence[int]) -> list[str]:
+        """Each token as its vocabulary writes it, where that is known, else as it decodes alone. Raises SpecError."""
+        return [self.decode([number]) for number in ids]
+
     @abstractmethod
     def vocabulary(self) -> list[str]:
         """What each token that is not a special one decodes to alone, by id. Raises SpecError where it is not known."""
@@ -82,7 +86,9 @@ class Tokenizer(ABC):
         """Tokens of the rendered messages: none are added, the template wrote its own. Raises SpecError."""
         return self.count_chats([messages], tools)[0]
 
-    def render_chat(self, messages: Sequence[Message], tools: Sequence[Tool] | None = None) -> str:
+    def render_chat(
+        self, messages: Sequence[Message], tools: Sequence[Tool] | None = None, *, add_generation_prompt: bool = True
+    ) -> str:
         """The text that the template makes of the messages. Raises SpecError where there is no template."""
         raise SpecError(f"{self.name} does not tell what its chat template makes of messages")
 
@@ -138,19 +144,25 @@ class LocalTokenizer(Tokenizer):
         """The ids of the rendered messages. Raises SpecError where there is no template."""
         return self.encode(self.render_chat(messages))
 
+    def token_strings(self, ids: Sequence[int]) -> list[str]:
+        """Each token as the vocabulary writes it; empty for an id that is not in it."""
+        return [self._backend.id_to_token(number) or "" for number in ids]
+
     def vocabulary(self) -> list[str]:
         """What each token that is not a special one decodes to."""
         special = self._backend.get_added_tokens_decoder()
         ids = [number for number in self._backend.get_vocab(with_added_tokens=False).values() if number not in special]
         return list(self._backend.decode_batch([[number] for number in sorted(ids)], skip_special_tokens=False))
 
-    def render_chat(self, messages: Sequence[Message], tools: Sequence[Tool] | None = None) -> str:
+    def render_chat(
+        self, messages: Sequence[Message], tools: Sequence[Tool] | None = None, *, add_generation_prompt: bool = True
+    ) -> str:
         """The text that the template makes of the messages. Raises SpecError where there is no template."""
         if self._chat is None:
             raise SpecError(
                 f"{self.name} has no chat template: give a directory with a chat_template.jinja, or use completions"
             )
-        return self._chat.render(messages, tools)
+        return self._chat.render(messages, tools, add_generation_prompt)
 
 
 def _token_text(token: Any) -> str | None:
