@@ -214,19 +214,22 @@ class _Load:
 
     async def alone(self, worker: Worker) -> Seen:
         """One worker: this process."""
-        await worker.prepare()
-        start_ns = self._begin()
-        worker.begin(start_ns)
-        live = self._live(worker)
-        limit = self._error_limit
+        try:
+            await worker.prepare()
+            start_ns = self._begin()
+            worker.begin(start_ns)
+            live = self._live(worker)
+            limit = self._error_limit
 
-        def on_record(record: RequestRecord) -> None:
-            live.add(record)
-            if limit is not None and worker.failures > limit:
-                worker.tell("stop", "errors")
+            def on_record(record: RequestRecord) -> None:
+                live.add(record)
+                if limit is not None and worker.failures > limit:
+                    worker.tell("stop", "errors")
 
-        with self._watched(worker, live):
-            ended = await worker.load(start_ns, on_record)
+            with self._watched(worker, live):
+                ended = await worker.load(start_ns, on_record)
+        finally:
+            worker.close()
         await self._after()
         return self._end([ended])
 
@@ -294,6 +297,10 @@ class _Load:
         limit = "requests" if ends_by_itself else "duration"
         manifest["stop_reason"] = "interrupted" if self._interrupted else (others[0] if others else limit)
         manifest["ended"] = utc_now().isoformat(timespec="seconds")
+        if late := sum(e.late_requests for e in ended):
+            manifest["notes"].append(
+                f"{late} requests were not made yet when they were due: making prompts could not keep up with the load"
+            )
         if repeated := sum(e.repeated_rows for e in ended):
             manifest["notes"].append(
                 f"{repeated} requests repeat a row of the data set, which has fewer rows than that"

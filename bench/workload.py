@@ -1,7 +1,7 @@
 """What is sent: an endless or finite supply of Request values, made from promptset's samples.
 
 A Request is ready to go: its body is encoded before the run, because encoding inside the measuring loop would delay
-other requests' stamps. The supply makes `ahead` requests before the run begins and the others on demand.
+other requests' stamps. Those that are not made before the run come from another process (bench/scale/feed.py).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 from promptset import distributions, loaders
 from promptset.kinds import PLAIN, Style
@@ -98,7 +98,7 @@ class Drawn(Iterator[Sample]):
 
 
 class Rows(Iterator[Sample]):
-    """Every `step`-th row of a data set, from the start again when they are used up; `repeated` counts the repeats."""
+    """Every `step`-th row of a data set, from the start again when they are used up."""
 
     def __init__(
         self,
@@ -115,7 +115,6 @@ class Rows(Iterator[Sample]):
         self._output_tokens = output_tokens
         self._next = first
         self._step = step
-        self.repeated = 0
 
     @classmethod
     def of_file(
@@ -206,13 +205,39 @@ class Rows(Iterator[Sample]):
 
     def __next__(self) -> Sample:
         index, self._next = self._next, self._next + self._step
-        self.repeated += index >= len(self._rows)
         return self._sample(index % len(self._rows))
 
     def _sample(self, place: int) -> Sample:
         row = self._order[place]
         sample = self._rows[row]
         return sample if self._output_tokens is None else replace(sample, output_tokens=self._output_tokens(row))
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A request that was made and has no number yet."""
+
+    body: bytes
+    stream: bool
+    input_tokens_asked: int | None
+    output_tokens_asked: int | None
+    session: str | None
+
+
+def made_of(sample: Sample, encode: Callable[[Sample], Encoded]) -> Made:
+    """The request of a sample."""
+    encoded = encode(sample)
+    return Made(encoded.body, encoded.stream, sample.input_tokens, encoded.output_tokens_asked, sample.session)
+
+
+class Feed(Protocol):
+    """Makes requests elsewhere, in the order of their samples, and gives them to a supply by `Supply.add`."""
+
+    def more(self) -> None:
+        """The supply has room again."""
+
+    def wait(self) -> None:
+        """Block until a request was given."""
 
 
 class Supply:
@@ -230,32 +255,73 @@ class Supply:
         self._samples = samples
         self._encode = encode
         self._run_id = run_id
+        self._first = first
         self._next = first
         self._step = step
         self._ahead: deque[Request] = deque()
+        self._ahead_bytes = 0
+        self._feed: Feed | None = None
+        self._room = (0, 0)
+        self.late = 0
+        """Requests that had to be waited for, or made, when they were due."""
 
-    def make_ahead(self, count: int, progress: Callable[[int], None] = lambda made: None) -> None:
-        """Make `count` requests now; `progress` is told how many there are, every hundred."""
-        for made in range(1, count + 1):
-            self._ahead.append(self._make())
+    def make_ahead(
+        self, count: int, progress: Callable[[int], None] = lambda made: None, *, most_bytes: int | None = None
+    ) -> int:
+        """Make `count` requests now, or fewer, whose bodies have `most_bytes`; how many were made.
+
+        `progress` is told how many there are, every hundred.
+        """
+        made = 0
+        while made < count and (most_bytes is None or self._ahead_bytes < most_bytes):
+            self.add(made_of(next(self._samples), self._encode))
+            made += 1
             if made % 100 == 0 or made == count:
                 progress(made)
+        return made
+
+    def feed_from(self, feed: Feed, *, requests: int, most_bytes: int) -> None:
+        """From now on `feed` makes the requests, as many ahead as these limits allow."""
+        self._feed = feed
+        self._room = (requests, most_bytes)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether more requests may be made ahead."""
+        return len(self._ahead) < self._room[0] and self._ahead_bytes < self._room[1]
+
+    def add(self, made: Made) -> None:
+        """One more request is there."""
+        index, self._next = self._next, self._next + self._step
+        self._ahead_bytes += len(made.body)
+        self._ahead.append(
+            Request(
+                id=f"{self._run_id}-{index}",
+                index=index,
+                session=made.session,
+                body=made.body,
+                stream=made.stream,
+                input_tokens_asked=made.input_tokens_asked,
+                output_tokens_asked=made.output_tokens_asked,
+            )
+        )
 
     def take(self, phase: Phase) -> Request:
         """The next request, for this phase."""
-        request = self._ahead.popleft() if self._ahead else self._make()
+        if not self._ahead:
+            self.late += 1
+            if self._feed is None:
+                self.add(made_of(next(self._samples), self._encode))
+            else:
+                self._feed.wait()
+        request = self._ahead.popleft()
+        self._ahead_bytes -= len(request.body)
+        if self._feed is not None and 2 * len(self._ahead) < self._room[0] and 2 * self._ahead_bytes < self._room[1]:
+            self._feed.more()
         return request if phase == "run" else replace(request, phase=phase)
 
-    def _make(self) -> Request:
-        sample = next(self._samples)
-        encoded = self._encode(sample)
-        index, self._next = self._next, self._next + self._step
-        return Request(
-            id=f"{self._run_id}-{index}",
-            index=index,
-            session=sample.session,
-            body=encoded.body,
-            stream=encoded.stream,
-            input_tokens_asked=sample.input_tokens,
-            output_tokens_asked=encoded.output_tokens_asked,
-        )
+    def taken_from(self, index: int) -> int:
+        """How many of the requests that were taken have this number or a higher one."""
+        end = self._next - len(self._ahead) * self._step
+        begin = self._first + max(0, -(-(index - self._first) // self._step)) * self._step
+        return max(0, (end - begin) // self._step)

@@ -29,6 +29,7 @@ async def _serve(parent: Connection) -> None:
     defects = Defects()
     tokenizer = tokenizer_of(assignment.config)
     transport = transport_of(assignment.config, tokenizer, clock)
+    worker: Worker | None = None
     await transport.open()
     try:
         samples = samples_of(assignment.config, tokenizer, assignment.share)
@@ -61,6 +62,8 @@ async def _serve(parent: Connection) -> None:
         parent.send(("tick", (worker.counts(clock.now_ns()), worker.failures, tally)))
         parent.send(("ended", ended))
     finally:
+        if worker is not None:
+            worker.close()
         await transport.close()
         clock.close()
 

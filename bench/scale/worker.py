@@ -20,6 +20,7 @@ from bench.records import Outcome, RequestRecord, to_line
 from bench.rng import stream
 from bench.run_directory import LineLog, shard_names
 from bench.sampling import Sampler
+from bench.scale.feed import ProcessFeed
 from bench.scale.share import Share
 from bench.schedule import ARRIVALS
 from bench.secrets import redactor, secrets_of
@@ -29,10 +30,16 @@ from bench.workload import Drawn, Rows, Supply, simulated_samples
 from promptset.errors import SpecError
 from promptset.kinds import Style
 from promptset.samples import Sample
-from promptset.tokens import Tokenizer, load_tokenizer
+from promptset.tokens import SERVER, Tokenizer, load_tokenizer
 
 AHEAD = 5_000
-"""Requests made before the run at most; those beyond are made as they are needed, at some 0.1 ms each."""
+"""Requests kept ready at most; those beyond are made by another process meanwhile."""
+
+AHEAD_BYTES = 64 * 1024 * 1024
+"""Bytes of their bodies at most."""
+
+MOST_AHEAD, MOST_AHEAD_BYTES = 200_000, 512 * 1024 * 1024
+"""The same, where all is sent at once, or where making prompts is a load on the target, which counts their tokens."""
 
 QUIET_SHARE = 0.3
 """A process that used less of a second than this has time to collect garbage."""
@@ -58,12 +65,14 @@ class Assignment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """How a worker ended: when its warm-up was over, why it stopped, what the user must read, rows it sent again."""
+    """How a worker ended: when its warm-up was over, why it stopped, what the user must read, rows it sent again, requests
+    that were not made yet when they were due."""
 
     run_start_ns: int | None
     reason: str | None
     problems: tuple[str, ...]
     repeated_rows: int
+    late_requests: int
 
 
 def tokenizer_of(config: RunConfig) -> Tokenizer | None:
@@ -77,9 +86,12 @@ def tokenizer_of(config: RunConfig) -> Tokenizer | None:
         raise UsageError([f"--tokenizer: {p}" for p in e.problems]) from e
 
 
-def samples_of(config: RunConfig, tokenizer: Tokenizer | None, share: Share | None = None) -> Drawn | Rows:
-    """What the requests of a share (None: of the whole load) are made of. Raises UsageError."""
+def samples_of(
+    config: RunConfig, tokenizer: Tokenizer | None, share: Share | None = None, *, skip: int = 0
+) -> Drawn | Rows:
+    """What the requests of a share (None: of the whole load) are made of, but for the first `skip`. Raises UsageError."""
     first, step = (0, 1) if share is None else (share.worker, share.workers)
+    first += skip * step
     try:
         if config.dataset is not None:
             return Rows.of_file(
@@ -167,12 +179,18 @@ class Worker:
         self._records = LineLog(assignment.directory / requests)
         self._sample_log = LineLog(assignment.directory / taken)
         self._in_flight = InFlight()
+        self._assignment = assignment
+        self._feed: ProcessFeed | None = None
         self.failures = 0
 
     @property
     def in_flight(self) -> int:
         """Requests in flight now."""
         return self._in_flight.now
+
+    @property
+    def _needs_all(self) -> bool:
+        return self._config.mode == "throughput" or self._config.tokenizer == SERVER
 
     async def prepare(self) -> None:
         """Make requests and connections ahead. Raises UsageError where the data cannot be made."""
@@ -182,10 +200,19 @@ class Worker:
             assert config.duration is not None
             a_second = config.rate if config.rate is not None else share.users
             wanted = round((a_second if a_second is not None else 1) * config.duration)
+        wanted += share.warmup_requests
+        ahead, ahead_bytes = (MOST_AHEAD, MOST_AHEAD_BYTES) if self._needs_all else (AHEAD, AHEAD_BYTES)
+        if share.requests is None or wanted > ahead:
+            self._feed = ProcessFeed(self._assignment, self._supply)
         try:
-            self._supply.make_ahead(min(wanted + share.warmup_requests, AHEAD))
+            made = self._supply.make_ahead(min(wanted, ahead), most_bytes=ahead_bytes)
         except SpecError as e:
             raise UsageError(e.problems) from e
+        if self._feed is None and made < wanted:
+            self._feed = ProcessFeed(self._assignment, self._supply)
+        if self._feed is not None:
+            self._supply.feed_from(self._feed, requests=AHEAD, most_bytes=AHEAD_BYTES)
+            await self._feed.begin(made)
         connections = share.users if share.users is not None else share.cap
         if connections is None:
             connections = CONNECTIONS_AHEAD
@@ -212,8 +239,14 @@ class Worker:
             run_start_ns=stop.run_start_ns,
             reason="interrupted" if stop.interrupted else stop.reason,
             problems=tuple(p for p in (self._records.close(), self._sample_log.close()) if p is not None),
-            repeated_rows=self._samples.repeated if isinstance(self._samples, Rows) else 0,
+            repeated_rows=self._supply.taken_from(len(self._samples)) if isinstance(self._samples, Rows) else 0,
+            late_requests=self._supply.late,
         )
+
+    def close(self) -> None:
+        """End what was started beside."""
+        if self._feed is not None:
+            self._feed.close()
 
     def begin(self, start_ns: int) -> None:
         """The load will begin at this instant: from now on it can be stopped."""

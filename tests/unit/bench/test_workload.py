@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench.rng import stream, unique_id
-from bench.workload import Encoded, Rows, Supply
+from bench.workload import Encoded, Made, Rows, Supply
 from promptset.errors import SpecError
 from promptset.samples import Sample
 
@@ -41,11 +41,62 @@ def test_the_phase_is_that_of_the_moment_of_taking() -> None:
     assert [made.take(phase).phase for phase in ("warmup", "run", "warmup")] == ["warmup", "run", "warmup"]
 
 
-def test_rows_start_again_when_they_are_used_up_and_the_repeats_are_counted() -> None:
+def test_rows_start_again_when_they_are_used_up() -> None:
     rows = Rows([Sample(prompt="a"), Sample(prompt="b")])
-    assert (len(rows), rows.first.prompt, rows.repeated) == (2, "a", 0)
+    assert (len(rows), rows.first.prompt) == (2, "a")
     assert [next(rows).prompt for _ in range(5)] == ["a", "b", "a", "b", "a"]
-    assert rows.repeated == 3
+
+
+@pytest.mark.parametrize(("first", "step"), [(0, 1), (0, 3), (2, 3)])
+def test_requests_taken_from_a_number_on_are_counted(first: int, step: int) -> None:
+    samples = (Sample(prompt="a") for _ in itertools.count())
+    made = Supply(samples, lambda sample: Encoded(b"", True, 7), "run", first=first, step=step)
+    made.make_ahead(9)
+    taken: list[int] = []
+    for _ in range(12):
+        for index in range(20):
+            assert made.taken_from(index) == sum(number >= index for number in taken)
+        taken.append(made.take("run").index)
+
+
+def test_no_more_is_made_ahead_than_the_bytes_allow() -> None:
+    made = supply()
+    assert made.make_ahead(100, most_bytes=80) == 10  # Of 8 bytes each.
+    assert [made.take("run").index for _ in range(11)] == [*range(11)]
+
+
+class Stock:
+    """A feed that gives three requests whenever it is waited for."""
+
+    def __init__(self, made: Supply) -> None:
+        self._made = made
+        self._next = 4
+        self.asked = 0
+
+    def more(self) -> None:
+        self.asked += 1
+
+    def wait(self) -> None:
+        for _ in range(3):
+            self._made.add(Made(f"prompt {self._next}".encode(), True, self._next, 7, f"s{self._next}"))
+            self._next += 1
+
+
+def test_a_feed_goes_on_where_the_supply_ended_and_is_asked_when_half_is_gone() -> None:
+    made, alone = supply(), supply()
+    made.make_ahead(4)
+    feed = Stock(made)
+    made.feed_from(feed, requests=4, most_bytes=10**6)
+    assert not made.has_room
+    taken, asked = [], []
+    for _ in range(10):
+        taken.append(made.take("run"))
+        asked.append(feed.asked)
+    assert taken == [alone.take("run") for _ in range(10)]
+    assert asked[:5] == [0, 0, 1, 2, 2]
+    assert made.late == 2
+    made.add(Made(b"x" * 10**6, True, None, None, None))
+    assert not made.has_room, "the bytes are too many"
 
 
 def test_asked_lengths_take_the_place_of_the_rows_own(tmp_path: Path) -> None:

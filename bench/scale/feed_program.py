@@ -1,0 +1,53 @@
+"""The program that makes requests beside a load: `python -m bench.scale.feed_program DESCRIPTOR`, started by `feed.py`.
+
+It takes an assignment and how many requests of it were made already, and writes the others until nobody reads.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import traceback
+from multiprocessing.connection import Connection
+
+from bench.errors import BenchError, Exit
+from bench.scale.feed import frame
+from bench.scale.worker import Assignment, samples_of, tokenizer_of
+from bench.transport import openai
+from bench.workload import made_of
+from promptset.errors import SpecError
+
+_NICENESS = 10
+"""The process that sends goes first: it keeps deadlines, and this one only a stock."""
+
+
+def main(descriptor: int) -> int:
+    """Be the process that makes requests: `descriptor` is the socket to the one that sends them."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.nice(_NICENESS)
+    pipe = socket.socket(fileno=descriptor)
+    connection = Connection(os.dup(descriptor))
+    try:
+        assignment: Assignment = connection.recv()
+        tokenizer = tokenizer_of(assignment.config)
+        made: int = connection.recv()
+        samples = samples_of(assignment.config, tokenizer, assignment.share, skip=made)
+        ready = False
+        while True:
+            written = frame(made_of(next(samples), lambda sample: openai.encode(sample, assignment.options)))
+            pipe.sendall(written if ready else b"." + written)
+            ready = True
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        return 0  # The process that sends has ended, or needs no more.
+    except (BenchError, SpecError) as e:
+        print(f"making prompts: {e}", file=sys.stderr)
+        return int(Exit.USAGE)
+    except Exception:
+        traceback.print_exc()
+        return int(Exit.DEFECT)
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1])))

@@ -1,0 +1,169 @@
+"""Requests that another process makes: the same, in order, as many as there is room for; and what happens when it dies."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.clock import NS_PER_S
+from bench.config import RunConfig, resolve
+from bench.errors import BenchError
+from bench.scale.feed import ProcessFeed
+from bench.scale.share import Share
+from bench.scale.worker import Assignment, samples_of, tokenizer_of
+from bench.transport import openai
+from bench.workload import Request, Supply
+from promptset.samples import Sample
+from tests.support.mock_process import mock_process
+
+OPTIONS = openai.BodyOptions(endpoint="chat", model="m", stream=True, ignore_eos=True, extra=None)
+
+
+def assignment(config: RunConfig, worker: int = 1) -> Assignment:
+    share = Share(
+        worker=worker, workers=3, requests=None, duration_ns=NS_PER_S, warmup_requests=0, warmup_ns=0, users=2
+    )
+    return Assignment(config=config, share=share, run_id="run", options=OPTIONS, directory=Path())
+
+
+def supply(given: Assignment, samples: Iterator[Sample]) -> Supply:
+    return Supply(samples, lambda sample: openai.encode(sample, OPTIONS), "run", first=given.share.worker, step=3)
+
+
+def configured(**fields: Any) -> RunConfig:
+    return resolve({"url": "http://127.0.0.1:1", "duration": "1", "seed": "4", **fields})
+
+
+def alone(given: Assignment, count: int) -> list[Request]:
+    """The requests as this process makes them."""
+    made = supply(given, samples_of(given.config, tokenizer_of(given.config), given.share))
+    return [made.take("run") for _ in range(count)]
+
+
+def in_loop(work: Any) -> Any:
+    with asyncio.Runner() as runner:
+        return runner.run(work)
+
+
+@pytest.mark.parametrize("rows", [0, 5])
+def test_another_process_makes_the_requests_that_this_one_would(rows: int, tmp_path: Path) -> None:
+    fields = {"input_tokens": "uniform:20..60"}
+    if rows:
+        path = tmp_path / "rows.jsonl"
+        path.write_text(
+            "".join(f'{{"prompt": "row {i}", "session": "s{i}", "output_tokens": 3}}\n' for i in range(rows))
+        )
+        fields = {"dataset": str(path)}
+    given = assignment(configured(**fields))
+    made = supply(given, samples_of(given.config, tokenizer_of(given.config), given.share))
+
+    async def feed() -> list[Request]:
+        process = ProcessFeed(given, made)
+        try:
+            ahead = made.make_ahead(10)
+            made.feed_from(process, requests=30, most_bytes=10**6)
+            await process.begin(ahead)
+            taken = [made.take("run") for _ in range(40)]
+            await filled(made)
+            enough = len(made._ahead)
+            for _ in range(20):
+                await asyncio.sleep(0.005)
+            assert len(made._ahead) == enough >= 30, "it goes on by itself, and ends when there are enough"
+            return [*taken, *(made.take("run") for _ in range(60))]
+        finally:
+            process.close()
+
+    assert in_loop(feed()) == alone(given, 100)
+    assert made.late > 0
+
+
+async def filled(made: Supply) -> None:
+    async with asyncio.timeout(20):
+        while made.has_room:
+            await asyncio.sleep(0.005)
+
+
+def test_a_feed_that_dies_ends_the_run_when_nothing_is_left() -> None:
+    given = assignment(configured())
+    made = supply(given, samples_of(given.config, tokenizer_of(given.config), given.share))
+
+    async def feed() -> None:
+        process = ProcessFeed(given, made)
+        try:
+            made.feed_from(process, requests=5, most_bytes=10**6)
+            await process.begin(0)
+            await filled(made)
+            process._process.kill()
+            process._process.wait()
+            for _ in range(5):
+                made.take("run")
+                await asyncio.sleep(0)
+            with pytest.raises(BenchError, match="the process that makes prompts has ended"):
+                [made.take("run") for _ in range(2000)]
+        finally:
+            process.close()
+
+    in_loop(feed())
+
+
+def test_what_a_feed_cannot_make_is_said(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"prompt": "a"}\n')
+    given = assignment(configured(dataset=str(path)))
+    made = supply(given, samples_of(given.config, None, given.share))
+    path.write_text('{"nothing": 1}\n')
+
+    async def feed() -> None:
+        process = ProcessFeed(given, made)
+        try:
+            with pytest.raises(BenchError, match="its error is above"):
+                await process.begin(0)
+            assert process._process.wait() == 2
+        finally:
+            process.close()
+
+    in_loop(feed())
+    assert "making prompts: " in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_run_by_time_sends_made_prompts_in_order_and_leaves_no_process(workers: str, tmp_path: Path) -> None:
+    with mock_process("--ttft", "1ms", "--tpot", "1ms", "--output-tokens", "2") as mock:
+        command = [sys.executable, "-m", "bench", "run", "--url", mock.url, "--duration", "2", "--concurrency", "6"]
+        command += [
+            "--input-tokens",
+            "uniform:10..30",
+            "--output-tokens",
+            "2",
+            "--workers",
+            workers,
+            "--out",
+            str(tmp_path / "run"),
+            "--quiet",
+        ]
+        ran = subprocess.run(command, capture_output=True, text=True, timeout=50)
+    assert "Traceback" not in ran.stderr
+    records = [json.loads(line) for line in (tmp_path / "run" / "requests.jsonl").read_text().splitlines()]
+    assert len(records) > 100, "far more than the 12 that are made before the run"
+    assert [record["input_tokens"] for record in records] == [record["input_tokens_asked"] for record in records]
+    config = configured(input_tokens="uniform:10..30", seed="0")
+    whole = samples_of(config, tokenizer_of(config))
+    asked = {index: sample.input_tokens for index, sample in zip(range(5000), whole, strict=False)}
+    assert all(record["input_tokens_asked"] == asked[record["index"]] for record in records if record["index"] < 5000)
+    beside = subprocess.run(["pgrep", "-f", "bench.scale.feed_program"], capture_output=True, text=True)
+    mine = [pid for pid in beside.stdout.split() if f"{tmp_path}" in _environment(pid)]
+    assert mine == []
+
+
+def _environment(pid: str) -> str:
+    try:
+        return Path(f"/proc/{pid}/environ").read_text(errors="replace")
+    except OSError:
+        return ""
