@@ -98,11 +98,11 @@ class Fold:
         self.input_tokens += line["input_tokens"] or 0
         tokens = [n for n, kind in zip(line["chunk_tokens"], line["chunk_kind"], strict=True) if kind in TEXT]
         # A reply that is not streamed has no chunks: its length is in the plan.
-        self.output_tokens += sum(tokens) if line["write_ns"] else line["planned"]["output_tokens"]
+        self.output_tokens += sum(line["chunk_tokens"]) if line["write_ns"] else line["planned"]["output_tokens"]
         true = true_values(pair, shared_clock=self.shared_clock)
         for metric, values in true.items():
             self.true[metric].add(values)
-        least, greatest = stamped_values(record, tokens)
+        least, greatest = stamped_values(record, tokens, sum(line["chunk_tokens"]))
         if least is greatest:
             for metric, values in greatest.items():
                 self.exact[metric].add(values)

@@ -29,14 +29,51 @@ CUT_BY_CLIENT = frozenset(
 )
 """Outcomes that the client decided: the server may have written more than was read."""
 
+_REFUSALS = ("400", "401", "404", "429", "500", "502", "503", "504")
+_HARMLESS = [
+    "slow_accept",
+    "stall",
+    "slow",
+    "degrade",
+    "pause",
+    "no_done",
+    "role_early",
+    "role_with_token",
+    "role_absent",
+    "empty",
+    "duplicate",
+    "reorder",
+    "u2028",
+    "usage_missing",
+    "usage_wrong",
+    "usage_twice",
+    "length",
+    "crlf",
+    "comments",
+    "keepalive",
+    "gzip",
+    "split",
+    "split_utf8",
+    "trickle",
+    "coalesce",
+]
+
 OUTCOME_OF_FAULT = {
+    # The first of these that struck decides: how the connection ended, then what cannot be read, then what was said.
     "reset": Outcome.RESET,
-    "error_in_stream": Outcome.STREAM_ERROR,
+    "no_headers": Outcome.RESET,
     "truncate": Outcome.TRUNCATED,
+    "cut_frame": Outcome.TRUNCATED,
     "malformed": Outcome.MALFORMED,
+    "error_in_stream": Outcome.STREAM_ERROR,
+    **dict.fromkeys(_REFUSALS, Outcome.HTTP_ERROR),
+    **dict.fromkeys(_HARMLESS, Outcome.OK),
 }
-"""What a client must make of a fault in the ledger. Faults that are a status give `http_error`; those that only delay
-(`stall`) leave a success."""
+"""What a client must make of each fault that the ledger names. (`refuse` has no line: who is refused never arrives.) A reply
+that never began is a reset unless the client gave up before."""
+
+UNTRUE_USAGE = frozenset({"usage_wrong"})
+"""Faults by which the server's own count of tokens is not what it sent: the client has no other, and is not blamed."""
 
 CHECKS = ("status", "outcome", "number of chunks", "sequence of chunks", "number of tokens", "number of bytes")
 """What must be equal."""
@@ -61,12 +98,14 @@ def expected_outcome(line: Mapping[str, Any]) -> Outcome:
     status = line["status"]
     if status is not None and status >= 300:
         return Outcome.HTTP_ERROR
-    return OUTCOME_OF_FAULT.get(_fault_name(line), Outcome.OK)
+    struck = faults_of(line)
+    return next((outcome for fault, outcome in OUTCOME_OF_FAULT.items() if fault in struck), Outcome.OK)
 
 
-def _fault_name(line: Mapping[str, Any]) -> str:
+def faults_of(line: Mapping[str, Any]) -> frozenset[str]:
+    """The faults that struck: the ledger joins their names by `+`."""
     fault = line.get("fault")
-    return fault.partition(":")[0] if isinstance(fault, str) else ""
+    return frozenset(fault.split("+")) if isinstance(fault, str) else frozenset()
 
 
 @dataclass(slots=True)
@@ -180,7 +219,7 @@ class Join:
         there["chunks"] += len(line["write_ns"])
         if off := len(record.chunk_ns) - len(line["write_ns"]):
             self._chunks_off[off] += 1
-        if record.outcome is Outcome.OK and record.streamed:
+        if record.outcome is Outcome.OK and record.streamed and not UNTRUE_USAGE & faults_of(line):
             here["tokens"] += 0 if record.output_tokens is None else record.output_tokens
             there["tokens"] += sum(line["chunk_tokens"])
 
@@ -206,5 +245,6 @@ def _differences(pair: Pair) -> list[tuple[str, str]]:
     compare("number of chunks", len(record.chunk_ns), len(line["write_ns"]))
     if record.outcome is Outcome.OK and record.streamed:
         compare("sequence of chunks", record.chunk_kind, line["chunk_kind"])
-        compare("number of tokens", record.output_tokens, sum(line["chunk_tokens"]))
+        if not UNTRUE_USAGE & faults_of(line):
+            compare("number of tokens", record.output_tokens, sum(line["chunk_tokens"]))
     return found

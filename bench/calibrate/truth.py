@@ -51,6 +51,11 @@ class Reply:
     kinds: str
     sent_ns: int
     due_ns: int
+    n: int
+    """Output tokens: those of the token chunks, and those whose text never came (cut off by a stop string)."""
+    known: bool
+    """Whether a client can know the tokens of each chunk; where it cannot (a chunk came twice), ITL has a sample a gap and
+    the first chunk its even share, as docs/metrics.md says."""
 
 
 def served(pair: Pair) -> bool:
@@ -77,7 +82,9 @@ def reply_there(line: Mapping[str, Any], record: RequestRecord, sent_ns: int) ->
     if not rows:
         return None
     times, tokens, kinds = zip(*rows, strict=True)
-    return Reply(times, tokens, "".join(kinds), sent_ns, sent_ns - (record.sent_ns - record.intended_ns))
+    due_ns = sent_ns - (record.sent_ns - record.intended_ns)
+    n = sum(line["chunk_tokens"])
+    return Reply(times, tokens, "".join(kinds), sent_ns, due_ns, n, record.chunk_tokens is not None)
 
 
 def true_values(pair: Pair, *, shared_clock: bool = True) -> Values:
@@ -116,12 +123,12 @@ def between(before: Sequence[int], at: Sequence[int], reply: Reply) -> Values:
     """The metrics between token chunks, each gap from a time in `before` to the next one in `at`: for times that are exact
     the same two sequences, for the least and the greatest that stamps allow the ends of their bounds."""
     values: Values = {}
-    after_first = sum(reply.tokens) - reply.tokens[0]
+    after_first = reply.n - (reply.tokens[0] if reply.known else reply.n / len(reply.tokens))
     if len(at) < 2:
         return values
     gaps = [max(b - a, 0) / NS_PER_MS for a, b in zip(before, at[1:], strict=False)]
     values["chunk_gap_ms"] = gaps
-    values["itl_ms"] = _shared_by_tokens(gaps, reply.tokens[1:])
+    values["itl_ms"] = _shared_by_tokens(gaps, reply.tokens[1:]) if reply.known else gaps
     if after_first > 0:
         tpot_ms = max(at[-1] - before[0], 0) / NS_PER_MS / after_first
         values["tpot_ms"] = [tpot_ms]
@@ -143,10 +150,10 @@ def _shared_by_tokens(gaps: Sequence[float], tokens: Sequence[int]) -> list[floa
     return shared
 
 
-def stamped_values(record: RequestRecord, tokens: Sequence[int]) -> tuple[Values, Values]:
+def stamped_values(record: RequestRecord, tokens: Sequence[int], n: int) -> tuple[Values, Values]:
     """The least and the greatest values that the client's stamps allow, computed again from its record.
 
-    `tokens` are those of the token chunks, from the ledger. Both are the same where every stamp is exact.
+    `tokens` are those of the token chunks and `n` all, from the ledger. Both are the same where every stamp is exact.
     """
     assert record.sent_ns is not None
     if not record.chunk_ns:
@@ -157,13 +164,14 @@ def stamped_values(record: RequestRecord, tokens: Sequence[int]) -> tuple[Values
     if not places or len(places) != len(tokens):
         return {}, {}
     kinds = "".join(record.chunk_kind[i] for i in places)
-    reply = Reply(latest, tokens, kinds, record.sent_ns, record.intended_ns)
+    known = record.chunk_tokens is not None
+    reply = Reply(latest, tokens, kinds, record.sent_ns, record.intended_ns, n, known)
     greatest = {**from_sent(reply), **between(latest, latest, reply)}
     if record.chunk_bound_ns is None:
         return greatest, greatest
     bounds = [record.chunk_bound_ns[i] for i in places]
     earliest = [at if bound is None else bound for at, bound in zip(latest, bounds, strict=True)]
-    soon = Reply(earliest, tokens, kinds, record.sent_ns, record.intended_ns)
+    soon = Reply(earliest, tokens, kinds, record.sent_ns, record.intended_ns, n, known)
     least = {**from_sent(soon), **between(latest, earliest, reply)}
     greatest |= between(earliest, latest, reply)
     if "tps" in greatest:  # A greater time per token is a lower speed.

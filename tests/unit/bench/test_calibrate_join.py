@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from bench.calibrate.join import SHOWN, Join, Pair, expected_outcome
+from bench.calibrate.join import OUTCOME_OF_FAULT, SHOWN, Join, Pair, expected_outcome
 from bench.records import Outcome, RequestRecord
+from mockserver.faults import FAULTS
 from tests.support.made_ledger import ledger_of, made_line
 from tests.support.made_records import made_record
 
@@ -115,13 +116,42 @@ def test_a_difference_is_named_with_both_sides(what: str, change: dict[str, Any]
         (None, Outcome.OK),
         ("stall", Outcome.OK),
         ("reset", Outcome.RESET),
+        ("no_headers", Outcome.RESET),
         ("error_in_stream", Outcome.STREAM_ERROR),
         ("truncate", Outcome.TRUNCATED),
+        ("cut_frame", Outcome.TRUNCATED),
         ("malformed", Outcome.MALFORMED),
+        ("stall+crlf+gzip", Outcome.OK),
+        ("slow+reset", Outcome.RESET),
+        # The end of the connection decides, then what cannot be read, then what was said.
+        ("malformed+truncate", Outcome.TRUNCATED),
+        ("malformed+reset", Outcome.RESET),
+        ("malformed+error_in_stream", Outcome.MALFORMED),
+        ("error_in_stream+malformed", Outcome.MALFORMED),
     ],
 )
 def test_a_fault_of_the_ledger_decides_what_the_client_must_have_seen(fault: str | None, outcome: Outcome) -> None:
     assert expected_outcome(made_line(RECORDS[0], fault=fault)) is outcome
+
+
+def test_every_fault_of_the_mock_but_the_one_without_a_line_has_its_outcome() -> None:
+    assert OUTCOME_OF_FAULT.keys() == FAULTS.keys() - {"refuse"}
+
+
+def test_who_trusts_untrue_usage_is_not_blamed() -> None:
+    records = [replace(RECORDS[0], output_tokens=9)]
+    assert problems(records, [made_line(RECORDS[0], fault="crlf+usage_wrong")]) == ()
+    assert problems(records, [made_line(RECORDS[0], fault="crlf")]) != ()
+
+
+def test_a_reply_that_never_began_has_no_status() -> None:
+    silent = replace(RECORDS[0], outcome=Outcome.RESET, status=None, chunk_ns=(), chunk_kind="", chunk_tokens=None,
+                     bytes_received=0)  # fmt: skip
+    line = made_line(
+        RECORDS[0], fault="no_headers", status=None, write_ns=[], chunk_tokens=[], chunk_kind="", bytes_out=0
+    )
+    assert problems([silent], [line]) == ()
+    assert problems([replace(silent, status=200)], [line]) != ()
 
 
 def test_a_status_that_is_an_error_outranks_everything() -> None:

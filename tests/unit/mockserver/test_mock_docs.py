@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.calibrate.join import OUTCOME_OF_FAULT
 from mockserver.cli import read_arguments
 from mockserver.faults import FAULTS, parse_rule
 
@@ -44,6 +45,14 @@ def test_each_fault_and_each_option_is_in_the_table() -> None:
             assert parse_rule(f"{name}:{option}={value}").fault == parse_rule(name).fault, (
                 "a default is not as documented"
             )
+
+
+def test_the_outcomes_in_the_table_are_those_of_calibration() -> None:
+    section = TEXT[TEXT.index("## Faults") : TEXT.index("## The ledger")]
+    for row in (line for line in section.splitlines() if line.startswith("| `")):
+        names, outcomes = (re.findall(r"`(\w+)`", row.split("|")[column]) for column in (1, 4))
+        for name in set(names) - {"refuse"}:
+            assert str(OUTCOME_OF_FAULT[name]) in outcomes, name
 
 
 def test_each_field_of_the_ledger_is_in_the_table() -> None:
