@@ -30,33 +30,11 @@ CUT_BY_CLIENT = frozenset(
 """Outcomes that the client decided: the server may have written more than was read."""
 
 _REFUSALS = ("400", "401", "404", "429", "500", "502", "503", "504")
-_HARMLESS = [
-    "slow_accept",
-    "stall",
-    "slow",
-    "degrade",
-    "pause",
-    "no_done",
-    "role_early",
-    "role_with_token",
-    "role_absent",
-    "empty",
-    "duplicate",
-    "reorder",
-    "u2028",
-    "usage_missing",
-    "usage_wrong",
-    "usage_twice",
-    "length",
-    "crlf",
-    "comments",
-    "keepalive",
-    "gzip",
-    "split",
-    "split_utf8",
-    "trickle",
-    "coalesce",
-]
+_HARMLESS = (
+    "slow_accept", "stall", "slow", "degrade", "pause", "no_done", "role_early", "role_with_token", "role_absent", "empty",
+    "duplicate", "reorder", "u2028", "usage_missing", "usage_wrong", "usage_twice", "length", "crlf", "comments", "keepalive",
+    "gzip", "split", "split_utf8", "trickle", "coalesce",
+)  # fmt: skip
 
 OUTCOME_OF_FAULT = {
     # The first of these that struck decides: how the connection ended, then what cannot be read, then what was said.
