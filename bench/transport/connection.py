@@ -55,7 +55,7 @@ class Connection:
 
     __slots__ = (
         "_engine", "_lazy", "_more", "_parser", "_put", "_put_by", "_recvmsg_into", "_tls", "_unsent",
-        "address", "began_ns", "closed", "connected", "fd", "job", "quiet_since_ns", "reads", "reads_at_sweep", "served",
+        "address", "began_ns", "closed", "connected", "fd", "job", "pooled", "quiet_since_ns", "reads", "reads_at_sweep",
         "sock",
     )  # fmt: skip
 
@@ -63,7 +63,8 @@ class Connection:
         self._engine = engine
         self.job = job
         self.connected = self.closed = False
-        self.served = 0
+        self.pooled = job is None
+        """Whether it stood before the request at hand: made ahead, or by an earlier one."""
         self.reads = self.reads_at_sweep = 0
         self._put_by: list[_Read] = []
         self._put = self._put_by.append
@@ -158,12 +159,17 @@ class Connection:
             count = 0
         except OSError as e:
             job.exchange.sent_ns = sent_ns
-            self._lost(f"the connection was reset: {e.strerror}")
+            # Not here: this may be inside `start`, which answers nothing.
+            self._engine.loop.call_soon(self._unsendable, job, f"the connection was reset: {e.strerror}")
             return
         job.exchange.sent_ns = self.quiet_since_ns = sent_ns
         if count < len(payload):
             self._unsent = payload[count:]
             self._engine.watch(self, self._sending, _READABLE | _WRITABLE)
+
+    def _unsendable(self, job: Job, error: str) -> None:
+        if self.job is job and not self.closed:  # Nothing else has ended it meanwhile.
+            self._lost(error)
 
     def _transmit(self, data: bytes) -> None:
         if data:
@@ -320,7 +326,7 @@ class Connection:
     def _complete(self, job: Job, parser: ResponseParser) -> None:
         self.job, self._parser = None, None
         parser.close()
-        self.served += 1
+        self.pooled = True
         keep = parser.keep_alive and not self._unsent and (self._tls is None or not self._tls.ended)
         if not keep:
             self.close()
@@ -351,8 +357,8 @@ class Connection:
         if job is None:
             self._engine.forget_idle(self)
             self.close()
-        elif not self.reads and self.served and job.exchange.attempts == 1:
-            # It died between two requests, and the server had not seen the second: not the fault of either.
+        elif not self.reads and self.pooled and job.exchange.attempts == 1:
+            # It died while it was idle, and the server had not seen the request: not the fault of either.
             self.close()
             self.job = None
             self._engine.retry(job)

@@ -277,18 +277,30 @@ def error_message(body: bytes) -> str:
     return message[:500] if message is not None else _excerpt(body)
 
 
+_MARK = "\x7f"
+_BETWEEN = b',"\x7f",'
+
+
 def _decode(events: Sequence[bytes], first: int) -> tuple[list[dict[str, Any] | None], str | None]:
     """All events as objects, `[DONE]` as None; and what is wrong with the first that is none, where decoding stops."""
-    try:
-        whole = orjson.loads(b"[" + b",".join([b"null" if event == DONE else event for event in events]) + b"]")
-        # An event that holds a comma at its top level would shift its neighbours: then each is looked at alone.
-        if len(whole) == len(events) and all(
-            isinstance(item, dict) or (item is None and event == DONE)
-            for item, event in zip(whole, events, strict=True)
+    joined = _BETWEEN.join([b"null" if event == DONE else event for event in events])
+    # The mark stands between two events and nowhere else, or each event is looked at alone. Where it then stands between any
+    # two items, each item is one event: events that are broken, and good only when joined, would swallow a mark.
+    if joined.count(_BETWEEN) == len(events) - 1:
+        try:
+            items = orjson.loads(b"[" + joined + b"]")
+        except orjson.JSONDecodeError:
+            items = []
+        whole, marks = items[::2], items[1::2]
+        if (
+            len(items) == 2 * len(events) - 1
+            and marks.count(_MARK) == len(marks)
+            and all(
+                isinstance(item, dict) or (item is None and event == DONE)
+                for item, event in zip(whole, events, strict=True)
+            )
         ):
             return whole, None
-    except orjson.JSONDecodeError:
-        pass
     decoded: list[dict[str, Any] | None] = []
     for number, event in enumerate(events, first):
         if event == DONE:

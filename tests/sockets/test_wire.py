@@ -452,3 +452,40 @@ def test_a_reset_of_a_reused_connection_is_one_second_attempt_that_the_record_co
         "wire-0", "wire-1", "wire-1", "wire-2", "wire-2"
     ]  # fmt: skip
     assert [r.clock for r in records] == ["kernel"] * 3
+
+
+def test_a_connection_made_ahead_that_dies_under_its_first_request_gives_it_a_second_attempt() -> None:
+    async def ask(wire: Wire) -> RequestRecord:
+        await wire.transport.prepare(1)
+        return await wire.start()
+
+    with LiteralServer(in_turn([Pause(0.03), Reset()], stream(*GOOD))) as server:
+        record = on_wire(server.url, ask)
+    assert (record.outcome, record.attempts, record.chunk_kind) == (Outcome.OK, 2, GOOD_KINDS)
+    assert [r.headers["x-request-id"] for r in server.received] == ["wire-0", "wire-0"]
+
+
+def test_a_connection_made_for_its_request_gives_it_no_second_attempt() -> None:
+    async def ask(wire: Wire) -> RequestRecord:
+        return await wire.start()
+
+    with LiteralServer(in_turn([Pause(0.03), Reset()], stream(*GOOD))) as server:
+        record = on_wire(server.url, ask)
+    assert (record.outcome, record.attempts, len(server.received)) == (Outcome.RESET, 1, 1)
+
+
+@pytest.mark.parametrize("second", [False, True], ids=["tried again", "not tried again"])
+def test_a_send_that_fails_at_once_answers_nothing_inside_start(second: bool) -> None:
+    async def ask(wire: Wire) -> tuple[RequestRecord, list[str]]:
+        await wire.transport.prepare(1)
+        (connection,) = wire.transport._idle.values()
+        connection.sock.shutdown(socket.SHUT_WR)  # It looks alive, and cannot be written to.
+        connection.pooled = not second
+        answer = wire.start()
+        inside = list(wire.calls)
+        return await answer, inside
+
+    with LiteralServer(in_turn(stream(*GOOD))) as server:
+        record, inside = on_wire(server.url, ask)
+    assert inside == []
+    assert (record.outcome, record.attempts) == ((Outcome.RESET, 1) if second else (Outcome.OK, 2))

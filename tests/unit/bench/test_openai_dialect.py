@@ -323,3 +323,23 @@ def test_a_whole_reply_that_is_none_is_malformed(data: bytes, sentence: str) -> 
 
 def test_an_error_with_status_200_is_an_error() -> None:
     assert openai.read_whole(b'{"error":{"message":"no"}}').error == "no"
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        ['{"a":[1', '2]},{"b":3}'],
+        ['{"x":1},{"a":[{}', "{}]}"],
+        ['{"a":{"b":1}', '"c":2},{"d":3}'],
+        ['{"x":1},"\x7f",{"y":[1', "2]}"],
+        ['{"x":1},"\x7f",{"y":1}', "{}"],
+        ['{"a":1},{"b":2}', "{}"],
+        ["{}", '{"a":1},"\x7f",[', "]"],
+    ],
+)
+def test_events_that_are_good_only_when_joined_are_malformed(events: list[str]) -> None:
+    assert read(*events).malformed is not None
+
+
+def test_an_event_may_hold_the_mark_that_stands_between_events() -> None:
+    assert read('{"a":"\x7f"}', '{"b":["x","\x7f","y"]}', "[DONE]").malformed is None
