@@ -94,7 +94,7 @@ class Serving:
         self._pacer = Pacer()
         self._engine = ENGINES[config.engine](config)
         self._stepper = Stepper(self._engine, self._pacer)
-        self._counter = Counter(tokenizer, self._engine.block_tokens)
+        self._counter = Counter(tokenizer, self._engine.block_tokens, urgent=self._engine.needs_input_tokens)
         self._blocks = ReplyBlocks(tokenizer, self._engine.block_tokens)
         self.metrics = self._new_metrics()
 

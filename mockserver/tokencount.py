@@ -77,12 +77,14 @@ class TokenCount:
 class Counter:
     """Counts on a thread of its own. Use it inside a running event loop."""
 
-    def __init__(self, tokenizer: Tokenizer, block_tokens: int = 0) -> None:
-        """`block_tokens`: make hash chains of blocks of so many tokens besides; 0: none is wanted."""
+    def __init__(self, tokenizer: Tokenizer, block_tokens: int = 0, urgent: bool = False) -> None:
+        """`block_tokens`: make hash chains of blocks of so many tokens besides; 0: none is wanted. `urgent`: a request
+        waits for its count before it is served, so that the counting gives way to nothing and comes prompt by prompt."""
         self._tokenizer = tokenizer
         self._block_tokens = block_tokens
+        self._batch, self._gather_s = (1, 0.0) if urgent else (_BATCH, _GATHER_S)
         self._links = 0
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="count", initializer=_be_nice)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="count", initializer=None if urgent else _be_nice)
         self._seen: OrderedDict[bytes, tuple[int, Chain]] = OrderedDict()
         self._queue: list[_Job] = []
         self._busy = False
@@ -101,7 +103,7 @@ class Counter:
         if not self._busy:
             self._busy = True
             self._idle.clear()
-            asyncio.get_running_loop().call_later(_GATHER_S, self._start)
+            asyncio.get_running_loop().call_later(self._gather_s, self._start)
         return job.count
 
     def count_ids(self, ids: list[int]) -> TokenCount:
@@ -113,7 +115,7 @@ class Counter:
 
     def _start(self) -> None:
         # All that arrived together is one piece of work: each hand-over between threads costs the loop its turn.
-        jobs, self._queue = self._queue[:_BATCH], self._queue[_BATCH:]
+        jobs, self._queue = self._queue[: self._batch], self._queue[self._batch :]
         work = asyncio.get_running_loop().run_in_executor(self._thread, self._count, jobs)
         work.add_done_callback(lambda finished: self._done(jobs, finished))
 

@@ -44,7 +44,7 @@ class _Sequence:
         "gaps_ns",
         "generated",
         "key",
-        "last_ns",
+        "last_ns", "late_ns",
         "over",
         "preemptions",
         "prefilling",
@@ -86,6 +86,7 @@ class _Sequence:
         self.steps = 0
         self.cached = 0
         self.preemptions = 0
+        self.late_ns = 0
 
     @property
     def tokens(self) -> int:
@@ -131,7 +132,8 @@ class BatchingEngine:
         # The step under way: its end, and what it computes: (request, tokens).
         self._end_ns: int | None = None
         self._batch: list[tuple[_Sequence, int]] = []
-        # The instant at which it was done with the last step.
+        # When the step under way, or else the last one, began; and when it was done with the last.
+        self._began_ns = 0
         self._free_ns = 0
         self._some_over = False
         # Tokens that the plan keeps from the client for longer: (instant, order, request, tokens).
@@ -147,6 +149,8 @@ class BatchingEngine:
             raise ValueError("a plan without tokens has nothing to wait for")
         ready_ns = work.received_ns + self._cost.before_queue_ns(max(1, work.input_tokens or 0))
         sequence = _Sequence(key, work, ready_ns)
+        # A step has begun without it that it belonged to: whoever admits was late, and the ledger says so.
+        sequence.late_ns = max(0, self._began_ns - ready_ns)
         if _blocks(sequence.prompt + sequence.target) > self._pool.blocks:
             raise ValueError("the request needs more KV blocks than there are")
         self._sequences[key] = sequence
@@ -167,6 +171,7 @@ class BatchingEngine:
             "steps": sequence.steps,
             "cached_tokens": sequence.cached,
             "preemptions": sequence.preemptions,
+            "late_ns": sequence.late_ns,
         }
         if scheduled is not None and first is not None:
             facts["prefill_ns"] = first - scheduled
@@ -257,6 +262,7 @@ class BatchingEngine:
         if not batch:
             return  # All that waited was released meanwhile.
         self._batch = batch
+        self._began_ns = start_ns
         self._end_ns = start_ns + self._cost.step_ns(prefill, decode, context)
         self._iterations[prefill + decode] += 1
 

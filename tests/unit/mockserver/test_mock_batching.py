@@ -55,7 +55,8 @@ def test_one_request_alone_is_prefilled_in_chunks_and_then_decoded_a_token_a_ste
     released = engine.release(1)
     assert (released.plan.ttft_ns, released.plan.gaps_ns) == (105 * US, (13 * US, 13 * US))
     assert released.facts == {
-        "queue_ns": 0, "frontend_ns": 5 * US, "steps": 4, "cached_tokens": 0, "preemptions": 0, "prefill_ns": 100 * US,
+        "queue_ns": 0, "frontend_ns": 5 * US, "steps": 4, "cached_tokens": 0, "preemptions": 0, "late_ns": 0,
+        "prefill_ns": 100 * US,
     }  # fmt: skip
 
 
@@ -164,6 +165,17 @@ def test_a_late_caller_shifts_no_instant() -> None:
     late.step(10**9)
     for key in range(6):
         assert on_time.release(key) == late.release(key)
+
+
+def test_a_request_that_is_admitted_after_a_step_that_it_belonged_to_says_how_late() -> None:
+    engine = BatchingEngine(COST)
+    engine.admit(1, work(0, 4, 3))
+    assert engine.step(24 * US) == [(1, 1)]
+    # The second step began at 23; this one was in the queue at 8.
+    engine.admit(2, work(3, 4, 1))
+    engine.admit(3, work(30, 4, 1))
+    stamps_us(engine)
+    assert [engine.release(key).facts["late_ns"] for key in (1, 2, 3)] == [0, 15 * US, 0]
 
 
 def test_a_request_too_large_for_all_blocks_is_refused() -> None:
