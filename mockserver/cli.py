@@ -11,6 +11,7 @@ from typing import Any, NoReturn, get_origin
 
 from mockserver.config import Flag, MockConfig, flag_of, load
 from mockserver.errors import MockError, UsageError
+from mockserver.presets import LIST, table
 
 _ABOUT = """\
 A synthetic inference server that speaks the OpenAI API as vLLM does. Every latency is chosen in advance and written
@@ -72,6 +73,16 @@ def _list_of_faults() -> str:
     return "\n".join(lines)
 
 
+class _Preset(argparse.Action):
+    """`--preset list` shows what there is and ends, as --help does."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option_string: Any = None) -> None:
+        if values == LIST:
+            print(table())
+            parser.exit()
+        setattr(namespace, self.dest, values)
+
+
 def _parser() -> _Parser:
     parser = _Parser(
         prog="python -m mockserver",
@@ -88,6 +99,8 @@ def _parser() -> _Parser:
     for name, field in MockConfig.model_fields.items():
         flag = next(extra for extra in field.metadata if isinstance(extra, Flag))
         options: dict[str, Any] = {"action": "append"} if get_origin(field.annotation) is tuple else {}
+        if name == "preset":
+            options = {"action": _Preset}
         default = f" (default: {field.default})" if field.default not in (None, ()) else ""
         groups[flag.group].add_argument(
             flag_of(name), metavar=flag.metavar, help=f"{field.description}{default}".replace("%", "%%"), **options

@@ -1,6 +1,6 @@
 """The mock's configuration, declared once: each field is a key of the YAML file, a flag, and a line of `--help`.
 
-Later sources win: the defaults here, then the YAML file, then the flags. All problems are reported at once.
+Later sources win: the defaults here, then a preset, then the YAML file, then the flags. All problems are reported at once.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from pydantic import (
 from mockserver.combinations import combination_problems
 from mockserver.errors import UsageError
 from mockserver.faults import Rule, parse_rule
+from mockserver.presets import settings_of
 from mockserver.step_cost import StepCostSpec, parse_step_cost
 from promptset.distributions import Distribution, parse
 from promptset.distributions.values import Dimension
@@ -105,6 +106,9 @@ class MockConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, arbitrary_types_allowed=True)
 
+    preset: Annotated[str | None, Flag("server", "NAME")] = Field(
+        None, description="settings of a GPU and model or of a service; list shows them; the file and flags win over it"
+    )
     host: Annotated[str, Flag("server", "HOST")] = Field("127.0.0.1", description="address to listen on")
     port: Annotated[int, Flag("server", "PORT")] = Field(8000, ge=0, le=65535, description="port; 0 takes any free one")
     model: Annotated[str, Flag("server", "NAME")] = Field("mock-model", min_length=1, description="name of the model")
@@ -235,7 +239,7 @@ def load(path: Path | None, flags: Mapping[str, object]) -> MockConfig:
     """
     problems: list[str] = []
     from_file = {} if path is None else _read_file(path, problems)
-    values = {**from_file, **flags}
+    values = {**_preset(path, from_file, flags, problems), **from_file, **flags}
     try:
         config = MockConfig(**values)
     except ValidationError as e:
@@ -244,6 +248,21 @@ def load(path: Path | None, flags: Mapping[str, object]) -> MockConfig:
     if problems:
         raise UsageError(problems)
     return config
+
+
+def _preset(
+    path: Path | None, from_file: Mapping[str, object], flags: Mapping[str, object], problems: list[str]
+) -> Mapping[str, object]:
+    """The settings of the preset that is asked for, a flag winning over the file."""
+    name = flags.get("preset", from_file.get("preset"))
+    if name is None:
+        return {}
+    try:
+        return settings_of(name)
+    except ValueError as e:
+        where = "--preset" if "preset" in flags else f"{path}: preset"
+        problems.append(f"{where}: {e}")
+        return {}
 
 
 def _read_file(path: Path, problems: list[str]) -> dict[str, Any]:

@@ -34,6 +34,7 @@ def test_the_defaults_are_the_documented_ones() -> None:
 
 
 CHANGES: dict[str, tuple[str, Any]] = {
+    "preset": ("gpt-4o-openai", "gpt-4o-openai"),
     "host": ("0.0.0.0", "0.0.0.0"),
     "port": ("0", 0),
     "model": ("m", "m"),
@@ -178,7 +179,7 @@ def test_all_problems_are_told_at_once_with_place_and_advice(tmp_path: Path) -> 
     ("arguments", "says"),
     [
         (("--engine", "batched"), "--engine: 'batched'"),
-        (("--preset", "x"), "--preset: no such flag"),
+        (("--preset", "qwen2.5-7b"), "--preset: no preset is called 'qwen2.5-7b'; did you mean qwen2.5-7b-h100?"),
         (("--workers", "2"), "--workers: no such flag"),
         (("stray",), "stray: every argument belongs to a flag"),
         (("--ttft",), "--ttft: expected one argument"),
@@ -235,7 +236,7 @@ def test_help_shows_every_flag_and_fault_and_only_what_exists(capsys: pytest.Cap
     text = capsys.readouterr().out
     for word in ("--output-tokens", "error_in_stream", "x-mock-fault", "(default: 50ms)", "examples:"):
         assert word in text
-    for word in ("--preset", "--workers"):
+    for word in ("--workers",):
         assert word not in text
 
 
