@@ -22,6 +22,7 @@ from bench.schedule import ARRIVALS
 from bench.secrets import public_url
 from bench.transport import DEFAULT, TRANSPORTS, openai
 from bench.verdict import Limits
+from promptset import recipes
 from promptset.errors import SpecError
 
 Seconds = Annotated[float, BeforeValidator(values.seconds), AfterValidator(values.positive)]
@@ -113,11 +114,11 @@ class RunConfig(BaseModel):
         group="data",
         metavar="DIST",
     )
-    dataset: Annotated[str | None, AfterValidator(lambda v: None if v is None else values.existing_file(v))] = option(
+    dataset: Annotated[str | None, AfterValidator(lambda v: None if v is None else values.data_set(v))] = option(
         None,
-        "prompts of your own or a trace: JSON (Lines), CSV, text, Parquet; docs/datasets.md has the rows",
+        "prompts of your own or a trace (JSON Lines, CSV, text, Parquet), or the name of a recipe: docs/datasets.md",
         group="data",
-        metavar="FILE",
+        metavar="FILE|NAME",
     )
     columns: Annotated[str | None, AfterValidator(lambda v: None if v is None else values.columns(v))] = option(
         None, "which columns of --dataset to take: prompt=question,output_tokens=len", group="data", metavar="SPEC"
@@ -182,6 +183,11 @@ class RunConfig(BaseModel):
     )
     format: Literal["text", "json"] = option("text", "what to print at the end", group="output")
     quiet: bool = option(False, "print the verdict and errors only", group="output")
+
+    @property
+    def recipe(self) -> str | None:
+        """The recipe that the data set is; None where it is a file of rows, or there is none."""
+        return self.dataset if self.dataset is not None and recipes.is_recipe(self.dataset) else None
 
     @property
     def open_loop(self) -> bool:
@@ -314,10 +320,14 @@ def _combinations(config: RunConfig, given: Mapping[str, Any]) -> list[str]:
             "--mode throughput sends everything at once: say how much with --requests (or cap it with "
             "--max-concurrency and end it with --duration)"
         )
-    if config.dataset is None:
+    if config.dataset is None or config.recipe is not None:
         for key in ("columns", "bad_rows"):
             if key in given:
-                problems.append(f"--{key.replace('_', '-')} is about the rows of --dataset, and none is given")
+                problems.append(
+                    f"--{key.replace('_', '-')} is about the rows of a file in --dataset, and none is given"
+                )
+    if config.recipe is not None:
+        problems += _recipe_problems(config.recipe, config.mode)
     if config.dataset is not None:
         for key in ("input_tokens", "text", "repeat", "prefix"):
             if key in given:
@@ -340,6 +350,16 @@ def _text_problems(kind: str) -> list[str]:
         parse_style(kind)
     except SpecError as e:
         return [f"--text: {problem}" for problem in e.problems]
+    return []
+
+
+def _recipe_problems(name: str, mode: Mode | None) -> list[str]:
+    try:
+        recipe = recipes.load(name)
+    except SpecError as e:
+        return [f"--dataset: {problem}" for problem in e.problems]
+    if mode == "trace" and recipe.gaps is None:
+        return [f"--mode trace needs the times of requests, and the recipe {name} has no gaps: use --rate"]
     return []
 
 
@@ -372,6 +392,7 @@ def _fill(config: RunConfig) -> RunConfig:
         filled["arrivals"] = "poisson" if config.burstiness == 1.0 else "gamma"
     if config.dataset is None and config.output_tokens is None:
         filled["output_tokens"] = "128"
-    if config.requests is None and config.duration is None and mode != "trace":  # A recording has an end of its own.
+    if config.requests is None and config.duration is None and (mode != "trace" or config.recipe is not None):
+        # A recording has an end of its own; a recipe has none.
         filled["requests"] = 100
     return config.model_copy(update=filled)

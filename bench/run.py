@@ -114,7 +114,7 @@ async def _measure(config: RunConfig, path: Path, command: Sequence[str], say: C
         notes = samples.notes if isinstance(samples, Rows) else ()
         for note in (*notes, *probed.notes):
             say(f"note: {note}")
-        recording = recording_of(config, samples) if isinstance(samples, Rows) and config.mode == "trace" else None
+        recording = recording_of(config, samples) if config.mode == "trace" else None
         # How many an open loop without a cap will have in flight is the server's affair: then nothing is refused.
         certain = not config.open_loop or config.max_concurrency is not None
         preflight.check(most_in_flight(config, recording), certain=certain)

@@ -15,7 +15,7 @@ import orjson
 from bench.errors import UsageError
 from bench.metrics import objectives
 from bench.secrets import MASK, public_url
-from promptset import distributions, loaders
+from promptset import distributions, loaders, recipes
 
 _UNITS_S = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 _TIME = re.compile(r"([0-9]*\.?[0-9]+)\s*([a-z]*)")
@@ -119,6 +119,13 @@ def existing_file(path: str) -> str:
     if not Path(path).is_file():
         raise ValueError(f"there is no file {path}")
     return path
+
+
+def data_set(value: str) -> str:
+    """A file that is there, or the name of a recipe. Raises ValueError."""
+    if Path(value).is_file() or recipes.is_recipe(value):
+        return value
+    raise ValueError(f"there is no file {value}, and no recipe of that name (there are {', '.join(recipes.names())})")
 
 
 def columns(value: str) -> str:

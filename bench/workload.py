@@ -57,6 +57,7 @@ def simulated_samples(
     seed: int,
     prefix: str | None,
     style: Style = PLAIN,
+    times_s: Iterator[float] | None = None,
     first: int = 0,
     step: int = 1,
 ) -> Drawn:
@@ -73,18 +74,29 @@ def simulated_samples(
         prefix=None if prefix is None else parse_prefix(prefix),
         style=style,
     )
-    return Drawn(made, first=first, step=step)
+    return Drawn(made, times_s=times_s, first=first, step=step)
 
 
 class Drawn(Iterator[Sample]):
-    """Every `step`-th sample of simulated data."""
+    """Every `step`-th sample of simulated data; `times_s` are when all of them are sent, where there are such times."""
 
-    def __init__(self, made: Simulated, *, first: int = 0, step: int = 1) -> None:
+    def __init__(
+        self, made: Simulated, *, times_s: Iterator[float] | None = None, first: int = 0, step: int = 1
+    ) -> None:
         self._made = made
+        self._times_s = times_s
         self._indices = itertools.count(first, step)
 
     def __next__(self) -> Sample:
         return self._made.sample_at(next(self._indices))
+
+    def untimed(self) -> str | None:
+        """Why it is not known when each is sent; None where it is."""
+        return "simulated prompts have none" if self._times_s is None else None
+
+    def times_s(self) -> Iterator[float]:
+        """When each is sent, in seconds, without end; may be called once."""
+        return iter(()) if self._times_s is None else self._times_s
 
     def planned_sharing(self, requests: int) -> float | None:
         """The share of the prompt tokens of the first requests that a prefix cache could serve; None: none is planned."""

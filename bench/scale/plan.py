@@ -14,7 +14,7 @@ from bench.errors import UsageError
 from bench.scale.share import Share, deal, divide, drawn
 from bench.scale.worker import arrivals_of
 from bench.schedule import trace
-from bench.workload import Rows
+from bench.workload import Drawn, Rows
 
 STREAMS_A_WORKER = 1_000
 RATE_A_WORKER = 2_000
@@ -47,8 +47,8 @@ class Recording:
         return most
 
 
-def recording_of(config: RunConfig, rows: Rows) -> Recording:
-    """The arrivals that the rows say, as far as the limits of the run go. Raises UsageError where they say none."""
+def recording_of(config: RunConfig, rows: Rows | Drawn) -> Recording:
+    """The arrivals that the rows or the recipe say, as far as the limits of the run go. Raises UsageError without any."""
     if (untimed := rows.untimed()) is not None:
         raise UsageError(f"--mode trace needs the time of every row, and {untimed}: give each an at_s, or use --rate")
     offsets = trace.offsets(rows.times_s(), config.trace_speed)

@@ -27,6 +27,7 @@ from bench.secrets import redactor, secrets_of
 from bench.transport import TRANSPORTS, openai
 from bench.transport.interface import Reading, Target, Transport
 from bench.workload import Drawn, Rows, Supply, simulated_samples
+from promptset import recipes
 from promptset.errors import SpecError
 from promptset.kinds import Style
 from promptset.samples import Sample
@@ -77,7 +78,7 @@ class Ended:
 
 def tokenizer_of(config: RunConfig) -> Tokenizer | None:
     """The tokenizer that makes prompts and, where it is the target's own, counts replies. Raises UsageError."""
-    if config.dataset is not None and config.tokenizer is None:
+    if config.dataset is not None and config.recipe is None and config.tokenizer is None:
         return None
     try:
         key = None if config.api_key is None else config.api_key.get_secret_value()
@@ -93,7 +94,8 @@ def samples_of(
     first, step = (0, 1) if share is None else (share.worker, share.workers)
     first += skip * step
     try:
-        if config.dataset is not None:
+        recipe = None if config.recipe is None else recipes.load(config.recipe)
+        if config.dataset is not None and recipe is None:
             return Rows.of_file(
                 Path(config.dataset),
                 tokenizer,
@@ -107,14 +109,18 @@ def samples_of(
                 step=step,
             )
         assert tokenizer is not None
-        assert config.output_tokens is not None
+        output_tokens = config.output_tokens
+        if output_tokens is None:
+            assert recipe is not None
+            output_tokens = recipe.output_tokens
         return simulated_samples(
             tokenizer,
-            input_tokens=config.input_tokens,
-            output_tokens=config.output_tokens,
+            input_tokens=config.input_tokens if recipe is None else recipe.input_tokens,
+            output_tokens=output_tokens,
             chat=config.endpoint == "chat",
             seed=config.seed,
-            prefix=config.prefix,
+            prefix=config.prefix if recipe is None else recipe.prefix,
+            times_s=None if recipe is None else recipe.times_s(config.seed),
             style=Style(config.text, config.repeat),
             first=first,
             step=step,

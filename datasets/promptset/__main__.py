@@ -4,4 +4,5 @@ import sys
 
 from promptset.cli import main
 
-sys.exit(main())
+if __name__ == "__main__":  # Not in a process that another one has started.
+    sys.exit(main())

@@ -1,6 +1,7 @@
 """The command line: `python -m promptset` writes a data set of prompts with exact token counts.
 
-options (text)  ->  Job, all problems at once  ->  rows  ->  file (written aside, then moved) or stdout
+options (text)  ->  Job, all problems at once  ->  lines  ->  file (written aside, then moved) or stdout
+                                                       ->  account  ->  manifest beside the file
 """
 
 from __future__ import annotations
@@ -8,26 +9,32 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import re
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import IO, NoReturn
+from typing import IO, Any, NoReturn, TypeVar, get_args
 
 import orjson
 
-from promptset.distributions import Distribution, parse
+from promptset import recipes
+from promptset.distributions import parse
 from promptset.errors import SpecError
-from promptset.kinds import NAMES, WORDS, Style, parse_style
-from promptset.samples import Sample, Simulated, simulated
-from promptset.sharing import Prefix, parse_prefix
-from promptset.tokens import Tokenizer, load_tokenizer
+from promptset.kinds import NAMES, WORDS, parse_style
+from promptset.loaders import BadRows, DataSet, parse_columns
+from promptset.making import Maker, Order, lines_in_order, tasks
+from promptset.output import FORMS, Account
+from promptset.sharing import parse_prefix
+from promptset.tokens import load_tokenizer
+
+BAD_ROWS: tuple[str, ...] = get_args(BadRows)
 
 _DESCRIPTION = """\
 Write a data set of prompts that have exactly the tokens asked for, as the tokenizer of the target counts them.
-One JSON object a line: {prompt or messages, input_tokens, output_tokens}.
+One JSON object a line: {prompt or messages, input_tokens, output_tokens}; beside a file a manifest that says what is in it.
 """
 
 _EPILOG = """\
@@ -52,7 +59,17 @@ Examples:
   # prompts in 4 groups, each with its own shared beginning of 512 tokens (measures a prefix cache)
   {prog} --prefix tokens=512,groups=4 --input-tokens uniform:600..1200 --out shared.jsonl
 
-The same seed writes the same bytes. A prompt is never repeated unless it is too short to differ.
+  # prompts of which a warm prefix cache serves 60 %, for the batch API; by two processes
+  {prog} --prefix hit_rate=0.6 --format openai-batch --model my-model --processes 2 --out batch.jsonl
+
+  # traffic as a real service had it: lengths, and when each request came (for `python -m bench run --mode trace`)
+  {prog} --recipe azure-2023-conversation --count 500 --out azure.jsonl
+
+  # a trace or rows of your own, made into prompts and counted
+  {prog} --from trace.jsonl --bad-rows skip --chat --out rows.jsonl
+
+The same seed writes the same bytes, on any machine and by any number of processes. A prompt is
+never repeated unless it is too short to differ.
 """
 
 
@@ -60,10 +77,15 @@ The same seed writes the same bytes. A prompt is never repeated unless it is too
 class Job:
     """What to write, and where: the options, read and checked."""
 
-    samples: Simulated
+    order: Order
+    maker: Maker
     count: int
+    times_s: Iterator[float] | None
+    processes: int
     out: Path | None
     """The file to write; None is stdout."""
+    options: dict[str, Any]
+    """What the manifest says of how it was made."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -78,8 +100,12 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "python -m promptset"
     parser = _parser(prog)
     try:
         options, unknown = parser.parse_known_args(argv)
+        if options.recipe == "list":
+            print(_recipes())
+            return 0
         job = _job(options, _unknown_problems(parser, unknown))
-        written = _write(job, sys.stdout.buffer)
+        account = Account(job.maker.head)
+        _write(job, account, sys.stdout.buffer)
     except SpecError as e:
         for problem in e.problems:
             print(f"{prog}: {problem}", file=sys.stderr)
@@ -95,11 +121,30 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "python -m promptset"
     except KeyboardInterrupt:
         print(f"{prog}: interrupted", file=sys.stderr)
         return 130
-    tokenizer = job.samples.maker.tokenizer
-    for note in job.samples.repeats(job.count):
-        print(f"{prog}: {note}", file=sys.stderr)
-    print(f"{written} (tokenizer {tokenizer.name}, fingerprint {tokenizer.fingerprint})", file=sys.stderr)
+    for line in _told(job, account):
+        print(f"{prog}: {line}" if not line[0].isdigit() else line, file=sys.stderr)
     return 0
+
+
+def _told(job: Job, account: Account) -> Iterator[str]:
+    """What the user must know of what was written."""
+    samples = job.maker.samples
+    if isinstance(samples, DataSet):
+        if samples.skipped_rows:
+            yield f"{samples.skipped_rows} rows are wrong and left out; the first: {samples.skipped[0]}"
+        if account.exact != account.checked:
+            yield f"the input_tokens of {account.checked - account.exact} rows are not what this tokenizer counts"
+    else:
+        yield from samples.repeats(job.count)
+    where = "" if job.out is None else f" in {job.out}"
+    tokenizer = job.maker.tokenizer
+    yield f"{account.rows} prompts{where} (tokenizer {tokenizer.name}, fingerprint {tokenizer.fingerprint})"
+
+
+def _recipes() -> str:
+    names = recipes.names()
+    width = max(map(len, names))
+    return "\n".join(f"{name:<{width}}  {recipes.load(name).about}" for name in names)
 
 
 def _parser(prog: str) -> argparse.ArgumentParser:
@@ -110,22 +155,35 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    add = parser.add_argument
+    what = parser.add_argument_group("what to make")
+    add = what.add_argument
+    add("--count", metavar="N", help="how many prompts (default: 100; of a file: all)")
+    add("--input-tokens", metavar="DIST", help="tokens of a prompt (default: 1024)")
+    add("--output-tokens", metavar="DIST", help="tokens to ask for in answer (default: 128)")
+    add("--text", metavar="KIND", default=WORDS, help=f"kind of text: {', '.join(NAMES)} (default: {WORDS})")
+    add("--repeat", metavar="SHARE", default="0", help="share of a prompt that repeats what stands in it (default: 0)")
+    add("--prefix", metavar="SPEC", help="shared beginnings, such as tokens=512,groups=4 (default: none)")
+    add("--gaps", metavar="DIST", help="times between requests: every row says when it is sent (default: none)")
+    add("--chat", action="store_true", help="messages instead of prompts; the chat template's tokens are counted in")
+    add("--recipe", metavar="NAME|FILE", help="lengths, sharing and gaps of known traffic; `list` shows the names")
+    add("--seed", metavar="N", default="0", help="another seed, other prompts (default: 0)")
     add(
         "--tokenizer",
         metavar="T",
         help="directory, file, hub id, or the URL of a server that counts (default: an embedded one, no network)",
     )
-    add("--count", metavar="N", default="100", help="how many prompts (default: 100)")
-    add("--input-tokens", metavar="DIST", default="1024", help="tokens of a prompt (default: 1024)")
-    add("--output-tokens", metavar="DIST", default="128", help="tokens to ask for in answer (default: 128)")
-    add("--text", metavar="KIND", default=WORDS, help=f"kind of text: {', '.join(NAMES)} (default: {WORDS})")
-    add("--repeat", metavar="SHARE", default="0", help="share of a prompt that repeats what stands in it (default: 0)")
-    add("--prefix", metavar="SPEC", help="shared beginnings, such as tokens=512,groups=4 (default: none)")
-    add("--chat", action="store_true", help="messages instead of prompts; the chat template's tokens are counted in")
-    add("--seed", metavar="N", default="0", help="another seed, other prompts (default: 0)")
-    add("--out", metavar="FILE", default="-", help="the file to write (default: -, stdout)")
+    add = parser.add_argument_group("what to read instead").add_argument
+    add("--from", dest="source", metavar="FILE", help="rows or a trace: JSON (Lines), CSV, text, Parquet")
+    add("--columns", metavar="SPEC", help="which columns to take, ours=theirs: prompt=question,output_tokens=len")
+    add("--bad-rows", metavar="fail|skip", default="fail", help="what to do with rows that are wrong (default: fail)")
+    add = parser.add_argument_group("what to write").add_argument
+    add("--out", metavar="FILE", default="-", help="the file to write, a manifest beside it (default: -, stdout)")
     add("--force", action="store_true", help="overwrite the file")
+    add("--format", metavar="F", default="rows", help=f"form of the rows: {', '.join(FORMS)} (default: rows)")
+    add("--model", metavar="NAME", help="the model that openai-batch rows name")
+    add(
+        "--processes", metavar="N", default="1", help="processes that make prompts; the bytes are the same (default: 1)"
+    )
     return parser
 
 
@@ -140,40 +198,98 @@ def _unknown_problems(parser: argparse.ArgumentParser, unknown: list[str]) -> li
 
 def _job(options: argparse.Namespace, problems: list[str]) -> Job:
     """The options as values. Raises SpecError with every problem."""
-    count = _whole("--count", options.count, 1, problems)
+    count = None if options.count is None else _whole("--count", options.count, 1, problems)
     seed = _whole("--seed", options.seed, None, problems)
-    input_tokens = _lengths("--input-tokens", options.input_tokens, problems)
-    output_tokens = _lengths("--output-tokens", options.output_tokens, problems)
-    style: Style | None = None
-    prefix: Prefix | None = None
-    tokenizer: Tokenizer | None = None
-    try:
-        style = parse_style(options.text, options.repeat)
-    except SpecError as e:
-        problems += [f"--text {options.text} --repeat {options.repeat}: {problem}" for problem in e.problems]
-    try:
-        prefix = None if options.prefix is None else parse_prefix(options.prefix)
-    except SpecError as e:
-        problems += [f"--prefix {problem}" for problem in e.problems]
-    try:
-        tokenizer = load_tokenizer(options.tokenizer)
-    except SpecError as e:
-        problems += [f"--tokenizer: {problem}" for problem in e.problems]
+    processes = _whole("--processes", options.processes, 1, problems)
+    given: dict[str, str] = {
+        key: getattr(options, key)
+        for key in ("input_tokens", "output_tokens", "prefix", "gaps")
+        if getattr(options, key) is not None
+    }
+    problems += _wrong_together(options, given)
+    recipe: dict[str, str] = {}
+    if options.recipe is not None and (loaded := _tried("--recipe", recipes.load, problems, options.recipe)):
+        recipe = {key: value for key in ("input_tokens", "output_tokens", "prefix", "gaps")
+                  if (value := getattr(loaded, key)) is not None}  # fmt: skip
+    asked = {"input_tokens": "1024", "output_tokens": "128", **recipe, **given}
+    for key in ("input_tokens", "output_tokens"):
+        _tried(f"--{key.replace('_', '-')}", parse, problems, asked[key], "tokens")
+    gaps = _tried("--gaps", parse, problems, asked["gaps"], "time") if "gaps" in asked else None
+    if "prefix" in asked:
+        _tried("--prefix", parse_prefix, problems, asked["prefix"])
+    if options.columns is not None:
+        _tried("--columns", parse_columns, problems, options.columns)
+    _tried(f"--text {options.text} --repeat {options.repeat}:", parse_style, problems, options.text, options.repeat)
+    tokenizer = _tried("--tokenizer:", load_tokenizer, problems, options.tokenizer)
     out = None if options.out == "-" else Path(options.out)
     problems += [] if out is None else _out_problems(out, options.force)
-    if problems or tokenizer is None or input_tokens is None or output_tokens is None or count is None or seed is None:
+    if problems or tokenizer is None or seed is None or processes is None:
         raise SpecError(problems)
-    assert style is not None
-    samples = simulated(
-        tokenizer,
-        input_tokens=input_tokens,
-        output_tokens=output_tokens,
+    order = Order(
+        tokenizer=options.tokenizer,
         chat=options.chat,
         seed=seed,
-        prefix=prefix,
-        style=style,
+        form=options.format,
+        model=options.model,
+        source=options.source,
+        columns=options.columns,
+        bad_rows=options.bad_rows,
+        input_tokens=asked["input_tokens"],
+        output_tokens=asked["output_tokens"],
+        prefix=asked.get("prefix"),
+        text=options.text,
+        repeat=options.repeat,
     )
-    return Job(samples, count, out)
+    maker = Maker(order, tokenizer)
+    rows = len(maker.samples) if isinstance(maker.samples, DataSet) else None
+    if rows is not None and count is not None and count > rows:
+        raise SpecError(f"--count {count}: {options.source} has {rows} rows")
+    if count is None:
+        count = 100 if rows is None else rows
+    times_s = None if gaps is None else recipes.times_s(gaps, seed)
+    return Job(order, maker, count, times_s, processes, out, _manifest_options(order, count, options, asked))
+
+
+def _wrong_together(options: argparse.Namespace, given: Mapping[str, str]) -> Iterator[str]:
+    """What is no choice, or does not go with another option."""
+    for flag, value, known in (("--format", options.format, list(FORMS)), ("--bad-rows", options.bad_rows, BAD_ROWS)):
+        if value not in known:
+            yield f"{flag} {value}: it is one of {', '.join(known)}"
+    form = FORMS.get(options.format)
+    if form is not None and form.needs_model and options.model is None:
+        yield f"--format {options.format} needs --model, the name that every row asks for"
+    if options.source is None:
+        if options.columns is not None:
+            yield "--columns is about the rows of --from, and none is given"
+        return
+    if not Path(options.source).is_file():
+        yield f"--from {options.source}: there is no such file"
+    for key in (*given, *(["recipe"] if options.recipe is not None else [])):
+        yield f"--{key.replace('_', '-')} shapes simulated prompts, and --from brings its own"
+
+
+T = TypeVar("T")
+
+
+def _tried(flag: str, read: Callable[..., T], problems: list[str], *arguments: Any) -> T | None:
+    """What `read` makes of the arguments; None, and the problems noted, where it refuses them."""
+    try:
+        return read(*arguments)
+    except SpecError as e:
+        problems += [f"{flag} {problem}" for problem in e.problems]
+        return None
+
+
+def _manifest_options(
+    order: Order, count: int, options: argparse.Namespace, asked: Mapping[str, str]
+) -> dict[str, Any]:
+    shared = {"count": count, "seed": order.seed, "chat": order.chat, "format": order.form}
+    if order.source is not None:
+        return {**shared, "from": Path(order.source).name, "columns": order.columns, "bad_rows": order.bad_rows}
+    named = {"recipe": options.recipe} if options.recipe is not None else {}
+    # A recipe's table lies where this machine has it: its name is enough.
+    said = {key: re.sub(r"empirical:.*[/\\]", "empirical:", value) for key, value in asked.items()}
+    return {**shared, **named, **said, "text": order.text, "repeat": order.repeat}
 
 
 def _whole(flag: str, text: str, least: int | None, problems: list[str]) -> int | None:
@@ -188,14 +304,6 @@ def _whole(flag: str, text: str, least: int | None, problems: list[str]) -> int 
     return number
 
 
-def _lengths(flag: str, text: str, problems: list[str]) -> Distribution | None:
-    try:
-        return parse(text, "tokens")
-    except SpecError as e:
-        problems += [f"{flag} {problem}" for problem in e.problems]
-        return None
-
-
 def _out_problems(out: Path, force: bool) -> list[str]:
     if out.is_dir():
         return [f"--out {out} is a directory: name a file in it"]
@@ -206,53 +314,61 @@ def _out_problems(out: Path, force: bool) -> list[str]:
     return []
 
 
-def _write(job: Job, stdout: IO[bytes]) -> str:
-    """Writes the rows; what was written, in words."""
+def _write(job: Job, account: Account, stdout: IO[bytes]) -> None:
+    """Writes the rows, and the manifest beside a file."""
     if job.out is None:
-        _write_rows(job, stdout)
+        _write_rows(job, account, stdout)
         stdout.flush()
-        return f"{job.count} prompts"
+        return
     if job.out.exists() and not job.out.is_file():  # a device or a pipe: nothing can be moved there
         with job.out.open("wb") as file:
-            _write_rows(job, file)
-        return f"{job.count} prompts in {job.out}"
-    # Aside first, so that the name never stands for half a data set.
-    descriptor, name = tempfile.mkstemp(prefix=f".{job.out.name}.", dir=job.out.parent)
+            _write_rows(job, account, file)
+        return
+    with _aside(job.out) as file:
+        _write_rows(job, account, file)
+    manifest = account.manifest(job.out.name, job.maker.tokenizer, job.options)
+    with _aside(job.out.with_name(f"{job.out.name}.manifest.json")) as file:
+        file.write(orjson.dumps(manifest, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+
+
+@contextlib.contextmanager
+def _aside(out: Path) -> Iterator[IO[bytes]]:
+    """A file that is moved to its name when it is whole, so that the name never stands for half of it."""
+    descriptor, name = tempfile.mkstemp(prefix=f".{out.name}.", dir=out.parent)
     aside = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            _write_rows(job, file)
+            yield file
         # mkstemp lets nobody else read; a data set is made like any other file.
         mask = os.umask(0)
         os.umask(mask)
         aside.chmod(0o666 & ~mask)
-        aside.replace(job.out)
+        aside.replace(out)
     except BaseException:
         aside.unlink(missing_ok=True)
         raise
-    return f"{job.count} prompts in {job.out}"
 
 
-def _write_rows(job: Job, file: IO[bytes]) -> None:
-    with _progress(job.count) as indices:
-        for index in indices:
-            file.write(orjson.dumps(_row(job.samples.sample_at(index)), option=orjson.OPT_APPEND_NEWLINE))
-
-
-def _row(sample: Sample) -> dict[str, object]:
-    text = {"prompt": sample.prompt} if sample.messages is None else {"messages": sample.messages}
-    return {**text, "input_tokens": sample.input_tokens, "output_tokens": sample.output_tokens}
+def _write_rows(job: Job, account: Account, file: IO[bytes]) -> None:
+    with _progress(job.count) as advance:
+        todo = tasks(job.count, job.times_s)
+        for lines in lines_in_order(job.maker, job.order, todo, job.processes):
+            for line in lines:
+                file.write(line.content)
+                account.add(line)
+            advance(len(lines))
 
 
 @contextlib.contextmanager
-def _progress(count: int) -> Iterator[Iterator[int]]:
-    """The indices; with a bar on stderr where that is a terminal."""
+def _progress(count: int) -> Iterator[Callable[[int], None]]:
+    """Tells how many rows more there are; with a bar on stderr where that is a terminal."""
     if not sys.stderr.isatty():
-        yield iter(range(count))
+        yield lambda rows: None
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("prompts"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        yield iter(progress.track(range(count)))
+        bar = progress.add_task("", total=count)
+        yield lambda rows: progress.advance(bar, rows)

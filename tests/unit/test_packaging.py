@@ -50,6 +50,8 @@ def test_every_file_of_the_packages_is_in_the_wheel(wheel: zipfile.ZipFile) -> N
         "bench/report/template/certificate.html.j2",
         "mockserver/py.typed",
         "promptset/py.typed",
+        "promptset/recipes/azure-2023-conversation-output.json",
+        "promptset/recipes/chatbot.yaml",
         "promptset/words.txt",
         "promptset/default_chat_template.jinja",
     ],

@@ -213,10 +213,12 @@ class DataSet(Sequence[Sample]):
         body: Row = sample.body if sample.body is not None else {"prompt": sample.prompt, "messages": sample.messages}
         if sample.prompt is not None and self._chat:
             body = {"messages": [{"role": "user", "content": sample.prompt}]}
-        if body.get("messages") is not None:
-            return _Texts(tokenizer.render_chat(body["messages"]), 0, parsed.answer)
+        if (messages := body.get("messages")) is not None:
+            if tokenizer.asks:
+                return _Texts(counted=tokenizer.count_chat(messages, body.get("tools")), answer=parsed.answer)
+            return _Texts(tokenizer.render_chat(messages, body.get("tools")), answer=parsed.answer)
         if isinstance(body.get("prompt"), str):
-            return _Texts(body["prompt"], tokenizer.special_tokens_added, parsed.answer)
+            return _Texts(body["prompt"], tokenizer.special_tokens_added, answer=parsed.answer)
         return _Texts(answer=parsed.answer)  # A body may hold token ids, or several prompts: nobody counts those here.
 
     def _keep(self, waiting: list[tuple[Parsed, _Texts]]) -> None:
@@ -227,6 +229,7 @@ class DataSet(Sequence[Sample]):
             known: Sample | Outline | None = parsed.sample if parsed.outline is None else parsed.outline
             assert known is not None
             inputs, outputs = known.input_tokens, known.output_tokens
+            inputs = inputs if left.counted is None else left.counted
             inputs = inputs if left.text is None else next(counts) + left.adds
             outputs = outputs if left.answer is None else next(counts)
             self._inputs.append(_NONE if inputs is None else inputs)
@@ -237,11 +240,12 @@ class DataSet(Sequence[Sample]):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Texts:
-    """Of a row, what is still to be counted; `adds` tokens come to those of `text`."""
+    """Of a row, what is still to be counted; `adds` tokens come to those of `text`. `counted` was counted already."""
 
     text: str | None = None
     adds: int = 0
     answer: str | None = None
+    counted: int | None = None
 
 
 def _chosen(row: Row, columns: Mapping[str, str] | None) -> Row:

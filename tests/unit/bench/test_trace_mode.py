@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from bench.config import resolve
 from bench.errors import UsageError
 from bench.scale.plan import Recording, most_in_flight, recording_of, shares_of, workers_of
+from bench.scale.worker import samples_of
 from bench.schedule import trace
 from bench.workload import Rows
 from promptset.samples import Sample
+from promptset.tokens import load_tokenizer
 
 URL = "http://h"
 TIMES = st.lists(st.floats(0, 1e5), max_size=40).map(sorted)
@@ -130,8 +132,12 @@ def test_connections_and_workers_follow_the_busiest_ten_seconds(data: Any) -> No
         ({"mode": "trace", "burstiness": 2}, "--burstiness is for --mode rate, and this is mode trace"),
         ({"mode": "rate", "rate": 5, "trace_speed": 2}, "--trace-speed is for --mode trace, and this is mode rate"),
         ({"concurrency": 5, "drop_late": True}, "--drop-late is for --mode rate and trace"),
-        ({"columns": "prompt=a"}, "--columns is about the rows of --dataset, and none is given"),
-        ({"bad_rows": "skip"}, "--bad-rows is about the rows of --dataset, and none is given"),
+        ({"columns": "prompt=a"}, "--columns is about the rows of a file in --dataset, and none"),
+        ({"bad_rows": "skip"}, "--bad-rows is about the rows of a file in --dataset, and none"),
+        ({"dataset": "chatbot", "columns": "prompt=a"}, "--columns is about the rows of a file in --dataset, and none"),
+        ({"dataset": "chatbot", "mode": "trace"}, "the recipe chatbot has no gaps: use --rate"),
+        ({"dataset": "chatbot", "input_tokens": "5"}, "--dataset brings its own"),
+        ({"dataset": "chatbott"}, "there is no file chatbott, and no recipe of that name (there are azure-2023-code, "),
         ({"dataset": __file__, "columns": "promt=a"}, "--columns: 'promt=a': 'promt' is none of prompt"),
     ],
 )
@@ -153,3 +159,26 @@ def test_rows_left_out_are_in_the_notes(tmp_path: Path) -> None:
     (note,) = Rows.of_file(path, None, None, 0, bad_rows="skip").notes
     assert note.startswith(f"1 rows of the data set are wrong and left out; the first: {path}, line 2: prompt must")
     assert Rows.of_file(path, None, None, 0, columns="prompt=prompt", bad_rows="skip").first.prompt == "a"
+
+
+def test_a_recipe_is_a_data_set_with_lengths_and_times_of_its_own() -> None:
+    config = resolve({"url": URL, "mode": "trace", "dataset": "azure-2023-code", "requests": 400, "trace_speed": 2})
+    drawn = samples_of(config, load_tokenizer())
+    made = recording_of(config, drawn)
+    assert (len(made.offsets_ns), made.offsets_ns[0]) == (400, 0)
+    again = recording_of(config, samples_of(config, load_tokenizer()))
+    assert again == made
+    slow = resolve({"url": URL, "mode": "trace", "dataset": "azure-2023-code", "requests": 400})
+    offsets = recording_of(slow, samples_of(slow, load_tokenizer())).offsets_ns
+    assert all(abs(at - 2 * half) <= 1 for at, half in zip(offsets, made.offsets_ns, strict=True))
+    assert resolve({"url": URL, "mode": "trace", "dataset": "azure-2023-code"}).requests == 100
+
+
+def test_a_recipe_says_what_prompts_are_like_and_flags_say_what_answers_are() -> None:
+    config = resolve({"url": URL, "dataset": "chatbot"})
+    sample = next(samples_of(config, load_tokenizer()))
+    assert (sample.input_tokens, sample.output_tokens) == (256, 256)
+    asked = resolve({"url": URL, "dataset": "chatbot", "output_tokens": "9"})
+    assert next(samples_of(asked, load_tokenizer())).output_tokens == 9
+    shares = resolve({"url": URL, "dataset": "mooncake-like"})
+    assert samples_of(shares, load_tokenizer()).planned_sharing(2000) == pytest.approx(0.28, abs=0.02)

@@ -1,0 +1,232 @@
+"""What a data set looks like when it is written: rows for several readers, and a manifest beside the file.
+
+    rows           ours: {prompt or messages, input_tokens, output_tokens, at_s?}, read by `bench run --dataset`
+    vllm           {prompt, output_tokens}, for `vllm bench serve --dataset-name custom --custom-output-len -1`
+    openai-batch   {custom_id, method, url, body}, for the batch API and `vllm run-batch`; read by `bench run` too
+
+A new form is one function and one line in `FORMS`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from array import array
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from math import ceil
+from typing import Any
+
+import orjson
+
+from promptset.chat import Message
+from promptset.errors import SpecError
+from promptset.samples import Sample
+from promptset.sharing import BLOCK, SharingTally
+from promptset.tokens import Tokenizer
+
+_BARS = 40
+_QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """One form of rows. `write` is given a sample, its number, and the model to name."""
+
+    write: Callable[[Sample, int, str | None], dict[str, Any]]
+    needs_model: bool = False
+
+
+def _rows(sample: Sample, number: int, model: str | None) -> dict[str, Any]:
+    if sample.body is not None:
+        return sample.body
+    row: dict[str, Any] = {"prompt": sample.prompt} if sample.messages is None else {"messages": sample.messages}
+    for key in ("input_tokens", "output_tokens", "session", "at_s"):
+        if getattr(sample, key) is not None or key == "input_tokens":
+            row[key] = getattr(sample, key)
+    return row
+
+
+def _vllm(sample: Sample, number: int, model: str | None) -> dict[str, Any]:
+    prompt = sample.prompt
+    messages = sample.messages if sample.body is None else sample.body.get("messages")
+    if sample.body is not None and isinstance(sample.body.get("prompt"), str):
+        prompt = sample.body["prompt"]
+    elif messages is not None and len(messages) == 1 and isinstance(messages[0].get("content"), str):
+        prompt = messages[0]["content"]
+    if prompt is None:
+        raise SpecError(
+            f"row {number + 1} is a chat of several messages, and vLLM's custom rows hold one prompt: "
+            "use another --format"
+        )
+    return {"prompt": prompt, **({} if sample.output_tokens is None else {"output_tokens": sample.output_tokens})}
+
+
+def _openai_batch(sample: Sample, number: int, model: str | None) -> dict[str, Any]:
+    body: dict[str, Any]
+    if sample.body is not None:
+        body = {**sample.body, "model": model}
+    elif sample.messages is not None:
+        body = {"model": model, "messages": sample.messages, "max_completion_tokens": sample.output_tokens}
+    else:
+        body = {"model": model, "prompt": sample.prompt, "max_tokens": sample.output_tokens}
+    url = "/v1/chat/completions" if "messages" in body else "/v1/completions"
+    body = {key: value for key, value in body.items() if value is not None}
+    return {"custom_id": f"request-{number}", "method": "POST", "url": url, "body": body}
+
+
+FORMS: dict[str, Form] = {
+    "rows": Form(_rows),
+    "vllm": Form(_vllm),
+    "openai-batch": Form(_openai_batch, needs_model=True),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One row that was made: its bytes, and what the manifest must know of it."""
+
+    content: bytes
+    sample_tokens: int | None
+    """Input tokens that the row says; None: it says none."""
+    counted: int | None
+    """Input tokens that were counted in the finished text; None where nobody can."""
+    output_tokens: int | None
+    path: tuple[tuple[str | int, int], ...]
+
+
+def lines_of(
+    samples: Sequence[Sample], first: int, form: Form, tokenizer: Tokenizer, chat: bool, model: str | None
+) -> list[Line]:
+    """The samples as lines, numbered from `first`. Every text is counted once more, apart from how it was made."""
+    counted = _counted(samples, tokenizer, chat)
+    return [
+        Line(
+            orjson.dumps(form.write(sample, first + offset, model), option=orjson.OPT_APPEND_NEWLINE),
+            sample.input_tokens,
+            counted.get(offset),
+            sample.output_tokens,
+            sample.path,
+        )
+        for offset, sample in enumerate(samples)
+    ]
+
+
+def _counted(samples: Sequence[Sample], tokenizer: Tokenizer, chat: bool) -> dict[int, int]:
+    """Input tokens by position, of those samples whose input can be counted."""
+    prompts: dict[int, str] = {}
+    chats: dict[int, Sequence[Message]] = {}
+    counts: dict[int, int] = {}
+    for at, sample in enumerate(samples):
+        body: Mapping[str, Any] = {"prompt": sample.prompt, "messages": sample.messages}
+        body = body if sample.body is None else sample.body
+        messages, prompt = body.get("messages"), body.get("prompt")
+        if messages is not None and body.get("tools") is not None:
+            counts[at] = tokenizer.count_chat(messages, body["tools"])
+        elif messages is not None:
+            chats[at] = messages
+        elif isinstance(prompt, str) and chat and sample.body is None:
+            chats[at] = [{"role": "user", "content": prompt}]
+        elif isinstance(prompt, str):
+            prompts[at] = prompt
+    counts.update(zip(prompts, tokenizer.count_batch(list(prompts.values())) if prompts else (), strict=True))
+    counts.update(zip(chats, tokenizer.count_chats(list(chats.values())) if chats else (), strict=True))
+    return counts
+
+
+@dataclass(slots=True)
+class Account:
+    """What was written, folded line by line; `manifest` closes it. The lengths are kept, 8 bytes each."""
+
+    head: int | None
+    """Tokens in front of shared text; None where nothing is shared on purpose."""
+    _input: array[int] = field(default_factory=lambda: array("q"))
+    _output: array[int] = field(default_factory=lambda: array("q"))
+    _digest: Any = field(default_factory=hashlib.sha256)
+    _tally: SharingTally | None = None
+    rows: int = 0
+    bytes: int = 0
+    checked: int = 0
+    exact: int = 0
+    _shares: bool = False
+
+    def add(self, line: Line) -> None:
+        """One more line has been written."""
+        self.rows += 1
+        self.bytes += len(line.content)
+        self._digest.update(line.content)
+        if line.sample_tokens is not None and line.counted is not None:
+            self.checked += 1
+            self.exact += line.sample_tokens == line.counted
+        tokens = line.counted if line.counted is not None else line.sample_tokens
+        if tokens is not None:
+            self._input.append(tokens)
+            if self.head is not None:
+                self._tally = SharingTally(self.head) if self._tally is None else self._tally
+                self._tally.add(tokens, line.path)
+                self._shares |= bool(line.path)
+        if line.output_tokens is not None:
+            self._output.append(line.output_tokens)
+
+    def manifest(self, file: str, tokenizer: Tokenizer, options: Mapping[str, Any]) -> dict[str, Any]:
+        """All that is known of the file: the same options give the same manifest, but for the versions."""
+        share = self._tally.share if self._tally is not None and self._shares else None
+        return {
+            "schema": "promptset/manifest/1",
+            "file": file,
+            "sha256": self._digest.hexdigest(),
+            "bytes": self.bytes,
+            "rows": self.rows,
+            "options": dict(options),
+            "tokenizer": {"name": tokenizer.name, "fingerprint": tokenizer.fingerprint},
+            "exactness": {"checked": self.checked, "exact": self.exact},
+            "input_tokens": _described(self._input),
+            "output_tokens": _described(self._output),
+            "sharing": None if share is None else {"planned_share": round(share, 6), "block_tokens": BLOCK},
+            "versions": _versions(),
+        }
+
+
+def _versions() -> dict[str, str | None]:
+    """Of what decides the bytes."""
+    import platform
+    from importlib import metadata  # These two cost as much as all the rest of this module.
+
+    found: dict[str, str | None] = {"python": platform.python_version()}
+    for name in ("trueload", "tokenizers"):
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = None
+    return found
+
+
+def _described(lengths: Sequence[int]) -> dict[str, Any] | None:
+    """Mean, quantiles and a histogram as text; None of no lengths. The quantile p is the value of rank ceil(p n)."""
+    if not lengths:
+        return None
+    ordered = sorted(lengths)
+    return {
+        "n": len(ordered),
+        "mean": round(sum(ordered) / len(ordered), 3),
+        "min": ordered[0],
+        **{name: ordered[ceil(p * len(ordered)) - 1] for name, p in _QUANTILES.items()},
+        "max": ordered[-1],
+        "histogram": histogram(ordered),
+    }
+
+
+def histogram(ordered: Sequence[int], bins: int = 12) -> list[str]:
+    """Bars of text over bins of equal width; `ordered` is sorted and not empty."""
+    low, high = ordered[0], ordered[-1]
+    width = max(1, ceil((high - low + 1) / bins))
+    edges = list(range(low, high + 1, width))
+    below = [bisect_right(ordered, edge - 1) for edge in [*edges, high + 1]]
+    counts = [after - before for before, after in pairwise(below)]
+    most, digits = max(counts), len(str(high))
+    return [
+        f"{edge:>{digits}}..{min(edge + width - 1, high):<{digits}} {count:>{len(str(most))}} "
+        f"{'#' * round(_BARS * count / most)}".rstrip()
+        for edge, count in zip(edges, counts, strict=True)
+    ]

@@ -1,0 +1,121 @@
+"""Recipes: lengths, sharing and arrivals of known traffic, each a YAML file with its source.
+
+A recipe of one's own is a file with the same keys. An empirical table beside it is named without a folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
+from importlib import resources
+from itertools import accumulate
+from pathlib import Path
+
+from promptset import distributions
+from promptset.distributions import Dimension, Distribution
+from promptset.errors import SpecError
+from promptset.rng import stream
+from promptset.sharing import parse_prefix
+
+_FOLDER = Path(str(resources.files("promptset.recipes")))
+_SUFFIXES = (".yaml", ".yml")
+_NS_PER_S = 1e9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """What traffic looks like. Every text is in the grammar of the flags; None is "the recipe does not say"."""
+
+    about: str
+    source: str
+    input_tokens: str
+    output_tokens: str
+    prefix: str | None = None
+    gaps: str | None = None
+    """Times between neighbouring requests."""
+
+    def times_s(self, seed: int) -> Iterator[float] | None:
+        """When requests are sent, in seconds, the first at 0; None where the recipe does not say."""
+        return None if self.gaps is None else times_s(distributions.parse(self.gaps, "time"), seed)
+
+
+def times_s(gaps: Distribution, seed: int) -> Iterator[float]:
+    """Times without end, in seconds, the first at 0; `gaps` (of time) are drawn between neighbours.
+
+    They are whole microseconds, so that they are written alike where the last bit of a logarithm differs.
+    """
+    chance = stream(seed, "gaps")
+
+    def drawn() -> Iterator[float]:
+        while True:
+            yield gaps.sample(chance)
+
+    return (round(at_ns / _NS_PER_S, 6) for at_ns in accumulate(drawn(), initial=0.0))
+
+
+def names() -> list[str]:
+    """The recipes that come with promptset."""
+    return sorted(path.stem for path in _FOLDER.glob("*.yaml"))
+
+
+def is_recipe(text: str) -> bool:
+    """Whether a text names a recipe: one that comes with promptset, or a YAML file."""
+    return text in names() or (text.endswith(_SUFFIXES) and Path(text).is_file())
+
+
+def load(text: str) -> Recipe:
+    """The recipe that a text names: one of `names`, or a YAML file. Raises SpecError, with every problem."""
+    path = _FOLDER / f"{text}.yaml" if text in names() else Path(text)
+    if not path.is_file():
+        close = get_close_matches(text, names(), n=1, cutoff=0.5)
+        hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(names())}, or a YAML file of your own"
+        raise SpecError(f"no recipe is called {text}: {hint}")
+    return _read(path)
+
+
+def _read(path: Path) -> Recipe:
+    import yaml  # It costs 20 ms, and most need no recipe.
+
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as e:
+        raise SpecError(f"the recipe {path} cannot be read: {e.strerror}") from e
+    except (yaml.YAMLError, UnicodeDecodeError) as e:
+        raise SpecError(f"the recipe {path} is not YAML: {' '.join(str(e).split())}") from e
+    if not isinstance(content, dict):
+        raise SpecError(f"the recipe {path} must hold keys with values, for example 'input_tokens: 256'")
+    known = [field.name for field in fields(Recipe)]
+    problems = []
+    for key in content.keys() - set(known):
+        close = get_close_matches(str(key), known, n=1)
+        problems.append(f"{key} is not known" + (f": did you mean {close[0]}?" if close else ""))
+    problems += [f"{key} is missing" for key in known[:4] if content.get(key) is None]
+    texts = {key: _beside(path, str(value)) for key, value in content.items() if key in known and value is not None}
+    if not problems:
+        problems = _wrong(texts)
+    if problems:
+        raise SpecError([f"the recipe {path}: {problem}" for problem in problems])
+    return Recipe(**texts)
+
+
+def _beside(path: Path, text: str) -> str:
+    """An empirical table that lies beside the recipe, by its whole path."""
+    kind, colon, rest = text.partition(":")
+    table = rest.split(",")[0].strip()
+    here = path.parent / table
+    return f"{kind}{colon}{path.parent / rest}" if kind == "empirical" and here.is_file() else text
+
+
+def _wrong(texts: dict[str, str]) -> list[str]:
+    problems = []
+    dimensions: dict[str, Dimension] = {"input_tokens": "tokens", "output_tokens": "tokens", "gaps": "time"}
+    for key, text in texts.items():
+        try:
+            if key in dimensions:
+                distributions.parse(text, dimensions[key])
+            elif key == "prefix":
+                parse_prefix(text)
+        except SpecError as e:
+            problems += [f"{key} {problem}" for problem in e.problems]
+    return problems

@@ -1,0 +1,208 @@
+"""What is written: forms for several readers, a manifest that is true, the same bytes from any number of processes."""
+
+import hashlib
+import json
+import os
+
+import pytest
+
+from promptset.cli import main
+from promptset.loaders import DataSet, load
+from promptset.output import histogram
+
+SHORT = ["--count", "150", "--input-tokens", "uniform:40..90", "--output-tokens", "uniform:3..9"]
+TRACE = [
+    {"timestamp": 1000 + 250 * i, "input_length": 530 + i, "output_length": 4, "hash_ids": [0, i]} for i in range(70)
+]
+
+
+def written(folder, *arguments, name="set.jsonl"):
+    out = folder / name
+    assert main([*arguments, "--out", str(out), "--force"]) == 0
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    return rows, json.loads((folder / f"{name}.manifest.json").read_text())
+
+
+@pytest.fixture
+def trace(tmp_path):
+    path = tmp_path / "trace.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in TRACE))
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [*SHORT, "--prefix", "tokens=9,groups=4", "--gaps", "gamma:mean=80ms,cv=2", "--seed", "5"],
+        ["--chat", "--from", "TRACE"],
+    ],
+    ids=["simulated", "a trace"],
+)
+def test_any_number_of_processes_writes_the_same_bytes(tmp_path, trace, arguments, monkeypatch):
+    arguments = [trace if word == "TRACE" else word for word in arguments]
+    monkeypatch.setenv("PYTHONHASHSEED", "17")
+    for processes in ("1", "2", "3"):
+        written(tmp_path, *arguments, "--processes", processes, name=f"by-{processes}")
+    contents = [(tmp_path / f"by-{n}").read_bytes() for n in "123"]
+    assert contents[0] == contents[1] == contents[2]
+    manifests = [json.loads((tmp_path / f"by-{n}.manifest.json").read_text()) | {"file": ""} for n in "123"]
+    assert manifests[0] == manifests[1] == manifests[2]
+
+
+def test_the_numbers_of_a_seed_stay_what_they_were(tmp_path):
+    lengths = ["--input-tokens", "lognormal:mean=40,cv=0.5,min=9", "--output-tokens", "gamma:mean=20,cv=1"]
+    rows, _ = written(tmp_path, "--count", "4", *lengths, "--gaps", "exp:mean=1s")
+    # A result names its seed, and it must go on meaning the same, on every machine and in every version.
+    assert [(row["input_tokens"], row["output_tokens"], row["at_s"]) for row in rows] == [
+        (20, 9, 0.0),
+        (56, 36, 0.660051),
+        (29, 16, 0.807084),
+        (50, 21, 2.651576),
+    ]
+
+
+def test_a_process_that_cannot_go_on_ends_the_command(tmp_path, capsys, trace):
+    chats = tmp_path / "chats.jsonl"
+    two = [{"role": "system", "content": "a"}, {"role": "user", "content": "b"}]
+    chats.write_text("".join(json.dumps({"messages": two}) + "\n" for _ in range(200)))
+    out = tmp_path / "out.jsonl"
+    assert main(["--from", str(chats), "--format", "vllm", "--processes", "2", "--out", str(out)]) == 2
+    assert "row 1 is a chat of several messages" in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["chats.jsonl", "trace.jsonl"]
+
+
+def test_the_manifest_tells_what_is_in_the_file(tmp_path, default_tokenizer):
+    rows, manifest = written(tmp_path, *SHORT, "--prefix", "tokens=32,groups=2", "--seed", "4")
+    content = (tmp_path / "set.jsonl").read_bytes()
+    assert manifest["sha256"] == hashlib.sha256(content).hexdigest()
+    assert (manifest["bytes"], manifest["rows"], manifest["file"]) == (len(content), 150, "set.jsonl")
+    assert manifest["exactness"] == {"checked": 150, "exact": 150}
+    lengths = [default_tokenizer.count(row["prompt"]) for row in rows]
+    told = manifest["input_tokens"]
+    assert (told["n"], told["min"], told["max"]) == (150, min(lengths), max(lengths))
+    assert told["mean"] == pytest.approx(sum(lengths) / 150, abs=0.001)
+    assert told["p50"] == sorted(lengths)[74]
+    # 32 tokens are two blocks; the first of each group finds nothing.
+    assert manifest["sharing"]["planned_share"] == pytest.approx(148 * 32 / sum(lengths), abs=1e-5)
+    assert manifest["tokenizer"] == {"name": default_tokenizer.name, "fingerprint": default_tokenizer.fingerprint}
+    assert (manifest["options"]["seed"], manifest["options"]["prefix"]) == (4, "tokens=32,groups=2")
+    assert set(manifest["versions"]) == {"python", "trueload", "tokenizers"}
+
+
+def test_rows_of_a_file_whose_lengths_are_wrong_are_counted_and_said(tmp_path, capsys):
+    source = tmp_path / "rows.jsonl"
+    source.write_text('{"prompt": "Hello there", "input_tokens": 77}\n{"prompt": "Hello there"}\n')
+    _, manifest = written(tmp_path, "--from", str(source))
+    assert manifest["exactness"] == {"checked": 2, "exact": 1}
+    assert "the input_tokens of 1 rows are not what this tokenizer counts" in capsys.readouterr().err
+
+
+def test_gaps_say_when_each_row_is_sent(tmp_path):
+    rows, _ = written(tmp_path, *SHORT, "--gaps", "250ms")
+    assert [row["at_s"] for row in rows[:4]] == [0.0, 0.25, 0.5, 0.75]
+    assert DataSet(tmp_path / "set.jsonl").timed
+
+
+def test_a_trace_becomes_rows_that_say_the_same(tmp_path, trace):
+    rows, manifest = written(tmp_path, "--from", trace, "--chat")
+    assert [row["input_tokens"] for row in rows] == [row["input_length"] for row in TRACE]
+    assert [row["at_s"] for row in rows] == [0.25 * i for i in range(70)]
+    # 512 tokens and the head of the template, 32 whole blocks, by all but the first.
+    total = sum(row["input_length"] for row in TRACE)
+    assert manifest["sharing"]["planned_share"] == pytest.approx(69 * 512 / total, abs=1e-5)
+    assert manifest["options"]["from"] == "trace.jsonl"
+
+
+def test_rows_for_vllm_have_what_its_custom_data_sets_read(tmp_path, default_tokenizer):
+    for more in ([], ["--chat"]):
+        rows, _ = written(tmp_path, *SHORT, "--format", "vllm", *more)
+        assert all(row.keys() == {"prompt", "output_tokens"} for row in rows)
+        assert all(isinstance(row["prompt"], str) and isinstance(row["output_tokens"], int) for row in rows)
+
+
+@pytest.mark.parametrize("chat", [False, True])
+def test_rows_for_the_batch_api_load_again_as_the_same_requests(tmp_path, chat, default_tokenizer):
+    arguments = [*SHORT, *(["--chat"] if chat else [])]
+    plain, _ = written(tmp_path, *arguments)
+    rows, manifest = written(tmp_path, *arguments, "--format", "openai-batch", "--model", "m", name="batch.jsonl")
+    assert manifest["exactness"] == {"checked": 150, "exact": 150}
+    assert [row["custom_id"] for row in rows] == [f"request-{i}" for i in range(150)]
+    assert {row["url"] for row in rows} == {"/v1/chat/completions" if chat else "/v1/completions"}
+    assert {(row["method"], row["body"]["model"]) for row in rows} == {("POST", "m")}
+    again = load(tmp_path / "batch.jsonl", tokenizer=default_tokenizer)
+    assert [(s.input_tokens, s.output_tokens) for s in again] == [
+        (row["input_tokens"], row["output_tokens"]) for row in plain
+    ]
+
+
+def test_bodies_keep_their_form_and_take_the_model_in_a_batch(tmp_path):
+    source = tmp_path / "bodies.jsonl"
+    body = {"model": "old", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 4, "temperature": 0.5}
+    source.write_text(json.dumps(body) + "\n")
+    assert written(tmp_path, "--from", str(source))[0] == [body]
+    (row,), _ = written(tmp_path, "--from", str(source), "--format", "openai-batch", "--model", "new")
+    assert row["body"] == {**body, "model": "new"}
+    assert written(tmp_path, "--from", str(source), "--format", "vllm")[0] == [{"prompt": "Hi", "output_tokens": 4}]
+
+
+def test_bad_rows_are_left_out_and_said(tmp_path, capsys):
+    source = tmp_path / "data.csv"
+    source.write_text("question,n\nWhy?,5\nHow?,x\n")
+    rows, _ = written(
+        tmp_path, "--from", str(source), "--columns", "prompt=question,output_tokens=n", "--bad-rows", "skip"
+    )
+    assert [row["prompt"] for row in rows] == ["Why?"]
+    assert "1 rows are wrong and left out; the first: " in capsys.readouterr().err
+
+
+def test_a_recipe_is_drawn_and_flags_win_over_it(tmp_path, capsys):
+    rows, manifest = written(tmp_path, "--recipe", "chatbot", "--count", "2", "--output-tokens", "5")
+    assert [(row["input_tokens"], row["output_tokens"]) for row in rows] == [(256, 5)] * 2
+    assert manifest["options"]["recipe"] == "chatbot"
+    _, manifest = written(tmp_path, "--recipe", "azure-2023-conversation", "--count", "2")
+    assert manifest["options"]["input_tokens"] == "empirical:azure-2023-conversation-input.json"
+    assert os.sep not in json.dumps(manifest["options"])
+    capsys.readouterr()
+    assert main(["--recipe", "list"]) == 0
+    assert "chatbot                  Short questions" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--format", "parquet"], "--format parquet: it is one of rows, vllm, openai-batch"),
+        (["--format", "openai-batch"], "--format openai-batch needs --model"),
+        (["--from", "nowhere.jsonl"], "--from nowhere.jsonl: there is no such file"),
+        (
+            ["--from", __file__, "--input-tokens", "5"],
+            "--input-tokens shapes simulated prompts, and --from brings its own",
+        ),
+        (["--from", __file__, "--recipe", "chatbot"], "--recipe shapes simulated prompts"),
+        (["--columns", "prompt=a"], "--columns is about the rows of --from, and none is given"),
+        (["--bad-rows", "drop"], "--bad-rows drop: it is one of fail, skip"),
+        (["--recipe", "chatbott"], "--recipe no recipe is called chatbott: did you mean chatbot?"),
+        (["--gaps", "5"], "--gaps '5'"),
+        (["--processes", "0"], "--processes 0: write a whole number of at least 1"),
+    ],
+)
+def test_wrong_usage_is_one_sentence(arguments, said, capsys):
+    assert main(arguments) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_more_rows_than_the_file_has_are_refused(trace, capsys):
+    assert main(["--from", trace, "--count", "71"]) == 2
+    assert "--count 71: " in capsys.readouterr().err
+    assert main(["--from", trace, "--count", "2"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("values", "bars"),
+    [
+        ([5], ["5..5 1 " + "#" * 40]),
+        ([1, 1, 2, 4], ["1..1 2 " + "#" * 40, "2..2 1 " + "#" * 20, "3..3 0", "4..4 1 " + "#" * 20]),
+        (list(range(1, 25)), [f"{low:>2}..{low + 1:<2} 2 " + "#" * 40 for low in range(1, 25, 2)]),
+    ],
+)
+def test_a_histogram_counts_every_value_once(values, bars):
+    assert histogram(values) == bars
