@@ -122,12 +122,19 @@ distributions (DIST): 128   uniform:100..500   normal:mean=1024,std=200,min=1   
 exit status: 0 good, 1 an objective failed, 2 wrong usage, 3 INVALID, 4 no answer, 70 our defect, 130 interrupted
 """
 
-CALIBRATE_EXAMPLES = """\
-Starts a mock server whose every latency is written down, sends it the load, and prints how wrong each number was.
+CALIBRATE_ABOUT = """\
+How wrong are our numbers, at this load, on this machine? Starts a mock server whose every latency is written down, sends it
+the load, and compares each number with what was done. What it finds is kept, and later runs of such a load show it.
+"""
 
+CALIBRATE_EXAMPLES = """\
 examples:
   python -m bench calibrate --concurrency 32 --requests 500
   python -m bench calibrate --rate 100 --duration 30s --mock "--ttft 200ms --tpot lognormal:mean=20ms,cv=0.3"
+  python -m bench calibrate --sweep       # up to which load this machine can be trusted
+  python -m bench calibrate --url http://other-host:8000     # a mock that runs there: python -m mockserver --host 0.0.0.0
+
+exit status: 0 good, 2 wrong usage, 3 INVALID: numbers are wrong at this load, 4 no mock there, 70 our defect, 130 interrupted
 """
 
 
@@ -141,34 +148,37 @@ def _run(argv: Sequence[str]) -> int:
 
 
 def _calibrate(argv: Sequence[str]) -> int:
-    import shutil
+    from bench.calibrate import measure
 
-    from bench.calibrate.mock import running_mock
-    from bench.run import run
-    from bench.run_directory import LEDGER, RunDirectory
-
-    parser = _parser(
-        "calibrate", "How wrong are our numbers, at this load, on this machine?", CALIBRATE_EXAMPLES, ["url"]
-    )
-    parser.add_argument(
+    parser = _parser("calibrate", CALIBRATE_ABOUT, CALIBRATE_EXAMPLES, ["url"])
+    own = parser.add_argument_group("how to calibrate")
+    own.add_argument(
         "--mock",
         default="",
         metavar='"FLAGS"',
         help="flags of the mock, as for python -m mockserver (default: TTFT 50 ms, TPOT 20 ms)",
     )
+    own.add_argument("--url", metavar="URL", help="measure the mock that runs there, instead of starting one")
+    own.add_argument("--no-store", action="store_true", help="keep the result nowhere: no later run shows it")
     flags, problems = _flags(parser, argv)
-    mock_flags = flags.pop("mock")
-    # The mock's address is known when it runs; what is wrong with the other flags is said before it starts.
-    planned = _resolve({"url": "http://127.0.0.1:1", "name": "calibration", **flags}, problems)
-    with running_mock(mock_flags, seed=planned.seed, tokenizer=planned.tokenizer) as mock:
-        config = _resolve({"url": mock.url, "name": "calibration", "check_usage": True, **flags}, [])
+    mock_flags, url, store = flags.pop("mock"), flags.pop("url"), not flags.pop("no_store")
+    if url is not None and mock_flags:
+        problems.append(
+            "--mock is for the mock that calibrate starts, and --url names one that runs: leave one of the two out"
+        )
 
-        def add_ledger(directory: RunDirectory) -> None:
-            mock.stop()
-            shutil.copyfile(mock.ledger, directory.path / LEDGER)
+    def config_at(address: str) -> RunConfig:
+        return _resolve({"name": "calibration", "check_usage": True, **flags, "url": address}, problems)
 
-        command = ["python", "-m", "bench", "calibrate", *argv]
-        result = run(config, command=command, say=_say(config.quiet), before_evaluation=add_ledger)
+    command = ["python", "-m", "bench", "calibrate", *argv]
+    if url is not None:
+        config = config_at(url)
+        result = measure.calibrate_at(config, command=command, say=_say(config.quiet))
+    else:
+        config = config_at(measure.ANYWHERE)
+        result = measure.calibrate(config_at, mock_flags=mock_flags, command=command, say=_say(config.quiet))
+    if store and measure.keep(result):
+        _say(config.quiet)(f"kept in {measure.default_path()}: later runs of such a load show these errors")
     return _finish(config, result)
 
 
@@ -324,3 +334,5 @@ def _print(result: Result, form: str, *, quiet: bool) -> None:
             if calibration is not None and calibration["from"] == "ledger":
                 certificate.show(result.summary["calibration"])
             print(f"\nreport: {result.directory.path / 'report.html'}")
+            if calibration is not None and calibration["from"] == "ledger":
+                print(f"certificate: {result.directory.path / 'certificate.html'}")

@@ -13,6 +13,7 @@ tests' virtual time, `LoopClock` waits with the loop's own timers and corrects w
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import heapq
 import os
@@ -20,6 +21,7 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Protocol
 
 NS_PER_S = 1_000_000_000
@@ -35,6 +37,16 @@ cpu_ns: Callable[[], int] = time.process_time_ns
 def utc_now() -> datetime:
     """The calendar time, for names and headings alone: nothing is measured with it."""
     return datetime.now(UTC)
+
+
+def clock_identity() -> dict[str, str | None]:
+    """Of which boot and time namespace this process's CLOCK_MONOTONIC is; None where the system does not say. Processes of
+    which both are equal share it (proc_sys_kernel(5), time_namespaces(7))."""
+    found: dict[str, str | None] = {"boot_id": None, "time_namespace": None}
+    with contextlib.suppress(OSError):
+        found["boot_id"] = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        found["time_namespace"] = str(Path("/proc/self/ns/time").readlink())
+    return found
 
 
 class Timer:

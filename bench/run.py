@@ -17,7 +17,10 @@ from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
-from bench import machine, prefix_cache, preflight
+import orjson
+
+from bench import kept, machine, prefix_cache, preflight
+from bench.calibrate import covers
 from bench.clock import NS_PER_MS, Clock, process_clock, utc_now
 from bench.config import RunConfig
 from bench.errors import UsageError
@@ -27,7 +30,7 @@ from bench.live import Live
 from bench.probe import ProbeResult, choose_model, list_models, probe
 from bench.records import RequestRecord
 from bench.rng import unique_id
-from bench.run_directory import MANIFEST, RunDirectory
+from bench.run_directory import CERTIFICATES, MANIFEST, RunDirectory
 from bench.scale import shards
 from bench.scale.plan import Recording, most_in_flight, recording_of, shares_of, workers_of
 from bench.scale.processes import Pool
@@ -126,6 +129,10 @@ async def _measure(config: RunConfig, path: Path, command: Sequence[str], say: C
         for warning in warnings:
             say(f"warning: {warning}")
         directory = RunDirectory.create(path)
+        certificates = kept.of_machine(kept.default_path("certificates.json"), host)
+        kind = covers.kind_of(config.public(), workers)
+        if earlier := covers.for_run(covers.usable(certificates), kind, machine.versions().get("trueload", "")):
+            directory.write(CERTIFICATES, orjson.dumps(earlier, option=orjson.OPT_APPEND_NEWLINE))
         manifest = {
             "run_id": run_id,
             "started": utc_now().isoformat(timespec="seconds"),

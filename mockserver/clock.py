@@ -15,6 +15,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 NS_PER_S = 1_000_000_000
 NS_PER_MS = 1_000_000
@@ -30,6 +31,16 @@ _CLOCK_MONOTONIC = 1
 _TFD_TIMER_ABSTIME = 1
 _TFD_TIMER_CANCEL_ON_SET = 2
 _FAR_FUTURE_S = 2**40
+
+
+def identity() -> dict[str, str | None]:
+    """What tells CLOCK_MONOTONIC of this process from those of other machines: the boot (proc_sys_kernel(5), random/boot_id)
+    and the time namespace (time_namespaces(7)); None where the system does not say."""
+    boot_id = namespace = None
+    with contextlib.suppress(OSError):
+        boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        namespace = str(Path("/proc/self/ns/time").readlink())
+    return {"boot_id": boot_id, "time_namespace": namespace}
 
 
 def utc_seconds() -> int:

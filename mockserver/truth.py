@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+from mockserver import clock
 from mockserver.config import MockConfig
 from mockserver.expect import EXPECTATIONS, Asked
 from mockserver.serving import Serving
@@ -28,6 +29,7 @@ def truth_of(serving: Serving, expectation: dict[str, Any]) -> dict[str, Any]:
         "expected": expectation,
         "configurations": serving.settings.history(),
         "arrival_clock": dict(serving.clocks),
+        "clock": clock.identity(),
         "plans_keyed_by": {
             "index": arrivals.by_index,
             "id": arrivals.by_id,

@@ -41,11 +41,7 @@ def shape_of(summary: Mapping[str, Any], config: Mapping[str, Any], workers: int
     clocks = summary["instrument"]["clock"]
     chunks = summary["tokens"]["chunks"]["with_tokens"]
     return {
-        "loop": "open loop" if config["mode"] in ("rate", "trace") else "closed loop",
-        "transport": config["transport"],
-        "workers": workers,
-        "stream": "streamed" if config["stream"] else "whole",
-        "tls": config["url"].startswith("https:"),
+        **kind_of(config, workers),
         "clock": max(clocks, key=lambda name: clocks[name]),
         "streams": load["concurrency_max"],
         "requests_per_s": load["achieved_rps"],
@@ -75,6 +71,36 @@ def why_not(certificate: Mapping[str, Any], shape: Mapping[str, Any], version: s
 
 def _amount(value: float | None) -> str:
     return "an unknown number of" if value is None else f"{value:,.0f}"
+
+
+def usable(entry: Any) -> list[Mapping[str, Any]]:
+    """The certificates in what is kept of a machine, without those that another version wrote in another form."""
+    found = entry.get("certificates") if isinstance(entry, Mapping) else None
+    return [c for c in found if _is_brief(c)] if isinstance(found, list) else []
+
+
+def _is_brief(value: Any) -> bool:
+    if not isinstance(value, Mapping) or not value.keys() >= {*_TOLD, "status", "reasons", "metrics"}:
+        return False
+    return isinstance(value["shape"], Mapping) and value["shape"].keys() >= {*KIND, *SIZE}
+
+
+def for_run(
+    certificates: Iterable[Mapping[str, Any]], kind: Mapping[str, Any], version: str
+) -> list[Mapping[str, Any]]:
+    """Those that may cover a run that has not begun: its version, and what of its kind is known, are theirs."""
+    return [c for c in certificates if c["version"] == version and all(c["shape"][k] == v for k, v in kind.items())]
+
+
+def kind_of(config: Mapping[str, Any], workers: int) -> dict[str, Any]:
+    """What of a load's kind is known before it begins, from its configuration as it is stored."""
+    return {
+        "loop": "open loop" if config["mode"] in ("rate", "trace") else "closed loop",
+        "transport": config["transport"],
+        "workers": workers,
+        "stream": "streamed" if config["stream"] else "whole",
+        "tls": config["url"].startswith("https:"),
+    }
 
 
 def closest(
@@ -108,6 +134,9 @@ def _same_shape(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     )
 
 
+_TOLD = ("date", "version", "shape", "observation_lag_ms", "way_in_ms", "problems")
+
+
 def brief(certificate: Mapping[str, Any]) -> dict[str, Any]:
     """What of a whole certificate is kept for later runs."""
     rows = [
@@ -115,9 +144,8 @@ def brief(certificate: Mapping[str, Any]) -> dict[str, Any]:
         for row in certificate["metrics"]
         if row["unit"] == "ms"
     ]
-    told = ("date", "version", "shape", "observation_lag_ms", "way_in_ms", "problems", "clock", "network_ms")
     return {
-        **{key: certificate[key] for key in told},
+        **{key: certificate[key] for key in _TOLD},
         "status": certificate["verdict"]["status"],
         "reasons": certificate["verdict"]["reasons"],
         "metrics": rows,

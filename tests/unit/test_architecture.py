@@ -33,6 +33,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.run_directory": frozenset({"bench.errors", "bench.records"}),
     # The truth is computed by code that shares nothing with bench.metrics: a shared mistake would cancel out.
     "bench.calibrate": frozenset({"bench.errors", "bench.records", "bench.run_directory"}),
+    # Which certificate covers which load is decided from plain values.
+    "bench.calibrate.covers": frozenset(),
     # Around the load:
     "bench.kept": frozenset({"bench.errors"}),
     "bench.preflight": frozenset({"bench.errors"}),
@@ -71,13 +73,16 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.evaluate": frozenset({"bench"}),
     "bench.run": frozenset({"bench", "promptset"}),
     "bench.limits.measure": frozenset({"bench"}),
+    "bench.calibrate.measure": frozenset({"bench"}),
     "bench.cli": frozenset({"bench", "promptset.cli"}),
     "bench.__main__": frozenset({"bench.cli"}),
     "mockserver": frozenset({"mockserver", "promptset"}),
     "promptset": frozenset({"promptset"}),
 }  # fmt: skip
 
-COMPOSERS = ("bench.evaluate", "bench.run", "bench.limits.measure", "bench.cli", "bench.__main__")
+COMPOSERS = (
+    "bench.evaluate", "bench.run", "bench.limits.measure", "bench.calibrate.measure", "bench.cli", "bench.__main__"
+)  # fmt: skip
 
 CLOCKS = {"time", "datetime.datetime.now", "datetime.datetime.utcnow", "datetime.datetime.today", "asyncio.sleep"}
 CHANCE = {"random", "secrets", "uuid", "os.urandom"}
@@ -220,6 +225,11 @@ def test_the_folder_of_data_sets_is_no_package() -> None:
         ("bench.verdict", "from bench.transport import TRANSPORTS"),
         ("bench.calibrate.truth", "from bench.metrics import per_request"),
         ("bench.calibrate.truth", "from bench.metrics.quantile import quantile"),
+        ("bench.calibrate.distribution", "from bench.metrics.histogram import LogHistogram"),
+        ("bench.calibrate.compare", "from bench.metrics.catalog import METRICS"),
+        ("bench.calibrate.covers", "from bench.records import Outcome"),
+        ("bench.calibrate.compare", "from bench.calibrate.measure import keep"),
+        ("bench.evaluate", "from bench.calibrate.measure import keep"),
         ("bench.probe", "from bench.run import run"),
         ("bench.live", "from bench import evaluate"),
         ("bench.evaluate", "from bench.run import run"),

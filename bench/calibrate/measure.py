@@ -1,0 +1,97 @@
+"""One calibration: a run against a mock, its ledger put beside its records, and the certificate kept for later runs."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from bench import kept, machine
+from bench.calibrate import covers, remote
+from bench.calibrate.mock import running_mock
+from bench.clock import clock_identity
+from bench.config import RunConfig
+from bench.errors import Exit
+from bench.evaluate import Result
+from bench.run import run
+from bench.run_directory import CERTIFICATE, LEDGER, MOCK, RunDirectory
+from bench.transport import openai
+
+ANYWHERE = "http://127.0.0.1:1"
+"""Stands for the mock's address where it is not known yet: what is wrong with a load is said before the mock starts."""
+
+Say = Callable[[str], None]
+
+
+def calibrate(
+    config_at: Callable[[str], RunConfig], *, mock_flags: str = "", command: Sequence[str] = (), say: Say
+) -> Result:
+    """Measure a mock of our own on this machine. `config_at` gives the load for its address.
+
+    Raises UsageError for a load or flags that are wrong, before anything starts.
+    """
+    planned = config_at(ANYWHERE)
+    with running_mock(mock_flags, seed=planned.seed, tokenizer=planned.tokenizer) as mock:
+
+        def add_ledger(directory: RunDirectory) -> None:
+            truth = remote.truth_of(mock.url, _asked(planned))
+            mock.stop()
+            shutil.copyfile(mock.ledger, directory.path / LEDGER)
+            directory.write(MOCK, orjson.dumps({"clock": "shared", "truth": truth}))
+
+        return run(config_at(mock.url), command=command, say=say, before_evaluation=add_ledger)
+
+
+def calibrate_at(config: RunConfig, *, command: Sequence[str] = (), say: Say) -> Result:
+    """Measure a mock that runs already, here or on another machine. Raises TargetError where there is none."""
+    base_url = openai.models_url(config.url).removesuffix("/v1/models")
+    before = remote.truth_of(base_url)
+    shared = remote.same_clock(before.get("clock"), clock_identity())
+    say("the mock shares our clock" if shared else "the mock runs on another machine: durations are compared")
+
+    def add_ledger(directory: RunDirectory) -> None:
+        remote.fetch_ledger(base_url, before["ledger_lines"], directory.path / LEDGER)
+        truth = remote.truth_of(base_url, _asked(config))
+        directory.write(MOCK, orjson.dumps({"clock": "shared" if shared else "other", "truth": truth}))
+
+    return run(config, command=command, say=say, before_evaluation=add_ledger)
+
+
+def _asked(config: RunConfig) -> int | None:
+    """How many tokens each request asks for; None where that differs from request to request, or is not known."""
+    asked = config.output_tokens
+    return int(asked) if asked is not None and config.dataset is None and asked.isdecimal() else None
+
+
+def default_path() -> Path:
+    """Where certificates are kept: trueload/certificates.json in the user's cache."""
+    return kept.default_path("certificates.json")
+
+
+def keep(result: Result) -> bool:
+    """Keep a certificate for the later runs that it covers. False where it is of no use to them: the run was interrupted,
+    nothing could be compared, or the mock had another clock, so that the network is in its errors."""
+    calibration = result.summary["calibration"]
+    if result.exit == Exit.INTERRUPTED or not calibration["metrics"] or calibration["clock"] == "other":
+        return False
+    certificate = orjson.loads((result.directory.path / CERTIFICATE).read_bytes())
+    path, host = default_path(), machine.host()
+    entry = kept.of_machine(path, host)
+    known = covers.usable(entry)
+    new = {"certificates": covers.kept_with(known, covers.brief(certificate)), "sweep": _sweep_of(entry)}
+    kept.keep(path, host, new)
+    return True
+
+
+def keep_sweep(sweep: dict[str, Any]) -> None:
+    """Keep what a sweep found of this machine, in the place of the last one."""
+    path, host = default_path(), machine.host()
+    entry = kept.of_machine(path, host)
+    kept.keep(path, host, {"certificates": covers.usable(entry), "sweep": sweep})
+
+
+def _sweep_of(entry: Any) -> Any:
+    return entry.get("sweep") if isinstance(entry, dict) else None

@@ -1,0 +1,61 @@
+"""What a running mock tells over HTTP: what to expect of it, its ledger, and whether its clock is ours."""
+
+from __future__ import annotations
+
+import shutil
+import urllib.request
+from collections.abc import Mapping
+from http.client import HTTPException, HTTPResponse
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from bench.errors import TargetError
+
+TIMEOUT_S = 30.0
+
+
+def truth_of(base_url: str, output_tokens: int | None = None) -> dict[str, Any]:
+    """The body of GET /truth, for requests that ask for so many tokens where they all do.
+
+    Raises TargetError where no mock of ours answers there.
+    """
+    query = "" if output_tokens is None else f"?output_tokens={output_tokens}"
+    try:
+        with _open(f"{base_url}/truth{query}") as response:
+            body = orjson.loads(response.read())
+        if isinstance(body, dict) and isinstance(body.get("ledger_lines"), int):
+            return body
+    except (OSError, HTTPException, ValueError) as e:
+        raise TargetError(f"{base_url}/truth: {e}: {_NO_MOCK}") from e
+    raise TargetError(f"{base_url}/truth does not answer as a mock does: {_NO_MOCK}")
+
+
+_NO_MOCK = "calibrate needs a running `python -m mockserver` there; other servers are measured by `run`"
+
+
+def fetch_ledger(base_url: str, since: int, to: Path) -> None:
+    """Write the ledger's lines from number `since` on into a file. Raises TargetError where they cannot be had."""
+    draft = to.with_name(f".{to.name}.new")
+    try:
+        with _open(f"{base_url}/ledger?since={since}") as response, draft.open("wb") as file:
+            shutil.copyfileobj(response, file, 1 << 20)
+    except (OSError, HTTPException) as e:
+        raise TargetError(f"{base_url}/ledger: {e}: the mock ended before its ledger was read") from e
+    draft.replace(to)
+
+
+def _open(url: str) -> HTTPResponse:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    response: HTTPResponse = opener.open(
+        urllib.request.Request(url, headers={"user-agent": "trueload"}), timeout=TIMEOUT_S
+    )
+    return response
+
+
+def same_clock(theirs: Any, ours: Mapping[str, str | None]) -> bool:
+    """Whether the mock's CLOCK_MONOTONIC is this process's own: one boot, one time namespace, and both known."""
+    return isinstance(theirs, Mapping) and all(
+        value is not None and theirs.get(key) == value for key, value in ours.items()
+    )
