@@ -159,9 +159,18 @@ def _calibrate(argv: Sequence[str]) -> int:
         help="flags of the mock, as for python -m mockserver (default: TTFT 50 ms, TPOT 20 ms)",
     )
     own.add_argument("--url", metavar="URL", help="measure the mock that runs there, instead of starting one")
+    own.add_argument(
+        "--sweep",
+        nargs="*",
+        metavar="LOADS",
+        help="many loads, one after the other: concurrency=1,10,100 rate=50,200 (default: 1 to 1000 streams, 20 to 400/s)",
+    )
     own.add_argument("--no-store", action="store_true", help="keep the result nowhere: no later run shows it")
     flags, problems = _flags(parser, argv)
     mock_flags, url, store = flags.pop("mock"), flags.pop("url"), not flags.pop("no_store")
+    loads = flags.pop("sweep")
+    if loads is not None:
+        return _calibrate_sweep(flags, loads, mock_flags, url, store, problems, argv)
     if url is not None and mock_flags:
         problems.append(
             "--mock is for the mock that calibrate starts, and --url names one that runs: leave one of the two out"
@@ -180,6 +189,53 @@ def _calibrate(argv: Sequence[str]) -> int:
     if store and measure.keep(result):
         _say(config.quiet)(f"kept in {measure.default_path()}: later runs of such a load show these errors")
     return _finish(config, result)
+
+
+def _calibrate_sweep(
+    flags: dict[str, Any],
+    loads: Sequence[str],
+    mock_flags: str,
+    url: str | None,
+    store: bool,
+    problems: list[str],
+    argv: Sequence[str],
+) -> int:
+    from pathlib import Path
+
+    from bench.calibrate import measure
+    from bench.calibrate.sweep import Point, points_of
+    from bench.report import sweep_page
+    from bench.run import default_directory
+
+    if url is not None:
+        problems.append("--sweep starts a mock for each load, and --url names one that runs: leave one of the two out")
+    for name in ("mode", "concurrency", "rate", "max_concurrency"):
+        if name in flags:
+            problems.append(f"--{name.replace('_', '-')} and --sweep exclude each other: give the loads to --sweep")
+    try:
+        points = points_of(loads)
+    except UsageError as e:
+        raise UsageError([*problems, *e.problems]) from e
+    name, quiet = flags.get("name", "sweep"), bool(flags.get("quiet"))
+    folder = Path(flags["out"]) if "out" in flags else default_directory(name)
+    given = {"name": name, "check_usage": True, **flags}
+
+    def config_at(address: str, point: Point) -> RunConfig:
+        place = {"url": address, "out": str(folder / point.name)}
+        return _resolve({**given, **point.flags(given), **place, "quiet": True}, problems)
+
+    found = measure.sweep(
+        config_at, points, folder, mock_flags=mock_flags, command=["python", "-m", "bench", "calibrate", *argv],
+        store=store, say=_say(quiet),
+    )  # fmt: skip
+    if flags.get("format") == "json":
+        import orjson
+
+        print(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())
+    else:
+        print(sweep_page.text(found), end="")
+        print(f"\nsweep: {folder / 'sweep.html'}")
+    return Exit.INVALID if all(row is None for row in found["trusted"].values()) else Exit.GOOD
 
 
 def _report(argv: Sequence[str]) -> int:

@@ -71,6 +71,7 @@ def evaluate(directory: RunDirectory) -> Result:
             "version": version,
             "shape": shape,
             "verdict": verdict.told(),
+            "accuracy": str(verdict.of("calibration")),
             "run": told["run"],
             **found,
         }

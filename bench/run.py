@@ -78,7 +78,7 @@ def run(
 
     `before_evaluation` may add to the run directory what only the caller has: calibration puts the mock's ledger there.
     """
-    path = Path(config.out) if config.out is not None else _default_directory(config)
+    path = Path(config.out) if config.out is not None else default_directory(config.name)
     RunDirectory.refuse_used(path)
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         seen = runner.run(_measure(config, path, command, say))
@@ -96,9 +96,9 @@ def _unwritten(seen: Seen, error: OSError) -> UsageError:
     return UsageError([*seen.problems, f"the report cannot be written to {path} ({error.strerror}): {again}"])
 
 
-def _default_directory(config: RunConfig) -> Path:
+def default_directory(name: str) -> Path:
     """A directory that is not there yet: of several runs that begin in one second, the later ones are numbered."""
-    path = Path("runs") / f"{utc_now():%Y%m%dT%H%M%S}-{config.name}"
+    path = Path("runs") / f"{utc_now():%Y%m%dT%H%M%S}-{name}"
     numbered = (path.with_name(f"{path.name}-{number}") for number in count(2))
     return next(place for place in chain([path], numbered) if not place.exists())
 

@@ -105,6 +105,11 @@ class Verdict:
         bad = [f for f in self.findings if f.status is not Status.VALID]
         return [f.sentence for f in sorted(bad, key=lambda f: f.status is not Status.INVALID)]
 
+    def of(self, sign: str) -> Status:
+        """The worst finding of one sign; VALID where it found nothing."""
+        order = list(Status)
+        return max((f.status for f in self.findings if f.sign == sign), key=order.index, default=Status.VALID)
+
     def told(self) -> dict[str, Any]:
         """As it stands in summary.json."""
         return {"status": str(self.status), "reasons": self.reasons}

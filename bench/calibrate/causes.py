@@ -7,7 +7,8 @@ wrongly; where the stamps themselves are off, they were taken at the wrong momen
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +19,8 @@ NOTICED_MS = 0.1
 CLOSE_SHARE = 0.1
 """A cause explains an error where it leaves less than this share of it, in every statistic."""
 CLOSE_MS = 0.02
+_ROUNDING = 1e-6
+"""Results are rounded to twelve digits."""
 
 BODY = ("mean", "p50", "p75", "p90", "p95", "p99")
 """What a cause must explain: p99.9 and the maximum may be single requests."""
@@ -83,7 +86,7 @@ def _noticed(stat: str, evidence: Evidence) -> bool:
     measured, true = evidence.measured[stat], evidence.true[stat]
     if stat in evidence.allowed:
         low, high = evidence.allowed[stat]
-        if low <= min(measured, true) and max(measured, true) <= high:
+        if low - _ROUNDING <= min(measured, true) and max(measured, true) <= high + _ROUNDING:
             return False
     if evidence.unit == "ms":
         return abs(measured - true) > NOTICED_MS
@@ -153,18 +156,24 @@ def late_stamps(evidence: Evidence, errors: Mapping[str, float]) -> str | None:
 
 def shifted(evidence: Evidence, errors: Mapping[str, float]) -> str | None:
     """The same error in all statistics."""
-    low, high = min(errors.values()), max(errors.values())
-    if low * high <= 0 or high - low > CLOSE_SHARE * max(abs(low), abs(high)):
+    if not _even(list(errors.values())) <= CLOSE_SHARE:
         return None
     return f"all quantiles are shifted by {errors['p50']:+.3f} {evidence.unit}"
 
 
 def scaled(evidence: Evidence, errors: Mapping[str, float]) -> str | None:
-    """The same factor in all statistics."""
+    """The same factor in all statistics, more evenly than a shift would be."""
     ratios = [evidence.measured[s] / evidence.true[s] for s in errors if evidence.true[s]]
-    if not ratios or min(ratios) <= 0 or max(ratios) / min(ratios) - 1 > CLOSE_SHARE * abs(ratios[0] - 1):
+    uneven = _even([ratio - 1 for ratio in ratios])
+    if not uneven <= CLOSE_SHARE or _even(list(errors.values())) < uneven:
         return None
     return f"all quantiles are {ratios[0]:.4g} times the truth"
+
+
+def _even(values: Sequence[float]) -> float:
+    """How much values differ, as a share of the largest; endless where they are not on one side of zero."""
+    low, high = min(values, default=0.0), max(values, default=0.0)
+    return (high - low) / max(abs(low), abs(high)) if low * high > 0 else math.inf
 
 
 def tail_alone(evidence: Evidence, errors: Mapping[str, float]) -> str | None:
@@ -180,8 +189,8 @@ PATTERNS: tuple[Callable[[Evidence, Mapping[str, float]], str | None], ...] = (
     late_stamps,
     another_definition,
     whole_ms,
-    shifted,
     scaled,
+    shifted,
     tail_alone,
 )
 """In this order: the first that fits is the likely cause."""

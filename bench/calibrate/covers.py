@@ -2,8 +2,8 @@
 
 A run is covered by a certificate of the same machine, the same version of Trueload and the same kind of load (`KIND`) whose
 streams, requests a second and chunks a second are not less than its own, but for a tenth. A certificate that found the
-numbers good speaks for the smaller loads too. One that did not speaks for loads of its own size alone: a smaller one may
-be well measured.
+numbers right (its accuracy is VALID, whatever else its verdict said) speaks for smaller loads too. One that did not speaks
+for loads of its own size alone: a smaller one may be well measured.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def usable(entry: Any) -> list[Mapping[str, Any]]:
 
 
 def _is_brief(value: Any) -> bool:
-    if not isinstance(value, Mapping) or not value.keys() >= {*_TOLD, "status", "reasons", "metrics"}:
+    if not isinstance(value, Mapping) or not value.keys() >= {*_TOLD, "status", "metrics"}:
         return False
     return isinstance(value["shape"], Mapping) and value["shape"].keys() >= {*KIND, *SIZE}
 
@@ -146,8 +146,7 @@ def brief(certificate: Mapping[str, Any]) -> dict[str, Any]:
     ]
     return {
         **{key: certificate[key] for key in _TOLD},
-        "status": certificate["verdict"]["status"],
-        "reasons": certificate["verdict"]["reasons"],
+        "status": certificate["accuracy"],
         "metrics": rows,
     }
 

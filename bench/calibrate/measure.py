@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,12 @@ import orjson
 from bench import kept, machine
 from bench.calibrate import covers, remote
 from bench.calibrate.mock import running_mock
-from bench.clock import clock_identity
+from bench.calibrate.sweep import SCHEMA, UNITS, Point, ended, row_of, trusted
+from bench.clock import clock_identity, utc_now
 from bench.config import RunConfig
-from bench.errors import Exit
+from bench.errors import Exit, Interrupted
 from bench.evaluate import Result
+from bench.report import sweep_page
 from bench.run import run
 from bench.run_directory import CERTIFICATE, LEDGER, MOCK, RunDirectory
 from bench.transport import openai
@@ -95,3 +98,58 @@ def keep_sweep(sweep: dict[str, Any]) -> None:
 
 def _sweep_of(entry: Any) -> Any:
     return entry.get("sweep") if isinstance(entry, dict) else None
+
+
+def _config_of(config_at: Callable[[str, Point], RunConfig], point: Point, address: str) -> RunConfig:
+    return config_at(address, point)
+
+
+def sweep(
+    config_at: Callable[[str, Point], RunConfig],
+    points: Sequence[Point],
+    folder: Path,
+    *,
+    mock_flags: str,
+    command: Sequence[str],
+    store: bool,
+    say: Say,
+) -> dict[str, Any]:
+    """Calibrate one load after the other, each in the directory that its configuration names: the content of sweep.json,
+    which is written to `folder` with its page.
+
+    `config_at` gives the load of a point for the mock's address. Raises Interrupted after Ctrl-C.
+    """
+    for point in points:
+        config_at(ANYWHERE, point)  # All problems before anything starts.
+    rows: list[dict[str, Any]] = []
+    for point in points:
+        if ended(rows, point.kind):
+            continue
+        say(f"{point.value:g} {UNITS[point.kind]}")
+        result = calibrate(
+            partial(_config_of, config_at, point),
+            mock_flags=mock_flags,
+            command=command,
+            say=lambda line: None,
+        )
+        if result.exit == Exit.INTERRUPTED:
+            raise Interrupted("interrupted: the sweep is not complete, and its result was not kept")
+        if store:
+            keep(result)
+        rows.append(row_of(point, orjson.loads((result.directory.path / CERTIFICATE).read_bytes()), point.name))
+        say(sweep_page.told(rows[-1]))
+    found = {
+        "schema": SCHEMA,
+        "date": utc_now().isoformat(timespec="seconds"),
+        "version": machine.versions().get("trueload", ""),
+        "host": machine.host(),
+        "points": rows,
+        "trusted": trusted(rows),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    directory = RunDirectory(folder)
+    directory.write("sweep.json", orjson.dumps(found, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+    directory.write("sweep.html", sweep_page.render(found).encode())
+    if store:
+        keep_sweep(found)
+    return found

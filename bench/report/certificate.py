@@ -135,8 +135,13 @@ def _errors(rows: Sequence[Mapping[str, Any]]) -> Table:
     return table
 
 
-_SAME_AS = {"ttfo_ms": "ttft_ms", "chunk_gap_ms": "itl_ms"}
-"""Where nobody reasons, and where a chunk is a token, these are the same numbers: they are told once."""
+_SAME_AS = {
+    "ttft_from_intended_ms": "ttft_ms",
+    "e2el_from_intended_ms": "e2el_ms",
+    "ttfo_ms": "ttft_ms",
+    "chunk_gap_ms": "itl_ms",
+}
+"""Where nobody waits, nobody reasons, and a chunk is a token, these are the same numbers: they are told once."""
 
 
 def _same(of: Mapping[str, Mapping[str, Any]], other: Mapping[str, Mapping[str, Any]] | None) -> bool:
@@ -181,8 +186,10 @@ def _closed_form(rows: Sequence[Mapping[str, Any]]) -> Table:
     for name in ("expected", "done", "difference", "by chance"):
         table.add_column(name, justify="right")
     for row in rows:
+        if row["noise"] is None:  # The quantiles, of which chance is not known, are in the page alone.
+            continue
         name = NAMES.get(row["metric"], "output tokens").partition(" (")[0]
-        chance = "" if row["noise"] is None else f"±{number(row['noise'])}"
+        chance = f"±{number(row['noise'])}"
         cells = (number(row["expected"]), number(row["done"]), signed(row["difference"]), chance)
         table.add_row(f"{name} {STATS[row['stat']]} ({row['unit']})", *cells)
     return table

@@ -45,9 +45,11 @@ def test_every_file_of_the_packages_is_in_the_wheel(wheel: zipfile.ZipFile) -> N
     [
         "bench/py.typed",
         "bench/report/summary.schema.json",
+        "bench/report/certificate.schema.json",
         "bench/report/template/report.html.j2",
         "bench/report/template/parts.html.j2",
         "bench/report/template/certificate.html.j2",
+        "bench/report/template/sweep.html.j2",
         "mockserver/py.typed",
         "promptset/py.typed",
         "promptset/recipes/azure-2023-conversation-output.json",

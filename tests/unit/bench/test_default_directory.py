@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench.config import resolve
-from bench.run import _default_directory
+from bench.run import default_directory
 
 
 def test_runs_that_begin_in_the_same_second_get_directories_of_their_own(
@@ -18,7 +18,7 @@ def test_runs_that_begin_in_the_same_second_get_directories_of_their_own(
     config = resolve({"url": "http://127.0.0.1:8000", "name": "night"})
     made = []
     for _ in range(5):
-        place = _default_directory(config)
+        place = default_directory(config.name)
         place.mkdir(parents=True)  # FileExistsError: one that was there already.
         made.append(str(place))
     assert all(re.fullmatch(r"runs/\d{8}T\d{6}-night(-[2-5])?", place) for place in made)

@@ -171,8 +171,8 @@ def test_the_flags_that_scripts_rely_on_are_there(capsys: pytest.CaptureFixture[
     assert {f"--{name}" for name in relied_on.split()} <= flags_in(help_of("run", capsys))
 
 
-def test_calibrate_has_the_flags_of_run_but_for_the_url_and_its_own(capsys: pytest.CaptureFixture[str]) -> None:
-    assert flags_in(help_of("calibrate", capsys)) == (expected_flags() - {"--url"}) | {"--mock"}
+def test_calibrate_has_the_flags_of_run_and_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    assert flags_in(help_of("calibrate", capsys)) == expected_flags() | {"--mock", "--sweep", "--no-store"}
 
 
 def test_help_shows_no_leftover_of_formatting(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,115 @@
+"""A sweep: which loads, when it ends, and up to which of them a machine is trusted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bench.calibrate.sweep import DEFAULT, Point, ended, points_of, row_of, trusted
+from bench.errors import UsageError
+from bench.report import sweep_page
+
+
+def test_loads_are_taken_by_rising_size() -> None:
+    assert points_of(["rate=200,50", "concurrency=10,1,10"]) == [
+        Point("rate", 50), Point("rate", 200), Point("concurrency", 1), Point("concurrency", 10)
+    ]  # fmt: skip
+    assert points_of([]) == [Point(kind, value) for kind, values in DEFAULT.items() for value in values]
+
+
+@pytest.mark.parametrize(
+    "word", ["100", "streams=1", "rate=", "rate=a", "rate=0", "concurrency=1.5", "rate=1e9", "rate=nan"]
+)
+def test_other_words_are_refused(word: str) -> None:
+    with pytest.raises(UsageError, match="write concurrency=1,10,100"):
+        points_of([word])
+
+
+def test_every_wrong_word_is_named_at_once() -> None:
+    with pytest.raises(UsageError) as refused:
+        points_of(["a", "rate=1", "b"])
+    assert len(refused.value.problems) == 2
+
+
+def test_a_point_sets_its_load_and_what_was_not_given() -> None:
+    assert Point("concurrency", 100).flags({}) == {"concurrency": 100, "requests": 200, "output_tokens": "64"}
+    assert Point("concurrency", 1).flags({})["requests"] == 60
+    assert Point("rate", 20).flags({}) == {"rate": 20, "duration": 3.0, "output_tokens": "64"}
+    given = {"requests": "5", "output_tokens": "8"}
+    assert Point("concurrency", 100).flags(given) == {"concurrency": 100}
+    assert Point("rate", 0.5).flags({"duration": "9", "dataset": "x"}) == {"rate": 0.5}
+
+
+def row(kind: str, asked: float, good: bool = True, error: float = 0.01) -> dict[str, Any]:
+    certificate = {
+        "shape": {"streams": asked, "requests_per_s": asked, "chunks_per_s": asked * 50},
+        "verdict": {"status": "VALID" if good else "INVALID", "reasons": [] if good else ["too much"]},
+        "accuracy": "VALID",
+        "metrics": [
+            {"metric": metric, "stat": stat, "unit": unit, "error": error * (3 if stat == "p99" else 1)}
+            for metric, unit in (("ttft_ms", "ms"), ("e2el_ms", "ms"), ("tps", "tokens/s"))
+            for stat in ("mean", "p50", "p90", "p99")
+        ],
+        "observation_lag_ms": {"n": 0} if kind == "rate" else {"n": 1, "p50": 0.002, "p99": 0.01, "max": 0.1},
+    }
+    return row_of(Point(kind, asked), certificate, f"{kind}-{asked:g}")
+
+
+def test_a_point_is_trusted_where_its_errors_are_small_and_its_run_is_not_invalid() -> None:
+    certificate = {"shape": dict.fromkeys(("streams", "requests_per_s", "chunks_per_s"), 1.0), "metrics": [],
+                   "observation_lag_ms": {"n": 0}}  # fmt: skip
+    for status, accuracy, good in (("VALID", "VALID", True), ("SUSPECT", "VALID", True), ("INVALID", "VALID", False),
+                                   ("SUSPECT", "SUSPECT", False), ("INVALID", "INVALID", False)):  # fmt: skip
+        found = row_of(
+            Point("rate", 1),
+            certificate | {"verdict": {"status": status, "reasons": []}, "accuracy": accuracy},
+            "rate-1",
+        )
+        assert found["trusted"] is good
+
+
+def test_a_machine_is_trusted_up_to_the_first_point_that_fails() -> None:
+    rows = [row("concurrency", n, good=n not in (100, 1000)) for n in (1, 10, 100, 500, 1000)]
+    found = trusted([*rows[::-1], row("rate", 20, good=False)])
+    assert found["concurrency"] == rows[1]
+    assert found["rate"] is None
+
+
+def test_a_kind_of_load_ends_after_two_failures_in_a_row() -> None:
+    rows = [row("concurrency", 1, good=False), row("concurrency", 10), row("concurrency", 100, good=False)]
+    assert not ended(rows, "concurrency")
+    assert ended([*rows, row("concurrency", 500, good=False)], "concurrency")
+    assert not ended([*rows, row("concurrency", 500, good=False)], "rate")
+
+
+def swept() -> dict[str, Any]:
+    rows = [
+        row("concurrency", 1),
+        row("concurrency", 10),
+        row("concurrency", 100, good=False, error=2.5),
+        row("rate", 20),
+    ]
+    return {"schema": "trueload/sweep/1", "date": "2026-01-02T03:04:05+00:00", "version": "0.1.0",
+            "host": {"name": "somewhere", "cpu": "A Processor", "processors": 2}, "points": rows,
+            "trusted": trusted(rows)}  # fmt: skip
+
+
+def test_the_text_says_up_to_where_the_machine_is_trusted_and_why_not_further() -> None:
+    text = sweep_page.text(swept())
+    assert " ".join(text.split()).startswith(
+        "The numbers of this machine can be trusted up to 10 streams at once (500 chunks/s); "
+        "up to 20 requests/s (1,000 chunks/s), the greatest that was tried."
+    )
+    assert "100 streams at once: too much" in text
+    assert "+7.500 ms (TTFT)" in text
+    nowhere = swept()
+    nowhere["trusted"] = {"concurrency": None}
+    assert "at no load of streams at once that was tried" in sweep_page.sentence(nowhere)
+
+
+def test_the_page_shows_every_point_with_a_link_to_its_certificate() -> None:
+    page = sweep_page.render(swept())
+    for name in ("concurrency-1", "concurrency-10", "concurrency-100", "rate-20"):
+        assert f'href="{name}/certificate.html"' in page
+    assert page.count("<svg") == 4
