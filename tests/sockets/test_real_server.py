@@ -11,10 +11,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import jsonschema
 import pytest
 
 from bench.transport import TRANSPORTS
+from promptset.exact import exact_messages, exact_prompt, least_messages
+from promptset.kinds import Style
+from promptset.rng import stream
+from promptset.tokens import load_tokenizer
 
 pytest.importorskip("xllamacpp", reason="the extra `real` is not installed")
 pytest.importorskip("gguf", reason="the extra `real` is not installed")
@@ -140,3 +145,37 @@ def test_four_users_are_in_flight_and_both_accounts_agree(measured: tuple[int, d
     assert load["concurrency_max"] == 4
     assert 3 < load["concurrency_mean"] <= 4
     assert abs(load["littles_law"]["difference"]) < 0.05
+
+
+# What the server counts of prompts that never were in a run: its usage, to the token.
+SYSTEM = "You answer in one sentence.\n\nNever apologize."
+HISTORY = [{"role": "user", "content": "Who are you?"}, {"role": "assistant", "content": "A model. 你呢？"}]
+LENGTHS = (16, 17, 100, 900)  # The server has room for 1,024 in each of its slots.
+
+
+def usage(server: str, path: str, body: dict[str, Any]) -> int:
+    reply = httpx.post(f"{server}/v1/{path}", json={"model": "random-llama", "max_tokens": 1, **body}, timeout=60)
+    assert reply.status_code == 200, reply.text
+    return int(reply.json()["usage"]["prompt_tokens"])
+
+
+@pytest.mark.parametrize("kind", ["words", "english", "code", "json", "chinese", "mixed", "random"])
+def test_the_servers_usage_of_every_kind_of_text_is_what_was_asked_for(kind: str, server: str) -> None:
+    tokenizer, style = load_tokenizer(), Style(kind)
+    for n in LENGTHS:
+        prompt = exact_prompt(tokenizer, n, stream(1, n), style=style, number=n)
+        assert usage(server, "completions", {"prompt": prompt}) == n
+        assert usage(server, "completions", {"prompt": tokenizer.encode(prompt)}) == n
+        messages = exact_messages(tokenizer, n, stream(2, n), style=style, number=n)
+        assert usage(server, "chat/completions", {"messages": messages}) == n
+        least = least_messages(tokenizer, SYSTEM, history=HISTORY)
+        turns = exact_messages(tokenizer, least + n, stream(3, n), SYSTEM, history=HISTORY, style=style, number=n)
+        assert usage(server, "chat/completions", {"messages": turns}) == least + n
+
+
+def test_the_servers_usage_is_what_its_own_tokenizer_was_asked_for(server: str) -> None:
+    tokenizer = load_tokenizer(server)
+    for n in (12, 300):
+        assert usage(server, "completions", {"prompt": exact_prompt(tokenizer, n, stream(4, n))}) == n
+        messages = exact_messages(tokenizer, n, stream(5, n), "Be brief.", style=Style("json"))
+        assert usage(server, "chat/completions", {"messages": messages}) == n
