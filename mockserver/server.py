@@ -33,6 +33,7 @@ from mockserver.app import create_app
 from mockserver.clock import NS_PER_S, RealtimeOffset, now_ns
 from mockserver.config import MockConfig
 from mockserver.errors import UsageError
+from mockserver.gate import Door, Gate
 from mockserver.wire import EXTENSION
 
 _LOG = logging.getLogger("mockserver")
@@ -54,6 +55,7 @@ class _Connection:
         self.clock = "user"
         self.http_1_0 = False
         self.on_lost: Callable[[], None] | None = None
+        self.held_until_ns: int | None = None
         self._protocol = protocol
         self.cycle: Any = None
 
@@ -87,12 +89,40 @@ class MockProtocol(HttpToolsProtocol):
         self._read_ns = 0
         self._read_clock = "user"
         self._connection: _Connection | None = None
+        self._gate: Gate | None = None
+        self._held_until_ns: int | None = None
+        self._held: list[tuple[bytes, int, str]] | None = None
+        """What came while the connection is not to be read."""
+
+    def behind(self, gate: Gate) -> MockProtocol:
+        """Let this gate decide when the connection is read."""
+        self._gate = gate
+        return self
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        hold_ns = 0 if self._gate is None else self._gate.hold_ns()
+        if hold_ns:
+            self._held_until_ns = now_ns() + hold_ns
+            self._held = []
+            self.loop.call_later(hold_ns / NS_PER_S, self._let_in)
+
+    def _let_in(self) -> None:
+        assert self._held is not None
+        held, self._held = self._held, None
+        for data, read_ns, clock in held:
+            if not self.transport.is_closing():
+                self.feed(data, read_ns, clock)
 
     def data_received(self, data: bytes) -> None:
         self.feed(data, now_ns(), "user")
 
     def feed(self, data: bytes | memoryview, read_ns: int, clock: str) -> None:
         """Parse what a read brought, stamped."""
+        if self._held is not None:
+            # To pause the transport is not enough: the loop may have begun to read.
+            self._held.append((bytes(data), read_ns, clock))
+            return
         self._read_ns = read_ns
         self._read_clock = clock
         super().data_received(data)  # type: ignore[arg-type]
@@ -100,6 +130,7 @@ class MockProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._connection = _Connection(self)
+        self._connection.held_until_ns, self._held_until_ns = self._held_until_ns, None
         self.scope["extensions"] = {EXTENSION: self._connection}  # type: ignore[dict-item]
 
     def on_headers_complete(self) -> None:
@@ -192,6 +223,7 @@ class _Server(uvicorn.Server):
         self._offset = offset
         self._address = address
         self._drain_until_ns: int | None = None
+        self.door: Door | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """The first signal begins the drain: health checks and new requests are told so, what is in flight goes on. A
@@ -211,6 +243,8 @@ class _Server(uvicorn.Server):
                 # What is left of the drain is uvicorn's to wait: bytes that are handed over and not yet sent.
                 left_s = max(left_ns / NS_PER_S, _LAST_BYTES_S)
                 self.config.timeout_graceful_shutdown = left_s  # type: ignore[assignment]  # a float does as well
+        elif self.door is not None:
+            await self.door.tick()
         return await super().on_tick(counter)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -245,22 +279,28 @@ class _Server(uvicorn.Server):
 
 def listen(config: MockConfig) -> socket.socket:
     """The listening socket. Raises UsageError where the address cannot be had."""
-    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        return _listener(config.host, config.port)
+    except OSError as e:
+        raise UsageError(f"--host {config.host} --port {config.port}: cannot listen there: {e.strerror}") from e
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if sys.platform == "linux":
             listener.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
-        listener.bind((config.host, config.port))
+        listener.bind((host, port))
         listener.listen(_BACKLOG)
-    except OSError as e:
+    except OSError:
         listener.close()
-        raise UsageError(f"--host {config.host} --port {config.port}: cannot listen there: {e.strerror}") from e
+        raise
     return listener
 
 
-def protocol_factory(offset: RealtimeOffset) -> Callable[..., asyncio.BaseProtocol]:
+def protocol_factory(offset: RealtimeOffset, gate: Gate) -> Callable[..., asyncio.BaseProtocol]:
     """What uvicorn calls for each connection."""
 
     def make(
@@ -269,7 +309,7 @@ def protocol_factory(offset: RealtimeOffset) -> Callable[..., asyncio.BaseProtoc
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> asyncio.BaseProtocol:
-        inner = MockProtocol(config, server_state, app_state, _loop)
+        inner = MockProtocol(config, server_state, app_state, _loop).behind(gate)
         return KernelStampedReads(inner, offset) if sys.platform == "linux" else inner
 
     return make
@@ -285,9 +325,10 @@ def serve(config: MockConfig) -> None:
     host, port = listener.getsockname()[:2]
     address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     offset = RealtimeOffset()
+    gate = Gate(app)
     settings = uvicorn.Config(
         app,
-        http=protocol_factory(offset),  # type: ignore[arg-type]
+        http=protocol_factory(offset, gate),  # type: ignore[arg-type]
         lifespan="on",
         log_config=None,
         access_log=False,
@@ -295,6 +336,7 @@ def serve(config: MockConfig) -> None:
         timeout_graceful_shutdown=config.drain_s,  # type: ignore[arg-type]
     )
     server = _Server(settings, app, offset, address)
+    server.door = Door(server, gate, lambda: _listener(config.host, port))
     # A request and its connection refer to each other, so the collector is needed; seldom is enough.
     gc.set_threshold(20_000, 20, 50)
     # The thread that counts tokens hands the interpreter over sooner than after the usual 5 ms.

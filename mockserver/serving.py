@@ -21,6 +21,7 @@ from mockserver.embeddings import EMBEDDED_AT_ONCE, embedding_data, embedding_sc
 from mockserver.engine import ENGINES, Work
 from mockserver.errors import UsageError
 from mockserver.faults import SCALED, Arrived, Fault, names
+from mockserver.faults import fault as fault_of
 from mockserver.ledger import Entry, Ledger
 from mockserver.metrics import ServerMetrics
 from mockserver.openai import Ask, Frames, Refusal, Shape
@@ -70,6 +71,8 @@ class _Case:
     wire: Wire
     plan: Plan | None = None
     count: TokenCount | None = None
+    held_ns: int = 0
+    """For how long after its arrival it was not read on purpose."""
     version: int = 0
     """Of the configuration that it was planned with."""
     generates: bool = True
@@ -158,6 +161,8 @@ class Serving:
             self.clocks["user"] += 1
         arrival = self.arrivals.note(request.headers.get("x-request-id"))
         case = _Case(arrival, received_ns, handled_ns, len(body), wire)
+        if connection is not None and connection.held_until_ns is not None:
+            case.held_ns = max(0, connection.held_until_ns - received_ns)
         try:
             if refusal is not None:
                 raise refusal
@@ -199,6 +204,8 @@ class Serving:
             openai.refuse(f"x-mock-fault: {OF_PLANS_ALONE}", "x-mock-fault")
         if faults is None:
             faults = draw_faults(config.fault, config.seed, case.arrival.key, case.arrival.attempt, arrived)
+        if case.held_ns:
+            faults = (fault_of("slow_accept", **{"for": case.held_ns}), *faults)
         return overrides, faults, arrived
 
     async def _serve(self, shape: Shape, request: Request, body: bytes, case: _Case) -> None:

@@ -79,6 +79,8 @@ class Connection(Protocol):
     clock: str
     """Who stamped it: kernel or user."""
     http_1_0: bool
+    held_until_ns: int | None
+    """Until when the connection was not read on purpose; only for its first request."""
     on_lost: Callable[[], None] | None
 
     @property

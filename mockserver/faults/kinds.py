@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from mockserver.faults.latency import Delay, degrade, pause, slow, stall
+from mockserver.faults.latency import Delay, degrade, pause, slow, stall, wait
 from mockserver.faults.options import (
     Option,
     Value,
@@ -123,6 +123,7 @@ _KINDS = (
         "connection",
         "a new connection is not read for a while",
         (_for(1 * S, "how long"),),
+        delay=wait,
         streams_only=False,
     ),
     _late("stall", "nothing is sent for a while", stall, _AFTER, _for(1 * S, "how long")),

@@ -29,6 +29,11 @@ def stall(fault: Fault, ttft_ns: int, gaps_ns: Gaps, at_ns: int) -> tuple[int, G
     return ttft_ns, (*gaps_ns[: after - 1], gaps_ns[after - 1] + longer, *gaps_ns[after:])
 
 
+def wait(fault: Fault, ttft_ns: int, gaps_ns: Gaps, at_ns: int) -> tuple[int, Gaps]:
+    """The first wait is longer by `for`."""
+    return ttft_ns + fault.number("for"), gaps_ns
+
+
 def _times(factor: float, ttft_ns: int, gaps_ns: Gaps) -> tuple[int, Gaps]:
     return round(ttft_ns * factor), tuple([round(gap * factor) for gap in gaps_ns])
 

@@ -189,6 +189,7 @@ def test_a_fault_strikes_before_the_last_token(after: int | None, tokens: int, s
         ("stall:for=1ms,after=1", 0, 50, (1_000_020, 20, 20)),
         ("stall:for=1ms,after=3", 0, 50, (20, 20, 1_000_020)),
         ("stall:for=1ms,after=9", 0, 50, (20, 20, 1_000_020)),
+        ("slow_accept:for=1ms", 0, 1_000_050, (20, 20, 20)),
         ("slow:factor=3", 0, 150, (60, 60, 60)),
         ("slow:factor=0", 0, 0, (0, 0, 0)),
         ("degrade:factor=3,over=1s", 0, 50, (20, 20, 20)),
@@ -226,5 +227,5 @@ def test_every_fault_has_a_group_and_what_strikes_has_its_strike() -> None:
         assert name == kind.name
         assert kind.group in GROUPS
         assert (kind.status is not None) is (kind.group == "refuse"), name
-        assert (kind.delay is not None) is (kind.group == "latency"), name
+        assert (kind.delay is not None) is (kind.group == "latency" or name == "slow_accept"), name
         assert kind.strikes is (name in STRIKES), name
