@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from bench.calibrate.join import OUTCOME_OF_FAULT
 from mockserver.cli import read_arguments
 from mockserver.faults import FAULTS, parse_rule
+from mockserver.presets import PRESETS
 
 TEXT = (Path(__file__).parents[3] / "docs" / "mock.md").read_text(encoding="utf-8")
 COMMANDS = [line.removeprefix("$ ") for line in TEXT.splitlines() if line.startswith("$ python -m mockserver")]
@@ -30,6 +35,41 @@ def test_each_command_is_understood(command: str, tmp_path: Path, monkeypatch: p
 def test_there_are_commands_and_a_file() -> None:
     assert len(COMMANDS) >= 4
     assert len(blocks("yaml")) == 1
+
+
+CI_PAGE = (Path(__file__).parents[3] / "docs" / "ci.md").read_text(encoding="utf-8")
+
+
+def test_the_tests_of_the_page_on_ci_pass_with_the_fixture(tmp_path: Path) -> None:
+    programs = re.findall(r"```python\n(.*?)```", CI_PAGE, re.DOTALL)
+    (tests,) = [program for program in programs if "mock_llm" in program]
+    (ini,) = re.findall(r"```text\n(\[pytest\].*?)```", CI_PAGE, re.DOTALL)
+    (tmp_path / "test_page.py").write_text(tests)
+    # Its settings are for all tests of a project; those of the page count on the fixture's own.
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    assert "ttft = 20ms" in ini
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
+    command = [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider"]
+    ran = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=50)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert f"{tests.count('def test_')} passed" in ran.stdout
+
+
+def test_the_workflow_runs_what_the_page_runs() -> None:
+    (workflow,) = re.findall(r"```text\n(name: .*?)```", CI_PAGE, re.DOTALL)
+    steps = yaml.safe_load(workflow)["jobs"]["measure"]["steps"]
+    lines = [line for step in steps for line in step.get("run", "").splitlines()]
+    commands = [line.removeprefix("$ ") for line in CI_PAGE.splitlines() if line.startswith("$ ")]
+    ours = [line for line in lines if line.startswith(("python -m bench", "python -m mockserver"))]
+    assert ours == commands
+    assert len(ours) == 3
+
+
+def test_each_preset_is_on_the_page() -> None:
+    section = TEXT[TEXT.index("| presets |") : TEXT.index("## What it serves")]
+    named = set(re.findall(r"`([\w.-]+)`", section))
+    also = {name.replace("-server", "-interactive") for name in named if name.endswith("-server")}
+    assert (named | also) - {"-interactive"} == set(PRESETS)
 
 
 def test_each_fault_and_each_option_is_in_the_table() -> None:
