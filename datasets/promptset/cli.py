@@ -27,6 +27,8 @@ from promptset.kinds import NAMES, WORDS, parse_style
 from promptset.loaders import BadRows, DataSet, parse_columns
 from promptset.making import Maker, Order, lines_in_order, tasks
 from promptset.output import FORMS, Account
+from promptset.samples import Simulated
+from promptset.sessions import SimulatedSessions
 from promptset.sharing import parse_prefix
 from promptset.tokens import load_tokenizer
 
@@ -64,6 +66,9 @@ Examples:
 
   # traffic as a real service had it: lengths, and when each request came (for `python -m bench run --mode trace`)
   {prog} --recipe azure-2023-conversation --count 500 --out azure.jsonl
+
+  # conversations of 2 to 6 turns, each of which adds 50 to 150 tokens, some seconds apart
+  {prog} --turns uniform:2..6 --think-time exp:mean=5s --input-tokens uniform:50..150 --out sessions.jsonl
 
   # a trace or rows of your own, made into prompts and counted
   {prog} --from trace.jsonl --bad-rows skip --chat --out rows.jsonl
@@ -134,11 +139,12 @@ def _told(job: Job, account: Account) -> Iterator[str]:
             yield f"{samples.skipped_rows} rows are wrong and left out; the first: {samples.skipped[0]}"
         if account.exact != account.checked:
             yield f"the input_tokens of {account.checked - account.exact} rows are not what this tokenizer counts"
-    else:
+    elif isinstance(samples, Simulated):
         yield from samples.repeats(job.count)
     where = "" if job.out is None else f" in {job.out}"
     tokenizer = job.maker.tokenizer
-    yield f"{account.rows} prompts{where} (tokenizer {tokenizer.name}, fingerprint {tokenizer.fingerprint})"
+    what = "sessions" if isinstance(samples, SimulatedSessions) else "prompts"
+    yield f"{account.rows} {what}{where} (tokenizer {tokenizer.name}, fingerprint {tokenizer.fingerprint})"
 
 
 def _recipes() -> str:
@@ -164,6 +170,8 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     add("--repeat", metavar="SHARE", default="0", help="share of a prompt that repeats what stands in it (default: 0)")
     add("--prefix", metavar="SPEC", help="shared beginnings, such as tokens=512,groups=4 (default: none)")
     add("--gaps", metavar="DIST", help="times between requests: every row says when it is sent (default: none)")
+    add("--turns", metavar="DIST", help="sessions of so many turns; --input-tokens is then what a turn adds")
+    add("--think-time", metavar="DIST", help="of sessions: times between an answer and the next turn (default: 0s)")
     add("--chat", action="store_true", help="messages instead of prompts; the chat template's tokens are counted in")
     add("--recipe", metavar="NAME|FILE", help="lengths, sharing and gaps of known traffic; `list` shows the names")
     add("--seed", metavar="N", default="0", help="another seed, other prompts (default: 0)")
@@ -214,6 +222,9 @@ def _job(options: argparse.Namespace, problems: list[str]) -> Job:
     asked = {"input_tokens": "1024", "output_tokens": "128", **recipe, **given}
     for key in ("input_tokens", "output_tokens"):
         _tried(f"--{key.replace('_', '-')}", parse, problems, asked[key], "tokens")
+    for flag, dimension in (("turns", "tokens"), ("think_time", "time")):
+        if getattr(options, flag) is not None:
+            _tried(f"--{flag.replace('_', '-')}", parse, problems, getattr(options, flag), dimension)
     gaps = _tried("--gaps", parse, problems, asked["gaps"], "time") if "gaps" in asked else None
     if "prefix" in asked:
         _tried("--prefix", parse_prefix, problems, asked["prefix"])
@@ -239,6 +250,8 @@ def _job(options: argparse.Namespace, problems: list[str]) -> Job:
         prefix=asked.get("prefix"),
         text=options.text,
         repeat=options.repeat,
+        turns=options.turns,
+        think_time="0s" if options.think_time is None else options.think_time,
     )
     maker = Maker(order, tokenizer)
     rows = len(maker.samples) if isinstance(maker.samples, DataSet) else None
@@ -258,6 +271,18 @@ def _wrong_together(options: argparse.Namespace, given: Mapping[str, str]) -> It
     form = FORMS.get(options.format)
     if form is not None and form.needs_model and options.model is None:
         yield f"--format {options.format} needs --model, the name that every row asks for"
+    if options.turns is None and options.think_time is not None:
+        yield "--think-time is for sessions: say with --turns how many turns they have"
+    if options.turns is not None:
+        for flag, wrong in (
+            ("--gaps", options.gaps is not None),
+            ("--from", options.source is not None),
+            (f"--format {options.format}", options.format != "rows"),
+            (f"--text {options.text}", options.text != WORDS),
+            (f"--repeat {options.repeat}", options.repeat != "0"),
+        ):
+            if wrong:
+                yield f"{flag} does not go with --turns: sessions have their own rows, in English words"
     if options.source is None:
         if options.columns is not None:
             yield "--columns is about the rows of --from, and none is given"
@@ -289,6 +314,8 @@ def _manifest_options(
     named = {"recipe": options.recipe} if options.recipe is not None else {}
     # A recipe's table lies where this machine has it: its name is enough.
     said = {key: re.sub(r"empirical:.*[/\\]", "empirical:", value) for key, value in asked.items()}
+    if order.turns is not None:
+        return {**shared, **named, **said, "turns": order.turns, "think_time": order.think_time}
     return {**shared, **named, **said, "text": order.text, "repeat": order.repeat}
 
 

@@ -13,8 +13,9 @@ from promptset import distributions
 from promptset.errors import SpecError
 from promptset.kinds import parse_style
 from promptset.loaders import BadRows, DataSet, parse_columns
-from promptset.output import FORMS, Line, lines_of
+from promptset.output import FORMS, Line, lines_of, lines_of_sessions
 from promptset.samples import Sample, Simulated, simulated
+from promptset.sessions import SimulatedSessions, simulated_sessions
 from promptset.sharing import parse_prefix
 from promptset.tokens import Tokenizer, load_tokenizer
 
@@ -41,6 +42,9 @@ class Order:
     prefix: str | None = None
     text: str = "words"
     repeat: str = "0"
+    turns: str | None = None
+    """Sessions of so many turns; None: single requests."""
+    think_time: str = "0s"
 
 
 class Maker:
@@ -49,7 +53,7 @@ class Maker:
     def __init__(self, order: Order, tokenizer: Tokenizer | None = None) -> None:
         self._order = order
         self.tokenizer = load_tokenizer(order.tokenizer) if tokenizer is None else tokenizer
-        self.samples: Simulated | DataSet
+        self.samples: Simulated | SimulatedSessions | DataSet
         if order.source is not None:
             self.samples = DataSet(
                 Path(order.source),
@@ -60,13 +64,25 @@ class Maker:
                 seed=order.seed,
             )
             return
+        prefix = None if order.prefix is None else parse_prefix(order.prefix)
+        if order.turns is not None:
+            self.samples = simulated_sessions(
+                self.tokenizer,
+                turns=distributions.parse(order.turns, "tokens"),
+                input_tokens=distributions.parse(order.input_tokens, "tokens"),
+                output_tokens=distributions.parse(order.output_tokens, "tokens"),
+                think_time=distributions.parse(order.think_time, "time"),
+                seed=order.seed,
+                prefix=prefix,
+            )
+            return
         self.samples = simulated(
             self.tokenizer,
             input_tokens=distributions.parse(order.input_tokens, "tokens"),
             output_tokens=distributions.parse(order.output_tokens, "tokens"),
             chat=order.chat,
             seed=order.seed,
-            prefix=None if order.prefix is None else parse_prefix(order.prefix),
+            prefix=prefix,
             style=parse_style(order.text, order.repeat),
         )
 
@@ -75,16 +91,23 @@ class Maker:
         """Tokens in front of what is shared on purpose; None where nothing is."""
         if isinstance(self.samples, DataSet):
             return self.samples.head
+        if isinstance(self.samples, SimulatedSessions):
+            return None  # What turns share with those before them is no plan of ours.
         return self.samples.maker.head if str(self.samples.prefix) else None
 
     def lines(self, first: int, times_s: list[float | None]) -> list[Line]:
         """As many lines as there are times, from number `first` on; a time that is None leaves the sample's own."""
-        samples = [self._sample(first + offset, at_s) for offset, at_s in enumerate(times_s)]
+        made = self.samples
+        if isinstance(made, SimulatedSessions):
+            sessions = [made.session_at(first + offset) for offset in range(len(times_s))]
+            return lines_of_sessions(sessions, self.tokenizer)
+        samples = [self._sample(made, first + offset, at_s) for offset, at_s in enumerate(times_s)]
         order = self._order
         return lines_of(samples, first, FORMS[order.form], self.tokenizer, order.chat, order.model)
 
-    def _sample(self, index: int, at_s: float | None) -> Sample:
-        sample = self.samples[index] if isinstance(self.samples, DataSet) else self.samples.sample_at(index)
+    @staticmethod
+    def _sample(made: Simulated | DataSet, index: int, at_s: float | None) -> Sample:
+        sample = made[index] if isinstance(made, DataSet) else made.sample_at(index)
         return sample if at_s is None else replace(sample, at_s=at_s)
 
 

@@ -23,7 +23,8 @@ import orjson
 from promptset.chat import Message
 from promptset.errors import SpecError
 from promptset.samples import Sample
-from promptset.sharing import BLOCK, SharingTally
+from promptset.sessions import Session
+from promptset.sharing import BLOCK, Path, SharingTally
 from promptset.tokens import Tokenizer
 
 _BARS = 40
@@ -84,16 +85,23 @@ FORMS: dict[str, Form] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """One row that was made: its bytes, and what the manifest must know of it."""
+class Facts:
+    """What the manifest must know of one request."""
 
-    content: bytes
-    sample_tokens: int | None
+    said: int | None
     """Input tokens that the row says; None: it says none."""
     counted: int | None
     """Input tokens that were counted in the finished text; None where nobody can."""
     output_tokens: int | None
-    path: tuple[tuple[str | int, int], ...]
+    path: Path = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One row that was made: its bytes, and the facts of its requests (a session has several)."""
+
+    content: bytes
+    requests: tuple[Facts, ...]
 
 
 def lines_of(
@@ -104,13 +112,23 @@ def lines_of(
     return [
         Line(
             orjson.dumps(form.write(sample, first + offset, model), option=orjson.OPT_APPEND_NEWLINE),
-            sample.input_tokens,
-            counted.get(offset),
-            sample.output_tokens,
-            sample.path,
+            (Facts(sample.input_tokens, counted.get(offset), sample.output_tokens, sample.path),),
         )
         for offset, sample in enumerate(samples)
     ]
+
+
+def lines_of_sessions(sessions: Sequence[Session], tokenizer: Tokenizer) -> list[Line]:
+    """The sessions as lines. Every request is counted once more, its history made of the planned answers."""
+    lines = []
+    for session in sessions:
+        requests = [session.messages([None] * number) for number in range(len(session.turns))]
+        facts = [
+            Facts(turn.input_tokens, counted, turn.output_tokens)
+            for turn, counted in zip(session.turns, tokenizer.count_chats(requests), strict=True)
+        ]
+        lines.append(Line(orjson.dumps(session.row(), option=orjson.OPT_APPEND_NEWLINE), tuple(facts)))
+    return lines
 
 
 def _counted(samples: Sequence[Sample], tokenizer: Tokenizer, chat: bool) -> dict[int, int]:
@@ -146,6 +164,7 @@ class Account:
     _digest: Any = field(default_factory=hashlib.sha256)
     _tally: SharingTally | None = None
     rows: int = 0
+    requests: int = 0
     bytes: int = 0
     checked: int = 0
     exact: int = 0
@@ -156,18 +175,23 @@ class Account:
         self.rows += 1
         self.bytes += len(line.content)
         self._digest.update(line.content)
-        if line.sample_tokens is not None and line.counted is not None:
+        for facts in line.requests:
+            self._add(facts)
+
+    def _add(self, facts: Facts) -> None:
+        self.requests += 1
+        if facts.said is not None and facts.counted is not None:
             self.checked += 1
-            self.exact += line.sample_tokens == line.counted
-        tokens = line.counted if line.counted is not None else line.sample_tokens
+            self.exact += facts.said == facts.counted
+        tokens = facts.counted if facts.counted is not None else facts.said
         if tokens is not None:
             self._input.append(tokens)
             if self.head is not None:
                 self._tally = SharingTally(self.head) if self._tally is None else self._tally
-                self._tally.add(tokens, line.path)
-                self._shares |= bool(line.path)
-        if line.output_tokens is not None:
-            self._output.append(line.output_tokens)
+                self._tally.add(tokens, facts.path)
+                self._shares |= bool(facts.path)
+        if facts.output_tokens is not None:
+            self._output.append(facts.output_tokens)
 
     def manifest(self, file: str, tokenizer: Tokenizer, options: Mapping[str, Any]) -> dict[str, Any]:
         """All that is known of the file: the same options give the same manifest, but for the versions."""
@@ -178,6 +202,7 @@ class Account:
             "sha256": self._digest.hexdigest(),
             "bytes": self.bytes,
             "rows": self.rows,
+            "requests": self.requests,
             "options": dict(options),
             "tokenizer": {"name": tokenizer.name, "fingerprint": tokenizer.fingerprint},
             "exactness": {"checked": self.checked, "exact": self.exact},

@@ -9,6 +9,7 @@ import pytest
 from promptset.cli import main
 from promptset.loaders import DataSet, load
 from promptset.output import histogram
+from promptset.sessions import load_sessions
 
 SHORT = ["--count", "150", "--input-tokens", "uniform:40..90", "--output-tokens", "uniform:3..9"]
 TRACE = [
@@ -35,8 +36,20 @@ def trace(tmp_path):
     [
         [*SHORT, "--prefix", "tokens=9,groups=4", "--gaps", "gamma:mean=80ms,cv=2", "--seed", "5"],
         ["--chat", "--from", "TRACE"],
+        [
+            "--count",
+            "70",
+            "--turns",
+            "2",
+            "--think-time",
+            "exp:mean=1s",
+            "--input-tokens",
+            "30",
+            "--output-tokens",
+            "5",
+        ],
     ],
-    ids=["simulated", "a trace"],
+    ids=["simulated", "a trace", "sessions"],
 )
 def test_any_number_of_processes_writes_the_same_bytes(tmp_path, trace, arguments, monkeypatch):
     arguments = [trace if word == "TRACE" else word for word in arguments]
@@ -87,6 +100,16 @@ def test_the_manifest_tells_what_is_in_the_file(tmp_path, default_tokenizer):
     assert manifest["tokenizer"] == {"name": default_tokenizer.name, "fingerprint": default_tokenizer.fingerprint}
     assert (manifest["options"]["seed"], manifest["options"]["prefix"]) == (4, "tokens=32,groups=2")
     assert set(manifest["versions"]) == {"python", "trueload", "tokenizers"}
+
+
+def test_sessions_are_checked_request_by_request(tmp_path, default_tokenizer):
+    words = ["--count", "9", "--turns", "3", "--think-time", "2s", "--input-tokens", "40", "--output-tokens", "7"]
+    rows, manifest = written(tmp_path, *words)
+    assert (manifest["rows"], manifest["requests"]) == (9, 27)
+    assert manifest["exactness"] == {"checked": 27, "exact": 27}
+    assert (manifest["input_tokens"]["min"], manifest["input_tokens"]["max"]) == (40, 3 * 40 + 2 * 7)
+    assert [turn["think_time_s"] for turn in rows[0]["turns"]] == [0.0, 2.0, 2.0]
+    assert [session.row() for session in load_sessions(tmp_path / "set.jsonl")] == rows
 
 
 def test_rows_of_a_file_whose_lengths_are_wrong_are_counted_and_said(tmp_path, capsys):
@@ -182,6 +205,9 @@ def test_a_recipe_is_drawn_and_flags_win_over_it(tmp_path, capsys):
         (["--bad-rows", "drop"], "--bad-rows drop: it is one of fail, skip"),
         (["--recipe", "chatbott"], "--recipe no recipe is called chatbott: did you mean chatbot?"),
         (["--gaps", "5"], "--gaps '5'"),
+        (["--think-time", "5s"], "--think-time is for sessions: say with --turns"),
+        (["--turns", "3", "--gaps", "5s", "--format", "vllm"], "--gaps does not go with --turns"),
+        (["--turns", "3s"], "--turns '3s'"),
         (["--processes", "0"], "--processes 0: write a whole number of at least 1"),
     ],
 )

@@ -1,0 +1,270 @@
+"""Sessions: conversations of several turns, in which each request carries what was said before.
+
+    {"session": "s-1", "system"?: "...", "turns": [{"content": "...", "output_tokens"?: n, "think_time_s"?: t,
+                                                    "answer"?: "...", "input_tokens"?: n}, ...]}
+
+A file has one session a row, since a turn means nothing without those before it. The history of a request is made of the
+server's real answers, where the caller has them, or of the row's own (`answer`). `input_tokens` counts the whole request,
+its history made of the row's own answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from promptset.chat import Message
+from promptset.distributions import Distribution
+from promptset.errors import SpecError
+from promptset.exact import chat_bank
+from promptset.loaders.containers import open_container
+from promptset.loaders.rows import count_problems, seconds_problems
+from promptset.outline import PromptMaker
+from promptset.rng import Random, stream
+from promptset.sharing import Prefix
+from promptset.text import TokenText, opened
+from promptset.tokens import Tokenizer
+
+_ATTEMPTS = 20
+_RARE = 1e-6
+_SHOWN = 20
+_NS_PER_S = 1e9
+_TURN_KEYS = ("content", "output_tokens", "think_time_s", "answer", "input_tokens")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """What a user says, and when. Of counts, None means "not known"."""
+
+    content: str
+    output_tokens: int | None = None
+    """Tokens of the answer to ask for."""
+    think_time_s: float = 0.0
+    """From the end of the answer before until this is sent; in a first turn, from when the session begins."""
+    answer: str | None = None
+    """What stands in the history for the answer, where the server's own is not given."""
+    input_tokens: int | None = None
+    """Tokens of the whole request, its history made of the `answer`s."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """One conversation, as planned."""
+
+    id: str
+    turns: tuple[Turn, ...]
+    system: str | None = None
+
+    def messages(self, answers: Sequence[str | None] = ()) -> list[Message]:
+        """The messages of the request that comes after so many answers; none: the first. None stands for the planned one.
+
+        Raises SpecError where there is no turn left, or no answer to take.
+        """
+        if len(answers) >= len(self.turns):
+            raise SpecError(f"the session {self.id} has {len(self.turns)} turns, and {len(answers)} are answered")
+        said: list[Message] = [] if self.system is None else [{"role": "system", "content": self.system}]
+        for number, (turn, real) in enumerate(zip(self.turns, answers, strict=False), 1):
+            answer = turn.answer if real is None else real
+            if answer is None:
+                raise SpecError(f"the session {self.id} has no answer to its turn {number}: give the server's")
+            said += [{"role": "user", "content": turn.content}, {"role": "assistant", "content": answer}]
+        return [*said, {"role": "user", "content": self.turns[len(answers)].content}]
+
+    def row(self) -> dict[str, Any]:
+        """The session as a row of a file."""
+        turns = [{key: v for key in _TURN_KEYS if (v := getattr(turn, key)) is not None} for turn in self.turns]
+        system = {} if self.system is None else {"system": self.system}
+        return {"session": self.id, **system, "turns": turns}
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatedSessions(Iterator[Session]):
+    """Sessions without end; `session_at` gives any of them. Made by `simulated_sessions`."""
+
+    maker: PromptMaker
+    turns: Distribution
+    input_tokens: Distribution
+    output_tokens: Distribution
+    think_time: Distribution
+    seed: int
+    prefix: Prefix
+    least: int
+    """Tokens of the shortest first request."""
+    least_added: int
+    """The least tokens that a later turn adds."""
+    indices: Iterator[int]
+
+    def __next__(self) -> Session:
+        return self.session_at(next(self.indices))
+
+    def session_at(self, index: int) -> Session:
+        """The session with this index, which depends on it and the seed alone."""
+        maker, tokenizer = self.maker, self.maker.tokenizer
+        n_turns = max(1, int(self.turns.sample(stream(self.seed, "turns", index))))
+        lengths, thinks = stream(self.seed, "input_tokens", index), stream(self.seed, "think_time", index)
+        outputs = stream(self.seed, "output_tokens", index)
+        total = _drawn(self.input_tokens, lengths, self.least)
+        path = () if self.prefix.way is None else self.prefix.path(index, self.seed, maker.room(total))
+        made = maker.make(total, path, stream(self.seed, "text", index), index)
+        assert not isinstance(made, str)
+        messages: list[Message] = list(made)
+        system = messages[0]["content"] if messages[0]["role"] == "system" else None
+        turns: list[Turn] = []
+        for number in range(n_turns):
+            if number:
+                total += turns[-1].output_tokens or 0
+                total += _drawn(self.input_tokens, lengths, self.least_added)
+                messages.append({"role": "assistant", "content": turns[-1].answer})
+                text = stream(self.seed, "text", index, number)
+                messages.append({"role": "user", "content": _fitting(tokenizer, messages, total, text)})
+            answer_tokens = int(self.output_tokens.sample(outputs))
+            answer = TokenText(tokenizer).pieces(answer_tokens, stream(self.seed, "answer", index, number))
+            turns.append(
+                Turn(
+                    content=messages[-1]["content"],
+                    output_tokens=answer_tokens,
+                    think_time_s=round(self.think_time.sample(thinks) / _NS_PER_S, 6) if number else 0.0,
+                    answer="".join(answer),
+                    input_tokens=total,
+                )
+            )
+        return Session(id=f"session-{index}", turns=tuple(turns), system=system)
+
+
+def simulated_sessions(
+    tokenizer: Tokenizer,
+    *,
+    turns: Distribution,
+    input_tokens: Distribution,
+    output_tokens: Distribution,
+    think_time: Distribution,
+    seed: int,
+    prefix: Prefix | None = None,
+) -> SimulatedSessions:
+    """Sessions of exact lengths: the first request has as many tokens as `input_tokens` draws; each later one has those of
+    the request before it, of its answer, and so many more as are drawn anew, the template's own included.
+
+    Raises SpecError where lengths are drawn that cannot be had.
+    """
+    prefix = Prefix() if prefix is None else prefix
+    maker = PromptMaker(tokenizer, chat=True, seed=seed, system_tokens=prefix.system_tokens)
+    least_added = _least_added(tokenizer)
+    least = max(maker.least + prefix.least, least_added)
+    if (short := input_tokens.share_below(least)) > _RARE:
+        raise SpecError(
+            f"input tokens {str(input_tokens)!r}: {short:.2g} of the lengths are below {least}, the least that a turn adds "
+            f"with {tokenizer.name}: ask for at least {least} (where it is drawn: min={least})"
+        )
+    return SimulatedSessions(
+        maker,
+        turns,
+        input_tokens,
+        output_tokens,
+        think_time,
+        seed,
+        prefix,
+        maker.least + prefix.least,
+        least_added,
+        count(),
+    )
+
+
+def _drawn(lengths: Distribution, chance: Random, least: int) -> int:
+    while (n := int(lengths.sample(chance))) < least:
+        pass
+    return n
+
+
+def _least_added(tokenizer: Tokenizer) -> int:
+    """Tokens that a turn adds at least, besides those of the answer before it; a few more where answers join the template."""
+    bank, text = chat_bank(tokenizer), TokenText(tokenizer)
+    most = 0
+    for seed in range(8):
+        answer = text.pieces(20, stream(seed, "least added"))
+        one = "".join(opened(bank.fresh(1, stream(seed, "least added"))))
+        first: list[Message] = [{"role": "user", "content": one}]
+        second = [*first, {"role": "assistant", "content": "".join(answer)}, {"role": "user", "content": one}]
+        most = max(most, tokenizer.count_chat(second) - tokenizer.count_chat(first) - len(answer))
+    return most + 2
+
+
+def _fitting(tokenizer: Tokenizer, history: Sequence[Message], total: int, chance: Random) -> str:
+    """What a user must say behind this history for the request to have `total` tokens."""
+    bank = chat_bank(tokenizer)
+    pieces = bank.fresh(1, chance)
+    wanted = 1
+    for _ in range(_ATTEMPTS):
+        if len(pieces) < wanted:
+            pieces += bank.fresh(wanted - len(pieces), chance)
+        content = "".join(opened(pieces[:wanted]))
+        got = tokenizer.count_chat([*history, {"role": "user", "content": content}])
+        if got == total:
+            return content
+        wanted = max(1, wanted + total - got)
+    raise SpecError(
+        f"{tokenizer.name}: no turn was found that makes a request of exactly {total} tokens; use another n"
+    )
+
+
+def load_sessions(path: Path) -> list[Session]:
+    """The sessions of a file: rows of ours, or ShareGPT conversations. Raises SpecError, which names up to 20 bad rows."""
+    container = open_container(path)
+    sessions: list[Session] = []
+    problems: list[str] = []
+    for entry in container.entries():
+        where = f"{path}, {container.unit} {entry.number}"
+        try:
+            sessions.append(read_session(entry.value, f"row-{entry.number}"))
+        except SpecError as e:
+            problems += [f"{where}: {problem}" for problem in e.problems]
+    if problems:
+        raise SpecError([*problems[:_SHOWN], *([f"{path}: more rows are bad"] if len(problems) > _SHOWN else [])])
+    if not sessions:
+        raise SpecError(f"{path} holds no session: give at least one row")
+    return sessions
+
+
+def read_session(row: Any, name: str) -> Session:
+    """A session from its row, called `name` where the row names none. Raises SpecError with every problem."""
+    if isinstance(row, SpecError):
+        raise row
+    if isinstance(row, dict) and "conversations" in row:
+        return _from_sharegpt(row, name)
+    if not isinstance(row, dict) or not isinstance(row.get("turns"), list) or not row["turns"]:
+        raise SpecError("a session is an object whose turns are a list that is not empty")
+    problems = [f"{key} must be a string" for key in ("session", "system") if not isinstance(row.get(key, ""), str)]
+    for number, turn in enumerate(row["turns"], 1):
+        if not isinstance(turn, dict) or not isinstance(turn.get("content"), str) or not turn["content"]:
+            problems.append(f"turn {number} must be an object with a content that is not empty")
+            continue
+        found = [f"unknown key {key!r}" for key in turn if key not in _TURN_KEYS]
+        found += [p for key in ("input_tokens", "output_tokens") for p in count_problems(key, turn.get(key))]
+        found += seconds_problems("think_time_s", turn.get("think_time_s"))
+        found += [] if isinstance(turn.get("answer", ""), str) else ["answer must be a string"]
+        problems += [f"turn {number}: {problem}" for problem in found]
+    if problems:
+        raise SpecError(problems)
+    return Session(
+        id=row.get("session", name), turns=tuple(Turn(**turn) for turn in row["turns"]), system=row.get("system")
+    )
+
+
+def _from_sharegpt(row: dict[str, Any], name: str) -> Session:
+    """A ShareGPT conversation, from the first thing that a person says on; what follows it at once is the answer."""
+    said = row["conversations"]
+    if not isinstance(said, list) or not all(
+        isinstance(one, dict) and isinstance(one.get("from"), str) and isinstance(one.get("value"), str) for one in said
+    ):
+        raise SpecError("conversations must be a list of objects with the strings from and value")
+    turns: list[Turn] = []
+    for at, one in enumerate(said):
+        if one["from"] in ("human", "user") and one["value"]:
+            follows = said[at + 1] if at + 1 < len(said) else {}
+            answer = follows.get("value") if follows.get("from") in ("gpt", "assistant", "chatgpt") else None
+            turns.append(Turn(content=one["value"], answer=answer))
+    if not turns:
+        raise SpecError("nothing in the conversation was said by a user")
+    return Session(id=str(row.get("id", name)), turns=tuple(turns))
