@@ -17,7 +17,7 @@ from mockserver.config import MockConfig
 from mockserver.cors import Cors
 from mockserver.expect import Asked
 from mockserver.latencies import latencies_of
-from mockserver.ledger import open_file
+from mockserver.ledger_file import LedgerFile, open_file
 from mockserver.openai import SHAPES, Refusal
 from mockserver.serving import Serving, load_text_tokenizer
 from mockserver.shared_state import SharedState
@@ -35,7 +35,7 @@ def create_app(config: MockConfig) -> FastAPI:
     """
     tokenizer = load_text_tokenizer(config)
     latencies_of(config)
-    ledger_file = open_file(config.ledger)
+    ledger_file = LedgerFile(open_file(config.ledger))
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

@@ -22,23 +22,16 @@ The lines wait in memory for some ms, so that JSON and the disk never come betwe
 from __future__ import annotations
 
 import asyncio
-import logging
-import os
-import tempfile
-from array import array
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import orjson
 
-from mockserver.errors import UsageError
 from mockserver.faults import names
+from mockserver.ledger_file import RETRY_S, LedgerFile
 from mockserver.plan import Plan
-
-_LOG = logging.getLogger("mockserver")
 
 FLUSH_S = 0.02
 """How long a line may wait before the writing of it begins."""
@@ -104,55 +97,43 @@ class Entry:
         return orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)
 
 
-def open_file(path: Path | None) -> BinaryIO:
-    """The file that the ledger appends to; without a path one that has no name and goes with the process.
-
-    Raises UsageError where it cannot be written.
-    """
-    if path is None:
-        return tempfile.TemporaryFile("w+b", buffering=0)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return path.open("a+b", buffering=0)
-    except OSError as e:
-        raise UsageError(f"--ledger {path}: cannot be written: {e.strerror}") from e
-
-
 class Ledger:
     """Appends entries to a file, some ms after they came, a few at a time. Use it inside a running event loop."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: LedgerFile) -> None:
         self._file = file
         self._waiting: deque[Entry] = deque()
         self._timer: asyncio.TimerHandle | None = None
-        # Where each line written by this process starts, and where the next one will.
-        self._starts = array("Q", [file.seek(0, os.SEEK_END)])
 
     @property
     def lines(self) -> int:
-        """Lines on disk, written by this process."""
-        return len(self._starts) - 1
+        """Lines in the file since the start."""
+        return self._file.lines
+
+    def state(self) -> dict[str, Any]:
+        """For `/truth`: how far the file can be trusted."""
+        return self._file.state()
 
     def add(self, entry: Entry) -> None:
         """Write this entry soon."""
         self._waiting.append(entry)
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(FLUSH_S, self._write_some)
+            self._call_later(FLUSH_S)
+
+    def _call_later(self, delay_s: float) -> None:
+        self._timer = asyncio.get_running_loop().call_later(delay_s, self._write_some)
 
     def _write_some(self) -> None:
         self._timer = None
         # A long queue is worked off in bigger slices, so that no line waits long however many end at once.
         self._write(max(_SLICE, len(self._waiting) // 16))
         if self._waiting:
-            self._timer = asyncio.get_running_loop().call_later(0.001, self._write_some)
+            self._call_later(0.001)
+        elif self._file.unwritten:
+            self._call_later(RETRY_S)
 
     def _write(self, most: int) -> None:
-        lines = [self._waiting.popleft().to_line() for _ in range(min(most, len(self._waiting)))]
-        if not lines:
-            return
-        _write_all(self._file, b"".join(lines))
-        for line in lines:
-            self._starts.append(self._starts[-1] + len(line))
+        self._file.append([self._waiting.popleft().to_line() for _ in range(min(most, len(self._waiting)))])
 
     def flush(self) -> None:
         """Write all that waits, now."""
@@ -161,10 +142,7 @@ class Ledger:
     def read(self, since: int = 0) -> bytes:
         """The lines from number `since` on (the first is 0), what still waits included."""
         self.flush()
-        if since >= self.lines:
-            return b""
-        start = self._starts[max(since, 0)]
-        return os.pread(self._file.fileno(), self._starts[-1] - start, start)
+        return self._file.read(since)
 
     def close(self) -> None:
         """Write all that waits and close the file."""
@@ -173,10 +151,3 @@ class Ledger:
             self._timer = None
         self.flush()
         self._file.close()
-
-
-def _write_all(file: BinaryIO, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        written = file.write(view)
-        view = view[written:]

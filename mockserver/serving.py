@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -23,6 +23,7 @@ from mockserver.errors import UsageError
 from mockserver.faults import SCALED, Arrived, Fault, names
 from mockserver.faults import fault as fault_of
 from mockserver.ledger import Entry, Ledger
+from mockserver.ledger_file import LedgerFile
 from mockserver.metrics import ServerMetrics
 from mockserver.openai import Ask, Frames, Refusal, Shape
 from mockserver.overrides import Overrides, read_overrides
@@ -82,7 +83,7 @@ class _Case:
 class Serving:
     """All that runs: make it inside a running event loop, and close it."""
 
-    def __init__(self, config: MockConfig, tokenizer: Tokenizer, ledger_file: BinaryIO, shared: SharedState) -> None:
+    def __init__(self, config: MockConfig, tokenizer: Tokenizer, ledger_file: LedgerFile, shared: SharedState) -> None:
         """Raises UsageError where the tokenizer cannot make text."""
         self.settings = Settings(config, shared, now_ns())
         self.draining = False

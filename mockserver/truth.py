@@ -36,5 +36,6 @@ def truth_of(serving: Serving, expectation: dict[str, Any]) -> dict[str, Any]:
             "arrival_order": arrivals.by_order,
         },
         "ledger_lines": serving.ledger.lines,
+        "ledger": serving.ledger.state(),
         "tokenizer": {"name": serving.tokenizer.name, "fingerprint": serving.tokenizer.fingerprint},
     }

@@ -11,7 +11,8 @@ import pytest
 
 from mockserver.errors import UsageError
 from mockserver.faults import parse_rule
-from mockserver.ledger import Entry, Ledger, open_file
+from mockserver.ledger import Entry, Ledger
+from mockserver.ledger_file import LedgerFile, open_file
 from mockserver.plan import Plan
 
 FIELDS = [
@@ -66,7 +67,7 @@ def test_lines_reach_the_disk_by_themselves_in_order_and_within_100_ms(tmp_path:
     path = tmp_path / "new" / "ledger.jsonl"
 
     async def main() -> None:
-        ledger = Ledger(open_file(path))
+        ledger = Ledger(LedgerFile(open_file(path)))
         for i in range(700):
             ledger.add(entry(index=i))
         assert lines_of(path) == []  # Nothing is written in the call that ends a response.
@@ -83,7 +84,7 @@ def test_closing_writes_what_waits(tmp_path: Path) -> None:
     path = tmp_path / "ledger.jsonl"
 
     async def main() -> None:
-        ledger = Ledger(open_file(path))
+        ledger = Ledger(LedgerFile(open_file(path)))
         for i in range(100):
             ledger.add(entry(index=i))
         ledger.close()
@@ -99,7 +100,7 @@ def test_lines_are_read_from_a_number_on_those_that_wait_included(tmp_path: Path
         path.write_text("a line of an earlier run\n")
 
     async def main() -> None:
-        ledger = Ledger(open_file(path))
+        ledger = Ledger(LedgerFile(open_file(path)))
         for i in range(5):
             ledger.add(entry(index=i))
         for since in range(7):

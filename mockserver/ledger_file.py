@@ -1,0 +1,204 @@
+"""The ledger's file: whole lines appended to it, by one process or by several, and read back by their number.
+
+Rules:
+- A line is in the file whole or not at all. Where the file takes only a part (a full disk), it is cut back to whole lines.
+  Several processes append under one lock of the kernel's, which ends with its holder.
+- A file that cannot be written ends nothing. The lines stay in memory, up to `KEEP_BYTES`, and are tried again each
+  `RETRY_S`; the log says so once, `/truth` as long as it lasts. What is still unwritten at the end goes into a file of
+  its own in the folder for temporary files, and the log names it. Lines beyond `KEEP_BYTES` are lost, and counted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+import tempfile
+from array import array
+from collections import deque
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from mockserver.clock import NS_PER_S, now_ns
+from mockserver.errors import UsageError
+
+if sys.platform != "win32":
+    import fcntl
+
+_LOG = logging.getLogger("mockserver")
+
+KEEP_BYTES = 64 << 20
+RETRY_S = 1.0
+_SLICE_BYTES = 1 << 20
+"""Bytes written, or looked through, at a time."""
+
+
+def open_file(path: Path | None) -> BinaryIO:
+    """The file that the ledger appends to; without a path one that has no name and goes with the process.
+
+    Raises UsageError where it cannot be written.
+    """
+    if path is None:
+        return tempfile.TemporaryFile("a+b", buffering=0)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("a+b", buffering=0)
+    except OSError as e:
+        raise UsageError(f"--ledger {path}: cannot be written: {e.strerror}") from e
+
+
+class LedgerFile:
+    """Lines in a file. `shared`: other processes append to it too, and their lines count; make it before they are forked."""
+
+    def __init__(self, file: BinaryIO, shared: bool = False) -> None:
+        self._file = file
+        self._shared = shared
+        # Where each line since the start lies, and where the next one will.
+        self._starts = array("Q", [file.seek(0, os.SEEK_END)])
+        self._unwritten: deque[bytes] = deque()
+        self._unwritten_bytes = 0
+        self._retry_ns = 0
+        self.lost = 0
+        self.error: str | None = None
+        """Why the file cannot be written now."""
+
+    @property
+    def lines(self) -> int:
+        """Lines in the file since the start."""
+        while self._find_lines():
+            pass
+        return len(self._starts) - 1
+
+    @property
+    def unwritten(self) -> int:
+        """Lines of this process that wait for the file."""
+        return len(self._unwritten)
+
+    def state(self) -> dict[str, Any]:
+        """For `/truth`: how far the file can be trusted."""
+        return {"unwritten": self.unwritten, "lost": self.lost, "error": self.error}
+
+    def append(self, lines: Sequence[bytes] = ()) -> None:
+        """Write these lines and those that still wait, as far as the file takes them now."""
+        for line in lines:
+            if self._unwritten_bytes + len(line) > KEEP_BYTES:
+                self.lost += 1
+                continue
+            self._unwritten.append(line)
+            self._unwritten_bytes += len(line)
+        if self.error is None or now_ns() >= self._retry_ns:
+            while self._unwritten and self._write_some():
+                pass
+        if self._shared:
+            self._find_lines()
+
+    def _write_some(self) -> bool:
+        """Write a slice; whether the file took it."""
+        batch, size = [], 0
+        for line in self._unwritten:
+            batch.append(line)
+            size += len(line)
+            if size >= _SLICE_BYTES:
+                break
+        error = None
+        with self._locked():
+            start = self._file.seek(0, os.SEEK_END)
+            try:
+                _write_all(self._file, b"".join(batch))
+            except OSError as e:
+                error = e
+                batch = self._cut_to_whole_lines(start, batch)
+        for line in batch:
+            self._unwritten.popleft()
+            self._unwritten_bytes -= len(line)
+            if not self._shared:
+                self._starts.append(self._starts[-1] + len(line))
+        if error is not None:
+            if self.error is None:
+                _LOG.error(
+                    "the ledger cannot be written (%s): its lines are kept in memory and tried again", error.strerror
+                )
+            self.error = error.strerror
+            self._retry_ns = now_ns() + round(RETRY_S * NS_PER_S)
+        elif self.error is not None:
+            _LOG.warning("the ledger can be written again")
+            self.error = None
+        return error is None
+
+    def _cut_to_whole_lines(self, start: int, batch: list[bytes]) -> list[bytes]:
+        """Those lines that are in the file whole; the file ends with them."""
+        end, whole = start, []
+        taken = self._file.seek(0, os.SEEK_END)
+        for line in batch:
+            if end + len(line) > taken:
+                break
+            whole.append(line)
+            end += len(line)
+        if taken > end:
+            with contextlib.suppress(OSError):
+                self._file.truncate(end)
+        return whole
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        if not self._shared:
+            yield
+            return
+        fcntl.lockf(self._file, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.lockf(self._file, fcntl.LOCK_UN)
+
+    def _find_lines(self) -> bool:
+        """Note where lines of other processes lie, up to a slice of them; whether there may be more."""
+        if not self._shared:
+            return False
+        at = self._starts[-1]
+        data = os.pread(self._file.fileno(), _SLICE_BYTES, at)
+        end = data.find(b"\n") + 1
+        if not end and len(data) == _SLICE_BYTES:  # One line longer than a slice.
+            data = os.pread(self._file.fileno(), os.fstat(self._file.fileno()).st_size - at, at)
+            end = data.find(b"\n") + 1
+        more = len(data) >= _SLICE_BYTES and end > 0
+        while end:
+            self._starts.append(at + end)
+            end = data.find(b"\n", end) + 1
+        return more
+
+    def read(self, since: int = 0) -> bytes:
+        """The lines from number `since` on (the first is 0); those of this process that wait for the file come last."""
+        lines = self.lines
+        kept = list(self._unwritten)[max(since - lines, 0) :]
+        if since >= lines:
+            return b"".join(kept)
+        start = self._starts[max(since, 0)]
+        return b"".join((os.pread(self._file.fileno(), self._starts[-1] - start, start), *kept))
+
+    def close(self) -> None:
+        """Try once more, put elsewhere what the file does not take, and close it."""
+        self._retry_ns = 0
+        self.append()
+        if self._unwritten:
+            self._put_elsewhere()
+        if self.lost:
+            _LOG.error("%d lines of the ledger are lost", self.lost)
+        self._file.close()
+
+    def _put_elsewhere(self) -> None:
+        try:
+            with tempfile.NamedTemporaryFile(prefix="ledger-", suffix=".jsonl", delete=False) as other:
+                other.write(b"".join(self._unwritten))
+        except OSError as e:
+            _LOG.error("%d lines of the ledger are lost: %s", self.unwritten, e.strerror)
+            return
+        _LOG.error("%d lines of the ledger are in %s: its own file could not be written", self.unwritten, other.name)
+
+
+def _write_all(file: BinaryIO, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        written = file.write(view)
+        view = view[written:]

@@ -1,0 +1,148 @@
+"""The ledger's file: whole lines whoever writes, and nothing lost that can be kept where it cannot be written."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from mockserver import ledger_file
+from mockserver.ledger_file import LedgerFile, open_file
+
+
+class FullDisk:
+    """A file that takes `room` bytes in all, and says so in its ways: a short write, then an error."""
+
+    def __init__(self, path: Path, room: int) -> None:
+        self._file = path.open("a+b", buffering=0)
+        self.room = room
+
+    def write(self, data: memoryview) -> int:
+        room = self.room - self._file.seek(0, os.SEEK_END)
+        if room <= 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return self._file.write(data[:room])
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._file, name)
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each append tries again what waits."""
+    monkeypatch.setattr(ledger_file, "RETRY_S", 0)
+
+
+def line(i: int) -> bytes:
+    return b'{"index":%d}\n' % i
+
+
+def lines(*numbers: int) -> bytes:
+    return b"".join(map(line, numbers))
+
+
+@pytest.mark.usefixtures("at_once")
+def test_a_full_disk_takes_whole_lines_and_the_rest_when_it_can(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    disk = FullDisk(path := tmp_path / "ledger", room=len(lines(0, 1)) + 5)
+    file = LedgerFile(disk)  # type: ignore[arg-type]
+    file.append([line(i) for i in range(4)])
+    assert path.read_bytes() == lines(0, 1)
+    assert file.state() == {"unwritten": 2, "lost": 0, "error": "No space left on device"}
+    assert (file.lines, file.read(), file.read(1), file.read(3)) == (2, lines(0, 1, 2, 3), lines(1, 2, 3), lines(3))
+    file.append([line(4)])
+    assert "cannot be written (No space left on device)" in caplog.text
+    assert caplog.text.count("cannot be written") == 1
+    disk.room = 10_000
+    file.append()
+    assert path.read_bytes() == lines(0, 1, 2, 3, 4)
+    assert file.state() == {"unwritten": 0, "lost": 0, "error": None}
+    assert file.read(2) == lines(2, 3, 4)
+    file.close()
+
+
+def test_a_file_that_fails_is_not_tried_with_each_line(tmp_path: Path) -> None:
+    disk = FullDisk(tmp_path / "ledger", room=0)
+    file = LedgerFile(disk)  # type: ignore[arg-type]
+    file.append([line(0)])
+    disk.room = 10_000
+    file.append([line(1)])
+    assert file.unwritten == 2
+    file.close()
+    assert (tmp_path / "ledger").read_bytes() == lines(0, 1)
+
+
+def test_lines_beyond_what_memory_keeps_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(ledger_file, "KEEP_BYTES", 3 * len(line(0)))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    file = LedgerFile(FullDisk(tmp_path / "ledger", room=0))  # type: ignore[arg-type]
+    file.append([line(i) for i in range(5)])
+    assert (file.unwritten, file.lost) == (3, 2)
+    file.close()
+    assert "2 lines of the ledger are lost" in caplog.text
+
+
+def test_what_is_unwritten_at_the_end_goes_into_another_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    file = LedgerFile(FullDisk(tmp_path / "ledger", room=0))  # type: ignore[arg-type]
+    file.append([line(0), line(1)])
+    file.close()
+    (other,) = tmp_path.glob("ledger-*.jsonl")
+    assert other.read_bytes() == lines(0, 1)
+    assert f"2 lines of the ledger are in {other}" in caplog.text
+
+
+def test_a_good_end_says_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG):
+        file = LedgerFile(open_file(tmp_path / "ledger"))
+        file.append([line(0)])
+        file.close()
+    assert caplog.text == ""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="workers are forked")
+@pytest.mark.parametrize("named", [True, False])
+def test_processes_append_whole_lines_to_one_file_and_each_reads_them_all(tmp_path: Path, named: bool) -> None:
+    path = tmp_path / "ledger" if named else None
+    if path is not None:
+        path.write_bytes(b"a line of an earlier run\n")
+    file = LedgerFile(open_file(path), shared=True)
+    # Lines of some 100 KB, so that a write that is not under the lock would be seen torn.
+    children = []
+    for child in range(3):
+        if (pid := os.fork()) == 0:
+            good = False
+            try:
+                for i in range(40):
+                    file.append([b"%d %d %s\n" % (child, i, b"x" * (100_000 if i % 8 == 0 else 10))])
+                good = file.read(file.lines - 1).endswith(b"x\n")
+            finally:
+                os._exit(0 if good else 1)
+        children.append(pid)
+    assert [os.waitpid(pid, 0)[1] for pid in children] == [0, 0, 0]
+    assert file.lines == 120
+    rows = [row.split() for row in file.read().splitlines()]
+    for child in (b"0", b"1", b"2"):
+        assert [int(i) for who, i, _ in rows if who == child] == list(range(40))
+    assert {len(text) for _, _, text in rows} == {10, 100_000}
+    assert file.read(100).splitlines() == file.read().splitlines()[100:]
+    file.close()
+
+
+def test_a_line_longer_than_a_slice_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger_file, "_SLICE_BYTES", 16)
+    file = LedgerFile(open_file(None), shared=True)
+    file.append([b"a\n", b"b" * 40 + b"\n", b"c\n" * 1, b"d\n", b"e" * 15 + b"\n"])
+    assert file.lines == 5
+    assert file.read(1) == b"b" * 40 + b"\nc\nd\n" + b"e" * 15 + b"\n"
+    file.close()
