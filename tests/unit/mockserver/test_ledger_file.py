@@ -32,6 +32,19 @@ class FullDisk:
         return getattr(self._file, name)
 
 
+class Dribble:
+    """A file that takes a little at a time, so that only a lock keeps lines whole."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._file = open_file(path)
+
+    def write(self, data: memoryview) -> int:
+        return self._file.write(data[:1000])
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._file, name)
+
+
 @pytest.fixture
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each append tries again what waits."""
@@ -116,8 +129,7 @@ def test_processes_append_whole_lines_to_one_file_and_each_reads_them_all(tmp_pa
     path = tmp_path / "ledger" if named else None
     if path is not None:
         path.write_bytes(b"a line of an earlier run\n")
-    file = LedgerFile(open_file(path), shared=True)
-    # Lines of some 100 KB, so that a write that is not under the lock would be seen torn.
+    file = LedgerFile(Dribble(path), shared=True)  # type: ignore[arg-type]
     children = []
     for child in range(3):
         if (pid := os.fork()) == 0:
