@@ -131,16 +131,21 @@ def test_processes_append_whole_lines_to_one_file_and_each_reads_them_all(tmp_pa
         path.write_bytes(b"a line of an earlier run\n")
     file = LedgerFile(Dribble(path), shared=True)  # type: ignore[arg-type]
     children = []
+    gate, opened = os.pipe()
     for child in range(3):
         if (pid := os.fork()) == 0:
             good = False
             try:
+                os.close(opened)
+                os.read(gate, 1)  # All begin at once, when the parent closes its end.
                 for i in range(40):
                     file.append([b"%d %d %s\n" % (child, i, b"x" * (100_000 if i % 8 == 0 else 10))])
                 good = file.read(file.lines - 1).endswith(b"x\n")
             finally:
                 os._exit(0 if good else 1)
         children.append(pid)
+    os.close(gate)
+    os.close(opened)
     assert [os.waitpid(pid, 0)[1] for pid in children] == [0, 0, 0]
     assert file.lines == 120
     rows = [row.split() for row in file.read().splitlines()]
