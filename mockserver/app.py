@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 
 import orjson
@@ -19,33 +20,50 @@ from mockserver.expect import Asked
 from mockserver.latencies import latencies_of
 from mockserver.ledger_file import LedgerFile, open_file
 from mockserver.openai import SHAPES, Refusal
+from mockserver.peers import PeerError, Peers
 from mockserver.serving import Serving, load_text_tokenizer
 from mockserver.shared_state import SharedState
 from mockserver.tokenization import add_tokenization
 from mockserver.truth import expected, truth_of
+from promptset.tokens import Tokenizer
 
 _JSON = "application/json"
 _LINES = "application/x-ndjson"
 
 
-def create_app(config: MockConfig) -> FastAPI:
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What a mock serves with, made before it runs; the workers of one mock share it."""
+
+    tokenizer: Tokenizer
+    ledger_file: LedgerFile
+    shared: SharedState
+
+
+def make_means(config: MockConfig) -> Means:
+    """Raises UsageError where the tokenizer, the recording to replay or the ledger cannot be had."""
+    tokenizer = load_text_tokenizer(config)
+    latencies_of(config)
+    return Means(tokenizer, LedgerFile(open_file(config.ledger), shared=config.workers > 1), SharedState())
+
+
+def create_app(config: MockConfig, means: Means | None = None, peers: Peers | None = None) -> FastAPI:
     """The application for a configuration; it runs between the start and the end of its lifespan.
 
     Raises UsageError where the tokenizer, the recording to replay or the ledger cannot be had.
     """
-    tokenizer = load_text_tokenizer(config)
-    latencies_of(config)
-    ledger_file = LedgerFile(open_file(config.ledger))
+    with_ = make_means(config) if means is None else means
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        shared = SharedState()
-        app.state.serving = Serving(config, tokenizer, ledger_file, shared)
+        serving = Serving(config, with_.tokenizer, with_.ledger_file, with_.shared, peers or Peers())
+        app.state.serving = serving
+        await serving.start()
         try:
             yield
         finally:
-            await app.state.serving.close()
-            shared.close()
+            await serving.close()
+            with_.shared.close()
 
     app = FastAPI(title="mockserver", lifespan=lifespan, openapi_url=None)
     _add_generation(app)
@@ -77,6 +95,10 @@ def _add_generation(app: FastAPI) -> None:
 
 
 def _add_facts(app: FastAPI) -> None:
+    @app.exception_handler(PeerError)
+    async def incomplete(request: Request, error: PeerError) -> Response:
+        return Response(openai.error_body(503, f"{error}."), 503, media_type=_JSON)
+
     @app.exception_handler(Refusal)
     async def refused(request: Request, refusal: Refusal) -> Response:
         return Response(refusal.body, refusal.status, dict(refusal.headers), _JSON)
@@ -98,7 +120,7 @@ def _add_facts(app: FastAPI) -> None:
 
     @app.get("/metrics")
     async def show_metrics(request: Request) -> Response:
-        return Response(_serving(request).metrics.render(), media_type=metrics.CONTENT_TYPE)
+        return Response(await _serving(request).all_metrics(), media_type=metrics.CONTENT_TYPE)
 
     @app.get("/ledger")
     async def ledger(request: Request, since: int = Query(0, ge=0)) -> Response:
@@ -112,4 +134,5 @@ def _add_facts(app: FastAPI) -> None:
     ) -> Response:
         serving = _serving(request)
         expectation = await serving.beside(partial(expected, serving.config, Asked(output_tokens, input_tokens)))
-        return Response(orjson.dumps(truth_of(serving, expectation)), media_type=_JSON)
+        counts = await serving.all_counts()
+        return Response(orjson.dumps(truth_of(serving, expectation, counts)), media_type=_JSON)

@@ -41,3 +41,7 @@ class Arrivals:
             return Arrival(request_id, None, attempt, request_id)
         self.by_index += 1
         return Arrival(request_id, index, attempt, index)
+
+    def counts(self) -> dict[str, int]:
+        """How many were identified by what, for `/truth`."""
+        return {"index": self.by_index, "id": self.by_id, "arrival_order": self.by_order}

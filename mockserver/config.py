@@ -134,6 +134,9 @@ class MockConfig(BaseModel):
     drain_s: Annotated[float, Flag("server", "S")] = Field(
         5.0, ge=0, description="on SIGTERM, what is in flight may go on for this long; new requests get a 503"
     )
+    workers: Annotated[int, Flag("server", "N")] = Field(
+        1, ge=1, le=64, description="processes that serve, on one port with one ledger (more than 1: Linux)"
+    )
 
     engine: Annotated[Literal["sampled", "batching", "replay"], Flag("latency", "NAME")] = Field(
         "sampled",

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 
+import orjson
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -75,8 +76,8 @@ class _Histogram:
 class ServerMetrics(Collector):
     """Takes finished requests and shows them, and how the engine stands."""
 
-    def __init__(self, model: str, max_model_len: int, state: Callable[[], EngineState]) -> None:
-        self._label_values = (model, "0")
+    def __init__(self, model: str, max_model_len: int, state: Callable[[], EngineState], engine: str = "0") -> None:
+        self._label_values = (model, engine)
         self._state = state
         self._waiting: deque[Entry] = deque()
         self._input_tokens = 0
@@ -101,11 +102,16 @@ class ServerMetrics(Collector):
         if len(self._waiting) > _UNFOLDED:
             self._fold(self._waiting.popleft())
 
-    def render(self) -> bytes:
-        """The metrics in Prometheus' text format."""
+    def samples(self) -> bytes:
+        """The metrics as JSON, for `render`."""
         while self._waiting:
             self._fold(self._waiting.popleft())
-        return generate_latest(self._registry)
+        return orjson.dumps(
+            [
+                [family.name, family.documentation, family.type, [[s.name, s.labels, s.value] for s in family.samples]]
+                for family in self._registry.collect()
+            ]
+        )
 
     def _fold(self, entry: Entry) -> None:
         if entry.plan is None or (entry.plan.output_tokens == 0 and entry.finished == "error"):
@@ -163,6 +169,32 @@ class ServerMetrics(Collector):
             histograms += [self._queue, self._prefill, _iterations(state.iteration_tokens)]
         for histogram in histograms:
             yield histogram.family(names, values)
+
+
+class _Merged(Collector):
+    """The families of several workers: what has the same name and labels is added up."""
+
+    def __init__(self, of_each: Sequence[bytes]) -> None:
+        self._families: dict[str, Metric] = {}
+        values: dict[tuple[str, str, tuple[tuple[str, str], ...]], float] = {}
+        for of_one in of_each:
+            for name, doc, kind, samples in orjson.loads(of_one):
+                self._families.setdefault(name, Metric(name, doc, kind))
+                for sample, labels, value in samples:
+                    key = (name, sample, tuple(labels.items()))
+                    values[key] = values.get(key, 0.0) + value
+        for (name, sample, pairs), value in values.items():
+            self._families[name].add_sample(sample, dict(pairs), value)
+
+    def collect(self) -> Iterator[Metric]:
+        yield from self._families.values()
+
+
+def render(of_each: Sequence[bytes]) -> bytes:
+    """The `samples` of each worker, together in Prometheus' text format."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Merged(of_each))
+    return generate_latest(registry)
 
 
 def _iterations(steps: Mapping[int, int]) -> _Histogram:

@@ -5,8 +5,9 @@ Rules:
   connections inherit that; before each read the waiting bytes are looked at (MSG_PEEK) for the stamp of their last one.
   The listening socket is also the one that holds stamping open: the kernel starts it a moment after the first socket
   asks, and stops it with the last.
-- Where there is no kernel stamp, or bytes came between the look and the read, it is the time of the read, taken before
-  anything is parsed. `GET /truth` counts both.
+- A read takes no more bytes than the look before it has seen: what comes between the two waits for the next look, so
+  that each read has the stamp of its own last byte, also where a request comes in pieces or several come at once.
+- Where there is no kernel stamp it is the time of the read, taken before anything is parsed. `GET /truth` counts both.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ import signal
 import socket
 import struct
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -29,12 +32,14 @@ from fastapi import FastAPI
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from mockserver.app import create_app
+from mockserver.app import Means, create_app, make_means
 from mockserver.clock import NS_PER_S, RealtimeOffset, now_ns
 from mockserver.config import MockConfig
 from mockserver.errors import UsageError
 from mockserver.gate import Door, Gate
+from mockserver.peers import Peers
 from mockserver.wire import EXTENSION
+from mockserver.workers import Reins, Workers
 
 _LOG = logging.getLogger("mockserver")
 
@@ -190,7 +195,7 @@ class KernelStampedReads(asyncio.BufferedProtocol):
         for level, kind, data in control:
             if level == socket.SOL_SOCKET and kind == _SO_TIMESTAMPNS:
                 self._stamp = _TIMESPEC.unpack(data)
-        return self._buffer
+        return self._buffer[: self._looked_at] if self._looked_at else self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
         read_ns = now_ns()
@@ -217,11 +222,20 @@ class KernelStampedReads(asyncio.BufferedProtocol):
 class _Server(uvicorn.Server):
     """uvicorn's server, which says when it is ready and takes signals as the ordinary end."""
 
-    def __init__(self, config: uvicorn.Config, app: FastAPI, offset: RealtimeOffset, address: str) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        app: FastAPI,
+        offset: RealtimeOffset,
+        on_ready: Callable[[], object],
+        parent: int | None = None,
+    ) -> None:
+        """`parent`: a descriptor that becomes readable when the parent process is gone; only workers have one."""
         super().__init__(config)
         self._app = app
         self._offset = offset
-        self._address = address
+        self._on_ready = on_ready
+        self._parent = parent
         self._drain_until_ns: int | None = None
         self.door: Door | None = None
 
@@ -255,7 +269,15 @@ class _Server(uvicorn.Server):
         # What was made until now stays: the collector need not look at it again, and its pauses stay short.
         gc.collect()
         gc.freeze()
-        print(f"mockserver ready at {self._address}", flush=True)
+        if self._parent is not None:
+            loop.add_reader(self._parent, self._on_orphaned)
+        self._on_ready()
+
+    def _on_orphaned(self) -> None:
+        assert self._parent is not None
+        asyncio.get_running_loop().remove_reader(self._parent)
+        _LOG.error("the parent process is gone: this worker ends")
+        self.handle_exit(signal.SIGTERM, None)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         if self._offset.watch_fd is not None:
@@ -269,7 +291,9 @@ class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         # uvicorn's own raises the signal again at the end, and the exit status would say that we were killed.
-        handlers = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
+        # A worker leaves SIGINT to its parent.
+        numbers = (signal.SIGINT, signal.SIGTERM) if self._parent is None else (signal.SIGTERM,)
+        handlers = {number: signal.signal(number, self.handle_exit) for number in numbers}
         try:
             yield
         finally:
@@ -277,18 +301,31 @@ class _Server(uvicorn.Server):
                 signal.signal(number, handler)
 
 
-def listen(config: MockConfig) -> socket.socket:
-    """The listening socket. Raises UsageError where the address cannot be had."""
+def listen(config: MockConfig) -> list[socket.socket]:
+    """A listening socket for each worker, all on one port. Raises UsageError where the address cannot be had."""
+    listeners: list[socket.socket] = []
     try:
-        return _listener(config.host, config.port)
+        if config.workers == 1:
+            listeners.append(_listener(config.host, config.port))
+        else:
+            # Sockets that share a port would share it with another mock's too: first see that it is free.
+            with _listener(config.host, config.port) as alone:
+                port = alone.getsockname()[1]
+            for _ in range(config.workers):
+                listeners.append(_listener(config.host, port, shared=True))
     except OSError as e:
+        for listener in listeners:
+            listener.close()
         raise UsageError(f"--host {config.host} --port {config.port}: cannot listen there: {e.strerror}") from e
+    return listeners
 
 
-def _listener(host: str, port: int) -> socket.socket:
+def _listener(host: str, port: int, shared: bool = False) -> socket.socket:
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if sys.platform == "linux":
             listener.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
@@ -316,14 +353,49 @@ def protocol_factory(offset: RealtimeOffset, gate: Gate) -> Callable[..., asynci
 
 
 def serve(config: MockConfig) -> None:
-    """Serve until SIGTERM or SIGINT. Raises UsageError where it cannot start."""
+    """Serve until SIGTERM or SIGINT. Raises UsageError where it cannot start, MockError where a worker has died."""
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="mockserver: %(levelname)s: %(message)s")
     # Prompts are counted by one thread that gives way to the loop; the tokenizer's own pool of threads would not.
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    app = create_app(config)
-    listener = listen(config)
-    host, port = listener.getsockname()[:2]
+    if config.workers > 1 and sys.platform != "linux":
+        raise UsageError("--workers: more than one needs Linux, whose kernel deals connections out to processes")
+    means = make_means(config)
+    listeners = listen(config)
+    host, port = listeners[0].getsockname()[:2]
     address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    def tell() -> None:
+        print(f"mockserver ready at {address}", flush=True)
+
+    if config.workers == 1:
+        _serve(config, create_app(config, means), listeners[0], tell, None)
+    else:
+        _serve_with_workers(config, means, listeners, tell)
+
+
+def _serve_with_workers(
+    config: MockConfig, means: Means, listeners: list[socket.socket], tell: Callable[[], None]
+) -> None:
+    with tempfile.TemporaryDirectory(prefix="mockserver-") as folder:
+
+        def work(number: int, reins: Reins) -> None:
+            for other in (*listeners[:number], *listeners[number + 1 :]):
+                other.close()
+            app = create_app(config, means, Peers(Path(folder), number, config.workers))
+            _serve(config, app, listeners[number], lambda: os.write(reins.ready, b"1"), reins.parent)
+
+        def on_ready() -> None:
+            # Only the workers hold them: what a dead worker had not accepted is refused and does not hang.
+            for listener in listeners:
+                listener.close()
+            tell()
+
+        Workers(config.workers, work).run(on_ready)
+
+
+def _serve(
+    config: MockConfig, app: FastAPI, listener: socket.socket, on_ready: Callable[[], object], parent: int | None
+) -> None:
     offset = RealtimeOffset()
     gate = Gate(app)
     settings = uvicorn.Config(
@@ -335,8 +407,9 @@ def serve(config: MockConfig) -> None:
         timeout_keep_alive=config.keep_alive_s,  # type: ignore[arg-type]
         timeout_graceful_shutdown=config.drain_s,  # type: ignore[arg-type]
     )
-    server = _Server(settings, app, offset, address)
-    server.door = Door(server, gate, lambda: _listener(config.host, port))
+    server = _Server(settings, app, offset, on_ready, parent)
+    port = listener.getsockname()[1]
+    server.door = Door(server, gate, lambda: _listener(config.host, port, shared=config.workers > 1))
     # A request and its connection refer to each other, so the collector is needed; seldom is enough.
     gc.set_threshold(20_000, 20, 50)
     # The thread that counts tokens hands the interpreter over sooner than after the usual 5 ms.

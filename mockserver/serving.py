@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
+import orjson
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -24,10 +25,11 @@ from mockserver.faults import SCALED, Arrived, Fault, names
 from mockserver.faults import fault as fault_of
 from mockserver.ledger import Entry, Ledger
 from mockserver.ledger_file import LedgerFile
-from mockserver.metrics import ServerMetrics
+from mockserver.metrics import ServerMetrics, render
 from mockserver.openai import Ask, Frames, Refusal, Shape
 from mockserver.overrides import Overrides, read_overrides
 from mockserver.pacing import Pacer, Stepper
+from mockserver.peers import Peers, added_up
 from mockserver.plain_stream import PlainStream
 from mockserver.plan import Plan, draw_faults, draw_plan
 from mockserver.reply import Content, Reply, StreamedReply, WholeReply
@@ -83,8 +85,11 @@ class _Case:
 class Serving:
     """All that runs: make it inside a running event loop, and close it."""
 
-    def __init__(self, config: MockConfig, tokenizer: Tokenizer, ledger_file: LedgerFile, shared: SharedState) -> None:
+    def __init__(
+        self, config: MockConfig, tokenizer: Tokenizer, ledger_file: LedgerFile, shared: SharedState, peers: Peers
+    ) -> None:
         """Raises UsageError where the tokenizer cannot make text."""
+        self._peers = peers
         self.settings = Settings(config, shared, now_ns())
         self.draining = False
         """The mock is to end: what is in flight may go on, new requests are refused."""
@@ -121,18 +126,54 @@ class Serving:
             self.metrics = self._new_metrics()
 
     def _new_metrics(self) -> ServerMetrics:
-        return ServerMetrics(self.config.model, self.config.max_model_len, self._engine.state)
+        # Where plans decide, N workers are one engine as good as another; else each has a queue of its own.
+        engine = "0" if self._stepper.plans_decide else str(self._peers.number)
+        return ServerMetrics(self.config.model, self.config.max_model_len, self._engine.state, engine)
+
+    async def start(self) -> None:
+        """Begin to answer the other workers."""
+        await self._peers.serve({"settle": self._settle, "metrics": self._own_metrics, "counts": self._own_counts})
 
     async def close(self) -> None:
         """Write the ledger to its end and give everything back."""
+        await self._peers.close()
         await self._counter.close()
         self._pacer.close()
         self.ledger.close()
 
     async def settle(self) -> None:
-        """Wait until every response that has ended is in the ledger."""
+        """Wait until every response that has ended, at any worker, is in the ledger. Raises PeerError."""
+        await self._peers.ask("settle")
+        await self._settle()
+
+    async def _settle(self) -> bytes:
         await self._counter.idle()
         self.ledger.flush()
+        return b""
+
+    async def all_metrics(self) -> bytes:
+        """The metrics of all workers in Prometheus' text format. Raises PeerError."""
+        return render([await self._own_metrics(), *await self._peers.ask("metrics")])
+
+    async def _own_metrics(self) -> bytes:
+        self.sync()
+        return self.metrics.samples()
+
+    async def all_counts(self) -> dict[str, dict[str, Any]]:
+        """What all workers have counted, for `/truth`. Raises PeerError."""
+        return added_up(
+            [orjson.loads(of_one) for of_one in [await self._own_counts(), *await self._peers.ask("counts")]]
+        )
+
+    async def _own_counts(self) -> bytes:
+        self.sync()
+        return orjson.dumps(
+            {
+                "arrival_clock": self.clocks,
+                "plans_keyed_by": self.arrivals.counts(),
+                "ledger": self.ledger.state(),
+            }
+        )
 
     async def beside(self, work: Callable[[], Answered]) -> Answered:
         """Do some work on the thread that counts tokens, which gives way to the streams."""

@@ -21,21 +21,14 @@ def expected(config: MockConfig, asked: Asked) -> dict[str, Any]:
     return EXPECTATIONS[config.engine](config, asked)
 
 
-def truth_of(serving: Serving, expectation: dict[str, Any]) -> dict[str, Any]:
-    """The body of GET /truth, around what was computed for the configuration in force."""
-    arrivals = serving.arrivals
+def truth_of(serving: Serving, expectation: dict[str, Any], counts: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The body of GET /truth, around what was computed for the configuration in force and counted by all workers."""
     return {
         "config": serving.config.model_dump(mode="json"),
         "expected": expectation,
         "configurations": serving.settings.history(),
-        "arrival_clock": dict(serving.clocks),
         "clock": clock.identity(),
-        "plans_keyed_by": {
-            "index": arrivals.by_index,
-            "id": arrivals.by_id,
-            "arrival_order": arrivals.by_order,
-        },
+        **counts,
         "ledger_lines": serving.ledger.lines,
-        "ledger": serving.ledger.state(),
         "tokenizer": {"name": serving.tokenizer.name, "fingerprint": serving.tokenizer.fingerprint},
     }

@@ -185,6 +185,63 @@ def test_arrivals_carry_the_kernels_stamp_even_when_the_loop_is_late(mock: MockP
     assert truth["arrival_clock"]["user"] == 0
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="kernel stamps are Linux's")
+def test_every_arrival_has_a_kernel_stamp_however_its_bytes_come(mock: MockProcess) -> None:
+    before = httpx.get(mock.url + "/truth").json()["arrival_clock"]
+    whole = request(CHAT, chat(max_tokens=1, padding="x" * 3000))
+    with connect(mock) as sock:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for _ in range(60):
+            # Pieces on each other's heels: some come between a look at the socket and the read behind it.
+            for start in range(0, len(whole), 97):
+                sock.send(whole[start : start + 97])
+            read_until(sock, b"0\r\n\r\n")
+    after = httpx.get(mock.url + "/truth").json()["arrival_clock"]
+    assert (after["kernel"] - before["kernel"], after["user"] - before["user"]) == (60, 0)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="kernel stamps are Linux's")
+def test_a_body_over_many_reads_counts_from_its_last_byte(mock: MockProcess) -> None:
+    body = chat(max_tokens=1, padding="x" * 3_000_000)  # More than one read, and than the socket's buffer, can hold.
+    with connect(mock) as sock:
+        sock.sendall(request(CHAT, body, x_request_id="large-1")[:-1])
+        time.sleep(0.05)
+        before = time.monotonic_ns()
+        sock.sendall(b"}")
+        read_until(sock, b"0\r\n\r\n")
+    line = line_of(mock, "large-1")
+    assert before - 10_000 <= line["received_ns"] <= line["write_ns"][0] - 19 * MS
+    assert line["write_ns"][0] < before + 60 * MS
+
+
+def test_requests_sent_ahead_each_count_from_their_own_arrival(mock: MockProcess) -> None:
+    sent = []
+    with connect(mock) as sock:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for i in range(3):
+            sent.append(time.monotonic_ns())
+            sock.sendall(request(CHAT, chat(), x_request_id=f"ahead-{i}"))
+            time.sleep(0.002)
+        data = b""
+        while data.count(b"0\r\n\r\n") < 3:
+            data += sock.recv(65536)
+    received = [line_of(mock, f"ahead-{i}")["received_ns"] for i in range(3)]
+    assert received == sorted(received)
+    # The second and third waited for the answer to the first, and arrived long before it was given.
+    assert all(at - 10_000 <= got <= at + 10 * MS for at, got in zip(sent, received, strict=True))
+
+
+@pytest.mark.skipif(not socket.has_ipv6, reason="this machine has no IPv6")
+@pytest.mark.skipif(sys.platform != "linux", reason="kernel stamps are Linux's")
+def test_arrivals_over_ipv6_are_stamped_too() -> None:
+    with mock_process("--host", "::1", "--ttft", "5ms", "--tpot", "1ms") as mock:
+        assert mock.url.startswith("http://[::1]:")
+        before = time.monotonic_ns()
+        assert httpx.post(mock.url + CHAT, json=chat(), headers={"x-request-id": "six-1"}).status_code == 200
+        assert line_of(mock, "six-1")["received_ns"] > before
+        assert httpx.get(mock.url + "/truth").json()["arrival_clock"] == {"kernel": 1, "user": 0}
+
+
 def test_a_reset_is_a_reset_after_so_many_tokens(mock: MockProcess) -> None:
     with connect(mock) as sock:
         sock.sendall(request(CHAT, chat(), x_request_id="rst-1", x_mock_fault="reset:after=2"))

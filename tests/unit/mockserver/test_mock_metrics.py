@@ -6,7 +6,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from mockserver.engine import EngineState
 from mockserver.ledger import Entry
-from mockserver.metrics import ServerMetrics, one_two_five
+from mockserver.metrics import ServerMetrics, one_two_five, render
 from mockserver.plan import Plan
 
 MS = 1_000_000
@@ -40,7 +40,7 @@ def entry(index: int, stamps_ms: list[int], *, input_tokens: int | None = 7, fin
 def samples(metrics: ServerMetrics) -> dict[str, float]:
     """Name (with the distinguishing label) -> value."""
     out = {}
-    for family in text_string_to_metric_families(metrics.render().decode()):
+    for family in text_string_to_metric_families(render([metrics.samples()]).decode()):
         for sample in family.samples:
             assert sample.labels.items() >= LABELS.items()
             extra = "".join(f"[{v}]" for k, v in sample.labels.items() if k not in LABELS)

@@ -1,0 +1,85 @@
+"""What the workers of one mock ask each other: rarely, and never for a request that is served.
+
+Each worker answers on a Unix socket in a folder of theirs: a question is one word and the end of the stream, the answer is
+bytes until its end. So any worker can give the ledger, the metrics and the counts of all. One process alone has no peers:
+then there is nothing to ask.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+TIMEOUT_S = 5.0
+
+Answers = Mapping[str, Callable[[], Awaitable[bytes]]]
+
+
+def added_up(of_each: Sequence[Mapping[str, Mapping[str, Any]]]) -> dict[str, dict[str, Any]]:
+    """Sums of numbers by group and name; of anything else the first that is not None."""
+    sums: dict[str, dict[str, Any]] = {}
+    for of_one in of_each:
+        for group, values in of_one.items():
+            into = sums.setdefault(group, {})
+            for name, value in values.items():
+                before = into.get(name)
+                if isinstance(before, int) and isinstance(value, int):
+                    into[name] = before + value
+                elif before is None:
+                    into[name] = value
+    return sums
+
+
+class PeerError(Exception):
+    """A worker does not answer. The text is one sentence that names it."""
+
+
+class Peers:
+    """The other workers, seen from worker `number` of `workers`."""
+
+    def __init__(self, folder: Path | None = None, number: int = 0, workers: int = 1) -> None:
+        self.number = number
+        self._folder = folder
+        self._others = [n for n in range(workers) if n != number]
+        self._server: asyncio.Server | None = None
+
+    def _path(self, number: int) -> Path:
+        assert self._folder is not None
+        return self._folder / f"worker-{number}"
+
+    async def serve(self, answers: Answers) -> None:
+        """Answer the others from now on."""
+
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            # Who asks may have given up, and the loop may be at its end.
+            with contextlib.suppress(OSError, asyncio.CancelledError), contextlib.closing(writer):
+                question = (await reader.read()).decode()
+                writer.write(await answers[question]())
+                await writer.drain()
+
+        if self._others:
+            self._server = await asyncio.start_unix_server(answer, self._path(self.number))
+
+    async def ask(self, question: str) -> list[bytes]:
+        """The answers of all others, in the order of their numbers. Raises PeerError."""
+        return list(await asyncio.gather(*(self._ask(number, question) for number in self._others)))
+
+    async def _ask(self, number: int, question: str) -> bytes:
+        try:
+            async with asyncio.timeout(TIMEOUT_S):
+                reader, writer = await asyncio.open_unix_connection(self._path(number))
+                with contextlib.closing(writer):
+                    writer.write(question.encode())
+                    writer.write_eof()
+                    return await reader.read()
+        except (OSError, TimeoutError) as e:
+            raise PeerError(f"worker {number} does not answer, so that its part is missing") from e
+
+    async def close(self) -> None:
+        """Answer no more."""
+        if self._server is not None:
+            self._server.close()
+            self._path(self.number).unlink(missing_ok=True)

@@ -1,0 +1,194 @@
+"""Several workers are one mock: one port, one ledger, one count of everything; and one end."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.support.mock_process import MockProcess, mock_process
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="several workers need Linux")
+
+CHAT = "/v1/chat/completions"
+WORKERS = 3
+FLAGS = ("--workers", str(WORKERS), "--ttft", "exp:mean=5ms", "--itl", "exp:mean=1ms", "--seed", "7")
+
+
+def ask(mock: MockProcess, request_id: str | None, **more: Any) -> httpx.Response:
+    """One request on a connection of its own, so that the kernel chooses a worker."""
+    body = {"messages": [{"role": "user", "content": "hello"}], "max_tokens": 3, "stream": True, **more}
+    headers = {} if request_id is None else {"x-request-id": request_id}
+    return httpx.post(mock.url + CHAT, json=body, headers=headers)
+
+
+def ask_all(mock: MockProcess, ids: list[str]) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        assert {response.status_code for response in pool.map(lambda name: ask(mock, name), ids)} == {200}
+
+
+def pids(mock: MockProcess) -> list[int]:
+    pid = mock.process.pid
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def served_by(mock: MockProcess, pid: int) -> int:
+    """CPU ticks that a worker has used: idle ones use none."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
+
+
+def gone(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+def wait_until_gone(some: list[int]) -> None:
+    deadline = time.monotonic() + 10
+    while not all(map(gone, some)):
+        assert time.monotonic() < deadline, "processes are left"
+        time.sleep(0.01)
+
+
+@pytest.fixture(scope="module")
+def mock() -> Iterator[MockProcess]:
+    with mock_process(*FLAGS) as mock:
+        yield mock
+
+
+def test_the_kernel_deals_requests_out_and_every_worker_gives_the_whole_ledger(mock: MockProcess) -> None:
+    before = int(httpx.get(mock.url + "/ledger").headers["x-ledger-lines"])
+    ids = [f"deal-{i}" for i in range(60)]
+    ask_all(mock, ids)
+    responses = [httpx.get(f"{mock.url}/ledger?since={before}") for _ in range(4 * WORKERS)]
+    assert {response.headers["x-ledger-lines"] for response in responses} == {str(before + 60)}
+    assert len({response.content for response in responses}) == 1
+    assert sorted(json.loads(line)["id"] for line in responses[0].text.splitlines()) == sorted(ids)
+    assert responses[0].content == b"".join(mock.ledger_path.read_bytes().splitlines(keepends=True)[before:])
+    # With 60 connections no worker was left out (but once in 10^10).
+    assert len(pids(mock)) == WORKERS
+    assert all(served_by(mock, pid) > 0 for pid in pids(mock))
+
+
+def test_plans_are_those_of_one_worker(mock: MockProcess) -> None:
+    ids = [f"plan-{i}" for i in range(20)]
+    ask_all(mock, ids)
+    with mock_process(*FLAGS, "--workers", "1") as alone:
+        ask_all(alone, ids)
+        expected = {line["id"]: line["planned"] for line in alone.ledger_lines(at_least=20)}
+    planned = {line["id"]: line["planned"] for line in mock.ledger_lines(at_least=20) if line["id"] in expected}
+    assert planned == expected
+
+
+def test_attempts_and_the_order_of_arrival_are_counted_over_all_workers(mock: MockProcess) -> None:
+    for _ in range(9):
+        ask(mock, "again-1")
+    lines = [json.loads(line) for line in httpx.get(mock.url + "/ledger").text.splitlines()]
+    assert sorted(line["attempt"] for line in lines if line["id"] == "again-1") == list(range(1, 10))
+    replies = {ask(mock, None, stream=False).json()["id"] for _ in range(9)}
+    assert replies == {f"chatcmpl-mock-{i}" for i in range(9)}
+    assert httpx.get(mock.url + "/truth").json()["plans_keyed_by"]["arrival_order"] == 9
+
+
+def test_metrics_and_truth_add_up_to_the_ledger_at_every_worker(mock: MockProcess) -> None:
+    ask_all(mock, [f"sum-{i}" for i in range(12)])
+    lines = len(httpx.get(mock.url + "/ledger").text.splitlines())
+    success = 'vllm:request_success_total{engine="0",finished_reason="length",model_name="mock-model"} '
+    for _ in range(2 * WORKERS):
+        text = httpx.get(mock.url + "/metrics").text
+        assert text.count(success) == 1
+        assert f"{success}{lines}.0\n" in text
+        truth = httpx.get(mock.url + "/truth").json()
+        assert truth["ledger_lines"] == sum(truth["plans_keyed_by"].values()) == lines
+        assert truth["arrival_clock"] == {"kernel": lines, "user": 0}
+        assert truth["ledger"] == {"unwritten": 0, "lost": 0, "error": None}
+
+
+def test_a_change_holds_at_every_worker_once_it_is_answered() -> None:
+    with mock_process(*FLAGS) as mock:
+        for i in range(4):
+            status = 429 if i % 2 == 0 else 200
+            fault = ["429"] if i % 2 == 0 else []
+            assert httpx.patch(mock.url + "/admin/config", json={"fault": fault}).status_code == 200
+            assert {ask(mock, f"change-{i}{k}").status_code for k in range(2 * WORKERS)} == {status}
+            versions = [httpx.get(mock.url + "/admin/config").json()["version"] for _ in range(2 * WORKERS)]
+            assert versions == [i + 1] * (2 * WORKERS)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_lets_every_worker_end_what_is_in_flight(number: int) -> None:
+    with mock_process("--workers", str(WORKERS), "--ttft", "300ms", "--tpot", "1ms") as mock:
+        with ThreadPoolExecutor(12) as pool:
+            replies = [pool.submit(ask, mock, f"drain-{i}") for i in range(12)]
+            running = "vllm:num_requests_running{"
+            deadline = time.monotonic() + 5
+            while f'{running}engine="0",model_name="mock-model"}} 12.0' not in httpx.get(mock.url + "/metrics").text:
+                assert time.monotonic() < deadline
+            workers = pids(mock)
+            # A terminal sends SIGINT to all at once.
+            for pid in [mock.process.pid, *(workers if number == signal.SIGINT else [])]:
+                os.kill(pid, number)
+            assert {reply.result().status_code for reply in replies} == {200}
+        assert mock.process.wait(10) == 0
+        wait_until_gone(workers)
+        lines = mock.ledger_lines(at_least=12)
+        assert {line["chunk_kind"] for line in lines} == {"rccco"}
+        assert mock.stderr == []
+
+
+def test_a_worker_that_dies_is_named_and_ends_the_mock() -> None:
+    with mock_process(*FLAGS) as mock:
+        ask(mock, "before-1")
+        workers = pids(mock)
+        os.kill(workers[1], signal.SIGKILL)
+        assert mock.process.wait(15) == 70
+        wait_until_gone(workers)
+    (said,) = mock.stderr
+    assert f"worker 1 of {WORKERS} (process {workers[1]}) was killed by SIGKILL" in said
+    assert "so the mock ends" in said
+
+
+def test_workers_do_not_outlive_their_parent() -> None:
+    with mock_process(*FLAGS) as mock:
+        workers = pids(mock)
+        mock.process.kill()
+        try:
+            wait_until_gone(workers)
+        finally:
+            for pid in workers:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
+
+def test_a_port_in_use_is_wrong_usage_also_where_ports_are_shared() -> None:
+    with mock_process(*FLAGS) as mock:
+        port = mock.url.rpartition(":")[2]
+        with (
+            pytest.raises(AssertionError, match=r"status 2.*cannot listen there"),
+            mock_process(*FLAGS, "--port", port),
+        ):
+            pass
+        assert ask(mock, "still-1").status_code == 200
+
+
+def test_what_waits_in_a_dead_workers_queue_is_refused_and_does_not_hang() -> None:
+    with mock_process(*FLAGS) as mock:
+        for pid in pids(mock):
+            os.kill(pid, signal.SIGKILL)
+        assert mock.process.wait(15) == 70
+        host, port = mock.url.removeprefix("http://").split(":")
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection((host, int(port)), timeout=5)
