@@ -40,6 +40,7 @@ CANNOT_RUN = {
     "pip install": "changes the environment; scripts/bench-install does the same in a fresh one",
     "scripts/bench-install": "needs a package index",
     "scripts/bench-engine": "needs gcc and minutes of a quiet machine",
+    "scripts/bench-promptset": "measures for minutes, and fetches tokenizers of real models for --exact",
     "scripts/bench-report": "takes minutes and gigabytes",
     "scripts/check": "reads the whole checkout, and is run before anything lands anyway",
     "python gpu/serve_vllm.py": "needs a GPU and vLLM",
