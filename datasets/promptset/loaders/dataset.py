@@ -126,7 +126,7 @@ class DataSet(Sequence[Sample]):
         if sample is None:
             assert parsed.outline is not None
             path = self._fitting(parsed.outline)
-            made = self._makes().make(inputs, path, stream(self._seed, "text", index))
+            made = self._makes().make(inputs, path, stream(self._seed, "text", index), index)
             sample = Sample(prompt=made, path=path) if isinstance(made, str) else Sample(messages=made, path=path)
         return dataclasses.replace(
             sample,

@@ -14,6 +14,7 @@ from promptset.drafts import units_of
 from promptset.errors import SpecError
 from promptset.exact import exact_messages, exact_prompt, least_messages, least_prompt
 from promptset.kinds import KINDS, NAMES, Style, kind_of, parse_style
+from promptset.loaders import load
 from promptset.rng import stream
 from promptset.samples import simulated
 from promptset.sharing import parse_prefix
@@ -259,3 +260,9 @@ def test_units_cost_what_they_add(default_tokenizer):
             after = default_tokenizer.count(text)
             assert abs(after - before - cost) <= 1
             before = after
+
+
+def test_short_prompts_of_rows_that_say_lengths_alone_are_all_different(default_tokenizer, tmp_path):
+    path = tmp_path / "lengths.jsonl"
+    path.write_text('{"input_tokens": 2}\n' * 3000)
+    assert len({sample.prompt for sample in load(path, tokenizer=default_tokenizer)}) == 3000
