@@ -18,7 +18,7 @@ from promptset.rng import Random, stream
 from promptset.text import Lead, WordBank, opened, script_bank, vocabulary_bank, word_bank
 from promptset.tokens import Tokenizer
 
-_UNITS = 2048
+_UNITS = 1024
 _ASKED_UNITS = 64
 """Units that are measured where each count is a request to a server."""
 _LEAST_TAIL = 1
