@@ -18,10 +18,11 @@ from promptset.rng import Random, stream
 from promptset.text import Lead, WordBank, opened, script_bank, vocabulary_bank, word_bank
 from promptset.tokens import Tokenizer
 
-_UNITS = 1024
+_UNITS = 2048
 _ASKED_UNITS = 64
 """Units that are measured where each count is a request to a server."""
 _LEAST_TAIL = 1
+_TRIES_FOR_ANOTHER = 8
 
 
 class Draft:
@@ -46,6 +47,7 @@ class Draft:
         left = tokens - units.layout_tokens - _LEAST_TAIL
         written = repeated = 0
         rng, costs, chosen = self._rng, units.costs, self._units
+        used: set[int] = set()
         while fitting := bisect_right(costs, left):
             text, cost = "", left + 1
             if chosen and repeated < repeat * written:
@@ -54,6 +56,12 @@ class Draft:
                 repeated += cost
             else:
                 index = lead.choose(fitting, rng)
+                # Other than those that are written already, as long as there are many that are not.
+                for _ in range(_TRIES_FOR_ANOTHER if lead.spent else 0):
+                    if index not in used:
+                        break
+                    index = int(rng.random() * fitting)
+                used.add(index)
                 text, cost = units.texts[index], costs[index]
             chosen.append((text, cost))
             written += cost
