@@ -12,7 +12,7 @@ Rules of the fields (times are ns of CLOCK_MONOTONIC on this machine; None means
 - `end_ns` is stamped immediately before the last bytes of the response are handed over, the whole of one that is not
   streamed; for a response that was cut, when the mock cut it or learned of it.
 - `fault` is what struck; `planned.fault` is what was to strike; several are joined by `+`.
-- `status` is null where the client was to get none (`no_headers`).
+- `status` is null where no head was sent (`no_headers`, or the `reset` of a reply that comes whole).
 - `engine.cut` is there where a response did not reach its end and no fault did it: `client_closed` or `shutdown`.
 - `bytes_in` and `bytes_out` count bodies, after HTTP framing.
 

@@ -24,6 +24,7 @@ class ShapedWhole(Shaped):
                 self.strike(name)
             elif name == "reset":
                 self._stop(name, start)
+                self.status = None  # There was no head.
                 self._end(self._wire.reset())
             elif name in ("truncate", "cut_frame"):
                 self._stop(name, start)

@@ -358,7 +358,7 @@ BODY = (
 )
 
 WHOLE: dict[str, tuple[list[object], int | None]] = {
-    "reset:after=1": (["rst"], 200),
+    "reset:after=1": (["rst"], None),
     "truncate:after=1": ([(200, b""), "fin"], 200),
     "cut_frame": ([(200, b'{"id'), "fin"], 200),
     "error_in_stream": ([(500, ERROR[6:-2])], 500),

@@ -1,0 +1,146 @@
+"""Every fault of the mock as both transports of bench see it: what they record agrees with the ledger."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Iterator
+
+import pytest
+import uvloop
+
+from bench.calibrate.join import OUTCOME_OF_FAULT, Join
+from bench.calibrate.ledger import Ledger
+from bench.calibrate.truth import true_values
+from bench.clock import process_clock
+from bench.metrics import per_request
+from bench.records import Outcome, RequestRecord
+from bench.transport import TRANSPORTS
+from bench.transport.interface import Reading, Target
+from bench.workload import Request
+from mockserver.faults import FAULTS
+from tests.support.mock_process import MockProcess, mock_process
+
+MS = 1_000_000
+
+STREAMED = [
+    *(name for name in FAULTS if name not in ("refuse", "slow_accept", "no_headers", "keepalive", "degrade", "pause")),
+    "stall:after=3,for=30ms",
+    "degrade:over=1s",
+    "pause:period=50ms,for=10ms",
+    "keepalive:period=5ms;stall:after=2,for=200ms",
+    "no_headers",
+    "no_headers:for=200ms",
+    *(f"{name}:after=0" for name, kind in FAULTS.items() if kind.strikes),
+    *(f"{name}:after=7" for name, kind in FAULTS.items() if kind.strikes),
+    # Several at once: each takes the rules of its own index.
+    "crlf;comments;gzip;trickle",
+    "gzip;split;usage_twice;empty;duplicate;reorder",
+    "gzip;cut_frame",
+    "gzip;no_done",
+    "trickle;reset",
+    "coalesce:chunks=3;truncate",
+    "malformed:after=1;error_in_stream:after=4",
+    "malformed:after=2;truncate:after=5",
+    "crlf;split_utf8;u2028;role_with_token;keepalive:period=1ms",
+    "slow;role_early;length:more=3;no_done",
+]
+WHOLE = [
+    "429", "502", "stall:for=30ms", "no_headers:for=200ms", "reset", "truncate", "cut_frame", "error_in_stream", "malformed",
+    "u2028", "usage_missing", "usage_wrong", "length", "gzip", "gzip;cut_frame", "gzip;malformed", "crlf;split;usage_twice",
+]  # fmt: skip
+CASES = [*((spec, True) for spec in ["", *STREAMED]), *((spec, False) for spec in ["", *WHOLE])]
+
+
+def rules() -> list[str]:
+    flags = []
+    for index, (spec, _) in enumerate(CASES):
+        for one in filter(None, spec.split(";")):
+            flags += ["--fault", f"{one}{',' if ':' in one else ':'}index={index}"]
+    return flags
+
+
+@pytest.fixture(scope="module")
+def mock() -> Iterator[MockProcess]:
+    with mock_process("--ttft", "20ms", "--tpot", "3ms", *rules()) as mock:
+        yield mock
+
+
+async def ask_all(mock: MockProcess, name: str) -> list[RequestRecord]:
+    clock = process_clock()
+    # Long enough for all but the reply that never comes.
+    target = Target(url=f"{mock.url}/v1/chat/completions", timeout_first_byte_ns=4_000 * MS)
+    transport = TRANSPORTS[name](target, Reading(), clock)
+    await transport.open()
+    try:
+        answers = []
+        for index, (_, streamed) in enumerate(CASES):
+            body = {"messages": [{"role": "user", "content": "x"}], "max_tokens": 8, "stream": streamed}
+            if streamed:
+                body["stream_options"] = {"include_usage": True}
+            answer: asyncio.Future[RequestRecord] = asyncio.get_running_loop().create_future()
+            request = Request(
+                id=f"{name}-{index}",
+                index=index,
+                body=json.dumps(body).encode(),
+                stream=streamed,
+                input_tokens_asked=None,
+                output_tokens_asked=8,
+            )
+            now = clock.now_ns()
+            transport.start(request, now, now, answer.set_result)
+            answers.append(answer)
+        return await asyncio.gather(*answers)
+    finally:
+        await transport.close()
+        clock.close()
+
+
+def joined(mock: MockProcess, records: list[RequestRecord]) -> Join:
+    wanted = {record.id for record in records}
+    deadline = time.monotonic() + 10
+    while not wanted <= {line["id"] for line in mock.ledger_lines()} and time.monotonic() < deadline:
+        time.sleep(0.02)
+    with mock.ledger_path.open("rb") as file:
+        join = Join(Ledger(file))
+        pairs = list(join.pairs(records))
+    assert len(pairs) == len(CASES)
+    for pair in pairs:
+        spec, streamed = CASES[pair.record.index]
+        asked = {one.strip().partition(":")[0] for one in spec.split(";") if one}
+        met = set((pair.line["planned"]["fault"] or "").split("+")) - {""}
+        struck = set((pair.line["fault"] or "").split("+")) - {""}
+        assert met == asked, spec
+        if (
+            streamed
+            and not asked & {"no_headers", "429"}
+            and (len(asked) == 1 or "stall" in asked)
+            and spec != "reorder:after=7"
+        ):
+            assert struck == asked, spec
+        if pair.record.outcome is Outcome.OK and pair.record.phase == "run":
+            same_metrics(pair.record, true_values(pair), spec)
+    return join
+
+
+def same_metrics(record: RequestRecord, truth: dict[str, object], spec: str) -> None:
+    """As many samples here as there: what a fault does to chunks must not shift one against the other."""
+    itl, gaps = truth.get("itl_ms"), truth.get("chunk_gap_ms")
+    assert (per_request.tpot_ms(record) is not None) is ("tpot_ms" in truth), spec
+    if gaps is not None:
+        assert isinstance(gaps, list)
+        assert len(gaps) == per_request.token_chunk_count(record) - 1, spec
+    if record.chunk_tokens is not None and isinstance(itl, list) and "usage_wrong" not in spec:
+        assert len(itl) == per_request.output_tokens(record) - 1, spec
+
+
+@pytest.mark.parametrize("name", list(TRANSPORTS))
+def test_what_a_transport_makes_of_every_fault_agrees_with_the_ledger(mock: MockProcess, name: str) -> None:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        records = runner.run(ask_all(mock, name))
+    join = joined(mock, records)
+    problems = [problem for problem in join.problems() if "without a record" not in problem]  # The other transport's.
+    assert problems == []
+    outcomes = {record.outcome for record in records}
+    assert outcomes >= {*OUTCOME_OF_FAULT.values(), Outcome.TIMEOUT_FIRST_BYTE}
