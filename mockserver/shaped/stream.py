@@ -92,7 +92,7 @@ class ShapedStream(Shaped):
     def __init__(self, wire: Wire, script: Script, timer: Timer, on_end: Callable[[Reply], None]) -> None:
         super().__init__(wire, script, timer, on_end)
         self._out = Outgoing(wire, timer, self._faults, self._note, self._end)
-        self._opened = False
+        self._opened = self._noted = False
         self._untold = 0
         """Tokens whose text is still to come."""
         self._suffix = ""
@@ -128,10 +128,11 @@ class ShapedStream(Shaped):
             return
         start, stop = self.tokens_out, self.tokens_out + tokens
         taken = False
-        for fault in self.striking(start, stop):
-            taken |= STRIKES[fault.name](self, fault, stop)
-            if self.silent:
-                return
+        if self._due:
+            for fault in self.striking(start, stop):
+                taken |= STRIKES[fault.name](self, fault, stop)
+                if self.silent:
+                    return
         self.tokens_out = stop
         if not taken:
             self._give(start, stop)
@@ -231,7 +232,9 @@ class ShapedStream(Shaped):
 
     def _note(self, stamp_ns: int, chunks: tuple[Said, ...], size: int) -> None:
         self.bytes_out += size
-        self.strike(*self._out.names)
+        if not self._noted:
+            self._noted = True
+            self.strike(*self._out.names)
         for said in chunks:
             if self._wire.blocked:
                 self.blocked.append(len(self.write_ns))

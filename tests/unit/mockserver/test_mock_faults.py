@@ -205,6 +205,7 @@ def test_a_fault_strikes_before_the_last_token(after: int | None, tokens: int, s
         ("pause:period=1us,for=0.1us", 1030, 120, (20, 20, 20)),
         ("pause:period=1us,for=0.1us", 1100, 50, (20, 20, 20)),
         ("pause:period=1us,for=0.1us", 1950, 150, (20, 20, 20)),
+        ("pause:period=1us,for=0.1us", 5_000_950, 150, (20, 20, 20)),
         ("pause:period=1us,for=0.9us", 0, 50, (20, 20, 20)),
         ("pause:period=1us,for=0.9us", 980, 950, (20, 20, 20)),
         ("pause:period=1us,for=0.1us", 900, 50, (20, 20, 120)),
