@@ -9,9 +9,8 @@ import httpx
 import openai
 import pytest
 
-from mockserver.faults import parse_rule
-from mockserver.plan import Latencies, draw_plan
-from promptset.distributions import parse
+from mockserver.faults import Arrived, parse_rule
+from mockserver.plan import draw_faults
 from promptset.tokens import load_tokenizer
 from tests.support.mock_process import MockProcess, mock_process
 
@@ -174,9 +173,7 @@ def test_a_cut_stream_ends_in_an_error(client: openai.OpenAI, fault: str) -> Non
 
 
 def refused(seed: int, attempt: int) -> bool:
-    latencies = Latencies(parse("1ms", "time"), parse("1ms", "time"), None, parse("1", "tokens"))
-    plan = draw_plan(latencies, seed, 7, attempt=attempt, limit_tokens=9, rules=(parse_rule("429:rate=0.5"),))
-    return plan.fault is not None
+    return bool(draw_faults((parse_rule("429:rate=0.5"),), seed, 7, attempt, Arrived(index=7)))
 
 
 def test_the_client_tries_again_after_a_429_and_both_attempts_are_in_the_ledger() -> None:

@@ -433,7 +433,7 @@ def test_two_workers_agree_with_the_ledger(tmp_path: Path) -> None:
     assert certificate["problems"] == []
     assert {row["worker"] for row in records(tmp_path)} == {0, 1}
     rows = {(row["metric"], row["stat"]): row for row in certificate["metrics"]}
-    assert abs(rows["ttft_ms", "p50"]["error_ms"]) < 1.0
+    assert abs(rows["ttft_ms", "p50"]["error"]) < 5.0
 
 
 def test_a_pool_that_was_never_started_lets_its_workers_go(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
