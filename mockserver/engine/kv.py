@@ -4,6 +4,7 @@ Rules, as vLLM V1's block pool has them:
 - A block that nobody refers to is free, though what is in it stays until it is taken: that is the cache. The block
   free for longest is taken first (LRU); of one request the last block first, since a prefix is of use to more requests
   than what follows it.
+- Two requests that compute the same at once fill a block each, and both can be found: the one that was full first.
 - A block is found by the hash of the chain that ends in it (`chain.py`), so that a hit means that all before it agree.
 """
 
@@ -22,7 +23,7 @@ class BlockPool:
         self._free: OrderedDict[int, None] = OrderedDict.fromkeys(range(blocks))
         self._references = [0] * blocks
         self._hash_of: dict[int, int] = {}
-        self._block_of: dict[int, int] = {}
+        self._blocks_of: dict[int, list[int]] = {}
 
     @property
     def free(self) -> int:
@@ -33,10 +34,10 @@ class BlockPool:
         """The cached blocks of the leading hashes of a chain."""
         found: list[int] = []
         for link in chain:
-            block = self._block_of.get(link)
-            if block is None:
+            blocks = self._blocks_of.get(link)
+            if blocks is None:
                 break
-            found.append(block)
+            found.append(blocks[0])
         return found
 
     def free_beside(self, found: Sequence[int]) -> int:
@@ -57,16 +58,19 @@ class BlockPool:
             block, _ = self._free.popitem(last=False)
             link = self._hash_of.pop(block, None)
             if link is not None:
-                del self._block_of[link]
+                same = self._blocks_of[link]
+                same.remove(block)
+                if not same:
+                    del self._blocks_of[link]
             self._references[block] = 1
             taken.append(block)
         return taken
 
     def remember(self, block: int, link: int) -> None:
         """The block is full, and ends the chain of this hash."""
-        if self._caching and link not in self._block_of:
+        if self._caching:
             self._hash_of[block] = link
-            self._block_of[link] = block
+            self._blocks_of.setdefault(link, []).append(block)
 
     def give_back(self, blocks: Sequence[int]) -> None:
         """One reference less to each block of a request."""

@@ -26,6 +26,8 @@ class Asked:
 class _Block:
     content: tuple[int, ...] | None = None
     """All tokens of the sequence up to the end of this block, once it is full and may be found."""
+    full: int = 0
+    """Its place in the order in which blocks became full."""
     holders: list[int] = field(default_factory=list)
     freed: int = 0
     """Its place in the order in which blocks became free."""
@@ -65,7 +67,7 @@ class SlowBatching:
             cost, seqs, budget, caching, drafts, size,
         )  # fmt: skip
         self.blocks = [_Block(freed=i - blocks) for i in range(blocks)]
-        self.freed = 0
+        self.freed = self.filled = 0
         self.most_running = self.most_tokens = 0
 
     def run(self, requests: list[Asked], until: int = 10_000_000) -> list[_Live]:
@@ -119,9 +121,10 @@ class SlowBatching:
             known = live.known()
             for i, block in enumerate(live.blocks):
                 content = known[: (i + 1) * self.size]
-                complete = len(content) == (i + 1) * self.size <= tokens
-                if complete and not any(other.content == content for other in self.blocks):
+                if len(content) == (i + 1) * self.size <= tokens and block.content is None:
                     block.content = content
+                    self.filled += 1
+                    block.full = self.filled
         return True
 
     def _cached(self, live: _Live) -> list[_Block]:
@@ -132,7 +135,7 @@ class SlowBatching:
             match = [block for block in self.blocks if block.content == content]
             if not match:
                 break
-            hits += match
+            hits.append(min(match, key=lambda block: block.full))
         return hits
 
     def _plan(self, queue: list[_Live], running: list[_Live], now: int) -> dict[str, Any] | None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mockserver.engine import Work
@@ -156,6 +156,14 @@ def test_a_stall_in_the_plan_keeps_the_token_from_the_client_and_not_from_the_en
     assert released.gaps_ns == (13 * US, 513 * US, 13 * US)
 
 
+def test_a_client_that_leaves_during_a_stall_gets_nothing_more() -> None:
+    engine = BatchingEngine(COST)
+    engine.admit(1, Work(0, Plan(0, (500 * US,), 2), 4))
+    assert engine.step(40 * US) == [(1, 1)]
+    engine.release(1)
+    assert list(play(engine)) == []
+
+
 def test_a_late_caller_shifts_no_instant() -> None:
     on_time, late = BatchingEngine(COST), BatchingEngine(COST)
     for engine in (on_time, late):
@@ -216,12 +224,12 @@ def _asked(rows: list[tuple[int, int, int, int]], drafts: int, seed: int) -> lis
     rng = random.Random(seed)
     asked = []
     for at, prompt, reply, family in rows:
-        # Three families of prompts, so that prefixes are shared.
-        tokens = tuple(range(family * 1000, family * 1000 + prompt))
+        # Three families of texts, so that prefixes are shared, and a prompt may go on as another's reply does.
+        text = range(family * 1000, family * 1000 + prompt + reply)
         shares: list[int] = [1] if drafts else []
         while drafts and sum(shares) < reply:
             shares.append(min(rng.randint(1, drafts + 1), reply - sum(shares)))
-        asked.append(Asked(at, tokens, tuple(rng.choices(range(5000, 5003), k=reply)), tuple(shares)))
+        asked.append(Asked(at, tuple(text[:prompt]), tuple(text[prompt:]), tuple(shares)))
     return asked
 
 
@@ -234,6 +242,15 @@ def _asked(rows: list[tuple[int, int, int, int]], drafts: int, seed: int) -> lis
     caching=st.booleans(),
     drafts=st.integers(0, 3),
     b3=st.integers(0, 1),
+)
+@example(  # Two that compute the same block at once; the one that was full first is evicted.
+    rows=[(0, 16, 1, 0), (25, 16, 6, 0), (0, 40, 10, 2), (50, 27, 40, 2)],
+    seqs=2,
+    budget=39,
+    spare=0,
+    caching=True,
+    drafts=3,
+    b3=1,
 )
 def test_the_engine_and_the_slow_stepper_agree_to_the_microsecond(
     rows: list[tuple[int, int, int, int]], seqs: int, budget: int, spare: int, caching: bool, drafts: int, b3: int

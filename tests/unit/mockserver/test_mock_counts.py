@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from mockserver.arrival import Arrival, Arrivals
+from mockserver.engine.chain import Chain
 from mockserver.shared_state import SharedState
 from mockserver.tokencount import Counter, TokenCount, counted
 from promptset.tokens import load_tokenizer
@@ -35,6 +36,36 @@ def test_a_text_seen_before_is_known_at_once_and_with_special_tokens_it_is_anoth
         return known
 
     assert asyncio.run(main()) == (True, False)
+
+
+def test_for_an_engine_with_blocks_the_same_counts_come_with_the_chain_of_the_tokens() -> None:
+    plain = load_tokenizer()
+    texts = [f"text number {i} " * (9 + i) for i in range(8)]
+
+    class Opening:
+        """A tokenizer that opens a text with a token of its own."""
+
+        def encode(self, text: str, add_special_tokens: bool = False) -> list[int]:
+            return [*([7] if add_special_tokens else []), *plain.encode(text)]
+
+    tokenizer = Opening()
+
+    async def main() -> list[TokenCount]:
+        counter = Counter(tokenizer, 16, urgent=True)  # type: ignore[arg-type]  # It does all that is asked of it.
+        counts = [counter.count_text(text, special=i % 2 == 0) for i, text in enumerate(texts)]
+        for count in counts:
+            await count.wait()
+        again = counter.count_text(texts[0], special=True)
+        by_ids = counter.count_ids(tokenizer.encode(texts[1]))
+        await counter.close()
+        return [*counts, again, by_ids]
+
+    *counts, again, by_ids = asyncio.run(main())
+    for i, (text, count) in enumerate(zip(texts, counts, strict=True)):
+        ids = tokenizer.encode(text, add_special_tokens=i % 2 == 0)
+        assert (count.tokens, count.chain) == (len(ids), Chain().extended(ids, 16))
+    assert (again.known, again.chain) == (True, counts[0].chain)
+    assert (by_ids.tokens, by_ids.chain) == (counts[1].tokens, counts[1].chain)
 
 
 def test_closing_counts_what_is_left() -> None:

@@ -56,6 +56,14 @@ def test_each_wait_is_stretched_by_the_requests_under_way_as_it_begins() -> None
     assert engine.release(2).plan == Plan(150, (15,), 2)
 
 
+def test_with_a_slowdown_the_plan_that_is_told_has_a_gap_a_token_also_where_they_come_together() -> None:
+    engine = TimelineEngine(1.0)
+    engine.admit(1, Work(0, Plan(100, (50, 0, 30), 4, step_tokens=(1, 2, 1))))
+    engine.admit(2, Work(0, Plan(1000, (), 1)))
+    assert play(engine) == [(100, [(1, 1)]), (200, [(1, 2)]), (260, [(1, 1)]), (2000, [(2, 1)])]
+    assert engine.release(1).plan.gaps_ns == (100, 0, 60)
+
+
 def test_a_request_that_is_gone_slows_no_other() -> None:
     engine = TimelineEngine(1.0)
     engine.admit(1, Work(0, Plan(100, (100,), 2)))
