@@ -215,6 +215,16 @@ def test_accepted_drafts_come_out_with_their_step_and_cost_as_computed() -> None
     assert engine.release(1).plan.gaps_ns == tuple(gap * US for gap in (22, 0, 0, 19, 16, 0))
 
 
+def test_drafts_fill_no_block_that_others_could_find() -> None:
+    engine = BatchingEngine(COST, drafts=5)
+    text = Chain().extended(range(40), BLOCK_TOKENS)
+    engine.admit(1, work(0, 10, 8, blocks=text.links, shares=(1, 2, 5)))
+    engine.admit(2, work(10, 20, 1, blocks=text.links))
+    # The first verifies its 5 drafts in the step that admits the second: 16 tokens are computed, of which 11 are known.
+    stamps_us(engine)
+    assert engine.release(2).facts["cached_tokens"] == 0
+
+
 requests = st.lists(
     st.tuples(st.integers(0, 300), st.integers(1, 70), st.integers(1, 40), st.integers(0, 2)), min_size=1, max_size=9
 )
