@@ -6,15 +6,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mockserver.faults import SCALED
-from mockserver.step_cost import StepCost
+from mockserver.step_cost import BLOCK_TOKENS, StepCost
 
 if TYPE_CHECKING:
     from mockserver.config import MockConfig
 
 OF_PLANS_ALONE = "it stretches what was drawn for a request, and --engine batching draws nothing: use stall"
-
-BLOCK_TOKENS = 16
-"""Tokens of a KV block: vLLM's default on GPUs."""
 
 _ONLY_WITH: dict[str, tuple[str, ...]] = {
     "ttft": ("sampled", "replay"),
@@ -52,6 +49,9 @@ def combination_problems(config: MockConfig) -> list[str]:
             )
     if config.engine == "replay" and config.replay is None:
         problems.append("--engine replay needs a recording: --replay FILE")
+    if config.workers > 1 and (config.engine == "batching" or config.load_slowdown > 0):
+        together = "--engine batching" if config.engine == "batching" else "--load-slowdown"
+        problems.append(f"{together} needs all requests in one engine, and so in one process: leave --workers out")
     if config.engine == "batching":
         problems += [f"--fault {rule}: {OF_PLANS_ALONE}" for rule in config.fault if rule.fault.name in SCALED]
         holds = step_cost_of(config).kv_blocks * BLOCK_TOKENS

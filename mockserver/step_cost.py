@@ -16,6 +16,9 @@ from pathlib import Path
 
 NS_PER_US = 1000
 
+BLOCK_TOKENS = 16
+"""Tokens of a KV block: vLLM's default on GPUs."""
+
 
 @dataclass(frozen=True, slots=True)
 class StepCost:

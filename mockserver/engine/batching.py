@@ -25,10 +25,7 @@ from itertools import accumulate, count
 
 from mockserver.engine.interface import EngineState, Released, Work
 from mockserver.engine.kv import BlockPool
-from mockserver.step_cost import StepCost
-
-BLOCK_TOKENS = 16
-"""vLLM's default on GPUs."""
+from mockserver.step_cost import BLOCK_TOKENS, StepCost
 
 
 class _Sequence:

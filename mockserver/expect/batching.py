@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from mockserver.combinations import BLOCK_TOKENS, step_cost_of
+from mockserver.combinations import step_cost_of
 from mockserver.config import MockConfig
 from mockserver.engine.closed_form import ClosedForm
 from mockserver.expect.asked import Asked
 from mockserver.latencies import speculation_of
+from mockserver.step_cost import BLOCK_TOKENS
 
 US_PER_MS = 1000
 USERS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)

@@ -12,12 +12,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mockserver.engine import Work
-from mockserver.engine.batching import BLOCK_TOKENS, BatchingEngine
+from mockserver.engine.batching import BatchingEngine
 from mockserver.engine.chain import Chain
 from mockserver.engine.closed_form import ClosedForm
 from mockserver.plan import Plan
 from mockserver.speculation import Speculation
-from mockserver.step_cost import STEP_COSTS, StepCost
+from mockserver.step_cost import BLOCK_TOKENS, STEP_COSTS, StepCost
 from tests.support.slow_batching import Asked, SlowBatching
 
 US = 1000

@@ -80,6 +80,8 @@ def test_limits_that_are_given_stand_in_place_of_those_of_the_step_cost() -> Non
         (("--engine", "replay"), ["--engine replay needs a recording"]),
         (("--engine", "sampled", "--replay", "x"), ["--replay does nothing with --engine sampled"]),
         (("--replay", "x", "--num-speculative-tokens", "2"), ["--num-speculative-tokens does nothing"]),
+        (("--engine", "batching", "--workers", "2"), ["--engine batching needs all requests in one engine"]),
+        (("--load-slowdown", "1", "--workers", "2"), ["--load-slowdown needs all requests in one engine"]),
         (("--engine", "batching", "--kv-blocks", "100"), ["the KV cache holds 1600 tokens"]),
         (("--engine", "batching", "--step-cost", "b0=1"), ["--step-cost: 'b0=1': b1 is missing; b2 is missing"]),
     ],
