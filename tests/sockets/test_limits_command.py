@@ -45,8 +45,8 @@ def test_a_quick_measurement_climbs_every_ladder_and_is_kept_for_this_machine(tm
     # The first step against the source is always tried; what it read is what was asked for.
     first = result["ladders"]["chunks"]["the bare source"]["steps"][0]
     assert 0.5 < first["load"] / (first["asked"] * 50) <= 1.0
-    short = result["ladders"]["requests"]["the bare source"]["steps"][0]
-    assert short["lateness_ms"][0] <= short["lateness_ms"][1]
+    for short in result["ladders"]["requests"]["the bare source"]["steps"]:  # None where the time was over before.
+        assert short["lateness_ms"][0] <= short["lateness_ms"][1]
     for name, key in (("chunks", "chunks_per_s"), ("requests", "requests_per_s"), ("streams", "streams")):
         held = [climbed["held"] for climbed in result["ladders"][name].values() if climbed["held"] is not None]
         assert result["ceiling"][key] == max(held, default=None)
