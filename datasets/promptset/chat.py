@@ -44,6 +44,35 @@ def _tojson(value: Any, ensure_ascii: bool = False, indent: int | None = None, *
     return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, **options)
 
 
+def _loops_over_content(template: nodes.Template) -> bool:
+    """Whether a template takes a content that is a list of parts: one that does loops over it. vLLM tells them the same
+    way (`--chat-template-content-format auto`)."""
+    for loop in template.find_all(nodes.For):
+        over = [loop.iter, *loop.iter.find_all((nodes.Getattr, nodes.Getitem, nodes.Name))]
+        for node in over:
+            if isinstance(node, nodes.Getattr) and node.attr == "content":
+                return True
+            if isinstance(node, nodes.Getitem) and isinstance(node.arg, nodes.Const) and node.arg.value == "content":
+                return True
+            if isinstance(node, nodes.Name) and node.name == "content":
+                return True
+    return False
+
+
+def _with_text(message: Message) -> Message:
+    """The message with its parts of text as one text, a line each, as vLLM does for templates that know only text.
+
+    A message with a part that is no text stays as it is: no text stands for a picture.
+    """
+    parts = message.get("content")
+    if not isinstance(parts, list):
+        return message
+    texts = [part.get("text") if isinstance(part, dict) and part.get("type") == "text" else None for part in parts]
+    if not all(isinstance(text, str) for text in texts):
+        return message
+    return {**message, "content": "\n".join(text for text in texts if text is not None)}
+
+
 class ChatTemplate:
     """A compiled template with the special tokens of its tokenizer."""
 
@@ -59,6 +88,7 @@ class ChatTemplate:
         self._special_tokens = dict(special_tokens)
         try:
             self._template: Template = environment.from_string(source)
+            self._takes_parts = _loops_over_content(environment.parse(source))
         except TemplateError as e:
             raise SpecError(f"the chat template of {where} cannot be compiled: {e}") from e
 
@@ -68,7 +98,7 @@ class ChatTemplate:
         """The text that the model is given, up to where its answer begins (`add_generation_prompt`). Raises SpecError."""
         try:
             return self._template.render(
-                messages=list(messages),
+                messages=list(messages) if self._takes_parts else list(map(_with_text, messages)),
                 tools=list(tools) if tools else None,
                 documents=None,
                 add_generation_prompt=add_generation_prompt,

@@ -1,0 +1,46 @@
+"""Contents that are lists of parts, as OpenAI's clients send them, in templates of both kinds."""
+
+from __future__ import annotations
+
+import pytest
+
+from promptset.chat import ChatTemplate
+from promptset.errors import SpecError
+from promptset.tokens import load_tokenizer
+
+PLAIN = "{% for m in messages %}{{ '<' + m['role'] + '>' + m['content'] }}{% endfor %}"
+LOOPS = {
+    "by key": "{% for m in messages %}{% for p in m['content'] %}[{{ p.text }}]{% endfor %}{% endfor %}",
+    "by attribute": "{% for m in messages %}{% for p in m.content %}[{{ p.text }}]{% endfor %}{% endfor %}",
+    "by a name": "{% for m in messages %}{% set content = m.content %}{% for p in content %}[{{ p.text }}]{% endfor %}"
+    "{% endfor %}",
+    "filtered": "{% for m in messages %}{% for p in m.content | list %}[{{ p.text }}]{% endfor %}{% endfor %}",
+}
+
+
+def _parts(*texts: str) -> list[dict[str, object]]:
+    return [{"role": "user", "content": [{"type": "text", "text": text} for text in texts]}]
+
+
+def test_a_template_that_knows_only_text_gets_the_parts_as_lines() -> None:
+    template = ChatTemplate(PLAIN, {}, "here")
+    assert template.render(_parts("one", "two")) == "<user>one\ntwo"
+    assert template.render([{"role": "user", "content": "one"}]) == "<user>one"
+
+
+@pytest.mark.parametrize("name", LOOPS)
+def test_a_template_that_loops_over_parts_gets_them(name: str) -> None:
+    assert ChatTemplate(LOOPS[name], {}, "here").render(_parts("one", "two")) == "[one][two]"
+
+
+def test_a_picture_is_refused_where_only_text_is_known() -> None:
+    picture = {"type": "image_url", "image_url": {"url": "data:,"}}
+    with pytest.raises(SpecError, match="refuses these messages"):
+        ChatTemplate(PLAIN, {}, "here").render([{"role": "user", "content": [picture]}])
+
+
+def test_the_embedded_tokenizer_counts_one_part_as_the_text_it_is() -> None:
+    tokenizer = load_tokenizer(None)
+    assert tokenizer.render_chat(_parts("hello there")) == tokenizer.render_chat(
+        [{"role": "user", "content": "hello there"}]
+    )
