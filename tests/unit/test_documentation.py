@@ -42,6 +42,7 @@ CANNOT_RUN = {
     "scripts/bench-engine": "needs gcc and minutes of a quiet machine",
     "scripts/bench-promptset": "measures for minutes, and fetches tokenizers of real models for --exact",
     "scripts/bench-report": "takes minutes and gigabytes",
+    "scripts/compare-tools": "installs other load testers, and takes minutes of a quiet machine",
     "scripts/check": "reads the whole checkout, and is run before anything lands anyway",
     "python gpu/serve_vllm.py": "needs a GPU and vLLM",
 }

@@ -171,13 +171,14 @@ def test_nothing_at_all_gives_no_number() -> None:
         }  # fmt: skip
 
 
-def test_quantiles_are_the_tools_own() -> None:
+@pytest.mark.parametrize("requests", [301, 300])
+def test_quantiles_are_the_tools_own(requests: int) -> None:
     chance = random.Random(7)
     records = [
         made_record(
             i, chunks_ms=[ttft := chance.randrange(40, 90), ttft + 20.0 * n], kinds="cc", tokens=(1, n), n=n + 1
         )
-        for i, n in enumerate(chance.choices(range(1, 400), k=301))
+        for i, n in enumerate(chance.choices(range(1, 400), k=requests))
     ]
     printed = _printed(records)
     first = [(r.chunk_ns[0] - START_NS) / MS for r in records]
@@ -200,12 +201,20 @@ def test_quantiles_are_the_tools_own() -> None:
 
 @dataclass
 class Seen:
-    """What a client's loop ends with: ms from sending, and the number of tokens."""
+    """What a client's loop ends with: ms from sending, and the number of tokens. `decoded` is what TPOT divides by n - 1
+    (by n where `whole`)."""
 
     ttft: float | None
     latency: float | None
     itl: list[float]
     n: int
+    decoded: float | None
+    whole: bool = False
+
+    @property
+    def tpot(self) -> float | None:
+        by = self.n if self.whole else self.n - 1
+        return None if self.decoded is None or by < 1 else self.decoded / by
 
 
 Chunk = tuple[float, str, int]
@@ -236,7 +245,7 @@ def _gap_loop(takes: Callable[[list[Chunk], int], bool], ends: str) -> Loop:
             if done and ends in ("event", "usage"):
                 last = done[0][0]
         latency = {"taken": before, "event": last, "data": last, "usage": last, "end": end}[ends]
-        return Seen(ttft, latency, itl, usage)
+        return Seen(ttft, latency, itl, usage, None if ttft is None or latency is None else latency - ttft)
 
     return loop
 
@@ -253,8 +262,37 @@ def _output(messages: list[Chunk], position: int) -> bool:
 
 def _inference_perf(chunks: list[Chunk], end: float, usage: int, counted: int) -> Seen:
     times = [at for at, kind, tokens in chunks if kind == "c" for _ in range(tokens)]
-    first = next((at for at, kind, _ in chunks if kind == "c"), None)
-    return Seen(first, end, [b - a for a, b in itertools.pairwise(times)], len(times))
+    content = [at for at, kind, _ in chunks if kind == "c"]
+    decoded = content[-1] - content[0] if content else None
+    first = content[0] if content else None
+    return Seen(first, end, [b - a for a, b in itertools.pairwise(times)], len(times), decoded)
+
+
+def _aiperf(chunks: list[Chunk], end: float, usage: int, counted: int) -> Seen:
+    content = [at for at, kind, _ in chunks if kind in "ctf"]
+    if not content:
+        return Seen(None, None, [], counted, None)
+    found = Seen(content[0], content[-1], [], counted, content[-1] - content[0])
+    found.itl = [] if found.tpot is None else [found.tpot]
+    return found
+
+
+def _llmperf(chunks: list[Chunk], end: float, usage: int, counted: int) -> Seen:
+    content = [(at, tokens) for at, kind, tokens in chunks if kind == "c"]
+    n = sum(tokens for _, tokens in content)
+    # It sums the time to the first and the gaps after it, which is the time to the last.
+    itl = [content[-1][0] / n] if n else []
+    return Seen(content[0][0] if content else None, end, itl, n, None)
+
+
+def _guidellm(chunks: list[Chunk], end: float, usage: int, counted: int) -> Seen:
+    content = [at for at, kind, _ in chunks if kind in "ctf"]
+    messages, done = _split(chunks)
+    latency = (done or messages)[-1][0]
+    if not content:
+        return Seen(None, latency, [], usage, None)
+    itl = [(content[-1] - content[0]) / (usage - 1)] if usage > 1 else []
+    return Seen(content[0], latency, itl, usage, content[-1], whole=True)
 
 
 LOOPS: dict[str, Loop] = {
@@ -264,7 +302,13 @@ LOOPS: dict[str, Loop] = {
     "evalscope": _gap_loop(_kind_in("ctf"), "data"),
     "genai_bench": _gap_loop(_kind_in("ct"), "usage"),
     "inference_perf": _inference_perf,
+    "aiperf": _aiperf,
+    "llmperf": _llmperf,
+    "guidellm": _guidellm,
 }
+
+RANKED = ("evalscope", "guidellm")
+NOT_PRINTED = {("genai_bench", "itl_ms"), ("llmperf", "tpot_ms")}
 
 REPLIES = st.lists(
     st.tuples(
@@ -276,7 +320,7 @@ REPLIES = st.lists(
 
 
 @pytest.mark.parametrize("tool", LOOPS)
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(replies=REPLIES, chance=st.randoms(use_true_random=False))
 def test_any_reply_is_read_as_the_client_s_loop_reads_it(
     tool: str, replies: list[tuple[str, str, bool]], chance: random.Random
@@ -295,21 +339,24 @@ def test_any_reply_is_read_as_the_client_s_loop_reads_it(
         )  # fmt: skip
         seen.append(LOOPS[tool](list(zip(times, kinds, tokens, strict=True)), end, usage, sum(tokens)))
     printed = _printed(records)[tool]
-    gaps = [gap for one in seen for gap in one.itl]
-    for key, values in (
-        ("ttft_ms", [one.ttft for one in seen if one.ttft is not None]),
-        ("e2el_ms", [one.latency for one in seen if one.latency is not None]),
-        ("itl_ms", gaps),
+    weights = {"tpot_ms": [one.n for one in seen], "itl_ms": [one.n - 1 for one in seen]} if tool == "guidellm" else {}
+    for key, found in (
+        ("ttft_ms", [[] if one.ttft is None else [one.ttft] for one in seen]),
+        ("e2el_ms", [[] if one.latency is None else [one.latency] for one in seen]),
+        ("tpot_ms", [[] if one.tpot is None else [one.tpot] for one in seen]),
+        ("itl_ms", [one.itl for one in seen]),
     ):
-        if key == "itl_ms" and tool == "genai_bench":
-            continue
-        if not values:
+        values = [value for of_one in found for value in of_one]
+        if not values or (tool, key) in NOT_PRINTED:
             assert printed[key] is None
             continue
+        weight = None
+        if key in weights:
+            weight = np.array([w for w, of_one in zip(weights[key], found, strict=True) for _ in of_one], float)
         assert printed[key]["n"] == len(values)
-        assert printed[key]["mean"] == pytest.approx(np.mean(values))
-        method = "inverted_cdf" if tool == "evalscope" else "linear"
-        assert printed[key]["p99"] == pytest.approx(np.quantile(values, 0.99, method=method))
+        assert printed[key]["mean"] == pytest.approx(np.average(values, weights=weight))
+        method = "inverted_cdf" if tool in RANKED else "linear"
+        assert printed[key]["p99"] == pytest.approx(np.quantile(values, 0.99, method=method, weights=weight))
 
 
 @pytest.mark.parametrize("folded", [(), ("base",), ("less",), ("more",), ("base", "less", "more")])

@@ -1,0 +1,58 @@
+"""The Rust client of `vllm bench serve`: a program inside vLLM's wheel, which needs nothing else of it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+from compared.tool import MODEL, Load, Place, Printed, Tool, read_json
+
+VERSION = "0.33.0"
+_INSIDE = "vllm/vllm-rs"
+
+
+def _install(folder: Path) -> None:
+    if (folder / _INSIDE).exists():
+        return
+    print(f"== fetching vllm {VERSION} (336 MB, of which 61 are kept)", file=sys.stderr)
+    with tempfile.TemporaryDirectory() as wheels:
+        subprocess.run(
+            [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps",
+             "--only-binary=:all:", "--no-cache-dir", f"vllm=={VERSION}", "--dest", wheels],
+            check=True,
+        )  # fmt: skip
+        with zipfile.ZipFile(next(Path(wheels).glob("*.whl"))) as wheel:
+            wheel.extract(_INSIDE, folder)
+    (folder / _INSIDE).chmod(0o755)
+
+
+def _command(load: Load, url: str, place: Place) -> list[str | Path]:
+    how = ["--max-concurrency", str(load.streams)] if load.rate is None else ["--request-rate", str(load.rate)]
+    return [
+        place.tool / _INSIDE, "bench", "serve", "--backend", "openai-chat", "--base-url", url,
+        "--endpoint", "/v1/chat/completions", "--model", MODEL, "--tokenizer", place.tokenizer, "--dataset-name", "custom",
+        "--dataset-path", place.prompts, "--custom-output-len", "-1", "--num-prompts", str(load.requests), *how,
+        "--percentile-metrics", "ttft,tpot,itl,e2el", "--metric-percentiles", "99", "--disable-tqdm", "--save-result",
+        "--result-dir", place.run, "--result-filename", "vllm.json",
+    ]  # fmt: skip
+
+
+def _read(run: Path) -> Printed:
+    said = read_json(run / "vllm.json")
+    numbers = {
+        f"{name}_ms": {
+            "mean": said[f"mean_{name}_ms"],
+            "p50": said[f"median_{name}_ms"],
+            "p99": said[f"p99_{name}_ms"],
+        }
+        for name in ("ttft", "tpot", "itl", "e2el")
+    }
+    return Printed(said["completed"], said["total_output_tokens"], numbers)
+
+
+TOOL = Tool(
+    title="vllm bench serve (Rust)", version=VERSION, compat="vllm", install=_install, command=_command, read=_read
+)
