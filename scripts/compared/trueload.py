@@ -13,7 +13,7 @@ def _command(load: Load, url: str, place: Place) -> list[str | Path]:
     how = ["--concurrency", str(load.streams)] if load.rate is None else ["--rate", str(load.rate)]
     return [
         sys.executable, "-m", "bench", "run", "--url", url, *how, "--requests", str(load.requests),
-        "--dataset", place.prompts, "--out", place.run / "run", "--quiet",
+        "--dataset", place.prompts, "--tokenizer", place.tokenizer, "--out", place.run / "run", "--quiet",
     ]  # fmt: skip
 
 
