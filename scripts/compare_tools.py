@@ -104,7 +104,7 @@ def measure(name: str, load: Load) -> dict:
             used = _run(tool.command(load, mock.url, place), place)
             mock.stop()  # The ledger is complete when the mock has ended.
             lines = [orjson.loads(line) for line in mock.ledger.read_bytes().splitlines()]
-        if used["status"] != 0:
+        if used["status"] not in tool.measured:
             return used | {"problem": f"it ended with status {used['status']}: {_tail(place.run / 'log')}"}
         try:
             printed = tool.read(place.run)
@@ -115,6 +115,7 @@ def measure(name: str, load: Load) -> dict:
     return used | {
         "version": tool.version,
         "printed": printed.numbers,
+        "says": printed.says,
         "succeeded": printed.succeeded,
         "output_tokens": printed.output_tokens,
         "true": _own(tool, truth),
@@ -261,7 +262,8 @@ def show(found: dict) -> int:
 
 
 def _name(run: dict) -> str:
-    return f"{TOOLS[run['tool']].title} {run.get('version', '')}".strip()
+    says = f", {run['says']}" if run.get("says") else ""
+    return f"{TOOLS[run['tool']].title} {run.get('version', '')}".strip() + says
 
 
 def _signed(error_ms: float) -> str:
@@ -271,8 +273,8 @@ def _signed(error_ms: float) -> str:
 
 def _error_row(run: dict) -> str:
     if "problem" in run:
-        return f"| {_name(run)} | {run['problem']} | | | | | |"
-    cells = []
+        return f"| {_name(run)} | {run['problem']} | | | | | | |"
+    cells = [" / ".join(f"{run['true']['ttft_ms'][stat]:.1f}" for stat in ("p50", "p99"))]
     for key in METRICS:
         errors = [run["printed"][key][stat] - run["true"][key][stat] for stat in ("p50", "p99")]
         cells.append(" / ".join(map(_signed, errors)))

@@ -38,16 +38,19 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Printed:
-    """What a tool printed, in ms: for each of ttft_ms, e2el_ms, tpot_ms, itl_ms its mean, p50 and p99."""
+    """What a tool printed, in ms: for each of ttft_ms, e2el_ms, tpot_ms, itl_ms its mean, p50 and p99. `says` is what it
+    says of its own measurement, where it says anything."""
 
     succeeded: int
     output_tokens: int
     numbers: dict[str, dict[str, float]]
+    says: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tool:
-    """`compat` is its key in `compat` of summary.json; None: its numbers are defined as `latency` is."""
+    """`compat` is its key in `compat` of summary.json; None: its numbers are defined as `latency` is. `measured` are the
+    exit statuses that come with numbers."""
 
     title: str
     version: str
@@ -55,6 +58,7 @@ class Tool:
     install: Callable[[Path], None]
     command: Callable[[Load, str, Place], list[str | Path]]
     read: Callable[[Path], Printed]
+    measured: tuple[int, ...] = (0,)
 
 
 def make_environment(folder: Path, *requirements: str) -> None:

@@ -23,7 +23,7 @@ def _read(run: Path) -> Printed:
         key: {stat: summary["latency"][key][stat] for stat in ("mean", "p50", "p99")}
         for key in ("ttft_ms", "e2el_ms", "tpot_ms", "itl_ms")
     }
-    return Printed(summary["counts"]["succeeded"], summary["tokens"]["output"], numbers)
+    return Printed(summary["counts"]["succeeded"], summary["tokens"]["output"], numbers, summary["verdict"]["status"])
 
 
 TOOL = Tool(
@@ -33,4 +33,5 @@ TOOL = Tool(
     install=lambda folder: None,
     command=_command,
     read=_read,
+    measured=(0, 3),  # 3 is INVALID: it says so, and the numbers are there.
 )

@@ -75,6 +75,7 @@ WRITTEN: dict[str, dict[str, Any]] = {
         "run/summary.json": {
             "counts": {"succeeded": 7},
             "tokens": {"output": 70},
+            "verdict": {"status": "SUSPECT"},
             "latency": {
                 key: {"mean": 1 + k, "p50": 2 + k, "p99": 3 + k}
                 for k, key in enumerate(("ttft_ms", "e2el_ms", "tpot_ms", "itl_ms"))
@@ -132,6 +133,7 @@ def test_what_a_tool_wrote_is_read(script: ModuleType, name: str, tmp_path: Path
     assert printed.numbers["ttft_ms"] == {"mean": 1, "p50": 2, "p99": 3}
     e2el = {"mean": 1, "p50": 2, "p99": 3} if name == "guidellm" else {"mean": 2, "p50": 3, "p99": 4}
     assert printed.numbers["e2el_ms"] == pytest.approx(e2el)
+    assert printed.says == ("SUSPECT" if name == "trueload" else "")
     assert list(WRITTEN) == list(script.TOOLS)
 
 
@@ -149,10 +151,15 @@ def test_errors_are_by_the_tool_s_definition_and_differences_are_told_apart(
 ) -> None:
     late = {key: {"mean": 21.0, "p50": 20.5, "p99": 320.0} for key in ("ttft_ms", "tpot_ms", "itl_ms", "e2el_ms")}
     other = {key: {"mean": 10.0, "p50": 10.0, "p99": 10.0} for key in ("ttft_ms", "tpot_ms", "itl_ms", "e2el_ms")}
-    runs = [_run("aiperf", printed=late), _run("guidellm", true_ours=other, succeeded=399)]
+    runs = [
+        _run("trueload", says="INVALID"),
+        _run("aiperf", printed=late),
+        _run("guidellm", true_ours=other, succeeded=399),
+    ]
     assert script.show({"date": "today", "machine": "here", "runs": runs}) == 0
     said = capsys.readouterr().out
-    assert "| aiperf 1.2 | +0.500 / +300 |" in said
+    assert "| aiperf 1.2 | 20.0 / 20.0 | +0.500 / +300 |" in said
+    assert "| Trueload 1.2, INVALID |" in said
     assert "| 20 | 5.0 s |" in said
     assert "| aiperf 1.2 | 20.10 | 1.00 |" in said
     assert "| guidellm 1.2 | TTFT | 20.000 | 20.000 | 10.000 |" in said
