@@ -6,10 +6,12 @@ import asyncio
 import json
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import uvloop
 
+from bench import cli
 from bench.calibrate.join import OUTCOME_OF_FAULT, Join
 from bench.calibrate.ledger import Ledger
 from bench.calibrate.truth import true_values
@@ -50,6 +52,12 @@ WHOLE = [
     "429", "502", "stall:for=30ms", "no_headers:for=200ms", "reset", "truncate", "cut_frame", "error_in_stream", "malformed",
     "u2028", "usage_missing", "usage_wrong", "length", "gzip", "gzip;cut_frame", "gzip;malformed", "crlf;split;usage_twice",
 ]  # fmt: skip
+ONE_EACH = [
+    *(name for name in FAULTS if name not in ("refuse", "slow_accept", "stall", "no_headers", "keepalive")),
+    "stall:for=50ms,after=2",
+    "no_headers:for=100ms",
+    "keepalive:period=2ms",
+]
 CASES = [*((spec, True) for spec in ["", *STREAMED]), *((spec, False) for spec in ["", *WHOLE])]
 
 
@@ -144,3 +152,26 @@ def test_what_a_transport_makes_of_every_fault_agrees_with_the_ledger(mock: Mock
     assert problems == []
     outcomes = {record.outcome for record in records}
     assert outcomes >= {*OUTCOME_OF_FAULT.values(), Outcome.TIMEOUT_FIRST_BYTE}
+
+
+@pytest.mark.parametrize("name", list(TRANSPORTS))
+def test_a_calibration_against_every_fault_agrees_in_every_count(name: str, tmp_path: Path) -> None:
+    # The indices before are the probe's and of requests that meet nothing.
+    met = [f"--fault {spec}{',' if ':' in spec else ':'}index={i}" for i, spec in enumerate(ONE_EACH, 5)]
+    mock = " ".join(["--ttft 10ms --tpot 2ms --fault slow_accept:for=50ms,rate=0.3", *met])
+    requests = len(ONE_EACH) + 10
+    words = f"calibrate --no-store --quiet --transport {name} --concurrency 8 --requests {requests} --max-errors 100%"
+    out = tmp_path / "run"
+    cli.main([*words.split(), *["--input-tokens", "16", "--output-tokens", "8", "--mock"], mock, "--out", str(out)])
+    summary = json.loads((out / "summary.json").read_bytes())
+    # Where a busy client finds a whole reply in one read there is no speed to measure.
+    assert [problem for problem in summary["calibration"]["problems"] if not problem.startswith("tps:")] == []
+    # How many of each: eight refusals, two ends of the connection of each kind.
+    assert summary["counts"]["by_outcome"] == {
+        "ok": requests - 14, "http_error": 8, "reset": 2, "truncated": 2, "stream_error": 1, "malformed": 1,
+    }  # fmt: skip
+    lines = [json.loads(line) for line in (out / "ledger.jsonl").read_text().splitlines()]
+    assert {name for line in lines for name in (line["fault"] or "").split("+")} >= FAULTS.keys() - {
+        "refuse",
+        "reorder",
+    }
