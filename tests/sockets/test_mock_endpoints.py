@@ -143,7 +143,7 @@ def test_faults_the_context_and_the_engines_hold_for_embeddings_too() -> None:
     async def batching(client: httpx.AsyncClient) -> None:
         assert (await client.post(EMBEDDINGS, json={"input": [list(range(80))] * 3})).status_code == 200
 
-    (line,) = through_asgi(batching, "--engine", "batching", "--max-model-len", "100")
+    (line,) = through_asgi(batching, "--engine", "batching", "--max-model-len", "100", "--kv-blocks", "7")
     assert line["input_tokens"] == 240
 
 
