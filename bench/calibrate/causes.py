@@ -71,9 +71,10 @@ def cause_of(metric: str, evidence: Evidence) -> Cause | None:
     if not evidence.true:
         return None
     errors = {s: evidence.measured[s] - evidence.true[s] for s in BODY if s in evidence.measured}
-    if not errors or (evidence.n == evidence.true_n and not any(_noticed(s, evidence) for s in errors)):
+    noticed = [s for s in errors if _noticed(s, evidence)]
+    if not errors or (evidence.n == evidence.true_n and not noticed):
         return None
-    stat = max(errors, key=lambda s: abs(errors[s]))
+    stat = max(noticed or errors, key=lambda s: abs(errors[s]))
     sentence = next((said for pattern in PATTERNS if (said := pattern(evidence, errors)) is not None), UNKNOWN)
     return Cause(metric=metric, stat=stat, size=errors[stat], unit=evidence.unit, sentence=sentence)
 

@@ -39,13 +39,13 @@ def sentence(sweep: Mapping[str, Any]) -> str:
     for kind, row in sweep["trusted"].items():
         unit = KINDS[kind][0]
         if row is None:
-            parts.append(f"at no load of {unit} that was tried")
+            parts.append(f"no number of {unit} that was tried")
         else:
             chunks = f" ({number(row['chunks_per_s'])} chunks/s)" if row["chunks_per_s"] is not None else ""
             beyond = [p for p in sweep["points"] if p["kind"] == kind and p["asked"] > row["asked"]]
             last = "" if beyond else ", the greatest that was tried"
             parts.append(f"up to {row['asked']:,g} {unit}{chunks}{last}")
-    return f"The numbers of this machine can be trusted {'; '.join(parts)}."
+    return f"What this machine can be trusted to measure: {'; '.join(parts)}."
 
 
 def render(sweep: Mapping[str, Any]) -> str:

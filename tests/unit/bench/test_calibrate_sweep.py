@@ -98,14 +98,14 @@ def swept() -> dict[str, Any]:
 def test_the_text_says_up_to_where_the_machine_is_trusted_and_why_not_further() -> None:
     text = sweep_page.text(swept())
     assert " ".join(text.split()).startswith(
-        "The numbers of this machine can be trusted up to 10 streams at once (500 chunks/s); "
+        "What this machine can be trusted to measure: up to 10 streams at once (500 chunks/s); "
         "up to 20 requests/s (1,000 chunks/s), the greatest that was tried."
     )
     assert "100 streams at once: too much" in text
     assert "+7.500 ms (TTFT)" in text
     nowhere = swept()
     nowhere["trusted"] = {"concurrency": None}
-    assert "at no load of streams at once that was tried" in sweep_page.sentence(nowhere)
+    assert "no number of streams at once that was tried" in sweep_page.sentence(nowhere)
 
 
 def test_the_page_shows_every_point_with_a_link_to_its_certificate() -> None:
