@@ -58,6 +58,12 @@ class PlainStream(StreamedReply):
         self._due_ns = received_ns + ttft_ns
         return self.step
 
+    def take(self, tokens: int) -> None:
+        if tokens == 1 and not self._ended:
+            self.step()
+        else:
+            super().take(tokens)
+
     def step(self) -> int | None:
         """Send one token."""
         i = self.tokens_out

@@ -103,6 +103,16 @@ class Latencies:
         return ttft_ns, gaps_ns, steps
 
 
+def _together(ttft_ns: int, gaps_ns: Gaps, step_tokens: Gaps) -> tuple[int, Gaps]:
+    """A delay within a step holds up the whole step: its tokens still come together."""
+    waits = [ttft_ns, *gaps_ns]
+    start = 0
+    for tokens in step_tokens:
+        waits[start : start + tokens] = [sum(waits[start : start + tokens]), *[0] * (tokens - 1)]
+        start += tokens
+    return waits[0], tuple(waits[1:])
+
+
 def index_of(request_id: str | None) -> int | None:
     """The index in which a request id ends; None where it has none."""
     match = _INDEX.search(request_id) if request_id is not None else None
@@ -148,6 +158,8 @@ def draw_plan(
     for fault in faults:
         if fault.kind.delay is not None:
             ttft_ns, gaps_ns = fault.kind.delay(fault, ttft_ns, gaps_ns, at_ns)
+    if faults and step_tokens:
+        ttft_ns, gaps_ns = _together(ttft_ns, gaps_ns, step_tokens)
     return Plan(ttft_ns, gaps_ns, tokens, faults, step_tokens, reasoning_tokens, finish)
 
 

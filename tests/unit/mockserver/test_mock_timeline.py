@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from mockserver.engine import Work
 from mockserver.engine.timeline import TimelineEngine
+from mockserver.faults import parse_demand
 from mockserver.plan import Latencies, Plan, draw_plan
 from mockserver.rng import stream
 from mockserver.speculation import Speculation
@@ -129,6 +130,18 @@ def test_with_speculation_the_plan_holds_steps_and_a_gap_for_each() -> None:
     between = {end - 1 for end in ends[:-1]}
     assert all((gap > 0) == (i in between) for i, gap in enumerate(plan.gaps_ns))
     assert plan == draw_plan(drawn, 0, 5, asked_tokens=100, limit_tokens=1000)
+
+
+def test_a_stall_within_a_step_holds_up_the_whole_step() -> None:
+    drawn = latencies(speculation=Speculation(4, 1.0))
+    plans = [
+        draw_plan(drawn, 0, 1, asked_tokens=11, limit_tokens=99, faults=parse_demand(f"stall:after={after},for=1s"))
+        for after in (2, 6, 8)
+    ]
+    # Steps of 1, 5 and 5 tokens.
+    assert [plan.gaps_ns[0] for plan in plans] == [1020 * MS, 20 * MS, 20 * MS]
+    assert [plan.gaps_ns[5] for plan in plans] == [20 * MS, 1020 * MS, 1020 * MS]
+    assert all(sum(plan.gaps_ns) == 1040 * MS for plan in plans)
 
 
 def test_ttft_grows_with_the_input_by_what_was_drawn_for_the_request() -> None:
