@@ -24,7 +24,7 @@ from mockserver.peers import PeerError, Peers
 from mockserver.serving import Serving, load_text_tokenizer
 from mockserver.shared_state import SharedState
 from mockserver.tokenization import add_tokenization
-from mockserver.truth import expected, truth_of
+from mockserver.truth import truth_of
 from promptset.tokens import Tokenizer
 
 _JSON = "application/json"
@@ -133,6 +133,6 @@ def _add_facts(app: FastAPI) -> None:
         request: Request, output_tokens: int | None = Query(None, ge=1), input_tokens: int | None = Query(None, ge=0)
     ) -> Response:
         serving = _serving(request)
-        expectation = await serving.beside(partial(expected, serving.config, Asked(output_tokens, input_tokens)))
+        expectation = await serving.expectations.of(serving.config, Asked(output_tokens, input_tokens))
         counts = await serving.all_counts()
         return Response(orjson.dumps(truth_of(serving, expectation, counts)), media_type=_JSON)

@@ -9,6 +9,7 @@ Rules:
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ctypes
 import os
@@ -41,6 +42,11 @@ def identity() -> dict[str, str | None]:
         boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         namespace = str(Path("/proc/self/ns/time").readlink())
     return {"boot_id": boot_id, "time_namespace": namespace}
+
+
+async def give_way() -> None:
+    """Let all that is ready have its turn."""
+    await asyncio.sleep(0)
 
 
 def utc_seconds() -> int:

@@ -16,6 +16,7 @@ from typing import Any
 
 import orjson
 
+from mockserver.clock import give_way
 from mockserver.openai import COMPLETION, Ask, Refusal, error_body, refuse
 from mockserver.plan import Plan
 from mockserver.shaped.script import Counts, End, Script, ShapedFrames
@@ -24,8 +25,8 @@ from mockserver.tokencount import TokenCount
 MOST_INPUTS = 2048
 """OpenAI's limit for one request."""
 
-EMBEDDED_AT_ONCE = 4096
-"""More numbers than this are made beside the streams."""
+_AT_ONCE = 1024
+"""Numbers that are made before the streams have their turn again: a third of a millisecond."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +36,6 @@ class EmbeddingAsk:
     inputs: list[str | list[int]]
     dimensions: int
     base64: bool
-
-    @property
-    def numbers(self) -> int:
-        """How many numbers the answer has."""
-        return len(self.inputs) * self.dimensions
 
 
 def _inputs(value: object) -> list[str | list[int]]:
@@ -90,14 +86,19 @@ def vector(seed: int, given: str | list[int], dimensions: int) -> list[float]:
     return array("f", (number / length for number in raw)).tolist()
 
 
-def embedding_data(ask: EmbeddingAsk, seed: int) -> bytes:
-    """The list of vectors as JSON, in vLLM's shape."""
-    data = []
+async def embedding_data(ask: EmbeddingAsk, seed: int) -> bytes:
+    """The list of vectors as JSON, in vLLM's shape. A long one takes its time, in which streams get their tokens."""
+    data: list[bytes] = []
+    made = 0
     for index, given in enumerate(ask.inputs):
+        if made >= _AT_ONCE:
+            await give_way()
+            made = 0
+        made += ask.dimensions
         numbers = vector(seed, given, ask.dimensions)
         packed = base64.b64encode(struct.pack(f"<{ask.dimensions}f", *numbers)).decode() if ask.base64 else numbers
-        data.append({"index": index, "object": "embedding", "embedding": packed})
-    return orjson.dumps(data)
+        data.append(orjson.dumps({"index": index, "object": "embedding", "embedding": packed}))
+    return b"[%b]" % b",".join(data)
 
 
 class EmbeddingFrames(ShapedFrames):

@@ -18,9 +18,10 @@ from mockserver.arrival import Arrival, Arrivals
 from mockserver.clock import now_ns, utc_seconds
 from mockserver.combinations import OF_PLANS_ALONE
 from mockserver.config import MockConfig
-from mockserver.embeddings import EMBEDDED_AT_ONCE, embedding_data, embedding_script, parse_embedding, too_long
+from mockserver.embeddings import embedding_data, embedding_script, parse_embedding, too_long
 from mockserver.engine import ENGINES, Work
 from mockserver.errors import UsageError
+from mockserver.expect.apart import Expectations
 from mockserver.faults import SCALED, Arrived, Fault, names
 from mockserver.faults import fault as fault_of
 from mockserver.ledger import Entry, Ledger
@@ -106,6 +107,7 @@ class Serving:
         self._counter = Counter(tokenizer, self._engine.block_tokens, urgent=self._engine.needs_input_tokens)
         self._blocks = ReplyBlocks(tokenizer, self._engine.block_tokens)
         self.metrics = self._new_metrics()
+        self.expectations = Expectations()
 
     @property
     def config(self) -> MockConfig:
@@ -137,6 +139,7 @@ class Serving:
     async def close(self) -> None:
         """Write the ledger to its end and give everything back."""
         await self._peers.close()
+        await self.expectations.close()
         await self._counter.close()
         self._pacer.close()
         self.ledger.close()
@@ -348,9 +351,7 @@ class Serving:
         _refuse_by(faults)
         plan = case.plan = replace(plan, finish="stop")
         case.count, case.generates = counted(sum(tokens)), False
-        make = partial(embedding_data, ask, config.seed)
-        # A long answer takes milliseconds to make, in which no stream would get its tokens.
-        data = await self.beside(make) if ask.numbers > EMBEDDED_AT_ONCE else make()
+        data = await embedding_data(ask, config.seed)
         identity = (f"embd-mock-{self.shared.take('replies')}", utc_seconds(), config.model)
         script = embedding_script(plan, data, *identity, case.count)
         reply = ShapedWhole(case.wire, script, self._pacer, lambda reply: self._on_end(case, reply, key))

@@ -1,24 +1,14 @@
 """GET /truth: what this mock was told to do, what to expect of it, and how far its ledger can be trusted.
 
-What to expect is computed from the configuration in force, per engine (mockserver/expect/), and kept: the first answer for
-a configuration may take up to two seconds of a thread that gives way to the streams.
+What to expect is computed from the configuration in force, per engine (mockserver/expect/), and kept.
 """
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 from mockserver import clock
-from mockserver.config import MockConfig
-from mockserver.expect import EXPECTATIONS, Asked
 from mockserver.serving import Serving
-
-
-@functools.lru_cache(maxsize=64)
-def expected(config: MockConfig, asked: Asked) -> dict[str, Any]:
-    """What to expect of requests like these, times in ms; computed once for a configuration."""
-    return EXPECTATIONS[config.engine](config, asked)
 
 
 def truth_of(serving: Serving, expectation: dict[str, Any], counts: dict[str, dict[str, Any]]) -> dict[str, Any]:

@@ -1,0 +1,18 @@
+"""`python -m mockserver.expect`: what to expect, computed apart. {"config": ..., "asked": ...} on stdin, JSON on stdout."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import orjson
+
+from mockserver.config import MockConfig
+from mockserver.expect import EXPECTATIONS, Asked
+
+if __name__ == "__main__":
+    if sys.platform != "win32":
+        os.nice(10)
+    question = orjson.loads(sys.stdin.buffer.read())
+    config = MockConfig(**question["config"])
+    sys.stdout.buffer.write(orjson.dumps(EXPECTATIONS[config.engine](config, Asked(**question["asked"]))))
