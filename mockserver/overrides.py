@@ -19,6 +19,7 @@ from mockserver.plan import Latencies
 from promptset.distributions import Dimension, Distribution, parse
 from promptset.errors import SpecError
 
+_OURS = b"x-mock-"
 FAULT = "x-mock-fault"
 
 DISTRIBUTIONS: dict[str, Dimension] = {
@@ -58,10 +59,10 @@ NONE = Overrides()
 
 def read_overrides(headers: Headers) -> Overrides:
     """What the headers ask for. Raises Refusal (400), which names everything that is wrong with them."""
+    if not any(name.startswith(_OURS) for name, _ in headers.raw):
+        return NONE
     given = {name: headers[name] for name in DISTRIBUTIONS if name in headers}
     demands = headers.getlist(FAULT)
-    if not given and not demands:
-        return NONE
     problems: list[str] = []
     faults: tuple[Fault, ...] | None = None
     if demands:

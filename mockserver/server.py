@@ -135,7 +135,7 @@ class MockProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._connection = _Connection(self)
-        self._connection.held_until_ns, self._held_until_ns = self._held_until_ns, None
+        self._connection.held_until_ns = self._held_until_ns
         self.scope["extensions"] = {EXTENSION: self._connection}  # type: ignore[dict-item]
 
     def on_headers_complete(self) -> None:

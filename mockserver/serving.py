@@ -302,7 +302,7 @@ class Serving:
         reply: Reply
         if version.form.takes(ask, plan):
             script = version.form.script(ask, plan, pieces, shape, *identity, case.count)
-            plan = case.plan = script.plan
+            plan = script.plan
             pieces = pieces[: plan.output_tokens]
             reply = shaped_reply(case.wire, script, self._pacer, on_end)
         else:

@@ -80,7 +80,7 @@ class Connection(Protocol):
     """Who stamped it: kernel or user."""
     http_1_0: bool
     held_until_ns: int | None
-    """Until when the connection was not read on purpose; only for its first request."""
+    """Until when the connection was not read on purpose; requests that had arrived by then waited."""
     on_lost: Callable[[], None] | None
 
     @property
