@@ -28,6 +28,7 @@ FIRST_CHUNK_AS_ONE = "the first chunk is taken for one token"
 CHUNKS = "chunks are taken for tokens"
 REASONING_TWICE = "reasoning tokens are counted twice"
 REASONING_NO_TOKENS = "reasoning tokens are left out of the count"
+SERVERS_COUNT = "the server's usage says another number of tokens than it sent"
 USAGE_IN_TPOT = "it ends at the usage chunk"
 NO_SHARING = "a gap is one sample, however many tokens came with it"
 EVERY_CHUNK = "gaps to chunks without text are among them"
@@ -69,10 +70,10 @@ def alternatives(pair: Pair, *, shared_clock: bool = True) -> Iterator[Alternati
     yield "e2el_ms", LAST_CHUNK, since_sent(writes[-1])
     yield "e2el_ms", END, since_sent(line["end_ns"])
     yield "e2el_ms", CONNECT, [since_sent(last)[0] + connect_ms]
-    yield from _between(reply, writes, usage)
+    yield from _between(reply, writes, usage, record.output_tokens)
 
 
-def _between(reply: Reply, writes: Sequence[int], usage: int) -> Iterator[Alternative]:
+def _between(reply: Reply, writes: Sequence[int], usage: int, told: int | None) -> Iterator[Alternative]:
     first, last = reply.times[0], reply.times[-1]
     n, k1, chunks = sum(reply.tokens), reply.tokens[0], len(reply.times)
     thinking = sum(tokens for tokens, kind in zip(reply.tokens, reply.kinds, strict=True) if kind == "t")
@@ -84,6 +85,7 @@ def _between(reply: Reply, writes: Sequence[int], usage: int) -> Iterator[Altern
         REASONING_TWICE: (last - first, n + thinking - k1),
         REASONING_NO_TOKENS: (last - first, n - thinking - 1),
         USAGE_IN_TPOT: (usage - first, n - k1),
+        SERVERS_COUNT: (last - first, (n if told is None else told) - k1),
     }
     if chunks > 1:
         for mistake, (ns, tokens) in times_of.items():

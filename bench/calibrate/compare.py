@@ -178,7 +178,7 @@ def _causes(summary: Mapping[str, Any], fold: Fold) -> list[Cause]:
             continue
         recounted = Distribution()
         recounted.add_all(fold.exact[metric])
-        recounted.add_all(fold.greatest[metric])
+        recounted.add_all(fold.bounded[metric])
         others: dict[str, Stats] = {
             mistake: d.stats() for (of, mistake), d in fold.alternatives.items() if of == metric
         }

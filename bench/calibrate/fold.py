@@ -37,6 +37,8 @@ Measured = Mapping[str, Callable[[RequestRecord], float | None]]
 class Fold:
     """Distributions of what is true, of what the stamps allow, and of what mistakes would have given.
 
+    `exact` has the values of records whose stamps all are, `bounded` those of the others as they are stamped, `least` and
+    `greatest` what the latter may be.
     `start_ns` and `duration_s` place the slices over time, on the client's clock. `exact`: as of Distribution.
     """
 
@@ -52,6 +54,7 @@ class Fold:
         self._width_ns = max(duration_s, 1e-3) * NS_PER_S / SLICES
         self.true: defaultdict[str, Distribution] = distributions()
         self.exact: defaultdict[str, Distribution] = distributions()
+        self.bounded: defaultdict[str, Distribution] = distributions()
         self.least: defaultdict[str, Distribution] = distributions()
         self.greatest: defaultdict[str, Distribution] = distributions()
         self.alternatives: defaultdict[tuple[str, str], Distribution] = distributions()
@@ -61,7 +64,6 @@ class Fold:
         self.mock: defaultdict[str, Distribution] = distributions()
         self.over_time: defaultdict[tuple[str, int], Distribution] = defaultdict(lambda: Distribution(_SLICE_EXACT))
         self.served = self.input_tokens = self.output_tokens = 0
-        self.thinking_requests = 0
         self._first_sent_ns: int | None = None
         self._last_end_ns: int | None = None
         self._worst: list[tuple[float, str, dict[str, Any]]] = []
@@ -76,8 +78,10 @@ class Fold:
             return
         # On the client's clock where there is no other: a span needs both ends on one.
         end_ns = line["end_ns"] if self.shared_clock else record.end_ns
-        self._first_sent_ns = min(record.sent_ns, self._first_sent_ns or record.sent_ns)
-        self._last_end_ns = max(end_ns, self._last_end_ns or end_ns)
+        if self._first_sent_ns is None or record.sent_ns < self._first_sent_ns:
+            self._first_sent_ns = record.sent_ns
+        if self._last_end_ns is None or end_ns > self._last_end_ns:
+            self._last_end_ns = end_ns
         if served(pair):
             self._add_served(pair)
 
@@ -102,17 +106,15 @@ class Fold:
         true = true_values(pair, shared_clock=self.shared_clock)
         for metric, values in true.items():
             self.true[metric].add(values)
-        least, greatest = stamped_values(record, tokens, sum(line["chunk_tokens"]))
-        if least is greatest:
-            for metric, values in greatest.items():
-                self.exact[metric].add(values)
-        else:
-            for metric in greatest:
+        stamped, least, greatest = stamped_values(record, tokens, sum(line["chunk_tokens"]))
+        for metric, values in stamped.items():
+            (self.exact if least is stamped else self.bounded)[metric].add(values)
+            if least is not stamped:
                 self.least[metric].add(least[metric])
                 self.greatest[metric].add(greatest[metric])
         for metric in OVER_TIME:
-            if metric in greatest:
-                self.of_worker[metric, record.worker].add(greatest[metric])
+            if metric in stamped:
+                self.of_worker[metric, record.worker].add(stamped[metric])
         for metric, mistake, values in alternatives(pair, shared_clock=self.shared_clock):
             self.alternatives[metric, mistake].add(values)
         self._add_errors(record, true)

@@ -150,30 +150,30 @@ def _shared_by_tokens(gaps: Sequence[float], tokens: Sequence[int]) -> list[floa
     return shared
 
 
-def stamped_values(record: RequestRecord, tokens: Sequence[int], n: int) -> tuple[Values, Values]:
-    """The least and the greatest values that the client's stamps allow, computed again from its record.
+def stamped_values(record: RequestRecord, tokens: Sequence[int], n: int) -> tuple[Values, Values, Values]:
+    """A record's values computed again as it is stamped, and the least and the greatest that its stamps allow.
 
-    `tokens` are those of the token chunks and `n` all, from the ledger. Both are the same where every stamp is exact.
+    `tokens` are those of the token chunks and `n` all, from the ledger. All three are one where every stamp is exact.
     """
     assert record.sent_ns is not None
     if not record.chunk_ns:
         values = whole_reply(record.end_ns, record.sent_ns, record.sent_ns - record.intended_ns)
-        return values, values
+        return values, values, values
     places = [i for i, kind in enumerate(record.chunk_kind) if kind in TEXT]
     latest = [record.chunk_ns[i] for i in places]
     if not places or len(places) != len(tokens):
-        return {}, {}
+        return {}, {}, {}
     kinds = "".join(record.chunk_kind[i] for i in places)
     known = record.chunk_tokens is not None
     reply = Reply(latest, tokens, kinds, record.sent_ns, record.intended_ns, n, known)
-    greatest = {**from_sent(reply), **between(latest, latest, reply)}
+    stamped = {**from_sent(reply), **between(latest, latest, reply)}
     if record.chunk_bound_ns is None:
-        return greatest, greatest
+        return stamped, stamped, stamped
     bounds = [record.chunk_bound_ns[i] for i in places]
     earliest = [at if bound is None else bound for at, bound in zip(latest, bounds, strict=True)]
     soon = Reply(earliest, tokens, kinds, record.sent_ns, record.intended_ns, n, known)
     least = {**from_sent(soon), **between(latest, earliest, reply)}
-    greatest |= between(earliest, latest, reply)
+    greatest = stamped | between(earliest, latest, reply)
     if "tps" in greatest:  # A greater time per token is a lower speed.
         greatest["tps"], least["tps"] = least.get("tps", greatest["tps"]), greatest["tps"]
-    return least, greatest
+    return stamped, least, greatest

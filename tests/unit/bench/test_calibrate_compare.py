@@ -333,6 +333,26 @@ def test_stamps_that_are_bounds_bound_the_numbers(tmp_path: Path) -> None:
     low, high = of["e2el_ms", "p50"]["allowed"]
     assert high - low == pytest.approx(50.4, abs=0.5)
     assert of["ttft_ms", "p50"]["allowed"] is None
+    assert rows["causes"] == []  # The truth lies within what the stamps allow: that is cause enough.
+
+
+def test_a_wrong_number_of_bounded_stamps_is_recounted_as_it_was_stamped(tmp_path: Path) -> None:
+    # Every fifth chunk is stamped 12 ms late, and its bound says 4 ms: beyond what the stamps allow.
+    def late(record: RequestRecord) -> RequestRecord:
+        stamps = tuple(at + (i % 5 == 4) * 12_000_000 for i, at in enumerate(record.chunk_ns))
+        bounds = tuple(at - 4_000_000 if i % 5 == 4 else None for i, at in enumerate(stamps))
+        return replace(record, chunk_ns=stamps, chunk_bound_ns=bounds)
+
+    causes = {c["metric"]: c["cause"] for c in certified(tmp_path, [late(r) for r in RECORDS])["causes"]}
+    assert causes["itl_ms"].startswith("the time stamps are late")
+    assert causes["chunk_gap_ms"].startswith("the time stamps are late")
+
+
+def test_a_server_that_miscounts_its_own_tokens_is_named(tmp_path: Path) -> None:
+    records = [replace(r, output_tokens=(r.output_tokens or 0) + 5) for r in RECORDS]
+    rows = certified(tmp_path, records, [line | {"fault": "usage_wrong"} for line in LINES])
+    causes = {c["metric"]: c["cause"] for c in rows["causes"]}
+    assert causes["tpot_ms"] == causes["tps"] == "the server's usage says another number of tokens than it sent"
 
 
 SHIFT_NS = 10**15 + 123_456_789
