@@ -28,7 +28,7 @@ from promptset.errors import SpecError
 Seconds = Annotated[float, BeforeValidator(values.seconds), AfterValidator(values.positive)]
 Tokens = Annotated[str, BeforeValidator(values.token_lengths)]
 Many = Annotated[tuple[str, ...], BeforeValidator(lambda v: (v,) if isinstance(v, str) else v)]
-Mode = Literal["concurrency", "rate", "throughput", "trace"]
+Mode = Literal["concurrency", "rate", "throughput", "trace", "sessions"]
 OPEN_LOOP: tuple[Mode, ...] = ("rate", "trace")
 """Modes in which a schedule, not a response, decides when a request is sent."""
 
@@ -71,10 +71,13 @@ class RunConfig(BaseModel):
     mode: Mode | None = option(
         None,
         "concurrency: N users, each sends again when answered; rate: R a second, whatever the server does; "
-        "throughput: everything at once; trace: when the rows of --dataset say (default: what the other flags imply)",
+        "throughput: everything at once; trace: when the rows of --dataset say; "
+        "sessions: N users who converse (default: what the other flags imply)",
         group="load",
     )
-    concurrency: int | None = option(None, "users of mode concurrency (default: 10)", group="load", metavar="N", ge=1)
+    concurrency: int | None = option(
+        None, "users of the modes concurrency and sessions (default: 10)", group="load", metavar="N", ge=1
+    )
     rate: float | None = option(None, "requests per second of mode rate", group="load", metavar="R", gt=0)
     arrivals: Annotated[str | None, AfterValidator(lambda v: None if v is None else values.one_of(v, ARRIVALS))] = (
         option(
@@ -132,6 +135,18 @@ class RunConfig(BaseModel):
     )
     repeat: float = option(
         0.0, "share of a prompt that repeats what stands in it already", group="data", metavar="SHARE", ge=0, lt=1
+    )
+    turns: Tokens | None = option(None, "mode sessions: turns of a session (default: 4)", group="data", metavar="DIST")
+    think_time: Annotated[str | None, BeforeValidator(lambda v: None if v is None else values.time_lengths(v))] = (
+        option(
+            None,
+            "mode sessions: time between an answer and the next turn (default: 0s)",
+            group="data",
+            metavar="DIST",
+        )
+    )
+    history: Literal["real", "planned"] = option(
+        "real", "mode sessions: histories of the server's own answers, or of planned ones of exact length", group="data"
     )
     prefix: str | None = option(
         None, "a shared beginning of the prompts, for example tokens=512,groups=4", group="data", metavar="SPEC"
@@ -295,8 +310,9 @@ def _combinations(config: RunConfig, given: Mapping[str, Any]) -> list[str]:
         problems.append(f"--rate does not go with --mode {mode}: leave one of the two out")
     if mode == "throughput" and config.concurrency is not None:
         problems.append("--concurrency does not go with --mode throughput: use --max-concurrency for its cap")
-    if mode == "concurrency" and config.max_concurrency is not None:
+    if mode in ("concurrency", "sessions") and config.max_concurrency is not None:
         problems.append("--max-concurrency does not go with fixed concurrency: --concurrency is the number itself")
+    problems += _session_problems(config, mode, given)
     if mode == "trace" and config.dataset is None:
         problems.append("--mode trace needs --dataset: a file whose rows say when they are sent (at_s, or a trace)")
     if mode == "trace" and config.concurrency is not None:
@@ -353,6 +369,28 @@ def _text_problems(kind: str) -> list[str]:
     return []
 
 
+def _session_problems(config: RunConfig, mode: Mode, given: Mapping[str, Any]) -> list[str]:
+    if mode != "sessions":
+        wrong = [key for key in ("turns", "think_time", "history") if key in given]
+        return [f"--{key.replace('_', '-')} is for --mode sessions, and this is mode {mode}" for key in wrong]
+    problems = []
+    if "completions" in (config.endpoint, openai.endpoint_of(config.url)):
+        problems.append("--mode sessions needs the endpoint chat: completions have no turns")
+    if config.recipe is not None:
+        problems.append("--dataset: a recipe has no sessions; name a file of sessions, or leave it out")
+    for key in ("columns", "bad_rows", "text", "repeat"):
+        if key in given:
+            problems.append(
+                f"--{key.replace('_', '-')} does not go with sessions: they have their own rows, in English words"
+            )
+    if config.dataset is not None:
+        wrong = [key for key in ("turns", "think_time") if key in given]
+        problems += [f"--{key.replace('_', '-')}: the rows of a file of sessions say that" for key in wrong]
+    if config.dataset is not None and config.output_tokens is not None:
+        problems.append("--output-tokens: the turns of a file of sessions say how long answers are")
+    return problems
+
+
 def _recipe_problems(name: str, mode: Mode | None) -> list[str]:
     try:
         recipe = recipes.load(name)
@@ -386,7 +424,7 @@ def _fill(config: RunConfig) -> RunConfig:
     filled: dict[str, Any] = {"mode": mode}
     if config.endpoint is None:
         filled["endpoint"] = named if named is not None else "chat"
-    if mode == "concurrency" and config.concurrency is None:
+    if mode in ("concurrency", "sessions") and config.concurrency is None:
         filled["concurrency"] = 10
     if mode == "rate" and config.arrivals is None:
         filled["arrivals"] = "poisson" if config.burstiness == 1.0 else "gamma"

@@ -23,6 +23,7 @@ from bench import kept, machine, prefix_cache, preflight
 from bench.calibrate import covers
 from bench.clock import NS_PER_MS, Clock, process_clock, utc_now
 from bench.config import RunConfig
+from bench.conversations import Talks
 from bench.errors import UsageError
 from bench.evaluate import Result, evaluate
 from bench.limits import ceiling
@@ -117,7 +118,7 @@ async def _measure(config: RunConfig, path: Path, command: Sequence[str], say: C
         notes = samples.notes if isinstance(samples, Rows) else ()
         for note in (*notes, *probed.notes):
             say(f"note: {note}")
-        recording = recording_of(config, samples) if config.mode == "trace" else None
+        recording = None if config.mode != "trace" or isinstance(samples, Talks) else recording_of(config, samples)
         # How many an open loop without a cap will have in flight is the server's affair: then nothing is refused.
         certain = not config.open_loop or config.max_concurrency is not None
         preflight.check(most_in_flight(config, recording), certain=certain)
@@ -172,7 +173,7 @@ async def _measure(config: RunConfig, path: Path, command: Sequence[str], say: C
 
 
 async def _probe(
-    config: RunConfig, transport: Transport, clock: Clock, run_id: str, samples: Iterator[Sample]
+    config: RunConfig, transport: Transport, clock: Clock, run_id: str, samples: Iterator[Sample] | Talks
 ) -> ProbeResult:
     own_body = samples.first if isinstance(samples, Rows) and samples.first.body is not None else None
     names_model = own_body is not None and own_body.body is not None and "model" in own_body.body

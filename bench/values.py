@@ -41,6 +41,11 @@ def token_lengths(value: object) -> str:
     return str(distributions.parse(str(value), "tokens"))
 
 
+def time_lengths(value: object) -> str:
+    """A distribution of times, in its plainest spelling. Raises ValueError (SpecError is one)."""
+    return str(distributions.parse(str(value), "time"))
+
+
 def json_object(value: object) -> object:
     """An object, also where it is written as JSON. Raises ValueError."""
     if not isinstance(value, str):

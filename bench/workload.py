@@ -37,6 +37,8 @@ class Request:
     stream: bool
     input_tokens_asked: int | None
     output_tokens_asked: int | None
+    on_text: Callable[[str], None] | None = None
+    """Told the content of the response, reasoning left out, before its record is handed over."""
 
 
 @dataclass(frozen=True, slots=True)

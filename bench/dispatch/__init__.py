@@ -2,13 +2,15 @@
 
 - `open_loop`: arrivals come when the schedule says, whatever the server does.
 - `closed_loop`: N users, each of whom sends again when the answer to the last request has come.
+- `sessions`: N users, each of whom holds one conversation after the other.
 
-Both take their limits from a `Stop`, count what is in flight in an `InFlight`, and hand every record to one callback.
+All take their limits from a `Stop`, count what is in flight in an `InFlight`, and hand every record to one callback.
 """
 
 from bench.dispatch.closed_loop import ClosedLoop
 from bench.dispatch.in_flight import InFlight
 from bench.dispatch.open_loop import OpenLoop
+from bench.dispatch.sessions import Sessions
 from bench.dispatch.stop import Stop
 
-__all__ = ["ClosedLoop", "InFlight", "OpenLoop", "Stop"]
+__all__ = ["ClosedLoop", "InFlight", "OpenLoop", "Sessions", "Stop"]

@@ -12,6 +12,7 @@ import sys
 import traceback
 from multiprocessing.connection import Connection
 
+from bench.conversations import Talks
 from bench.errors import BenchError, Exit
 from bench.scale.feed import frame
 from bench.scale.worker import Assignment, samples_of, tokenizer_of
@@ -36,6 +37,7 @@ def main(descriptor: int) -> int:
         samples = samples_of(assignment.config, tokenizer, assignment.share, skip=made)
         ready = False
         while True:
+            assert not isinstance(samples, Talks)  # Sessions are made ahead in the worker.
             written = frame(made_of(next(samples), lambda sample: openai.encode(sample, assignment.options)))
             pipe.sendall(written if ready else b"." + written)
             ready = True

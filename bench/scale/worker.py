@@ -14,7 +14,8 @@ from pathlib import Path
 
 from bench.clock import NS_PER_S, Clock, Timer, cpu_ns
 from bench.config import RunConfig
-from bench.dispatch import ClosedLoop, InFlight, OpenLoop, Stop
+from bench.conversations import Conversations, Talks
+from bench.dispatch import ClosedLoop, InFlight, OpenLoop, Sessions, Stop
 from bench.errors import UsageError
 from bench.records import Outcome, RequestRecord, to_line
 from bench.rng import stream
@@ -26,7 +27,7 @@ from bench.schedule import ARRIVALS
 from bench.secrets import redactor, secrets_of
 from bench.transport import TRANSPORTS, openai
 from bench.transport.interface import Reading, Target, Transport
-from bench.workload import Drawn, Rows, Supply, simulated_samples
+from bench.workload import Drawn, Encoded, Rows, Supply, simulated_samples
 from promptset import recipes
 from promptset.errors import SpecError
 from promptset.kinds import Style
@@ -89,11 +90,13 @@ def tokenizer_of(config: RunConfig) -> Tokenizer | None:
 
 def samples_of(
     config: RunConfig, tokenizer: Tokenizer | None, share: Share | None = None, *, skip: int = 0
-) -> Drawn | Rows:
+) -> Drawn | Rows | Talks:
     """What the requests of a share (None: of the whole load) are made of, but for the first `skip`. Raises UsageError."""
     first, step = (0, 1) if share is None else (share.worker, share.workers)
     first += skip * step
     try:
+        if config.mode == "sessions":
+            return _sessions_of(config, tokenizer, first, step)
         recipe = None if config.recipe is None else recipes.load(config.recipe)
         if config.dataset is not None and recipe is None:
             return Rows.of_file(
@@ -127,6 +130,25 @@ def samples_of(
         )
     except SpecError as e:
         raise UsageError(e.problems) from e
+
+
+def _sessions_of(config: RunConfig, tokenizer: Tokenizer | None, first: int, step: int) -> Talks:
+    """Those of the file, or simulated ones. Raises SpecError."""
+    if config.dataset is not None:
+        return Talks.of_file(Path(config.dataset), first=first, step=step)
+    assert tokenizer is not None
+    assert config.output_tokens is not None
+    return Talks.simulated(
+        tokenizer,
+        turns="4" if config.turns is None else config.turns,
+        think_time="0s" if config.think_time is None else config.think_time,
+        input_tokens=config.input_tokens,
+        output_tokens=config.output_tokens,
+        prefix=config.prefix,
+        seed=config.seed,
+        first=first,
+        step=step,
+    )
 
 
 def target_of(config: RunConfig) -> Target:
@@ -167,20 +189,25 @@ def transport_of(config: RunConfig, tokenizer: Tokenizer | None, clock: Clock) -
 class Worker:
     """Prepares and loads, in the running event loop. `tally` takes what has ended since it was last taken."""
 
-    def __init__(self, assignment: Assignment, samples: Iterator[Sample], transport: Transport, clock: Clock) -> None:
+    def __init__(
+        self, assignment: Assignment, samples: Drawn | Rows | Talks, transport: Transport, clock: Clock
+    ) -> None:
         self._config = assignment.config
         self._share = assignment.share
         self._samples = samples
         self._transport = transport
         self._clock = clock
         options, share = assignment.options, assignment.share
-        self._supply = Supply(
-            samples,
-            lambda sample: openai.encode(sample, options),
-            assignment.run_id,
-            first=share.worker,
-            step=share.workers,
-        )
+
+        def encode(sample: Sample) -> Encoded:
+            return openai.encode(sample, options)
+
+        numbers = {"first": share.worker, "step": share.workers}
+        self._conversations: Conversations | None = None
+        if isinstance(samples, Talks):
+            real = assignment.config.history == "real"
+            self._conversations = Conversations(samples, encode, assignment.run_id, real=real, **numbers)
+        self._supply = Supply(iter(()) if isinstance(samples, Talks) else samples, encode, assignment.run_id, **numbers)
         requests, taken = shard_names(None if assignment.alone else share.worker)
         self._records = LineLog(assignment.directory / requests)
         self._sample_log = LineLog(assignment.directory / taken)
@@ -207,6 +234,14 @@ class Worker:
             a_second = config.rate if config.rate is not None else share.users
             wanted = round((a_second if a_second is not None else 1) * config.duration)
         wanted += share.warmup_requests
+        if self._conversations is not None:
+            assert share.users is not None
+            try:
+                self._conversations.make_ahead(min(wanted, AHEAD))
+            except SpecError as e:
+                raise UsageError(e.problems) from e
+            await self._transport.prepare(share.users)
+            return
         ahead, ahead_bytes = (MOST_AHEAD, MOST_AHEAD_BYTES) if self._needs_all else (AHEAD, AHEAD_BYTES)
         if share.requests is None or wanted > ahead:
             self._feed = ProcessFeed(self._assignment, self._supply)
@@ -245,9 +280,14 @@ class Worker:
             run_start_ns=stop.run_start_ns,
             reason="interrupted" if stop.interrupted else stop.reason,
             problems=tuple(p for p in (self._records.close(), self._sample_log.close()) if p is not None),
-            repeated_rows=self._supply.taken_from(len(self._samples)) if isinstance(self._samples, Rows) else 0,
-            late_requests=self._supply.late,
+            repeated_rows=self._repeated_rows(),
+            late_requests=self._supply.late if self._conversations is None else self._conversations.late,
         )
+
+    def _repeated_rows(self) -> int:
+        if isinstance(self._samples, Talks):
+            return self._samples.repeated
+        return self._supply.taken_from(len(self._samples)) if isinstance(self._samples, Rows) else 0
 
     def close(self) -> None:
         """End what was started beside."""
@@ -285,8 +325,20 @@ class Worker:
             "done": self._dispatcher.done,
         }
 
-    def _make_dispatcher(self, on_record: Callable[[RequestRecord], None]) -> OpenLoop | ClosedLoop:
+    def _make_dispatcher(self, on_record: Callable[[RequestRecord], None]) -> OpenLoop | ClosedLoop | Sessions:
         config, share = self._config, self._share
+        if self._conversations is not None:
+            assert share.users is not None
+            return Sessions(
+                users=share.users,
+                ramp_ns=round(config.ramp * NS_PER_S),
+                conversations=self._conversations,
+                transport=self._transport,
+                clock=self._clock,
+                stop=self.stop,
+                in_flight=self._in_flight,
+                on_record=on_record,
+            )
         if share.users is not None:
             return ClosedLoop(
                 users=share.users,

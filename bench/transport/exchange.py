@@ -64,7 +64,7 @@ class Exchange:
         self.location = location
         if self.request.stream and 200 <= status < 300 and "json" not in content_type:
             self._parser = SSEParser()
-            self._reader = openai.StreamReader(self.reading.count)
+            self._reader = openai.StreamReader(self.reading.count, keep_text=self.request.on_text is not None)
         if content_encoding in ("gzip", "x-gzip", "deflate"):
             self._inflate = zlib.decompressobj(zlib.MAX_WBITS | 32)
         elif content_encoding not in ("", "identity"):
@@ -138,6 +138,8 @@ class Exchange:
         reply = self._read()
         outcome, said = self._judge(reply, failed)
         request = self.request
+        if request.on_text is not None:
+            request.on_text(reply.content)
         message = error if outcome is failed and error is not None else said
         return RequestRecord(
             id=request.id,

@@ -115,6 +115,8 @@ class Reply:
     output_tokens_from: TokensFrom | None = None
     counted: int | None = None
     text: str = ""
+    content: str = ""
+    """The text without reasoning and tool calls."""
     finished: bool = False
     done: bool = False
     error: str | None = None
@@ -125,7 +127,7 @@ class StreamReader:
     """Decodes the events of one streamed response, batch by batch, and keeps what the reply needs of them.
 
     A batch costs one JSON call; the events themselves are not kept, so that a long reply takes little memory. `count` is
-    the target's tokenizer, where there is one: without it the text is not kept either.
+    the target's tokenizer, where there is one: without it the text is kept only where `keep_text` says so.
     """
 
     __slots__ = (
@@ -133,6 +135,7 @@ class StreamReader:
         "_done",
         "_error",
         "_finished",
+        "_keep",
         "_kinds",
         "_malformed",
         "_pieces",
@@ -142,8 +145,9 @@ class StreamReader:
         "_usage",
     )
 
-    def __init__(self, count: Callable[[str], int] | None = None) -> None:
+    def __init__(self, count: Callable[[str], int] | None = None, *, keep_text: bool = False) -> None:
         self._count = count
+        self._keep = keep_text or count is not None
         self._kinds: list[str] = []
         self._pieces: list[str] = []
         self._running: list[int | None] = []  # completion_tokens so far, where a chunk that bears text says it
@@ -161,7 +165,7 @@ class StreamReader:
             if plain:
                 self._kinds.extend("c" * len(plain))
                 self._running.extend([None] * len(plain))
-                if self._count is not None:
+                if self._keep:
                     self._pieces.extend([text.decode() for text in plain])
                 self._seen += len(plain)
                 events = events[len(plain) :]
@@ -176,7 +180,7 @@ class StreamReader:
         if self._malformed is not None:
             return
         decoded, self._malformed = _decode(events, first)
-        kinds, running, pieces = self._kinds, self._running, self._pieces if self._count is not None else None
+        kinds, running, pieces = self._kinds, self._running, self._pieces if self._keep else None
         plain: tuple[bytes, str] | None = None
         for number, event in enumerate(decoded):
             if (text := _plain_text(event)) is not None:
@@ -214,6 +218,8 @@ class StreamReader:
         chunk_kind = "".join(self._kinds).ljust(self._seen, "o")
         usage, count = self._usage, self._count
         text = "".join(self._pieces)
+        kinds = (kind for kind in self._kinds if kind in TOKEN_KINDS)
+        content = "".join(piece for kind, piece in zip(kinds, self._pieces, strict=False) if kind == "c")
         counted = count(text) if count is not None else None
         output_tokens, source = _output_tokens(usage, counted, len(self._running))
         return Reply(
@@ -224,6 +230,7 @@ class StreamReader:
             output_tokens_from=source,
             counted=counted,
             text=text,
+            content=content,
             finished=self._finished,
             done=self._done,
             error=self._error,
@@ -249,6 +256,7 @@ def read_whole(body: bytes, count: Callable[[str], int] | None = None) -> Reply:
         else [choice.get("text")]
     )
     text = "".join(part for part in parts if isinstance(part, str))
+    content = parts[-1]
     usage = said.get("usage")
     usage = usage if isinstance(usage, dict) else None
     counted = count(text) if count is not None else None
@@ -259,6 +267,7 @@ def read_whole(body: bytes, count: Callable[[str], int] | None = None) -> Reply:
         output_tokens_from=source,
         counted=counted,
         text=text,
+        content=content if isinstance(content, str) else "",
         finished=choice.get("finish_reason") is not None,
         done=True,
         malformed=None if choice else f"a reply without choices: {_excerpt(body)}",

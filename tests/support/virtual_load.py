@@ -5,13 +5,17 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Sequence
 
+import orjson
+
 from bench.clock import LoopClock
-from bench.dispatch import ClosedLoop, InFlight, OpenLoop, Stop
+from bench.conversations import Conversations
+from bench.dispatch import ClosedLoop, InFlight, OpenLoop, Sessions, Stop
 from bench.records import RequestRecord
 from bench.transport.interface import Done, Ended, ignore
 from bench.transport.scripted import Script, ScriptedTransport
 from bench.workload import Encoded, Request, Supply
 from promptset.samples import Sample
+from promptset.sessions import Session
 from tests.support.virtual_time import START_NS, VirtualTimeLoop, run_virtual
 
 MS = 1_000_000
@@ -73,7 +77,19 @@ class Load:
         self._run(lambda parts: ClosedLoop(users=users, ramp_ns=ramp_ns, **parts))  # type: ignore[arg-type]
         return self
 
-    def _run(self, make: Callable[[dict[str, object]], OpenLoop | ClosedLoop]) -> None:
+    def sessions(self, users: int, sessions: Iterable[Session], *, real: bool = True, ramp_ns: int = 0) -> Load:
+        """Users who hold these conversations, one after the other; bodies are the messages as JSON."""
+
+        def make(parts: dict[str, object]) -> Sessions:
+            del parts["supply"]
+            encode = lambda sample: Encoded(orjson.dumps(sample.messages), True, sample.output_tokens)  # noqa: E731
+            conversations = Conversations(iter(sessions), encode, "made", real=real)
+            return Sessions(users=users, ramp_ns=ramp_ns, conversations=conversations, **parts)  # type: ignore[arg-type]
+
+        self._run(make)
+        return self
+
+    def _run(self, make: Callable[[dict[str, object]], OpenLoop | ClosedLoop | Sessions]) -> None:
         async def main(loop: VirtualTimeLoop) -> None:
             clock = LoopClock()
             self.loop = loop

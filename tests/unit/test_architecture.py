@@ -26,7 +26,10 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.transport": frozenset(
         {"bench.clock", "bench.errors", "bench.records", "bench.workload", "promptset.samples"}
     ),
-    "bench.dispatch": frozenset({"bench.clock", "bench.records", "bench.transport.interface", "bench.workload"}),
+    "bench.conversations": frozenset({"bench.workload", "promptset"}),
+    "bench.dispatch": frozenset(
+        {"bench.clock", "bench.conversations", "bench.records", "bench.transport.interface", "bench.workload"}
+    ),
     "bench.metrics": frozenset({"bench.errors", "bench.records", "bench.rng"}),
     "bench.verdict": frozenset(),
     "bench.report": frozenset({"bench.metrics.catalog"}),
@@ -56,8 +59,9 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     ),
     # A worker process runs the middle of the way, from the workload to the records; run.py alone starts it.
     "bench.scale": frozenset(
-        {"bench.clock", "bench.config", "bench.dispatch", "bench.errors", "bench.live", "bench.records", "bench.rng",
-         "bench.run_directory", "bench.sampling", "bench.schedule", "bench.secrets", "bench.supervision", "bench.transport",
+        {"bench.clock", "bench.config", "bench.conversations", "bench.dispatch", "bench.errors",
+         "bench.live", "bench.records", "bench.rng", "bench.run_directory",
+         "bench.sampling", "bench.schedule", "bench.secrets", "bench.supervision", "bench.transport",
          "bench.workload", "promptset"}
     ),
     # The ladders stand on runs, and nothing of a run stands on them but the ceiling that they found.

@@ -1,4 +1,4 @@
-"""Mode trace: what is sent when a recording says, by how many workers, and what is refused."""
+"""Modes trace and sessions: what is sent when a recording says, by how many workers, and what is refused."""
 
 from __future__ import annotations
 
@@ -138,6 +138,15 @@ def test_connections_and_workers_follow_the_busiest_ten_seconds(data: Any) -> No
         ({"dataset": "chatbot", "mode": "trace"}, "the recipe chatbot has no gaps: use --rate"),
         ({"dataset": "chatbot", "input_tokens": "5"}, "--dataset brings its own"),
         ({"dataset": "chatbott"}, "there is no file chatbott, and no recipe of that name (there are azure-2023-code, "),
+        ({"turns": "3"}, "--turns is for --mode sessions, and this is mode concurrency"),
+        ({"rate": 5, "think_time": "3s"}, "--think-time is for --mode sessions, and this is mode rate"),
+        ({"mode": "sessions", "endpoint": "completions"}, "--mode sessions needs the endpoint chat"),
+        ({"mode": "sessions", "dataset": "chatbot"}, "a recipe has no sessions"),
+        ({"mode": "sessions", "dataset": __file__, "turns": "3"}, "--turns: the rows of a file of sessions say that"),
+        ({"mode": "sessions", "dataset": __file__, "output_tokens": "3"}, "--output-tokens: the turns of a file of"),
+        ({"mode": "sessions", "max_concurrency": 3}, "--concurrency is the number itself"),
+        ({"mode": "sessions", "think_time": "3"}, "--think-time: "),
+        ({"mode": "sessions", "text": "code"}, "--text does not go with sessions"),
         ({"dataset": __file__, "columns": "promt=a"}, "--columns: 'promt=a': 'promt' is none of prompt"),
     ],
 )
