@@ -33,6 +33,8 @@ SPEC is NAME[:key=value,...], and every rule that hits a request adds its fault:
 examples:
   python -m mockserver
   python -m mockserver --ttft lognormal:mean=200ms,cv=0.5 --itl gamma:mean=20ms,cv=0.3 --ledger ledger.jsonl
+  python -m mockserver --engine batching --step-cost qwen2.5-7b-h100   # continuous batching, as vLLM on a GPU
+  python -m mockserver --replay ledger.jsonl                           # the latencies of a ledger or a run again
   python -m mockserver --port 0 --fault 429:rate=0.05,retry_after=2 --fault reset:every=50,after=10
   python -m mockserver --config mock.yaml        # the same keys, with underscores:  output_tokens: uniform:100..500
 

@@ -79,6 +79,8 @@ class ServerMetrics(Collector):
     def __init__(self, model: str, max_model_len: int, state: Callable[[], EngineState], engine: str = "0") -> None:
         self._label_values = (model, engine)
         self._state = state
+        # Counters begin with this object: /admin may have started the mock anew, and its engine went on.
+        self._before = state()
         self._waiting: deque[Entry] = deque()
         self._input_tokens = 0
         self._output_tokens = 0
@@ -139,7 +141,7 @@ class ServerMetrics(Collector):
     def collect(self) -> Iterator[Metric]:
         """The families, for the registry."""
         names, values = ("model_name", "engine"), self._label_values
-        state = self._state()
+        state = self._state().since(self._before)
         for name, doc, level in (
             ("vllm:num_requests_running", "Requests that the engine works on", state.running),
             ("vllm:num_requests_waiting", "Requests that wait for the engine", state.waiting),

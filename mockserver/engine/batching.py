@@ -219,7 +219,7 @@ class BatchingEngine:
             prefix_queries=self._prefix_queries,
             prefix_hits=self._prefix_hits,
             preemptions=self._preemptions,
-            iteration_tokens=self._iterations,
+            iteration_tokens=dict(self._iterations),
         )
 
     def _start_ns(self) -> int | None:

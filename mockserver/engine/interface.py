@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
 
 from mockserver.plan import Plan
@@ -46,6 +47,20 @@ class EngineState:
     preemptions: int | None = None
     iteration_tokens: Mapping[int, int] = field(default_factory=dict)
     """Tokens of a step -> number of steps with so many, since the start."""
+
+    def since(self, earlier: EngineState) -> EngineState:
+        """The same levels, and the counters from an earlier state on."""
+
+        def more(now: int | None, then: int | None) -> int | None:
+            return None if now is None or then is None else now - then
+
+        return replace(
+            self,
+            prefix_queries=more(self.prefix_queries, earlier.prefix_queries),
+            prefix_hits=more(self.prefix_hits, earlier.prefix_hits),
+            preemptions=more(self.preemptions, earlier.preemptions),
+            iteration_tokens=Counter(self.iteration_tokens) - Counter(earlier.iteration_tokens),
+        )
 
 
 class Engine(Protocol):

@@ -135,6 +135,19 @@ def test_a_released_request_gives_its_blocks_back_at_the_end_of_the_step() -> No
     assert engine.next_ns() is None
 
 
+def test_the_state_tells_who_runs_who_waits_and_how_much_of_the_cache_is_held() -> None:
+    engine = BatchingEngine(replace(COST, max_num_seqs=1))
+    for key in (1, 2, 3):
+        engine.admit(key, work(0, 20, 30))
+    engine.step(6 * US)
+    state = engine.state()
+    assert (state.running, state.waiting, state.kv_usage) == (1, 2, 2 / 64)
+    engine.release(2)
+    assert engine.state().waiting == 1
+    engine.step(60 * US)
+    assert dict(engine.state().iteration_tokens) == {20: 1, 1: 1}
+
+
 def test_a_request_released_in_the_queue_is_never_computed() -> None:
     engine = BatchingEngine(COST)
     engine.admit(1, work(0, 8, 2))

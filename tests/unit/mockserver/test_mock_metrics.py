@@ -96,3 +96,32 @@ def test_scraping_twice_counts_once() -> None:
 def test_token_buckets_go_1_2_5_up_to_the_context() -> None:
     assert one_two_five(1000) == (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
     assert one_two_five(131072)[-1] == 100_000
+
+
+def test_an_engine_with_steps_shows_its_cache_its_queue_and_its_steps_from_the_beginning_of_the_metrics() -> None:
+    states = [
+        EngineState(1, 0, 0.5, prefix_queries=100, prefix_hits=30, preemptions=2, iteration_tokens={8: 5, 9000: 1}),
+        EngineState(
+            2, 3, 0.25, prefix_queries=160, prefix_hits=46, preemptions=2, iteration_tokens={8: 7, 9: 1, 9000: 1}
+        ),
+    ]
+    metrics = ServerMetrics("m", 1000, lambda: states[0])
+    states.pop(0)
+    one = entry(0, [50, 70])
+    facts = {"queue_ns": 400 * MS, "prefill_ns": 30 * MS}
+    metrics.add(Entry(**{**{name: getattr(one, name) for name in Entry.__slots__}, "engine": facts}))
+    seen = samples(metrics)
+    assert (seen["vllm:num_requests_running"], seen["vllm:num_requests_waiting"]) == (2, 3)
+    assert seen["vllm:kv_cache_usage_perc"] == 0.25
+    assert (seen["vllm:prefix_cache_queries_total"], seen["vllm:prefix_cache_hits_total"]) == (60, 16)
+    assert seen["vllm:num_preemptions_total"] == 0
+    assert (seen["vllm:iteration_tokens_total_count"], seen["vllm:iteration_tokens_total_sum"]) == (3, 25)
+    assert (seen["vllm:iteration_tokens_total_bucket[8.0]"], seen["vllm:iteration_tokens_total_bucket[16.0]"]) == (2, 3)
+    assert seen["vllm:request_queue_time_seconds_sum"] == 0.4
+    assert seen["vllm:request_prefill_time_seconds_bucket[0.3]"] == 1
+
+
+def test_an_engine_without_a_queue_shows_none() -> None:
+    metrics = ServerMetrics("m", 1000, lambda: EngineState(0))
+    metrics.add(entry(0, [50, 70]))
+    assert not {name for name in samples(metrics) if "kv_cache" in name or "queue_time" in name or "iteration" in name}
