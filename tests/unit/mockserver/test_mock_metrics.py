@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from prometheus_client.parser import text_string_to_metric_families
 
 from mockserver.engine import EngineState
@@ -125,3 +127,11 @@ def test_an_engine_without_a_queue_shows_none() -> None:
     metrics = ServerMetrics("m", 1000, lambda: EngineState(0))
     metrics.add(entry(0, [50, 70]))
     assert not {name for name in samples(metrics) if "kv_cache" in name or "queue_time" in name or "iteration" in name}
+
+
+def test_reasoning_is_text_as_well() -> None:
+    thinking = replace(entry(0, [50, 70, 110]), chunk_kind="rttco")
+    seen = [ServerMetrics("m", 1000, lambda: EngineState(0)) for _ in range(2)]
+    seen[0].add(thinking)
+    seen[1].add(entry(0, [50, 70, 110]))
+    assert samples(seen[0]) == samples(seen[1])
