@@ -10,7 +10,7 @@ from bench.metrics.catalog import METRICS
 from bench.report import certificate_charts
 from bench.report.certificate import OTHER_CLOCK, STATS, THROUGHPUT, cause_sentence, wide
 from bench.report.facts import Fact, joined
-from bench.report.figures import NOTHING, interval, number, signed, signed_share
+from bench.report.figures import NOTHING, interval, measured, number, signed, signed_share
 from bench.report.html import Tile, chart_view, document
 
 MEANINGS = {
@@ -95,7 +95,8 @@ def render(certificate: Mapping[str, Any]) -> str:
             for row in certificate["worst"]
         ],
         load=_load(certificate),
-        machine=joined({**run["host"], **run["versions"], "version of Trueload": certificate["version"]}),
+        limits=_limits(run["config"].get("limits", {})),
+        machine=joined({**run["host"], **run["versions"]}),
     )
 
 
@@ -156,6 +157,26 @@ def _stamps(certificate: Mapping[str, Any]) -> list[tuple[str, ...]]:
         (name, meaning, f"{row['n']:,}", *(f"{row[stat]:.4f}" for stat in ("p50", "p99", "max")))
         for name, meaning, row in rows
         if row["n"]
+    ]
+
+
+_LIMITS = {
+    "calibration_p50_p90_ms": ("Median and p90", "ms"),
+    "calibration_p50_p90_share": ("and their share", "share"),
+    "calibration_p99_ms": ("P99", "ms"),
+    "calibration_p99_share": ("and its share", "share"),
+    "calibration_throughput_share": ("Rates per second", "share"),
+}
+
+
+def _limits(bands: Mapping[str, Any]) -> list[Fact]:
+    """From where on an error makes the verdict SUSPECT or INVALID."""
+    return [
+        Fact(
+            name, f"over {measured(band['suspect'], unit)} suspect, over {measured(band['invalid'], unit)} invalid", ""
+        )
+        for key, (name, unit) in _LIMITS.items()
+        if (band := bands.get(key)) is not None
     ]
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import pytest
 
 from bench.report import html
+from tests.support.golden_certificate import golden_calibration
 from tests.support.golden_run import golden_summary
 
 if TYPE_CHECKING:
@@ -68,6 +69,27 @@ def test_nine_charts_are_visible_and_nothing_is_asked_for(
         assert box is not None
         assert box["width"] > 150
         assert box["height"] > 60
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert complaints == []
+    page.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_page_of_a_certificate_shows_its_plots_and_asks_for_nothing(
+    browser: Browser, tmp_path: Path, scheme: Literal["light", "dark"], width: int
+) -> None:
+    directory = golden_calibration(tmp_path / "run")
+    page, complaints = _open(browser, directory.path / "certificate.html", scheme, width)
+    charts = page.locator("figure.chart").all()
+    assert len(charts) == 9  # Three errors over time, four of true against measured, two of the lag.
+    for chart in charts:
+        box = chart.locator("svg").first.bounding_box()
+        assert box is not None
+        assert box["width"] > 150
+        assert box["height"] > 60
+    page.locator("#chart-qq-ttft_ms .panels").hover()
+    assert "measured" in page.locator("#chart-qq-ttft_ms .tip").inner_text()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert complaints == []
     page.close()
