@@ -139,6 +139,7 @@ def test_the_state_tells_who_runs_who_waits_and_how_much_of_the_cache_is_held() 
     engine = BatchingEngine(replace(COST, max_num_seqs=1))
     for key in (1, 2, 3):
         engine.admit(key, work(0, 20, 30))
+    assert (engine.state().running, engine.state().waiting) == (0, 3)
     engine.step(6 * US)
     state = engine.state()
     assert (state.running, state.waiting, state.kv_usage) == (1, 2, 2 / 64)
