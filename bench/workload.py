@@ -337,5 +337,4 @@ class Supply:
     def taken_from(self, index: int) -> int:
         """How many of the requests that were taken have this number or a higher one."""
         end = self._next - len(self._ahead) * self._step
-        begin = self._first + max(0, -(-(index - self._first) // self._step)) * self._step
-        return max(0, (end - begin) // self._step)
+        return max(0, (end - max(self._first, index)) // self._step)

@@ -7,6 +7,7 @@ prompt, and slower. Requests go out several at a time; nothing of it belongs int
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Sequence
@@ -138,8 +139,11 @@ class ServerTokenizer(Tokenizer):
 
 
 def connect(url: str, api_key: str | None = None) -> ServerTokenizer:
-    """The tokenizer of the server at this address, which may end in /v1 or an endpoint's path. Raises SpecError."""
-    server = _Server(_base(url), api_key)
+    """The tokenizer of the server at this address, which may end in /v1 or an endpoint's path.
+
+    Without a key that of the environment's OPENAI_API_KEY is sent. Raises SpecError.
+    """
+    server = _Server(_base(url), os.environ.get("OPENAI_API_KEY") if api_key is None else api_key)
     try:
         answers = []
         for dialect in DIALECTS.values():

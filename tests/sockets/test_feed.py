@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -135,7 +136,7 @@ def test_what_a_feed_cannot_make_is_said(tmp_path: Path, capfd: pytest.CaptureFi
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_run_by_time_sends_made_prompts_in_order_and_leaves_no_process(workers: str, tmp_path: Path) -> None:
-    with mock_process("--ttft", "1ms", "--tpot", "1ms", "--output-tokens", "2") as mock:
+    with mock_process("--ttft", "20ms", "--tpot", "1ms") as mock:
         command = [sys.executable, "-m", "bench", "run", "--url", mock.url, "--duration", "2", "--concurrency", "6"]
         command += [
             "--input-tokens",
@@ -153,6 +154,9 @@ def test_a_run_by_time_sends_made_prompts_in_order_and_leaves_no_process(workers
     records = [json.loads(line) for line in (tmp_path / "run" / "requests.jsonl").read_text().splitlines()]
     assert len(records) > 100, "far more than the 12 that are made before the run"
     assert [record["input_tokens"] for record in records] == [record["input_tokens_asked"] for record in records]
+    notes = " ".join(json.loads((tmp_path / "run" / "summary.json").read_text())["run"]["notes"])
+    late = re.search(r"(\d+) requests were not made yet when they were due", notes)
+    assert late is None or int(late[1]) < len(records) / 2, "they are made before they are due"
     config = configured(input_tokens="uniform:10..30", seed="0")
     whole = samples_of(config, tokenizer_of(config))
     asked = {index: sample.input_tokens for index, sample in zip(range(5000), whole, strict=False)}

@@ -137,6 +137,8 @@ def test_the_key_is_sent_and_a_refusal_is_told(llama_cpp: str, monkeypatch: pyte
     ):
         load_tokenizer(llama_cpp)
     assert load_tokenizer("server", server=llama_cpp, api_key="secret").count("the time") == 2
+    monkeypatch.setenv("OPENAI_API_KEY", "secret")
+    assert load_tokenizer(llama_cpp).count("the time") == 2
 
 
 def test_a_connection_that_the_server_closed_is_made_again_once(

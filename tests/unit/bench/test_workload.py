@@ -97,6 +97,9 @@ def test_a_feed_goes_on_where_the_supply_ended_and_is_asked_when_half_is_gone() 
     assert made.late == 2
     made.add(Made(b"x" * 10**6, True, None, None, None))
     assert not made.has_room, "the bytes are too many"
+    for _ in range(3):
+        made.take("run")
+    assert made.has_room, "they are gone"
 
 
 def test_asked_lengths_take_the_place_of_the_rows_own(tmp_path: Path) -> None:

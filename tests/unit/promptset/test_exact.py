@@ -1,11 +1,14 @@
 """Exactness, on the embedded tokenizer and three of other kinds. All counts are made of the finished text."""
 
+import json
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from promptset.errors import ImpossibleLength, SpecError
 from promptset.exact import chat_bank, exact_messages, exact_prompt, least_messages, least_prompt
+from promptset.kinds import Style
 from promptset.rng import stream
 from promptset.text import TokenText, opened, word_bank
 from promptset.tokens import load_tokenizer
@@ -168,6 +171,18 @@ def test_a_count_that_is_always_off_is_corrected_by_as_many_pieces(default_token
 
     tokenizer = TwoMore(default_tokenizer, 1)
     assert tokenizer.count(exact_prompt(tokenizer, 100, stream(1))) == 100
+
+
+def test_a_text_of_units_that_is_far_too_long_loses_units_and_stays_of_its_kind(default_tokenizer):
+    class FortyMore(OffByOne):
+        def count(self, text):
+            return self._tokenizer.count(text) + 40
+
+    tokenizer = FortyMore(default_tokenizer, 1)
+    for n in range(300, 330):
+        prompt = exact_prompt(tokenizer, n, stream(n), style=Style("json"))
+        assert tokenizer.count(prompt) == n
+        assert len(json.loads(prompt)) > 2
 
 
 def test_where_no_text_is_exact_none_is_given(default_tokenizer):

@@ -16,7 +16,8 @@ from promptset.tokenizer_files import FORMATS
 from promptset.tokenizer_files.tiktoken import ENCODINGS
 from promptset.tokens import load_tokenizer
 
-TOKENS = ["he", "ll", "hell", "hello", " w", "or", "ld", " wor", " world", "12", "123"]
+TOKENS = ["he", "ll", "hell", "hello", " w", "or", "ld", " wor", " world", "12", "123", "ab", "bc", "xyz"]
+"""Of `abc`, the lower rank takes the `b`; `xyz` is a token of no two others, and found only as a whole."""
 RANKS = {**{bytes([i]): i for i in range(256)}, **{token.encode(): 256 + i for i, token in enumerate(TOKENS)}}
 
 
@@ -37,7 +38,9 @@ def merged(text: str) -> list[int]:
         parts[i : i + 2] = [parts[i] + parts[i + 1]]
 
 
-@pytest.mark.parametrize("text", ["hello world", "hellohello", "shell wor", "é中\n", "12345", "", " w w wo world"])
+@pytest.mark.parametrize(
+    "text", ["hello world", "hellohello", "shell wor", "é中\n", "12345", "", " w w wo world", "abc", "xyz", "xyzw"]
+)
 def test_tiktoken_merges_by_rank_within_what_the_pattern_splits(tmp_path, text):
     tokenizer = load_tokenizer(f"{tiktoken_file(tmp_path)}#cl100k")
     split = re.findall(r" ?[^\W\d]+|\d{1,3}|\s+|.", text)  # cl100k's pattern, for these texts
@@ -57,7 +60,7 @@ def test_a_tiktoken_encoding_is_told_by_the_number_of_its_tokens(tmp_path):
 
 
 def test_a_tiktoken_file_of_unknown_size_asks_for_the_encoding(tmp_path):
-    with pytest.raises(SpecError, match=r"its 267 tokens are those of no encoding.*#cl100k.*behind the file's name"):
+    with pytest.raises(SpecError, match=r"its 270 tokens are those of no encoding.*#cl100k.*behind the file's name"):
         load_tokenizer(str(tiktoken_file(tmp_path)))
     with pytest.raises(SpecError, match="#quen is no encoding: write one of #gpt2"):
         load_tokenizer(f"{tiktoken_file(tmp_path)}#quen")
@@ -80,7 +83,7 @@ def test_special_tokens_of_a_tiktoken_file_come_from_the_configuration(tmp_path)
 def test_a_damaged_tiktoken_line_is_named(tmp_path):
     path = tiktoken_file(tmp_path)
     path.write_bytes(path.read_bytes() + b"aGVs!!= 400\n")
-    with pytest.raises(SpecError, match=r"small\.tiktoken: line 268 is not a token in base64"):
+    with pytest.raises(SpecError, match=r"small\.tiktoken: line 271 is not a token in base64"):
         load_tokenizer(f"{path}#qwen")
 
 
@@ -124,6 +127,7 @@ def sentencepiece_file(
 ENDS = [("<unk>", 0.0, 2), ("<s>", 0.0, 3), ("</s>", 0.0, 3)]
 BYTES = [(f"<0x{i:02X}>", 0.0, 6) for i in range(256)]
 PIECES = [("▁h", -1.0, 1), ("el", -2.0, 1), ("lo", -3.0, 1), ("▁hel", -4.0, 1), ("▁hello", -5.0, 1), ("▁lo", -6.0, 1)]
+PIECES += [("he", -7.0, 1), ("low", -8.0, 1)]  # Of `helow`, `lo` is had first, and `el` before `he`.
 LETTERS = [(letter, -100.0 - i, 1) for i, letter in enumerate("▁helow")]
 
 
@@ -133,6 +137,7 @@ def test_sentencepiece_bpe_merges_by_score_and_spells_the_unknown_in_bytes(tmp_p
     tokenizer = load_tokenizer(str(sentencepiece_file(tmp_path, 2, pieces, trainer=field(35, 1)).parent))
     assert tokenizer.encode("hello") == [ids["▁hello"]]
     assert tokenizer.encode("hello lo") == [ids["▁hello"], ids["▁lo"]]
+    assert tokenizer.encode("whelow") == [ids[part] for part in ("▁", "w", "h", "el", "o", "w")]
     assert tokenizer.encode("hel  w") == [ids["▁hel"], ids["▁"], ids["▁"], ids["w"]]
     assert tokenizer.encode(" lo") == [ids["▁"], ids["▁lo"]], "a space goes before a text that begins with one, too"
     assert tokenizer.encode("é") == [ids["▁"], ids["<0xC3>"], ids["<0xA9>"]]
