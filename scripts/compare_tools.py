@@ -242,10 +242,8 @@ def show(found: dict) -> int:
     for load in dict.fromkeys(run["load"] for run in found["runs"]):
         runs = [run for run in found["runs"] if run["load"] == load]
         print(f"\n{LOADS[load].title}, {LOADS[load].requests} requests: error in ms, each by its own definition\n")
-        print(
-            "| tool | TTFT p50 / p99 | TPOT p50 / p99 | ITL p50 / p99 | E2EL p50 / p99 | CPU us a token | beside the load |"
-        )
-        print("|---|---|---|---|---|---|---|")
+        print("| tool | true TTFT p50 / p99 | TTFT p50 / p99 | TPOT | ITL | E2EL | CPU us a token | beside the load |")
+        print("|---|---|---|---|---|---|---|---|")
         for run in runs:
             print(_error_row(run))
         if LOADS[load].rate is not None:

@@ -158,6 +158,8 @@ def test_errors_are_by_the_tool_s_definition_and_differences_are_told_apart(
     ]
     assert script.show({"date": "today", "machine": "here", "runs": runs}) == 0
     said = capsys.readouterr().out
+    tables = [line for line in said.splitlines() if line.startswith("|")]
+    assert {line.count("|") for line in tables[:5]} == {tables[0].count("|")}
     assert "| aiperf 1.2 | 20.0 / 20.0 | +0.500 / +300 |" in said
     assert "| Trueload 1.2, INVALID |" in said
     assert "| 20 | 5.0 s |" in said
