@@ -78,7 +78,7 @@ static void take(int i) {
   if (!seen[i]) fail("a response without events");
   memset(tails[i], 0, 5);
   if (now_s() < again_until) ask(i);
-  else active--;
+  else close(fds[i]), active--; /* A server may end it for being idle. */
 }
 
 static void read_some(int timeout_ms) {
