@@ -23,20 +23,23 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
+from mockserver.clock import now_ns
 from mockserver.faults import names
 from mockserver.ledger_file import RETRY_S, LedgerFile
 from mockserver.plan import Plan
 
 FLUSH_S = 0.02
 """How long a line may wait before the writing of it begins."""
-_SLICE = 8
-"""Lines encoded at a time; between two slices the streams have their turn."""
+SLICE_NS = 200_000
+"""How long lines are made at a stretch; between two slices, each ms, the streams have their turn."""
+_QUEUE = 200
+"""With a queue of twice, three times ... so many lines the slices are twice, three times ... as long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,8 +103,10 @@ class Entry:
 class Ledger:
     """Appends entries to a file, some ms after they came, a few at a time. Use it inside a running event loop."""
 
-    def __init__(self, file: LedgerFile) -> None:
+    def __init__(self, file: LedgerFile, also: Callable[[Entry], None] = lambda entry: None) -> None:
+        """`also` is called with each entry when its line is written: for what need not be done at the end of a response."""
         self._file = file
+        self._also = also
         self._waiting: deque[Entry] = deque()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -125,19 +130,28 @@ class Ledger:
 
     def _write_some(self) -> None:
         self._timer = None
-        # A long queue is worked off in bigger slices, so that no line waits long however many end at once.
-        self._write(max(_SLICE, len(self._waiting) // 16))
+        # A long queue is worked off in longer slices, so that no line waits long however many end at once.
+        self._write(SLICE_NS * max(1, len(self._waiting) // _QUEUE))
         if self._waiting:
             self._call_later(0.001)
         elif self._file.unwritten:
             self._call_later(RETRY_S)
 
-    def _write(self, most: int) -> None:
-        self._file.append([self._waiting.popleft().to_line() for _ in range(min(most, len(self._waiting)))])
+    def _write(self, most_ns: int | None) -> None:
+        """Write what waits, for so long; at least one line."""
+        lines = []
+        until_ns = None if most_ns is None else now_ns() + most_ns
+        while self._waiting:
+            entry = self._waiting.popleft()
+            lines.append(entry.to_line())
+            self._also(entry)
+            if until_ns is not None and now_ns() > until_ns:
+                break
+        self._file.append(lines)
 
     def flush(self) -> None:
         """Write all that waits, now."""
-        self._write(len(self._waiting))
+        self._write(None)
 
     def read(self, since: int = 0) -> bytes:
         """The lines from number `since` on (the first is 0), what still waits included."""

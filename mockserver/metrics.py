@@ -5,10 +5,9 @@ Only what this mock really has is shown: an engine without a KV cache has no met
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections import deque
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import pairwise
+from operator import sub
 
 import orjson
 from prometheus_client import CollectorRegistry, generate_latest
@@ -32,9 +31,6 @@ _REQUEST_S = (
 )  # fmt: skip
 
 _ITERATION_TOKENS = (1.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0, 8192.0, 16384.0)
-
-_UNFOLDED = 64
-"""Finished requests that may wait for a scrape; beyond, one is folded for each that comes: memory stays flat."""
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -63,6 +59,19 @@ class _Histogram:
         self._counts[bisect_left(self._bounds, value)] += times
         self._sum += value * times
 
+    def observe_all(self, values: list[float]) -> None:
+        """`observe` of many, at the cost of sorting them."""
+        ordered = sorted(values)
+        below = 0
+        for i, bound in enumerate(self._bounds):
+            if below == len(ordered):
+                break
+            upto = bisect_right(ordered, bound, below)
+            self._counts[i] += upto - below
+            below = upto
+        self._counts[-1] += len(ordered) - below
+        self._sum += sum(ordered)
+
     def family(self, names: Sequence[str], values: Sequence[str]) -> Metric:
         total, buckets = 0, []
         for bound, count in zip((*map(str, self._bounds), "+Inf"), self._counts, strict=True):
@@ -81,7 +90,6 @@ class ServerMetrics(Collector):
         self._state = state
         # Counters begin with this object: /admin may have started the mock anew, and its engine went on.
         self._before = state()
-        self._waiting: deque[Entry] = deque()
         self._input_tokens = 0
         self._output_tokens = 0
         self._finished: dict[str, int] = {"stop": 0, "length": 0, "abort": 0, "error": 0}
@@ -98,16 +106,8 @@ class ServerMetrics(Collector):
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
 
-    def add(self, entry: Entry) -> None:
-        """A request has ended."""
-        self._waiting.append(entry)
-        if len(self._waiting) > _UNFOLDED:
-            self._fold(self._waiting.popleft())
-
     def samples(self) -> bytes:
         """The metrics as JSON, for `render`."""
-        while self._waiting:
-            self._fold(self._waiting.popleft())
         return orjson.dumps(
             [
                 [family.name, family.documentation, family.type, [[s.name, s.labels, s.value] for s in family.samples]]
@@ -115,7 +115,8 @@ class ServerMetrics(Collector):
             ]
         )
 
-    def _fold(self, entry: Entry) -> None:
+    def add(self, entry: Entry) -> None:
+        """A request has ended. Some 20 us for 256 tokens: it is called when its line is written, not when it ends."""
         if entry.plan is None or (entry.plan.output_tokens == 0 and entry.finished == "error"):
             return  # It was refused; no engine saw it. (An embedding has no tokens either, and ends well.)
         if "prefill_ns" in entry.engine:
@@ -133,8 +134,7 @@ class ServerMetrics(Collector):
         self._ttft.observe((stamps[0] - entry.received_ns) / NS_PER_S)
         self._e2e.observe((stamps[-1] - entry.received_ns) / NS_PER_S)
         self._decode.observe((stamps[-1] - stamps[0]) / NS_PER_S)
-        for earlier, later in pairwise(stamps):
-            self._itl.observe((later - earlier) / NS_PER_S)
+        self._itl.observe_all([gap / NS_PER_S for gap in map(sub, stamps[1:], stamps)])
         if entry.output_tokens > 1:
             self._tpot.observe((stamps[-1] - stamps[0]) / NS_PER_S / (entry.output_tokens - 1))
 

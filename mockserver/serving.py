@@ -99,7 +99,7 @@ class Serving:
         self.arrivals = Arrivals(shared)
         self.clocks = {"kernel": 0, "user": 0}
         self.started = utc_seconds()
-        self.ledger = Ledger(ledger_file)
+        self.ledger = Ledger(ledger_file, lambda entry: self.metrics.add(entry))
         self._text = _token_text(tokenizer)
         self._pacer = Pacer()
         self._engine = ENGINES[config.engine](config)
@@ -125,6 +125,7 @@ class Serving:
         if self.settings.sync():
             self.arrivals = Arrivals(self.shared)
             self.clocks = {"kernel": 0, "user": 0}
+            self.ledger.flush()
             self.metrics = self._new_metrics()
 
     def _new_metrics(self) -> ServerMetrics:
@@ -160,6 +161,7 @@ class Serving:
 
     async def _own_metrics(self) -> bytes:
         self.sync()
+        self.ledger.flush()
         return self.metrics.samples()
 
     async def all_counts(self) -> dict[str, dict[str, Any]]:
@@ -409,7 +411,6 @@ class Serving:
 
     def _record(self, case: _Case, entry: Entry) -> None:
         self.ledger.add(entry)
-        self.metrics.add(entry)
 
 
 def _facts(case: _Case, facts: Mapping[str, int | str]) -> dict[str, int | str]:

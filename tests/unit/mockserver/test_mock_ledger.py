@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import mockserver.ledger
 from mockserver.errors import UsageError
 from mockserver.faults import parse_rule
 from mockserver.ledger import Entry, Ledger
@@ -117,3 +118,42 @@ def test_lines_are_read_from_a_number_on_those_that_wait_included(tmp_path: Path
 def test_a_file_that_cannot_be_written_is_wrong_usage(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"--ledger .*cannot be written"):
         open_file(tmp_path)
+
+
+def test_what_can_wait_is_done_with_the_line_and_not_before(tmp_path: Path) -> None:
+    done: list[int | None] = []
+
+    async def main() -> None:
+        ledger = Ledger(LedgerFile(open_file(tmp_path / "ledger.jsonl")), lambda entry: done.append(entry.index))
+        for i in range(5):
+            ledger.add(entry(index=i))
+        assert done == []
+        async with asyncio.timeout(5):
+            while len(done) < 5:
+                await asyncio.sleep(0.001)
+        assert ledger.lines == 5
+        ledger.close()
+
+    asyncio.run(main())
+    assert done == list(range(5))
+
+
+def test_a_long_queue_is_written_in_slices_between_which_the_streams_have_their_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mockserver.ledger, "SLICE_NS", 0)
+    monkeypatch.setattr(mockserver.ledger, "FLUSH_S", 0)
+    seen: list[int] = []
+
+    async def main() -> None:
+        ledger = Ledger(LedgerFile(open_file(tmp_path / "ledger.jsonl")))
+        for i in range(20):
+            ledger.add(entry(index=i))
+        async with asyncio.timeout(5):
+            while ledger.lines < 20:
+                seen.append(ledger.lines)
+                await asyncio.sleep(0)
+        ledger.close()
+
+    asyncio.run(main())
+    assert sorted(set(seen)) == list(range(20))  # A slice of no time is one line.

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from mockserver.engine import EngineState
 from mockserver.ledger import Entry
-from mockserver.metrics import ServerMetrics, one_two_five, render
+from mockserver.metrics import ServerMetrics, _Histogram, one_two_five, render
 from mockserver.plan import Plan
 
 MS = 1_000_000
@@ -81,12 +82,16 @@ def test_a_refused_request_was_seen_by_no_engine() -> None:
     assert samples(metrics)["vllm:request_success_total[error]"] == 0
 
 
-def test_a_mock_that_nobody_scrapes_does_not_keep_every_request() -> None:
-    metrics = ServerMetrics("m", 1000, lambda: EngineState(0))
-    for i in range(1000):
-        metrics.add(entry(i, [50, 70]))
-    assert len(metrics._waiting) <= 64
-    assert samples(metrics)["vllm:time_to_first_token_seconds_count"] == 1000
+def test_many_values_at_once_count_as_one_by_one() -> None:
+    at_once, one_by_one = (_Histogram("h", "doc", (0.01, 0.02, 0.5)) for _ in range(2))
+    values = [0.02, 0.0, 0.01, 0.3, 7.0, 0.5, 0.02, 0.0100001, 9.0]
+    for some in ([], values, [0.6], values[:3]):
+        at_once.observe_all(some)
+        for value in some:
+            one_by_one.observe(value)
+    first, second = (histogram.family(["l"], ["v"]) for histogram in (at_once, one_by_one))
+    assert [(s.labels, s.value) for s in first.samples[:-2]] == [(s.labels, s.value) for s in second.samples[:-2]]
+    assert first.samples[-1].value == pytest.approx(second.samples[-1].value)
 
 
 def test_scraping_twice_counts_once() -> None:
