@@ -40,6 +40,7 @@ CANNOT_RUN = {
     "pip install": "changes the environment; scripts/bench-install does the same in a fresh one",
     "scripts/bench-install": "needs a package index",
     "scripts/bench-engine": "needs gcc and minutes of a quiet machine",
+    "scripts/bench-mock": "needs gcc and minutes of a quiet machine",
     "scripts/bench-promptset": "measures for minutes, and fetches tokenizers of real models for --exact",
     "scripts/bench-report": "takes minutes and gigabytes",
     "scripts/compare-tools": "installs other load testers, and takes minutes of a quiet machine",
