@@ -130,7 +130,7 @@ def test_a_change_holds_at_every_worker_once_it_is_answered() -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_lets_every_worker_end_what_is_in_flight(number: int) -> None:
-    with mock_process("--workers", str(WORKERS), "--ttft", "300ms", "--tpot", "1ms") as mock:
+    with mock_process("--workers", str(WORKERS), "--ttft", "2s", "--tpot", "1ms", "--drain-s", "9") as mock:
         with ThreadPoolExecutor(12) as pool:
             replies = [pool.submit(ask, mock, f"drain-{i}") for i in range(12)]
             running = "vllm:num_requests_running{"
