@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from bench.clock import Clock, Timer
+from bench.clock import Clock
 from bench.conversations import Conversation, Conversations
 from bench.dispatch.in_flight import InFlight
 from bench.dispatch.stop import Stop
@@ -42,14 +42,12 @@ class Sessions:
         self._stop = stop
         self._in_flight = in_flight
         self._on_record = on_record
-        self._thinking: dict[int, Timer] = {}
-        self._thoughts = 0
         self.planned = self.sent = self.done = 0
 
     async def run(self, start_ns: int) -> None:
         """Send until the stop says so, and return when nothing is in flight any more."""
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._stop.on_stop(lambda reason: self._stopped())
+        self._stop.on_stop(lambda reason: self._check_end())
         for user in range(self._users):
             self._begin(start_ns + (user * self._ramp_ns) // self._users)
         await self._ended
@@ -62,20 +60,14 @@ class Sessions:
 
     def _think(self, conversation: Conversation, due_ns: int) -> None:
         """Send the next turn at this instant."""
-        number, self._thoughts = self._thoughts, self._thoughts + 1
-
-        def over() -> None:
-            self._thinking.pop(number, None)
-            self._send(conversation, due_ns)
-
         if due_ns <= self._clock.now_ns():
-            over()
+            self._send(conversation, due_ns)
         else:
-            self._thinking[number] = self._clock.call_at(due_ns, over)
+            self._clock.call_at(due_ns, lambda: self._send(conversation, due_ns))
 
     def _send(self, conversation: Conversation, intended_ns: int) -> None:
         phase = self._stop.next_phase(intended_ns)
-        if phase is None:
+        if phase is None:  # Sending ended while the user was thinking.
             return
         self.planned += 1
         request = self._conversations.request(conversation, phase)
@@ -97,12 +89,6 @@ class Sessions:
             self._think(conversation, record.end_ns + conversation.think_ns)
         else:
             self._begin(record.end_ns)
-
-    def _stopped(self) -> None:
-        for timer in self._thinking.values():
-            timer.cancel()
-        self._thinking.clear()
-        self._check_end()
 
     def _check_end(self) -> None:
         if self._stop.stopped and self.done == self.sent and not self._ended.done():

@@ -29,13 +29,11 @@ class SharingTally:
 
     def add(self, tokens: int, path: Path) -> None:
         """One prompt of so many tokens, and what it begins with."""
-        known = self.prompts > 0
-        node, common = 0, self.head if known else 0
+        node, common = 0, self.head if self.prompts else 0
         for name, length in path:
             seen = self._seen.get((node, name), 0)
-            if known:
-                common += min(length, seen)
-                known = seen >= length
+            # Where less of it was seen, no prompt has been behind it: nothing of what follows was seen either.
+            common += min(length, seen)
             self._seen[node, name] = max(seen, length)
             node = self._behind.setdefault((node, name, length), len(self._behind) + 1)
         self.prompts += 1

@@ -54,11 +54,11 @@ def test_lines_have_the_rows_that_were_written(folder, rows, blank):
 CELLS = st.text(alphabet=st.characters(codec="utf-8", exclude_characters="\x00"))
 
 
-@given(rows=st.lists(st.tuples(CELLS, CELLS), max_size=5), end=st.sampled_from(["\n", "\r\n"]))
+@given(rows=st.lists(st.tuples(CELLS, CELLS), max_size=5), end=st.sampled_from(["\n", "\r\n"]), every=st.booleans())
 @settings(max_examples=150, deadline=None)
-def test_a_table_has_the_rows_that_were_written_also_over_several_lines(folder, rows, end):
+def test_a_table_has_the_rows_that_were_written_also_over_several_lines(folder, rows, end, every):
     path, out = folder / "data.csv", io.StringIO(newline="")
-    writer = csv.writer(out, lineterminator=end, quoting=csv.QUOTE_ALL)
+    writer = csv.writer(out, lineterminator=end, quoting=csv.QUOTE_ALL if every else csv.QUOTE_MINIMAL)
     writer.writerows([("one", "two"), *rows])
     path.write_text(out.getvalue(), encoding="utf-8", newline="")
     assert rows_of(path) == [{"one": one, "two": two} for one, two in rows]

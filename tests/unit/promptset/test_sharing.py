@@ -13,6 +13,7 @@ SPECS = [
     "tokens=40,groups=3",
     "tree:depth=3,fanout=2,tokens=20",
     "hit_rate=0.5,groups=2",
+    "hit_rate=1",
     "system=30",
     "tokens=20,system=9",
 ]
