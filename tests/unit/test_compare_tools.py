@@ -48,6 +48,10 @@ def test_the_load_is_what_came_last_in_the_order_of_arrival(script: ModuleType) 
     assert {(r.chunk_kind, r.output_tokens, r.outcome) for r in records} == {("rcccuo", 3, "ok")}
 
 
+def test_our_own_probe_is_no_part_of_a_load_that_came_short(script: ModuleType) -> None:
+    assert [record.id for record in script._records(_lines(2), 5)] == ["made-99", "made-0", "made-1"]
+
+
 def test_a_reply_that_was_cut_is_in_no_latency(script: ModuleType) -> None:
     lines = _lines(4)
     lines[-1]["engine"] = {"cut": "client_closed"}
@@ -162,6 +166,7 @@ def test_errors_are_by_the_tool_s_definition_and_differences_are_told_apart(
     assert {line.count("|") for line in tables[:5]} == {tables[0].count("|")}
     assert "| aiperf 1.2 | 20.0 / 20.0 | +0.500 / +300 |" in said
     assert "| Trueload 1.2, INVALID |" in said
+    assert "| guidellm 1.2 | 20.0 / 20.0 | +0.000 / +0.000 |" in said
     assert "| 20 | 5.0 s |" in said
     assert "| aiperf 1.2 | 20.10 | 1.00 |" in said
     assert "| guidellm 1.2 | TTFT | 20.000 | 20.000 | 10.000 |" in said
