@@ -6,7 +6,7 @@ Rules:
   late in asyncio, up to 1.4 ms early in uvloop, which counts whole milliseconds) serve elsewhere and in virtual time.
 - A deadline that lies within `SHARED_NS` after a wake-up is served by it: at hundreds of streams a wake-up for each chunk
   would cost more than the chunk. So a chunk can be that much early; the ledger says when it went.
-- What has fallen due while others were served is served in the same turn, without another wake-up, for up to `TURN_NS`;
+- What has fallen due while others were served is served in the same turn, without another wake-up, up to `TURN_CALLS`;
   then the loop has its turn, so that requests are read and ended however many chunks are late.
 """
 
@@ -26,10 +26,8 @@ _LOG = logging.getLogger("mockserver")
 
 SHARED_NS = 100_000
 """Deadlines within this many ns of the present may be served at once."""
-TURN_NS = 2_000_000
-"""How long deadlines are served at a stretch,"""
-TURN_CALLS = 512
-"""and how many: one reply with all its tokens due at once must not hold up the others."""
+TURN_CALLS = 256
+"""Deadlines served at a stretch: some 2 ms. One reply with all its tokens due at once must not hold up the others."""
 
 
 class Alarm(Protocol):
@@ -138,16 +136,14 @@ class Pacer:
         heap = self._heap
         replace = heapq.heapreplace
         # The loop's own timers may fire early; then nothing is due yet and the alarm is set again.
-        now = self.now_ns()
-        turn_ns = now + TURN_NS
-        due_ns = now + self.shared_ns
+        due_ns = self.now_ns() + self.shared_ns
         for _ in range(TURN_CALLS):
             if not heap:
                 break
             deadline_ns, order, call = heap[0]
             if deadline_ns > due_ns:
                 due_ns = self.now_ns()  # Nothing more is early: only what has fallen due meanwhile.
-                if deadline_ns > due_ns or due_ns > turn_ns:
+                if deadline_ns > due_ns:
                     break
             try:
                 next_ns = call()

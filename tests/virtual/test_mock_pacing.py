@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from mockserver.engine import Work
 from mockserver.engine.sampled import SampledEngine
-from mockserver.pacing import LoopAlarm, Pacer, Stepper
+from mockserver.pacing import TURN_CALLS, LoopAlarm, Pacer, Stepper
 from mockserver.plan import Plan
 from tests.support.virtual_time import VirtualTimeLoop, run_virtual
 
@@ -126,3 +126,73 @@ def test_a_reply_that_fails_does_not_take_the_others_with_it() -> None:
         return seen
 
     assert run_virtual(main) == [1, 1]
+
+
+def test_a_call_may_add_an_earlier_one_and_neither_is_lost() -> None:
+    async def main(loop: VirtualTimeLoop) -> list[str]:
+        start, seen = loop.virtual_ns, []
+        pace = pacer()
+
+        def first() -> int | None:
+            seen.append("first")
+            if len(seen) > 1:
+                return None
+            pace.at(start + 5 * MS, lambda: seen.append("added"))
+            return start + 20 * MS
+
+        pace.at(start + 10 * MS, first)
+        await asyncio.sleep(1)
+        pace.close()
+        return seen
+
+    assert run_virtual(main) == ["first", "added", "first"]
+
+
+def test_behind_the_first_of_a_wake_up_nothing_more_is_early() -> None:
+    async def main(loop: VirtualTimeLoop) -> list[int]:
+        start, seen = loop.virtual_ns, []
+        pace = pacer(shared_ns=100_000)
+
+        def note() -> None:
+            seen.append(loop.virtual_ns - start)
+            loop.charge(100_000)
+
+        for at in (10 * MS, 10 * MS + 60_000, 10 * MS + 250_000):
+            pace.at(start + at, note)
+        await asyncio.sleep(1)
+        pace.close()
+        return seen
+
+    *_, third = run_virtual(main)
+    assert third >= 10 * MS + 250_000
+
+
+def most_calls_between_two_turns_of_the_loop(calls: int, apart_ns: int, work_ns: int) -> int:
+    async def main(loop: VirtualTimeLoop) -> int:
+        start, served, most = loop.virtual_ns, 0, 0
+        pace = pacer()
+
+        def call() -> None:
+            nonlocal served
+            served += 1
+            loop.charge(work_ns)
+
+        for i in range(calls):
+            pace.at(start + 10 * MS + i * apart_ns, call)
+        await asyncio.sleep(0.0099)
+        while served < calls:
+            before = served
+            await asyncio.sleep(0 if served else 0.0001)
+            most = max(most, served - before)
+        pace.close()
+        return most
+
+    return run_virtual(main)
+
+
+def test_what_falls_due_meanwhile_is_served_in_the_same_turn() -> None:
+    assert most_calls_between_two_turns_of_the_loop(40, MS // 2, MS) == 40
+
+
+def test_one_reply_with_all_its_tokens_due_leaves_the_loop_its_turns() -> None:
+    assert most_calls_between_two_turns_of_the_loop(2000, 0, 0) == TURN_CALLS
