@@ -1,0 +1,111 @@
+"""How far off our numbers are against the mock, and how often the verdict says so, at loads from 1 to 1,000 streams.
+
+Each line is one load (TTFT 50 ms, ITL 20 ms, 64 tokens) measured several times by `python -m bench calibrate`: how many runs
+ended VALID, SUSPECT and INVALID, the median over the runs of the largest error of TTFT, ITL, TPOT and E2EL, and how many runs
+were VALID and yet further off than the target: there must be none. With `--beside 6` six busy loops take the processors
+meanwhile; with `--transport httpx` the same loads go through httpx.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+METRICS = ("ttft_ms", "itl_ms", "tpot_ms", "e2el_ms")
+TARGET_MS = {"p50": 0.05, "p90": 0.05, "p99": 0.1}
+
+LOADS = {
+    "1": ("--concurrency", "1", "--requests", "8"),
+    "10": ("--concurrency", "10", "--requests", "60"),
+    "100": ("--concurrency", "100", "--requests", "500"),
+    "500": ("--concurrency", "500", "--requests", "2000"),
+    "1000": ("--concurrency", "1000", "--requests", "3000"),
+    "poisson-200": ("--rate", "200", "--duration", "6s"),
+}
+"""By name: streams at once, or arrivals a second."""
+
+
+@contextlib.contextmanager
+def busy(loops: int) -> Iterator[None]:
+    """So many processes that never rest, beside the load."""
+    running = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(loops)]
+    try:
+        yield
+    finally:
+        for process in running:
+            process.kill()
+            process.wait()
+
+
+def calibrate(load: tuple[str, ...], transport: str, folder: Path) -> dict:
+    """The summary of one calibration."""
+    command = [sys.executable, "-m", "bench", "calibrate", *load, "--input-tokens", "128", "--output-tokens", "64"]
+    command += ["--transport", transport, "--out", str(folder / "run"), "--no-store", "--quiet"]
+    environment = {**os.environ, "XDG_CACHE_HOME": str(folder)}
+    ran = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+    if ran.returncode not in (0, 3):
+        sys.exit(f"{' '.join(command)} exits {ran.returncode}:\n{ran.stdout}{ran.stderr}")
+    return json.loads((folder / "run" / "summary.json").read_text())
+
+
+def errors(summary: dict) -> dict[str, float]:
+    """The largest error of the four metrics at each quantile, in ms."""
+    rows = summary["calibration"]["metrics"]
+    return {
+        stat: max(abs(row["error"]) for row in rows if row["stat"] == stat and row["metric"] in METRICS)
+        for stat in TARGET_MS
+    }
+
+
+def main() -> None:
+    """Print the table, and exit 1 where a VALID run was wrong."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("loads", nargs="*", metavar="LOAD", help=f"of {', '.join(LOADS)} (default: all)")
+    parser.add_argument("--runs", type=int, default=3, help="runs a load (default: 3)")
+    parser.add_argument("--transport", default="wire", choices=("wire", "httpx"))
+    parser.add_argument("--beside", type=int, default=0, metavar="N", help="busy loops beside the load (default: 0)")
+    given = parser.parse_args()
+    if unknown := [name for name in given.loads if name not in LOADS]:
+        parser.error(f"no load is called {', '.join(unknown)}: there are {', '.join(LOADS)}")
+    beside = f", {given.beside} busy loops beside it" if given.beside else ""
+    print(f"{given.transport}, {given.runs} runs a load{beside}; targets {TARGET_MS} ms", flush=True)
+    print(
+        f"{'load':>12} {'VALID':>6} {'SUSPECT':>8} {'INVALID':>8}   {'p50':>8} {'p90':>8} {'p99':>8} ms   wrong and VALID"
+    )
+    wrong_in_all = 0
+    reasons: Counter[str] = Counter()
+    for name in given.loads or LOADS:
+        verdicts: Counter[str] = Counter()
+        seen: dict[str, list[float]] = {stat: [] for stat in TARGET_MS}
+        wrong = 0
+        for _ in range(given.runs):
+            with tempfile.TemporaryDirectory(prefix="trueload-") as folder, busy(given.beside):
+                summary = calibrate(LOADS[name], given.transport, Path(folder))
+            verdict = summary["verdict"]
+            verdicts[verdict["status"]] += 1
+            reasons.update(f"{name}: {reason}" for reason in verdict["reasons"])
+            off = errors(summary)
+            for stat, value in off.items():
+                seen[stat].append(value)
+            wrong += verdict["status"] == "VALID" and any(off[stat] > TARGET_MS[stat] for stat in TARGET_MS)
+        wrong_in_all += wrong
+        middle = " ".join(f"{statistics.median(values):8.3f}" for values in seen.values())
+        counts = f"{verdicts['VALID']:6} {verdicts['SUSPECT']:8} {verdicts['INVALID']:8}"
+        print(f"{name:>12} {counts}   {middle}      {wrong}", flush=True)
+    print("\nwhy not VALID:" if reasons else "\nevery run was VALID")
+    for reason, times in reasons.most_common(20):
+        print(f"  {times} x {reason}")
+    sys.exit(1 if wrong_in_all else 0)
+
+
+if __name__ == "__main__":
+    main()
