@@ -11,9 +11,10 @@ from __future__ import annotations
 import zlib
 
 from bench.records import Clock, Outcome, RequestRecord
-from bench.transport import openai
 from bench.transport.interface import Reading
+from bench.transport.reply import Reply, error_message, read_whole
 from bench.transport.sse import SSEParser
+from bench.transport.stream_reader import StreamReader
 from bench.workload import Request
 
 LOST = (Outcome.RESET, Outcome.TRUNCATED)
@@ -50,7 +51,7 @@ class Exchange:
         self.location: str | None = None
         self.bytes_received = 0
         self._parser: SSEParser | None = None
-        self._reader: openai.StreamReader | None = None
+        self._reader: StreamReader | None = None
         self._inflate: zlib._Decompress | None = None
         self._inflated_bytes = 0
         self._pieces: list[_Piece] = []
@@ -64,7 +65,7 @@ class Exchange:
         self.location = location
         if self.request.stream and 200 <= status < 300 and "json" not in content_type:
             self._parser = SSEParser()
-            self._reader = openai.StreamReader(self.reading.count, keep_text=self.request.on_text is not None)
+            self._reader = StreamReader(self.reading.count, keep_text=self.request.on_text is not None)
         if content_encoding in ("gzip", "x-gzip", "deflate"):
             self._inflate = zlib.decompressobj(zlib.MAX_WBITS | 32)
         elif content_encoding not in ("", "identity"):
@@ -172,14 +173,14 @@ class Exchange:
             coalesced=len(self._bounds),
         )
 
-    def _read(self) -> openai.Reply:
+    def _read(self) -> Reply:
         if self._reader is not None:
             return self._reader.close()
         if self.status is not None and 200 <= self.status < 300 and self._body:
-            return openai.read_whole(bytes(self._body), self.reading.count)
-        return openai.Reply()
+            return read_whole(bytes(self._body), self.reading.count)
+        return Reply()
 
-    def _judge(self, reply: openai.Reply, failed: Outcome | None) -> tuple[Outcome, str | None]:
+    def _judge(self, reply: Reply, failed: Outcome | None) -> tuple[Outcome, str | None]:
         """The outcome, and what the response itself says of it. What the server said outranks how the connection ended."""
         if self.status is not None and self.status >= 300 and failed in (None, *LOST):
             return Outcome.HTTP_ERROR, self._http_error()
@@ -201,4 +202,4 @@ class Exchange:
         if self.status is not None and self.status < 400:
             return f"the server redirects to {self.location}: redirects are not followed, give that URL"
         body = bytes(self._body)
-        return openai.error_message(body) if body else "no message"
+        return error_message(body) if body else "no message"

@@ -25,8 +25,9 @@ with atheris.instrument_imports(include=["bench"]):
     from bench.errors import RecordError
     from bench.records import TOKEN_KINDS, from_line, to_line
     from bench.transport.http1 import ProtocolError, ResponseParser
-    from bench.transport.openai import Reply, StreamReader, error_message, read_whole
+    from bench.transport.reply import Reply, error_message, read_whole
     from bench.transport.sse import SSEParser
+    from bench.transport.stream_reader import StreamReader
 
 
 def split(data: bytes, cuts: Sequence[int]) -> list[bytes]:

@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.transport import openai
-from bench.transport.openai import BodyOptions, Reply, StreamReader
+from bench.transport.openai import BodyOptions
+from bench.transport.reply import Reply, error_message, read_whole
+from bench.transport.stream_reader import StreamReader
 from promptset.samples import Sample
 
 CHAT = BodyOptions(endpoint="chat", model="m")
@@ -279,15 +281,15 @@ def test_batches_change_nothing(stream: list[dict[str, Any] | str], batch: int) 
     ],
 )
 def test_each_shape_of_error_is_told_in_its_own_words(said_by_server: Any, message: str) -> None:
-    assert message in openai.error_message(json.dumps(said_by_server).encode())
+    assert message in error_message(json.dumps(said_by_server).encode())
 
 
 def test_a_page_of_html_is_told_by_its_beginning() -> None:
-    assert openai.error_message(b"<html>" + b"x" * 1000) == repr("<html>" + "x" * 194) + " ..."
+    assert error_message(b"<html>" + b"x" * 1000) == repr("<html>" + "x" * 194) + " ..."
 
 
 def test_a_long_message_is_cut() -> None:
-    assert len(openai.error_message(json.dumps({"error": {"message": "x" * 9999}}).encode())) == 500
+    assert len(error_message(json.dumps({"error": {"message": "x" * 9999}}).encode())) == 500
 
 
 @pytest.mark.parametrize("event", [{"error": {"message": "no"}}, {"error": "no"}, {"object": "error", "message": "no"}])
@@ -301,15 +303,15 @@ def test_an_error_object_in_a_stream_is_found(event: dict[str, Any]) -> None:
 def test_a_whole_chat_reply_is_read() -> None:
     message = {"role": "assistant", "reasoning": "t", "content": "ab"}
     data = {"choices": [{"message": message, "finish_reason": "stop"}], **used(5) | {"choices": [{"message": message}]}}
-    reply = openai.read_whole(json.dumps(data).encode(), letters)
+    reply = read_whole(json.dumps(data).encode(), letters)
     assert (reply.text, reply.counted, reply.output_tokens, reply.input_tokens) == ("tab", 3, 5, 7)
     assert (reply.chunk_kind, reply.chunk_tokens, reply.malformed) == ("", None, None)
 
 
 def test_a_whole_completion_is_read() -> None:
-    reply = openai.read_whole(b'{"choices":[{"text":"abc","finish_reason":"length"}]}', letters)
+    reply = read_whole(b'{"choices":[{"text":"abc","finish_reason":"length"}]}', letters)
     assert (reply.text, reply.output_tokens, reply.output_tokens_from, reply.finished) == ("abc", 3, "tokenizer", True)
-    unknown = openai.read_whole(b'{"choices":[{"text":"abc"}]}')
+    unknown = read_whole(b'{"choices":[{"text":"abc"}]}')
     assert (unknown.output_tokens, unknown.output_tokens_from) == (None, None)
 
 
@@ -318,11 +320,11 @@ def test_a_whole_completion_is_read() -> None:
     [(b"<html>", "not JSON"), (b"[]", "not a JSON object"), (b"{}", "without choices"), (b'{"choices":[]}', "without")],
 )
 def test_a_whole_reply_that_is_none_is_malformed(data: bytes, sentence: str) -> None:
-    assert sentence in (openai.read_whole(data).malformed or "")
+    assert sentence in (read_whole(data).malformed or "")
 
 
 def test_an_error_with_status_200_is_an_error() -> None:
-    assert openai.read_whole(b'{"error":{"message":"no"}}').error == "no"
+    assert read_whole(b'{"error":{"message":"no"}}').error == "no"
 
 
 @pytest.mark.parametrize(

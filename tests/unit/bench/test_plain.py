@@ -7,8 +7,8 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.transport.openai import StreamReader
 from bench.transport.plain import PlainTemplate
+from bench.transport.stream_reader import StreamReader
 
 
 def chunk(text: object, **more: object) -> bytes:
