@@ -5,6 +5,7 @@ Nothing here looks at a clock or at the network, so that a report which is rende
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +19,9 @@ from bench.metrics.catalog import REQUEST_METRICS
 from bench.metrics.facts import RunFacts
 from bench.metrics.summary import Summary
 from bench.report import certificate_page, html
+from bench.rng import stream
 from bench.run_directory import CERTIFICATE, CERTIFICATE_PAGE, REPORT, SUMMARY, RunDirectory
+from bench.schedule import ARRIVALS
 from bench.verdict import Evidence, Limits, Status, Verdict, judge
 
 
@@ -45,7 +48,7 @@ def evaluate(directory: RunDirectory) -> Result:
         summary.add_sample(row)
     numbers = summary.close()
     shape = covers.shape_of(numbers, config, manifest.get("workers", 1))
-    found = _calibration(directory, numbers, facts.start_ns)
+    found = _calibration(directory, numbers, facts.start_ns, config, manifest)
     version = manifest["versions"].get("trueload", "")
     if found is None and (kept := covers.closest(directory.certificates(), shape, version)) is not None:
         found = covers.stamp(kept, numbers["latency"], manifest.get("ended", manifest["started"]))
@@ -82,7 +85,9 @@ def evaluate(directory: RunDirectory) -> Result:
     return Result(directory, told, verdict, exit_status(told, config, manifest))
 
 
-def _calibration(directory: RunDirectory, numbers: dict[str, Any], start_ns: int) -> dict[str, Any] | None:
+def _calibration(
+    directory: RunDirectory, numbers: dict[str, Any], start_ns: int, config: dict[str, Any], manifest: dict[str, Any]
+) -> dict[str, Any] | None:
     """What the ledger says of the numbers; None where there is none."""
     mock = directory.mock()
     return calibrate.certificate(
@@ -92,7 +97,16 @@ def _calibration(directory: RunDirectory, numbers: dict[str, Any], start_ns: int
         start_ns=start_ns,
         shared_clock=mock.get("clock") != "other",
         truth=mock.get("truth"),
+        planned=planned_arrivals(config),
+        begun_ns=manifest["start_ns"],
     )
+
+
+def planned_arrivals(config: dict[str, Any]) -> Iterator[int] | None:
+    """The arrivals of mode rate, drawn again from a stored configuration; None in other modes."""
+    if config["mode"] != "rate":
+        return None
+    return ARRIVALS[config["arrivals"]](config["rate"], config["burstiness"], stream(config["seed"], "arrivals"))
 
 
 def _without_plots(calibration: dict[str, Any] | None) -> dict[str, Any] | None:

@@ -330,6 +330,7 @@ def calibration(evidence: Evidence, limits: Limits) -> list[Finding]:
                 f"wrong on {certificate['date'][:10]} ({share:.1%} of what it reads now)"
             )
         findings.append(Finding("calibration", status, off_ms, sentence))
+    findings += _way_in(certificate, limits) if own else []
     for row in certificate.get("throughput", []):
         share = abs(row["error_share"] or 0.0)
         status = limits.calibration_throughput_share.of(share)
@@ -343,6 +344,32 @@ def calibration(evidence: Evidence, limits: Limits) -> list[Finding]:
         Finding("calibration", status, 1.0, f"calibration{when}: {problem}")
         for problem in certificate.get("problems", [])
     ]
+    return findings
+
+
+def _way_in(certificate: Mapping[str, Any], limits: Limits) -> list[Finding]:
+    """When requests were sent, against when the mock got them. The truth of a TTFT begins with the client's own `sent`: were
+    that taken too early (before a connection is made) or too late, every other comparison would be blind to it."""
+    ttft = [
+        row["true"]
+        for row in certificate["metrics"]
+        if row["metric"].startswith(("ttft", "e2el")) and row["stat"] == "p50"
+    ]
+    way_in = certificate.get("way_in_ms", {"n": 0})
+    if not ttft or not way_in["n"]:
+        return []
+    findings = []
+    for stat in ("min", "p50", "p90", "p99"):
+        off_ms = max(-way_in[stat], 0.0) if stat == "min" else abs(way_in[stat])
+        tail = stat in ("min", "p99")
+        absolute = limits.calibration_p99_ms if tail else limits.calibration_p50_p90_ms
+        relative = limits.calibration_p99_share if tail else limits.calibration_p50_p90_share
+        status = _both(absolute.of(off_ms), relative.of(off_ms / ttft[0] if ttft[0] else 0.0))
+        sentence = (
+            f"calibration: the mock got requests {way_in[stat]:+.3f} ms after the client says it sent them ({stat}): "
+            "every latency from `sent` on has this in it"
+        )
+        findings.append(Finding("calibration", status, off_ms, sentence))
     return findings
 
 

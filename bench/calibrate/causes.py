@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
+from statistics import median
 from typing import Any
 
 Stats = Mapping[str, float]
@@ -43,6 +45,8 @@ class Evidence:
     recounted: Stats = field(default_factory=dict)
     alternatives: Mapping[str, Stats] = field(default_factory=dict)
     extra: Mapping[str, int] = field(default_factory=dict)
+    step_ms: float | None = None
+    """By how much all stamps were off from one moment on, where they were."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,6 +159,33 @@ def late_stamps(evidence: Evidence, errors: Mapping[str, float]) -> str | None:
     return f"the time stamps are {when}, most of all in the tail: the client was busy, or looked at the clock after its work"
 
 
+def clock_set(evidence: Evidence, errors: Mapping[str, float]) -> str | None:
+    """The stamps are right until one moment, and all off by the same from then on."""
+    if evidence.step_ms is None:
+        return None
+    return f"the clock was set by {evidence.step_ms:+,.1f} ms while the load went on: the stamps jump with it"
+
+
+def step_of(lags_ms: Sequence[float | None]) -> float | None:
+    """By how much the lag of the stamps jumps, where it is even before and after one moment; None where it does not.
+
+    `lags_ms` are medians of slices of the run, in order; None where a slice has no stamps.
+    """
+    lags = [lag for lag in lags_ms if lag is not None]
+    if len(lags) < 4:
+        return None
+    jumps = [b - a for a, b in pairwise(lags)]
+    at = max(range(len(jumps)), key=lambda i: abs(jumps[i]))
+    before, after = median(lags[: at + 1]), median(lags[at + 1 :])
+    step = after - before
+    # The slice in which it happens lies between the two: its neighbours are left out.
+    uneven = (
+        max(abs(lag - before) for lag in lags[:at] or [before]),
+        max(abs(x - after) for x in lags[at + 2 :] or [after]),
+    )
+    return step if abs(step) > NOTICED_MS and max(uneven) <= CLOSE_SHARE * abs(step) else None
+
+
 def shifted(evidence: Evidence, errors: Mapping[str, float]) -> str | None:
     """The same error in all statistics."""
     if not _even(list(errors.values())) <= CLOSE_SHARE:
@@ -185,8 +216,40 @@ def tail_alone(evidence: Evidence, errors: Mapping[str, float]) -> str | None:
     return "the median is right and the tail is not: the values are right and their quantiles are put together wrongly"
 
 
+RATE_NOTICED = 0.002
+"""A rate that is off by a smaller share is off by what the ends of the span are."""
+
+
+def rate_cause(row: Mapping[str, Any], others: Mapping[str, float]) -> dict[str, Any] | None:
+    """The likely cause of a wrong rate, a row of `throughput`; `others`: what each mistake would have given."""
+    error = row["error"]
+    if not row["true"] or abs(error) < RATE_NOTICED * row["true"]:
+        return None
+    fits = [mistake for mistake, value in others.items() if abs(row["measured"] - value) <= CLOSE_SHARE * abs(error)]
+    cause = fits[0] if fits else UNKNOWN
+    return {"metric": row["metric"], "stat": row["stat"], "size": error, "unit": row["unit"], "cause": cause}
+
+
+def causes_of_outcomes(confused: Mapping[tuple[str, str, str], int]) -> list[dict[str, Any]]:
+    """What one side took for something else, and how often. Keys: outcome here, outcome there, the fault that struck."""
+    causes = []
+    for (here, there, fault), n in confused.items():
+        if here == "ok":
+            what = "an error inside a 200 stream" if there == "stream_error" else f"a reply that ended as {there}"
+            cause = f"{what} is taken for a success"
+        elif there == "ok" and fault == "u2028":
+            cause = f"events are cut at U+2028, which ends no line: such replies are taken for {here}"
+        elif there == "ok" and fault:
+            cause = f"good replies that came with the fault {fault} are taken for {here}"
+        else:
+            cause = f"{there} is taken for {here}"
+        causes.append({"metric": "requests", "stat": "number", "size": float(n), "unit": "requests", "cause": cause})
+    return causes
+
+
 PATTERNS: tuple[Callable[[Evidence, Mapping[str, float]], str | None], ...] = (
     too_many,
+    clock_set,
     late_stamps,
     another_definition,
     whole_ms,

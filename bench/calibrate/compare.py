@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from bench.calibrate.causes import Cause, Evidence, Stats, cause_of
+from bench.calibrate.alternatives import CONNECT
+from bench.calibrate.causes import Cause, Evidence, Stats, cause_of, causes_of_outcomes, rate_cause, step_of
 from bench.calibrate.closed_form import against_closed_form
 from bench.calibrate.distribution import STATS, Distribution
+from bench.calibrate.due import Due
 from bench.calibrate.fold import OVER_TIME, SLICES, Fold, Measured
 from bench.calibrate.join import Join
 from bench.calibrate.ledger import Ledger
 from bench.calibrate.truth import FROM_SENT, METRICS
+from bench.records import RequestRecord
 from bench.run_directory import LEDGER, RunDirectory
 
 THROUGHPUT = ("requests_per_s", "output_tokens_per_s", "input_tokens_per_s", "total_tokens_per_s")
@@ -24,6 +27,8 @@ QQ_LEVELS = tuple(i / 40 for i in range(41))
 
 TRUNCATED = "its quantiles are values at a truncated index, not between neighbours"
 AVERAGED = "quantiles of the workers are averaged"
+WARMUP_COUNTED = "warm-up requests are counted, and their time is not"
+FAILED_COUNTED = "failed requests are counted"
 
 
 def certificate(
@@ -34,11 +39,14 @@ def certificate(
     start_ns: int,
     shared_clock: bool = True,
     truth: Mapping[str, Any] | None = None,
+    planned: Iterator[int] | None = None,
+    begun_ns: int | None = None,
 ) -> dict[str, Any] | None:
     """How wrong the numbers of a summary are; None where the run has no ledger.
 
     `measured` are the functions of the metrics with one value a request, `start_ns` is the zero of the summary's times,
-    `truth` the body of the mock's GET /truth. Without a shared clock durations are compared.
+    `truth` the body of the mock's GET /truth. Without a shared clock durations are compared. `planned` are the arrivals of an
+    open loop, drawn again, in ns from `begun_ns` on: the begin of the load, its warm-up included.
     `metrics` and `throughput` have a row for each number: measured, true, error, its share in the true value and in the
     spread (true p99 - p50: an error that is large beside the spread blurs the distribution), and where stamps are bounds
     the least and the greatest number that they allow. `problems` are sentences: what must agree and does not.
@@ -53,8 +61,10 @@ def certificate(
         fold = Fold(
             measured, shared_clock=shared_clock, start_ns=start_ns, duration_s=1.0 if duration_s is None else duration_s
         )
-        for pair in joining.pairs(directory.records()):
+        due = None if planned is None or begun_ns is None else Due(planned, begun_ns)
+        for pair in joining.pairs(_seen(directory.records(), due)):
             fold.add(pair)
+    late, why_late = ([], []) if due is None else due.findings()
     rows = _metrics(summary["latency"], fold)
     return {
         "from": "ledger",
@@ -66,15 +76,29 @@ def certificate(
         "network_ms": None if shared_clock else _network(fold),
         "mock": {
             "done_minus_planned_ms": _spread(fold.mock_error),
-            "closed_form": against_closed_form(truth, fold.mock),
+            "closed_form": against_closed_form(truth, fold.mock, fold.mock_itl),
         },
         "counts": joining.counts(),
         "agreement": joining.agreement(),
-        "problems": [*joining.problems(), *_numbers_of_values(summary["latency"], fold)],
-        "causes": [cause.told() for cause in _causes(summary, fold)] + _causes_of_chunks(joining),
+        "problems": [*joining.problems(), *_numbers_of_values(summary["latency"], fold), *late],
+        "causes": [
+            *(cause.told() for cause in _causes(summary, fold)),
+            *_causes_of_rates(summary["throughput"], fold),
+            *_causes_of_chunks(joining),
+            *causes_of_outcomes(joining.confused()),
+            *why_late,
+        ],
         "worst": fold.worst(),
         "plots": {"over_time": _over_time(fold, duration_s), "qq": _qq(fold, summary["latency"]), "lag": _lags(fold)},
     }
+
+
+def _seen(records: Iterator[RequestRecord], due: Due | None) -> Iterator[RequestRecord]:
+    """The records, each shown to `due` in passing."""
+    for record in records:
+        if due is not None:
+            due.add(record)
+        yield record
 
 
 def _metrics(latency: Mapping[str, Any], fold: Fold) -> list[dict[str, Any]]:
@@ -171,6 +195,9 @@ def _causes(summary: Mapping[str, Any], fold: Fold) -> list[Cause]:
         "warm-up requests": counts.get("warmup", {}).get("requests", 0),
     }
     workers = sorted({worker for _, worker in fold.of_worker})
+    lags = [fold.over_time["lag_ms", i] for i in range(SLICES)]
+    step_ms = step_of([d.quantile(0.5) if d.n else None for d in lags])
+    early = fold.sent_before_connecting
     found = []
     for metric, unit in METRICS.items():
         measured = summary["latency"].get(metric) or {"n": 0}
@@ -196,10 +223,31 @@ def _causes(summary: Mapping[str, Any], fold: Fold) -> list[Cause]:
             recounted=recounted.stats(),
             alternatives=others,
             extra=extra,
+            step_ms=step_ms,
         )
         if (cause := cause_of(metric, evidence)) is not None:
             found.append(cause)
+    if early.n:
+        found.append(Cause(metric="ttft_ms", stat="max", size=early.max, unit="ms", sentence=CONNECT))
     return found
+
+
+def _causes_of_rates(found: Mapping[str, Any], fold: Fold) -> list[dict[str, Any]]:
+    """Rates: what has been counted that the time does not hold."""
+    span_s = fold.span_s
+    if span_s is None:
+        return []
+    others = {
+        mistake: {
+            "requests_per_s": (fold.served + requests) / span_s,
+            "output_tokens_per_s": (fold.output_tokens + output) / span_s,
+            "input_tokens_per_s": (fold.input_tokens + input_) / span_s,
+            "total_tokens_per_s": (fold.output_tokens + output + fold.input_tokens + input_) / span_s,
+        }
+        for mistake, (requests, output, input_) in {WARMUP_COUNTED: fold.warmup, FAILED_COUNTED: fold.failed}.items()
+    }
+    causes = (rate_cause(row, {m: of[row["metric"]] for m, of in others.items()}) for row in _throughput(found, fold))
+    return [cause for cause in causes if cause is not None]
 
 
 def _truncated(values: Distribution) -> Stats:

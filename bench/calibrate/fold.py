@@ -11,6 +11,7 @@ from operator import sub
 from typing import Any
 
 from bench.calibrate.alternatives import alternatives
+from bench.calibrate.closed_form import Clustered
 from bench.calibrate.distribution import EXACT, Distribution
 from bench.calibrate.join import Pair
 from bench.calibrate.truth import (
@@ -22,8 +23,9 @@ from bench.calibrate.truth import (
     stamped_values,
     true_values,
 )
-from bench.records import RequestRecord
+from bench.records import Outcome, RequestRecord
 
+_NOTICED_NS, _LIKE = 100_000, 1.1
 SLICES = 60
 WORST = 5
 OVER_TIME = ("ttft_ms", "tpot_ms", "e2el_ms")
@@ -62,8 +64,13 @@ class Fold:
         self.measured: defaultdict[str, Distribution] = distributions()
         self.lag, self.way_in, self.mock_error = Distribution(exact), Distribution(exact), Distribution(exact)
         self.mock: defaultdict[str, Distribution] = distributions()
+        self.mock_itl = Clustered()
         self.over_time: defaultdict[tuple[str, int], Distribution] = defaultdict(lambda: Distribution(_SLICE_EXACT))
         self.served = self.input_tokens = self.output_tokens = 0
+        self.warmup = self.failed = (0, 0, 0)
+        """Requests, output tokens and input tokens that are in no rate: those of the warm-up, and of failed requests."""
+        self.sent_before_connecting = Distribution(exact)
+        """How long before the mock got them requests were sent, of those in which that is the set-up of their connection."""
         self._first_sent_ns: int | None = None
         self._last_end_ns: int | None = None
         self._worst: list[tuple[float, str, dict[str, Any]]] = []
@@ -74,6 +81,8 @@ class Fold:
         self._add_stamps(pair)
         if line["fault"] is None:
             self._add_plan(line)
+        if record.phase != "run" and record.outcome is Outcome.OK:
+            self.warmup = _with(self.warmup, line)
         if record.phase != "run" or record.sent_ns is None:
             return
         # On the client's clock where there is no other: a span needs both ends on one.
@@ -84,6 +93,8 @@ class Fold:
             self._last_end_ns = end_ns
         if served(pair):
             self._add_served(pair)
+        elif record.outcome is not Outcome.OK:
+            self.failed = _with(self.failed, line)
 
     @property
     def span_s(self) -> float | None:
@@ -145,7 +156,11 @@ class Fold:
         if not self.shared_clock:
             return
         if record.sent_ns is not None and line["received_ns"] is not None:
-            self.way_in.add([(line["received_ns"] - record.sent_ns) / NS_PER_MS])
+            way_in_ns = line["received_ns"] - record.sent_ns
+            self.way_in.add([way_in_ns / NS_PER_MS])
+            connect_ns = record.connect_ns or 0
+            if way_in_ns > _NOTICED_NS and connect_ns <= way_in_ns <= connect_ns * _LIKE + _NOTICED_NS:
+                self.sent_before_connecting.add([way_in_ns / NS_PER_MS])
         seen, written = record.chunk_ns, line["write_ns"]
         if line["blocked"] or record.chunk_bound_ns is not None:
             blocked = set(line["blocked"])
@@ -176,7 +191,10 @@ class Fold:
         self.mock["e2el_ms"].add([(written[-1] - received) / NS_PER_MS])
         self.mock["output_tokens"].add([sum(line["chunk_tokens"])])
         gaps = zip(map(sub, written[1:], written), tokens[1:], strict=True)
-        self.mock["itl_ms"].add([gap / share / NS_PER_MS for gap, share in gaps for _ in range(share)])
+        itl = [gap / share / NS_PER_MS for gap, share in gaps for _ in range(share)]
+        self.mock["itl_ms"].add(itl)
+        if itl:
+            self.mock_itl.add(sum(itl), len(itl))
         if later > 0:
             self.mock["tpot_ms"].add([(written[-1] - written[0]) / NS_PER_MS / later])
         if len(planned["gaps_ns"]) != sum(tokens) - 1 or 0 in tokens or line["blocked"]:
@@ -185,3 +203,8 @@ class Fold:
         due = list(accumulate(planned["gaps_ns"], initial=received + planned["ttft_ns"]))
         errors = [(at - due[end - 1]) / NS_PER_MS for at, end in zip(written, accumulate(tokens), strict=True)]
         self.mock_error.add(errors)
+
+
+def _with(counted: tuple[int, int, int], line: Mapping[str, Any]) -> tuple[int, int, int]:
+    requests, output, given = counted
+    return requests + 1, output + sum(line["chunk_tokens"]), given + (line["input_tokens"] or 0)

@@ -115,6 +115,7 @@ class Join:
         self._here: Counter[str] = Counter()
         self._there: Counter[str] = Counter()
         self._chunks_off: Counter[int] = Counter()
+        self._confused: Counter[tuple[str, str, str]] = Counter()
         self._pairs = 0
         self._blocked = 0
 
@@ -174,12 +175,18 @@ class Join:
         """By how many chunks records differ from the ledger, and how many of them do."""
         return dict(self._chunks_off)
 
+    def confused(self) -> dict[tuple[str, str, str], int]:
+        """How often a request ended here as something else than there: (here, there, the fault that struck)."""
+        return dict(self._confused)
+
     def _compare(self, pair: Pair) -> None:
         record, line = pair.record, pair.line
         for name, difference in _differences(pair):
             self._differing[name].add(f"{record.id} ({difference})")
         if record.outcome in CUT_BY_CLIENT:
             return
+        if record.outcome is not (expected := expected_outcome(line)):
+            self._confused[str(record.outcome), str(expected), line.get("fault") or ""] += 1
         here, there = self._here, self._there
         here[f"outcome {record.outcome}"] += 1
         there[f"outcome {expected_outcome(line)}"] += 1

@@ -92,6 +92,12 @@ def cause_sentence(cause: Mapping[str, Any]) -> str:
     """A likely cause, with the metric and the size."""
     if cause["metric"] == "chunks":
         return f"{cause['cause']} ({cause['size']:+,.0f} in all)"
+    if cause["metric"] == "requests":
+        return f"{cause['cause']} ({cause['size']:,.0f} requests)"
+    if cause["metric"] == "arrivals":
+        return f"arrivals are up to {signed(cause['size'])} ms off the drawn plan; likely cause: {cause['cause']}"
+    if cause["metric"] in THROUGHPUT:
+        return f"{THROUGHPUT[cause['metric']]} is {signed(cause['size'])} off; likely cause: {cause['cause']}"
     name = NAMES[cause["metric"]].partition(" (")[0]
     return f"{name} is {signed(cause['size'])} {cause['unit']} off at {STATS[cause['stat']]}; likely cause: {cause['cause']}"
 

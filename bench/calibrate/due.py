@@ -1,0 +1,72 @@
+"""Open loop: were the arrivals due when the drawn plan says? The plan is drawn again, from the rate and the seed.
+
+A dispatcher that lets its arrivals slip, and calls due what it just sends, is right by its own records. It is not by the
+schedule: request i of a run, its warm-up included, is due at the start plus offset i, to the nanosecond.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterator
+from itertools import islice, pairwise
+from typing import Any
+
+from bench.records import RequestRecord
+
+NS_PER_MS = 1e6
+
+SAME_IN_EACH_WORKER = "every worker draws the same arrivals, from one seed, so that they come in bursts"
+GATED = "the cap on concurrency sets the rate: a request becomes due when another one ends"
+ADDS_UP = "delays add up: it waits for so long after each send, and not until the next is due"
+ANOTHER_PLAN = "another schedule was drawn"
+
+_AFTER_AN_END_NS = 100_000
+"""An arrival this soon after another request's end came because of it."""
+
+
+class Due:
+    """Folds the records of an open loop; `offsets` are the plan, in ns from `start_ns` on, without end."""
+
+    def __init__(self, offsets: Iterator[int], start_ns: int) -> None:
+        self._offsets = offsets
+        self._start_ns = start_ns
+        self._seen: list[tuple[int, int, int, int]] = []
+
+    def add(self, record: RequestRecord) -> None:
+        """One record, in any order and of any phase."""
+        self._seen.append((record.index, record.intended_ns, record.end_ns, record.worker))
+
+    def findings(self) -> tuple[list[str], list[dict[str, Any]]]:
+        """A problem (a sentence) and its cause where arrivals were due at another time than planned; else nothing."""
+        seen = sorted(self._seen)
+        if not seen:
+            return [], []
+        planned = list(islice(self._offsets, seen[-1][0] + 1))
+        late_ns = [due - self._start_ns - planned[index] if index < len(planned) else None for index, due, _, _ in seen]
+        off = [ns for ns in late_ns if ns is None or ns]
+        if not off:
+            return [], []
+        known = [ns for ns in late_ns if ns is not None]
+        worst_ms = max(known, key=abs, default=0) / NS_PER_MS
+        many = f"{len(off):,} of {len(seen):,} arrivals"
+        problem = f"{many} were not due when the drawn plan says, up to {worst_ms:+,.3f} ms off"
+        cause = self._cause(seen, known)
+        return [problem], [{"metric": "arrivals", "stat": "max", "size": worst_ms, "unit": "ms", "cause": cause}]
+
+    def _cause(self, seen: list[tuple[int, int, int, int]], late_ns: list[int]) -> str:
+        workers = Counter(due for due, _ in {(due, worker) for _, due, _, worker in seen})
+        if sum(n for n in workers.values() if n > 1) > len(seen) / 2:
+            return SAME_IN_EACH_WORKER
+        ends = sorted(end for _, _, end, _ in seen)
+        late = [due for (_, due, _, _), ns in zip(seen, late_ns, strict=False) if ns > 0]
+        after_an_end = 0
+        for due in late:
+            before = bisect_right(ends, due) - 1
+            after_an_end += before >= 0 and due - ends[before] < _AFTER_AN_END_NS
+        if after_an_end > len(late) / 2:
+            return GATED
+        rising = sum(b >= a for a, b in pairwise(late_ns))
+        if late_ns[-1] > 0 and rising > 0.9 * (len(late_ns) - 1):
+            return ADDS_UP
+        return ANOTHER_PLAN
