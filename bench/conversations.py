@@ -1,15 +1,16 @@
 """What is sent in mode sessions: requests that carry what was said before, made while their user thinks.
 
-A request cannot be made before the answer to the one before it has come. So sessions are made ahead, and the body of the
+A request cannot be made before the answer to the one before it has come. So sessions are made ahead, or by the process that
+makes requests too (bench/scale/feed.py), since what their users say depends on no answer; and the body of the
 next turn as soon as there is an answer: when its think time is over it only has to be sent.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from bench.stock import Stock
 from bench.workload import Encoded, Phase, Request
 from promptset import distributions
 from promptset.samples import Sample
@@ -61,6 +62,11 @@ class Talks(Iterator[Session]):
             prefix=None if prefix is None else parse_prefix(prefix),
         )
         return cls(made, first=first, step=step)
+
+    @property
+    def at_hand(self) -> bool:
+        """Whether there is nothing to make: those of a file are in memory."""
+        return not isinstance(self._source, SimulatedSessions)
 
     def planned_sharing(self, requests: int) -> None:
         """What turns share with those before them depends on the answers: nothing is planned."""
@@ -122,6 +128,12 @@ class Conversation:
         return True
 
 
+def _weight(session: Session) -> tuple[int, int]:
+    """Its requests, and about its bytes: the characters of its texts."""
+    texts = (text for turn in session.turns for text in (turn.content, turn.answer) if text is not None)
+    return len(session.turns), len(session.system or "") + sum(map(len, texts))
+
+
 class Conversations:
     """Begins conversations, and numbers their requests `first`, `first` + `step`, and so on."""
 
@@ -135,27 +147,25 @@ class Conversations:
         first: int = 0,
         step: int = 1,
     ) -> None:
-        self._sessions = sessions
+        self.stock: Stock[Session] = Stock(lambda: next(sessions), _weight)
         self._encode = encode
         self._run_id = run_id
         self._real = real
         self._next = first
         self._step = step
-        self._ahead: deque[Session] = deque()
-        self.late = 0
-        """Sessions that had to be made when they were due."""
 
-    def make_ahead(self, turns: int) -> None:
-        """Make sessions until they have so many turns together. Raises SpecError."""
-        while turns > 0:
-            self._ahead.append(next(self._sessions))
-            turns -= len(self._ahead[-1].turns)
+    @property
+    def has_room(self) -> bool:
+        """Whether more sessions may be made ahead."""
+        return self.stock.has_room
+
+    def add(self, made: Session) -> None:
+        """One more session is there."""
+        self.stock.put(made)
 
     def begin(self) -> Conversation:
         """The next session."""
-        self.late += not self._ahead
-        session = self._ahead.popleft() if self._ahead else next(self._sessions)
-        return Conversation(session, self._encode, real=self._real)
+        return Conversation(self.stock.take(), self._encode, real=self._real)
 
     def request(self, conversation: Conversation, phase: Phase) -> Request:
         """The next request of a conversation."""

@@ -9,12 +9,12 @@ from __future__ import annotations
 import itertools
 import math
 from array import array
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
+from bench.stock import Stock
 from promptset import distributions, loaders
 from promptset.kinds import PLAIN, Style
 from promptset.rng import stream
@@ -244,16 +244,6 @@ def made_of(sample: Sample, encode: Callable[[Sample], Encoded]) -> Made:
     return Made(encoded.body, encoded.stream, sample.input_tokens, encoded.output_tokens_asked, sample.session)
 
 
-class Feed(Protocol):
-    """Makes requests elsewhere, in the order of their samples, and gives them to a supply by `Supply.add`."""
-
-    def more(self) -> None:
-        """The supply has room again."""
-
-    def wait(self) -> None:
-        """Block until a request was given."""
-
-
 class Supply:
     """Hands out requests, made of an endless iterator of samples and numbered `first`, `first` + `step`, and so on."""
 
@@ -266,75 +256,41 @@ class Supply:
         first: int = 0,
         step: int = 1,
     ) -> None:
-        self._samples = samples
-        self._encode = encode
         self._run_id = run_id
         self._first = first
         self._next = first
         self._step = step
-        self._ahead: deque[Request] = deque()
-        self._ahead_bytes = 0
-        self._feed: Feed | None = None
-        self._room = (0, 0)
-        self.late = 0
-        """Requests that had to be waited for, or made, when they were due."""
-
-    def make_ahead(
-        self, count: int, progress: Callable[[int], None] = lambda made: None, *, most_bytes: int | None = None
-    ) -> int:
-        """Make `count` requests now, or fewer, whose bodies have `most_bytes`; how many were made.
-
-        `progress` is told how many there are, every hundred.
-        """
-        made = 0
-        while made < count and (most_bytes is None or self._ahead_bytes < most_bytes):
-            self.add(made_of(next(self._samples), self._encode))
-            made += 1
-            if made % 100 == 0 or made == count:
-                progress(made)
-        return made
-
-    def feed_from(self, feed: Feed, *, requests: int, most_bytes: int) -> None:
-        """From now on `feed` makes the requests, as many ahead as these limits allow."""
-        self._feed = feed
-        self._room = (requests, most_bytes)
+        self.stock: Stock[Request] = Stock(
+            lambda: self._numbered(made_of(next(samples), encode)), lambda request: (1, len(request.body))
+        )
 
     @property
     def has_room(self) -> bool:
         """Whether more requests may be made ahead."""
-        return len(self._ahead) < self._room[0] and self._ahead_bytes < self._room[1]
+        return self.stock.has_room
 
     def add(self, made: Made) -> None:
         """One more request is there."""
+        self.stock.put(self._numbered(made))
+
+    def _numbered(self, made: Made) -> Request:
         index, self._next = self._next, self._next + self._step
-        self._ahead_bytes += len(made.body)
-        self._ahead.append(
-            Request(
-                id=f"{self._run_id}-{index}",
-                index=index,
-                session=made.session,
-                body=made.body,
-                stream=made.stream,
-                input_tokens_asked=made.input_tokens_asked,
-                output_tokens_asked=made.output_tokens_asked,
-            )
+        return Request(
+            id=f"{self._run_id}-{index}",
+            index=index,
+            session=made.session,
+            body=made.body,
+            stream=made.stream,
+            input_tokens_asked=made.input_tokens_asked,
+            output_tokens_asked=made.output_tokens_asked,
         )
 
     def take(self, phase: Phase) -> Request:
         """The next request, for this phase."""
-        if not self._ahead:
-            self.late += 1
-            if self._feed is None:
-                self.add(made_of(next(self._samples), self._encode))
-            else:
-                self._feed.wait()
-        request = self._ahead.popleft()
-        self._ahead_bytes -= len(request.body)
-        if self._feed is not None and 2 * len(self._ahead) < self._room[0] and 2 * self._ahead_bytes < self._room[1]:
-            self._feed.more()
+        request = self.stock.take()
         return request if phase == "run" else replace(request, phase=phase)
 
     def taken_from(self, index: int) -> int:
         """How many of the requests that were taken have this number or a higher one."""
-        end = self._next - len(self._ahead) * self._step
+        end = self._next - len(self.stock) * self._step
         return max(0, (end - max(self._first, index)) // self._step)

@@ -1,6 +1,7 @@
-"""The program that makes requests beside a load: `python -m bench.scale.feed_program DESCRIPTOR`, started by `feed.py`.
+"""The program that makes what a load sends, beside it: `python -m bench.scale.feed_program DESCRIPTOR`, started by `feed.py`.
 
-It takes an assignment and how many requests of it were made already, and writes the others until nobody reads.
+It takes an assignment and how many of its requests (in mode sessions: of its sessions) were made already, and writes the
+others until nobody reads.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ from multiprocessing.connection import Connection
 
 from bench.conversations import Talks
 from bench.errors import BenchError, Exit
-from bench.scale.feed import frame
+from bench.scale.frames import frame
 from bench.scale.worker import Assignment, samples_of, tokenizer_of
 from bench.transport import openai
-from bench.workload import made_of
+from bench.workload import Encoded, made_of
 from promptset.errors import SpecError
+from promptset.samples import Sample
 
 _NICENESS = 10
 """The process that sends goes first: it keeps deadlines, and this one only a stock."""
@@ -34,11 +36,15 @@ def main(descriptor: int) -> int:
         assignment: Assignment = connection.recv()
         tokenizer = tokenizer_of(assignment.config)
         made: int = connection.recv()
+
+        def encode(sample: Sample) -> Encoded:
+            return openai.encode(sample, assignment.options)
+
         samples = samples_of(assignment.config, tokenizer, assignment.share, skip=made)
         ready = False
         while True:
-            assert not isinstance(samples, Talks)  # Sessions are made ahead in the worker.
-            written = frame(made_of(next(samples), lambda sample: openai.encode(sample, assignment.options)))
+            # A session's requests are put together when they are sent: its answers are not known here.
+            written = frame(next(samples) if isinstance(samples, Talks) else made_of(next(samples), encode))
             pipe.sendall(written if ready else b"." + written)
             ready = True
     except (EOFError, BrokenPipeError, ConnectionResetError):

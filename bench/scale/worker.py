@@ -11,6 +11,7 @@ import gc
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from bench.clock import NS_PER_S, Clock, Timer, cpu_ns
 from bench.config import RunConfig
@@ -22,6 +23,7 @@ from bench.rng import stream
 from bench.run_directory import LineLog, shard_names
 from bench.sampling import Sampler
 from bench.scale.feed import ProcessFeed
+from bench.scale.frames import request_of, session_of
 from bench.scale.share import Share
 from bench.schedule import ARRIVALS
 from bench.secrets import redactor, secrets_of
@@ -35,7 +37,7 @@ from promptset.samples import Sample
 from promptset.tokens import SERVER, Tokenizer, load_tokenizer
 
 AHEAD = 5_000
-"""Requests kept ready at most; those beyond are made by another process meanwhile."""
+"""Requests kept ready at most, those of sessions with them; those beyond are made by another process meanwhile."""
 
 AHEAD_BYTES = 64 * 1024 * 1024
 """Bytes of their bodies at most."""
@@ -213,7 +215,7 @@ class Worker:
         self._sample_log = LineLog(assignment.directory / taken)
         self._in_flight = InFlight()
         self._assignment = assignment
-        self._feed: ProcessFeed | None = None
+        self._feed: ProcessFeed[Any] | None = None
         self.failures = 0
 
     @property
@@ -234,30 +236,39 @@ class Worker:
             a_second = config.rate if config.rate is not None else share.users
             wanted = round((a_second if a_second is not None else 1) * config.duration)
         wanted += share.warmup_requests
-        if self._conversations is not None:
-            assert share.users is not None
-            try:
-                self._conversations.make_ahead(min(wanted, AHEAD))
-            except SpecError as e:
-                raise UsageError(e.problems) from e
-            await self._transport.prepare(share.users)
-            return
-        ahead, ahead_bytes = (MOST_AHEAD, MOST_AHEAD_BYTES) if self._needs_all else (AHEAD, AHEAD_BYTES)
-        if share.requests is None or wanted > ahead:
-            self._feed = ProcessFeed(self._assignment, self._supply)
-        try:
-            made = self._supply.make_ahead(min(wanted, ahead), most_bytes=ahead_bytes)
-        except SpecError as e:
-            raise UsageError(e.problems) from e
-        if self._feed is None and made < wanted:
-            self._feed = ProcessFeed(self._assignment, self._supply)
-        if self._feed is not None:
-            self._supply.feed_from(self._feed, requests=AHEAD, most_bytes=AHEAD_BYTES)
-            await self._feed.begin(made)
         connections = share.users if share.users is not None else share.cap
         if connections is None:
             connections = CONNECTIONS_AHEAD
-        await self._transport.prepare(connections if share.requests is None else min(connections, share.requests))
+        if self._conversations is None:
+            await self._stock_up(self._supply, request_of, wanted)
+            connections = connections if share.requests is None else min(connections, share.requests)
+        elif not self._at_hand:
+            # Besides the sessions that are over when all is sent there is one that each user has begun.
+            await self._stock_up(self._conversations, session_of, wanted, begun=connections)
+        await self._transport.prepare(connections)
+
+    @property
+    def _at_hand(self) -> bool:
+        return isinstance(self._samples, Talks) and self._samples.at_hand
+
+    async def _stock_up(
+        self, receiver: Supply | Conversations, unpack: Callable[[bytes], Any], wanted: int, *, begun: int = 0
+    ) -> None:
+        """Have so many requests made, and the sessions that will be begun besides: ahead as many as the limits allow, the
+        others by a process beside the load. Raises UsageError where the data cannot be made."""
+        stock = receiver.stock
+        ahead, ahead_bytes = (MOST_AHEAD, MOST_AHEAD_BYTES) if self._needs_all else (AHEAD, AHEAD_BYTES)
+        if self._share.requests is None or wanted > ahead:
+            self._feed = ProcessFeed(self._assignment, receiver, unpack)
+        try:
+            made = stock.make_ahead(min(wanted, ahead), more=begun, most_bytes=ahead_bytes)
+        except SpecError as e:
+            raise UsageError(e.problems) from e
+        if self._feed is None and (stock.requests < wanted or (begun and stock.bytes >= ahead_bytes)):
+            self._feed = ProcessFeed(self._assignment, receiver, unpack)
+        if self._feed is not None:
+            stock.feed_from(self._feed, requests=AHEAD, most_bytes=AHEAD_BYTES)
+            await self._feed.begin(made)
 
     async def load(self, start_ns: int, on_record: Callable[[RequestRecord], None]) -> Ended:
         """Send the share and write what is seen, until all of it has ended. `begin` must have been called."""
@@ -281,7 +292,7 @@ class Worker:
             reason="interrupted" if stop.interrupted else stop.reason,
             problems=tuple(p for p in (self._records.close(), self._sample_log.close()) if p is not None),
             repeated_rows=self._repeated_rows(),
-            late_requests=self._supply.late if self._conversations is None else self._conversations.late,
+            late_requests=0 if self._at_hand else (self._conversations or self._supply).stock.late,
         )
 
     def _repeated_rows(self) -> int:

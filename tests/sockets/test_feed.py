@@ -13,15 +13,19 @@ from typing import Any
 
 import pytest
 
-from bench.clock import NS_PER_S
+from bench.clock import NS_PER_S, LoopClock
 from bench.config import RunConfig, resolve
+from bench.conversations import Conversations, Talks
 from bench.errors import BenchError
 from bench.scale.feed import ProcessFeed
+from bench.scale.frames import request_of, session_of
 from bench.scale.share import Share
-from bench.scale.worker import Assignment, samples_of, tokenizer_of
+from bench.scale.worker import Assignment, Worker, samples_of, tokenizer_of
 from bench.transport import openai
+from bench.transport.scripted import Script, ScriptedTransport
 from bench.workload import Request, Supply
 from promptset.samples import Sample
+from promptset.sessions import Session
 from tests.support.mock_process import mock_process
 
 OPTIONS = openai.BodyOptions(endpoint="chat", model="m", stream=True, ignore_eos=True, extra=None)
@@ -66,26 +70,85 @@ def test_another_process_makes_the_requests_that_this_one_would(rows: int, tmp_p
     made = supply(given, samples_of(given.config, tokenizer_of(given.config), given.share))
 
     async def feed() -> list[Request]:
-        process = ProcessFeed(given, made)
+        process = ProcessFeed(given, made, request_of)
         try:
-            ahead = made.make_ahead(10)
-            made.feed_from(process, requests=30, most_bytes=10**6)
+            ahead = made.stock.make_ahead(10)
+            made.stock.feed_from(process, requests=30, most_bytes=10**6)
             await process.begin(ahead)
             taken = [made.take("run") for _ in range(40)]
             await filled(made)
-            enough = len(made._ahead)
+            enough = len(made.stock)
             for _ in range(20):
                 await asyncio.sleep(0.005)
-            assert len(made._ahead) == enough >= 30, "it goes on by itself, and ends when there are enough"
+            assert len(made.stock) == enough >= 30, "it goes on by itself, and ends when there are enough"
             return [*taken, *(made.take("run") for _ in range(60))]
         finally:
             process.close()
 
     assert in_loop(feed()) == alone(given, 100)
-    assert made.late > 0
+    assert made.stock.late > 0
 
 
-async def filled(made: Supply) -> None:
+def test_another_process_makes_the_sessions_that_this_one_would() -> None:
+    config = configured(mode="sessions", concurrency="2", input_tokens="uniform:20..60", think_time="uniform:1s..3s")
+    given = assignment(config)
+
+    def talks() -> Talks:
+        made = samples_of(config, tokenizer_of(config), given.share)
+        assert isinstance(made, Talks)
+        return made
+
+    made = Conversations(talks(), lambda sample: openai.encode(sample, OPTIONS), "run", real=True)
+
+    async def feed() -> list[Session]:
+        process = ProcessFeed(given, made, session_of)
+        try:
+            ahead = made.stock.make_ahead(10)
+            made.stock.feed_from(process, requests=40, most_bytes=10**6)
+            await process.begin(ahead)
+            await filled(made)
+            assert 40 <= made.stock.requests < 200, "it ends when there are enough"
+            return [made.stock.take() for _ in range(60)]
+        finally:
+            process.close()
+
+    alone = talks()
+    assert in_loop(feed()) == [next(alone) for _ in range(60)]
+    assert next(talks()).id == "session-1", "the worker's own share"
+
+
+def test_a_long_run_of_sessions_is_fed_and_short_ones_are_ready_for_every_user(tmp_path: Path) -> None:
+    shape = {"mode": "sessions", "turns": "3", "input_tokens": "30", "output_tokens": "5"}
+
+    def prepared(config: RunConfig, **share: Any) -> tuple[int, int, bool]:
+        """Sessions and requests that are ready, and whether there is a process beside."""
+        work = {"worker": 0, "workers": 1, "duration_ns": None, "warmup_requests": 0, "warmup_ns": 0, **share}
+        given = Assignment(config=config, share=Share(**work), run_id="r", options=OPTIONS, directory=tmp_path)
+
+        async def prepare() -> tuple[int, int, bool]:
+            samples = samples_of(config, tokenizer_of(config), given.share)
+            clock = LoopClock()
+            worker = Worker(given, samples, ScriptedTransport(lambda request: Script(ttft_ns=0), clock), clock)
+            try:
+                await worker.prepare()
+                assert worker._conversations is not None
+                stock = worker._conversations.stock
+                return len(stock), stock.requests, worker._feed is not None
+            finally:
+                worker.close()
+
+        return in_loop(prepare())
+
+    assert prepared(configured(**shape), requests=30, users=7) == (17, 51, False), "10 for 30 requests, 7 just begun"
+    sessions, requests, fed = prepared(configured(**shape), requests=None, duration_ns=9 * NS_PER_S, users=2)
+    assert (fed, sessions >= 3, requests >= 9) == (True, True, True)
+    path = tmp_path / "sessions.jsonl"
+    path.write_text('{"turns": [{"content": "a"}]}\n')
+    given = configured(mode="sessions", dataset=str(path))
+    assert prepared(given, requests=None, duration_ns=9 * NS_PER_S, users=2) == (0, 0, False), "they are at hand"
+
+
+async def filled(made: Supply | Conversations) -> None:
     async with asyncio.timeout(20):
         while made.has_room:
             await asyncio.sleep(0.005)
@@ -96,9 +159,9 @@ def test_a_feed_that_dies_ends_the_run_when_nothing_is_left() -> None:
     made = supply(given, samples_of(given.config, tokenizer_of(given.config), given.share))
 
     async def feed() -> None:
-        process = ProcessFeed(given, made)
+        process = ProcessFeed(given, made, request_of)
         try:
-            made.feed_from(process, requests=5, most_bytes=10**6)
+            made.stock.feed_from(process, requests=5, most_bytes=10**6)
             await process.begin(0)
             await filled(made)
             process._process.kill()
@@ -122,7 +185,7 @@ def test_what_a_feed_cannot_make_is_said(tmp_path: Path, capfd: pytest.CaptureFi
     path.write_text('{"nothing": 1}\n')
 
     async def feed() -> None:
-        process = ProcessFeed(given, made)
+        process = ProcessFeed(given, made, request_of)
         try:
             with pytest.raises(BenchError, match="its error is above"):
                 await process.begin(0)

@@ -20,13 +20,14 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.rng": frozenset(),
     "bench.secrets": frozenset(),
     "bench.records": frozenset({"bench.errors"}),
-    "bench.workload": frozenset({"promptset"}),
+    "bench.stock": frozenset(),
+    "bench.workload": frozenset({"bench.stock", "promptset"}),
     "bench.schedule": frozenset({"bench.rng"}),
     # Stages: each knows the values it is given and the values it makes.
     "bench.transport": frozenset(
         {"bench.clock", "bench.errors", "bench.records", "bench.workload", "promptset.samples"}
     ),
-    "bench.conversations": frozenset({"bench.workload", "promptset"}),
+    "bench.conversations": frozenset({"bench.stock", "bench.workload", "promptset"}),
     "bench.dispatch": frozenset(
         {"bench.clock", "bench.conversations", "bench.records", "bench.transport.interface", "bench.workload"}
     ),

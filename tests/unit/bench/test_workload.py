@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench.rng import stream, unique_id
+from bench.stock import Stock
 from bench.workload import Encoded, Made, Rows, Supply
 from promptset.errors import SpecError
 from promptset.samples import Sample
@@ -30,14 +31,14 @@ def test_requests_are_numbered_and_named_in_the_order_of_taking() -> None:
 def test_requests_made_ahead_are_the_ones_that_would_have_been_made() -> None:
     ahead, on_demand = supply(), supply()
     told: list[int] = []
-    ahead.make_ahead(205, told.append)
+    ahead.stock.make_ahead(205, progress=told.append)
     assert told == [100, 200, 205]
     assert [ahead.take("run") for _ in range(300)] == [on_demand.take("run") for _ in range(300)]
 
 
 def test_the_phase_is_that_of_the_moment_of_taking() -> None:
     made = supply()
-    made.make_ahead(2)
+    made.stock.make_ahead(2)
     assert [made.take(phase).phase for phase in ("warmup", "run", "warmup")] == ["warmup", "run", "warmup"]
 
 
@@ -51,7 +52,7 @@ def test_rows_start_again_when_they_are_used_up() -> None:
 def test_requests_taken_from_a_number_on_are_counted(first: int, step: int) -> None:
     samples = (Sample(prompt="a") for _ in itertools.count())
     made = Supply(samples, lambda sample: Encoded(b"", True, 7), "run", first=first, step=step)
-    made.make_ahead(9)
+    made.stock.make_ahead(9)
     taken: list[int] = []
     for _ in range(12):
         for index in range(20):
@@ -61,11 +62,21 @@ def test_requests_taken_from_a_number_on_are_counted(first: int, step: int) -> N
 
 def test_no_more_is_made_ahead_than_the_bytes_allow() -> None:
     made = supply()
-    assert made.make_ahead(100, most_bytes=80) == 10  # Of 8 bytes each.
+    assert made.stock.make_ahead(100, most_bytes=80) == 10  # Of 8 bytes each.
     assert [made.take("run").index for _ in range(11)] == [*range(11)]
 
 
-class Stock:
+def test_a_stock_has_so_many_requests_and_so_many_things_more() -> None:
+    numbers = itertools.count()
+    stock: Stock[int] = Stock(lambda: next(numbers), lambda number: (3, 10))
+    assert stock.make_ahead(7, more=2) == 5, "three of three requests are 9, and two more"
+    assert (len(stock), stock.requests, stock.bytes) == (5, 15, 50)
+    assert stock.make_ahead(1, more=9, most_bytes=80) == 3
+    assert [stock.take() for _ in range(9)] == [*range(9)]
+    assert (stock.requests, stock.bytes, stock.late) == (0, 0, 1)
+
+
+class ThreeAtOnce:
     """A feed that gives three requests whenever it is waited for."""
 
     def __init__(self, made: Supply) -> None:
@@ -84,9 +95,9 @@ class Stock:
 
 def test_a_feed_goes_on_where_the_supply_ended_and_is_asked_when_half_is_gone() -> None:
     made, alone = supply(), supply()
-    made.make_ahead(4)
-    feed = Stock(made)
-    made.feed_from(feed, requests=4, most_bytes=10**6)
+    made.stock.make_ahead(4)
+    feed = ThreeAtOnce(made)
+    made.stock.feed_from(feed, requests=4, most_bytes=10**6)
     assert not made.has_room
     taken, asked = [], []
     for _ in range(10):
@@ -94,7 +105,7 @@ def test_a_feed_goes_on_where_the_supply_ended_and_is_asked_when_half_is_gone() 
         asked.append(feed.asked)
     assert taken == [alone.take("run") for _ in range(10)]
     assert asked[:5] == [0, 0, 1, 2, 2]
-    assert made.late == 2
+    assert made.stock.late == 2
     made.add(Made(b"x" * 10**6, True, None, None, None))
     assert not made.has_room, "the bytes are too many"
     for _ in range(3):

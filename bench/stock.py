@@ -1,0 +1,94 @@
+"""What is made before it is due: here until the load begins, and by a feed beside it from then on, in bounded memory."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Generic, Protocol, TypeVar
+
+T = TypeVar("T")
+
+
+class Feed(Protocol):
+    """Makes things elsewhere, in their order, and puts them into a stock."""
+
+    def more(self) -> None:
+        """The stock has room again."""
+
+    def wait(self) -> None:
+        """Block until one was put."""
+
+
+class Stock(Generic[T]):
+    """Things in the order in which they are taken."""
+
+    def __init__(self, make: Callable[[], T], weigh: Callable[[T], tuple[int, int]]) -> None:
+        """`make` makes the next one here; `weigh` gives its requests and its bytes."""
+        self._make = make
+        self._weigh = weigh
+        self._ahead: deque[T] = deque()
+        self._feed: Feed | None = None
+        self._room = (0, 0)
+        self.requests = self.bytes = 0
+        """Of all that is here."""
+        self.late = 0
+        """How often one had to be waited for, or made, when it was due."""
+
+    def __len__(self) -> int:
+        return len(self._ahead)
+
+    def make_ahead(
+        self,
+        requests: int,
+        *,
+        more: int = 0,
+        most_bytes: int | None = None,
+        progress: Callable[[int], None] = lambda made: None,
+    ) -> int:
+        """Make things now until they have so many requests, then `more` things; or fewer, whose bytes are `most_bytes`.
+
+        How many were made; `progress` is told how many there are, every hundred and at the end.
+        """
+        made, wanted = 0, self.requests + requests
+        while self.requests < wanted or more > 0:
+            if most_bytes is not None and self.bytes >= most_bytes:
+                break
+            more -= self.requests >= wanted
+            self.put(self._make())
+            made += 1
+            if made % 100 == 0 or (self.requests >= wanted and more <= 0):
+                progress(made)
+        return made
+
+    def feed_from(self, feed: Feed, *, requests: int, most_bytes: int) -> None:
+        """From now on `feed` makes the things, as many ahead as these limits allow."""
+        self._feed = feed
+        self._room = (requests, most_bytes)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether more may be made ahead."""
+        return self.requests < self._room[0] and self.bytes < self._room[1]
+
+    def put(self, thing: T) -> None:
+        """One more is there."""
+        requests, size = self._weigh(thing)
+        self.requests += requests
+        self.bytes += size
+        self._ahead.append(thing)
+
+    def take(self) -> T:
+        """The next one."""
+        if not self._ahead:
+            self.late += 1
+            if self._feed is None:
+                self.put(self._make())
+            else:
+                self._feed.wait()
+        thing = self._ahead.popleft()
+        requests, size = self._weigh(thing)
+        self.requests -= requests
+        self.bytes -= size
+        if self._feed is not None and 2 * self.requests < self._room[0] and 2 * self.bytes < self._room[1]:
+            self._feed.more()
+        return thing
