@@ -1,13 +1,6 @@
-"""The HTTP server: uvicorn with a protocol of ours that stamps arrivals and lets the response write for itself.
+"""The HTTP server: uvicorn with a protocol of ours, in this process or in several workers, from start to drain.
 
-Rules:
-- An arrival is the kernel's receive stamp of the request's last byte. The listening socket asks for stamps and the
-  connections inherit that; before each read the waiting bytes are looked at (MSG_PEEK) for the stamp of their last one.
-  The listening socket is also the one that holds stamping open: the kernel starts it a moment after the first socket
-  asks, and stops it with the last.
-- A read takes no more bytes than the look before it has seen: what comes between the two waits for the next look, so
-  that each read has the stamp of its own last byte, also where a request comes in pieces or several come at once.
-- Where there is no kernel stamp it is the time of the read, taken before anything is parsed. `GET /truth` counts both.
+`listening.py` opens the sockets, `stamped_reads.py` and `protocol.py` are what each connection is read by.
 """
 
 from __future__ import annotations
@@ -19,204 +12,28 @@ import logging
 import os
 import signal
 import socket
-import struct
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-from uvicorn.server import ServerState
 
 from mockserver.app import Means, create_app, make_means
 from mockserver.clock import NS_PER_S, RealtimeOffset, now_ns
 from mockserver.config import MockConfig
 from mockserver.errors import UsageError
 from mockserver.gate import Door, Gate
+from mockserver.listening import listen, listener_on
 from mockserver.peers import Peers
-from mockserver.wire import EXTENSION
+from mockserver.stamped_reads import protocol_factory
 from mockserver.workers import Reins, Workers
 
 _LOG = logging.getLogger("mockserver")
 
-_SO_TIMESTAMPNS = 35  # Python's socket module does not name it.
-_TIMESPEC = struct.Struct("qq")
-_CONTROL_BYTES = socket.CMSG_SPACE(_TIMESPEC.size) if sys.platform != "win32" else 0
-_BACKLOG = 4096
-_READ_BYTES = 65_536
 _LAST_BYTES_S = 0.05
-
-
-class _Connection:
-    """What the response needs of its connection (see wire.Connection), for one request."""
-
-    def __init__(self, protocol: MockProtocol) -> None:
-        self.transport = protocol.transport
-        self.received_ns: int | None = None
-        self.clock = "user"
-        self.http_1_0 = False
-        self.on_lost: Callable[[], None] | None = None
-        self.held_until_ns: int | None = None
-        self._protocol = protocol
-        self.cycle: Any = None
-
-    @property
-    def keep_alive(self) -> bool:
-        keep: bool = self.cycle.keep_alive
-        return keep
-
-    @property
-    def default_headers(self) -> list[tuple[bytes, bytes]]:
-        return self._protocol.server_state.default_headers
-
-    def response_ended(self) -> None:
-        cycle = self.cycle
-        cycle.response_started = True
-        cycle.response_complete = True
-        cycle.message_event.set()
-        if not cycle.keep_alive:
-            self.transport.close()
-        cycle.on_response()
-
-    def close_after_response(self) -> None:
-        self.cycle.keep_alive = False
-
-
-class MockProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP/1.1 with the stamp of the read that brought a request's last byte."""
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self._read_ns = 0
-        self._read_clock = "user"
-        self._connection: _Connection | None = None
-        self._gate: Gate | None = None
-        self._held_until_ns: int | None = None
-        self._held: list[tuple[bytes, int, str]] | None = None
-        """What came while the connection is not to be read."""
-
-    def behind(self, gate: Gate) -> MockProtocol:
-        """Let this gate decide when the connection is read."""
-        self._gate = gate
-        return self
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        hold_ns = 0 if self._gate is None else self._gate.hold_ns()
-        if hold_ns:
-            self._held_until_ns = now_ns() + hold_ns
-            self._held = []
-            self.loop.call_later(hold_ns / NS_PER_S, self._let_in)
-
-    def _let_in(self) -> None:
-        assert self._held is not None
-        held, self._held = self._held, None
-        for data, read_ns, clock in held:
-            if not self.transport.is_closing():
-                self.feed(data, read_ns, clock)
-
-    def data_received(self, data: bytes) -> None:
-        self.feed(data, now_ns(), "user")
-
-    def feed(self, data: bytes | memoryview, read_ns: int, clock: str) -> None:
-        """Parse what a read brought, stamped."""
-        if self._held is not None:
-            # To pause the transport is not enough: the loop may have begun to read.
-            self._held.append((bytes(data), read_ns, clock))
-            return
-        self._read_ns = read_ns
-        self._read_clock = clock
-        super().data_received(data)  # type: ignore[arg-type]
-
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        self._connection = _Connection(self)
-        self._connection.held_until_ns = self._held_until_ns
-        self.scope["extensions"] = {EXTENSION: self._connection}  # type: ignore[dict-item]
-
-    def on_headers_complete(self) -> None:
-        super().on_headers_complete()
-        connection = self._connection
-        if connection is not None:
-            connection.cycle = self.cycle
-            connection.http_1_0 = self.parser.get_http_version() == "1.0"
-
-    def on_message_complete(self) -> None:
-        connection = self._connection
-        if connection is not None:
-            connection.received_ns = self._read_ns
-            connection.clock = self._read_clock
-        super().on_message_complete()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        super().connection_lost(exc)
-        connection = self._connection
-        if connection is not None and connection.on_lost is not None:
-            connection.on_lost()
-
-
-class KernelStampedReads(asyncio.BufferedProtocol):
-    """Reads for a `MockProtocol`, and looks at the kernel's stamp of the waiting bytes before each read (Linux).
-
-    A protocol around the other and no subclass of it: a loop that finds an `asyncio.Protocol` never asks for a buffer.
-    """
-
-    # One buffer serves all connections: it is filled and parsed within one call of the loop.
-    _buffer = memoryview(bytearray(_READ_BYTES))
-
-    def __init__(self, inner: MockProtocol, offset: RealtimeOffset) -> None:
-        self._inner = inner
-        self._offset = offset
-        self._socket: socket.socket | None = None
-        self._looked_at = 0
-        self._stamp: tuple[int, int] | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # A second handle on the same descriptor, since uvloop's own has no recvmsg; it is let go without closing.
-        self._socket = socket.socket(fileno=transport.get_extra_info("socket").fileno())
-        self._inner.connection_made(transport)  # type: ignore[arg-type]
-
-    def get_buffer(self, sizehint: int) -> memoryview:
-        assert self._socket is not None
-        self._stamp = None
-        try:
-            self._looked_at, control, _, _ = self._socket.recvmsg_into(
-                # MSG_TRUNC: with TCP the bytes are counted and not copied.
-                [self._buffer],
-                _CONTROL_BYTES,
-                socket.MSG_PEEK | socket.MSG_TRUNC | socket.MSG_DONTWAIT,
-            )
-        except OSError:  # Nothing waits, or the connection is broken: the read that follows will say which.
-            return self._buffer
-        for level, kind, data in control:
-            if level == socket.SOL_SOCKET and kind == _SO_TIMESTAMPNS:
-                self._stamp = _TIMESPEC.unpack(data)
-        return self._buffer[: self._looked_at] if self._looked_at else self._buffer
-
-    def buffer_updated(self, nbytes: int) -> None:
-        read_ns = now_ns()
-        data = self._buffer[:nbytes]
-        if self._stamp is None or nbytes != self._looked_at:
-            self._inner.feed(data, read_ns, "user")
-            return
-        seconds, nanoseconds = self._stamp
-        self._inner.feed(data, self._offset.to_monotonic_ns(seconds * NS_PER_S + nanoseconds), "kernel")
-
-    def pause_writing(self) -> None:
-        self._inner.pause_writing()
-
-    def resume_writing(self) -> None:
-        self._inner.resume_writing()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if self._socket is not None:
-            self._socket.detach()
-            self._socket = None
-        self._inner.connection_lost(exc)
 
 
 class _Server(uvicorn.Server):
@@ -244,7 +61,7 @@ class _Server(uvicorn.Server):
         second one ends it."""
         if self._drain_until_ns is None and self.started:
             self._drain_until_ns = now_ns() + round((self.config.timeout_graceful_shutdown or 0) * NS_PER_S)
-            self._app.state.serving.draining = True
+            self._app.state.serving.drain()
         else:
             super().handle_exit(sig, frame)
             self.config.timeout_graceful_shutdown = _LAST_BYTES_S  # type: ignore[assignment]  # a float does as well
@@ -299,57 +116,6 @@ class _Server(uvicorn.Server):
         finally:
             for number, handler in handlers.items():
                 signal.signal(number, handler)
-
-
-def listen(config: MockConfig) -> list[socket.socket]:
-    """A listening socket for each worker, all on one port. Raises UsageError where the address cannot be had."""
-    listeners: list[socket.socket] = []
-    try:
-        if config.workers == 1:
-            listeners.append(_listener(config.host, config.port))
-        else:
-            # Sockets that share a port would share it with another mock's too: first see that it is free.
-            with _listener(config.host, config.port) as alone:
-                port = alone.getsockname()[1]
-            for _ in range(config.workers):
-                listeners.append(_listener(config.host, port, shared=True))
-    except OSError as e:
-        for listener in listeners:
-            listener.close()
-        raise UsageError(f"--host {config.host} --port {config.port}: cannot listen there: {e.strerror}") from e
-    return listeners
-
-
-def _listener(host: str, port: int, shared: bool = False) -> socket.socket:
-    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if shared:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if sys.platform == "linux":
-            listener.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
-        listener.bind((host, port))
-        listener.listen(_BACKLOG)
-    except OSError:
-        listener.close()
-        raise
-    return listener
-
-
-def protocol_factory(offset: RealtimeOffset, gate: Gate) -> Callable[..., asyncio.BaseProtocol]:
-    """What uvicorn calls for each connection."""
-
-    def make(
-        config: uvicorn.Config,
-        server_state: ServerState,
-        app_state: dict[str, Any],
-        _loop: asyncio.AbstractEventLoop | None = None,
-    ) -> asyncio.BaseProtocol:
-        inner = MockProtocol(config, server_state, app_state, _loop).behind(gate)
-        return KernelStampedReads(inner, offset) if sys.platform == "linux" else inner
-
-    return make
 
 
 def serve(config: MockConfig) -> None:
@@ -409,7 +175,7 @@ def _serve(
     )
     server = _Server(settings, app, offset, on_ready, parent)
     port = listener.getsockname()[1]
-    server.door = Door(server, gate, lambda: _listener(config.host, port, shared=config.workers > 1))
+    server.door = Door(server, gate, lambda: listener_on(config.host, port, shared=config.workers > 1))
     # A request and its connection refer to each other, so the collector is needed; seldom is enough.
     gc.set_threshold(20_000, 20, 50)
     # The thread that counts tokens hands the interpreter over sooner than after the usual 5 ms.

@@ -2,7 +2,7 @@
 
 A fault refuses a request (`status`), moves its tokens in the plan (`delay`), makes the reply longer (`more`), strikes in
 place of the token that would follow `after` tokens (the functions for it are `STRIKES` of shaped/stream.py), or shapes
-what is sent (shaped/stream.py and shaped/outgoing.py ask for it by name), or is an affair of connections (server.py).
+what is sent (shaped/stream.py and shaped/outgoing.py ask for it by name), or is an affair of connections (gate.py).
 """
 
 from __future__ import annotations
