@@ -33,18 +33,10 @@ from bench.records import RequestRecord
 from bench.rng import unique_id
 from bench.run_directory import CERTIFICATES, MANIFEST, RunDirectory
 from bench.scale import shards
+from bench.scale.parts import samples_of, target_of, tokenizer_of, transport_of
 from bench.scale.plan import Recording, most_in_flight, recording_of, shares_of, workers_of
 from bench.scale.processes import Pool
-from bench.scale.worker import (
-    Assignment,
-    Ended,
-    Worker,
-    loop_factory,
-    samples_of,
-    target_of,
-    tokenizer_of,
-    transport_of,
-)
+from bench.scale.worker import Assignment, Ended, Worker, loop_factory
 from bench.secrets import public_command, public_url
 from bench.supervision import Defects, ErrorWatch, Interrupts, Loader
 from bench.transport import openai

@@ -4,13 +4,15 @@
 - `closed_loop`: N users, each of whom sends again when the answer to the last request has come.
 - `sessions`: N users, each of whom holds one conversation after the other.
 
-All take their limits from a `Stop`, count what is in flight in an `InFlight`, and hand every record to one callback.
+All are given a `Sending`: they take their limits from its `Stop`, count what is in flight in its `InFlight`, and hand every
+record to one callback.
 """
 
 from bench.dispatch.closed_loop import ClosedLoop
 from bench.dispatch.in_flight import InFlight
 from bench.dispatch.open_loop import OpenLoop
+from bench.dispatch.sending import Sending
 from bench.dispatch.sessions import Sessions
 from bench.dispatch.stop import Stop
 
-__all__ = ["ClosedLoop", "InFlight", "OpenLoop", "Sessions", "Stop"]
+__all__ = ["ClosedLoop", "InFlight", "OpenLoop", "Sending", "Sessions", "Stop"]

@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
-from bench.clock import Clock, Timer
-from bench.dispatch.in_flight import InFlight
-from bench.dispatch.stop import Stop
+from bench.clock import Timer
+from bench.dispatch.sending import Sending
 from bench.records import Outcome, RequestRecord
-from bench.transport.interface import Transport
 from bench.workload import Request, Supply
 
 
@@ -23,27 +21,13 @@ class OpenLoop:
     """`planned` counts arrivals that came due, `sent` those handed to the transport, `done` their records."""
 
     def __init__(
-        self,
-        *,
-        offsets: Iterator[int],
-        cap: int | None,
-        drop_late: bool,
-        supply: Supply,
-        transport: Transport,
-        clock: Clock,
-        stop: Stop,
-        in_flight: InFlight,
-        on_record: Callable[[RequestRecord], None],
+        self, supply: Supply, sending: Sending, *, offsets: Iterator[int], cap: int | None, drop_late: bool
     ) -> None:
+        self._supply = supply
+        self._sending = sending
         self._offsets = offsets
         self._cap = cap
         self._drop_late = drop_late
-        self._supply = supply
-        self._transport = transport
-        self._clock = clock
-        self._stop = stop
-        self._in_flight = in_flight
-        self._on_record = on_record
         self._waiting: deque[tuple[Request, int]] = deque()
         self._timer: Timer | None = None
         self.planned = self.sent = self.done = 0
@@ -52,37 +36,37 @@ class OpenLoop:
         """Send until the stop says so, and return when nothing is in flight any more."""
         self._start_ns = start_ns
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._stop.on_stop(self._stopped)
+        self._sending.stop.on_stop(self._stopped)
         self._next_arrival()
-        if not self._stop.stopped:
-            self._timer = self._clock.call_at(self._due_ns, self._arrivals)
+        if not self._sending.stop.stopped:
+            self._timer = self._sending.clock.call_at(self._due_ns, self._arrivals)
         await self._ended
 
     def _next_arrival(self) -> None:
         """Note when the next arrival is due. A worker's share of them has an end, and that ends the sending."""
         offset = next(self._offsets, None)
         if offset is None:
-            self._stop.now("requests")
+            self._sending.stop.now("requests")
         else:
             self._due_ns = self._start_ns + offset
 
     def _arrivals(self) -> None:
-        while self._due_ns <= self._clock.now_ns():
-            phase = self._stop.next_phase(self._due_ns)
+        while self._due_ns <= self._sending.clock.now_ns():
+            phase = self._sending.stop.next_phase(self._due_ns)
             if phase is None:
                 return
             self._arrive(self._supply.take(phase), self._due_ns)
-            self._stop.check_count()
-            if not self._stop.stopped:
+            self._sending.stop.check_count()
+            if not self._sending.stop.stopped:
                 self._next_arrival()
-            if self._stop.stopped:
+            if self._sending.stop.stopped:
                 return
-        if not self._stop.stopped:
-            self._timer = self._clock.call_at(self._due_ns, self._arrivals)
+        if not self._sending.stop.stopped:
+            self._timer = self._sending.clock.call_at(self._due_ns, self._arrivals)
 
     def _arrive(self, request: Request, intended_ns: int) -> None:
         self.planned += 1
-        if self._cap is None or self._in_flight.now < self._cap:
+        if self._cap is None or self._sending.in_flight.now < self._cap:
             self._send(request, intended_ns, intended_ns)
         elif self._drop_late:
             self._drop(request, intended_ns, "no free slot under the cap on concurrency when it was due")
@@ -90,23 +74,23 @@ class OpenLoop:
             self._waiting.append((request, intended_ns))
 
     def _send(self, request: Request, intended_ns: int, eligible_ns: int) -> None:
-        self._in_flight.begin(eligible_ns)
+        self._sending.in_flight.begin(eligible_ns)
         self.sent += 1
-        self._transport.start(request, intended_ns, eligible_ns, self._recorded, self._answered)
+        self._sending.transport.start(request, intended_ns, eligible_ns, self._recorded, self._answered)
 
     def _answered(self, end_ns: int) -> None:
-        self._in_flight.end(end_ns)
+        self._sending.in_flight.end(end_ns)
         if self._waiting:
             request, intended_ns = self._waiting.popleft()
             self._send(request, intended_ns, max(intended_ns, end_ns))
 
     def _recorded(self, record: RequestRecord) -> None:
         self.done += 1
-        self._on_record(record)
+        self._sending.on_record(record)
         self._check_end()
 
     def _drop(self, request: Request, intended_ns: int, why: str) -> None:
-        self._on_record(
+        self._sending.on_record(
             RequestRecord(
                 id=request.id,
                 index=request.index,
@@ -117,7 +101,7 @@ class OpenLoop:
                 connect_ns=None,
                 sent_ns=None,
                 first_byte_ns=None,
-                end_ns=self._clock.now_ns(),
+                end_ns=self._sending.clock.now_ns(),
                 attempts=0,
                 status=None,
                 outcome=Outcome.DROPPED,
@@ -137,5 +121,5 @@ class OpenLoop:
         self._check_end()
 
     def _check_end(self) -> None:
-        if self._stop.stopped and self.done == self.sent and not self._waiting and not self._ended.done():
+        if self._sending.stop.stopped and self.done == self.sent and not self._waiting and not self._ended.done():
             self._ended.set_result(None)

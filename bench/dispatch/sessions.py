@@ -9,81 +9,62 @@ begins the next.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 
-from bench.clock import Clock
 from bench.conversations import Conversation, Conversations
-from bench.dispatch.in_flight import InFlight
-from bench.dispatch.stop import Stop
+from bench.dispatch.sending import Sending
 from bench.records import Outcome, RequestRecord
-from bench.transport.interface import Transport
 
 
 class Sessions:
     """`planned` counts requests that a user was ready to send, `sent` those handed to the transport, `done` records."""
 
-    def __init__(
-        self,
-        *,
-        users: int,
-        ramp_ns: int,
-        conversations: Conversations,
-        transport: Transport,
-        clock: Clock,
-        stop: Stop,
-        in_flight: InFlight,
-        on_record: Callable[[RequestRecord], None],
-    ) -> None:
+    def __init__(self, conversations: Conversations, sending: Sending, *, users: int, ramp_ns: int) -> None:
+        self._conversations = conversations
+        self._sending = sending
         self._users = users
         self._ramp_ns = ramp_ns
-        self._conversations = conversations
-        self._transport = transport
-        self._clock = clock
-        self._stop = stop
-        self._in_flight = in_flight
-        self._on_record = on_record
         self.planned = self.sent = self.done = 0
 
     async def run(self, start_ns: int) -> None:
         """Send until the stop says so, and return when nothing is in flight any more."""
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._stop.on_stop(lambda reason: self._check_end())
+        self._sending.stop.on_stop(lambda reason: self._check_end())
         for user in range(self._users):
             self._begin(start_ns + (user * self._ramp_ns) // self._users)
         await self._ended
 
     def _begin(self, free_ns: int) -> None:
         """A user is free since this instant, and begins a session."""
-        if not self._stop.stopped:
+        if not self._sending.stop.stopped:
             conversation = self._conversations.begin()
             self._think(conversation, free_ns + conversation.think_ns)
 
     def _think(self, conversation: Conversation, due_ns: int) -> None:
         """Send the next turn at this instant."""
-        if due_ns <= self._clock.now_ns():
+        if due_ns <= self._sending.clock.now_ns():
             self._send(conversation, due_ns)
         else:
-            self._clock.call_at(due_ns, lambda: self._send(conversation, due_ns))
+            self._sending.clock.call_at(due_ns, lambda: self._send(conversation, due_ns))
 
     def _send(self, conversation: Conversation, intended_ns: int) -> None:
-        phase = self._stop.next_phase(intended_ns)
+        phase = self._sending.stop.next_phase(intended_ns)
         if phase is None:  # Sending ended while the user was thinking.
             return
         self.planned += 1
         request = self._conversations.request(conversation, phase)
-        self._in_flight.begin(intended_ns)
+        self._sending.in_flight.begin(intended_ns)
         self.sent += 1
 
         def recorded(record: RequestRecord) -> None:
             self._recorded(conversation, record)
 
-        self._transport.start(request, intended_ns, intended_ns, recorded, self._in_flight.end)
-        self._stop.check_count()
+        self._sending.transport.start(request, intended_ns, intended_ns, recorded, self._sending.in_flight.end)
+        self._sending.stop.check_count()
 
     def _recorded(self, conversation: Conversation, record: RequestRecord) -> None:
         self.done += 1
-        self._on_record(record)
-        if self._stop.stopped:
+        self._sending.on_record(record)
+        if self._sending.stop.stopped:
             self._check_end()
         elif record.outcome is Outcome.OK and conversation.answered():
             self._think(conversation, record.end_ns + conversation.think_ns)
@@ -91,5 +72,5 @@ class Sessions:
             self._begin(record.end_ns)
 
     def _check_end(self) -> None:
-        if self._stop.stopped and self.done == self.sent and not self._ended.done():
+        if self._sending.stop.stopped and self.done == self.sent and not self._ended.done():
             self._ended.set_result(None)

@@ -16,7 +16,8 @@ from multiprocessing.connection import Connection
 from bench.conversations import Talks
 from bench.errors import BenchError, Exit
 from bench.scale.frames import frame
-from bench.scale.worker import Assignment, samples_of, tokenizer_of
+from bench.scale.parts import samples_of, tokenizer_of
+from bench.scale.worker import Assignment
 from bench.transport import openai
 from bench.workload import Encoded, made_of
 from promptset.errors import SpecError

@@ -17,7 +17,8 @@ from bench.clock import NS_PER_S, process_clock
 from bench.errors import BenchError, Exit
 from bench.live import Tally
 from bench.records import RequestRecord
-from bench.scale.worker import Assignment, Worker, loop_factory, samples_of, tokenizer_of, transport_of
+from bench.scale.parts import samples_of, tokenizer_of, transport_of
+from bench.scale.worker import Assignment, Worker, loop_factory
 from bench.supervision import Defects
 
 REPORT_EVERY_NS = NS_PER_S // 2

@@ -6,35 +6,30 @@ A small run has one worker, and that is the process itself. Of more workers each
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bench.clock import NS_PER_S, Clock, Timer, cpu_ns
+from bench.clock import NS_PER_S, Clock
 from bench.config import RunConfig
 from bench.conversations import Conversations, Talks
-from bench.dispatch import ClosedLoop, InFlight, OpenLoop, Sessions, Stop
+from bench.dispatch import ClosedLoop, InFlight, OpenLoop, Sending, Sessions, Stop
 from bench.errors import UsageError
 from bench.records import Outcome, RequestRecord, to_line
-from bench.rng import stream
 from bench.run_directory import LineLog, shard_names
 from bench.sampling import Sampler
+from bench.scale.collector import collector_at_rest
 from bench.scale.feed import ProcessFeed
 from bench.scale.frames import request_of, session_of
+from bench.scale.parts import arrivals_of
 from bench.scale.share import Share
-from bench.schedule import ARRIVALS
-from bench.secrets import redactor, secrets_of
-from bench.transport import TRANSPORTS, openai
-from bench.transport.interface import Reading, Target, Transport
-from bench.workload import Drawn, Encoded, Rows, Supply, simulated_samples
-from promptset import recipes
+from bench.transport import openai
+from bench.transport.interface import Transport
+from bench.workload import Drawn, Encoded, Rows, Supply
 from promptset.errors import SpecError
-from promptset.kinds import Style
 from promptset.samples import Sample
-from promptset.tokens import SERVER, Tokenizer, load_tokenizer
+from promptset.tokens import SERVER
 
 AHEAD = 5_000
 """Requests kept ready at most, those of sessions with them; those beyond are made by another process meanwhile."""
@@ -44,9 +39,6 @@ AHEAD_BYTES = 64 * 1024 * 1024
 
 MOST_AHEAD, MOST_AHEAD_BYTES = 200_000, 512 * 1024 * 1024
 """The same, where all is sent at once, or where making prompts is a load on the target, which counts their tokens."""
-
-QUIET_SHARE = 0.3
-"""A process that used less of a second than this has time to collect garbage."""
 
 CONNECTIONS_AHEAD = 512
 """Connections made before an open loop without a cap: nobody knows how many it will need."""
@@ -77,115 +69,6 @@ class Ended:
     problems: tuple[str, ...]
     repeated_rows: int
     late_requests: int
-
-
-def tokenizer_of(config: RunConfig) -> Tokenizer | None:
-    """The tokenizer that makes prompts and, where it is the target's own, counts replies. Raises UsageError."""
-    if config.dataset is not None and config.recipe is None and config.tokenizer is None:
-        return None
-    try:
-        key = None if config.api_key is None else config.api_key.get_secret_value()
-        return load_tokenizer(config.tokenizer, server=config.url, api_key=key)
-    except SpecError as e:
-        raise UsageError([f"--tokenizer: {p}" for p in e.problems]) from e
-
-
-def samples_of(
-    config: RunConfig, tokenizer: Tokenizer | None, share: Share | None = None, *, skip: int = 0
-) -> Drawn | Rows | Talks:
-    """What the requests of a share (None: of the whole load) are made of, but for the first `skip`. Raises UsageError."""
-    first, step = (0, 1) if share is None else (share.worker, share.workers)
-    first += skip * step
-    try:
-        if config.mode == "sessions":
-            return _sessions_of(config, tokenizer, first, step)
-        recipe = None if config.recipe is None else recipes.load(config.recipe)
-        if config.dataset is not None and recipe is None:
-            return Rows.of_file(
-                Path(config.dataset),
-                tokenizer,
-                config.output_tokens,
-                config.seed,
-                chat=config.endpoint == "chat",
-                columns=config.columns,
-                bad_rows=config.bad_rows,
-                by_time=config.mode == "trace",
-                first=first,
-                step=step,
-            )
-        assert tokenizer is not None
-        output_tokens = config.output_tokens
-        if output_tokens is None:
-            assert recipe is not None
-            output_tokens = recipe.output_tokens
-        return simulated_samples(
-            tokenizer,
-            input_tokens=config.input_tokens if recipe is None else recipe.input_tokens,
-            output_tokens=output_tokens,
-            chat=config.endpoint == "chat",
-            seed=config.seed,
-            prefix=config.prefix if recipe is None else recipe.prefix,
-            times_s=None if recipe is None else recipe.times_s(config.seed),
-            style=Style(config.text, config.repeat),
-            first=first,
-            step=step,
-        )
-    except SpecError as e:
-        raise UsageError(e.problems) from e
-
-
-def _sessions_of(config: RunConfig, tokenizer: Tokenizer | None, first: int, step: int) -> Talks:
-    """Those of the file, or simulated ones. Raises SpecError."""
-    if config.dataset is not None:
-        return Talks.of_file(Path(config.dataset), first=first, step=step)
-    assert tokenizer is not None
-    assert config.output_tokens is not None
-    return Talks.simulated(
-        tokenizer,
-        turns="4" if config.turns is None else config.turns,
-        think_time="0s" if config.think_time is None else config.think_time,
-        input_tokens=config.input_tokens,
-        output_tokens=config.output_tokens,
-        prefix=config.prefix,
-        seed=config.seed,
-        first=first,
-        step=step,
-    )
-
-
-def target_of(config: RunConfig) -> Target:
-    """Where requests go."""
-
-    def ns(seconds: float | None) -> int | None:
-        return None if seconds is None else round(seconds * NS_PER_S)
-
-    assert config.endpoint is not None
-    headers = [(name, value.strip()) for name, _, value in (h.partition(":") for h in config.header)]
-    if config.api_key is not None:
-        headers.insert(0, ("authorization", f"Bearer {config.api_key.get_secret_value()}"))
-    return Target(
-        url=openai.endpoint_url(config.url, config.endpoint),
-        headers=tuple(headers),
-        ca_file=config.ca_file,
-        insecure=config.insecure,
-        timeout_connect_ns=ns(config.connect_timeout),
-        timeout_first_byte_ns=ns(config.first_byte_timeout),
-        timeout_idle_ns=ns(config.idle_timeout),
-        timeout_total_ns=ns(config.timeout),
-    )
-
-
-def transport_of(config: RunConfig, tokenizer: Tokenizer | None, clock: Clock) -> Transport:
-    """The transport that was chosen, not open yet."""
-    target = target_of(config)
-    api_key = config.api_key.get_secret_value() if config.api_key is not None else None
-    count: Callable[[str], int] | None = None
-    # Only the target's own tokenizer can check the target's counts: it must be named. And it must be here: to ask a server
-    # would delay the load, and its word would confirm itself.
-    if tokenizer is not None and not tokenizer.asks and (config.tokenizer is not None or config.check_usage):
-        count = lambda text: tokenizer.count_plain([text])[0]  # noqa: E731
-    reading = Reading(count=count, redact=redactor(secrets_of(config.url, target.headers, api_key)))
-    return TRANSPORTS[config.transport](target, reading, clock)
 
 
 class Worker:
@@ -282,7 +165,7 @@ class Worker:
 
         dispatcher = self._dispatcher = self._make_dispatcher(recorded)
         sampler = Sampler(self._clock, self.counts, self._sample_log.append, worker)
-        with _collector_at_rest(self._clock):
+        with collector_at_rest(self._clock):
             sampler.start()
             await dispatcher.run(start_ns)
             sampler.stop()
@@ -338,76 +221,21 @@ class Worker:
 
     def _make_dispatcher(self, on_record: Callable[[RequestRecord], None]) -> OpenLoop | ClosedLoop | Sessions:
         config, share = self._config, self._share
-        if self._conversations is not None:
-            assert share.users is not None
-            return Sessions(
-                users=share.users,
-                ramp_ns=round(config.ramp * NS_PER_S),
-                conversations=self._conversations,
-                transport=self._transport,
-                clock=self._clock,
-                stop=self.stop,
-                in_flight=self._in_flight,
-                on_record=on_record,
-            )
-        if share.users is not None:
-            return ClosedLoop(
-                users=share.users,
-                ramp_ns=round(config.ramp * NS_PER_S),
-                supply=self._supply,
-                transport=self._transport,
-                clock=self._clock,
-                stop=self.stop,
-                in_flight=self._in_flight,
-                on_record=on_record,
-            )
-        return OpenLoop(
-            offsets=iter(share.offsets_ns) if share.offsets_ns is not None else arrivals_of(config),
-            cap=share.cap,
-            drop_late=config.drop_late,
-            supply=self._supply,
+        sending = Sending(
             transport=self._transport,
             clock=self._clock,
             stop=self.stop,
             in_flight=self._in_flight,
             on_record=on_record,
         )
-
-
-@contextlib.contextmanager
-def _collector_at_rest(clock: Clock) -> Iterator[None]:
-    """Keep the garbage collector from stopping the loop: what there was before is frozen, what is new waits for quiet.
-
-    The measuring path leaves no reference cycles behind; other libraries may, so a second in which the process was mostly
-    idle ends with a look at what was made since the last look.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.disable()
-    timer: Timer
-    used_ns = cpu_ns()
-
-    def look() -> None:
-        nonlocal timer, used_ns
-        before_ns, used_ns = used_ns, cpu_ns()
-        if used_ns - before_ns < QUIET_SHARE * NS_PER_S:
-            gc.collect(0)
-        timer = clock.call_at(clock.now_ns() + NS_PER_S, look)
-
-    timer = clock.call_at(clock.now_ns() + NS_PER_S, look)
-    try:
-        yield
-    finally:
-        timer.cancel()
-        gc.enable()
-        gc.unfreeze()
-
-
-def arrivals_of(config: RunConfig) -> Iterator[int]:
-    """The arrivals of mode rate, without end."""
-    assert config.rate is not None
-    assert config.arrivals is not None
-    return ARRIVALS[config.arrivals](config.rate, config.burstiness, stream(config.seed, "arrivals"))
+        ramp_ns = round(config.ramp * NS_PER_S)
+        if self._conversations is not None:
+            assert share.users is not None
+            return Sessions(self._conversations, sending, users=share.users, ramp_ns=ramp_ns)
+        if share.users is not None:
+            return ClosedLoop(self._supply, sending, users=share.users, ramp_ns=ramp_ns)
+        offsets = iter(share.offsets_ns) if share.offsets_ns is not None else arrivals_of(config)
+        return OpenLoop(self._supply, sending, offsets=offsets, cap=share.cap, drop_late=config.drop_late)
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

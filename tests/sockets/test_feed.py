@@ -19,8 +19,9 @@ from bench.conversations import Conversations, Talks
 from bench.errors import BenchError
 from bench.scale.feed import ProcessFeed
 from bench.scale.frames import request_of, session_of
+from bench.scale.parts import samples_of, tokenizer_of
 from bench.scale.share import Share
-from bench.scale.worker import Assignment, Worker, samples_of, tokenizer_of
+from bench.scale.worker import Assignment, Worker
 from bench.transport import openai
 from bench.transport.scripted import Script, ScriptedTransport
 from bench.workload import Request, Supply

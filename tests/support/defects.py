@@ -209,10 +209,10 @@ class Relative(OpenLoop):
     def _next_arrival(self) -> None:
         offset = next(self._offsets, None)
         if offset is None:
-            self._stop.now("requests")
+            self._sending.stop.now("requests")
             return
         before, self._before = getattr(self, "_before", 0), offset
-        self._due_ns = max(self._clock.now_ns(), self._start_ns) + offset - before
+        self._due_ns = max(self._sending.clock.now_ns(), self._start_ns) + offset - before
 
 
 class Gated(OpenLoop):
@@ -221,13 +221,13 @@ class Gated(OpenLoop):
     slots = 4
 
     def _arrivals(self) -> None:
-        if self._in_flight.now < self.slots:
+        if self._sending.in_flight.now < self.slots:
             super()._arrivals()
 
     def _answered(self, end_ns: int) -> None:
         super()._answered(end_ns)
-        now = self._clock.now_ns()
-        if self._due_ns < now and not self._stop.stopped:
+        now = self._sending.clock.now_ns()
+        if self._due_ns < now and not self._sending.stop.stopped:
             self._due_ns = now
             super()._arrivals()
 

@@ -19,7 +19,7 @@ import orjson
 
 from bench.calibrate import certificate
 from bench.clock import Clock, LoopClock
-from bench.dispatch import InFlight, OpenLoop, Stop
+from bench.dispatch import InFlight, OpenLoop, Sending, Stop
 from bench.errors import Exit
 from bench.evaluate import exit_status
 from bench.metrics.catalog import REQUEST_METRICS
@@ -322,10 +322,11 @@ def calibrated(
             def keep(record: RequestRecord, worker: int = share.worker) -> None:
                 records.append(replace(record, worker=worker))
 
+            sending = Sending(transport=client.transport(server, clock, loop, share.worker), clock=clock, stop=stop,
+                              in_flight=InFlight(), on_record=keep)  # fmt: skip
             dispatcher = client.dispatcher(
-                offsets=iter(client.offsets(seed, share.worker, share.offsets_ns)), cap=None, drop_late=False,
-                supply=supply, transport=client.transport(server, clock, loop, share.worker), clock=clock, stop=stop,
-                in_flight=InFlight(), on_record=keep,
+                supply, sending, offsets=iter(client.offsets(seed, share.worker, share.offsets_ns)), cap=None,
+                drop_late=False,
             )  # fmt: skip
             running.append((dispatcher.run(START), stop))
         await asyncio.gather(*(run for run, _ in running))

@@ -9,7 +9,7 @@ import orjson
 
 from bench.clock import LoopClock
 from bench.conversations import Conversations
-from bench.dispatch import ClosedLoop, InFlight, OpenLoop, Sessions, Stop
+from bench.dispatch import ClosedLoop, InFlight, OpenLoop, Sending, Sessions, Stop
 from bench.records import RequestRecord
 from bench.transport.interface import Done, Ended, ignore
 from bench.transport.scripted import Script, ScriptedTransport
@@ -69,27 +69,28 @@ class Load:
         """Arrivals at these offsets, and after them one every virtual day or none."""
         days = itertools.count(86_400 * 10**9, 86_400 * 10**9) if then_daily else ()
         self._run(
-            lambda parts: OpenLoop(offsets=itertools.chain(offsets, days), cap=cap, drop_late=drop_late, **parts)  # type: ignore[arg-type]
+            lambda supply, sending: OpenLoop(
+                supply, sending, offsets=itertools.chain(offsets, days), cap=cap, drop_late=drop_late
+            )
         )
         return self
 
     def closed(self, users: int, *, ramp_ns: int = 0) -> Load:
-        self._run(lambda parts: ClosedLoop(users=users, ramp_ns=ramp_ns, **parts))  # type: ignore[arg-type]
+        self._run(lambda supply, sending: ClosedLoop(supply, sending, users=users, ramp_ns=ramp_ns))
         return self
 
     def sessions(self, users: int, sessions: Iterable[Session], *, real: bool = True, ramp_ns: int = 0) -> Load:
         """Users who hold these conversations, one after the other; bodies are the messages as JSON."""
 
-        def make(parts: dict[str, object]) -> Sessions:
-            del parts["supply"]
+        def make(_supply: Supply, sending: Sending) -> Sessions:
             encode = lambda sample: Encoded(orjson.dumps(sample.messages), True, sample.output_tokens)  # noqa: E731
             conversations = Conversations(iter(sessions), encode, "made", real=real)
-            return Sessions(users=users, ramp_ns=ramp_ns, conversations=conversations, **parts)  # type: ignore[arg-type]
+            return Sessions(conversations, sending, users=users, ramp_ns=ramp_ns)
 
         self._run(make)
         return self
 
-    def _run(self, make: Callable[[dict[str, object]], OpenLoop | ClosedLoop | Sessions]) -> None:
+    def _run(self, make: Callable[[Supply, Sending], OpenLoop | ClosedLoop | Sessions]) -> None:
         async def main(loop: VirtualTimeLoop) -> None:
             clock = LoopClock()
             self.loop = loop
@@ -98,17 +99,16 @@ class Load:
             self.transport = LateRecords(self._answer, clock)
             self.transport.late_ns = self._records_late_ns
             supply = Supply(itertools.repeat(Sample(prompt="x")), lambda sample: Encoded(b"{}", True, None), "made")
-            parts: dict[str, object] = {
-                "supply": supply,
-                "transport": self.transport,
-                "clock": clock,
-                "stop": self.stop,
-                "in_flight": self.in_flight,
-                "on_record": self.records.append,
-            }
+            sending = Sending(
+                transport=self.transport,
+                clock=clock,
+                stop=self.stop,
+                in_flight=self.in_flight,
+                on_record=self.records.append,
+            )
             for offset_ns, call in self._meanwhile:
                 clock.call_at(START + offset_ns, lambda call=call: call(self))  # type: ignore[misc]
-            self.dispatcher = make(parts)
+            self.dispatcher = make(supply, sending)
             await self.dispatcher.run(START)
             self.ended_ns = clock.now_ns() - START
             self.area_ns = self.in_flight.integral_ns(clock.now_ns())

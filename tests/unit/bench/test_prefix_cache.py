@@ -11,7 +11,7 @@ import pytest
 from bench.config import resolve
 from bench.prefix_cache import Counters, counters_in, told
 from bench.report import facts, text
-from bench.scale.worker import samples_of
+from bench.scale.parts import samples_of
 from bench.transport.openai import metrics_url
 from promptset.tokens import load_tokenizer
 from tests.support.golden_run import golden_summary

@@ -7,8 +7,8 @@ from itertools import islice
 from typing import Any
 
 from bench.config import resolve
+from bench.scale.parts import samples_of, tokenizer_of
 from bench.scale.share import Share
-from bench.scale.worker import samples_of, tokenizer_of
 from promptset.samples import Sample
 
 

@@ -1,0 +1,23 @@
+"""What every loop is given, whoever waits for whom."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bench.clock import Clock
+from bench.dispatch.in_flight import InFlight
+from bench.dispatch.stop import Stop
+from bench.records import RequestRecord
+from bench.transport.interface import Transport
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sending:
+    """Where requests go, when sending ends, and who is told of them; `on_record` is handed every record."""
+
+    transport: Transport
+    clock: Clock
+    stop: Stop
+    in_flight: InFlight
+    on_record: Callable[[RequestRecord], None]
