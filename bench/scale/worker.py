@@ -72,7 +72,7 @@ class Ended:
 
 
 class Worker:
-    """Prepares and loads, in the running event loop. `tally` takes what has ended since it was last taken."""
+    """Prepares and loads, in the running event loop: `prepare`, `begin`, `load`, `close`, in this order."""
 
     def __init__(
         self, assignment: Assignment, samples: Drawn | Rows | Talks, transport: Transport, clock: Clock

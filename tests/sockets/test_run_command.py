@@ -22,6 +22,7 @@ import pytest
 
 from bench import cli
 from bench.errors import Exit
+from tests.support.calm import CALM
 from tests.support.literal_replies import GOOD, api, completion, content, error, models, stream, whole
 from tests.support.literal_server import (
     Close,
@@ -36,18 +37,6 @@ from tests.support.literal_server import (
 from tests.support.mock_process import mock_process
 
 SMALL = ("--input-tokens", "16", "--output-tokens", "3")
-CALM = """\
-# The signs that other programs on this machine can trip are no matter of these tests.
-limits:
-  send_lateness_p99_ms: {suspect: 1e9, invalid: 1e9}
-  sent_rate_off: {suspect: 1e9, invalid: 1e9}
-  sent_dispersion_off: {suspect: 1e9, invalid: 1e9}
-  loop_lag_p99_ms: {suspect: 1e9, invalid: 1e9}
-  cpu_busy_seconds: {suspect: 1e9, invalid: 1e9}
-  run_queue_wait: {suspect: 1e9, invalid: 1e9}
-  wide_stamps: {suspect: 1e9, invalid: 1e9}
-  littles_law_off: {suspect: 1e9, invalid: 1e9}
-"""
 MASK = "***"
 
 

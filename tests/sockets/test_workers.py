@@ -26,23 +26,12 @@ from bench.scale.processes import Pool
 from bench.scale.share import divide
 from bench.scale.worker import Assignment
 from bench.transport.openai import BodyOptions
+from tests.support.calm import CALM
 from tests.support.literal_replies import GOOD, api, stream, whole
 from tests.support.literal_server import Hang, LiteralServer, Pause, Received, Step
 from tests.support.mock_process import mock_process
 
 SMALL = ("--input-tokens", "16", "--output-tokens", "3", "--workers", "2")
-CALM = """\
-# The signs that other programs on this machine can trip are no matter of these tests.
-limits:
-  send_lateness_p99_ms: {suspect: 1e9, invalid: 1e9}
-  sent_rate_off: {suspect: 1e9, invalid: 1e9}
-  sent_dispersion_off: {suspect: 1e9, invalid: 1e9}
-  loop_lag_p99_ms: {suspect: 1e9, invalid: 1e9}
-  cpu_busy_seconds: {suspect: 1e9, invalid: 1e9}
-  run_queue_wait: {suspect: 1e9, invalid: 1e9}
-  wide_stamps: {suspect: 1e9, invalid: 1e9}
-  littles_law_off: {suspect: 1e9, invalid: 1e9}
-"""
 PROGRAM = b"bench.scale.program"
 
 
