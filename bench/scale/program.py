@@ -25,7 +25,10 @@ REPORT_EVERY_NS = NS_PER_S // 2
 
 
 async def _serve(parent: Connection) -> None:
-    assignment: Assignment = parent.recv()
+    try:
+        assignment: Assignment = parent.recv()
+    except EOFError:
+        return  # The parent died before it had said what to do.
     clock = process_clock()
     defects = Defects()
     tokenizer = tokenizer_of(assignment.config)

@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -286,6 +287,15 @@ def test_a_parent_that_is_killed_while_workers_get_ready_leaves_none(mock: str, 
         _, err = running.communicate(timeout=20)
         wait_for(lambda: all(gone(pid) for pid in workers), within_s=1.0)
     assert "Traceback" not in err
+
+
+def test_a_parent_that_dies_before_it_has_said_what_to_do_is_no_defect() -> None:
+    ours, theirs = socket.socketpair()
+    ours.close()
+    with theirs:
+        command = [sys.executable, "-m", "bench.scale.program", str(theirs.fileno())]
+        ran = subprocess.run(command, pass_fds=[theirs.fileno()], capture_output=True, text=True, timeout=20)
+    assert (ran.returncode, ran.stderr) == (0, "")
 
 
 def test_too_many_errors_end_the_run_on_all_workers(tmp_path: Path) -> None:
