@@ -136,6 +136,9 @@ class RunConfig(BaseModel):
     repeat: float = option(
         0.0, "share of a prompt that repeats what stands in it already", group="data", metavar="SHARE", ge=0, lt=1
     )
+    tools: str | None = option(
+        None, "a JSON list of OpenAI tools that every simulated chat offers, counted in", group="data", metavar="FILE"
+    )
     turns: Tokens | None = option(None, "mode sessions: turns of a session (default: 4)", group="data", metavar="DIST")
     think_time: Annotated[str | None, BeforeValidator(lambda v: None if v is None else values.time_lengths(v))] = (
         option(
@@ -354,8 +357,25 @@ def _combinations(config: RunConfig, given: Mapping[str, Any]) -> list[str]:
         problems.append("--ca-file and --insecure are for https:// URLs")
     if config.prefix is not None:
         problems += _prefix_problems(config.prefix)
+    if config.tools is not None:
+        problems += _tools_problems(config, config.tools)
     if "text" in given:
         problems += _text_problems(config.text)
+    return problems
+
+
+def _tools_problems(config: RunConfig, file: str) -> list[str]:
+    from promptset.tools import load_tools
+
+    problems = []
+    if "completions" in (config.endpoint, openai.endpoint_of(config.url)):
+        problems.append("--tools are part of a chat, and the endpoint is completions")
+    if config.dataset is not None and config.recipe is None:
+        problems.append("--tools are for simulated chats, and the rows of --dataset bring their own")
+    try:
+        load_tools(Path(file))
+    except SpecError as e:
+        problems += [f"--tools: {problem}" for problem in e.problems]
     return problems
 
 
@@ -378,7 +398,7 @@ def _session_problems(config: RunConfig, mode: Mode, given: Mapping[str, Any]) -
         problems.append("--mode sessions needs the endpoint chat: completions have no turns")
     if config.recipe is not None:
         problems.append("--dataset: a recipe has no sessions; name a file of sessions, or leave it out")
-    for key in ("columns", "bad_rows", "text", "repeat"):
+    for key in ("columns", "bad_rows", "text", "repeat", "tools"):
         if key in given:
             problems.append(
                 f"--{key.replace('_', '-')} does not go with sessions: they have their own rows, in English words"

@@ -107,7 +107,7 @@ async def _measure(config: RunConfig, path: Path, command: Sequence[str], say: C
         samples = samples_of(config, tokenizer)
         say(f"probing {public_url(target_of(config).url)}")
         probed = await _probe(config, transport, clock, run_id, samples)
-        notes = samples.notes if isinstance(samples, Rows) else ()
+        notes = samples.notes
         for note in (*notes, *probed.notes):
             say(f"note: {note}")
         recording = None if config.mode != "trace" or isinstance(samples, Talks) else recording_of(config, samples)

@@ -16,11 +16,13 @@ from typing import Literal
 
 from bench.stock import Stock
 from promptset import distributions, loaders
+from promptset.chat import Tool
 from promptset.kinds import PLAIN, Style
 from promptset.rng import stream
 from promptset.samples import Sample, Simulated, simulated
 from promptset.sharing import SharingTally, parse_prefix
 from promptset.tokens import Tokenizer
+from promptset.tools import ignored_note
 
 Phase = Literal["warmup", "run"]
 
@@ -59,6 +61,7 @@ def simulated_samples(
     seed: int,
     prefix: str | None,
     style: Style = PLAIN,
+    tools: Sequence[Tool] | None = None,
     times_s: Iterator[float] | None = None,
     first: int = 0,
     step: int = 1,
@@ -75,6 +78,7 @@ def simulated_samples(
         seed=seed,
         prefix=None if prefix is None else parse_prefix(prefix),
         style=style,
+        tools=tools,
     )
     return Drawn(made, times_s=times_s, first=first, step=step)
 
@@ -91,6 +95,12 @@ class Drawn(Iterator[Sample]):
 
     def __next__(self) -> Sample:
         return self._made.sample_at(next(self._indices))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the report must say of the data."""
+        note = ignored_note(self._made.maker.tokenizer, self._made.maker.tools)
+        return () if note is None else (note,)
 
     def untimed(self) -> str | None:
         """Why it is not known when each is sent; None where it is."""

@@ -281,7 +281,7 @@ class Answering:
             return self.counter.count_text(ask.prompt, special=True), _most(ask.prompt)
         assert ask.messages is not None
         try:
-            text = self._tokenizer.render_chat(ask.messages)
+            text = self._tokenizer.render_chat(ask.messages, ask.tools)
         except SpecError as e:
             openai.refuse(str(e), "messages")
         return self.counter.count_text(text, special=False), _most(text)

@@ -85,6 +85,7 @@ class Ask:
     asked_tokens: int | None
     """Output tokens; None where the server is to decide."""
     messages: list[dict[str, Any]] | None = None
+    tools: list[dict[str, Any]] | None = None
     """Chat: the conversation."""
     prompt: str | list[int] | None = None
     """Completions: text or token ids."""
@@ -188,7 +189,10 @@ def parse_chat(row: dict[str, Any]) -> Ask:
             refuse(f"messages[{i}].content must be a text or a list of parts.", "messages")
     asked = _tokens(row, "max_completion_tokens")
     old_name = _tokens(row, "max_tokens")
-    return Ask(messages=messages, **_common(row, old_name if asked is None else asked))
+    tools = row.get("tools")
+    if tools is not None and not isinstance(tools, list):
+        refuse("tools must be a list.", "tools")
+    return Ask(messages=messages, tools=tools, **_common(row, old_name if asked is None else asked))
 
 
 def _is_ids(value: object) -> bool:

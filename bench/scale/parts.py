@@ -20,6 +20,7 @@ from promptset import recipes
 from promptset.errors import SpecError
 from promptset.kinds import Style
 from promptset.tokens import Tokenizer, load_tokenizer
+from promptset.tools import load_tools
 
 
 def tokenizer_of(config: RunConfig) -> Tokenizer | None:
@@ -70,6 +71,7 @@ def samples_of(
             prefix=config.prefix if recipe is None else recipe.prefix,
             times_s=None if recipe is None else recipe.times_s(config.seed),
             style=Style(config.text, config.repeat),
+            tools=None if config.tools is None else load_tools(Path(config.tools)),
             first=first,
             step=step,
         )

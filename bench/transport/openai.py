@@ -73,6 +73,8 @@ def encode(sample: Sample, options: BodyOptions) -> Encoded:
     elif options.endpoint == "chat":
         messages = sample.messages
         body = {"messages": messages if messages is not None else [{"role": "user", "content": sample.prompt}]}
+        if sample.tools is not None:
+            body["tools"] = sample.tools
     else:
         body = {"prompt": sample.prompt}
     if options.model is not None:

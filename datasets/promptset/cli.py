@@ -31,6 +31,7 @@ from promptset.samples import Simulated
 from promptset.sessions import SimulatedSessions
 from promptset.sharing import parse_prefix
 from promptset.tokens import load_tokenizer
+from promptset.tools import ignored_note, load_tools
 
 BAD_ROWS: tuple[str, ...] = get_args(BadRows)
 
@@ -141,6 +142,8 @@ def _told(job: Job, account: Account) -> Iterator[str]:
             yield f"the input_tokens of {account.checked - account.exact} rows are not what this tokenizer counts"
     elif isinstance(samples, Simulated):
         yield from samples.repeats(job.count)
+        if (note := ignored_note(job.maker.tokenizer, samples.maker.tools)) is not None:
+            yield note
     where = "" if job.out is None else f" in {job.out}"
     tokenizer = job.maker.tokenizer
     what = "sessions" if isinstance(samples, SimulatedSessions) else "prompts"
@@ -173,6 +176,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     add("--turns", metavar="DIST", help="sessions of so many turns; --input-tokens is then what a turn adds")
     add("--think-time", metavar="DIST", help="of sessions: times between an answer and the next turn (default: 0s)")
     add("--chat", action="store_true", help="messages instead of prompts; the chat template's tokens are counted in")
+    add("--tools", metavar="FILE", help="with --chat: a JSON list of OpenAI tools that every chat offers, counted in")
     add("--recipe", metavar="NAME|FILE", help="lengths, sharing and gaps of known traffic; `list` shows the names")
     add("--seed", metavar="N", default="0", help="another seed, other prompts (default: 0)")
     add(
@@ -231,6 +235,7 @@ def _job(options: argparse.Namespace, problems: list[str]) -> Job:
     if options.columns is not None:
         _tried("--columns", parse_columns, problems, options.columns)
     _tried(f"--text {options.text} --repeat {options.repeat}:", parse_style, problems, options.text, options.repeat)
+    tools = None if options.tools is None else _tried("--tools", load_tools, problems, Path(options.tools))
     tokenizer = _tried("--tokenizer:", load_tokenizer, problems, options.tokenizer)
     out = None if options.out == "-" else Path(options.out)
     problems += [] if out is None else _out_problems(out, options.force)
@@ -250,6 +255,7 @@ def _job(options: argparse.Namespace, problems: list[str]) -> Job:
         prefix=asked.get("prefix"),
         text=options.text,
         repeat=options.repeat,
+        tools=tools,
         turns=options.turns,
         think_time="0s" if options.think_time is None else options.think_time,
     )
@@ -271,11 +277,14 @@ def _wrong_together(options: argparse.Namespace, given: Mapping[str, str]) -> It
     form = FORMS.get(options.format)
     if form is not None and form.needs_model and options.model is None:
         yield f"--format {options.format} needs --model, the name that every row asks for"
+    if options.tools is not None and not options.chat:
+        yield "--tools are part of a chat: add --chat"
     if options.turns is None and options.think_time is not None:
         yield "--think-time is for sessions: say with --turns how many turns they have"
     if options.turns is not None:
         for flag, wrong in (
             ("--gaps", options.gaps is not None),
+            ("--tools", options.tools is not None),
             ("--from", options.source is not None),
             (f"--format {options.format}", options.format != "rows"),
             (f"--text {options.text}", options.text != WORDS),
@@ -289,7 +298,7 @@ def _wrong_together(options: argparse.Namespace, given: Mapping[str, str]) -> It
         return
     if not Path(options.source).is_file():
         yield f"--from {options.source}: there is no such file"
-    for key in (*given, *(["recipe"] if options.recipe is not None else [])):
+    for key in (*given, *(key for key in ("tools", "recipe") if getattr(options, key) is not None)):
         yield f"--{key.replace('_', '-')} shapes simulated prompts, and --from brings its own"
 
 
@@ -316,7 +325,8 @@ def _manifest_options(
     said = {key: re.sub(r"empirical:.*[/\\]", "empirical:", value) for key, value in asked.items()}
     if order.turns is not None:
         return {**shared, **named, **said, "turns": order.turns, "think_time": order.think_time}
-    return {**shared, **named, **said, "text": order.text, "repeat": order.repeat}
+    offered = {} if order.tools is None else {"tools": [tool["function"]["name"] for tool in order.tools]}
+    return {**shared, **named, **said, "text": order.text, "repeat": order.repeat, **offered}
 
 
 def _whole(flag: str, text: str, least: int | None, problems: list[str]) -> int | None:

@@ -92,12 +92,12 @@ def least_messages(
     return _chat_start(tokenizer, orjson.dumps([_head(system, history), tools]))[1]
 
 
-def chat_bank(tokenizer: Tokenizer, system: str | None = None) -> WordBank:
+def chat_bank(tokenizer: Tokenizer, system: str | None = None, *, tools: Sequence[Tool] | None = None) -> WordBank:
     """The pieces for the content of a user turn: of the words that may begin it, those that cost least there.
 
     A word that is one token at the beginning of a text may be several behind the line break of a template.
     """
-    return _chat_start(tokenizer, orjson.dumps([_head(system, ()), None]))[0]
+    return _chat_start(tokenizer, orjson.dumps([_head(system, ()), tools]))[0]
 
 
 @functools.lru_cache(maxsize=64)

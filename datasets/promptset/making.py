@@ -10,6 +10,7 @@ from pathlib import Path
 from threading import Semaphore
 
 from promptset import distributions
+from promptset.chat import Tool
 from promptset.errors import SpecError
 from promptset.kinds import parse_style
 from promptset.loaders import BadRows, DataSet, parse_columns
@@ -27,7 +28,7 @@ _AHEAD = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """What is to be made, in texts that can be given to another process: of a file (`source`), or simulated."""
+    """What is to be made, in values that can be given to another process: of a file (`source`), or simulated."""
 
     tokenizer: str | None
     chat: bool
@@ -42,6 +43,7 @@ class Order:
     prefix: str | None = None
     text: str = "words"
     repeat: str = "0"
+    tools: tuple[Tool, ...] | None = None
     turns: str | None = None
     """Sessions of so many turns; None: single requests."""
     think_time: str = "0s"
@@ -84,6 +86,7 @@ class Maker:
             seed=order.seed,
             prefix=prefix,
             style=parse_style(order.text, order.repeat),
+            tools=order.tools,
         )
 
     @property

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import functools
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from promptset.chat import Message
+from promptset.chat import Message, Tool
 from promptset.drafts import different_texts
 from promptset.exact import chat_bank, exact_messages, exact_prompt, least_messages, least_prompt
 from promptset.kinds import PLAIN, Style
@@ -37,12 +38,20 @@ class PromptMaker:
     """Makes prompts (or, for a chat, messages) of outlines: a name of a segment is the same text in all of them."""
 
     def __init__(
-        self, tokenizer: Tokenizer, *, chat: bool, seed: int, system_tokens: int = 0, style: Style = PLAIN
+        self,
+        tokenizer: Tokenizer,
+        *,
+        chat: bool,
+        seed: int,
+        system_tokens: int = 0,
+        style: Style = PLAIN,
+        tools: Sequence[Tool] | None = None,
     ) -> None:
         """`style` is that of the text that is not shared. With `system_tokens` every chat has a system prompt of so many
-        tokens of text; a completion begins with it."""
+        tokens of text; a completion begins with it. Every chat is rendered with the `tools`."""
         self.tokenizer = tokenizer
         self.chat = chat
+        self.tools = tuple(tools) if tools and chat else None
         self._seed = seed
         self._style = style
         # Other seeds begin with other words.
@@ -55,8 +64,8 @@ class PromptMaker:
             self._system = "".join(text)
         elif system_tokens:
             self._lead = (("system", system_tokens),)
-        self._bank = chat_bank(tokenizer, self._system) if chat else word_bank(tokenizer)
-        self._own = (least_messages(tokenizer, self._system) if chat else least_prompt(tokenizer)) - 1
+        self._bank = chat_bank(tokenizer, self._system, tools=self.tools) if chat else word_bank(tokenizer)
+        self._own = (least_messages(tokenizer, self._system, tools=self.tools) if chat else least_prompt(tokenizer)) - 1
 
     @property
     def least(self) -> int:
@@ -77,7 +86,7 @@ class PromptMaker:
         if not self.chat:
             return self.tokenizer.encode(content, add_special_tokens=True)
         system = [] if self._system is None else [{"role": "system", "content": self._system}]
-        return self.tokenizer.encode_chat([*system, {"role": "user", "content": content}])
+        return self.tokenizer.encode_chat([*system, {"role": "user", "content": content}], self.tools)
 
     def different(self, tokens: int) -> int | None:
         """How many prompts of so many tokens differ behind what they share, where that can be too few: else None."""
@@ -101,7 +110,14 @@ class PromptMaker:
         if self.chat:
             return tuple(
                 exact_messages(
-                    self.tokenizer, tokens, rng, self._system, prefix=pieces, style=self._style, number=number
+                    self.tokenizer,
+                    tokens,
+                    rng,
+                    self._system,
+                    tools=self.tools,
+                    prefix=pieces,
+                    style=self._style,
+                    number=number,
                 )
             )
         return exact_prompt(self.tokenizer, tokens, rng, prefix=pieces, style=self._style, number=number)

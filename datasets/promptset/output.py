@@ -1,6 +1,6 @@
 """What a data set looks like when it is written: rows for several readers, and a manifest beside the file.
 
-    rows           ours: {prompt or messages, input_tokens, output_tokens, at_s?}, read by `bench run --dataset`
+    rows           ours: {prompt or messages, tools?, input_tokens, output_tokens, at_s?}, read by `bench run --dataset`
     vllm           {prompt, output_tokens}, for `vllm bench serve --dataset-name custom --custom-output-len -1`
     openai-batch   {custom_id, method, url, body}, for the batch API and `vllm run-batch`; read by `bench run` too
 
@@ -43,6 +43,8 @@ def _rows(sample: Sample, number: int, model: str | None) -> dict[str, Any]:
     if sample.body is not None:
         return sample.body
     row: dict[str, Any] = {"prompt": sample.prompt} if sample.messages is None else {"messages": sample.messages}
+    if sample.tools is not None:
+        row["tools"] = sample.tools
     for key in ("input_tokens", "output_tokens", "session", "at_s"):
         if getattr(sample, key) is not None or key == "input_tokens":
             row[key] = getattr(sample, key)
@@ -56,6 +58,8 @@ def _vllm(sample: Sample, number: int, model: str | None) -> dict[str, Any]:
         prompt = sample.body["prompt"]
     elif messages is not None and len(messages) == 1 and isinstance(messages[0].get("content"), str):
         prompt = messages[0]["content"]
+    if sample.tools is not None:
+        raise SpecError(f"row {number + 1} has tools, and vLLM's custom rows hold a prompt alone: use another --format")
     if prompt is None:
         raise SpecError(
             f"row {number + 1} is a chat of several messages, and vLLM's custom rows hold one prompt: "
@@ -69,7 +73,8 @@ def _openai_batch(sample: Sample, number: int, model: str | None) -> dict[str, A
     if sample.body is not None:
         body = {**sample.body, "model": model}
     elif sample.messages is not None:
-        body = {"model": model, "messages": sample.messages, "max_completion_tokens": sample.output_tokens}
+        body = {"model": model, "messages": sample.messages, "tools": sample.tools}
+        body["max_completion_tokens"] = sample.output_tokens
     else:
         body = {"model": model, "prompt": sample.prompt, "max_tokens": sample.output_tokens}
     url = "/v1/chat/completions" if "messages" in body else "/v1/completions"
@@ -137,7 +142,7 @@ def _counted(samples: Sequence[Sample], tokenizer: Tokenizer, chat: bool) -> dic
     chats: dict[int, Sequence[Message]] = {}
     counts: dict[int, int] = {}
     for at, sample in enumerate(samples):
-        body: Mapping[str, Any] = {"prompt": sample.prompt, "messages": sample.messages}
+        body: Mapping[str, Any] = {"prompt": sample.prompt, "messages": sample.messages, "tools": sample.tools}
         body = body if sample.body is None else sample.body
         messages, prompt = body.get("messages"), body.get("prompt")
         if messages is not None and body.get("tools") is not None:

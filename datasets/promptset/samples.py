@@ -5,12 +5,12 @@ A drawn sample depends on (seed, index) alone: any process can make any of them,
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
-from promptset.chat import Message
+from promptset.chat import Message, Tool
 from promptset.distributions import Distribution
 from promptset.drafts import units_of
 from promptset.errors import SpecError
@@ -30,6 +30,8 @@ class Sample:
 
     prompt: str | None = None
     messages: tuple[Message, ...] | None = None
+    tools: tuple[Tool, ...] | None = None
+    """What the model may call; they go with messages, and their tokens are counted in."""
     body: dict[str, Any] | None = None
     """A full request body, to be sent as it is."""
     input_tokens: int | None = None
@@ -90,6 +92,7 @@ class Simulated(Iterator[Sample]):
         return Sample(
             prompt=prompt,
             messages=messages,
+            tools=self.maker.tools,
             input_tokens=outline.input_tokens,
             output_tokens=outline.output_tokens,
             path=self.maker.path(outline.path),
@@ -105,19 +108,21 @@ def simulated(
     seed: int,
     prefix: Prefix | None = None,
     style: Style = PLAIN,
+    tools: Sequence[Tool] | None = None,
 ) -> Simulated:
-    """Samples of exactly as many tokens as `input_tokens` draws, each prompt different but for a shared prefix.
+    """Samples of exactly as many tokens as `input_tokens` draws, each prompt different but for a shared prefix. Every chat
+    offers the `tools`.
 
     Raises SpecError where there is no text of that style, or where the distribution draws lengths that cannot be had,
     and says which limit makes it good.
     """
     prefix = Prefix() if prefix is None else prefix
-    maker = PromptMaker(tokenizer, chat=chat, seed=seed, system_tokens=prefix.system_tokens, style=style)
+    maker = PromptMaker(tokenizer, chat=chat, seed=seed, system_tokens=prefix.system_tokens, style=style, tools=tools)
     units_of(tokenizer, style.kind)  # What cannot be had is said now, and what must be measured is measured.
     least = maker.least + prefix.least
     short = input_tokens.share_below(least)
     if short > _RARE:
-        why = f"{tokenizer.name}, its chat template" if chat else tokenizer.name
+        why = f"{tokenizer.name}, its chat template{', the tools' if tools else ''}" if chat else tokenizer.name
         raise SpecError(
             f"input tokens {str(input_tokens)!r}: {short:.2g} of the lengths are below {least}, the shortest prompt of "
             f"{why}{' and the prefix' if str(prefix) else ''}: ask for at least {least} (where it is drawn: min={least})"

@@ -106,9 +106,9 @@ class ServerTokenizer(Tokenizer):
         """Tokens of each chat, several at a time."""
         return list(self._threads.map(lambda messages: len(self._chat_ids(messages, tools)), chats))
 
-    def encode_chat(self, messages: Sequence[Message]) -> list[int]:
+    def encode_chat(self, messages: Sequence[Message], tools: Sequence[Tool] | None = None) -> list[int]:
         """The ids of the rendered messages."""
-        return self._chat_ids(messages, None)
+        return self._chat_ids(messages, tools)
 
     def _chat_ids(self, messages: Sequence[Message], tools: Sequence[Tool] | None) -> list[int]:
         if self._dialect.renders:

@@ -67,7 +67,7 @@ class Tokenizer(ABC):
         """`count_chat` of each list of messages, all at once. Raises SpecError."""
 
     @abstractmethod
-    def encode_chat(self, messages: Sequence[Message]) -> list[int]:
+    def encode_chat(self, messages: Sequence[Message], tools: Sequence[Tool] | None = None) -> list[int]:
         """The ids of the rendered messages. Raises SpecError."""
 
     def token_strings(self, ids: Sequence[int]) -> list[str]:
@@ -140,9 +140,9 @@ class LocalTokenizer(Tokenizer):
         """Tokens of each chat, rendered. Raises SpecError where there is no template."""
         return self.count_plain([self.render_chat(messages, tools) for messages in chats])
 
-    def encode_chat(self, messages: Sequence[Message]) -> list[int]:
+    def encode_chat(self, messages: Sequence[Message], tools: Sequence[Tool] | None = None) -> list[int]:
         """The ids of the rendered messages. Raises SpecError where there is no template."""
-        return self.encode(self.render_chat(messages))
+        return self.encode(self.render_chat(messages, tools))
 
     def token_strings(self, ids: Sequence[int]) -> list[str]:
         """Each token as the vocabulary writes it; empty for an id that is not in it."""

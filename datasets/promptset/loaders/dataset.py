@@ -210,7 +210,8 @@ class DataSet(Sequence[Sample]):
             return _Texts()
         if sample.input_tokens is not None:
             return _Texts(answer=parsed.answer)
-        body: Row = sample.body if sample.body is not None else {"prompt": sample.prompt, "messages": sample.messages}
+        body: Row = {"prompt": sample.prompt, "messages": sample.messages, "tools": sample.tools}
+        body = body if sample.body is None else sample.body
         if sample.prompt is not None and self._chat:
             body = {"messages": [{"role": "user", "content": sample.prompt}]}
         if (messages := body.get("messages")) is not None:

@@ -3,7 +3,7 @@
 request      a full request body, sent as it is: {"model": ..., "messages": [...], "temperature": ...}
 batch        a row of an OpenAI batch file: {"custom_id": ..., "body": {...}}
 sharegpt     {"conversations": [{"from": "human", "value": ...}, {"from": "gpt", "value": ...}]}
-messages     {"messages": [...], "output_tokens"?: n, "input_tokens"?: n, "session"?: name, "at_s"?: seconds}
+messages     {"messages": [...], "tools"?: [...], "output_tokens"?: n, "input_tokens"?: n, "session"?: name, "at_s"?: seconds}
 prompt       {"prompt": "...", "output_tokens"?: n, ...}, which vLLM's custom data sets also use
 """
 
@@ -18,14 +18,16 @@ from typing import Any
 from promptset.errors import SpecError
 from promptset.outline import Outline
 from promptset.samples import Sample
+from promptset.tools import tools_problems
 
-ROW_KEYS = ("prompt", "messages", "conversations", "body", "input_tokens", "output_tokens", "session", "at_s")
+_OWN_KEYS = ("input_tokens", "output_tokens", "session", "at_s")
+ROW_KEYS = ("prompt", "messages", "tools", "conversations", "body", *_OWN_KEYS)
 COUNTS = ("input_tokens", "output_tokens")
 REQUEST_KEYS = frozenset(
     """model stream stream_options max_tokens max_completion_tokens min_tokens temperature top_p top_k n stop seed
     tools tool_choice response_format presence_penalty frequency_penalty logprobs ignore_eos""".split()  # noqa: SIM905
 )
-"""Keys by which a full request body is told from a row of ours."""
+"""Keys by which a full request body is told from a row of ours, which may have tools beside its own keys."""
 
 Row = dict[str, Any]
 
@@ -48,6 +50,11 @@ class Format:
 
     recognizes: Callable[[Row], bool]
     read: Callable[[Row], Parsed | None]
+
+
+def _is_request(row: Row) -> bool:
+    told = REQUEST_KEYS.intersection(row)
+    return bool(told) and not (told == {"tools"} and any(key in row for key in _OWN_KEYS))
 
 
 def _read_batch(row: Row) -> Parsed:
@@ -85,15 +92,18 @@ def _read_sharegpt(row: Row) -> Parsed | None:
 
 
 def _read_messages(row: Row) -> Parsed:
-    if problems := _message_problems(row["messages"]) + row_problems(row):
+    if problems := _message_problems(row["messages"]) + tools_problems(row.get("tools")) + row_problems(row):
         raise SpecError(problems)
-    return Parsed(Sample(messages=tuple(row["messages"]), **_extras(row)), at_s=row.get("at_s"))
+    tools = None if row.get("tools") is None else tuple(row["tools"])
+    return Parsed(Sample(messages=tuple(row["messages"]), tools=tools, **_extras(row)), at_s=row.get("at_s"))
 
 
 def _read_prompt(row: Row) -> Parsed:
     problems = row_problems(row)
     if not isinstance(row["prompt"], str) or not row["prompt"]:
         problems.insert(0, "prompt must be a string that is not empty")
+    if row.get("tools") is not None:
+        problems.append("tools go with messages, not with a prompt")
     if problems:
         raise SpecError(problems)
     return Parsed(Sample(prompt=row["prompt"], **_extras(row)), at_s=row.get("at_s"))
@@ -143,7 +153,7 @@ def _message_problems(messages: Any) -> list[str]:
 FORMATS: dict[str, Format] = {
     "batch": Format(lambda row: "body" in row, _read_batch),
     "sharegpt": Format(lambda row: "conversations" in row, _read_sharegpt),
-    "request": Format(lambda row: not REQUEST_KEYS.isdisjoint(row), _read_request),
+    "request": Format(_is_request, _read_request),
     "messages": Format(lambda row: "messages" in row, _read_messages),
     "prompt": Format(lambda row: "prompt" in row, _read_prompt),
 }

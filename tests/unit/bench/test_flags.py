@@ -18,6 +18,7 @@ from bench.transport import TRANSPORTS
 
 URL = ["--url", "http://127.0.0.1:8000"]
 HTTPS = ["--url", "https://h"]
+TOOLS = str(Path(__file__).with_name("two_tools.json"))
 
 KNOBS: dict[str, tuple[list[str], list[str], object]] = {
     # field: what must stand beside the flag, the flag, the value that the configuration then has
@@ -49,6 +50,7 @@ KNOBS: dict[str, tuple[list[str], list[str], object]] = {
     "columns": ([*URL, "--dataset", __file__], ["--columns", "prompt=q"], "prompt=q"),
     "bad_rows": ([*URL, "--dataset", __file__], ["--bad-rows", "skip"], "skip"),
     "text": (URL, ["--text", "code"], "code"),
+    "tools": (URL, ["--tools", TOOLS], TOOLS),
     "repeat": (URL, ["--repeat", "0.25"], 0.25),
     "turns": ([*URL, "--mode", "sessions"], ["--turns", "uniform:2..5"], "uniform:2..5"),
     "think_time": ([*URL, "--mode", "sessions"], ["--think-time", "exp:mean=2s"], "exp:mean=2s"),

@@ -1,0 +1,52 @@
+"""Tools that a chat offers, as in an OpenAI request: `[{"type": "function", "function": {"name": ...}}, ...]`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from promptset.chat import Message, Tool
+from promptset.errors import SpecError
+from promptset.tokens import Tokenizer
+
+
+def tools_problems(tools: Any) -> list[str]:
+    """What is wrong with a list of tools; None is none."""
+    if tools is None:
+        return []
+    if not isinstance(tools, list) or not tools:
+        return ["tools must be a list that is not empty"]
+    return [
+        f'tool {number} must be {{"type": "function", "function": {{"name": ...}}}}'
+        for number, tool in enumerate(tools, 1)
+        if not isinstance(tool, dict)
+        or tool.get("type") != "function"
+        or not isinstance(tool.get("function"), dict)
+        or not isinstance(tool["function"].get("name"), str)
+    ]
+
+
+def load_tools(path: Path) -> tuple[Tool, ...]:
+    """The tools of a file, a JSON list. Raises SpecError with every problem."""
+    try:
+        tools = orjson.loads(path.read_bytes())
+    except OSError as e:
+        raise SpecError(f"{path} cannot be read: {e.strerror}") from e
+    except orjson.JSONDecodeError as e:
+        raise SpecError(f"{path} is not JSON: {e}") from e
+    if problems := tools_problems(tools) or ([] if tools else ["there is no tool in it"]):
+        raise SpecError([f"{path}: {problem}" for problem in problems])
+    return tuple(tools)
+
+
+def ignored_note(tokenizer: Tokenizer, tools: Sequence[Tool] | None) -> str | None:
+    """A sentence where the chat template makes nothing of the tools; None where it does. Raises SpecError."""
+    if not tools:
+        return None
+    chat: list[Message] = [{"role": "user", "content": "the"}]
+    if tokenizer.count_chat(chat, tools) != tokenizer.count_chat(chat):
+        return None
+    return f"the chat template of {tokenizer.name} ignores tools: they are sent and cost no tokens"

@@ -1,0 +1,31 @@
+"""`bench run --tools`: every chat offers them, and the server counts the input that was asked for, tools included."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.mock_process import mock_process
+from tests.support.tool_template import TOOLS, write_tokenizer
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_simulated_chats_with_tools_have_the_asked_length_at_the_server(known: bool, tmp_path: Path) -> None:
+    tools, out = tmp_path / "tools.json", tmp_path / "run"
+    tools.write_text(json.dumps(TOOLS))
+    tokenizer = ["--tokenizer", str(write_tokenizer(tmp_path))] if known else []
+    with mock_process("--ttft", "5ms", "--tpot", "1ms", *tokenizer) as mock:
+        command = [sys.executable, "-m", "bench", "run", "--url", mock.url, "--requests", "12", "--concurrency", "3"]
+        command += ["--input-tokens", "uniform:100..140", "--output-tokens", "2", "--tools", str(tools), *tokenizer]
+        ran = subprocess.run([*command, "--out", str(out), "--quiet"], capture_output=True, text=True, timeout=50)
+    assert "Traceback" not in ran.stderr
+    records = [json.loads(line) for line in (out / "requests.jsonl").read_text().splitlines()]
+    assert len(records) == 12
+    assert [record["input_tokens"] for record in records] == [record["input_tokens_asked"] for record in records]
+    assert all(record["bytes_sent"] > len(json.dumps(TOOLS, separators=(",", ":"))) + 300 for record in records)
+    notes = " ".join(json.loads((out / "summary.json").read_text())["run"]["notes"])
+    assert ("ignores tools" in notes) is not known
