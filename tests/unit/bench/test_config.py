@@ -308,3 +308,21 @@ def test_an_empty_file_and_keys_written_as_flags_are_fine(tmp_path: Path) -> Non
     assert read_yaml(path) == {}
     path.write_text("max-concurrency: 5\nrate: 2\n")
     assert resolve({"url": URL}, read_yaml(path), "load.yaml").max_concurrency == 5
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"endpoint": "completions"}, "--tools are part of a chat"),
+        ({"url": "http://h/v1/completions"}, "--tools are part of a chat"),
+        ({"dataset": __file__}, "the rows of --dataset bring their own"),
+        ({"mode": "sessions"}, "--tools does not go with sessions"),
+        ({"tools": __file__}, "is not JSON"),
+        ({"tools": "nowhere.json"}, "cannot be read"),
+    ],
+)
+def test_tools_that_no_chat_can_offer_are_refused(fields: dict[str, str], problem: str) -> None:
+    tools = str(Path(__file__).with_name("two_tools.json"))
+    with pytest.raises(UsageError) as refused:
+        resolve({"url": "http://127.0.0.1:1", "requests": "5", "tools": tools, **fields})
+    assert [problem in told for told in refused.value.problems].count(True) == 1
