@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -132,6 +132,7 @@ examples:
   python -m bench calibrate --concurrency 32 --requests 500
   python -m bench calibrate --rate 100 --duration 30s --mock "--ttft 200ms --tpot lognormal:mean=20ms,cv=0.3"
   python -m bench calibrate --sweep       # up to which load this machine can be trusted
+  python -m bench calibrate --full        # change the mock, and see whether each report changes as it must
   python -m bench calibrate --url http://other-host:8000     # a mock that runs there: python -m mockserver --host 0.0.0.0
 
 exit status: 0 good, 2 wrong usage, 3 INVALID: numbers are wrong at this load, 4 no mock there, 70 our defect, 130 interrupted
@@ -165,10 +166,20 @@ def _calibrate(argv: Sequence[str]) -> int:
         metavar="LOADS",
         help="many loads, one after the other: concurrency=1,10,100 rate=50,200 (default: 1 to 1000 streams, 20 to 400/s)",
     )
+    own.add_argument(
+        "--full",
+        nargs="*",
+        metavar="CHECKS",
+        help="change the mock in one respect after the other: does each report change as it must? (default: all checks)",
+    )
     own.add_argument("--no-store", action="store_true", help="keep the result nowhere: no later run shows it")
     flags, problems = _flags(parser, argv)
     mock_flags, url, store = flags.pop("mock"), flags.pop("url"), not flags.pop("no_store")
-    loads = flags.pop("sweep")
+    loads, checks = flags.pop("sweep"), flags.pop("full")
+    if checks is not None:
+        return _calibrate_full(
+            flags, checks, [("--mock", mock_flags), ("--url", url), ("--sweep", loads)], problems, argv
+        )
     if loads is not None:
         return _calibrate_sweep(flags, loads, mock_flags, url, store, problems, argv)
     if url is not None and mock_flags:
@@ -236,6 +247,43 @@ def _calibrate_sweep(
         print(sweep_page.text(found), end="")
         print(f"\nsweep: {folder / 'sweep.html'}")
     return Exit.INVALID if all(row is None for row in found["trusted"].values()) else Exit.GOOD
+
+
+def _calibrate_full(
+    flags: dict[str, Any],
+    checks: Sequence[str],
+    others: Sequence[tuple[str, object]],
+    problems: list[str],
+    argv: Sequence[str],
+) -> int:
+    from pathlib import Path
+
+    from bench.calibrate import full, measure
+    from bench.report import full_table
+    from bench.run import default_directory
+
+    needed = {key for check in full.CHECKS.values() for key in {**full.LOAD, **check.load}} | {"mode", "duration"}
+    given = [f"--{key.replace('_', '-')}" for key in flags if key in needed]
+    given += [flag for flag, value in others if value not in (None, "")]
+    problems += [f"{flag} and --full exclude each other: each check has its own" for flag in given]
+    name, quiet = flags.get("name", "full"), bool(flags.get("quiet"))
+    folder = Path(flags["out"]) if "out" in flags else default_directory(name)
+    fixed = {"name": name, "check_usage": True, **flags}
+
+    def config_at(address: str, check: str, load: Mapping[str, Any]) -> RunConfig:
+        return _resolve({**load, "url": address, "out": str(folder / check), "quiet": True}, problems)
+
+    found = measure.check_all(
+        config_at, fixed, checks, folder, command=["python", "-m", "bench", "calibrate", *argv], say=_say(quiet)
+    )
+    if flags.get("format") == "json":
+        import orjson
+
+        print(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())
+    else:
+        print(full_table.text(found), end="")
+        print(f"\nchecks: {folder / 'full.json'}")
+    return Exit.GOOD if found["held"] else Exit.INVALID
 
 
 def _report(argv: Sequence[str]) -> int:

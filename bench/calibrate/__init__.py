@@ -8,7 +8,9 @@
     alternatives  what mistakes would have made of the same requests; causes picks the likely one
     closed_form   what the mock did against what its configuration says
     compare       measured against true: `certificate`
+    due           arrivals against the drawn plan
     covers        which later runs a certificate speaks of
+    full          what must follow where the mock is changed; slow_reader is the client of one of these checks
 
 `mock` starts the mock that `python -m bench calibrate` measures, `measure` runs the load and keeps what came of it, and
 `sweep` does so for many loads.

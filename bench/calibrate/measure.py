@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from bench import kept, machine
-from bench.calibrate import covers, remote
+from bench.calibrate import covers, full, remote, slow_reader
 from bench.calibrate.mock import running_mock
 from bench.calibrate.sweep import SCHEMA, UNITS, Point, ended, row_of, trusted
 from bench.clock import clock_identity, utc_now
@@ -30,9 +30,15 @@ Say = Callable[[str], None]
 
 
 def calibrate(
-    config_at: Callable[[str], RunConfig], *, mock_flags: str = "", command: Sequence[str] = (), say: Say
+    config_at: Callable[[str], RunConfig],
+    *,
+    mock_flags: str = "",
+    command: Sequence[str] = (),
+    say: Say,
+    afterwards: Callable[[str], None] = lambda base_url: None,
 ) -> Result:
-    """Measure a mock of our own on this machine. `config_at` gives the load for its address.
+    """Measure a mock of our own on this machine. `config_at` gives the load for its address. `afterwards` is called with it
+    when the load is over, before the mock ends.
 
     Raises UsageError for a load or flags that are wrong, before anything starts.
     """
@@ -40,6 +46,7 @@ def calibrate(
     with running_mock(mock_flags, seed=planned.seed, tokenizer=planned.tokenizer) as mock:
 
         def add_ledger(directory: RunDirectory) -> None:
+            afterwards(mock.url)
             truth = remote.truth_of(mock.url, _asked(planned))
             mock.stop()
             shutil.copyfile(mock.ledger, directory.path / LEDGER)
@@ -153,3 +160,69 @@ def sweep(
     if store:
         keep_sweep(found)
     return found
+
+
+def check_all(
+    config_at: Callable[[str, str, Mapping[str, Any]], RunConfig],
+    given: Mapping[str, Any],
+    names: Sequence[str],
+    folder: Path,
+    *,
+    command: Sequence[str],
+    say: Say,
+) -> dict[str, Any]:
+    """The metamorphic checks of these names: the content of full.json, which is written to `folder`.
+
+    `config_at` gives the load of a check for the mock's address, its name and its flags; `given` are flags for all of them.
+    Raises Interrupted after Ctrl-C.
+    """
+    checks = full.chosen(names)
+    for name, check in checks.items():
+        config_at(ANYWHERE, name, full.load_of(check, given))  # All problems before anything starts.
+    told: list[dict[str, Any]] = []
+    first: full.Seen | None = None
+    for name, check in checks.items():
+        result = calibrate(
+            partial(_config_of_check, config_at, name, full.load_of(check, given)),
+            mock_flags=check.mock,
+            command=command,
+            say=lambda line: None,
+            afterwards=slow_reader.read_slowly if check.slow_reader else lambda base_url: None,
+        )
+        if result.exit == Exit.INTERRUPTED:
+            raise Interrupted("interrupted: the checks are not complete")
+        seen = _seen(result, check)
+        first = seen if first is None else first
+        told.append(full.told(name, check, full.judged(check, seen, first), name))
+        say(f"{name}: {'holds' if told[-1]['held'] else 'DOES NOT HOLD'}")
+    found = {
+        "schema": full.SCHEMA,
+        "date": utc_now().isoformat(timespec="seconds"),
+        "version": machine.versions().get("trueload", ""),
+        "host": machine.host(),
+        "held": all(check["held"] for check in told),
+        "checks": told,
+    }
+    RunDirectory(folder).write("full.json", orjson.dumps(found, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+    return found
+
+
+def _config_of_check(
+    config_at: Callable[[str, str, Mapping[str, Any]], RunConfig], name: str, flags: Mapping[str, Any], address: str
+) -> RunConfig:
+    return config_at(address, name, flags)
+
+
+def _seen(result: Result, check: full.Check) -> full.Seen:
+    calibration = result.summary["calibration"]
+    blocked = None
+    if check.slow_reader:
+        with (result.directory.path / LEDGER).open("rb") as file:
+            rows = [row for row in map(orjson.loads, file) if row["id"] == slow_reader.ID]
+        blocked = sum(len(row["blocked"]) for row in rows)
+    return full.Seen(
+        summary=result.summary,
+        problems=calibration["problems"],
+        blocked_slow=blocked,
+        blocked=calibration["counts"]["blocked"],
+    )

@@ -205,6 +205,8 @@ def test_a_server_that_is_no_mock_is_named_as_such(tmp_path: Path, capsys: pytes
         (["--url", "http://127.0.0.1:1", "--sweep"], "leave one of the two out"),
         (["--sweep", "rate=5", "--concurrency", "3"], "--concurrency and --sweep exclude each other"),
         (["--sweep", "5"], "write concurrency=1,10,100"),
+        (["--full", "--rate", "5"], "--rate and --full exclude each other: each check has its own"),
+        (["--full", "--mock", "--ttft 1ms"], "--mock and --full exclude each other"),
         (["--sweep", "rate=5", "--ramp", "3s"], "--ramp is for users, and mode rate has none"),
     ],
 )
@@ -236,6 +238,31 @@ def test_a_sweep_calibrates_each_load_and_keeps_what_it_found(
     assert len(kept(tmp_path)) in (2, 3)  # One and two streams may come out as loads of one shape.
     (entry,) = read(tmp_path / "cache" / "trueload" / "certificates.json")["machines"].values()
     assert entry["sweep"] == sweep
+
+
+def test_the_checks_of_full_are_run_and_written_down(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    words = [
+        "calibrate",
+        "--full",
+        "refused",
+        "slow-reader",
+        "--workers",
+        "1",
+        "--out",
+        str(tmp_path / "checked"),
+        "--quiet",
+    ]
+    status = cli.main([*words[:1], "--config", str(tmp_path / "calm.yaml"), *words[1:]])
+    found = read(tmp_path / "checked" / "full.json")
+    assert status == (Exit.GOOD if found["held"] else Exit.INVALID)
+    assert [check["name"] for check in found["checks"]] == ["fast", "refused", "slow-reader"]
+    counts = {row["what"]: row for check in found["checks"] for row in check["rows"] if "(ms)" not in row["what"]}
+    # Times may be late on a busy machine; what is counted may not be wrong.
+    assert all(row["held"] for row in counts.values()), counts
+    assert counts["outcomes"]["seen"] == {"ok": 56, "http_error": 8}
+    assert counts["chunks marked blocked, of the slow reader, at least"]["seen"] > 0
+    assert capfd.readouterr().out.startswith("What must follow where the mock is changed: ")
+    assert kept(tmp_path) == []
 
 
 def test_two_processes_of_one_machine_know_that_they_share_a_clock(mock: MockProcess) -> None:

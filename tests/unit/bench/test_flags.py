@@ -177,7 +177,7 @@ def test_the_flags_that_scripts_rely_on_are_there(capsys: pytest.CaptureFixture[
 
 
 def test_calibrate_has_the_flags_of_run_and_its_own(capsys: pytest.CaptureFixture[str]) -> None:
-    assert flags_in(help_of("calibrate", capsys)) == expected_flags() | {"--mock", "--sweep", "--no-store"}
+    assert flags_in(help_of("calibrate", capsys)) == expected_flags() | {"--mock", "--sweep", "--full", "--no-store"}
 
 
 def test_help_shows_no_leftover_of_formatting(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,259 @@
+"""Metamorphic checks of `calibrate --full`: what is changed at the mock, and what must follow in the report. Pure.
+
+One load at one mock can be right by chance: a number that is scaled passes where it is small, one that is shifted where it is
+large. So the mock is changed in one respect after the other, and the report must change in that and in nothing else. A new
+check is a line in CHECKS; its rule is a function of what was seen of this check and of the first one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from bench.errors import UsageError
+
+SCHEMA = "trueload/full/1"
+TOKENS = 32
+REQUESTS = 64
+STREAMS = 8
+
+NEAR_MS, NEAR_SHARE = 0.5, 0.02
+"""A median may be off by the larger of the two, for the mock may be late. Ratios have the same allowance."""
+
+DISPERSION_SHARE = 0.05
+"""As in the verdict: an arrival that crosses the border of two counts changes both."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What came of a check: its summary, the problems of its certificate, and how many chunks the mock could not write when
+    it wanted: those of the slow reader (None: there was none), and of the load."""
+
+    summary: Mapping[str, Any]
+    problems: Sequence[str] = ()
+    blocked_slow: int | None = None
+    blocked: int = 0
+
+    def ms(self, metric: str, stat: str = "p50") -> float | None:
+        """A statistic of a metric; None where it has no values."""
+        value = self.summary["latency"][metric][stat]
+        return None if value is None else float(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One thing that must follow. `expected` and `seen` are numbers of the same unit, or counts."""
+
+    what: str
+    expected: Any
+    seen: Any
+    held: bool
+
+
+Rule = Callable[[Seen, Seen], list[Row]]
+"""What was seen of a check, and of the first one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """`mock` are flags of the mock, `load` what is changed in the load (FIRST has the rest)."""
+
+    mock: str
+    says: str
+    follows: Rule
+    load: Mapping[str, Any] = field(default_factory=dict)
+    slow_reader: bool = False
+
+
+def near(what: str, seen: float | None, expected: float | None) -> Row:
+    """A time in ms that must be another one."""
+    held = seen is not None and expected is not None and abs(seen - expected) <= max(NEAR_MS, NEAR_SHARE * expected)
+    return Row(f"{what} (ms)", expected, seen, held)
+
+
+def equal(what: str, seen: Any, expected: Any) -> Row:
+    """A count."""
+    return Row(what, expected, seen, seen == expected)
+
+
+def _share(what: str, seen: float | None, expected: float, within: float = NEAR_SHARE) -> Row:
+    held = seen is not None and abs(seen - expected) <= within * expected
+    return Row(what, expected, seen, held)
+
+
+def _latencies(seen: Seen, ttft_ms: float, tpot_ms: float, tokens: int = TOKENS) -> list[Row]:
+    return [
+        near("median TTFT", seen.ms("ttft_ms"), ttft_ms),
+        near("median TPOT", seen.ms("tpot_ms"), tpot_ms),
+        near("mean ITL", seen.ms("itl_ms", "mean"), tpot_ms),
+        near("median E2EL", seen.ms("e2el_ms"), ttft_ms + (tokens - 1) * tpot_ms),
+    ]
+
+
+def _output_tokens(seen: Seen) -> int | None:
+    """All of them: the rate times the time."""
+    found = seen.summary["throughput"]
+    rate, duration_s = found["output_tokens_per_s"], found["duration_s"]
+    return None if rate is None or duration_s is None else round(rate * duration_s)
+
+
+def _as_first(seen: Seen, first: Seen, *metrics: str) -> list[Row]:
+    names = {"ttft_ms": "TTFT", "tpot_ms": "TPOT", "e2el_ms": "E2EL"}
+    return [near(f"median {names[m]}, as without", seen.ms(m), first.ms(m)) for m in metrics]
+
+
+def _outcomes(seen: Seen, outcome: str, n: int) -> list[Row]:
+    expected = {"ok": REQUESTS - n, outcome: n}
+    return [equal("outcomes", dict(seen.summary["counts"]["by_outcome"]), expected)]
+
+
+def profile(ttft_ms: float, tpot_ms: float, tokens: int = TOKENS) -> Rule:
+    """Latencies are those that the mock was told."""
+    return lambda seen, first: _latencies(seen, ttft_ms, tpot_ms, tokens)
+
+
+def doubled(seen: Seen, first: Seen) -> list[Row]:
+    """Twice the time between tokens: TPOT and ITL double, TTFT stays."""
+    rows = _as_first(seen, first, "ttft_ms")
+    for name, metric, stat in (("TPOT", "tpot_ms", "p50"), ("ITL", "itl_ms", "mean")):
+        now, before = seen.ms(metric, stat), first.ms(metric, stat)
+        rows.append(_share(f"{name}, times the first", now / before if now and before else None, 2.0))
+    return rows
+
+
+def failures(outcome: str, n: int) -> Rule:
+    """So many requests fail so, and the others are as they were."""
+    return lambda seen, first: [*_outcomes(seen, outcome, n), *_as_first(seen, first, "ttft_ms", "tpot_ms", "e2el_ms")]
+
+
+def bursts(seen: Seen, first: Seen) -> list[Row]:
+    """Requests go out as bursty as they were drawn, and a mock that does not mind is as fast as before."""
+    plan = seen.summary["load"]["plan"]
+    bursty = plan["dispersion_sent"]
+    return [
+        Row("dispersion of the counts, at least (Poisson: 1)", 2.0, bursty, bursty is not None and bursty >= 2.0),
+        _share("dispersion, of that of the plan", plan["dispersion_ratio"], 1.0, DISPERSION_SHARE),
+        _share("rate, of that of the plan", plan["sent_rps"] / plan["planned_rps"], 1.0),
+        *_as_first(seen, first, "ttft_ms", "tpot_ms"),
+    ]
+
+
+def several_tokens(gap_ms: float, tpot_ms: float) -> Rule:
+    """Chunks come further apart, tokens as often: a gap is shared by its tokens."""
+    return lambda seen, first: [
+        near("median chunk gap", seen.ms("chunk_gap_ms"), gap_ms),
+        near("median TPOT", seen.ms("tpot_ms"), tpot_ms),
+        near("mean ITL", seen.ms("itl_ms", "mean"), tpot_ms),
+        equal("output tokens", _output_tokens(seen), REQUESTS * TOKENS),
+        *_as_first(seen, first, "ttft_ms"),
+    ]
+
+
+def reasoning(tokens: int) -> Rule:
+    """The first text is reasoning, and comes as soon as ever; the first output comes so many tokens later."""
+
+    def follows(seen: Seen, first: Seen) -> list[Row]:
+        ttft, tpot = first.ms("ttft_ms"), first.ms("tpot_ms")
+        ttfo = None if ttft is None or tpot is None else ttft + tokens * tpot
+        return [near("median TTFO", seen.ms("ttfo_ms"), ttfo), *_as_first(seen, first, "ttft_ms", "tpot_ms", "e2el_ms")]
+
+    return follows
+
+
+def slow_reader(seen: Seen, first: Seen) -> list[Row]:
+    """The mock says which chunks a slow reader kept it from writing, and that of nobody else."""
+    slow = seen.blocked_slow
+    return [
+        Row("chunks marked blocked, of the slow reader, at least", 1, slow, slow is not None and slow >= 1),
+        equal("chunks marked blocked, of the others", seen.blocked, 0),
+        *_as_first(seen, first, "ttft_ms", "tpot_ms"),
+    ]
+
+
+FIRST = "fast"
+LOAD: dict[str, Any] = {
+    "concurrency": STREAMS,
+    "requests": REQUESTS,
+    "input_tokens": "64",
+    "output_tokens": str(TOKENS),
+}
+"""The load of every check, but for what it changes."""
+
+_MOCK = "--ttft 30ms --tpot 6ms"
+
+CHECKS: dict[str, Check] = {
+    FIRST: Check(mock=_MOCK, says="a profile: its latencies are reported", follows=profile(30, 6)),
+    "slow": Check(
+        mock="--ttft 300ms --tpot 40ms",
+        load={"requests": STREAMS * 2, "output_tokens": "16"},
+        says="a contrasting profile: scaled or shifted numbers cannot pass both",
+        follows=profile(300, 40, 16),
+    ),
+    "itl-doubled": Check(
+        mock="--ttft 30ms --tpot 12ms", says="ITL doubled: ITL and TPOT double, TTFT stays", follows=doubled
+    ),
+    "refused": Check(
+        mock=f"{_MOCK} --fault 429:every=8",
+        says="every 8th request is refused: as many failures, latencies stay",
+        follows=failures("http_error", REQUESTS // 8),
+    ),
+    "error-in-stream": Check(
+        mock=f"{_MOCK} --fault error_in_stream:every=8,after=4",
+        says="every 8th reply has an error inside the 200 stream: no success, latencies stay",
+        follows=failures("stream_error", REQUESTS // 8),
+    ),
+    "bursts": Check(
+        mock=_MOCK,
+        load={"concurrency": None, "rate": 60, "burstiness": 0.2, "requests": 180},
+        says="bursts: sent as drawn, latencies stay",
+        follows=bursts,
+    ),
+    "stream-interval": Check(
+        mock=f"{_MOCK} --stream-interval 4",
+        says="4 tokens a chunk: gaps are 4 times as long, ITL and TPOT stay",
+        follows=several_tokens(24, 6),
+    ),
+    "reasoning": Check(
+        mock=f"{_MOCK} --reasoning-tokens 10",
+        says="10 tokens of reasoning: TTFT stays, TTFO is 10 tokens later",
+        follows=reasoning(10),
+    ),
+    "slow-reader": Check(
+        mock=_MOCK,
+        says="a client that reads too slowly: its chunks are marked, and no other is",
+        slow_reader=True,
+        follows=slow_reader,
+    ),
+}
+"""By name, in the order in which they run. The first is what the others are held against."""
+
+
+def chosen(names: Sequence[str]) -> dict[str, Check]:
+    """The checks of these names and the first, all where none is named. Raises UsageError."""
+    unknown = [name for name in names if name not in CHECKS]
+    if unknown:
+        raise UsageError([f"--full {name}: it is one of {', '.join(CHECKS)}" for name in unknown])
+    return {name: check for name, check in CHECKS.items() if not names or name == FIRST or name in names}
+
+
+def load_of(check: Check, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The flags of a check's load: those that were given stand behind what it needs."""
+    return {key: value for key, value in {**given, **LOAD, **check.load}.items() if value is not None}
+
+
+def judged(check: Check, seen: Seen, first: Seen) -> list[Row]:
+    """All that must follow: the rule, and that the records agree with the ledger."""
+    return [equal("disagreements with the ledger", len(seen.problems), 0), *check.follows(seen, first)]
+
+
+def told(name: str, check: Check, rows: Sequence[Row], directory: str) -> dict[str, Any]:
+    """A check as it stands in full.json."""
+    return {
+        "name": name,
+        "says": check.says,
+        "mock": check.mock,
+        "held": all(row.held for row in rows),
+        "rows": [{"what": r.what, "expected": r.expected, "seen": r.seen, "held": r.held} for r in rows],
+        "directory": directory,
+    }
