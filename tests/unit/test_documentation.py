@@ -46,6 +46,7 @@ CANNOT_RUN = {
     "scripts/compare-tools": "installs other load testers, and takes minutes of a quiet machine",
     "python -m mockserver --host 0.0.0.0": "listens to the network",
     "python -m bench calibrate --sweep": "takes minutes",
+    "python -m bench calibrate --full": "takes most of a minute; tests/sockets/test_calibrate_command.py runs some of it",
     "python -m bench calibrate --url http://there": "needs another machine",
     "scripts/check": "reads the whole checkout, and is run before anything lands anyway",
     "python gpu/serve_vllm.py": "needs a GPU and vLLM",
