@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import BenchError, Exit, UsageError
+from bench.errors import PRECEDENCE, BenchError, Exit, UsageError
 
 if TYPE_CHECKING:
     from bench.config import RunConfig
@@ -35,8 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         status = _dispatch(words)
         sys.stdout.flush()
     except BrokenPipeError:
-        # The reader of our output has gone (`| head`): what was measured is in the run directory.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget_output()  # The reader of a help text has gone (`| head`).
         return Exit.GOOD
     except UsageError as e:
         _complain(e.problems)
@@ -299,8 +298,7 @@ def _report(argv: Sequence[str]) -> int:
     parser.add_argument("--quiet", action="store_true", help="print the verdict and errors only")
     given = parser.parse_args(list(argv))
     result = evaluate(RunDirectory.open(Path(given.run)))
-    _print(result, given.format, quiet=given.quiet)
-    return result.exit
+    return _print(result, given.format, quiet=given.quiet)
 
 
 LIMITS_ABOUT = """\
@@ -420,11 +418,29 @@ def _say(quiet: bool) -> Callable[[str], None]:
 def _finish(config: RunConfig, result: Result) -> int:
     for problem in result.problems:
         print(f"warning: {problem}", file=sys.stderr)
-    _print(result, config.format, quiet=config.quiet)
+    return _print(result, config.format, quiet=config.quiet)
+
+
+def _forget_output() -> None:
+    """What waits for stdout goes nowhere: the interpreter would fail on it as it ends, and change the exit status."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _print(result: Result, form: str, *, quiet: bool) -> int:
+    """Print the result. Returns its exit status, which a reader that has gone (`| head`) leaves alone; 2 on a full disk."""
+    try:
+        _write(result, form, quiet=quiet)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _forget_output()
+    except OSError as e:
+        _forget_output()
+        _complain([f"the result cannot be printed ({e.strerror}): it is in {result.directory.path}"])
+        return min(Exit.USAGE, result.exit, key=PRECEDENCE.index)
     return result.exit
 
 
-def _print(result: Result, form: str, *, quiet: bool) -> None:
+def _write(result: Result, form: str, *, quiet: bool) -> None:
     from bench.report import certificate, text
 
     if form == "json":

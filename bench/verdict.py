@@ -277,6 +277,8 @@ def errors(evidence: Evidence, limits: Limits) -> list[Finding]:
         return []
     share = counts["failed"] / tried
     sentence = f"{share:.1%} of the requests failed: the latencies are those of the others"
+    if not counts["succeeded"]:
+        sentence = "every request failed: there are no latencies"
     return [Finding("errors", limits.errors.of(share), share, sentence)]
 
 

@@ -95,7 +95,8 @@ class DataSet(Sequence[Sample]):
         self._keep(waiting)
         if bad and bad_rows == "fail":
             more = [f"{self.path}: {bad - _SHOWN} more bad rows"] if bad > _SHOWN else []
-            raise SpecError(problems[:_SHOWN] + more)
+            hint = f"{self.path}: correct these rows, or leave them out with --bad-rows skip"
+            raise SpecError([*problems[:_SHOWN], *more, hint])
         self.skipped, self.skipped_rows = problems[:_SHOWN], bad
         if not self._starts:
             raise SpecError(f"the data set {self.path} holds nothing to send: give at least one row")
@@ -175,6 +176,8 @@ class DataSet(Sequence[Sample]):
         for known in FORMATS.values():
             if known.recognizes(row):
                 return known.read(row)
+        if "turns" in row:
+            raise SpecError("a session of several turns: python -m bench run --mode sessions sends such rows")
         raise SpecError(
             f"no prompt, messages, conversations or body, nor the lengths of a trace, among its keys: "
             f"{', '.join(row) or 'none'}"

@@ -182,6 +182,12 @@ def test_what_did_not_agree_in_an_earlier_calibration_makes_a_run_suspect_at_mos
     assert (found.status, found.reasons) == (Status.SUSPECT, ["calibration of 2026-01-02: one is missing"])
 
 
+def test_of_a_run_without_a_success_no_latency_is_spoken_of() -> None:
+    none = verdict({"counts.failed": 5, "counts.succeeded": 0})
+    assert "every request failed: there are no latencies" in none.reasons
+    assert not any("those of the others" in reason for reason in none.reasons)
+
+
 def test_counts_that_disagree_with_the_ledger_make_a_run_invalid() -> None:
     found = verdict(calibration={"metrics": [], "problems": ["1 record without a line in the ledger: a-7"]})
     assert found.status is Status.INVALID

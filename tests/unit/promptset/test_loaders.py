@@ -134,6 +134,7 @@ BAD = [
     ('{"conversations": [{"from": "human"}]}', "conversations must be a list of objects"),
     ('{"text": "a"}', "no prompt, messages, conversations or body, nor the lengths of a trace, among its keys: text"),
     ("{}", "among its keys: none"),
+    ('{"session": "a", "turns": []}', "a session of several turns: python -m bench run --mode sessions"),
     ("[1]", "not a JSON object"),
     ("{", "not JSON"),
 ]
@@ -154,8 +155,9 @@ def test_bad_rows_are_told_all_at_once_up_to_twenty(file):
     assert [f"line {n}:" in problem for n, problem in enumerate(caught.value.problems[:6], 1)] == [True] * 6
     with pytest.raises(SpecError) as caught:
         load(file(*([{"text": "a"}] * 25)))
-    assert len(caught.value.problems) == 21
-    assert "5 more bad rows" in caught.value.problems[-1]
+    assert len(caught.value.problems) == 22
+    assert "5 more bad rows" in caught.value.problems[-2]
+    assert "--bad-rows skip" in caught.value.problems[-1]
 
 
 def test_an_entry_of_an_array_is_named_by_its_position(file):

@@ -1,0 +1,39 @@
+"""What a command does where its result cannot be printed."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+# A result with the exit status 1 of a missed objective; text enough to be more than a buffer.
+PROGRAM = """
+import sys
+from types import SimpleNamespace
+from bench import cli
+from bench.errors import Exit
+result = SimpleNamespace(
+    summary={"many": ["words"] * 100_000}, exit=Exit(int(sys.argv[1])), directory=SimpleNamespace(path="runs/a"), problems=()
+)
+sys.exit(cli._finish(SimpleNamespace(format="json", quiet=False), result))
+"""
+
+
+def test_a_reader_that_has_gone_does_not_hide_a_missed_objective() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run([sys.executable, "-c", PROGRAM, "1"], stdout=writer, stderr=subprocess.PIPE, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, b"")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize(("status", "left"), [(0, 2), (3, 2), (130, 130)])
+def test_a_result_that_finds_no_room_is_said_with_where_it_lies(status: int, left: int) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", PROGRAM, str(status)], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == left
+    assert done.stderr == "error: the result cannot be printed (No space left on device): it is in runs/a\n"
