@@ -103,7 +103,9 @@ def _parser() -> _Parser:
         options: dict[str, Any] = {"action": "append"} if get_origin(field.annotation) is tuple else {}
         if name == "preset":
             options = {"action": _Preset}
-        usual = {True: "on", False: "off"}.get(field.default, field.default) if field.annotation is bool else field.default
+        usual = field.default
+        if field.annotation is bool:
+            usual = "on" if usual else "off"
         default = f" (default: {usual})" if usual not in (None, ()) else ""
         groups[flag.group].add_argument(
             flag_of(name), metavar=flag.metavar, help=f"{field.description}{default}".replace("%", "%%"), **options

@@ -235,7 +235,7 @@ def test_help_shows_every_flag_and_fault_and_only_what_exists(capsys: pytest.Cap
         cli.main(["--help"])
     assert caught.value.code == 0
     text = capsys.readouterr().out
-    for word in ("--output-tokens", "error_in_stream", "x-mock-fault", "(default: 50ms)", "examples:"):
+    for word in ("--output-tokens", "error_in_stream", "x-mock-fault", "(default: 50ms)", "(default: on)", "examples:"):
         assert word in text
 
 
