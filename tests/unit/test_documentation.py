@@ -39,6 +39,7 @@ BLOCKS = {page: blocks_of(page, (ROOT / page).read_text(encoding="utf-8")) for p
 CANNOT_RUN = {
     "pip install": "changes the environment; scripts/bench-install does the same in a fresh one",
     "scripts/bench-install": "needs a package index",
+    "scripts/bench-calibrate": "takes minutes of a quiet machine",
     "scripts/bench-engine": "needs gcc and minutes of a quiet machine",
     "scripts/bench-mock": "needs gcc and minutes of a quiet machine",
     "scripts/bench-promptset": "measures for minutes, and fetches tokenizers of real models for --exact",

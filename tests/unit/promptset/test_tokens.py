@@ -41,8 +41,26 @@ def test_the_default_template_marks_each_turn_by_one_token(default_tokenizer):
 
 
 def test_the_default_template_refuses_roles_that_it_does_not_know(default_tokenizer):
-    with pytest.raises(SpecError, match="not tool"):
-        default_tokenizer.count_chat([{"role": "tool", "content": "42"}])
+    with pytest.raises(SpecError, match="not oracle"):
+        default_tokenizer.count_chat([{"role": "oracle", "content": "42"}])
+
+
+def test_the_default_template_refuses_what_is_no_text(default_tokenizer):
+    picture = [{"type": "image_url", "image_url": {"url": "data:,"}}]
+    with pytest.raises(SpecError, match="must be a text or parts of text"):
+        default_tokenizer.count_chat([{"role": "user", "content": picture}])
+
+
+def test_the_default_template_marks_calls_of_tools_and_their_outputs(default_tokenizer):
+    call = {"id": "1", "type": "function", "function": {"name": "add", "arguments": "{}"}}
+    words = sum(default_tokenizer.count_plain(["Hi", "add", "{}", "42"]))
+    messages = [
+        {"role": "user", "content": "Hi"},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "1", "content": "42"},
+    ]
+    # Begin of sentence, user, assistant, five marks of a call, end of sentence, two of an output, assistant.
+    assert default_tokenizer.count_chat(messages) == words + 12
 
 
 def test_a_prompt_is_counted_with_the_tokens_that_are_added_and_a_chat_without(tmp_path):
