@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from bench.clock import NS_PER_MS, NS_PER_S, LoopClock, sleep_until
-from bench.sampling import Sampler, run_queue_wait_ns
+from bench.sampling import RunQueue, Sampler, run_queue, waited_ns
 from tests.support.virtual_time import START_NS, VirtualTimeLoop, run_virtual
 
 
@@ -85,8 +85,24 @@ def test_nothing_more_is_written_after_the_stop() -> None:
     assert orjson.loads(rows[0])["worker"] == 7
 
 
-def test_the_run_queue_wait_only_grows() -> None:
-    first, second = run_queue_wait_ns(), run_queue_wait_ns()
+def test_the_run_queue_only_grows() -> None:
+    first, second = run_queue(), run_queue()
     if first is not None:
         assert second is not None
-        assert 0 <= first <= second < 10**9 * NS_PER_MS
+        assert 0 <= first.wait_ns <= second.wait_ns < 10**9 * NS_PER_MS
+        assert 0 < first.times <= second.times
+
+
+@pytest.mark.parametrize(
+    ("wait_ms", "times", "waited_ms"),
+    [
+        (50, 8_000, 0),  # Woken eight thousand times on a quiet machine: 6 us each.
+        (500, 200, 498),  # Others have the processor for 2.5 ms each time.
+        (90, 8_000, 10),  # Both.
+        (0, 0, 0),
+    ],
+)
+def test_only_waiting_for_others_counts_and_being_woken_does_not(wait_ms: int, times: int, waited_ms: int) -> None:
+    before = RunQueue(7 * NS_PER_MS, 100)
+    after = RunQueue((7 + wait_ms) * NS_PER_MS, 100 + times)
+    assert waited_ns(before, after) == waited_ms * NS_PER_MS
