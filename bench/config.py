@@ -270,7 +270,7 @@ def resolve(flags: Mapping[str, Any], file: Mapping[str, Any] | None = None, fil
         wrong = set()
         for error in e.errors():
             wrong.add(error["loc"][0])
-            problems.append(_sentence(error, flags, file_name))
+            problems += _sentences(error, flags, file_name)
         if "url" in wrong:
             settings["url"] = "http://unknown"
         # What is right on its own can still be wrong together: look at that too, in one go.
@@ -285,17 +285,20 @@ def _place(key: str, flags: Mapping[str, Any], file_name: str) -> str:
     return f"--{key.replace('_', '-')}" if key in flags or not file_name else f"{file_name}: {key}"
 
 
-def _sentence(error: Any, flags: Mapping[str, Any], file_name: str) -> str:
+def _sentences(error: Any, flags: Mapping[str, Any], file_name: str) -> list[str]:
+    """What pydantic found wrong with one field, in our words: a validator of ours may have found several things."""
     loc = [str(part) for part in error["loc"]]
     place = ".".join([_place(loc[0], flags, file_name), *loc[1:]])
     message = error["msg"].removeprefix("Value error, ")
     if error["type"] == "missing":
-        return f"{place} is missing: give the server's URL, for example --url http://127.0.0.1:8000"
+        return [f"{place} is missing: give the server's URL, for example --url http://127.0.0.1:8000"]
     if error["type"] == "extra_forbidden":
-        return f"{place} is not known"
-    told = error["type"] == "value_error" or repr(error["input"]) in message or loc[0] in ("api_key", "header", "url")
+        return [f"{place} is not known"]
+    if error["type"] == "value_error":
+        return [f"{place}: {problem[0].lower()}{problem[1:]}" for problem in message.splitlines()]
+    told = repr(error["input"]) in message or loc[0] in ("api_key", "header", "url")
     given = "" if told else f" (given: {error['input']!r})"
-    return f"{place}: {message[0].lower()}{message[1:]}{given}"
+    return [f"{place}: {message[0].lower()}{message[1:]}{given}"]
 
 
 def _combinations(config: RunConfig, given: Mapping[str, Any]) -> list[str]:

@@ -246,7 +246,7 @@ def load(path: Path | None, flags: Mapping[str, object]) -> MockConfig:
     try:
         config = MockConfig(**values)
     except ValidationError as e:
-        problems += [_sentence(error, path, flags) for error in e.errors()]
+        problems += [sentence for error in e.errors() for sentence in _sentences(error, path, flags)]
         raise UsageError(problems) from e
     if problems:
         raise UsageError(problems)
@@ -315,7 +315,7 @@ def changed(config: MockConfig, values: Mapping[str, object]) -> MockConfig:
     try:
         new = MockConfig(**{**{name: getattr(config, name) for name in MockConfig.model_fields}, **known})
     except ValidationError as e:
-        problems += [_sentence(error, None, {}) for error in e.errors()]
+        problems += [sentence for error in e.errors() for sentence in _sentences(error, None, {})]
         raise UsageError(problems) from e
     if problems:
         raise UsageError(problems)
@@ -327,10 +327,11 @@ def flag_of(field: str) -> str:
     return "--" + field.replace("_", "-")
 
 
-def _sentence(error: Any, path: Path | None, flags: Mapping[str, object]) -> str:
-    """One problem that pydantic found, in our words (those of a whole configuration: a line each)."""
+def _sentences(error: Any, path: Path | None, flags: Mapping[str, object]) -> list[str]:
+    """What pydantic found wrong with one field, in our words; a validator of ours may have found several things, a line
+    each."""
     if not error["loc"]:
-        return str(error["ctx"]["error"])
+        return str(error["ctx"]["error"]).splitlines()
     field, *inside = error["loc"]
     where = ".".join([field, *(str(i) for i in inside)])
     if field in flags:
@@ -339,6 +340,6 @@ def _sentence(error: Any, path: Path | None, flags: Mapping[str, object]) -> str
         where = f"{path}: {where}"
     cause = error.get("ctx", {}).get("error")
     if cause is not None:  # Our own validators say what was written and what to write.
-        return f"{where}: {cause}"
+        return [f"{where}: {problem}" for problem in str(cause).splitlines()]
     written = "***" if field == "api_key" else repr(error["input"])
-    return f"{where}: {written}: {error['msg'][0].lower()}{error['msg'][1:]}"
+    return [f"{where}: {written}: {error['msg'][0].lower()}{error['msg'][1:]}"]

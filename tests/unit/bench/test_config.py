@@ -90,6 +90,13 @@ def test_all_problems_are_named_at_once() -> None:
     assert len(found) >= 6
 
 
+def test_several_problems_of_one_flag_are_several_and_each_names_it() -> None:
+    with pytest.raises(UsageError) as refused:
+        resolve({"url": "http://h", "input_tokens": "lognormal:mean=3,foo=4"})
+    assert len(refused.value.problems) == 2
+    assert all(problem.startswith("--input-tokens: 'lognormal:") for problem in refused.value.problems)
+
+
 def test_a_wrong_url_does_not_hide_the_other_problems() -> None:
     found = problems(url="localhost:8000", concurrency="0", rate="5")
     assert [p.split(":")[0] for p in found][:2] == ["--url", "--concurrency"]
