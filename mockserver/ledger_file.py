@@ -84,15 +84,21 @@ class LedgerFile:
         """Write these lines and those that still wait, as far as the file takes them now."""
         for line in lines:
             if self._unwritten_bytes + len(line) > KEEP_BYTES:
+                self._drain()  # Many long lines may come at once: only what the file does not take has to be kept.
+            if self._unwritten_bytes + len(line) > KEEP_BYTES:
                 self.lost += 1
                 continue
             self._unwritten.append(line)
             self._unwritten_bytes += len(line)
+        self._drain()
+        if self._shared:
+            self._find_lines()
+
+    def _drain(self) -> None:
+        """Write what waits, as far as the file takes it now."""
         if self.error is None or now_ns() >= self._retry_ns:
             while self._unwritten and self._write_some():
                 pass
-        if self._shared:
-            self._find_lines()
 
     def _write_some(self) -> bool:
         """Write a slice; whether the file took it."""

@@ -103,6 +103,17 @@ def test_lines_beyond_what_memory_keeps_are_counted(
     assert "2 lines of the ledger are lost" in caplog.text
 
 
+def test_more_at_once_than_memory_keeps_is_all_written_to_a_good_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger_file, "KEEP_BYTES", 3 * len(line(0)))
+    file = LedgerFile(open_file(tmp_path / "ledger"))
+    file.append([line(i) for i in range(10)])
+    assert (file.unwritten, file.lost, file.lines) == (0, 0, 10)
+    file.close()
+    assert (tmp_path / "ledger").read_bytes() == lines(*range(10))
+
+
 def test_what_is_unwritten_at_the_end_goes_into_another_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
