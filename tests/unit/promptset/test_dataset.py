@@ -1,7 +1,6 @@
 """Data sets of files: columns, bad rows, traces whose prompts are made, and rows that are read when they are used."""
 
 import json
-from pathlib import Path
 
 import pytest
 
@@ -163,17 +162,3 @@ def test_times_are_told_from_the_first_and_rows_without_one_are_noticed(file):
     rows = DataSet(file([{"prompt": "a", "at_s": 10}, {"prompt": "b"}, {"prompt": "c", "at_s": 7.5}]))
     assert [sample.at_s for sample in rows] == [2.5, None, 0.0]
     assert not rows.timed
-
-
-REAL = Path("/work/shared/data")
-
-
-@pytest.mark.parametrize("name", ["mooncake_conversation_2000.jsonl", "azure_2023_conversation.csv"])
-def test_real_traces_are_read_whole(name, default_tokenizer):
-    path = REAL / name
-    if not path.is_file():
-        pytest.skip(f"the trace {name} is not here")
-    rows = DataSet(path)
-    assert len(rows) == {"azure_2023_conversation.csv": 19366}.get(name, 2000)
-    for index in range(0, len(rows), len(rows) // 8):
-        assert default_tokenizer.count(rows[index].prompt) == rows[index].input_tokens
