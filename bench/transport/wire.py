@@ -36,6 +36,8 @@ WORK_TURN_NS = NS_PER_MS // 4
 """How long records are made before sockets and timers are looked at again: what a send may be late by."""
 
 POLL_MAX = 512
+UNHURRIED_NS = NS_PER_MS // 4
+"""After a pause of so long between two polls there is time to read what comes chunk by chunk."""
 SWEEP_LONGEST_NS = NS_PER_S
 SWEEP_SHORTEST_NS = 5 * NS_PER_MS
 
@@ -73,6 +75,7 @@ class WireTransport:
         self._ahead: dict[Connection, asyncio.Future[bool]] = {}
         self._ready_calls: dict[int, Callable[[int], None]] = {}
         self.last_poll_ns = 0
+        self.unhurried = False
         self.offset_ns = 0
         self._work: deque[Callable[[], None]] = deque()
         self._working = False
@@ -168,6 +171,7 @@ class WireTransport:
 
     def _pump(self) -> None:
         polled_ns = now_ns()
+        self.unhurried = polled_ns - self.last_poll_ns > UNHURRIED_NS
         ready = self._ready_calls
         reported = self._poll.poll(0, POLL_MAX)
         for fd, events in reported:

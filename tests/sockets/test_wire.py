@@ -8,6 +8,7 @@ import socket
 import ssl
 import sys
 import threading
+import time
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -35,6 +36,7 @@ from tests.support.literal_replies import (
     frames,
     head,
     stream,
+    usage,
     whole,
 )
 from tests.support.literal_server import (
@@ -243,6 +245,47 @@ def test_what_a_server_sends_unasked_changes_no_response(after: bytes) -> None:
     assert [(r.outcome, r.status, r.chunk_kind) for r in records] == [(Outcome.OK, 200, GOOD_KINDS)] * 2
     assert records[0].bytes_received == len(body)
     assert server.connections == 2
+
+
+def test_chunks_that_came_while_the_program_slept_are_told_apart() -> None:
+    async def slept(wire: Wire) -> list[RequestRecord]:
+        records = []
+        for _ in range(5):
+            replies = len(server.received)
+            pending = wire.start()
+            await wire.until(lambda: len(server.received) > replies and len(server.received[-1].writes) >= 2)  # noqa: B023
+            await asyncio.sleep(0.01)
+            time.sleep(0.08)  # The last token, usage and [DONE] arrive meanwhile, one behind the other.
+            records.append(await pending)
+        return records
+
+    reply: list[Step] = [
+        SSE_HEAD,
+        Pause(0.04),
+        Send(chunk(frame(content("a")))),
+        Pause(0.04),
+        Send(chunk(frame(content("b")))),
+    ]
+    reply += [Send(chunk(frame(usage(2)))), Send(chunk(frame(DONE))), Send(LAST_CHUNK)]
+    with LiteralServer(in_turn(*[reply] * 5)) as server:
+        records = on_wire(server.url, slept)
+        written = [received.writes for received in server.received]
+    assert {(r.outcome, r.chunk_kind) for r in records} == {(Outcome.OK, "ccuo")}
+    exact = 0
+    for record, writes in zip(records, written, strict=True):
+        seen = zip(record.chunk_ns, writes[1:], strict=False)
+        exact += record.coalesced == 0 and all(before <= at <= after for at, (before, after) in seen)
+    print(
+        [
+            (
+                r.coalesced,
+                [(at - w[0][0]) // 1000 for at in r.chunk_ns],
+                [[(b - w[0][0]) // 1000, (a - w[0][0]) // 1000] for b, a in w],
+            )
+            for r, w in zip(records, written, strict=True)
+        ]
+    )
+    assert exact >= 3  # Where the machine is busy, an acknowledgement may have come in between.
 
 
 # ---- Connections -----------------------------------------------------------------------------------------------------

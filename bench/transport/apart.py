@@ -1,0 +1,97 @@
+"""Reading what waits on a socket one HTTP chunk at a time, so that each chunk has its own stamp.
+
+A read has the stamp of its last byte. Where a server sends several chunks in quick succession, the last token with usage and
+`[DONE]` say, and the reader has slept, one read for all makes the first as late as the last: 0.1 ms on a machine whose
+processors sleep between tokens. Reads that end where a chunk ends get the stamp of each, as long as the kernel has not
+merged what waits. On the loopback it merges only what it has acknowledged: the sender's copy is let go of then. So what was
+read is acknowledged at once, as it would be anyway, and what comes next only when it is read, or 40 ms later (`hold_acks`).
+All this takes five calls a chunk, where one would do: it is for a reader that has time, and for the loopback. Between two
+machines the network card's driver decides what is merged.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from bench.clock import now_ns
+
+GLANCE = 8
+"""Bytes of the first, short read of a chunk: its size line, and less than the smallest chunk of a stream."""
+MOST = 65_536
+"""Bytes of one read."""
+
+_TCP_QUICKACK = getattr(socket, "TCP_QUICKACK", None)
+"""Where there is none, kernel stamps are not there either."""
+
+Stamp = bytes | int
+"""The kernel's stamp as it came, or ours, in ns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Apart:
+    """What was read: the bytes and their stamps; whether anything was left behind; and whether the connection has ended."""
+
+    reads: list[tuple[bytes, Stamp]]
+    more: bool
+    ended: bool
+    broken: OSError | None
+
+
+def read_apart(recvmsg: Callable[[int, int], Any], control_size: int, most_calls: int) -> Apart:
+    """Read until nothing waits, or `most_calls` times. `recvmsg` is that of a socket that does not block."""
+    reads: list[tuple[bytes, Stamp]] = []
+    left = 0
+    for _ in range(most_calls):
+        try:
+            data, control, _, _ = recvmsg(left or GLANCE, control_size)
+        except (BlockingIOError, InterruptedError):
+            return Apart(reads, more=False, ended=False, broken=None)
+        except OSError as e:
+            return Apart(reads, more=False, ended=False, broken=e)
+        # A read without a kernel stamp is stamped here, before anything else is done with it.
+        stamp: Stamp = control[0][2] if control else now_ns()
+        if not data:
+            return Apart(reads, more=False, ended=True, broken=None)
+        rest, left = left, 0 if left else left_of_chunk(data)
+        if reads and (rest or stamp == reads[-1][1]):
+            # The rest of a chunk, or of what the kernel has merged: a read of its own would claim to be exact.
+            data = reads.pop()[0] + data
+        reads.append((data, stamp))
+    return Apart(reads, more=True, ended=False, broken=None)
+
+
+def left_of_chunk(glance: bytes) -> int:
+    """How many bytes of an HTTP chunk follow these first few of it, its line end included: 0 where none do, never more than
+    `MOST`, and `MOST` where they do not look like the first bytes of a chunk: a wrong guess costs a stamp its exactness."""
+    line, found, _ = glance.partition(b"\r\n")
+    try:
+        size = int(line.partition(b";")[0], 16)
+    except ValueError:
+        return MOST
+    return min(MOST, max(0, len(line) + 2 + size + 2 - len(glance))) if found else MOST
+
+
+def is_loopback(host: str) -> bool:
+    """Whether this address, as `connect` takes it, is of this machine's loopback."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def hold_acks(sock: socket.socket) -> None:
+    """Acknowledge what was read, now, and what comes next no sooner than it is read. It lasts until the kernel's 40 ms have
+    passed once, so it is asked for after each read."""
+    if _TCP_QUICKACK is not None:
+        sock.setsockopt(socket.IPPROTO_TCP, _TCP_QUICKACK, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, _TCP_QUICKACK, 0)
+
+
+def release_acks(sock: socket.socket) -> None:
+    """Leave the acknowledging to the kernel again: a reader in a hurry must not keep a sender waiting (Nagle)."""
+    if _TCP_QUICKACK is not None:
+        sock.setsockopt(socket.IPPROTO_TCP, _TCP_QUICKACK, 1)
