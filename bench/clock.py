@@ -74,6 +74,9 @@ class Clock(Protocol):
 
     def call_at(self, deadline_ns: int, call: Callable[[], None]) -> Timer: ...
 
+    def next_ns(self) -> int | None:
+        """The next deadline, so that work without one can give way to it; None where there is none, or nobody knows."""
+
     def close(self) -> None: ...
 
 
@@ -105,6 +108,9 @@ class LoopClock:
 
     def _arm(self, timer: Timer) -> None:
         self._loop.call_at(timer.deadline_ns / NS_PER_S, self._fire, timer)
+
+    def next_ns(self) -> int | None:
+        return None
 
     def _fire(self, timer: Timer) -> None:
         if timer.call is None:
@@ -162,12 +168,16 @@ class TimerfdClock:
         self._arm()
         return timer
 
+    def next_ns(self) -> int | None:
+        heap = self._heap
+        while heap and heap[0].call is None:
+            heapq.heappop(heap)
+        return heap[0].deadline_ns if heap else None
+
     def _arm(self) -> None:
-        while self._heap and self._heap[0].call is None:
-            heapq.heappop(self._heap)
-        if not self._heap:
+        deadline_ns = self.next_ns()
+        if deadline_ns is None:
             return
-        deadline_ns = self._heap[0].deadline_ns
         if self._armed_ns is not None and self._armed_ns <= deadline_ns:
             return  # It wakes early enough, and is set anew then.
         self._armed_ns = deadline_ns

@@ -61,9 +61,15 @@ class Stock(Generic[T]):
         return made
 
     def feed_from(self, feed: Feed, *, requests: int, most_bytes: int) -> None:
-        """From now on `feed` makes the things, as many ahead as these limits allow."""
+        """From now on `feed` makes the things, as many ahead as these limits allow: it is asked whenever less than half of
+        that is here."""
         self._feed = feed
         self._room = (requests, most_bytes)
+        self._refill()
+
+    def _refill(self) -> None:
+        if self._feed is not None and 2 * self.requests < self._room[0] and 2 * self.bytes < self._room[1]:
+            self._feed.more()
 
     @property
     def has_room(self) -> bool:
@@ -89,6 +95,5 @@ class Stock(Generic[T]):
         requests, size = self._weigh(thing)
         self.requests -= requests
         self.bytes -= size
-        if self._feed is not None and 2 * self.requests < self._room[0] and 2 * self.bytes < self._room[1]:
-            self._feed.more()
+        self._refill()
         return thing

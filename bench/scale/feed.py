@@ -1,13 +1,15 @@
 """Requests or sessions from another process, for as long as a run goes on.
 
 Making a prompt takes a millisecond, in which no stamp can be taken: so what is not made before the load is made by
-a process beside it (`feed_program.py`), and arrives through a socket of which no read waits. The receiver says when it has
-enough; then nothing is read, the socket fills, and the process waits: memory is bounded at both ends.
+a process beside it (`feed_program.py`), and arrives through a socket of which no read waits. The process makes what it is
+asked for, some at a time, and nothing while the receiver has enough: memory is bounded at both ends, and a load whose
+prompts are all there has its processors to itself.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import select
 import socket
 import subprocess
@@ -28,6 +30,8 @@ Taken = TypeVar("Taken", contravariant=True)
 
 _READ_BYTES = 64 * 1024
 _READY = b"."
+_BATCH = 64
+"""Things that are asked for at once."""
 
 
 class Receiver(Protocol[Taken]):
@@ -64,9 +68,11 @@ class ProcessFeed(Generic[T]):
         self._receiver = receiver
         self._frames = Frames(unpack)
         self._reading = False
+        self._owed = 1
+        """Things that were asked for and have not come."""
 
     async def begin(self, made: int) -> None:
-        """Have it go on behind the first `made` things; returns when the next ones are coming. Raises BenchError."""
+        """Have it get ready to go on behind the first `made` things; returns when the next one is made. Raises BenchError."""
         self._loop = asyncio.get_running_loop()
         try:
             self._connection.send(made)
@@ -74,7 +80,6 @@ class ProcessFeed(Generic[T]):
             raise self._died() from None
         self._socket.setblocking(False)
         await self._ready()
-        self.more()
 
     async def _ready(self) -> None:
         try:
@@ -85,14 +90,26 @@ class ProcessFeed(Generic[T]):
             raise self._died()
 
     def more(self) -> None:
-        """Read on."""
+        """Ask and read on, until the receiver has enough."""
         if not self._reading:
             self._reading = True
             self._loop.add_reader(self._socket.fileno(), self._read)
+            with contextlib.suppress(BenchError):  # As in `_read`.
+                self._ask()
+
+    def _ask(self) -> None:
+        """See to it that more is coming."""
+        if self._owed <= _BATCH // 2:
+            try:
+                self._connection.send(_BATCH)
+            except OSError:
+                raise self._died() from None
+            self._owed += _BATCH
 
     def wait(self) -> None:
         """Block until there is one: it is due, and late already. Raises BenchError where none will come."""
         while not self._take():
+            self._ask()
             select.select([self._socket], [], [])
 
     def _read(self) -> None:
@@ -101,6 +118,8 @@ class ProcessFeed(Generic[T]):
             return
         try:
             self._take()
+            if self._receiver.has_room:
+                self._ask()
         except BenchError:
             self._stop()  # What is there is sent; where more is needed, `wait` says it.
 
@@ -122,6 +141,7 @@ class ProcessFeed(Generic[T]):
         things = self._frames.feed(piece)
         for made in things:
             self._receiver.add(made)
+        self._owed -= len(things)
         return len(things)
 
     def _died(self) -> BenchError:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from bench.scale.collector import collector_at_rest
 from bench.scale.feed import ProcessFeed
 from bench.scale.frames import request_of, session_of
 from bench.scale.parts import arrivals_of
-from bench.scale.share import Share
+from bench.scale.share import Share, drawn
 from bench.transport import openai
 from bench.transport.interface import Transport
 from bench.workload import Drawn, Encoded, Rows, Supply
@@ -36,6 +37,9 @@ AHEAD = 5_000
 
 AHEAD_BYTES = 64 * 1024 * 1024
 """Bytes of their bodies at most."""
+
+LEAST_AHEAD = 256
+"""Where it is not known how many are needed, so many are kept ready at least."""
 
 MOST_AHEAD, MOST_AHEAD_BYTES = 200_000, 512 * 1024 * 1024
 """The same, where all is sent at once, or where making prompts is a load on the target, which counts their tokens."""
@@ -107,41 +111,62 @@ class Worker:
         return self._in_flight.now
 
     @property
-    def _needs_all(self) -> bool:
-        return self._config.mode == "throughput" or self._config.tokenizer == SERVER
+    def _ahead(self) -> tuple[int, int]:
+        """How many requests, and bytes, are made before the load at most."""
+        needs_all = self._config.mode == "throughput" or self._config.tokenizer == SERVER
+        return (MOST_AHEAD, MOST_AHEAD_BYTES) if needs_all else (AHEAD, AHEAD_BYTES)
 
     async def prepare(self) -> None:
         """Make requests and connections ahead. Raises UsageError where the data cannot be made."""
-        share, config = self._share, self._config
-        wanted = share.requests
-        if wanted is None:
-            assert config.duration is not None
-            a_second = config.rate if config.rate is not None else share.users
-            wanted = round((a_second if a_second is not None else 1) * config.duration)
-        wanted += share.warmup_requests
+        share = self._share
+        wanted, exact = self._wanted()
         connections = share.users if share.users is not None else share.cap
         if connections is None:
             connections = CONNECTIONS_AHEAD
         if self._conversations is None:
-            await self._stock_up(self._supply, request_of, wanted)
+            await self._stock_up(self._supply, request_of, wanted, exact=exact)
             connections = connections if share.requests is None else min(connections, share.requests)
         elif not self._at_hand:
             # Besides the sessions that are over when all is sent there is one that each user has begun.
-            await self._stock_up(self._conversations, session_of, wanted, begun=connections)
+            await self._stock_up(self._conversations, session_of, wanted, exact=exact, begun=connections)
         await self._transport.prepare(connections)
+
+    def _wanted(self) -> tuple[int, bool]:
+        """How many requests will be sent, warm-up included, and whether that is known or a guess."""
+        share, config = self._share, self._config
+        if share.requests is not None:
+            return share.requests + share.warmup_requests, True
+        assert config.duration is not None
+        if share.users is None:
+            planned, _ = drawn(
+                islice(arrivals_of(config), self._ahead[0] + 1),
+                requests=None,
+                duration_ns=share.duration_ns,
+                warmup_requests=share.warmup_requests,
+                warmup_ns=share.warmup_ns,
+            )
+            return len(planned), True
+        return round(share.users * config.duration) + share.warmup_requests, False
 
     @property
     def _at_hand(self) -> bool:
         return isinstance(self._samples, Talks) and self._samples.at_hand
 
     async def _stock_up(
-        self, receiver: Supply | Conversations, unpack: Callable[[bytes], Any], wanted: int, *, begun: int = 0
+        self,
+        receiver: Supply | Conversations,
+        unpack: Callable[[bytes], Any],
+        wanted: int,
+        *,
+        exact: bool,
+        begun: int = 0,
     ) -> None:
         """Have so many requests made, and the sessions that will be begun besides: ahead as many as the limits allow, the
-        others by a process beside the load. Raises UsageError where the data cannot be made."""
+        others, and those beyond a number that is not `exact`, by a process beside the load. Raises UsageError where the data
+        cannot be made."""
         stock = receiver.stock
-        ahead, ahead_bytes = (MOST_AHEAD, MOST_AHEAD_BYTES) if self._needs_all else (AHEAD, AHEAD_BYTES)
-        if self._share.requests is None or wanted > ahead:
+        ahead, ahead_bytes = self._ahead
+        if not exact or wanted > ahead:
             self._feed = ProcessFeed(self._assignment, receiver, unpack)
         try:
             made = stock.make_ahead(min(wanted, ahead), more=begun, most_bytes=ahead_bytes)
@@ -150,8 +175,8 @@ class Worker:
         if self._feed is None and (stock.requests < wanted or (begun and stock.bytes >= ahead_bytes)):
             self._feed = ProcessFeed(self._assignment, receiver, unpack)
         if self._feed is not None:
-            stock.feed_from(self._feed, requests=AHEAD, most_bytes=AHEAD_BYTES)
             await self._feed.begin(made)
+            stock.feed_from(self._feed, requests=min(AHEAD, max(stock.requests, LEAST_AHEAD)), most_bytes=AHEAD_BYTES)
 
     async def load(self, start_ns: int, on_record: Callable[[RequestRecord], None]) -> Ended:
         """Send the share and write what is seen, until all of it has ended. `begin` must have been called."""

@@ -33,11 +33,13 @@ CONNECT_AT_ONCE = 128
 """Connections made ahead at the same time: a server's queue of unaccepted ones is often no longer."""
 
 WORK_TURN_NS = NS_PER_MS // 4
-"""How long records are made before sockets and timers are looked at again: what a send may be late by."""
+"""How long records are made before sockets and timers are looked at again."""
+MOST_PUT_OFF = 64
+"""So many records may wait, each once, because something is due sooner than one is made: a send would be late by that."""
 
 POLL_MAX = 512
-UNHURRIED_NS = NS_PER_MS // 4
-"""After a pause of so long between two polls there is time to read what comes chunk by chunk."""
+UNHURRIED_NS, FEW = NS_PER_MS // 4, 2
+"""Where so few sockets are ready after a pause of so long, there is time to read what came chunk by chunk."""
 SWEEP_LONGEST_NS = NS_PER_S
 SWEEP_SHORTEST_NS = 5 * NS_PER_MS
 
@@ -79,6 +81,9 @@ class WireTransport:
         self.offset_ns = 0
         self._work: deque[Callable[[], None]] = deque()
         self._working = False
+        self._work_ns = NS_PER_MS // 2
+        """What making a record takes, about."""
+        self._put_off = False
         self._sweep_timer: Timer | None = None
         self._watch: StepWatch | None = None
 
@@ -142,7 +147,7 @@ class WireTransport:
     async def close(self) -> None:
         self.cut()
         while self._work:
-            self._do_work()
+            self._work.popleft()()
         for connection in [*self._idle.values(), *self._ahead]:
             connection.close()
         self._idle.clear()
@@ -171,9 +176,10 @@ class WireTransport:
 
     def _pump(self) -> None:
         polled_ns = now_ns()
-        self.unhurried = polled_ns - self.last_poll_ns > UNHURRIED_NS
         ready = self._ready_calls
         reported = self._poll.poll(0, POLL_MAX)
+        # Where many are ready after a pause, it was no rest: the process was kept from its work, and has to catch up.
+        self.unhurried = len(reported) <= FEW and polled_ns - self.last_poll_ns > UNHURRIED_NS
         for fd, events in reported:
             call = ready.get(fd)
             if call is not None:  # Closed by an earlier one of this very batch.
@@ -243,18 +249,29 @@ class WireTransport:
         self._work.append(work)
         if not self._working:
             self._working = True
-            self.loop.call_soon(self._do_work)
+            self._work_soon()
 
     def _do_work(self) -> None:
-        until_ns = now_ns() + WORK_TURN_NS
+        at_ns = now_ns()
+        until_ns = at_ns + WORK_TURN_NS
         work = self._work
-        while work:
+        while work and at_ns < until_ns:
+            due_ns = self._clock.next_ns()
+            may_wait = not self._put_off and len(work) < MOST_PUT_OFF
+            if may_wait and due_ns is not None and due_ns - at_ns < 2 * self._work_ns:
+                self._put_off = True
+                self._clock.call_at(max(due_ns, at_ns), self._work_soon)
+                return
+            self._put_off = False
             work.popleft()()
-            if now_ns() >= until_ns:
-                break
+            began_ns, at_ns = at_ns, now_ns()
+            self._work_ns += (at_ns - began_ns - self._work_ns) // 8
         self._working = bool(work)
         if work:
-            self.loop.call_soon(self._do_work)
+            self._work_soon()
+
+    def _work_soon(self) -> None:
+        self.loop.call_soon(self._do_work)
 
     def retry(self, job: Job) -> None:
         """A connection from the pool died before any byte of a response: once more, on a fresh one."""

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bench.clock import NS_PER_S, LoopClock
+from bench.clock import NS_PER_MS, NS_PER_S, LoopClock
 from bench.config import RunConfig, resolve
 from bench.conversations import Conversations, Talks
 from bench.errors import BenchError
 from bench.scale.feed import ProcessFeed
 from bench.scale.frames import request_of, session_of
-from bench.scale.parts import samples_of, tokenizer_of
+from bench.scale.parts import arrivals_of, samples_of, tokenizer_of
+from bench.scale.plan import shares_of
 from bench.scale.share import Share
 from bench.scale.worker import Assignment, Worker
 from bench.transport import openai
@@ -74,8 +77,8 @@ def test_another_process_makes_the_requests_that_this_one_would(rows: int, tmp_p
         process = ProcessFeed(given, made, request_of)
         try:
             ahead = made.stock.make_ahead(10)
-            made.stock.feed_from(process, requests=30, most_bytes=10**6)
             await process.begin(ahead)
+            made.stock.feed_from(process, requests=30, most_bytes=10**6)
             taken = [made.take("run") for _ in range(40)]
             await filled(made)
             enough = len(made.stock)
@@ -105,8 +108,8 @@ def test_another_process_makes_the_sessions_that_this_one_would() -> None:
         process = ProcessFeed(given, made, session_of)
         try:
             ahead = made.stock.make_ahead(10)
-            made.stock.feed_from(process, requests=40, most_bytes=10**6)
             await process.begin(ahead)
+            made.stock.feed_from(process, requests=40, most_bytes=10**6)
             await filled(made)
             assert 40 <= made.stock.requests < 200, "it ends when there are enough"
             return [made.stock.take() for _ in range(60)]
@@ -149,6 +152,64 @@ def test_a_long_run_of_sessions_is_fed_and_short_ones_are_ready_for_every_user(t
     assert prepared(given, requests=None, duration_ns=9 * NS_PER_S, users=2) == (0, 0, False), "they are at hand"
 
 
+def test_a_feed_makes_nothing_beside_a_load_that_has_enough() -> None:
+    given = assignment(configured())
+    made = supply(given, samples_of(given.config, tokenizer_of(given.config), given.share))
+
+    async def feed() -> None:
+        process = ProcessFeed(given, made, request_of)
+        try:
+            await process.begin(made.stock.make_ahead(300))
+            made.stock.feed_from(process, requests=300, most_bytes=10**8)
+            if sys.platform == "linux":
+                assert os.sched_getscheduler(process._process.pid) == os.SCHED_IDLE
+                before_ns = cpu_ns(process._process.pid)
+                await asyncio.sleep(0.3)
+                assert cpu_ns(process._process.pid) - before_ns < 100 * NS_PER_MS
+            assert process._owed == 1
+            for _ in range(151):
+                made.take("run")
+            await filled(made)
+            assert made.stock.late == 0
+            assert 300 <= len(made.stock) < 300 + 2 * 64
+        finally:
+            process.close()
+
+    in_loop(feed())
+
+
+def cpu_ns(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0])
+
+
+def test_an_open_loop_by_time_knows_how_many_requests_it_needs(tmp_path: Path) -> None:
+    def prepared(**shape: str) -> tuple[int, bool]:
+        config = configured(input_tokens="5", output_tokens="5", **shape)
+        (share,) = shares_of(config, 1)
+        given = Assignment(config=config, share=share, run_id="r", options=OPTIONS, directory=tmp_path)
+
+        async def prepare() -> tuple[int, bool]:
+            samples = samples_of(config, tokenizer_of(config), share)
+            clock = LoopClock()
+            worker = Worker(given, samples, ScriptedTransport(lambda request: Script(ttft_ns=0), clock), clock)
+            try:
+                await worker.prepare()
+                return len(worker._supply.stock), worker._feed is not None
+            finally:
+                worker.close()
+
+        return in_loop(prepare())
+
+    first = next(arrivals_of(configured(rate="40")))
+    arrivals = list(takewhile(lambda at: at - first < 3 * NS_PER_S, arrivals_of(configured(rate="40"))))
+    counted = prepared(rate="40", duration="3")
+    assert counted == (len(arrivals), False)
+    assert counted[0] != 120, "as many as were drawn, not as many as are expected"
+    assert prepared(rate="40", duration="3", warmup="1s")[0] > counted[0]
+    assert prepared(concurrency="3", duration="4") == (12, True), "how many a closed loop needs is a guess"
+    assert prepared(rate="3000", duration="3") == (5000, True)
+
+
 async def filled(made: Supply | Conversations) -> None:
     async with asyncio.timeout(20):
         while made.has_room:
@@ -162,8 +223,8 @@ def test_a_feed_that_dies_ends_the_run_when_nothing_is_left() -> None:
     async def feed() -> None:
         process = ProcessFeed(given, made, request_of)
         try:
-            made.stock.feed_from(process, requests=5, most_bytes=10**6)
             await process.begin(0)
+            made.stock.feed_from(process, requests=5, most_bytes=10**6)
             await filled(made)
             process._process.kill()
             process._process.wait()

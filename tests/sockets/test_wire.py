@@ -288,6 +288,39 @@ def test_chunks_that_came_while_the_program_slept_are_told_apart() -> None:
     assert exact >= 3  # Where the machine is busy, an acknowledgement may have come in between.
 
 
+def test_a_record_is_not_made_when_something_is_due_sooner() -> None:
+    async def order(wire: Wire) -> list[str]:
+        transport, clock, happened = wire.transport, wire.transport._clock, []
+        transport._work_ns = 5 * MS
+
+        def happens(what: str) -> Callable[[], None]:
+            return lambda: happened.append(what)
+
+        clock.call_at(now_ns() + 4 * MS, happens("due in 4 ms"))
+        clock.call_at(now_ns() + 90 * MS, happens("due in 90 ms"))
+        transport.later(happens("record"))
+        await wire.until(lambda: len(happened) == 3)
+        # A queue that grows is worked off whatever is due. (The estimate falls by an eighth with each that is quick.)
+        clock.call_at(now_ns() + 30 * MS, happens("due in 30 ms"))
+        transport._work_ns = 1000 * MS
+        for _ in range(80):
+            transport.later(happens("one of many"))
+        await wire.until(lambda: len(happened) == 3 + 80 + 1)
+        # What is put off is done when the transport is closed.
+        clock.call_at(now_ns() + 500 * MS, happens("never"))
+        transport._work_ns = 500 * MS
+        transport.later(happens("put off"))
+        await asyncio.sleep(0.01)
+        assert happened[-1] != "put off"
+        return happened
+
+    happened = on_wire("http://127.0.0.1:9", order)
+    assert happened[:3] == ["due in 4 ms", "record", "due in 90 ms"]
+    before = happened[3:84].index("due in 30 ms")
+    assert 80 - 63 <= before < 80 - 55, "63 are few enough to wait; the sweep, when it is due, lets one through"
+    assert happened[-1] == "put off"
+
+
 # ---- Connections -----------------------------------------------------------------------------------------------------
 
 
