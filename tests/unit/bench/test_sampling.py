@@ -85,24 +85,34 @@ def test_nothing_more_is_written_after_the_stop() -> None:
     assert orjson.loads(rows[0])["worker"] == 7
 
 
+def test_a_machine_that_does_not_say_how_idle_it_is_counts_as_busy() -> None:
+    assert waited_ns(RunQueue(0, 0, 0, 0), RunQueue(60 * NS_PER_MS, 2_500, 0, 0)) == 35 * NS_PER_MS
+
+
 def test_the_run_queue_only_grows() -> None:
     first, second = run_queue(), run_queue()
     if first is not None:
         assert second is not None
         assert 0 <= first.wait_ns <= second.wait_ns < 10**9 * NS_PER_MS
         assert 0 < first.times <= second.times
+        assert 0 <= first.idle_time <= first.all_time <= second.all_time
 
 
 @pytest.mark.parametrize(
-    ("wait_ms", "times", "waited_ms"),
+    ("wait_ms", "times", "idle", "waited_ms"),
     [
-        (50, 8_000, 0),  # Woken eight thousand times on a quiet machine: 6 us each.
-        (500, 200, 498),  # Others have the processor for 2.5 ms each time.
-        (90, 8_000, 10),  # Both.
-        (0, 0, 0),
+        (50, 8_000, 0, 0),  # Woken eight thousand times on a quiet machine: 6 us each.
+        (500, 200, 0, 498),  # Others have the processor for 2.5 ms each time.
+        (90, 8_000, 0, 10),  # Both.
+        (60, 2_500, 79, 35),
+        (60, 2_500, 80, 0),  # Processors that sleep wake slowly.
+        (500, 200, 80, 494),
+        (0, 0, 200, 0),
     ],
 )
-def test_only_waiting_for_others_counts_and_being_woken_does_not(wait_ms: int, times: int, waited_ms: int) -> None:
-    before = RunQueue(7 * NS_PER_MS, 100)
-    after = RunQueue((7 + wait_ms) * NS_PER_MS, 100 + times)
+def test_only_waiting_for_others_counts_and_being_woken_does_not(
+    wait_ms: int, times: int, idle: int, waited_ms: int
+) -> None:
+    before = RunQueue(7 * NS_PER_MS, 100, 5_000, 3_000)
+    after = RunQueue((7 + wait_ms) * NS_PER_MS, 100 + times, 5_200, 3_000 + idle)
     assert waited_ns(before, after) == waited_ms * NS_PER_MS
