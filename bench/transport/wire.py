@@ -38,6 +38,8 @@ MOST_PUT_OFF = 64
 """So many records may wait, each once, because something is due sooner than one is made: a send would be late by that."""
 
 POLL_MAX = 512
+READS_AT_ONCE = 16
+"""After so many reads it is looked whether something is to be sent."""
 UNHURRIED_NS, FEW = NS_PER_MS // 4, 2
 """Where so few sockets are ready after a pause of so long, there is time to read what came chunk by chunk."""
 SWEEP_LONGEST_NS = NS_PER_S
@@ -180,10 +182,13 @@ class WireTransport:
         reported = self._poll.poll(0, POLL_MAX)
         # Where many are ready after a pause, it was no rest: the process was kept from its work, and has to catch up.
         self.unhurried = len(reported) <= FEW and polled_ns - self.last_poll_ns > UNHURRIED_NS
-        for fd, events in reported:
-            call = ready.get(fd)
-            if call is not None:  # Closed by an earlier one of this very batch.
-                call(events)
+        for start in range(0, len(reported), READS_AT_ONCE):
+            if start and (due_ns := self._clock.next_ns()) is not None and due_ns <= now_ns():
+                return  # Stamps can wait, a send cannot. The next poll reports what is left: this one bounds nothing.
+            for fd, events in reported[start : start + READS_AT_ONCE]:
+                call = ready.get(fd)
+                if call is not None:  # Closed by an earlier one of this very batch.
+                    call(events)
         if len(reported) < POLL_MAX:
             self.last_poll_ns = polled_ns  # A full report may have left ready sockets out: it bounds nothing.
 

@@ -288,6 +288,35 @@ def test_chunks_that_came_while_the_program_slept_are_told_apart() -> None:
     assert exact >= 3  # Where the machine is busy, an acknowledgement may have come in between.
 
 
+def test_a_send_goes_before_what_is_to_be_read() -> None:
+    n = 64
+
+    async def order(wire: Wire) -> tuple[list[RequestRecord], list[int]]:
+        transport = wire.transport
+        await transport.prepare(n)
+        pending = [wire.start() for _ in range(n)]
+        connections = [job.connection for job in transport._jobs]
+
+        def read() -> int:
+            return sum(c.reads > 0 for c in connections if c is not None)
+
+        await wire.until(lambda: len(server.received) == n)
+        transport._clock.call_at(now_ns() + 400 * MS, lambda: None)
+        time.sleep(0.6)  # All have answered meanwhile, and something is due.
+        seen, polled_ns = [read()], transport.last_poll_ns
+        transport._pump()
+        seen.append(read())
+        assert transport.last_poll_ns == polled_ns, "it bounds nothing that it has left out"
+        await asyncio.sleep(0)
+        return list(await asyncio.gather(*pending)), seen
+
+    reply = [Pause(0.3), SSE_HEAD, Send(chunk(frame(content("a")))), Pause(0.7), Send(chunk(frame(DONE)) + LAST_CHUNK)]
+    with LiteralServer(in_turn(*[reply] * n)) as server:
+        records, (before, after) = on_wire(server.url, order)
+    assert {(r.outcome, r.chunk_kind) for r in records} == {(Outcome.OK, "co")}
+    assert after - before == 16
+
+
 def test_a_record_is_not_made_when_something_is_due_sooner() -> None:
     async def order(wire: Wire) -> list[str]:
         transport, clock, happened = wire.transport, wire.transport._clock, []
