@@ -85,8 +85,9 @@ class Ask:
     asked_tokens: int | None
     """Output tokens; None where the server is to decide."""
     messages: list[dict[str, Any]] | None = None
-    tools: list[dict[str, Any]] | None = None
     """Chat: the conversation."""
+    tools: list[dict[str, Any]] | None = None
+    """Chat: what the model may call; they are part of the prompt."""
     prompt: str | list[int] | None = None
     """Completions: text or token ids."""
     stop: tuple[str, ...] = ()

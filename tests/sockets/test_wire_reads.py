@@ -7,6 +7,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -179,12 +180,14 @@ def test_what_a_server_sends_unasked_changes_no_response(after: bytes) -> None:
 
 
 def test_chunks_that_came_while_the_program_slept_are_told_apart() -> None:
+    def head_and_token_are_out(requests: int) -> bool:
+        return len(server.received) == requests and len(server.received[-1].writes) >= 2
+
     async def slept(wire: Wire) -> list[RequestRecord]:
         records = []
         for _ in range(5):
-            replies = len(server.received)
             pending = wire.start()
-            await wire.until(lambda: len(server.received) > replies and len(server.received[-1].writes) >= 2)  # noqa: B023
+            await wire.until(partial(head_and_token_are_out, len(records) + 1))
             await asyncio.sleep(0.01)
             time.sleep(0.08)  # The last token, usage and [DONE] arrive meanwhile, one behind the other.
             records.append(await pending)
