@@ -17,10 +17,11 @@ import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 from bench import values
+from bench.endpoints import openai
 from bench.errors import UsageError
 from bench.schedule import ARRIVALS
 from bench.secrets import public_url
-from bench.transport import DEFAULT, TRANSPORTS, openai
+from bench.transport import DEFAULT, TRANSPORTS
 from bench.verdict import Limits
 from promptset import recipes
 from promptset.errors import SpecError

@@ -1,7 +1,7 @@
 """What is sent in mode sessions: requests that carry what was said before, made while their user thinks.
 
 A request cannot be made before the answer to the one before it has come. So sessions are made ahead, or by the process that
-makes requests too (bench/scale/feed.py), since what their users say depends on no answer; and the body of the
+makes requests too (bench/load/feed.py), since what their users say depends on no answer; and the body of the
 next turn as soon as there is an answer: when its think time is over it only has to be sent.
 """
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import orjson
 
-from bench import calibrate
-from bench.calibrate import covers
+from bench import accuracy
+from bench.accuracy import coverage
 from bench.errors import PRECEDENCE, Exit
 from bench.metrics import objectives
 from bench.metrics.catalog import REQUEST_METRICS
@@ -47,11 +47,11 @@ def evaluate(directory: RunDirectory) -> Result:
     for row in directory.samples():
         summary.add_sample(row)
     numbers = summary.close()
-    shape = covers.shape_of(numbers, config, manifest.get("workers", 1))
+    shape = coverage.shape_of(numbers, config, manifest.get("workers", 1))
     found = _calibration(directory, numbers, facts.start_ns, config, manifest)
     version = manifest["versions"].get("trueload", "")
-    if found is None and (kept := covers.closest(directory.certificates(), shape, version)) is not None:
-        found = covers.stamp(kept, numbers["latency"], manifest.get("ended", manifest["started"]))
+    if found is None and (kept := coverage.closest(directory.certificates(), shape, version)) is not None:
+        found = coverage.stamp(kept, numbers["latency"], manifest.get("ended", manifest["started"]))
     evidence = Evidence(
         summary=numbers,
         open_loop=facts.open_loop,
@@ -69,7 +69,7 @@ def evaluate(directory: RunDirectory) -> Result:
     }
     if found is not None and found["from"] == "ledger":
         whole = {
-            "schema": calibrate.SCHEMA,
+            "schema": accuracy.SCHEMA,
             "date": manifest.get("ended", manifest["started"]),
             "version": version,
             "shape": shape,
@@ -90,7 +90,7 @@ def _calibration(
 ) -> dict[str, Any] | None:
     """What the ledger says of the numbers; None where there is none."""
     mock = directory.mock()
-    return calibrate.certificate(
+    return accuracy.certificate(
         directory,
         numbers,
         {metric.key: metric.of for metric in REQUEST_METRICS.values()},

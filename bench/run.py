@@ -19,27 +19,27 @@ from typing import Any
 
 import orjson
 
-from bench import kept, machine, prefix_cache, preflight
-from bench.calibrate import covers
+from bench import ceiling, machine, machine_cache, preflight
+from bench.accuracy import coverage
 from bench.clock import NS_PER_MS, Clock, process_clock, utc_now
 from bench.config import RunConfig
 from bench.conversations import Talks
+from bench.endpoints import openai
 from bench.errors import UsageError
 from bench.evaluate import Result, evaluate
-from bench.limits import ceiling
-from bench.live import Live
-from bench.probe import ProbeResult, choose_model, list_models, probe
+from bench.load.components import samples_of, target_of, tokenizer_of, transport_of
+from bench.load.live import Live
+from bench.load.supervision import Defects, ErrorWatch, Interrupts, Loader
+from bench.load.worker import Assignment, Ended, Worker, loop_factory
 from bench.records import RequestRecord
 from bench.rng import unique_id
 from bench.run_directory import CERTIFICATES, MANIFEST, RunDirectory
 from bench.scale import shards
-from bench.scale.parts import samples_of, target_of, tokenizer_of, transport_of
 from bench.scale.plan import Recording, most_in_flight, recording_of, shares_of, workers_of
 from bench.scale.processes import Pool
-from bench.scale.worker import Assignment, Ended, Worker, loop_factory
 from bench.secrets import public_command, public_url
-from bench.supervision import Defects, ErrorWatch, Interrupts, Loader
-from bench.transport import openai
+from bench.target import prefix_cache
+from bench.target.probe import ProbeResult, choose_model, list_models, probe
 from bench.transport.interface import Transport
 from bench.workload import Rows
 from promptset.samples import Sample
@@ -122,9 +122,9 @@ async def _measure(config: RunConfig, path: Path, command: Sequence[str], say: C
         for warning in warnings:
             say(f"warning: {warning}")
         directory = RunDirectory.create(path)
-        certificates = kept.of_machine(kept.default_path("certificates.json"), host)
-        kind = covers.kind_of(config.public(), workers)
-        if earlier := covers.for_run(covers.usable(certificates), kind, machine.versions().get("trueload", "")):
+        certificates = machine_cache.of_machine(machine_cache.default_path("certificates.json"), host)
+        kind = coverage.kind_of(config.public(), workers)
+        if earlier := coverage.for_run(coverage.usable(certificates), kind, machine.versions().get("trueload", "")):
             directory.write(CERTIFICATES, orjson.dumps(earlier, option=orjson.OPT_APPEND_NEWLINE))
         manifest = {
             "run_id": run_id,

@@ -1,7 +1,7 @@
 """What is sent: an endless or finite supply of Request values, made from promptset's samples.
 
 A Request is ready to go: its body is encoded before the run, because encoding inside the measuring loop would delay
-other requests' stamps. Those that are not made before the run come from another process (bench/scale/feed.py).
+other requests' stamps. Those that are not made before the run come from another process (bench/load/feed.py).
 """
 
 from __future__ import annotations

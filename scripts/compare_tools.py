@@ -30,7 +30,7 @@ import orjson
 from compared import TOOLS, Load, Place, Tool
 from compared.tool import MODEL, OUTPUT_TOKENS
 
-from bench.calibrate.join import expected_outcome
+from bench.accuracy.join import expected_outcome
 from bench.calibrate.mock import running_mock
 from bench.metrics.facts import RunFacts
 from bench.metrics.summary import Summary

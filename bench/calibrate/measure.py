@@ -10,18 +10,19 @@ from typing import Any
 
 import orjson
 
-from bench import kept, machine
-from bench.calibrate import covers, full, remote, slow_reader
+from bench import machine, machine_cache
+from bench.accuracy import coverage
+from bench.calibrate import metamorphic, remote, slow_reader
 from bench.calibrate.mock import running_mock
 from bench.calibrate.sweep import SCHEMA, UNITS, Point, ended, row_of, trusted
 from bench.clock import clock_identity, utc_now
 from bench.config import RunConfig
+from bench.endpoints import openai
 from bench.errors import Exit, Interrupted
 from bench.evaluate import Result
 from bench.report import sweep_page
 from bench.run import run
 from bench.run_directory import CERTIFICATE, LEDGER, MOCK, RunDirectory
-from bench.transport import openai
 
 ANYWHERE = "http://127.0.0.1:1"
 """Stands for the mock's address where it is not known yet: what is wrong with a load is said before the mock starts."""
@@ -78,7 +79,7 @@ def _asked(config: RunConfig) -> int | None:
 
 def default_path() -> Path:
     """Where certificates are kept: trueload/certificates.json in the user's cache."""
-    return kept.default_path("certificates.json")
+    return machine_cache.default_path("certificates.json")
 
 
 def keep(result: Result) -> bool:
@@ -89,18 +90,18 @@ def keep(result: Result) -> bool:
         return False
     certificate = orjson.loads((result.directory.path / CERTIFICATE).read_bytes())
     path, host = default_path(), machine.host()
-    entry = kept.of_machine(path, host)
-    known = covers.usable(entry)
-    new = {"certificates": covers.kept_with(known, covers.brief(certificate)), "sweep": _sweep_of(entry)}
-    kept.keep(path, host, new)
+    entry = machine_cache.of_machine(path, host)
+    known = coverage.usable(entry)
+    new = {"certificates": coverage.kept_with(known, coverage.brief(certificate)), "sweep": _sweep_of(entry)}
+    machine_cache.keep(path, host, new)
     return True
 
 
 def keep_sweep(sweep: dict[str, Any]) -> None:
     """Keep what a sweep found of this machine, in the place of the last one."""
     path, host = default_path(), machine.host()
-    entry = kept.of_machine(path, host)
-    kept.keep(path, host, {"certificates": covers.usable(entry), "sweep": sweep})
+    entry = machine_cache.of_machine(path, host)
+    machine_cache.keep(path, host, {"certificates": coverage.usable(entry), "sweep": sweep})
 
 
 def _sweep_of(entry: Any) -> Any:
@@ -171,19 +172,19 @@ def check_all(
     command: Sequence[str],
     say: Say,
 ) -> dict[str, Any]:
-    """The metamorphic checks of these names: the content of full.json, which is written to `folder`.
+    """The metamorphic checks of these names: the content of metamorphic.json, which is written to `folder`.
 
     `config_at` gives the load of a check for the mock's address, its name and its flags; `given` are flags for all of them.
     Raises Interrupted after Ctrl-C.
     """
-    checks = full.chosen(names)
+    checks = metamorphic.chosen(names)
     for name, check in checks.items():
-        config_at(ANYWHERE, name, full.load_of(check, given))  # All problems before anything starts.
+        config_at(ANYWHERE, name, metamorphic.load_of(check, given))  # All problems before anything starts.
     told: list[dict[str, Any]] = []
-    first: full.Seen | None = None
+    first: metamorphic.Seen | None = None
     for name, check in checks.items():
         result = calibrate(
-            partial(_config_of_check, config_at, name, full.load_of(check, given)),
+            partial(_config_of_check, config_at, name, metamorphic.load_of(check, given)),
             mock_flags=check.mock,
             command=command,
             say=lambda line: None,
@@ -193,10 +194,10 @@ def check_all(
             raise Interrupted("interrupted: the checks are not complete")
         seen = _seen(result, check)
         first = seen if first is None else first
-        told.append(full.told(name, check, full.judged(check, seen, first), name))
+        told.append(metamorphic.told(name, check, metamorphic.judged(check, seen, first), name))
         say(f"{name}: {'holds' if told[-1]['held'] else 'DOES NOT HOLD'}")
     found = {
-        "schema": full.SCHEMA,
+        "schema": metamorphic.SCHEMA,
         "date": utc_now().isoformat(timespec="seconds"),
         "version": machine.versions().get("trueload", ""),
         "host": machine.host(),
@@ -213,14 +214,14 @@ def _config_of_check(
     return config_at(address, name, flags)
 
 
-def _seen(result: Result, check: full.Check) -> full.Seen:
+def _seen(result: Result, check: metamorphic.Check) -> metamorphic.Seen:
     calibration = result.summary["calibration"]
     blocked = None
     if check.slow_reader:
         with (result.directory.path / LEDGER).open("rb") as file:
             rows = [row for row in map(orjson.loads, file) if row["id"] == slow_reader.ID]
         blocked = sum(len(row["blocked"]) for row in rows)
-    return full.Seen(
+    return metamorphic.Seen(
         summary=result.summary,
         problems=calibration["problems"],
         blocked_slow=blocked,

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from bench.calibrate.ledger import PROBE
+from bench.accuracy.ledger import PROBE
 
 ID = f"{PROBE}slow-reader"
 """Of its request, which is no part of the load."""

@@ -4,6 +4,6 @@ ladder   pure: loads that rise step by step, when a step no longer holds, and wh
 source   a server that costs next to nothing: precomputed bytes from bare sockets; a process of its own
 servers  starts that source or our mock, and says how much of a processor it used
 measure  climbs the ladders with `bench.run`
-ceiling  what was found: the stored file, and whether a planned load lies beyond it
+
 table    what was found, for a terminal
 """

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.limits.ladder import LADDERS
-from bench.report.figures import NOTHING, number
+from bench.report.formatting import NOTHING, number
 from bench.report.text import render_plain
 
 WIDTH = 100

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.metrics.catalog import METRICS
-from bench.report.figures import NOTHING, number, signed, signed_share
+from bench.report.formatting import NOTHING, number, signed, signed_share
 from bench.report.text import NARROW, WIDE, render_plain
 
 STATS = {"mean": "average", "p50": "median", "p75": "p75", "p90": "p90", "p95": "p95", "p99": "p99", "p999": "p99.9",

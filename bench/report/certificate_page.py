@@ -10,7 +10,7 @@ from bench.metrics.catalog import METRICS
 from bench.report import certificate_charts
 from bench.report.certificate import OTHER_CLOCK, STATS, THROUGHPUT, cause_sentence, wide
 from bench.report.facts import Fact, joined
-from bench.report.figures import NOTHING, interval, measured, number, signed, signed_share
+from bench.report.formatting import NOTHING, interval, measured, number, signed, signed_share
 from bench.report.html import Tile, chart_view, document
 
 MEANINGS = {

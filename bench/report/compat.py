@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.metrics.catalog import METRICS
-from bench.report import figures
+from bench.report import formatting
 
 SHOWN = ("ttft", "tpot", "itl", "e2el")
 
@@ -66,12 +66,12 @@ def _cells(tool: Mapping[str, Any], ours: Mapping[str, Any]) -> tuple[Cell, ...]
         key = METRICS[name].key
         found = tool[key]
         if found is None:
-            cells.append(Cell(figures.NOTHING, "", False))
+            cells.append(Cell(formatting.NOTHING, "", False))
             continue
-        beside = f"mean {figures.number(found['mean'])} · P99 {figures.number(found['p99'])}"
-        cells.append(Cell(figures.number(found["p50"]), beside, _furthest(found, ours[key]) >= APART))
+        beside = f"mean {formatting.number(found['mean'])} · P99 {formatting.number(found['p99'])}"
+        cells.append(Cell(formatting.number(found["p50"]), beside, _furthest(found, ours[key]) >= APART))
     for key in ("output_tokens", "output_tokens_per_s"):
-        cells.append(Cell(figures.number(tool[key]), "", _away(tool[key], ours[key]) >= APART))
+        cells.append(Cell(formatting.number(tool[key]), "", _away(tool[key], ours[key]) >= APART))
     return tuple(cells)
 
 
@@ -99,4 +99,4 @@ def lines(summary: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
 
 
 def _pair(stats: Mapping[str, Any]) -> str:
-    return f"{figures.number(stats['mean'])} / {figures.number(stats['p50'])} / {figures.number(stats['p99'])}"
+    return f"{formatting.number(stats['mean'])} / {formatting.number(stats['p50'])} / {formatting.number(stats['p99'])}"

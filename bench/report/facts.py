@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bench.report.figures import NOTHING, interval, number, seconds, share
+from bench.report.formatting import NOTHING, interval, number, seconds, share
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from bench.report.figures import NOTHING, number
+from bench.report.formatting import NOTHING, number
 from bench.report.text import render_plain
 
 WIDTH = 110

@@ -18,10 +18,10 @@ from typing import Any
 import jinja2
 
 from bench.metrics.catalog import METRICS, Metric
-from bench.report import charts, compat, facts, figures, plot
+from bench.report import charts, compat, facts, formatting, plot
 from bench.report.certificate import STATS as CALIBRATED_STATS
 from bench.report.certificate import cause_sentence
-from bench.report.figures import signed, signed_share
+from bench.report.formatting import signed, signed_share
 from bench.report.text import certainty
 
 MAIN_METRICS = ("ttft", "tpot", "itl", "e2el", "tps")
@@ -94,7 +94,7 @@ def render(summary: Mapping[str, Any]) -> str:
         ),
         slo=_objectives(summary["slo"]),
         throughput=facts.throughput(summary),
-        duration=figures.seconds(summary["throughput"]["duration_s"]),
+        duration=formatting.seconds(summary["throughput"]["duration_s"]),
         steady_span=_span(window) if steady is not None else "none",
         blocks=[
             ("Requests", facts.counts(summary)),
@@ -128,22 +128,27 @@ def _template_file(name: str) -> str:
 
 
 def _span(window: Mapping[str, Any]) -> str:
-    return f"{figures.seconds(window['start_s'])} to {figures.seconds(window['end_s'])}"
+    return f"{formatting.seconds(window['start_s'])} to {formatting.seconds(window['end_s'])}"
 
 
 def _tiles(summary: Mapping[str, Any]) -> list[Tile]:
     latency, throughput, counts = summary["latency"], summary["throughput"], summary["counts"]
     tiles = [
-        Tile(f"{METRICS[name].title}, median", figures.number(row["p50"]), "ms", f"P99 {figures.number(row['p99'])}")
+        Tile(
+            f"{METRICS[name].title}, median",
+            formatting.number(row["p50"]),
+            "ms",
+            f"P99 {formatting.number(row['p99'])}",
+        )
         for name in ("ttft", "tpot", "e2el")
         for row in [latency[METRICS[name].key]]
     ]
     steady = summary["steady"]
     for key, title, unit in (("output_tokens_per_s", "Output", "tokens/s"), ("requests_per_s", "Requests", "/s")):
-        beside = "" if steady is None else f"steady {figures.number(steady['throughput'][key])}"
-        tiles.append(Tile(title, figures.number(throughput[key]), unit, beside))
+        beside = "" if steady is None else f"steady {formatting.number(steady['throughput'][key])}"
+        tiles.append(Tile(title, formatting.number(throughput[key]), unit, beside))
     tried = counts["succeeded"] + counts["failed"]
-    succeeded = figures.share(counts["succeeded"] / tried if tried else None).removesuffix(" %")
+    succeeded = formatting.share(counts["succeeded"] / tried if tried else None).removesuffix(" %")
     tiles.append(Tile("Success", succeeded, "%", f"{counts['failed']:,} of {tried:,} failed"))
     return tiles
 
@@ -153,10 +158,14 @@ def _metric_rows(latency: Mapping[str, Any]) -> list[MetricRow]:
     for metric in sorted(METRICS.values(), key=lambda m: m.name not in MAIN_METRICS):
         found = latency[metric.key]
         cells = tuple(
-            Cell(figures.number(found[stat]), figures.interval(found["ci95"].get(stat)), stat in found["too_few"])
+            Cell(
+                formatting.number(found[stat]),
+                formatting.interval(found["ci95"].get(stat)),
+                stat in found["too_few"],
+            )
             for stat in STATS
         )
-        rows.append(MetricRow(metric, figures.number(found["n"]), cells, found["quantiles"] == "exact"))
+        rows.append(MetricRow(metric, formatting.number(found["n"]), cells, found["quantiles"] == "exact"))
     return rows
 
 
@@ -164,8 +173,8 @@ def _objectives(slo: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [
         {
             "text": row["objective"],
-            "value": figures.measured(row["value"], row["unit"]),
-            "ci95": figures.interval(row["ci95"]),
+            "value": formatting.measured(row["value"], row["unit"]),
+            "ci95": formatting.interval(row["ci95"]),
             "held": row["held"],
         }
         for row in slo["objectives"]
@@ -199,8 +208,8 @@ def _calibration(certificate: Mapping[str, Any] | None) -> dict[str, Any] | None
     rows = [
         {
             "name": f"{CALIBRATED[row['metric']]} {CALIBRATED_STATS[row['stat']]}",
-            "measured": figures.number(row["measured"]),
-            "true": figures.number(row["true"]) if own else "",
+            "measured": formatting.number(row["measured"]),
+            "true": formatting.number(row["true"]) if own else "",
             "error": signed(row["error"]),
             "share": signed_share(row["error_share"]),
         }
@@ -260,7 +269,7 @@ def chart_view(chart: charts.Chart) -> dict[str, Any]:
 
 
 def _write(panel: charts.Panel, line: charts.Line, value: float | None) -> str:
-    return figures.si(value) if panel.si and not line.hidden else figures.number(value)
+    return formatting.si(value) if panel.si and not line.hidden else formatting.number(value)
 
 
 def _column_title(panel: charts.Panel, line: charts.Line) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from html import escape
 
 from bench.report.charts import Chart, Line, Panel, round_step
-from bench.report.figures import number, si
+from bench.report.formatting import number, si
 
 WIDTH, HEIGHT = 1000, 100
 _GRID_LINES = 4

@@ -14,7 +14,7 @@ from rich.text import Text
 from bench.report.certificate import NAMES
 from bench.report.charts import Chart, Line, Panel, Tone
 from bench.report.facts import joined
-from bench.report.figures import NOTHING, number, signed
+from bench.report.formatting import NOTHING, number, signed
 from bench.report.html import chart_view, document
 from bench.report.text import COLOURS, render_plain
 

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.metrics.catalog import METRICS
-from bench.report import compat, facts, figures
+from bench.report import compat, facts, formatting
 
 NARROW, WIDE = 80, 120
 _ROOMY = 98
@@ -86,23 +86,23 @@ def _run(summary: Mapping[str, Any]) -> RenderableType:
     tried = counts["succeeded"] + counts["failed"]
     sent = f"{counts['sent']:,} sent, {counts['succeeded']:,} succeeded, {counts['failed']:,} failed"
     if tried and counts["failed"]:
-        sent += f" ({figures.share(counts['failed'] / tried)})"
+        sent += f" ({formatting.share(counts['failed'] / tried)})"
     for name in ("interrupted", "dropped"):
         if counts[name]:
             sent += f", {counts[name]:,} {name}"
-    rate = f"{figures.number(load['achieved_rps'])} requests/s sent"
+    rate = f"{formatting.number(load['achieved_rps'])} requests/s sent"
     if load["offered_rps"] is not None:
-        rate += f" ({figures.number(load['offered_rps'])} offered)"
+        rate += f" ({formatting.number(load['offered_rps'])} offered)"
     in_flight = (
-        f"in flight {figures.number(load['concurrency_mean'])}, at most {figures.number(load['concurrency_max'])}"
+        f"in flight {formatting.number(load['concurrency_mean'])}, at most {formatting.number(load['concurrency_max'])}"
     )
     lines = [what] if what else []
     lines += [
-        f"{sent} in {figures.seconds(summary['throughput']['duration_s'])}",
+        f"{sent} in {formatting.seconds(summary['throughput']['duration_s'])}",
         f"{load['mode']}: {rate}; {in_flight}",
     ]
     if (cache := summary.get("prefix_cache")) is not None:
-        planned, measured = (figures.share(cache[key]) for key in ("planned_share", "measured_share"))
+        planned, measured = (formatting.share(cache[key]) for key in ("planned_share", "measured_share"))
         lines.append(f"prefix cache: planned {planned}, measured {measured} of the prompt tokens")
     return Padding(Text("\n".join(lines)), (1, 0))
 
@@ -132,9 +132,11 @@ def _latency_table(summary: Mapping[str, Any], stats: list[str]) -> Table:
     latency = summary["latency"]
     for name in _shown(latency):
         metric, row = METRICS[name], latency[METRICS[name].key]
-        table.add_row(f"{metric.title} ({metric.unit})", *(figures.number(row[stat]) for stat in stats))
+        table.add_row(f"{metric.title} ({metric.unit})", *(formatting.number(row[stat]) for stat in stats))
         if row["n"]:
-            cells = ("too few" if stat in row["too_few"] else figures.interval(row["ci95"].get(stat)) for stat in stats)
+            cells = (
+                "too few" if stat in row["too_few"] else formatting.interval(row["ci95"].get(stat)) for stat in stats
+            )
             table.add_row("  95 % interval", *cells, style="dim")
     return table
 
@@ -166,7 +168,7 @@ def _objectives(summary: Mapping[str, Any]) -> RenderableType:
     table = _table("objective", "measured", "")
     for row in summary["slo"]["objectives"]:
         held = Text("held", "green") if row["held"] else Text("missed", "red")
-        table.add_row(Text(row["objective"]), figures.measured(row["value"], row["unit"]), held)
+        table.add_row(Text(row["objective"]), formatting.measured(row["value"], row["unit"]), held)
     return Padding(table, (0, 0, 1, 0))
 
 
@@ -182,7 +184,7 @@ def _errors(summary: Mapping[str, Any]) -> RenderableType:
     for row in rows[:_ERRORS_SHOWN]:
         message = "" if row["error"] is None else row["error"]
         cut = message if len(message) <= _ERROR_WIDTH else message[:_ERROR_WIDTH] + "…"
-        status = figures.NOTHING if row["status"] is None else str(row["status"])
+        status = formatting.NOTHING if row["status"] is None else str(row["status"])
         table.add_row(f"{row['n']:,}", Text(row["outcome"]), status, Text(_printable(cut)))
     if len(rows) > _ERRORS_SHOWN:
         rest = sum(row["n"] for row in rows[_ERRORS_SHOWN:])
@@ -220,11 +222,11 @@ def certainty(calibration: Mapping[str, Any] | None) -> str:
         rows = [row for row in calibration["metrics"] if row["stat"] == stat]
         if rows:
             worst = max(rows, key=lambda row: abs(row["error"]))
-            parts.append(f"{stat} {figures.signed(worst['error'])} ms")
+            parts.append(f"{stat} {formatting.signed(worst['error'])} ms")
     found = ", ".join(parts) if parts else "nothing was compared"
     return (
         f"error of these numbers, the worst of each quantile: {found} (calibrated at such a load on this machine "
-        f"{figures.age(calibration['age_s'])} ago: {calibration['status']})"
+        f"{formatting.age(calibration['age_s'])} ago: {calibration['status']})"
     )
 
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from bench.clock import NS_PER_S
 from bench.config import RunConfig
 from bench.errors import UsageError
-from bench.scale.parts import arrivals_of
-from bench.scale.share import Share, deal, divide, drawn
+from bench.load.components import arrivals_of
+from bench.load.share import Share, deal, divide, drawn
 from bench.schedule import trace
 from bench.workload import Drawn, Rows
 

@@ -17,8 +17,8 @@ from multiprocessing.connection import Connection
 
 from bench.clock import Clock
 from bench.errors import BenchError
-from bench.live import Tally
-from bench.scale.worker import Assignment, Ended
+from bench.load.live import Tally
+from bench.load.worker import Assignment, Ended
 
 NO_COUNTS = {"in_flight": 0, "in_flight_ns": 0, "planned": 0, "sent": 0, "done": 0}
 

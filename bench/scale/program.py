@@ -15,11 +15,11 @@ from multiprocessing.connection import Connection
 
 from bench.clock import NS_PER_S, process_clock
 from bench.errors import BenchError, Exit
-from bench.live import Tally
+from bench.load.components import samples_of, tokenizer_of, transport_of
+from bench.load.live import Tally
+from bench.load.supervision import Defects
+from bench.load.worker import Assignment, Worker, loop_factory
 from bench.records import RequestRecord
-from bench.scale.parts import samples_of, tokenizer_of, transport_of
-from bench.scale.worker import Assignment, Worker, loop_factory
-from bench.supervision import Defects
 
 REPORT_EVERY_NS = NS_PER_S // 2
 

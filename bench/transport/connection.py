@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.clock import NS_PER_S, now_ns
 from bench.records import Outcome
-from bench.transport.apart import hold_acks, is_loopback, read_apart, release_acks
+from bench.transport.chunkwise_reads import hold_acks, is_loopback, read_apart, release_acks
 from bench.transport.exchange import Undecodable
 from bench.transport.http1 import ProtocolError, ResponseParser
 from bench.transport.tls import TlsChannel

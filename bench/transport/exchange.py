@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import zlib
 
+from bench.endpoints.reply import Reply, error_message, read_whole
+from bench.endpoints.stream_reader import StreamReader
 from bench.records import Clock, Outcome, RequestRecord
 from bench.transport.interface import Reading
-from bench.transport.reply import Reply, error_message, read_whole
 from bench.transport.sse import SSEParser
-from bench.transport.stream_reader import StreamReader
 from bench.workload import Request
 
 LOST = (Outcome.RESET, Outcome.TRUNCATED)

@@ -22,12 +22,12 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["bench"]):
+    from bench.endpoints.reply import Reply, error_message, read_whole
+    from bench.endpoints.stream_reader import StreamReader
     from bench.errors import RecordError
     from bench.records import TOKEN_KINDS, from_line, to_line
     from bench.transport.http1 import ProtocolError, ResponseParser
-    from bench.transport.reply import Reply, error_message, read_whole
     from bench.transport.sse import SSEParser
-    from bench.transport.stream_reader import StreamReader
 
 
 def split(data: bytes, cuts: Sequence[int]) -> list[bytes]:

@@ -18,14 +18,14 @@ import pytest
 from bench.clock import NS_PER_MS, NS_PER_S, LoopClock
 from bench.config import RunConfig, resolve
 from bench.conversations import Conversations, Talks
+from bench.endpoints import openai
 from bench.errors import BenchError
-from bench.scale.feed import ProcessFeed
-from bench.scale.frames import request_of, session_of
-from bench.scale.parts import arrivals_of, samples_of, tokenizer_of
+from bench.load.components import arrivals_of, samples_of, tokenizer_of
+from bench.load.feed import ProcessFeed
+from bench.load.frames import request_of, session_of
+from bench.load.share import Share
+from bench.load.worker import Assignment, Worker
 from bench.scale.plan import shares_of
-from bench.scale.share import Share
-from bench.scale.worker import Assignment, Worker
-from bench.transport import openai
 from bench.transport.scripted import Script, ScriptedTransport
 from bench.workload import Request, Supply
 from promptset.samples import Sample
@@ -286,7 +286,7 @@ def test_a_run_by_time_sends_made_prompts_in_order_and_leaves_no_process(workers
     whole = samples_of(config, tokenizer_of(config))
     asked = {index: sample.input_tokens for index, sample in zip(range(5000), whole, strict=False)}
     assert all(record["input_tokens_asked"] == asked[record["index"]] for record in records if record["index"] < 5000)
-    beside = subprocess.run(["pgrep", "-f", "bench.scale.feed_program"], capture_output=True, text=True)
+    beside = subprocess.run(["pgrep", "-f", "bench.load.feed_program"], capture_output=True, text=True)
     mine = [pid for pid in beside.stdout.split() if f"{tmp_path}" in _environment(pid)]
     assert mine == []
 

@@ -14,8 +14,8 @@ import orjson
 import pytest
 
 from bench import machine
+from bench.ceiling import default_path, store
 from bench.config import resolve
-from bench.limits.ceiling import default_path, store
 from bench.limits.ladder import LADDERS
 from bench.limits.measure import climb
 from bench.limits.servers import SERVERS, bare_source

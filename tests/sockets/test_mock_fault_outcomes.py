@@ -12,9 +12,9 @@ import pytest
 import uvloop
 
 from bench import cli
-from bench.calibrate.join import OUTCOME_OF_FAULT, Join
-from bench.calibrate.ledger import Ledger
-from bench.calibrate.truth import true_values
+from bench.accuracy.join import OUTCOME_OF_FAULT, Join
+from bench.accuracy.ledger import Ledger
+from bench.accuracy.truth import true_values
 from bench.clock import process_clock
 from bench.metrics import per_request
 from bench.records import Outcome, RequestRecord

@@ -189,7 +189,7 @@ def test_a_defect_of_ours_exits_70_with_a_hint(
     def broken(argv: Sequence[str]) -> int:
         raise ZeroDivisionError("planted")
 
-    monkeypatch.setitem(cli.COMMANDS, "run", cli.Command("planted", broken))
+    monkeypatch.setattr("bench.commands.run.main", broken)
     assert cli.main(["run"]) == Exit.DEFECT == 70
     said = capfd.readouterr().err
     assert "ZeroDivisionError: planted" in said

@@ -22,11 +22,11 @@ import pytest
 from bench import cli
 from bench.clock import process_clock
 from bench.config import resolve
+from bench.endpoints.openai import BodyOptions
 from bench.errors import BenchError, Exit, UsageError
+from bench.load.share import divide
+from bench.load.worker import Assignment
 from bench.scale.processes import Pool
-from bench.scale.share import divide
-from bench.scale.worker import Assignment
-from bench.transport.openai import BodyOptions
 from tests.support.calm import CALM
 from tests.support.literal_replies import GOOD, api, stream, whole
 from tests.support.literal_server import Hang, LiteralServer, Pause, Received, Step

@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from bench.calibrate.ledger import Ledger
+from bench.accuracy.ledger import Ledger
 from bench.records import RequestRecord
 
 LAG_NS = 2_000

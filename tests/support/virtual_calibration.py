@@ -17,18 +17,18 @@ from typing import Any
 
 import orjson
 
-from bench.calibrate import certificate
+from bench.accuracy import certificate
 from bench.clock import Clock, LoopClock
 from bench.dispatch import InFlight, OpenLoop, Sending, Stop
 from bench.errors import Exit
 from bench.evaluate import exit_status
+from bench.load.share import deal, drawn
 from bench.metrics.catalog import REQUEST_METRICS
 from bench.metrics.facts import RunFacts
 from bench.metrics.summary import Summary
 from bench.records import RequestRecord, to_line
 from bench.rng import stream
 from bench.run_directory import RunDirectory
-from bench.scale.share import deal, drawn
 from bench.schedule import ARRIVALS
 from bench.transport.exchange import Exchange
 from bench.transport.interface import Done, Ended, Reading, ignore

@@ -24,8 +24,9 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.workload": frozenset({"bench.stock", "promptset"}),
     "bench.schedule": frozenset({"bench.rng"}),
     # Stages: each knows the values it is given and the values it makes.
+    "bench.endpoints": frozenset({"bench.records", "bench.workload", "promptset.samples"}),
     "bench.transport": frozenset(
-        {"bench.clock", "bench.errors", "bench.records", "bench.workload", "promptset.samples"}
+        {"bench.clock", "bench.endpoints", "bench.errors", "bench.records", "bench.workload", "promptset.samples"}
     ),
     "bench.conversations": frozenset({"bench.stock", "bench.workload", "promptset"}),
     "bench.dispatch": frozenset(
@@ -36,58 +37,65 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.report": frozenset({"bench.metrics.catalog"}),
     "bench.run_directory": frozenset({"bench.errors", "bench.records"}),
     # The truth is computed by code that shares nothing with bench.metrics: a shared mistake would cancel out.
-    "bench.calibrate": frozenset({"bench.errors", "bench.records", "bench.run_directory"}),
+    "bench.accuracy": frozenset({"bench.errors", "bench.records", "bench.run_directory"}),
     # Which certificate covers which load is decided from plain values.
-    "bench.calibrate.covers": frozenset(),
+    "bench.accuracy.coverage": frozenset(),
     # Around the load:
-    "bench.kept": frozenset({"bench.errors"}),
+    "bench.machine_cache": frozenset({"bench.errors"}),
     "bench.preflight": frozenset({"bench.errors"}),
-    "bench.sampling": frozenset({"bench.clock"}),
-    "bench.machine": frozenset({"bench.sampling"}),
-    "bench.live": frozenset({"bench.clock", "bench.metrics", "bench.records"}),
-    "bench.probe": frozenset(
-        {"bench.clock", "bench.errors", "bench.records", "bench.side_requests", "bench.transport", "bench.workload",
+    "bench.machine": frozenset({"bench.load.sampling"}),
+    "bench.target": frozenset(
+        {"bench.clock", "bench.endpoints", "bench.errors", "bench.records", "bench.transport", "bench.workload",
          "promptset.samples"}
     ),
-    "bench.side_requests": frozenset({"bench.transport.interface"}),
-    "bench.prefix_cache": frozenset({"bench.side_requests", "bench.transport"}),
     "bench.flags": frozenset({"bench.errors"}),
     "bench.values": frozenset({"bench.errors", "bench.metrics.objectives", "bench.secrets", "promptset"}),
-    "bench.supervision": frozenset({"bench.clock", "bench.live"}),
     "bench.config": frozenset(
-        {"bench.errors", "bench.metrics.objectives", "bench.schedule", "bench.secrets", "bench.transport", "bench.values",
-         "bench.verdict", "promptset"}
+        {"bench.endpoints", "bench.errors", "bench.metrics.objectives", "bench.schedule", "bench.secrets",
+         "bench.transport", "bench.values", "bench.verdict", "promptset"}
     ),
-    # A worker process runs the middle of the way, from the workload to the records; run.py alone starts it.
+    "bench.ceiling": frozenset(
+        {"bench.config", "bench.machine_cache", "bench.metrics.per_request", "bench.records", "promptset.distributions"}
+    ),
+    # One worker runs the middle of the way, from the workload to the records; several are made of it.
+    "bench.load": frozenset(
+        {"bench.clock", "bench.config", "bench.conversations", "bench.dispatch", "bench.endpoints", "bench.errors",
+         "bench.metrics", "bench.records", "bench.rng", "bench.run_directory", "bench.schedule", "bench.secrets",
+         "bench.transport", "bench.workload", "promptset"}
+    ),
+    "bench.load.sampling": frozenset({"bench.clock"}),
+    "bench.load.live": frozenset({"bench.clock", "bench.metrics", "bench.records"}),
+    "bench.load.supervision": frozenset({"bench.clock", "bench.load.live"}),
     "bench.scale": frozenset(
-        {"bench.clock", "bench.config", "bench.conversations", "bench.dispatch", "bench.errors",
-         "bench.live", "bench.records", "bench.rng", "bench.run_directory",
-         "bench.sampling", "bench.schedule", "bench.secrets", "bench.supervision", "bench.transport",
-         "bench.workload", "promptset"}
+        {"bench.clock", "bench.config", "bench.errors", "bench.load", "bench.records", "bench.run_directory",
+         "bench.schedule", "bench.workload"}
     ),
-    # The ladders stand on runs, and nothing of a run stands on them but the ceiling that they found.
-    "bench.limits": frozenset(),
-    "bench.limits.source": frozenset({"bench.clock"}),
-    "bench.limits.servers": frozenset({"bench.calibrate.mock", "bench.errors", "bench.limits.source"}),
-    "bench.limits.ladder": frozenset({"bench.verdict"}),
-    "bench.limits.ceiling": frozenset(
-        {"bench.config", "bench.kept", "bench.metrics.per_request", "bench.records", "promptset.distributions"}
-    ),
-    "bench.limits.table": frozenset({"bench.limits.ladder", "bench.report"}),
-    # Who puts the stages together, and is imported by nobody but the next one in this list.
+    # Who puts the stages together, and is imported by nobody but those further down in this list.
     "bench.evaluate": frozenset({"bench"}),
     "bench.run": frozenset({"bench", "promptset"}),
-    "bench.limits.measure": frozenset({"bench"}),
-    "bench.calibrate.measure": frozenset({"bench"}),
-    "bench.cli": frozenset({"bench", "promptset.cli"}),
+    "bench.calibrate": frozenset({"bench"}),
+    "bench.limits": frozenset({"bench"}),
+    "bench.commands": frozenset({"bench", "promptset.cli"}),
+    "bench.cli": frozenset({"bench"}),
     "bench.__main__": frozenset({"bench.cli"}),
+    # Below the drivers: what they decide, and what they start.
+    "bench.calibrate.sweep": frozenset({"bench.errors"}),
+    "bench.calibrate.metamorphic": frozenset({"bench.errors"}),
+    "bench.calibrate.mock": frozenset({"bench.errors"}),
+    "bench.calibrate.remote": frozenset({"bench.errors"}),
+    "bench.calibrate.slow_reader": frozenset({"bench.accuracy.ledger"}),
+    "bench.limits.ladder": frozenset({"bench.verdict"}),
+    "bench.limits.servers": frozenset({"bench.calibrate.mock", "bench.errors", "bench.limits.source"}),
+    "bench.limits.source": frozenset({"bench.clock"}),
+    "bench.limits.table": frozenset({"bench.limits.ladder", "bench.report"}),
     "mockserver": frozenset({"mockserver", "promptset"}),
     "promptset": frozenset({"promptset"}),
 }  # fmt: skip
 
 COMPOSERS = (
-    "bench.evaluate", "bench.run", "bench.limits.measure", "bench.calibrate.measure", "bench.cli", "bench.__main__"
+    "bench.evaluate", "bench.run", "bench.calibrate", "bench.limits", "bench.commands", "bench.cli", "bench.__main__"
 )  # fmt: skip
+"""From the lowest to the highest: each may import those before it."""
 
 CLOCKS = {"time", "datetime.datetime.now", "datetime.datetime.utcnow", "datetime.datetime.today", "asyncio.sleep"}
 CHANCE = {"random", "secrets", "uuid", "os.urandom"}
@@ -132,6 +140,11 @@ def rule_for(module: str) -> str:
     return parts[0]
 
 
+def composer_of(module: str) -> str | None:
+    """The entry of COMPOSERS that the module is, or lies in."""
+    return next((composer for composer in COMPOSERS if inside(module, (composer,))), None)
+
+
 def violations(modules: Mapping[str, str]) -> list[str]:
     """A sentence for each import that a rule forbids."""
     found = []
@@ -142,11 +155,12 @@ def violations(modules: Mapping[str, str]) -> list[str]:
         for origin, name in imports_of(source):
             if origin.partition(".")[0] not in PACKAGES:
                 continue
-            composer = next((c for c in COMPOSERS if inside(name, (c,)) or origin == c), None)
-            if composer is not None:
-                late_enough = rule in COMPOSERS and COMPOSERS.index(rule) > COMPOSERS.index(composer)
-                if not late_enough:
-                    found.append(f"{module} imports {name}: only what composes the stages may import {composer}")
+            composer, own = composer_of(name), composer_of(module)
+            if composer is None:
+                composer = composer_of(origin)
+            late_enough = own is not None and composer is not None and COMPOSERS.index(own) >= COMPOSERS.index(composer)
+            if composer is not None and not late_enough:
+                found.append(f"{module} imports {name}: only what composes the stages may import {composer}")
             elif not (inside(origin, known) or inside(name, known)):
                 found.append(f"{module} imports {name}: {rule} may import {sorted(allowed)}")
     return found
@@ -228,21 +242,28 @@ def test_the_folder_of_data_sets_is_no_package() -> None:
         ("bench.report.html", "from bench.metrics.summary import Summary"),
         ("bench.report.html", "from bench.run_directory import RunDirectory"),
         ("bench.verdict", "from bench.transport import TRANSPORTS"),
-        ("bench.calibrate.truth", "from bench.metrics import per_request"),
-        ("bench.calibrate.truth", "from bench.metrics.quantile import quantile"),
-        ("bench.calibrate.distribution", "from bench.metrics.histogram import LogHistogram"),
-        ("bench.calibrate.compare", "from bench.metrics.catalog import METRICS"),
-        ("bench.calibrate.covers", "from bench.records import Outcome"),
-        ("bench.calibrate.compare", "from bench.calibrate.measure import keep"),
+        ("bench.accuracy.truth", "from bench.metrics import per_request"),
+        ("bench.accuracy.truth", "from bench.metrics.quantile import quantile"),
+        ("bench.accuracy.distribution", "from bench.metrics.histogram import LogHistogram"),
+        ("bench.accuracy.compare", "from bench.metrics.catalog import METRICS"),
+        ("bench.accuracy.coverage", "from bench.records import Outcome"),
+        ("bench.accuracy.compare", "from bench.calibrate.measure import keep"),
+        ("bench.accuracy.compare", "from bench.calibrate import mock"),
+        ("bench.ceiling", "from bench.run import run"),
+        ("bench.load.worker", "from bench.scale import plan"),
+        ("bench.load.worker", "from bench.run import run"),
+        ("bench.endpoints.openai", "from bench.transport.interface import Target"),
+        ("bench.target.probe", "from bench.load.worker import Worker"),
+        ("bench.run", "from bench.commands.output import progress"),
         ("bench.evaluate", "from bench.calibrate.measure import keep"),
-        ("bench.probe", "from bench.run import run"),
-        ("bench.live", "from bench import evaluate"),
+        ("bench.target.probe", "from bench.run import run"),
+        ("bench.load.live", "from bench import evaluate"),
         ("bench.evaluate", "from bench.run import run"),
         ("bench.run", "from bench.limits.measure import measure"),
         ("bench.run", "from bench.limits import measure"),
         ("bench.limits.ladder", "from bench.run import run"),
-        ("bench.limits.ceiling", "from bench.limits.measure import measure"),
-        ("bench.limits.ceiling", "from bench.transport import TRANSPORTS"),
+        ("bench.ceiling", "from bench.limits.measure import measure"),
+        ("bench.ceiling", "from bench.transport import TRANSPORTS"),
         ("bench.limits.source", "from bench.records import RequestRecord"),
         ("bench.run", "import bench.cli"),
         ("bench.workload", "import mockserver"),
@@ -269,9 +290,9 @@ def test_each_rule_can_be_broken(module: str, line: str) -> None:
         ("bench.metrics.summary", "from bench.metrics import series"),
         ("bench.run", "from bench.dispatch import OpenLoop\nfrom promptset.tokens import load_tokenizer"),
         ("bench.cli", "from bench.run import run\nfrom bench import evaluate"),
-        ("bench.cli", "from bench.limits import ceiling, measure, table"),
+        ("bench.commands.limits", "from bench.limits import measure, table"),
         ("bench.limits.measure", "from bench.run import run"),
-        ("bench.run", "from bench.limits import ceiling"),
+        ("bench.run", "from bench import ceiling"),
         ("bench.workload", "import os\nfrom promptset import loaders"),
         ("mockserver.plan", "from promptset.distributions import parse\nfrom mockserver.rng import stream"),
     ],

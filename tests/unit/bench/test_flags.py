@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from bench import cli
+from bench.commands import options, run
 from bench.config import RunConfig, resolve
 from bench.errors import UsageError
 from bench.flags import GROUPS, Parser, add_fields, parse
@@ -145,7 +146,7 @@ def test_a_flag_without_its_value_is_refused() -> None:
 
 def help_of(command: str, capsys: pytest.CaptureFixture[str]) -> str:
     with pytest.raises(SystemExit) as ended:
-        cli.COMMANDS[command].main(["--help"])
+        cli.main([command, "--help"])
     assert ended.value.code == 0
     return capsys.readouterr().out
 
@@ -195,7 +196,7 @@ def test_each_field_stands_in_a_group_of_the_help() -> None:
 
 
 def test_each_example_of_the_help_is_accepted() -> None:
-    found = [line.strip() for line in cli.RUN_EXAMPLES.splitlines() if line.startswith("  python -m bench run")]
+    found = [line.strip() for line in run.EXAMPLES.splitlines() if line.startswith("  python -m bench run")]
     assert len(found) >= 3
     for line in found:
         configured(shlex.split(line)[4:])
@@ -204,7 +205,7 @@ def test_each_example_of_the_help_is_accepted() -> None:
 def test_a_run_can_be_configured_by_a_file_alone(tmp_path: Path) -> None:
     path = tmp_path / "load.yaml"
     path.write_text("url: http://h:1\nrate: 5\nlimits:\n  errors: {suspect: 0.5}\n")
-    config = cli._config(run_parser(), ["--config", str(path)])
+    config = options.config_of(run_parser(), ["--config", str(path)])
     assert (config.url, config.rate, config.limits.errors.suspect) == ("http://h:1", 5.0, 0.5)
 
 
@@ -212,7 +213,7 @@ def test_problems_of_flags_file_and_values_are_named_together(tmp_path: Path) ->
     path = tmp_path / "load.yaml"
     path.write_text("sed: 5\n")
     with pytest.raises(UsageError) as raised:
-        cli._config(run_parser(), [*URL, "--config", str(path), "--bogus", "--rate", "x"])
+        options.config_of(run_parser(), [*URL, "--config", str(path), "--bogus", "--rate", "x"])
     text = "\n".join(raised.value.problems)
     assert len(raised.value.problems) == 3
     assert all(word in text for word in ("--bogus", "sed", "--rate"))
@@ -220,7 +221,7 @@ def test_problems_of_flags_file_and_values_are_named_together(tmp_path: Path) ->
 
 def test_the_key_comes_from_the_environment_unless_it_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-env")
-    assert value(cli._config(run_parser(), URL), "api_key") == "sk-env"
-    assert value(cli._config(run_parser(), [*URL, "--api-key", "sk-flag"]), "api_key") == "sk-flag"
+    assert value(options.config_of(run_parser(), URL), "api_key") == "sk-env"
+    assert value(options.config_of(run_parser(), [*URL, "--api-key", "sk-flag"]), "api_key") == "sk-flag"
     monkeypatch.delenv("OPENAI_API_KEY")
-    assert value(cli._config(run_parser(), URL), "api_key") is None
+    assert value(options.config_of(run_parser(), URL), "api_key") is None

@@ -11,12 +11,12 @@ import pytest
 PROGRAM = """
 import sys
 from types import SimpleNamespace
-from bench import cli
+from bench.commands import output
 from bench.errors import Exit
 result = SimpleNamespace(
     summary={"many": ["words"] * 100_000}, exit=Exit(int(sys.argv[1])), directory=SimpleNamespace(path="runs/a"), problems=()
 )
-sys.exit(cli._finish(SimpleNamespace(format="json", quiet=False), result))
+sys.exit(output.finish(SimpleNamespace(format="json", quiet=False), result))
 """
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from bench.config import resolve
 from bench.errors import UsageError
-from bench.scale.parts import samples_of
+from bench.load.components import samples_of
 from bench.scale.plan import Recording, most_in_flight, recording_of, shares_of, workers_of
 from bench.schedule import trace
 from bench.workload import Rows

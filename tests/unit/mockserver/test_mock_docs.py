@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bench.calibrate.join import OUTCOME_OF_FAULT
+from bench.accuracy.join import OUTCOME_OF_FAULT
 from mockserver.cli import read_arguments
 from mockserver.faults import FAULTS, parse_rule
 from mockserver.presets import PRESETS

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import pytest
 
-from bench.transport import openai
+from bench.endpoints import openai
 from promptset.cli import main
 from promptset.errors import SpecError
 from promptset.loaders import DataSet

@@ -10,7 +10,7 @@ import pytest
 from bench.metrics.facts import RunFacts
 from bench.metrics.summary import Summary
 from bench.records import Outcome, RequestRecord
-from bench.report import charts, compat, figures, html, plot, text
+from bench.report import charts, compat, formatting, html, plot, text
 from bench.report.facts import flat
 from tests.support.golden_run import golden_summary
 from tests.support.made_records import START_NS, made_record
@@ -35,7 +35,7 @@ ALL_FAILED = [made_record(i, outcome=Outcome.HTTP_ERROR, status=503, chunks_ms=(
      (99.996, "100.0"), (999.96, "1,000")],
 )  # fmt: skip
 def test_numbers_have_four_significant_digits(value: float | None, written: str) -> None:
-    assert figures.number(value) == written
+    assert formatting.number(value) == written
 
 
 @pytest.mark.parametrize(
@@ -43,12 +43,12 @@ def test_numbers_have_four_significant_digits(value: float | None, written: str)
     [(None, "–"), (0, "0 %"), (0.0185, "1.85 %"), (0.5, "50 %"), (0.981234, "98.1 %"), (1.0, "100 %")],
 )
 def test_shares_are_percent(value: float | None, written: str) -> None:
-    assert figures.share(value) == written
+    assert formatting.share(value) == written
 
 
 def test_sizes_have_prefixes() -> None:
-    assert [figures.si(v, "B") for v in (12, 1_234, 1.2e6, 3e9)] == ["12 B", "1.23 kB", "1.2 MB", "3 GB"]
-    assert figures.si(None) == "–"
+    assert [formatting.si(v, "B") for v in (12, 1_234, 1.2e6, 3e9)] == ["12 B", "1.23 kB", "1.2 MB", "3 GB"]
+    assert formatting.si(None) == "–"
 
 
 def test_nested_facts_have_dotted_names_and_nothing_empty() -> None:
@@ -293,7 +293,7 @@ def test_other_tools_stand_beside_our_own_numbers_and_what_differs_is_marked() -
     assert marked["vllm bench serve"] == [False, False, True, False, False, False]
     assert marked["guidellm"] == [False, True, False, True, False, False]
     assert marked["genai-bench"] == [False, True, False, True, False, False]
-    assert rows["genai-bench"].cells[2] == compat.Cell(figures.NOTHING, "", apart=False)
+    assert rows["genai-bench"].cells[2] == compat.Cell(formatting.NOTHING, "", apart=False)
     assert "No ITL: it prints no such number." in rows["genai-bench"].why
     assert any(why.startswith("E2EL ends when the usage chunk has come") for why in rows["genai-bench"].why)
 

@@ -1,0 +1,333 @@
+"""Measured against true: the certificate of a run whose mock was ours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from bench.accuracy.causes import Cause, Evidence, Stats, cause_of, causes_of_outcomes, rate_cause, step_of
+from bench.accuracy.closed_form import against_closed_form
+from bench.accuracy.distribution import STATS, Distribution
+from bench.accuracy.join import Join
+from bench.accuracy.known_mistakes import CONNECT
+from bench.accuracy.ledger import Ledger
+from bench.accuracy.pair_statistics import OVER_TIME, SLICES, Fold, Measured
+from bench.accuracy.planned_arrivals import Due
+from bench.accuracy.truth import FROM_SENT, METRICS
+from bench.records import RequestRecord
+from bench.run_directory import LEDGER, RunDirectory
+
+THROUGHPUT = ("requests_per_s", "output_tokens_per_s", "input_tokens_per_s", "total_tokens_per_s")
+
+RESOLUTION = 2.0**-10
+"""Quantiles of tokens that the report reads from its histogram are off by at most this share (docs/metrics.md)."""
+
+LAG_BORDERS_MS = (0.0, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 50.0)
+QQ_LEVELS = tuple(i / 40 for i in range(41))
+
+TRUNCATED = "its quantiles are values at a truncated index, not between neighbours"
+AVERAGED = "quantiles of the workers are averaged"
+WARMUP_COUNTED = "warm-up requests are counted, and their time is not"
+FAILED_COUNTED = "failed requests are counted"
+
+
+def certificate(
+    directory: RunDirectory,
+    summary: Mapping[str, Any],
+    measured: Measured,
+    *,
+    start_ns: int,
+    shared_clock: bool = True,
+    truth: Mapping[str, Any] | None = None,
+    planned: Iterator[int] | None = None,
+    begun_ns: int | None = None,
+) -> dict[str, Any] | None:
+    """How wrong the numbers of a summary are; None where the run has no ledger.
+
+    `measured` are the functions of the metrics with one value a request, `start_ns` is the zero of the summary's times,
+    `truth` the body of the mock's GET /truth. Without a shared clock durations are compared. `planned` are the arrivals of an
+    open loop, drawn again, in ns from `begun_ns` on: the begin of the load, its warm-up included.
+    `metrics` and `throughput` have a row for each number: measured, true, error, its share in the true value and in the
+    spread (true p99 - p50: an error that is large beside the spread blurs the distribution), and where stamps are bounds
+    the least and the greatest number that they allow. `problems` are sentences: what must agree and does not.
+    docs/calibration.md explains every key.
+    """
+    path = directory.path / LEDGER
+    if not path.exists():
+        return None
+    with path.open("rb") as file:
+        joining = Join(Ledger(file, str(path)))
+        duration_s = summary["throughput"]["duration_s"]
+        fold = Fold(
+            measured, shared_clock=shared_clock, start_ns=start_ns, duration_s=1.0 if duration_s is None else duration_s
+        )
+        due = None if planned is None or begun_ns is None else Due(planned, begun_ns)
+        for pair in joining.pairs(_seen(directory.records(), due)):
+            fold.add(pair)
+    late, why_late = ([], []) if due is None else due.findings()
+    rows = _metrics(summary["latency"], fold)
+    return {
+        "from": "ledger",
+        "clock": "shared" if shared_clock else "other",
+        "metrics": rows,
+        "throughput": _throughput(summary["throughput"], fold),
+        "observation_lag_ms": _spread(fold.lag),
+        "way_in_ms": _spread(fold.way_in),
+        "network_ms": None if shared_clock else _network(fold),
+        "mock": {
+            "done_minus_planned_ms": _spread(fold.mock_error),
+            "closed_form": against_closed_form(truth, fold.mock, fold.mock_itl),
+        },
+        "counts": joining.counts(),
+        "agreement": joining.agreement(),
+        "problems": [*joining.problems(), *_numbers_of_values(summary["latency"], fold), *late],
+        "causes": [
+            *(cause.told() for cause in _causes(summary, fold)),
+            *_causes_of_rates(summary["throughput"], fold),
+            *_causes_of_chunks(joining),
+            *causes_of_outcomes(joining.confused()),
+            *why_late,
+        ],
+        "worst": fold.worst(),
+        "plots": {"over_time": _over_time(fold, duration_s), "qq": _qq(fold, summary["latency"]), "lag": _lags(fold)},
+    }
+
+
+def _seen(records: Iterator[RequestRecord], due: Due | None) -> Iterator[RequestRecord]:
+    """The records, each shown to `due` in passing."""
+    for record in records:
+        if due is not None:
+            due.add(record)
+        yield record
+
+
+def _metrics(latency: Mapping[str, Any], fold: Fold) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    for metric, unit in METRICS.items():
+        found, true = latency.get(metric) or {"n": 0}, fold.true[metric].stats()
+        if not true or not found["n"]:
+            continue
+        spread = true["p99"] - true["p50"]
+        allowed = _allowed(metric, found, fold)
+        for stat in STATS:
+            measured = found.get(stat)
+            if stat in true and measured is not None:
+                rows.append({"metric": metric, "stat": stat, "unit": unit,
+                             **_row(measured, true[stat], spread, allowed.get(stat))})  # fmt: skip
+    return rows
+
+
+def _row(measured: float, true: float, spread: float | None, allowed: tuple[float, float] | None) -> dict[str, Any]:
+    error = measured - true
+    return {
+        "measured": measured,
+        "true": true,
+        "error": error,
+        "allowed": None if allowed is None else list(allowed),
+        "error_share": error / true if true else None,
+        "share_of_spread": error / spread if spread is not None and spread > 0 else None,
+    }
+
+
+def _allowed(metric: str, found: Mapping[str, Any], fold: Fold) -> dict[str, tuple[float, float]]:
+    """The least and the greatest number of each statistic that the stamps allow, where some of them are bounds, and the
+    histogram that it was read from."""
+    from_histogram = found.get("quantiles", "exact") != "exact"
+    if not fold.least[metric].n and not from_histogram:
+        return {}
+    ends = []
+    for side in (fold.least, fold.greatest):
+        whole = Distribution()
+        whole.add_all(fold.exact[metric])
+        whole.add_all(side[metric])
+        ends.append(whole.stats())
+    if ends[0] == ends[1] and not from_histogram:
+        return {}  # What is bounded of these requests is in no time of this metric.
+    rough = RESOLUTION if from_histogram else 0.0
+    return {
+        stat: (ends[0][stat] * (1 - rough), ends[1][stat] * (1 + rough))
+        if stat not in ("mean", "max")
+        else (ends[0][stat], ends[1][stat])
+        for stat in ends[0]
+        if stat in ends[1]
+    }
+
+
+def _throughput(found: Mapping[str, Any], fold: Fold) -> list[dict[str, Any]]:
+    span_s = fold.span_s
+    if span_s is None:
+        return []
+    amounts = {
+        "requests_per_s": fold.served,
+        "output_tokens_per_s": fold.output_tokens,
+        "input_tokens_per_s": fold.input_tokens,
+        "total_tokens_per_s": fold.input_tokens + fold.output_tokens,
+    }
+    return [
+        {"metric": name, "stat": "mean", "unit": "1/s", **_row(found[name], amounts[name] / span_s, None, None)}
+        for name in THROUGHPUT
+        if found.get(name) is not None
+    ]
+
+
+def _network(fold: Fold) -> float | None:
+    """What the network takes on both ways at the least: the smallest difference of a TTFT, or an E2EL, to the mock's."""
+    least = [
+        d.min for (metric, _), d in fold.over_time.items() if d.n and (metric == "ttft_ms" or not fold.true["ttft_ms"].n)
+        and metric in FROM_SENT
+    ]  # fmt: skip
+    return max(min(least), 0.0) if least else None
+
+
+def _numbers_of_values(latency: Mapping[str, Any], fold: Fold) -> list[str]:
+    problems = []
+    for metric in METRICS:
+        found, true = (latency.get(metric) or {"n": 0})["n"], fold.true[metric].n
+        if found != true:
+            problems.append(f"{metric}: {found} values measured where the ledger has {true}")
+    return problems
+
+
+def _causes(summary: Mapping[str, Any], fold: Fold) -> list[Cause]:
+    counts = summary.get("counts", {})
+    extra = {
+        "failed requests": counts.get("failed", 0),
+        "warm-up requests": counts.get("warmup", {}).get("requests", 0),
+    }
+    workers = sorted({worker for _, worker in fold.of_worker})
+    lags = [fold.over_time["lag_ms", i] for i in range(SLICES)]
+    step_ms = step_of([d.quantile(0.5) if d.n else None for d in lags])
+    early = fold.sent_before_connecting
+    found = []
+    for metric, unit in METRICS.items():
+        measured = summary["latency"].get(metric) or {"n": 0}
+        if not measured["n"]:
+            continue
+        recounted = Distribution()
+        recounted.add_all(fold.exact[metric])
+        recounted.add_all(fold.bounded[metric])
+        others: dict[str, Stats] = {
+            mistake: d.stats() for (of, mistake), d in fold.alternatives.items() if of == metric
+        }
+        if recounted.n:
+            others[TRUNCATED] = _truncated(recounted)
+        if len(workers) > 1 and metric in OVER_TIME:
+            others[AVERAGED] = _averaged([fold.of_worker[metric, worker].stats() for worker in workers])
+        evidence = Evidence(
+            unit=unit,
+            n=measured["n"],
+            true_n=fold.true[metric].n,
+            measured={s: measured[s] for s in STATS if measured.get(s) is not None},
+            true=fold.true[metric].stats(),
+            allowed=_allowed(metric, measured, fold),
+            recounted=recounted.stats(),
+            alternatives=others,
+            extra=extra,
+            step_ms=step_ms,
+        )
+        if (cause := cause_of(metric, evidence)) is not None:
+            found.append(cause)
+    if early.n:
+        found.append(Cause(metric="ttft_ms", stat="max", size=early.max, unit="ms", sentence=CONNECT))
+    return found
+
+
+def _causes_of_rates(found: Mapping[str, Any], fold: Fold) -> list[dict[str, Any]]:
+    """Rates: what has been counted that the time does not hold."""
+    span_s = fold.span_s
+    if span_s is None:
+        return []
+    others = {
+        mistake: {
+            "requests_per_s": (fold.served + requests) / span_s,
+            "output_tokens_per_s": (fold.output_tokens + output) / span_s,
+            "input_tokens_per_s": (fold.input_tokens + input_) / span_s,
+            "total_tokens_per_s": (fold.output_tokens + output + fold.input_tokens + input_) / span_s,
+        }
+        for mistake, (requests, output, input_) in {WARMUP_COUNTED: fold.warmup, FAILED_COUNTED: fold.failed}.items()
+    }
+    causes = (rate_cause(row, {m: of[row["metric"]] for m, of in others.items()}) for row in _throughput(found, fold))
+    return [cause for cause in causes if cause is not None]
+
+
+def _truncated(values: Distribution) -> Stats:
+    ranks = {"p50": 500, "p75": 750, "p90": 900, "p95": 950, "p99": 990, "p999": 999}
+    return {
+        "mean": values.mean,
+        "max": values.max,
+        **{s: values.at_rank(min(values.n * thousandths // 1000, values.n - 1)) for s, thousandths in ranks.items()},
+    }
+
+
+def _averaged(stats: list[dict[str, float]]) -> Stats:
+    shared = [s for s in STATS if all(s in one for one in stats)]
+    return {s: sum(one[s] for one in stats) / len(stats) for s in shared}
+
+
+def _causes_of_chunks(joining: Join) -> list[dict[str, Any]]:
+    """Chunks that one side has and the other has not: how many at a time, in how many requests."""
+    off = joining.chunks_off()
+    if not off:
+        return []
+    usual = max(off, key=lambda n: off[n])
+    lost = usual < 0
+    return [
+        {
+            "metric": "chunks",
+            "stat": "number",
+            "size": float(sum(n * times for n, times in off.items())),
+            "unit": "chunks",
+            "cause": f"{'chunks are lost' if lost else 'chunks are seen that nobody wrote'} in {sum(off.values())} requests, "
+            f"mostly {abs(usual)} in each: "
+            + ("at the borders of buffers, or taken for something else" if lost else "events are cut where none ends"),
+        }
+    ]
+
+
+def _over_time(fold: Fold, duration_s: float | None) -> dict[str, Any]:
+    width_s = (1.0 if duration_s is None else duration_s) / SLICES
+    series: dict[str, Any] = {"step_s": width_s, "t_s": [i * width_s for i in range(SLICES)]}
+    for name in (*OVER_TIME, "lag_ms"):
+        rows = [fold.over_time[name, i] for i in range(SLICES)]
+        if any(row.n for row in rows):
+            series[name] = {
+                "p50": [row.quantile(0.5) if row.n else None for row in rows],
+                "p99": [row.quantile(0.99) if row.n else None for row in rows],
+                "max": [row.max if row.n else None for row in rows],
+            }
+    return series
+
+
+def _qq(fold: Fold, latency: Mapping[str, Any]) -> dict[str, Any]:
+    """Quantiles of the same order, true and measured: of the values of requests, and of tokens those of the summary."""
+    found: dict[str, Any] = {}
+    for metric in ("ttft_ms", "tpot_ms", "e2el_ms"):
+        true, measured = fold.true[metric], fold.measured[metric]
+        if true.n and measured.n:
+            found[metric] = {
+                "true": [true.quantile(p) for p in QQ_LEVELS],
+                "measured": [measured.quantile(p) for p in QQ_LEVELS],
+            }
+    of_tokens, row = fold.true["itl_ms"].stats(), latency.get("itl_ms") or {"n": 0}
+    if of_tokens and row["n"]:
+        stats = [s for s in STATS if s != "mean" and s in of_tokens and row.get(s) is not None]
+        found["itl_ms"] = {"true": [of_tokens[s] for s in stats], "measured": [row[s] for s in stats]}
+    return found
+
+
+def _lags(fold: Fold) -> list[dict[str, Any]]:
+    """How many chunks were seen so late: the last interval has no end."""
+    if not fold.lag.n:
+        return []
+    below = [fold.lag.count_below(border) for border in LAG_BORDERS_MS] + [fold.lag.n]
+    borders = (None, *LAG_BORDERS_MS, None)
+    return [
+        {"from_ms": borders[i], "to_ms": borders[i + 1], "n": n - (below[i - 1] if i else 0)}
+        for i, n in enumerate(below)
+    ]
+
+
+def _spread(values: Distribution) -> dict[str, Any]:
+    if not values.n:
+        return {"n": 0}
+    return {"n": values.n, "min": values.min, **values.stats()}

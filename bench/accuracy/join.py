@@ -1,0 +1,235 @@
+"""Which record belongs to which line of the ledger, and what must agree exactly between the two.
+
+Joined by request id and attempt, one pair at a time: neither side is ever held whole. The probe is left out. A record
+whose request never reached the server (refused connections, dropped arrivals) has no line, and that is as it should be;
+everything else without a partner is a problem.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from bench.accuracy.ledger import Ledger
+from bench.records import Outcome, RequestRecord
+
+NEVER_ARRIVED = frozenset({Outcome.CONNECT_ERROR, Outcome.TIMEOUT_CONNECT, Outcome.DROPPED, Outcome.INTERRUPTED})
+"""Outcomes of requests that the server may know nothing of."""
+
+CUT_BY_CLIENT = frozenset(
+    {
+        Outcome.INTERRUPTED,
+        Outcome.TIMEOUT_FIRST_BYTE,
+        Outcome.TIMEOUT_IDLE,
+        Outcome.TIMEOUT_TOTAL,
+        Outcome.TIMEOUT_CONNECT,
+    }
+)
+"""Outcomes that the client decided: the server may have written more than was read."""
+
+_REFUSALS = ("400", "401", "404", "429", "500", "502", "503", "504")
+_HARMLESS = (
+    "slow_accept", "stall", "slow", "degrade", "pause", "no_done", "role_early", "role_with_token", "role_absent", "empty",
+    "duplicate", "reorder", "u2028", "usage_missing", "usage_wrong", "usage_twice", "length", "crlf", "comments", "keepalive",
+    "gzip", "split", "split_utf8", "trickle", "coalesce",
+)  # fmt: skip
+
+OUTCOME_OF_FAULT = {
+    # The first of these that struck decides: how the connection ended, then what cannot be read, then what was said.
+    "reset": Outcome.RESET,
+    "no_headers": Outcome.RESET,
+    "truncate": Outcome.TRUNCATED,
+    "cut_frame": Outcome.TRUNCATED,
+    "malformed": Outcome.MALFORMED,
+    "error_in_stream": Outcome.STREAM_ERROR,
+    **dict.fromkeys(_REFUSALS, Outcome.HTTP_ERROR),
+    **dict.fromkeys(_HARMLESS, Outcome.OK),
+}
+"""What a client must make of each fault that the ledger names. (`refuse` has no line: who is refused never arrives.) A reply
+that never began is a reset unless the client gave up before."""
+
+UNTRUE_USAGE = frozenset({"usage_wrong"})
+"""Faults by which the server's own count of tokens is not what it sent: the client has no other, and is not blamed."""
+
+CHECKS = ("status", "outcome", "number of chunks", "sequence of chunks", "number of tokens", "number of bytes")
+"""What must be equal."""
+
+SUMS = ("requests", "chunks", "tokens", "bytes sent", "bytes received")
+"""What is added up over all requests, besides their outcomes and statuses."""
+
+SHOWN = 5
+"""How many of one kind of disagreement are named; the others are counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One request as both sides saw it."""
+
+    record: RequestRecord
+    line: Mapping[str, Any]
+
+
+def expected_outcome(line: Mapping[str, Any]) -> Outcome:
+    """What the client must have recorded for this line of the ledger."""
+    status = line["status"]
+    if status is not None and status >= 300:
+        return Outcome.HTTP_ERROR
+    struck = faults_of(line)
+    return next((outcome for fault, outcome in OUTCOME_OF_FAULT.items() if fault in struck), Outcome.OK)
+
+
+def faults_of(line: Mapping[str, Any]) -> frozenset[str]:
+    """The faults that struck: the ledger joins their names by `+`."""
+    fault = line.get("fault")
+    return frozenset(fault.split("+")) if isinstance(fault, str) else frozenset()
+
+
+@dataclass(slots=True)
+class _Named:
+    """Requests with one kind of disagreement: all are counted, the first few are named."""
+
+    n: int = 0
+    shown: list[str] = field(default_factory=list)
+
+    def add(self, which: str, n: int = 1) -> None:
+        self.n += n
+        if len(self.shown) < SHOWN:
+            self.shown.append(which)
+
+    def sentence(self, what: str) -> list[str]:
+        if not self.n:
+            return []
+        more = f" and {self.n - len(self.shown)} more" if self.n > len(self.shown) else ""
+        return [f"{what} ({self.n}): {', '.join(self.shown)}{more}"]
+
+
+class Join:
+    """Pairs records with lines of the ledger and compares what must be equal. Ask for the findings when `pairs` has ended."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._twice, self._without_line, self._without_record = _Named(), _Named(), _Named()
+        self._differing = {name: _Named() for name in CHECKS}
+        self._here: Counter[str] = Counter()
+        self._there: Counter[str] = Counter()
+        self._chunks_off: Counter[int] = Counter()
+        self._confused: Counter[tuple[str, str, str]] = Counter()
+        self._pairs = 0
+        self._blocked = 0
+
+    def pairs(self, records: Iterable[RequestRecord]) -> Iterator[Pair]:
+        """Each record with its line, in the order of the records."""
+        seen: set[str] = set()
+        for record in records:
+            if record.id in seen:
+                self._twice.add(record.id)
+            seen.add(record.id)
+            line = self._ledger.line(record.id)
+            if line is None:
+                if record.outcome not in NEVER_ARRIVED:
+                    self._without_line.add(record.id)
+                continue
+            pair = Pair(record, line)
+            self._pairs += 1
+            self._blocked += len(line["blocked"])
+            self._compare(pair)
+            yield pair
+        if self._ledger.strangers:
+            self._without_record.add("without x-request-id", self._ledger.strangers)
+        for request_id in self._ledger:
+            if request_id not in seen:
+                self._without_record.add(request_id)
+
+    def problems(self) -> list[str]:
+        """A sentence for each kind of disagreement; none where all agrees."""
+        found = self._twice.sentence("requests with two records")
+        found += self._without_line.sentence("records without a line in the ledger")
+        found += self._without_record.sentence("lines of the ledger without a record")
+        for name, differing in self._differing.items():
+            found += differing.sentence(f"requests whose {name} differs from the ledger")
+        return found
+
+    def counts(self) -> dict[str, int]:
+        """How much was compared, how much of it differs, and how many chunks the mock could not write when it wanted."""
+        return {
+            "requests": self._pairs,
+            "unmatched": self._without_line.n + self._without_record.n,
+            "differing": sum(differing.n for differing in self._differing.values()),
+            "blocked": self._blocked,
+        }
+
+    def agreement(self) -> list[dict[str, Any]]:
+        """What was added up on both sides: requests, chunks, tokens and bytes, each outcome and each status.
+
+        Of the requests of which both sides must have seen the same: not of those that the client cut.
+        """
+        found = self._here.keys() | self._there.keys()
+        return [
+            {"what": what, "here": self._here[what], "there": self._there[what]}
+            for what in [*(what for what in SUMS if what in found), *sorted(found.difference(SUMS))]
+        ]
+
+    def chunks_off(self) -> dict[int, int]:
+        """By how many chunks records differ from the ledger, and how many of them do."""
+        return dict(self._chunks_off)
+
+    def confused(self) -> dict[tuple[str, str, str], int]:
+        """How often a request ended here as something else than there: (here, there, the fault that struck)."""
+        return dict(self._confused)
+
+    def _compare(self, pair: Pair) -> None:
+        record, line = pair.record, pair.line
+        for name, difference in _differences(pair):
+            self._differing[name].add(f"{record.id} ({difference})")
+        if record.outcome in CUT_BY_CLIENT:
+            return
+        if record.outcome is not (expected := expected_outcome(line)):
+            self._confused[str(record.outcome), str(expected), line.get("fault") or ""] += 1
+        here, there = self._here, self._there
+        here[f"outcome {record.outcome}"] += 1
+        there[f"outcome {expected_outcome(line)}"] += 1
+        here[f"status {record.status}"] += 1
+        there[f"status {line['status']}"] += 1
+        for side in (here, there):
+            side["requests"] += 1
+        here["bytes sent"] += record.bytes_sent
+        there["bytes sent"] += line["bytes_in"]
+        if record.outcome is Outcome.RESET:
+            return
+        here["bytes received"] += record.bytes_received
+        there["bytes received"] += line["bytes_out"]
+        here["chunks"] += len(record.chunk_ns)
+        there["chunks"] += len(line["write_ns"])
+        if off := len(record.chunk_ns) - len(line["write_ns"]):
+            self._chunks_off[off] += 1
+        if record.outcome is Outcome.OK and record.streamed and not UNTRUE_USAGE & faults_of(line):
+            here["tokens"] += 0 if record.output_tokens is None else record.output_tokens
+            there["tokens"] += sum(line["chunk_tokens"])
+
+
+def _differences(pair: Pair) -> list[tuple[str, str]]:
+    record, line = pair.record, pair.line
+    found: list[tuple[str, str]] = []
+
+    def compare(name: str, ours: object, theirs: object) -> None:
+        if ours != theirs:
+            found.append((name, f"{ours} here, {theirs} there"))
+
+    if record.outcome in CUT_BY_CLIENT:
+        if len(record.chunk_ns) > len(line["write_ns"]):
+            found.append(("number of chunks", f"{len(record.chunk_ns)} here, {len(line['write_ns'])} there"))
+        return found
+    compare("status", record.status, line["status"])
+    compare("outcome", str(record.outcome), str(expected_outcome(line)))
+    compare("number of bytes", record.bytes_sent, line["bytes_in"])
+    if record.outcome is Outcome.RESET:
+        return found  # What was under way when the connection died may have arrived or not.
+    compare("number of bytes", record.bytes_received, line["bytes_out"])
+    compare("number of chunks", len(record.chunk_ns), len(line["write_ns"]))
+    if record.outcome is Outcome.OK and record.streamed:
+        compare("sequence of chunks", record.chunk_kind, line["chunk_kind"])
+        if not UNTRUE_USAGE & faults_of(line):
+            compare("number of tokens", record.output_tokens, sum(line["chunk_tokens"]))
+    return found

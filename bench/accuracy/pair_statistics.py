@@ -1,0 +1,210 @@
+"""Everything that a certificate needs of the pairs of a run, folded one pair at a time: memory does not grow with chunks."""
+
+from __future__ import annotations
+
+import heapq
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate
+from operator import sub
+from typing import Any
+
+from bench.accuracy.closed_form import Clustered
+from bench.accuracy.distribution import EXACT, Distribution
+from bench.accuracy.join import Pair
+from bench.accuracy.known_mistakes import alternatives
+from bench.accuracy.truth import (
+    METRICS,
+    NS_PER_MS,
+    NS_PER_S,
+    TEXT,
+    served,
+    stamped_values,
+    true_values,
+)
+from bench.records import Outcome, RequestRecord
+
+_NOTICED_NS, _LIKE = 100_000, 1.1
+SLICES = 60
+WORST = 5
+OVER_TIME = ("ttft_ms", "tpot_ms", "e2el_ms")
+"""Metrics whose error is shown over time, request by request."""
+_SLICE_EXACT = 2_000
+
+Measured = Mapping[str, Callable[[RequestRecord], float | None]]
+"""The functions of the metrics with one value a request, as results use them, by their key in summary.json."""
+
+
+class Fold:
+    """Distributions of what is true, of what the stamps allow, and of what mistakes would have given.
+
+    `exact` has the values of records whose stamps all are, `bounded` those of the others as they are stamped, `least` and
+    `greatest` what the latter may be.
+    `start_ns` and `duration_s` place the slices over time, on the client's clock. `exact`: as of Distribution.
+    """
+
+    def __init__(
+        self, measured: Measured, *, shared_clock: bool, start_ns: int, duration_s: float, exact: int = EXACT
+    ) -> None:
+        def distributions() -> defaultdict[Any, Distribution]:
+            return defaultdict(lambda: Distribution(exact))
+
+        self._measured_of = measured
+        self.shared_clock = shared_clock
+        self._start_ns = start_ns
+        self._width_ns = max(duration_s, 1e-3) * NS_PER_S / SLICES
+        self.true: defaultdict[str, Distribution] = distributions()
+        self.exact: defaultdict[str, Distribution] = distributions()
+        self.bounded: defaultdict[str, Distribution] = distributions()
+        self.least: defaultdict[str, Distribution] = distributions()
+        self.greatest: defaultdict[str, Distribution] = distributions()
+        self.alternatives: defaultdict[tuple[str, str], Distribution] = distributions()
+        self.of_worker: defaultdict[tuple[str, int], Distribution] = distributions()
+        self.measured: defaultdict[str, Distribution] = distributions()
+        self.lag, self.way_in, self.mock_error = Distribution(exact), Distribution(exact), Distribution(exact)
+        self.mock: defaultdict[str, Distribution] = distributions()
+        self.mock_itl = Clustered()
+        self.over_time: defaultdict[tuple[str, int], Distribution] = defaultdict(lambda: Distribution(_SLICE_EXACT))
+        self.served = self.input_tokens = self.output_tokens = 0
+        self.warmup = self.failed = (0, 0, 0)
+        """Requests, output tokens and input tokens that are in no rate: those of the warm-up, and of failed requests."""
+        self.sent_before_connecting = Distribution(exact)
+        """How long before the mock got them requests were sent, of those in which that is the set-up of their connection."""
+        self._first_sent_ns: int | None = None
+        self._last_end_ns: int | None = None
+        self._worst: list[tuple[float, str, dict[str, Any]]] = []
+
+    def add(self, pair: Pair) -> None:
+        """One pair, of either phase."""
+        record, line = pair.record, pair.line
+        self._add_stamps(pair)
+        if line["fault"] is None:
+            self._add_plan(line)
+        if record.phase != "run" and record.outcome is Outcome.OK:
+            self.warmup = _with(self.warmup, line)
+        if record.phase != "run" or record.sent_ns is None:
+            return
+        # On the client's clock where there is no other: a span needs both ends on one.
+        end_ns = line["end_ns"] if self.shared_clock else record.end_ns
+        if self._first_sent_ns is None or record.sent_ns < self._first_sent_ns:
+            self._first_sent_ns = record.sent_ns
+        if self._last_end_ns is None or end_ns > self._last_end_ns:
+            self._last_end_ns = end_ns
+        if served(pair):
+            self._add_served(pair)
+        elif record.outcome is not Outcome.OK:
+            self.failed = _with(self.failed, line)
+
+    @property
+    def span_s(self) -> float | None:
+        """From the first send to the last end of the run."""
+        if self._first_sent_ns is None or self._last_end_ns is None or self._last_end_ns <= self._first_sent_ns:
+            return None
+        return (self._last_end_ns - self._first_sent_ns) / NS_PER_S
+
+    def worst(self) -> list[dict[str, Any]]:
+        """The requests with the largest errors, the largest first."""
+        return [row for _, _, row in sorted(self._worst, key=lambda item: item[:2], reverse=True)]
+
+    def _add_served(self, pair: Pair) -> None:
+        record, line = pair.record, pair.line
+        self.served += 1
+        self.input_tokens += line["input_tokens"] or 0
+        tokens = [n for n, kind in zip(line["chunk_tokens"], line["chunk_kind"], strict=True) if kind in TEXT]
+        # A reply that is not streamed has no chunks: its length is in the plan.
+        self.output_tokens += sum(line["chunk_tokens"]) if line["write_ns"] else line["planned"]["output_tokens"]
+        true = true_values(pair, shared_clock=self.shared_clock)
+        for metric, values in true.items():
+            self.true[metric].add(values)
+        stamped, least, greatest = stamped_values(record, tokens, sum(line["chunk_tokens"]))
+        for metric, values in stamped.items():
+            (self.exact if least is stamped else self.bounded)[metric].add(values)
+            if least is not stamped:
+                self.least[metric].add(least[metric])
+                self.greatest[metric].add(greatest[metric])
+        for metric in OVER_TIME:
+            if metric in stamped:
+                self.of_worker[metric, record.worker].add(stamped[metric])
+        for metric, mistake, values in alternatives(pair, shared_clock=self.shared_clock):
+            self.alternatives[metric, mistake].add(values)
+        self._add_errors(record, true)
+
+    def _add_errors(self, record: RequestRecord, true: Mapping[str, Sequence[float]]) -> None:
+        at = self._slice(record.end_ns)
+        for metric, of in self._measured_of.items():
+            value = of(record)
+            if value is None or metric not in METRICS:
+                continue
+            self.measured[metric].add([value])
+            if metric in OVER_TIME and metric in true:
+                error = value - true[metric][0]
+                self.over_time[metric, at].add([error])
+                row = {"id": record.id, "metric": metric, "measured": value, "true": true[metric][0], "error": error}
+                entry = (abs(error), f"{record.id} {metric}", row)
+                if len(self._worst) < WORST:
+                    heapq.heappush(self._worst, entry)
+                elif entry[:2] > self._worst[0][:2]:
+                    heapq.heapreplace(self._worst, entry)
+
+    def _slice(self, at_ns: int) -> int:
+        return min(max(int((at_ns - self._start_ns) / self._width_ns), 0), SLICES - 1)
+
+    def _add_stamps(self, pair: Pair) -> None:
+        """How late each side saw the other, where they share a clock: of chunks with an exact stamp on both sides."""
+        record, line = pair.record, pair.line
+        if not self.shared_clock:
+            return
+        if record.sent_ns is not None and line["received_ns"] is not None:
+            way_in_ns = line["received_ns"] - record.sent_ns
+            self.way_in.add([way_in_ns / NS_PER_MS])
+            connect_ns = record.connect_ns or 0
+            if way_in_ns > _NOTICED_NS and connect_ns <= way_in_ns <= connect_ns * _LIKE + _NOTICED_NS:
+                self.sent_before_connecting.add([way_in_ns / NS_PER_MS])
+        seen, written = record.chunk_ns, line["write_ns"]
+        if line["blocked"] or record.chunk_bound_ns is not None:
+            blocked = set(line["blocked"])
+            bounds = record.chunk_bound_ns or (None,) * len(seen)
+            rows = zip(seen, written, bounds, strict=False)
+            good = [(a, w) for i, (a, w, bound) in enumerate(rows) if i not in blocked and bound is None]
+            seen, written = tuple(a for a, _ in good), [w for _, w in good]
+        lags = [lag / NS_PER_MS for lag in map(sub, seen, written)]
+        self.lag.add(lags)
+        at = 0
+        while at < len(lags):
+            number = self._slice(seen[at])
+            border = self._start_ns + (number + 1) * self._width_ns
+            end = len(lags) if number == SLICES - 1 else max(bisect_left(seen, border, at + 1), at + 1)
+            self.over_time["lag_ms", number].add(lags[at:end])
+            at = end
+
+    def _add_plan(self, line: Mapping[str, Any]) -> None:
+        """When the mock wrote each token less when its plan said so, and what its own latencies came to."""
+        planned, received = line["planned"], line["received_ns"]
+        texts = zip(line["write_ns"], line["chunk_tokens"], line["chunk_kind"], strict=True)
+        chunks = [(at, tokens) for at, tokens, kind in texts if kind in TEXT]
+        if planned["ttft_ns"] is None or received is None or not chunks:
+            return
+        written, tokens = [at for at, _ in chunks], [share for _, share in chunks]
+        later = sum(tokens) - tokens[0]
+        self.mock["ttft_ms"].add([(written[0] - received) / NS_PER_MS])
+        self.mock["e2el_ms"].add([(written[-1] - received) / NS_PER_MS])
+        self.mock["output_tokens"].add([sum(line["chunk_tokens"])])
+        gaps = zip(map(sub, written[1:], written), tokens[1:], strict=True)
+        itl = [gap / share / NS_PER_MS for gap, share in gaps for _ in range(share)]
+        self.mock["itl_ms"].add(itl)
+        if itl:
+            self.mock_itl.add(sum(itl), len(itl))
+        if later > 0:
+            self.mock["tpot_ms"].add([(written[-1] - written[0]) / NS_PER_MS / later])
+        if len(planned["gaps_ns"]) != sum(tokens) - 1 or 0 in tokens or line["blocked"]:
+            return  # A token did not come as text, or a buffer was full: not every chunk has a planned moment.
+        # A moment for each token; a chunk was due with the last of its own.
+        due = list(accumulate(planned["gaps_ns"], initial=received + planned["ttft_ns"]))
+        errors = [(at - due[end - 1]) / NS_PER_MS for at, end in zip(written, accumulate(tokens), strict=True)]
+        self.mock_error.add(errors)
+
+
+def _with(counted: tuple[int, int, int], line: Mapping[str, Any]) -> tuple[int, int, int]:
+    requests, output, given = counted
+    return requests + 1, output + sum(line["chunk_tokens"]), given + (line["input_tokens"] or 0)

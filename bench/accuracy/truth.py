@@ -1,0 +1,179 @@
+"""The metrics of the same requests as the mock's ledger tells them, and as the client's stamps bound them.
+
+Written apart from bench.metrics on purpose, from the definitions alone (docs/metrics.md): a shared mistake would cancel
+out. Truth is what was done, not what was planned.
+
+Where mock and client share a clock, a true time to first token runs from the client's own `sent` to the mock's first token
+write. Where they do not, durations are all that can be compared: it runs from the mock's `received_ns` to that write, and
+what the network takes on both ways stands in the error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bench.accuracy.join import CUT_BY_CLIENT, Pair, expected_outcome
+from bench.records import Outcome, RequestRecord
+
+NS_PER_MS = 1e6
+NS_PER_S = 1e9
+TEXT = frozenset("ctf")
+"""Kinds of chunk that bear generated text."""
+
+METRICS = {
+    "ttft_ms": "ms",
+    "tpot_ms": "ms",
+    "itl_ms": "ms",
+    "e2el_ms": "ms",
+    "tps": "tokens/s",
+    "ttft_from_intended_ms": "ms",
+    "e2el_from_intended_ms": "ms",
+    "ttfo_ms": "ms",
+    "chunk_gap_ms": "ms",
+}
+"""What is compared, by its key in summary.json, and its unit."""
+
+FROM_SENT = ("ttft_ms", "e2el_ms", "ttft_from_intended_ms", "e2el_from_intended_ms", "ttfo_ms")
+"""Metrics that begin on the client's side: without a shared clock the network is in their errors."""
+
+Values = dict[str, Sequence[float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The text of one streamed reply: times (ns), tokens and kinds of its token chunks, and when the request was sent and
+    due, all on one clock."""
+
+    times: Sequence[int]
+    tokens: Sequence[int]
+    kinds: str
+    sent_ns: int
+    due_ns: int
+    n: int
+    """Output tokens: those of the token chunks, and those whose text never came (cut off by a stop string)."""
+    known: bool
+    """Whether a client can know the tokens of each chunk; where it cannot (a chunk came twice), ITL has a sample a gap and
+    the first chunk its even share, as docs/metrics.md says."""
+
+
+def served(pair: Pair) -> bool:
+    """Whether a request of the run was served in full: the ledger says so, but for what the client itself cut short."""
+    record = pair.record
+    if record.phase != "run" or record.sent_ns is None or record.outcome in CUT_BY_CLIENT:
+        return False
+    return expected_outcome(pair.line) is Outcome.OK
+
+
+def sent_there_ns(pair: Pair, *, shared_clock: bool) -> int:
+    """When the request was sent, on the ledger's clock: known where the clock is shared, else when it was received."""
+    assert pair.record.sent_ns is not None
+    received: int = pair.line["received_ns"]
+    return pair.record.sent_ns if shared_clock else received
+
+
+def reply_there(line: Mapping[str, Any], record: RequestRecord, sent_ns: int) -> Reply | None:
+    """The reply as the mock wrote it; None where it had no token chunk."""
+    assert record.sent_ns is not None
+    rows = [
+        row for row in zip(line["write_ns"], line["chunk_tokens"], line["chunk_kind"], strict=True) if row[2] in TEXT
+    ]
+    if not rows:
+        return None
+    times, tokens, kinds = zip(*rows, strict=True)
+    due_ns = sent_ns - (record.sent_ns - record.intended_ns)
+    n = sum(line["chunk_tokens"])
+    return Reply(times, tokens, "".join(kinds), sent_ns, due_ns, n, record.chunk_tokens is not None)
+
+
+def true_values(pair: Pair, *, shared_clock: bool = True) -> Values:
+    """Every true value of a request that was served in full, by metric."""
+    record, line = pair.record, pair.line
+    sent_ns = sent_there_ns(pair, shared_clock=shared_clock)
+    if not line["write_ns"]:
+        assert record.sent_ns is not None
+        return whole_reply(line["end_ns"], sent_ns, record.sent_ns - record.intended_ns)
+    reply = reply_there(line, record, sent_ns)
+    return {} if reply is None else {**from_sent(reply), **between(reply.times, reply.times, reply)}
+
+
+def whole_reply(end_ns: int, sent_ns: int, late_ns: int) -> Values:
+    """A reply that was not streamed has one moment, its end. `late_ns`: from when it was due until it was sent."""
+    e2el_ms = (end_ns - sent_ns) / NS_PER_MS
+    return {"e2el_ms": [e2el_ms], "e2el_from_intended_ms": [e2el_ms + late_ns / NS_PER_MS]}
+
+
+def from_sent(reply: Reply) -> Values:
+    """The metrics that begin with the request."""
+    first, last = reply.times[0], reply.times[-1]
+    output = next((at for at, kind in zip(reply.times, reply.kinds, strict=True) if kind != "t"), None)
+    values: Values = {
+        "ttft_ms": [(first - reply.sent_ns) / NS_PER_MS],
+        "e2el_ms": [(last - reply.sent_ns) / NS_PER_MS],
+        "ttft_from_intended_ms": [(first - reply.due_ns) / NS_PER_MS],
+        "e2el_from_intended_ms": [(last - reply.due_ns) / NS_PER_MS],
+    }
+    if output is not None:
+        values["ttfo_ms"] = [(output - reply.sent_ns) / NS_PER_MS]
+    return values
+
+
+def between(before: Sequence[int], at: Sequence[int], reply: Reply) -> Values:
+    """The metrics between token chunks, each gap from a time in `before` to the next one in `at`: for times that are exact
+    the same two sequences, for the least and the greatest that stamps allow the ends of their bounds."""
+    values: Values = {}
+    after_first = reply.n - (reply.tokens[0] if reply.known else reply.n / len(reply.tokens))
+    if len(at) < 2:
+        return values
+    gaps = [max(b - a, 0) / NS_PER_MS for a, b in zip(before, at[1:], strict=False)]
+    values["chunk_gap_ms"] = gaps
+    values["itl_ms"] = _shared_by_tokens(gaps, reply.tokens[1:]) if reply.known else gaps
+    if after_first > 0:
+        tpot_ms = max(at[-1] - before[0], 0) / NS_PER_MS / after_first
+        values["tpot_ms"] = [tpot_ms]
+        if tpot_ms > 0:
+            values["tps"] = [1000 / tpot_ms]
+    return values
+
+
+def _shared_by_tokens(gaps: Sequence[float], tokens: Sequence[int]) -> list[float]:
+    """ITL: a gap is shared by the tokens of the chunk that ended it. Text without a token of its own (half a character)
+    leaves its time to the next token."""
+    shared: list[float] = []
+    waited = 0.0
+    for gap, n in zip(gaps, tokens, strict=True):
+        waited += gap
+        if n:
+            shared += [waited / n] * n
+            waited = 0.0
+    return shared
+
+
+def stamped_values(record: RequestRecord, tokens: Sequence[int], n: int) -> tuple[Values, Values, Values]:
+    """A record's values computed again as it is stamped, and the least and the greatest that its stamps allow.
+
+    `tokens` are those of the token chunks and `n` all, from the ledger. All three are one where every stamp is exact.
+    """
+    assert record.sent_ns is not None
+    if not record.chunk_ns:
+        values = whole_reply(record.end_ns, record.sent_ns, record.sent_ns - record.intended_ns)
+        return values, values, values
+    places = [i for i, kind in enumerate(record.chunk_kind) if kind in TEXT]
+    latest = [record.chunk_ns[i] for i in places]
+    if not places or len(places) != len(tokens):
+        return {}, {}, {}
+    kinds = "".join(record.chunk_kind[i] for i in places)
+    known = record.chunk_tokens is not None
+    reply = Reply(latest, tokens, kinds, record.sent_ns, record.intended_ns, n, known)
+    stamped = {**from_sent(reply), **between(latest, latest, reply)}
+    if record.chunk_bound_ns is None:
+        return stamped, stamped, stamped
+    bounds = [record.chunk_bound_ns[i] for i in places]
+    earliest = [at if bound is None else bound for at, bound in zip(latest, bounds, strict=True)]
+    soon = Reply(earliest, tokens, kinds, record.sent_ns, record.intended_ns, n, known)
+    least = {**from_sent(soon), **between(latest, earliest, reply)}
+    greatest = stamped | between(earliest, latest, reply)
+    if "tps" in greatest:  # A greater time per token is a lower speed.
+        greatest["tps"], least["tps"] = least.get("tps", greatest["tps"]), greatest["tps"]
+    return stamped, least, greatest

@@ -1,0 +1,114 @@
+"""What this machine can measure: the values, where they are kept, and whether a planned load lies beyond them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench import machine_cache
+from bench.config import RunConfig
+from bench.metrics import per_request
+from bench.records import RequestRecord
+from promptset import distributions
+
+KEYS = ("chunks_per_s", "requests_per_s", "streams")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ceiling:
+    """The highest loads of one worker that held; None where nothing did. `date` is the day of the measurement."""
+
+    chunks_per_s: float | None
+    requests_per_s: float | None
+    streams: float | None
+    date: str
+
+
+def default_path(environment: Mapping[str, str] = os.environ) -> Path:
+    """Where results are kept: trueload/limits.json in the user's cache."""
+    return machine_cache.default_path("limits.json", environment)
+
+
+def store(path: Path, result: Mapping[str, Any]) -> None:
+    """Keep the result of `result["host"]`, in the place of its last one. Raises UsageError where it cannot be written."""
+    machine_cache.keep(path, result["host"], dict(result))
+
+
+def stored(path: Path, host: Mapping[str, Any]) -> Ceiling | None:
+    """The ceiling of this very machine; None where there is none, or the file is not ours to read."""
+    result = machine_cache.of_machine(path, host)
+    try:
+        found = {key: result["ceiling"][key] for key in KEYS}
+        date = str(result["date"])[:10]
+    except (TypeError, KeyError):
+        return None
+    numbers = {key: float(value) if isinstance(value, int | float) else None for key, value in found.items()}
+    return Ceiling(**numbers, date=date)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """What a load will ask of the client, all workers together, as far as it can be told beforehand; None: it cannot."""
+
+    chunks_per_s: float | None
+    requests_per_s: float | None
+    streams: float | None
+
+
+def planned(config: RunConfig, probe: RequestRecord | None) -> Planned:
+    """The load that a configuration plans. `probe` is an answer of the target, whose times stand for the others'.
+
+    With R requests a second of n tokens: R n chunks, and by Little's law R E streams of E = TTFT + (n - 1) TPOT.
+    With C users: C / TPOT chunks and C / E requests a second. A slower target under load makes these too high, not too low.
+    """
+    tokens = None if config.output_tokens is None else distributions.parse(config.output_tokens, "tokens").mean()
+    ttft_ms = None if probe is None else per_request.ttft_ms(probe)
+    tpot_ms = None if probe is None else per_request.tpot_ms(probe)
+    answer_s = None
+    if tokens is not None and ttft_ms is not None and tpot_ms is not None:
+        answer_s = (ttft_ms + (tokens - 1) * tpot_ms) / 1000
+    if config.rate is not None:
+        streams = config.rate * answer_s if answer_s is not None else None
+        if config.max_concurrency is not None:
+            streams = min(config.max_concurrency, streams) if streams is not None else None
+        chunks = config.rate * tokens if tokens is not None else None
+        return Planned(chunks_per_s=chunks if config.stream else None, requests_per_s=config.rate, streams=streams)
+    users = _users(config)
+    chunks = users * 1000 / tpot_ms if users is not None and tpot_ms and config.stream else None
+    requests = users / answer_s if users is not None and answer_s else None
+    return Planned(chunks_per_s=chunks, requests_per_s=requests, streams=None if users is None else float(users))
+
+
+def _users(config: RunConfig) -> int | None:
+    at_once = config.concurrency if config.concurrency is not None else config.max_concurrency
+    known = [n for n in (at_once, config.requests) if n is not None]
+    return min(known) if known else None
+
+
+_UNITS = {"chunks_per_s": "chunks/s", "requests_per_s": "requests/s", "streams": "streams at once"}
+
+
+def beyond(
+    config: RunConfig, ceiling: Ceiling | None, *, workers: int = 1, probe: RequestRecord | None = None
+) -> list[str]:
+    """A sentence for each part of a planned load that is beyond what one worker of this machine was seen to hold.
+
+    Nothing where no ceiling is known. The workers share the load evenly.
+    """
+    if ceiling is None:
+        return []
+    load = planned(config, probe)
+    found = []
+    for key, unit in _UNITS.items():
+        asked, held = getattr(load, key), getattr(ceiling, key)
+        if asked is None or held is None or asked / workers <= held:
+            continue
+        found.append(
+            f"the plan comes to some {asked / workers:,.0f} {unit}{' a worker' if workers > 1 else ''}, and this machine "
+            f"held {held:,.0f} when it was measured ({ceiling.date}, python -m bench limits): the client may be the "
+            "bottleneck; use more --workers or a larger machine, or measure the limits again"
+        )
+    return found

@@ -1,0 +1,14 @@
+"""The commands of `python -m bench`: one file each, with its summary, its flags and its exit status.
+
+Each file has a SUMMARY for `--help` and `main(argv)`, which returns the exit status. A new command is one file and one line
+in COMMANDS. `options` holds the flags that several commands share, `output` what they print.
+"""
+
+COMMANDS: dict[str, str] = {
+    "run": "bench.commands.run",
+    "calibrate": "bench.commands.calibrate",
+    "limits": "bench.commands.limits",
+    "report": "bench.commands.report",
+    "dataset": "bench.commands.dataset",
+}
+"""The module of each command. A module is imported when its command is chosen, or for the list of `--help`."""

@@ -1,0 +1,172 @@
+"""`bench calibrate`: the load against our own mock, and the error of every number."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from bench.commands.options import parse_flags, resolve_flags, run_parser
+from bench.commands.output import finish, progress
+from bench.errors import Exit, UsageError
+
+if TYPE_CHECKING:
+    from bench.calibrate.sweep import Point
+    from bench.config import RunConfig
+
+
+SUMMARY = "the same load against our own mock: the error of every number"
+
+ABOUT = """\
+How wrong are our numbers, at this load, on this machine? Starts a mock server whose every latency is written down, sends it
+the load, and compares each number with what was done. What it finds is kept, and later runs of such a load show it.
+"""
+
+
+EXAMPLES = """\
+examples:
+  python -m bench calibrate --concurrency 32 --requests 500
+  python -m bench calibrate --rate 100 --duration 30s --mock "--ttft 200ms --tpot lognormal:mean=20ms,cv=0.3"
+  python -m bench calibrate --sweep       # up to which load this machine can be trusted
+  python -m bench calibrate --full        # change the mock, and see whether each report changes as it must
+  python -m bench calibrate --url http://other-host:8000     # a mock that runs there: python -m mockserver --host 0.0.0.0
+
+exit status: 0 good, 2 wrong usage, 3 INVALID: numbers are wrong at this load, 4 no mock there, 70 our defect, 130 interrupted
+"""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command. Returns its exit status; raises BenchError."""
+    from bench.calibrate import measure
+
+    parser = run_parser("calibrate", ABOUT, EXAMPLES, ["url"])
+    own = parser.add_argument_group("how to calibrate")
+    own.add_argument(
+        "--mock",
+        default="",
+        metavar='"FLAGS"',
+        help="flags of the mock, as for python -m mockserver (default: TTFT 50 ms, TPOT 20 ms)",
+    )
+    own.add_argument("--url", metavar="URL", help="measure the mock that runs there, instead of starting one")
+    own.add_argument(
+        "--sweep",
+        nargs="*",
+        metavar="LOADS",
+        help="many loads, one after the other: concurrency=1,10,100 rate=50,200 (default: 1 to 1000 streams, 20 to 400/s)",
+    )
+    own.add_argument(
+        "--full",
+        nargs="*",
+        metavar="CHECKS",
+        help="change the mock in one respect after the other: does each report change as it must? (default: all checks)",
+    )
+    own.add_argument("--no-store", action="store_true", help="keep the result nowhere: no later run shows it")
+    flags, problems = parse_flags(parser, argv)
+    mock_flags, url, store = flags.pop("mock"), flags.pop("url"), not flags.pop("no_store")
+    loads, checks = flags.pop("sweep"), flags.pop("full")
+    if checks is not None:
+        return _metamorphic(flags, checks, [("--mock", mock_flags), ("--url", url), ("--sweep", loads)], problems, argv)
+    if loads is not None:
+        return _sweep(flags, loads, mock_flags, url, store, problems, argv)
+    if url is not None and mock_flags:
+        problems.append(
+            "--mock is for the mock that calibrate starts, and --url names one that runs: leave one of the two out"
+        )
+
+    def config_at(address: str) -> RunConfig:
+        return resolve_flags({"name": "calibration", "check_usage": True, **flags, "url": address}, problems)
+
+    command = ["python", "-m", "bench", "calibrate", *argv]
+    if url is not None:
+        config = config_at(url)
+        result = measure.calibrate_at(config, command=command, say=progress(config.quiet))
+    else:
+        config = config_at(measure.ANYWHERE)
+        result = measure.calibrate(config_at, mock_flags=mock_flags, command=command, say=progress(config.quiet))
+    if store and measure.keep(result):
+        progress(config.quiet)(f"kept in {measure.default_path()}: later runs of such a load show these errors")
+    return finish(config, result)
+
+
+def _sweep(
+    flags: dict[str, Any],
+    loads: Sequence[str],
+    mock_flags: str,
+    url: str | None,
+    store: bool,
+    problems: list[str],
+    argv: Sequence[str],
+) -> int:
+    from pathlib import Path
+
+    from bench.calibrate import measure
+    from bench.calibrate.sweep import points_of
+    from bench.report import sweep_page
+    from bench.run import default_directory
+
+    if url is not None:
+        problems.append("--sweep starts a mock for each load, and --url names one that runs: leave one of the two out")
+    for name in ("mode", "concurrency", "rate", "max_concurrency"):
+        if name in flags:
+            problems.append(f"--{name.replace('_', '-')} and --sweep exclude each other: give the loads to --sweep")
+    try:
+        points = points_of(loads)
+    except UsageError as e:
+        raise UsageError([*problems, *e.problems]) from e
+    name, quiet = flags.get("name", "sweep"), bool(flags.get("quiet"))
+    folder = Path(flags["out"]) if "out" in flags else default_directory(name)
+    given = {"name": name, "check_usage": True, **flags}
+
+    def config_at(address: str, point: Point) -> RunConfig:
+        place = {"url": address, "out": str(folder / point.name)}
+        return resolve_flags({**given, **point.flags(given), **place, "quiet": True}, problems)
+
+    found = measure.sweep(
+        config_at, points, folder, mock_flags=mock_flags, command=["python", "-m", "bench", "calibrate", *argv],
+        store=store, say=progress(quiet),
+    )  # fmt: skip
+    if flags.get("format") == "json":
+        import orjson
+
+        print(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())
+    else:
+        print(sweep_page.text(found), end="")
+        print(f"\nsweep: {folder / 'sweep.html'}")
+    return Exit.INVALID if all(row is None for row in found["trusted"].values()) else Exit.GOOD
+
+
+def _metamorphic(
+    flags: dict[str, Any],
+    checks: Sequence[str],
+    others: Sequence[tuple[str, object]],
+    problems: list[str],
+    argv: Sequence[str],
+) -> int:
+    from pathlib import Path
+
+    from bench.calibrate import measure, metamorphic
+    from bench.report import full_table
+    from bench.run import default_directory
+
+    loads = ({**metamorphic.LOAD, **check.load} for check in metamorphic.CHECKS.values())
+    needed = {key for load in loads for key in load} | {"mode", "duration"}
+    given = [f"--{key.replace('_', '-')}" for key in flags if key in needed]
+    given += [flag for flag, value in others if value not in (None, "")]
+    problems += [f"{flag} and --full exclude each other: each check has its own" for flag in given]
+    name, quiet = flags.get("name", "full"), bool(flags.get("quiet"))
+    folder = Path(flags["out"]) if "out" in flags else default_directory(name)
+    fixed = {"name": name, "check_usage": True, **flags}
+
+    def config_at(address: str, check: str, load: Mapping[str, Any]) -> RunConfig:
+        return resolve_flags({**load, "url": address, "out": str(folder / check), "quiet": True}, problems)
+
+    found = measure.check_all(
+        config_at, fixed, checks, folder, command=["python", "-m", "bench", "calibrate", *argv], say=progress(quiet)
+    )
+    if flags.get("format") == "json":
+        import orjson
+
+        print(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())
+    else:
+        print(full_table.text(found), end="")
+        print(f"\nchecks: {folder / 'full.json'}")
+    return Exit.GOOD if found["held"] else Exit.INVALID

@@ -1,0 +1,14 @@
+"""`bench dataset`: prompts of exact length, the same as `python -m promptset`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+SUMMARY = "make a prompt data set (the same as python -m promptset)"
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command. Returns its exit status; raises BenchError."""
+    from promptset.cli import main as promptset_main
+
+    return promptset_main(list(argv))

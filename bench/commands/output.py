@@ -1,0 +1,73 @@
+"""What a command prints: progress, problems, and the result of a run."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from bench.errors import PRECEDENCE, Exit
+
+if TYPE_CHECKING:
+    from bench.config import RunConfig
+    from bench.evaluate import Result
+
+
+def complain(problems: Sequence[str]) -> None:
+    """Print problems to stderr."""
+    if len(problems) == 1:
+        print(f"error: {problems[0]}", file=sys.stderr)
+        return
+    print(f"error: {len(problems)} problems", file=sys.stderr)
+    for problem in problems:
+        print(f"  - {problem}", file=sys.stderr)
+
+
+def progress(quiet: bool) -> Callable[[str], None]:
+    """Where a command says what it is doing: stderr, or nowhere."""
+    return (lambda line: None) if quiet else (lambda line: print(line, file=sys.stderr, flush=True))
+
+
+def finish(config: RunConfig, result: Result) -> int:
+    """Print what came of a run. Returns its exit status."""
+    for problem in result.problems:
+        print(f"warning: {problem}", file=sys.stderr)
+    return print_result(result, config.format, quiet=config.quiet)
+
+
+def forget_output() -> None:
+    """What waits for stdout goes nowhere: the interpreter would fail on it as it ends, and change the exit status."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def print_result(result: Result, form: str, *, quiet: bool) -> int:
+    """Print the result. Returns its exit status, which a reader that has gone (`| head`) leaves alone; 2 on a full disk."""
+    try:
+        _write(result, form, quiet=quiet)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        forget_output()
+    except OSError as e:
+        forget_output()
+        complain([f"the result cannot be printed ({e.strerror}): it is in {result.directory.path}"])
+        return min(Exit.USAGE, result.exit, key=PRECEDENCE.index)
+    return result.exit
+
+
+def _write(result: Result, form: str, *, quiet: bool) -> None:
+    from bench.report import certificate, text
+
+    if form == "json":
+        import orjson
+
+        print(orjson.dumps(result.summary, option=orjson.OPT_INDENT_2).decode())
+    else:
+        text.show(result.summary, brief=quiet)
+        if not quiet:
+            calibration = result.summary["calibration"]
+            if calibration is not None and calibration["from"] == "ledger":
+                certificate.show(result.summary["calibration"])
+            print(f"\nreport: {result.directory.path / 'report.html'}")
+            if calibration is not None and calibration["from"] == "ledger":
+                print(f"certificate: {result.directory.path / 'certificate.html'}")

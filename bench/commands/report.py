@@ -1,0 +1,26 @@
+"""`bench report`: render a run again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bench.commands.output import print_result
+
+SUMMARY = "render a run again from its records"
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command. Returns its exit status; raises BenchError."""
+    from pathlib import Path
+
+    from bench.evaluate import evaluate
+    from bench.flags import Parser
+    from bench.run_directory import RunDirectory
+
+    parser = Parser(prog="python -m bench report", description="Render a run again, from its records and samples.")
+    parser.add_argument("run", metavar="RUN", help="the run directory")
+    parser.add_argument("--format", choices=("text", "json"), default="text", help="what to print (default: text)")
+    parser.add_argument("--quiet", action="store_true", help="print the verdict and errors only")
+    given = parser.parse_args(list(argv))
+    result = evaluate(RunDirectory.open(Path(given.run)))
+    return print_result(result, given.format, quiet=given.quiet)

@@ -1,0 +1,156 @@
+"""Requests or sessions from another process, for as long as a run goes on.
+
+Making a prompt takes a millisecond, in which no stamp can be taken: so what is not made before the load is made by
+a process beside it (`feed_program.py`), and arrives through a socket of which no read waits. The process makes what it is
+asked for, some at a time, and nothing while the receiver has enough: memory is bounded at both ends, and a load whose
+prompts are all there has its processors to itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import select
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+
+from bench.errors import BenchError
+from bench.load.frames import Frames
+
+if TYPE_CHECKING:
+    from bench.load.worker import Assignment
+
+T = TypeVar("T")
+Taken = TypeVar("Taken", contravariant=True)
+
+_READ_BYTES = 64 * 1024
+_READY = b"."
+_BATCH = 64
+"""Things that are asked for at once."""
+
+
+class Receiver(Protocol[Taken]):
+    """Who takes what is made."""
+
+    @property
+    def has_room(self) -> bool:
+        """Whether more may come."""
+
+    def add(self, made: Taken) -> None:
+        """One more is there."""
+
+
+class ProcessFeed(Generic[T]):
+    """The process that makes things, seen from the one that sends them. Close it."""
+
+    def __init__(self, assignment: Assignment, receiver: Receiver[T], unpack: Callable[[bytes], T]) -> None:
+        """Starts the process, which gets ready beside whatever is done meanwhile. `unpack` is that of what the assignment's
+        mode sends (`frames.py`)."""
+        ours, theirs = socket.socketpair()
+        # A session of its own: Ctrl-C is the business of the process that sends.
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "bench.load.feed_program", str(theirs.fileno())],
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        theirs.close()
+        self._socket = ours
+        # A duplicate, so that closing the connection leaves the socket.
+        self._connection = Connection(ours.dup().detach())
+        # Its arrivals may be millions, and are the business of who sends them.
+        self._connection.send(replace(assignment, share=replace(assignment.share, offsets_ns=None)))
+        self._receiver = receiver
+        self._frames = Frames(unpack)
+        self._reading = False
+        self._owed = 1
+        """Things that were asked for and have not come."""
+
+    async def begin(self, made: int) -> None:
+        """Have it get ready to go on behind the first `made` things; returns when the next one is made. Raises BenchError."""
+        self._loop = asyncio.get_running_loop()
+        try:
+            self._connection.send(made)
+        except OSError:
+            raise self._died() from None
+        self._socket.setblocking(False)
+        await self._ready()
+
+    async def _ready(self) -> None:
+        try:
+            word = await self._loop.sock_recv(self._socket, len(_READY))
+        except OSError:
+            word = b""
+        if word != _READY:
+            raise self._died()
+
+    def more(self) -> None:
+        """Ask and read on, until the receiver has enough."""
+        if not self._reading:
+            self._reading = True
+            self._loop.add_reader(self._socket.fileno(), self._read)
+            with contextlib.suppress(BenchError):  # As in `_read`.
+                self._ask()
+
+    def _ask(self) -> None:
+        """See to it that more is coming."""
+        if self._owed <= _BATCH // 2:
+            try:
+                self._connection.send(_BATCH)
+            except OSError:
+                raise self._died() from None
+            self._owed += _BATCH
+
+    def wait(self) -> None:
+        """Block until there is one: it is due, and late already. Raises BenchError where none will come."""
+        while not self._take():
+            self._ask()
+            select.select([self._socket], [], [])
+
+    def _read(self) -> None:
+        if self._reading and not self._receiver.has_room:
+            self._stop()
+            return
+        try:
+            self._take()
+            if self._receiver.has_room:
+                self._ask()
+        except BenchError:
+            self._stop()  # What is there is sent; where more is needed, `wait` says it.
+
+    def _stop(self) -> None:
+        if self._reading:
+            self._loop.remove_reader(self._socket.fileno())
+            self._reading = False
+
+    def _take(self) -> int:
+        """Read what is there, once; how many things it made whole."""
+        try:
+            piece = self._socket.recv(_READ_BYTES)
+        except BlockingIOError:
+            return 0
+        except OSError:
+            piece = b""
+        if not piece:
+            raise self._died()
+        things = self._frames.feed(piece)
+        for made in things:
+            self._receiver.add(made)
+        self._owed -= len(things)
+        return len(things)
+
+    def _died(self) -> BenchError:
+        return BenchError("the process that makes prompts has ended: its error is above")
+
+    def close(self) -> None:
+        """End the process."""
+        self._stop()
+        self._connection.close()
+        self._socket.close()
+        self._process.terminate()
+        self._process.wait()

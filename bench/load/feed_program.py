@@ -1,0 +1,72 @@
+"""The program that makes what a load sends, beside it: `python -m bench.load.feed_program DESCRIPTOR`, started by `feed.py`.
+
+It takes an assignment and how many of its requests (in mode sessions: of its sessions) were made already, writes the next
+one, and then as many as it is asked for, until nobody asks.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import traceback
+from multiprocessing.connection import Connection
+
+from bench.conversations import Talks
+from bench.endpoints import openai
+from bench.errors import BenchError, Exit
+from bench.load.components import samples_of, tokenizer_of
+from bench.load.frames import frame
+from bench.load.worker import Assignment
+from bench.workload import Encoded, made_of
+from promptset.errors import SpecError
+from promptset.samples import Sample
+
+_NICENESS = 10
+
+
+def _give_way() -> None:
+    """The process that sends goes first: it keeps deadlines, and this one only a stock. A nicer process of the ordinary kind
+    keeps its processor for some ms when another wakes up; one of the idle kind is put aside at once."""
+    try:
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    except (AttributeError, OSError):
+        os.nice(_NICENESS)
+
+
+def main(descriptor: int) -> int:
+    """Be the process that makes requests: `descriptor` is the socket to the one that sends them."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _give_way()
+    pipe = socket.socket(fileno=descriptor)
+    connection = Connection(os.dup(descriptor))
+    try:
+        assignment: Assignment = connection.recv()
+        tokenizer = tokenizer_of(assignment.config)
+        made: int = connection.recv()
+
+        def encode(sample: Sample) -> Encoded:
+            return openai.encode(sample, assignment.options)
+
+        samples = samples_of(assignment.config, tokenizer, assignment.share, skip=made)
+        word, asked = b".", 1
+        while True:
+            for _ in range(asked):
+                # A session's requests are put together when they are sent: its answers are not known here.
+                made_next = frame(next(samples) if isinstance(samples, Talks) else made_of(next(samples), encode))
+                pipe.sendall(word + made_next)
+                word = b""
+            asked = connection.recv()
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        return 0  # The process that sends has ended, or needs no more.
+    except (BenchError, SpecError) as e:
+        print(f"making prompts: {e}", file=sys.stderr)
+        return int(Exit.USAGE)
+    except Exception:
+        traceback.print_exc()
+        return int(Exit.DEFECT)
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1])))

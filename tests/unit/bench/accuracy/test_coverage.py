@@ -1,0 +1,136 @@
+"""Which later runs a certificate speaks of, what is kept, and what a run is told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bench.accuracy import coverage
+
+SHAPE: dict[str, Any] = {
+    "loop": "closed loop",
+    "transport": "wire",
+    "workers": 1,
+    "stream": "streamed",
+    "tls": False,
+    "clock": "kernel",
+    "streams": 100,
+    "requests_per_s": 80.0,
+    "chunks_per_s": 5_000.0,
+}
+ROWS = [
+    {"metric": "ttft_ms", "stat": "p50", "unit": "ms", "error": 0.01},
+    {"metric": "e2el_ms", "stat": "p99", "unit": "ms", "error": -0.5},
+]
+CERTIFICATE: dict[str, Any] = {
+    "date": "2026-01-02T00:00:00+00:00",
+    "version": "0.1.0",
+    "shape": SHAPE,
+    "status": "VALID",
+    "metrics": ROWS,
+    "observation_lag_ms": {"n": 3},
+    "way_in_ms": {"n": 3},
+    "problems": [],
+}
+
+
+COVERED: list[tuple[str, dict[str, Any], dict[str, Any], list[str]]] = [
+    # what, changes of the certificate, changes of the run's shape, why it is not covered
+    ("the same load", {}, {}, []),
+    ("a smaller load", {}, {"streams": 10, "requests_per_s": 8.0, "chunks_per_s": 500.0}, []),
+    ("a tenth more", {}, {"streams": 110, "chunks_per_s": 5_499.0}, []),
+    ("more streams", {}, {"streams": 111}, ["a larger load: 111 streams where it was measured with 100"]),
+    ("more requests", {}, {"requests_per_s": 90.0}, ["a larger load: 90 requests/s where it was measured with 80"]),
+    ("more chunks", {}, {"chunks_per_s": 6_000.0}, ["a larger load: 6,000 chunks/s where it was measured with 5,000"]),
+    ("chunks of which nothing is known", {}, {"chunks_per_s": None},
+     ["a larger load: an unknown number of chunks/s where it was measured with 5,000"]),
+    ("another transport", {}, {"transport": "httpx"}, ["another transport: wire"]),
+    ("an open loop", {}, {"loop": "open loop"}, ["another load: closed loop"]),
+    ("two workers", {}, {"workers": 2}, ["another number of workers: 1"]),
+    ("whole replies", {}, {"stream": "whole"}, ["another kind of reply: streamed"]),
+    ("TLS", {}, {"tls": True}, ["another use of TLS: False"]),
+    ("stamps of the program", {}, {"clock": "user"}, ["another source of the time stamps: kernel"]),
+    ("another version", {"version": "0.0.9"}, {}, ["it is of version 0.0.9"]),
+    ("a bad certificate of this size", {"status": "INVALID"}, {"streams": 81}, []),
+    ("a bad certificate of a greater load", {"status": "INVALID"}, {"streams": 79},
+     ["a smaller load, and it is INVALID"]),
+    ("no speed on either side", {"shape": SHAPE | {"requests_per_s": None}}, {"requests_per_s": None}, []),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("what", "its", "mine", "reasons"), COVERED, ids=[what for what, *_ in COVERED])
+def test_what_a_certificate_covers(what: str, its: dict[str, Any], mine: dict[str, Any], reasons: list[str]) -> None:
+    assert coverage.why_not(CERTIFICATE | its, SHAPE | mine, "0.1.0") == reasons
+
+
+def sized(factor: float, **changes: Any) -> dict[str, Any]:
+    shape = SHAPE | {key: SHAPE[key] * factor for key in coverage.SIZE}
+    return CERTIFICATE | {"shape": shape} | changes
+
+
+def test_of_several_the_nearest_is_taken_and_the_latest_of_equals() -> None:
+    old, new = sized(1, date="2026-01-01T00:00:00+00:00"), sized(1, date="2026-01-03T00:00:00+00:00")
+    large = sized(10, date="2026-01-04T00:00:00+00:00")
+    assert coverage.closest([large, old, new], SHAPE, "0.1.0") == new
+    assert coverage.closest([large, old], SHAPE | {"streams": 900}, "0.1.0") == large
+    assert coverage.closest([old, new], SHAPE | {"streams": 900}, "0.1.0") is None
+    assert coverage.closest([], SHAPE, "0.1.0") is None
+
+
+def test_a_new_certificate_takes_the_place_of_those_of_its_shape() -> None:
+    known = [sized(1, date="2026-01-01T00:00:00+00:00"), sized(3, date="2026-01-02T00:00:00+00:00")]
+    again = sized(1.05, date="2026-01-05T00:00:00+00:00")
+    assert coverage.kept_with(known, again) == [again, known[1]]
+    httpx = sized(1)
+    httpx["shape"]["transport"] = "httpx"
+    assert len(coverage.kept_with(known, httpx)) == 3
+
+
+def test_only_the_latest_are_kept() -> None:
+    found: list[Any] = []
+    for i in range(coverage.KEPT + 5):
+        found = list(coverage.kept_with(found, sized(2.0**i, date=f"2026-01-01T00:00:{i:02}+00:00")))
+    assert len(found) == coverage.KEPT
+    assert {c["date"][-8:-6] for c in found} == {f"{i:02}" for i in range(5, coverage.KEPT + 5)}
+
+
+@pytest.mark.parametrize("entry", [None, 3, [], {}, {"certificates": 3}, {"certificates": [3, {}, {"shape": 1}]}])
+def test_what_is_not_ours_to_read_is_no_certificate(entry: Any) -> None:
+    assert coverage.usable(entry) == []
+
+
+def test_what_is_kept_is_found_again() -> None:
+    whole = {**CERTIFICATE, "accuracy": "SUSPECT", "run": {}, "plots": {}, "metrics": [
+        row | {"measured": 50.0, "true": 49.0, "allowed": None} for row in [*ROWS, ROWS[0] | {"metric": "tps", "unit": "1/s"}]
+    ]}  # fmt: skip
+    brief = coverage.brief(whole)
+    assert brief == CERTIFICATE | {"status": "SUSPECT"}
+    assert coverage.usable({"certificates": [brief, {"half": 1}]}) == [brief]
+    kind = coverage.kind_of({"mode": "concurrency", "transport": "wire", "stream": True, "url": "http://h"}, 1)
+    assert coverage.for_run([brief, brief | {"version": "9"}, sized(1)], kind, "0.1.0") == [brief, sized(1)]
+    assert coverage.for_run([brief], kind | {"workers": 2}, "0.1.0") == []
+
+
+@pytest.mark.parametrize(
+    ("mode", "loop"), [("rate", "open loop"), ("trace", "open loop"), ("concurrency", "closed loop")]
+)
+def test_the_shape_of_a_load_is_what_was_measured_of_it(mode: str, loop: str) -> None:
+    summary = {
+        "load": {"concurrency_max": 12, "achieved_rps": 3.0},
+        "throughput": {"duration_s": 10.0},
+        "instrument": {"clock": {"kernel": 90, "user": 10, "mixed": 0}},
+        "tokens": {"chunks": {"with_tokens": 600}},
+    }
+    config = {"mode": mode, "transport": "wire", "stream": False, "url": "https://h"}
+    assert coverage.shape_of(summary, config, 2) == {
+        "loop": loop, "transport": "wire", "workers": 2, "stream": "whole", "tls": True, "clock": "kernel",
+        "streams": 12, "requests_per_s": 3.0, "chunks_per_s": 60.0,
+    }  # fmt: skip
+
+
+def test_a_stamp_has_the_errors_found_then_as_shares_of_what_was_measured_now() -> None:
+    latency = {"ttft_ms": {"p50": 20.0}, "e2el_ms": {"p99": None}}
+    found = coverage.stamp(CERTIFICATE, latency, "2026-01-02T01:00:05+00:00")
+    assert (found["from"], found["age_s"], found["status"]) == ("certificate", 3_605.0, "VALID")
+    assert found["metrics"] == [ROWS[0] | {"measured": 20.0, "error_share": 0.0005}]

@@ -1,0 +1,83 @@
+"""Events told by their bytes are read as JSON would read them, whatever the server writes between them."""
+
+from __future__ import annotations
+
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.endpoints.content_template import PlainTemplate
+from bench.endpoints.stream_reader import StreamReader
+
+
+def chunk(text: object, **more: object) -> bytes:
+    choice = {"index": 0, "delta": {"content": text}, "finish_reason": None}
+    return json.dumps({"id": "x", "choices": [choice], **more}, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+TEXTS = st.one_of(
+    st.sampled_from(
+        [" word", "", '"', "\\", 'a"b', "\u2028", "é", "\\u0041", '","finish_reason":"x', "\x00", '"content":"']
+    )
+    | st.text(max_size=6)
+)
+EVENTS = st.one_of(
+    TEXTS.map(chunk),
+    TEXTS.map(lambda text: chunk(text, usage={"completion_tokens": 3})),
+    st.just(b'{"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":9}}'),
+    st.just(b'{"error":{"message":"out of memory"}}'),
+    st.just(b"[DONE]"),
+    st.just(b'{"id":"x","choices":[{"index":0,"delta":{"content":" a" b"},"finish_reason":null}]}'),
+    st.just(b'{"id":"x","choices":[{"index":0,"delta":{"content":" \x01"},"finish_reason":null}]}'),
+)
+
+
+def oracle(events: list[bytes]) -> tuple[str, str, bool]:
+    """(kinds, text, whether an event is not JSON), one event after the other, by the json module."""
+    kinds, text = "", ""
+    for event in events:
+        if event == b"[DONE]":
+            kinds += "o"
+            continue
+        try:
+            said = json.loads(event)
+        except ValueError:
+            return kinds.ljust(len(events), "o"), text, True
+        choices = said.get("choices")
+        content = choices[0]["delta"]["content"] if choices else ""
+        kinds += "c" if content else "u" if choices == [] else "o"
+        text += content
+    return kinds, text, False
+
+
+@given(st.lists(EVENTS, max_size=30), st.integers(1, 30))
+def test_a_stream_reads_as_json_reads_it_in_batches_of_any_size(events: list[bytes], size: int) -> None:
+    reader = StreamReader(count=len)
+    for at in range(0, len(events), size):
+        reader.feed(events[at : at + size])
+    reply = reader.close()
+    kinds, text, malformed = oracle(events)
+    assert (reply.chunk_kind, reply.text, reply.malformed is not None) == (kinds, text, malformed)
+
+
+def test_events_that_differ_in_their_text_alone_are_told_without_json() -> None:
+    template = PlainTemplate()
+    template.learn(chunk(" one"), " one")
+    assert template.learned
+    assert template.texts([chunk(" two"), chunk("3"), chunk('"'), chunk(" four")]) == [b" two", b"3"]
+
+
+def test_nothing_is_told_that_ends_the_string_or_escapes_in_it() -> None:
+    template = PlainTemplate()
+    template.learn(chunk(" one"), " one")
+    for text in ('a"b', "a\\b", "", "é", "\n"):
+        assert template.texts([chunk(text)]) == []
+    assert template.texts([chunk(" two", usage=None)]) == []
+
+
+def test_an_event_with_the_field_twice_or_with_an_escaped_text_teaches_nothing() -> None:
+    template = PlainTemplate()
+    template.learn(b'{"content":"a","choices":[{"delta":{"content":"a"}}]}', "a")
+    template.learn(chunk('"'), '"')
+    assert not template.learned

@@ -1,0 +1,348 @@
+"""The OpenAI dialect: samples to bodies, URLs however they are written, and replies to what they say."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.endpoints import openai
+from bench.endpoints.openai import BodyOptions
+from bench.endpoints.reply import Reply, error_message, read_whole
+from bench.endpoints.stream_reader import StreamReader
+from promptset.samples import Sample
+
+CHAT = BodyOptions(endpoint="chat", model="m")
+MESSAGES = [{"role": "user", "content": "hi"}]
+
+
+def body(sample: Sample, options: BodyOptions) -> dict[str, Any]:
+    encoded: dict[str, Any] = json.loads(openai.encode(sample, options).body)
+    return encoded
+
+
+# ---- URLs ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("tail", ["", "/", "/v1", "/v1/", "/v1/chat/completions", "/v1/chat/completions/"])
+def test_root_v1_and_whole_path_mean_the_same(tail: str) -> None:
+    assert openai.endpoint_url(f"http://h:8000{tail}", "chat") == "http://h:8000/v1/chat/completions"
+    assert openai.models_url(f"http://h:8000{tail}") == "http://h:8000/v1/models"
+
+
+@pytest.mark.parametrize(
+    ("url", "endpoint", "full"),
+    [
+        ("http://h/v1/completions", "completions", "http://h/v1/completions"),
+        ("http://h/proxy/v1", "chat", "http://h/proxy/v1/chat/completions"),
+        ("http://h/proxy", "completions", "http://h/proxy/v1/completions"),
+        ("http://h/chat/completions", "chat", "http://h/chat/completions"),
+        ("https://u:p@h/v1?key=k", "chat", "https://u:p@h/v1/chat/completions?key=k"),
+        ("http://[::1]:9/", "chat", "http://[::1]:9/v1/chat/completions"),
+    ],
+)
+def test_a_url_keeps_everything_but_its_path(url: str, endpoint: openai.Endpoint, full: str) -> None:
+    assert openai.endpoint_url(url, endpoint) == full
+
+
+@pytest.mark.parametrize(
+    ("url", "endpoint"),
+    [
+        ("http://h/v1/chat/completions", "chat"),
+        ("http://h/v1/completions/", "completions"),
+        ("http://h/v1", None),
+        ("http://h/completions?x=/chat/completions", "completions"),
+    ],
+)
+def test_a_whole_path_names_its_endpoint(url: str, endpoint: str | None) -> None:
+    assert openai.endpoint_of(url) == endpoint
+
+
+# ---- Bodies --------------------------------------------------------------------------------------------------------
+
+
+def test_a_prompt_becomes_a_message_for_chat_and_stays_one_for_completions() -> None:
+    sample = Sample(prompt="hi", output_tokens=5)
+    common = {"model": "m", "max_tokens": 5, "stream": True, "stream_options": {"include_usage": True}}
+    assert body(sample, CHAT) == {"messages": MESSAGES, **common}
+    assert body(sample, BodyOptions(endpoint="completions", model="m")) == {"prompt": "hi", **common}
+
+
+def test_messages_are_sent_as_they_are() -> None:
+    turns = [{"role": "system", "content": "s"}, *MESSAGES]
+    assert body(Sample(messages=turns), CHAT)["messages"] == turns
+
+
+def test_a_whole_response_is_asked_without_stream_options() -> None:
+    sent = body(Sample(prompt="hi"), BodyOptions(endpoint="chat", model="m", stream=False))
+    assert sent == {"messages": MESSAGES, "model": "m", "stream": False}
+
+
+def test_what_a_server_refuses_can_be_left_out() -> None:
+    sample = Sample(prompt="hi")
+    assert "stream_options" not in body(sample, BodyOptions(endpoint="chat", model="m", ask_usage=False))
+    assert "ignore_eos" not in body(sample, CHAT)
+    assert body(sample, BodyOptions(endpoint="chat", model="m", ignore_eos=True))["ignore_eos"] is True
+    assert "model" not in body(sample, BodyOptions(endpoint="chat", model=None))
+
+
+def test_a_full_request_body_keeps_its_own_fields() -> None:
+    own = {"model": "theirs", "messages": MESSAGES, "temperature": 0.5, "max_completion_tokens": 9, "stream": False}
+    sample = Sample(body={**own, "stream_options": {"include_usage": False}})
+    encoded = openai.encode(sample, BodyOptions(endpoint="chat", model=None))
+    assert json.loads(encoded.body) == {**own, "stream": True, "stream_options": {"include_usage": True}}
+    assert encoded.output_tokens_asked == 9
+    assert body(sample, CHAT)["model"] == "m"
+    assert own["stream"] is False  # The row of the data set is not changed: it is sent again.
+
+
+def test_extra_fields_win_over_all_and_decide_what_comes_back() -> None:
+    options = BodyOptions(endpoint="chat", model="m", extra={"stream": False, "max_tokens": 3, "top_p": 0.9})
+    encoded = openai.encode(Sample(prompt="hi", output_tokens=5), options)
+    sent = json.loads(encoded.body)
+    assert (sent["top_p"], sent["max_tokens"], sent["stream"]) == (0.9, 3, False)
+    assert (encoded.stream, encoded.output_tokens_asked) == (False, 3)
+
+
+def test_no_tokens_asked_is_none() -> None:
+    assert openai.encode(Sample(prompt="hi"), CHAT).output_tokens_asked is None
+
+
+# ---- Streams -------------------------------------------------------------------------------------------------------
+
+
+def read(*events: dict[str, Any] | str, count: Any = None, batch: int = 1000) -> Reply:
+    data = [event.encode() if isinstance(event, str) else json.dumps(event).encode() for event in events]
+    reader = StreamReader(count)
+    for i in range(0, len(data), batch):
+        reader.feed(data[i : i + batch])
+    return reader.close()
+
+
+def said(usage: int | None = None, **delta: Any) -> dict[str, Any]:
+    event: dict[str, Any] = {"choices": [{"index": 0, "delta": delta}]}
+    return event if usage is None else {**event, "usage": {"prompt_tokens": 7, "completion_tokens": usage}}
+
+
+def used(n: Any) -> dict[str, Any]:
+    return {"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": n}}
+
+
+CALL = {"index": 0, "function": {"name": "f", "arguments": "{}"}}
+END = {"choices": [{"delta": {}, "finish_reason": "stop"}]}
+
+
+@pytest.mark.parametrize(
+    ("event", "kind"),
+    [
+        (said(role="assistant", content=""), "r"),
+        (said(role="assistant"), "r"),
+        (said(role="assistant", content="a"), "c"),
+        (said(content="a"), "c"),
+        (said(content=" "), "c"),
+        (said(content=""), "o"),
+        (said(content=None), "o"),
+        (said(), "o"),
+        (said(reasoning="a"), "t"),
+        (said(reasoning_content="a"), "t"),
+        (said(reasoning="a", content=""), "t"),
+        (said(tool_calls=[CALL]), "f"),
+        (said(tool_calls=[{"index": 0, "function": {"name": "f", "arguments": ""}}]), "o"),
+        (said(tool_calls=[{"index": 0, "function": {"name": "f", "arguments": {"city": "x"}}}]), "f"),
+        (said(tool_calls=[{"index": 0}]), "o"),
+        (said(tool_calls="?"), "o"),
+        ({"choices": [{"text": "a"}]}, "c"),
+        ({"choices": [{"text": ""}]}, "o"),
+        ({"choices": [{"text": "a", "finish_reason": "length"}]}, "c"),
+        (END, "o"),
+        ({"choices": [{"delta": {"role": "assistant"}, "finish_reason": "stop"}]}, "o"),
+        (used(3), "u"),
+        ({"usage": {"completion_tokens": 3}}, "u"),
+        ({"choices": [], "usage": None}, "o"),
+        (said(content="a", usage=1), "c"),
+        ({"choices": [{"delta": {}, "finish_reason": "stop"}], "usage": {"completion_tokens": 1}}, "o"),
+        ({"error": {"message": "no"}}, "o"),
+        ({}, "o"),
+        ({"choices": None}, "o"),
+        ({"choices": [None]}, "o"),
+        ({"choices": [{"delta": None}]}, "o"),
+        ("[DONE]", "o"),
+    ],
+)
+def test_an_event_has_its_kind(event: dict[str, Any] | str, kind: str) -> None:
+    assert read(event).chunk_kind == kind
+
+
+def test_usage_on_every_chunk_tells_the_tokens_of_each() -> None:
+    reply = read(
+        said(role="assistant", usage=0), said(content="a b", usage=2), said(usage=2), said(content="c", usage=3)
+    )
+    assert (reply.chunk_kind, reply.chunk_tokens, reply.output_tokens) == ("rcoc", (0, 2, 0, 1), 3)
+
+
+def test_one_token_a_chunk_where_that_adds_up_to_the_usage() -> None:
+    reply = read(said(content="a"), said(content="b"), used(2), "[DONE]")
+    assert (reply.chunk_tokens, reply.output_tokens, reply.output_tokens_from) == ((1, 1, 0, 0), 2, "usage")
+    assert (reply.input_tokens, reply.done, reply.finished) == (7, True, False)
+
+
+def letters(text: str) -> int:
+    return len(text)
+
+
+def test_the_tokenizer_tells_the_tokens_of_chunks_where_its_sum_is_the_usage() -> None:
+    reply = read(said(content="ab"), said(reasoning="c"), used(3), count=letters)
+    assert (reply.chunk_tokens, reply.output_tokens_from, reply.counted) == ((2, 1, 0), "usage", 3)
+
+
+def test_tokens_of_chunks_are_unknown_where_nothing_adds_up() -> None:
+    reply = read(said(content="ab"), said(content="c"), used(9), count=letters)
+    assert (reply.chunk_tokens, reply.output_tokens, reply.counted) == (None, 9, 3)
+    assert read(said(content="ab"), said(content="c"), used(9)).chunk_tokens is None
+
+
+def test_without_usage_the_tokenizer_counts_and_without_it_the_chunks_do() -> None:
+    events = (said(content="ab"), said(content="c"))
+    counted, chunks = read(*events, count=letters), read(*events)
+    assert (counted.output_tokens, counted.output_tokens_from, counted.text) == (3, "tokenizer", "abc")
+    assert (chunks.output_tokens, chunks.output_tokens_from, chunks.input_tokens) == (2, "chunks", None)
+    assert chunks.chunk_tokens == (1, 1)
+
+
+@pytest.mark.parametrize("nonsense", ["3", 3.0, True, None, [3]])
+def test_usage_that_is_no_whole_number_is_not_usage(nonsense: Any) -> None:
+    reply = read(said(content="a"), used(nonsense))
+    assert (reply.output_tokens, reply.output_tokens_from) == (1, "chunks")
+
+
+def test_zero_tokens_of_usage_are_zero() -> None:
+    reply = read(said(content=""), used(0), END)
+    assert (reply.output_tokens, reply.output_tokens_from, reply.finished) == (0, "usage", True)
+
+
+@pytest.mark.parametrize(
+    ("broken", "sentence"),
+    [
+        ("{", "event 1 is not JSON"),
+        ("", "event 1 is not JSON"),
+        ("3", "event 1 is not a JSON object"),
+        ("null", "event 1 is not a JSON object"),
+        ("{},{}", "event 1 is not JSON"),
+        ("1,2", "event 1 is not JSON"),
+    ],
+)
+@pytest.mark.parametrize("batch", [1, 2, 1000])
+def test_what_follows_a_broken_event_stays_a_chunk_unread(broken: str, sentence: str, batch: int) -> None:
+    reply = read(said(content="a"), broken, said(content="b"), used(2), "[DONE]", batch=batch)
+    assert reply.chunk_kind == "coooo"
+    assert sentence in (reply.malformed or "")
+    assert (reply.done, reply.output_tokens) == (False, 1)
+
+
+events = st.sampled_from(
+    [
+        said(role="assistant"),
+        said(content="ab"),
+        said(content="c", usage=4),
+        said(reasoning="t"),
+        said(),
+        END,
+        used(3),
+        {"error": {"message": "no"}},
+        "[DONE]",
+        "{",
+        "{},{}",
+    ]
+)
+
+
+@given(stream=st.lists(events, max_size=20), batch=st.integers(1, 7))
+def test_batches_change_nothing(stream: list[dict[str, Any] | str], batch: int) -> None:
+    assert read(*stream, batch=batch, count=letters) == read(*stream, count=letters)
+
+
+# ---- Errors --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("said_by_server", "message"),
+    [
+        ({"error": {"message": "too long", "type": "t", "code": 400}}, "too long"),
+        ({"error": "Unauthorized"}, "Unauthorized"),
+        ({"error": {"code": 7}}, '{"code":7}'),
+        ({"object": "error", "message": "old vLLM", "code": 400}, "old vLLM"),
+        ({"detail": "Not Found"}, "Not Found"),
+        ({"detail": [{"msg": "extra"}]}, '[{"msg":"extra"}]'),
+        ({"other": 1}, '{"other": 1}'),
+        ([1], "[1]"),
+    ],
+)
+def test_each_shape_of_error_is_told_in_its_own_words(said_by_server: Any, message: str) -> None:
+    assert message in error_message(json.dumps(said_by_server).encode())
+
+
+def test_a_page_of_html_is_told_by_its_beginning() -> None:
+    assert error_message(b"<html>" + b"x" * 1000) == repr("<html>" + "x" * 194) + " ..."
+
+
+def test_a_long_message_is_cut() -> None:
+    assert len(error_message(json.dumps({"error": {"message": "x" * 9999}}).encode())) == 500
+
+
+@pytest.mark.parametrize("event", [{"error": {"message": "no"}}, {"error": "no"}, {"object": "error", "message": "no"}])
+def test_an_error_object_in_a_stream_is_found(event: dict[str, Any]) -> None:
+    assert read(said(content="a"), event, "[DONE]").error == "no"
+
+
+# ---- Whole responses -----------------------------------------------------------------------------------------------
+
+
+def test_a_whole_chat_reply_is_read() -> None:
+    message = {"role": "assistant", "reasoning": "t", "content": "ab"}
+    data = {"choices": [{"message": message, "finish_reason": "stop"}], **used(5) | {"choices": [{"message": message}]}}
+    reply = read_whole(json.dumps(data).encode(), letters)
+    assert (reply.text, reply.counted, reply.output_tokens, reply.input_tokens) == ("tab", 3, 5, 7)
+    assert (reply.chunk_kind, reply.chunk_tokens, reply.malformed) == ("", None, None)
+
+
+def test_a_whole_completion_is_read() -> None:
+    reply = read_whole(b'{"choices":[{"text":"abc","finish_reason":"length"}]}', letters)
+    assert (reply.text, reply.output_tokens, reply.output_tokens_from, reply.finished) == ("abc", 3, "tokenizer", True)
+    unknown = read_whole(b'{"choices":[{"text":"abc"}]}')
+    assert (unknown.output_tokens, unknown.output_tokens_from) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [(b"<html>", "not JSON"), (b"[]", "not a JSON object"), (b"{}", "without choices"), (b'{"choices":[]}', "without")],
+)
+def test_a_whole_reply_that_is_none_is_malformed(data: bytes, sentence: str) -> None:
+    assert sentence in (read_whole(data).malformed or "")
+
+
+def test_an_error_with_status_200_is_an_error() -> None:
+    assert read_whole(b'{"error":{"message":"no"}}').error == "no"
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        ['{"a":[1', '2]},{"b":3}'],
+        ['{"x":1},{"a":[{}', "{}]}"],
+        ['{"a":{"b":1}', '"c":2},{"d":3}'],
+        ['{"x":1},5,{"y":[1', "2]}"],
+        ['{"x":1},"\x7f",{"y":[1', "2]}"],
+        ['{"x":1},"\x7f",{"y":1}', "{}"],
+        ['{"a":1},{"b":2}', "{}"],
+        ["{}", '{"a":1},"\x7f",[', "]"],
+    ],
+)
+def test_events_that_are_good_only_when_joined_are_malformed(events: list[str]) -> None:
+    assert read(*events).malformed is not None
+
+
+def test_an_event_may_hold_the_mark_that_stands_between_events() -> None:
+    assert read('{"a":"\x7f"}', '{"b":["x","\x7f","y"]}', "[DONE]").malformed is None

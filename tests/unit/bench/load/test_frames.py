@@ -1,0 +1,61 @@
+"""Requests and sessions between processes: the same behind the socket as before it, however the bytes are cut."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.load.frames import Frames, frame, request_of, session_of
+from bench.workload import Made
+from promptset.sessions import Session, Turn
+
+TOKENS = st.none() | st.integers(0, 2**40)
+REQUESTS = st.lists(
+    st.builds(Made, st.binary(max_size=300), st.booleans(), TOKENS, TOKENS, st.none() | st.text(max_size=20)),
+    max_size=8,
+)
+
+
+@given(requests=REQUESTS, cuts=st.lists(st.integers(0, 3000), max_size=12))
+def test_requests_come_out_as_they_went_in_whatever_the_cuts(requests: list[Made], cuts: list[int]) -> None:
+    written = b"".join(map(frame, requests))
+    frames = Frames(request_of)
+    found: list[Made] = []
+    at = 0
+    for cut in [*sorted(cut for cut in cuts if cut < len(written)), len(written)]:
+        found += frames.feed(written[at:cut])
+        at = cut
+    assert found == requests
+
+
+@given(requests=REQUESTS)
+def test_a_request_is_there_with_its_last_byte_and_not_before(requests: list[Made]) -> None:
+    frames = Frames(request_of)
+    for made in requests:
+        written = frame(made)
+        assert [frames.feed(written[i : i + 1]) for i in range(len(written) - 1)] == [[]] * (len(written) - 1)
+        assert frames.feed(written[-1:]) == [made]
+
+
+COUNTS = st.none() | st.integers(1, 2**40)
+TURNS = st.builds(
+    Turn,
+    content=st.text(min_size=1, max_size=50),
+    output_tokens=COUNTS,
+    think_time_s=st.floats(0, 1e6),
+    answer=st.none() | st.text(max_size=50),
+    input_tokens=COUNTS,
+)
+SESSIONS = st.builds(
+    Session,
+    id=st.text(max_size=9),
+    turns=st.lists(TURNS, min_size=1, max_size=4).map(tuple),
+    system=st.none() | st.text(max_size=9),
+)
+
+
+@given(sessions=st.lists(SESSIONS, max_size=4), cut=st.integers(0, 300))
+def test_sessions_come_out_as_they_went_in(sessions: list[Session], cut: int) -> None:
+    written = b"".join(map(frame, sessions))
+    frames = Frames(session_of)
+    assert frames.feed(written[:cut]) + frames.feed(written[cut:]) == sessions

@@ -1,0 +1,118 @@
+"""What the client writes of itself, a line a second."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+
+from bench.clock import NS_PER_MS, NS_PER_S, LoopClock, sleep_until
+from bench.load.sampling import RunQueue, Sampler, run_queue, waited_ns
+from tests.support.virtual_time import START_NS, VirtualTimeLoop, run_virtual
+
+
+def sampled(seconds: float, *, pauses: dict[float, float] | None = None) -> list[dict[str, Any]]:
+    """The lines of a sampler that ran so long; the loop is busy for `pauses` (at second: for seconds)."""
+    rows: list[dict[str, Any]] = []
+
+    async def main(loop: VirtualTimeLoop) -> None:
+        clock = LoopClock()
+        sampler = Sampler(
+            clock, lambda at_ns: {"in_flight": 3, "in_flight_ns": at_ns}, lambda line: rows.append(orjson.loads(line))
+        )
+        for at, length in (pauses or {}).items():
+            clock.call_at(START_NS + round(at * NS_PER_S), lambda length=length: loop.charge(round(length * NS_PER_S)))  # type: ignore[misc]
+        sampler.start()
+        await sleep_until(clock, START_NS + round(seconds * NS_PER_S))
+        sampler.stop()
+
+    run_virtual(main)
+    return rows
+
+
+def times(rows: list[dict[str, Any]]) -> list[float]:
+    return [(row["t_ns"] - START_NS) / NS_PER_S for row in rows]
+
+
+def test_there_is_a_line_at_the_start_each_second_and_at_the_end() -> None:
+    assert times(sampled(3.5)) == [0, 1, 2, 3, 3.5]
+
+
+def test_each_line_has_the_dispatchers_counts_at_its_instant() -> None:
+    for row in sampled(2.5):
+        assert (row["in_flight"], row["in_flight_ns"], row["worker"]) == (3, row["t_ns"], 0)
+
+
+def test_a_rest_too_short_to_be_a_share_of_has_counts_alone() -> None:
+    last = sampled(2.1)[-1]
+    assert "cpu" not in last
+    assert last["in_flight"] == 3
+    assert "cpu" in sampled(2.5)[-1]
+
+
+def test_an_idle_loop_has_no_lag() -> None:
+    lags = [lag for row in sampled(2.5) for lag in row.get("loop_lag_ms", [])]
+    assert lags == [0] * 125  # One each 20 ms.
+
+
+def test_a_busy_loop_is_seen_in_the_lag() -> None:
+    lags = [lag for row in sampled(2.5, pauses={1.505: 0.2}) for lag in row.get("loop_lag_ms", [])]
+    assert max(lags) == pytest.approx(185)  # Due at 1.52 s, and the loop was busy until 1.705 s.
+    assert sum(lag > 1 for lag in lags) == 1
+
+
+def test_a_pause_of_seconds_is_one_sample_and_the_next_second_is_where_it_always_was() -> None:
+    rows = sampled(6.5, pauses={1.5: 3.2})
+    assert times(rows) == [0, 1, 4.7, 5, 6, 6.5]
+    assert all(0 <= row["cpu"] <= 8 for row in rows if "cpu" in row)
+
+
+def test_nothing_more_is_written_after_the_stop() -> None:
+    rows: list[bytes] = []
+
+    async def main(loop: VirtualTimeLoop) -> int:
+        clock = LoopClock()
+        sampler = Sampler(clock, lambda at_ns: {}, rows.append, worker=7)
+        sampler.start()
+        await sleep_until(clock, START_NS + NS_PER_S // 2)
+        sampler.stop()
+        written = len(rows)
+        await sleep_until(clock, START_NS + 5 * NS_PER_S)
+        return written
+
+    assert run_virtual(main) == len(rows) == 2
+    assert orjson.loads(rows[0])["worker"] == 7
+
+
+def test_a_machine_that_does_not_say_how_idle_it_is_counts_as_busy() -> None:
+    assert waited_ns(RunQueue(0, 0, 0, 0), RunQueue(60 * NS_PER_MS, 2_500, 0, 0)) == 35 * NS_PER_MS
+
+
+def test_the_run_queue_only_grows() -> None:
+    first, second = run_queue(), run_queue()
+    if first is not None:
+        assert second is not None
+        assert 0 <= first.wait_ns <= second.wait_ns < 10**9 * NS_PER_MS
+        assert 0 < first.times <= second.times
+        assert 0 <= first.idle_time <= first.all_time <= second.all_time
+
+
+@pytest.mark.parametrize(
+    ("wait_ms", "times", "idle", "waited_ms"),
+    [
+        (50, 8_000, 0, 0),  # Woken eight thousand times on a quiet machine: 6 us each.
+        (500, 200, 0, 498),  # Others have the processor for 2.5 ms each time.
+        (90, 8_000, 0, 10),  # Both.
+        (60, 2_500, 79, 35),
+        (60, 2_500, 80, 0),  # Processors that sleep wake slowly.
+        (500, 200, 80, 494),
+        (0, 0, 200, 0),
+    ],
+)
+def test_only_waiting_for_others_counts_and_being_woken_does_not(
+    wait_ms: int, times: int, idle: int, waited_ms: int
+) -> None:
+    before = RunQueue(7 * NS_PER_MS, 100, 5_000, 3_000)
+    after = RunQueue((7 + wait_ms) * NS_PER_MS, 100 + times, 5_200, 3_000 + idle)
+    assert waited_ns(before, after) == waited_ms * NS_PER_MS

@@ -1,0 +1,33 @@
+"""What a worker sends is what the configuration says."""
+
+from __future__ import annotations
+
+import json
+from itertools import islice
+from typing import Any
+
+from bench.config import resolve
+from bench.load.components import samples_of, tokenizer_of
+from bench.load.share import Share
+from promptset.samples import Sample
+
+
+def samples(count: int, share: Share | None = None, skip: int = 0, **fields: Any) -> list[Sample]:
+    config = resolve({"url": "http://127.0.0.1:1", "endpoint": "completions", "input_tokens": "600", **fields})
+    return list(islice(samples_of(config, tokenizer_of(config), share, skip=skip), count))
+
+
+def test_the_kind_of_text_and_the_share_that_repeats_are_those_asked_for() -> None:
+    (plain,) = samples(1, text="json")
+    (repeated,) = samples(1, text="json", repeat="0.5")
+    assert plain.prompt is not None
+    assert repeated.prompt is not None
+    rows, again = json.loads(plain.prompt), json.loads(repeated.prompt)
+    assert len({row.get("id") for row in rows}) == len(rows)
+    assert len({row.get("id") for row in again}) < len(again) * 0.8
+
+
+def test_a_share_is_every_so_manieth_sample_behind_those_that_were_made() -> None:
+    whole = samples(20)
+    share = Share(worker=1, workers=3, requests=9, duration_ns=None, warmup_requests=0, warmup_ns=0)
+    assert samples(4, share, skip=2) == whole[7:17:3]

@@ -1,0 +1,101 @@
+"""What the server's metrics say of its prefix cache, and what is told of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.config import resolve
+from bench.endpoints.openai import metrics_url
+from bench.load.components import samples_of
+from bench.report import facts, text
+from bench.target.prefix_cache import Counters, counters_in, told
+from promptset.tokens import load_tokenizer
+from tests.support.golden_run import golden_summary
+
+PAGE = """\
+# HELP vllm:prefix_cache_queries_total Prefix cache queries, in terms of number of queried tokens.
+# TYPE vllm:prefix_cache_queries_total counter
+vllm:prefix_cache_queries_total{engine="0",model_name="m"} 1.25e+06
+vllm:prefix_cache_queries_total{engine="1",model_name="m"} 50.0
+vllm:prefix_cache_queries_created{engine="0",model_name="m"} 1.7e+09
+vllm:prefix_cache_hits_total{engine="0",model_name="m"} 600.0
+vllm:prefix_cache_hits_total{engine="1",model_name="m"} 0.0 1700000000
+vllm:external_prefix_cache_hits_total{engine="0"} 7.0
+"""
+
+
+@pytest.mark.parametrize(
+    ("page", "expected"),
+    [
+        (PAGE, Counters(1_250_050.0, 600.0)),
+        (PAGE.replace("vllm:prefix", "vllm:gpu_prefix").replace("_total{", "{"), Counters(1_250_050.0, 600.0)),
+        (PAGE.replace("prefix_cache_hits", "prefix_cache_hats"), None),
+        ("<html>not found</html>", None),
+        ("", None),
+    ],
+)
+def test_the_counters_of_all_engines_are_added_up(page: str, expected: Counters | None) -> None:
+    assert counters_in(page) == expected
+
+
+BEFORE, AFTER = Counters(1000, 500), Counters(3000, 1500)
+
+
+@pytest.mark.parametrize(
+    ("planned", "before", "after", "expected"),
+    [
+        (0.6, BEFORE, AFTER, (0.6, 0.5, 2000, 1000)),
+        (None, BEFORE, AFTER, (None, 0.5, 2000, 1000)),
+        (0.6, None, None, (0.6, None, None, None)),
+        (0.6, BEFORE, None, (0.6, None, None, None)),
+        (0.6, AFTER, BEFORE, (0.6, None, None, None)),  # The server was started anew in between.
+        (0.6, BEFORE, BEFORE, (0.6, None, 0, 0)),
+        (None, BEFORE, Counters(3000, 500), None),  # Nothing was planned and nothing was found: nothing to tell.
+        (None, None, None, None),
+    ],
+)
+def test_what_happened_between_is_told(
+    planned: float | None, before: Counters | None, after: Counters | None, expected: tuple[Any, ...] | None
+) -> None:
+    found = told(planned, before, after)
+    assert (None if found is None else tuple(found.values())) == expected
+
+
+@pytest.mark.parametrize("tail", ["", "/", "/v1", "/v1/", "/v1/chat/completions"])
+def test_metrics_lie_beside_the_root_of_the_api(tail: str) -> None:
+    assert metrics_url(f"http://h:1{tail}") == "http://h:1/metrics"
+    assert metrics_url(f"http://h:1/a{tail}") == "http://h:1/a/metrics"
+
+
+def planned(flags: dict[str, Any], requests: int = 200) -> float | None:
+    config = resolve({"url": "http://h", **flags})
+    return samples_of(config, load_tokenizer()).planned_sharing(requests)
+
+
+def test_the_plan_of_a_run_is_that_of_its_prompts(tmp_path: Path) -> None:
+    assert planned({}) is None
+    # Of 512 tokens 256 and the template's head are shared, 16 whole blocks: by all but the first prompt.
+    assert planned({"prefix": "tokens=256", "input_tokens": "512"}) == pytest.approx(0.5 * 199 / 200)
+    rate = planned({"prefix": "hit_rate=0.7", "input_tokens": "uniform:900..1100"}, 2000)
+    assert rate == pytest.approx(0.7, abs=0.005)
+    assert planned({"prefix": "system=160,tokens=96", "input_tokens": "512"}) == pytest.approx(0.5 * 199 / 200)
+    trace = tmp_path / "trace.jsonl"
+    rows = [{"timestamp": 0, "input_length": 1024, "output_length": 1, "hash_ids": [0, i]} for i in (1, 2, 3)]
+    trace.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert planned({"dataset": str(trace)}, 3) == pytest.approx(2 * 512 / 3072)
+    (tmp_path / "plain.jsonl").write_text('{"prompt": "a"}\n')
+    assert planned({"dataset": str(tmp_path / "plain.jsonl")}, 3) is None
+
+
+def test_the_report_has_a_line_where_there_is_something_to_tell() -> None:
+    summary = golden_summary()
+    assert "Prefix cache" not in [fact.name for fact in facts.tokens(summary)]
+    summary["prefix_cache"] = told(0.6, BEFORE, AFTER)
+    (fact,) = [fact for fact in facts.tokens(summary) if fact.name == "Prefix cache"]
+    assert fact.value == "planned 60 % · measured 50 % of the prompt tokens"
+    assert "prefix cache: planned 60 %, measured 50 % of the prompt tokens" in text.render(summary)
+    assert "prefix cache" not in text.render(golden_summary())
