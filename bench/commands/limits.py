@@ -31,7 +31,7 @@ def main(argv: Sequence[str]) -> int:
     from pathlib import Path
 
     from bench import ceiling
-    from bench.flags import Parser
+    from bench.config.flags import Parser
 
     parser = Parser(prog="python -m bench limits", description=ABOUT, epilog=EXAMPLES)
     parser.add_argument("--quick", action="store_true", help="fewer and shorter steps")

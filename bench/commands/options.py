@@ -10,13 +10,13 @@ from bench.errors import UsageError
 
 if TYPE_CHECKING:
     from bench.config import RunConfig
-    from bench.flags import Parser
+    from bench.config.flags import Parser
 
 
 def run_parser(name: str, description: str, examples: str, leave_out: Sequence[str] = ()) -> Parser:
     """A parser with every setting of a run but those to `leave_out`, and --config."""
     from bench.config import RunConfig
-    from bench.flags import Parser, add_fields
+    from bench.config.flags import Parser, add_fields
 
     parser = Parser(prog=f"python -m bench {name}", description=description, epilog=examples)
     add_fields(parser, RunConfig, leave_out)
@@ -26,7 +26,7 @@ def run_parser(name: str, description: str, examples: str, leave_out: Sequence[s
 
 def parse_flags(parser: Parser, argv: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
     """The flags that were given, by the names of their fields, and what is wrong with them."""
-    from bench.flags import parse
+    from bench.config.flags import parse
 
     return parse(parser, argv)
 

@@ -14,7 +14,7 @@ def main(argv: Sequence[str]) -> int:
     from pathlib import Path
 
     from bench.evaluate import evaluate
-    from bench.flags import Parser
+    from bench.config.flags import Parser
     from bench.run_directory import RunDirectory
 
     parser = Parser(prog="python -m bench report", description="Render a run again, from its records and samples.")

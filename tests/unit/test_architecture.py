@@ -48,11 +48,11 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         {"bench.clock", "bench.endpoints", "bench.errors", "bench.records", "bench.transport", "bench.workload",
          "promptset.samples"}
     ),
-    "bench.flags": frozenset({"bench.errors"}),
-    "bench.values": frozenset({"bench.errors", "bench.metrics.objectives", "bench.secrets", "promptset"}),
+    "bench.config.flags": frozenset({"bench.errors"}),
+    "bench.config.values": frozenset({"bench.errors", "bench.metrics.objectives", "bench.secrets", "promptset"}),
     "bench.config": frozenset(
         {"bench.endpoints", "bench.errors", "bench.metrics.objectives", "bench.schedule", "bench.secrets",
-         "bench.transport", "bench.values", "bench.verdict", "promptset"}
+         "bench.transport", "bench.verdict", "promptset"}
     ),
     "bench.ceiling": frozenset(
         {"bench.config", "bench.machine_cache", "bench.metrics.per_request", "bench.records", "promptset.distributions"}

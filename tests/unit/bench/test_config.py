@@ -10,7 +10,7 @@ import yaml
 
 from bench.config import RunConfig, read_yaml, resolve
 from bench.errors import UsageError
-from bench.values import seconds
+from bench.config.values import seconds
 
 URL = "http://127.0.0.1:8000"
 SECRET = "sk-very-secret-1234"

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
-from bench import values
+from bench.config import values
 from bench.endpoints import openai
 from bench.errors import UsageError
 from bench.schedule import ARRIVALS
