@@ -117,13 +117,13 @@ async def _measure(config: RunConfig, path: Path, command: Sequence[str], say: C
         workers = workers_of(config, machine.processors(), recording)
         shares = shares_of(config, workers, recording)
         host = machine.host()
-        held = ceiling.stored(ceiling.default_path(), host)
-        warnings = ceiling.beyond(config, held, workers=workers, probe=probed.record)
+        held = ceiling.read(ceiling.default_path(), host)
+        warnings = ceiling.warnings(config, held, workers=workers, probe=probed.record)
         for warning in warnings:
             say(f"warning: {warning}")
         directory = RunDirectory.create(path)
-        certificates = machine_cache.of_machine(machine_cache.default_path("certificates.json"), host)
-        kind = coverage.kind_of(config.public(), workers)
+        certificates = machine_cache.read_entry(machine_cache.default_path("certificates.json"), host)
+        kind = coverage.load_kind(config.public(), workers)
         if earlier := coverage.for_run(coverage.usable(certificates), kind, machine.versions().get("trueload", "")):
             directory.write(CERTIFICATES, orjson.dumps(earlier, option=orjson.OPT_APPEND_NEWLINE))
         manifest = {

@@ -13,9 +13,9 @@ from datetime import datetime
 from math import log
 from typing import Any
 
-MORE = 1.1
+MAX_LOAD_RATIO = 1.1
 """A load may be this much greater than that of the certificate."""
-LESS_OF_A_BAD_ONE = 0.8
+MIN_LOAD_RATIO_UNLESS_VALID = 0.8
 """A certificate that is not VALID covers no load under this share of its own."""
 
 KIND = {
@@ -31,7 +31,7 @@ KIND = {
 SIZE = {"streams": "streams", "requests_per_s": "requests/s", "chunks_per_s": "chunks/s"}
 """What must not be exceeded, and its unit."""
 
-KEPT = 32
+MAX_PER_MACHINE = 32
 """So many certificates of a machine are kept, the latest of each shape."""
 
 
@@ -41,7 +41,7 @@ def shape_of(summary: Mapping[str, Any], config: Mapping[str, Any], workers: int
     clocks = summary["instrument"]["clock"]
     chunks = summary["tokens"]["chunks"]["with_tokens"]
     return {
-        **kind_of(config, workers),
+        **load_kind(config, workers),
         "clock": max(clocks, key=lambda name: clocks[name]),
         "streams": load["concurrency_max"],
         "requests_per_s": load["achieved_rps"],
@@ -62,9 +62,9 @@ def why_not(certificate: Mapping[str, Any], shape: Mapping[str, Any], version: s
         size, other = shape[key], its[key]
         if size is None and other is None:
             continue
-        if size is None or other is None or size > other * MORE:
+        if size is None or other is None or size > other * MAX_LOAD_RATIO:
             reasons.append(f"a larger load: {_amount(size)} {unit} where it was measured with {_amount(other)}")
-        elif certificate["status"] != "VALID" and size < other * LESS_OF_A_BAD_ONE:
+        elif certificate["status"] != "VALID" and size < other * MIN_LOAD_RATIO_UNLESS_VALID:
             reasons.append(f"a smaller load, and it is {certificate['status']}")
     return reasons
 
@@ -92,7 +92,7 @@ def for_run(
     return [c for c in certificates if c["version"] == version and all(c["shape"][k] == v for k, v in kind.items())]
 
 
-def kind_of(config: Mapping[str, Any], workers: int) -> dict[str, Any]:
+def load_kind(config: Mapping[str, Any], workers: int) -> dict[str, Any]:
     """What of a load's kind is known before it begins, from its configuration as it is stored."""
     return {
         "loop": "open loop" if config["mode"] in ("rate", "trace") else "closed loop",
@@ -122,14 +122,14 @@ def _seconds(date: str) -> float:
 def kept_with(certificates: Iterable[Mapping[str, Any]], new: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """What is kept once there is a new one: it takes the place of those of its own shape."""
     others = [c for c in certificates if not _same_shape(c["shape"], new["shape"])]
-    return sorted([*others, new], key=lambda c: -_seconds(c["date"]))[:KEPT]
+    return sorted([*others, new], key=lambda c: -_seconds(c["date"]))[:MAX_PER_MACHINE]
 
 
 def _same_shape(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     kind = all(one[key] == other[key] for key in KIND)
     return (
         kind
-        and _distance(one, other) < 3 * log(MORE)
+        and _distance(one, other) < 3 * log(MAX_LOAD_RATIO)
         and [one[k] is None for k in SIZE] == [other[k] is None for k in SIZE]
     )
 

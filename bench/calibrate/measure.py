@@ -13,13 +13,13 @@ import orjson
 from bench import machine, machine_cache
 from bench.accuracy import coverage
 from bench.calibrate import metamorphic, remote, slow_reader
-from bench.calibrate.mock import running_mock
 from bench.calibrate.sweep import SCHEMA, UNITS, Point, ended, row_of, trusted
 from bench.clock import clock_identity, utc_now
 from bench.config import RunConfig
 from bench.endpoints import openai
 from bench.errors import Exit, Interrupted
 from bench.evaluate import Result
+from bench.mock_process import running_mock
 from bench.report import sweep_page
 from bench.run import run
 from bench.run_directory import CERTIFICATE, LEDGER, MOCK, RunDirectory
@@ -90,18 +90,18 @@ def keep(result: Result) -> bool:
         return False
     certificate = orjson.loads((result.directory.path / CERTIFICATE).read_bytes())
     path, host = default_path(), machine.host()
-    entry = machine_cache.of_machine(path, host)
+    entry = machine_cache.read_entry(path, host)
     known = coverage.usable(entry)
     new = {"certificates": coverage.kept_with(known, coverage.brief(certificate)), "sweep": _sweep_of(entry)}
-    machine_cache.keep(path, host, new)
+    machine_cache.write_entry(path, host, new)
     return True
 
 
 def keep_sweep(sweep: dict[str, Any]) -> None:
     """Keep what a sweep found of this machine, in the place of the last one."""
     path, host = default_path(), machine.host()
-    entry = machine_cache.of_machine(path, host)
-    machine_cache.keep(path, host, {"certificates": coverage.usable(entry), "sweep": sweep})
+    entry = machine_cache.read_entry(path, host)
+    machine_cache.write_entry(path, host, {"certificates": coverage.usable(entry), "sweep": sweep})
 
 
 def _sweep_of(entry: Any) -> Any:
@@ -181,7 +181,7 @@ def check_all(
     for name, check in checks.items():
         config_at(ANYWHERE, name, metamorphic.load_of(check, given))  # All problems before anything starts.
     told: list[dict[str, Any]] = []
-    first: metamorphic.Seen | None = None
+    first: metamorphic.Observation | None = None
     for name, check in checks.items():
         result = calibrate(
             partial(_config_of_check, config_at, name, metamorphic.load_of(check, given)),
@@ -192,9 +192,9 @@ def check_all(
         )
         if result.exit == Exit.INTERRUPTED:
             raise Interrupted("interrupted: the checks are not complete")
-        seen = _seen(result, check)
+        seen = _observation(result, check)
         first = seen if first is None else first
-        told.append(metamorphic.told(name, check, metamorphic.judged(check, seen, first), name))
+        told.append(metamorphic.to_json(name, check, metamorphic.expectations(check, seen, first), name))
         say(f"{name}: {'holds' if told[-1]['held'] else 'DOES NOT HOLD'}")
     found = {
         "schema": metamorphic.SCHEMA,
@@ -214,14 +214,14 @@ def _config_of_check(
     return config_at(address, name, flags)
 
 
-def _seen(result: Result, check: metamorphic.Check) -> metamorphic.Seen:
+def _observation(result: Result, check: metamorphic.Check) -> metamorphic.Observation:
     calibration = result.summary["calibration"]
     blocked = None
     if check.slow_reader:
         with (result.directory.path / LEDGER).open("rb") as file:
             rows = [row for row in map(orjson.loads, file) if row["id"] == slow_reader.ID]
         blocked = sum(len(row["blocked"]) for row in rows)
-    return metamorphic.Seen(
+    return metamorphic.Observation(
         summary=result.summary,
         problems=calibration["problems"],
         blocked_slow=blocked,

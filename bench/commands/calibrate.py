@@ -144,7 +144,7 @@ def _metamorphic(
     from pathlib import Path
 
     from bench.calibrate import measure, metamorphic
-    from bench.report import full_table
+    from bench.report import metamorphic_table
     from bench.run import default_directory
 
     loads = ({**metamorphic.LOAD, **check.load} for check in metamorphic.CHECKS.values())
@@ -167,6 +167,6 @@ def _metamorphic(
 
         print(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())
     else:
-        print(full_table.text(found), end="")
+        print(metamorphic_table.text(found), end="")
         print(f"\nchecks: {folder / 'full.json'}")
     return Exit.GOOD if found["held"] else Exit.INVALID

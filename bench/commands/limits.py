@@ -55,6 +55,6 @@ def main(argv: Sequence[str]) -> int:
         print(table.render(result), end="")
     if not given.no_store:
         path = ceiling.default_path() if given.out is None else Path(given.out)
-        ceiling.store(path, result)
+        ceiling.write(path, result)
         say(f"kept in {path}")
     return Exit.INVALID if all(value is None for value in result["ceiling"].values()) else Exit.GOOD

@@ -1,7 +1,7 @@
 """Loads that rise step by step, and how far a machine gets: pure decisions over what the steps measured.
 
-A step *holds* where no sign of the verdict in CLIENT speaks and the server kept its pace. A ladder is climbed until a step
-does not hold, its last step is reached, or the time is over. The signs and their limits are those of every run.
+A step *holds* where no sign of CLIENT_SIGNS speaks and the server keeps its pace. A climb ends with a step that does not
+hold, with the last step, or when the time is over. The signs and their limits are those of every run.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from bench.verdict import Status, Verdict
 
-CLIENT = {
+CLIENT_SIGNS = {
     "cpu": "the client's processor",
     "send_lateness": "lateness of the client's sends",
     "sent_rate": "lateness of the client's sends",
@@ -57,7 +57,7 @@ class Ladder:
 
     def counts(self, sign: str) -> bool:
         """Whether a sign speaks of the load. A reply of one token comes in one read, whose bounds are wide at any load."""
-        return sign in CLIENT and not (self.kind == "rate" and sign == "wide_stamps")
+        return sign in CLIENT_SIGNS and not (self.kind == "rate" and sign == "wide_stamps")
 
 
 LADDERS: dict[str, Ladder] = {
@@ -88,7 +88,7 @@ class Step:
     cause: str | None
 
 
-def judged(
+def judge_step(
     ladder: Ladder, asked: int, summary: Mapping[str, Any], verdict: Verdict, server: str, cpu_s: float | None
 ) -> Step:
     """A step from the summary and the verdict of its run, and the processor time of its server (named so) meanwhile."""
@@ -123,14 +123,14 @@ def pace_off(ladder: Ladder, summary: Mapping[str, Any]) -> float | None:
 def first_cause(signs: Collection[str], server_cpu: float | None, off: float | None, server: str) -> str | None:
     """What gave way, None where nothing did. A busy client explains a slow server on the same machine, not the reverse."""
     if "cpu" in signs:
-        return CLIENT["cpu"]
+        return CLIENT_SIGNS["cpu"]
     if (server_cpu is not None and server_cpu > SERVER_BUSY) or (off is not None and abs(off) > PACE_OFF):
         return server
-    return next((cause for sign, cause in CLIENT.items() if sign in signs), None)
+    return next((cause for sign, cause in CLIENT_SIGNS.items() if sign in signs), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Climbed:
+class Climb:
     """How far a ladder was climbed against one server: all its steps, and why it ended there."""
 
     steps: tuple[Step, ...]
@@ -144,10 +144,10 @@ class Climbed:
     @property
     def client_limited(self) -> bool:
         """Whether the client gave way: otherwise its ceiling is this high at least."""
-        return self.ended in CLIENT.values()
+        return self.ended in CLIENT_SIGNS.values()
 
 
-def why_ended(steps: Sequence[Step], ladder: Ladder) -> str | None:
+def why_it_ends(steps: Sequence[Step], ladder: Ladder) -> str | None:
     """Why a climb ends after these steps; None where the next one is to be tried."""
     if not steps:
         return None

@@ -16,7 +16,7 @@ from bench import machine, preflight
 from bench.clock import NS_PER_S, now_ns, utc_now
 from bench.config import RunConfig, resolve
 from bench.errors import Exit, Interrupted, TargetError, UsageError
-from bench.limits.ladder import LADDERS, NO_TIME, Climbed, Ladder, Step, judged, why_ended
+from bench.limits.ladder import LADDERS, NO_TIME, Climb, Ladder, Step, judge_step, why_it_ends
 from bench.limits.servers import SERVERS, Server
 from bench.run import run
 
@@ -49,14 +49,14 @@ def measure(*, quick: bool, say: Callable[[str], None]) -> dict[str, Any]:
     pace = QUICK if quick else FULL
     ladders = {name: ladder.quick() if quick else ladder for name, ladder in LADDERS.items()}
     until_ns = now_ns() + round(pace.all_s * NS_PER_S)
-    climbed: dict[str, dict[str, Climbed]] = {name: {} for name in ladders}
+    climbed: dict[str, dict[str, Climb]] = {name: {} for name in ladders}
     with contextlib.suppress(UsageError):  # The servers inherit what is allowed; what is not, a step will say.
         preflight.open_files_for(max(ladder.steps[-1] for ladder in ladders.values() if ladder.kind == "streams"))
     for server, start in SERVERS.items():
         for name, ladder in ladders.items():
             say(f"{ladder.title}, against {server}")
             if now_ns() >= until_ns:
-                climbed[name][server] = Climbed(steps=(), ended=NO_TIME)
+                climbed[name][server] = Climb(steps=(), ended=NO_TIME)
                 continue
             with start(ladder.gap_ms) as running:
                 climbed[name][server] = climb(ladder, server, running, pace.step_s, until_ns, say)
@@ -79,24 +79,24 @@ def measure(*, quick: bool, say: Callable[[str], None]) -> dict[str, Any]:
 
 def climb(
     ladder: Ladder, server: str, running: Server, step_s: float, until_ns: int, say: Callable[[str], None]
-) -> Climbed:
+) -> Climb:
     """Step by step until one does not hold. A step that failed while other programs were busy is tried once more."""
     steps: list[Step] = []
     for asked in ladder.steps:
         for trial in (1, 2):
             if now_ns() >= until_ns:
-                return Climbed(steps=tuple(steps), ended=NO_TIME)
+                return Climb(steps=tuple(steps), ended=NO_TIME)
             try:
                 step = _take(ladder, asked, server, running, step_s)
             except (UsageError, TargetError) as e:
                 # This machine allows no such load (open files, ports), or the server does not answer a probe after it.
-                return Climbed(steps=tuple(steps), ended=str(e).splitlines()[0])
-            say(_told(ladder, step))
+                return Climb(steps=tuple(steps), ended=str(e).splitlines()[0])
+            say(_step_line(ladder, step))
             if step.cause is None or not step.disturbed or trial == 2:
                 break
         steps.append(step)
-        if (why := why_ended(steps, ladder)) is not None:
-            return Climbed(steps=tuple(steps), ended=why)
+        if (why := why_it_ends(steps, ladder)) is not None:
+            return Climb(steps=tuple(steps), ended=why)
     raise AssertionError("the last step ends a climb")
 
 
@@ -109,7 +109,7 @@ def _take(ladder: Ladder, asked: int, server: str, running: Server, step_s: floa
     if result.exit == Exit.INTERRUPTED:
         raise Interrupted("interrupted: the limits are not known yet, and nothing was stored")
     used_s = None if before_s is None or after_s is None else after_s - before_s
-    return judged(ladder, asked, result.summary, result.verdict, server, used_s)
+    return judge_step(ladder, asked, result.summary, result.verdict, server, used_s)
 
 
 def load_of(ladder: Ladder, asked: int, url: str, step_s: float, folder: Path) -> RunConfig:
@@ -133,7 +133,7 @@ def load_of(ladder: Ladder, asked: int, url: str, step_s: float, folder: Path) -
     return resolve({**flags, "concurrency": asked, "requests": asked, "ramp": spread_s, "output_tokens": str(tokens)})
 
 
-def _told(ladder: Ladder, step: Step) -> str:
+def _step_line(ladder: Ladder, step: Step) -> str:
     late = (
         ""
         if step.lateness_ms is None

@@ -11,11 +11,11 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from bench.report.certificate import NAMES
+from bench.report.certificate_text import NAMES
 from bench.report.charts import Chart, Line, Panel, Tone
-from bench.report.facts import joined
+from bench.report.details import joined
 from bench.report.formatting import NOTHING, number, signed
-from bench.report.html import chart_view, document
+from bench.report.page import chart_view, document
 from bench.report.text import COLOURS, render_plain
 
 WIDTH = 110

@@ -12,7 +12,7 @@ import pytest
 
 from bench.accuracy import certificate
 from bench.accuracy.join import Pair
-from bench.accuracy.pair_statistics import Fold
+from bench.accuracy.pair_statistics import PairStatistics
 from bench.accuracy.truth import METRICS, true_values
 from bench.metrics import per_request
 from bench.metrics.catalog import REQUEST_METRICS
@@ -462,14 +462,14 @@ def test_what_is_folded_does_not_grow_with_the_streams() -> None:
     import tracemalloc
 
     def held_mb(requests: int) -> float:
-        fold = Fold(MEASURED, shared_clock=True, start_ns=START_NS, duration_s=10.0, exact=1_000)
+        statistics = PairStatistics(MEASURED, shared_clock=True, start_ns=START_NS, duration_s=10.0, exact=1_000)
         tracemalloc.start()
         for i in range(requests):
             record = made_record(i, sent_ms=i, chunks_ms=[50.0 + 20 * k + i for k in range(1_000)])
-            fold.add(Pair(record, made_line(record)))
+            statistics.add(Pair(record, made_line(record)))
         held, _ = tracemalloc.get_traced_memory()
         tracemalloc.stop()
-        assert fold.true["itl_ms"].n == requests * 999
+        assert statistics.true["itl_ms"].n == requests * 999
         return held / 1e6
 
     few, many = held_mb(5), held_mb(20)

@@ -89,10 +89,10 @@ def test_a_new_certificate_takes_the_place_of_those_of_its_shape() -> None:
 
 def test_only_the_latest_are_kept() -> None:
     found: list[Any] = []
-    for i in range(coverage.KEPT + 5):
+    for i in range(coverage.MAX_PER_MACHINE + 5):
         found = list(coverage.kept_with(found, sized(2.0**i, date=f"2026-01-01T00:00:{i:02}+00:00")))
-    assert len(found) == coverage.KEPT
-    assert {c["date"][-8:-6] for c in found} == {f"{i:02}" for i in range(5, coverage.KEPT + 5)}
+    assert len(found) == coverage.MAX_PER_MACHINE
+    assert {c["date"][-8:-6] for c in found} == {f"{i:02}" for i in range(5, coverage.MAX_PER_MACHINE + 5)}
 
 
 @pytest.mark.parametrize("entry", [None, 3, [], {}, {"certificates": 3}, {"certificates": [3, {}, {"shape": 1}]}])
@@ -107,7 +107,7 @@ def test_what_is_kept_is_found_again() -> None:
     brief = coverage.brief(whole)
     assert brief == CERTIFICATE | {"status": "SUSPECT"}
     assert coverage.usable({"certificates": [brief, {"half": 1}]}) == [brief]
-    kind = coverage.kind_of({"mode": "concurrency", "transport": "wire", "stream": True, "url": "http://h"}, 1)
+    kind = coverage.load_kind({"mode": "concurrency", "transport": "wire", "stream": True, "url": "http://h"}, 1)
     assert coverage.for_run([brief, brief | {"version": "9"}, sized(1)], kind, "0.1.0") == [brief, sized(1)]
     assert coverage.for_run([brief], kind | {"workers": 2}, "0.1.0") == []
 

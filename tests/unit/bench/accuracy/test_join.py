@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bench.accuracy.join import OUTCOME_OF_FAULT, SHOWN, Join, Pair, expected_outcome
+from bench.accuracy.join import NAMED_AT_MOST, OUTCOME_OF_FAULT, Join, Pair, expected_outcome
 from bench.records import Outcome, RequestRecord
 from mockserver.faults import FAULTS
 from tests.support.made_ledger import ledger_of, made_line
@@ -181,9 +181,9 @@ def test_what_the_client_cut_may_be_less_than_was_written_and_not_more(outcome: 
 
 
 def test_of_many_differences_a_few_are_named_and_all_are_counted() -> None:
-    records = [made_record(i) for i in range(SHOWN + 3)]
+    records = [made_record(i) for i in range(NAMED_AT_MOST + 3)]
     (problem,) = problems(records, [])
-    assert problem.startswith(f"records without a line in the ledger ({SHOWN + 3}): made-0, made-1")
+    assert problem.startswith(f"records without a line in the ledger ({NAMED_AT_MOST + 3}): made-0, made-1")
     assert problem.endswith("and 3 more")
 
 

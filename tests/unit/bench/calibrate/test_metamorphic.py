@@ -15,14 +15,14 @@ from bench.calibrate.metamorphic import (
     REQUESTS,
     STREAMS,
     TOKENS,
-    Seen,
+    Observation,
     chosen,
-    judged,
+    expectations,
     load_of,
-    told,
+    to_json,
 )
 from bench.errors import UsageError
-from bench.report.full_table import text
+from bench.report.metamorphic_table import text
 
 
 def report(ttft: float = 30.0, tpot: float = 6.0, *, tokens: int = TOKENS, failed: dict[str, int] | None = None,
@@ -40,21 +40,23 @@ def report(ttft: float = 30.0, tpot: float = 6.0, *, tokens: int = TOKENS, faile
     }
 
 
-RIGHT: dict[str, Seen] = {
-    "fast": Seen(report()),
-    "slow": Seen(report(300, 40, tokens=16)),
-    "itl-doubled": Seen(report(tpot=12)),
-    "refused": Seen(report(failed={"http_error": 8})),
-    "error-in-stream": Seen(report(failed={"stream_error": 8})),
-    "bursts": Seen(report()),
-    "stream-interval": Seen(report(gap=24)),
-    "reasoning": Seen(report(ttfo=90)),
-    "slow-reader": Seen(report(), blocked_slow=900),
+RIGHT: dict[str, Observation] = {
+    "fast": Observation(report()),
+    "slow": Observation(report(300, 40, tokens=16)),
+    "itl-doubled": Observation(report(tpot=12)),
+    "refused": Observation(report(failed={"http_error": 8})),
+    "error-in-stream": Observation(report(failed={"stream_error": 8})),
+    "bursts": Observation(report()),
+    "stream-interval": Observation(report(gap=24)),
+    "reasoning": Observation(report(ttfo=90)),
+    "slow-reader": Observation(report(), blocked_slow=900),
 }
 
 
-def failing(seen: dict[str, Seen]) -> set[str]:
-    return {name for name, check in CHECKS.items() if not all(r.held for r in judged(check, seen[name], seen[FIRST]))}
+def failing(seen: dict[str, Observation]) -> set[str]:
+    return {
+        name for name, check in CHECKS.items() if not all(r.held for r in expectations(check, seen[name], seen[FIRST]))
+    }
 
 
 def test_right_reports_pass_every_check() -> None:
@@ -136,7 +138,7 @@ def test_a_planted_defect_fails_the_checks_that_are_for_it(defect: str, change: 
     for name, seen in RIGHT.items():
         summary = copy.deepcopy(dict(seen.summary))
         change(summary)
-        wrong[name] = Seen(summary, seen.problems, seen.blocked_slow, seen.blocked)
+        wrong[name] = Observation(summary, seen.problems, seen.blocked_slow, seen.blocked)
     found = failing(wrong)
     assert caught_by <= found
     if defect not in ("scaled by 1.05", "0.6 ms more on every time", "TTFT 5 ms late", "TPOT that includes TTFT"):
@@ -146,13 +148,13 @@ def test_a_planted_defect_fails_the_checks_that_are_for_it(defect: str, change: 
 @pytest.mark.parametrize(
     ("wrong", "caught_by"),
     [
-        (Seen(report(), blocked_slow=0), "slow-reader"),
-        (Seen(report(), blocked_slow=9, blocked=1), "slow-reader"),
-        (Seen(report(), ["a record without a line"]), "fast"),
+        (Observation(report(), blocked_slow=0), "slow-reader"),
+        (Observation(report(), blocked_slow=9, blocked=1), "slow-reader"),
+        (Observation(report(), ["a record without a line"]), "fast"),
     ],
     ids=["a slow reader that is not noticed", "another client marked too", "a disagreement with the ledger"],
 )
-def test_what_no_summary_tells_is_checked_too(wrong: Seen, caught_by: str) -> None:
+def test_what_no_summary_tells_is_checked_too(wrong: Observation, caught_by: str) -> None:
     assert failing(RIGHT | {caught_by: wrong}) == {caught_by}
 
 
@@ -172,11 +174,11 @@ def test_a_load_is_the_common_one_but_for_what_a_check_changes() -> None:
 
 
 def test_the_table_says_what_does_not_hold() -> None:
-    def table(seen: dict[str, Seen]) -> str:
-        rows = [told(n, c, judged(c, seen[n], seen[FIRST]), n) for n, c in CHECKS.items()]
+    def table(seen: dict[str, Observation]) -> str:
+        rows = [to_json(n, c, expectations(c, seen[n], seen[FIRST]), n) for n, c in CHECKS.items()]
         return " ".join(text({"checks": rows}).split())
 
     assert table(RIGHT).startswith(f"What must follow where the mock is changed: all {len(CHECKS)} checks hold. fast: ")
-    wrong = table(RIGHT | {"refused": Seen(report(failed={"http_error": 7}))})
+    wrong = table(RIGHT | {"refused": Observation(report(failed={"http_error": 7}))})
     assert wrong.startswith("What must follow where the mock is changed: refused: does not hold.")
     assert "outcomes 56 ok, 8 http_error 57 ok, 7 http_error DOES NOT HOLD" in wrong

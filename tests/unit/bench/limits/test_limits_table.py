@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bench.limits.ladder import CLIENT, LADDERS, NO_TIME, Climbed, Step
+from bench.limits.ladder import CLIENT_SIGNS, LADDERS, NO_TIME, Climb, Step
 from bench.limits.table import WIDTH, render
 
 CEILING = {"chunks_per_s": 49154.1, "requests_per_s": 2037.4, "streams": 5000.0}
@@ -27,12 +27,12 @@ def climbed(*loads: tuple[float, str | None], late: bool = False, ended: str) ->
         )
         for load, cause in loads
     ]
-    found = Climbed(steps=tuple(steps), ended=ended)
+    found = Climb(steps=tuple(steps), ended=ended)
     return {"held": found.held, "client_limited": found.client_limited, **asdict(found)}
 
 
 def result(**changes: Any) -> dict[str, Any]:
-    cpu = CLIENT["cpu"]
+    cpu = CLIENT_SIGNS["cpu"]
     ladders = {
         "chunks": {"the mock": climbed((24000.0, None), (49154.1, None), (90000.0, cpu), ended=cpu)},
         "requests": {"the mock": climbed((2037.4, None), (4015.0, cpu), late=True, ended=cpu)},
@@ -56,7 +56,7 @@ def test_each_ladder_shows_what_held_and_what_gave_way() -> None:
         "29",
         "%",
         "–",
-        *CLIENT["cpu"].split(),
+        *CLIENT_SIGNS["cpu"].split(),
     ]
     assert row(text, "  against the mock", LADDERS["streams"].title)[3:] == ["nothing", "–", "–", *NO_TIME.split()]
 

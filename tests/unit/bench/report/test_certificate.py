@@ -17,7 +17,7 @@ from bench.accuracy import SCHEMA
 from bench.accuracy.truth import METRICS
 from bench.evaluate import evaluate
 from bench.metrics import catalog
-from bench.report import certificate, certificate_page
+from bench.report import certificate_page, certificate_text
 from bench.run_directory import RunDirectory
 from tests.support.golden_certificate import golden_calibration
 
@@ -44,12 +44,12 @@ def summary_of(directory: RunDirectory) -> dict[str, Any]:
 
 
 def test_the_text_of_a_certificate_is_the_golden_one(directory: RunDirectory, golden: Golden) -> None:
-    golden("certificate.txt", certificate.render(summary_of(directory)["calibration"]))
+    golden("certificate.txt", certificate_text.render(summary_of(directory)["calibration"]))
 
 
 @pytest.mark.parametrize("width", [20, 80, 100, 120, 400])
 def test_the_text_of_a_certificate_keeps_to_its_width(directory: RunDirectory, width: int) -> None:
-    shown = certificate.render(summary_of(directory)["calibration"], width=width)
+    shown = certificate_text.render(summary_of(directory)["calibration"], width=width)
     assert max(map(len, shown.splitlines())) <= min(max(width, 80), 120)
 
 
@@ -149,11 +149,11 @@ def test_a_certificate_without_a_shared_clock_says_what_it_leaves_out(made: dict
     nothing = {"n": 0}
     made |= {"clock": "other", "network_ms": 3.2, "observation_lag_ms": nothing, "way_in_ms": nothing}
     made["plots"]["lag"] = []
-    for text in (certificate.render(made), certificate_page.render(made)):
+    for text in (certificate_text.render(made), certificate_page.render(made)):
         told = " ".join(text.split())
         assert "The mock runs on another machine" in told
         assert "The lags of the stamps are not known" in told
-    assert "The network takes 3.200 ms at the least." in " ".join(certificate.render(made).split())
+    assert "The network takes 3.200 ms at the least." in " ".join(certificate_text.render(made).split())
 
 
 def test_a_run_that_a_kept_certificate_covers_is_told_its_errors(directory: RunDirectory, tmp_path: Path) -> None:
