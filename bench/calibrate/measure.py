@@ -11,9 +11,9 @@ from typing import Any
 import orjson
 
 from bench import machine, machine_cache
-from bench.accuracy import coverage
-from bench.calibrate import metamorphic, remote, slow_reader
-from bench.calibrate.sweep import SCHEMA, UNITS, Point, ended, row_of, trusted
+from bench.accuracy import coverage, metamorphic
+from bench.accuracy.sweep import SCHEMA, UNITS, Point, ended, row_of, trusted
+from bench.calibrate import remote, slow_reader
 from bench.clock import clock_identity, utc_now
 from bench.config import RunConfig
 from bench.endpoints import openai

@@ -10,7 +10,7 @@ from bench.commands.output import finish, progress
 from bench.errors import Exit, UsageError
 
 if TYPE_CHECKING:
-    from bench.calibrate.sweep import Point
+    from bench.accuracy.sweep import Point
     from bench.config import RunConfig
 
 
@@ -98,8 +98,8 @@ def _sweep(
 ) -> int:
     from pathlib import Path
 
+    from bench.accuracy.sweep import points_of
     from bench.calibrate import measure
-    from bench.calibrate.sweep import points_of
     from bench.report import sweep_page
     from bench.run import default_directory
 
@@ -143,7 +143,8 @@ def _metamorphic(
 ) -> int:
     from pathlib import Path
 
-    from bench.calibrate import measure, metamorphic
+    from bench.accuracy import metamorphic
+    from bench.calibrate import measure
     from bench.report import metamorphic_table
     from bench.run import default_directory
 

@@ -40,6 +40,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.accuracy": frozenset({"bench.errors", "bench.records", "bench.run_directory"}),
     # Which certificate covers which load is decided from plain values.
     "bench.accuracy.coverage": frozenset(),
+    "bench.accuracy.sweep": frozenset({"bench.errors"}),
+    "bench.accuracy.metamorphic": frozenset({"bench.errors"}),
     # Around the load:
     "bench.machine_cache": frozenset({"bench.errors"}),
     "bench.mock_process": frozenset({"bench.errors"}),
@@ -86,8 +88,6 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.cli": frozenset({"bench"}),
     "bench.__main__": frozenset({"bench.cli"}),
     # Below the drivers: what they decide, and what they start.
-    "bench.calibrate.sweep": frozenset({"bench.errors"}),
-    "bench.calibrate.metamorphic": frozenset({"bench.errors"}),
     "bench.calibrate.remote": frozenset({"bench.errors"}),
     "bench.calibrate.slow_reader": frozenset({"bench.accuracy.ledger"}),
     "bench.limits.ladder": frozenset({"bench.verdict"}),
@@ -256,7 +256,7 @@ def test_the_folder_of_data_sets_is_no_package() -> None:
         ("bench.accuracy.compare", "from bench.calibrate.measure import keep"),
         ("bench.accuracy.compare", "from bench import mock_process"),
         ("bench.limits.servers", "from bench.calibrate import remote"),
-        ("bench.limits.measure", "from bench.calibrate.sweep import Point"),
+        ("bench.limits.measure", "from bench.accuracy.sweep import Point"),
         ("bench.calibrate.measure", "from bench.limits.servers import Server"),
         ("bench.mock_process", "from bench.run import run"),
         ("bench.ceiling", "from bench.run import run"),

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bench.calibrate.sweep import DEFAULT, Point, ended, points_of, row_of, trusted
+from bench.accuracy.sweep import DEFAULT, Point, ended, points_of, row_of, trusted
 from bench.errors import UsageError
 from bench.report import sweep_page
 

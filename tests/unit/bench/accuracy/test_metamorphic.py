@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bench.calibrate.metamorphic import (
+from bench.accuracy.metamorphic import (
     CHECKS,
     FIRST,
     LOAD,
