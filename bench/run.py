@@ -21,6 +21,7 @@ import orjson
 
 from bench import ceiling, machine, machine_cache, preflight
 from bench.accuracy import coverage
+from bench.accuracy.load_shape import LoadKind
 from bench.clock import NS_PER_MS, Clock, process_clock, utc_now
 from bench.config import RunConfig
 from bench.conversations import Talks
@@ -122,10 +123,11 @@ async def _measure(config: RunConfig, path: Path, command: Sequence[str], say: C
         for warning in warnings:
             say(f"warning: {warning}")
         directory = RunDirectory.create(path)
-        certificates = machine_cache.read_entry(machine_cache.default_path("certificates.json"), host)
-        kind = coverage.load_kind(config.public(), workers)
-        if earlier := coverage.for_run(coverage.usable(certificates), kind, machine.versions().get("trueload", "")):
-            directory.write(CERTIFICATES, orjson.dumps(earlier, option=orjson.OPT_APPEND_NEWLINE))
+        entry = machine_cache.read_entry(machine_cache.default_path("certificates.json"), host)
+        kind = LoadKind.of(config.public(), workers)
+        if earlier := coverage.for_run(coverage.in_entry(entry), kind, machine.versions().get("trueload", "")):
+            rows = [certificate.to_json() for certificate in earlier]
+            directory.write(CERTIFICATES, orjson.dumps(rows, option=orjson.OPT_APPEND_NEWLINE))
         manifest = {
             "run_id": run_id,
             "started": utc_now().isoformat(timespec="seconds"),

@@ -8,7 +8,7 @@ check is a line in CHECKS; its rule is a function of what was seen of this check
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from bench.errors import UsageError
@@ -249,13 +249,54 @@ def expectations(check: Check, seen: Observation, first: Observation) -> list[Ex
     return [equal("disagreements with the ledger", len(seen.problems), 0), *check.follows(seen, first)]
 
 
-def to_json(name: str, check: Check, rows: Sequence[Expectation], directory: str) -> dict[str, Any]:
-    """A check as it stands in full.json."""
-    return {
-        "name": name,
-        "says": check.says,
-        "mock": check.mock,
-        "held": all(row.held for row in rows),
-        "rows": [{"what": r.what, "expected": r.expected, "seen": r.seen, "held": r.held} for r in rows],
-        "directory": directory,
-    }
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckResult:
+    """A check that ran: what had to follow, and whether it did."""
+
+    name: str
+    says: str
+    mock: str
+    rows: tuple[Expectation, ...]
+    directory: str
+
+    @property
+    def holds(self) -> bool:
+        """Whether all of it followed."""
+        return all(row.held for row in self.rows)
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in full.json."""
+        return {
+            "name": self.name,
+            "says": self.says,
+            "mock": self.mock,
+            "held": self.holds,
+            "rows": [asdict(row) for row in self.rows],
+            "directory": self.directory,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChecksResult:
+    """All checks that ran, in order."""
+
+    date: str
+    version: str
+    host: Mapping[str, Any]
+    checks: tuple[CheckResult, ...]
+
+    @property
+    def holds(self) -> bool:
+        """Whether every check holds."""
+        return all(check.holds for check in self.checks)
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of full.json."""
+        return {
+            "schema": SCHEMA,
+            "date": self.date,
+            "version": self.version,
+            "host": self.host,
+            "held": self.holds,
+            "checks": [check.to_json() for check in self.checks],
+        }

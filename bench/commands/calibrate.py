@@ -127,11 +127,11 @@ def _sweep(
     if flags.get("format") == "json":
         import orjson
 
-        print(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())
+        print(orjson.dumps(found.to_json(), option=orjson.OPT_INDENT_2).decode())
     else:
         print(sweep_page.text(found), end="")
         print(f"\nsweep: {folder / 'sweep.html'}")
-    return Exit.INVALID if all(row is None for row in found["trusted"].values()) else Exit.GOOD
+    return Exit.INVALID if all(row is None for row in found.trusted.values()) else Exit.GOOD
 
 
 def _metamorphic(
@@ -166,8 +166,8 @@ def _metamorphic(
     if flags.get("format") == "json":
         import orjson
 
-        print(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())
+        print(orjson.dumps(found.to_json(), option=orjson.OPT_INDENT_2).decode())
     else:
         print(metamorphic_table.text(found), end="")
         print(f"\nchecks: {folder / 'full.json'}")
-    return Exit.GOOD if found["held"] else Exit.INVALID
+    return Exit.GOOD if found.holds else Exit.INVALID

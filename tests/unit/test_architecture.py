@@ -35,11 +35,14 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.metrics": frozenset({"bench.errors", "bench.records", "bench.rng"}),
     "bench.verdict": frozenset(),
     "bench.report": frozenset({"bench.metrics.catalog"}),
+    "bench.report.sweep_page": frozenset({"bench.accuracy.sweep", "bench.report"}),
+    "bench.report.metamorphic_table": frozenset({"bench.accuracy.metamorphic", "bench.report"}),
     "bench.run_directory": frozenset({"bench.errors", "bench.records"}),
     # The truth is computed by code that shares nothing with bench.metrics: a shared mistake would cancel out.
     "bench.accuracy": frozenset({"bench.errors", "bench.records", "bench.run_directory"}),
     # Which certificate covers which load is decided from plain values.
-    "bench.accuracy.coverage": frozenset(),
+    "bench.accuracy.coverage": frozenset({"bench.accuracy.load_shape"}),
+    "bench.accuracy.load_shape": frozenset(),
     "bench.accuracy.sweep": frozenset({"bench.errors"}),
     "bench.accuracy.metamorphic": frozenset({"bench.errors"}),
     # Around the load:
@@ -91,9 +94,10 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.calibrate.remote": frozenset({"bench.errors"}),
     "bench.calibrate.slow_reader": frozenset({"bench.accuracy.ledger"}),
     "bench.limits.ladder": frozenset({"bench.verdict"}),
+    "bench.limits.result": frozenset({"bench.limits.ladder"}),
     "bench.limits.servers": frozenset({"bench.errors", "bench.limits.source", "bench.mock_process"}),
     "bench.limits.source": frozenset({"bench.clock"}),
-    "bench.limits.table": frozenset({"bench.limits.ladder", "bench.report"}),
+    "bench.limits.table": frozenset({"bench.limits.ladder", "bench.limits.result", "bench.report"}),
     "mockserver": frozenset({"mockserver", "promptset"}),
     "promptset": frozenset({"promptset"}),
 }  # fmt: skip

@@ -15,11 +15,12 @@ from bench.accuracy.metamorphic import (
     REQUESTS,
     STREAMS,
     TOKENS,
+    CheckResult,
+    ChecksResult,
     Observation,
     chosen,
     expectations,
     load_of,
-    to_json,
 )
 from bench.errors import UsageError
 from bench.report.metamorphic_table import text
@@ -173,12 +174,28 @@ def test_a_load_is_the_common_one_but_for_what_a_check_changes() -> None:
     assert load_of(CHECKS["slow"], {})["requests"] == 2 * STREAMS
 
 
-def test_the_table_says_what_does_not_hold() -> None:
-    def table(seen: dict[str, Observation]) -> str:
-        rows = [to_json(n, c, expectations(c, seen[n], seen[FIRST]), n) for n, c in CHECKS.items()]
-        return " ".join(text({"checks": rows}).split())
+def result(seen: dict[str, Observation]) -> ChecksResult:
+    checks = [
+        CheckResult(name=n, says=c.says, mock=c.mock, rows=tuple(expectations(c, seen[n], seen[FIRST])), directory=n)
+        for n, c in CHECKS.items()
+    ]
+    return ChecksResult(date="2026-01-02T03:04:05+00:00", version="0.1.0", host={}, checks=tuple(checks))
 
-    assert table(RIGHT).startswith(f"What must follow where the mock is changed: all {len(CHECKS)} checks hold. fast: ")
-    wrong = table(RIGHT | {"refused": Observation(report(failed={"http_error": 7}))})
-    assert wrong.startswith("What must follow where the mock is changed: refused: does not hold.")
+
+def test_the_table_says_what_does_not_hold() -> None:
+    right = " ".join(text(result(RIGHT)).split())
+    assert right.startswith(f"What must follow when the mock changes: all {len(CHECKS)} checks hold. fast: ")
+    refused = RIGHT | {"refused": Observation(report(failed={"http_error": 7}))}
+    wrong = " ".join(text(result(refused)).split())
+    assert wrong.startswith("What must follow when the mock changes: refused: does not hold.")
     assert "outcomes 56 ok, 8 http_error 57 ok, 7 http_error DOES NOT HOLD" in wrong
+
+
+def test_the_json_names_what_does_not_hold() -> None:
+    found = result(RIGHT | {"refused": Observation(report(failed={"http_error": 7}))}).to_json()
+    assert found["held"] is False
+    assert [check["name"] for check in found["checks"] if not check["held"]] == ["refused"]
+    (refused,) = [check for check in found["checks"] if check["name"] == "refused"]
+    assert {
+        "what": "outcomes", "expected": {"ok": 56, "http_error": 8}, "seen": {"ok": 57, "http_error": 7}, "held": False
+    } in refused["rows"]  # fmt: skip

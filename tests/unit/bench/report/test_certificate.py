@@ -14,6 +14,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from bench.accuracy import SCHEMA
+from bench.accuracy.coverage import CertificateBrief
 from bench.accuracy.truth import METRICS
 from bench.evaluate import evaluate
 from bench.metrics import catalog
@@ -157,14 +158,12 @@ def test_a_certificate_without_a_shared_clock_says_what_it_leaves_out(made: dict
 
 
 def test_a_run_that_a_kept_certificate_covers_is_told_its_errors(directory: RunDirectory, tmp_path: Path) -> None:
-    from bench.accuracy import coverage
-
-    made = orjson.loads((directory.path / "certificate.json").read_bytes())
+    kept = CertificateBrief.of(orjson.loads((directory.path / "certificate.json").read_bytes())).to_json()
     run = golden_calibration(tmp_path / "run", ended="2026-01-01T02:00:02+00:00")
     (run.path / "ledger.jsonl").unlink()
     evaluate(run)
     assert summary_of(run)["calibration"] is None
-    run.write("certificates.json", orjson.dumps([coverage.brief(made)]))
+    run.write("certificates.json", orjson.dumps([kept]))
     result = evaluate(run)
     calibration = result.summary["calibration"]
     assert (calibration["from"], calibration["age_s"], calibration["status"]) == ("certificate", 7_200.0, "VALID")
@@ -172,8 +171,8 @@ def test_a_run_that_a_kept_certificate_covers_is_told_its_errors(directory: RunD
     (p50,) = [r for r in calibration["metrics"] if (r["metric"], r["stat"]) == ("ttft_ms", "p50")]
     assert p50["measured"] == result.summary["latency"]["ttft_ms"]["p50"]
     assert result.verdict.of("calibration") == "VALID"
-    bad = coverage.brief(made) | {"metrics": [{"metric": "ttft_ms", "stat": "p50", "unit": "ms", "error": 5.0}]}
+    bad = kept | {"metrics": [{"metric": "ttft_ms", "stat": "p50", "unit": "ms", "error": 5.0}]}
     run.write("certificates.json", orjson.dumps([bad]))
     assert evaluate(run).verdict.of("calibration") == "INVALID"
-    run.write("certificates.json", orjson.dumps([coverage.brief(made) | {"version": "9.9.9"}]))
+    run.write("certificates.json", orjson.dumps([kept | {"version": "9.9.9"}]))
     assert evaluate(run).summary["calibration"] is None
