@@ -32,14 +32,14 @@ def default_path(environment: Mapping[str, str] = os.environ) -> Path:
     return machine_cache.default_path("limits.json", environment)
 
 
-def store(path: Path, result: Mapping[str, Any]) -> None:
+def write(path: Path, result: Mapping[str, Any]) -> None:
     """Keep the result of `result["host"]`, in the place of its last one. Raises UsageError where it cannot be written."""
-    machine_cache.keep(path, result["host"], dict(result))
+    machine_cache.write_entry(path, result["host"], dict(result))
 
 
-def stored(path: Path, host: Mapping[str, Any]) -> Ceiling | None:
+def read(path: Path, host: Mapping[str, Any]) -> Ceiling | None:
     """The ceiling of this very machine; None where there is none, or the file is not ours to read."""
-    result = machine_cache.of_machine(path, host)
+    result = machine_cache.read_entry(path, host)
     try:
         found = {key: result["ceiling"][key] for key in KEYS}
         date = str(result["date"])[:10]
@@ -50,7 +50,7 @@ def stored(path: Path, host: Mapping[str, Any]) -> Ceiling | None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Planned:
+class PlannedLoad:
     """What a load will ask of the client, all workers together, as far as it can be told beforehand; None: it cannot."""
 
     chunks_per_s: float | None
@@ -58,7 +58,7 @@ class Planned:
     streams: float | None
 
 
-def planned(config: RunConfig, probe: RequestRecord | None) -> Planned:
+def planned_load(config: RunConfig, probe: RequestRecord | None) -> PlannedLoad:
     """The load that a configuration plans. `probe` is an answer of the target, whose times stand for the others'.
 
     With R requests a second of n tokens: R n chunks, and by Little's law R E streams of E = TTFT + (n - 1) TPOT.
@@ -75,11 +75,11 @@ def planned(config: RunConfig, probe: RequestRecord | None) -> Planned:
         if config.max_concurrency is not None:
             streams = min(config.max_concurrency, streams) if streams is not None else None
         chunks = config.rate * tokens if tokens is not None else None
-        return Planned(chunks_per_s=chunks if config.stream else None, requests_per_s=config.rate, streams=streams)
+        return PlannedLoad(chunks_per_s=chunks if config.stream else None, requests_per_s=config.rate, streams=streams)
     users = _users(config)
     chunks = users * 1000 / tpot_ms if users is not None and tpot_ms and config.stream else None
     requests = users / answer_s if users is not None and answer_s else None
-    return Planned(chunks_per_s=chunks, requests_per_s=requests, streams=None if users is None else float(users))
+    return PlannedLoad(chunks_per_s=chunks, requests_per_s=requests, streams=None if users is None else float(users))
 
 
 def _users(config: RunConfig) -> int | None:
@@ -91,7 +91,7 @@ def _users(config: RunConfig) -> int | None:
 _UNITS = {"chunks_per_s": "chunks/s", "requests_per_s": "requests/s", "streams": "streams at once"}
 
 
-def beyond(
+def warnings(
     config: RunConfig, ceiling: Ceiling | None, *, workers: int = 1, probe: RequestRecord | None = None
 ) -> list[str]:
     """A sentence for each part of a planned load that is beyond what one worker of this machine was seen to hold.
@@ -100,7 +100,7 @@ def beyond(
     """
     if ceiling is None:
         return []
-    load = planned(config, probe)
+    load = planned_load(config, probe)
     found = []
     for key, unit in _UNITS.items():
         asked, held = getattr(load, key), getattr(ceiling, key)

@@ -13,6 +13,7 @@ import orjson
 
 from bench import accuracy
 from bench.accuracy import coverage
+from bench.accuracy.load_shape import LoadShape
 from bench.errors import PRECEDENCE, Exit
 from bench.metrics import objectives
 from bench.metrics.catalog import REQUEST_METRICS
@@ -47,11 +48,13 @@ def evaluate(directory: RunDirectory) -> Result:
     for row in directory.samples():
         summary.add_sample(row)
     numbers = summary.close()
-    shape = coverage.shape_of(numbers, config, manifest.get("workers", 1))
+    shape = LoadShape.measured(numbers, config, manifest.get("workers", 1))
     found = _calibration(directory, numbers, facts.start_ns, config, manifest)
     version = manifest["versions"].get("trueload", "")
-    if found is None and (kept := coverage.closest(directory.certificates(), shape, version)) is not None:
-        found = coverage.stamp(kept, numbers["latency"], manifest.get("ended", manifest["started"]))
+    if found is None:
+        earlier = coverage.closest(coverage.read_briefs(directory.certificates()), shape, version)
+        if earlier is not None:
+            found = earlier.on_run(numbers["latency"], manifest.get("ended", manifest["started"]))
     evidence = Evidence(
         summary=numbers,
         open_loop=facts.open_loop,
@@ -72,7 +75,7 @@ def evaluate(directory: RunDirectory) -> Result:
             "schema": accuracy.SCHEMA,
             "date": manifest.get("ended", manifest["started"]),
             "version": version,
-            "shape": shape,
+            "shape": shape.to_json(),
             "verdict": verdict.told(),
             "accuracy": str(verdict.of("calibration")),
             "run": told["run"],

@@ -29,12 +29,12 @@ def machine_key(host: Mapping[str, Any]) -> str:
     return " | ".join(str(host.get(key)) for key in _MACHINE)
 
 
-def of_machine(path: Path, host: Mapping[str, Any]) -> Any:
+def read_entry(path: Path, host: Mapping[str, Any]) -> Any:
     """What the file holds of this very machine; None where there is nothing, or the file is not ours to read."""
     return _machines(path).get(machine_key(host))
 
 
-def keep(path: Path, host: Mapping[str, Any], entry: Any) -> None:
+def write_entry(path: Path, host: Mapping[str, Any], entry: Any) -> None:
     """Put an entry in the place of this machine's last one. Raises UsageError where the file cannot be written."""
     machines = {**_machines(path), machine_key(host): entry}
     content = orjson.dumps({"schema": SCHEMA, "machines": machines}, option=orjson.OPT_INDENT_2)

@@ -21,6 +21,7 @@ import orjson
 
 from bench import ceiling, machine, machine_cache, preflight
 from bench.accuracy import coverage
+from bench.accuracy.load_shape import LoadKind
 from bench.clock import NS_PER_MS, Clock, process_clock, utc_now
 from bench.config import RunConfig
 from bench.conversations import Talks
@@ -117,15 +118,16 @@ async def _measure(config: RunConfig, path: Path, command: Sequence[str], say: C
         workers = workers_of(config, machine.processors(), recording)
         shares = shares_of(config, workers, recording)
         host = machine.host()
-        held = ceiling.stored(ceiling.default_path(), host)
-        warnings = ceiling.beyond(config, held, workers=workers, probe=probed.record)
+        held = ceiling.read(ceiling.default_path(), host)
+        warnings = ceiling.warnings(config, held, workers=workers, probe=probed.record)
         for warning in warnings:
             say(f"warning: {warning}")
         directory = RunDirectory.create(path)
-        certificates = machine_cache.of_machine(machine_cache.default_path("certificates.json"), host)
-        kind = coverage.kind_of(config.public(), workers)
-        if earlier := coverage.for_run(coverage.usable(certificates), kind, machine.versions().get("trueload", "")):
-            directory.write(CERTIFICATES, orjson.dumps(earlier, option=orjson.OPT_APPEND_NEWLINE))
+        entry = machine_cache.read_entry(machine_cache.default_path("certificates.json"), host)
+        kind = LoadKind.of(config.public(), workers)
+        if earlier := coverage.for_run(coverage.in_entry(entry), kind, machine.versions().get("trueload", "")):
+            rows = [certificate.to_json() for certificate in earlier]
+            directory.write(CERTIFICATES, orjson.dumps(rows, option=orjson.OPT_APPEND_NEWLINE))
         manifest = {
             "run_id": run_id,
             "started": utc_now().isoformat(timespec="seconds"),

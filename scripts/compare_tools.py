@@ -31,9 +31,9 @@ from compared import TOOLS, Load, Place, Tool
 from compared.tool import MODEL, OUTPUT_TOKENS
 
 from bench.accuracy.join import expected_outcome
-from bench.calibrate.mock import running_mock
 from bench.metrics.facts import RunFacts
 from bench.metrics.summary import Summary
+from bench.mock_process import running_mock
 from bench.records import Outcome, RequestRecord
 
 ROOT = Path(__file__).parents[1]

@@ -1,15 +1,17 @@
 """Records and the mock's ledger, joined: how wrong every number is, at this load, on this machine. Pure.
 
-    ledger            the lines of a ledger, of which only the places are held in memory
+    ledger            the lines of a ledger; memory holds only their places in the file
     join              request by request, chunk by chunk; whatever does not match is a problem
     truth             the metrics by the ledger, from code that shares nothing with bench.metrics
-    distribution      many values in bounded memory, and their quantiles: nor does this
+    distribution      many values in bounded memory, and their quantiles: shares nothing with bench.metrics either
     pair_statistics   everything that a certificate needs of the joined pairs
-    known_mistakes    what known mistakes would have made of the same requests; causes picks the likely one
-    closed_form       what the mock did against what its configuration says
+    known_mistakes    the numbers that known mistakes would give for the same requests; causes picks the likely one
+    closed_form       what the mock did against what its configuration promises
+    planned_arrivals  arrivals against the drawn schedule
     compare           measured against true: `certificate`
-    planned_arrivals  arrivals against the drawn plan
     coverage          which later runs a certificate covers
+    sweep             calibration at many loads: which loads, and up to which of them to trust the machine
+    metamorphic       `calibrate --full`: what must change in a report when the mock changes
 
 `bench/calibrate/` drives runs with it.
 """

@@ -29,8 +29,8 @@ BODY = ("mean", "p50", "p75", "p90", "p95", "p99")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
-    """What is known of one metric. `alternatives`: what each mistake (a sentence's end) would have given. `allowed`: the
+class MetricComparison:
+    """What is known of one metric. `mistaken`: what each mistake (a sentence's end) would have given. `allowed`: the
     least and the greatest number that time stamps allow which are bounds: between these the truth needs no other cause.
 
     `extra` names groups of requests that must not be among the values, with how many there were ("failed requests": 7).
@@ -43,7 +43,7 @@ class Evidence:
     true: Stats
     allowed: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     recounted: Stats = field(default_factory=dict)
-    alternatives: Mapping[str, Stats] = field(default_factory=dict)
+    mistaken: Mapping[str, Stats] = field(default_factory=dict)
     extra: Mapping[str, int] = field(default_factory=dict)
     step_ms: float | None = None
     """By how much all stamps were off from one moment on, where they were."""
@@ -59,7 +59,7 @@ class Cause:
     unit: str
     sentence: str
 
-    def told(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """As it stands in a certificate."""
         return {
             "metric": self.metric,
@@ -70,75 +70,77 @@ class Cause:
         }
 
 
-def cause_of(metric: str, evidence: Evidence) -> Cause | None:
+def cause_of(metric: str, comparison: MetricComparison) -> Cause | None:
     """The likely cause of what is wrong with a metric; None where nothing is, beyond the accuracy of the stamps."""
-    if not evidence.true:
+    if not comparison.true:
         return None
-    errors = {s: evidence.measured[s] - evidence.true[s] for s in BODY if s in evidence.measured}
-    noticed = [s for s in errors if _noticed(s, evidence)]
-    if not errors or (evidence.n == evidence.true_n and not noticed):
+    errors = {s: comparison.measured[s] - comparison.true[s] for s in BODY if s in comparison.measured}
+    noticed = [s for s in errors if _noticed(s, comparison)]
+    if not errors or (comparison.n == comparison.true_n and not noticed):
         return None
     stat = max(noticed or errors, key=lambda s: abs(errors[s]))
-    sentence = next((said for pattern in PATTERNS if (said := pattern(evidence, errors)) is not None), UNKNOWN)
-    return Cause(metric=metric, stat=stat, size=errors[stat], unit=evidence.unit, sentence=sentence)
+    sentence = next((said for pattern in PATTERNS if (said := pattern(comparison, errors)) is not None), UNKNOWN)
+    return Cause(metric=metric, stat=stat, size=errors[stat], unit=comparison.unit, sentence=sentence)
 
 
 UNKNOWN = "no known mistake gives this number"
 
 
-def _noticed(stat: str, evidence: Evidence) -> bool:
+def _noticed(stat: str, comparison: MetricComparison) -> bool:
     """Whether an error is beyond what the stamps allow. One of a speed is taken as one of the time per token."""
-    measured, true = evidence.measured[stat], evidence.true[stat]
-    if stat in evidence.allowed:
-        low, high = evidence.allowed[stat]
+    measured, true = comparison.measured[stat], comparison.true[stat]
+    if stat in comparison.allowed:
+        low, high = comparison.allowed[stat]
         if low - _ROUNDING <= min(measured, true) and max(measured, true) <= high + _ROUNDING:
             return False
-    if evidence.unit == "ms":
+    if comparison.unit == "ms":
         return abs(measured - true) > NOTICED_MS
     return measured > 0 and true > 0 and abs(1000 / measured - 1000 / true) > NOTICED_MS
 
 
-def _left(evidence: Evidence, other: Stats) -> float | None:
+def _left(comparison: MetricComparison, other: Stats) -> float | None:
     """The worst difference between what was reported and another explanation; None where they cannot be compared."""
-    shared = [s for s in BODY if s in other and s in evidence.measured]
-    return max((abs(evidence.measured[s] - other[s]) for s in shared), default=None) if shared else None
+    shared = [s for s in BODY if s in other and s in comparison.measured]
+    return max((abs(comparison.measured[s] - other[s]) for s in shared), default=None) if shared else None
 
 
-def _explains(evidence: Evidence, errors: Mapping[str, float], other: Stats) -> float | None:
+def _explains(comparison: MetricComparison, errors: Mapping[str, float], other: Stats) -> float | None:
     """How much an explanation leaves unexplained; None where that is too much."""
-    left = _left(evidence, other)
+    left = _left(comparison, other)
     worst = max(abs(e) for e in errors.values())
     return left if left is not None and left <= max(CLOSE_MS, CLOSE_SHARE * worst) and left < worst / 2 else None
 
 
-def too_many(evidence: Evidence, errors: Mapping[str, float]) -> str | None:
+def too_many(comparison: MetricComparison, errors: Mapping[str, float]) -> str | None:
     """More values than requests that may have one: which group they are as many as."""
-    more = evidence.n - evidence.true_n
-    for group, count in evidence.extra.items():
+    more = comparison.n - comparison.true_n
+    for group, count in comparison.extra.items():
         if more and more == count:
             return f"{group} are among the values: there are {more:,} too many, as many as there were of those"
     return None
 
 
-def another_definition(evidence: Evidence, errors: Mapping[str, float]) -> str | None:
+def another_definition(comparison: MetricComparison, errors: Mapping[str, float]) -> str | None:
     """The mistake whose number is the reported one. Of several that fit, the one that leaves least; the first of equals."""
     fits = {
         mistake: left
-        for mistake, other in evidence.alternatives.items()
-        if (left := _explains(evidence, errors, other)) is not None
+        for mistake, other in comparison.mistaken.items()
+        if (left := _explains(comparison, errors, other)) is not None
     }
     return min(fits, key=lambda mistake: round(fits[mistake], 3)) if fits else None
 
 
-def whole_ms(evidence: Evidence, errors: Mapping[str, float]) -> str | None:
+def whole_ms(comparison: MetricComparison, errors: Mapping[str, float]) -> str | None:
     """Whole milliseconds: the greatest value, which is one that was measured, is whole, and so are all that lie between
     equal neighbours."""
-    if evidence.unit != "ms":
+    if comparison.unit != "ms":
         return None
-    values = [evidence.measured[s] for s in ("p50", "p90", "max") if s in evidence.measured]
+    values = [comparison.measured[s] for s in ("p50", "p90", "max") if s in comparison.measured]
     whole = [abs(v - round(v)) < 1e-6 for v in values]
     truly = [
-        abs(evidence.true[s] - round(evidence.true[s])) < 1e-6 for s in ("p50", "p90", "max") if s in evidence.true
+        abs(comparison.true[s] - round(comparison.true[s])) < 1e-6
+        for s in ("p50", "p90", "max")
+        if s in comparison.true
     ]
     if not values or not whole[-1] or sum(whole) < len(values) - 1 or all(truly):
         return None
@@ -148,22 +150,22 @@ def whole_ms(evidence: Evidence, errors: Mapping[str, float]) -> str | None:
     return f"values are {'cut' if cut else 'rounded'} to whole milliseconds"
 
 
-def late_stamps(evidence: Evidence, errors: Mapping[str, float]) -> str | None:
+def late_stamps(comparison: MetricComparison, errors: Mapping[str, float]) -> str | None:
     """The client's own stamps give the wrong number too."""
-    if not evidence.recounted or _explains(evidence, errors, evidence.recounted) is None:
+    if not comparison.recounted or _explains(comparison, errors, comparison.recounted) is None:
         return None
-    shift = shifted(evidence, errors)
+    shift = shifted(comparison, errors)
     when = "late" if errors.get("p50", 0.0) > 0 or errors.get("p99", 0.0) > 0 else "early"
     if shift is not None:
         return f"the time stamps are {when}: {shift}"
     return f"the time stamps are {when}, most of all in the tail: the client was busy, or looked at the clock after its work"
 
 
-def clock_set(evidence: Evidence, errors: Mapping[str, float]) -> str | None:
+def clock_set(comparison: MetricComparison, errors: Mapping[str, float]) -> str | None:
     """The stamps are right until one moment, and all off by the same from then on."""
-    if evidence.step_ms is None:
+    if comparison.step_ms is None:
         return None
-    return f"the clock was set by {evidence.step_ms:+,.1f} ms while the load went on: the stamps jump with it"
+    return f"the clock was set by {comparison.step_ms:+,.1f} ms while the load went on: the stamps jump with it"
 
 
 def step_of(lags_ms: Sequence[float | None]) -> float | None:
@@ -186,16 +188,16 @@ def step_of(lags_ms: Sequence[float | None]) -> float | None:
     return step if abs(step) > NOTICED_MS and max(uneven) <= CLOSE_SHARE * abs(step) else None
 
 
-def shifted(evidence: Evidence, errors: Mapping[str, float]) -> str | None:
+def shifted(comparison: MetricComparison, errors: Mapping[str, float]) -> str | None:
     """The same error in all statistics."""
     if not _even(list(errors.values())) <= CLOSE_SHARE:
         return None
-    return f"all quantiles are shifted by {errors['p50']:+.3f} {evidence.unit}"
+    return f"all quantiles are shifted by {errors['p50']:+.3f} {comparison.unit}"
 
 
-def scaled(evidence: Evidence, errors: Mapping[str, float]) -> str | None:
+def scaled(comparison: MetricComparison, errors: Mapping[str, float]) -> str | None:
     """The same factor in all statistics, more evenly than a shift would be."""
-    ratios = [evidence.measured[s] / evidence.true[s] for s in errors if evidence.true[s]]
+    ratios = [comparison.measured[s] / comparison.true[s] for s in errors if comparison.true[s]]
     uneven = _even([ratio - 1 for ratio in ratios])
     if not uneven <= CLOSE_SHARE or _even(list(errors.values())) < uneven:
         return None
@@ -208,7 +210,7 @@ def _even(values: Sequence[float]) -> float:
     return (high - low) / max(abs(low), abs(high)) if low * high > 0 else math.inf
 
 
-def tail_alone(evidence: Evidence, errors: Mapping[str, float]) -> str | None:
+def tail_alone(comparison: MetricComparison, errors: Mapping[str, float]) -> str | None:
     """A right median and a wrong tail, though the stamps are right: the quantiles are put together wrongly."""
     worst = max(errors.values(), key=abs)
     if abs(errors.get("p50", worst)) > CLOSE_SHARE * abs(worst):
@@ -247,7 +249,7 @@ def causes_of_outcomes(confused: Mapping[tuple[str, str, str], int]) -> list[dic
     return causes
 
 
-PATTERNS: tuple[Callable[[Evidence, Mapping[str, float]], str | None], ...] = (
+PATTERNS: tuple[Callable[[MetricComparison, Mapping[str, float]], str | None], ...] = (
     too_many,
     clock_set,
     late_stamps,

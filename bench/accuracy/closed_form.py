@@ -14,7 +14,7 @@ _STATS = ("mean", "p50", "p90", "p95", "p99")
 _SAME_LENGTH = 0.02
 
 
-class Clustered:
+class ClusteredMean:
     """The standard error of a mean over values that come in groups: the tokens of a request are not independent of each
     other, and of requests alone there are enough. Of groups with sums S and sizes m it is that of the ratio of their sums:
     sqrt(sum (S - mean m)^2 k / (k - 1)) / sum m  (Cochran, Sampling Techniques, 6.4)."""
@@ -45,7 +45,7 @@ class Clustered:
 
 
 def against_closed_form(
-    truth: Mapping[str, Any] | None, done: Mapping[str, Distribution], itl: Clustered
+    truth: Mapping[str, Any] | None, done: Mapping[str, Distribution], itl: ClusteredMean
 ) -> list[dict[str, Any]]:
     """A row for each number that the mock publishes: expected, done, their difference, and for means what chance alone
     stays below in 95 of 100 runs. Latencies count from the arrival, as the plans do. `itl` has the gaps by request.
@@ -86,7 +86,7 @@ _Z = NormalDist().inv_cdf(0.975)
 _LEAST = 5
 
 
-def _noise(values: Distribution, groups: Clustered | None) -> float | None:
+def _noise(values: Distribution, groups: ClusteredMean | None) -> float | None:
     """Standard errors of the mean, as many as Student's t has at 97.5 %; None of too few values to say so."""
     n = values.n if groups is None else groups.groups
     if n < _LEAST or values.std is None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from bench.accuracy.causes import Cause, Evidence, Stats, cause_of, causes_of_outcomes, rate_cause, step_of
+from bench.accuracy.causes import Cause, MetricComparison, Stats, cause_of, causes_of_outcomes, rate_cause, step_of
 from bench.accuracy.closed_form import against_closed_form
 from bench.accuracy.distribution import STATS, Distribution
 from bench.accuracy.join import Join
 from bench.accuracy.known_mistakes import CONNECT
 from bench.accuracy.ledger import Ledger
-from bench.accuracy.pair_statistics import OVER_TIME, SLICES, Fold, Measured
-from bench.accuracy.planned_arrivals import Due
+from bench.accuracy.pair_statistics import OVER_TIME, SLICES, MetricFunctions, PairStatistics
+from bench.accuracy.planned_arrivals import PlannedArrivals
 from bench.accuracy.truth import FROM_SENT, METRICS
 from bench.records import RequestRecord
 from bench.run_directory import LEDGER, RunDirectory
@@ -34,7 +34,7 @@ FAILED_COUNTED = "failed requests are counted"
 def certificate(
     directory: RunDirectory,
     summary: Mapping[str, Any],
-    measured: Measured,
+    measured: MetricFunctions,
     *,
     start_ns: int,
     shared_clock: bool = True,
@@ -58,57 +58,61 @@ def certificate(
     with path.open("rb") as file:
         joining = Join(Ledger(file, str(path)))
         duration_s = summary["throughput"]["duration_s"]
-        fold = Fold(
+        pairs = PairStatistics(
             measured, shared_clock=shared_clock, start_ns=start_ns, duration_s=1.0 if duration_s is None else duration_s
         )
-        due = None if planned is None or begun_ns is None else Due(planned, begun_ns)
-        for pair in joining.pairs(_seen(directory.records(), due)):
-            fold.add(pair)
-    late, why_late = ([], []) if due is None else due.findings()
-    rows = _metrics(summary["latency"], fold)
+        arrivals = None if planned is None or begun_ns is None else PlannedArrivals(planned, begun_ns)
+        for pair in joining.pairs(_seen(directory.records(), arrivals)):
+            pairs.add(pair)
+    late, why_late = ([], []) if arrivals is None else arrivals.findings()
+    rows = _metrics(summary["latency"], pairs)
     return {
         "from": "ledger",
         "clock": "shared" if shared_clock else "other",
         "metrics": rows,
-        "throughput": _throughput(summary["throughput"], fold),
-        "observation_lag_ms": _spread(fold.lag),
-        "way_in_ms": _spread(fold.way_in),
-        "network_ms": None if shared_clock else _network(fold),
+        "throughput": _throughput(summary["throughput"], pairs),
+        "observation_lag_ms": _spread(pairs.lag),
+        "way_in_ms": _spread(pairs.way_in),
+        "network_ms": None if shared_clock else _network(pairs),
         "mock": {
-            "done_minus_planned_ms": _spread(fold.mock_error),
-            "closed_form": against_closed_form(truth, fold.mock, fold.mock_itl),
+            "done_minus_planned_ms": _spread(pairs.mock_error),
+            "closed_form": against_closed_form(truth, pairs.mock, pairs.mock_itl),
         },
         "counts": joining.counts(),
         "agreement": joining.agreement(),
-        "problems": [*joining.problems(), *_numbers_of_values(summary["latency"], fold), *late],
+        "problems": [*joining.problems(), *_numbers_of_values(summary["latency"], pairs), *late],
         "causes": [
-            *(cause.told() for cause in _causes(summary, fold)),
-            *_causes_of_rates(summary["throughput"], fold),
+            *(cause.to_json() for cause in _causes(summary, pairs)),
+            *_causes_of_rates(summary["throughput"], pairs),
             *_causes_of_chunks(joining),
             *causes_of_outcomes(joining.confused()),
             *why_late,
         ],
-        "worst": fold.worst(),
-        "plots": {"over_time": _over_time(fold, duration_s), "qq": _qq(fold, summary["latency"]), "lag": _lags(fold)},
+        "worst": pairs.worst(),
+        "plots": {
+            "over_time": _over_time(pairs, duration_s),
+            "qq": _qq(pairs, summary["latency"]),
+            "lag": _lags(pairs),
+        },
     }
 
 
-def _seen(records: Iterator[RequestRecord], due: Due | None) -> Iterator[RequestRecord]:
+def _seen(records: Iterator[RequestRecord], arrivals: PlannedArrivals | None) -> Iterator[RequestRecord]:
     """The records, each shown to `due` in passing."""
     for record in records:
-        if due is not None:
-            due.add(record)
+        if arrivals is not None:
+            arrivals.add(record)
         yield record
 
 
-def _metrics(latency: Mapping[str, Any], fold: Fold) -> list[dict[str, Any]]:
+def _metrics(latency: Mapping[str, Any], pairs: PairStatistics) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for metric, unit in METRICS.items():
-        found, true = latency.get(metric) or {"n": 0}, fold.true[metric].stats()
+        found, true = latency.get(metric) or {"n": 0}, pairs.true[metric].stats()
         if not true or not found["n"]:
             continue
         spread = true["p99"] - true["p50"]
-        allowed = _allowed(metric, found, fold)
+        allowed = _allowed(metric, found, pairs)
         for stat in STATS:
             measured = found.get(stat)
             if stat in true and measured is not None:
@@ -129,16 +133,16 @@ def _row(measured: float, true: float, spread: float | None, allowed: tuple[floa
     }
 
 
-def _allowed(metric: str, found: Mapping[str, Any], fold: Fold) -> dict[str, tuple[float, float]]:
+def _allowed(metric: str, found: Mapping[str, Any], pairs: PairStatistics) -> dict[str, tuple[float, float]]:
     """The least and the greatest number of each statistic that the stamps allow, where some of them are bounds, and the
     histogram that it was read from."""
     from_histogram = found.get("quantiles", "exact") != "exact"
-    if not fold.least[metric].n and not from_histogram:
+    if not pairs.least[metric].n and not from_histogram:
         return {}
     ends = []
-    for side in (fold.least, fold.greatest):
+    for side in (pairs.least, pairs.greatest):
         whole = Distribution()
-        whole.add_all(fold.exact[metric])
+        whole.add_all(pairs.exact[metric])
         whole.add_all(side[metric])
         ends.append(whole.stats())
     if ends[0] == ends[1] and not from_histogram:
@@ -153,15 +157,15 @@ def _allowed(metric: str, found: Mapping[str, Any], fold: Fold) -> dict[str, tup
     }
 
 
-def _throughput(found: Mapping[str, Any], fold: Fold) -> list[dict[str, Any]]:
-    span_s = fold.span_s
+def _throughput(found: Mapping[str, Any], pairs: PairStatistics) -> list[dict[str, Any]]:
+    span_s = pairs.span_s
     if span_s is None:
         return []
     amounts = {
-        "requests_per_s": fold.served,
-        "output_tokens_per_s": fold.output_tokens,
-        "input_tokens_per_s": fold.input_tokens,
-        "total_tokens_per_s": fold.input_tokens + fold.output_tokens,
+        "requests_per_s": pairs.served,
+        "output_tokens_per_s": pairs.output_tokens,
+        "input_tokens_per_s": pairs.input_tokens,
+        "total_tokens_per_s": pairs.input_tokens + pairs.output_tokens,
     }
     return [
         {"metric": name, "stat": "mean", "unit": "1/s", **_row(found[name], amounts[name] / span_s, None, None)}
@@ -170,83 +174,81 @@ def _throughput(found: Mapping[str, Any], fold: Fold) -> list[dict[str, Any]]:
     ]
 
 
-def _network(fold: Fold) -> float | None:
+def _network(pairs: PairStatistics) -> float | None:
     """What the network takes on both ways at the least: the smallest difference of a TTFT, or an E2EL, to the mock's."""
     least = [
-        d.min for (metric, _), d in fold.over_time.items() if d.n and (metric == "ttft_ms" or not fold.true["ttft_ms"].n)
+        d.min for (metric, _), d in pairs.over_time.items() if d.n and (metric == "ttft_ms" or not pairs.true["ttft_ms"].n)
         and metric in FROM_SENT
     ]  # fmt: skip
     return max(min(least), 0.0) if least else None
 
 
-def _numbers_of_values(latency: Mapping[str, Any], fold: Fold) -> list[str]:
+def _numbers_of_values(latency: Mapping[str, Any], pairs: PairStatistics) -> list[str]:
     problems = []
     for metric in METRICS:
-        found, true = (latency.get(metric) or {"n": 0})["n"], fold.true[metric].n
+        found, true = (latency.get(metric) or {"n": 0})["n"], pairs.true[metric].n
         if found != true:
             problems.append(f"{metric}: {found} values measured where the ledger has {true}")
     return problems
 
 
-def _causes(summary: Mapping[str, Any], fold: Fold) -> list[Cause]:
+def _causes(summary: Mapping[str, Any], pairs: PairStatistics) -> list[Cause]:
     counts = summary.get("counts", {})
     extra = {
         "failed requests": counts.get("failed", 0),
         "warm-up requests": counts.get("warmup", {}).get("requests", 0),
     }
-    workers = sorted({worker for _, worker in fold.of_worker})
-    lags = [fold.over_time["lag_ms", i] for i in range(SLICES)]
+    workers = sorted({worker for _, worker in pairs.of_worker})
+    lags = [pairs.over_time["lag_ms", i] for i in range(SLICES)]
     step_ms = step_of([d.quantile(0.5) if d.n else None for d in lags])
-    early = fold.sent_before_connecting
+    early = pairs.sent_before_connecting
     found = []
     for metric, unit in METRICS.items():
         measured = summary["latency"].get(metric) or {"n": 0}
         if not measured["n"]:
             continue
         recounted = Distribution()
-        recounted.add_all(fold.exact[metric])
-        recounted.add_all(fold.bounded[metric])
-        others: dict[str, Stats] = {
-            mistake: d.stats() for (of, mistake), d in fold.alternatives.items() if of == metric
-        }
+        recounted.add_all(pairs.exact[metric])
+        recounted.add_all(pairs.bounded[metric])
+        others: dict[str, Stats] = {mistake: d.stats() for (of, mistake), d in pairs.mistaken.items() if of == metric}
         if recounted.n:
             others[TRUNCATED] = _truncated(recounted)
         if len(workers) > 1 and metric in OVER_TIME:
-            others[AVERAGED] = _averaged([fold.of_worker[metric, worker].stats() for worker in workers])
-        evidence = Evidence(
+            others[AVERAGED] = _averaged([pairs.of_worker[metric, worker].stats() for worker in workers])
+        comparison = MetricComparison(
             unit=unit,
             n=measured["n"],
-            true_n=fold.true[metric].n,
+            true_n=pairs.true[metric].n,
             measured={s: measured[s] for s in STATS if measured.get(s) is not None},
-            true=fold.true[metric].stats(),
-            allowed=_allowed(metric, measured, fold),
+            true=pairs.true[metric].stats(),
+            allowed=_allowed(metric, measured, pairs),
             recounted=recounted.stats(),
-            alternatives=others,
+            mistaken=others,
             extra=extra,
             step_ms=step_ms,
         )
-        if (cause := cause_of(metric, evidence)) is not None:
+        if (cause := cause_of(metric, comparison)) is not None:
             found.append(cause)
     if early.n:
         found.append(Cause(metric="ttft_ms", stat="max", size=early.max, unit="ms", sentence=CONNECT))
     return found
 
 
-def _causes_of_rates(found: Mapping[str, Any], fold: Fold) -> list[dict[str, Any]]:
+def _causes_of_rates(found: Mapping[str, Any], pairs: PairStatistics) -> list[dict[str, Any]]:
     """Rates: what has been counted that the time does not hold."""
-    span_s = fold.span_s
+    span_s = pairs.span_s
     if span_s is None:
         return []
     others = {
         mistake: {
-            "requests_per_s": (fold.served + requests) / span_s,
-            "output_tokens_per_s": (fold.output_tokens + output) / span_s,
-            "input_tokens_per_s": (fold.input_tokens + input_) / span_s,
-            "total_tokens_per_s": (fold.output_tokens + output + fold.input_tokens + input_) / span_s,
+            "requests_per_s": (pairs.served + requests) / span_s,
+            "output_tokens_per_s": (pairs.output_tokens + output) / span_s,
+            "input_tokens_per_s": (pairs.input_tokens + input_) / span_s,
+            "total_tokens_per_s": (pairs.output_tokens + output + pairs.input_tokens + input_) / span_s,
         }
-        for mistake, (requests, output, input_) in {WARMUP_COUNTED: fold.warmup, FAILED_COUNTED: fold.failed}.items()
+        for mistake, (requests, output, input_) in {WARMUP_COUNTED: pairs.warmup, FAILED_COUNTED: pairs.failed}.items()
     }
-    causes = (rate_cause(row, {m: of[row["metric"]] for m, of in others.items()}) for row in _throughput(found, fold))
+    causes = (rate_cause(row, {m: of[row["metric"]] for m, of in others.items()}) for row in _throughput(found, pairs))
     return [cause for cause in causes if cause is not None]
 
 
@@ -284,11 +286,11 @@ def _causes_of_chunks(joining: Join) -> list[dict[str, Any]]:
     ]
 
 
-def _over_time(fold: Fold, duration_s: float | None) -> dict[str, Any]:
+def _over_time(pairs: PairStatistics, duration_s: float | None) -> dict[str, Any]:
     width_s = (1.0 if duration_s is None else duration_s) / SLICES
     series: dict[str, Any] = {"step_s": width_s, "t_s": [i * width_s for i in range(SLICES)]}
     for name in (*OVER_TIME, "lag_ms"):
-        rows = [fold.over_time[name, i] for i in range(SLICES)]
+        rows = [pairs.over_time[name, i] for i in range(SLICES)]
         if any(row.n for row in rows):
             series[name] = {
                 "p50": [row.quantile(0.5) if row.n else None for row in rows],
@@ -298,28 +300,28 @@ def _over_time(fold: Fold, duration_s: float | None) -> dict[str, Any]:
     return series
 
 
-def _qq(fold: Fold, latency: Mapping[str, Any]) -> dict[str, Any]:
+def _qq(pairs: PairStatistics, latency: Mapping[str, Any]) -> dict[str, Any]:
     """Quantiles of the same order, true and measured: of the values of requests, and of tokens those of the summary."""
     found: dict[str, Any] = {}
     for metric in ("ttft_ms", "tpot_ms", "e2el_ms"):
-        true, measured = fold.true[metric], fold.measured[metric]
+        true, measured = pairs.true[metric], pairs.measured[metric]
         if true.n and measured.n:
             found[metric] = {
                 "true": [true.quantile(p) for p in QQ_LEVELS],
                 "measured": [measured.quantile(p) for p in QQ_LEVELS],
             }
-    of_tokens, row = fold.true["itl_ms"].stats(), latency.get("itl_ms") or {"n": 0}
+    of_tokens, row = pairs.true["itl_ms"].stats(), latency.get("itl_ms") or {"n": 0}
     if of_tokens and row["n"]:
         stats = [s for s in STATS if s != "mean" and s in of_tokens and row.get(s) is not None]
         found["itl_ms"] = {"true": [of_tokens[s] for s in stats], "measured": [row[s] for s in stats]}
     return found
 
 
-def _lags(fold: Fold) -> list[dict[str, Any]]:
+def _lags(pairs: PairStatistics) -> list[dict[str, Any]]:
     """How many chunks were seen so late: the last interval has no end."""
-    if not fold.lag.n:
+    if not pairs.lag.n:
         return []
-    below = [fold.lag.count_below(border) for border in LAG_BORDERS_MS] + [fold.lag.n]
+    below = [pairs.lag.count_below(border) for border in LAG_BORDERS_MS] + [pairs.lag.n]
     borders = (None, *LAG_BORDERS_MS, None)
     return [
         {"from_ms": borders[i], "to_ms": borders[i + 1], "n": n - (below[i - 1] if i else 0)}

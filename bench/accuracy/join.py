@@ -59,7 +59,7 @@ CHECKS = ("status", "outcome", "number of chunks", "sequence of chunks", "number
 SUMS = ("requests", "chunks", "tokens", "bytes sent", "bytes received")
 """What is added up over all requests, besides their outcomes and statuses."""
 
-SHOWN = 5
+NAMED_AT_MOST = 5
 """How many of one kind of disagreement are named; the others are counted."""
 
 
@@ -87,7 +87,7 @@ def faults_of(line: Mapping[str, Any]) -> frozenset[str]:
 
 
 @dataclass(slots=True)
-class _Named:
+class _Disagreement:
     """Requests with one kind of disagreement: all are counted, the first few are named."""
 
     n: int = 0
@@ -95,7 +95,7 @@ class _Named:
 
     def add(self, which: str, n: int = 1) -> None:
         self.n += n
-        if len(self.shown) < SHOWN:
+        if len(self.shown) < NAMED_AT_MOST:
             self.shown.append(which)
 
     def sentence(self, what: str) -> list[str]:
@@ -110,8 +110,8 @@ class Join:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        self._twice, self._without_line, self._without_record = _Named(), _Named(), _Named()
-        self._differing = {name: _Named() for name in CHECKS}
+        self._twice, self._without_line, self._without_record = _Disagreement(), _Disagreement(), _Disagreement()
+        self._differing = {name: _Disagreement() for name in CHECKS}
         self._here: Counter[str] = Counter()
         self._there: Counter[str] = Counter()
         self._chunks_off: Counter[int] = Counter()

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from bench.accuracy.join import Pair
-from bench.accuracy.truth import NS_PER_MS, Reply, reply_there, sent_there_ns
+from bench.accuracy.truth import NS_PER_MS, TokenTimes, sent_on_ledger_clock_ns, written_reply
 
 ROLE = "it is taken at the role chunk, which bears no text"
 FIRST_CHUNK = "it is taken at the first chunk of any kind"
@@ -35,16 +35,16 @@ EVERY_CHUNK = "gaps to chunks without text are among them"
 SHARED = "gaps are shared by the tokens of a chunk"
 BURSTS = "the tokens of a chunk are taken to come at once, 0 ms apart"
 
-Alternative = tuple[str, str, Sequence[float]]
+MistakenValues = tuple[str, str, Sequence[float]]
 """Metric (its key in summary.json), mistake, and the values that this request would have given."""
 
 
-def alternatives(pair: Pair, *, shared_clock: bool = True) -> Iterator[Alternative]:
+def mistaken_values(pair: Pair, *, shared_clock: bool = True) -> Iterator[MistakenValues]:
     """What each mistake would have made of a request that was served in full."""
     record, line = pair.record, pair.line
     assert record.sent_ns is not None
-    sent_ns = sent_there_ns(pair, shared_clock=shared_clock)
-    reply = reply_there(line, record, sent_ns)
+    sent_ns = sent_on_ledger_clock_ns(pair, shared_clock=shared_clock)
+    reply = written_reply(line, record, sent_ns)
     if reply is None:
         return
     writes, kinds = line["write_ns"], line["chunk_kind"]
@@ -73,7 +73,7 @@ def alternatives(pair: Pair, *, shared_clock: bool = True) -> Iterator[Alternati
     yield from _between(reply, writes, usage, record.output_tokens)
 
 
-def _between(reply: Reply, writes: Sequence[int], usage: int, told: int | None) -> Iterator[Alternative]:
+def _between(reply: TokenTimes, writes: Sequence[int], usage: int, told: int | None) -> Iterator[MistakenValues]:
     first, last = reply.times[0], reply.times[-1]
     n, k1, chunks = sum(reply.tokens), reply.tokens[0], len(reply.times)
     thinking = sum(tokens for tokens, kind in zip(reply.tokens, reply.kinds, strict=True) if kind == "t")

@@ -10,18 +10,18 @@ from itertools import accumulate
 from operator import sub
 from typing import Any
 
-from bench.accuracy.closed_form import Clustered
+from bench.accuracy.closed_form import ClusteredMean
 from bench.accuracy.distribution import EXACT, Distribution
 from bench.accuracy.join import Pair
-from bench.accuracy.known_mistakes import alternatives
+from bench.accuracy.known_mistakes import mistaken_values
 from bench.accuracy.truth import (
     METRICS,
     NS_PER_MS,
     NS_PER_S,
     TEXT,
-    served,
     stamped_values,
     true_values,
+    was_served,
 )
 from bench.records import Outcome, RequestRecord
 
@@ -32,11 +32,11 @@ OVER_TIME = ("ttft_ms", "tpot_ms", "e2el_ms")
 """Metrics whose error is shown over time, request by request."""
 _SLICE_EXACT = 2_000
 
-Measured = Mapping[str, Callable[[RequestRecord], float | None]]
+MetricFunctions = Mapping[str, Callable[[RequestRecord], float | None]]
 """The functions of the metrics with one value a request, as results use them, by their key in summary.json."""
 
 
-class Fold:
+class PairStatistics:
     """Distributions of what is true, of what the stamps allow, and of what mistakes would have given.
 
     `exact` has the values of records whose stamps all are, `bounded` those of the others as they are stamped, `least` and
@@ -45,12 +45,12 @@ class Fold:
     """
 
     def __init__(
-        self, measured: Measured, *, shared_clock: bool, start_ns: int, duration_s: float, exact: int = EXACT
+        self, measured: MetricFunctions, *, shared_clock: bool, start_ns: int, duration_s: float, exact: int = EXACT
     ) -> None:
         def distributions() -> defaultdict[Any, Distribution]:
             return defaultdict(lambda: Distribution(exact))
 
-        self._measured_of = measured
+        self._metric_functions = measured
         self.shared_clock = shared_clock
         self._start_ns = start_ns
         self._width_ns = max(duration_s, 1e-3) * NS_PER_S / SLICES
@@ -59,12 +59,12 @@ class Fold:
         self.bounded: defaultdict[str, Distribution] = distributions()
         self.least: defaultdict[str, Distribution] = distributions()
         self.greatest: defaultdict[str, Distribution] = distributions()
-        self.alternatives: defaultdict[tuple[str, str], Distribution] = distributions()
+        self.mistaken: defaultdict[tuple[str, str], Distribution] = distributions()
         self.of_worker: defaultdict[tuple[str, int], Distribution] = distributions()
         self.measured: defaultdict[str, Distribution] = distributions()
         self.lag, self.way_in, self.mock_error = Distribution(exact), Distribution(exact), Distribution(exact)
         self.mock: defaultdict[str, Distribution] = distributions()
-        self.mock_itl = Clustered()
+        self.mock_itl = ClusteredMean()
         self.over_time: defaultdict[tuple[str, int], Distribution] = defaultdict(lambda: Distribution(_SLICE_EXACT))
         self.served = self.input_tokens = self.output_tokens = 0
         self.warmup = self.failed = (0, 0, 0)
@@ -91,7 +91,7 @@ class Fold:
             self._first_sent_ns = record.sent_ns
         if self._last_end_ns is None or end_ns > self._last_end_ns:
             self._last_end_ns = end_ns
-        if served(pair):
+        if was_served(pair):
             self._add_served(pair)
         elif record.outcome is not Outcome.OK:
             self.failed = _with(self.failed, line)
@@ -126,13 +126,13 @@ class Fold:
         for metric in OVER_TIME:
             if metric in stamped:
                 self.of_worker[metric, record.worker].add(stamped[metric])
-        for metric, mistake, values in alternatives(pair, shared_clock=self.shared_clock):
-            self.alternatives[metric, mistake].add(values)
+        for metric, mistake, values in mistaken_values(pair, shared_clock=self.shared_clock):
+            self.mistaken[metric, mistake].add(values)
         self._add_errors(record, true)
 
     def _add_errors(self, record: RequestRecord, true: Mapping[str, Sequence[float]]) -> None:
         at = self._slice(record.end_ns)
-        for metric, of in self._measured_of.items():
+        for metric, of in self._metric_functions.items():
             value = of(record)
             if value is None or metric not in METRICS:
                 continue

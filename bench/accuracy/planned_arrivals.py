@@ -25,7 +25,7 @@ _AFTER_AN_END_NS = 100_000
 """An arrival this soon after another request's end came because of it."""
 
 
-class Due:
+class PlannedArrivals:
     """Folds the records of an open loop; `offsets` are the plan, in ns from `start_ns` on, without end."""
 
     def __init__(self, offsets: Iterator[int], start_ns: int) -> None:

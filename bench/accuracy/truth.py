@@ -42,7 +42,7 @@ Values = dict[str, Sequence[float]]
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class TokenTimes:
     """The text of one streamed reply: times (ns), tokens and kinds of its token chunks, and when the request was sent and
     due, all on one clock."""
 
@@ -58,7 +58,7 @@ class Reply:
     the first chunk its even share, as docs/metrics.md says."""
 
 
-def served(pair: Pair) -> bool:
+def was_served(pair: Pair) -> bool:
     """Whether a request of the run was served in full: the ledger says so, but for what the client itself cut short."""
     record = pair.record
     if record.phase != "run" or record.sent_ns is None or record.outcome in CUT_BY_CLIENT:
@@ -66,14 +66,14 @@ def served(pair: Pair) -> bool:
     return expected_outcome(pair.line) is Outcome.OK
 
 
-def sent_there_ns(pair: Pair, *, shared_clock: bool) -> int:
+def sent_on_ledger_clock_ns(pair: Pair, *, shared_clock: bool) -> int:
     """When the request was sent, on the ledger's clock: known where the clock is shared, else when it was received."""
     assert pair.record.sent_ns is not None
     received: int = pair.line["received_ns"]
     return pair.record.sent_ns if shared_clock else received
 
 
-def reply_there(line: Mapping[str, Any], record: RequestRecord, sent_ns: int) -> Reply | None:
+def written_reply(line: Mapping[str, Any], record: RequestRecord, sent_ns: int) -> TokenTimes | None:
     """The reply as the mock wrote it; None where it had no token chunk."""
     assert record.sent_ns is not None
     rows = [
@@ -84,18 +84,18 @@ def reply_there(line: Mapping[str, Any], record: RequestRecord, sent_ns: int) ->
     times, tokens, kinds = zip(*rows, strict=True)
     due_ns = sent_ns - (record.sent_ns - record.intended_ns)
     n = sum(line["chunk_tokens"])
-    return Reply(times, tokens, "".join(kinds), sent_ns, due_ns, n, record.chunk_tokens is not None)
+    return TokenTimes(times, tokens, "".join(kinds), sent_ns, due_ns, n, record.chunk_tokens is not None)
 
 
 def true_values(pair: Pair, *, shared_clock: bool = True) -> Values:
     """Every true value of a request that was served in full, by metric."""
     record, line = pair.record, pair.line
-    sent_ns = sent_there_ns(pair, shared_clock=shared_clock)
+    sent_ns = sent_on_ledger_clock_ns(pair, shared_clock=shared_clock)
     if not line["write_ns"]:
         assert record.sent_ns is not None
         return whole_reply(line["end_ns"], sent_ns, record.sent_ns - record.intended_ns)
-    reply = reply_there(line, record, sent_ns)
-    return {} if reply is None else {**from_sent(reply), **between(reply.times, reply.times, reply)}
+    reply = written_reply(line, record, sent_ns)
+    return {} if reply is None else {**request_values(reply), **gap_values(reply.times, reply.times, reply)}
 
 
 def whole_reply(end_ns: int, sent_ns: int, late_ns: int) -> Values:
@@ -104,7 +104,7 @@ def whole_reply(end_ns: int, sent_ns: int, late_ns: int) -> Values:
     return {"e2el_ms": [e2el_ms], "e2el_from_intended_ms": [e2el_ms + late_ns / NS_PER_MS]}
 
 
-def from_sent(reply: Reply) -> Values:
+def request_values(reply: TokenTimes) -> Values:
     """The metrics that begin with the request."""
     first, last = reply.times[0], reply.times[-1]
     output = next((at for at, kind in zip(reply.times, reply.kinds, strict=True) if kind != "t"), None)
@@ -119,7 +119,7 @@ def from_sent(reply: Reply) -> Values:
     return values
 
 
-def between(before: Sequence[int], at: Sequence[int], reply: Reply) -> Values:
+def gap_values(before: Sequence[int], at: Sequence[int], reply: TokenTimes) -> Values:
     """The metrics between token chunks, each gap from a time in `before` to the next one in `at`: for times that are exact
     the same two sequences, for the least and the greatest that stamps allow the ends of their bounds."""
     values: Values = {}
@@ -165,15 +165,15 @@ def stamped_values(record: RequestRecord, tokens: Sequence[int], n: int) -> tupl
         return {}, {}, {}
     kinds = "".join(record.chunk_kind[i] for i in places)
     known = record.chunk_tokens is not None
-    reply = Reply(latest, tokens, kinds, record.sent_ns, record.intended_ns, n, known)
-    stamped = {**from_sent(reply), **between(latest, latest, reply)}
+    reply = TokenTimes(latest, tokens, kinds, record.sent_ns, record.intended_ns, n, known)
+    stamped = {**request_values(reply), **gap_values(latest, latest, reply)}
     if record.chunk_bound_ns is None:
         return stamped, stamped, stamped
     bounds = [record.chunk_bound_ns[i] for i in places]
     earliest = [at if bound is None else bound for at, bound in zip(latest, bounds, strict=True)]
-    soon = Reply(earliest, tokens, kinds, record.sent_ns, record.intended_ns, n, known)
-    least = {**from_sent(soon), **between(latest, earliest, reply)}
-    greatest = stamped | between(earliest, latest, reply)
+    soon = TokenTimes(earliest, tokens, kinds, record.sent_ns, record.intended_ns, n, known)
+    least = {**request_values(soon), **gap_values(latest, earliest, reply)}
+    greatest = stamped | gap_values(earliest, latest, reply)
     if "tps" in greatest:  # A greater time per token is a lower speed.
         greatest["tps"], least["tps"] = least.get("tps", greatest["tps"]), greatest["tps"]
     return stamped, least, greatest

@@ -11,15 +11,15 @@ from typing import Any
 import orjson
 
 from bench import machine, machine_cache
-from bench.accuracy import coverage
-from bench.calibrate import metamorphic, remote, slow_reader
-from bench.calibrate.mock import running_mock
-from bench.calibrate.sweep import SCHEMA, UNITS, Point, ended, row_of, trusted
+from bench.accuracy import coverage, metamorphic
+from bench.accuracy.sweep import UNITS, Point, Sweep, SweepRow, may_stop
+from bench.calibrate import remote, slow_reader
 from bench.clock import clock_identity, utc_now
 from bench.config import RunConfig
 from bench.endpoints import openai
 from bench.errors import Exit, Interrupted
 from bench.evaluate import Result
+from bench.mock_process import running_mock
 from bench.report import sweep_page
 from bench.run import run
 from bench.run_directory import CERTIFICATE, LEDGER, MOCK, RunDirectory
@@ -28,6 +28,7 @@ ANYWHERE = "http://127.0.0.1:1"
 """Stands for the mock's address where it is not known yet: what is wrong with a load is said before the mock starts."""
 
 Say = Callable[[str], None]
+_PRETTY = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
 
 
 def calibrate(
@@ -88,24 +89,24 @@ def keep(result: Result) -> bool:
     calibration = result.summary["calibration"]
     if result.exit == Exit.INTERRUPTED or not calibration["metrics"] or calibration["clock"] == "other":
         return False
-    certificate = orjson.loads((result.directory.path / CERTIFICATE).read_bytes())
+    new = coverage.CertificateBrief.of(orjson.loads((result.directory.path / CERTIFICATE).read_bytes()))
     path, host = default_path(), machine.host()
-    entry = machine_cache.of_machine(path, host)
-    known = coverage.usable(entry)
-    new = {"certificates": coverage.kept_with(known, coverage.brief(certificate)), "sweep": _sweep_of(entry)}
-    machine_cache.keep(path, host, new)
+    entry = machine_cache.read_entry(path, host)
+    certificates = coverage.kept_with(coverage.in_entry(entry), new)
+    machine_cache.write_entry(path, host, _entry(certificates, entry.get("sweep") if isinstance(entry, dict) else None))
     return True
 
 
-def keep_sweep(sweep: dict[str, Any]) -> None:
+def keep_sweep(sweep: Sweep) -> None:
     """Keep what a sweep found of this machine, in the place of the last one."""
     path, host = default_path(), machine.host()
-    entry = machine_cache.of_machine(path, host)
-    machine_cache.keep(path, host, {"certificates": coverage.usable(entry), "sweep": sweep})
+    certificates = coverage.in_entry(machine_cache.read_entry(path, host))
+    machine_cache.write_entry(path, host, _entry(certificates, sweep.to_json()))
 
 
-def _sweep_of(entry: Any) -> Any:
-    return entry.get("sweep") if isinstance(entry, dict) else None
+def _entry(certificates: Sequence[coverage.CertificateBrief], sweep: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The entry of this machine in certificates.json."""
+    return {"certificates": [certificate.to_json() for certificate in certificates], "sweep": sweep}
 
 
 def _config_of(config_at: Callable[[str, Point], RunConfig], point: Point, address: str) -> RunConfig:
@@ -121,17 +122,17 @@ def sweep(
     command: Sequence[str],
     store: bool,
     say: Say,
-) -> dict[str, Any]:
-    """Calibrate one load after the other, each in the directory that its configuration names: the content of sweep.json,
-    which is written to `folder` with its page.
+) -> Sweep:
+    """Calibrate one load after the other, each in the directory that its configuration names. Writes sweep.json and its
+    page to `folder`.
 
     `config_at` gives the load of a point for the mock's address. Raises Interrupted after Ctrl-C.
     """
     for point in points:
         config_at(ANYWHERE, point)  # All problems before anything starts.
-    rows: list[dict[str, Any]] = []
+    rows: list[SweepRow] = []
     for point in points:
-        if ended(rows, point.kind):
+        if may_stop(rows, point.kind):
             continue
         say(f"{point.value:g} {UNITS[point.kind]}")
         result = calibrate(
@@ -144,19 +145,17 @@ def sweep(
             raise Interrupted("interrupted: the sweep is not complete, and its result was not kept")
         if store:
             keep(result)
-        rows.append(row_of(point, orjson.loads((result.directory.path / CERTIFICATE).read_bytes()), point.name))
-        say(sweep_page.told(rows[-1]))
-    found = {
-        "schema": SCHEMA,
-        "date": utc_now().isoformat(timespec="seconds"),
-        "version": machine.versions().get("trueload", ""),
-        "host": machine.host(),
-        "points": rows,
-        "trusted": trusted(rows),
-    }
+        rows.append(SweepRow.of(point, orjson.loads((result.directory.path / CERTIFICATE).read_bytes()), point.name))
+        say(sweep_page.progress_line(rows[-1]))
+    found = Sweep(
+        date=utc_now().isoformat(timespec="seconds"),
+        version=machine.versions().get("trueload", ""),
+        host=machine.host(),
+        rows=tuple(rows),
+    )
     folder.mkdir(parents=True, exist_ok=True)
     directory = RunDirectory(folder)
-    directory.write("sweep.json", orjson.dumps(found, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+    directory.write("sweep.json", orjson.dumps(found.to_json(), option=_PRETTY))
     directory.write("sweep.html", sweep_page.render(found).encode())
     if store:
         keep_sweep(found)
@@ -171,8 +170,8 @@ def check_all(
     *,
     command: Sequence[str],
     say: Say,
-) -> dict[str, Any]:
-    """The metamorphic checks of these names: the content of metamorphic.json, which is written to `folder`.
+) -> metamorphic.ChecksResult:
+    """Run the metamorphic checks of these names. Writes full.json to `folder`.
 
     `config_at` gives the load of a check for the mock's address, its name and its flags; `given` are flags for all of them.
     Raises Interrupted after Ctrl-C.
@@ -180,8 +179,8 @@ def check_all(
     checks = metamorphic.chosen(names)
     for name, check in checks.items():
         config_at(ANYWHERE, name, metamorphic.load_of(check, given))  # All problems before anything starts.
-    told: list[dict[str, Any]] = []
-    first: metamorphic.Seen | None = None
+    results: list[metamorphic.CheckResult] = []
+    first: metamorphic.Observation | None = None
     for name, check in checks.items():
         result = calibrate(
             partial(_config_of_check, config_at, name, metamorphic.load_of(check, given)),
@@ -192,19 +191,20 @@ def check_all(
         )
         if result.exit == Exit.INTERRUPTED:
             raise Interrupted("interrupted: the checks are not complete")
-        seen = _seen(result, check)
+        seen = _observation(result, check)
         first = seen if first is None else first
-        told.append(metamorphic.told(name, check, metamorphic.judged(check, seen, first), name))
-        say(f"{name}: {'holds' if told[-1]['held'] else 'DOES NOT HOLD'}")
-    found = {
-        "schema": metamorphic.SCHEMA,
-        "date": utc_now().isoformat(timespec="seconds"),
-        "version": machine.versions().get("trueload", ""),
-        "host": machine.host(),
-        "held": all(check["held"] for check in told),
-        "checks": told,
-    }
-    RunDirectory(folder).write("full.json", orjson.dumps(found, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+        rows = metamorphic.expectations(check, seen, first)
+        results.append(
+            metamorphic.CheckResult(name=name, says=check.says, mock=check.mock, rows=tuple(rows), directory=name)
+        )
+        say(f"{name}: {'holds' if results[-1].holds else 'DOES NOT HOLD'}")
+    found = metamorphic.ChecksResult(
+        date=utc_now().isoformat(timespec="seconds"),
+        version=machine.versions().get("trueload", ""),
+        host=machine.host(),
+        checks=tuple(results),
+    )
+    RunDirectory(folder).write("full.json", orjson.dumps(found.to_json(), option=_PRETTY))
     return found
 
 
@@ -214,14 +214,14 @@ def _config_of_check(
     return config_at(address, name, flags)
 
 
-def _seen(result: Result, check: metamorphic.Check) -> metamorphic.Seen:
+def _observation(result: Result, check: metamorphic.Check) -> metamorphic.Observation:
     calibration = result.summary["calibration"]
     blocked = None
     if check.slow_reader:
         with (result.directory.path / LEDGER).open("rb") as file:
             rows = [row for row in map(orjson.loads, file) if row["id"] == slow_reader.ID]
         blocked = sum(len(row["blocked"]) for row in rows)
-    return metamorphic.Seen(
+    return metamorphic.Observation(
         summary=result.summary,
         problems=calibration["problems"],
         blocked_slow=blocked,

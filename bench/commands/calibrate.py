@@ -10,7 +10,7 @@ from bench.commands.output import finish, progress
 from bench.errors import Exit, UsageError
 
 if TYPE_CHECKING:
-    from bench.calibrate.sweep import Point
+    from bench.accuracy.sweep import Point
     from bench.config import RunConfig
 
 
@@ -98,8 +98,8 @@ def _sweep(
 ) -> int:
     from pathlib import Path
 
+    from bench.accuracy.sweep import points_of
     from bench.calibrate import measure
-    from bench.calibrate.sweep import points_of
     from bench.report import sweep_page
     from bench.run import default_directory
 
@@ -127,11 +127,11 @@ def _sweep(
     if flags.get("format") == "json":
         import orjson
 
-        print(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())
+        print(orjson.dumps(found.to_json(), option=orjson.OPT_INDENT_2).decode())
     else:
         print(sweep_page.text(found), end="")
         print(f"\nsweep: {folder / 'sweep.html'}")
-    return Exit.INVALID if all(row is None for row in found["trusted"].values()) else Exit.GOOD
+    return Exit.INVALID if all(row is None for row in found.trusted.values()) else Exit.GOOD
 
 
 def _metamorphic(
@@ -143,8 +143,9 @@ def _metamorphic(
 ) -> int:
     from pathlib import Path
 
-    from bench.calibrate import measure, metamorphic
-    from bench.report import full_table
+    from bench.accuracy import metamorphic
+    from bench.calibrate import measure
+    from bench.report import metamorphic_table
     from bench.run import default_directory
 
     loads = ({**metamorphic.LOAD, **check.load} for check in metamorphic.CHECKS.values())
@@ -165,8 +166,8 @@ def _metamorphic(
     if flags.get("format") == "json":
         import orjson
 
-        print(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())
+        print(orjson.dumps(found.to_json(), option=orjson.OPT_INDENT_2).decode())
     else:
-        print(full_table.text(found), end="")
+        print(metamorphic_table.text(found), end="")
         print(f"\nchecks: {folder / 'full.json'}")
-    return Exit.GOOD if found["held"] else Exit.INVALID
+    return Exit.GOOD if found.holds else Exit.INVALID

@@ -50,11 +50,11 @@ def main(argv: Sequence[str]) -> int:
     if given.format == "json":
         import orjson
 
-        print(orjson.dumps(result, option=orjson.OPT_INDENT_2).decode())
+        print(orjson.dumps(result.to_json(), option=orjson.OPT_INDENT_2).decode())
     else:
         print(table.render(result), end="")
     if not given.no_store:
         path = ceiling.default_path() if given.out is None else Path(given.out)
-        ceiling.store(path, result)
+        ceiling.write(path, result.to_json())
         say(f"kept in {path}")
-    return Exit.INVALID if all(value is None for value in result["ceiling"].values()) else Exit.GOOD
+    return Exit.INVALID if all(value is None for value in result.ceiling.values()) else Exit.GOOD

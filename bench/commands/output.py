@@ -56,7 +56,7 @@ def print_result(result: Result, form: str, *, quiet: bool) -> int:
 
 
 def _write(result: Result, form: str, *, quiet: bool) -> None:
-    from bench.report import certificate, text
+    from bench.report import certificate_text, text
 
     if form == "json":
         import orjson
@@ -67,7 +67,7 @@ def _write(result: Result, form: str, *, quiet: bool) -> None:
         if not quiet:
             calibration = result.summary["calibration"]
             if calibration is not None and calibration["from"] == "ledger":
-                certificate.show(result.summary["calibration"])
+                certificate_text.show(result.summary["calibration"])
             print(f"\nreport: {result.directory.path / 'report.html'}")
             if calibration is not None and calibration["from"] == "ledger":
                 print(f"certificate: {result.directory.path / 'certificate.html'}")

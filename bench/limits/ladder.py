@@ -1,7 +1,7 @@
-"""Loads that rise step by step, and how far a machine gets: pure decisions over what the steps measured.
+"""Loads that rise step by step: pure decisions over the measured steps, up to where a machine holds.
 
-A step *holds* where no sign of the verdict in CLIENT speaks and the server kept its pace. A ladder is climbed until a step
-does not hold, its last step is reached, or the time is over. The signs and their limits are those of every run.
+A step *holds* where no sign of CLIENT_SIGNS speaks and the server keeps its pace. A climb ends with a step that does not
+hold, with the last step, or when the time is over. The signs and their limits are those of every run.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from bench.verdict import Status, Verdict
 
-CLIENT = {
+CLIENT_SIGNS = {
     "cpu": "the client's processor",
     "send_lateness": "lateness of the client's sends",
     "sent_rate": "lateness of the client's sends",
@@ -25,13 +25,13 @@ CLIENT = {
 }
 """Signs that a load is too much, and what gave way, the most telling first.
 
-The run-queue sign is none of them: it speaks of other programs, and makes the whole measurement `disturbed`.
+The run-queue sign is missing on purpose: it speaks of other programs, and makes the whole measurement `disturbed`.
 """
 
 SERVER_BUSY = 0.9
-"""A server that uses more of a processor than this sets the pace, and not the client."""
+"""A server that uses more than this share of a processor limits the load, not the client."""
 PACE_OFF = 0.05
-"""The same is said of a server whose mean gap differs by more than this share from what it was told."""
+"""So does a server whose mean gap differs by more than this share from the configured gap."""
 
 NO_TIME = "the time for this was over"
 NO_MORE = "nothing: the last step was reached"
@@ -41,8 +41,8 @@ NO_MORE = "nothing: the last step was reached"
 class Ladder:
     """Rising loads of one kind. `gap_ms` is the server's time to the first token and between tokens.
 
-    kind `streams`: each step is so many streams at once, open for the whole step. kind `rate`: so many requests a second, of
-    one token each. `unit` is what its ceiling counts.
+    kind `streams`: a step is a number of streams, open for the whole step. kind `rate`: a step is a number of requests per
+    second, of one token each. `unit` is the unit of the ceiling.
     """
 
     title: str
@@ -52,12 +52,12 @@ class Ladder:
     steps: tuple[int, ...]
 
     def quick(self) -> Ladder:
-        """Every other step: half as long, and a coarser ceiling."""
+        """Every other step: takes half as long and finds a coarser ceiling."""
         return replace(self, steps=self.steps[::2])
 
     def counts(self, sign: str) -> bool:
-        """Whether a sign speaks of the load. A reply of one token comes in one read, whose bounds are wide at any load."""
-        return sign in CLIENT and not (self.kind == "rate" and sign == "wide_stamps")
+        """Whether a sign counts on this ladder. A reply of one token comes in one read, whose bounds are wide at any load."""
+        return sign in CLIENT_SIGNS and not (self.kind == "rate" and sign == "wide_stamps")
 
 
 LADDERS: dict[str, Ladder] = {
@@ -72,10 +72,10 @@ LADDERS: dict[str, Ladder] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """What one step measured. `load` is in the unit of its ladder: measured for chunks and requests, asked for streams.
+    """What one step measured. `load` is in the unit of its ladder: measured for chunks and requests, as asked for streams.
 
-    `lateness_ms`: p50 and p99, open loop only. Shares are of one processor. `signs` are the signs that speak, by name, each
-    with its sentence. `cause` is what gave way, None where the step holds.
+    `lateness_ms`: p50 and p99, open loop only. CPU is in shares of one processor. `signs`: the signs that speak, by name,
+    each with its sentence. `cause`: what gave way; None where the step holds.
     """
 
     asked: int
@@ -88,10 +88,10 @@ class Step:
     cause: str | None
 
 
-def judged(
+def judge_step(
     ladder: Ladder, asked: int, summary: Mapping[str, Any], verdict: Verdict, server: str, cpu_s: float | None
 ) -> Step:
-    """A step from the summary and the verdict of its run, and the processor time of its server (named so) meanwhile."""
+    """The step of a run: from its summary, its verdict, and the processor time that the server used meanwhile."""
     instrument, throughput = summary["instrument"], summary["throughput"]
     duration_s = throughput["duration_s"]
     server_cpu = None if cpu_s is None or not duration_s else cpu_s / duration_s
@@ -114,7 +114,7 @@ def judged(
 
 
 def pace_off(ladder: Ladder, summary: Mapping[str, Any]) -> float | None:
-    """By which share the server's mean gap differs from what it was told; the time to the one token where it is all."""
+    """The share by which the server's mean gap differs from the configured one; for one token, its time to first token."""
     latency = summary["latency"]
     mean_ms = latency["ttft_ms" if ladder.kind == "rate" else "chunk_gap_ms"]["mean"]
     return None if mean_ms is None else mean_ms / ladder.gap_ms - 1
@@ -123,15 +123,15 @@ def pace_off(ladder: Ladder, summary: Mapping[str, Any]) -> float | None:
 def first_cause(signs: Collection[str], server_cpu: float | None, off: float | None, server: str) -> str | None:
     """What gave way, None where nothing did. A busy client explains a slow server on the same machine, not the reverse."""
     if "cpu" in signs:
-        return CLIENT["cpu"]
+        return CLIENT_SIGNS["cpu"]
     if (server_cpu is not None and server_cpu > SERVER_BUSY) or (off is not None and abs(off) > PACE_OFF):
         return server
-    return next((cause for sign, cause in CLIENT.items() if sign in signs), None)
+    return next((cause for sign, cause in CLIENT_SIGNS.items() if sign in signs), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Climbed:
-    """How far a ladder was climbed against one server: all its steps, and why it ended there."""
+class Climb:
+    """A ladder climbed against one server: the steps taken, and why the climb ended."""
 
     steps: tuple[Step, ...]
     ended: str
@@ -143,12 +143,12 @@ class Climbed:
 
     @property
     def client_limited(self) -> bool:
-        """Whether the client gave way: otherwise its ceiling is this high at least."""
-        return self.ended in CLIENT.values()
+        """Whether the client gave way. Where it did not, its own ceiling is higher."""
+        return self.ended in CLIENT_SIGNS.values()
 
 
-def why_ended(steps: Sequence[Step], ladder: Ladder) -> str | None:
-    """Why a climb ends after these steps; None where the next one is to be tried."""
+def why_it_ends(steps: Sequence[Step], ladder: Ladder) -> str | None:
+    """Why a climb ends after these steps; None where the next step follows."""
     if not steps:
         return None
     if steps[-1].cause is not None:

@@ -1,11 +1,11 @@
-"""Climbs the ladders: every step is one run of `bench.run`, and its numbers are those of that run's summary."""
+"""Climbs the ladders: every step is a run of `bench.run`, and takes its numbers from that run's summary."""
 
 from __future__ import annotations
 
 import contextlib
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,17 +16,15 @@ from bench import machine, preflight
 from bench.clock import NS_PER_S, now_ns, utc_now
 from bench.config import RunConfig, resolve
 from bench.errors import Exit, Interrupted, TargetError, UsageError
-from bench.limits.ladder import LADDERS, NO_TIME, Climbed, Ladder, Step, judged, why_ended
+from bench.limits.ladder import LADDERS, NO_TIME, Climb, Ladder, Step, judge_step, why_it_ends
+from bench.limits.result import MachineLimits
 from bench.limits.servers import SERVERS, Server
 from bench.run import run
-
-KEYS = {"chunks": "chunks_per_s", "requests": "requests_per_s", "streams": "streams"}
-"""The ladders, and what their ceilings are called in a result."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How long it may take: seconds of load a step, and seconds for all steps together, after which none is begun."""
+    """Time limits: seconds of load per step, and seconds for all steps, after which no step begins."""
 
     step_s: float
     all_s: float
@@ -37,66 +35,54 @@ QUICK = Pace(step_s=1.1, all_s=15.0)
 
 CAP_S = 0.25
 CAP_LEAST = 64
-"""A reply that takes so long has left the pace far behind: more requests than then wait are not put into flight."""
+"""Caps the requests in flight at this many seconds of load: a reply that takes longer has fallen far behind the pace."""
 
 
-def measure(*, quick: bool, say: Callable[[str], None]) -> dict[str, Any]:
-    """This machine's ceilings, as they are stored. Raises Interrupted, and BenchError where a server does not start.
-
-    Keys: host, version, date, quick, disturbed, ceiling {chunks_per_s, requests_per_s, streams} and ladders: for each
-    ladder and server `held` (None: not even the first step), `client_limited`, `ended` (why), and the steps.
-    """
+def measure(*, quick: bool, say: Callable[[str], None]) -> MachineLimits:
+    """Climb every ladder against every server. Raises Interrupted, and BenchError where a server does not start."""
     pace = QUICK if quick else FULL
     ladders = {name: ladder.quick() if quick else ladder for name, ladder in LADDERS.items()}
     until_ns = now_ns() + round(pace.all_s * NS_PER_S)
-    climbed: dict[str, dict[str, Climbed]] = {name: {} for name in ladders}
-    with contextlib.suppress(UsageError):  # The servers inherit what is allowed; what is not, a step will say.
+    climbs: dict[str, dict[str, Climb]] = {name: {} for name in ladders}
+    with contextlib.suppress(UsageError):  # The servers inherit the limit; a step that needs more will say so.
         preflight.open_files_for(max(ladder.steps[-1] for ladder in ladders.values() if ladder.kind == "streams"))
     for server, start in SERVERS.items():
         for name, ladder in ladders.items():
             say(f"{ladder.title}, against {server}")
             if now_ns() >= until_ns:
-                climbed[name][server] = Climbed(steps=(), ended=NO_TIME)
+                climbs[name][server] = Climb(steps=(), ended=NO_TIME)
                 continue
             with start(ladder.gap_ms) as running:
-                climbed[name][server] = climb(ladder, server, running, pace.step_s, until_ns, say)
-    held = {KEYS[n]: [c.held for c in by.values() if c.held is not None] for n, by in climbed.items()}
-    return {
-        "host": machine.host(),
-        "version": version("trueload"),
-        "date": utc_now().isoformat(timespec="seconds"),
-        "quick": quick,
-        "disturbed": any(s.disturbed for by in climbed.values() for c in by.values() for s in c.steps),
-        "ceiling": {key: max(values, default=None) for key, values in held.items()},
-        "ladders": {
-            name: {
-                server: {"held": c.held, "client_limited": c.client_limited, **asdict(c)} for server, c in by.items()
-            }
-            for name, by in climbed.items()
-        },
-    }
+                climbs[name][server] = climb(ladder, server, running, pace.step_s, until_ns, say)
+    return MachineLimits(
+        host=machine.host(),
+        version=version("trueload"),
+        date=utc_now().isoformat(timespec="seconds"),
+        quick=quick,
+        climbs=climbs,
+    )
 
 
 def climb(
     ladder: Ladder, server: str, running: Server, step_s: float, until_ns: int, say: Callable[[str], None]
-) -> Climbed:
-    """Step by step until one does not hold. A step that failed while other programs were busy is tried once more."""
+) -> Climb:
+    """Climb until a step does not hold. A step that fails while other programs are busy is tried once more."""
     steps: list[Step] = []
     for asked in ladder.steps:
         for trial in (1, 2):
             if now_ns() >= until_ns:
-                return Climbed(steps=tuple(steps), ended=NO_TIME)
+                return Climb(steps=tuple(steps), ended=NO_TIME)
             try:
                 step = _take(ladder, asked, server, running, step_s)
             except (UsageError, TargetError) as e:
-                # This machine allows no such load (open files, ports), or the server does not answer a probe after it.
-                return Climbed(steps=tuple(steps), ended=str(e).splitlines()[0])
-            say(_told(ladder, step))
+                # The machine does not allow this load (open files, ports), or the server no longer answers a probe.
+                return Climb(steps=tuple(steps), ended=str(e).splitlines()[0])
+            say(_step_line(ladder, step))
             if step.cause is None or not step.disturbed or trial == 2:
                 break
         steps.append(step)
-        if (why := why_ended(steps, ladder)) is not None:
-            return Climbed(steps=tuple(steps), ended=why)
+        if (why := why_it_ends(steps, ladder)) is not None:
+            return Climb(steps=tuple(steps), ended=why)
     raise AssertionError("the last step ends a climb")
 
 
@@ -109,11 +95,11 @@ def _take(ladder: Ladder, asked: int, server: str, running: Server, step_s: floa
     if result.exit == Exit.INTERRUPTED:
         raise Interrupted("interrupted: the limits are not known yet, and nothing was stored")
     used_s = None if before_s is None or after_s is None else after_s - before_s
-    return judged(ladder, asked, result.summary, result.verdict, server, used_s)
+    return judge_step(ladder, asked, result.summary, result.verdict, server, used_s)
 
 
 def load_of(ladder: Ladder, asked: int, url: str, step_s: float, folder: Path) -> RunConfig:
-    """The run of one step. All requests are one short prompt: making them must not be what is measured."""
+    """The run of one step. All requests have the same short prompt, so that making prompts costs nothing."""
     data = folder / "prompts.jsonl"
     data.write_bytes(orjson.dumps({"prompt": "Say hello."}) + b"\n")
     flags: dict[str, Any] = {
@@ -133,7 +119,7 @@ def load_of(ladder: Ladder, asked: int, url: str, step_s: float, folder: Path) -
     return resolve({**flags, "concurrency": asked, "requests": asked, "ramp": spread_s, "output_tokens": str(tokens)})
 
 
-def _told(ladder: Ladder, step: Step) -> str:
+def _step_line(ladder: Ladder, step: Step) -> str:
     late = (
         ""
         if step.lateness_ms is None

@@ -10,9 +10,9 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.calibrate.mock import running_mock
 from bench.errors import BenchError
 from bench.limits.source import READY
+from bench.mock_process import running_mock
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,10 @@ from typing import Any
 
 from bench.metrics.catalog import METRICS
 from bench.report import certificate_charts
-from bench.report.certificate import OTHER_CLOCK, STATS, THROUGHPUT, cause_sentence, wide
-from bench.report.facts import Fact, joined
+from bench.report.certificate_text import OTHER_CLOCK, STATS, THROUGHPUT, cause_sentence, wide
+from bench.report.details import Detail, joined
 from bench.report.formatting import NOTHING, interval, measured, number, signed, signed_share
-from bench.report.html import Tile, chart_view, document
+from bench.report.page import Tile, chart_view, document
 
 MEANINGS = {
     "VALID": "The numbers of this load are right on this machine, within the errors below.",
@@ -29,7 +29,7 @@ _KIND = (("loop", "Kind of load"), ("transport", "Transport"), ("workers", "Work
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class ErrorCell:
     """One number of the table of errors."""
 
     error: str
@@ -39,13 +39,13 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ErrorRow:
     """One metric of the table of errors, a cell for each statistic (None: too few values)."""
 
     title: str
     unit: str
     meaning: str
-    cells: tuple[Cell | None, ...]
+    cells: tuple[ErrorCell | None, ...]
 
 
 def render(certificate: Mapping[str, Any]) -> str:
@@ -124,20 +124,22 @@ def _tiles(certificate: Mapping[str, Any]) -> list[Tile]:
     return tiles
 
 
-def _rows(certificate: Mapping[str, Any]) -> list[Row]:
+def _rows(certificate: Mapping[str, Any]) -> list[ErrorRow]:
     found = certificate["metrics"]
     rows = []
     for key in dict.fromkeys(row["metric"] for row in found):
         of = {row["stat"]: row for row in found if row["metric"] == key}
         metric = _METRIC[key]
-        rows.append(Row(metric.title, metric.unit, metric.description, tuple(_cell(of.get(stat)) for stat in STATS)))
+        rows.append(
+            ErrorRow(metric.title, metric.unit, metric.description, tuple(_cell(of.get(stat)) for stat in STATS))
+        )
     return rows
 
 
-def _cell(row: Mapping[str, Any] | None) -> Cell | None:
+def _cell(row: Mapping[str, Any] | None) -> ErrorCell | None:
     if row is None:
         return None
-    return Cell(
+    return ErrorCell(
         signed(row["error"]),
         number(row["true"]),
         signed_share(row["error_share"]),
@@ -169,10 +171,10 @@ _LIMITS = {
 }
 
 
-def _limits(bands: Mapping[str, Any]) -> list[Fact]:
+def _limits(bands: Mapping[str, Any]) -> list[Detail]:
     """From where on an error makes the verdict SUSPECT or INVALID."""
     return [
-        Fact(
+        Detail(
             name, f"over {measured(band['suspect'], unit)} suspect, over {measured(band['invalid'], unit)} invalid", ""
         )
         for key, (name, unit) in _LIMITS.items()
@@ -180,10 +182,10 @@ def _limits(bands: Mapping[str, Any]) -> list[Fact]:
     ]
 
 
-def _load(certificate: Mapping[str, Any]) -> list[Fact]:
+def _load(certificate: Mapping[str, Any]) -> list[Detail]:
     shape, run = certificate["shape"], certificate["run"]
-    rows = [Fact(name, NOTHING if shape[key] is None else number(shape[key]), "") for key, name in _SIZE]
-    rows += [Fact(name, str(shape[key]), "") for key, name in _KIND]
+    rows = [Detail(name, NOTHING if shape[key] is None else number(shape[key]), "") for key, name in _SIZE]
+    rows += [Detail(name, str(shape[key]), "") for key, name in _KIND]
     command = run.get("command")
-    rows.append(Fact("Command", " ".join(map(str, command)) if isinstance(command, list) else str(command), ""))
+    rows.append(Detail("Command", " ".join(map(str, command)) if isinstance(command, list) else str(command), ""))
     return rows

@@ -7,21 +7,17 @@ names.
 
 from __future__ import annotations
 
-import base64
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from hashlib import sha256
-from importlib.resources import files
 from typing import Any
 
-import jinja2
-
 from bench.metrics.catalog import METRICS, Metric
-from bench.report import charts, compat, facts, formatting, plot
-from bench.report.certificate import STATS as CALIBRATED_STATS
-from bench.report.certificate import cause_sentence
+from bench.report import charts, details, formatting, other_tools
+from bench.report.certificate_text import STATS as CALIBRATED_STATS
+from bench.report.certificate_text import cause_sentence
 from bench.report.formatting import signed, signed_share
+from bench.report.page import Tile, chart_view, document
 from bench.report.text import certainty
 
 MAIN_METRICS = ("ttft", "tpot", "itl", "e2el", "tps")
@@ -34,9 +30,6 @@ STATS = {
     "p999": "P99.9",
     "max": "Max",
 }
-TABLE_ROWS = 300
-"""Rows of the table under a chart; of longer series every k-th is shown, and the table says so."""
-
 VERDICTS = {
     "VALID": "The measurement is good: no sign of a client or a load that was not what it should be.",
     "SUSPECT": "Read the numbers with care: something about the measurement was not as it should be.",
@@ -45,7 +38,7 @@ VERDICTS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class MetricCell:
     """A value and its interval; `too_few` where there were not enough values for one."""
 
     value: str
@@ -59,18 +52,8 @@ class MetricRow:
 
     metric: Metric
     n: str
-    cells: tuple[Cell, ...]
+    cells: tuple[MetricCell, ...]
     exact: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Tile:
-    """A number to see first."""
-
-    title: str
-    value: str
-    unit: str
-    beside: str
 
 
 def render(summary: Mapping[str, Any]) -> str:
@@ -93,38 +76,23 @@ def render(summary: Mapping[str, Any]) -> str:
             else []
         ),
         slo=_objectives(summary["slo"]),
-        throughput=facts.throughput(summary),
+        throughput=details.throughput(summary),
         duration=formatting.seconds(summary["throughput"]["duration_s"]),
         steady_span=_span(window) if steady is not None else "none",
         blocks=[
-            ("Requests", facts.counts(summary)),
-            ("Load", facts.load(summary) + facts.window(summary)),
-            ("Tokens", facts.tokens(summary)),
-            ("The client itself", facts.client(summary)),
+            ("Requests", details.counts(summary)),
+            ("Load", details.load(summary) + details.window(summary)),
+            ("Tokens", details.tokens(summary)),
+            ("The client itself", details.client(summary)),
         ],
         errors=summary["errors"],
-        compat_columns=compat.columns(),
-        compat_rows=compat.rows(summary),
+        compat_columns=other_tools.columns(),
+        compat_rows=other_tools.rows(summary),
         charts=[chart_view(chart) for chart in charts.build(summary)],
         basics=_basics(summary.get("run", {})),
         configuration=_configuration(summary.get("run", {}).get("config", {})),
         calibration=_calibration(summary.get("calibration")),
     )
-
-
-def document(template: str, **values: Any) -> str:
-    """A page from a template of ours, with the style sheet and the script that all pages share."""
-    script = _template_file("report.js")
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
-                                     lstrip_blocks=True, loader=jinja2.FunctionLoader(_template_file))  # fmt: skip
-    digest = base64.b64encode(sha256(script.encode()).digest()).decode()
-    return environment.get_template(template).render(
-        css=_template_file("report.css"), script=script, script_hash=digest, **values
-    )
-
-
-def _template_file(name: str) -> str:
-    return files("bench.report").joinpath("template", name).read_text(encoding="utf-8")
 
 
 def _span(window: Mapping[str, Any]) -> str:
@@ -158,7 +126,7 @@ def _metric_rows(latency: Mapping[str, Any]) -> list[MetricRow]:
     for metric in sorted(METRICS.values(), key=lambda m: m.name not in MAIN_METRICS):
         found = latency[metric.key]
         cells = tuple(
-            Cell(
+            MetricCell(
                 formatting.number(found[stat]),
                 formatting.interval(found["ci95"].get(stat)),
                 stat in found["too_few"],
@@ -181,7 +149,7 @@ def _objectives(slo: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _basics(run: Mapping[str, Any]) -> list[facts.Fact]:
+def _basics(run: Mapping[str, Any]) -> list[details.Detail]:
     """What was run, where and when."""
     rows = []
     for key, value in run.items():
@@ -189,15 +157,15 @@ def _basics(run: Mapping[str, Any]) -> list[facts.Fact]:
             name = "URL" if key == "url" else key.replace("_", " ").capitalize()
             # A command that came as its words is shown as it can be typed again.
             told = shlex.join(map(str, value)) if key == "command" and isinstance(value, list) else value
-            rows += facts.joined({name: told})
+            rows += details.joined({name: told})
     return rows
 
 
-def _configuration(config: Mapping[str, Any]) -> tuple[list[facts.Fact], list[tuple[str, list[facts.Fact]]]]:
+def _configuration(config: Mapping[str, Any]) -> tuple[list[details.Detail], list[tuple[str, list[details.Detail]]]]:
     """The plain values of a configuration, and its groups of values by name."""
     plain = {key: value for key, value in config.items() if not isinstance(value, Mapping)}
-    groups = [(key, facts.joined(value)) for key, value in config.items() if isinstance(value, Mapping)]
-    return facts.flat(plain), [(name, rows) for name, rows in groups if rows]
+    groups = [(key, details.joined(value)) for key, value in config.items() if isinstance(value, Mapping)]
+    return details.flat(plain), [(name, rows) for name, rows in groups if rows]
 
 
 def _calibration(certificate: Mapping[str, Any] | None) -> dict[str, Any] | None:
@@ -222,66 +190,8 @@ def _calibration(certificate: Mapping[str, Any] | None) -> dict[str, Any] | None
         "rows": rows,
         "problems": certificate["problems"],
         "causes": [cause_sentence(cause) for cause in certificate.get("causes", ())],
-        "facts": facts.calibration(certificate),
+        "facts": details.calibration(certificate),
     }
 
 
 CALIBRATED = {metric.key: metric.title for metric in METRICS.values()}
-
-
-def chart_view(chart: charts.Chart) -> dict[str, Any]:
-    """What the template needs of a chart: its drawn panels, the data for hovering, and the table."""
-    panels = []
-    for panel in chart.panels:
-        drawn = plot.draw(chart, panel)
-        legend = [line for line in panel.lines if not line.hidden]
-        panels.append({"unit": panel.unit, "plot": drawn, "legend": legend if len(legend) > 1 else ()})
-    lines = [(panel, line) for panel in chart.panels for line in panel.lines]
-    hover = {
-        "x": [round(plot.x_place(chart, at), 3) for at in chart.x],
-        "names": list(chart.x_names),
-        "lines": [
-            {
-                "name": line.name,
-                "unit": panel.unit if line.unit is None else line.unit,
-                "tone": line.tone,
-                "hidden": line.hidden,
-                "values": [_write(panel, line, value) for value in line.values],
-            }
-            for panel, line in lines
-        ],
-    }
-    every = -(-len(chart.x) // TABLE_ROWS)
-    return {
-        "key": chart.key,
-        "title": chart.title,
-        "meaning": chart.meaning,
-        "x_title": chart.x_title,
-        "x_ticks": plot.x_ticks(chart),
-        "panels": panels,
-        "hover": hover,
-        "empty": chart.empty,
-        "band": chart.band is not None,
-        "every": every,
-        "head": [_column_title(panel, line) for panel, line in lines],
-        "rows": _table_rows(chart, [(panel, line) for panel, line in lines], max(every, 1)),
-    }
-
-
-def _write(panel: charts.Panel, line: charts.Line, value: float | None) -> str:
-    return formatting.si(value) if panel.si and not line.hidden else formatting.number(value)
-
-
-def _column_title(panel: charts.Panel, line: charts.Line) -> str:
-    unit = panel.unit if line.unit is None else line.unit
-    return f"{line.name} ({unit})" if unit else line.name
-
-
-def _table_rows(
-    chart: charts.Chart, lines: Sequence[tuple[charts.Panel, charts.Line]], every: int
-) -> list[tuple[str, list[str]]]:
-    return [
-        (name, [_write(panel, line, line.values[position]) for panel, line in lines])
-        for position, name in enumerate(chart.x_names)
-        if position % every == 0
-    ]

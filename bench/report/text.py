@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.metrics.catalog import METRICS
-from bench.report import compat, facts, formatting
+from bench.report import details, formatting, other_tools
 
 NARROW, WIDE = 80, 120
 _ROOMY = 98
@@ -158,7 +158,7 @@ def _throughput(summary: Mapping[str, Any], wide: bool) -> RenderableType:
     table = _table(
         "per second", *(column for title in titles for column in ((title, "95 % interval") if wide else (title,)))
     )
-    for row in facts.throughput(summary):
+    for row in details.throughput(summary):
         cells = (row.whole, row.whole_ci, row.steady, row.steady_ci)
         table.add_row(row.name, *(cells if wide else cells[::2]))
     return Padding(table, (1, 0))
@@ -194,7 +194,7 @@ def _errors(summary: Mapping[str, Any]) -> RenderableType:
 
 def _other_tools(summary: Mapping[str, Any]) -> list[RenderableType]:
     """What other tools would print that is at least 1 % apart; report.html has the whole table and the reasons."""
-    rows = compat.lines(summary)
+    rows = other_tools.lines(summary)
     if not rows:
         return []
     table = _table("other tools would print", "", "average / median / p99", "here")

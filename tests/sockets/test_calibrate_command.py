@@ -233,7 +233,7 @@ def test_a_sweep_calibrates_each_load_and_keeps_what_it_found(
     for row in sweep["points"]:
         assert (tmp_path / "swept" / row["directory"] / "certificate.html").exists()
         assert row["errors_ms"]["ttft_ms"].keys() == {"p50", "p90", "p99"}
-    assert capfd.readouterr().out.startswith("What this machine can be trusted to measure: ")
+    assert capfd.readouterr().out.startswith("Loads that this machine measures correctly: ")
     assert "<svg" in (tmp_path / "swept" / "sweep.html").read_text()
     assert len(kept(tmp_path)) in (2, 3)  # One and two streams may come out as loads of one shape.
     (entry,) = read(tmp_path / "cache" / "trueload" / "certificates.json")["machines"].values()
@@ -261,7 +261,7 @@ def test_the_checks_of_full_are_run_and_written_down(tmp_path: Path, capfd: pyte
     assert all(row["held"] for row in counts.values()), counts
     assert counts["outcomes"]["seen"] == {"ok": 56, "http_error": 8}
     assert counts["chunks marked blocked, of the slow reader, at least"]["seen"] > 0
-    assert capfd.readouterr().out.startswith("What must follow where the mock is changed: ")
+    assert capfd.readouterr().out.startswith("What must follow when the mock changes: ")
     assert kept(tmp_path) == []
 
 

@@ -14,7 +14,7 @@ import orjson
 import pytest
 
 from bench import machine
-from bench.ceiling import default_path, store
+from bench.ceiling import default_path, write
 from bench.config import resolve
 from bench.limits.ladder import LADDERS
 from bench.limits.measure import climb
@@ -119,7 +119,7 @@ def test_a_run_beyond_the_ceiling_of_this_machine_is_warned(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     host = machine.host() if here else {**machine.host(), "cpu": "another"}
     ceiling = {"chunks_per_s": 1e6, "requests_per_s": 1e6, "streams": 3}
-    store(default_path(), {"host": host, "date": "2026-11-24T10:00:00+00:00", "ceiling": ceiling})
+    write(default_path(), {"host": host, "date": "2026-11-24T10:00:00+00:00", "ceiling": ceiling})
     said: list[str] = []
     with mock_process("--ttft", "5ms", "--tpot", "2ms") as mock:
         result = run(

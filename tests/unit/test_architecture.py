@@ -35,13 +35,19 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.metrics": frozenset({"bench.errors", "bench.records", "bench.rng"}),
     "bench.verdict": frozenset(),
     "bench.report": frozenset({"bench.metrics.catalog"}),
+    "bench.report.sweep_page": frozenset({"bench.accuracy.sweep", "bench.report"}),
+    "bench.report.metamorphic_table": frozenset({"bench.accuracy.metamorphic", "bench.report"}),
     "bench.run_directory": frozenset({"bench.errors", "bench.records"}),
     # The truth is computed by code that shares nothing with bench.metrics: a shared mistake would cancel out.
     "bench.accuracy": frozenset({"bench.errors", "bench.records", "bench.run_directory"}),
     # Which certificate covers which load is decided from plain values.
-    "bench.accuracy.coverage": frozenset(),
+    "bench.accuracy.coverage": frozenset({"bench.accuracy.load_shape"}),
+    "bench.accuracy.load_shape": frozenset(),
+    "bench.accuracy.sweep": frozenset({"bench.errors"}),
+    "bench.accuracy.metamorphic": frozenset({"bench.errors"}),
     # Around the load:
     "bench.machine_cache": frozenset({"bench.errors"}),
+    "bench.mock_process": frozenset({"bench.errors"}),
     "bench.preflight": frozenset({"bench.errors"}),
     "bench.machine": frozenset({"bench.load.sampling"}),
     "bench.target": frozenset(
@@ -73,21 +79,25 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     # Who puts the stages together, and is imported by nobody but those further down in this list.
     "bench.evaluate": frozenset({"bench"}),
     "bench.run": frozenset({"bench", "promptset"}),
-    "bench.calibrate": frozenset({"bench"}),
-    "bench.limits": frozenset({"bench"}),
+    "bench.calibrate": frozenset(
+        {"bench.accuracy", "bench.clock", "bench.config", "bench.endpoints", "bench.errors", "bench.evaluate",
+         "bench.machine", "bench.machine_cache", "bench.mock_process", "bench.report", "bench.run", "bench.run_directory"}
+    ),
+    "bench.limits": frozenset(
+        {"bench.clock", "bench.config", "bench.errors", "bench.machine", "bench.mock_process", "bench.preflight",
+         "bench.run"}
+    ),
     "bench.commands": frozenset({"bench", "promptset.cli"}),
     "bench.cli": frozenset({"bench"}),
     "bench.__main__": frozenset({"bench.cli"}),
     # Below the drivers: what they decide, and what they start.
-    "bench.calibrate.sweep": frozenset({"bench.errors"}),
-    "bench.calibrate.metamorphic": frozenset({"bench.errors"}),
-    "bench.calibrate.mock": frozenset({"bench.errors"}),
     "bench.calibrate.remote": frozenset({"bench.errors"}),
     "bench.calibrate.slow_reader": frozenset({"bench.accuracy.ledger"}),
     "bench.limits.ladder": frozenset({"bench.verdict"}),
-    "bench.limits.servers": frozenset({"bench.calibrate.mock", "bench.errors", "bench.limits.source"}),
+    "bench.limits.result": frozenset({"bench.limits.ladder"}),
+    "bench.limits.servers": frozenset({"bench.errors", "bench.limits.source", "bench.mock_process"}),
     "bench.limits.source": frozenset({"bench.clock"}),
-    "bench.limits.table": frozenset({"bench.limits.ladder", "bench.report"}),
+    "bench.limits.table": frozenset({"bench.limits.ladder", "bench.limits.result", "bench.report"}),
     "mockserver": frozenset({"mockserver", "promptset"}),
     "promptset": frozenset({"promptset"}),
 }  # fmt: skip
@@ -248,7 +258,11 @@ def test_the_folder_of_data_sets_is_no_package() -> None:
         ("bench.accuracy.compare", "from bench.metrics.catalog import METRICS"),
         ("bench.accuracy.coverage", "from bench.records import Outcome"),
         ("bench.accuracy.compare", "from bench.calibrate.measure import keep"),
-        ("bench.accuracy.compare", "from bench.calibrate import mock"),
+        ("bench.accuracy.compare", "from bench import mock_process"),
+        ("bench.limits.servers", "from bench.calibrate import remote"),
+        ("bench.limits.measure", "from bench.accuracy.sweep import Point"),
+        ("bench.calibrate.measure", "from bench.limits.servers import Server"),
+        ("bench.mock_process", "from bench.run import run"),
         ("bench.ceiling", "from bench.run import run"),
         ("bench.load.worker", "from bench.scale import plan"),
         ("bench.load.worker", "from bench.run import run"),

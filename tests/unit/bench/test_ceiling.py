@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bench.ceiling import Ceiling, beyond, default_path, planned, store, stored
+from bench.ceiling import Ceiling, default_path, planned_load, read, warnings, write
 from bench.config import RunConfig, resolve
 from bench.errors import UsageError
 from tests.support.made_records import made_record
@@ -29,28 +29,28 @@ def load(**flags: Any) -> RunConfig:
 
 def test_a_result_is_read_as_it_was_stored(tmp_path: Path) -> None:
     path = tmp_path / "not" / "yet" / "limits.json"
-    store(path, RESULT)
-    assert stored(path, HOST) == Ceiling(chunks_per_s=50_000.5, requests_per_s=4000.0, streams=None, date="2026-11-24")
+    write(path, RESULT)
+    assert read(path, HOST) == Ceiling(chunks_per_s=50_000.5, requests_per_s=4000.0, streams=None, date="2026-11-24")
     assert [p.name for p in path.parent.iterdir()] == ["limits.json"]
 
 
 @pytest.mark.parametrize("other", [{"name": "there"}, {"cpu": "Another"}, {"processors": 4}])
 def test_the_ceiling_of_another_machine_is_ignored(other: dict[str, Any], tmp_path: Path) -> None:
-    store(tmp_path / "limits.json", RESULT)
-    assert stored(tmp_path / "limits.json", {**HOST, **other}) is None
+    write(tmp_path / "limits.json", RESULT)
+    assert read(tmp_path / "limits.json", {**HOST, **other}) is None
 
 
 def test_a_kernel_update_does_not_make_another_machine(tmp_path: Path) -> None:
-    store(tmp_path / "limits.json", RESULT)
-    assert stored(tmp_path / "limits.json", {**HOST, "system": "Linux 7"}) is not None
+    write(tmp_path / "limits.json", RESULT)
+    assert read(tmp_path / "limits.json", {**HOST, "system": "Linux 7"}) is not None
 
 
 def test_machines_share_a_file_and_the_latest_result_of_each_counts(tmp_path: Path) -> None:
     path, there = tmp_path / "limits.json", {**HOST, "name": "there"}
-    store(path, RESULT)
-    store(path, {**RESULT, "host": there, "ceiling": {**RESULT["ceiling"], "streams": 7}})
-    store(path, {**RESULT, "ceiling": {**RESULT["ceiling"], "streams": 9}})
-    found = [stored(path, host) for host in (HOST, there)]
+    write(path, RESULT)
+    write(path, {**RESULT, "host": there, "ceiling": {**RESULT["ceiling"], "streams": 7}})
+    write(path, {**RESULT, "ceiling": {**RESULT["ceiling"], "streams": 9}})
+    found = [read(path, host) for host in (HOST, there)]
     assert [ceiling.streams for ceiling in found if ceiling is not None] == [9.0, 7.0]
 
 
@@ -63,15 +63,15 @@ def test_machines_share_a_file_and_the_latest_result_of_each_counts(tmp_path: Pa
 def test_a_file_that_is_not_ours_gives_no_ceiling_and_is_replaced(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "limits.json"
     path.write_bytes(content)
-    assert stored(path, HOST) is None
-    store(path, RESULT)
-    assert stored(path, HOST) is not None
+    assert read(path, HOST) is None
+    write(path, RESULT)
+    assert read(path, HOST) is not None
 
 
 def test_where_no_file_can_be_written_the_user_is_told_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match="--no-store"):
-        store(tmp_path / "file" / "limits.json", RESULT)
+        write(tmp_path / "file" / "limits.json", RESULT)
 
 
 def test_the_file_is_in_the_users_cache(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ PROBE = made_record(chunks_ms=(100.0, 120.0, 140.0))
 def test_what_a_load_asks_of_the_client(
     flags: dict[str, Any], chunks: float | None, requests: float, streams: float
 ) -> None:
-    found = planned(load(**flags), PROBE)
+    found = planned_load(load(**flags), PROBE)
     assert found.chunks_per_s == (None if chunks is None else pytest.approx(chunks))
     assert found.requests_per_s == pytest.approx(requests)
     assert found.streams == pytest.approx(streams)
@@ -110,9 +110,9 @@ def test_what_a_load_asks_of_the_client(
 def test_what_cannot_be_told_beforehand_is_left_out(tmp_path: Path) -> None:
     data = tmp_path / "prompts.jsonl"
     data.write_text('{"prompt": "a", "output_tokens": 3}\n')
-    of_rows = planned(load(rate=10, dataset=str(data)), PROBE)
+    of_rows = planned_load(load(rate=10, dataset=str(data)), PROBE)
     assert (of_rows.chunks_per_s, of_rows.requests_per_s, of_rows.streams) == (None, 10, None)
-    without_probe = planned(load(concurrency=7), None)
+    without_probe = planned_load(load(concurrency=7), None)
     assert (without_probe.chunks_per_s, without_probe.requests_per_s, without_probe.streams) == (None, None, 7.0)
 
 
@@ -131,20 +131,20 @@ def test_what_cannot_be_told_beforehand_is_left_out(tmp_path: Path) -> None:
     ],
 )
 def test_a_load_beyond_the_ceiling_is_told(flags: dict[str, Any], workers: int, units: list[str]) -> None:
-    found = beyond(load(**flags), CEILING, workers=workers)
+    found = warnings(load(**flags), CEILING, workers=workers)
     assert len(found) == len(units)
     assert [unit in sentence for unit, sentence in zip(units, found, strict=True)] == [True] * len(units)
 
 
 def test_the_probe_tells_how_many_chunks_users_make() -> None:
     fast = load(concurrency=1001, requests=9000, output_tokens="101")
-    assert beyond(fast, CEILING) == []
-    (sentence,) = beyond(fast, CEILING, probe=PROBE)
+    assert warnings(fast, CEILING) == []
+    (sentence,) = warnings(fast, CEILING, probe=PROBE)
     assert "50,050 chunks/s, and this machine held 50,000" in sentence
     assert "2026-11-24" in sentence
 
 
 def test_without_a_ceiling_nothing_is_said() -> None:
-    assert beyond(load(rate=1e6), None) == []
+    assert warnings(load(rate=1e6), None) == []
     nothing_held = replace(CEILING, chunks_per_s=None, requests_per_s=None, streams=None)
-    assert beyond(load(rate=1e6), nothing_held) == []
+    assert warnings(load(rate=1e6), nothing_held) == []

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from bench.accuracy.causes import BODY, UNKNOWN, Evidence, Stats, cause_of
+from bench.accuracy.causes import BODY, UNKNOWN, MetricComparison, Stats, cause_of
 
 TRUE: dict[str, float] = {"mean": 50.37, "p50": 50.21, "p75": 51.43, "p90": 53.17, "p95": 55.91, "p99": 60.63,
                           "max": 71.77}  # fmt: skip
-RIGHT = Evidence(unit="ms", n=200, true_n=200, measured=TRUE, true=TRUE, recounted=TRUE)
+RIGHT = MetricComparison(unit="ms", n=200, true_n=200, measured=TRUE, true=TRUE, recounted=TRUE)
 
 
 def changed(change: float = 0.0, factor: float = 1.0) -> dict[str, float]:
@@ -19,7 +19,7 @@ def changed(change: float = 0.0, factor: float = 1.0) -> dict[str, float]:
 
 TAIL = TRUE | {"p95": 58.0, "p99": 66.0, "max": 80.0}
 
-CASES: list[tuple[str, Evidence, str]] = [
+CASES: list[tuple[str, MetricComparison, str]] = [
     ("late by a constant, in the stamps themselves",
      replace(RIGHT, measured=changed(5.0), recounted=changed(5.0)),
      "the time stamps are late: all quantiles are shifted by +5.000 ms"),
@@ -34,10 +34,10 @@ CASES: list[tuple[str, Evidence, str]] = [
      "values are cut to whole milliseconds"),
     ("rounded to whole ms", replace(RIGHT, measured={s: float(round(v)) for s, v in TRUE.items()} | {"mean": 50.35}),
      "values are rounded to whole milliseconds"),
-    ("another definition", replace(RIGHT, measured=changed(-7.3), alternatives={"x": changed(2), "it is y": changed(-7.31)}),
+    ("another definition", replace(RIGHT, measured=changed(-7.3), mistaken={"x": changed(2), "it is y": changed(-7.31)}),
      "it is y"),
     ("the closest of several definitions",
-     replace(RIGHT, measured=changed(9.0), alternatives={"near": changed(8.5), "nearer": changed(8.99)}), "nearer"),
+     replace(RIGHT, measured=changed(9.0), mistaken={"near": changed(8.5), "nearer": changed(8.99)}), "nearer"),
     ("a wrong tail of right values", replace(RIGHT, measured=TAIL),
      "the median is right and the tail is not: the values are right and their quantiles are put together wrongly"),
     ("failures among the values", replace(RIGHT, n=207, measured=changed(-1.3), extra={"failed requests": 7}),
@@ -46,15 +46,15 @@ CASES: list[tuple[str, Evidence, str]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("what", "evidence", "sentence"), CASES, ids=[what for what, _, _ in CASES])
-def test_a_pattern_names_its_cause(what: str, evidence: Evidence, sentence: str) -> None:
-    found = cause_of("ttft_ms", evidence)
+@pytest.mark.parametrize(("what", "comparison", "sentence"), CASES, ids=[what for what, _, _ in CASES])
+def test_a_pattern_names_its_cause(what: str, comparison: MetricComparison, sentence: str) -> None:
+    found = cause_of("ttft_ms", comparison)
     assert found is not None
     assert found.sentence == sentence
-    errors = {s: evidence.measured[s] - evidence.true[s] for s in BODY if s in evidence.true}
+    errors = {s: comparison.measured[s] - comparison.true[s] for s in BODY if s in comparison.true}
     assert abs(found.size) == max(map(abs, errors.values()))
     assert found.size == errors[found.stat]
-    assert found.told() == {
+    assert found.to_json() == {
         "metric": "ttft_ms",
         "stat": found.stat,
         "size": found.size,
@@ -64,7 +64,7 @@ def test_a_pattern_names_its_cause(what: str, evidence: Evidence, sentence: str)
 
 
 @pytest.mark.parametrize(
-    "evidence",
+    "comparison",
     [
         RIGHT,
         replace(RIGHT, measured=changed(0.09), recounted=changed(0.09)),
@@ -74,8 +74,8 @@ def test_a_pattern_names_its_cause(what: str, evidence: Evidence, sentence: str)
     ],
     ids=["right", "as the stamps are", "the maximum alone", "no truth", "a speed of a thousandth more"],
 )
-def test_where_nothing_is_wrong_no_cause_is_named(evidence: Evidence) -> None:
-    assert cause_of("ttft_ms", evidence) is None
+def test_where_nothing_is_wrong_no_cause_is_named(comparison: MetricComparison) -> None:
+    assert cause_of("ttft_ms", comparison) is None
 
 
 def test_an_error_that_the_stamps_allow_needs_no_other_cause() -> None:
@@ -88,7 +88,9 @@ def test_an_error_that_the_stamps_allow_needs_no_other_cause() -> None:
 
 def test_a_speed_is_wrong_where_its_time_per_token_is() -> None:
     speeds: Stats = {"mean": 50.0, "p50": 50.0, "p90": 52.0}
-    evidence = Evidence(unit="tokens/s", n=9, true_n=9, measured={s: v * 1.1 for s, v in speeds.items()}, true=speeds)
-    found = cause_of("tps", evidence)
+    comparison = MetricComparison(
+        unit="tokens/s", n=9, true_n=9, measured={s: v * 1.1 for s, v in speeds.items()}, true=speeds
+    )
+    found = cause_of("tps", comparison)
     assert found is not None
     assert found.sentence == "all quantiles are 1.1 times the truth"

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from bench.accuracy import coverage
+from bench.accuracy.coverage import CertificateBrief
+from bench.accuracy.load_shape import LoadKind, LoadShape
 
 SHAPE: dict[str, Any] = {
     "loop": "closed loop",
@@ -40,11 +42,11 @@ COVERED: list[tuple[str, dict[str, Any], dict[str, Any], list[str]]] = [
     ("the same load", {}, {}, []),
     ("a smaller load", {}, {"streams": 10, "requests_per_s": 8.0, "chunks_per_s": 500.0}, []),
     ("a tenth more", {}, {"streams": 110, "chunks_per_s": 5_499.0}, []),
-    ("more streams", {}, {"streams": 111}, ["a larger load: 111 streams where it was measured with 100"]),
-    ("more requests", {}, {"requests_per_s": 90.0}, ["a larger load: 90 requests/s where it was measured with 80"]),
-    ("more chunks", {}, {"chunks_per_s": 6_000.0}, ["a larger load: 6,000 chunks/s where it was measured with 5,000"]),
+    ("more streams", {}, {"streams": 111}, ["a larger load: 111 streams; it was made at 100"]),
+    ("more requests", {}, {"requests_per_s": 90.0}, ["a larger load: 90 requests/s; it was made at 80"]),
+    ("more chunks", {}, {"chunks_per_s": 6_000.0}, ["a larger load: 6,000 chunks/s; it was made at 5,000"]),
     ("chunks of which nothing is known", {}, {"chunks_per_s": None},
-     ["a larger load: an unknown number of chunks/s where it was measured with 5,000"]),
+     ["a larger load: an unknown number of chunks/s; it was made at 5,000"]),
     ("another transport", {}, {"transport": "httpx"}, ["another transport: wire"]),
     ("an open loop", {}, {"loop": "open loop"}, ["another load: closed loop"]),
     ("two workers", {}, {"workers": 2}, ["another number of workers: 1"]),
@@ -61,61 +63,78 @@ COVERED: list[tuple[str, dict[str, Any], dict[str, Any], list[str]]] = [
 
 @pytest.mark.parametrize(("what", "its", "mine", "reasons"), COVERED, ids=[what for what, *_ in COVERED])
 def test_what_a_certificate_covers(what: str, its: dict[str, Any], mine: dict[str, Any], reasons: list[str]) -> None:
-    assert coverage.why_not(CERTIFICATE | its, SHAPE | mine, "0.1.0") == reasons
+    assert coverage.why_not(brief(**its), shape(**mine), "0.1.0") == reasons
 
 
-def sized(factor: float, **changes: Any) -> dict[str, Any]:
-    shape = SHAPE | {key: SHAPE[key] * factor for key in coverage.SIZE}
-    return CERTIFICATE | {"shape": shape} | changes
+def shape(**changes: Any) -> LoadShape:
+    return LoadShape.from_json(SHAPE | changes)
+
+
+def brief(**changes: Any) -> CertificateBrief:
+    return CertificateBrief.from_json(CERTIFICATE | changes)
+
+
+def sized(factor: float, **changes: Any) -> CertificateBrief:
+    return brief(shape=SHAPE | {key: SHAPE[key] * factor for key in coverage.SIZE}, **changes)
 
 
 def test_of_several_the_nearest_is_taken_and_the_latest_of_equals() -> None:
     old, new = sized(1, date="2026-01-01T00:00:00+00:00"), sized(1, date="2026-01-03T00:00:00+00:00")
     large = sized(10, date="2026-01-04T00:00:00+00:00")
-    assert coverage.closest([large, old, new], SHAPE, "0.1.0") == new
-    assert coverage.closest([large, old], SHAPE | {"streams": 900}, "0.1.0") == large
-    assert coverage.closest([old, new], SHAPE | {"streams": 900}, "0.1.0") is None
-    assert coverage.closest([], SHAPE, "0.1.0") is None
+    assert coverage.closest([large, old, new], shape(), "0.1.0") == new
+    assert coverage.closest([large, old], shape(streams=900), "0.1.0") == large
+    assert coverage.closest([old, new], shape(streams=900), "0.1.0") is None
+    assert coverage.closest([], shape(), "0.1.0") is None
 
 
 def test_a_new_certificate_takes_the_place_of_those_of_its_shape() -> None:
     known = [sized(1, date="2026-01-01T00:00:00+00:00"), sized(3, date="2026-01-02T00:00:00+00:00")]
     again = sized(1.05, date="2026-01-05T00:00:00+00:00")
     assert coverage.kept_with(known, again) == [again, known[1]]
-    httpx = sized(1)
-    httpx["shape"]["transport"] = "httpx"
+    httpx = brief(shape=SHAPE | {"transport": "httpx"})
     assert len(coverage.kept_with(known, httpx)) == 3
 
 
 def test_only_the_latest_are_kept() -> None:
-    found: list[Any] = []
-    for i in range(coverage.KEPT + 5):
-        found = list(coverage.kept_with(found, sized(2.0**i, date=f"2026-01-01T00:00:{i:02}+00:00")))
-    assert len(found) == coverage.KEPT
-    assert {c["date"][-8:-6] for c in found} == {f"{i:02}" for i in range(5, coverage.KEPT + 5)}
+    found: list[CertificateBrief] = []
+    for i in range(coverage.MAX_PER_MACHINE + 5):
+        found = coverage.kept_with(found, sized(2.0**i, date=f"2026-01-01T00:00:{i:02}+00:00"))
+    assert len(found) == coverage.MAX_PER_MACHINE
+    assert {c.date[-8:-6] for c in found} == {f"{i:02}" for i in range(5, coverage.MAX_PER_MACHINE + 5)}
 
 
-@pytest.mark.parametrize("entry", [None, 3, [], {}, {"certificates": 3}, {"certificates": [3, {}, {"shape": 1}]}])
-def test_what_is_not_ours_to_read_is_no_certificate(entry: Any) -> None:
-    assert coverage.usable(entry) == []
+@pytest.mark.parametrize(
+    "entry",
+    [None, 3, [], {}, {"certificates": 3},
+     {"certificates": [3, "x", None, {}, {"shape": 1}, CERTIFICATE | {"date": "x"}]},
+     {"certificates": [CERTIFICATE | {"shape": {"loop": "closed loop"}}, CERTIFICATE | {"metrics": [{"stat": "p50"}]}]}],
+)  # fmt: skip
+def test_an_entry_of_another_form_holds_no_certificate(entry: Any) -> None:
+    assert coverage.in_entry(entry) == []
 
 
-def test_what_is_kept_is_found_again() -> None:
+def test_a_kept_certificate_is_read_as_it_was_written() -> None:
     whole = {**CERTIFICATE, "accuracy": "SUSPECT", "run": {}, "plots": {}, "metrics": [
         row | {"measured": 50.0, "true": 49.0, "allowed": None} for row in [*ROWS, ROWS[0] | {"metric": "tps", "unit": "1/s"}]
     ]}  # fmt: skip
-    brief = coverage.brief(whole)
-    assert brief == CERTIFICATE | {"status": "SUSPECT"}
-    assert coverage.usable({"certificates": [brief, {"half": 1}]}) == [brief]
-    kind = coverage.kind_of({"mode": "concurrency", "transport": "wire", "stream": True, "url": "http://h"}, 1)
-    assert coverage.for_run([brief, brief | {"version": "9"}, sized(1)], kind, "0.1.0") == [brief, sized(1)]
-    assert coverage.for_run([brief], kind | {"workers": 2}, "0.1.0") == []
+    kept = CertificateBrief.of(whole)
+    assert kept.to_json() == CERTIFICATE | {"status": "SUSPECT"}
+    assert coverage.in_entry({"certificates": [kept.to_json(), {"half": 1}]}) == [kept]
+
+
+def test_only_certificates_of_its_kind_and_version_may_cover_a_run() -> None:
+    config = {"mode": "concurrency", "transport": "wire", "stream": True, "url": "http://h"}
+    assert coverage.for_run([brief(), brief(version="9"), sized(2)], LoadKind.of(config, 1), "0.1.0") == [
+        brief(),
+        sized(2),
+    ]
+    assert coverage.for_run([brief()], LoadKind.of(config, 2), "0.1.0") == []
 
 
 @pytest.mark.parametrize(
     ("mode", "loop"), [("rate", "open loop"), ("trace", "open loop"), ("concurrency", "closed loop")]
 )
-def test_the_shape_of_a_load_is_what_was_measured_of_it(mode: str, loop: str) -> None:
+def test_the_shape_of_a_load_comes_from_its_summary(mode: str, loop: str) -> None:
     summary = {
         "load": {"concurrency_max": 12, "achieved_rps": 3.0},
         "throughput": {"duration_s": 10.0},
@@ -123,14 +142,14 @@ def test_the_shape_of_a_load_is_what_was_measured_of_it(mode: str, loop: str) ->
         "tokens": {"chunks": {"with_tokens": 600}},
     }
     config = {"mode": mode, "transport": "wire", "stream": False, "url": "https://h"}
-    assert coverage.shape_of(summary, config, 2) == {
+    assert LoadShape.measured(summary, config, 2).to_json() == {
         "loop": loop, "transport": "wire", "workers": 2, "stream": "whole", "tls": True, "clock": "kernel",
         "streams": 12, "requests_per_s": 3.0, "chunks_per_s": 60.0,
     }  # fmt: skip
 
 
-def test_a_stamp_has_the_errors_found_then_as_shares_of_what_was_measured_now() -> None:
+def test_a_covered_run_gets_the_errors_found_then_as_shares_of_what_it_measured() -> None:
     latency = {"ttft_ms": {"p50": 20.0}, "e2el_ms": {"p99": None}}
-    found = coverage.stamp(CERTIFICATE, latency, "2026-01-02T01:00:05+00:00")
+    found = brief().on_run(latency, "2026-01-02T01:00:05+00:00")
     assert (found["from"], found["age_s"], found["status"]) == ("certificate", 3_605.0, "VALID")
     assert found["metrics"] == [ROWS[0] | {"measured": 20.0, "error_share": 0.0005}]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bench.accuracy.join import OUTCOME_OF_FAULT, SHOWN, Join, Pair, expected_outcome
+from bench.accuracy.join import NAMED_AT_MOST, OUTCOME_OF_FAULT, Join, Pair, expected_outcome
 from bench.records import Outcome, RequestRecord
 from mockserver.faults import FAULTS
 from tests.support.made_ledger import ledger_of, made_line
@@ -180,10 +180,25 @@ def test_what_the_client_cut_may_be_less_than_was_written_and_not_more(outcome: 
     assert problems([replace(RECORDS[0], outcome=outcome)], [made_line(cut, status=200)]) != ()
 
 
+def test_a_request_that_the_client_cut_after_its_last_chunk_agrees() -> None:
+    assert problems([replace(RECORDS[0], outcome=Outcome.INTERRUPTED)], [LINES[0]]) == ()
+
+
+def test_the_tokens_of_failed_streams_are_in_no_sum() -> None:
+    cut = replace(RECORDS[1], outcome=Outcome.STREAM_ERROR, chunk_ns=RECORDS[1].chunk_ns[:3], chunk_kind="rcc",
+                  chunk_tokens=(0, 1, 1), output_tokens=None)  # fmt: skip
+    failed = made_line(cut, fault="error_in_stream", status=200)
+    joining, _ = joined([RECORDS[0], replace(cut, status=200)], [LINES[0], failed])
+    rows = {row["what"]: (row["here"], row["there"]) for row in joining.agreement()}
+    assert joining.problems() == []
+    assert rows["tokens"] == (3, 3)
+    assert rows["chunks"] == (9, 9)
+
+
 def test_of_many_differences_a_few_are_named_and_all_are_counted() -> None:
-    records = [made_record(i) for i in range(SHOWN + 3)]
+    records = [made_record(i) for i in range(NAMED_AT_MOST + 3)]
     (problem,) = problems(records, [])
-    assert problem.startswith(f"records without a line in the ledger ({SHOWN + 3}): made-0, made-1")
+    assert problem.startswith(f"records without a line in the ledger ({NAMED_AT_MOST + 3}): made-0, made-1")
     assert problem.endswith("and 3 more")
 
 

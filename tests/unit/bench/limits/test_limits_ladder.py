@@ -6,7 +6,17 @@ from typing import Any
 
 import pytest
 
-from bench.limits.ladder import CLIENT, LADDERS, NO_MORE, Climbed, Ladder, Step, first_cause, judged, why_ended
+from bench.limits.ladder import (
+    CLIENT_SIGNS,
+    LADDERS,
+    NO_MORE,
+    Climb,
+    Ladder,
+    Step,
+    first_cause,
+    judge_step,
+    why_it_ends,
+)
 from bench.verdict import SIGNS, Finding, Status, Verdict
 
 STREAMS = Ladder("", "chunks/s", "streams", 20.0, (10, 20))
@@ -47,15 +57,15 @@ def step(cause: str | None = None, *, asked: int = 10, load: float = 500.0) -> S
     [
         ("nothing speaks", [], 0.5, 0.01, None),
         ("nothing is known of the server", [], None, None, None),
-        ("a busy client", ["cpu"], 0.5, 0.0, CLIENT["cpu"]),
-        ("a busy client makes a server beside it slow", ["cpu"], 0.95, 0.3, CLIENT["cpu"]),
+        ("a busy client", ["cpu"], 0.5, 0.0, CLIENT_SIGNS["cpu"]),
+        ("a busy client makes a server beside it slow", ["cpu"], 0.95, 0.3, CLIENT_SIGNS["cpu"]),
         ("a busy server", [], 0.91, 0.0, "the mock"),
         ("a server that is busy to the limit", [], 0.9, 0.0, None),
         ("a server that is too slow", [], 0.5, 0.06, "the mock"),
         ("a server that is too fast", [], None, -0.06, "the mock"),
         ("a late server explains wide bounds", ["wide_stamps"], 0.99, 0.2, "the mock"),
-        ("wide bounds", ["wide_stamps"], 0.5, 0.0, CLIENT["wide_stamps"]),
-        ("the most telling sign comes first", ["wide_stamps", "send_lateness"], 0.5, 0.0, CLIENT["send_lateness"]),
+        ("wide bounds", ["wide_stamps"], 0.5, 0.0, CLIENT_SIGNS["wide_stamps"]),
+        ("the most telling sign comes first", ["wide_stamps", "send_lateness"], 0.5, 0.0, CLIENT_SIGNS["send_lateness"]),
         ("other programs are not the client", ["run_queue"], 0.5, 0.0, None),
     ],
 )  # fmt: skip
@@ -65,52 +75,57 @@ def test_what_gave_way(
     assert first_cause(signs, server_cpu, off, "the mock") == cause, what
 
 
-@pytest.mark.parametrize("sign", CLIENT)
+@pytest.mark.parametrize("sign", CLIENT_SIGNS)
 def test_each_sign_of_the_client_ends_a_climb_and_is_a_sign_of_the_verdict(sign: str) -> None:
     assert sign in SIGNS
-    assert judged(STREAMS, 10, summary(), verdict(sign), "the mock", 0.2).cause == CLIENT[sign]
+    assert judge_step(STREAMS, 10, summary(), verdict(sign), "the mock", 0.2).cause == CLIENT_SIGNS[sign]
 
 
 def test_a_sign_that_is_valid_does_not_speak() -> None:
-    assert judged(STREAMS, 10, summary(), verdict("cpu", status=Status.VALID), "the mock", 0.2).cause is None
+    assert judge_step(STREAMS, 10, summary(), verdict("cpu", status=Status.VALID), "the mock", 0.2).cause is None
 
 
 def test_an_invalid_sign_speaks_too() -> None:
-    assert judged(STREAMS, 10, summary(), verdict("cpu", status=Status.INVALID), "the mock", 0.2).cause == CLIENT["cpu"]
+    assert (
+        judge_step(STREAMS, 10, summary(), verdict("cpu", status=Status.INVALID), "the mock", 0.2).cause
+        == CLIENT_SIGNS["cpu"]
+    )
 
 
 def test_wide_bounds_do_not_count_where_a_reply_is_one_read() -> None:
-    assert judged(RATE, 10, summary(), verdict("wide_stamps"), "the mock", 0.2).cause is None
-    assert judged(STREAMS, 10, summary(), verdict("wide_stamps"), "the mock", 0.2).cause == CLIENT["wide_stamps"]
+    assert judge_step(RATE, 10, summary(), verdict("wide_stamps"), "the mock", 0.2).cause is None
+    assert (
+        judge_step(STREAMS, 10, summary(), verdict("wide_stamps"), "the mock", 0.2).cause == CLIENT_SIGNS["wide_stamps"]
+    )
 
 
 def test_other_programs_disturb_a_step_and_do_not_end_it() -> None:
-    found = judged(STREAMS, 10, summary(), verdict("run_queue"), "the mock", 0.2)
+    found = judge_step(STREAMS, 10, summary(), verdict("run_queue"), "the mock", 0.2)
     assert (found.disturbed, found.cause) == (True, None)
 
 
 def test_the_servers_share_of_a_processor_is_its_time_over_the_time_of_the_load() -> None:
-    assert judged(STREAMS, 10, summary(duration_s=4.0), verdict(), "the mock", 1.0).server_cpu == 0.25
-    assert judged(STREAMS, 10, summary(duration_s=2.0), verdict(), "the mock", 1.9).cause == "the mock"
+    assert judge_step(STREAMS, 10, summary(duration_s=4.0), verdict(), "the mock", 1.0).server_cpu == 0.25
+    assert judge_step(STREAMS, 10, summary(duration_s=2.0), verdict(), "the mock", 1.9).cause == "the mock"
 
 
 def test_the_pace_is_the_gap_of_streams_and_the_first_token_of_short_requests() -> None:
     slow_gaps, slow_first = summary(chunk_gap_ms=22.0), summary(ttft_ms=22.0)
-    assert judged(STREAMS, 10, slow_gaps, verdict(), "the mock", 0.2).cause == "the mock"
-    assert judged(STREAMS, 10, slow_first, verdict(), "the mock", 0.2).cause is None
-    assert judged(RATE, 10, slow_first, verdict(), "the mock", 0.2).cause == "the mock"
-    assert judged(RATE, 10, slow_gaps, verdict(), "the mock", 0.2).cause is None
+    assert judge_step(STREAMS, 10, slow_gaps, verdict(), "the mock", 0.2).cause == "the mock"
+    assert judge_step(STREAMS, 10, slow_first, verdict(), "the mock", 0.2).cause is None
+    assert judge_step(RATE, 10, slow_first, verdict(), "the mock", 0.2).cause == "the mock"
+    assert judge_step(RATE, 10, slow_gaps, verdict(), "the mock", 0.2).cause is None
 
 
 def test_a_load_is_measured_and_streams_are_those_asked_for() -> None:
-    assert judged(STREAMS, 10, summary(), verdict(), "s", 0.2).load == 490.0
-    assert judged(RATE, 10, summary(), verdict(), "s", 0.2).load == 9.8
-    assert judged(LADDERS["streams"], 2500, summary(), verdict(), "s", 0.2).load == 2500.0
+    assert judge_step(STREAMS, 10, summary(), verdict(), "s", 0.2).load == 490.0
+    assert judge_step(RATE, 10, summary(), verdict(), "s", 0.2).load == 9.8
+    assert judge_step(LADDERS["streams"], 2500, summary(), verdict(), "s", 0.2).load == 2500.0
 
 
 def test_lateness_is_told_of_open_loops_alone() -> None:
-    assert judged(RATE, 10, summary(), verdict(), "s", 0.2).lateness_ms == (0.1, 0.3)
-    assert judged(STREAMS, 10, summary(), verdict(), "s", 0.2).lateness_ms is None
+    assert judge_step(RATE, 10, summary(), verdict(), "s", 0.2).lateness_ms == (0.1, 0.3)
+    assert judge_step(STREAMS, 10, summary(), verdict(), "s", 0.2).lateness_ms is None
 
 
 @pytest.mark.parametrize(
@@ -120,22 +135,22 @@ def test_lateness_is_told_of_open_loops_alone() -> None:
         ([step()], None),
         ([step(), step(asked=20)], NO_MORE),
         ([step("the mock")], "the mock"),
-        ([step(), step(CLIENT["cpu"], asked=20)], CLIENT["cpu"]),
+        ([step(), step(CLIENT_SIGNS["cpu"], asked=20)], CLIENT_SIGNS["cpu"]),
     ],
 )
 def test_where_a_climb_ends(steps: list[Step], why: str | None) -> None:
-    assert why_ended(steps, STREAMS) == why
+    assert why_it_ends(steps, STREAMS) == why
 
 
 def test_the_ceiling_is_the_highest_load_that_held() -> None:
-    climbed = Climbed(steps=(step(), step(load=900.0), step("the mock", load=1200.0)), ended="the mock")
+    climbed = Climb(steps=(step(), step(load=900.0), step("the mock", load=1200.0)), ended="the mock")
     assert climbed.held == 900.0
-    assert Climbed(steps=(step("the mock"),), ended="the mock").held is None
+    assert Climb(steps=(step("the mock"),), ended="the mock").held is None
 
 
-@pytest.mark.parametrize(("ended", "client"), [(CLIENT["cpu"], True), ("the mock", False), (NO_MORE, False)])
+@pytest.mark.parametrize(("ended", "client"), [(CLIENT_SIGNS["cpu"], True), ("the mock", False), (NO_MORE, False)])
 def test_a_ceiling_is_the_clients_own_only_where_the_client_gave_way(ended: str, client: bool) -> None:
-    assert Climbed(steps=(step(),), ended=ended).client_limited is client
+    assert Climb(steps=(step(),), ended=ended).client_limited is client
 
 
 @pytest.mark.parametrize("name", LADDERS)

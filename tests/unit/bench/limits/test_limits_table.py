@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Any
+from dataclasses import replace
 
 import pytest
 
-from bench.limits.ladder import CLIENT, LADDERS, NO_TIME, Climbed, Step
+from bench.limits.ladder import CLIENT_SIGNS, LADDERS, NO_MORE, NO_TIME, Climb, Step
+from bench.limits.result import MachineLimits
 from bench.limits.table import WIDTH, render
 
-CEILING = {"chunks_per_s": 49154.1, "requests_per_s": 2037.4, "streams": 5000.0}
 
-
-def climbed(*loads: tuple[float, str | None], late: bool = False, ended: str) -> dict[str, Any]:
+def climb(*loads: tuple[float, str | None], late: bool = False, ended: str, disturbed: bool = False) -> Climb:
     steps = [
         Step(
             asked=round(load),
@@ -21,26 +19,30 @@ def climbed(*loads: tuple[float, str | None], late: bool = False, ended: str) ->
             client_cpu=0.29,
             server_cpu=None,
             lateness_ms=(0.0421, 0.3049) if late else None,
-            disturbed=False,
+            disturbed=disturbed,
             signs={},
             cause=cause,
         )
         for load, cause in loads
     ]
-    found = Climbed(steps=tuple(steps), ended=ended)
-    return {"held": found.held, "client_limited": found.client_limited, **asdict(found)}
+    return Climb(steps=tuple(steps), ended=ended)
 
 
-def result(**changes: Any) -> dict[str, Any]:
-    cpu = CLIENT["cpu"]
-    ladders = {
-        "chunks": {"the mock": climbed((24000.0, None), (49154.1, None), (90000.0, cpu), ended=cpu)},
-        "requests": {"the mock": climbed((2037.4, None), (4015.0, cpu), late=True, ended=cpu)},
-        "streams": {"the mock": climbed(ended=NO_TIME)},
-    }
+CPU = CLIENT_SIGNS["cpu"]
+CLIMBS = {
+    "chunks": {"the mock": climb((24000.0, None), (49154.1, None), (90000.0, CPU), ended=CPU)},
+    "requests": {"the mock": climb((2037.4, None), (4015.0, CPU), late=True, ended=CPU)},
+    "streams": {"the mock": climb(ended=NO_TIME)},
+}
+REACHED = climb((5000.0, None), ended=NO_MORE)
+
+
+def result(**climbs: Climb) -> MachineLimits:
     host = {"name": "here", "cpu": "A Processor", "processors": 2}
-    return {"host": host, "date": "2026-11-24T10:00:00+00:00", "disturbed": False, "ceiling": CEILING,
-            "ladders": ladders, **changes}  # fmt: skip
+    changed = {name: {"the mock": climb} for name, climb in climbs.items()}
+    return MachineLimits(
+        host=host, version="0.1.0", date="2026-11-24T10:00:00+00:00", quick=True, climbs=CLIMBS | changed
+    )
 
 
 def row(text: str, start: str, after: str) -> list[str]:
@@ -56,32 +58,45 @@ def test_each_ladder_shows_what_held_and_what_gave_way() -> None:
         "29",
         "%",
         "–",
-        *CLIENT["cpu"].split(),
+        *CLIENT_SIGNS["cpu"].split(),
     ]
     assert row(text, "  against the mock", LADDERS["streams"].title)[3:] == ["nothing", "–", "–", *NO_TIME.split()]
 
 
 def test_lateness_is_shown_for_each_rate() -> None:
     text = render(result())
-    assert row(text, "  against the mock", "sends late")[3:] == ["2,037", "0.042", "0.305"]
+    assert row(text, "  against the mock", "send lateness")[3:] == ["2,037", "0.042", "0.305"]
     assert len([line for line in text.splitlines() if line.endswith("0.305")]) == 2
 
 
-def test_the_sentence_says_how_far_results_can_be_trusted() -> None:
-    assert "up to 49,154 chunks/s, 2,037 requests/s, 5,000 streams;" in render(result())
-    partly = render(result(ceiling={**CEILING, "streams": None}))
-    assert "up to 49,154 chunks/s, 2,037 requests/s;" in partly
-    assert "Not even" in render(result(ceiling=dict.fromkeys(CEILING)))
+def test_the_sentence_says_how_far_to_trust_results() -> None:
+    assert "up to 49,154 chunks/s, 2,037 requests/s, 5,000 streams." in render(result(streams=REACHED))
+    assert "up to 49,154 chunks/s, 2,037 requests/s." in render(result())
+    failed = climb((500.0, CPU), ended=CPU)
+    assert "Not even" in render(result(chunks=failed, requests=failed, streams=failed))
 
 
 @pytest.mark.parametrize("disturbed", [True, False])
-def test_a_busy_machine_is_told(disturbed: bool) -> None:
-    assert ("Other programs kept the machine busy" in render(result(disturbed=disturbed))) is disturbed
+def test_a_busy_machine_is_mentioned(disturbed: bool) -> None:
+    text = render(result(streams=climb((5000.0, None), ended=NO_MORE, disturbed=disturbed)))
+    assert ("Other programs kept the machine busy" in text) is disturbed
 
 
 def test_a_long_reason_is_broken_and_no_line_is_too_wide() -> None:
     long = "40,000 requests in flight need 40,064 open files, and the limit here is 20,000: raise it"
-    ladders = {**result()["ladders"], "streams": {"the mock": climbed(ended=long)}}
-    text = render(result(ladders=ladders))
+    text = render(result(streams=climb(ended=long)))
     assert max(map(len, text.splitlines())) <= WIDTH
     assert all(word in text for word in long.split())
+
+
+def test_the_json_has_the_ceiling_of_the_better_server_and_every_step() -> None:
+    found = replace(
+        result(), climbs=CLIMBS | {"streams": {"the bare source": REACHED, "the mock": climb(ended=NO_TIME)}}
+    )
+    told = found.to_json()
+    assert told["ceiling"] == {"chunks_per_s": 49154.1, "requests_per_s": 2037.4, "streams": 5000.0}
+    assert list(told["ladders"]["streams"]) == ["the bare source", "the mock"]
+    chunks = told["ladders"]["chunks"]["the mock"]
+    assert (chunks["held"], chunks["client_limited"], chunks["ended"], len(chunks["steps"])) == (49154.1, True, CPU, 3)
+    assert chunks["steps"][2]["cause"] == CPU
+    assert (told["quick"], told["disturbed"], told["date"]) == (True, False, "2026-11-24T10:00:00+00:00")

@@ -14,10 +14,11 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from bench.accuracy import SCHEMA
+from bench.accuracy.coverage import CertificateBrief
 from bench.accuracy.truth import METRICS
 from bench.evaluate import evaluate
 from bench.metrics import catalog
-from bench.report import certificate, certificate_page
+from bench.report import certificate_page, certificate_text
 from bench.run_directory import RunDirectory
 from tests.support.golden_certificate import golden_calibration
 
@@ -44,12 +45,12 @@ def summary_of(directory: RunDirectory) -> dict[str, Any]:
 
 
 def test_the_text_of_a_certificate_is_the_golden_one(directory: RunDirectory, golden: Golden) -> None:
-    golden("certificate.txt", certificate.render(summary_of(directory)["calibration"]))
+    golden("certificate.txt", certificate_text.render(summary_of(directory)["calibration"]))
 
 
 @pytest.mark.parametrize("width", [20, 80, 100, 120, 400])
 def test_the_text_of_a_certificate_keeps_to_its_width(directory: RunDirectory, width: int) -> None:
-    shown = certificate.render(summary_of(directory)["calibration"], width=width)
+    shown = certificate_text.render(summary_of(directory)["calibration"], width=width)
     assert max(map(len, shown.splitlines())) <= min(max(width, 80), 120)
 
 
@@ -149,22 +150,20 @@ def test_a_certificate_without_a_shared_clock_says_what_it_leaves_out(made: dict
     nothing = {"n": 0}
     made |= {"clock": "other", "network_ms": 3.2, "observation_lag_ms": nothing, "way_in_ms": nothing}
     made["plots"]["lag"] = []
-    for text in (certificate.render(made), certificate_page.render(made)):
+    for text in (certificate_text.render(made), certificate_page.render(made)):
         told = " ".join(text.split())
         assert "The mock runs on another machine" in told
         assert "The lags of the stamps are not known" in told
-    assert "The network takes 3.200 ms at the least." in " ".join(certificate.render(made).split())
+    assert "The network takes 3.200 ms at the least." in " ".join(certificate_text.render(made).split())
 
 
 def test_a_run_that_a_kept_certificate_covers_is_told_its_errors(directory: RunDirectory, tmp_path: Path) -> None:
-    from bench.accuracy import coverage
-
-    made = orjson.loads((directory.path / "certificate.json").read_bytes())
+    kept = CertificateBrief.of(orjson.loads((directory.path / "certificate.json").read_bytes())).to_json()
     run = golden_calibration(tmp_path / "run", ended="2026-01-01T02:00:02+00:00")
     (run.path / "ledger.jsonl").unlink()
     evaluate(run)
     assert summary_of(run)["calibration"] is None
-    run.write("certificates.json", orjson.dumps([coverage.brief(made)]))
+    run.write("certificates.json", orjson.dumps([kept]))
     result = evaluate(run)
     calibration = result.summary["calibration"]
     assert (calibration["from"], calibration["age_s"], calibration["status"]) == ("certificate", 7_200.0, "VALID")
@@ -172,8 +171,8 @@ def test_a_run_that_a_kept_certificate_covers_is_told_its_errors(directory: RunD
     (p50,) = [r for r in calibration["metrics"] if (r["metric"], r["stat"]) == ("ttft_ms", "p50")]
     assert p50["measured"] == result.summary["latency"]["ttft_ms"]["p50"]
     assert result.verdict.of("calibration") == "VALID"
-    bad = coverage.brief(made) | {"metrics": [{"metric": "ttft_ms", "stat": "p50", "unit": "ms", "error": 5.0}]}
+    bad = kept | {"metrics": [{"metric": "ttft_ms", "stat": "p50", "unit": "ms", "error": 5.0}]}
     run.write("certificates.json", orjson.dumps([bad]))
     assert evaluate(run).verdict.of("calibration") == "INVALID"
-    run.write("certificates.json", orjson.dumps([coverage.brief(made) | {"version": "9.9.9"}]))
+    run.write("certificates.json", orjson.dumps([kept | {"version": "9.9.9"}]))
     assert evaluate(run).summary["calibration"] is None

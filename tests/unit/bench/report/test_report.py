@@ -10,8 +10,8 @@ import pytest
 from bench.metrics.facts import RunFacts
 from bench.metrics.summary import Summary
 from bench.records import Outcome, RequestRecord
-from bench.report import charts, compat, formatting, html, plot, text
-from bench.report.facts import flat
+from bench.report import charts, formatting, html, other_tools, plot, text
+from bench.report.details import flat
 from tests.support.golden_run import golden_summary
 from tests.support.made_records import START_NS, made_record
 
@@ -285,15 +285,15 @@ def _streamed(n: int = 40) -> list[RequestRecord]:
 
 
 def test_other_tools_stand_beside_our_own_numbers_and_what_differs_is_marked() -> None:
-    rows = {row.title: row for row in compat.rows(_summary(_streamed()))}
-    assert rows["Trueload"].cells[0] == compat.Cell("50", "mean 50 · P99 50", apart=False)
+    rows = {row.title: row for row in other_tools.rows(_summary(_streamed()))}
+    assert rows["Trueload"].cells[0] == other_tools.ToolCell("50", "mean 50 · P99 50", apart=False)
     marked = {title: [cell.apart for cell in row.cells] for title, row in rows.items()}
     #                                      TTFT   TPOT   ITL   E2EL  tokens TPS
     assert marked["Trueload"] == [False, False, False, False, False, False]
     assert marked["vllm bench serve"] == [False, False, True, False, False, False]
     assert marked["guidellm"] == [False, True, False, True, False, False]
     assert marked["genai-bench"] == [False, True, False, True, False, False]
-    assert rows["genai-bench"].cells[2] == compat.Cell(formatting.NOTHING, "", apart=False)
+    assert rows["genai-bench"].cells[2] == other_tools.ToolCell(formatting.NOTHING, "", apart=False)
     assert "No ITL: it prints no such number." in rows["genai-bench"].why
     assert any(why.startswith("E2EL ends when the usage chunk has come") for why in rows["genai-bench"].why)
 
@@ -303,13 +303,18 @@ def test_a_terminal_shows_only_what_other_tools_print_otherwise() -> None:
     shown = written.partition("other tools would print")[2]
     assert "guidellm" in shown
     assert "vllm bench serve (Python)" not in shown
-    assert compat.lines(_summary(_streamed()))[0] == ("vllm bench serve", "ITL (ms)", "18.75 / 20 / 20", "20 / 20 / 20")
+    assert other_tools.lines(_summary(_streamed()))[0] == (
+        "vllm bench serve",
+        "ITL (ms)",
+        "18.75 / 20 / 20",
+        "20 / 20 / 20",
+    )
     whole = [made_record(i, chunks_ms=()) for i in range(30)]
     assert "other tools" not in text.render(_summary(ALL_FAILED))
     assert "other tools" not in text.render(_summary(whole))
 
 
 def test_a_page_without_numbers_has_no_other_tools() -> None:
-    assert compat.rows(_summary(ALL_FAILED)) == []
+    assert other_tools.rows(_summary(ALL_FAILED)) == []
     assert "What other tools would print" not in html.render(_summary(ALL_FAILED))
     assert "What other tools would print" in html.render(_summary(_streamed()))

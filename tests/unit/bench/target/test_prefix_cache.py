@@ -11,7 +11,7 @@ import pytest
 from bench.config import resolve
 from bench.endpoints.openai import metrics_url
 from bench.load.components import samples_of
-from bench.report import facts, text
+from bench.report import details, text
 from bench.target.prefix_cache import Counters, counters_in, told
 from promptset.tokens import load_tokenizer
 from tests.support.golden_run import golden_summary
@@ -93,9 +93,9 @@ def test_the_plan_of_a_run_is_that_of_its_prompts(tmp_path: Path) -> None:
 
 def test_the_report_has_a_line_where_there_is_something_to_tell() -> None:
     summary = golden_summary()
-    assert "Prefix cache" not in [fact.name for fact in facts.tokens(summary)]
+    assert "Prefix cache" not in [fact.name for fact in details.tokens(summary)]
     summary["prefix_cache"] = told(0.6, BEFORE, AFTER)
-    (fact,) = [fact for fact in facts.tokens(summary) if fact.name == "Prefix cache"]
+    (fact,) = [fact for fact in details.tokens(summary) if fact.name == "Prefix cache"]
     assert fact.value == "planned 60 % · measured 50 % of the prompt tokens"
     assert "prefix cache: planned 60 %, measured 50 % of the prompt tokens" in text.render(summary)
     assert "prefix cache" not in text.render(golden_summary())

@@ -8,7 +8,7 @@ check is a line in CHECKS; its rule is a function of what was seen of this check
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from bench.errors import UsageError
@@ -26,7 +26,7 @@ DISPERSION_SHARE = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class Observation:
     """What came of a check: its summary, the problems of its certificate, and how many chunks the mock could not write when
     it wanted: those of the slow reader (None: there was none), and of the load."""
 
@@ -42,7 +42,7 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class Expectation:
     """One thing that must follow. `expected` and `seen` are numbers of the same unit, or counts."""
 
     what: str
@@ -51,7 +51,7 @@ class Row:
     held: bool
 
 
-Rule = Callable[[Seen, Seen], list[Row]]
+Rule = Callable[[Observation, Observation], list[Expectation]]
 """What was seen of a check, and of the first one."""
 
 
@@ -66,23 +66,23 @@ class Check:
     slow_reader: bool = False
 
 
-def near(what: str, seen: float | None, expected: float | None) -> Row:
+def near(what: str, seen: float | None, expected: float | None) -> Expectation:
     """A time in ms that must be another one."""
     held = seen is not None and expected is not None and abs(seen - expected) <= max(NEAR_MS, NEAR_SHARE * expected)
-    return Row(f"{what} (ms)", expected, seen, held)
+    return Expectation(f"{what} (ms)", expected, seen, held)
 
 
-def equal(what: str, seen: Any, expected: Any) -> Row:
+def equal(what: str, seen: Any, expected: Any) -> Expectation:
     """A count."""
-    return Row(what, expected, seen, seen == expected)
+    return Expectation(what, expected, seen, seen == expected)
 
 
-def _share(what: str, seen: float | None, expected: float, within: float = NEAR_SHARE) -> Row:
+def _share(what: str, seen: float | None, expected: float, within: float = NEAR_SHARE) -> Expectation:
     held = seen is not None and abs(seen - expected) <= within * expected
-    return Row(what, expected, seen, held)
+    return Expectation(what, expected, seen, held)
 
 
-def _latencies(seen: Seen, ttft_ms: float, tpot_ms: float, tokens: int = TOKENS) -> list[Row]:
+def _latencies(seen: Observation, ttft_ms: float, tpot_ms: float, tokens: int = TOKENS) -> list[Expectation]:
     return [
         near("median TTFT", seen.ms("ttft_ms"), ttft_ms),
         near("median TPOT", seen.ms("tpot_ms"), tpot_ms),
@@ -91,19 +91,19 @@ def _latencies(seen: Seen, ttft_ms: float, tpot_ms: float, tokens: int = TOKENS)
     ]
 
 
-def _output_tokens(seen: Seen) -> int | None:
+def _output_tokens(seen: Observation) -> int | None:
     """All of them: the rate times the time."""
     found = seen.summary["throughput"]
     rate, duration_s = found["output_tokens_per_s"], found["duration_s"]
     return None if rate is None or duration_s is None else round(rate * duration_s)
 
 
-def _as_first(seen: Seen, first: Seen, *metrics: str) -> list[Row]:
+def _as_first(seen: Observation, first: Observation, *metrics: str) -> list[Expectation]:
     names = {"ttft_ms": "TTFT", "tpot_ms": "TPOT", "e2el_ms": "E2EL"}
     return [near(f"median {names[m]}, as without", seen.ms(m), first.ms(m)) for m in metrics]
 
 
-def _outcomes(seen: Seen, outcome: str, n: int) -> list[Row]:
+def _outcomes(seen: Observation, outcome: str, n: int) -> list[Expectation]:
     expected = {"ok": REQUESTS - n, outcome: n}
     return [equal("outcomes", dict(seen.summary["counts"]["by_outcome"]), expected)]
 
@@ -113,7 +113,7 @@ def profile(ttft_ms: float, tpot_ms: float, tokens: int = TOKENS) -> Rule:
     return lambda seen, first: _latencies(seen, ttft_ms, tpot_ms, tokens)
 
 
-def doubled(seen: Seen, first: Seen) -> list[Row]:
+def doubled(seen: Observation, first: Observation) -> list[Expectation]:
     """Twice the time between tokens: TPOT and ITL double, TTFT stays."""
     rows = _as_first(seen, first, "ttft_ms")
     for name, metric, stat in (("TPOT", "tpot_ms", "p50"), ("ITL", "itl_ms", "mean")):
@@ -127,12 +127,14 @@ def failures(outcome: str, n: int) -> Rule:
     return lambda seen, first: [*_outcomes(seen, outcome, n), *_as_first(seen, first, "ttft_ms", "tpot_ms", "e2el_ms")]
 
 
-def bursts(seen: Seen, first: Seen) -> list[Row]:
+def bursts(seen: Observation, first: Observation) -> list[Expectation]:
     """Requests go out as bursty as they were drawn, and a mock that does not mind is as fast as before."""
     plan = seen.summary["load"]["plan"]
     bursty = plan["dispersion_sent"]
     return [
-        Row("dispersion of the counts, at least (Poisson: 1)", 2.0, bursty, bursty is not None and bursty >= 2.0),
+        Expectation(
+            "dispersion of the counts, at least (Poisson: 1)", 2.0, bursty, bursty is not None and bursty >= 2.0
+        ),
         _share("dispersion, of that of the plan", plan["dispersion_ratio"], 1.0, DISPERSION_SHARE),
         _share("rate, of that of the plan", plan["sent_rps"] / plan["planned_rps"], 1.0),
         *_as_first(seen, first, "ttft_ms", "tpot_ms"),
@@ -153,7 +155,7 @@ def several_tokens(gap_ms: float, tpot_ms: float) -> Rule:
 def reasoning(tokens: int) -> Rule:
     """The first text is reasoning, and comes as soon as ever; the first output comes so many tokens later."""
 
-    def follows(seen: Seen, first: Seen) -> list[Row]:
+    def follows(seen: Observation, first: Observation) -> list[Expectation]:
         ttft, tpot = first.ms("ttft_ms"), first.ms("tpot_ms")
         ttfo = None if ttft is None or tpot is None else ttft + tokens * tpot
         return [near("median TTFO", seen.ms("ttfo_ms"), ttfo), *_as_first(seen, first, "ttft_ms", "tpot_ms", "e2el_ms")]
@@ -161,11 +163,11 @@ def reasoning(tokens: int) -> Rule:
     return follows
 
 
-def slow_reader(seen: Seen, first: Seen) -> list[Row]:
+def slow_reader(seen: Observation, first: Observation) -> list[Expectation]:
     """The mock says which chunks a slow reader kept it from writing, and that of nobody else."""
     slow = seen.blocked_slow
     return [
-        Row("chunks marked blocked, of the slow reader, at least", 1, slow, slow is not None and slow >= 1),
+        Expectation("chunks marked blocked, of the slow reader, at least", 1, slow, slow is not None and slow >= 1),
         equal("chunks marked blocked, of the others", seen.blocked, 0),
         *_as_first(seen, first, "ttft_ms", "tpot_ms"),
     ]
@@ -242,18 +244,59 @@ def load_of(check: Check, given: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in {**given, **LOAD, **check.load}.items() if value is not None}
 
 
-def judged(check: Check, seen: Seen, first: Seen) -> list[Row]:
+def expectations(check: Check, seen: Observation, first: Observation) -> list[Expectation]:
     """All that must follow: the rule, and that the records agree with the ledger."""
     return [equal("disagreements with the ledger", len(seen.problems), 0), *check.follows(seen, first)]
 
 
-def told(name: str, check: Check, rows: Sequence[Row], directory: str) -> dict[str, Any]:
-    """A check as it stands in full.json."""
-    return {
-        "name": name,
-        "says": check.says,
-        "mock": check.mock,
-        "held": all(row.held for row in rows),
-        "rows": [{"what": r.what, "expected": r.expected, "seen": r.seen, "held": r.held} for r in rows],
-        "directory": directory,
-    }
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckResult:
+    """A check that ran: what had to follow, and whether it did."""
+
+    name: str
+    says: str
+    mock: str
+    rows: tuple[Expectation, ...]
+    directory: str
+
+    @property
+    def holds(self) -> bool:
+        """Whether all of it followed."""
+        return all(row.held for row in self.rows)
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in full.json."""
+        return {
+            "name": self.name,
+            "says": self.says,
+            "mock": self.mock,
+            "held": self.holds,
+            "rows": [asdict(row) for row in self.rows],
+            "directory": self.directory,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChecksResult:
+    """All checks that ran, in order."""
+
+    date: str
+    version: str
+    host: Mapping[str, Any]
+    checks: tuple[CheckResult, ...]
+
+    @property
+    def holds(self) -> bool:
+        """Whether every check holds."""
+        return all(check.holds for check in self.checks)
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of full.json."""
+        return {
+            "schema": SCHEMA,
+            "date": self.date,
+            "version": self.version,
+            "host": self.host,
+            "held": self.holds,
+            "checks": [check.to_json() for check in self.checks],
+        }

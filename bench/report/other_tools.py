@@ -19,7 +19,7 @@ WORTH_A_LINE = 0.01
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class ToolCell:
     """One number of a tool: its median, and the rest in small; `apart` where it is not ours."""
 
     value: str
@@ -28,12 +28,12 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ToolRow:
     """A tool and what it would have printed; `why` are sentences."""
 
     title: str
     version: str
-    cells: tuple[Cell, ...]
+    cells: tuple[ToolCell, ...]
     why: tuple[str, ...] = ()
 
 
@@ -42,17 +42,17 @@ def columns() -> list[tuple[str, str]]:
     return [(METRICS[name].title, METRICS[name].unit) for name in SHOWN] + [("Output", "tokens"), ("TPS", "tokens/s")]
 
 
-def rows(summary: Mapping[str, Any]) -> list[Row]:
+def rows(summary: Mapping[str, Any]) -> list[ToolRow]:
     """Our own numbers first, then those of each tool; none where no request gave a number."""
     latency, throughput = summary["latency"], summary["throughput"]
     ours: dict[str, Any] = {METRICS[name].key: latency[METRICS[name].key] for name in SHOWN}
     ours |= {"output_tokens": summary["tokens"]["output"], "output_tokens_per_s": throughput["output_tokens_per_s"]}
     if not ours["e2el_ms"]["n"]:
         return []
-    told = [Row("Trueload", "these are the numbers above", _cells(ours, ours))]
+    told = [ToolRow("Trueload", "these are the numbers above", _cells(ours, ours))]
     for tool in summary["compat"].values():
         why = [f"No {_title(key)}: {reason}." for key, reason in tool["missing"].items()]
-        told.append(Row(tool["title"], tool["version"], _cells(tool, ours), (*tool["differences"], *why)))
+        told.append(ToolRow(tool["title"], tool["version"], _cells(tool, ours), (*tool["differences"], *why)))
     return told
 
 
@@ -60,18 +60,18 @@ def _title(key: str) -> str:
     return next(metric.title for metric in METRICS.values() if metric.key == key)
 
 
-def _cells(tool: Mapping[str, Any], ours: Mapping[str, Any]) -> tuple[Cell, ...]:
+def _cells(tool: Mapping[str, Any], ours: Mapping[str, Any]) -> tuple[ToolCell, ...]:
     cells = []
     for name in SHOWN:
         key = METRICS[name].key
         found = tool[key]
         if found is None:
-            cells.append(Cell(formatting.NOTHING, "", False))
+            cells.append(ToolCell(formatting.NOTHING, "", False))
             continue
         beside = f"mean {formatting.number(found['mean'])} · P99 {formatting.number(found['p99'])}"
-        cells.append(Cell(formatting.number(found["p50"]), beside, _furthest(found, ours[key]) >= APART))
+        cells.append(ToolCell(formatting.number(found["p50"]), beside, _furthest(found, ours[key]) >= APART))
     for key in ("output_tokens", "output_tokens_per_s"):
-        cells.append(Cell(formatting.number(tool[key]), "", _away(tool[key], ours[key]) >= APART))
+        cells.append(ToolCell(formatting.number(tool[key]), "", _away(tool[key], ours[key]) >= APART))
     return tuple(cells)
 
 

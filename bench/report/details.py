@@ -10,7 +10,7 @@ from bench.report.formatting import NOTHING, interval, number, seconds, share
 
 
 @dataclass(frozen=True, slots=True)
-class Fact:
+class Detail:
     """One row: `value` is text, ready to show."""
 
     name: str
@@ -18,30 +18,30 @@ class Fact:
     meaning: str = ""
 
 
-def flat(values: Mapping[str, Any], prefix: str = "") -> list[Fact]:
+def flat(values: Mapping[str, Any], prefix: str = "") -> list[Detail]:
     """Nested values as rows with dotted names; what is empty or None is left out."""
-    rows: list[Fact] = []
+    rows: list[Detail] = []
     for key, value in values.items():
         name = f"{prefix}{key}"
         if isinstance(value, Mapping):
             rows += flat(value, f"{name}.")
         elif isinstance(value, bool):
-            rows.append(Fact(name, "yes" if value else "no"))
+            rows.append(Detail(name, "yes" if value else "no"))
         elif isinstance(value, (list, tuple)):
             if value:
-                rows.append(Fact(name, ", ".join(map(str, value))))
+                rows.append(Detail(name, ", ".join(map(str, value))))
         elif value is not None and value != "":
-            rows.append(Fact(name, f"{value:g}" if isinstance(value, float) else str(value)))
+            rows.append(Detail(name, f"{value:g}" if isinstance(value, float) else str(value)))
     return rows
 
 
-def joined(values: Mapping[str, Any]) -> list[Fact]:
+def joined(values: Mapping[str, Any]) -> list[Detail]:
     """The same with one row for each key: what is nested below it in one line."""
-    rows: list[Fact] = []
+    rows: list[Detail] = []
     for key, value in values.items():
         if isinstance(value, Mapping):
             inner = " · ".join(f"{fact.name} {fact.value}" for fact in flat(value))
-            rows += [Fact(key, inner)] if inner else []
+            rows += [Detail(key, inner)] if inner else []
         else:
             rows += flat({key: value})
     return rows
@@ -55,54 +55,58 @@ def _of(values: Mapping[str, Any] | None, *names: str, unit: str = "") -> str:
     return " · ".join(f"{titles[name]} {number(values[name])}{unit}" for name in names)
 
 
-def counts(summary: Mapping[str, Any]) -> list[Fact]:
+def counts(summary: Mapping[str, Any]) -> list[Detail]:
     """What became of the requests."""
     row = summary["counts"]
     tried = row["succeeded"] + row["failed"]
     failed = f"{row['failed']:,}" + (f" ({share(row['failed'] / tried)})" if tried else "")
     rows = [
-        Fact("Planned", number(row["planned"]), "Requests in the plan; a dash where only time ends the run."),
-        Fact("Sent", number(row["sent"]), "Requests of which a first byte went out."),
-        Fact("Succeeded", number(row["succeeded"]), "Complete responses without an error. Only these have latencies."),
-        Fact("Failed", failed, "Every other end; how long they took is told apart."),
+        Detail("Planned", number(row["planned"]), "Requests in the plan; a dash where only time ends the run."),
+        Detail("Sent", number(row["sent"]), "Requests of which a first byte went out."),
+        Detail(
+            "Succeeded", number(row["succeeded"]), "Complete responses without an error. Only these have latencies."
+        ),
+        Detail("Failed", failed, "Every other end; how long they took is told apart."),
     ]
     if row["interrupted"]:
-        rows.append(Fact("Interrupted", number(row["interrupted"]), "Cut off by a stop of the run: no failures."))
+        rows.append(Detail("Interrupted", number(row["interrupted"]), "Cut off by a stop of the run: no failures."))
     if row["dropped"]:
-        rows.append(Fact("Dropped", number(row["dropped"]), "Arrivals that found no free slot and were not sent."))
+        rows.append(Detail("Dropped", number(row["dropped"]), "Arrivals that found no free slot and were not sent."))
     if row["retried"]:
-        rows.append(Fact("Tried again", number(row["retried"]), "A pooled connection died before any response byte."))
+        rows.append(Detail("Tried again", number(row["retried"]), "A pooled connection died before any response byte."))
     if row["warmup"]["requests"]:
-        rows.append(Fact("Warm-up", number(row["warmup"]["requests"]), "Sent before the run; in no number of it."))
+        rows.append(Detail("Warm-up", number(row["warmup"]["requests"]), "Sent before the run; in no number of it."))
     failures = summary["latency_of_failures_ms"]
     if failures["n"]:
-        rows.append(Fact("Time until failure", _of(failures, "p50", "max", unit=" ms"), "Never part of a latency."))
+        rows.append(Detail("Time until failure", _of(failures, "p50", "max", unit=" ms"), "Never part of a latency."))
     stalls = summary["stalls"]
     if stalls["stalls"]:
         found = f"{stalls['stalls']:,} in {stalls['requests']:,} requests, longest {number(stalls['max_ms'])} ms"
-        rows.append(Fact("Stalls", found, "Gaps over 5 times the request's median gap and over 100 ms."))
+        rows.append(Detail("Stalls", found, "Gaps over 5 times the request's median gap and over 100 ms."))
     return rows
 
 
-def load(summary: Mapping[str, Any]) -> list[Fact]:
+def load(summary: Mapping[str, Any]) -> list[Detail]:
     """What load the server was under."""
     row = summary["load"]
-    rows = [Fact("Mode", row["mode"], "What decides when a request is sent.")]
+    rows = [Detail("Mode", row["mode"], "What decides when a request is sent.")]
     if row["offered_rps"] is not None:
-        rows.append(Fact("Offered", f"{number(row['offered_rps'])} requests/s", "The rate that was asked for."))
-    rows.append(Fact("Achieved", f"{number(row['achieved_rps'])} requests/s", "Sends, from the first to the last."))
+        rows.append(Detail("Offered", f"{number(row['offered_rps'])} requests/s", "The rate that was asked for."))
+    rows.append(Detail("Achieved", f"{number(row['achieved_rps'])} requests/s", "Sends, from the first to the last."))
     if row["concurrency"] is not None:
-        rows.append(Fact("Users", number(row["concurrency"]), "Each sends again when its response has come."))
+        rows.append(Detail("Users", number(row["concurrency"]), "Each sends again when its response has come."))
     in_flight = f"average {number(row['concurrency_mean'])} · max {number(row['concurrency_max'])}"
-    rows.append(Fact("In flight", in_flight, "Requests under way at one moment, from the first send to the last end."))
+    rows.append(
+        Detail("In flight", in_flight, "Requests under way at one moment, from the first send to the last end.")
+    )
     if row["waited_at_cap"] is not None:
         found = f"{share(row['waited_at_cap']['share'])} of the arrivals"
-        rows.append(Fact("Waited at the cap", found, "Arrivals that found --max-concurrency in use."))
+        rows.append(Detail("Waited at the cap", found, "Arrivals that found --max-concurrency in use."))
     if row["plan"] is not None:
         found = (
             f"rate {_change(row['plan']['rate_difference'])} · dispersion × {number(row['plan']['dispersion_ratio'])}"
         )
-        rows.append(Fact("Sent against planned", found, "Whether the schedule that was drawn is what went out."))
+        rows.append(Detail("Sent against planned", found, "Whether the schedule that was drawn is what went out."))
     return rows
 
 
@@ -110,80 +114,82 @@ def _change(value: float | None) -> str:
     return NOTHING if value is None else f"{value * 100:+.2f} %"
 
 
-def window(summary: Mapping[str, Any]) -> list[Fact]:
+def window(summary: Mapping[str, Any]) -> list[Detail]:
     """The steady part of the run."""
     row = summary["window"]
     if row["start_s"] is None:
-        return [Fact("Steady window", "none", row["method"].removeprefix("none: ").capitalize() + ".")]
+        return [Detail("Steady window", "none", row["method"].removeprefix("none: ").capitalize() + ".")]
     span = f"{seconds(row['start_s'])} to {seconds(row['end_s'])}"
-    rows = [Fact("Steady window", span, f"Found by: {row['method']}. It ends with the last send.")]
+    rows = [Detail("Steady window", span, f"Found by: {row['method']}. It ends with the last send.")]
     if row["stationarity"] is not None:
         found = f"{_change(row['stationarity']['half_change'])} · trend {_change(row['stationarity']['trend_change'])}"
-        rows.append(Fact("Second half against first", found, "Output tokens per second inside the window."))
+        rows.append(Detail("Second half against first", found, "Output tokens per second inside the window."))
     return rows
 
 
-def tokens(summary: Mapping[str, Any]) -> list[Fact]:
+def tokens(summary: Mapping[str, Any]) -> list[Detail]:
     """Tokens asked for, got, and how they were counted."""
     row = summary["tokens"]
     by = ", ".join(f"{name} {n:,}" for name, n in row["counted_by"].items() if n)
     rows = [
-        Fact("Input tokens", number(row["usage"]["input"]), "As the server's usage says."),
-        Fact("Output tokens", number(row["output"]), f"Counted by: {by}." if by else "No response had any."),
+        Detail("Input tokens", number(row["usage"]["input"]), "As the server's usage says."),
+        Detail("Output tokens", number(row["output"]), f"Counted by: {by}." if by else "No response had any."),
     ]
     for side in ("input", "output"):
         found = row["asked_against_got"][side]
         if found["compared"]:
             text = f"{found['differ']:,} of {found['compared']:,} requests differ"
-            rows.append(Fact(f"{side.capitalize()} tokens asked", text, "Tokens got against tokens asked for."))
+            rows.append(Detail(f"{side.capitalize()} tokens asked", text, "Tokens got against tokens asked for."))
     found = row["mismatch"]
     if found["compared"]:
         text = f"{found['differ']:,} of {found['compared']:,} requests differ"
         note = f" ({found['off_by_one']:,} by one: often an end token without text)" if found["off_by_one"] else ""
-        rows.append(Fact("Usage against our count", text + note, "The server's usage against the text it sent."))
+        rows.append(Detail("Usage against our count", text + note, "The server's usage against the text it sent."))
     if (cache := summary.get("prefix_cache")) is not None:
         text = (
             f"planned {share(cache['planned_share'])} · measured {share(cache['measured_share'])} of the prompt tokens"
         )
         rows.append(
-            Fact("Prefix cache", text, "What prompts share on purpose; what the server's metrics say it served.")
+            Detail("Prefix cache", text, "What prompts share on purpose; what the server's metrics say it served.")
         )
     unknown = row["chunks"]["requests_with_unknown_tokens_a_chunk"]
     if unknown:
-        rows.append(Fact("Tokens of chunks unknown", f"{unknown:,} requests", "Their ITL is one sample a chunk gap."))
+        rows.append(Detail("Tokens of chunks unknown", f"{unknown:,} requests", "Their ITL is one sample a chunk gap."))
     several = row["chunks"]["requests_with_several_tokens_a_chunk"]
     if several:
-        rows.append(Fact("Several tokens in a chunk", f"{several:,} requests", "Their gaps are shared by the tokens."))
+        rows.append(
+            Detail("Several tokens in a chunk", f"{several:,} requests", "Their gaps are shared by the tokens.")
+        )
     return rows
 
 
-def client(summary: Mapping[str, Any]) -> list[Fact]:
+def client(summary: Mapping[str, Any]) -> list[Detail]:
     """What the client says of itself: was it fast enough to be believed?"""
     row, law = summary["instrument"], summary["load"]["littles_law"]
     clocks = ", ".join(f"{name} {n:,}" for name, n in row["clock"].items() if n)
     bounds = row["stamp_bounds"]
     rows = [
-        Fact("Send lateness", _of(row["send_lateness_ms"], "p50", "p99", "max", unit=" ms"),
+        Detail("Send lateness", _of(row["send_lateness_ms"], "p50", "p99", "max", unit=" ms"),
              "How late requests left, by the client's own fault."),
-        Fact("Loop lag", _of(row["loop_lag_ms"], "p99", "max", unit=" ms"), "How late the client's event loop ran."),
-        Fact("Time stamps", clocks or NOTHING, "Kernel stamps do not wait for the client; user stamps do."),
-        Fact("Chunks that shared a read", share(row["coalesced"]["share"]),
+        Detail("Loop lag", _of(row["loop_lag_ms"], "p99", "max", unit=" ms"), "How late the client's event loop ran."),
+        Detail("Time stamps", clocks or NOTHING, "Kernel stamps do not wait for the client; user stamps do."),
+        Detail("Chunks that shared a read", share(row["coalesced"]["share"]),
              f"{bounds['wide']:,} token chunks have a time that is a wide bound."),
-        Fact("Little's law", _change(law["difference"]),
+        Detail("Little's law", _change(law["difference"]),
              "Requests in flight by the records, against the dispatcher's own count."),
     ]  # fmt: skip
     if row["cpu"] is not None:
         found = f"average {share(row['cpu']['mean'])} · max {share(row['cpu']['max'])}"
-        rows.append(Fact("Processor", found, f"Over 90 % in {share(row['cpu']['seconds_over_90'])} of the seconds."))
+        rows.append(Detail("Processor", found, f"Over 90 % in {share(row['cpu']['seconds_over_90'])} of the seconds."))
     if row["run_queue"] is not None:
-        rows.append(Fact("Waited for a processor", share(row["run_queue"]["mean"]), "Ready to run, and did not."))
+        rows.append(Detail("Waited for a processor", share(row["run_queue"]["mean"]), "Ready to run, and did not."))
     if row["connect_ms"]["n"]:
         found = f"{row['connect_ms']['n']:,} · {_of(row['connect_ms'], 'p50', 'max', unit=' ms')}"
-        rows.append(Fact("New connections", found, "Their set-up is in no latency."))
+        rows.append(Detail("New connections", found, "Their set-up is in no latency."))
     return rows
 
 
-def calibration(certificate: Mapping[str, Any]) -> list[Fact]:
+def calibration(certificate: Mapping[str, Any]) -> list[Detail]:
     """What the server's own account says of our stamps and counts."""
     lags = (
         (certificate["observation_lag_ms"], "Observation lag",
@@ -192,11 +198,11 @@ def calibration(certificate: Mapping[str, Any]) -> list[Fact]:
         (certificate.get("mock", {}).get("done_minus_planned_ms", {"n": 0}), "The mock's own accuracy",
          "When it wrote a token less when its plan said so."),
     )  # fmt: skip
-    rows = [Fact(name, _of(row, "p50", "p99", "max", unit=" ms"), meaning) for row, name, meaning in lags if row["n"]]
+    rows = [Detail(name, _of(row, "p50", "p99", "max", unit=" ms"), meaning) for row, name, meaning in lags if row["n"]]
     for row in certificate.get("agreement", ()):
         same = row["here"] == row["there"]
         value = f"{row['here']:,}" if same else f"{row['here']:,} here, {row['there']:,} there"
-        rows.append(Fact(row["what"].capitalize(), value, "" if same else "Must agree with the server's ledger."))
+        rows.append(Detail(row["what"].capitalize(), value, "" if same else "Must agree with the server's ledger."))
     return rows
 
 

@@ -8,21 +8,22 @@ from typing import Any
 
 import pytest
 
-from bench.calibrate.metamorphic import (
+from bench.accuracy.metamorphic import (
     CHECKS,
     FIRST,
     LOAD,
     REQUESTS,
     STREAMS,
     TOKENS,
-    Seen,
+    CheckResult,
+    ChecksResult,
+    Observation,
     chosen,
-    judged,
+    expectations,
     load_of,
-    told,
 )
 from bench.errors import UsageError
-from bench.report.full_table import text
+from bench.report.metamorphic_table import text
 
 
 def report(ttft: float = 30.0, tpot: float = 6.0, *, tokens: int = TOKENS, failed: dict[str, int] | None = None,
@@ -40,21 +41,23 @@ def report(ttft: float = 30.0, tpot: float = 6.0, *, tokens: int = TOKENS, faile
     }
 
 
-RIGHT: dict[str, Seen] = {
-    "fast": Seen(report()),
-    "slow": Seen(report(300, 40, tokens=16)),
-    "itl-doubled": Seen(report(tpot=12)),
-    "refused": Seen(report(failed={"http_error": 8})),
-    "error-in-stream": Seen(report(failed={"stream_error": 8})),
-    "bursts": Seen(report()),
-    "stream-interval": Seen(report(gap=24)),
-    "reasoning": Seen(report(ttfo=90)),
-    "slow-reader": Seen(report(), blocked_slow=900),
+RIGHT: dict[str, Observation] = {
+    "fast": Observation(report()),
+    "slow": Observation(report(300, 40, tokens=16)),
+    "itl-doubled": Observation(report(tpot=12)),
+    "refused": Observation(report(failed={"http_error": 8})),
+    "error-in-stream": Observation(report(failed={"stream_error": 8})),
+    "bursts": Observation(report()),
+    "stream-interval": Observation(report(gap=24)),
+    "reasoning": Observation(report(ttfo=90)),
+    "slow-reader": Observation(report(), blocked_slow=900),
 }
 
 
-def failing(seen: dict[str, Seen]) -> set[str]:
-    return {name for name, check in CHECKS.items() if not all(r.held for r in judged(check, seen[name], seen[FIRST]))}
+def failing(seen: dict[str, Observation]) -> set[str]:
+    return {
+        name for name, check in CHECKS.items() if not all(r.held for r in expectations(check, seen[name], seen[FIRST]))
+    }
 
 
 def test_right_reports_pass_every_check() -> None:
@@ -136,7 +139,7 @@ def test_a_planted_defect_fails_the_checks_that_are_for_it(defect: str, change: 
     for name, seen in RIGHT.items():
         summary = copy.deepcopy(dict(seen.summary))
         change(summary)
-        wrong[name] = Seen(summary, seen.problems, seen.blocked_slow, seen.blocked)
+        wrong[name] = Observation(summary, seen.problems, seen.blocked_slow, seen.blocked)
     found = failing(wrong)
     assert caught_by <= found
     if defect not in ("scaled by 1.05", "0.6 ms more on every time", "TTFT 5 ms late", "TPOT that includes TTFT"):
@@ -146,13 +149,13 @@ def test_a_planted_defect_fails_the_checks_that_are_for_it(defect: str, change: 
 @pytest.mark.parametrize(
     ("wrong", "caught_by"),
     [
-        (Seen(report(), blocked_slow=0), "slow-reader"),
-        (Seen(report(), blocked_slow=9, blocked=1), "slow-reader"),
-        (Seen(report(), ["a record without a line"]), "fast"),
+        (Observation(report(), blocked_slow=0), "slow-reader"),
+        (Observation(report(), blocked_slow=9, blocked=1), "slow-reader"),
+        (Observation(report(), ["a record without a line"]), "fast"),
     ],
     ids=["a slow reader that is not noticed", "another client marked too", "a disagreement with the ledger"],
 )
-def test_what_no_summary_tells_is_checked_too(wrong: Seen, caught_by: str) -> None:
+def test_what_no_summary_tells_is_checked_too(wrong: Observation, caught_by: str) -> None:
     assert failing(RIGHT | {caught_by: wrong}) == {caught_by}
 
 
@@ -171,12 +174,28 @@ def test_a_load_is_the_common_one_but_for_what_a_check_changes() -> None:
     assert load_of(CHECKS["slow"], {})["requests"] == 2 * STREAMS
 
 
-def test_the_table_says_what_does_not_hold() -> None:
-    def table(seen: dict[str, Seen]) -> str:
-        rows = [told(n, c, judged(c, seen[n], seen[FIRST]), n) for n, c in CHECKS.items()]
-        return " ".join(text({"checks": rows}).split())
+def result(seen: dict[str, Observation]) -> ChecksResult:
+    checks = [
+        CheckResult(name=n, says=c.says, mock=c.mock, rows=tuple(expectations(c, seen[n], seen[FIRST])), directory=n)
+        for n, c in CHECKS.items()
+    ]
+    return ChecksResult(date="2026-01-02T03:04:05+00:00", version="0.1.0", host={}, checks=tuple(checks))
 
-    assert table(RIGHT).startswith(f"What must follow where the mock is changed: all {len(CHECKS)} checks hold. fast: ")
-    wrong = table(RIGHT | {"refused": Seen(report(failed={"http_error": 7}))})
-    assert wrong.startswith("What must follow where the mock is changed: refused: does not hold.")
+
+def test_the_table_says_what_does_not_hold() -> None:
+    right = " ".join(text(result(RIGHT)).split())
+    assert right.startswith(f"What must follow when the mock changes: all {len(CHECKS)} checks hold. fast: ")
+    refused = RIGHT | {"refused": Observation(report(failed={"http_error": 7}))}
+    wrong = " ".join(text(result(refused)).split())
+    assert wrong.startswith("What must follow when the mock changes: refused: does not hold.")
     assert "outcomes 56 ok, 8 http_error 57 ok, 7 http_error DOES NOT HOLD" in wrong
+
+
+def test_the_json_names_what_does_not_hold() -> None:
+    found = result(RIGHT | {"refused": Observation(report(failed={"http_error": 7}))}).to_json()
+    assert found["held"] is False
+    assert [check["name"] for check in found["checks"] if not check["held"]] == ["refused"]
+    (refused,) = [check for check in found["checks"] if check["name"] == "refused"]
+    assert {
+        "what": "outcomes", "expected": {"ok": 56, "http_error": 8}, "seen": {"ok": 57, "http_error": 7}, "held": False
+    } in refused["rows"]  # fmt: skip

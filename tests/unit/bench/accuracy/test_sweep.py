@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
-from bench.calibrate.sweep import DEFAULT, Point, ended, points_of, row_of, trusted
+from bench.accuracy.sweep import DEFAULT, Point, Sweep, SweepRow, may_stop, points_of
 from bench.errors import UsageError
 from bench.report import sweep_page
 
@@ -41,7 +39,7 @@ def test_a_point_sets_its_load_and_what_was_not_given() -> None:
     assert Point("rate", 0.5).flags({"duration": "9", "dataset": "x"}) == {"rate": 0.5}
 
 
-def row(kind: str, asked: float, good: bool = True, error: float = 0.01) -> dict[str, Any]:
+def row(kind: str, asked: float, good: bool = True, error: float = 0.01) -> SweepRow:
     certificate = {
         "shape": {"streams": asked, "requests_per_s": asked, "chunks_per_s": asked * 50},
         "verdict": {"status": "VALID" if good else "INVALID", "reasons": [] if good else ["too much"]},
@@ -53,7 +51,7 @@ def row(kind: str, asked: float, good: bool = True, error: float = 0.01) -> dict
         ],
         "observation_lag_ms": {"n": 0} if kind == "rate" else {"n": 1, "p50": 0.002, "p99": 0.01, "max": 0.1},
     }
-    return row_of(Point(kind, asked), certificate, f"{kind}-{asked:g}")
+    return SweepRow.of(Point(kind, asked), certificate, f"{kind}-{asked:g}")
 
 
 def test_a_point_is_trusted_where_its_errors_are_small_and_its_run_is_not_invalid() -> None:
@@ -61,55 +59,64 @@ def test_a_point_is_trusted_where_its_errors_are_small_and_its_run_is_not_invali
                    "observation_lag_ms": {"n": 0}}  # fmt: skip
     for status, accuracy, good in (("VALID", "VALID", True), ("SUSPECT", "VALID", True), ("INVALID", "VALID", False),
                                    ("SUSPECT", "SUSPECT", False), ("INVALID", "INVALID", False)):  # fmt: skip
-        found = row_of(
+        found = SweepRow.of(
             Point("rate", 1),
             certificate | {"verdict": {"status": status, "reasons": []}, "accuracy": accuracy},
             "rate-1",
         )
-        assert found["trusted"] is good
+        assert found.trusted is good
 
 
 def test_a_machine_is_trusted_up_to_the_first_point_that_fails() -> None:
     rows = [row("concurrency", n, good=n not in (100, 1000)) for n in (1, 10, 100, 500, 1000)]
-    found = trusted([*rows[::-1], row("rate", 20, good=False)])
+    found = swept(*rows[::-1], row("rate", 20, good=False)).trusted
     assert found["concurrency"] == rows[1]
     assert found["rate"] is None
 
 
 def test_a_kind_of_load_ends_after_two_failures_in_a_row() -> None:
     rows = [row("concurrency", 1, good=False), row("concurrency", 10), row("concurrency", 100, good=False)]
-    assert not ended(rows, "concurrency")
-    assert ended([*rows, row("concurrency", 500, good=False)], "concurrency")
-    assert not ended([*rows, row("concurrency", 500, good=False)], "rate")
+    assert not may_stop(rows, "concurrency")
+    assert may_stop([*rows, row("concurrency", 500, good=False)], "concurrency")
+    assert not may_stop([*rows, row("concurrency", 500, good=False)], "rate")
 
 
-def swept() -> dict[str, Any]:
-    rows = [
-        row("concurrency", 1),
-        row("concurrency", 10),
-        row("concurrency", 100, good=False, error=2.5),
-        row("rate", 20),
-    ]
-    return {"schema": "trueload/sweep/1", "date": "2026-01-02T03:04:05+00:00", "version": "0.1.0",
-            "host": {"name": "somewhere", "cpu": "A Processor", "processors": 2}, "points": rows,
-            "trusted": trusted(rows)}  # fmt: skip
+def swept(*rows: SweepRow) -> Sweep:
+    host = {"name": "somewhere", "cpu": "A Processor", "processors": 2}
+    return Sweep(date="2026-01-02T03:04:05+00:00", version="0.1.0", host=host, rows=rows)
 
 
-def test_the_text_says_up_to_where_the_machine_is_trusted_and_why_not_further() -> None:
-    text = sweep_page.text(swept())
+SWEPT = swept(
+    row("concurrency", 1), row("concurrency", 10), row("concurrency", 100, good=False, error=2.5), row("rate", 20)
+)
+
+
+def test_the_text_says_up_to_where_to_trust_the_machine_and_why_not_further() -> None:
+    text = sweep_page.text(SWEPT)
     assert " ".join(text.split()).startswith(
-        "What this machine can be trusted to measure: up to 10 streams at once (500 chunks/s); "
-        "up to 20 requests/s (1,000 chunks/s), the greatest that was tried."
+        "Loads that this machine measures correctly: up to 10 streams at once (500 chunks/s); "
+        "up to 20 requests/s (1,000 chunks/s), the largest load tried."
     )
     assert "100 streams at once: too much" in text
     assert "+7.500 ms (TTFT)" in text
-    nowhere = swept()
-    nowhere["trusted"] = {"concurrency": None}
-    assert "no number of streams at once that was tried" in sweep_page.sentence(nowhere)
+    assert "none of the tried numbers of streams at once" in sweep_page.sentence(
+        swept(row("concurrency", 1, good=False))
+    )
+
+
+def test_the_json_of_a_sweep_has_every_point_and_the_trusted_ones() -> None:
+    found = SWEPT.to_json()
+    assert found["schema"] == "trueload/sweep/1"
+    assert [(point["kind"], point["asked"], point["trusted"]) for point in found["points"]] == [
+        ("concurrency", 1, True), ("concurrency", 10, True), ("concurrency", 100, False), ("rate", 20, True)
+    ]  # fmt: skip
+    assert found["trusted"] == {"concurrency": found["points"][1], "rate": found["points"][3]}
+    assert found["points"][2]["errors_ms"]["ttft_ms"] == {"p50": 2.5, "p90": 2.5, "p99": 7.5}
+    assert found["points"][2]["reasons"] == ["too much"]
 
 
 def test_the_page_shows_every_point_with_a_link_to_its_certificate() -> None:
-    page = sweep_page.render(swept())
+    page = sweep_page.render(SWEPT)
     for name in ("concurrency-1", "concurrency-10", "concurrency-100", "rate-20"):
         assert f'href="{name}/certificate.html"' in page
     assert page.count("<svg") == 4

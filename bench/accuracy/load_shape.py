@@ -1,0 +1,71 @@
+"""What decides whether two loads are alike: the kind of load, and its size as it was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadKind:
+    """What is known of a load before it begins. Two loads of different kinds say nothing about each other."""
+
+    loop: str
+    """`open loop` or `closed loop`."""
+    transport: str
+    workers: int
+    stream: str
+    """`streamed` or `whole`."""
+    tls: bool
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any], workers: int) -> LoadKind:
+        """The kind of the load that a configuration (as stored) describes."""
+        return cls(
+            loop="open loop" if config["mode"] in ("rate", "trace") else "closed loop",
+            transport=config["transport"],
+            workers=workers,
+            stream="streamed" if config["stream"] else "whole",
+            tls=config["url"].startswith("https:"),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadShape(LoadKind):
+    """A load as it was measured. A size is None where it could not be measured."""
+
+    clock: str
+    """The usual source of its time stamps: kernel, user or mixed."""
+    streams: float | None
+    """Most requests in flight at once."""
+    requests_per_s: float | None
+    chunks_per_s: float | None
+    """Chunks that bear text."""
+
+    @classmethod
+    def measured(cls, summary: Mapping[str, Any], config: Mapping[str, Any], workers: int) -> LoadShape:
+        """The shape of a run, from its summary and its configuration (as stored)."""
+        load, duration_s = summary["load"], summary["throughput"]["duration_s"]
+        clocks = summary["instrument"]["clock"]
+        chunks = summary["tokens"]["chunks"]["with_tokens"]
+        return cls(
+            **asdict(LoadKind.of(config, workers)),
+            clock=max(clocks, key=lambda name: clocks[name]),
+            streams=load["concurrency_max"],
+            requests_per_s=load["achieved_rps"],
+            chunks_per_s=chunks / duration_s if duration_s else None,
+        )
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> LoadShape:
+        """The shape in a certificate. Raises KeyError where a field is missing."""
+        return cls(**{field.name: value[field.name] for field in fields(cls)})
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in a certificate."""
+        return asdict(self)
+
+    def is_of(self, kind: LoadKind) -> bool:
+        """Whether this load is of a kind."""
+        return all(getattr(self, field.name) == getattr(kind, field.name) for field in fields(LoadKind))

@@ -1,0 +1,177 @@
+"""Calibration at many loads: pure decisions over which loads to try, and up to which of them to trust a machine.
+
+A point is trusted where its errors are within the bands of the verdict (its accuracy is VALID) and nothing else makes its
+run INVALID. A machine is trusted up to the greatest load of a kind below which no point failed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bench.errors import UsageError
+
+SCHEMA = "trueload/sweep/1"
+TOKENS = "64"
+"""Output tokens per request by default: two rounds at 20 ms a token take about 3 s."""
+ROUNDS = 2
+LEAST_REQUESTS = 60
+RATE_S = 3.0
+"""Seconds of load at a rate."""
+
+DEFAULT: dict[str, tuple[float, ...]] = {"concurrency": (1, 10, 100, 500, 1000), "rate": (20, 100, 400)}
+UNITS = {"concurrency": "streams", "rate": "requests/s"}
+FAILURES = 2
+"""A kind of load ends after this many untrusted points in a row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One load: `kind` is a flag of a run, `value` what is given to it."""
+
+    kind: str
+    value: float
+
+    def flags(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The flags of its run, `given` those that hold for all points."""
+        flags: dict[str, Any] = {self.kind: self.value if self.kind == "rate" else int(self.value)}
+        if not given.keys() & {"requests", "duration"}:
+            size = {"requests": max(LEAST_REQUESTS, ROUNDS * int(self.value))}
+            flags |= {"duration": RATE_S} if self.kind == "rate" else size
+        if not given.keys() & {"output_tokens", "dataset"}:
+            flags["output_tokens"] = TOKENS
+        return flags
+
+    @property
+    def name(self) -> str:
+        """A name for its directory."""
+        return f"{self.kind}-{self.value:g}"
+
+
+def points_of(words: Sequence[str]) -> list[Point]:
+    """The points that `concurrency=1,10,100 rate=50` names, by rising load; none named: DEFAULT. Raises UsageError."""
+    asked: dict[str, tuple[float, ...]] = {}
+    problems = []
+    for word in words:
+        kind, _, values = word.partition("=")
+        try:
+            numbers = tuple(sorted({float(value) for value in values.split(",")}))
+        except ValueError:
+            numbers = ()
+        whole = kind == "rate" or all(number.is_integer() for number in numbers)
+        if kind not in DEFAULT or not numbers or not whole or not all(0 < number <= 1e6 for number in numbers):
+            problems.append(
+                f"--sweep {word}: write concurrency=1,10,100 (streams) or rate=50,200 (requests/s), or nothing"
+            )
+        asked[kind] = numbers
+    if problems:
+        raise UsageError(problems)
+    return [Point(kind, value) for kind, values in (asked or DEFAULT).items() for value in values]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepRow:
+    """One calibrated load: its size as measured, its verdict, and its errors."""
+
+    kind: str
+    asked: float
+    streams: float | None
+    requests_per_s: float | None
+    chunks_per_s: float | None
+    status: str
+    accuracy: str
+    """The verdict of the errors alone."""
+    reasons: tuple[str, ...]
+    errors_ms: Mapping[str, Mapping[str, float]]
+    """Measured less true, by metric and quantile (p50, p90, p99)."""
+    lag_ms: Mapping[str, float | None]
+    """The observation lag: p50, p99, max."""
+    directory: str
+
+    @classmethod
+    def of(cls, point: Point, certificate: Mapping[str, Any], directory: str) -> SweepRow:
+        """The row of a point, from its certificate.json."""
+        errors: dict[str, dict[str, float]] = {}
+        for row in certificate["metrics"]:
+            if row["unit"] == "ms" and row["stat"] in ("p50", "p90", "p99"):
+                errors.setdefault(row["metric"], {})[row["stat"]] = row["error"]
+        lag, shape = certificate["observation_lag_ms"], certificate["shape"]
+        return cls(
+            kind=point.kind,
+            asked=point.value,
+            streams=shape["streams"],
+            requests_per_s=shape["requests_per_s"],
+            chunks_per_s=shape["chunks_per_s"],
+            status=certificate["verdict"]["status"],
+            accuracy=certificate["accuracy"],
+            reasons=tuple(certificate["verdict"]["reasons"]),
+            errors_ms=errors,
+            lag_ms={stat: lag.get(stat) for stat in ("p50", "p99", "max")},
+            directory=directory,
+        )
+
+    @property
+    def trusted(self) -> bool:
+        """Whether the errors are within the bands of the verdict and nothing else makes the run INVALID."""
+        return self.accuracy == "VALID" and self.status != "INVALID"
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in sweep.json."""
+        return {
+            "kind": self.kind,
+            "asked": self.asked,
+            "streams": self.streams,
+            "requests_per_s": self.requests_per_s,
+            "chunks_per_s": self.chunks_per_s,
+            "status": self.status,
+            "accuracy": self.accuracy,
+            "reasons": list(self.reasons),
+            "trusted": self.trusted,
+            "errors_ms": self.errors_ms,
+            "lag_ms": self.lag_ms,
+            "directory": self.directory,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sweep:
+    """All points of a sweep, in the order in which they ran."""
+
+    date: str
+    version: str
+    host: Mapping[str, Any]
+    rows: tuple[SweepRow, ...]
+
+    @property
+    def trusted(self) -> dict[str, SweepRow | None]:
+        """For each kind of load the greatest point up to which all are trusted; None where the first is not."""
+        found: dict[str, SweepRow | None] = {}
+        for kind in dict.fromkeys(row.kind for row in self.rows):
+            found[kind] = None
+            for row in self.of_kind(kind):
+                if not row.trusted:
+                    break
+                found[kind] = row
+        return found
+
+    def of_kind(self, kind: str) -> list[SweepRow]:
+        """The rows of one kind of load, by rising load."""
+        return sorted((row for row in self.rows if row.kind == kind), key=lambda row: row.asked)
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of sweep.json."""
+        return {
+            "schema": SCHEMA,
+            "date": self.date,
+            "version": self.version,
+            "host": self.host,
+            "points": [row.to_json() for row in self.rows],
+            "trusted": {kind: None if row is None else row.to_json() for kind, row in self.trusted.items()},
+        }
+
+
+def may_stop(rows: Sequence[SweepRow], kind: str) -> bool:
+    """Whether greater loads of a kind need not be tried: the last FAILURES points are not trusted."""
+    latest = [row.trusted for row in rows if row.kind == kind][-FAILURES:]
+    return len(latest) == FAILURES and not any(latest)

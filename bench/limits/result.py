@@ -1,0 +1,52 @@
+"""The result of a measurement of limits: every ladder, climbed against every server, and the ceilings that follow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from bench.limits.ladder import Climb
+
+CEILINGS = {"chunks": "chunks_per_s", "requests": "requests_per_s", "streams": "streams"}
+"""The ladders, and the keys of their ceilings in a result."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachineLimits:
+    """What one worker of a machine can measure. `climbs`: by the name of the ladder, then of the server."""
+
+    host: Mapping[str, Any]
+    version: str
+    date: str
+    quick: bool
+    climbs: Mapping[str, Mapping[str, Climb]]
+
+    @property
+    def disturbed(self) -> bool:
+        """Whether other programs kept the machine busy during any step."""
+        return any(step.disturbed for by in self.climbs.values() for climb in by.values() for step in climb.steps)
+
+    @property
+    def ceiling(self) -> dict[str, float | None]:
+        """The highest load that held on each ladder, by the values of CEILINGS; None where not even the first step did."""
+        held = {CEILINGS[name]: [climb.held for climb in by.values()] for name, by in self.climbs.items()}
+        return {key: max((load for load in loads if load is not None), default=None) for key, loads in held.items()}
+
+    def to_json(self) -> dict[str, Any]:
+        """As `--format json` prints it, and as the cache keeps it."""
+        return {
+            "host": self.host,
+            "version": self.version,
+            "date": self.date,
+            "quick": self.quick,
+            "disturbed": self.disturbed,
+            "ceiling": self.ceiling,
+            "ladders": {
+                name: {
+                    server: {"held": climb.held, "client_limited": climb.client_limited, **asdict(climb)}
+                    for server, climb in by.items()
+                }
+                for name, by in self.climbs.items()
+            },
+        }

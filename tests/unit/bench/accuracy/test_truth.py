@@ -1,0 +1,106 @@
+"""The true values of single requests, worked out by hand: short replies, replies in one read, stamps that are bounds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bench.accuracy.join import Pair
+from bench.accuracy.truth import stamped_values, true_values
+from bench.records import RequestRecord
+from tests.support.made_ledger import LAG_NS, made_line
+from tests.support.made_records import MS, START_NS, made_record
+
+LAG_MS = LAG_NS / MS
+
+
+def truth_of(record: RequestRecord) -> dict[str, list[float]]:
+    return {metric: list(values) for metric, values in true_values(Pair(record, made_line(record))).items()}
+
+
+def near(values: dict[str, list[float]]) -> dict[str, Any]:
+    return {metric: pytest.approx(numbers, rel=1e-9) for metric, numbers in values.items()}
+
+
+@pytest.mark.parametrize("tokens", [1, 4])
+def test_a_reply_of_one_chunk_has_a_first_and_a_last_token_and_nothing_in_between(tokens: int) -> None:
+    at = 50 - LAG_MS
+    whole = {"ttft_ms", "e2el_ms", "ttft_from_intended_ms", "e2el_from_intended_ms", "ttfo_ms"}
+    assert truth_of(made_record(chunks_ms=(50,), tokens=(tokens,))) == near({metric: [at] for metric in whole})
+
+
+REPLIES: list[tuple[str, dict[str, Any], dict[str, list[float]]]] = [
+    # what, the record, its metrics between chunks
+    ("two chunks of one token", {"chunks_ms": (50, 60)},
+     {"chunk_gap_ms": [10], "itl_ms": [10], "tpot_ms": [10], "tps": [100]}),
+    ("two chunks, three tokens in the second", {"chunks_ms": (50, 62), "tokens": (1, 3)},
+     {"chunk_gap_ms": [12], "itl_ms": [4, 4, 4], "tpot_ms": [4], "tps": [250]}),
+    ("two chunks, three tokens in the first", {"chunks_ms": (50, 62), "tokens": (3, 1)},
+     {"chunk_gap_ms": [12], "itl_ms": [12], "tpot_ms": [12], "tps": [1000 / 12]}),
+    ("two chunks, and no token in the second", {"chunks_ms": (50, 60), "tokens": (1, 0)},
+     {"chunk_gap_ms": [10], "itl_ms": []}),
+    ("two chunks written at once", {"chunks_ms": (50, 50)},
+     {"chunk_gap_ms": [0], "itl_ms": [0], "tpot_ms": [0]}),
+    ("three chunks", {"chunks_ms": (50, 60, 90)},
+     {"chunk_gap_ms": [10, 30], "itl_ms": [10, 30], "tpot_ms": [20], "tps": [50]}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("what", "reply", "between"), REPLIES, ids=[what for what, _, _ in REPLIES])
+def test_the_metrics_between_the_chunks_of_a_short_reply(
+    what: str, reply: dict[str, Any], between: dict[str, list[float]]
+) -> None:
+    found = truth_of(made_record(**reply))
+    inside = {metric: found[metric] for metric in found.keys() & {"chunk_gap_ms", "itl_ms", "tpot_ms", "tps"}}
+    assert inside == near(between)
+
+
+def test_where_the_tokens_of_chunks_are_unknown_the_first_has_its_even_share() -> None:
+    record = made_record(chunks_ms=(50, 62), tokens=None, n=4)
+    found = {m: list(v) for m, v in true_values(Pair(record, made_line(record, chunk_tokens=[3, 1]))).items()}
+    assert (found["chunk_gap_ms"], found["itl_ms"], found["tpot_ms"]) == ([12.0], [12.0], [6.0])
+
+
+def bounded(chunks_ms: tuple[float, ...], bounds_ms: tuple[float | None, ...]) -> RequestRecord:
+    bounds = tuple(None if ms is None else round(START_NS + ms * MS) for ms in bounds_ms)
+    return made_record(chunks_ms=chunks_ms, chunk_bound_ns=bounds)
+
+
+def test_three_chunks_in_one_read_came_at_once_or_as_far_apart_as_the_bounds_allow() -> None:
+    stamped, least, greatest = stamped_values(bounded((70, 70, 70), (50, 50, None)), [1, 1, 1], 3)
+    assert stamped == near(
+        {"ttft_ms": [70], "e2el_ms": [70], "ttft_from_intended_ms": [70], "e2el_from_intended_ms": [70],
+         "ttfo_ms": [70], "chunk_gap_ms": [0, 0], "itl_ms": [0, 0], "tpot_ms": [0]}
+    )  # fmt: skip
+    assert (least["ttft_ms"], greatest["ttft_ms"]) == ([50], [70])
+    assert (least["chunk_gap_ms"], greatest["chunk_gap_ms"]) == ([0, 0], [20, 20])
+    assert (least["tpot_ms"], greatest["tpot_ms"]) == ([0], [10])
+
+
+def test_the_speed_is_least_where_the_time_per_token_is_greatest() -> None:
+    stamped, least, greatest = stamped_values(bounded((50, 70, 90), (None, None, 80)), [1, 1, 1], 3)
+    assert (least["tpot_ms"], stamped["tpot_ms"], greatest["tpot_ms"]) == ([15], [20], [20])
+    assert (least["tps"], stamped["tps"], greatest["tps"]) == ([50], [50], [1000 / 15])
+
+
+def test_one_chunk_with_a_bound_has_a_range_for_its_first_token_alone() -> None:
+    stamped, least, greatest = stamped_values(bounded((70,), (50,)), [1], 1)
+    assert (least["ttft_ms"], stamped["ttft_ms"], greatest["ttft_ms"]) == ([50], [70], [70])
+    assert not stamped.keys() & {"chunk_gap_ms", "itl_ms", "tpot_ms", "tps"}
+
+
+@pytest.mark.parametrize(
+    ("kinds", "tokens"),
+    [("r", []), ("rc", [1, 1]), ("cc", [1])],
+    ids=["no text", "a chunk of the ledger that the record lacks", "a chunk that the ledger lacks"],
+)
+def test_chunks_that_do_not_pair_up_have_no_values(kinds: str, tokens: list[int]) -> None:
+    record = made_record(chunks_ms=(50.0, 60.0)[: len(kinds)], kinds=kinds)
+    assert stamped_values(record, tokens, sum(tokens)) == ({}, {}, {})
+
+
+def test_exact_stamps_allow_one_value_only() -> None:
+    stamped, least, greatest = stamped_values(made_record(), [1, 1, 1], 3)
+    assert stamped["tpot_ms"] == [10]
+    assert stamped == least == greatest
