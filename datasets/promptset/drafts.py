@@ -16,7 +16,7 @@ from promptset.kinds import RANDOM, Style, kind_of
 from promptset.kinds.kind import Kind
 from promptset.rng import Random, stream
 from promptset.text import Lead, WordBank, opened, script_bank, vocabulary_bank, word_bank
-from promptset.tokens import Tokenizer
+from promptset.tokenizer import Tokenizer
 
 _UNITS = 2048
 _ASKED_UNITS = 64

@@ -20,7 +20,7 @@ from promptset.errors import ImpossibleLength, SpecError
 from promptset.kinds import PLAIN, WORDS, Style
 from promptset.rng import Random
 from promptset.text import WordBank, word_bank
-from promptset.tokens import Tokenizer
+from promptset.tokenizer import Tokenizer
 
 _ATTEMPTS = 20
 _STEADY = 3

@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from promptset.errors import SpecError
-from promptset.tokens import LocalTokenizer, Tokenizer, named_template
+from promptset.tokenizer import LocalTokenizer, Tokenizer, named_template
 
 _LOOK_TIMEOUT_S = 3.0
 

@@ -14,11 +14,12 @@ from promptset.chat import Tool
 from promptset.errors import SpecError
 from promptset.kinds import parse_style
 from promptset.loaders import BadRows, DataSet, parse_columns
-from promptset.output import FORMS, Line, lines_of, lines_of_sessions
+from promptset.row_formats import FORMS, Line, lines_of, lines_of_sessions
 from promptset.samples import Sample, Simulated, simulated
 from promptset.sessions import SimulatedSessions, simulated_sessions
 from promptset.sharing import parse_prefix
-from promptset.tokens import Tokenizer, load_tokenizer
+from promptset.tokenizer import Tokenizer
+from promptset.tokens import load_tokenizer
 
 CHUNK = 64
 """Rows that are made at once."""

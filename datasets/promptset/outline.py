@@ -18,7 +18,7 @@ from promptset.kinds import PLAIN, Style
 from promptset.rng import Random, stream
 from promptset.sharing import Path, Room
 from promptset.text import opened, word_bank
-from promptset.tokens import Tokenizer
+from promptset.tokenizer import Tokenizer
 
 _KEPT_SEGMENTS = 4096
 """Shared segments whose text is kept; one that was let go is made again, the same."""

@@ -18,7 +18,7 @@ from promptset.kinds import PLAIN, Style
 from promptset.outline import Outline, PromptMaker
 from promptset.rng import stream
 from promptset.sharing import Path, Prefix
-from promptset.tokens import Tokenizer
+from promptset.tokenizer import Tokenizer
 
 _RARE = 1e-6
 """Lengths too short to exist are drawn again where they are rarer than this, and refused otherwise."""

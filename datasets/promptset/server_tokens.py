@@ -21,7 +21,7 @@ import orjson
 
 from promptset.chat import Message, Tool
 from promptset.errors import SpecError
-from promptset.tokens import Tokenizer
+from promptset.tokenizer import Tokenizer
 
 _AT_ONCE = 8
 _TIMEOUT_S = 60.0

@@ -26,7 +26,7 @@ from promptset.outline import PromptMaker
 from promptset.rng import Random, stream
 from promptset.sharing import Prefix
 from promptset.text import TokenText, opened
-from promptset.tokens import Tokenizer
+from promptset.tokenizer import Tokenizer
 
 _ATTEMPTS = 20
 _RARE = 1e-6

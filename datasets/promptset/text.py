@@ -15,7 +15,7 @@ from importlib import resources
 
 from promptset.errors import SpecError
 from promptset.rng import Random, stream
-from promptset.tokens import Tokenizer
+from promptset.tokenizer import Tokenizer
 
 _ANCHOR = "the"
 _STOP = "."

@@ -10,7 +10,7 @@ import orjson
 
 from promptset.chat import Message, Tool
 from promptset.errors import SpecError
-from promptset.tokens import Tokenizer
+from promptset.tokenizer import Tokenizer
 
 
 def tools_problems(tools: Any) -> list[str]:

@@ -22,7 +22,8 @@ from promptset.outline import Outline, PromptMaker
 from promptset.rng import stream
 from promptset.samples import Sample
 from promptset.sharing import Path as SharedPath
-from promptset.tokens import Tokenizer, load_tokenizer
+from promptset.tokenizer import Tokenizer
+from promptset.tokens import load_tokenizer
 
 _log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ import pytest
 
 from promptset.cli import main
 from promptset.loaders import DataSet, load
-from promptset.output import histogram
+from promptset.manifest import histogram
 from promptset.sessions import load_sessions
 
 SHORT = ["--count", "150", "--input-tokens", "uniform:40..90", "--output-tokens", "uniform:3..9"]

@@ -1,0 +1,181 @@
+"""The options of the command line, read and checked: all problems at once."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+from promptset import recipes
+from promptset.distributions import parse
+from promptset.errors import SpecError
+from promptset.kinds import WORDS, parse_style
+from promptset.loaders import BadRows, DataSet, parse_columns
+from promptset.making import Maker, Order
+from promptset.row_formats import FORMS
+from promptset.sharing import parse_prefix
+from promptset.tokens import load_tokenizer
+from promptset.tools import load_tools
+
+BAD_ROWS: tuple[str, ...] = get_args(BadRows)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What to write, and where: the options, read and checked."""
+
+    order: Order
+    maker: Maker
+    count: int
+    times_s: Iterator[float] | None
+    processes: int
+    out: Path | None
+    """The file to write; None is stdout."""
+    options: dict[str, Any]
+    """What the manifest says of how it was made."""
+
+
+def job_of(options: argparse.Namespace, problems: list[str]) -> Job:
+    """The options as values. Raises SpecError with every problem."""
+    count = None if options.count is None else _whole("--count", options.count, 1, problems)
+    seed = _whole("--seed", options.seed, None, problems)
+    processes = _whole("--processes", options.processes, 1, problems)
+    given: dict[str, str] = {
+        key: getattr(options, key)
+        for key in ("input_tokens", "output_tokens", "prefix", "gaps")
+        if getattr(options, key) is not None
+    }
+    problems += _wrong_together(options, given)
+    recipe: dict[str, str] = {}
+    if options.recipe is not None and (loaded := _tried("--recipe", recipes.load, problems, options.recipe)):
+        recipe = {key: value for key in ("input_tokens", "output_tokens", "prefix", "gaps")
+                  if (value := getattr(loaded, key)) is not None}  # fmt: skip
+    asked = {"input_tokens": "1024", "output_tokens": "128", **recipe, **given}
+    for key in ("input_tokens", "output_tokens"):
+        _tried(f"--{key.replace('_', '-')}", parse, problems, asked[key], "tokens")
+    for flag, dimension in (("turns", "tokens"), ("think_time", "time")):
+        if getattr(options, flag) is not None:
+            _tried(f"--{flag.replace('_', '-')}", parse, problems, getattr(options, flag), dimension)
+    gaps = _tried("--gaps", parse, problems, asked["gaps"], "time") if "gaps" in asked else None
+    if "prefix" in asked:
+        _tried("--prefix", parse_prefix, problems, asked["prefix"])
+    if options.columns is not None:
+        _tried("--columns", parse_columns, problems, options.columns)
+    _tried(f"--text {options.text} --repeat {options.repeat}:", parse_style, problems, options.text, options.repeat)
+    tools = None if options.tools is None else _tried("--tools", load_tools, problems, Path(options.tools))
+    tokenizer = _tried("--tokenizer:", load_tokenizer, problems, options.tokenizer)
+    out = None if options.out == "-" else Path(options.out)
+    problems += [] if out is None else _out_problems(out, options.force)
+    if problems or tokenizer is None or seed is None or processes is None:
+        raise SpecError(problems)
+    order = Order(
+        tokenizer=options.tokenizer,
+        chat=options.chat,
+        seed=seed,
+        form=options.format,
+        model=options.model,
+        source=options.source,
+        columns=options.columns,
+        bad_rows=options.bad_rows,
+        input_tokens=asked["input_tokens"],
+        output_tokens=asked["output_tokens"],
+        prefix=asked.get("prefix"),
+        text=options.text,
+        repeat=options.repeat,
+        tools=tools,
+        turns=options.turns,
+        think_time="0s" if options.think_time is None else options.think_time,
+    )
+    maker = Maker(order, tokenizer)
+    rows = len(maker.samples) if isinstance(maker.samples, DataSet) else None
+    if rows is not None and count is not None and count > rows:
+        raise SpecError(f"--count {count}: {options.source} has {rows} rows")
+    if count is None:
+        count = 100 if rows is None else rows
+    times_s = None if gaps is None else recipes.times_s(gaps, seed)
+    return Job(order, maker, count, times_s, processes, out, _manifest_options(order, count, options, asked))
+
+
+def _wrong_together(options: argparse.Namespace, given: Mapping[str, str]) -> Iterator[str]:
+    """What is no choice, or does not go with another option."""
+    for flag, value, known in (("--format", options.format, list(FORMS)), ("--bad-rows", options.bad_rows, BAD_ROWS)):
+        if value not in known:
+            yield f"{flag} {value}: it is one of {', '.join(known)}"
+    form = FORMS.get(options.format)
+    if form is not None and form.needs_model and options.model is None:
+        yield f"--format {options.format} needs --model, the name that every row asks for"
+    if options.tools is not None and not options.chat:
+        yield "--tools are part of a chat: add --chat"
+    if options.turns is None and options.think_time is not None:
+        yield "--think-time is for sessions: say with --turns how many turns they have"
+    if options.turns is not None:
+        for flag, wrong in (
+            ("--gaps", options.gaps is not None),
+            ("--tools", options.tools is not None),
+            ("--from", options.source is not None),
+            (f"--format {options.format}", options.format != "rows"),
+            (f"--text {options.text}", options.text != WORDS),
+            (f"--repeat {options.repeat}", options.repeat != "0"),
+        ):
+            if wrong:
+                yield f"{flag} does not go with --turns: sessions have their own rows, in English words"
+    if options.source is None:
+        if options.columns is not None:
+            yield "--columns is about the rows of --from, and none is given"
+        return
+    if not Path(options.source).is_file():
+        yield f"--from {options.source}: there is no such file"
+    for key in (*given, *(key for key in ("tools", "recipe") if getattr(options, key) is not None)):
+        yield f"--{key.replace('_', '-')} shapes simulated prompts, and --from brings its own"
+
+
+T = TypeVar("T")
+
+
+def _tried(flag: str, read: Callable[..., T], problems: list[str], *arguments: Any) -> T | None:
+    """What `read` makes of the arguments; None, and the problems noted, where it refuses them."""
+    try:
+        return read(*arguments)
+    except SpecError as e:
+        problems += [f"{flag} {problem}" for problem in e.problems]
+        return None
+
+
+def _manifest_options(
+    order: Order, count: int, options: argparse.Namespace, asked: Mapping[str, str]
+) -> dict[str, Any]:
+    shared = {"count": count, "seed": order.seed, "chat": order.chat, "format": order.form}
+    if order.source is not None:
+        return {**shared, "from": Path(order.source).name, "columns": order.columns, "bad_rows": order.bad_rows}
+    named = {"recipe": options.recipe} if options.recipe is not None else {}
+    # A recipe's table lies where this machine has it: its name is enough.
+    said = {key: re.sub(r"empirical:.*[/\\]", "empirical:", value) for key, value in asked.items()}
+    if order.turns is not None:
+        return {**shared, **named, **said, "turns": order.turns, "think_time": order.think_time}
+    offered = {} if order.tools is None else {"tools": [tool["function"]["name"] for tool in order.tools]}
+    return {**shared, **named, **said, "text": order.text, "repeat": order.repeat, **offered}
+
+
+def _whole(flag: str, text: str, least: int | None, problems: list[str]) -> int | None:
+    try:
+        number = int(text)
+    except ValueError:
+        problems.append(f"{flag} {text}: write a whole number")
+        return None
+    if least is not None and number < least:
+        problems.append(f"{flag} {text}: write a whole number of at least {least}")
+        return None
+    return number
+
+
+def _out_problems(out: Path, force: bool) -> list[str]:
+    if out.is_dir():
+        return [f"--out {out} is a directory: name a file in it"]
+    if not out.parent.is_dir():
+        return [f"--out {out}: the directory {out.parent} does not exist"]
+    if out.is_file() and not force:
+        return [f"--out {out} exists already: choose another name, or add --force to overwrite it"]
+    return []
