@@ -1,7 +1,7 @@
 """The command line: `python -m promptset` writes a data set of prompts with exact token counts.
 
 options (text)  ->  Job, all problems at once  ->  lines  ->  file (written aside, then moved) or stdout
-                                                       ->  account  ->  manifest beside the file
+                                                       ->  summary  ->  manifest beside the file
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from promptset.errors import SpecError
 from promptset.job import Job, job_of
 from promptset.kinds import NAMES, WORDS
 from promptset.loaders import DataSet
-from promptset.manifest import Account
+from promptset.manifest import FileSummary
 from promptset.output import write
-from promptset.row_formats import FORMS
-from promptset.samples import Simulated
+from promptset.output_formats import OUTPUT_FORMATS
+from promptset.samples import SimulatedPrompts
 from promptset.sessions import SimulatedSessions
 from promptset.tools import ignored_note
 
@@ -85,8 +85,8 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "python -m promptset"
             print(_recipes())
             return 0
         job = job_of(options, _unknown_problems(parser, unknown))
-        account = Account(job.maker.head)
-        write(job, account, sys.stdout.buffer)
+        summary = FileSummary(job.maker.head)
+        write(job, summary, sys.stdout.buffer)
     except SpecError as e:
         for problem in e.problems:
             print(f"{prog}: {problem}", file=sys.stderr)
@@ -102,27 +102,27 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "python -m promptset"
     except KeyboardInterrupt:
         print(f"{prog}: interrupted", file=sys.stderr)
         return 130
-    for line in _told(job, account):
+    for line in _closing_lines(job, summary):
         print(f"{prog}: {line}" if not line[0].isdigit() else line, file=sys.stderr)
     return 0
 
 
-def _told(job: Job, account: Account) -> Iterator[str]:
+def _closing_lines(job: Job, summary: FileSummary) -> Iterator[str]:
     """What the user must know of what was written."""
     samples = job.maker.samples
     if isinstance(samples, DataSet):
         if samples.skipped_rows:
             yield f"{samples.skipped_rows} rows are wrong and left out; the first: {samples.skipped[0]}"
-        if account.exact != account.checked:
-            yield f"the input_tokens of {account.checked - account.exact} rows are not what this tokenizer counts"
-    elif isinstance(samples, Simulated):
+        if summary.exact != summary.checked:
+            yield f"the input_tokens of {summary.checked - summary.exact} rows are not what this tokenizer counts"
+    elif isinstance(samples, SimulatedPrompts):
         yield from samples.repeats(job.count)
         if (note := ignored_note(job.maker.tokenizer, samples.maker.tools)) is not None:
             yield note
     where = "" if job.out is None else f" in {job.out}"
     tokenizer = job.maker.tokenizer
     what = "sessions" if isinstance(samples, SimulatedSessions) else "prompts"
-    yield f"{account.rows} {what}{where} (tokenizer {tokenizer.name}, fingerprint {tokenizer.fingerprint})"
+    yield f"{summary.rows} {what}{where} (tokenizer {tokenizer.name}, fingerprint {tokenizer.fingerprint})"
 
 
 def _recipes() -> str:
@@ -166,7 +166,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     add = parser.add_argument_group("what to write").add_argument
     add("--out", metavar="FILE", default="-", help="the file to write, a manifest beside it (default: -, stdout)")
     add("--force", action="store_true", help="overwrite the file")
-    add("--format", metavar="F", default="rows", help=f"form of the rows: {', '.join(FORMS)} (default: rows)")
+    add("--format", metavar="F", default="rows", help=f"form of the rows: {', '.join(OUTPUT_FORMATS)} (default: rows)")
     add("--model", metavar="NAME", help="the model that openai-batch rows name")
     add(
         "--processes", metavar="N", default="1", help="processes that make prompts; the bytes are the same (default: 1)"

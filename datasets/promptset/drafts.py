@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from promptset.kinds import RANDOM, Style, kind_of
-from promptset.kinds.kind import Kind
+from promptset.kinds.text_kind import TextKind
 from promptset.rng import Random, stream
-from promptset.text import Lead, WordBank, opened, script_bank, vocabulary_bank, word_bank
+from promptset.text import Opening, WordBank, script_bank, vocabulary_bank, without_leading_space, word_bank
 from promptset.tokenizer import Tokenizer
 
 _UNITS = 2048
@@ -33,15 +33,15 @@ class Draft:
         self._prefix = list(prefix)
         self._bank = bank
         self._rng = rng
-        self._layout: Kind | None = None
+        self._layout: TextKind | None = None
         self._units: list[tuple[str, int]] = []
         self._tail: list[str] = []
 
-    def write_tail(self, tokens: int, lead: Lead, repeat: float) -> None:
+    def write_tail(self, tokens: int, opening: Opening, repeat: float) -> None:
         """Words alone."""
-        self._tail = self._bank.fresh(tokens, self._rng, lead, repeat)
+        self._tail = self._bank.fresh(tokens, self._rng, opening, repeat)
 
-    def write_units(self, units: Units, tokens: int, lead: Lead, repeat: float) -> None:
+    def write_units(self, units: Units, tokens: int, opening: Opening, repeat: float) -> None:
         """Units as long as one fits, then words."""
         self._layout = units.kind
         left = tokens - units.layout_tokens - _LEAST_TAIL
@@ -55,9 +55,9 @@ class Draft:
             if cost <= left:
                 repeated += cost
             else:
-                index = lead.choose(fitting, rng)
+                index = opening.choose(fitting, rng)
                 # Other than those that are written already, as long as there are many that are not.
-                for _ in range(_TRIES_FOR_ANOTHER if lead.spent else 0):
+                for _ in range(_TRIES_FOR_ANOTHER if opening.spent else 0):
                     if index not in used:
                         break
                     index = int(rng.random() * fitting)
@@ -66,7 +66,7 @@ class Draft:
             chosen.append((text, cost))
             written += cost
             left -= cost
-        self._tail = self._bank.fresh(left + _LEAST_TAIL, rng, lead)
+        self._tail = self._bank.fresh(left + _LEAST_TAIL, rng, opening)
 
     def adjust(self, missing: int) -> None:
         """Make it `missing` tokens longer or, below 0, shorter."""
@@ -88,11 +88,11 @@ class Draft:
     def text(self) -> str:
         """As it stands."""
         if self._layout is None:
-            return "".join(opened([*self._prefix, *self._tail]))
+            return "".join(without_leading_space([*self._prefix, *self._tail]))
         layout = self._layout
-        head = "".join(opened(self._prefix)) + layout.glue if self._prefix else ""
+        head = "".join(without_leading_space(self._prefix)) + layout.glue if self._prefix else ""
         body = layout.glue.join(text for text, _ in self._units)
-        tail = "".join(self._tail if layout.fill_open.endswith("#") else opened(self._tail))
+        tail = "".join(self._tail if layout.fill_open.endswith("#") else without_leading_space(self._tail))
         return f"{head}{layout.open}{body}{layout.fill_open}{tail}{layout.fill_close}{layout.close}"
 
 
@@ -100,7 +100,7 @@ class Draft:
 class Units:
     """The units of a kind for one tokenizer, cheapest first, with the tokens that each adds to a text."""
 
-    kind: Kind
+    kind: TextKind
     texts: tuple[str, ...]
     costs: tuple[int, ...]
     layout_tokens: int
@@ -122,13 +122,13 @@ def draft(
     Drafts with different numbers differ. Where no unit of the kind fits, it is words alone. Raises SpecError where the
     kind cannot be had.
     """
-    lead = Lead(number)
+    opening = Opening(number)
     units = units_of(tokenizer, style.kind)
     made = Draft(prefix, _words(tokenizer, style.kind) or bank, rng)
     if units is not None and tokens - units.layout_tokens - _LEAST_TAIL >= units.costs[0]:
-        made.write_units(units, tokens, lead, style.repeat)
+        made.write_units(units, tokens, opening, style.repeat)
     else:
-        made.write_tail(tokens, lead, style.repeat)
+        made.write_tail(tokens, opening, style.repeat)
     return made
 
 
@@ -140,7 +140,7 @@ def units_of(tokenizer: Tokenizer, name: str) -> Units | None:
     kind = kind_of(name)
     if kind is None:
         return None
-    texts = _written(name, _ASKED_UNITS if tokenizer.asks else _UNITS)
+    texts = _unit_texts(name, _ASKED_UNITS if tokenizer.is_remote else _UNITS)
     # Between two units, as in a text.
     anchor = texts[0]
     pair, *counts = tokenizer.count_plain(
@@ -151,14 +151,14 @@ def units_of(tokenizer: Tokenizer, name: str) -> Units | None:
     # The first unit brings no glue, which its cost holds.
     word = _words(tokenizer, name) or word_bank(tokenizer)
     whole = Draft([], word, stream(0, "layout"))
-    whole.write_units(Units(kind, (anchor,), (costs[0],), 0), costs[0] + _LEAST_TAIL, Lead(None), 0.0)
+    whole.write_units(Units(kind, (anchor,), (costs[0],), 0), costs[0] + _LEAST_TAIL, Opening(None), 0.0)
     layout = tokenizer.count_plain([whole.text()])[0] - costs[0] - _LEAST_TAIL
     ordered = sorted(zip(costs, texts, strict=True))
     return Units(kind, tuple(text for _, text in ordered), tuple(cost for cost, _ in ordered), layout)
 
 
 @functools.lru_cache(maxsize=16)
-def _written(name: str, count: int) -> list[str]:
+def _unit_texts(name: str, count: int) -> list[str]:
     kind = kind_of(name)
     assert kind is not None
     rng = stream(0, "units", name)
@@ -179,4 +179,4 @@ def _words(tokenizer: Tokenizer, name: str) -> WordBank | None:
     kind = kind_of(name)
     if kind is None or not kind.own_words:
         return None
-    return script_bank(tokenizer, _written(name, _ASKED_UNITS if tokenizer.asks else _UNITS))
+    return script_bank(tokenizer, _unit_texts(name, _ASKED_UNITS if tokenizer.is_remote else _UNITS))

@@ -45,8 +45,8 @@ def exact_prompt(
     n is too short.
     """
     own = least_prompt(tokenizer) - 1
-    wanted = _Wanted(tokenizer, n, own, word_bank(tokenizer), prefix, style, number)
-    return _exact(wanted, rng, tokenizer.count)
+    target = _Target(tokenizer, n, own, word_bank(tokenizer), prefix, style, number)
+    return _exact(target, rng, tokenizer.count)
 
 
 def exact_messages(
@@ -73,7 +73,7 @@ def exact_messages(
     def count(content: str) -> int:
         return tokenizer.count_chat(_turn(head, content), tools)
 
-    return _turn(head, _exact(_Wanted(tokenizer, n, least - 1, bank, prefix, style, number), rng, count))
+    return _turn(head, _exact(_Target(tokenizer, n, least - 1, bank, prefix, style, number), rng, count))
 
 
 def least_prompt(tokenizer: Tokenizer) -> int:
@@ -105,7 +105,7 @@ def _chat_start(tokenizer: Tokenizer, before: bytes) -> tuple[WordBank, int]:
     """`before`: the messages before the turn and the tools, as JSON, which can be a key."""
     head, tools = orjson.loads(before)
     bank = word_bank(tokenizer)
-    openers = bank.openers[: _ASKED_OPENERS if tokenizer.asks else _TRIED_OPENERS]
+    openers = bank.openers[: _ASKED_OPENERS if tokenizer.is_remote else _TRIED_OPENERS]
     counts = tokenizer.count_chats([_turn(head, opener.removeprefix(" ")) for opener in openers], tools)
     least = min(counts)
     cheap = tuple(opener for opener, count in zip(openers, counts, strict=True) if count == least)
@@ -121,8 +121,8 @@ def _turn(head: Sequence[Message], content: str) -> list[Message]:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class _Wanted:
-    """A text that is looked for."""
+class _Target:
+    """What a text must be."""
 
     tokenizer: Tokenizer
     n: int
@@ -134,9 +134,9 @@ class _Wanted:
     number: int | None
 
 
-def _exact(wanted: _Wanted, rng: Random, count: Callable[[str], int]) -> str:
+def _exact(target: _Target, rng: Random, count: Callable[[str], int]) -> str:
     """A text for which `count` gives n."""
-    name, n, own, prefix = wanted.tokenizer.name, wanted.n, wanted.own, wanted.prefix
+    name, n, own, prefix = target.tokenizer.name, target.n, target.own, target.prefix
     least = own + len(prefix) + 1
     if n < least:
         parts = [f"{own} of its own"] * (own > 0) + [f"{len(prefix)} of the prefix"] * bool(prefix) + ["1 of text"]
@@ -144,17 +144,17 @@ def _exact(wanted: _Wanted, rng: Random, count: Callable[[str], int]) -> str:
         raise ImpossibleLength(what, least)
     # A kind of text may have no text of so few tokens (a Chinese one of 1, say); words nearly always have.
     styles = (
-        [wanted.style] if wanted.style.kind == WORDS else [wanted.style, dataclasses.replace(wanted.style, kind=WORDS)]
+        [target.style] if target.style.kind == WORDS else [target.style, dataclasses.replace(target.style, kind=WORDS)]
     )
     for style in styles:
         made = draft(
-            wanted.tokenizer,
+            target.tokenizer,
             n - own - len(prefix),
             rng,
             style=style,
-            bank=wanted.bank,
+            bank=target.bank,
             prefix=prefix,
-            number=wanted.number,
+            number=target.number,
         )
         for attempt in range(_ATTEMPTS):
             text = made.text()

@@ -13,9 +13,9 @@ from promptset import recipes
 from promptset.distributions import parse
 from promptset.errors import SpecError
 from promptset.kinds import WORDS, parse_style
+from promptset.lines import DataSetSpec, LineMaker
 from promptset.loaders import BadRows, DataSet, parse_columns
-from promptset.making import Maker, Order
-from promptset.row_formats import FORMS
+from promptset.output_formats import OUTPUT_FORMATS
 from promptset.sharing import parse_prefix
 from promptset.tokens import load_tokenizer
 from promptset.tools import load_tools
@@ -27,8 +27,8 @@ BAD_ROWS: tuple[str, ...] = get_args(BadRows)
 class Job:
     """What to write, and where: the options, read and checked."""
 
-    order: Order
-    maker: Maker
+    spec: DataSetSpec
+    maker: LineMaker
     count: int
     times_s: Iterator[float] | None
     processes: int
@@ -48,34 +48,36 @@ def job_of(options: argparse.Namespace, problems: list[str]) -> Job:
         for key in ("input_tokens", "output_tokens", "prefix", "gaps")
         if getattr(options, key) is not None
     }
-    problems += _wrong_together(options, given)
+    problems += _conflicts(options, given)
     recipe: dict[str, str] = {}
-    if options.recipe is not None and (loaded := _tried("--recipe", recipes.load, problems, options.recipe)):
+    if options.recipe is not None and (loaded := _read_or_note("--recipe", recipes.load, problems, options.recipe)):
         recipe = {key: value for key in ("input_tokens", "output_tokens", "prefix", "gaps")
                   if (value := getattr(loaded, key)) is not None}  # fmt: skip
     asked = {"input_tokens": "1024", "output_tokens": "128", **recipe, **given}
     for key in ("input_tokens", "output_tokens"):
-        _tried(f"--{key.replace('_', '-')}", parse, problems, asked[key], "tokens")
+        _read_or_note(f"--{key.replace('_', '-')}", parse, problems, asked[key], "tokens")
     for flag, dimension in (("turns", "tokens"), ("think_time", "time")):
         if getattr(options, flag) is not None:
-            _tried(f"--{flag.replace('_', '-')}", parse, problems, getattr(options, flag), dimension)
-    gaps = _tried("--gaps", parse, problems, asked["gaps"], "time") if "gaps" in asked else None
+            _read_or_note(f"--{flag.replace('_', '-')}", parse, problems, getattr(options, flag), dimension)
+    gaps = _read_or_note("--gaps", parse, problems, asked["gaps"], "time") if "gaps" in asked else None
     if "prefix" in asked:
-        _tried("--prefix", parse_prefix, problems, asked["prefix"])
+        _read_or_note("--prefix", parse_prefix, problems, asked["prefix"])
     if options.columns is not None:
-        _tried("--columns", parse_columns, problems, options.columns)
-    _tried(f"--text {options.text} --repeat {options.repeat}:", parse_style, problems, options.text, options.repeat)
-    tools = None if options.tools is None else _tried("--tools", load_tools, problems, Path(options.tools))
-    tokenizer = _tried("--tokenizer:", load_tokenizer, problems, options.tokenizer)
+        _read_or_note("--columns", parse_columns, problems, options.columns)
+    _read_or_note(
+        f"--text {options.text} --repeat {options.repeat}:", parse_style, problems, options.text, options.repeat
+    )
+    tools = None if options.tools is None else _read_or_note("--tools", load_tools, problems, Path(options.tools))
+    tokenizer = _read_or_note("--tokenizer:", load_tokenizer, problems, options.tokenizer)
     out = None if options.out == "-" else Path(options.out)
     problems += [] if out is None else _out_problems(out, options.force)
     if problems or tokenizer is None or seed is None or processes is None:
         raise SpecError(problems)
-    order = Order(
+    spec = DataSetSpec(
         tokenizer=options.tokenizer,
         chat=options.chat,
         seed=seed,
-        form=options.format,
+        format=options.format,
         model=options.model,
         source=options.source,
         columns=options.columns,
@@ -89,23 +91,26 @@ def job_of(options: argparse.Namespace, problems: list[str]) -> Job:
         turns=options.turns,
         think_time="0s" if options.think_time is None else options.think_time,
     )
-    maker = Maker(order, tokenizer)
+    maker = LineMaker(spec, tokenizer)
     rows = len(maker.samples) if isinstance(maker.samples, DataSet) else None
     if rows is not None and count is not None and count > rows:
         raise SpecError(f"--count {count}: {options.source} has {rows} rows")
     if count is None:
         count = 100 if rows is None else rows
     times_s = None if gaps is None else recipes.times_s(gaps, seed)
-    return Job(order, maker, count, times_s, processes, out, _manifest_options(order, count, options, asked))
+    return Job(spec, maker, count, times_s, processes, out, _manifest_options(spec, count, options, asked))
 
 
-def _wrong_together(options: argparse.Namespace, given: Mapping[str, str]) -> Iterator[str]:
+def _conflicts(options: argparse.Namespace, given: Mapping[str, str]) -> Iterator[str]:
     """What is no choice, or does not go with another option."""
-    for flag, value, known in (("--format", options.format, list(FORMS)), ("--bad-rows", options.bad_rows, BAD_ROWS)):
+    for flag, value, known in (
+        ("--format", options.format, list(OUTPUT_FORMATS)),
+        ("--bad-rows", options.bad_rows, BAD_ROWS),
+    ):
         if value not in known:
             yield f"{flag} {value}: it is one of {', '.join(known)}"
-    form = FORMS.get(options.format)
-    if form is not None and form.needs_model and options.model is None:
+    chosen = OUTPUT_FORMATS.get(options.format)
+    if chosen is not None and chosen.needs_model and options.model is None:
         yield f"--format {options.format} needs --model, the name that every row asks for"
     if options.tools is not None and not options.chat:
         yield "--tools are part of a chat: add --chat"
@@ -135,7 +140,7 @@ def _wrong_together(options: argparse.Namespace, given: Mapping[str, str]) -> It
 T = TypeVar("T")
 
 
-def _tried(flag: str, read: Callable[..., T], problems: list[str], *arguments: Any) -> T | None:
+def _read_or_note(flag: str, read: Callable[..., T], problems: list[str], *arguments: Any) -> T | None:
     """What `read` makes of the arguments; None, and the problems noted, where it refuses them."""
     try:
         return read(*arguments)
@@ -145,18 +150,18 @@ def _tried(flag: str, read: Callable[..., T], problems: list[str], *arguments: A
 
 
 def _manifest_options(
-    order: Order, count: int, options: argparse.Namespace, asked: Mapping[str, str]
+    spec: DataSetSpec, count: int, options: argparse.Namespace, asked: Mapping[str, str]
 ) -> dict[str, Any]:
-    shared = {"count": count, "seed": order.seed, "chat": order.chat, "format": order.form}
-    if order.source is not None:
-        return {**shared, "from": Path(order.source).name, "columns": order.columns, "bad_rows": order.bad_rows}
+    shared = {"count": count, "seed": spec.seed, "chat": spec.chat, "format": spec.format}
+    if spec.source is not None:
+        return {**shared, "from": Path(spec.source).name, "columns": spec.columns, "bad_rows": spec.bad_rows}
     named = {"recipe": options.recipe} if options.recipe is not None else {}
     # A recipe's table lies where this machine has it: its name is enough.
     said = {key: re.sub(r"empirical:.*[/\\]", "empirical:", value) for key, value in asked.items()}
-    if order.turns is not None:
-        return {**shared, **named, **said, "turns": order.turns, "think_time": order.think_time}
-    offered = {} if order.tools is None else {"tools": [tool["function"]["name"] for tool in order.tools]}
-    return {**shared, **named, **said, "text": order.text, "repeat": order.repeat, **offered}
+    if spec.turns is not None:
+        return {**shared, **named, **said, "turns": spec.turns, "think_time": spec.think_time}
+    offered = {} if spec.tools is None else {"tools": [tool["function"]["name"] for tool in spec.tools]}
+    return {**shared, **named, **said, "text": spec.text, "repeat": spec.repeat, **offered}
 
 
 def _whole(flag: str, text: str, least: int | None, problems: list[str]) -> int | None:

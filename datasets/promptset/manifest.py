@@ -11,7 +11,7 @@ from itertools import pairwise
 from math import ceil
 from typing import Any
 
-from promptset.row_formats import Facts, Line
+from promptset.output_formats import Line, RequestFacts
 from promptset.sharing import BLOCK, SharingTally
 from promptset.tokenizer import Tokenizer
 
@@ -20,7 +20,7 @@ _QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
 
 @dataclass(slots=True)
-class Account:
+class FileSummary:
     """What was written, folded line by line; `manifest` closes it. The lengths are kept, 8 bytes each."""
 
     head: int | None
@@ -44,12 +44,12 @@ class Account:
         for facts in line.requests:
             self._add(facts)
 
-    def _add(self, facts: Facts) -> None:
+    def _add(self, facts: RequestFacts) -> None:
         self.requests += 1
-        if facts.said is not None and facts.counted is not None:
+        if facts.stated_tokens is not None and facts.counted_tokens is not None:
             self.checked += 1
-            self.exact += facts.said == facts.counted
-        tokens = facts.counted if facts.counted is not None else facts.said
+            self.exact += facts.stated_tokens == facts.counted_tokens
+        tokens = facts.counted_tokens if facts.counted_tokens is not None else facts.stated_tokens
         if tokens is not None:
             self._input.append(tokens)
             if self.head is not None:
@@ -72,8 +72,8 @@ class Account:
             "options": dict(options),
             "tokenizer": {"name": tokenizer.name, "fingerprint": tokenizer.fingerprint},
             "exactness": {"checked": self.checked, "exact": self.exact},
-            "input_tokens": _described(self._input),
-            "output_tokens": _described(self._output),
+            "input_tokens": _describe(self._input),
+            "output_tokens": _describe(self._output),
             "sharing": None if share is None else {"planned_share": round(share, 6), "block_tokens": BLOCK},
             "versions": _versions(),
         }
@@ -93,7 +93,7 @@ def _versions() -> dict[str, str | None]:
     return found
 
 
-def _described(lengths: Sequence[int]) -> dict[str, Any] | None:
+def _describe(lengths: Sequence[int]) -> dict[str, Any] | None:
     """Mean, quantiles and a histogram as text; None of no lengths. The quantile p is the value of rank ceil(p n)."""
     if not lengths:
         return None

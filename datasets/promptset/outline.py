@@ -17,7 +17,7 @@ from promptset.exact import chat_bank, exact_messages, exact_prompt, least_messa
 from promptset.kinds import PLAIN, Style
 from promptset.rng import Random, stream
 from promptset.sharing import Path, Room
-from promptset.text import opened, word_bank
+from promptset.text import without_leading_space, word_bank
 from promptset.tokenizer import Tokenizer
 
 _KEPT_SEGMENTS = 4096
@@ -60,7 +60,7 @@ class PromptMaker:
         self._system: str | None = None
         self._lead: Path = ()
         if system_tokens and chat:
-            text = opened(word_bank(tokenizer).fresh(system_tokens, stream(seed, "system")))
+            text = without_leading_space(word_bank(tokenizer).fresh(system_tokens, stream(seed, "system")))
             self._system = "".join(text)
         elif system_tokens:
             self._lead = (("system", system_tokens),)
@@ -79,7 +79,10 @@ class PromptMaker:
         Where the first piece of a text costs more than one token, the others are counted in.
         """
         first, *rest = self._bank.fresh(20, stream(0, "head"))
-        ids = [self._ids("".join(opened([first, last]))) for last in (rest[0], next(p for p in rest if p != rest[0]))]
+        ids = [
+            self._ids("".join(without_leading_space([first, last])))
+            for last in (rest[0], next(p for p in rest if p != rest[0]))
+        ]
         return next(i for i, (a, b) in enumerate(zip(*ids, strict=False)) if a != b) - 1
 
     def _ids(self, content: str) -> list[int]:

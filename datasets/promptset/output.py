@@ -13,29 +13,29 @@ from typing import IO
 import orjson
 
 from promptset.job import Job
-from promptset.making import lines_in_order, tasks
-from promptset.manifest import Account
+from promptset.lines import lines_in_order, tasks
+from promptset.manifest import FileSummary
 
 
-def write(job: Job, account: Account, stdout: IO[bytes]) -> None:
+def write(job: Job, summary: FileSummary, stdout: IO[bytes]) -> None:
     """Writes the rows, and the manifest beside a file."""
     if job.out is None:
-        _write_rows(job, account, stdout)
+        _write_rows(job, summary, stdout)
         stdout.flush()
         return
     if job.out.exists() and not job.out.is_file():  # a device or a pipe: nothing can be moved there
         with job.out.open("wb") as file:
-            _write_rows(job, account, file)
+            _write_rows(job, summary, file)
         return
-    with _aside(job.out) as file:
-        _write_rows(job, account, file)
-    manifest = account.manifest(job.out.name, job.maker.tokenizer, job.options)
-    with _aside(job.out.with_name(f"{job.out.name}.manifest.json")) as file:
+    with _replacing(job.out) as file:
+        _write_rows(job, summary, file)
+    manifest = summary.manifest(job.out.name, job.maker.tokenizer, job.options)
+    with _replacing(job.out.with_name(f"{job.out.name}.manifest.json")) as file:
         file.write(orjson.dumps(manifest, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
 
 
 @contextlib.contextmanager
-def _aside(out: Path) -> Iterator[IO[bytes]]:
+def _replacing(out: Path) -> Iterator[IO[bytes]]:
     """A file that is moved to its name when it is whole, so that the name never stands for half of it."""
     descriptor, name = tempfile.mkstemp(prefix=f".{out.name}.", dir=out.parent)
     aside = Path(name)
@@ -52,13 +52,13 @@ def _aside(out: Path) -> Iterator[IO[bytes]]:
         raise
 
 
-def _write_rows(job: Job, account: Account, file: IO[bytes]) -> None:
+def _write_rows(job: Job, summary: FileSummary, file: IO[bytes]) -> None:
     with _progress(job.count) as advance:
         todo = tasks(job.count, job.times_s)
-        for lines in lines_in_order(job.maker, job.order, todo, job.processes):
+        for lines in lines_in_order(job.maker, job.spec, todo, job.processes):
             for line in lines:
                 file.write(line.content)
-                account.add(line)
+                summary.add(line)
             advance(len(lines))
 
 

@@ -46,8 +46,8 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
-class Simulated(Iterator[Sample]):
-    """Simulated data without end; `sample_at` gives any of it directly. Made by `simulated`."""
+class SimulatedPrompts(Iterator[Sample]):
+    """SimulatedPrompts data without end; `sample_at` gives any of it directly. made by `simulated_prompts`."""
 
     maker: PromptMaker
     input_tokens: Distribution
@@ -68,7 +68,7 @@ class Simulated(Iterator[Sample]):
         while (n := int(self.input_tokens.sample(lengths))) < self.least_tokens:
             pass
         output_tokens = int(self.output_tokens.sample(stream(self.seed, "output_tokens", index)))
-        path = () if self.prefix.way is None else self.prefix.path(index, self.seed, self.maker.room(n))
+        path = () if self.prefix.scheme is None else self.prefix.path(index, self.seed, self.maker.room(n))
         return Outline(n, output_tokens, path)
 
     def repeats(self, count: int) -> list[str]:
@@ -99,7 +99,7 @@ class Simulated(Iterator[Sample]):
         )
 
 
-def simulated(
+def simulated_prompts(
     tokenizer: Tokenizer,
     *,
     input_tokens: Distribution,
@@ -109,7 +109,7 @@ def simulated(
     prefix: Prefix | None = None,
     style: Style = PLAIN,
     tools: Sequence[Tool] | None = None,
-) -> Simulated:
+) -> SimulatedPrompts:
     """Samples of exactly as many tokens as `input_tokens` draws, each prompt different but for a shared prefix. Every chat
     offers the `tools`.
 
@@ -127,4 +127,4 @@ def simulated(
             f"input tokens {str(input_tokens)!r}: {short:.2g} of the lengths are below {least}, the shortest prompt of "
             f"{why}{' and the prefix' if str(prefix) else ''}: ask for at least {least} (where it is drawn: min={least})"
         )
-    return Simulated(maker, input_tokens, output_tokens, seed, prefix, least, count())
+    return SimulatedPrompts(maker, input_tokens, output_tokens, seed, prefix, least, count())

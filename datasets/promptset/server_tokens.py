@@ -73,7 +73,7 @@ DIALECTS: dict[str, Dialect] = {
 class ServerTokenizer(Tokenizer):
     """The tokenizer of a server. Made by `connect`. Every method raises SpecError where the server does not answer."""
 
-    asks = True
+    is_remote = True
 
     def __init__(self, server: _Server, dialect: Dialect) -> None:
         self.name = server.base

@@ -25,7 +25,7 @@ from promptset.loaders.rows import count_problems, seconds_problems
 from promptset.outline import PromptMaker
 from promptset.rng import Random, stream
 from promptset.sharing import Prefix
-from promptset.text import TokenText, opened
+from promptset.text import TokenText, without_leading_space
 from promptset.tokenizer import Tokenizer
 
 _ATTEMPTS = 20
@@ -106,8 +106,8 @@ class SimulatedSessions(Iterator[Session]):
         n_turns = max(1, int(self.turns.sample(stream(self.seed, "turns", index))))
         lengths, thinks = stream(self.seed, "input_tokens", index), stream(self.seed, "think_time", index)
         outputs = stream(self.seed, "output_tokens", index)
-        total = _drawn(self.input_tokens, lengths, self.least)
-        path = () if self.prefix.way is None else self.prefix.path(index, self.seed, maker.room(total))
+        total = _draw_at_least(self.input_tokens, lengths, self.least)
+        path = () if self.prefix.scheme is None else self.prefix.path(index, self.seed, maker.room(total))
         made = maker.make(total, path, stream(self.seed, "text", index), index)
         assert not isinstance(made, str)
         messages: list[Message] = list(made)
@@ -116,10 +116,10 @@ class SimulatedSessions(Iterator[Session]):
         for number in range(n_turns):
             if number:
                 total += turns[-1].output_tokens or 0
-                total += _drawn(self.input_tokens, lengths, self.least_added)
+                total += _draw_at_least(self.input_tokens, lengths, self.least_added)
                 messages.append({"role": "assistant", "content": turns[-1].answer})
                 text = stream(self.seed, "text", index, number)
-                messages.append({"role": "user", "content": _fitting(tokenizer, messages, total, text)})
+                messages.append({"role": "user", "content": _fit_turn(tokenizer, messages, total, text)})
             answer_tokens = int(self.output_tokens.sample(outputs))
             answer = TokenText(tokenizer).pieces(answer_tokens, stream(self.seed, "answer", index, number))
             turns.append(
@@ -172,7 +172,7 @@ def simulated_sessions(
     )
 
 
-def _drawn(lengths: Distribution, chance: Random, least: int) -> int:
+def _draw_at_least(lengths: Distribution, chance: Random, least: int) -> int:
     while (n := int(lengths.sample(chance))) < least:
         pass
     return n
@@ -184,14 +184,14 @@ def _least_added(tokenizer: Tokenizer) -> int:
     most = 0
     for seed in range(8):
         answer = text.pieces(20, stream(seed, "least added"))
-        one = "".join(opened(bank.fresh(1, stream(seed, "least added"))))
+        one = "".join(without_leading_space(bank.fresh(1, stream(seed, "least added"))))
         first: list[Message] = [{"role": "user", "content": one}]
         second = [*first, {"role": "assistant", "content": "".join(answer)}, {"role": "user", "content": one}]
         most = max(most, tokenizer.count_chat(second) - tokenizer.count_chat(first) - len(answer))
     return most + 2
 
 
-def _fitting(tokenizer: Tokenizer, history: Sequence[Message], total: int, chance: Random) -> str:
+def _fit_turn(tokenizer: Tokenizer, history: Sequence[Message], total: int, chance: Random) -> str:
     """What a user must say behind this history for the request to have `total` tokens."""
     bank = chat_bank(tokenizer)
     pieces = bank.fresh(1, chance)
@@ -199,7 +199,7 @@ def _fitting(tokenizer: Tokenizer, history: Sequence[Message], total: int, chanc
     for _ in range(_ATTEMPTS):
         if len(pieces) < wanted:
             pieces += bank.fresh(wanted - len(pieces), chance)
-        content = "".join(opened(pieces[:wanted]))
+        content = "".join(without_leading_space(pieces[:wanted]))
         got = tokenizer.count_chat([*history, {"role": "user", "content": content}])
         if got == total:
             return content

@@ -29,7 +29,7 @@ _VOCABULARY_TRIED = 16_384
 _ANCHORS_TRIED = 5
 
 
-class Lead:
+class Opening:
     """Makes the first choices of a text by its number and not by chance, so that texts of different numbers differ.
 
     The number is spelled in the digits of a mixed radix: the first choice is its lowest digit, with as many values as
@@ -77,22 +77,22 @@ class WordBank:
     stop: str | None
     """The mark that ends a sentence, where it adds one token."""
 
-    def sentence(self, rng: Random, lead: Lead | None = None) -> list[str]:
+    def sentence(self, rng: Random, opening: Opening | None = None) -> list[str]:
         """The pieces of one fresh sentence."""
         random, words = rng.random, self.words
         length = _SENTENCE_WORDS[0] + int(random() * (_SENTENCE_WORDS[1] - _SENTENCE_WORDS[0] + 1))
-        if lead is None:
+        if opening is None:
             pieces = [self.openers[int(random() * len(self.openers))]]
         else:
-            pieces = [self.openers[lead.choose(len(self.openers), rng)]]
-            pieces += [words[lead.choose(len(words), rng)] for _ in range(2)]
+            pieces = [self.openers[opening.choose(len(self.openers), rng)]]
+            pieces += [words[opening.choose(len(words), rng)] for _ in range(2)]
             length -= 2
         pieces += [words[int(random() * len(words))] for _ in range(length)]
         if self.stop is not None:
             pieces.append(self.stop)
         return pieces
 
-    def fresh(self, n: int, rng: Random, lead: Lead | None = None, repeat: float = 0.0) -> list[str]:
+    def fresh(self, n: int, rng: Random, opening: Opening | None = None, repeat: float = 0.0) -> list[str]:
         """n pieces of text that was never written before; the last sentence is cut where the n are reached.
 
         `repeat` is the share of them in sentences that stand earlier in the same text.
@@ -105,13 +105,13 @@ class WordBank:
                 sentence = sentences[int(rng.random() * len(sentences))]
                 repeated += len(sentence)
             else:
-                sentence = self.sentence(rng, None if sentences else lead)
+                sentence = self.sentence(rng, None if sentences else opening)
                 sentences.append(sentence)
             pieces += sentence
         return pieces[:n]
 
 
-def opened(pieces: list[str]) -> list[str]:
+def without_leading_space(pieces: list[str]) -> list[str]:
     """The pieces as the beginning of a text: the first without its leading space."""
     return [pieces[0].removeprefix(" "), *pieces[1:]] if pieces else pieces
 
@@ -123,7 +123,7 @@ def word_bank(tokenizer: Tokenizer) -> WordBank:
     Raises SpecError where it has too few pieces.
     """
     words = resources.files("promptset").joinpath("words.txt").read_text(encoding="utf-8").split()
-    if tokenizer.asks:
+    if tokenizer.is_remote:
         words = words[:_ASKED_WORDS]
     plain = additive(tokenizer, [f" {word}" for word in words])
     # Bare as well, since a text begins without a space: a capital or, where those cost two tokens, a small letter.
@@ -230,6 +230,6 @@ def _ring(tokenizer: Tokenizer) -> tuple[list[str], list[int]]:
     for _ in range(_RING_SENTENCES):
         starts.append(len(ring))
         ring += bank.sentence(rng)
-    if tokenizer.count_plain(["".join(opened(ring))]) != [len(ring)]:
+    if tokenizer.count_plain(["".join(without_leading_space(ring))]) != [len(ring)]:
         raise SpecError(f"{tokenizer.name}: words that cost one token each do not add up in a text; name another one")
     return ring, starts

@@ -27,7 +27,7 @@ class Tokenizer(ABC):
     """Equal ones count alike."""
     special_tokens_added: int
     """How many tokens `count` adds to those of the text itself."""
-    asks = False
+    is_remote = False
     """Whether each count is a request to a server."""
 
     def __repr__(self) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from promptset.distributions.kind import Law
+from promptset.distributions.family import Law
 from promptset.distributions.values import Dimension
 from promptset.rng import Random
 

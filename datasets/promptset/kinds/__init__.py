@@ -1,7 +1,7 @@
 """The kinds of text that prompts are made of.
 
 `words`, English words in the form of sentences, is the fastest and has no units; `random` is tokens of the target's own
-vocabulary. The others are made of units (`promptset.kinds.kind.Kind`), one file each.
+vocabulary. The others are made of units (`promptset.kinds.text_kind.TextKind`), one file each.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from promptset.kinds.code import CODE
 from promptset.kinds.english import ENGLISH
 from promptset.kinds.faker_text import faker_kind
 from promptset.kinds.json_records import JSON
-from promptset.kinds.kind import Kind
 from promptset.kinds.mixed import MIXED
+from promptset.kinds.text_kind import TextKind
 
 WORDS, RANDOM, FAKER = "words", "random", "faker"
 
-KINDS: dict[str, Kind] = {"english": ENGLISH, "code": CODE, "json": JSON, "chinese": CHINESE, "mixed": MIXED}
+KINDS: dict[str, TextKind] = {"english": ENGLISH, "code": CODE, "json": JSON, "chinese": CHINESE, "mixed": MIXED}
 """Those that are made of units, by their names."""
 
 NAMES = (WORDS, *KINDS, RANDOM, f"{FAKER}:LOCALE")
@@ -60,7 +60,7 @@ def parse_style(kind: str, repeat: str | float = 0.0) -> Style:
 
 
 @functools.lru_cache(maxsize=16)
-def kind_of(name: str) -> Kind | None:
+def kind_of(name: str) -> TextKind | None:
     """The kind of this name; None for those without units. Raises SpecError where there is none of it."""
     if name in (WORDS, RANDOM):
         return None

@@ -64,14 +64,14 @@ def _json(path: Path) -> Container:
         first = next((line for line in file if line.strip()), b"")
     if first.lstrip()[:1] == b"[":
         return JsonArray(path)
-    if not isinstance(_decoded(first), Exception) or first.lstrip()[:1] != b"{":
+    if not isinstance(_decode(first), Exception) or first.lstrip()[:1] != b"{":
         return JsonLines(path)
     # The first line is no JSON by itself: an object over several lines, or a bad line.
-    whole = _decoded(path.read_bytes().removeprefix(_BOM))
+    whole = _decode(path.read_bytes().removeprefix(_BOM))
     return JsonLines(path) if isinstance(whole, Exception) else OneObject(path)
 
 
-def _decoded(line: bytes) -> Any:
+def _decode(line: bytes) -> Any:
     try:
         return orjson.loads(line)
     except orjson.JSONDecodeError as e:
@@ -104,7 +104,7 @@ class _OfBytes:
                 yield number, start, line
 
     def value(self, start: int, end: int) -> Any:
-        return _decoded(self._bytes(start, end))
+        return _decode(self._bytes(start, end))
 
     def close(self) -> None:
         self._file.close()
@@ -120,7 +120,7 @@ class JsonLines(_OfBytes):
         """Every line that is not blank."""
         for number, start, line in self._lines():
             if line.strip():
-                yield Entry(number, start, start + len(line), _decoded(line))
+                yield Entry(number, start, start + len(line), _decode(line))
 
 
 class OneObject(_OfBytes):
@@ -130,7 +130,7 @@ class OneObject(_OfBytes):
         """The object."""
         content = self._path.read_bytes()
         start = len(_BOM) if content.startswith(_BOM) else 0
-        yield Entry(1, start, len(content), _decoded(content[start:]))
+        yield Entry(1, start, len(content), _decode(content[start:]))
 
 
 class JsonArray(_OfBytes):
@@ -155,7 +155,7 @@ class JsonArray(_OfBytes):
                     entry = content[start : match.start()]
                     if depth or number or entry.strip():  # Nothing between the brackets is no entry.
                         number += 1
-                        yield Entry(number, start, match.start(), _decoded(entry))
+                        yield Entry(number, start, match.start(), _decode(entry))
                     start = match.end()
                 if depth == 0:
                     break

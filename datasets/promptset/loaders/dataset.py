@@ -17,7 +17,7 @@ from typing import Any, Literal, overload
 from promptset.errors import SpecError
 from promptset.loaders import rows, traces
 from promptset.loaders.containers import open_container
-from promptset.loaders.rows import COUNTS, ROW_KEYS, Format, Parsed, Row
+from promptset.loaders.rows import COUNTS, ROW_KEYS, Format, ParsedRow, Row
 from promptset.outline import Outline, PromptMaker
 from promptset.rng import stream
 from promptset.samples import Sample
@@ -74,7 +74,7 @@ class DataSet(Sequence[Sample]):
 
     def _index(self, bad_rows: BadRows) -> None:
         problems: list[str] = []
-        waiting: list[tuple[Parsed, _Texts]] = []
+        waiting: list[tuple[ParsedRow, _TextsToCount]] = []
         bad = empty = 0
         for number, start, end, value in self._container.entries():
             try:
@@ -127,7 +127,7 @@ class DataSet(Sequence[Sample]):
         sample = parsed.sample
         if sample is None:
             assert parsed.outline is not None
-            path = self._fitting(parsed.outline)
+            path = self._cut_to_fit(parsed.outline)
             made = self._makes().make(inputs, path, stream(self._seed, "text", index), index)
             sample = Sample(prompt=made, path=path) if isinstance(made, str) else Sample(messages=made, path=path)
         return dataclasses.replace(
@@ -164,16 +164,16 @@ class DataSet(Sequence[Sample]):
         parsed = self._read(self._container.value(self._starts[index], self._ends[index]))
         if parsed is None or parsed.outline is None:
             return None
-        return dataclasses.replace(parsed.outline, path=self._fitting(parsed.outline))
+        return dataclasses.replace(parsed.outline, path=self._cut_to_fit(parsed.outline))
 
-    def _read(self, value: Any) -> Parsed | None:
+    def _read(self, value: Any) -> ParsedRow | None:
         if isinstance(value, SpecError):
             raise value
         if not isinstance(value, dict):
             raise SpecError("not a JSON object")
-        row = _chosen(value, self._columns)
+        row = _pick_columns(value, self._columns)
         if self._container.texts:
-            row = _typed(row)
+            row = _with_numbers(row)
         for known in FORMATS.values():
             if known.recognizes(row):
                 return known.read(row)
@@ -190,7 +190,7 @@ class DataSet(Sequence[Sample]):
             self._maker = PromptMaker(tokenizer, chat=self._chat, seed=self._seed)
         return self._maker
 
-    def _fitting(self, outline: Outline) -> SharedPath:
+    def _cut_to_fit(self, outline: Outline) -> SharedPath:
         """The path of an outline as far as the prompt has room for it: the last token of a prompt is its own."""
         room = self._makes().room(outline.input_tokens).most
         path = []
@@ -200,33 +200,35 @@ class DataSet(Sequence[Sample]):
             room -= tokens
         return tuple(path)
 
-    def _check(self, parsed: Parsed) -> _Texts:
+    def _check(self, parsed: ParsedRow) -> _TextsToCount:
         """What is left to count. Raises SpecError where the prompt cannot be made or the template refuses it."""
         if parsed.outline is not None:
             maker = self._makes()
             if parsed.outline.input_tokens < maker.least:
                 asked = parsed.outline.input_tokens
                 raise SpecError(f"{asked} tokens are too few: the shortest prompt has {maker.least}")
-            return _Texts()
+            return _TextsToCount()
         tokenizer, sample = self._tokenizer, parsed.sample
         assert sample is not None
         if tokenizer is None:
-            return _Texts()
+            return _TextsToCount()
         if sample.input_tokens is not None:
-            return _Texts(answer=parsed.answer)
+            return _TextsToCount(answer=parsed.answer)
         body: Row = {"prompt": sample.prompt, "messages": sample.messages, "tools": sample.tools}
         body = body if sample.body is None else sample.body
         if sample.prompt is not None and self._chat:
             body = {"messages": [{"role": "user", "content": sample.prompt}]}
         if (messages := body.get("messages")) is not None:
-            if tokenizer.asks:
-                return _Texts(counted=tokenizer.count_chat(messages, body.get("tools")), answer=parsed.answer)
-            return _Texts(tokenizer.render_chat(messages, body.get("tools")), answer=parsed.answer)
+            if tokenizer.is_remote:
+                return _TextsToCount(counted=tokenizer.count_chat(messages, body.get("tools")), answer=parsed.answer)
+            return _TextsToCount(tokenizer.render_chat(messages, body.get("tools")), answer=parsed.answer)
         if isinstance(body.get("prompt"), str):
-            return _Texts(body["prompt"], tokenizer.special_tokens_added, answer=parsed.answer)
-        return _Texts(answer=parsed.answer)  # A body may hold token ids, or several prompts: nobody counts those here.
+            return _TextsToCount(body["prompt"], tokenizer.special_tokens_added, answer=parsed.answer)
+        return _TextsToCount(
+            answer=parsed.answer
+        )  # A body may hold token ids, or several prompts: nobody counts those here.
 
-    def _keep(self, waiting: list[tuple[Parsed, _Texts]]) -> None:
+    def _keep(self, waiting: list[tuple[ParsedRow, _TextsToCount]]) -> None:
         """Notes the lengths and times of rows; the texts of all are counted in one batch."""
         texts = [text for _, left in waiting for text in (left.text, left.answer) if text is not None]
         counts = iter(self._tokenizer.count_plain(texts) if self._tokenizer is not None and texts else [])
@@ -244,7 +246,7 @@ class DataSet(Sequence[Sample]):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class _Texts:
+class _TextsToCount:
     """Of a row, what is still to be counted; `adds` tokens come to those of `text`. `counted` was counted already."""
 
     text: str | None = None
@@ -253,7 +255,7 @@ class _Texts:
     counted: int | None = None
 
 
-def _chosen(row: Row, columns: Mapping[str, str] | None) -> Row:
+def _pick_columns(row: Row, columns: Mapping[str, str] | None) -> Row:
     if columns is None:
         return row
     if missing := [theirs for theirs in columns.values() if theirs not in row]:
@@ -261,7 +263,7 @@ def _chosen(row: Row, columns: Mapping[str, str] | None) -> Row:
     return {ours: row[theirs] for ours, theirs in columns.items()}
 
 
-def _typed(row: Row) -> Row:
+def _with_numbers(row: Row) -> Row:
     """The row of a file in which all is text: numbers of ours as numbers, what is empty left out."""
     typed: Row = {}
     for key, value in row.items():

@@ -33,7 +33,7 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Parsed:
+class ParsedRow:
     """A row that was read: a sample, or the outline of a prompt that is still to be made."""
 
     sample: Sample | None = None
@@ -49,7 +49,7 @@ class Format:
     """One kind of row: how it is recognized, and read. `read` gives None for a row that has nothing to send."""
 
     recognizes: Callable[[Row], bool]
-    read: Callable[[Row], Parsed | None]
+    read: Callable[[Row], ParsedRow | None]
 
 
 def _is_request(row: Row) -> bool:
@@ -57,13 +57,13 @@ def _is_request(row: Row) -> bool:
     return bool(told) and not (told == {"tools"} and any(key in row for key in _OWN_KEYS))
 
 
-def _read_batch(row: Row) -> Parsed:
+def _read_batch(row: Row) -> ParsedRow:
     if not isinstance(row["body"], dict):
         raise SpecError("body is not a JSON object")
     return _read_request(row["body"])
 
 
-def _read_request(row: Row) -> Parsed:
+def _read_request(row: Row) -> ParsedRow:
     problems = []
     if "messages" in row:
         problems += _message_problems(row["messages"])
@@ -73,10 +73,10 @@ def _read_request(row: Row) -> Parsed:
     problems += count_problems("max_completion_tokens" if "max_completion_tokens" in row else "max_tokens", asked)
     if problems:
         raise SpecError(problems)
-    return Parsed(Sample(body=row, output_tokens=asked))
+    return ParsedRow(Sample(body=row, output_tokens=asked))
 
 
-def _read_sharegpt(row: Row) -> Parsed | None:
+def _read_sharegpt(row: Row) -> ParsedRow | None:
     turns = row["conversations"]
     if not isinstance(turns, list) or not all(
         isinstance(turn, dict) and isinstance(turn.get("from"), str) and isinstance(turn.get("value"), str)
@@ -88,17 +88,17 @@ def _read_sharegpt(row: Row) -> Parsed | None:
         return None
     follows = turns[asked + 1] if asked + 1 < len(turns) else {}
     answer = follows.get("value") if follows.get("from") in ("gpt", "assistant", "chatgpt") else None
-    return Parsed(Sample(prompt=turns[asked]["value"]), answer=answer if answer != "" else None)
+    return ParsedRow(Sample(prompt=turns[asked]["value"]), answer=answer if answer != "" else None)
 
 
-def _read_messages(row: Row) -> Parsed:
+def _read_messages(row: Row) -> ParsedRow:
     if problems := _message_problems(row["messages"]) + tools_problems(row.get("tools")) + row_problems(row):
         raise SpecError(problems)
     tools = None if row.get("tools") is None else tuple(row["tools"])
-    return Parsed(Sample(messages=tuple(row["messages"]), tools=tools, **_extras(row)), at_s=row.get("at_s"))
+    return ParsedRow(Sample(messages=tuple(row["messages"]), tools=tools, **_extras(row)), at_s=row.get("at_s"))
 
 
-def _read_prompt(row: Row) -> Parsed:
+def _read_prompt(row: Row) -> ParsedRow:
     problems = row_problems(row)
     if not isinstance(row["prompt"], str) or not row["prompt"]:
         problems.insert(0, "prompt must be a string that is not empty")
@@ -106,7 +106,7 @@ def _read_prompt(row: Row) -> Parsed:
         problems.append("tools go with messages, not with a prompt")
     if problems:
         raise SpecError(problems)
-    return Parsed(Sample(prompt=row["prompt"], **_extras(row)), at_s=row.get("at_s"))
+    return ParsedRow(Sample(prompt=row["prompt"], **_extras(row)), at_s=row.get("at_s"))
 
 
 def _extras(row: Row) -> dict[str, Any]:

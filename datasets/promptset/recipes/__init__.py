@@ -93,7 +93,7 @@ def _read(path: Path) -> Recipe:
     problems += [f"{key} is missing" for key in known[:4] if content.get(key) is None]
     texts = {key: _beside(path, str(value)) for key, value in content.items() if key in known and value is not None}
     if not problems:
-        problems = _wrong(texts)
+        problems = _problems_of(texts)
     if problems:
         raise SpecError([f"the recipe {path}: {problem}" for problem in problems])
     return Recipe(**texts)
@@ -107,7 +107,7 @@ def _beside(path: Path, text: str) -> str:
     return f"{kind}{colon}{path.parent / rest}" if kind == "empirical" and here.is_file() else text
 
 
-def _wrong(texts: dict[str, str]) -> list[str]:
+def _problems_of(texts: dict[str, str]) -> list[str]:
     problems = []
     dimensions: dict[str, Dimension] = {"input_tokens": "tokens", "output_tokens": "tokens", "gaps": "time"}
     for key, text in texts.items():

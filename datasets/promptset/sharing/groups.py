@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from promptset.sharing.path import COUNT, Key, Kind, Path, Room
+from promptset.sharing.scheme import COUNT, Key, Path, Room, SchemeSyntax
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Groups:
         return ((index % self.groups, self.tokens),)
 
 
-KIND = Kind(
+SYNTAX = SchemeSyntax(
     {"tokens": COUNT, "groups": Key(1, 1e9, default=1)},
     lambda values: Groups(int(values["tokens"]), int(values["groups"])),
     "tokens=512,groups=4",

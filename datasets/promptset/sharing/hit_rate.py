@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass
 
 from promptset.rng import stream
-from promptset.sharing.path import BLOCK, Key, Kind, Path, Room
+from promptset.sharing.scheme import BLOCK, Key, Path, Room, SchemeSyntax
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class HitRate:
         return ((index % self.groups, shared),) if shared > 0 else ()
 
 
-KIND = Kind(
+SYNTAX = SchemeSyntax(
     {"hit_rate": Key(0, 1, whole=False), "groups": Key(1, 1e9, default=1)},
     lambda values: HitRate(values["hit_rate"], int(values["groups"])),
     "hit_rate=0.6,groups=8",

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from promptset.sharing.path import BLOCK, Path
+from promptset.sharing.scheme import BLOCK, Path
 
 
 @dataclass(slots=True)

@@ -7,13 +7,13 @@ from hypothesis import strategies as st
 
 from promptset.distributions import parse
 from promptset.errors import SpecError
-from promptset.samples import simulated
+from promptset.samples import simulated_prompts
 from promptset.sharing import Prefix
 from promptset.sharing.groups import Groups
 
 
 def make(tokenizer, spec="uniform:40..90", *, chat=False, seed=3, prefix=None, output="exp:mean=20"):
-    return simulated(
+    return simulated_prompts(
         tokenizer,
         input_tokens=parse(spec, "tokens"),
         output_tokens=parse(output, "tokens"),

@@ -6,7 +6,7 @@ import pytest
 
 from promptset.distributions import parse
 from promptset.errors import SpecError
-from promptset.samples import simulated
+from promptset.samples import simulated_prompts
 from promptset.sharing import SharingTally, parse_prefix
 
 SPECS = [
@@ -20,7 +20,7 @@ SPECS = [
 
 
 def made(tokenizer, prefix, count, *, chat=False, spec="uniform:90..150", seed=3):
-    samples = simulated(
+    samples = simulated_prompts(
         tokenizer,
         input_tokens=parse(spec, "tokens"),
         output_tokens=parse("5", "tokens"),

@@ -9,7 +9,7 @@ from promptset.rng import Random
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class TextKind:
     """A kind of text, of which `promptset.drafts` makes texts of any length."""
 
     unit: Callable[[Random], str]

@@ -4,7 +4,7 @@
     vllm           {prompt, output_tokens}, for `vllm bench serve --dataset-name custom --custom-output-len -1`
     openai-batch   {custom_id, method, url, body}, for the batch API and `vllm run-batch`; read by `bench run` too
 
-A new form is one function and one line in `FORMS`.
+A new form is one function and one line in `OUTPUT_FORMATS`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from promptset.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class OutputFormat:
     """One form of rows. `write` is given a sample, its number, and the model to name."""
 
     write: Callable[[Sample, int, str | None], dict[str, Any]]
@@ -74,20 +74,20 @@ def _openai_batch(sample: Sample, number: int, model: str | None) -> dict[str, A
     return {"custom_id": f"request-{number}", "method": "POST", "url": url, "body": body}
 
 
-FORMS: dict[str, Form] = {
-    "rows": Form(_rows),
-    "vllm": Form(_vllm),
-    "openai-batch": Form(_openai_batch, needs_model=True),
+OUTPUT_FORMATS: dict[str, OutputFormat] = {
+    "rows": OutputFormat(_rows),
+    "vllm": OutputFormat(_vllm),
+    "openai-batch": OutputFormat(_openai_batch, needs_model=True),
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class RequestFacts:
     """What the manifest must know of one request."""
 
-    said: int | None
+    stated_tokens: int | None
     """Input tokens that the row says; None: it says none."""
-    counted: int | None
+    counted_tokens: int | None
     """Input tokens that were counted in the finished text; None where nobody can."""
     output_tokens: int | None
     path: Path = ()
@@ -98,18 +98,23 @@ class Line:
     """One row that was made: its bytes, and the facts of its requests (a session has several)."""
 
     content: bytes
-    requests: tuple[Facts, ...]
+    requests: tuple[RequestFacts, ...]
 
 
 def lines_of(
-    samples: Sequence[Sample], first: int, form: Form, tokenizer: Tokenizer, chat: bool, model: str | None
+    samples: Sequence[Sample],
+    first: int,
+    output_format: OutputFormat,
+    tokenizer: Tokenizer,
+    chat: bool,
+    model: str | None,
 ) -> list[Line]:
     """The samples as lines, numbered from `first`. Every text is counted once more, apart from how it was made."""
-    counted = _counted(samples, tokenizer, chat)
+    counted = _count_inputs(samples, tokenizer, chat)
     return [
         Line(
-            orjson.dumps(form.write(sample, first + offset, model), option=orjson.OPT_APPEND_NEWLINE),
-            (Facts(sample.input_tokens, counted.get(offset), sample.output_tokens, sample.path),),
+            orjson.dumps(output_format.write(sample, first + offset, model), option=orjson.OPT_APPEND_NEWLINE),
+            (RequestFacts(sample.input_tokens, counted.get(offset), sample.output_tokens, sample.path),),
         )
         for offset, sample in enumerate(samples)
     ]
@@ -121,14 +126,14 @@ def lines_of_sessions(sessions: Sequence[Session], tokenizer: Tokenizer) -> list
     for session in sessions:
         requests = [session.messages([None] * number) for number in range(len(session.turns))]
         facts = [
-            Facts(turn.input_tokens, counted, turn.output_tokens)
+            RequestFacts(turn.input_tokens, counted, turn.output_tokens)
             for turn, counted in zip(session.turns, tokenizer.count_chats(requests), strict=True)
         ]
         lines.append(Line(orjson.dumps(session.row(), option=orjson.OPT_APPEND_NEWLINE), tuple(facts)))
     return lines
 
 
-def _counted(samples: Sequence[Sample], tokenizer: Tokenizer, chat: bool) -> dict[int, int]:
+def _count_inputs(samples: Sequence[Sample], tokenizer: Tokenizer, chat: bool) -> dict[int, int]:
     """Input tokens by position, of those samples whose input can be counted."""
     prompts: dict[int, str] = {}
     chats: dict[int, Sequence[Message]] = {}

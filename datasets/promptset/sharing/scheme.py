@@ -26,7 +26,7 @@ class Room:
     most: int
 
 
-class Way(Protocol):
+class Scheme(Protocol):
     """One way in which prompts share beginnings."""
 
     @property
@@ -60,11 +60,11 @@ class Key:
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class SchemeSyntax:
     """How a way is written: `named` ones begin with their name and a colon, the others are known by their first key."""
 
     keys: Mapping[str, Key]
-    build: Callable[[Mapping[str, float]], Way]
+    build: Callable[[Mapping[str, float]], Scheme]
     """Makes the way of the values of its keys; raises SpecError where they do not go together."""
     example: str
     named: bool = False

@@ -14,8 +14,8 @@ from promptset.chat import Tool
 from promptset.errors import SpecError
 from promptset.kinds import parse_style
 from promptset.loaders import BadRows, DataSet, parse_columns
-from promptset.row_formats import FORMS, Line, lines_of, lines_of_sessions
-from promptset.samples import Sample, Simulated, simulated
+from promptset.output_formats import OUTPUT_FORMATS, Line, lines_of, lines_of_sessions
+from promptset.samples import Sample, SimulatedPrompts, simulated_prompts
 from promptset.sessions import SimulatedSessions, simulated_sessions
 from promptset.sharing import parse_prefix
 from promptset.tokenizer import Tokenizer
@@ -28,13 +28,13 @@ _AHEAD = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
+class DataSetSpec:
     """What is to be made, in values that can be given to another process: of a file (`source`), or simulated."""
 
     tokenizer: str | None
     chat: bool
     seed: int
-    form: str = "rows"
+    format: str = "rows"
     model: str | None = None
     source: str | None = None
     columns: str | None = None
@@ -50,44 +50,44 @@ class Order:
     think_time: str = "0s"
 
 
-class Maker:
-    """Makes the lines of an order. Raises SpecError where it cannot be had."""
+class LineMaker:
+    """Makes the lines of a data set. Raises SpecError where it cannot be had."""
 
-    def __init__(self, order: Order, tokenizer: Tokenizer | None = None) -> None:
-        self._order = order
-        self.tokenizer = load_tokenizer(order.tokenizer) if tokenizer is None else tokenizer
-        self.samples: Simulated | SimulatedSessions | DataSet
-        if order.source is not None:
+    def __init__(self, spec: DataSetSpec, tokenizer: Tokenizer | None = None) -> None:
+        self._spec = spec
+        self.tokenizer = load_tokenizer(spec.tokenizer) if tokenizer is None else tokenizer
+        self.samples: SimulatedPrompts | SimulatedSessions | DataSet
+        if spec.source is not None:
             self.samples = DataSet(
-                Path(order.source),
+                Path(spec.source),
                 tokenizer=self.tokenizer,
-                chat=order.chat,
-                columns=None if order.columns is None else parse_columns(order.columns),
-                bad_rows=order.bad_rows,
-                seed=order.seed,
+                chat=spec.chat,
+                columns=None if spec.columns is None else parse_columns(spec.columns),
+                bad_rows=spec.bad_rows,
+                seed=spec.seed,
             )
             return
-        prefix = None if order.prefix is None else parse_prefix(order.prefix)
-        if order.turns is not None:
+        prefix = None if spec.prefix is None else parse_prefix(spec.prefix)
+        if spec.turns is not None:
             self.samples = simulated_sessions(
                 self.tokenizer,
-                turns=distributions.parse(order.turns, "tokens"),
-                input_tokens=distributions.parse(order.input_tokens, "tokens"),
-                output_tokens=distributions.parse(order.output_tokens, "tokens"),
-                think_time=distributions.parse(order.think_time, "time"),
-                seed=order.seed,
+                turns=distributions.parse(spec.turns, "tokens"),
+                input_tokens=distributions.parse(spec.input_tokens, "tokens"),
+                output_tokens=distributions.parse(spec.output_tokens, "tokens"),
+                think_time=distributions.parse(spec.think_time, "time"),
+                seed=spec.seed,
                 prefix=prefix,
             )
             return
-        self.samples = simulated(
+        self.samples = simulated_prompts(
             self.tokenizer,
-            input_tokens=distributions.parse(order.input_tokens, "tokens"),
-            output_tokens=distributions.parse(order.output_tokens, "tokens"),
-            chat=order.chat,
-            seed=order.seed,
+            input_tokens=distributions.parse(spec.input_tokens, "tokens"),
+            output_tokens=distributions.parse(spec.output_tokens, "tokens"),
+            chat=spec.chat,
+            seed=spec.seed,
             prefix=prefix,
-            style=parse_style(order.text, order.repeat),
-            tools=order.tools,
+            style=parse_style(spec.text, spec.repeat),
+            tools=spec.tools,
         )
 
     @property
@@ -106,11 +106,11 @@ class Maker:
             sessions = [made.session_at(first + offset) for offset in range(len(times_s))]
             return lines_of_sessions(sessions, self.tokenizer)
         samples = [self._sample(made, first + offset, at_s) for offset, at_s in enumerate(times_s)]
-        order = self._order
-        return lines_of(samples, first, FORMS[order.form], self.tokenizer, order.chat, order.model)
+        spec = self._spec
+        return lines_of(samples, first, OUTPUT_FORMATS[spec.format], self.tokenizer, spec.chat, spec.model)
 
     @staticmethod
-    def _sample(made: Simulated | DataSet, index: int, at_s: float | None) -> Sample:
+    def _sample(made: SimulatedPrompts | DataSet, index: int, at_s: float | None) -> Sample:
         sample = made[index] if isinstance(made, DataSet) else made.sample_at(index)
         return sample if at_s is None else replace(sample, at_s=at_s)
 
@@ -125,7 +125,7 @@ def tasks(count: int, times_s: Iterator[float] | None) -> Iterator[Task]:
         yield first, [None] * rows if times_s is None else list(islice(times_s, rows))
 
 
-def lines_in_order(maker: Maker, order: Order, todo: Iterator[Task], processes: int) -> Iterator[list[Line]]:
+def lines_in_order(maker: LineMaker, spec: DataSetSpec, todo: Iterator[Task], processes: int) -> Iterator[list[Line]]:
     """The lines of every task, in order. Raises SpecError. With one process they are made here, by `maker`."""
     if processes == 1:
         yield from (maker.lines(first, times) for first, times in todo)
@@ -143,9 +143,9 @@ def lines_in_order(maker: Maker, order: Order, todo: Iterator[Task], processes: 
             yield task
 
     # Not forked: the tokenizer's threads do not survive that.
-    with multiprocessing.get_context("spawn").Pool(processes, _begin, (order,)) as pool:
+    with multiprocessing.get_context("spawn").Pool(processes, _start_process, (spec,)) as pool:
         try:
-            for lines, problems in pool.imap(_made, admitted()):
+            for lines, problems in pool.imap(_make_task, admitted()):
                 room.release()
                 if problems:
                     raise SpecError(problems)
@@ -155,20 +155,20 @@ def lines_in_order(maker: Maker, order: Order, todo: Iterator[Task], processes: 
             room.release()  # Whoever waits for room sees that it is over.
 
 
-_maker: Maker | list[str] = []
+_maker: LineMaker | list[str] = []
 
 
-def _begin(order: Order) -> None:
+def _start_process(spec: DataSetSpec) -> None:
     """The beginning of a process: it makes the same things as every other. Ctrl-C is its parent's business."""
     global _maker
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        _maker = Maker(order)
+        _maker = LineMaker(spec)
     except SpecError as e:
         _maker = e.problems
 
 
-def _made(task: Task) -> tuple[list[Line], list[str]]:
+def _make_task(task: Task) -> tuple[list[Line], list[str]]:
     """The lines, or what is wrong: as a value, since not every exception can be sent."""
     if isinstance(_maker, list):
         return [], _maker
