@@ -1,7 +1,7 @@
 """The command line: `python -m promptset` writes a data set of prompts with exact token counts.
 
-options (text)  ->  Job, all problems at once  ->  lines  ->  file (written aside, then moved) or stdout
-                                                       ->  summary  ->  manifest beside the file
+options (text)  ->  Job, or all problems at once  ->  lines  ->  file (a temporary one, then renamed) or stdout
+                                                          ->  FileSummary  ->  manifest beside the file
 """
 
 from __future__ import annotations
@@ -26,64 +26,73 @@ from promptset.sessions import SimulatedSessions
 from promptset.tools import ignored_note
 
 _DESCRIPTION = """\
-Write a data set of prompts that have exactly the tokens asked for, as the tokenizer of the target counts them.
-One JSON object a line: {prompt or messages, input_tokens, output_tokens}; beside a file a manifest that says what is in it.
+Write prompts with an exact number of tokens, as the tokenizer of the target counts them. One JSON object per line:
+{prompt or messages, input_tokens, output_tokens}. A file gets a manifest beside it, which says what the file holds.
 """
 
 _EPILOG = """\
 Lengths (DIST) are fixed or drawn:
   128   uniform:100..500   normal:mean=1024,std=200,min=1   lognormal:mean=1024,cv=0.5,max=8192
   gamma:mean=128,cv=0.5   exp:mean=128,min=1   empirical:lengths.json   zipf:s=1.2,n=4096
-min and max draw again what lies outside; nothing is clipped.
+Values outside min and max are drawn again, never clipped.
 
 Examples:
-  # 3 prompts of 64 tokens each, on stdout
+  # 3 prompts of 64 tokens each, to stdout
   {prog} --count 3 --input-tokens 64
 
-  # 1,000 chats of varying length, for a model whose tokenizer lies in a directory
+  # 1,000 chats of varying length, for a model whose tokenizer is in a directory
   {prog} --count 1000 --chat --tokenizer ./my-model --input-tokens lognormal:mean=1024,cv=0.5,min=16 --out chats.jsonl
 
-  # source code instead of words; Chinese, JSON and others likewise
+  # source code instead of words; also english, json, chinese and others
   {prog} --text code --count 5
 
-  # counted by the server that will be measured
+  # counted by the server under test
   {prog} --tokenizer http://127.0.0.1:8000 --out counted.jsonl
 
-  # prompts in 4 groups, each with its own shared beginning of 512 tokens (measures a prefix cache)
+  # prompts in 4 groups, each with its own shared prefix of 512 tokens (measures a prefix cache)
   {prog} --prefix tokens=512,groups=4 --input-tokens uniform:600..1200 --out shared.jsonl
 
-  # prompts of which a warm prefix cache serves 60 %, for the batch API; by two processes
+  # prompts with a prefix cache hit rate of 60 %, for the batch API; made by two processes
   {prog} --prefix hit_rate=0.6 --format openai-batch --model my-model --processes 2 --out batch.jsonl
 
-  # traffic as a real service had it: lengths, and when each request came (for `python -m bench run --mode trace`)
+  # traffic of a real service: lengths, and when each request came (for `python -m bench run --mode trace`)
   {prog} --recipe azure-2023-conversation --count 500 --out azure.jsonl
 
-  # conversations of 2 to 6 turns, each of which adds 50 to 150 tokens, some seconds apart
+  # conversations of 2 to 6 turns; each turn adds 50 to 150 tokens and comes some seconds after the answer
   {prog} --turns uniform:2..6 --think-time exp:mean=5s --input-tokens uniform:50..150 --out sessions.jsonl
 
-  # a trace or rows of your own, made into prompts and counted
+  # a trace or rows of your own: prompts are made where there are none, and counted
   {prog} --from trace.jsonl --bad-rows skip --chat --out rows.jsonl
 
-The same seed writes the same bytes, on any machine and by any number of processes. A prompt is
-never repeated unless it is too short to differ.
+The same options write the same bytes, on any machine and with any number of processes. No two prompts of a file are
+equal, unless they are too short to differ.
 """
 
 
 class _Parser(argparse.ArgumentParser):
-    """Raises what it cannot parse, so that it is told together with the rest."""
+    """Raises its errors, so that they are printed together with all other problems."""
 
     def error(self, message: str) -> NoReturn:
         raise SpecError(message)
 
 
 def main(argv: Sequence[str] | None = None, *, prog: str = "python -m promptset") -> int:
-    """Runs the command; the exit status: 0 good, 2 wrong usage, 130 interrupted (a file is then not written)."""
+    """Runs the command. Returns the exit status: 0 success, 2 wrong usage, 130 interrupted (then no file is written)."""
     parser = _parser(prog)
     try:
         options, unknown = parser.parse_known_args(argv)
-        if options.recipe == "list":
-            print(_recipes())
+        if options.version:
+            from importlib.metadata import version
+
+            print(f"trueload {version('trueload')}")
             return 0
+        if options.recipe == "list":
+            print(_recipe_list())
+            return 0
+        if not unknown and options.count is None and options.out is None and sys.stdout.isatty():
+            raise SpecError(
+                "say how many prompts to print (--count 3), name a file (--out prompts.jsonl), or pipe the output"
+            )
         job = job_of(options, _unknown_problems(parser, unknown))
         summary = FileSummary(job.maker.head)
         write(job, summary, sys.stdout.buffer)
@@ -93,11 +102,11 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "python -m promptset"
         print(f"{prog}: --help shows the options, with examples", file=sys.stderr)
         return 2
     except BrokenPipeError:
-        # Whoever read us has enough (`| head`). What is still buffered must not be flushed into the closed pipe.
+        # The reader has enough (`| head`). What is still in the buffer must not be flushed into the closed pipe.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as e:
-        print(f"{prog}: {options.out} cannot be written: {e.strerror}", file=sys.stderr)
+        print(f"{prog}: {options.out or 'stdout'} cannot be written: {e.strerror}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"{prog}: interrupted", file=sys.stderr)
@@ -108,13 +117,13 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "python -m promptset"
 
 
 def _closing_lines(job: Job, summary: FileSummary) -> Iterator[str]:
-    """What the user must know of what was written."""
+    """Warnings about the rows that were written, and how many there are."""
     samples = job.maker.samples
     if isinstance(samples, DataSet):
         if samples.skipped_rows:
-            yield f"{samples.skipped_rows} rows are wrong and left out; the first: {samples.skipped[0]}"
+            yield f"bad rows skipped: {samples.skipped_rows}; the first: {samples.skipped[0]}"
         if summary.exact != summary.checked:
-            yield f"the input_tokens of {summary.checked - summary.exact} rows are not what this tokenizer counts"
+            yield f"rows whose input_tokens differs from this tokenizer's count: {summary.checked - summary.exact}"
     elif isinstance(samples, SimulatedPrompts):
         yield from samples.repeats(job.count)
         if (note := ignored_note(job.maker.tokenizer, samples.maker.tools)) is not None:
@@ -125,7 +134,7 @@ def _closing_lines(job: Job, summary: FileSummary) -> Iterator[str]:
     yield f"{summary.rows} {what}{where} (tokenizer {tokenizer.name}, fingerprint {tokenizer.fingerprint})"
 
 
-def _recipes() -> str:
+def _recipe_list() -> str:
     names = recipes.names()
     width = max(map(len, names))
     return "\n".join(f"{name:<{width}}  {recipes.load(name).about}" for name in names)
@@ -139,38 +148,43 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    what = parser.add_argument_group("what to make")
-    add = what.add_argument
-    add("--count", metavar="N", help="how many prompts (default: 100; of a file: all)")
-    add("--input-tokens", metavar="DIST", help="tokens of a prompt (default: 1024)")
-    add("--output-tokens", metavar="DIST", help="tokens to ask for in answer (default: 128)")
+    parser.add_argument("-V", "--version", action="store_true", help="print the version and exit")
+    add = parser.add_argument_group("what to make").add_argument
+    add("--count", metavar="N", help="number of prompts (default: 100; with --from: all rows)")
+    add("--input-tokens", metavar="DIST", help="tokens per prompt (default: 1024)")
+    add("--output-tokens", metavar="DIST", help="tokens to ask for in the answer (default: 128)")
     add("--text", metavar="KIND", default=WORDS, help=f"kind of text: {', '.join(NAMES)} (default: {WORDS})")
-    add("--repeat", metavar="SHARE", default="0", help="share of a prompt that repeats what stands in it (default: 0)")
-    add("--prefix", metavar="SPEC", help="shared beginnings, such as tokens=512,groups=4 (default: none)")
-    add("--gaps", metavar="DIST", help="times between requests: every row says when it is sent (default: none)")
-    add("--turns", metavar="DIST", help="sessions of so many turns; --input-tokens is then what a turn adds")
-    add("--think-time", metavar="DIST", help="of sessions: times between an answer and the next turn (default: 0s)")
-    add("--chat", action="store_true", help="messages instead of prompts; the chat template's tokens are counted in")
-    add("--tools", metavar="FILE", help="with --chat: a JSON list of OpenAI tools that every chat offers, counted in")
+    add(
+        "--repeat",
+        metavar="SHARE",
+        default="0",
+        help="share of a prompt that repeats its own earlier text (default: 0)",
+    )
+    add("--prefix", metavar="SPEC", help="shared prefixes, such as tokens=512,groups=4 (default: none)")
+    add("--gaps", metavar="DIST", help="times between requests; each row then says when to send it (default: none)")
+    add("--turns", metavar="DIST", help="make sessions of so many turns; each turn adds --input-tokens")
+    add("--think-time", metavar="DIST", help="in sessions: time between an answer and the next turn (default: 0s)")
+    add("--chat", action="store_true", help="write messages instead of prompts; the chat template's tokens count")
+    add("--tools", metavar="FILE", help="with --chat: a JSON list of OpenAI tools for every chat; their tokens count")
     add("--recipe", metavar="NAME|FILE", help="lengths, sharing and gaps of known traffic; `list` shows the names")
-    add("--seed", metavar="N", default="0", help="another seed, other prompts (default: 0)")
+    add("--seed", metavar="N", default="0", help="another seed makes other prompts (default: 0)")
     add(
         "--tokenizer",
         metavar="T",
-        help="directory, file, hub id, or the URL of a server that counts (default: an embedded one, no network)",
+        help="directory, file, hub id, or URL of a server that counts (default: an embedded one, no network)",
     )
     add = parser.add_argument_group("what to read instead").add_argument
     add("--from", dest="source", metavar="FILE", help="rows or a trace: JSON (Lines), CSV, text, Parquet")
-    add("--columns", metavar="SPEC", help="which columns to take, ours=theirs: prompt=question,output_tokens=len")
-    add("--bad-rows", metavar="fail|skip", default="fail", help="what to do with rows that are wrong (default: fail)")
+    add("--columns", metavar="SPEC", help="columns to read, ours=theirs: prompt=question,output_tokens=len")
+    add("--bad-rows", metavar="fail|skip", default="fail", help="stop at bad rows, or skip them (default: fail)")
     add = parser.add_argument_group("what to write").add_argument
-    add("--out", metavar="FILE", default="-", help="the file to write, a manifest beside it (default: -, stdout)")
+    add("--out", metavar="FILE", help="the file to write, with a manifest beside it (default: -, which is stdout)")
     add("--force", action="store_true", help="overwrite the file")
-    add("--format", metavar="F", default="rows", help=f"form of the rows: {', '.join(OUTPUT_FORMATS)} (default: rows)")
-    add("--model", metavar="NAME", help="the model that openai-batch rows name")
     add(
-        "--processes", metavar="N", default="1", help="processes that make prompts; the bytes are the same (default: 1)"
+        "--format", metavar="F", default="rows", help=f"format of the rows: {', '.join(OUTPUT_FORMATS)} (default: rows)"
     )
+    add("--model", metavar="NAME", help="the model that openai-batch rows name")
+    add("--processes", metavar="N", default="1", help="processes that make prompts; same bytes (default: 1)")
     return parser
 
 

@@ -1,4 +1,4 @@
-"""The options of the command line, read and checked: all problems at once."""
+"""Turns the command line's options into a job, or names every problem with them at once."""
 
 from __future__ import annotations
 
@@ -22,10 +22,12 @@ from promptset.tools import load_tools
 
 BAD_ROWS: tuple[str, ...] = get_args(BadRows)
 
+_MOST_PROCESSES = 256
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What to write, and where: the options, read and checked."""
+    """What to write, and where."""
 
     spec: DataSetSpec
     maker: LineMaker
@@ -35,14 +37,14 @@ class Job:
     out: Path | None
     """The file to write; None is stdout."""
     options: dict[str, Any]
-    """What the manifest says of how it was made."""
+    """The options as the manifest shows them."""
 
 
 def job_of(options: argparse.Namespace, problems: list[str]) -> Job:
     """The options as values. Raises SpecError with every problem."""
     count = None if options.count is None else _whole("--count", options.count, 1, problems)
     seed = _whole("--seed", options.seed, None, problems)
-    processes = _whole("--processes", options.processes, 1, problems)
+    processes = _whole("--processes", options.processes, 1, problems, _MOST_PROCESSES)
     given: dict[str, str] = {
         key: getattr(options, key)
         for key in ("input_tokens", "output_tokens", "prefix", "gaps")
@@ -69,7 +71,7 @@ def job_of(options: argparse.Namespace, problems: list[str]) -> Job:
     )
     tools = None if options.tools is None else _read_or_note("--tools", load_tools, problems, Path(options.tools))
     tokenizer = _read_or_note("--tokenizer:", load_tokenizer, problems, options.tokenizer)
-    out = None if options.out == "-" else Path(options.out)
+    out = None if options.out in (None, "-") else Path(options.out)
     problems += [] if out is None else _out_problems(out, options.force)
     if problems or tokenizer is None or seed is None or processes is None:
         raise SpecError(problems)
@@ -102,20 +104,20 @@ def job_of(options: argparse.Namespace, problems: list[str]) -> Job:
 
 
 def _conflicts(options: argparse.Namespace, given: Mapping[str, str]) -> Iterator[str]:
-    """What is no choice, or does not go with another option."""
+    """Unknown choices, and options that contradict each other."""
     for flag, value, known in (
         ("--format", options.format, list(OUTPUT_FORMATS)),
         ("--bad-rows", options.bad_rows, BAD_ROWS),
     ):
         if value not in known:
-            yield f"{flag} {value}: it is one of {', '.join(known)}"
+            yield f"{flag} {value}: write one of {', '.join(known)}"
     chosen = OUTPUT_FORMATS.get(options.format)
     if chosen is not None and chosen.needs_model and options.model is None:
-        yield f"--format {options.format} needs --model, the name that every row asks for"
+        yield f"--format {options.format} needs --model: every row names it"
     if options.tools is not None and not options.chat:
-        yield "--tools are part of a chat: add --chat"
+        yield "--tools needs --chat: only chats offer tools"
     if options.turns is None and options.think_time is not None:
-        yield "--think-time is for sessions: say with --turns how many turns they have"
+        yield "--think-time needs --turns: only sessions have think times"
     if options.turns is not None:
         for flag, wrong in (
             ("--gaps", options.gaps is not None),
@@ -126,22 +128,24 @@ def _conflicts(options: argparse.Namespace, given: Mapping[str, str]) -> Iterato
             (f"--repeat {options.repeat}", options.repeat != "0"),
         ):
             if wrong:
-                yield f"{flag} does not go with --turns: sessions have their own rows, in English words"
+                yield f"{flag} cannot be combined with --turns: sessions have their own row format, in English words"
     if options.source is None:
         if options.columns is not None:
-            yield "--columns is about the rows of --from, and none is given"
+            yield "--columns needs --from: it names columns of that file"
         return
-    if not Path(options.source).is_file():
+    if Path(options.source).is_dir():
+        yield f"--from {options.source} is a directory: name a file in it"
+    elif not Path(options.source).exists():
         yield f"--from {options.source}: there is no such file"
     for key in (*given, *(key for key in ("tools", "recipe") if getattr(options, key) is not None)):
-        yield f"--{key.replace('_', '-')} shapes simulated prompts, and --from brings its own"
+        yield f"--{key.replace('_', '-')} cannot be combined with --from: the file brings its own prompts"
 
 
 T = TypeVar("T")
 
 
 def _read_or_note(flag: str, read: Callable[..., T], problems: list[str], *arguments: Any) -> T | None:
-    """What `read` makes of the arguments; None, and the problems noted, where it refuses them."""
+    """The value that `read` returns; or None, and its problems are added to `problems`."""
     try:
         return read(*arguments)
     except SpecError as e:
@@ -156,7 +160,7 @@ def _manifest_options(
     if spec.source is not None:
         return {**shared, "from": Path(spec.source).name, "columns": spec.columns, "bad_rows": spec.bad_rows}
     named = {"recipe": options.recipe} if options.recipe is not None else {}
-    # A recipe's table lies where this machine has it: its name is enough.
+    # The folder of a recipe's table differs between machines: its name is enough.
     said = {key: re.sub(r"empirical:.*[/\\]", "empirical:", value) for key, value in asked.items()}
     if spec.turns is not None:
         return {**shared, **named, **said, "turns": spec.turns, "think_time": spec.think_time}
@@ -164,14 +168,14 @@ def _manifest_options(
     return {**shared, **named, **said, "text": spec.text, "repeat": spec.repeat, **offered}
 
 
-def _whole(flag: str, text: str, least: int | None, problems: list[str]) -> int | None:
+def _whole(flag: str, text: str, least: int | None, problems: list[str], most: int | None = None) -> int | None:
     try:
         number = int(text)
     except ValueError:
-        problems.append(f"{flag} {text}: write a whole number")
-        return None
-    if least is not None and number < least:
-        problems.append(f"{flag} {text}: write a whole number of at least {least}")
+        number = None
+    limits = "" if least is None else f" of at least {least}" if most is None else f" from {least} to {most}"
+    if number is None or (least is not None and number < least) or (most is not None and number > most):
+        problems.append(f"{flag} {text}: write a whole number{limits}")
         return None
     return number
 

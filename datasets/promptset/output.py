@@ -23,7 +23,7 @@ def write(job: Job, summary: FileSummary, stdout: IO[bytes]) -> None:
         _write_rows(job, summary, stdout)
         stdout.flush()
         return
-    if job.out.exists() and not job.out.is_file():  # a device or a pipe: nothing can be moved there
+    if job.out.exists() and not job.out.is_file():  # a device or a pipe: no file can replace it
         with job.out.open("wb") as file:
             _write_rows(job, summary, file)
         return
@@ -36,13 +36,13 @@ def write(job: Job, summary: FileSummary, stdout: IO[bytes]) -> None:
 
 @contextlib.contextmanager
 def _replacing(out: Path) -> Iterator[IO[bytes]]:
-    """A file that is moved to its name when it is whole, so that the name never stands for half of it."""
+    """A temporary file that gets its name when it is complete: readers never see half a data set."""
     descriptor, name = tempfile.mkstemp(prefix=f".{out.name}.", dir=out.parent)
     aside = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as file:
             yield file
-        # mkstemp lets nobody else read; a data set is made like any other file.
+        # mkstemp lets only the owner read; a data set has the permissions of any other file.
         mask = os.umask(0)
         os.umask(mask)
         aside.chmod(0o666 & ~mask)
@@ -64,7 +64,7 @@ def _write_rows(job: Job, summary: FileSummary, file: IO[bytes]) -> None:
 
 @contextlib.contextmanager
 def _progress(count: int) -> Iterator[Callable[[int], None]]:
-    """Tells how many rows more there are; with a bar on stderr where that is a terminal."""
+    """A function to call with each number of new rows. Shows a bar on stderr where that is a terminal."""
     if not sys.stderr.isatty():
         yield lambda rows: None
         return

@@ -20,8 +20,14 @@ from promptset.rng import stream
 from promptset.sharing import Path, Prefix
 from promptset.tokenizer import Tokenizer
 
+MOST_TOKENS = 10_000_000
+"""Tokens of the longest prompt. Longer ones are a slip of the pen: making one takes minutes and tens of GB."""
+
 _RARE = 1e-6
-"""Lengths too short to exist are drawn again where they are rarer than this, and refused otherwise."""
+"""Impossible lengths are drawn again where they are rarer than this, and refused otherwise."""
+
+_TEXT_BYTES, _MEMORY_BYTES, _TOKENS_PER_S = 6, 560, 300_000
+"""Of a prompt, for each token: its text, the memory to make it; and how fast it is made (measured with `words`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,11 +126,36 @@ def simulated_prompts(
     maker = PromptMaker(tokenizer, chat=chat, seed=seed, system_tokens=prefix.system_tokens, style=style, tools=tools)
     units_of(tokenizer, style.kind)  # What cannot be had is said now, and what must be measured is measured.
     least = maker.least + prefix.least
-    short = input_tokens.share_below(least)
-    if short > _RARE:
-        why = f"{tokenizer.name}, its chat template{', the tools' if tools else ''}" if chat else tokenizer.name
-        raise SpecError(
-            f"input tokens {str(input_tokens)!r}: {short:.2g} of the lengths are below {least}, the shortest prompt of "
-            f"{why}{' and the prefix' if str(prefix) else ''}: ask for at least {least} (where it is drawn: min={least})"
-        )
+    if problems := [*_too_short(input_tokens, least, maker, prefix), *too_long(input_tokens)]:
+        raise SpecError(problems)
     return SimulatedPrompts(maker, input_tokens, output_tokens, seed, prefix, least, count())
+
+
+def _too_short(input_tokens: Distribution, least: int, maker: PromptMaker, prefix: Prefix) -> list[str]:
+    short = input_tokens.share_below(least)
+    if short <= _RARE:
+        return []
+    extras = ["its chat template"] * maker.chat + ["the tools"] * bool(maker.tools) + ["the prefix"] * bool(str(prefix))
+    shortest = f"the shortest prompt of {maker.tokenizer.name}{' with ' * bool(extras)}{' and '.join(extras)} has {least} token{'s' * (least != 1)}"
+    if input_tokens.constant is not None:
+        return [f"input tokens {str(input_tokens)!r}: {shortest}: ask for at least {least}"]
+    return [
+        f"input tokens {str(input_tokens)!r}: {short:.2g} of the lengths are below {least}, and {shortest}: "
+        f"add min={least}"
+    ]
+
+
+def too_long(input_tokens: Distribution) -> list[str]:
+    """What is wrong with lengths that nobody can mean; nothing where they can be made."""
+    if 1.0 - input_tokens.share_below(MOST_TOKENS + 1) <= _RARE:
+        return []
+    tokens = input_tokens.constant
+    if tokens is None:
+        return [
+            f"input tokens {str(input_tokens)!r}: lengths are above {MOST_TOKENS:,}: limit them (max={MOST_TOKENS})"
+        ]
+    return [
+        f"input tokens {str(input_tokens)!r}: one such prompt is {tokens * _TEXT_BYTES / 1e6:,.0f} MB of text, and making it "
+        f"takes {tokens * _MEMORY_BYTES / 1e9:,.0f} GB of memory and {tokens / _TOKENS_PER_S / 60:,.0f} minutes: "
+        f"ask for at most {MOST_TOKENS:,}"
+    ]

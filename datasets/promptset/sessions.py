@@ -24,6 +24,7 @@ from promptset.loaders.containers import open_container
 from promptset.loaders.rows import count_problems, seconds_problems
 from promptset.outline import PromptMaker
 from promptset.rng import Random, stream
+from promptset.samples import too_long
 from promptset.sharing import Prefix
 from promptset.text import TokenText, without_leading_space
 from promptset.tokenizer import Tokenizer
@@ -153,11 +154,14 @@ def simulated_sessions(
     maker = PromptMaker(tokenizer, chat=True, seed=seed, system_tokens=prefix.system_tokens)
     least_added = _least_added(tokenizer)
     least = max(maker.least + prefix.least, least_added)
+    problems = too_long(input_tokens)
     if (short := input_tokens.share_below(least)) > _RARE:
-        raise SpecError(
-            f"input tokens {str(input_tokens)!r}: {short:.2g} of the lengths are below {least}, the least that a turn adds "
-            f"with {tokenizer.name}: ask for at least {least} (where it is drawn: min={least})"
+        problems.append(
+            f"input tokens {str(input_tokens)!r}: {short:.2g} of the lengths are below {least}, and a turn adds at least "
+            f"{least} with {tokenizer.name}: ask for at least {least} (where it is drawn: min={least})"
         )
+    if problems:
+        raise SpecError(problems)
     return SimulatedSessions(
         maker,
         turns,

@@ -135,7 +135,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     ),
     "promptset.sessions": frozenset(
         {"promptset.chat", "promptset.distributions", "promptset.errors", "promptset.exact", "promptset.loaders",
-         "promptset.outline", "promptset.rng", "promptset.sharing", "promptset.text", "promptset.tokenizer"}
+         "promptset.outline", "promptset.rng", "promptset.samples", "promptset.sharing", "promptset.text",
+         "promptset.tokenizer"}
     ),
     "promptset.recipes": frozenset({"promptset.distributions", "promptset.errors", "promptset.rng", "promptset.sharing"}),
     # Data sets as files, and the command:

@@ -44,6 +44,12 @@ class Distribution:
             pass
         return time_ns
 
+    @property
+    def constant(self) -> float | None:
+        """The one value that is ever drawn; None where there are several."""
+        listed = self.law.atoms(self.low, self.high)
+        return listed[0][0] if listed is not None and len(listed) == 1 else None
+
     def kept(self) -> float:
         """The share of the law's draws that lie inside the limits."""
         half = 0.5 if self.dimension == "tokens" else 0.0

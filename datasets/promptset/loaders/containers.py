@@ -49,9 +49,12 @@ class Container(Protocol):
 
 
 def open_container(path: Path) -> Container:
-    """The container for a file, by the end of its name; JSON (Lines or an array) for every other. Raises SpecError."""
+    """The container for a file, by its suffix; without a known one it is JSON (Lines or an array). Raises SpecError."""
+    if path.is_dir():
+        raise SpecError(f"the data set {path} is a directory: name a file in it")
     try:
-        path.open("rb").close()
+        with path.open("rb") as file:
+            file.read(1)  # Some files open and cannot be read (/proc/self/mem).
     except OSError as e:
         raise SpecError(f"the data set {path} cannot be read: {e.strerror}") from e
     return CONTAINERS.get(path.suffix.lower(), _json)(path)

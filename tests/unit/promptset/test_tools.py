@@ -100,8 +100,8 @@ def test_a_template_that_ignores_tools_is_told(tools: str, tmp_path: Path, capsy
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
-        ([], "--tools are part of a chat: add --chat"),
-        (["--chat", "--turns", "2"], "--tools does not go with --turns"),
+        ([], "--tools needs --chat: only chats offer tools"),
+        (["--chat", "--turns", "2"], "--tools cannot be combined with --turns"),
         (["--chat", "--format", "vllm", "--count", "1"], "row 1 has tools, and vLLM's custom rows hold a prompt alone"),
     ],
 )
