@@ -136,7 +136,9 @@ def _too_short(input_tokens: Distribution, least: int, maker: PromptMaker, prefi
     if short <= _RARE:
         return []
     extras = ["its chat template"] * maker.chat + ["the tools"] * bool(maker.tools) + ["the prefix"] * bool(str(prefix))
-    shortest = f"the shortest prompt of {maker.tokenizer.name}{' with ' * bool(extras)}{' and '.join(extras)} has {least} token{'s' * (least != 1)}"
+    template = " with " + " and ".join(extras) if extras else ""
+    tokens = f"{least} token{'s' * (least != 1)}"
+    shortest = f"the shortest prompt of {maker.tokenizer.name}{template} has {tokens}"
     if input_tokens.constant is not None:
         return [f"input tokens {str(input_tokens)!r}: {shortest}: ask for at least {least}"]
     return [
