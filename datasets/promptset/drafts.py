@@ -1,8 +1,8 @@
-"""Texts of about n tokens, that can be made a few tokens longer or shorter.
+"""Texts of about n tokens, which can be made a few tokens longer or shorter.
 
-A draft is units of the wanted kind, whose costs were measured once, and a tail of pieces that add a token each. Whoever
-needs a certain count (promptset.exact) counts the draft and adjusts its tail by what is missing: what a tokenizer joins
-over the borders of units is corrected so, whatever the language.
+A draft consists of units of the chosen kind (sentences, functions, records), whose token counts were measured once, and a
+tail of pieces that add one token each. promptset.exact counts the draft and adjusts its tail by the difference. This corrects
+whatever a tokenizer joins across the borders of units, in any language.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from promptset.tokenizer import Tokenizer
 
 _UNITS = 2048
 _ASKED_UNITS = 64
-"""Units that are measured where each count is a request to a server."""
+"""Number of units to measure if each count is a request to a server."""
 _LEAST_TAIL = 1
 _TRIES_FOR_ANOTHER = 8
 
 
 class Draft:
-    """A text in the making."""
+    """A text that can still be adjusted."""
 
     def __init__(self, prefix: Sequence[str], bank: WordBank, rng: Random) -> None:
-        """`prefix` is pieces that the text begins with, `bank` gives those of its tail."""
+        """The text starts with the pieces of `prefix`. `bank` supplies the pieces of its tail."""
         self._prefix = list(prefix)
         self._bank = bank
         self._rng = rng
@@ -38,11 +38,11 @@ class Draft:
         self._tail: list[str] = []
 
     def write_tail(self, tokens: int, opening: Opening, repeat: float) -> None:
-        """Words alone."""
+        """Write words only."""
         self._tail = self._bank.fresh(tokens, self._rng, opening, repeat)
 
     def write_units(self, units: Units, tokens: int, opening: Opening, repeat: float) -> None:
-        """Units as long as one fits, then words."""
+        """Write units as long as one fits, then words."""
         self._layout = units.kind
         left = tokens - units.layout_tokens - _LEAST_TAIL
         written = repeated = 0
@@ -56,7 +56,7 @@ class Draft:
                 repeated += cost
             else:
                 index = opening.choose(fitting, rng)
-                # Other than those that are written already, as long as there are many that are not.
+                # Prefer units that the text does not contain yet.
                 for _ in range(_TRIES_FOR_ANOTHER if opening.spent else 0):
                     if index not in used:
                         break
@@ -81,12 +81,12 @@ class Draft:
             self._tail += self._bank.fresh(missing, self._rng)
 
     def shake(self, pieces: int) -> None:
-        """Choose the last pieces of the tail anew: others may add up where these do not."""
+        """Replace the last pieces of the tail: other pieces may add up to the right count."""
         pieces = min(pieces, len(self._tail))
         self._tail[-pieces:] = self._bank.fresh(pieces, self._rng)
 
     def text(self) -> str:
-        """As it stands."""
+        """The text as it is now."""
         if self._layout is None:
             return "".join(without_leading_space([*self._prefix, *self._tail]))
         layout = self._layout
@@ -98,13 +98,13 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Units:
-    """The units of a kind for one tokenizer, cheapest first, with the tokens that each adds to a text."""
+    """The units of a kind for one tokenizer, shortest first, with the tokens that each adds to a text."""
 
     kind: TextKind
     texts: tuple[str, ...]
     costs: tuple[int, ...]
     layout_tokens: int
-    """What the kind's own beginning, end and filling add."""
+    """Tokens of the kind's own opening, filling and closing text."""
 
 
 def draft(
@@ -117,10 +117,10 @@ def draft(
     prefix: Sequence[str] = (),
     number: int | None = None,
 ) -> Draft:
-    """A text of about this many tokens besides the prefix; `bank` gives its words where the kind brings none of its own.
+    """A text of about this many tokens besides the prefix. `bank` supplies words if the kind has none of its own.
 
-    Drafts with different numbers differ. Where no unit of the kind fits, it is words alone. Raises SpecError where the
-    kind cannot be had.
+    Drafts with different numbers differ. If no unit of the kind fits, the text is words only. Raises SpecError if the kind
+    is not available.
     """
     opening = Opening(number)
     units = units_of(tokenizer, style.kind)
@@ -134,8 +134,8 @@ def draft(
 
 @functools.lru_cache(maxsize=32)
 def units_of(tokenizer: Tokenizer, name: str) -> Units | None:
-    """The units of a kind, written and measured once; None for a kind without. Raises SpecError where there is no such
-    kind, or the tokenizer has no words for it."""
+    """The units of a kind, generated and measured once; None for kinds without units. Raises SpecError for an unknown kind,
+    or if the tokenizer has no words for it."""
     _words(tokenizer, name)
     kind = kind_of(name)
     if kind is None:
@@ -147,8 +147,8 @@ def units_of(tokenizer: Tokenizer, name: str) -> Units | None:
         [anchor + kind.glue + anchor, *(anchor + kind.glue + text + kind.glue + anchor for text in texts)]
     )
     costs = [max(1, count - pair) for count in counts]
-    # What goes before the first and behind the last is the layout's: a text of one unit and one word, less these two.
-    # The first unit brings no glue, which its cost holds.
+    # Tokens of the layout: those of a text of one unit and one word, minus these two.
+    # The first unit needs no glue, although its cost includes it.
     word = _words(tokenizer, name) or word_bank(tokenizer)
     whole = Draft([], word, stream(0, "layout"))
     whole.write_units(Units(kind, (anchor,), (costs[0],), 0), costs[0] + _LEAST_TAIL, Opening(None), 0.0)
@@ -166,14 +166,14 @@ def _unit_texts(name: str, count: int) -> list[str]:
 
 
 def different_texts(tokenizer: Tokenizer, style: Style, bank: WordBank, tokens: int) -> int:
-    """How many drafts of so few tokens (1 or 2) differ, at least."""
+    """A lower bound for the number of different drafts of 1 or 2 tokens."""
     words = _words(tokenizer, style.kind) or bank
     return len(words.openers) * (len(words.words) if tokens > 1 else 1)
 
 
 @functools.lru_cache(maxsize=32)
 def _words(tokenizer: Tokenizer, name: str) -> WordBank | None:
-    """The words that fill a text of this kind; None for those of the tokenizer or of the turn."""
+    """The words that fill a text of this kind; None if it uses those of the tokenizer or the turn."""
     if name == RANDOM:
         return vocabulary_bank(tokenizer)
     kind = kind_of(name)

@@ -1,4 +1,4 @@
-"""Lines made in order, here or by several processes: the same bytes either way, in bounded memory."""
+"""Makes lines in order, in one process or several: with the same bytes, in bounded memory."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from promptset.tokenizer import Tokenizer
 from promptset.tokens import load_tokenizer
 
 CHUNK = 64
-"""Rows that are made at once."""
+"""Rows per task."""
 _AHEAD = 4
-"""Chunks a process that may be made before the first of them is written."""
+"""Tasks per process that may be in progress before the first of them is written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataSetSpec:
-    """What is to be made, in values that can be given to another process: of a file (`source`), or simulated."""
+    """Describes a data set, from a file (`source`) or simulated, in values that can be sent to another process."""
 
     tokenizer: str | None
     chat: bool
@@ -46,12 +46,12 @@ class DataSetSpec:
     repeat: str = "0"
     tools: tuple[Tool, ...] | None = None
     turns: str | None = None
-    """Sessions of so many turns; None: single requests."""
+    """Turns per session; None for single requests."""
     think_time: str = "0s"
 
 
 class LineMaker:
-    """Makes the lines of a data set. Raises SpecError where it cannot be had."""
+    """Makes the lines of a data set. Raises SpecError if it cannot be made."""
 
     def __init__(self, spec: DataSetSpec, tokenizer: Tokenizer | None = None) -> None:
         self._spec = spec
@@ -92,15 +92,15 @@ class LineMaker:
 
     @property
     def head(self) -> int | None:
-        """Tokens in front of what is shared on purpose; None where nothing is."""
+        """Tokens before the shared text; None if no sharing is planned."""
         if isinstance(self.samples, DataSet):
             return self.samples.head
         if isinstance(self.samples, SimulatedSessions):
-            return None  # What turns share with those before them is no plan of ours.
+            return None  # Turns share their history, which depends on the answers.
         return self.samples.maker.head if str(self.samples.prefix) else None
 
     def lines(self, first: int, times_s: list[float | None]) -> list[Line]:
-        """As many lines as there are times, from number `first` on; a time that is None leaves the sample's own."""
+        """One line per time, from number `first` on. A time of None keeps the sample's own."""
         made = self.samples
         if isinstance(made, SimulatedSessions):
             sessions = [made.session_at(first + offset) for offset in range(len(times_s))]
@@ -126,11 +126,11 @@ def tasks(count: int, times_s: Iterator[float] | None) -> Iterator[Task]:
 
 
 def lines_in_order(maker: LineMaker, spec: DataSetSpec, todo: Iterator[Task], processes: int) -> Iterator[list[Line]]:
-    """The lines of every task, in order. Raises SpecError. With one process they are made here, by `maker`."""
+    """The lines of every task, in order. With one process, `maker` makes them here. Raises SpecError."""
     if processes == 1:
         yield from (maker.lines(first, times) for first, times in todo)
         return
-    import multiprocessing  # Most need one process, and this costs 10 ms.
+    import multiprocessing  # Costs 10 ms, and is rarely needed.
 
     room = Semaphore(processes * _AHEAD)
     over = False
@@ -142,7 +142,7 @@ def lines_in_order(maker: LineMaker, spec: DataSetSpec, todo: Iterator[Task], pr
                 return
             yield task
 
-    # Not forked: the tokenizer's threads do not survive that.
+    # Not forked: the tokenizer's threads do not survive a fork.
     with multiprocessing.get_context("spawn").Pool(processes, _start_process, (spec,)) as pool:
         try:
             for lines, problems in pool.imap(_make_task, admitted()):
@@ -152,14 +152,14 @@ def lines_in_order(maker: LineMaker, spec: DataSetSpec, todo: Iterator[Task], pr
                 yield lines
         finally:
             over = True
-            room.release()  # Whoever waits for room sees that it is over.
+            room.release()  # Wakes a waiting `admitted`, which then ends.
 
 
 _maker: LineMaker | list[str] = []
 
 
 def _start_process(spec: DataSetSpec) -> None:
-    """The beginning of a process: it makes the same things as every other. Ctrl-C is its parent's business."""
+    """Starts a process, which makes the same lines as any other. Its parent handles Ctrl-C."""
     global _maker
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
@@ -169,7 +169,7 @@ def _start_process(spec: DataSetSpec) -> None:
 
 
 def _make_task(task: Task) -> tuple[list[Line], list[str]]:
-    """The lines, or what is wrong: as a value, since not every exception can be sent."""
+    """The lines, or the problems: as a value, because not every exception can be pickled."""
     if isinstance(_maker, list):
         return [], _maker
     try:

@@ -21,10 +21,10 @@ _QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
 @dataclass(slots=True)
 class FileSummary:
-    """What was written, folded line by line; `manifest` closes it. The lengths are kept, 8 bytes each."""
+    """Collects counts and lengths line by line, for the manifest. A length takes 8 bytes."""
 
     head: int | None
-    """Tokens in front of shared text; None where nothing is shared on purpose."""
+    """Tokens before shared text; None if no sharing is planned."""
     _input: array[int] = field(default_factory=lambda: array("q"))
     _output: array[int] = field(default_factory=lambda: array("q"))
     _digest: Any = field(default_factory=hashlib.sha256)
@@ -37,7 +37,7 @@ class FileSummary:
     _shares: bool = False
 
     def add(self, line: Line) -> None:
-        """One more line has been written."""
+        """Add a written line."""
         self.rows += 1
         self.bytes += len(line.content)
         self._digest.update(line.content)
@@ -60,7 +60,7 @@ class FileSummary:
             self._output.append(facts.output_tokens)
 
     def manifest(self, file: str, tokenizer: Tokenizer, options: Mapping[str, Any]) -> dict[str, Any]:
-        """All that is known of the file: the same options give the same manifest, but for the versions."""
+        """The manifest. The same options give the same manifest, except for the versions."""
         share = self._tally.share if self._tally is not None and self._shares else None
         return {
             "schema": "promptset/manifest/1",
@@ -80,9 +80,9 @@ class FileSummary:
 
 
 def _versions() -> dict[str, str | None]:
-    """Of what decides the bytes."""
+    """Versions of everything that affects the bytes."""
     import platform
-    from importlib import metadata  # These two cost as much as all the rest of this module.
+    from importlib import metadata  # Slow imports.
 
     found: dict[str, str | None] = {"python": platform.python_version()}
     for name in ("trueload", "tokenizers"):
@@ -94,7 +94,7 @@ def _versions() -> dict[str, str | None]:
 
 
 def _describe(lengths: Sequence[int]) -> dict[str, Any] | None:
-    """Mean, quantiles and a histogram as text; None of no lengths. The quantile p is the value of rank ceil(p n)."""
+    """Mean, quantiles and a text histogram; None without lengths. The quantile p is the value of rank ceil(p n)."""
     if not lengths:
         return None
     ordered = sorted(lengths)

@@ -1,10 +1,10 @@
-"""What a data set looks like when it is written: rows for several readers.
+"""The formats in which a data set is written.
 
     rows           ours: {prompt or messages, tools?, input_tokens, output_tokens, at_s?}, read by `bench run --dataset`
     vllm           {prompt, output_tokens}, for `vllm bench serve --dataset-name custom --custom-output-len -1`
     openai-batch   {custom_id, method, url, body}, for the batch API and `vllm run-batch`; read by `bench run` too
 
-A new form is one function and one line in `OUTPUT_FORMATS`.
+A new format is one function and one line in `OUTPUT_FORMATS`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from promptset.tokenizer import Tokenizer
 
 @dataclass(frozen=True, slots=True)
 class OutputFormat:
-    """One form of rows. `write` is given a sample, its number, and the model to name."""
+    """One format of rows. `write` gets a sample, its number, and the model to name."""
 
     write: Callable[[Sample, int, str | None], dict[str, Any]]
     needs_model: bool = False
@@ -51,7 +51,7 @@ def _vllm(sample: Sample, number: int, model: str | None) -> dict[str, Any]:
     elif messages is not None and len(messages) == 1 and isinstance(messages[0].get("content"), str):
         prompt = messages[0]["content"]
     if sample.tools is not None:
-        raise SpecError(f"row {number + 1} has tools, and vLLM's custom rows hold a prompt alone: use another --format")
+        raise SpecError(f"row {number + 1} has tools, and vLLM's custom rows hold only a prompt: use another --format")
     if prompt is None:
         raise SpecError(
             f"row {number + 1} is a chat of several messages, and vLLM's custom rows hold one prompt: "
@@ -83,19 +83,19 @@ OUTPUT_FORMATS: dict[str, OutputFormat] = {
 
 @dataclass(frozen=True, slots=True)
 class RequestFacts:
-    """What the manifest must know of one request."""
+    """The token counts and shared path of one request, for the manifest."""
 
     stated_tokens: int | None
-    """Input tokens that the row says; None: it says none."""
+    """`input_tokens` of the row, if it has any."""
     counted_tokens: int | None
-    """Input tokens that were counted in the finished text; None where nobody can."""
+    """Input tokens counted in the finished text; None if it cannot be counted."""
     output_tokens: int | None
     path: Path = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One row that was made: its bytes, and the facts of its requests (a session has several)."""
+    """One row: its bytes, and the facts of its requests (a session has several)."""
 
     content: bytes
     requests: tuple[RequestFacts, ...]
@@ -109,7 +109,7 @@ def lines_of(
     chat: bool,
     model: str | None,
 ) -> list[Line]:
-    """The samples as lines, numbered from `first`. Every text is counted once more, apart from how it was made."""
+    """The samples as lines, numbered from `first`. Every finished text is counted once more."""
     counted = _count_inputs(samples, tokenizer, chat)
     return [
         Line(
@@ -121,7 +121,7 @@ def lines_of(
 
 
 def lines_of_sessions(sessions: Sequence[Session], tokenizer: Tokenizer) -> list[Line]:
-    """The sessions as lines. Every request is counted once more, its history made of the planned answers."""
+    """The sessions as lines. Every request is counted once more, with the planned answers in its history."""
     lines = []
     for session in sessions:
         requests = [session.messages([None] * number) for number in range(len(session.turns))]
@@ -134,7 +134,7 @@ def lines_of_sessions(sessions: Sequence[Session], tokenizer: Tokenizer) -> list
 
 
 def _count_inputs(samples: Sequence[Sample], tokenizer: Tokenizer, chat: bool) -> dict[int, int]:
-    """Input tokens by position, of those samples whose input can be counted."""
+    """Input tokens by position, for samples whose input can be counted."""
     prompts: dict[int, str] = {}
     chats: dict[int, Sequence[Message]] = {}
     counts: dict[int, int] = {}

@@ -1,6 +1,6 @@
-"""Samples: what a request is made of, drawn or loaded.
+"""Samples: the content of requests, simulated or loaded.
 
-A drawn sample depends on (seed, index) alone: any process can make any of them, and more of them change none.
+A simulated sample depends only on the seed and its index: any process can make any sample.
 """
 
 from __future__ import annotations
@@ -32,23 +32,23 @@ _TEXT_BYTES, _MEMORY_BYTES, _TOKENS_PER_S = 6, 560, 300_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """What to send: exactly one of `prompt`, `messages` and `body` is there. Of counts, None means "not known"."""
+    """The content of one request: exactly one of `prompt`, `messages` and `body` is set. A count of None is unknown."""
 
     prompt: str | None = None
     messages: tuple[Message, ...] | None = None
     tools: tuple[Tool, ...] | None = None
-    """What the model may call; they go with messages, and their tokens are counted in."""
+    """Tools that the model may call; only with messages. `input_tokens` includes them."""
     body: dict[str, Any] | None = None
-    """A full request body, to be sent as it is."""
+    """A full request body, to be sent unchanged."""
     input_tokens: int | None = None
     """Tokens of the prompt, or of the rendered messages, as the tokenizer counts them."""
     output_tokens: int | None = None
-    """Tokens of the answer to ask for."""
+    """Tokens to ask for in the answer."""
     session: str | None = None
     at_s: float | None = None
-    """When it is sent, in seconds from the beginning of its trace."""
+    """When to send it, in seconds from the start of its trace."""
     path: Path = ()
-    """What it shares with other samples on purpose, as far as that is known."""
+    """The shared segments it starts with, if known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +63,13 @@ class SimulatedPrompts(Iterator[Sample]):
     least_tokens: int
     """Tokens of the shortest prompt that exists under this tokenizer, template and prefix."""
     indices: Iterator[int]
-    """Which samples iteration gives."""
+    """Which samples iteration returns."""
 
     def __next__(self) -> Sample:
         return self.sample_at(next(self.indices))
 
     def outline_at(self, index: int) -> Outline:
-        """What the sample with this index will be, counting from 0, without its text."""
+        """The sample with this index (from 0), without its text."""
         lengths = stream(self.seed, "input_tokens", index)
         while (n := int(self.input_tokens.sample(lengths))) < self.least_tokens:
             pass
@@ -78,20 +78,20 @@ class SimulatedPrompts(Iterator[Sample]):
         return Outline(n, output_tokens, path)
 
     def repeats(self, count: int) -> list[str]:
-        """A sentence for each length so short that the prompts of `count` samples cannot all differ."""
+        """A sentence for each length that is too short for all prompts of `count` samples to differ."""
         found = []
         for tokens in (self.least_tokens, self.least_tokens + 1):
             share = self.input_tokens.share_below(tokens + 1) - self.input_tokens.share_below(tokens)
             different = self.maker.different(tokens - self.prefix.least)
             if different is not None and different < count and share * count >= 1:
                 found.append(
-                    f"some of the prompts of {tokens} tokens are the same: of {round(share * count)} such prompts no more "
-                    f"than {different} differ"
+                    f"some of the prompts of {tokens} tokens are the same: of {round(share * count)} such prompts at most "
+                    f"{different} differ"
                 )
         return found
 
     def sample_at(self, index: int) -> Sample:
-        """The sample with this index, counting from 0."""
+        """The sample with this index (from 0)."""
         outline = self.outline_at(index)
         made = self.maker.make(outline.input_tokens, outline.path, stream(self.seed, "text", index), index)
         prompt, messages = (made, None) if isinstance(made, str) else (None, made)
@@ -116,15 +116,15 @@ def simulated_prompts(
     style: Style = PLAIN,
     tools: Sequence[Tool] | None = None,
 ) -> SimulatedPrompts:
-    """Samples of exactly as many tokens as `input_tokens` draws, each prompt different but for a shared prefix. Every chat
+    """Samples with exactly as many tokens as `input_tokens` draws. All prompts differ, except for a shared prefix. Every chat
     offers the `tools`.
 
-    Raises SpecError where there is no text of that style, or where the distribution draws lengths that cannot be had,
-    and says which limit makes it good.
+    Raises SpecError if the style is not available, or if the distribution draws impossible lengths. The message says which
+    limit to add.
     """
     prefix = Prefix() if prefix is None else prefix
     maker = PromptMaker(tokenizer, chat=chat, seed=seed, system_tokens=prefix.system_tokens, style=style, tools=tools)
-    units_of(tokenizer, style.kind)  # What cannot be had is said now, and what must be measured is measured.
+    units_of(tokenizer, style.kind)  # Raises now if the kind is not available, and measures its units.
     least = maker.least + prefix.least
     if problems := [*_too_short(input_tokens, least, maker, prefix), *too_long(input_tokens)]:
         raise SpecError(problems)

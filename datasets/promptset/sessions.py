@@ -1,11 +1,10 @@
-"""Sessions: conversations of several turns, in which each request carries what was said before.
+"""Sessions: conversations of several turns, in which each request carries the history.
 
     {"session": "s-1", "system"?: "...", "turns": [{"content": "...", "output_tokens"?: n, "think_time_s"?: t,
                                                     "answer"?: "...", "input_tokens"?: n}, ...]}
 
-A file has one session a row, since a turn means nothing without those before it. The history of a request is made of the
-server's real answers, where the caller has them, or of the row's own (`answer`). `input_tokens` counts the whole request,
-its history made of the row's own answers.
+A file has one session per row. The history of a request holds the server's real answers if the caller has them, else those of
+the row (`answer`). `input_tokens` counts the whole request, with the row's answers in its history.
 """
 
 from __future__ import annotations
@@ -38,31 +37,31 @@ _TURN_KEYS = ("content", "output_tokens", "think_time_s", "answer", "input_token
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
-    """What a user says, and when. Of counts, None means "not known"."""
+    """One message of the user, and when to send it. A count of None is unknown."""
 
     content: str
     output_tokens: int | None = None
-    """Tokens of the answer to ask for."""
+    """Tokens to ask for in the answer."""
     think_time_s: float = 0.0
-    """From the end of the answer before until this is sent; in a first turn, from when the session begins."""
+    """Time from the end of the previous answer to this request; in the first turn, from the start of the session."""
     answer: str | None = None
-    """What stands in the history for the answer, where the server's own is not given."""
+    """The answer in the history, unless the server's own is given."""
     input_tokens: int | None = None
-    """Tokens of the whole request, its history made of the `answer`s."""
+    """Tokens of the whole request, with the `answer`s in its history."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """One conversation, as planned."""
+    """One planned conversation."""
 
     id: str
     turns: tuple[Turn, ...]
     system: str | None = None
 
     def messages(self, answers: Sequence[str | None] = ()) -> list[Message]:
-        """The messages of the request that comes after so many answers; none: the first. None stands for the planned one.
+        """The messages of the next request after these answers. An answer of None is replaced by the planned one.
 
-        Raises SpecError where there is no turn left, or no answer to take.
+        Raises SpecError if no turn is left, or if an answer is missing.
         """
         if len(answers) >= len(self.turns):
             raise SpecError(f"the session {self.id} has {len(self.turns)} turns, and {len(answers)} are answered")
@@ -83,7 +82,7 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class SimulatedSessions(Iterator[Session]):
-    """Sessions without end; `session_at` gives any of them. Made by `simulated_sessions`."""
+    """An endless sequence of sessions. `session_at` returns any of them. Made by `simulated_sessions`."""
 
     maker: PromptMaker
     turns: Distribution
@@ -95,14 +94,14 @@ class SimulatedSessions(Iterator[Session]):
     least: int
     """Tokens of the shortest first request."""
     least_added: int
-    """The least tokens that a later turn adds."""
+    """The fewest tokens that a later turn adds."""
     indices: Iterator[int]
 
     def __next__(self) -> Session:
         return self.session_at(next(self.indices))
 
     def session_at(self, index: int) -> Session:
-        """The session with this index, which depends on it and the seed alone."""
+        """The session with this index. It depends only on the index and the seed."""
         maker, tokenizer = self.maker, self.maker.tokenizer
         n_turns = max(1, int(self.turns.sample(stream(self.seed, "turns", index))))
         lengths, thinks = stream(self.seed, "input_tokens", index), stream(self.seed, "think_time", index)
@@ -145,10 +144,10 @@ def simulated_sessions(
     seed: int,
     prefix: Prefix | None = None,
 ) -> SimulatedSessions:
-    """Sessions of exact lengths: the first request has as many tokens as `input_tokens` draws; each later one has those of
-    the request before it, of its answer, and so many more as are drawn anew, the template's own included.
+    """Sessions of exact lengths. The first request has as many tokens as `input_tokens` draws. Each later request has the
+    tokens of the previous request, of its answer, and of another draw, which includes the template's own tokens.
 
-    Raises SpecError where lengths are drawn that cannot be had.
+    Raises SpecError if the distribution draws impossible lengths.
     """
     prefix = Prefix() if prefix is None else prefix
     maker = PromptMaker(tokenizer, chat=True, seed=seed, system_tokens=prefix.system_tokens)
@@ -183,7 +182,7 @@ def _draw_at_least(lengths: Distribution, chance: Random, least: int) -> int:
 
 
 def _least_added(tokenizer: Tokenizer) -> int:
-    """Tokens that a turn adds at least, besides those of the answer before it; a few more where answers join the template."""
+    """The fewest tokens that a turn adds besides the previous answer; a few more if answers join the template."""
     bank, text = chat_bank(tokenizer), TokenText(tokenizer)
     most = 0
     for seed in range(8):
@@ -196,7 +195,7 @@ def _least_added(tokenizer: Tokenizer) -> int:
 
 
 def _fit_turn(tokenizer: Tokenizer, history: Sequence[Message], total: int, chance: Random) -> str:
-    """What a user must say behind this history for the request to have `total` tokens."""
+    """A user message after this history that makes the request `total` tokens long."""
     bank = chat_bank(tokenizer)
     pieces = bank.fresh(1, chance)
     wanted = 1
@@ -208,13 +207,11 @@ def _fit_turn(tokenizer: Tokenizer, history: Sequence[Message], total: int, chan
         if got == total:
             return content
         wanted = max(1, wanted + total - got)
-    raise SpecError(
-        f"{tokenizer.name}: no turn was found that makes a request of exactly {total} tokens; use another n"
-    )
+    raise SpecError(f"{tokenizer.name}: no turn makes a request of exactly {total} tokens: use another length")
 
 
 def load_sessions(path: Path) -> list[Session]:
-    """The sessions of a file: rows of ours, or ShareGPT conversations. Raises SpecError, which names up to 20 bad rows."""
+    """The sessions of a file: rows of ours, or ShareGPT conversations. Raises SpecError with up to 20 bad rows."""
     container = open_container(path)
     sessions: list[Session] = []
     problems: list[str] = []
@@ -227,12 +224,12 @@ def load_sessions(path: Path) -> list[Session]:
     if problems:
         raise SpecError([*problems[:_SHOWN], *([f"{path}: more rows are bad"] if len(problems) > _SHOWN else [])])
     if not sessions:
-        raise SpecError(f"{path} holds no session: give at least one row")
+        raise SpecError(f"{path} has no sessions: write at least one row")
     return sessions
 
 
 def read_session(row: Any, name: str) -> Session:
-    """A session from its row, called `name` where the row names none. Raises SpecError with every problem."""
+    """A session from its row. Its default name is `name`. Raises SpecError with every problem."""
     if isinstance(row, SpecError):
         raise row
     if isinstance(row, dict) and "conversations" in row:
@@ -257,7 +254,7 @@ def read_session(row: Any, name: str) -> Session:
 
 
 def _from_sharegpt(row: dict[str, Any], name: str) -> Session:
-    """A ShareGPT conversation, from the first thing that a person says on; what follows it at once is the answer."""
+    """A ShareGPT conversation, from the first human message on. The message after each human one is its answer."""
     said = row["conversations"]
     if not isinstance(said, list) or not all(
         isinstance(one, dict) and isinstance(one.get("from"), str) and isinstance(one.get("value"), str) for one in said
@@ -270,5 +267,5 @@ def _from_sharegpt(row: dict[str, Any], name: str) -> Session:
             answer = follows.get("value") if follows.get("from") in ("gpt", "assistant", "chatgpt") else None
             turns.append(Turn(content=one["value"], answer=answer))
     if not turns:
-        raise SpecError("nothing in the conversation was said by a user")
+        raise SpecError("the conversation has no message of a user")
     return Session(id=str(row.get("id", name)), turns=tuple(turns))

@@ -1,8 +1,7 @@
-"""Counting tokens as the server does.
+"""Counts tokens as a server does.
 
-A server counts a completion prompt with the special tokens that its tokenizer adds (a BOS, often), and a chat by
-rendering the template, which brings its own special tokens, and adding none. `Tokenizer.count` and `.count_chat` do
-the same.
+A server adds the tokenizer's special tokens (often a BOS) to a completion prompt. For a chat it renders the template, which
+has its own special tokens, and adds none. `Tokenizer.count` and `Tokenizer.count_chat` do the same.
 """
 
 from __future__ import annotations
@@ -20,13 +19,13 @@ _SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_toke
 
 
 class Tokenizer(ABC):
-    """A tokenizer with its chat template, if it has one. Made by `load_tokenizer`."""
+    """A tokenizer with its chat template, if it has one. Made by `promptset.tokens.load_tokenizer`."""
 
     name: str
     fingerprint: str
-    """Equal ones count alike."""
+    """Tokenizers with equal fingerprints count alike."""
     special_tokens_added: int
-    """How many tokens `count` adds to those of the text itself."""
+    """The tokens that `count` adds to those of the text."""
     is_remote = False
     """Whether each count is a request to a server."""
 
@@ -43,45 +42,45 @@ class Tokenizer(ABC):
 
     @abstractmethod
     def count_batch(self, texts: Sequence[str]) -> list[int]:
-        """`count` of each text, all at once."""
+        """`count` of each text, in one batch."""
 
     @abstractmethod
     def count_plain(self, texts: Sequence[str]) -> list[int]:
-        """Tokens of each text alone, without special tokens that would be added."""
+        """Tokens of each text, without added special tokens."""
 
     @abstractmethod
     def count_chats(self, chats: Sequence[Sequence[Message]], tools: Sequence[Tool] | None = None) -> list[int]:
-        """`count_chat` of each list of messages, all at once. Raises SpecError."""
+        """`count_chat` of each list of messages, in one batch. Raises SpecError."""
 
     @abstractmethod
     def encode_chat(self, messages: Sequence[Message], tools: Sequence[Tool] | None = None) -> list[int]:
         """The ids of the rendered messages. Raises SpecError."""
 
     def token_strings(self, ids: Sequence[int]) -> list[str]:
-        """Each token as its vocabulary writes it, where that is known, else as it decodes alone. Raises SpecError."""
+        """Each token as the vocabulary writes it if that is known, else decoded. Raises SpecError."""
         return [self.decode([number]) for number in ids]
 
     @abstractmethod
     def vocabulary(self) -> list[str]:
-        """What each token that is not a special one decodes to alone, by id. Raises SpecError where it is not known."""
+        """The text of each token that is not special, by id. Raises SpecError if it is not known."""
 
     def count(self, text: str) -> int:
-        """Tokens of a completion prompt, with the special tokens that a server adds to it."""
+        """Tokens of a completion prompt, with the special tokens that a server adds."""
         return self.count_batch([text])[0]
 
     def count_chat(self, messages: Sequence[Message], tools: Sequence[Tool] | None = None) -> int:
-        """Tokens of the rendered messages: none are added, the template wrote its own. Raises SpecError."""
+        """Tokens of the rendered messages; the template has its own special tokens. Raises SpecError."""
         return self.count_chats([messages], tools)[0]
 
     def render_chat(
         self, messages: Sequence[Message], tools: Sequence[Tool] | None = None, *, add_generation_prompt: bool = True
     ) -> str:
-        """The text that the template makes of the messages. Raises SpecError where there is no template."""
-        raise SpecError(f"{self.name} does not tell what its chat template makes of messages")
+        """The rendered messages. Raises SpecError if there is no template."""
+        raise SpecError(f"{self.name} does not return rendered messages")
 
 
 class LocalTokenizer(Tokenizer):
-    """A tokenizer that runs here."""
+    """A tokenizer in this process."""
 
     def __init__(
         self,
@@ -93,18 +92,18 @@ class LocalTokenizer(Tokenizer):
         chat_template: str | None,
     ) -> None:
         """`config` is the content of tokenizer_config.json; `fingerprint` identifies the files."""
-        # A limit that the file carries for training would silently cut every count.
+        # The file may have a length limit for training, which would cut every count.
         backend.no_truncation()
         backend.no_padding()
         self.name = name
         self.fingerprint = fingerprint
         self._backend = backend
         special = {key: text for key in _SPECIAL_TOKENS if (text := _token_text(config.get(key))) is not None}
-        # A template may write special tokens that only the configuration names: one token each, as transformers has it.
+        # A template may write special tokens that only the configuration names. Each is one token, as in transformers.
         backend.add_special_tokens(list(special.values()))
         self._chat = None if chat_template is None else ChatTemplate(chat_template, special, name)
-        # What is added to a text is the file's own business (its post-processor): `add_bos_token` of the configuration
-        # changes nothing in transformers 5 either, checked with 5.24.
+        # The file's post-processor decides which tokens are added to a text. `add_bos_token` of the configuration has no
+        # effect in transformers 5 either (checked with 5.24).
         self.special_tokens_added = backend.num_special_tokens_to_add(is_pair=False)
 
     def encode(self, text: str, add_special_tokens: bool = False) -> list[int]:
@@ -124,11 +123,11 @@ class LocalTokenizer(Tokenizer):
         return [len(e) for e in self._backend.encode_batch_fast(list(texts), add_special_tokens=False)]
 
     def count_chats(self, chats: Sequence[Sequence[Message]], tools: Sequence[Tool] | None = None) -> list[int]:
-        """Tokens of each chat, rendered. Raises SpecError where there is no template."""
+        """Tokens of each chat, rendered. Raises SpecError if there is no template."""
         return self.count_plain([self.render_chat(messages, tools) for messages in chats])
 
     def encode_chat(self, messages: Sequence[Message], tools: Sequence[Tool] | None = None) -> list[int]:
-        """The ids of the rendered messages. Raises SpecError where there is no template."""
+        """The ids of the rendered messages. Raises SpecError if there is no template."""
         return self.encode(self.render_chat(messages, tools))
 
     def token_strings(self, ids: Sequence[int]) -> list[str]:
@@ -144,7 +143,7 @@ class LocalTokenizer(Tokenizer):
     def render_chat(
         self, messages: Sequence[Message], tools: Sequence[Tool] | None = None, *, add_generation_prompt: bool = True
     ) -> str:
-        """The text that the template makes of the messages. Raises SpecError where there is no template."""
+        """The rendered messages. Raises SpecError if there is no template."""
         if self._chat is None:
             raise SpecError(
                 f"{self.name} has no chat template: give a directory with a chat_template.jinja, or use completions"
@@ -158,7 +157,7 @@ def _token_text(token: Any) -> str | None:
 
 
 def named_template(template: Any) -> str | None:
-    """The default one where a configuration holds several templates by name."""
+    """The template of a configuration; the default one if it has several by name."""
     if isinstance(template, list):
         template = {entry["name"]: entry["template"] for entry in template}
     return template.get("default") if isinstance(template, dict) else template

@@ -1,4 +1,4 @@
-"""Which tokenizer counts: by a directory, a file, the URL of a server, or the id of a model on a hub."""
+"""Loads a tokenizer by its directory, its file, the URL of a server, or the id of a model on a hub."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ SERVER = "server"
 def load_tokenizer(spec: str | None = None, *, server: str | None = None, api_key: str | None = None) -> Tokenizer:
     """The tokenizer that `spec` names; None is the embedded default, which needs no network.
 
-    `spec` is a directory (a tokenizer's file with tokenizer_config.json and chat_template.jinja, where there are any),
-    the file itself (tokenizer.json, tiktoken, tekken, SentencePiece, vocab.txt), the URL of a server that counts
-    (`server` for the one given under that name, with its key), or, with the extra `hf`, the id of a model on a hub.
-    Raises SpecError.
+    `spec` is a directory (with a tokenizer's file and, optionally, tokenizer_config.json and chat_template.jinja), the file
+    itself (tokenizer.json, tiktoken, tekken, SentencePiece, vocab.txt), the URL of a server that counts (or the word
+    "server" for the one given as `server`, with its key), or, with the extra `hf`, the id of a model on a hub. Raises
+    SpecError.
     """
     if spec is None:
         return _load_default()
@@ -56,7 +56,7 @@ def _ask(spec: str, server: str | None, api_key: str | None) -> Tokenizer:
     if spec != SERVER:
         return server_tokens.connect(spec, api_key)
     if server is None:
-        raise SpecError("there is no server to ask: write its address, such as http://127.0.0.1:8000")
+        raise SpecError("no server is given: write its address, such as http://127.0.0.1:8000")
     return server_tokens.connect(server, api_key)
 
 
@@ -79,7 +79,7 @@ def _listing(folder: Path) -> str:
 
 @functools.cache
 def _load_default() -> Tokenizer:
-    # find_spec reads no code: the package's own import would bring regex tables that nobody needs here.
+    # find_spec runs no code: importing the package would load regex tables that are not needed here.
     package = importlib.util.find_spec(DEFAULT.replace("-", "_"))
     if package is None or not package.submodule_search_locations:
         raise SpecError(f"the embedded tokenizer is missing: install {DEFAULT}, or name a tokenizer")

@@ -34,11 +34,11 @@ FAMILIES: dict[str, Family] = {
 _LIMITS = ("min", "max")
 
 _LEAST_KEPT = 0.001
-"""Limits that keep less of a law than this are refused: drawing again would take a thousand draws a value and more."""
+"""Limits that keep less of a law than this are refused: a value would take over a thousand draws."""
 
 
 def parse(spec: str | int, dimension: Dimension) -> Distribution:
-    """The distribution that `spec` describes, of tokens or of time.
+    """Parses a distribution of tokens or of time.
 
     Raises SpecError, which names every problem and what to write instead.
     """

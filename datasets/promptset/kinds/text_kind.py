@@ -1,4 +1,4 @@
-"""What a kind of text is: units that may follow each other in any order, and how they are put together."""
+"""A kind of text: units in any order, and how they are joined."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from promptset.rng import Random
 
 @dataclass(frozen=True, slots=True)
 class TextKind:
-    """A kind of text, of which `promptset.drafts` makes texts of any length."""
+    """A kind of text. `promptset.drafts` makes texts of any length from it."""
 
     unit: Callable[[Random], str]
     """Writes one unit: a sentence, a function, a record."""
     glue: str
-    """What stands between two units."""
+    """The text between two units."""
     fill_open: str
-    """What goes before the words that fill a text up to its length..."""
+    """The text before the words that fill up the length..."""
     fill_close: str = ""
-    """...and what behind them."""
+    """...and after them."""
     open: str = ""
-    """What goes before the first unit..."""
+    """The text before the first unit..."""
     close: str = ""
-    """...and what behind everything."""
+    """...and at the very end."""
     own_words: bool = False
-    """Filled with the units' own words (or characters), and not with common English words."""
+    """Whether the units' own words (or characters) fill up the length, instead of common English words."""

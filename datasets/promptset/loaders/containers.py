@@ -1,7 +1,7 @@
-"""Files as rows: where each row lies, and what it holds. Nothing here knows what a row means.
+"""Files as rows: the position and value of each row. Nothing here knows what a row means.
 
-A container is passed over once, which gives every row with its position; afterwards any row is read again by its
-position alone. So a data set larger than memory can be used. A new kind of file is one class and one line in `CONTAINERS`.
+One pass over a container gives every row with its position. Any row can then be read by its position alone, so a data set may
+be larger than memory. A new kind of file is one class and one line in `CONTAINERS`.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from promptset.errors import SpecError
 
 _BOM = b"\xef\xbb\xbf"
 _SYNTAX = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{},]', re.DOTALL)
-"""What decides where an entry of a JSON array ends: strings, brackets and commas."""
+"""Strings, brackets and commas: they decide where an entry of a JSON array ends."""
 
 
 class Entry(NamedTuple):
-    """One row: its number as people count, its position, and its value; what cannot be read has the error as its value."""
+    """One row: its number (from 1), its position, and its value, which is the error if the row cannot be read."""
 
     number: int
     start: int
@@ -37,15 +37,15 @@ class Container(Protocol):
     """A file of rows."""
 
     unit: str
-    """What a row is called in an error: line, entry, row."""
+    """The word for a row in error messages: line, entry, row."""
     texts: bool
-    """Whether every value is text, as in CSV, so that numbers must still be read."""
+    """Whether every value is text, as in CSV."""
 
     def entries(self) -> Iterator[Entry]:
-        """Every row, in order. Raises SpecError where the file as a whole cannot be read."""
+        """Every row, in order. Raises SpecError if the file as a whole cannot be read."""
 
     def value(self, start: int, end: int) -> Any:
-        """The row at a position that `entries` gave."""
+        """The row at a position from `entries`."""
 
 
 def open_container(path: Path) -> Container:
@@ -117,7 +117,7 @@ class _OfBytes:
 
 
 class JsonLines(_OfBytes):
-    """One JSON value a line; blank lines are none."""
+    """One JSON value per line; blank lines are skipped."""
 
     def entries(self) -> Iterator[Entry]:
         """Every line that is not blank."""
@@ -127,7 +127,7 @@ class JsonLines(_OfBytes):
 
 
 class OneObject(_OfBytes):
-    """A file that is one JSON object over several lines, which is one row."""
+    """A file with one JSON object over several lines: one row."""
 
     def entries(self) -> Iterator[Entry]:
         """The object."""
@@ -163,11 +163,13 @@ class JsonArray(_OfBytes):
                 if depth == 0:
                     break
             if depth or content[start:].strip():
-                raise SpecError(f"{self._path} begins as a JSON array and is not one: it has no end, or more behind it")
+                raise SpecError(
+                    f"{self._path} starts as a JSON array but is not one: it has no end, or text after its end"
+                )
 
 
 class Lines(_OfBytes):
-    """Plain text: a prompt a line; blank lines are none."""
+    """Plain text: one prompt per line; blank lines are skipped."""
 
     texts = True
 
@@ -189,7 +191,7 @@ class Lines(_OfBytes):
 
 
 class Csv(_OfBytes):
-    """Values under the names of a first line; quoted ones may reach over several lines."""
+    """Records; the first line names the columns. Quoted values may contain line breaks."""
 
     texts = True
 
@@ -280,4 +282,4 @@ CONTAINERS: dict[str, type[Lines] | type[Csv] | type[Parquet]] = {
     ".tsv": Csv,
     ".parquet": Parquet,
 }
-"""By the end of the file's name. Whatever is not here is JSON: Lines, an array, or one object."""
+"""By suffix. Any other file is JSON: Lines, an array, or one object."""

@@ -1,7 +1,7 @@
-"""A data set in a file: every row is checked once, and read again when it is used.
+"""A data set in a file. Every row is checked once, and read again when it is used.
 
-What is kept of a row is its position, its lengths and its time, 40 bytes; texts stay in the file. Prompts of a trace are
-made when they are used: row i gives the same prompt in every process.
+Only a row's position, lengths and time stay in memory (40 bytes). Prompts of a trace are made on use: row i becomes the same
+prompt in every process.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from promptset.tokens import load_tokenizer
 _log = logging.getLogger(__name__)
 
 FORMATS: dict[str, Format] = {**rows.FORMATS, **traces.FORMATS}
-"""Every kind of row, in the order of recognition."""
+"""All kinds of rows; the first that recognizes a row reads it."""
 
 BadRows = Literal["fail", "skip"]
 
 _SHOWN = 20
 _BATCH = 512
 _NONE = -1
-"""Stands for "not known" among the lengths."""
+"""An unknown length."""
 
 
 class DataSet(Sequence[Sample]):
-    """The samples of a file. `skipped` are the problems of rows that were left out, up to 20 of `skipped_rows`."""
+    """The samples of a file. `skipped` has up to 20 problems of the `skipped_rows` bad rows."""
 
     def __init__(
         self,
@@ -53,10 +53,9 @@ class DataSet(Sequence[Sample]):
     ) -> None:
         """Reads and checks every row.
 
-        With a tokenizer, lengths that rows do not say are counted, those of a prompt as it will be sent: in a chat, as
-        what its user says. `columns` names the columns to take, ours -> theirs; then no others are read. Prompts of a
-        trace are made by the tokenizer, or the embedded one, from `seed`. Raises SpecError, which names up to 20 bad
-        rows by their line, unless `bad_rows` is "skip".
+        With a tokenizer, missing lengths are counted as the prompt will be sent: with `chat`, as a user message. `columns`
+        maps columns, ours -> theirs; others are then ignored. Prompts of a trace are made from `seed` with the tokenizer,
+        or the embedded one. Raises SpecError with up to 20 bad rows by line, unless `bad_rows` is "skip".
         """
         self.path = path
         self.skipped: list[str] = []
@@ -96,14 +95,14 @@ class DataSet(Sequence[Sample]):
         self._keep(waiting)
         if bad and bad_rows == "fail":
             more = [f"{self.path}: {bad - _SHOWN} more bad rows"] if bad > _SHOWN else []
-            hint = f"{self.path}: correct these rows, or leave them out with --bad-rows skip"
+            hint = f"{self.path}: correct these rows, or skip them with --bad-rows skip"
             raise SpecError([*problems[:_SHOWN], *more, hint])
         self.skipped, self.skipped_rows = problems[:_SHOWN], bad
         if not self._starts:
-            raise SpecError(f"the data set {self.path} holds nothing to send: give at least one row")
+            raise SpecError(f"the data set {self.path} has no rows to send: write at least one")
         if empty:
             _log.warning(
-                "%s: %d of %d rows hold nothing a user said and are left out", self.path, empty, empty + len(self)
+                "%s: %d of %d rows have no message of a user and are skipped", self.path, empty, empty + len(self)
             )
         first = min((at for at in self._at_s if not math.isnan(at)), default=0.0)
         self._at_s = array("d", (at - first for at in self._at_s))
@@ -142,25 +141,25 @@ class DataSet(Sequence[Sample]):
 
     @property
     def timed(self) -> bool:
-        """Whether every row says when it is sent."""
+        """Whether every row has a time."""
         return not any(map(math.isnan, self._at_s))
 
     def times_s(self) -> array[float]:
-        """When each row is sent, in seconds from the first; NaN where the row does not say."""
+        """When to send each row, in seconds from the first; NaN if the row has no time."""
         return self._at_s
 
     @property
     def head(self) -> int | None:
-        """Tokens in front of shared text, in a data set whose prompts are made here; None in others."""
+        """Tokens before shared text if prompts are made here, else None."""
         return None if self._maker is None else self._maker.head
 
     @property
     def maker_tokenizer(self) -> Tokenizer | None:
-        """The tokenizer that makes prompts here; None where every row has a text."""
+        """The tokenizer that makes prompts here; None if every row has a text."""
         return None if self._maker is None else self._maker.tokenizer
 
     def outline_at(self, index: int) -> Outline | None:
-        """What a row of a trace says of its prompt, without its text; None for a row that has a text."""
+        """The outline of a row of a trace; None for a row with a text."""
         parsed = self._read(self._container.value(self._starts[index], self._ends[index]))
         if parsed is None or parsed.outline is None:
             return None
@@ -191,7 +190,7 @@ class DataSet(Sequence[Sample]):
         return self._maker
 
     def _cut_to_fit(self, outline: Outline) -> SharedPath:
-        """The path of an outline as far as the prompt has room for it: the last token of a prompt is its own."""
+        """The path of an outline, cut to the room in the prompt: the last token is never shared."""
         room = self._makes().room(outline.input_tokens).most
         path = []
         for name, tokens in outline.path:
@@ -201,7 +200,7 @@ class DataSet(Sequence[Sample]):
         return tuple(path)
 
     def _check(self, parsed: ParsedRow) -> _TextsToCount:
-        """What is left to count. Raises SpecError where the prompt cannot be made or the template refuses it."""
+        """The texts still to be counted. Raises SpecError if the prompt cannot be made or the template refuses it."""
         if parsed.outline is not None:
             maker = self._makes()
             if parsed.outline.input_tokens < maker.least:
@@ -226,10 +225,10 @@ class DataSet(Sequence[Sample]):
             return _TextsToCount(body["prompt"], tokenizer.special_tokens_added, answer=parsed.answer)
         return _TextsToCount(
             answer=parsed.answer
-        )  # A body may hold token ids, or several prompts: nobody counts those here.
+        )  # A body may hold token ids or several prompts, which are not counted.
 
     def _keep(self, waiting: list[tuple[ParsedRow, _TextsToCount]]) -> None:
-        """Notes the lengths and times of rows; the texts of all are counted in one batch."""
+        """Stores the lengths and times of rows; all texts are counted in one batch."""
         texts = [text for _, left in waiting for text in (left.text, left.answer) if text is not None]
         counts = iter(self._tokenizer.count_plain(texts) if self._tokenizer is not None and texts else [])
         for parsed, left in waiting:
@@ -247,7 +246,7 @@ class DataSet(Sequence[Sample]):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _TextsToCount:
-    """Of a row, what is still to be counted; `adds` tokens come to those of `text`. `counted` was counted already."""
+    """Texts of a row that must be counted. `adds` tokens are added to those of `text`. `counted` is known already."""
 
     text: str | None = None
     adds: int = 0
@@ -264,7 +263,7 @@ def _pick_columns(row: Row, columns: Mapping[str, str] | None) -> Row:
 
 
 def _with_numbers(row: Row) -> Row:
-    """The row of a file in which all is text: numbers of ours as numbers, what is empty left out."""
+    """A row of text values: our numbers become numbers, and empty values are dropped."""
     typed: Row = {}
     for key, value in row.items():
         if value == "" and key in ROW_KEYS and key != "prompt":

@@ -34,19 +34,19 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class ParsedRow:
-    """A row that was read: a sample, or the outline of a prompt that is still to be made."""
+    """The content of a row: a sample, or the outline of a prompt to make."""
 
     sample: Sample | None = None
     answer: str | None = None
-    """An answer that came with the row: its length is the output to ask for."""
+    """The answer in the row; its length is the output to ask for."""
     outline: Outline | None = None
     at_s: float | None = None
-    """When it was sent, on a clock of the file's own."""
+    """When it was sent, on the file's own clock."""
 
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """One kind of row: how it is recognized, and read. `read` gives None for a row that has nothing to send."""
+    """One kind of row. `read` returns None for a row with nothing to send."""
 
     recognizes: Callable[[Row], bool]
     read: Callable[[Row], ParsedRow | None]
@@ -114,7 +114,7 @@ def _extras(row: Row) -> dict[str, Any]:
 
 
 def row_problems(row: Row) -> list[str]:
-    """What is wrong with the keys that rows of ours have in common."""
+    """Problems with the common keys of our rows."""
     problems = [p for key in COUNTS for p in count_problems(key, row.get(key))]
     problems += seconds_problems("at_s", row.get("at_s"))
     if not isinstance(row.get("session"), str | None):
@@ -127,13 +127,13 @@ def row_problems(row: Row) -> list[str]:
 
 
 def count_problems(key: str, value: Any) -> list[str]:
-    """What is wrong with a number of tokens; None is none."""
+    """Problems with a number of tokens; None is allowed."""
     fits = value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 1)
     return [] if fits else [f"{key} must be a whole number of at least 1, not {value!r}"]
 
 
 def seconds_problems(key: str, value: Any) -> list[str]:
-    """What is wrong with a time in seconds; None is none."""
+    """Problems with a time in seconds; None is allowed."""
     fits = value is None or (isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf)
     return [] if fits else [f"{key} must be a number of seconds from 0 on, not {value!r}"]
 
@@ -157,4 +157,4 @@ FORMATS: dict[str, Format] = {
     "messages": Format(lambda row: "messages" in row, _read_messages),
     "prompt": Format(lambda row: "prompt" in row, _read_prompt),
 }
-"""In the order of recognition."""
+"""The first that recognizes a row reads it."""

@@ -1,4 +1,4 @@
-"""Rows without a text: traces of real traffic say how long prompts and answers were, and when they came.
+"""Rows without a text. Traces of real traffic have the lengths of prompts and answers, and the times of requests.
 
     mooncake     {"timestamp": ms, "input_length": n, "output_length": n, "hash_ids": [one of each 512 tokens]}
     bailian      the same with "chat_id": a timestamp in seconds, and a hash of each 16 tokens
@@ -6,7 +6,7 @@
     burstgpt     Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type
     lengths      {"input_tokens": n, "output_tokens": n, "at_s": seconds}, ours
 
-Of hash ids real shared text is made: the same id is the same text, so that a prefix cache finds what it found then.
+Hash ids become shared text: the same id is the same text, so a prefix cache finds what it found when the trace was recorded.
 Sources: github.com/kvcache-ai/Mooncake (FAST25-release), alibaba-edu/qwen-bailian-usagetraces-anon,
 Azure/AzurePublicDataset (AzureLLMInferenceDataset2023), HPMLL/BurstGPT.
 """
@@ -61,7 +61,7 @@ def _read_columns(row: Row, time: str, read_time: Callable[[Any], float | None],
     problems = _required(numbers, asked, got)
     at = read_time(row.get(time))
     if at is None:
-        problems.append(f"{time} is no time: {row.get(time)!r}")
+        problems.append(f"{time} is not a time: {row.get(time)!r}")
     if problems:
         raise SpecError(problems)
     return ParsedRow(outline=Outline(numbers[asked], numbers[got]), at_s=at)
@@ -79,7 +79,7 @@ def _required(row: Row, *keys: str) -> list[str]:
 
 
 def _number(text: Any) -> Any:
-    """A number that a column holds as text; what is none is left for the check that follows."""
+    """A number from a text column; anything else is returned unchanged, for the check that follows."""
     try:
         return int(text)
     except (TypeError, ValueError):
@@ -108,4 +108,4 @@ FORMATS: dict[str, Format] = {
     "burstgpt": Format(lambda row: "Request tokens" in row, _read_burstgpt),
     "lengths": Format(lambda row: "input_tokens" in row, _read_lengths),
 }
-"""In the order of recognition, behind those with a text."""
+"""The first that recognizes a row reads it, after the formats with a text."""

@@ -1,12 +1,12 @@
-"""Beginnings that prompts share on purpose, so that a server's prefix cache can be measured.
+"""Prefixes that prompts share on purpose, to measure a server's prefix cache.
 
     tokens=512,groups=4                  groups, in turn, each with its own 512 tokens
-    tree:depth=3,fanout=4,tokens=256     three levels; prompts share as many as their ways have in common
-    hit_rate=0.6,groups=8                as much as makes 60 % of the prompt tokens hits of a warm cache
-    system=300                           a system prompt of 300 tokens that all share; also beside one of the others
+    tree:depth=3,fanout=4,tokens=256     three levels; prompts share as many as their paths
+    hit_rate=0.6,groups=8                as much as makes 60 % of the prompt tokens hits in a warm cache
+    system=300                           a system prompt of 300 tokens for all; also together with another scheme
 
-Shared text stands behind what the tokenizer or the chat template puts first, which is the same for all. A new way is one
-file with a `SYNTAX`, and one line in `SCHEMES`.
+Shared text follows whatever the tokenizer or the chat template puts first. A new scheme is one file with a `SYNTAX`, and one
+line in `SCHEMES`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _SYSTEM = "system"
 
 @dataclass(frozen=True, slots=True)
 class Prefix:
-    """What prompts share: a system prompt of `system_tokens` (0: none), and beginnings in one way (None: none)."""
+    """The sharing of a data set: a system prompt of `system_tokens` (0: none), and a scheme (None: none)."""
 
     scheme: Scheme | None = None
     system_tokens: int = 0
@@ -40,16 +40,16 @@ class Prefix:
 
     @property
     def least(self) -> int:
-        """Tokens of shared text that every prompt must have room for, the system prompt left out."""
+        """Tokens of shared text that every prompt must have room for, without the system prompt."""
         return 0 if self.scheme is None else self.scheme.least
 
     def path(self, index: int, seed: int, room: Room) -> Path:
-        """What the prompt with this index begins with, the system prompt left out."""
+        """The shared segments of the prompt with this index, without the system prompt."""
         return () if self.scheme is None else self.scheme.path(index, seed, room)
 
 
 def parse_prefix(text: str) -> Prefix:
-    """The sharing that a text describes. Raises SpecError, which names every problem."""
+    """Parses a description of sharing. Raises SpecError with every problem."""
     name, colon, arguments = text.partition(":")
     if not colon:
         name, arguments = "", text
@@ -86,12 +86,12 @@ def parse_prefix(text: str) -> Prefix:
 
 
 def _syntax(name: str, pairs: dict[str, str]) -> tuple[SchemeSyntax | None, list[str]]:
-    """The way that is meant, None where there is a system prompt alone; and what is wrong with its name."""
+    """The scheme, or None if there is only a system prompt; and the problems with its name."""
     if name:
         named = [known for known, syntax in SCHEMES.items() if syntax.named]
         if name in named:
             return SCHEMES[name], []
-        return None, [f"no way of sharing is called {name!r}: there is {', '.join(named)}"]
+        return None, [f"no scheme is called {name!r}: write one of {', '.join(named)}"]
     if pairs.keys() == {_SYSTEM}:
         return None, []
     if "hit_rate" in pairs:

@@ -1,4 +1,4 @@
-"""Groups: the prompts fall into groups, in turn; those of a group begin with the same tokens."""
+"""Groups: prompts fall into groups, in turn. All prompts of a group start with the same tokens."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Groups:
         return self.tokens
 
     def path(self, index: int, seed: int, room: Room) -> Path:
-        """The beginning of the prompt's group."""
+        """The shared segment of the prompt's group."""
         return ((index % self.groups, self.tokens),)
 
 

@@ -1,5 +1,5 @@
-"""A tree: a prompt begins with what stands on its way from the root to a leaf, so that two prompts share as many levels
-as their ways have in common. The leaves are taken in turn."""
+"""A tree: a prompt starts with the segments on a path from the root to a leaf. Two prompts share as many levels as their
+paths. The leaves come in turn."""
 
 from __future__ import annotations
 

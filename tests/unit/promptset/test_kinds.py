@@ -193,7 +193,7 @@ def test_where_texts_are_too_few_it_is_said(default_tokenizer):
     assert made(default_tokenizer, 1).repeats(openers) == []
     (note,) = made(default_tokenizer, 1).repeats(openers + 1)
     assert note == (
-        f"some of the prompts of 1 tokens are the same: of {openers + 1} such prompts no more than {openers} differ"
+        f"some of the prompts of 1 tokens are the same: of {openers + 1} such prompts at most {openers} differ"
     )
     assert made(default_tokenizer, 2).repeats(100_000) == []
     assert len(made(default_tokenizer, "uniform:1..2").repeats(10**7)) == 2
@@ -207,7 +207,7 @@ def test_what_cannot_be_had_is_said_at_once():
     with pytest.raises(SpecError) as caught:
         parse_style("jason", "1.5")
     assert caught.value.problems == [
-        "there is no text of the kind 'jason': did you mean json?",
+        "no text of the kind 'jason': did you mean json?",
         "a share of repeated text of 1.5: write a number from 0 to below 1, such as 0.3",
     ]
     with pytest.raises(

@@ -133,7 +133,7 @@ def test_sharing_is_parsed_and_written_back(text):
         ("512", ["'512' is not key=value"]),
         ("tokens=1,tokens=2", ["tokens is given twice"]),
         ("", ["tokens= is missing"]),
-        ("tre:depth=2", ["no way of sharing is called 'tre': there is tree"]),
+        ("tre:depth=2", ["no scheme is called 'tre': write one of tree"]),
         ("tree:depth=2,fanout=x", ["fanout=x: write a whole number from 1 to 1e+06", "tokens= is missing"]),
         ("tree:depth=40,fanout=9,tokens=1", ["over 1e+09 leaves"]),
         ("hit_rate=1.5", ["hit_rate=1.5: write a number from 0 to 1"]),
