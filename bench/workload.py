@@ -19,7 +19,7 @@ from promptset import distributions, loaders
 from promptset.chat import Tool
 from promptset.kinds import PLAIN, Style
 from promptset.rng import stream
-from promptset.samples import Sample, Simulated, simulated
+from promptset.samples import Sample, SimulatedPrompts, simulated_prompts
 from promptset.sharing import SharingTally, parse_prefix
 from promptset.tokens import Tokenizer
 from promptset.tools import ignored_note
@@ -70,7 +70,7 @@ def simulated_samples(
 
     Raises SpecError where the lengths cannot be had.
     """
-    made = simulated(
+    made = simulated_prompts(
         tokenizer,
         input_tokens=distributions.parse(input_tokens, "tokens"),
         output_tokens=distributions.parse(output_tokens, "tokens"),
@@ -87,7 +87,7 @@ class Drawn(Iterator[Sample]):
     """Every `step`-th sample of simulated data; `times_s` are when all of them are sent, where there are such times."""
 
     def __init__(
-        self, made: Simulated, *, times_s: Iterator[float] | None = None, first: int = 0, step: int = 1
+        self, made: SimulatedPrompts, *, times_s: Iterator[float] | None = None, first: int = 0, step: int = 1
     ) -> None:
         self._made = made
         self._times_s = times_s

@@ -128,7 +128,7 @@ def transport_of(config: RunConfig, tokenizer: Tokenizer | None, clock: Clock) -
     count: Callable[[str], int] | None = None
     # Only the target's own tokenizer can check the target's counts: it must be named. And it must be here: to ask a server
     # would delay the load, and its word would confirm itself.
-    if tokenizer is not None and not tokenizer.asks and (config.tokenizer is not None or config.check_usage):
+    if tokenizer is not None and not tokenizer.is_remote and (config.tokenizer is not None or config.check_usage):
         count = lambda text: tokenizer.count_plain([text])[0]  # noqa: E731
     reading = Reading(count=count, redact=redactor(secrets_of(config.url, target.headers, api_key)))
     return TRANSPORTS[config.transport](target, reading, clock)

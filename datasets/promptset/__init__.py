@@ -1,1 +1,1 @@
-"""Prompts that have exactly the tokens asked for, as the target's tokenizer counts them."""
+"""Prompts with an exact number of tokens, as the target's tokenizer counts them."""

@@ -1,7 +1,7 @@
 """Chat templates, rendered as inference servers render them.
 
 Servers render the model's Jinja template in a sandbox with `trim_blocks` and `lstrip_blocks`, the model's special
-tokens, `raise_exception`, `strftime_now` and a `tojson` that escapes nothing. Each of them changes the count of tokens.
+tokens, `raise_exception`, `strftime_now` and a `tojson` that escapes nothing. Each of these affects the token count.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ Message = dict[str, Any]
 """One turn, as in an OpenAI request: at least `role` and `content`."""
 
 Tool = dict[str, Any]
-"""A tool that may be called, as in an OpenAI request: `type` and `function`."""
+"""A tool that the model may call, as in an OpenAI request: `type` and `function`."""
 
 
 class _Generation(Extension):
-    """`{% generation %}` marks what an assistant said, for training; when a prompt is made it means nothing."""
+    """`{% generation %}` marks assistant text for training. In a prompt it has no effect."""
 
     tags = {"generation"}  # noqa: RUF012 - the base class says a set
 
@@ -45,8 +45,8 @@ def _tojson(value: Any, ensure_ascii: bool = False, indent: int | None = None, *
 
 
 def _loops_over_content(template: nodes.Template) -> bool:
-    """Whether a template takes a content that is a list of parts: one that does loops over it. vLLM tells them the same
-    way (`--chat-template-content-format auto`)."""
+    """Whether a template accepts a content that is a list of parts, which it then loops over. vLLM decides the same way
+    (`--chat-template-content-format auto`)."""
     for loop in template.find_all(nodes.For):
         over = [loop.iter, *loop.iter.find_all((nodes.Getattr, nodes.Getitem, nodes.Name))]
         for node in over:
@@ -60,9 +60,9 @@ def _loops_over_content(template: nodes.Template) -> bool:
 
 
 def _with_text(message: Message) -> Message:
-    """The message with its parts of text as one text, a line each, as vLLM does for templates that know only text.
+    """The message with its text parts joined by line breaks, as vLLM does for templates that accept only text.
 
-    A message with a part that is no text stays as it is: no text stands for a picture.
+    A message with any other part (an image) stays as it is.
     """
     parts = message.get("content")
     if not isinstance(parts, list):
@@ -77,7 +77,7 @@ class ChatTemplate:
     """A compiled template with the special tokens of its tokenizer."""
 
     def __init__(self, source: str, special_tokens: Mapping[str, str], where: str) -> None:
-        """Compiles `source`; `where` names it in errors. Raises SpecError."""
+        """Compiles `source`. Error messages call it `where`. Raises SpecError."""
         environment = ImmutableSandboxedEnvironment(
             trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols]
         )
@@ -95,7 +95,7 @@ class ChatTemplate:
     def render(
         self, messages: Sequence[Message], tools: Sequence[Tool] | None = None, add_generation_prompt: bool = True
     ) -> str:
-        """The text that the model is given, up to where its answer begins (`add_generation_prompt`). Raises SpecError."""
+        """The text that the model gets, up to the start of its answer (`add_generation_prompt`). Raises SpecError."""
         try:
             return self._template.render(
                 messages=list(messages) if self._takes_parts else list(map(_with_text, messages)),

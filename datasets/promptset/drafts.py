@@ -1,8 +1,8 @@
-"""Texts of about n tokens, that can be made a few tokens longer or shorter.
+"""Texts of about n tokens, which can be made a few tokens longer or shorter.
 
-A draft is units of the wanted kind, whose costs were measured once, and a tail of pieces that add a token each. Whoever
-needs a certain count (promptset.exact) counts the draft and adjusts its tail by what is missing: what a tokenizer joins
-over the borders of units is corrected so, whatever the language.
+A draft consists of units of the chosen kind (sentences, functions, records), whose token counts were measured once, and a
+tail of pieces that add one token each. promptset.exact counts the draft and adjusts its tail by the difference. This corrects
+whatever a tokenizer joins across the borders of units, in any language.
 """
 
 from __future__ import annotations
@@ -13,36 +13,36 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from promptset.kinds import RANDOM, Style, kind_of
-from promptset.kinds.kind import Kind
+from promptset.kinds.text_kind import TextKind
 from promptset.rng import Random, stream
-from promptset.text import Lead, WordBank, opened, script_bank, vocabulary_bank, word_bank
-from promptset.tokens import Tokenizer
+from promptset.text import Opening, WordBank, script_bank, vocabulary_bank, without_leading_space, word_bank
+from promptset.tokenizer import Tokenizer
 
 _UNITS = 2048
 _ASKED_UNITS = 64
-"""Units that are measured where each count is a request to a server."""
+"""Number of units to measure if each count is a request to a server."""
 _LEAST_TAIL = 1
 _TRIES_FOR_ANOTHER = 8
 
 
 class Draft:
-    """A text in the making."""
+    """A text that can still be adjusted."""
 
     def __init__(self, prefix: Sequence[str], bank: WordBank, rng: Random) -> None:
-        """`prefix` is pieces that the text begins with, `bank` gives those of its tail."""
+        """The text starts with the pieces of `prefix`. `bank` supplies the pieces of its tail."""
         self._prefix = list(prefix)
         self._bank = bank
         self._rng = rng
-        self._layout: Kind | None = None
+        self._layout: TextKind | None = None
         self._units: list[tuple[str, int]] = []
         self._tail: list[str] = []
 
-    def write_tail(self, tokens: int, lead: Lead, repeat: float) -> None:
-        """Words alone."""
-        self._tail = self._bank.fresh(tokens, self._rng, lead, repeat)
+    def write_tail(self, tokens: int, opening: Opening, repeat: float) -> None:
+        """Write words only."""
+        self._tail = self._bank.fresh(tokens, self._rng, opening, repeat)
 
-    def write_units(self, units: Units, tokens: int, lead: Lead, repeat: float) -> None:
-        """Units as long as one fits, then words."""
+    def write_units(self, units: Units, tokens: int, opening: Opening, repeat: float) -> None:
+        """Write units as long as one fits, then words."""
         self._layout = units.kind
         left = tokens - units.layout_tokens - _LEAST_TAIL
         written = repeated = 0
@@ -55,9 +55,9 @@ class Draft:
             if cost <= left:
                 repeated += cost
             else:
-                index = lead.choose(fitting, rng)
-                # Other than those that are written already, as long as there are many that are not.
-                for _ in range(_TRIES_FOR_ANOTHER if lead.spent else 0):
+                index = opening.choose(fitting, rng)
+                # Prefer units that the text does not contain yet.
+                for _ in range(_TRIES_FOR_ANOTHER if opening.spent else 0):
                     if index not in used:
                         break
                     index = int(rng.random() * fitting)
@@ -66,7 +66,7 @@ class Draft:
             chosen.append((text, cost))
             written += cost
             left -= cost
-        self._tail = self._bank.fresh(left + _LEAST_TAIL, rng, lead)
+        self._tail = self._bank.fresh(left + _LEAST_TAIL, rng, opening)
 
     def adjust(self, missing: int) -> None:
         """Make it `missing` tokens longer or, below 0, shorter."""
@@ -81,30 +81,30 @@ class Draft:
             self._tail += self._bank.fresh(missing, self._rng)
 
     def shake(self, pieces: int) -> None:
-        """Choose the last pieces of the tail anew: others may add up where these do not."""
+        """Replace the last pieces of the tail: other pieces may add up to the right count."""
         pieces = min(pieces, len(self._tail))
         self._tail[-pieces:] = self._bank.fresh(pieces, self._rng)
 
     def text(self) -> str:
-        """As it stands."""
+        """The text as it is now."""
         if self._layout is None:
-            return "".join(opened([*self._prefix, *self._tail]))
+            return "".join(without_leading_space([*self._prefix, *self._tail]))
         layout = self._layout
-        head = "".join(opened(self._prefix)) + layout.glue if self._prefix else ""
+        head = "".join(without_leading_space(self._prefix)) + layout.glue if self._prefix else ""
         body = layout.glue.join(text for text, _ in self._units)
-        tail = "".join(self._tail if layout.fill_open.endswith("#") else opened(self._tail))
+        tail = "".join(self._tail if layout.fill_open.endswith("#") else without_leading_space(self._tail))
         return f"{head}{layout.open}{body}{layout.fill_open}{tail}{layout.fill_close}{layout.close}"
 
 
 @dataclass(frozen=True, slots=True)
 class Units:
-    """The units of a kind for one tokenizer, cheapest first, with the tokens that each adds to a text."""
+    """The units of a kind for one tokenizer, shortest first, with the tokens that each adds to a text."""
 
-    kind: Kind
+    kind: TextKind
     texts: tuple[str, ...]
     costs: tuple[int, ...]
     layout_tokens: int
-    """What the kind's own beginning, end and filling add."""
+    """Tokens of the kind's own opening, filling and closing text."""
 
 
 def draft(
@@ -117,48 +117,48 @@ def draft(
     prefix: Sequence[str] = (),
     number: int | None = None,
 ) -> Draft:
-    """A text of about this many tokens besides the prefix; `bank` gives its words where the kind brings none of its own.
+    """A text of about this many tokens besides the prefix. `bank` supplies words if the kind has none of its own.
 
-    Drafts with different numbers differ. Where no unit of the kind fits, it is words alone. Raises SpecError where the
-    kind cannot be had.
+    Drafts with different numbers differ. If no unit of the kind fits, the text is words only. Raises SpecError if the kind
+    is not available.
     """
-    lead = Lead(number)
+    opening = Opening(number)
     units = units_of(tokenizer, style.kind)
     made = Draft(prefix, _words(tokenizer, style.kind) or bank, rng)
     if units is not None and tokens - units.layout_tokens - _LEAST_TAIL >= units.costs[0]:
-        made.write_units(units, tokens, lead, style.repeat)
+        made.write_units(units, tokens, opening, style.repeat)
     else:
-        made.write_tail(tokens, lead, style.repeat)
+        made.write_tail(tokens, opening, style.repeat)
     return made
 
 
 @functools.lru_cache(maxsize=32)
 def units_of(tokenizer: Tokenizer, name: str) -> Units | None:
-    """The units of a kind, written and measured once; None for a kind without. Raises SpecError where there is no such
-    kind, or the tokenizer has no words for it."""
+    """The units of a kind, generated and measured once; None for kinds without units. Raises SpecError for an unknown kind,
+    or if the tokenizer has no words for it."""
     _words(tokenizer, name)
     kind = kind_of(name)
     if kind is None:
         return None
-    texts = _written(name, _ASKED_UNITS if tokenizer.asks else _UNITS)
+    texts = _unit_texts(name, _ASKED_UNITS if tokenizer.is_remote else _UNITS)
     # Between two units, as in a text.
     anchor = texts[0]
     pair, *counts = tokenizer.count_plain(
         [anchor + kind.glue + anchor, *(anchor + kind.glue + text + kind.glue + anchor for text in texts)]
     )
     costs = [max(1, count - pair) for count in counts]
-    # What goes before the first and behind the last is the layout's: a text of one unit and one word, less these two.
-    # The first unit brings no glue, which its cost holds.
+    # Tokens of the layout: those of a text of one unit and one word, minus these two.
+    # The first unit needs no glue, although its cost includes it.
     word = _words(tokenizer, name) or word_bank(tokenizer)
     whole = Draft([], word, stream(0, "layout"))
-    whole.write_units(Units(kind, (anchor,), (costs[0],), 0), costs[0] + _LEAST_TAIL, Lead(None), 0.0)
+    whole.write_units(Units(kind, (anchor,), (costs[0],), 0), costs[0] + _LEAST_TAIL, Opening(None), 0.0)
     layout = tokenizer.count_plain([whole.text()])[0] - costs[0] - _LEAST_TAIL
     ordered = sorted(zip(costs, texts, strict=True))
     return Units(kind, tuple(text for _, text in ordered), tuple(cost for cost, _ in ordered), layout)
 
 
 @functools.lru_cache(maxsize=16)
-def _written(name: str, count: int) -> list[str]:
+def _unit_texts(name: str, count: int) -> list[str]:
     kind = kind_of(name)
     assert kind is not None
     rng = stream(0, "units", name)
@@ -166,17 +166,17 @@ def _written(name: str, count: int) -> list[str]:
 
 
 def different_texts(tokenizer: Tokenizer, style: Style, bank: WordBank, tokens: int) -> int:
-    """How many drafts of so few tokens (1 or 2) differ, at least."""
+    """A lower bound for the number of different drafts of 1 or 2 tokens."""
     words = _words(tokenizer, style.kind) or bank
     return len(words.openers) * (len(words.words) if tokens > 1 else 1)
 
 
 @functools.lru_cache(maxsize=32)
 def _words(tokenizer: Tokenizer, name: str) -> WordBank | None:
-    """The words that fill a text of this kind; None for those of the tokenizer or of the turn."""
+    """The words that fill a text of this kind; None if it uses those of the tokenizer or the turn."""
     if name == RANDOM:
         return vocabulary_bank(tokenizer)
     kind = kind_of(name)
     if kind is None or not kind.own_words:
         return None
-    return script_bank(tokenizer, _written(name, _ASKED_UNITS if tokenizer.asks else _UNITS))
+    return script_bank(tokenizer, _unit_texts(name, _ASKED_UNITS if tokenizer.is_remote else _UNITS))

@@ -1,6 +1,6 @@
-"""What promptset refuses, and why.
+"""The errors of promptset.
 
-SpecError                 a distribution, tokenizer, data set or length that cannot be had: all problems at once
+SpecError                 a wrong distribution, tokenizer, data set or length; holds all problems
 └── ImpossibleLength      a prompt shorter than the tokenizer's or the chat template's own tokens
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 
 class SpecError(ValueError):
-    """Something was asked for that cannot be had. Each of `problems` is one sentence: what, where, what to do."""
+    """A request that promptset cannot fulfil. Each of `problems` is one sentence: what is wrong, where, what to do."""
 
     def __init__(self, problems: str | Sequence[str]) -> None:
         self.problems = [problems] if isinstance(problems, str) else list(problems)
@@ -18,7 +18,7 @@ class SpecError(ValueError):
 
 
 class ImpossibleLength(SpecError):
-    """A prompt of so few tokens does not exist; `least_tokens` is the shortest that does."""
+    """No prompt has so few tokens. `least_tokens` is the length of the shortest prompt."""
 
     def __init__(self, problem: str, least_tokens: int) -> None:
         self.least_tokens = least_tokens

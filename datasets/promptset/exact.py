@@ -1,9 +1,8 @@
 """Prompts of exactly n tokens, as the server will count them.
 
-Pieces that add one token each (promptset.text) make the length; what the tokenizer and the chat template add of their
-own is measured and taken off first; the finished text is counted before it is handed out. Where the count is off, which
-needs a tokenizer that joins tokens over spaces or a text whose parts join, its end is made longer or shorter by what is
-missing, and the whole is counted again.
+The tokens that the tokenizer and the chat template add are measured and subtracted first. Pieces that add one token each
+(promptset.text) make up the rest. The finished text is always counted. The count can be off if the tokenizer joins tokens
+across spaces. The end of the text is then made longer or shorter by the difference, and the whole is counted again.
 """
 
 from __future__ import annotations
@@ -20,11 +19,11 @@ from promptset.errors import ImpossibleLength, SpecError
 from promptset.kinds import PLAIN, WORDS, Style
 from promptset.rng import Random
 from promptset.text import WordBank, word_bank
-from promptset.tokens import Tokenizer
+from promptset.tokenizer import Tokenizer
 
 _ATTEMPTS = 20
 _STEADY = 3
-"""After so many attempts the last pieces are not only more or fewer but also other ones."""
+"""After so many attempts the last pieces are also replaced by others."""
 _TRIED_OPENERS = 200
 _ASKED_OPENERS = 30
 
@@ -38,15 +37,14 @@ def exact_prompt(
     style: Style = PLAIN,
     number: int | None = None,
 ) -> str:
-    """A completion prompt of n tokens, those that the tokenizer adds included: `tokenizer.count(prompt) == n`.
+    """A completion prompt of n tokens, including those that the tokenizer adds: `tokenizer.count(prompt) == n`.
 
-    `prefix` is pieces of `word_bank` that it begins with; at least one piece of its own follows. Prompts that differ in
-    `number`, where one is given, differ as long as there are enough texts of that length. Raises ImpossibleLength where
-    n is too short.
+    The prompt starts with `prefix`, pieces of `word_bank`; at least one more piece follows. Prompts with different
+    `number`s differ, as long as there are enough texts of that length. Raises ImpossibleLength if n is too small.
     """
     own = least_prompt(tokenizer) - 1
-    wanted = _Wanted(tokenizer, n, own, word_bank(tokenizer), prefix, style, number)
-    return _exact(wanted, rng, tokenizer.count)
+    target = _Target(tokenizer, n, own, word_bank(tokenizer), prefix, style, number)
+    return _exact(target, rng, tokenizer.count)
 
 
 def exact_messages(
@@ -63,9 +61,9 @@ def exact_messages(
 ) -> list[Message]:
     """Messages that the template renders to n tokens: `tokenizer.count_chat(messages, tools) == n`.
 
-    They are the system prompt, where one is given, the turns of `history` as they are, and one user turn, which begins
-    with `prefix`, pieces of `chat_bank`. Whoever sends them must send the same `tools`. Raises ImpossibleLength where n
-    is less than the template, the tools, the turns before and the prefix need.
+    They are the system prompt (if given), the messages of `history`, and one user message, which starts with `prefix`, pieces
+    of `chat_bank`. The request must carry the same `tools`. Raises ImpossibleLength if n is less than the template, the
+    tools, the history and the prefix need.
     """
     head = _head(system, history)
     bank, least = _chat_start(tokenizer, orjson.dumps([head, tools]))
@@ -73,7 +71,7 @@ def exact_messages(
     def count(content: str) -> int:
         return tokenizer.count_chat(_turn(head, content), tools)
 
-    return _turn(head, _exact(_Wanted(tokenizer, n, least - 1, bank, prefix, style, number), rng, count))
+    return _turn(head, _exact(_Target(tokenizer, n, least - 1, bank, prefix, style, number), rng, count))
 
 
 def least_prompt(tokenizer: Tokenizer) -> int:
@@ -88,24 +86,24 @@ def least_messages(
     history: Sequence[Message] = (),
     tools: Sequence[Tool] | None = None,
 ) -> int:
-    """Tokens of the shortest chat: the template's own, those of the turns before, and one."""
+    """Tokens of the shortest chat: those of the template and the history, and one."""
     return _chat_start(tokenizer, orjson.dumps([_head(system, history), tools]))[1]
 
 
 def chat_bank(tokenizer: Tokenizer, system: str | None = None, *, tools: Sequence[Tool] | None = None) -> WordBank:
-    """The pieces for the content of a user turn: of the words that may begin it, those that cost least there.
+    """The pieces for a user message. Its openers are the words that cost least at the start of the message.
 
-    A word that is one token at the beginning of a text may be several behind the line break of a template.
+    A word that is one token at the start of a text may be several after the line break of a template.
     """
     return _chat_start(tokenizer, orjson.dumps([_head(system, ()), tools]))[0]
 
 
 @functools.lru_cache(maxsize=64)
 def _chat_start(tokenizer: Tokenizer, before: bytes) -> tuple[WordBank, int]:
-    """`before`: the messages before the turn and the tools, as JSON, which can be a key."""
+    """`before` is the earlier messages and the tools, as JSON so that it can be a cache key."""
     head, tools = orjson.loads(before)
     bank = word_bank(tokenizer)
-    openers = bank.openers[: _ASKED_OPENERS if tokenizer.asks else _TRIED_OPENERS]
+    openers = bank.openers[: _ASKED_OPENERS if tokenizer.is_remote else _TRIED_OPENERS]
     counts = tokenizer.count_chats([_turn(head, opener.removeprefix(" ")) for opener in openers], tools)
     least = min(counts)
     cheap = tuple(opener for opener, count in zip(openers, counts, strict=True) if count == least)
@@ -121,40 +119,40 @@ def _turn(head: Sequence[Message], content: str) -> list[Message]:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class _Wanted:
-    """A text that is looked for."""
+class _Target:
+    """What a text must be."""
 
     tokenizer: Tokenizer
     n: int
     own: int
-    """Tokens that are not the text's."""
+    """Tokens of the tokenizer and the template."""
     bank: WordBank
     prefix: Sequence[str]
     style: Style
     number: int | None
 
 
-def _exact(wanted: _Wanted, rng: Random, count: Callable[[str], int]) -> str:
-    """A text for which `count` gives n."""
-    name, n, own, prefix = wanted.tokenizer.name, wanted.n, wanted.own, wanted.prefix
+def _exact(target: _Target, rng: Random, count: Callable[[str], int]) -> str:
+    """A text for which `count` returns n."""
+    name, n, own, prefix = target.tokenizer.name, target.n, target.own, target.prefix
     least = own + len(prefix) + 1
     if n < least:
         parts = [f"{own} of its own"] * (own > 0) + [f"{len(prefix)} of the prefix"] * bool(prefix) + ["1 of text"]
         what = f"{n} tokens are too few for {name}: the shortest prompt has {least} ({', '.join(parts)})"
         raise ImpossibleLength(what, least)
-    # A kind of text may have no text of so few tokens (a Chinese one of 1, say); words nearly always have.
+    # Some kinds have no text of so few tokens (Chinese may have none of 1); words nearly always have one.
     styles = (
-        [wanted.style] if wanted.style.kind == WORDS else [wanted.style, dataclasses.replace(wanted.style, kind=WORDS)]
+        [target.style] if target.style.kind == WORDS else [target.style, dataclasses.replace(target.style, kind=WORDS)]
     )
     for style in styles:
         made = draft(
-            wanted.tokenizer,
+            target.tokenizer,
             n - own - len(prefix),
             rng,
             style=style,
-            bank=wanted.bank,
+            bank=target.bank,
             prefix=prefix,
-            number=wanted.number,
+            number=target.number,
         )
         for attempt in range(_ATTEMPTS):
             text = made.text()

@@ -1,7 +1,7 @@
-"""Tokenizers of a hub, through `transformers` (extra `hf`), which is imported here and nowhere else.
+"""Loads tokenizers from a hub through `transformers` (extra `hf`), which only this module imports.
 
-A hub that cannot be reached costs transformers most of a minute. So the local cache is asked first, and the network
-only after a short look whether there is one.
+If the hub cannot be reached, transformers needs most of a minute to notice. So this module first tries the local cache,
+and then checks quickly whether the hub answers.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from promptset.errors import SpecError
-from promptset.tokens import LocalTokenizer, Tokenizer, named_template
+from promptset.tokenizer import LocalTokenizer, Tokenizer, named_template
 
 _LOOK_TIMEOUT_S = 3.0
 
@@ -24,7 +24,7 @@ def load(model: str) -> Tokenizer:
     """The tokenizer of a model by its hub id, from the local cache or the network. Raises SpecError."""
     if importlib.util.find_spec("transformers") is None:
         raise SpecError(
-            f"no file or directory is called {model}; to look for it on a hub, install the extra: "
+            f"no file or directory is called {model}; to load it from a hub, install the extra: "
             "pip install 'trueload[hf]'"
         )
     try:
@@ -35,7 +35,7 @@ def load(model: str) -> Tokenizer:
         try:
             loaded = _from_pretrained(model, local_files_only=False)
         except (OSError, ValueError) as failure:
-            raise SpecError(f"the tokenizer {model} cannot be had from the hub: {failure}") from failure
+            raise SpecError(f"the tokenizer {model} cannot be loaded from the hub: {failure}") from failure
     backend = getattr(loaded, "backend_tokenizer", None)
     if backend is None:
         raise SpecError(f"the tokenizer {model} has no fast form (tokenizer.json): give a directory that has one")
@@ -51,7 +51,7 @@ def _from_pretrained(model: str, *, local_files_only: bool) -> Any:
 
 
 def _why_offline() -> str | None:
-    """Why the hub is not worth asking; None where it may answer."""
+    """Why the hub cannot answer; None if it may."""
     from huggingface_hub import constants
 
     if constants.HF_HUB_OFFLINE:

@@ -1,7 +1,7 @@
-"""Outlines and the prompts that are made of them.
+"""Outlines, and the prompts made from them.
 
-An *outline* is what a prompt must have (its length, what it shares with others) before there is any text; a simulated
-data set draws outlines, a trace of real traffic is a list of them. The `PromptMaker` of a tokenizer makes the text.
+An *outline* describes a prompt without its text: its length and its shared prefix. A simulated data set draws outlines; a
+trace of real traffic is a list of them. The `PromptMaker` of a tokenizer makes the text.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from promptset.exact import chat_bank, exact_messages, exact_prompt, least_messa
 from promptset.kinds import PLAIN, Style
 from promptset.rng import Random, stream
 from promptset.sharing import Path, Room
-from promptset.text import opened, word_bank
-from promptset.tokens import Tokenizer
+from promptset.text import without_leading_space, word_bank
+from promptset.tokenizer import Tokenizer
 
 _KEPT_SEGMENTS = 4096
-"""Shared segments whose text is kept; one that was let go is made again, the same."""
+"""Shared segments whose text is cached. An evicted one is made again, with the same text."""
 _NUMBERS = 2**40
 
 
 @dataclass(frozen=True, slots=True)
 class Outline:
-    """A prompt to be made: its tokens, the shared segments that it begins with, the tokens of the answer to ask for."""
+    """A prompt without its text: its tokens, the shared segments it starts with, and the tokens to ask for in the answer."""
 
     input_tokens: int
     output_tokens: int | None
@@ -35,7 +35,7 @@ class Outline:
 
 
 class PromptMaker:
-    """Makes prompts (or, for a chat, messages) of outlines: a name of a segment is the same text in all of them."""
+    """Makes prompts (or, for a chat, messages) from outlines. Segments of the same name have the same text."""
 
     def __init__(
         self,
@@ -47,8 +47,8 @@ class PromptMaker:
         style: Style = PLAIN,
         tools: Sequence[Tool] | None = None,
     ) -> None:
-        """`style` is that of the text that is not shared. With `system_tokens` every chat has a system prompt of so many
-        tokens of text; a completion begins with it. Every chat is rendered with the `tools`."""
+        """`style` applies to the text that is not shared. With `system_tokens` every chat has a system prompt of so many
+        tokens; a completion starts with it. Every chat is rendered with the `tools`."""
         self.tokenizer = tokenizer
         self.chat = chat
         self.tools = tuple(tools) if tools and chat else None
@@ -60,7 +60,7 @@ class PromptMaker:
         self._system: str | None = None
         self._lead: Path = ()
         if system_tokens and chat:
-            text = opened(word_bank(tokenizer).fresh(system_tokens, stream(seed, "system")))
+            text = without_leading_space(word_bank(tokenizer).fresh(system_tokens, stream(seed, "system")))
             self._system = "".join(text)
         elif system_tokens:
             self._lead = (("system", system_tokens),)
@@ -69,17 +69,20 @@ class PromptMaker:
 
     @property
     def least(self) -> int:
-        """Tokens of the shortest prompt: the tokenizer's own, those of the template and the system prompt, and one."""
+        """Tokens of the shortest prompt: those of tokenizer, template and system prompt, and one."""
         return self._own + sum(tokens for _, tokens in self._lead) + 1
 
     @functools.cached_property
     def head(self) -> int:
-        """Tokens in front of the text that prompts may share, which are the same in every prompt.
+        """Tokens before the text that prompts may share. They are the same in every prompt.
 
-        Where the first piece of a text costs more than one token, the others are counted in.
+        If the first piece of a text costs more than one token, the others are included.
         """
         first, *rest = self._bank.fresh(20, stream(0, "head"))
-        ids = [self._ids("".join(opened([first, last]))) for last in (rest[0], next(p for p in rest if p != rest[0]))]
+        ids = [
+            self._ids("".join(without_leading_space([first, last])))
+            for last in (rest[0], next(p for p in rest if p != rest[0]))
+        ]
         return next(i for i, (a, b) in enumerate(zip(*ids, strict=False)) if a != b) - 1
 
     def _ids(self, content: str) -> list[int]:
@@ -89,22 +92,22 @@ class PromptMaker:
         return self.tokenizer.encode_chat([*system, {"role": "user", "content": content}], self.tools)
 
     def different(self, tokens: int) -> int | None:
-        """How many prompts of so many tokens differ behind what they share, where that can be too few: else None."""
+        """A lower bound for the number of different prompts of this length; None where there are plenty."""
         own = tokens - self.least + 1
         return different_texts(self.tokenizer, self._style, self._bank, own) if own in (1, 2) else None
 
     def room(self, tokens: int) -> Room:
-        """What a prompt of so many tokens has room for."""
+        """The room for shared text in a prompt of this length."""
         lead = sum(tokens for _, tokens in self._lead)
         return Room(tokens=tokens, head=self.head + lead, most=max(0, tokens - self.least))
 
     def path(self, path: Path) -> Path:
-        """Everything that a prompt of this path shares, the system prompt of a completion with it."""
+        """All segments that a prompt of this path shares, including the system prompt of a completion."""
         return (*self._lead, *path)
 
     def make(self, tokens: int, path: Path, rng: Random, number: int | None = None) -> str | tuple[Message, ...]:
-        """A prompt of exactly so many tokens that begins with the path. Those of different numbers, where they have one,
-        differ behind what they share, as long as there are enough texts of that length. Raises ImpossibleLength."""
+        """A prompt of exactly this many tokens that starts with the path. Prompts with different numbers differ after their
+        shared text, as long as there are enough texts of that length. Raises ImpossibleLength."""
         number = None if number is None else self._first_number + number
         pieces = [piece for name, length in self.path(path) for piece in self._text(name, length)]
         if self.chat:

@@ -1,262 +1,77 @@
-"""What a data set looks like when it is written: rows for several readers, and a manifest beside the file.
-
-    rows           ours: {prompt or messages, tools?, input_tokens, output_tokens, at_s?}, read by `bench run --dataset`
-    vllm           {prompt, output_tokens}, for `vllm bench serve --dataset-name custom --custom-output-len -1`
-    openai-batch   {custom_id, method, url, body}, for the batch API and `vllm run-batch`; read by `bench run` too
-
-A new form is one function and one line in `FORMS`.
-"""
+"""Writes a job's rows to its file, with the manifest beside it, or to stdout."""
 
 from __future__ import annotations
 
-import hashlib
-from array import array
-from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import pairwise
-from math import ceil
-from typing import Any
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO
 
 import orjson
 
-from promptset.chat import Message
-from promptset.errors import SpecError
-from promptset.samples import Sample
-from promptset.sessions import Session
-from promptset.sharing import BLOCK, Path, SharingTally
-from promptset.tokens import Tokenizer
-
-_BARS = 40
-_QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+from promptset.job import Job
+from promptset.lines import lines_in_order, tasks
+from promptset.manifest import FileSummary
 
 
-@dataclass(frozen=True, slots=True)
-class Form:
-    """One form of rows. `write` is given a sample, its number, and the model to name."""
-
-    write: Callable[[Sample, int, str | None], dict[str, Any]]
-    needs_model: bool = False
-
-
-def _rows(sample: Sample, number: int, model: str | None) -> dict[str, Any]:
-    if sample.body is not None:
-        return sample.body
-    row: dict[str, Any] = {"prompt": sample.prompt} if sample.messages is None else {"messages": sample.messages}
-    if sample.tools is not None:
-        row["tools"] = sample.tools
-    for key in ("input_tokens", "output_tokens", "session", "at_s"):
-        if getattr(sample, key) is not None or key == "input_tokens":
-            row[key] = getattr(sample, key)
-    return row
+def write(job: Job, summary: FileSummary, stdout: IO[bytes]) -> None:
+    """Writes the rows, and the manifest beside a file."""
+    if job.out is None:
+        _write_rows(job, summary, stdout)
+        stdout.flush()
+        return
+    if job.out.exists() and not job.out.is_file():  # a device or a pipe: no file can replace it
+        with job.out.open("wb") as file:
+            _write_rows(job, summary, file)
+        return
+    with _replacing(job.out) as file:
+        _write_rows(job, summary, file)
+    manifest = summary.manifest(job.out.name, job.maker.tokenizer, job.options)
+    with _replacing(job.out.with_name(f"{job.out.name}.manifest.json")) as file:
+        file.write(orjson.dumps(manifest, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
 
 
-def _vllm(sample: Sample, number: int, model: str | None) -> dict[str, Any]:
-    prompt = sample.prompt
-    messages = sample.messages if sample.body is None else sample.body.get("messages")
-    if sample.body is not None and isinstance(sample.body.get("prompt"), str):
-        prompt = sample.body["prompt"]
-    elif messages is not None and len(messages) == 1 and isinstance(messages[0].get("content"), str):
-        prompt = messages[0]["content"]
-    if sample.tools is not None:
-        raise SpecError(f"row {number + 1} has tools, and vLLM's custom rows hold a prompt alone: use another --format")
-    if prompt is None:
-        raise SpecError(
-            f"row {number + 1} is a chat of several messages, and vLLM's custom rows hold one prompt: "
-            "use another --format"
-        )
-    return {"prompt": prompt, **({} if sample.output_tokens is None else {"output_tokens": sample.output_tokens})}
+@contextlib.contextmanager
+def _replacing(out: Path) -> Iterator[IO[bytes]]:
+    """A temporary file that gets its name when it is complete: readers never see half a data set."""
+    descriptor, name = tempfile.mkstemp(prefix=f".{out.name}.", dir=out.parent)
+    aside = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+        # mkstemp lets only the owner read; a data set has the permissions of any other file.
+        mask = os.umask(0)
+        os.umask(mask)
+        aside.chmod(0o666 & ~mask)
+        aside.replace(out)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
 
 
-def _openai_batch(sample: Sample, number: int, model: str | None) -> dict[str, Any]:
-    body: dict[str, Any]
-    if sample.body is not None:
-        body = {**sample.body, "model": model}
-    elif sample.messages is not None:
-        body = {"model": model, "messages": sample.messages, "tools": sample.tools}
-        body["max_completion_tokens"] = sample.output_tokens
-    else:
-        body = {"model": model, "prompt": sample.prompt, "max_tokens": sample.output_tokens}
-    url = "/v1/chat/completions" if "messages" in body else "/v1/completions"
-    body = {key: value for key, value in body.items() if value is not None}
-    return {"custom_id": f"request-{number}", "method": "POST", "url": url, "body": body}
+def _write_rows(job: Job, summary: FileSummary, file: IO[bytes]) -> None:
+    with _progress(job.count) as advance:
+        todo = tasks(job.count, job.times_s)
+        for lines in lines_in_order(job.maker, job.spec, todo, job.processes):
+            for line in lines:
+                file.write(line.content)
+                summary.add(line)
+            advance(len(lines))
 
 
-FORMS: dict[str, Form] = {
-    "rows": Form(_rows),
-    "vllm": Form(_vllm),
-    "openai-batch": Form(_openai_batch, needs_model=True),
-}
+@contextlib.contextmanager
+def _progress(count: int) -> Iterator[Callable[[int], None]]:
+    """A function to call with each number of new rows. Shows a bar on stderr where that is a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda rows: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What the manifest must know of one request."""
-
-    said: int | None
-    """Input tokens that the row says; None: it says none."""
-    counted: int | None
-    """Input tokens that were counted in the finished text; None where nobody can."""
-    output_tokens: int | None
-    path: Path = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One row that was made: its bytes, and the facts of its requests (a session has several)."""
-
-    content: bytes
-    requests: tuple[Facts, ...]
-
-
-def lines_of(
-    samples: Sequence[Sample], first: int, form: Form, tokenizer: Tokenizer, chat: bool, model: str | None
-) -> list[Line]:
-    """The samples as lines, numbered from `first`. Every text is counted once more, apart from how it was made."""
-    counted = _counted(samples, tokenizer, chat)
-    return [
-        Line(
-            orjson.dumps(form.write(sample, first + offset, model), option=orjson.OPT_APPEND_NEWLINE),
-            (Facts(sample.input_tokens, counted.get(offset), sample.output_tokens, sample.path),),
-        )
-        for offset, sample in enumerate(samples)
-    ]
-
-
-def lines_of_sessions(sessions: Sequence[Session], tokenizer: Tokenizer) -> list[Line]:
-    """The sessions as lines. Every request is counted once more, its history made of the planned answers."""
-    lines = []
-    for session in sessions:
-        requests = [session.messages([None] * number) for number in range(len(session.turns))]
-        facts = [
-            Facts(turn.input_tokens, counted, turn.output_tokens)
-            for turn, counted in zip(session.turns, tokenizer.count_chats(requests), strict=True)
-        ]
-        lines.append(Line(orjson.dumps(session.row(), option=orjson.OPT_APPEND_NEWLINE), tuple(facts)))
-    return lines
-
-
-def _counted(samples: Sequence[Sample], tokenizer: Tokenizer, chat: bool) -> dict[int, int]:
-    """Input tokens by position, of those samples whose input can be counted."""
-    prompts: dict[int, str] = {}
-    chats: dict[int, Sequence[Message]] = {}
-    counts: dict[int, int] = {}
-    for at, sample in enumerate(samples):
-        body: Mapping[str, Any] = {"prompt": sample.prompt, "messages": sample.messages, "tools": sample.tools}
-        body = body if sample.body is None else sample.body
-        messages, prompt = body.get("messages"), body.get("prompt")
-        if messages is not None and body.get("tools") is not None:
-            counts[at] = tokenizer.count_chat(messages, body["tools"])
-        elif messages is not None:
-            chats[at] = messages
-        elif isinstance(prompt, str) and chat and sample.body is None:
-            chats[at] = [{"role": "user", "content": prompt}]
-        elif isinstance(prompt, str):
-            prompts[at] = prompt
-    counts.update(zip(prompts, tokenizer.count_batch(list(prompts.values())) if prompts else (), strict=True))
-    counts.update(zip(chats, tokenizer.count_chats(list(chats.values())) if chats else (), strict=True))
-    return counts
-
-
-@dataclass(slots=True)
-class Account:
-    """What was written, folded line by line; `manifest` closes it. The lengths are kept, 8 bytes each."""
-
-    head: int | None
-    """Tokens in front of shared text; None where nothing is shared on purpose."""
-    _input: array[int] = field(default_factory=lambda: array("q"))
-    _output: array[int] = field(default_factory=lambda: array("q"))
-    _digest: Any = field(default_factory=hashlib.sha256)
-    _tally: SharingTally | None = None
-    rows: int = 0
-    requests: int = 0
-    bytes: int = 0
-    checked: int = 0
-    exact: int = 0
-    _shares: bool = False
-
-    def add(self, line: Line) -> None:
-        """One more line has been written."""
-        self.rows += 1
-        self.bytes += len(line.content)
-        self._digest.update(line.content)
-        for facts in line.requests:
-            self._add(facts)
-
-    def _add(self, facts: Facts) -> None:
-        self.requests += 1
-        if facts.said is not None and facts.counted is not None:
-            self.checked += 1
-            self.exact += facts.said == facts.counted
-        tokens = facts.counted if facts.counted is not None else facts.said
-        if tokens is not None:
-            self._input.append(tokens)
-            if self.head is not None:
-                self._tally = SharingTally(self.head) if self._tally is None else self._tally
-                self._tally.add(tokens, facts.path)
-                self._shares |= bool(facts.path)
-        if facts.output_tokens is not None:
-            self._output.append(facts.output_tokens)
-
-    def manifest(self, file: str, tokenizer: Tokenizer, options: Mapping[str, Any]) -> dict[str, Any]:
-        """All that is known of the file: the same options give the same manifest, but for the versions."""
-        share = self._tally.share if self._tally is not None and self._shares else None
-        return {
-            "schema": "promptset/manifest/1",
-            "file": file,
-            "sha256": self._digest.hexdigest(),
-            "bytes": self.bytes,
-            "rows": self.rows,
-            "requests": self.requests,
-            "options": dict(options),
-            "tokenizer": {"name": tokenizer.name, "fingerprint": tokenizer.fingerprint},
-            "exactness": {"checked": self.checked, "exact": self.exact},
-            "input_tokens": _described(self._input),
-            "output_tokens": _described(self._output),
-            "sharing": None if share is None else {"planned_share": round(share, 6), "block_tokens": BLOCK},
-            "versions": _versions(),
-        }
-
-
-def _versions() -> dict[str, str | None]:
-    """Of what decides the bytes."""
-    import platform
-    from importlib import metadata  # These two cost as much as all the rest of this module.
-
-    found: dict[str, str | None] = {"python": platform.python_version()}
-    for name in ("trueload", "tokenizers"):
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            found[name] = None
-    return found
-
-
-def _described(lengths: Sequence[int]) -> dict[str, Any] | None:
-    """Mean, quantiles and a histogram as text; None of no lengths. The quantile p is the value of rank ceil(p n)."""
-    if not lengths:
-        return None
-    ordered = sorted(lengths)
-    return {
-        "n": len(ordered),
-        "mean": round(sum(ordered) / len(ordered), 3),
-        "min": ordered[0],
-        **{name: ordered[ceil(p * len(ordered)) - 1] for name, p in _QUANTILES.items()},
-        "max": ordered[-1],
-        "histogram": histogram(ordered),
-    }
-
-
-def histogram(ordered: Sequence[int], bins: int = 12) -> list[str]:
-    """Bars of text over bins of equal width; `ordered` is sorted and not empty."""
-    low, high = ordered[0], ordered[-1]
-    width = max(1, ceil((high - low + 1) / bins))
-    edges = list(range(low, high + 1, width))
-    below = [bisect_right(ordered, edge - 1) for edge in [*edges, high + 1]]
-    counts = [after - before for before, after in pairwise(below)]
-    most, digits = max(counts), len(str(high))
-    return [
-        f"{edge:>{digits}}..{min(edge + width - 1, high):<{digits}} {count:>{len(str(most))}} "
-        f"{'#' * round(_BARS * count / most)}".rstrip()
-        for edge, count in zip(edges, counts, strict=True)
-    ]
+    columns = (TextColumn("prompts"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        bar = progress.add_task("", total=count)
+        yield lambda rows: progress.advance(bar, rows)

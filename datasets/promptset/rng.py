@@ -1,7 +1,7 @@
-"""The one place of promptset that makes random generators.
+"""The only module of promptset that makes random generators.
 
-A stream is keyed by a seed, a purpose and whatever names the thing that is drawn, so that drawing more of one thing
-never changes another. Of a stream only `random()` is used, whose values Python promises to keep between versions.
+A seed, a purpose and an id select a stream, so drawing more from one stream never changes another. Only `random()` is used,
+because Python guarantees its values across versions.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ __all__ = ["Random", "stream"]
 
 
 def stream(seed: int, *key: str | int) -> Random:
-    """An independent generator for this seed and key: the same in every process and on every Python.
+    """An independent generator for this seed and key, the same in every process and Python version.
 
-    `stream(7, "input_tokens", 3)` and `stream(7, "input_tokens", "3")` differ: a key is its parts and their types.
+    `stream(7, "input_tokens", 3)` and `stream(7, "input_tokens", "3")` differ: parts of different types are different keys.
     """
     # repr of a tuple of str and int is injective and the same everywhere; 16 bytes make collisions of keys impossible.
     digest = blake2b(repr((int(seed), *key)).encode(), digest_size=16).digest()

@@ -1,6 +1,6 @@
-"""Samples: what a request is made of, drawn or loaded.
+"""Samples: the content of requests, simulated or loaded.
 
-A drawn sample depends on (seed, index) alone: any process can make any of them, and more of them change none.
+A simulated sample depends only on the seed and its index: any process can make any sample.
 """
 
 from __future__ import annotations
@@ -18,36 +18,42 @@ from promptset.kinds import PLAIN, Style
 from promptset.outline import Outline, PromptMaker
 from promptset.rng import stream
 from promptset.sharing import Path, Prefix
-from promptset.tokens import Tokenizer
+from promptset.tokenizer import Tokenizer
+
+MOST_TOKENS = 10_000_000
+"""Tokens of the longest prompt. Longer ones are a slip of the pen: making one takes minutes and tens of GB."""
 
 _RARE = 1e-6
-"""Lengths too short to exist are drawn again where they are rarer than this, and refused otherwise."""
+"""Impossible lengths are drawn again where they are rarer than this, and refused otherwise."""
+
+_TEXT_BYTES, _MEMORY_BYTES, _TOKENS_PER_S = 6, 560, 300_000
+"""Of a prompt, for each token: its text, the memory to make it; and how fast it is made (measured with `words`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """What to send: exactly one of `prompt`, `messages` and `body` is there. Of counts, None means "not known"."""
+    """The content of one request: exactly one of `prompt`, `messages` and `body` is set. A count of None is unknown."""
 
     prompt: str | None = None
     messages: tuple[Message, ...] | None = None
     tools: tuple[Tool, ...] | None = None
-    """What the model may call; they go with messages, and their tokens are counted in."""
+    """Tools that the model may call; only with messages. `input_tokens` includes them."""
     body: dict[str, Any] | None = None
-    """A full request body, to be sent as it is."""
+    """A full request body, to be sent unchanged."""
     input_tokens: int | None = None
     """Tokens of the prompt, or of the rendered messages, as the tokenizer counts them."""
     output_tokens: int | None = None
-    """Tokens of the answer to ask for."""
+    """Tokens to ask for in the answer."""
     session: str | None = None
     at_s: float | None = None
-    """When it is sent, in seconds from the beginning of its trace."""
+    """When to send it, in seconds from the start of its trace."""
     path: Path = ()
-    """What it shares with other samples on purpose, as far as that is known."""
+    """The shared segments it starts with, if known."""
 
 
 @dataclass(frozen=True, slots=True)
-class Simulated(Iterator[Sample]):
-    """Simulated data without end; `sample_at` gives any of it directly. Made by `simulated`."""
+class SimulatedPrompts(Iterator[Sample]):
+    """SimulatedPrompts data without end; `sample_at` gives any of it directly. made by `simulated_prompts`."""
 
     maker: PromptMaker
     input_tokens: Distribution
@@ -57,35 +63,35 @@ class Simulated(Iterator[Sample]):
     least_tokens: int
     """Tokens of the shortest prompt that exists under this tokenizer, template and prefix."""
     indices: Iterator[int]
-    """Which samples iteration gives."""
+    """Which samples iteration returns."""
 
     def __next__(self) -> Sample:
         return self.sample_at(next(self.indices))
 
     def outline_at(self, index: int) -> Outline:
-        """What the sample with this index will be, counting from 0, without its text."""
+        """The sample with this index (from 0), without its text."""
         lengths = stream(self.seed, "input_tokens", index)
         while (n := int(self.input_tokens.sample(lengths))) < self.least_tokens:
             pass
         output_tokens = int(self.output_tokens.sample(stream(self.seed, "output_tokens", index)))
-        path = () if self.prefix.way is None else self.prefix.path(index, self.seed, self.maker.room(n))
+        path = () if self.prefix.scheme is None else self.prefix.path(index, self.seed, self.maker.room(n))
         return Outline(n, output_tokens, path)
 
     def repeats(self, count: int) -> list[str]:
-        """A sentence for each length so short that the prompts of `count` samples cannot all differ."""
+        """A sentence for each length that is too short for all prompts of `count` samples to differ."""
         found = []
         for tokens in (self.least_tokens, self.least_tokens + 1):
             share = self.input_tokens.share_below(tokens + 1) - self.input_tokens.share_below(tokens)
             different = self.maker.different(tokens - self.prefix.least)
             if different is not None and different < count and share * count >= 1:
                 found.append(
-                    f"some of the prompts of {tokens} tokens are the same: of {round(share * count)} such prompts no more "
-                    f"than {different} differ"
+                    f"some of the prompts of {tokens} tokens are the same: of {round(share * count)} such prompts at most "
+                    f"{different} differ"
                 )
         return found
 
     def sample_at(self, index: int) -> Sample:
-        """The sample with this index, counting from 0."""
+        """The sample with this index (from 0)."""
         outline = self.outline_at(index)
         made = self.maker.make(outline.input_tokens, outline.path, stream(self.seed, "text", index), index)
         prompt, messages = (made, None) if isinstance(made, str) else (None, made)
@@ -99,7 +105,7 @@ class Simulated(Iterator[Sample]):
         )
 
 
-def simulated(
+def simulated_prompts(
     tokenizer: Tokenizer,
     *,
     input_tokens: Distribution,
@@ -109,22 +115,49 @@ def simulated(
     prefix: Prefix | None = None,
     style: Style = PLAIN,
     tools: Sequence[Tool] | None = None,
-) -> Simulated:
-    """Samples of exactly as many tokens as `input_tokens` draws, each prompt different but for a shared prefix. Every chat
+) -> SimulatedPrompts:
+    """Samples with exactly as many tokens as `input_tokens` draws. All prompts differ, except for a shared prefix. Every chat
     offers the `tools`.
 
-    Raises SpecError where there is no text of that style, or where the distribution draws lengths that cannot be had,
-    and says which limit makes it good.
+    Raises SpecError if the style is not available, or if the distribution draws impossible lengths. The message says which
+    limit to add.
     """
     prefix = Prefix() if prefix is None else prefix
     maker = PromptMaker(tokenizer, chat=chat, seed=seed, system_tokens=prefix.system_tokens, style=style, tools=tools)
-    units_of(tokenizer, style.kind)  # What cannot be had is said now, and what must be measured is measured.
+    units_of(tokenizer, style.kind)  # Raises now if the kind is not available, and measures its units.
     least = maker.least + prefix.least
+    if problems := [*_too_short(input_tokens, least, maker, prefix), *too_long(input_tokens)]:
+        raise SpecError(problems)
+    return SimulatedPrompts(maker, input_tokens, output_tokens, seed, prefix, least, count())
+
+
+def _too_short(input_tokens: Distribution, least: int, maker: PromptMaker, prefix: Prefix) -> list[str]:
     short = input_tokens.share_below(least)
-    if short > _RARE:
-        why = f"{tokenizer.name}, its chat template{', the tools' if tools else ''}" if chat else tokenizer.name
-        raise SpecError(
-            f"input tokens {str(input_tokens)!r}: {short:.2g} of the lengths are below {least}, the shortest prompt of "
-            f"{why}{' and the prefix' if str(prefix) else ''}: ask for at least {least} (where it is drawn: min={least})"
-        )
-    return Simulated(maker, input_tokens, output_tokens, seed, prefix, least, count())
+    if short <= _RARE:
+        return []
+    extras = ["its chat template"] * maker.chat + ["the tools"] * bool(maker.tools) + ["the prefix"] * bool(str(prefix))
+    template = " with " + " and ".join(extras) if extras else ""
+    tokens = f"{least} token{'s' * (least != 1)}"
+    shortest = f"the shortest prompt of {maker.tokenizer.name}{template} has {tokens}"
+    if input_tokens.constant is not None:
+        return [f"input tokens {str(input_tokens)!r}: {shortest}: ask for at least {least}"]
+    return [
+        f"input tokens {str(input_tokens)!r}: {short:.2g} of the lengths are below {least}, and {shortest}: "
+        f"add min={least}"
+    ]
+
+
+def too_long(input_tokens: Distribution) -> list[str]:
+    """What is wrong with lengths that nobody can mean; nothing where they can be made."""
+    if 1.0 - input_tokens.share_below(MOST_TOKENS + 1) <= _RARE:
+        return []
+    tokens = input_tokens.constant
+    if tokens is None:
+        return [
+            f"input tokens {str(input_tokens)!r}: lengths are above {MOST_TOKENS:,}: limit them (max={MOST_TOKENS})"
+        ]
+    return [
+        f"input tokens {str(input_tokens)!r}: one such prompt is {tokens * _TEXT_BYTES / 1e6:,.0f} MB of text, and making it "
+        f"takes {tokens * _MEMORY_BYTES / 1e9:,.0f} GB of memory and {tokens / _TOKENS_PER_S / 60:,.0f} minutes: "
+        f"ask for at most {MOST_TOKENS:,}"
+    ]

@@ -1,7 +1,7 @@
-"""Counting by asking: a server's own `/tokenize`, over HTTP.
+"""Counts tokens with a server's own `/tokenize`, over HTTP.
 
-Where the tokenizer's files are not at hand, the server that is to be measured can count: exactly as it will count the
-prompt, and slower. Requests go out several at a time; nothing of it belongs into a measurement.
+Without the tokenizer's files, the server under test can count: exactly as it will count the prompt, but slower. Several
+requests are in flight at a time. Never use this during a measurement.
 """
 
 from __future__ import annotations
@@ -21,29 +21,29 @@ import orjson
 
 from promptset.chat import Message, Tool
 from promptset.errors import SpecError
-from promptset.tokens import Tokenizer
+from promptset.tokenizer import Tokenizer
 
 _AT_ONCE = 8
 _TIMEOUT_S = 60.0
 _SAMPLE = "The quick brown fox, 12345 of them!\n\tjumps() 中国"
-"""Tokenizers that cut this alike are taken for the same."""
+"""Tokenizers that split this text alike get the same fingerprint."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """How a kind of server is asked for the ids of a text and of messages, and for the text of ids."""
+    """The requests of one kind of server for the ids of a text or messages, and for the text of ids."""
 
     text: Callable[[str, bool], dict[str, Any]]
-    """The request to /tokenize: of a text, with special tokens added or not."""
+    """The request to /tokenize for a text, with or without special tokens."""
     chat: Callable[[Sequence[Message], Sequence[Tool] | None], dict[str, Any]]
-    """The request that has messages rendered: to /tokenize, or to /apply-template where `renders`."""
+    """The request for messages: to /tokenize, or to /apply-template if `renders`."""
     decoded: str
-    """Under which key /detokenize answers."""
+    """The key of the text in the answer of /detokenize."""
     renders: bool
-    """Messages are rendered by /apply-template first; the text is then counted like a prompt."""
+    """Whether /apply-template renders messages first; the text is then counted like a prompt."""
 
     def recognizes(self, answer: dict[str, Any]) -> bool:
-        """Whether this is what such a server answers to a text of several tokens."""
+        """Whether this is the answer of such a server to a text of several tokens."""
         return bool(answer.get("tokens")) and ("count" in answer or self.renders)
 
 
@@ -67,20 +67,20 @@ DIALECTS: dict[str, Dialect] = {
         renders=True,
     ),
 }
-"""By the server that the dialect is of; the mock, SGLang and others speak vLLM's."""
+"""By server. The mock, SGLang and others speak vLLM's dialect."""
 
 
 class ServerTokenizer(Tokenizer):
-    """The tokenizer of a server. Made by `connect`. Every method raises SpecError where the server does not answer."""
+    """The tokenizer of a server. Made by `connect`. Every method raises SpecError if the server does not answer."""
 
-    asks = True
+    is_remote = True
 
     def __init__(self, server: _Server, dialect: Dialect) -> None:
         self.name = server.base
         self._dialect = dialect
         self._ask = server.ask
         weakref.finalize(self, server.close)
-        # Threads of one process: a worker that was forked would have none of them.
+        # Threads do not survive a fork.
         self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="tokenize")
         ids = self.encode(_SAMPLE, add_special_tokens=True)
         self.special_tokens_added = len(ids) - len(self.encode(_SAMPLE))
@@ -112,21 +112,21 @@ class ServerTokenizer(Tokenizer):
 
     def _chat_ids(self, messages: Sequence[Message], tools: Sequence[Tool] | None) -> list[int]:
         if self._dialect.renders:
-            # As its chat endpoint does: special tokens are added to what the template made, too.
+            # As its chat endpoint does: special tokens are added to the rendered template, too.
             return self.encode(self.render_chat(messages, tools), add_special_tokens=True)
         return self._ids(self._dialect.chat(messages, tools))
 
     def render_chat(
         self, messages: Sequence[Message], tools: Sequence[Tool] | None = None, *, add_generation_prompt: bool = True
     ) -> str:
-        """The text that the server's template makes of the messages, where it tells."""
+        """The rendered messages, if the server can return them."""
         if not self._dialect.renders or not add_generation_prompt:
             return super().render_chat(messages, tools)
         return str(self._ask("apply-template", self._dialect.chat(messages, tools))["prompt"])
 
     def vocabulary(self) -> list[str]:
-        """Raises SpecError: no server tells it."""
-        raise SpecError(f"{self.name} does not tell its vocabulary: name the tokenizer's file or directory for that")
+        """Raises SpecError: no server returns its vocabulary."""
+        raise SpecError(f"{self.name} does not return its vocabulary: name the tokenizer's file or directory instead")
 
     def _counts(self, questions: Iterable[dict[str, Any]]) -> list[int]:
         return list(self._threads.map(lambda question: len(self._ids(question)), questions))
@@ -141,7 +141,7 @@ class ServerTokenizer(Tokenizer):
 def connect(url: str, api_key: str | None = None) -> ServerTokenizer:
     """The tokenizer of the server at this address, which may end in /v1 or an endpoint's path.
 
-    Without a key that of the environment's OPENAI_API_KEY is sent. Raises SpecError.
+    The default key is OPENAI_API_KEY of the environment. Raises SpecError.
     """
     server = _Server(_base(url), os.environ.get("OPENAI_API_KEY") if api_key is None else api_key)
     try:
@@ -152,7 +152,7 @@ def connect(url: str, api_key: str | None = None) -> ServerTokenizer:
                 return ServerTokenizer(server, dialect)
             answers.append(f"{response.status_code} {response.text[:80]}".strip())
         raise SpecError(
-            f"{server.base}/tokenize counts no tokens in the way of {' or '.join(DIALECTS)} (it answered {answers[0]}): "
+            f"{server.base}/tokenize does not answer like {' or '.join(DIALECTS)} (it answered {answers[0]}): "
             "name the tokenizer's directory, file or hub id"
         )
     except SpecError:
@@ -161,7 +161,7 @@ def connect(url: str, api_key: str | None = None) -> ServerTokenizer:
 
 
 class _Server:
-    """Connections to a server, one for each thread: httpx's own pool makes threads wait for each other."""
+    """Connections to a server, one per thread: threads wait for each other in httpx's own pool."""
 
     def __init__(self, base: str, api_key: str | None) -> None:
         self.base = base
@@ -171,14 +171,14 @@ class _Server:
         self._clients: dict[int, httpx.Client] = {}
 
     def ask(self, path: str, question: dict[str, Any]) -> dict[str, Any]:
-        """What the server answers. Raises SpecError."""
+        """The server's answer. Raises SpecError."""
         response = self.post(path, question)
         if not response.is_success:
             raise SpecError(f"{self.base}/{path} answered {response.status_code}: {response.text[:200]}")
         return _object(response)
 
     def post(self, path: str, question: dict[str, Any]) -> httpx.Response:
-        """The response, whatever its status. Raises SpecError where there is none."""
+        """The response, whatever its status. Raises SpecError if there is none."""
         thread = threading.get_ident()
         if thread not in self._clients:
             self._clients[thread] = httpx.Client(base_url=self.base, headers=self._headers, timeout=_TIMEOUT_S)
@@ -188,7 +188,7 @@ class _Server:
             try:
                 return client.post(f"/{path}", content=content)
             except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
-                return client.post(f"/{path}", content=content)  # The server had closed the connection meanwhile.
+                return client.post(f"/{path}", content=content)  # The server had closed an idle connection.
         except httpx.HTTPError as e:
             raise SpecError(f"{self.base}/{path} does not answer ({type(e).__name__}: {e})") from e
 
@@ -207,7 +207,7 @@ def _object(response: httpx.Response) -> dict[str, Any]:
 
 
 def _base(url: str) -> str:
-    """The address without what an OpenAI client would have behind it: these paths are at the root."""
+    """The address without the path of an OpenAI endpoint: /tokenize is at the root."""
     parts = urlsplit(url)
     path = parts.path.rstrip("/")
     for ending in ("/chat/completions", "/completions", "/embeddings", "/tokenize", "/v1"):

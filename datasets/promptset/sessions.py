@@ -1,11 +1,10 @@
-"""Sessions: conversations of several turns, in which each request carries what was said before.
+"""Sessions: conversations of several turns, in which each request carries the history.
 
     {"session": "s-1", "system"?: "...", "turns": [{"content": "...", "output_tokens"?: n, "think_time_s"?: t,
                                                     "answer"?: "...", "input_tokens"?: n}, ...]}
 
-A file has one session a row, since a turn means nothing without those before it. The history of a request is made of the
-server's real answers, where the caller has them, or of the row's own (`answer`). `input_tokens` counts the whole request,
-its history made of the row's own answers.
+A file has one session per row. The history of a request holds the server's real answers if the caller has them, else those of
+the row (`answer`). `input_tokens` counts the whole request, with the row's answers in its history.
 """
 
 from __future__ import annotations
@@ -24,9 +23,10 @@ from promptset.loaders.containers import open_container
 from promptset.loaders.rows import count_problems, seconds_problems
 from promptset.outline import PromptMaker
 from promptset.rng import Random, stream
+from promptset.samples import too_long
 from promptset.sharing import Prefix
-from promptset.text import TokenText, opened
-from promptset.tokens import Tokenizer
+from promptset.text import TokenText, without_leading_space
+from promptset.tokenizer import Tokenizer
 
 _ATTEMPTS = 20
 _RARE = 1e-6
@@ -37,31 +37,31 @@ _TURN_KEYS = ("content", "output_tokens", "think_time_s", "answer", "input_token
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
-    """What a user says, and when. Of counts, None means "not known"."""
+    """One message of the user, and when to send it. A count of None is unknown."""
 
     content: str
     output_tokens: int | None = None
-    """Tokens of the answer to ask for."""
+    """Tokens to ask for in the answer."""
     think_time_s: float = 0.0
-    """From the end of the answer before until this is sent; in a first turn, from when the session begins."""
+    """Time from the end of the previous answer to this request; in the first turn, from the start of the session."""
     answer: str | None = None
-    """What stands in the history for the answer, where the server's own is not given."""
+    """The answer in the history, unless the server's own is given."""
     input_tokens: int | None = None
-    """Tokens of the whole request, its history made of the `answer`s."""
+    """Tokens of the whole request, with the `answer`s in its history."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """One conversation, as planned."""
+    """One planned conversation."""
 
     id: str
     turns: tuple[Turn, ...]
     system: str | None = None
 
     def messages(self, answers: Sequence[str | None] = ()) -> list[Message]:
-        """The messages of the request that comes after so many answers; none: the first. None stands for the planned one.
+        """The messages of the next request after these answers. An answer of None is replaced by the planned one.
 
-        Raises SpecError where there is no turn left, or no answer to take.
+        Raises SpecError if no turn is left, or if an answer is missing.
         """
         if len(answers) >= len(self.turns):
             raise SpecError(f"the session {self.id} has {len(self.turns)} turns, and {len(answers)} are answered")
@@ -82,7 +82,7 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class SimulatedSessions(Iterator[Session]):
-    """Sessions without end; `session_at` gives any of them. Made by `simulated_sessions`."""
+    """An endless sequence of sessions. `session_at` returns any of them. Made by `simulated_sessions`."""
 
     maker: PromptMaker
     turns: Distribution
@@ -94,20 +94,20 @@ class SimulatedSessions(Iterator[Session]):
     least: int
     """Tokens of the shortest first request."""
     least_added: int
-    """The least tokens that a later turn adds."""
+    """The fewest tokens that a later turn adds."""
     indices: Iterator[int]
 
     def __next__(self) -> Session:
         return self.session_at(next(self.indices))
 
     def session_at(self, index: int) -> Session:
-        """The session with this index, which depends on it and the seed alone."""
+        """The session with this index. It depends only on the index and the seed."""
         maker, tokenizer = self.maker, self.maker.tokenizer
         n_turns = max(1, int(self.turns.sample(stream(self.seed, "turns", index))))
         lengths, thinks = stream(self.seed, "input_tokens", index), stream(self.seed, "think_time", index)
         outputs = stream(self.seed, "output_tokens", index)
-        total = _drawn(self.input_tokens, lengths, self.least)
-        path = () if self.prefix.way is None else self.prefix.path(index, self.seed, maker.room(total))
+        total = _draw_at_least(self.input_tokens, lengths, self.least)
+        path = () if self.prefix.scheme is None else self.prefix.path(index, self.seed, maker.room(total))
         made = maker.make(total, path, stream(self.seed, "text", index), index)
         assert not isinstance(made, str)
         messages: list[Message] = list(made)
@@ -116,10 +116,10 @@ class SimulatedSessions(Iterator[Session]):
         for number in range(n_turns):
             if number:
                 total += turns[-1].output_tokens or 0
-                total += _drawn(self.input_tokens, lengths, self.least_added)
+                total += _draw_at_least(self.input_tokens, lengths, self.least_added)
                 messages.append({"role": "assistant", "content": turns[-1].answer})
                 text = stream(self.seed, "text", index, number)
-                messages.append({"role": "user", "content": _fitting(tokenizer, messages, total, text)})
+                messages.append({"role": "user", "content": _fit_turn(tokenizer, messages, total, text)})
             answer_tokens = int(self.output_tokens.sample(outputs))
             answer = TokenText(tokenizer).pieces(answer_tokens, stream(self.seed, "answer", index, number))
             turns.append(
@@ -144,20 +144,23 @@ def simulated_sessions(
     seed: int,
     prefix: Prefix | None = None,
 ) -> SimulatedSessions:
-    """Sessions of exact lengths: the first request has as many tokens as `input_tokens` draws; each later one has those of
-    the request before it, of its answer, and so many more as are drawn anew, the template's own included.
+    """Sessions of exact lengths. The first request has as many tokens as `input_tokens` draws. Each later request has the
+    tokens of the previous request, of its answer, and of another draw, which includes the template's own tokens.
 
-    Raises SpecError where lengths are drawn that cannot be had.
+    Raises SpecError if the distribution draws impossible lengths.
     """
     prefix = Prefix() if prefix is None else prefix
     maker = PromptMaker(tokenizer, chat=True, seed=seed, system_tokens=prefix.system_tokens)
     least_added = _least_added(tokenizer)
     least = max(maker.least + prefix.least, least_added)
+    problems = too_long(input_tokens)
     if (short := input_tokens.share_below(least)) > _RARE:
-        raise SpecError(
-            f"input tokens {str(input_tokens)!r}: {short:.2g} of the lengths are below {least}, the least that a turn adds "
-            f"with {tokenizer.name}: ask for at least {least} (where it is drawn: min={least})"
+        problems.append(
+            f"input tokens {str(input_tokens)!r}: {short:.2g} of the lengths are below {least}, and a turn adds at least "
+            f"{least} with {tokenizer.name}: ask for at least {least} (where it is drawn: min={least})"
         )
+    if problems:
+        raise SpecError(problems)
     return SimulatedSessions(
         maker,
         turns,
@@ -172,45 +175,43 @@ def simulated_sessions(
     )
 
 
-def _drawn(lengths: Distribution, chance: Random, least: int) -> int:
+def _draw_at_least(lengths: Distribution, chance: Random, least: int) -> int:
     while (n := int(lengths.sample(chance))) < least:
         pass
     return n
 
 
 def _least_added(tokenizer: Tokenizer) -> int:
-    """Tokens that a turn adds at least, besides those of the answer before it; a few more where answers join the template."""
+    """The fewest tokens that a turn adds besides the previous answer; a few more if answers join the template."""
     bank, text = chat_bank(tokenizer), TokenText(tokenizer)
     most = 0
     for seed in range(8):
         answer = text.pieces(20, stream(seed, "least added"))
-        one = "".join(opened(bank.fresh(1, stream(seed, "least added"))))
+        one = "".join(without_leading_space(bank.fresh(1, stream(seed, "least added"))))
         first: list[Message] = [{"role": "user", "content": one}]
         second = [*first, {"role": "assistant", "content": "".join(answer)}, {"role": "user", "content": one}]
         most = max(most, tokenizer.count_chat(second) - tokenizer.count_chat(first) - len(answer))
     return most + 2
 
 
-def _fitting(tokenizer: Tokenizer, history: Sequence[Message], total: int, chance: Random) -> str:
-    """What a user must say behind this history for the request to have `total` tokens."""
+def _fit_turn(tokenizer: Tokenizer, history: Sequence[Message], total: int, chance: Random) -> str:
+    """A user message after this history that makes the request `total` tokens long."""
     bank = chat_bank(tokenizer)
     pieces = bank.fresh(1, chance)
     wanted = 1
     for _ in range(_ATTEMPTS):
         if len(pieces) < wanted:
             pieces += bank.fresh(wanted - len(pieces), chance)
-        content = "".join(opened(pieces[:wanted]))
+        content = "".join(without_leading_space(pieces[:wanted]))
         got = tokenizer.count_chat([*history, {"role": "user", "content": content}])
         if got == total:
             return content
         wanted = max(1, wanted + total - got)
-    raise SpecError(
-        f"{tokenizer.name}: no turn was found that makes a request of exactly {total} tokens; use another n"
-    )
+    raise SpecError(f"{tokenizer.name}: no turn makes a request of exactly {total} tokens: use another length")
 
 
 def load_sessions(path: Path) -> list[Session]:
-    """The sessions of a file: rows of ours, or ShareGPT conversations. Raises SpecError, which names up to 20 bad rows."""
+    """The sessions of a file: rows of ours, or ShareGPT conversations. Raises SpecError with up to 20 bad rows."""
     container = open_container(path)
     sessions: list[Session] = []
     problems: list[str] = []
@@ -223,12 +224,12 @@ def load_sessions(path: Path) -> list[Session]:
     if problems:
         raise SpecError([*problems[:_SHOWN], *([f"{path}: more rows are bad"] if len(problems) > _SHOWN else [])])
     if not sessions:
-        raise SpecError(f"{path} holds no session: give at least one row")
+        raise SpecError(f"{path} has no sessions: write at least one row")
     return sessions
 
 
 def read_session(row: Any, name: str) -> Session:
-    """A session from its row, called `name` where the row names none. Raises SpecError with every problem."""
+    """A session from its row. Its default name is `name`. Raises SpecError with every problem."""
     if isinstance(row, SpecError):
         raise row
     if isinstance(row, dict) and "conversations" in row:
@@ -253,7 +254,7 @@ def read_session(row: Any, name: str) -> Session:
 
 
 def _from_sharegpt(row: dict[str, Any], name: str) -> Session:
-    """A ShareGPT conversation, from the first thing that a person says on; what follows it at once is the answer."""
+    """A ShareGPT conversation, from the first human message on. The message after each human one is its answer."""
     said = row["conversations"]
     if not isinstance(said, list) or not all(
         isinstance(one, dict) and isinstance(one.get("from"), str) and isinstance(one.get("value"), str) for one in said
@@ -266,5 +267,5 @@ def _from_sharegpt(row: dict[str, Any], name: str) -> Session:
             answer = follows.get("value") if follows.get("from") in ("gpt", "assistant", "chatgpt") else None
             turns.append(Turn(content=one["value"], answer=answer))
     if not turns:
-        raise SpecError("nothing in the conversation was said by a user")
+        raise SpecError("the conversation has no message of a user")
     return Session(id=str(row.get("id", name)), turns=tuple(turns))

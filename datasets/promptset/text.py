@@ -1,9 +1,8 @@
-"""Text that costs exactly as many tokens as it has pieces.
+"""Text with exactly one token per piece.
 
-A *piece* is a word with its leading space, or a mark, that adds one token wherever it stands. That a tokenizer has such
-pieces is measured, never assumed: of common English words, those are kept that add one token behind a word and one
-between two. With a tokenizer that splits at spaces, as nearly all do, each then adds one in any company; whoever needs
-a certain count verifies it besides (promptset.exact).
+A *piece* is a word with its leading space, or a full stop, that adds one token anywhere in a text. Pieces are measured: of
+common English words, those are kept that add one token after a word and between two words. With a tokenizer that splits at
+spaces, as nearly all do, they then add one token next to any word. promptset.exact counts the finished text in any case.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from importlib import resources
 
 from promptset.errors import SpecError
 from promptset.rng import Random, stream
-from promptset.tokens import Tokenizer
+from promptset.tokenizer import Tokenizer
 
 _ANCHOR = "the"
 _STOP = "."
@@ -24,12 +23,12 @@ _SENTENCE_WORDS = (5, 14)
 _LEAST_WORDS = 50
 _LEAST_TOKENS = 10
 _ASKED_WORDS = 250
-"""Words that are tried where each count is a request to a server."""
+"""Words to try if each count is a request to a server."""
 _VOCABULARY_TRIED = 16_384
 _ANCHORS_TRIED = 5
 
 
-class Lead:
+class Opening:
     """Makes the first choices of a text by its number and not by chance, so that texts of different numbers differ.
 
     The number is spelled in the digits of a mixed radix: the first choice is its lowest digit, with as many values as
@@ -70,32 +69,32 @@ class WordBank:
     """The pieces of one tokenizer."""
 
     words: tuple[str, ...]
-    """Lower-case words, each with a leading space; in a script without spaces, characters."""
+    """Lower-case words, each with a leading space; characters in scripts without spaces."""
     openers: tuple[str, ...]
-    """Words that may begin a sentence: capitalized where the tokenizer allows it; each with a leading space, and one
-    token without it too."""
+    """Words that can start a sentence, capitalized if the tokenizer allows it. Each has a leading space, and is one token
+    with and without it."""
     stop: str | None
-    """The mark that ends a sentence, where it adds one token."""
+    """The full stop, if it adds one token."""
 
-    def sentence(self, rng: Random, lead: Lead | None = None) -> list[str]:
-        """The pieces of one fresh sentence."""
+    def sentence(self, rng: Random, opening: Opening | None = None) -> list[str]:
+        """The pieces of a new sentence."""
         random, words = rng.random, self.words
         length = _SENTENCE_WORDS[0] + int(random() * (_SENTENCE_WORDS[1] - _SENTENCE_WORDS[0] + 1))
-        if lead is None:
+        if opening is None:
             pieces = [self.openers[int(random() * len(self.openers))]]
         else:
-            pieces = [self.openers[lead.choose(len(self.openers), rng)]]
-            pieces += [words[lead.choose(len(words), rng)] for _ in range(2)]
+            pieces = [self.openers[opening.choose(len(self.openers), rng)]]
+            pieces += [words[opening.choose(len(words), rng)] for _ in range(2)]
             length -= 2
         pieces += [words[int(random() * len(words))] for _ in range(length)]
         if self.stop is not None:
             pieces.append(self.stop)
         return pieces
 
-    def fresh(self, n: int, rng: Random, lead: Lead | None = None, repeat: float = 0.0) -> list[str]:
-        """n pieces of text that was never written before; the last sentence is cut where the n are reached.
+    def fresh(self, n: int, rng: Random, opening: Opening | None = None, repeat: float = 0.0) -> list[str]:
+        """n pieces of new text; the last sentence may be cut short.
 
-        `repeat` is the share of them in sentences that stand earlier in the same text.
+        `repeat` is the share of pieces in sentences that repeat an earlier one of the same text.
         """
         pieces: list[str] = []
         sentences: list[list[str]] = []
@@ -105,28 +104,28 @@ class WordBank:
                 sentence = sentences[int(rng.random() * len(sentences))]
                 repeated += len(sentence)
             else:
-                sentence = self.sentence(rng, None if sentences else lead)
+                sentence = self.sentence(rng, None if sentences else opening)
                 sentences.append(sentence)
             pieces += sentence
         return pieces[:n]
 
 
-def opened(pieces: list[str]) -> list[str]:
-    """The pieces as the beginning of a text: the first without its leading space."""
+def without_leading_space(pieces: list[str]) -> list[str]:
+    """The pieces as the start of a text: the first one without its leading space."""
     return [pieces[0].removeprefix(" "), *pieces[1:]] if pieces else pieces
 
 
 @functools.lru_cache(maxsize=8)
 def word_bank(tokenizer: Tokenizer) -> WordBank:
-    """The bank of a tokenizer, measured once: of English words, or where it does not know them of its own tokens.
+    """The bank of a tokenizer, measured once: English words, or its own tokens if it does not know English words.
 
-    Raises SpecError where it has too few pieces.
+    Raises SpecError if it has too few pieces.
     """
     words = resources.files("promptset").joinpath("words.txt").read_text(encoding="utf-8").split()
-    if tokenizer.asks:
+    if tokenizer.is_remote:
         words = words[:_ASKED_WORDS]
     plain = additive(tokenizer, [f" {word}" for word in words])
-    # Bare as well, since a text begins without a space: a capital or, where those cost two tokens, a small letter.
+    # Also without a space, at the start of a text: capitalized or, if that costs two tokens, in lower case.
     capitals = bare(tokenizer, additive(tokenizer, [f" {word.capitalize()}" for word in words]))
     openers = capitals if len(capitals) >= _LEAST_WORDS else bare(tokenizer, plain)
     if len(plain) < _LEAST_WORDS or not openers:
@@ -142,11 +141,11 @@ def word_bank(tokenizer: Tokenizer) -> WordBank:
 
 @functools.lru_cache(maxsize=8)
 def vocabulary_bank(tokenizer: Tokenizer) -> WordBank:
-    """A bank of the tokenizer's own tokens, whatever the language: those that add one token to a text.
+    """A bank of the tokenizer's own tokens, in any language: those that add one token to a text.
 
-    Raises SpecError where it has too few of them, or does not tell its vocabulary.
+    Raises SpecError if it has too few of them, or does not return its vocabulary.
     """
-    # Letters only: punctuation and digits are joined or split by rules of their own, and control characters by servers.
+    # Letters only: punctuation, digits and control characters have rules of their own.
     texts = [text for text in tokenizer.vocabulary() if text.strip().isalpha()]
     if len(texts) > _VOCABULARY_TRIED:
         chance = stream(0, "vocabulary")
@@ -160,12 +159,12 @@ def vocabulary_bank(tokenizer: Tokenizer) -> WordBank:
 
 
 def script_bank(tokenizer: Tokenizer, texts: Sequence[str]) -> WordBank | None:
-    """A bank of the words of `texts`, or of their characters where the words of the script cost more than a token or it
-    has none. None where that is too few."""
+    """A bank of the words of `texts`, or of their characters if words cost more than one token or the script has no
+    spaces. None if these are too few."""
     words = sorted({word for text in texts for word in text.split() if word.isalpha()})
     characters = sorted({character for text in texts for character in text if character.isalpha()})
     for pieces in ([f" {word}" for word in words], characters):
-        # A character may join many others to words: of some, the one that joins fewest stands for the text around.
+        # A character may join many others to words: try several anchors, and keep the one that joins fewest.
         tried = pieces[:: max(1, len(pieces) // _ANCHORS_TRIED)]
         kept = max((additive(tokenizer, pieces, anchor) for anchor in tried), key=len, default=[])
         openers = bare(tokenizer, kept)
@@ -175,7 +174,7 @@ def script_bank(tokenizer: Tokenizer, texts: Sequence[str]) -> WordBank | None:
 
 
 def additive(tokenizer: Tokenizer, pieces: list[str], anchor: str = f" {_ANCHOR}") -> list[str]:
-    """The pieces that add one token behind a word (the anchor), and one between two."""
+    """The pieces that add one token after a word (the anchor), and one between two."""
     first = anchor.removeprefix(" ")
     one, pair = tokenizer.count_plain([first, first + anchor])
     behind = tokenizer.count_plain([first + piece for piece in pieces])
@@ -198,17 +197,17 @@ def _stop(tokenizer: Tokenizer, words: list[str], openers: list[str]) -> str | N
 
 
 class TokenText:
-    """Text for whoever needs much of it quickly, such as a server that must answer with n tokens.
+    """A fast source of text, for example for a server that must answer with n tokens.
 
-    Texts are cut from one long ring of sentences, made and checked at construction: two of them may share sentences.
+    Texts are cut from one long ring of sentences, which is made and checked once. Two texts may share sentences.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
-        """Raises SpecError where the tokenizer has no such text."""
+        """Raises SpecError if the tokenizer has too few pieces."""
         self._ring, self._starts = _ring(tokenizer)
 
     def pieces(self, n: int, rng: Random) -> list[str]:
-        """n strings that, joined in order, are n tokens, each adding one; the first has no leading space."""
+        """n strings that add one token each; the first has no leading space."""
         if n <= 0:
             return []
         ring = self._ring
@@ -222,7 +221,7 @@ class TokenText:
 
 @functools.lru_cache(maxsize=8)
 def _ring(tokenizer: Tokenizer) -> tuple[list[str], list[int]]:
-    """Whole sentences, and where they begin."""
+    """Whole sentences, and where they start."""
     bank = word_bank(tokenizer)
     rng = stream(0, "text ring")
     ring: list[str] = []
@@ -230,6 +229,6 @@ def _ring(tokenizer: Tokenizer) -> tuple[list[str], list[int]]:
     for _ in range(_RING_SENTENCES):
         starts.append(len(ring))
         ring += bank.sentence(rng)
-    if tokenizer.count_plain(["".join(opened(ring))]) != [len(ring)]:
-        raise SpecError(f"{tokenizer.name}: words that cost one token each do not add up in a text; name another one")
+    if tokenizer.count_plain(["".join(without_leading_space(ring))]) != [len(ring)]:
+        raise SpecError(f"{tokenizer.name}: words of one token each do not add up in a text: name another tokenizer")
     return ring, starts

@@ -1,4 +1,4 @@
-"""Tools that a chat offers, as in an OpenAI request: `[{"type": "function", "function": {"name": ...}}, ...]`."""
+"""Tools of a chat, as in an OpenAI request: `[{"type": "function", "function": {"name": ...}}, ...]`."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import orjson
 
 from promptset.chat import Message, Tool
 from promptset.errors import SpecError
-from promptset.tokens import Tokenizer
+from promptset.tokenizer import Tokenizer
 
 
 def tools_problems(tools: Any) -> list[str]:
-    """What is wrong with a list of tools; None is none."""
+    """The problems of a list of tools; None means no tools."""
     if tools is None:
         return []
     if not isinstance(tools, list) or not tools:
@@ -37,13 +37,13 @@ def load_tools(path: Path) -> tuple[Tool, ...]:
         raise SpecError(f"{path} cannot be read: {e.strerror}") from e
     except orjson.JSONDecodeError as e:
         raise SpecError(f"{path} is not JSON: {e}") from e
-    if problems := tools_problems(tools) or ([] if tools else ["there is no tool in it"]):
+    if problems := tools_problems(tools) or ([] if tools else ["it has no tools"]):
         raise SpecError([f"{path}: {problem}" for problem in problems])
     return tuple(tools)
 
 
 def ignored_note(tokenizer: Tokenizer, tools: Sequence[Tool] | None) -> str | None:
-    """A sentence where the chat template makes nothing of the tools; None where it does. Raises SpecError."""
+    """A sentence if the chat template ignores the tools, else None. Raises SpecError."""
     if not tools:
         return None
     chat: list[Message] = [{"role": "user", "content": "the"}]

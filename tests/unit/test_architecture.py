@@ -99,7 +99,74 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.limits.source": frozenset({"bench.clock"}),
     "bench.limits.table": frozenset({"bench.limits.ladder", "bench.limits.result", "bench.report"}),
     "mockserver": frozenset({"mockserver", "promptset"}),
-    "promptset": frozenset({"promptset"}),
+    # promptset, from what everything stands on up to the command:
+    "promptset": frozenset(),
+    "promptset.errors": frozenset(),
+    "promptset.clock": frozenset(),
+    "promptset.rng": frozenset(),
+    "promptset.distributions": frozenset({"promptset.errors", "promptset.rng"}),
+    # Counting: a tokenizer, and the places where one is found. None of them knows what a prompt is made of.
+    "promptset.chat": frozenset({"promptset.clock", "promptset.errors"}),
+    "promptset.tokenizer_files": frozenset({"promptset.errors"}),
+    "promptset.tokenizer": frozenset({"promptset.chat", "promptset.errors"}),
+    "promptset.hub": frozenset({"promptset.errors", "promptset.tokenizer"}),
+    "promptset.server_tokens": frozenset({"promptset.chat", "promptset.errors", "promptset.tokenizer"}),
+    "promptset.tokens": frozenset(
+        {"promptset.errors", "promptset.hub", "promptset.server_tokens", "promptset.tokenizer", "promptset.tokenizer_files"}
+    ),
+    "promptset.tools": frozenset({"promptset.chat", "promptset.errors", "promptset.tokenizer"}),
+    # Text of a given length:
+    "promptset.kinds": frozenset({"promptset.errors", "promptset.rng"}),
+    "promptset.text": frozenset({"promptset.errors", "promptset.rng", "promptset.tokenizer"}),
+    "promptset.drafts": frozenset({"promptset.kinds", "promptset.rng", "promptset.text", "promptset.tokenizer"}),
+    "promptset.exact": frozenset(
+        {"promptset.chat", "promptset.drafts", "promptset.errors", "promptset.kinds", "promptset.rng", "promptset.text",
+         "promptset.tokenizer"}
+    ),
+    # A way of sharing names segments of text and never sees one.
+    "promptset.sharing": frozenset({"promptset.distributions.family", "promptset.errors", "promptset.rng"}),
+    # Prompts, one by one:
+    "promptset.outline": frozenset(
+        {"promptset.chat", "promptset.drafts", "promptset.exact", "promptset.kinds", "promptset.rng", "promptset.sharing",
+         "promptset.text", "promptset.tokenizer"}
+    ),
+    "promptset.samples": frozenset(
+        {"promptset.chat", "promptset.distributions", "promptset.drafts", "promptset.errors", "promptset.kinds",
+         "promptset.outline", "promptset.rng", "promptset.sharing", "promptset.tokenizer"}
+    ),
+    "promptset.loaders": frozenset(
+        {"promptset.errors", "promptset.outline", "promptset.rng", "promptset.samples", "promptset.sharing",
+         "promptset.tokenizer", "promptset.tokens", "promptset.tools"}
+    ),
+    # Files and their rows are read without a tokenizer.
+    "promptset.loaders.containers": frozenset({"promptset.errors"}),
+    "promptset.loaders.rows": frozenset(
+        {"promptset.errors", "promptset.outline", "promptset.samples", "promptset.tools"}
+    ),
+    "promptset.sessions": frozenset(
+        {"promptset.chat", "promptset.distributions", "promptset.errors", "promptset.exact", "promptset.loaders",
+         "promptset.outline", "promptset.rng", "promptset.samples", "promptset.sharing", "promptset.text",
+         "promptset.tokenizer"}
+    ),
+    "promptset.recipes": frozenset({"promptset.distributions", "promptset.errors", "promptset.rng", "promptset.sharing"}),
+    # Data sets as files, and the command:
+    "promptset.output_formats": frozenset(
+        {"promptset.chat", "promptset.errors", "promptset.samples", "promptset.sessions", "promptset.sharing",
+         "promptset.tokenizer"}
+    ),
+    "promptset.lines": frozenset(
+        {"promptset.chat", "promptset.distributions", "promptset.errors", "promptset.kinds", "promptset.loaders",
+         "promptset.output_formats", "promptset.samples", "promptset.sessions", "promptset.sharing",
+         "promptset.tokenizer", "promptset.tokens"}
+    ),
+    "promptset.manifest": frozenset({"promptset.output_formats", "promptset.sharing", "promptset.tokenizer"}),
+    "promptset.job": frozenset(
+        {"promptset.distributions", "promptset.errors", "promptset.kinds", "promptset.lines", "promptset.loaders",
+         "promptset.output_formats", "promptset.recipes", "promptset.sharing", "promptset.tokens", "promptset.tools"}
+    ),
+    "promptset.output": frozenset({"promptset.job", "promptset.lines", "promptset.manifest"}),
+    "promptset.cli": frozenset({"promptset"}),
+    "promptset.__main__": frozenset({"promptset.cli"}),
 }  # fmt: skip
 
 COMPOSERS = (
@@ -176,6 +243,26 @@ def violations(modules: Mapping[str, str]) -> list[str]:
     return found
 
 
+def circle(modules: Mapping[str, str]) -> list[str]:
+    """The modules that import each other, directly or through others, at run time; none where there is no circle."""
+    imports = {}
+    for module, source in modules.items():
+        tree = ast.parse(source)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+                node.body = [ast.Pass()]
+        names = [name if name in modules else origin for origin, name in imports_of(ast.unparse(tree))]
+        imports[module] = {name for name in names if name in modules and not inside(module, (name,))}
+    while ends := [module for module, imported in imports.items() if not imported & imports.keys()]:
+        for module in ends:
+            del imports[module]
+    # What is left leads into a circle; what nobody left imports only leads there.
+    while starts := imports.keys() - {name for imported in imports.values() for name in imported}:
+        for module in starts:
+            del imports[module]
+    return sorted(imports)
+
+
 def used_names(source: str) -> set[str]:
     """Imported modules and names, and dotted names spelled out (`os.urandom`), with import aliases resolved."""
     tree = ast.parse(source)
@@ -223,8 +310,20 @@ def test_the_rules_speak_of_modules_that_exist() -> None:
     assert set(MAY_IMPORT) - set(sources()) == set()
 
 
-def test_every_module_of_bench_has_a_rule_of_its_own_or_of_its_folder() -> None:
-    assert [module for module in sources() if rule_for(module) == "bench" and module != "bench"] == []
+@pytest.mark.parametrize("package", ["bench", "promptset"])
+def test_every_module_has_a_rule_of_its_own_or_of_its_folder(package: str) -> None:
+    assert [module for module in sources() if rule_for(module) == package and module != package] == []
+
+
+@pytest.mark.parametrize("package", ["promptset"])
+def test_no_modules_import_each_other_in_a_circle(package: str) -> None:
+    assert circle({name: source for name, source in sources().items() if inside(name, (package,))}) == []
+
+
+def test_a_circle_is_found_whichever_way_it_is_closed() -> None:
+    modules = {"p": "", "p.a": "from p.b import x", "p.b": "def f():\n    from p import c", "p.c": "import p.a"}
+    assert circle(modules) == ["p.a", "p.b", "p.c"]
+    assert circle({**modules, "p.c": "if TYPE_CHECKING:\n    import p.a"}) == []
 
 
 def test_the_folder_of_data_sets_is_no_package() -> None:
@@ -287,6 +386,31 @@ def test_the_folder_of_data_sets_is_no_package() -> None:
         ("mockserver.plan", "from bench.records import Outcome"),
         ("mockserver.pacing", "import bench.clock"),
         ("promptset.exact", "from bench.rng import stream"),
+        ("promptset.rng", "from promptset.errors import SpecError"),
+        ("promptset.distributions.gamma", "from promptset.tokenizer import Tokenizer"),
+        ("promptset.chat", "from promptset.tokenizer import Tokenizer"),
+        ("promptset.tokenizer_files.tekken", "from promptset.tokenizer import Tokenizer"),
+        ("promptset.tokenizer", "from promptset.tokens import load_tokenizer"),
+        ("promptset.hub", "from promptset.tokens import load_tokenizer"),
+        ("promptset.server_tokens", "from promptset import tokens"),
+        ("promptset.tokens", "from promptset.text import word_bank"),
+        ("promptset.kinds.english", "from promptset.text import word_bank"),
+        ("promptset.text", "from promptset.drafts import draft"),
+        ("promptset.drafts", "from promptset.exact import exact_prompt"),
+        ("promptset.exact", "from promptset.outline import PromptMaker"),
+        ("promptset.sharing.groups", "from promptset.text import word_bank"),
+        ("promptset.outline", "from promptset.samples import Sample"),
+        ("promptset.samples", "from promptset.loaders import DataSet"),
+        ("promptset.loaders.containers", "from promptset.samples import Sample"),
+        ("promptset.loaders.dataset", "from promptset.sessions import Session"),
+        ("promptset.sessions", "from promptset.output_formats import Line"),
+        ("promptset.recipes", "from promptset.samples import Sample"),
+        ("promptset.output_formats", "from promptset.lines import LineMaker"),
+        ("promptset.lines", "from promptset.manifest import FileSummary"),
+        ("promptset.manifest", "from promptset.job import Job"),
+        ("promptset.job", "from promptset.output import write"),
+        ("promptset.output", "from promptset.cli import main"),
+        ("promptset.new_module", "from promptset.rng import stream"),
         ("promptset.exact", "import mockserver.tokencount"),
         ("bench.new_module", "from bench.records import RequestRecord"),
     ],

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import accumulate
 
-from promptset.distributions.kind import Law
+from promptset.distributions.family import Law
 from promptset.errors import SpecError
 from promptset.rng import Random
 

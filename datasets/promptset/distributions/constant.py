@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from promptset.distributions.kind import Form, Kind, Law
+from promptset.distributions.family import Family, Law, ParameterSet
 from promptset.distributions.values import QUANTITY, Dimension
 from promptset.errors import SpecError
 from promptset.rng import Random
@@ -48,6 +48,10 @@ def _join(texts: Mapping[str, str]) -> str:
     return texts["value"]
 
 
-KIND = Kind(
-    (Form({"value": QUANTITY}, _build),), {"tokens": "128", "time": "50ms"}, split=_split, join=_join, listed=True
+FAMILY = Family(
+    (ParameterSet({"value": QUANTITY}, _build),),
+    {"tokens": "128", "time": "50ms"},
+    split=_split,
+    join=_join,
+    listed=True,
 )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from promptset.distributions.kind import Law
+from promptset.distributions.family import Law
 from promptset.distributions.values import Dimension
 from promptset.rng import Random
 
@@ -43,6 +43,12 @@ class Distribution:
         while not self.low <= (time_ns := draw(rng)) <= self.high:
             pass
         return time_ns
+
+    @property
+    def constant(self) -> float | None:
+        """The one value that is ever drawn; None where there are several."""
+        listed = self.law.atoms(self.low, self.high)
+        return listed[0][0] if listed is not None and len(listed) == 1 else None
 
     def kept(self) -> float:
         """The share of the law's draws that lie inside the limits."""

@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from promptset.distributions.atoms import Atoms
-from promptset.distributions.kind import Form, Kind, split_pairs
+from promptset.distributions.family import Family, ParameterSet, split_pairs
 from promptset.distributions.values import TEXT, UNITS_NS, Dimension, read_quantity
 from promptset.errors import SpecError
 
@@ -73,8 +73,8 @@ def _join(texts: Mapping[str, str]) -> str:
     return texts["path"] + "".join(f",{key}={text}" for key, text in texts.items() if key != "path")
 
 
-KIND = Kind(
-    (Form({"path": TEXT}, _build), Form({"path": TEXT, "unit": TEXT}, _build)),
+FAMILY = Family(
+    (ParameterSet({"path": TEXT}, _build), ParameterSet({"path": TEXT, "unit": TEXT}, _build)),
     {"tokens": "empirical:lengths.json", "time": "empirical:ttft.json,unit=ms"},
     split=_split,
     join=_join,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from promptset.distributions.kind import ContinuousLaw, Form, Kind, require_positive
+from promptset.distributions.family import ContinuousLaw, Family, ParameterSet, require_positive
 from promptset.distributions.values import QUANTITY, Dimension
 from promptset.rng import Random
 
@@ -36,4 +36,4 @@ def _build(dimension: Dimension, mean: float) -> Exponential:
     return Exponential(mean)
 
 
-KIND = Kind((Form({"mean": QUANTITY}, _build),), {"tokens": "exp:mean=128", "time": "exp:mean=1s"})
+FAMILY = Family((ParameterSet({"mean": QUANTITY}, _build),), {"tokens": "exp:mean=128", "time": "exp:mean=1s"})

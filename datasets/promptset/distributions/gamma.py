@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from promptset.distributions.kind import ContinuousLaw, Form, Kind, require_positive, standard_normal
+from promptset.distributions.family import ContinuousLaw, Family, ParameterSet, require_positive, standard_normal
 from promptset.distributions.values import NUMBER, QUANTITY, Dimension
 from promptset.errors import SpecError
 from promptset.rng import Random
@@ -91,7 +91,10 @@ def _from_cv(dimension: Dimension, mean: float, cv: float) -> Gamma:
     return _from_shape(dimension, mean, 1.0 / (cv * cv))
 
 
-KIND = Kind(
-    (Form({"mean": QUANTITY, "cv": NUMBER}, _from_cv), Form({"mean": QUANTITY, "shape": NUMBER}, _from_shape)),
+FAMILY = Family(
+    (
+        ParameterSet({"mean": QUANTITY, "cv": NUMBER}, _from_cv),
+        ParameterSet({"mean": QUANTITY, "shape": NUMBER}, _from_shape),
+    ),
     {"tokens": "gamma:mean=128,cv=0.5", "time": "gamma:mean=20ms,cv=0.3"},
 )

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from promptset.distributions.kind import (
+from promptset.distributions.family import (
     ContinuousLaw,
-    Form,
-    Kind,
+    Family,
+    ParameterSet,
     require_positive,
     standard_normal,
     standard_normal_cdf,
@@ -60,11 +60,11 @@ def _from_mu(dimension: Dimension, mu: float, sigma: float) -> Lognormal:
     return Lognormal(mu, sigma)
 
 
-KIND = Kind(
+FAMILY = Family(
     (
-        Form({"mean": QUANTITY, "cv": NUMBER}, _from_cv),
-        Form({"median": QUANTITY, "sigma": NUMBER}, _from_median),
-        Form({"mu": NUMBER, "sigma": NUMBER}, _from_mu),
+        ParameterSet({"mean": QUANTITY, "cv": NUMBER}, _from_cv),
+        ParameterSet({"median": QUANTITY, "sigma": NUMBER}, _from_median),
+        ParameterSet({"mu": NUMBER, "sigma": NUMBER}, _from_mu),
     ),
     {"tokens": "lognormal:mean=1024,cv=0.5", "time": "lognormal:mean=200ms,cv=0.5,min=10ms,max=5s"},
 )

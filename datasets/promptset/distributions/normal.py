@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from promptset.distributions.kind import (
+from promptset.distributions.family import (
     ContinuousLaw,
-    Form,
-    Kind,
+    Family,
+    ParameterSet,
     require_positive,
     standard_normal,
     standard_normal_cdf,
@@ -48,7 +48,10 @@ def _from_cv(dimension: Dimension, mean: float, cv: float) -> Normal:
     return Normal(mean, mean * cv)
 
 
-KIND = Kind(
-    (Form({"mean": QUANTITY, "std": QUANTITY}, _from_std), Form({"mean": QUANTITY, "cv": NUMBER}, _from_cv)),
+FAMILY = Family(
+    (
+        ParameterSet({"mean": QUANTITY, "std": QUANTITY}, _from_std),
+        ParameterSet({"mean": QUANTITY, "cv": NUMBER}, _from_cv),
+    ),
     {"tokens": "normal:mean=1024,std=200,min=1", "time": "normal:mean=200ms,std=40ms"},
 )

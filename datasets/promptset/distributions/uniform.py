@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from promptset.distributions.kind import ContinuousLaw, Form, Kind, split_pairs
+from promptset.distributions.family import ContinuousLaw, Family, ParameterSet, split_pairs
 from promptset.distributions.values import QUANTITY, Dimension
 from promptset.errors import SpecError
 from promptset.rng import Random
@@ -57,8 +57,8 @@ def _join(texts: Mapping[str, str]) -> str:
     return f"{texts['low']}..{texts['high']}{rest}"
 
 
-KIND = Kind(
-    (Form({"low": QUANTITY, "high": QUANTITY}, _build),),
+FAMILY = Family(
+    (ParameterSet({"low": QUANTITY, "high": QUANTITY}, _build),),
     {"tokens": "uniform:100..500", "time": "uniform:10ms..50ms"},
     split=_split,
     join=_join,

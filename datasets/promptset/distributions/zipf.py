@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from promptset.distributions.atoms import Atoms
-from promptset.distributions.kind import Form, Kind, require_positive
+from promptset.distributions.family import Family, ParameterSet, require_positive
 from promptset.distributions.values import NUMBER, Dimension
 from promptset.errors import SpecError
 
@@ -17,4 +17,4 @@ def _build(dimension: Dimension, s: float, n: float) -> Atoms:
     return Atoms.from_weights((float(k), k**-s) for k in range(1, int(n) + 1))
 
 
-KIND = Kind((Form({"s": NUMBER, "n": NUMBER}, _build),), {"tokens": "zipf:s=1.2,n=4096"}, listed=True)
+FAMILY = Family((ParameterSet({"s": NUMBER, "n": NUMBER}, _build),), {"tokens": "zipf:s=1.2,n=4096"}, listed=True)

@@ -1,7 +1,7 @@
-"""The kinds of text that prompts are made of.
+"""The kinds of text in prompts.
 
-`words`, English words in the form of sentences, is the fastest and has no units; `random` is tokens of the target's own
-vocabulary. The others are made of units (`promptset.kinds.kind.Kind`), one file each.
+`words` is English words in random sentences; `random` is tokens of the target's own vocabulary. The other kinds consist of
+units (`promptset.kinds.text_kind.TextKind`), one file each.
 """
 
 from __future__ import annotations
@@ -16,33 +16,33 @@ from promptset.kinds.code import CODE
 from promptset.kinds.english import ENGLISH
 from promptset.kinds.faker_text import faker_kind
 from promptset.kinds.json_records import JSON
-from promptset.kinds.kind import Kind
 from promptset.kinds.mixed import MIXED
+from promptset.kinds.text_kind import TextKind
 
 WORDS, RANDOM, FAKER = "words", "random", "faker"
 
-KINDS: dict[str, Kind] = {"english": ENGLISH, "code": CODE, "json": JSON, "chinese": CHINESE, "mixed": MIXED}
-"""Those that are made of units, by their names."""
+KINDS: dict[str, TextKind] = {"english": ENGLISH, "code": CODE, "json": JSON, "chinese": CHINESE, "mixed": MIXED}
+"""The kinds that consist of units, by name."""
 
 NAMES = (WORDS, *KINDS, RANDOM, f"{FAKER}:LOCALE")
 
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """What text is made like."""
+    """The kind of a text, and how much of it repeats."""
 
     kind: str = WORDS
     """One of NAMES."""
     repeat: float = 0.0
-    """The share of a text that stands in it before, from 0 to below 1."""
+    """The share of a text that repeats its own earlier text, from 0 to below 1."""
 
 
 PLAIN = Style()
-"""What is written where nobody asks for another style."""
+"""The default style."""
 
 
 def parse_style(kind: str, repeat: str | float = 0.0) -> Style:
-    """The style of this kind and this share of repeated text. Raises SpecError with every problem."""
+    """The style with this kind and share of repeated text. Raises SpecError with every problem."""
     problems = []
     try:
         kind_of(kind)
@@ -60,8 +60,8 @@ def parse_style(kind: str, repeat: str | float = 0.0) -> Style:
 
 
 @functools.lru_cache(maxsize=16)
-def kind_of(name: str) -> Kind | None:
-    """The kind of this name; None for those without units. Raises SpecError where there is none of it."""
+def kind_of(name: str) -> TextKind | None:
+    """The kind with this name; None for kinds without units. Raises SpecError for an unknown name."""
     if name in (WORDS, RANDOM):
         return None
     library, _, locale = name.partition(":")
@@ -70,5 +70,5 @@ def kind_of(name: str) -> Kind | None:
     if name not in KINDS:
         close = get_close_matches(name, NAMES, n=1)
         hint = f"did you mean {close[0]}?" if close else f"write one of {', '.join(NAMES)}"
-        raise SpecError(f"there is no text of the kind {name!r}: {hint}")
+        raise SpecError(f"no text of the kind {name!r}: {hint}")
     return KINDS[name]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from promptset.kinds.kind import Kind
+from promptset.kinds.text_kind import TextKind
 from promptset.rng import Random
 
 _WHO = """工程师 老师 邻居 经理 医生 学生们 研究团队 记者 图书管理员
@@ -32,4 +32,4 @@ def unit(rng: Random) -> str:
     return f"{sentence}，{one(_WHY)}。" if rng.random() < 0.5 else f"{sentence}。"
 
 
-CHINESE = Kind(unit, glue="", fill_open="", own_words=True)
+CHINESE = TextKind(unit, glue="", fill_open="", own_words=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from promptset.kinds.kind import Kind
+from promptset.kinds.text_kind import TextKind
 from promptset.rng import Random
 
 _VERBS = "load parse find merge count filter update build check write send group sort split read save fetch map".split()
@@ -34,4 +34,4 @@ def unit(rng: Random) -> str:
     return f"{head}\n{body}\n"
 
 
-CODE = Kind(unit, glue="\n", fill_open="\n#")
+CODE = TextKind(unit, glue="\n", fill_open="\n#")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from promptset.kinds.kind import Kind
+from promptset.kinds.text_kind import TextKind
 from promptset.rng import Random
 
 
@@ -42,4 +42,4 @@ def unit(rng: Random) -> str:
     return f"{sentence}."
 
 
-ENGLISH = Kind(unit, glue=" ", fill_open=" ")
+ENGLISH = TextKind(unit, glue=" ", fill_open=" ")

@@ -7,7 +7,7 @@ import importlib.util
 from typing import Any
 
 from promptset.errors import SpecError
-from promptset.kinds.kind import Kind
+from promptset.kinds.text_kind import TextKind
 from promptset.rng import Random
 
 _WORDS = (5, 14)
@@ -16,7 +16,7 @@ _PEOPLE_SHARE = 0.2
 _UNSPACED = ("zh", "ja", "th")
 
 
-def faker_kind(locale: str) -> Kind:
+def faker_kind(locale: str) -> TextKind:
     """The kind for a locale such as de_DE. Raises SpecError."""
     if importlib.util.find_spec("faker") is None:
         raise SpecError(f"text faker:{locale} needs the library faker: pip install 'trueload[text]'")
@@ -34,4 +34,4 @@ def faker_kind(locale: str) -> Kind:
         return f"{fake.name()}: {sentence}" if rng.random() < _PEOPLE_SHARE else sentence
 
     glue = "" if locale.startswith(_UNSPACED) else " "
-    return Kind(unit, glue=glue, fill_open=glue, own_words=True)
+    return TextKind(unit, glue=glue, fill_open=glue, own_words=True)

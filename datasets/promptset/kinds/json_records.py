@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from promptset.kinds.kind import Kind
+from promptset.kinds.text_kind import TextKind
 from promptset.rng import Random
 
 _NAMES = (
@@ -34,4 +34,4 @@ def unit(rng: Random) -> str:
     return json.dumps(record)
 
 
-JSON = Kind(unit, glue=",\n", open="[", fill_open=',\n{"note": "', fill_close='"}', close="]")
+JSON = TextKind(unit, glue=",\n", open="[", fill_open=',\n{"note": "', fill_close='"}', close="]")

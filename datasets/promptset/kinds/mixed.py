@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from promptset.kinds import chinese, code, english, json_records
-from promptset.kinds.kind import Kind
+from promptset.kinds.text_kind import TextKind
 from promptset.rng import Random
 
 _PARTS = (english.unit, code.unit, json_records.unit, chinese.unit)
@@ -14,4 +14,4 @@ def unit(rng: Random) -> str:
     return _PARTS[int(rng.random() * len(_PARTS))](rng)
 
 
-MIXED = Kind(unit, glue="\n", fill_open="\n")
+MIXED = TextKind(unit, glue="\n", fill_open="\n")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from promptset.loaders.dataset import FORMATS, BadRows, DataSet, parse_columns
 from promptset.samples import Sample
-from promptset.tokens import Tokenizer
+from promptset.tokenizer import Tokenizer
 
 __all__ = ["FORMATS", "BadRows", "DataSet", "load", "parse_columns"]
 

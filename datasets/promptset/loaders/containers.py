@@ -1,7 +1,7 @@
-"""Files as rows: where each row lies, and what it holds. Nothing here knows what a row means.
+"""Files as rows: the position and value of each row. Nothing here knows what a row means.
 
-A container is passed over once, which gives every row with its position; afterwards any row is read again by its
-position alone. So a data set larger than memory can be used. A new kind of file is one class and one line in `CONTAINERS`.
+One pass over a container gives every row with its position. Any row can then be read by its position alone, so a data set may
+be larger than memory. A new kind of file is one class and one line in `CONTAINERS`.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from promptset.errors import SpecError
 
 _BOM = b"\xef\xbb\xbf"
 _SYNTAX = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{},]', re.DOTALL)
-"""What decides where an entry of a JSON array ends: strings, brackets and commas."""
+"""Strings, brackets and commas: they decide where an entry of a JSON array ends."""
 
 
 class Entry(NamedTuple):
-    """One row: its number as people count, its position, and its value; what cannot be read has the error as its value."""
+    """One row: its number (from 1), its position, and its value, which is the error if the row cannot be read."""
 
     number: int
     start: int
@@ -37,21 +37,24 @@ class Container(Protocol):
     """A file of rows."""
 
     unit: str
-    """What a row is called in an error: line, entry, row."""
+    """The word for a row in error messages: line, entry, row."""
     texts: bool
-    """Whether every value is text, as in CSV, so that numbers must still be read."""
+    """Whether every value is text, as in CSV."""
 
     def entries(self) -> Iterator[Entry]:
-        """Every row, in order. Raises SpecError where the file as a whole cannot be read."""
+        """Every row, in order. Raises SpecError if the file as a whole cannot be read."""
 
     def value(self, start: int, end: int) -> Any:
-        """The row at a position that `entries` gave."""
+        """The row at a position from `entries`."""
 
 
 def open_container(path: Path) -> Container:
-    """The container for a file, by the end of its name; JSON (Lines or an array) for every other. Raises SpecError."""
+    """The container for a file, by its suffix; without a known one it is JSON (Lines or an array). Raises SpecError."""
+    if path.is_dir():
+        raise SpecError(f"the data set {path} is a directory: name a file in it")
     try:
-        path.open("rb").close()
+        with path.open("rb") as file:
+            file.read(1)  # Some files open and cannot be read (/proc/self/mem).
     except OSError as e:
         raise SpecError(f"the data set {path} cannot be read: {e.strerror}") from e
     return CONTAINERS.get(path.suffix.lower(), _json)(path)
@@ -64,14 +67,14 @@ def _json(path: Path) -> Container:
         first = next((line for line in file if line.strip()), b"")
     if first.lstrip()[:1] == b"[":
         return JsonArray(path)
-    if not isinstance(_decoded(first), Exception) or first.lstrip()[:1] != b"{":
+    if not isinstance(_decode(first), Exception) or first.lstrip()[:1] != b"{":
         return JsonLines(path)
     # The first line is no JSON by itself: an object over several lines, or a bad line.
-    whole = _decoded(path.read_bytes().removeprefix(_BOM))
+    whole = _decode(path.read_bytes().removeprefix(_BOM))
     return JsonLines(path) if isinstance(whole, Exception) else OneObject(path)
 
 
-def _decoded(line: bytes) -> Any:
+def _decode(line: bytes) -> Any:
     try:
         return orjson.loads(line)
     except orjson.JSONDecodeError as e:
@@ -104,7 +107,7 @@ class _OfBytes:
                 yield number, start, line
 
     def value(self, start: int, end: int) -> Any:
-        return _decoded(self._bytes(start, end))
+        return _decode(self._bytes(start, end))
 
     def close(self) -> None:
         self._file.close()
@@ -114,23 +117,23 @@ class _OfBytes:
 
 
 class JsonLines(_OfBytes):
-    """One JSON value a line; blank lines are none."""
+    """One JSON value per line; blank lines are skipped."""
 
     def entries(self) -> Iterator[Entry]:
         """Every line that is not blank."""
         for number, start, line in self._lines():
             if line.strip():
-                yield Entry(number, start, start + len(line), _decoded(line))
+                yield Entry(number, start, start + len(line), _decode(line))
 
 
 class OneObject(_OfBytes):
-    """A file that is one JSON object over several lines, which is one row."""
+    """A file with one JSON object over several lines: one row."""
 
     def entries(self) -> Iterator[Entry]:
         """The object."""
         content = self._path.read_bytes()
         start = len(_BOM) if content.startswith(_BOM) else 0
-        yield Entry(1, start, len(content), _decoded(content[start:]))
+        yield Entry(1, start, len(content), _decode(content[start:]))
 
 
 class JsonArray(_OfBytes):
@@ -155,16 +158,18 @@ class JsonArray(_OfBytes):
                     entry = content[start : match.start()]
                     if depth or number or entry.strip():  # Nothing between the brackets is no entry.
                         number += 1
-                        yield Entry(number, start, match.start(), _decoded(entry))
+                        yield Entry(number, start, match.start(), _decode(entry))
                     start = match.end()
                 if depth == 0:
                     break
             if depth or content[start:].strip():
-                raise SpecError(f"{self._path} begins as a JSON array and is not one: it has no end, or more behind it")
+                raise SpecError(
+                    f"{self._path} starts as a JSON array but is not one: it has no end, or text after its end"
+                )
 
 
 class Lines(_OfBytes):
-    """Plain text: a prompt a line; blank lines are none."""
+    """Plain text: one prompt per line; blank lines are skipped."""
 
     texts = True
 
@@ -186,7 +191,7 @@ class Lines(_OfBytes):
 
 
 class Csv(_OfBytes):
-    """Values under the names of a first line; quoted ones may reach over several lines."""
+    """Records; the first line names the columns. Quoted values may contain line breaks."""
 
     texts = True
 
@@ -277,4 +282,4 @@ CONTAINERS: dict[str, type[Lines] | type[Csv] | type[Parquet]] = {
     ".tsv": Csv,
     ".parquet": Parquet,
 }
-"""By the end of the file's name. Whatever is not here is JSON: Lines, an array, or one object."""
+"""By suffix. Any other file is JSON: Lines, an array, or one object."""

@@ -1,7 +1,7 @@
-"""A data set in a file: every row is checked once, and read again when it is used.
+"""A data set in a file. Every row is checked once, and read again when it is used.
 
-What is kept of a row is its position, its lengths and its time, 40 bytes; texts stay in the file. Prompts of a trace are
-made when they are used: row i gives the same prompt in every process.
+Only a row's position, lengths and time stay in memory (40 bytes). Prompts of a trace are made on use: row i becomes the same
+prompt in every process.
 """
 
 from __future__ import annotations
@@ -17,28 +17,29 @@ from typing import Any, Literal, overload
 from promptset.errors import SpecError
 from promptset.loaders import rows, traces
 from promptset.loaders.containers import open_container
-from promptset.loaders.rows import COUNTS, ROW_KEYS, Format, Parsed, Row
+from promptset.loaders.rows import COUNTS, ROW_KEYS, Format, ParsedRow, Row
 from promptset.outline import Outline, PromptMaker
 from promptset.rng import stream
 from promptset.samples import Sample
 from promptset.sharing import Path as SharedPath
-from promptset.tokens import Tokenizer, load_tokenizer
+from promptset.tokenizer import Tokenizer
+from promptset.tokens import load_tokenizer
 
 _log = logging.getLogger(__name__)
 
 FORMATS: dict[str, Format] = {**rows.FORMATS, **traces.FORMATS}
-"""Every kind of row, in the order of recognition."""
+"""All kinds of rows; the first that recognizes a row reads it."""
 
 BadRows = Literal["fail", "skip"]
 
 _SHOWN = 20
 _BATCH = 512
 _NONE = -1
-"""Stands for "not known" among the lengths."""
+"""An unknown length."""
 
 
 class DataSet(Sequence[Sample]):
-    """The samples of a file. `skipped` are the problems of rows that were left out, up to 20 of `skipped_rows`."""
+    """The samples of a file. `skipped` has up to 20 problems of the `skipped_rows` bad rows."""
 
     def __init__(
         self,
@@ -52,10 +53,9 @@ class DataSet(Sequence[Sample]):
     ) -> None:
         """Reads and checks every row.
 
-        With a tokenizer, lengths that rows do not say are counted, those of a prompt as it will be sent: in a chat, as
-        what its user says. `columns` names the columns to take, ours -> theirs; then no others are read. Prompts of a
-        trace are made by the tokenizer, or the embedded one, from `seed`. Raises SpecError, which names up to 20 bad
-        rows by their line, unless `bad_rows` is "skip".
+        With a tokenizer, missing lengths are counted as the prompt will be sent: with `chat`, as a user message. `columns`
+        maps columns, ours -> theirs; others are then ignored. Prompts of a trace are made from `seed` with the tokenizer,
+        or the embedded one. Raises SpecError with up to 20 bad rows by line, unless `bad_rows` is "skip".
         """
         self.path = path
         self.skipped: list[str] = []
@@ -73,7 +73,7 @@ class DataSet(Sequence[Sample]):
 
     def _index(self, bad_rows: BadRows) -> None:
         problems: list[str] = []
-        waiting: list[tuple[Parsed, _Texts]] = []
+        waiting: list[tuple[ParsedRow, _TextsToCount]] = []
         bad = empty = 0
         for number, start, end, value in self._container.entries():
             try:
@@ -95,14 +95,14 @@ class DataSet(Sequence[Sample]):
         self._keep(waiting)
         if bad and bad_rows == "fail":
             more = [f"{self.path}: {bad - _SHOWN} more bad rows"] if bad > _SHOWN else []
-            hint = f"{self.path}: correct these rows, or leave them out with --bad-rows skip"
+            hint = f"{self.path}: correct these rows, or skip them with --bad-rows skip"
             raise SpecError([*problems[:_SHOWN], *more, hint])
         self.skipped, self.skipped_rows = problems[:_SHOWN], bad
         if not self._starts:
-            raise SpecError(f"the data set {self.path} holds nothing to send: give at least one row")
+            raise SpecError(f"the data set {self.path} has no rows to send: write at least one")
         if empty:
             _log.warning(
-                "%s: %d of %d rows hold nothing a user said and are left out", self.path, empty, empty + len(self)
+                "%s: %d of %d rows have no message of a user and are skipped", self.path, empty, empty + len(self)
             )
         first = min((at for at in self._at_s if not math.isnan(at)), default=0.0)
         self._at_s = array("d", (at - first for at in self._at_s))
@@ -126,7 +126,7 @@ class DataSet(Sequence[Sample]):
         sample = parsed.sample
         if sample is None:
             assert parsed.outline is not None
-            path = self._fitting(parsed.outline)
+            path = self._cut_to_fit(parsed.outline)
             made = self._makes().make(inputs, path, stream(self._seed, "text", index), index)
             sample = Sample(prompt=made, path=path) if isinstance(made, str) else Sample(messages=made, path=path)
         return dataclasses.replace(
@@ -141,38 +141,38 @@ class DataSet(Sequence[Sample]):
 
     @property
     def timed(self) -> bool:
-        """Whether every row says when it is sent."""
+        """Whether every row has a time."""
         return not any(map(math.isnan, self._at_s))
 
     def times_s(self) -> array[float]:
-        """When each row is sent, in seconds from the first; NaN where the row does not say."""
+        """When to send each row, in seconds from the first; NaN if the row has no time."""
         return self._at_s
 
     @property
     def head(self) -> int | None:
-        """Tokens in front of shared text, in a data set whose prompts are made here; None in others."""
+        """Tokens before shared text if prompts are made here, else None."""
         return None if self._maker is None else self._maker.head
 
     @property
     def maker_tokenizer(self) -> Tokenizer | None:
-        """The tokenizer that makes prompts here; None where every row has a text."""
+        """The tokenizer that makes prompts here; None if every row has a text."""
         return None if self._maker is None else self._maker.tokenizer
 
     def outline_at(self, index: int) -> Outline | None:
-        """What a row of a trace says of its prompt, without its text; None for a row that has a text."""
+        """The outline of a row of a trace; None for a row with a text."""
         parsed = self._read(self._container.value(self._starts[index], self._ends[index]))
         if parsed is None or parsed.outline is None:
             return None
-        return dataclasses.replace(parsed.outline, path=self._fitting(parsed.outline))
+        return dataclasses.replace(parsed.outline, path=self._cut_to_fit(parsed.outline))
 
-    def _read(self, value: Any) -> Parsed | None:
+    def _read(self, value: Any) -> ParsedRow | None:
         if isinstance(value, SpecError):
             raise value
         if not isinstance(value, dict):
             raise SpecError("not a JSON object")
-        row = _chosen(value, self._columns)
+        row = _pick_columns(value, self._columns)
         if self._container.texts:
-            row = _typed(row)
+            row = _with_numbers(row)
         for known in FORMATS.values():
             if known.recognizes(row):
                 return known.read(row)
@@ -189,8 +189,8 @@ class DataSet(Sequence[Sample]):
             self._maker = PromptMaker(tokenizer, chat=self._chat, seed=self._seed)
         return self._maker
 
-    def _fitting(self, outline: Outline) -> SharedPath:
-        """The path of an outline as far as the prompt has room for it: the last token of a prompt is its own."""
+    def _cut_to_fit(self, outline: Outline) -> SharedPath:
+        """The path of an outline, cut to the room in the prompt: the last token is never shared."""
         room = self._makes().room(outline.input_tokens).most
         path = []
         for name, tokens in outline.path:
@@ -199,34 +199,36 @@ class DataSet(Sequence[Sample]):
             room -= tokens
         return tuple(path)
 
-    def _check(self, parsed: Parsed) -> _Texts:
-        """What is left to count. Raises SpecError where the prompt cannot be made or the template refuses it."""
+    def _check(self, parsed: ParsedRow) -> _TextsToCount:
+        """The texts still to be counted. Raises SpecError if the prompt cannot be made or the template refuses it."""
         if parsed.outline is not None:
             maker = self._makes()
             if parsed.outline.input_tokens < maker.least:
                 asked = parsed.outline.input_tokens
                 raise SpecError(f"{asked} tokens are too few: the shortest prompt has {maker.least}")
-            return _Texts()
+            return _TextsToCount()
         tokenizer, sample = self._tokenizer, parsed.sample
         assert sample is not None
         if tokenizer is None:
-            return _Texts()
+            return _TextsToCount()
         if sample.input_tokens is not None:
-            return _Texts(answer=parsed.answer)
+            return _TextsToCount(answer=parsed.answer)
         body: Row = {"prompt": sample.prompt, "messages": sample.messages, "tools": sample.tools}
         body = body if sample.body is None else sample.body
         if sample.prompt is not None and self._chat:
             body = {"messages": [{"role": "user", "content": sample.prompt}]}
         if (messages := body.get("messages")) is not None:
-            if tokenizer.asks:
-                return _Texts(counted=tokenizer.count_chat(messages, body.get("tools")), answer=parsed.answer)
-            return _Texts(tokenizer.render_chat(messages, body.get("tools")), answer=parsed.answer)
+            if tokenizer.is_remote:
+                return _TextsToCount(counted=tokenizer.count_chat(messages, body.get("tools")), answer=parsed.answer)
+            return _TextsToCount(tokenizer.render_chat(messages, body.get("tools")), answer=parsed.answer)
         if isinstance(body.get("prompt"), str):
-            return _Texts(body["prompt"], tokenizer.special_tokens_added, answer=parsed.answer)
-        return _Texts(answer=parsed.answer)  # A body may hold token ids, or several prompts: nobody counts those here.
+            return _TextsToCount(body["prompt"], tokenizer.special_tokens_added, answer=parsed.answer)
+        return _TextsToCount(
+            answer=parsed.answer
+        )  # A body may hold token ids or several prompts, which are not counted.
 
-    def _keep(self, waiting: list[tuple[Parsed, _Texts]]) -> None:
-        """Notes the lengths and times of rows; the texts of all are counted in one batch."""
+    def _keep(self, waiting: list[tuple[ParsedRow, _TextsToCount]]) -> None:
+        """Stores the lengths and times of rows; all texts are counted in one batch."""
         texts = [text for _, left in waiting for text in (left.text, left.answer) if text is not None]
         counts = iter(self._tokenizer.count_plain(texts) if self._tokenizer is not None and texts else [])
         for parsed, left in waiting:
@@ -243,8 +245,8 @@ class DataSet(Sequence[Sample]):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class _Texts:
-    """Of a row, what is still to be counted; `adds` tokens come to those of `text`. `counted` was counted already."""
+class _TextsToCount:
+    """Texts of a row that must be counted. `adds` tokens are added to those of `text`. `counted` is known already."""
 
     text: str | None = None
     adds: int = 0
@@ -252,7 +254,7 @@ class _Texts:
     counted: int | None = None
 
 
-def _chosen(row: Row, columns: Mapping[str, str] | None) -> Row:
+def _pick_columns(row: Row, columns: Mapping[str, str] | None) -> Row:
     if columns is None:
         return row
     if missing := [theirs for theirs in columns.values() if theirs not in row]:
@@ -260,8 +262,8 @@ def _chosen(row: Row, columns: Mapping[str, str] | None) -> Row:
     return {ours: row[theirs] for ours, theirs in columns.items()}
 
 
-def _typed(row: Row) -> Row:
-    """The row of a file in which all is text: numbers of ours as numbers, what is empty left out."""
+def _with_numbers(row: Row) -> Row:
+    """A row of text values: our numbers become numbers, and empty values are dropped."""
     typed: Row = {}
     for key, value in row.items():
         if value == "" and key in ROW_KEYS and key != "prompt":

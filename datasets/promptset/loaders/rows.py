@@ -33,23 +33,23 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Parsed:
-    """A row that was read: a sample, or the outline of a prompt that is still to be made."""
+class ParsedRow:
+    """The content of a row: a sample, or the outline of a prompt to make."""
 
     sample: Sample | None = None
     answer: str | None = None
-    """An answer that came with the row: its length is the output to ask for."""
+    """The answer in the row; its length is the output to ask for."""
     outline: Outline | None = None
     at_s: float | None = None
-    """When it was sent, on a clock of the file's own."""
+    """When it was sent, on the file's own clock."""
 
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """One kind of row: how it is recognized, and read. `read` gives None for a row that has nothing to send."""
+    """One kind of row. `read` returns None for a row with nothing to send."""
 
     recognizes: Callable[[Row], bool]
-    read: Callable[[Row], Parsed | None]
+    read: Callable[[Row], ParsedRow | None]
 
 
 def _is_request(row: Row) -> bool:
@@ -57,13 +57,13 @@ def _is_request(row: Row) -> bool:
     return bool(told) and not (told == {"tools"} and any(key in row for key in _OWN_KEYS))
 
 
-def _read_batch(row: Row) -> Parsed:
+def _read_batch(row: Row) -> ParsedRow:
     if not isinstance(row["body"], dict):
         raise SpecError("body is not a JSON object")
     return _read_request(row["body"])
 
 
-def _read_request(row: Row) -> Parsed:
+def _read_request(row: Row) -> ParsedRow:
     problems = []
     if "messages" in row:
         problems += _message_problems(row["messages"])
@@ -73,10 +73,10 @@ def _read_request(row: Row) -> Parsed:
     problems += count_problems("max_completion_tokens" if "max_completion_tokens" in row else "max_tokens", asked)
     if problems:
         raise SpecError(problems)
-    return Parsed(Sample(body=row, output_tokens=asked))
+    return ParsedRow(Sample(body=row, output_tokens=asked))
 
 
-def _read_sharegpt(row: Row) -> Parsed | None:
+def _read_sharegpt(row: Row) -> ParsedRow | None:
     turns = row["conversations"]
     if not isinstance(turns, list) or not all(
         isinstance(turn, dict) and isinstance(turn.get("from"), str) and isinstance(turn.get("value"), str)
@@ -88,17 +88,17 @@ def _read_sharegpt(row: Row) -> Parsed | None:
         return None
     follows = turns[asked + 1] if asked + 1 < len(turns) else {}
     answer = follows.get("value") if follows.get("from") in ("gpt", "assistant", "chatgpt") else None
-    return Parsed(Sample(prompt=turns[asked]["value"]), answer=answer if answer != "" else None)
+    return ParsedRow(Sample(prompt=turns[asked]["value"]), answer=answer if answer != "" else None)
 
 
-def _read_messages(row: Row) -> Parsed:
+def _read_messages(row: Row) -> ParsedRow:
     if problems := _message_problems(row["messages"]) + tools_problems(row.get("tools")) + row_problems(row):
         raise SpecError(problems)
     tools = None if row.get("tools") is None else tuple(row["tools"])
-    return Parsed(Sample(messages=tuple(row["messages"]), tools=tools, **_extras(row)), at_s=row.get("at_s"))
+    return ParsedRow(Sample(messages=tuple(row["messages"]), tools=tools, **_extras(row)), at_s=row.get("at_s"))
 
 
-def _read_prompt(row: Row) -> Parsed:
+def _read_prompt(row: Row) -> ParsedRow:
     problems = row_problems(row)
     if not isinstance(row["prompt"], str) or not row["prompt"]:
         problems.insert(0, "prompt must be a string that is not empty")
@@ -106,7 +106,7 @@ def _read_prompt(row: Row) -> Parsed:
         problems.append("tools go with messages, not with a prompt")
     if problems:
         raise SpecError(problems)
-    return Parsed(Sample(prompt=row["prompt"], **_extras(row)), at_s=row.get("at_s"))
+    return ParsedRow(Sample(prompt=row["prompt"], **_extras(row)), at_s=row.get("at_s"))
 
 
 def _extras(row: Row) -> dict[str, Any]:
@@ -114,7 +114,7 @@ def _extras(row: Row) -> dict[str, Any]:
 
 
 def row_problems(row: Row) -> list[str]:
-    """What is wrong with the keys that rows of ours have in common."""
+    """Problems with the common keys of our rows."""
     problems = [p for key in COUNTS for p in count_problems(key, row.get(key))]
     problems += seconds_problems("at_s", row.get("at_s"))
     if not isinstance(row.get("session"), str | None):
@@ -127,13 +127,13 @@ def row_problems(row: Row) -> list[str]:
 
 
 def count_problems(key: str, value: Any) -> list[str]:
-    """What is wrong with a number of tokens; None is none."""
+    """Problems with a number of tokens; None is allowed."""
     fits = value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 1)
     return [] if fits else [f"{key} must be a whole number of at least 1, not {value!r}"]
 
 
 def seconds_problems(key: str, value: Any) -> list[str]:
-    """What is wrong with a time in seconds; None is none."""
+    """Problems with a time in seconds; None is allowed."""
     fits = value is None or (isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf)
     return [] if fits else [f"{key} must be a number of seconds from 0 on, not {value!r}"]
 
@@ -157,4 +157,4 @@ FORMATS: dict[str, Format] = {
     "messages": Format(lambda row: "messages" in row, _read_messages),
     "prompt": Format(lambda row: "prompt" in row, _read_prompt),
 }
-"""In the order of recognition."""
+"""The first that recognizes a row reads it."""

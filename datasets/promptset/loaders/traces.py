@@ -1,4 +1,4 @@
-"""Rows without a text: traces of real traffic say how long prompts and answers were, and when they came.
+"""Rows without a text. Traces of real traffic have the lengths of prompts and answers, and the times of requests.
 
     mooncake     {"timestamp": ms, "input_length": n, "output_length": n, "hash_ids": [one of each 512 tokens]}
     bailian      the same with "chat_id": a timestamp in seconds, and a hash of each 16 tokens
@@ -6,7 +6,7 @@
     burstgpt     Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type
     lengths      {"input_tokens": n, "output_tokens": n, "at_s": seconds}, ours
 
-Of hash ids real shared text is made: the same id is the same text, so that a prefix cache finds what it found then.
+Hash ids become shared text: the same id is the same text, so a prefix cache finds what it found when the trace was recorded.
 Sources: github.com/kvcache-ai/Mooncake (FAST25-release), alibaba-edu/qwen-bailian-usagetraces-anon,
 Azure/AzurePublicDataset (AzureLLMInferenceDataset2023), HPMLL/BurstGPT.
 """
@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from promptset.errors import SpecError
-from promptset.loaders.rows import Format, Parsed, Row, count_problems, row_problems, seconds_problems
+from promptset.loaders.rows import Format, ParsedRow, Row, count_problems, row_problems, seconds_problems
 from promptset.outline import Outline
 from promptset.sharing import Path
 
@@ -27,15 +27,15 @@ _BAILIAN_BLOCK = 16
 _MS_PER_S = 1e3
 
 
-def _read_mooncake(row: Row) -> Parsed:
+def _read_mooncake(row: Row) -> ParsedRow:
     return _read_blocks(row, "timestamp", _MS_PER_S, _MOONCAKE_BLOCK)
 
 
-def _read_bailian(row: Row) -> Parsed:
+def _read_bailian(row: Row) -> ParsedRow:
     return _read_blocks(row, "timestamp", 1.0, _BAILIAN_BLOCK)
 
 
-def _read_blocks(row: Row, time: str, per_second: float, block: int) -> Parsed:
+def _read_blocks(row: Row, time: str, per_second: float, block: int) -> ParsedRow:
     n, output, at, ids = row["input_length"], row.get("output_length"), row.get(time), row.get("hash_ids", [])
     problems = _required(row, "input_length", "output_length") + seconds_problems(time, at)
     if not isinstance(ids, list) or not all(isinstance(one, int) for one in ids):
@@ -45,32 +45,32 @@ def _read_blocks(row: Row, time: str, per_second: float, block: int) -> Parsed:
     if problems:
         raise SpecError(problems)
     path: Path = tuple((one, block) for one in ids)
-    return Parsed(outline=Outline(n, output, path), at_s=None if at is None else at / per_second)
+    return ParsedRow(outline=Outline(n, output, path), at_s=None if at is None else at / per_second)
 
 
-def _read_azure(row: Row) -> Parsed:
+def _read_azure(row: Row) -> ParsedRow:
     return _read_columns(row, "TIMESTAMP", _from_date, "ContextTokens", "GeneratedTokens")
 
 
-def _read_burstgpt(row: Row) -> Parsed:
+def _read_burstgpt(row: Row) -> ParsedRow:
     return _read_columns(row, "Timestamp", _seconds, "Request tokens", "Response tokens")
 
 
-def _read_columns(row: Row, time: str, read_time: Callable[[Any], float | None], asked: str, got: str) -> Parsed:
+def _read_columns(row: Row, time: str, read_time: Callable[[Any], float | None], asked: str, got: str) -> ParsedRow:
     numbers = {key: _number(row.get(key)) for key in (asked, got)}
     problems = _required(numbers, asked, got)
     at = read_time(row.get(time))
     if at is None:
-        problems.append(f"{time} is no time: {row.get(time)!r}")
+        problems.append(f"{time} is not a time: {row.get(time)!r}")
     if problems:
         raise SpecError(problems)
-    return Parsed(outline=Outline(numbers[asked], numbers[got]), at_s=at)
+    return ParsedRow(outline=Outline(numbers[asked], numbers[got]), at_s=at)
 
 
-def _read_lengths(row: Row) -> Parsed:
+def _read_lengths(row: Row) -> ParsedRow:
     if problems := row_problems(row) or _required(row, "input_tokens"):
         raise SpecError(problems)
-    return Parsed(outline=Outline(row["input_tokens"], row.get("output_tokens")), at_s=row.get("at_s"))
+    return ParsedRow(outline=Outline(row["input_tokens"], row.get("output_tokens")), at_s=row.get("at_s"))
 
 
 def _required(row: Row, *keys: str) -> list[str]:
@@ -79,7 +79,7 @@ def _required(row: Row, *keys: str) -> list[str]:
 
 
 def _number(text: Any) -> Any:
-    """A number that a column holds as text; what is none is left for the check that follows."""
+    """A number from a text column; anything else is returned unchanged, for the check that follows."""
     try:
         return int(text)
     except (TypeError, ValueError):
@@ -108,4 +108,4 @@ FORMATS: dict[str, Format] = {
     "burstgpt": Format(lambda row: "Request tokens" in row, _read_burstgpt),
     "lengths": Format(lambda row: "input_tokens" in row, _read_lengths),
 }
-"""In the order of recognition, behind those with a text."""
+"""The first that recognizes a row reads it, after the formats with a text."""

@@ -1,6 +1,6 @@
-"""Recipes: lengths, sharing and arrivals of known traffic, each a YAML file with its source.
+"""Recipes: lengths, sharing and arrivals of known traffic. Each is a YAML file that names its source.
 
-A recipe of one's own is a file with the same keys. An empirical table beside it is named without a folder.
+Users write recipes with the same keys. An empirical table beside the file is named without a folder.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _NS_PER_S = 1e9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """What traffic looks like. Every text is in the grammar of the flags; None is "the recipe does not say"."""
+    """A description of traffic, in the grammar of the flags. None means that the recipe does not say."""
 
     about: str
     source: str
@@ -33,17 +33,17 @@ class Recipe:
     output_tokens: str
     prefix: str | None = None
     gaps: str | None = None
-    """Times between neighbouring requests."""
+    """Times between consecutive requests."""
 
     def times_s(self, seed: int) -> Iterator[float] | None:
-        """When requests are sent, in seconds, the first at 0; None where the recipe does not say."""
+        """When requests are sent, in seconds, the first at 0; None if the recipe has no gaps."""
         return None if self.gaps is None else times_s(distributions.parse(self.gaps, "time"), seed)
 
 
 def times_s(gaps: Distribution, seed: int) -> Iterator[float]:
-    """Times without end, in seconds, the first at 0; `gaps` (of time) are drawn between neighbours.
+    """Endless times in seconds, the first at 0, with `gaps` drawn between them.
 
-    They are whole microseconds, so that they are written alike where the last bit of a logarithm differs.
+    Times are whole microseconds, so they are the same where the last bit of a logarithm differs.
     """
     chance = stream(seed, "gaps")
 
@@ -75,7 +75,7 @@ def load(text: str) -> Recipe:
 
 
 def _read(path: Path) -> Recipe:
-    import yaml  # It costs 20 ms, and most need no recipe.
+    import yaml  # Costs 20 ms, and is rarely needed.
 
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -89,25 +89,25 @@ def _read(path: Path) -> Recipe:
     problems = []
     for key in content.keys() - set(known):
         close = get_close_matches(str(key), known, n=1)
-        problems.append(f"{key} is not known" + (f": did you mean {close[0]}?" if close else ""))
+        problems.append(f"{key} is unknown" + (f": did you mean {close[0]}?" if close else ""))
     problems += [f"{key} is missing" for key in known[:4] if content.get(key) is None]
     texts = {key: _beside(path, str(value)) for key, value in content.items() if key in known and value is not None}
     if not problems:
-        problems = _wrong(texts)
+        problems = _problems_of(texts)
     if problems:
         raise SpecError([f"the recipe {path}: {problem}" for problem in problems])
     return Recipe(**texts)
 
 
 def _beside(path: Path, text: str) -> str:
-    """An empirical table that lies beside the recipe, by its whole path."""
+    """Completes the path of an empirical table beside the recipe."""
     kind, colon, rest = text.partition(":")
     table = rest.split(",")[0].strip()
     here = path.parent / table
     return f"{kind}{colon}{path.parent / rest}" if kind == "empirical" and here.is_file() else text
 
 
-def _wrong(texts: dict[str, str]) -> list[str]:
+def _problems_of(texts: dict[str, str]) -> list[str]:
     problems = []
     dimensions: dict[str, Dimension] = {"input_tokens": "tokens", "output_tokens": "tokens", "gaps": "time"}
     for key, text in texts.items():

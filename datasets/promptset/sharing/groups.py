@@ -1,10 +1,10 @@
-"""Groups: the prompts fall into groups, in turn; those of a group begin with the same tokens."""
+"""Groups: prompts fall into groups, in turn. All prompts of a group start with the same tokens."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from promptset.sharing.path import COUNT, Key, Kind, Path, Room
+from promptset.sharing.scheme import COUNT, Key, Path, Room, SchemeSyntax
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +22,11 @@ class Groups:
         return self.tokens
 
     def path(self, index: int, seed: int, room: Room) -> Path:
-        """The beginning of the prompt's group."""
+        """The shared segment of the prompt's group."""
         return ((index % self.groups, self.tokens),)
 
 
-KIND = Kind(
+SYNTAX = SchemeSyntax(
     {"tokens": COUNT, "groups": Key(1, 1e9, default=1)},
     lambda values: Groups(int(values["tokens"]), int(values["groups"])),
     "tokens=512,groups=4",

@@ -1,9 +1,9 @@
-"""A given hit rate: each prompt begins with so many whole blocks of its group's text that, once those are cached, the
-given share of all prompt tokens is served from the cache.
+"""A given hit rate: each prompt starts with as many whole blocks of its group's text as make the given share of all prompt
+tokens hits in a warm cache.
 
 Of n tokens, h x n are wanted in whole blocks of 16. b = h x n / 16 is no whole number, so floor(b + u) blocks are taken
-with u uniform on [0, 1): on average exactly b. The first prompts of a group find less in the cache; the tally says how
-much that costs.
+with u uniform on [0, 1): on average exactly b. The first prompts of a group find less in the cache; the tally accounts for
+that.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import math
 from dataclasses import dataclass
 
 from promptset.rng import stream
-from promptset.sharing.path import BLOCK, Key, Kind, Path, Room
+from promptset.sharing.scheme import BLOCK, Key, Path, Room, SchemeSyntax
 
 
 @dataclass(frozen=True, slots=True)
 class HitRate:
-    """`hit_rate` of the prompt tokens are shared, by each of `groups` groups, which the prompts fall into in turn."""
+    """Each of `groups` groups shares `hit_rate` of its prompt tokens. Prompts fall into groups in turn."""
 
     hit_rate: float
     groups: int
@@ -30,13 +30,13 @@ class HitRate:
         return 0
 
     def path(self, index: int, seed: int, room: Room) -> Path:
-        """As many tokens of the group's text as make whole blocks, together with the head of the prompt."""
+        """As much of the group's text as makes whole blocks together with the head of the prompt."""
         blocks = math.floor(self.hit_rate * room.tokens / BLOCK + stream(seed, "hit rate", index).random())
         shared = min(blocks, (room.head + room.most) // BLOCK) * BLOCK - room.head
         return ((index % self.groups, shared),) if shared > 0 else ()
 
 
-KIND = Kind(
+SYNTAX = SchemeSyntax(
     {"hit_rate": Key(0, 1, whole=False), "groups": Key(1, 1e9, default=1)},
     lambda values: HitRate(values["hit_rate"], int(values["groups"])),
     "hit_rate=0.6,groups=8",

@@ -1,5 +1,5 @@
-"""A tree: a prompt begins with what stands on its way from the root to a leaf, so that two prompts share as many levels
-as their ways have in common. The leaves are taken in turn."""
+"""A tree: a prompt starts with the segments on a path from the root to a leaf. Two prompts share as many levels as their
+paths. The leaves come in turn."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from promptset.errors import SpecError
-from promptset.sharing.path import COUNT, Key, Kind, Path, Room, Way
+from promptset.sharing.scheme import COUNT, Key, Path, Room, Scheme, SchemeSyntax
 
 _MOST_LEAVES = 10**9
 
@@ -34,14 +34,14 @@ class Tree:
         return tuple((f"level {level}, node {node}", self.tokens) for level, node in enumerate(nodes))
 
 
-def _build(values: Mapping[str, float]) -> Way:
+def _build(values: Mapping[str, float]) -> Scheme:
     depth, fanout, tokens = (int(values[key]) for key in ("depth", "fanout", "tokens"))
     if fanout ** (depth - 1) > _MOST_LEAVES:
         raise SpecError(f"depth={depth} and fanout={fanout} make over {_MOST_LEAVES:g} leaves: use less of one of them")
     return Tree(depth, fanout, tokens)
 
 
-KIND = Kind(
+SYNTAX = SchemeSyntax(
     {"depth": Key(1, 64), "fanout": Key(1, 1e6), "tokens": COUNT},
     _build,
     "tree:depth=3,fanout=4,tokens=256",

@@ -1,7 +1,7 @@
-"""The files in which tokenizers come, each turned into the one form that counts: a `tokenizers.Tokenizer`.
+"""The file formats of tokenizers. Each is converted to a `tokenizers.Tokenizer`, without any other library.
 
-A format is told by what a file holds, not by its name: `tokenizer.model` is SentencePiece with one maker and tiktoken
-with another. None of them needs a library besides `tokenizers`.
+The content of a file decides its format, not its name: `tokenizer.model` is SentencePiece for some models and tiktoken for
+others.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from promptset.tokenizer_files import sentencepiece, tekken, tiktoken, tokenizer
 
 @dataclass(frozen=True, slots=True)
 class FileFormat:
-    """How tokenizers of one kind are stored."""
+    """One file format."""
 
     names: tuple[str, ...]
-    """Patterns of the names that its files have in a model's directory, the usual one first."""
+    """Patterns for the names of its files in a model's directory, the usual one first."""
     recognizes: Callable[[bytes], bool]
-    """Whether a file's content is of this format."""
+    """Whether a file's content has this format."""
     convert: Callable[[bytes, Mapping[str, Any], str | None], tokenizers.Tokenizer]
     """The tokenizer of a file's content, of the content of tokenizer_config.json and of what was written behind `#`.
     Raises SpecError."""
@@ -38,11 +38,11 @@ FORMATS: dict[str, FileFormat] = {
     ),
     "WordPiece": FileFormat(("vocab.txt",), wordpiece.recognizes, wordpiece.convert),
 }
-"""In the order in which a directory is searched: where it holds several, the first is what servers read."""
+"""In search order: if a directory has several, servers read the first."""
 
 
 def convert(content: bytes, config: Mapping[str, Any], where: str, choice: str | None = None) -> tokenizers.Tokenizer:
-    """The tokenizer that a file holds; `where` names it in errors. Raises SpecError."""
+    """The tokenizer in a file. Error messages call it `where`. Raises SpecError."""
     for known in FORMATS.values():
         if known.recognizes(content):
             try:

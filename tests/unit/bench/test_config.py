@@ -156,7 +156,7 @@ def test_flags_win_over_the_file() -> None:
         ({"dataset": "/nowhere.jsonl"}, "there is no file /nowhere.jsonl"),
         ({"ca_file": "/nowhere.pem", "url": "https://h"}, "there is no file /nowhere.pem"),
         ({"prefix": "tokens=x"}, "--prefix:"),
-        ({"text": "jason"}, "--text: there is no text of the kind 'jason': did you mean json?"),
+        ({"text": "jason"}, "--text: no text of the kind 'jason': did you mean json?"),
         ({"repeat": "1"}, "--repeat"),
         ({"timeout": "0"}, "must be more than 0"),
         ({"seed": "-1"}, "--seed:"),

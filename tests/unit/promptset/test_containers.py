@@ -101,7 +101,7 @@ def test_each_line_of_text_is_a_prompt(folder):
 def test_a_broken_array_is_said(folder, text):
     path = folder / "broken.json"
     path.write_text(text)
-    with pytest.raises(SpecError, match="begins as a JSON array and is not one"):
+    with pytest.raises(SpecError, match="starts as a JSON array but is not one"):
         list(open_container(path).entries())
 
 

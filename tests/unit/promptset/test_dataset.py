@@ -122,7 +122,7 @@ BAD = [
     ("data.csv", "prompt,at_s\na,1\nb,x\n", "line 3: at_s must be a number of seconds from 0 on, not 'x'"),
     ("data.csv", "prompt,at_s\na,1\nb,-1\n", "line 3: at_s must be a number of seconds from 0 on, not -1.0"),
     ("data.csv", "prompt,at_s\na,1\nb,nan\n", "line 3: at_s must be a number of seconds"),
-    ("data.csv", "TIMESTAMP,ContextTokens,GeneratedTokens\n1,5,5\nsoon,5,5\n", "line 3: TIMESTAMP is no time: 'soon'"),
+    ("data.csv", "TIMESTAMP,ContextTokens,GeneratedTokens\n1,5,5\nsoon,5,5\n", "line 3: TIMESTAMP is not a time: 'soon'"),
     ("data.csv", "TIMESTAMP,ContextTokens,GeneratedTokens\n1,5,5\n1,5,0\n", "line 3: GeneratedTokens must be a whole"),
     ("data.jsonl", '{"prompt": "a"}\n{"input_length": 600, "hash_ids": [1]}\n', "line 2: output_length is missing"),
     ("data.jsonl", '{"prompt": "a"}\n{"input_length": 600, "output_length": 1, "hash_ids": [1]}\n',
@@ -154,7 +154,7 @@ def test_of_many_bad_rows_twenty_are_told_and_all_are_counted(file):
     path = file([{"prompt": "a"}, *[{"prompt": ""}] * 25])
     kept = DataSet(path, bad_rows="skip")
     assert (len(kept), kept.skipped_rows, len(kept.skipped)) == (1, 25, 20)
-    with pytest.raises(SpecError, match="holds nothing to send"):
+    with pytest.raises(SpecError, match="has no rows to send"):
         DataSet(file([{"prompt": ""}]), bad_rows="skip")
 
 

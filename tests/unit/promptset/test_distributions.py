@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import integrate, stats
 
-from promptset.distributions import KINDS, parse
+from promptset.distributions import FAMILIES, parse
 from promptset.distributions.gamma import regularized_gamma
 from promptset.errors import SpecError
 from promptset.rng import stream
@@ -234,13 +234,13 @@ def test_a_constant_is_itself():
 
 
 @pytest.mark.parametrize("dimension", ["tokens", "time"])
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", FAMILIES)
 def test_the_example_of_each_kind_parses_and_its_text_gives_it_back(name, dimension, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "lengths.json").write_text("[1, [2, 5]]")
     (tmp_path / "ttft.json").write_text("[50.5, [60, 5]]")
-    if dimension in KINDS[name].example:
-        distribution = parse(KINDS[name].example[dimension], dimension)
+    if dimension in FAMILIES[name].example:
+        distribution = parse(FAMILIES[name].example[dimension], dimension)
         assert parse(str(distribution), dimension) == distribution
 
 

@@ -10,7 +10,7 @@ from promptset.errors import ImpossibleLength, SpecError
 from promptset.exact import chat_bank, exact_messages, exact_prompt, least_messages, least_prompt
 from promptset.kinds import Style
 from promptset.rng import stream
-from promptset.text import TokenText, opened, word_bank
+from promptset.text import TokenText, without_leading_space, word_bank
 from promptset.tokens import load_tokenizer
 from tests.support import tiny_tokenizers
 
@@ -60,7 +60,7 @@ def test_the_default_bank_is_large_and_makes_sentences(default_tokenizer):
     bank = word_bank(default_tokenizer)
     assert len(bank.words) > 1000
     assert bank.stop == "."
-    text = "".join(opened(bank.fresh(200, stream(6))))
+    text = "".join(without_leading_space(bank.fresh(200, stream(6))))
     assert text[0].isupper()
     assert text.count(". ") >= 10
     assert "  " not in text
@@ -87,7 +87,7 @@ def test_prompts_and_chats_are_exact_or_impossible(n, seed, data, kinds):
     else:
         prompt = exact_prompt(tokenizer, n, stream(seed), prefix=prefix)
         assert tokenizer.count(prompt) == n
-        assert prompt.startswith("".join(opened(prefix)))
+        assert prompt.startswith("".join(without_leading_space(prefix)))
     prefix = chat_bank(tokenizer, system).fresh(shared, stream(seed, "prefix"))
     least = least_messages(tokenizer, system) + len(prefix)
     if n < least:
@@ -147,7 +147,7 @@ def test_prompts_differ_from_their_first_block_on(default_tokenizer):
 class OffByOne:
     """A tokenizer that counts one more than the pieces, now and then, as one that joins tokens over spaces would."""
 
-    asks = False
+    is_remote = False
 
     def __init__(self, tokenizer, lies):
         self._tokenizer, self._lies, self.name = tokenizer, lies, "off-by-one"

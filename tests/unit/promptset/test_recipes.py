@@ -76,7 +76,7 @@ def test_a_recipe_of_ones_own_may_have_a_table_beside_it(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("about: a\ninputtokens: 5\n", ["inputtokens is not known: did you mean input_tokens?", "source is missing"]),
+        ("about: a\ninputtokens: 5\n", ["inputtokens is unknown: did you mean input_tokens?", "source is missing"]),
         ("about: a\nsource: b\ninput_tokens: 5\noutput_tokens: 5ms\ngaps: 5\nprefix: token=3\n",
          ["output_tokens '5ms'", "gaps '5'", "prefix 'token=3': a prefix has no 'token'"]),
         ("- 5", ["must hold keys with values"]),

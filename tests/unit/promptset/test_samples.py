@@ -7,13 +7,13 @@ from hypothesis import strategies as st
 
 from promptset.distributions import parse
 from promptset.errors import SpecError
-from promptset.samples import simulated
+from promptset.samples import simulated_prompts
 from promptset.sharing import Prefix
 from promptset.sharing.groups import Groups
 
 
 def make(tokenizer, spec="uniform:40..90", *, chat=False, seed=3, prefix=None, output="exp:mean=20"):
-    return simulated(
+    return simulated_prompts(
         tokenizer,
         input_tokens=parse(spec, "tokens"),
         output_tokens=parse(output, "tokens"),
@@ -85,7 +85,7 @@ def test_lengths_that_cannot_be_had_are_refused_with_the_limit_to_write(default_
     assert "below 16" in str(caught.value)
     assert "min=16" in str(caught.value)
     make(default_tokenizer, "exp:mean=100,min=16", chat=True, prefix=Prefix(Groups(12, 1)))
-    with pytest.raises(SpecError, match="below 4"):
+    with pytest.raises(SpecError, match="has 4 tokens: ask for at least 4"):
         make(default_tokenizer, "3", chat=True)
 
 

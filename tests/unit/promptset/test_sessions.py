@@ -114,7 +114,7 @@ def test_a_sharegpt_conversation_is_a_session():
         ({"turns": [{"content": "a", "output_tokens": 0}]}, "turn 1: output_tokens must be a whole number"),
         ({"turns": [{"content": "a", "answer": 5}]}, "turn 1: answer must be a string"),
         ({"session": 5, "turns": [{"content": "a"}]}, "session must be a string"),
-        ({"conversations": [{"from": "gpt", "value": "a"}]}, "nothing in the conversation was said by a user"),
+        ({"conversations": [{"from": "gpt", "value": "a"}]}, "the conversation has no message of a user"),
     ],
 )
 def test_a_bad_session_is_named_by_its_line(tmp_path, row, said):

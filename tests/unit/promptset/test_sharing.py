@@ -6,7 +6,7 @@ import pytest
 
 from promptset.distributions import parse
 from promptset.errors import SpecError
-from promptset.samples import simulated
+from promptset.samples import simulated_prompts
 from promptset.sharing import SharingTally, parse_prefix
 
 SPECS = [
@@ -20,7 +20,7 @@ SPECS = [
 
 
 def made(tokenizer, prefix, count, *, chat=False, spec="uniform:90..150", seed=3):
-    samples = simulated(
+    samples = simulated_prompts(
         tokenizer,
         input_tokens=parse(spec, "tokens"),
         output_tokens=parse("5", "tokens"),
@@ -133,7 +133,7 @@ def test_sharing_is_parsed_and_written_back(text):
         ("512", ["'512' is not key=value"]),
         ("tokens=1,tokens=2", ["tokens is given twice"]),
         ("", ["tokens= is missing"]),
-        ("tre:depth=2", ["no way of sharing is called 'tre': there is tree"]),
+        ("tre:depth=2", ["no scheme is called 'tre': write one of tree"]),
         ("tree:depth=2,fanout=x", ["fanout=x: write a whole number from 1 to 1e+06", "tokens= is missing"]),
         ("tree:depth=40,fanout=9,tokens=1", ["over 1e+09 leaves"]),
         ("hit_rate=1.5", ["hit_rate=1.5: write a number from 0 to 1"]),

@@ -236,6 +236,6 @@ def test_an_offline_setting_is_respected(stand_in_transformers, monkeypatch):
 
 def test_a_hub_that_may_answer_is_asked_once(stand_in_transformers, monkeypatch):
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
-    with pytest.raises(SpecError, match="cannot be had from the hub: not found"):
+    with pytest.raises(SpecError, match="cannot be loaded from the hub: not found"):
         hub.load("org/absent")
     assert sys.modules["transformers"].AutoTokenizer.asked == [True, False]

@@ -100,9 +100,9 @@ def test_a_template_that_ignores_tools_is_told(tools: str, tmp_path: Path, capsy
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
-        ([], "--tools are part of a chat: add --chat"),
-        (["--chat", "--turns", "2"], "--tools does not go with --turns"),
-        (["--chat", "--format", "vllm", "--count", "1"], "row 1 has tools, and vLLM's custom rows hold a prompt alone"),
+        ([], "--tools needs --chat: only chats offer tools"),
+        (["--chat", "--turns", "2"], "--tools cannot be combined with --turns"),
+        (["--chat", "--format", "vllm", "--count", "1"], "row 1 has tools, and vLLM's custom rows hold only a prompt"),
     ],
 )
 def test_tools_that_go_with_nothing_are_refused(
@@ -117,7 +117,7 @@ def test_tools_that_go_with_nothing_are_refused(
     [
         ("{", "is not JSON"),
         ("[]", "tools must be a list that is not empty"),
-        ("null", "there is no tool in it"),
+        ("null", "it has no tools"),
         ('[{"type": "function", "function": {"name": "a"}}, {"name": "b"}]', "tool 2 must be"),
         ('[{"type": "function", "function": {}}]', "tool 1 must be"),
         ('[{"type": "search", "function": {"name": "a"}}]', "tool 1 must be"),

@@ -1,4 +1,4 @@
-"""What a prompt begins with, named: the seam between ways of sharing, the text that is made of them, and their tally."""
+"""Named segments of shared text: the interface between schemes, the text made from them, and their tally."""
 
 from __future__ import annotations
 
@@ -7,39 +7,39 @@ from dataclasses import dataclass
 from typing import Protocol
 
 Segment = tuple[str | int, int]
-"""A name and a number of tokens. One name is one text, of which a prompt takes the first tokens."""
+"""A name and a number of tokens. One name is one text; a prompt takes its first tokens."""
 
 Path = tuple[Segment, ...]
-"""The shared segments that a prompt begins with, in their order."""
+"""The shared segments that a prompt starts with, in order."""
 
 BLOCK = 16
-"""Tokens of a block of a server's prefix cache, which keeps whole blocks alone (16 is the default of vLLM)."""
+"""Tokens per block of a server's prefix cache, which stores whole blocks (16 is vLLM's default)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Room:
-    """What a prompt of `tokens` tokens has room for: `head` tokens that are the same in every prompt come first (what
-    the tokenizer or the template puts there), then at most `most` tokens of shared text."""
+    """The room in a prompt of `tokens` tokens: `head` tokens of the tokenizer or template, which are the same in every
+    prompt, then at most `most` tokens of shared text."""
 
     tokens: int
     head: int
     most: int
 
 
-class Way(Protocol):
-    """One way in which prompts share beginnings."""
+class Scheme(Protocol):
+    """One scheme by which prompts share prefixes."""
 
     @property
     def least(self) -> int:
         """Tokens of shared text that every prompt must have room for."""
 
     def path(self, index: int, seed: int, room: Room) -> Path:
-        """What the prompt with this index begins with."""
+        """The shared segments of the prompt with this index."""
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A number of a way: its least and greatest value, and what it is when it is not said (None: it must be)."""
+    """A parameter of a scheme: its smallest and largest value, and its default (None: required)."""
 
     low: float
     high: float
@@ -47,7 +47,7 @@ class Key:
     whole: bool = True
 
     def read(self, name: str, text: str) -> tuple[float | None, str | None]:
-        """The value, or what is wrong with it."""
+        """The value, or the problem with it."""
         try:
             value = int(text) if self.whole else float(text)
         except ValueError:
@@ -60,12 +60,12 @@ class Key:
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
-    """How a way is written: `named` ones begin with their name and a colon, the others are known by their first key."""
+class SchemeSyntax:
+    """How a scheme is written: `named` ones start with their name and a colon, others are recognized by their keys."""
 
     keys: Mapping[str, Key]
-    build: Callable[[Mapping[str, float]], Way]
-    """Makes the way of the values of its keys; raises SpecError where they do not go together."""
+    build: Callable[[Mapping[str, float]], Scheme]
+    """Makes the scheme from the values of its keys; raises SpecError if they contradict each other."""
     example: str
     named: bool = False
 

@@ -62,7 +62,7 @@ class ContinuousLaw(Law):
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class ParameterSet:
     """One set of keys that defines a law, and what builds it: `build(dimension, **values)`, raising SpecError."""
 
     keys: Mapping[str, Value]
@@ -92,10 +92,10 @@ def join_pairs(pairs: Mapping[str, str]) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class Family:
     """How a family is written: its forms, and how its text is split into keys and joined again."""
 
-    forms: tuple[Form, ...]
+    parameter_sets: tuple[ParameterSet, ...]
     example: Mapping[str, str]
     """One example a dimension; a dimension that is missing is refused."""
     split: Callable[[str], dict[str, str]] = split_pairs

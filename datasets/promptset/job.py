@@ -1,0 +1,190 @@
+"""Turns the command line's options into a job, or names every problem with them at once."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+from promptset import recipes
+from promptset.distributions import parse
+from promptset.errors import SpecError
+from promptset.kinds import WORDS, parse_style
+from promptset.lines import DataSetSpec, LineMaker
+from promptset.loaders import BadRows, DataSet, parse_columns
+from promptset.output_formats import OUTPUT_FORMATS
+from promptset.sharing import parse_prefix
+from promptset.tokens import load_tokenizer
+from promptset.tools import load_tools
+
+BAD_ROWS: tuple[str, ...] = get_args(BadRows)
+
+_MOST_PROCESSES = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What to write, and where."""
+
+    spec: DataSetSpec
+    maker: LineMaker
+    count: int
+    times_s: Iterator[float] | None
+    processes: int
+    out: Path | None
+    """The file to write; None is stdout."""
+    options: dict[str, Any]
+    """The options as the manifest shows them."""
+
+
+def job_of(options: argparse.Namespace, problems: list[str]) -> Job:
+    """The options as values. Raises SpecError with every problem."""
+    count = None if options.count is None else _whole("--count", options.count, 1, problems)
+    seed = _whole("--seed", options.seed, None, problems)
+    processes = _whole("--processes", options.processes, 1, problems, _MOST_PROCESSES)
+    given: dict[str, str] = {
+        key: getattr(options, key)
+        for key in ("input_tokens", "output_tokens", "prefix", "gaps")
+        if getattr(options, key) is not None
+    }
+    problems += _conflicts(options, given)
+    recipe: dict[str, str] = {}
+    if options.recipe is not None and (loaded := _read_or_note("--recipe", recipes.load, problems, options.recipe)):
+        recipe = {key: value for key in ("input_tokens", "output_tokens", "prefix", "gaps")
+                  if (value := getattr(loaded, key)) is not None}  # fmt: skip
+    asked = {"input_tokens": "1024", "output_tokens": "128", **recipe, **given}
+    for key in ("input_tokens", "output_tokens"):
+        _read_or_note(f"--{key.replace('_', '-')}", parse, problems, asked[key], "tokens")
+    for flag, dimension in (("turns", "tokens"), ("think_time", "time")):
+        if getattr(options, flag) is not None:
+            _read_or_note(f"--{flag.replace('_', '-')}", parse, problems, getattr(options, flag), dimension)
+    gaps = _read_or_note("--gaps", parse, problems, asked["gaps"], "time") if "gaps" in asked else None
+    if "prefix" in asked:
+        _read_or_note("--prefix", parse_prefix, problems, asked["prefix"])
+    if options.columns is not None:
+        _read_or_note("--columns", parse_columns, problems, options.columns)
+    _read_or_note(
+        f"--text {options.text} --repeat {options.repeat}:", parse_style, problems, options.text, options.repeat
+    )
+    tools = None if options.tools is None else _read_or_note("--tools", load_tools, problems, Path(options.tools))
+    tokenizer = _read_or_note("--tokenizer:", load_tokenizer, problems, options.tokenizer)
+    out = None if options.out in (None, "-") else Path(options.out)
+    problems += [] if out is None else _out_problems(out, options.force)
+    if problems or tokenizer is None or seed is None or processes is None:
+        raise SpecError(problems)
+    spec = DataSetSpec(
+        tokenizer=options.tokenizer,
+        chat=options.chat,
+        seed=seed,
+        format=options.format,
+        model=options.model,
+        source=options.source,
+        columns=options.columns,
+        bad_rows=options.bad_rows,
+        input_tokens=asked["input_tokens"],
+        output_tokens=asked["output_tokens"],
+        prefix=asked.get("prefix"),
+        text=options.text,
+        repeat=options.repeat,
+        tools=tools,
+        turns=options.turns,
+        think_time="0s" if options.think_time is None else options.think_time,
+    )
+    maker = LineMaker(spec, tokenizer)
+    rows = len(maker.samples) if isinstance(maker.samples, DataSet) else None
+    if rows is not None and count is not None and count > rows:
+        raise SpecError(f"--count {count}: {options.source} has {rows} rows")
+    if count is None:
+        count = 100 if rows is None else rows
+    times_s = None if gaps is None else recipes.times_s(gaps, seed)
+    return Job(spec, maker, count, times_s, processes, out, _manifest_options(spec, count, options, asked))
+
+
+def _conflicts(options: argparse.Namespace, given: Mapping[str, str]) -> Iterator[str]:
+    """Unknown choices, and options that contradict each other."""
+    for flag, value, known in (
+        ("--format", options.format, list(OUTPUT_FORMATS)),
+        ("--bad-rows", options.bad_rows, BAD_ROWS),
+    ):
+        if value not in known:
+            yield f"{flag} {value}: write one of {', '.join(known)}"
+    chosen = OUTPUT_FORMATS.get(options.format)
+    if chosen is not None and chosen.needs_model and options.model is None:
+        yield f"--format {options.format} needs --model: every row names it"
+    if options.tools is not None and not options.chat:
+        yield "--tools needs --chat: only chats offer tools"
+    if options.turns is None and options.think_time is not None:
+        yield "--think-time needs --turns: only sessions have think times"
+    if options.turns is not None:
+        for flag, wrong in (
+            ("--gaps", options.gaps is not None),
+            ("--tools", options.tools is not None),
+            ("--from", options.source is not None),
+            (f"--format {options.format}", options.format != "rows"),
+            (f"--text {options.text}", options.text != WORDS),
+            (f"--repeat {options.repeat}", options.repeat != "0"),
+        ):
+            if wrong:
+                yield f"{flag} cannot be combined with --turns: sessions have their own row format, in English words"
+    if options.source is None:
+        if options.columns is not None:
+            yield "--columns needs --from: it names columns of that file"
+        return
+    if Path(options.source).is_dir():
+        yield f"--from {options.source} is a directory: name a file in it"
+    elif not Path(options.source).exists():
+        yield f"--from {options.source}: there is no such file"
+    for key in (*given, *(key for key in ("tools", "recipe") if getattr(options, key) is not None)):
+        yield f"--{key.replace('_', '-')} cannot be combined with --from: the file brings its own prompts"
+
+
+T = TypeVar("T")
+
+
+def _read_or_note(flag: str, read: Callable[..., T], problems: list[str], *arguments: Any) -> T | None:
+    """The value that `read` returns; or None, and its problems are added to `problems`."""
+    try:
+        return read(*arguments)
+    except SpecError as e:
+        problems += [f"{flag} {problem}" for problem in e.problems]
+        return None
+
+
+def _manifest_options(
+    spec: DataSetSpec, count: int, options: argparse.Namespace, asked: Mapping[str, str]
+) -> dict[str, Any]:
+    shared = {"count": count, "seed": spec.seed, "chat": spec.chat, "format": spec.format}
+    if spec.source is not None:
+        return {**shared, "from": Path(spec.source).name, "columns": spec.columns, "bad_rows": spec.bad_rows}
+    named = {"recipe": options.recipe} if options.recipe is not None else {}
+    # The folder of a recipe's table differs between machines: its name is enough.
+    said = {key: re.sub(r"empirical:.*[/\\]", "empirical:", value) for key, value in asked.items()}
+    if spec.turns is not None:
+        return {**shared, **named, **said, "turns": spec.turns, "think_time": spec.think_time}
+    offered = {} if spec.tools is None else {"tools": [tool["function"]["name"] for tool in spec.tools]}
+    return {**shared, **named, **said, "text": spec.text, "repeat": spec.repeat, **offered}
+
+
+def _whole(flag: str, text: str, least: int | None, problems: list[str], most: int | None = None) -> int | None:
+    try:
+        number = int(text)
+    except ValueError:
+        number = None
+    limits = "" if least is None else f" of at least {least}" if most is None else f" from {least} to {most}"
+    if number is None or (least is not None and number < least) or (most is not None and number > most):
+        problems.append(f"{flag} {text}: write a whole number{limits}")
+        return None
+    return number
+
+
+def _out_problems(out: Path, force: bool) -> list[str]:
+    if out.is_dir():
+        return [f"--out {out} is a directory: name a file in it"]
+    if not out.parent.is_dir():
+        return [f"--out {out}: the directory {out.parent} does not exist"]
+    if out.is_file() and not force:
+        return [f"--out {out} exists already: choose another name, or add --force to overwrite it"]
+    return []

@@ -1,0 +1,163 @@
+"""Counts tokens as a server does.
+
+A server adds the tokenizer's special tokens (often a BOS) to a completion prompt. For a chat it renders the template, which
+has its own special tokens, and adds none. `Tokenizer.count` and `Tokenizer.count_chat` do the same.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import tokenizers
+
+from promptset.chat import ChatTemplate, Message, Tool
+from promptset.errors import SpecError
+
+_SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+
+
+class Tokenizer(ABC):
+    """A tokenizer with its chat template, if it has one. Made by `promptset.tokens.load_tokenizer`."""
+
+    name: str
+    fingerprint: str
+    """Tokenizers with equal fingerprints count alike."""
+    special_tokens_added: int
+    """The tokens that `count` adds to those of the text."""
+    is_remote = False
+    """Whether each count is a request to a server."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r}, fingerprint={self.fingerprint!r})"
+
+    @abstractmethod
+    def encode(self, text: str, add_special_tokens: bool = False) -> list[int]:
+        """The ids of `text`."""
+
+    @abstractmethod
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of `ids`, special tokens included."""
+
+    @abstractmethod
+    def count_batch(self, texts: Sequence[str]) -> list[int]:
+        """`count` of each text, in one batch."""
+
+    @abstractmethod
+    def count_plain(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text, without added special tokens."""
+
+    @abstractmethod
+    def count_chats(self, chats: Sequence[Sequence[Message]], tools: Sequence[Tool] | None = None) -> list[int]:
+        """`count_chat` of each list of messages, in one batch. Raises SpecError."""
+
+    @abstractmethod
+    def encode_chat(self, messages: Sequence[Message], tools: Sequence[Tool] | None = None) -> list[int]:
+        """The ids of the rendered messages. Raises SpecError."""
+
+    def token_strings(self, ids: Sequence[int]) -> list[str]:
+        """Each token as the vocabulary writes it if that is known, else decoded. Raises SpecError."""
+        return [self.decode([number]) for number in ids]
+
+    @abstractmethod
+    def vocabulary(self) -> list[str]:
+        """The text of each token that is not special, by id. Raises SpecError if it is not known."""
+
+    def count(self, text: str) -> int:
+        """Tokens of a completion prompt, with the special tokens that a server adds."""
+        return self.count_batch([text])[0]
+
+    def count_chat(self, messages: Sequence[Message], tools: Sequence[Tool] | None = None) -> int:
+        """Tokens of the rendered messages; the template has its own special tokens. Raises SpecError."""
+        return self.count_chats([messages], tools)[0]
+
+    def render_chat(
+        self, messages: Sequence[Message], tools: Sequence[Tool] | None = None, *, add_generation_prompt: bool = True
+    ) -> str:
+        """The rendered messages. Raises SpecError if there is no template."""
+        raise SpecError(f"{self.name} does not return rendered messages")
+
+
+class LocalTokenizer(Tokenizer):
+    """A tokenizer in this process."""
+
+    def __init__(
+        self,
+        name: str,
+        backend: tokenizers.Tokenizer,
+        *,
+        fingerprint: str,
+        config: Mapping[str, Any],
+        chat_template: str | None,
+    ) -> None:
+        """`config` is the content of tokenizer_config.json; `fingerprint` identifies the files."""
+        # The file may have a length limit for training, which would cut every count.
+        backend.no_truncation()
+        backend.no_padding()
+        self.name = name
+        self.fingerprint = fingerprint
+        self._backend = backend
+        special = {key: text for key in _SPECIAL_TOKENS if (text := _token_text(config.get(key))) is not None}
+        # A template may write special tokens that only the configuration names. Each is one token, as in transformers.
+        backend.add_special_tokens(list(special.values()))
+        self._chat = None if chat_template is None else ChatTemplate(chat_template, special, name)
+        # The file's post-processor decides which tokens are added to a text. `add_bos_token` of the configuration has no
+        # effect in transformers 5 either (checked with 5.24).
+        self.special_tokens_added = backend.num_special_tokens_to_add(is_pair=False)
+
+    def encode(self, text: str, add_special_tokens: bool = False) -> list[int]:
+        """The ids of `text`."""
+        return self._backend.encode(text, add_special_tokens=add_special_tokens).ids
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of `ids`, special tokens included."""
+        return self._backend.decode(list(ids), skip_special_tokens=False)
+
+    def count_batch(self, texts: Sequence[str]) -> list[int]:
+        """`count` of each text, on all cores."""
+        return [len(e) for e in self._backend.encode_batch_fast(list(texts))]
+
+    def count_plain(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text alone, on all cores."""
+        return [len(e) for e in self._backend.encode_batch_fast(list(texts), add_special_tokens=False)]
+
+    def count_chats(self, chats: Sequence[Sequence[Message]], tools: Sequence[Tool] | None = None) -> list[int]:
+        """Tokens of each chat, rendered. Raises SpecError if there is no template."""
+        return self.count_plain([self.render_chat(messages, tools) for messages in chats])
+
+    def encode_chat(self, messages: Sequence[Message], tools: Sequence[Tool] | None = None) -> list[int]:
+        """The ids of the rendered messages. Raises SpecError if there is no template."""
+        return self.encode(self.render_chat(messages, tools))
+
+    def token_strings(self, ids: Sequence[int]) -> list[str]:
+        """Each token as the vocabulary writes it; empty for an id that is not in it."""
+        return [self._backend.id_to_token(number) or "" for number in ids]
+
+    def vocabulary(self) -> list[str]:
+        """What each token that is not a special one decodes to."""
+        special = self._backend.get_added_tokens_decoder()
+        ids = [number for number in self._backend.get_vocab(with_added_tokens=False).values() if number not in special]
+        return list(self._backend.decode_batch([[number] for number in sorted(ids)], skip_special_tokens=False))
+
+    def render_chat(
+        self, messages: Sequence[Message], tools: Sequence[Tool] | None = None, *, add_generation_prompt: bool = True
+    ) -> str:
+        """The rendered messages. Raises SpecError if there is no template."""
+        if self._chat is None:
+            raise SpecError(
+                f"{self.name} has no chat template: give a directory with a chat_template.jinja, or use completions"
+            )
+        return self._chat.render(messages, tools, add_generation_prompt)
+
+
+def _token_text(token: Any) -> str | None:
+    """A special token of tokenizer_config.json: a string, or an object that holds it."""
+    return token.get("content") if isinstance(token, dict) else token
+
+
+def named_template(template: Any) -> str | None:
+    """The template of a configuration; the default one if it has several by name."""
+    if isinstance(template, list):
+        template = {entry["name"]: entry["template"] for entry in template}
+    return template.get("default") if isinstance(template, dict) else template
