@@ -33,6 +33,9 @@ now_ns: Callable[[], int] = time.monotonic_ns
 cpu_ns: Callable[[], int] = time.process_time_ns
 """The CPU time that this process has used, in ns."""
 
+thread_cpu_ns: Callable[[], int] = time.thread_time_ns
+"""The CPU time that the calling thread has used, in ns."""
+
 
 def utc_now() -> datetime:
     """The calendar time, for names and headings alone: nothing is measured with it."""

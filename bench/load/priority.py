@@ -1,0 +1,143 @@
+"""The scheduling priority of a process that sends and receives.
+
+A server that computes on the same machine keeps its processors, and the ordinary scheduler wakes a process that only sleeps
+and stamps up to a second late beside it. Under SCHED_RR (sched(7)) that process runs the moment it is woken. But it then goes
+before everything else, the measured server included, so `auto` gives the priority back where the process needs most of a
+processor: whoever needs little takes little from the server.
+
+The priority is that of the thread which runs the event loop, and of no child (SCHED_RESET_ON_FORK).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from bench.clock import NS_PER_S, Clock, Timer, thread_cpu_ns
+
+PriorityChoice = Literal["auto", "normal", "realtime"]
+
+LOOK_EVERY_NS = NS_PER_S // 4
+MOST_OF_A_PROCESSOR = 0.5
+"""With `auto`, a process that uses more of a processor than this over LOOK_EVERY_NS gives its priority back."""
+
+REMEDY = (
+    "allow it real-time priority: run as root, `setcap cap_sys_nice+ep` on the Python binary, `ulimit -r 1` "
+    "(rtprio in limits.conf), or docker's --cap-add SYS_NICE"
+)
+
+
+class Scheduler(Protocol):
+    """What the system offers. Each raises OSError where it is not allowed."""
+
+    def realtime(self) -> None: ...
+
+    def normal(self) -> None: ...
+
+    def thread_cpu_ns(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriorityUse:
+    """The priority that a process had while it sent. `given_back_ns` is how long after the start it gave it back."""
+
+    asked: PriorityChoice
+    had: Literal["normal", "realtime"]
+    refused: str | None = None
+    given_back_ns: int | None = None
+
+
+class Priority:
+    """Takes the priority at `take`, watches what the process needs, and restores the ordinary one at `restore`."""
+
+    def __init__(self, choice: PriorityChoice, clock: Clock, scheduler: Scheduler) -> None:
+        self._choice = choice
+        self._clock = clock
+        self._scheduler = scheduler
+        self._realtime = False
+        self._refused: str | None = None
+        self._given_back_ns: int | None = None
+        self._timer: Timer | None = None
+        self._taken_ns = self._looked_ns = 0
+        self._cpu_ns = 0
+
+    def take(self) -> None:
+        """Take the priority that was asked for, where the system allows it."""
+        if self._choice == "normal":
+            return
+        try:
+            self._scheduler.realtime()
+        except OSError as e:
+            self._refused = reason(e)
+            return
+        self._realtime = True
+        self._taken_ns = self._looked_ns = self._clock.now_ns()
+        if self._choice == "auto":
+            self._cpu_ns = self._scheduler.thread_cpu_ns()
+            self._timer = self._clock.call_at(self._taken_ns + LOOK_EVERY_NS, self._look)
+
+    def _look(self) -> None:
+        now, cpu = self._clock.now_ns(), self._scheduler.thread_cpu_ns()
+        span_ns, used_ns = now - self._looked_ns, cpu - self._cpu_ns
+        self._looked_ns, self._cpu_ns = now, cpu
+        if used_ns > MOST_OF_A_PROCESSOR * span_ns:
+            self._timer = None
+            self._scheduler.normal()
+            self._given_back_ns = now - self._taken_ns
+        else:
+            self._timer = self._clock.call_at(now + LOOK_EVERY_NS, self._look)
+
+    def restore(self) -> PriorityUse:
+        """Go back to the ordinary priority; what the process had until now."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._realtime and self._given_back_ns is None:
+            self._scheduler.normal()
+        return PriorityUse(
+            asked=self._choice,
+            had="realtime" if self._realtime else "normal",
+            refused=self._refused,
+            given_back_ns=self._given_back_ns,
+        )
+
+
+def reason(error: OSError) -> str:
+    """Why the system does not give the priority, in words."""
+    if error.errno == errno.EPERM:
+        return "this process may not take it"
+    return error.strerror or str(error)
+
+
+class LinuxScheduler:
+    """SCHED_RR at its lowest priority for the calling thread."""
+
+    def thread_cpu_ns(self) -> int:
+        return thread_cpu_ns()
+
+    def realtime(self) -> None:
+        os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(1))
+
+    def normal(self) -> None:
+        # Without privileges the flag cannot be taken back, and a call without it is refused.
+        os.sched_setscheduler(0, os.SCHED_OTHER | os.SCHED_RESET_ON_FORK, os.sched_param(0))
+
+
+class NoScheduler:
+    """A system without real-time priorities that we know."""
+
+    def realtime(self) -> None:
+        raise OSError(errno.ENOSYS, f"{sys.platform} has no such priority that Trueload knows")
+
+    def normal(self) -> None:
+        """Nothing was changed."""
+
+    def thread_cpu_ns(self) -> int:
+        return 0
+
+
+def scheduler() -> Scheduler:
+    """What this system offers."""
+    return LinuxScheduler() if sys.platform == "linux" else NoScheduler()
