@@ -13,8 +13,8 @@ import pytest
 from bench import cli
 from bench.commands import options, run
 from bench.config import RunConfig, resolve
-from bench.errors import UsageError
 from bench.config.flags import GROUPS, Parser, add_fields, parse
+from bench.errors import UsageError
 from bench.transport import TRANSPORTS
 
 URL = ["--url", "http://127.0.0.1:8000"]
