@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.secrets": frozenset(),
     "bench.records": frozenset({"bench.errors"}),
     "bench.stock": frozenset(),
-    "bench.workload": frozenset({"bench.stock", "promptset"}),
+    "bench.workload": frozenset({"bench.stock", "promptset.samples"}),
     "bench.schedule": frozenset({"bench.rng"}),
     # Stages: each knows the values it is given and the values it makes.
     "bench.endpoints": frozenset({"bench.records", "bench.workload", "promptset.samples"}),
@@ -29,8 +30,14 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         {"bench.clock", "bench.endpoints", "bench.errors", "bench.records", "bench.workload", "promptset.samples"}
     ),
     "bench.conversations": frozenset({"bench.stock", "bench.workload", "promptset"}),
+    "bench.sources": frozenset({"bench.conversations", "bench.workload", "promptset"}),
     "bench.dispatch": frozenset(
         {"bench.clock", "bench.conversations", "bench.records", "bench.transport.interface", "bench.workload"}
+    ),
+    # The settings by type alone: a mode reads them, and the declaration of the settings reads the modes.
+    "bench.modes": frozenset(
+        {"bench.clock", "bench.config.settings", "bench.conversations", "bench.dispatch", "bench.endpoints",
+         "bench.errors", "bench.rng", "bench.schedule", "bench.sources", "bench.stock", "bench.workload", "promptset"}
     ),
     "bench.metrics": frozenset({"bench.errors", "bench.records", "bench.rng"}),
     "bench.verdict": frozenset(),
@@ -54,27 +61,29 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         {"bench.clock", "bench.endpoints", "bench.errors", "bench.records", "bench.transport", "bench.workload",
          "promptset.samples"}
     ),
+    "bench.event_loop": frozenset(),
+    "bench.config": frozenset(
+        {"bench.clock", "bench.endpoints", "bench.errors", "bench.metrics.objectives", "bench.modes", "bench.schedule",
+         "bench.secrets", "bench.sources", "bench.transport", "bench.verdict", "promptset"}
+    ),
     "bench.config.flags": frozenset({"bench.errors"}),
     "bench.config.values": frozenset({"bench.errors", "bench.metrics.objectives", "bench.secrets", "promptset"}),
-    "bench.config": frozenset(
-        {"bench.endpoints", "bench.errors", "bench.metrics.objectives", "bench.schedule", "bench.secrets",
-         "bench.transport", "bench.verdict", "promptset"}
-    ),
+    "bench.manifest": frozenset({"bench.config", "bench.errors", "bench.run_directory"}),
     "bench.ceiling": frozenset(
         {"bench.config", "bench.machine_cache", "bench.metrics.per_request", "bench.records", "promptset.distributions"}
     ),
     # One worker runs the middle of the way, from the workload to the records; several are made of it.
     "bench.load": frozenset(
-        {"bench.clock", "bench.config", "bench.conversations", "bench.dispatch", "bench.endpoints", "bench.errors",
-         "bench.metrics", "bench.records", "bench.rng", "bench.run_directory", "bench.schedule", "bench.secrets",
-         "bench.transport", "bench.workload", "promptset"}
+        {"bench.clock", "bench.config", "bench.dispatch", "bench.endpoints", "bench.errors", "bench.metrics",
+         "bench.modes", "bench.records", "bench.run_directory", "bench.secrets", "bench.sources", "bench.transport",
+         "bench.workload", "promptset"}
     ),
     "bench.load.sampling": frozenset({"bench.clock"}),
     "bench.load.live": frozenset({"bench.clock", "bench.metrics", "bench.records"}),
-    "bench.load.supervision": frozenset({"bench.clock", "bench.load.live"}),
+    "bench.load.supervision": frozenset({"bench.clock", "bench.load.crew", "bench.load.live", "bench.records"}),
     "bench.scale": frozenset(
-        {"bench.clock", "bench.config", "bench.errors", "bench.load", "bench.records", "bench.run_directory",
-         "bench.schedule", "bench.workload"}
+        {"bench.clock", "bench.errors", "bench.event_loop", "bench.load", "bench.modes", "bench.records",
+         "bench.run_directory"}
     ),
     # Who puts the stages together, and is imported by nobody but those further down in this list.
     "bench.evaluate": frozenset({"bench"}),
@@ -174,6 +183,27 @@ COMPOSERS = (
 )  # fmt: skip
 """From the lowest to the highest: each may import those before it."""
 
+LAYERS: tuple[frozenset[str], ...] = (
+    # The rooms of bench, from the lowest to the highest: folders, and files beside them. At run time a room imports rooms of
+    # the layers before its own, and none of its own layer.
+    frozenset({"clock", "errors", "event_loop", "machine", "rng", "secrets", "stock", "verdict"}),
+    frozenset({"machine_cache", "preflight", "records", "schedule", "workload"}),
+    frozenset({"conversations", "endpoints", "metrics", "run_directory"}),
+    frozenset({"accuracy", "report", "sources", "transport"}),
+    frozenset({"dispatch", "target"}),
+    frozenset({"modes"}),
+    frozenset({"config"}),
+    frozenset({"ceiling", "load", "manifest"}),
+    frozenset({"evaluate", "scale"}),
+    frozenset({"run"}),
+    frozenset({"calibrate"}),
+    frozenset({"limits"}),
+    frozenset({"commands"}),
+    frozenset({"cli"}),
+    frozenset({"__main__"}),
+)
+LAYER_OF = {room: layer for layer, rooms in enumerate(LAYERS) for room in rooms}
+
 CLOCKS = {"time", "datetime.datetime.now", "datetime.datetime.utcnow", "datetime.datetime.today", "asyncio.sleep"}
 CHANCE = {"random", "secrets", "uuid", "os.urandom"}
 
@@ -202,6 +232,54 @@ def imports_of(source: str) -> Iterator[tuple[str, str]]:
             name = ast.unparse(node.func)
             if name in ("importlib.import_module", "import_module", "__import__"):
                 yield str(node.args[0].value), str(node.args[0].value)
+
+
+def imports_at_run_time(source: str) -> Iterator[str]:
+    """The full name of everything that a module may import while it runs, in its functions too: not for types alone."""
+    nodes: list[ast.AST] = [ast.parse(source)]
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
+            nodes += node.orelse
+            continue
+        if isinstance(node, ast.Import | ast.ImportFrom | ast.Call):
+            yield from (name for _, name in imports_of(ast.unparse(node)))
+        nodes += ast.iter_child_nodes(node)
+
+
+def files_imported(modules: Mapping[str, str]) -> dict[str, set[str]]:
+    """For each file of bench, those that it may import while it runs. A package's __init__ counts where it is named."""
+    found = {}
+    for module, source in modules.items():
+        if module.partition(".")[0] != "bench":
+            continue
+        files = set()
+        for name in imports_at_run_time(source):
+            while name and name not in modules:
+                name = name.rpartition(".")[0]
+            files.add(name)
+        found[module] = {name for name in files if name.startswith("bench.") and name != module}
+    return found
+
+
+def circle(graph: Mapping[str, set[str]]) -> list[str]:
+    """The files of a circle; none where there is none."""
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as e:
+        return list(e.args[1])
+    return []
+
+
+def arrows_upwards(modules: Mapping[str, str]) -> list[str]:
+    """A sentence for each import of a room that is not in a layer below."""
+    found = []
+    for module, files in files_imported(modules).items():
+        for imported in files:
+            room, other = module.split(".")[1:2], imported.split(".")[1:2]
+            if room and room != other and LAYER_OF[other[0]] >= LAYER_OF[room[0]]:
+                found.append(f"{module} imports {imported}, which is not in a layer below")
+    return found
 
 
 def inside(name: str, parents: tuple[str, ...]) -> bool:
@@ -298,6 +376,45 @@ def test_every_module_keeps_the_rules() -> None:
     assert violations(sources()) == []
 
 
+def test_every_room_of_bench_has_one_layer() -> None:
+    assert sum(map(len, LAYERS)) == len(LAYER_OF)
+    rooms = {module.split(".")[1] for module in sources() if module.startswith("bench.")}
+    assert rooms == set(LAYER_OF)
+
+
+def test_no_file_of_bench_imports_itself_round_about() -> None:
+    assert circle(files_imported(sources())) == []
+
+
+def test_no_room_of_bench_imports_one_above_it() -> None:
+    assert arrows_upwards(sources()) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "line", "found"),
+    [
+        ("bench.errors", "from bench.records import Outcome", 2),
+        ("bench.errors", "def f():\n    from bench.records import Outcome", 2),
+        ("bench.errors", "import importlib\nimportlib.import_module('bench.records')", 2),
+        ("bench.modes.rate", "from bench.config import RunConfig", 2),
+        ("bench.modes.rate", "from bench import config", 2),
+        ("bench.modes.share", "from bench.modes.rate import Rate", 1),
+        ("bench.load.crew", "from bench.load.worker import Worker", 1),
+        ("bench.load.crew", "from bench.scale import plan", 1),
+        ("bench.machine", "from bench.clock import NS_PER_S", 1),
+        (
+            "bench.modes.rate",
+            "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from bench.config import RunConfig",
+            0,
+        ),
+    ],
+)
+def test_a_circle_and_an_arrow_upwards_are_seen(module: str, line: str, found: int) -> None:
+    planted = sources()
+    planted[module] += f"\n{line}\n"
+    assert len(arrows_upwards(planted)) + bool(circle(files_imported(planted))) == found
+
+
 def test_only_clock_reads_clocks() -> None:
     assert forbidden_uses(sources(), CLOCKS, "clock") == []
 
@@ -364,6 +481,10 @@ def test_the_folder_of_data_sets_is_no_package() -> None:
         ("bench.mock_process", "from bench.run import run"),
         ("bench.ceiling", "from bench.run import run"),
         ("bench.load.worker", "from bench.scale import plan"),
+        ("bench.load.worker", "from bench.schedule import ARRIVALS"),
+        ("bench.modes.rate", "from bench.transport import TRANSPORTS"),
+        ("bench.modes.rate", "from bench.load.worker import Worker"),
+        ("bench.scale.plan", "from bench.config import RunConfig"),
         ("bench.load.worker", "from bench.run import run"),
         ("bench.endpoints.openai", "from bench.transport.interface import Target"),
         ("bench.target.probe", "from bench.load.worker import Worker"),

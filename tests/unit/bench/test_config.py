@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from bench.config import RunConfig, read_yaml, resolve
-from bench.errors import UsageError
 from bench.config.values import seconds
+from bench.errors import UsageError
 
 URL = "http://127.0.0.1:8000"
 SECRET = "sk-very-secret-1234"
