@@ -11,7 +11,7 @@ import pytest
 from bench.config import resolve
 from bench.endpoints.openai import metrics_url
 from bench.load.components import source_of
-from bench.report import text
+from bench.report import details, text
 from bench.target.prefix_cache import Counters, counters_in, told
 from promptset.tokens import load_tokenizer
 from tests.support.golden_run import golden_summary
