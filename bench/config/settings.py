@@ -1,46 +1,47 @@
-"""The configuration of a run, declared once: default, unit and a line of doc beside each field.
+"""The settings of a run, declared once: default, unit and a line of doc beside each field.
 
-The same model serves the flags (`flags.py` makes them from its fields), the YAML file of `--config` and the `config` part
-of a run directory's run.yaml. `resolve` is the one way in: it names every problem at once, each with the place it came
-from, and refuses unknown keys with the nearest known one.
+The same model serves the flags (`flags.py` makes them of its fields), the YAML file of `--config`, and the `config` part of
+a run directory's run.yaml. What is given here is made complete by `resolution.py`.
 """
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
-import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
 from bench.config import values
 from bench.endpoints import openai
-from bench.errors import UsageError
+from bench.modes import MODES
+from bench.modes.concurrency import DEFAULT_USERS
+from bench.modes.interface import DEFAULT_OUTPUT_TOKENS, DEFAULT_REQUESTS
+from bench.modes.rate import ARRIVALS_OF_BURSTS, DEFAULT_ARRIVALS
+from bench.modes.sessions import DEFAULT_THINK_TIME, DEFAULT_TURNS
 from bench.schedule import ARRIVALS
 from bench.secrets import public_url
 from bench.transport import DEFAULT, TRANSPORTS
 from bench.verdict import Limits
 from promptset import recipes
-from promptset.errors import SpecError
 
 Seconds = Annotated[float, BeforeValidator(values.seconds), AfterValidator(values.positive)]
 Tokens = Annotated[str, BeforeValidator(values.token_lengths)]
 Many = Annotated[tuple[str, ...], BeforeValidator(lambda v: (v,) if isinstance(v, str) else v)]
-Mode = Literal["concurrency", "rate", "throughput", "trace", "sessions"]
-OPEN_LOOP: tuple[Mode, ...] = ("rate", "trace")
-"""Modes in which a schedule, not a response, decides when a request is sent."""
+DEFAULT_ENDPOINT: openai.Endpoint = "chat"
 
 
-def option(default: Any, doc: str, *, group: str, metavar: str | None = None, **limits: Any) -> Any:
-    """A field with what `--help` needs: its doc, the group it is shown in, and the word for its value."""
-    return Field(default, description=doc, json_schema_extra={"group": group, "metavar": metavar}, **limits)
+def option(
+    default: Any, doc: str, *, group: str, metavar: str | None = None, otherwise: str | None = None, **limits: Any
+) -> Any:
+    """A field with what `--help` needs: its doc, the group it is shown in, and the word for its value.
+
+    `otherwise`: what holds where the setting is not given and its default is None.
+    """
+    extra: dict[str, Any] = {"group": group, "metavar": metavar, "otherwise": otherwise}
+    return Field(default, description=doc, json_schema_extra=extra, **limits)
 
 
-class RunConfig(BaseModel):
-    """All that decides a run. Times are in seconds here, and in ns everywhere behind it."""
+class Settings(BaseModel):
+    """All that may be given for a run. Times are in seconds here, and in ns everywhere behind it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -48,13 +49,17 @@ class RunConfig(BaseModel):
         ..., "the server: http://host:8000, with or without /v1 or the whole path", group="target", metavar="URL"
     )
     endpoint: openai.Endpoint | None = option(
-        None, "which API to load (default: chat, or what the URL names)", group="target"
+        None, "which API to load", group="target", otherwise=f"{DEFAULT_ENDPOINT}, or what the URL names"
     )
     model: str | None = option(
-        None, "the model to ask for (default: the one that the server lists)", group="target", metavar="NAME"
+        None, "the model to ask for", group="target", metavar="NAME", otherwise="the one that the server lists"
     )
     api_key: SecretStr | None = option(
-        None, "sent as a bearer token; never stored or printed (default: OPENAI_API_KEY)", group="target", metavar="KEY"
+        None,
+        "sent as a bearer token; never stored or printed",
+        group="target",
+        metavar="KEY",
+        otherwise="OPENAI_API_KEY of the environment",
     )
     header: Annotated[Many, AfterValidator(lambda v: tuple(values.header(h) for h in v))] = option(
         (), "one more request header; may be repeated; its value is never stored", group="target", metavar="NAME:VALUE"
@@ -69,23 +74,29 @@ class RunConfig(BaseModel):
     )
     insecure: bool = option(False, "do not check the certificate of the server", group="target")
 
-    mode: Mode | None = option(
+    mode: Annotated[str | None, AfterValidator(lambda v: None if v is None else values.one_of(v, MODES))] = option(
         None,
-        "concurrency: N users, each sends again when answered; rate: R a second, whatever the server does; "
-        "throughput: everything at once; trace: when the rows of --dataset say; "
-        "sessions: N users who converse (default: what the other flags imply)",
+        "; ".join(f"{mode.name}: {mode.summary}" for mode in MODES.values()),
         group="load",
+        metavar="|".join(MODES),
+        otherwise="what the other flags imply",
     )
     concurrency: int | None = option(
-        None, "users of the modes concurrency and sessions (default: 10)", group="load", metavar="N", ge=1
+        None,
+        "users of the modes concurrency and sessions",
+        group="load",
+        metavar="N",
+        otherwise=f"{DEFAULT_USERS}",
+        ge=1,
     )
     rate: float | None = option(None, "requests per second of mode rate", group="load", metavar="R", gt=0)
     arrivals: Annotated[str | None, AfterValidator(lambda v: None if v is None else values.one_of(v, ARRIVALS))] = (
         option(
             None,
-            f"arrival process of mode rate: {', '.join(ARRIVALS)} (default: poisson, gamma with --burstiness)",
+            f"arrival process of mode rate: {', '.join(ARRIVALS)}",
             group="load",
             metavar="NAME",
+            otherwise=f"{DEFAULT_ARRIVALS}, {ARRIVALS_OF_BURSTS} with --burstiness",
         )
     )
     burstiness: float = option(
@@ -102,7 +113,12 @@ class RunConfig(BaseModel):
         0.0, "bring the users in one by one over this time", group="load", metavar="S", ge=0
     )
     requests: int | None = option(
-        None, "end after this many requests (default: 100, without --duration)", group="load", metavar="N", ge=1
+        None,
+        "end after this many requests",
+        group="load",
+        metavar="N",
+        otherwise=f"{DEFAULT_REQUESTS}, without --duration",
+        ge=1,
     )
     duration: Seconds | None = option(None, "stop sending after this time", group="load", metavar="S")
     warmup: Annotated[str, BeforeValidator(values.warmup)] = option(
@@ -114,9 +130,10 @@ class RunConfig(BaseModel):
     )
     output_tokens: Tokens | None = option(
         None,
-        "tokens of a reply to ask for (default: 128, or what the rows of --dataset say)",
+        "tokens of a reply to ask for",
         group="data",
         metavar="DIST",
+        otherwise=f"{DEFAULT_OUTPUT_TOKENS}, or what the rows of --dataset say",
     )
     dataset: Annotated[str | None, AfterValidator(lambda v: None if v is None else values.data_set(v))] = option(
         None,
@@ -140,13 +157,16 @@ class RunConfig(BaseModel):
     tools: str | None = option(
         None, "a JSON list of OpenAI tools that every simulated chat offers, counted in", group="data", metavar="FILE"
     )
-    turns: Tokens | None = option(None, "mode sessions: turns of a session (default: 4)", group="data", metavar="DIST")
+    turns: Tokens | None = option(
+        None, "mode sessions: turns of a session", group="data", metavar="DIST", otherwise=DEFAULT_TURNS
+    )
     think_time: Annotated[str | None, BeforeValidator(lambda v: None if v is None else values.time_lengths(v))] = (
         option(
             None,
-            "mode sessions: time between an answer and the next turn (default: 0s)",
+            "mode sessions: time between an answer and the next turn",
             group="data",
             metavar="DIST",
+            otherwise=DEFAULT_THINK_TIME,
         )
     )
     history: Literal["real", "planned"] = option(
@@ -196,7 +216,7 @@ class RunConfig(BaseModel):
         "auto", "processes that send the load; auto takes as many as it needs", group="engine", metavar="N|auto"
     )
 
-    out: str | None = option(None, "the run directory (default: runs/<time>-<name>)", group="output", metavar="DIR")
+    out: str | None = option(None, "the run directory", group="output", metavar="DIR", otherwise="runs/<time>-<name>")
     name: Annotated[str, AfterValidator(values.directory_name)] = option(
         "run", "a name for the run", group="output", metavar="NAME"
     )
@@ -209,11 +229,6 @@ class RunConfig(BaseModel):
         return self.dataset if self.dataset is not None and recipes.is_recipe(self.dataset) else None
 
     @property
-    def open_loop(self) -> bool:
-        """Whether requests are sent by a schedule that does not wait for responses."""
-        return self.mode in OPEN_LOOP
-
-    @property
     def warmup_requests(self) -> int:
         """Requests of warm-up; 0 where it is given as a time."""
         return int(self.warmup) if self.warmup.isdecimal() else 0
@@ -224,237 +239,10 @@ class RunConfig(BaseModel):
         return 0.0 if self.warmup.isdecimal() else values.seconds(self.warmup)
 
     def public(self) -> dict[str, Any]:
-        """The configuration as it may be stored and shown: secrets are `***`, defaults included."""
-        told = self.model_dump(mode="json")
-        told["url"] = public_url(self.url)
+        """The settings as they may be stored and shown: secrets are `***`, defaults included."""
+        shown = self.model_dump(mode="json")
+        shown["url"] = public_url(self.url)
         if self.api_key is not None:
-            told["api_key"] = "***"
-        told["header"] = [f"{h.partition(':')[0]}: ***" for h in self.header]
-        return told
-
-
-_NO_DEFAULT = object()
-_DEFAULTS = RunConfig(url="http://unknown").public()
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """The settings in a YAML file. A run.yaml of a run directory counts too: its `config` part. Raises UsageError."""
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as e:
-        raise UsageError(f"--config {path}: {e.strerror}") from e
-    except (yaml.YAMLError, UnicodeDecodeError) as e:
-        raise UsageError(f"--config {path}: not YAML: {' '.join(str(e).split())}") from e
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
-        raise UsageError(f"--config {path}: must hold keys with values, for example 'concurrency: 10'")
-    if "manifest" in content and isinstance(content.get("config"), dict):
-        # Its secrets are stored as ***, and its place is taken. What stands at its default was not asked for.
-        left_out = ("api_key", "header", "out")
-        return {k: v for k, v in content["config"].items() if k not in left_out and v != _DEFAULTS.get(k, _NO_DEFAULT)}
-    return {str(key).replace("-", "_"): value for key, value in content.items()}
-
-
-def resolve(flags: Mapping[str, Any], file: Mapping[str, Any] | None = None, file_name: str = "") -> RunConfig:
-    """The configuration from flags (which win) and a file's settings. Raises UsageError with every problem at once."""
-    settings = {**(file or {}), **flags}
-    problems = []
-    for key in sorted(settings.keys() - RunConfig.model_fields.keys()):
-        near = difflib.get_close_matches(key, RunConfig.model_fields, n=1)
-        hint = f": did you mean {_place(near[0], flags, file_name)}?" if near else ""
-        problems.append(f"{_place(key, flags, file_name)} is not known{hint}")
-        del settings[key]
-    try:
-        config = RunConfig.model_validate(settings)
-    except ValidationError as e:
-        wrong = set()
-        for error in e.errors():
-            wrong.add(error["loc"][0])
-            problems += _sentences(error, flags, file_name)
-        if "url" in wrong:
-            settings["url"] = "http://unknown"
-        # What is right on its own can still be wrong together: look at that too, in one go.
-        config = RunConfig.model_validate({k: v for k, v in settings.items() if k not in wrong or k == "url"})
-    problems += _combinations(config, settings)
-    if problems:
-        raise UsageError(problems)
-    return _fill(config)
-
-
-def _place(key: str, flags: Mapping[str, Any], file_name: str) -> str:
-    return f"--{key.replace('_', '-')}" if key in flags or not file_name else f"{file_name}: {key}"
-
-
-def _sentences(error: Any, flags: Mapping[str, Any], file_name: str) -> list[str]:
-    """What pydantic found wrong with one field, in our words: a validator of ours may have found several things."""
-    loc = [str(part) for part in error["loc"]]
-    place = ".".join([_place(loc[0], flags, file_name), *loc[1:]])
-    message = error["msg"].removeprefix("Value error, ")
-    if error["type"] == "missing":
-        return [f"{place} is missing: give the server's URL, for example --url http://127.0.0.1:8000"]
-    if error["type"] == "extra_forbidden":
-        return [f"{place} is not known"]
-    if error["type"] == "value_error":
-        return [f"{place}: {problem[0].lower()}{problem[1:]}" for problem in message.splitlines()]
-    told = repr(error["input"]) in message or loc[0] in ("api_key", "header", "url")
-    given = "" if told else f" (given: {error['input']!r})"
-    return [f"{place}: {message[0].lower()}{message[1:]}{given}"]
-
-
-def _combinations(config: RunConfig, given: Mapping[str, Any]) -> list[str]:
-    """What does not go together, each with what to do about it."""
-    problems = []
-    mode = _mode(config)
-    named = openai.endpoint_of(config.url)
-    if config.endpoint is not None and named is not None and config.endpoint != named:
-        problems.append(f"--endpoint {config.endpoint}: the URL names the endpoint {named}; leave one of the two out")
-    if config.rate is not None and config.concurrency is not None:
-        problems.append("--rate and --concurrency exclude each other: to cap a rate, use --max-concurrency")
-    if mode == "rate" and config.rate is None:
-        problems.append("--mode rate needs --rate, in requests per second")
-    if mode != "rate" and config.rate is not None and config.concurrency is None:
-        problems.append(f"--rate does not go with --mode {mode}: leave one of the two out")
-    if mode == "throughput" and config.concurrency is not None:
-        problems.append("--concurrency does not go with --mode throughput: use --max-concurrency for its cap")
-    if mode in ("concurrency", "sessions") and config.max_concurrency is not None:
-        problems.append("--max-concurrency does not go with fixed concurrency: --concurrency is the number itself")
-    problems += _session_problems(config, mode, given)
-    if mode == "trace" and config.dataset is None:
-        problems.append("--mode trace needs --dataset: a file whose rows say when they are sent (at_s, or a trace)")
-    if mode == "trace" and config.concurrency is not None:
-        problems.append("--concurrency does not go with --mode trace: to cap a trace, use --max-concurrency")
-    if mode != "trace" and "trace_speed" in given:
-        problems.append(f"--trace-speed is for --mode trace, and this is mode {mode}")
-    if mode not in OPEN_LOOP and "drop_late" in given:
-        problems.append(f"--drop-late is for --mode rate and trace, and this is mode {mode}")
-    if mode != "rate":
-        for key in ("arrivals", "burstiness"):
-            if key in given:
-                problems.append(f"--{key.replace('_', '-')} is for --mode rate, and this is mode {mode}")
-    elif config.arrivals not in (None, "gamma") and "burstiness" in given and config.burstiness != 1.0:
-        problems.append(f"--burstiness is the shape of gamma gaps: --arrivals {config.arrivals} has none")
-    if config.drop_late and config.max_concurrency is None:
-        problems.append("--drop-late needs --max-concurrency: without a cap no arrival is ever late for a slot")
-    if mode in OPEN_LOOP and config.ramp:
-        problems.append(f"--ramp is for users, and mode {mode} has none")
-    if mode == "throughput" and config.requests is None and config.max_concurrency is None:
-        problems.append(
-            "--mode throughput sends everything at once: say how much with --requests (or cap it with "
-            "--max-concurrency and end it with --duration)"
-        )
-    if config.dataset is None or config.recipe is not None:
-        for key in ("columns", "bad_rows"):
-            if key in given:
-                problems.append(
-                    f"--{key.replace('_', '-')} is about the rows of a file in --dataset, and none is given"
-                )
-    if config.recipe is not None:
-        problems += _recipe_problems(config.recipe, config.mode)
-    if config.dataset is not None:
-        for key in ("input_tokens", "text", "repeat", "prefix"):
-            if key in given:
-                problems.append(f"--{key.replace('_', '-')} shapes simulated prompts, and --dataset brings its own")
-    if config.insecure and config.ca_file is not None:
-        problems.append("--insecure checks no certificate, so --ca-file has no use: leave one of the two out")
-    if (config.insecure or config.ca_file is not None) and urlsplit(config.url).scheme == "http":
-        problems.append("--ca-file and --insecure are for https:// URLs")
-    if config.prefix is not None:
-        problems += _prefix_problems(config.prefix)
-    if config.tools is not None:
-        problems += _tools_problems(config, config.tools)
-    if "text" in given:
-        problems += _text_problems(config.text)
-    return problems
-
-
-def _tools_problems(config: RunConfig, file: str) -> list[str]:
-    from promptset.tools import load_tools
-
-    problems = []
-    if "completions" in (config.endpoint, openai.endpoint_of(config.url)):
-        problems.append("--tools are part of a chat, and the endpoint is completions")
-    if config.dataset is not None and config.recipe is None:
-        problems.append("--tools are for simulated chats, and the rows of --dataset bring their own")
-    try:
-        load_tools(Path(file))
-    except SpecError as e:
-        problems += [f"--tools: {problem}" for problem in e.problems]
-    return problems
-
-
-def _text_problems(kind: str) -> list[str]:
-    from promptset.kinds import parse_style
-
-    try:
-        parse_style(kind)
-    except SpecError as e:
-        return [f"--text: {problem}" for problem in e.problems]
-    return []
-
-
-def _session_problems(config: RunConfig, mode: Mode, given: Mapping[str, Any]) -> list[str]:
-    if mode != "sessions":
-        wrong = [key for key in ("turns", "think_time", "history") if key in given]
-        return [f"--{key.replace('_', '-')} is for --mode sessions, and this is mode {mode}" for key in wrong]
-    problems = []
-    if "completions" in (config.endpoint, openai.endpoint_of(config.url)):
-        problems.append("--mode sessions needs the endpoint chat: completions have no turns")
-    if config.recipe is not None:
-        problems.append("--dataset: a recipe has no sessions; name a file of sessions, or leave it out")
-    for key in ("columns", "bad_rows", "text", "repeat", "tools"):
-        if key in given:
-            problems.append(
-                f"--{key.replace('_', '-')} does not go with sessions: they have their own rows, in English words"
-            )
-    if config.dataset is not None:
-        wrong = [key for key in ("turns", "think_time") if key in given]
-        problems += [f"--{key.replace('_', '-')}: the rows of a file of sessions say that" for key in wrong]
-    if config.dataset is not None and config.output_tokens is not None:
-        problems.append("--output-tokens: the turns of a file of sessions say how long answers are")
-    return problems
-
-
-def _recipe_problems(name: str, mode: Mode | None) -> list[str]:
-    try:
-        recipe = recipes.load(name)
-    except SpecError as e:
-        return [f"--dataset: {problem}" for problem in e.problems]
-    if mode == "trace" and recipe.gaps is None:
-        return [f"--mode trace needs the times of requests, and the recipe {name} has no gaps: use --rate"]
-    return []
-
-
-def _prefix_problems(spec: str) -> list[str]:
-    from promptset.sharing import parse_prefix
-
-    try:
-        parse_prefix(spec)
-    except SpecError as e:
-        return [f"--prefix: {e}"]
-    return []
-
-
-def _mode(config: RunConfig) -> Mode:
-    if config.mode is not None:
-        return config.mode
-    return "rate" if config.rate is not None and config.concurrency is None else "concurrency"
-
-
-def _fill(config: RunConfig) -> RunConfig:
-    """The defaults that depend on other settings."""
-    mode = _mode(config)
-    named = openai.endpoint_of(config.url)
-    filled: dict[str, Any] = {"mode": mode}
-    if config.endpoint is None:
-        filled["endpoint"] = named if named is not None else "chat"
-    if mode in ("concurrency", "sessions") and config.concurrency is None:
-        filled["concurrency"] = 10
-    if mode == "rate" and config.arrivals is None:
-        filled["arrivals"] = "poisson" if config.burstiness == 1.0 else "gamma"
-    if config.dataset is None and config.output_tokens is None:
-        filled["output_tokens"] = "128"
-    if config.requests is None and config.duration is None and (mode != "trace" or config.recipe is not None):
-        # A recording has an end of its own; a recipe has none.
-        filled["requests"] = 100
-    return config.model_copy(update=filled)
+            shown["api_key"] = "***"
+        shown["header"] = [f"{h.partition(':')[0]}: ***" for h in self.header]
+        return shown

@@ -25,7 +25,7 @@ RECENT_NS = 10 * NS_PER_S
 """Latencies shown are those of the last so many seconds: a live view shows now, the report shows all."""
 
 
-class Tally:
+class ProgressTally:
     """What has ended in a while: failures by outcome, and the latencies as histograms. Tallies add up in any order."""
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class Tally:
             if value_ms is not None:
                 self.latencies[name].extend((value_ms * NS_PER_MS,))
 
-    def merge(self, other: Tally) -> None:
+    def merge(self, other: ProgressTally) -> None:
         """Add what another worker, or another while, has seen."""
         self.failures.update(other.failures)
         for name, histogram in self.latencies.items():
@@ -64,8 +64,8 @@ class Live:
         self._terminal = stream.isatty()
         self._quiet = quiet
         self._every_ns = NS_PER_S // 2 if self._terminal else 10 * NS_PER_S
-        self._new = Tally()
-        self._recent = deque[tuple[int, Tally]]()
+        self._new = ProgressTally()
+        self._recent = deque[tuple[int, ProgressTally]]()
         self._failures = Counter[Outcome]()
         self._lines_drawn = 0
         self._timer: Timer | None = None
@@ -76,7 +76,7 @@ class Live:
         """A request of this process has ended."""
         self._new.add(record)
 
-    def merge(self, tally: Tally) -> None:
+    def merge(self, tally: ProgressTally) -> None:
         """What ended in another process since it last said so."""
         self._new.merge(tally)
 
@@ -141,10 +141,10 @@ class Live:
     def _recent_latencies(self, now_ns: int) -> dict[str, str]:
         self._failures.update(self._new.failures)
         self._recent.append((now_ns, self._new))
-        self._new = Tally()
+        self._new = ProgressTally()
         while self._recent[0][0] < now_ns - RECENT_NS:
             self._recent.popleft()
-        recent = Tally()
+        recent = ProgressTally()
         for _, tally in self._recent:
             recent.merge(tally)
         return {name: f"{name} {_p50_p99(histogram)}" for name, histogram in recent.latencies.items()}

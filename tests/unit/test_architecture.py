@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -21,7 +23,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.secrets": frozenset(),
     "bench.records": frozenset({"bench.errors"}),
     "bench.stock": frozenset(),
-    "bench.workload": frozenset({"bench.stock", "promptset"}),
+    "bench.workload": frozenset({"bench.stock", "promptset.samples"}),
     "bench.schedule": frozenset({"bench.rng"}),
     # Stages: each knows the values it is given and the values it makes.
     "bench.endpoints": frozenset({"bench.records", "bench.workload", "promptset.samples"}),
@@ -29,8 +31,14 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         {"bench.clock", "bench.endpoints", "bench.errors", "bench.records", "bench.workload", "promptset.samples"}
     ),
     "bench.conversations": frozenset({"bench.stock", "bench.workload", "promptset"}),
+    "bench.sources": frozenset({"bench.conversations", "bench.workload", "promptset"}),
     "bench.dispatch": frozenset(
         {"bench.clock", "bench.conversations", "bench.records", "bench.transport.interface", "bench.workload"}
+    ),
+    # The settings by type alone: a mode reads them, and the declaration of the settings reads the modes.
+    "bench.modes": frozenset(
+        {"bench.clock", "bench.config.settings", "bench.conversations", "bench.dispatch", "bench.endpoints",
+         "bench.errors", "bench.rng", "bench.schedule", "bench.sources", "bench.stock", "bench.workload", "promptset"}
     ),
     "bench.metrics": frozenset({"bench.errors", "bench.records", "bench.rng"}),
     "bench.verdict": frozenset(),
@@ -54,27 +62,29 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         {"bench.clock", "bench.endpoints", "bench.errors", "bench.records", "bench.transport", "bench.workload",
          "promptset.samples"}
     ),
+    "bench.event_loop": frozenset(),
+    "bench.config": frozenset(
+        {"bench.clock", "bench.endpoints", "bench.errors", "bench.metrics.objectives", "bench.modes", "bench.schedule",
+         "bench.secrets", "bench.sources", "bench.transport", "bench.verdict", "promptset"}
+    ),
     "bench.config.flags": frozenset({"bench.errors"}),
     "bench.config.values": frozenset({"bench.errors", "bench.metrics.objectives", "bench.secrets", "promptset"}),
-    "bench.config": frozenset(
-        {"bench.endpoints", "bench.errors", "bench.metrics.objectives", "bench.schedule", "bench.secrets",
-         "bench.transport", "bench.verdict", "promptset"}
-    ),
+    "bench.manifest": frozenset({"bench.config", "bench.errors", "bench.run_directory"}),
     "bench.ceiling": frozenset(
         {"bench.config", "bench.machine_cache", "bench.metrics.per_request", "bench.records", "promptset.distributions"}
     ),
     # One worker runs the middle of the way, from the workload to the records; several are made of it.
     "bench.load": frozenset(
-        {"bench.clock", "bench.config", "bench.conversations", "bench.dispatch", "bench.endpoints", "bench.errors",
-         "bench.metrics", "bench.records", "bench.rng", "bench.run_directory", "bench.schedule", "bench.secrets",
-         "bench.transport", "bench.workload", "promptset"}
+        {"bench.clock", "bench.config", "bench.dispatch", "bench.endpoints", "bench.errors", "bench.metrics",
+         "bench.modes", "bench.records", "bench.run_directory", "bench.secrets", "bench.sources", "bench.transport",
+         "bench.workload", "promptset"}
     ),
     "bench.load.sampling": frozenset({"bench.clock"}),
     "bench.load.live": frozenset({"bench.clock", "bench.metrics", "bench.records"}),
-    "bench.load.supervision": frozenset({"bench.clock", "bench.load.live"}),
+    "bench.load.supervision": frozenset({"bench.clock", "bench.load.crew", "bench.load.live", "bench.records"}),
     "bench.scale": frozenset(
-        {"bench.clock", "bench.config", "bench.errors", "bench.load", "bench.records", "bench.run_directory",
-         "bench.schedule", "bench.workload"}
+        {"bench.clock", "bench.errors", "bench.event_loop", "bench.load", "bench.modes", "bench.records",
+         "bench.run_directory"}
     ),
     # Who puts the stages together, and is imported by nobody but those further down in this list.
     "bench.evaluate": frozenset({"bench"}),
@@ -174,6 +184,27 @@ COMPOSERS = (
 )  # fmt: skip
 """From the lowest to the highest: each may import those before it."""
 
+LAYERS: tuple[frozenset[str], ...] = (
+    # The rooms of bench, from the lowest to the highest: folders, and files beside them. At run time a room imports rooms of
+    # the layers before its own, and none of its own layer.
+    frozenset({"clock", "errors", "event_loop", "machine", "rng", "secrets", "stock", "verdict"}),
+    frozenset({"machine_cache", "mock_process", "preflight", "records", "schedule", "workload"}),
+    frozenset({"conversations", "endpoints", "metrics", "run_directory"}),
+    frozenset({"accuracy", "sources", "transport"}),
+    frozenset({"dispatch", "report", "target"}),
+    frozenset({"modes"}),
+    frozenset({"config"}),
+    frozenset({"ceiling", "load", "manifest"}),
+    frozenset({"evaluate", "scale"}),
+    frozenset({"run"}),
+    frozenset({"calibrate"}),
+    frozenset({"limits"}),
+    frozenset({"commands"}),
+    frozenset({"cli"}),
+    frozenset({"__main__"}),
+)
+LAYER_OF = {room: layer for layer, rooms in enumerate(LAYERS) for room in rooms}
+
 CLOCKS = {"time", "datetime.datetime.now", "datetime.datetime.utcnow", "datetime.datetime.today", "asyncio.sleep"}
 CHANCE = {"random", "secrets", "uuid", "os.urandom"}
 
@@ -202,6 +233,57 @@ def imports_of(source: str) -> Iterator[tuple[str, str]]:
             name = ast.unparse(node.func)
             if name in ("importlib.import_module", "import_module", "__import__"):
                 yield str(node.args[0].value), str(node.args[0].value)
+
+
+@functools.cache
+def imports_at_run_time(source: str) -> tuple[str, ...]:
+    """The full name of everything that a module may import while it runs, in its functions too: not for types alone."""
+    names: list[str] = []
+    nodes: list[ast.AST] = [ast.parse(source)]
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
+            nodes += node.orelse
+            continue
+        if isinstance(node, ast.Import | ast.ImportFrom | ast.Call):
+            names += [name for _, name in imports_of(ast.unparse(node))]
+        nodes += ast.iter_child_nodes(node)
+    return tuple(names)
+
+
+def files_imported(modules: Mapping[str, str]) -> dict[str, set[str]]:
+    """For each file, those that it may import while it runs; a package's __init__ counts where it is named from outside."""
+    found = {}
+    for module, source in modules.items():
+        files = set()
+        for name in imports_at_run_time(source):
+            while name and name not in modules:
+                name = name.rpartition(".")[0]
+            files.add(name)
+        found[module] = {name for name in files if name and not inside(module, (name,))}
+    return found
+
+
+def circle(modules: Mapping[str, str]) -> list[str]:
+    """The files that import each other, directly or through others, at run time; none where there is no circle."""
+    try:
+        TopologicalSorter(files_imported(modules)).prepare()
+    except CycleError as e:
+        return sorted(set(e.args[1]))
+    return []
+
+
+def arrows_upwards(modules: Mapping[str, str]) -> list[str]:
+    """A sentence for each import of a room that is not in a layer below."""
+    found = []
+    for module, files in files_imported(modules).items():
+        for imported in files:
+            if not (module.startswith("bench.") and imported.startswith("bench.")):
+                continue
+            room, other = module.split(".")[1], imported.split(".")[1]
+            if room != other and LAYER_OF[other] >= LAYER_OF[room]:
+                found.append(f"{module} imports {imported}, which is not in a layer below")
+    return found
 
 
 def inside(name: str, parents: tuple[str, ...]) -> bool:
@@ -243,26 +325,6 @@ def violations(modules: Mapping[str, str]) -> list[str]:
     return found
 
 
-def circle(modules: Mapping[str, str]) -> list[str]:
-    """The modules that import each other, directly or through others, at run time; none where there is no circle."""
-    imports = {}
-    for module, source in modules.items():
-        tree = ast.parse(source)
-        for node in ast.walk(tree):
-            if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
-                node.body = [ast.Pass()]
-        names = [name if name in modules else origin for origin, name in imports_of(ast.unparse(tree))]
-        imports[module] = {name for name in names if name in modules and not inside(module, (name,))}
-    while ends := [module for module, imported in imports.items() if not imported & imports.keys()]:
-        for module in ends:
-            del imports[module]
-    # What is left leads into a circle; what nobody left imports only leads there.
-    while starts := imports.keys() - {name for imported in imports.values() for name in imported}:
-        for module in starts:
-            del imports[module]
-    return sorted(imports)
-
-
 def used_names(source: str) -> set[str]:
     """Imported modules and names, and dotted names spelled out (`os.urandom`), with import aliases resolved."""
     tree = ast.parse(source)
@@ -298,6 +360,37 @@ def test_every_module_keeps_the_rules() -> None:
     assert violations(sources()) == []
 
 
+def test_every_room_of_bench_has_one_layer() -> None:
+    assert sum(map(len, LAYERS)) == len(LAYER_OF)
+    rooms = {module.split(".")[1] for module in sources() if module.startswith("bench.")}
+    assert rooms == set(LAYER_OF)
+
+
+def test_no_room_of_bench_imports_one_above_it() -> None:
+    assert arrows_upwards(sources()) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "line", "found"),
+    [
+        ("bench.errors", "from bench.records import Outcome", 2),
+        ("bench.errors", "def f():\n    from bench.records import Outcome", 2),
+        ("bench.errors", "import importlib\nimportlib.import_module('bench.records')", 2),
+        ("bench.modes.rate", "from bench.config import RunConfig", 2),
+        ("bench.modes.rate", "from bench import config", 2),
+        ("bench.modes.share", "from bench.modes.rate import Rate", 1),
+        ("bench.load.crew", "from bench.load.worker import Worker", 1),
+        ("bench.load.crew", "from bench.scale import plan", 1),
+        ("bench.machine", "from bench.clock import NS_PER_S", 1),
+        ("bench.modes.rate", "if TYPE_CHECKING:\n    from bench.config import RunConfig", 0),
+    ],
+)
+def test_a_circle_and_an_arrow_upwards_are_seen(module: str, line: str, found: int) -> None:
+    planted = sources()
+    planted[module] += f"\n{line}\n"
+    assert len(arrows_upwards(planted)) + bool(circle(planted)) == found
+
+
 def test_only_clock_reads_clocks() -> None:
     assert forbidden_uses(sources(), CLOCKS, "clock") == []
 
@@ -315,7 +408,7 @@ def test_every_module_has_a_rule_of_its_own_or_of_its_folder(package: str) -> No
     assert [module for module in sources() if rule_for(module) == package and module != package] == []
 
 
-@pytest.mark.parametrize("package", ["promptset"])
+@pytest.mark.parametrize("package", ["bench", "promptset"])
 def test_no_modules_import_each_other_in_a_circle(package: str) -> None:
     assert circle({name: source for name, source in sources().items() if inside(name, (package,))}) == []
 
@@ -364,6 +457,10 @@ def test_the_folder_of_data_sets_is_no_package() -> None:
         ("bench.mock_process", "from bench.run import run"),
         ("bench.ceiling", "from bench.run import run"),
         ("bench.load.worker", "from bench.scale import plan"),
+        ("bench.load.worker", "from bench.schedule import ARRIVALS"),
+        ("bench.modes.rate", "from bench.transport import TRANSPORTS"),
+        ("bench.modes.rate", "from bench.load.worker import Worker"),
+        ("bench.scale.plan", "from bench.config import RunConfig"),
         ("bench.load.worker", "from bench.run import run"),
         ("bench.endpoints.openai", "from bench.transport.interface import Target"),
         ("bench.target.probe", "from bench.load.worker import Worker"),
@@ -431,7 +528,7 @@ def test_each_rule_can_be_broken(module: str, line: str) -> None:
         ("bench.commands.limits", "from bench.limits import measure, table"),
         ("bench.limits.measure", "from bench.run import run"),
         ("bench.run", "from bench import ceiling"),
-        ("bench.workload", "import os\nfrom promptset import loaders"),
+        ("bench.sources.rows", "import os\nfrom promptset import loaders"),
         ("mockserver.plan", "from promptset.distributions import parse\nfrom mockserver.rng import stream"),
     ],
 )

@@ -45,7 +45,9 @@ LINES = [made_line(record) for record in RECORDS]
 
 
 def summary_of(records: list[RequestRecord]) -> dict[str, Any]:
-    summary = Summary(RunFacts(mode="concurrency", endpoint="chat", start_ns=START_NS, seed=0, concurrency=10))
+    summary = Summary(
+        RunFacts(mode="concurrency", open_loop=False, endpoint="chat", start_ns=START_NS, seed=0, concurrency=10)
+    )
     for record in records:
         summary.add(record)
     return summary.close()

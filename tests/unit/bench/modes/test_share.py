@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 from bench.clock import NS_PER_S
 from bench.config import resolve
 from bench.dispatch import Stop
-from bench.load.share import Share, deal, divide, drawn, part
+from bench.modes.share import Arrivals, RunLength, Share, deal, divide, draw, part
 from bench.records import Outcome
 from bench.rng import stream
-from bench.scale.plan import shares_of, workers_of
+from bench.scale.plan import workers_of
 from bench.schedule import ARRIVALS
+from bench.sources.rows import RowSource
 from bench.workload import Encoded, Supply
 from promptset.samples import Sample
 from tests.support.virtual_load import START, Load
@@ -97,11 +98,11 @@ def test_all_workers_together_send_exactly_the_arrivals_of_one(
     process: str, rate: float, seed: int, limits: dict[str, Any], workers: int
 ) -> None:
     alone = sent_by_one(arrivals(process, rate, seed), limits)
-    planned, warmup = drawn(arrivals(process, rate, seed), **limits)
-    assert list(planned) == [offset for offset, _ in alone]
-    assert warmup == sum(phase == "warmup" for _, phase in alone)
+    planned = draw(arrivals(process, rate, seed), RunLength(**limits))
+    assert list(planned.offsets_ns) == [offset for offset, _ in alone]
+    assert planned.warmup == sum(phase == "warmup" for _, phase in alone)
     # Same arrivals, same phases, and every arrival has the number that one worker would give it.
-    together = sent_by_all(deal(planned, warmup, workers, cap=None))
+    together = sent_by_all(deal(planned, workers, cap=None))
     assert together == [(i, offset, phase) for i, (offset, phase) in enumerate(alone)]
 
 
@@ -120,12 +121,9 @@ def test_all_workers_together_send_exactly_the_arrivals_of_one(
 def test_a_dispatcher_sends_what_was_drawn(limits: dict[str, Any]) -> None:
     offsets = [i * 10 * MS for i in range(200)]
     load = Load(**limits).open(offsets)
-    planned, warmup = drawn(
-        iter(offsets),
-        **{"requests": None, "duration_ns": None, "warmup_requests": 0, "warmup_ns": 0, **limits},
-    )
+    planned = draw(iter(offsets), RunLength(**{"requests": None, "duration_ns": None, **limits}))
     assert [(r.intended_ns - START, r.phase) for r in sorted(load.records, key=lambda r: r.index)] == [
-        (offset, "warmup" if i < warmup else "run") for i, offset in enumerate(planned)
+        (offset, "warmup" if i < planned.warmup else "run") for i, offset in enumerate(planned.offsets_ns)
     ]
 
 
@@ -151,10 +149,9 @@ def dispersion(offsets: list[int], rate: float) -> float:
 
 def test_four_workers_together_are_as_poisson_as_one() -> None:
     rate, seconds, seed = 200.0, 200, 3
-    planned, warmup = drawn(
-        arrivals("poisson", rate, seed), requests=None, duration_ns=seconds * NS_PER_S, warmup_requests=0, warmup_ns=0
-    )
-    union = [offset for _, offset, _ in sent_by_all(deal(planned, warmup, 4, cap=None))]
+    length = RunLength(requests=None, duration_ns=seconds * NS_PER_S)
+    planned = draw(arrivals("poisson", rate, seed), length)
+    union = [offset for _, offset, _ in sent_by_all(deal(planned, 4, cap=None))]
     # 4,000 windows: the index of dispersion has a standard error of sqrt(2 / 4000) = 0.022.
     assert dispersion(union, rate) == pytest.approx(1.0, abs=0.09)
     # What the same seed in every worker makes of it: four sends at each instant.
@@ -195,7 +192,8 @@ def test_a_closed_loop_is_divided_without_loss_and_numbered_without_gap(
     users: int, workers: int, requests: int, warmup: int
 ) -> None:
     workers = min(workers, users, requests)
-    shares = divide(users, workers, requests=requests, duration_ns=7, warmup_requests=warmup, warmup_ns=5)
+    length = RunLength(requests=requests, duration_ns=7, warmup_requests=warmup, warmup_ns=5)
+    shares = divide(users, workers, length)
     assert sum(share.users or 0 for share in shares) == users
     assert sum(share.requests or 0 for share in shares) == requests
     assert sum(share.warmup_requests for share in shares) == warmup
@@ -207,14 +205,14 @@ def test_a_closed_loop_is_divided_without_loss_and_numbered_without_gap(
 
 @given(counts=st.lists(st.integers(0, 50), min_size=1, max_size=6))
 def test_numbers_never_collide_however_many_each_worker_takes(counts: list[int]) -> None:
-    shares = divide(99, len(counts), requests=None, duration_ns=1, warmup_requests=0, warmup_ns=0)
+    shares = divide(99, len(counts), RunLength(requests=None, duration_ns=1))
     numbers = indices(shares, counts)
     assert len(numbers) == len(set(numbers)) == sum(counts)
 
 
 @given(n=st.integers(1, 200), workers=WORKERS, cap=st.integers(1, 50))
 def test_the_caps_of_all_workers_are_the_cap_where_it_can_be_divided(n: int, workers: int, cap: int) -> None:
-    shares = deal(array("q", range(n)), 0, min(workers, cap), cap)
+    shares = deal(Arrivals(array("q", range(n)), 0), min(workers, cap), cap)
     assert sum(share.cap or 0 for share in shares) == cap
     assert all(share.cap for share in shares)
 
@@ -234,8 +232,9 @@ def test_the_caps_of_all_workers_are_the_cap_where_it_can_be_divided(n: int, wor
 )
 def test_there_are_never_more_workers_than_the_load_can_be_divided_by(flags: dict[str, Any], workers: int) -> None:
     config = resolve({"url": "http://h", "workers": "4", **flags})
-    assert workers_of(config, processors=8) == workers
-    shares = shares_of(config, workers)
+    plan = config.load.plan(config.length, RowSource([Sample(prompt="a")]))
+    assert workers_of(plan, config.workers, processors=8) == workers
+    shares = plan.shares(workers)
     assert len(shares) == workers
     if config.max_concurrency is not None and config.mode == "rate":
         assert sum(share.cap or 0 for share in shares) == config.max_concurrency

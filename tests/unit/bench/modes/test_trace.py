@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from array import array
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.config import resolve
+from bench.config import RunConfig, resolve
 from bench.errors import UsageError
-from bench.load.components import samples_of
-from bench.scale.plan import Recording, most_in_flight, recording_of, shares_of, workers_of
+from bench.load.components import source_of
+from bench.modes.interface import LoadPlan
+from bench.modes.share import Arrivals
+from bench.modes.trace import Trace
+from bench.scale.plan import workers_of
 from bench.schedule import trace
-from bench.workload import Rows
+from bench.sources.rows import RowSource, RowsSpec
 from promptset.samples import Sample
 from promptset.tokens import load_tokenizer
 
@@ -35,9 +40,19 @@ def data(tmp_path: Path) -> Any:
     return write
 
 
-def recording(dataset: str, **flags: Any) -> Recording:
+def recording(dataset: str, **flags: Any) -> Arrivals:
     config = resolve({"url": URL, "mode": "trace", "dataset": dataset, **flags})
-    return recording_of(config, Rows.of_file(Path(dataset), None, None, 0, by_time=True))
+    assert isinstance(config.load, Trace)
+    return config.load.recording(config.length, rows_by_time(dataset))
+
+
+def plan(dataset: str, **flags: Any) -> LoadPlan:
+    config = resolve({"url": URL, "mode": "trace", "dataset": dataset, **flags})
+    return config.load.plan(config.length, rows_by_time(dataset))
+
+
+def rows_by_time(dataset: str, first: int = 0, step: int = 1) -> RowSource:
+    return RowsSpec(path=Path(dataset), by_time=True).open(None, seed=0, first=first, step=step)
 
 
 @given(TIMES, st.floats(0.01, 100))
@@ -60,11 +75,11 @@ def test_times_that_decrease_or_are_none_are_refused(times: list[float]) -> None
 def test_rows_are_sent_in_the_order_of_their_times_each_with_its_own_text(data: Any) -> None:
     path = data(12.0, 10.0, 11.5, 10.0)
     assert list(recording(path).offsets_ns) == [0, 0, 1_500_000_000, 2 * S]
-    rows = Rows.of_file(Path(path), None, None, 0, by_time=True)
+    rows = rows_by_time(path)
     assert [next(rows).prompt for _ in range(4)] == ["row 1", "row 3", "row 2", "row 0"]
-    as_filed = Rows.of_file(Path(path), None, None, 0)
+    as_filed = RowsSpec(path=Path(path)).open(None, seed=0)
     assert [next(as_filed).prompt for _ in range(4)] == [f"row {i}" for i in range(4)]
-    part = Rows.of_file(Path(path), None, None, 0, by_time=True, first=1, step=2)
+    part = rows_by_time(path, first=1, step=2)
     assert [next(part).prompt for _ in range(2)] == ["row 3", "row 0"]
 
 
@@ -100,26 +115,27 @@ def test_a_row_without_a_time_is_named(data: Any) -> None:
 
 
 def test_workers_together_send_every_arrival_once(data: Any) -> None:
-    made = recording(data(*range(7)))
-    config = resolve({"url": URL, "mode": "trace", "dataset": data(*range(7)), "workers": "3"})
-    assert workers_of(config, 8, made) == 3
-    shares = shares_of(config, 3, made)
-    assert sorted(at for share in shares for at in (share.offsets_ns or [])) == list(made.offsets_ns)
+    path = data(*range(7))
+    planned = plan(path)
+    assert (planned.requests, planned.total) == (7, 7)
+    assert workers_of(planned, "3", 8) == 3
+    shares = planned.shares(3)
+    assert sorted(at for share in shares for at in (share.offsets_ns or [])) == list(recording(path).offsets_ns)
     assert [share.requests for share in shares] == [3, 2, 2]
 
 
 def test_connections_and_workers_follow_the_busiest_ten_seconds(data: Any) -> None:
     path = data(*[i / 500 for i in range(3000)], *[100 + i for i in range(50)])
-    made = recording(path)
-    assert made.busiest == 3000
-    config = resolve({"url": URL, "mode": "trace", "dataset": path})
-    assert most_in_flight(config, made) == 3000
-    assert workers_of(config, 8, made) == 1
-    crowd = Recording(made.offsets_ns.__class__("q", range(0, 10 * S, 200_000)), 0)
+    assert recording(path).busiest == 3000
+    uncapped = plan(path)
+    assert (uncapped.at_once, uncapped.bounded) == (3000, False)
+    assert workers_of(uncapped, "auto", 8) == 1
+    crowd = Arrivals(array("q", range(0, 10 * S, 200_000)), 0)
     assert crowd.busiest == 50_000
-    assert workers_of(config, 8, crowd) == 3
-    capped = resolve({"url": URL, "mode": "trace", "dataset": path, "max_concurrency": 20})
-    assert most_in_flight(capped, made) == 20
+    busy = replace(uncapped, rate=crowd.busiest / 10, requests=50_000)
+    assert workers_of(busy, "auto", 8) == 3
+    capped = plan(path, max_concurrency=20)
+    assert (capped.at_once, capped.bounded) == (20, True)
 
 
 @pytest.mark.parametrize(
@@ -157,37 +173,40 @@ def test_what_does_not_go_together_is_said(flags: dict[str, Any], said: str) -> 
 
 
 def test_rows_of_memory_have_times_too() -> None:
-    rows = Rows([Sample(prompt="a", at_s=0.0), Sample(prompt="b")])
+    rows = RowSource([Sample(prompt="a", at_s=0.0), Sample(prompt="b")])
     assert rows.untimed() == "row 2 has none"
-    assert next(Rows([Sample(prompt="a", at_s=2.0)]).times_s()) == 2.0
+    assert next(RowSource([Sample(prompt="a", at_s=2.0)]).times_s()) == 2.0
 
 
 def test_rows_left_out_are_in_the_notes(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text('{"prompt": "a"}\n{"prompt": ""}\n{"prompt": "c"}\n')
-    (note,) = Rows.of_file(path, None, None, 0, bad_rows="skip").notes
+    (note,) = RowsSpec(path=path, bad_rows="skip").open(None, seed=0).notes
     assert note.startswith(f"1 rows of the data set are wrong and left out; the first: {path}, line 2: prompt must")
-    assert Rows.of_file(path, None, None, 0, columns="prompt=prompt", bad_rows="skip").first.prompt == "a"
+    assert RowsSpec(path=path, columns="prompt=prompt", bad_rows="skip").open(None, seed=0).first.prompt == "a"
+
+
+def recipe_times(config: RunConfig) -> Arrivals:
+    assert isinstance(config.load, Trace)
+    return config.load.recording(config.length, source_of(config, load_tokenizer()))
 
 
 def test_a_recipe_is_a_data_set_with_lengths_and_times_of_its_own() -> None:
     config = resolve({"url": URL, "mode": "trace", "dataset": "azure-2023-code", "requests": 400, "trace_speed": 2})
-    drawn = samples_of(config, load_tokenizer())
-    made = recording_of(config, drawn)
+    made = recipe_times(config)
     assert (len(made.offsets_ns), made.offsets_ns[0]) == (400, 0)
-    again = recording_of(config, samples_of(config, load_tokenizer()))
-    assert again == made
+    assert recipe_times(config) == made
     slow = resolve({"url": URL, "mode": "trace", "dataset": "azure-2023-code", "requests": 400})
-    offsets = recording_of(slow, samples_of(slow, load_tokenizer())).offsets_ns
+    offsets = recipe_times(slow).offsets_ns
     assert all(abs(at - 2 * half) <= 1 for at, half in zip(offsets, made.offsets_ns, strict=True))
     assert resolve({"url": URL, "mode": "trace", "dataset": "azure-2023-code"}).requests == 100
 
 
 def test_a_recipe_says_what_prompts_are_like_and_flags_say_what_answers_are() -> None:
     config = resolve({"url": URL, "dataset": "chatbot"})
-    sample = next(samples_of(config, load_tokenizer()))
+    sample = next(source_of(config, load_tokenizer()))
     assert (sample.input_tokens, sample.output_tokens) == (256, 256)
     asked = resolve({"url": URL, "dataset": "chatbot", "output_tokens": "9"})
-    assert next(samples_of(asked, load_tokenizer())).output_tokens == 9
+    assert next(source_of(asked, load_tokenizer())).output_tokens == 9
     shares = resolve({"url": URL, "dataset": "mooncake-like"})
-    assert samples_of(shares, load_tokenizer()).planned_sharing(2000) == pytest.approx(0.28, abs=0.02)
+    assert source_of(shares, load_tokenizer()).planned_sharing(2000) == pytest.approx(0.28, abs=0.02)
