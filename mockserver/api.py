@@ -21,7 +21,7 @@ from typing import IO, Any
 
 from mockserver.clock import NS_PER_S, now_ns
 from mockserver.errors import MockError, UsageError
-from mockserver.expectations import Line, check_fields, matching, report
+from mockserver.record.assertions import Line, check_fields, matching, report
 
 _READY = "mockserver ready at "
 _TIMEOUT_S = 30.0

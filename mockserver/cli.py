@@ -143,7 +143,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the mock until SIGTERM or SIGINT; the exit status: 0, or 2 for wrong usage."""
     try:
         config = read_arguments(sys.argv[1:] if arguments is None else arguments)
-        from mockserver.server import serve
+        from mockserver.http.server import serve
 
         serve(config)
     except MockError as e:

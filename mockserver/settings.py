@@ -17,10 +17,10 @@ from typing import Any
 import orjson
 
 from mockserver.config import LIVE, MockConfig, changed
-from mockserver.latencies import latencies_of
-from mockserver.plan import Latencies
-from mockserver.shaped.choice import Form
-from mockserver.shared_state import SharedState
+from mockserver.plans.latencies import latencies_of
+from mockserver.plans.plan import Latencies
+from mockserver.replies.shaped.choice import Form
+from mockserver.workers.shared_state import SharedState
 
 _REMEMBERED = 100
 

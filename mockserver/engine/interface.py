@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
 
-from mockserver.plan import Plan
+from mockserver.plans.plan import Plan
 
 
 @dataclass(frozen=True, slots=True)

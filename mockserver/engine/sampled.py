@@ -9,7 +9,7 @@ import heapq
 from itertools import count
 
 from mockserver.engine.interface import EngineState, Released, Work
-from mockserver.plan import Plan
+from mockserver.plans.plan import Plan
 
 
 class _Run:

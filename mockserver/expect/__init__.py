@@ -11,7 +11,7 @@ from typing import Any
 
 from mockserver.config import MockConfig
 from mockserver.expect import batching, variants
-from mockserver.expect.asked import Asked
+from mockserver.expect.lengths import Asked
 
 __all__ = ["EXPECTATIONS", "Asked"]
 

@@ -8,8 +8,8 @@ from typing import Any
 from mockserver.combinations import step_cost_of
 from mockserver.config import MockConfig
 from mockserver.engine.closed_form import ClosedForm
-from mockserver.expect.asked import Asked
-from mockserver.latencies import speculation_of
+from mockserver.expect.lengths import Asked
+from mockserver.plans.latencies import speculation_of
 from mockserver.step_cost import BLOCK_TOKENS
 
 US_PER_MS = 1000

@@ -12,7 +12,7 @@ from typing import Any
 
 from mockserver.clock import NS_PER_MS
 from mockserver.config import MockConfig
-from mockserver.expect.asked import Asked
+from mockserver.expect.lengths import Asked
 from mockserver.expect.sums import (
     CELLS,
     Grid,

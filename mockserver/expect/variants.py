@@ -8,10 +8,10 @@ from typing import Any
 from mockserver.clock import NS_PER_MS
 from mockserver.config import MockConfig
 from mockserver.expect import sampled
-from mockserver.expect.asked import Asked
+from mockserver.expect.lengths import Asked
 from mockserver.expect.sums import points_of, product_sum, quantile_of_points
-from mockserver.latencies import latencies_of, speculation_of
-from mockserver.replay import Recorded
+from mockserver.plans.latencies import latencies_of, speculation_of
+from mockserver.plans.replay import Recorded
 from promptset.distributions import Distribution
 
 USERS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)

@@ -16,10 +16,10 @@ import openai
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from mockserver.app import create_app
 from mockserver.cli import read_arguments
-from mockserver.embeddings import parse_embedding, vector
-from mockserver.openai import Refusal
+from mockserver.dialect.embeddings import parse_embedding, vector
+from mockserver.dialect.openai import Refusal
+from mockserver.http.app import create_app
 
 MS = 1_000_000
 EMBEDDINGS = "/v1/embeddings"

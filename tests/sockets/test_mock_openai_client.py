@@ -10,7 +10,7 @@ import openai
 import pytest
 
 from mockserver.faults import Arrived, parse_rule
-from mockserver.plan import draw_faults
+from mockserver.plans.plan import draw_faults
 from promptset.tokens import load_tokenizer
 from tests.support.mock_process import MockProcess, mock_process
 

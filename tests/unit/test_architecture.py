@@ -246,10 +246,10 @@ def test_the_folder_of_data_sets_is_no_package() -> None:
         ("bench.limits.source", "from bench.records import RequestRecord"),
         ("bench.run", "import bench.cli"),
         ("bench.workload", "import mockserver"),
-        ("bench.cli", "from mockserver.server import serve"),
+        ("bench.cli", "from mockserver.http.server import serve"),
         ("bench.run", "def f():\n    from mockserver import plan"),
         ("bench.cli", "import importlib\nimportlib.import_module('mockserver.cli')"),
-        ("mockserver.plan", "from bench.records import Outcome"),
+        ("mockserver.plans.plan", "from bench.records import Outcome"),
         ("mockserver.pacing", "import bench.clock"),
         ("promptset.exact", "from bench.rng import stream"),
         ("promptset.exact", "import mockserver.tokencount"),
@@ -273,7 +273,7 @@ def test_each_rule_can_be_broken(module: str, line: str) -> None:
         ("bench.limits.measure", "from bench.run import run"),
         ("bench.run", "from bench.limits import ceiling"),
         ("bench.workload", "import os\nfrom promptset import loaders"),
-        ("mockserver.plan", "from promptset.distributions import parse\nfrom mockserver.rng import stream"),
+        ("mockserver.plans.plan", "from promptset.distributions import parse\nfrom mockserver.rng import stream"),
     ],
 )
 def test_what_the_rules_allow_is_allowed(module: str, line: str) -> None:

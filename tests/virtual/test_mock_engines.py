@@ -9,9 +9,9 @@ from mockserver.engine import Engine, Work
 from mockserver.engine.batching import BatchingEngine
 from mockserver.engine.timeline import TimelineEngine
 from mockserver.pacing import LoopAlarm, Pacer, Stepper
-from mockserver.plan import Plan
+from mockserver.plans.plan import Plan
+from mockserver.replies.stream_interval import StreamInterval
 from mockserver.step_cost import StepCost
-from mockserver.stream_interval import StreamInterval
 from tests.support.virtual_time import VirtualTimeLoop, run_virtual
 
 MS = 1_000_000

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from mockserver.engine import Work
 from mockserver.engine.sampled import SampledEngine
 from mockserver.pacing import TURN_CALLS, LoopAlarm, Pacer, Stepper
-from mockserver.plan import Plan
+from mockserver.plans.plan import Plan
 from tests.support.virtual_time import VirtualTimeLoop, run_virtual
 
 MS = 1_000_000

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from mockserver import ledger_file
-from mockserver.ledger_file import LedgerFile, open_file
+from mockserver.record import ledger_file
+from mockserver.record.ledger_file import LedgerFile, open_file
 
 
 class FullDisk:

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from starlette.requests import Request
 
-from mockserver.access import require_admin, require_key
 from mockserver.config import MockConfig
-from mockserver.cors import cors_headers
+from mockserver.dialect.access import require_admin, require_key
+from mockserver.dialect.cors import cors_headers
+from mockserver.dialect.openai import Refusal
 from mockserver.errors import UsageError
-from mockserver.openai import Refusal
 from mockserver.settings import Settings
-from mockserver.shared_state import SharedState
+from mockserver.workers.shared_state import SharedState
 
 
 def request(host: str | None = "127.0.0.1", **headers: str) -> Request:

@@ -15,8 +15,8 @@ from mockserver.engine import Work
 from mockserver.engine.batching import BatchingEngine
 from mockserver.engine.chain import Chain
 from mockserver.engine.closed_form import ClosedForm
-from mockserver.plan import Plan
-from mockserver.speculation import Speculation
+from mockserver.plans.plan import Plan
+from mockserver.plans.speculation import Speculation
 from mockserver.step_cost import BLOCK_TOKENS, STEP_COSTS, StepCost
 from tests.support.slow_batching import Asked, SlowBatching
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-from mockserver.arrival import Arrival, Arrivals
 from mockserver.engine.chain import Chain
-from mockserver.shared_state import SharedState
+from mockserver.plans.arrival import Arrival, Arrivals
 from mockserver.tokencount import Counter, TokenCount, counted
+from mockserver.workers.shared_state import SharedState
 from promptset.tokens import load_tokenizer
 
 

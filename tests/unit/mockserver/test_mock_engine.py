@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from mockserver.config import MockConfig
 from mockserver.engine import ENGINES, Work
 from mockserver.engine.sampled import SampledEngine
-from mockserver.plan import Plan
+from mockserver.plans.plan import Plan
 
 
 def work(received_ns: int, ttft_ns: int, *gaps_ns: int) -> Work:

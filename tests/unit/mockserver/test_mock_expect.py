@@ -18,7 +18,7 @@ from mockserver.engine import ENGINES
 from mockserver.expect import EXPECTATIONS, Asked
 from mockserver.expect.sampled import SHARES
 from mockserver.expect.sums import inverse, product_sum, repeated_sum, transform
-from mockserver.plan import Latencies, draw_plan
+from mockserver.plans.plan import Latencies, draw_plan
 
 MS = 1e6
 N = 40_000

@@ -10,7 +10,7 @@ import pytest
 from mockserver.config import MockConfig
 from mockserver.errors import MockError
 from mockserver.expect import EXPECTATIONS, Asked
-from mockserver.expect.apart import Expectations, is_quick
+from mockserver.expect.background import Expectations, is_quick
 
 
 def ask(*questions: tuple[MockConfig, Asked]) -> list[dict[str, Any]]:

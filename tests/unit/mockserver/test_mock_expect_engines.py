@@ -12,8 +12,8 @@ import pytest
 from mockserver.config import MockConfig
 from mockserver.engine import ENGINES, Work
 from mockserver.expect import EXPECTATIONS, Asked
-from mockserver.latencies import latencies_of
-from mockserver.plan import draw_plan
+from mockserver.plans.latencies import latencies_of
+from mockserver.plans.plan import draw_plan
 
 MS = 1e6
 

@@ -8,9 +8,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from mockserver.engine import EngineState
-from mockserver.ledger import Entry
-from mockserver.metrics import ServerMetrics, _Histogram, one_two_five, render
-from mockserver.plan import Plan
+from mockserver.plans.plan import Plan
+from mockserver.record.ledger import Entry
+from mockserver.record.metrics import ServerMetrics, _Histogram, one_two_five, render
 
 MS = 1_000_000
 LABELS = {"model_name": "m", "engine": "0"}

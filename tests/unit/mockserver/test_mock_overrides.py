@@ -7,10 +7,10 @@ import json
 import pytest
 from starlette.datastructures import Headers
 
+from mockserver.dialect.openai import Refusal
+from mockserver.dialect.overrides import NONE, read_overrides
 from mockserver.faults import fault
-from mockserver.openai import Refusal
-from mockserver.overrides import NONE, read_overrides
-from mockserver.plan import Latencies, draw_plan
+from mockserver.plans.plan import Latencies, draw_plan
 from promptset.distributions import parse
 
 MS = 1_000_000

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from mockserver.faults import Arrived, fault, parse_rule
-from mockserver.plan import Latencies, Plan, StreamKey, draw_faults, draw_plan, index_of
+from mockserver.plans.plan import Latencies, Plan, StreamKey, draw_faults, draw_plan, index_of
 from promptset.distributions import parse
 
 MS = 1_000_000

@@ -20,7 +20,7 @@ import pytest
 from mockserver import MockServer
 from mockserver.api import flags_of
 from mockserver.errors import MockError, UsageError
-from mockserver.expectations import matching, report
+from mockserver.record.assertions import matching, report
 
 SEND = """
 import json, urllib.error, urllib.request

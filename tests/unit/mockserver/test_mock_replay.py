@@ -10,9 +10,9 @@ import pytest
 
 from mockserver.cli import read_arguments
 from mockserver.errors import UsageError
-from mockserver.latencies import latencies_of
-from mockserver.plan import Plan, StreamKey, draw_plan
-from mockserver.replay import Recorded, read_source
+from mockserver.plans.latencies import latencies_of
+from mockserver.plans.plan import Plan, StreamKey, draw_plan
+from mockserver.plans.replay import Recorded, read_source
 
 MS = 1_000_000
 

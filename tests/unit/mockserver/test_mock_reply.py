@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from mockserver.openai import CHAT, COMPLETION, Ask, Frames, Shape
-from mockserver.plan import Plan
-from mockserver.reply import Content, Reply, StreamedReply, WholeReply
+from mockserver.dialect.openai import CHAT, COMPLETION, Ask, Frames, Shape
+from mockserver.plans.plan import Plan
+from mockserver.replies.reply import Content, Reply, StreamedReply, WholeReply
 from mockserver.tokencount import TokenCount, counted
 from tests.support.paper_wire import PaperWire
 

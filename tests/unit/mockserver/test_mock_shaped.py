@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
+from mockserver.dialect.openai import CHAT, COMPLETION, Ask, Frames, Shape, Usage
 from mockserver.faults import FAULTS, parse_demand
-from mockserver.openai import CHAT, COMPLETION, Ask, Frames, Shape, Usage
-from mockserver.plan import Plan
-from mockserver.reply import Content, Reply, StreamedReply, WholeReply
-from mockserver.shaped.choice import Form, shaped_reply
-from mockserver.shaped.stop import cut_at_stop
+from mockserver.plans.plan import Plan
+from mockserver.replies.reply import Content, Reply, StreamedReply, WholeReply
+from mockserver.replies.shaped.choice import Form, shaped_reply
+from mockserver.replies.shaped.stop import cut_at_stop
 from mockserver.tokencount import TokenCount, counted
 from tests.support.paper_wire import PaperWire
 

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from mockserver.engine import Work
 from mockserver.engine.timeline import TimelineEngine
 from mockserver.faults import parse_demand
-from mockserver.plan import Latencies, Plan, draw_plan
+from mockserver.plans.plan import Latencies, Plan, draw_plan
+from mockserver.plans.speculation import Speculation
+from mockserver.replies.stream_interval import StreamInterval
 from mockserver.rng import stream
-from mockserver.speculation import Speculation
-from mockserver.stream_interval import StreamInterval
 from promptset.distributions import parse
 
 MS = 1_000_000

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mockserver.openai import (
+from mockserver.dialect.openai import (
     CHAT,
     COMPLETION,
     Ask,

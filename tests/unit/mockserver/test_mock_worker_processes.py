@@ -10,8 +10,8 @@ from collections.abc import Callable
 import pytest
 
 from mockserver.errors import MockError, UsageError
-from mockserver.peers import added_up
-from mockserver.workers import Reins, Workers
+from mockserver.workers.peers import added_up
+from mockserver.workers.processes import Reins, Workers
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="workers are forked")
 

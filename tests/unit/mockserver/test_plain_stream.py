@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from mockserver.clock import now_ns
-from mockserver.openai import CHAT, COMPLETION, Ask, Frames, Shape
-from mockserver.plain_stream import PlainStream
-from mockserver.plan import Plan
-from mockserver.reply import Content, Reply, StreamedReply
+from mockserver.dialect.openai import CHAT, COMPLETION, Ask, Frames, Shape
+from mockserver.plans.plan import Plan
+from mockserver.replies.plain_stream import PlainStream
+from mockserver.replies.reply import Content, Reply, StreamedReply
+from mockserver.replies.wire import DirectWire
 from mockserver.tokencount import TokenCount, counted
-from mockserver.wire import DirectWire
 
 PIECES = ["One", " two", ' "three"', " vier\u2028", " five", " 六", " " + "s" * 300, " two", " end"]
 N = len(PIECES)

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from mockserver import shared_state
-from mockserver.shared_state import MAX_TEXT_BYTES, SharedState
+from mockserver.workers import shared_state
+from mockserver.workers.shared_state import MAX_TEXT_BYTES, SharedState
 
 forking = pytest.mark.skipif(sys.platform == "win32", reason="workers are forked")
 

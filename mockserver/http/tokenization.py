@@ -1,0 +1,76 @@
+"""/tokenize and /detokenize, as vLLM has them.
+
+{"prompt": text, "add_special_tokens": true, "return_token_strs": false}
+{"messages": [...], "add_generation_prompt": true, "add_special_tokens": false, "tools": [...], "return_token_strs": false}
+{"tokens": [ids]}  ->  {"prompt": text}
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Request, Response
+
+from mockserver.dialect import openai
+from mockserver.worker import Serving
+from promptset.errors import SpecError
+from promptset.tokens import Tokenizer
+
+
+def add_tokenization(app: FastAPI) -> None:
+    """Add the routes."""
+
+    @app.post("/tokenize")
+    async def tokenize(request: Request) -> Response:
+        serving, row = await _asked(request)
+        ids = await serving.beside(lambda: _ids(serving.tokenizer, row))
+        strings = serving.tokenizer.token_strings(ids) if _flag(row, "return_token_strs", False) else None
+        limit = serving.config.max_model_len
+        return _json({"count": len(ids), "max_model_len": limit, "tokens": ids, "token_strs": strings})
+
+    @app.post("/detokenize")
+    async def detokenize(request: Request) -> Response:
+        serving, row = await _asked(request)
+        ids = row.get("tokens")
+        if not isinstance(ids, list) or not all(type(i) is int and 0 <= i < 2**32 for i in ids):
+            openai.refuse("tokens must be a list of token ids.", "tokens")
+        return _json({"prompt": await serving.beside(lambda: serving.tokenizer.decode(ids))})
+
+
+async def _asked(request: Request) -> tuple[Serving, dict[str, Any]]:
+    serving: Serving = request.app.state.serving
+    return serving, openai.parse_body(await request.body(), serving.config.model)
+
+
+def _json(body: dict[str, Any]) -> Response:
+    return Response(orjson.dumps(body), media_type="application/json")
+
+
+def _flag(row: dict[str, Any], name: str, default: bool) -> bool:
+    value = row.get(name)
+    if value is None:
+        return default
+    if not isinstance(value, bool):
+        openai.refuse(f"{name} must be true or false.", name)
+    return value
+
+
+def _ids(tokenizer: Tokenizer, row: dict[str, Any]) -> list[int]:
+    """The ids of a prompt, or of messages with the chat template. Raises Refusal (400)."""
+    if "messages" not in row:
+        prompt = row.get("prompt")
+        if not isinstance(prompt, str):
+            openai.refuse("prompt must be a text (or give messages).", "prompt")
+        return tokenizer.encode(prompt, add_special_tokens=_flag(row, "add_special_tokens", True))
+    messages = openai.parse_chat({"messages": row["messages"]}).messages
+    assert messages is not None
+    tools = row.get("tools")
+    if tools is not None and not isinstance(tools, list):
+        openai.refuse("tools must be a list.", "tools")
+    try:
+        text = tokenizer.render_chat(messages, tools, add_generation_prompt=_flag(row, "add_generation_prompt", True))
+    except SpecError as e:
+        openai.refuse(str(e), "messages")
+    # The template writes its own special tokens.
+    return tokenizer.encode(text, add_special_tokens=_flag(row, "add_special_tokens", False))

@@ -1,0 +1,51 @@
+"""What plans are drawn from, as a configuration says it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+
+from mockserver.config import MockConfig
+from mockserver.plans.plan import Latencies
+from mockserver.plans.replay import Draw, Source, read_source
+from mockserver.plans.speculation import Speculation
+from promptset.distributions import parse
+
+_NOTHING = parse("0ms", "time")
+
+
+def latencies_of(config: MockConfig) -> Latencies:
+    """The distributions, or the recording, of a configuration. Raises UsageError where its file cannot be used.
+
+    `batching` decides for itself: nothing is drawn for it, and what a request or a fault adds comes on top.
+    """
+    latencies = Latencies(
+        ttft=config.ttft,
+        tpot=config.tpot,
+        itl=config.itl,
+        output_tokens=config.output_tokens,
+        ttft_per_input_token=config.ttft_per_input_token,
+        speculation=speculation_of(config),
+        reasoning_tokens=config.reasoning_tokens,
+    )
+    if config.engine == "batching":
+        return replace(latencies, ttft=_NOTHING, tpot=_NOTHING, itl=None, ttft_per_input_token=None)
+    if config.replay is not None:
+        source = _read_once(config.replay, config.replay_draw)
+        # A profile with a TPOT stands above an --itl.
+        itl = None if "tpot" in source.profile else config.itl
+        return replace(latencies, **{"recording": source.recording, "itl": itl, **source.profile})
+    return latencies
+
+
+def speculation_of(config: MockConfig) -> Speculation | None:
+    """The speculative decoding of a configuration, where there is any."""
+    if config.num_speculative_tokens == 0:
+        return None
+    return Speculation(config.num_speculative_tokens, config.acceptance_rate)
+
+
+@lru_cache(maxsize=4)
+def _read_once(path: Path, draw: Draw) -> Source:
+    return read_source(path, draw)
