@@ -1,4 +1,4 @@
-"""From the arrival of a request to the line in the ledger: identify, check, plan, let the engine give its tokens."""
+"""From the arrival of a request to its ledger entry: identify it, check it, plan it, and hand it to the engine."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from starlette.types import Receive, Scope, Send
 
 from mockserver import rng
 from mockserver.clock import utc_seconds
-from mockserver.combinations import OF_PLANS_ALONE
+from mockserver.combinations import NEEDS_DRAWN_LATENCIES
 from mockserver.config import MockConfig
 from mockserver.dialect import openai
 from mockserver.dialect.access import require_key
-from mockserver.dialect.embeddings import embedding_data, embedding_script, parse_embedding, too_long
-from mockserver.dialect.openai import Ask, Frames, Refusal, Shape
+from mockserver.dialect.embeddings import embedding_data, parse_embedding, too_long
+from mockserver.dialect.openai import Endpoint, Frames, Refusal, RequestParams
 from mockserver.dialect.overrides import Overrides, read_overrides
-from mockserver.engine import ENGINES, Work
-from mockserver.entries import Case, entry_of_refusal, entry_of_reply
+from mockserver.engine import ENGINES, EngineRequest
+from mockserver.entries import RequestContext, entry_of_refusal, entry_of_reply
 from mockserver.errors import UsageError
-from mockserver.faults import SCALED, Arrived, Fault
+from mockserver.faults import SCALING_FAULTS, ArrivalFacts, Fault
 from mockserver.faults import fault as fault_of
 from mockserver.pacing import Pacer, Stepper
 from mockserver.plans.arrival import Arrivals
@@ -31,25 +31,26 @@ from mockserver.plans.plan import Plan, draw_faults, draw_plan
 from mockserver.record.ledger import Ledger
 from mockserver.replies.blocks import ReplyBlocks
 from mockserver.replies.plain_stream import PlainStream
-from mockserver.replies.reply import Content, Reply, StreamedReply, WholeReply
+from mockserver.replies.reply import Content, ReplyWriter, StreamedReply, WholeReply
 from mockserver.replies.shaped.choice import shaped_reply
+from mockserver.replies.shaped.embeddings import embedding_content
 from mockserver.replies.shaped.whole import ShapedWhole
 from mockserver.replies.stream_interval import StreamInterval
 from mockserver.replies.wire import Connection, DirectWire, Wire, wire_of
-from mockserver.settings import Settings, Version
-from mockserver.tokencount import Counter, TokenCount, counted
+from mockserver.settings import ConfigVersion, Settings
+from mockserver.tokencount import Counter, TokenCount, known_count
 from mockserver.workers.shared_state import SharedState
 from promptset.errors import SpecError
 from promptset.text import TokenText
 from promptset.tokens import Tokenizer
 
-_DRAINING = "The server is shutting down: it takes no more requests."
+_DRAINING = "The server is shutting down and takes no new requests."
 _TEMPLATE_TOKENS = 16
-"""More than a tokenizer adds to a text by itself."""
+"""More than the special tokens that a tokenizer adds to a text."""
 
 
-class Answer(Response):
-    """The ASGI side of a response that is written on its wire."""
+class WireResponse(Response):
+    """Lets Starlette wait for a response that is written on its wire."""
 
     def __init__(self, wire: Wire) -> None:
         super().__init__()
@@ -59,15 +60,16 @@ class Answer(Response):
         await self._wire.run(scope, receive, send)
 
 
-class Answering:
-    """Serves the requests of one process: make it inside a running event loop, and close it."""
+class RequestHandler:
+    """Handles the requests of one process. Create it inside a running event loop, and close it."""
 
     def __init__(
         self, config: MockConfig, settings: Settings, tokenizer: Tokenizer, shared: SharedState, ledger: Ledger
     ) -> None:
-        """`config` is that of the start, which decides the engine. Raises UsageError where the tokenizer cannot make text."""
+        """`config` is the configuration of the start: it chooses the engine. Raises UsageError if the tokenizer cannot
+        generate text."""
         self.draining = False
-        """The mock is to end: what is in flight may go on, new requests are refused."""
+        """The mock is shutting down: requests in flight finish, new requests are refused."""
         self._settings = settings
         self._tokenizer = tokenizer
         self._shared = shared
@@ -78,151 +80,166 @@ class Answering:
         self._stepper = Stepper(self.engine, self._pacer)
         self.counter = Counter(tokenizer, self.engine.block_tokens, urgent=self.engine.needs_input_tokens)
         self._blocks = ReplyBlocks(tokenizer, self.engine.block_tokens)
-        self.begin_anew()
+        self.reset_counters()
 
-    def begin_anew(self) -> None:
-        """Count arrivals from the start again."""
+    def reset_counters(self) -> None:
+        """Count arrivals from 0."""
         self.arrivals = Arrivals(self._shared)
         self.clocks = {"kernel": 0, "user": 0}
 
     @property
     def plans_decide(self) -> bool:
-        """Whether the times of a reply are its plan's, whatever else is in flight."""
+        """Whether the plan alone decides the times of a reply, whatever else is in flight."""
         return self._stepper.plans_decide
 
     async def close(self) -> None:
-        """Give everything back. What was counted for the ledger is in it then."""
+        """Finish the counts that the ledger waits for, and release everything."""
         await self.counter.close()
         self._pacer.close()
 
-    async def answer(self, request: Request, shape: Shape, handled_ns: int) -> Response:
-        """Answer one request of an endpoint that generates text."""
-        return await self._answer(request, handled_ns, partial(self._serve, shape))
+    async def generate(self, request: Request, endpoint: Endpoint, handled_ns: int) -> Response:
+        """Handle a request for text."""
+        return await self._handle(request, handled_ns, partial(self._generate, endpoint))
 
     async def embed(self, request: Request, handled_ns: int) -> Response:
-        """Answer one request for embeddings."""
-        return await self._answer(request, handled_ns, self._embed)
+        """Handle a request for embeddings."""
+        return await self._handle(request, handled_ns, self._embed)
 
-    async def _answer(
-        self, request: Request, handled_ns: int, serve: Callable[[Request, bytes, Case], Awaitable[None]]
+    async def _handle(
+        self, request: Request, handled_ns: int, serve: Callable[[Request, bytes, RequestContext], Awaitable[None]]
     ) -> Response:
         wire, connection = wire_of(request.scope)
         try:
             body, refusal = await self._read_body(request, connection)
         except ClientDisconnect:
-            return Response(status_code=400)  # Nobody is there to read it, and no request has arrived.
+            return Response(status_code=400)  # Nobody reads it, and the request never arrived.
         received_ns = handled_ns
         if connection is not None and connection.received_ns is not None:
             received_ns = connection.received_ns
             self.clocks[connection.clock] += 1
         else:
             self.clocks["user"] += 1
-        arrival = self.arrivals.note(request.headers.get("x-request-id"))
-        case = Case(arrival, received_ns, handled_ns, len(body), wire)
+        arrival = self.arrivals.identify(request.headers.get("x-request-id"))
+        context = RequestContext(arrival, received_ns, handled_ns, len(body), wire)
         if connection is not None and connection.held_until_ns is not None:
-            case.held_ns = max(0, connection.held_until_ns - received_ns)
+            context.held_ns = max(0, connection.held_until_ns - received_ns)
         try:
             if refusal is not None:
                 raise refusal
-            await serve(request, body, case)
+            await serve(request, body, context)
         except Refusal as e:
-            self._refuse(case, e)
-        return Answer(wire)
+            self._refuse(context, e)
+        return WireResponse(wire)
 
     async def _read_body(self, request: Request, connection: Connection | None) -> tuple[bytes, Refusal | None]:
-        limit = int(self._settings.now.config.max_body_mb * 1_000_000)
+        max_body_mb = self._settings.current.config.max_body_mb
         parts: list[bytes] = []
         size = 0
         async for part in request.stream():
             parts.append(part)
             size += len(part)
-            if size > limit:
+            if size > int(max_body_mb * 1_000_000):
                 if connection is not None:
                     connection.close_after_response()
-                message = f"The request body is larger than {self._settings.now.config.max_body_mb:g} MB."
+                message = f"The request body is larger than {max_body_mb:g} MB (--max-body-mb)."
                 return b"", Refusal(413, openai.error_body(413, message))
         return b"".join(parts), None
 
-    def _admit(self, request: Request, body: bytes, case: Case) -> tuple[Version, dict[str, Any]]:
-        """The version that holds for a request, and its body. Raises Refusal."""
+    def _admit(self, request: Request, body: bytes, context: RequestContext) -> tuple[ConfigVersion, dict[str, Any]]:
+        """The configuration version that the request keeps to its end, and its body as JSON. Raises Refusal."""
         if self.draining:
             raise Refusal(503, openai.error_body(503, _DRAINING), (("retry-after", "1"),))
-        version = self._settings.now
-        case.version = version.number
+        version = self._settings.current
+        context.version = version.number
         require_key(request, version.config)
         return version, openai.parse_body(body, version.config.model)
 
-    def _faults(self, request: Request, case: Case, version: Version) -> tuple[Overrides, tuple[Fault, ...], Arrived]:
-        """What the request overrides, and the faults that it meets. Raises Refusal."""
+    def _choose_faults(
+        self, request: Request, context: RequestContext, version: ConfigVersion
+    ) -> tuple[Overrides, tuple[Fault, ...], ArrivalFacts]:
+        """The overrides in the request's headers, and the faults that hit it. Raises Refusal."""
         config = version.config
         overrides = read_overrides(request.headers)
-        arrived = self._arrived(case, version)
+        facts = self._arrival_facts(context, version)
         faults = overrides.faults
-        if config.engine == "batching" and any(fault.name in SCALED for fault in faults or ()):
-            openai.refuse(f"x-mock-fault: {OF_PLANS_ALONE}", "x-mock-fault")
+        if config.engine == "batching" and any(fault.name in SCALING_FAULTS for fault in faults or ()):
+            openai.refuse(f"x-mock-fault: {NEEDS_DRAWN_LATENCIES}", "x-mock-fault")
         if faults is None:
-            faults = draw_faults(config.fault, config.seed, case.arrival.key, case.arrival.attempt, arrived)
-        if case.held_ns:
-            faults = (fault_of("slow_accept", **{"for": case.held_ns}), *faults)
-        return overrides, faults, arrived
+            faults = draw_faults(config.fault, config.seed, context.arrival.key, context.arrival.attempt, facts)
+        if context.held_ns:
+            faults = (fault_of("slow_accept", **{"for": context.held_ns}), *faults)
+        return overrides, faults, facts
 
-    async def _serve(self, shape: Shape, request: Request, body: bytes, case: Case) -> None:
-        version, row = self._admit(request, body, case)
+    def _arrival_facts(self, context: RequestContext, version: ConfigVersion) -> ArrivalFacts:
+        """What fault rules look at. Arrivals are counted only if a rule needs their number."""
+        counts = any(rule.skip for rule in version.config.fault)
+        return ArrivalFacts(
+            context.arrival.index,
+            context.received_ns - version.since_ns,
+            self._shared.take("arrivals") if counts else 0,
+        )
+
+    async def _generate(self, endpoint: Endpoint, request: Request, body: bytes, context: RequestContext) -> None:
+        version, row = self._admit(request, body, context)
         config = version.config
-        ask = shape.parse(row)
-        overrides, faults, arrived = self._faults(request, case, version)
+        params = endpoint.parse(row)
+        overrides, faults, facts = self._choose_faults(request, context, version)
         draw = partial(
             draw_plan,
             overrides.over(version.latencies),
             config.seed,
-            case.arrival.key,
-            asked_tokens=ask.asked_tokens,
+            context.arrival.key,
+            asked_tokens=params.asked_tokens,
             ends_itself=overrides.output_tokens is not None,
-            reasons=shape.role is not None,
+            reasons=endpoint.role is not None,
             faults=faults,
-            at_ns=arrived.at_ns,
+            at_ns=facts.at_ns,
         )
         limit = config.max_model_len
-        plan = case.plan = draw(limit_tokens=limit)
-        _refuse_by(faults)
-        case.count, most = self._count(ask)
+        plan = context.plan = draw(limit_tokens=limit)
+        _raise_refusal(faults)
+        context.count, most = self._count(params)
         if most + plan.output_tokens > limit:
-            # It may not fit: only now the exact number must be known before the reply begins.
-            tokens = await case.count.wait()
+            # It may not fit. Only now does the reply have to wait for the exact count.
+            tokens = await context.count.wait()
             if tokens is not None:
-                asked = ask.asked_tokens
+                asked = params.asked_tokens
                 if tokens + (1 if asked is None else asked) > limit:
-                    case.plan = None
+                    context.plan = None
                     raise openai.context_refusal(limit, tokens, 1 if asked is None else asked)
                 limit -= tokens
-                plan = case.plan = draw(limit_tokens=limit)
+                plan = context.plan = draw(limit_tokens=limit)
         by_input = version.latencies.ttft_per_input_token is not None
-        if ask.continuous_usage or by_input or self.engine.needs_input_tokens:
-            await case.count.wait()
-            if by_input and case.count.tokens is not None:
-                plan = case.plan = draw(limit_tokens=limit, input_tokens=case.count.tokens)
-        self._begin(ask, plan, shape, case, version)
+        if params.continuous_usage or by_input or self.engine.needs_input_tokens:
+            await context.count.wait()
+            if by_input and context.count.tokens is not None:
+                plan = context.plan = draw(limit_tokens=limit, input_tokens=context.count.tokens)
+        self._begin(params, plan, endpoint, context, version)
 
-    def _begin(self, ask: Ask, plan: Plan, shape: Shape, case: Case, version: Version) -> None:
-        assert case.count is not None
-        config = self._settings.now.config
-        reply_id = case.arrival.id if case.arrival.id is not None else f"mock-{self._shared.take('replies')}"
-        pieces = self._text.pieces(plan.output_tokens, rng.stream(config.seed, "text", case.arrival.key))
-        identity = (shape.id_prefix + reply_id, utc_seconds(), config.model)
+    def _begin(
+        self, params: RequestParams, plan: Plan, endpoint: Endpoint, context: RequestContext, version: ConfigVersion
+    ) -> None:
+        assert context.count is not None
+        config = self._settings.current.config
+        reply_id = context.arrival.id if context.arrival.id is not None else f"mock-{self._shared.take('replies')}"
+        pieces = self._text.pieces(plan.output_tokens, rng.stream(config.seed, "text", context.arrival.key))
+        identity = (endpoint.id_prefix + reply_id, utc_seconds(), config.model)
 
-        def on_end(reply: Reply) -> None:
-            self._on_end(case, reply, key)
+        def on_end(reply: ReplyWriter) -> None:
+            self._on_end(context, reply, key)
 
-        reply: Reply
-        if version.form.takes(ask, plan):
-            script = version.form.script(ask, plan, pieces, shape, *identity, case.count)
-            plan = script.plan
+        reply: ReplyWriter
+        if version.style.shapes(params, plan):
+            shaped = version.style.content(params, plan, pieces, endpoint, *identity, context.count)
+            plan = shaped.plan
             pieces = pieces[: plan.output_tokens]
-            reply = shaped_reply(case.wire, script, self._pacer, on_end)
+            reply = shaped_reply(context.wire, shaped, self._pacer, on_end)
         else:
-            content = Content(ask, plan, pieces, plan.finish.encode(), Frames(shape, *identity), case.count)
-            reply = _reply(case.wire, content, on_end)
-        work = Work(case.received_ns, plan, case.count.tokens, self._blocks.links(case.count.chain, pieces))
+            content = Content(params, plan, pieces, plan.finish.encode(), Frames(endpoint, *identity), context.count)
+            reply = _ordinary_reply(context.wire, content, on_end)
+        work = EngineRequest(
+            context.received_ns, plan, context.count.tokens, self._blocks.links(context.count.chain, pieces)
+        )
         interval = config.stream_interval
         if interval > 1:
             key = self._stepper.admit(work, StreamInterval(reply.take, interval, plan.output_tokens))
@@ -232,91 +249,85 @@ class Answering:
             key = self._stepper.admit(work, reply.take)
         reply.begin()
 
-    def _arrived(self, case: Case, version: Version) -> Arrived:
-        """What the rules of faults look at. Arrivals are counted only where a rule asks for their number."""
-        counts = any(rule.skip for rule in version.config.fault)
-        return Arrived(
-            case.arrival.index,
-            case.received_ns - version.since_ns,
-            self._shared.take("arrivals") if counts else 0,
-        )
-
-    async def _embed(self, request: Request, body: bytes, case: Case) -> None:
-        """The answer is due when a first token would be: TTFT is all the latency that an embedding has."""
-        version, row = self._admit(request, body, case)
+    async def _embed(self, request: Request, body: bytes, context: RequestContext) -> None:
+        """The response is due when a first token would be: an embedding has TTFT and no other latency."""
+        version, row = self._admit(request, body, context)
         config = version.config
-        ask = parse_embedding(row, config.embedding_size)
-        counts = [self.counter.count_text(i, True) if isinstance(i, str) else counted(len(i)) for i in ask.inputs]
+        params = parse_embedding(row, config.embedding_size)
+        counts = [
+            self.counter.count_text(text, True) if isinstance(text, str) else known_count(len(text))
+            for text in params.inputs
+        ]
         tokens = [await count.wait() or 0 for count in counts]
         for number, each in enumerate(tokens):
             if each > config.max_model_len:
                 raise too_long(config.max_model_len, number, each)
-        overrides, faults, arrived = self._faults(request, case, version)
-        plan = case.plan = draw_plan(
+        overrides, faults, facts = self._choose_faults(request, context, version)
+        plan = context.plan = draw_plan(
             overrides.over(version.latencies),
             config.seed,
-            case.arrival.key,
+            context.arrival.key,
             asked_tokens=1,
             limit_tokens=1,
             input_tokens=sum(tokens),
             faults=faults,
-            at_ns=arrived.at_ns,
+            at_ns=facts.at_ns,
         )
-        _refuse_by(faults)
-        plan = case.plan = replace(plan, finish="stop")
-        case.count, case.generates = counted(sum(tokens)), False
-        data = await embedding_data(ask, config.seed)
+        _raise_refusal(faults)
+        plan = context.plan = replace(plan, finish="stop")
+        context.count, context.generates = known_count(sum(tokens)), False
+        data = await embedding_data(params, config.seed)
         identity = (f"embd-mock-{self._shared.take('replies')}", utc_seconds(), config.model)
-        script = embedding_script(plan, data, *identity, case.count)
-        reply = ShapedWhole(case.wire, script, self._pacer, lambda reply: self._on_end(case, reply, key))
-        # The inputs are one prompt to the engine, no longer than its context, and not in its prefix cache.
-        work = Work(case.received_ns, plan, min(sum(tokens), config.max_model_len - 1))
+        content = embedding_content(plan, data, *identity, context.count)
+        reply = ShapedWhole(context.wire, content, self._pacer, lambda reply: self._on_end(context, reply, key))
+        # To the engine, the inputs are one prompt that fits its context and is not in its prefix cache.
+        work = EngineRequest(context.received_ns, plan, min(sum(tokens), config.max_model_len - 1))
         key = self._stepper.admit(work, reply.take)
         reply.begin()
 
-    def _count(self, ask: Ask) -> tuple[TokenCount, int]:
-        """The count of the input, which may come later, and a number that it cannot exceed."""
-        if isinstance(ask.prompt, list):
-            return self.counter.count_ids(ask.prompt), len(ask.prompt)
-        if ask.prompt is not None:
-            return self.counter.count_text(ask.prompt, special=True), _most(ask.prompt)
-        assert ask.messages is not None
+    def _count(self, params: RequestParams) -> tuple[TokenCount, int]:
+        """The count of the input, which may come later, and an upper bound for it."""
+        if isinstance(params.prompt, list):
+            return self.counter.count_ids(params.prompt), len(params.prompt)
+        if params.prompt is not None:
+            return self.counter.count_text(params.prompt, special=True), _most_tokens(params.prompt)
+        assert params.messages is not None
         try:
-            text = self._tokenizer.render_chat(ask.messages, ask.tools)
+            text = self._tokenizer.render_chat(params.messages, params.tools)
         except SpecError as e:
             openai.refuse(str(e), "messages")
-        return self.counter.count_text(text, special=False), _most(text)
+        return self.counter.count_text(text, special=False), _most_tokens(text)
 
-    def _refuse(self, case: Case, refusal: Refusal) -> None:
-        sent_ns = case.wire.respond(refusal.status, refusal.headers, refusal.body)
-        self._ledger.add(entry_of_refusal(case, refusal, sent_ns))
+    def _refuse(self, context: RequestContext, refusal: Refusal) -> None:
+        sent_ns = context.wire.respond(refusal.status, refusal.headers, refusal.body)
+        self._ledger.add(entry_of_refusal(context, refusal, sent_ns))
 
-    def _on_end(self, case: Case, reply: Reply, key: int) -> None:
-        released = self._stepper.release(key, reply.tokens_out)
-        # What the engine decided is the plan that was to be kept.
-        case.plan = released.plan
-        assert case.count is not None
-        case.count.when_known(lambda: self._ledger.add(entry_of_reply(case, reply, released.facts)))
+    def _on_end(self, context: RequestContext, reply: ReplyWriter, key: int) -> None:
+        report = self._stepper.release(key, reply.tokens_out)
+        # The times that the engine decided are the plan that the ledger compares with.
+        context.plan = report.plan
+        assert context.count is not None
+        context.count.when_known(lambda: self._ledger.add(entry_of_reply(context, reply, report.facts)))
 
 
-def _reply(wire: Wire, content: Content, on_end: Callable[[Reply], None]) -> Reply:
-    ask = content.ask
-    if not ask.stream:
+def _ordinary_reply(wire: Wire, content: Content, on_end: Callable[[ReplyWriter], None]) -> ReplyWriter:
+    params = content.params
+    if not params.stream:
         return WholeReply(wire, content, on_end)
-    if isinstance(wire, DirectWire) and wire.framed and not ask.continuous_usage:
+    if isinstance(wire, DirectWire) and wire.framed and not params.continuous_usage:
         return PlainStream(wire, content, on_end)
     return StreamedReply(wire, content, on_end)
 
 
-def _refuse_by(faults: tuple[Fault, ...]) -> None:
-    """Raises Refusal where one of the faults is a refusal."""
+def _raise_refusal(faults: tuple[Fault, ...]) -> None:
+    """Raises Refusal if one of the faults is a refusal."""
     for fault in faults:
         if fault.kind.status is not None:
             raise openai.fault_refusal(fault.kind.status, fault.options.get("retry_after"))
 
 
-def _most(text: str) -> int:
-    """A token covers a byte at least."""
+def _most_tokens(text: str) -> int:
+    """Each token covers at least one byte."""
     return len(text.encode("utf-8", "surrogatepass")) + _TEMPLATE_TOKENS
 
 

@@ -1,7 +1,7 @@
-"""Cross-origin requests: which web pages may call the mock from a browser (the Fetch standard, "CORS protocol").
+"""CORS: which web pages can call the mock from a browser (the Fetch standard, "CORS protocol").
 
-Starlette's middleware adds its headers as a response passes through ASGI, which a response on the direct wire does not.
-So the headers are decided here once: they are put into what passes, and left in the scope for the wire.
+Starlette's middleware adds its headers as a response passes through ASGI, but a response on the direct wire does not.
+So this middleware decides the headers once, adds them to responses through ASGI, and leaves them in the scope for the wire.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 SCOPE_KEY = "mockserver.headers"
-"""Where the headers of the response are left in the ASGI scope."""
+"""The key of the response headers in the ASGI scope."""
 
 _EXPOSED = "retry-after, x-ledger-lines, x-request-id"
 _METHODS = "GET, POST, PATCH, OPTIONS"
@@ -19,10 +19,10 @@ _REMEMBERED_S = 600
 
 
 def cors_headers(origin: str | None, allowed: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    """What a response to a page of this origin carries; nothing where it sent no origin or must not call."""
+    """The headers of a response to a page of this origin. Empty without an origin, or if the origin is not allowed."""
     if origin is None or not ("*" in allowed or origin in allowed):
         return ()
-    # The origin itself and never "*": a browser that sends credentials takes no other answer.
+    # The origin itself, never "*": a browser that sends credentials accepts nothing else.
     return (
         ("access-control-allow-origin", origin),
         ("access-control-expose-headers", _EXPOSED),
@@ -58,7 +58,7 @@ class Cors:
     @staticmethod
     def _preflight(headers: tuple[tuple[str, str], ...], request: Headers) -> Response:
         if not headers:
-            return Response("This origin may not call the mock (--cors).", 400)
+            return Response("This origin cannot call the mock (--cors).", 400)
         asked = request.get("access-control-request-headers", "")
         return Response(
             status_code=204,

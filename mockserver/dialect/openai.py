@@ -1,11 +1,11 @@
-"""The wire shape of vLLM's OpenAI-compatible server, as pure functions: bodies in, `Ask`; replies out, bytes.
+"""The wire format of vLLM's OpenAI-compatible server, as pure functions: request bodies to `RequestParams`, replies to bytes.
 
-Rules (seen in vLLM 0.11 and later):
-- Compact JSON, unset fields left out, one choice.
-- Chat streams open with a role chunk when the engine gives its first output; completions have none.
-- `finish_reason` and `stop_reason` ride on the last chunk of text.
-- `stream_options.include_usage` adds a chunk with usage and no choices; with `continuous_usage_stats` every chunk has it.
-- A body field that is not known is accepted and ignored.
+Rules (vLLM 0.11 and later):
+- Compact JSON without unset fields, one choice.
+- A chat stream opens with a role chunk at the first engine output. A completion stream has none.
+- The last chunk of text carries `finish_reason` and `stop_reason`.
+- `stream_options.include_usage` adds a chunk with usage and no choices. `continuous_usage_stats` puts usage on every chunk.
+- Unknown body fields are accepted and ignored.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import orjson
 
 
 class Refusal(Exception):
-    """A request that gets an HTTP error: its status and the JSON body."""
+    """An HTTP error for a request: status, JSON body, headers."""
 
     def __init__(self, status: int, body: bytes, headers: tuple[tuple[str, str], ...] = ()) -> None:
         super().__init__(f"HTTP {status}")
@@ -61,7 +61,7 @@ _PROXY_PAGE = b"<html><head><title>%b</title></head><body><h1>%b</h1></body></ht
 
 
 def fault_refusal(status: int, retry_after_s: float | None) -> Refusal:
-    """The refusal that a planned fault gives; 429 and 503 say when to come back, 502 and 504 are a proxy's page."""
+    """The refusal for a planned fault. 429 and 503 have Retry-After; 502 and 504 are a proxy's HTML page."""
     if status in (502, 504):
         title = f"{status} {HTTPStatus(status).phrase}".encode()
         return Refusal(status, _PROXY_PAGE % (title, title), (("content-type", "text/html"),))
@@ -71,29 +71,29 @@ def fault_refusal(status: int, retry_after_s: float | None) -> Refusal:
 
 
 def refuse(message: str, param: str | None = None, status: int = 400) -> NoReturn:
-    """Raise the Refusal for what is wrong with a request."""
+    """Raise a Refusal that says what is wrong with the request."""
     raise Refusal(status, error_body(status, message, param))
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
-    """What a request body asks for."""
+class RequestParams:
+    """The fields of a request body that matter to the mock."""
 
     stream: bool
     include_usage: bool
     continuous_usage: bool
     asked_tokens: int | None
-    """Output tokens; None where the server is to decide."""
+    """`max_tokens`. None lets the server decide."""
     messages: list[dict[str, Any]] | None = None
     """Chat: the conversation."""
     tools: list[dict[str, Any]] | None = None
-    """Chat: what the model may call; they are part of the prompt."""
+    """Chat: the tools that the model may call. They are part of the prompt."""
     prompt: str | list[int] | None = None
     """Completions: text or token ids."""
     stop: tuple[str, ...] = ()
-    """Texts that end the reply where they come up in it."""
+    """Texts that end the reply when they appear in it."""
     keep_stop: bool = False
-    """Whether the reply keeps the text that ended it (`include_stop_str_in_output`)."""
+    """`include_stop_str_in_output`: whether the reply keeps the stop string."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ class Usage:
 
 
 def parse_body(body: bytes, model: str) -> dict[str, Any]:
-    """The JSON object of a request. Raises Refusal where it is none or asks for another model (404)."""
+    """The JSON object of a request. Raises Refusal if it is not one (400) or names another model (404)."""
     try:
         row = orjson.loads(body)
     except orjson.JSONDecodeError as e:
@@ -123,7 +123,7 @@ def parse_body(body: bytes, model: str) -> dict[str, Any]:
         refuse("The request body must be a JSON object.")
     asked = row.get("model")
     if asked is not None and asked != model:
-        refuse(f"The model `{asked}` does not exist.", "model", 404)
+        refuse(f"The model `{asked}` does not exist. This server has one model: `{model}`.", "model", 404)
     return row
 
 
@@ -155,7 +155,7 @@ def _common(row: dict[str, Any], asked_tokens: int | None) -> dict[str, Any]:
     if options is not None and not stream:
         refuse("Stream options can only be defined when `stream=True`.", "stream_options")
     if row.get("n") not in (None, 1):
-        refuse("This mock gives one choice a request: n must be 1.", "n")
+        refuse("This mock returns one choice per request: n must be 1.", "n")
     include_usage = options is not None and _flag(options, "include_usage", "stream_options.")
     continuous = options is not None and _flag(options, "continuous_usage_stats", "stream_options.")
     return {
@@ -178,7 +178,7 @@ def _stop(row: dict[str, Any]) -> tuple[str, ...]:
     return tuple(stops)
 
 
-def parse_chat(row: dict[str, Any]) -> Ask:
+def parse_chat(row: dict[str, Any]) -> RequestParams:
     """A body of /v1/chat/completions. Raises Refusal (400)."""
     messages = row.get("messages")
     if not isinstance(messages, list) or not messages:
@@ -193,27 +193,27 @@ def parse_chat(row: dict[str, Any]) -> Ask:
     tools = row.get("tools")
     if tools is not None and not isinstance(tools, list):
         refuse("tools must be a list.", "tools")
-    return Ask(messages=messages, tools=tools, **_common(row, old_name if asked is None else asked))
+    return RequestParams(messages=messages, tools=tools, **_common(row, old_name if asked is None else asked))
 
 
 def _is_ids(value: object) -> bool:
     return isinstance(value, list) and bool(value) and all(type(i) is int for i in value)
 
 
-def parse_completion(row: dict[str, Any]) -> Ask:
+def parse_completion(row: dict[str, Any]) -> RequestParams:
     """A body of /v1/completions. Raises Refusal (400)."""
     prompt = row.get("prompt")
     if isinstance(prompt, list) and len(prompt) == 1 and (isinstance(prompt[0], str) or _is_ids(prompt[0])):
         prompt = prompt[0]
     if isinstance(prompt, list) and not _is_ids(prompt):
-        refuse("This mock takes one prompt a request: a text or a list of token ids.", "prompt")
+        refuse("This mock takes one prompt per request: a text or a list of token ids.", "prompt")
     if not isinstance(prompt, str | list):
         refuse("prompt must be a text or a list of token ids.", "prompt")
-    return Ask(prompt=prompt, **_common(row, _tokens(row, "max_tokens")))
+    return RequestParams(prompt=prompt, **_common(row, _tokens(row, "max_tokens")))
 
 
 def context_refusal(limit: int, input_tokens: int, asked_tokens: int) -> Refusal:
-    """The 400 for a request that does not fit into the context."""
+    """The 400 for a request that is longer than the context."""
     message = (
         f"This model's maximum context length is {limit} tokens. However, you requested {asked_tokens} output tokens "
         f"and your prompt contains {input_tokens} input tokens, for a total of {input_tokens + asked_tokens} tokens. "
@@ -223,38 +223,38 @@ def context_refusal(limit: int, input_tokens: int, asked_tokens: int) -> Refusal
 
 
 class Frames:
-    """The JSON of one reply, chunk by chunk or whole; what does not change is encoded once."""
+    """The JSON of one reply, in chunks or whole. The constant parts are encoded once."""
 
-    def __init__(self, shape: Shape, reply_id: str, created: int, model: str) -> None:
-        self._shape = shape
+    def __init__(self, endpoint: Endpoint, reply_id: str, created: int, model: str) -> None:
+        self._endpoint = endpoint
         head = b'{"id":%b,"object":"%b","created":%d,"model":%b,"choices":['
-        self._head = head % (orjson.dumps(reply_id), shape.chunk_object, created, orjson.dumps(model))
-        self._whole_head = head % (orjson.dumps(reply_id), shape.whole_object, created, orjson.dumps(model))
-        self._text_head = self._head + shape.text_head
+        self._head = head % (orjson.dumps(reply_id), endpoint.chunk_object, created, orjson.dumps(model))
+        self._whole_head = head % (orjson.dumps(reply_id), endpoint.whole_object, created, orjson.dumps(model))
+        self._text_head = self._head + endpoint.text_head
 
     def role(self, usage: Usage | None) -> bytes | None:
-        """The chunk that opens a stream; None where the endpoint has none."""
-        if self._shape.role is None:
+        """The chunk that opens a stream, or None if the endpoint has none."""
+        if self._endpoint.role is None:
             return None
-        return self._head + self._shape.role + self._tail(usage)
+        return self._head + self._endpoint.role + self._tail(usage)
 
     def text(self, text: str, finish: bytes | None, usage: Usage | None) -> bytes:
-        """A chunk of text; `finish` is the reason on the last one, else None."""
-        shape = self._shape
-        tail = shape.text_tail if finish is None else shape.last_tail % finish
+        """A chunk of text. `finish` is the finish reason on the last chunk, else None."""
+        endpoint = self._endpoint
+        tail = endpoint.text_tail if finish is None else endpoint.last_tail % finish
         return b"".join((self._text_head, orjson.dumps(text), tail, b"]}" if usage is None else self._tail(usage)))
 
     def around_text(self) -> tuple[bytes, bytes]:
-        """What stands before and behind the JSON of the text in a chunk that is not the last and has no usage."""
-        return self._text_head, self._shape.text_tail + self._tail(None)
+        """The bytes before and after the JSON text of a chunk that is not the last and has no usage."""
+        return self._text_head, self._endpoint.text_tail + self._tail(None)
 
     def usage(self, usage: Usage) -> bytes:
         """The chunk with usage and no choices."""
         return self._head + self._tail(usage)
 
     def whole(self, text: str, finish: bytes, usage: Usage) -> bytes:
-        """The body of a reply that is not streamed."""
-        return self._whole_head + self._shape.whole % (orjson.dumps(text), finish) + self._tail(usage)
+        """The body of a whole reply."""
+        return self._whole_head + self._endpoint.whole % (orjson.dumps(text), finish) + self._tail(usage)
 
     @staticmethod
     def _tail(usage: Usage | None) -> bytes:
@@ -262,12 +262,12 @@ class Frames:
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
-    """What differs between the endpoints that generate text."""
+class Endpoint:
+    """The differences between the endpoints that generate text."""
 
     path: str
     id_prefix: str
-    parse: Callable[[dict[str, Any]], Ask]
+    parse: Callable[[dict[str, Any]], RequestParams]
     chunk_object: bytes
     whole_object: bytes
     role: bytes | None
@@ -280,7 +280,7 @@ class Shape:
 _OPEN = b',"logprobs":null,"finish_reason":null'
 _LAST = b',"logprobs":null,"finish_reason":"%b","stop_reason":null'
 
-CHAT = Shape(
+CHAT = Endpoint(
     path="/v1/chat/completions",
     id_prefix="chatcmpl-",
     parse=parse_chat,
@@ -293,7 +293,7 @@ CHAT = Shape(
     whole=b'{"index":0,"message":{"role":"assistant","content":%b}' + _LAST + b"}",
 )
 
-COMPLETION = Shape(
+COMPLETION = Endpoint(
     path="/v1/completions",
     id_prefix="cmpl-",
     parse=parse_completion,
@@ -306,7 +306,7 @@ COMPLETION = Shape(
     whole=b'{"index":0,"text":%b' + _LAST + b"}",
 )
 
-SHAPES: dict[str, Shape] = {shape.path: shape for shape in (CHAT, COMPLETION)}
+ENDPOINTS: dict[str, Endpoint] = {endpoint.path: endpoint for endpoint in (CHAT, COMPLETION)}
 """The endpoints that generate text."""
 
 

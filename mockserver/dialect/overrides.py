@@ -3,8 +3,8 @@
     x-mock-fault: NAME[:key=value,...][; NAME ...]     x-mock-ttft: DIST     x-mock-tpot: DIST     x-mock-itl: DIST
     x-mock-output-tokens: DIST
 
-They take the place of what is configured, for this request alone. A distribution is drawn from as the configured one would
-be. `x-mock-output-tokens` is where the reply ends by itself; the request's `max_tokens` may end it sooner.
+They replace the configuration for this request alone. A distribution is drawn from as the configured one would be.
+`x-mock-output-tokens` is where the reply ends by itself. The request's `max_tokens` can end it sooner.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ DISTRIBUTIONS: dict[str, Dimension] = {
 
 @dataclass(frozen=True, slots=True)
 class Overrides:
-    """None: as configured."""
+    """What the headers of a request set. None means: as configured."""
 
     faults: tuple[Fault, ...] | None = None
     ttft: Distribution | None = None
@@ -41,7 +41,7 @@ class Overrides:
     output_tokens: Distribution | None = None
 
     def over(self, configured: Latencies) -> Latencies:
-        """The distributions for this request. A `tpot` of its own stands above a configured `itl`."""
+        """The distributions for this request. Its own `tpot` overrides a configured `itl`."""
         latencies = configured
         if self.ttft is not None:
             latencies = replace(latencies, ttft=self.ttft)
@@ -54,13 +54,13 @@ class Overrides:
         return latencies
 
 
-NONE = Overrides()
+NO_OVERRIDES = Overrides()
 
 
 def read_overrides(headers: Headers) -> Overrides:
-    """What the headers ask for. Raises Refusal (400), which names everything that is wrong with them."""
+    """The overrides in the headers. Raises Refusal (400) that names every problem."""
     if not any(name.startswith(_OURS) for name, _ in headers.raw):
-        return NONE
+        return NO_OVERRIDES
     given = {name: headers[name] for name in DISTRIBUTIONS if name in headers}
     demands = headers.getlist(FAULT)
     problems: list[str] = []

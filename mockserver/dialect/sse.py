@@ -1,4 +1,4 @@
-"""Server-sent events and HTTP chunks as bytes: pure functions, nothing is sent here."""
+"""Server-sent events and HTTP chunks as bytes: pure functions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ LAST_CHUNK = b"0\r\n\r\n"
 
 
 def event(data: bytes) -> bytes:
-    """One event that carries `data`, which must not contain a line end."""
+    """One event with `data`, which must not contain a line end."""
     return b"data: %b\n\n" % data
 
 
@@ -20,7 +20,7 @@ def http_chunk(body: bytes) -> bytes:
 
 
 def chunked_event(before: bytes, after: bytes, size: int) -> tuple[bytes, bytes]:
-    """What stands around `size` bytes of text so that all is one event in one HTTP chunk: `http_chunk(event(before +
-    text + after))`, cut at the text."""
+    """The bytes around `size` bytes of text that make it one event in one HTTP chunk: `http_chunk(event(before + text +
+    after))`, cut at the text."""
     head, tail = b"data: %b" % before, b"%b\n\n" % after
     return b"%x\r\n%b" % (len(head) + size + len(tail), head), tail + b"\r\n"

@@ -17,19 +17,19 @@ import orjson
 
 from mockserver.config import MockConfig
 from mockserver.errors import MockError
-from mockserver.expect import EXPECTATIONS, Asked
+from mockserver.expect import EXPECTATIONS, RequestLengths
 from promptset.distributions import Distribution
 
 _REMEMBERED = 64
 
 
-def is_quick(config: MockConfig, asked: Asked) -> bool:
+def is_quick(config: MockConfig, request: RequestLengths) -> bool:
     """Whether the numbers are a few evaluations of closed forms: at most one thing is random."""
     if config.engine == "batching":
         return True
     gap = config.tpot if config.itl is None else config.itl
     varying = [distribution for distribution in (config.ttft, gap) if not _is_constant(distribution)]
-    lengths_fixed = asked.output_tokens is not None or _is_constant(config.output_tokens)
+    lengths_fixed = request.output_tokens is not None or _is_constant(config.output_tokens)
     gaps_drawn = config.itl is not None and not _is_constant(config.itl)
     plain = config.engine == "sampled" and config.ttft_per_input_token is None
     return plain and lengths_fixed and not gaps_drawn and len(varying) <= 1
@@ -39,19 +39,19 @@ def _is_constant(distribution: Distribution) -> bool:
     return ":" not in str(distribution)
 
 
-class Expectations:
+class ExpectationCache:
     """What to expect of a configuration, computed once. Use it inside a running event loop."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[tuple[MockConfig, Asked], asyncio.Future[dict[str, Any]]] = OrderedDict()
+        self._known: OrderedDict[tuple[MockConfig, RequestLengths], asyncio.Future[dict[str, Any]]] = OrderedDict()
 
-    async def of(self, config: MockConfig, asked: Asked) -> dict[str, Any]:
+    async def of(self, config: MockConfig, request: RequestLengths) -> dict[str, Any]:
         """Times in ms. Raises MockError where the process fails, which is a defect."""
-        if is_quick(config, asked):
-            return EXPECTATIONS[config.engine](config, asked)
-        key = (config, asked)
+        if is_quick(config, request):
+            return EXPECTATIONS[config.engine](config, request)
+        key = (config, request)
         if key not in self._known:
-            self._known[key] = asyncio.ensure_future(_compute(config, asked))
+            self._known[key] = asyncio.ensure_future(_compute(config, request))
             while len(self._known) > _REMEMBERED:
                 self._known.popitem(last=False)
         try:
@@ -69,8 +69,8 @@ class Expectations:
         self._known.clear()
 
 
-async def _compute(config: MockConfig, asked: Asked) -> dict[str, Any]:
-    question = orjson.dumps({"config": config.model_dump(mode="json"), "asked": asdict(asked)})
+async def _compute(config: MockConfig, request: RequestLengths) -> dict[str, Any]:
+    question = orjson.dumps({"config": config.model_dump(mode="json"), "asked": asdict(request)})
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class RequestLengths:
     """Requests that are alike."""
 
     output_tokens: int | None = None

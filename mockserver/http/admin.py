@@ -1,10 +1,10 @@
 """/admin: read and change latencies, lengths and faults while the mock serves.
 
-    GET   /admin/config   the configuration in force, its version, and what may change
-    PATCH /admin/config   a JSON object of some of these fields, written as in the YAML file (POST does the same)
-    POST  /admin/reset    as if just started: configuration, counters, remembered ids; the ledger goes on
+    GET   /admin/config   the current configuration, its version, and the fields that can change
+    PATCH /admin/config   change some of these fields: a JSON object, written as in the YAML file (POST does the same)
+    POST  /admin/reset    start afresh: configuration, counters, remembered ids; the ledger continues
 
-A change that has a problem changes nothing, and every problem is told.
+A change with a problem changes nothing. The answer lists every problem.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from mockserver.clock import now_ns
 from mockserver.dialect import openai
 from mockserver.dialect.access import require_admin
 from mockserver.errors import UsageError
-from mockserver.worker import Serving
+from mockserver.worker import Worker
 
 
 def add_admin(app: FastAPI) -> None:
@@ -27,41 +27,41 @@ def add_admin(app: FastAPI) -> None:
         return _state(_admitted(request))
 
     async def change(request: Request) -> Response:
-        serving = _admitted(request)
+        worker = _admitted(request)
         try:
             values = orjson.loads(await request.body())
         except orjson.JSONDecodeError as e:
             openai.refuse(f"The request body is not valid JSON: {e}")
         if not isinstance(values, dict):
-            openai.refuse('The body must be a JSON object of what is to change, for example {"ttft": "200ms"}.')
-        await serving.settle()
+            openai.refuse('The body must be a JSON object of the fields to change, for example {"ttft": "200ms"}.')
+        await worker.settle()
         try:
-            serving.settings.change(values, now_ns(), serving.ledger.lines)
+            worker.settings.change(values, now_ns(), worker.ledger.lines)
         except UsageError as e:
             openai.refuse("\n".join(e.problems))
-        serving.sync()
-        return _state(serving)
+        worker.sync()
+        return _state(worker)
 
     for method in ("PATCH", "POST"):
         app.add_api_route("/admin/config", change, methods=[method], name=f"change by {method}")
 
     @app.post("/admin/reset")
     async def reset(request: Request) -> Response:
-        serving = _admitted(request)
-        await serving.settle()
-        serving.settings.restart(now_ns(), serving.ledger.lines)
-        serving.sync()
-        return _state(serving)
+        worker = _admitted(request)
+        await worker.settle()
+        worker.settings.restart(now_ns(), worker.ledger.lines)
+        worker.sync()
+        return _state(worker)
 
 
-def _admitted(request: Request) -> Serving:
-    serving: Serving = request.app.state.serving
-    serving.sync()
-    require_admin(request, serving.config)
-    return serving
+def _admitted(request: Request) -> Worker:
+    worker: Worker = request.app.state.worker
+    worker.sync()
+    require_admin(request, worker.config)
+    return worker
 
 
-def _state(serving: Serving) -> Response:
-    now = serving.settings.now
-    body = {**now.facts(), "ledger_lines": serving.ledger.lines, "all": now.config.model_dump(mode="json")}
+def _state(worker: Worker) -> Response:
+    now = worker.settings.current
+    body = {**now.to_json(), "ledger_lines": worker.ledger.lines, "all": now.config.model_dump(mode="json")}
     return Response(orjson.dumps(body), media_type="application/json")

@@ -1,4 +1,4 @@
-"""The FastAPI application: the routes, each a line or two over `Serving`."""
+"""The FastAPI application. Each route is a line or two that calls `Worker`."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from mockserver.config import MockConfig
 from mockserver.dialect import openai
 from mockserver.dialect.access import require_key
 from mockserver.dialect.cors import Cors
-from mockserver.dialect.openai import SHAPES, Refusal
-from mockserver.expect import Asked
+from mockserver.dialect.openai import ENDPOINTS, Refusal
+from mockserver.expect import RequestLengths
 from mockserver.http.admin import add_admin
 from mockserver.http.tokenization import add_tokenization
 from mockserver.http.truth import truth_of
 from mockserver.plans.latencies import latencies_of
 from mockserver.record import metrics
 from mockserver.record.ledger_file import LedgerFile, open_file
-from mockserver.worker import Serving, load_text_tokenizer
+from mockserver.worker import Worker, load_text_tokenizer
 from mockserver.workers.peers import PeerError, Peers
 from mockserver.workers.shared_state import SharedState
 from promptset.tokens import Tokenizer
@@ -33,38 +33,38 @@ _LINES = "application/x-ndjson"
 
 
 @dataclass(frozen=True, slots=True)
-class Means:
-    """What a mock serves with, made before it runs; the workers of one mock share it."""
+class Resources:
+    """What a mock creates before it serves. Its workers share it."""
 
     tokenizer: Tokenizer
     ledger_file: LedgerFile
     shared: SharedState
 
 
-def make_means(config: MockConfig) -> Means:
-    """Raises UsageError where the tokenizer, the recording to replay or the ledger cannot be had."""
+def make_resources(config: MockConfig) -> Resources:
+    """Raises UsageError if the tokenizer, the recording to replay or the ledger cannot be opened."""
     tokenizer = load_text_tokenizer(config)
     latencies_of(config)
-    return Means(tokenizer, LedgerFile(open_file(config.ledger), shared=config.workers > 1), SharedState())
+    return Resources(tokenizer, LedgerFile(open_file(config.ledger), shared=config.workers > 1), SharedState())
 
 
-def create_app(config: MockConfig, means: Means | None = None, peers: Peers | None = None) -> FastAPI:
-    """The application for a configuration; it runs between the start and the end of its lifespan.
+def create_app(config: MockConfig, resources: Resources | None = None, peers: Peers | None = None) -> FastAPI:
+    """The application for a configuration. Its lifespan starts and stops it.
 
-    Raises UsageError where the tokenizer, the recording to replay or the ledger cannot be had.
+    Raises UsageError if the tokenizer, the recording to replay or the ledger cannot be opened.
     """
-    with_ = make_means(config) if means is None else means
+    own = make_resources(config) if resources is None else resources
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        serving = Serving(config, with_.tokenizer, with_.ledger_file, with_.shared, peers or Peers())
-        app.state.serving = serving
-        await serving.start()
+        worker = Worker(config, own.tokenizer, own.ledger_file, own.shared, peers or Peers())
+        app.state.worker = worker
+        await worker.start()
         try:
             yield
         finally:
-            await serving.close()
-            with_.shared.close()
+            await worker.close()
+            own.shared.close()
 
     app = FastAPI(title="mockserver", lifespan=lifespan, openapi_url=None)
     _add_generation(app)
@@ -76,22 +76,22 @@ def create_app(config: MockConfig, means: Means | None = None, peers: Peers | No
     return app
 
 
-def _serving(request: Request) -> Serving:
-    serving: Serving = request.app.state.serving
-    serving.sync()
-    return serving
+def _worker(request: Request) -> Worker:
+    worker: Worker = request.app.state.worker
+    worker.sync()
+    return worker
 
 
 def _add_generation(app: FastAPI) -> None:
     async def generate(request: Request, *, path: str) -> Response:
-        return await _serving(request).answer(request, SHAPES[path])
+        return await _worker(request).generate(request, ENDPOINTS[path])
 
     async def embed(request: Request) -> Response:
-        return await _serving(request).embed(request)
+        return await _worker(request).embed(request)
 
     app.add_route("/v1/embeddings", embed, methods=["POST"])
-    for path in SHAPES:
-        # Starlette's plain route: FastAPI's own would solve dependencies, of which there are none, for each request.
+    for path in ENDPOINTS:
+        # Starlette's plain route: FastAPI's own would look for dependencies, which do not exist, at each request.
         app.add_route(path, partial(generate, path=path), methods=["POST"])
 
 
@@ -106,14 +106,14 @@ def _add_facts(app: FastAPI) -> None:
 
     @app.get("/v1/models")
     async def models(request: Request) -> Response:
-        serving = _serving(request)
-        require_key(request, serving.config)
-        config = serving.config
-        return Response(openai.models_body(config.model, serving.started, config.max_model_len), media_type=_JSON)
+        worker = _worker(request)
+        require_key(request, worker.config)
+        config = worker.config
+        return Response(openai.models_body(config.model, worker.started, config.max_model_len), media_type=_JSON)
 
     @app.get("/health")
     async def health(request: Request) -> Response:
-        return Response(status_code=503 if _serving(request).draining else 200)
+        return Response(status_code=503 if _worker(request).draining else 200)
 
     @app.get("/version")
     async def version() -> dict[str, str]:
@@ -121,19 +121,19 @@ def _add_facts(app: FastAPI) -> None:
 
     @app.get("/metrics")
     async def show_metrics(request: Request) -> Response:
-        return Response(await _serving(request).all_metrics(), media_type=metrics.CONTENT_TYPE)
+        return Response(await _worker(request).all_metrics(), media_type=metrics.CONTENT_TYPE)
 
     @app.get("/ledger")
     async def ledger(request: Request, since: int = Query(0, ge=0)) -> Response:
-        await _serving(request).settle()
-        lines = _serving(request).ledger
+        await _worker(request).settle()
+        lines = _worker(request).ledger
         return Response(lines.read(since), headers={"x-ledger-lines": str(lines.lines)}, media_type=_LINES)
 
     @app.get("/truth")
     async def truth(
         request: Request, output_tokens: int | None = Query(None, ge=1), input_tokens: int | None = Query(None, ge=0)
     ) -> Response:
-        serving = _serving(request)
-        expectation = await serving.expectations.of(serving.config, Asked(output_tokens, input_tokens))
-        counts = await serving.all_counts()
-        return Response(orjson.dumps(truth_of(serving, expectation, counts)), media_type=_JSON)
+        worker = _worker(request)
+        expected = await worker.expectations.of(worker.config, RequestLengths(output_tokens, input_tokens))
+        counts = await worker.all_counts()
+        return Response(orjson.dumps(truth_of(worker, expected, counts)), media_type=_JSON)

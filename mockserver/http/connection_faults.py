@@ -1,8 +1,8 @@
-"""Faults that happen to connections before there is a request: `slow_accept` and `refuse`.
+"""Faults that hit connections before a request exists: `slow_accept` and `refuse`.
 
-The kernel completes a connection before any program hears of it. So a slow accept is a connection that is not read for a
-while, which a client cannot tell apart; and to refuse is to close the listening socket and to open it again later. Idle
-connections are closed with it, since whoever holds one would notice nothing; those that serve end with their response.
+The kernel completes a connection before any program hears of it. So `slow_accept` delays the first read of a connection,
+which looks the same to a client. `refuse` closes the listening socket and opens it again later. It also closes idle
+connections, because their clients would notice nothing; a busy connection closes after its response.
 """
 
 from __future__ import annotations
@@ -15,65 +15,65 @@ from typing import TYPE_CHECKING
 
 from mockserver import rng
 from mockserver.clock import now_ns
-from mockserver.faults import Arrived, choose
+from mockserver.faults import ArrivalFacts, choose
 
 if TYPE_CHECKING:
     import uvicorn
     from fastapi import FastAPI
 
-    from mockserver.worker import Serving
+    from mockserver.worker import Worker
 
 _LOG = logging.getLogger("mockserver")
 
 
-class Gate:
-    """Asks the rules in force. `app.state.serving` is there once the application has started."""
+class ConnectionFaults:
+    """Applies the current fault rules to connections. `app.state.worker` exists once the application has started."""
 
     def __init__(self, app: FastAPI) -> None:
         self._app = app
 
     @property
-    def serving(self) -> Serving:
-        serving: Serving = self._app.state.serving
-        return serving
+    def _worker(self) -> Worker:
+        worker: Worker = self._app.state.worker
+        return worker
 
     def hold_ns(self) -> int:
-        """For how long the connection that has just come is not read."""
-        version = self.serving.settings.now
+        """How long not to read the connection that was just made."""
+        version = self._worker.settings.current
         rules = version.config.fault
         if not any(rule.fault.name == "slow_accept" for rule in rules):
             return 0
-        number = self.serving.shared.take("connections")
+        number = self._worker.shared.take("connections")
         seed, key = version.config.seed, f"connection {number}"
-        met = choose(
+        hits = choose(
             rules,
-            Arrived(number, now_ns() - version.since_ns, number),
+            ArrivalFacts(number, now_ns() - version.since_ns, number),
             lambda rule: rng.stream(seed, f"fault:{rule}", key).random(),
             connection=True,
         )
-        return next((fault.number("for") for fault in met if fault.name == "slow_accept"), 0)
+        return next((fault.number("for") for fault in hits if fault.name == "slow_accept"), 0)
 
     def refuses(self) -> bool:
-        """Whether connections are to be refused now."""
-        self.serving.sync()
-        version = self.serving.settings.now
-        arrived = Arrived(at_ns=now_ns() - version.since_ns)
-        met = choose(version.config.fault, arrived, lambda rule: 1.0, connection=True)
-        return any(fault.name == "refuse" for fault in met)
+        """Whether to refuse connections now."""
+        self._worker.sync()
+        version = self._worker.settings.current
+        facts = ArrivalFacts(at_ns=now_ns() - version.since_ns)
+        hits = choose(version.config.fault, facts, lambda rule: 1.0, connection=True)
+        return any(fault.name == "refuse" for fault in hits)
 
 
-class Door:
-    """The listening socket of a running server, closed and opened as the gate says. Ask it every tenth of a second."""
+class ListenerSwitch:
+    """Closes and opens the listening socket of a running server, as the faults say. Call `tick` every 0.1 s."""
 
-    def __init__(self, server: uvicorn.Server, gate: Gate, listen: Callable[[], socket.socket]) -> None:
+    def __init__(self, server: uvicorn.Server, faults: ConnectionFaults, listen: Callable[[], socket.socket]) -> None:
         self._server = server
-        self._gate = gate
+        self._faults = faults
         self._listen = listen
         self._closed = False
 
     async def tick(self) -> None:
-        """Close or open where it is time."""
-        refuses = self._gate.refuses()
+        """Close or open the socket if it is time."""
+        refuses = self._faults.refuses()
         if refuses and not self._closed:
             self._closed = True
             for listening in self._server.servers:
@@ -96,7 +96,7 @@ class Door:
         try:
             listener = self._listen()
         except OSError as e:
-            _LOG.error("cannot listen again: %s; trying on", e.strerror)
+            _LOG.error("cannot listen again: %s; will retry", e.strerror)
             return
         listening = await asyncio.get_running_loop().create_server(make, sock=listener, backlog=config.backlog)
         server.servers.append(listening)

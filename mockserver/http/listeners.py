@@ -1,7 +1,7 @@
 """The sockets that the mock listens on.
 
-They ask for the kernel's receive stamps, and their connections inherit that. They also hold stamping open: the kernel
-starts it a moment after the first socket asks, and stops it with the last.
+They ask for the kernel's receive stamps, and their connections inherit that. They also keep stamping on: the kernel
+starts it a moment after the first socket asks, and stops it with the last socket.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ _BACKLOG = 4096
 
 
 def listen(config: MockConfig) -> list[socket.socket]:
-    """A listening socket for each worker, all on one port. Raises UsageError where the address cannot be had."""
+    """A listening socket for each worker, all on one port. Raises UsageError if the address is not available."""
     listeners: list[socket.socket] = []
     try:
         if config.workers == 1:
             listeners.append(listener_on(config.host, config.port))
         else:
-            # Sockets that share a port would share it with another mock's too: first see that it is free.
+            # Sockets that share a port would share it with another mock too, so check that it is free.
             with listener_on(config.host, config.port) as alone:
                 port = alone.getsockname()[1]
             for _ in range(config.workers):
@@ -33,12 +33,12 @@ def listen(config: MockConfig) -> list[socket.socket]:
     except OSError as e:
         for listener in listeners:
             listener.close()
-        raise UsageError(f"--host {config.host} --port {config.port}: cannot listen there: {e.strerror}") from e
+        raise UsageError(f"--host {config.host} --port {config.port}: cannot listen: {e.strerror}") from e
     return listeners
 
 
 def listener_on(host: str, port: int, shared: bool = False) -> socket.socket:
-    """A socket that listens there; `shared` lets other sockets of ours listen on the same port. Raises OSError."""
+    """A listening socket. `shared` lets our other sockets listen on the same port. Raises OSError."""
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

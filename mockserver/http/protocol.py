@@ -1,4 +1,4 @@
-"""uvicorn's HTTP/1.1 protocol, which stamps arrivals and hands its connection to the response, which writes for itself."""
+"""uvicorn's HTTP/1.1 protocol with two additions: it stamps arrivals, and it lets the response write to the connection."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from mockserver.clock import NS_PER_S, now_ns
-from mockserver.http.connection_faults import Gate
+from mockserver.http.connection_faults import ConnectionFaults
 from mockserver.replies.wire import EXTENSION
 
 
 class _Connection:
-    """What the response needs of its connection (see wire.Connection), for one request."""
+    """The connection as one response uses it (replies/wire.py, `Connection`)."""
 
     def __init__(self, protocol: MockProtocol) -> None:
         self.transport = protocol.transport
@@ -49,26 +49,26 @@ class _Connection:
 
 
 class MockProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP/1.1 with the stamp of the read that brought a request's last byte."""
+    """uvicorn's HTTP/1.1, with a stamp of the read that brought the last byte of a request."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._read_ns = 0
         self._read_clock = "user"
         self._connection: _Connection | None = None
-        self._gate: Gate | None = None
+        self._faults: ConnectionFaults | None = None
         self._held_until_ns: int | None = None
         self._held: list[tuple[bytes, int, str]] | None = None
-        """What came while the connection is not to be read."""
+        """Reads that arrived while `slow_accept` holds the connection."""
 
-    def behind(self, gate: Gate) -> MockProtocol:
-        """Let this gate decide when the connection is read."""
-        self._gate = gate
+    def with_faults(self, faults: ConnectionFaults) -> MockProtocol:
+        """Let these faults decide when the connection is read."""
+        self._faults = faults
         return self
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        hold_ns = 0 if self._gate is None else self._gate.hold_ns()
+        hold_ns = 0 if self._faults is None else self._faults.hold_ns()
         if hold_ns:
             self._held_until_ns = now_ns() + hold_ns
             self._held = []
@@ -85,9 +85,9 @@ class MockProtocol(HttpToolsProtocol):
         self.feed(data, now_ns(), "user")
 
     def feed(self, data: bytes | memoryview, read_ns: int, clock: str) -> None:
-        """Parse what a read brought, stamped."""
+        """Parse what a read brought. `clock` names who stamped it."""
         if self._held is not None:
-            # To pause the transport is not enough: the loop may have begun to read.
+            # Pausing the transport is not enough: the loop may have started to read.
             self._held.append((bytes(data), read_ns, clock))
             return
         self._read_ns = read_ns

@@ -1,6 +1,6 @@
-"""The HTTP server: uvicorn with a protocol of ours, in this process or in several workers, from start to drain.
+"""The HTTP server: uvicorn with our protocol, in this process or in several workers, from start to drain.
 
-`listening.py` opens the sockets, `stamped_reads.py` and `protocol.py` are what each connection is read by.
+`listeners.py` opens the sockets. `stamped_reads.py` and `protocol.py` read each connection.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from fastapi import FastAPI
 from mockserver.clock import NS_PER_S, RealtimeOffset, now_ns
 from mockserver.config import MockConfig
 from mockserver.errors import UsageError
-from mockserver.http.app import Means, create_app, make_means
-from mockserver.http.connection_faults import Door, Gate
+from mockserver.http.app import Resources, create_app, make_resources
+from mockserver.http.connection_faults import ConnectionFaults, ListenerSwitch
 from mockserver.http.listeners import listen, listener_on
 from mockserver.http.stamped_reads import protocol_factory
 from mockserver.workers.peers import Peers
-from mockserver.workers.processes import Reins, Workers
+from mockserver.workers.processes import WorkerPipes, WorkerProcesses
 
 _LOG = logging.getLogger("mockserver")
 
@@ -37,7 +37,7 @@ _LAST_BYTES_S = 0.05
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's server, which says when it is ready and takes signals as the ordinary end."""
+    """uvicorn's server that says when it is ready and treats signals as a normal end."""
 
     def __init__(
         self,
@@ -47,21 +47,21 @@ class _Server(uvicorn.Server):
         on_ready: Callable[[], object],
         parent: int | None = None,
     ) -> None:
-        """`parent`: a descriptor that becomes readable when the parent process is gone; only workers have one."""
+        """`parent` is a descriptor that becomes readable when the parent process ends. Only workers have one."""
         super().__init__(config)
         self._app = app
         self._offset = offset
         self._on_ready = on_ready
         self._parent = parent
         self._drain_until_ns: int | None = None
-        self.door: Door | None = None
+        self.listener_switch: ListenerSwitch | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """The first signal begins the drain: health checks and new requests are told so, what is in flight goes on. A
-        second one ends it."""
+        """The first signal starts the drain: requests in flight finish, health checks and new requests get a 503. A second
+        signal ends it."""
         if self._drain_until_ns is None and self.started:
             self._drain_until_ns = now_ns() + round((self.config.timeout_graceful_shutdown or 0) * NS_PER_S)
-            self._app.state.serving.drain()
+            self._app.state.worker.drain()
         else:
             super().handle_exit(sig, frame)
             self.config.timeout_graceful_shutdown = _LAST_BYTES_S  # type: ignore[assignment]  # a float does as well
@@ -69,13 +69,13 @@ class _Server(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         if self._drain_until_ns is not None:
             left_ns = self._drain_until_ns - now_ns()
-            if left_ns <= 0 or self._app.state.serving.running == 0:
+            if left_ns <= 0 or self._app.state.worker.running == 0:
                 self.should_exit = True
-                # What is left of the drain is uvicorn's to wait: bytes that are handed over and not yet sent.
+                # uvicorn waits for the rest: bytes that were handed over and not yet sent.
                 left_s = max(left_ns / NS_PER_S, _LAST_BYTES_S)
                 self.config.timeout_graceful_shutdown = left_s  # type: ignore[assignment]  # a float does as well
-        elif self.door is not None:
-            await self.door.tick()
+        elif self.listener_switch is not None:
+            await self.listener_switch.tick()
         return await super().on_tick(counter)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -83,7 +83,7 @@ class _Server(uvicorn.Server):
         loop = asyncio.get_running_loop()
         if self._offset.watch_fd is not None:
             loop.add_reader(self._offset.watch_fd, self._on_clock_step)
-        # What was made until now stays: the collector need not look at it again, and its pauses stay short.
+        # Objects made until now live on. The collector skips them from here, so its pauses stay short.
         gc.collect()
         gc.freeze()
         if self._parent is not None:
@@ -93,7 +93,7 @@ class _Server(uvicorn.Server):
     def _on_orphaned(self) -> None:
         assert self._parent is not None
         asyncio.get_running_loop().remove_reader(self._parent)
-        _LOG.error("the parent process is gone: this worker ends")
+        _LOG.error("the parent process has ended, so this worker ends too")
         self.handle_exit(signal.SIGTERM, None)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -103,11 +103,11 @@ class _Server(uvicorn.Server):
 
     def _on_clock_step(self) -> None:
         self._offset.on_step()
-        _LOG.warning("the wall clock was stepped: kernel stamps are carried over by an offset measured anew")
+        _LOG.warning("the wall clock was stepped: measured the offset of the kernel's stamps again")
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        # uvicorn's own raises the signal again at the end, and the exit status would say that we were killed.
+        # uvicorn raises the signal again at the end, and the exit status would say that we were killed.
         # A worker leaves SIGINT to its parent.
         numbers = (signal.SIGINT, signal.SIGTERM) if self._parent is None else (signal.SIGTERM,)
         handlers = {number: signal.signal(number, self.handle_exit) for number in numbers}
@@ -119,54 +119,54 @@ class _Server(uvicorn.Server):
 
 
 def serve(config: MockConfig) -> None:
-    """Serve until SIGTERM or SIGINT. Raises UsageError where it cannot start, MockError where a worker has died."""
+    """Serve until SIGTERM or SIGINT. Raises UsageError if it cannot start, MockError if a worker dies."""
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="mockserver: %(levelname)s: %(message)s")
-    # Prompts are counted by one thread that gives way to the loop; the tokenizer's own pool of threads would not.
+    # One thread counts prompts and yields to the loop. The tokenizer's own thread pool would not yield.
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     if config.workers > 1 and sys.platform != "linux":
-        raise UsageError("--workers: more than one needs Linux, whose kernel deals connections out to processes")
-    means = make_means(config)
+        raise UsageError("--workers: more than 1 works only on Linux, whose kernel spreads connections over processes")
+    resources = make_resources(config)
     listeners = listen(config)
     host, port = listeners[0].getsockname()[:2]
     address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
-    def tell() -> None:
+    def print_ready() -> None:
         print(f"mockserver ready at {address}", flush=True)
 
     if config.workers == 1:
-        _serve(config, create_app(config, means), listeners[0], tell, None)
+        _serve(config, create_app(config, resources), listeners[0], print_ready, None)
     else:
-        _serve_with_workers(config, means, listeners, tell)
+        _serve_with_workers(config, resources, listeners, print_ready)
 
 
 def _serve_with_workers(
-    config: MockConfig, means: Means, listeners: list[socket.socket], tell: Callable[[], None]
+    config: MockConfig, resources: Resources, listeners: list[socket.socket], print_ready: Callable[[], None]
 ) -> None:
     with tempfile.TemporaryDirectory(prefix="mockserver-") as folder:
 
-        def work(number: int, reins: Reins) -> None:
+        def work(number: int, pipes: WorkerPipes) -> None:
             for other in (*listeners[:number], *listeners[number + 1 :]):
                 other.close()
-            app = create_app(config, means, Peers(Path(folder), number, config.workers))
-            _serve(config, app, listeners[number], lambda: os.write(reins.ready, b"1"), reins.parent)
+            app = create_app(config, resources, Peers(Path(folder), number, config.workers))
+            _serve(config, app, listeners[number], lambda: os.write(pipes.ready, b"1"), pipes.parent)
 
         def on_ready() -> None:
-            # Only the workers hold them: what a dead worker had not accepted is refused and does not hang.
+            # Only the workers keep their sockets, so connections to a dead worker are refused and do not hang.
             for listener in listeners:
                 listener.close()
-            tell()
+            print_ready()
 
-        Workers(config.workers, work).run(on_ready)
+        WorkerProcesses(config.workers, work).run(on_ready)
 
 
 def _serve(
     config: MockConfig, app: FastAPI, listener: socket.socket, on_ready: Callable[[], object], parent: int | None
 ) -> None:
     offset = RealtimeOffset()
-    gate = Gate(app)
+    faults = ConnectionFaults(app)
     settings = uvicorn.Config(
         app,
-        http=protocol_factory(offset, gate),  # type: ignore[arg-type]
+        http=protocol_factory(offset, faults),  # type: ignore[arg-type]
         lifespan="on",
         log_config=None,
         access_log=False,
@@ -175,10 +175,12 @@ def _serve(
     )
     server = _Server(settings, app, offset, on_ready, parent)
     port = listener.getsockname()[1]
-    server.door = Door(server, gate, lambda: listener_on(config.host, port, shared=config.workers > 1))
-    # A request and its connection refer to each other, so the collector is needed; seldom is enough.
+    server.listener_switch = ListenerSwitch(
+        server, faults, lambda: listener_on(config.host, port, shared=config.workers > 1)
+    )
+    # A request and its connection refer to each other, so the collector must run, but not often.
     gc.set_threshold(20_000, 20, 50)
-    # The thread that counts tokens hands the interpreter over sooner than after the usual 5 ms.
+    # The thread that counts tokens releases the interpreter sooner than after the usual 5 ms.
     sys.setswitchinterval(0.0005)
     with asyncio.Runner(loop_factory=_new_loop) as runner:
         runner.run(server.serve(sockets=[listener]))

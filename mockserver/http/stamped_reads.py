@@ -1,12 +1,11 @@
-"""When a request arrived: reads that carry the kernel's receive stamp.
+"""Reads that carry the kernel's receive stamp, which says when a request arrived.
 
 Rules:
-- An arrival is the kernel's receive stamp of the request's last byte. The listening socket asks for stamps and the
-  connections inherit that (listening.py); before each read the waiting bytes are looked at (MSG_PEEK) for the stamp of
-  their last one.
-- A read takes no more bytes than the look before it has seen: what comes between the two waits for the next look, so
-  that each read has the stamp of its own last byte, also where a request comes in pieces or several come at once.
-- Where there is no kernel stamp it is the time of the read, taken before anything is parsed. `GET /truth` counts both.
+- A request arrives at the kernel's receive stamp of its last byte. The listening socket asks for stamps and its
+  connections inherit that (listeners.py). Before each read, MSG_PEEK shows the waiting bytes and the stamp of the last.
+- A read takes only the bytes that the peek before it saw. Later bytes wait for the next peek, so each read has the stamp
+  of its own last byte, even if a request comes in pieces or several come at once.
+- Without a kernel stamp, the time of the read counts, taken before parsing. `GET /truth` counts both kinds.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from mockserver.clock import NS_PER_S, RealtimeOffset, now_ns
-from mockserver.http.connection_faults import Gate
+from mockserver.http.connection_faults import ConnectionFaults
 from mockserver.http.listeners import SO_TIMESTAMPNS
 from mockserver.http.protocol import MockProtocol
 
@@ -32,12 +31,12 @@ _READ_BYTES = 65_536
 
 
 class KernelStampedReads(asyncio.BufferedProtocol):
-    """Reads for a `MockProtocol`, and looks at the kernel's stamp of the waiting bytes before each read (Linux).
+    """Reads for a `MockProtocol`, and peeks at the kernel's stamp of the waiting bytes before each read (Linux).
 
-    A protocol around the other and no subclass of it: a loop that finds an `asyncio.Protocol` never asks for a buffer.
+    It wraps the other protocol rather than inheriting from it: a loop never asks an `asyncio.Protocol` for a buffer.
     """
 
-    # One buffer serves all connections: it is filled and parsed within one call of the loop.
+    # One buffer serves all connections: the loop fills and parses it in one call.
     _buffer = memoryview(bytearray(_READ_BYTES))
 
     def __init__(self, inner: MockProtocol, offset: RealtimeOffset) -> None:
@@ -48,7 +47,7 @@ class KernelStampedReads(asyncio.BufferedProtocol):
         self._stamp: tuple[int, int] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # A second handle on the same descriptor, since uvloop's own has no recvmsg; it is let go without closing.
+        # A second handle on the same descriptor, because uvloop's has no recvmsg. It is detached, never closed.
         self._socket = socket.socket(fileno=transport.get_extra_info("socket").fileno())
         self._inner.connection_made(transport)  # type: ignore[arg-type]
 
@@ -57,12 +56,12 @@ class KernelStampedReads(asyncio.BufferedProtocol):
         self._stamp = None
         try:
             self._looked_at, control, _, _ = self._socket.recvmsg_into(
-                # MSG_TRUNC: with TCP the bytes are counted and not copied.
+                # MSG_TRUNC: for TCP, count the bytes without copying them.
                 [self._buffer],
                 _CONTROL_BYTES,
                 socket.MSG_PEEK | socket.MSG_TRUNC | socket.MSG_DONTWAIT,
             )
-        except OSError:  # Nothing waits, or the connection is broken: the read that follows will say which.
+        except OSError:  # Nothing waits, or the connection is broken. The next read will say which.
             return self._buffer
         for level, kind, data in control:
             if level == socket.SOL_SOCKET and kind == SO_TIMESTAMPNS:
@@ -91,8 +90,8 @@ class KernelStampedReads(asyncio.BufferedProtocol):
         self._inner.connection_lost(exc)
 
 
-def protocol_factory(offset: RealtimeOffset, gate: Gate) -> Callable[..., asyncio.BaseProtocol]:
-    """What uvicorn calls for each connection."""
+def protocol_factory(offset: RealtimeOffset, faults: ConnectionFaults) -> Callable[..., asyncio.BaseProtocol]:
+    """The function that uvicorn calls for each connection."""
 
     def make(
         config: uvicorn.Config,
@@ -100,7 +99,7 @@ def protocol_factory(offset: RealtimeOffset, gate: Gate) -> Callable[..., asynci
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> asyncio.BaseProtocol:
-        inner = MockProtocol(config, server_state, app_state, _loop).behind(gate)
+        inner = MockProtocol(config, server_state, app_state, _loop).with_faults(faults)
         return KernelStampedReads(inner, offset) if sys.platform == "linux" else inner
 
     return make

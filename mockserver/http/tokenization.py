@@ -13,7 +13,7 @@ import orjson
 from fastapi import FastAPI, Request, Response
 
 from mockserver.dialect import openai
-from mockserver.worker import Serving
+from mockserver.worker import Worker
 from promptset.errors import SpecError
 from promptset.tokens import Tokenizer
 
@@ -23,24 +23,24 @@ def add_tokenization(app: FastAPI) -> None:
 
     @app.post("/tokenize")
     async def tokenize(request: Request) -> Response:
-        serving, row = await _asked(request)
-        ids = await serving.beside(lambda: _ids(serving.tokenizer, row))
-        strings = serving.tokenizer.token_strings(ids) if _flag(row, "return_token_strs", False) else None
-        limit = serving.config.max_model_len
+        worker, row = await _asked(request)
+        ids = await worker.in_thread(lambda: _ids(worker.tokenizer, row))
+        strings = worker.tokenizer.token_strings(ids) if _flag(row, "return_token_strs", False) else None
+        limit = worker.config.max_model_len
         return _json({"count": len(ids), "max_model_len": limit, "tokens": ids, "token_strs": strings})
 
     @app.post("/detokenize")
     async def detokenize(request: Request) -> Response:
-        serving, row = await _asked(request)
+        worker, row = await _asked(request)
         ids = row.get("tokens")
         if not isinstance(ids, list) or not all(type(i) is int and 0 <= i < 2**32 for i in ids):
             openai.refuse("tokens must be a list of token ids.", "tokens")
-        return _json({"prompt": await serving.beside(lambda: serving.tokenizer.decode(ids))})
+        return _json({"prompt": await worker.in_thread(lambda: worker.tokenizer.decode(ids))})
 
 
-async def _asked(request: Request) -> tuple[Serving, dict[str, Any]]:
-    serving: Serving = request.app.state.serving
-    return serving, openai.parse_body(await request.body(), serving.config.model)
+async def _asked(request: Request) -> tuple[Worker, dict[str, Any]]:
+    worker: Worker = request.app.state.worker
+    return worker, openai.parse_body(await request.body(), worker.config.model)
 
 
 def _json(body: dict[str, Any]) -> Response:

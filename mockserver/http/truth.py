@@ -1,6 +1,6 @@
-"""GET /truth: what this mock was told to do, what to expect of it, and how far its ledger can be trusted.
+"""GET /truth: the configuration, what to expect of it, and how far to trust the ledger.
 
-What to expect is computed from the configuration in force, per engine (mockserver/expect/), and kept.
+The expectation is computed from the current configuration, per engine (mockserver/expect/), and cached.
 """
 
 from __future__ import annotations
@@ -8,17 +8,17 @@ from __future__ import annotations
 from typing import Any
 
 from mockserver import clock
-from mockserver.worker import Serving
+from mockserver.worker import Worker
 
 
-def truth_of(serving: Serving, expectation: dict[str, Any], counts: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """The body of GET /truth, around what was computed for the configuration in force and counted by all workers."""
+def truth_of(worker: Worker, expected: dict[str, Any], counts: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The body of GET /truth. `expected` belongs to the current configuration, `counts` are the sums over all workers."""
     return {
-        "config": serving.config.model_dump(mode="json"),
-        "expected": expectation,
-        "configurations": serving.settings.history(),
+        "config": worker.config.model_dump(mode="json"),
+        "expected": expected,
+        "configurations": worker.settings.history(),
         "clock": clock.identity(),
         **counts,
-        "ledger_lines": serving.ledger.lines,
-        "tokenizer": {"name": serving.tokenizer.name, "fingerprint": serving.tokenizer.fingerprint},
+        "ledger_lines": worker.ledger.lines,
+        "tokenizer": {"name": worker.tokenizer.name, "fingerprint": worker.tokenizer.fingerprint},
     }

@@ -1,4 +1,4 @@
-"""Which request is this: its id, its index, which attempt it is, and the key of its random streams."""
+"""Identifies requests: id, index, attempt, and the key of the random streams."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mockserver.workers.shared_state import SharedState
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """One request as it was identified."""
+    """The identity of one request."""
 
     id: str | None
     """Its `x-request-id`."""
@@ -21,7 +21,7 @@ class Arrival:
 
 
 class Arrivals:
-    """Identifies requests, and counts by what those of this process were identified."""
+    """Identifies requests, and counts how those of this process were identified."""
 
     def __init__(self, shared: SharedState) -> None:
         self.by_index = 0
@@ -29,8 +29,8 @@ class Arrivals:
         self.by_order = 0
         self._shared = shared
 
-    def note(self, request_id: str | None) -> Arrival:
-        """A request has arrived."""
+    def identify(self, request_id: str | None) -> Arrival:
+        """The identity of a request that has just arrived."""
         if request_id is None:
             self.by_order += 1
             return Arrival(None, None, 1, ("arrival", self._shared.take("arrivals_by_order")))
@@ -43,5 +43,5 @@ class Arrivals:
         return Arrival(request_id, index, attempt, index)
 
     def counts(self) -> dict[str, int]:
-        """How many were identified by what, for `/truth`."""
+        """How many requests were identified in each way, for `/truth`."""
         return {"index": self.by_index, "id": self.by_id, "arrival_order": self.by_order}

@@ -1,4 +1,4 @@
-"""What plans are drawn from, as a configuration says it."""
+"""The distributions of a configuration that plans are drawn from."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mockserver.config import MockConfig
 from mockserver.plans.plan import Latencies
-from mockserver.plans.replay import Draw, Source, read_source
+from mockserver.plans.replay import Draw, ReplaySource, read_source
 from mockserver.plans.speculation import Speculation
 from promptset.distributions import parse
 
@@ -16,9 +16,9 @@ _NOTHING = parse("0ms", "time")
 
 
 def latencies_of(config: MockConfig) -> Latencies:
-    """The distributions, or the recording, of a configuration. Raises UsageError where its file cannot be used.
+    """The distributions, or the recording, of a configuration. Raises UsageError if its file cannot be used.
 
-    `batching` decides for itself: nothing is drawn for it, and what a request or a fault adds comes on top.
+    `batching` computes its times, so nothing is drawn for it. Delays from a request's headers or a fault come on top.
     """
     latencies = Latencies(
         ttft=config.ttft,
@@ -33,19 +33,19 @@ def latencies_of(config: MockConfig) -> Latencies:
         return replace(latencies, ttft=_NOTHING, tpot=_NOTHING, itl=None, ttft_per_input_token=None)
     if config.replay is not None:
         source = _read_once(config.replay, config.replay_draw)
-        # A profile with a TPOT stands above an --itl.
+        # A TPOT in the profile overrides --itl.
         itl = None if "tpot" in source.profile else config.itl
         return replace(latencies, **{"recording": source.recording, "itl": itl, **source.profile})
     return latencies
 
 
 def speculation_of(config: MockConfig) -> Speculation | None:
-    """The speculative decoding of a configuration, where there is any."""
+    """The speculative decoding of a configuration, or None."""
     if config.num_speculative_tokens == 0:
         return None
     return Speculation(config.num_speculative_tokens, config.acceptance_rate)
 
 
 @lru_cache(maxsize=4)
-def _read_once(path: Path, draw: Draw) -> Source:
+def _read_once(path: Path, draw: Draw) -> ReplaySource:
     return read_source(path, draw)

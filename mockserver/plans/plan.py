@@ -1,8 +1,9 @@
-"""The plan of a request: everything about its answer that is chance, drawn before anything is sent.
+"""The plan of a request: every random part of its reply, drawn before anything is sent.
 
-Streams are keyed by (seed, purpose, key). The key is the index in which `x-request-id` ends (`<run>-<index>`), so that
-a plan belongs to the request and not to the order of arrival; else the id; else the order of arrival, and then the
-plans of two runs agree only if their requests arrive in the same order (`GET /truth` counts each case).
+Random streams are keyed by (seed, purpose, key). The key is the index at the end of `x-request-id` (`<run>-<index>`), so a
+plan belongs to its request and does not depend on the order of arrival. Without an index the key is the id; without an
+id it is the order of arrival, and then two runs get the same plans only if their requests arrive in the same order.
+`GET /truth` counts the requests of each kind.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from mockserver import rng
-from mockserver.faults import Arrived, Fault, Rule, choose
-from mockserver.plans.replay import Recording
+from mockserver.faults import ArrivalFacts, Fault, Rule, choose
+from mockserver.plans.replay import RecordedReplies
 from mockserver.plans.speculation import Speculation
 from promptset.distributions import Distribution
 
@@ -25,24 +26,24 @@ _INDEX = re.compile(r"-(\d{1,18})$")
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What will be sent, and when. Times are ns from the request's arrival (`ttft_ns`) and between tokens."""
+    """What to send, and when. Times are in ns: from the arrival (`ttft_ns`), and between tokens (`gaps_ns`)."""
 
     ttft_ns: int | None
-    """None where no token is planned: the request is refused."""
+    """None if the request is refused: no token is planned."""
     gaps_ns: tuple[int, ...]
-    """One entry a token after the first."""
+    """One entry for each token after the first."""
     output_tokens: int
     faults: tuple[Fault, ...] = ()
     step_tokens: tuple[int, ...] = ()
-    """Tokens of each step of the engine, the first included; empty: one each. The tokens of a step come out together,
-    and the gaps between them are 0."""
+    """Tokens of each engine step, including the first. Empty means one token per step. The tokens of a step come out
+    together, with gaps of 0."""
     reasoning_tokens: int = 0
-    """The first of the output tokens, which are no answer yet."""
+    """How many of the output tokens, from the first on, are reasoning."""
     finish: Literal["stop", "length"] = "length"
     """Whether the reply ends by itself or at a limit."""
 
     def ending_at(self, tokens: int) -> Plan:
-        """The plan of a reply that ends by itself after so many of its tokens."""
+        """The plan cut to so many tokens, where the reply ends by itself."""
         steps: list[int] = []
         left = tokens
         for step in self.step_tokens:
@@ -60,16 +61,16 @@ class Latencies:
     ttft: Distribution
     tpot: Distribution
     itl: Distribution | None
-    """Drawn for each gap; where it is None, one TPOT is drawn for a request and all its gaps equal it."""
+    """Drawn for each gap. If None, one TPOT is drawn per request and all its gaps equal it."""
     output_tokens: Distribution
     ttft_per_input_token: Distribution | None = None
-    """Drawn once a request, and added to its TTFT for each input token."""
+    """Drawn once per request, and added to its TTFT for each input token."""
     speculation: Speculation | None = None
-    """What was drawn for gaps is then the time between steps, which give several tokens each."""
-    recording: Recording | None = None
-    """Replies to replay; TTFT, gaps and lengths are then not drawn."""
+    """If set, gaps are the times between steps, and a step gives several tokens."""
+    recording: RecordedReplies | None = None
+    """If set, replies to replay. TTFT, gaps and lengths are then not drawn."""
     reasoning_tokens: Distribution | None = None
-    """None: no reply reasons."""
+    """If None, no reply reasons."""
 
     def length(self, seed: int, key: StreamKey) -> int:
         """Tokens of a reply that ends by itself."""
@@ -78,7 +79,7 @@ class Latencies:
         return int(self.output_tokens.sample(rng.stream(seed, "output_tokens", key)))
 
     def times(self, seed: int, key: StreamKey, tokens: int, input_tokens: int) -> tuple[int, Gaps, Gaps]:
-        """TTFT, gaps and the tokens of the steps (empty: one each) of a reply of so many tokens."""
+        """TTFT, gaps and tokens per step (empty: one each) of a reply of so many tokens."""
         steps: tuple[int, ...] = ()
         if self.recording is not None:
             recorded = self.recording.pick(key, rng.stream(seed, "replay", key))
@@ -104,7 +105,7 @@ class Latencies:
 
 
 def _together(ttft_ns: int, gaps_ns: Gaps, step_tokens: Gaps) -> tuple[int, Gaps]:
-    """A delay within a step holds up the whole step: its tokens still come together."""
+    """Delay whole steps: the tokens of a step still come together."""
     waits = [ttft_ns, *gaps_ns]
     start = 0
     for tokens in step_tokens:
@@ -114,7 +115,7 @@ def _together(ttft_ns: int, gaps_ns: Gaps, step_tokens: Gaps) -> tuple[int, Gaps
 
 
 def index_of(request_id: str | None) -> int | None:
-    """The index in which a request id ends; None where it has none."""
+    """The index at the end of a request id, or None."""
     match = _INDEX.search(request_id) if request_id is not None else None
     return None if match is None else int(match[1])
 
@@ -134,9 +135,10 @@ def draw_plan(
 ) -> Plan:
     """The plan for one request.
 
-    `asked_tokens` is what the request asked for: the length of the reply, or the most of it where it `ends_itself`; None:
-    it ends by itself. `limit_tokens` is what fits into the context, `input_tokens` those of the prompt, on which TTFT may
-    depend, `at_ns` the arrival since the configuration was put in force, on which some faults depend.
+    `asked_tokens` is the `max_tokens` of the request: the length of the reply, or its maximum if the reply `ends_itself`.
+    None means that the reply ends by itself. `limit_tokens` is what fits into the context. `input_tokens` are the tokens
+    of the prompt, for a TTFT that depends on them. `at_ns` is the arrival, counted from the start of this configuration,
+    for faults that depend on it.
     """
     if any(fault.kind.status is not None for fault in faults):
         return Plan(None, (), 0, faults)
@@ -164,11 +166,11 @@ def draw_plan(
 
 
 def draw_faults(
-    rules: tuple[Rule, ...], seed: int, key: StreamKey, attempt: int, arrived: Arrived
+    rules: tuple[Rule, ...], seed: int, key: StreamKey, attempt: int, facts: ArrivalFacts
 ) -> tuple[Fault, ...]:
-    """The faults of the rules that hit a request.
+    """The faults that hit a request.
 
-    Those by rate are drawn anew for each attempt: a client that tries again after a 429 is not refused for ever. All else
-    of a plan is the same for every attempt.
+    Rules with a rate draw again for each attempt, so a client that retries after a 429 gets through. The rest of a plan
+    is the same for every attempt.
     """
-    return choose(rules, arrived, lambda rule: rng.stream(seed, f"fault:{rule}:{attempt}", key).random())
+    return choose(rules, facts, lambda rule: rng.stream(seed, f"fault:{rule}:{attempt}", key).random())

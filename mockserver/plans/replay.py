@@ -1,13 +1,13 @@
-"""Latencies that were seen somewhere, to be replayed: from a ledger, from the records of a run, or from a fitted profile.
+"""Recorded latencies to replay: from a ledger, from the records of a run, or from a fitted profile.
 
     ledger.jsonl     received_ns, write_ns, chunk_tokens, chunk_kind: TTFT from the arrival
-    requests.jsonl   sent_ns, chunk_ns, chunk_tokens (null: one each), chunk_kind: TTFT from the sending, so that the way
-                     over the network is in it; warm-up and failed requests are left out
+    requests.jsonl   sent_ns, chunk_ns, chunk_tokens (null: one each), chunk_kind: TTFT from the send, so it includes the
+                     network; warm-up and failed requests are skipped
     profile.json     {"ttft": DIST, "tpot": DIST | "itl": DIST, "ttft_per_input_token": DIST, "output_tokens": DIST}: any of
-                     these, which take the place of the flags of the same name
+                     these; they replace the flags of the same name
 
-A request gets the recorded one of the same index, where both have one; else the next in order (its index, or its place
-in the order of arrival, taken round the recording), or one drawn at random from the seed.
+A request gets the recorded reply with its index, if there is one. Otherwise it gets the next in order (by its index or
+its order of arrival, wrapping around), or a random one drawn from the seed.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ PROFILE: dict[str, Dimension] = {
     "itl": "time",
     "output_tokens": "tokens",
 }
-"""What a profile can hold."""
+"""The keys of a profile."""
 
 
 @dataclass(frozen=True, slots=True)
-class Recorded:
-    """One reply as it was seen: the first chunk of text, then the gaps between such chunks."""
+class RecordedReply:
+    """One recorded reply: the time of its first chunk of text, then the gaps between such chunks."""
 
     ttft_ns: int
     gaps_ns: tuple[int, ...]
@@ -50,9 +50,9 @@ class Recorded:
         return sum(self.chunk_tokens)
 
     def stretched(self, tokens: int, gap_ns: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """The gaps and the tokens of each step for a reply of so many tokens: cut, or from the second chunk again.
+        """The gaps and the tokens of each step for a reply of so many tokens: cut, or repeated from the second chunk.
 
-        `gap_ns` stands in where only one chunk was recorded.
+        `gap_ns` is used if only one chunk was recorded.
         """
         steps = [min(self.chunk_tokens[0], tokens)]
         gaps = [0] * (steps[0] - 1)
@@ -72,15 +72,15 @@ class Recorded:
 
 
 @dataclass(frozen=True, slots=True)
-class Recording:
-    """All replies of a file, in its order."""
+class RecordedReplies:
+    """All replies of a file, in file order."""
 
-    replies: Sequence[Recorded]
-    by_index: dict[int, Recorded]
+    replies: Sequence[RecordedReply]
+    by_index: dict[int, RecordedReply]
     draw: Draw
 
-    def pick(self, key: object, rng: Random) -> Recorded:
-        """The recorded reply for the request of this key (plan.StreamKey)."""
+    def pick(self, key: object, rng: Random) -> RecordedReply:
+        """The recorded reply for the request with this key (plan.StreamKey)."""
         if isinstance(key, int) and key in self.by_index:
             return self.by_index[key]
         number = key if isinstance(key, int) else key[1] if isinstance(key, tuple) else None
@@ -90,15 +90,15 @@ class Recording:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """What a file gives: a recording, or the distributions of a profile by the names of the configuration."""
+class ReplaySource:
+    """The content of a file: recorded replies, or the distributions of a profile by configuration field."""
 
-    recording: Recording | None = None
+    recording: RecordedReplies | None = None
     profile: dict[str, Any] = field(default_factory=dict)
 
 
-def read_source(path: Path, draw: Draw) -> Source:
-    """Read a file of any of the three forms. Raises UsageError with every problem and its line."""
+def read_source(path: Path, draw: Draw) -> ReplaySource:
+    """Read a file of any of the three kinds. Raises UsageError with every problem and its line."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as e:
@@ -108,13 +108,15 @@ def read_source(path: Path, draw: Draw) -> Source:
     except ValueError:
         whole = None
     if isinstance(whole, dict) and not ("write_ns" in whole or "chunk_ns" in whole):
-        return Source(profile=_read_profile(path, whole))
-    return Source(_read_lines(path, text, draw))
+        return ReplaySource(profile=_read_profile(path, whole))
+    return ReplaySource(_read_lines(path, text, draw))
 
 
 def _read_profile(path: Path, row: dict[str, Any]) -> dict[str, Distribution]:
     profile: dict[str, Distribution] = {}
-    problems = [f"--replay {path}: {key}: no such key; there are {', '.join(PROFILE)}" for key in row.keys() - PROFILE]
+    problems = [
+        f"--replay {path}: {key}: no such key; the keys are {', '.join(PROFILE)}" for key in row.keys() - PROFILE
+    ]
     for name, dimension in PROFILE.items():
         if name in row:
             try:
@@ -122,15 +124,15 @@ def _read_profile(path: Path, row: dict[str, Any]) -> dict[str, Distribution]:
             except SpecError as e:
                 problems += [f"--replay {path}: {name}: {problem}" for problem in e.problems]
     if not row:
-        problems.append(f"--replay {path}: is empty; write for example {{'ttft': 'lognormal:mean=200ms,cv=0.5'}}")
+        problems.append(f"--replay {path}: is empty; write, for example, {{'ttft': 'lognormal:mean=200ms,cv=0.5'}}")
     if problems:
         raise UsageError(problems)
     return profile
 
 
-def _read_lines(path: Path, text: str, draw: Draw) -> Recording:
-    replies: list[Recorded] = []
-    by_index: dict[int, Recorded] = {}
+def _read_lines(path: Path, text: str, draw: Draw) -> RecordedReplies:
+    replies: list[RecordedReply] = []
+    by_index: dict[int, RecordedReply] = {}
     problems: list[str] = []
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip():
@@ -140,7 +142,7 @@ def _read_lines(path: Path, text: str, draw: Draw) -> Recording:
             reply = _from_ledger(row) if "write_ns" in row else _from_record(row)
             index = row["index"]
         except (ValueError, KeyError, TypeError) as e:
-            problems.append(f"--replay {path}:{number}: is no line of a ledger or of requests.jsonl: {e!r}")
+            problems.append(f"--replay {path}:{number}: not a line of a ledger or of requests.jsonl: {e!r}")
             if len(problems) == 10:
                 break
             continue
@@ -149,19 +151,19 @@ def _read_lines(path: Path, text: str, draw: Draw) -> Recording:
             if isinstance(index, int):
                 by_index.setdefault(index, reply)
     if not replies and not problems:
-        problems.append(f"--replay {path}: holds no reply that ended well and had text")
+        problems.append(f"--replay {path}: no reply in it ended well and had text")
     if problems:
         raise UsageError(problems)
-    return Recording(replies, by_index, draw)
+    return RecordedReplies(replies, by_index, draw)
 
 
-def _from_ledger(row: dict[str, Any]) -> Recorded | None:
+def _from_ledger(row: dict[str, Any]) -> RecordedReply | None:
     if row["status"] != 200 or row["fault"] is not None or "cut" in row["engine"]:
         return None
     return _recorded(row["received_ns"], row["write_ns"], row["chunk_tokens"], row["chunk_kind"])
 
 
-def _from_record(row: dict[str, Any]) -> Recorded | None:
+def _from_record(row: dict[str, Any]) -> RecordedReply | None:
     if row["outcome"] != "ok" or row["phase"] != "run":
         return None
     tokens = row["chunk_tokens"]
@@ -171,9 +173,9 @@ def _from_record(row: dict[str, Any]) -> Recorded | None:
     return _recorded(row["sent_ns"], row["chunk_ns"], tokens, kinds)
 
 
-def _recorded(start_ns: int, stamps_ns: list[int], tokens: list[int | None], kinds: str) -> Recorded | None:
+def _recorded(start_ns: int, stamps_ns: list[int], tokens: list[int | None], kinds: str) -> RecordedReply | None:
     chunks = [
-        # A chunk of text whose tokens are not known carried one at least.
+        # A chunk of text with an unknown number of tokens held at least one.
         (at, max(1, share or 0))
         for at, share, kind in zip(stamps_ns, tokens, kinds, strict=True)
         if kind in _TEXT_KINDS
@@ -184,4 +186,4 @@ def _recorded(start_ns: int, stamps_ns: list[int], tokens: list[int | None], kin
     gaps = tuple(later - earlier for earlier, later in pairwise(stamps))
     if stamps[0] < start_ns or any(gap < 0 for gap in gaps):
         raise ValueError("its stamps run backwards")
-    return Recorded(stamps[0] - start_ns, gaps, tuple(share for _, share in chunks))
+    return RecordedReply(stamps[0] - start_ns, gaps, tuple(share for _, share in chunks))

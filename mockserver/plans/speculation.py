@@ -1,8 +1,8 @@
 """Speculative decoding: how many tokens each step of a request gives.
 
-A draft of k tokens is proposed for each decode step and verified at once. Each draft token is accepted with probability
-a, independently, until the first that is not: a step gives the accepted ones and one more from the model itself, so that
-the number is geometric, cut at k + 1:
+Each decode step proposes k draft tokens and verifies them at once. It accepts each draft with probability a, independently,
+up to the first rejection. The step gives the accepted drafts and one token from the model itself, so the number is
+geometric, cut at k + 1:
 
     P(n) = (1 - a) a^(n-1) for n = 1..k,    P(k + 1) = a^k,    E(n) = (1 - a^(k+1)) / (1 - a)
 
@@ -30,8 +30,8 @@ class Speculation:
         return sum(self.acceptance_rate**i for i in range(self.draft_tokens + 1))
 
     def mean_steps(self, tokens: int) -> float:
-        """The steps of a reply of so many tokens, exactly: R(1) = 1, R(n) = 1 + the sum of P(i) R(n - i) with R(m) = 0
-        for m < 1 but for the first token, which has a step of its own."""
+        """The exact mean number of steps of a reply of so many tokens: R(1) = 1, R(n) = 1 + the sum of P(i) R(n - i), with
+        R(m) = 0 for m < 1. The first token has a step of its own."""
         k, a = self.draft_tokens, self.acceptance_rate
         shares = [*((1 - a) * a ** (i - 1) for i in range(1, k + 1)), a**k]
         # left[n]: steps for n tokens after the first.
@@ -41,7 +41,7 @@ class Speculation:
         return 1 + left[-1]
 
     def steps(self, tokens: int, rng: Random) -> tuple[int, ...]:
-        """The tokens of each step of a reply of so many: 1 for the first, which the prefill gives; the last is cut."""
+        """The tokens of each step of a reply. The prefill gives 1; the last step is cut to the length."""
         steps = [1]
         left = tokens - 1
         while left > 0:

@@ -1,4 +1,4 @@
-"""What a test expects to find in the ledger, and what it is told where that is not there. Pure: lines in, text out."""
+"""Assertions of tests about the ledger, and their failure messages. Pure functions of ledger lines."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Line = dict[str, Any]
 
 
 def _output_tokens(line: Line) -> int:
-    """Those that were sent; a reply that is not streamed has no chunks, and all of its tokens or none."""
+    """Tokens that were sent. A whole reply has no chunks, and sends all of its tokens or none."""
     if line["chunk_kind"]:
         return sum(line["chunk_tokens"])
     return line["planned"]["output_tokens"] if line["status"] == 200 else 0
@@ -28,13 +28,15 @@ FIELDS: dict[str, Callable[[Line], object]] = {
     "output_tokens": _output_tokens,
     "cut": lambda line: line["engine"].get("cut"),
 }
-"""What can be expected of a line."""
+"""The fields that a test can check."""
 
 
 def check_fields(fields: Mapping[str, object]) -> None:
-    """Raises TypeError for a field that no line has."""
+    """Raises TypeError for an unknown field."""
     if unknown := [name for name in fields if name not in FIELDS]:
-        raise TypeError(f"expect() knows no {', '.join(unknown)}: there are requests, within_s, {', '.join(FIELDS)}")
+        raise TypeError(
+            f"expect() has no argument {', '.join(unknown)}; it takes requests, within_s, {', '.join(FIELDS)}"
+        )
 
 
 def matching(lines: Sequence[Line], fields: Mapping[str, object]) -> list[Line]:
@@ -47,19 +49,19 @@ def _holds(wanted: object, value: object) -> bool:
 
 
 def report(lines: Sequence[Line], found: Sequence[Line], requests: int | None, fields: Mapping[str, object]) -> str:
-    """What was expected, what was found, and every line: `>` marks those that were counted."""
+    """The expectation, the result, and every line. `>` marks the lines that match."""
     wanted = "at least 1 request" if requests is None else f"{requests} request{'' if requests == 1 else 's'}"
     those = ", ".join(f"{name}={_written(value)}" for name, value in fields.items())
     head = f"expected {wanted}{' with ' if those else ''}{those}, found {len(found)} (of {len(lines)} in the ledger)"
     if not lines:
         return f"{head}: no request has ended yet"
     rows: list[tuple[str, ...]] = [("", "id", "status", "fault", "in", "out", "ttft ms", "total ms", "cut")]
-    counted = {id(line) for line in found}
+    marked = {id(line) for line in found}
     for line in lines:
         first = next((at for at, kind in zip(line["write_ns"], line["chunk_kind"], strict=True) if kind in "ct"), None)
         rows.append(
             (
-                ">" if id(line) in counted else "",
+                ">" if id(line) in marked else "",
                 *(_cell(FIELDS[name](line)) for name in ("id", "status", "fault", "input_tokens", "output_tokens")),
                 _ms(first, line["received_ns"]),
                 _ms(line["end_ns"], line["received_ns"]),

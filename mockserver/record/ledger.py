@@ -1,22 +1,21 @@
-"""The ledger: what was done for each request, one line of JSON each, written when its response has ended.
+"""The ledger: one line of JSON per request, written when its response has ended.
 
-Rules of the fields (times are ns of CLOCK_MONOTONIC on this machine; None means "did not happen"):
+The fields (times are in ns of CLOCK_MONOTONIC on this machine; None means "did not happen"):
 
 - A *chunk* is one SSE event with data, `[DONE]` included. `write_ns[i]` is stamped immediately before the last byte of
   chunk i is handed to the kernel; `chunk_kind[i]` is one letter: r role, c content, t reasoning, u usage alone, o other
-  (an error object, broken JSON, a finish reason alone, an empty delta, `[DONE]`); f tool call is kept for what this mock
-  does not send yet. `chunk_tokens[i]` is 0 for a chunk without text, except for the last of a reply that a stop string
-  ended: there stand the tokens whose text never came. A reply that is not streamed has no chunks.
-- `blocked` lists the chunks that waited in a buffer of ours, because the client read too slowly: their stamp is not
-  the truth.
-- `end_ns` is stamped immediately before the last bytes of the response are handed over, the whole of one that is not
-  streamed; for a response that was cut, when the mock cut it or learned of it.
-- `fault` is what struck; `planned.fault` is what was to strike; several are joined by `+`.
-- `status` is null where no head was sent (`no_headers`, or the `reset` of a reply that comes whole).
-- `engine.cut` is there where a response did not reach its end and no fault did it: `client_closed` or `shutdown`.
-- `bytes_in` and `bytes_out` count bodies, after HTTP framing.
+  (an error object, broken JSON, a finish reason alone, an empty delta, `[DONE]`); f (tool call) is reserved.
+- `chunk_tokens[i]` is 0 for a chunk without text. If a stop string ended the reply, its last chunk also has the tokens
+  whose text was never sent. A whole reply has no chunks.
+- `blocked` lists the chunks that waited in our buffer because the client read too slowly. Their stamps are too early.
+- `end_ns` is stamped immediately before the last bytes of the response (of a whole reply: before its only write). For a
+  cut response it is the time when the mock cut it or noticed the cut.
+- `fault` lists the faults that struck, `planned.fault` those that were planned, joined by `+`.
+- `status` is null if no head was sent (`no_headers`, or the `reset` of a whole reply).
+- `engine.cut` says why a response ended early without a fault: `client_closed` or `shutdown`.
+- `bytes_in` and `bytes_out` count bodies, without HTTP framing.
 
-The lines wait in memory for some ms, so that JSON and the disk never come between two chunks of a stream.
+Lines wait in memory for some ms, so JSON and the disk never come between two chunks of a stream.
 """
 
 from __future__ import annotations
@@ -35,16 +34,16 @@ from mockserver.plans.plan import Plan
 from mockserver.record.ledger_file import RETRY_S, LedgerFile
 
 FLUSH_S = 0.02
-"""How long a line may wait before the writing of it begins."""
+"""How long a line can wait before it is written."""
 SLICE_NS = 200_000
-"""How long lines are made at a stretch; between two slices, each ms, the streams have their turn."""
+"""Time for encoding lines in one turn. Between two turns, each ms, the streams get theirs."""
 _QUEUE = 200
-"""With a queue of twice, three times ... so many lines the slices are twice, three times ... as long."""
+"""A queue of n times this many lines makes the turns n times as long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """One request as it was done. The module docstring has the rules of the fields."""
+class LedgerEntry:
+    """One request as it happened. The module docstring explains the fields."""
 
     id: str | None
     index: int | None
@@ -52,7 +51,7 @@ class Entry:
     received_ns: int
     handled_ns: int
     plan: Plan | None
-    """None where the request was refused before it got one."""
+    """None if the request was refused before it got a plan."""
     write_ns: Sequence[int]
     chunk_tokens: list[int]
     chunk_kind: str
@@ -60,7 +59,7 @@ class Entry:
     end_ns: int
     input_tokens: int | None
     output_tokens: int
-    """For the metrics; the line has them chunk by chunk."""
+    """For the metrics. The line has them chunk by chunk."""
     finished: str
     """For the metrics: stop, length, abort or error."""
     status: int | None
@@ -101,13 +100,13 @@ class Entry:
 
 
 class Ledger:
-    """Appends entries to a file, some ms after they came, a few at a time. Use it inside a running event loop."""
+    """Appends entries to a file some ms later, a few at a time. Use it inside a running event loop."""
 
-    def __init__(self, file: LedgerFile, also: Callable[[Entry], None] = lambda entry: None) -> None:
-        """`also` is called with each entry when its line is written: for what need not be done at the end of a response."""
+    def __init__(self, file: LedgerFile, also: Callable[[LedgerEntry], None] = lambda entry: None) -> None:
+        """`also` is called with each entry when its line is written, for work that can wait until then."""
         self._file = file
         self._also = also
-        self._waiting: deque[Entry] = deque()
+        self._waiting: deque[LedgerEntry] = deque()
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -116,10 +115,10 @@ class Ledger:
         return self._file.lines
 
     def state(self) -> dict[str, Any]:
-        """For `/truth`: how far the file can be trusted."""
+        """The state of the file, for `/truth`."""
         return self._file.state()
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: LedgerEntry) -> None:
         """Write this entry soon."""
         self._waiting.append(entry)
         if self._timer is None:
@@ -130,7 +129,7 @@ class Ledger:
 
     def _write_some(self) -> None:
         self._timer = None
-        # A long queue is worked off in longer slices, so that no line waits long however many end at once.
+        # A long queue gets longer turns, so no line waits long however many responses end at once.
         self._write(SLICE_NS * max(1, len(self._waiting) // _QUEUE))
         if self._waiting:
             self._call_later(0.001)
@@ -138,7 +137,7 @@ class Ledger:
             self._call_later(RETRY_S)
 
     def _write(self, most_ns: int | None) -> None:
-        """Write what waits, for so long; at least one line."""
+        """Write waiting lines for at most this long, at least one."""
         lines = []
         until_ns = None if most_ns is None else now_ns() + most_ns
         while self._waiting:
@@ -150,16 +149,16 @@ class Ledger:
         self._file.append(lines)
 
     def flush(self) -> None:
-        """Write all that waits, now."""
+        """Write all waiting lines now."""
         self._write(None)
 
     def read(self, since: int = 0) -> bytes:
-        """The lines from number `since` on (the first is 0), what still waits included."""
+        """The lines from number `since` on (the first is 0), including those that wait."""
         self.flush()
         return self._file.read(since)
 
     def close(self) -> None:
-        """Write all that waits and close the file."""
+        """Write all waiting lines and close the file."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

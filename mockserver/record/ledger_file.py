@@ -1,11 +1,11 @@
-"""The ledger's file: whole lines appended to it, by one process or by several, and read back by their number.
+"""The ledger's file: one or several processes append whole lines to it and read them back by number.
 
 Rules:
-- A line is in the file whole or not at all. Where the file takes only a part (a full disk), it is cut back to whole lines.
-  Several processes append under one lock of the kernel's, which ends with its holder.
-- A file that cannot be written ends nothing. The lines stay in memory, up to `KEEP_BYTES`, and are tried again each
-  `RETRY_S`; the log says so once, `/truth` as long as it lasts. What is still unwritten at the end goes into a file of
-  its own in the folder for temporary files, and the log names it. Lines beyond `KEEP_BYTES` are lost, and counted.
+- The file holds whole lines only. If a write is cut short (a full disk), the file is truncated to whole lines. Several
+  processes append under one kernel lock, which ends with its holder.
+- If the file cannot be written, the mock goes on. The lines stay in memory, up to `KEEP_BYTES`, and are retried every
+  `RETRY_S`. The log says so once, `/truth` as long as it lasts. At the end, unwritten lines go into their own file in the
+  folder for temporary files, and the log names it. Lines beyond `KEEP_BYTES` are lost, and counted.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ _LOG = logging.getLogger("mockserver")
 KEEP_BYTES = 64 << 20
 RETRY_S = 1.0
 _SLICE_BYTES = 1 << 20
-"""Bytes written, or looked through, at a time."""
+"""Bytes to write, or to scan, at a time."""
 
 
 def open_file(path: Path | None) -> BinaryIO:
-    """The file that the ledger appends to; without a path one that has no name and goes with the process.
+    """The file of the ledger. Without a path it is an unnamed file that disappears with the process.
 
-    Raises UsageError where it cannot be written.
+    Raises UsageError if it cannot be written.
     """
     if path is None:
         return tempfile.TemporaryFile("a+b", buffering=0)
@@ -50,19 +50,19 @@ def open_file(path: Path | None) -> BinaryIO:
 
 
 class LedgerFile:
-    """Lines in a file. `shared`: other processes append to it too, and their lines count; make it before they are forked."""
+    """Lines in a file. `shared`: other processes append too, and their lines count. Create it before the fork."""
 
     def __init__(self, file: BinaryIO, shared: bool = False) -> None:
         self._file = file
         self._shared = shared
-        # Where each line since the start lies, and where the next one will.
+        # The offset of each line since the start, and of the next one.
         self._starts = array("Q", [file.seek(0, os.SEEK_END)])
         self._unwritten: deque[bytes] = deque()
         self._unwritten_bytes = 0
         self._retry_ns = 0
         self.lost = 0
         self.error: str | None = None
-        """Why the file cannot be written now."""
+        """Why the file cannot be written at the moment."""
 
     @property
     def lines(self) -> int:
@@ -73,18 +73,18 @@ class LedgerFile:
 
     @property
     def unwritten(self) -> int:
-        """Lines of this process that wait for the file."""
+        """Lines of this process that are not in the file yet."""
         return len(self._unwritten)
 
     def state(self) -> dict[str, Any]:
-        """For `/truth`: how far the file can be trusted."""
+        """The state of the file, for `/truth`."""
         return {"unwritten": self.unwritten, "lost": self.lost, "error": self.error}
 
     def append(self, lines: Sequence[bytes] = ()) -> None:
-        """Write these lines and those that still wait, as far as the file takes them now."""
+        """Write these lines and those that wait, as far as the file accepts them."""
         for line in lines:
             if self._unwritten_bytes + len(line) > KEEP_BYTES:
-                self._drain()  # Many long lines may come at once: only what the file does not take has to be kept.
+                self._drain()  # Many long lines can come at once. Keep only those that the file does not accept.
             if self._unwritten_bytes + len(line) > KEEP_BYTES:
                 self.lost += 1
                 continue
@@ -95,13 +95,13 @@ class LedgerFile:
             self._find_lines()
 
     def _drain(self) -> None:
-        """Write what waits, as far as the file takes it now."""
+        """Write waiting lines as far as the file accepts them."""
         if self.error is None or now_ns() >= self._retry_ns:
             while self._unwritten and self._write_some():
                 pass
 
     def _write_some(self) -> bool:
-        """Write a slice; whether the file took it."""
+        """Write a slice. Returns whether the file accepted it."""
         batch, size = [], 0
         for line in self._unwritten:
             batch.append(line)
@@ -123,9 +123,7 @@ class LedgerFile:
                 self._starts.append(self._starts[-1] + len(line))
         if error is not None:
             if self.error is None:
-                _LOG.error(
-                    "the ledger cannot be written (%s): its lines are kept in memory and tried again", error.strerror
-                )
+                _LOG.error("cannot write the ledger (%s): keeping its lines in memory and retrying", error.strerror)
             self.error = error.strerror
             self._retry_ns = now_ns() + round(RETRY_S * NS_PER_S)
         elif self.error is not None:
@@ -134,7 +132,7 @@ class LedgerFile:
         return error is None
 
     def _cut_to_whole_lines(self, start: int, batch: list[bytes]) -> list[bytes]:
-        """Those lines that are in the file whole; the file ends with them."""
+        """The lines that were written whole. The file is cut after them."""
         end, whole = start, []
         taken = self._file.seek(0, os.SEEK_END)
         for line in batch:
@@ -159,7 +157,7 @@ class LedgerFile:
             fcntl.lockf(self._file, fcntl.LOCK_UN)
 
     def _find_lines(self) -> bool:
-        """Note where lines of other processes lie, up to a slice of them; whether there may be more."""
+        """Find lines of other processes, up to a slice. Returns whether there may be more."""
         if not self._shared:
             return False
         at = self._starts[-1]
@@ -175,7 +173,7 @@ class LedgerFile:
         return more
 
     def read(self, since: int = 0) -> bytes:
-        """The lines from number `since` on (the first is 0); those of this process that wait for the file come last."""
+        """The lines from number `since` on (the first is 0). Unwritten lines of this process come last."""
         lines = self.lines
         kept = list(self._unwritten)[max(since - lines, 0) :]
         if since >= lines:
@@ -184,16 +182,16 @@ class LedgerFile:
         return b"".join((os.pread(self._file.fileno(), self._starts[-1] - start, start), *kept))
 
     def close(self) -> None:
-        """Try once more, put elsewhere what the file does not take, and close it."""
+        """Try once more, save unwritten lines elsewhere, and close the file."""
         self._retry_ns = 0
         self.append()
         if self._unwritten:
-            self._put_elsewhere()
+            self._save_elsewhere()
         if self.lost:
             _LOG.error("%d lines of the ledger are lost", self.lost)
         self._file.close()
 
-    def _put_elsewhere(self) -> None:
+    def _save_elsewhere(self) -> None:
         try:
             with tempfile.NamedTemporaryFile(prefix="ledger-", suffix=".jsonl", delete=False) as other:
                 other.write(b"".join(self._unwritten))

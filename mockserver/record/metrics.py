@@ -1,6 +1,6 @@
-"""GET /metrics: vLLM's names and buckets, folded from finished requests and never observed chunk by chunk.
+"""GET /metrics: vLLM's names and buckets, computed from finished requests rather than chunk by chunk.
 
-Only what this mock really has is shown: an engine without a KV cache has no metrics of one.
+It shows only what this mock has: an engine without a KV cache has no cache metrics.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from prometheus_client.registry import Collector
 
 from mockserver.clock import NS_PER_S
 from mockserver.engine import EngineState
-from mockserver.record.ledger import Entry
+from mockserver.record.ledger import LedgerEntry
 
 _TTFT_S = (
     0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 20.0, 40.0, 80.0, 160.0,
@@ -60,7 +60,7 @@ class _Histogram:
         self._sum += value * times
 
     def observe_all(self, values: list[float]) -> None:
-        """`observe` of many, at the cost of sorting them."""
+        """`observe` many values at the cost of one sort."""
         ordered = sorted(values)
         below = 0
         for i, bound in enumerate(self._bounds):
@@ -83,12 +83,12 @@ class _Histogram:
 
 
 class ServerMetrics(Collector):
-    """Takes finished requests and shows them, and how the engine stands."""
+    """Metrics of finished requests and of the engine."""
 
     def __init__(self, model: str, max_model_len: int, state: Callable[[], EngineState], engine: str = "0") -> None:
         self._label_values = (model, engine)
         self._state = state
-        # Counters begin with this object: /admin may have started the mock anew, and its engine went on.
+        # Counters start at 0 with this object. After a reset by /admin the engine's counters go on.
         self._before = state()
         self._input_tokens = 0
         self._output_tokens = 0
@@ -115,10 +115,10 @@ class ServerMetrics(Collector):
             ]
         )
 
-    def add(self, entry: Entry) -> None:
-        """A request has ended. Some 20 us for 256 tokens: it is called when its line is written, not when it ends."""
+    def add(self, entry: LedgerEntry) -> None:
+        """Add a finished request. Takes about 20 us for 256 tokens, so it runs when its line is written, not when it ends."""
         if entry.plan is None or (entry.plan.output_tokens == 0 and entry.finished == "error"):
-            return  # It was refused; no engine saw it. (An embedding has no tokens either, and ends well.)
+            return  # It was refused before the engine. (An embedding has no tokens either, but ends well.)
         if "prefill_ns" in entry.engine:
             self._queue.observe(entry.engine["queue_ns"] / NS_PER_S)
             self._prefill.observe(entry.engine["prefill_ns"] / NS_PER_S)
@@ -174,15 +174,15 @@ class ServerMetrics(Collector):
 
 
 class _Merged(Collector):
-    """The families of several workers: what has the same name and labels is added up."""
+    """The families of several workers: samples with the same name and labels are added."""
 
-    def __init__(self, of_each: Sequence[bytes]) -> None:
+    def __init__(self, samples: Sequence[bytes]) -> None:
         self._families: dict[str, Metric] = {}
         values: dict[tuple[str, str, tuple[tuple[str, str], ...]], float] = {}
-        for of_one in of_each:
-            for name, doc, kind, samples in orjson.loads(of_one):
+        for of_worker in samples:
+            for name, doc, kind, rows in orjson.loads(of_worker):
                 self._families.setdefault(name, Metric(name, doc, kind))
-                for sample, labels, value in samples:
+                for sample, labels, value in rows:
                     key = (name, sample, tuple(labels.items()))
                     values[key] = values.get(key, 0.0) + value
         for (name, sample, pairs), value in values.items():
@@ -192,10 +192,10 @@ class _Merged(Collector):
         yield from self._families.values()
 
 
-def render(of_each: Sequence[bytes]) -> bytes:
-    """The `samples` of each worker, together in Prometheus' text format."""
+def render(samples: Sequence[bytes]) -> bytes:
+    """The `samples` of all workers in Prometheus' text format."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Merged(of_each))
+    registry.register(_Merged(samples))
     return generate_latest(registry)
 
 

@@ -1,15 +1,15 @@
-"""The ordinary stream, made cheap: one function from the engine's token to the socket.
+"""The ordinary stream, made cheap: one function takes the engine's token to the socket.
 
-`StreamedReply` can do all that a stream can be asked for. Most chunks are the same thing: one token of text in the middle
-of a stream, on a connection of ours, with nothing else to say. `PlainStream` sends those without a call in between: the
-frame is put together of parts that were rendered before, the stamp is taken, the transport writes. The first and the last
-chunk, several tokens at once, and a transport that is closing go the ordinary way.
+`StreamedReply` can do everything. Most chunks need little of that: they hold one token of text in the middle of a stream,
+on a connection of our server. `PlainStream` sends those with no call in between: it joins prepared parts into a frame,
+takes the stamp, and the transport writes. The first and last chunk, several tokens at once, and a closing transport take
+the general path of `StreamedReply`.
 
 Rules:
-- The stamp is taken immediately before the transport's `write`, which is the send(2) of that very chunk where nothing waits
-  in its buffer. Bytes that wait before a write also wait after it: one look, behind the write, tells a blocked chunk.
-- What the ledger says of these chunks but their stamps (kinds, tokens, bytes) follows from their number: it is made up when
-  another chunk or the end comes. The stamps have their place from the start, so that memory does not grow with a stream.
+- The stamp is taken immediately before the transport's `write`. If its buffer is empty, that write is the send(2) of this
+  chunk. Bytes that wait before a write also wait after it, so one check after the write finds a blocked chunk.
+- Except for the stamps, the ledger's facts about these chunks (kinds, tokens, bytes) follow from their number. They are
+  filled in at the next other chunk or at the end. The stamps have their space from the start, so memory does not grow.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ import orjson
 
 from mockserver.clock import now_ns
 from mockserver.dialect.sse import chunked_event
-from mockserver.replies.reply import Content, Reply, StreamedReply
+from mockserver.replies.reply import Content, ReplyWriter, StreamedReply
 from mockserver.replies.wire import DirectWire
 
 _REMEMBERED = 65_536
 _JSON: dict[str, bytes] = {}
-"""Pieces of text as JSON: a reply is made of words that come up again and again."""
+"""Pieces of text as JSON. Replies use the same words again and again."""
 
 
 class PlainStream(StreamedReply):
-    """An ordinary stream, on a `DirectWire` that frames HTTP chunks."""
+    """An ordinary stream on a `DirectWire` that frames HTTP chunks."""
 
-    def __init__(self, wire: DirectWire, content: Content, on_end: Callable[[Reply], None]) -> None:
+    def __init__(self, wire: DirectWire, content: Content, on_end: Callable[[ReplyWriter], None]) -> None:
         super().__init__(wire, content, on_end)
         self._pieces = content.pieces
         self._gaps_ns = content.plan.gaps_ns
         self._due_ns = 0
         self._around = content.frames.around_text()
-        # A chunk begins with its size, so its head depends on how long the text is: made once for each length.
+        # A chunk begins with its size, so its head depends on the length of the text. One head per length.
         self._heads: dict[int, bytes] = {}
         self._tail = chunked_event(*self._around, 0)[1]
         transport = wire.transport
@@ -46,13 +46,13 @@ class PlainStream(StreamedReply):
         self._waiting = transport.get_write_buffer_size
         self._closing = transport.is_closing
         self._stamps = array("q", bytes(8 * content.plan.output_tokens))
-        # Tokens from `_plain_from` to `tokens_out` are out and not noted yet; up to `_plain_to` they may go this way.
+        # Tokens from `_plain_from` to `tokens_out` are sent but not noted yet. Tokens up to `_plain_to` may take this path.
         self._plain_from = 1
         self._plain_to = content.plan.output_tokens - 1
 
     def pace(self, received_ns: int) -> Callable[[], int | None]:
-        """What sends the next token and returns the deadline of the one behind it: received + TTFT + the sum of the gaps,
-        as `engine.sampled` has it."""
+        """The function that sends the next token and returns the deadline of the one after it: received + TTFT + the sum
+        of the gaps, as in `engine.sampled`."""
         ttft_ns = self._content.plan.ttft_ns
         assert ttft_ns is not None
         self._due_ns = received_ns + ttft_ns
@@ -84,13 +84,13 @@ class PlainStream(StreamedReply):
                 self.blocked.append(len(self.chunk_tokens) + i - self._plain_from)
         else:
             super().take(1)
-            if i >= self._plain_to:  # It has ended, one way or the other.
+            if i >= self._plain_to:  # The stream has ended.
                 return None
         self._due_ns = due_ns = self._due_ns + self._gaps_ns[i]
         return due_ns
 
     def _settle(self) -> None:
-        """Note what went out plainly."""
+        """Note the chunks that took the cheap path."""
         start, stop = self._plain_from, self.tokens_out
         if start < stop:
             self.write_ns = array("q", self.write_ns) + self._stamps[start:stop]

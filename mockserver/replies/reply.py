@@ -1,8 +1,8 @@
-"""A reply while it is being made: it takes tokens from the engine, sends them, and keeps what the ledger will say.
+"""Replies: they take tokens from the engine, send them, and keep the facts for the ledger.
 
-Everything here happens in the call that hands the tokens over; nothing waits. `StreamedReply` sends each token as its
-own chunk, `WholeReply` all of them at the end. Both know the ordinary case alone: replies with faults, with reasoning or
-with another shape are those of `mockserver.replies.shaped`.
+Everything happens inside the call that hands over the tokens; nothing waits. `StreamedReply` sends each token as its own
+chunk, `WholeReply` sends all of them at the end. Both handle only the ordinary case. Replies with faults, with reasoning
+or with another shape are in `mockserver.replies.shaped`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, MutableSequence
 from dataclasses import dataclass
 
 from mockserver.clock import now_ns
-from mockserver.dialect.openai import Ask, Frames, Usage
+from mockserver.dialect.openai import Frames, RequestParams, Usage
 from mockserver.dialect.sse import DONE, event
 from mockserver.plans.plan import Plan
 from mockserver.replies.wire import Wire
@@ -21,22 +21,22 @@ from mockserver.tokencount import TokenCount
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What a reply will say."""
+    """Everything that an ordinary reply will send."""
 
-    ask: Ask
+    params: RequestParams
     plan: Plan
     pieces: list[str]
-    """One text a token."""
+    """One text per token."""
     finish: bytes
     """The finish reason."""
     frames: Frames
     input_count: TokenCount
 
 
-class Reply(ABC):
-    """The common part. `on_end` is called once, when the last byte was handed over or the reply was cut."""
+class ReplyWriter(ABC):
+    """The common part. It calls `on_end` once: after the last byte, or when the reply is cut."""
 
-    def __init__(self, wire: Wire, on_end: Callable[[Reply], None]) -> None:
+    def __init__(self, wire: Wire, on_end: Callable[[ReplyWriter], None]) -> None:
         self.write_ns: MutableSequence[int] = []
         self.chunk_tokens: list[int] = []
         self.chunk_kinds: list[str] = []
@@ -55,21 +55,21 @@ class Reply(ABC):
 
     @abstractmethod
     def begin(self) -> None:
-        """The engine has the request: send what comes before its first token."""
+        """The engine has accepted the request. Send what comes before the first token."""
 
     @abstractmethod
     def take(self, tokens: int) -> None:
         """The engine gives the next `tokens` tokens."""
 
     def close(self, why: str) -> None:
-        """The reply is cut for a reason that is no fault of the plan."""
+        """Cut the reply for a reason that is not a planned fault."""
         if not self._ended:
             self.cut = why
             self._end(now_ns())
 
     def _end(self, end_ns: int | None) -> None:
         if self._ended or end_ns is None:
-            return  # Where there is no stamp the client was gone, and `close` has been called.
+            return  # Without a stamp the client was gone, and `close` has been called.
         self._ended = True
         self.end_ns = end_ns
         self._wire.on_lost = None
@@ -77,19 +77,19 @@ class Reply(ABC):
 
 
 def usage_so_far(count: TokenCount, output_tokens: int) -> Usage:
-    """Where a prompt could not be counted the error is in the log; the reply goes on without the number."""
+    """Usage so far. If the prompt could not be counted, the log has the error and its count here is 0."""
     return Usage(0 if count.tokens is None else count.tokens, output_tokens)
 
 
-class StreamedReply(Reply):
-    """Server-sent events: a role chunk with the first token (chat), a chunk a token, perhaps usage, `[DONE]`."""
+class StreamedReply(ReplyWriter):
+    """Server-sent events: a role chunk with the first token (chat), one chunk per token, usage if wanted, `[DONE]`."""
 
-    def __init__(self, wire: Wire, content: Content, on_end: Callable[[Reply], None]) -> None:
+    def __init__(self, wire: Wire, content: Content, on_end: Callable[[ReplyWriter], None]) -> None:
         super().__init__(wire, on_end)
         self._content = content
 
     def begin(self) -> None:
-        """Send the head; vLLM does so before the engine has given anything."""
+        """Send the head. vLLM sends it before the first engine output."""
         self._wire.begin()
 
     def take(self, tokens: int) -> None:
@@ -114,7 +114,7 @@ class StreamedReply(Reply):
 
     def _give(self, start: int, stop: int) -> None:
         content = self._content
-        continuous = content.ask.continuous_usage
+        continuous = content.params.continuous_usage
         if start == 0:
             role = content.frames.role(usage_so_far(content.input_count, 0) if continuous else None)
             if role is not None:
@@ -125,8 +125,8 @@ class StreamedReply(Reply):
         usage = usage_so_far(content.input_count, stop) if continuous else None
         self._send(content.frames.text(text, content.finish if last else None, usage), "c", stop - start)
         if last:
-            if content.ask.include_usage:
-                # The stream's tokens are out; its usage may wait for the count of its prompt.
+            if content.params.include_usage:
+                # All tokens are sent. Usage may have to wait for the count of the prompt.
                 content.input_count.when_known(self._send_usage)
             else:
                 self._send_done()
@@ -143,10 +143,10 @@ class StreamedReply(Reply):
         self._end(stamp_ns)
 
 
-class WholeReply(Reply):
-    """One JSON body when the last token is out."""
+class WholeReply(ReplyWriter):
+    """One JSON body after the last token."""
 
-    def __init__(self, wire: Wire, content: Content, on_end: Callable[[Reply], None]) -> None:
+    def __init__(self, wire: Wire, content: Content, on_end: Callable[[ReplyWriter], None]) -> None:
         super().__init__(wire, on_end)
         self._content = content
 

@@ -1,7 +1,7 @@
-"""`--stream-interval N`: tokens are sent when there are N of them, as vLLM's output processor does.
+"""`--stream-interval N`: send a chunk when N tokens wait, as vLLM's output processor does.
 
-The first token goes at once, then a chunk each time at least N tokens wait, and the rest with the last token. It stands
-between an engine and a reply, and knows neither.
+The first token goes at once, then a chunk each time at least N tokens wait, and the rest with the last token. This class
+sits between an engine and a reply and knows neither.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 
 class StreamInterval:
-    """Call it with the tokens of a step; it hands them on when they are enough."""
+    """Call it with the tokens of each step. It hands them on when there are enough."""
 
     def __init__(self, take: Callable[[int], None], interval: int, output_tokens: int) -> None:
         self._take = take

@@ -1,8 +1,8 @@
-"""How the bytes of one response reach the client, and when.
+"""Sends the bytes of one response and stamps each write.
 
-`DirectWire` is the true way: it writes to the connection's transport itself, past ASGI, and stamps immediately before.
-`AsgiWire` serves where no transport of ours is at hand (tests through ASGI, another server): it hands events to
-sse-starlette, its stamps are taken when they are handed over, and `reset` can only end the stream early.
+`DirectWire` bypasses ASGI: it writes to the connection's transport itself and stamps immediately before. `AsgiWire` works
+under other servers and in tests through ASGI: it hands events to sse-starlette and stamps the hand-over, and its `reset`
+can only end the stream early.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from mockserver.dialect.sse import LAST_CHUNK, http_chunk
 Headers = tuple[tuple[str, str], ...]
 
 EXTENSION = "mockserver.connection"
-"""Where the server leaves the connection of a request in its ASGI scope."""
+"""The key of the connection in the ASGI scope."""
 
 _EVENT_STREAM = "text/event-stream; charset=utf-8"
 _JSON = "application/json"
 _RST = struct.pack("ii", 1, 0)
-"""struct linger: on, for 0 s; a close then resets the connection."""
+"""struct linger {on, 0 s}: a close then resets the connection."""
 
 
 class Wire(Protocol):
-    """One response. `write` and what ends the response return the ns stamp taken immediately before; or None where the
-    client was gone already, and then nothing was sent and `on_lost` has been called."""
+    """One response. `write` and the methods that end the response return the ns stamp taken immediately before. They
+    return None if the client had left: then nothing was sent, and `on_lost` has been called."""
 
     blocked: bool
-    """Whether the last write had to wait in a buffer, so that its stamp is not the truth."""
+    """Whether the last write waited in a buffer, which makes its stamp too early."""
     on_lost: Callable[[str], None] | None
     """Called when the response is cut before it has ended: `client_closed` or `shutdown`."""
 
@@ -49,7 +49,7 @@ class Wire(Protocol):
         """Send one event."""
 
     def finish(self, event: bytes) -> int | None:
-        """Send the last event (if it is not empty) and end the response in good order."""
+        """Send the last event (if it is not empty) and end the response properly."""
 
     def respond(self, status: int, headers: Headers, body: bytes) -> int | None:
         """Send a whole response."""
@@ -61,17 +61,17 @@ class Wire(Protocol):
         """Send the head of a whole response and the first `keep` bytes of its body, and close the connection (FIN)."""
 
     def truncate(self) -> int | None:
-        """Close the connection in the midst of the response (FIN)."""
+        """Close the connection in the middle of the response (FIN)."""
 
     def reset(self) -> int | None:
         """Reset the connection (RST)."""
 
     async def run(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Wait until the response has ended or the client is gone."""
+        """Wait until the response has ended or the client has left."""
 
 
 class Connection(Protocol):
-    """What `DirectWire` needs of the server's protocol for the request at hand."""
+    """The part of the server's protocol that `DirectWire` needs, for one request."""
 
     transport: asyncio.Transport
     received_ns: int | None
@@ -80,7 +80,7 @@ class Connection(Protocol):
     """Who stamped it: kernel or user."""
     http_1_0: bool
     held_until_ns: int | None
-    """Until when the connection was not read on purpose; requests that had arrived by then waited."""
+    """The end of a `slow_accept` hold. Requests that arrived before it waited."""
     on_lost: Callable[[], None] | None
 
     @property
@@ -93,14 +93,14 @@ class Connection(Protocol):
         """The response is complete: the connection may serve the next request."""
 
     def close_after_response(self) -> None:
-        """The connection must not be used again: not all of the request was read."""
+        """Do not reuse the connection, because the request was not read to its end."""
 
 
 class DirectWire:
-    """Writes to the transport of the connection. HTTP chunks are framed here."""
+    """Writes to the transport of the connection, and frames HTTP chunks."""
 
     def __init__(self, connection: Connection, headers: Headers = ()) -> None:
-        """`headers` go into every response besides its own."""
+        """`headers` are added to the response's own headers."""
         self.blocked = False
         self.on_lost: Callable[[str], None] | None = None
         self._connection = connection
@@ -197,7 +197,7 @@ class DirectWire:
     async def run(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await self._ended
-        except asyncio.CancelledError:  # The server is shutting down and has waited long enough.
+        except asyncio.CancelledError:  # The drain time of the shutdown is over.
             self._connection.on_lost = None
             self._lost("shutdown")
             self.transport.close()
@@ -266,7 +266,7 @@ class AsgiWire:
         try:
             response: Any = await self._whole
             if response is None:
-                # Never a comment of its own: what is not in the ledger is not sent.
+                # sse-starlette must not send comments of its own: they are not in the ledger.
                 response = EventSourceResponse(self._iterate(), ping=86_400, headers=dict(self._headers))
             await response(scope, receive, send)
         finally:
@@ -275,6 +275,6 @@ class AsgiWire:
 
 
 def wire_of(scope: Scope) -> tuple[Wire, Connection | None]:
-    """The wire for a request, and its connection where the server is ours."""
+    """The wire for a request, and its connection if it came through our server."""
     connection: Connection | None = scope.get("extensions", {}).get(EXTENSION)
     return (AsgiWire() if connection is None else DirectWire(connection, scope.get(SCOPE_KEY, ()))), connection

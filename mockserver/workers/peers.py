@@ -1,8 +1,8 @@
-"""What the workers of one mock ask each other: rarely, and never for a request that is served.
+"""Questions between the workers of one mock. They are rare, and no request for text waits for one.
 
-Each worker answers on a Unix socket in a folder of theirs: a question is one word and the end of the stream, the answer is
-bytes until its end. So any worker can give the ledger, the metrics and the counts of all. One process alone has no peers:
-then there is nothing to ask.
+Each worker answers on a Unix socket in a shared folder. A question is one word and the end of the stream; the answer is
+bytes until the end of the stream. So any worker can give the ledger, the metrics and the counts of all. A single process
+has no peers and asks nobody.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ TIMEOUT_S = 5.0
 Answers = Mapping[str, Callable[[], Awaitable[bytes]]]
 
 
-def added_up(of_each: Sequence[Mapping[str, Mapping[str, Any]]]) -> dict[str, dict[str, Any]]:
-    """Sums of numbers by group and name; of anything else the first that is not None."""
+def sum_counts(counts: Sequence[Mapping[str, Mapping[str, Any]]]) -> dict[str, dict[str, Any]]:
+    """Sum numbers by group and name. Of other values take the first that is not None."""
     sums: dict[str, dict[str, Any]] = {}
-    for of_one in of_each:
-        for group, values in of_one.items():
+    for of_worker in counts:
+        for group, values in of_worker.items():
             into = sums.setdefault(group, {})
             for name, value in values.items():
                 before = into.get(name)
@@ -34,11 +34,11 @@ def added_up(of_each: Sequence[Mapping[str, Mapping[str, Any]]]) -> dict[str, di
 
 
 class PeerError(Exception):
-    """A worker does not answer. The text is one sentence that names it."""
+    """A worker does not answer. The message names it."""
 
 
 class Peers:
-    """The other workers, seen from worker `number` of `workers`."""
+    """The other workers of worker `number` of `workers`."""
 
     def __init__(self, folder: Path | None = None, number: int = 0, workers: int = 1) -> None:
         self.number = number
@@ -51,10 +51,10 @@ class Peers:
         return self._folder / f"worker-{number}"
 
     async def serve(self, answers: Answers) -> None:
-        """Answer the others from now on."""
+        """Start to answer the others."""
 
         async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            # Who asks may have given up, and the loop may be at its end.
+            # The asker may have given up, and the loop may be closing.
             with contextlib.suppress(OSError, asyncio.CancelledError), contextlib.closing(writer):
                 question = (await reader.read()).decode()
                 writer.write(await answers[question]())
@@ -76,10 +76,10 @@ class Peers:
                     writer.write_eof()
                     return await reader.read()
         except (OSError, TimeoutError) as e:
-            raise PeerError(f"worker {number} does not answer, so that its part is missing") from e
+            raise PeerError(f"worker {number} does not answer, so its part is missing") from e
 
     async def close(self) -> None:
-        """Answer no more."""
+        """Stop answering."""
         if self._server is not None:
             self._server.close()
             self._path(self.number).unlink(missing_ok=True)

@@ -1,13 +1,13 @@
-"""`--workers N`: N processes on one port, each a whole mock, that agree on what must be one.
+"""`--workers N`: N processes on one port. Each is a whole mock; they share what must exist once.
 
 Rules:
-- The parent makes all that is shared (shared_state.py, the ledger's file, the listening sockets), forks, says that the
-  mock is ready when every worker is, hands on signals, and serves nothing itself. The kernel deals connections out to the
-  workers' sockets (SO_REUSEPORT).
-- A worker that dies takes requests with it that no ledger will name. A mock that went on would no longer be the known
-  truth: so the parent names the worker, ends the others as SIGTERM does, and the exit status is 70.
-- Workers end when their parent is gone: each holds the reading end of a pipe whose other end the parent alone holds.
-- Terminals send SIGINT to the whole group: only the parent hears it, and sends each worker SIGTERM.
+- The parent creates what is shared (shared_state.py, the ledger's file, the listening sockets) and forks. It reports ready
+  when every worker is ready, forwards signals, and serves nothing itself. The kernel spreads connections over the workers'
+  sockets (SO_REUSEPORT).
+- If a worker dies, its requests are missing from the ledger, so the ledger is no longer the truth. The parent then names
+  the worker, stops the others with SIGTERM, and the exit status is 70.
+- Workers end when their parent ends: each holds the read end of a pipe whose write end only the parent holds.
+- A terminal sends SIGINT to the whole group. Only the parent reacts, and sends each worker SIGTERM.
 """
 
 from __future__ import annotations
@@ -24,35 +24,35 @@ from mockserver.errors import MockError
 
 
 @dataclass(frozen=True, slots=True)
-class Reins:
-    """What ties a worker to its parent."""
+class WorkerPipes:
+    """The pipes between a worker and its parent."""
 
     ready: int
-    """A byte written here says that the worker serves."""
+    """The worker writes a byte here when it serves."""
     parent: int
-    """Readable at its end: when the parent is gone."""
+    """Becomes readable when the parent ends."""
 
 
-class Workers:
-    """Forks workers and watches over them. `work(number, reins)` is what each does; its process ends with it."""
+class WorkerProcesses:
+    """Forks workers and watches them. Each runs `work(number, pipes)`, and its process ends after that."""
 
-    def __init__(self, count: int, work: Callable[[int, Reins], None]) -> None:
+    def __init__(self, count: int, work: Callable[[int, WorkerPipes], None]) -> None:
         self._count = count
         self._work = work
         self._pids: dict[int, int] = {}
         self._ready: list[int] = []
-        self._told = False
+        self._stopping = False
 
     def run(self, on_ready: Callable[[], None]) -> None:
-        """Until all have ended. Raises MockError where one ended unasked."""
+        """Run until all workers have ended. Raises MockError if one ended unexpectedly."""
         parent_read, parent_write = os.pipe()
-        handlers = {number: signal.signal(number, self._hand_on) for number in (signal.SIGINT, signal.SIGTERM)}
+        handlers = {number: signal.signal(number, self._forward) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             for number in range(self._count):
                 self._fork(number, parent_read, parent_write)
             os.close(parent_read)
-            # A worker that ends before it is ready closes its pipe; then it is named below.
-            if all(os.read(ready, 1) for ready in self._ready) and not self._told:
+            # A worker that ends before it is ready closes its pipe, and is named below.
+            if all(os.read(ready, 1) for ready in self._ready) and not self._stopping:
                 on_ready()
             self._watch()
         finally:
@@ -64,25 +64,25 @@ class Workers:
 
     def _fork(self, number: int, parent_read: int, parent_write: int) -> None:
         ready_read, ready_write = os.pipe()
-        # A signal between the fork and the worker's own handlers must wait, or the parent's handler would run in it.
+        # Block signals until the worker has its own handlers. Otherwise the parent's handler would run in it.
         signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
         pid = os.fork()
         if pid == 0:
             os.close(parent_write)
             os.close(ready_read)
-            self._be_a_worker(number, Reins(ready_write, parent_read))
+            self._run_worker(number, WorkerPipes(ready_write, parent_read))
         os.close(ready_write)
         self._pids[pid] = number
         self._ready.append(ready_read)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM))
 
-    def _be_a_worker(self, number: int, reins: Reins) -> None:
+    def _run_worker(self, number: int, pipes: WorkerPipes) -> None:
         status = 70
         try:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM))
-            self._work(number, reins)
+            self._work(number, pipes)
             status = 0
         except MockError as e:
             print(f"mockserver: {e}", file=sys.stderr)
@@ -94,11 +94,11 @@ class Workers:
             sys.stderr.flush()
             os._exit(status)
 
-    def _hand_on(self, number: int, frame: FrameType | None) -> None:
-        self._told = True
-        self._tell_all()
+    def _forward(self, number: int, frame: FrameType | None) -> None:
+        self._stopping = True
+        self._stop_all()
 
-    def _tell_all(self) -> None:
+    def _stop_all(self) -> None:
         for pid in list(self._pids):
             os.kill(pid, signal.SIGTERM)
 
@@ -110,19 +110,19 @@ class Workers:
             if number is None:
                 continue
             code = os.waitstatus_to_exitcode(status)
-            if failed is None and (code != 0 or not self._told):
+            if failed is None and (code != 0 or not self._stopping):
                 failed = (
                     f"worker {number} of {self._count} (process {pid}) {_how(code)}: "
-                    "what it was serving is not in the ledger, so the mock ends"
+                    "its requests are missing from the ledger, so the mock stops"
                 )
-                self._tell_all()
+                self._stop_all()
         if failed is not None:
             raise MockError(failed)
 
 
 def _how(code: int) -> str:
     if code >= 0:
-        return f"ended by itself with status {code}"
+        return f"ended unexpectedly with status {code}"
     try:
         return f"was killed by {signal.Signals(-code).name}"
     except ValueError:

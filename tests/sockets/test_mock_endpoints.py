@@ -105,7 +105,7 @@ def test_a_long_answer_is_made_beside_the_streams_and_is_whole() -> None:
         ({"input": []}, "input must be"),
         ({"input": ["a", 5]}, "input must be"),
         ({"input": [[]]}, "input must be"),
-        ({"input": ["a"] * 2049}, "at most 2048"),
+        ({"input": ["a"] * 2049}, "the limit is 2048"),
         ({"input": "a", "encoding_format": "hex"}, "float or base64"),
         ({"input": "a", "dimensions": 17}, "from 1 to 16"),
         ({"input": "a", "dimensions": True}, "from 1 to 16"),

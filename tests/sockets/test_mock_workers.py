@@ -160,7 +160,7 @@ def test_a_worker_that_dies_is_named_and_ends_the_mock() -> None:
         wait_until_gone(workers)
     (said,) = mock.stderr
     assert f"worker 1 of {WORKERS} (process {workers[1]}) was killed by SIGKILL" in said
-    assert "so the mock ends" in said
+    assert "so the mock stops" in said
 
 
 def test_workers_do_not_outlive_their_parent() -> None:
@@ -179,7 +179,7 @@ def test_a_port_in_use_is_wrong_usage_also_where_ports_are_shared() -> None:
     with mock_process(*FLAGS) as mock:
         port = mock.url.rpartition(":")[2]
         with (
-            pytest.raises(AssertionError, match=r"status 2.*cannot listen there"),
+            pytest.raises(AssertionError, match=r"status 2.*cannot listen"),
             mock_process(*FLAGS, "--port", port),
         ):
             pass

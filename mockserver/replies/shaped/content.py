@@ -1,7 +1,7 @@
-"""What a shaped reply says: its texts, why it ends, and its JSON.
+"""The content of a shaped reply: its texts, its finish reason, and its JSON.
 
-The JSON is made anew for each chunk, which costs more than the templates of `openai.Frames` and takes any shape; for
-the ordinary shape both give the same bytes.
+The JSON is encoded for each chunk. That costs more than the templates of `openai.Frames` and allows any shape. For the
+ordinary shape both give the same bytes.
 """
 
 from __future__ import annotations
@@ -11,37 +11,37 @@ from typing import Any
 
 import orjson
 
-from mockserver.dialect.openai import Ask, Shape
+from mockserver.dialect.openai import Endpoint, RequestParams
 from mockserver.plans.plan import Plan
 from mockserver.tokencount import TokenCount
 
 
 @dataclass(frozen=True, slots=True)
-class Script:
-    """What a reply will say."""
+class ShapedContent:
+    """Everything that a shaped reply will send."""
 
-    ask: Ask
+    params: RequestParams
     plan: Plan
     texts: list[str]
-    """One a token, the first `plan.reasoning_tokens` of them reasoning; empty where a token has no text."""
+    """One text per token, empty if the token has none. The first `plan.reasoning_tokens` are reasoning."""
     stop: str | None
     """The stop string that ended the text."""
-    finish_apart: bool
-    """Whether the finish reason has a chunk of its own."""
+    separate_finish: bool
+    """Whether the finish reason comes in its own chunk."""
     reasons: bool
-    """Whether this server's replies may have reasoning, so that usage tells of it."""
+    """Whether this server's replies can reason. Usage then counts reasoning tokens."""
     frames: ShapedFrames
     input_count: TokenCount
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
-    """The usage of a reply."""
+class UsageCounts:
+    """The numbers of a usage object."""
 
     input_tokens: int
     output_tokens: int
     reasoning_tokens: int | None = None
-    """None for a reply that cannot reason."""
+    """None if the reply cannot reason."""
 
     def row(self) -> dict[str, Any]:
         """vLLM's usage object."""
@@ -56,52 +56,58 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True)
-class End:
-    """The finish reason, and the stop string where one ended the text."""
+class FinishReason:
+    """Why a reply ended, and the stop string if one ended it."""
 
     reason: str
     stop: str | None
 
 
 class ShapedFrames:
-    """The JSON of one reply, chunk by chunk or whole."""
+    """The JSON of one reply, in chunks or whole."""
 
-    def __init__(self, shape: Shape, reply_id: str, created: int, model: str, reasoning_field: str) -> None:
-        self._shape = shape
-        self._head = {"id": reply_id, "object": shape.chunk_object.decode(), "created": created, "model": model}
-        self._whole_head = {**self._head, "object": shape.whole_object.decode()}
+    def __init__(self, endpoint: Endpoint, reply_id: str, created: int, model: str, reasoning_field: str) -> None:
+        self._endpoint = endpoint
+        self._head = {"id": reply_id, "object": endpoint.chunk_object.decode(), "created": created, "model": model}
+        self._whole_head = {**self._head, "object": endpoint.whole_object.decode()}
         self._reasoning_field = reasoning_field
-        self.has_role = shape.role is not None
+        self.has_role = endpoint.role is not None
 
-    def _chunk(self, choice: dict[str, Any], end: End | None, counts: Counts | None) -> bytes:
+    def _chunk(self, choice: dict[str, Any], end: FinishReason | None, counts: UsageCounts | None) -> bytes:
         row = {"index": 0, **choice, "logprobs": None, "finish_reason": None}
         if end is not None:
             row |= {"finish_reason": end.reason, "stop_reason": end.stop}
         return self._dump({**self._head, "choices": [row]}, counts)
 
-    def role(self, counts: Counts | None) -> bytes:
+    def role(self, counts: UsageCounts | None) -> bytes:
         """The chunk that opens a stream of chat."""
         return self._chunk({"delta": {"role": "assistant", "content": ""}}, None, counts)
 
     def text(
-        self, text: str, end: End | None, counts: Counts | None, *, reasoning: bool = False, role: bool = False
+        self,
+        text: str,
+        end: FinishReason | None,
+        counts: UsageCounts | None,
+        *,
+        reasoning: bool = False,
+        role: bool = False,
     ) -> bytes:
-        """A chunk of text, which may be empty; with `role` it opens the stream besides."""
+        """A chunk of text, which may be empty. With `role` it also opens the stream."""
         if not self.has_role:
             return self._chunk({"text": text}, end, counts)
         delta = {"role": "assistant"} if role else {}
         delta[self._reasoning_field if reasoning else "content"] = text
         return self._chunk({"delta": delta}, end, counts)
 
-    def finish(self, end: End, counts: Counts | None) -> bytes:
-        """The chunk that has the finish reason and nothing else."""
+    def finish(self, end: FinishReason, counts: UsageCounts | None) -> bytes:
+        """The chunk with only the finish reason."""
         return self._chunk({"delta": {}} if self.has_role else {"text": ""}, end, counts)
 
-    def usage(self, counts: Counts) -> bytes:
+    def usage(self, counts: UsageCounts) -> bytes:
         """The chunk with usage and no choices."""
         return self._dump({**self._head, "choices": []}, counts)
 
-    def whole(self, reasoning: str | None, text: str, end: End, counts: Counts | None) -> bytes:
+    def whole(self, reasoning: str | None, text: str, end: FinishReason, counts: UsageCounts | None) -> bytes:
         """The body of a reply that is not streamed."""
         choice: dict[str, Any] = {"text": text}
         if self.has_role:
@@ -112,5 +118,5 @@ class ShapedFrames:
         return self._dump({**self._whole_head, "choices": [{"index": 0, **choice, **tail}]}, counts)
 
     @staticmethod
-    def _dump(row: dict[str, Any], counts: Counts | None) -> bytes:
+    def _dump(row: dict[str, Any], counts: UsageCounts | None) -> bytes:
         return orjson.dumps(row if counts is None else {**row, "usage": counts.row()})

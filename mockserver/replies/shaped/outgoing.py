@@ -1,9 +1,9 @@
-"""How the events of a stream become writes: in pieces, together, slowly, with other line ends, with comments, compressed.
+"""Turns the events of a stream into writes: split, joined, slow, with CR LF, with comments, compressed.
 
 Rules:
-- The truth for a chunk is the write of its last byte; a comment is no chunk and counts in the bytes alone.
-- What was put first goes first: a chunk that trickles holds those behind it back.
-- Bytes are counted as they are written, after compression.
+- A chunk is stamped at the write of its last byte. A comment is not a chunk; only its bytes count.
+- Order is kept: a chunk that trickles delays the chunks after it.
+- Bytes are counted as written, after compression.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _COMMENT = b": comment\n\n"
 
 
 class Timer(Protocol):
-    """What trickling needs of `pacing.Pacer`."""
+    """The part of `pacing.Pacer` that `trickle` needs."""
 
     now_ns: Callable[[], int]
 
@@ -31,8 +31,8 @@ class Timer(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """A chunk as the ledger will have it."""
+class LedgerChunk:
+    """A chunk as the ledger records it."""
 
     kind: str
     tokens: int
@@ -41,20 +41,20 @@ class Said:
 @dataclass(frozen=True, slots=True)
 class _Write:
     data: bytes
-    said: tuple[Said, ...]
-    """The chunks whose last byte this is."""
+    chunks: tuple[LedgerChunk, ...]
+    """The chunks that end with this write."""
     final: bool
 
 
 class Outgoing:
-    """The way out of one stream. `note(stamp_ns, chunks, bytes)` hears of every write, `ended(stamp_ns)` of the last."""
+    """Writes one stream. It calls `note(stamp_ns, chunks, bytes)` after each write and `ended(stamp_ns)` after the last."""
 
     def __init__(
         self,
         wire: Wire,
         timer: Timer,
         faults: Mapping[str, Fault],
-        note: Callable[[int, tuple[Said, ...], int], None],
+        note: Callable[[int, tuple[LedgerChunk, ...], int], None],
         ended: Callable[[int], None],
     ) -> None:
         self._wire = wire
@@ -62,7 +62,7 @@ class Outgoing:
         self._note = note
         self._ended = ended
         self.names = tuple(name for name in faults if name in _HERE)
-        """The faults that touch everything that goes out here."""
+        """The faults of this stream that apply to every write."""
         self._crlf = "crlf" in faults
         self._comments = "comments" in faults
         self._zip = zlib.compressobj(wbits=zlib.MAX_WBITS | 16) if "gzip" in faults else None
@@ -73,28 +73,28 @@ class Outgoing:
         self._gap_ns = 0 if slowly is None else slowly.number("gap")
         together = faults.get("coalesce")
         self._together = 1 if together is None else together.number("chunks")
-        self._held: list[tuple[bytes, Said]] = []
+        self._held: list[tuple[bytes, LedgerChunk]] = []
         self._writes: deque[_Write] = deque()
         self._next_ns = 0
         self._waiting = False
         self.last_ns = 0
-        """When something was written last; 0 before."""
+        """When the last write happened; 0 before the first."""
 
-    def put(self, frame: bytes, said: Said, *, final: bool = False, cut: int | None = None) -> None:
-        """Send one event; `final` ends the stream with it, `cut` writes its first so many bytes apart."""
+    def put(self, frame: bytes, chunk: LedgerChunk, *, final: bool = False, cut: int | None = None) -> None:
+        """Send one event. `final` ends the stream with it. `cut` puts its first `cut` bytes into their own write."""
         if self._comments:
             frame = _COMMENT + frame
-            # Line ends in CR LF lengthen what stands before the cut.
+            # CR LF line ends lengthen the part before the cut.
             cut = None if cut is None else cut + len(_COMMENT) + (2 if self._crlf else 0)
         if self._together > 1 or self._held:
-            self._held.append((frame, said))
+            self._held.append((frame, chunk))
             if len(self._held) < self._together and not final:
                 return
             frame = b"".join(frame for frame, _ in self._held)
-            chunks = tuple(said for _, said in self._held)
+            chunks = tuple(held for _, held in self._held)
             self._held = []
         else:
-            chunks = (said,)
+            chunks = (chunk,)
         self._queue(self.encode(frame, final), chunks, final, cut)
 
     def comment(self, text: bytes) -> None:
@@ -105,10 +105,10 @@ class Outgoing:
         """End the stream without another event."""
         held, self._held = self._held, []
         data = self.encode(b"".join(frame for frame, _ in held), final=True)
-        self._queue(data, tuple(said for _, said in held), final=True, cut=None)
+        self._queue(data, tuple(chunk for _, chunk in held), final=True, cut=None)
 
     def drop(self) -> None:
-        """Forget what has not been written."""
+        """Drop what has not been written."""
         self._held = []
         self._writes.clear()
 
@@ -120,7 +120,7 @@ class Outgoing:
             return frame
         return self._zip.compress(frame) + self._zip.flush(zlib.Z_FINISH if final else zlib.Z_SYNC_FLUSH)
 
-    def _queue(self, data: bytes, said: tuple[Said, ...], final: bool, cut: int | None) -> None:
+    def _queue(self, data: bytes, chunks: tuple[LedgerChunk, ...], final: bool, cut: int | None) -> None:
         if cut is not None:
             cut = min(cut, len(data) - 1)
             parts = [data[:cut], data[cut:]]
@@ -128,12 +128,12 @@ class Outgoing:
             size = max(1, -(-len(data) // self._pieces))
             parts = [data[i : i + size] for i in range(0, len(data), size)] or [data]
         self._writes += [_Write(part, (), False) for part in parts[:-1]]
-        self._writes.append(_Write(parts[-1], said, final))
+        self._writes.append(_Write(parts[-1], chunks, final))
         if not self._waiting:
             self._pump()
 
     def _pump(self) -> None:
-        """Write what is due; between two pieces that trickle lies the gap, counted from when the last one was due."""
+        """Write what is due. `trickle` waits for the gap, counted from when the last piece was due."""
         due, self._waiting = self._waiting, False
         while self._writes:
             if self._gap_ns and not due:
@@ -151,6 +151,6 @@ class Outgoing:
                 self.drop()
                 return
             self.last_ns = stamp_ns
-            self._note(stamp_ns, write.said, len(write.data))
+            self._note(stamp_ns, write.chunks, len(write.data))
             if write.final:
                 self._ended(stamp_ns)

@@ -1,4 +1,4 @@
-"""A reply of any shape that comes in one piece, with the faults that mean something for one."""
+"""A whole reply of any shape, with the faults that apply to whole replies."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from mockserver.replies.wire import Headers
 
 
 class ShapedWhole(Shaped):
-    """One JSON body when the last token is out, or an end without it when a fault strikes."""
+    """One JSON body after the last token, or a bad end if a fault strikes."""
 
     def begin(self) -> None:
-        self.say_nothing()
+        self.withholds_head()
 
     def take(self, tokens: int) -> None:
         if self.silent:
@@ -24,19 +24,19 @@ class ShapedWhole(Shaped):
                 self.strike(name)
             elif name == "reset":
                 self._stop(name, start)
-                self.status = None  # There was no head.
+                self.status = None  # No head was sent.
                 self._end(self._wire.reset())
             elif name in ("truncate", "cut_frame"):
                 self._stop(name, start)
-                self._script.input_count.when_known(self._cut)
+                self._content.input_count.when_known(self._cut)
             elif name == "error_in_stream":
                 self._stop(name, start)
                 self._send(500, PLANNED_ERROR)
             if self.silent:
                 return
-        if self.tokens_out >= self._script.plan.output_tokens:
+        if self.tokens_out >= self._content.plan.output_tokens:
             self._over = True
-            self._script.input_count.when_known(self._respond)
+            self._content.input_count.when_known(self._respond)
 
     def _stop(self, name: str, tokens: int) -> None:
         self.strike(name)
@@ -44,17 +44,17 @@ class ShapedWhole(Shaped):
         self.tokens_out = tokens
 
     def _body(self) -> bytes:
-        script = self._script
-        border = script.plan.reasoning_tokens
-        texts = script.texts[: self.tokens_out]
-        reasoning = "".join(texts[:border]) if script.reasons else None
+        content = self._content
+        border = content.plan.reasoning_tokens
+        texts = content.texts[: self.tokens_out]
+        reasoning = "".join(texts[:border]) if content.reasons else None
         text = "".join(texts[border:]) + ("\u2028" if "u2028" in self._struck else "")
         counts = None
         if "usage_missing" in self._faults:
             self.strike("usage_missing")
         else:
             counts = self.counts(self.tokens_out)
-        body = script.frames.whole(reasoning, text, self._end_of, counts)
+        body = content.frames.whole(reasoning, text, self._end_of, counts)
         return body[: len(body) // 2] if "malformed" in self._struck else body
 
     def _packed(self, body: bytes) -> tuple[Headers, bytes]:

@@ -111,15 +111,15 @@ def test_each_change_is_a_version_that_says_since_when_it_holds(shared: SharedSt
         (0, 100, 0), (1, 200, 7), (2, 300, 9),
     ]  # fmt: skip
     assert [v["config"]["ttft"] for v in settings.history()] == ["9ms", "1ms", "1ms"]
-    assert str(settings.now.latencies.ttft) == "1ms"
-    assert (settings.now.number, [str(rule) for rule in settings.now.config.fault]) == (2, ["429"])
+    assert str(settings.current.latencies.ttft) == "1ms"
+    assert (settings.current.number, [str(rule) for rule in settings.current.config.fault]) == (2, ["429"])
 
 
 def test_what_one_process_changes_another_puts_in_force(shared: SharedState) -> None:
     one, other = (Settings(MockConfig(itl="1ms"), shared, since_ns=0) for _ in range(2))
     one.change({"itl": None, "output_tokens": "uniform:1..9"}, 1, 1)
     assert not other.sync()
-    assert (other.now.number, other.now.latencies.itl, str(other.now.latencies.output_tokens)) == (
+    assert (other.current.number, other.current.latencies.itl, str(other.current.latencies.output_tokens)) == (
         1,
         None,
         "uniform:1..9",
@@ -128,7 +128,7 @@ def test_what_one_process_changes_another_puts_in_force(shared: SharedState) -> 
     one.restart(2, 2)
     assert other.sync()  # Told once.
     assert not other.sync()
-    assert (other.now.number, str(other.now.latencies.itl)) == (2, "1ms")
+    assert (other.current.number, str(other.current.latencies.itl)) == (2, "1ms")
     one.sync()
     assert other.history() == one.history()
 
@@ -145,7 +145,7 @@ def test_a_bad_change_changes_nothing(shared: SharedState) -> None:
     with pytest.raises(UsageError):
         settings.change({"ttft": "1ms", "tpot": "x"}, 1, 1)
     settings.sync()
-    assert (settings.now.number, str(settings.now.config.ttft), len(settings.history())) == (0, "50ms", 1)
+    assert (settings.current.number, str(settings.current.config.ttft), len(settings.history())) == (0, "50ms", 1)
 
 
 def test_a_mock_that_is_changed_for_ever_does_not_grow(shared: SharedState) -> None:
@@ -153,5 +153,5 @@ def test_a_mock_that_is_changed_for_ever_does_not_grow(shared: SharedState) -> N
     for i in range(300):
         settings.change({"output_tokens": i + 1}, i, i)
         settings.sync()
-    assert settings.now.number == 300
+    assert settings.current.number == 300
     assert len(settings.history()) == 100

@@ -11,22 +11,24 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from mockserver.engine import Work
+from mockserver.engine import EngineRequest
 from mockserver.engine.batching import BatchingEngine
 from mockserver.engine.chain import Chain
 from mockserver.engine.closed_form import ClosedForm
 from mockserver.plans.plan import Plan
 from mockserver.plans.speculation import Speculation
 from mockserver.step_cost import BLOCK_TOKENS, STEP_COSTS, StepCost
-from tests.support.slow_batching import Asked, SlowBatching
+from tests.support.slow_batching import RequestLengths, SlowBatching
 
 US = 1000
 COST = StepCost(b0=10, b1=2, b2=3, a0=5, max_num_seqs=4, max_num_batched_tokens=32, kv_blocks=64)
 
 
-def work(received_us: int, prompt: int, reply: int, *, blocks: object = (), shares: tuple[int, ...] = ()) -> Work:
+def work(
+    received_us: int, prompt: int, reply: int, *, blocks: object = (), shares: tuple[int, ...] = ()
+) -> EngineRequest:
     plan = Plan(0, (0,) * (reply - 1), reply, step_tokens=shares)
-    return Work(received_us * US, plan, prompt, blocks)  # type: ignore[arg-type]
+    return EngineRequest(received_us * US, plan, prompt, blocks)  # type: ignore[arg-type]
 
 
 def play(engine: BatchingEngine) -> Iterator[tuple[int, list[tuple[int, int]]]]:
@@ -163,7 +165,7 @@ def test_a_request_released_in_the_queue_is_never_computed() -> None:
 def test_a_stall_in_the_plan_keeps_the_token_from_the_client_and_not_from_the_engine() -> None:
     plain, stalled = BatchingEngine(COST), BatchingEngine(COST)
     plain.admit(1, work(0, 4, 4))
-    stalled.admit(1, Work(0, Plan(0, (0, 500 * US, 0), 4), 4))
+    stalled.admit(1, EngineRequest(0, Plan(0, (0, 500 * US, 0), 4), 4))
     times = stamps_us(plain)[1]
     assert stamps_us(stalled)[1] == [times[0], times[1], times[2] + 500, times[3] + 500]
     released = stalled.release(1).plan
@@ -172,7 +174,7 @@ def test_a_stall_in_the_plan_keeps_the_token_from_the_client_and_not_from_the_en
 
 def test_a_client_that_leaves_during_a_stall_gets_nothing_more() -> None:
     engine = BatchingEngine(COST)
-    engine.admit(1, Work(0, Plan(0, (500 * US,), 2), 4))
+    engine.admit(1, EngineRequest(0, Plan(0, (500 * US,), 2), 4))
     assert engine.step(40 * US) == [(1, 1)]
     engine.release(1)
     assert list(play(engine)) == []
@@ -244,7 +246,7 @@ requests = st.lists(
 )
 
 
-def _asked(rows: list[tuple[int, int, int, int]], drafts: int, seed: int) -> list[Asked]:
+def _asked(rows: list[tuple[int, int, int, int]], drafts: int, seed: int) -> list[RequestLengths]:
     rng = random.Random(seed)
     asked = []
     for at, prompt, reply, family in rows:
@@ -253,7 +255,7 @@ def _asked(rows: list[tuple[int, int, int, int]], drafts: int, seed: int) -> lis
         shares: list[int] = [1] if drafts else []
         while drafts and sum(shares) < reply:
             shares.append(min(rng.randint(1, drafts + 1), reply - sum(shares)))
-        asked.append(Asked(at, tuple(text[:prompt]), tuple(text[prompt:]), tuple(shares)))
+        asked.append(RequestLengths(at, tuple(text[:prompt]), tuple(text[prompt:]), tuple(shares)))
     return asked
 
 
@@ -349,7 +351,7 @@ def closed_loop(
     def send(at_ns: int) -> None:
         number = len(left)
         shares = () if speculation is None else speculation.steps(outputs, rng)
-        engine.admit(number, Work(at_ns, Plan(0, (0,) * (outputs - 1), outputs, step_tokens=shares), inputs))
+        engine.admit(number, EngineRequest(at_ns, Plan(0, (0,) * (outputs - 1), outputs, step_tokens=shares), inputs))
         left[number] = outputs
 
     for user in range(users):

@@ -13,7 +13,7 @@ import mockserver.record.ledger
 from mockserver.errors import UsageError
 from mockserver.faults import parse_rule
 from mockserver.plans.plan import Plan
-from mockserver.record.ledger import Entry, Ledger
+from mockserver.record.ledger import Ledger, LedgerEntry
 from mockserver.record.ledger_file import LedgerFile, open_file
 
 FIELDS = [
@@ -22,7 +22,7 @@ FIELDS = [
 ]  # fmt: skip
 
 
-def entry(**changes: Any) -> Entry:
+def entry(**changes: Any) -> LedgerEntry:
     values: dict[str, Any] = {
         "id": "run-3",
         "index": 3,
@@ -44,7 +44,7 @@ def entry(**changes: Any) -> Entry:
         "bytes_out": 22,
         "engine": {"queue_ns": 0, "steps": 3},
     }
-    return Entry(**{**values, **changes})
+    return LedgerEntry(**{**values, **changes})
 
 
 def test_a_line_has_the_fields_that_readers_rely_on_in_their_order() -> None:

@@ -8,7 +8,7 @@ import pytest
 from starlette.datastructures import Headers
 
 from mockserver.dialect.openai import Refusal
-from mockserver.dialect.overrides import NONE, read_overrides
+from mockserver.dialect.overrides import NO_OVERRIDES, read_overrides
 from mockserver.faults import fault
 from mockserver.plans.plan import Latencies, draw_plan
 from promptset.distributions import parse
@@ -23,7 +23,7 @@ def headers(*pairs: tuple[str, str]) -> Headers:
 
 def test_a_request_without_such_headers_is_as_configured() -> None:
     overrides = read_overrides(headers(("x-request-id", "a-1"), ("content-type", "application/json")))
-    assert overrides is NONE
+    assert overrides is NO_OVERRIDES
     assert overrides.over(CONFIGURED) is CONFIGURED
 
 
