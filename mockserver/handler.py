@@ -80,6 +80,8 @@ class RequestHandler:
         self._stepper = Stepper(self.engine, self._pacer)
         self.counter = Counter(tokenizer, self.engine.block_tokens, urgent=self.engine.needs_input_tokens)
         self._blocks = ReplyBlocks(tokenizer, self.engine.block_tokens)
+        self._awaited: set[TokenCount] = set()
+        """Counts that entries of ended responses wait for."""
         self.reset_counters()
 
     def reset_counters(self) -> None:
@@ -91,6 +93,11 @@ class RequestHandler:
     def plans_decide(self) -> bool:
         """Whether the plan alone decides the times of a reply, whatever else is in flight."""
         return self._stepper.plans_decide
+
+    async def settle(self) -> None:
+        """Wait until the entry of every response that has ended is in the ledger."""
+        for count in [*self._awaited]:
+            await count.wait()
 
     async def close(self) -> None:
         """Finish the counts that the ledger waits for, and release everything."""
@@ -220,7 +227,7 @@ class RequestHandler:
         self, params: RequestParams, plan: Plan, endpoint: Endpoint, context: RequestContext, version: ConfigVersion
     ) -> None:
         assert context.count is not None
-        config = self._settings.current.config
+        config = version.config
         reply_id = context.arrival.id if context.arrival.id is not None else f"mock-{self._shared.take('replies')}"
         pieces = self._text.pieces(plan.output_tokens, rng.stream(config.seed, "text", context.arrival.key))
         identity = (endpoint.id_prefix + reply_id, utc_seconds(), config.model)
@@ -306,8 +313,16 @@ class RequestHandler:
         report = self._stepper.release(key, reply.tokens_out)
         # The times that the engine decided are the plan that the ledger compares with.
         context.plan = report.plan
-        assert context.count is not None
-        context.count.when_known(lambda: self._ledger.add(entry_of_reply(context, reply, report.facts)))
+        count = context.count
+        assert count is not None
+
+        def record() -> None:
+            self._awaited.discard(count)
+            self._ledger.add(entry_of_reply(context, reply, report.facts))
+
+        if not count.known:
+            self._awaited.add(count)
+        count.when_known(record)
 
 
 def _ordinary_reply(wire: Wire, content: Content, on_end: Callable[[ReplyWriter], None]) -> ReplyWriter:

@@ -93,7 +93,7 @@ class Worker:
         await self._settle()
 
     async def _settle(self) -> bytes:
-        await self._handler.counter.idle()
+        await self._handler.settle()
         self.ledger.flush()
         return b""
 
