@@ -95,6 +95,12 @@ def _as_list(value: object) -> object:
     return [value] if isinstance(value, str | int) else value
 
 
+def _host_name(value: str) -> str:
+    if value != "*" and not re.fullmatch(r"[A-Za-z0-9_.-]+", value):
+        raise ValueError(f"{value!r}: write a host name like mock.example, without a port, or *")
+    return value.lower()
+
+
 def _origin(value: str) -> str:
     if value != "*" and not re.fullmatch(r"https?://[^/\s]+", value):
         raise ValueError(f"{value!r}: write an origin like http://localhost:3000, without a path, or *")
@@ -128,10 +134,20 @@ class MockConfig(BaseModel):
     admin: Annotated[Literal["loopback", "everyone", "nobody"], Flag("server", "WHO")] = Field(
         "loopback", description="who can use /admin: loopback (this machine), everyone, nobody"
     )
+    allowed_host: Annotated[
+        tuple[Annotated[str, AfterValidator(_host_name)], ...], BeforeValidator(_as_list), Flag("server", "NAME")
+    ] = Field(
+        (),
+        description="host name that clients may use for /admin, /ledger and /truth besides this machine's own names and "
+        "addresses, or * for any; repeat it for several names",
+    )
     max_model_len: Annotated[int, Flag("server", "TOKENS")] = Field(
         131072, ge=2, description="context length: the limit for input and output tokens of a request together"
     )
     max_body_mb: Annotated[float, Flag("server", "MB")] = Field(64.0, gt=0, description="size limit for request bodies")
+    head_timeout_s: Annotated[float, Flag("server", "S")] = Field(
+        30.0, gt=0, description="close a connection whose request head takes longer than this"
+    )
     keep_alive_s: Annotated[float, Flag("server", "S")] = Field(
         75.0, gt=0, description="close idle connections after this time"
     )

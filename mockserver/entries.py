@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from mockserver.clock import now_ns
-from mockserver.dialect.openai import Refusal
+from mockserver.dialect.refusals import Refusal
 from mockserver.faults import names
 from mockserver.plans.arrival import Arrival
 from mockserver.plans.plan import Plan

@@ -15,11 +15,12 @@ from mockserver import rng
 from mockserver.clock import utc_seconds
 from mockserver.combinations import NEEDS_DRAWN_LATENCIES
 from mockserver.config import MockConfig
-from mockserver.dialect import openai
+from mockserver.dialect import openai, refusals
 from mockserver.dialect.access import require_key
 from mockserver.dialect.embeddings import embedding_data, parse_embedding, too_long
-from mockserver.dialect.openai import Endpoint, Frames, Refusal, RequestParams
+from mockserver.dialect.openai import Endpoint, Frames, RequestParams
 from mockserver.dialect.overrides import Overrides, read_overrides
+from mockserver.dialect.refusals import Refusal
 from mockserver.engine import ENGINES, EngineRequest
 from mockserver.entries import RequestContext, entry_of_refusal, entry_of_reply
 from mockserver.errors import UsageError
@@ -149,13 +150,13 @@ class RequestHandler:
                 if connection is not None:
                     connection.close_after_response()
                 message = f"The request body is larger than {max_body_mb:g} MB (--max-body-mb)."
-                return b"", Refusal(413, openai.error_body(413, message))
+                return b"", Refusal(413, refusals.error_body(413, message))
         return b"".join(parts), None
 
     def _admit(self, request: Request, body: bytes, context: RequestContext) -> tuple[ConfigVersion, dict[str, Any]]:
         """The configuration version that the request keeps to its end, and its body as JSON. Raises Refusal."""
         if self.draining:
-            raise Refusal(503, openai.error_body(503, _DRAINING), (("retry-after", "1"),))
+            raise Refusal(503, refusals.error_body(503, _DRAINING), (("retry-after", "1"),))
         version = self._settings.current
         context.version = version.number
         require_key(request, version.config)
@@ -170,7 +171,7 @@ class RequestHandler:
         facts = self._arrival_facts(context, version)
         faults = overrides.faults
         if config.engine == "batching" and any(fault.name in SCALING_FAULTS for fault in faults or ()):
-            openai.refuse(f"x-mock-fault: {NEEDS_DRAWN_LATENCIES}", "x-mock-fault")
+            refusals.refuse(f"x-mock-fault: {NEEDS_DRAWN_LATENCIES}", "x-mock-fault")
         if faults is None:
             faults = draw_faults(config.fault, config.seed, context.arrival.key, context.arrival.attempt, facts)
         if context.held_ns:
@@ -205,7 +206,7 @@ class RequestHandler:
         limit = config.max_model_len
         plan = context.plan = draw(limit_tokens=limit)
         _raise_refusal(faults)
-        context.count, most = self._count(params)
+        context.count, most = await self._count(params, limit)
         if most + plan.output_tokens > limit:
             # It may not fit. Only now does the reply have to wait for the exact count.
             tokens = await context.count.wait()
@@ -213,7 +214,7 @@ class RequestHandler:
                 asked = params.asked_tokens
                 if tokens + (1 if asked is None else asked) > limit:
                     context.plan = None
-                    raise openai.context_refusal(limit, tokens, 1 if asked is None else asked)
+                    raise openai.context_refusal(limit, tokens, 1 if asked is None else asked, context.count.at_least)
                 limit -= tokens
                 plan = context.plan = draw(limit_tokens=limit)
         by_input = version.latencies.ttft_per_input_token is not None
@@ -261,8 +262,13 @@ class RequestHandler:
         version, row = self._admit(request, body, context)
         config = version.config
         params = parse_embedding(row, config.embedding_size)
+        for text in params.inputs:
+            if isinstance(text, str):
+                await self.check_characters(text, config.max_model_len)
         counts = [
-            self.counter.count_text(text, True) if isinstance(text, str) else known_count(len(text))
+            self.counter.count_text(text, True, config.max_model_len)
+            if isinstance(text, str)
+            else known_count(len(text))
             for text in params.inputs
         ]
         tokens = [await count.wait() or 0 for count in counts]
@@ -292,18 +298,28 @@ class RequestHandler:
         key = self._stepper.admit(work, reply.take)
         reply.begin()
 
-    def _count(self, params: RequestParams) -> tuple[TokenCount, int]:
-        """The count of the input, which may come later, and an upper bound for it."""
+    async def check_characters(self, text: str, limit: int, asked_tokens: int | None = None) -> None:
+        """Raises Refusal if no text of this length fits into `limit` tokens, whatever its tokens are."""
+        asked = 0 if asked_tokens is None else min(asked_tokens, limit)
+        if len(text) > limit - asked:
+            longest = await self.counter.longest_token()
+            if len(text) > (limit - asked) * longest:
+                raise openai.characters_refusal(limit, len(text), asked, longest)
+
+    async def _count(self, params: RequestParams, limit: int) -> tuple[TokenCount, int]:
+        """The count of the input, which may come later, and an upper bound for it. Raises Refusal."""
         if isinstance(params.prompt, list):
             return self.counter.count_ids(params.prompt), len(params.prompt)
         if params.prompt is not None:
-            return self.counter.count_text(params.prompt, special=True), _most_tokens(params.prompt)
+            await self.check_characters(params.prompt, limit, params.asked_tokens)
+            return self.counter.count_text(params.prompt, True, limit), _most_tokens(params.prompt)
         assert params.messages is not None
         try:
             text = self._tokenizer.render_chat(params.messages, params.tools)
         except SpecError as e:
-            openai.refuse(str(e), "messages")
-        return self.counter.count_text(text, special=False), _most_tokens(text)
+            refusals.refuse(str(e), "messages")
+        await self.check_characters(text, limit, params.asked_tokens)
+        return self.counter.count_text(text, False, limit), _most_tokens(text)
 
     def _refuse(self, context: RequestContext, refusal: Refusal) -> None:
         sent_ns = context.wire.respond(refusal.status, refusal.headers, refusal.body)
@@ -338,7 +354,7 @@ def _raise_refusal(faults: tuple[Fault, ...]) -> None:
     """Raises Refusal if one of the faults is a refusal."""
     for fault in faults:
         if fault.kind.status is not None:
-            raise openai.fault_refusal(fault.kind.status, fault.options.get("retry_after"))
+            raise refusals.fault_refusal(fault.kind.status, fault.options.get("retry_after"))
 
 
 def _most_tokens(text: str) -> int:

@@ -3,11 +3,15 @@
 A prompt of a thousand tokens takes a millisecond to count, and hundreds can arrive at once. On the event loop they would
 delay every first token. So a thread counts them (the tokenizer releases the interpreter's lock while it works), only
 usage and the ledger wait for a count, and repeated prompts are looked up.
+
+Long prompts have a thread of their own, so that short ones do not queue behind them. They are counted piece by piece, only
+until it is clear that they do not fit the context, and the memory that this took is given back to the system.
 """
 
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import logging
 import os
 import sys
@@ -20,6 +24,7 @@ from hashlib import blake2b
 from typing import TypeVar
 
 from mockserver.engine.chain import Chain
+from promptset.errors import SpecError
 from promptset.tokens import Tokenizer
 
 _LOG = logging.getLogger("mockserver")
@@ -30,6 +35,13 @@ _REMEMBERED_LINKS = 2_000_000
 """Limit for the hashes of all remembered prompts: 16 MB."""
 _NICENESS = 10
 _BATCH = 32
+_LONG_CHARS = 100_000
+"""Texts from this length on are long: they take 10 ms and more."""
+_PIECE_CHARS = 200_000
+_CUT_TOKENS = 4
+"""More than a cut at a space adds to the tokens of a text."""
+_UNKNOWN_LONGEST = 256
+"""Characters of the longest token of a tokenizer that does not tell its vocabulary."""
 _GATHER_S = 0.001
 
 
@@ -39,13 +51,15 @@ NO_CHAIN = Chain()
 class TokenCount:
     """A number of tokens, known now or soon."""
 
-    __slots__ = ("_waiting", "chain", "known", "tokens")
+    __slots__ = ("_waiting", "at_least", "chain", "known", "tokens")
 
     def __init__(self) -> None:
         self.tokens: int | None = None
         """None until it is known, and if the tokenizer failed."""
         self.chain = NO_CHAIN
         """The hash chain of the tokens, if the counter makes chains."""
+        self.at_least = False
+        """Whether counting stopped because the text is too long: it has `tokens` or more."""
         self.known = False
         self._waiting: list[Callable[[], None]] = []
 
@@ -87,20 +101,27 @@ class Counter:
         self._thread = ThreadPoolExecutor(
             1, thread_name_prefix="count", initializer=None if urgent else _lower_priority
         )
+        self._long_thread = ThreadPoolExecutor(1, thread_name_prefix="count-long", initializer=_lower_priority)
+        self._long_jobs = 0
+        self._longest: int | None = None
         self._seen: OrderedDict[bytes, tuple[int, Chain]] = OrderedDict()
         self._queue: list[_Job] = []
         self._busy = False
         self._idle = asyncio.Event()
         self._idle.set()
 
-    def count_text(self, text: str, special: bool) -> TokenCount:
-        """Count `text`. `special` includes the special tokens that the tokenizer adds."""
+    def count_text(self, text: str, special: bool, limit: int | None = None) -> TokenCount:
+        """Count `text`. `special` includes the special tokens that the tokenizer adds. Counting may stop after `limit`
+        tokens (`TokenCount.at_least`)."""
         digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16, key=b"s" if special else b"").digest()
         seen = self._seen.get(digest)
         if seen is not None:
             self._seen.move_to_end(digest)
             return known_count(*seen)
-        job = _Job(text, special, digest, TokenCount())
+        job = _Job(text, special, digest, TokenCount(), limit)
+        if len(text) >= _LONG_CHARS:
+            self._start_long(job)
+            return job.count
         self._queue.append(job)
         if not self._busy:
             self._busy = True
@@ -121,6 +142,46 @@ class Counter:
         work = asyncio.get_running_loop().run_in_executor(self._thread, self._count, jobs)
         work.add_done_callback(lambda finished: self._done(jobs, finished))
 
+    def _start_long(self, job: _Job) -> None:
+        self._long_jobs += 1
+        self._idle.clear()
+        work = asyncio.get_running_loop().run_in_executor(self._long_thread, self._count_long, job)
+        work.add_done_callback(lambda finished: self._done_long(job, finished))
+
+    def _count_long(self, job: _Job) -> list[tuple[int, Chain]]:
+        try:
+            if job.limit is not None and len(job.text) > job.limit:
+                least = self._count_until(job.text, job.limit)
+                if least > job.limit:
+                    job.count.at_least = True
+                    return [(least, NO_CHAIN)]
+            return self._count([job])
+        finally:
+            release_memory()
+
+    def _count_until(self, text: str, limit: int) -> int:
+        """A lower bound for the tokens of a text. Stops when it exceeds the limit."""
+        start = tokens = 0
+        while start < len(text) and tokens <= limit:
+            stop = start + _PIECE_CHARS
+            if stop < len(text):
+                stop = max(text.rfind(" ", start + 1, stop), text.rfind("\n", start + 1, stop))
+                stop = start + _PIECE_CHARS if stop < 0 else stop
+            tokens += max(0, self._tokenizer.count_plain([text[start:stop]])[0] - _CUT_TOKENS)
+            start = stop
+        return tokens
+
+    def _done_long(self, job: _Job, finished: asyncio.Future[list[tuple[int, Chain]]]) -> None:
+        self._long_jobs -= 1
+        self._settle([job], finished)
+
+    async def longest_token(self) -> int:
+        """Characters of the tokenizer's longest token."""
+        if self._longest is None:
+            loop = asyncio.get_running_loop()
+            self._longest = await loop.run_in_executor(self._long_thread, _longest_token, self._tokenizer)
+        return self._longest
+
     def _count(self, jobs: list[_Job]) -> list[tuple[int, Chain]]:
         if self._block_tokens:
             prompts = [self._tokenizer.encode(job.text, add_special_tokens=job.special) for job in jobs]
@@ -130,26 +191,29 @@ class Counter:
         return [(tokens + (added if job.special else 0), NO_CHAIN) for job, tokens in zip(jobs, plain, strict=True)]
 
     def _done(self, jobs: list[_Job], finished: asyncio.Future[list[tuple[int, Chain]]]) -> None:
+        self._busy = bool(self._queue)
+        if self._busy:
+            self._start()
+        self._settle(jobs, finished)
+
+    def _settle(self, jobs: list[_Job], finished: asyncio.Future[list[tuple[int, Chain]]]) -> None:
         counts: list[tuple[int, Chain] | None] = [None] * len(jobs)
         if (error := finished.exception()) is None:
             counts = [*finished.result()]
         else:
             _LOG.error("the tokenizer could not count %d prompts: %s", len(jobs), error)
-        self._busy = bool(self._queue)
-        if self._busy:
-            self._start()
         for job, count in zip(jobs, counts, strict=True):
             if count is None:
                 job.count.settle(None)
                 continue
-            if job.digest not in self._seen:
+            if job.digest not in self._seen and not job.count.at_least:
                 self._seen[job.digest] = count
                 self._links += len(count[1].links)
             job.count.settle(*count)
         while len(self._seen) > _REMEMBERED or self._links > _REMEMBERED_LINKS:
             _, (_, chain) = self._seen.popitem(last=False)
             self._links -= len(chain.links)
-        if not self._busy:
+        if not self._busy and not self._long_jobs:
             self._idle.set()
 
     async def in_thread(self, work: Callable[[], Result]) -> Result:
@@ -164,6 +228,7 @@ class Counter:
         """Finish counting, so that the ledger is complete, and stop the thread."""
         await self.idle()
         self._thread.shutdown()
+        self._long_thread.shutdown()
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +239,20 @@ class _Job:
     special: bool
     digest: bytes
     count: TokenCount
+    limit: int | None
+
+
+def _longest_token(tokenizer: Tokenizer) -> int:
+    try:
+        return max(map(len, tokenizer.vocabulary()))
+    except SpecError:
+        return _UNKNOWN_LONGEST
+
+
+def release_memory() -> None:
+    """Give freed memory back to the system. The C library would keep what a long prompt took."""
+    if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:
+        trim(0)
 
 
 def _lower_priority() -> None:

@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from mockserver.clock import now_ns, utc_seconds
 from mockserver.config import MockConfig
+from mockserver.dialect import openai
 from mockserver.dialect.openai import Endpoint
 from mockserver.errors import UsageError
 from mockserver.expect.background import ExpectationCache
@@ -120,6 +121,15 @@ class Worker:
                 "ledger": self.ledger.state(),
             }
         )
+
+    async def check_length(self, text: str) -> None:
+        """Raises Refusal if the text does not fit into the context."""
+        limit = self.config.max_model_len
+        await self._handler.check_characters(text, limit)
+        if len(text) > limit:
+            count = self._handler.counter.count_text(text, False, limit)
+            if (await count.wait() or 0) > limit:
+                raise openai.context_refusal(limit, count.tokens or 0, 0, count.at_least)
 
     async def in_thread(self, work: Callable[[], Result]) -> Result:
         """Do some work on the thread that counts tokens. It yields to the streams."""

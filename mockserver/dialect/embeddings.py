@@ -17,7 +17,7 @@ from typing import Any
 import orjson
 
 from mockserver.clock import give_way
-from mockserver.dialect.openai import Refusal, error_body, refuse
+from mockserver.dialect.refusals import Refusal, error_body, refuse
 
 MOST_INPUTS = 2048
 """OpenAI's limit for one request."""

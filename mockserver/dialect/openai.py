@@ -12,67 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from http import HTTPStatus
-from typing import Any, NoReturn
+from typing import Any
 
 import orjson
 
-
-class Refusal(Exception):
-    """An HTTP error for a request: status, JSON body, headers."""
-
-    def __init__(self, status: int, body: bytes, headers: tuple[tuple[str, str], ...] = ()) -> None:
-        super().__init__(f"HTTP {status}")
-        self.status = status
-        self.body = body
-        self.headers = headers
-
-
-_ERROR_TYPES = {
-    400: "BadRequestError",
-    401: "AuthenticationError",
-    403: "PermissionDeniedError",
-    404: "NotFoundError",
-    413: "BadRequestError",
-    429: "RateLimitError",
-    500: "InternalServerError",
-    503: "ServiceUnavailableError",
-}
-
-
-def error_body(status: int, message: str, param: str | None = None) -> bytes:
-    """The error object: {"error": {message, type, param, code}}."""
-    return orjson.dumps({"error": {"message": message, "type": _ERROR_TYPES[status], "param": param, "code": status}})
-
-
-UNAUTHORIZED = b'{"error":"Unauthorized"}'
-"""vLLM's body for a missing or wrong API key."""
-
-FAULT_MESSAGES = {
-    400: "The mock refuses this request (planned fault).",
-    404: "The model does not exist (planned fault).",
-    429: "Too many requests (planned fault). Please retry later.",
-    500: "Internal server error (planned fault).",
-    503: "The service is not available (planned fault). Please retry later.",
-}
-
-
-_PROXY_PAGE = b"<html><head><title>%b</title></head><body><h1>%b</h1></body></html>\n"
-
-
-def fault_refusal(status: int, retry_after_s: float | None) -> Refusal:
-    """The refusal for a planned fault. 429 and 503 have Retry-After; 502 and 504 are a proxy's HTML page."""
-    if status in (502, 504):
-        title = f"{status} {HTTPStatus(status).phrase}".encode()
-        return Refusal(status, _PROXY_PAGE % (title, title), (("content-type", "text/html"),))
-    body = UNAUTHORIZED if status == 401 else error_body(status, FAULT_MESSAGES[status])
-    headers = () if retry_after_s is None else (("retry-after", str(retry_after_s)),)
-    return Refusal(status, body, headers)
-
-
-def refuse(message: str, param: str | None = None, status: int = 400) -> NoReturn:
-    """Raise a Refusal that says what is wrong with the request."""
-    raise Refusal(status, error_body(status, message, param))
+from mockserver.dialect.refusals import Refusal, error_body, refuse
+from mockserver.dialect.sampling import check_sampling
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,19 +88,23 @@ def _tokens(row: dict[str, Any], name: str) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int):
         refuse(f"{name} must be a whole number.", name)
     if value < 1:
-        refuse(f"{name} must be at least 1, got {value}.", name)
+        refuse(f"{name} must be at least 1, got {value}. (parameter={name}, value={value})", name)
     return value
 
 
-def _common(row: dict[str, Any], asked_tokens: int | None) -> dict[str, Any]:
+def _common(row: dict[str, Any], asked_tokens: int | None, *, chat: bool) -> dict[str, Any]:
     stream = _flag(row, "stream")
     options = row.get("stream_options")
     if options is not None and not isinstance(options, dict):
         refuse("stream_options must be an object.", "stream_options")
     if options is not None and not stream:
         refuse("Stream options can only be defined when `stream=True`.", "stream_options")
-    if row.get("n") not in (None, 1):
+    n = row.get("n")
+    if type(n) is int and n < 1:
+        refuse(f"n must be at least 1, got {n}.")
+    if n not in (None, 1):
         refuse("This mock returns one choice per request: n must be 1.", "n")
+    check_sampling(row, asked_tokens, chat=chat)
     include_usage = options is not None and _flag(options, "include_usage", "stream_options.")
     continuous = options is not None and _flag(options, "continuous_usage_stats", "stream_options.")
     return {
@@ -193,7 +142,9 @@ def parse_chat(row: dict[str, Any]) -> RequestParams:
     tools = row.get("tools")
     if tools is not None and not isinstance(tools, list):
         refuse("tools must be a list.", "tools")
-    return RequestParams(messages=messages, tools=tools, **_common(row, old_name if asked is None else asked))
+    return RequestParams(
+        messages=messages, tools=tools, **_common(row, old_name if asked is None else asked, chat=True)
+    )
 
 
 def _is_ids(value: object) -> bool:
@@ -209,14 +160,28 @@ def parse_completion(row: dict[str, Any]) -> RequestParams:
         refuse("This mock takes one prompt per request: a text or a list of token ids.", "prompt")
     if not isinstance(prompt, str | list):
         refuse("prompt must be a text or a list of token ids.", "prompt")
-    return RequestParams(prompt=prompt, **_common(row, _tokens(row, "max_tokens")))
+    return RequestParams(prompt=prompt, **_common(row, _tokens(row, "max_tokens"), chat=False))
 
 
-def context_refusal(limit: int, input_tokens: int, asked_tokens: int) -> Refusal:
+def characters_refusal(limit: int, characters: int, asked_tokens: int, longest_token: int) -> Refusal:
+    """The 400 for a text that is longer than any text of the context's tokens, so that it need not be counted."""
+    most = limit - asked_tokens
+    message = (
+        f"You passed {characters} input characters and requested {asked_tokens} output tokens. However, the model's context "
+        f"length is only {limit} tokens, resulting in a maximum input length of {most} tokens (at most "
+        f"{most * longest_token} characters). Please reduce the length of the input prompt. "
+        f"(parameter=input_text, value={characters})"
+    )
+    return Refusal(400, error_body(400, message, "input_text"))
+
+
+def context_refusal(limit: int, input_tokens: int, asked_tokens: int, at_least: bool = False) -> Refusal:
     """The 400 for a request that is longer than the context."""
+    least = "at least " if at_least else ""
     message = (
         f"This model's maximum context length is {limit} tokens. However, you requested {asked_tokens} output tokens "
-        f"and your prompt contains {input_tokens} input tokens, for a total of {input_tokens + asked_tokens} tokens. "
+        f"and your prompt contains {least}{input_tokens} input tokens, for a total of {least}{input_tokens + asked_tokens} "
+        "tokens. "
         "Please reduce the length of the input prompt or the number of requested output tokens."
     )
     return Refusal(400, error_body(400, message, "input_tokens"))

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from starlette.datastructures import Headers
 
-from mockserver.dialect import openai
+from mockserver.dialect import refusals
 from mockserver.faults import Fault, parse_demand
 from mockserver.plans.plan import Latencies
 from promptset.distributions import Dimension, Distribution, parse
@@ -77,5 +77,5 @@ def read_overrides(headers: Headers) -> Overrides:
         except SpecError as e:
             problems += [f"{name}: {problem}" for problem in e.problems]
     if problems:
-        openai.refuse("; ".join(problems), problems[0].partition(":")[0])
+        refusals.refuse("; ".join(problems), problems[0].partition(":")[0])
     return Overrides(faults, **drawn)

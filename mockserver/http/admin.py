@@ -13,10 +13,13 @@ import orjson
 from fastapi import FastAPI, Request, Response
 
 from mockserver.clock import now_ns
-from mockserver.dialect import openai
+from mockserver.dialect import refusals
 from mockserver.dialect.access import require_admin
 from mockserver.errors import UsageError
+from mockserver.http.body import read_body
 from mockserver.worker import Worker
+
+_MAX_BODY_MB = 1.0
 
 
 def add_admin(app: FastAPI) -> None:
@@ -29,16 +32,16 @@ def add_admin(app: FastAPI) -> None:
     async def change(request: Request) -> Response:
         worker = _admitted(request)
         try:
-            values = orjson.loads(await request.body())
+            values = orjson.loads(await read_body(request, _MAX_BODY_MB))
         except orjson.JSONDecodeError as e:
-            openai.refuse(f"The request body is not valid JSON: {e}")
+            refusals.refuse(f"The request body is not valid JSON: {e}")
         if not isinstance(values, dict):
-            openai.refuse('The body must be a JSON object of the fields to change, for example {"ttft": "200ms"}.')
+            refusals.refuse('The body must be a JSON object of the fields to change, for example {"ttft": "200ms"}.')
         await worker.settle()
         try:
             worker.settings.change(values, now_ns(), worker.ledger.lines)
         except UsageError as e:
-            openai.refuse("\n".join(e.problems))
+            refusals.refuse("\n".join(e.problems))
         worker.sync()
         return _state(worker)
 

@@ -12,10 +12,11 @@ import orjson
 from fastapi import FastAPI, Query, Request, Response
 
 from mockserver.config import MockConfig
-from mockserver.dialect import openai
-from mockserver.dialect.access import require_key
+from mockserver.dialect import openai, refusals
+from mockserver.dialect.access import require_key, require_trusted_page
 from mockserver.dialect.cors import Cors
-from mockserver.dialect.openai import ENDPOINTS, Refusal
+from mockserver.dialect.openai import ENDPOINTS
+from mockserver.dialect.refusals import Refusal
 from mockserver.expect import RequestLengths
 from mockserver.http.admin import add_admin
 from mockserver.http.tokenization import add_tokenization
@@ -98,7 +99,7 @@ def _add_generation(app: FastAPI) -> None:
 def _add_facts(app: FastAPI) -> None:
     @app.exception_handler(PeerError)
     async def incomplete(request: Request, error: PeerError) -> Response:
-        return Response(openai.error_body(503, f"{error}."), 503, media_type=_JSON)
+        return Response(refusals.error_body(503, f"{error}."), 503, media_type=_JSON)
 
     @app.exception_handler(Refusal)
     async def refused(request: Request, refusal: Refusal) -> Response:
@@ -125,6 +126,7 @@ def _add_facts(app: FastAPI) -> None:
 
     @app.get("/ledger")
     async def ledger(request: Request, since: int = Query(0, ge=0)) -> Response:
+        require_trusted_page(request, _worker(request).config)
         await _worker(request).settle()
         lines = _worker(request).ledger
         return Response(lines.read(since), headers={"x-ledger-lines": str(lines.lines)}, media_type=_LINES)
@@ -134,6 +136,7 @@ def _add_facts(app: FastAPI) -> None:
         request: Request, output_tokens: int | None = Query(None, ge=1), input_tokens: int | None = Query(None, ge=0)
     ) -> Response:
         worker = _worker(request)
+        require_trusted_page(request, worker.config)
         expected = await worker.expectations.of(worker.config, RequestLengths(output_tokens, input_tokens))
         counts = await worker.all_counts()
         return Response(orjson.dumps(truth_of(worker, expected, counts)), media_type=_JSON)

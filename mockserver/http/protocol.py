@@ -9,8 +9,15 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from mockserver.clock import NS_PER_S, now_ns
+from mockserver.dialect import refusals
 from mockserver.http.connection_faults import ConnectionFaults
 from mockserver.replies.wire import EXTENSION
+
+_BODY = refusals.error_body(408, "The head of the request did not arrive in time (--head-timeout-s).")
+_TOO_SLOW = (
+    b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b"
+    % (len(_BODY), _BODY)
+)
 
 
 class _Connection:
@@ -58,8 +65,17 @@ class MockProtocol(HttpToolsProtocol):
         self._connection: _Connection | None = None
         self._faults: ConnectionFaults | None = None
         self._held_until_ns: int | None = None
+        self._head_timeout_s = 0.0
+        self._in_head = False
+        self._timeout: asyncio.TimerHandle | None = None
+        """Runs while a connection has sent nothing, or a part of a head."""
         self._held: list[tuple[bytes, int, str]] | None = None
         """Reads that arrived while `slow_accept` holds the connection."""
+
+    def with_head_timeout(self, seconds: float) -> MockProtocol:
+        """Close the connection if the head of a request takes longer than this."""
+        self._head_timeout_s = seconds
+        return self
 
     def with_faults(self, faults: ConnectionFaults) -> MockProtocol:
         """Let these faults decide when the connection is read."""
@@ -68,6 +84,7 @@ class MockProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._timeout = self.loop.call_later(self.timeout_keep_alive, self._on_timeout)
         hold_ns = 0 if self._faults is None else self._faults.hold_ns()
         if hold_ns:
             self._held_until_ns = now_ns() + hold_ns
@@ -92,15 +109,41 @@ class MockProtocol(HttpToolsProtocol):
             return
         self._read_ns = read_ns
         self._read_clock = clock
+        if self._timeout is not None and not self._in_head:
+            self._stop_timeout()
         super().data_received(data)  # type: ignore[arg-type]
+        # The deadline counts from the first byte of the head: more bytes do not extend it.
+        if self._in_head and self._timeout is None:
+            self._timeout = self.loop.call_later(self._head_timeout_s, self._on_timeout)
+
+    def _stop_timeout(self) -> None:
+        if self._timeout is not None:
+            self._timeout.cancel()
+            self._timeout = None
+
+    def _on_timeout(self) -> None:
+        self._timeout = None
+        if self._held is not None:
+            return  # `slow_accept` keeps the connection from being read.
+        cycle: Any = self.cycle  # None before the first head.
+        if cycle is not None and not cycle.response_complete:
+            # A pipelined head: the response before it still goes out.
+            self._timeout = self.loop.call_later(self._head_timeout_s, self._on_timeout)
+            return
+        if self._in_head and not self.transport.is_closing():
+            self.transport.write(_TOO_SLOW)
+        self.transport.close()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self._in_head = True
         self._connection = _Connection(self)
         self._connection.held_until_ns = self._held_until_ns
         self.scope["extensions"] = {EXTENSION: self._connection}  # type: ignore[dict-item]
 
     def on_headers_complete(self) -> None:
+        self._in_head = False
+        self._stop_timeout()
         super().on_headers_complete()
         connection = self._connection
         if connection is not None:
@@ -115,6 +158,7 @@ class MockProtocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_timeout()
         super().connection_lost(exc)
         connection = self._connection
         if connection is not None and connection.on_lost is not None:

@@ -166,7 +166,7 @@ def _serve(
     faults = ConnectionFaults(app)
     settings = uvicorn.Config(
         app,
-        http=protocol_factory(offset, faults),  # type: ignore[arg-type]
+        http=protocol_factory(offset, faults, config.head_timeout_s),  # type: ignore[arg-type]
         lifespan="on",
         log_config=None,
         access_log=False,

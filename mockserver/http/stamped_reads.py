@@ -90,7 +90,9 @@ class KernelStampedReads(asyncio.BufferedProtocol):
         self._inner.connection_lost(exc)
 
 
-def protocol_factory(offset: RealtimeOffset, faults: ConnectionFaults) -> Callable[..., asyncio.BaseProtocol]:
+def protocol_factory(
+    offset: RealtimeOffset, faults: ConnectionFaults, head_timeout_s: float
+) -> Callable[..., asyncio.BaseProtocol]:
     """The function that uvicorn calls for each connection."""
 
     def make(
@@ -99,7 +101,9 @@ def protocol_factory(offset: RealtimeOffset, faults: ConnectionFaults) -> Callab
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> asyncio.BaseProtocol:
-        inner = MockProtocol(config, server_state, app_state, _loop).with_faults(faults)
+        inner = (
+            MockProtocol(config, server_state, app_state, _loop).with_faults(faults).with_head_timeout(head_timeout_s)
+        )
         return KernelStampedReads(inner, offset) if sys.platform == "linux" else inner
 
     return make

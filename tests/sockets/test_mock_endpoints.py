@@ -18,7 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from mockserver.cli import read_arguments
 from mockserver.dialect.embeddings import parse_embedding, vector
-from mockserver.dialect.openai import Refusal
+from mockserver.dialect.refusals import Refusal
 from mockserver.http.app import create_app
 
 MS = 1_000_000
@@ -32,7 +32,7 @@ def through_asgi(call: Callable[[httpx.AsyncClient], Awaitable[None]], *flags: s
         app = create_app(read_arguments(["--embedding-size", "16", *(flags or ("--ttft", "2ms", "--tpot", "1ms"))]))
         async with app.router.lifespan_context(app):
             transport = httpx.ASGITransport(app)
-            async with httpx.AsyncClient(transport=transport, base_url="http://mock") as client:
+            async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
                 await call(client)
                 return [json.loads(line) for line in (await client.get("/ledger")).text.splitlines()]
 
@@ -162,11 +162,15 @@ def test_the_official_client_reads_embeddings_and_every_key_opens() -> None:
             transport = httpx.ASGITransport(app)
             for key in ("a", "b"):
                 async with httpx.AsyncClient(transport=transport) as http:
-                    client = openai.AsyncOpenAI(base_url="http://mock/v1", api_key=key, http_client=http, max_retries=0)
+                    client = openai.AsyncOpenAI(
+                        base_url="http://localhost/v1", api_key=key, http_client=http, max_retries=0
+                    )
                     answer = await client.embeddings.create(model="mock-model", input="hello")  # base64 on the wire
                     assert len(answer.data[0].embedding) == 8
             async with httpx.AsyncClient(transport=transport) as http:
-                client = openai.AsyncOpenAI(base_url="http://mock/v1", api_key="c", http_client=http, max_retries=0)
+                client = openai.AsyncOpenAI(
+                    base_url="http://localhost/v1", api_key="c", http_client=http, max_retries=0
+                )
                 with pytest.raises(openai.AuthenticationError):
                     await client.embeddings.create(model="mock-model", input="hello")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from mockserver.dialect.openai import error_body
+from mockserver.dialect.refusals import error_body
 from mockserver.dialect.sse import DONE, event
 from mockserver.faults import Fault
 from mockserver.pacing import SHARED_NS

@@ -11,15 +11,17 @@ from starlette.requests import Request
 from mockserver.config import MockConfig
 from mockserver.dialect.access import require_admin, require_key
 from mockserver.dialect.cors import cors_headers
-from mockserver.dialect.openai import Refusal
+from mockserver.dialect.refusals import Refusal
 from mockserver.errors import UsageError
 from mockserver.settings import Settings
 from mockserver.workers.shared_state import SharedState
 
 
-def request(host: str | None = "127.0.0.1", **headers: str) -> Request:
+def request(peer: str | None = "127.0.0.1", **headers: str) -> Request:
     raw = [(name.encode(), value.encode()) for name, value in headers.items()]
-    return Request({"type": "http", "headers": raw, "client": None if host is None else (host, 5)})
+    return Request(
+        {"type": "http", "path": "/admin/config", "headers": raw, "client": None if peer is None else (peer, 5)}
+    )
 
 
 def status(check: Any, *arguments: Any) -> int:
@@ -48,7 +50,7 @@ def test_any_of_the_keys_opens(keys: tuple[str, ...], header: str | None, expect
 
 
 @pytest.mark.parametrize(
-    ("admin", "host", "headers", "expected"),
+    ("admin", "peer", "headers", "expected"),
     [
         ("loopback", "127.0.0.1", {}, 200),
         ("loopback", "::1", {}, 200),
@@ -62,11 +64,15 @@ def test_any_of_the_keys_opens(keys: tuple[str, ...], header: str | None, expect
         # A page of any site may send a request to this machine; only the browser knows, and says so.
         ("loopback", "127.0.0.1", {"origin": "https://evil.example"}, 403),
         ("loopback", "127.0.0.1", {"origin": "http://ui.example"}, 200),
+        # A page whose own name was rebound to this machine sends no origin of another site, but its name.
+        ("loopback", "127.0.0.1", {"host": "evil.example:8000"}, 403),
+        ("loopback", "127.0.0.1", {"host": "localhost:8000"}, 200),
+        ("loopback", "127.0.0.1", {"host": "[::1]:8000"}, 200),
     ],
 )
-def test_admin_is_for_whom_it_is_open(admin: Any, host: str | None, headers: dict[str, str], expected: int) -> None:
+def test_admin_is_for_whom_it_is_open(admin: Any, peer: str | None, headers: dict[str, str], expected: int) -> None:
     config = MockConfig(admin=admin, cors=("http://ui.example",))
-    assert status(require_admin, request(host, **headers), config) == expected
+    assert status(require_admin, request(peer, **headers), config) == expected
 
 
 def test_admin_needs_the_key_too_where_there_is_one() -> None:

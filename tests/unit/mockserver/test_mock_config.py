@@ -46,6 +46,8 @@ CHANGES: dict[str, tuple[str, Any]] = {
     "max_body_mb": ("1.5", 1.5),
     "keep_alive_s": ("9", 9.0),
     "drain_s": ("0", 0.0),
+    "head_timeout_s": ("2.5", 2.5),
+    "allowed_host": ("Mock.Example", ["mock.example"]),
     "workers": ("3", 3),
     "engine": ("sampled", "sampled"),
     "ttft": ("exp:mean=1s", "exp:mean=1s"),
@@ -202,6 +204,7 @@ def test_all_problems_are_told_at_once_with_place_and_advice(tmp_path: Path) -> 
         (("--seed", "x"), "--seed: 'x'"),
         (("--cors", "localhost:3000/app"), "--cors: 'localhost:3000/app': write an origin like"),
         (("--admin", "root"), "--admin: 'root'"),
+        (("--allowed-host", "http://x"), "--allowed-host: 'http://x': write a host name like mock.example"),
         (("--api-key", ""), "--api-key: ***"),
     ],
 )

@@ -7,8 +7,8 @@ import json
 import pytest
 from starlette.datastructures import Headers
 
-from mockserver.dialect.openai import Refusal
 from mockserver.dialect.overrides import NO_OVERRIDES, read_overrides
+from mockserver.dialect.refusals import Refusal
 from mockserver.faults import fault
 from mockserver.plans.plan import Latencies, draw_plan
 from promptset.distributions import parse

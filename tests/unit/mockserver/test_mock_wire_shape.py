@@ -11,17 +11,15 @@ from mockserver.dialect.openai import (
     CHAT,
     COMPLETION,
     Frames,
-    Refusal,
     RequestParams,
     Usage,
     context_refusal,
-    error_body,
-    fault_refusal,
     models_body,
     parse_body,
     parse_chat,
     parse_completion,
 )
+from mockserver.dialect.refusals import Refusal, error_body, fault_refusal
 
 HELLO = [{"role": "user", "content": "hello"}]
 
