@@ -172,6 +172,47 @@ def test_a_stall_in_the_plan_keeps_the_token_from_the_client_and_not_from_the_en
     assert released.gaps_ns == (13 * US, 513 * US, 13 * US)
 
 
+@pytest.mark.parametrize(
+    ("ttft_us", "gaps_us", "expected"),
+    [
+        (50, (0, 0), [255, 268, 281]),  # A late first token alone moves all that follow.
+        (0, (0, 7), [205, 218, 238]),  # A late gap alone moves what follows it.
+        (50, (7, 0), [255, 275, 288]),
+    ],
+)
+def test_each_delay_in_the_plan_counts_with_and_without_the_other(
+    ttft_us: int, gaps_us: tuple[int, ...], expected: list[int]
+) -> None:
+    engine = BatchingEngine(COST)
+    request = work(100, 40, 3)
+    plan = replace(request.plan, ttft_ns=ttft_us * US, gaps_ns=tuple(gap * US for gap in gaps_us))
+    engine.admit(1, replace(request, plan=plan))
+    assert stamps_us(engine) == {1: expected}
+
+
+def test_a_request_released_in_the_queue_has_waited_until_the_last_step_ended() -> None:
+    engine = BatchingEngine(replace(COST, max_num_seqs=1))
+    engine.admit(1, work(0, 4, 4))
+    engine.admit(2, work(3, 4, 2))
+    # In the queue at 8. Steps of 1 end at 23, 36 and 49.
+    engine.step(40 * US)
+    assert engine.release(2).facts["queue_ns"] == (36 - 8) * US
+
+
+def test_a_request_released_before_it_was_in_the_queue_has_not_waited() -> None:
+    engine = BatchingEngine(COST)
+    engine.admit(1, work(0, 4, 4))
+    assert engine.release(1).facts["queue_ns"] == 0
+
+
+def test_every_step_is_in_the_histogram_of_its_tokens() -> None:
+    engine = BatchingEngine(COST)
+    engine.admit(1, work(0, 40, 5))
+    stamps_us(engine)
+    # A prefill of 32 and of 8, and four decodes.
+    assert engine.state().iteration_tokens == {32: 1, 8: 1, 1: 4}
+
+
 def test_a_client_that_leaves_during_a_stall_gets_nothing_more() -> None:
     engine = BatchingEngine(COST)
     engine.admit(1, EngineRequest(0, Plan(0, (500 * US,), 2), 4))
