@@ -108,7 +108,77 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.limits.servers": frozenset({"bench.errors", "bench.limits.source", "bench.mock_process"}),
     "bench.limits.source": frozenset({"bench.clock"}),
     "bench.limits.table": frozenset({"bench.limits.ladder", "bench.limits.result", "bench.report"}),
-    "mockserver": frozenset({"mockserver", "promptset"}),
+    # The mock, from the bottom up. Nobody imports upwards. "mockserver" is for the package itself.
+    "mockserver": frozenset({"mockserver.api"}),
+    "mockserver.errors": frozenset(),
+    "mockserver.clock": frozenset(),
+    "mockserver.rng": frozenset(),
+    "mockserver.step_cost": frozenset(),
+    "mockserver.faults": frozenset({"promptset"}),
+    "mockserver.presets": frozenset({"mockserver.step_cost"}),
+    "mockserver.combinations": frozenset({"mockserver.config", "mockserver.faults", "mockserver.step_cost"}),
+    "mockserver.config": frozenset(
+        {"mockserver.combinations", "mockserver.errors", "mockserver.faults", "mockserver.presets", "mockserver.step_cost",
+         "promptset"}
+    ),
+    # Shared by the processes of one mock; knows nothing of requests.
+    "mockserver.workers": frozenset({"mockserver.errors"}),
+    # What is drawn, and the engines that are driven by it: pure, no clock.
+    "mockserver.plans": frozenset(
+        {"mockserver.config", "mockserver.errors", "mockserver.faults", "mockserver.rng", "mockserver.workers.shared_state",
+         "promptset"}
+    ),
+    "mockserver.engine": frozenset(
+        {"mockserver.combinations", "mockserver.config", "mockserver.plans", "mockserver.step_cost"}
+    ),
+    "mockserver.expect": frozenset(
+        {"mockserver.clock", "mockserver.combinations", "mockserver.config", "mockserver.engine.closed_form",
+         "mockserver.errors", "mockserver.plans", "mockserver.step_cost", "promptset"}
+    ),
+    "mockserver.tokencount": frozenset({"mockserver.engine.chain", "promptset"}),
+    "mockserver.pacing": frozenset({"mockserver.clock", "mockserver.engine"}),
+    # The protocol as values, then the replies that send it, then what is written down about them.
+    "mockserver.dialect": frozenset(
+        {"mockserver.clock", "mockserver.config", "mockserver.faults", "mockserver.plans", "promptset"}
+    ),
+    "mockserver.replies": frozenset(
+        {"mockserver.clock", "mockserver.config", "mockserver.dialect", "mockserver.engine.chain", "mockserver.faults",
+         "mockserver.pacing", "mockserver.plans", "mockserver.tokencount", "promptset"}
+    ),
+    "mockserver.record": frozenset(
+        {"mockserver.clock", "mockserver.engine", "mockserver.errors", "mockserver.faults", "mockserver.plans"}
+    ),
+    # One request, one process, the HTTP server around it.
+    "mockserver.settings": frozenset(
+        {"mockserver.config", "mockserver.plans", "mockserver.replies", "mockserver.workers.shared_state"}
+    ),
+    "mockserver.entries": frozenset(
+        {"mockserver.clock", "mockserver.dialect", "mockserver.faults", "mockserver.plans", "mockserver.record",
+         "mockserver.replies", "mockserver.tokencount"}
+    ),
+    "mockserver.handler": frozenset(
+        {"mockserver.clock", "mockserver.combinations", "mockserver.config", "mockserver.dialect", "mockserver.engine",
+         "mockserver.entries", "mockserver.errors", "mockserver.faults", "mockserver.pacing", "mockserver.plans",
+         "mockserver.record", "mockserver.replies", "mockserver.rng", "mockserver.settings", "mockserver.tokencount",
+         "mockserver.workers.shared_state", "promptset"}
+    ),
+    "mockserver.worker": frozenset(
+        {"mockserver.clock", "mockserver.config", "mockserver.dialect", "mockserver.errors", "mockserver.expect",
+         "mockserver.handler", "mockserver.record", "mockserver.settings", "mockserver.workers", "promptset"}
+    ),
+    "mockserver.http": frozenset(
+        {"mockserver.clock", "mockserver.config", "mockserver.dialect", "mockserver.errors", "mockserver.expect",
+         "mockserver.faults", "mockserver.plans.latencies", "mockserver.record", "mockserver.replies.wire", "mockserver.rng",
+         "mockserver.worker", "mockserver.workers", "promptset"}
+    ),
+    # Ways in.
+    "mockserver.cli": frozenset(
+        {"mockserver.config", "mockserver.errors", "mockserver.faults", "mockserver.http.server", "mockserver.presets"}
+    ),
+    "mockserver.__main__": frozenset({"mockserver.cli"}),
+    "mockserver.child": frozenset({"mockserver.cli"}),
+    "mockserver.api": frozenset({"mockserver.clock", "mockserver.errors", "mockserver.record.assertions"}),
+    "mockserver.pytest_plugin": frozenset({"mockserver.api"}),
     # promptset, from what everything stands on up to the command:
     "promptset": frozenset(),
     "promptset.errors": frozenset(),
@@ -325,6 +395,51 @@ def violations(modules: Mapping[str, str]) -> list[str]:
     return found
 
 
+def run_time_imports(modules: Mapping[str, str]) -> dict[str, set[str]]:
+    """Which modules of ours each module loads when it is imported: the packages above what it names are loaded first."""
+    found: dict[str, set[str]] = {}
+    for module, source in modules.items():
+        loaded: set[str] = set()
+        for node in _at_import(ast.parse(source)):
+            names = [alias.name for alias in node.names]
+            if isinstance(node, ast.ImportFrom):
+                names = [f"{node.module}.{name}" for name in names] + [str(node.module)]
+            for name in names:
+                parts = name.split(".")
+                loaded |= {".".join(parts[:n]) for n in range(1, len(parts) + 1)}
+        # The packages that a module is in are loaded before it, and do not wait for it.
+        found[module] = {name for name in loaded & modules.keys() if name != module and not inside(module, (name,))}
+    return found
+
+
+def _at_import(tree: ast.AST) -> Iterator[ast.Import | ast.ImportFrom]:
+    """The imports that run when a module is loaded: not those in functions, nor those for the type checker."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            yield node
+        elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            continue
+        elif not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield from _at_import(node)
+
+
+def circles(imports: Mapping[str, set[str]]) -> list[str]:
+    """Every module that loads itself by a detour, with the detour."""
+    found = []
+    for module in imports:
+        ways = [[module, name] for name in sorted(imports[module])]
+        seen: set[str] = set()
+        while ways:
+            way = ways.pop()
+            if way[-1] == module:
+                found.append(" -> ".join(way))
+                break
+            if way[-1] not in seen:
+                seen.add(way[-1])
+                ways += [[*way, name] for name in sorted(imports.get(way[-1], ()))]
+    return found
+
+
 def used_names(source: str) -> set[str]:
     """Imported modules and names, and dotted names spelled out (`os.urandom`), with import aliases resolved."""
     tree = ast.parse(source)
@@ -403,7 +518,7 @@ def test_the_rules_speak_of_modules_that_exist() -> None:
     assert set(MAY_IMPORT) - set(sources()) == set()
 
 
-@pytest.mark.parametrize("package", ["bench", "promptset"])
+@pytest.mark.parametrize("package", ["bench", "mockserver", "promptset"])
 def test_every_module_has_a_rule_of_its_own_or_of_its_folder(package: str) -> None:
     assert [module for module in sources() if rule_for(module) == package and module != package] == []
 
@@ -417,6 +532,45 @@ def test_a_circle_is_found_whichever_way_it_is_closed() -> None:
     modules = {"p": "", "p.a": "from p.b import x", "p.b": "def f():\n    from p import c", "p.c": "import p.a"}
     assert circle(modules) == ["p.a", "p.b", "p.c"]
     assert circle({**modules, "p.c": "if TYPE_CHECKING:\n    import p.a"}) == []
+
+
+def test_no_file_of_the_mock_loads_itself_by_a_detour() -> None:
+    mock = {module: source for module, source in sources().items() if inside(module, ("mockserver",))}
+    assert circles(run_time_imports(mock)) == []
+
+
+def test_the_rooms_of_the_mock_stand_above_each_other() -> None:
+    rules = {name: allowed for name, allowed in MAY_IMPORT.items() if name.startswith("mockserver.")}
+    rooms: dict[str, set[str]] = {}
+    for name, allowed in rules.items():
+        own = ".".join(name.split(".")[:2])
+        rooms.setdefault(own, set()).update(".".join(other.split(".")[:2]) for other in allowed if "." in other)
+    # Only for the type checker: these two name the class whose fields they read.
+    rooms["mockserver.combinations"].discard("mockserver.config")
+    assert circles({room: others - {room} for room, others in rooms.items()}) == []
+
+
+def test_the_mock_has_at_most_25_files_outside_its_rooms() -> None:
+    assert len(list(PACKAGES["mockserver"].glob("*.py"))) <= 25
+
+
+@pytest.mark.parametrize(
+    ("line", "is_a_circle"),
+    [
+        ("from mockserver.http.server import serve", True),
+        ("import mockserver.http.server", True),
+        ("from mockserver.http import server", True),
+        ("try:\n    import mockserver.worker\nexcept ImportError:\n    pass", True),
+        ("class A:\n    import mockserver.worker", True),
+        ("def f():\n    import mockserver.worker", False),
+        ("from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import mockserver.worker", False),
+        ("import mockserver.clock", False),
+    ],
+)
+def test_a_circle_of_imports_is_seen(line: str, is_a_circle: bool) -> None:
+    mock = {module: source for module, source in sources().items() if inside(module, ("mockserver",))}
+    mock["mockserver.tokencount"] += f"\n{line}\n"
+    assert bool(circles(run_time_imports(mock))) is is_a_circle
 
 
 def test_the_folder_of_data_sets_is_no_package() -> None:
@@ -477,10 +631,27 @@ def test_the_folder_of_data_sets_is_no_package() -> None:
         ("bench.limits.source", "from bench.records import RequestRecord"),
         ("bench.run", "import bench.cli"),
         ("bench.workload", "import mockserver"),
-        ("bench.cli", "from mockserver.server import serve"),
+        ("bench.cli", "from mockserver.http.server import serve"),
         ("bench.run", "def f():\n    from mockserver import plan"),
         ("bench.cli", "import importlib\nimportlib.import_module('mockserver.cli')"),
-        ("mockserver.plan", "from bench.records import Outcome"),
+        ("mockserver.plans.plan", "from bench.records import Outcome"),
+        ("mockserver.plans.plan", "from mockserver.clock import now_ns"),
+        ("mockserver.plans.plan", "from mockserver.engine import ENGINES"),
+        ("mockserver.plans.arrival", "from mockserver.workers.peers import Peers"),
+        ("mockserver.engine.batching", "from mockserver.clock import now_ns"),
+        ("mockserver.engine.batching", "from mockserver.replies.reply import Content"),
+        ("mockserver.dialect.openai", "from mockserver.replies.wire import Wire"),
+        ("mockserver.replies.reply", "from mockserver.record.ledger import Ledger"),
+        ("mockserver.replies.reply", "from mockserver.worker import Worker"),
+        ("mockserver.replies.wire", "from mockserver.http.protocol import MockProtocol"),
+        ("mockserver.record.ledger", "from mockserver.replies.reply import ReplyWriter"),
+        ("mockserver.expect.sampled", "from mockserver.engine import ENGINES"),
+        ("mockserver.workers.peers", "from mockserver.config import MockConfig"),
+        ("mockserver.handler", "from mockserver.worker import Worker"),
+        ("mockserver.worker", "from mockserver.http.app import create_app"),
+        ("mockserver.config", "from mockserver.engine import ENGINES"),
+        ("mockserver.api", "from mockserver.config import MockConfig"),
+        ("mockserver.new_module", "from mockserver.clock import now_ns"),
         ("mockserver.pacing", "import bench.clock"),
         ("promptset.exact", "from bench.rng import stream"),
         ("promptset.rng", "from promptset.errors import SpecError"),
@@ -529,7 +700,7 @@ def test_each_rule_can_be_broken(module: str, line: str) -> None:
         ("bench.limits.measure", "from bench.run import run"),
         ("bench.run", "from bench import ceiling"),
         ("bench.sources.rows", "import os\nfrom promptset import loaders"),
-        ("mockserver.plan", "from promptset.distributions import parse\nfrom mockserver.rng import stream"),
+        ("mockserver.plans.plan", "from promptset.distributions import parse\nfrom mockserver.rng import stream"),
     ],
 )
 def test_what_the_rules_allow_is_allowed(module: str, line: str) -> None:
