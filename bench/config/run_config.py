@@ -17,6 +17,9 @@ from bench.modes.share import RunLength
 from bench.sources.interface import SourceSpec
 from bench.verdict import Limits
 
+SECRETS = {"api_key", "header"}
+"""What a run directory keeps masked."""
+
 
 class RunConfig(Settings):
     """The settings with what follows from them. `load` has every value that its mode needs."""
@@ -46,10 +49,10 @@ class RunConfig(Settings):
     def stored(cls, content: Mapping[str, Any]) -> RunConfig:
         """A configuration as a run directory keeps it, of this version or an older one.
 
-        Nothing is checked again: its files may be gone, and its secrets are masked. Keys that are not known are passed over,
-        and those that are missing have their defaults. Raises UsageError where the mode is not known or lacks a value.
+        Nothing is checked again: its files may be gone. Its secrets, which are masked, are left out, as are keys that are not
+        known; those that are missing have their defaults. Raises UsageError where the mode is not known or lacks a value.
         """
-        known = {key: value for key, value in content.items() if key in Settings.model_fields}
+        known = {key: value for key, value in content.items() if key in Settings.model_fields.keys() - SECRETS}
         limits = {key: value for key, value in known.get("limits", {}).items() if key in Limits.model_fields}
         known |= {"limits": Limits.model_validate(limits), "slo": tuple(known.get("slo", ()))}
         return complete(Settings.model_construct(**known))
