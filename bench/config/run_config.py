@@ -11,7 +11,7 @@ from bench.clock import NS_PER_S
 from bench.config.settings import DEFAULT_ENDPOINT, Settings
 from bench.endpoints import openai
 from bench.errors import UsageError
-from bench.modes import MODES
+from bench.modes import DEFAULT_MODE, MODES
 from bench.modes.interface import DEFAULT_OUTPUT_TOKENS, Mode
 from bench.modes.share import RunLength
 from bench.sources.interface import SourceSpec
@@ -62,7 +62,7 @@ def implied_mode(settings: Settings) -> str:
     """The mode that was given, or the one that the other settings imply."""
     if settings.mode is not None:
         return settings.mode
-    return "rate" if settings.rate is not None and settings.concurrency is None else "concurrency"
+    return next((mode.name for mode in MODES.values() if mode.implied_by(settings)), DEFAULT_MODE)
 
 
 def complete(settings: Settings) -> RunConfig:
