@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import yaml
 from pydantic import ValidationError
 
-from bench.config.run_config import RunConfig, complete, implied_mode
+from bench.config.run_config import SECRETS, RunConfig, complete, implied_mode
 from bench.config.settings import Settings
 from bench.endpoints import openai
 from bench.errors import UsageError
@@ -41,7 +41,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise UsageError(f"--config {path}: must hold keys with values, for example 'concurrency: 10'")
     if "manifest" in content and isinstance(content.get("config"), dict):
         # Its secrets are stored as ***, and its place is taken. What stands at its default was not asked for.
-        left_out = ("api_key", "header", "out")
+        left_out = {*SECRETS, "out"}
         return {k: v for k, v in content["config"].items() if k not in left_out and v != _DEFAULTS.get(k, _NO_DEFAULT)}
     return {str(key).replace("-", "_"): value for key, value in content.items()}
 

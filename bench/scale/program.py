@@ -67,10 +67,10 @@ async def _serve(parent: Connection) -> None:
             clock.call_at(now + REPORT_EVERY_NS, report)
 
         clock.call_at(begin.start_ns + REPORT_EVERY_NS, report)
-        ended = await worker.run(load)
+        report_at_end = await load.run()
         defects.raise_first()
         parent.send(Tick(load.counts(clock.now_ns()), load.failures, tally))
-        parent.send(Ended(ended))
+        parent.send(Ended(report_at_end))
     finally:
         if worker is not None:
             worker.close()
