@@ -180,6 +180,7 @@ def _run_block(run: StoredRun) -> dict[str, Any]:
         "mode": config.mode,
         "started": stored.started,
         "seed": config.seed,
+        "prompts": None if stored.prompts is None else stored.prompts.model_dump(),
         "stop_reason": "killed" if stored.stop_reason is None else stored.stop_reason,
         "notes": list(stored.notes),
         "command": list(stored.command),

@@ -34,9 +34,9 @@ from bench.load.live import Live
 from bench.load.supervision import Defects, ErrorWatch, Interrupts
 from bench.load.this_process import ThisProcess
 from bench.load.worker import Worker
-from bench.manifest import Manifest, TokenizerName
+from bench.manifest import Manifest, PromptTexts, TokenizerName
 from bench.modes.interface import LoadPlan
-from bench.rng import unique_id
+from bench.rng import fresh_salt, unique_id
 from bench.run_directory import CERTIFICATES, MANIFEST, RunDirectory
 from bench.scale import shards
 from bench.scale.plan import workers_of
@@ -107,10 +107,11 @@ async def _measure(config: RunConfig, path: Path, command: Sequence[str], say: C
     await transport.open()
     try:
         run_id = f"{config.name}-{unique_id()}"
-        source = source_of(config, tokenizer)
+        salt = None if config.same_prompts else fresh_salt()
+        source = source_of(config, tokenizer, salt=salt)
         say(f"probing {public_url(target_of(config).url)}")
         probed = await _probe(config, transport, clock, run_id, source)
-        notes = [*source.notes, *probed.notes]
+        notes = [*source.notes, *_same_prompts_note(config, source), *probed.notes]
         for note in notes:
             say(f"note: {note}")
         plan = config.load.plan(config.length, source)
@@ -134,6 +135,7 @@ async def _measure(config: RunConfig, path: Path, command: Sequence[str], say: C
             notes=(*notes, *warnings),
             exact_lengths=probed.options.ignore_eos,
             tokenizer=None if made_by is None else TokenizerName(name=made_by.name, fingerprint=made_by.fingerprint),
+            prompts=_prompt_texts(source, salt),
             clock=clock.name,
             event_loop=type(asyncio.get_running_loop()).__module__.partition(".")[0],
             workers=workers,
@@ -150,7 +152,14 @@ async def _measure(config: RunConfig, path: Path, command: Sequence[str], say: C
             return prefix_cache.told(planned_sharing, before, after)
 
         assignments = [
-            Assignment(config=config, share=share, run_id=run_id, options=probed.options, directory=directory.path)
+            Assignment(
+                config=config,
+                share=share,
+                run_id=run_id,
+                options=probed.options,
+                directory=directory.path,
+                salt=salt,
+            )
             for share in shares
         ]
         crew: Crew
@@ -164,6 +173,21 @@ async def _measure(config: RunConfig, path: Path, command: Sequence[str], say: C
     finally:
         await transport.close()
         clock.close()
+
+
+def _prompt_texts(source: Source[Any], salt: str | None) -> PromptTexts:
+    if source.tokenizer is None:
+        return PromptTexts(texts="own", salt=None)
+    return PromptTexts(texts="same" if salt is None else "fresh", salt=salt)
+
+
+def _same_prompts_note(config: RunConfig, source: Source[Any]) -> tuple[str, ...]:
+    if not config.same_prompts or source.tokenizer is None:
+        return ()
+    return (
+        f"--same-prompts: every run of seed {config.seed} sends these prompts; "
+        "a server that has seen them may answer from its prefix cache",
+    )
 
 
 def _copy_certificates(config: RunConfig, workers: int, host: dict[str, str | int], directory: RunDirectory) -> None:

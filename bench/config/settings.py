@@ -187,7 +187,16 @@ class Settings(BaseModel):
         group="data",
     )
     seed: int = option(
-        0, "all chance comes from it: the same seed sends the same load", group="data", metavar="N", ge=0
+        0,
+        "decides lengths, order, sharing and arrivals: the same seed sends the same load, in other words",
+        group="data",
+        metavar="N",
+        ge=0,
+    )
+    same_prompts: bool = option(
+        False,
+        "send the very same prompts in every run of this seed (default: fresh texts, which no prefix cache knows)",
+        group="data",
     )
 
     timeout: Seconds | None = option(600.0, "longest time for a whole request", group="limits", metavar="S")

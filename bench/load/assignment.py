@@ -19,6 +19,8 @@ class Assignment:
     run_id: str
     options: openai.BodyOptions
     directory: Path
+    salt: str | None = None
+    """Selects the texts of the run's prompts; None: those of the seed alone."""
 
     @property
     def alone(self) -> bool:

@@ -30,13 +30,26 @@ def tokenizer_of(config: RunConfig) -> Tokenizer | None:
 
 
 def source_of(
-    config: RunConfig, tokenizer: Tokenizer | None, share: Share | None = None, *, skip: int = 0
+    config: RunConfig,
+    tokenizer: Tokenizer | None,
+    share: Share | None = None,
+    *,
+    salt: str | None = None,
+    skip: int = 0,
 ) -> Source[Any]:
-    """What a share (None: the whole load) sends, but for the first `skip`. Raises UsageError."""
+    """What a share (None: the whole load) sends, but for the first `skip`. Raises UsageError.
+
+    The salt selects the texts that are made; None: the same in every run of the seed (--same-prompts).
+    """
     first, step = (0, 1) if share is None else (share.worker, share.workers)
     try:
         return config.data.open(
-            tokenizer, seed=config.seed, chat=config.endpoint == "chat", first=first + skip * step, step=step
+            tokenizer,
+            seed=config.seed,
+            salt=salt,
+            chat=config.endpoint == "chat",
+            first=first + skip * step,
+            step=step,
         )
     except SpecError as e:
         raise UsageError(e.problems) from e

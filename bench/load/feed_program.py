@@ -48,7 +48,7 @@ def main(descriptor: int) -> int:
         def encode(sample: Sample) -> Encoded:
             return openai.encode(sample, assignment.options)
 
-        source = source_of(assignment.config, tokenizer, assignment.share, skip=made)
+        source = source_of(assignment.config, tokenizer, assignment.share, salt=assignment.salt, skip=made)
         word, asked = b".", 1
         while True:
             for _ in range(asked):

@@ -41,7 +41,7 @@ async def _serve(parent: Connection) -> None:
     worker: Worker | None = None
     await transport.open()
     try:
-        source = source_of(assignment.config, tokenizer, assignment.share)
+        source = source_of(assignment.config, tokenizer, assignment.share, salt=assignment.salt)
         worker = Worker(assignment, source, transport, clock)
         await worker.prepare()
         parent.send(Ready())

@@ -61,6 +61,7 @@ KNOBS: dict[str, tuple[list[str], list[str], object]] = {
     "tokenizer": (URL, ["--tokenizer", "dir"], "dir"),
     "check_usage": (URL, ["--check-usage"], True),
     "seed": (URL, ["--seed", "9"], 9),
+    "same_prompts": (URL, ["--same-prompts"], True),
     "timeout": (URL, ["--timeout", "5"], 5.0),
     "connect_timeout": (URL, ["--connect-timeout", "5"], 5.0),
     "first_byte_timeout": (URL, ["--first-byte-timeout", "5"], 5.0),
