@@ -93,7 +93,7 @@ def _calibration(
 ) -> dict[str, Any] | None:
     """What the ledger says of the numbers; None where there is none."""
     mock = directory.mock()
-    return accuracy.certificate(
+    certificate = accuracy.certify(
         directory,
         numbers,
         {metric.key: metric.of for metric in REQUEST_METRICS.values()},
@@ -103,6 +103,7 @@ def _calibration(
         planned=run.config.load.planned_arrivals(),
         begun_ns=run.manifest.start_ns,
     )
+    return None if certificate is None else certificate.to_json()
 
 
 def kind_of(config: RunConfig, workers: int) -> LoadKind:
