@@ -1,4 +1,4 @@
-"""The stream of a response in the OpenAI-compatible dialect, sans-IO: events to what the reply said.
+"""Streams of OpenAI's dialect: events to what the reply said.
 
 While a response streams in, nothing here looks at its events one by one: `StreamReader` gets them in batches, and decodes
 a batch in one JSON call.
@@ -8,13 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from bench.endpoints.content_template import PlainTemplate
-from bench.endpoints.reply import Reply, error_of, excerpt, first_choice, output_tokens_of, whole_number
+from bench.endpoints.content_template import ContentTemplate
+from bench.endpoints.interface import OtherLine, ParsedReply, ReadOptions
+from bench.endpoints.whole_reply import error_of, excerpt, first_choice, output_tokens_of, whole_number
 from bench.records import TOKEN_KINDS
+
+if TYPE_CHECKING:
+    from bench.endpoints.openai import OpenAIEndpoint
 
 DONE = b"[DONE]"
 
@@ -25,40 +29,41 @@ LEARN_FROM = 4
 class StreamReader:
     """Decodes the events of one streamed response, batch by batch, and keeps what the reply needs of them.
 
-    A batch costs one JSON call; the events themselves are not kept, so that a long reply takes little memory. `count` is
-    the target's tokenizer, where there is one: without it the text is kept only where `keep_text` says so.
+    A batch costs one JSON call; the events themselves are not kept, so that a long reply takes little memory.
     """
 
     __slots__ = (
         "_count",
         "_done",
+        "_endpoint",
         "_error",
         "_finished",
         "_keep",
         "_kinds",
         "_malformed",
+        "_number",
         "_pieces",
         "_running",
-        "_seen",
         "_template",
         "_usage",
     )
 
-    def __init__(self, count: Callable[[str], int] | None = None, *, keep_text: bool = False) -> None:
-        self._count = count
-        self._keep = keep_text or count is not None
+    def __init__(self, endpoint: OpenAIEndpoint, options: ReadOptions) -> None:
+        self._endpoint = endpoint
+        self._count = options.count
+        self._keep = options.keep_text or options.count is not None
         self._kinds: list[str] = []
         self._pieces: list[str] = []
         self._running: list[int | None] = []  # completion_tokens so far, where a chunk that bears text says it
-        self._seen = 0
-        self._template = PlainTemplate()
+        self._number = 0  # of events
+        self._template = ContentTemplate(endpoint.text_field)
         self._usage: Mapping[str, Any] | None = None
         self._finished = self._done = False
         self._error: str | None = None
         self._malformed: str | None = None
 
-    def feed(self, events: Sequence[bytes]) -> None:
-        """The next events, in order."""
+    def feed(self, events: Sequence[bytes], other_lines: Sequence[OtherLine] = ()) -> None:
+        """The data of the next events, in order, and the other lines that stood between them."""
         while events:
             plain = self._template.texts(events) if self._malformed is None else []
             if plain:
@@ -66,7 +71,7 @@ class StreamReader:
                 self._running.extend([None] * len(plain))
                 if self._keep:
                     self._pieces.extend([text.decode() for text in plain])
-                self._seen += len(plain)
+                self._number += len(plain)
                 events = events[len(plain) :]
                 continue
             # A few by JSON, to learn what the others look like; then those that do not look like it, all at once.
@@ -75,14 +80,15 @@ class StreamReader:
             self._decode(batch)
 
     def _decode(self, events: Sequence[bytes]) -> None:
-        first, self._seen = self._seen, self._seen + len(events)
+        first, self._number = self._number, self._number + len(events)
         if self._malformed is not None:
             return
         decoded, self._malformed = _decode(events, first)
         kinds, running, pieces = self._kinds, self._running, self._pieces if self._keep else None
+        plain_text, kind_and_text = self._endpoint.plain_text, self._endpoint.kind_and_text
         plain: tuple[bytes, str] | None = None
         for number, event in enumerate(decoded):
-            if (text := _plain_text(event)) is not None:
+            if (text := plain_text(event)) is not None:
                 plain = events[number], text
                 kinds.append("c")
                 running.append(None)
@@ -93,17 +99,18 @@ class StreamReader:
                 self._done = True
                 kinds.append("o")
                 continue
-            kind, piece, ended = _delta(event)
-            if ended:
+            choice = first_choice(event)
+            kind, piece = kind_and_text(choice)
+            if choice.get("finish_reason") is not None:
                 self._finished = True
-            said = event.get("usage")
-            if isinstance(said, dict):
-                self._usage = said
+            usage = event.get("usage")
+            if isinstance(usage, dict):
+                self._usage = usage
                 if kind == "o" and not event.get("choices"):
                     kind = "u"
             kinds.append(kind)
             if kind in TOKEN_KINDS:
-                running.append(whole_number(said.get("completion_tokens")) if isinstance(said, dict) else None)
+                running.append(whole_number(usage.get("completion_tokens")) if isinstance(usage, dict) else None)
                 if pieces is not None:
                     pieces.append(piece)
             elif self._error is None:
@@ -111,17 +118,17 @@ class StreamReader:
         if plain is not None:
             self._template.learn(*plain)
 
-    def close(self) -> Reply:
+    def close(self) -> ParsedReply:
         """What the response said."""
         # What follows a malformed event is kept as chunks, unread.
-        chunk_kind = "".join(self._kinds).ljust(self._seen, "o")
+        chunk_kind = "".join(self._kinds).ljust(self._number, "o")
         usage, count = self._usage, self._count
         text = "".join(self._pieces)
         kinds = (kind for kind in self._kinds if kind in TOKEN_KINDS)
         content = "".join(piece for kind, piece in zip(kinds, self._pieces, strict=False) if kind == "c")
         counted = count(text) if count is not None else None
         output_tokens, source = output_tokens_of(usage, counted, len(self._running))
-        return Reply(
+        return ParsedReply(
             chunk_kind=chunk_kind,
             chunk_tokens=_tokens_of_chunks(chunk_kind, self._running, self._pieces, output_tokens, count),
             input_tokens=whole_number(usage.get("prompt_tokens")) if usage is not None else None,
@@ -174,44 +181,6 @@ def _decode(events: Sequence[bytes], first: int) -> tuple[list[dict[str, Any] | 
             return decoded, f"event {number} is not a JSON object: {excerpt(event)}"
         decoded.append(item)
     return decoded, None
-
-
-def _plain_text(event: dict[str, Any] | None) -> str | None:
-    """The text of an event that is nothing but a piece of content, as nearly all are; None for every other."""
-    try:
-        choice = event["choices"][0]  # type: ignore[index]
-        text = choice["delta"]["content"]
-        if type(text) is str and text and "usage" not in event and choice["finish_reason"] is None:  # type: ignore[operator]
-            return text
-    except (KeyError, IndexError, TypeError):
-        pass
-    return None
-
-
-def _delta(event: Mapping[str, Any]) -> tuple[str, str, bool]:
-    """(kind, generated text, whether a finish reason came with it) of one event."""
-    choice = first_choice(event)
-    ended = choice.get("finish_reason") is not None
-    delta = choice.get("delta")
-    if not isinstance(delta, dict):
-        text = choice.get("text")
-        return ("c", text, ended) if isinstance(text, str) and text else ("o", "", ended)
-    content = delta.get("content")
-    if isinstance(content, str) and content:
-        return "c", content, ended
-    for name in ("reasoning", "reasoning_content"):
-        thought = delta.get(name)
-        if isinstance(thought, str) and thought:
-            return "t", thought, ended
-    calls = delta.get("tool_calls")
-    if isinstance(calls, list):
-        functions = [call.get("function") for call in calls if isinstance(call, dict)]
-        said = [f.get("arguments") for f in functions if isinstance(f, dict)]
-        # A string by the dialect; some servers send the object itself.
-        arguments = "".join(a if isinstance(a, str) else orjson.dumps(a).decode() for a in said if a)
-        if arguments:
-            return "f", arguments, ended
-    return ("r", "", ended) if delta.get("role") and not ended else ("o", "", ended)
 
 
 def _tokens_of_chunks(

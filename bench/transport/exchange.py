@@ -1,4 +1,4 @@
-"""What was seen of one request while it happens; closed into its RequestRecord.
+"""One request while it happens; closed into its RequestRecord.
 
 The rules that every transport shares are here, so that two transports differ in how they get bytes and stamps and in
 nothing else: which read a chunk's stamp comes from, what a coalesced read says of the chunks before its last, and which
@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import zlib
 
-from bench.endpoints.reply import Reply, error_message, read_whole
-from bench.endpoints.stream_reader import StreamReader
+from bench.endpoints.interface import EventReader, ParsedReply, ReadOptions
 from bench.records import Clock, Outcome, RequestRecord
 from bench.transport.interface import Reading
 from bench.transport.sse import SSEParser
@@ -51,7 +50,7 @@ class Exchange:
         self.location: str | None = None
         self.bytes_received = 0
         self._parser: SSEParser | None = None
-        self._reader: StreamReader | None = None
+        self._reader: EventReader | None = None
         self._inflate: zlib._Decompress | None = None
         self._inflated_bytes = 0
         self._pieces: list[_Piece] = []
@@ -65,7 +64,7 @@ class Exchange:
         self.location = location
         if self.request.stream and 200 <= status < 300 and "json" not in content_type:
             self._parser = SSEParser()
-            self._reader = StreamReader(self.reading.count, keep_text=self.request.on_text is not None)
+            self._reader = self.reading.endpoint.event_reader(self._read_options())
         if content_encoding in ("gzip", "x-gzip", "deflate"):
             self._inflate = zlib.decompressobj(zlib.MAX_WBITS | 32)
         elif content_encoding not in ("", "identity"):
@@ -106,8 +105,8 @@ class Exchange:
                     bounds[len(stamps) - 1] = bound_ns
                 stamps.append(stamp_ns)
                 events.append(event)
-        if events:
-            self._reader.feed(events)
+        if events or self._parser.other_lines:
+            self._reader.feed(events, self._parser.take_other_lines())
 
     def _inflated(self, packed: list[_Piece]) -> tuple[list[_Piece], Undecodable | None]:
         """The pieces unpacked, up to the first that cannot be, and what is wrong with that."""
@@ -173,14 +172,17 @@ class Exchange:
             coalesced=len(self._bounds),
         )
 
-    def _read(self) -> Reply:
+    def _read_options(self) -> ReadOptions:
+        return ReadOptions(count=self.reading.count, keep_text=self.request.on_text is not None)
+
+    def _read(self) -> ParsedReply:
         if self._reader is not None:
             return self._reader.close()
         if self.status is not None and 200 <= self.status < 300 and self._body:
-            return read_whole(bytes(self._body), self.reading.count)
-        return Reply()
+            return self.reading.endpoint.read_whole(bytes(self._body), self._read_options())
+        return ParsedReply()
 
-    def _judge(self, reply: Reply, failed: Outcome | None) -> tuple[Outcome, str | None]:
+    def _judge(self, reply: ParsedReply, failed: Outcome | None) -> tuple[Outcome, str | None]:
         """The outcome, and what the response itself says of it. What the server said outranks how the connection ended."""
         if self.status is not None and self.status >= 300 and failed in (None, *LOST):
             return Outcome.HTTP_ERROR, self._http_error()
@@ -202,4 +204,4 @@ class Exchange:
         if self.status is not None and self.status < 400:
             return f"the server redirects to {self.location}: redirects are not followed, give that URL"
         body = bytes(self._body)
-        return error_message(body) if body else "no message"
+        return self.reading.endpoint.error_message(body) if body else "no message"

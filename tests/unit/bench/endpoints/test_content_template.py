@@ -7,8 +7,11 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.endpoints.content_template import PlainTemplate
-from bench.endpoints.stream_reader import StreamReader
+from bench.endpoints.chat import ChatCompletions
+from bench.endpoints.content_template import ContentTemplate
+from bench.endpoints.interface import ReadOptions
+
+FIELD = b'"content":"'
 
 
 def chunk(text: object, **more: object) -> bytes:
@@ -53,7 +56,7 @@ def oracle(events: list[bytes]) -> tuple[str, str, bool]:
 
 @given(st.lists(EVENTS, max_size=30), st.integers(1, 30))
 def test_a_stream_reads_as_json_reads_it_in_batches_of_any_size(events: list[bytes], size: int) -> None:
-    reader = StreamReader(count=len)
+    reader = ChatCompletions().event_reader(ReadOptions(count=len))
     for at in range(0, len(events), size):
         reader.feed(events[at : at + size])
     reply = reader.close()
@@ -62,14 +65,14 @@ def test_a_stream_reads_as_json_reads_it_in_batches_of_any_size(events: list[byt
 
 
 def test_events_that_differ_in_their_text_alone_are_told_without_json() -> None:
-    template = PlainTemplate()
+    template = ContentTemplate(FIELD)
     template.learn(chunk(" one"), " one")
     assert template.learned
     assert template.texts([chunk(" two"), chunk("3"), chunk('"'), chunk(" four")]) == [b" two", b"3"]
 
 
 def test_nothing_is_told_that_ends_the_string_or_escapes_in_it() -> None:
-    template = PlainTemplate()
+    template = ContentTemplate(FIELD)
     template.learn(chunk(" one"), " one")
     for text in ('a"b', "a\\b", "", "é", "\n"):
         assert template.texts([chunk(text)]) == []
@@ -77,7 +80,7 @@ def test_nothing_is_told_that_ends_the_string_or_escapes_in_it() -> None:
 
 
 def test_an_event_with_the_field_twice_or_with_an_escaped_text_teaches_nothing() -> None:
-    template = PlainTemplate()
+    template = ContentTemplate(FIELD)
     template.learn(b'{"content":"a","choices":[{"delta":{"content":"a"}}]}', "a")
     template.learn(chunk('"'), '"')
     assert not template.learned

@@ -9,10 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.endpoints import openai
-from bench.endpoints.openai import BodyOptions
-from bench.endpoints.reply import Reply, error_message, read_whole
-from bench.endpoints.stream_reader import StreamReader
+from bench.endpoints import ENDPOINTS, encode, urls
+from bench.endpoints.interface import BodyOptions, ParsedReply, ReadOptions
+from bench.endpoints.whole_reply import error_message
 from promptset.samples import Sample
 
 CHAT = BodyOptions(endpoint="chat", model="m")
@@ -20,7 +19,7 @@ MESSAGES = [{"role": "user", "content": "hi"}]
 
 
 def body(sample: Sample, options: BodyOptions) -> dict[str, Any]:
-    encoded: dict[str, Any] = json.loads(openai.encode(sample, options).body)
+    encoded: dict[str, Any] = json.loads(encode(sample, options).body)
     return encoded
 
 
@@ -29,8 +28,8 @@ def body(sample: Sample, options: BodyOptions) -> dict[str, Any]:
 
 @pytest.mark.parametrize("tail", ["", "/", "/v1", "/v1/", "/v1/chat/completions", "/v1/chat/completions/"])
 def test_root_v1_and_whole_path_mean_the_same(tail: str) -> None:
-    assert openai.endpoint_url(f"http://h:8000{tail}", "chat") == "http://h:8000/v1/chat/completions"
-    assert openai.models_url(f"http://h:8000{tail}") == "http://h:8000/v1/models"
+    assert urls.endpoint_url(f"http://h:8000{tail}", "chat") == "http://h:8000/v1/chat/completions"
+    assert urls.models_url(f"http://h:8000{tail}") == "http://h:8000/v1/models"
 
 
 @pytest.mark.parametrize(
@@ -44,8 +43,8 @@ def test_root_v1_and_whole_path_mean_the_same(tail: str) -> None:
         ("http://[::1]:9/", "chat", "http://[::1]:9/v1/chat/completions"),
     ],
 )
-def test_a_url_keeps_everything_but_its_path(url: str, endpoint: openai.Endpoint, full: str) -> None:
-    assert openai.endpoint_url(url, endpoint) == full
+def test_a_url_keeps_everything_but_its_path(url: str, endpoint: str, full: str) -> None:
+    assert urls.endpoint_url(url, endpoint) == full
 
 
 @pytest.mark.parametrize(
@@ -58,7 +57,7 @@ def test_a_url_keeps_everything_but_its_path(url: str, endpoint: openai.Endpoint
     ],
 )
 def test_a_whole_path_names_its_endpoint(url: str, endpoint: str | None) -> None:
-    assert openai.endpoint_of(url) == endpoint
+    assert urls.endpoint_of(url) == endpoint
 
 
 # ---- Bodies --------------------------------------------------------------------------------------------------------
@@ -92,7 +91,7 @@ def test_what_a_server_refuses_can_be_left_out() -> None:
 def test_a_full_request_body_keeps_its_own_fields() -> None:
     own = {"model": "theirs", "messages": MESSAGES, "temperature": 0.5, "max_completion_tokens": 9, "stream": False}
     sample = Sample(body={**own, "stream_options": {"include_usage": False}})
-    encoded = openai.encode(sample, BodyOptions(endpoint="chat", model=None))
+    encoded = encode(sample, BodyOptions(endpoint="chat", model=None))
     assert json.loads(encoded.body) == {**own, "stream": True, "stream_options": {"include_usage": True}}
     assert encoded.output_tokens_asked == 9
     assert body(sample, CHAT)["model"] == "m"
@@ -101,22 +100,22 @@ def test_a_full_request_body_keeps_its_own_fields() -> None:
 
 def test_extra_fields_win_over_all_and_decide_what_comes_back() -> None:
     options = BodyOptions(endpoint="chat", model="m", extra={"stream": False, "max_tokens": 3, "top_p": 0.9})
-    encoded = openai.encode(Sample(prompt="hi", output_tokens=5), options)
+    encoded = encode(Sample(prompt="hi", output_tokens=5), options)
     sent = json.loads(encoded.body)
     assert (sent["top_p"], sent["max_tokens"], sent["stream"]) == (0.9, 3, False)
     assert (encoded.stream, encoded.output_tokens_asked) == (False, 3)
 
 
 def test_no_tokens_asked_is_none() -> None:
-    assert openai.encode(Sample(prompt="hi"), CHAT).output_tokens_asked is None
+    assert encode(Sample(prompt="hi"), CHAT).output_tokens_asked is None
 
 
 # ---- Streams -------------------------------------------------------------------------------------------------------
 
 
-def read(*events: dict[str, Any] | str, count: Any = None, batch: int = 1000) -> Reply:
+def read(*events: dict[str, Any] | str, count: Any = None, batch: int = 1000, endpoint: str = "chat") -> ParsedReply:
     data = [event.encode() if isinstance(event, str) else json.dumps(event).encode() for event in events]
-    reader = StreamReader(count)
+    reader = ENDPOINTS[endpoint].event_reader(ReadOptions(count=count))
     for i in range(0, len(data), batch):
         reader.feed(data[i : i + batch])
     return reader.close()
@@ -154,9 +153,6 @@ END = {"choices": [{"delta": {}, "finish_reason": "stop"}]}
         (said(tool_calls=[{"index": 0, "function": {"name": "f", "arguments": {"city": "x"}}}]), "f"),
         (said(tool_calls=[{"index": 0}]), "o"),
         (said(tool_calls="?"), "o"),
-        ({"choices": [{"text": "a"}]}, "c"),
-        ({"choices": [{"text": ""}]}, "o"),
-        ({"choices": [{"text": "a", "finish_reason": "length"}]}, "c"),
         (END, "o"),
         ({"choices": [{"delta": {"role": "assistant"}, "finish_reason": "stop"}]}, "o"),
         (used(3), "u"),
@@ -174,6 +170,29 @@ END = {"choices": [{"delta": {}, "finish_reason": "stop"}]}
 )
 def test_an_event_has_its_kind(event: dict[str, Any] | str, kind: str) -> None:
     assert read(event).chunk_kind == kind
+
+
+@pytest.mark.parametrize(
+    ("event", "kind"),
+    [
+        ({"choices": [{"text": "a"}]}, "c"),
+        ({"choices": [{"text": "a", "finish_reason": None}]}, "c"),
+        ({"choices": [{"text": ""}]}, "o"),
+        ({"choices": [{"text": "", "finish_reason": "stop"}]}, "o"),
+        ({"choices": [{"text": "a", "finish_reason": "length"}]}, "c"),
+        (used(3), "u"),
+        ("[DONE]", "o"),
+    ],
+)
+def test_an_event_of_completions_has_its_kind(event: dict[str, Any] | str, kind: str) -> None:
+    assert read(event, endpoint="completions").chunk_kind == kind
+
+
+@given(st.lists(st.text(max_size=5), max_size=30), st.integers(1, 30))
+def test_a_stream_of_completions_keeps_its_text(texts: list[str], batch: int) -> None:
+    events = [{"id": "x", "choices": [{"text": text, "finish_reason": None}]} for text in texts]
+    reply = read(*events, count=letters, batch=batch, endpoint="completions")
+    assert (reply.text, reply.chunk_kind) == ("".join(texts), "".join("c" if text else "o" for text in texts))
 
 
 def test_usage_on_every_chunk_tells_the_tokens_of_each() -> None:
@@ -300,6 +319,10 @@ def test_an_error_object_in_a_stream_is_found(event: dict[str, Any]) -> None:
 # ---- Whole responses -----------------------------------------------------------------------------------------------
 
 
+def read_whole(body: bytes, count: Any = None, endpoint: str = "chat") -> ParsedReply:
+    return ENDPOINTS[endpoint].read_whole(body, ReadOptions(count=count))
+
+
 def test_a_whole_chat_reply_is_read() -> None:
     message = {"role": "assistant", "reasoning": "t", "content": "ab"}
     data = {"choices": [{"message": message, "finish_reason": "stop"}], **used(5) | {"choices": [{"message": message}]}}
@@ -309,9 +332,9 @@ def test_a_whole_chat_reply_is_read() -> None:
 
 
 def test_a_whole_completion_is_read() -> None:
-    reply = read_whole(b'{"choices":[{"text":"abc","finish_reason":"length"}]}', letters)
+    reply = read_whole(b'{"choices":[{"text":"abc","finish_reason":"length"}]}', letters, "completions")
     assert (reply.text, reply.output_tokens, reply.output_tokens_from, reply.finished) == ("abc", 3, "tokenizer", True)
-    unknown = read_whole(b'{"choices":[{"text":"abc"}]}')
+    unknown = read_whole(b'{"choices":[{"text":"abc"}]}', None, "completions")
     assert (unknown.output_tokens, unknown.output_tokens_from) == (None, None)
 
 
