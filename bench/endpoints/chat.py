@@ -30,9 +30,11 @@ class ChatCompletions(OpenAIEndpoint):
     def plain_text(self, event: Mapping[str, Any] | None) -> str | None:
         try:
             choice = event["choices"][0]  # type: ignore[index]
-            text = choice["delta"]["content"]
+            delta = choice["delta"]
+            text = delta["content"]
             if type(text) is str and text and "usage" not in event and choice["finish_reason"] is None:  # type: ignore[operator]
-                return text
+                failed = "error" in event or "error" in choice or "error" in delta  # type: ignore[operator]
+                return None if failed else text
         except (KeyError, IndexError, TypeError):
             pass
         return None
@@ -41,30 +43,41 @@ class ChatCompletions(OpenAIEndpoint):
         delta = choice.get("delta")
         if not isinstance(delta, dict):
             return "o", ""
-        content = delta.get("content")
-        if isinstance(content, str) and content:
-            return "c", content
+        for name in ("content", "refusal"):
+            content = delta.get(name)
+            if isinstance(content, str) and content:
+                return "c", content
         for name in ("reasoning", "reasoning_content"):
             reasoning = delta.get(name)
             if isinstance(reasoning, str) and reasoning:
                 return "t", reasoning
-        if arguments := _arguments(delta.get("tool_calls")):
+        if arguments := _arguments(delta):
             return "f", arguments
         return "r" if delta.get("role") and choice.get("finish_reason") is None else "o", ""
+
+    def calls_tool(self, choice: Mapping[str, Any]) -> bool:
+        return any(_functions(choice.get(place)) for place in ("delta", "message"))
 
     def texts(self, choice: Mapping[str, Any]) -> tuple[str, str]:
         message = choice.get("message")
         if not isinstance(message, dict):
             return "", ""
-        parts = [message.get(name) for name in ("reasoning", "reasoning_content", "content")]
-        content = parts[-1]
-        return "".join(part for part in parts if isinstance(part, str)), content if isinstance(content, str) else ""
+        parts = [message.get(name) for name in ("reasoning", "reasoning_content", "content", "refusal")]
+        content = parts[2]
+        text = "".join(part for part in parts if isinstance(part, str))
+        return text + _arguments(message), content if isinstance(content, str) else ""
 
 
-def _arguments(tool_calls: object) -> str:
-    """The arguments of a delta's tool calls. A string by the dialect; some servers send the object itself."""
-    if not isinstance(tool_calls, list):
-        return ""
-    functions = [call.get("function") for call in tool_calls if isinstance(call, dict)]
-    arguments = [function.get("arguments") for function in functions if isinstance(function, dict)]
+def _functions(message: object) -> list[dict[str, Any]]:
+    """The functions that a delta or a message calls, in today's shape or in the one before it."""
+    if not isinstance(message, dict):
+        return []
+    calls = message.get("tool_calls")
+    functions = [call.get("function") for call in calls if isinstance(call, dict)] if isinstance(calls, list) else []
+    return [function for function in [*functions, message.get("function_call")] if isinstance(function, dict)]
+
+
+def _arguments(message: object) -> str:
+    """The arguments of its calls. A string by the dialect; some servers send the object itself."""
+    arguments = [function.get("arguments") for function in _functions(message)]
     return "".join(a if isinstance(a, str) else orjson.dumps(a).decode() for a in arguments if a)

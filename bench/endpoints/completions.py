@@ -24,7 +24,7 @@ class Completions(OpenAIEndpoint):
             choice = event["choices"][0]  # type: ignore[index]
             text = choice["text"]
             if type(text) is str and text and "usage" not in event and choice["finish_reason"] is None:  # type: ignore[operator]
-                return text
+                return text if "error" not in event and "error" not in choice else None  # type: ignore[operator]
         except (KeyError, IndexError, TypeError):
             pass
         return None
@@ -32,6 +32,9 @@ class Completions(OpenAIEndpoint):
     def kind_and_text(self, choice: Mapping[str, Any]) -> tuple[str, str]:
         text = choice.get("text")
         return ("c", text) if isinstance(text, str) and text else ("o", "")
+
+    def calls_tool(self, choice: Mapping[str, Any]) -> bool:
+        return False
 
     def texts(self, choice: Mapping[str, Any]) -> tuple[str, str]:
         text = choice.get("text")

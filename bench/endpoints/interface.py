@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
-from bench.records import TokensFrom
+from bench.records import Outcome, TokensFrom
 from bench.workload import Encoded
 from promptset.samples import Sample
 
@@ -25,13 +25,22 @@ class BodyOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadOptions:
-    """What a reader must know of the request. `count` is the target's tokenizer, where there is one.
+    """What a reader must know of the request. `count` is the target's tokenizer, if there is one.
 
-    Without it the text is kept only where `keep_text` says so.
+    Without it the text is kept only if `keep_text` says so.
     """
 
     count: Callable[[str], int] | None = None
     keep_text: bool = False
+    output_tokens_asked: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why a reply with status 200 is no success, by its own words or by what it lacks."""
+
+    outcome: Outcome
+    message: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,10 +56,11 @@ class ParsedReply:
     text: str = ""
     content: str = ""
     """The text without reasoning and tool calls."""
-    finished: bool = False
-    done: bool = False
-    error: str | None = None
-    malformed: str | None = None
+    usage_contradiction: str | None = None
+    """Why the server's usage was not believed."""
+    complete: bool = False
+    """Whether the reply itself said that it was over: a connection that is lost afterwards takes nothing away."""
+    problem: Problem | None = None
 
 
 class OtherLine(NamedTuple):
@@ -69,8 +79,8 @@ class EventReader(Protocol):
     def feed(self, events: Sequence[bytes], other_lines: Sequence[OtherLine] = ()) -> None:
         """The data of the next events, in order, and the other lines that stood between them."""
 
-    def close(self) -> ParsedReply:
-        """What the response said."""
+    def close(self, unfinished: bytes = b"") -> ParsedReply:
+        """What the response said. `unfinished` is what came of an event that did not end."""
 
 
 class Endpoint(Protocol):

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import orjson
 
-from bench.endpoints import whole_reply
+from bench.endpoints import failure, whole_reply
 from bench.endpoints.interface import BodyOptions, ParsedReply, ReadOptions
 from bench.endpoints.stream_reader import StreamReader
 from bench.workload import Encoded
@@ -34,6 +34,10 @@ class OpenAIEndpoint(ABC):
     @abstractmethod
     def kind_and_text(self, choice: Mapping[str, Any]) -> tuple[str, str]:
         """The kind of chunk that a choice of an event makes (bench/records.py), and the text it bears."""
+
+    @abstractmethod
+    def calls_tool(self, choice: Mapping[str, Any]) -> bool:
+        """Whether a choice of an event or of a whole reply calls a tool, with arguments or without."""
 
     @abstractmethod
     def texts(self, choice: Mapping[str, Any]) -> tuple[str, str]:
@@ -71,8 +75,8 @@ class OpenAIEndpoint(ABC):
 
     def read_whole(self, body: bytes, options: ReadOptions) -> ParsedReply:
         """So do whole replies."""
-        return whole_reply.read_whole(body, self.texts, options)
+        return whole_reply.read_whole(body, self, options)
 
     def error_message(self, body: bytes) -> str:
         """What an error response says, for people."""
-        return whole_reply.error_message(body)
+        return failure.error_message(body)

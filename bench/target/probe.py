@@ -131,6 +131,8 @@ def diagnose(record: RequestRecord, url: str, options: BodyOptions, listed: Sequ
             return f"the server answered with an error inside the stream: {said}"
         case Outcome.RESET:
             return f"{url}: {said}. Does an http:// URL point at an https:// port, or the other way round?"
+        case Outcome.NO_TOKENS:
+            return f"the server answered, but no chunk bears text ({said}). Does the model answer at all?"
         case Outcome.TRUNCATED | Outcome.MALFORMED:
             return f"the reply of {url} is not what an OpenAI-compatible server sends: {said}"
         case Outcome.INTERRUPTED:

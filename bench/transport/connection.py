@@ -354,6 +354,7 @@ class Connection:
             headers.get("content-type", ""),
             headers.get("content-encoding", ""),
             headers.get("location"),
+            sized="content-length" in headers,
         )
 
     def _complete(self, job: Job, parser: ResponseParser) -> None:

@@ -118,6 +118,15 @@ class SSEParser:
         lines, self.other_lines = self.other_lines, []
         return lines
 
+    def end(self) -> bytes:
+        """The stream has ended: the data of the event that had not, which is no event. Its other lines can be taken."""
+        block = self.unfinished
+        self.feed(b"\n" if self._buffer else b"")
+        data = b"\n".join(self._data)
+        self._data.clear()
+        self._end_block(0)
+        return data if data else block
+
     @property
     def unfinished(self) -> bytes:
         """Bytes of an event that has not ended: not empty at the end of a stream that was cut in mid-frame."""

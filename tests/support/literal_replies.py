@@ -20,8 +20,8 @@ def delta(**fields: Any) -> dict[str, Any]:
     return {"choices": [{"index": 0, "delta": fields}]}
 
 
-def finish(reason: str = "stop") -> dict[str, Any]:
-    return {"choices": [{"index": 0, "delta": {}, "finish_reason": reason}]}
+def finish(reason: Any = "stop", **more: Any) -> dict[str, Any]:
+    return {"choices": [{"index": 0, "delta": {}, "finish_reason": reason, **more}]}
 
 
 def usage(output_tokens: int, input_tokens: int = 7) -> dict[str, Any]:

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.endpoints import ENDPOINTS, encode, urls
-from bench.endpoints.interface import BodyOptions, ParsedReply, ReadOptions
-from bench.endpoints.whole_reply import error_message
+from bench.endpoints.failure import error_message
+from bench.endpoints.interface import BodyOptions, ParsedReply, Problem, ReadOptions
+from bench.records import Outcome
 from promptset.samples import Sample
 
 CHAT = BodyOptions(endpoint="chat", model="m")
@@ -205,7 +206,7 @@ def test_usage_on_every_chunk_tells_the_tokens_of_each() -> None:
 def test_one_token_a_chunk_where_that_adds_up_to_the_usage() -> None:
     reply = read(said(content="a"), said(content="b"), used(2), "[DONE]")
     assert (reply.chunk_tokens, reply.output_tokens, reply.output_tokens_from) == ((1, 1, 0, 0), 2, "usage")
-    assert (reply.input_tokens, reply.done, reply.finished) == (7, True, False)
+    assert (reply.input_tokens, reply.complete, reply.problem) == (7, True, None)
 
 
 def letters(text: str) -> int:
@@ -239,7 +240,8 @@ def test_usage_that_is_no_whole_number_is_not_usage(nonsense: Any) -> None:
 
 def test_zero_tokens_of_usage_are_zero() -> None:
     reply = read(said(content=""), used(0), END)
-    assert (reply.output_tokens, reply.output_tokens_from, reply.finished) == (0, "usage", True)
+    assert (reply.output_tokens, reply.output_tokens_from, reply.usage_contradiction) == (0, "usage", None)
+    assert reply.problem == Problem(Outcome.NO_TOKENS, "the stream came to its end, and no chunk of it has text")
 
 
 @pytest.mark.parametrize(
@@ -257,8 +259,10 @@ def test_zero_tokens_of_usage_are_zero() -> None:
 def test_what_follows_a_broken_event_stays_a_chunk_unread(broken: str, sentence: str, batch: int) -> None:
     reply = read(said(content="a"), broken, said(content="b"), used(2), "[DONE]", batch=batch)
     assert reply.chunk_kind == "coooo"
-    assert sentence in (reply.malformed or "")
-    assert (reply.done, reply.output_tokens) == (False, 1)
+    assert reply.problem is not None
+    assert reply.problem.outcome is Outcome.MALFORMED
+    assert sentence in reply.problem.message
+    assert (reply.complete, reply.output_tokens) == (False, 1)
 
 
 events = st.sampled_from(
@@ -313,7 +317,7 @@ def test_a_long_message_is_cut() -> None:
 
 @pytest.mark.parametrize("event", [{"error": {"message": "no"}}, {"error": "no"}, {"object": "error", "message": "no"}])
 def test_an_error_object_in_a_stream_is_found(event: dict[str, Any]) -> None:
-    assert read(said(content="a"), event, "[DONE]").error == "no"
+    assert read(said(content="a"), event, "[DONE]").problem == Problem(Outcome.STREAM_ERROR, "no")
 
 
 # ---- Whole responses -----------------------------------------------------------------------------------------------
@@ -325,29 +329,38 @@ def read_whole(body: bytes, count: Any = None, endpoint: str = "chat") -> Parsed
 
 def test_a_whole_chat_reply_is_read() -> None:
     message = {"role": "assistant", "reasoning": "t", "content": "ab"}
-    data = {"choices": [{"message": message, "finish_reason": "stop"}], **used(5) | {"choices": [{"message": message}]}}
+    data = {**used(5), "choices": [{"message": message, "finish_reason": "stop"}]}
     reply = read_whole(json.dumps(data).encode(), letters)
     assert (reply.text, reply.counted, reply.output_tokens, reply.input_tokens) == ("tab", 3, 5, 7)
-    assert (reply.chunk_kind, reply.chunk_tokens, reply.malformed) == ("", None, None)
+    assert (reply.chunk_kind, reply.chunk_tokens, reply.problem) == ("", None, None)
 
 
 def test_a_whole_completion_is_read() -> None:
     reply = read_whole(b'{"choices":[{"text":"abc","finish_reason":"length"}]}', letters, "completions")
-    assert (reply.text, reply.output_tokens, reply.output_tokens_from, reply.finished) == ("abc", 3, "tokenizer", True)
+    assert (reply.text, reply.output_tokens, reply.output_tokens_from, reply.problem) == ("abc", 3, "tokenizer", None)
     unknown = read_whole(b'{"choices":[{"text":"abc"}]}', None, "completions")
     assert (unknown.output_tokens, unknown.output_tokens_from) == (None, None)
 
 
 @pytest.mark.parametrize(
     ("data", "sentence"),
-    [(b"<html>", "not JSON"), (b"[]", "not a JSON object"), (b"{}", "without choices"), (b'{"choices":[]}', "without")],
+    [
+        (b"<html>", "an HTML page, not JSON"),
+        (b"{", "not JSON"),
+        (b"[]", "not a JSON object"),
+        (b"{}", "without choices"),
+        (b'{"choices":[]}', "without"),
+    ],
 )
 def test_a_whole_reply_that_is_none_is_malformed(data: bytes, sentence: str) -> None:
-    assert sentence in (read_whole(data).malformed or "")
+    problem = read_whole(data).problem
+    assert problem is not None
+    assert problem.outcome is Outcome.MALFORMED
+    assert sentence in problem.message
 
 
 def test_an_error_with_status_200_is_an_error() -> None:
-    assert read_whole(b'{"error":{"message":"no"}}').error == "no"
+    assert read_whole(b'{"error":{"message":"no"}}').problem == Problem(Outcome.STREAM_ERROR, "no")
 
 
 @pytest.mark.parametrize(
@@ -364,8 +377,11 @@ def test_an_error_with_status_200_is_an_error() -> None:
     ],
 )
 def test_events_that_are_good_only_when_joined_are_malformed(events: list[str]) -> None:
-    assert read(*events).malformed is not None
+    problem = read(*events).problem
+    assert problem is not None
+    assert problem.outcome is Outcome.MALFORMED
 
 
 def test_an_event_may_hold_the_mark_that_stands_between_events() -> None:
-    assert read('{"a":"\x7f"}', '{"b":["x","\x7f","y"]}', "[DONE]").malformed is None
+    marked = '{"choices":[{"delta":{"content":"\x7f"}}],"b":["x","\x7f","y"]}'
+    assert read(marked, marked, "[DONE]").problem is None

@@ -186,3 +186,37 @@ def test_events_read_all_at_once_are_counted() -> None:
     parser.feed_all([b"data: 0\n\n", b"data: 1\n\n"])
     parser.feed(b"event: error\ndata: 2\n\n")
     assert parser.take_other_lines() == [(2, b"event: error")]
+
+
+def test_two_data_lines_of_one_event_join_where_reads_coalesce() -> None:
+    parser = SSEParser()
+    assert parser.feed_all([b"data: a\n\n", b"data: b\ndata: c\n\n", b"data: d\n\n"]) == [[b"a"], [b"b\nc"], [b"d"]]
+
+
+def test_an_event_without_data_is_none_where_reads_coalesce() -> None:
+    parser = SSEParser()
+    assert parser.feed_all([b"data: a\n\n", b"data: \n\n", b"data: c\n\n"]) == [[b"a"], [], [b"c"]]
+
+
+@pytest.mark.parametrize(
+    ("stream", "data"),
+    [
+        (b"data: a\n\ndata: b", b"b"),
+        (b"data: a\n\ndata: b\n", b"b"),
+        (b"data: a\n\ndata: b\ndata: c", b"b\nc"),
+        (b"data: a\n\nda", b"da"),
+        (b"data: a\n\n", b""),
+    ],
+)
+def test_at_the_end_what_came_of_the_last_event_is_no_event(stream: bytes, data: bytes) -> None:
+    parser = SSEParser()
+    assert parser.feed(stream) == [b"a"]
+    assert parser.end() == data
+    assert parser.unfinished == b""
+
+
+def test_a_line_that_the_end_cuts_off_is_kept() -> None:
+    parser = SSEParser()
+    parser.feed(b'data: a\n\n{"error":1}')
+    parser.end()
+    assert parser.take_other_lines() == [(None, b'{"error":1}')]
