@@ -34,22 +34,13 @@ class SSEParser:
         self._started = False
         self.other_lines: list[OtherLine] = []
 
-    def feed(self, piece: bytes) -> list[bytes]:
-        """The data of every event whose last byte is in `piece`, in order."""
-        return self.feed_all([piece])[0]
-
     def feed_all(self, pieces: Sequence[bytes]) -> list[list[bytes]]:
         """`feed` of each piece. Where each is one whole plain event, as servers mostly write them, all at once."""
         if (events := self._whole_events(pieces)) is not None:
             self._started = True
             self._number += len(events)
             return [[event] for event in events]
-        found: list[list[bytes]] = []
-        for piece in pieces:
-            events = self._events_of(piece)
-            self._number += len(events)
-            found.append(events)
-        return found
+        return [self.feed(piece) for piece in pieces]
 
     def _whole_events(self, pieces: Sequence[bytes]) -> list[bytes] | None:
         """The data of the pieces, if each of them is one event of one line."""
@@ -70,7 +61,8 @@ class SSEParser:
             return events
         return None
 
-    def _events_of(self, piece: bytes) -> list[bytes]:
+    def feed(self, piece: bytes) -> list[bytes]:
+        """The data of every event whose last byte is in `piece`, in order."""
         if not self._started:
             piece = self._buffer + piece
             if len(piece) < 3 and b"\xef\xbb\xbf".startswith(piece):
@@ -105,6 +97,7 @@ class SSEParser:
                 data.append(b"")
             elif not line.startswith(_IGNORED):
                 block.append(line)
+        self._number += len(events)
         return events
 
     def _end_block(self, before: int) -> None:
