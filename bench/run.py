@@ -23,7 +23,7 @@ from bench import ceiling, machine, machine_cache, manifest, preflight
 from bench.accuracy import coverage
 from bench.clock import NS_PER_MS, Clock, process_clock, utc_now
 from bench.config import RunConfig
-from bench.endpoints import openai
+from bench.endpoints.interface import BodyOptions
 from bench.errors import UsageError
 from bench.evaluate import Result, evaluate, kind_of
 from bench.event_loop import loop_factory
@@ -206,7 +206,7 @@ async def _probe(
     names_model = own_body is not None and own_body.body is not None and "model" in own_body.body
     target = target_of(config)
     listed = await list_models(config.url, target)
-    options = openai.BodyOptions(
+    options = BodyOptions(
         endpoint=config.endpoint,
         model=choose_model(config.model, listed, bodies_name_one=names_model),
         stream=config.stream,

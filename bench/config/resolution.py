@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from bench.config.run_config import SECRETS, RunConfig, complete, implied_mode
 from bench.config.settings import Settings
-from bench.endpoints import openai
+from bench.endpoints import DEFAULT, ENDPOINTS, urls
 from bench.errors import UsageError
 from bench.modes import MODES
 from promptset import recipes
@@ -95,7 +95,7 @@ def _sentences(error: Any, flags: Mapping[str, Any], file_name: str) -> list[str
 def _combinations(settings: Settings, given: Mapping[str, Any]) -> list[str]:
     """What does not go together, each with what to do about it."""
     problems = []
-    named = openai.endpoint_of(settings.url)
+    named = urls.endpoint_of(settings.url)
     if settings.endpoint is not None and named is not None and settings.endpoint != named:
         problems.append(f"--endpoint {settings.endpoint}: the URL names the endpoint {named}; leave one of the two out")
     if settings.rate is not None and settings.concurrency is not None:
@@ -149,8 +149,9 @@ def _tools_problems(settings: Settings, file: str) -> list[str]:
     from promptset.tools import load_tools
 
     problems = []
-    if "completions" in (settings.endpoint, openai.endpoint_of(settings.url)):
-        problems.append("--tools are part of a chat, and the endpoint is completions")
+    endpoint = settings.endpoint or urls.endpoint_of(settings.url) or DEFAULT
+    if not ENDPOINTS[endpoint].takes_messages:
+        problems.append(f"--tools are part of a chat, and the endpoint is {endpoint}")
     if settings.dataset is not None and settings.recipe is None:
         problems.append("--tools are for simulated chats, and the rows of --dataset bring their own")
     try:

@@ -8,8 +8,8 @@ from typing import Any
 from pydantic import ConfigDict, Field
 
 from bench.clock import NS_PER_S
-from bench.config.settings import DEFAULT_ENDPOINT, Settings
-from bench.endpoints import openai
+from bench.config.settings import Settings
+from bench.endpoints import DEFAULT, urls
 from bench.errors import UsageError
 from bench.modes import DEFAULT_MODE, MODES
 from bench.modes.interface import DEFAULT_OUTPUT_TOKENS, Mode
@@ -26,7 +26,7 @@ class RunConfig(Settings):
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
-    endpoint: openai.Endpoint
+    endpoint: str
     mode: str
     load: Mode = Field(exclude=True)
 
@@ -71,10 +71,10 @@ def complete(settings: Settings) -> RunConfig:
     if name not in MODES:
         raise UsageError(f"the mode {name!r} is not one of {', '.join(MODES)}")
     mode = MODES[name]
-    named = openai.endpoint_of(settings.url)
+    named = urls.endpoint_of(settings.url)
     filled: dict[str, Any] = {"mode": name, **mode.defaults(settings)}
     if settings.endpoint is None:
-        filled["endpoint"] = DEFAULT_ENDPOINT if named is None else named
+        filled["endpoint"] = DEFAULT if named is None else named
     if settings.dataset is None and settings.output_tokens is None:
         filled["output_tokens"] = DEFAULT_OUTPUT_TOKENS
     whole = settings.model_copy(update=filled)

@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
 from bench.config import values
-from bench.endpoints import openai
+from bench.endpoints import DEFAULT as DEFAULT_ENDPOINT
+from bench.endpoints import ENDPOINTS
 from bench.modes import MODES
 from bench.modes.concurrency import DEFAULT_USERS
 from bench.modes.interface import DEFAULT_OUTPUT_TOKENS, DEFAULT_REQUESTS
@@ -26,7 +27,6 @@ from promptset import recipes
 Seconds = Annotated[float, BeforeValidator(values.seconds), AfterValidator(values.positive)]
 Tokens = Annotated[str, BeforeValidator(values.token_lengths)]
 Many = Annotated[tuple[str, ...], BeforeValidator(lambda v: (v,) if isinstance(v, str) else v)]
-DEFAULT_ENDPOINT: openai.Endpoint = "chat"
 
 
 def option(
@@ -48,8 +48,14 @@ class Settings(BaseModel):
     url: Annotated[str, AfterValidator(values.url)] = option(
         ..., "the server: http://host:8000, with or without /v1 or the whole path", group="target", metavar="URL"
     )
-    endpoint: openai.Endpoint | None = option(
-        None, "which API to load", group="target", otherwise=f"{DEFAULT_ENDPOINT}, or what the URL names"
+    endpoint: Annotated[str | None, AfterValidator(lambda v: None if v is None else values.one_of(v, ENDPOINTS))] = (
+        option(
+            None,
+            "which API to load",
+            group="target",
+            metavar="|".join(ENDPOINTS),
+            otherwise=f"{DEFAULT_ENDPOINT}, or what the URL names",
+        )
     )
     model: str | None = option(
         None, "the model to ask for", group="target", metavar="NAME", otherwise="the one that the server lists"

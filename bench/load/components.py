@@ -7,7 +7,7 @@ from typing import Any
 
 from bench.clock import NS_PER_S, Clock
 from bench.config import RunConfig
-from bench.endpoints import openai
+from bench.endpoints import ENDPOINTS, urls
 from bench.errors import UsageError
 from bench.modes.share import Share
 from bench.secrets import redactor, secrets_of
@@ -47,7 +47,7 @@ def source_of(
             tokenizer,
             seed=config.seed,
             salt=salt,
-            chat=config.endpoint == "chat",
+            chat=ENDPOINTS[config.endpoint].takes_messages,
             first=first + skip * step,
             step=step,
         )
@@ -61,11 +61,11 @@ def target_of(config: RunConfig) -> Target:
     def ns(seconds: float | None) -> int | None:
         return None if seconds is None else round(seconds * NS_PER_S)
 
-    headers = [(name, value.strip()) for name, _, value in (h.partition(":") for h in config.header)]
-    if config.api_key is not None:
-        headers.insert(0, ("authorization", f"Bearer {config.api_key.get_secret_value()}"))
+    api_key = None if config.api_key is None else config.api_key.get_secret_value()
+    given = [(name, value.strip()) for name, _, value in (h.partition(":") for h in config.header)]
+    headers = [*ENDPOINTS[config.endpoint].headers(api_key), *given]
     return Target(
-        url=openai.endpoint_url(config.url, config.endpoint),
+        url=urls.endpoint_url(config.url, config.endpoint),
         headers=tuple(headers),
         ca_file=config.ca_file,
         insecure=config.insecure,
@@ -85,5 +85,6 @@ def transport_of(config: RunConfig, tokenizer: Tokenizer | None, clock: Clock) -
     # would delay the load, and its word would confirm itself.
     if tokenizer is not None and not tokenizer.is_remote and (config.tokenizer is not None or config.check_usage):
         count = lambda text: tokenizer.count_plain([text])[0]  # noqa: E731
-    reading = Reading(count=count, redact=redactor(secrets_of(config.url, target.headers, api_key)))
+    redact = redactor(secrets_of(config.url, target.headers, api_key))
+    reading = Reading(endpoint=ENDPOINTS[config.endpoint], count=count, redact=redact)
     return TRANSPORTS[config.transport](target, reading, clock)

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from bench import endpoints
 from bench.clock import Clock
-from bench.endpoints import openai
 from bench.errors import UsageError
 from bench.load.active_load import ActiveLoad
 from bench.load.assignment import Assignment
@@ -47,7 +47,7 @@ class Worker:
         config, share, options = assignment.config, assignment.share, assignment.options
 
         def encode(sample: Sample) -> Encoded:
-            return openai.encode(sample, options)
+            return endpoints.encode(sample, options)
 
         self._assignment = assignment
         self._source = source
