@@ -201,7 +201,7 @@ class Settings(BaseModel):
     )
     same_prompts: bool = option(
         False,
-        "send the very same prompts in every run of this seed (default: fresh texts, which no prefix cache knows)",
+        "send the very same prompts in every run of this seed, in place of fresh texts that no prefix cache knows",
         group="data",
     )
 
