@@ -6,7 +6,7 @@ Secret are: the API key, every header's value, a user and password in a URL, and
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
 MASK = "***"
 SHORTEST = 4
@@ -38,7 +38,9 @@ def public_url(url: str) -> str:
 def secrets_of(url: str, headers: Iterable[tuple[str, str]], api_key: str | None) -> list[str]:
     """Every value that must not be seen."""
     parts = urlsplit(url)
-    found = [api_key, parts.username, parts.password, *(value for _, value in parse_qsl(parts.query))]
+    credentials = [parts.username, parts.password]
+    decoded = [unquote(word) for word in credentials if word is not None]
+    found = [api_key, *credentials, *decoded, *(value for _, value in parse_qsl(parts.query))]
     for _, value in headers:
         found += [value, value.rpartition(" ")[2]]
     return [value for value in found if value]
