@@ -265,9 +265,8 @@ class Connection:
             before = len(self._put_by)
             self._put_by += [(data, stamp, poll_ns) for data, stamp in taken.reads]
             self._put_by_bytes += sum(len(data) for data, _ in taken.reads)
-            if any(data.endswith(_END) or len(data) < 5 for data, _ in taken.reads):
-                self.parse()
-            elif self._put_by_bytes > _PUT_BY * _BUFFER_SIZE:
+            heavy = self._put_by_bytes > _PUT_BY * _BUFFER_SIZE
+            if heavy or any(data.endswith(_END) or len(data) < 5 for data, _ in taken.reads):
                 self.parse()
             elif before < _PUT_BY <= len(self._put_by):
                 self._engine.later(self._catch_up)

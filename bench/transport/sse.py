@@ -76,14 +76,15 @@ class SSEParser:
         """The data of every event whose last byte is in `piece`, in order."""
         if self.too_large:
             return []
-        if self._buffer and b"\n" not in piece and b"\r" not in piece:
-            # Put together once, when the line ends: not again for each of a thousand pieces.
-            self._held.append(piece)
-            self._grow(len(piece))
-            return []
-        if self._held:
-            self._buffer += b"".join(self._held)
-            self._held.clear()
+        if self._buffer:
+            if b"\n" not in piece and b"\r" not in piece:
+                # Put together once, when the line ends: not again for each of a thousand pieces.
+                self._held.append(piece)
+                self._grow(len(piece))
+                return []
+            if self._held:
+                self._buffer += b"".join(self._held)
+                self._held.clear()
         if not self._started:
             piece = self._buffer + piece
             if len(piece) < 3 and b"\xef\xbb\xbf".startswith(piece):
@@ -123,7 +124,7 @@ class SSEParser:
             if b"" in lines:
                 self._size = 0
             self._grow(len(piece))
-        else:
+        elif self._size:
             self._size = 0
         return events
 
