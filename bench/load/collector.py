@@ -13,7 +13,7 @@ QUIET_SHARE = 0.3
 
 
 def collect_ahead() -> None:
-    """Collect what there is and set it aside for good. It takes some 100 ms, so it is done before anybody says when the load begins."""
+    """Collect what there is and set it aside. It takes 100 ms and more: it is done before the load's beginning is chosen."""
     gc.collect()
     gc.freeze()
 
