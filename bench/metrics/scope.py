@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from math import fsum, inf
 from typing import Any
 
+from bench.metrics import bounds
 from bench.metrics.arrivals import Arrivals
 from bench.metrics.catalog import METRICS, RequestMetric
 from bench.metrics.columns import Columns, happened
@@ -75,13 +76,22 @@ class Scope:
             "itl": (tokens.itl(from_ns), [request.itl for request in sample]),
             "chunk_gap": (tokens.gaps(from_ns), [request.gaps for request in sample]),
         }
+        between = {"itl": tokens.itl_between, "chunk_gap": tokens.gaps_between}
         result: dict[str, Any] = {}
         for metric in METRICS.values():
             if isinstance(metric, RequestMetric):
                 values = happened(list(map(columns.metrics[metric.key].__getitem__, self._rows)))
-                result[metric.key] = self._of_requests(metric.key, values)
+                found = self._of_requests(metric.key, values)
+                ends = bounds.of_request_metric(columns, metric.key, self._rows)
+                lies = None if ends is None else (describe(ends[0]), describe(ends[1]))
             else:
-                result[metric.key] = self._of_tokens(metric.key, *of_tokens[metric.name], requests)
+                found = self._of_tokens(metric.key, *of_tokens[metric.name], requests)
+                lies = None
+                if columns.bounded:
+                    least, most = between[metric.name](from_ns)
+                    lies = least.snapshot().describe(1 / NS_PER_MS), most.snapshot().describe(1 / NS_PER_MS)
+            found["bounds"] = {} if lies is None else bounds.worth_saying(found, *lies, unit=metric.unit)
+            result[metric.key] = found
         return result
 
     def _of_requests(self, key: str, values: list[float]) -> dict[str, Any]:
