@@ -2,9 +2,9 @@
 
 A sign is one function: evidence in, its findings out (none where this run cannot show it). A new sign is one function, one
 line in SIGNS and one band in Limits. The verdict is the worst finding; it stands before any other number of a report.
-A sign measures nothing: it takes numbers of the summary, at most divides one by another, and holds the result against its band,
-so that the reader can check it. It speaks of what can have harmed a number: a client that was late is not judged where kernel
-stamps and punctual sends show that no number is late by it.
+A sign measures nothing: it takes numbers of the summary, at most divides one by another, and holds the result against its
+band, so that the reader can check it. It speaks of what can have harmed a number: a client that was late is not judged where
+kernel stamps and punctual sends show that no number is late by it.
 Bands: docs/metrics.md, "Is the measurement good?". Every limit is configuration (`limits:` in the YAML file).
 """
 
@@ -203,8 +203,8 @@ def ready_not_sent(evidence: RunEvidence, limits: Limits) -> list[Finding]:
     share = row["share"]
     status = _both(limits.ready_not_sent.of(share), limits.ready_not_sent_ms.of(row["typical_ms"]))
     sentence = (
-        f"users were ready and their next request was not sent in {share:.1%} of their time (up to {row['longest_ms']:.0f} ms "
-        "at once): the client was busy or stood still"
+        f"users were ready and their next request was not sent in {share:.1%} of their time (up to "
+        f"{row['longest_ms']:.0f} ms at once): the client was busy or stood still"
     )
     return [Finding("ready_not_sent", status, share, sentence)]
 
@@ -307,8 +307,8 @@ def workers(evidence: RunEvidence, limits: Limits) -> list[Finding]:
 def run_queue(evidence: RunEvidence, limits: Limits) -> list[Finding]:
     """Time in which the client was ready to run and other programs had the processors, as far as it can have harmed a number.
 
-    Stamps of the client's own are late by it. Kernel stamps are not: then it harms what is sent, which has signs of its own, and
-    this one says why they speak.
+    Stamps of the client's own are late by it. Kernel stamps are not: then it harms what is sent, which has signs of its own,
+    and this one says why they speak.
     """
     row = evidence.summary["instrument"]["run_queue"]
     if row is None:
@@ -316,9 +316,10 @@ def run_queue(evidence: RunEvidence, limits: Limits) -> list[Finding]:
     share = row["mean"]
     sends = _worst(f.status for sign in (send_lateness, ready_not_sent) for f in sign(evidence, limits))
     harm = _worst((_user_stamps(evidence, limits), sends))
+    what = "what it sent" if harm is sends else "its time stamps"
     sentence = (
-        f"the client waited for a processor {share:.1%} of the time, and "
-        f"{'its time stamps' if harm is not sends else 'what it sent'} can be late by it: other programs keep this machine busy"
+        f"the client waited for a processor {share:.1%} of the time, and {what} can be late by it: other programs keep this "
+        "machine busy"
     )
     return [Finding("run_queue", _both(limits.run_queue_wait.of(share), harm), share, sentence)]
 
@@ -338,7 +339,9 @@ def wide_stamps(evidence: RunEvidence, limits: Limits) -> list[Finding]:
         width_ms = greatest - least
         share = width_ms / value if value > 0 else float(width_ms > 0)
         name, what = _TIMED[key], "average" if stat == "mean" else stat
-        sentence = f"{what} of {name} is known only to lie between {least:.2f} and {greatest:.2f} ms: tokens came several in one read"
+        sentence = (
+            f"{what} of {name} is only known to lie between {least:.2f} and {greatest:.2f} ms: tokens shared reads"
+        )
         findings.append(Finding("wide_stamps", _both(absolute.of(width_ms), relative.of(share)), share, sentence))
     return [max(findings, key=lambda f: (_badness(f.status), f.value))] if findings else []
 
@@ -354,8 +357,8 @@ def littles_law(evidence: RunEvidence, limits: Limits) -> list[Finding]:
     if law["dispatched"]:
         missing = abs(law["dispatched"] - law["records"])
         sentence = (
-            f"the dispatcher handed {law['dispatched']:,} requests over and there are {law['records']:,} records: what is missing is "
-            "in no number"
+            f"the dispatcher handed {law['dispatched']:,} requests over and there are {law['records']:,} records: what is "
+            "missing is in no number"
         )
         share = missing / law["dispatched"]
         findings.append(Finding("littles_law", limits.records_missing.of(share), share, sentence))
@@ -384,8 +387,8 @@ def errors(evidence: RunEvidence, limits: Limits) -> list[Finding]:
         sentence = f"every request failed, all {tried:,}: there are no latencies"
     if counts["failed_unsent"]:
         sentence += (
-            f"; of the failed, {counts['failed'] - counts['failed_unsent']:,} were sent and {counts['failed_unsent']:,} were not, "
-            "because no connection came about"
+            f"; of the failed, {counts['failed'] - counts['failed_unsent']:,} were sent and {counts['failed_unsent']:,} were "
+            "not, because no connection came about"
         )
     return [Finding("errors", limits.errors.of(share), share, sentence)]
 
@@ -405,7 +408,7 @@ def target_gone(evidence: RunEvidence, limits: Limits) -> list[Finding]:
 
 
 def cache_hits(evidence: RunEvidence, limits: Limits) -> list[Finding]:
-    """Prompt tokens that the server found in its cache beyond what prompts share on purpose: it had less to do than was asked.
+    """Prompt tokens that the server found in its cache beyond what prompts share on purpose: it had less to do than asked.
 
     By the server's metrics, or by what its replies say.
     """
@@ -419,8 +422,8 @@ def cache_hits(evidence: RunEvidence, limits: Limits) -> list[Finding]:
     planned = cache.get("planned_share") or 0.0
     beyond = max(shares) - planned
     sentence = (
-        f"the server took {max(shares):.1%} of the prompt tokens from its cache, where {planned:.1%} was planned: prompts that it had "
-        "seen before make TTFT shorter"
+        f"the server took {max(shares):.1%} of the prompt tokens from its cache, where {planned:.1%} was planned: prompts "
+        "that it had seen before make TTFT shorter"
     )
     return [Finding("cache_hits", limits.cache_hits_unplanned.of(beyond), beyond, sentence)]
 
@@ -437,9 +440,9 @@ def output_tokens(evidence: RunEvidence, limits: Limits) -> list[Finding]:
 def usage(evidence: RunEvidence, limits: Limits) -> list[Finding]:
     """The server's token counts against our own count of the text.
 
-    Where the counts of the prompts agree, the tokenizer is the server's. A reply's text may still make another number of tokens
-    than the server generated: a model does not always choose the tokens that its text would be cut into. Then only counts that
-    are far apart are a sign.
+    Where the counts of the prompts agree, the tokenizer is the server's. A reply's text may still make another number of
+    tokens than the server generated: a model does not always choose the tokens that its text would be cut into. Then only
+    counts that are far apart are a sign.
     """
     tokens = evidence.summary["tokens"]
     found, prompts = tokens["mismatch"], tokens["asked_against_got"]["input"]

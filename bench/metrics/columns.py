@@ -93,7 +93,7 @@ class Columns:
             open_of = (0.0, 0.0, 0.0)
         else:
             open_of = tuple(open_ms(record, at) for at in (first, first_output(record), last_token(record)))  # type: ignore[assignment]
-            self.bounded = self.bounded or any(open_of)
+            self.bounded = self.bounded or any(bound is not None for bound in record.chunk_bound_ns)
         self.first_open_ms.append(open_of[0])
         self.output_open_ms.append(open_of[1])
         self.last_open_ms.append(open_of[2])

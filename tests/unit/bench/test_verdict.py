@@ -303,8 +303,8 @@ def test_a_closed_loop_has_no_schedule_to_be_late_for() -> None:
 def test_what_was_sent_and_what_failed_add_up_in_words() -> None:
     found = verdict({"counts.succeeded": 360, "counts.failed": 640, "counts.failed_unsent": 600})
     assert found.reasons == [
-        "640 of 1,000 requests failed (64.0%): the latencies are those of the others; of the failed, 40 were sent and 600 were "
-        "not, because no connection came about"
+        "640 of 1,000 requests failed (64.0%): the latencies are those of the others; of the failed, 40 were sent and 600 "
+        "were not, because no connection came about"
     ]
 
 
@@ -341,9 +341,7 @@ def test_of_several_open_numbers_the_worst_is_told() -> None:
             "latency.tpot_ms.bounds": {"p50": [18.0, 20.0]},
         }
     )
-    assert found.reasons == [
-        "p50 of ITL is known only to lie between 0.00 and 41.00 ms: tokens came several in one read"
-    ]
+    assert found.reasons == ["p50 of ITL is only known to lie between 0.00 and 41.00 ms: tokens shared reads"]
 
 
 def test_what_turns_of_a_session_share_is_planned_by_nobody() -> None:
@@ -355,8 +353,8 @@ def test_what_turns_of_a_session_share_is_planned_by_nobody() -> None:
 def test_usage_that_differs_says_what_is_known_of_the_tokenizer() -> None:
     (other,) = verdict({MISMATCH: 0.9, PROMPTS: {"compared": 50, "differ": 50}}).reasons
     assert other == (
-        "the server's usage differs from our count of the text in 90.0% of the replies, and that of 50 of 50 prompts too: its "
-        "tokenizer is another one"
+        "the server's usage differs from our count of the text in 90.0% of the replies, and that of 50 of 50 prompts too: "
+        "its tokenizer is another one"
     )
     (unknown,) = verdict({MISMATCH: 0.9}).reasons
     assert unknown == "the server's usage differs from our count of the text in 90.0% of the replies"
