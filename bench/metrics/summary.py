@@ -23,8 +23,8 @@ from bench.metrics.load import Readiness, Spans, describe_load
 from bench.metrics.objectives import evaluate, meets_all
 from bench.metrics.per_request import NS_PER_MS, NS_PER_S
 from bench.metrics.quantile import describe, quantile
-from bench.metrics.scope import Held, Scope
-from bench.metrics.tally import Tally
+from bench.metrics.scope import RunData, Scope
+from bench.metrics.tally import RecordTally
 from bench.metrics.tokens import TokenTimes
 from bench.metrics.window import Window, describe_window, steady_window
 from bench.records import Outcome, RequestRecord
@@ -45,7 +45,7 @@ class Summary:
         self._arrivals = Arrivals()
         self._good_arrivals = Arrivals()
         self._bytes_in = Arrivals(NS_PER_S)
-        self._tally = Tally()
+        self._tally = RecordTally()
         self._readings = compat.Readings()
         self._spans = Spans()
         self._readiness = Readiness()
@@ -112,8 +112,8 @@ class Summary:
         counts = self._counts()
         over_time = series.over_time(columns, self._arrivals, self._bytes_in)
         window = self._window(over_time)
-        held = Held(columns, self._tokens, self._arrivals, self._good_arrivals, facts.seed)
-        whole = self._numbers(Scope(held, None))
+        data = RunData(columns, self._tokens, self._arrivals, self._good_arrivals, facts.seed)
+        whole = self._numbers(Scope(data, None))
         tried = counts["succeeded"] + counts["failed"]
         error_rate = counts["failed"] / tried if tried else None
         return {
@@ -126,7 +126,7 @@ class Summary:
             "latency_of_failures_ms": describe(sorted(happened(columns.failed_after_ms))),
             "stalls": tally.stalls(),
             "window": describe_window(window, self._e2el_inside(window), over_time, facts.open_loop),
-            "steady": None if window is None else self._numbers(Scope(held, window)),
+            "steady": None if window is None else self._numbers(Scope(data, window)),
             "series": over_time,
             "distributions": series.distributions(columns, over_time),
             "tokens": tally.tokens(),

@@ -31,7 +31,7 @@ _ERROR_TEXTS_HELD = 1_000
 _ERROR_TEXT_LENGTH = 500
 
 
-class Tally:
+class RecordTally:
     """Folds the records of the run phase."""
 
     def __init__(self) -> None:
