@@ -21,7 +21,8 @@ def run_and_kill(tmp_path: Path, records: int, *more: str) -> tuple[int, dict[st
     (tmp_path / "calm.yaml").write_text(CALM)
     with mock_process("--ttft", "10ms", "--tpot", "2ms") as mock:
         command = [sys.executable, "-m", "bench", "run", "--url", mock.url, "--config", str(tmp_path / "calm.yaml"),
-                   "--out", str(tmp_path / "run"), "--quiet", "--input-tokens", "16", "--output-tokens", "4", *more]  # fmt: skip
+                   "--out", str(tmp_path / "run"), "--quiet", "--input-tokens", "16", "--output-tokens", "4",
+                   *more]  # fmt: skip
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
             path = tmp_path / "run" / "requests.jsonl"
             deadline = time.monotonic() + 60
