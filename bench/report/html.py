@@ -34,6 +34,7 @@ VERDICTS = {
     "VALID": "The measurement is good: nothing suggests that the client or the load went wrong.",
     "SUSPECT": "Read the numbers with care: something in the measurement may have gone wrong.",
     "INVALID": "Do not use these numbers: the run did not measure what was asked for.",
+    "FAILED": "The target failed: these numbers cover only the requests that it answered.",
 }
 
 
@@ -104,9 +105,9 @@ def _tiles(summary: Mapping[str, Any]) -> list[Tile]:
     tiles = [
         Tile(
             f"{METRICS[name].title}, median",
-            formatting.number(row["p50"]),
+            formatting.statistic(row, "p50"),
             "ms",
-            f"P99 {formatting.number(row['p99'])}",
+            f"P99 {formatting.statistic(row, 'p99')}",
         )
         for name in ("ttft", "tpot", "e2el")
         for row in [latency[METRICS[name].key]]
@@ -127,7 +128,7 @@ def _metric_rows(latency: Mapping[str, Any]) -> list[MetricRow]:
         found = latency[metric.key]
         cells = tuple(
             MetricCell(
-                formatting.number(found[stat]),
+                formatting.statistic(found, stat),
                 formatting.interval(found["ci95"].get(stat)),
                 stat in found["too_few"],
             )

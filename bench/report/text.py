@@ -21,7 +21,7 @@ NARROW, WIDE = 80, 120
 _ROOMY = 98
 STATS = {"mean": "average", "p50": "median", "p90": "p90", "p95": "p95", "p99": "p99", "p999": "p99.9", "max": "max"}
 MAIN = ("ttft", "tpot", "itl", "e2el", "tps")
-COLOURS = {"VALID": "bold green", "SUSPECT": "bold yellow", "INVALID": "bold red"}
+COLOURS = {"VALID": "bold green", "SUSPECT": "bold yellow", "INVALID": "bold red", "FAILED": "bold red"}
 
 _ERRORS_SHOWN = 8
 _ERROR_WIDTH = 200
@@ -86,7 +86,8 @@ def _run(summary: Mapping[str, Any]) -> RenderableType:
     tried = counts["succeeded"] + counts["failed"]
     sent = f"{counts['sent']:,} sent, {counts['succeeded']:,} succeeded, {counts['failed']:,} failed"
     if tried and counts["failed"]:
-        sent += f" ({formatting.share(counts['failed'] / tried)})"
+        unsent = f", {counts['failed_unsent']:,} of them without a connection" if counts["failed_unsent"] else ""
+        sent += f" ({formatting.share(counts['failed'] / tried)}{unsent})"
     for name in ("interrupted", "dropped"):
         if counts[name]:
             sent += f", {counts[name]:,} {name}"
@@ -132,7 +133,7 @@ def _latency_table(summary: Mapping[str, Any], stats: list[str]) -> Table:
     latency = summary["latency"]
     for name in _shown(latency):
         metric, row = METRICS[name], latency[METRICS[name].key]
-        table.add_row(f"{metric.title} ({metric.unit})", *(formatting.number(row[stat]) for stat in stats))
+        table.add_row(f"{metric.title} ({metric.unit})", *(formatting.statistic(row, stat) for stat in stats))
         if row["n"]:
             cells = (
                 "too few" if stat in row["too_few"] else formatting.interval(row["ci95"].get(stat)) for stat in stats
