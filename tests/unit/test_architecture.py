@@ -138,6 +138,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     ),
     "mockserver.tokencount": frozenset({"mockserver.engine.chain", "promptset"}),
     "mockserver.pacing": frozenset({"mockserver.clock", "mockserver.engine"}),
+    "mockserver.priority": frozenset({"mockserver.clock", "mockserver.errors"}),
     # The protocol as values, then the replies that send it, then what is written down about them.
     "mockserver.dialect": frozenset(
         {"mockserver.clock", "mockserver.config", "mockserver.faults", "mockserver.plans", "promptset"}
@@ -169,8 +170,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     ),
     "mockserver.http": frozenset(
         {"mockserver.clock", "mockserver.config", "mockserver.dialect", "mockserver.errors", "mockserver.expect",
-         "mockserver.faults", "mockserver.plans.latencies", "mockserver.record", "mockserver.replies.wire", "mockserver.rng",
-         "mockserver.worker", "mockserver.workers", "promptset"}
+         "mockserver.faults", "mockserver.plans.latencies", "mockserver.priority", "mockserver.record",
+         "mockserver.replies.wire", "mockserver.rng", "mockserver.worker", "mockserver.workers", "promptset"}
     ),
     # Ways in.
     "mockserver.cli": frozenset(
