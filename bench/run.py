@@ -19,7 +19,7 @@ from typing import Any
 
 import orjson
 
-from bench import ceiling, machine, machine_cache, manifest, preflight
+from bench import ceiling, machine, machine_cache, manifest, preflight, priority
 from bench.accuracy import coverage
 from bench.clock import NS_PER_MS, Clock, process_clock, utc_now
 from bench.config import RunConfig
@@ -117,6 +117,7 @@ async def _measure(config: RunConfig, path: Path, command: Sequence[str], say: C
         plan = config.load.plan(config.length, source)
         # How many an open loop without a cap will have in flight is up to the server: then nothing is refused.
         preflight.check(plan.at_once, certain=plan.bounded)
+        priority.ensure_allowed(config.priority, priority.scheduler())
         workers = workers_of(plan, config.workers, machine.processors())
         shares = plan.shares(workers)
         host = machine.host()
@@ -290,6 +291,7 @@ class _Load:
             "ended": utc_now().isoformat(timespec="seconds"),
             "notes": (*begun.notes, *_notes_of(report)),
             "prefix_cache": prefix_cache_hits,
+            "priority": tuple(worker.priority for worker in workers),
             **({"died": report.died} if report.died else {}),
         }
         problems = [problem for worker in workers for problem in worker.problems]

@@ -57,6 +57,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.machine_cache": frozenset({"bench.errors"}),
     "bench.mock_process": frozenset({"bench.errors"}),
     "bench.preflight": frozenset({"bench.errors"}),
+    "bench.priority": frozenset({"bench.clock", "bench.errors"}),
     "bench.machine": frozenset({"bench.load.sampling"}),
     "bench.target": frozenset(
         {"bench.clock", "bench.endpoints", "bench.errors", "bench.records", "bench.transport", "bench.workload",
@@ -69,15 +70,15 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     ),
     "bench.config.flags": frozenset({"bench.errors"}),
     "bench.config.values": frozenset({"bench.errors", "bench.metrics.objectives", "bench.secrets", "promptset"}),
-    "bench.manifest": frozenset({"bench.config", "bench.errors", "bench.run_directory"}),
+    "bench.manifest": frozenset({"bench.config", "bench.errors", "bench.priority", "bench.run_directory"}),
     "bench.ceiling": frozenset(
         {"bench.config", "bench.machine_cache", "bench.metrics.per_request", "bench.records", "promptset.distributions"}
     ),
     # One worker runs the middle of the way, from the workload to the records; several are made of it.
     "bench.load": frozenset(
         {"bench.clock", "bench.config", "bench.dispatch", "bench.endpoints", "bench.errors", "bench.metrics",
-         "bench.modes", "bench.records", "bench.run_directory", "bench.secrets", "bench.sources", "bench.transport",
-         "bench.workload", "promptset"}
+         "bench.modes", "bench.priority", "bench.records", "bench.run_directory", "bench.secrets", "bench.sources",
+         "bench.transport", "bench.workload", "promptset"}
     ),
     "bench.load.sampling": frozenset({"bench.clock"}),
     "bench.load.live": frozenset({"bench.clock", "bench.metrics", "bench.records"}),
@@ -137,6 +138,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     ),
     "mockserver.tokencount": frozenset({"mockserver.engine.chain", "promptset"}),
     "mockserver.pacing": frozenset({"mockserver.clock", "mockserver.engine"}),
+    "mockserver.priority": frozenset({"mockserver.clock", "mockserver.errors"}),
     # The protocol as values, then the replies that send it, then what is written down about them.
     "mockserver.dialect": frozenset(
         {"mockserver.clock", "mockserver.config", "mockserver.faults", "mockserver.plans", "promptset"}
@@ -168,8 +170,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     ),
     "mockserver.http": frozenset(
         {"mockserver.clock", "mockserver.config", "mockserver.dialect", "mockserver.errors", "mockserver.expect",
-         "mockserver.faults", "mockserver.plans.latencies", "mockserver.record", "mockserver.replies.wire", "mockserver.rng",
-         "mockserver.worker", "mockserver.workers", "promptset"}
+         "mockserver.faults", "mockserver.plans.latencies", "mockserver.priority", "mockserver.record",
+         "mockserver.replies.wire", "mockserver.rng", "mockserver.worker", "mockserver.workers", "promptset"}
     ),
     # Ways in.
     "mockserver.cli": frozenset(
@@ -258,7 +260,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     # The rooms of bench, from the lowest to the highest: folders, and files beside them. At run time a room imports rooms of
     # the layers before its own, and none of its own layer.
     frozenset({"clock", "errors", "event_loop", "machine", "rng", "secrets", "stock", "verdict"}),
-    frozenset({"machine_cache", "mock_process", "preflight", "records", "schedule", "workload"}),
+    frozenset({"machine_cache", "mock_process", "preflight", "priority", "records", "schedule", "workload"}),
     frozenset({"conversations", "endpoints", "metrics", "run_directory"}),
     frozenset({"accuracy", "sources", "transport"}),
     frozenset({"dispatch", "report", "target"}),
