@@ -260,7 +260,7 @@ COMPOSERS = (
 LAYERS: tuple[frozenset[str], ...] = (
     # The rooms of bench, from the lowest to the highest: folders, and files beside them. At run time a room imports rooms of
     # the layers before its own, and none of its own layer.
-    frozenset({"clock", "errors", "event_loop", "machine", "rng", "secrets", "stock", "verdict"}),
+    frozenset({"clock", "errors", "event_loop", "machine", "rng", "secrets", "statistics", "stock", "verdict"}),
     frozenset({"machine_cache", "mock_process", "preflight", "records", "schedule", "workload"}),
     frozenset({"conversations", "endpoints", "metrics", "run_directory"}),
     frozenset({"accuracy", "sources", "transport"}),
@@ -270,7 +270,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"ceiling", "load", "manifest"}),
     frozenset({"evaluate", "scale"}),
     frozenset({"run"}),
-    frozenset({"calibrate"}),
+    frozenset({"calibrate", "search"}),
     frozenset({"limits"}),
     frozenset({"commands"}),
     frozenset({"cli"}),

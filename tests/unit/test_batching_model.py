@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mockserver.engine import Work
+from mockserver.engine import EngineRequest
 from mockserver.engine.batching import BatchingEngine
 from mockserver.engine.closed_form import ClosedForm
-from mockserver.plan import Plan
+from mockserver.plans.plan import Plan
 from tests.support.batching_model import S1, S2, S3, Served, Server, closed_loop, open_loop, poisson
 
 
@@ -16,7 +16,7 @@ def engine_stamps(server: Server, sent_s: list[float], lengths: list[tuple[int, 
     """The ns at which each request's tokens come out of the mock's engine."""
     engine = BatchingEngine(server.cost, prefix_caching=False)
     for key, (at, (prompt, reply)) in enumerate(zip(sent_s, lengths, strict=True)):
-        engine.admit(key, Work(round(at * 1e9), Plan(0, (0,) * (reply - 1), reply), prompt, ()))
+        engine.admit(key, EngineRequest(round(at * 1e9), Plan(0, (0,) * (reply - 1), reply), prompt, ()))
     stamps: list[list[int]] = [[] for _ in sent_s]
     while (now := engine.next_ns()) is not None:
         for key, tokens in engine.step(now):

@@ -226,6 +226,27 @@ def test_a_visit_ends_early_only_after_more_than_one_wave() -> None:
     assert not search.hopeless(Goal("tpot:p50<9ms", None), 1_000, 1_000)
 
 
+def test_after_a_high_scout_a_wave_is_taken_for_longer() -> None:
+    search = Search(settings())
+    while isinstance(step := search.next(), Visit) and step.phase == "scout":
+        search.add(result_of(step, {P99: logistic(38.0)}))
+    # D is twice the last scout, 128: 256 requests are the least.
+    assert not search.hopeless(P99, 255, 255)
+    assert search.hopeless(P99, 256, 200)
+
+
+def test_a_scout_behind_which_a_backlog_grows_has_failed() -> None:
+    search = Search(settings(TPOT))
+    for kept_up in (True, True, True, False):
+        step = search.next()
+        assert isinstance(step, Visit)
+        search.add(result_of(step, {TPOT: lambda load: 0.0}, kept_up=kept_up))
+    step = search.next()
+    assert isinstance(step, Visit)
+    assert step.phase == "visit"
+    assert 4.0 / 1.6 < step.load < 8.0 * 1.2
+
+
 def test_an_objective_on_a_mean_is_found_too() -> None:
     goal = Goal("ttft:mean<200ms", None)
     search = Search(settings(goal, precision=0.05))
