@@ -41,6 +41,9 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
          "bench.errors", "bench.rng", "bench.schedule", "bench.sources", "bench.stock", "bench.workload", "promptset"}
     ),
     "bench.metrics": frozenset({"bench.errors", "bench.records", "bench.rng"}),
+    # Pure functions of plain values, and the decisions of a search that stand on them.
+    "bench.statistics": frozenset(),
+    "bench.search": frozenset({"bench.errors", "bench.statistics"}),
     "bench.verdict": frozenset(),
     "bench.report": frozenset({"bench.metrics.bounds", "bench.metrics.catalog"}),
     "bench.report.sweep_page": frozenset({"bench.accuracy.sweep", "bench.report"}),
@@ -259,7 +262,7 @@ COMPOSERS = (
 LAYERS: tuple[frozenset[str], ...] = (
     # The rooms of bench, from the lowest to the highest: folders, and files beside them. At run time a room imports rooms of
     # the layers before its own, and none of its own layer.
-    frozenset({"clock", "errors", "event_loop", "machine", "rng", "secrets", "stock", "verdict"}),
+    frozenset({"clock", "errors", "event_loop", "machine", "rng", "secrets", "statistics", "stock", "verdict"}),
     frozenset({"machine_cache", "mock_process", "preflight", "priority", "records", "schedule", "workload"}),
     frozenset({"conversations", "endpoints", "metrics", "run_directory"}),
     frozenset({"accuracy", "sources", "transport"}),
@@ -269,7 +272,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"ceiling", "load", "manifest"}),
     frozenset({"evaluate", "scale"}),
     frozenset({"run"}),
-    frozenset({"calibrate"}),
+    frozenset({"calibrate", "search"}),
     frozenset({"limits"}),
     frozenset({"commands"}),
     frozenset({"cli"}),
@@ -278,7 +281,15 @@ LAYERS: tuple[frozenset[str], ...] = (
 LAYER_OF = {room: layer for layer, rooms in enumerate(LAYERS) for room in rooms}
 
 CLOCKS = {"time", "datetime.datetime.now", "datetime.datetime.utcnow", "datetime.datetime.today", "asyncio.sleep"}
-CHANCE = {"random", "secrets", "uuid", "os.urandom"}
+CHANCE = {
+    "random",
+    "secrets",
+    "uuid",
+    "os.urandom",
+    "numpy.random",
+    "numpy.random.default_rng",
+    "numpy.random.Generator",
+}
 
 
 def sources() -> dict[str, str]:
@@ -600,6 +611,12 @@ def test_the_folder_of_data_sets_is_no_package() -> None:
         ("bench.report.html", "from bench.metrics.summary import Summary"),
         ("bench.report.html", "from bench.run_directory import RunDirectory"),
         ("bench.verdict", "from bench.transport import TRANSPORTS"),
+        ("bench.statistics.intervals", "from bench.metrics.quantile import quantile"),
+        ("bench.statistics.capacity", "from bench.rng import stream"),
+        ("bench.statistics.gate", "from bench.errors import UsageError"),
+        ("bench.search.decisions", "from bench.run import run"),
+        ("bench.search.goals", "from bench.metrics.objectives import Objective"),
+        ("bench.metrics.summary", "from bench.search.decisions import Search"),
         ("bench.accuracy.truth", "from bench.metrics import per_request"),
         ("bench.accuracy.truth", "from bench.metrics.quantile import quantile"),
         ("bench.accuracy.distribution", "from bench.metrics.histogram import LogHistogram"),
@@ -728,7 +745,15 @@ def test_each_way_to_a_clock_is_seen(line: str) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["import random", "from random import Random", "import os\nos.urandom(4)", "from os import urandom", "import uuid"],
+    [
+        "import random",
+        "from random import Random",
+        "import os\nos.urandom(4)",
+        "from os import urandom",
+        "import uuid",
+        "import numpy as np\nnp.random.default_rng(1)",
+        "from numpy.random import default_rng",
+    ],
 )
 def test_each_way_to_chance_is_seen(line: str) -> None:
     assert forbidden_uses({"bench.schedule.poisson": line}, CHANCE, "rng")
