@@ -51,6 +51,7 @@ def resolve_flags(flags: dict[str, Any], problems: list[str]) -> RunConfig:
             file = read_yaml(Path(file_name))
         except UsageError as e:
             found += e.problems
+            flags.setdefault("url", "http://unknown")  # Perhaps it stands in the file.
     if "api_key" not in flags and "api_key" not in file and os.environ.get("OPENAI_API_KEY"):
         file["api_key"] = os.environ["OPENAI_API_KEY"]
     try:

@@ -13,8 +13,8 @@ def main(argv: Sequence[str]) -> int:
     """Run the command. Returns its exit status; raises BenchError."""
     from pathlib import Path
 
-    from bench.evaluate import evaluate
     from bench.config.flags import Parser
+    from bench.evaluate import evaluate
     from bench.run_directory import RunDirectory
 
     parser = Parser(prog="python -m bench report", description="Render a run again, from its records and samples.")

@@ -19,8 +19,9 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from bench.config import values
 from bench.endpoints import openai
 from bench.errors import UsageError
+from bench.metrics import objectives
 from bench.schedule import ARRIVALS
-from bench.secrets import public_url
+from bench.secrets import public_body, public_url
 from bench.transport import DEFAULT, TRANSPORTS
 from bench.verdict import Limits
 from promptset import recipes
@@ -28,6 +29,7 @@ from promptset.errors import SpecError
 
 Seconds = Annotated[float, BeforeValidator(values.seconds), AfterValidator(values.positive)]
 Tokens = Annotated[str, BeforeValidator(values.token_lengths)]
+Users = Annotated[int | None, AfterValidator(values.no_more_than(values.MOST_USERS, "need as many open sockets"))]
 Many = Annotated[tuple[str, ...], BeforeValidator(lambda v: (v,) if isinstance(v, str) else v)]
 Mode = Literal["concurrency", "rate", "throughput", "trace", "sessions"]
 OPEN_LOOP: tuple[Mode, ...] = ("rate", "trace")
@@ -76,10 +78,12 @@ class RunConfig(BaseModel):
         "sessions: N users who converse (default: what the other flags imply)",
         group="load",
     )
-    concurrency: int | None = option(
+    concurrency: Users = option(
         None, "users of the modes concurrency and sessions (default: 10)", group="load", metavar="N", ge=1
     )
-    rate: float | None = option(None, "requests per second of mode rate", group="load", metavar="R", gt=0)
+    rate: Annotated[float | None, AfterValidator(lambda v: None if v is None else values.requests_per_s(v))] = option(
+        None, "requests per second of mode rate", group="load", metavar="R", gt=0
+    )
     arrivals: Annotated[str | None, AfterValidator(lambda v: None if v is None else values.one_of(v, ARRIVALS))] = (
         option(
             None,
@@ -89,21 +93,27 @@ class RunConfig(BaseModel):
         )
     )
     burstiness: float = option(
-        1.0, "shape of the gaps: 1 is Poisson, less is burstier, more is evener", group="load", metavar="B", gt=0
+        1.0,
+        "shape of the gaps: 1 is Poisson, less is burstier, more is evener",
+        group="load",
+        metavar="B",
+        ge=0.001,
+        le=1e6,
     )
     trace_speed: float = option(
-        1.0, "mode trace: so many times faster than it was recorded", group="load", metavar="X", gt=0
+        1.0, "mode trace: so many times faster than it was recorded", group="load", metavar="X", ge=1e-6, le=1e6
     )
-    max_concurrency: int | None = option(
+    max_concurrency: Users = option(
         None, "most requests in flight (modes rate, throughput and trace)", group="load", metavar="N", ge=1
     )
     drop_late: bool = option(False, "drop an arrival that finds no free slot; else it waits", group="load")
     ramp: Annotated[float, BeforeValidator(values.seconds)] = option(
         0.0, "bring the users in one by one over this time", group="load", metavar="S", ge=0
     )
-    requests: int | None = option(
-        None, "end after this many requests (default: 100, without --duration)", group="load", metavar="N", ge=1
-    )
+    requests: Annotated[
+        int | None,
+        AfterValidator(values.no_more_than(values.MOST_REQUESTS, "requests take weeks and terabytes of records")),
+    ] = option(None, "end after this many requests (default: 100, without --duration)", group="load", metavar="N", ge=1)
     duration: Seconds | None = option(None, "stop sending after this time", group="load", metavar="S")
     warmup: Annotated[str, BeforeValidator(values.warmup)] = option(
         "0", "requests (20) or time (20s) that come first and count in no number", group="load", metavar="N|S"
@@ -167,7 +177,12 @@ class RunConfig(BaseModel):
         group="data",
     )
     seed: int = option(
-        0, "all chance comes from it: the same seed sends the same load", group="data", metavar="N", ge=0
+        0,
+        "all chance comes from it: the same seed sends the same load",
+        group="data",
+        metavar="N",
+        ge=0,
+        le=values.MOST_SEED,
     )
 
     timeout: Seconds | None = option(600.0, "longest time for a whole request", group="limits", metavar="S")
@@ -227,6 +242,7 @@ class RunConfig(BaseModel):
         """The configuration as it may be stored and shown: secrets are `***`, defaults included."""
         told = self.model_dump(mode="json")
         told["url"] = public_url(self.url)
+        told["extra_body"] = public_body(told["extra_body"])
         if self.api_key is not None:
             told["api_key"] = "***"
         told["header"] = [f"{h.partition(':')[0]}: ***" for h in self.header]
@@ -244,7 +260,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except OSError as e:
         raise UsageError(f"--config {path}: {e.strerror}") from e
     except (yaml.YAMLError, UnicodeDecodeError) as e:
-        raise UsageError(f"--config {path}: not YAML: {' '.join(str(e).split())}") from e
+        raise UsageError(f"--config {path}{_yaml_problem(e)}") from e
     if content is None:
         return {}
     if not isinstance(content, dict):
@@ -256,13 +272,22 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return {str(key).replace("-", "_"): value for key, value in content.items()}
 
 
+def _yaml_problem(error: yaml.YAMLError | UnicodeDecodeError) -> str:
+    """Where the file stops being YAML, and why, in one line."""
+    mark = getattr(error, "problem_mark", None)
+    said = getattr(error, "problem", None) or " ".join(str(error).split())
+    return (
+        f": not YAML: {said}" if mark is None else f", line {mark.line + 1}, column {mark.column + 1}: not YAML: {said}"
+    )
+
+
 def resolve(flags: Mapping[str, Any], file: Mapping[str, Any] | None = None, file_name: str = "") -> RunConfig:
     """The configuration from flags (which win) and a file's settings. Raises UsageError with every problem at once."""
     settings = {**(file or {}), **flags}
     problems = []
     for key in sorted(settings.keys() - RunConfig.model_fields.keys()):
         near = difflib.get_close_matches(key, RunConfig.model_fields, n=1)
-        hint = f": did you mean {_place(near[0], flags, file_name)}?" if near else ""
+        hint = f": did you mean {_name(near[0], file_name if key not in flags else '')}?" if near else ""
         problems.append(f"{_place(key, flags, file_name)} is not known{hint}")
         del settings[key]
     try:
@@ -283,7 +308,33 @@ def resolve(flags: Mapping[str, Any], file: Mapping[str, Any] | None = None, fil
 
 
 def _place(key: str, flags: Mapping[str, Any], file_name: str) -> str:
-    return f"--{key.replace('_', '-')}" if key in flags or not file_name else f"{file_name}: {key}"
+    return _name(key, "") if key in flags or not file_name else f"{file_name}: {key}"
+
+
+def _name(key: str, file_name: str) -> str:
+    """A setting as it is written on the command line, or in a file."""
+    return key if file_name else f"--{key.replace('_', '-')}"
+
+
+_PLAIN = {
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "int_type": "must be a whole number",
+    "int_parsing_size": "has too many digits",
+    "float_parsing": "must be a number",
+    "float_type": "must be a number",
+    "finite_number": "must be a finite number",
+    "greater_than": "must be more than {gt:g}",
+    "greater_than_equal": "must be at least {ge:g}",
+    "less_than": "must be less than {lt:g}",
+    "less_than_equal": "must be at most {le:g}",
+    "bool_parsing": "must be true or false",
+    "bool_type": "must be true or false",
+    "string_type": "must be text",
+    "dict_type": "must be an object of fields and values",
+    "literal_error": "must be {expected}",
+}
+"""pydantic's kinds of errors in plain words; each takes what the error says of the limit."""
 
 
 def _sentences(error: Any, flags: Mapping[str, Any], file_name: str) -> list[str]:
@@ -297,7 +348,9 @@ def _sentences(error: Any, flags: Mapping[str, Any], file_name: str) -> list[str
         return [f"{place} is not known"]
     if error["type"] == "value_error":
         return [f"{place}: {problem[0].lower()}{problem[1:]}" for problem in message.splitlines()]
-    told = repr(error["input"]) in message or loc[0] in ("api_key", "header", "url")
+    if error["type"] in _PLAIN:
+        message = _PLAIN[error["type"]].format(**error.get("ctx", {}))
+    told = repr(error["input"]) in message or loc[0] in ("api_key", "header", "url", "extra_body")
     given = "" if told else f" (given: {error['input']!r})"
     return [f"{place}: {message[0].lower()}{message[1:]}{given}"]
 
@@ -365,6 +418,24 @@ def _combinations(config: RunConfig, given: Mapping[str, Any]) -> list[str]:
         problems += _tools_problems(config, config.tools)
     if "text" in given:
         problems += _text_problems(config.text)
+    return problems + _objective_problems(config)
+
+
+def _objective_problems(config: RunConfig) -> list[str]:
+    """Objectives on numbers that this run cannot have."""
+    problems = []
+    for objective in objectives.parse(config.slo):
+        if objective.stat is None or objective.metric in objectives.WHOLE_RESPONSE:
+            continue
+        if not config.stream:
+            problems.append(
+                f'--slo "{objective.text}": with --no-stream there is no {objective.metric}, only e2el: '
+                "leave --no-stream out, or use e2el"
+            )
+        elif objective.metric in objectives.BETWEEN_TOKENS and config.output_tokens == "1":
+            problems.append(
+                f'--slo "{objective.text}": replies of one token have no {objective.metric}: ask for more --output-tokens'
+            )
     return problems
 
 

@@ -130,7 +130,7 @@ def transport_of(config: RunConfig, tokenizer: Tokenizer | None, clock: Clock) -
     # would delay the load, and its word would confirm itself.
     if tokenizer is not None and not tokenizer.is_remote and (config.tokenizer is not None or config.check_usage):
         count = lambda text: tokenizer.count_plain([text])[0]  # noqa: E731
-    reading = Reading(count=count, redact=redactor(secrets_of(config.url, target.headers, api_key)))
+    reading = Reading(count=count, redact=redactor(secrets_of(config.url, target.headers, api_key, config.extra_body)))
     return TRANSPORTS[config.transport](target, reading, clock)
 
 

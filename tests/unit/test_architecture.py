@@ -26,7 +26,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     # Stages: each knows the values it is given and the values it makes.
     "bench.endpoints": frozenset({"bench.records", "bench.workload", "promptset.samples"}),
     "bench.transport": frozenset(
-        {"bench.clock", "bench.endpoints", "bench.errors", "bench.records", "bench.workload", "promptset.samples"}
+        {"bench.clock", "bench.endpoints", "bench.errors", "bench.records", "bench.secrets", "bench.workload",
+         "promptset.samples"}
     ),
     "bench.conversations": frozenset({"bench.stock", "bench.workload", "promptset"}),
     "bench.dispatch": frozenset(

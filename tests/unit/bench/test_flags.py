@@ -13,8 +13,8 @@ import pytest
 from bench import cli
 from bench.commands import options, run
 from bench.config import RunConfig, resolve
-from bench.errors import UsageError
 from bench.config.flags import GROUPS, Parser, add_fields, parse
+from bench.errors import UsageError
 from bench.transport import TRANSPORTS
 
 URL = ["--url", "http://127.0.0.1:8000"]
@@ -137,6 +137,27 @@ def test_a_secret_behind_a_mistyped_flag_is_not_quoted() -> None:
 def test_flags_cannot_be_abbreviated() -> None:
     _, problems = parse(run_parser(), [*URL, "--concurr", "5"])
     assert len(problems) == 1
+
+
+def test_a_short_flag_of_other_tools_leads_to_ours() -> None:
+    _, problems = parse(run_parser(), [*URL, "-c", "4", "-x", "5"])
+    assert problems == ["-c is not a flag: did you mean --concurrency?", "-x is not a flag"]
+
+
+def test_a_value_may_begin_with_a_dash() -> None:
+    flags, problems = parse(run_parser(), [*URL, "--duration", "-5s", "--api-key", "-k", "--quiet"])
+    assert (flags["duration"], flags["api_key"], flags["quiet"], problems) == ("-5s", "-k", True, [])
+
+
+def test_a_file_that_is_no_yaml_may_hold_the_url(tmp_path: Path) -> None:
+    path = tmp_path / "load.yaml"
+    path.write_text("url: [\n")
+    with pytest.raises(UsageError) as raised:
+        options.config_of(run_parser(), ["--config", str(path), "--rate", "x"])
+    assert [problem.partition(":")[0] for problem in raised.value.problems] == [
+        f"--config {path}, line 2, column 1",
+        "--rate",
+    ]
 
 
 def test_a_flag_without_its_value_is_refused() -> None:
