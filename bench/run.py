@@ -29,9 +29,11 @@ from bench.endpoints import openai
 from bench.errors import UsageError
 from bench.evaluate import Result, evaluate
 from bench.load.components import samples_of, target_of, tokenizer_of, transport_of
-from bench.load.live import Live
+from bench.load.live import Goal, Live
 from bench.load.supervision import Defects, ErrorWatch, Interrupts, Loader
 from bench.load.worker import Assignment, Ended, Worker, loop_factory
+from bench.metrics import objectives
+from bench.progress import SILENT, Progress
 from bench.records import RequestRecord
 from bench.rng import unique_id
 from bench.run_directory import CERTIFICATES, MANIFEST, RunDirectory
@@ -65,7 +67,7 @@ def run(
     config: RunConfig,
     *,
     command: Sequence[str] = (),
-    say: Callable[[str], None] = lambda line: None,
+    progress: Progress = SILENT,
     before_evaluation: Callable[[RunDirectory], None] = lambda directory: None,
 ) -> Result:
     """Measure a target and evaluate what was seen. Raises UsageError or TargetError before any load is sent.
@@ -75,10 +77,11 @@ def run(
     path = Path(config.out) if config.out is not None else default_directory(config.name)
     RunDirectory.refuse_used(path)
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        seen = runner.run(_measure(config, path, command, say))
+        seen = runner.run(_measure(config, path, command, progress))
     try:
         before_evaluation(seen.directory)
-        return replace(evaluate(seen.directory), problems=seen.problems)
+        with progress.waiting("making the report"):
+            return replace(evaluate(seen.directory), problems=seen.problems)
     except OSError as e:
         raise _unwritten(seen, e) from e
 
@@ -97,20 +100,25 @@ def default_directory(name: str) -> Path:
     return next(place for place in chain([path], numbered) if not place.exists())
 
 
-async def _measure(config: RunConfig, path: Path, command: Sequence[str], say: Callable[[str], None]) -> Seen:
+async def _measure(config: RunConfig, path: Path, command: Sequence[str], progress: Progress) -> Seen:
     clock = process_clock()
     defects = Defects()
-    tokenizer = tokenizer_of(config)
+    url = public_url(target_of(config).url)
+    with progress.waiting("loading the tokenizer"):
+        tokenizer = tokenizer_of(config)
     transport = transport_of(config, tokenizer, clock)
-    await transport.open()
+    with progress.waiting(f"looking up the address of {url}"):
+        await transport.open()
     try:
         run_id = f"{config.name}-{unique_id()}"
-        samples = samples_of(config, tokenizer)
-        say(f"probing {public_url(target_of(config).url)}")
-        probed = await _probe(config, transport, clock, run_id, samples)
+        with progress.waiting("getting the data ready" if config.dataset is None else f"reading {config.dataset}"):
+            samples = samples_of(config, tokenizer)
+        progress(f"probing {url}")
+        with progress.waiting(f"waiting for {url} to answer the probe"):
+            probed = await _probe(config, transport, clock, run_id, samples)
         notes = samples.notes
         for note in (*notes, *probed.notes):
-            say(f"note: {note}")
+            progress(f"note: {note}")
         recording = None if config.mode != "trace" or isinstance(samples, Talks) else recording_of(config, samples)
         # How many an open loop without a cap will have in flight is the server's affair: then nothing is refused.
         certain = not config.open_loop or config.max_concurrency is not None
@@ -121,7 +129,7 @@ async def _measure(config: RunConfig, path: Path, command: Sequence[str], say: C
         held = ceiling.read(ceiling.default_path(), host)
         warnings = ceiling.warnings(config, held, workers=workers, probe=probed.record)
         for warning in warnings:
-            say(f"warning: {warning}")
+            progress(f"warning: {warning}")
         directory = RunDirectory.create(path)
         entry = machine_cache.read_entry(machine_cache.default_path("certificates.json"), host)
         kind = LoadKind.of(config.public(), workers)
@@ -142,16 +150,19 @@ async def _measure(config: RunConfig, path: Path, command: Sequence[str], say: C
             "versions": machine.versions(),
             "host": host,
         }
-        planned_sharing = samples.planned_sharing(_sharing_planned_over(config, recording))
-        before = await prefix_cache.read(config.url, target_of(config))
+        with progress.waiting("planning what prompts share"):
+            planned_sharing = samples.planned_sharing(_sharing_planned_over(config, recording))
+        with progress.waiting("asking the server for its counters"):
+            before = await prefix_cache.read(config.url, target_of(config))
 
         async def count_hits() -> None:
-            after = None if before is None else await prefix_cache.read(config.url, target_of(config))
+            with progress.waiting("asking the server for its counters"):
+                after = None if before is None else await prefix_cache.read(config.url, target_of(config))
             manifest["prefix_cache"] = prefix_cache.told(planned_sharing, before, after)
 
         if tokenizer is None and isinstance(samples, Rows) and (made_by := samples.tokenizer) is not None:
             manifest["tokenizer"] = {"name": made_by.name, "fingerprint": made_by.fingerprint}
-        load = _Load(config, directory, manifest, clock, say, defects, count_hits)
+        load = _Load(config, directory, manifest, clock, progress, defects, count_hits)
         if recording is not None:
             manifest["planned"] = recording.requests
         assignments = [
@@ -172,7 +183,7 @@ async def _probe(
     own_body = samples.first if isinstance(samples, Rows) and samples.first.body is not None else None
     names_model = own_body is not None and own_body.body is not None and "model" in own_body.body
     target = target_of(config)
-    listed = await list_models(config.url, target)
+    listed = await list_models(config.url, target, config.probe_timeout)
     assert config.endpoint is not None
     options = openai.BodyOptions(
         endpoint=config.endpoint,
@@ -182,7 +193,15 @@ async def _probe(
         extra=config.extra_body,
     )
     return await probe(
-        transport, clock, options, run_id=run_id, url=public_url(target.url), own_body=own_body, listed=listed
+        transport,
+        clock,
+        options,
+        run_id=run_id,
+        url=public_url(target.url),
+        own_body=own_body,
+        listed=listed,
+        authorized=any(name.lower() == "authorization" for name, _ in target.headers),
+        timeout_s=config.probe_timeout,
     )
 
 
@@ -195,7 +214,7 @@ class _Load:
         directory: RunDirectory,
         manifest: dict[str, Any],
         clock: Clock,
-        say: Callable[[str], None],
+        progress: Progress,
         defects: Defects,
         after: Callable[[], Awaitable[None]],
     ) -> None:
@@ -207,7 +226,7 @@ class _Load:
         self._manifest = manifest
         self._stored = {"config": config.public(), "manifest": manifest}
         self._clock = clock
-        self._say = say
+        self._progress = progress
 
     @property
     def _error_limit(self) -> int | None:
@@ -217,7 +236,8 @@ class _Load:
     async def alone(self, worker: Worker) -> Seen:
         """One worker: this process."""
         try:
-            await worker.prepare()
+            with self._progress.waiting(lambda: worker.preparing):
+                await worker.prepare()
             start_ns = self._begin()
             worker.begin(start_ns)
             live = self._live(worker)
@@ -237,10 +257,13 @@ class _Load:
 
     async def together(self, assignments: Sequence[Assignment]) -> Seen:
         """Several workers: processes."""
-        self._say(f"starting {len(assignments)} workers")
+        self._progress(f"starting {len(assignments)} workers")
         pool = Pool(assignments)
         try:
-            pool.wait_ready()
+            with self._progress.waiting(
+                lambda: f"waiting for workers to get ready: {pool.ready} of {len(assignments)} are"
+            ):
+                pool.wait_ready()
             start_ns = self._begin()
             live = self._live(pool)
             with self._watched(pool, live):
@@ -327,11 +350,12 @@ def _sharing_planned_over(config: RunConfig, recording: Recording | None) -> int
     return min(planned, SHARING_PLANNED_OVER)
 
 
-def _goal(config: RunConfig, planned: int | None) -> str:
-    goals = []
-    requests = planned if planned is not None else config.requests
-    if requests is not None:
-        goals.append(f"{requests:,} requests")
-    if config.duration is not None:
-        goals.append(f"{config.duration:g} s")
-    return " or ".join(goals)
+def _goal(config: RunConfig, planned: int | None) -> Goal:
+    """What the live view counts towards."""
+    return Goal(
+        requests=planned if planned is not None else config.requests,
+        duration_s=config.duration if planned is None else None,
+        warmup_requests=config.warmup_requests,
+        warmup_s=config.warmup_s,
+        objectives=objectives.parse(config.slo),
+    )

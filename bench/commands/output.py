@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from bench.errors import PRECEDENCE, Exit
@@ -12,6 +12,7 @@ from bench.errors import PRECEDENCE, Exit
 if TYPE_CHECKING:
     from bench.config import RunConfig
     from bench.evaluate import Result
+    from bench.progress import Progress
 
 
 def complain(problems: Sequence[str]) -> None:
@@ -24,9 +25,11 @@ def complain(problems: Sequence[str]) -> None:
         print(f"  - {problem}", file=sys.stderr)
 
 
-def progress(quiet: bool) -> Callable[[str], None]:
+def progress(quiet: bool) -> Progress:
     """Where a command says what it is doing: stderr, or nowhere."""
-    return (lambda line: None) if quiet else (lambda line: print(line, file=sys.stderr, flush=True))
+    from bench.progress import SILENT, Progress
+
+    return SILENT if quiet else Progress(sys.stderr)
 
 
 def finish(config: RunConfig, result: Result) -> int:

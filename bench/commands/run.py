@@ -26,5 +26,5 @@ def main(argv: Sequence[str]) -> int:
 
     parser = run_parser("run", "One load test: from a server's URL to a run directory with its report.", EXAMPLES)
     config = config_of(parser, argv)
-    result = run(config, command=["python", "-m", "bench", "run", *argv], say=progress(config.quiet))
+    result = run(config, command=["python", "-m", "bench", "run", *argv], progress=progress(config.quiet))
     return finish(config, result)

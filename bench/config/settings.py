@@ -66,8 +66,8 @@ class RunConfig(BaseModel):
     )
     ignore_eos: bool = option(False, "ask for exactly the output tokens asked for (vLLM, SGLang)", group="target")
     stream: bool = option(True, "ask for whole responses: no TTFT, TPOT or ITL then", group="target")
-    ca_file: Annotated[str | None, AfterValidator(lambda v: None if v is None else values.existing_file(v))] = option(
-        None, "certificate authority for https, in PEM", group="target", metavar="FILE"
+    ca_file: Annotated[str | None, AfterValidator(lambda v: None if v is None else values.certificate_file(v))] = (
+        option(None, "certificate authority for https, in PEM", group="target", metavar="FILE")
     )
     insecure: bool = option(False, "do not check the certificate of the server", group="target")
 
@@ -189,6 +189,9 @@ class RunConfig(BaseModel):
     connect_timeout: Seconds | None = option(10.0, "longest time for a connection", group="limits", metavar="S")
     first_byte_timeout: Seconds | None = option(None, "longest wait for a response", group="limits", metavar="S")
     idle_timeout: Seconds | None = option(None, "longest silence in mid-response", group="limits", metavar="S")
+    probe_timeout: Seconds = option(
+        30.0, "longest time for the one request that is sent before the load", group="limits", metavar="S"
+    )
     slo: Annotated[Many, AfterValidator(lambda v: tuple(values.objective(o) for o in v))] = option(
         (),
         "an objective, for example ttft:p99<500ms; may be repeated; exit 1 if one fails",

@@ -194,6 +194,17 @@ def existing_file(path: str) -> str:
     return path
 
 
+def certificate_file(path: str) -> str:
+    """A file of certificates in PEM. Raises ValueError."""
+    import ssl
+
+    try:
+        ssl.create_default_context(cafile=existing_file(path))
+    except OSError as e:  # ssl.SSLError is one.
+        raise ValueError(f"{path} has no certificate in PEM (-----BEGIN CERTIFICATE-----)") from e
+    return path
+
+
 def data_set(value: str) -> str:
     """A file that is there, or the name of a recipe. Raises ValueError."""
     if Path(value).is_file() or recipes.is_recipe(value):

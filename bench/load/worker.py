@@ -104,6 +104,8 @@ class Worker:
         self._assignment = assignment
         self._feed: ProcessFeed[Any] | None = None
         self.failures = 0
+        self.preparing = "making prompts"
+        """What `prepare` is doing, for people."""
 
     @property
     def in_flight(self) -> int:
@@ -129,6 +131,7 @@ class Worker:
         elif not self._at_hand:
             # Besides the sessions that are over when all is sent there is one that each user has begun.
             await self._stock_up(self._conversations, session_of, wanted, exact=exact, begun=connections)
+        self.preparing = f"making {connections:,} connections"
         await self._transport.prepare(connections)
 
     def _wanted(self) -> tuple[int, bool]:
@@ -166,10 +169,14 @@ class Worker:
         cannot be made."""
         stock = receiver.stock
         ahead, ahead_bytes = self._ahead
+
+        def told(made: int) -> None:
+            self.preparing = f"making prompts: {made:,} of {min(wanted, ahead):,}"
+
         if not exact or wanted > ahead:
             self._feed = ProcessFeed(self._assignment, receiver, unpack)
         try:
-            made = stock.make_ahead(min(wanted, ahead), more=begun, most_bytes=ahead_bytes)
+            made = stock.make_ahead(min(wanted, ahead), more=begun, most_bytes=ahead_bytes, progress=told)
         except SpecError as e:
             raise UsageError(e.problems) from e
         if self._feed is None and (stock.requests < wanted or (begun and stock.bytes >= ahead_bytes)):

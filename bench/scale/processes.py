@@ -17,7 +17,7 @@ from multiprocessing.connection import Connection
 
 from bench.clock import Clock
 from bench.errors import BenchError
-from bench.load.live import Tally
+from bench.load.live_tally import LiveTally
 from bench.load.worker import Assignment, Ended
 
 NO_COUNTS = {"in_flight": 0, "in_flight_ns": 0, "planned": 0, "sent": 0, "done": 0}
@@ -64,7 +64,7 @@ class WorkerProcess:
         status = self.process.wait()
         return f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
 
-    def read(self, on_tally: Callable[[Tally], None]) -> bool:
+    def read(self, on_tally: Callable[[LiveTally], None]) -> bool:
         """Take one message. False when there is nothing more to come."""
         try:
             word, content = self.connection.recv()
@@ -86,6 +86,8 @@ class Pool:
 
     def __init__(self, assignments: Sequence[Assignment]) -> None:
         self.workers = [WorkerProcess(assignment) for assignment in assignments]
+        self.ready = 0
+        """How many have got ready, or refused."""
 
     def wait_ready(self) -> None:
         """Block until every worker is ready. Raises the first refusal, when all have been heard."""
@@ -95,10 +97,11 @@ class Pool:
                 worker.wait_ready()
             except BenchError as e:
                 refusals.append(e)
+            self.ready += 1
         if refusals:
             raise refusals[0]
 
-    async def load(self, start_ns: int, clock: Clock, on_tally: Callable[[Tally], None]) -> None:
+    async def load(self, start_ns: int, clock: Clock, on_tally: Callable[[LiveTally], None]) -> None:
         """Let them begin at this instant, and return when the last one has ended or died."""
         loop = asyncio.get_running_loop()
         left = set(self.workers)

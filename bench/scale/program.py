@@ -16,9 +16,10 @@ from multiprocessing.connection import Connection
 from bench.clock import NS_PER_S, process_clock
 from bench.errors import BenchError, Exit
 from bench.load.components import samples_of, tokenizer_of, transport_of
-from bench.load.live import Tally
+from bench.load.live_tally import LiveTally, metrics_of
 from bench.load.supervision import Defects
 from bench.load.worker import Assignment, Worker, loop_factory
+from bench.metrics import objectives
 from bench.records import RequestRecord
 
 REPORT_EVERY_NS = NS_PER_S // 2
@@ -48,7 +49,8 @@ async def _serve(parent: Connection) -> None:
         worker.begin(start_ns)
         defects.on_first = lambda: worker.tell("cut")
         asyncio.get_running_loop().add_reader(parent.fileno(), _obey, parent, worker)
-        tally = Tally()
+        metrics = metrics_of(objectives.parse(assignment.config.slo))
+        tally = LiveTally(metrics)
 
         def on_record(record: RequestRecord) -> None:
             tally.add(record)
@@ -57,7 +59,7 @@ async def _serve(parent: Connection) -> None:
             nonlocal tally
             now = clock.now_ns()
             parent.send(("tick", (worker.counts(now), worker.failures, tally)))
-            tally = Tally()
+            tally = LiveTally(metrics)
             clock.call_at(now + REPORT_EVERY_NS, report)
 
         clock.call_at(start_ns + REPORT_EVERY_NS, report)

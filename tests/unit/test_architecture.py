@@ -49,6 +49,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     # Around the load:
     "bench.machine_cache": frozenset({"bench.errors"}),
     "bench.mock_process": frozenset({"bench.errors"}),
+    "bench.progress": frozenset({"bench.clock"}),
     "bench.preflight": frozenset({"bench.errors"}),
     "bench.machine": frozenset({"bench.load.sampling"}),
     "bench.target": frozenset(
@@ -71,11 +72,12 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
          "bench.transport", "bench.workload", "promptset"}
     ),
     "bench.load.sampling": frozenset({"bench.clock"}),
-    "bench.load.live": frozenset({"bench.clock", "bench.metrics", "bench.records"}),
+    "bench.load.live": frozenset({"bench.clock", "bench.load.live_tally", "bench.metrics", "bench.records"}),
+    "bench.load.live_tally": frozenset({"bench.clock", "bench.metrics", "bench.records"}),
     "bench.load.supervision": frozenset({"bench.clock", "bench.load.live"}),
     "bench.scale": frozenset(
         {"bench.clock", "bench.config", "bench.errors", "bench.load", "bench.records", "bench.run_directory",
-         "bench.schedule", "bench.workload"}
+         "bench.metrics.objectives", "bench.schedule", "bench.workload"}
     ),
     # Who puts the stages together, and is imported by nobody but those further down in this list.
     "bench.evaluate": frozenset({"bench"}),

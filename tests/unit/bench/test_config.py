@@ -12,6 +12,7 @@ import yaml
 from bench.config import RunConfig, read_yaml, resolve
 from bench.config.values import seconds
 from bench.errors import UsageError
+from tests.support.literal_server import CERTIFICATE
 
 URL = "http://127.0.0.1:8000"
 SECRET = "sk-very-secret-1234"
@@ -188,6 +189,7 @@ def test_flags_win_over_the_file() -> None:
         ({"slo": ["tttft:p99<5ms"]}, "--slo: \"tttft:p99<5ms\": no metric is called 'tttft'; did you mean 'ttft'?"),
         ({"dataset": "/"}, "--dataset: / is a directory: name a file in it"),
         ({"ca_file": "/", "url": "https://h"}, "--ca-file: / is a directory: name a file"),
+        ({"ca_file": __file__, "url": "https://h"}, "has no certificate in PEM"),
         ({"extra_body": {"seed": 10**30}}, "--extra-body: cannot be sent as JSON: integer exceeds 64-bit range"),
         ({"extra_body": '{"api_key": "***"}'}, "--extra-body: it was stored without its secrets (***): give it again"),
         ({"burstiness": "0", "rate": "1"}, "--burstiness: must be at least 0.001"),
@@ -245,9 +247,8 @@ def test_a_data_set_and_the_shape_of_simulated_prompts_exclude_each_other(tmp_pa
     assert all("--dataset brings its own" in p for p in found)
 
 
-def test_insecure_and_a_ca_file_exclude_each_other(tmp_path: Path) -> None:
-    (tmp_path / "ca.pem").touch()
-    found = problems(url="https://h", insecure=True, ca_file=str(tmp_path / "ca.pem"))
+def test_insecure_and_a_ca_file_exclude_each_other() -> None:
+    found = problems(url="https://h", insecure=True, ca_file=str(CERTIFICATE))
     assert "leave one of the two out" in found[0]
 
 

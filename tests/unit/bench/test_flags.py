@@ -16,6 +16,7 @@ from bench.config import RunConfig, resolve
 from bench.config.flags import GROUPS, Parser, add_fields, parse
 from bench.errors import UsageError
 from bench.transport import TRANSPORTS
+from tests.support.literal_server import CERTIFICATE
 
 URL = ["--url", "http://127.0.0.1:8000"]
 HTTPS = ["--url", "https://h"]
@@ -31,7 +32,7 @@ KNOBS: dict[str, tuple[list[str], list[str], object]] = {
     "extra_body": (URL, ["--extra-body", '{"top_p": 1}'], {"top_p": 1}),
     "ignore_eos": (URL, ["--ignore-eos"], True),
     "stream": (URL, ["--no-stream"], False),
-    "ca_file": (HTTPS, ["--ca-file", __file__], __file__),
+    "ca_file": (HTTPS, ["--ca-file", str(CERTIFICATE)], str(CERTIFICATE)),
     "insecure": (HTTPS, ["--insecure"], True),
     "mode": ([*URL, "--requests", "5"], ["--mode", "throughput"], "throughput"),
     "concurrency": (URL, ["--concurrency", "3"], 3),
@@ -64,6 +65,7 @@ KNOBS: dict[str, tuple[list[str], list[str], object]] = {
     "connect_timeout": (URL, ["--connect-timeout", "5"], 5.0),
     "first_byte_timeout": (URL, ["--first-byte-timeout", "5"], 5.0),
     "idle_timeout": (URL, ["--idle-timeout", "500ms"], 0.5),
+    "probe_timeout": (URL, ["--probe-timeout", "5s"], 5.0),
     "slo": (URL, ["--slo", "ttft:p99<500ms", "--slo", "e2el:p50<2s"], ("ttft:p99<500ms", "e2el:p50<2s")),
     "max_errors": (URL, ["--max-errors", "5%"], "5%"),
     "workers": (URL, ["--workers", "2"], "2"),
