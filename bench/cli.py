@@ -1,7 +1,8 @@
 """The command line: `python -m bench COMMAND`. It finds the command and turns what went wrong into an exit status.
 
-Everything that ends a command passes through `main`: a BenchError with its sentence and exit status, Ctrl-C with 130, and
-anything unexpected with 70 and a hint, never with the 1 that scripts take for a failed objective.
+Everything that ends a command passes through `main`: a BenchError with its sentence and exit status, Ctrl-C with 130, a
+full disk or too few open files with 2, and anything unexpected with 70 and a hint, never with the 1 that scripts take for
+a failed objective.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from bench.commands import COMMANDS
-from bench.commands.output import complain, forget_output
+from bench.commands.output import complain, forget_output, problem_of_the_machine
 from bench.errors import BenchError, Exit, UsageError
 
 
@@ -33,7 +34,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         complain(["interrupted before the load began: nothing was measured"])
         return Exit.INTERRUPTED
-    except Exception:
+    except Exception as e:
+        if (problem := problem_of_the_machine(e)) is not None:
+            complain([problem])
+            return Exit.USAGE
         _report_defect()
         return Exit.DEFECT
     return status

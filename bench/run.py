@@ -76,6 +76,7 @@ def run(
     """
     path = Path(config.out) if config.out is not None else default_directory(config.name)
     RunDirectory.refuse_used(path)
+    preflight.least_files()
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         seen = runner.run(_measure(config, path, command, progress))
     try:
@@ -113,21 +114,21 @@ async def _measure(config: RunConfig, path: Path, command: Sequence[str], progre
         run_id = f"{config.name}-{unique_id()}"
         with progress.waiting("getting the data ready" if config.dataset is None else f"reading {config.dataset}"):
             samples = samples_of(config, tokenizer)
+        recording = None if config.mode != "trace" or isinstance(samples, Talks) else recording_of(config, samples)
+        # How many an open loop without a cap will have in flight is the server's affair: then nothing is refused.
+        certain = not config.open_loop or config.max_concurrency is not None
+        doubt = preflight.check(most_in_flight(config, recording), certain=certain)
         progress(f"probing {url}")
         with progress.waiting(f"waiting for {url} to answer the probe"):
             probed = await _probe(config, transport, clock, run_id, samples)
         notes = samples.notes
         for note in (*notes, *probed.notes):
             progress(f"note: {note}")
-        recording = None if config.mode != "trace" or isinstance(samples, Talks) else recording_of(config, samples)
-        # How many an open loop without a cap will have in flight is the server's affair: then nothing is refused.
-        certain = not config.open_loop or config.max_concurrency is not None
-        preflight.check(most_in_flight(config, recording), certain=certain)
         workers = workers_of(config, machine.processors(), recording)
         shares = shares_of(config, workers, recording)
         host = machine.host()
         held = ceiling.read(ceiling.default_path(), host)
-        warnings = ceiling.warnings(config, held, workers=workers, probe=probed.record)
+        warnings = (*ceiling.warnings(config, held, workers=workers, probe=probed.record), *filter(None, [doubt]))
         for warning in warnings:
             progress(f"warning: {warning}")
         directory = RunDirectory.create(path)
@@ -235,6 +236,12 @@ class _Load:
 
     async def alone(self, worker: Worker) -> Seen:
         """One worker: this process."""
+        with preflight.files_kept():
+            ended = await self._alone(worker)
+        await self._after()
+        return self._end([ended])
+
+    async def _alone(self, worker: Worker) -> Ended:
         try:
             with self._progress.waiting(lambda: worker.preparing):
                 await worker.prepare()
@@ -249,11 +256,9 @@ class _Load:
                     worker.tell("stop", "errors")
 
             with self._watched(worker, live):
-                ended = await worker.load(start_ns, on_record)
+                return await worker.load(start_ns, on_record)
         finally:
             worker.close()
-        await self._after()
-        return self._end([ended])
 
     async def together(self, assignments: Sequence[Assignment]) -> Seen:
         """Several workers: processes."""
@@ -271,7 +276,8 @@ class _Load:
         finally:
             pool.close()
         await self._after()
-        shards.merge(self._directory)
+        with self._progress.waiting("merging the records of the workers"):
+            shards.merge(self._directory)
         if died := [f"worker {w.number} {w.died}" for w in pool.workers if w.died is not None]:
             self._manifest["died"] = died
         return self._end([w.ended for w in pool.workers if w.ended is not None])
@@ -279,7 +285,11 @@ class _Load:
     def _begin(self) -> int:
         start_ns = self._clock.now_ns() + LEAD_NS
         self._manifest["start_ns"] = start_ns
-        self._directory.write_manifest(self._stored)
+        try:
+            self._directory.write_manifest(self._stored)
+        except OSError as e:
+            path = self._directory.path / MANIFEST
+            raise UsageError(f"{path} cannot be written ({e.strerror}): make room, or name another --out") from e
         return start_ns
 
     def _live(self, loader: Loader) -> Live:

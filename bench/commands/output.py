@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -23,6 +24,30 @@ def complain(problems: Sequence[str]) -> None:
     print(f"error: {len(problems)} problems", file=sys.stderr)
     for problem in problems:
         print(f"  - {problem}", file=sys.stderr)
+
+
+_REMEDIES = {
+    errno.EMFILE: "raise the limit of open files (ulimit -n 4096), or lower the load",
+    errno.ENFILE: "the whole system has no open file left: lower the load",
+    errno.ENOSPC: "make room, or name another directory with --out",
+    errno.EDQUOT: "make room, or name another directory with --out",
+    errno.EFBIG: "raise the limit of file sizes (ulimit -f), or name another directory with --out",
+    errno.EROFS: "name another directory with --out",
+    errno.EACCES: "name a place that you may write to",
+    errno.EIO: "the disk or the file is broken",
+    errno.ENOMEM: "lower the load, or use a machine with more memory",
+}
+"""What the machine refuses, and what to do then: none of it is a defect of ours."""
+
+
+def problem_of_the_machine(error: Exception) -> str | None:
+    """What to tell of an error that the machine is the cause of; None of every other."""
+    if isinstance(error, MemoryError):
+        return "the memory of this machine is full: lower the load, or use a machine with more memory"
+    if not isinstance(error, OSError) or error.errno not in _REMEDIES:
+        return None
+    where = "" if error.filename is None else f"{error.filename}: "
+    return f"{where}{error.strerror}: {_REMEDIES[error.errno]}"
 
 
 def progress(quiet: bool) -> Progress:

@@ -211,6 +211,8 @@ def data_set(value: str) -> str:
         return value
     if Path(value).is_dir():
         raise ValueError(f"{value} is a directory: name a file in it")
+    if Path(value).exists():
+        raise ValueError(f"{value} is not a plain file, and rows are read more than once: save them to a file first")
     raise ValueError(f"there is no file {value}, and no recipe of that name (there are {', '.join(recipes.names())})")
 
 

@@ -33,6 +33,8 @@ def tokenizer_of(config: RunConfig) -> Tokenizer | None:
         return load_tokenizer(config.tokenizer, server=config.url, api_key=key)
     except SpecError as e:
         raise UsageError([f"--tokenizer: {p}" for p in e.problems]) from e
+    except OSError as e:
+        raise UsageError(f"--tokenizer: {config.tokenizer} cannot be read ({e.strerror})") from e
 
 
 def samples_of(
@@ -78,6 +80,8 @@ def samples_of(
         )
     except SpecError as e:
         raise UsageError(e.problems) from e
+    except OSError as e:
+        raise UsageError(f"--dataset: {config.dataset} cannot be read ({e.strerror})") from e
 
 
 def _sessions_of(config: RunConfig, tokenizer: Tokenizer | None, first: int, step: int) -> Talks:

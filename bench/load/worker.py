@@ -12,6 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from bench import preflight
 from bench.clock import NS_PER_S, Clock
 from bench.config import RunConfig
 from bench.conversations import Conversations, Talks
@@ -124,7 +125,7 @@ class Worker:
         wanted, exact = self._wanted()
         connections = share.users if share.users is not None else share.cap
         if connections is None:
-            connections = CONNECTIONS_AHEAD
+            connections = min(CONNECTIONS_AHEAD, preflight.room_for_connections())
         if self._conversations is None:
             await self._stock_up(self._supply, request_of, wanted, exact=exact)
             connections = connections if share.requests is None else min(connections, share.requests)

@@ -403,6 +403,71 @@ def test_a_silent_wait_is_named_on_what_is_no_terminal(tmp_path: Path) -> None:
     assert "\r" not in err
 
 
+def limited(limit: int, value: int) -> Callable[[], None]:
+    """What a process does before it becomes another program: take a limit of the system upon itself."""
+    return lambda: resource.setrlimit(limit, (value, value))
+
+
+def test_few_open_files_cost_requests_and_not_the_run(mock: str, tmp_path: Path) -> None:
+    words = flags(mock, tmp_path, "--rate", "4000", "--requests", "400", "--workers", "1")
+    status, out, err = finished(words, preexec_fn=limited(resource.RLIMIT_NOFILE, 64))
+    assert status in (Exit.GOOD, Exit.INVALID), err
+    assert "warning: the limit of open files here (64) has room for about 32 requests in flight" in err
+    assert "Traceback" not in err
+    assert {r["error"] for r in records(tmp_path)} == {None, "no socket for another connection: Too many open files"}
+    assert summary(tmp_path)["counts"]["sent"] == 400
+    assert "report: " in out
+
+
+def test_too_few_open_files_for_any_run_are_said(mock: str, tmp_path: Path) -> None:
+    status, _, err = finished(flags(mock, tmp_path), preexec_fn=limited(resource.RLIMIT_NOFILE, 24))
+    assert (status, err) == (
+        Exit.USAGE,
+        "error: a run needs at least 48 open files, and the limit here is 24: raise it (ulimit -Hn 1024)\n",
+    )
+
+
+@pytest.mark.parametrize(
+    ("size", "told"), [(1024, "run.yaml cannot be written"), (8192, "the report cannot be written")]
+)
+def test_a_small_disk_is_no_defect(mock: str, tmp_path: Path, size: int, told: str) -> None:
+    """A limit on the size of files stands for a disk of that size."""
+    words = flags(mock, tmp_path, "--requests", "60")
+    status, _, err = finished(words, preexec_fn=limited(resource.RLIMIT_FSIZE, size))
+    assert status == Exit.USAGE
+    assert told in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="needs /proc")
+@pytest.mark.parametrize("flag", ["--dataset", "--tokenizer", "--config"])
+def test_a_file_that_cannot_be_read_is_no_defect(tmp_path: Path, capfd: pytest.CaptureFixture[str], flag: str) -> None:
+    assert cli.main(["run", "--url", "http://127.0.0.1:1", flag, "/proc/self/mem"]) == Exit.USAGE
+    assert "/proc/self/mem" in capfd.readouterr().err
+
+
+def test_secrets_of_bodies_are_in_no_file(tmp_path: Path) -> None:
+    secrets = ("sk-of-extra-body", "sk-of-the-row")
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text(
+        json.dumps({"messages": [{"role": "user", "content": "a"}], "hf_token": secrets[1], "max_tokens": 3}) + "\n"
+    )
+
+    def quote(request: Received) -> Sequence[Step]:
+        return whole("400 Bad Request", error(f"what is {request.body.decode()}?"))
+
+    with LiteralServer(loaded(quote)) as server:
+        words = ["run", "--url", server.url, "--dataset", str(rows), "--requests", "2", "--out", str(tmp_path / "run")]
+        status, out, err = finished([*words, "--extra-body", json.dumps({"api_key": secrets[0]})])
+    assert status == Exit.TARGET, err
+    assert "max_tokens" in records(tmp_path)[0]["error"]
+    files = {path.name: path.read_text() for path in (tmp_path / "run").iterdir()}
+    assert len(files) >= 4
+    for secret in secrets:
+        assert secret not in out + err
+        assert [name for name, text in files.items() if secret in text] == []
+
+
 def test_the_key_may_come_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-right")
     with LiteralServer(needs_key) as server:

@@ -68,8 +68,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     # One worker runs the middle of the way, from the workload to the records; several are made of it.
     "bench.load": frozenset(
         {"bench.clock", "bench.config", "bench.conversations", "bench.dispatch", "bench.endpoints", "bench.errors",
-         "bench.metrics", "bench.records", "bench.rng", "bench.run_directory", "bench.schedule", "bench.secrets",
-         "bench.transport", "bench.workload", "promptset"}
+         "bench.metrics", "bench.preflight", "bench.records", "bench.rng", "bench.run_directory", "bench.schedule",
+         "bench.secrets", "bench.transport", "bench.workload", "promptset"}
     ),
     "bench.load.sampling": frozenset({"bench.clock"}),
     "bench.load.live": frozenset({"bench.clock", "bench.load.live_tally", "bench.metrics", "bench.records"}),
