@@ -411,11 +411,12 @@ def limited(limit: int, value: int) -> Callable[[], None]:
 def test_few_open_files_cost_requests_and_not_the_run(mock: str, tmp_path: Path) -> None:
     words = flags(mock, tmp_path, "--rate", "4000", "--requests", "400", "--workers", "1")
     status, out, err = finished(words, preexec_fn=limited(resource.RLIMIT_NOFILE, 64))
-    assert status in (Exit.GOOD, Exit.INVALID), err
+    assert status in (Exit.GOOD, Exit.INVALID, Exit.TARGET), err
     assert "warning: the limit of open files here (64) has room for about 32 requests in flight" in err
     assert "Traceback" not in err
     assert {r["error"] for r in records(tmp_path)} == {None, "no socket for another connection: Too many open files"}
-    assert summary(tmp_path)["counts"]["sent"] == 400
+    assert len(records(tmp_path)) == 400
+    assert summary(tmp_path)["counts"]["succeeded"] > 0
     assert "report: " in out
 
 
