@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -187,5 +188,5 @@ def _load(certificate: Mapping[str, Any]) -> list[Detail]:
     rows = [Detail(name, NOTHING if shape[key] is None else number(shape[key]), "") for key, name in _SIZE]
     rows += [Detail(name, str(shape[key]), "") for key, name in _KIND]
     command = run.get("command")
-    rows.append(Detail("Command", " ".join(map(str, command)) if isinstance(command, list) else str(command), ""))
+    rows.append(Detail("Command", shlex.join(map(str, command)) if isinstance(command, list) else str(command), ""))
     return rows

@@ -250,3 +250,22 @@ def throughput(summary: Mapping[str, Any]) -> list[Rate]:
         ):
             rows.append(Rate(title, unit, number(good[key]), "", number(good_inside.get(key)), ""))
     return rows
+
+
+_FAILURES_SHOWN, _FAILURE_WIDTH = 3, 200
+
+
+def status(summary: Mapping[str, Any]) -> str:
+    """The verdict in one word: FAILED where nothing succeeded, whatever else there is to say."""
+    counts, verdict = summary["counts"], summary.get("verdict") or {}
+    return "FAILED" if counts["failed"] and not counts["succeeded"] else str(verdict.get("status", ""))
+
+
+def failures(summary: Mapping[str, Any]) -> list[str]:
+    """Of a run that failed: how requests failed, and how many of them, the most frequent first."""
+    if status(summary) != "FAILED":
+        return []
+    return [
+        f"{row['n']:,} failed: {(row['error'] or row['outcome'])[:_FAILURE_WIDTH]}"
+        for row in summary["errors"][:_FAILURES_SHOWN]
+    ]

@@ -34,6 +34,7 @@ VERDICTS = {
     "VALID": "The measurement is good: no sign of a client or a load that was not what it should be.",
     "SUSPECT": "Read the numbers with care: something about the measurement was not as it should be.",
     "INVALID": "Do not use these numbers: what was measured is not what was asked for.",
+    "FAILED": "The target failed: there is nothing, or next to nothing, to measure.",
 }
 
 
@@ -64,8 +65,9 @@ def render(summary: Mapping[str, Any]) -> str:
     return document(
         "report.html.j2",
         run=summary.get("run", {}),
-        verdict=summary.get("verdict"),
-        verdict_meaning=VERDICTS.get((summary.get("verdict") or {}).get("status", ""), ""),
+        verdict={**summary["verdict"], "status": details.status(summary)} if summary.get("verdict") else None,
+        verdict_meaning=VERDICTS.get(details.status(summary), ""),
+        failures=details.failures(summary),
         warnings=window["warnings"],
         tiles=_tiles(summary),
         stats=STATS,

@@ -21,8 +21,9 @@ NARROW, WIDE = 80, 120
 _ROOMY = 98
 STATS = {"mean": "average", "p50": "median", "p90": "p90", "p95": "p95", "p99": "p99", "p999": "p99.9", "max": "max"}
 MAIN = ("ttft", "tpot", "itl", "e2el", "tps")
-COLOURS = {"VALID": "bold green", "SUSPECT": "bold yellow", "INVALID": "bold red"}
+COLOURS = {"VALID": "bold green", "SUSPECT": "bold yellow", "INVALID": "bold red", "FAILED": "bold red"}
 
+TROUBLESHOOTING = "docs/troubleshooting.md"
 _ERRORS_SHOWN = 8
 _ERROR_WIDTH = 200
 _WORTH_SHOWING = 0.01
@@ -73,11 +74,18 @@ def _verdict(summary: Mapping[str, Any]) -> RenderableType:
     verdict = summary.get("verdict")
     if verdict is None:
         return Text("")
-    status = verdict["status"]
+    status = details.status(summary)
     if not verdict["reasons"]:
         return Text.assemble((status, COLOURS.get(status, "bold")), " the measurement is good")
-    reasons = [Padding(Text(f"- {reason}"), (0, 0, 0, 2)) for reason in verdict["reasons"]]
-    return Group(Text(status, COLOURS.get(status, "bold")), *reasons)
+    reasons = [
+        Padding(Text(f"- {reason}"), (0, 0, 0, 2))
+        for reason in [*map(_printable, details.failures(summary)), *verdict["reasons"]]
+    ]
+    return Group(
+        Text(status, COLOURS.get(status, "bold")),
+        *reasons,
+        Padding(Text(f"what to do, reason by reason: {TROUBLESHOOTING}", "dim"), (0, 0, 0, 2)),
+    )
 
 
 def _run(summary: Mapping[str, Any]) -> RenderableType:
@@ -166,8 +174,9 @@ def _throughput(summary: Mapping[str, Any], wide: bool) -> RenderableType:
 
 def _objectives(summary: Mapping[str, Any]) -> RenderableType:
     table = _table("objective", "measured", "")
+    good = "green" if (summary.get("verdict") or {}).get("status") == "VALID" else ""
     for row in summary["slo"]["objectives"]:
-        held = Text("held", "green") if row["held"] else Text("missed", "red")
+        held = Text("held", good) if row["held"] else Text("missed", "red")
         table.add_row(Text(row["objective"]), formatting.measured(row["value"], row["unit"]), held)
     return Padding(table, (0, 0, 1, 0))
 

@@ -84,7 +84,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.run": frozenset({"bench", "promptset"}),
     "bench.calibrate": frozenset(
         {"bench.accuracy", "bench.clock", "bench.config", "bench.endpoints", "bench.errors", "bench.evaluate",
-         "bench.machine", "bench.machine_cache", "bench.mock_process", "bench.report", "bench.run", "bench.run_directory"}
+         "bench.machine", "bench.machine_cache", "bench.mock_process", "bench.progress", "bench.report", "bench.run",
+         "bench.run_directory"}
     ),
     "bench.limits": frozenset(
         {"bench.clock", "bench.config", "bench.errors", "bench.machine", "bench.mock_process", "bench.preflight",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from bench.accuracy.sweep import DEFAULT, Point, Sweep, SweepRow, may_stop, points_of
@@ -120,3 +122,9 @@ def test_the_page_shows_every_point_with_a_link_to_its_certificate() -> None:
     for name in ("concurrency-1", "concurrency-10", "concurrency-100", "rate-20"):
         assert f'href="{name}/certificate.html"' in page
     assert page.count("<svg") == 4
+
+
+@pytest.mark.parametrize(("status", "tone"), [("VALID", "yes"), ("SUSPECT", "so-so"), ("INVALID", "no")])
+def test_only_a_valid_run_is_green_on_the_page(status: str, tone: str) -> None:
+    point = replace(row("concurrency", 1), status=status)
+    assert f'<span class="held {tone}">{status}</span>' in sweep_page.render(swept(point))

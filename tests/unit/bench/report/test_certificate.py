@@ -137,6 +137,11 @@ def test_the_page_of_a_certificate_shows_every_metric_and_plot_and_asks_for_noth
     assert re.findall(r"""(?:src|href)=["'](?!data:)([^"']*)""", page) == []
 
 
+def test_the_command_line_can_be_typed_again_as_it_stands(made: dict[str, Any]) -> None:
+    made["run"]["command"] = ["python", "-m", "bench", "calibrate", "--mock", "--ttft 5ms"]
+    assert "python -m bench calibrate --mock &#39;--ttft 5ms&#39;" in certificate_page.render(made)
+
+
 def test_the_page_escapes_what_came_from_outside(made: dict[str, Any]) -> None:
     made["problems"] = ["<script>alert(1)</script>"]
     made["causes"] = [{"metric": "ttft_ms", "stat": "p75", "size": 1.0, "unit": "ms", "cause": "<b>x</b>"}]
