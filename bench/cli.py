@@ -15,6 +15,11 @@ from bench.commands import COMMANDS
 from bench.commands.output import complain, forget_output, problem_of_the_machine
 from bench.errors import BenchError, Exit, UsageError
 
+NOT_INSTALLED = (
+    "Trueload is not installed there. In a clone, scripts/environment makes .venv with all it needs; then activate it "
+    "(. .venv/bin/activate). Elsewhere: pip install ."
+)
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command. Returns its exit status; prints what went wrong to stderr."""
@@ -35,6 +40,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         complain(["interrupted before the load began: nothing was measured"])
         return Exit.INTERRUPTED
     except Exception as e:
+        if isinstance(e, ModuleNotFoundError) and (e.name or "").partition(".")[0] not in ("", "bench"):
+            complain([f"{sys.executable} has no module {e.name!r}: {NOT_INSTALLED}"])
+            return Exit.USAGE
         if (problem := problem_of_the_machine(e)) is not None:
             complain([problem])
             return Exit.USAGE
@@ -59,9 +67,12 @@ def _dispatch(words: list[str]) -> int:
         print(_help())
         return Exit.GOOD if words else Exit.USAGE
     if words[0] in ("-V", "--version"):
-        from importlib.metadata import version
+        from importlib.metadata import PackageNotFoundError, version
 
-        print(f"trueload {version('trueload')}")
+        try:
+            print(f"trueload {version('trueload')}")
+        except PackageNotFoundError as e:
+            raise UsageError(f"{sys.executable} has no version of Trueload: {NOT_INSTALLED}") from e
         return Exit.GOOD
     if words[0] not in COMMANDS:
         import difflib

@@ -15,11 +15,13 @@ import pytest
 
 from bench.config import RunConfig, read_yaml, resolve
 from bench.errors import Exit, UsageError
-from bench.records import RequestRecord
+from bench.records import Outcome, RequestRecord
+from bench.verdict import SIGNS
 from mockserver.cli import read_arguments
 from mockserver.errors import MockError
 from tests.support.documentation import (
     LEFT_OUT,
+    MEASURES,
     NO_COMMANDS,
     ROOT,
     RUN,
@@ -53,8 +55,6 @@ CANNOT_RUN = {
     "python gpu/serve_vllm.py": "needs a GPU and vLLM",
 }
 """What the blocks marked `sh` may hold, and why no test runs it."""
-MEASURES = re.compile(r"scripts/demo|(trueload|python -m bench) (run|calibrate|report)")
-"""Commands that exit with 3 where other programs keep the machine busy: an honest answer."""
 
 
 @pytest.fixture(scope="module")
@@ -161,6 +161,14 @@ def test_the_page_of_usage_knows_every_flag_field_and_exit_status() -> None:
     assert [name for name in names if not re.search(rf"^\| [^|]*`{name}`", page, re.MULTILINE)] == []
     for text in (page, (ROOT / "README.md").read_text(encoding="utf-8")):
         assert [int(status) for status in re.findall(r"^\| (\d+) \|", text, re.MULTILINE)] == sorted(Exit)
+
+
+def test_troubleshooting_says_of_every_sign_what_to_do() -> None:
+    page = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+    sections = dict(re.findall(r"^### [^\n]*\(`(\w+)`\)\n(.*?)(?=^##)", page, re.MULTILINE | re.DOTALL))
+    assert [sign for sign in SIGNS if "What to do: " not in sections.get(sign, "")] == []
+    outcomes = [outcome for outcome in Outcome if outcome not in (Outcome.OK, Outcome.INTERRUPTED, Outcome.DROPPED)]
+    assert [str(outcome) for outcome in outcomes if f"`{outcome}`" not in page] == []
 
 
 @pytest.mark.parametrize("page", PAGES)
