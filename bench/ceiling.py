@@ -1,4 +1,4 @@
-"""What this machine can measure: the values, where they are kept, and whether a planned load lies beyond them."""
+"""What this machine can measure: the ceiling, the file that keeps it, and warnings for loads beyond it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ KEYS = ("chunks_per_s", "requests_per_s", "streams")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ceiling:
-    """The highest loads of one worker that held; None where nothing did. `date` is the day of the measurement."""
+    """The highest loads of one worker that held; None where no load did. `date` is the day of the measurement."""
 
     chunks_per_s: float | None
     requests_per_s: float | None
@@ -28,17 +28,17 @@ class Ceiling:
 
 
 def default_path(environment: Mapping[str, str] = os.environ) -> Path:
-    """Where results are kept: trueload/limits.json in the user's cache."""
+    """The file of results: trueload/limits.json in the user's cache."""
     return machine_cache.default_path("limits.json", environment)
 
 
 def write(path: Path, result: Mapping[str, Any]) -> None:
-    """Keep the result of `result["host"]`, in the place of its last one. Raises UsageError where it cannot be written."""
+    """Keep a result for its machine (`result["host"]`), in place of the last one. Raises UsageError if it cannot."""
     machine_cache.write_entry(path, result["host"], dict(result))
 
 
 def read(path: Path, host: Mapping[str, Any]) -> Ceiling | None:
-    """The ceiling of this very machine; None where there is none, or the file is not ours to read."""
+    """The ceiling of this machine; None if the file has none, or has another form."""
     result = machine_cache.read_entry(path, host)
     try:
         found = {key: result["ceiling"][key] for key in KEYS}
@@ -51,7 +51,7 @@ def read(path: Path, host: Mapping[str, Any]) -> Ceiling | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedLoad:
-    """What a load will ask of the client, all workers together, as far as it can be told beforehand; None: it cannot."""
+    """What a load will ask of the client, all workers together. None: cannot be known beforehand."""
 
     chunks_per_s: float | None
     requests_per_s: float | None
@@ -59,10 +59,10 @@ class PlannedLoad:
 
 
 def planned_load(config: RunConfig, probe: RequestRecord | None) -> PlannedLoad:
-    """The load that a configuration plans. `probe` is an answer of the target, whose times stand for the others'.
+    """The load that a configuration plans. `probe` is one answer of the target; its times stand for all answers.
 
-    With R requests a second of n tokens: R n chunks, and by Little's law R E streams of E = TTFT + (n - 1) TPOT.
-    With C users: C / TPOT chunks and C / E requests a second. A slower target under load makes these too high, not too low.
+    With R requests per second of n tokens: R n chunks per second, and by Little's law R E streams, E = TTFT + (n - 1) TPOT.
+    With C users: C / TPOT chunks and C / E requests per second. If the target is slower under load, these are too high.
     """
     tokens = None if config.output_tokens is None else distributions.parse(config.output_tokens, "tokens").mean()
     ttft_ms = None if probe is None else per_request.ttft_ms(probe)
@@ -94,9 +94,9 @@ _UNITS = {"chunks_per_s": "chunks/s", "requests_per_s": "requests/s", "streams":
 def warnings(
     config: RunConfig, ceiling: Ceiling | None, *, workers: int = 1, probe: RequestRecord | None = None
 ) -> list[str]:
-    """A sentence for each part of a planned load that is beyond what one worker of this machine was seen to hold.
+    """A sentence for each part of a planned load that exceeds the ceiling of one worker on this machine.
 
-    Nothing where no ceiling is known. The workers share the load evenly.
+    Empty where no ceiling is known. The workers share the load evenly.
     """
     if ceiling is None:
         return []
@@ -107,7 +107,7 @@ def warnings(
         if asked is None or held is None or asked / workers <= held:
             continue
         found.append(
-            f"the plan comes to some {asked / workers:,.0f} {unit}{' a worker' if workers > 1 else ''}, and this machine "
+            f"the plan needs about {asked / workers:,.0f} {unit}{' per worker' if workers > 1 else ''}, and this machine "
             f"held {held:,.0f} when it was measured ({ceiling.date}, python -m bench limits): the client may be the "
             "bottleneck; use more --workers or a larger machine, or measure the limits again"
         )

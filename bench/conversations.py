@@ -7,76 +7,16 @@ next turn as soon as there is an answer: when its think time is over it only has
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator
+
+import orjson
 
 from bench.stock import Stock
 from bench.workload import Encoded, Phase, Request
-from promptset import distributions
 from promptset.samples import Sample
-from promptset.sessions import Session, SimulatedSessions, load_sessions, simulated_sessions
-from promptset.sharing import parse_prefix
-from promptset.tokens import Tokenizer
+from promptset.sessions import Session, read_session
 
 NS_PER_S = 1_000_000_000
-
-
-class Talks(Iterator[Session]):
-    """Every `step`-th session of a source, from the start again where it has an end; `repeated` counts those."""
-
-    notes: tuple[str, ...] = ()
-
-    def __init__(self, source: Sequence[Session] | SimulatedSessions, *, first: int = 0, step: int = 1) -> None:
-        self._source = source
-        self._next = first
-        self._step = step
-        self.repeated = 0
-
-    @classmethod
-    def of_file(cls, path: Path, *, first: int = 0, step: int = 1) -> Talks:
-        """The sessions of a file. Raises SpecError."""
-        return cls(load_sessions(path), first=first, step=step)
-
-    @classmethod
-    def simulated(
-        cls,
-        tokenizer: Tokenizer,
-        *,
-        turns: str,
-        think_time: str,
-        input_tokens: str,
-        output_tokens: str,
-        prefix: str | None,
-        seed: int,
-        first: int = 0,
-        step: int = 1,
-    ) -> Talks:
-        """Sessions of exactly the drawn lengths, without end. Raises SpecError."""
-        made = simulated_sessions(
-            tokenizer,
-            turns=distributions.parse(turns, "tokens"),
-            input_tokens=distributions.parse(input_tokens, "tokens"),
-            output_tokens=distributions.parse(output_tokens, "tokens"),
-            think_time=distributions.parse(think_time, "time"),
-            seed=seed,
-            prefix=None if prefix is None else parse_prefix(prefix),
-        )
-        return cls(made, first=first, step=step)
-
-    @property
-    def at_hand(self) -> bool:
-        """Whether there is nothing to make: those of a file are in memory."""
-        return not isinstance(self._source, SimulatedSessions)
-
-    def planned_sharing(self, requests: int) -> None:
-        """What turns share with those before them depends on the answers: nothing is planned."""
-
-    def __next__(self) -> Session:
-        index, self._next = self._next, self._next + self._step
-        if isinstance(self._source, SimulatedSessions):
-            return self._source.session_at(index)
-        self.repeated += index >= len(self._source)
-        return self._source[index % len(self._source)]
 
 
 class Conversation:
@@ -128,6 +68,16 @@ class Conversation:
         return True
 
 
+def pack_session(session: Session) -> bytes:
+    """A session as bytes, for another process: its answers are not known there, so its requests are made here."""
+    return orjson.dumps(session.row())
+
+
+def unpack_session(packed: bytes) -> Session:
+    """The session in these bytes."""
+    return read_session(orjson.loads(packed), "")
+
+
 def _weight(session: Session) -> tuple[int, int]:
     """Its requests, and about its bytes: the characters of its texts."""
     texts = (text for turn in session.turns for text in (turn.content, turn.answer) if text is not None)
@@ -151,20 +101,28 @@ class Conversations:
         self._encode = encode
         self._run_id = run_id
         self._real = real
+        self._first = first
         self._next = first
         self._step = step
+        self._begun = 0
 
     @property
     def has_room(self) -> bool:
         """Whether more sessions may be made ahead."""
         return self.stock.has_room
 
-    def add(self, made: Session) -> None:
-        """One more session is there."""
-        self.stock.put(made)
+    def add(self, packed: bytes) -> None:
+        """Another process has made one more session: a packed one."""
+        self.stock.put(unpack_session(packed))
+
+    def taken_from(self, number: int) -> int:
+        """How many of the sessions that were begun have this number or a higher one."""
+        end = self._first + self._begun * self._step
+        return max(0, (end - max(self._first, number)) // self._step)
 
     def begin(self) -> Conversation:
         """The next session."""
+        self._begun += 1
         return Conversation(self.stock.take(), self._encode, real=self._real)
 
     def request(self, conversation: Conversation, phase: Phase) -> Request:

@@ -5,25 +5,24 @@ Nothing here looks at a clock or at the network, so that a report which is rende
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
-from bench import accuracy
+from bench import accuracy, manifest
 from bench.accuracy import coverage
-from bench.accuracy.load_shape import LoadShape
+from bench.accuracy.load_shape import LoadKind, LoadShape
+from bench.config import RunConfig
 from bench.errors import PRECEDENCE, Exit
+from bench.manifest import StoredRun
 from bench.metrics import objectives
 from bench.metrics.catalog import REQUEST_METRICS
 from bench.metrics.facts import RunFacts
 from bench.metrics.summary import Summary
 from bench.report import certificate_page, html
-from bench.rng import stream
 from bench.run_directory import CERTIFICATE, CERTIFICATE_PAGE, REPORT, SUMMARY, RunDirectory
-from bench.schedule import ARRIVALS
-from bench.verdict import Evidence, Limits, Status, Verdict, judge
+from bench.verdict import Evidence, Status, Verdict, judge
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,57 +38,58 @@ class Result:
 
 def evaluate(directory: RunDirectory) -> Result:
     """Every number of a run directory, from its files alone; writes summary.json and report.html (certificate.* too)."""
-    stored = directory.manifest()
-    config, manifest = stored["config"], stored["manifest"]
-    facts = _facts(config, manifest, directory)
+    run = manifest.read(directory)
+    facts = _facts(run, directory)
     summary = Summary(facts)
     for record in directory.records():
         summary.add(record)
     for row in directory.samples():
         summary.add_sample(row)
     numbers = summary.close()
-    shape = LoadShape.measured(numbers, config, manifest.get("workers", 1))
-    found = _calibration(directory, numbers, facts.start_ns, config, manifest)
-    version = manifest["versions"].get("trueload", "")
+    ended = run.manifest.started if run.manifest.ended is None else run.manifest.ended
+    shape = LoadShape.measured(numbers, kind_of(run.config, run.manifest.workers))
+    found = _calibration(directory, numbers, facts.start_ns, run)
+    version = run.manifest.versions.get("trueload", "")
     if found is None:
         earlier = coverage.closest(coverage.read_briefs(directory.certificates()), shape, version)
         if earlier is not None:
-            found = earlier.on_run(numbers["latency"], manifest.get("ended", manifest["started"]))
+            found = earlier.on_run(numbers["latency"], ended)
     evidence = Evidence(
         summary=numbers,
-        open_loop=facts.open_loop,
-        exact_lengths=manifest["exact_lengths"],
+        open_loop=run.config.load.open_loop,
+        exact_lengths=run.manifest.exact_lengths,
         calibration=found,
-        died=manifest.get("died", ()),
+        died=run.manifest.died,
     )
-    verdict = judge(evidence, Limits.model_validate(config["limits"]))
-    told = {
+    verdict = judge(evidence, run.config.limits)
+    whole = {
         **numbers,
-        "run": _told(config, manifest),
+        "run": _run_block(run),
         "verdict": verdict.told(),
         "calibration": _without_plots(found),
-        "prefix_cache": manifest.get("prefix_cache"),
+        "prefix_cache": run.manifest.prefix_cache,
     }
     if found is not None and found["from"] == "ledger":
-        whole = {
+        certificate = {
             "schema": accuracy.SCHEMA,
-            "date": manifest.get("ended", manifest["started"]),
+            "date": ended,
             "version": version,
             "shape": shape.to_json(),
             "verdict": verdict.told(),
             "accuracy": str(verdict.of("calibration")),
-            "run": told["run"],
+            "run": whole["run"],
             **found,
         }
-        directory.write(CERTIFICATE, orjson.dumps(whole, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
-        directory.write(CERTIFICATE_PAGE, certificate_page.render(whole).encode())
-    directory.write(SUMMARY, orjson.dumps(told, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
-    directory.write(REPORT, html.render(told).encode())
-    return Result(directory, told, verdict, exit_status(told, config, manifest))
+        directory.write(CERTIFICATE, orjson.dumps(certificate, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+        directory.write(CERTIFICATE_PAGE, certificate_page.render(certificate).encode())
+    directory.write(SUMMARY, orjson.dumps(whole, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+    directory.write(REPORT, html.render(whole).encode())
+    status = exit_status(whole, stop_reason=run.manifest.stop_reason, max_errors=run.config.max_errors)
+    return Result(directory, whole, verdict, status)
 
 
 def _calibration(
-    directory: RunDirectory, numbers: dict[str, Any], start_ns: int, config: dict[str, Any], manifest: dict[str, Any]
+    directory: RunDirectory, numbers: dict[str, Any], start_ns: int, run: StoredRun
 ) -> dict[str, Any] | None:
     """What the ledger says of the numbers; None where there is none."""
     mock = directory.mock()
@@ -100,16 +100,20 @@ def _calibration(
         start_ns=start_ns,
         shared_clock=mock.get("clock") != "other",
         truth=mock.get("truth"),
-        planned=planned_arrivals(config),
-        begun_ns=manifest["start_ns"],
+        planned=run.config.load.planned_arrivals(),
+        begun_ns=run.manifest.start_ns,
     )
 
 
-def planned_arrivals(config: dict[str, Any]) -> Iterator[int] | None:
-    """The arrivals of mode rate, drawn again from a stored configuration; None in other modes."""
-    if config["mode"] != "rate":
-        return None
-    return ARRIVALS[config["arrivals"]](config["rate"], config["burstiness"], stream(config["seed"], "arrivals"))
+def kind_of(config: RunConfig, workers: int) -> LoadKind:
+    """The kind of a load, for which certificates may speak."""
+    return LoadKind.of(
+        open_loop=config.load.open_loop,
+        transport=config.transport,
+        stream=config.stream,
+        tls=config.url.startswith("https:"),
+        workers=workers,
+    )
 
 
 def _without_plots(calibration: dict[str, Any] | None) -> dict[str, Any] | None:
@@ -117,24 +121,23 @@ def _without_plots(calibration: dict[str, Any] | None) -> dict[str, Any] | None:
     return None if calibration is None else {key: value for key, value in calibration.items() if key != "plots"}
 
 
-def exit_status(summary: dict[str, Any], config: dict[str, Any], manifest: dict[str, Any]) -> Exit:
+def exit_status(summary: dict[str, Any], *, stop_reason: str | None = None, max_errors: str | None = None) -> Exit:
     """The exit status that a run stands for: of all that hold, the first in PRECEDENCE."""
     counts = summary["counts"]
     found = {Exit.GOOD}
-    if manifest.get("stop_reason") == "interrupted":
+    if stop_reason == "interrupted":
         found.add(Exit.INTERRUPTED)
     if not counts["succeeded"] and counts["failed"]:
         found.add(Exit.TARGET)
     if summary["verdict"]["status"] == Status.INVALID:
         found.add(Exit.INVALID)
-    if summary["slo"]["held"] is False or too_many_errors(counts, config):
+    if summary["slo"]["held"] is False or too_many_errors(counts, max_errors):
         found.add(Exit.OBJECTIVE_FAILED)
     return next(status for status in PRECEDENCE if status in found)
 
 
-def too_many_errors(counts: dict[str, Any], config: dict[str, Any]) -> bool:
+def too_many_errors(counts: dict[str, Any], limit: str | None) -> bool:
     """Whether more requests failed than --max-errors allows."""
-    limit = config.get("max_errors")
     if limit is None:
         return False
     failed = counts["failed"]
@@ -144,40 +147,43 @@ def too_many_errors(counts: dict[str, Any], config: dict[str, Any]) -> bool:
     return bool(failed > int(limit))
 
 
-def _facts(config: dict[str, Any], manifest: dict[str, Any], directory: RunDirectory) -> RunFacts:
-    start_ns = manifest.get("run_start_ns")
+def _facts(run: StoredRun, directory: RunDirectory) -> RunFacts:
+    config, stored = run.config, run.manifest
+    start_ns = stored.run_start_ns
     if start_ns is None:  # The run was killed before it could say: its first request will do.
         intended = [record.intended_ns for record in directory.records() if record.phase == "run"]
-        start_ns = min(intended, default=manifest["start_ns"])
+        start_ns = min(intended, default=stored.start_ns)
     return RunFacts(
-        mode=config["mode"],
-        endpoint=config["endpoint"],
+        mode=config.mode,
+        open_loop=config.load.open_loop,
+        endpoint=config.endpoint,
         start_ns=start_ns,
-        seed=config["seed"],
-        planned=manifest.get("planned", config["requests"]),
-        offered_rps=config["rate"],
-        concurrency=config["concurrency"],
-        max_concurrency=config["max_concurrency"],
-        ramp_s=config["ramp"],
-        objectives=objectives.parse(config["slo"]),
+        seed=config.seed,
+        planned=config.requests if stored.planned is None else stored.planned,
+        offered_rps=config.rate,
+        concurrency=config.concurrency,
+        max_concurrency=config.max_concurrency,
+        ramp_s=config.ramp,
+        objectives=objectives.parse(config.slo),
     )
 
 
-def _told(config: dict[str, Any], manifest: dict[str, Any]) -> dict[str, Any]:
+def _run_block(run: StoredRun) -> dict[str, Any]:
     """The `run` block of summary.json."""
+    config, stored = run.config, run.manifest
     return {
-        "name": config["name"],
-        "id": manifest["run_id"],
-        "url": config["url"],
-        "endpoint": config["endpoint"],
-        "model": manifest["model"],
-        "mode": config["mode"],
-        "started": manifest["started"],
-        "seed": config["seed"],
-        "stop_reason": manifest.get("stop_reason", "killed"),
-        "notes": manifest.get("notes", []),
-        "command": manifest["command"],
-        "versions": manifest["versions"],
-        "host": manifest["host"],
-        "config": config,
+        "name": config.name,
+        "id": stored.run_id,
+        "url": config.url,
+        "endpoint": config.endpoint,
+        "model": stored.model,
+        "mode": config.mode,
+        "started": stored.started,
+        "seed": config.seed,
+        "stop_reason": "killed" if stored.stop_reason is None else stored.stop_reason,
+        "notes": list(stored.notes),
+        "command": list(stored.command),
+        "versions": stored.versions,
+        "host": stored.host,
+        "config": run.written_config,
     }

@@ -1,6 +1,6 @@
-"""What is kept of a machine from run to run: files in the user's cache, each with one entry a machine.
+"""Results that a machine keeps from run to run: files in the user's cache, with one entry per machine.
 
-A home directory may be shared by several machines, and another machine's ceiling or certificate says nothing.
+Machines may share a home directory, and the ceiling or certificate of another machine says nothing.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ _MACHINE = ("name", "cpu", "processors")
 
 
 def default_path(name: str, environment: Mapping[str, str] = os.environ) -> Path:
-    """Where a file of that name is kept: trueload/NAME in the user's cache."""
+    """The path of a file: trueload/NAME in the user's cache."""
     cache = environment.get("XDG_CACHE_HOME")
     return (Path(cache) if cache else Path.home() / ".cache") / "trueload" / name
 
 
 def machine_key(host: Mapping[str, Any]) -> str:
-    """What a machine is known by: its name, its processor, and how many of them may be used."""
+    """The identity of a machine: its name, its processor, and how many processors may be used."""
     return " | ".join(str(host.get(key)) for key in _MACHINE)
 
 
 def read_entry(path: Path, host: Mapping[str, Any]) -> Any:
-    """What the file holds of this very machine; None where there is nothing, or the file is not ours to read."""
+    """The entry of this machine; None if the file has none, or has another form."""
     return _machines(path).get(machine_key(host))
 
 
 def write_entry(path: Path, host: Mapping[str, Any], entry: Any) -> None:
-    """Put an entry in the place of this machine's last one. Raises UsageError where the file cannot be written."""
+    """Replace the entry of this machine. Raises UsageError if the file cannot be written."""
     machines = {**_machines(path), machine_key(host): entry}
     content = orjson.dumps({"schema": SCHEMA, "machines": machines}, option=orjson.OPT_INDENT_2)
     draft = path.with_name(f".{path.name}.new")

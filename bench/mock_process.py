@@ -1,4 +1,4 @@
-"""Starts the mock that a calibration measures: another process, reached over HTTP and through its ledger alone."""
+"""Starts our mock for calibrations and limits: a process of its own, reached only over HTTP and through its ledger."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bench.errors import BenchError, UsageError
 
 READY = "mockserver ready at "
 OWN_FLAGS = ("--ledger", "--port", "--host")
-"""Flags of the mock that the calibration sets itself."""
+"""Flags of the mock that are set here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Mock:
     process: subprocess.Popen[str]
 
     def stop(self) -> None:
-        """End it and wait until its ledger is complete."""
+        """End the mock and wait until its ledger is complete."""
         self.process.terminate()
         try:
             self.process.wait(timeout=20)
@@ -38,7 +38,7 @@ class Mock:
 
 @contextmanager
 def running_mock(flags: str, *, seed: int, tokenizer: str | None) -> Iterator[Mock]:
-    """A mock with these command line flags, on a free port of the loopback. Raises UsageError where it refuses them."""
+    """A mock with these command line flags, on a free loopback port. Raises UsageError for flags that it refuses."""
     try:
         words = shlex.split(flags)
     except ValueError as e:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 T = TypeVar("T")
 
@@ -17,6 +17,24 @@ class Feed(Protocol):
 
     def wait(self) -> None:
         """Block until one was put."""
+
+
+class Backlog(Protocol):
+    """What a dispatcher takes from and a feed adds to: a stock of requests, or of what requests are made of."""
+
+    @property
+    def stock(self) -> Stock[Any]:
+        """What is ready."""
+
+    @property
+    def has_room(self) -> bool:
+        """Whether more may be made ahead."""
+
+    def add(self, packed: bytes) -> None:
+        """Another process has made one more."""
+
+    def taken_from(self, number: int) -> int:
+        """How many of those that were taken have this number or a higher one."""
 
 
 class Stock(Generic[T]):

@@ -1,4 +1,4 @@
-"""A synthetic inference server whose every latency is chosen in advance and written down when it happens.
+"""A synthetic inference server. It plans every latency in advance and records when each token was sent.
 
 from mockserver import MockServer
 
@@ -18,7 +18,7 @@ __all__ = ["MockServer"]
 
 
 def __getattr__(name: str) -> Any:
-    # Whoever imports one module of the package must not wait for what a running server needs.
+    # An import of one module must not load everything that a running server needs.
     if name == "MockServer":
         from mockserver.api import MockServer
 

@@ -1,7 +1,7 @@
 """A mock server for programs and tests: `with MockServer(ttft="50ms") as server`.
 
-The server is a process of its own: it keeps its deadlines whatever the test does, and synchronous and asynchronous tests
-can both call it. Only the standard library is used here, so that a test suite does not wait for imports.
+The server runs in its own process. So it keeps its deadlines whatever the test does, and both synchronous and asynchronous
+tests can call it. This module uses only the standard library, so test suites do not wait for imports.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import IO, Any
 
 from mockserver.clock import NS_PER_S, now_ns
 from mockserver.errors import MockError, UsageError
-from mockserver.expectations import Line, check_fields, matching, report
+from mockserver.record.assertions import Line, check_fields, matching, report
 
 _READY = "mockserver ready at "
 _TIMEOUT_S = 30.0
@@ -29,11 +29,11 @@ _LOOK_AGAIN_S = 0.01
 
 
 class MockServer:
-    """A mock in a process of its own, started on entry (or by `start`) and stopped on exit (or by `close`).
+    """A mock in its own process. It starts on entry (or by `start`) and stops on exit (or by `close`).
 
-    The settings are the fields of the YAML file: `MockServer(ttft="50ms", output_tokens=16, fault=["429:rate=0.1"])`. It
-    listens on a free port of this machine, and what is in flight when it is closed is cut, unless `port` and `drain_s` say
-    otherwise. `async with` does the same without blocking the event loop.
+    The settings are the keys of the YAML file: `MockServer(ttft="50ms", output_tokens=16, fault=["429:rate=0.1"])`. By
+    default it listens on a free port, and closing it cuts requests in flight; `port` and `drain_s` change that. `async
+    with` does the same without blocking the event loop.
     """
 
     def __init__(self, **settings: object) -> None:
@@ -44,17 +44,17 @@ class MockServer:
         self._log: IO[str] | None = None
         self._from_line = 0
         self.url = ""
-        """Where it listens, for example http://127.0.0.1:40123."""
+        """Its address, for example http://127.0.0.1:40123."""
 
     @property
     def base_url(self) -> str:
-        """The URL with /v1, as OpenAI's clients want it."""
+        """The URL with /v1, for OpenAI clients."""
         return f"{self.url}/v1"
 
     def start(self) -> MockServer:
         """Start the process and wait until it listens. Raises UsageError for wrong settings."""
         if self._process is not None:
-            raise MockError("this MockServer is running already")
+            raise MockError("this MockServer is already running")
         self._log = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115 (it is closed with the server)
         self._process = subprocess.Popen(
             [sys.executable, "-m", "mockserver.child", *self._flags],
@@ -112,47 +112,47 @@ class MockServer:
         await asyncio.to_thread(self.close)
 
     def log(self) -> str:
-        """What the process wrote to stderr."""
+        """The stderr of the process."""
         if self._log is None:
             return ""
         self._log.seek(0)
         return self._log.read()
 
     def ledger(self) -> list[Line]:
-        """The lines of the ledger, one a request that has ended, since the start or the last `reset`."""
+        """The ledger since the start or the last `reset`: one line for each request that has ended."""
         text = self._ask("GET", f"/ledger?since={self._from_line}").decode()
         return [json.loads(line) for line in text.splitlines()]
 
     def truth(self, *, output_tokens: int | None = None, input_tokens: int | None = None) -> dict[str, Any]:
-        """`GET /truth`: what to expect of the configuration in force, for requests of these lengths."""
+        """`GET /truth`: what to expect of the current settings, for requests of these lengths."""
         asked = {"output_tokens": output_tokens, "input_tokens": input_tokens}
         query = "&".join(f"{name}={value}" for name, value in asked.items() if value is not None)
         truth: dict[str, Any] = json.loads(self._ask("GET", f"/truth?{query}"))
         return truth
 
     def settings(self) -> dict[str, Any]:
-        """The settings that `configure` can change, as they are now."""
+        """The settings that `configure` can change, with their current values."""
         settings: dict[str, Any] = json.loads(self._ask("GET", "/admin/config"))["config"]
         return settings
 
     def configure(self, **settings: object) -> None:
-        """Change latencies, lengths or faults for the requests that come from now on.
+        """Change latencies, lengths or faults for later requests.
 
-        Raises UsageError with every problem, and then nothing is changed.
+        Raises UsageError with every problem. Then nothing changes.
         """
         self._ask("PATCH", "/admin/config", {name: _plain(value) for name, value in settings.items()})
 
     def reset(self) -> None:
-        """As if just started: the first settings, an empty ledger, counters from zero."""
+        """Start afresh: the first settings, an empty ledger, counters from 0."""
         self._from_line = json.loads(self._ask("POST", "/admin/reset"))["ledger_lines"]
 
     def expect(self, requests: int | None = None, *, within_s: float = 2.0, **fields: object) -> list[Line]:
-        """The lines of the ledger with these fields; AssertionError, with a table of all lines, where they are not there.
+        """The ledger lines with these fields. Raises AssertionError, with a table of all lines, if they are missing.
 
-        `requests` is how many there must be (none given: at least one). A field is one of the ledger's `id`, `index`,
-        `attempt`, `status`, `fault`, `input_tokens`, or `output_tokens` (those sent) or `cut`; its value is compared, or
-        called with what the line has: `expect(status=429)`, `expect(requests=3, input_tokens=lambda n: n > 100)`. A
-        request is in the ledger when it has ended: lines that are missing are waited for, `within_s` seconds at most.
+        `requests` is the exact number of lines; without it, one is enough. The fields are `id`, `index`, `attempt`,
+        `status`, `fault`, `input_tokens`, `output_tokens` (those sent) and `cut`. A value is compared, or called with the
+        line's value: `expect(status=429)`, `expect(requests=3, input_tokens=lambda n: n > 100)`. A line appears when its
+        request has ended, so this waits for missing lines, for at most `within_s` seconds.
         """
         check_fields(fields)
         deadline_ns = now_ns() + round(within_s * NS_PER_S)
@@ -173,7 +173,7 @@ class MockServer:
             headers["authorization"] = f"Bearer {self._key}"
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.url + path, data, headers, method=method)
-        # Straight to the server: a proxy of the environment is none of its business.
+        # Connect directly, whatever proxy the environment sets.
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
             with opener.open(request, timeout=_TIMEOUT_S) as response:
@@ -188,7 +188,7 @@ class MockServer:
 
 
 def flags_of(settings: dict[str, object]) -> list[str]:
-    """The settings as flags; what is None is left out."""
+    """The settings as flags, without those that are None."""
     flags = []
     for name, value in settings.items():
         values = value if isinstance(value, list | tuple) else () if value is None else (value,)

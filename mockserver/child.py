@@ -1,6 +1,6 @@
-"""`python -m mockserver.child`: the mock as the child of a program that uses it. It ends when its stdin does.
+"""`python -m mockserver.child`: the mock as a child process. It ends when its stdin is closed.
 
-So it never outlives its parent, however that one ends.
+So it never outlives its parent, however the parent ends.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from mockserver.cli import main
 
 
 def _end_with_stdin() -> None:
-    # The bare descriptor: at its end the interpreter waits for a lock that a reader of sys.stdin holds.
+    # Read the bare descriptor: at exit the interpreter waits for a lock that a reader of sys.stdin holds.
     while os.read(sys.stdin.fileno(), 4096):
         pass
     os.kill(os.getpid(), signal.SIGTERM)

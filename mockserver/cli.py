@@ -1,9 +1,11 @@
-"""The command line of the mock: `python -m mockserver`, also `--help`, made from the fields of `MockConfig`."""
+"""The command line of the mock, `python -m mockserver`. The fields of `MockConfig` define its flags and its help."""
 
 from __future__ import annotations
 
 import argparse
 import difflib
+import importlib.metadata
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,33 +16,36 @@ from mockserver.errors import MockError, UsageError
 from mockserver.presets import LIST, table
 
 _ABOUT = """\
-A synthetic inference server that speaks the OpenAI API as vLLM does. Every latency is chosen in advance and written
-down when it happens, so that a load test against it can be checked.
+A mock inference server with the OpenAI API of vLLM. It plans every latency in advance and records when each token was
+sent, so you can check a load test against the truth. It needs no GPU and no model.
 """
 
 _MORE = """\
-DIST is a distribution:
+DIST is a fixed value or a distribution:
   50ms   uniform:10ms..90ms   normal:mean=50ms,std=5ms   lognormal:mean=200ms,cv=0.5,max=5s   gamma:mean=20ms,cv=0.3
-  exp:mean=1s   empirical:file.json   and for tokens the same without a unit: 128, uniform:100..500
+  exp:mean=1s   empirical:file.json
+  Times need a unit (us, ms, s). Numbers of tokens have none: 128, uniform:100..500
 
-SPEC is NAME[:key=value,...], and every rule that hits a request adds its fault:
+SPEC is a fault, NAME[:key=value,...]. Options are in brackets:
 {faults}
-  which requests:  rate=0.1 (a share), index=7 (one) or every=10 (each tenth); from=10s,until=20s (since the start);
-                   skip=100 (not the first 100); without one of them, all
-  one request:     send it with the header  x-mock-fault: NAME[:key=value,...][; NAME ...]
-                   its latencies too:  x-mock-ttft: 200ms  x-mock-tpot  x-mock-itl  x-mock-output-tokens
+  Which requests?   rate=0.1 (10 % of them), index=7 (only this one) or every=10 (every tenth);
+                    from=10s,until=20s (time since the start); skip=100 (not the first 100). By default, all.
+  A single request  can ask for faults with the header  x-mock-fault: NAME[:key=value,...][; NAME ...]
+                    and for latencies with  x-mock-ttft: 200ms  x-mock-tpot  x-mock-itl  x-mock-output-tokens
 
-examples:
-  python -m mockserver
+Examples:
+  python -m mockserver                                                 # TTFT 50 ms, TPOT 20 ms, 128 tokens
   python -m mockserver --ttft lognormal:mean=200ms,cv=0.5 --itl gamma:mean=20ms,cv=0.3 --ledger ledger.jsonl
   python -m mockserver --engine batching --step-cost qwen2.5-7b-h100   # continuous batching, as vLLM on a GPU
-  python -m mockserver --replay ledger.jsonl                           # the latencies of a ledger or a run again
+  python -m mockserver --preset list                                   # GPUs and services to imitate
+  python -m mockserver --replay ledger.jsonl                           # repeat the latencies of a ledger or a run
   python -m mockserver --port 0 --fault 429:rate=0.05,retry_after=2 --fault reset:every=50,after=10
-  python -m mockserver --config mock.yaml        # the same keys, with underscores:  output_tokens: uniform:100..500
+  python -m mockserver --config mock.yaml                              # YAML keys have underscores: output_tokens: 128
 
-It prints one line when it listens: mockserver ready at http://HOST:PORT
-Then:  GET /ledger (what was done)   /truth (what to expect)   /metrics   /health   /v1/models
-       PATCH /admin/config  {{"ttft": "200ms"}}  changes latencies, lengths and faults while it serves
+When the mock listens, it prints one line: mockserver ready at http://HOST:PORT
+Then ask it:  GET /ledger (what it did)   /truth (what to expect)   /metrics   /health   /v1/models
+              PATCH /admin/config  {{"ttft": "200ms"}}  changes latencies, lengths and faults while it serves
+Docs: docs/mock.md
 """
 
 _GROUPS = {
@@ -55,17 +60,21 @@ _GROUPS = {
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        raise UsageError(message)
+        missing = re.fullmatch(r"argument (--[\w-]+): expected one argument", message)
+        if missing is None:
+            raise UsageError(message)
+        metavar = next(action.metavar for action in self._actions if missing[1] in action.option_strings)
+        raise UsageError(f"{missing[1]}: needs a value ({missing[1]} {metavar}); see --help")
 
 
 def _list_of_faults() -> str:
-    """The faults by group, a line each, with the options that each takes."""
+    """The faults by group, one line each, with their options."""
     from mockserver.faults import FAULTS, GROUPS
 
     lines = []
     for group, title in GROUPS.items():
         kinds = [kind for kind in FAULTS.values() if kind.group == group]
-        if group == "refuse":  # They differ in the status alone.
+        if group == "refuse":  # They differ only in the status.
             lines.append(f"  {title}: {' '.join(kind.name for kind in kinds)}   [retry_after=1: 429 and 503]")
             continue
         lines.append(f"  {title}:")
@@ -75,8 +84,14 @@ def _list_of_faults() -> str:
     return "\n".join(lines)
 
 
+class _Version(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option_string: Any = None) -> None:
+        print(f"mockserver {importlib.metadata.version('trueload')}")
+        parser.exit()
+
+
 class _Preset(argparse.Action):
-    """`--preset list` shows what there is and ends, as --help does."""
+    """`--preset list` prints the presets and exits, as --help does."""
 
     def __call__(self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option_string: Any = None) -> None:
         if values == LIST:
@@ -96,8 +111,9 @@ def _parser() -> _Parser:
     )
     groups = {name: parser.add_argument_group(title) for name, title in _GROUPS.items()}
     groups["server"].add_argument(
-        "--config", metavar="FILE", default=None, help="YAML file with any of these, flags win over it"
+        "--config", metavar="FILE", default=None, help="read settings from this YAML file; flags override it"
     )
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     for name, field in MockConfig.model_fields.items():
         flag = next(extra for extra in field.metadata if isinstance(extra, Flag))
         options: dict[str, Any] = {"action": "append"} if get_origin(field.annotation) is tuple else {}
@@ -114,12 +130,12 @@ def _parser() -> _Parser:
 
 
 def read_arguments(arguments: Sequence[str]) -> MockConfig:
-    """The configuration that a command line asks for. Raises UsageError with every problem."""
+    """The configuration of a command line. Raises UsageError with every problem."""
     parser = _parser()
     given, unknown = parser.parse_known_args(arguments)
     flags = vars(given)
     path = flags.pop("config")
-    # What follows an unknown flag is most likely its value, and no second problem.
+    # The word after an unknown flag is most likely its value, not a second problem.
     followed = zip([None, *unknown], unknown, strict=False)
     problems = [_unknown(w) for before, w in followed if w.startswith("-") or before is None or before[0] != "-"]
     try:
@@ -131,19 +147,40 @@ def read_arguments(arguments: Sequence[str]) -> MockConfig:
     return config
 
 
+_FLAGS = ("--config", "--version", *map(flag_of, MockConfig.model_fields))
+_LOAD_TESTER_FLAGS = (
+    "--url",
+    "--concurrency",
+    "--rate",
+    "--requests",
+    "--duration",
+    "--slo",
+    "--input-tokens",
+    "--out",
+)
+_OTHER_NAMES = {"--max-tokens": "--output-tokens", "--context-length": "--max-model-len", "--latency": "--ttft"}
+
+
 def _unknown(word: str) -> str:
+    """What is wrong with a word that argparse does not know, and what to do."""
     if not word.startswith("-"):
-        return f"{word}: every argument belongs to a flag; see --help"
+        return f"{word}: unexpected argument; every value needs a flag, see --help"
     name = word.partition("=")[0]
-    close = difflib.get_close_matches(name, ["--config", *map(flag_of, MockConfig.model_fields)], n=1)
+    if not name.startswith("--") and len(name) == 2:
+        same_letter = [flag for flag in _FLAGS if flag[2] == name[1]]
+        hint = f"did you mean {' or '.join(same_letter)}?" if same_letter else "see --help"
+        return f"{name}: the mock has no short flags; {hint}"
+    if name in _LOAD_TESTER_FLAGS:
+        return f"{name}: not a flag of the mock but of the load tester, python -m bench run"
+    close = [_OTHER_NAMES[name]] if name in _OTHER_NAMES else difflib.get_close_matches(name, _FLAGS, n=1)
     return f"{name}: no such flag; " + (f"did you mean {close[0]}?" if close else "see --help")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the mock until SIGTERM or SIGINT; the exit status: 0, or 2 for wrong usage."""
+    """Run the mock until SIGTERM or SIGINT. Returns the exit status: 0, or 2 for wrong usage."""
     try:
         config = read_arguments(sys.argv[1:] if arguments is None else arguments)
-        from mockserver.server import serve
+        from mockserver.http.server import serve
 
         serve(config)
     except MockError as e:

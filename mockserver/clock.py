@@ -1,10 +1,10 @@
-"""The one place where the mock reads clocks and asks the kernel for timers.
+"""The only place where the mock reads clocks and creates kernel timers.
 
 Rules:
-- Every instant is an int: ns of CLOCK_MONOTONIC, the clock of the bench's records and of the ledger.
-- The kernel stamps arrivals with CLOCK_REALTIME. One offset, bracketed as tightly as this machine allows, carries them
-  over. Slewing moves both clocks alike, so that only a step of the wall clock spoils the offset: `RealtimeOffset` asks
-  the kernel to be told of steps, and measures again.
+- Every instant is an int in ns of CLOCK_MONOTONIC, the clock of the bench's records and of the ledger.
+- The kernel stamps arrivals with CLOCK_REALTIME. One offset, measured as tightly as this machine allows, converts them.
+  Slewing moves both clocks alike, so only a step of the wall clock changes the offset. The kernel tells `RealtimeOffset`
+  about steps, and it measures again.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ _FAR_FUTURE_S = 2**40
 
 
 def identity() -> dict[str, str | None]:
-    """What tells CLOCK_MONOTONIC of this process from those of other machines: the boot (proc_sys_kernel(5), random/boot_id)
-    and the time namespace (time_namespaces(7)); None where the system does not say."""
+    """Identifies CLOCK_MONOTONIC of this process: the boot (proc_sys_kernel(5), random/boot_id) and the time namespace
+    (time_namespaces(7)). None if the system does not say."""
     boot_id = namespace = None
     with contextlib.suppress(OSError):
         boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
@@ -45,17 +45,17 @@ def identity() -> dict[str, str | None]:
 
 
 async def give_way() -> None:
-    """Let all that is ready have its turn."""
+    """Let other tasks run."""
     await asyncio.sleep(0)
 
 
 def utc_seconds() -> int:
-    """The calendar time in whole seconds, for `created` fields alone: nothing is measured with it."""
+    """Calendar time in whole seconds, only for `created` fields. Nothing is measured with it."""
     return int(time.time())
 
 
 def measure_offset_ns(tries: int = 100) -> int:
-    """CLOCK_REALTIME - CLOCK_MONOTONIC, taken from the narrowest of `tries` brackets monotonic, realtime, monotonic."""
+    """CLOCK_REALTIME - CLOCK_MONOTONIC, from the narrowest of `tries` readings monotonic, realtime, monotonic."""
     narrowest, offset = None, 0
     for _ in range(tries):
         before, wall, after = time.monotonic_ns(), time.time_ns(), time.monotonic_ns()
@@ -88,8 +88,8 @@ class Timerfd:
         self._spec_pointer = ctypes.byref(self._spec)
 
     def set(self, deadline_ns: int, flags: int = _TFD_TIMER_ABSTIME) -> None:
-        """Fire once at `deadline_ns`; an instant in the past fires at once. A firing that nobody read is forgotten:
-        timerfd_settime(2) starts the count of expirations anew, so there is no need to `clear` before it."""
+        """Fire once at `deadline_ns`, or at once if it is past. timerfd_settime(2) drops an unread expiration, so there is
+        no need to `clear` first."""
         # A value of zero would disarm the timer.
         spec = self._spec
         spec.value_s, spec.value_ns = divmod(deadline_ns if deadline_ns > 0 else 1, NS_PER_S)
@@ -110,9 +110,9 @@ class Timerfd:
 
 
 class RealtimeOffset:
-    """Carries CLOCK_REALTIME stamps to CLOCK_MONOTONIC, and measures the offset again when the wall clock is stepped.
+    """Converts CLOCK_REALTIME stamps to CLOCK_MONOTONIC, and measures the offset again when the wall clock is stepped.
 
-    `watch_fd` (Linux; else None) becomes readable at a step: call `on_step` then.
+    `watch_fd` (Linux; else None) becomes readable at a step. Call `on_step` then.
     """
 
     def __init__(self, measure: Callable[[], int] = measure_offset_ns) -> None:
@@ -130,9 +130,9 @@ class RealtimeOffset:
             self._timer.set(_FAR_FUTURE_S * NS_PER_S, _TFD_TIMER_ABSTIME | _TFD_TIMER_CANCEL_ON_SET)
 
     def on_step(self) -> None:
-        """The wall clock was stepped: measure anew and go on watching."""
+        """The wall clock was stepped: measure again and keep watching."""
         if self._timer is not None:
-            with contextlib.suppress(OSError):  # ECANCELED is the message itself: the clock was set.
+            with contextlib.suppress(OSError):  # ECANCELED means that the clock was set.
                 self._timer.clear()
         self.offset_ns = self._measure()
         self._arm()

@@ -1,17 +1,17 @@
-"""Which settings go together: what is impossible is refused, and what would change nothing is too."""
+"""Which settings go together. Impossible combinations are refused, and so are settings without effect."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mockserver.faults import SCALED
+from mockserver.faults import SCALING_FAULTS
 from mockserver.step_cost import BLOCK_TOKENS, StepCost
 
 if TYPE_CHECKING:
     from mockserver.config import MockConfig
 
-OF_PLANS_ALONE = "it stretches what was drawn for a request, and --engine batching draws nothing: use stall"
+NEEDS_DRAWN_LATENCIES = "this fault scales drawn latencies, and --engine batching draws none: use stall"
 
 _ONLY_WITH: dict[str, tuple[str, ...]] = {
     "ttft": ("sampled", "replay"),
@@ -28,36 +28,38 @@ _ONLY_WITH: dict[str, tuple[str, ...]] = {
     "kv_blocks": ("batching",),
     "prefix_caching": ("batching",),
 }
-"""The engines for which a field means something."""
+"""The engines that use a field."""
 
 
 def step_cost_of(config: MockConfig) -> StepCost:
-    """The step cost of a configuration, with the limits that were given in place of its own."""
+    """The step cost of a configuration. Limits given in the configuration replace its own."""
     limits = {name: getattr(config, name) for name in ("max_num_seqs", "max_num_batched_tokens", "kv_blocks")}
     return replace(config.step_cost.cost, **{name: limit for name, limit in limits.items() if limit is not None})
 
 
 def combination_problems(config: MockConfig) -> list[str]:
-    """A sentence for each combination that cannot be."""
+    """A sentence for each combination that is not allowed."""
     problems = []
     for name, engines in _ONLY_WITH.items():
         field = type(config).model_fields[name]
         if config.engine not in engines and str(getattr(config, name)) != str(field.default):
             problems.append(
-                f"--{name.replace('_', '-')} does nothing with --engine {config.engine}: leave it out, or "
+                f"--{name.replace('_', '-')} has no effect with --engine {config.engine}: remove it, or "
                 f"use --engine {' or '.join(engines)}"
             )
     if config.engine == "replay" and config.replay is None:
-        problems.append("--engine replay needs a recording: --replay FILE")
+        problems.append("--engine replay needs a recording: add --replay FILE")
     if config.workers > 1 and (config.engine == "batching" or config.load_slowdown > 0):
         together = "--engine batching" if config.engine == "batching" else "--load-slowdown"
-        problems.append(f"{together} needs all requests in one engine, and so in one process: leave --workers out")
+        problems.append(f"{together} needs all requests in one process: remove --workers")
     if config.engine == "batching":
-        problems += [f"--fault {rule}: {OF_PLANS_ALONE}" for rule in config.fault if rule.fault.name in SCALED]
+        problems += [
+            f"--fault {rule}: {NEEDS_DRAWN_LATENCIES}" for rule in config.fault if rule.fault.name in SCALING_FAULTS
+        ]
         holds = step_cost_of(config).kv_blocks * BLOCK_TOKENS
         if holds < config.max_model_len:
             problems.append(
-                f"the KV cache holds {holds} tokens, fewer than a request may have (--max-model-len {config.max_model_len}): "
-                "give more --kv-blocks, or a lower --max-model-len"
+                f"the KV cache holds {holds} tokens, but a request can have {config.max_model_len} (--max-model-len): "
+                "raise --kv-blocks, or lower --max-model-len"
             )
     return problems

@@ -1,6 +1,6 @@
-"""The mock's configuration, declared once: each field is a key of the YAML file, a flag, and a line of `--help`.
+"""The mock's configuration. Each field is declared once and is a YAML key, a flag, and a line of `--help`.
 
-Later sources win: the defaults here, then a preset, then the YAML file, then the flags. All problems are reported at once.
+Later settings win: defaults, preset, YAML file, flags. All problems are reported together.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ from promptset.distributions.values import Dimension
 
 
 class Flag(NamedTuple):
-    """How a field looks on the command line, and whether it may change while the mock serves."""
+    """How a field looks on the command line, and whether it can change while the mock serves."""
 
     group: str
     metavar: str
     live: bool = False
-    """`PATCH /admin/config` may change it: requests that arrive from then on are planned with it."""
+    """Whether `PATCH /admin/config` can change it, for requests that arrive later."""
 
 
 def _distribution(dimension: Dimension) -> PlainValidator:
@@ -83,7 +83,7 @@ _STEP_COST = PlainValidator(_read_step_cost)
 
 
 def _spec(text: str) -> Any:
-    """A default as it would be written: validation makes a distribution of it."""
+    """A default as text. Validation turns it into a distribution."""
     return text
 
 
@@ -95,130 +95,158 @@ def _as_list(value: object) -> object:
     return [value] if isinstance(value, str | int) else value
 
 
+def _host_name(value: str) -> str:
+    if value != "*" and not re.fullmatch(r"[A-Za-z0-9_.-]+", value):
+        raise ValueError(f"{value!r}: write a host name like mock.example, without a port, or *")
+    return value.lower()
+
+
 def _origin(value: str) -> str:
     if value != "*" and not re.fullmatch(r"https?://[^/\s]+", value):
-        raise ValueError(f"{value!r}: write an origin such as http://localhost:3000, without a path, or *")
+        raise ValueError(f"{value!r}: write an origin like http://localhost:3000, without a path, or *")
     return value
 
 
 class MockConfig(BaseModel):
-    """Everything that can be set."""
+    """All settings of the mock."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, arbitrary_types_allowed=True)
 
     preset: Annotated[str | None, Flag("server", "NAME")] = Field(
-        None, description="settings of a GPU and model or of a service; list shows them; the file and flags win over it"
+        None, description="start from the settings of a GPU and model, or of a service; `list` shows them all"
     )
     host: Annotated[str, Flag("server", "HOST")] = Field("127.0.0.1", description="address to listen on")
-    port: Annotated[int, Flag("server", "PORT")] = Field(8000, ge=0, le=65535, description="port; 0 takes any free one")
-    model: Annotated[str, Flag("server", "NAME")] = Field("mock-model", min_length=1, description="name of the model")
+    port: Annotated[int, Flag("server", "PORT")] = Field(
+        8000, ge=0, le=65535, description="port to listen on; 0 picks a free one"
+    )
+    model: Annotated[str, Flag("server", "NAME")] = Field(
+        "mock-model", min_length=1, description="model name; requests for other models get a 404"
+    )
     api_key: Annotated[
         tuple[Annotated[str, MinLen(1)], ...],
         BeforeValidator(_as_list),
         Flag("server", "KEY"),
         PlainSerializer(_masked),
-    ] = Field((), description="key that requests under /v1 must carry; can be given several times", repr=False)
+    ] = Field((), description="require this API key under /v1 and /admin; repeat it for several keys", repr=False)
     cors: Annotated[
         tuple[Annotated[str, AfterValidator(_origin)], ...], BeforeValidator(_as_list), Flag("server", "ORIGIN")
-    ] = Field((), description="origin whose web pages may call the mock, or *; can be given several times")
+    ] = Field((), description="let web pages of this origin call the mock, or * for all; repeat it for several origins")
     admin: Annotated[Literal["loopback", "everyone", "nobody"], Flag("server", "WHO")] = Field(
-        "loopback", description="who may use /admin: loopback (this machine), everyone, nobody"
+        "loopback", description="who can use /admin: loopback (this machine), everyone, nobody"
+    )
+    allowed_host: Annotated[
+        tuple[Annotated[str, AfterValidator(_host_name)], ...], BeforeValidator(_as_list), Flag("server", "NAME")
+    ] = Field(
+        (),
+        description="host name that clients may use for /admin, /ledger and /truth besides this machine's own names and "
+        "addresses, or * for any; repeat it for several names",
     )
     max_model_len: Annotated[int, Flag("server", "TOKENS")] = Field(
-        131072, ge=2, description="context length: input and output tokens of a request together"
+        131072, ge=2, description="context length: the limit for input and output tokens of a request together"
     )
-    max_body_mb: Annotated[float, Flag("server", "MB")] = Field(64.0, gt=0, description="largest request body")
+    max_body_mb: Annotated[float, Flag("server", "MB")] = Field(64.0, gt=0, description="size limit for request bodies")
+    head_timeout_s: Annotated[float, Flag("server", "S")] = Field(
+        30.0, gt=0, description="close a connection whose request head takes longer than this"
+    )
     keep_alive_s: Annotated[float, Flag("server", "S")] = Field(
-        75.0, gt=0, description="an idle connection is closed after this long"
+        75.0, gt=0, description="close idle connections after this time"
     )
     drain_s: Annotated[float, Flag("server", "S")] = Field(
-        5.0, ge=0, description="on SIGTERM, what is in flight may go on for this long; new requests get a 503"
+        5.0, ge=0, description="on SIGTERM, let requests in flight run for this long; new requests get a 503"
     )
     workers: Annotated[int, Flag("server", "N")] = Field(
-        1, ge=1, le=64, description="processes that serve, on one port with one ledger (more than 1: Linux)"
+        1, ge=1, le=64, description="number of worker processes, on one port with one ledger; more than 1 needs Linux"
     )
 
     engine: Annotated[Literal["sampled", "batching", "replay"], Flag("latency", "NAME")] = Field(
         "sampled",
-        description="what decides when tokens come out; sampled: each request on its own; batching: steps over all, as "
-        "vLLM; replay: as recorded",
+        description="latency model; sampled: draws the times of each request independently; batching: continuous batching, "
+        "as in vLLM; replay: repeats recorded times",
     )
     ttft: Annotated[TimeDistribution, Flag("latency", "DIST", live=True)] = Field(
-        _spec("50ms"), description="time from a request's arrival to its first token"
+        _spec("50ms"), description="time from the arrival of a request to its first token"
     )
     tpot: Annotated[TimeDistribution, Flag("latency", "DIST", live=True)] = Field(
-        _spec("20ms"), description="time between tokens, drawn once a request"
+        _spec("20ms"), description="time between tokens, drawn once per request"
     )
     itl: Annotated[TimeDistribution | None, Flag("latency", "DIST", live=True)] = Field(
-        None, description="time between tokens, drawn for each; takes the place of tpot"
+        None, description="time between tokens, drawn for each token; replaces --tpot"
     )
     ttft_per_input_token: Annotated[TimeDistribution | None, Flag("latency", "DIST", live=True)] = Field(
-        None, description="added to the TTFT for each input token; drawn once a request"
+        None, description="time added to TTFT for each input token, drawn once per request"
     )
     load_slowdown: Annotated[float, Flag("latency", "F")] = Field(
-        0.0, ge=0, allow_inf_nan=False, description="each wait takes 1 + F x (other requests under way) times as long"
+        0.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="slow down with load: multiply each wait by 1 + F x (other requests in flight)",
     )
     replay: Annotated[Path | None, Flag("latency", "FILE")] = Field(
-        None, description="latencies from a ledger, a requests.jsonl or a fitted profile"
+        None, description="replay the latencies of a ledger, a requests.jsonl, or a fitted profile"
     )
     replay_draw: Annotated[Literal["order", "random"], Flag("latency", "HOW")] = Field(
-        "order", description="which recorded reply a request gets that has no index in the recording: order, random"
+        "order",
+        description="how to pick a recorded reply for a request without an index in the recording: order, random",
     )
     num_speculative_tokens: Annotated[int, Flag("latency", "K")] = Field(
-        0, ge=0, le=1000, description="speculative decoding: drafts a step; tpot and itl are then between steps"
+        0,
+        ge=0,
+        le=1000,
+        description="speculative decoding: K draft tokens per step; --tpot and --itl then separate steps",
     )
     acceptance_rate: Annotated[float, Flag("latency", "A", live=True)] = Field(
-        0.7, ge=0, le=1, description="the share of drafts that are accepted, each if the one before it was"
+        0.7, ge=0, le=1, description="probability that a draft token is accepted after the one before it was"
     )
     stream_interval: Annotated[int, Flag("latency", "N", live=True)] = Field(
-        1, ge=1, description="send a chunk each N tokens, the first token at once, as vLLM"
+        1, ge=1, description="send a chunk every N tokens, and the first token at once, as in vLLM"
     )
 
     step_cost: Annotated[StepCostSpec, _STEP_COST, PlainSerializer(str), Flag("batching", "COST")] = Field(
         _spec("qwen2.5-7b-h100"),
-        description="what a step takes: a name, or b0=7052,b1=19.54,b2=25.43 (us), or a JSON file",
+        description="cost of a step: a name, numbers like b0=7052,b1=19.54,b2=25.43 (us), or a JSON file",
     )
     max_num_seqs: Annotated[int | None, Flag("batching", "N")] = Field(
-        None, ge=1, description="most requests in a step; default: as the step cost has it"
+        None, ge=1, description="maximum requests in a step (default: set by the step cost)"
     )
     max_num_batched_tokens: Annotated[int | None, Flag("batching", "N")] = Field(
-        None, ge=1, description="most tokens in a step; default: as the step cost has it"
+        None, ge=1, description="maximum tokens in a step (default: set by the step cost)"
     )
     kv_blocks: Annotated[int | None, Flag("batching", "N")] = Field(
-        None, ge=1, description="blocks of 16 tokens in the KV cache; default: as the step cost has it"
+        None, ge=1, description="size of the KV cache, in blocks of 16 tokens (default: set by the step cost)"
     )
     prefix_caching: Annotated[bool, Flag("batching", "on|off")] = Field(
-        True, description="whether prompts share the blocks of a common prefix"
+        True, description="let prompts share the KV blocks of a common prefix"
     )
 
     output_tokens: Annotated[TokenDistribution, Flag("text", "DIST", live=True)] = Field(
-        _spec("128"), description="length of a reply where the request gives no max_tokens"
+        _spec("128"), description="length of a reply if the request has no max_tokens"
     )
     embedding_size: Annotated[int, Flag("text", "N")] = Field(
-        1024, ge=1, le=65536, description="numbers in an embedding where the request gives no dimensions"
+        1024, ge=1, le=65536, description="numbers in an embedding; also the limit for `dimensions`"
     )
     reasoning_tokens: Annotated[TokenDistribution | None, Flag("text", "DIST", live=True)] = Field(
-        None, description="how many of a chat reply's tokens, from the first on, are reasoning"
+        None, description="how many tokens at the start of a chat reply are reasoning"
     )
     reasoning_field: Annotated[Literal["reasoning", "reasoning_content"], Flag("text", "NAME", live=True)] = Field(
-        "reasoning", description="where reasoning is: reasoning (vLLM) or reasoning_content (older, DeepSeek, SGLang)"
+        "reasoning",
+        description="field for reasoning: reasoning (vLLM) or reasoning_content (older vLLM, DeepSeek, SGLang)",
     )
     finish: Annotated[Literal["last", "separate"], Flag("text", "PLACE", live=True)] = Field(
         "last",
-        description="finish reason on the last chunk of text (last: vLLM) or in one of its own (separate: OpenAI)",
+        description="put the finish reason on the last chunk of text (last: vLLM) or in its own chunk (separate: OpenAI)",
     )
     tokenizer: Annotated[str | None, Flag("text", "T")] = Field(
-        None, description="tokenizer of the replies and counts: a directory, a file, a hub id; none: the embedded one"
+        None, description="tokenizer for replies and counts: a directory, a file, or a hub id (default: a built-in one)"
     )
 
     fault: Annotated[tuple[FaultRule, ...], BeforeValidator(_as_list), Flag("faults", "SPEC", live=True)] = Field(
-        (), description="misbehave, for example 429:rate=0.1 or reset:every=10,after=3; can be given several times"
+        (), description="misbehave: 429:rate=0.1, reset:every=10,after=3, ...; repeat it for several faults"
     )
 
     ledger: Annotated[Path | None, Flag("truth", "FILE")] = Field(
-        None, description="append what was done to this file, one line a request; GET /ledger shows it in any case"
+        None, description="append the ledger to this file, one JSON line per request; GET /ledger always serves it"
     )
-    seed: Annotated[int, Flag("truth", "N")] = Field(0, description="seed of all that is drawn")
+    seed: Annotated[int, Flag("truth", "N")] = Field(0, description="seed of all random draws")
 
     @model_validator(mode="before")
     @classmethod
@@ -238,7 +266,7 @@ class MockConfig(BaseModel):
 def load(path: Path | None, flags: Mapping[str, object]) -> MockConfig:
     """The configuration from a YAML file and flags (by field name, only those given).
 
-    Raises UsageError with every problem: the file's and the flags', each with where it stands and what to do.
+    Raises UsageError with every problem of the file and the flags: where it is, and what to do.
     """
     problems: list[str] = []
     from_file = {} if path is None else _read_file(path, problems)
@@ -256,7 +284,7 @@ def load(path: Path | None, flags: Mapping[str, object]) -> MockConfig:
 def _preset(
     path: Path | None, from_file: Mapping[str, object], flags: Mapping[str, object], problems: list[str]
 ) -> Mapping[str, object]:
-    """The settings of the preset that is asked for, a flag winning over the file."""
+    """The settings of the chosen preset. A flag overrides the file."""
     name = flags.get("preset", from_file.get("preset"))
     if name is None:
         return {}
@@ -277,7 +305,7 @@ def _read_file(path: Path, problems: list[str]) -> dict[str, Any]:
     if rows is None:
         return {}
     if not isinstance(rows, dict):
-        problems.append(f"{path}: must be a mapping of keys to values, for example `ttft: 50ms`")
+        problems.append(f"{path}: must contain keys and values, for example `ttft: 50ms`")
         return {}
     known = {}
     for key, value in rows.items():
@@ -285,7 +313,7 @@ def _read_file(path: Path, problems: list[str]) -> dict[str, Any]:
             known[key] = value
             continue
         close = difflib.get_close_matches(str(key).replace("-", "_"), MockConfig.model_fields, n=1)
-        hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(MockConfig.model_fields)}"
+        hint = f"did you mean {close[0]}?" if close else f"the keys are {', '.join(MockConfig.model_fields)}"
         problems.append(f"{path}: {key}: no such key; {hint}")
     return known
 
@@ -295,7 +323,7 @@ LIVE = tuple(
     for name, field in MockConfig.model_fields.items()
     if any(isinstance(extra, Flag) and extra.live for extra in field.metadata)
 )
-"""The fields that may change while the mock serves."""
+"""The fields that can change while the mock serves."""
 
 
 def changed(config: MockConfig, values: Mapping[str, object]) -> MockConfig:
@@ -306,10 +334,10 @@ def changed(config: MockConfig, values: Mapping[str, object]) -> MockConfig:
     problems = []
     for name in values:
         if name in MockConfig.model_fields and name not in LIVE:
-            problems.append(f"{name}: cannot change while the mock serves; what can is {', '.join(LIVE)}")
+            problems.append(f"{name}: cannot change while the mock serves; these fields can: {', '.join(LIVE)}")
         elif name not in MockConfig.model_fields:
             close = difflib.get_close_matches(str(name).replace("-", "_"), LIVE, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"what can change is {', '.join(LIVE)}"
+            hint = f"did you mean {close[0]}?" if close else f"these fields can change: {', '.join(LIVE)}"
             problems.append(f"{name}: no such key; {hint}")
     known = {name: value for name, value in values.items() if name in LIVE}
     try:
@@ -328,8 +356,7 @@ def flag_of(field: str) -> str:
 
 
 def _sentences(error: Any, path: Path | None, flags: Mapping[str, object]) -> list[str]:
-    """What pydantic found wrong with one field, in our words; a validator of ours may have found several things, a line
-    each."""
+    """The problems of one field in our words, one sentence each."""
     if not error["loc"]:
         return str(error["ctx"]["error"]).splitlines()
     field, *inside = error["loc"]
@@ -339,7 +366,29 @@ def _sentences(error: Any, path: Path | None, flags: Mapping[str, object]) -> li
     elif path is not None:
         where = f"{path}: {where}"
     cause = error.get("ctx", {}).get("error")
-    if cause is not None:  # Our own validators say what was written and what to write.
+    if cause is not None:  # Our own validators already quote the value.
         return [f"{where}: {problem}" for problem in str(cause).splitlines()]
     written = "***" if field == "api_key" else repr(error["input"])
-    return [f"{where}: {written}: {error['msg'][0].lower()}{error['msg'][1:]}"]
+    wanted = _WANTED.get(error["type"])
+    if wanted is None:
+        return [f"{where}: {written}: {error['msg'][0].lower()}{error['msg'][1:]}"]
+    return [f"{where}: {written}: write {wanted.format(**error.get('ctx', {}))}"]
+
+
+_WANTED = {
+    "int_parsing": "a whole number",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_parsing": "a number",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+    "bool_parsing": "on or off",
+    "bool_type": "on or off",
+    "string_type": "a text",
+    "string_too_short": "at least {min_length} character",
+    "literal_error": "{expected}",
+    "greater_than": "a number above {gt}",
+    "greater_than_equal": "a number of at least {ge}",
+    "less_than_equal": "a number of at most {le}",
+}
+"""What to write instead, by pydantic's type of error."""

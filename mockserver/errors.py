@@ -1,9 +1,9 @@
-"""Every error that ends the mock's command, with its exit status.
+"""The errors that end the mock's command, with their exit statuses.
 
-    MockError           70  (a defect of ours, if nothing more precise was said)
-    └── UsageError       2  wrong usage or configuration: all problems at once
+    MockError           70  (a bug of ours, unless the message says otherwise)
+    └── UsageError       2  wrong usage or configuration, with all problems
 
-What a request does wrong ends no command: it is a `Refusal` of openai.py and becomes an HTTP response.
+A wrong request does not end the command: it is a `Refusal` (dialect/openai.py) and gets an HTTP error.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class MockError(Exception):
 
 
 class UsageError(MockError):
-    """Wrong usage or configuration. `problems` has one sentence each, all found at once."""
+    """Wrong usage or configuration. `problems` has one sentence for each problem."""
 
     exit_code = 2
 

@@ -1,13 +1,13 @@
-"""When things happen: one timer for all streams of the process, absolute deadlines, and the engine's steps.
+"""Pacing: one timer for all streams of the process, with absolute deadlines, and the steps of the engine.
 
 Rules:
-- Every wait is for an absolute deadline, so that late wake-ups and the work between two of them never add up.
-- On Linux one timerfd in the event loop serves all waits: it wakes some 0.05 ms late. The loop's own timers (0.6 ms
-  late in asyncio, up to 1.4 ms early in uvloop, which counts whole milliseconds) serve elsewhere and in virtual time.
-- A deadline that lies within `SHARED_NS` after a wake-up is served by it: at hundreds of streams a wake-up for each chunk
-  would cost more than the chunk. So a chunk can be that much early; the ledger says when it went.
-- What has fallen due while others were served is served in the same turn, without another wake-up, up to `TURN_CALLS`;
-  then the loop has its turn, so that requests are read and ended however many chunks are late.
+- Every wait is for an absolute deadline, so delays never add up.
+- On Linux one timerfd in the event loop serves all waits. It wakes about 0.05 ms late. Other systems and virtual time use
+  the loop's own timers (0.6 ms late in asyncio; up to 1.4 ms early in uvloop, which counts whole milliseconds).
+- A wake-up also serves deadlines up to `SHARED_NS` later: with hundreds of streams, a wake-up per chunk would cost more
+  than the chunk. So a chunk can be that early. The ledger has the real time.
+- Deadlines that pass during a turn are served in the same turn, without another wake-up, up to `TURN_CALLS`. Then the loop
+  gets its turn, so requests are read and ended however many chunks are late.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from itertools import count
 from typing import Protocol
 
 from mockserver.clock import HAS_TIMERFD, NS_PER_S, Timerfd, now_ns
-from mockserver.engine import Engine, PlanEngine, Released, Work
+from mockserver.engine import Engine, EngineReport, EngineRequest, PlanEngine
 
 _LOG = logging.getLogger("mockserver")
 
 SHARED_NS = 100_000
-"""Deadlines within this many ns of the present may be served at once."""
+"""Serve deadlines that are at most this many ns away."""
 TURN_CALLS = 256
-"""Deadlines served at a stretch: some 2 ms. One reply with all its tokens due at once must not hold up the others."""
+"""Deadlines served in one turn: about 2 ms. A reply with all tokens due at once must not delay the others."""
 
 
 class Alarm(Protocol):
-    """One timer that calls back at an absolute instant or a little later; setting it again replaces what was set.
+    """One timer that calls back at an absolute time or a little later. Setting it again replaces the deadline.
 
     After each call it is set again or cleared.
     """
@@ -46,7 +46,7 @@ class Alarm(Protocol):
 
 
 class TimerfdAlarm:
-    """The alarm on a kernel timer (Linux)."""
+    """An alarm on a kernel timer (Linux)."""
 
     def __init__(self, call: Callable[[], None]) -> None:
         self._timer = Timerfd()
@@ -63,7 +63,7 @@ class TimerfdAlarm:
 
 
 class LoopAlarm:
-    """The alarm on the event loop's own timers; its time is the loop's, virtual in tests."""
+    """An alarm on the event loop's timers. Its time is the loop's, which is virtual in tests."""
 
     def __init__(self, call: Callable[[], None]) -> None:
         self._call = call
@@ -86,11 +86,11 @@ class LoopAlarm:
 
 
 Call = Callable[[], int | None]
-"""What is done at a deadline; it returns the next deadline of the same call, or None when there is none."""
+"""The work at a deadline. It returns its next deadline, or None."""
 
 
 class Pacer:
-    """Calls back at absolute deadlines, in order, all on one alarm. Use it inside a running event loop."""
+    """Calls back at absolute deadlines, in order, with one alarm. Use it inside a running event loop."""
 
     def __init__(
         self,
@@ -104,11 +104,11 @@ class Pacer:
         self._order = count()
         self._armed_ns: int | None = None
         self._serving = False
-        # What is added while calls are made: the heap's first entry must stay the one that is being served.
+        # Entries added during a turn wait here: the first entry of the heap must stay the one being served.
         self._added: list[tuple[int, int, Call]] = []
 
     def at(self, deadline_ns: int, call: Call) -> None:
-        """Make `call` when the deadline is reached (or `shared_ns` before, with an earlier one)."""
+        """Call `call` at the deadline, or up to `shared_ns` before it together with an earlier one."""
         entry = (deadline_ns, next(self._order), call)
         if self._serving:
             self._added.append(entry)
@@ -135,19 +135,19 @@ class Pacer:
     def _serve(self) -> None:
         heap = self._heap
         replace = heapq.heapreplace
-        # The loop's own timers may fire early; then nothing is due yet and the alarm is set again.
+        # The loop's own timers can fire early. Then nothing is due yet and the alarm is set again.
         due_ns = self.now_ns() + self.shared_ns
         for _ in range(TURN_CALLS):
             if not heap:
                 break
             deadline_ns, order, call = heap[0]
             if deadline_ns > due_ns:
-                due_ns = self.now_ns()  # Nothing more is early: only what has fallen due meanwhile.
+                due_ns = self.now_ns()  # From here on serve nothing early, only what is due by now.
                 if deadline_ns > due_ns:
                     break
             try:
                 next_ns = call()
-            except Exception:  # A defect of ours in one reply must not take the others' tokens with it.
+            except Exception:  # A bug in one reply must not stop the others.
                 _LOG.exception("a reply failed")
                 next_ns = None
             if next_ns is None:
@@ -166,7 +166,7 @@ class Pacer:
 
 
 class Stepper:
-    """Steps an engine when it is due and hands each request its tokens: `take(tokens)`."""
+    """Steps an engine when it is due and hands each request its tokens with `take(tokens)`."""
 
     def __init__(self, engine: Engine, pacer: Pacer) -> None:
         self._engine = engine
@@ -176,36 +176,36 @@ class Stepper:
         self._keys = count()
         self._waiting_ns: int | None = None
 
-    def admit(self, work: Work, take: Callable[[int], None]) -> int:
-        """Hand a request to the engine; the key returned is for `release`, which every request must reach."""
+    def admit(self, request: EngineRequest, take: Callable[[int], None]) -> int:
+        """Hand a request to the engine. Pass the returned key to `release` when the request ends."""
         key = next(self._keys)
         self._takers[key] = take
-        self._engine.admit(key, work)
+        self._engine.admit(key, request)
         self._wait()
         return key
 
     @property
     def plans_decide(self) -> bool:
-        """Whether a request may be admitted by `follow`."""
+        """Whether `follow` can be used."""
         return self._plans is not None
 
-    def follow(self, work: Work, step: Call) -> int:
-        """Take in a request that keeps its plan by itself: `step` sends a token and returns the deadline of the next. The
-        engine only knows that it is there. The key is one like that of `admit`."""
+    def follow(self, request: EngineRequest, step: Call) -> int:
+        """Admit a request that follows its plan by itself: `step` sends a token and returns the deadline of the next. The
+        engine only counts it. Returns a key, as `admit` does."""
         assert self._plans is not None
-        assert work.plan.ttft_ns is not None
+        assert request.plan.ttft_ns is not None
         key = next(self._keys)
-        self._plans.follow(key, work)
-        self._pacer.at(work.received_ns + work.plan.ttft_ns, step)
+        self._plans.follow(key, request)
+        self._pacer.at(request.received_ns + request.plan.ttft_ns, step)
         return key
 
-    def release(self, key: int, tokens: int) -> Released:
-        """The request has ended or its client is gone, after so many tokens: no token of it is handed out any more.
-        Returns what the engine has to say about it."""
-        released = self._engine.release(key)
+    def release(self, key: int, tokens: int) -> EngineReport:
+        """The request has ended, or its client has left, after this many tokens. It gets no more tokens. Returns the
+        engine's report about it."""
+        report = self._engine.release(key)
         if self._takers.pop(key, None) is None:
-            released.facts["steps"] = tokens
-        return released
+            report.facts["steps"] = tokens
+        return report
 
     def _wait(self) -> None:
         next_ns = self._engine.next_ns()
@@ -221,7 +221,7 @@ class Stepper:
             if take is not None:
                 try:
                     take(tokens)
-                except Exception:  # A defect of ours in one reply must not take the others' tokens with it.
+                except Exception:  # A bug in one reply must not stop the others.
                     _LOG.exception("a reply failed")
         self._wait()
         return None

@@ -1,10 +1,10 @@
-"""Named configurations: GPU and model pairs, services, and services that just hold an objective. Each with its source.
+"""Named configurations, each with its source: GPU and model pairs, services, and services at an objective.
 
     python -m mockserver --preset qwen2.5-7b-h100
     python -m mockserver --preset list
 
-A preset stands between the defaults and the YAML file: defaults < preset < file < flags. What a source does not publish is
-not made up silently: the text says which part is illustrative. A new preset is one line in `PRESETS`.
+Later settings win: defaults, preset, YAML file, flags. If a source does not publish a part, the description calls that part
+illustrative. To add a preset, add a line to `PRESETS`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _SIGMA = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """Settings, as they are written in the YAML file, and where they come from."""
+    """Settings as in the YAML file, and their source."""
 
     doc: str
     source: str
@@ -31,13 +31,13 @@ class Preset:
 
 
 def _pair(model: str, step_cost: str, max_model_len: int) -> Preset:
-    """A GPU and a model: continuous batching with the costs that were fitted to it."""
+    """A model on a GPU: continuous batching with fitted step costs."""
     settings = {"engine": "batching", "step_cost": step_cost, "model": model, "max_model_len": max_model_len}
     return Preset(f"{model} on an H100, continuous batching", STEP_COSTS[step_cost].source, settings)
 
 
 def _service(model: str, provider: str, ttft_ms: float, tokens_per_s: float) -> Preset:
-    """A hosted API as its users saw it: medians are published, the spread around them is not."""
+    """A hosted API as its users measured it. The medians are published, the spread is not."""
     settings = {
         "model": model,
         "ttft": f"lognormal:median={ttft_ms:g}ms,sigma=0.4",
@@ -52,12 +52,12 @@ def _service(model: str, provider: str, ttft_ms: float, tokens_per_s: float) -> 
 
 
 def at_objective(objective_ms: float) -> str:
-    """A lognormal distribution whose 99 % quantile is the objective: ln objective = ln median + sigma z."""
+    """A lognormal distribution with its p99 at the objective: ln objective = ln median + sigma z."""
     return f"lognormal:median={objective_ms * math.exp(-_SIGMA * _Z99):.6g}ms,sigma={_SIGMA:g}"
 
 
 def _objective(model: str, kind: str, ttft_ms: float, tpot_ms: float) -> Preset:
-    """A service whose p99 is the objective itself: one that only just holds it."""
+    """A service that just meets an objective: its p99 equals it."""
     return Preset(
         f"{model} at the p99 of MLPerf's {kind} objectives",
         f"MLPerf Inference: TTFT {ttft_ms:g} ms, TPOT {tpot_ms:g} ms at p99; the spread is illustrative",
@@ -81,7 +81,7 @@ PRESETS: dict[str, Preset] = {
 }
 
 LIST = "list"
-"""What `--preset` takes besides the names: print them and end."""
+"""`--preset list` prints the presets and exits."""
 
 
 def settings_of(name: object) -> Mapping[str, object]:
@@ -89,8 +89,8 @@ def settings_of(name: object) -> Mapping[str, object]:
     preset = PRESETS.get(name) if isinstance(name, str) else None
     if preset is None:
         close = difflib.get_close_matches(str(name), PRESETS, n=1)
-        hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(PRESETS)}"
-        raise ValueError(f"no preset is called {name!r}; {hint} (--preset {LIST} shows them)")
+        hint = f"did you mean {close[0]}?" if close else f"the names are {', '.join(PRESETS)}"
+        raise ValueError(f"no preset is called {name!r}; {hint} (--preset {LIST} describes them)")
     return preset.settings
 
 

@@ -1,5 +1,5 @@
-"""The fixture `mock_llm` for pytest: a running mock server, fresh for each test. Loaded by pytest wherever Trueload is
-installed, so that it imports nothing but pytest until a test asks for the fixture.
+"""The pytest fixture `mock_llm`: a running mock server, fresh for each test. Every pytest of an environment with Trueload
+loads this module, so it imports only pytest until a test uses the fixture.
 
     def test_a_client_tries_again(mock_llm):
         mock_llm.configure(fault="429:rate=1,retry_after=0")
@@ -9,8 +9,8 @@ installed, so that it imports nothing but pytest until a test asks for the fixtu
     @pytest.mark.mock_llm(ttft="2s")
     def test_a_slow_first_token(mock_llm): ...
 
-One process serves all tests of a session; before each test it is reset. A marker with a setting that cannot change while
-the mock serves (`model`, `api_key`, ...) starts one of its own for that test.
+One process serves all tests of a session. It is reset before each test. A marker with a setting that cannot change while
+the mock serves (`model`, `api_key`, ...) starts a separate process for that test.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
     from mockserver.api import MockServer
 
 DEFAULTS = {"ttft": "5ms", "tpot": "1ms", "output_tokens": "16"}
-"""Tests want to be fast; the ini option `mock_llm` and the marker win over these."""
+"""Fast settings for tests. The ini option `mock_llm` and the marker override them."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """The ini option."""
-    parser.addini("mock_llm", "settings of the fixture mock_llm, one a line: ttft = 5ms", type="linelist", default=[])
+    parser.addini("mock_llm", "settings of the fixture mock_llm, one per line: ttft = 5ms", type="linelist", default=[])
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """The marker."""
     config.addinivalue_line(
-        "markers", "mock_llm(**settings): the settings of the mock server of this test, for example ttft='200ms'"
+        "markers", "mock_llm(**settings): settings of the mock server for this test, for example ttft='200ms'"
     )
 
 
@@ -44,7 +44,7 @@ def _settings(config: pytest.Config) -> dict[str, object]:
     for line in config.getini("mock_llm"):
         name, equals, value = (part.strip() for part in line.partition("="))
         if not equals:
-            raise pytest.UsageError(f"mock_llm: {line!r} is not a setting: write it as in `ttft = 5ms`")
+            raise pytest.UsageError(f"mock_llm: {line!r} is not a setting: write, for example, `ttft = 5ms`")
         settings[name] = value
     return settings
 
@@ -63,7 +63,9 @@ def mock_llm(request: pytest.FixtureRequest) -> Iterator[MockServer]:
     marked: dict[str, object] = {}
     for marker in reversed(list(request.node.iter_markers("mock_llm"))):
         if marker.args:
-            raise pytest.UsageError("the marker mock_llm takes settings by name: @pytest.mark.mock_llm(ttft='200ms')")
+            raise pytest.UsageError(
+                "the marker mock_llm takes only named settings: @pytest.mark.mock_llm(ttft='200ms')"
+            )
         marked.update(marker.kwargs)
     server: MockServer = request.getfixturevalue("_mock_llm_of_the_session")
     server.reset()

@@ -1,7 +1,7 @@
-"""The one place where the mock makes generators of chance.
+"""The only place where the mock creates random generators.
 
-A stream depends on (seed, purpose, key) alone: what one request draws never shifts what another one draws, so plans are
-the same at any concurrency and in any order of arrival.
+A stream depends only on (seed, purpose, key). The draws of one request never shift those of another, so plans are the same
+at any concurrency and in any order of arrival.
 """
 
 from __future__ import annotations

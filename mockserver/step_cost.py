@@ -1,9 +1,9 @@
-"""What a step of an engine costs: the fitted numbers of real GPUs and models, and how they are written.
+"""The cost of an engine step: fitted numbers of real GPUs and models, and their notation.
 
     T us = b0 + b1 x uncached prefill tokens + b2 x decode tokens + b3 x context tokens of the decodes
     before the queue, outside the step: a0 + a1 x prompt tokens
 
-A new pair of GPU and model is one line in `STEP_COSTS`.
+To add a GPU and model, add a line to `STEP_COSTS`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 import json
 import math
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 NS_PER_US = 1000
@@ -22,25 +22,25 @@ BLOCK_TOKENS = 16
 
 @dataclass(frozen=True, slots=True)
 class StepCost:
-    """The coefficients, in us (b0, a0) and us a token, and the limits of the server that goes with them."""
+    """The coefficients, in us (b0, a0) and us per token (others), and the limits of the server."""
 
     b0: float
-    """A step by itself."""
+    """Each step."""
     b1: float
-    """Each prompt token that it computes."""
+    """Each prompt token computed in the step."""
     b2: float
-    """Each token of a decode that it computes."""
+    """Each decode token computed in the step."""
     b3: float = 0.0
-    """Each token that a decode attends to."""
+    """Each context token of the decodes."""
     a0: float = 0.0
-    """Before the queue, outside the step: each request."""
+    """Each request, before the queue and outside the steps."""
     a1: float = 0.0
-    """The same, each of its prompt tokens."""
+    """Each prompt token of a request, before the queue."""
     max_num_seqs: int = 256
     max_num_batched_tokens: int = 2048
     kv_blocks: int = 65_536
     source: str = ""
-    """Where the numbers come from."""
+    """The source of the numbers."""
 
     def step_ns(self, prefill_tokens: int, decode_tokens: int, context_tokens: int) -> int:
         """The length of one step."""
@@ -48,13 +48,13 @@ class StepCost:
         return max(1, round(us * NS_PER_US))
 
     def before_queue_ns(self, prompt_tokens: int) -> int:
-        """From the arrival of a request to its place in the queue."""
+        """The time from the arrival of a request until it is in the queue."""
         return round((self.a0 + self.a1 * prompt_tokens) * NS_PER_US)
 
 
 _FITTED = "fitted, H100 TP1, vLLM 0.11: published defaults of the inference-sim project"
 _LARGE = {"max_num_seqs": 1024, "max_num_batched_tokens": 8192}
-"""vLLM's API server on GPUs of 70 GiB and more other than the A100; elsewhere it is the defaults of `StepCost`."""
+"""vLLM's API server on GPUs of at least 70 GiB, except the A100. Elsewhere it uses the defaults of `StepCost`."""
 
 STEP_COSTS: dict[str, StepCost] = {
     "qwen2.5-3b-h100": StepCost(
@@ -77,7 +77,7 @@ assert {*_KEYS, "source"} == {field.name for field in fields(StepCost)}
 
 @dataclass(frozen=True, slots=True)
 class StepCostSpec:
-    """A step cost as it was written, and what it means."""
+    """A step cost as text, and its value."""
 
     text: str
     cost: StepCost
@@ -100,8 +100,8 @@ def parse_step_cost(text: str) -> StepCostSpec:
         pairs = [part.partition("=") for part in text.split(",")]
         return StepCostSpec(text, _from_values({key.strip(): value.strip() for key, _, value in pairs}, text))
     close = difflib.get_close_matches(text, STEP_COSTS, n=1)
-    hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(STEP_COSTS)}"
-    raise ValueError(f"{text!r}: no step cost is called so; {hint}, or numbers like b0=7052,b1=19.54,b2=25.43")
+    hint = f"did you mean {close[0]}?" if close else f"the names are {', '.join(STEP_COSTS)}"
+    raise ValueError(f"{text!r}: no step cost has this name; {hint}, or give numbers like b0=7052,b1=19.54,b2=25.43")
 
 
 def _read_file(path: str) -> dict[str, object]:
@@ -110,12 +110,14 @@ def _read_file(path: str) -> dict[str, object]:
     except (OSError, ValueError) as e:
         raise ValueError(f"{path!r}: cannot be read: {e}") from e
     if not isinstance(row, dict):
-        raise ValueError(f'{path!r}: must hold one object, for example {{"b0": 7052, "b1": 19.54, "b2": 25.43}}')
+        raise ValueError(f'{path!r}: must contain one object, for example {{"b0": 7052, "b1": 19.54, "b2": 25.43}}')
     return row
 
 
 def _from_values(values: dict[str, object], text: str, source: str | None = None) -> StepCost:
-    problems = [f"no coefficient is called {key!r}: there are {', '.join(_KEYS)}" for key in values if key not in _KEYS]
+    problems = [
+        f"no coefficient is called {key!r}; the names are {', '.join(_KEYS)}" for key in values if key not in _KEYS
+    ]
     problems += [f"{key} is missing" for key in ("b0", "b1", "b2") if key not in values]
     numbers: dict[str, float] = {}
     for key in _KEYS:
@@ -127,18 +129,13 @@ def _from_values(values: dict[str, object], text: str, source: str | None = None
             if key in _LIMITS and not (number >= 1 and number.is_integer()):
                 problems.append(f"{key}={values[key]}: write a whole number of at least 1")
             elif key in _COEFFICIENTS and not (0 <= number < math.inf):
-                problems.append(f"{key}={values[key]}: write a number of us that is not negative")
+                problems.append(f"{key}={values[key]}: write a number of us, 0 or more")
             numbers[key] = number
     if not problems and numbers["b0"] + numbers["b1"] + numbers["b2"] == 0:
-        problems.append("b0, b1 and b2 are all 0: a step must take time")
+        problems.append("b0, b1 and b2 are all 0, but a step must take time")
     if problems:
         raise ValueError(f"{text!r}: {'; '.join(problems)}")
     b0, b1, b2, b3, a0, a1 = (numbers.get(key, 0.0) for key in _COEFFICIENTS)
-    cost = StepCost(b0, b1, b2, b3, a0, a1, source="given by number" if source is None else source)
+    cost = StepCost(b0, b1, b2, b3, a0, a1, source="given on the command line" if source is None else source)
     limits = {key: int(numbers[key]) for key in _LIMITS if key in numbers}
     return replace(cost, **limits)  # type: ignore[arg-type]  # mypy takes the int for the text of `source`.
-
-
-def as_row(cost: StepCost) -> dict[str, float | int | str]:
-    """The coefficients and limits, for GET /truth."""
-    return asdict(cost)

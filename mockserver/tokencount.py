@@ -1,13 +1,17 @@
-"""Counting the tokens of prompts beside the streams.
+"""Counts the tokens of prompts without delaying the streams.
 
-A prompt of a thousand tokens takes a millisecond to count, and hundreds may arrive at once: counted on the event loop
-they would delay the first tokens of all. So a thread counts (the tokenizer lets go of the interpreter's lock while it
-works), the count is waited for only where it is needed (usage, the ledger), and prompts seen before are looked up.
+A prompt of a thousand tokens takes a millisecond to count, and hundreds can arrive at once. On the event loop they would
+delay every first token. So a thread counts them (the tokenizer releases the interpreter's lock while it works), only
+usage and the ledger wait for a count, and repeated prompts are looked up.
+
+Long prompts have a thread of their own, so that short ones do not queue behind them. They are counted piece by piece, only
+until it is clear that they do not fit the context, and the memory that this took is given back to the system.
 """
 
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import logging
 import os
 import sys
@@ -20,16 +24,24 @@ from hashlib import blake2b
 from typing import TypeVar
 
 from mockserver.engine.chain import Chain
+from promptset.errors import SpecError
 from promptset.tokens import Tokenizer
 
 _LOG = logging.getLogger("mockserver")
 _REMEMBERED = 65_536
-Worked = TypeVar("Worked")
+Result = TypeVar("Result")
 
 _REMEMBERED_LINKS = 2_000_000
-"""The hashes of all remembered prompts together: 16 MB."""
+"""Limit for the hashes of all remembered prompts: 16 MB."""
 _NICENESS = 10
 _BATCH = 32
+_LONG_CHARS = 100_000
+"""Texts from this length on are long: they take 10 ms and more."""
+_PIECE_CHARS = 200_000
+_CUT_TOKENS = 4
+"""More than a cut at a space adds to the tokens of a text."""
+_UNKNOWN_LONGEST = 256
+"""Characters of the longest token of a tokenizer that does not tell its vocabulary."""
 _GATHER_S = 0.001
 
 
@@ -37,20 +49,22 @@ NO_CHAIN = Chain()
 
 
 class TokenCount:
-    """A number of tokens that is known now or soon."""
+    """A number of tokens, known now or soon."""
 
-    __slots__ = ("_waiting", "chain", "known", "tokens")
+    __slots__ = ("_waiting", "at_least", "chain", "known", "tokens")
 
     def __init__(self) -> None:
         self.tokens: int | None = None
-        """None until it is known, and where it could not be had."""
+        """None until it is known, and if the tokenizer failed."""
         self.chain = NO_CHAIN
-        """The hash chain of the tokens, where the counter makes it."""
+        """The hash chain of the tokens, if the counter makes chains."""
+        self.at_least = False
+        """Whether counting stopped because the text is too long: it has `tokens` or more."""
         self.known = False
         self._waiting: list[Callable[[], None]] = []
 
     def settle(self, tokens: int | None, chain: Chain = NO_CHAIN) -> None:
-        """The count is there."""
+        """Set the count."""
         self.tokens = tokens
         self.chain = chain
         self.known = True
@@ -59,14 +73,14 @@ class TokenCount:
             call()
 
     def when_known(self, call: Callable[[], None]) -> None:
-        """Make the call once the count is known: now, or when it comes."""
+        """Call `call` when the count is known: now or later."""
         if self.known:
             call()
         else:
             self._waiting.append(call)
 
     async def wait(self) -> int | None:
-        """The tokens, when they are known."""
+        """Wait for the count."""
         if not self.known:
             known: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self.when_known(lambda: None if known.done() else known.set_result(None))
@@ -78,27 +92,36 @@ class Counter:
     """Counts on a thread of its own. Use it inside a running event loop."""
 
     def __init__(self, tokenizer: Tokenizer, block_tokens: int = 0, urgent: bool = False) -> None:
-        """`block_tokens`: make hash chains of blocks of so many tokens besides; 0: none is wanted. `urgent`: a request
-        waits for its count before it is served, so that the counting gives way to nothing and comes prompt by prompt."""
+        """`block_tokens`: also make hash chains of blocks of this many tokens; 0 means no chains. `urgent`: requests wait
+        for their counts, so the thread keeps its normal priority and counts prompt by prompt."""
         self._tokenizer = tokenizer
         self._block_tokens = block_tokens
         self._batch, self._gather_s = (1, 0.0) if urgent else (_BATCH, _GATHER_S)
         self._links = 0
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="count", initializer=None if urgent else _be_nice)
+        self._thread = ThreadPoolExecutor(
+            1, thread_name_prefix="count", initializer=None if urgent else _lower_priority
+        )
+        self._long_thread = ThreadPoolExecutor(1, thread_name_prefix="count-long", initializer=_lower_priority)
+        self._long_jobs = 0
+        self._longest: int | None = None
         self._seen: OrderedDict[bytes, tuple[int, Chain]] = OrderedDict()
         self._queue: list[_Job] = []
         self._busy = False
         self._idle = asyncio.Event()
         self._idle.set()
 
-    def count_text(self, text: str, special: bool) -> TokenCount:
-        """Tokens of `text`, with the special tokens that the tokenizer adds (`special`) or without."""
+    def count_text(self, text: str, special: bool, limit: int | None = None) -> TokenCount:
+        """Count `text`. `special` includes the special tokens that the tokenizer adds. Counting may stop after `limit`
+        tokens (`TokenCount.at_least`)."""
         digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16, key=b"s" if special else b"").digest()
         seen = self._seen.get(digest)
         if seen is not None:
             self._seen.move_to_end(digest)
-            return counted(*seen)
-        job = _Job(text, special, digest, TokenCount())
+            return known_count(*seen)
+        job = _Job(text, special, digest, TokenCount(), limit)
+        if len(text) >= _LONG_CHARS:
+            self._start_long(job)
+            return job.count
         self._queue.append(job)
         if not self._busy:
             self._busy = True
@@ -107,17 +130,57 @@ class Counter:
         return job.count
 
     def count_ids(self, ids: list[int]) -> TokenCount:
-        """A prompt that came as tokens."""
-        return counted(len(ids), self._chain(ids))
+        """The count of a prompt that came as token ids."""
+        return known_count(len(ids), self._chain(ids))
 
     def _chain(self, ids: list[int]) -> Chain:
         return NO_CHAIN.extended(ids, self._block_tokens) if self._block_tokens else NO_CHAIN
 
     def _start(self) -> None:
-        # All that arrived together is one piece of work: each hand-over between threads costs the loop its turn.
+        # Prompts that arrived together are one piece of work, because each hand-over between threads costs the loop time.
         jobs, self._queue = self._queue[: self._batch], self._queue[self._batch :]
         work = asyncio.get_running_loop().run_in_executor(self._thread, self._count, jobs)
         work.add_done_callback(lambda finished: self._done(jobs, finished))
+
+    def _start_long(self, job: _Job) -> None:
+        self._long_jobs += 1
+        self._idle.clear()
+        work = asyncio.get_running_loop().run_in_executor(self._long_thread, self._count_long, job)
+        work.add_done_callback(lambda finished: self._done_long(job, finished))
+
+    def _count_long(self, job: _Job) -> list[tuple[int, Chain]]:
+        try:
+            if job.limit is not None and len(job.text) > job.limit:
+                least = self._count_until(job.text, job.limit)
+                if least > job.limit:
+                    job.count.at_least = True
+                    return [(least, NO_CHAIN)]
+            return self._count([job])
+        finally:
+            release_memory()
+
+    def _count_until(self, text: str, limit: int) -> int:
+        """A lower bound for the tokens of a text. Stops when it exceeds the limit."""
+        start = tokens = 0
+        while start < len(text) and tokens <= limit:
+            stop = start + _PIECE_CHARS
+            if stop < len(text):
+                stop = max(text.rfind(" ", start + 1, stop), text.rfind("\n", start + 1, stop))
+                stop = start + _PIECE_CHARS if stop < 0 else stop
+            tokens += max(0, self._tokenizer.count_plain([text[start:stop]])[0] - _CUT_TOKENS)
+            start = stop
+        return tokens
+
+    def _done_long(self, job: _Job, finished: asyncio.Future[list[tuple[int, Chain]]]) -> None:
+        self._long_jobs -= 1
+        self._settle([job], finished)
+
+    async def longest_token(self) -> int:
+        """Characters of the tokenizer's longest token."""
+        if self._longest is None:
+            loop = asyncio.get_running_loop()
+            self._longest = await loop.run_in_executor(self._long_thread, _longest_token, self._tokenizer)
+        return self._longest
 
     def _count(self, jobs: list[_Job]) -> list[tuple[int, Chain]]:
         if self._block_tokens:
@@ -128,59 +191,77 @@ class Counter:
         return [(tokens + (added if job.special else 0), NO_CHAIN) for job, tokens in zip(jobs, plain, strict=True)]
 
     def _done(self, jobs: list[_Job], finished: asyncio.Future[list[tuple[int, Chain]]]) -> None:
+        self._busy = bool(self._queue)
+        if self._busy:
+            self._start()
+        self._settle(jobs, finished)
+
+    def _settle(self, jobs: list[_Job], finished: asyncio.Future[list[tuple[int, Chain]]]) -> None:
         counts: list[tuple[int, Chain] | None] = [None] * len(jobs)
         if (error := finished.exception()) is None:
             counts = [*finished.result()]
         else:
             _LOG.error("the tokenizer could not count %d prompts: %s", len(jobs), error)
-        self._busy = bool(self._queue)
-        if self._busy:
-            self._start()
         for job, count in zip(jobs, counts, strict=True):
             if count is None:
                 job.count.settle(None)
                 continue
-            if job.digest not in self._seen:
+            if job.digest not in self._seen and not job.count.at_least:
                 self._seen[job.digest] = count
                 self._links += len(count[1].links)
             job.count.settle(*count)
         while len(self._seen) > _REMEMBERED or self._links > _REMEMBERED_LINKS:
             _, (_, chain) = self._seen.popitem(last=False)
             self._links -= len(chain.links)
-        if not self._busy:
+        if not self._busy and not self._long_jobs:
             self._idle.set()
 
-    async def beside(self, work: Callable[[], Worked]) -> Worked:
-        """Do other work on the thread: prompts wait for it, streams do not."""
+    async def in_thread(self, work: Callable[[], Result]) -> Result:
+        """Do other work on the thread. Prompts wait for it, streams do not."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     async def idle(self) -> None:
-        """Wait until all is counted."""
+        """Wait until everything is counted."""
         await self._idle.wait()
 
     async def close(self) -> None:
-        """Count what is left, so that the ledger is complete, and let the thread go."""
+        """Finish counting, so that the ledger is complete, and stop the thread."""
         await self.idle()
         self._thread.shutdown()
+        self._long_thread.shutdown()
 
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """One text to be counted."""
+    """One text to count."""
 
     text: str
     special: bool
     digest: bytes
     count: TokenCount
+    limit: int | None
 
 
-def _be_nice() -> None:
-    """On Linux a thread has a niceness of its own: the event loop, which keeps the deadlines, goes first."""
+def _longest_token(tokenizer: Tokenizer) -> int:
+    try:
+        return max(map(len, tokenizer.vocabulary()))
+    except SpecError:
+        return _UNKNOWN_LONGEST
+
+
+def release_memory() -> None:
+    """Give freed memory back to the system. The C library would keep what a long prompt took."""
+    if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:
+        trim(0)
+
+
+def _lower_priority() -> None:
+    """On Linux each thread has its own niceness. The event loop keeps the deadlines, so it goes first."""
     if sys.platform == "linux":
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
 
 
-def counted(tokens: int, chain: Chain = NO_CHAIN) -> TokenCount:
+def known_count(tokens: int, chain: Chain = NO_CHAIN) -> TokenCount:
     """A count that is known from the start."""
     count = TokenCount()
     count.settle(tokens, chain)

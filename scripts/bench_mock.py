@@ -29,7 +29,7 @@ READY = "ready at "
 
 THROUGH_ASGI = """
 import sys, uvicorn
-from mockserver.app import create_app
+from mockserver.http.app import create_app
 from mockserver.cli import read_arguments
 print("ready at http://127.0.0.1:" + sys.argv[1], flush=True)
 uvicorn.run(create_app(read_arguments(sys.argv[2:])), port=int(sys.argv[1]), log_level="critical", access_log=False)

@@ -215,7 +215,7 @@ def _records(lines: list[dict], requests: int) -> list[RequestRecord]:
 def _truth(records: list[RequestRecord], load: Load) -> dict:
     mode = "concurrency" if load.rate is None else "rate"
     start_ns = min(record.intended_ns for record in records)
-    summary = Summary(RunFacts(mode=mode, endpoint="chat", start_ns=start_ns, seed=0))
+    summary = Summary(RunFacts(mode=mode, open_loop=mode == "rate", endpoint="chat", start_ns=start_ns, seed=0))
     for record in records:
         summary.add(record)
     return summary.close()

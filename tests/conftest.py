@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.skips import last_line
+
 GOLDEN = Path(__file__).parent / "golden"
 
 
@@ -14,6 +16,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--update-golden", action="store_true", help="write the files in tests/golden anew; review the diff"
     )
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Name what was skipped below pytest's own last line."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    skipped = [] if reporter is None else reporter.stats.get("skipped", [])
+    if line := last_line(report.longrepr[2] for report in skipped if isinstance(report.longrepr, tuple)):
+        reporter.write_line(line)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,4 +1,4 @@
-"""Why a number is wrong, as far as its pattern tells: pure decisions over statistics.
+"""Why a number is wrong, as far as its pattern shows: pure decisions over statistics.
 
 Three sources are compared: what was reported, what the ledger says, and what the client's own stamps give when the number
 is computed again here (`recounted`). Where the stamps give the truth and the report does not, the metric is defined
@@ -17,9 +17,9 @@ from typing import Any
 Stats = Mapping[str, float]
 
 NOTICED_MS = 0.1
-"""An error below this has no cause worth naming: it is that of the time stamps."""
+"""A smaller error has no cause worth naming: it lies within the accuracy of the time stamps."""
 CLOSE_SHARE = 0.1
-"""A cause explains an error where it leaves less than this share of it, in every statistic."""
+"""A cause explains an error if it leaves less than this share of it, in every statistic."""
 CLOSE_MS = 0.02
 _ROUNDING = 1e-6
 """Results are rounded to twelve digits."""
@@ -30,10 +30,10 @@ BODY = ("mean", "p50", "p75", "p90", "p95", "p99")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricComparison:
-    """What is known of one metric. `mistaken`: what each mistake (a sentence's end) would have given. `allowed`: the
-    least and the greatest number that time stamps allow which are bounds: between these the truth needs no other cause.
+    """One metric as reported, as true, and as mistakes would give it. `mistaken`: by mistake (the end of a sentence).
+    `allowed`: the least and the greatest number that stamps allow where they are bounds; inside, no other cause is needed.
 
-    `extra` names groups of requests that must not be among the values, with how many there were ("failed requests": 7).
+    `extra` names groups of requests that must not be among the values, and their sizes ("failed requests": 7).
     """
 
     unit: str
@@ -46,7 +46,7 @@ class MetricComparison:
     mistaken: Mapping[str, Stats] = field(default_factory=dict)
     extra: Mapping[str, int] = field(default_factory=dict)
     step_ms: float | None = None
-    """By how much all stamps were off from one moment on, where they were."""
+    """The shift of all stamps from one moment on; None where there is no such shift."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +71,7 @@ class Cause:
 
 
 def cause_of(metric: str, comparison: MetricComparison) -> Cause | None:
-    """The likely cause of what is wrong with a metric; None where nothing is, beyond the accuracy of the stamps."""
+    """The likely cause of a metric's error; None where the error lies within the accuracy of the stamps."""
     if not comparison.true:
         return None
     errors = {s: comparison.measured[s] - comparison.true[s] for s in BODY if s in comparison.measured}
@@ -87,7 +87,7 @@ UNKNOWN = "no known mistake gives this number"
 
 
 def _noticed(stat: str, comparison: MetricComparison) -> bool:
-    """Whether an error is beyond what the stamps allow. One of a speed is taken as one of the time per token."""
+    """Whether an error exceeds what the stamps allow. The error of a speed is judged as one of the time per token."""
     measured, true = comparison.measured[stat], comparison.true[stat]
     if stat in comparison.allowed:
         low, high = comparison.allowed[stat]
@@ -105,23 +105,23 @@ def _left(comparison: MetricComparison, other: Stats) -> float | None:
 
 
 def _explains(comparison: MetricComparison, errors: Mapping[str, float], other: Stats) -> float | None:
-    """How much an explanation leaves unexplained; None where that is too much."""
+    """The error that an explanation leaves; None if that is too much."""
     left = _left(comparison, other)
     worst = max(abs(e) for e in errors.values())
     return left if left is not None and left <= max(CLOSE_MS, CLOSE_SHARE * worst) and left < worst / 2 else None
 
 
 def too_many(comparison: MetricComparison, errors: Mapping[str, float]) -> str | None:
-    """More values than requests that may have one: which group they are as many as."""
+    """More values than there may be: names the group of exactly that size."""
     more = comparison.n - comparison.true_n
     for group, count in comparison.extra.items():
         if more and more == count:
-            return f"{group} are among the values: there are {more:,} too many, as many as there were of those"
+            return f"{group} are included: there are {more:,} values too many, as many as there were {group}"
     return None
 
 
 def another_definition(comparison: MetricComparison, errors: Mapping[str, float]) -> str | None:
-    """The mistake whose number is the reported one. Of several that fit, the one that leaves least; the first of equals."""
+    """The mistake that gives the reported number; of several, the closest, then the first."""
     fits = {
         mistake: left
         for mistake, other in comparison.mistaken.items()
@@ -131,8 +131,7 @@ def another_definition(comparison: MetricComparison, errors: Mapping[str, float]
 
 
 def whole_ms(comparison: MetricComparison, errors: Mapping[str, float]) -> str | None:
-    """Whole milliseconds: the greatest value, which is one that was measured, is whole, and so are all that lie between
-    equal neighbours."""
+    """Whole milliseconds: the maximum, which is a measured value, is whole, and so is all but one of the quantiles."""
     if comparison.unit != "ms":
         return None
     values = [comparison.measured[s] for s in ("p50", "p90", "max") if s in comparison.measured]
@@ -151,7 +150,7 @@ def whole_ms(comparison: MetricComparison, errors: Mapping[str, float]) -> str |
 
 
 def late_stamps(comparison: MetricComparison, errors: Mapping[str, float]) -> str | None:
-    """The client's own stamps give the wrong number too."""
+    """The client's own stamps give the same wrong number."""
     if not comparison.recounted or _explains(comparison, errors, comparison.recounted) is None:
         return None
     shift = shifted(comparison, errors)
@@ -162,14 +161,14 @@ def late_stamps(comparison: MetricComparison, errors: Mapping[str, float]) -> st
 
 
 def clock_set(comparison: MetricComparison, errors: Mapping[str, float]) -> str | None:
-    """The stamps are right until one moment, and all off by the same from then on."""
+    """The stamps are right until one moment, and off by the same amount from then on."""
     if comparison.step_ms is None:
         return None
     return f"the clock was set by {comparison.step_ms:+,.1f} ms while the load went on: the stamps jump with it"
 
 
 def step_of(lags_ms: Sequence[float | None]) -> float | None:
-    """By how much the lag of the stamps jumps, where it is even before and after one moment; None where it does not.
+    """The jump of the stamps' lag, where the lag is even before and after one moment; None where there is no such jump.
 
     `lags_ms` are medians of slices of the run, in order; None where a slice has no stamps.
     """
@@ -180,7 +179,7 @@ def step_of(lags_ms: Sequence[float | None]) -> float | None:
     at = max(range(len(jumps)), key=lambda i: abs(jumps[i]))
     before, after = median(lags[: at + 1]), median(lags[at + 1 :])
     step = after - before
-    # The slice in which it happens lies between the two: its neighbours are left out.
+    # The slice of the jump holds both lags: the slices next to it are left out.
     uneven = (
         max(abs(lag - before) for lag in lags[:at] or [before]),
         max(abs(x - after) for x in lags[at + 2 :] or [after]),
@@ -205,25 +204,25 @@ def scaled(comparison: MetricComparison, errors: Mapping[str, float]) -> str | N
 
 
 def _even(values: Sequence[float]) -> float:
-    """How much values differ, as a share of the largest; endless where they are not on one side of zero."""
+    """The range of values as a share of the largest; infinite where they lie on both sides of zero."""
     low, high = min(values, default=0.0), max(values, default=0.0)
     return (high - low) / max(abs(low), abs(high)) if low * high > 0 else math.inf
 
 
 def tail_alone(comparison: MetricComparison, errors: Mapping[str, float]) -> str | None:
-    """A right median and a wrong tail, though the stamps are right: the quantiles are put together wrongly."""
+    """A right median and a wrong tail, though the stamps are right: the quantiles are computed wrongly."""
     worst = max(errors.values(), key=abs)
     if abs(errors.get("p50", worst)) > CLOSE_SHARE * abs(worst):
         return None
-    return "the median is right and the tail is not: the values are right and their quantiles are put together wrongly"
+    return "the median is right and the tail is not: the values are right and their quantiles are computed wrongly"
 
 
 RATE_NOTICED = 0.002
-"""A rate that is off by a smaller share is off by what the ends of the span are."""
+"""A smaller share has no cause worth naming: it comes from the ends of the span."""
 
 
 def rate_cause(row: Mapping[str, Any], others: Mapping[str, float]) -> dict[str, Any] | None:
-    """The likely cause of a wrong rate, a row of `throughput`; `others`: what each mistake would have given."""
+    """The likely cause of a wrong rate, a row of `throughput`; `others`: the rate that each mistake gives."""
     error = row["error"]
     if not row["true"] or abs(error) < RATE_NOTICED * row["true"]:
         return None
@@ -233,18 +232,18 @@ def rate_cause(row: Mapping[str, Any], others: Mapping[str, float]) -> dict[str,
 
 
 def causes_of_outcomes(confused: Mapping[tuple[str, str, str], int]) -> list[dict[str, Any]]:
-    """What one side took for something else, and how often. Keys: outcome here, outcome there, the fault that struck."""
+    """Outcomes that the client confused, and how often. Keys: outcome here, outcome there, the fault that struck."""
     causes = []
     for (here, there, fault), n in confused.items():
         if here == "ok":
             what = "an error inside a 200 stream" if there == "stream_error" else f"a reply that ended as {there}"
-            cause = f"{what} is taken for a success"
+            cause = f"{what} is counted as a success"
         elif there == "ok" and fault == "u2028":
-            cause = f"events are cut at U+2028, which ends no line: such replies are taken for {here}"
+            cause = f"events are cut at U+2028, which ends no line: such replies are counted as {here}"
         elif there == "ok" and fault:
-            cause = f"good replies that came with the fault {fault} are taken for {here}"
+            cause = f"good replies that came with the fault {fault} are counted as {here}"
         else:
-            cause = f"{there} is taken for {here}"
+            cause = f"{there} is counted as {here}"
         causes.append({"metric": "requests", "stat": "number", "size": float(n), "unit": "requests", "cause": cause})
     return causes
 

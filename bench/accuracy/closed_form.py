@@ -1,4 +1,4 @@
-"""What the mock did against what its configuration says must come of it, from its GET /truth: the mock's own accuracy."""
+"""The mock's own accuracy: what it did, compared with what its configuration promises (its GET /truth)."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _SAME_LENGTH = 0.02
 
 
 class ClusteredMean:
-    """The standard error of a mean over values that come in groups: the tokens of a request are not independent of each
-    other, and of requests alone there are enough. Of groups with sums S and sizes m it is that of the ratio of their sums:
+    """The standard error of a mean over grouped values: the tokens of one request are not independent of each other. For k
+    groups with sums S and sizes m it is that of the ratio of their sums:
     sqrt(sum (S - mean m)^2 k / (k - 1)) / sum m  (Cochran, Sampling Techniques, 6.4)."""
 
     __slots__ = ("_mm", "_sm", "_ss", "groups", "size", "total")
@@ -47,10 +47,10 @@ class ClusteredMean:
 def against_closed_form(
     truth: Mapping[str, Any] | None, done: Mapping[str, Distribution], itl: ClusteredMean
 ) -> list[dict[str, Any]]:
-    """A row for each number that the mock publishes: expected, done, their difference, and for means what chance alone
-    stays below in 95 of 100 runs. Latencies count from the arrival, as the plans do. `itl` has the gaps by request.
+    """A row for each number that the mock publishes: expected, done, and their difference; for means also the difference that
+    chance exceeds in 5 of 100 runs. Latencies count from the arrival, as the plans do. `itl` has the gaps by request.
 
-    An E2EL speaks of replies of the lengths that the mock chooses: it is left out where they were others.
+    E2EL is for replies of the lengths that the mock chooses: other lengths leave it out.
     """
     if truth is None:
         return []
@@ -87,7 +87,7 @@ _LEAST = 5
 
 
 def _noise(values: Distribution, groups: ClusteredMean | None) -> float | None:
-    """Standard errors of the mean, as many as Student's t has at 97.5 %; None of too few values to say so."""
+    """The standard error of the mean times Student's t at 97.5 %; None where there are too few values."""
     n = values.n if groups is None else groups.groups
     if n < _LEAST or values.std is None:
         return None

@@ -20,7 +20,7 @@ from bench.run_directory import LEDGER, RunDirectory
 THROUGHPUT = ("requests_per_s", "output_tokens_per_s", "input_tokens_per_s", "total_tokens_per_s")
 
 RESOLUTION = 2.0**-10
-"""Quantiles of tokens that the report reads from its histogram are off by at most this share (docs/metrics.md)."""
+"""Quantiles of tokens that come from the report's histogram are off by at most this share (docs/metrics.md)."""
 
 LAG_BORDERS_MS = (0.0, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 50.0)
 QQ_LEVELS = tuple(i / 40 for i in range(41))
@@ -44,10 +44,10 @@ def certificate(
 ) -> dict[str, Any] | None:
     """How wrong the numbers of a summary are; None where the run has no ledger.
 
-    `measured` are the functions of the metrics with one value a request, `start_ns` is the zero of the summary's times,
-    `truth` the body of the mock's GET /truth. Without a shared clock durations are compared. `planned` are the arrivals of an
-    open loop, drawn again, in ns from `begun_ns` on: the begin of the load, its warm-up included.
-    `metrics` and `throughput` have a row for each number: measured, true, error, its share in the true value and in the
+    `measured`: the functions of the metrics that have one value per request. `start_ns`: the zero of the summary's times.
+    `truth`: the body of the mock's GET /truth. Without a shared clock, durations are compared. `planned`: the arrivals of an
+    open loop, drawn again, in ns from `begun_ns`, the start of the load with its warm-up.
+    `metrics` and `throughput` have a row for each number: measured, true, error, its share of the true value and of the
     spread (true p99 - p50: an error that is large beside the spread blurs the distribution), and where stamps are bounds
     the least and the greatest number that they allow. `problems` are sentences: what must agree and does not.
     docs/calibration.md explains every key.
@@ -62,7 +62,7 @@ def certificate(
             measured, shared_clock=shared_clock, start_ns=start_ns, duration_s=1.0 if duration_s is None else duration_s
         )
         arrivals = None if planned is None or begun_ns is None else PlannedArrivals(planned, begun_ns)
-        for pair in joining.pairs(_seen(directory.records(), arrivals)):
+        for pair in joining.pairs(_passed(directory.records(), arrivals)):
             pairs.add(pair)
     late, why_late = ([], []) if arrivals is None else arrivals.findings()
     rows = _metrics(summary["latency"], pairs)
@@ -97,8 +97,8 @@ def certificate(
     }
 
 
-def _seen(records: Iterator[RequestRecord], arrivals: PlannedArrivals | None) -> Iterator[RequestRecord]:
-    """The records, each shown to `due` in passing."""
+def _passed(records: Iterator[RequestRecord], arrivals: PlannedArrivals | None) -> Iterator[RequestRecord]:
+    """The records, each added to `arrivals` in passing."""
     for record in records:
         if arrivals is not None:
             arrivals.add(record)
@@ -134,8 +134,8 @@ def _row(measured: float, true: float, spread: float | None, allowed: tuple[floa
 
 
 def _allowed(metric: str, found: Mapping[str, Any], pairs: PairStatistics) -> dict[str, tuple[float, float]]:
-    """The least and the greatest number of each statistic that the stamps allow, where some of them are bounds, and the
-    histogram that it was read from."""
+    """The least and the greatest number of each statistic that the stamps, where they are bounds, and the report's histogram
+    allow."""
     from_histogram = found.get("quantiles", "exact") != "exact"
     if not pairs.least[metric].n and not from_histogram:
         return {}
@@ -146,7 +146,7 @@ def _allowed(metric: str, found: Mapping[str, Any], pairs: PairStatistics) -> di
         whole.add_all(side[metric])
         ends.append(whole.stats())
     if ends[0] == ends[1] and not from_histogram:
-        return {}  # What is bounded of these requests is in no time of this metric.
+        return {}  # No bounded stamp takes part in this metric.
     rough = RESOLUTION if from_histogram else 0.0
     return {
         stat: (ends[0][stat] * (1 - rough), ends[1][stat] * (1 + rough))
@@ -175,7 +175,7 @@ def _throughput(found: Mapping[str, Any], pairs: PairStatistics) -> list[dict[st
 
 
 def _network(pairs: PairStatistics) -> float | None:
-    """What the network takes on both ways at the least: the smallest difference of a TTFT, or an E2EL, to the mock's."""
+    """The least time of the network, both ways: the smallest difference of a TTFT, or an E2EL, to the mock's."""
     least = [
         d.min for (metric, _), d in pairs.over_time.items() if d.n and (metric == "ttft_ms" or not pairs.true["ttft_ms"].n)
         and metric in FROM_SENT
@@ -188,7 +188,7 @@ def _numbers_of_values(latency: Mapping[str, Any], pairs: PairStatistics) -> lis
     for metric in METRICS:
         found, true = (latency.get(metric) or {"n": 0})["n"], pairs.true[metric].n
         if found != true:
-            problems.append(f"{metric}: {found} values measured where the ledger has {true}")
+            problems.append(f"{metric}: {found} values measured, and {true} in the ledger")
     return problems
 
 
@@ -235,7 +235,7 @@ def _causes(summary: Mapping[str, Any], pairs: PairStatistics) -> list[Cause]:
 
 
 def _causes_of_rates(found: Mapping[str, Any], pairs: PairStatistics) -> list[dict[str, Any]]:
-    """Rates: what has been counted that the time does not hold."""
+    """Rates that count requests outside their span of time."""
     span_s = pairs.span_s
     if span_s is None:
         return []
@@ -267,21 +267,22 @@ def _averaged(stats: list[dict[str, float]]) -> Stats:
 
 
 def _causes_of_chunks(joining: Join) -> list[dict[str, Any]]:
-    """Chunks that one side has and the other has not: how many at a time, in how many requests."""
+    """Chunks that only one side has: how many per request, in how many requests."""
     off = joining.chunks_off()
     if not off:
         return []
     usual = max(off, key=lambda n: off[n])
-    lost = usual < 0
+    if usual < 0:
+        what, why = "chunks are lost", "at the borders of buffers, or read as something else"
+    else:
+        what, why = "the client reports chunks that the mock never wrote", "events are split in the middle"
     return [
         {
             "metric": "chunks",
             "stat": "number",
             "size": float(sum(n * times for n, times in off.items())),
             "unit": "chunks",
-            "cause": f"{'chunks are lost' if lost else 'chunks are seen that nobody wrote'} in {sum(off.values())} requests, "
-            f"mostly {abs(usual)} in each: "
-            + ("at the borders of buffers, or taken for something else" if lost else "events are cut where none ends"),
+            "cause": f"{what} in {sum(off.values())} requests, mostly {abs(usual)} in each: {why}",
         }
     ]
 
@@ -301,7 +302,7 @@ def _over_time(pairs: PairStatistics, duration_s: float | None) -> dict[str, Any
 
 
 def _qq(pairs: PairStatistics, latency: Mapping[str, Any]) -> dict[str, Any]:
-    """Quantiles of the same order, true and measured: of the values of requests, and of tokens those of the summary."""
+    """Quantiles of the same order, true and measured: from the values of requests, and for tokens from the summary."""
     found: dict[str, Any] = {}
     for metric in ("ttft_ms", "tpot_ms", "e2el_ms"):
         true, measured = pairs.true[metric], pairs.measured[metric]
@@ -318,7 +319,7 @@ def _qq(pairs: PairStatistics, latency: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _lags(pairs: PairStatistics) -> list[dict[str, Any]]:
-    """How many chunks were seen so late: the last interval has no end."""
+    """The number of chunks by lag; the last interval has no end."""
     if not pairs.lag.n:
         return []
     below = [pairs.lag.count_below(border) for border in LAG_BORDERS_MS] + [pairs.lag.n]

@@ -1,8 +1,8 @@
-"""Many values in bounded memory, and their quantiles: the ledger's own, which shares nothing with bench.metrics.
+"""Many values in bounded memory, and their quantiles. Shares nothing with bench.metrics.
 
-Values are held as they are until there are `exact` of them. Then each is cut to the first 14 of its 52 bits of mantissa
-and counted: 16,384 bins an octave, so that a quantile is at most 2**-15 = 0.003 % off, one part in thirty of what the
-histograms of the measuring side allow themselves.
+Up to `exact` values are kept as they are. Beyond that, each value is cut to the first 14 of its 52 bits of mantissa and
+counted: 16,384 bins per octave, so that a quantile is at most 2**-15 = 0.003 % off, a thirtieth of what the histograms of
+the measuring side may be off.
 
 Quantiles are linear between order statistics, position (n - 1) p counted from 0: what numpy and the report use.
 """
@@ -30,12 +30,12 @@ _LEVELS = {"p50": 0.5, "p75": 0.75, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999"
 class Distribution:
     """Values of one kind; they may be negative."""
 
-    __slots__ = ("_cumulative", "_exact", "_folded", "_held", "_ordered", "_squares", "_sum", "max", "min", "n")
+    __slots__ = ("_counts", "_cumulative", "_exact", "_ordered", "_squares", "_sum", "_values", "max", "min", "n")
 
     def __init__(self, exact: int = EXACT) -> None:
         self._exact = exact
-        self._held = array("d")
-        self._folded: Counter[int] | None = None
+        self._values = array("d")
+        self._counts: Counter[int] | None = None
         self._ordered: array[float] | None = None
         self._cumulative: list[int] = []
         self._sum = 0.0
@@ -54,24 +54,24 @@ class Distribution:
         self.min, self.max = min(self.min, min(new)), max(self.max, max(new))
         self._sum += math.fsum(new)
         self._squares += math.fsum(x * x for x in new)
-        if self._folded is not None:
-            self._folded.update(_bins(new))
+        if self._counts is not None:
+            self._counts.update(_bins(new))
             return
-        self._held.extend(new)
-        if len(self._held) > self._exact:
-            self._folded = Counter(_bins(self._held))
-            self._held = array("d")
+        self._values.extend(new)
+        if len(self._values) > self._exact:
+            self._counts = Counter(_bins(self._values))
+            self._values = array("d")
 
     def add_all(self, other: Distribution) -> None:
-        """Add what another one holds."""
-        if other._folded is None:
-            self.add(other._held)
+        """Add the values of another distribution."""
+        if other._counts is None:
+            self.add(other._values)
             return
         self._ordered = None
-        if self._folded is None:
-            self._folded = Counter(_bins(self._held))
-            self._held = array("d")
-        self._folded.update(other._folded)
+        if self._counts is None:
+            self._counts = Counter(_bins(self._values))
+            self._values = array("d")
+        self._counts.update(other._counts)
         self.n += other.n
         self.min, self.max = min(self.min, other.min), max(self.max, other.max)
         self._sum += other._sum
@@ -92,7 +92,7 @@ class Distribution:
     def at_rank(self, rank: int) -> float:
         """The value at a rank, 0 for the least."""
         ordered = self._in_order()
-        if self._folded is None:
+        if self._counts is None:
             return ordered[rank]
         if rank in (0, self.n - 1):  # These two are known exactly.
             return self.max if rank else self.min
@@ -108,7 +108,7 @@ class Distribution:
     def count_below(self, limit: float) -> int:
         """How many values lie under a limit."""
         position = bisect_left(self._in_order(), limit)
-        if self._folded is None:
+        if self._counts is None:
             return position
         return self._cumulative[position - 1] if position else 0
 
@@ -121,10 +121,10 @@ class Distribution:
 
     def _in_order(self) -> array[float]:
         if self._ordered is None:
-            if self._folded is None:
-                self._ordered = self._held = array("d", sorted(self._held))
+            if self._counts is None:
+                self._ordered = self._values = array("d", sorted(self._values))
             else:
-                rows = sorted((_middle(number), count) for number, count in self._folded.items())
+                rows = sorted((_middle(number), count) for number, count in self._counts.items())
                 self._ordered = array("d", [value for value, _ in rows])
                 self._cumulative = list(accumulate(count for _, count in rows))
         return self._ordered

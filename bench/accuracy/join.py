@@ -1,8 +1,8 @@
-"""Which record belongs to which line of the ledger, and what must agree exactly between the two.
+"""Pairs records with lines of the ledger, and compares what must agree exactly.
 
-Joined by request id and attempt, one pair at a time: neither side is ever held whole. The probe is left out. A record
-whose request never reached the server (refused connections, dropped arrivals) has no line, and that is as it should be;
-everything else without a partner is a problem.
+Both are joined by request id and attempt, one pair at a time: neither side is ever held whole. The probe is left out. A
+request that never reached the server (refused connection, dropped arrival) has no line, as it should be; everything else
+without a partner is a problem.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from bench.accuracy.ledger import Ledger
 from bench.records import Outcome, RequestRecord
 
 NEVER_ARRIVED = frozenset({Outcome.CONNECT_ERROR, Outcome.TIMEOUT_CONNECT, Outcome.DROPPED, Outcome.INTERRUPTED})
-"""Outcomes of requests that the server may know nothing of."""
+"""Outcomes of requests that may never have reached the server."""
 
 CUT_BY_CLIENT = frozenset(
     {
@@ -47,20 +47,20 @@ OUTCOME_OF_FAULT = {
     **dict.fromkeys(_REFUSALS, Outcome.HTTP_ERROR),
     **dict.fromkeys(_HARMLESS, Outcome.OK),
 }
-"""What a client must make of each fault that the ledger names. (`refuse` has no line: who is refused never arrives.) A reply
-that never began is a reset unless the client gave up before."""
+"""The outcome that a client must record for each fault in the ledger. (`refuse` has no line: a refused request never
+arrives.) A reply that never began is a reset, unless the client gave up first."""
 
 UNTRUE_USAGE = frozenset({"usage_wrong"})
-"""Faults by which the server's own count of tokens is not what it sent: the client has no other, and is not blamed."""
+"""Faults that make the server's token count wrong. The client has no other count, so these differences are not its fault."""
 
 CHECKS = ("status", "outcome", "number of chunks", "sequence of chunks", "number of tokens", "number of bytes")
 """What must be equal."""
 
 SUMS = ("requests", "chunks", "tokens", "bytes sent", "bytes received")
-"""What is added up over all requests, besides their outcomes and statuses."""
+"""What both sides add up over all requests, besides outcomes and statuses."""
 
 NAMED_AT_MOST = 5
-"""How many of one kind of disagreement are named; the others are counted."""
+"""Name at most this many of one kind of disagreement; count the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class Pair:
 
 
 def expected_outcome(line: Mapping[str, Any]) -> Outcome:
-    """What the client must have recorded for this line of the ledger."""
+    """The outcome that the client must have recorded for this line of the ledger."""
     status = line["status"]
     if status is not None and status >= 300:
         return Outcome.HTTP_ERROR
@@ -88,7 +88,7 @@ def faults_of(line: Mapping[str, Any]) -> frozenset[str]:
 
 @dataclass(slots=True)
 class _Disagreement:
-    """Requests with one kind of disagreement: all are counted, the first few are named."""
+    """Requests with one kind of disagreement: counts all, names the first few."""
 
     n: int = 0
     shown: list[str] = field(default_factory=list)
@@ -152,7 +152,7 @@ class Join:
         return found
 
     def counts(self) -> dict[str, int]:
-        """How much was compared, how much of it differs, and how many chunks the mock could not write when it wanted."""
+        """How much was compared, how much of it differs, and how many chunks waited in the mock for a slow client."""
         return {
             "requests": self._pairs,
             "unmatched": self._without_line.n + self._without_record.n,
@@ -161,9 +161,9 @@ class Join:
         }
 
     def agreement(self) -> list[dict[str, Any]]:
-        """What was added up on both sides: requests, chunks, tokens and bytes, each outcome and each status.
+        """The sums of both sides: requests, chunks, tokens and bytes, each outcome and each status.
 
-        Of the requests of which both sides must have seen the same: not of those that the client cut.
+        Requests that the client cut are left out: there the two sides may differ.
         """
         found = self._here.keys() | self._there.keys()
         return [
@@ -172,11 +172,11 @@ class Join:
         ]
 
     def chunks_off(self) -> dict[int, int]:
-        """By how many chunks records differ from the ledger, and how many of them do."""
+        """The number of records by how many chunks they have more (or less) than the ledger."""
         return dict(self._chunks_off)
 
     def confused(self) -> dict[tuple[str, str, str], int]:
-        """How often a request ended here as something else than there: (here, there, the fault that struck)."""
+        """How often outcomes differ: keys are (outcome here, outcome there, the fault that struck)."""
         return dict(self._confused)
 
     def _compare(self, pair: Pair) -> None:

@@ -1,7 +1,7 @@
-"""What a client would have reported that defines a metric in another way: from the ledger, for the search for causes.
+"""The numbers that a client with a known mistake would report, computed from the ledger.
 
-Each is a mistake that a real tool makes or made (docs/metrics.md, "Calibration"). Where a reported number is wrong and one of
-these gives the very same number, that is the likely cause. A new mistake is a line here.
+Each mistake is one that a real tool makes or made (docs/calibration.md). Where a reported number is wrong and a mistake
+gives the very same number, that mistake is the likely cause. A new mistake is a constant and a `yield` here.
 """
 
 from __future__ import annotations
@@ -12,35 +12,35 @@ from itertools import pairwise
 from bench.accuracy.join import Pair
 from bench.accuracy.truth import NS_PER_MS, TokenTimes, sent_on_ledger_clock_ns, written_reply
 
-ROLE = "it is taken at the role chunk, which bears no text"
-FIRST_CHUNK = "it is taken at the first chunk of any kind"
-REASONING_IGNORED = "reasoning is not taken for text"
-REASONING_COUNTED = "reasoning is taken for output"
-CONNECT = "the set-up of a new connection is in it"
+ROLE = "it ends at the role chunk, which carries no text"
+FIRST_CHUNK = "it ends at the first chunk of any kind"
+REASONING_IGNORED = "reasoning is not counted as text"
+REASONING_COUNTED = "reasoning is counted as output"
+CONNECT = "it includes the set-up of a new connection"
 FROM_DUE = "it counts from when the request was due, not from when it was sent"
 FROM_SENT = "it counts from when the request was sent, not from when it was due: the client's delay is left out"
 USAGE = "it ends at the usage chunk"
 LAST_CHUNK = "it ends at the last chunk of any kind, [DONE]"
 END = "it ends with the response, not with the last token"
-TTFT_IN_TPOT = "TTFT is in it: it is E2EL / n"
-TTFT_IN_TPOT_LESS_ONE = "TTFT is in it: it is E2EL / (n - 1)"
-FIRST_CHUNK_AS_ONE = "the first chunk is taken for one token"
-CHUNKS = "chunks are taken for tokens"
+TTFT_IN_TPOT = "it includes TTFT: it is E2EL / n"
+TTFT_IN_TPOT_LESS_ONE = "it includes TTFT: it is E2EL / (n - 1)"
+FIRST_CHUNK_AS_ONE = "the first chunk is counted as one token"
+CHUNKS = "chunks are counted as tokens"
 REASONING_TWICE = "reasoning tokens are counted twice"
 REASONING_NO_TOKENS = "reasoning tokens are left out of the count"
-SERVERS_COUNT = "the server's usage says another number of tokens than it sent"
+SERVERS_COUNT = "the server's usage differs from the tokens that it sent"
 USAGE_IN_TPOT = "it ends at the usage chunk"
 NO_SHARING = "a gap is one sample, however many tokens came with it"
-EVERY_CHUNK = "gaps to chunks without text are among them"
+EVERY_CHUNK = "gaps to chunks without text are included"
 SHARED = "gaps are shared by the tokens of a chunk"
-BURSTS = "the tokens of a chunk are taken to come at once, 0 ms apart"
+BURSTS = "the tokens of a chunk are counted as 0 ms apart"
 
 MistakenValues = tuple[str, str, Sequence[float]]
-"""Metric (its key in summary.json), mistake, and the values that this request would have given."""
+"""Metric (its key in summary.json), mistake, and the values that the request would give."""
 
 
 def mistaken_values(pair: Pair, *, shared_clock: bool = True) -> Iterator[MistakenValues]:
-    """What each mistake would have made of a request that was served in full."""
+    """The values that each mistake gives for a request that was served in full."""
     record, line = pair.record, pair.line
     assert record.sent_ns is not None
     sent_ns = sent_on_ledger_clock_ns(pair, shared_clock=shared_clock)
@@ -73,7 +73,7 @@ def mistaken_values(pair: Pair, *, shared_clock: bool = True) -> Iterator[Mistak
     yield from _between(reply, writes, usage, record.output_tokens)
 
 
-def _between(reply: TokenTimes, writes: Sequence[int], usage: int, told: int | None) -> Iterator[MistakenValues]:
+def _between(reply: TokenTimes, writes: Sequence[int], usage: int, counted: int | None) -> Iterator[MistakenValues]:
     first, last = reply.times[0], reply.times[-1]
     n, k1, chunks = sum(reply.tokens), reply.tokens[0], len(reply.times)
     thinking = sum(tokens for tokens, kind in zip(reply.tokens, reply.kinds, strict=True) if kind == "t")
@@ -85,7 +85,7 @@ def _between(reply: TokenTimes, writes: Sequence[int], usage: int, told: int | N
         REASONING_TWICE: (last - first, n + thinking - k1),
         REASONING_NO_TOKENS: (last - first, n - thinking - 1),
         USAGE_IN_TPOT: (usage - first, n - k1),
-        SERVERS_COUNT: (last - first, (n if told is None else told) - k1),
+        SERVERS_COUNT: (last - first, (n if counted is None else counted) - k1),
     }
     if chunks > 1:
         for mistake, (ns, tokens) in times_of.items():

@@ -1,4 +1,4 @@
-"""A mock's ledger, of which only the places of its lines are held: a line may have thousands of times."""
+"""A mock's ledger. Memory holds only the places of its lines: a line may have thousands of times."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PROBE = "probe-"
 class Ledger:
     """The lines by request id. Of several attempts with one id the last counts: an earlier one died with its connection.
 
-    The probe's lines are left out. `strangers` are lines without an id. Raises RecordError where a line is no JSON.
+    The probe's lines are left out. `strangers` counts lines without an id. Raises RecordError for a line that is not JSON.
     """
 
     def __init__(self, file: BinaryIO, name: str = "the ledger") -> None:
@@ -42,7 +42,7 @@ class Ledger:
         return iter(self._places)
 
     def line(self, request_id: str) -> dict[str, Any] | None:
-        """The line of a request; None where there is none."""
+        """The line of a request; None if it has none."""
         place = self._places.get(request_id)
         if place is None:
             return None

@@ -20,14 +20,14 @@ class LoadKind:
     tls: bool
 
     @classmethod
-    def of(cls, config: Mapping[str, Any], workers: int) -> LoadKind:
-        """The kind of the load that a configuration (as stored) describes."""
+    def of(cls, *, open_loop: bool, transport: str, stream: bool, tls: bool, workers: int) -> LoadKind:
+        """The kind of a load, from its configuration."""
         return cls(
-            loop="open loop" if config["mode"] in ("rate", "trace") else "closed loop",
-            transport=config["transport"],
+            loop="open loop" if open_loop else "closed loop",
+            transport=transport,
             workers=workers,
-            stream="streamed" if config["stream"] else "whole",
-            tls=config["url"].startswith("https:"),
+            stream="streamed" if stream else "whole",
+            tls=tls,
         )
 
 
@@ -44,13 +44,13 @@ class LoadShape(LoadKind):
     """Chunks that bear text."""
 
     @classmethod
-    def measured(cls, summary: Mapping[str, Any], config: Mapping[str, Any], workers: int) -> LoadShape:
-        """The shape of a run, from its summary and its configuration (as stored)."""
+    def measured(cls, summary: Mapping[str, Any], kind: LoadKind) -> LoadShape:
+        """The shape of a run, from its summary and its kind."""
         load, duration_s = summary["load"], summary["throughput"]["duration_s"]
         clocks = summary["instrument"]["clock"]
         chunks = summary["tokens"]["chunks"]["with_tokens"]
         return cls(
-            **asdict(LoadKind.of(config, workers)),
+            **asdict(kind),
             clock=max(clocks, key=lambda name: clocks[name]),
             streams=load["concurrency_max"],
             requests_per_s=load["achieved_rps"],

@@ -1,8 +1,8 @@
-"""Metamorphic checks of `calibrate --full`: what is changed at the mock, and what must follow in the report. Pure.
+"""Metamorphic checks of `calibrate --full`: each changes the mock in one respect, and the report must follow. Pure.
 
-One load at one mock can be right by chance: a number that is scaled passes where it is small, one that is shifted where it is
-large. So the mock is changed in one respect after the other, and the report must change in that and in nothing else. A new
-check is a line in CHECKS; its rule is a function of what was seen of this check and of the first one.
+One load at one mock can be right by chance: a scaled number passes where it is small, a shifted one where it is large. So
+each check changes one thing about the mock, and exactly that must change in the report. A new check is a line in CHECKS; its
+rule is a function of the observations of this check and of the first one.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ REQUESTS = 64
 STREAMS = 8
 
 NEAR_MS, NEAR_SHARE = 0.5, 0.02
-"""A median may be off by the larger of the two, for the mock may be late. Ratios have the same allowance."""
+"""A median may be off by the larger of the two, since the mock may be late. Ratios have the same tolerance."""
 
 DISPERSION_SHARE = 0.05
-"""As in the verdict: an arrival that crosses the border of two counts changes both."""
+"""As in the verdict: an arrival that moves across the border of two counts changes both."""
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What came of a check: its summary, the problems of its certificate, and how many chunks the mock could not write when
-    it wanted: those of the slow reader (None: there was none), and of the load."""
+    """The run of a check: its summary, the problems of its certificate, and the chunks that waited in the mock: of the slow
+    reader (None without one), and of the load."""
 
     summary: Mapping[str, Any]
     problems: Sequence[str] = ()
@@ -36,14 +36,14 @@ class Observation:
     blocked: int = 0
 
     def ms(self, metric: str, stat: str = "p50") -> float | None:
-        """A statistic of a metric; None where it has no values."""
+        """A statistic of a metric; None if it has no values."""
         value = self.summary["latency"][metric][stat]
         return None if value is None else float(value)
 
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """One thing that must follow. `expected` and `seen` are numbers of the same unit, or counts."""
+    """One thing that must follow. `expected` and `seen` have the same unit."""
 
     what: str
     expected: Any
@@ -52,12 +52,12 @@ class Expectation:
 
 
 Rule = Callable[[Observation, Observation], list[Expectation]]
-"""What was seen of a check, and of the first one."""
+"""From the observations of a check and of the first one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """`mock` are flags of the mock, `load` what is changed in the load (FIRST has the rest)."""
+    """`mock`: flags of the mock. `load`: changes to LOAD. `says`: what changes and what must follow, for people."""
 
     mock: str
     says: str
@@ -67,13 +67,13 @@ class Check:
 
 
 def near(what: str, seen: float | None, expected: float | None) -> Expectation:
-    """A time in ms that must be another one."""
+    """A time in ms that must be near another."""
     held = seen is not None and expected is not None and abs(seen - expected) <= max(NEAR_MS, NEAR_SHARE * expected)
     return Expectation(f"{what} (ms)", expected, seen, held)
 
 
 def equal(what: str, seen: Any, expected: Any) -> Expectation:
-    """A count."""
+    """A count that must be equal."""
     return Expectation(what, expected, seen, seen == expected)
 
 
@@ -92,7 +92,7 @@ def _latencies(seen: Observation, ttft_ms: float, tpot_ms: float, tokens: int = 
 
 
 def _output_tokens(seen: Observation) -> int | None:
-    """All of them: the rate times the time."""
+    """The output tokens of the whole run: rate times duration."""
     found = seen.summary["throughput"]
     rate, duration_s = found["output_tokens_per_s"], found["duration_s"]
     return None if rate is None or duration_s is None else round(rate * duration_s)
@@ -109,7 +109,7 @@ def _outcomes(seen: Observation, outcome: str, n: int) -> list[Expectation]:
 
 
 def profile(ttft_ms: float, tpot_ms: float, tokens: int = TOKENS) -> Rule:
-    """Latencies are those that the mock was told."""
+    """Latencies are those of the mock's flags."""
     return lambda seen, first: _latencies(seen, ttft_ms, tpot_ms, tokens)
 
 
@@ -123,12 +123,12 @@ def doubled(seen: Observation, first: Observation) -> list[Expectation]:
 
 
 def failures(outcome: str, n: int) -> Rule:
-    """So many requests fail so, and the others are as they were."""
+    """Exactly `n` requests fail with `outcome`, and the latencies of the others stay."""
     return lambda seen, first: [*_outcomes(seen, outcome, n), *_as_first(seen, first, "ttft_ms", "tpot_ms", "e2el_ms")]
 
 
 def bursts(seen: Observation, first: Observation) -> list[Expectation]:
-    """Requests go out as bursty as they were drawn, and a mock that does not mind is as fast as before."""
+    """Requests leave as bursty as drawn, and the mock is as fast as before."""
     plan = seen.summary["load"]["plan"]
     bursty = plan["dispersion_sent"]
     return [
@@ -142,7 +142,7 @@ def bursts(seen: Observation, first: Observation) -> list[Expectation]:
 
 
 def several_tokens(gap_ms: float, tpot_ms: float) -> Rule:
-    """Chunks come further apart, tokens as often: a gap is shared by its tokens."""
+    """Chunks come further apart, tokens as often as before: the tokens of a chunk share its gap."""
     return lambda seen, first: [
         near("median chunk gap", seen.ms("chunk_gap_ms"), gap_ms),
         near("median TPOT", seen.ms("tpot_ms"), tpot_ms),
@@ -153,7 +153,7 @@ def several_tokens(gap_ms: float, tpot_ms: float) -> Rule:
 
 
 def reasoning(tokens: int) -> Rule:
-    """The first text is reasoning, and comes as soon as ever; the first output comes so many tokens later."""
+    """The first text is reasoning and comes as early as before; the first output comes `tokens` tokens later."""
 
     def follows(seen: Observation, first: Observation) -> list[Expectation]:
         ttft, tpot = first.ms("ttft_ms"), first.ms("tpot_ms")
@@ -164,7 +164,7 @@ def reasoning(tokens: int) -> Rule:
 
 
 def slow_reader(seen: Observation, first: Observation) -> list[Expectation]:
-    """The mock says which chunks a slow reader kept it from writing, and that of nobody else."""
+    """The ledger marks chunks that waited for the slow reader, and no others."""
     slow = seen.blocked_slow
     return [
         Expectation("chunks marked blocked, of the slow reader, at least", 1, slow, slow is not None and slow >= 1),
@@ -180,7 +180,7 @@ LOAD: dict[str, Any] = {
     "input_tokens": "64",
     "output_tokens": str(TOKENS),
 }
-"""The load of every check, but for what it changes."""
+"""The load of every check, before its own changes."""
 
 _MOCK = "--ttft 30ms --tpot 6ms"
 
@@ -202,7 +202,7 @@ CHECKS: dict[str, Check] = {
     ),
     "error-in-stream": Check(
         mock=f"{_MOCK} --fault error_in_stream:every=8,after=4",
-        says="every 8th reply has an error inside the 200 stream: no success, latencies stay",
+        says="every 8th reply has an error inside the 200 stream: it fails, latencies stay",
         follows=failures("stream_error", REQUESTS // 8),
     ),
     "bursts": Check(
@@ -223,16 +223,16 @@ CHECKS: dict[str, Check] = {
     ),
     "slow-reader": Check(
         mock=_MOCK,
-        says="a client that reads too slowly: its chunks are marked, and no other is",
+        says="a client that reads too slowly: its chunks are marked, and no others",
         slow_reader=True,
         follows=slow_reader,
     ),
 }
-"""By name, in the order in which they run. The first is what the others are held against."""
+"""By name, in the order in which they run. The others are compared with the first."""
 
 
 def chosen(names: Sequence[str]) -> dict[str, Check]:
-    """The checks of these names and the first, all where none is named. Raises UsageError."""
+    """The checks of these names and the first; all checks if no name is given. Raises UsageError."""
     unknown = [name for name in names if name not in CHECKS]
     if unknown:
         raise UsageError([f"--full {name}: it is one of {', '.join(CHECKS)}" for name in unknown])
@@ -240,7 +240,7 @@ def chosen(names: Sequence[str]) -> dict[str, Check]:
 
 
 def load_of(check: Check, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The flags of a check's load: those that were given stand behind what it needs."""
+    """The flags of a check's load: what the check needs goes before what was given."""
     return {key: value for key, value in {**given, **LOAD, **check.load}.items() if value is not None}
 
 

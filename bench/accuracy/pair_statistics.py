@@ -1,4 +1,4 @@
-"""Everything that a certificate needs of the pairs of a run, folded one pair at a time: memory does not grow with chunks."""
+"""Everything that a certificate needs of a run's pairs, taken in one pair at a time: memory does not grow with chunks."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ OVER_TIME = ("ttft_ms", "tpot_ms", "e2el_ms")
 _SLICE_EXACT = 2_000
 
 MetricFunctions = Mapping[str, Callable[[RequestRecord], float | None]]
-"""The functions of the metrics with one value a request, as results use them, by their key in summary.json."""
+"""The functions of the metrics that have one value per request, by their key in summary.json."""
 
 
 class PairStatistics:
-    """Distributions of what is true, of what the stamps allow, and of what mistakes would have given.
+    """Distributions of the true values, of what the stamps allow, and of what known mistakes give.
 
-    `exact` has the values of records whose stamps all are, `bounded` those of the others as they are stamped, `least` and
-    `greatest` what the latter may be.
-    `start_ns` and `duration_s` place the slices over time, on the client's clock. `exact`: as of Distribution.
+    `exact` has the values of records whose stamps are all exact. For the others, `bounded` has the values as stamped, and
+    `least` and `greatest` what their stamps allow.
+    `start_ns` and `duration_s` place the slices over time, on the client's clock. The argument `exact` is Distribution's.
     """
 
     def __init__(
@@ -68,9 +68,9 @@ class PairStatistics:
         self.over_time: defaultdict[tuple[str, int], Distribution] = defaultdict(lambda: Distribution(_SLICE_EXACT))
         self.served = self.input_tokens = self.output_tokens = 0
         self.warmup = self.failed = (0, 0, 0)
-        """Requests, output tokens and input tokens that are in no rate: those of the warm-up, and of failed requests."""
+        """Requests, output tokens and input tokens that no rate may count: of the warm-up, and of failed requests."""
         self.sent_before_connecting = Distribution(exact)
-        """How long before the mock got them requests were sent, of those in which that is the set-up of their connection."""
+        """From send to receipt, for requests where this time is the set-up of their connection."""
         self._first_sent_ns: int | None = None
         self._last_end_ns: int | None = None
         self._worst: list[tuple[float, str, dict[str, Any]]] = []
@@ -85,7 +85,7 @@ class PairStatistics:
             self.warmup = _with(self.warmup, line)
         if record.phase != "run" or record.sent_ns is None:
             return
-        # On the client's clock where there is no other: a span needs both ends on one.
+        # Without a shared clock the client's own end counts: both ends of a span need one clock.
         end_ns = line["end_ns"] if self.shared_clock else record.end_ns
         if self._first_sent_ns is None or record.sent_ns < self._first_sent_ns:
             self._first_sent_ns = record.sent_ns
@@ -112,7 +112,7 @@ class PairStatistics:
         self.served += 1
         self.input_tokens += line["input_tokens"] or 0
         tokens = [n for n, kind in zip(line["chunk_tokens"], line["chunk_kind"], strict=True) if kind in TEXT]
-        # A reply that is not streamed has no chunks: its length is in the plan.
+        # A reply that is not streamed has no chunks: the plan has its length.
         self.output_tokens += sum(line["chunk_tokens"]) if line["write_ns"] else line["planned"]["output_tokens"]
         true = true_values(pair, shared_clock=self.shared_clock)
         for metric, values in true.items():

@@ -1,7 +1,7 @@
-"""Open loop: were the arrivals due when the drawn plan says? The plan is drawn again, from the rate and the seed.
+"""Open loop: was every arrival due when the schedule says? The schedule is drawn again, from the rate and the seed.
 
-A dispatcher that lets its arrivals slip, and calls due what it just sends, is right by its own records. It is not by the
-schedule: request i of a run, its warm-up included, is due at the start plus offset i, to the nanosecond.
+A dispatcher that lets arrivals slip, and records as due the moment at which it sends, looks right by its own records. The
+schedule shows the slip: request i of a run, warm-up included, is due at the start plus offset i, to the nanosecond.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _AFTER_AN_END_NS = 100_000
 
 
 class PlannedArrivals:
-    """Folds the records of an open loop; `offsets` are the plan, in ns from `start_ns` on, without end."""
+    """Compares the arrivals of an open loop with the schedule: `offsets` in ns from `start_ns`, without end."""
 
     def __init__(self, offsets: Iterator[int], start_ns: int) -> None:
         self._offsets = offsets
@@ -38,7 +38,7 @@ class PlannedArrivals:
         self._seen.append((record.index, record.intended_ns, record.end_ns, record.worker))
 
     def findings(self) -> tuple[list[str], list[dict[str, Any]]]:
-        """A problem (a sentence) and its cause where arrivals were due at another time than planned; else nothing."""
+        """A problem (a sentence) and its cause where arrivals were not due as planned; else two empty lists."""
         seen = sorted(self._seen)
         if not seen:
             return [], []

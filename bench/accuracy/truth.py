@@ -1,11 +1,11 @@
-"""The metrics of the same requests as the mock's ledger tells them, and as the client's stamps bound them.
+"""The true metrics of each request by the mock's ledger, and the bounds that the client's stamps put on them.
 
-Written apart from bench.metrics on purpose, from the definitions alone (docs/metrics.md): a shared mistake would cancel
-out. Truth is what was done, not what was planned.
+This code shares nothing with bench.metrics on purpose: it follows the definitions alone (docs/metrics.md), since a shared
+mistake would cancel out. The truth is what the mock did, not what it planned.
 
-Where mock and client share a clock, a true time to first token runs from the client's own `sent` to the mock's first token
-write. Where they do not, durations are all that can be compared: it runs from the mock's `received_ns` to that write, and
-what the network takes on both ways stands in the error.
+Where mock and client share a clock, the true time to first token runs from the client's own `sent` to the mock's first
+token write. Where they do not, only durations can be compared: it runs from the mock's `received_ns` to that write, and the
+error includes the network, both ways.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from bench.records import Outcome, RequestRecord
 NS_PER_MS = 1e6
 NS_PER_S = 1e9
 TEXT = frozenset("ctf")
-"""Kinds of chunk that bear generated text."""
+"""Kinds of chunks that carry generated text."""
 
 METRICS = {
     "ttft_ms": "ms",
@@ -33,18 +33,18 @@ METRICS = {
     "ttfo_ms": "ms",
     "chunk_gap_ms": "ms",
 }
-"""What is compared, by its key in summary.json, and its unit."""
+"""The compared metrics, by their keys in summary.json, and their units."""
 
 FROM_SENT = ("ttft_ms", "e2el_ms", "ttft_from_intended_ms", "e2el_from_intended_ms", "ttfo_ms")
-"""Metrics that begin on the client's side: without a shared clock the network is in their errors."""
+"""Metrics that begin on the client's side: without a shared clock, their errors include the network."""
 
 Values = dict[str, Sequence[float]]
 
 
 @dataclass(frozen=True, slots=True)
 class TokenTimes:
-    """The text of one streamed reply: times (ns), tokens and kinds of its token chunks, and when the request was sent and
-    due, all on one clock."""
+    """The token chunks of one streamed reply: their times (ns), tokens and kinds, and when the request was sent and due, all
+    on one clock."""
 
     times: Sequence[int]
     tokens: Sequence[int]
@@ -52,14 +52,14 @@ class TokenTimes:
     sent_ns: int
     due_ns: int
     n: int
-    """Output tokens: those of the token chunks, and those whose text never came (cut off by a stop string)."""
+    """Output tokens: those of the token chunks, and those without text (cut off by a stop string)."""
     known: bool
-    """Whether a client can know the tokens of each chunk; where it cannot (a chunk came twice), ITL has a sample a gap and
-    the first chunk its even share, as docs/metrics.md says."""
+    """Whether a client can know the tokens of each chunk. Where it cannot (a chunk came twice), ITL has one sample per gap
+    and the first chunk gets an even share, as docs/metrics.md says."""
 
 
 def was_served(pair: Pair) -> bool:
-    """Whether a request of the run was served in full: the ledger says so, but for what the client itself cut short."""
+    """Whether a request of the run was served in full by the ledger, and not cut short by the client."""
     record = pair.record
     if record.phase != "run" or record.sent_ns is None or record.outcome in CUT_BY_CLIENT:
         return False
@@ -67,7 +67,7 @@ def was_served(pair: Pair) -> bool:
 
 
 def sent_on_ledger_clock_ns(pair: Pair, *, shared_clock: bool) -> int:
-    """When the request was sent, on the ledger's clock: known where the clock is shared, else when it was received."""
+    """When the request was sent, on the ledger's clock. Without a shared clock: when the mock received it."""
     assert pair.record.sent_ns is not None
     received: int = pair.line["received_ns"]
     return pair.record.sent_ns if shared_clock else received
@@ -99,7 +99,7 @@ def true_values(pair: Pair, *, shared_clock: bool = True) -> Values:
 
 
 def whole_reply(end_ns: int, sent_ns: int, late_ns: int) -> Values:
-    """A reply that was not streamed has one moment, its end. `late_ns`: from when it was due until it was sent."""
+    """The metrics of a reply that was not streamed: it has an end only. `late_ns`: from when it was due until sent."""
     e2el_ms = (end_ns - sent_ns) / NS_PER_MS
     return {"e2el_ms": [e2el_ms], "e2el_from_intended_ms": [e2el_ms + late_ns / NS_PER_MS]}
 
@@ -120,8 +120,8 @@ def request_values(reply: TokenTimes) -> Values:
 
 
 def gap_values(before: Sequence[int], at: Sequence[int], reply: TokenTimes) -> Values:
-    """The metrics between token chunks, each gap from a time in `before` to the next one in `at`: for times that are exact
-    the same two sequences, for the least and the greatest that stamps allow the ends of their bounds."""
+    """The metrics between token chunks. Each gap runs from a time in `before` to the next time in `at`: for exact times these
+    are one sequence, for the least and the greatest that stamps allow they are the ends of the bounds."""
     values: Values = {}
     after_first = reply.n - (reply.tokens[0] if reply.known else reply.n / len(reply.tokens))
     if len(at) < 2:
@@ -138,8 +138,8 @@ def gap_values(before: Sequence[int], at: Sequence[int], reply: TokenTimes) -> V
 
 
 def _shared_by_tokens(gaps: Sequence[float], tokens: Sequence[int]) -> list[float]:
-    """ITL: a gap is shared by the tokens of the chunk that ended it. Text without a token of its own (half a character)
-    leaves its time to the next token."""
+    """ITL: the tokens of a chunk share the gap before it. Text without a token of its own (half a character) leaves its time
+    to the next token."""
     shared: list[float] = []
     waited = 0.0
     for gap, n in zip(gaps, tokens, strict=True):
@@ -151,9 +151,9 @@ def _shared_by_tokens(gaps: Sequence[float], tokens: Sequence[int]) -> list[floa
 
 
 def stamped_values(record: RequestRecord, tokens: Sequence[int], n: int) -> tuple[Values, Values, Values]:
-    """A record's values computed again as it is stamped, and the least and the greatest that its stamps allow.
+    """A record's values by its stamps, and the least and the greatest values that the stamps allow.
 
-    `tokens` are those of the token chunks and `n` all, from the ledger. All three are one where every stamp is exact.
+    `tokens`: of the token chunks, `n`: of the reply, both from the ledger. Where every stamp is exact, all three are one.
     """
     assert record.sent_ns is not None
     if not record.chunk_ns:

@@ -1,4 +1,4 @@
-"""One calibration: a run against a mock, its ledger put beside its records, and the certificate kept for later runs."""
+"""One calibration: a run against a mock, with its ledger beside its records, and a certificate for later runs."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from bench.endpoints import openai
 from bench.errors import Exit, Interrupted
 from bench.evaluate import Result
 from bench.mock_process import running_mock
-from bench.progress import SILENT, Progress
+from bench.notices import SILENT, Notices
 from bench.report import sweep_page
 from bench.run import run
 from bench.run_directory import CERTIFICATE, LEDGER, MOCK, RunDirectory
 
 ANYWHERE = "http://127.0.0.1:1"
-"""Stands for the mock's address where it is not known yet: what is wrong with a load is said before the mock starts."""
+"""Stands for the mock's address before it is known: a wrong load is refused before the mock starts."""
 
 Say = Callable[[str], None]
 _PRETTY = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
@@ -37,13 +37,13 @@ def calibrate(
     *,
     mock_flags: str = "",
     command: Sequence[str] = (),
-    say: Progress,
+    say: Notices,
     afterwards: Callable[[str], None] = lambda base_url: None,
 ) -> Result:
-    """Measure a mock of our own on this machine. `config_at` gives the load for its address. `afterwards` is called with it
-    when the load is over, before the mock ends.
+    """Measure a mock of our own on this machine. `config_at` gives the load for the mock's address. `afterwards` gets that
+    address when the load is over, before the mock ends.
 
-    Raises UsageError for a load or flags that are wrong, before anything starts.
+    Raises UsageError for a wrong load or wrong flags, before anything starts.
     """
     planned = config_at(ANYWHERE)
     with running_mock(mock_flags, seed=planned.seed, tokenizer=planned.tokenizer) as mock:
@@ -55,11 +55,11 @@ def calibrate(
             shutil.copyfile(mock.ledger, directory.path / LEDGER)
             directory.write(MOCK, orjson.dumps({"clock": "shared", "truth": truth}))
 
-        return run(config_at(mock.url), command=command, progress=say, before_evaluation=add_ledger)
+        return run(config_at(mock.url), command=command, notices=say, before_evaluation=add_ledger)
 
 
-def calibrate_at(config: RunConfig, *, command: Sequence[str] = (), say: Progress) -> Result:
-    """Measure a mock that runs already, here or on another machine. Raises TargetError where there is none."""
+def calibrate_at(config: RunConfig, *, command: Sequence[str] = (), say: Notices) -> Result:
+    """Measure a mock that already runs, here or on another machine. Raises TargetError if there is none."""
     base_url = openai.models_url(config.url).removesuffix("/v1/models")
     before = remote.truth_of(base_url)
     shared = remote.same_clock(before.get("clock"), clock_identity())
@@ -70,23 +70,23 @@ def calibrate_at(config: RunConfig, *, command: Sequence[str] = (), say: Progres
         truth = remote.truth_of(base_url, _asked(config))
         directory.write(MOCK, orjson.dumps({"clock": "shared" if shared else "other", "truth": truth}))
 
-    return run(config, command=command, progress=say, before_evaluation=add_ledger)
+    return run(config, command=command, notices=say, before_evaluation=add_ledger)
 
 
 def _asked(config: RunConfig) -> int | None:
-    """How many tokens each request asks for; None where that differs from request to request, or is not known."""
+    """The output tokens that each request asks for; None where they differ or are not known."""
     asked = config.output_tokens
     return int(asked) if asked is not None and config.dataset is None and asked.isdecimal() else None
 
 
 def default_path() -> Path:
-    """Where certificates are kept: trueload/certificates.json in the user's cache."""
+    """The file of certificates: trueload/certificates.json in the user's cache."""
     return machine_cache.default_path("certificates.json")
 
 
 def keep(result: Result) -> bool:
-    """Keep a certificate for the later runs that it covers. False where it is of no use to them: the run was interrupted,
-    nothing could be compared, or the mock had another clock, so that the network is in its errors."""
+    """Keep a certificate for the later runs that it covers. Returns False for one that is of no use to them: the run was
+    interrupted, nothing could be compared, or the mock had another clock, so that its errors include the network."""
     calibration = result.summary["calibration"]
     if result.exit == Exit.INTERRUPTED or not calibration["metrics"] or calibration["clock"] == "other":
         return False
@@ -99,7 +99,7 @@ def keep(result: Result) -> bool:
 
 
 def keep_sweep(sweep: Sweep) -> None:
-    """Keep what a sweep found of this machine, in the place of the last one."""
+    """Keep a sweep of this machine, in place of the last one."""
     path, host = default_path(), machine.host()
     certificates = coverage.in_entry(machine_cache.read_entry(path, host))
     machine_cache.write_entry(path, host, _entry(certificates, sweep.to_json()))
@@ -143,7 +143,7 @@ def sweep(
             say=SILENT,
         )
         if result.exit == Exit.INTERRUPTED:
-            raise Interrupted("interrupted: the sweep is not complete, and its result was not kept")
+            raise Interrupted("interrupted: the sweep is incomplete, and its result was not kept")
         if store:
             keep(result)
         rows.append(SweepRow.of(point, orjson.loads((result.directory.path / CERTIFICATE).read_bytes()), point.name))
@@ -191,7 +191,7 @@ def check_all(
             afterwards=slow_reader.read_slowly if check.slow_reader else lambda base_url: None,
         )
         if result.exit == Exit.INTERRUPTED:
-            raise Interrupted("interrupted: the checks are not complete")
+            raise Interrupted("interrupted: the checks are incomplete")
         seen = _observation(result, check)
         first = seen if first is None else first
         rows = metamorphic.expectations(check, seen, first)

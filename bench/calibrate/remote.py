@@ -1,4 +1,4 @@
-"""What a running mock tells over HTTP: what to expect of it, its ledger, and whether its clock is ours."""
+"""Reads a running mock over HTTP: what to expect of it, its ledger, and whether it shares our clock."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ TIMEOUT_S = 30.0
 
 
 def truth_of(base_url: str, output_tokens: int | None = None) -> dict[str, Any]:
-    """The body of GET /truth, for requests that ask for so many tokens where they all do.
+    """The body of GET /truth. `output_tokens`: the number that every request asks for, if it is one.
 
-    Raises TargetError where no mock of ours answers there.
+    Raises TargetError if no mock of ours answers.
     """
     query = "" if output_tokens is None else f"?output_tokens={output_tokens}"
     try:
@@ -36,7 +36,7 @@ _NO_MOCK = "calibrate needs a running `python -m mockserver` there; other server
 
 
 def fetch_ledger(base_url: str, since: int, to: Path) -> None:
-    """Write the ledger's lines from number `since` on into a file. Raises TargetError where they cannot be had."""
+    """Write the ledger's lines from number `since` on to a file. Raises TargetError if the mock does not give them."""
     draft = to.with_name(f".{to.name}.new")
     try:
         with _open(f"{base_url}/ledger?since={since}") as response, draft.open("wb") as file:

@@ -1,4 +1,4 @@
-"""A client that reads too slowly, on purpose: a request whose reply it leaves lying, so that the mock must wait."""
+"""A client that reads too slowly on purpose: it asks for a long reply and does not read it, so that the mock must wait."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import orjson
 from bench.accuracy.ledger import PROBE
 
 ID = f"{PROBE}slow-reader"
-"""Of its request, which is no part of the load."""
+"""The id of its request, which is not part of the load."""
 TOKENS = 40_000
-"""Some 8 MB: more than Linux lets the buffers of a sender grow to (4 MiB, tcp_wmem)."""
+"""About 8 MB: more than a sender's buffer may grow to on Linux (4 MiB, tcp_wmem)."""
 PAUSE_S = 1.0
 RECEIVE_BYTES = 4_096
 
 
 def read_slowly(base_url: str) -> None:
-    """Ask for a long reply, read nothing of it for a while, and then all. Raises OSError where the mock cannot be reached."""
+    """Ask for a long reply, wait, then read all of it. Raises OSError if the mock cannot be reached."""
     address = urlsplit(base_url)
     assert address.hostname is not None
     assert address.port is not None

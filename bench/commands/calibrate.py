@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bench.commands.options import parse_flags, resolve_flags, run_parser
-from bench.commands.output import finish, progress
+from bench.commands.output import finish, notices
 from bench.errors import Exit, UsageError
 
 if TYPE_CHECKING:
@@ -78,12 +78,12 @@ def main(argv: Sequence[str]) -> int:
     command = ["python", "-m", "bench", "calibrate", *argv]
     if url is not None:
         config = config_at(url)
-        result = measure.calibrate_at(config, command=command, say=progress(config.quiet))
+        result = measure.calibrate_at(config, command=command, say=notices(config.quiet))
     else:
         config = config_at(measure.ANYWHERE)
-        result = measure.calibrate(config_at, mock_flags=mock_flags, command=command, say=progress(config.quiet))
+        result = measure.calibrate(config_at, mock_flags=mock_flags, command=command, say=notices(config.quiet))
     if store and measure.keep(result):
-        progress(config.quiet)(f"kept in {measure.default_path()}: later runs of such a load show these errors")
+        notices(config.quiet)(f"kept in {measure.default_path()}: later runs of such a load show these errors")
     return finish(config, result)
 
 
@@ -122,7 +122,7 @@ def _sweep(
 
     found = measure.sweep(
         config_at, points, folder, mock_flags=mock_flags, command=["python", "-m", "bench", "calibrate", *argv],
-        store=store, say=progress(quiet),
+        store=store, say=notices(quiet),
     )  # fmt: skip
     if flags.get("format") == "json":
         import orjson
@@ -161,7 +161,7 @@ def _metamorphic(
         return resolve_flags({**load, "url": address, "out": str(folder / check), "quiet": True}, problems)
 
     found = measure.check_all(
-        config_at, fixed, checks, folder, command=["python", "-m", "bench", "calibrate", *argv], say=progress(quiet)
+        config_at, fixed, checks, folder, command=["python", "-m", "bench", "calibrate", *argv], say=notices(quiet)
     )
     if flags.get("format") == "json":
         import orjson

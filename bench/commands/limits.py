@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bench.commands.output import progress
+from bench.commands.output import notices
 from bench.errors import Exit, UsageError
 
 SUMMARY = "what this machine can measure before it becomes the bottleneck"
@@ -45,7 +45,7 @@ def main(argv: Sequence[str]) -> int:
 
     from bench.limits import measure, table
 
-    say = progress(given.quiet)
+    say = notices(given.quiet)
     result = measure.measure(quick=given.quick, say=say)
     if given.format == "json":
         import orjson

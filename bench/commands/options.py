@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 def run_parser(name: str, description: str, examples: str, leave_out: Sequence[str] = ()) -> Parser:
     """A parser with every setting of a run but those to `leave_out`, and --config."""
-    from bench.config import RunConfig
+    from bench.config import Settings
     from bench.config.flags import Parser, add_fields
 
     parser = Parser(prog=f"python -m bench {name}", description=description, epilog=examples)
-    add_fields(parser, RunConfig, leave_out)
+    add_fields(parser, Settings, leave_out)
     parser.add_argument("--config", metavar="FILE", help="settings in YAML, by the names of the flags; flags win")
     return parser
 

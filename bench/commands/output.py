@@ -13,7 +13,7 @@ from bench.errors import PRECEDENCE, Exit
 if TYPE_CHECKING:
     from bench.config import RunConfig
     from bench.evaluate import Result
-    from bench.progress import Progress
+    from bench.notices import Notices
 
 
 def complain(problems: Sequence[str]) -> None:
@@ -50,11 +50,11 @@ def problem_of_the_machine(error: Exception) -> str | None:
     return f"{where}{error.strerror}: {_REMEDIES[error.errno]}"
 
 
-def progress(quiet: bool) -> Progress:
+def notices(quiet: bool) -> Notices:
     """Where a command says what it is doing: stderr, or nowhere."""
-    from bench.progress import SILENT, Progress
+    from bench.notices import SILENT, Notices
 
-    return SILENT if quiet else Progress(sys.stderr)
+    return SILENT if quiet else Notices(sys.stderr)
 
 
 def finish(config: RunConfig, result: Result) -> int:

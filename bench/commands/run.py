@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bench.commands.options import config_of, run_parser
-from bench.commands.output import finish, progress
+from bench.commands.output import finish, notices
 
 SUMMARY = "one load test -> a run directory with its report"
 
@@ -26,5 +26,5 @@ def main(argv: Sequence[str]) -> int:
 
     parser = run_parser("run", "One load test: from a server's URL to a run directory with its report.", EXAMPLES)
     config = config_of(parser, argv)
-    result = run(config, command=["python", "-m", "bench", "run", *argv], progress=progress(config.quiet))
+    result = run(config, command=["python", "-m", "bench", "run", *argv], notices=notices(config.quiet))
     return finish(config, result)

@@ -1,5 +1,14 @@
-"""The configuration of a run: what may be given, how it is checked, and the complete values that come of it."""
+"""The configuration of a run.
 
-from bench.config.settings import RunConfig, read_yaml, resolve
+settings     what may be given, declared once: flags, YAML keys, help and defaults come of it
+values       how one value is written and checked
+flags        command line flags made of the settings
+resolution   from what was given to a complete configuration, with every problem at once
+run_config   the complete configuration
+"""
 
-__all__ = ["RunConfig", "read_yaml", "resolve"]
+from bench.config.resolution import read_yaml, resolve
+from bench.config.run_config import RunConfig
+from bench.config.settings import Settings
+
+__all__ = ["RunConfig", "Settings", "read_yaml", "resolve"]

@@ -83,8 +83,11 @@ def add_fields(parser: argparse.ArgumentParser, model: type[BaseModel], leave_ou
             word for part in get_args(field.annotation) or () for word in get_args(part) if isinstance(word, str)
         ]
         choices = choices or [word for word in get_args(field.annotation) if isinstance(word, str)]
-        if field.default not in (None, (), "") and not field.is_required():
-            help_text += f" (default: {field.default})"
+        default = extra.get("otherwise")
+        if default is None and field.default not in (None, (), "") and not field.is_required():
+            default = str(field.default)
+        if default is not None:
+            help_text += f" (default: {default})"
         group.add_argument(
             flag,
             dest=name,

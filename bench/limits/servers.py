@@ -1,4 +1,4 @@
-"""What the ladders are climbed against: each a process of its own, on a free port of 127.0.0.1."""
+"""The servers for the ladders: each is a process of its own, on a free port of 127.0.0.1."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from bench.mock_process import running_mock
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A running server, which sends the first token and every further one `gap_ms` after what came before."""
+    """A running server. It sends each token `gap_ms` after the one before, and the first `gap_ms` after the request."""
 
     url: str
     pid: int
 
     def cpu_s(self) -> float | None:
-        """Processor time that it has used, in seconds; None where the system does not say (proc(5), /proc/PID/stat)."""
+        """Processor time used so far, in seconds; None where the system does not say (proc(5), /proc/PID/stat)."""
         try:
             # The name of the program, in parentheses, may hold blanks: utime and stime are the 12th and 13th after it.
             fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
@@ -61,4 +61,4 @@ SERVERS: dict[str, Callable[[float], AbstractContextManager[Server]]] = {
     "the bare source": bare_source,
     "the mock": mock,
 }
-"""By the name that reports use. The first costs least, so it shows the client's own ceiling."""
+"""By their names in reports. The first costs least, so it shows the client's own ceiling."""

@@ -1,12 +1,12 @@
-"""A token source that costs next to nothing: `python -m bench.limits.source --gap-ms G`, with bytes made in advance.
+"""A token source that costs almost nothing: `python -m bench.limits.source --gap-ms G`, with precomputed bytes.
 
-It stands where a server would, so that what gives way first is the client. An HTTP/1.1 server on a free port of
-127.0.0.1, one thread, one epoll set. Each POST is answered with as many tokens as its body's "max_tokens" says, in the
-OpenAI chat shape: the first G ms after the request was read, each further one G ms after the one before, by absolute
-deadlines. Nothing is parsed that is not needed: it is no server to measure against in earnest, the mock is.
+It stands in for a server, so that the client is what gives way first. It is an HTTP/1.1 server on a free port of
+127.0.0.1, with one thread and one epoll set. It answers each POST with as many tokens as the body's "max_tokens" says, in
+the OpenAI chat shape: the first G ms after the request was read, each further one G ms after the one before, by absolute
+deadlines. It parses only what it needs. For real measurements use the mock.
 
-All gaps are the same, so a queue holds the streams in the order of their deadlines. (Where the source has fallen behind, a
-new stream may stand behind one that is due a little later: by no more than the source was late.)
+All gaps are equal, so a queue holds the streams in the order of their deadlines. (When the source has fallen behind, a new
+stream may stand behind one that is due later, by no more than the source was late.)
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ READY = "source ready at "
 _REQUEST_MAX = 1 << 20
 _DEFAULT_TOKENS = 128
 _READ_EVERY = 256
-"""Chunks sent between two looks at the sockets: a source that is behind still reads its requests."""
+"""Chunks sent between two looks at the sockets, so that a late source still reads its requests."""
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *([0-9]+)", re.IGNORECASE)
 _TOKENS = re.compile(rb'"max_tokens": *([0-9]+)')
@@ -45,13 +45,13 @@ MODELS = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 
 
 
 def end_of(tokens: int) -> bytes:
-    """What follows the last token: usage, `[DONE]`, and the end of the body."""
+    """The bytes after the last token: usage, `[DONE]`, and the end of the body."""
     usage = b'{"prompt_tokens":1,"completion_tokens":%d,"total_tokens":%d}' % (tokens, tokens + 1)
     return _framed(_SHAPE + b'[],"usage":%b}\n\n' % usage) + _framed(b"data: [DONE]\n\n") + b"0\r\n\r\n"
 
 
 def take_request(received: bytearray) -> tuple[int, int | None] | None:
-    """(bytes that the first request takes, tokens it asks for; None for a GET), or None where it is not whole yet."""
+    """(length of the first request in bytes, tokens it asks for; None for a GET), or None while it is incomplete."""
     head = received.find(b"\r\n\r\n")
     if head < 0:
         return None
@@ -66,7 +66,7 @@ def take_request(received: bytearray) -> tuple[int, int | None] | None:
 
 
 class _Stream:
-    """A connection, and what it still has to send."""
+    """A connection, and what is left to send on it."""
 
     __slots__ = ("due_ns", "left", "received", "socket", "tokens")
 
@@ -92,7 +92,7 @@ class Source:
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
 
     def run(self) -> None:
-        """Serve: wait until a socket is readable or a token is due, and do what there is to do."""
+        """Serve: wait until a socket is readable or a token is due, then read and send."""
         ended = False
         while not ended:
             wait_s = max(0.0, (self._due[0].due_ns - now_ns()) / NS_PER_S) if self._due else None

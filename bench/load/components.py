@@ -1,27 +1,21 @@
-"""The parts of a load, each made of its configuration: tokenizer, samples, target, transport, arrivals."""
+"""The parts of a load, each made of its configuration: tokenizer, source of requests, target, transport."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
+from typing import Any
 
 from bench.clock import NS_PER_S, Clock
 from bench.config import RunConfig
-from bench.conversations import Talks
 from bench.endpoints import openai
 from bench.errors import UsageError
-from bench.load.share import Share
-from bench.rng import stream
-from bench.schedule import ARRIVALS
+from bench.modes.share import Share
 from bench.secrets import redactor, secrets_of
+from bench.sources.interface import Source
 from bench.transport import TRANSPORTS
 from bench.transport.interface import Reading, Target, Transport
-from bench.workload import Drawn, Rows, simulated_samples
-from promptset import recipes
 from promptset.errors import SpecError
-from promptset.kinds import Style
 from promptset.tokens import Tokenizer, load_tokenizer
-from promptset.tools import load_tools
 
 
 def tokenizer_of(config: RunConfig) -> Tokenizer | None:
@@ -37,70 +31,19 @@ def tokenizer_of(config: RunConfig) -> Tokenizer | None:
         raise UsageError(f"--tokenizer: {config.tokenizer} cannot be read ({e.strerror})") from e
 
 
-def samples_of(
+def source_of(
     config: RunConfig, tokenizer: Tokenizer | None, share: Share | None = None, *, skip: int = 0
-) -> Drawn | Rows | Talks:
-    """What the requests of a share (None: of the whole load) are made of, but for the first `skip`. Raises UsageError."""
+) -> Source[Any]:
+    """What a share (None: the whole load) sends, but for the first `skip`. Raises UsageError."""
     first, step = (0, 1) if share is None else (share.worker, share.workers)
-    first += skip * step
     try:
-        if config.mode == "sessions":
-            return _sessions_of(config, tokenizer, first, step)
-        recipe = None if config.recipe is None else recipes.load(config.recipe)
-        if config.dataset is not None and recipe is None:
-            return Rows.of_file(
-                Path(config.dataset),
-                tokenizer,
-                config.output_tokens,
-                config.seed,
-                chat=config.endpoint == "chat",
-                columns=config.columns,
-                bad_rows=config.bad_rows,
-                by_time=config.mode == "trace",
-                first=first,
-                step=step,
-            )
-        assert tokenizer is not None
-        output_tokens = config.output_tokens
-        if output_tokens is None:
-            assert recipe is not None
-            output_tokens = recipe.output_tokens
-        return simulated_samples(
-            tokenizer,
-            input_tokens=config.input_tokens if recipe is None else recipe.input_tokens,
-            output_tokens=output_tokens,
-            chat=config.endpoint == "chat",
-            seed=config.seed,
-            prefix=config.prefix if recipe is None else recipe.prefix,
-            times_s=None if recipe is None else recipe.times_s(config.seed),
-            style=Style(config.text, config.repeat),
-            tools=None if config.tools is None else load_tools(Path(config.tools)),
-            first=first,
-            step=step,
+        return config.data.open(
+            tokenizer, seed=config.seed, chat=config.endpoint == "chat", first=first + skip * step, step=step
         )
     except SpecError as e:
         raise UsageError(e.problems) from e
     except OSError as e:
         raise UsageError(f"--dataset: {config.dataset} cannot be read ({e.strerror})") from e
-
-
-def _sessions_of(config: RunConfig, tokenizer: Tokenizer | None, first: int, step: int) -> Talks:
-    """Those of the file, or simulated ones. Raises SpecError."""
-    if config.dataset is not None:
-        return Talks.of_file(Path(config.dataset), first=first, step=step)
-    assert tokenizer is not None
-    assert config.output_tokens is not None
-    return Talks.simulated(
-        tokenizer,
-        turns="4" if config.turns is None else config.turns,
-        think_time="0s" if config.think_time is None else config.think_time,
-        input_tokens=config.input_tokens,
-        output_tokens=config.output_tokens,
-        prefix=config.prefix,
-        seed=config.seed,
-        first=first,
-        step=step,
-    )
 
 
 def target_of(config: RunConfig) -> Target:
@@ -109,7 +52,6 @@ def target_of(config: RunConfig) -> Target:
     def ns(seconds: float | None) -> int | None:
         return None if seconds is None else round(seconds * NS_PER_S)
 
-    assert config.endpoint is not None
     headers = [(name, value.strip()) for name, _, value in (h.partition(":") for h in config.header)]
     if config.api_key is not None:
         headers.insert(0, ("authorization", f"Bearer {config.api_key.get_secret_value()}"))
@@ -136,10 +78,3 @@ def transport_of(config: RunConfig, tokenizer: Tokenizer | None, clock: Clock) -
         count = lambda text: tokenizer.count_plain([text])[0]  # noqa: E731
     reading = Reading(count=count, redact=redactor(secrets_of(config.url, target.headers, api_key, config.extra_body)))
     return TRANSPORTS[config.transport](target, reading, clock)
-
-
-def arrivals_of(config: RunConfig) -> Iterator[int]:
-    """The arrivals of mode rate, without end."""
-    assert config.rate is not None
-    assert config.arrivals is not None
-    return ARRIVALS[config.arrivals](config.rate, config.burstiness, stream(config.seed, "arrivals"))

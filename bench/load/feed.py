@@ -14,19 +14,13 @@ import select
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from multiprocessing.connection import Connection
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import Protocol
 
 from bench.errors import BenchError
+from bench.load.assignment import Assignment
 from bench.load.frames import Frames
-
-if TYPE_CHECKING:
-    from bench.load.worker import Assignment
-
-T = TypeVar("T")
-Taken = TypeVar("Taken", contravariant=True)
 
 _READ_BYTES = 64 * 1024
 _READY = b"."
@@ -34,23 +28,22 @@ _BATCH = 64
 """Things that are asked for at once."""
 
 
-class Receiver(Protocol[Taken]):
+class Receiver(Protocol):
     """Who takes what is made."""
 
     @property
     def has_room(self) -> bool:
         """Whether more may come."""
 
-    def add(self, made: Taken) -> None:
+    def add(self, packed: bytes) -> None:
         """One more is there."""
 
 
-class ProcessFeed(Generic[T]):
+class ProcessFeed:
     """The process that makes things, seen from the one that sends them. Close it."""
 
-    def __init__(self, assignment: Assignment, receiver: Receiver[T], unpack: Callable[[bytes], T]) -> None:
-        """Starts the process, which gets ready beside whatever is done meanwhile. `unpack` is that of what the assignment's
-        mode sends (`frames.py`)."""
+    def __init__(self, assignment: Assignment, receiver: Receiver) -> None:
+        """Starts the process, which gets ready beside whatever is done meanwhile."""
         ours, theirs = socket.socketpair()
         # A session of its own: Ctrl-C is the business of the process that sends.
         self._process = subprocess.Popen(
@@ -66,7 +59,7 @@ class ProcessFeed(Generic[T]):
         # Its arrivals may be millions, and are the business of who sends them.
         self._connection.send(replace(assignment, share=replace(assignment.share, offsets_ns=None)))
         self._receiver = receiver
-        self._frames = Frames(unpack)
+        self._frames = Frames()
         self._reading = False
         self._owed = 1
         """Things that were asked for and have not come."""
@@ -139,8 +132,8 @@ class ProcessFeed(Generic[T]):
         if not piece:
             raise self._died()
         things = self._frames.feed(piece)
-        for made in things:
-            self._receiver.add(made)
+        for packed in things:
+            self._receiver.add(packed)
         self._owed -= len(things)
         return len(things)
 

@@ -13,13 +13,12 @@ import sys
 import traceback
 from multiprocessing.connection import Connection
 
-from bench.conversations import Talks
 from bench.endpoints import openai
 from bench.errors import BenchError, Exit
-from bench.load.components import samples_of, tokenizer_of
+from bench.load.assignment import Assignment
+from bench.load.components import source_of, tokenizer_of
 from bench.load.frames import frame
-from bench.load.worker import Assignment
-from bench.workload import Encoded, made_of
+from bench.workload import Encoded
 from promptset.errors import SpecError
 from promptset.samples import Sample
 
@@ -49,13 +48,11 @@ def main(descriptor: int) -> int:
         def encode(sample: Sample) -> Encoded:
             return openai.encode(sample, assignment.options)
 
-        samples = samples_of(assignment.config, tokenizer, assignment.share, skip=made)
+        source = source_of(assignment.config, tokenizer, assignment.share, skip=made)
         word, asked = b".", 1
         while True:
             for _ in range(asked):
-                # A session's requests are put together when they are sent: its answers are not known here.
-                made_next = frame(next(samples) if isinstance(samples, Talks) else made_of(next(samples), encode))
-                pipe.sendall(word + made_next)
+                pipe.sendall(word + frame(source.pack_next(encode)))
                 word = b""
             asked = connection.recv()
     except (EOFError, BrokenPipeError, ConnectionResetError):

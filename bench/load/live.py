@@ -17,7 +17,7 @@ from queue import Full, Queue
 from typing import TextIO
 
 from bench.clock import NS_PER_MS, NS_PER_S, Clock, Timer
-from bench.load.live_tally import LiveTally, PhaseTally, metrics_of
+from bench.load.progress_tally import PhaseTally, ProgressTally, metrics_of
 from bench.metrics.histogram import LogHistogram
 from bench.metrics.objectives import Objective
 from bench.records import Outcome, RequestRecord
@@ -56,8 +56,8 @@ class Live:
         self._colour = self._terminal and "NO_COLOR" not in os.environ
         self._quiet = quiet
         self._metrics = metrics_of(goal.objectives)
-        self._new = LiveTally(self._metrics)
-        self._recent = deque[tuple[int, LiveTally]]()
+        self._new = ProgressTally(self._metrics)
+        self._recent = deque[tuple[int, ProgressTally]]()
         self._run = PhaseTally(self._metrics).fold()
         """All that has ended after the warm-up: of that the objectives speak."""
         self._dropped = 0
@@ -70,7 +70,7 @@ class Live:
         """A request of this process has ended."""
         self._new.add(record)
 
-    def merge(self, tally: LiveTally) -> None:
+    def merge(self, tally: ProgressTally) -> None:
         """What ended in another process since it last said so."""
         self._new.merge(tally)
 
@@ -147,7 +147,7 @@ class Live:
 
     def _take(self, now_ns: int) -> tuple[PhaseTally, float]:
         """What has ended within RECENT_NS, and of how many seconds that is."""
-        new, self._new = self._new, LiveTally(self._metrics)
+        new, self._new = self._new, ProgressTally(self._metrics)
         self._run.merge(new.run)
         self._dropped += new.run.outcomes[Outcome.DROPPED] + new.warmup.outcomes[Outcome.DROPPED]
         self._recent.append((now_ns, new))

@@ -1,32 +1,21 @@
 """Who watches over a load while it runs: Ctrl-C, the limit on errors, and exceptions that nobody caught.
 
-Each of them can only tell the loader to stop; what has been measured is written and evaluated all the same.
+Each of them can only tell the crew to stop; what has been measured is written and evaluated all the same.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from bench.clock import NS_PER_S, Clock
+from bench.load.crew import Crew, Order, Progress
 from bench.load.live import Live
+from bench.load.progress_tally import ProgressTally
+from bench.records import RequestRecord
 
 ERRORS_SEEN_EVERY_NS = NS_PER_S // 10
-
-
-class Loader(Protocol):
-    """Whoever sends the load: the worker in this process, or a pool of worker processes."""
-
-    @property
-    def in_flight(self) -> int: ...
-
-    @property
-    def failures(self) -> int: ...
-
-    def counts(self, at_ns: int) -> dict[str, int]: ...
-
-    def tell(self, order: str, argument: object = None) -> None: ...
 
 
 class Defects:
@@ -52,40 +41,55 @@ class Defects:
 class Interrupts:
     """The first Ctrl-C ends the sending and lets what is in flight end; the second cuts. SIGTERM cuts at once."""
 
-    def __init__(self, loader: Loader, live: Live) -> None:
-        self._loader = loader
+    def __init__(self, crew: Crew, live: Live) -> None:
+        self._crew = crew
         self._live = live
         self.seen = False
 
     def interrupt(self) -> None:
         """Ctrl-C."""
         if self.seen:
-            self._loader.tell("cut")
+            self._crew.tell(Order.CUT)
             return
         self.seen = True
-        self._loader.tell("interrupt")
-        self._live.say(f"stopping: waiting for {self._loader.in_flight} requests in flight (Ctrl-C again cuts them)")
+        self._crew.tell(Order.INTERRUPT)
+        self._live.say(f"stopping: waiting for {self._crew.in_flight} requests in flight (Ctrl-C again cuts them)")
 
     def terminate(self) -> None:
         """SIGTERM."""
         self.seen = True
-        self._loader.tell("cut")
+        self._crew.tell(Order.CUT)
 
 
 class ErrorWatch:
-    """Ends the sending when more requests have failed than `--max-errors` allows."""
+    """Ends the sending when more requests have failed than `--max-errors` allows. It follows the load before `progress`."""
 
-    def __init__(self, loader: Loader, clock: Clock, limit: int) -> None:
-        self._loader = loader
+    def __init__(self, crew: Crew, clock: Clock, limit: int, progress: Progress) -> None:
+        self._crew = crew
         self._clock = clock
         self._limit = limit
+        self._progress = progress
         self._timer = clock.call_at(clock.now_ns() + ERRORS_SEEN_EVERY_NS, self._look)
 
+    def add(self, record: RequestRecord) -> None:
+        """A request has ended."""
+        self._progress.add(record)
+        self._check()
+
+    def merge(self, tally: ProgressTally) -> None:
+        """Several requests have ended."""
+        self._progress.merge(tally)
+        self._check()
+
+    def _check(self) -> bool:
+        if self._crew.failures <= self._limit:
+            return False
+        self._crew.tell(Order.STOP, "errors")
+        return True
+
     def _look(self) -> None:
-        if self._loader.failures > self._limit:
-            self._loader.tell("stop", "errors")
-            return
-        self._timer = self._clock.call_at(self._clock.now_ns() + ERRORS_SEEN_EVERY_NS, self._look)
+        if not self._check():
+            self._timer = self._clock.call_at(self._clock.now_ns() + ERRORS_SEEN_EVERY_NS, self._look)
 
     def stop(self) -> None:
         """No more looking."""

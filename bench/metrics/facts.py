@@ -6,20 +6,19 @@ from dataclasses import dataclass
 
 from bench.metrics.objectives import Objective
 
-OPEN_LOOP_MODES = frozenset({"rate", "trace"})
-"""Modes in which a schedule, not a response, decides when a request is sent."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFacts:
     """The plan of a run, as far as its numbers depend on it.
 
-    `start_ns` (CLOCK_MONOTONIC) is the zero of every time in the summary: the start of the phase "run". `ramp_s` counts
-    from it. `planned` is the number of requests in the plan, None where only time ends the run. `seed` feeds the
-    resampling of the intervals, so that a report rendered again is the same.
+    `open_loop`: a schedule that does not wait for responses sends requests. `start_ns` (CLOCK_MONOTONIC) is the zero of
+    every time in the summary: the start of the phase "run". `ramp_s` counts from it. `planned` is the number of requests in
+    the plan, None where only time ends the run. `seed` feeds the resampling of the intervals, so that a report rendered
+    again is the same.
     """
 
     mode: str
+    open_loop: bool
     endpoint: str
     start_ns: int
     seed: int
@@ -29,11 +28,6 @@ class RunFacts:
     max_concurrency: int | None = None
     ramp_s: float = 0.0
     objectives: tuple[Objective, ...] = ()
-
-    @property
-    def open_loop(self) -> bool:
-        """Whether requests are sent by a schedule that does not wait for responses."""
-        return self.mode in OPEN_LOOP_MODES
 
     @property
     def has_latency_objectives(self) -> bool:

@@ -1,4 +1,4 @@
-"""The plots of a certificate, as data: errors over time, true against measured quantiles, how late chunks were seen."""
+"""The plots of a certificate, as data: errors over time, true against measured quantiles, lags of chunks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from bench.report.charts import Chart, Line, Panel, categories, round_step
 
 _LEAST_SPAN = 0.01
-"""The axes of true against measured span this share of the value at the least: what is smaller is no difference to see."""
+"""The axes of true against measured span at least this share of the value: a smaller difference needs no picture."""
 
 _OVER_TIME = {"ttft_ms": "TTFT", "tpot_ms": "TPOT", "e2el_ms": "E2EL"}
 _QQ = {"ttft_ms": "TTFT", "itl_ms": "ITL", "tpot_ms": "TPOT", "e2el_ms": "E2EL"}
@@ -53,12 +53,14 @@ def _over_time_lines(found: Mapping[str, Any]) -> tuple[Line, ...]:
 def _errors(series: Mapping[str, Any], metric: str, title: str) -> Chart:
     none = [None] * len(series["t_s"])
     found = series.get(metric) or {"p50": none, "p99": none, "max": none}
-    meaning = f"{title} as measured less as it was, of the requests that ended in each step."
+    meaning = f"Measured {title} minus the true one, for the requests that ended in each step."
     return _time_chart(series, f"error-{metric}", f"Error of {title} over time", meaning, _over_time_lines(found))
 
 
 def _lag_over_time(series: Mapping[str, Any]) -> Chart:
-    meaning = "Our stamp of a chunk less the mock's write of it, of the chunks that arrived in each step."
+    meaning = (
+        "The client's time of a chunk minus the mock's time of its write, for the chunks that arrived in each step."
+    )
     lines = _over_time_lines(series["lag_ms"])
     return _time_chart(series, "lag-over-time", "Observation lag over time", meaning, lines)
 
@@ -69,12 +71,12 @@ def _qq(found: Mapping[str, Any], metric: str, title: str) -> Chart:
     every = round_step(high - low, 4)
     first = int(low / every) + 1
     marks = [k * every for k in range(first, int(high / every + 1e-9) + 1)]
-    # The ends of the diagonal are points of their own: told nowhere, drawn from edge to edge.
+    # The ends of the diagonal are points without a name: only drawn, from edge to edge.
     x = [low, *true, high]
     return Chart(
         key=f"qq-{metric}",
         title=f"{title}: true against measured",
-        meaning="Quantiles of the same order. Where the two agree, the line lies on the dashed one.",
+        meaning="Quantiles of the same order: where both agree, the line lies on the dashed one.",
         x_title="true, ms",
         x=x,
         x_span=(low, high),
@@ -86,7 +88,7 @@ def _qq(found: Mapping[str, Any], metric: str, title: str) -> Chart:
                 "measured, ms",
                 (
                     Line("measured", [None, *measured, None]),
-                    Line("as it was", x, tone="quiet", dashed=True),
+                    Line("true", x, tone="quiet", dashed=True),
                 ),
                 from_zero=False,
             ),
@@ -104,8 +106,8 @@ def _span(values: Sequence[float]) -> tuple[float, float]:
 
 def _lags(rows: Sequence[Mapping[str, Any]]) -> Chart:
     total = sum(row["n"] for row in rows)
-    told = [
-        "seen before it was written: the clocks are that far apart"
+    tips = [
+        "stamped before it was written: the clocks differ by that much"
         if row["from_ms"] is None
         else f"{row['from_ms']:g} ms and more"
         if row["to_ms"] is None
@@ -117,5 +119,5 @@ def _lags(rows: Sequence[Mapping[str, Any]]) -> Chart:
         Line("share", [row["n"] / total * 100 for row in rows], "bars"),
         Line("chunks", [row["n"] for row in rows], hidden=True, unit=""),
     )
-    meaning = "Share of the chunks that we saw so long after the mock had written them."
-    return categories("lag", "Observation lag", meaning, "ms, from", names, told, Panel("%", lines))
+    meaning = "Share of the chunks, by the time from the mock's write to the client's stamp."
+    return categories("lag", "Observation lag", meaning, "ms, from", names, tips, Panel("%", lines))

@@ -15,13 +15,13 @@ from bench.report.formatting import NOTHING, interval, measured, number, signed,
 from bench.report.page import Tile, chart_view, document
 
 MEANINGS = {
-    "VALID": "The numbers of this load are right on this machine, within the errors below.",
-    "SUSPECT": "Some numbers of this load are off, or something about the measurement was not as it should be.",
-    "INVALID": "The numbers of this load are wrong on this machine: do not use what was measured so.",
+    "VALID": "On this machine, the numbers of this load are right within the errors below.",
+    "SUSPECT": "Some numbers of this load are off, or something in the measurement may have gone wrong.",
+    "INVALID": "On this machine, the numbers of this load are wrong: do not use them.",
 }
 _METRIC = {metric.key: metric for metric in METRICS.values()}
 _SIZE = (
-    ("streams", "Streams at once, at most"),
+    ("streams", "Most streams at once"),
     ("requests_per_s", "Requests/s"),
     ("chunks_per_s", "Chunks of text/s"),
 )
@@ -150,10 +150,10 @@ def _cell(row: Mapping[str, Any] | None) -> ErrorCell | None:
 
 def _stamps(certificate: Mapping[str, Any]) -> list[tuple[str, ...]]:
     rows = (
-        ("Observation lag", "Our stamp of a chunk less the mock's write: the error of the instrument itself.",
+        ("Observation lag", "The client's time of a chunk minus the mock's time of its write.",
          certificate["observation_lag_ms"]),
-        ("Way in", "The mock's receipt of a request less our send.", certificate["way_in_ms"]),
-        ("The mock's own accuracy", "Its write of a token less when its plan said so; in no error of ours.",
+        ("Way in", "The mock's time of a request's arrival minus the client's time of its send.", certificate["way_in_ms"]),
+        ("The mock's own accuracy", "Its time of a write minus the planned time. No error above includes it.",
          certificate["mock"]["done_minus_planned_ms"]),
     )  # fmt: skip
     return [
@@ -173,7 +173,7 @@ _LIMITS = {
 
 
 def _limits(bands: Mapping[str, Any]) -> list[Detail]:
-    """From where on an error makes the verdict SUSPECT or INVALID."""
+    """The errors above which the verdict is SUSPECT or INVALID."""
     return [
         Detail(
             name, f"over {measured(band['suspect'], unit)} suspect, over {measured(band['invalid'], unit)} invalid", ""

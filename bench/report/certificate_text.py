@@ -1,4 +1,4 @@
-"""What a calibration found, for a terminal: each number as it truly was, and by how much the report missed it."""
+"""A certificate for a terminal: the true value of each number, and the error of the measured one."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ _STAMPS = (
     ("mock's write - its plan", ("mock", "done_minus_planned_ms")),
 )
 _WORTH, _WORTH_SHARE = 0.0005, 0.0025
-"""An interval that stamps allow is shown where it is wider than both, the first in the unit of the metric: a histogram of
-token times alone makes one of 0.2 %."""
+"""Show the interval that stamps allow only where it is wider than both; the first is in the unit of the metric. A histogram
+of token times alone makes an interval of 0.2 %."""
 
 
 def render(calibration: Mapping[str, Any], width: int = 100) -> str:
-    """The certificate as plain text of at most so many columns."""
+    """The certificate as plain text, at most `width` columns wide."""
     return render_plain(page(calibration), min(max(width, NARROW), WIDE))
 
 
@@ -66,7 +66,7 @@ def page(calibration: Mapping[str, Any]) -> RenderableType:
 
 
 def agreed(rows: Sequence[Mapping[str, Any]]) -> str:
-    """What was added up on both sides, in words, as the ledger has it."""
+    """The sums of both sides in words, by the ledger."""
     return ", ".join(
         f"{row['there']:,} {row['what']}" for row in rows if not row["what"].startswith(("outcome", "status"))
     )
@@ -84,7 +84,9 @@ def _agreement(calibration: Mapping[str, Any]) -> list[RenderableType]:
         parts += [Text(f"  - {problem}", "bold red") for problem in calibration["problems"]]
     parts += [Text(f"  - {cause_sentence(cause)}", "bold yellow") for cause in calibration["causes"]]
     if blocked:
-        parts.append(Text(f"{blocked:,} chunks waited in the mock: the client read too slowly; they are in no lag"))
+        parts.append(
+            Text(f"{blocked:,} chunks waited in the mock because the client read too slowly; the lag leaves them out")
+        )
     return parts
 
 
@@ -106,18 +108,18 @@ def _other_clock(calibration: Mapping[str, Any]) -> list[RenderableType]:
     if calibration["clock"] == "shared":
         return []
     network = calibration["network_ms"]
-    return [Text(OTHER_CLOCK + (f" The network takes {network:.3f} ms at the least." if network is not None else ""))]
+    return [Text(OTHER_CLOCK + (f" The network takes at least {network:.3f} ms." if network is not None else ""))]
 
 
 OTHER_CLOCK = (
-    "The mock runs on another machine, and clocks are not compared: TTFT and E2EL are held against the mock's time from the "
-    "arrival of a request to its writes, so that both ways of the network stand in their errors. The lags of the stamps are "
-    "not known. TPOT, ITL and chunk gaps are compared as they are."
+    "The mock runs on another machine, so clocks are not compared. TTFT and E2EL are compared with the mock's time from the "
+    "arrival of a request to its writes: their errors include the network, both ways. The lags of the stamps are not known. "
+    "TPOT, ITL and chunk gaps are compared as they are."
 )
 
 
 def _errors(rows: Sequence[Mapping[str, Any]]) -> Table:
-    """Per metric what is true, the error, its share, and what the stamps allow where they are bounds."""
+    """For each metric: the true value, the error, its share, and what the stamps allow where they are bounds."""
     stats = [stat for stat in STATS if any(row["stat"] == stat for row in rows)]
     table = Table(box=None, pad_edge=False, padding=(0, 1), header_style="dim")
     table.add_column("", no_wrap=True)
@@ -147,7 +149,7 @@ _SAME_AS = {
     "ttfo_ms": "ttft_ms",
     "chunk_gap_ms": "itl_ms",
 }
-"""Where nobody waits, nobody reasons, and a chunk is a token, these are the same numbers: they are told once."""
+"""Without waits, without reasoning and with one token per chunk, these are the same numbers: the table has them once."""
 
 
 def _same(of: Mapping[str, Mapping[str, Any]], other: Mapping[str, Mapping[str, Any]] | None) -> bool:
@@ -192,7 +194,7 @@ def _closed_form(rows: Sequence[Mapping[str, Any]]) -> Table:
     for name in ("expected", "done", "difference", "by chance"):
         table.add_column(name, justify="right")
     for row in rows:
-        if row["noise"] is None:  # The quantiles, of which chance is not known, are in the page alone.
+        if row["noise"] is None:  # Chance is not known for quantiles: only the page shows them.
             continue
         name = NAMES.get(row["metric"], "output tokens").partition(" (")[0]
         chance = f"±{number(row['noise'])}"

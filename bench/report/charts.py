@@ -17,7 +17,7 @@ Tone = Literal["main", "second", "quiet", "good", "warn", "bad"]
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One series of a panel: a value for each x of the chart. `hidden` ones are told, not drawn."""
+    """One series of a panel: a value for each x of the chart. `hidden` series stand in tips and tables only."""
 
     name: str
     values: Values
@@ -26,7 +26,7 @@ class Line:
     dashed: bool = False
     hidden: bool = False
     tones: tuple[Tone, ...] | None = None
-    """For bars: a tone for each."""
+    """For bars: one tone per bar."""
     unit: str | None = None
     """None: that of the panel."""
 
@@ -75,7 +75,7 @@ def build(summary: Mapping[str, Any]) -> tuple[Chart, ...]:
 
 
 def round_step(span: float, most: int) -> float:
-    """The least of 1, 2, 5 times a power of ten that divides a span into at most so many parts."""
+    """The least of 1, 2, 5 times a power of ten that divides a span into at most `most` parts."""
     if span <= 0:
         return 1.0
     power = 10.0 ** math.floor(math.log10(span / most))
@@ -119,17 +119,17 @@ def _quantile_lines(summary: Mapping[str, Any], name: str) -> tuple[Line, ...]:
 
 
 def requests_per_s(summary: Mapping[str, Any]) -> Chart:
-    """Sends over time, with the plan of an open loop behind them."""
+    """Sends over time; for an open loop also the plan."""
     lines = [Line("sent", _rates(summary, "sent"), "steps")]
     if summary["load"]["plan"] is not None:
         lines.insert(0, Line("planned", _rates(summary, "planned"), "steps", "quiet", dashed=True))
     lines.append(Line("in flight", summary["series"]["in_flight"], hidden=True, unit=""))
-    meaning = "Requests sent in each second: the load that the server was under."
+    meaning = "Requests sent in each second: the load on the server."
     return _over_time(summary, "requests_per_s", "Requests per second", meaning, (Panel("requests/s", tuple(lines)),))
 
 
 def responses_per_s(summary: Mapping[str, Any]) -> Chart:
-    """Responses over time, and how long they had taken."""
+    """Responses over time, and their latency."""
     answered = [
         Line("succeeded", _rates(summary, "completed"), "steps", "good"),
         Line("failed", _rates(summary, "failed"), "steps", "bad"),
@@ -145,14 +145,14 @@ def traffic(summary: Mapping[str, Any]) -> Chart:
         Panel("B/s", (Line("in", _rates(summary, "bytes_in"), "area"),), si=True),
         Panel("B/s", (Line("out", _rates(summary, "bytes_out"), "area", "second"),), si=True),
     )
-    meaning = "Bytes of bodies per second: in from the server, out to it."
+    meaning = "Bytes of bodies per second: in from the server, out to the server."
     return _over_time(summary, "traffic", "Bytes in and out per second", meaning, panels)
 
 
 def categories(
-    key: str, title: str, meaning: str, x_title: str, names: Sequence[str], told: Sequence[str], panel: Panel
+    key: str, title: str, meaning: str, x_title: str, names: Sequence[str], tips: Sequence[str], panel: Panel
 ) -> Chart:
-    """A chart with one bar for each name; where there are many, not every name fits under its bar."""
+    """A chart with one bar per name. Of many names, only every k-th stands under its bar."""
     every = math.ceil(len(names) / 8)
     return Chart(
         key=key,
@@ -161,7 +161,7 @@ def categories(
         x_title=x_title,
         x=[position + 0.5 for position in range(len(names))],
         x_span=(0, max(len(names), 1)),
-        x_names=told,
+        x_names=tips,
         ticks=tuple((position + 0.5, name) for position, name in enumerate(names) if position % every == 0),
         step=1,
         panels=(panel,),
@@ -169,9 +169,9 @@ def categories(
 
 
 def response_time_intervals(summary: Mapping[str, Any]) -> Chart:
-    """How the response times are spread."""
+    """The distribution of the response times."""
     rows = summary["distributions"]["response_time_intervals"]
-    told = [
+    tips = [
         f"{row['from_ms']:,.6g} ms and more"
         if row["to_ms"] is None
         else f"{row['from_ms']:,.6g}–{row['to_ms']:,.6g} ms"
@@ -184,7 +184,7 @@ def response_time_intervals(summary: Mapping[str, Any]) -> Chart:
     )
     meaning = "Share of the responses whose end-to-end latency lies in each interval."
     title = "Response times by interval"
-    return categories("response_time_intervals", title, meaning, "ms, from", names, told, Panel("%", lines))
+    return categories("response_time_intervals", title, meaning, "ms, from", names, tips, Panel("%", lines))
 
 
 _TAIL_TICKS = ((0.0, "0"), (0.5, "50 %"), (0.9, "90 %"), (0.99, "99 %"), (0.999, "99.9 %"), (1.0, "max"))
@@ -192,7 +192,7 @@ _END_OF_TAIL = 0.9998
 
 
 def response_time_quantiles(summary: Mapping[str, Any]) -> Chart:
-    """Response time against the share of requests that were at least as fast; each nine gets the same room."""
+    """Response time against the share of requests at least as fast; each nine has the same width."""
     rows = summary["distributions"]["response_time_quantiles"]
 
     def place(q: float) -> float:
@@ -201,7 +201,7 @@ def response_time_quantiles(summary: Mapping[str, Any]) -> Chart:
     return Chart(
         key="response_time_quantiles",
         title="Quantiles of the response time",
-        meaning="This share of the responses took at most this long; the axis stretches the slow tail.",
+        meaning="The longest time that each share of the responses took. The axis stretches the slow tail.",
         x_title="share of the responses",
         x=[place(row["q"]) for row in rows],
         x_span=(0, place(1)),
@@ -221,10 +221,10 @@ def status_codes(summary: Mapping[str, Any]) -> Chart:
         Line("requests", list(rows.values()), "bars", tones=tuple(tones.get(code[0], "quiet") for code in rows)),
         Line("share", [count / total * 100 for count in rows.values()], hidden=True, unit="%"),
     )
-    told = ["no response" if code == "none" else f"HTTP {code}" for code in rows]
+    tips = ["no response" if code == "none" else f"HTTP {code}" for code in rows]
     names = ["none" if code == "none" else code for code in rows]
     meaning = "Requests by the HTTP status of their response; “none” never got one. An error can still hide in a 200."
-    return categories("status_codes", "Status codes", meaning, "status", names, told, Panel("requests", lines))
+    return categories("status_codes", "Status codes", meaning, "status", names, tips, Panel("requests", lines))
 
 
 def ttft(summary: Mapping[str, Any]) -> Chart:

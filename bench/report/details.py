@@ -1,4 +1,4 @@
-"""The tables of a report beside the latencies: each row a name, what was found, and what it means in a sentence."""
+"""The tables of a report beside the latencies: each row has a name, a value, and a sentence that says what it means."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Detail:
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> list[Detail]:
-    """Nested values as rows with dotted names; what is empty or None is left out."""
+    """Nested values as rows with dotted names, without those that are empty or None."""
     rows: list[Detail] = []
     for key, value in values.items():
         name = f"{prefix}{key}"
@@ -36,7 +36,7 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> list[Detail]:
 
 
 def joined(values: Mapping[str, Any]) -> list[Detail]:
-    """The same with one row for each key: what is nested below it in one line."""
+    """The same with one row per key: the values nested below it share one line."""
     rows: list[Detail] = []
     for key, value in values.items():
         if isinstance(value, Mapping):
@@ -56,57 +56,64 @@ def _of(values: Mapping[str, Any] | None, *names: str, unit: str = "") -> str:
 
 
 def counts(summary: Mapping[str, Any]) -> list[Detail]:
-    """What became of the requests."""
+    """The requests of the run, by how they ended."""
     row = summary["counts"]
     tried = row["succeeded"] + row["failed"]
     failed = f"{row['failed']:,}" + (f" ({share(row['failed'] / tried)})" if tried else "")
     rows = [
-        Detail("Planned", number(row["planned"]), "Requests in the plan; a dash where only time ends the run."),
-        Detail("Sent", number(row["sent"]), "Requests of which a first byte went out."),
+        Detail("Planned", number(row["planned"]), "Requests in the plan; a dash if only time ends the run."),
+        Detail("Sent", number(row["sent"]), "Requests whose first byte was sent."),
         Detail(
             "Succeeded", number(row["succeeded"]), "Complete responses without an error. Only these have latencies."
         ),
-        Detail("Failed", failed, "Every other end; how long they took is told apart."),
+        Detail("Failed", failed, "All other requests. They have no latency."),
     ]
     if row["interrupted"]:
-        rows.append(Detail("Interrupted", number(row["interrupted"]), "Cut off by a stop of the run: no failures."))
+        rows.append(Detail("Interrupted", number(row["interrupted"]), "Cut off when the run stopped; no failures."))
     if row["dropped"]:
-        rows.append(Detail("Dropped", number(row["dropped"]), "Arrivals that found no free slot and were not sent."))
+        rows.append(
+            Detail("Dropped", number(row["dropped"]), "Arrivals that found no free slot, so they were not sent.")
+        )
     if row["retried"]:
-        rows.append(Detail("Tried again", number(row["retried"]), "A pooled connection died before any response byte."))
+        rows.append(
+            Detail("Retried", number(row["retried"]), "A pooled connection died before any byte of a response.")
+        )
     if row["warmup"]["requests"]:
-        rows.append(Detail("Warm-up", number(row["warmup"]["requests"]), "Sent before the run; in no number of it."))
+        rows.append(Detail("Warm-up", number(row["warmup"]["requests"]), "Sent before the run; not in its numbers."))
     failures = summary["latency_of_failures_ms"]
     if failures["n"]:
-        rows.append(Detail("Time until failure", _of(failures, "p50", "max", unit=" ms"), "Never part of a latency."))
+        rows.append(
+            Detail(
+                "Time until failure",
+                _of(failures, "p50", "max", unit=" ms"),
+                "No latency includes it.",
+            )
+        )
     stalls = summary["stalls"]
     if stalls["stalls"]:
-        found = f"{stalls['stalls']:,} in {stalls['requests']:,} requests, longest {number(stalls['max_ms'])} ms"
+        found = f"{stalls['stalls']:,} in {_requests(stalls['requests'])}, longest {number(stalls['max_ms'])} ms"
         rows.append(Detail("Stalls", found, "Gaps over 5 times the request's median gap and over 100 ms."))
     return rows
 
 
 def load(summary: Mapping[str, Any]) -> list[Detail]:
-    """What load the server was under."""
+    """The load on the server."""
     row = summary["load"]
     rows = [Detail("Mode", row["mode"], "What decides when a request is sent.")]
     if row["offered_rps"] is not None:
         rows.append(Detail("Offered", f"{number(row['offered_rps'])} requests/s", "The rate that was asked for."))
     rows.append(Detail("Achieved", f"{number(row['achieved_rps'])} requests/s", "Sends, from the first to the last."))
     if row["concurrency"] is not None:
-        rows.append(Detail("Users", number(row["concurrency"]), "Each sends again when its response has come."))
+        rows.append(Detail("Users", number(row["concurrency"]), "Each sends its next request when a response ends."))
     in_flight = f"average {number(row['concurrency_mean'])} · max {number(row['concurrency_max'])}"
-    rows.append(
-        Detail("In flight", in_flight, "Requests under way at one moment, from the first send to the last end.")
-    )
+    rows.append(Detail("In flight", in_flight, "Requests in flight, from the first send to the last end."))
     if row["waited_at_cap"] is not None:
         found = f"{share(row['waited_at_cap']['share'])} of the arrivals"
         rows.append(Detail("Waited at the cap", found, "Arrivals that found --max-concurrency in use."))
     if row["plan"] is not None:
-        found = (
-            f"rate {_change(row['plan']['rate_difference'])} · dispersion × {number(row['plan']['dispersion_ratio'])}"
-        )
-        rows.append(Detail("Sent against planned", found, "Whether the schedule that was drawn is what went out."))
+        found, ratio = f"rate {_change(row['plan']['rate_difference'])}", row["plan"]["dispersion_ratio"]
+        found += "" if ratio is None else f" · dispersion × {number(ratio)}"
+        rows.append(Detail("Sent against planned", found, "Whether requests left as the drawn schedule says."))
     return rows
 
 
@@ -128,81 +135,93 @@ def window(summary: Mapping[str, Any]) -> list[Detail]:
 
 
 def tokens(summary: Mapping[str, Any]) -> list[Detail]:
-    """Tokens asked for, got, and how they were counted."""
+    """Tokens asked for, tokens received, and how they were counted."""
     row = summary["tokens"]
     by = ", ".join(f"{name} {n:,}" for name, n in row["counted_by"].items() if n)
     rows = [
-        Detail("Input tokens", number(row["usage"]["input"]), "As the server's usage says."),
+        Detail("Input tokens", number(row["usage"]["input"]), "From the server's usage."),
         Detail("Output tokens", number(row["output"]), f"Counted by: {by}." if by else "No response had any."),
     ]
     for side in ("input", "output"):
         found = row["asked_against_got"][side]
         if found["compared"]:
             text = f"{found['differ']:,} of {found['compared']:,} requests differ"
-            rows.append(Detail(f"{side.capitalize()} tokens asked", text, "Tokens got against tokens asked for."))
+            rows.append(
+                Detail(f"{side.capitalize()} tokens asked", text, "Tokens received, compared with tokens asked for.")
+            )
     found = row["mismatch"]
     if found["compared"]:
         text = f"{found['differ']:,} of {found['compared']:,} requests differ"
         note = f" ({found['off_by_one']:,} by one: often an end token without text)" if found["off_by_one"] else ""
-        rows.append(Detail("Usage against our count", text + note, "The server's usage against the text it sent."))
+        rows.append(
+            Detail("Usage against our count", text + note, "The server's usage, compared with the text it sent.")
+        )
     if (cache := summary.get("prefix_cache")) is not None:
         text = (
             f"planned {share(cache['planned_share'])} · measured {share(cache['measured_share'])} of the prompt tokens"
         )
         rows.append(
-            Detail("Prefix cache", text, "What prompts share on purpose; what the server's metrics say it served.")
+            Detail("Prefix cache", text, "Planned: what the prompts share. Measured: what the server's metrics report.")
         )
     unknown = row["chunks"]["requests_with_unknown_tokens_a_chunk"]
     if unknown:
-        rows.append(Detail("Tokens of chunks unknown", f"{unknown:,} requests", "Their ITL is one sample a chunk gap."))
+        rows.append(Detail("Tokens of chunks unknown", _requests(unknown), "Their ITL has one sample per chunk gap."))
     several = row["chunks"]["requests_with_several_tokens_a_chunk"]
     if several:
-        rows.append(
-            Detail("Several tokens in a chunk", f"{several:,} requests", "Their gaps are shared by the tokens.")
-        )
+        rows.append(Detail("Several tokens in a chunk", _requests(several), "The tokens of a chunk share its gap."))
     return rows
 
 
+def _requests(n: int) -> str:
+    return f"{n:,} request{'' if n == 1 else 's'}"
+
+
 def client(summary: Mapping[str, Any]) -> list[Detail]:
-    """What the client says of itself: was it fast enough to be believed?"""
+    """The client's own state: was it fast enough to trust its numbers?"""
     row, law = summary["instrument"], summary["load"]["littles_law"]
     clocks = ", ".join(f"{name} {n:,}" for name, n in row["clock"].items() if n)
     bounds = row["stamp_bounds"]
     rows = [
         Detail("Send lateness", _of(row["send_lateness_ms"], "p50", "p99", "max", unit=" ms"),
-             "How late requests left, by the client's own fault."),
+             "How late the client sent requests, by its own fault."),
         Detail("Loop lag", _of(row["loop_lag_ms"], "p99", "max", unit=" ms"), "How late the client's event loop ran."),
-        Detail("Time stamps", clocks or NOTHING, "Kernel stamps do not wait for the client; user stamps do."),
+        Detail("Time stamps", clocks or NOTHING, "The kernel stamps data on arrival; user stamps wait for the client."),
         Detail("Chunks that shared a read", share(row["coalesced"]["share"]),
-             f"{bounds['wide']:,} token chunks have a time that is a wide bound."),
+             f"{bounds['wide']:,} token chunks have a time known only within wide bounds."),
         Detail("Little's law", _change(law["difference"]),
-             "Requests in flight by the records, against the dispatcher's own count."),
+             "Requests in flight by the records, compared with the dispatcher's count."),
     ]  # fmt: skip
     if row["cpu"] is not None:
         found = f"average {share(row['cpu']['mean'])} · max {share(row['cpu']['max'])}"
         rows.append(Detail("Processor", found, f"Over 90 % in {share(row['cpu']['seconds_over_90'])} of the seconds."))
     if row["run_queue"] is not None:
-        rows.append(Detail("Waited for a processor", share(row["run_queue"]["mean"]), "Ready to run, and did not."))
+        rows.append(
+            Detail(
+                "Waited for a processor",
+                share(row["run_queue"]["mean"]),
+                "Ready to run, but waiting.",
+            )
+        )
     if row["connect_ms"]["n"]:
         found = f"{row['connect_ms']['n']:,} · {_of(row['connect_ms'], 'p50', 'max', unit=' ms')}"
-        rows.append(Detail("New connections", found, "Their set-up is in no latency."))
+        rows.append(Detail("New connections", found, "No latency includes their set-up."))
     return rows
 
 
 def calibration(certificate: Mapping[str, Any]) -> list[Detail]:
-    """What the server's own account says of our stamps and counts."""
+    """The client's stamps and counts, compared with the mock's ledger."""
     lags = (
         (certificate["observation_lag_ms"], "Observation lag",
-         "Our stamp of a chunk less the server's write: the instrument's own error."),
-        (certificate["way_in_ms"], "Way in", "The server's receipt of a request less our send."),
+         "The client's time of a chunk minus the mock's time of its write."),
+        (certificate["way_in_ms"], "Way in", "The mock's time of a request's arrival minus the client's time of its send."),
         (certificate.get("mock", {}).get("done_minus_planned_ms", {"n": 0}), "The mock's own accuracy",
-         "When it wrote a token less when its plan said so."),
+         "The mock's time of a write minus the planned time."),
     )  # fmt: skip
     rows = [Detail(name, _of(row, "p50", "p99", "max", unit=" ms"), meaning) for row, name, meaning in lags if row["n"]]
     for row in certificate.get("agreement", ()):
         same = row["here"] == row["there"]
         value = f"{row['here']:,}" if same else f"{row['here']:,} here, {row['there']:,} there"
-        rows.append(Detail(row["what"].capitalize(), value, "" if same else "Must agree with the server's ledger."))
+        rows.append(Detail(row["what"].capitalize(), value, "" if same else "Must agree with the mock's ledger."))
     return rows
 
 

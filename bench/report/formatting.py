@@ -1,4 +1,4 @@
-"""How numbers are written: four significant digits, the same in every report. None is a dash: it did not happen."""
+"""How reports write numbers: four significant digits everywhere. None is a dash: it did not happen."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def share(value: float | None) -> str:
 
 
 def si(value: float | None, unit: str = "") -> str:
-    """A number with a prefix: 12.3 k, 4.56 M. For amounts of which the size counts, such as bytes."""
+    """A number with a prefix: 12.3 k, 4.56 M. For amounts such as bytes."""
     if value is None:
         return NOTHING
     for limit, prefix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
@@ -64,7 +64,7 @@ def age(value_s: float) -> str:
 
 
 def signed(value: float | None, decimals: int = 3) -> str:
-    """A difference, with its sign; one that rounds to nothing is +0."""
+    """A difference with its sign. One that rounds to zero is +0."""
     return NOTHING if value is None else f"{round(value, decimals) + 0.0:+,.{decimals}f}"
 
 

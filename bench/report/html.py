@@ -31,9 +31,9 @@ STATS = {
     "max": "Max",
 }
 VERDICTS = {
-    "VALID": "The measurement is good: no sign of a client or a load that was not what it should be.",
-    "SUSPECT": "Read the numbers with care: something about the measurement was not as it should be.",
-    "INVALID": "Do not use these numbers: what was measured is not what was asked for.",
+    "VALID": "The measurement is good: nothing suggests that the client or the load went wrong.",
+    "SUSPECT": "Read the numbers with care: something in the measurement may have gone wrong.",
+    "INVALID": "Do not use these numbers: the run did not measure what was asked for.",
     "FAILED": "The target failed: there is nothing, or next to nothing, to measure.",
 }
 
@@ -152,7 +152,7 @@ def _objectives(slo: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _basics(run: Mapping[str, Any]) -> list[details.Detail]:
-    """What was run, where and when."""
+    """The run: what, where and when."""
     rows = []
     for key, value in run.items():
         if key != "config":
@@ -171,7 +171,7 @@ def _configuration(config: Mapping[str, Any]) -> tuple[list[details.Detail], lis
 
 
 def _calibration(certificate: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """What the report shows of a certificate: of this very run, or of an earlier one that covers it."""
+    """The calibration of this run, or of an earlier run that covers it, as the report shows it."""
     if certificate is None:
         return None
     own = certificate["from"] == "ledger"

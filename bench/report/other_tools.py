@@ -1,4 +1,4 @@
-"""What other tools would have printed, as rows: for the table of a report, and for a terminal."""
+"""The numbers that other tools would print, as rows: for the table of a report, and for a terminal."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WORTH_A_LINE = 0.01
 
 @dataclass(frozen=True, slots=True)
 class ToolCell:
-    """One number of a tool: its median, and the rest in small; `apart` where it is not ours."""
+    """One number of a tool: its median, the rest in small; `apart`: it differs from ours."""
 
     value: str
     beside: str
@@ -29,7 +29,7 @@ class ToolCell:
 
 @dataclass(frozen=True, slots=True)
 class ToolRow:
-    """A tool and what it would have printed; `why` are sentences."""
+    """A tool and its numbers. `why`: sentences that explain how they differ."""
 
     title: str
     version: str
@@ -43,17 +43,17 @@ def columns() -> list[tuple[str, str]]:
 
 
 def rows(summary: Mapping[str, Any]) -> list[ToolRow]:
-    """Our own numbers first, then those of each tool; none where no request gave a number."""
+    """Our own numbers first, then those of each tool; no rows where no request gave a number."""
     latency, throughput = summary["latency"], summary["throughput"]
     ours: dict[str, Any] = {METRICS[name].key: latency[METRICS[name].key] for name in SHOWN}
     ours |= {"output_tokens": summary["tokens"]["output"], "output_tokens_per_s": throughput["output_tokens_per_s"]}
     if not ours["e2el_ms"]["n"]:
         return []
-    told = [ToolRow("Trueload", "these are the numbers above", _cells(ours, ours))]
+    found = [ToolRow("Trueload", "these are the numbers above", _cells(ours, ours))]
     for tool in summary["compat"].values():
         why = [f"No {_title(key)}: {reason}." for key, reason in tool["missing"].items()]
-        told.append(ToolRow(tool["title"], tool["version"], _cells(tool, ours), (*tool["differences"], *why)))
-    return told
+        found.append(ToolRow(tool["title"], tool["version"], _cells(tool, ours), (*tool["differences"], *why)))
+    return found
 
 
 def _title(key: str) -> str:
@@ -64,12 +64,12 @@ def _cells(tool: Mapping[str, Any], ours: Mapping[str, Any]) -> tuple[ToolCell, 
     cells = []
     for name in SHOWN:
         key = METRICS[name].key
-        found = tool[key]
-        if found is None:
+        stats = tool[key]
+        if stats is None:
             cells.append(ToolCell(formatting.NOTHING, "", False))
             continue
-        beside = f"mean {formatting.number(found['mean'])} · P99 {formatting.number(found['p99'])}"
-        cells.append(ToolCell(formatting.number(found["p50"]), beside, _furthest(found, ours[key]) >= APART))
+        beside = f"mean {formatting.number(stats['mean'])} · P99 {formatting.number(stats['p99'])}"
+        cells.append(ToolCell(formatting.number(stats["p50"]), beside, _furthest(stats, ours[key]) >= APART))
     for key in ("output_tokens", "output_tokens_per_s"):
         cells.append(ToolCell(formatting.number(tool[key]), "", _away(tool[key], ours[key]) >= APART))
     return tuple(cells)
@@ -87,7 +87,7 @@ def _furthest(found: Mapping[str, Any], ours: Mapping[str, Any]) -> float:
 
 
 def lines(summary: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
-    """(tool, metric, its median / p99, ours) of what is at least 1 % apart."""
+    """(tool, metric, its average / median / p99, ours) for numbers that are at least 1 % apart."""
     found = []
     for tool in summary["compat"].values():
         for name in SHOWN:

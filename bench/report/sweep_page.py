@@ -1,4 +1,4 @@
-"""What a sweep found: the error of every load, as text for a terminal and as a page."""
+"""A sweep: the error of every load, as text for a terminal and as a page."""
 
 from __future__ import annotations
 
@@ -60,7 +60,12 @@ def render(sweep: Sweep) -> str:
         machine=joined({**sweep.host, "version of Trueload": sweep.version}),
         heads=[name for name, _ in _QUANTILES],
         tables=[(KINDS[kind][1], KINDS[kind][0], [_line(row) for row in sweep.of_kind(kind)]) for kind in kinds],
-        charts=[chart_view(_chart(sweep.of_kind(kind), kind, stat)) for kind in kinds for stat in ("p50", "p99")],
+        charts=[
+            chart_view(_chart(rows, kind, stat))
+            for kind in kinds
+            if len(rows := sweep.of_kind(kind)) > 1  # One point is no line.
+            for stat in ("p50", "p99")
+        ],
     )
 
 

@@ -1,6 +1,6 @@
-"""A summary as tables for a terminal: the verdict first, then what users felt, then what the server did.
+"""A summary as tables for a terminal: the verdict first, then latencies, then throughput.
 
-Plain where the output is no terminal, without colour where NO_COLOR is set, 80 to 120 columns wide.
+80 to 120 columns wide; plain where the output is not a terminal, without colour where NO_COLOR is set.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def render(summary: Mapping[str, Any], *, width: int = 100, brief: bool = False)
 
 
 def render_plain(page: RenderableType, width: int) -> str:
-    """A page as plain text of at most so many columns, without blanks at the ends of lines."""
+    """A page as plain text, at most `width` columns wide, without blanks at the ends of lines."""
     out = io.StringIO()
     Console(file=out, width=width, color_system=None, force_terminal=False).print(page)
     return "".join(f"{line.rstrip()}\n" for line in out.getvalue().splitlines())
@@ -49,7 +49,7 @@ def show(summary: Mapping[str, Any], file: IO[str] | None = None, *, brief: bool
         console.width = min(max(console.width, NARROW), WIDE)
         console.print(_page(summary, console.width, brief))
     else:
-        # What is no terminal gets a width that does not depend on who looks.
+        # A file or pipe gets a fixed width, whatever the terminal.
         console.file.write(render(summary, brief=brief))
 
 
@@ -116,7 +116,7 @@ def _run(summary: Mapping[str, Any]) -> RenderableType:
 
 
 def _shown(latency: Mapping[str, Any]) -> list[str]:
-    """The main metrics; those from due where a request waited, and TTFO where there was reasoning."""
+    """The main metrics, plus those from due if requests waited, and TTFO if there was reasoning."""
     names = list(MAIN)
     for name, usual in (("ttft_from_intended", "ttft"), ("e2el_from_intended", "e2el"), ("ttfo", "ttft")):
         value, base = (latency[METRICS[n].key]["p99"] for n in (name, usual))
@@ -202,7 +202,7 @@ def _errors(summary: Mapping[str, Any]) -> RenderableType:
 
 
 def _other_tools(summary: Mapping[str, Any]) -> list[RenderableType]:
-    """What other tools would print that is at least 1 % apart; report.html has the whole table and the reasons."""
+    """The numbers of other tools that are at least 1 % apart; report.html has the whole table and the reasons."""
     rows = other_tools.lines(summary)
     if not rows:
         return []
@@ -215,7 +215,7 @@ def _other_tools(summary: Mapping[str, Any]) -> list[RenderableType]:
 
 
 def _calibrated(summary: Mapping[str, Any]) -> list[RenderableType]:
-    """How wrong the numbers are, as far as that is known. Of a calibration itself, the certificate says it."""
+    """How wrong the numbers are, as far as that is known. For a calibration itself, the certificate says so."""
     calibration = summary.get("calibration")
     if calibration is not None and calibration["from"] == "ledger":
         return []
@@ -223,7 +223,7 @@ def _calibrated(summary: Mapping[str, Any]) -> list[RenderableType]:
 
 
 def certainty(calibration: Mapping[str, Any] | None) -> str:
-    """One sentence: the errors that an earlier calibration found at such a load, or that none was made."""
+    """One sentence: the errors that an earlier calibration found at such a load, or that there was none."""
     if calibration is None:
         return "error of these numbers: not known at this load on this machine (calibrate, with the same flags, measures it)"
     parts = []

@@ -12,19 +12,17 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from multiprocessing.connection import Connection
 
-from bench.clock import Clock
 from bench.errors import BenchError
-from bench.load.live_tally import LiveTally
-from bench.load.worker import Assignment, Ended
-
-NO_COUNTS = {"in_flight": 0, "in_flight_ns": 0, "planned": 0, "sent": 0, "done": 0}
+from bench.load.assignment import Assignment, WorkerReport
+from bench.load.crew import NO_COUNTS, CrewReport, Order, Progress
+from bench.scale.messages import Begin, Command, Ended, Refused, Tick
 
 
 class WorkerProcess:
-    """One worker, seen from the parent. `counts` is what it last said, `ended` its last word, `died` how it died."""
+    """One worker, seen from the parent. `counts` is what it last said, `report` its last word, `died` how it died."""
 
     def __init__(self, assignment: Assignment) -> None:
         self.number = assignment.share.worker
@@ -41,17 +39,18 @@ class WorkerProcess:
         self.connection.send(assignment)
         self.counts = dict(NO_COUNTS)
         self.failures = 0
-        self.ended: Ended | None = None
+        self.report: WorkerReport | None = None
         self.died: str | None = None
 
-    def wait_ready(self) -> None:
-        """Block until it is ready. Raises what it refused with, or BenchError where it died."""
+    async def ready(self) -> None:
+        """Wait until it is ready. Raises what it refused with, or BenchError where it died."""
+        await _readable(self.connection)
         try:
-            word, content = self.connection.recv()
+            message = self.connection.recv()
         except (EOFError, OSError):
             raise BenchError(f"worker {self.number} {self._death()} while it got ready: its error is above") from None
-        if word == "refused":
-            raise content
+        if isinstance(message, Refused):
+            raise message.error
 
     def send(self, message: object) -> None:
         """Tell it something; a worker that has died hears nothing."""
@@ -64,60 +63,83 @@ class WorkerProcess:
         status = self.process.wait()
         return f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
 
-    def read(self, on_tally: Callable[[LiveTally], None]) -> bool:
+    def read(self, progress: Progress) -> bool:
         """Take one message. False when there is nothing more to come."""
         try:
-            word, content = self.connection.recv()
+            message: Tick | Ended = self.connection.recv()
         except (EOFError, OSError):
-            if self.ended is None:
+            if self.report is None:
                 self.died = self._death()
                 self.counts["in_flight"] = 0
             return False
-        if word == "tick":
-            self.counts, self.failures, tally = content
-            on_tally(tally)
-            return True
-        self.ended = content
-        return False
+        if isinstance(message, Ended):
+            self.report = message.report
+            return False
+        self.counts, self.failures = message.counts, message.failures
+        progress.merge(message.tally)
+        return True
 
 
-class Pool:
-    """All workers of a run."""
+async def _readable(connection: Connection) -> None:
+    """Wait until there is something to read."""
+    loop = asyncio.get_running_loop()
+    readable: asyncio.Future[None] = loop.create_future()
+    loop.add_reader(connection.fileno(), lambda: None if readable.done() else readable.set_result(None))
+    try:
+        await readable
+    finally:
+        loop.remove_reader(connection.fileno())
+
+
+class WorkerProcesses:
+    """A `Crew` of processes on this machine."""
 
     def __init__(self, assignments: Sequence[Assignment]) -> None:
+        """Starts them."""
         self.workers = [WorkerProcess(assignment) for assignment in assignments]
-        self.ready = 0
-        """How many have got ready, or refused."""
+        self._ready = 0
+        self._all_ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    def wait_ready(self) -> None:
-        """Block until every worker is ready. Raises the first refusal, when all have been heard."""
+    @property
+    def preparing(self) -> str:
+        """How many workers have got ready, or refused."""
+        return f"waiting for workers to get ready: {self._ready} of {len(self.workers)} are"
+
+    async def prepare(self) -> None:
+        """Wait until every worker is ready. Raises the first refusal, when all have been heard."""
         refusals = []
         for worker in self.workers:
             try:
-                worker.wait_ready()
+                await worker.ready()
             except BenchError as e:
                 refusals.append(e)
-            self.ready += 1
+            self._ready += 1
         if refusals:
             raise refusals[0]
 
-    async def load(self, start_ns: int, clock: Clock, on_tally: Callable[[LiveTally], None]) -> None:
-        """Let them begin at this instant, and return when the last one has ended or died."""
+    def begin(self, start_ns: int, progress: Progress) -> None:
+        """Let them begin at this instant."""
         loop = asyncio.get_running_loop()
         left = set(self.workers)
-        all_ended: asyncio.Future[None] = loop.create_future()
 
         def readable(worker: WorkerProcess) -> None:
-            if not worker.read(on_tally):
+            if not worker.read(progress):
                 loop.remove_reader(worker.connection.fileno())
                 left.discard(worker)
-                if not left and not all_ended.done():
-                    all_ended.set_result(None)
+                if not left and not self._all_ended.done():
+                    self._all_ended.set_result(None)
 
         for worker in self.workers:
-            worker.send(start_ns)
+            worker.send(Begin(start_ns))
             loop.add_reader(worker.connection.fileno(), readable, worker)
-        await all_ended
+
+    async def load(self) -> CrewReport:
+        """Wait until the last one has ended or died."""
+        await self._all_ended
+        return CrewReport(
+            workers=tuple(worker.report for worker in self.workers if worker.report is not None),
+            died=tuple(f"worker {worker.number} {worker.died}" for worker in self.workers if worker.died is not None),
+        )
 
     def counts(self, at_ns: int) -> dict[str, int]:
         """What the workers last said, added up."""
@@ -130,12 +152,13 @@ class Pool:
 
     @property
     def in_flight(self) -> int:
+        """Requests in flight, as last heard."""
         return sum(worker.counts["in_flight"] for worker in self.workers)
 
-    def tell(self, order: str, argument: object = None) -> None:
-        """An order for all: `stop` with a reason, `interrupt`, or `cut`."""
+    def tell(self, order: Order, reason: str = "") -> None:
+        """Give an order to all."""
         for worker in self.workers:
-            worker.send((order, argument))
+            worker.send(Command(order, reason))
 
     def close(self) -> None:
         """Let go of every worker; one that still runs is ended."""

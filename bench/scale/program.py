@@ -15,12 +15,17 @@ from multiprocessing.connection import Connection
 
 from bench.clock import NS_PER_S, process_clock
 from bench.errors import BenchError, Exit
-from bench.load.components import samples_of, tokenizer_of, transport_of
-from bench.load.live_tally import LiveTally, metrics_of
+from bench.event_loop import loop_factory
+from bench.load.active_load import ActiveLoad
+from bench.load.assignment import Assignment
+from bench.load.components import source_of, tokenizer_of, transport_of
+from bench.load.crew import Order
+from bench.load.progress_tally import ProgressTally, metrics_of
 from bench.load.supervision import Defects
-from bench.load.worker import Assignment, Worker, loop_factory
+from bench.load.worker import Worker
 from bench.metrics import objectives
 from bench.records import RequestRecord
+from bench.scale.messages import Begin, Command, Ended, Ready, Refused, Tick
 
 REPORT_EVERY_NS = NS_PER_S // 2
 
@@ -37,36 +42,37 @@ async def _serve(parent: Connection) -> None:
     worker: Worker | None = None
     await transport.open()
     try:
-        samples = samples_of(assignment.config, tokenizer, assignment.share)
-        worker = Worker(assignment, samples, transport, clock)
+        source = source_of(assignment.config, tokenizer, assignment.share)
+        worker = Worker(assignment, source, transport, clock)
         await worker.prepare()
-        parent.send(("ready", None))
+        parent.send(Ready())
         # Nothing else happens until the parent has heard of every worker, so waiting may block.
         try:
-            start_ns = parent.recv()
+            begin: Begin = parent.recv()
         except (EOFError, OSError):
             return  # The parent is gone, or another worker cannot get ready: there is no load.
-        worker.begin(start_ns)
-        defects.on_first = lambda: worker.tell("cut")
-        asyncio.get_running_loop().add_reader(parent.fileno(), _obey, parent, worker)
         metrics = metrics_of(objectives.parse(assignment.config.slo))
-        tally = LiveTally(metrics)
+        tally = ProgressTally(metrics)
 
         def on_record(record: RequestRecord) -> None:
             tally.add(record)
 
+        load = worker.begin(begin.start_ns, on_record)
+        defects.on_first = lambda: load.tell(Order.CUT)
+        asyncio.get_running_loop().add_reader(parent.fileno(), _obey, parent, load)
+
         def report() -> None:
             nonlocal tally
             now = clock.now_ns()
-            parent.send(("tick", (worker.counts(now), worker.failures, tally)))
-            tally = LiveTally(metrics)
+            parent.send(Tick(load.counts(now), load.failures, tally))
+            tally = ProgressTally(metrics)
             clock.call_at(now + REPORT_EVERY_NS, report)
 
-        clock.call_at(start_ns + REPORT_EVERY_NS, report)
-        ended = await worker.load(start_ns, on_record)
+        clock.call_at(begin.start_ns + REPORT_EVERY_NS, report)
+        ended = await worker.run(load)
         defects.raise_first()
-        parent.send(("tick", (worker.counts(clock.now_ns()), worker.failures, tally)))
-        parent.send(("ended", ended))
+        parent.send(Tick(load.counts(clock.now_ns()), load.failures, tally))
+        parent.send(Ended(ended))
     finally:
         if worker is not None:
             worker.close()
@@ -74,14 +80,14 @@ async def _serve(parent: Connection) -> None:
         clock.close()
 
 
-def _obey(parent: Connection, worker: Worker) -> None:
+def _obey(parent: Connection, load: ActiveLoad) -> None:
     try:
-        order, argument = parent.recv()
+        command: Command = parent.recv()
     except (EOFError, OSError):
         # The parent is gone. What has ended is written down; nobody waits for the rest.
         asyncio.get_running_loop().remove_reader(parent.fileno())
-        order, argument = "cut", None
-    worker.tell(order, argument)
+        command = Command(Order.CUT)
+    load.tell(command.order, command.reason)
 
 
 def main(descriptor: int) -> int:
@@ -94,7 +100,7 @@ def main(descriptor: int) -> int:
             runner.run(_serve(parent))
     except BenchError as e:
         with contextlib.suppress(OSError):
-            parent.send(("refused", e))
+            parent.send(Refused(e))
         return int(e.exit_code)
     except (BrokenPipeError, ConnectionResetError):
         return 1  # The parent is gone, and said so while we reported.

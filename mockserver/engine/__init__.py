@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 from mockserver.combinations import step_cost_of
 from mockserver.engine.batching import BatchingEngine
-from mockserver.engine.interface import Engine, EngineState, PlanEngine, Released, Work
+from mockserver.engine.interface import Engine, EngineReport, EngineRequest, EngineState, PlanEngine
 from mockserver.engine.sampled import SampledEngine
 from mockserver.engine.timeline import TimelineEngine
 
 if TYPE_CHECKING:
     from mockserver.config import MockConfig
 
-__all__ = ["ENGINES", "Engine", "EngineState", "PlanEngine", "Released", "Work"]
+__all__ = ["ENGINES", "Engine", "EngineReport", "EngineRequest", "EngineState", "PlanEngine"]
 
 
 def _sampled(config: MockConfig) -> Engine:

@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import accumulate, count
 
-from mockserver.engine.interface import EngineState, Released, Work
+from mockserver.engine.interface import EngineReport, EngineRequest, EngineState
 from mockserver.engine.kv import BlockPool
 from mockserver.step_cost import BLOCK_TOKENS, StepCost
 
@@ -41,34 +41,35 @@ class _Sequence:
         "gaps_ns",
         "generated",
         "key",
-        "last_ns", "late_ns",
+        "last_ns",
+        "late_ns",
         "over",
         "preemptions",
         "prefilling",
         "prompt",
         "ready_ns",
         "remembered",
+        "request",
         "scheduled_ns",
         "share",
         "shares",
         "steps",
         "target",
-        "work",
     )  # fmt: skip
 
-    def __init__(self, key: int, work: Work, ready_ns: int) -> None:
+    def __init__(self, key: int, request: EngineRequest, ready_ns: int) -> None:
         self.key = key
-        self.work = work
+        self.request = request
         self.ready_ns = ready_ns
-        self.prompt = max(1, work.input_tokens or 0)
-        self.target = work.plan.output_tokens
-        self.chain: Sequence[int] = work.blocks
+        self.prompt = max(1, request.input_tokens or 0)
+        self.target = request.plan.output_tokens
+        self.chain: Sequence[int] = request.blocks
         # What the plan holds comes on top of the engine's instants; nearly always nothing.
-        gaps_ns = work.plan.gaps_ns
-        ttft_ns = work.plan.ttft_ns or 0
+        gaps_ns = request.plan.gaps_ns
+        ttft_ns = request.plan.ttft_ns or 0
         self.extra_ns = list(accumulate([ttft_ns, *gaps_ns])) if ttft_ns or any(gaps_ns) else None
         # The steps' tokens, and how much of the step at hand was given: a cut verification gives the rest in the next.
-        self.shares = iter(work.plan.step_tokens)
+        self.shares = iter(request.plan.step_tokens)
         self.share = next(self.shares, 1)
         self.blocks: list[int] = []
         self.remembered = 0
@@ -140,12 +141,12 @@ class BatchingEngine:
         self._preemptions = 0
         self._iterations: Counter[int] = Counter()
 
-    def admit(self, key: int, work: Work) -> None:
+    def admit(self, key: int, request: EngineRequest) -> None:
         """Raises ValueError for a plan without tokens, and for a request that all KV blocks together cannot hold."""
-        if work.plan.output_tokens < 1:
+        if request.plan.output_tokens < 1:
             raise ValueError("a plan without tokens has nothing to wait for")
-        ready_ns = work.received_ns + self._cost.before_queue_ns(max(1, work.input_tokens or 0))
-        sequence = _Sequence(key, work, ready_ns)
+        ready_ns = request.received_ns + self._cost.before_queue_ns(max(1, request.input_tokens or 0))
+        sequence = _Sequence(key, request, ready_ns)
         # A step has begun without it that it belonged to: whoever admits was late, and the ledger says so.
         sequence.late_ns = max(0, self._began_ns - ready_ns)
         if _blocks(sequence.prompt + sequence.target) > self._pool.blocks:
@@ -153,7 +154,7 @@ class BatchingEngine:
         self._sequences[key] = sequence
         heapq.heappush(self._coming, (ready_ns, next(self._order), sequence))
 
-    def release(self, key: int) -> Released:
+    def release(self, key: int) -> EngineReport:
         """What is under way for it in this step is computed to its end; its blocks are free then."""
         sequence = self._sequences.pop(key)
         if not sequence.over:
@@ -164,7 +165,7 @@ class BatchingEngine:
         seen_ns = max(self._free_ns, sequence.ready_ns)
         facts = {
             "queue_ns": (seen_ns if scheduled is None else scheduled) - sequence.ready_ns,
-            "frontend_ns": sequence.ready_ns - sequence.work.received_ns,
+            "frontend_ns": sequence.ready_ns - sequence.request.received_ns,
             "steps": sequence.steps,
             "cached_tokens": sequence.cached,
             "preemptions": sequence.preemptions,
@@ -174,8 +175,8 @@ class BatchingEngine:
             facts["prefill_ns"] = first - scheduled
         gaps_ns, ttft_ns = tuple(sequence.gaps_ns), None
         if sequence.last_ns is not None:
-            ttft_ns = sequence.last_ns - sum(gaps_ns) - sequence.work.received_ns
-        return Released(replace(sequence.work.plan, ttft_ns=ttft_ns, gaps_ns=gaps_ns), facts)
+            ttft_ns = sequence.last_ns - sum(gaps_ns) - sequence.request.received_ns
+        return EngineReport(replace(sequence.request.plan, ttft_ns=ttft_ns, gaps_ns=gaps_ns), facts)
 
     def next_ns(self) -> int | None:
         """The end of the step under way; without one the instant at which the next can begin."""

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mockserver.speculation import Speculation
+from mockserver.plans.speculation import Speculation
 from mockserver.step_cost import StepCost
 
 US_PER_S = 1e6

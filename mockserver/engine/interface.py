@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
 
-from mockserver.plan import Plan
+from mockserver.plans.plan import Plan
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class EngineRequest:
     """A request as an engine sees it."""
 
     received_ns: int
@@ -24,7 +24,7 @@ class Work:
 
 
 @dataclass(frozen=True, slots=True)
-class Released:
+class EngineReport:
     """What an engine has to say about a request that is over."""
 
     plan: Plan
@@ -69,12 +69,12 @@ class Engine(Protocol):
     needs_input_tokens: bool
     """Whether a request must be counted before it is admitted."""
     block_tokens: int
-    """Tokens of a KV block, where the engine wants `Work.blocks`; else 0."""
+    """Tokens of a KV block, where the engine wants `EngineRequest.blocks`; else 0."""
 
-    def admit(self, key: int, work: Work) -> None:
+    def admit(self, key: int, request: EngineRequest) -> None:
         """Take a request in; `key` names it from now on."""
 
-    def release(self, key: int) -> Released:
+    def release(self, key: int) -> EngineReport:
         """The request is over, finished or not: forget it."""
 
     def next_ns(self) -> int | None:
@@ -92,5 +92,5 @@ class PlanEngine(Engine, Protocol):
     """An engine whose tokens come one by one at the instants of the plan, whatever else runs. Then a stream can keep its
     plan without the engine's steps, which is cheaper."""
 
-    def follow(self, key: int, work: Work) -> None:
+    def follow(self, key: int, request: EngineRequest) -> None:
         """Know of a request that is not stepped: it counts in `state`, until `release`."""

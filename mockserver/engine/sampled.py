@@ -8,8 +8,8 @@ from __future__ import annotations
 import heapq
 from itertools import count
 
-from mockserver.engine.interface import EngineState, Released, Work
-from mockserver.plan import Plan
+from mockserver.engine.interface import EngineReport, EngineRequest, EngineState
+from mockserver.plans.plan import Plan
 
 
 class _Run:
@@ -37,22 +37,22 @@ class SampledEngine:
         self._order = count()
         self._runs: dict[int, _Run] = {}
 
-    def admit(self, key: int, work: Work) -> None:
+    def admit(self, key: int, request: EngineRequest) -> None:
         """Raises ValueError for a plan without tokens: such a request is answered without an engine."""
-        if work.plan.ttft_ns is None:
+        if request.plan.ttft_ns is None:
             raise ValueError("a plan without a first token has nothing to wait for")
-        run = self._runs[key] = _Run(key, work.plan)
-        heapq.heappush(self._heap, (work.received_ns + work.plan.ttft_ns, next(self._order), run))
+        run = self._runs[key] = _Run(key, request.plan)
+        heapq.heappush(self._heap, (request.received_ns + request.plan.ttft_ns, next(self._order), run))
 
-    def follow(self, key: int, work: Work) -> None:
+    def follow(self, key: int, request: EngineRequest) -> None:
         """A request that is not stepped."""
-        self._runs[key] = _Run(key, work.plan)
+        self._runs[key] = _Run(key, request.plan)
 
-    def release(self, key: int) -> Released:
+    def release(self, key: int) -> EngineReport:
         """No queue here, and a step a token. The entry stays in the heap until it is due, and gives nothing then."""
         run = self._runs.pop(key)
         run.released = True
-        return Released(run.plan, {"queue_ns": 0, "steps": run.steps})
+        return EngineReport(run.plan, {"queue_ns": 0, "steps": run.steps})
 
     def next_ns(self) -> int | None:
         """The earliest instant in the heap."""

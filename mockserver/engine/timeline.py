@@ -15,17 +15,17 @@ import heapq
 from dataclasses import replace
 from itertools import count, pairwise
 
-from mockserver.engine.interface import EngineState, Released, Work
+from mockserver.engine.interface import EngineReport, EngineRequest, EngineState
 
 
 class _Run:
     """A request that is not over."""
 
-    __slots__ = ("given", "instants_ns", "key", "step", "work")
+    __slots__ = ("given", "instants_ns", "key", "request", "step")
 
-    def __init__(self, key: int, work: Work) -> None:
+    def __init__(self, key: int, request: EngineRequest) -> None:
         self.key = key
-        self.work = work
+        self.request = request
         self.step = 0
         self.given = 0
         # The instant of each token: those of a step share one.
@@ -33,7 +33,7 @@ class _Run:
 
     def next_tokens(self) -> int:
         """Tokens of the next step; 0 after the last."""
-        plan = self.work.plan
+        plan = self.request.plan
         if not plan.step_tokens:
             return int(self.given < plan.output_tokens)
         return plan.step_tokens[self.step] if self.step < len(plan.step_tokens) else 0
@@ -57,26 +57,26 @@ class TimelineEngine:
             return wait_ns
         return round(wait_ns * (1 + self._slowdown * (self._under_way - 1)))
 
-    def admit(self, key: int, work: Work) -> None:
+    def admit(self, key: int, request: EngineRequest) -> None:
         """Raises ValueError for a plan without tokens: such a request is answered without an engine."""
-        if work.plan.ttft_ns is None:
+        if request.plan.ttft_ns is None:
             raise ValueError("a plan without a first token has nothing to wait for")
-        run = self._runs[key] = _Run(key, work)
+        run = self._runs[key] = _Run(key, request)
         self._under_way += 1
-        due_ns = work.received_ns + self._stretched(work.plan.ttft_ns)
+        due_ns = request.received_ns + self._stretched(request.plan.ttft_ns)
         heapq.heappush(self._heap, (due_ns, next(self._order), run))
 
-    def release(self, key: int) -> Released:
+    def release(self, key: int) -> EngineReport:
         """No queue here. The entry stays in the heap until it is due, and gives nothing then."""
         run = self._runs.pop(key)
-        plan = run.work.plan
+        plan = run.request.plan
         if run.next_tokens():
             self._under_way -= 1
         if self._slowdown:
             instants = run.instants_ns
             gaps = tuple(later - earlier for earlier, later in pairwise(instants))
-            plan = replace(plan, ttft_ns=instants[0] - run.work.received_ns if instants else None, gaps_ns=gaps)
-        return Released(plan, {"queue_ns": 0, "steps": run.step})
+            plan = replace(plan, ttft_ns=instants[0] - run.request.received_ns if instants else None, gaps_ns=gaps)
+        return EngineReport(plan, {"queue_ns": 0, "steps": run.step})
 
     def next_ns(self) -> int | None:
         """The earliest instant in the heap."""
@@ -96,7 +96,7 @@ class TimelineEngine:
             run.instants_ns += [due_ns] * tokens
             out.append((run.key, tokens))
             if run.next_tokens():
-                wait_ns = self._stretched(run.work.plan.gaps_ns[run.given - 1])
+                wait_ns = self._stretched(run.request.plan.gaps_ns[run.given - 1])
                 heapq.heappush(heap, (due_ns + wait_ns, order, run))
             else:
                 self._under_way -= 1

@@ -1,6 +1,6 @@
 """What to expect of an engine, from the configuration alone: the numbers of `GET /truth`.
 
-A new engine is one file with a function `expected(config, asked)` and one line in `EXPECTATIONS`. What such a function
+A new engine is one file with a function `expected(config, request)` and one line in `EXPECTATIONS`. What such a function
 returns becomes `expected` in the answer: times in ms, each number with how it was derived.
 """
 
@@ -11,11 +11,11 @@ from typing import Any
 
 from mockserver.config import MockConfig
 from mockserver.expect import batching, variants
-from mockserver.expect.asked import Asked
+from mockserver.expect.lengths import RequestLengths
 
-__all__ = ["EXPECTATIONS", "Asked"]
+__all__ = ["EXPECTATIONS", "RequestLengths"]
 
-EXPECTATIONS: dict[str, Callable[[MockConfig, Asked], dict[str, Any]]] = {
+EXPECTATIONS: dict[str, Callable[[MockConfig, RequestLengths], dict[str, Any]]] = {
     "sampled": variants.expected,
     "batching": batching.expected,
     "replay": variants.replayed,

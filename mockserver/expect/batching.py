@@ -8,8 +8,8 @@ from typing import Any
 from mockserver.combinations import step_cost_of
 from mockserver.config import MockConfig
 from mockserver.engine.closed_form import ClosedForm
-from mockserver.expect.asked import Asked
-from mockserver.latencies import speculation_of
+from mockserver.expect.lengths import RequestLengths
+from mockserver.plans.latencies import speculation_of
 from mockserver.step_cost import BLOCK_TOKENS
 
 US_PER_MS = 1000
@@ -18,11 +18,11 @@ INPUT_TOKENS = 1024
 """Where nothing else is said: what load testers send by default."""
 
 
-def expected(config: MockConfig, asked: Asked) -> dict[str, Any]:
+def expected(config: MockConfig, request: RequestLengths) -> dict[str, Any]:
     """Capacity, half load, TPOT and throughput of N users; where the question leaves the tokens open, `INPUT_TOKENS` and the
     mean length of a reply."""
-    inputs = INPUT_TOKENS if asked.input_tokens is None else asked.input_tokens
-    outputs = config.output_tokens.mean() if asked.output_tokens is None else asked.output_tokens
+    inputs = INPUT_TOKENS if request.input_tokens is None else request.input_tokens
+    outputs = config.output_tokens.mean() if request.output_tokens is None else request.output_tokens
     cost = step_cost_of(config)
     form = ClosedForm(cost, inputs, outputs, speculation_of(config))
     needed = -(-(inputs + outputs) // BLOCK_TOKENS)

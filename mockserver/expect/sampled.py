@@ -12,7 +12,7 @@ from typing import Any
 
 from mockserver.clock import NS_PER_MS
 from mockserver.config import MockConfig
-from mockserver.expect.asked import Asked
+from mockserver.expect.lengths import RequestLengths
 from mockserver.expect.sums import (
     CELLS,
     Grid,
@@ -49,9 +49,9 @@ LEAVES_OUT = (
 )
 
 
-def expected(config: MockConfig, asked: Asked) -> dict[str, Any]:
+def expected(config: MockConfig, request: RequestLengths) -> dict[str, Any]:
     """Mean and quantiles of each metric, times in ms."""
-    lengths, length_how = _lengths(config, asked)
+    lengths, length_how = _lengths(config, request)
     gap = config.tpot if config.itl is None else config.itl
     length_mean = math.fsum(n * share for n, share in lengths)
     ttft_mean, gap_mean = config.ttft.mean(), gap.mean()
@@ -70,8 +70,8 @@ def expected(config: MockConfig, asked: Asked) -> dict[str, Any]:
             **{name: quantile_of_points(lengths, share) for name, share in SHARES.items()},
             "how": length_how,
         },
-        "asked": {"output_tokens": asked.output_tokens, "input_tokens": asked.input_tokens},
-        "leaves_out": [*LEAVES_OUT, *_left_out(config, asked)],
+        "asked": {"output_tokens": request.output_tokens, "input_tokens": request.input_tokens},
+        "leaves_out": [*LEAVES_OUT, *_left_out(config, request)],
     }
 
 
@@ -80,20 +80,20 @@ def _facts(mean_ns: float, quantile_ns: Callable[[float], float], how: str) -> d
     return {"mean": mean_ns / NS_PER_MS, **quantiles, "how": how}
 
 
-def _left_out(config: MockConfig, asked: Asked) -> list[str]:
+def _left_out(config: MockConfig, request: RequestLengths) -> list[str]:
     notes = [f"the fault {rule}" for rule in config.fault]
-    if asked.input_tokens is None:
+    if request.input_tokens is None:
         notes.append(
             f"replies cut short because the context of {config.max_model_len} tokens ends: add input_tokens to the question"
         )
     return notes
 
 
-def _lengths(config: MockConfig, asked: Asked) -> tuple[Points, str]:
+def _lengths(config: MockConfig, request: RequestLengths) -> tuple[Points, str]:
     """Every length of a reply with its probability, and how that was had."""
-    limit = config.max_model_len - (asked.input_tokens or 0)
-    if asked.output_tokens is not None:
-        return [(float(asked.output_tokens), 1.0)], "what each request asks for"
+    limit = config.max_model_len - (request.input_tokens or 0)
+    if request.output_tokens is not None:
+        return [(float(request.output_tokens), 1.0)], "what each request asks for"
     atoms = config.output_tokens.atoms()
     how = "the distribution of --output-tokens itself, limits and rounding included: in closed form"
     if atoms is None:

@@ -8,25 +8,25 @@ from typing import Any
 from mockserver.clock import NS_PER_MS
 from mockserver.config import MockConfig
 from mockserver.expect import sampled
-from mockserver.expect.asked import Asked
+from mockserver.expect.lengths import RequestLengths
 from mockserver.expect.sums import points_of, product_sum, quantile_of_points
-from mockserver.latencies import latencies_of, speculation_of
-from mockserver.replay import Recorded
+from mockserver.plans.latencies import latencies_of, speculation_of
+from mockserver.plans.replay import RecordedReply
 from promptset.distributions import Distribution
 
 USERS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 _POINTS = 512
 
 
-def expected(config: MockConfig, asked: Asked) -> dict[str, Any]:
+def expected(config: MockConfig, request: RequestLengths) -> dict[str, Any]:
     """Of the `sampled` engine, and of `replay` with a profile."""
     if config.load_slowdown > 0:
         return _slowed(config)
     if config.num_speculative_tokens > 0:
-        return _speculated(config, asked)
-    numbers = sampled.expected(config, asked)
+        return _speculated(config, request)
+    numbers = sampled.expected(config, request)
     if config.ttft_per_input_token is not None:
-        numbers = _by_input(numbers, config, config.ttft_per_input_token, asked)
+        numbers = _by_input(numbers, config, config.ttft_per_input_token, request)
     if config.stream_interval > 1:
         together = f"ITL and chunk gaps: --stream-interval {config.stream_interval} sends that many tokens together"
         numbers["leaves_out"] = [*numbers["leaves_out"], together]
@@ -52,10 +52,10 @@ def _slowed(config: MockConfig) -> dict[str, Any]:
     }
 
 
-def _speculated(config: MockConfig, asked: Asked) -> dict[str, Any]:
+def _speculated(config: MockConfig, request: RequestLengths) -> dict[str, Any]:
     speculation = speculation_of(config)
     assert speculation is not None
-    tokens = round(config.output_tokens.mean()) if asked.output_tokens is None else asked.output_tokens
+    tokens = round(config.output_tokens.mean()) if request.output_tokens is None else request.output_tokens
     steps = speculation.mean_steps(tokens)
     ttft, step = config.ttft.mean() / NS_PER_MS, _gap(config).mean() / NS_PER_MS
     return {
@@ -72,14 +72,16 @@ def _speculated(config: MockConfig, asked: Asked) -> dict[str, Any]:
     }
 
 
-def _by_input(numbers: dict[str, Any], config: MockConfig, each: Distribution, asked: Asked) -> dict[str, Any]:
+def _by_input(
+    numbers: dict[str, Any], config: MockConfig, each: Distribution, request: RequestLengths
+) -> dict[str, Any]:
     """TTFT and E2EL with what the input adds, where the question says how long it is."""
-    if asked.input_tokens is None:
+    if request.input_tokens is None:
         note = "what --ttft-per-input-token adds to TTFT and E2EL: add input_tokens to the question"
         return {**numbers, "leaves_out": [*numbers["leaves_out"], note]}
-    inputs = float(asked.input_tokens)
+    inputs = float(request.input_tokens)
     added_ms = inputs * each.mean() / NS_PER_MS
-    how = f"; for each of {asked.input_tokens} input tokens what was drawn for the request is added"
+    how = f"; for each of {request.input_tokens} input tokens what was drawn for the request is added"
     ttft, e2el = numbers["ttft_ms"], numbers["e2el_ms"]
     atoms = each.atoms()
     if atoms is not None and len(atoms) == 1:
@@ -99,12 +101,12 @@ def _by_input(numbers: dict[str, Any], config: MockConfig, each: Distribution, a
     return {**numbers, "ttft_ms": ttft, "e2el_ms": e2el}
 
 
-def replayed(config: MockConfig, asked: Asked) -> dict[str, Any]:
+def replayed(config: MockConfig, request: RequestLengths) -> dict[str, Any]:
     """Of the `replay` engine: a profile is sampled from, a recording speaks for itself."""
     latencies = latencies_of(config)
     if latencies.recording is None:
         names = ("ttft", "tpot", "itl", "output_tokens", "ttft_per_input_token")
-        return expected(config.model_copy(update={name: getattr(latencies, name) for name in names}), asked)
+        return expected(config.model_copy(update={name: getattr(latencies, name) for name in names}), request)
     replies = latencies.recording.replies
     if config.load_slowdown > 0:
         return {"how": f"the recorded waits times 1 + {config.load_slowdown:g} (requests under way - 1)"}
@@ -121,7 +123,7 @@ def replayed(config: MockConfig, asked: Asked) -> dict[str, Any]:
     }
 
 
-def _tpot_ms(reply: Recorded) -> float | None:
+def _tpot_ms(reply: RecordedReply) -> float | None:
     later = reply.output_tokens - reply.chunk_tokens[0]
     return sum(reply.gaps_ns) / later / NS_PER_MS if later else None
 

@@ -1,17 +1,16 @@
-"""What goes wrong on purpose: the faults (kinds), how they are written and whom they hit (rules), and those that are in the
-plan itself (latency)."""
+"""Planned faults: their kinds, the rules that choose requests, and the faults that change a plan (latency)."""
 
-from mockserver.faults.kinds import FAULTS, GROUPS, OF_CONNECTIONS, SCALED, Fault, Kind, fault, names
-from mockserver.faults.rules import Arrived, Rule, choose, parse_demand, parse_rule
+from mockserver.faults.kinds import CONNECTION_FAULTS, FAULTS, GROUPS, SCALING_FAULTS, Fault, FaultKind, fault, names
+from mockserver.faults.rules import ArrivalFacts, Rule, choose, parse_demand, parse_rule
 
 __all__ = [
+    "CONNECTION_FAULTS",
     "FAULTS",
     "GROUPS",
-    "OF_CONNECTIONS",
-    "SCALED",
-    "Arrived",
+    "SCALING_FAULTS",
+    "ArrivalFacts",
     "Fault",
-    "Kind",
+    "FaultKind",
     "Rule",
     "choose",
     "fault",

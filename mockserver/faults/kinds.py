@@ -1,8 +1,8 @@
-"""The ways in which the mock misbehaves on purpose: `FAULTS` has one line each.
+"""The planned faults. `FAULTS` has one line for each.
 
-A fault refuses a request (`status`), moves its tokens in the plan (`delay`), makes the reply longer (`more`), strikes in
-place of the token that would follow `after` tokens (the functions for it are `STRIKES` of shaped/stream.py), or shapes
-what is sent (shaped/stream.py and shaped/outgoing.py ask for it by name), or is an affair of connections (gate.py).
+A fault refuses a request (`status`), delays its tokens in the plan (`delay`), makes the reply longer (`more`), strikes in
+place of the token after `after` tokens (`STRIKES` in replies/shaped/stream.py), changes what is sent
+(replies/shaped/stream.py and replies/shaped/outgoing.py check its name), or hits connections (http/connection_faults.py).
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from mockserver.faults.options import (
 GROUPS = {
     "refuse": "the request is refused",
     "connection": "before a request is read",
-    "latency": "late, in the plan",
+    "latency": "late tokens, in the plan",
     "end": "the reply ends badly",
-    "say": "what is said",
+    "say": "the content",
     "bytes": "the bytes on the wire",
 }
-"""The families of faults, for people."""
+"""The groups of faults, with their titles."""
 
-_AFTER = Option("after", whole, None, "strike after so many tokens")
+_AFTER = Option("after", whole, None, "strike after this many tokens")
 _RETRY_AFTER = Option("retry_after", whole, 1, "seconds in the Retry-After header")
 
 
@@ -42,30 +42,28 @@ MS, S = 1_000_000, 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
-    """One way to misbehave."""
+class FaultKind:
+    """A kind of fault."""
 
     name: str
     group: str
     doc: str
     options: tuple[Option, ...] = ()
     conflict: str | None = None
-    """Of faults with the same word a request meets the first only."""
+    """Of faults with the same word, only the first hits a request."""
     status: int | None = None
     """The request is refused with this HTTP status."""
     delay: Delay | None = None
-    """The fault is in the plan's TTFT and gaps."""
+    """The fault changes the plan's TTFT and gaps."""
     strikes: bool = False
     """It strikes in place of one token."""
-    streams_only: bool = True
-    """It means nothing for a reply that comes whole."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A fault as one request meets it; `fault["after"]` is an option's value."""
+    """A fault that hits a request. `fault["after"]` is the value of an option."""
 
-    kind: Kind
+    kind: FaultKind
     options: Mapping[str, Value] = field(default_factory=dict, hash=False)
 
     def __getitem__(self, option: str) -> Value:
@@ -76,36 +74,36 @@ class Fault:
         return self.kind.name
 
     def number(self, option: str) -> int:
-        """The value of an option that always has one."""
+        """The value of an option that is never None."""
         value = self.options[option]
         assert value is not None
         return int(value)
 
     def strikes_at(self, tokens: int) -> int:
-        """How many of `tokens` are sent before it strikes: fewer than all, so that a planned fault happens."""
+        """How many of `tokens` are sent before it strikes. Always fewer than all, so a planned fault happens."""
         after = self.options["after"]
         return min(tokens // 2 if after is None else int(after), tokens - 1)
 
 
-def _refusal(status: int, doc: str, *options: Option) -> Kind:
-    return Kind(str(status), "refuse", doc, options, "end", status=status, streams_only=False)
+def _refusal(status: int, doc: str, *options: Option) -> FaultKind:
+    return FaultKind(str(status), "refuse", doc, options, "end", status=status)
 
 
-def _end(name: str, doc: str, *options: Option, strikes: bool = True, streams_only: bool = False) -> Kind:
-    return Kind(name, "end", doc, options, "end", strikes=strikes, streams_only=streams_only)
+def _end(name: str, doc: str, *options: Option, strikes: bool = True) -> FaultKind:
+    return FaultKind(name, "end", doc, options, "end", strikes=strikes)
 
 
-def _late(name: str, doc: str, delay: Delay, *options: Option) -> Kind:
-    return Kind(name, "latency", doc, options, delay=delay, streams_only=False)
+def _late(name: str, doc: str, delay: Delay, *options: Option) -> FaultKind:
+    return FaultKind(name, "latency", doc, options, delay=delay)
 
 
-def _say(name: str, doc: str, *options: Option, conflict: str | None = None, whole: bool = False) -> Kind:
-    return Kind(name, "say", doc, options, conflict, strikes=_AFTER in options, streams_only=not whole)
+def _say(name: str, doc: str, *options: Option, conflict: str | None = None) -> FaultKind:
+    return FaultKind(name, "say", doc, options, conflict, strikes=_AFTER in options)
 
 
-def _bytes(name: str, doc: str, *options: Option, packets: bool = False, whole: bool = False) -> Kind:
+def _bytes(name: str, doc: str, *options: Option, packets: bool = False) -> FaultKind:
     conflict = "packets" if packets else None
-    return Kind(name, "bytes", doc, options, conflict, strikes=_AFTER in options, streams_only=not whole)
+    return FaultKind(name, "bytes", doc, options, conflict, strikes=_AFTER in options)
 
 
 _KINDS = (
@@ -117,82 +115,83 @@ _KINDS = (
     _refusal(502, "bad gateway: a proxy's HTML"),
     _refusal(503, "not available, with Retry-After", _RETRY_AFTER),
     _refusal(504, "gateway timeout: a proxy's HTML"),
-    Kind("refuse", "connection", "connections are refused: needs from=, until=", streams_only=False),
-    Kind(
+    FaultKind("refuse", "connection", "refuse connections; needs from= and until="),
+    FaultKind(
         "slow_accept",
         "connection",
-        "a new connection is not read for a while",
+        "delay the first read of a connection",
         (_for(1 * S, "how long"),),
         delay=wait,
-        streams_only=False,
     ),
-    _late("stall", "nothing is sent for a while", stall, _AFTER, _for(1 * S, "how long")),
-    _late("slow", "TTFT and gaps times a factor", slow, Option("factor", factor, 2.0, "how much longer")),
+    _late("stall", "send nothing for a while", stall, _AFTER, _for(1 * S, "how long")),
+    _late("slow", "multiply TTFT and gaps by a factor", slow, Option("factor", factor, 2.0, "how much longer")),
     _late(
         "degrade",
-        "slower and slower since the start, up to a factor",
+        "get slower over time, up to a factor",
         degrade,
         Option("factor", factor, 2.0, "how much longer in the end"),
         Option("over", duration_ns, 60 * S, "when the factor is reached"),
     ),
     _late(
         "pause",
-        "everything stands still, again and again",
+        "stop everything for a while, again and again",
         pause,
         Option("period", duration_ns, 10 * S, "from one pause to the next"),
         _for(500 * MS, "how long each"),
     ),
-    _end("no_headers", "no byte is sent; for=: then closed", _for(None, "close then"), strikes=False),
-    _end("reset", "the connection is reset (TCP RST)", _AFTER),
-    _end("truncate", "the connection is closed between two chunks", _AFTER),
-    _end("cut_frame", "the connection is closed within a chunk", _AFTER),
-    _end("error_in_stream", "an error object inside the 200 stream", _AFTER),
-    _end("no_done", "a good end without [DONE]", strikes=False, streams_only=True),
-    _say("malformed", "broken JSON in place of one token", _AFTER, whole=True),
-    _say("role_early", "the role chunk comes with the head", conflict="role"),
-    _say("role_with_token", "the role rides on the first token", conflict="role"),
-    _say("role_absent", "no role chunk", conflict="role"),
-    _say("empty", "empty deltas", _AFTER, Option("chunks", positive, 1, "how many")),
-    _say("duplicate", "one chunk comes twice", _AFTER),
-    _say("reorder", "two chunks change places", _AFTER),
-    _say("u2028", "a raw U+2028 in the text", _AFTER, whole=True),
-    _say("usage_missing", "no usage, though asked for", conflict="usage", whole=True),
-    _say(
-        "usage_wrong", "usage that counts too many", Option("by", positive, 1, "tokens"), conflict="usage", whole=True
+    _end("no_headers", "send no byte; with for=, close the connection then", _for(None, "close then"), strikes=False),
+    _end("reset", "reset the connection (TCP RST)", _AFTER),
+    _end("truncate", "close the connection between two chunks", _AFTER),
+    _end("cut_frame", "close the connection inside a chunk", _AFTER),
+    _end("error_in_stream", "send an error object inside the 200 stream", _AFTER),
+    _end("no_done", "end properly but without [DONE]", strikes=False),
+    _say("malformed", "send broken JSON in place of one token", _AFTER),
+    _say("role_early", "send the role chunk with the head", conflict="role"),
+    _say("role_with_token", "put the role on the first token", conflict="role"),
+    _say("role_absent", "send no role chunk", conflict="role"),
+    _say("empty", "send empty deltas", _AFTER, Option("chunks", positive, 1, "how many")),
+    _say("duplicate", "send one chunk twice", _AFTER),
+    _say("reorder", "swap two chunks", _AFTER),
+    _say("u2028", "put a raw U+2028 in the text", _AFTER),
+    _say("usage_missing", "send no usage, even if requested", conflict="usage"),
+    _say("usage_wrong", "count too many output tokens in usage", Option("by", positive, 1, "tokens"), conflict="usage"),
+    _say("usage_twice", "send the usage chunk twice", conflict="usage"),
+    _say("length", "make the reply longer than max_tokens", Option("more", positive, 16, "tokens")),
+    _bytes("crlf", "end lines with CR LF"),
+    _bytes("comments", "send a comment before each chunk"),
+    _bytes(
+        "keepalive", "send comments while nothing else is sent", Option("period", duration_ns, 100 * MS, "how often")
     ),
-    _say("usage_twice", "the usage chunk comes twice", conflict="usage"),
-    _say("length", "longer than max_tokens", Option("more", positive, 16, "tokens"), whole=True),
-    _bytes("crlf", "lines end in CR LF"),
-    _bytes("comments", "a comment before each chunk"),
-    _bytes("keepalive", "comments while nothing else is sent", Option("period", duration_ns, 100 * MS, "how often")),
-    _bytes("gzip", "compressed, though not asked for", whole=True),
-    _bytes("split", "each chunk in several writes", Option("pieces", positive, 2, "writes a chunk"), packets=True),
-    _bytes("split_utf8", "one chunk cut inside a character", _AFTER, packets=True),
+    _bytes("gzip", "compress the body unasked"),
+    _bytes(
+        "split", "split each chunk into several writes", Option("pieces", positive, 2, "writes a chunk"), packets=True
+    ),
+    _bytes("split_utf8", "cut one chunk inside a character", _AFTER, packets=True),
     _bytes(
         "trickle",
-        "each chunk in several writes, slowly",
+        "split each chunk into several slow writes",
         Option("pieces", positive, 4, "writes a chunk"),
         Option("gap", duration_ns, 2 * MS, "between two of them"),
         packets=True,
     ),
-    _bytes("coalesce", "several chunks in one write", Option("chunks", positive, 2, "how many"), packets=True),
+    _bytes("coalesce", "send several chunks in one write", Option("chunks", positive, 2, "how many"), packets=True),
 )
 
-FAULTS: dict[str, Kind] = {kind.name: kind for kind in _KINDS}
-OF_CONNECTIONS = frozenset(kind.name for kind in _KINDS if kind.group == "connection")
-"""Faults that hit connections: before there is a request, so that none can ask for them."""
+FAULTS: dict[str, FaultKind] = {kind.name: kind for kind in _KINDS}
+CONNECTION_FAULTS = frozenset(kind.name for kind in _KINDS if kind.group == "connection")
+"""Faults that hit connections before a request exists. No header can ask for them."""
 
-SCALED = frozenset({"slow", "degrade", "pause"})
-"""Faults that stretch what a plan holds: without drawn latencies they do nothing."""
+SCALING_FAULTS = frozenset({"slow", "degrade", "pause"})
+"""Faults that scale drawn latencies."""
 
 
 def fault(name: str, **options: Value) -> Fault:
-    """A fault with the default of every option that is not given."""
+    """A fault, with the defaults of the options that are not given."""
     kind = FAULTS[name]
     values = {option.name: option.default for option in kind.options}
     return Fault(kind, values | options)
 
 
 def names(faults: tuple[Fault, ...]) -> str | None:
-    """How the ledger names them: joined by `+`; None where there are none."""
+    """The names as in the ledger: joined by `+`, or None if there are none."""
     return "+".join(fault.name for fault in faults) if faults else None

@@ -1,6 +1,6 @@
-"""Faults that move the tokens of a plan: pure functions of the plan and of the arrival.
+"""Faults that delay the tokens of a plan: pure functions of the plan and the arrival.
 
-`at_ns` is when the request arrived, counted from the start of serving.
+`at_ns` is the arrival of the request, counted from the start of the configuration.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Delay(Protocol):
 
 
 def stall(fault: Fault, ttft_ns: int, gaps_ns: Gaps, at_ns: int) -> tuple[int, Gaps]:
-    """One wait is longer by `for`: the one behind `after` tokens, without `after` the first."""
+    """The wait after `after` tokens is longer by `for`. Without `after` it is the first wait."""
     after = 0 if fault["after"] is None else fault.strikes_at(len(gaps_ns) + 1)
     longer = fault.number("for")
     if after == 0:
@@ -46,7 +46,7 @@ def slow(fault: Fault, ttft_ns: int, gaps_ns: Gaps, at_ns: int) -> tuple[int, Ga
 
 
 def degrade(fault: Fault, ttft_ns: int, gaps_ns: Gaps, at_ns: int) -> tuple[int, Gaps]:
-    """Every wait times 1 + (factor - 1) t / over, where t is the arrival; from `over` on, times `factor`."""
+    """Every wait times 1 + (factor - 1) t / over, where t is the arrival. From `over` on: times `factor`."""
     factor = fault["factor"]
     assert factor is not None
     grown = min(1.0, max(at_ns, 0) / fault.number("over"))
@@ -54,7 +54,7 @@ def degrade(fault: Fault, ttft_ns: int, gaps_ns: Gaps, at_ns: int) -> tuple[int,
 
 
 def pause(fault: Fault, ttft_ns: int, gaps_ns: Gaps, at_ns: int) -> tuple[int, Gaps]:
-    """The engine stands still in [k period, k period + for), k = 1, 2, ...: work goes on where it was left.
+    """The engine stops in [k period, k period + for), k = 1, 2, ..., and then continues where it stopped.
 
     Time at work w(t) is the time until t less the pauses in it; a token comes at the earliest t at which w(t) has grown
     by what the plan asks for and no pause is on.

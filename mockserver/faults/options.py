@@ -1,4 +1,4 @@
-"""Options of faults and how their values are written. Every reader raises ValueError with what to write."""
+"""The options of faults and the readers of their values. Each reader raises ValueError that says what to write."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Value = int | float | None
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """`name=value` behind a fault's name."""
+    """`name=value` after the name of a fault."""
 
     name: str
     read: Callable[[str], int | float]
@@ -31,7 +31,7 @@ def whole(text: str) -> int:
 def positive(text: str) -> int:
     """1, 2, 3 ..."""
     if (value := whole(text)) < 1:
-        raise ValueError("write a whole number from 1 up")
+        raise ValueError("write a whole number of at least 1")
     return value
 
 
@@ -65,7 +65,7 @@ def duration_ns(text: str) -> int:
     except SpecError as e:
         raise ValueError("write a time like 500ms or 2s") from e
     if ":" in str(distribution):
-        raise ValueError("write one time like 500ms or 2s, no distribution")
+        raise ValueError("write one time like 500ms or 2s, not a distribution")
     if (ns := round(distribution.mean())) < 1:
         raise ValueError("write a time above 0, like 500ms or 2s")
     return ns

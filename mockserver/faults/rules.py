@@ -1,15 +1,15 @@
-"""How faults are written, and which requests they hit.
+"""Fault rules: their syntax, and which requests they hit.
 
     NAME[:key=value,...]      429:rate=0.1,retry_after=2      stall:every=10,after=5,for=2s      500:from=10s,until=20s
 
-Which requests: one of `rate` (a share, drawn from the seed), `index` (one request) and `every` (each n-th index); besides,
-`from` and `until` (the arrival, since the start of serving) and `skip` (not the first n that arrive). None of them means
-every request. `index` and `every` need requests whose `x-request-id` ends in `-<index>`; for faults of connections they
-count connections.
+Selectors: one of `rate` (a share, drawn from the seed), `index` (one request) and `every` (each n-th index); also `from`
+and `until` (arrival time since the start) and `skip` (not the first n arrivals). Without selectors a rule hits every
+request. `index` and `every` need requests whose `x-request-id` ends in `-<index>`. For faults of connections they count
+connections.
 
-Every rule that hits a request adds its fault, except one that cannot go with an earlier one: the reply ends once, and a
-fault of one name is met once. A request that carries the header `x-mock-fault: NAME[:key=value,...][; NAME ...]` decides for
-itself, and the rules are not asked; `none` is no fault.
+Every rule that hits a request adds its fault, unless it conflicts with an earlier one: a reply ends once, and each fault
+happens once. A request with the header `x-mock-fault: NAME[:key=value,...][; NAME ...]` chooses its own faults, and the
+rules do not apply to it; `none` means no fault.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ import difflib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from mockserver.faults.kinds import FAULTS, OF_CONNECTIONS, Fault
+from mockserver.faults.kinds import CONNECTION_FAULTS, FAULTS, Fault
 from mockserver.faults.options import Value, duration_ns, instant_ns, positive, share, whole
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A fault and the requests that it hits."""
+    """A fault and the selectors of its requests."""
 
     spec: str
     fault: Fault
@@ -40,12 +40,12 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
-class Arrived:
-    """What rules look at."""
+class ArrivalFacts:
+    """The facts about an arrival that rules look at."""
 
     index: int | None = None
     at_ns: int = 0
-    """Since the start of serving."""
+    """Since the start of the configuration."""
     before: int = 0
     """Requests that arrived before this one."""
 
@@ -65,7 +65,7 @@ def parse_rule(spec: str) -> Rule:
     kind = FAULTS.get(name)
     if kind is None:
         close = difflib.get_close_matches(name, FAULTS, n=1)
-        hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(FAULTS)}"
+        hint = f"did you mean {close[0]}?" if close else f"the faults are {', '.join(FAULTS)}"
         raise ValueError(f"{spec!r}: no fault is called {name!r}; {hint}")
     options = {option.name: option for option in kind.options}
     values: dict[str, Value] = {option.name: option.default for option in kind.options}
@@ -93,24 +93,24 @@ def parse_rule(spec: str) -> Rule:
 
 
 def _contradictions(name: str, values: dict[str, Value], selectors: dict[str, int | float]) -> list[str]:
-    """What is well written and cannot be."""
+    """Problems of a rule whose parts are each valid."""
     problems = []
     if len(one_of := [key for key in selectors if key in _ONE_OF]) > 1:
-        problems.append(f"{' and '.join(one_of)} cannot be combined: write one of them")
+        problems.append(f"{' and '.join(one_of)} cannot be combined: choose one of them")
     if "until_ns" in selectors and selectors["until_ns"] <= selectors.get("from_ns", 0):
         problems.append("until must be later than from")
     if name == "refuse":
         if "until_ns" not in selectors:
-            problems.append("write when it ends, for example refuse:from=10s,until=12s")
+            problems.append("say when it ends, for example refuse:from=10s,until=12s")
         if selectors.keys() - {"from_ns", "until_ns"}:
-            problems.append("no single connection can be refused: only from and until choose")
+            problems.append("refuse applies to all connections: only from and until can select")
     if name == "pause" and values["for"] >= values["period"]:  # type: ignore[operator]
         problems.append("for must be shorter than period")
     return problems
 
 
 def parse_demand(spec: str) -> tuple[Fault, ...]:
-    """The faults that an `x-mock-fault` header asks for. Raises ValueError with one sentence."""
+    """The faults in an `x-mock-fault` header. Raises ValueError with one sentence."""
     if spec.strip() == "none":
         return ()
     faults: list[Fault] = []
@@ -118,9 +118,11 @@ def parse_demand(spec: str) -> tuple[Fault, ...]:
         rule = parse_rule(one)
         if rule != Rule(rule.spec, rule.fault):
             keys = ", ".join(_SELECTORS)
-            raise ValueError(f"{one.strip()!r}: {keys} choose among requests, and a header speaks for its own")
-        if rule.fault.name in OF_CONNECTIONS:
-            raise ValueError(f"{one.strip()!r}: it happens before a request is read, so that none can ask for it")
+            raise ValueError(f"{one.strip()!r}: {keys} select requests, but a header applies only to its own request")
+        if rule.fault.name in CONNECTION_FAULTS:
+            raise ValueError(
+                f"{one.strip()!r}: this fault happens before a request is read, so no request can ask for it"
+            )
         if (other := _conflicting(rule.fault, faults)) is not None:
             raise ValueError(f"{other.name} and {rule.fault.name} cannot be combined")
         faults.append(rule.fault)
@@ -128,7 +130,7 @@ def parse_demand(spec: str) -> tuple[Fault, ...]:
 
 
 def _conflicting(fault: Fault, faults: Iterable[Fault]) -> Fault | None:
-    """The fault that this one cannot go with."""
+    """The earlier fault that this one conflicts with."""
     conflict = fault.kind.conflict
     for other in faults:
         if other.name == fault.name or (conflict is not None and other.kind.conflict == conflict):
@@ -137,31 +139,31 @@ def _conflicting(fault: Fault, faults: Iterable[Fault]) -> Fault | None:
 
 
 def choose(
-    rules: Sequence[Rule], arrived: Arrived, chance: Callable[[int], float], *, connection: bool = False
+    rules: Sequence[Rule], facts: ArrivalFacts, chance: Callable[[int], float], *, connection: bool = False
 ) -> tuple[Fault, ...]:
-    """The faults that a request (or a `connection`, with its own number as index) meets, in the order of the rules.
+    """The faults that hit a request (or a `connection`, whose number is its index), in the order of the rules.
 
-    `chance(i)` draws from [0, 1) for the i-th rule. A refusal stands alone.
+    `chance(i)` draws from [0, 1) for the i-th rule. A refusal excludes all other faults.
     """
     faults: list[Fault] = []
     for ordinal, rule in enumerate(rules):
-        if (rule.fault.name in OF_CONNECTIONS) is not connection:
+        if (rule.fault.name in CONNECTION_FAULTS) is not connection:
             continue
-        if _hits(rule, arrived, ordinal, chance) and _conflicting(rule.fault, faults) is None:
+        if _hits(rule, facts, ordinal, chance) and _conflicting(rule.fault, faults) is None:
             faults.append(rule.fault)
     refusal = next((fault for fault in faults if fault.kind.status is not None), None)
     return tuple(faults) if refusal is None else (refusal,)
 
 
-def _hits(rule: Rule, arrived: Arrived, ordinal: int, chance: Callable[[int], float]) -> bool:
-    if arrived.at_ns < rule.from_ns or (rule.until_ns is not None and arrived.at_ns >= rule.until_ns):
+def _hits(rule: Rule, facts: ArrivalFacts, ordinal: int, chance: Callable[[int], float]) -> bool:
+    if facts.at_ns < rule.from_ns or (rule.until_ns is not None and facts.at_ns >= rule.until_ns):
         return False
-    if arrived.before < rule.skip:
+    if facts.before < rule.skip:
         return False
     if rule.rate is not None:
         return chance(ordinal) < rule.rate
     if rule.index is not None:
-        return arrived.index == rule.index
+        return facts.index == rule.index
     if rule.every is not None:
-        return arrived.index is not None and (arrived.index + 1) % rule.every == 0
+        return facts.index is not None and (facts.index + 1) % rule.every == 0
     return True

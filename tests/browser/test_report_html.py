@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,10 +26,14 @@ ARGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright (extra dev)")
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("needs chromium: apt-get install chromium")
+    lacks = "playwright" if importlib.util.find_spec("playwright") is None else "chromium" if chromium is None else None
+    if lacks is not None and os.environ.get("TRUELOAD_BROWSER_REQUIRED"):
+        pytest.fail(f"{lacks} is missing, and TRUELOAD_BROWSER_REQUIRED is set")
+    if lacks is not None:
+        pytest.skip(f"needs {lacks}")
+    from playwright import sync_api
+
     with sync_api.sync_playwright() as playwright:
         launched = playwright.chromium.launch(executable_path=chromium, args=ARGS)
         yield launched

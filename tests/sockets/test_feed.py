@@ -17,15 +17,16 @@ import pytest
 
 from bench.clock import NS_PER_MS, NS_PER_S, LoopClock
 from bench.config import RunConfig, resolve
-from bench.conversations import Conversations, Talks
+from bench.conversations import Conversations
 from bench.endpoints import openai
 from bench.errors import BenchError
-from bench.load.components import arrivals_of, samples_of, tokenizer_of
+from bench.load.assignment import Assignment
+from bench.load.components import source_of, tokenizer_of
 from bench.load.feed import ProcessFeed
-from bench.load.frames import request_of, session_of
-from bench.load.share import Share
-from bench.load.worker import Assignment, Worker
-from bench.scale.plan import shares_of
+from bench.load.worker import Worker
+from bench.modes.rate import Rate
+from bench.modes.share import Share
+from bench.sources.sessions import SessionSource
 from bench.transport.scripted import Script, ScriptedTransport
 from bench.workload import Request, Supply
 from promptset.samples import Sample
@@ -52,7 +53,7 @@ def configured(**fields: Any) -> RunConfig:
 
 def alone(given: Assignment, count: int) -> list[Request]:
     """The requests as this process makes them."""
-    made = supply(given, samples_of(given.config, tokenizer_of(given.config), given.share))
+    made = supply(given, source_of(given.config, tokenizer_of(given.config), given.share))
     return [made.take("run") for _ in range(count)]
 
 
@@ -71,10 +72,10 @@ def test_another_process_makes_the_requests_that_this_one_would(rows: int, tmp_p
         )
         fields = {"dataset": str(path)}
     given = assignment(configured(**fields))
-    made = supply(given, samples_of(given.config, tokenizer_of(given.config), given.share))
+    made = supply(given, source_of(given.config, tokenizer_of(given.config), given.share))
 
     async def feed() -> list[Request]:
-        process = ProcessFeed(given, made, request_of)
+        process = ProcessFeed(given, made)
         try:
             ahead = made.stock.make_ahead(10)
             await process.begin(ahead)
@@ -97,15 +98,15 @@ def test_another_process_makes_the_sessions_that_this_one_would() -> None:
     config = configured(mode="sessions", concurrency="2", input_tokens="uniform:20..60", think_time="uniform:1s..3s")
     given = assignment(config)
 
-    def talks() -> Talks:
-        made = samples_of(config, tokenizer_of(config), given.share)
-        assert isinstance(made, Talks)
+    def sessions() -> SessionSource:
+        made = source_of(config, tokenizer_of(config), given.share)
+        assert isinstance(made, SessionSource)
         return made
 
-    made = Conversations(talks(), lambda sample: openai.encode(sample, OPTIONS), "run", real=True)
+    made = Conversations(sessions(), lambda sample: openai.encode(sample, OPTIONS), "run", real=True)
 
     async def feed() -> list[Session]:
-        process = ProcessFeed(given, made, session_of)
+        process = ProcessFeed(given, made)
         try:
             ahead = made.stock.make_ahead(10)
             await process.begin(ahead)
@@ -116,9 +117,9 @@ def test_another_process_makes_the_sessions_that_this_one_would() -> None:
         finally:
             process.close()
 
-    alone = talks()
+    alone = sessions()
     assert in_loop(feed()) == [next(alone) for _ in range(60)]
-    assert next(talks()).id == "session-1", "the worker's own share"
+    assert next(sessions()).id == "session-1", "the worker's own share"
 
 
 def test_a_long_run_of_sessions_is_fed_and_short_ones_are_ready_for_every_user(tmp_path: Path) -> None:
@@ -130,13 +131,12 @@ def test_a_long_run_of_sessions_is_fed_and_short_ones_are_ready_for_every_user(t
         given = Assignment(config=config, share=Share(**work), run_id="r", options=OPTIONS, directory=tmp_path)
 
         async def prepare() -> tuple[int, int, bool]:
-            samples = samples_of(config, tokenizer_of(config), given.share)
+            samples = source_of(config, tokenizer_of(config), given.share)
             clock = LoopClock()
             worker = Worker(given, samples, ScriptedTransport(lambda request: Script(ttft_ns=0), clock), clock)
             try:
                 await worker.prepare()
-                assert worker._conversations is not None
-                stock = worker._conversations.stock
+                stock = worker._load.backlog.stock
                 return len(stock), stock.requests, worker._feed is not None
             finally:
                 worker.close()
@@ -154,10 +154,10 @@ def test_a_long_run_of_sessions_is_fed_and_short_ones_are_ready_for_every_user(t
 
 def test_a_feed_makes_nothing_beside_a_load_that_has_enough() -> None:
     given = assignment(configured())
-    made = supply(given, samples_of(given.config, tokenizer_of(given.config), given.share))
+    made = supply(given, source_of(given.config, tokenizer_of(given.config), given.share))
 
     async def feed() -> None:
-        process = ProcessFeed(given, made, request_of)
+        process = ProcessFeed(given, made)
         try:
             await process.begin(made.stock.make_ahead(300))
             made.stock.feed_from(process, requests=300, most_bytes=10**8)
@@ -185,23 +185,31 @@ def cpu_ns(pid: int) -> int:
 def test_an_open_loop_by_time_knows_how_many_requests_it_needs(tmp_path: Path) -> None:
     def prepared(**shape: str) -> tuple[int, bool]:
         config = configured(input_tokens="5", output_tokens="5", **shape)
-        (share,) = shares_of(config, 1)
+        share = Share(
+            requests=None,
+            duration_ns=config.length.duration_ns,
+            warmup_requests=0,
+            warmup_ns=config.length.warmup_ns,
+            users=config.concurrency,
+        )
         given = Assignment(config=config, share=share, run_id="r", options=OPTIONS, directory=tmp_path)
 
         async def prepare() -> tuple[int, bool]:
-            samples = samples_of(config, tokenizer_of(config), share)
+            samples = source_of(config, tokenizer_of(config), share)
             clock = LoopClock()
             worker = Worker(given, samples, ScriptedTransport(lambda request: Script(ttft_ns=0), clock), clock)
             try:
                 await worker.prepare()
-                return len(worker._supply.stock), worker._feed is not None
+                return len(worker._load.backlog.stock), worker._feed is not None
             finally:
                 worker.close()
 
         return in_loop(prepare())
 
-    first = next(arrivals_of(configured(rate="40")))
-    arrivals = list(takewhile(lambda at: at - first < 3 * NS_PER_S, arrivals_of(configured(rate="40"))))
+    load = configured(rate="40").load
+    assert isinstance(load, Rate)
+    first = next(load.offsets())
+    arrivals = list(takewhile(lambda at: at - first < 3 * NS_PER_S, load.offsets()))
     counted = prepared(rate="40", duration="3")
     assert counted == (len(arrivals), False)
     assert counted[0] != 120, "as many as were drawn, not as many as are expected"
@@ -218,10 +226,10 @@ async def filled(made: Supply | Conversations) -> None:
 
 def test_a_feed_that_dies_ends_the_run_when_nothing_is_left() -> None:
     given = assignment(configured())
-    made = supply(given, samples_of(given.config, tokenizer_of(given.config), given.share))
+    made = supply(given, source_of(given.config, tokenizer_of(given.config), given.share))
 
     async def feed() -> None:
-        process = ProcessFeed(given, made, request_of)
+        process = ProcessFeed(given, made)
         try:
             await process.begin(0)
             made.stock.feed_from(process, requests=5, most_bytes=10**6)
@@ -243,11 +251,11 @@ def test_what_a_feed_cannot_make_is_said(tmp_path: Path, capfd: pytest.CaptureFi
     path = tmp_path / "rows.jsonl"
     path.write_text('{"prompt": "a"}\n')
     given = assignment(configured(dataset=str(path)))
-    made = supply(given, samples_of(given.config, None, given.share))
+    made = supply(given, source_of(given.config, None, given.share))
     path.write_text('{"nothing": 1}\n')
 
     async def feed() -> None:
-        process = ProcessFeed(given, made, request_of)
+        process = ProcessFeed(given, made)
         try:
             with pytest.raises(BenchError, match="its error is above"):
                 await process.begin(0)
@@ -283,7 +291,7 @@ def test_a_run_by_time_sends_made_prompts_in_order_and_leaves_no_process(workers
     late = re.search(r"(\d+) requests were not made yet when they were due", notes)
     assert late is None or int(late[1]) < len(records) / 2, "they are made before they are due"
     config = configured(input_tokens="uniform:10..30", seed="0")
-    whole = samples_of(config, tokenizer_of(config))
+    whole = source_of(config, tokenizer_of(config))
     asked = {index: sample.input_tokens for index, sample in zip(range(5000), whole, strict=False)}
     assert all(record["input_tokens_asked"] == asked[record["index"]] for record in records if record["index"] < 5000)
     beside = subprocess.run(["pgrep", "-f", "bench.load.feed_program"], capture_output=True, text=True)

@@ -10,8 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from mockserver.app import create_app
 from mockserver.cli import read_arguments
+from mockserver.http.app import create_app
 
 
 def through_asgi(call: Callable[[httpx.AsyncClient], Awaitable[None]], *flags: str) -> list[dict[str, Any]]:
@@ -21,7 +21,7 @@ def through_asgi(call: Callable[[httpx.AsyncClient], Awaitable[None]], *flags: s
         app = create_app(read_arguments(["--ttft", "2ms", "--tpot", "1ms", *flags]))
         async with app.router.lifespan_context(app):
             transport = httpx.ASGITransport(app)
-            async with httpx.AsyncClient(transport=transport, base_url="http://mock") as client:
+            async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
                 await call(client)
                 return [json.loads(line) for line in (await client.get("/ledger")).text.splitlines()]
 

@@ -16,10 +16,10 @@ import openai
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from mockserver.app import create_app
 from mockserver.cli import read_arguments
-from mockserver.embeddings import parse_embedding, vector
-from mockserver.openai import Refusal
+from mockserver.dialect.embeddings import parse_embedding, vector
+from mockserver.dialect.refusals import Refusal
+from mockserver.http.app import create_app
 
 MS = 1_000_000
 EMBEDDINGS = "/v1/embeddings"
@@ -32,7 +32,7 @@ def through_asgi(call: Callable[[httpx.AsyncClient], Awaitable[None]], *flags: s
         app = create_app(read_arguments(["--embedding-size", "16", *(flags or ("--ttft", "2ms", "--tpot", "1ms"))]))
         async with app.router.lifespan_context(app):
             transport = httpx.ASGITransport(app)
-            async with httpx.AsyncClient(transport=transport, base_url="http://mock") as client:
+            async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
                 await call(client)
                 return [json.loads(line) for line in (await client.get("/ledger")).text.splitlines()]
 
@@ -105,7 +105,7 @@ def test_a_long_answer_is_made_beside_the_streams_and_is_whole() -> None:
         ({"input": []}, "input must be"),
         ({"input": ["a", 5]}, "input must be"),
         ({"input": [[]]}, "input must be"),
-        ({"input": ["a"] * 2049}, "at most 2048"),
+        ({"input": ["a"] * 2049}, "the limit is 2048"),
         ({"input": "a", "encoding_format": "hex"}, "float or base64"),
         ({"input": "a", "dimensions": 17}, "from 1 to 16"),
         ({"input": "a", "dimensions": True}, "from 1 to 16"),
@@ -162,11 +162,15 @@ def test_the_official_client_reads_embeddings_and_every_key_opens() -> None:
             transport = httpx.ASGITransport(app)
             for key in ("a", "b"):
                 async with httpx.AsyncClient(transport=transport) as http:
-                    client = openai.AsyncOpenAI(base_url="http://mock/v1", api_key=key, http_client=http, max_retries=0)
+                    client = openai.AsyncOpenAI(
+                        base_url="http://localhost/v1", api_key=key, http_client=http, max_retries=0
+                    )
                     answer = await client.embeddings.create(model="mock-model", input="hello")  # base64 on the wire
                     assert len(answer.data[0].embedding) == 8
             async with httpx.AsyncClient(transport=transport) as http:
-                client = openai.AsyncOpenAI(base_url="http://mock/v1", api_key="c", http_client=http, max_retries=0)
+                client = openai.AsyncOpenAI(
+                    base_url="http://localhost/v1", api_key="c", http_client=http, max_retries=0
+                )
                 with pytest.raises(openai.AuthenticationError):
                     await client.embeddings.create(model="mock-model", input="hello")
 

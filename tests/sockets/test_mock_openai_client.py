@@ -9,8 +9,8 @@ import httpx
 import openai
 import pytest
 
-from mockserver.faults import Arrived, parse_rule
-from mockserver.plan import draw_faults
+from mockserver.faults import ArrivalFacts, parse_rule
+from mockserver.plans.plan import draw_faults
 from promptset.tokens import load_tokenizer
 from tests.support.mock_process import MockProcess, mock_process
 
@@ -106,7 +106,9 @@ def test_a_wrong_key_is_an_authentication_error(mock: MockProcess) -> None:
 
 
 def test_a_wrong_model_is_not_found(client: openai.OpenAI) -> None:
-    with pytest.raises(openai.NotFoundError, match=r"`gpt-x` does not exist"):
+    with pytest.raises(
+        openai.NotFoundError, match=r"`gpt-x` does not exist\. This server has one model: `mock-model`\."
+    ):
         client.chat.completions.create(model="gpt-x", messages=HELLO)
 
 
@@ -173,7 +175,7 @@ def test_a_cut_stream_ends_in_an_error(client: openai.OpenAI, fault: str) -> Non
 
 
 def refused(seed: int, attempt: int) -> bool:
-    return bool(draw_faults((parse_rule("429:rate=0.5"),), seed, 7, attempt, Arrived(index=7)))
+    return bool(draw_faults((parse_rule("429:rate=0.5"),), seed, 7, attempt, ArrivalFacts(index=7)))
 
 
 def test_the_client_tries_again_after_a_429_and_both_attempts_are_in_the_ledger() -> None:

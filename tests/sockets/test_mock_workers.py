@@ -151,6 +151,35 @@ def test_a_signal_lets_every_worker_end_what_is_in_flight(number: int) -> None:
         assert mock.stderr == []
 
 
+def test_a_request_keeps_the_configuration_that_it_began_with_at_any_worker() -> None:
+    flags = ("--workers", "2", "--ttft", "1ms", "--tpot", "1ms", "--max-model-len", "1000000000")
+    with mock_process(*flags) as mock, httpx.Client(base_url=mock.url) as other, ThreadPoolExecutor(1) as pool:
+        for number, megabytes in enumerate((1, 4, 16)):
+            before = other.patch("/admin/config", json={"stream_interval": 1}).json()["version"]
+            text = "hello " * (megabytes * 170_000)
+            # Usage on every chunk: the reply waits until its prompt is counted.
+            usage = {"include_usage": True, "continuous_usage_stats": True}
+            reply = pool.submit(
+                httpx.post,
+                mock.url + "/v1/completions",
+                json={"prompt": text, "max_tokens": 9, "stream": True, "stream_options": usage},
+                headers={"x-request-id": f"long-{number}"},
+                timeout=30,
+            )
+            while other.get("/truth").json()["plans_keyed_by"]["index"] <= number:
+                pass
+            other.patch("/admin/config", json={"stream_interval": 3})
+            other.get("/truth")  # It asks every worker, so that each has put the change in force.
+            changed_ns = time.monotonic_ns()
+            assert reply.result().status_code == 200
+            line = mock.ledger_lines(at_least=number + 1)[-1]
+            if line["write_ns"][0] > changed_ns:
+                assert line["engine"]["config"] == before
+                assert (line["chunk_kind"], line["chunk_tokens"]) == ("c" * 9 + "uo", [1] * 9 + [0, 0])
+                return
+        raise AssertionError("every prompt was counted before the configuration changed")
+
+
 def test_a_worker_that_dies_is_named_and_ends_the_mock() -> None:
     with mock_process(*FLAGS) as mock:
         ask(mock, "before-1")
@@ -160,7 +189,7 @@ def test_a_worker_that_dies_is_named_and_ends_the_mock() -> None:
         wait_until_gone(workers)
     (said,) = mock.stderr
     assert f"worker 1 of {WORKERS} (process {workers[1]}) was killed by SIGKILL" in said
-    assert "so the mock ends" in said
+    assert "so the mock stops" in said
 
 
 def test_workers_do_not_outlive_their_parent() -> None:
@@ -179,7 +208,7 @@ def test_a_port_in_use_is_wrong_usage_also_where_ports_are_shared() -> None:
     with mock_process(*FLAGS) as mock:
         port = mock.url.rpartition(":")[2]
         with (
-            pytest.raises(AssertionError, match=r"status 2.*cannot listen there"),
+            pytest.raises(AssertionError, match=r"status 2.*cannot listen"),
             mock_process(*FLAGS, "--port", port),
         ):
             pass

@@ -41,8 +41,8 @@ def reasoning_ignored(record: RequestRecord) -> RequestRecord:
 
 DEFECTS: dict[str, tuple[Callable[[RequestRecord], RequestRecord], str, str]] = {
     "stamps that are late": (late, "ttft_ms", "the time stamps are late"),
-    "errors as successes": (errors_as_success, "requests", "an error inside a 200 stream is taken for a success"),
-    "reasoning ignored": (reasoning_ignored, "ttft_ms", "reasoning is not taken for text"),
+    "errors as successes": (errors_as_success, "requests", "an error inside a 200 stream is counted as a success"),
+    "reasoning ignored": (reasoning_ignored, "ttft_ms", "reasoning is not counted as text"),
 }
 
 

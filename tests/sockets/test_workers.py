@@ -24,9 +24,12 @@ from bench.clock import process_clock
 from bench.config import resolve
 from bench.endpoints.openai import BodyOptions
 from bench.errors import BenchError, Exit, UsageError
-from bench.load.share import divide
-from bench.load.worker import Assignment
-from bench.scale.processes import Pool
+from bench.load.assignment import Assignment
+from bench.load.crew import CrewReport
+from bench.load.live import ProgressTally
+from bench.modes.share import RunLength, divide
+from bench.records import RequestRecord
+from bench.scale.processes import WorkerProcesses
 from tests.support.calm import CALM
 from tests.support.literal_replies import GOOD, api, stream, whole
 from tests.support.literal_server import Hang, LiteralServer, Pause, Received, Step
@@ -320,7 +323,7 @@ def test_too_many_errors_end_the_run_on_all_workers(tmp_path: Path) -> None:
 
 
 def assignments(tmp_path: Path, **config: Any) -> list[Assignment]:
-    shares = divide(2, 2, requests=4, duration_ns=None, warmup_requests=0, warmup_ns=0)
+    shares = divide(2, 2, RunLength(requests=4, duration_ns=None))
     settings = {"url": "http://127.0.0.1:1", "input_tokens": "16", "output_tokens": "3", **config}
     one = Assignment(
         config=resolve(settings),
@@ -332,44 +335,64 @@ def assignments(tmp_path: Path, **config: Any) -> list[Assignment]:
     return [replace(one, share=share) for share in shares]
 
 
+class Nobody:
+    """Follows a load and does nothing."""
+
+    def add(self, record: RequestRecord) -> None: ...
+
+    def merge(self, tally: ProgressTally) -> None: ...
+
+
+def with_crew(given: Sequence[Assignment], work: Callable[[WorkerProcesses], Any]) -> WorkerProcesses:
+    """The crew, after `work` and closed."""
+
+    async def run() -> WorkerProcesses:
+        crew = WorkerProcesses(given)
+        try:
+            async with asyncio.timeout(30):
+                await work(crew)
+        finally:
+            crew.close()
+        return crew
+
+    return asyncio.run(run())
+
+
 def test_a_worker_that_cannot_get_ready_says_why_and_leaves_no_orphan(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     good, _ = assignments(tmp_path)
     _, bad = assignments(tmp_path, tokenizer=str(tmp_path / "no-such-tokenizer.json"))
-    pool = Pool([good, bad])
-    pids = [worker.process.pid for worker in pool.workers]
-    try:
+
+    async def refused(crew: WorkerProcesses) -> None:
         with pytest.raises(UsageError, match=r"--tokenizer: .*no-such-tokenizer"):
-            pool.wait_ready()
-    finally:
-        pool.close()
-    assert all(gone(pid) for pid in pids)
-    assert [worker.process.returncode for worker in pool.workers] == [0, Exit.USAGE]
+            await crew.prepare()
+
+    crew = with_crew([good, bad], refused)
+    assert all(gone(worker.process.pid) for worker in crew.workers)
+    assert [worker.process.returncode for worker in crew.workers] == [0, Exit.USAGE]
     assert "Traceback" not in capfd.readouterr().err
 
 
 def test_a_worker_that_is_killed_while_it_gets_ready_is_named(tmp_path: Path) -> None:
-    pool = Pool(assignments(tmp_path))
-    os.kill(pool.workers[1].process.pid, signal.SIGKILL)
-    try:
+    async def killed(crew: WorkerProcesses) -> None:
+        os.kill(crew.workers[1].process.pid, signal.SIGKILL)
         with pytest.raises(BenchError, match="worker 1 was killed by SIGKILL while it got ready"):
-            pool.wait_ready()
-    finally:
-        pool.close()
-    assert all(gone(worker.process.pid) for worker in pool.workers)
+            await crew.prepare()
+
+    crew = with_crew(assignments(tmp_path), killed)
+    assert all(gone(worker.process.pid) for worker in crew.workers)
 
 
 def test_a_worker_with_a_defect_ends_before_the_load_with_its_traceback(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    # The directory has vanished: its files cannot be opened, which nobody foresaw.
-    pool = Pool([replace(one, directory=tmp_path / "nowhere") for one in assignments(tmp_path)])
-    try:
+    async def broken(crew: WorkerProcesses) -> None:
         with pytest.raises(BenchError, match="worker 0 ended with status 70 while it got ready: its error is above"):
-            pool.wait_ready()
-    finally:
-        pool.close()
+            await crew.prepare()
+
+    # The directory has vanished: its files cannot be opened, which nobody foresaw.
+    with_crew([replace(one, directory=tmp_path / "nowhere") for one in assignments(tmp_path)], broken)
     assert "FileNotFoundError" in capfd.readouterr().err
 
 
@@ -385,20 +408,18 @@ def test_a_worker_with_a_defect_during_the_load_ends_and_is_named_and_the_other_
             assignments(tmp_path, url=mock, rate=50.0, concurrency=None), ("no number", 700_000_000), strict=True
         )
     )
-    pool = Pool([broken, good])
+    reports: list[CrewReport] = []
 
-    async def load() -> None:
+    async def load(crew: WorkerProcesses) -> None:
+        await crew.prepare()
         clock = process_clock()
-        async with asyncio.timeout(20):
-            await pool.load(clock.now_ns() + 10_000_000, clock, lambda tally: None)
+        crew.begin(clock.now_ns() + 10_000_000, Nobody())
+        reports.append(await crew.load())
         clock.close()
 
-    try:
-        pool.wait_ready()
-        asyncio.run(load())
-    finally:
-        pool.close()
-    assert [worker.died for worker in pool.workers] == ["ended with status 70", None]
+    with_crew([broken, good], load)
+    assert reports[0].died == ("worker 0 ended with status 70",)
+    assert len(reports[0].workers) == 1
     assert "TypeError" in capfd.readouterr().err
     assert shard_lines(tmp_path, "") == [2, 3]
 
@@ -435,11 +456,14 @@ def test_two_workers_agree_with_the_ledger(tmp_path: Path) -> None:
     assert abs(rows["ttft_ms", "p50"]["error"]) < 5.0
 
 
-def test_a_pool_that_was_never_started_lets_its_workers_go(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    pool = Pool(assignments(tmp_path))
-    pool.wait_ready()
-    began = time.monotonic()
-    pool.close()
-    assert time.monotonic() - began < 3
-    assert [worker.process.returncode for worker in pool.workers] == [0, 0]
+def test_a_crew_that_never_begins_lets_its_workers_go(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    ready_at: list[float] = []
+
+    async def ready(crew: WorkerProcesses) -> None:
+        await crew.prepare()
+        ready_at.append(time.monotonic())
+
+    crew = with_crew(assignments(tmp_path), ready)
+    assert time.monotonic() - ready_at[0] < 3
+    assert [worker.process.returncode for worker in crew.workers] == [0, 0]
     assert capfd.readouterr().err == ""

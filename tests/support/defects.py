@@ -255,7 +255,7 @@ class Defect:
 DEFECTS: dict[str, Defect] = {
     "TTFT at the role chunk": Defect(
         client=reported("ttft_ms", since_sent(lambda r: r.chunk_ns[0])),
-        metric="ttft_ms", size=-140, cause="taken at the role chunk"),
+        metric="ttft_ms", size=-140, cause="ends at the role chunk"),
     "TTFT after JSON parsing, under load": Defect(
         client=Client(transport=LateStamps),
         metric="ttft_ms", size=6.5, cause="the time stamps are late, most of all in the tail: the client was busy"),
@@ -266,18 +266,18 @@ DEFECTS: dict[str, Defect] = {
         client=reported("e2el_ms", since_sent(lambda r: r.chunk_ns[-1])),
         metric="e2el_ms", size=35, cause="ends at the last chunk of any kind, [DONE]"),
     "TPOT that includes TTFT": Defect(
-        client=reported("tpot_ms", tpot_with_ttft), metric="tpot_ms", size=9.8, cause="TTFT is in it"),
+        client=reported("tpot_ms", tpot_with_ttft), metric="tpot_ms", size=9.8, cause="it includes TTFT"),
     "chunks counted as tokens": Defect(
-        client=Client(transport=ChunksAsTokens), metric="tpot_ms", size=3, cause="chunks are taken for tokens"),
+        client=Client(transport=ChunksAsTokens), metric="tpot_ms", size=3, cause="chunks are counted as tokens"),
     "reasoning ignored": Defect(
-        client=Client(transport=ReasoningIgnored), metric="ttft_ms", size=17, cause="reasoning is not taken for text"),
+        client=Client(transport=ReasoningIgnored), metric="ttft_ms", size=17, cause="reasoning is not counted as text"),
     "reasoning counted twice": Defect(
         client=Client(transport=ReasoningTwice), metric="tpot_ms", size=-0.9, cause="reasoning tokens are counted twice"),
     "an error inside a 200 stream scored as success": Defect(
-        client=Client(transport=ErrorsAsSuccess), metric="requests", size=1, cause="an error inside a 200 stream is taken"),
+        client=Client(transport=ErrorsAsSuccess), metric="requests", size=1, cause="an error inside a 200 stream is counted"),
     "a failed request's latency mixed in": Defect(
         client=reported("ttft_ms", ttft_or_time_until_failure, failed=True),
-        metric="ttft_ms", size=-0.5, cause="failed requests are among the values"),
+        metric="ttft_ms", size=-0.5, cause="failed requests are included"),
     "relative sleeps between sends": Defect(
         client=Client(dispatcher=Relative), metric="arrivals", size=7, cause="delays add up"),
     "the same arrival seed in every worker": Defect(
@@ -303,8 +303,8 @@ DEFECTS: dict[str, Defect] = {
     "a chunk lost at a buffer boundary": Defect(
         client=Client(transport=parsing_with(Forgetful)), metric="chunks", size=-30, cause="chunks are lost"),
     "a new connection's set-up in TTFT": Defect(
-        client=Client(transport=ConnectInTTFT), metric="ttft_ms", size=4, cause="the set-up of a new connection is in it"),
+        client=Client(transport=ConnectInTTFT), metric="ttft_ms", size=4, cause="it includes the set-up of a new connection"),
     "a new connection's set-up added to TTFT": Defect(
         client=reported("ttft_ms", ttft_with_connect, transport=NoPool),
-        metric="ttft_ms", size=4, cause="the set-up of a new connection is in it"),
+        metric="ttft_ms", size=4, cause="it includes the set-up of a new connection"),
 }  # fmt: skip

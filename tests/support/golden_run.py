@@ -41,6 +41,7 @@ def _summary() -> dict[str, Any]:
     summary = Summary(
         RunFacts(
             mode="rate",
+            open_loop=True,
             endpoint="chat",
             start_ns=START_NS,
             seed=7,

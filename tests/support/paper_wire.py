@@ -7,7 +7,7 @@ from itertools import count
 
 from starlette.types import Receive, Scope, Send
 
-from mockserver.wire import Headers
+from mockserver.replies.wire import Headers
 
 
 class PaperWire:

@@ -12,7 +12,7 @@ from typing import Any
 
 
 @dataclass
-class Asked:
+class RequestLengths:
     """A request: when it arrives (us), its prompt, and the tokens that it will be answered with."""
 
     at: int
@@ -36,7 +36,7 @@ class _Block:
 @dataclass
 class _Live:
     name: int
-    asked: Asked
+    asked: RequestLengths
     out: list[int] = field(default_factory=list)
     done: int = 0
     blocks: list[_Block] = field(default_factory=list)
@@ -70,7 +70,7 @@ class SlowBatching:
         self.freed = self.filled = 0
         self.most_running = self.most_tokens = 0
 
-    def run(self, requests: list[Asked], until: int = 10_000_000) -> list[_Live]:
+    def run(self, requests: list[RequestLengths], until: int = 10_000_000) -> list[_Live]:
         everyone = [_Live(i, asked) for i, asked in enumerate(requests)]
         outside = list(everyone)
         queue: list[_Live] = []

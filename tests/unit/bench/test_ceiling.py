@@ -122,7 +122,7 @@ def test_what_cannot_be_told_beforehand_is_left_out(tmp_path: Path) -> None:
         ({"rate": 400, "output_tokens": "125"}, 1, []),
         ({"rate": 401, "output_tokens": "125"}, 1, ["chunks/s"]),
         ({"rate": 800, "output_tokens": "125"}, 2, []),
-        ({"rate": 802, "output_tokens": "125"}, 2, ["chunks/s a worker"]),
+        ({"rate": 802, "output_tokens": "125"}, 2, ["chunks/s per worker"]),
         ({"rate": 4001, "output_tokens": "1"}, 1, ["requests/s"]),
         ({"rate": 5000, "output_tokens": "100"}, 1, ["chunks/s", "requests/s"]),
         ({"concurrency": 5000, "requests": 9000}, 1, []),

@@ -194,7 +194,7 @@ def test_flags_win_over_the_file() -> None:
         ({"extra_body": '{"api_key": "***"}'}, "--extra-body: it was stored without its secrets (***): give it again"),
         ({"burstiness": "0", "rate": "1"}, "--burstiness: must be at least 0.001"),
         ({"stream": "maybe"}, "--stream: must be true or false"),
-        ({"mode": "warp"}, "--mode: must be 'concurrency', 'rate', "),
+        ({"mode": "warp"}, "--mode: 'warp' is not one of concurrency, rate, "),
     ],
 )
 def test_a_wrong_value_is_refused_with_its_place(flags: dict[str, Any], sentence: str) -> None:

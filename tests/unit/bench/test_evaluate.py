@@ -83,7 +83,7 @@ STATUSES: list[tuple[str, dict[str, Any], dict[str, Any], Exit]] = [
 def test_of_all_that_holds_the_first_in_the_order_is_the_exit_status(
     what: str, changes: dict[str, Any], manifest: dict[str, Any], status: Exit
 ) -> None:
-    assert exit_status(GOOD_RUN | changes, {}, manifest) is status
+    assert exit_status(GOOD_RUN | changes, stop_reason=manifest.get("stop_reason")) is status
 
 
 def test_the_order_of_the_exit_statuses_is_the_promised_one() -> None:
@@ -98,9 +98,9 @@ def test_the_order_of_the_exit_statuses_is_the_promised_one() -> None:
     ],
 )  # fmt: skip
 def test_max_errors_is_a_number_or_a_share(limit: str | None, failed: int, succeeded: int, too_many: bool) -> None:
-    assert too_many_errors({"failed": failed, "succeeded": succeeded}, {"max_errors": limit}) is too_many
+    assert too_many_errors({"failed": failed, "succeeded": succeeded}, limit) is too_many
 
 
 def test_too_many_errors_fail_a_run() -> None:
-    assert exit_status(GOOD_RUN, {"max_errors": "9"}, {}) is Exit.OBJECTIVE_FAILED
-    assert exit_status(GOOD_RUN, {"max_errors": "10"}, {}) is Exit.GOOD
+    assert exit_status(GOOD_RUN, max_errors="9") is Exit.OBJECTIVE_FAILED
+    assert exit_status(GOOD_RUN, max_errors="10") is Exit.GOOD

@@ -12,7 +12,7 @@ import pytest
 
 from bench import cli
 from bench.commands import options, run
-from bench.config import RunConfig, resolve
+from bench.config import RunConfig, Settings, resolve
 from bench.config.flags import GROUPS, Parser, add_fields, parse
 from bench.errors import UsageError
 from bench.transport import TRANSPORTS
@@ -82,7 +82,7 @@ EACH_VALUE = {"transport"}
 
 def run_parser() -> Parser:
     parser = Parser(prog="python -m bench run")
-    add_fields(parser, RunConfig)
+    add_fields(parser, Settings)
     parser.add_argument("--config", default=argparse.SUPPRESS)
     return parser
 
@@ -99,7 +99,7 @@ def value(config: RunConfig, name: str) -> Any:
 
 
 def test_the_table_of_knobs_has_every_field() -> None:
-    assert set(KNOBS) | NO_FLAG | EACH_VALUE == set(RunConfig.model_fields)
+    assert set(KNOBS) | NO_FLAG | EACH_VALUE == set(Settings.model_fields)
 
 
 @pytest.mark.parametrize("name", sorted(KNOBS))
@@ -181,8 +181,8 @@ def flags_in(text: str) -> set[str]:
 
 def expected_flags() -> set[str]:
     flags = set()
-    for name in set(RunConfig.model_fields) - NO_FLAG:
-        on = RunConfig.model_fields[name].default is True
+    for name in set(Settings.model_fields) - NO_FLAG:
+        on = Settings.model_fields[name].default is True
         flags.add(f"--{'no-' if on else ''}{name.replace('_', '-')}")
     return flags | {"--config", "--help"}
 
@@ -212,7 +212,7 @@ def test_help_shows_no_leftover_of_formatting(capsys: pytest.CaptureFixture[str]
 
 
 def test_each_field_stands_in_a_group_of_the_help() -> None:
-    for name, field in RunConfig.model_fields.items():
+    for name, field in Settings.model_fields.items():
         assert isinstance(field.json_schema_extra, dict)
         assert field.json_schema_extra["group"] in {*GROUPS, "file"}, name
         assert field.description, name

@@ -324,7 +324,15 @@ def test_a_band_is_passed_when_its_limit_is_passed_and_not_when_it_is_met() -> N
 
 
 def judged(records: list[Any], samples: list[dict[str, Any]], mode: str = "rate") -> Verdict:
-    facts = RunFacts(mode=mode, endpoint="chat", start_ns=START_NS, seed=0, offered_rps=100.0, max_concurrency=50)
+    facts = RunFacts(
+        mode=mode,
+        open_loop=mode == "rate",
+        endpoint="chat",
+        start_ns=START_NS,
+        seed=0,
+        offered_rps=100.0,
+        max_concurrency=50,
+    )
     summary = Summary(facts)
     for record in records:
         summary.add(record)

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from bench.rng import stream, unique_id
+from bench.sources.rows import RowSource, RowsSpec
 from bench.stock import Stock
-from bench.workload import Encoded, Made, Rows, Supply
+from bench.workload import Encoded, RequestDraft, Supply
 from promptset.errors import SpecError
 from promptset.samples import Sample
 
@@ -43,7 +44,7 @@ def test_the_phase_is_that_of_the_moment_of_taking() -> None:
 
 
 def test_rows_start_again_when_they_are_used_up() -> None:
-    rows = Rows([Sample(prompt="a"), Sample(prompt="b")])
+    rows = RowSource([Sample(prompt="a"), Sample(prompt="b")])
     assert (len(rows), rows.first.prompt) == (2, "a")
     assert [next(rows).prompt for _ in range(5)] == ["a", "b", "a", "b", "a"]
 
@@ -89,7 +90,8 @@ class ThreeAtOnce:
 
     def wait(self) -> None:
         for _ in range(3):
-            self._made.add(Made(f"prompt {self._next}".encode(), True, self._next, 7, f"s{self._next}"))
+            draft = RequestDraft(f"prompt {self._next}".encode(), True, self._next, 7, f"s{self._next}")
+            self._made.add(draft.pack())
             self._next += 1
 
 
@@ -106,7 +108,7 @@ def test_a_feed_goes_on_where_the_supply_ended_and_is_asked_when_half_is_gone() 
     assert taken == [alone.take("run") for _ in range(10)]
     assert asked[:5] == [0, 0, 1, 2, 2]
     assert made.stock.late == 2
-    made.add(Made(b"x" * 10**6, True, None, None, None))
+    made.add(RequestDraft(b"x" * 10**6, True, None, None, None).pack())
     assert not made.has_room, "the bytes are too many"
     for _ in range(3):
         made.take("run")
@@ -116,19 +118,19 @@ def test_a_feed_goes_on_where_the_supply_ended_and_is_asked_when_half_is_gone() 
 def test_asked_lengths_take_the_place_of_the_rows_own(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text('{"prompt": "a", "output_tokens": 5}\n{"prompt": "b", "output_tokens": 6}\n')
-    own = Rows.of_file(path, None, None, 0)
+    own = RowsSpec(path=path).open(None, seed=0)
     assert [next(own).output_tokens for _ in range(2)] == [5, 6]
-    asked = Rows.of_file(path, None, "uniform:100..900", 0)
+    asked = RowsSpec(path=path, output_tokens="uniform:100..900").open(None, seed=0)
     drawn = [next(asked).output_tokens for _ in range(2)]
     assert all(n is not None and 100 <= n <= 900 for n in drawn)
-    again = Rows.of_file(path, None, "uniform:100..900", 0)
+    again = RowsSpec(path=path, output_tokens="uniform:100..900").open(None, seed=0)
     assert [next(again).output_tokens for _ in range(2)] == drawn
 
 
 def test_a_file_without_rows_is_refused(tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_text("")
     with pytest.raises(SpecError):
-        Rows.of_file(tmp_path / "rows.jsonl", None, None, 0)
+        RowsSpec(path=tmp_path / "rows.jsonl").open(None, seed=0)
 
 
 def test_streams_depend_on_seed_purpose_and_id_alone() -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from mockserver import ledger_file
-from mockserver.ledger_file import LedgerFile, open_file
+from mockserver.record import ledger_file
+from mockserver.record.ledger_file import LedgerFile, open_file
 
 
 class FullDisk:
@@ -70,8 +70,8 @@ def test_a_full_disk_takes_whole_lines_and_the_rest_when_it_can(
     assert file.state() == {"unwritten": 2, "lost": 0, "error": "No space left on device"}
     assert (file.lines, file.read(), file.read(1), file.read(3)) == (2, lines(0, 1, 2, 3), lines(1, 2, 3), lines(3))
     file.append([line(4)])
-    assert "cannot be written (No space left on device)" in caplog.text
-    assert caplog.text.count("cannot be written") == 1
+    assert "cannot write the ledger (No space left on device)" in caplog.text
+    assert caplog.text.count("cannot write the ledger") == 1
     disk.room = 10_000
     file.append()
     assert path.read_bytes() == lines(0, 1, 2, 3, 4)

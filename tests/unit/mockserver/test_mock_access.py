@@ -8,18 +8,20 @@ from typing import Any
 import pytest
 from starlette.requests import Request
 
-from mockserver.access import require_admin, require_key
 from mockserver.config import MockConfig
-from mockserver.cors import cors_headers
+from mockserver.dialect.access import require_admin, require_key
+from mockserver.dialect.cors import cors_headers
+from mockserver.dialect.refusals import Refusal
 from mockserver.errors import UsageError
-from mockserver.openai import Refusal
 from mockserver.settings import Settings
-from mockserver.shared_state import SharedState
+from mockserver.workers.shared_state import SharedState
 
 
-def request(host: str | None = "127.0.0.1", **headers: str) -> Request:
+def request(peer: str | None = "127.0.0.1", **headers: str) -> Request:
     raw = [(name.encode(), value.encode()) for name, value in headers.items()]
-    return Request({"type": "http", "headers": raw, "client": None if host is None else (host, 5)})
+    return Request(
+        {"type": "http", "path": "/admin/config", "headers": raw, "client": None if peer is None else (peer, 5)}
+    )
 
 
 def status(check: Any, *arguments: Any) -> int:
@@ -48,7 +50,7 @@ def test_any_of_the_keys_opens(keys: tuple[str, ...], header: str | None, expect
 
 
 @pytest.mark.parametrize(
-    ("admin", "host", "headers", "expected"),
+    ("admin", "peer", "headers", "expected"),
     [
         ("loopback", "127.0.0.1", {}, 200),
         ("loopback", "::1", {}, 200),
@@ -62,11 +64,15 @@ def test_any_of_the_keys_opens(keys: tuple[str, ...], header: str | None, expect
         # A page of any site may send a request to this machine; only the browser knows, and says so.
         ("loopback", "127.0.0.1", {"origin": "https://evil.example"}, 403),
         ("loopback", "127.0.0.1", {"origin": "http://ui.example"}, 200),
+        # A page whose own name was rebound to this machine sends no origin of another site, but its name.
+        ("loopback", "127.0.0.1", {"host": "evil.example:8000"}, 403),
+        ("loopback", "127.0.0.1", {"host": "localhost:8000"}, 200),
+        ("loopback", "127.0.0.1", {"host": "[::1]:8000"}, 200),
     ],
 )
-def test_admin_is_for_whom_it_is_open(admin: Any, host: str | None, headers: dict[str, str], expected: int) -> None:
+def test_admin_is_for_whom_it_is_open(admin: Any, peer: str | None, headers: dict[str, str], expected: int) -> None:
     config = MockConfig(admin=admin, cors=("http://ui.example",))
-    assert status(require_admin, request(host, **headers), config) == expected
+    assert status(require_admin, request(peer, **headers), config) == expected
 
 
 def test_admin_needs_the_key_too_where_there_is_one() -> None:
@@ -111,15 +117,15 @@ def test_each_change_is_a_version_that_says_since_when_it_holds(shared: SharedSt
         (0, 100, 0), (1, 200, 7), (2, 300, 9),
     ]  # fmt: skip
     assert [v["config"]["ttft"] for v in settings.history()] == ["9ms", "1ms", "1ms"]
-    assert str(settings.now.latencies.ttft) == "1ms"
-    assert (settings.now.number, [str(rule) for rule in settings.now.config.fault]) == (2, ["429"])
+    assert str(settings.current.latencies.ttft) == "1ms"
+    assert (settings.current.number, [str(rule) for rule in settings.current.config.fault]) == (2, ["429"])
 
 
 def test_what_one_process_changes_another_puts_in_force(shared: SharedState) -> None:
     one, other = (Settings(MockConfig(itl="1ms"), shared, since_ns=0) for _ in range(2))
     one.change({"itl": None, "output_tokens": "uniform:1..9"}, 1, 1)
     assert not other.sync()
-    assert (other.now.number, other.now.latencies.itl, str(other.now.latencies.output_tokens)) == (
+    assert (other.current.number, other.current.latencies.itl, str(other.current.latencies.output_tokens)) == (
         1,
         None,
         "uniform:1..9",
@@ -128,7 +134,7 @@ def test_what_one_process_changes_another_puts_in_force(shared: SharedState) -> 
     one.restart(2, 2)
     assert other.sync()  # Told once.
     assert not other.sync()
-    assert (other.now.number, str(other.now.latencies.itl)) == (2, "1ms")
+    assert (other.current.number, str(other.current.latencies.itl)) == (2, "1ms")
     one.sync()
     assert other.history() == one.history()
 
@@ -145,7 +151,7 @@ def test_a_bad_change_changes_nothing(shared: SharedState) -> None:
     with pytest.raises(UsageError):
         settings.change({"ttft": "1ms", "tpot": "x"}, 1, 1)
     settings.sync()
-    assert (settings.now.number, str(settings.now.config.ttft), len(settings.history())) == (0, "50ms", 1)
+    assert (settings.current.number, str(settings.current.config.ttft), len(settings.history())) == (0, "50ms", 1)
 
 
 def test_a_mock_that_is_changed_for_ever_does_not_grow(shared: SharedState) -> None:
@@ -153,5 +159,5 @@ def test_a_mock_that_is_changed_for_ever_does_not_grow(shared: SharedState) -> N
     for i in range(300):
         settings.change({"output_tokens": i + 1}, i, i)
         settings.sync()
-    assert settings.now.number == 300
+    assert settings.current.number == 300
     assert len(settings.history()) == 100

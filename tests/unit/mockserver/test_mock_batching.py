@@ -11,22 +11,24 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from mockserver.engine import Work
+from mockserver.engine import EngineRequest
 from mockserver.engine.batching import BatchingEngine
 from mockserver.engine.chain import Chain
 from mockserver.engine.closed_form import ClosedForm
-from mockserver.plan import Plan
-from mockserver.speculation import Speculation
+from mockserver.plans.plan import Plan
+from mockserver.plans.speculation import Speculation
 from mockserver.step_cost import BLOCK_TOKENS, STEP_COSTS, StepCost
-from tests.support.slow_batching import Asked, SlowBatching
+from tests.support.slow_batching import RequestLengths, SlowBatching
 
 US = 1000
 COST = StepCost(b0=10, b1=2, b2=3, a0=5, max_num_seqs=4, max_num_batched_tokens=32, kv_blocks=64)
 
 
-def work(received_us: int, prompt: int, reply: int, *, blocks: object = (), shares: tuple[int, ...] = ()) -> Work:
+def work(
+    received_us: int, prompt: int, reply: int, *, blocks: object = (), shares: tuple[int, ...] = ()
+) -> EngineRequest:
     plan = Plan(0, (0,) * (reply - 1), reply, step_tokens=shares)
-    return Work(received_us * US, plan, prompt, blocks)  # type: ignore[arg-type]
+    return EngineRequest(received_us * US, plan, prompt, blocks)  # type: ignore[arg-type]
 
 
 def play(engine: BatchingEngine) -> Iterator[tuple[int, list[tuple[int, int]]]]:
@@ -163,16 +165,57 @@ def test_a_request_released_in_the_queue_is_never_computed() -> None:
 def test_a_stall_in_the_plan_keeps_the_token_from_the_client_and_not_from_the_engine() -> None:
     plain, stalled = BatchingEngine(COST), BatchingEngine(COST)
     plain.admit(1, work(0, 4, 4))
-    stalled.admit(1, Work(0, Plan(0, (0, 500 * US, 0), 4), 4))
+    stalled.admit(1, EngineRequest(0, Plan(0, (0, 500 * US, 0), 4), 4))
     times = stamps_us(plain)[1]
     assert stamps_us(stalled)[1] == [times[0], times[1], times[2] + 500, times[3] + 500]
     released = stalled.release(1).plan
     assert released.gaps_ns == (13 * US, 513 * US, 13 * US)
 
 
+@pytest.mark.parametrize(
+    ("ttft_us", "gaps_us", "expected"),
+    [
+        (50, (0, 0), [255, 268, 281]),  # A late first token alone moves all that follow.
+        (0, (0, 7), [205, 218, 238]),  # A late gap alone moves what follows it.
+        (50, (7, 0), [255, 275, 288]),
+    ],
+)
+def test_each_delay_in_the_plan_counts_with_and_without_the_other(
+    ttft_us: int, gaps_us: tuple[int, ...], expected: list[int]
+) -> None:
+    engine = BatchingEngine(COST)
+    request = work(100, 40, 3)
+    plan = replace(request.plan, ttft_ns=ttft_us * US, gaps_ns=tuple(gap * US for gap in gaps_us))
+    engine.admit(1, replace(request, plan=plan))
+    assert stamps_us(engine) == {1: expected}
+
+
+def test_a_request_released_in_the_queue_has_waited_until_the_last_step_ended() -> None:
+    engine = BatchingEngine(replace(COST, max_num_seqs=1))
+    engine.admit(1, work(0, 4, 4))
+    engine.admit(2, work(3, 4, 2))
+    # In the queue at 8. Steps of 1 end at 23, 36 and 49.
+    engine.step(40 * US)
+    assert engine.release(2).facts["queue_ns"] == (36 - 8) * US
+
+
+def test_a_request_released_before_it_was_in_the_queue_has_not_waited() -> None:
+    engine = BatchingEngine(COST)
+    engine.admit(1, work(0, 4, 4))
+    assert engine.release(1).facts["queue_ns"] == 0
+
+
+def test_every_step_is_in_the_histogram_of_its_tokens() -> None:
+    engine = BatchingEngine(COST)
+    engine.admit(1, work(0, 40, 5))
+    stamps_us(engine)
+    # A prefill of 32 and of 8, and four decodes.
+    assert engine.state().iteration_tokens == {32: 1, 8: 1, 1: 4}
+
+
 def test_a_client_that_leaves_during_a_stall_gets_nothing_more() -> None:
     engine = BatchingEngine(COST)
-    engine.admit(1, Work(0, Plan(0, (500 * US,), 2), 4))
+    engine.admit(1, EngineRequest(0, Plan(0, (500 * US,), 2), 4))
     assert engine.step(40 * US) == [(1, 1)]
     engine.release(1)
     assert list(play(engine)) == []
@@ -244,7 +287,7 @@ requests = st.lists(
 )
 
 
-def _asked(rows: list[tuple[int, int, int, int]], drafts: int, seed: int) -> list[Asked]:
+def _asked(rows: list[tuple[int, int, int, int]], drafts: int, seed: int) -> list[RequestLengths]:
     rng = random.Random(seed)
     asked = []
     for at, prompt, reply, family in rows:
@@ -253,7 +296,7 @@ def _asked(rows: list[tuple[int, int, int, int]], drafts: int, seed: int) -> lis
         shares: list[int] = [1] if drafts else []
         while drafts and sum(shares) < reply:
             shares.append(min(rng.randint(1, drafts + 1), reply - sum(shares)))
-        asked.append(Asked(at, tuple(text[:prompt]), tuple(text[prompt:]), tuple(shares)))
+        asked.append(RequestLengths(at, tuple(text[:prompt]), tuple(text[prompt:]), tuple(shares)))
     return asked
 
 
@@ -349,7 +392,7 @@ def closed_loop(
     def send(at_ns: int) -> None:
         number = len(left)
         shares = () if speculation is None else speculation.steps(outputs, rng)
-        engine.admit(number, Work(at_ns, Plan(0, (0,) * (outputs - 1), outputs, step_tokens=shares), inputs))
+        engine.admit(number, EngineRequest(at_ns, Plan(0, (0,) * (outputs - 1), outputs, step_tokens=shares), inputs))
         left[number] = outputs
 
     for user in range(users):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import subprocess
 import sys
 from pathlib import Path
@@ -45,6 +46,8 @@ CHANGES: dict[str, tuple[str, Any]] = {
     "max_body_mb": ("1.5", 1.5),
     "keep_alive_s": ("9", 9.0),
     "drain_s": ("0", 0.0),
+    "head_timeout_s": ("2.5", 2.5),
+    "allowed_host": ("Mock.Example", ["mock.example"]),
     "workers": ("3", 3),
     "engine": ("sampled", "sampled"),
     "ttft": ("exp:mean=1s", "exp:mean=1s"),
@@ -152,9 +155,9 @@ def test_a_change_is_refused_with_every_problem() -> None:
     assert len(told) == 5
     for part in (
         "ttft: '5'",
-        "port: cannot change while the mock serves; what can is ttft, ",
+        "port: cannot change while the mock serves; these fields can: ttft, ",
         "falt: no such key; did you mean fault?",
-        "nonsense: no such key; what can change is ttft, ",
+        "nonsense: no such key; these fields can change: ttft, ",
         "fault.0: 'rest': no fault is called 'rest'",
     ):
         assert any(problem.startswith(part) for problem in told), (part, told)
@@ -169,7 +172,7 @@ def test_all_problems_are_told_at_once_with_place_and_advice(tmp_path: Path) -> 
         f"{path}: output-tokens: no such key; did you mean output_tokens?",
         f"{path}: tpot: ",
         f"{path}: fault.0: 'rest': no fault is called 'rest'; did you mean reset?",
-        "--port: '99999': input should be less than or equal to 65535",
+        "--port: '99999': write a number of at most 65535",
         "--modell: no such flag; did you mean --model?",
         "--ttft: ",
     ):
@@ -181,16 +184,27 @@ def test_all_problems_are_told_at_once_with_place_and_advice(tmp_path: Path) -> 
     [
         (("--engine", "batched"), "--engine: 'batched'"),
         (("--preset", "qwen2.5-7b"), "--preset: no preset is called 'qwen2.5-7b'; did you mean qwen2.5-7b-h100?"),
-        (("--workers", "0"), "--workers: '0': input should be greater than or equal to 1"),
-        (("stray",), "stray: every argument belongs to a flag"),
-        (("--ttft",), "--ttft: expected one argument"),
+        (("--workers", "0"), "--workers: '0': write a number of at least 1"),
+        (("stray",), "stray: unexpected argument; every value needs a flag"),
+        (("--ttft",), "--ttft: needs a value (--ttft DIST)"),
+        (("-c", "4"), "-c: the mock has no short flags; did you mean --config or --cors?"),
+        (("-z",), "-z: the mock has no short flags; see --help"),
+        (("-ttft", "5ms"), "-ttft: no such flag; did you mean --ttft?"),
+        (("--tttf", "5ms"), "--tttf: no such flag; did you mean --ttft?"),
+        (("--concurrency", "4"), "--concurrency: not a flag of the mock but of the load tester"),
+        (("--max-tokens", "4"), "--max-tokens: no such flag; did you mean --output-tokens?"),
+        (("--something", "4"), "--something: no such flag; see --help"),
+        (("--seed", "1.5"), "--seed: '1.5': write a whole number"),
+        (("--prefix-caching", "maybe"), "--prefix-caching: 'maybe': write on or off"),
+        (("--acceptance-rate", "2"), "--acceptance-rate: '2': write a number of at most 1"),
         (("--ttft", "50"), "--ttft: '50'"),
         (("--output-tokens", "5ms"), "--output-tokens: '5ms'"),
         (("--config", "/nowhere/mock.yaml"), "/nowhere/mock.yaml: cannot be read"),
         (("--drain-s", "-1"), "--drain-s: '-1'"),
         (("--seed", "x"), "--seed: 'x'"),
-        (("--cors", "localhost:3000/app"), "--cors: 'localhost:3000/app': write an origin such as"),
+        (("--cors", "localhost:3000/app"), "--cors: 'localhost:3000/app': write an origin like"),
         (("--admin", "root"), "--admin: 'root'"),
+        (("--allowed-host", "http://x"), "--allowed-host: 'http://x': write a host name like mock.example"),
         (("--api-key", ""), "--api-key: ***"),
     ],
 )
@@ -235,8 +249,15 @@ def test_help_shows_every_flag_and_fault_and_only_what_exists(capsys: pytest.Cap
         cli.main(["--help"])
     assert caught.value.code == 0
     text = capsys.readouterr().out
-    for word in ("--output-tokens", "error_in_stream", "x-mock-fault", "(default: 50ms)", "(default: on)", "examples:"):
+    for word in ("--output-tokens", "error_in_stream", "x-mock-fault", "(default: 50ms)", "(default: on)", "Examples:"):
         assert word in text
+
+
+def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["--version"])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f"mockserver {importlib.metadata.version('trueload')}\n"
 
 
 def test_help_imports_no_server() -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-from mockserver.arrival import Arrival, Arrivals
 from mockserver.engine.chain import Chain
-from mockserver.shared_state import SharedState
-from mockserver.tokencount import Counter, TokenCount, counted
+from mockserver.plans.arrival import Arrival, Arrivals
+from mockserver.tokencount import Counter, TokenCount, known_count
+from mockserver.workers.shared_state import SharedState
 from promptset.tokens import load_tokenizer
 
 
@@ -98,7 +98,7 @@ def test_a_tokenizer_that_fails_leaves_the_number_out() -> None:
 
 def test_a_count_calls_back_now_or_when_it_comes() -> None:
     heard: list[str] = []
-    counted(3).when_known(lambda: heard.append("now"))
+    known_count(3).when_known(lambda: heard.append("now"))
     late = TokenCount()
     late.when_known(lambda: heard.append("later"))
     assert heard == ["now"]
@@ -109,10 +109,10 @@ def test_a_count_calls_back_now_or_when_it_comes() -> None:
 def test_the_second_request_with_an_id_is_its_second_attempt() -> None:
     shared = SharedState()
     arrivals = Arrivals(shared)
-    assert arrivals.note("run-7") == Arrival("run-7", 7, 1, 7)
-    assert arrivals.note("run-7") == Arrival("run-7", 7, 2, 7)
-    assert arrivals.note("probe-x") == Arrival("probe-x", None, 1, "probe-x")
-    assert arrivals.note(None) == Arrival(None, None, 1, ("arrival", 0))
-    assert arrivals.note(None) == Arrival(None, None, 1, ("arrival", 1))
+    assert arrivals.identify("run-7") == Arrival("run-7", 7, 1, 7)
+    assert arrivals.identify("run-7") == Arrival("run-7", 7, 2, 7)
+    assert arrivals.identify("probe-x") == Arrival("probe-x", None, 1, "probe-x")
+    assert arrivals.identify(None) == Arrival(None, None, 1, ("arrival", 0))
+    assert arrivals.identify(None) == Arrival(None, None, 1, ("arrival", 1))
     assert (arrivals.by_index, arrivals.by_id, arrivals.by_order) == (2, 1, 2)
     shared.close()

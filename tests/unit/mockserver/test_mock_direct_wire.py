@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mockserver.wire import AsgiWire, DirectWire, wire_of
+from mockserver.replies.wire import AsgiWire, DirectWire, wire_of
 
 
 class CountingTransport:

@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mockserver.config import MockConfig
-from mockserver.engine import ENGINES, Work
+from mockserver.engine import ENGINES, EngineRequest
 from mockserver.engine.sampled import SampledEngine
-from mockserver.plan import Plan
+from mockserver.plans.plan import Plan
 
 
-def work(received_ns: int, ttft_ns: int, *gaps_ns: int) -> Work:
-    return Work(received_ns, Plan(ttft_ns, gaps_ns, len(gaps_ns) + 1))
+def work(received_ns: int, ttft_ns: int, *gaps_ns: int) -> EngineRequest:
+    return EngineRequest(received_ns, Plan(ttft_ns, gaps_ns, len(gaps_ns) + 1))
 
 
 def test_tokens_come_at_received_plus_ttft_plus_the_sum_of_gaps() -> None:

@@ -15,18 +15,18 @@ import pytest
 
 from mockserver.config import MockConfig
 from mockserver.engine import ENGINES
-from mockserver.expect import EXPECTATIONS, Asked
+from mockserver.expect import EXPECTATIONS, RequestLengths
 from mockserver.expect.sampled import SHARES
 from mockserver.expect.sums import inverse, product_sum, repeated_sum, transform
-from mockserver.plan import Latencies, draw_plan
+from mockserver.plans.plan import Latencies, draw_plan
 
 MS = 1e6
 N = 40_000
 """Requests of a simulation; the text in /truth names this number."""
 
 
-def expect(asked: Asked | None = None, **config: Any) -> dict[str, Any]:
-    return EXPECTATIONS["sampled"](MockConfig(**config), asked or Asked())
+def expect(asked: RequestLengths | None = None, **config: Any) -> dict[str, Any]:
+    return EXPECTATIONS["sampled"](MockConfig(**config), asked or RequestLengths())
 
 
 def rng() -> np.random.Generator:
@@ -142,7 +142,7 @@ def test_the_expectation_is_that_of_the_plans_that_are_drawn() -> None:
         ttft="lognormal:mean=200ms,cv=0.5,min=50ms,max=400ms", itl="gamma:mean=20ms,cv=0.5,max=40ms",
         output_tokens="lognormal:mean=12,cv=1,min=2,max=30",
     )  # fmt: skip
-    told = EXPECTATIONS["sampled"](config, Asked())
+    told = EXPECTATIONS["sampled"](config, RequestLengths())
     latencies = Latencies(config.ttft, config.tpot, config.itl, config.output_tokens)
     plans = [draw_plan(latencies, 3, i, limit_tokens=config.max_model_len) for i in range(3000)]
     ttft = np.array([plan.ttft_ns for plan in plans]) / MS
@@ -181,9 +181,11 @@ def test_gaps_that_are_drawn_make_a_tpot_that_is_narrower_than_one_that_is_drawn
 
 
 def test_requests_that_say_their_lengths_are_asked_for_apart() -> None:
-    asked = expect(Asked(output_tokens=11, input_tokens=100), ttft="20ms", tpot="4ms", output_tokens="uniform:1..100")
+    asked = expect(
+        RequestLengths(output_tokens=11, input_tokens=100), ttft="20ms", tpot="4ms", output_tokens="uniform:1..100"
+    )
     assert (asked["output_tokens"]["mean"], asked["e2el_ms"]["mean"]) == (11, 60)
-    short = expect(Asked(input_tokens=990), max_model_len=1000, output_tokens="uniform:1..20")
+    short = expect(RequestLengths(input_tokens=990), max_model_len=1000, output_tokens="uniform:1..20")
     assert short["output_tokens"]["mean"] == pytest.approx((sum(range(1, 11)) + 10 * 10) / 20)
     assert "at most 10 tokens" in short["output_tokens"]["how"]
 
@@ -192,7 +194,7 @@ def test_what_the_numbers_leave_out_is_said() -> None:
     notes = expect(fault=["429:rate=0.1", "reset:index=3"])["leaves_out"]
     assert "the fault 429:rate=0.1" in notes
     assert any("input_tokens" in note for note in notes)
-    assert not any("input_tokens" in note for note in expect(Asked(input_tokens=5))["leaves_out"])
+    assert not any("input_tokens" in note for note in expect(RequestLengths(input_tokens=5))["leaves_out"])
 
 
 def test_very_long_ranges_of_lengths_are_grouped() -> None:

@@ -9,15 +9,15 @@ import pytest
 
 from mockserver.config import MockConfig
 from mockserver.errors import MockError
-from mockserver.expect import EXPECTATIONS, Asked
-from mockserver.expect.apart import Expectations, is_quick
+from mockserver.expect import EXPECTATIONS, RequestLengths
+from mockserver.expect.background import ExpectationCache, is_quick
 
 
-def ask(*questions: tuple[MockConfig, Asked]) -> list[dict[str, Any]]:
+def ask(*questions: tuple[MockConfig, RequestLengths]) -> list[dict[str, Any]]:
     """The answers to questions that are all asked at once."""
 
     async def main() -> list[dict[str, Any]]:
-        expectations = Expectations()
+        expectations = ExpectationCache()
         try:
             return await asyncio.gather(*(expectations.of(*question) for question in questions))
         finally:
@@ -29,20 +29,20 @@ def ask(*questions: tuple[MockConfig, Asked]) -> list[dict[str, Any]]:
 @pytest.mark.parametrize(
     ("config", "asked", "quick"),
     [
-        ({}, Asked(), True),
-        ({"ttft": "exp:mean=1s"}, Asked(), True),
-        ({"tpot": "exp:mean=1s"}, Asked(), True),
-        ({"itl": "20ms", "ttft": "exp:mean=1s"}, Asked(), True),
-        ({"ttft": "exp:mean=1s", "output_tokens": "uniform:1..9"}, Asked(output_tokens=5), True),
-        ({"ttft": "exp:mean=1s", "output_tokens": "uniform:1..9"}, Asked(), False),
-        ({"ttft": "exp:mean=1s", "tpot": "exp:mean=1s"}, Asked(), False),
-        ({"itl": "exp:mean=1s"}, Asked(), False),
-        ({"ttft": "exp:mean=1s", "ttft_per_input_token": "1us"}, Asked(), False),
-        ({"engine": "batching"}, Asked(), True),
+        ({}, RequestLengths(), True),
+        ({"ttft": "exp:mean=1s"}, RequestLengths(), True),
+        ({"tpot": "exp:mean=1s"}, RequestLengths(), True),
+        ({"itl": "20ms", "ttft": "exp:mean=1s"}, RequestLengths(), True),
+        ({"ttft": "exp:mean=1s", "output_tokens": "uniform:1..9"}, RequestLengths(output_tokens=5), True),
+        ({"ttft": "exp:mean=1s", "output_tokens": "uniform:1..9"}, RequestLengths(), False),
+        ({"ttft": "exp:mean=1s", "tpot": "exp:mean=1s"}, RequestLengths(), False),
+        ({"itl": "exp:mean=1s"}, RequestLengths(), False),
+        ({"ttft": "exp:mean=1s", "ttft_per_input_token": "1us"}, RequestLengths(), False),
+        ({"engine": "batching"}, RequestLengths(), True),
     ],
     ids=str,
 )
-def test_what_is_a_closed_form_is_computed_in_place(config: dict[str, Any], asked: Asked, quick: bool) -> None:
+def test_what_is_a_closed_form_is_computed_in_place(config: dict[str, Any], asked: RequestLengths, quick: bool) -> None:
     assert is_quick(MockConfig(**config), asked) is quick
 
 
@@ -51,25 +51,27 @@ def test_the_process_gives_what_would_be_computed_in_place() -> None:
         ttft="lognormal:mean=200ms,cv=0.5,max=5s", itl="gamma:mean=20ms,cv=0.3,min=1ms", output_tokens="uniform:2..9",
         reasoning_tokens="3", fault=["429:rate=0.1", "reset:index=3,after=2"], api_key="secret", cors="*",
     )  # fmt: skip
-    assert ask((config, Asked(input_tokens=5))) == [EXPECTATIONS["sampled"](config, Asked(input_tokens=5))]
+    assert ask((config, RequestLengths(input_tokens=5))) == [
+        EXPECTATIONS["sampled"](config, RequestLengths(input_tokens=5))
+    ]
 
 
 def test_what_several_ask_at_once_is_computed_once() -> None:
     config = MockConfig(ttft="exp:mean=1s", itl="exp:mean=1ms", output_tokens=3)
-    first, second = ask((config, Asked()), (config, Asked()))
+    first, second = ask((config, RequestLengths()), (config, RequestLengths()))
     assert first is second
 
 
 def test_a_process_that_fails_is_a_defect_that_says_so() -> None:
     config = MockConfig(itl="exp:mean=1ms").model_copy(update={"engine": "no such engine"})
     with pytest.raises(MockError, match="what to expect could not be computed"):
-        ask((config, Asked()))
+        ask((config, RequestLengths()))
 
 
 def test_a_mock_that_ends_does_not_wait_for_what_nobody_awaits() -> None:
     async def main() -> bool:
-        expectations = Expectations()
-        waiting = asyncio.ensure_future(expectations.of(MockConfig(itl="exp:mean=1ms"), Asked()))
+        expectations = ExpectationCache()
+        waiting = asyncio.ensure_future(expectations.of(MockConfig(itl="exp:mean=1ms"), RequestLengths()))
         await asyncio.sleep(0.05)
         await expectations.close()
         await asyncio.wait([waiting])

@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 
 from mockserver.config import MockConfig
-from mockserver.engine import ENGINES, Work
-from mockserver.expect import EXPECTATIONS, Asked
-from mockserver.latencies import latencies_of
-from mockserver.plan import draw_plan
+from mockserver.engine import ENGINES, EngineRequest
+from mockserver.expect import EXPECTATIONS, RequestLengths
+from mockserver.plans.latencies import latencies_of
+from mockserver.plans.plan import draw_plan
 
 MS = 1e6
 
 
 def expect(config: MockConfig, **asked: int) -> dict[str, Any]:
-    return EXPECTATIONS[config.engine](config, Asked(**asked))
+    return EXPECTATIONS[config.engine](config, RequestLengths(**asked))
 
 
 def plans(config: MockConfig, n: int, **of: int) -> list[Any]:
@@ -120,7 +120,7 @@ def test_each_engine_has_an_expectation_and_can_be_made(tmp_path: Path) -> None:
         config = MockConfig(engine=name, **({"replay": tmp_path / "x"} if name == "replay" else {}))
         engine = make(config)
         plan = draw_plan(latencies_of(MockConfig()), 0, 1, asked_tokens=3, limit_tokens=9)
-        engine.admit(1, Work(0, plan, 5))
+        engine.admit(1, EngineRequest(0, plan, 5))
         tokens = 0
         while (at := engine.next_ns()) is not None:
             tokens += sum(given for _, given in engine.step(at))

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from mockserver.faults import FAULTS, GROUPS, Arrived, Rule, choose, fault, names, parse_demand, parse_rule
-from mockserver.shaped.stream import STRIKES
+from mockserver.faults import FAULTS, GROUPS, ArrivalFacts, Rule, choose, fault, names, parse_demand, parse_rule
+from mockserver.replies.shaped.stream import STRIKES
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_a_spec_is_read_as_written(spec: str, rule: Rule) -> None:
         ("429:rate=nan", "write a share from 0 to 1"),
         ("429:after=3", "429 takes rate, index, every, from, until, skip, retry_after, not 'after'"),
         ("reset:after=-1", "write a whole number"),
-        ("reset:every=0", "from 1 up"),
+        ("reset:every=0", "of at least 1"),
         ("reset:soon", "'soon' is not key=value"),
         ("stall:for=2", "like 500ms or 2s"),
         ("stall:for=exp:mean=1s", "like 500ms or 2s"),
@@ -62,8 +62,8 @@ def test_a_spec_is_read_as_written(spec: str, rule: Rule) -> None:
         ("slow:factor=-1", "write a factor"),
         ("stall:for=0s", "write a time above 0"),
         ("pause:for=2s,period=2s", "for must be shorter than period"),
-        ("refuse", "write when it ends"),
-        ("refuse:until=2s,rate=0.5", "no single connection can be refused"),
+        ("refuse", "say when it ends"),
+        ("refuse:until=2s,rate=0.5", "only from and until can select"),
     ],
 )
 def test_a_wrong_spec_says_what_to_write(spec: str, says: str) -> None:
@@ -92,8 +92,8 @@ def test_a_header_asks_for_its_own_request_alone() -> None:
 @pytest.mark.parametrize(
     ("spec", "says"),
     [
-        ("reset:rate=0", "speaks for its own"),
-        ("crlf;500:skip=0,from=1s", "speaks for its own"),
+        ("reset:rate=0", "applies only to its own request"),
+        ("crlf;500:skip=0,from=1s", "applies only to its own request"),
         ("", "no fault is called ''"),
         ("crlf;", "no fault is called ''"),
         ("reset;truncate", "reset and truncate cannot be combined"),
@@ -117,57 +117,57 @@ S = 1_000_000_000
 @pytest.mark.parametrize(
     ("specs", "arrived", "met"),
     [
-        ((), Arrived(0), None),
-        (("500",), Arrived(), "500"),
-        (("500:index=5",), Arrived(5), "500"),
-        (("500:index=5",), Arrived(4), None),
-        (("500:index=0",), Arrived(), None),
-        (("500:every=10",), Arrived(9), "500"),
-        (("500:every=10",), Arrived(10), None),
-        (("500:every=1",), Arrived(), None),
-        (("500:rate=0.5",), Arrived(0), "500"),
-        (("500:rate=0.4",), Arrived(0), None),
+        ((), ArrivalFacts(0), None),
+        (("500",), ArrivalFacts(), "500"),
+        (("500:index=5",), ArrivalFacts(5), "500"),
+        (("500:index=5",), ArrivalFacts(4), None),
+        (("500:index=0",), ArrivalFacts(), None),
+        (("500:every=10",), ArrivalFacts(9), "500"),
+        (("500:every=10",), ArrivalFacts(10), None),
+        (("500:every=1",), ArrivalFacts(), None),
+        (("500:rate=0.5",), ArrivalFacts(0), "500"),
+        (("500:rate=0.4",), ArrivalFacts(0), None),
         # Time: from is inside, until is not.
-        (("500:from=10s,until=20s",), Arrived(0, 10 * S - 1), None),
-        (("500:from=10s,until=20s",), Arrived(0, 10 * S), "500"),
-        (("500:from=10s,until=20s",), Arrived(0, 20 * S - 1), "500"),
-        (("500:from=10s,until=20s",), Arrived(0, 20 * S), None),
-        (("500:from=10s,every=2",), Arrived(1, 11 * S), "500"),
-        (("500:from=10s,every=2",), Arrived(2, 11 * S), None),
-        (("500:until=1s",), Arrived(), "500"),
+        (("500:from=10s,until=20s",), ArrivalFacts(0, 10 * S - 1), None),
+        (("500:from=10s,until=20s",), ArrivalFacts(0, 10 * S), "500"),
+        (("500:from=10s,until=20s",), ArrivalFacts(0, 20 * S - 1), "500"),
+        (("500:from=10s,until=20s",), ArrivalFacts(0, 20 * S), None),
+        (("500:from=10s,every=2",), ArrivalFacts(1, 11 * S), "500"),
+        (("500:from=10s,every=2",), ArrivalFacts(2, 11 * S), None),
+        (("500:until=1s",), ArrivalFacts(), "500"),
         # After so many requests.
-        (("500:skip=3",), Arrived(0, before=2), None),
-        (("500:skip=3",), Arrived(0, before=3), "500"),
+        (("500:skip=3",), ArrivalFacts(0, before=2), None),
+        (("500:skip=3",), ArrivalFacts(0, before=3), "500"),
         # Several rules.
-        (("429:index=5", "500"), Arrived(5), "429"),
-        (("429:index=5", "500"), Arrived(6), "500"),
-        (("429:rate=0", "500:rate=1"), Arrived(6), "500"),
-        (("stall", "malformed", "crlf"), Arrived(0), "stall+malformed+crlf"),
-        (("stall", "stall:index=0", "crlf"), Arrived(0), "stall+crlf"),
-        (("reset", "truncate", "500"), Arrived(0), "reset"),
-        (("stall", "crlf", "503"), Arrived(0), "503"),
-        (("role_early", "role_absent", "usage_twice", "usage_wrong"), Arrived(0), "role_early+usage_twice"),
-        (("split", "coalesce", "gzip"), Arrived(0), "split+gzip"),
-        (("slow_accept", "crlf", "refuse:until=9s"), Arrived(0), "crlf"),
+        (("429:index=5", "500"), ArrivalFacts(5), "429"),
+        (("429:index=5", "500"), ArrivalFacts(6), "500"),
+        (("429:rate=0", "500:rate=1"), ArrivalFacts(6), "500"),
+        (("stall", "malformed", "crlf"), ArrivalFacts(0), "stall+malformed+crlf"),
+        (("stall", "stall:index=0", "crlf"), ArrivalFacts(0), "stall+crlf"),
+        (("reset", "truncate", "500"), ArrivalFacts(0), "reset"),
+        (("stall", "crlf", "503"), ArrivalFacts(0), "503"),
+        (("role_early", "role_absent", "usage_twice", "usage_wrong"), ArrivalFacts(0), "role_early+usage_twice"),
+        (("split", "coalesce", "gzip"), ArrivalFacts(0), "split+gzip"),
+        (("slow_accept", "crlf", "refuse:until=9s"), ArrivalFacts(0), "crlf"),
     ],
 )
 def test_every_rule_that_hits_adds_its_fault_where_it_can(
-    specs: tuple[str, ...], arrived: Arrived, met: str | None
+    specs: tuple[str, ...], arrived: ArrivalFacts, met: str | None
 ) -> None:
     assert names(choose(rules(*specs), arrived, lambda ordinal: 0.4)) == met
 
 
 def test_rules_for_connections_are_asked_for_connections_alone() -> None:
     both = rules("slow_accept:every=2", "crlf")
-    assert names(choose(both, Arrived(1), lambda ordinal: 0.0, connection=True)) == "slow_accept"
-    assert choose(both, Arrived(2), lambda ordinal: 0.0, connection=True) == ()
+    assert names(choose(both, ArrivalFacts(1), lambda ordinal: 0.0, connection=True)) == "slow_accept"
+    assert choose(both, ArrivalFacts(2), lambda ordinal: 0.0, connection=True) == ()
 
 
 def test_each_rule_draws_for_itself() -> None:
     asked: list[int] = []
     choose(
         rules("429:rate=0", "slow_accept:rate=1", "500:rate=0"),
-        Arrived(0),
+        ArrivalFacts(0),
         lambda ordinal: asked.append(ordinal) or 0.5,
     )
     assert asked == [0, 2]

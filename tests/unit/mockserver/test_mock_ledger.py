@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-import mockserver.ledger
+import mockserver.record.ledger
 from mockserver.errors import UsageError
 from mockserver.faults import parse_rule
-from mockserver.ledger import Entry, Ledger
-from mockserver.ledger_file import LedgerFile, open_file
-from mockserver.plan import Plan
+from mockserver.plans.plan import Plan
+from mockserver.record.ledger import Ledger, LedgerEntry
+from mockserver.record.ledger_file import LedgerFile, open_file
 
 FIELDS = [
     "id", "index", "attempt", "received_ns", "handled_ns", "planned", "write_ns", "chunk_tokens", "chunk_kind", "blocked",
@@ -22,7 +22,7 @@ FIELDS = [
 ]  # fmt: skip
 
 
-def entry(**changes: Any) -> Entry:
+def entry(**changes: Any) -> LedgerEntry:
     values: dict[str, Any] = {
         "id": "run-3",
         "index": 3,
@@ -44,7 +44,7 @@ def entry(**changes: Any) -> Entry:
         "bytes_out": 22,
         "engine": {"queue_ns": 0, "steps": 3},
     }
-    return Entry(**{**values, **changes})
+    return LedgerEntry(**{**values, **changes})
 
 
 def test_a_line_has_the_fields_that_readers_rely_on_in_their_order() -> None:
@@ -141,8 +141,8 @@ def test_what_can_wait_is_done_with_the_line_and_not_before(tmp_path: Path) -> N
 def test_a_long_queue_is_written_in_slices_between_which_the_streams_have_their_turn(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mockserver.ledger, "SLICE_NS", 0)
-    monkeypatch.setattr(mockserver.ledger, "FLUSH_S", 0)
+    monkeypatch.setattr(mockserver.record.ledger, "SLICE_NS", 0)
+    monkeypatch.setattr(mockserver.record.ledger, "FLUSH_S", 0)
     seen: list[int] = []
 
     async def main() -> None:

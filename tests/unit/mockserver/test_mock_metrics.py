@@ -8,16 +8,16 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from mockserver.engine import EngineState
-from mockserver.ledger import Entry
-from mockserver.metrics import ServerMetrics, _Histogram, one_two_five, render
-from mockserver.plan import Plan
+from mockserver.plans.plan import Plan
+from mockserver.record.ledger import LedgerEntry
+from mockserver.record.metrics import ServerMetrics, _Histogram, one_two_five, render
 
 MS = 1_000_000
 LABELS = {"model_name": "m", "engine": "0"}
 
 
-def entry(index: int, stamps_ms: list[int], *, input_tokens: int | None = 7, finished: str = "length") -> Entry:
-    return Entry(
+def entry(index: int, stamps_ms: list[int], *, input_tokens: int | None = 7, finished: str = "length") -> LedgerEntry:
+    return LedgerEntry(
         id=f"r-{index}",
         index=index,
         attempt=1,
@@ -78,7 +78,7 @@ def test_finished_requests_are_folded_into_vllms_metrics() -> None:
 def test_a_refused_request_was_seen_by_no_engine() -> None:
     metrics = ServerMetrics("m", 1000, lambda: EngineState(0))
     refused = entry(0, [], finished="error")
-    metrics.add(Entry(**{**{name: getattr(refused, name) for name in Entry.__slots__}, "plan": None}))
+    metrics.add(LedgerEntry(**{**{name: getattr(refused, name) for name in LedgerEntry.__slots__}, "plan": None}))
     assert samples(metrics)["vllm:request_success_total[error]"] == 0
 
 
@@ -116,7 +116,7 @@ def test_an_engine_with_steps_shows_its_cache_its_queue_and_its_steps_from_the_b
     states.pop(0)
     one = entry(0, [50, 70])
     facts = {"queue_ns": 400 * MS, "prefill_ns": 30 * MS}
-    metrics.add(Entry(**{**{name: getattr(one, name) for name in Entry.__slots__}, "engine": facts}))
+    metrics.add(LedgerEntry(**{**{name: getattr(one, name) for name in LedgerEntry.__slots__}, "engine": facts}))
     seen = samples(metrics)
     assert (seen["vllm:num_requests_running"], seen["vllm:num_requests_waiting"]) == (2, 3)
     assert seen["vllm:kv_cache_usage_perc"] == 0.25

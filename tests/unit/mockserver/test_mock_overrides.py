@@ -7,10 +7,10 @@ import json
 import pytest
 from starlette.datastructures import Headers
 
+from mockserver.dialect.overrides import NO_OVERRIDES, read_overrides
+from mockserver.dialect.refusals import Refusal
 from mockserver.faults import fault
-from mockserver.openai import Refusal
-from mockserver.overrides import NONE, read_overrides
-from mockserver.plan import Latencies, draw_plan
+from mockserver.plans.plan import Latencies, draw_plan
 from promptset.distributions import parse
 
 MS = 1_000_000
@@ -23,7 +23,7 @@ def headers(*pairs: tuple[str, str]) -> Headers:
 
 def test_a_request_without_such_headers_is_as_configured() -> None:
     overrides = read_overrides(headers(("x-request-id", "a-1"), ("content-type", "application/json")))
-    assert overrides is NONE
+    assert overrides is NO_OVERRIDES
     assert overrides.over(CONFIGURED) is CONFIGURED
 
 

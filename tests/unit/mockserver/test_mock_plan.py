@@ -8,8 +8,8 @@ import statistics
 import pytest
 from scipy import stats
 
-from mockserver.faults import Arrived, fault, parse_rule
-from mockserver.plan import Latencies, Plan, StreamKey, draw_faults, draw_plan, index_of
+from mockserver.faults import ArrivalFacts, fault, parse_rule
+from mockserver.plans.plan import Latencies, Plan, StreamKey, draw_faults, draw_plan, index_of
 from promptset.distributions import parse
 
 MS = 1_000_000
@@ -108,7 +108,7 @@ def test_a_rate_is_the_share_of_requests_it_hits_and_a_new_attempt_draws_anew() 
     rules = (parse_rule("500:rate=0.2"),)
 
     def hit(index: int, attempt: int) -> bool:
-        return draw_faults(rules, 0, index, attempt, Arrived(index)) != ()
+        return draw_faults(rules, 0, index, attempt, ArrivalFacts(index)) != ()
 
     first = [hit(i, 1) for i in range(2000)]
     second = [hit(i, 2) for i in range(2000)]

@@ -59,7 +59,7 @@ def test_an_unknown_preset_is_told_with_the_other_problems(tmp_path: Path) -> No
     with pytest.raises(UsageError) as caught:
         cli.read_arguments(["--config", str(file), "--ttft", "5"])
     assert caught.value.problems[0] == (
-        f"{file}: preset: no preset is called 'gpt-4o-opnai'; did you mean gpt-4o-openai? (--preset list shows them)"
+        f"{file}: preset: no preset is called 'gpt-4o-opnai'; did you mean gpt-4o-openai? (--preset list describes them)"
     )
     assert len(caught.value.problems) == 2
 

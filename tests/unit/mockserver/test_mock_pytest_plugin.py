@@ -20,7 +20,7 @@ import pytest
 from mockserver import MockServer
 from mockserver.api import flags_of
 from mockserver.errors import MockError, UsageError
-from mockserver.expectations import matching, report
+from mockserver.record.assertions import matching, report
 
 SEND = """
 import json, urllib.error, urllib.request
@@ -129,7 +129,7 @@ def test_a_marker_without_names(mock_llm):
         "> r-1 429 429",
         "ttft: '5'",
         "tpto: no such key; did you mean tpot?",
-        "takes settings by name",
+        "takes only named settings",
     ):
         assert part in shown, ran.stdout
 
@@ -173,9 +173,9 @@ def test_a_server_in_a_with_block_serves_and_is_gone_afterwards() -> None:
         assert len(server.expect(input_tokens=lambda n: n is not None and n > 0)) == 1
         with pytest.raises(AssertionError, match="expected 0 requests, found 2"):
             server.expect(requests=0)
-        with pytest.raises(TypeError, match="knows no statuss"):
+        with pytest.raises(TypeError, match="has no argument statuss"):
             server.expect(statuss=200)
-        with pytest.raises(MockError, match="running already"):
+        with pytest.raises(MockError, match="already running"):
             server.start()
         url = server.url
     with pytest.raises(urllib.error.URLError):

@@ -10,9 +10,9 @@ import pytest
 
 from mockserver.cli import read_arguments
 from mockserver.errors import UsageError
-from mockserver.latencies import latencies_of
-from mockserver.plan import Plan, StreamKey, draw_plan
-from mockserver.replay import Recorded, read_source
+from mockserver.plans.latencies import latencies_of
+from mockserver.plans.plan import Plan, StreamKey, draw_plan
+from mockserver.plans.replay import RecordedReply, read_source
 
 MS = 1_000_000
 
@@ -94,8 +94,8 @@ def test_a_longer_reply_goes_on_with_the_second_chunk_and_a_shorter_one_is_cut(t
     assert plan(path, 0, asked=6).gaps_ns == (10 * MS, 30 * MS, 10 * MS, 30 * MS, 10 * MS)
     assert plan(path, 0, asked=2).gaps_ns == (10 * MS,)
     assert plan(path, 1, "--tpot=7ms", asked=3).gaps_ns == (7 * MS, 7 * MS)
-    assert Recorded(1, (9,), (3, 4)).stretched(2, 0) == ((0,), (2,))
-    assert Recorded(1, (9,), (3, 4)).stretched(9, 0) == ((0, 0, 9, 0, 0, 0, 9, 0), (3, 4, 2))
+    assert RecordedReply(1, (9,), (3, 4)).stretched(2, 0) == ((0,), (2,))
+    assert RecordedReply(1, (9,), (3, 4)).stretched(9, 0) == ((0, 0, 9, 0, 0, 0, 9, 0), (3, 4, 2))
 
 
 def test_a_profile_gives_distributions_in_place_of_the_flags(tmp_path: Path) -> None:
@@ -110,13 +110,13 @@ def test_a_profile_gives_distributions_in_place_of_the_flags(tmp_path: Path) -> 
     ("text", "says"),
     [
         (None, "cannot be read"),
-        ("", "holds no reply"),
+        ("", "no reply in it"),
         ("{}", "is empty"),
         ('{"ttft": "50", "tpit": "1ms"}', "tpit: no such key"),
         ('{"ttft": "50", "tpit": "1ms"}', "a time without a unit"),
-        ('{"index": 1}\n{"index": 2}\n', ":1: is no line of a ledger"),
-        (json.dumps(ledger_line(0, 5, -3)) + "\n" + json.dumps(ledger_line(0, 5)), ":1: is no line of a ledger"),
-        (json.dumps(ledger_line(0, 1, status=500)) + "\n", "holds no reply"),
+        ('{"index": 1}\n{"index": 2}\n', ":1: not a line of a ledger"),
+        (json.dumps(ledger_line(0, 5, -3)) + "\n" + json.dumps(ledger_line(0, 5)), ":1: not a line of a ledger"),
+        (json.dumps(ledger_line(0, 1, status=500)) + "\n", "no reply in it"),
     ],
 )
 def test_a_file_that_cannot_be_replayed_says_why(text: str | None, says: str, tmp_path: Path) -> None:

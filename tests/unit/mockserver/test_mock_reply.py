@@ -6,34 +6,36 @@ import json
 
 import pytest
 
-from mockserver.openai import CHAT, COMPLETION, Ask, Frames, Shape
-from mockserver.plan import Plan
-from mockserver.reply import Content, Reply, StreamedReply, WholeReply
-from mockserver.tokencount import TokenCount, counted
+from mockserver.dialect.openai import CHAT, COMPLETION, Endpoint, Frames, RequestParams
+from mockserver.plans.plan import Plan
+from mockserver.replies.reply import Content, ReplyWriter, StreamedReply, WholeReply
+from mockserver.tokencount import TokenCount, known_count
 from tests.support.paper_wire import PaperWire
 
 PIECES = ["One", " two", " three", " four"]
 
 
 def content(
-    shape: Shape = CHAT,
+    endpoint: Endpoint = CHAT,
     usage: bool = False,
     continuous: bool = False,
     input_count: TokenCount | None = None,
 ) -> Content:
     return Content(
-        Ask(True, usage, continuous, 4, prompt="x"),
+        RequestParams(True, usage, continuous, 4, prompt="x"),
         Plan(50, (20,) * 3, 4),
         PIECES,
         b"length",
-        Frames(shape, "id", 9, "m"),
-        counted(5) if input_count is None else input_count,
+        Frames(endpoint, "id", 9, "m"),
+        known_count(5) if input_count is None else input_count,
     )
 
 
-def play(of: Content, tokens: tuple[int, ...] = (1, 1, 1, 1), wire: PaperWire | None = None) -> tuple[Reply, PaperWire]:
+def play(
+    of: Content, tokens: tuple[int, ...] = (1, 1, 1, 1), wire: PaperWire | None = None
+) -> tuple[ReplyWriter, PaperWire]:
     wire = PaperWire() if wire is None else wire
-    ended: list[Reply] = []
+    ended: list[ReplyWriter] = []
     reply = StreamedReply(wire, of, ended.append)
     reply.begin()
     for n in tokens:
@@ -42,7 +44,7 @@ def play(of: Content, tokens: tuple[int, ...] = (1, 1, 1, 1), wire: PaperWire | 
     return reply, wire
 
 
-def kinds(reply: Reply) -> str:
+def kinds(reply: ReplyWriter) -> str:
     return "".join(reply.chunk_kinds)
 
 
@@ -114,7 +116,7 @@ def test_chunks_that_waited_in_a_buffer_are_named() -> None:
 
 
 def test_a_client_that_is_gone_ends_the_reply_once_and_is_no_fault() -> None:
-    ended: list[Reply] = []
+    ended: list[ReplyWriter] = []
     wire = PaperWire()
     reply = StreamedReply(wire, content(), ended.append)
     reply.take(1)
@@ -134,9 +136,9 @@ def test_what_could_not_be_written_is_not_in_the_ledger(gone_after: int) -> None
     assert reply.cut == "client_closed"
 
 
-def whole(of: Content) -> tuple[Reply, PaperWire]:
+def whole(of: Content) -> tuple[ReplyWriter, PaperWire]:
     wire = PaperWire()
-    ended: list[Reply] = []
+    ended: list[ReplyWriter] = []
     reply = WholeReply(wire, of, ended.append)
     for _ in range(4):
         reply.take(1)

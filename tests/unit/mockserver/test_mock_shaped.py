@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
+from mockserver.dialect.openai import CHAT, COMPLETION, Endpoint, Frames, RequestParams, Usage
 from mockserver.faults import FAULTS, parse_demand
-from mockserver.openai import CHAT, COMPLETION, Ask, Frames, Shape, Usage
-from mockserver.plan import Plan
-from mockserver.reply import Content, Reply, StreamedReply, WholeReply
-from mockserver.shaped.choice import Form, shaped_reply
-from mockserver.shaped.stop import cut_at_stop
-from mockserver.tokencount import TokenCount, counted
+from mockserver.plans.plan import Plan
+from mockserver.replies.reply import Content, ReplyWriter, StreamedReply, WholeReply
+from mockserver.replies.shaped.choice import ReplyStyle, shaped_reply
+from mockserver.replies.shaped.stop import cut_at_stop
+from mockserver.tokencount import TokenCount, known_count
 from tests.support.paper_wire import PaperWire
 
 PIECES = ["One", " two", " three", " four"]
@@ -51,8 +51,8 @@ class Played:
     def __init__(
         self,
         faults: str = "none",
-        shape: Shape = CHAT,
-        form: Form | None = None,
+        endpoint: Endpoint = CHAT,
+        form: ReplyStyle | None = None,
         usage: bool = False,
         continuous: bool = False,
         stop: tuple[str, ...] = (),
@@ -64,17 +64,17 @@ class Played:
         wire: PaperWire | None = None,
     ) -> None:
         n = len(pieces)
-        ask = Ask(stream, usage, continuous, n, prompt="x", stop=stop, keep_stop=keep_stop)
+        params = RequestParams(stream, usage, continuous, n, prompt="x", stop=stop, keep_stop=keep_stop)
         plan = Plan(50, (20,) * (n - 1), n, parse_demand(faults), reasoning_tokens=reasoning)
         self.wire = PaperWire() if wire is None else wire
         self.timer = ByHand()
-        self.ended: list[Reply] = []
-        script = (Form() if form is None else form).script(
-            ask, plan, pieces, shape, "id", 9, "m", counted(5) if input_count is None else input_count
+        self.ended: list[ReplyWriter] = []
+        content = (ReplyStyle() if form is None else form).content(
+            params, plan, pieces, endpoint, "id", 9, "m", known_count(5) if input_count is None else input_count
         )
-        self.tokens = script.plan.output_tokens
-        self.plan = script.plan
-        self.reply = shaped_reply(self.wire, script, self.timer, self.ended.append)
+        self.tokens = content.plan.output_tokens
+        self.plan = content.plan
+        self.reply = shaped_reply(self.wire, content, self.timer, self.ended.append)
         self.reply.begin()
 
     def play(self, *tokens: int) -> Played:
@@ -178,7 +178,7 @@ WIRE: dict[str, tuple[list[object], str, list[int]]] = {
 }  # fmt: skip
 
 ELSEWHERE = {
-    "400", "401", "404", "429", "500", "502", "503", "504",  # refused before there is a reply: test_mock_wire_shape.py
+    "400", "401", "404", "429", "500", "502", "503", "504",  # refused before there is a reply: test_mock_wire_endpoint.py
     "refuse", "slow_accept",  # connections: test_mock_outage.py
     "stall", "slow", "degrade", "pause", "length",  # in the plan: test_mock_faults.py, test_mock_plan.py
     "gzip", "keepalive", "trickle",  # below
@@ -216,16 +216,16 @@ def test_a_role_that_comes_early_comes_before_any_token() -> None:
 
 
 def test_the_ordinary_reply_is_the_same_to_the_byte() -> None:
-    for shape in (CHAT, COMPLETION):
+    for endpoint in (CHAT, COMPLETION):
         for usage, continuous in ((False, False), (True, False), (True, True)):
             for stream, kind in ((True, StreamedReply), (False, WholeReply)):
-                ask = Ask(stream, usage, continuous, 4, prompt="x")
+                params = RequestParams(stream, usage, continuous, 4, prompt="x")
                 plan = Plan(50, (20,) * 3, 4)
                 wire = PaperWire()
-                content = Content(ask, plan, PIECES, b"length", Frames(shape, "id", 9, "m"), counted(5))
+                content = Content(params, plan, PIECES, b"length", Frames(endpoint, "id", 9, "m"), known_count(5))
                 ordinary = kind(wire, content, lambda reply: None)
                 ordinary.begin()
-                shaped = Played(shape=shape, usage=usage, continuous=continuous, stream=stream)
+                shaped = Played(endpoint=endpoint, usage=usage, continuous=continuous, stream=stream)
                 for tokens in (1, 2, 1):
                     ordinary.take(tokens)
                 shaped.play(1, 2, 1)
@@ -253,7 +253,7 @@ def test_gzip_ends_well_without_done() -> None:
 
 
 def test_a_trickle_leaves_a_gap_between_two_writes_and_the_last_piece_has_the_stamp() -> None:
-    played = Played("trickle:pieces=2,gap=2ms", shape=COMPLETION)
+    played = Played("trickle:pieces=2,gap=2ms", endpoint=COMPLETION)
     played.play(1)
     assert (len(played.writes), played.kinds) == (1, "")
     played.timer.move_to(2 * MS - 1)
@@ -271,7 +271,7 @@ def test_a_trickle_leaves_a_gap_between_two_writes_and_the_last_piece_has_the_st
 
 
 def test_what_trickles_is_dropped_by_a_reset() -> None:
-    played = Played("trickle;reset:after=1", shape=COMPLETION).play(1, 1)
+    played = Played("trickle;reset:after=1", endpoint=COMPLETION).play(1, 1)
     assert (played.wire.said[-1], played.kinds, len(played.writes)) == ("rst", "", 1)
     played.timer.move_to(100 * MS)
     assert len(played.writes) == 1
@@ -394,7 +394,13 @@ def test_a_whole_reply_can_be_compressed() -> None:
     assert played.reply.bytes_out == len(body)
 
 
-@pytest.mark.parametrize("spec", [name for name, kind in FAULTS.items() if kind.streams_only and kind.status is None])
+FOR_STREAMS = (
+    "no_done", "role_early", "role_with_token", "role_absent", "empty", "duplicate", "reorder", "usage_twice", "crlf",
+    "comments", "keepalive", "split", "split_utf8", "trickle", "coalesce",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("spec", FOR_STREAMS)
 def test_what_is_for_streams_leaves_a_whole_reply_alone(spec: str) -> None:
     played = Played(spec, stream=False, usage=False).play()
     assert (played.wire.said, played.reply.struck) == ([(200, BODY)], None)
@@ -402,7 +408,7 @@ def test_what_is_for_streams_leaves_a_whole_reply_alone(spec: str) -> None:
 
 # ---- Reasoning, finish, stop -------------------------------------------------------------------------------------------
 
-REASONS = Form(reasons=True)
+REASONS = ReplyStyle(reasons=True)
 
 
 def test_reasoning_comes_first_and_usage_counts_it() -> None:
@@ -418,7 +424,7 @@ def test_reasoning_comes_first_and_usage_counts_it() -> None:
 
 
 def test_the_older_name_of_reasoning_can_be_had() -> None:
-    played = Played(form=Form(reasons=True, reasoning_field="reasoning_content"), reasoning=1).play()
+    played = Played(form=ReplyStyle(reasons=True, reasoning_field="reasoning_content"), reasoning=1).play()
     assert played.deltas[1] == {"reasoning_content": "One"}
 
 
@@ -442,12 +448,12 @@ def test_a_whole_reply_has_its_reasoning_apart() -> None:
 
 
 def test_the_finish_reason_can_have_a_chunk_of_its_own() -> None:
-    played = Played(form=Form(finish="separate"), usage=True).play()
+    played = Played(form=ReplyStyle(finish="separate"), usage=True).play()
     assert (played.kinds, played.reply.chunk_tokens) == ("rccccouo", [0, 1, 1, 1, 1, 0, 0, 0])
     reasons = [json.loads(data)["choices"][0]["finish_reason"] for data in played.data[:6]]
     assert reasons == [None, None, None, None, None, "length"]
     assert played.deltas[-1] == {}
-    assert Played(shape=COMPLETION, form=Form(finish="separate")).play().kinds == "ccccoo"
+    assert Played(endpoint=COMPLETION, form=ReplyStyle(finish="separate")).play().kinds == "ccccoo"
 
 
 @pytest.mark.parametrize(
@@ -531,16 +537,16 @@ def test_chunks_that_waited_in_a_buffer_are_named() -> None:
 
 
 def test_an_ordinary_request_is_not_shaped() -> None:
-    ask, plan = Ask(True, True, True, 4, prompt="x"), Plan(50, (), 1)
-    assert not Form().takes(ask, plan)
-    assert not Form(finish="separate").takes(replace(ask, stream=False), plan)
+    params, plan = RequestParams(True, True, True, 4, prompt="x"), Plan(50, (), 1)
+    assert not ReplyStyle().shapes(params, plan)
+    assert not ReplyStyle(finish="separate").shapes(replace(params, stream=False), plan)
     for form, other, planned in (
-        (Form(reasons=True), ask, plan),
-        (Form(finish="separate"), ask, plan),
-        (Form(), replace(ask, stop=("x",)), plan),
-        (Form(), ask, replace(plan, faults=parse_demand("crlf"))),
+        (ReplyStyle(reasons=True), params, plan),
+        (ReplyStyle(finish="separate"), params, plan),
+        (ReplyStyle(), replace(params, stop=("x",)), plan),
+        (ReplyStyle(), params, replace(plan, faults=parse_demand("crlf"))),
     ):
-        assert form.takes(other, planned)
+        assert form.shapes(other, planned)
 
 
 def test_both_ways_of_usage_agree() -> None:

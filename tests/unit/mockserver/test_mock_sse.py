@@ -6,7 +6,7 @@ import httptools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mockserver.sse import DONE, LAST_CHUNK, event, http_chunk
+from mockserver.dialect.sse import DONE, LAST_CHUNK, event, http_chunk
 
 
 def test_an_event_is_one_data_line_and_a_blank_line() -> None:

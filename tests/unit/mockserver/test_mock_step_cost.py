@@ -40,7 +40,7 @@ def test_numbers_and_a_file_say_the_same(tmp_path: Path) -> None:
     path = tmp_path / "cost.json"
     path.write_text(json.dumps({"b0": 5000, "b1": 1.5, "b2": 20, "a1": 2, "kv_blocks": 900}))
     by_file, by_text = parse_step_cost(str(path)).cost, parse_step_cost("b0=5000,b1=1.5,b2=20,a1=2,kv_blocks=900").cost
-    assert by_text == StepCost(5000, 1.5, 20, a1=2, kv_blocks=900, source="given by number")
+    assert by_text == StepCost(5000, 1.5, 20, a1=2, kv_blocks=900, source="given on the command line")
     assert by_file == StepCost(5000, 1.5, 20, a1=2, kv_blocks=900, source=str(path))
 
 
@@ -48,7 +48,7 @@ def test_numbers_and_a_file_say_the_same(tmp_path: Path) -> None:
     ("text", "says"),
     [
         ("qwen2.5-7b", "did you mean qwen2.5-7b-h100?"),
-        ("something", "there are qwen2.5-3b-h100"),
+        ("something", "the names are qwen2.5-3b-h100"),
         ("b0=1,b1=2", "b2 is missing"),
         ("b0=1,b1=x,b2=-3,c=4", "no coefficient is called 'c'"),
         ("b0=1,b1=x,b2=-3,c=4", "b1=x: write a number of us"),
@@ -72,16 +72,16 @@ def test_limits_that_are_given_stand_in_place_of_those_of_the_step_cost() -> Non
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("--max-num-seqs", "3"), ["--max-num-seqs does nothing with --engine sampled"]),
+        (("--max-num-seqs", "3"), ["--max-num-seqs has no effect with --engine sampled"]),
         (
             ("--engine", "batching", "--ttft", "1s", "--tpot", "1ms"),
-            ["--ttft does nothing with --engine batching", "--tpot does nothing with --engine batching"],
+            ["--ttft has no effect with --engine batching", "--tpot has no effect with --engine batching"],
         ),
         (("--engine", "replay"), ["--engine replay needs a recording"]),
-        (("--engine", "sampled", "--replay", "x"), ["--replay does nothing with --engine sampled"]),
-        (("--replay", "x", "--num-speculative-tokens", "2"), ["--num-speculative-tokens does nothing"]),
-        (("--engine", "batching", "--workers", "2"), ["--engine batching needs all requests in one engine"]),
-        (("--load-slowdown", "1", "--workers", "2"), ["--load-slowdown needs all requests in one engine"]),
+        (("--engine", "sampled", "--replay", "x"), ["--replay has no effect with --engine sampled"]),
+        (("--replay", "x", "--num-speculative-tokens", "2"), ["--num-speculative-tokens has no effect"]),
+        (("--engine", "batching", "--workers", "2"), ["--engine batching needs all requests in one process"]),
+        (("--load-slowdown", "1", "--workers", "2"), ["--load-slowdown needs all requests in one process"]),
         (("--engine", "batching", "--kv-blocks", "100"), ["the KV cache holds 1600 tokens"]),
         (("--engine", "batching", "--step-cost", "b0=1"), ["--step-cost: 'b0=1': b1 is missing; b2 is missing"]),
     ],

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mockserver.engine import Work
+from mockserver.engine import EngineRequest
 from mockserver.engine.timeline import TimelineEngine
 from mockserver.faults import parse_demand
-from mockserver.plan import Latencies, Plan, draw_plan
+from mockserver.plans.plan import Latencies, Plan, draw_plan
+from mockserver.plans.speculation import Speculation
+from mockserver.replies.stream_interval import StreamInterval
 from mockserver.rng import stream
-from mockserver.speculation import Speculation
-from mockserver.stream_interval import StreamInterval
 from promptset.distributions import parse
 
 MS = 1_000_000
@@ -32,7 +32,7 @@ def play(engine: TimelineEngine) -> list[tuple[int, list[tuple[int, int]]]]:
 def test_the_tokens_of_a_step_come_together_at_the_instant_of_the_plan() -> None:
     engine = TimelineEngine()
     plan = Plan(50, (20, 0, 0, 30), 5, step_tokens=(1, 3, 1))
-    engine.admit(1, Work(1000, plan))
+    engine.admit(1, EngineRequest(1000, plan))
     assert play(engine) == [(1050, [(1, 1)]), (1070, [(1, 3)]), (1100, [(1, 1)])]
     released = engine.release(1)
     assert released.plan is plan
@@ -42,15 +42,15 @@ def test_the_tokens_of_a_step_come_together_at_the_instant_of_the_plan() -> None
 def test_a_request_alone_is_served_as_planned_whatever_the_slowdown() -> None:
     engine = TimelineEngine(0.5)
     plan = Plan(50, (20, 30), 3)
-    engine.admit(1, Work(1000, plan))
+    engine.admit(1, EngineRequest(1000, plan))
     assert play(engine) == [(1050, [(1, 1)]), (1070, [(1, 1)]), (1100, [(1, 1)])]
     assert engine.release(1).plan == plan
 
 
 def test_each_wait_is_stretched_by_the_requests_under_way_as_it_begins() -> None:
     engine = TimelineEngine(0.5)
-    engine.admit(1, Work(0, Plan(100, (100, 100), 3)))
-    engine.admit(2, Work(0, Plan(100, (10,), 2)))
+    engine.admit(1, EngineRequest(0, Plan(100, (100, 100), 3)))
+    engine.admit(2, EngineRequest(0, Plan(100, (10,), 2)))
     # 2 begins beside 1: 150, then a wait of 15, over at 165. 1 begins alone: 100, then 150 beside 2, then 100 alone.
     assert play(engine) == [(100, [(1, 1)]), (150, [(2, 1)]), (165, [(2, 1)]), (250, [(1, 1)]), (350, [(1, 1)])]
     assert engine.release(1).plan == Plan(100, (150, 100), 3)
@@ -59,16 +59,16 @@ def test_each_wait_is_stretched_by_the_requests_under_way_as_it_begins() -> None
 
 def test_with_a_slowdown_the_plan_that_is_told_has_a_gap_a_token_also_where_they_come_together() -> None:
     engine = TimelineEngine(1.0)
-    engine.admit(1, Work(0, Plan(100, (50, 0, 30), 4, step_tokens=(1, 2, 1))))
-    engine.admit(2, Work(0, Plan(1000, (), 1)))
+    engine.admit(1, EngineRequest(0, Plan(100, (50, 0, 30), 4, step_tokens=(1, 2, 1))))
+    engine.admit(2, EngineRequest(0, Plan(1000, (), 1)))
     assert play(engine) == [(100, [(1, 1)]), (200, [(1, 2)]), (260, [(1, 1)]), (2000, [(2, 1)])]
     assert engine.release(1).plan.gaps_ns == (100, 0, 60)
 
 
 def test_a_request_that_is_gone_slows_no_other() -> None:
     engine = TimelineEngine(1.0)
-    engine.admit(1, Work(0, Plan(100, (100,), 2)))
-    engine.admit(2, Work(0, Plan(400, (), 1)))
+    engine.admit(1, EngineRequest(0, Plan(100, (100,), 2)))
+    engine.admit(2, EngineRequest(0, Plan(400, (), 1)))
     assert engine.release(2).plan.ttft_ns is None
     assert play(engine) == [(100, [(1, 1)]), (200, [(1, 1)])]
     engine.release(1)
@@ -78,7 +78,7 @@ def test_a_request_that_is_gone_slows_no_other() -> None:
 def test_users_who_are_always_there_see_the_slowdown_of_the_formula() -> None:
     engine = TimelineEngine(0.25)
     for key in range(5):
-        engine.admit(key, Work(key, Plan(100, (40,) * 9, 10)))
+        engine.admit(key, EngineRequest(key, Plan(100, (40,) * 9, 10)))
     while engine.next_ns() is not None:
         engine.step(engine.next_ns() or 0)
     plan = engine.release(4).plan

@@ -7,21 +7,19 @@ from typing import Any
 
 import pytest
 
-from mockserver.openai import (
+from mockserver.dialect.openai import (
     CHAT,
     COMPLETION,
-    Ask,
     Frames,
-    Refusal,
+    RequestParams,
     Usage,
     context_refusal,
-    error_body,
-    fault_refusal,
     models_body,
     parse_body,
     parse_chat,
     parse_completion,
 )
+from mockserver.dialect.refusals import Refusal, error_body, fault_refusal
 
 HELLO = [{"role": "user", "content": "hello"}]
 
@@ -41,7 +39,7 @@ def test_a_chat_body_says_what_it_asks_for() -> None:
         "ignore_eos": True,
         "a_field_of_tomorrow": {"x": 1},
     }
-    assert parse_chat(row) == Ask(True, True, True, 7, messages=HELLO)
+    assert parse_chat(row) == RequestParams(True, True, True, 7, messages=HELLO)
 
 
 def test_max_completion_tokens_wins_over_max_tokens() -> None:
@@ -136,8 +134,8 @@ def test_a_gateways_refusal_is_the_page_of_a_proxy(status: int, title: bytes) ->
     ],
 )
 def test_stop_strings_are_a_text_or_a_list(stop: Any, keep: Any, read: tuple[tuple[str, ...], bool]) -> None:
-    ask = parse_completion({"prompt": "x", "stop": stop, "include_stop_str_in_output": keep})
-    assert (ask.stop, ask.keep_stop) == read
+    params = parse_completion({"prompt": "x", "stop": stop, "include_stop_str_in_output": keep})
+    assert (params.stop, params.keep_stop) == read
 
 
 @pytest.mark.parametrize("stop", [3, ["a", 3], "", ["a", ""]])

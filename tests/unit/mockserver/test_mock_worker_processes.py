@@ -10,24 +10,24 @@ from collections.abc import Callable
 import pytest
 
 from mockserver.errors import MockError, UsageError
-from mockserver.peers import added_up
-from mockserver.workers import Reins, Workers
+from mockserver.workers.peers import sum_counts
+from mockserver.workers.processes import WorkerPipes, WorkerProcesses
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="workers are forked")
 
 
-def until_told(reins: Reins) -> None:
+def until_told(pipes: WorkerPipes) -> None:
     """Serve like a good worker."""
     asked, told = os.pipe()
     signal.signal(signal.SIGTERM, lambda number, frame: os.close(told))
-    os.write(reins.ready, b"1")
+    os.write(pipes.ready, b"1")
     os.read(asked, 1)
 
 
-def run(work: Callable[[int, Reins], None], on_ready: Callable[[], None]) -> str:
+def run(work: Callable[[int, WorkerPipes], None], on_ready: Callable[[], None]) -> str:
     """What the parent says at the end."""
     try:
-        Workers(3, work).run(on_ready)
+        WorkerProcesses(3, work).run(on_ready)
     except MockError as e:
         return str(e)
     return ""
@@ -41,7 +41,7 @@ def test_it_is_ready_once_when_all_are_and_a_signal_ends_it_without_a_word() -> 
         os.kill(os.getpid(), signal.SIGTERM)
 
     before = signal.getsignal(signal.SIGTERM)
-    assert run(lambda number, reins: until_told(reins), on_ready) == ""
+    assert run(lambda number, pipes: until_told(pipes), on_ready) == ""
     assert said == ["ready"]
     assert signal.getsignal(signal.SIGTERM) is before
 
@@ -50,9 +50,9 @@ def test_it_is_ready_once_when_all_are_and_a_signal_ends_it_without_a_word() -> 
     ("end", "how"),
     [
         (lambda: os.kill(os.getpid(), signal.SIGKILL), "was killed by SIGKILL"),
-        (lambda: os._exit(3), "ended by itself with status 3"),
-        (lambda: None, "ended by itself with status 0"),
-        (lambda: 1 / 0, "ended by itself with status 70"),
+        (lambda: os._exit(3), "ended unexpectedly with status 3"),
+        (lambda: None, "ended unexpectedly with status 0"),
+        (lambda: 1 / 0, "ended unexpectedly with status 70"),
     ],
     ids=["killed", "left", "returned", "defect"],
 )
@@ -60,24 +60,24 @@ def test_it_is_ready_once_when_all_are_and_a_signal_ends_it_without_a_word() -> 
 def test_a_worker_that_ends_unasked_is_named_and_the_others_end(
     end: Callable[[], object], how: str, when: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    def work(number: int, reins: Reins) -> None:
+    def work(number: int, pipes: WorkerPipes) -> None:
         if number != 1:
-            until_told(reins)
+            until_told(pipes)
             return
         if when == "later":
-            os.write(reins.ready, b"1")
+            os.write(pipes.ready, b"1")
         end()
 
     ready: list[None] = []
     said = run(work, lambda: ready.append(None))
     assert said.startswith("worker 1 of 3 (process ")
-    assert f") {how}: what it was serving is not in the ledger" in said
+    assert f") {how}: its requests are missing from the ledger" in said
     assert bool(ready) is (when == "later")
     assert ("ZeroDivisionError" in capfd.readouterr().err) is how.endswith("70")
 
 
 def test_an_error_of_a_worker_is_told_in_its_own_words(capfd: pytest.CaptureFixture[str]) -> None:
-    def work(number: int, reins: Reins) -> None:
+    def work(number: int, pipes: WorkerPipes) -> None:
         raise UsageError(f"--flag: worker {number} cannot")
 
     assert "with status 2" in run(work, lambda: None)
@@ -90,4 +90,4 @@ def test_counts_are_added_up_and_the_first_error_is_kept() -> None:
         {"a": {"n": 2, "error": "full"}, "b": {"m": 0}},
         {"a": {"n": 4, "error": "late"}, "b": {"m": 1}},
     ]
-    assert added_up(each) == {"a": {"n": 7, "error": "full"}, "b": {"m": 6}}
+    assert sum_counts(each) == {"a": {"n": 7, "error": "full"}, "b": {"m": 6}}

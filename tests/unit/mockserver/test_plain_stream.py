@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from mockserver.clock import now_ns
-from mockserver.openai import CHAT, COMPLETION, Ask, Frames, Shape
-from mockserver.plain_stream import PlainStream
-from mockserver.plan import Plan
-from mockserver.reply import Content, Reply, StreamedReply
-from mockserver.tokencount import TokenCount, counted
-from mockserver.wire import DirectWire
+from mockserver.dialect.openai import CHAT, COMPLETION, Endpoint, Frames, RequestParams
+from mockserver.plans.plan import Plan
+from mockserver.replies.plain_stream import PlainStream
+from mockserver.replies.reply import Content, ReplyWriter, StreamedReply
+from mockserver.replies.wire import DirectWire
+from mockserver.tokencount import TokenCount, known_count
 
 PIECES = ["One", " two", ' "three"', " vier\u2028", " five", " 六", " " + "s" * 300, " two", " end"]
 N = len(PIECES)
@@ -65,20 +65,22 @@ class Connection:
     def close_after_response(self) -> None: ...
 
 
-def content(shape: Shape, usage: bool = False, count: TokenCount | None = None) -> Content:
+def content(endpoint: Endpoint, usage: bool = False, count: TokenCount | None = None) -> Content:
     plan = Plan(50, GAPS, N)
-    frames = Frames(shape, "id", 9, "m")
-    return Content(Ask(True, usage, False, N, prompt="x"), plan, PIECES, b"length", frames, count or counted(5))
+    frames = Frames(endpoint, "id", 9, "m")
+    return Content(
+        RequestParams(True, usage, False, N, prompt="x"), plan, PIECES, b"length", frames, count or known_count(5)
+    )
 
 
 def play(
-    kind: type[StreamedReply], steps: list[int], transport: Transport, shape: Shape = CHAT, usage: bool = False
-) -> Reply:
+    kind: type[StreamedReply], steps: list[int], transport: Transport, endpoint: Endpoint = CHAT, usage: bool = False
+) -> ReplyWriter:
     """A reply that is handed these numbers of tokens."""
-    ended: list[Reply] = []
+    ended: list[ReplyWriter] = []
 
-    async def main() -> Reply:
-        reply = kind(DirectWire(Connection(transport)), content(shape, usage), ended.append)  # type: ignore[arg-type]
+    async def main() -> ReplyWriter:
+        reply = kind(DirectWire(Connection(transport)), content(endpoint, usage), ended.append)  # type: ignore[arg-type]
         reply.begin()
         for tokens in steps:
             if tokens == 1 and isinstance(reply, PlainStream):
@@ -92,7 +94,7 @@ def play(
     return reply
 
 
-def noted(reply: Reply) -> dict[str, Any]:
+def noted(reply: ReplyWriter) -> dict[str, Any]:
     return {
         "kinds": "".join(reply.chunk_kinds),
         "tokens": reply.chunk_tokens,
@@ -104,7 +106,7 @@ def noted(reply: Reply) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("shape", [CHAT, COMPLETION], ids=["chat", "completion"])
+@pytest.mark.parametrize("endpoint", [CHAT, COMPLETION], ids=["chat", "completion"])
 @pytest.mark.parametrize("usage", [False, True])
 @pytest.mark.parametrize(
     "steps",
@@ -123,11 +125,11 @@ def noted(reply: Reply) -> dict[str, Any]:
     ids=["free", "full at times", "full", "gone", "gone at once"],
 )
 def test_both_ways_send_the_same_bytes_and_note_the_same(
-    shape: Shape, usage: bool, steps: list[int], full: frozenset[int], gone_after: int | None
+    endpoint: Endpoint, usage: bool, steps: list[int], full: frozenset[int], gone_after: int | None
 ) -> None:
     general, plain = Transport(full, gone_after), Transport(full, gone_after)
-    expected = play(StreamedReply, steps, general, shape, usage)
-    reply = play(PlainStream, steps, plain, shape, usage)
+    expected = play(StreamedReply, steps, general, endpoint, usage)
+    reply = play(PlainStream, steps, plain, endpoint, usage)
     if sum(steps) < N:
         expected.close("shutdown")
         reply.close("shutdown")

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from mockserver import shared_state
-from mockserver.shared_state import MAX_TEXT_BYTES, SharedState
+from mockserver.workers import shared_state
+from mockserver.workers.shared_state import MAX_TEXT_BYTES, SharedState
 
 forking = pytest.mark.skipif(sys.platform == "win32", reason="workers are forked")
 
@@ -78,7 +78,7 @@ def test_a_text_is_published_with_a_version(state: SharedState) -> None:
     assert state.publish(b"ttft: 50ms") == 1
     assert state.publish(b"x") == 2
     assert (state.version, state.text()) == (2, (2, b"x"))
-    with pytest.raises(ValueError, match="too long to be shared"):
+    with pytest.raises(ValueError, match="the limit is 1048576"):
         state.publish(bytes(MAX_TEXT_BYTES + 1))
     assert state.text() == (2, b"x")
 

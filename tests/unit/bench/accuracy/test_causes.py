@@ -39,9 +39,9 @@ CASES: list[tuple[str, MetricComparison, str]] = [
     ("the closest of several definitions",
      replace(RIGHT, measured=changed(9.0), mistaken={"near": changed(8.5), "nearer": changed(8.99)}), "nearer"),
     ("a wrong tail of right values", replace(RIGHT, measured=TAIL),
-     "the median is right and the tail is not: the values are right and their quantiles are put together wrongly"),
+     "the median is right and the tail is not: the values are right and their quantiles are computed wrongly"),
     ("failures among the values", replace(RIGHT, n=207, measured=changed(-1.3), extra={"failed requests": 7}),
-     "failed requests are among the values: there are 7 too many, as many as there were of those"),
+     "failed requests are included: there are 7 values too many, as many as there were failed requests"),
     ("something else", replace(RIGHT, measured=TRUE | {"p50": 58.0, "p75": 30.0}), UNKNOWN),
 ]  # fmt: skip
 

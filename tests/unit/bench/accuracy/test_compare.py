@@ -45,7 +45,9 @@ LINES = [made_line(record) for record in RECORDS]
 
 
 def summary_of(records: list[RequestRecord]) -> dict[str, Any]:
-    summary = Summary(RunFacts(mode="concurrency", endpoint="chat", start_ns=START_NS, seed=0, concurrency=10))
+    summary = Summary(
+        RunFacts(mode="concurrency", open_loop=False, endpoint="chat", start_ns=START_NS, seed=0, concurrency=10)
+    )
     for record in records:
         summary.add(record)
     return summary.close()
@@ -175,12 +177,12 @@ def whole_ms(metric: Metric) -> Metric:
 
 
 WRONG_METRICS: list[tuple[str, str, Metric, str]] = [
-    ("TTFT at the role chunk", "ttft_ms", role_chunk_ttft, "it is taken at the role chunk"),
-    ("reasoning ignored", "ttft_ms", content_only_ttft, "reasoning is not taken for text"),
+    ("TTFT at the role chunk", "ttft_ms", role_chunk_ttft, "it ends at the role chunk"),
+    ("reasoning ignored", "ttft_ms", content_only_ttft, "reasoning is not counted as text"),
     ("latency ended at the usage chunk", "e2el_ms", usage_chunk_e2el, "it ends at the usage chunk"),
     ("latency ended at [DONE]", "e2el_ms", done_e2el, "it ends at the last chunk of any kind"),
-    ("TPOT with TTFT in it", "tpot_ms", tpot_with_ttft, "TTFT is in it: it is E2EL / n"),
-    ("chunks taken for tokens", "tpot_ms", tpot_by_chunks, "chunks are taken for tokens"),
+    ("TPOT with TTFT in it", "tpot_ms", tpot_with_ttft, "it includes TTFT: it is E2EL / n"),
+    ("chunks taken for tokens", "tpot_ms", tpot_by_chunks, "chunks are counted as tokens"),
     ("whole milliseconds", "tpot_ms", whole_ms(per_request.tpot_ms), "values are cut to whole milliseconds"),
 ]
 
@@ -230,9 +232,9 @@ def test_the_latency_of_failures_mixed_in_is_caught(tmp_path: Path) -> None:
     ttfts = [per_request.ttft_ms(r) or 0.0 for r in served] + [2.0] * len(refused)
     latency["ttft_ms"] = describe(sorted(ttfts))
     rows = certified(tmp_path / "wrong", [*refused, *served], lines, latency)
-    assert rows["problems"] == [f"ttft_ms: {N} values measured where the ledger has {N - N // 10}"]
+    assert rows["problems"] == [f"ttft_ms: {N} values measured, and {N - N // 10} in the ledger"]
     assert [c["cause"] for c in rows["causes"]] == [
-        f"failed requests are among the values: there are {N // 10} too many, as many as there were of those"
+        f"failed requests are included: there are {N // 10} values too many, as many as there were failed requests"
     ]
     assert judged(rows).status is Status.INVALID
 
@@ -241,9 +243,9 @@ def test_warm_up_left_in_is_caught(tmp_path: Path) -> None:
     records = [replace(r, phase="warmup") if r.index < 20 else r for r in RECORDS]
     assert certified(tmp_path / "right", records)["problems"] == []
     rows = certified(tmp_path / "wrong", records, latency=LATENCY)
-    assert f"ttft_ms: {N} values measured where the ledger has {N - 20}" in rows["problems"]
+    assert f"ttft_ms: {N} values measured, and {N - 20} in the ledger" in rows["problems"]
     (ttft,) = [c for c in rows["causes"] if c["metric"] == "ttft_ms"]
-    assert ttft["cause"].startswith("warm-up requests are among the values")
+    assert ttft["cause"].startswith("warm-up requests are included")
 
 
 WRONG_RECORDS: list[tuple[str, str, dict[str, Any]]] = [
@@ -275,7 +277,7 @@ def test_an_error_inside_a_200_stream_scored_as_success_makes_the_run_invalid(tm
     lines = [made_line(RECORDS[0], fault="error_in_stream"), *LINES[1:]]
     rows = certified(tmp_path, lines=lines)
     assert "made-0 (ok here, stream_error there)" in rows["problems"][0]
-    assert f"ttft_ms: {N} values measured where the ledger has {N - 1}" in rows["problems"]
+    assert f"ttft_ms: {N} values measured, and {N - 1} in the ledger" in rows["problems"]
     assert judged(rows).status is Status.INVALID
 
 
@@ -352,7 +354,7 @@ def test_a_server_that_miscounts_its_own_tokens_is_named(tmp_path: Path) -> None
     records = [replace(r, output_tokens=(r.output_tokens or 0) + 5) for r in RECORDS]
     rows = certified(tmp_path, records, [line | {"fault": "usage_wrong"} for line in LINES])
     causes = {c["metric"]: c["cause"] for c in rows["causes"]}
-    assert causes["tpot_ms"] == causes["tps"] == "the server's usage says another number of tokens than it sent"
+    assert causes["tpot_ms"] == causes["tps"] == "the server's usage differs from the tokens that it sent"
 
 
 SHIFT_NS = 10**15 + 123_456_789

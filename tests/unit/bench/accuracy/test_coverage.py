@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -123,26 +124,24 @@ def test_a_kept_certificate_is_read_as_it_was_written() -> None:
 
 
 def test_only_certificates_of_its_kind_and_version_may_cover_a_run() -> None:
-    config = {"mode": "concurrency", "transport": "wire", "stream": True, "url": "http://h"}
-    assert coverage.for_run([brief(), brief(version="9"), sized(2)], LoadKind.of(config, 1), "0.1.0") == [
+    kind = LoadKind.of(open_loop=False, transport="wire", stream=True, tls=False, workers=1)
+    assert coverage.for_run([brief(), brief(version="9"), sized(2)], kind, "0.1.0") == [
         brief(),
         sized(2),
     ]
-    assert coverage.for_run([brief()], LoadKind.of(config, 2), "0.1.0") == []
+    assert coverage.for_run([brief()], replace(kind, workers=2), "0.1.0") == []
 
 
-@pytest.mark.parametrize(
-    ("mode", "loop"), [("rate", "open loop"), ("trace", "open loop"), ("concurrency", "closed loop")]
-)
-def test_the_shape_of_a_load_comes_from_its_summary(mode: str, loop: str) -> None:
+@pytest.mark.parametrize(("open_loop", "loop"), [(True, "open loop"), (False, "closed loop")])
+def test_the_shape_of_a_load_comes_from_its_summary(open_loop: bool, loop: str) -> None:
     summary = {
         "load": {"concurrency_max": 12, "achieved_rps": 3.0},
         "throughput": {"duration_s": 10.0},
         "instrument": {"clock": {"kernel": 90, "user": 10, "mixed": 0}},
         "tokens": {"chunks": {"with_tokens": 600}},
     }
-    config = {"mode": mode, "transport": "wire", "stream": False, "url": "https://h"}
-    assert LoadShape.measured(summary, config, 2).to_json() == {
+    kind = LoadKind.of(open_loop=open_loop, transport="wire", stream=False, tls=True, workers=2)
+    assert LoadShape.measured(summary, kind).to_json() == {
         "loop": loop, "transport": "wire", "workers": 2, "stream": "whole", "tls": True, "clock": "kernel",
         "streams": 12, "requests_per_s": 3.0, "chunks_per_s": 60.0,
     }  # fmt: skip

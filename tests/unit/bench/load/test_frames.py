@@ -5,36 +5,37 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.load.frames import Frames, frame, request_of, session_of
-from bench.workload import Made
+from bench.conversations import pack_session, unpack_session
+from bench.load.frames import Frames, frame
+from bench.workload import RequestDraft
 from promptset.sessions import Session, Turn
 
 TOKENS = st.none() | st.integers(0, 2**40)
 REQUESTS = st.lists(
-    st.builds(Made, st.binary(max_size=300), st.booleans(), TOKENS, TOKENS, st.none() | st.text(max_size=20)),
+    st.builds(RequestDraft, st.binary(max_size=300), st.booleans(), TOKENS, TOKENS, st.none() | st.text(max_size=20)),
     max_size=8,
 )
 
 
 @given(requests=REQUESTS, cuts=st.lists(st.integers(0, 3000), max_size=12))
-def test_requests_come_out_as_they_went_in_whatever_the_cuts(requests: list[Made], cuts: list[int]) -> None:
-    written = b"".join(map(frame, requests))
-    frames = Frames(request_of)
-    found: list[Made] = []
+def test_requests_come_out_as_they_went_in_whatever_the_cuts(requests: list[RequestDraft], cuts: list[int]) -> None:
+    written = b"".join(frame(request.pack()) for request in requests)
+    frames = Frames()
+    found: list[bytes] = []
     at = 0
     for cut in [*sorted(cut for cut in cuts if cut < len(written)), len(written)]:
         found += frames.feed(written[at:cut])
         at = cut
-    assert found == requests
+    assert [RequestDraft.unpack(packed) for packed in found] == requests
 
 
 @given(requests=REQUESTS)
-def test_a_request_is_there_with_its_last_byte_and_not_before(requests: list[Made]) -> None:
-    frames = Frames(request_of)
-    for made in requests:
-        written = frame(made)
+def test_a_request_is_there_with_its_last_byte_and_not_before(requests: list[RequestDraft]) -> None:
+    frames = Frames()
+    for request in requests:
+        written = frame(request.pack())
         assert [frames.feed(written[i : i + 1]) for i in range(len(written) - 1)] == [[]] * (len(written) - 1)
-        assert frames.feed(written[-1:]) == [made]
+        assert frames.feed(written[-1:]) == [request.pack()]
 
 
 COUNTS = st.none() | st.integers(1, 2**40)
@@ -56,6 +57,7 @@ SESSIONS = st.builds(
 
 @given(sessions=st.lists(SESSIONS, max_size=4), cut=st.integers(0, 300))
 def test_sessions_come_out_as_they_went_in(sessions: list[Session], cut: int) -> None:
-    written = b"".join(map(frame, sessions))
-    frames = Frames(session_of)
-    assert frames.feed(written[:cut]) + frames.feed(written[cut:]) == sessions
+    written = b"".join(frame(pack_session(session)) for session in sessions)
+    frames = Frames()
+    found = frames.feed(written[:cut]) + frames.feed(written[cut:])
+    assert [unpack_session(packed) for packed in found] == sessions

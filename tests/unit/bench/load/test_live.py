@@ -10,7 +10,7 @@ import pytest
 
 from bench.clock import NS_PER_S, LoopClock, sleep_until
 from bench.load.live import Goal, Live
-from bench.load.live_tally import LiveTally, metrics_of
+from bench.load.progress_tally import ProgressTally, metrics_of
 from bench.metrics import objectives
 from bench.records import Outcome, RequestRecord
 from bench.workload import Phase
@@ -150,7 +150,7 @@ def test_what_workers_counted_is_the_same(pipe: tuple[TextIO, TextIO]) -> None:
     async def main(loop: VirtualTimeLoop) -> tuple[list[str], list[str]]:
         goal = Goal(requests=10, objectives=SLO)
         alone, merged = live_of(pipe[0], COUNTS, goal=goal), live_of(pipe[0], COUNTS, goal=goal)
-        tallies = [LiveTally(metrics_of(SLO)) for _ in range(2)]
+        tallies = [ProgressTally(metrics_of(SLO)) for _ in range(2)]
         alone.start()
         merged.start()
         for i, record in enumerate([*good(4), *good(3, phase="warmup"), made_record(9, outcome=Outcome.RESET)]):

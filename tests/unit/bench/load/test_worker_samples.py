@@ -7,14 +7,14 @@ from itertools import islice
 from typing import Any
 
 from bench.config import resolve
-from bench.load.components import samples_of, tokenizer_of
-from bench.load.share import Share
+from bench.load.components import source_of, tokenizer_of
+from bench.modes.share import Share
 from promptset.samples import Sample
 
 
 def samples(count: int, share: Share | None = None, skip: int = 0, **fields: Any) -> list[Sample]:
     config = resolve({"url": "http://127.0.0.1:1", "endpoint": "completions", "input_tokens": "600", **fields})
-    return list(islice(samples_of(config, tokenizer_of(config), share, skip=skip), count))
+    return list(islice(source_of(config, tokenizer_of(config), share, skip=skip), count))
 
 
 def test_the_kind_of_text_and_the_share_that_repeats_are_those_asked_for() -> None:

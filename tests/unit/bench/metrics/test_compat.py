@@ -397,7 +397,7 @@ def test_all_gaps_of_a_histogram_can_be_taken_out() -> None:
 
 
 def _summary(records: list[RequestRecord]) -> dict[str, Any]:
-    summary = Summary(RunFacts(mode="concurrency", endpoint="chat", start_ns=START_NS, seed=0))
+    summary = Summary(RunFacts(mode="concurrency", open_loop=False, endpoint="chat", start_ns=START_NS, seed=0))
     for record in records:
         summary.add(record)
     return summary.close()

@@ -21,7 +21,9 @@ S = 1_000_000_000
 
 
 def _facts(**fields: Any) -> RunFacts:
-    return RunFacts(**({"mode": "rate", "endpoint": "chat", "start_ns": START_NS, "seed": 7} | fields))
+    return RunFacts(
+        **({"mode": "rate", "open_loop": True, "endpoint": "chat", "start_ns": START_NS, "seed": 7} | fields)
+    )
 
 
 def _summarize(records: list[RequestRecord], **fields: Any) -> dict[str, Any]:
@@ -229,7 +231,7 @@ def test_load_says_how_it_was_and_how_it_was_planned() -> None:
     assert load["plan"]["dispersion_ratio"] == pytest.approx(1)
     assert load["waited_at_cap"]["share"] == 0.5
     assert load["waited_at_cap"]["wait_ms"]["max"] == 1
-    closed = _summarize(records, mode="concurrency", concurrency=9)["load"]
+    closed = _summarize(records, mode="concurrency", open_loop=False, concurrency=9)["load"]
     assert closed["plan"] is closed["waited_at_cap"] is None
 
 

@@ -159,7 +159,7 @@ def test_a_certificate_without_a_shared_clock_says_what_it_leaves_out(made: dict
         told = " ".join(text.split())
         assert "The mock runs on another machine" in told
         assert "The lags of the stamps are not known" in told
-    assert "The network takes 3.200 ms at the least." in " ".join(certificate_text.render(made).split())
+    assert "The network takes at least 3.200 ms." in " ".join(certificate_text.render(made).split())
 
 
 def test_a_run_that_a_kept_certificate_covers_is_told_its_errors(directory: RunDirectory, tmp_path: Path) -> None:

@@ -19,7 +19,9 @@ from tests.support.made_records import START_NS, made_record
 
 def _summary(records: list[RequestRecord], status: str = "VALID", **facts: Any) -> dict[str, Any]:
     summary = Summary(
-        RunFacts(**({"mode": "concurrency", "endpoint": "chat", "start_ns": START_NS, "seed": 0} | facts))
+        RunFacts(
+            **({"mode": "concurrency", "open_loop": False, "endpoint": "chat", "start_ns": START_NS, "seed": 0} | facts)
+        )
     )
     for record in records:
         summary.add(record)

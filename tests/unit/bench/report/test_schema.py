@@ -29,7 +29,9 @@ def _problems(summary: dict[str, Any]) -> list[str]:
 
 
 def _summary(records: list[RequestRecord], **facts: Any) -> dict[str, Any]:
-    summary = Summary(RunFacts(**({"mode": "rate", "endpoint": "chat", "start_ns": START_NS, "seed": 0} | facts)))
+    summary = Summary(
+        RunFacts(**({"mode": "rate", "open_loop": True, "endpoint": "chat", "start_ns": START_NS, "seed": 0} | facts))
+    )
     for record in records:
         summary.add(record)
     return summary.close() | ADDED

@@ -10,7 +10,7 @@ import pytest
 
 from bench.config import resolve
 from bench.endpoints.openai import metrics_url
-from bench.load.components import samples_of
+from bench.load.components import source_of
 from bench.report import details, text
 from bench.target.prefix_cache import Counters, counters_in, told
 from promptset.tokens import load_tokenizer
@@ -73,7 +73,7 @@ def test_metrics_lie_beside_the_root_of_the_api(tail: str) -> None:
 
 def planned(flags: dict[str, Any], requests: int = 200) -> float | None:
     config = resolve({"url": "http://h", **flags})
-    return samples_of(config, load_tokenizer()).planned_sharing(requests)
+    return source_of(config, load_tokenizer()).planned_sharing(requests)
 
 
 def test_the_plan_of_a_run_is_that_of_its_prompts(tmp_path: Path) -> None:

@@ -1,0 +1,78 @@
+"""The resolved configuration of a run: complete, and typed by what the run needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ConfigDict, Field
+
+from bench.clock import NS_PER_S
+from bench.config.settings import DEFAULT_ENDPOINT, Settings
+from bench.endpoints import openai
+from bench.errors import UsageError
+from bench.modes import MODES
+from bench.modes.interface import DEFAULT_OUTPUT_TOKENS, Mode
+from bench.modes.share import RunLength
+from bench.sources.interface import SourceSpec
+from bench.verdict import Limits
+
+
+class RunConfig(Settings):
+    """The settings with what follows from them. `load` has every value that its mode needs."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    endpoint: openai.Endpoint
+    mode: str
+    load: Mode = Field(exclude=True)
+
+    @property
+    def data(self) -> SourceSpec:
+        """What is sent."""
+        return self.load.data(self)
+
+    @property
+    def length(self) -> RunLength:
+        """When the load ends."""
+        return RunLength(
+            requests=self.requests,
+            duration_ns=None if self.duration is None else round(self.duration * NS_PER_S),
+            warmup_requests=self.warmup_requests,
+            warmup_ns=round(self.warmup_s * NS_PER_S),
+        )
+
+    @classmethod
+    def stored(cls, content: Mapping[str, Any]) -> RunConfig:
+        """A configuration as a run directory keeps it, of this version or an older one.
+
+        Nothing is checked again: its files may be gone, and its secrets are masked. Keys that are not known are passed over,
+        and those that are missing have their defaults. Raises UsageError where the mode is not known or lacks a value.
+        """
+        known = {key: value for key, value in content.items() if key in Settings.model_fields}
+        limits = {key: value for key, value in known.get("limits", {}).items() if key in Limits.model_fields}
+        known |= {"limits": Limits.model_validate(limits), "slo": tuple(known.get("slo", ()))}
+        return complete(Settings.model_construct(**known))
+
+
+def implied_mode(settings: Settings) -> str:
+    """The mode that was given, or the one that the other settings imply."""
+    if settings.mode is not None:
+        return settings.mode
+    return "rate" if settings.rate is not None and settings.concurrency is None else "concurrency"
+
+
+def complete(settings: Settings) -> RunConfig:
+    """The configuration of settings that go together: what was not given has its default. Raises UsageError else."""
+    name = implied_mode(settings)
+    if name not in MODES:
+        raise UsageError(f"the mode {name!r} is not one of {', '.join(MODES)}")
+    mode = MODES[name]
+    named = openai.endpoint_of(settings.url)
+    filled: dict[str, Any] = {"mode": name, **mode.defaults(settings)}
+    if settings.endpoint is None:
+        filled["endpoint"] = DEFAULT_ENDPOINT if named is None else named
+    if settings.dataset is None and settings.output_tokens is None:
+        filled["output_tokens"] = DEFAULT_OUTPUT_TOKENS
+    whole = settings.model_copy(update=filled)
+    return RunConfig.model_construct(**dict(whole), load=mode.of(whole))

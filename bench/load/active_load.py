@@ -1,0 +1,107 @@
+"""A worker's load under way: what it sends, writes, counts, and can be told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from bench.clock import Clock
+from bench.dispatch import InFlight, Sending, Stop
+from bench.load.assignment import Assignment, WorkerReport
+from bench.load.collector import collector_at_rest
+from bench.load.crew import Order
+from bench.load.sampling import Sampler
+from bench.modes.interface import WorkerLoad
+from bench.records import Outcome, RequestRecord, to_line
+from bench.run_directory import LineLog
+from bench.transport.interface import Transport
+
+
+class ActiveLoad:
+    """From its creation on it can be told to stop; `run` sends."""
+
+    def __init__(
+        self,
+        assignment: Assignment,
+        load: WorkerLoad,
+        records: LineLog,
+        samples: LineLog,
+        transport: Transport,
+        clock: Clock,
+        *,
+        start_ns: int,
+        on_record: Callable[[RequestRecord], None],
+    ) -> None:
+        share = assignment.share
+        self._number = share.worker
+        self._alone = assignment.alone
+        self._backlog = load.backlog
+        self._records = records
+        self._samples = samples
+        self._transport = transport
+        self._clock = clock
+        self._start_ns = start_ns
+        self._on_record = on_record
+        self._in_flight = InFlight()
+        self.failures = 0
+        self._stop = Stop(
+            clock,
+            start_ns=start_ns,
+            requests=share.requests,
+            duration_ns=share.duration_ns,
+            warmup_requests=share.warmup_requests,
+            warmup_ns=share.warmup_ns,
+        )
+        sending = Sending(
+            transport=transport, clock=clock, stop=self._stop, in_flight=self._in_flight, on_record=self._recorded
+        )
+        self._dispatcher = load.dispatcher(sending)
+
+    @property
+    def in_flight(self) -> int:
+        """Requests in flight now."""
+        return self._in_flight.now
+
+    async def run(self, *, size: int | None, in_memory: bool) -> WorkerReport:
+        """Send the share and write what is seen, until all of it has ended.
+
+        `size` is the number of items before the data repeats, `in_memory` whether they needed no making.
+        """
+        sampler = Sampler(self._clock, self.counts, self._samples.append, self._number)
+        with collector_at_rest(self._clock):
+            sampler.start()
+            await self._dispatcher.run(self._start_ns)
+            sampler.stop()
+        stop = self._stop
+        return WorkerReport(
+            run_start_ns=stop.run_start_ns,
+            reason="interrupted" if stop.interrupted else stop.reason,
+            problems=tuple(p for p in (self._records.close(), self._samples.close()) if p is not None),
+            repeated_rows=0 if size is None else self._backlog.taken_from(size),
+            late_requests=0 if in_memory else self._backlog.stock.late,
+        )
+
+    def _recorded(self, record: RequestRecord) -> None:
+        self._records.append(to_line(record if self._alone else replace(record, worker=self._number)))
+        if record.phase == "run" and record.outcome not in (Outcome.OK, Outcome.INTERRUPTED, Outcome.DROPPED):
+            self.failures += 1
+        self._on_record(record)
+
+    def tell(self, order: Order, reason: str = "") -> None:
+        """Obey an order."""
+        if order is Order.STOP:
+            self._stop.now(reason)
+            return
+        self._stop.interrupt()
+        if order is Order.CUT:
+            self._transport.cut()
+
+    def counts(self, at_ns: int) -> dict[str, int]:
+        """The dispatcher's numbers at an instant."""
+        return {
+            "in_flight": self._in_flight.now,
+            "in_flight_ns": self._in_flight.integral_ns(at_ns),
+            "planned": self._dispatcher.planned,
+            "sent": self._dispatcher.sent,
+            "done": self._dispatcher.done,
+        }

@@ -1,0 +1,40 @@
+"""All that a worker must know, and what it reports when its part is over."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.config import RunConfig
+from bench.endpoints import openai
+from bench.modes.share import Share
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assignment:
+    """The work of one worker. `alone` is the worker of a run that has no other."""
+
+    config: RunConfig
+    share: Share
+    run_id: str
+    options: openai.BodyOptions
+    directory: Path
+
+    @property
+    def alone(self) -> bool:
+        return self.share.workers == 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerReport:
+    """How a worker's part ended.
+
+    `run_start_ns`: when its warm-up was over. `reason`: why sending stopped. `problems`: what the user must read.
+    `repeated_rows`: rows that it sent again. `late_requests`: requests that were not made yet when they were due.
+    """
+
+    run_start_ns: int | None
+    reason: str | None
+    problems: tuple[str, ...]
+    repeated_rows: int
+    late_requests: int

@@ -1,0 +1,79 @@
+"""A crew: whoever sends a load, seen from the run. This process alone (`this_process.py`), or worker processes
+(`bench/scale/processes.py`); `run.py` and those who watch over a load know no difference."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from bench.load.assignment import WorkerReport
+from bench.load.progress_tally import ProgressTally
+from bench.records import RequestRecord
+
+
+class Order(StrEnum):
+    """What a crew can be told while it loads."""
+
+    STOP = "stop"
+    """End the sending, for a reason that the manifest names; requests in flight finish."""
+    INTERRUPT = "interrupt"
+    """The same, because the user wants it."""
+    CUT = "cut"
+    """End requests in flight too."""
+
+
+NO_COUNTS = {"in_flight": 0, "in_flight_ns": 0, "planned": 0, "sent": 0, "done": 0}
+"""The counts of a crew that has not begun."""
+
+
+@dataclass(frozen=True, slots=True)
+class CrewReport:
+    """How a load ended: a report of each worker that lived, and a sentence's beginning for each that died."""
+
+    workers: tuple[WorkerReport, ...]
+    died: tuple[str, ...] = ()
+
+
+class Progress(Protocol):
+    """Whoever follows a load. A crew hands over records one by one, or tallies of many."""
+
+    def add(self, record: RequestRecord) -> None:
+        """A request has ended."""
+
+    def merge(self, tally: ProgressTally) -> None:
+        """Several requests have ended."""
+
+
+class Crew(Protocol):
+    """`prepare`, `begin`, `load`, `close`, in this order; `close` also where one of the others failed."""
+
+    @property
+    def preparing(self) -> str:
+        """What `prepare` waits for, for people."""
+
+    async def prepare(self) -> None:
+        """Get everything ready. Raises BenchError where that cannot be done."""
+
+    def begin(self, start_ns: int, progress: Progress) -> None:
+        """The load begins at this instant: from now on it can be told to stop."""
+
+    async def load(self) -> CrewReport:
+        """Send, until all of it has ended."""
+
+    def close(self) -> None:
+        """End what was started."""
+
+    @property
+    def in_flight(self) -> int:
+        """Requests in flight, as far as is known."""
+
+    @property
+    def failures(self) -> int:
+        """Failed requests, as far as is known."""
+
+    def counts(self, at_ns: int) -> dict[str, int]:
+        """in_flight, in_flight_ns (its integral), planned, sent and done at an instant, as far as is known."""
+
+    def tell(self, order: Order, reason: str = "") -> None:
+        """Give an order to every worker. STOP has a reason."""

@@ -1,0 +1,60 @@
+"""The crew of a small run: one worker, in this process."""
+
+from __future__ import annotations
+
+from bench.load.active_load import ActiveLoad
+from bench.load.crew import NO_COUNTS, CrewReport, Order, Progress
+from bench.load.worker import Worker
+
+
+class ThisProcess:
+    """A `Crew` of one."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._load: ActiveLoad | None = None
+
+    @property
+    def preparing(self) -> str:
+        """What the worker makes now."""
+        return self._worker.preparing
+
+    async def prepare(self) -> None:
+        """Make requests and connections ahead. Raises UsageError where the data cannot be made."""
+        await self._worker.prepare()
+
+    def begin(self, start_ns: int, progress: Progress) -> None:
+        """The load begins at this instant."""
+        self._load = self._worker.begin(start_ns, progress.add)
+
+    async def load(self) -> CrewReport:
+        """Send, until all of it has ended."""
+        return CrewReport((await self._worker.run(self._begun),))
+
+    def close(self) -> None:
+        """End what was started beside."""
+        self._worker.close()
+
+    @property
+    def _begun(self) -> ActiveLoad:
+        if self._load is None:
+            raise RuntimeError("the load has not begun")
+        return self._load
+
+    @property
+    def in_flight(self) -> int:
+        """Requests in flight now."""
+        return 0 if self._load is None else self._load.in_flight
+
+    @property
+    def failures(self) -> int:
+        """Failed requests until now."""
+        return 0 if self._load is None else self._load.failures
+
+    def counts(self, at_ns: int) -> dict[str, int]:
+        """The dispatcher's numbers at an instant."""
+        return dict(NO_COUNTS) if self._load is None else self._load.counts(at_ns)
+
+    def tell(self, order: Order, reason: str = "") -> None:
+        """Give an order to the worker."""
+        self._begun.tell(order, reason)

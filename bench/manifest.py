@@ -1,0 +1,88 @@
+"""The manifest of a run: what a run directory keeps of a run beside its configuration, its records and its samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from bench.config import RunConfig
+from bench.errors import UsageError
+from bench.run_directory import RunDirectory
+
+
+class TokenizerName(BaseModel):
+    """The tokenizer that made the prompts: its name, and a fingerprint of its content."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    fingerprint: str
+
+
+class Manifest(BaseModel):
+    """Written when the load begins, and again when it has ended. Times in ns are CLOCK_MONOTONIC.
+
+    Fields that a run could not know, or that an older version did not write, have their defaults; unknown ones are dropped.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    run_id: str
+    started: str
+    command: tuple[str, ...]
+    model: str | None
+    notes: tuple[str, ...] = ()
+    exact_lengths: bool
+    """Whether the server was told to stop at no end token."""
+    tokenizer: TokenizerName | None = None
+    clock: str | None = None
+    event_loop: str | None = None
+    workers: int = 1
+    versions: dict[str, str] = {}
+    host: dict[str, str | int] = {}
+    planned: int | None = None
+    """Requests after the warm-up, where their number is known."""
+    start_ns: int
+    run_start_ns: int | None = None
+    """When the warm-up was over; None where the run was killed before it could say."""
+    stop_reason: str | None = None
+    ended: str | None = None
+    prefix_cache: dict[str, Any] | None = None
+    died: tuple[str, ...] = ()
+    """Workers that died, and how: one sentence's beginning each."""
+
+    @classmethod
+    def stored(cls, content: Mapping[str, Any]) -> Self:
+        """A manifest as run.yaml holds it. Raises UsageError where it lacks what every run has."""
+        try:
+            return cls.model_validate(content)
+        except ValidationError as e:
+            wrong = ", ".join(".".join(map(str, error["loc"])) for error in e.errors())
+            raise UsageError(f"the manifest in run.yaml is damaged: {wrong}") from e
+
+    def to_yaml(self) -> dict[str, Any]:
+        """What run.yaml holds: the fields that are known."""
+        return self.model_dump(mode="json", exclude_unset=True)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRun:
+    """What run.yaml holds: the configuration, as it is used and as it was written, and the manifest."""
+
+    config: RunConfig
+    written_config: Mapping[str, Any]
+    manifest: Manifest
+
+
+def write(directory: RunDirectory, config: RunConfig, manifest: Manifest) -> None:
+    """Put run.yaml in place. Raises OSError."""
+    directory.write_manifest({"config": config.public(), "manifest": manifest.to_yaml()})
+
+
+def read(directory: RunDirectory) -> StoredRun:
+    """What run.yaml of this or an older version says. Raises UsageError where it is damaged."""
+    stored = directory.manifest()
+    return StoredRun(RunConfig.stored(stored["config"]), stored["config"], Manifest.stored(stored["manifest"]))

@@ -1,0 +1,234 @@
+"""What every mode is: the kinds of load behind `--mode`, each complete in its file.
+
+A mode says which flags belong to it, what they are where nobody gave them, how much load it plans and how that is divided
+among workers, and what loop sends it. An instance is the resolved load of one run: every value that the mode needs is there.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from bench.clock import NS_PER_S
+from bench.dispatch import ClosedLoop, OpenLoop, Sending
+from bench.dispatch.interface import Dispatcher
+from bench.modes.share import RunLength, Share, divide
+from bench.sources.interface import Source, SourceSpec
+from bench.sources.rows import RowsSpec
+from bench.sources.simulated import PromptSpec
+from bench.stock import Backlog
+from bench.workload import Encoded, Supply
+from promptset import recipes
+from promptset.samples import Sample
+
+if TYPE_CHECKING:
+    from bench.config.settings import Settings
+
+DEFAULT_REQUESTS = 100
+DEFAULT_OUTPUT_TOKENS = "128"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadPlan:
+    """What is known of a load before it begins.
+
+    `at_once`: connections that it may need, an estimate where not `bounded`: then the server decides how many are in flight.
+    `rate`: requests per second, where the mode sets them. `requests`: after the warm-up; `total`: with it; None: not known.
+    `shares` divides the load among so many workers.
+    """
+
+    at_once: int
+    bounded: bool = True
+    rate: float | None = None
+    requests: int | None
+    total: int | None
+    shares: Callable[[int], list[Share]]
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """How many requests a worker will send, with the warm-up, and whether that is known or a guess."""
+
+    requests: int
+    exact: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Numbering:
+    """The numbers of a worker's requests: `first`, `first` + `step`, and so on, behind the id of the run."""
+
+    run_id: str
+    first: int
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerLoad:
+    """What one worker sends from, and the loop that sends it.
+
+    `begun`: items that users have begun and not finished when the load ends: they are needed besides those that are sent
+    whole.
+    """
+
+    backlog: Backlog
+    dispatcher: Callable[[Sending], Dispatcher]
+    begun: int = 0
+
+
+class Mode(ABC):
+    """The resolved load of one run. A class of it, not an instance, is what MODES holds."""
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    """What `--help` says of it."""
+    open_loop: ClassVar[bool]
+    """Whether a schedule, not a response, decides when a request is sent."""
+    own_settings: ClassVar[tuple[str, ...]] = ()
+    """Settings that other modes do not have."""
+    all_at_once: ClassVar[bool] = False
+    """Whether every request is needed at the start."""
+
+    @classmethod
+    @abstractmethod
+    def problems(cls, settings: Settings, given: Mapping[str, Any]) -> list[str]:
+        """A sentence for each setting that does not go with the mode. `given` holds what somebody asked for."""
+
+    @classmethod
+    def defaults(cls, settings: Settings) -> dict[str, Any]:
+        """Settings that were not given, and are needed."""
+        return {} if settings.requests is not None or settings.duration is not None else {"requests": DEFAULT_REQUESTS}
+
+    @classmethod
+    @abstractmethod
+    def of(cls, settings: Settings) -> Self:
+        """The load that complete settings ask for. Raises UsageError where something is missing."""
+
+    @classmethod
+    def data(cls, settings: Settings) -> SourceSpec:
+        """What is sent."""
+        return prompts_or_rows(settings)
+
+    @abstractmethod
+    def plan(self, length: RunLength, source: Source[object]) -> LoadPlan:
+        """How much load there will be. Raises UsageError where the data does not allow it."""
+
+    @abstractmethod
+    def expected(self, share: Share, most: int) -> Expected:
+        """How many requests a share will need; more than `most` need not be told apart."""
+
+    @abstractmethod
+    def worker_load(
+        self, source: Source[Any], encode: Callable[[Sample], Encoded], numbering: Numbering, share: Share
+    ) -> WorkerLoad:
+        """What a worker needs to send its share."""
+
+    def planned_arrivals(self) -> Iterator[int] | None:
+        """The arrivals, in ns from the start, where they come from the settings alone; None where they do not."""
+        return None
+
+
+class UsersMode(Mode):
+    """A closed loop: users who wait for each response. Subclasses have `users` and `ramp_ns`."""
+
+    open_loop = False
+    users: int
+    ramp_ns: int
+
+    def plan(self, length: RunLength, source: Source[object]) -> LoadPlan:
+        """As many connections as users, and never more than there are requests."""
+        total = length.total
+        at_once = self.users if total is None else min(self.users, total)
+        return LoadPlan(
+            at_once=at_once,
+            requests=length.requests,
+            total=total,
+            shares=lambda workers: divide(at_once, workers, length),
+        )
+
+    def expected(self, share: Share, most: int) -> Expected:
+        """By time this is a guess: a request a second for each user."""
+        if share.length.total is not None:
+            return Expected(share.length.total, exact=True)
+        seconds = 0.0 if share.duration_ns is None else share.duration_ns / NS_PER_S
+        return Expected(round(self._users_of(share) * seconds) + share.warmup_requests, exact=False)
+
+    def worker_load(
+        self, source: Source[Any], encode: Callable[[Sample], Encoded], numbering: Numbering, share: Share
+    ) -> WorkerLoad:
+        """A closed loop of the share's users."""
+        supply = Supply(source, encode, numbering.run_id, first=numbering.first, step=numbering.step)
+        users = self._users_of(share)
+        return WorkerLoad(supply, lambda sending: ClosedLoop(supply, sending, users=users, ramp_ns=self.ramp_ns))
+
+    def _users_of(self, share: Share) -> int:
+        return self.users if share.users is None else share.users
+
+
+class OpenLoopMode(Mode):
+    """An open loop: a schedule decides. Subclasses have a `cap` on what is in flight, and `drop_late`."""
+
+    open_loop = True
+    cap: int | None
+    drop_late: bool
+
+    @abstractmethod
+    def arrivals_of(self, share: Share) -> Iterator[int]:
+        """When a worker sends its share, in ns from the start."""
+
+    def worker_load(
+        self, source: Source[Any], encode: Callable[[Sample], Encoded], numbering: Numbering, share: Share
+    ) -> WorkerLoad:
+        """An open loop over the share's arrivals."""
+        supply = Supply(source, encode, numbering.run_id, first=numbering.first, step=numbering.step)
+        return WorkerLoad(
+            supply,
+            lambda sending: OpenLoop(
+                supply, sending, offsets=self.arrivals_of(share), cap=share.cap, drop_late=self.drop_late
+            ),
+        )
+
+
+def open_loop_problems(mode: str, settings: Settings) -> list[str]:
+    """What no open loop has."""
+    problems = []
+    if settings.drop_late and settings.max_concurrency is None:
+        problems.append("--drop-late needs --max-concurrency: without a cap no arrival is ever late for a slot")
+    if settings.ramp:
+        problems.append(f"--ramp is for users, and mode {mode} has none")
+    return problems
+
+
+def prompts_or_rows(settings: Settings, *, by_time: bool = False) -> SourceSpec:
+    """The rows of the file of `--dataset`, in the order of their times or as they stand; else simulated prompts."""
+    recipe = None if settings.recipe is None else recipes.load(settings.recipe)
+    if settings.dataset is not None and recipe is None:
+        return RowsSpec(
+            path=Path(settings.dataset),
+            output_tokens=settings.output_tokens,
+            columns=settings.columns,
+            bad_rows=settings.bad_rows,
+            by_time=by_time,
+        )
+    output_tokens = DEFAULT_OUTPUT_TOKENS if recipe is None else recipe.output_tokens
+    return PromptSpec(
+        input_tokens=settings.input_tokens if recipe is None else recipe.input_tokens,
+        output_tokens=output_tokens if settings.output_tokens is None else settings.output_tokens,
+        prefix=settings.prefix if recipe is None else recipe.prefix,
+        text=settings.text,
+        repeat=settings.repeat,
+        tools=settings.tools,
+        recipe=settings.recipe,
+    )
+
+
+def ramp_ns(settings: Settings) -> int:
+    """Over how long users come in."""
+    return round(settings.ramp * NS_PER_S)
+
+
+def flag(key: str) -> str:
+    """The flag of a setting."""
+    return f"--{key.replace('_', '-')}"

@@ -1,0 +1,116 @@
+"""Fixed rate: requests arrive when an arrival process says, whatever the server does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from bench.clock import NS_PER_S
+from bench.errors import UsageError
+from bench.modes.interface import Expected, LoadPlan, OpenLoopMode, open_loop_problems
+from bench.modes.share import BUSIEST_S, RunLength, Share, deal, draw
+from bench.rng import stream
+from bench.schedule import ARRIVALS
+from bench.sources.interface import Source
+
+if TYPE_CHECKING:
+    from bench.config.settings import Settings
+
+DEFAULT_ARRIVALS = "poisson"
+ARRIVALS_OF_BURSTS = "gamma"
+"""The process that `--burstiness` asks for by itself."""
+_RATE = "--mode rate needs --rate, in requests per second"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rate(OpenLoopMode):
+    """So many requests per second, by an arrival process and its seed."""
+
+    name = "rate"
+    summary = "R a second, whatever the server does"
+    own_settings = ("arrivals", "burstiness", "drop_late")
+
+    rate: float
+    arrivals: str
+    burstiness: float
+    seed: int
+    cap: int | None
+    drop_late: bool
+
+    @classmethod
+    def problems(cls, settings: Settings, given: Mapping[str, Any]) -> list[str]:
+        """There must be a rate, and burstiness only where gaps have a shape."""
+        problems = [_RATE] if settings.rate is None else []
+        shapeless = settings.arrivals not in (None, ARRIVALS_OF_BURSTS)
+        if shapeless and "burstiness" in given and settings.burstiness != 1.0:
+            problems.append(f"--burstiness is the shape of gamma gaps: --arrivals {settings.arrivals} has none")
+        return problems + open_loop_problems(cls.name, settings)
+
+    @classmethod
+    def defaults(cls, settings: Settings) -> dict[str, Any]:
+        """Poisson arrivals, or gamma ones where a burstiness is given."""
+        arrivals = DEFAULT_ARRIVALS if settings.burstiness == 1.0 else ARRIVALS_OF_BURSTS
+        chosen = {} if settings.arrivals is not None else {"arrivals": arrivals}
+        return {**OpenLoopMode.defaults(settings), **chosen}
+
+    @classmethod
+    def of(cls, settings: Settings) -> Rate:
+        """The load of complete settings. Raises UsageError without a rate."""
+        if settings.rate is None:
+            raise UsageError(_RATE)
+        return cls(
+            rate=settings.rate,
+            arrivals=DEFAULT_ARRIVALS if settings.arrivals is None else settings.arrivals,
+            burstiness=settings.burstiness,
+            seed=settings.seed,
+            cap=settings.max_concurrency,
+            drop_late=settings.drop_late,
+        )
+
+    def offsets(self) -> Iterator[int]:
+        """The arrivals, in ns from the start, without end."""
+        return ARRIVALS[self.arrivals](self.rate, self.burstiness, stream(self.seed, "arrivals"))
+
+    def arrivals_of(self, share: Share) -> Iterator[int]:
+        """Those that were dealt to the share; a single worker draws them as they come due."""
+        return self.offsets() if share.offsets_ns is None else iter(share.offsets_ns)
+
+    def planned_arrivals(self) -> Iterator[int]:
+        """The same: they come from the settings alone."""
+        return self.offsets()
+
+    def plan(self, length: RunLength, source: Source[object]) -> LoadPlan:
+        """Without a cap, connections for the arrivals of BUSIEST_S seconds."""
+        seconds = BUSIEST_S if length.duration_ns is None else min(BUSIEST_S, length.duration_ns / NS_PER_S)
+        at_once = max(1, round(self.rate * seconds)) if self.cap is None else self.cap
+
+        def shares(workers: int) -> list[Share]:
+            if workers > 1:
+                return deal(draw(self.offsets(), length), workers, self.cap)
+            # Nothing to deal out: arrivals are drawn as they come due.
+            return [
+                Share(
+                    requests=length.requests,
+                    duration_ns=length.duration_ns,
+                    warmup_requests=length.warmup_requests,
+                    warmup_ns=length.warmup_ns,
+                    cap=self.cap,
+                )
+            ]
+
+        return LoadPlan(
+            at_once=at_once if length.total is None else min(at_once, length.total),
+            bounded=self.cap is not None,
+            rate=self.rate,
+            requests=length.requests,
+            total=length.total,
+            shares=shares,
+        )
+
+    def expected(self, share: Share, most: int) -> Expected:
+        """By time too this is known: the arrivals are counted."""
+        if share.length.total is not None:
+            return Expected(share.length.total, exact=True)
+        return Expected(len(draw(islice(self.offsets(), most + 1), share.length).offsets_ns), exact=True)

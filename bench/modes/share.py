@@ -1,0 +1,150 @@
+"""How one load is divided among workers, so that together they send exactly it.
+
+An open loop's arrivals are drawn once, from one seed, and dealt out like cards: worker k of N sends arrivals k, k + N, and
+so on. (The same process drawn by every worker from one seed makes bursts of N; from N seeds, another process.) A closed
+loop's users and requests are divided as evenly as possible.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+from bench.clock import NS_PER_S
+
+BUSIEST_S = 10
+"""An open loop without a cap is expected to have the arrivals of this many seconds in flight at once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunLength:
+    """When a load ends: after so many requests, after a time, or at whichever comes first. The warm-up comes on top."""
+
+    requests: int | None
+    duration_ns: int | None
+    warmup_requests: int = 0
+    warmup_ns: int = 0
+
+    @property
+    def total(self) -> int | None:
+        """Requests with those of the warm-up; None where only time ends the load."""
+        return None if self.requests is None else self.requests + self.warmup_requests
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """The part of one worker. `offsets_ns` (closed loop: None) are its arrivals, the first `warmup_requests` warm-up.
+
+    Requests and samples are numbered `worker`, `worker` + `workers`, and so on: no two workers send the same.
+    """
+
+    worker: int = 0
+    workers: int = 1
+    requests: int | None
+    duration_ns: int | None
+    warmup_requests: int
+    warmup_ns: int
+    users: int | None = None
+    cap: int | None = None
+    offsets_ns: array[int] | None = None
+
+    @property
+    def length(self) -> RunLength:
+        """When this worker's part ends."""
+        return RunLength(
+            requests=self.requests,
+            duration_ns=self.duration_ns,
+            warmup_requests=self.warmup_requests,
+            warmup_ns=self.warmup_ns,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Arrivals:
+    """All arrivals of an open loop, in ns from the start; the first `warmup` of them are warm-up."""
+
+    offsets_ns: array[int]
+    warmup: int
+
+    @property
+    def requests(self) -> int:
+        """Requests after the warm-up."""
+        return len(self.offsets_ns) - self.warmup
+
+    @property
+    def busiest(self) -> int:
+        """Most arrivals within BUSIEST_S seconds."""
+        most = first = 0
+        for last, at in enumerate(self.offsets_ns):
+            while at - self.offsets_ns[first] > BUSIEST_S * NS_PER_S:
+                first += 1
+            most = max(most, last - first + 1)
+        return most
+
+
+def part(total: int, worker: int, workers: int) -> int:
+    """The worker's part of a whole number of things: the first workers take what does not divide."""
+    return total // workers + (worker < total % workers)
+
+
+def draw(offsets: Iterator[int], length: RunLength) -> Arrivals:
+    """The arrivals of an open loop, as far as its length goes.
+
+    The limits mean what they mean in dispatch.Stop: they count from the first arrival after the warm-up.
+    """
+    planned = array("q")
+    warmup = 0
+    run_start: int | None = None
+    for offset in offsets:
+        if run_start is None:
+            if len(planned) < length.warmup_requests or offset < length.warmup_ns:
+                planned.append(offset)
+                warmup += 1
+                continue
+            run_start = offset
+        if length.duration_ns is not None and offset - run_start >= length.duration_ns:
+            break
+        planned.append(offset)
+        if length.requests is not None and len(planned) - warmup == length.requests:
+            break
+    return Arrivals(planned, warmup)
+
+
+def deal(arrivals: Arrivals, workers: int, cap: int | None) -> list[Share]:
+    """An open loop's arrivals, dealt out. A cap must be at least the number of workers."""
+    planned, warmup = arrivals.offsets_ns, arrivals.warmup
+    return [
+        Share(
+            worker=k,
+            workers=workers,
+            requests=len(planned[k::workers]) - len(range(k, warmup, workers)),
+            duration_ns=None,  # It has been cut already.
+            warmup_requests=len(range(k, warmup, workers)),
+            warmup_ns=0,
+            cap=None if cap is None else part(cap, k, workers),
+            offsets_ns=array("q", islice(planned, k, None, workers)),
+        )
+        for k in range(workers)
+    ]
+
+
+def divide(users: int, workers: int, length: RunLength) -> list[Share]:
+    """A closed loop's users, divided.
+
+    Warm-up and requests together are divided as evenly as possible: only then do the numbers of the requests have no gap.
+    """
+    total, warmup = length.total, length.warmup_requests
+    return [
+        Share(
+            worker=k,
+            workers=workers,
+            requests=None if total is None else part(total, k, workers) - part(warmup, k, workers),
+            duration_ns=length.duration_ns,
+            warmup_requests=part(warmup, k, workers),
+            warmup_ns=length.warmup_ns,
+            users=part(users, k, workers),
+        )
+        for k in range(workers)
+    ]

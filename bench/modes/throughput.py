@@ -1,0 +1,48 @@
+"""Maximum throughput: everything at once, or as many as a cap allows. A closed loop with that many users."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import UsageError
+from bench.modes.interface import UsersMode, ramp_ns
+
+if TYPE_CHECKING:
+    from bench.config.settings import Settings
+
+_HOW_MUCH = (
+    "--mode throughput sends everything at once: say how much with --requests (or cap it with --max-concurrency and "
+    "end it with --duration)"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Throughput(UsersMode):
+    """As many users as there are requests, or as may be in flight."""
+
+    name = "throughput"
+    summary = "everything at once"
+    all_at_once = True
+
+    users: int
+    ramp_ns: int
+
+    @classmethod
+    def problems(cls, settings: Settings, given: Mapping[str, Any]) -> list[str]:
+        """It must be known how much everything is."""
+        problems = []
+        if settings.concurrency is not None:
+            problems.append("--concurrency does not go with --mode throughput: use --max-concurrency for its cap")
+        if settings.requests is None and settings.max_concurrency is None:
+            problems.append(_HOW_MUCH)
+        return problems
+
+    @classmethod
+    def of(cls, settings: Settings) -> Throughput:
+        """The load of complete settings. Raises UsageError where nothing says how much it is."""
+        users = settings.requests if settings.max_concurrency is None else settings.max_concurrency
+        if users is None:
+            raise UsageError(_HOW_MUCH)
+        return cls(users=users, ramp_ns=ramp_ns(settings))

@@ -1,0 +1,108 @@
+"""A recording: requests are sent when the rows of the data set say, or so many times faster."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import UsageError
+from bench.modes.interface import Expected, LoadPlan, OpenLoopMode, open_loop_problems, prompts_or_rows
+from bench.modes.share import BUSIEST_S, Arrivals, RunLength, Share, deal, draw
+from bench.schedule import trace
+from bench.sources.interface import Source, SourceSpec
+from promptset import recipes
+from promptset.errors import SpecError
+
+if TYPE_CHECKING:
+    from bench.config.settings import Settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trace(OpenLoopMode):
+    """The times of the data set, played at `speed`. `warmup` is the setting, for what is said of it."""
+
+    name = "trace"
+    summary = "when the rows of --dataset say"
+    own_settings = ("trace_speed", "drop_late")
+
+    speed: float
+    cap: int | None
+    drop_late: bool
+    warmup: str
+
+    @classmethod
+    def problems(cls, settings: Settings, given: Mapping[str, Any]) -> list[str]:
+        """The times must come from somewhere."""
+        problems = []
+        if settings.dataset is None:
+            problems.append("--mode trace needs --dataset: a file whose rows say when they are sent (at_s, or a trace)")
+        if settings.concurrency is not None:
+            problems.append("--concurrency does not go with --mode trace: to cap a trace, use --max-concurrency")
+        if settings.recipe is not None and not _has_times(settings.recipe):
+            problems.append(
+                f"--mode trace needs the times of requests, and the recipe {settings.recipe} has no gaps: use --rate"
+            )
+        return problems + open_loop_problems(cls.name, settings)
+
+    @classmethod
+    def defaults(cls, settings: Settings) -> dict[str, Any]:
+        """A recording has an end of its own; a recipe has none."""
+        return {} if settings.recipe is None else OpenLoopMode.defaults(settings)
+
+    @classmethod
+    def of(cls, settings: Settings) -> Trace:
+        """The load of complete settings."""
+        return cls(
+            speed=settings.trace_speed,
+            cap=settings.max_concurrency,
+            drop_late=settings.drop_late,
+            warmup=settings.warmup,
+        )
+
+    @classmethod
+    def data(cls, settings: Settings) -> SourceSpec:
+        """The rows in the order of their times, or the prompts of a recipe."""
+        return prompts_or_rows(settings, by_time=True)
+
+    def arrivals_of(self, share: Share) -> Iterator[int]:
+        """Those that were dealt to the share: a recording is dealt out to a single worker too."""
+        return iter(()) if share.offsets_ns is None else iter(share.offsets_ns)
+
+    def recording(self, length: RunLength, source: Source[object]) -> Arrivals:
+        """The arrivals that the rows or the recipe say, as far as the length goes. Raises UsageError without any."""
+        if (untimed := source.untimed()) is not None:
+            raise UsageError(
+                f"--mode trace needs the time of every row, and {untimed}: give each an at_s, or use --rate"
+            )
+        arrivals = draw(trace.offsets(source.times_s(), self.speed), length)
+        if not arrivals.requests:
+            raise UsageError(
+                f"--warmup {self.warmup} takes all {arrivals.warmup} rows of the recording: leave some for the run"
+            )
+        return arrivals
+
+    def plan(self, length: RunLength, source: Source[object]) -> LoadPlan:
+        """Without a cap, connections for the busiest seconds of the recording."""
+        arrivals = self.recording(length, source)
+        total = len(arrivals.offsets_ns)
+        return LoadPlan(
+            at_once=min(arrivals.busiest if self.cap is None else self.cap, total),
+            bounded=self.cap is not None,
+            rate=arrivals.busiest / BUSIEST_S,
+            requests=arrivals.requests,
+            total=total,
+            shares=lambda workers: deal(arrivals, workers, self.cap),
+        )
+
+    def expected(self, share: Share, most: int) -> Expected:
+        """Every row of the share."""
+        total = share.length.total
+        return Expected(0 if total is None else total, exact=True)
+
+
+def _has_times(recipe: str) -> bool:
+    try:
+        return recipes.load(recipe).gaps is not None
+    except SpecError:
+        return True  # A broken recipe is refused as such.

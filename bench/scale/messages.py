@@ -1,0 +1,53 @@
+"""What a worker process and its parent tell each other, each a typed value over their socket."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bench.errors import BenchError
+from bench.load.assignment import WorkerReport
+from bench.load.crew import Order
+from bench.load.progress_tally import ProgressTally
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The worker is ready to begin."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The worker cannot do its work, for a reason that the user must read."""
+
+    error: BenchError
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """The load begins at this instant."""
+
+    start_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """An order while the load goes on; STOP has a reason."""
+
+    order: Order
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """What the worker counts now, and what has ended since the last tick."""
+
+    counts: dict[str, int]
+    failures: int
+    tally: ProgressTally
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The worker's last word."""
+
+    report: WorkerReport

@@ -1,0 +1,59 @@
+"""What every source of requests can do, whatever it hands out: samples, or sessions of several turns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Protocol, TypeVar
+
+from bench.workload import Encoded
+from promptset.samples import Sample
+from promptset.tokens import Tokenizer
+
+Item = TypeVar("Item", covariant=True)
+
+
+class Source(Protocol[Item]):
+    """A worker's part of the data: an iterator of what it sends, without end."""
+
+    def __iter__(self) -> Iterator[Item]: ...
+
+    def __next__(self) -> Item: ...
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the report must say of the data."""
+
+    @property
+    def size(self) -> int | None:
+        """How many items there are before they repeat; None where they never do."""
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether the items are ready: nothing is gained by making them ahead."""
+
+    @property
+    def own_body(self) -> Sample | None:
+        """The first item, where it is a request body of the user's own: the probe sends it."""
+
+    @property
+    def tokenizer(self) -> Tokenizer | None:
+        """The tokenizer that makes the prompts; None where they are texts of the user's own."""
+
+    def planned_sharing(self, requests: int) -> float | None:
+        """The share of the prompt tokens of the first requests that a prefix cache could serve; None: none is planned."""
+
+    def untimed(self) -> str | None:
+        """Why it is not known when each is sent; None where it is."""
+
+    def times_s(self) -> Iterator[float]:
+        """When each is sent, in the order of sending, in seconds; may be called once."""
+
+    def pack_next(self, encode: Callable[[Sample], Encoded]) -> bytes:
+        """The next item as bytes, made as far as it can be: what a `Backlog` in another process adds."""
+
+
+class SourceSpec(Protocol):
+    """What the data of a run is."""
+
+    def open(self, tokenizer: Tokenizer | None, *, seed: int, chat: bool, first: int, step: int) -> Source[object]:
+        """The items numbered `first`, `first` + `step`, and so on. Raises SpecError where they cannot be made."""

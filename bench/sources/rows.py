@@ -1,0 +1,147 @@
+"""The rows of a data set: prompts of the user's own, or a trace."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from bench.workload import Encoded, draft_of
+from promptset import distributions, loaders
+from promptset.rng import stream
+from promptset.samples import Sample
+from promptset.sharing import SharingTally
+from promptset.tokens import Tokenizer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowsSpec:
+    """A file of rows, checked when it is opened and read as rows are taken: a large file needs little memory.
+
+    `output_tokens`, where given, is drawn in place of the rows' own; `by_time` sorts the rows by when they are sent.
+    """
+
+    path: Path
+    output_tokens: str | None = None
+    columns: str | None = None
+    bad_rows: loaders.BadRows = "fail"
+    by_time: bool = False
+
+    def open(
+        self, tokenizer: Tokenizer | None, *, seed: int, chat: bool = False, first: int = 0, step: int = 1
+    ) -> RowSource:
+        """Raises SpecError where the file cannot be used."""
+        rows = loaders.DataSet(
+            self.path,
+            tokenizer=tokenizer,
+            chat=chat,
+            columns=None if self.columns is None else loaders.parse_columns(self.columns),
+            bad_rows=self.bad_rows,
+            seed=seed,
+        )
+        by_time = self.by_time and rows.timed
+        order = array("q", sorted(range(len(rows)), key=rows.times_s().__getitem__)) if by_time else None
+        if self.output_tokens is None:
+            return RowSource(rows, order=order, first=first, step=step)
+        lengths = distributions.parse(self.output_tokens, "tokens")
+
+        def drawn(row: int) -> int:
+            return int(lengths.sample(stream(seed, "output_tokens", row)))
+
+        return RowSource(rows, order=order, output_tokens=drawn, first=first, step=step)
+
+
+class RowSource(Iterator[Sample]):
+    """Every `step`-th row of a data set, from the start again when they are used up."""
+
+    def __init__(
+        self,
+        rows: Sequence[Sample],
+        *,
+        order: Sequence[int] | None = None,
+        output_tokens: Callable[[int], int] | None = None,
+        first: int = 0,
+        step: int = 1,
+    ) -> None:
+        """`order` has the rows in the order of sending; `output_tokens` gives what a row asks for in place of its own."""
+        self._rows = rows
+        self._order = range(len(rows)) if order is None else order
+        self._output_tokens = output_tokens
+        self._next = first
+        self._step = step
+
+    in_memory = False
+
+    @property
+    def first(self) -> Sample:
+        return self._sample(0)
+
+    @property
+    def own_body(self) -> Sample | None:
+        """The first row, where it is a whole request body."""
+        return self.first if self.first.body is not None else None
+
+    @property
+    def size(self) -> int:
+        """How many rows there are."""
+        return len(self._rows)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the report must say of the file."""
+        if not isinstance(self._rows, loaders.DataSet) or not self._rows.skipped_rows:
+            return ()
+        skipped = self._rows.skipped_rows
+        return (f"{skipped} rows of the data set are wrong and left out; the first: {self._rows.skipped[0]}",)
+
+    @property
+    def tokenizer(self) -> Tokenizer | None:
+        """The tokenizer that makes the prompts of a trace; None where the rows have texts of their own."""
+        return self._rows.maker_tokenizer if isinstance(self._rows, loaders.DataSet) else None
+
+    def planned_sharing(self, requests: int) -> float | None:
+        """As of simulated prompts; None where the rows do not say what they share."""
+        rows = self._rows
+        if not isinstance(rows, loaders.DataSet) or rows.head is None:
+            return None
+        tally, shares = SharingTally(rows.head), False
+        for place in range(requests):
+            outline = rows.outline_at(self._order[place % len(rows)])
+            if outline is None:
+                return None
+            shares |= bool(outline.path)
+            tally.add(outline.input_tokens, outline.path)
+        return tally.share if shares else None
+
+    def untimed(self) -> str | None:
+        """Which row does not say when it is sent; None where all do."""
+        place = next((place for place, sample in enumerate(self._times(), 1) if math.isnan(sample)), None)
+        return None if place is None else f"row {place} has none"
+
+    def times_s(self) -> Iterator[float]:
+        """When each row is sent, in the order of sending, in seconds from the first."""
+        times = self._times()
+        return (times[row] for row in self._order)
+
+    def _times(self) -> Sequence[float]:
+        if isinstance(self._rows, loaders.DataSet):
+            return self._rows.times_s()
+        return [math.nan if sample.at_s is None else sample.at_s for sample in self._rows]
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __next__(self) -> Sample:
+        index, self._next = self._next, self._next + self._step
+        return self._sample(index % len(self._rows))
+
+    def _sample(self, place: int) -> Sample:
+        row = self._order[place]
+        sample = self._rows[row]
+        return sample if self._output_tokens is None else replace(sample, output_tokens=self._output_tokens(row))
+
+    def pack_next(self, encode: Callable[[Sample], Encoded]) -> bytes:
+        """The next row's request, packed."""
+        return draft_of(next(self), encode).pack()

@@ -1,0 +1,95 @@
+"""Sessions of several turns: simulated ones, or those of a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.conversations import pack_session
+from bench.workload import Encoded
+from promptset import distributions
+from promptset.samples import Sample
+from promptset.sessions import Session, load_sessions, simulated_sessions
+from promptset.sharing import parse_prefix
+from promptset.tokens import Tokenizer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionSpec:
+    """Sessions to simulate: distributions of turns, of tokens, and of the time that a user thinks before a turn."""
+
+    turns: str
+    think_time: str
+    input_tokens: str
+    output_tokens: str
+    prefix: str | None
+
+    def open(self, tokenizer: Tokenizer | None, *, seed: int, chat: bool, first: int, step: int) -> SessionSource:
+        """Raises SpecError where the lengths cannot be had."""
+        del chat  # Sessions are always chats.
+        if tokenizer is None:
+            raise ValueError("simulated sessions need a tokenizer")
+        made = simulated_sessions(
+            tokenizer,
+            turns=distributions.parse(self.turns, "tokens"),
+            input_tokens=distributions.parse(self.input_tokens, "tokens"),
+            output_tokens=distributions.parse(self.output_tokens, "tokens"),
+            think_time=distributions.parse(self.think_time, "time"),
+            seed=seed,
+            prefix=None if self.prefix is None else parse_prefix(self.prefix),
+        )
+        return SessionSource(made.session_at, size=None, first=first, step=step)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionFileSpec:
+    """A file of sessions, from the start again when they are used up."""
+
+    path: Path
+
+    def open(self, tokenizer: Tokenizer | None, *, seed: int, chat: bool, first: int, step: int) -> SessionSource:
+        """Raises SpecError where the file cannot be used."""
+        del tokenizer, seed, chat  # What users say is in the file.
+        sessions = load_sessions(self.path)
+        return SessionSource(lambda index: sessions[index % len(sessions)], size=len(sessions), first=first, step=step)
+
+
+class SessionSource(Iterator[Session]):
+    """Every `step`-th session; `size` None is without end."""
+
+    notes: tuple[str, ...] = ()
+    own_body = None
+    tokenizer = None
+
+    def __init__(
+        self, session_at: Callable[[int], Session], *, size: int | None, first: int = 0, step: int = 1
+    ) -> None:
+        self._session_at = session_at
+        self.size = size
+        self._next = first
+        self._step = step
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether there is nothing to make: the sessions of a file are in memory."""
+        return self.size is not None
+
+    def planned_sharing(self, requests: int) -> None:
+        """None: what turns share with those before them depends on the answers."""
+
+    def untimed(self) -> str:
+        """Why it is not known when each is sent."""
+        return "sessions have none"
+
+    def times_s(self) -> Iterator[float]:
+        """No times."""
+        return iter(())
+
+    def __next__(self) -> Session:
+        index, self._next = self._next, self._next + self._step
+        return self._session_at(index)
+
+    def pack_next(self, encode: Callable[[Sample], Encoded]) -> bytes:
+        """The next session, packed."""
+        return pack_session(next(self))

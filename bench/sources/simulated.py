@@ -1,0 +1,97 @@
+"""Simulated prompts: texts of exactly the drawn lengths, without end."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.workload import Encoded, draft_of
+from promptset import distributions, recipes
+from promptset.kinds import Style
+from promptset.samples import Sample, SimulatedPrompts, simulated_prompts
+from promptset.sharing import SharingTally, parse_prefix
+from promptset.tokens import Tokenizer
+from promptset.tools import ignored_note, load_tools
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptSpec:
+    """Prompts to simulate. Lengths are distributions in tokens; `recipe` names the recipe that says when each is sent."""
+
+    input_tokens: str
+    output_tokens: str
+    prefix: str | None
+    text: str
+    repeat: float
+    tools: str | None
+    recipe: str | None
+
+    def open(self, tokenizer: Tokenizer | None, *, seed: int, chat: bool, first: int, step: int) -> PromptSource:
+        """Raises SpecError where the lengths cannot be had."""
+        if tokenizer is None:
+            raise ValueError("simulated prompts need a tokenizer")
+        made = simulated_prompts(
+            tokenizer,
+            input_tokens=distributions.parse(self.input_tokens, "tokens"),
+            output_tokens=distributions.parse(self.output_tokens, "tokens"),
+            chat=chat,
+            seed=seed,
+            prefix=None if self.prefix is None else parse_prefix(self.prefix),
+            style=Style(self.text, self.repeat),
+            tools=None if self.tools is None else load_tools(Path(self.tools)),
+        )
+        times_s = None if self.recipe is None else recipes.load(self.recipe).times_s(seed)
+        return PromptSource(made, times_s=times_s, first=first, step=step)
+
+
+class PromptSource(Iterator[Sample]):
+    """Every `step`-th sample of simulated data; `times_s` are when all of them are sent, where there are such times."""
+
+    size = None
+    in_memory = False
+    own_body = None
+
+    def __init__(
+        self, made: SimulatedPrompts, *, times_s: Iterator[float] | None = None, first: int = 0, step: int = 1
+    ) -> None:
+        self._made = made
+        self._times_s = times_s
+        self._indices = itertools.count(first, step)
+
+    def __next__(self) -> Sample:
+        return self._made.sample_at(next(self._indices))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the report must say of the data."""
+        note = ignored_note(self._made.maker.tokenizer, self._made.maker.tools)
+        return () if note is None else (note,)
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer that makes the prompts."""
+        return self._made.maker.tokenizer
+
+    def untimed(self) -> str | None:
+        """Why it is not known when each is sent; None where it is."""
+        return "simulated prompts have none" if self._times_s is None else None
+
+    def times_s(self) -> Iterator[float]:
+        """When each is sent, in seconds, without end; may be called once."""
+        return iter(()) if self._times_s is None else self._times_s
+
+    def planned_sharing(self, requests: int) -> float | None:
+        """The share of the prompt tokens of the first requests that a prefix cache could serve; None: none is planned."""
+        if not str(self._made.prefix):
+            return None
+        tally = SharingTally(self._made.maker.head)
+        for index in range(requests):
+            outline = self._made.outline_at(index)
+            tally.add(outline.input_tokens, self._made.maker.path(outline.path))
+        return tally.share
+
+    def pack_next(self, encode: Callable[[Sample], Encoded]) -> bytes:
+        """The next request, packed."""
+        return draft_of(next(self), encode).pack()

@@ -1,0 +1,100 @@
+"""/v1/embeddings: requests, and vectors that depend only on the input and the seed.
+
+A vector has unit length. The same input gives the same vector. With `dimensions` it has the first numbers of that vector,
+scaled to unit length again, as models trained for that do. It says nothing about the meaning of the input.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import math
+import struct
+from array import array
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from mockserver.clock import give_way
+from mockserver.dialect.refusals import Refusal, error_body, refuse
+
+MOST_INPUTS = 2048
+"""OpenAI's limit for one request."""
+
+_AT_ONCE = 1024
+"""Numbers to compute before the streams get their turn: a third of a millisecond."""
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingParams:
+    """The fields of a request body."""
+
+    inputs: list[str | list[int]]
+    dimensions: int
+    base64: bool
+
+
+def _inputs(value: object) -> list[str | list[int]]:
+    """One text, one list of token ids, or a list of either. Raises Refusal."""
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, list) and value:
+        if all(type(i) is int for i in value):
+            return [value]
+        if all(isinstance(i, str) for i in value):
+            return value
+        if all(isinstance(i, list) and i and all(type(token) is int for token in i) for i in value):
+            return value
+    refuse("input must be a text, a list of token ids, or a list of either, and not empty.", "input")
+
+
+def parse_embedding(row: dict[str, Any], size: int) -> EmbeddingParams:
+    """A body of /v1/embeddings. Without `dimensions`, vectors have `size` numbers. Raises Refusal (400)."""
+    inputs = _inputs(row.get("input"))
+    if len(inputs) > MOST_INPUTS:
+        refuse(f"input has {len(inputs)} entries; the limit is {MOST_INPUTS}.", "input")
+    encoding = row.get("encoding_format", "float")
+    if encoding not in ("float", "base64"):
+        refuse("encoding_format must be float or base64.", "encoding_format")
+    dimensions = row.get("dimensions")
+    if dimensions is None:
+        dimensions = size
+    elif type(dimensions) is not int or not 1 <= dimensions <= size:
+        refuse(f"dimensions must be a whole number from 1 to {size}.", "dimensions")
+    return EmbeddingParams(inputs, dimensions, encoding == "base64")
+
+
+def too_long(limit: int, number: int, tokens: int) -> Refusal:
+    """The 400 for an input that is longer than the context."""
+    message = (
+        f"This model's maximum context length is {limit} tokens. However, input {number} has {tokens} tokens. "
+        "Please reduce its length."
+    )
+    return Refusal(400, error_body(400, message, "input"))
+
+
+def vector(seed: int, given: str | list[int], dimensions: int) -> list[float]:
+    """A vector of float32 precision whose squares sum to 1."""
+    digest = hashlib.shake_256(repr((seed, given)).encode("utf-8", "surrogatepass")).digest(4 * dimensions)
+    raw = [number / 2**31 - 1.0 for number in struct.unpack(f"<{dimensions}I", digest)]
+    # Not 0: no known digest is all zeros.
+    length = math.sqrt(math.fsum(number * number for number in raw))
+    return array("f", (number / length for number in raw)).tolist()
+
+
+async def embedding_data(params: EmbeddingParams, seed: int) -> bytes:
+    """The vectors as JSON, in vLLM's format. Between batches of vectors the streams get their turn."""
+    data: list[bytes] = []
+    made = 0
+    for index, given in enumerate(params.inputs):
+        if made >= _AT_ONCE:
+            await give_way()
+            made = 0
+        made += params.dimensions
+        numbers = vector(seed, given, params.dimensions)
+        packed = (
+            base64.b64encode(struct.pack(f"<{params.dimensions}f", *numbers)).decode() if params.base64 else numbers
+        )
+        data.append(orjson.dumps({"index": index, "object": "embedding", "embedding": packed}))
+    return b"[%b]" % b",".join(data)

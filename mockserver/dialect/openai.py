@@ -1,0 +1,304 @@
+"""The wire format of vLLM's OpenAI-compatible server, as pure functions: request bodies to `RequestParams`, replies to bytes.
+
+Rules (vLLM 0.11 and later):
+- Compact JSON without unset fields, one choice.
+- A chat stream opens with a role chunk at the first engine output. A completion stream has none.
+- The last chunk of text carries `finish_reason` and `stop_reason`.
+- `stream_options.include_usage` adds a chunk with usage and no choices. `continuous_usage_stats` puts usage on every chunk.
+- Unknown body fields are accepted and ignored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from mockserver.dialect.refusals import Refusal, error_body, refuse
+from mockserver.dialect.sampling import check_sampling
+
+
+@dataclass(frozen=True, slots=True)
+class RequestParams:
+    """The fields of a request body that matter to the mock."""
+
+    stream: bool
+    include_usage: bool
+    continuous_usage: bool
+    asked_tokens: int | None
+    """`max_tokens`. None lets the server decide."""
+    messages: list[dict[str, Any]] | None = None
+    """Chat: the conversation."""
+    tools: list[dict[str, Any]] | None = None
+    """Chat: the tools that the model may call. They are part of the prompt."""
+    prompt: str | list[int] | None = None
+    """Completions: text or token ids."""
+    stop: tuple[str, ...] = ()
+    """Texts that end the reply when they appear in it."""
+    keep_stop: bool = False
+    """`include_stop_str_in_output`: whether the reply keeps the stop string."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens in and out."""
+
+    input_tokens: int
+    output_tokens: int
+
+    def json(self) -> bytes:
+        """vLLM's usage object."""
+        total = self.input_tokens + self.output_tokens
+        return b'{"prompt_tokens":%d,"total_tokens":%d,"completion_tokens":%d}' % (
+            self.input_tokens,
+            total,
+            self.output_tokens,
+        )
+
+
+def parse_body(body: bytes, model: str) -> dict[str, Any]:
+    """The JSON object of a request. Raises Refusal if it is not one (400) or names another model (404)."""
+    try:
+        row = orjson.loads(body)
+    except orjson.JSONDecodeError as e:
+        refuse(f"The request body is not valid JSON: {e}")
+    if not isinstance(row, dict):
+        refuse("The request body must be a JSON object.")
+    asked = row.get("model")
+    if asked is not None and asked != model:
+        refuse(f"The model `{asked}` does not exist. This server has one model: `{model}`.", "model", 404)
+    return row
+
+
+def _flag(row: dict[str, Any], name: str, where: str = "") -> bool:
+    value = row.get(name)
+    if value is None:
+        return False
+    if not isinstance(value, bool):
+        refuse(f"{where}{name} must be true or false.", name)
+    return value
+
+
+def _tokens(row: dict[str, Any], name: str) -> int | None:
+    value = row.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int):
+        refuse(f"{name} must be a whole number.", name)
+    if value < 1:
+        refuse(f"{name} must be at least 1, got {value}. (parameter={name}, value={value})", name)
+    return value
+
+
+def _common(row: dict[str, Any], asked_tokens: int | None, *, chat: bool) -> dict[str, Any]:
+    stream = _flag(row, "stream")
+    options = row.get("stream_options")
+    if options is not None and not isinstance(options, dict):
+        refuse("stream_options must be an object.", "stream_options")
+    if options is not None and not stream:
+        refuse("Stream options can only be defined when `stream=True`.", "stream_options")
+    n = row.get("n")
+    if type(n) is int and n < 1:
+        refuse(f"n must be at least 1, got {n}.")
+    if n not in (None, 1):
+        refuse("This mock returns one choice per request: n must be 1.", "n")
+    check_sampling(row, asked_tokens, chat=chat)
+    include_usage = options is not None and _flag(options, "include_usage", "stream_options.")
+    continuous = options is not None and _flag(options, "continuous_usage_stats", "stream_options.")
+    return {
+        "stream": stream,
+        "include_usage": include_usage,
+        "continuous_usage": include_usage and continuous,
+        "asked_tokens": asked_tokens,
+        "stop": _stop(row),
+        "keep_stop": _flag(row, "include_stop_str_in_output"),
+    }
+
+
+def _stop(row: dict[str, Any]) -> tuple[str, ...]:
+    stop = row.get("stop")
+    stops = [] if stop is None else stop if isinstance(stop, list) else [stop]
+    if not all(isinstance(text, str) for text in stops):
+        refuse("stop must be a text or a list of texts.", "stop")
+    if "" in stops:
+        refuse("stop cannot contain an empty string.", "stop")
+    return tuple(stops)
+
+
+def parse_chat(row: dict[str, Any]) -> RequestParams:
+    """A body of /v1/chat/completions. Raises Refusal (400)."""
+    messages = row.get("messages")
+    if not isinstance(messages, list) or not messages:
+        refuse("messages must be a list with at least one message.", "messages")
+    for i, message in enumerate(messages):
+        if not isinstance(message, dict) or not isinstance(message.get("role"), str):
+            refuse(f"messages[{i}] must be an object with a role.", "messages")
+        if not isinstance(message.get("content"), str | list | None):
+            refuse(f"messages[{i}].content must be a text or a list of parts.", "messages")
+    asked = _tokens(row, "max_completion_tokens")
+    old_name = _tokens(row, "max_tokens")
+    tools = row.get("tools")
+    if tools is not None and not isinstance(tools, list):
+        refuse("tools must be a list.", "tools")
+    return RequestParams(
+        messages=messages, tools=tools, **_common(row, old_name if asked is None else asked, chat=True)
+    )
+
+
+def _is_ids(value: object) -> bool:
+    return isinstance(value, list) and bool(value) and all(type(i) is int for i in value)
+
+
+def parse_completion(row: dict[str, Any]) -> RequestParams:
+    """A body of /v1/completions. Raises Refusal (400)."""
+    prompt = row.get("prompt")
+    if isinstance(prompt, list) and len(prompt) == 1 and (isinstance(prompt[0], str) or _is_ids(prompt[0])):
+        prompt = prompt[0]
+    if isinstance(prompt, list) and not _is_ids(prompt):
+        refuse("This mock takes one prompt per request: a text or a list of token ids.", "prompt")
+    if not isinstance(prompt, str | list):
+        refuse("prompt must be a text or a list of token ids.", "prompt")
+    return RequestParams(prompt=prompt, **_common(row, _tokens(row, "max_tokens"), chat=False))
+
+
+def characters_refusal(limit: int, characters: int, asked_tokens: int, longest_token: int) -> Refusal:
+    """The 400 for a text that is longer than any text of the context's tokens, so that it need not be counted."""
+    most = limit - asked_tokens
+    message = (
+        f"You passed {characters} input characters and requested {asked_tokens} output tokens. However, the model's context "
+        f"length is only {limit} tokens, resulting in a maximum input length of {most} tokens (at most "
+        f"{most * longest_token} characters). Please reduce the length of the input prompt. "
+        f"(parameter=input_text, value={characters})"
+    )
+    return Refusal(400, error_body(400, message, "input_text"))
+
+
+def context_refusal(limit: int, input_tokens: int, asked_tokens: int, at_least: bool = False) -> Refusal:
+    """The 400 for a request that is longer than the context."""
+    least = "at least " if at_least else ""
+    message = (
+        f"This model's maximum context length is {limit} tokens. However, you requested {asked_tokens} output tokens "
+        f"and your prompt contains {least}{input_tokens} input tokens, for a total of {least}{input_tokens + asked_tokens} "
+        "tokens. "
+        "Please reduce the length of the input prompt or the number of requested output tokens."
+    )
+    return Refusal(400, error_body(400, message, "input_tokens"))
+
+
+class Frames:
+    """The JSON of one reply, in chunks or whole. The constant parts are encoded once."""
+
+    def __init__(self, endpoint: Endpoint, reply_id: str, created: int, model: str) -> None:
+        self._endpoint = endpoint
+        head = b'{"id":%b,"object":"%b","created":%d,"model":%b,"choices":['
+        self._head = head % (orjson.dumps(reply_id), endpoint.chunk_object, created, orjson.dumps(model))
+        self._whole_head = head % (orjson.dumps(reply_id), endpoint.whole_object, created, orjson.dumps(model))
+        self._text_head = self._head + endpoint.text_head
+
+    def role(self, usage: Usage | None) -> bytes | None:
+        """The chunk that opens a stream, or None if the endpoint has none."""
+        if self._endpoint.role is None:
+            return None
+        return self._head + self._endpoint.role + self._tail(usage)
+
+    def text(self, text: str, finish: bytes | None, usage: Usage | None) -> bytes:
+        """A chunk of text. `finish` is the finish reason on the last chunk, else None."""
+        endpoint = self._endpoint
+        tail = endpoint.text_tail if finish is None else endpoint.last_tail % finish
+        return b"".join((self._text_head, orjson.dumps(text), tail, b"]}" if usage is None else self._tail(usage)))
+
+    def around_text(self) -> tuple[bytes, bytes]:
+        """The bytes before and after the JSON text of a chunk that is not the last and has no usage."""
+        return self._text_head, self._endpoint.text_tail + self._tail(None)
+
+    def usage(self, usage: Usage) -> bytes:
+        """The chunk with usage and no choices."""
+        return self._head + self._tail(usage)
+
+    def whole(self, text: str, finish: bytes, usage: Usage) -> bytes:
+        """The body of a whole reply."""
+        return self._whole_head + self._endpoint.whole % (orjson.dumps(text), finish) + self._tail(usage)
+
+    @staticmethod
+    def _tail(usage: Usage | None) -> bytes:
+        return b"]}" if usage is None else b'],"usage":%b}' % usage.json()
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """The differences between the endpoints that generate text."""
+
+    path: str
+    id_prefix: str
+    parse: Callable[[dict[str, Any]], RequestParams]
+    chunk_object: bytes
+    whole_object: bytes
+    role: bytes | None
+    text_head: bytes
+    text_tail: bytes
+    last_tail: bytes
+    whole: bytes
+
+
+_OPEN = b',"logprobs":null,"finish_reason":null'
+_LAST = b',"logprobs":null,"finish_reason":"%b","stop_reason":null'
+
+CHAT = Endpoint(
+    path="/v1/chat/completions",
+    id_prefix="chatcmpl-",
+    parse=parse_chat,
+    chunk_object=b"chat.completion.chunk",
+    whole_object=b"chat.completion",
+    role=b'{"index":0,"delta":{"role":"assistant","content":""}' + _OPEN + b"}",
+    text_head=b'{"index":0,"delta":{"content":',
+    text_tail=b"}" + _OPEN + b"}",
+    last_tail=b"}" + _LAST + b"}",
+    whole=b'{"index":0,"message":{"role":"assistant","content":%b}' + _LAST + b"}",
+)
+
+COMPLETION = Endpoint(
+    path="/v1/completions",
+    id_prefix="cmpl-",
+    parse=parse_completion,
+    chunk_object=b"text_completion",
+    whole_object=b"text_completion",
+    role=None,
+    text_head=b'{"index":0,"text":',
+    text_tail=_OPEN + b"}",
+    last_tail=_LAST + b"}",
+    whole=b'{"index":0,"text":%b' + _LAST + b"}",
+)
+
+ENDPOINTS: dict[str, Endpoint] = {endpoint.path: endpoint for endpoint in (CHAT, COMPLETION)}
+"""The endpoints that generate text."""
+
+
+def models_body(model: str, created: int, max_model_len: int) -> bytes:
+    """The body of /v1/models."""
+    permission = {
+        "id": f"modelperm-{model}",
+        "object": "model_permission",
+        "created": created,
+        "allow_create_engine": False,
+        "allow_sampling": True,
+        "allow_logprobs": True,
+        "allow_search_indices": False,
+        "allow_view": True,
+        "allow_fine_tuning": False,
+        "organization": "*",
+        "group": None,
+        "is_blocking": False,
+    }
+    card = {
+        "id": model,
+        "object": "model",
+        "created": created,
+        "owned_by": "vllm",
+        "root": model,
+        "parent": None,
+        "max_model_len": max_model_len,
+        "permission": [permission],
+    }
+    return orjson.dumps({"object": "list", "data": [card]})

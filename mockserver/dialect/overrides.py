@@ -1,0 +1,81 @@
+"""What a request asks of the mock itself, in headers: its faults, its latencies, the length of its reply.
+
+    x-mock-fault: NAME[:key=value,...][; NAME ...]     x-mock-ttft: DIST     x-mock-tpot: DIST     x-mock-itl: DIST
+    x-mock-output-tokens: DIST
+
+They replace the configuration for this request alone. A distribution is drawn from as the configured one would be.
+`x-mock-output-tokens` is where the reply ends by itself. The request's `max_tokens` can end it sooner.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from starlette.datastructures import Headers
+
+from mockserver.dialect import refusals
+from mockserver.faults import Fault, parse_demand
+from mockserver.plans.plan import Latencies
+from promptset.distributions import Dimension, Distribution, parse
+from promptset.errors import SpecError
+
+_OURS = b"x-mock-"
+FAULT = "x-mock-fault"
+
+DISTRIBUTIONS: dict[str, Dimension] = {
+    "x-mock-ttft": "time",
+    "x-mock-tpot": "time",
+    "x-mock-itl": "time",
+    "x-mock-output-tokens": "tokens",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """What the headers of a request set. None means: as configured."""
+
+    faults: tuple[Fault, ...] | None = None
+    ttft: Distribution | None = None
+    tpot: Distribution | None = None
+    itl: Distribution | None = None
+    output_tokens: Distribution | None = None
+
+    def over(self, configured: Latencies) -> Latencies:
+        """The distributions for this request. Its own `tpot` overrides a configured `itl`."""
+        latencies = configured
+        if self.ttft is not None:
+            latencies = replace(latencies, ttft=self.ttft)
+        if self.tpot is not None:
+            latencies = replace(latencies, tpot=self.tpot, itl=None)
+        if self.itl is not None:
+            latencies = replace(latencies, itl=self.itl)
+        if self.output_tokens is not None:
+            latencies = replace(latencies, output_tokens=self.output_tokens)
+        return latencies
+
+
+NO_OVERRIDES = Overrides()
+
+
+def read_overrides(headers: Headers) -> Overrides:
+    """The overrides in the headers. Raises Refusal (400) that names every problem."""
+    if not any(name.startswith(_OURS) for name, _ in headers.raw):
+        return NO_OVERRIDES
+    given = {name: headers[name] for name in DISTRIBUTIONS if name in headers}
+    demands = headers.getlist(FAULT)
+    problems: list[str] = []
+    faults: tuple[Fault, ...] | None = None
+    if demands:
+        try:
+            faults = parse_demand(";".join(demands))
+        except ValueError as e:
+            problems.append(f"{FAULT}: {e}")
+    drawn: dict[str, Distribution] = {}
+    for name, text in given.items():
+        try:
+            drawn[name.removeprefix("x-mock-").replace("-", "_")] = parse(text, DISTRIBUTIONS[name])
+        except SpecError as e:
+            problems += [f"{name}: {problem}" for problem in e.problems]
+    if problems:
+        refusals.refuse("; ".join(problems), problems[0].partition(":")[0])
+    return Overrides(faults, **drawn)

@@ -1,0 +1,66 @@
+"""HTTP errors for requests, in vLLM's format."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import NoReturn
+
+import orjson
+
+
+class Refusal(Exception):
+    """An HTTP error for a request: status, JSON body, headers."""
+
+    def __init__(self, status: int, body: bytes, headers: tuple[tuple[str, str], ...] = ()) -> None:
+        super().__init__(f"HTTP {status}")
+        self.status = status
+        self.body = body
+        self.headers = headers
+
+
+_ERROR_TYPES = {
+    400: "BadRequestError",
+    401: "AuthenticationError",
+    403: "PermissionDeniedError",
+    404: "NotFoundError",
+    408: "RequestTimeoutError",
+    413: "BadRequestError",
+    429: "RateLimitError",
+    500: "InternalServerError",
+    503: "ServiceUnavailableError",
+}
+
+
+def error_body(status: int, message: str, param: str | None = None) -> bytes:
+    """The error object: {"error": {message, type, param, code}}."""
+    return orjson.dumps({"error": {"message": message, "type": _ERROR_TYPES[status], "param": param, "code": status}})
+
+
+UNAUTHORIZED = b'{"error":"Unauthorized"}'
+"""vLLM's body for a missing or wrong API key."""
+
+FAULT_MESSAGES = {
+    400: "The mock refuses this request (planned fault).",
+    404: "The model does not exist (planned fault).",
+    429: "Too many requests (planned fault). Please retry later.",
+    500: "Internal server error (planned fault).",
+    503: "The service is not available (planned fault). Please retry later.",
+}
+
+
+_PROXY_PAGE = b"<html><head><title>%b</title></head><body><h1>%b</h1></body></html>\n"
+
+
+def fault_refusal(status: int, retry_after_s: float | None) -> Refusal:
+    """The refusal for a planned fault. 429 and 503 have Retry-After; 502 and 504 are a proxy's HTML page."""
+    if status in (502, 504):
+        title = f"{status} {HTTPStatus(status).phrase}".encode()
+        return Refusal(status, _PROXY_PAGE % (title, title), (("content-type", "text/html"),))
+    body = UNAUTHORIZED if status == 401 else error_body(status, FAULT_MESSAGES[status])
+    headers = () if retry_after_s is None else (("retry-after", str(retry_after_s)),)
+    return Refusal(status, body, headers)
+
+
+def refuse(message: str, param: str | None = None, status: int = 400) -> NoReturn:
+    """Raise a Refusal that says what is wrong with the request."""
+    raise Refusal(status, error_body(status, message, param))

@@ -1,0 +1,111 @@
+"""Ranges of the sampling fields, with the error messages of vLLM.
+
+The mock ignores how tokens are sampled, but a client that sends `temperature: 99` must learn here what vLLM would tell it.
+The order of the checks, the ranges and the wording are those of vLLM's `SamplingParams` and of its request models.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from mockserver.dialect.refusals import refuse
+
+_FLOATS = ("presence_penalty", "frequency_penalty", "repetition_penalty", "temperature", "top_p", "min_p")
+_INTEGERS = ("top_k", "min_tokens", "seed", "prompt_logprobs")
+MAX_LOGPROBS = 20
+"""vLLM's default for --max-logprobs."""
+_INT64 = 2**63
+
+
+def check_sampling(row: dict[str, Any], asked_tokens: int | None, *, chat: bool) -> None:
+    """Raises Refusal (400) for the first field of a request body that vLLM would refuse."""
+    count_field = "top_logprobs" if chat else "logprobs"
+    integers = {name: _integer(name, row[name]) for name in (*_INTEGERS, count_field) if row.get(name) is not None}
+    floats = {name: _number(name, row[name]) for name in _FLOATS if row.get(name) is not None}
+    _check_logprobs(row, integers, count_field)
+    for name, value in floats.items():
+        _check_number(name, value)
+    _check_integers(integers, asked_tokens)
+    ids = row.get("stop_token_ids")
+    if ids is not None and not (isinstance(ids, list) and all(type(i) is int for i in ids)):
+        refuse(f"stop_token_ids must contain only integers, got {ids}.")
+
+
+def _refuse_value(message: str, name: str, value: float | None = None) -> None:
+    """vLLM appends the field, and its value where it knows it."""
+    shown = f"parameter={name}" if value is None else f"parameter={name}, value={value}"
+    refuse(f"{message} ({shown})", name)
+
+
+def _number(name: str, value: object) -> float:
+    """As pydantic reads it: numbers, and texts of numbers."""
+    try:
+        if isinstance(value, int | float | str):
+            return float(value)
+    except (ValueError, OverflowError):
+        pass
+    refuse(f"{name}: Input should be a valid number", name)
+
+
+def _integer(name: str, value: object) -> int:
+    number = _number(name, value)
+    if not math.isfinite(number) or not number.is_integer():
+        refuse(f"{name}: Input should be a valid integer", name)
+    return int(value) if isinstance(value, int | str) and "." not in str(value) else int(number)
+
+
+def _check_logprobs(row: dict[str, Any], integers: dict[str, int], count_field: str) -> None:
+    prompt, count = integers.get("prompt_logprobs"), integers.get(count_field)
+    if prompt is not None and row.get("stream") and (prompt > 0 or prompt == -1):
+        _refuse_value("`prompt_logprobs` are not available when `stream=True`.", "prompt_logprobs")
+    if prompt is not None and prompt < -1:
+        _refuse_value("`prompt_logprobs` must be a positive value or -1.", "prompt_logprobs", prompt)
+    if count is None:
+        return
+    if count_field == "logprobs":
+        if count < 0:
+            _refuse_value("`logprobs` must be a positive value.", "logprobs", count)
+    elif count < -1:
+        _refuse_value("`top_logprobs` must be a positive value or -1.", "top_logprobs", count)
+    elif count != 0 and not row.get("logprobs"):
+        _refuse_value("when using `top_logprobs`, `logprobs` must be set to true.", "top_logprobs")
+    if count > MAX_LOGPROBS:
+        message = f"Requested sample logprobs of {count}, which is greater than max allowed: {MAX_LOGPROBS}"
+        _refuse_value(message, "logprobs", count)
+
+
+def _check_number(name: str, value: float) -> None:
+    if name in ("presence_penalty", "frequency_penalty"):
+        if not -2.0 <= value <= 2.0:
+            refuse(f"{name} must be in [-2, 2], got {value}.")
+    elif name == "repetition_penalty":
+        if not math.isfinite(value):
+            refuse(f"repetition_penalty must be a finite number, got {value}.")
+        if value <= 0.0:
+            refuse(f"repetition_penalty must be greater than zero, got {value}.")
+    elif name == "temperature":
+        if not math.isfinite(value):
+            _refuse_value(f"temperature must be a finite number, got {value}.", name, value)
+        if value < 0.0:
+            _refuse_value(f"temperature must be non-negative, got {value}.", name, value)
+        if value > 2.0:
+            _refuse_value(f"temperature must be in [0, 2], got {value}.", name, value)
+    elif name == "top_p":
+        if not 0.0 < value <= 1.0:
+            _refuse_value(f"top_p must be in (0, 1], got {value}.", name, value)
+    elif not 0.0 <= value <= 1.0:
+        refuse(f"min_p must be in [0, 1], got {value}.")
+
+
+def _check_integers(integers: dict[str, int], asked_tokens: int | None) -> None:
+    seed, top_k, least = integers.get("seed"), integers.get("top_k"), integers.get("min_tokens")
+    if seed is not None and not -_INT64 <= seed < _INT64:
+        side = f"less than or equal to {_INT64 - 1}" if seed > 0 else f"greater than or equal to {-_INT64}"
+        refuse(f"seed: Input should be {side}", "seed")
+    if top_k is not None and top_k < -1:
+        refuse(f"top_k must be 0 (disable), or at least 1, got {top_k}.")
+    if least is not None and least < 0:
+        refuse(f"min_tokens must be greater than or equal to 0, got {least}.")
+    if least is not None and asked_tokens is not None and least > asked_tokens:
+        refuse(f"min_tokens must be less than or equal to max_tokens={asked_tokens}, got {least}.")

@@ -1,0 +1,26 @@
+"""Server-sent events and HTTP chunks as bytes: pure functions."""
+
+from __future__ import annotations
+
+DONE = b"data: [DONE]\n\n"
+"""The event that ends every stream of an OpenAI-compatible server."""
+
+LAST_CHUNK = b"0\r\n\r\n"
+"""The HTTP chunk that ends a body in chunked transfer encoding."""
+
+
+def event(data: bytes) -> bytes:
+    """One event with `data`, which must not contain a line end."""
+    return b"data: %b\n\n" % data
+
+
+def http_chunk(body: bytes) -> bytes:
+    """`body` as one HTTP chunk (RFC 9112, 7.1): its length in hexadecimal, then its bytes."""
+    return b"%x\r\n%b\r\n" % (len(body), body)
+
+
+def chunked_event(before: bytes, after: bytes, size: int) -> tuple[bytes, bytes]:
+    """The bytes around `size` bytes of text that make it one event in one HTTP chunk: `http_chunk(event(before + text +
+    after))`, cut at the text."""
+    head, tail = b"data: %b" % before, b"%b\n\n" % after
+    return b"%x\r\n%b" % (len(head) + size + len(tail), head), tail + b"\r\n"

@@ -1,0 +1,99 @@
+"""The state of one request while the mock serves it, and the ledger entry that it becomes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from mockserver.clock import now_ns
+from mockserver.dialect.refusals import Refusal
+from mockserver.faults import names
+from mockserver.plans.arrival import Arrival
+from mockserver.plans.plan import Plan
+from mockserver.record.ledger import LedgerEntry
+from mockserver.replies.reply import ReplyWriter
+from mockserver.replies.wire import Wire
+from mockserver.tokencount import TokenCount
+
+
+@dataclass(slots=True)
+class RequestContext:
+    """What the mock knows about a request while it serves it."""
+
+    arrival: Arrival
+    received_ns: int
+    handled_ns: int
+    bytes_in: int
+    wire: Wire
+    plan: Plan | None = None
+    count: TokenCount | None = None
+    held_ns: int = 0
+    """How long the fault `slow_accept` delayed the read of its connection."""
+    version: int = 0
+    """The configuration version that the request began with."""
+    generates: bool = True
+    """Whether the reply has tokens. An embedding has none."""
+
+
+def entry_of_refusal(context: RequestContext, refusal: Refusal, sent_ns: int | None) -> LedgerEntry:
+    """The entry of a refused request. `sent_ns` is None if the client left before the refusal was sent."""
+    return LedgerEntry(
+        id=context.arrival.id,
+        index=context.arrival.index,
+        attempt=context.arrival.attempt,
+        received_ns=context.received_ns,
+        handled_ns=context.handled_ns,
+        plan=context.plan,
+        write_ns=[],
+        chunk_tokens=[],
+        chunk_kind="",
+        blocked=[],
+        end_ns=now_ns() if sent_ns is None else sent_ns,
+        input_tokens=None,
+        output_tokens=0,
+        finished="error",
+        status=refusal.status,
+        fault=None if context.plan is None else names(context.plan.faults),
+        bytes_in=context.bytes_in,
+        bytes_out=0 if sent_ns is None else len(refusal.body),
+        engine=_with_version(context, {} if sent_ns is not None else {"cut": "client_closed"}),
+    )
+
+
+def entry_of_reply(context: RequestContext, reply: ReplyWriter, facts: dict[str, int]) -> LedgerEntry:
+    """The entry of a request that got a reply, complete or not. `facts` come from the engine."""
+    assert context.count is not None
+    assert context.plan is not None
+    engine = _with_version(context, facts)
+    finished: str = context.plan.finish
+    if reply.cut is not None:
+        engine["cut"] = reply.cut
+        finished = "abort"
+    elif reply.failed:
+        finished = "error"
+    return LedgerEntry(
+        id=context.arrival.id,
+        index=context.arrival.index,
+        attempt=context.arrival.attempt,
+        received_ns=context.received_ns,
+        handled_ns=context.handled_ns,
+        plan=context.plan if context.generates else replace(context.plan, output_tokens=0),
+        write_ns=reply.write_ns,
+        chunk_tokens=reply.chunk_tokens,
+        chunk_kind="".join(reply.chunk_kinds),
+        blocked=reply.blocked,
+        end_ns=reply.end_ns,
+        input_tokens=context.count.tokens,
+        output_tokens=reply.tokens_out if context.generates else 0,
+        finished=finished,
+        status=reply.status,
+        fault=reply.struck,
+        bytes_in=context.bytes_in,
+        bytes_out=reply.bytes_out,
+        engine=engine,
+    )
+
+
+def _with_version(context: RequestContext, facts: Mapping[str, int | str]) -> dict[str, int | str]:
+    """The facts, with the configuration version unless it is 0, the version of the start."""
+    return {**facts, "config": context.version} if context.version else {**facts}

@@ -1,0 +1,91 @@
+"""Where expectations are computed: in place where that takes no time, else in a process of its own.
+
+Not on a thread: a convolution is a second of Python, whose lock the streams would wait for. A thread of low priority makes
+that worse: on a busy machine it does not get the processor, and holds the lock all the while (measured: streams that
+were seconds late).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections import OrderedDict
+from dataclasses import asdict
+from typing import Any
+
+import orjson
+
+from mockserver.config import MockConfig
+from mockserver.errors import MockError
+from mockserver.expect import EXPECTATIONS, RequestLengths
+from promptset.distributions import Distribution
+
+_REMEMBERED = 64
+
+
+def is_quick(config: MockConfig, request: RequestLengths) -> bool:
+    """Whether the numbers are a few evaluations of closed forms: at most one thing is random."""
+    if config.engine == "batching":
+        return True
+    gap = config.tpot if config.itl is None else config.itl
+    varying = [distribution for distribution in (config.ttft, gap) if not _is_constant(distribution)]
+    lengths_fixed = request.output_tokens is not None or _is_constant(config.output_tokens)
+    gaps_drawn = config.itl is not None and not _is_constant(config.itl)
+    plain = config.engine == "sampled" and config.ttft_per_input_token is None
+    return plain and lengths_fixed and not gaps_drawn and len(varying) <= 1
+
+
+def _is_constant(distribution: Distribution) -> bool:
+    return ":" not in str(distribution)
+
+
+class ExpectationCache:
+    """What to expect of a configuration, computed once. Use it inside a running event loop."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[tuple[MockConfig, RequestLengths], asyncio.Future[dict[str, Any]]] = OrderedDict()
+
+    async def of(self, config: MockConfig, request: RequestLengths) -> dict[str, Any]:
+        """Times in ms. Raises MockError where the process fails, which is a defect."""
+        if is_quick(config, request):
+            return EXPECTATIONS[config.engine](config, request)
+        key = (config, request)
+        if key not in self._known:
+            self._known[key] = asyncio.ensure_future(_compute(config, request))
+            while len(self._known) > _REMEMBERED:
+                self._known.popitem(last=False)
+        try:
+            # Whoever asks may go away; the others that ask the same wait on.
+            return await asyncio.shield(self._known[key])
+        except MockError:
+            self._known.pop(key, None)
+            raise
+
+    async def close(self) -> None:
+        """End what is still computed."""
+        for future in self._known.values():
+            future.cancel()
+        await asyncio.gather(*self._known.values(), return_exceptions=True)
+        self._known.clear()
+
+
+async def _compute(config: MockConfig, request: RequestLengths) -> dict[str, Any]:
+    question = orjson.dumps({"config": config.model_dump(mode="json"), "asked": asdict(request)})
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "mockserver.expect",
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        answer, said = await process.communicate(question)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    if process.returncode != 0:
+        raise MockError(f"what to expect could not be computed (status {process.returncode}): {said.decode()}")
+    numbers: dict[str, Any] = orjson.loads(answer)
+    return numbers

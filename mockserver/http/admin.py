@@ -1,0 +1,70 @@
+"""/admin: read and change latencies, lengths and faults while the mock serves.
+
+    GET   /admin/config   the current configuration, its version, and the fields that can change
+    PATCH /admin/config   change some of these fields: a JSON object, written as in the YAML file (POST does the same)
+    POST  /admin/reset    start afresh: configuration, counters, remembered ids; the ledger continues
+
+A change with a problem changes nothing. The answer lists every problem.
+"""
+
+from __future__ import annotations
+
+import orjson
+from fastapi import FastAPI, Request, Response
+
+from mockserver.clock import now_ns
+from mockserver.dialect import refusals
+from mockserver.dialect.access import require_admin
+from mockserver.errors import UsageError
+from mockserver.http.body import read_body
+from mockserver.worker import Worker
+
+_MAX_BODY_MB = 1.0
+
+
+def add_admin(app: FastAPI) -> None:
+    """Add the routes."""
+
+    @app.get("/admin/config")
+    async def show(request: Request) -> Response:
+        return _state(_admitted(request))
+
+    async def change(request: Request) -> Response:
+        worker = _admitted(request)
+        try:
+            values = orjson.loads(await read_body(request, _MAX_BODY_MB))
+        except orjson.JSONDecodeError as e:
+            refusals.refuse(f"The request body is not valid JSON: {e}")
+        if not isinstance(values, dict):
+            refusals.refuse('The body must be a JSON object of the fields to change, for example {"ttft": "200ms"}.')
+        await worker.settle()
+        try:
+            worker.settings.change(values, now_ns(), worker.ledger.lines)
+        except UsageError as e:
+            refusals.refuse("\n".join(e.problems))
+        worker.sync()
+        return _state(worker)
+
+    for method in ("PATCH", "POST"):
+        app.add_api_route("/admin/config", change, methods=[method], name=f"change by {method}")
+
+    @app.post("/admin/reset")
+    async def reset(request: Request) -> Response:
+        worker = _admitted(request)
+        await worker.settle()
+        worker.settings.restart(now_ns(), worker.ledger.lines)
+        worker.sync()
+        return _state(worker)
+
+
+def _admitted(request: Request) -> Worker:
+    worker: Worker = request.app.state.worker
+    worker.sync()
+    require_admin(request, worker.config)
+    return worker
+
+
+def _state(worker: Worker) -> Response:
+    now = worker.settings.current
+    body = {**now.to_json(), "ledger_lines": worker.ledger.lines, "all": now.config.model_dump(mode="json")}
+    return Response(orjson.dumps(body), media_type="application/json")

@@ -1,0 +1,55 @@
+"""The sockets that the mock listens on.
+
+They ask for the kernel's receive stamps, and their connections inherit that. They also keep stamping on: the kernel
+starts it a moment after the first socket asks, and stops it with the last socket.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+
+from mockserver.config import MockConfig
+from mockserver.errors import UsageError
+
+SO_TIMESTAMPNS = 35
+"""Python's socket module does not name it."""
+
+_BACKLOG = 4096
+
+
+def listen(config: MockConfig) -> list[socket.socket]:
+    """A listening socket for each worker, all on one port. Raises UsageError if the address is not available."""
+    listeners: list[socket.socket] = []
+    try:
+        if config.workers == 1:
+            listeners.append(listener_on(config.host, config.port))
+        else:
+            # Sockets that share a port would share it with another mock too, so check that it is free.
+            with listener_on(config.host, config.port) as alone:
+                port = alone.getsockname()[1]
+            for _ in range(config.workers):
+                listeners.append(listener_on(config.host, port, shared=True))
+    except OSError as e:
+        for listener in listeners:
+            listener.close()
+        raise UsageError(f"--host {config.host} --port {config.port}: cannot listen: {e.strerror}") from e
+    return listeners
+
+
+def listener_on(host: str, port: int, shared: bool = False) -> socket.socket:
+    """A listening socket. `shared` lets our other sockets listen on the same port. Raises OSError."""
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if sys.platform == "linux":
+            listener.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+        listener.bind((host, port))
+        listener.listen(_BACKLOG)
+    except OSError:
+        listener.close()
+        raise
+    return listener

@@ -1,0 +1,165 @@
+"""uvicorn's HTTP/1.1 protocol with two additions: it stamps arrivals, and it lets the response write to the connection."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from mockserver.clock import NS_PER_S, now_ns
+from mockserver.dialect import refusals
+from mockserver.http.connection_faults import ConnectionFaults
+from mockserver.replies.wire import EXTENSION
+
+_BODY = refusals.error_body(408, "The head of the request did not arrive in time (--head-timeout-s).")
+_TOO_SLOW = (
+    b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b"
+    % (len(_BODY), _BODY)
+)
+
+
+class _Connection:
+    """The connection as one response uses it (replies/wire.py, `Connection`)."""
+
+    def __init__(self, protocol: MockProtocol) -> None:
+        self.transport = protocol.transport
+        self.received_ns: int | None = None
+        self.clock = "user"
+        self.http_1_0 = False
+        self.on_lost: Callable[[], None] | None = None
+        self.held_until_ns: int | None = None
+        self._protocol = protocol
+        self.cycle: Any = None
+
+    @property
+    def keep_alive(self) -> bool:
+        keep: bool = self.cycle.keep_alive
+        return keep
+
+    @property
+    def default_headers(self) -> list[tuple[bytes, bytes]]:
+        return self._protocol.server_state.default_headers
+
+    def response_ended(self) -> None:
+        cycle = self.cycle
+        cycle.response_started = True
+        cycle.response_complete = True
+        cycle.message_event.set()
+        if not cycle.keep_alive:
+            self.transport.close()
+        cycle.on_response()
+
+    def close_after_response(self) -> None:
+        self.cycle.keep_alive = False
+
+
+class MockProtocol(HttpToolsProtocol):
+    """uvicorn's HTTP/1.1, with a stamp of the read that brought the last byte of a request."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._read_ns = 0
+        self._read_clock = "user"
+        self._connection: _Connection | None = None
+        self._faults: ConnectionFaults | None = None
+        self._held_until_ns: int | None = None
+        self._head_timeout_s = 0.0
+        self._in_head = False
+        self._timeout: asyncio.TimerHandle | None = None
+        """Runs while a connection has sent nothing, or a part of a head."""
+        self._held: list[tuple[bytes, int, str]] | None = None
+        """Reads that arrived while `slow_accept` holds the connection."""
+
+    def with_head_timeout(self, seconds: float) -> MockProtocol:
+        """Close the connection if the head of a request takes longer than this."""
+        self._head_timeout_s = seconds
+        return self
+
+    def with_faults(self, faults: ConnectionFaults) -> MockProtocol:
+        """Let these faults decide when the connection is read."""
+        self._faults = faults
+        return self
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._timeout = self.loop.call_later(self.timeout_keep_alive, self._on_timeout)
+        hold_ns = 0 if self._faults is None else self._faults.hold_ns()
+        if hold_ns:
+            self._held_until_ns = now_ns() + hold_ns
+            self._held = []
+            self.loop.call_later(hold_ns / NS_PER_S, self._let_in)
+
+    def _let_in(self) -> None:
+        assert self._held is not None
+        held, self._held = self._held, None
+        for data, read_ns, clock in held:
+            if not self.transport.is_closing():
+                self.feed(data, read_ns, clock)
+
+    def data_received(self, data: bytes) -> None:
+        self.feed(data, now_ns(), "user")
+
+    def feed(self, data: bytes | memoryview, read_ns: int, clock: str) -> None:
+        """Parse what a read brought. `clock` names who stamped it."""
+        if self._held is not None:
+            # Pausing the transport is not enough: the loop may have started to read.
+            self._held.append((bytes(data), read_ns, clock))
+            return
+        self._read_ns = read_ns
+        self._read_clock = clock
+        if self._timeout is not None and not self._in_head:
+            self._stop_timeout()
+        super().data_received(data)  # type: ignore[arg-type]
+        # The deadline counts from the first byte of the head: more bytes do not extend it.
+        if self._in_head and self._timeout is None:
+            self._timeout = self.loop.call_later(self._head_timeout_s, self._on_timeout)
+
+    def _stop_timeout(self) -> None:
+        if self._timeout is not None:
+            self._timeout.cancel()
+            self._timeout = None
+
+    def _on_timeout(self) -> None:
+        self._timeout = None
+        if self._held is not None:
+            return  # `slow_accept` keeps the connection from being read.
+        cycle: Any = self.cycle  # None before the first head.
+        if cycle is not None and not cycle.response_complete:
+            # A pipelined head: the response before it still goes out.
+            self._timeout = self.loop.call_later(self._head_timeout_s, self._on_timeout)
+            return
+        if self._in_head and not self.transport.is_closing():
+            self.transport.write(_TOO_SLOW)
+        self.transport.close()
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._in_head = True
+        self._connection = _Connection(self)
+        self._connection.held_until_ns = self._held_until_ns
+        self.scope["extensions"] = {EXTENSION: self._connection}  # type: ignore[dict-item]
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        self._stop_timeout()
+        super().on_headers_complete()
+        connection = self._connection
+        if connection is not None:
+            connection.cycle = self.cycle
+            connection.http_1_0 = self.parser.get_http_version() == "1.0"
+
+    def on_message_complete(self) -> None:
+        connection = self._connection
+        if connection is not None:
+            connection.received_ns = self._read_ns
+            connection.clock = self._read_clock
+        super().on_message_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_timeout()
+        super().connection_lost(exc)
+        connection = self._connection
+        if connection is not None and connection.on_lost is not None:
+            connection.on_lost()

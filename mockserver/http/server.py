@@ -1,0 +1,195 @@
+"""The HTTP server: uvicorn with our protocol, in this process or in several workers, from start to drain.
+
+`listeners.py` opens the sockets. `stamped_reads.py` and `protocol.py` read each connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+
+import uvicorn
+from fastapi import FastAPI
+
+from mockserver.clock import NS_PER_S, RealtimeOffset, now_ns
+from mockserver.config import MockConfig
+from mockserver.errors import UsageError
+from mockserver.http.app import Resources, create_app, make_resources
+from mockserver.http.connection_faults import ConnectionFaults, ListenerSwitch
+from mockserver.http.listeners import listen, listener_on
+from mockserver.http.stamped_reads import protocol_factory
+from mockserver.workers.peers import Peers
+from mockserver.workers.processes import WorkerPipes, WorkerProcesses
+
+_LOG = logging.getLogger("mockserver")
+
+_LAST_BYTES_S = 0.05
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server that says when it is ready and treats signals as a normal end."""
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        app: FastAPI,
+        offset: RealtimeOffset,
+        on_ready: Callable[[], object],
+        parent: int | None = None,
+    ) -> None:
+        """`parent` is a descriptor that becomes readable when the parent process ends. Only workers have one."""
+        super().__init__(config)
+        self._app = app
+        self._offset = offset
+        self._on_ready = on_ready
+        self._parent = parent
+        self._drain_until_ns: int | None = None
+        self.listener_switch: ListenerSwitch | None = None
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """The first signal starts the drain: requests in flight finish, health checks and new requests get a 503. A second
+        signal ends it."""
+        if self._drain_until_ns is None and self.started:
+            self._drain_until_ns = now_ns() + round((self.config.timeout_graceful_shutdown or 0) * NS_PER_S)
+            self._app.state.worker.drain()
+        else:
+            super().handle_exit(sig, frame)
+            self.config.timeout_graceful_shutdown = _LAST_BYTES_S  # type: ignore[assignment]  # a float does as well
+
+    async def on_tick(self, counter: int) -> bool:
+        if self._drain_until_ns is not None:
+            left_ns = self._drain_until_ns - now_ns()
+            if left_ns <= 0 or self._app.state.worker.running == 0:
+                self.should_exit = True
+                # uvicorn waits for the rest: bytes that were handed over and not yet sent.
+                left_s = max(left_ns / NS_PER_S, _LAST_BYTES_S)
+                self.config.timeout_graceful_shutdown = left_s  # type: ignore[assignment]  # a float does as well
+        elif self.listener_switch is not None:
+            await self.listener_switch.tick()
+        return await super().on_tick(counter)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        loop = asyncio.get_running_loop()
+        if self._offset.watch_fd is not None:
+            loop.add_reader(self._offset.watch_fd, self._on_clock_step)
+        # Objects made until now live on. The collector skips them from here, so its pauses stay short.
+        gc.collect()
+        gc.freeze()
+        if self._parent is not None:
+            loop.add_reader(self._parent, self._on_orphaned)
+        self._on_ready()
+
+    def _on_orphaned(self) -> None:
+        assert self._parent is not None
+        asyncio.get_running_loop().remove_reader(self._parent)
+        _LOG.error("the parent process has ended, so this worker ends too")
+        self.handle_exit(signal.SIGTERM, None)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._offset.watch_fd is not None:
+            asyncio.get_running_loop().remove_reader(self._offset.watch_fd)
+        await super().shutdown(sockets)
+
+    def _on_clock_step(self) -> None:
+        self._offset.on_step()
+        _LOG.warning("the wall clock was stepped: measured the offset of the kernel's stamps again")
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        # uvicorn raises the signal again at the end, and the exit status would say that we were killed.
+        # A worker leaves SIGINT to its parent.
+        numbers = (signal.SIGINT, signal.SIGTERM) if self._parent is None else (signal.SIGTERM,)
+        handlers = {number: signal.signal(number, self.handle_exit) for number in numbers}
+        try:
+            yield
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+
+
+def serve(config: MockConfig) -> None:
+    """Serve until SIGTERM or SIGINT. Raises UsageError if it cannot start, MockError if a worker dies."""
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="mockserver: %(levelname)s: %(message)s")
+    # One thread counts prompts and yields to the loop. The tokenizer's own thread pool would not yield.
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    if config.workers > 1 and sys.platform != "linux":
+        raise UsageError("--workers: more than 1 works only on Linux, whose kernel spreads connections over processes")
+    resources = make_resources(config)
+    listeners = listen(config)
+    host, port = listeners[0].getsockname()[:2]
+    address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    def print_ready() -> None:
+        print(f"mockserver ready at {address}", flush=True)
+
+    if config.workers == 1:
+        _serve(config, create_app(config, resources), listeners[0], print_ready, None)
+    else:
+        _serve_with_workers(config, resources, listeners, print_ready)
+
+
+def _serve_with_workers(
+    config: MockConfig, resources: Resources, listeners: list[socket.socket], print_ready: Callable[[], None]
+) -> None:
+    with tempfile.TemporaryDirectory(prefix="mockserver-") as folder:
+
+        def work(number: int, pipes: WorkerPipes) -> None:
+            for other in (*listeners[:number], *listeners[number + 1 :]):
+                other.close()
+            app = create_app(config, resources, Peers(Path(folder), number, config.workers))
+            _serve(config, app, listeners[number], lambda: os.write(pipes.ready, b"1"), pipes.parent)
+
+        def on_ready() -> None:
+            # Only the workers keep their sockets, so connections to a dead worker are refused and do not hang.
+            for listener in listeners:
+                listener.close()
+            print_ready()
+
+        WorkerProcesses(config.workers, work).run(on_ready)
+
+
+def _serve(
+    config: MockConfig, app: FastAPI, listener: socket.socket, on_ready: Callable[[], object], parent: int | None
+) -> None:
+    offset = RealtimeOffset()
+    faults = ConnectionFaults(app)
+    settings = uvicorn.Config(
+        app,
+        http=protocol_factory(offset, faults, config.head_timeout_s),  # type: ignore[arg-type]
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        timeout_keep_alive=config.keep_alive_s,  # type: ignore[arg-type]
+        timeout_graceful_shutdown=config.drain_s,  # type: ignore[arg-type]
+    )
+    server = _Server(settings, app, offset, on_ready, parent)
+    port = listener.getsockname()[1]
+    server.listener_switch = ListenerSwitch(
+        server, faults, lambda: listener_on(config.host, port, shared=config.workers > 1)
+    )
+    # A request and its connection refer to each other, so the collector must run, but not often.
+    gc.set_threshold(20_000, 20, 50)
+    # The thread that counts tokens releases the interpreter sooner than after the usual 5 ms.
+    sys.setswitchinterval(0.0005)
+    with asyncio.Runner(loop_factory=_new_loop) as runner:
+        runner.run(server.serve(sockets=[listener]))
+    offset.close()
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    try:
+        import uvloop
+    except ImportError:  # It does not exist for Windows.
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()

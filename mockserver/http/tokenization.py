@@ -1,0 +1,81 @@
+"""/tokenize and /detokenize, as vLLM has them.
+
+{"prompt": text, "add_special_tokens": true, "return_token_strs": false}
+{"messages": [...], "add_generation_prompt": true, "add_special_tokens": false, "tools": [...], "return_token_strs": false}
+{"tokens": [ids]}  ->  {"prompt": text}
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Request, Response
+
+from mockserver.dialect import openai, refusals
+from mockserver.http.body import read_body
+from mockserver.worker import Worker
+from promptset.errors import SpecError
+from promptset.tokens import Tokenizer
+
+
+def add_tokenization(app: FastAPI) -> None:
+    """Add the routes."""
+
+    @app.post("/tokenize")
+    async def tokenize(request: Request) -> Response:
+        worker, row = await _asked(request)
+        text, special = _text(worker.tokenizer, row)
+        await worker.check_length(text)
+        ids = await worker.in_thread(lambda: worker.tokenizer.encode(text, add_special_tokens=special))
+        strings = worker.tokenizer.token_strings(ids) if _flag(row, "return_token_strs", False) else None
+        limit = worker.config.max_model_len
+        return _json({"count": len(ids), "max_model_len": limit, "tokens": ids, "token_strs": strings})
+
+    @app.post("/detokenize")
+    async def detokenize(request: Request) -> Response:
+        worker, row = await _asked(request)
+        ids = row.get("tokens")
+        if not isinstance(ids, list) or not all(type(i) is int and 0 <= i < 2**32 for i in ids):
+            refusals.refuse("tokens must be a list of token ids.", "tokens")
+        if len(ids) > worker.config.max_model_len:
+            raise openai.context_refusal(worker.config.max_model_len, len(ids), 0)
+        return _json({"prompt": await worker.in_thread(lambda: worker.tokenizer.decode(ids))})
+
+
+async def _asked(request: Request) -> tuple[Worker, dict[str, Any]]:
+    worker: Worker = request.app.state.worker
+    return worker, openai.parse_body(await read_body(request, worker.config.max_body_mb), worker.config.model)
+
+
+def _json(body: dict[str, Any]) -> Response:
+    return Response(orjson.dumps(body), media_type="application/json")
+
+
+def _flag(row: dict[str, Any], name: str, default: bool) -> bool:
+    value = row.get(name)
+    if value is None:
+        return default
+    if not isinstance(value, bool):
+        refusals.refuse(f"{name} must be true or false.", name)
+    return value
+
+
+def _text(tokenizer: Tokenizer, row: dict[str, Any]) -> tuple[str, bool]:
+    """A prompt, or messages in the chat template, and whether to add special tokens. Raises Refusal (400)."""
+    if "messages" not in row:
+        prompt = row.get("prompt")
+        if not isinstance(prompt, str):
+            refusals.refuse("prompt must be a text (or give messages).", "prompt")
+        return prompt, _flag(row, "add_special_tokens", True)
+    messages = openai.parse_chat({"messages": row["messages"]}).messages
+    assert messages is not None
+    tools = row.get("tools")
+    if tools is not None and not isinstance(tools, list):
+        refusals.refuse("tools must be a list.", "tools")
+    try:
+        text = tokenizer.render_chat(messages, tools, add_generation_prompt=_flag(row, "add_generation_prompt", True))
+    except SpecError as e:
+        refusals.refuse(str(e), "messages")
+    # The template writes its own special tokens.
+    return text, _flag(row, "add_special_tokens", False)

@@ -1,0 +1,47 @@
+"""Identifies requests: id, index, attempt, and the key of the random streams."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mockserver.plans.plan import StreamKey, index_of
+from mockserver.workers.shared_state import SharedState
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """The identity of one request."""
+
+    id: str | None
+    """Its `x-request-id`."""
+    index: int | None
+    attempt: int
+    """1 for the first request with this id, 2 for the next."""
+    key: StreamKey
+
+
+class Arrivals:
+    """Identifies requests, and counts how those of this process were identified."""
+
+    def __init__(self, shared: SharedState) -> None:
+        self.by_index = 0
+        self.by_id = 0
+        self.by_order = 0
+        self._shared = shared
+
+    def identify(self, request_id: str | None) -> Arrival:
+        """The identity of a request that has just arrived."""
+        if request_id is None:
+            self.by_order += 1
+            return Arrival(None, None, 1, ("arrival", self._shared.take("arrivals_by_order")))
+        attempt = self._shared.attempt(request_id)
+        index = index_of(request_id)
+        if index is None:
+            self.by_id += 1
+            return Arrival(request_id, None, attempt, request_id)
+        self.by_index += 1
+        return Arrival(request_id, index, attempt, index)
+
+    def counts(self) -> dict[str, int]:
+        """How many requests were identified in each way, for `/truth`."""
+        return {"index": self.by_index, "id": self.by_id, "arrival_order": self.by_order}

@@ -1,0 +1,176 @@
+"""The plan of a request: every random part of its reply, drawn before anything is sent.
+
+Random streams are keyed by (seed, purpose, key). The key is the index at the end of `x-request-id` (`<run>-<index>`), so a
+plan belongs to its request and does not depend on the order of arrival. Without an index the key is the id; without an
+id it is the order of arrival, and then two runs get the same plans only if their requests arrive in the same order.
+`GET /truth` counts the requests of each kind.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from mockserver import rng
+from mockserver.faults import ArrivalFacts, Fault, Rule, choose
+from mockserver.plans.replay import RecordedReplies
+from mockserver.plans.speculation import Speculation
+from promptset.distributions import Distribution
+
+StreamKey = int | str | tuple[str, int]
+Gaps = tuple[int, ...]
+
+_INDEX = re.compile(r"-(\d{1,18})$")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to send, and when. Times are in ns: from the arrival (`ttft_ns`), and between tokens (`gaps_ns`)."""
+
+    ttft_ns: int | None
+    """None if the request is refused: no token is planned."""
+    gaps_ns: tuple[int, ...]
+    """One entry for each token after the first."""
+    output_tokens: int
+    faults: tuple[Fault, ...] = ()
+    step_tokens: tuple[int, ...] = ()
+    """Tokens of each engine step, including the first. Empty means one token per step. The tokens of a step come out
+    together, with gaps of 0."""
+    reasoning_tokens: int = 0
+    """How many of the output tokens, from the first on, are reasoning."""
+    finish: Literal["stop", "length"] = "length"
+    """Whether the reply ends by itself or at a limit."""
+
+    def ending_at(self, tokens: int) -> Plan:
+        """The plan cut to so many tokens, where the reply ends by itself."""
+        steps: list[int] = []
+        left = tokens
+        for step in self.step_tokens:
+            if left > 0:
+                steps.append(min(step, left))
+                left -= step
+        gaps_ns = self.gaps_ns[: tokens - 1]
+        return replace(self, gaps_ns=gaps_ns, output_tokens=tokens, step_tokens=tuple(steps), finish="stop")
+
+
+@dataclass(frozen=True, slots=True)
+class Latencies:
+    """The distributions that plans are drawn from."""
+
+    ttft: Distribution
+    tpot: Distribution
+    itl: Distribution | None
+    """Drawn for each gap. If None, one TPOT is drawn per request and all its gaps equal it."""
+    output_tokens: Distribution
+    ttft_per_input_token: Distribution | None = None
+    """Drawn once per request, and added to its TTFT for each input token."""
+    speculation: Speculation | None = None
+    """If set, gaps are the times between steps, and a step gives several tokens."""
+    recording: RecordedReplies | None = None
+    """If set, replies to replay. TTFT, gaps and lengths are then not drawn."""
+    reasoning_tokens: Distribution | None = None
+    """If None, no reply reasons."""
+
+    def length(self, seed: int, key: StreamKey) -> int:
+        """Tokens of a reply that ends by itself."""
+        if self.recording is not None:
+            return self.recording.pick(key, rng.stream(seed, "replay", key)).output_tokens
+        return int(self.output_tokens.sample(rng.stream(seed, "output_tokens", key)))
+
+    def times(self, seed: int, key: StreamKey, tokens: int, input_tokens: int) -> tuple[int, Gaps, Gaps]:
+        """TTFT, gaps and tokens per step (empty: one each) of a reply of so many tokens."""
+        steps: tuple[int, ...] = ()
+        if self.recording is not None:
+            recorded = self.recording.pick(key, rng.stream(seed, "replay", key))
+            gap_ns = round(self.tpot.sample(rng.stream(seed, "tpot", key)))
+            gaps_ns, steps = recorded.stretched(tokens, gap_ns)
+            return recorded.ttft_ns, gaps_ns, steps
+        ttft_ns = round(self.ttft.sample(rng.stream(seed, "ttft", key)))
+        if self.ttft_per_input_token is not None:
+            each_ns = self.ttft_per_input_token.sample(rng.stream(seed, "ttft_per_input_token", key))
+            ttft_ns += round(input_tokens * each_ns)
+        if self.speculation is not None:
+            steps = self.speculation.steps(tokens, rng.stream(seed, "accepted", key))
+        waits = len(steps) - 1 if steps else tokens - 1
+        if self.itl is not None:
+            gaps = rng.stream(seed, "itl", key)
+            gaps_ns = tuple(round(self.itl.sample(gaps)) for _ in range(waits))
+        else:
+            gaps_ns = (round(self.tpot.sample(rng.stream(seed, "tpot", key))),) * waits
+        if steps:
+            # The tokens of a step come out together.
+            gaps_ns = tuple(g for gap, n in zip(gaps_ns, steps[1:], strict=True) for g in (gap, *[0] * (n - 1)))
+        return ttft_ns, gaps_ns, steps
+
+
+def _together(ttft_ns: int, gaps_ns: Gaps, step_tokens: Gaps) -> tuple[int, Gaps]:
+    """Delay whole steps: the tokens of a step still come together."""
+    waits = [ttft_ns, *gaps_ns]
+    start = 0
+    for tokens in step_tokens:
+        waits[start : start + tokens] = [sum(waits[start : start + tokens]), *[0] * (tokens - 1)]
+        start += tokens
+    return waits[0], tuple(waits[1:])
+
+
+def index_of(request_id: str | None) -> int | None:
+    """The index at the end of a request id, or None."""
+    match = _INDEX.search(request_id) if request_id is not None else None
+    return None if match is None else int(match[1])
+
+
+def draw_plan(
+    latencies: Latencies,
+    seed: int,
+    key: StreamKey,
+    *,
+    asked_tokens: int | None = None,
+    limit_tokens: int,
+    input_tokens: int = 0,
+    ends_itself: bool = False,
+    reasons: bool = False,
+    faults: tuple[Fault, ...] = (),
+    at_ns: int = 0,
+) -> Plan:
+    """The plan for one request.
+
+    `asked_tokens` is the `max_tokens` of the request: the length of the reply, or its maximum if the reply `ends_itself`.
+    None means that the reply ends by itself. `limit_tokens` is what fits into the context. `input_tokens` are the tokens
+    of the prompt, for a TTFT that depends on them. `at_ns` is the arrival, counted from the start of this configuration,
+    for faults that depend on it.
+    """
+    if any(fault.kind.status is not None for fault in faults):
+        return Plan(None, (), 0, faults)
+    most = limit_tokens
+    if asked_tokens is not None:
+        longer = sum(fault.number("more") for fault in faults if fault.name == "length")
+        most = min(asked_tokens + longer, limit_tokens)
+    tokens = max(1, most)
+    finish: Literal["stop", "length"] = "length"
+    if asked_tokens is None or ends_itself:
+        own = latencies.length(seed, key)
+        if own < most or (asked_tokens is None and own == most):
+            tokens, finish = max(1, own), "stop"
+    reasoning_tokens = 0
+    if reasons and latencies.reasoning_tokens is not None:
+        drawn = int(latencies.reasoning_tokens.sample(rng.stream(seed, "reasoning_tokens", key)))
+        reasoning_tokens = min(max(drawn, 0), tokens)
+    ttft_ns, gaps_ns, step_tokens = latencies.times(seed, key, tokens, input_tokens)
+    for fault in faults:
+        if fault.kind.delay is not None:
+            ttft_ns, gaps_ns = fault.kind.delay(fault, ttft_ns, gaps_ns, at_ns)
+    if faults and step_tokens:
+        ttft_ns, gaps_ns = _together(ttft_ns, gaps_ns, step_tokens)
+    return Plan(ttft_ns, gaps_ns, tokens, faults, step_tokens, reasoning_tokens, finish)
+
+
+def draw_faults(
+    rules: tuple[Rule, ...], seed: int, key: StreamKey, attempt: int, facts: ArrivalFacts
+) -> tuple[Fault, ...]:
+    """The faults that hit a request.
+
+    Rules with a rate draw again for each attempt, so a client that retries after a 429 gets through. The rest of a plan
+    is the same for every attempt.
+    """
+    return choose(rules, facts, lambda rule: rng.stream(seed, f"fault:{rule}:{attempt}", key).random())

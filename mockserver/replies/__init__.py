@@ -1,0 +1,1 @@
+"""A reply while it is sent: token by token, or whole."""

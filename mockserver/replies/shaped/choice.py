@@ -1,0 +1,60 @@
+"""Decides which replies are shaped, and makes the content of a shaped one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mockserver.config import MockConfig
+from mockserver.dialect.openai import Endpoint, RequestParams
+from mockserver.plans.plan import Plan
+from mockserver.replies.reply import ReplyWriter
+from mockserver.replies.shaped.content import ShapedContent, ShapedFrames
+from mockserver.replies.shaped.outgoing import Timer
+from mockserver.replies.shaped.stop import cut_at_stop
+from mockserver.replies.shaped.stream import ShapedStream
+from mockserver.replies.shaped.whole import ShapedWhole
+from mockserver.replies.wire import Wire
+from mockserver.tokencount import TokenCount
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyStyle:
+    """How the configuration wants replies to look."""
+
+    reasons: bool = False
+    reasoning_field: str = "reasoning"
+    finish: str = "last"
+
+    @classmethod
+    def of(cls, config: MockConfig) -> ReplyStyle:
+        """The style of a configuration."""
+        return cls(config.reasoning_tokens is not None, config.reasoning_field, config.finish)
+
+    def shapes(self, params: RequestParams, plan: Plan) -> bool:
+        """Whether this reply needs more than the ordinary one can do."""
+        return bool(plan.faults or params.stop) or self.reasons or (self.finish == "separate" and params.stream)
+
+    def content(
+        self, params: RequestParams, plan: Plan, pieces: list[str], endpoint: Endpoint, reply_id: str, created: int,
+        model: str, input_count: TokenCount,
+    ) -> ShapedContent:  # fmt: skip
+        """The content of the reply. A stop string in the answer shortens its plan."""
+        border = plan.reasoning_tokens
+        texts, stop = pieces, None
+        if params.stop and border < plan.output_tokens:
+            cut = cut_at_stop(pieces[border:], params.stop, params.keep_stop)
+            texts, stop = [*pieces[:border], *cut.texts], cut.stop
+            if stop is not None:
+                plan = plan.ending_at(len(texts))
+        frames = ShapedFrames(endpoint, reply_id, created, model, self.reasoning_field)
+        reasons = self.reasons and frames.has_role
+        return ShapedContent(params, plan, texts, stop, self.finish == "separate", reasons, frames, input_count)
+
+
+def shaped_reply(
+    wire: Wire, content: ShapedContent, timer: Timer, on_end: Callable[[ReplyWriter], None]
+) -> ReplyWriter:
+    """The reply that sends this content."""
+    kind = ShapedStream if content.params.stream else ShapedWhole
+    return kind(wire, content, timer, on_end)

@@ -1,0 +1,280 @@
+"""Sends the bytes of one response and stamps each write.
+
+`DirectWire` bypasses ASGI: it writes to the connection's transport itself and stamps immediately before. `AsgiWire` works
+under other servers and in tests through ASGI: it hands events to sse-starlette and stamps the hand-over, and its `reset`
+can only end the stream early.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections.abc import AsyncIterator, Callable
+from http import HTTPStatus
+from typing import Any, Protocol
+
+from sse_starlette import EventSourceResponse
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from mockserver.clock import now_ns
+from mockserver.dialect.cors import SCOPE_KEY
+from mockserver.dialect.sse import LAST_CHUNK, http_chunk
+
+Headers = tuple[tuple[str, str], ...]
+
+EXTENSION = "mockserver.connection"
+"""The key of the connection in the ASGI scope."""
+
+_EVENT_STREAM = "text/event-stream; charset=utf-8"
+_JSON = "application/json"
+_RST = struct.pack("ii", 1, 0)
+"""struct linger {on, 0 s}: a close then resets the connection."""
+
+
+class Wire(Protocol):
+    """One response. `write` and the methods that end the response return the ns stamp taken immediately before. They
+    return None if the client had left: then nothing was sent, and `on_lost` has been called."""
+
+    blocked: bool
+    """Whether the last write waited in a buffer, which makes its stamp too early."""
+    on_lost: Callable[[str], None] | None
+    """Called when the response is cut before it has ended: `client_closed` or `shutdown`."""
+
+    def begin(self, headers: Headers = ()) -> None:
+        """Send the head of an event stream."""
+
+    def write(self, event: bytes) -> int | None:
+        """Send one event."""
+
+    def finish(self, event: bytes) -> int | None:
+        """Send the last event (if it is not empty) and end the response properly."""
+
+    def respond(self, status: int, headers: Headers, body: bytes) -> int | None:
+        """Send a whole response."""
+
+    def cut_event(self, event: bytes, keep: int) -> int | None:
+        """Send the first `keep` bytes of an event and close the connection (FIN)."""
+
+    def cut_body(self, status: int, headers: Headers, body: bytes, keep: int) -> int | None:
+        """Send the head of a whole response and the first `keep` bytes of its body, and close the connection (FIN)."""
+
+    def truncate(self) -> int | None:
+        """Close the connection in the middle of the response (FIN)."""
+
+    def reset(self) -> int | None:
+        """Reset the connection (RST)."""
+
+    async def run(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Wait until the response has ended or the client has left."""
+
+
+class Connection(Protocol):
+    """The part of the server's protocol that `DirectWire` needs, for one request."""
+
+    transport: asyncio.Transport
+    received_ns: int | None
+    """When the last byte of the request was received."""
+    clock: str
+    """Who stamped it: kernel or user."""
+    http_1_0: bool
+    held_until_ns: int | None
+    """The end of a `slow_accept` hold. Requests that arrived before it waited."""
+    on_lost: Callable[[], None] | None
+
+    @property
+    def keep_alive(self) -> bool: ...
+
+    @property
+    def default_headers(self) -> list[tuple[bytes, bytes]]: ...
+
+    def response_ended(self) -> None:
+        """The response is complete: the connection may serve the next request."""
+
+    def close_after_response(self) -> None:
+        """Do not reuse the connection, because the request was not read to its end."""
+
+
+class DirectWire:
+    """Writes to the transport of the connection, and frames HTTP chunks."""
+
+    def __init__(self, connection: Connection, headers: Headers = ()) -> None:
+        """`headers` are added to the response's own headers."""
+        self.blocked = False
+        self.on_lost: Callable[[str], None] | None = None
+        self._connection = connection
+        self._headers = headers
+        self.transport = connection.transport
+        self.framed = not connection.http_1_0
+        """Whether events travel as HTTP chunks."""
+        self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        connection.on_lost = self._lost
+
+    def _head(self, status: int, headers: Headers) -> bytes:
+        lines = [b"HTTP/1.1 %d %b\r\n" % (status, HTTPStatus(status).phrase.encode())]
+        lines += [b"%b: %b\r\n" % pair for pair in self._connection.default_headers]
+        lines += [f"{name}: {value}\r\n".encode("latin-1") for name, value in (*headers, *self._headers)]
+        if not self._connection.keep_alive:
+            lines.append(b"connection: close\r\n")
+        return b"".join((*lines, b"\r\n"))
+
+    def _send(self, data: bytes) -> int | None:
+        transport = self.transport
+        if transport.is_closing():
+            self._lost()
+            return None
+        waiting = transport.get_write_buffer_size()
+        stamp_ns = now_ns()
+        transport.write(data)
+        self.blocked = waiting > 0 or transport.get_write_buffer_size() > 0
+        return stamp_ns
+
+    def begin(self, headers: Headers = ()) -> None:
+        headers = (("content-type", _EVENT_STREAM), *headers)
+        self._send(self._head(200, (*headers, ("transfer-encoding", "chunked")) if self.framed else headers))
+
+    def write(self, event: bytes) -> int | None:
+        return self._send(http_chunk(event) if self.framed else event)
+
+    def finish(self, event: bytes) -> int | None:
+        framed = (http_chunk(event) if event else b"") + LAST_CHUNK
+        stamp_ns = self._send(framed if self.framed else event)
+        self._end()
+        return stamp_ns
+
+    def _whole_head(self, status: int, headers: Headers, body: bytes) -> bytes:
+        length = ("content-length", str(len(body)))
+        json = () if any(name == "content-type" for name, _ in headers) else (("content-type", _JSON),)
+        return self._head(status, (*json, *headers, length))
+
+    def respond(self, status: int, headers: Headers, body: bytes) -> int | None:
+        stamp_ns = self._send(self._whole_head(status, headers, body) + body)
+        self._end()
+        return stamp_ns
+
+    def cut_event(self, event: bytes, keep: int) -> int | None:
+        self._send(http_chunk(event)[: len(b"%x" % len(event)) + 2 + keep] if self.framed else event[:keep])
+        return self.truncate()
+
+    def cut_body(self, status: int, headers: Headers, body: bytes, keep: int) -> int | None:
+        self._send(self._whole_head(status, headers, body) + body[:keep])
+        return self.truncate()
+
+    def truncate(self) -> int | None:
+        if self.transport.is_closing():
+            self._lost()
+            return None
+        stamp_ns = now_ns()
+        self.transport.close()
+        self._end()
+        return stamp_ns
+
+    def reset(self) -> int | None:
+        if self.transport.is_closing():
+            self._lost()
+            return None
+        self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RST)
+        stamp_ns = now_ns()
+        self.transport.abort()
+        self._end()
+        return stamp_ns
+
+    def _end(self) -> None:
+        self._connection.on_lost = None
+        self._connection.response_ended()
+        self._settle()
+
+    def _lost(self, why: str = "client_closed") -> None:
+        if self.on_lost is not None:
+            self.on_lost(why)
+        self._settle()
+
+    def _settle(self) -> None:
+        if not self._ended.done():
+            self._ended.set_result(None)
+
+    async def run(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._ended
+        except asyncio.CancelledError:  # The drain time of the shutdown is over.
+            self._connection.on_lost = None
+            self._lost("shutdown")
+            self.transport.close()
+            raise
+
+
+class AsgiWire:
+    """Hands events to sse-starlette, or one response to Starlette."""
+
+    def __init__(self) -> None:
+        self.blocked = False
+        self.on_lost: Callable[[str], None] | None = None
+        self._events: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._whole: asyncio.Future[Response | None] = asyncio.get_running_loop().create_future()
+        self._ended = False
+        self._headers: Headers = ()
+
+    def begin(self, headers: Headers = ()) -> None:
+        self._headers = headers
+        if not self._whole.done():
+            self._whole.set_result(None)
+
+    def write(self, event: bytes) -> int:
+        stamp_ns = now_ns()
+        if event:
+            self._events.put_nowait(event)
+        return stamp_ns
+
+    def finish(self, event: bytes) -> int:
+        stamp_ns = self.write(event)
+        self._end()
+        return stamp_ns
+
+    def respond(self, status: int, headers: Headers, body: bytes) -> int:
+        response = Response(body, status, dict(headers), _JSON)
+        stamp_ns = now_ns()
+        self._ended = True
+        if not self._whole.done():
+            self._whole.set_result(response)
+        return stamp_ns
+
+    def cut_event(self, event: bytes, keep: int) -> int:
+        self.write(event[:keep])
+        return self.truncate()
+
+    def cut_body(self, status: int, headers: Headers, body: bytes, keep: int) -> int:
+        return self.respond(status, headers, body[:keep])
+
+    def truncate(self) -> int:
+        stamp_ns = now_ns()
+        self.begin(self._headers)
+        self._end()
+        return stamp_ns
+
+    reset = truncate
+
+    def _end(self) -> None:
+        self._ended = True
+        self._events.put_nowait(None)
+
+    async def _iterate(self) -> AsyncIterator[bytes]:
+        while (event := await self._events.get()) is not None:
+            yield event
+
+    async def run(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            response: Any = await self._whole
+            if response is None:
+                # sse-starlette must not send comments of its own: they are not in the ledger.
+                response = EventSourceResponse(self._iterate(), ping=86_400, headers=dict(self._headers))
+            await response(scope, receive, send)
+        finally:
+            if not self._ended and self.on_lost is not None:
+                self.on_lost("client_closed")
+
+
+def wire_of(scope: Scope) -> tuple[Wire, Connection | None]:
+    """The wire for a request, and its connection if it came through our server."""
+    connection: Connection | None = scope.get("extensions", {}).get(EXTENSION)
+    return (AsgiWire() if connection is None else DirectWire(connection, scope.get(SCOPE_KEY, ()))), connection

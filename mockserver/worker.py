@@ -1,0 +1,156 @@
+"""One process of the mock: its configuration, its requests, its counters, and the other workers it asks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+
+from mockserver.clock import now_ns, utc_seconds
+from mockserver.config import MockConfig
+from mockserver.dialect import openai
+from mockserver.dialect.openai import Endpoint
+from mockserver.errors import UsageError
+from mockserver.expect.background import ExpectationCache
+from mockserver.handler import RequestHandler
+from mockserver.record.ledger import Ledger
+from mockserver.record.ledger_file import LedgerFile
+from mockserver.record.metrics import ServerMetrics, render
+from mockserver.settings import Settings
+from mockserver.workers.peers import Peers, sum_counts
+from mockserver.workers.shared_state import SharedState
+from promptset.errors import SpecError
+from promptset.tokens import Tokenizer, load_tokenizer
+
+Result = TypeVar("Result")
+
+
+class Worker:
+    """Everything that one process serves with. Create it inside a running event loop, and close it."""
+
+    def __init__(
+        self, config: MockConfig, tokenizer: Tokenizer, ledger_file: LedgerFile, shared: SharedState, peers: Peers
+    ) -> None:
+        """Raises UsageError if the tokenizer cannot generate text."""
+        self._peers = peers
+        self.settings = Settings(config, shared, now_ns())
+        self.tokenizer = tokenizer
+        self.shared = shared
+        self.started = utc_seconds()
+        self.ledger = Ledger(ledger_file, lambda entry: self.metrics.add(entry))
+        self._handler = RequestHandler(config, self.settings, tokenizer, shared, self.ledger)
+        self.metrics = self._new_metrics()
+        self.expectations = ExpectationCache()
+
+    @property
+    def config(self) -> MockConfig:
+        """The current configuration."""
+        return self.settings.current.config
+
+    @property
+    def running(self) -> int:
+        """Requests in the engine."""
+        state = self._handler.engine.state()
+        return state.running + state.waiting
+
+    @property
+    def draining(self) -> bool:
+        """Whether new requests are refused."""
+        return self._handler.draining
+
+    def drain(self) -> None:
+        """Shut down: requests in flight finish, new requests are refused."""
+        self._handler.draining = True
+
+    def sync(self) -> None:
+        """Apply what this worker or another one has published. Call it before each response."""
+        if self.settings.sync():
+            self._handler.reset_counters()
+            self.ledger.flush()
+            self.metrics = self._new_metrics()
+
+    def _new_metrics(self) -> ServerMetrics:
+        # If plans decide all times, N workers act as one engine. Otherwise each has a queue of its own.
+        engine = "0" if self._handler.plans_decide else str(self._peers.number)
+        return ServerMetrics(self.config.model, self.config.max_model_len, self._handler.engine.state, engine)
+
+    async def start(self) -> None:
+        """Start to answer the other workers."""
+        await self._peers.serve({"settle": self._settle, "metrics": self._own_metrics, "counts": self._own_counts})
+
+    async def close(self) -> None:
+        """Write the rest of the ledger and release everything."""
+        await self._peers.close()
+        await self.expectations.close()
+        await self._handler.close()
+        self.ledger.close()
+
+    async def settle(self) -> None:
+        """Wait until every response that has ended, at any worker, is in the ledger. Raises PeerError."""
+        await self._peers.ask("settle")
+        await self._settle()
+
+    async def _settle(self) -> bytes:
+        await self._handler.settle()
+        self.ledger.flush()
+        return b""
+
+    async def all_metrics(self) -> bytes:
+        """The metrics of all workers in Prometheus' text format. Raises PeerError."""
+        return render([await self._own_metrics(), *await self._peers.ask("metrics")])
+
+    async def _own_metrics(self) -> bytes:
+        self.sync()
+        self.ledger.flush()
+        return self.metrics.samples()
+
+    async def all_counts(self) -> dict[str, dict[str, Any]]:
+        """The counters of all workers, for `/truth`. Raises PeerError."""
+        answers = [await self._own_counts(), *await self._peers.ask("counts")]
+        return sum_counts([orjson.loads(answer) for answer in answers])
+
+    async def _own_counts(self) -> bytes:
+        self.sync()
+        return orjson.dumps(
+            {
+                "arrival_clock": self._handler.clocks,
+                "plans_keyed_by": self._handler.arrivals.counts(),
+                "ledger": self.ledger.state(),
+            }
+        )
+
+    async def check_length(self, text: str) -> None:
+        """Raises Refusal if the text does not fit into the context."""
+        limit = self.config.max_model_len
+        await self._handler.check_characters(text, limit)
+        if len(text) > limit:
+            count = self._handler.counter.count_text(text, False, limit)
+            if (await count.wait() or 0) > limit:
+                raise openai.context_refusal(limit, count.tokens or 0, 0, count.at_least)
+
+    async def in_thread(self, work: Callable[[], Result]) -> Result:
+        """Do some work on the thread that counts tokens. It yields to the streams."""
+        return await self._handler.counter.in_thread(work)
+
+    async def generate(self, request: Request, endpoint: Endpoint) -> Response:
+        """Handle a request for text."""
+        handled_ns = now_ns()
+        self.sync()
+        return await self._handler.generate(request, endpoint, handled_ns)
+
+    async def embed(self, request: Request) -> Response:
+        """Handle a request for embeddings."""
+        handled_ns = now_ns()
+        self.sync()
+        return await self._handler.embed(request, handled_ns)
+
+
+def load_text_tokenizer(config: MockConfig) -> Tokenizer:
+    """The configured tokenizer. Raises UsageError."""
+    try:
+        return load_tokenizer(config.tokenizer)
+    except SpecError as e:
+        raise UsageError([f"--tokenizer: {problem}" for problem in e.problems]) from e

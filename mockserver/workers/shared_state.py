@@ -1,0 +1,142 @@
+"""The state that all workers of one mock share: counters, attempts, and one text (the current configuration).
+
+It is in shared memory that the parent creates and its workers inherit over fork(2). A single process is the same thing with
+one worker. Every change happens under one lock. The kernel releases that lock when its holder dies, however it dies, and
+the last step of every change is the store of a single word. So a killed worker leaves whole values behind and blocks
+nobody.
+
+How to use it:
+
+- `take(name)` returns 0, 1, 2, ..., each number to exactly one caller. A new counter is one line in `COUNTERS`.
+- `attempt(id)` counts the requests with this id: 1 for the first, at any worker.
+- `forget()` resets both.
+- `publish(text)` replaces the text and returns its new version. `version` reads one word, which is cheap enough for every
+  request. `text()` returns the version and the text. The worker that receives a change publishes it, and every worker
+  compares `version` with the one it has applied when a request arrives. After `publish` has returned, every later request
+  finds the new version, at any worker.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import sys
+import tempfile
+from collections.abc import Iterator
+from hashlib import blake2b
+
+if sys.platform != "win32":
+    import fcntl
+
+COUNTERS = ("arrivals_by_order", "replies", "arrivals", "connections")
+"""The counters: requests without an id; ids that the mock generates for its replies; requests and connections, counted
+only if a fault rule needs their number."""
+
+MAX_TEXT_BYTES = 1 << 20
+
+# The shared memory in words of 64 bits: the version, a clock for the attempts, the counters; then the attempts, in sets of
+# `_WAYS` entries (digest of the id, number of attempts, time of the last one); then two texts.
+_VERSION, _TICK, _FIRST_COUNTER = 0, 1, 2
+_SETS = 1 << 15
+_WAYS = 8
+_ENTRY = 3
+_ATTEMPTS_AT = 64
+_TEXTS_AT = _ATTEMPTS_AT + _SETS * _WAYS * _ENTRY
+_TEXT_WORDS = 1 + MAX_TEXT_BYTES // 8
+
+
+class SharedState:
+    """Make it before the workers are forked."""
+
+    def __init__(self) -> None:
+        # Anonymous and shared. Untouched pages cost nothing.
+        self._memory = mmap.mmap(-1, 8 * (_TEXTS_AT + 2 * _TEXT_WORDS))
+        self._words = memoryview(self._memory).cast("Q")
+        self._bytes = memoryview(self._memory)
+        self._lock_file = tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as the state)
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[memoryview]:
+        # A POSIX lock belongs to a process. The kernel releases it at the end of the process.
+        if sys.platform == "win32":
+            yield self._words  # A single process.
+            return
+        fcntl.lockf(self._lock_file, fcntl.LOCK_EX)
+        try:
+            yield self._words
+        finally:
+            fcntl.lockf(self._lock_file, fcntl.LOCK_UN)
+
+    def take(self, counter: str) -> int:
+        """The next number of this counter, from 0 on."""
+        at = _FIRST_COUNTER + COUNTERS.index(counter)
+        with self._locked() as words:
+            number: int = words[at]
+            words[at] = number + 1
+        return number
+
+    def attempt(self, request_id: str) -> int:
+        """The number of requests with this id so far: 1 for the first."""
+        digest = int.from_bytes(blake2b(request_id.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
+        digest = digest or 1  # 0 is an empty entry.
+        first = _ATTEMPTS_AT + (digest % _SETS) * _WAYS * _ENTRY
+        with self._locked() as words:
+            words[_TICK] = tick = words[_TICK] + 1
+            oldest, oldest_tick = first, tick
+            for at in range(first, first + _WAYS * _ENTRY, _ENTRY):
+                if words[at] == digest:
+                    words[at + 2] = tick
+                    attempts: int = words[at + 1] + 1
+                    words[at + 1] = attempts
+                    return attempts
+                if words[at + 2] < oldest_tick:
+                    oldest, oldest_tick = at, words[at + 2]
+            words[oldest] = 0
+            words[oldest + 1] = 1
+            words[oldest + 2] = tick
+            words[oldest] = digest
+        return 1
+
+    def forget(self) -> None:
+        """Reset the counters and the attempts."""
+        with self._locked() as words:
+            if words[_TICK]:  # Otherwise everything is 0, and untouched pages stay free.
+                self._bytes[8 * _ATTEMPTS_AT : 8 * _TEXTS_AT] = bytes(8 * (_TEXTS_AT - _ATTEMPTS_AT))
+                words[_TICK] = 0
+            for at in range(_FIRST_COUNTER, _FIRST_COUNTER + len(COUNTERS)):
+                words[at] = 0
+
+    @property
+    def version(self) -> int:
+        """The number of published texts."""
+        version: int = self._words[_VERSION]
+        return version
+
+    def publish(self, text: bytes) -> int:
+        """Replace the text and return its version. Raises ValueError if it is longer than `MAX_TEXT_BYTES`."""
+        if len(text) > MAX_TEXT_BYTES:
+            raise ValueError(f"the text has {len(text)} bytes; the limit is {MAX_TEXT_BYTES}")
+        with self._locked() as words:
+            version: int = words[_VERSION] + 1
+            # Alternate between two places: a worker that dies here leaves the current text intact.
+            at = _TEXTS_AT + (version % 2) * _TEXT_WORDS
+            words[at] = len(text)
+            self._bytes[8 * (at + 1) : 8 * (at + 1) + len(text)] = text
+            words[_VERSION] = version
+        return version
+
+    def text(self) -> tuple[int, bytes]:
+        """The version and the last published text, or (0, b"")."""
+        with self._locked() as words:
+            version: int = words[_VERSION]
+            if version == 0:
+                return 0, b""
+            at = _TEXTS_AT + (version % 2) * _TEXT_WORDS
+            return version, bytes(self._bytes[8 * (at + 1) : 8 * (at + 1) + words[at]])
+
+    def close(self) -> None:
+        """Release the memory and the lock."""
+        self._words.release()
+        self._bytes.release()
+        self._memory.close()
+        self._lock_file.close()

@@ -1,0 +1,226 @@
+"""The mock under attack: half-sent heads, foreign web pages, huge prompts. Nobody else notices."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import resource
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.support.mock_process import MockProcess, mock_process
+
+CHAT = "/v1/chat/completions"
+MS = 1_000_000
+
+
+@pytest.fixture(scope="module")
+def mock() -> Iterator[MockProcess]:
+    with mock_process("--ttft", "5ms", "--tpot", "1ms", "--head-timeout-s", "0.5", "--keep-alive-s", "1") as mock:
+        yield mock
+
+
+def address(mock: MockProcess) -> tuple[str, int]:
+    host, port = mock.url.removeprefix("http://").split(":")
+    return host, int(port)
+
+
+def ask(mock: MockProcess, **more: Any) -> httpx.Response:
+    body = {"messages": [{"role": "user", "content": "hello"}], "max_tokens": 3, **more}
+    return httpx.post(mock.url + CHAT, json=body, timeout=30)
+
+
+# ---- Half-sent heads ---------------------------------------------------------------------------------------------------
+
+
+def read_to_the_end(connection: socket.socket) -> bytes:
+    connection.settimeout(20)
+    parts = []
+    while part := connection.recv(65_536):
+        parts.append(part)
+    return b"".join(parts)
+
+
+def test_a_thousand_half_sent_heads_are_closed(mock: MockProcess) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < 1_200:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(4_096, hard), hard))
+    connections = [socket.create_connection(address(mock)) for _ in range(1_000)]
+    try:
+        for connection in connections:
+            connection.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nx-slow: ")
+        assert ask(mock).status_code == 200
+        for connection in connections:
+            assert read_to_the_end(connection).startswith(b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\n")
+    finally:
+        for connection in connections:
+            connection.close()
+
+
+def test_bytes_that_trickle_do_not_extend_the_time_for_a_head(mock: MockProcess) -> None:
+    with socket.create_connection(address(mock)) as connection:
+        connection.sendall(b"GET /health HTTP/1.1\r\nx: ")
+        connection.settimeout(0.05)
+        deadline = time.monotonic() + 10
+        said = b""
+        while not said:
+            assert time.monotonic() < deadline
+            connection.sendall(b"a")
+            with contextlib.suppress(TimeoutError):
+                said = connection.recv(100)
+        assert said.startswith(b"HTTP/1.1 408 ")
+
+
+def test_a_connection_that_says_nothing_is_closed_as_an_idle_one(mock: MockProcess) -> None:
+    with socket.create_connection(address(mock)) as connection:
+        assert read_to_the_end(connection) == b""
+
+
+def test_a_head_in_pieces_that_comes_in_time_is_served(mock: MockProcess) -> None:
+    with socket.create_connection(address(mock)) as connection:
+        for piece in (b"GET /hea", b"lth HTTP/1.1\r\n", b"host: localhost\r\nconnection: close\r\n", b"\r\n"):
+            connection.sendall(piece)
+            time.sleep(0.02)
+        assert read_to_the_end(connection).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+def test_a_reply_longer_than_the_time_for_a_head_is_not_cut(mock: MockProcess) -> None:
+    request = b'{"prompt":"x","max_tokens":3,"stream":true}'
+    head = b"POST /v1/completions HTTP/1.1\r\nhost: localhost\r\nx-mock-ttft: 900ms\r\ncontent-length: %d\r\n\r\n"
+    with socket.create_connection(address(mock)) as connection:
+        # The head of a next request is on its way meanwhile, and never comes to its end.
+        connection.sendall(head % len(request) + request + b"GET /health HTTP/1.1\r\nx-slow: ")
+        said = read_to_the_end(connection)
+    assert said.count(b"data: ") == 4
+    assert b"data: [DONE]" in said
+    assert said.rpartition(b"HTTP/1.1 ")[2].startswith(b"408 ")
+
+
+# ---- Foreign web pages -------------------------------------------------------------------------------------------------
+
+
+def status_of(mock: MockProcess, method: str, path: str, headers: dict[str, str]) -> tuple[int, str]:
+    connection = http.client.HTTPConnection(*address(mock))
+    try:
+        connection.request(method, path, headers=headers)
+        response = connection.getresponse()
+        return response.status, response.read().decode()
+    finally:
+        connection.close()
+
+
+CONTROL = [("GET", "/ledger"), ("GET", "/truth"), ("GET", "/admin/config"), ("POST", "/admin/reset")]
+
+
+@pytest.mark.parametrize(("method", "path"), CONTROL)
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", "localhost.evil.example"]
+)
+def test_a_rebound_name_is_refused(mock: MockProcess, method: str, path: str, host: str) -> None:
+    status, text = status_of(mock, method, path, {"Host": host})
+    assert status == 403
+    assert f"{path} does not answer to the host name '{host}'" in text
+    assert "--allowed-host" in text
+
+
+@pytest.mark.parametrize(("method", "path"), CONTROL)
+def test_a_page_of_another_origin_is_refused(mock: MockProcess, method: str, path: str) -> None:
+    status, text = status_of(mock, method, path, {"Host": "127.0.0.1", "Origin": "https://evil.example"})
+    assert status == 403
+    assert f"another origin cannot use {path}" in text
+
+
+OWN = ("127.0.0.1", "127.0.0.1:8000", "localhost:1", "LOCALHOST", "a.localhost", "[::1]:8000", "192.0.2.7")
+
+
+@pytest.mark.parametrize("host", [*OWN, socket.gethostname()])
+def test_names_and_addresses_of_this_machine_are_answered(mock: MockProcess, host: str) -> None:
+    assert status_of(mock, "GET", "/ledger", {"Host": host})[0] == 200
+
+
+def test_any_host_may_ask_for_text(mock: MockProcess) -> None:
+    assert httpx.post(
+        mock.url + CHAT, json={"messages": [{"role": "user", "content": "x"}]}, headers={"host": "a.example"}
+    ).is_success
+
+
+def test_a_name_can_be_allowed() -> None:
+    with mock_process("--allowed-host", "mock.example") as mock:
+        assert status_of(mock, "GET", "/truth", {"Host": "Mock.Example:80"})[0] == 200
+        assert status_of(mock, "GET", "/truth", {"Host": "other.example"})[0] == 403
+
+
+# ---- Fields out of range -----------------------------------------------------------------------------------------------
+
+
+def test_a_wild_temperature_gets_the_400_of_vllm_and_a_line(mock: MockProcess) -> None:
+    before = len(mock.ledger_lines())
+    response = ask(mock, temperature=99)
+    assert (response.status_code, response.json()["error"]["message"]) == (
+        400,
+        "temperature must be in [0, 2], got 99.0. (parameter=temperature, value=99.0)",
+    )
+    assert mock.ledger_lines(at_least=before + 1)[-1]["status"] == 400
+
+
+# ---- Huge prompts ------------------------------------------------------------------------------------------------------
+
+
+def resident_mb(mock: MockProcess) -> float:
+    for line in Path(f"/proc/{mock.process.pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) / 1000
+    raise AssertionError("no VmRSS")
+
+
+def post_prompt(mock: MockProcess, megabytes: int) -> httpx.Response:
+    text = "hello " * (megabytes * 1_000_000 // 6)
+    return httpx.post(mock.url + "/v1/completions", json={"prompt": text, "max_tokens": 1}, timeout=50)
+
+
+def test_a_prompt_that_no_context_holds_is_refused_uncounted(mock: MockProcess) -> None:
+    response = post_prompt(mock, 60)
+    assert response.status_code == 400
+    message = response.json()["error"]["message"]
+    assert message.startswith(
+        "You passed 60000000 input characters and requested 1 output tokens. However, the model's"
+    )
+    assert "context length is only 131072 tokens, resulting in a maximum input length of 131071 tokens" in message
+    assert response.json()["error"]["param"] == "input_text"
+
+
+@pytest.mark.parametrize(("path", "name"), [("/tokenize", "prompt"), ("/v1/embeddings", "input")])
+def test_a_huge_text_is_refused_everywhere(mock: MockProcess, path: str, name: str) -> None:
+    response = httpx.post(mock.url + path, json={name: "hello " * 8_000_000}, timeout=50)
+    assert response.status_code == 400
+    assert "context length is only 131072 tokens" in response.json()["error"]["message"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_long_prompt_delays_no_other_reply_and_its_memory_is_given_back(mock: MockProcess) -> None:
+    for _ in range(3):
+        assert ask(mock).status_code == 200
+    before = resident_mb(mock)
+    with ThreadPoolExecutor(1) as pool:
+        # Longer than the context by its tokens and shorter by its characters: it must be counted to be refused.
+        long = pool.submit(post_prompt, mock, 4)
+        beside = 0
+        while not long.done():
+            response = ask(mock, stream=True, stream_options={"include_usage": True})
+            assert response.text.endswith("data: [DONE]\n\n")
+            beside += not long.done()
+        assert long.result().status_code == 400
+    # Each of them, with its usage, went through while the long one was counted.
+    assert beside >= 5
+    deadline = time.monotonic() + 10
+    while resident_mb(mock) > before + 60:
+        assert time.monotonic() < deadline, (before, resident_mb(mock))
+        time.sleep(0.05)

@@ -1,0 +1,139 @@
+"""Every mode: what its flags resolve to, how much load it plans, and what does not go with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.config import RunConfig, resolve
+from bench.errors import UsageError
+from bench.load.components import source_of, tokenizer_of
+from bench.modes import MODES
+from bench.modes.concurrency import Concurrency
+from bench.modes.interface import Mode
+from bench.modes.rate import Rate
+from bench.modes.sessions import Sessions
+from bench.modes.share import Share
+from bench.modes.throughput import Throughput
+from bench.modes.trace import Trace
+from bench.scale.plan import workers_of
+
+S = 1_000_000_000
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> str:
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(f'{{"prompt": "row {i}", "at_s": {i / 10}}}\n' for i in range(50)))
+    return str(path)
+
+
+def resolved(rows: str, flags: dict[str, Any]) -> RunConfig:
+    data = {"dataset": rows} if flags.get("mode") == "trace" else {"input_tokens": "9"}
+    return resolve({"url": "http://h", **data, **flags})
+
+
+LOADS: list[tuple[dict[str, Any], Mode]] = [
+    ({}, Concurrency(users=10, ramp_ns=0)),
+    ({"concurrency": 3, "ramp": "5s"}, Concurrency(users=3, ramp_ns=5 * S)),
+    ({"rate": 5}, Rate(rate=5.0, arrivals="poisson", burstiness=1.0, seed=0, cap=None, drop_late=False)),
+    ({"rate": 5, "burstiness": 0.5, "seed": 4, "max_concurrency": 9, "drop_late": True},
+     Rate(rate=5.0, arrivals="gamma", burstiness=0.5, seed=4, cap=9, drop_late=True)),
+    ({"mode": "throughput", "requests": 40}, Throughput(users=40, ramp_ns=0)),
+    ({"mode": "throughput", "max_concurrency": 8, "duration": "5s"}, Throughput(users=8, ramp_ns=0)),
+    ({"mode": "trace", "trace_speed": 2, "max_concurrency": 7},
+     Trace(speed=2.0, cap=7, drop_late=False, warmup="0")),
+    ({"mode": "sessions"}, Sessions(users=10, ramp_ns=0, real_history=True)),
+    ({"mode": "sessions", "concurrency": 2, "history": "planned"},
+     Sessions(users=2, ramp_ns=0, real_history=False)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("flags", "load"), LOADS)
+def test_flags_resolve_to_a_load_in_which_nothing_is_missing(flags: dict[str, Any], load: Mode, rows: str) -> None:
+    config = resolved(rows, flags)
+    assert config.load == load
+    assert config.mode == load.name
+    assert MODES[config.mode] is type(load)
+
+
+def test_the_table_of_loads_has_every_mode() -> None:
+    assert {load.name for _, load in LOADS} == set(MODES)
+
+
+PLANS: list[tuple[dict[str, Any], tuple[int, bool, float | None, int | None, int | None]]] = [
+    # flags: at once, bounded, rate, requests, with the warm-up
+    ({}, (10, True, None, 100, 100)),
+    ({"concurrency": 7, "requests": 3, "warmup": "2"}, (5, True, None, 3, 5)),
+    ({"concurrency": 7, "duration": "9s", "warmup": "2"}, (7, True, None, None, None)),
+    ({"rate": 3}, (30, False, 3.0, 100, 100)),
+    ({"rate": 3, "duration": "4s"}, (12, False, 3.0, None, None)),
+    ({"rate": 0.01, "duration": "4s"}, (1, False, 0.01, None, None)),
+    ({"rate": 3, "requests": 8, "warmup": "1"}, (9, False, 3.0, 8, 9)),
+    ({"rate": 3, "max_concurrency": 4}, (4, True, 3.0, 100, 100)),
+    ({"mode": "throughput", "requests": 40, "warmup": "5"}, (40, True, None, 40, 45)),
+    ({"mode": "throughput", "requests": 40, "max_concurrency": 6}, (6, True, None, 40, 40)),
+    ({"mode": "trace"}, (50, False, 5.0, 50, 50)),
+    ({"mode": "trace", "requests": 20, "warmup": "3", "max_concurrency": 2}, (2, True, 2.3, 20, 23)),
+    ({"mode": "sessions", "concurrency": 6, "duration": "9s"}, (6, True, None, None, None)),
+]
+
+
+@pytest.mark.parametrize(("flags", "expected"), PLANS)
+def test_each_mode_plans_its_load(flags: dict[str, Any], expected: tuple[Any, ...], rows: str) -> None:
+    config = resolved(rows, flags)
+    plan = config.load.plan(config.length, source_of(config, tokenizer_of(config)))
+    assert (plan.at_once, plan.bounded, plan.rate, plan.requests, plan.total) == expected
+    workers = workers_of(plan, "2", processors=8)
+    shares = plan.shares(workers)
+    assert [(share.worker, share.workers) for share in shares] == [(k, workers) for k in range(workers)]
+    if plan.requests is not None:
+        assert sum(share.requests or 0 for share in shares) == plan.requests
+
+
+def share(**fields: Any) -> Share:
+    return Share(**{"requests": None, "duration_ns": None, "warmup_requests": 0, "warmup_ns": 0, **fields})
+
+
+@pytest.mark.parametrize(
+    ("flags", "part", "requests", "exact"),
+    [
+        ({}, share(requests=30, warmup_requests=4, users=5), 34, True),
+        ({}, share(duration_ns=3 * S, warmup_requests=4, users=5), 19, False),
+        ({"mode": "sessions"}, share(duration_ns=3 * S, users=5), 15, False),
+        ({"rate": 5, "arrivals": "constant"}, share(requests=30), 30, True),
+        ({"rate": 5, "arrivals": "constant"}, share(duration_ns=3 * S), 15, True),
+        ({"rate": 5, "arrivals": "constant"}, share(duration_ns=3 * S, warmup_ns=S), 20, True),
+        ({"rate": 5, "arrivals": "constant"}, share(duration_ns=90 * S), 101, True),
+        ({"mode": "trace"}, share(requests=7, warmup_requests=1), 8, True),
+    ],
+)
+def test_each_mode_knows_or_guesses_how_many_requests_a_share_needs(
+    flags: dict[str, Any], part: Share, requests: int, exact: bool, rows: str
+) -> None:
+    expected = resolved(rows, flags).load.expected(part, most=100)
+    assert (expected.requests, expected.exact) == (requests, exact)
+
+
+def test_only_a_rate_has_arrivals_that_come_from_the_settings_alone(rows: str) -> None:
+    found = {}
+    for flags, load in LOADS:
+        arrivals = resolved(rows, flags).load.planned_arrivals()
+        found[load.name] = None if arrivals is None else next(arrivals)
+    assert found.pop("rate") is not None
+    assert set(found.values()) == {None}
+
+
+@pytest.mark.parametrize("mode", sorted(MODES))
+def test_what_belongs_to_other_modes_is_refused_with_their_names(mode: str, rows: str) -> None:
+    values = {"arrivals": "poisson", "burstiness": 2, "drop_late": True, "trace_speed": 2, "turns": "3",
+              "think_time": "1s", "history": "planned"}  # fmt: skip
+    assert {key for other in MODES.values() for key in other.own_settings} == set(values)
+    for key in set(values) - set(MODES[mode].own_settings):
+        owners = " and ".join(other.name for other in MODES.values() if key in other.own_settings)
+        with pytest.raises(UsageError) as refused:
+            resolve({"url": "http://h", "mode": mode, key: values[key]})
+        flag = f"--{key.replace('_', '-')}"
+        assert f"{flag} is for --mode {owners}, and this is mode {mode}" in refused.value.problems
