@@ -85,7 +85,7 @@ def add_fields(parser: argparse.ArgumentParser, model: type[BaseModel], leave_ou
         choices = choices or [word for word in get_args(field.annotation) if isinstance(word, str)]
         default = extra.get("otherwise")
         if default is None and field.default not in (None, (), "") and not field.is_required():
-            default = str(field.default)
+            default = f"{field.default:g}" if isinstance(field.default, float) else str(field.default)
         if default is not None:
             help_text += f" (default: {default})"
         group.add_argument(

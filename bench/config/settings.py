@@ -63,7 +63,7 @@ class Settings(BaseModel):
         otherwise="OPENAI_API_KEY of the environment",
     )
     header: Annotated[Many, AfterValidator(lambda v: tuple(values.header(h) for h in v))] = option(
-        (), "one more request header; may be repeated; its value is never stored", group="target", metavar="NAME:VALUE"
+        (), "add a request header, whose value is never stored; may be repeated", group="target", metavar="NAME:VALUE"
     )
     extra_body: Annotated[dict[str, Any] | None, BeforeValidator(values.json_object)] = option(
         None, "fields to add to every request body, as a JSON object", group="target", metavar="JSON"
@@ -195,7 +195,7 @@ class Settings(BaseModel):
     )
     tokenizer: str | None = option(
         None,
-        "the target's tokenizer: a directory, a file, a hub id, or `server`: the target counts (a URL: another one does)",
+        "the model's tokenizer: a directory, a file or a hub id; `server` uses the server's own (a URL: that server's)",
         group="data",
         metavar="T",
     )
@@ -222,7 +222,7 @@ class Settings(BaseModel):
     )
     slo: Annotated[Many, AfterValidator(lambda v: tuple(values.objective(o) for o in v))] = option(
         (),
-        "an objective, for example ttft:p99<500ms; may be repeated; exit 1 if one fails",
+        "an objective, for example ttft:p99<500ms; exit 1 if it fails; may be repeated",
         group="limits",
         metavar="SLO",
     )
@@ -247,7 +247,7 @@ class Settings(BaseModel):
         "run", "a name for the run", group="output", metavar="NAME"
     )
     format: Literal["text", "json"] = option("text", "what to print at the end", group="output")
-    quiet: bool = option(False, "print the verdict and errors only", group="output")
+    quiet: bool = option(False, "print only the verdict and the errors", group="output")
 
     @property
     def recipe(self) -> str | None:
