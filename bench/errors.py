@@ -7,7 +7,7 @@
     └── Interrupted          130  stopped by the user; what was measured is saved
 
 A failed request is no exception: it is a record with an Outcome. Whether objectives held (1) or the measurement is
-INVALID (3) is a result, not an error: `exit_status` in run.py decides among them.
+INVALID (3) is a result, not an error: `exit_status` in evaluate.py decides among them.
 """
 
 from __future__ import annotations

@@ -93,7 +93,7 @@ def _calibration(
 ) -> dict[str, Any] | None:
     """What the ledger says of the numbers; None where there is none."""
     mock = directory.mock()
-    return accuracy.certificate(
+    certificate = accuracy.certify(
         directory,
         numbers,
         {metric.key: metric.of for metric in REQUEST_METRICS.values()},
@@ -103,6 +103,7 @@ def _calibration(
         planned=run.config.load.planned_arrivals(),
         begun_ns=run.manifest.start_ns,
     )
+    return None if certificate is None else certificate.to_json()
 
 
 def kind_of(config: RunConfig, workers: int) -> LoadKind:
@@ -180,6 +181,7 @@ def _run_block(run: StoredRun) -> dict[str, Any]:
         "mode": config.mode,
         "started": stored.started,
         "seed": config.seed,
+        "prompts": None if stored.prompts is None else stored.prompts.model_dump(),
         "stop_reason": "killed" if stored.stop_reason is None else stored.stop_reason,
         "notes": list(stored.notes),
         "command": list(stored.command),

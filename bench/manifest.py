@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -20,6 +20,16 @@ class TokenizerName(BaseModel):
 
     name: str
     fingerprint: str
+
+
+class PromptTexts(BaseModel):
+    """Which texts a run sent: `fresh` ones, which no earlier run sent; the `same` as other runs of the seed; or the user's
+    `own`. `python -m promptset --salt` makes those of a salt again."""
+
+    model_config = ConfigDict(frozen=True)
+
+    texts: Literal["fresh", "same", "own"]
+    salt: str | None
 
 
 class Manifest(BaseModel):
@@ -38,6 +48,7 @@ class Manifest(BaseModel):
     exact_lengths: bool
     """Whether the server was told to stop at no end token."""
     tokenizer: TokenizerName | None = None
+    prompts: PromptTexts | None = None
     clock: str | None = None
     event_loop: str | None = None
     workers: int = 1

@@ -12,6 +12,7 @@ Rules of the fields (times are ns of CLOCK_MONOTONIC on the machine that sent; N
 - `chunk_bound_ns` is None where every stamp is exact. Otherwise it has one entry a chunk: None for an exact stamp, else the
   earliest moment at which the chunk can have arrived (`chunk_ns[i]` is then the latest).
 - `chunk_tokens` has one entry a chunk (0 for a chunk without text), or is None where the tokens of chunks are not known.
+  A token that came in a chunk without text counts for the next chunk with text.
 - `bytes_sent` and `bytes_received` count bodies: after HTTP framing, before gunzip.
 """
 
@@ -38,6 +39,7 @@ class Outcome(StrEnum):
     STREAM_ERROR = "stream_error"
     TRUNCATED = "truncated"
     MALFORMED = "malformed"
+    NO_TOKENS = "no_tokens"
     CONNECT_ERROR = "connect_error"
     TIMEOUT_CONNECT = "timeout_connect"
     TIMEOUT_FIRST_BYTE = "timeout_first_byte"
@@ -82,6 +84,8 @@ class RequestRecord:
     output_tokens_from: TokensFrom | None = None
     output_tokens_counted: int | None = None
     """Our own count over the received text, where a tokenizer was at hand: checked against the server's usage."""
+    usage_contradiction: str | None = None
+    """Why the server's usage was not believed: it said more than was asked for, say, or 0 where there is text."""
     bytes_sent: int = 0
     bytes_received: int = 0
     clock: Clock = "user"

@@ -17,6 +17,11 @@ def stream(seed: int, *key: str | int) -> Random:
     return Random(int.from_bytes(digest, "big"))
 
 
+def fresh_salt() -> str:
+    """Sixteen hex digits that no other run has: they decide the texts of its prompts (promptset.rng.text_stream)."""
+    return os.urandom(8).hex()
+
+
 def unique_id() -> str:
     """Eight hex digits that no other run has: they name a run's requests, and decide nothing."""
     return os.urandom(4).hex()

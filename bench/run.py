@@ -23,7 +23,7 @@ from bench import ceiling, machine, machine_cache, manifest, preflight
 from bench.accuracy import coverage
 from bench.clock import NS_PER_MS, Clock, process_clock, utc_now
 from bench.config import RunConfig
-from bench.endpoints import openai
+from bench.endpoints.interface import BodyOptions
 from bench.errors import UsageError
 from bench.evaluate import Result, evaluate, kind_of
 from bench.event_loop import loop_factory
@@ -34,11 +34,11 @@ from bench.load.live import Goal, Live
 from bench.load.supervision import Defects, ErrorWatch, Interrupts
 from bench.load.this_process import ThisProcess
 from bench.load.worker import Worker
-from bench.manifest import Manifest, TokenizerName
+from bench.manifest import Manifest, PromptTexts, TokenizerName
 from bench.metrics import objectives
 from bench.modes.interface import LoadPlan
 from bench.notices import SILENT, Notices
-from bench.rng import unique_id
+from bench.rng import fresh_salt, unique_id
 from bench.run_directory import CERTIFICATES, MANIFEST, RunDirectory
 from bench.scale import shards
 from bench.scale.plan import workers_of
@@ -114,15 +114,16 @@ async def _measure(config: RunConfig, path: Path, command: Sequence[str], notice
         await transport.open()
     try:
         run_id = f"{config.name}-{unique_id()}"
+        salt = None if config.same_prompts else fresh_salt()
         with notices.waiting("getting the data ready" if config.dataset is None else f"reading {config.dataset}"):
-            source = source_of(config, tokenizer)
+            source = source_of(config, tokenizer, salt=salt)
             plan = config.load.plan(config.length, source)
         # How many an open loop without a cap will have in flight is up to the server: then nothing is refused.
         doubt = preflight.check(plan.at_once, certain=plan.bounded)
         notices(f"probing {url}")
         with notices.waiting(f"waiting for {url} to answer the probe"):
             probed = await _probe(config, transport, clock, run_id, source)
-        notes = [*source.notes, *probed.notes]
+        notes = [*source.notes, *_same_prompts_note(config, source), *probed.notes]
         for note in notes:
             notices(f"note: {note}")
         workers = workers_of(plan, config.workers, machine.processors())
@@ -143,6 +144,7 @@ async def _measure(config: RunConfig, path: Path, command: Sequence[str], notice
             notes=(*notes, *warnings),
             exact_lengths=probed.options.ignore_eos,
             tokenizer=None if made_by is None else TokenizerName(name=made_by.name, fingerprint=made_by.fingerprint),
+            prompts=_prompt_texts(source, salt),
             clock=clock.name,
             event_loop=type(asyncio.get_running_loop()).__module__.partition(".")[0],
             workers=workers,
@@ -162,7 +164,14 @@ async def _measure(config: RunConfig, path: Path, command: Sequence[str], notice
             return prefix_cache.told(planned_sharing, before, after)
 
         assignments = [
-            Assignment(config=config, share=share, run_id=run_id, options=probed.options, directory=directory.path)
+            Assignment(
+                config=config,
+                share=share,
+                run_id=run_id,
+                options=probed.options,
+                directory=directory.path,
+                salt=salt,
+            )
             for share in shares
         ]
         crew: Crew
@@ -176,6 +185,21 @@ async def _measure(config: RunConfig, path: Path, command: Sequence[str], notice
     finally:
         await transport.close()
         clock.close()
+
+
+def _prompt_texts(source: Source[Any], salt: str | None) -> PromptTexts:
+    if source.tokenizer is None:
+        return PromptTexts(texts="own", salt=None)
+    return PromptTexts(texts="same" if salt is None else "fresh", salt=salt)
+
+
+def _same_prompts_note(config: RunConfig, source: Source[Any]) -> tuple[str, ...]:
+    if not config.same_prompts or source.tokenizer is None:
+        return ()
+    return (
+        f"--same-prompts: every run of seed {config.seed} sends these prompts; "
+        "a server that has seen them may answer from its prefix cache",
+    )
 
 
 def _copy_certificates(config: RunConfig, workers: int, host: dict[str, str | int], directory: RunDirectory) -> None:
@@ -194,7 +218,7 @@ async def _probe(
     names_model = own_body is not None and own_body.body is not None and "model" in own_body.body
     target = target_of(config)
     listed = await list_models(config.url, target, config.probe_timeout)
-    options = openai.BodyOptions(
+    options = BodyOptions(
         endpoint=config.endpoint,
         model=choose_model(config.model, listed, bodies_name_one=names_model),
         stream=config.stream,

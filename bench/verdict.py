@@ -63,6 +63,7 @@ class Limits(BaseModel):
     errors: Band = _band(0.01)
     output_tokens_off: Band = _band(0.02)
     usage_off: Band = _band(0.01)
+    usage_contradicted: Band = _band(0.0, 0.05)
     calibration_p50_p90_share: Band = _band(0.01, 0.05)
     calibration_p50_p90_ms: Band = _band(0.2, 1.0)
     calibration_p99_share: Band = _band(0.02, 0.10)
@@ -302,6 +303,18 @@ def usage(evidence: Evidence, limits: Limits) -> list[Finding]:
     return [Finding("usage", limits.usage_off.of(share), share, sentence)]
 
 
+def usage_contradicted(evidence: Evidence, limits: Limits) -> list[Finding]:
+    """Token counts that cannot be true. They are not used, but a server that sends them may be wrong elsewhere too."""
+    row = evidence.summary["tokens"]["contradicted"]
+    if row["share"] is None:
+        return []
+    sentence = (
+        f"the server's usage is impossible in {row['share']:.1%} of the replies and was not used there "
+        f"(for example: {row['first']})"
+    )
+    return [Finding("usage_contradicted", limits.usage_contradicted.of(row["share"]), row["share"], sentence)]
+
+
 def calibration(evidence: Evidence, limits: Limits) -> list[Finding]:
     """What the mock's ledger says of the numbers at this load on this machine: of this run's own, or of an earlier one's."""
     certificate = evidence.calibration
@@ -402,5 +415,6 @@ SIGNS: dict[str, Callable[[Evidence, Limits], list[Finding]]] = {
     "errors": errors,
     "output_tokens": output_tokens,
     "usage": usage,
+    "usage_contradicted": usage_contradicted,
     "calibration": calibration,
 }

@@ -3,7 +3,7 @@
 
     decide (pure: GPUs, options, command)  ->  start  ->  wait for /health  ->  stay until either side ends
 
-Standard library only: this runs in vLLM's own environment, where nothing of ours is installed.
+Standard library only: it runs in vLLM's own environment, where Trueload is not installed.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ LAST_LINES = 20
 _SHORT = {"--tensor-parallel-size": "-tp"}
 
 _EPILOG = """\
-Everything after -- goes to vllm as it is, and wins over what is chosen here.
+Options after -- go to vllm unchanged and take precedence over the options that this script chooses.
 
 Examples:
   python gpu/serve_vllm.py Qwen/Qwen2.5-7B-Instruct
@@ -72,7 +72,7 @@ def parse_gpus(csv: str) -> list[Gpu]:
 
 
 def find_gpus() -> list[Gpu]:
-    """What nvidia-smi finds. Raises CannotServe where it is missing, fails, or finds none."""
+    """The GPUs that nvidia-smi finds. Raises CannotServe if it is missing, fails, or finds none."""
     if shutil.which("nvidia-smi") is None:
         raise CannotServe("no GPU here: nvidia-smi is not on PATH; use --allow-cpu to start vllm anyway")
     query = ["nvidia-smi", "--query-gpu=index,name,memory.total", "--format=csv,noheader,nounits"]
@@ -89,8 +89,8 @@ def find_gpus() -> list[Gpu]:
 
 
 def choose_gpus(asked: str, gpus: Sequence[Gpu], visible: str | None) -> list[Gpu]:
-    """The GPUs to use. `asked` is a list of indices, `all`, or `first`; of the last two, CUDA_VISIBLE_DEVICES (`visible`)
-    says which there are. Raises CannotServe."""
+    """The GPUs to use. `asked` is a list of indices, `all`, or `first`; the last two choose among CUDA_VISIBLE_DEVICES
+    (`visible`). Raises CannotServe."""
     by_index = {gpu.index: gpu for gpu in gpus}
     if asked in ("all", "first"):
         if visible is None:
@@ -108,11 +108,11 @@ def choose_gpus(asked: str, gpus: Sequence[Gpu], visible: str | None) -> list[Gp
 
 
 def suitable_options(gpus: Sequence[Gpu]) -> dict[str, str]:
-    """Options of `vllm serve` for these GPUs; of unlike ones the smallest counts. None for a CPU.
+    """Options of `vllm serve` for these GPUs; the smallest GPU decides. Empty for a CPU.
 
-    The sizes of a step are the API server's own defaults, written out so that they stand in the log beside the results:
-    8192 tokens and 1024 sequences from 70 GiB on, except on the A100; 2048 and 256 elsewhere. Of memory a small card keeps
-    more free, since a desktop may live on it.
+    The sizes of a step are the API server's own defaults, written out so that the log shows them beside the results:
+    8192 tokens and 1024 sequences from 70 GiB on, except on the A100; 2048 and 256 elsewhere. A small card keeps more memory
+    free, since it may also drive a desktop.
     """
     if not gpus:
         return {}
@@ -127,7 +127,7 @@ def suitable_options(gpus: Sequence[Gpu]) -> dict[str, str]:
 
 
 def option_value(arguments: Sequence[str], name: str) -> str | None:
-    """The value of an option of vllm, written `--name value` or `--name=value`, with - or _ inside; None if absent."""
+    """The value of an option of vllm, written `--name value` or `--name=value`, with - or _ in the name; None if absent."""
     for position, argument in enumerate(arguments):
         flag, equals, value = argument.partition("=")
         if flag.replace("_", "-") in (name, _SHORT.get(name)):
@@ -138,10 +138,10 @@ def option_value(arguments: Sequence[str], name: str) -> str | None:
 def serve_command(
     vllm: str, model: str, host: str, port: int, options: dict[str, str], extra: Sequence[str]
 ) -> list[str]:
-    """The command line. Raises CannotServe where `extra` says what is ours to say."""
+    """The command line. Raises CannotServe if `extra` sets the host or the port."""
     for name in ("--host", "--port"):
         if option_value(extra, name) is not None:
-            raise CannotServe(f"{name} stands behind --: write it before, since this script must know it too")
+            raise CannotServe(f"{name} stands after --: write it before --, since this script needs it too")
     chosen = [part for name, value in options.items() if option_value(extra, name) is None for part in (name, value)]
     return [vllm, "serve", model, "--host", host, "--port", str(port), *chosen, *extra]
 
@@ -158,7 +158,7 @@ def find_vllm() -> str:
 
 
 def require_free(host: str, port: int) -> None:
-    """Raises CannotServe where something else listens: its health would be taken for vllm's."""
+    """Raises CannotServe if another program listens there: its health would count as vllm's."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -187,7 +187,7 @@ def is_healthy(url: str) -> bool:
 
 
 def served_name(url: str, api_key: str | None) -> str | None:
-    """The name under which the model is served; None where the server does not say."""
+    """The name under which the model is served; None if the server does not say."""
     headers = {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
     try:
         with _opener.open(urllib.request.Request(f"{url}/v1/models", headers=headers), timeout=5.0) as reply:
@@ -198,7 +198,7 @@ def served_name(url: str, api_key: str | None) -> str | None:
 
 
 class Server:
-    """The running vllm. It has a session of its own, so that a Ctrl-C reaches it once: through us."""
+    """The running vllm. It has its own session, so that Ctrl-C reaches it once: from this script."""
 
     def __init__(self, command: Sequence[str], environment: dict[str, str], log: Path) -> None:
         self.log = log
@@ -222,7 +222,7 @@ class Server:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, held)
 
     def _forward(self, number: int, _: FrameType | None) -> None:
-        """The first signal goes to vllm, which ends its own workers; the second kills all of them."""
+        """Pass the first signal to vllm, which stops its workers; kill everything on the second."""
         if self.stopped_by is None:
             self.stopped_by = number
             self.process.send_signal(number)
@@ -230,7 +230,7 @@ class Server:
             self.kill_all()
 
     def kill_all(self) -> None:
-        """Kills whatever is left of it: a worker that outlives vllm would keep the GPU's memory."""
+        """Kill what is left of vllm: a worker that outlives it would keep the GPU's memory."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
 
@@ -242,7 +242,7 @@ class Server:
             return None
 
     def stop(self) -> int:
-        """Ends it, by force after a grace; the exit status."""
+        """Stop vllm, by force after STOP_GRACE_S. Returns its exit status."""
         if self.process.poll() is None and self.stopped_by is None:
             self.process.terminate()
         if (status := self.wait(STOP_GRACE_S)) is None:
@@ -251,22 +251,22 @@ class Server:
         return status
 
     def last_lines(self, count: int) -> list[str]:
-        """The end of its log."""
+        """The last lines of vllm's log."""
         return self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-count:]
 
 
 def shell_status(returncode: int) -> int:
-    """An exit status as a shell gives it: 128 + n for signal n."""
+    """The exit status as a shell gives it: 128 + n for signal n."""
     return 128 - returncode if returncode < 0 else returncode
 
 
 def say(text: str) -> None:
-    """One line of what happens, on stderr: stdout has the URL and the command alone."""
+    """Print progress to stderr: stdout has only the URL and the command."""
     print(text, file=sys.stderr, flush=True)
 
 
 def wait_until_healthy(server: Server, url: str, timeout_s: float) -> int | None:
-    """None when it is healthy; else the exit status to end with."""
+    """Wait until vllm is healthy: None. Otherwise the exit status to end with."""
     started = time.monotonic()
     next_word = started + PROGRESS_EVERY_S
     while not is_healthy(url):
@@ -277,7 +277,7 @@ def wait_until_healthy(server: Server, url: str, timeout_s: float) -> int | None
             return 128 + server.stopped_by
         if status is not None:
             say("vllm ended before it was healthy")
-            return ended(server, status) or 1
+            return report_end(server, status) or 1
         if now - started > timeout_s:
             server.stop()
             say(f"vllm was not healthy after {timeout_s:g} s and was stopped: see {server.log}, or raise --timeout")
@@ -296,7 +296,7 @@ def bench_line(url: str, name: str, model: str) -> str:
 
 
 def parse_arguments(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
-    """Our options, and what stands behind -- for vllm."""
+    """This script's options, and those after -- for vllm."""
     split = argv.index("--") if "--" in argv else len(argv)
     parser = argparse.ArgumentParser(
         description=(__doc__ or "").splitlines()[0],
@@ -316,11 +316,11 @@ def parse_arguments(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]
 
 
 def serve(options: argparse.Namespace, extra: list[str]) -> int:
-    """Starts, waits, prints, stays; the exit status. Raises CannotServe."""
+    """Start vllm and stay until it ends. Returns the exit status; raises CannotServe."""
     vllm = find_vllm()
     gpus: list[Gpu] = []
     if options.allow_cpu:
-        say("no GPU is looked for (--allow-cpu)")
+        say("not looking for GPUs (--allow-cpu)")
     else:
         found = find_gpus()
         gpus = choose_gpus(options.gpus, found, os.environ.get("CUDA_VISIBLE_DEVICES"))
@@ -344,7 +344,7 @@ def serve(options: argparse.Namespace, extra: list[str]) -> int:
 
 
 def attend(server: Server, options: argparse.Namespace, extra: Sequence[str], api_key: str | None) -> int:
-    """Waits until it is healthy, says how to measure it, and stays until it ends; the exit status."""
+    """Wait until vllm is healthy, print how to measure it, and stay until it ends. Returns the exit status."""
     url = base_url(options.host, options.port)
     if (failure := wait_until_healthy(server, url, options.timeout)) is not None:
         return failure
@@ -357,11 +357,11 @@ def attend(server: Server, options: argparse.Namespace, extra: Sequence[str], ap
     if server.stopped_by is not None:
         server.stop()
         return 128 + server.stopped_by
-    return ended(server, status or 0)
+    return report_end(server, status or 0)
 
 
-def ended(server: Server, returncode: int) -> int:
-    """Says how it ended by itself, with the end of its log; the exit status."""
+def report_end(server: Server, returncode: int) -> int:
+    """Report that vllm ended by itself, with the end of its log. Returns the exit status."""
     status = shell_status(returncode)
     say(f"vllm ended with status {status}. The end of {server.log}:")
     for line in server.last_lines(LAST_LINES):
@@ -370,7 +370,7 @@ def ended(server: Server, returncode: int) -> int:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Exit status: vllm's own; 128 + n after signal n; 2 where it could not be started; 1 where it never was healthy."""
+    """Exit status: vllm's own; 128 + n after signal n; 2 if it could not start; 1 if it never became healthy."""
     options, extra = parse_arguments(argv)
     try:
         return serve(options, extra)

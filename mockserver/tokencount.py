@@ -40,6 +40,7 @@ _LONG_CHARS = 100_000
 _PIECE_CHARS = 200_000
 _CUT_TOKENS = 4
 """More than a cut at a space adds to the tokens of a text."""
+_BLOCK_IDS, _MOST_IDS = 4096, 1 << 20
 _UNKNOWN_LONGEST = 256
 """Characters of the longest token of a tokenizer that does not tell its vocabulary."""
 _GATHER_S = 0.001
@@ -243,10 +244,17 @@ class _Job:
 
 
 def _longest_token(tokenizer: Tokenizer) -> int:
+    """In blocks, because the streams wait for each. A block without a token ends the vocabulary."""
+    longest = 0
     try:
-        return max(map(len, tokenizer.vocabulary()))
+        for start in range(0, _MOST_IDS, _BLOCK_IDS):
+            block = max(map(len, tokenizer.token_strings(range(start, start + _BLOCK_IDS))))
+            if block == 0:
+                break
+            longest = max(longest, block)
     except SpecError:
         return _UNKNOWN_LONGEST
+    return longest or _UNKNOWN_LONGEST
 
 
 def release_memory() -> None:

@@ -8,7 +8,7 @@
     known_mistakes    the numbers that known mistakes would give for the same requests; causes picks the likely one
     closed_form       what the mock did against what its configuration promises
     planned_arrivals  arrivals against the drawn schedule
-    compare           measured against true: `certificate`
+    compare           measured against true: `certify` makes the certificate; plots its data for plots
     coverage          which later runs a certificate covers
     sweep             calibration at many loads: which loads, and up to which of them to trust the machine
     metamorphic       `calibrate --full`: what must change in a report when the mock changes
@@ -16,9 +16,9 @@
 `bench/calibrate/` drives runs with it.
 """
 
-from bench.accuracy.compare import certificate
+from bench.accuracy.compare import certify
 
 SCHEMA = "trueload/certificate/1"
 """Of certificate.json; bench/report/certificate.schema.json says what is in one."""
 
-__all__ = ["SCHEMA", "certificate"]
+__all__ = ["SCHEMA", "certify"]

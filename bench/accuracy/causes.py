@@ -14,6 +14,8 @@ from itertools import pairwise
 from statistics import median
 from typing import Any
 
+from bench.accuracy.number_error import NumberError
+
 Stats = Mapping[str, float]
 
 NOTICED_MS = 0.1
@@ -221,30 +223,29 @@ RATE_NOTICED = 0.002
 """A smaller share has no cause worth naming: it comes from the ends of the span."""
 
 
-def rate_cause(row: Mapping[str, Any], others: Mapping[str, float]) -> dict[str, Any] | None:
-    """The likely cause of a wrong rate, a row of `throughput`; `others`: the rate that each mistake gives."""
-    error = row["error"]
-    if not row["true"] or abs(error) < RATE_NOTICED * row["true"]:
+def rate_cause(rate: NumberError, others: Mapping[str, float]) -> Cause | None:
+    """The likely cause of a wrong rate; `others`: the rate that each mistake gives."""
+    if not rate.true or abs(rate.error) < RATE_NOTICED * rate.true:
         return None
-    fits = [mistake for mistake, value in others.items() if abs(row["measured"] - value) <= CLOSE_SHARE * abs(error)]
-    cause = fits[0] if fits else UNKNOWN
-    return {"metric": row["metric"], "stat": row["stat"], "size": error, "unit": row["unit"], "cause": cause}
+    fits = [m for m, value in others.items() if abs(rate.measured - value) <= CLOSE_SHARE * abs(rate.error)]
+    sentence = fits[0] if fits else UNKNOWN
+    return Cause(metric=rate.metric, stat=rate.stat, size=rate.error, unit=rate.unit, sentence=sentence)
 
 
-def causes_of_outcomes(confused: Mapping[tuple[str, str, str], int]) -> list[dict[str, Any]]:
+def causes_of_outcomes(confused: Mapping[tuple[str, str, str], int]) -> list[Cause]:
     """Outcomes that the client confused, and how often. Keys: outcome here, outcome there, the fault that struck."""
     causes = []
     for (here, there, fault), n in confused.items():
         if here == "ok":
             what = "an error inside a 200 stream" if there == "stream_error" else f"a reply that ended as {there}"
-            cause = f"{what} is counted as a success"
+            sentence = f"{what} is counted as a success"
         elif there == "ok" and fault == "u2028":
-            cause = f"events are cut at U+2028, which ends no line: such replies are counted as {here}"
+            sentence = f"events are cut at U+2028, which ends no line: such replies are counted as {here}"
         elif there == "ok" and fault:
-            cause = f"good replies that came with the fault {fault} are counted as {here}"
+            sentence = f"good replies that came with the fault {fault} are counted as {here}"
         else:
-            cause = f"{there} is counted as {here}"
-        causes.append({"metric": "requests", "stat": "number", "size": float(n), "unit": "requests", "cause": cause})
+            sentence = f"{there} is counted as {here}"
+        causes.append(Cause(metric="requests", stat="number", size=float(n), unit="requests", sentence=sentence))
     return causes
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
 
@@ -12,6 +13,19 @@ from bench.accuracy.distribution import Distribution
 UNITS = {"ttft_ms": "ms", "tpot_ms": "ms", "itl_ms": "ms", "e2el_ms": "ms", "output_tokens": "tokens"}
 _STATS = ("mean", "p50", "p90", "p95", "p99")
 _SAME_LENGTH = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Deviation:
+    """What the mock did against what it promises. `noise`: what chance exceeds in 5 of 100 runs; None where not known."""
+
+    metric: str
+    stat: str
+    unit: str
+    expected: float
+    done: float
+    difference: float
+    noise: float | None
 
 
 class ClusteredMean:
@@ -46,7 +60,7 @@ class ClusteredMean:
 
 def against_closed_form(
     truth: Mapping[str, Any] | None, done: Mapping[str, Distribution], itl: ClusteredMean
-) -> list[dict[str, Any]]:
+) -> list[Deviation]:
     """A row for each number that the mock publishes: expected, done, and their difference; for means also the difference that
     chance exceeds in 5 of 100 runs. Latencies count from the arrival, as the plans do. `itl` has the gaps by request.
 
@@ -72,8 +86,8 @@ def against_closed_form(
             says = _number(expected.get(metric), stat)
             if says is not None and stat in stats:
                 noise = _noise(values, itl if metric == "itl_ms" else None) if stat == "mean" else None
-                rows.append({"metric": metric, "stat": stat, "unit": unit, "expected": says, "done": stats[stat],
-                             "difference": stats[stat] - says, "noise": noise})  # fmt: skip
+                done_stat = stats[stat]
+                rows.append(Deviation(metric, stat, unit, says, done_stat, done_stat - says, noise))
     return rows
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from bench.accuracy import plots
 from bench.accuracy.causes import Cause, MetricComparison, Stats, cause_of, causes_of_outcomes, rate_cause, step_of
+from bench.accuracy.certificate import Certificate
 from bench.accuracy.closed_form import against_closed_form
 from bench.accuracy.distribution import STATS, Distribution
 from bench.accuracy.join import Join
 from bench.accuracy.known_mistakes import CONNECT
 from bench.accuracy.ledger import Ledger
+from bench.accuracy.number_error import NumberError
 from bench.accuracy.pair_statistics import OVER_TIME, SLICES, MetricFunctions, PairStatistics
 from bench.accuracy.planned_arrivals import PlannedArrivals
 from bench.accuracy.truth import FROM_SENT, METRICS
@@ -22,16 +25,13 @@ THROUGHPUT = ("requests_per_s", "output_tokens_per_s", "input_tokens_per_s", "to
 RESOLUTION = 2.0**-10
 """Quantiles of tokens that come from the report's histogram are off by at most this share (docs/metrics.md)."""
 
-LAG_BORDERS_MS = (0.0, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 50.0)
-QQ_LEVELS = tuple(i / 40 for i in range(41))
-
 TRUNCATED = "its quantiles are values at a truncated index, not between neighbours"
 AVERAGED = "quantiles of the workers are averaged"
 WARMUP_COUNTED = "warm-up requests are counted, and their time is not"
 FAILED_COUNTED = "failed requests are counted"
 
 
-def certificate(
+def certify(
     directory: RunDirectory,
     summary: Mapping[str, Any],
     measured: MetricFunctions,
@@ -41,16 +41,12 @@ def certificate(
     truth: Mapping[str, Any] | None = None,
     planned: Iterator[int] | None = None,
     begun_ns: int | None = None,
-) -> dict[str, Any] | None:
+) -> Certificate | None:
     """How wrong the numbers of a summary are; None where the run has no ledger.
 
     `measured`: the functions of the metrics that have one value per request. `start_ns`: the zero of the summary's times.
     `truth`: the body of the mock's GET /truth. Without a shared clock, durations are compared. `planned`: the arrivals of an
     open loop, drawn again, in ns from `begun_ns`, the start of the load with its warm-up.
-    `metrics` and `throughput` have a row for each number: measured, true, error, its share of the true value and of the
-    spread (true p99 - p50: an error that is large beside the spread blurs the distribution), and where stamps are bounds
-    the least and the greatest number that they allow. `problems` are sentences: what must agree and does not.
-    docs/calibration.md explains every key.
     """
     path = directory.path / LEDGER
     if not path.exists():
@@ -64,37 +60,34 @@ def certificate(
         arrivals = None if planned is None or begun_ns is None else PlannedArrivals(planned, begun_ns)
         for pair in joining.pairs(_passed(directory.records(), arrivals)):
             pairs.add(pair)
-    late, why_late = ([], []) if arrivals is None else arrivals.findings()
-    rows = _metrics(summary["latency"], pairs)
-    return {
-        "from": "ledger",
-        "clock": "shared" if shared_clock else "other",
-        "metrics": rows,
-        "throughput": _throughput(summary["throughput"], pairs),
-        "observation_lag_ms": _spread(pairs.lag),
-        "way_in_ms": _spread(pairs.way_in),
-        "network_ms": None if shared_clock else _network(pairs),
-        "mock": {
-            "done_minus_planned_ms": _spread(pairs.mock_error),
-            "closed_form": against_closed_form(truth, pairs.mock, pairs.mock_itl),
-        },
-        "counts": joining.counts(),
-        "agreement": joining.agreement(),
-        "problems": [*joining.problems(), *_numbers_of_values(summary["latency"], pairs), *late],
-        "causes": [
-            *(cause.to_json() for cause in _causes(summary, pairs)),
-            *_causes_of_rates(summary["throughput"], pairs),
-            *_causes_of_chunks(joining),
-            *causes_of_outcomes(joining.confused()),
-            *why_late,
-        ],
-        "worst": pairs.worst(),
-        "plots": {
-            "over_time": _over_time(pairs, duration_s),
-            "qq": _qq(pairs, summary["latency"]),
-            "lag": _lags(pairs),
-        },
-    }
+    slip = None if arrivals is None else arrivals.slip()
+    throughput = _throughput(summary["throughput"], pairs)
+    problems = [*joining.problems(), *_numbers_of_values(summary["latency"], pairs)]
+    causes = [
+        *_causes(summary, pairs),
+        *_causes_of_rates(throughput, pairs),
+        *_causes_of_chunks(joining),
+        *causes_of_outcomes(joining.confused()),
+    ]
+    if slip is not None:
+        problems.append(slip.problem)
+        causes.append(slip.cause)
+    return Certificate(
+        clock="shared" if shared_clock else "other",
+        metrics=tuple(_metrics(summary["latency"], pairs)),
+        throughput=tuple(throughput),
+        observation_lag_ms=_spread(pairs.lag),
+        way_in_ms=_spread(pairs.way_in),
+        network_ms=None if shared_clock else _network(pairs),
+        mock_lateness_ms=_spread(pairs.mock_error),
+        closed_form=tuple(against_closed_form(truth, pairs.mock, pairs.mock_itl)),
+        counts=joining.counts(),
+        agreement=tuple(joining.agreement()),
+        problems=tuple(problems),
+        causes=tuple(causes),
+        worst=tuple(pairs.worst()),
+        plots=plots.build(pairs, summary["latency"], duration_s),
+    )
 
 
 def _passed(records: Iterator[RequestRecord], arrivals: PlannedArrivals | None) -> Iterator[RequestRecord]:
@@ -105,32 +98,27 @@ def _passed(records: Iterator[RequestRecord], arrivals: PlannedArrivals | None) 
         yield record
 
 
-def _metrics(latency: Mapping[str, Any], pairs: PairStatistics) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = []
+def _metrics(latency: Mapping[str, Any], pairs: PairStatistics) -> list[NumberError]:
+    rows: list[NumberError] = []
     for metric, unit in METRICS.items():
         found, true = latency.get(metric) or {"n": 0}, pairs.true[metric].stats()
         if not true or not found["n"]:
             continue
-        spread = true["p99"] - true["p50"]
         allowed = _allowed(metric, found, pairs)
-        for stat in STATS:
-            measured = found.get(stat)
-            if stat in true and measured is not None:
-                rows.append({"metric": metric, "stat": stat, "unit": unit,
-                             **_row(measured, true[stat], spread, allowed.get(stat))})  # fmt: skip
+        rows += [
+            NumberError(
+                metric=metric,
+                stat=stat,
+                unit=unit,
+                measured=found[stat],
+                true=true[stat],
+                spread=true["p99"] - true["p50"],
+                allowed=allowed.get(stat),
+            )
+            for stat in STATS
+            if stat in true and found.get(stat) is not None
+        ]
     return rows
-
-
-def _row(measured: float, true: float, spread: float | None, allowed: tuple[float, float] | None) -> dict[str, Any]:
-    error = measured - true
-    return {
-        "measured": measured,
-        "true": true,
-        "error": error,
-        "allowed": None if allowed is None else list(allowed),
-        "error_share": error / true if true else None,
-        "share_of_spread": error / spread if spread is not None and spread > 0 else None,
-    }
 
 
 def _allowed(metric: str, found: Mapping[str, Any], pairs: PairStatistics) -> dict[str, tuple[float, float]]:
@@ -157,7 +145,7 @@ def _allowed(metric: str, found: Mapping[str, Any], pairs: PairStatistics) -> di
     }
 
 
-def _throughput(found: Mapping[str, Any], pairs: PairStatistics) -> list[dict[str, Any]]:
+def _throughput(found: Mapping[str, Any], pairs: PairStatistics) -> list[NumberError]:
     span_s = pairs.span_s
     if span_s is None:
         return []
@@ -168,7 +156,7 @@ def _throughput(found: Mapping[str, Any], pairs: PairStatistics) -> list[dict[st
         "total_tokens_per_s": pairs.input_tokens + pairs.output_tokens,
     }
     return [
-        {"metric": name, "stat": "mean", "unit": "1/s", **_row(found[name], amounts[name] / span_s, None, None)}
+        NumberError(metric=name, stat="mean", unit="1/s", measured=found[name], true=amounts[name] / span_s)
         for name in THROUGHPUT
         if found.get(name) is not None
     ]
@@ -234,7 +222,7 @@ def _causes(summary: Mapping[str, Any], pairs: PairStatistics) -> list[Cause]:
     return found
 
 
-def _causes_of_rates(found: Mapping[str, Any], pairs: PairStatistics) -> list[dict[str, Any]]:
+def _causes_of_rates(rates: Sequence[NumberError], pairs: PairStatistics) -> list[Cause]:
     """Rates that count requests outside their span of time."""
     span_s = pairs.span_s
     if span_s is None:
@@ -248,7 +236,7 @@ def _causes_of_rates(found: Mapping[str, Any], pairs: PairStatistics) -> list[di
         }
         for mistake, (requests, output, input_) in {WARMUP_COUNTED: pairs.warmup, FAILED_COUNTED: pairs.failed}.items()
     }
-    causes = (rate_cause(row, {m: of[row["metric"]] for m, of in others.items()}) for row in _throughput(found, pairs))
+    causes = (rate_cause(row, {m: of[row.metric] for m, of in others.items()}) for row in rates)
     return [cause for cause in causes if cause is not None]
 
 
@@ -266,7 +254,7 @@ def _averaged(stats: list[dict[str, float]]) -> Stats:
     return {s: sum(one[s] for one in stats) / len(stats) for s in shared}
 
 
-def _causes_of_chunks(joining: Join) -> list[dict[str, Any]]:
+def _causes_of_chunks(joining: Join) -> list[Cause]:
     """Chunks that only one side has: how many per request, in how many requests."""
     off = joining.chunks_off()
     if not off:
@@ -276,61 +264,12 @@ def _causes_of_chunks(joining: Join) -> list[dict[str, Any]]:
         what, why = "chunks are lost", "at the borders of buffers, or read as something else"
     else:
         what, why = "the client reports chunks that the mock never wrote", "events are split in the middle"
-    return [
-        {
-            "metric": "chunks",
-            "stat": "number",
-            "size": float(sum(n * times for n, times in off.items())),
-            "unit": "chunks",
-            "cause": f"{what} in {sum(off.values())} requests, mostly {abs(usual)} in each: {why}",
-        }
-    ]
+    size = float(sum(n * times for n, times in off.items()))
+    sentence = f"{what} in {sum(off.values())} requests, mostly {abs(usual)} in each: {why}"
+    return [Cause(metric="chunks", stat="number", size=size, unit="chunks", sentence=sentence)]
 
 
-def _over_time(pairs: PairStatistics, duration_s: float | None) -> dict[str, Any]:
-    width_s = (1.0 if duration_s is None else duration_s) / SLICES
-    series: dict[str, Any] = {"step_s": width_s, "t_s": [i * width_s for i in range(SLICES)]}
-    for name in (*OVER_TIME, "lag_ms"):
-        rows = [pairs.over_time[name, i] for i in range(SLICES)]
-        if any(row.n for row in rows):
-            series[name] = {
-                "p50": [row.quantile(0.5) if row.n else None for row in rows],
-                "p99": [row.quantile(0.99) if row.n else None for row in rows],
-                "max": [row.max if row.n else None for row in rows],
-            }
-    return series
-
-
-def _qq(pairs: PairStatistics, latency: Mapping[str, Any]) -> dict[str, Any]:
-    """Quantiles of the same order, true and measured: from the values of requests, and for tokens from the summary."""
-    found: dict[str, Any] = {}
-    for metric in ("ttft_ms", "tpot_ms", "e2el_ms"):
-        true, measured = pairs.true[metric], pairs.measured[metric]
-        if true.n and measured.n:
-            found[metric] = {
-                "true": [true.quantile(p) for p in QQ_LEVELS],
-                "measured": [measured.quantile(p) for p in QQ_LEVELS],
-            }
-    of_tokens, row = pairs.true["itl_ms"].stats(), latency.get("itl_ms") or {"n": 0}
-    if of_tokens and row["n"]:
-        stats = [s for s in STATS if s != "mean" and s in of_tokens and row.get(s) is not None]
-        found["itl_ms"] = {"true": [of_tokens[s] for s in stats], "measured": [row[s] for s in stats]}
-    return found
-
-
-def _lags(pairs: PairStatistics) -> list[dict[str, Any]]:
-    """The number of chunks by lag; the last interval has no end."""
-    if not pairs.lag.n:
-        return []
-    below = [pairs.lag.count_below(border) for border in LAG_BORDERS_MS] + [pairs.lag.n]
-    borders = (None, *LAG_BORDERS_MS, None)
-    return [
-        {"from_ms": borders[i], "to_ms": borders[i + 1], "n": n - (below[i - 1] if i else 0)}
-        for i, n in enumerate(below)
-    ]
-
-
-def _spread(values: Distribution) -> dict[str, Any]:
+def _spread(values: Distribution) -> dict[str, float]:
     if not values.n:
         return {"n": 0}
     return {"n": values.n, "min": values.min, **values.stats()}

@@ -86,6 +86,25 @@ def faults_of(line: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(fault.split("+")) if isinstance(fault, str) else frozenset()
 
 
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """One sum of both sides: of the records, and of the ledger."""
+
+    what: str
+    here: int
+    there: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JoinCounts:
+    """How much was compared, how much of it differs, and how many chunks waited in the mock for a slow client."""
+
+    requests: int
+    unmatched: int
+    differing: int
+    blocked: int
+
+
 @dataclass(slots=True)
 class _Disagreement:
     """Requests with one kind of disagreement: counts all, names the first few."""
@@ -151,23 +170,23 @@ class Join:
             found += differing.sentence(f"requests whose {name} differs from the ledger")
         return found
 
-    def counts(self) -> dict[str, int]:
-        """How much was compared, how much of it differs, and how many chunks waited in the mock for a slow client."""
-        return {
-            "requests": self._pairs,
-            "unmatched": self._without_line.n + self._without_record.n,
-            "differing": sum(differing.n for differing in self._differing.values()),
-            "blocked": self._blocked,
-        }
+    def counts(self) -> JoinCounts:
+        """How much was compared, and how much of it differs."""
+        return JoinCounts(
+            requests=self._pairs,
+            unmatched=self._without_line.n + self._without_record.n,
+            differing=sum(differing.n for differing in self._differing.values()),
+            blocked=self._blocked,
+        )
 
-    def agreement(self) -> list[dict[str, Any]]:
+    def agreement(self) -> list[Agreement]:
         """The sums of both sides: requests, chunks, tokens and bytes, each outcome and each status.
 
         Requests that the client cut are left out: there the two sides may differ.
         """
         found = self._here.keys() | self._there.keys()
         return [
-            {"what": what, "here": self._here[what], "there": self._there[what]}
+            Agreement(what, self._here[what], self._there[what])
             for what in [*(what for what in SUMS if what in found), *sorted(found.difference(SUMS))]
         ]
 

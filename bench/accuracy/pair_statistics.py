@@ -6,6 +6,7 @@ import heapq
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import accumulate
 from operator import sub
 from typing import Any
@@ -34,6 +35,17 @@ _SLICE_EXACT = 2_000
 
 MetricFunctions = Mapping[str, Callable[[RequestRecord], float | None]]
 """The functions of the metrics that have one value per request, by their key in summary.json."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestError:
+    """The error of one metric of one request: measured less true."""
+
+    id: str
+    metric: str
+    measured: float
+    true: float
+    error: float
 
 
 class PairStatistics:
@@ -73,7 +85,7 @@ class PairStatistics:
         """From send to receipt, for requests where this time is the set-up of their connection."""
         self._first_sent_ns: int | None = None
         self._last_end_ns: int | None = None
-        self._worst: list[tuple[float, str, dict[str, Any]]] = []
+        self._worst: list[tuple[float, str, RequestError]] = []
 
     def add(self, pair: Pair) -> None:
         """One pair, of either phase."""
@@ -103,7 +115,7 @@ class PairStatistics:
             return None
         return (self._last_end_ns - self._first_sent_ns) / NS_PER_S
 
-    def worst(self) -> list[dict[str, Any]]:
+    def worst(self) -> list[RequestError]:
         """The requests with the largest errors, the largest first."""
         return [row for _, _, row in sorted(self._worst, key=lambda item: item[:2], reverse=True)]
 
@@ -140,7 +152,7 @@ class PairStatistics:
             if metric in OVER_TIME and metric in true:
                 error = value - true[metric][0]
                 self.over_time[metric, at].add([error])
-                row = {"id": record.id, "metric": metric, "measured": value, "true": true[metric][0], "error": error}
+                row = RequestError(record.id, metric, value, true[metric][0], error)
                 entry = (abs(error), f"{record.id} {metric}", row)
                 if len(self._worst) < WORST:
                     heapq.heappush(self._worst, entry)

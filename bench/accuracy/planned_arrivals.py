@@ -9,9 +9,10 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import islice, pairwise
-from typing import Any
 
+from bench.accuracy.causes import Cause
 from bench.records import RequestRecord
 
 NS_PER_MS = 1e6
@@ -23,6 +24,14 @@ ANOTHER_PLAN = "another schedule was drawn"
 
 _AFTER_AN_END_NS = 100_000
 """An arrival this soon after another request's end came because of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slip:
+    """Arrivals that were not due as planned: a sentence, and the likely cause."""
+
+    problem: str
+    cause: Cause
 
 
 class PlannedArrivals:
@@ -37,22 +46,22 @@ class PlannedArrivals:
         """One record, in any order and of any phase."""
         self._seen.append((record.index, record.intended_ns, record.end_ns, record.worker))
 
-    def findings(self) -> tuple[list[str], list[dict[str, Any]]]:
-        """A problem (a sentence) and its cause where arrivals were not due as planned; else two empty lists."""
+    def slip(self) -> Slip | None:
+        """The difference from the schedule; None where every arrival was due as planned."""
         seen = sorted(self._seen)
         if not seen:
-            return [], []
+            return None
         planned = list(islice(self._offsets, seen[-1][0] + 1))
         late_ns = [due - self._start_ns - planned[index] if index < len(planned) else None for index, due, _, _ in seen]
         off = [ns for ns in late_ns if ns is None or ns]
         if not off:
-            return [], []
+            return None
         known = [ns for ns in late_ns if ns is not None]
         worst_ms = max(known, key=abs, default=0) / NS_PER_MS
         many = f"{len(off):,} of {len(seen):,} arrivals"
         problem = f"{many} were not due when the drawn plan says, up to {worst_ms:+,.3f} ms off"
-        cause = self._cause(seen, known)
-        return [problem], [{"metric": "arrivals", "stat": "max", "size": worst_ms, "unit": "ms", "cause": cause}]
+        sentence = self._cause(seen, known)
+        return Slip(problem, Cause(metric="arrivals", stat="max", size=worst_ms, unit="ms", sentence=sentence))
 
     def _cause(self, seen: list[tuple[int, int, int, int]], late_ns: list[int]) -> str:
         workers = Counter(due for due, _ in {(due, worker) for _, due, _, worker in seen})

@@ -16,7 +16,7 @@ from bench.accuracy.sweep import UNITS, Point, Sweep, SweepRow, may_stop
 from bench.calibrate import remote, slow_reader
 from bench.clock import clock_identity, utc_now
 from bench.config import RunConfig
-from bench.endpoints import openai
+from bench.endpoints import urls
 from bench.errors import Exit, Interrupted
 from bench.evaluate import Result
 from bench.mock_process import running_mock
@@ -60,7 +60,7 @@ def calibrate(
 
 def calibrate_at(config: RunConfig, *, command: Sequence[str] = (), say: Notices) -> Result:
     """Measure a mock that already runs, here or on another machine. Raises TargetError if there is none."""
-    base_url = openai.models_url(config.url).removesuffix("/v1/models")
+    base_url = urls.models_url(config.url).removesuffix("/v1/models")
     before = remote.truth_of(base_url)
     shared = remote.same_clock(before.get("clock"), clock_identity())
     say("the mock shares our clock" if shared else "the mock runs on another machine: durations are compared")

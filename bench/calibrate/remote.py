@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from http.client import HTTPException, HTTPResponse
@@ -27,9 +28,21 @@ def truth_of(base_url: str, output_tokens: int | None = None) -> dict[str, Any]:
             body = orjson.loads(response.read())
         if isinstance(body, dict) and isinstance(body.get("ledger_lines"), int):
             return body
+    except urllib.error.HTTPError as e:
+        raise TargetError(f"{base_url}/truth: {e}: {_message(e) or _NO_MOCK}") from e
     except (OSError, HTTPException, ValueError) as e:
         raise TargetError(f"{base_url}/truth: {e}: {_NO_MOCK}") from e
     raise TargetError(f"{base_url}/truth does not answer as a mock does: {_NO_MOCK}")
+
+
+def _message(error: urllib.error.HTTPError) -> str | None:
+    """The sentence of a mock that refuses, for example because it does not know the host name."""
+    try:
+        with error:
+            row = orjson.loads(error.read())
+        return str(row["error"]["message"]) if error.code == 403 else None
+    except (OSError, HTTPException, ValueError, LookupError, TypeError):
+        return None
 
 
 _NO_MOCK = "calibrate needs a running `python -m mockserver` there; other servers are measured by `run`"

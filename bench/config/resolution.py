@@ -16,9 +16,9 @@ import yaml
 from pydantic import ValidationError
 
 from bench.config import values
-from bench.config.run_config import RunConfig, complete, implied_mode
+from bench.config.run_config import SECRETS, RunConfig, complete, implied_mode
 from bench.config.settings import Settings
-from bench.endpoints import openai
+from bench.endpoints import DEFAULT, ENDPOINTS, urls
 from bench.errors import UsageError
 from bench.metrics import objectives
 from bench.modes import MODES
@@ -43,7 +43,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise UsageError(f"--config {path}: must hold keys with values, for example 'concurrency: 10'")
     if "manifest" in content and isinstance(content.get("config"), dict):
         # Its secrets are stored as ***, and its place is taken. What stands at its default was not asked for.
-        left_out = ("api_key", "header", "out")
+        left_out = {*SECRETS, "out"}
         return {k: v for k, v in content["config"].items() if k not in left_out and v != _DEFAULTS.get(k, _NO_DEFAULT)}
     return {str(key).replace("-", "_"): value for key, value in content.items()}
 
@@ -129,7 +129,7 @@ def _sentences(error: Any, flags: Mapping[str, Any], file_name: str) -> list[str
 def _combinations(settings: Settings, given: Mapping[str, Any]) -> list[str]:
     """What does not go together, each with what to do about it."""
     problems = []
-    named = openai.endpoint_of(settings.url)
+    named = urls.endpoint_of(settings.url)
     if settings.endpoint is not None and named is not None and settings.endpoint != named:
         problems.append(f"--endpoint {settings.endpoint}: the URL names the endpoint {named}; leave one of the two out")
     if settings.rate is not None and settings.concurrency is not None:
@@ -208,8 +208,9 @@ def _tools_problems(settings: Settings, file: str) -> list[str]:
     from promptset.tools import load_tools
 
     problems = []
-    if "completions" in (settings.endpoint, openai.endpoint_of(settings.url)):
-        problems.append("--tools are part of a chat, and the endpoint is completions")
+    endpoint = settings.endpoint or urls.endpoint_of(settings.url) or DEFAULT
+    if not ENDPOINTS[endpoint].takes_messages:
+        problems.append(f"--tools are part of a chat, and the endpoint is {endpoint}")
     if settings.dataset is not None and settings.recipe is None:
         problems.append("--tools are for simulated chats, and the rows of --dataset bring their own")
     try:

@@ -8,14 +8,17 @@ from typing import Any
 from pydantic import ConfigDict, Field
 
 from bench.clock import NS_PER_S
-from bench.config.settings import DEFAULT_ENDPOINT, Settings
-from bench.endpoints import openai
+from bench.config.settings import Settings
+from bench.endpoints import DEFAULT, urls
 from bench.errors import UsageError
-from bench.modes import MODES
+from bench.modes import DEFAULT_MODE, MODES
 from bench.modes.interface import DEFAULT_OUTPUT_TOKENS, Mode
 from bench.modes.share import RunLength
 from bench.sources.interface import SourceSpec
 from bench.verdict import Limits
+
+SECRETS = {"api_key", "header"}
+"""What a run directory keeps masked."""
 
 
 class RunConfig(Settings):
@@ -23,7 +26,7 @@ class RunConfig(Settings):
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
-    endpoint: openai.Endpoint
+    endpoint: str
     mode: str
     load: Mode = Field(exclude=True)
 
@@ -46,10 +49,10 @@ class RunConfig(Settings):
     def stored(cls, content: Mapping[str, Any]) -> RunConfig:
         """A configuration as a run directory keeps it, of this version or an older one.
 
-        Nothing is checked again: its files may be gone, and its secrets are masked. Keys that are not known are passed over,
-        and those that are missing have their defaults. Raises UsageError where the mode is not known or lacks a value.
+        Nothing is checked again: its files may be gone. Its secrets, which are masked, are left out, as are keys that are not
+        known; those that are missing have their defaults. Raises UsageError where the mode is not known or lacks a value.
         """
-        known = {key: value for key, value in content.items() if key in Settings.model_fields}
+        known = {key: value for key, value in content.items() if key in Settings.model_fields.keys() - SECRETS}
         limits = {key: value for key, value in known.get("limits", {}).items() if key in Limits.model_fields}
         known |= {"limits": Limits.model_validate(limits), "slo": tuple(known.get("slo", ()))}
         return complete(Settings.model_construct(**known))
@@ -59,7 +62,7 @@ def implied_mode(settings: Settings) -> str:
     """The mode that was given, or the one that the other settings imply."""
     if settings.mode is not None:
         return settings.mode
-    return "rate" if settings.rate is not None and settings.concurrency is None else "concurrency"
+    return next((mode.name for mode in MODES.values() if mode.implied_by(settings)), DEFAULT_MODE)
 
 
 def complete(settings: Settings) -> RunConfig:
@@ -68,10 +71,10 @@ def complete(settings: Settings) -> RunConfig:
     if name not in MODES:
         raise UsageError(f"the mode {name!r} is not one of {', '.join(MODES)}")
     mode = MODES[name]
-    named = openai.endpoint_of(settings.url)
+    named = urls.endpoint_of(settings.url)
     filled: dict[str, Any] = {"mode": name, **mode.defaults(settings)}
     if settings.endpoint is None:
-        filled["endpoint"] = DEFAULT_ENDPOINT if named is None else named
+        filled["endpoint"] = DEFAULT if named is None else named
     if settings.dataset is None and settings.output_tokens is None:
         filled["output_tokens"] = DEFAULT_OUTPUT_TOKENS
     whole = settings.model_copy(update=filled)

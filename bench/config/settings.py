@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
 from bench.config import values
-from bench.endpoints import openai
+from bench.endpoints import DEFAULT as DEFAULT_ENDPOINT
+from bench.endpoints import ENDPOINTS
 from bench.modes import MODES
 from bench.modes.concurrency import DEFAULT_USERS
 from bench.modes.interface import DEFAULT_OUTPUT_TOKENS, DEFAULT_REQUESTS
@@ -27,7 +28,6 @@ Seconds = Annotated[float, BeforeValidator(values.seconds), AfterValidator(value
 Tokens = Annotated[str, BeforeValidator(values.token_lengths)]
 Users = Annotated[int | None, AfterValidator(values.no_more_than(values.MOST_USERS, "need as many open sockets"))]
 Many = Annotated[tuple[str, ...], BeforeValidator(lambda v: (v,) if isinstance(v, str) else v)]
-DEFAULT_ENDPOINT: openai.Endpoint = "chat"
 
 
 def option(
@@ -49,8 +49,14 @@ class Settings(BaseModel):
     url: Annotated[str, AfterValidator(values.url)] = option(
         ..., "the server: http://host:8000, with or without /v1 or the whole path", group="target", metavar="URL"
     )
-    endpoint: openai.Endpoint | None = option(
-        None, "which API to use", group="target", otherwise=f"{DEFAULT_ENDPOINT}, or what the URL names"
+    endpoint: Annotated[str | None, AfterValidator(lambda v: None if v is None else values.one_of(v, ENDPOINTS))] = (
+        option(
+            None,
+            "which API to use",
+            group="target",
+            metavar="|".join(ENDPOINTS),
+            otherwise=f"{DEFAULT_ENDPOINT}, or what the URL names",
+        )
     )
     model: str | None = option(
         None, "the model to use", group="target", metavar="NAME", otherwise="the one that the server lists"
@@ -68,9 +74,7 @@ class Settings(BaseModel):
     extra_body: Annotated[dict[str, Any] | None, BeforeValidator(values.json_object)] = option(
         None, "fields to add to every request body, as a JSON object", group="target", metavar="JSON"
     )
-    ignore_eos: bool = option(
-        False, "make replies exactly as long as --output-tokens says (vLLM, SGLang)", group="target"
-    )
+    ignore_eos: bool = option(False, "make replies exactly as long as asked for (vLLM, SGLang)", group="target")
     stream: bool = option(True, "ask for whole responses, not streams: no TTFT, TPOT or ITL", group="target")
     ca_file: Annotated[str | None, AfterValidator(lambda v: None if v is None else values.certificate_file(v))] = (
         option(None, "trust the certificate authorities in this PEM file (https)", group="target", metavar="FILE")
@@ -206,11 +210,16 @@ class Settings(BaseModel):
     )
     seed: int = option(
         0,
-        "seed of everything random",
+        "seed of everything random: lengths, order, sharing and arrivals; texts differ from run to run",
         group="data",
         metavar="N",
         ge=0,
         le=values.MOST_SEED,
+    )
+    same_prompts: bool = option(
+        False,
+        "send the very same prompts in every run of this seed; a server may then answer from its prefix cache",
+        group="data",
     )
 
     timeout: Seconds | None = option(600.0, "time limit for a whole request", group="limits", metavar="S")

@@ -4,8 +4,8 @@
 - `closed_loop`: N users, each of whom sends again when the answer to the last request has come.
 - `sessions`: N users, each of whom holds one conversation after the other.
 
-All are given a `Sending`: they take their limits from its `Stop`, count what is in flight in its `InFlight`, and hand every
-record to one callback.
+Each is a `Dispatcher` (`interface`) and is given a `Sending`: it takes its limits from the `Stop`, counts what is in flight
+in the `InFlight`, and hands every record to one callback.
 """
 
 from bench.dispatch.closed_loop import ClosedLoop

@@ -1,4 +1,4 @@
-"""Plain content events, told by their bytes: most events of a stream differ from the one before in their text alone.
+"""A shortcut past JSON: most events of a stream differ from the one before in their text alone.
 
 An event that begins and ends as one that JSON has decoded before, and has between the two nothing that could end a JSON
 string or escape in it, is the same object with another text. That costs a third of a JSON call, and nothing is guessed:
@@ -10,17 +10,20 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-_TEXT = b'"content":"'
 _SAFE = re.compile(rb"[ !#-\[\]-~]+")
 """Printable ASCII without the quote and the backslash: a JSON string as it stands."""
 
 
-class PlainTemplate:
-    """What stands around the text of the events of one response. Knows nothing until it has `learned`."""
+class ContentTemplate:
+    """What stands around the text of the events of one response. Knows nothing until it has `learned`.
 
-    __slots__ = ("_after", "_before")
+    `field` is what stands before the text: `"content":"`.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_after", "_before", "_field")
+
+    def __init__(self, field: bytes) -> None:
+        self._field = field
         self._before = self._after = b""
 
     @property
@@ -29,10 +32,11 @@ class PlainTemplate:
         return bool(self._before)
 
     def learn(self, event: bytes, text: str) -> None:
-        """Take this event, a plain one whose text is known, as the pattern for those that follow."""
-        start = event.find(_TEXT) + len(_TEXT)
+        """Take this event, which is nothing but this text, as the pattern for those that follow."""
+        field = self._field
+        start = event.find(field) + len(field)
         raw = text.encode()
-        if event.count(_TEXT) == 1 and event.startswith(raw + b'"', start) and _SAFE.fullmatch(raw):
+        if event.count(field) == 1 and event.startswith(raw + b'"', start) and _SAFE.fullmatch(raw):
             self._before, self._after = event[:start], event[start + len(raw) :]
 
     def texts(self, events: Sequence[bytes]) -> list[bytes]:

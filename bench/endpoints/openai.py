@@ -1,97 +1,82 @@
-"""The OpenAI-compatible dialect, sans-IO: its URLs, and samples to request bodies.
-
-What comes back is read by `reply.py`, and by `stream_reader.py` where it is a stream.
-"""
+"""What the endpoints of OpenAI's dialect share: the fields of a body, the key, the shape of streams and of whole replies."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
-from urllib.parse import urlsplit, urlunsplit
+from typing import Any, ClassVar
 
 import orjson
 
+from bench.endpoints import failure, whole_reply
+from bench.endpoints.interface import BodyOptions, ParsedReply, ReadOptions
+from bench.endpoints.stream_reader import StreamReader
 from bench.workload import Encoded
 from promptset.samples import Sample
 
-Endpoint = Literal["chat", "completions"]
-PATHS: dict[Endpoint, str] = {"chat": "/chat/completions", "completions": "/completions"}
-"""The path of each endpoint below the API's root (`/v1`)."""
 
+class OpenAIEndpoint(ABC):
+    """An endpoint of the dialect. A subclass says what a prompt is, and where the generated text stands in a choice."""
 
-def endpoint_of(url: str) -> Endpoint | None:
-    """The endpoint that the URL names by itself, or None where it stops before."""
-    path = urlsplit(url).path.rstrip("/")
-    return next((endpoint for endpoint, tail in PATHS.items() if path.endswith(tail)), None)
+    path: ClassVar[str]
+    takes_messages: ClassVar[bool]
+    text_field: ClassVar[bytes]
+    """What stands before the text in an event that is nothing but a piece of text."""
 
+    @abstractmethod
+    def prompt_fields(self, sample: Sample) -> dict[str, Any]:
+        """The fields of the body that hold the prompt."""
 
-def endpoint_url(url: str, endpoint: Endpoint) -> str:
-    """The full URL of the endpoint. `http://h`, `http://h/`, `http://h/v1` and the whole path all mean the same."""
-    return _api_url(url, PATHS[endpoint])
+    @abstractmethod
+    def plain_text(self, event: Mapping[str, Any] | None) -> str | None:
+        """The text of an event that is nothing but a piece of text, as nearly all are; None for every other."""
 
+    @abstractmethod
+    def kind_and_text(self, choice: Mapping[str, Any]) -> tuple[str, str]:
+        """The kind of chunk that a choice of an event makes (bench/records.py), and the text it bears."""
 
-def models_url(url: str) -> str:
-    """Where the server lists its models."""
-    return _api_url(url, "/models")
+    @abstractmethod
+    def calls_tool(self, choice: Mapping[str, Any]) -> bool:
+        """Whether a choice of an event or of a whole reply calls a tool, with arguments or without."""
 
+    @abstractmethod
+    def texts(self, choice: Mapping[str, Any]) -> tuple[str, str]:
+        """Of a choice of a whole reply: all its text, and the text without reasoning and tool calls."""
 
-def metrics_url(url: str) -> str:
-    """Where the server shows its metrics: beside the API's root, not below it."""
-    root = urlsplit(_api_url(url, ""))
-    return urlunsplit(root._replace(path=root.path.removesuffix("/v1") + "/metrics"))
+    def headers(self, api_key: str | None) -> tuple[tuple[str, str], ...]:
+        """The key goes as a bearer token."""
+        return () if api_key is None else (("authorization", f"Bearer {api_key}"),)
 
+    def encode(self, sample: Sample, options: BodyOptions) -> Encoded:
+        """The JSON body for a sample. A sample that is a full request body keeps its own fields; `extra` wins over all."""
+        body = dict(sample.body) if sample.body is not None else self.prompt_fields(sample)
+        if options.model is not None:
+            body["model"] = options.model
+        if sample.output_tokens is not None:
+            body["max_tokens"] = sample.output_tokens
+        if options.ignore_eos:
+            body["ignore_eos"] = True
+        body["stream"] = options.stream
+        body.pop("stream_options", None)
+        if options.stream and options.ask_usage:
+            body["stream_options"] = {"include_usage": True}
+        if options.extra:
+            body.update(options.extra)
+        asked = body.get("max_completion_tokens", body.get("max_tokens"))
+        return Encoded(
+            body=orjson.dumps(body),
+            stream=bool(body["stream"]),
+            output_tokens_asked=asked if isinstance(asked, int) else None,
+        )
 
-def _api_url(url: str, tail: str) -> str:
-    parts = urlsplit(url)
-    root = parts.path.rstrip("/")
-    named = endpoint_of(url)
-    if named is not None:
-        root = root.removesuffix(PATHS[named])
-    elif not root.endswith("/v1"):
-        root += "/v1"
-    return urlunsplit(parts._replace(path=root + tail))
+    def event_reader(self, options: ReadOptions) -> StreamReader:
+        """Streams of this dialect differ only in where the text stands."""
+        return StreamReader(self, options)
 
+    def read_whole(self, body: bytes, options: ReadOptions) -> ParsedReply:
+        """So do whole replies."""
+        return whole_reply.read_whole(body, self, options)
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BodyOptions:
-    """What every body of a run has in common. `model` None leaves the model of a full request body as it is."""
-
-    endpoint: Endpoint
-    model: str | None
-    stream: bool = True
-    ask_usage: bool = True
-    ignore_eos: bool = False
-    extra: Mapping[str, Any] | None = None
-
-
-def encode(sample: Sample, options: BodyOptions) -> Encoded:
-    """The JSON body for a sample. A sample that is a full request body keeps its own fields; `extra` wins over all."""
-    body: dict[str, Any]
-    if sample.body is not None:
-        body = dict(sample.body)
-    elif options.endpoint == "chat":
-        messages = sample.messages
-        body = {"messages": messages if messages is not None else [{"role": "user", "content": sample.prompt}]}
-        if sample.tools is not None:
-            body["tools"] = sample.tools
-    else:
-        body = {"prompt": sample.prompt}
-    if options.model is not None:
-        body["model"] = options.model
-    if sample.output_tokens is not None:
-        body["max_tokens"] = sample.output_tokens
-    if options.ignore_eos:
-        body["ignore_eos"] = True
-    body["stream"] = options.stream
-    body.pop("stream_options", None)
-    if options.stream and options.ask_usage:
-        body["stream_options"] = {"include_usage": True}
-    if options.extra:
-        body.update(options.extra)
-    asked = body.get("max_completion_tokens", body.get("max_tokens"))
-    return Encoded(
-        body=orjson.dumps(body),
-        stream=bool(body["stream"]),
-        output_tokens_asked=asked if isinstance(asked, int) else None,
-    )
+    def error_message(self, body: bytes) -> str:
+        """What an error response says, for people."""
+        return failure.error_message(body)

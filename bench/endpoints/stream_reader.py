@@ -1,4 +1,4 @@
-"""The stream of a response in the OpenAI-compatible dialect, sans-IO: events to what the reply said.
+"""Streams of OpenAI's dialect: events to what the reply said.
 
 While a response streams in, nothing here looks at its events one by one: `StreamReader` gets them in batches, and decodes
 a batch in one JSON call.
@@ -6,17 +6,27 @@ a batch in one JSON call.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from itertools import pairwise
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from bench.endpoints.content_template import PlainTemplate
-from bench.endpoints.reply import Reply, error_of, excerpt, first_choice, output_tokens_of, whole_number
-from bench.records import TOKEN_KINDS
+from bench.endpoints.content_template import ContentTemplate
+from bench.endpoints.failure import ending_of, error_message, error_of, excerpt, first_choice, is_chunk, page_title
+from bench.endpoints.interface import OtherLine, ParsedReply, Problem, ReadOptions
+from bench.endpoints.usage import ReplyText, token_counts, tokens_of_chunks, whole_number
+from bench.records import TOKEN_KINDS, Outcome
+
+if TYPE_CHECKING:
+    from bench.endpoints.openai import OpenAIEndpoint
 
 DONE = b"[DONE]"
+
+_FAILED_EVENTS = (b"error", b"exception", b"fail", b"abort")
+"""An `event:` whose name holds one of these is an error."""
+
+MOST_STRAY = 16_384
+"""Bytes kept of lines that are no part of an event stream."""
 
 LEARN_FROM = 4
 """Events of a response that JSON decodes before the others are compared with them."""
@@ -25,48 +35,47 @@ LEARN_FROM = 4
 class StreamReader:
     """Decodes the events of one streamed response, batch by batch, and keeps what the reply needs of them.
 
-    A batch costs one JSON call; the events themselves are not kept, so that a long reply takes little memory. `count` is
-    the target's tokenizer, where there is one: without it the text is kept only where `keep_text` says so.
+    A batch costs one JSON call; the events themselves are not kept, so that a long reply takes little memory.
     """
 
     __slots__ = (
-        "_count",
-        "_done",
-        "_error",
-        "_finished",
-        "_keep",
-        "_kinds",
-        "_malformed",
-        "_pieces",
-        "_running",
-        "_seen",
-        "_template",
-        "_usage",
-    )
+        "_calls_tool", "_choices", "_count", "_done", "_endpoint", "_error", "_finished", "_keep", "_kinds", "_malformed",
+        "_most_bytes", "_number", "_options", "_pieces", "_running", "_stray", "_template", "_unexpected", "_usage",
+    )  # fmt: skip
 
-    def __init__(self, count: Callable[[str], int] | None = None, *, keep_text: bool = False) -> None:
-        self._count = count
-        self._keep = keep_text or count is not None
-        self._kinds: list[str] = []
+    def __init__(self, endpoint: OpenAIEndpoint, options: ReadOptions) -> None:
+        self._endpoint = endpoint
+        self._options = options
+        self._count = options.count
+        self._keep = options.keep_text or options.count is not None
+        self._kinds: list[str] = []  # as in a record, and `e` for a chunk of text whose text is empty
         self._pieces: list[str] = []
         self._running: list[int | None] = []  # completion_tokens so far, where a chunk that bears text says it
-        self._seen = 0
-        self._template = PlainTemplate()
+        self._number = 0  # of events
+        self._most_bytes = 0  # of text
+        self._choices = 1
+        self._template = ContentTemplate(endpoint.text_field)
         self._usage: Mapping[str, Any] | None = None
-        self._finished = self._done = False
+        self._finished = self._done = self._calls_tool = False
         self._error: str | None = None
-        self._malformed: str | None = None
+        self._malformed: str | None = None  # an event that cannot be decoded: those after it are not read
+        self._unexpected: str | None = None  # an event that no success has
+        self._stray = b""  # lines that are no part of an event stream
 
-    def feed(self, events: Sequence[bytes]) -> None:
-        """The next events, in order."""
+    def feed(self, events: Sequence[bytes], other_lines: Sequence[OtherLine] = ()) -> None:
+        """The data of the next events, in order, and the other lines that stood between them."""
+        if other_lines and (failed := self._read_lines(other_lines)):
+            self._decode(events, failed)
+            return
         while events:
-            plain = self._template.texts(events) if self._malformed is None else []
+            plain = self._template.texts(events) if self._malformed is None and not self._done else []
             if plain:
                 self._kinds.extend("c" * len(plain))
                 self._running.extend([None] * len(plain))
+                self._most_bytes += sum(map(len, plain))
                 if self._keep:
                     self._pieces.extend([text.decode() for text in plain])
-                self._seen += len(plain)
+                self._number += len(plain)
                 events = events[len(plain) :]
                 continue
             # A few by JSON, to learn what the others look like; then those that do not look like it, all at once.
@@ -74,18 +83,43 @@ class StreamReader:
             events = events[len(batch) :]
             self._decode(batch)
 
-    def _decode(self, events: Sequence[bytes]) -> None:
-        first, self._seen = self._seen, self._seen + len(events)
+    def _read_lines(self, lines: Sequence[OtherLine]) -> frozenset[int]:
+        """Look at lines that are neither data nor comments. Returns the numbers of the events that are called errors."""
+        failed: set[int] = set()
+        for number, line in lines:
+            field, _, value = line.partition(b":")
+            if field == b"event":
+                if not any(word in value.lower() for word in _FAILED_EVENTS):
+                    continue
+                if number is not None:
+                    failed.add(number)
+                else:
+                    self._fail(line.decode("utf-8", "replace"))
+            elif field == b"error":
+                self._fail(error_message(b'{"error":%b}' % value.strip()) if value else "an error without words")
+            elif len(self._stray) < MOST_STRAY:
+                self._stray += line[:MOST_STRAY] + b"\n"
+        return frozenset(failed)
+
+    def _decode(self, events: Sequence[bytes], failed: frozenset[int] = frozenset()) -> None:
+        """Read events by JSON. Those whose numbers are in `failed` are errors, whatever they hold."""
+        first, self._number = self._number, self._number + len(events)
+        for number in sorted(failed):
+            self._fail(error_message(events[number - first]))
         if self._malformed is not None:
             return
         decoded, self._malformed = _decode(events, first)
         kinds, running, pieces = self._kinds, self._running, self._pieces if self._keep else None
+        plain_text, kind_and_text = self._endpoint.plain_text, self._endpoint.kind_and_text
         plain: tuple[bytes, str] | None = None
         for number, event in enumerate(decoded):
-            if (text := _plain_text(event)) is not None:
+            if self._done and event is not None and self._unexpected is None:
+                self._unexpected = f"event {first + number} comes after [DONE]: {excerpt(events[number])}"
+            if (text := plain_text(event)) is not None:
                 plain = events[number], text
                 kinds.append("c")
                 running.append(None)
+                self._most_bytes += _most_bytes(text)
                 if pieces is not None:
                     pieces.append(text)
                 continue
@@ -93,48 +127,119 @@ class StreamReader:
                 self._done = True
                 kinds.append("o")
                 continue
-            kind, piece, ended = _delta(event)
-            if ended:
-                self._finished = True
-            said = event.get("usage")
-            if isinstance(said, dict):
-                self._usage = said
+            choice = first_choice(event)
+            kind, piece = kind_and_text(choice)
+            usage = event.get("usage")
+            if isinstance(usage, dict):
+                self._usage = usage
                 if kind == "o" and not event.get("choices"):
                     kind = "u"
-            kinds.append(kind)
             if kind in TOKEN_KINDS:
-                running.append(whole_number(said.get("completion_tokens")) if isinstance(said, dict) else None)
+                running.append(whole_number(usage.get("completion_tokens")) if isinstance(usage, dict) else None)
+                self._most_bytes += _most_bytes(piece)
                 if pieces is not None:
                     pieces.append(piece)
-            elif self._error is None:
-                self._error = error_of(event)
+            elif kind == "o" and choice:
+                kind = "e"
+                self._calls_tool |= self._endpoint.calls_tool(choice)
+            kinds.append(kind)
+            self._judge(event, first + number, events[number])
         if plain is not None:
             self._template.learn(*plain)
 
-    def close(self) -> Reply:
-        """What the response said."""
+    def _judge(self, event: Mapping[str, Any], number: int, data: bytes) -> None:
+        """Whether an event says that the reply failed, that it ended, or what no chunk says."""
+        if (error := error_of(event)) is not None:
+            self._fail(error)
+            return
+        if not is_chunk(event):
+            if self._unexpected is None:
+                self._unexpected = f"event {number} is no chunk of a reply: {excerpt(data)}"
+            return
+        ended, wrong = ending_of(event)
+        if wrong is not None:
+            self._fail(wrong)
+        if ended:
+            self._finished = True
+            index = whole_number(first_choice(event).get("index"))
+            self._choices = max(self._choices, len(event["choices"]), 1 if index is None else index + 1)
+
+    def _fail(self, words: str) -> None:
+        if self._error is None:
+            self._error = words
+
+    def close(self, unfinished: bytes = b"") -> ParsedReply:
+        """What the response said. `unfinished` is what came of an event that did not end."""
         # What follows a malformed event is kept as chunks, unread.
-        chunk_kind = "".join(self._kinds).ljust(self._seen, "o")
-        usage, count = self._usage, self._count
+        internal = "".join(self._kinds).ljust(self._number, "o")
+        chunk_kind = internal.replace("e", "o")
         text = "".join(self._pieces)
         kinds = (kind for kind in self._kinds if kind in TOKEN_KINDS)
         content = "".join(piece for kind, piece in zip(kinds, self._pieces, strict=False) if kind == "c")
-        counted = count(text) if count is not None else None
-        output_tokens, source = output_tokens_of(usage, counted, len(self._running))
-        return Reply(
+        counted = self._count(text) if self._count is not None else None
+        tokens = token_counts(
+            self._usage,
+            ReplyText(
+                asked=self._options.output_tokens_asked,
+                most_bytes=self._most_bytes,
+                token_chunks=len(self._running),
+                chunks_without_text=internal.count("e"),
+                choices=self._choices,
+                tool_calls=self._calls_tool or "f" in chunk_kind,
+                counted=counted,
+            ),
+        )
+        return ParsedReply(
             chunk_kind=chunk_kind,
-            chunk_tokens=_tokens_of_chunks(chunk_kind, self._running, self._pieces, output_tokens, count),
-            input_tokens=whole_number(usage.get("prompt_tokens")) if usage is not None else None,
-            output_tokens=output_tokens,
-            output_tokens_from=source,
+            chunk_tokens=tokens_of_chunks(internal, self._running, self._pieces, tokens.output_tokens, self._count),
+            input_tokens=tokens.input_tokens,
+            output_tokens=tokens.output_tokens,
+            output_tokens_from=tokens.output_tokens_from,
+            usage_contradiction=tokens.contradiction,
             counted=counted,
             text=text,
             content=content,
-            finished=self._finished,
-            done=self._done,
-            error=self._error,
-            malformed=self._malformed,
+            complete=self._done,
+            problem=self._problem(unfinished),
         )
+
+    def _problem(self, unfinished: bytes) -> Problem | None:
+        """Why this reply is no success: what the server says, then what cannot be read, then what is missing."""
+        error = self._error if self._error is not None else _error_in(unfinished)
+        if error is None and self._stray:
+            error = _error_in(self._stray)
+        if error is not None:
+            return Problem(Outcome.STREAM_ERROR, error)
+        if self._malformed is not None:
+            return Problem(Outcome.MALFORMED, self._malformed)
+        if self._stray:
+            if (title := page_title(self._stray)) is not None:
+                return Problem(Outcome.MALFORMED, f"the reply is an HTML page{title}, not a stream of events")
+            return Problem(Outcome.MALFORMED, f"the stream holds what is no event: {excerpt(self._stray.strip())}")
+        if self._unexpected is not None:
+            return Problem(Outcome.MALFORMED, self._unexpected)
+        last_words = unfinished.strip()
+        if not self._done and (not self._finished or last_words not in (b"", DONE)):
+            cut = f" in the middle of an event ({len(unfinished)} bytes of it came)" if unfinished else ""
+            without = " without [DONE] or a finish reason" if not self._finished else ""
+            return Problem(Outcome.TRUNCATED, f"the stream ended{cut}{without}")
+        if not self._running and not self._calls_tool and self._options.output_tokens_asked != 0:
+            return Problem(Outcome.NO_TOKENS, "the stream came to its end, and no chunk of it has text")
+        return None
+
+
+def _error_in(text: bytes) -> str | None:
+    """The words of an error object that stands where no event is; None where there is none."""
+    try:
+        said = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return None
+    return error_of(said) if isinstance(said, dict) else None
+
+
+def _most_bytes(text: str) -> int:
+    """The bytes of a text, or a few more: to encode it only for that would cost too much."""
+    return len(text) if text.isascii() else 4 * len(text)
 
 
 _MARK = "\x7f"
@@ -174,71 +279,3 @@ def _decode(events: Sequence[bytes], first: int) -> tuple[list[dict[str, Any] | 
             return decoded, f"event {number} is not a JSON object: {excerpt(event)}"
         decoded.append(item)
     return decoded, None
-
-
-def _plain_text(event: dict[str, Any] | None) -> str | None:
-    """The text of an event that is nothing but a piece of content, as nearly all are; None for every other."""
-    try:
-        choice = event["choices"][0]  # type: ignore[index]
-        text = choice["delta"]["content"]
-        if type(text) is str and text and "usage" not in event and choice["finish_reason"] is None:  # type: ignore[operator]
-            return text
-    except (KeyError, IndexError, TypeError):
-        pass
-    return None
-
-
-def _delta(event: Mapping[str, Any]) -> tuple[str, str, bool]:
-    """(kind, generated text, whether a finish reason came with it) of one event."""
-    choice = first_choice(event)
-    ended = choice.get("finish_reason") is not None
-    delta = choice.get("delta")
-    if not isinstance(delta, dict):
-        text = choice.get("text")
-        return ("c", text, ended) if isinstance(text, str) and text else ("o", "", ended)
-    content = delta.get("content")
-    if isinstance(content, str) and content:
-        return "c", content, ended
-    for name in ("reasoning", "reasoning_content"):
-        thought = delta.get(name)
-        if isinstance(thought, str) and thought:
-            return "t", thought, ended
-    calls = delta.get("tool_calls")
-    if isinstance(calls, list):
-        functions = [call.get("function") for call in calls if isinstance(call, dict)]
-        said = [f.get("arguments") for f in functions if isinstance(f, dict)]
-        # A string by the dialect; some servers send the object itself.
-        arguments = "".join(a if isinstance(a, str) else orjson.dumps(a).decode() for a in said if a)
-        if arguments:
-            return "f", arguments, ended
-    return ("r", "", ended) if delta.get("role") and not ended else ("o", "", ended)
-
-
-def _tokens_of_chunks(
-    chunk_kind: str,
-    running: Sequence[int | None],
-    pieces: Sequence[str],
-    output_tokens: int | None,
-    count: Callable[[str], int] | None,
-) -> tuple[int, ...] | None:
-    """The tokens of each chunk: from usage on every chunk, else one each where that adds up, else counted, else unknown.
-
-    `running` and `pieces` have one entry a token chunk (`pieces` is empty where nothing counts).
-    """
-    if running and None not in running:
-        so_far = [tokens for tokens in running if tokens is not None]
-        return _placed(chunk_kind, [after - before for before, after in pairwise([0, *so_far])])
-    if output_tokens == len(running):
-        return _placed(chunk_kind, [1] * len(running))
-    if count is not None:
-        counts = [count(piece) for piece in pieces]
-        # Pieces tokenize alone as they do together only where the chunks end at token borders: trust the sum, not hope.
-        if sum(counts) == output_tokens:
-            return _placed(chunk_kind, counts)
-    return None
-
-
-def _placed(chunk_kind: str, tokens: Sequence[int]) -> tuple[int, ...]:
-    """One entry a chunk: the tokens of the token chunks in order, and 0 for the others."""
-    each = iter(tokens)
-    return tuple([next(each) if kind in TOKEN_KINDS else 0 for kind in chunk_kind])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from bench.clock import Clock
 from bench.dispatch import InFlight, Sending, Stop
@@ -14,6 +15,7 @@ from bench.load.sampling import Sampler
 from bench.modes.interface import WorkerLoad
 from bench.records import Outcome, RequestRecord, to_line
 from bench.run_directory import LineLog
+from bench.sources.interface import Source
 from bench.transport.interface import Transport
 
 
@@ -24,6 +26,7 @@ class ActiveLoad:
         self,
         assignment: Assignment,
         load: WorkerLoad,
+        source: Source[Any],
         records: LineLog,
         samples: LineLog,
         transport: Transport,
@@ -36,6 +39,7 @@ class ActiveLoad:
         self._number = share.worker
         self._alone = assignment.alone
         self._backlog = load.backlog
+        self._source = source
         self._records = records
         self._samples = samples
         self._transport = transport
@@ -62,23 +66,20 @@ class ActiveLoad:
         """Requests in flight now."""
         return self._in_flight.now
 
-    async def run(self, *, size: int | None, in_memory: bool) -> WorkerReport:
-        """Send the share and write what is seen, until all of it has ended.
-
-        `size` is the number of items before the data repeats, `in_memory` whether they needed no making.
-        """
+    async def run(self) -> WorkerReport:
+        """Send the share and write what is seen, until all of it has ended."""
         sampler = Sampler(self._clock, self.counts, self._samples.append, self._number)
         with collector_at_rest(self._clock):
             sampler.start()
             await self._dispatcher.run(self._start_ns)
             sampler.stop()
-        stop = self._stop
+        stop, size = self._stop, self._source.size
         return WorkerReport(
             run_start_ns=stop.run_start_ns,
             reason="interrupted" if stop.interrupted else stop.reason,
             problems=tuple(p for p in (self._records.close(), self._samples.close()) if p is not None),
             repeated_rows=0 if size is None else self._backlog.taken_from(size),
-            late_requests=0 if in_memory else self._backlog.stock.late,
+            late_requests=0 if self._source.in_memory else self._backlog.stock.late,
         )
 
     def _recorded(self, record: RequestRecord) -> None:

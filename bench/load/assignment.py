@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.config import RunConfig
-from bench.endpoints import openai
+from bench.endpoints.interface import BodyOptions
 from bench.modes.share import Share
 
 
@@ -17,8 +17,10 @@ class Assignment:
     config: RunConfig
     share: Share
     run_id: str
-    options: openai.BodyOptions
+    options: BodyOptions
     directory: Path
+    salt: str | None = None
+    """Selects the texts of the run's prompts; None: those of the seed alone."""
 
     @property
     def alone(self) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 from bench.clock import NS_PER_S, Clock
 from bench.config import RunConfig
-from bench.endpoints import openai
+from bench.endpoints import ENDPOINTS, urls
 from bench.errors import UsageError
 from bench.modes.share import Share
 from bench.secrets import redactor, secrets_of
@@ -32,13 +32,26 @@ def tokenizer_of(config: RunConfig) -> Tokenizer | None:
 
 
 def source_of(
-    config: RunConfig, tokenizer: Tokenizer | None, share: Share | None = None, *, skip: int = 0
+    config: RunConfig,
+    tokenizer: Tokenizer | None,
+    share: Share | None = None,
+    *,
+    salt: str | None = None,
+    skip: int = 0,
 ) -> Source[Any]:
-    """What a share (None: the whole load) sends, but for the first `skip`. Raises UsageError."""
+    """What a share (None: the whole load) sends, but for the first `skip`. Raises UsageError.
+
+    The salt selects the texts that are made; None: the same in every run of the seed (--same-prompts).
+    """
     first, step = (0, 1) if share is None else (share.worker, share.workers)
     try:
         return config.data.open(
-            tokenizer, seed=config.seed, chat=config.endpoint == "chat", first=first + skip * step, step=step
+            tokenizer,
+            seed=config.seed,
+            salt=salt,
+            chat=ENDPOINTS[config.endpoint].takes_messages,
+            first=first + skip * step,
+            step=step,
         )
     except SpecError as e:
         raise UsageError(e.problems) from e
@@ -52,11 +65,11 @@ def target_of(config: RunConfig) -> Target:
     def ns(seconds: float | None) -> int | None:
         return None if seconds is None else round(seconds * NS_PER_S)
 
-    headers = [(name, value.strip()) for name, _, value in (h.partition(":") for h in config.header)]
-    if config.api_key is not None:
-        headers.insert(0, ("authorization", f"Bearer {config.api_key.get_secret_value()}"))
+    api_key = None if config.api_key is None else config.api_key.get_secret_value()
+    given = [(name, value.strip()) for name, _, value in (h.partition(":") for h in config.header)]
+    headers = [*ENDPOINTS[config.endpoint].headers(api_key), *given]
     return Target(
-        url=openai.endpoint_url(config.url, config.endpoint),
+        url=urls.endpoint_url(config.url, config.endpoint),
         headers=tuple(headers),
         ca_file=config.ca_file,
         insecure=config.insecure,
@@ -76,5 +89,6 @@ def transport_of(config: RunConfig, tokenizer: Tokenizer | None, clock: Clock) -
     # would delay the load, and its word would confirm itself.
     if tokenizer is not None and not tokenizer.is_remote and (config.tokenizer is not None or config.check_usage):
         count = lambda text: tokenizer.count_plain([text])[0]  # noqa: E731
-    reading = Reading(count=count, redact=redactor(secrets_of(config.url, target.headers, api_key, config.extra_body)))
+    redact = redactor(secrets_of(config.url, target.headers, api_key, config.extra_body))
+    reading = Reading(endpoint=ENDPOINTS[config.endpoint], count=count, redact=redact)
     return TRANSPORTS[config.transport](target, reading, clock)

@@ -13,7 +13,7 @@ import sys
 import traceback
 from multiprocessing.connection import Connection
 
-from bench.endpoints import openai
+from bench import endpoints
 from bench.errors import BenchError, Exit
 from bench.load.assignment import Assignment
 from bench.load.components import source_of, tokenizer_of
@@ -46,9 +46,9 @@ def main(descriptor: int) -> int:
         made: int = connection.recv()
 
         def encode(sample: Sample) -> Encoded:
-            return openai.encode(sample, assignment.options)
+            return endpoints.encode(sample, assignment.options)
 
-        source = source_of(assignment.config, tokenizer, assignment.share, skip=made)
+        source = source_of(assignment.config, tokenizer, assignment.share, salt=assignment.salt, skip=made)
         word, asked = b".", 1
         while True:
             for _ in range(asked):

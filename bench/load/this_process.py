@@ -29,7 +29,7 @@ class ThisProcess:
 
     async def load(self) -> CrewReport:
         """Send, until all of it has ended."""
-        return CrewReport((await self._worker.run(self._begun),))
+        return CrewReport((await self._begun.run(),))
 
     def close(self) -> None:
         """End what was started beside."""

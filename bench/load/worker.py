@@ -8,12 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from bench import preflight
+from bench import endpoints, preflight
 from bench.clock import Clock
-from bench.endpoints import openai
 from bench.errors import UsageError
 from bench.load.active_load import ActiveLoad
-from bench.load.assignment import Assignment, WorkerReport
+from bench.load.assignment import Assignment
 from bench.load.feed import ProcessFeed
 from bench.modes.interface import Expected, Numbering
 from bench.records import RequestRecord
@@ -42,13 +41,13 @@ CONNECTIONS_AHEAD = 512
 
 
 class Worker:
-    """In the running event loop: `prepare`, `begin`, `run`, `close`, in this order."""
+    """In the running event loop: `prepare`, `begin`, `close`, in this order; what `begin` returns is run."""
 
     def __init__(self, assignment: Assignment, source: Source[Any], transport: Transport, clock: Clock) -> None:
         config, share, options = assignment.config, assignment.share, assignment.options
 
         def encode(sample: Sample) -> Encoded:
-            return openai.encode(sample, options)
+            return endpoints.encode(sample, options)
 
         self._assignment = assignment
         self._source = source
@@ -113,6 +112,7 @@ class Worker:
         return ActiveLoad(
             self._assignment,
             self._load,
+            self._source,
             self._records,
             self._samples,
             self._transport,
@@ -120,10 +120,6 @@ class Worker:
             start_ns=start_ns,
             on_record=on_record,
         )
-
-    async def run(self, load: ActiveLoad) -> WorkerReport:
-        """Send what was begun, until all of it has ended."""
-        return await load.run(size=self._source.size, in_memory=self._source.in_memory)
 
     def close(self) -> None:
         """End what was started beside."""

@@ -33,6 +33,7 @@ class Tally:
         self._bounds.fold()
         self._connects_ms = array("d")
         self._stall_max_ns = 0
+        self._first_contradiction: tuple[int, str] | None = None  # by index: the same in any order of the records
 
     def add(self, record: RequestRecord) -> None:
         """Count what every request shows, failed or not."""
@@ -63,6 +64,11 @@ class Tally:
         if source == "usage":
             count["output_usage"] += 1
             total["output_usage"] += n
+        count["usage_judged"] += source == "usage" or record.usage_contradiction is not None
+        if record.usage_contradiction is not None:
+            count["usage_contradicted"] += 1
+            found = record.index, record.usage_contradiction
+            self._first_contradiction = min(self._first_contradiction or found, found)
         if record.output_tokens_counted is not None:
             count["output_counted"] += 1
             total["output_counted"] += record.output_tokens_counted
@@ -149,6 +155,12 @@ class Tally:
                 "requests_with_unknown_tokens_a_chunk": count["unknown_chunks"],
             },
             "asked_against_got": {"input": differing("input"), "output": differing("output")},
+            "contradicted": {
+                "judged": count["usage_judged"],
+                "requests": count["usage_contradicted"],
+                "share": count["usage_contradicted"] / count["usage_judged"] if count["usage_judged"] else None,
+                "first": None if self._first_contradiction is None else self._first_contradiction[1],
+            },
             "mismatch": differing("usage") | {"off_by_one": count["usage_off_by_one"]},
         }
 

@@ -18,3 +18,6 @@ MODES: dict[str, type[Mode]] = {
     )
 }
 """By the name that `--mode` takes."""
+
+DEFAULT_MODE = Concurrency.name
+"""Where no setting implies another."""

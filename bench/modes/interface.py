@@ -97,6 +97,11 @@ class Mode(ABC):
         """A sentence for each setting that does not go with the mode. `given` holds what somebody asked for."""
 
     @classmethod
+    def implied_by(cls, settings: Settings) -> bool:
+        """Whether the settings ask for this mode without naming it."""
+        return False
+
+    @classmethod
     def defaults(cls, settings: Settings) -> dict[str, Any]:
         """Settings that were not given, and are needed."""
         return {} if settings.requests is not None or settings.duration is not None else {"requests": DEFAULT_REQUESTS}

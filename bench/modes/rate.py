@@ -49,6 +49,11 @@ class Rate(OpenLoopMode):
         return problems + open_loop_problems(cls.name, settings)
 
     @classmethod
+    def implied_by(cls, settings: Settings) -> bool:
+        """`--rate` does."""
+        return settings.rate is not None and settings.concurrency is None
+
+    @classmethod
     def defaults(cls, settings: Settings) -> dict[str, Any]:
         """Poisson arrivals, or gamma ones where a burstiness is given."""
         arrivals = DEFAULT_ARRIVALS if settings.burstiness == 1.0 else ARRIVALS_OF_BURSTS

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.conversations import Conversations
 from bench.dispatch import Sessions as SessionsLoop
-from bench.endpoints import openai
+from bench.endpoints import DEFAULT, ENDPOINTS, urls
 from bench.modes.concurrency import DEFAULT_USERS, Concurrency
 from bench.modes.interface import DEFAULT_OUTPUT_TOKENS, Numbering, UsersMode, WorkerLoad, flag, ramp_ns
 from bench.modes.share import Share
@@ -41,8 +41,9 @@ class Sessions(UsersMode):
     def problems(cls, settings: Settings, given: Mapping[str, Any]) -> list[str]:
         """Sessions are chats of English words, whose turns a file or the flags describe, not both."""
         problems = Concurrency.problems(settings, given)
-        if "completions" in (settings.endpoint, openai.endpoint_of(settings.url)):
-            problems.append("--mode sessions needs the endpoint chat: completions have no turns")
+        endpoint = settings.endpoint or urls.endpoint_of(settings.url) or DEFAULT
+        if not ENDPOINTS[endpoint].takes_messages:
+            problems.append(f"--mode sessions needs the endpoint chat: {endpoint} have no turns")
         if settings.recipe is not None:
             problems.append("--dataset: a recipe has no sessions; name a file of sessions, or leave it out")
         for key in ("columns", "bad_rows", "text", "repeat", "tools"):

@@ -149,6 +149,11 @@ def tokens(summary: Mapping[str, Any]) -> list[Detail]:
             rows.append(
                 Detail(f"{side.capitalize()} tokens asked", text, "Tokens received, compared with tokens asked for.")
             )
+    if (contradicted := row["contradicted"])["requests"]:
+        text = (
+            f"{contradicted['requests']:,} of {contradicted['judged']:,} requests; the first: {contradicted['first']}"
+        )
+        rows.append(Detail("Usage not believed", text, "Impossible counts are not used: the next source counted."))
     found = row["mismatch"]
     if found["compared"]:
         text = f"{found['differ']:,} of {found['compared']:,} requests differ"

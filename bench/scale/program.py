@@ -42,7 +42,7 @@ async def _serve(parent: Connection) -> None:
     worker: Worker | None = None
     await transport.open()
     try:
-        source = source_of(assignment.config, tokenizer, assignment.share)
+        source = source_of(assignment.config, tokenizer, assignment.share, salt=assignment.salt)
         worker = Worker(assignment, source, transport, clock)
         await worker.prepare()
         parent.send(Ready())
@@ -69,10 +69,10 @@ async def _serve(parent: Connection) -> None:
             clock.call_at(now + REPORT_EVERY_NS, report)
 
         clock.call_at(begin.start_ns + REPORT_EVERY_NS, report)
-        ended = await worker.run(load)
+        report_at_end = await load.run()
         defects.raise_first()
         parent.send(Tick(load.counts(clock.now_ns()), load.failures, tally))
-        parent.send(Ended(ended))
+        parent.send(Ended(report_at_end))
     finally:
         if worker is not None:
             worker.close()

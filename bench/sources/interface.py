@@ -55,5 +55,10 @@ class Source(Protocol[Item]):
 class SourceSpec(Protocol):
     """What the data of a run is."""
 
-    def open(self, tokenizer: Tokenizer | None, *, seed: int, chat: bool, first: int, step: int) -> Source[object]:
-        """The items numbered `first`, `first` + `step`, and so on. Raises SpecError where they cannot be made."""
+    def open(
+        self, tokenizer: Tokenizer | None, *, seed: int, salt: str | None, chat: bool, first: int, step: int
+    ) -> Source[object]:
+        """The items numbered `first`, `first` + `step`, and so on. Raises SpecError where they cannot be made.
+
+        The seed decides lengths, order and sharing. The salt selects the texts; None: those of the seed alone.
+        """

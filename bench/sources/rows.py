@@ -30,7 +30,14 @@ class RowsSpec:
     by_time: bool = False
 
     def open(
-        self, tokenizer: Tokenizer | None, *, seed: int, chat: bool = False, first: int = 0, step: int = 1
+        self,
+        tokenizer: Tokenizer | None,
+        *,
+        seed: int,
+        salt: str | None = None,
+        chat: bool = False,
+        first: int = 0,
+        step: int = 1,
     ) -> RowSource:
         """Raises SpecError where the file cannot be used."""
         rows = loaders.DataSet(
@@ -40,6 +47,7 @@ class RowsSpec:
             columns=None if self.columns is None else loaders.parse_columns(self.columns),
             bad_rows=self.bad_rows,
             seed=seed,
+            salt=salt,
         )
         by_time = self.by_time and rows.timed
         order = array("q", sorted(range(len(rows)), key=rows.times_s().__getitem__)) if by_time else None

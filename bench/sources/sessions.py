@@ -25,7 +25,9 @@ class SessionSpec:
     output_tokens: str
     prefix: str | None
 
-    def open(self, tokenizer: Tokenizer | None, *, seed: int, chat: bool, first: int, step: int) -> SessionSource:
+    def open(
+        self, tokenizer: Tokenizer | None, *, seed: int, salt: str | None, chat: bool, first: int, step: int
+    ) -> SessionSource:
         """Raises SpecError where the lengths cannot be had."""
         del chat  # Sessions are always chats.
         if tokenizer is None:
@@ -37,9 +39,10 @@ class SessionSpec:
             output_tokens=distributions.parse(self.output_tokens, "tokens"),
             think_time=distributions.parse(self.think_time, "time"),
             seed=seed,
+            salt=salt,
             prefix=None if self.prefix is None else parse_prefix(self.prefix),
         )
-        return SessionSource(made.session_at, size=None, first=first, step=step)
+        return SessionSource(made.session_at, size=None, tokenizer=tokenizer, first=first, step=step)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,9 +51,11 @@ class SessionFileSpec:
 
     path: Path
 
-    def open(self, tokenizer: Tokenizer | None, *, seed: int, chat: bool, first: int, step: int) -> SessionSource:
+    def open(
+        self, tokenizer: Tokenizer | None, *, seed: int, salt: str | None, chat: bool, first: int, step: int
+    ) -> SessionSource:
         """Raises SpecError where the file cannot be used."""
-        del tokenizer, seed, chat  # What users say is in the file.
+        del tokenizer, seed, salt, chat  # What users say is in the file.
         sessions = load_sessions(self.path)
         return SessionSource(lambda index: sessions[index % len(sessions)], size=len(sessions), first=first, step=step)
 
@@ -60,13 +65,20 @@ class SessionSource(Iterator[Session]):
 
     notes: tuple[str, ...] = ()
     own_body = None
-    tokenizer = None
 
     def __init__(
-        self, session_at: Callable[[int], Session], *, size: int | None, first: int = 0, step: int = 1
+        self,
+        session_at: Callable[[int], Session],
+        *,
+        size: int | None,
+        tokenizer: Tokenizer | None = None,
+        first: int = 0,
+        step: int = 1,
     ) -> None:
+        """`tokenizer` is the one that makes the sessions; None where they are the user's own."""
         self._session_at = session_at
         self.size = size
+        self.tokenizer = tokenizer
         self._next = first
         self._step = step
 

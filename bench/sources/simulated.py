@@ -28,7 +28,9 @@ class PromptSpec:
     tools: str | None
     recipe: str | None
 
-    def open(self, tokenizer: Tokenizer | None, *, seed: int, chat: bool, first: int, step: int) -> PromptSource:
+    def open(
+        self, tokenizer: Tokenizer | None, *, seed: int, salt: str | None, chat: bool, first: int, step: int
+    ) -> PromptSource:
         """Raises SpecError where the lengths cannot be had."""
         if tokenizer is None:
             raise ValueError("simulated prompts need a tokenizer")
@@ -38,6 +40,7 @@ class PromptSpec:
             output_tokens=distributions.parse(self.output_tokens, "tokens"),
             chat=chat,
             seed=seed,
+            salt=salt,
             prefix=None if self.prefix is None else parse_prefix(self.prefix),
             style=Style(self.text, self.repeat),
             tools=None if self.tools is None else load_tools(Path(self.tools)),

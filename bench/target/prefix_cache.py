@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from bench.endpoints import openai
+from bench.endpoints import urls
 from bench.target import side_requests
 from bench.transport.interface import Target
 
@@ -39,7 +39,7 @@ def counters_in(text: str) -> Counters | None:
 
 async def read(url: str, target: Target) -> Counters | None:
     """The counters now; None where the server has none, or does not say."""
-    content = await side_requests.get(openai.metrics_url(url), target)
+    content = await side_requests.get(urls.metrics_url(url), target)
     return None if content is None else counters_in(content.decode(errors="replace"))
 
 

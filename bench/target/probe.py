@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 import orjson
 
 from bench.clock import NS_PER_S, Clock
-from bench.endpoints import openai
+from bench.endpoints import encode, urls
+from bench.endpoints.interface import BodyOptions
 from bench.errors import TargetError
 from bench.records import TOKEN_KINDS, Outcome, RequestRecord
 from bench.target import side_requests
@@ -28,14 +29,14 @@ PROBE_TOKENS = 4
 class ProbeResult:
     """What the probe found out: the options that the server takes, the model, and what the report has to say of it."""
 
-    options: openai.BodyOptions
+    options: BodyOptions
     notes: tuple[str, ...]
     record: RequestRecord
 
 
 async def list_models(url: str, target: Target, timeout_s: float | None = None) -> list[str] | None:
     """The ids of the models that the server lists; None where it does not."""
-    content = await side_requests.get(openai.models_url(url), target, timeout_s)
+    content = await side_requests.get(urls.models_url(url), target, timeout_s)
     try:
         return None if content is None else [str(model["id"]) for model in orjson.loads(content)["data"]]
     except (ValueError, TypeError, KeyError):
@@ -57,7 +58,7 @@ def choose_model(asked: str | None, listed: Sequence[str] | None, *, bodies_name
 async def probe(
     transport: Transport,
     clock: Clock,
-    options: openai.BodyOptions,
+    options: BodyOptions,
     *,
     run_id: str,
     url: str,
@@ -86,7 +87,7 @@ async def probe(
     return ProbeResult(options, tuple(notes), record)
 
 
-def _fallbacks(options: openai.BodyOptions) -> list[tuple[str, openai.BodyOptions]]:
+def _fallbacks(options: BodyOptions) -> list[tuple[str, BodyOptions]]:
     without = []
     if options.stream and options.ask_usage:
         without.append(("stream_options", replace(options, ask_usage=False)))
@@ -101,11 +102,11 @@ async def _send(
     transport: Transport,
     clock: Clock,
     sample: Sample,
-    options: openai.BodyOptions,
+    options: BodyOptions,
     request_id: str,
     timeout_s: float | None,
 ) -> RequestRecord:
-    encoded = openai.encode(sample, options)
+    encoded = encode(sample, options)
     request = Request(
         id=request_id,
         index=0,
@@ -128,7 +129,7 @@ async def _send(
 
 
 def diagnose(
-    record: RequestRecord, url: str, options: openai.BodyOptions, listed: Sequence[str] | None, authorized: bool
+    record: RequestRecord, url: str, options: BodyOptions, listed: Sequence[str] | None, authorized: bool
 ) -> str | None:
     """What the probe's record says is wrong, in one sentence with what to do; None where the run can begin."""
     outcome, said = record.outcome, record.error
@@ -156,6 +157,8 @@ def diagnose(
             return f"the server answered with an error inside the stream: {said}"
         case Outcome.RESET:
             return f"{url}: {said}. Does an http:// URL point at an https:// port, or the other way round?"
+        case Outcome.NO_TOKENS:
+            return f"the server answered, but no chunk bears text ({said}). Does the model answer at all?"
         case Outcome.TRUNCATED | Outcome.MALFORMED:
             return (
                 f"the reply of {url} is not what an OpenAI-compatible server sends: {said}. "
@@ -198,7 +201,7 @@ def _tls_problem(url: str, said: str) -> str | None:
 
 
 def _http_problem(
-    record: RequestRecord, url: str, options: openai.BodyOptions, listed: Sequence[str] | None, authorized: bool
+    record: RequestRecord, url: str, options: BodyOptions, listed: Sequence[str] | None, authorized: bool
 ) -> str:
     status, said = record.status, record.error
     if status in (401, 403):

@@ -32,7 +32,7 @@ Stamp = bytes | int
 
 
 @dataclass(frozen=True, slots=True)
-class Apart:
+class ChunkwiseReads:
     """What was read: the bytes and their stamps; whether anything was left behind; and whether the connection has ended."""
 
     reads: list[tuple[bytes, Stamp]]
@@ -41,7 +41,7 @@ class Apart:
     broken: OSError | None
 
 
-def read_apart(recvmsg: Callable[[int, int], Any], control_size: int, most_calls: int) -> Apart:
+def read_chunkwise(recvmsg: Callable[[int, int], Any], control_size: int, most_calls: int) -> ChunkwiseReads:
     """Read until nothing waits, or `most_calls` times. `recvmsg` is that of a socket that does not block."""
     reads: list[tuple[bytes, Stamp]] = []
     left = 0
@@ -49,19 +49,19 @@ def read_apart(recvmsg: Callable[[int, int], Any], control_size: int, most_calls
         try:
             data, control, _, _ = recvmsg(left or GLANCE, control_size)
         except (BlockingIOError, InterruptedError):
-            return Apart(reads, more=False, ended=False, broken=None)
+            return ChunkwiseReads(reads, more=False, ended=False, broken=None)
         except OSError as e:
-            return Apart(reads, more=False, ended=False, broken=e)
+            return ChunkwiseReads(reads, more=False, ended=False, broken=e)
         # A read without a kernel stamp is stamped here, before anything else is done with it.
         stamp: Stamp = control[0][2] if control else now_ns()
         if not data:
-            return Apart(reads, more=False, ended=True, broken=None)
+            return ChunkwiseReads(reads, more=False, ended=True, broken=None)
         rest, left = left, 0 if left else left_of_chunk(data)
         if reads and (rest or stamp == reads[-1][1]):
             # The rest of a chunk, or of what the kernel has merged: a read of its own would claim to be exact.
             data = reads.pop()[0] + data
         reads.append((data, stamp))
-    return Apart(reads, more=True, ended=False, broken=None)
+    return ChunkwiseReads(reads, more=True, ended=False, broken=None)
 
 
 def left_of_chunk(glance: bytes) -> int:

@@ -1,7 +1,7 @@
 """One connection of the wire transport: connects, sends one request at a time, and keeps what arrives with its stamp.
 
 The hot path is `_arrived`: one system call, the bytes and the kernel's stamp put by, and nothing else. Where the engine was
-idle before, there is time for a few calls more, and chunks that came together are told apart (apart.py). Bytes are parsed
+idle before, there is time for a few calls more, and each chunk gets a read of its own (chunkwise_reads.py). Bytes are parsed
 when they may hold the end of the response, when there is time and 64 reads have been put by, or when the connection has
 been quiet for a while (the sweep of wire.py), never to get a stamp.
 
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.clock import NS_PER_S, now_ns
 from bench.records import Outcome
-from bench.transport.chunkwise_reads import hold_acks, is_loopback, read_apart, release_acks
+from bench.transport.chunkwise_reads import hold_acks, is_loopback, read_chunkwise, release_acks
 from bench.transport.exchange import Undecodable
 from bench.transport.http1 import ProtocolError, ResponseParser
 from bench.transport.tls import TlsChannel
@@ -201,7 +201,7 @@ class Connection:
 
     def _arrived(self, events: int) -> None:
         if self._lazy and self._patient and self._engine.unhurried:
-            self._take_apart()
+            self._read_chunkwise()
             return
         if self._holds_acks:
             self._holds_acks = False
@@ -245,11 +245,11 @@ class Connection:
         if self._tls is not None and self._tls.ended and not self.closed:
             self._ended()
 
-    def _take_apart(self) -> None:
+    def _read_chunkwise(self) -> None:
         """Read all that waits, each chunk with its own stamp."""
         # What an earlier turn left behind was there before this poll: nothing bounds it from below.
         poll_ns = 0 if self._more else self._engine.last_poll_ns
-        taken = read_apart(self.sock.recvmsg, _CONTROL_SIZE, _PUT_BY)
+        taken = read_chunkwise(self.sock.recvmsg, _CONTROL_SIZE, _PUT_BY)
         self._more = taken.more
         if taken.reads and not taken.ended and taken.broken is None:
             with contextlib.suppress(OSError):
@@ -354,6 +354,7 @@ class Connection:
             headers.get("content-type", ""),
             headers.get("content-encoding", ""),
             headers.get("location"),
+            sized="content-length" in headers,
         )
 
     def _complete(self, job: Job, parser: ResponseParser) -> None:

@@ -1,4 +1,4 @@
-"""What was seen of one request while it happens; closed into its RequestRecord.
+"""One request while it happens; closed into its RequestRecord.
 
 The rules that every transport shares are here, so that two transports differ in how they get bytes and stamps and in
 nothing else: which read a chunk's stamp comes from, what a coalesced read says of the chunks before its last, and which
@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import zlib
 
-from bench.endpoints.reply import Reply, error_message, read_whole
-from bench.endpoints.stream_reader import StreamReader
+from bench.endpoints.interface import EventReader, ParsedReply, ReadOptions
 from bench.records import Clock, Outcome, RequestRecord
 from bench.secrets import without_secrets_of
 from bench.transport.interface import Reading
@@ -51,8 +50,9 @@ class Exchange:
         self.status: int | None = None
         self.location: str | None = None
         self.bytes_received = 0
+        self._sized = False
         self._parser: SSEParser | None = None
-        self._reader: StreamReader | None = None
+        self._reader: EventReader | None = None
         self._inflate: zlib._Decompress | None = None
         self._inflated_bytes = 0
         self._pieces: list[_Piece] = []
@@ -60,13 +60,17 @@ class Exchange:
         self._bounds: dict[int, int] = {}
         self._body = bytearray()
 
-    def head(self, status: int, content_type: str, content_encoding: str, location: str | None) -> None:
-        """The response head has come. Raises Undecodable for an encoding that nobody asked for."""
+    def head(
+        self, status: int, content_type: str, content_encoding: str, location: str | None, *, sized: bool = False
+    ) -> None:
+        """The response head has come; `sized` if it has a Content-Length. Raises Undecodable for an encoding that nobody
+        asked for."""
+        self._sized = sized
         self.status = status
         self.location = location
         if self.request.stream and 200 <= status < 300 and "json" not in content_type:
             self._parser = SSEParser()
-            self._reader = StreamReader(self.reading.count, keep_text=self.request.on_text is not None)
+            self._reader = self.reading.endpoint.event_reader(self._read_options())
         if content_encoding in ("gzip", "x-gzip", "deflate"):
             self._inflate = zlib.decompressobj(zlib.MAX_WBITS | 32)
         elif content_encoding not in ("", "identity"):
@@ -107,8 +111,8 @@ class Exchange:
                     bounds[len(stamps) - 1] = bound_ns
                 stamps.append(stamp_ns)
                 events.append(event)
-        if events:
-            self._reader.feed(events)
+        if events or self._parser.other_lines:
+            self._reader.feed(events, self._parser.take_other_lines())
 
     def _inflated(self, packed: list[_Piece]) -> tuple[list[_Piece], Undecodable | None]:
         """The pieces unpacked, up to the first that cannot be, and what is wrong with that."""
@@ -168,33 +172,43 @@ class Exchange:
             output_tokens=reply.output_tokens,
             output_tokens_from=reply.output_tokens_from,
             output_tokens_counted=reply.counted,
+            usage_contradiction=reply.usage_contradiction,
             bytes_sent=len(request.body) if self.sent_ns is not None else 0,
             bytes_received=self.bytes_received,
             clock=self.clock,
             coalesced=len(self._bounds),
         )
 
-    def _read(self) -> Reply:
-        if self._reader is not None:
-            return self._reader.close()
-        if self.status is not None and 200 <= self.status < 300 and self._body:
-            return read_whole(bytes(self._body), self.reading.count)
-        return Reply()
+    def _read_options(self) -> ReadOptions:
+        return ReadOptions(
+            count=self.reading.count,
+            keep_text=self.request.on_text is not None,
+            output_tokens_asked=self.request.output_tokens_asked,
+        )
 
-    def _judge(self, reply: Reply, failed: Outcome | None) -> tuple[Outcome, str | None]:
+    def _read(self) -> ParsedReply:
+        if self._reader is not None and self._parser is not None:
+            unfinished = self._parser.end()
+            if self._parser.other_lines:
+                self._reader.feed((), self._parser.take_other_lines())
+            return self._reader.close(unfinished)
+        if self.status is not None and 200 <= self.status < 300 and self._body:
+            return self.reading.endpoint.read_whole(bytes(self._body), self._read_options())
+        return ParsedReply()
+
+    def _judge(self, reply: ParsedReply, failed: Outcome | None) -> tuple[Outcome, str | None]:
         """The outcome, and what the response itself says of it. What the server said outranks how the connection ended."""
         if self.status is not None and self.status >= 300 and failed in (None, *LOST):
             return Outcome.HTTP_ERROR, self._http_error()
-        if reply.error is not None:
-            return Outcome.STREAM_ERROR, reply.error
-        if failed is not None and not (failed in LOST and reply.done and self._parser is not None):
+        problem = reply.problem
+        if problem is not None and problem.outcome is Outcome.STREAM_ERROR:
+            return problem.outcome, problem.message
+        # A stream that said it was over needs nothing more, but for the bytes that its head promised.
+        lost_nothing = failed in LOST and reply.complete and self._parser is not None and not self._sized
+        if failed is not None and not lost_nothing:
             return failed, None
-        if reply.malformed is not None:
-            return Outcome.MALFORMED, reply.malformed
-        if self._parser is not None and not reply.done and not reply.finished:
-            rest = self._parser.unfinished
-            cut = f" in the middle of an event ({len(rest)} bytes of it came)" if rest else ""
-            return Outcome.TRUNCATED, f"the stream ended{cut} without [DONE] or a finish reason"
+        if problem is not None:
+            return problem.outcome, problem.message
         if self._parser is None and self.status is not None and not self._body:
             return Outcome.MALFORMED, "the reply has no body"
         return Outcome.OK, None
@@ -203,4 +217,4 @@ class Exchange:
         if self.status is not None and self.status < 400:
             return f"the server redirects to {self.location}: redirects are not followed, give that URL"
         body = bytes(self._body)
-        return error_message(body) if body else "no message"
+        return self.reading.endpoint.error_message(body) if body else "no message"

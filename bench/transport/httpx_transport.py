@@ -172,6 +172,7 @@ class HttpxTransport:
             headers.get("content-type", ""),
             headers.get("content-encoding", ""),
             headers.get("location"),
+            sized="content-length" in headers,
         )
         async for piece in response.aiter_raw():
             exchange.feed(piece, stream.last_read_ns, stream.bound_ns)

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from bench.endpoints import DEFAULT, ENDPOINTS
+from bench.endpoints.interface import Endpoint
 from bench.records import RequestRecord
 from bench.workload import Request
 
@@ -27,8 +29,9 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """How responses are read: the target's tokenizer, where there is one, and what keeps secrets out of error texts."""
+    """How responses are read: the API that they follow, the target's tokenizer if there is one, and what masks secrets."""
 
+    endpoint: Endpoint = ENDPOINTS[DEFAULT]
     count: Callable[[str], int] | None = None
     redact: Callable[[str], str] = lambda text: text
 

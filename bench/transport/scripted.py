@@ -18,7 +18,7 @@ from bench.workload import Request
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Script:
+class ScriptedReply:
     """What the fake server does with a request: wait, then send its tokens, or fail in place of the first."""
 
     ttft_ns: int
@@ -29,7 +29,7 @@ class Script:
 class ScriptedTransport:
     """Answers each request by the script that `script_for` gives it. `started` keeps (request, instant) in order."""
 
-    def __init__(self, script_for: Callable[[Request], Script], clock: Clock) -> None:
+    def __init__(self, script_for: Callable[[Request], ScriptedReply], clock: Clock) -> None:
         self._script_for = script_for
         self._clock = clock
         self._open: dict[str, tuple[Exchange, Timer, Done, Ended]] = {}

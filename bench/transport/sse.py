@@ -2,8 +2,11 @@
 
 Rules (WHATWG HTML, "Event stream interpretation"): a line ends at LF, CR or CRLF and at nothing else (U+2028 inside a
 text is text); a line that begins with a colon is a comment; several `data` lines of one event join with LF; an empty
-line ends the event; an event without data is none. A byte order mark at the start is skipped. Works on bytes: a text
+line ends the event; a block without data is no event. A byte order mark at the start is skipped. Works on bytes: a text
 split inside a UTF-8 sequence is never decoded half.
+
+Lines that are neither data nor comments (`event: NAME`, and what no stream should have) are kept apart in `other_lines`:
+few streams have any, and the endpoint decides what they mean. `id` and `retry` say nothing of the reply and are dropped.
 """
 
 from __future__ import annotations
@@ -11,19 +14,52 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from bench.endpoints.interface import OtherLine
+
 _LINE_END = re.compile(rb"\r\n|\n|\r")
+_IGNORED = (b":", b"id:", b"retry:")
 
 
 class SSEParser:
     """Feed it the body as it comes; it returns the data of each event that the bytes complete."""
 
-    __slots__ = ("_buffer", "_data", "_skip_lf", "_started")
+    __slots__ = ("_block", "_buffer", "_data", "_number", "_skip_lf", "_started", "other_lines")
 
     def __init__(self) -> None:
         self._buffer = b""
         self._data: list[bytes] = []
+        self._block: list[bytes] = []  # the other lines of the block that has not ended
+        self._number = 0  # of events until now
         self._skip_lf = False
         self._started = False
+        self.other_lines: list[OtherLine] = []
+
+    def feed_all(self, pieces: Sequence[bytes]) -> list[list[bytes]]:
+        """`feed` of each piece. Where each is one whole plain event, as servers mostly write them, all at once."""
+        if (events := self._whole_events(pieces)) is not None:
+            self._started = True
+            self._number += len(events)
+            return [[event] for event in events]
+        return [self.feed(piece) for piece in pieces]
+
+    def _whole_events(self, pieces: Sequence[bytes]) -> list[bytes] | None:
+        """The data of the pieces, if each of them is one event of one line."""
+        if len(pieces) < 2 or self._buffer or self._data or self._block or self._skip_lf:
+            return None
+        whole = b"".join(pieces)
+        events = whole[6:-2].split(b"\n\ndata: ")
+        if (
+            len(events) == len(pieces)
+            and whole.startswith(b"data: ")
+            and whole.endswith(b"\n\n")
+            and whole.count(b"\n") == 2 * len(pieces)
+            and b"\r" not in whole
+            # The borders of the events are those of the pieces: "data: " before, a blank line behind.
+            and [len(piece) for piece in pieces] == [len(event) + 8 for event in events]
+            and b"" not in events
+        ):
+            return events
+        return None
 
     def feed(self, piece: bytes) -> list[bytes]:
         """The data of every event whose last byte is in `piece`, in order."""
@@ -46,9 +82,11 @@ class SSEParser:
             self._skip_lf = piece.endswith(b"\r")
         self._buffer = lines.pop()
         events: list[bytes] = []
-        data = self._data
+        data, block = self._data, self._block
         for line in lines:
             if not line:
+                if block:
+                    self._end_block(len(events))
                 if data:
                     if event := data[0] if len(data) == 1 else b"\n".join(data):
                         events.append(event)
@@ -57,26 +95,30 @@ class SSEParser:
                 data.append(line[6:] if line[5:6] == b" " else line[5:])
             elif line == b"data":
                 data.append(b"")
+            elif not line.startswith(_IGNORED):
+                block.append(line)
+        self._number += len(events)
         return events
 
-    def feed_all(self, pieces: Sequence[bytes]) -> list[list[bytes]]:
-        """`feed` of each piece. Where each is one whole plain event, as servers mostly write them, all at once."""
-        if len(pieces) > 1 and not self._buffer and not self._data and not self._skip_lf:
-            whole = b"".join(pieces)
-            events = whole[6:-2].split(b"\n\ndata: ")
-            if (
-                len(events) == len(pieces)
-                and whole.startswith(b"data: ")
-                and whole.endswith(b"\n\n")
-                and whole.count(b"\n") == 2 * len(pieces)
-                and b"\r" not in whole
-                # The borders of the events are those of the pieces: "data: " before, a blank line behind.
-                and [len(piece) for piece in pieces] == [len(event) + 8 for event in events]
-                and b"" not in events
-            ):
-                self._started = True
-                return [[event] for event in events]
-        return [self.feed(piece) for piece in pieces]
+    def _end_block(self, before: int) -> None:
+        """Keep the other lines of a block that ends: with the number of its event, `before` it in the piece at hand."""
+        number = self._number + before if b"\n".join(self._data) else None
+        self.other_lines += [OtherLine(number, line) for line in self._block]
+        self._block.clear()
+
+    def take_other_lines(self) -> list[OtherLine]:
+        """The other lines of the blocks that have ended, each once."""
+        lines, self.other_lines = self.other_lines, []
+        return lines
+
+    def end(self) -> bytes:
+        """The stream has ended: the data of the event that had not, which is no event. Its other lines can be taken."""
+        block = self.unfinished
+        self.feed(b"\n" if self._buffer else b"")
+        data = b"\n".join(self._data)
+        self._data.clear()
+        self._end_block(0)
+        return data if data else block
 
     @property
     def unfinished(self) -> bytes:

@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jinja2 import Template, TemplateError, nodes
+from jinja2 import Template, TemplateError, meta, nodes
 from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -73,17 +73,40 @@ def _with_text(message: Message) -> Message:
     return {**message, "content": "\n".join(text for text in texts if text is not None)}
 
 
+def special_tokens_of(source: str) -> frozenset[str]:
+    """The special tokens that a template needs, such as `bos_token`: it reads them and does not ask whether they exist.
+
+    None for a template that cannot be compiled.
+    """
+    try:
+        parsed = _environment().parse(source)
+        names = {name for name in meta.find_undeclared_variables(parsed) if name.endswith("_token")}
+    except TemplateError:
+        return frozenset()
+    tested = {
+        test.node.name
+        for test in parsed.find_all(nodes.Test)
+        if test.name in ("defined", "undefined") and isinstance(test.node, nodes.Name)
+    }
+    return frozenset(names - tested)
+
+
+def _environment() -> ImmutableSandboxedEnvironment:
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols]
+    )
+    environment.filters["tojson"] = _tojson
+    environment.globals["raise_exception"] = _raise_exception
+    environment.globals["strftime_now"] = strftime_now
+    return environment
+
+
 class ChatTemplate:
     """A compiled template with the special tokens of its tokenizer."""
 
     def __init__(self, source: str, special_tokens: Mapping[str, str], where: str) -> None:
         """Compiles `source`. Error messages call it `where`. Raises SpecError."""
-        environment = ImmutableSandboxedEnvironment(
-            trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols]
-        )
-        environment.filters["tojson"] = _tojson
-        environment.globals["raise_exception"] = _raise_exception
-        environment.globals["strftime_now"] = strftime_now
+        environment = _environment()
         self._where = where
         self._special_tokens = dict(special_tokens)
         try:

@@ -167,7 +167,8 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     add("--chat", action="store_true", help="write messages instead of prompts; the chat template's tokens count")
     add("--tools", metavar="FILE", help="with --chat: a JSON list of OpenAI tools for every chat; their tokens count")
     add("--recipe", metavar="NAME|FILE", help="lengths, sharing and gaps of known traffic; `list` shows the names")
-    add("--seed", metavar="N", default="0", help="another seed makes other prompts (default: 0)")
+    add("--seed", metavar="N", default="0", help="decides lengths, sharing and times, and the texts (default: 0)")
+    add("--salt", metavar="TEXT", help="another salt makes other texts of the same lengths (default: none)")
     add(
         "--tokenizer",
         metavar="T",

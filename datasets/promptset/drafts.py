@@ -22,6 +22,7 @@ _UNITS = 2048
 _ASKED_UNITS = 64
 """Number of units to measure if each count is a request to a server."""
 _LEAST_TAIL = 1
+_HEADING_WORDS = 5
 _TRIES_FOR_ANOTHER = 8
 
 
@@ -34,6 +35,7 @@ class Draft:
         self._bank = bank
         self._rng = rng
         self._layout: TextKind | None = None
+        self._heading: list[str] = []
         self._units: list[tuple[str, int]] = []
         self._tail: list[str] = []
 
@@ -42,8 +44,12 @@ class Draft:
         self._tail = self._bank.fresh(tokens, self._rng, opening, repeat)
 
     def write_units(self, units: Units, tokens: int, opening: Opening, repeat: float) -> None:
-        """Write units as long as one fits, then words."""
+        """Write a heading, units as long as one fits, then words.
+
+        Units repeat from text to text: the heading makes the texts differ from their first tokens on.
+        """
         self._layout = units.kind
+        self._heading = self._bank.fresh(_HEADING_WORDS, self._rng, opening)
         left = tokens - units.layout_tokens - _LEAST_TAIL
         written = repeated = 0
         rng, costs, chosen = self._rng, units.costs, self._units
@@ -55,9 +61,9 @@ class Draft:
             if cost <= left:
                 repeated += cost
             else:
-                index = opening.choose(fitting, rng)
+                index = int(rng.random() * fitting)
                 # Prefer units that the text does not contain yet.
-                for _ in range(_TRIES_FOR_ANOTHER if opening.spent else 0):
+                for _ in range(_TRIES_FOR_ANOTHER):
                     if index not in used:
                         break
                     index = int(rng.random() * fitting)
@@ -66,7 +72,7 @@ class Draft:
             chosen.append((text, cost))
             written += cost
             left -= cost
-        self._tail = self._bank.fresh(left + _LEAST_TAIL, rng, opening)
+        self._tail = self._bank.fresh(left + _LEAST_TAIL, rng)
 
     def adjust(self, missing: int) -> None:
         """Make it `missing` tokens longer or, below 0, shorter."""
@@ -91,9 +97,10 @@ class Draft:
             return "".join(without_leading_space([*self._prefix, *self._tail]))
         layout = self._layout
         head = "".join(without_leading_space(self._prefix)) + layout.glue if self._prefix else ""
+        heading = "".join(without_leading_space(self._heading)) + layout.heading_close
         body = layout.glue.join(text for text, _ in self._units)
         tail = "".join(self._tail if layout.fill_open.endswith("#") else without_leading_space(self._tail))
-        return f"{head}{layout.open}{body}{layout.fill_open}{tail}{layout.fill_close}{layout.close}"
+        return f"{head}{layout.open}{heading}{body}{layout.fill_open}{tail}{layout.fill_close}{layout.close}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +111,7 @@ class Units:
     texts: tuple[str, ...]
     costs: tuple[int, ...]
     layout_tokens: int
-    """Tokens of the kind's own opening, filling and closing text."""
+    """Tokens of the heading, and of the kind's own opening, filling and closing text."""
 
 
 def draft(

@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from promptset.errors import SpecError
-from promptset.tokenizer import LocalTokenizer, Tokenizer, named_template
+from promptset.tokenizer import SPECIAL_TOKENS, LocalTokenizer, Tokenizer, named_template
 
 _LOOK_TIMEOUT_S = 3.0
 
@@ -41,7 +41,8 @@ def load(model: str) -> Tokenizer:
         raise SpecError(f"the tokenizer {model} has no fast form (tokenizer.json): give a directory that has one")
     template = named_template(loaded.chat_template)
     digest = hashlib.sha256(backend.to_str().encode() + (template or "").encode())
-    config = {key: str(token) for key, token in loaded.special_tokens_map.items()}
+    # All that servers know, too: what is missing here is empty in their templates.
+    config = {**dict.fromkeys(SPECIAL_TOKENS), **{key: str(token) for key, token in loaded.special_tokens_map.items()}}
     return LocalTokenizer(model, backend, fingerprint=digest.hexdigest()[:12], config=config, chat_template=template)
 
 

@@ -79,6 +79,7 @@ def job_of(options: argparse.Namespace, problems: list[str]) -> Job:
         tokenizer=options.tokenizer,
         chat=options.chat,
         seed=seed,
+        salt=options.salt,
         format=options.format,
         model=options.model,
         source=options.source,
@@ -156,7 +157,8 @@ def _read_or_note(flag: str, read: Callable[..., T], problems: list[str], *argum
 def _manifest_options(
     spec: DataSetSpec, count: int, options: argparse.Namespace, asked: Mapping[str, str]
 ) -> dict[str, Any]:
-    shared = {"count": count, "seed": spec.seed, "chat": spec.chat, "format": spec.format}
+    salt = {} if spec.salt is None else {"salt": spec.salt}
+    shared = {"count": count, "seed": spec.seed, **salt, "chat": spec.chat, "format": spec.format}
     if spec.source is not None:
         return {**shared, "from": Path(spec.source).name, "columns": spec.columns, "bad_rows": spec.bad_rows}
     named = {"recipe": options.recipe} if options.recipe is not None else {}

@@ -34,6 +34,7 @@ class DataSetSpec:
     tokenizer: str | None
     chat: bool
     seed: int
+    salt: str | None = None
     format: str = "rows"
     model: str | None = None
     source: str | None = None
@@ -65,6 +66,7 @@ class LineMaker:
                 columns=None if spec.columns is None else parse_columns(spec.columns),
                 bad_rows=spec.bad_rows,
                 seed=spec.seed,
+                salt=spec.salt,
             )
             return
         prefix = None if spec.prefix is None else parse_prefix(spec.prefix)
@@ -76,6 +78,7 @@ class LineMaker:
                 output_tokens=distributions.parse(spec.output_tokens, "tokens"),
                 think_time=distributions.parse(spec.think_time, "time"),
                 seed=spec.seed,
+                salt=spec.salt,
                 prefix=prefix,
             )
             return
@@ -85,6 +88,7 @@ class LineMaker:
             output_tokens=distributions.parse(spec.output_tokens, "tokens"),
             chat=spec.chat,
             seed=spec.seed,
+            salt=spec.salt,
             prefix=prefix,
             style=parse_style(spec.text, spec.repeat),
             tools=spec.tools,

@@ -15,7 +15,7 @@ from promptset.chat import Message, Tool
 from promptset.drafts import different_texts
 from promptset.exact import chat_bank, exact_messages, exact_prompt, least_messages, least_prompt
 from promptset.kinds import PLAIN, Style
-from promptset.rng import Random, stream
+from promptset.rng import stream, text_stream
 from promptset.sharing import Path, Room
 from promptset.text import without_leading_space, word_bank
 from promptset.tokenizer import Tokenizer
@@ -43,24 +43,25 @@ class PromptMaker:
         *,
         chat: bool,
         seed: int,
+        salt: str | None = None,
         system_tokens: int = 0,
         style: Style = PLAIN,
         tools: Sequence[Tool] | None = None,
     ) -> None:
-        """`style` applies to the text that is not shared. With `system_tokens` every chat has a system prompt of so many
-        tokens; a completion starts with it. Every chat is rendered with the `tools`."""
+        """`seed` and `salt` select the texts (promptset.rng.text_stream). `style` applies to the text that is not shared.
+        With `system_tokens` every chat has a system prompt of so many tokens; a completion starts with it. Every chat is
+        rendered with the `tools`."""
         self.tokenizer = tokenizer
         self.chat = chat
         self.tools = tuple(tools) if tools and chat else None
         self._seed = seed
+        self._salt = salt
         self._style = style
-        # Other seeds begin with other words.
-        self._first_number = int(stream(seed, "first number").random() * _NUMBERS)
         self._segments: OrderedDict[str | int, list[str]] = OrderedDict()
         self._system: str | None = None
         self._lead: Path = ()
         if system_tokens and chat:
-            text = without_leading_space(word_bank(tokenizer).fresh(system_tokens, stream(seed, "system")))
+            text = without_leading_space(word_bank(tokenizer).fresh(system_tokens, text_stream(seed, salt, "system")))
             self._system = "".join(text)
         elif system_tokens:
             self._lead = (("system", system_tokens),)
@@ -105,10 +106,13 @@ class PromptMaker:
         """All segments that a prompt of this path shares, including the system prompt of a completion."""
         return (*self._lead, *path)
 
-    def make(self, tokens: int, path: Path, rng: Random, number: int | None = None) -> str | tuple[Message, ...]:
-        """A prompt of exactly this many tokens that starts with the path. Prompts with different numbers differ after their
-        shared text, as long as there are enough texts of that length. Raises ImpossibleLength."""
-        number = None if number is None else self._first_number + number
+    def make(self, tokens: int, path: Path, index: int) -> str | tuple[Message, ...]:
+        """Prompt number `index`: exactly this many tokens, starting with the path. Prompts with different indices differ
+        right after their shared text, as long as there are enough texts of that length. Raises ImpossibleLength."""
+        # Keyed by the length as well: a longer prompt of the same index must not start with the text of a shorter one.
+        rng = text_stream(self._seed, self._salt, "text", index, tokens)
+        first_number = int(text_stream(self._seed, self._salt, "first number", tokens).random() * _NUMBERS)
+        number = first_number + index
         pieces = [piece for name, length in self.path(path) for piece in self._text(name, length)]
         if self.chat:
             return tuple(
@@ -129,7 +133,7 @@ class PromptMaker:
         """The first pieces of a segment."""
         kept = self._segments
         if name not in kept or len(kept[name]) < length:
-            kept[name] = self._bank.fresh(length, stream(self._seed, "prefix", name))
+            kept[name] = self._bank.fresh(length, text_stream(self._seed, self._salt, "prefix", name))
             if len(kept) > _KEPT_SEGMENTS:
                 kept.popitem(last=False)
         kept.move_to_end(name)

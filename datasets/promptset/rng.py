@@ -9,7 +9,7 @@ from __future__ import annotations
 from hashlib import blake2b
 from random import Random
 
-__all__ = ["Random", "stream"]
+__all__ = ["Random", "stream", "text_stream"]
 
 
 def stream(seed: int, *key: str | int) -> Random:
@@ -20,3 +20,11 @@ def stream(seed: int, *key: str | int) -> Random:
     # repr of a tuple of str and int is injective and the same everywhere; 16 bytes make collisions of keys impossible.
     digest = blake2b(repr((int(seed), *key)).encode(), digest_size=16).digest()
     return Random(int.from_bytes(digest, "big"))
+
+
+def text_stream(seed: int, salt: str | None, *key: str | int) -> Random:
+    """The stream for a text. A salt selects other texts for the same seed; lengths and sharing depend on the seed alone.
+
+    Without a salt, the texts depend on the seed alone, too.
+    """
+    return stream(seed, *key) if salt is None else stream(seed, "salt", salt, *key)

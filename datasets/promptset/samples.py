@@ -1,6 +1,6 @@
 """Samples: the content of requests, simulated or loaded.
 
-A simulated sample depends only on the seed and its index: any process can make any sample.
+A simulated sample depends only on the seed, the salt and its index: any process can make any sample.
 """
 
 from __future__ import annotations
@@ -59,6 +59,7 @@ class SimulatedPrompts(Iterator[Sample]):
     input_tokens: Distribution
     output_tokens: Distribution
     seed: int
+    salt: str | None
     prefix: Prefix
     least_tokens: int
     """Tokens of the shortest prompt that exists under this tokenizer, template and prefix."""
@@ -93,7 +94,7 @@ class SimulatedPrompts(Iterator[Sample]):
     def sample_at(self, index: int) -> Sample:
         """The sample with this index (from 0)."""
         outline = self.outline_at(index)
-        made = self.maker.make(outline.input_tokens, outline.path, stream(self.seed, "text", index), index)
+        made = self.maker.make(outline.input_tokens, outline.path, index)
         prompt, messages = (made, None) if isinstance(made, str) else (None, made)
         return Sample(
             prompt=prompt,
@@ -112,23 +113,26 @@ def simulated_prompts(
     output_tokens: Distribution,
     chat: bool,
     seed: int,
+    salt: str | None = None,
     prefix: Prefix | None = None,
     style: Style = PLAIN,
     tools: Sequence[Tool] | None = None,
 ) -> SimulatedPrompts:
     """Samples with exactly as many tokens as `input_tokens` draws. All prompts differ, except for a shared prefix. Every chat
-    offers the `tools`.
+    offers the `tools`. The seed decides lengths and sharing; with a `salt`, other texts have the same lengths.
 
     Raises SpecError if the style is not available, or if the distribution draws impossible lengths. The message says which
     limit to add.
     """
     prefix = Prefix() if prefix is None else prefix
-    maker = PromptMaker(tokenizer, chat=chat, seed=seed, system_tokens=prefix.system_tokens, style=style, tools=tools)
+    maker = PromptMaker(
+        tokenizer, chat=chat, seed=seed, salt=salt, system_tokens=prefix.system_tokens, style=style, tools=tools
+    )
     units_of(tokenizer, style.kind)  # Raises now if the kind is not available, and measures its units.
     least = maker.least + prefix.least
     if problems := [*_too_short(input_tokens, least, maker, prefix), *too_long(input_tokens)]:
         raise SpecError(problems)
-    return SimulatedPrompts(maker, input_tokens, output_tokens, seed, prefix, least, count())
+    return SimulatedPrompts(maker, input_tokens, output_tokens, seed, salt, prefix, least, count())
 
 
 def _too_short(input_tokens: Distribution, least: int, maker: PromptMaker, prefix: Prefix) -> list[str]:

@@ -22,7 +22,7 @@ from promptset.exact import chat_bank
 from promptset.loaders.containers import open_container
 from promptset.loaders.rows import count_problems, seconds_problems
 from promptset.outline import PromptMaker
-from promptset.rng import Random, stream
+from promptset.rng import Random, stream, text_stream
 from promptset.samples import too_long
 from promptset.sharing import Prefix
 from promptset.text import TokenText, without_leading_space
@@ -90,6 +90,7 @@ class SimulatedSessions(Iterator[Session]):
     output_tokens: Distribution
     think_time: Distribution
     seed: int
+    salt: str | None
     prefix: Prefix
     least: int
     """Tokens of the shortest first request."""
@@ -101,14 +102,14 @@ class SimulatedSessions(Iterator[Session]):
         return self.session_at(next(self.indices))
 
     def session_at(self, index: int) -> Session:
-        """The session with this index. It depends only on the index and the seed."""
+        """The session with this index. It depends only on the index, the seed and the salt."""
         maker, tokenizer = self.maker, self.maker.tokenizer
         n_turns = max(1, int(self.turns.sample(stream(self.seed, "turns", index))))
         lengths, thinks = stream(self.seed, "input_tokens", index), stream(self.seed, "think_time", index)
         outputs = stream(self.seed, "output_tokens", index)
         total = _draw_at_least(self.input_tokens, lengths, self.least)
         path = () if self.prefix.scheme is None else self.prefix.path(index, self.seed, maker.room(total))
-        made = maker.make(total, path, stream(self.seed, "text", index), index)
+        made = maker.make(total, path, index)
         assert not isinstance(made, str)
         messages: list[Message] = list(made)
         system = messages[0]["content"] if messages[0]["role"] == "system" else None
@@ -118,10 +119,12 @@ class SimulatedSessions(Iterator[Session]):
                 total += turns[-1].output_tokens or 0
                 total += _draw_at_least(self.input_tokens, lengths, self.least_added)
                 messages.append({"role": "assistant", "content": turns[-1].answer})
-                text = stream(self.seed, "text", index, number)
+                text = text_stream(self.seed, self.salt, "turn", index, number, total)
                 messages.append({"role": "user", "content": _fit_turn(tokenizer, messages, total, text)})
             answer_tokens = int(self.output_tokens.sample(outputs))
-            answer = TokenText(tokenizer).pieces(answer_tokens, stream(self.seed, "answer", index, number))
+            answer = TokenText(tokenizer).pieces(
+                answer_tokens, text_stream(self.seed, self.salt, "answer", index, number)
+            )
             turns.append(
                 Turn(
                     content=messages[-1]["content"],
@@ -142,15 +145,18 @@ def simulated_sessions(
     output_tokens: Distribution,
     think_time: Distribution,
     seed: int,
+    salt: str | None = None,
     prefix: Prefix | None = None,
 ) -> SimulatedSessions:
     """Sessions of exact lengths. The first request has as many tokens as `input_tokens` draws. Each later request has the
     tokens of the previous request, of its answer, and of another draw, which includes the template's own tokens.
 
+    The seed decides lengths and times; with a `salt`, other texts have the same lengths.
+
     Raises SpecError if the distribution draws impossible lengths.
     """
     prefix = Prefix() if prefix is None else prefix
-    maker = PromptMaker(tokenizer, chat=True, seed=seed, system_tokens=prefix.system_tokens)
+    maker = PromptMaker(tokenizer, chat=True, seed=seed, salt=salt, system_tokens=prefix.system_tokens)
     least_added = _least_added(tokenizer)
     least = max(maker.least + prefix.least, least_added)
     problems = too_long(input_tokens)
@@ -168,6 +174,7 @@ def simulated_sessions(
         output_tokens,
         think_time,
         seed,
+        salt,
         prefix,
         maker.least + prefix.least,
         least_added,

@@ -48,14 +48,9 @@ class Opening:
         self._choices = 0 if number is None else self._CHOICES
         self._lower = 0
 
-    @property
-    def spent(self) -> bool:
-        """Whether what follows is chance."""
-        return self._choices == 0
-
     def choose(self, options: int, rng: Random) -> int:
         """One of 0 to `options` - 1."""
-        if self.spent:
+        if self._choices == 0:
             return int(rng.random() * options)
         self._choices -= 1
         self._number, digit = divmod(self._number, options)

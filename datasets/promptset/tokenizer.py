@@ -12,10 +12,10 @@ from typing import Any
 
 import tokenizers
 
-from promptset.chat import ChatTemplate, Message, Tool
+from promptset.chat import ChatTemplate, Message, Tool, special_tokens_of
 from promptset.errors import SpecError
 
-_SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
 
 class Tokenizer(ABC):
@@ -91,14 +91,19 @@ class LocalTokenizer(Tokenizer):
         config: Mapping[str, Any],
         chat_template: str | None,
     ) -> None:
-        """`config` is the content of tokenizer_config.json; `fingerprint` identifies the files."""
+        """`config` is the content of tokenizer_config.json, completed with the special tokens of the tokenizer's file.
+        `fingerprint` identifies the files."""
         # The file may have a length limit for training, which would cut every count.
         backend.no_truncation()
         backend.no_padding()
         self.name = name
         self.fingerprint = fingerprint
         self._backend = backend
-        special = {key: text for key in _SPECIAL_TOKENS if (text := _token_text(config.get(key))) is not None}
+        used = special_tokens_of(chat_template) if chat_template is not None else frozenset()
+        given = {**_extra_tokens(config), **config}
+        names = dict.fromkeys([*SPECIAL_TOKENS, *sorted(used)])
+        special = {key: text for key in names if (text := _token_text(given.get(key))) is not None}
+        self._unknown_tokens = sorted(name for name in used if name not in given)
         # A template may write special tokens that only the configuration names. Each is one token, as in transformers.
         backend.add_special_tokens(list(special.values()))
         self._chat = None if chat_template is None else ChatTemplate(chat_template, special, name)
@@ -148,7 +153,20 @@ class LocalTokenizer(Tokenizer):
             raise SpecError(
                 f"{self.name} has no chat template: give a directory with a chat_template.jinja, or use completions"
             )
+        if self._unknown_tokens:
+            unknown = " and ".join(self._unknown_tokens)
+            raise SpecError(
+                f"the chat template of {self.name} uses {unknown}, which no file names: write "
+                f'"{self._unknown_tokens[0]}": "<s>" (or whatever the model has, null for none) into a tokenizer_config.json '
+                "beside it"
+            )
         return self._chat.render(messages, tools, add_generation_prompt)
+
+
+def _extra_tokens(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Special tokens with names of their own, such as `image_token`."""
+    extra = config.get("extra_special_tokens")
+    return extra if isinstance(extra, dict) else {}
 
 
 def _token_text(token: Any) -> str | None:

@@ -109,4 +109,11 @@ def _read(name: str, file: Path, config_file: Path, template: str | None, choice
         template = named_template(config.get("chat_template"))
     digest.update(((template or "") + (choice or "")).encode())
     backend = convert(content, config, str(file), choice)
-    return LocalTokenizer(name, backend, fingerprint=digest.hexdigest()[:12], config=config, chat_template=template)
+    return LocalTokenizer(
+        name,
+        backend.tokenizer,
+        fingerprint=digest.hexdigest()[:12],
+        # The configuration wins: one that names no BOS ("bos_token": null) is right about that.
+        config={**backend.special_tokens, **config},
+        chat_template=template,
+    )

@@ -1,7 +1,7 @@
 """Engines decide when the tokens of the requests come out.
 
-An engine is driven by `pacing.Stepper`: requests are admitted, `next_ns` says when the engine wants to be stepped, and
-`step(now)` gives what has come out by then. A new engine is one file and one line in `ENGINES`.
+`pacing.Stepper` drives an engine: it admits requests, asks `next_ns` when to step, and gets the tokens of that step from
+`step(now)`. To add an engine, write a file and add a line to `ENGINES`.
 """
 
 from __future__ import annotations

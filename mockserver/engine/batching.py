@@ -1,4 +1,4 @@
-"""The `batching` engine: continuous batching, the least model that reproduces vLLM V1's scheduler.
+"""The `batching` engine: continuous batching, in the smallest model that reproduces vLLM V1's scheduler.
 
 Rules:
 - A step has a budget of tokens. Running requests first, in the order of their admission: a decode takes one token (and

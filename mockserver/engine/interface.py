@@ -1,4 +1,4 @@
-"""What an engine is, and what it is handed. Engines are pure: given the time, they never read a clock."""
+"""The interface of engines. Engines are pure: they are given the time and never read a clock."""
 
 from __future__ import annotations
 
@@ -15,41 +15,41 @@ class EngineRequest:
     """A request as an engine sees it."""
 
     received_ns: int
-    """The instant from which the plan counts."""
+    """The time that the plan counts from."""
     plan: Plan
     input_tokens: int | None = None
-    """None where the engine did not ask for it (`needs_input_tokens`)."""
+    """None unless the engine needs it (`needs_input_tokens`)."""
     blocks: Sequence[int] = ()
-    """The hash chain of the full KV blocks of prompt and reply; empty where the engine did not ask (`block_tokens`)."""
+    """The hash chain of the full KV blocks of prompt and reply. Empty unless the engine needs it (`block_tokens`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class EngineReport:
-    """What an engine has to say about a request that is over."""
+    """What an engine reports about a request that is over."""
 
     plan: Plan
-    """When the engine gave each token, up to the last that it gave: the plan itself, where the plan decides."""
+    """The times of the tokens that the engine gave. If the plan decides, this is the plan itself."""
     facts: dict[str, int]
     """For the ledger: `queue_ns`, `steps`, and what else the engine knows."""
 
 
 @dataclass(frozen=True, slots=True)
 class EngineState:
-    """What /metrics shows of an engine. None: this engine has no such thing."""
+    """The state of an engine for /metrics. None means that this engine has no such value."""
 
     running: int
     waiting: int = 0
     kv_usage: float | None = None
     """Share of the KV blocks that requests hold, from 0 to 1."""
     prefix_queries: int | None = None
-    """Tokens that were looked up in the prefix cache, and those found there, since the start."""
+    """Tokens looked up in the prefix cache, and tokens found there, since the start."""
     prefix_hits: int | None = None
     preemptions: int | None = None
     iteration_tokens: Mapping[int, int] = field(default_factory=dict)
     """Tokens of a step -> number of steps with so many, since the start."""
 
     def since(self, earlier: EngineState) -> EngineState:
-        """The same levels, and the counters from an earlier state on."""
+        """The same levels, with counters relative to an earlier state."""
 
         def more(now: int | None, then: int | None) -> int | None:
             return None if now is None or then is None else now - then
@@ -64,33 +64,33 @@ class EngineState:
 
 
 class Engine(Protocol):
-    """What drives the tokens of all requests."""
+    """Decides when the tokens of all requests come out."""
 
     needs_input_tokens: bool
-    """Whether a request must be counted before it is admitted."""
+    """Whether a prompt must be counted before its request is admitted."""
     block_tokens: int
-    """Tokens of a KV block, where the engine wants `EngineRequest.blocks`; else 0."""
+    """Tokens of a KV block if the engine needs `EngineRequest.blocks`, else 0."""
 
     def admit(self, key: int, request: EngineRequest) -> None:
-        """Take a request in; `key` names it from now on."""
+        """Accept a request under this key."""
 
     def release(self, key: int) -> EngineReport:
-        """The request is over, finished or not: forget it."""
+        """Forget a request, finished or not."""
 
     def next_ns(self) -> int | None:
-        """The instant at which the engine wants to be stepped; None when there is nothing to do."""
+        """When to step the engine next. None if there is nothing to do."""
 
     def step(self, now_ns: int) -> list[tuple[int, int]]:
-        """What has come out by `now_ns` and was not given before: (key, tokens), in the order of their instants."""
+        """The tokens that came out since the last step, up to `now_ns`: (key, tokens), in order of time."""
 
     def state(self) -> EngineState:
-        """How it stands now."""
+        """The current state."""
 
 
 @runtime_checkable
 class PlanEngine(Engine, Protocol):
-    """An engine whose tokens come one by one at the instants of the plan, whatever else runs. Then a stream can keep its
-    plan without the engine's steps, which is cheaper."""
+    """An engine whose tokens come one by one at the times of the plan, whatever else runs. A stream can then follow its plan
+    by itself, which is cheaper than engine steps."""
 
     def follow(self, key: int, request: EngineRequest) -> None:
-        """Know of a request that is not stepped: it counts in `state`, until `release`."""
+        """Count a request in `state` until `release`, without stepping it."""

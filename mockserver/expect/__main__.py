@@ -1,4 +1,4 @@
-"""`python -m mockserver.expect`: what to expect, computed apart. {"config": ..., "asked": ...} on stdin, JSON on stdout."""
+"""`python -m mockserver.expect` computes expectations: {"config": ..., "asked": ...} on stdin, JSON on stdout."""
 
 from __future__ import annotations
 

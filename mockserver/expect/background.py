@@ -1,8 +1,8 @@
-"""Where expectations are computed: in place where that takes no time, else in a process of its own.
+"""Computes expectations: quick ones in place, slow ones in a separate process.
 
-Not on a thread: a convolution is a second of Python, whose lock the streams would wait for. A thread of low priority makes
-that worse: on a busy machine it does not get the processor, and holds the lock all the while (measured: streams that
-were seconds late).
+A thread would not do: a convolution is a second of Python, and the streams would wait for its lock. A thread of low priority
+is worse: on a busy machine it does not get the processor and holds the lock all the while. (Measured: streams were seconds
+late.)
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _REMEMBERED = 64
 
 
 def is_quick(config: MockConfig, request: RequestLengths) -> bool:
-    """Whether the numbers are a few evaluations of closed forms: at most one thing is random."""
+    """Whether a few closed forms give the numbers, because at most one thing is random."""
     if config.engine == "batching":
         return True
     gap = config.tpot if config.itl is None else config.itl
@@ -40,13 +40,13 @@ def _is_constant(distribution: Distribution) -> bool:
 
 
 class ExpectationCache:
-    """What to expect of a configuration, computed once. Use it inside a running event loop."""
+    """Expectations, computed once per configuration. Use it inside a running event loop."""
 
     def __init__(self) -> None:
         self._known: OrderedDict[tuple[MockConfig, RequestLengths], asyncio.Future[dict[str, Any]]] = OrderedDict()
 
     async def of(self, config: MockConfig, request: RequestLengths) -> dict[str, Any]:
-        """Times in ms. Raises MockError where the process fails, which is a defect."""
+        """Times in ms. Raises MockError if the process fails, which is a bug."""
         if is_quick(config, request):
             return EXPECTATIONS[config.engine](config, request)
         key = (config, request)
@@ -55,14 +55,14 @@ class ExpectationCache:
             while len(self._known) > _REMEMBERED:
                 self._known.popitem(last=False)
         try:
-            # Whoever asks may go away; the others that ask the same wait on.
+            # One caller may leave while others wait for the same numbers.
             return await asyncio.shield(self._known[key])
         except MockError:
             self._known.pop(key, None)
             raise
 
     async def close(self) -> None:
-        """End what is still computed."""
+        """Cancel running computations."""
         for future in self._known.values():
             future.cancel()
         await asyncio.gather(*self._known.values(), return_exceptions=True)
@@ -86,6 +86,6 @@ async def _compute(config: MockConfig, request: RequestLengths) -> dict[str, Any
             process.kill()
             await process.wait()
     if process.returncode != 0:
-        raise MockError(f"what to expect could not be computed (status {process.returncode}): {said.decode()}")
+        raise MockError(f"cannot compute the expectation (status {process.returncode}): {said.decode()}")
     numbers: dict[str, Any] = orjson.loads(answer)
     return numbers

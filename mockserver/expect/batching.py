@@ -1,4 +1,4 @@
-"""What to expect of the `batching` engine: the closed form of a closed loop (engine/closed_form.py), for a range of users."""
+"""What to expect of the `batching` engine: the closed form (engine/closed_form.py) for a range of users in a closed loop."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from mockserver.step_cost import BLOCK_TOKENS
 US_PER_MS = 1000
 USERS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 INPUT_TOKENS = 1024
-"""Where nothing else is said: what load testers send by default."""
+"""The default, because load testers send this by default."""
 
 
 def expected(config: MockConfig, request: RequestLengths) -> dict[str, Any]:
-    """Capacity, half load, TPOT and throughput of N users; where the question leaves the tokens open, `INPUT_TOKENS` and the
-    mean length of a reply."""
+    """Capacity, half load, TPOT and throughput of N users. Unknown lengths default to `INPUT_TOKENS` and the mean length of
+    a reply."""
     inputs = INPUT_TOKENS if request.input_tokens is None else request.input_tokens
     outputs = config.output_tokens.mean() if request.output_tokens is None else request.output_tokens
     cost = step_cost_of(config)

@@ -1,4 +1,4 @@
-"""Of which requests the truth is asked."""
+"""The requests that an expectation is for."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class RequestLengths:
-    """Requests that are alike."""
+    """Requests of equal length."""
 
     output_tokens: int | None = None
-    """What each asks for (`max_tokens`); None where the mock draws the length."""
+    """Their `max_tokens`. None if the mock draws the length."""
     input_tokens: int | None = None
-    """None where it is not known: then nothing that depends on it is in the numbers."""
+    """None if unknown. Then the numbers exclude everything that depends on it."""

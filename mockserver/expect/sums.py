@@ -1,13 +1,13 @@
 """Quantiles of sums of random times, by numeric convolution.
 
-A distribution is handled as weighted points. The points of a sum come onto an even grid (each is split between its two
-neighbours, so that its mean stays), grids are convolved by the fast Fourier transform, and quantiles are read off the
-cumulative sum, a grid point's mass being spread evenly over its cell.
+A distribution becomes weighted points. The points of a sum are placed on an even grid (each is split between its two
+neighbours, which keeps its mean). Grids are convolved by the fast Fourier transform. Quantiles are read from the cumulative
+sum, with the mass of a grid point spread evenly over its cell.
 
-Errors, all of them small beside a sample's: the points stand for cells of a continuous law (each has the cell's exact mass
-and mean); the grid has 2^14 cells between the least and the greatest sum; what lies above the 1 - 1e-5 quantile of a
-part is one point at its mean. The tests hold the result against simulations: the share of a large sample below a
-quantile that was computed here is the share asked for, within what chance allows.
+Errors, all small compared with the noise of a sample: each point stands for a cell of a continuous distribution, with the
+cell's exact mass and mean; the grid has 2^14 cells between the least and the greatest sum; everything above the 1 - 1e-5
+quantile of a part is one point at its mean. The tests compare with simulations: the share of a large sample below a computed
+quantile is the share asked for, within the noise.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ _BULK = 0.999
 
 
 def points_of(distribution: Distribution, most: int) -> Points:
-    """A distribution of times as about `most` points, or all values where they are listed.
+    """A distribution of times as about `most` points, or all values if they are listed.
 
-    Four fifths of the cells divide the range up to the 99.9 % quantile evenly; the others the tail, growing like its
+    Four fifths of the cells divide the range up to the 99.9 % quantile evenly. The others divide the tail evenly in its
     logarithm.
     """
     atoms = distribution.atoms()
@@ -75,7 +75,7 @@ class Grid:
 
 
 def spread(points: Iterable[tuple[float, float]], low: float, step: float, cells: int) -> list[float]:
-    """Masses on a grid. Points beyond an end come in at the other: a sum is the same on such a ring."""
+    """Masses on a grid. Points beyond one end wrap around to the other, where sums come out the same."""
     masses = [0.0] * cells
     for value, share in points:
         at = (value - low) / step
@@ -88,7 +88,7 @@ def spread(points: Iterable[tuple[float, float]], low: float, step: float, cells
 
 
 def quantile_of_points(points: Points, share: float) -> float:
-    """The least value with at least `share` at or below it; `points` in any order."""
+    """The least value with at least `share` of the mass at or below it. `points` can be in any order."""
     total = 0.0
     for value, mass in sorted(points):
         total += mass
@@ -99,7 +99,7 @@ def quantile_of_points(points: Points, share: float) -> float:
 
 def product_sum(first: Points, counts: Points, each: Points) -> Grid:
     """The law of F + K E: one F, one count K, one E."""
-    # The products come onto the grid one by one, so that there must not be too many.
+    # Products are placed on the grid one by one, so there must not be too many.
     products = [(count * value, a * b) for count, a in counts for value, b in each]
     low = first[0][0] + min(value for value, _ in products)
     high = first[-1][0] + max(value for value, _ in products)
@@ -115,7 +115,7 @@ def repeated_sum(first: Points, counts: Points, each: Points, cells: int = CELLS
     least, greatest = each[0][0], each[-1][0]
     lows, highs = [], []
     for count, _ in counts:
-        # Eight standard deviations, and one extreme E besides, hold all of a sum that the grid can show.
+        # Eight standard deviations and one extreme E cover all of a sum that the grid can show.
         reach = 8.0 * deviation * math.sqrt(count)
         lows.append(max(count * least, count * mean - reach - (mean - least)))
         highs.append(min(count * greatest, count * mean + reach + greatest))
@@ -125,7 +125,7 @@ def repeated_sum(first: Points, counts: Points, each: Points, cells: int = CELLS
     start = transform(spread(first, low, step, cells))
     base = transform(spread_exactly(each, step, cells))
     half = cells // 2
-    # The transform of real masses is symmetric: one half says all.
+    # The transform of real masses is symmetric, so one half is enough.
     sums = _powers(base[: half + 1], counts)
     product = [a * b for a, b in zip(start, sums, strict=False)]
     product += [value.conjugate() for value in product[half - 1 : 0 : -1]]
@@ -133,8 +133,8 @@ def repeated_sum(first: Points, counts: Points, each: Points, cells: int = CELLS
 
 
 def spread_exactly(points: Points, step: float, cells: int) -> list[float]:
-    """Masses on the ring, from 0 on. Each point is split over three cells so that its mean and its variance stay, since
-    an error would add up over a sum of many; a mass may so become a little negative."""
+    """Masses on the ring, from 0. Each point is split over three cells to keep its mean and variance, because errors would
+    add up over a long sum. A mass can become slightly negative."""
     masses = [0.0] * cells
     for value, share in points:
         index = round(value / step)
@@ -146,7 +146,7 @@ def spread_exactly(points: Points, step: float, cells: int) -> list[float]:
 
 
 def _powers(factors: list[complex], counts: Points) -> list[complex]:
-    """E[factor^K] of each factor. From one count to the next it is a product, and most steps are alike."""
+    """E[factor^K] of each factor. Each count is a product away from the one before, and most steps are equal."""
     totals = [0j] * len(factors)
     powers = [1 + 0j] * len(factors)
     steps: dict[int, list[complex]] = {}
@@ -162,7 +162,7 @@ def _powers(factors: list[complex], counts: Points) -> list[complex]:
 
 
 def _step(low: float, high: float, cells: int = CELLS) -> float:
-    """A little is left free at the end, so that rounding brings nothing round the ring."""
+    """Leaves some cells free at the end, so that rounding does not wrap around."""
     return max((high - low) / (cells - 8), 1e-9)
 
 

@@ -1,4 +1,4 @@
-"""What to expect where latencies are drawn, and something stands beside the draws: load, drafts, the input, a recording."""
+"""What to expect if more than the draws decides: load, draft tokens, input length, or a recording."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _POINTS = 512
 
 
 def expected(config: MockConfig, request: RequestLengths) -> dict[str, Any]:
-    """Of the `sampled` engine, and of `replay` with a profile."""
+    """For the `sampled` engine, and for `replay` with a profile."""
     if config.load_slowdown > 0:
         return _slowed(config)
     if config.num_speculative_tokens > 0:
@@ -75,7 +75,7 @@ def _speculated(config: MockConfig, request: RequestLengths) -> dict[str, Any]:
 def _by_input(
     numbers: dict[str, Any], config: MockConfig, each: Distribution, request: RequestLengths
 ) -> dict[str, Any]:
-    """TTFT and E2EL with what the input adds, where the question says how long it is."""
+    """TTFT and E2EL with the time that the input adds, if its length is known."""
     if request.input_tokens is None:
         note = "what --ttft-per-input-token adds to TTFT and E2EL: add input_tokens to the question"
         return {**numbers, "leaves_out": [*numbers["leaves_out"], note]}
@@ -102,7 +102,7 @@ def _by_input(
 
 
 def replayed(config: MockConfig, request: RequestLengths) -> dict[str, Any]:
-    """Of the `replay` engine: a profile is sampled from, a recording speaks for itself."""
+    """For the `replay` engine: a profile is sampled from, a recording is summarized."""
     latencies = latencies_of(config)
     if latencies.recording is None:
         names = ("ttft", "tpot", "itl", "output_tokens", "ttft_per_input_token")
@@ -112,10 +112,10 @@ def replayed(config: MockConfig, request: RequestLengths) -> dict[str, Any]:
         return {"how": f"the recorded waits times 1 + {config.load_slowdown:g} (requests under way - 1)"}
     return {
         "replies": len(replies),
-        "ttft_ms": _seen([reply.ttft_ns / NS_PER_MS for reply in replies]),
-        "tpot_ms": _seen([tpot for reply in replies if (tpot := _tpot_ms(reply)) is not None]),
-        "output_tokens": _seen([float(reply.output_tokens) for reply in replies]),
-        "e2el_ms": _seen([(reply.ttft_ns + sum(reply.gaps_ns)) / NS_PER_MS for reply in replies]),
+        "ttft_ms": _summary([reply.ttft_ns / NS_PER_MS for reply in replies]),
+        "tpot_ms": _summary([tpot for reply in replies if (tpot := _tpot_ms(reply)) is not None]),
+        "output_tokens": _summary([float(reply.output_tokens) for reply in replies]),
+        "e2el_ms": _summary([(reply.ttft_ns + sum(reply.gaps_ns)) / NS_PER_MS for reply in replies]),
         "how": (
             "the recorded replies themselves, each at its own length and as often as any other; a request that asks for "
             "another length gets the gaps cut, or from the first on again"
@@ -128,7 +128,7 @@ def _tpot_ms(reply: RecordedReply) -> float | None:
     return sum(reply.gaps_ns) / later / NS_PER_MS if later else None
 
 
-def _seen(values: list[float]) -> dict[str, Any]:
+def _summary(values: list[float]) -> dict[str, Any]:
     if not values:
         return {"mean": None, **dict.fromkeys(sampled.SHARES)}
     points = [(value, 1 / len(values)) for value in values]

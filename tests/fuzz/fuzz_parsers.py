@@ -22,10 +22,10 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["bench"]):
-    from bench.endpoints.reply import Reply, error_message, read_whole
-    from bench.endpoints.stream_reader import StreamReader
+    from bench.endpoints import ENDPOINTS
+    from bench.endpoints.interface import ParsedReply, ReadOptions
     from bench.errors import RecordError
-    from bench.records import TOKEN_KINDS, from_line, to_line
+    from bench.records import TOKEN_KINDS, Outcome, from_line, to_line
     from bench.transport.http1 import ProtocolError, ResponseParser
     from bench.transport.sse import SSEParser
 
@@ -92,10 +92,10 @@ def dialect(data: bytes, cuts: Sequence[int]) -> None:
     events = [event for event in data.replace(b"\r", b"").split(b"\x00") if event]
     borders = [0, *sorted(cut % (len(events) + 1) for cut in cuts), len(events)]
     for count in (None, words):
-        replies: list[Reply] = []
+        replies: list[ParsedReply] = []
         batches = ([[event] for event in events], [events], [events[a:b] for a, b in pairwise(borders)])
         for batch in batches:
-            reader = StreamReader(count)
+            reader = ENDPOINTS["chat"].event_reader(ReadOptions(count=count))
             for part in batch:
                 reader.feed(part)
             reply = reader.close()
@@ -107,14 +107,15 @@ def dialect(data: bytes, cuts: Sequence[int]) -> None:
                 )
             replies.append(reply)
         # Of malformed events, each half of an object, a batch can make a whole one: what is good must stay as it is.
-        if replies[0].malformed is None:
+        if replies[0].problem is None or replies[0].problem.outcome is not Outcome.MALFORMED:
             assert replies[1] == replies[2] == replies[0]
 
 
 def body(data: bytes, cuts: Sequence[int]) -> None:
     """A reply in one piece, and one that is an error."""
-    assert read_whole(data, words).chunk_kind == ""
-    assert len(error_message(data)) < 2_000
+    for endpoint in ENDPOINTS.values():
+        assert endpoint.read_whole(data, ReadOptions(count=words)).chunk_kind == ""
+        assert len(endpoint.error_message(data)) < 2_000
 
 
 def record(data: bytes, cuts: Sequence[int]) -> None:

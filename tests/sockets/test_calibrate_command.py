@@ -198,6 +198,32 @@ def test_a_server_that_is_no_mock_is_named_as_such(tmp_path: Path, capsys: pytes
     assert not (tmp_path / "run").exists()
 
 
+def test_a_mock_that_refuses_the_host_name_is_quoted() -> None:
+    class Refusing(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = b'{"error":{"message":"/truth does not answer to the host name \'there\'.","code":403}}'
+            self.send_response(403)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Refusing)
+    thread = Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        with pytest.raises(
+            TargetError, match=r"HTTP Error 403: Forbidden: /truth does not answer to the host name 'there'"
+        ):
+            remote.truth_of(f"http://127.0.0.1:{server.server_port}")
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -18,7 +18,8 @@ import pytest
 from bench.clock import NS_PER_MS, NS_PER_S, LoopClock
 from bench.config import RunConfig, resolve
 from bench.conversations import Conversations
-from bench.endpoints import openai
+from bench.endpoints import encode
+from bench.endpoints.interface import BodyOptions
 from bench.errors import BenchError
 from bench.load.assignment import Assignment
 from bench.load.components import source_of, tokenizer_of
@@ -27,13 +28,13 @@ from bench.load.worker import Worker
 from bench.modes.rate import Rate
 from bench.modes.share import Share
 from bench.sources.sessions import SessionSource
-from bench.transport.scripted import Script, ScriptedTransport
+from bench.transport.scripted import ScriptedReply, ScriptedTransport
 from bench.workload import Request, Supply
 from promptset.samples import Sample
 from promptset.sessions import Session
 from tests.support.mock_process import mock_process
 
-OPTIONS = openai.BodyOptions(endpoint="chat", model="m", stream=True, ignore_eos=True, extra=None)
+OPTIONS = BodyOptions(endpoint="chat", model="m", stream=True, ignore_eos=True, extra=None)
 
 
 def assignment(config: RunConfig, worker: int = 1) -> Assignment:
@@ -44,7 +45,7 @@ def assignment(config: RunConfig, worker: int = 1) -> Assignment:
 
 
 def supply(given: Assignment, samples: Iterator[Sample]) -> Supply:
-    return Supply(samples, lambda sample: openai.encode(sample, OPTIONS), "run", first=given.share.worker, step=3)
+    return Supply(samples, lambda sample: encode(sample, OPTIONS), "run", first=given.share.worker, step=3)
 
 
 def configured(**fields: Any) -> RunConfig:
@@ -103,7 +104,7 @@ def test_another_process_makes_the_sessions_that_this_one_would() -> None:
         assert isinstance(made, SessionSource)
         return made
 
-    made = Conversations(sessions(), lambda sample: openai.encode(sample, OPTIONS), "run", real=True)
+    made = Conversations(sessions(), lambda sample: encode(sample, OPTIONS), "run", real=True)
 
     async def feed() -> list[Session]:
         process = ProcessFeed(given, made)
@@ -133,7 +134,7 @@ def test_a_long_run_of_sessions_is_fed_and_short_ones_are_ready_for_every_user(t
         async def prepare() -> tuple[int, int, bool]:
             samples = source_of(config, tokenizer_of(config), given.share)
             clock = LoopClock()
-            worker = Worker(given, samples, ScriptedTransport(lambda request: Script(ttft_ns=0), clock), clock)
+            worker = Worker(given, samples, ScriptedTransport(lambda request: ScriptedReply(ttft_ns=0), clock), clock)
             try:
                 await worker.prepare()
                 stock = worker._load.backlog.stock
@@ -197,7 +198,7 @@ def test_an_open_loop_by_time_knows_how_many_requests_it_needs(tmp_path: Path) -
         async def prepare() -> tuple[int, bool]:
             samples = source_of(config, tokenizer_of(config), share)
             clock = LoopClock()
-            worker = Worker(given, samples, ScriptedTransport(lambda request: Script(ttft_ns=0), clock), clock)
+            worker = Worker(given, samples, ScriptedTransport(lambda request: ScriptedReply(ttft_ns=0), clock), clock)
             try:
                 await worker.prepare()
                 return len(worker._load.backlog.stock), worker._feed is not None

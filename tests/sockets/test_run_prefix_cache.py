@@ -12,12 +12,12 @@ import pytest
 from bench import cli
 from bench.errors import Exit
 from tests.support.literal_replies import GOOD, api, stream, whole
-from tests.support.literal_server import LiteralServer, Received, Script, Step
+from tests.support.literal_server import LiteralServer, Received, Responder, Step
 
 WORDS = ("--prefix", "tokens=64", "--input-tokens", "128", "--output-tokens", "3", "--requests", "9", "--warmup", "1")
 
 
-def with_metrics(seen: list[str]) -> Script:
+def with_metrics(seen: list[str]) -> Responder:
     """A server whose counters stand at what the requests before the page have brought: 128 tokens each, 32 of them found."""
     others = api(lambda request: stream(*GOOD))
 

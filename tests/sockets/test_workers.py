@@ -22,7 +22,7 @@ import pytest
 from bench import cli
 from bench.clock import process_clock
 from bench.config import resolve
-from bench.endpoints.openai import BodyOptions
+from bench.endpoints.interface import BodyOptions
 from bench.errors import BenchError, Exit, UsageError
 from bench.load.assignment import Assignment
 from bench.load.crew import CrewReport

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from tests.support.literal_server import Received, Script, Send, Step
+from tests.support.literal_server import Received, Responder, Send, Step
 
 DONE = "[DONE]"
 ROLE: dict[str, Any] = {"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]}
@@ -20,8 +20,8 @@ def delta(**fields: Any) -> dict[str, Any]:
     return {"choices": [{"index": 0, "delta": fields}]}
 
 
-def finish(reason: str = "stop") -> dict[str, Any]:
-    return {"choices": [{"index": 0, "delta": {}, "finish_reason": reason}]}
+def finish(reason: Any = "stop", **more: Any) -> dict[str, Any]:
+    return {"choices": [{"index": 0, "delta": {}, "finish_reason": reason, **more}]}
 
 
 def usage(output_tokens: int, input_tokens: int = 7) -> dict[str, Any]:
@@ -100,7 +100,7 @@ def models(*names: str) -> list[Step]:
     return whole("200 OK", {"object": "list", "data": [{"id": name, "object": "model"} for name in names]})
 
 
-def api(chat: Script, *names: str) -> Script:
+def api(chat: Responder, *names: str) -> Responder:
     """A server with a list of models and without metrics; every other request is answered by `chat`."""
     listed = models(*(names if names else ("literal-model",)))
 

@@ -70,10 +70,10 @@ class Received:
     """Set when the client closed the connection during `Hang`."""
 
 
-Script = Callable[[Received], Sequence[Step]]
+Responder = Callable[[Received], Sequence[Step]]
 
 
-def in_turn(*replies: Sequence[Step]) -> Script:
+def in_turn(*replies: Sequence[Step]) -> Responder:
     """The first request gets the first reply, and so on; the last one serves all that follow."""
     given = iter(range(1 << 30))
     lock = threading.Lock()
@@ -93,7 +93,7 @@ class LiteralServer:
     """Listens on a free port as soon as it is entered. `received` has every request, in order of arrival."""
 
     def __init__(
-        self, script: Script, *, tls: bool = False, handshake_pause_s: float = 0.0, host: str = "127.0.0.1"
+        self, script: Responder, *, tls: bool = False, handshake_pause_s: float = 0.0, host: str = "127.0.0.1"
     ) -> None:
         self._script = script
         self._handshake_pause_s = handshake_pause_s

@@ -17,7 +17,7 @@ from typing import Any
 
 import orjson
 
-from bench.accuracy import certificate
+from bench.accuracy import certify
 from bench.clock import Clock, LoopClock
 from bench.dispatch import InFlight, OpenLoop, Sending, Stop
 from bench.errors import Exit
@@ -343,9 +343,10 @@ def calibrated(
     directory = RunDirectory.create(folder / f"run-{seed}")
     (directory.path / "requests.jsonl").write_bytes(b"".join(map(to_line, records)))
     (directory.path / "ledger.jsonl").write_bytes(b"".join(orjson.dumps(line) + b"\n" for line in server.lines))
-    found = certificate(directory, numbers, {m.key: m.of for m in REQUEST_METRICS.values()}, start_ns=start_ns,
+    certificate = certify(directory, numbers, {m.key: m.of for m in REQUEST_METRICS.values()}, start_ns=start_ns,
                         truth=truth, planned=planned(seed), begun_ns=START)  # fmt: skip
-    assert found is not None
+    assert certificate is not None
+    found = certificate.to_json()
     verdict = judge(Evidence(summary=numbers, open_loop=True, exact_lengths=False, calibration=found), Limits())
     told = {**numbers, "verdict": verdict.told()}
     return Calibrated(found, verdict, exit_status(told), numbers)

@@ -12,7 +12,7 @@ from bench.conversations import Conversations
 from bench.dispatch import ClosedLoop, InFlight, OpenLoop, Sending, Sessions, Stop
 from bench.records import RequestRecord
 from bench.transport.interface import Done, Ended, ignore
-from bench.transport.scripted import Script, ScriptedTransport
+from bench.transport.scripted import ScriptedReply, ScriptedTransport
 from bench.workload import Encoded, Request, Supply
 from promptset.samples import Sample
 from promptset.sessions import Session
@@ -22,7 +22,7 @@ MS = 1_000_000
 START = START_NS + 11
 """When the load begins: an odd instant, so that an offset taken for an instant is seen."""
 
-QUICK = Script(ttft_ns=5 * MS)
+QUICK = ScriptedReply(ttft_ns=5 * MS)
 
 
 class LateRecords(ScriptedTransport):
@@ -42,7 +42,7 @@ class Load:
 
     def __init__(
         self,
-        script: Script | Callable[[Request], Script] = QUICK,
+        script: ScriptedReply | Callable[[Request], ScriptedReply] = QUICK,
         *,
         requests: int | None = None,
         duration_ns: int | None = None,
@@ -55,7 +55,7 @@ class Load:
         """`work_ns` is charged for each send, records come `records_late_ns` after the ends, and `meanwhile` has what
         happens besides, as (offset in ns, call).
         """
-        self._script_for = (lambda request: script) if isinstance(script, Script) else script
+        self._script_for = (lambda request: script) if isinstance(script, ScriptedReply) else script
         self._limits = {"requests": requests, "duration_ns": duration_ns}
         self._warmup = {"warmup_requests": warmup_requests, "warmup_ns": warmup_ns}
         self._work_ns = work_ns
@@ -115,7 +115,7 @@ class Load:
 
         run_virtual(main)
 
-    def _answer(self, request: Request) -> Script:
+    def _answer(self, request: Request) -> ScriptedReply:
         self.loop.charge(self._work_ns)
         return self._script_for(request)
 

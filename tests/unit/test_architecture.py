@@ -595,7 +595,7 @@ def test_the_folder_of_data_sets_is_no_package() -> None:
         ("bench.transport.wire", "from bench.metrics import per_request"),
         ("bench.transport.wire", "from bench.dispatch import Stop"),
         ("bench.dispatch.open_loop", "from bench.schedule import ARRIVALS"),
-        ("bench.dispatch.open_loop", "from bench.transport.scripted import Script"),
+        ("bench.dispatch.open_loop", "from bench.transport.scripted import ScriptedReply"),
         ("bench.dispatch.open_loop", "from bench import transport"),
         ("bench.metrics.summary", "from bench.transport import TRANSPORTS"),
         ("bench.metrics.summary", "from bench.clock import now_ns"),

@@ -109,7 +109,7 @@ def test_what_the_user_says_wins_in_any_spelling():
 
 @pytest.mark.parametrize("extra", [["--port", "1"], ["--host=0.0.0.0"]])
 def test_address_and_port_are_not_hidden_from_us(extra):
-    with pytest.raises(CannotServe, match="stands behind --: write it before"):
+    with pytest.raises(CannotServe, match="stands after --: write it before"):
         serve_command("vllm", "m", "127.0.0.1", 8000, {}, extra)
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.records import Outcome
-from bench.transport.scripted import Script
+from bench.transport.scripted import ScriptedReply
 from tests.support.virtual_load import MS, START, Load
 
 EVERY_10_MS = [i * 10 * MS for i in range(1_000)]
@@ -21,7 +21,9 @@ def test_a_thousand_sends_with_work_in_between_end_exactly_at_nominal() -> None:
 
 
 def test_a_stalled_server_moves_no_later_due_time() -> None:
-    load = Load(lambda request: Script(ttft_ns=HOUR if request.index < 3 else MS), requests=100).open(EVERY_10_MS)
+    load = Load(lambda request: ScriptedReply(ttft_ns=HOUR if request.index < 3 else MS), requests=100).open(
+        EVERY_10_MS
+    )
     assert load.sent_at == EVERY_10_MS[:100]
     assert [load.of(i).intended_ns - START for i in range(100)] == EVERY_10_MS[:100]
 
@@ -42,21 +44,23 @@ def test_arrivals_at_one_instant_all_leave_at_it() -> None:
 
 def test_a_stream_that_is_cut_still_writes_its_record() -> None:
     cut = [(25 * MS, lambda load: (load.stop.interrupt(), load.transport.cut()))]
-    load = Load(Script(ttft_ns=HOUR), requests=100, meanwhile=cut).open(EVERY_10_MS)
+    load = Load(ScriptedReply(ttft_ns=HOUR), requests=100, meanwhile=cut).open(EVERY_10_MS)
     assert [(r.index, r.outcome, r.end_ns - START) for r in load.records] == [
         (i, Outcome.INTERRUPTED, 25 * MS) for i in range(3)
     ]
 
 
 def test_a_failed_request_has_its_record_and_changes_no_other_send() -> None:
-    failing = Script(ttft_ns=MS, failed=Outcome.RESET)
-    load = Load(lambda request: failing if request.index == 2 else Script(ttft_ns=MS), requests=6).open(EVERY_10_MS)
+    failing = ScriptedReply(ttft_ns=MS, failed=Outcome.RESET)
+    load = Load(lambda request: failing if request.index == 2 else ScriptedReply(ttft_ns=MS), requests=6).open(
+        EVERY_10_MS
+    )
     assert [r.outcome for r in load.records].count(Outcome.RESET) == 1
     assert load.sent_at == EVERY_10_MS[:6]
 
 
 def test_the_wait_at_the_cap_is_in_eligible_and_not_in_lateness() -> None:
-    load = Load(Script(ttft_ns=25 * MS), requests=4).open(EVERY_10_MS, cap=1)
+    load = Load(ScriptedReply(ttft_ns=25 * MS), requests=4).open(EVERY_10_MS, cap=1)
     assert load.sent_at == [0, 25 * MS, 50 * MS, 75 * MS]
     for i in range(4):
         record = load.of(i)
@@ -65,12 +69,12 @@ def test_the_wait_at_the_cap_is_in_eligible_and_not_in_lateness() -> None:
 
 
 def test_an_arrival_that_finds_a_slot_is_eligible_when_it_is_due() -> None:
-    load = Load(Script(ttft_ns=5 * MS), requests=3).open(EVERY_10_MS, cap=1)
+    load = Load(ScriptedReply(ttft_ns=5 * MS), requests=3).open(EVERY_10_MS, cap=1)
     assert all(r.eligible_ns == r.intended_ns for r in load.records)
 
 
 def test_dropping_late_arrivals_leaves_a_record_of_each() -> None:
-    load = Load(Script(ttft_ns=25 * MS), requests=6).open(EVERY_10_MS, cap=1, drop_late=True)
+    load = Load(ScriptedReply(ttft_ns=25 * MS), requests=6).open(EVERY_10_MS, cap=1, drop_late=True)
     outcomes = {r.index: r.outcome for r in load.records}
     assert outcomes == {i: Outcome.OK if i in (0, 3) else Outcome.DROPPED for i in range(6)}
     dropped = load.of(1)
@@ -80,7 +84,7 @@ def test_dropping_late_arrivals_leaves_a_record_of_each() -> None:
 
 
 def test_arrivals_that_still_wait_when_the_duration_ends_are_dropped_and_recorded() -> None:
-    load = Load(Script(ttft_ns=45 * MS), duration_ns=50 * MS).open(EVERY_10_MS, cap=1)
+    load = Load(ScriptedReply(ttft_ns=45 * MS), duration_ns=50 * MS).open(EVERY_10_MS, cap=1)
     assert load.sent_at == [0, 45 * MS]
     dropped = [r for r in load.records if r.outcome is Outcome.DROPPED]
     assert [r.index for r in dropped] == [2, 3, 4]
@@ -89,40 +93,40 @@ def test_arrivals_that_still_wait_when_the_duration_ends_are_dropped_and_recorde
 
 
 def test_all_requests_of_the_plan_are_sent_though_the_last_ones_wait() -> None:
-    load = Load(Script(ttft_ns=100 * MS), requests=5).open(EVERY_10_MS, cap=1)
+    load = Load(ScriptedReply(ttft_ns=100 * MS), requests=5).open(EVERY_10_MS, cap=1)
     assert load.sent_at == [i * 100 * MS for i in range(5)]
     assert load.stop.reason == "requests"
 
 
 def test_a_duration_drops_what_waits_also_after_the_last_request_has_arrived() -> None:
-    load = Load(Script(ttft_ns=100 * MS), requests=5, duration_ns=150 * MS).open(EVERY_10_MS, cap=1)
+    load = Load(ScriptedReply(ttft_ns=100 * MS), requests=5, duration_ns=150 * MS).open(EVERY_10_MS, cap=1)
     assert load.sent_at == [0, 100 * MS]
     assert [load.of(i).outcome for i in (2, 3, 4)] == [Outcome.DROPPED] * 3
 
 
 def test_an_interruption_drops_what_waits_also_after_the_last_request_has_arrived() -> None:
     stop = [(150 * MS, lambda load: load.stop.interrupt())]
-    load = Load(Script(ttft_ns=100 * MS), requests=5, meanwhile=stop).open(EVERY_10_MS, cap=1)
+    load = Load(ScriptedReply(ttft_ns=100 * MS), requests=5, meanwhile=stop).open(EVERY_10_MS, cap=1)
     assert load.sent_at == [0, 100 * MS]
     assert load.stop.interrupted
     assert sorted(r.index for r in load.records) == [0, 1, 2, 3, 4]
 
 
 def test_a_slot_is_free_when_the_response_has_ended_and_not_when_its_record_is_made() -> None:
-    load = Load(Script(ttft_ns=25 * MS), requests=4, records_late_ns=200 * MS).open(EVERY_10_MS, cap=1)
+    load = Load(ScriptedReply(ttft_ns=25 * MS), requests=4, records_late_ns=200 * MS).open(EVERY_10_MS, cap=1)
     assert load.sent_at == [0, 25 * MS, 50 * MS, 75 * MS]
     assert load.area_ns == 100 * MS
 
 
 def test_the_load_has_ended_when_the_last_record_is_made() -> None:
     stop = [(35 * MS, lambda load: load.stop.interrupt())]
-    load = Load(Script(ttft_ns=MS), requests=100, records_late_ns=50 * MS, meanwhile=stop).open(EVERY_10_MS)
+    load = Load(ScriptedReply(ttft_ns=MS), requests=100, records_late_ns=50 * MS, meanwhile=stop).open(EVERY_10_MS)
     assert (len(load.records), load.ended_ns) == (4, 81 * MS)
 
 
 def test_a_cut_sends_nothing_more() -> None:
     cut = [(150 * MS, lambda load: (load.stop.interrupt(), load.transport.cut()))]
-    load = Load(Script(ttft_ns=100 * MS), requests=5, meanwhile=cut).open(EVERY_10_MS, cap=1)
+    load = Load(ScriptedReply(ttft_ns=100 * MS), requests=5, meanwhile=cut).open(EVERY_10_MS, cap=1)
     assert len(load.sent_at) == 2
     assert load.ended_ns == 150 * MS
 
@@ -138,7 +142,7 @@ def test_the_cap_is_never_passed_and_every_arrival_has_one_record(
     gaps: list[int], answers: list[int], cap: int, drop_late: bool
 ) -> None:
     offsets = list(itertools.accumulate(gaps))
-    load = Load(lambda request: Script(ttft_ns=answers[request.index % len(answers)]), requests=len(offsets))
+    load = Load(lambda request: ScriptedReply(ttft_ns=answers[request.index % len(answers)]), requests=len(offsets))
     load.open(offsets, cap=cap, drop_late=drop_late)
     assert load.transport.in_flight_max <= cap
     assert load.in_flight.max == load.transport.in_flight_max
@@ -158,7 +162,7 @@ def test_the_area_under_the_count_in_flight_is_the_sum_of_the_times_in_flight(
     gaps: list[int], answers: list[int], cap: int | None
 ) -> None:
     scripted = [answers[i % len(answers)] for i in range(len(gaps))]
-    load = Load(lambda request: Script(ttft_ns=scripted[request.index]), requests=len(gaps))
+    load = Load(lambda request: ScriptedReply(ttft_ns=scripted[request.index]), requests=len(gaps))
     load.open(itertools.accumulate(gaps), cap=cap)
     assert load.area_ns == sum(scripted)
     assert load.in_flight.now == 0

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 import orjson
 
 from bench.records import Outcome
-from bench.transport.scripted import Script
+from bench.transport.scripted import ScriptedReply
 from promptset.sessions import Session, Turn
 from tests.support.virtual_load import MS, START, Load
 
-TEN = Script(ttft_ns=6 * MS, gaps_ns=(4 * MS,))
+TEN = ScriptedReply(ttft_ns=6 * MS, gaps_ns=(4 * MS,))
 """Two tokens, the text "xx", 10 ms."""
 
 
@@ -52,7 +52,7 @@ def test_a_planned_history_has_planned_answers_and_known_lengths() -> None:
 
 
 def test_a_failed_turn_ends_its_session_and_the_user_begins_the_next() -> None:
-    fails = Script(ttft_ns=10 * MS, failed=Outcome.RESET)
+    fails = ScriptedReply(ttft_ns=10 * MS, failed=Outcome.RESET)
     load = Load(lambda request: fails if request.index == 1 else TEN, requests=4).sessions(1, talks(0.05, 0.2))
     assert said(load) == [["0.0"], ["0.0", "xx", "0.1"], ["1.0"], ["1.0", "xx", "1.1"]]
     assert load.sent_at == [0, 60 * MS, 70 * MS, 130 * MS]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bench.records import Outcome
-from bench.transport.scripted import Script
+from bench.transport.scripted import ScriptedReply
 from tests.support.virtual_load import MS, START, Load
 
 EVERY_10_MS = [i * 10 * MS for i in range(1_000)]
@@ -20,7 +20,7 @@ def test_a_number_of_requests_ends_it() -> None:
 
 
 def test_a_duration_ends_the_sending_and_leaves_alone_what_is_in_flight() -> None:
-    load = Load(Script(ttft_ns=500 * MS), duration_ns=100 * MS).open(EVERY_10_MS)
+    load = Load(ScriptedReply(ttft_ns=500 * MS), duration_ns=100 * MS).open(EVERY_10_MS)
     assert load.sent_at == EVERY_10_MS[:10]  # The arrival at the very end of it is none of it.
     assert {r.outcome for r in load.records} == {Outcome.OK}
     assert (load.stop.reason, load.ended_ns) == ("duration", 590 * MS)
@@ -46,7 +46,7 @@ def test_of_number_and_duration_the_first_one_ends_it() -> None:
 
 
 def test_a_duration_ends_a_closed_loop() -> None:
-    load = Load(Script(ttft_ns=30 * MS), duration_ns=100 * MS).closed(2)
+    load = Load(ScriptedReply(ttft_ns=30 * MS), duration_ns=100 * MS).closed(2)
     assert load.sent_at == [t * MS for t in (0, 0, 30, 30, 60, 60, 90, 90)]
     assert load.ended_ns == 120 * MS
 
@@ -65,24 +65,24 @@ def test_a_warm_up_time_comes_first_and_on_top_of_the_duration() -> None:
 
 
 def test_warm_up_of_a_closed_loop_counts_towards_no_limit() -> None:
-    load = Load(Script(ttft_ns=10 * MS), requests=4, warmup_requests=2).closed(2)
+    load = Load(ScriptedReply(ttft_ns=10 * MS), requests=4, warmup_requests=2).closed(2)
     assert sorted(phases(load)) == ["run"] * 4 + ["warmup"] * 2
 
 
 def test_the_first_interruption_lets_what_is_in_flight_end() -> None:
-    load = Load(Script(ttft_ns=50 * MS), requests=100, meanwhile=[(25 * MS, lambda load: load.stop.interrupt())])
+    load = Load(ScriptedReply(ttft_ns=50 * MS), requests=100, meanwhile=[(25 * MS, lambda load: load.stop.interrupt())])
     load.open(EVERY_10_MS)
     assert [r.outcome for r in load.records] == [Outcome.OK] * 3
     assert (load.stop.reason, load.stop.interrupted) == ("interrupted", True)
 
 
 def test_an_interruption_of_a_closed_loop_keeps_its_users_from_sending_again() -> None:
-    load = Load(Script(ttft_ns=50 * MS), requests=100, meanwhile=[(25 * MS, lambda load: load.stop.interrupt())])
+    load = Load(ScriptedReply(ttft_ns=50 * MS), requests=100, meanwhile=[(25 * MS, lambda load: load.stop.interrupt())])
     assert len(load.closed(4).records) == 4
 
 
 def test_an_interruption_while_the_last_ones_are_in_flight_is_still_an_interruption() -> None:
-    load = Load(Script(ttft_ns=50 * MS), requests=2, meanwhile=[(30 * MS, lambda load: load.stop.interrupt())])
+    load = Load(ScriptedReply(ttft_ns=50 * MS), requests=2, meanwhile=[(30 * MS, lambda load: load.stop.interrupt())])
     load.closed(2)
     assert (load.stop.reason, load.stop.interrupted) == ("requests", True)
 

@@ -32,4 +32,4 @@ def unit(rng: Random) -> str:
     return f"{sentence}，{one(_WHY)}。" if rng.random() < 0.5 else f"{sentence}。"
 
 
-CHINESE = TextKind(unit, glue="", fill_open="", own_words=True)
+CHINESE = TextKind(unit, glue="", fill_open="", heading_close="。", own_words=True)

@@ -34,4 +34,4 @@ def unit(rng: Random) -> str:
     return f"{head}\n{body}\n"
 
 
-CODE = TextKind(unit, glue="\n", fill_open="\n#")
+CODE = TextKind(unit, glue="\n", fill_open="\n#", open="# ", heading_close="\n\n")

@@ -42,4 +42,4 @@ def unit(rng: Random) -> str:
     return f"{sentence}."
 
 
-ENGLISH = TextKind(unit, glue=" ", fill_open=" ")
+ENGLISH = TextKind(unit, glue=" ", fill_open=" ", heading_close="\n\n")

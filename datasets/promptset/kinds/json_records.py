@@ -34,4 +34,12 @@ def unit(rng: Random) -> str:
     return json.dumps(record)
 
 
-JSON = TextKind(unit, glue=",\n", open="[", fill_open=',\n{"note": "', fill_close='"}', close="]")
+JSON = TextKind(
+    unit,
+    glue=",\n",
+    open='[{"title": "',
+    heading_close='"},\n',
+    fill_open=',\n{"note": "',
+    fill_close='"}',
+    close="]",
+)

@@ -23,6 +23,7 @@ def load(
     columns: Mapping[str, str] | None = None,
     bad_rows: BadRows = "fail",
     seed: int = 0,
+    salt: str | None = None,
 ) -> list[Sample]:
     """The samples of a file, in its order and all at once. Arguments and errors are those of `DataSet`."""
-    return list(DataSet(path, tokenizer=tokenizer, chat=chat, columns=columns, bad_rows=bad_rows, seed=seed))
+    return list(DataSet(path, tokenizer=tokenizer, chat=chat, columns=columns, bad_rows=bad_rows, seed=seed, salt=salt))

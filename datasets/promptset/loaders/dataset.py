@@ -19,7 +19,6 @@ from promptset.loaders import rows, traces
 from promptset.loaders.containers import open_container
 from promptset.loaders.rows import COUNTS, ROW_KEYS, Format, ParsedRow, Row
 from promptset.outline import Outline, PromptMaker
-from promptset.rng import stream
 from promptset.samples import Sample
 from promptset.sharing import Path as SharedPath
 from promptset.tokenizer import Tokenizer
@@ -50,12 +49,14 @@ class DataSet(Sequence[Sample]):
         columns: Mapping[str, str] | None = None,
         bad_rows: BadRows = "fail",
         seed: int = 0,
+        salt: str | None = None,
     ) -> None:
         """Reads and checks every row.
 
         With a tokenizer, missing lengths are counted as the prompt will be sent: with `chat`, as a user message. `columns`
-        maps columns, ours -> theirs; others are then ignored. Prompts of a trace are made from `seed` with the tokenizer,
-        or the embedded one. Raises SpecError with up to 20 bad rows by line, unless `bad_rows` is "skip".
+        maps columns, ours -> theirs; others are then ignored. Prompts of a trace are made from `seed` and
+        `salt` with the tokenizer, or the embedded one. Raises SpecError with up to 20 bad rows by line, unless `bad_rows`
+        is "skip".
         """
         self.path = path
         self.skipped: list[str] = []
@@ -64,6 +65,7 @@ class DataSet(Sequence[Sample]):
         self._chat = chat
         self._columns = columns
         self._seed = seed
+        self._salt = salt
         self._maker: PromptMaker | None = None
         self._container = open_container(path)
         self._starts, self._ends = array("q"), array("q")
@@ -127,7 +129,7 @@ class DataSet(Sequence[Sample]):
         if sample is None:
             assert parsed.outline is not None
             path = self._cut_to_fit(parsed.outline)
-            made = self._makes().make(inputs, path, stream(self._seed, "text", index), index)
+            made = self._makes().make(inputs, path, index)
             sample = Sample(prompt=made, path=path) if isinstance(made, str) else Sample(messages=made, path=path)
         return dataclasses.replace(
             sample,
@@ -186,7 +188,7 @@ class DataSet(Sequence[Sample]):
     def _makes(self) -> PromptMaker:
         if self._maker is None:
             tokenizer = self._tokenizer if self._tokenizer is not None else load_tokenizer()
-            self._maker = PromptMaker(tokenizer, chat=self._chat, seed=self._seed)
+            self._maker = PromptMaker(tokenizer, chat=self._chat, seed=self._seed, salt=self._salt)
         return self._maker
 
     def _cut_to_fit(self, outline: Outline) -> SharedPath:

@@ -1,4 +1,4 @@
-"""The file formats of tokenizers. Each is converted to a `tokenizers.Tokenizer`, without any other library.
+"""The file formats of tokenizers. Each is converted to a `Backend`, without any library besides `tokenizers`.
 
 The content of a file decides its format, not its name: `tokenizer.model` is SentencePiece for some models and tiktoken for
 others.
@@ -10,10 +10,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import tokenizers
-
 from promptset.errors import SpecError
 from promptset.tokenizer_files import sentencepiece, tekken, tiktoken, tokenizer_json, wordpiece
+from promptset.tokenizer_files.backend import Backend
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +23,7 @@ class FileFormat:
     """Patterns for the names of its files in a model's directory, the usual one first."""
     recognizes: Callable[[bytes], bool]
     """Whether a file's content has this format."""
-    convert: Callable[[bytes, Mapping[str, Any], str | None], tokenizers.Tokenizer]
+    convert: Callable[[bytes, Mapping[str, Any], str | None], Backend]
     """The tokenizer of a file's content, of the content of tokenizer_config.json and of what was written behind `#`.
     Raises SpecError."""
 
@@ -41,7 +40,7 @@ FORMATS: dict[str, FileFormat] = {
 """In search order: if a directory has several, servers read the first."""
 
 
-def convert(content: bytes, config: Mapping[str, Any], where: str, choice: str | None = None) -> tokenizers.Tokenizer:
+def convert(content: bytes, config: Mapping[str, Any], where: str, choice: str | None = None) -> Backend:
     """The tokenizer in a file. Error messages call it `where`. Raises SpecError."""
     for known in FORMATS.values():
         if known.recognizes(content):

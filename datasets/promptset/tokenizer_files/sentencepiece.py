@@ -14,10 +14,18 @@ import tokenizers
 from tokenizers import AddedToken, Regex, decoders, models, normalizers, processors
 
 from promptset.errors import SpecError
+from promptset.tokenizer_files.backend import Backend
 
 _PIECES, _TRAINER, _NORMALIZER = 1, 2, 3  # ModelProto
 _TEXT, _SCORE, _TYPE = 1, 2, 3  # ModelProto.SentencePiece
-_MODEL_TYPE, _BYTE_FALLBACK, _UNKNOWN_ID, _BOS_ID, _EOS_ID = 3, 35, 40, 41, 42  # TrainerSpec
+_MODEL_TYPE, _BYTE_FALLBACK, _UNKNOWN_ID, _BOS_ID, _EOS_ID, _PAD_ID = 3, 35, 40, 41, 42, 43  # TrainerSpec
+_NAMES = {
+    "unk_token": (_UNKNOWN_ID, 0),
+    "bos_token": (_BOS_ID, 1),
+    "eos_token": (_EOS_ID, 2),
+    "pad_token": (_PAD_ID, -1),
+}
+"""Special tokens by the names of chat templates: the field with the id, and its default."""
 _CHARSMAP, _DUMMY_PREFIX, _REMOVE_SPACES = 2, 3, 4  # NormalizerSpec
 _NORMAL, _UNKNOWN, _CONTROL, _USER = 1, 2, 3, 4  # SentencePiece.Type
 _UNIGRAM, _BPE = 1, 2  # TrainerSpec.ModelType
@@ -29,7 +37,7 @@ def recognizes(content: bytes) -> bool:
     return content[:1] == b"\x0a" and content[2:3] == b"\x0a"
 
 
-def convert(content: bytes, config: Mapping[str, Any], choice: str | None) -> tokenizers.Tokenizer:
+def convert(content: bytes, config: Mapping[str, Any], choice: str | None) -> Backend:
     """The tokenizer of the model. A BOS goes before a text where the model has one, unless the configuration's
     `add_bos_token` says otherwise; an EOS behind it only where `add_eos_token` says so. Raises SpecError."""
     del choice
@@ -62,7 +70,8 @@ def convert(content: bytes, config: Mapping[str, Any], choice: str | None) -> to
     ]
     tokenizer.add_tokens(own)
     _add_ends(tokenizer, pieces, trainer, config)
-    return tokenizer
+    ids = {name: trainer.get(number, default) for name, (number, default) in _NAMES.items()}
+    return Backend(tokenizer, {name: pieces[i][0] for name, i in ids.items() if 0 <= i < len(pieces)})
 
 
 def _add_ends(

@@ -11,6 +11,7 @@ import tokenizers
 
 from promptset.errors import SpecError
 from promptset.tokenizer_files import byte_level
+from promptset.tokenizer_files.backend import Backend
 
 # Files before version 7 do not list their special tokens; these are theirs, by id.
 _EARLY_SPECIAL = (
@@ -19,6 +20,7 @@ _EARLY_SPECIAL = (
     "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]", "[TOOL_CONTENT]",
 )  # fmt: skip
 _BOS = "<s>"
+_NAMES = {"bos_token": _BOS, "eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>"}
 _HEAD = 64
 
 
@@ -28,7 +30,7 @@ def recognizes(content: bytes) -> bool:
     return head.startswith(b"{") and head[1:].lstrip().startswith(b'"config"')
 
 
-def convert(content: bytes, config: Mapping[str, Any], choice: str | None) -> tokenizers.Tokenizer:
+def convert(content: bytes, config: Mapping[str, Any], choice: str | None) -> Backend:
     """The tokenizer of the file, which puts a BOS before a text, as servers do. Raises SpecError."""
     del config, choice
     try:
@@ -47,4 +49,4 @@ def convert(content: bytes, config: Mapping[str, Any], choice: str | None) -> to
     tokenizer.post_processor = tokenizers.processors.TemplateProcessing(
         single=f"{_BOS} $A", special_tokens=[(_BOS, special[_BOS])]
     )
-    return tokenizer
+    return Backend(tokenizer, {name: text for name, text in _NAMES.items() if text in special})

@@ -17,6 +17,7 @@ import tokenizers
 
 from promptset.errors import SpecError
 from promptset.tokenizer_files import byte_level
+from promptset.tokenizer_files.backend import Backend
 
 _LINE = re.compile(rb"[A-Za-z0-9+/]+=* \d+\r?\n")
 _CONTRACTIONS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
@@ -86,7 +87,7 @@ def recognizes(content: bytes) -> bool:
     return _LINE.match(content) is not None
 
 
-def convert(content: bytes, config: Mapping[str, Any], choice: str | None) -> tokenizers.Tokenizer:
+def convert(content: bytes, config: Mapping[str, Any], choice: str | None) -> Backend:
     """The tokenizer of the file. `added_tokens_decoder` of the configuration, where there is one, gives the special
     tokens. Raises SpecError."""
     ranks = _ranks(content.splitlines())
@@ -101,7 +102,10 @@ def convert(content: bytes, config: Mapping[str, Any], choice: str | None) -> to
         tokenizer.post_processor = tokenizers.processors.TemplateProcessing(
             single=f"{encoding.bos} $A", special_tokens=[(encoding.bos, special[encoding.bos])]
         )
-    return tokenizer
+    # Which of its special tokens ends a text differs from model to model: only the configuration says.
+    return Backend(
+        tokenizer, {} if encoding.bos is None or encoding.bos not in special else {"bos_token": encoding.bos}
+    )
 
 
 def _ranks(lines: Iterable[bytes]) -> dict[bytes, int]:

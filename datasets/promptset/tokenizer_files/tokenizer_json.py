@@ -8,6 +8,7 @@ from typing import Any
 import tokenizers
 
 from promptset.errors import SpecError
+from promptset.tokenizer_files.backend import Backend
 
 _HEAD = 64
 
@@ -18,10 +19,21 @@ def recognizes(content: bytes) -> bool:
     return head.startswith(b"{") and not head[1:].lstrip().startswith(b'"config"')
 
 
-def convert(content: bytes, config: Mapping[str, Any], choice: str | None) -> tokenizers.Tokenizer:
+def convert(content: bytes, config: Mapping[str, Any], choice: str | None) -> Backend:
     """The tokenizer, as it is. Raises SpecError."""
     del config, choice
     try:
-        return tokenizers.Tokenizer.from_buffer(content)
+        tokenizer = tokenizers.Tokenizer.from_buffer(content)
     except Exception as e:  # the library raises nothing more precise
         raise SpecError(f"this is not a tokenizer.json: {e}") from e
+    return Backend(tokenizer, _ends(tokenizer))
+
+
+def _ends(tokenizer: tokenizers.Tokenizer) -> dict[str, str]:
+    """The special tokens that the post-processor puts before and after a text."""
+    encoded = tokenizer.encode("a")
+    text = [at for at, special in enumerate(encoded.special_tokens_mask) if not special]
+    if not text:
+        return {}
+    before, after = encoded.tokens[: text[0]], encoded.tokens[text[-1] + 1 :]
+    return {**({"bos_token": before[0]} if before else {}), **({"eos_token": after[-1]} if after else {})}

@@ -9,8 +9,16 @@ import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
 from promptset.errors import SpecError
+from promptset.tokenizer_files.backend import Backend
 
 _UNKNOWN, _BEFORE, _BEHIND = "[UNK]", "[CLS]", "[SEP]"
+_NAMES = {
+    "unk_token": _UNKNOWN,
+    "cls_token": _BEFORE,
+    "sep_token": _BEHIND,
+    "pad_token": "[PAD]",
+    "mask_token": "[MASK]",
+}
 _SPECIAL = ("[PAD]", _UNKNOWN, _BEFORE, _BEHIND, "[MASK]")
 
 
@@ -19,7 +27,7 @@ def recognizes(content: bytes) -> bool:
     return b"\n[UNK]" in content or content.startswith(b"[UNK]")
 
 
-def convert(content: bytes, config: Mapping[str, Any], choice: str | None) -> tokenizers.Tokenizer:
+def convert(content: bytes, config: Mapping[str, Any], choice: str | None) -> Backend:
     """The tokenizer of the file, which puts [CLS] before a text and [SEP] behind it.
 
     Text is lowered where `do_lower_case` of the configuration says so or, where it is silent, where no token but the
@@ -47,4 +55,4 @@ def convert(content: bytes, config: Mapping[str, Any], choice: str | None) -> to
         single=f"{_BEFORE} $A {_BEHIND}",
         special_tokens=[(_BEFORE, vocabulary[_BEFORE]), (_BEHIND, vocabulary[_BEHIND])],
     )
-    return tokenizer
+    return Backend(tokenizer, {name: text for name, text in _NAMES.items() if text in vocabulary})

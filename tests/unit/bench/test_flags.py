@@ -15,6 +15,7 @@ from bench.commands import options, run
 from bench.config import RunConfig, Settings, resolve
 from bench.config.flags import GROUPS, Parser, add_fields, parse
 from bench.errors import UsageError
+from bench.sources.sessions import SessionSpec
 from bench.transport import TRANSPORTS
 from tests.support.literal_server import CERTIFICATE
 
@@ -61,6 +62,7 @@ KNOBS: dict[str, tuple[list[str], list[str], object]] = {
     "tokenizer": (URL, ["--tokenizer", "dir"], "dir"),
     "check_usage": (URL, ["--check-usage"], True),
     "seed": (URL, ["--seed", "9"], 9),
+    "same_prompts": (URL, ["--same-prompts"], True),
     "timeout": (URL, ["--timeout", "5"], 5.0),
     "connect_timeout": (URL, ["--connect-timeout", "5"], 5.0),
     "first_byte_timeout": (URL, ["--first-byte-timeout", "5"], 5.0),
@@ -209,6 +211,37 @@ def test_help_shows_no_leftover_of_formatting(capsys: pytest.CaptureFixture[str]
     assert "%%" not in text
     assert "N|P%" in text
     assert "PydanticUndefined" not in text
+
+
+@pytest.mark.parametrize(
+    ("name", "beside", "expected"),
+    [
+        ("endpoint", [], "chat"), ("mode", [], "concurrency"), ("concurrency", [], 10), ("requests", [], 100),
+        ("arrivals", ["--rate", "1"], "poisson"), ("output_tokens", [], "128"), ("input_tokens", [], "1024"),
+        ("timeout", [], 600), ("seed", [], 0),
+    ],
+)  # fmt: skip
+def test_the_default_in_the_help_is_the_value_of_a_run(
+    name: str, beside: list[str], expected: object, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert value(configured([*URL, *beside]), name) == expected
+    if name != "mode":  # Its default depends on the other flags.
+        explained = " ".join(help_of("run", capsys).split())
+        flag = f"--{name.replace('_', '-')}"
+        assert re.search(rf" {flag} .*?\(default: ([\w.]+)", explained)[1] == str(expected)  # type: ignore[index]
+
+
+def test_the_default_of_sessions_in_the_help_is_what_is_sent(capsys: pytest.CaptureFixture[str]) -> None:
+    data = configured([*URL, "--mode", "sessions"]).data
+    assert isinstance(data, SessionSpec)
+    assert (data.turns, data.think_time, data.output_tokens) == ("4", "0s", "128")
+    explained = " ".join(help_of("run", capsys).split())
+    assert "turns in each session (default: 4)" in explained
+    assert "between an answer and the next turn (default: 0s)" in explained
+
+
+def test_no_default_is_written_in_prose() -> None:
+    assert [name for name, field in Settings.model_fields.items() if "(default" in str(field.description)] == []
 
 
 def test_each_field_stands_in_a_group_of_the_help() -> None:

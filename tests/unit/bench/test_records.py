@@ -68,7 +68,7 @@ def test_the_line_has_the_fields_that_scripts_rely_on_and_no_other() -> None:
     fields = """
         id index phase session intended_ns eligible_ns connect_ns sent_ns first_byte_ns end_ns attempts status outcome error
         chunk_ns chunk_bound_ns chunk_tokens chunk_kind input_tokens_asked input_tokens output_tokens_asked output_tokens
-        output_tokens_from output_tokens_counted bytes_sent bytes_received clock coalesced worker
+        output_tokens_from output_tokens_counted usage_contradiction bytes_sent bytes_received clock coalesced worker
     """
     assert list(orjson.loads(to_line(made_record()))) == fields.split()
 

@@ -24,7 +24,11 @@ PERFECT: dict[str, Any] = {
         "littles_law": {"dispatcher_mean": 10.0, "records_mean": 10.0, "difference": 0.0},
     },
     "latency": {"ttft_ms": {"p50": 50.0}, "e2el_ms": {"p50": 500.0}, "chunk_gap_ms": {"p50": 20.0}},
-    "tokens": {"asked_against_got": {"output": {"share": 0.0}}, "mismatch": {"share": 0.0}},
+    "tokens": {
+        "asked_against_got": {"output": {"share": 0.0}},
+        "contradicted": {"share": 0.0, "first": None},
+        "mismatch": {"share": 0.0},
+    },
     "instrument": {
         "send_lateness_ms": {"p99": 0.1},
         "loop_lag_ms": {"p99": 0.1},
@@ -105,6 +109,9 @@ TRIPPED: list[tuple[str, dict[str, object], Status]] = [
     ("errors", {"counts.failed": 1_000, "counts.succeeded": 0}, Status.SUSPECT),
     ("output_tokens", {"tokens.asked_against_got.output.share": 0.021}, Status.SUSPECT),
     ("usage", {"tokens.mismatch.share": 0.011}, Status.SUSPECT),
+    ("usage_contradicted", {"tokens.contradicted.share": 0.001}, Status.SUSPECT),
+    ("usage_contradicted", {"tokens.contradicted.share": 0.05}, Status.SUSPECT),
+    ("usage_contradicted", {"tokens.contradicted.share": 0.051}, Status.INVALID),
 ]
 
 
@@ -218,6 +225,7 @@ def test_a_sign_whose_number_does_not_exist_says_nothing() -> None:
         "instrument.cpu": None, "instrument.run_queue": None, "instrument.stamp_bounds.wide_share": None,
         "load.littles_law.difference": None, "load.waited_at_cap": None, "counts.succeeded": 0,
         "tokens.asked_against_got.output.share": None, "tokens.mismatch.share": None,
+        "tokens.contradicted.share": None,
     }  # fmt: skip
     found = verdict(nothing)
     assert found.findings == ()
@@ -271,6 +279,7 @@ LIMIT_OF = {  # limit: evidence that it judges alone
     "errors": {"counts.failed": 9, "counts.succeeded": 991},
     "output_tokens_off": {"tokens.asked_against_got.output.share": 0.019},
     "usage_off": {"tokens.mismatch.share": 0.009},
+    "usage_contradicted": {},  # By default no usage may be impossible: the rows above trip it.
     "calibration_p50_p90_share": {},
     "calibration_p50_p90_ms": {},
     "calibration_p99_share": {},
@@ -285,7 +294,7 @@ def test_every_limit_is_in_the_table() -> None:
     assert set(LIMIT_OF) == set(Limits.model_fields)
 
 
-@pytest.mark.parametrize("name", sorted(LIMIT_OF.keys() - {"workers_died"}))
+@pytest.mark.parametrize("name", sorted(LIMIT_OF.keys() - {"workers_died", "usage_contradicted"}))
 def test_each_limit_can_be_configured(name: str) -> None:
     # A run inside the default band is not valid any more where the limit is 0, and invalid where both limits are.
     # Where two bands must be passed, the other one is 0 from the start.
@@ -375,6 +384,7 @@ def test_the_signs_find_their_numbers_where_the_summary_puts_them() -> None:
         ("wide_stamps", Status.SUSPECT, {"chunk_bound_ns": (START_NS, START_NS, None), "coalesced": 2}),
         ("output_tokens", Status.SUSPECT, {"output_tokens_asked": 9}),
         ("usage", Status.SUSPECT, {"output_tokens_counted": 9}),
+        ("usage_contradicted", Status.INVALID, {"usage_contradiction": "usage says -5 output tokens"}),
     ],
 )
 def test_records_that_show_a_sign_trip_it_through_the_summary(

@@ -116,3 +116,54 @@ def test_the_second_request_with_an_id_is_its_second_attempt() -> None:
     assert arrivals.identify(None) == Arrival(None, None, 1, ("arrival", 1))
     assert (arrivals.by_index, arrivals.by_id, arrivals.by_order) == (2, 1, 2)
     shared.close()
+
+
+def counted(text: str, limit: int | None, special: bool = False) -> tuple[int | None, bool]:
+    async def main() -> tuple[int | None, bool]:
+        counter = Counter(load_tokenizer())
+        count = counter.count_text(text, special, limit)
+        tokens = await count.wait()
+        await counter.close()
+        return tokens, count.at_least
+
+    return asyncio.run(main())
+
+
+def test_a_long_text_that_fits_is_counted_exactly() -> None:
+    text = "Some words, 12345 and more.\n" * 8_000
+    tokenizer = load_tokenizer()
+    assert len(text) > 200_000
+    assert counted(text, limit=200_000) == (tokenizer.count_plain([text])[0], False)
+    assert counted(text, limit=None, special=True) == (tokenizer.count(text), False)
+
+
+def test_counting_stops_when_a_long_text_cannot_fit() -> None:
+    words = 400_000
+    tokens, at_least = counted("hello " * words, limit=1_000)
+    assert at_least
+    assert tokens is not None
+    # Of the first piece alone, and never more than there are.
+    assert 1_000 < tokens < words // 4
+    assert counted("x" * 500_000, limit=1_000)[1], "a text without a space is cut all the same"
+
+
+def test_a_short_text_does_not_wait_for_a_long_one() -> None:
+    async def main() -> list[str]:
+        counter = Counter(load_tokenizer())
+        order: list[str] = []
+        counter.count_text("hello " * 300_000, False).when_known(lambda: order.append("long"))
+        counter.count_text("hello", False).when_known(lambda: order.append("short"))
+        await counter.close()
+        return order
+
+    assert asyncio.run(main()) == ["short", "long"]
+
+
+def test_the_longest_token_is_that_of_the_vocabulary() -> None:
+    async def main() -> int:
+        counter = Counter(load_tokenizer())
+        longest = await counter.longest_token()
+        await counter.close()
+        return longest
+
+    assert asyncio.run(main()) == max(map(len, load_tokenizer().vocabulary()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from promptset.chat import ChatTemplate
+from promptset.chat import ChatTemplate, special_tokens_of
 from promptset.errors import SpecError
 from promptset.tokens import load_tokenizer
 
@@ -44,3 +44,21 @@ def test_the_embedded_tokenizer_counts_one_part_as_the_text_it_is() -> None:
     assert tokenizer.render_chat(_parts("hello there")) == tokenizer.render_chat(
         [{"role": "user", "content": "hello there"}]
     )
+
+
+@pytest.mark.parametrize(
+    ("source", "needed"),
+    [
+        ("{{ bos_token }}{{ messages[0].content }}{{ eos_token }}", {"bos_token", "eos_token"}),
+        ("{{ messages[0]['content'] }}", set()),
+        ("{% if bos_token is defined %}{{ bos_token }}{% endif %}{{ messages }}", set()),
+        ("{% set pad_token = '<p>' %}{{ pad_token }}{{ messages }}", set()),
+        ("{{ '<i>' + image_token }}", {"image_token"}),
+        ("{% generation %}{{ bos_token }}{% endgeneration %}", {"bos_token"}),
+        ("{% broken", set()),
+    ],
+)
+def test_the_special_tokens_that_a_template_needs_are_those_that_it_reads_unasked(
+    source: str, needed: set[str]
+) -> None:
+    assert special_tokens_of(source) == needed

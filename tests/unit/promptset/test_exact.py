@@ -194,6 +194,42 @@ def test_where_no_text_is_exact_none_is_given(default_tokenizer):
         exact_prompt(NeverExact(default_tokenizer, 10**9), 101, stream(1))
 
 
+def test_the_shortest_chat_is_that_of_the_cheapest_word(tmp_path):
+    # Behind the line break of this template some words cost a token more than others.
+    tokenizer = load_tokenizer(str(tiny_tokenizers.save(tiny_tokenizers.sentencepiece_bpe(), tmp_path)))
+    turns = [[{"role": "user", "content": opener.strip()}] for opener in word_bank(tokenizer).openers[:200]]
+    counts = tokenizer.count_chats(turns)
+    assert min(counts) < max(counts)
+    assert least_messages(tokenizer) == min(counts)
+    assert tokenizer.count_chat(exact_messages(tokenizer, min(counts), stream(1))) == min(counts)
+
+
+def test_where_a_kind_has_no_text_of_that_length_it_is_words(default_tokenizer):
+    class NoChinese(OffByOne):
+        def count(self, text):
+            return self._tokenizer.count(text) if text.isascii() else 10**6
+
+    tokenizer = NoChinese(default_tokenizer, 1)
+    for n in (1, 40, 300):
+        prompt = exact_prompt(tokenizer, n, stream(n), style=Style("chinese"))
+        assert prompt.isascii()
+        assert default_tokenizer.count(prompt) == n
+
+
+@pytest.mark.parametrize(("kind", "attempts"), [("words", 20), ("json", 40)])
+def test_words_are_tried_once_and_after_every_other_kind(default_tokenizer, kind, attempts):
+    counted = []
+
+    class NeverExact(OffByOne):
+        def count(self, text):
+            counted.append(text)
+            return 10**6
+
+    with pytest.raises(SpecError, match="no text of exactly 200 tokens"):
+        exact_prompt(NeverExact(default_tokenizer, 1), 200, stream(1), style=Style(kind))
+    assert len(counted) == attempts
+
+
 def test_a_tokenizer_that_knows_no_words_writes_in_its_own_tokens(tmp_path):
     tokenizer = load_tokenizer(str(tiny_tokenizers.save(tiny_tokenizers.letters(), tmp_path)))
     for n in (1, 2, 50, 1000):

@@ -72,6 +72,34 @@ def test_a_file_is_overwritten_only_by_force(tmp_path, capsys):
     assert stat.S_IMODE(out.stat().st_mode) == 0o666 & ~_umask()
 
 
+@pytest.mark.parametrize(
+    "arguments", [["--input-tokens", "uniform:20..60"], ["--turns", "2", "--input-tokens", "uniform:20..60"]]
+)
+def test_a_salt_writes_other_texts_of_the_same_lengths(arguments, capsysbinary):
+    def written(*salt):
+        assert main(["--count", "6", *arguments, *salt]) == 0
+        return rows(capsysbinary.readouterr().out)
+
+    def lengths(of):
+        return [[turn["input_tokens"] for turn in row.get("turns", [row])] for row in of]
+
+    def texts(of):
+        return {turn.get("prompt", turn.get("content")) for row in of for turn in row.get("turns", [row])}
+
+    plain, one, other = written(), written("--salt", "a"), written("--salt", "b")
+    assert lengths(plain) == lengths(one) == lengths(other)
+    assert len(texts(plain) | texts(one) | texts(other)) == 3 * len(texts(plain))
+    assert written("--salt", "a") == one
+
+
+def test_the_manifest_says_the_salt(tmp_path):
+    arguments = ["--count", "2", "--input-tokens", "9", "--out", str(tmp_path / "a.jsonl")]
+    assert main([*arguments, "--salt", "7f"]) == 0
+    assert json.loads((tmp_path / "a.jsonl.manifest.json").read_text())["options"]["salt"] == "7f"
+    assert main([*arguments, "--force"]) == 0
+    assert "salt" not in json.loads((tmp_path / "a.jsonl.manifest.json").read_text())["options"]
+
+
 def _umask():
     mask = os.umask(0)
     os.umask(mask)

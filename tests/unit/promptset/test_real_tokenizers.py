@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from promptset.exact import exact_prompt, least_prompt
+from promptset.exact import exact_messages, exact_prompt, least_prompt
 from promptset.kinds import Style
 from promptset.rng import stream
 from promptset.tokens import load_tokenizer
@@ -97,3 +97,22 @@ def test_prompts_of_every_kind_are_exact_and_stay_so_when_sent_as_ids(name: str,
             prompt = exact_prompt(tokenizer, n, stream(3, index), style=Style(kind), number=index)
             assert len(tokenizer.encode(prompt, add_special_tokens=True)) == n
             assert tokenizer.count(tokenizer.decode(tokenizer.encode(prompt))) == n
+
+
+@pytest.mark.parametrize("name", ["tekken", "sentencepiece"])
+def test_chats_of_mistrals_files_begin_with_their_bos_where_the_template_asks_for_it(
+    name: str, folder: Path, tmp_path: Path
+) -> None:
+    source = folder / REAL[name]
+    (tmp_path / ("tekken.json" if name == "tekken" else "tokenizer.model")).write_bytes(source.read_bytes())
+    (tmp_path / "chat_template.jinja").write_text(
+        "{{ bos_token }}{% for m in messages %}[INST]{{ m.content }}[/INST]{% endfor %}"
+    )
+    tokenizer = load_tokenizer(str(tmp_path))
+    for index in range(200):
+        n = 8 + 3 * index
+        messages = exact_messages(tokenizer, n, stream(4, index), number=index)
+        ids = tokenizer.encode_chat(messages)
+        assert len(ids) == n
+        assert (ids[0], ids.count(1)) == (1, 1)
+        assert tokenizer.token_strings(ids[1:2] + ids[-1:]) == ["[INST]", "[/INST]"]

@@ -15,6 +15,7 @@ from promptset.errors import SpecError
 from promptset.tokenizer_files import FORMATS
 from promptset.tokenizer_files.tiktoken import ENCODINGS
 from promptset.tokens import load_tokenizer
+from tests.support import tiny_tokenizers
 
 TOKENS = ["he", "ll", "hell", "hello", " w", "or", "ld", " wor", " world", "12", "123", "ab", "bc", "xyz"]
 """Of `abc`, the lower rank takes the `b`; `xyz` is a token of no two others, and found only as a whole."""
@@ -214,3 +215,78 @@ def test_equal_files_have_equal_fingerprints_and_another_encoding_has_another(tm
     path = tiktoken_file(tmp_path)
     prints = [load_tokenizer(f"{path}#{name}").fingerprint for name in ("qwen", "qwen", "gpt2")]
     assert prints[0] == prints[1] != prints[2]
+
+
+BOS_TEMPLATE = "{{ bos_token }}{% for m in messages %}{{ m.content }}{% endfor %}"
+
+
+def tekken_folder(folder: Path, template: str, **config: object) -> Path:
+    rows = [{"rank": rank, "token_bytes": base64.b64encode(token).decode()} for token, rank in RANKS.items()]
+    settings = {"pattern": r" ?\p{L}+|\p{N}|\s+", "default_vocab_size": 370, "default_num_special_tokens": 100}
+    (folder / "tekken.json").write_text(json.dumps({"config": settings, "vocab": rows}))
+    (folder / "chat_template.jinja").write_text(template)
+    if config:
+        (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    return folder
+
+
+def chat_ids(folder: Path | str) -> list[int]:
+    return load_tokenizer(str(folder)).encode_chat([{"role": "user", "content": "hello"}])
+
+
+def test_a_template_gets_the_special_tokens_of_a_tekken_file(tmp_path):
+    template = "{{ bos_token }}[INST]{{ messages[0].content }}[/INST]{{ eos_token }}"
+    assert chat_ids(tekken_folder(tmp_path, template)) == [1, 3, 100 + RANKS[b"hello"], 4, 2]
+
+
+@pytest.mark.parametrize(("named", "first"), [({"bos_token": "[INST]"}, [3]), ({"bos_token": None}, [])])
+def test_the_configuration_knows_better_than_the_file_which_token_begins_a_chat(tmp_path, named, first):
+    assert chat_ids(tekken_folder(tmp_path, BOS_TEMPLATE, **named)) == [*first, 100 + RANKS[b"hello"]]
+
+
+def test_a_special_token_that_no_file_names_is_refused_when_a_chat_is_counted(tmp_path):
+    tokenizer = load_tokenizer(
+        str(tekken_folder(tmp_path, "{{ bos_token }}{{ image_token }}{{ messages[0].content }}"))
+    )
+    assert tokenizer.count("hello") == 2, "prompts need no template"
+    said = r'uses image_token, which no file names: write "image_token": .* into a tokenizer_config.json'
+    with pytest.raises(SpecError, match=said):
+        tokenizer.count_chat([{"role": "user", "content": "hello"}])
+
+
+def test_a_special_token_of_its_own_name_comes_from_the_configuration(tmp_path):
+    extra = {"extra_special_tokens": {"image_token": "[IMG]"}}
+    assert chat_ids(tekken_folder(tmp_path, "{{ image_token }}{{ messages[0].content }}", **extra)) == [
+        10,
+        100 + RANKS[b"hello"],
+    ]
+
+
+def test_a_template_gets_the_special_tokens_of_a_sentencepiece_file(tmp_path):
+    sentencepiece_file(tmp_path, 2, [*ENDS, *BYTES, *PIECES], trainer=field(35, 1))
+    (tmp_path / "chat_template.jinja").write_text(BOS_TEMPLATE + "{{ eos_token }}")
+    ids = chat_ids(tmp_path)
+    assert (ids[0], ids[-1]) == (1, 2)
+
+
+def test_a_template_gets_the_special_tokens_of_a_tiktoken_file(tmp_path):
+    path = tiktoken_file(tmp_path)
+    (tmp_path / "chat_template.jinja").write_text(BOS_TEMPLATE)
+    assert chat_ids(f"{path}#llama3") == [270, RANKS[b"hello"]]
+    with pytest.raises(SpecError, match="uses bos_token, which no file names"):
+        chat_ids(f"{path}#qwen")
+
+
+def test_a_template_gets_the_special_tokens_of_a_wordpiece_vocabulary(tmp_path):
+    (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\nhello\n")
+    (tmp_path / "chat_template.jinja").write_text("{{ cls_token }}{{ messages[0].content }}{{ sep_token }}")
+    assert chat_ids(tmp_path) == [2, 4, 3]
+
+
+def test_a_template_gets_the_tokens_that_a_tokenizer_json_puts_around_a_text(tmp_path):
+    tiny_tokenizers.save(
+        tiny_tokenizers.byte_level_bpe(), tmp_path, template=BOS_TEMPLATE, bos_token=None, eos_token=None
+    )
+    config = json.loads((tmp_path / "tokenizer_config.json").read_text())
+    assert "bos_token" not in config
+    assert chat_ids(tmp_path)[0] == 0

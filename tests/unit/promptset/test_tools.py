@@ -9,7 +9,8 @@ from typing import Any
 import orjson
 import pytest
 
-from bench.endpoints import openai
+from bench.endpoints import encode
+from bench.endpoints.interface import BodyOptions
 from promptset.cli import main
 from promptset.errors import SpecError
 from promptset.loaders import DataSet
@@ -67,7 +68,7 @@ def test_rows_with_tools_are_read_counted_and_sent(
     rows = made(out, tools, "--tokenizer", str(calls))
     given = DataSet(out, tokenizer=tokenizer, chat=True)[3]
     assert (given.body, given.tools, given.input_tokens) == (None, tuple(TOOLS), rows[3]["input_tokens"])
-    body = orjson.loads(openai.encode(given, openai.BodyOptions(endpoint="chat", model="m")).body)
+    body = orjson.loads(encode(given, BodyOptions(endpoint="chat", model="m")).body)
     assert (body["tools"], body["messages"], "input_tokens" in body) == (TOOLS, rows[3]["messages"], False)
     unsaid = {key: value for key, value in rows[3].items() if key != "input_tokens"}
     out.write_text(json.dumps(unsaid) + "\n")

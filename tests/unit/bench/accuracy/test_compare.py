@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 import pytest
 
-from bench.accuracy import certificate
+from bench.accuracy import certify
 from bench.accuracy.join import Pair
 from bench.accuracy.pair_statistics import PairStatistics
 from bench.accuracy.truth import METRICS, true_values
@@ -76,9 +76,9 @@ def certified(
     summary = SUMMARY if records is RECORDS else summary_of(records)
     if latency is not None:
         summary = summary | {"latency": latency}
-    found = certificate(directory, summary, MEASURED, start_ns=START_NS, **more)
+    found = certify(directory, summary, MEASURED, start_ns=START_NS, **more)
     assert found is not None
-    return found
+    return found.to_json()
 
 
 def judged(rows: dict[str, Any]) -> Verdict:
@@ -87,7 +87,7 @@ def judged(rows: dict[str, Any]) -> Verdict:
 
 
 def test_a_run_without_a_ledger_has_no_certificate(tmp_path: Path) -> None:
-    assert certificate(RunDirectory.create(tmp_path / "run"), {}, {}, start_ns=0) is None
+    assert certify(RunDirectory.create(tmp_path / "run"), {}, {}, start_ns=0) is None
 
 
 def test_a_client_that_is_right_is_told_so(tmp_path: Path) -> None:

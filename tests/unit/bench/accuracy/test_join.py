@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import astuple, replace
 from typing import Any
 
 import pytest
 
-from bench.accuracy.join import NAMED_AT_MOST, OUTCOME_OF_FAULT, Join, Pair, expected_outcome
+from bench.accuracy.join import NAMED_AT_MOST, OUTCOME_OF_FAULT, Join, JoinCounts, Pair, expected_outcome
 from bench.records import Outcome, RequestRecord
 from mockserver.faults import FAULTS
 from tests.support.made_ledger import ledger_of, made_line
@@ -30,8 +30,8 @@ def test_what_agrees_has_no_problem_and_is_counted() -> None:
     joining, pairs = joined(RECORDS, LINES)
     assert joining.problems() == []
     assert [(p.record.id, p.line["id"]) for p in pairs] == [(r.id, r.id) for r in RECORDS]
-    assert joining.counts() == {"requests": 4, "blocked": 0, "unmatched": 0, "differing": 0}
-    assert [tuple(row.values()) for row in joining.agreement()] == [
+    assert joining.counts() == JoinCounts(requests=4, unmatched=0, differing=0, blocked=0)
+    assert [astuple(row) for row in joining.agreement()] == [
         ("requests", 4, 4), ("chunks", 24, 24), ("tokens", 12, 12), ("bytes sent", 2_000, 2_000),
         ("bytes received", 4_800, 4_800), ("outcome ok", 4, 4), ("status 200", 4, 4),
     ]  # fmt: skip
@@ -189,7 +189,7 @@ def test_the_tokens_of_failed_streams_are_in_no_sum() -> None:
                   chunk_tokens=(0, 1, 1), output_tokens=None)  # fmt: skip
     failed = made_line(cut, fault="error_in_stream", status=200)
     joining, _ = joined([RECORDS[0], replace(cut, status=200)], [LINES[0], failed])
-    rows = {row["what"]: (row["here"], row["there"]) for row in joining.agreement()}
+    rows = {row.what: (row.here, row.there) for row in joining.agreement()}
     assert joining.problems() == []
     assert rows["tokens"] == (3, 3)
     assert rows["chunks"] == (9, 9)

@@ -265,3 +265,17 @@ def test_a_response_that_is_not_streamed_counts_its_tokens_at_its_end() -> None:
     assert result["series"]["output_tokens"] == [0, 180]
     assert result["latency"]["e2el_ms"]["p50"] == 1_500
     assert result["latency"]["ttft_ms"]["n"] == result["latency"]["itl_ms"]["n"] == 0
+
+
+def test_usage_that_was_not_believed_is_counted_among_that_which_there_was() -> None:
+    def record(index: int, **fields: Any) -> RequestRecord:
+        return made_record(index, sent_ms=index, **fields)
+
+    records = [record(i) for i in range(6)]
+    records += [record(7, usage_contradiction="seven", output_tokens_from="chunks")]
+    records += [record(6, usage_contradiction="six", output_tokens_from="tokenizer")]
+    records += [record(8, output_tokens_from="chunks")]  # This server said nothing.
+    records += [record(9, usage_contradiction="of a failure", outcome=Outcome.RESET)]
+    expected = {"judged": 8, "requests": 2, "share": 0.25, "first": "six"}
+    assert _summarize(records)["tokens"]["contradicted"] == expected
+    assert _summarize(records[::-1])["tokens"]["contradicted"] == expected

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bench.config import resolve
-from bench.endpoints.openai import metrics_url
+from bench.endpoints.urls import metrics_url
 from bench.load.components import source_of
 from bench.report import details, text
 from bench.target.prefix_cache import Counters, counters_in, told

@@ -16,7 +16,7 @@ from bench.transport.chunkwise_reads import (
     hold_acks,
     is_loopback,
     left_of_chunk,
-    read_apart,
+    read_chunkwise,
     release_acks,
 )
 from tests.support.literal_replies import LAST_CHUNK, chunk
@@ -54,7 +54,7 @@ def stamp_of(at: int) -> bytes:
 
 
 def read(queue: Queue, most_calls: int = 64) -> list[tuple[bytes, int]]:
-    taken = read_apart(queue.recvmsg, 64, most_calls)
+    taken = read_chunkwise(queue.recvmsg, 64, most_calls)
     assert (taken.more, taken.ended, taken.broken) == (False, False, None)
     reads = []
     for data, stamp in taken.reads:
@@ -105,7 +105,7 @@ def test_bytes_in_the_midst_of_a_chunk_are_read_all_the_same(bytes_of_no_chunk: 
 
 
 def test_without_kernel_stamps_each_read_is_stamped_as_it_comes() -> None:
-    taken = read_apart(Queue((TOKEN, 0), (DONE, 0), stamped=False).recvmsg, 64, 64)
+    taken = read_chunkwise(Queue((TOKEN, 0), (DONE, 0), stamped=False).recvmsg, 64, 64)
     assert [data for data, _ in taken.reads] == [TOKEN, DONE]
     first, second = (stamp for _, stamp in taken.reads)
     assert isinstance(first, int)
@@ -115,7 +115,7 @@ def test_without_kernel_stamps_each_read_is_stamped_as_it_comes() -> None:
 
 def test_a_flood_has_its_turn_and_no_more() -> None:
     queue = Queue(*[(TOKEN, i) for i in range(10)])
-    taken = read_apart(queue.recvmsg, 64, 6)
+    taken = read_chunkwise(queue.recvmsg, 64, 6)
     assert [data for data, _ in taken.reads] == [TOKEN] * 3
     assert (taken.more, queue.calls) == (True, 6)
 
@@ -123,10 +123,10 @@ def test_a_flood_has_its_turn_and_no_more() -> None:
 def test_the_end_of_the_connection_is_told_with_what_came_before() -> None:
     closed = Queue((DONE, 1))
     closed.then = None
-    taken = read_apart(closed.recvmsg, 64, 64)
+    taken = read_chunkwise(closed.recvmsg, 64, 64)
     assert ([data for data, _ in taken.reads], taken.ended, taken.broken) == ([DONE], True, None)
     reset = OSError(errno.ECONNRESET, "reset")
-    taken = read_apart(Queue((DONE, 1), then=reset).recvmsg, 64, 64)
+    taken = read_chunkwise(Queue((DONE, 1), then=reset).recvmsg, 64, 64)
     assert ([data for data, _ in taken.reads], taken.ended, taken.broken) == ([DONE], False, reset)
 
 

@@ -18,6 +18,9 @@ ERROR = b'data: {"error":{"message":"out of memory"}}\n\n'
 END = b'data: {"choices":[{"delta":{},"finish_reason":"stop"}]}\n\n'
 
 
+WHOLE = b'{"choices":[{"message":{"content":"a"},"finish_reason":"stop"}]}'
+
+
 def exchange(*, stream: bool = True, redact: Any = lambda text: text) -> Exchange:
     request = Request(
         id="r-3", index=3, session="s", body=b"{}", stream=stream, input_tokens_asked=5, output_tokens_asked=6
@@ -146,7 +149,7 @@ def test_an_error_that_the_server_told_outranks_the_end(failed: Outcome | None) 
 def test_a_lost_connection_is_no_failure_once_done_was_said(failed: Outcome) -> None:
     assert judged(TOKEN, DONE, failed=failed) is Outcome.OK
     assert judged(TOKEN, END, failed=failed) is failed  # Usage may still have been under way.
-    assert judged(b'{"choices":[{"text":"a"}]}', kind="application/json", failed=failed) is failed
+    assert judged(WHOLE, kind="application/json", failed=failed) is failed
 
 
 @pytest.mark.parametrize(
@@ -167,7 +170,7 @@ def test_a_stream_that_came_to_its_end_has_its_outcome(pieces: tuple[bytes, ...]
 
 def test_a_whole_reply_needs_a_body() -> None:
     assert judged(kind="application/json") is Outcome.MALFORMED
-    assert judged(b'{"choices":[{"text":"a"}]}', kind="application/json") is Outcome.OK
+    assert judged(WHOLE, kind="application/json") is Outcome.OK
 
 
 def test_every_error_passes_the_mask() -> None:

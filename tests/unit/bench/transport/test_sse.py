@@ -152,3 +152,71 @@ def test_what_has_not_ended_is_kept_in_sight() -> None:
     assert parser.unfinished == b""
     parser.feed(b"data: b\nda")
     assert parser.unfinished == b"b\nda"
+
+
+@pytest.mark.parametrize(
+    ("stream", "lines"),
+    [
+        (b"event: error\ndata: 1\n\n", [(0, b"event: error")]),
+        (b"data: 0\n\ndata: 1\nevent: error\n\ndata: 2\n\n", [(1, b"event: error")]),
+        (b"data: 0\n\nevent: ping\n\ndata: 1\n\n", [(None, b"event: ping")]),
+        (b'data: 0\n\nerror: {"a":1}\n\n', [(None, b'error: {"a":1}')]),
+        (b'{"error":"x"}\n\ndata: 0\n\n', [(None, b'{"error":"x"}')]),
+        (b"<html>\r\n<p>\r\n\r\n", [(None, b"<html>"), (None, b"<p>")]),
+        (b"event: a\ndata:\n\ndata: 0\n\n", [(None, b"event: a")]),
+        (b": ping\nid: 7\nretry: 3\ndata: 0\n\n", []),
+        (b"data: 0\n\nevent: cut", []),
+    ],
+)
+def test_lines_that_are_neither_data_nor_comments_are_kept_apart(
+    stream: bytes, lines: list[tuple[int | None, bytes]]
+) -> None:
+    whole, bytewise, at_once = SSEParser(), SSEParser(), SSEParser()
+    whole.feed(stream)
+    for i in range(len(stream)):
+        bytewise.feed(stream[i : i + 1])
+    at_once.feed_all([block + b"\n\n" for block in stream.split(b"\n\n")])
+    for parser in (whole, bytewise) if stream.endswith(b"cut") else (whole, bytewise, at_once):
+        assert parser.take_other_lines() == lines
+        assert parser.take_other_lines() == []
+
+
+def test_events_read_all_at_once_are_counted() -> None:
+    parser = SSEParser()
+    parser.feed_all([b"data: 0\n\n", b"data: 1\n\n"])
+    parser.feed(b"event: error\ndata: 2\n\n")
+    assert parser.take_other_lines() == [(2, b"event: error")]
+
+
+def test_two_data_lines_of_one_event_join_where_reads_coalesce() -> None:
+    parser = SSEParser()
+    assert parser.feed_all([b"data: a\n\n", b"data: b\ndata: c\n\n", b"data: d\n\n"]) == [[b"a"], [b"b\nc"], [b"d"]]
+
+
+def test_an_event_without_data_is_none_where_reads_coalesce() -> None:
+    parser = SSEParser()
+    assert parser.feed_all([b"data: a\n\n", b"data: \n\n", b"data: c\n\n"]) == [[b"a"], [], [b"c"]]
+
+
+@pytest.mark.parametrize(
+    ("stream", "data"),
+    [
+        (b"data: a\n\ndata: b", b"b"),
+        (b"data: a\n\ndata: b\n", b"b"),
+        (b"data: a\n\ndata: b\ndata: c", b"b\nc"),
+        (b"data: a\n\nda", b"da"),
+        (b"data: a\n\n", b""),
+    ],
+)
+def test_at_the_end_what_came_of_the_last_event_is_no_event(stream: bytes, data: bytes) -> None:
+    parser = SSEParser()
+    assert parser.feed(stream) == [b"a"]
+    assert parser.end() == data
+    assert parser.unfinished == b""
+
+
+def test_a_line_that_the_end_cuts_off_is_kept() -> None:
+    parser = SSEParser()
+    parser.feed(b'data: a\n\n{"error":1}')
+    parser.end()
+    assert parser.take_other_lines() == [(None, b'{"error":1}')]

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.endpoints import openai
-from bench.endpoints.openai import BodyOptions
-from bench.endpoints.reply import Reply, error_message, read_whole
-from bench.endpoints.stream_reader import StreamReader
+from bench.endpoints import ENDPOINTS, encode, urls
+from bench.endpoints.failure import error_message
+from bench.endpoints.interface import BodyOptions, ParsedReply, Problem, ReadOptions
+from bench.records import Outcome
 from promptset.samples import Sample
 
 CHAT = BodyOptions(endpoint="chat", model="m")
@@ -20,7 +20,7 @@ MESSAGES = [{"role": "user", "content": "hi"}]
 
 
 def body(sample: Sample, options: BodyOptions) -> dict[str, Any]:
-    encoded: dict[str, Any] = json.loads(openai.encode(sample, options).body)
+    encoded: dict[str, Any] = json.loads(encode(sample, options).body)
     return encoded
 
 
@@ -29,8 +29,8 @@ def body(sample: Sample, options: BodyOptions) -> dict[str, Any]:
 
 @pytest.mark.parametrize("tail", ["", "/", "/v1", "/v1/", "/v1/chat/completions", "/v1/chat/completions/"])
 def test_root_v1_and_whole_path_mean_the_same(tail: str) -> None:
-    assert openai.endpoint_url(f"http://h:8000{tail}", "chat") == "http://h:8000/v1/chat/completions"
-    assert openai.models_url(f"http://h:8000{tail}") == "http://h:8000/v1/models"
+    assert urls.endpoint_url(f"http://h:8000{tail}", "chat") == "http://h:8000/v1/chat/completions"
+    assert urls.models_url(f"http://h:8000{tail}") == "http://h:8000/v1/models"
 
 
 @pytest.mark.parametrize(
@@ -44,8 +44,8 @@ def test_root_v1_and_whole_path_mean_the_same(tail: str) -> None:
         ("http://[::1]:9/", "chat", "http://[::1]:9/v1/chat/completions"),
     ],
 )
-def test_a_url_keeps_everything_but_its_path(url: str, endpoint: openai.Endpoint, full: str) -> None:
-    assert openai.endpoint_url(url, endpoint) == full
+def test_a_url_keeps_everything_but_its_path(url: str, endpoint: str, full: str) -> None:
+    assert urls.endpoint_url(url, endpoint) == full
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_a_url_keeps_everything_but_its_path(url: str, endpoint: openai.Endpoint
     ],
 )
 def test_a_whole_path_names_its_endpoint(url: str, endpoint: str | None) -> None:
-    assert openai.endpoint_of(url) == endpoint
+    assert urls.endpoint_of(url) == endpoint
 
 
 # ---- Bodies --------------------------------------------------------------------------------------------------------
@@ -92,7 +92,7 @@ def test_what_a_server_refuses_can_be_left_out() -> None:
 def test_a_full_request_body_keeps_its_own_fields() -> None:
     own = {"model": "theirs", "messages": MESSAGES, "temperature": 0.5, "max_completion_tokens": 9, "stream": False}
     sample = Sample(body={**own, "stream_options": {"include_usage": False}})
-    encoded = openai.encode(sample, BodyOptions(endpoint="chat", model=None))
+    encoded = encode(sample, BodyOptions(endpoint="chat", model=None))
     assert json.loads(encoded.body) == {**own, "stream": True, "stream_options": {"include_usage": True}}
     assert encoded.output_tokens_asked == 9
     assert body(sample, CHAT)["model"] == "m"
@@ -101,22 +101,22 @@ def test_a_full_request_body_keeps_its_own_fields() -> None:
 
 def test_extra_fields_win_over_all_and_decide_what_comes_back() -> None:
     options = BodyOptions(endpoint="chat", model="m", extra={"stream": False, "max_tokens": 3, "top_p": 0.9})
-    encoded = openai.encode(Sample(prompt="hi", output_tokens=5), options)
+    encoded = encode(Sample(prompt="hi", output_tokens=5), options)
     sent = json.loads(encoded.body)
     assert (sent["top_p"], sent["max_tokens"], sent["stream"]) == (0.9, 3, False)
     assert (encoded.stream, encoded.output_tokens_asked) == (False, 3)
 
 
 def test_no_tokens_asked_is_none() -> None:
-    assert openai.encode(Sample(prompt="hi"), CHAT).output_tokens_asked is None
+    assert encode(Sample(prompt="hi"), CHAT).output_tokens_asked is None
 
 
 # ---- Streams -------------------------------------------------------------------------------------------------------
 
 
-def read(*events: dict[str, Any] | str, count: Any = None, batch: int = 1000) -> Reply:
+def read(*events: dict[str, Any] | str, count: Any = None, batch: int = 1000, endpoint: str = "chat") -> ParsedReply:
     data = [event.encode() if isinstance(event, str) else json.dumps(event).encode() for event in events]
-    reader = StreamReader(count)
+    reader = ENDPOINTS[endpoint].event_reader(ReadOptions(count=count))
     for i in range(0, len(data), batch):
         reader.feed(data[i : i + batch])
     return reader.close()
@@ -154,9 +154,6 @@ END = {"choices": [{"delta": {}, "finish_reason": "stop"}]}
         (said(tool_calls=[{"index": 0, "function": {"name": "f", "arguments": {"city": "x"}}}]), "f"),
         (said(tool_calls=[{"index": 0}]), "o"),
         (said(tool_calls="?"), "o"),
-        ({"choices": [{"text": "a"}]}, "c"),
-        ({"choices": [{"text": ""}]}, "o"),
-        ({"choices": [{"text": "a", "finish_reason": "length"}]}, "c"),
         (END, "o"),
         ({"choices": [{"delta": {"role": "assistant"}, "finish_reason": "stop"}]}, "o"),
         (used(3), "u"),
@@ -176,6 +173,29 @@ def test_an_event_has_its_kind(event: dict[str, Any] | str, kind: str) -> None:
     assert read(event).chunk_kind == kind
 
 
+@pytest.mark.parametrize(
+    ("event", "kind"),
+    [
+        ({"choices": [{"text": "a"}]}, "c"),
+        ({"choices": [{"text": "a", "finish_reason": None}]}, "c"),
+        ({"choices": [{"text": ""}]}, "o"),
+        ({"choices": [{"text": "", "finish_reason": "stop"}]}, "o"),
+        ({"choices": [{"text": "a", "finish_reason": "length"}]}, "c"),
+        (used(3), "u"),
+        ("[DONE]", "o"),
+    ],
+)
+def test_an_event_of_completions_has_its_kind(event: dict[str, Any] | str, kind: str) -> None:
+    assert read(event, endpoint="completions").chunk_kind == kind
+
+
+@given(st.lists(st.text(max_size=5), max_size=30), st.integers(1, 30))
+def test_a_stream_of_completions_keeps_its_text(texts: list[str], batch: int) -> None:
+    events = [{"id": "x", "choices": [{"text": text, "finish_reason": None}]} for text in texts]
+    reply = read(*events, count=letters, batch=batch, endpoint="completions")
+    assert (reply.text, reply.chunk_kind) == ("".join(texts), "".join("c" if text else "o" for text in texts))
+
+
 def test_usage_on_every_chunk_tells_the_tokens_of_each() -> None:
     reply = read(
         said(role="assistant", usage=0), said(content="a b", usage=2), said(usage=2), said(content="c", usage=3)
@@ -186,7 +206,7 @@ def test_usage_on_every_chunk_tells_the_tokens_of_each() -> None:
 def test_one_token_a_chunk_where_that_adds_up_to_the_usage() -> None:
     reply = read(said(content="a"), said(content="b"), used(2), "[DONE]")
     assert (reply.chunk_tokens, reply.output_tokens, reply.output_tokens_from) == ((1, 1, 0, 0), 2, "usage")
-    assert (reply.input_tokens, reply.done, reply.finished) == (7, True, False)
+    assert (reply.input_tokens, reply.complete, reply.problem) == (7, True, None)
 
 
 def letters(text: str) -> int:
@@ -220,7 +240,8 @@ def test_usage_that_is_no_whole_number_is_not_usage(nonsense: Any) -> None:
 
 def test_zero_tokens_of_usage_are_zero() -> None:
     reply = read(said(content=""), used(0), END)
-    assert (reply.output_tokens, reply.output_tokens_from, reply.finished) == (0, "usage", True)
+    assert (reply.output_tokens, reply.output_tokens_from, reply.usage_contradiction) == (0, "usage", None)
+    assert reply.problem == Problem(Outcome.NO_TOKENS, "the stream came to its end, and no chunk of it has text")
 
 
 @pytest.mark.parametrize(
@@ -238,8 +259,10 @@ def test_zero_tokens_of_usage_are_zero() -> None:
 def test_what_follows_a_broken_event_stays_a_chunk_unread(broken: str, sentence: str, batch: int) -> None:
     reply = read(said(content="a"), broken, said(content="b"), used(2), "[DONE]", batch=batch)
     assert reply.chunk_kind == "coooo"
-    assert sentence in (reply.malformed or "")
-    assert (reply.done, reply.output_tokens) == (False, 1)
+    assert reply.problem is not None
+    assert reply.problem.outcome is Outcome.MALFORMED
+    assert sentence in reply.problem.message
+    assert (reply.complete, reply.output_tokens) == (False, 1)
 
 
 events = st.sampled_from(
@@ -294,37 +317,50 @@ def test_a_long_message_is_cut() -> None:
 
 @pytest.mark.parametrize("event", [{"error": {"message": "no"}}, {"error": "no"}, {"object": "error", "message": "no"}])
 def test_an_error_object_in_a_stream_is_found(event: dict[str, Any]) -> None:
-    assert read(said(content="a"), event, "[DONE]").error == "no"
+    assert read(said(content="a"), event, "[DONE]").problem == Problem(Outcome.STREAM_ERROR, "no")
 
 
 # ---- Whole responses -----------------------------------------------------------------------------------------------
 
 
+def read_whole(body: bytes, count: Any = None, endpoint: str = "chat") -> ParsedReply:
+    return ENDPOINTS[endpoint].read_whole(body, ReadOptions(count=count))
+
+
 def test_a_whole_chat_reply_is_read() -> None:
     message = {"role": "assistant", "reasoning": "t", "content": "ab"}
-    data = {"choices": [{"message": message, "finish_reason": "stop"}], **used(5) | {"choices": [{"message": message}]}}
+    data = {**used(5), "choices": [{"message": message, "finish_reason": "stop"}]}
     reply = read_whole(json.dumps(data).encode(), letters)
     assert (reply.text, reply.counted, reply.output_tokens, reply.input_tokens) == ("tab", 3, 5, 7)
-    assert (reply.chunk_kind, reply.chunk_tokens, reply.malformed) == ("", None, None)
+    assert (reply.chunk_kind, reply.chunk_tokens, reply.problem) == ("", None, None)
 
 
 def test_a_whole_completion_is_read() -> None:
-    reply = read_whole(b'{"choices":[{"text":"abc","finish_reason":"length"}]}', letters)
-    assert (reply.text, reply.output_tokens, reply.output_tokens_from, reply.finished) == ("abc", 3, "tokenizer", True)
-    unknown = read_whole(b'{"choices":[{"text":"abc"}]}')
+    reply = read_whole(b'{"choices":[{"text":"abc","finish_reason":"length"}]}', letters, "completions")
+    assert (reply.text, reply.output_tokens, reply.output_tokens_from, reply.problem) == ("abc", 3, "tokenizer", None)
+    unknown = read_whole(b'{"choices":[{"text":"abc"}]}', None, "completions")
     assert (unknown.output_tokens, unknown.output_tokens_from) == (None, None)
 
 
 @pytest.mark.parametrize(
     ("data", "sentence"),
-    [(b"<html>", "not JSON"), (b"[]", "not a JSON object"), (b"{}", "without choices"), (b'{"choices":[]}', "without")],
+    [
+        (b"<html>", "an HTML page, not JSON"),
+        (b"{", "not JSON"),
+        (b"[]", "not a JSON object"),
+        (b"{}", "without choices"),
+        (b'{"choices":[]}', "without"),
+    ],
 )
 def test_a_whole_reply_that_is_none_is_malformed(data: bytes, sentence: str) -> None:
-    assert sentence in (read_whole(data).malformed or "")
+    problem = read_whole(data).problem
+    assert problem is not None
+    assert problem.outcome is Outcome.MALFORMED
+    assert sentence in problem.message
 
 
 def test_an_error_with_status_200_is_an_error() -> None:
-    assert read_whole(b'{"error":{"message":"no"}}').error == "no"
+    assert read_whole(b'{"error":{"message":"no"}}').problem == Problem(Outcome.STREAM_ERROR, "no")
 
 
 @pytest.mark.parametrize(
@@ -341,8 +377,11 @@ def test_an_error_with_status_200_is_an_error() -> None:
     ],
 )
 def test_events_that_are_good_only_when_joined_are_malformed(events: list[str]) -> None:
-    assert read(*events).malformed is not None
+    problem = read(*events).problem
+    assert problem is not None
+    assert problem.outcome is Outcome.MALFORMED
 
 
 def test_an_event_may_hold_the_mark_that_stands_between_events() -> None:
-    assert read('{"a":"\x7f"}', '{"b":["x","\x7f","y"]}', "[DONE]").malformed is None
+    marked = '{"choices":[{"delta":{"content":"\x7f"}}],"b":["x","\x7f","y"]}'
+    assert read(marked, marked, "[DONE]").problem is None

@@ -1,0 +1,60 @@
+"""The data for the plots of a certificate: errors over time, true against measured quantiles, lags of chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from bench.accuracy.distribution import STATS
+from bench.accuracy.pair_statistics import OVER_TIME, SLICES, PairStatistics
+
+LAG_BORDERS_MS = (0.0, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 50.0)
+QQ_LEVELS = tuple(i / 40 for i in range(41))
+
+
+def build(pairs: PairStatistics, latency: Mapping[str, Any], duration_s: float | None) -> dict[str, Any]:
+    """The key `plots` of certificate.json. `latency`: that of the summary."""
+    return {"over_time": _over_time(pairs, duration_s), "qq": _qq(pairs, latency), "lag": _lags(pairs)}
+
+
+def _over_time(pairs: PairStatistics, duration_s: float | None) -> dict[str, Any]:
+    width_s = (1.0 if duration_s is None else duration_s) / SLICES
+    series: dict[str, Any] = {"step_s": width_s, "t_s": [i * width_s for i in range(SLICES)]}
+    for name in (*OVER_TIME, "lag_ms"):
+        rows = [pairs.over_time[name, i] for i in range(SLICES)]
+        if any(row.n for row in rows):
+            series[name] = {
+                "p50": [row.quantile(0.5) if row.n else None for row in rows],
+                "p99": [row.quantile(0.99) if row.n else None for row in rows],
+                "max": [row.max if row.n else None for row in rows],
+            }
+    return series
+
+
+def _qq(pairs: PairStatistics, latency: Mapping[str, Any]) -> dict[str, Any]:
+    """Quantiles of the same order, true and measured: from the values of requests, and for tokens from the summary."""
+    found: dict[str, Any] = {}
+    for metric in ("ttft_ms", "tpot_ms", "e2el_ms"):
+        true, measured = pairs.true[metric], pairs.measured[metric]
+        if true.n and measured.n:
+            found[metric] = {
+                "true": [true.quantile(p) for p in QQ_LEVELS],
+                "measured": [measured.quantile(p) for p in QQ_LEVELS],
+            }
+    of_tokens, row = pairs.true["itl_ms"].stats(), latency.get("itl_ms") or {"n": 0}
+    if of_tokens and row["n"]:
+        stats = [s for s in STATS if s != "mean" and s in of_tokens and row.get(s) is not None]
+        found["itl_ms"] = {"true": [of_tokens[s] for s in stats], "measured": [row[s] for s in stats]}
+    return found
+
+
+def _lags(pairs: PairStatistics) -> list[dict[str, Any]]:
+    """The number of chunks by lag; the last interval has no end."""
+    if not pairs.lag.n:
+        return []
+    below = [pairs.lag.count_below(border) for border in LAG_BORDERS_MS] + [pairs.lag.n]
+    borders = (None, *LAG_BORDERS_MS, None)
+    return [
+        {"from_ms": borders[i], "to_ms": borders[i + 1], "n": n - (below[i - 1] if i else 0)}
+        for i, n in enumerate(below)
+    ]

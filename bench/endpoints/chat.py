@@ -1,0 +1,83 @@
+"""Chat completions: messages in; content, reasoning and tool calls out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from bench.endpoints.openai import OpenAIEndpoint
+from promptset.samples import Sample
+
+
+class ChatCompletions(OpenAIEndpoint):
+    """`POST /v1/chat/completions`. Text stands in the `delta` of a choice, or in its `message`."""
+
+    path = "/chat/completions"
+    takes_messages = True
+    text_field = b'"content":"'
+
+    def prompt_fields(self, sample: Sample) -> dict[str, Any]:
+        messages = sample.messages
+        fields: dict[str, Any] = {
+            "messages": messages if messages is not None else [{"role": "user", "content": sample.prompt}]
+        }
+        if sample.tools is not None:
+            fields["tools"] = sample.tools
+        return fields
+
+    def plain_text(self, event: Mapping[str, Any] | None) -> str | None:
+        try:
+            choice = event["choices"][0]  # type: ignore[index]
+            delta = choice["delta"]
+            text = delta["content"]
+            if type(text) is str and text and "usage" not in event and choice["finish_reason"] is None:  # type: ignore[operator]
+                failed = "error" in event or "error" in choice or "error" in delta  # type: ignore[operator]
+                return None if failed else text
+        except (KeyError, IndexError, TypeError):
+            pass
+        return None
+
+    def kind_and_text(self, choice: Mapping[str, Any]) -> tuple[str, str]:
+        delta = choice.get("delta")
+        if not isinstance(delta, dict):
+            return "o", ""
+        for name in ("content", "refusal"):
+            content = delta.get(name)
+            if isinstance(content, str) and content:
+                return "c", content
+        for name in ("reasoning", "reasoning_content"):
+            reasoning = delta.get(name)
+            if isinstance(reasoning, str) and reasoning:
+                return "t", reasoning
+        if arguments := _arguments(delta):
+            return "f", arguments
+        return "r" if delta.get("role") and choice.get("finish_reason") is None else "o", ""
+
+    def calls_tool(self, choice: Mapping[str, Any]) -> bool:
+        return any(_functions(choice.get(place)) for place in ("delta", "message"))
+
+    def texts(self, choice: Mapping[str, Any]) -> tuple[str, str]:
+        message = choice.get("message")
+        if not isinstance(message, dict):
+            return "", ""
+        parts = [message.get(name) for name in ("reasoning", "reasoning_content", "content", "refusal")]
+        content = parts[2]
+        text = "".join(part for part in parts if isinstance(part, str))
+        return text + _arguments(message), content if isinstance(content, str) else ""
+
+
+def _functions(message: object) -> list[dict[str, Any]]:
+    """The functions that a delta or a message calls, in today's shape or in the one before it."""
+    if not isinstance(message, dict):
+        return []
+    calls = message.get("tool_calls")
+    functions = [call.get("function") for call in calls if isinstance(call, dict)] if isinstance(calls, list) else []
+    return [function for function in [*functions, message.get("function_call")] if isinstance(function, dict)]
+
+
+def _arguments(message: object) -> str:
+    """The arguments of its calls. A string by the dialect; some servers send the object itself."""
+    arguments = [function.get("arguments") for function in _functions(message)]
+    return "".join(a if isinstance(a, str) else orjson.dumps(a).decode() for a in arguments if a)

@@ -1,0 +1,41 @@
+"""Completions: a prompt in, its continuation out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from bench.endpoints.openai import OpenAIEndpoint
+from promptset.samples import Sample
+
+
+class Completions(OpenAIEndpoint):
+    """`POST /v1/completions`. Text stands in the choice itself."""
+
+    path = "/completions"
+    takes_messages = False
+    text_field = b'"text":"'
+
+    def prompt_fields(self, sample: Sample) -> dict[str, Any]:
+        return {"prompt": sample.prompt}
+
+    def plain_text(self, event: Mapping[str, Any] | None) -> str | None:
+        try:
+            choice = event["choices"][0]  # type: ignore[index]
+            text = choice["text"]
+            if type(text) is str and text and "usage" not in event and choice["finish_reason"] is None:  # type: ignore[operator]
+                return text if "error" not in event and "error" not in choice else None  # type: ignore[operator]
+        except (KeyError, IndexError, TypeError):
+            pass
+        return None
+
+    def kind_and_text(self, choice: Mapping[str, Any]) -> tuple[str, str]:
+        text = choice.get("text")
+        return ("c", text) if isinstance(text, str) and text else ("o", "")
+
+    def calls_tool(self, choice: Mapping[str, Any]) -> bool:
+        return False
+
+    def texts(self, choice: Mapping[str, Any]) -> tuple[str, str]:
+        text = choice.get("text")
+        return (text, text) if isinstance(text, str) else ("", "")

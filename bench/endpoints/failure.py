@@ -1,0 +1,155 @@
+"""What says, inside a reply with status 200, that it failed; and what says that it came to its end.
+
+Servers that have begun to answer cannot change the status any more. How they say that something broke differs:
+
+    vLLM, SGLang, OpenAI        {"error": {"message": ...}} as an event; vLLM once {"object": "error", "message": ...}
+    TGI                         {"error": "...", "error_type": ...}; a block without data whose field `error` holds it
+    llama.cpp                   `error: {...}` in old versions, {"error": {...}} as an event since
+    FastAPI and proxies         {"detail": ...}, {"message": ..., "code": ...}, a line of JSON without `data:`
+    OpenRouter                  {"error": {...}, "choices": [{..., "finish_reason": "error"}]}
+    SGLang, vLLM                finish_reason "abort"; DeepSeek "insufficient_system_resource"; Zhipu "network_error"
+    Groq                        {"x_groq": {"error": ...}, "choices": [...]}
+    MiniMax                     {"base_resp": {"status_code": 1004, "status_msg": ...}, "choices": null}
+    Anthropic                   `event: error`, {"type": "error", "error": {...}}
+
+So nothing is a success that does not look like one: an event that is no chunk of the API, or a finish reason that is not
+known to mean an end, is a failure, whatever it is called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+import orjson
+
+END_REASONS = frozenset(
+    {
+        "stop", "length", "tool_calls", "function_call", "content_filter",  # OpenAI, and all that follow it
+        "eos", "eos_token", "stop_token", "stop_sequence", "stop_word", "model_length", "repetition",  # TGI, Mistral, vLLM
+        "end_turn", "max_tokens", "tool_use", "refusal", "pause_turn",  # Anthropic's, through a proxy
+        "complete", "end", "safety", "recitation", "sensitive",  # Cohere's, Gemini's, Zhipu's
+    }
+)  # fmt: skip
+"""Finish reasons that mean an end, in lower case. A filter ended the reply as it was made to: that is no failure."""
+
+_TELLING = (
+    "error",
+    "errors",
+    "detail",
+    "message",
+    "error_message",
+    "error_msg",
+    "msg",
+    "status_msg",
+    "reason",
+    "title",
+)
+"""Fields that hold the words of an error, in the order in which they are believed."""
+_TELLING_ALONE = frozenset({*_TELLING, "code", "status_code", "error_code"})
+"""Fields that no chunk has: an object without choices and with one of these says what went wrong."""
+
+LONGEST_MESSAGE = 500
+
+
+def first_choice(event: Mapping[str, Any]) -> dict[str, Any]:
+    """The first choice of a reply or of an event; empty if it has none."""
+    choices = event.get("choices")
+    if isinstance(choices, list) and choices and isinstance(choices[0], dict):
+        return cast(dict[str, Any], choices[0])
+    return {}
+
+
+def error_of(event: Mapping[str, Any]) -> str | None:
+    """The server's words, if the event or whole reply says that it failed; None if it does not."""
+    for holder in (event, *_choices(event), event.get("x_groq")):
+        if not isinstance(holder, dict):
+            continue
+        for place in (holder, holder.get("delta"), holder.get("message")):
+            if isinstance(place, dict) and (error := place.get("error")):
+                others = _words({name: value for name, value in place.items() if name in _TELLING and name != "error"})
+                if isinstance(error, bool):
+                    return others
+                return _words(error) if not isinstance(error, str) or others == "{}" else f"{_words(error)}: {others}"
+    if event.get("object") == "error" or event.get("type") == "error":
+        return _words(event)
+    answer = event.get("base_resp")
+    if isinstance(answer, dict) and answer.get("status_code"):
+        return _words(answer)
+    if not _choices(event) and not isinstance(event.get("usage"), dict) and event.keys() & _TELLING_ALONE:
+        words = _words(event)
+        return words if any(event.get(name) for name in _TELLING_ALONE) else None
+    return None
+
+
+def is_chunk(event: Mapping[str, Any]) -> bool:
+    """Whether an event is a chunk of the dialect: it has choices, or usage, or says that it is one."""
+    return (
+        isinstance(event.get("choices"), list)
+        or event.get("type") == "ping"
+        or isinstance(event.get("usage"), dict)
+        or event.get("object") in ("chat.completion.chunk", "text_completion", "text_completion.chunk")
+    )
+
+
+def ending_of(event: Mapping[str, Any]) -> tuple[bool, str | None]:
+    """(whether a choice has a finish reason, what is wrong with the first one that does not mean an end)."""
+    ended = False
+    for choice in _choices(event):
+        reason = choice.get("finish_reason")
+        if isinstance(reason, dict):  # SGLang's own API: {"type": "abort", "message": ...}
+            message, reason = reason.get("message"), reason.get("type")
+        else:
+            message = choice.get("stop_reason")
+        if reason is None or reason == "":
+            continue
+        ended = True
+        if not isinstance(reason, str) or reason.lower() not in END_REASONS:
+            words = f": {message[:LONGEST_MESSAGE]}" if isinstance(message, str) and message else ""
+            name = reason if isinstance(reason, str) else orjson.dumps(reason).decode()
+            return True, f"the reply ended with finish_reason {name[:100]!r}{words}"
+    return ended, None
+
+
+def error_message(body: bytes) -> str:
+    """What an error response says, for people: the server's words, else the start of the body."""
+    try:
+        response = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return excerpt(body)
+    words = error_of(response) if isinstance(response, dict) else None
+    return words if words is not None else excerpt(body)
+
+
+def page_title(text: bytes) -> str | None:
+    """What an HTML page calls itself, in quotes, or "" without a title; None if the text is no HTML."""
+    start = text[:2_000].lstrip(b"\xef\xbb\xbf \t\r\n")
+    if not start[:14].lower().startswith((b"<!doctype html", b"<html", b"<head", b"<body")):
+        return None
+    lower = start.lower()
+    begin, end = lower.find(b"<title>"), lower.find(b"</title>")
+    title = start[begin + 7 : end].decode("utf-8", "replace").strip() if 0 <= begin < end else ""
+    return f" ({title!r})" if title else ""
+
+
+def excerpt(body: bytes) -> str:
+    """The start of a body, for people."""
+    return repr(body[:200].decode("utf-8", "replace")) + (" ..." if len(body) > 200 else "")
+
+
+def _choices(event: Mapping[str, Any]) -> list[dict[str, Any]]:
+    choices = event.get("choices")
+    return [choice for choice in choices if isinstance(choice, dict)] if isinstance(choices, list) else []
+
+
+def _words(error: object) -> str:
+    """The message of an error object, else all of it as JSON."""
+    if isinstance(error, dict):
+        inner = next((error[name] for name in _TELLING if error.get(name)), None)
+        if isinstance(inner, dict) and inner is not error:
+            return _words(inner)
+        if isinstance(inner, str):
+            return inner[:LONGEST_MESSAGE]
+        if inner is not None and "detail" in error:
+            error = inner
+    return error[:LONGEST_MESSAGE] if isinstance(error, str) else orjson.dumps(error).decode()[:LONGEST_MESSAGE]

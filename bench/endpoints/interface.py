@@ -1,0 +1,110 @@
+"""What every endpoint is: an API's path, its bodies, and how its replies are read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+from bench.records import Outcome, TokensFrom
+from bench.workload import Encoded
+from promptset.samples import Sample
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BodyOptions:
+    """What every body of a run has in common. `model` None leaves the model of a full request body as it is."""
+
+    endpoint: str
+    model: str | None
+    stream: bool = True
+    ask_usage: bool = True
+    ignore_eos: bool = False
+    extra: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadOptions:
+    """What a reader must know of the request. `count` is the target's tokenizer, if there is one.
+
+    Without it the text is kept only if `keep_text` says so.
+    """
+
+    count: Callable[[str], int] | None = None
+    keep_text: bool = False
+    output_tokens_asked: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why a reply with status 200 is no success, by its own words or by what it lacks."""
+
+    outcome: Outcome
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParsedReply:
+    """What a response said. The chunk fields have one entry an event; `counted` is our own count over the text."""
+
+    chunk_kind: str = ""
+    chunk_tokens: tuple[int, ...] | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    output_tokens_from: TokensFrom | None = None
+    counted: int | None = None
+    text: str = ""
+    content: str = ""
+    """The text without reasoning and tool calls."""
+    usage_contradiction: str | None = None
+    """Why the server's usage was not believed."""
+    complete: bool = False
+    """Whether the reply itself said that it was over: a connection that is lost afterwards takes nothing away."""
+    problem: Problem | None = None
+
+
+class OtherLine(NamedTuple):
+    """A line of an event stream that is neither data nor a comment: `event: NAME`, or something that no stream should have.
+
+    `event` is the number of the event that it belongs to, counted over the whole stream; None where its block has no data.
+    """
+
+    event: int | None
+    line: bytes
+
+
+class EventReader(Protocol):
+    """Reads the events of one streamed response, batch by batch."""
+
+    def feed(self, events: Sequence[bytes], other_lines: Sequence[OtherLine] = ()) -> None:
+        """The data of the next events, in order, and the other lines that stood between them."""
+
+    def close(self, unfinished: bytes = b"") -> ParsedReply:
+        """What the response said. `unfinished` is what came of an event that did not end."""
+
+
+class Endpoint(Protocol):
+    """One API."""
+
+    @property
+    def path(self) -> str:
+        """Below the API's root (`/v1`)."""
+
+    @property
+    def takes_messages(self) -> bool:
+        """Whether a prompt is a chat: messages, tools, turns."""
+
+    def headers(self, api_key: str | None) -> tuple[tuple[str, str], ...]:
+        """The headers of every request, those that carry the key included."""
+
+    def encode(self, sample: Sample, options: BodyOptions) -> Encoded:
+        """The body of a sample."""
+
+    def event_reader(self, options: ReadOptions) -> EventReader:
+        """A reader for one streamed response."""
+
+    def read_whole(self, body: bytes, options: ReadOptions) -> ParsedReply:
+        """Decode a response that came in one piece."""
+
+    def error_message(self, body: bytes) -> str:
+        """What an error response says, for people."""

@@ -1,0 +1,42 @@
+"""The URLs of a server, from whichever of them the user gave: its root, its /v1, or the whole path of an endpoint."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit, urlunsplit
+
+from bench.endpoints import ENDPOINTS
+
+
+def endpoint_of(url: str) -> str | None:
+    """The name of the endpoint whose path the URL ends with, or None if it ends before one."""
+    path = urlsplit(url).path.rstrip("/")
+    named = [name for name, endpoint in ENDPOINTS.items() if path.endswith(endpoint.path)]
+    # `/chat/completions` ends with `/completions` too.
+    return max(named, key=lambda name: len(ENDPOINTS[name].path), default=None)
+
+
+def endpoint_url(url: str, endpoint: str) -> str:
+    """The full URL of the endpoint. `http://h`, `http://h/`, `http://h/v1` and the whole path all mean the same."""
+    return _api_url(url, ENDPOINTS[endpoint].path)
+
+
+def models_url(url: str) -> str:
+    """Where the server lists its models."""
+    return _api_url(url, "/models")
+
+
+def metrics_url(url: str) -> str:
+    """Where the server shows its metrics: beside the API's root, not below it."""
+    root = urlsplit(_api_url(url, ""))
+    return urlunsplit(root._replace(path=root.path.removesuffix("/v1") + "/metrics"))
+
+
+def _api_url(url: str, tail: str) -> str:
+    parts = urlsplit(url)
+    root = parts.path.rstrip("/")
+    named = endpoint_of(url)
+    if named is not None:
+        root = root.removesuffix(ENDPOINTS[named].path)
+    elif not root.endswith("/v1"):
+        root += "/v1"
+    return urlunsplit(parts._replace(path=root + tail))

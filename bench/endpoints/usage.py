@@ -1,0 +1,162 @@
+"""What a reply's usage says of its tokens, whether that can be so, and the tokens of each chunk.
+
+Usage is believed unless it is impossible:
+
+- it is no whole number, or negative;
+- it is 0, and there is text;
+- it is more than was asked for, and the text does not show that many;
+- it is more than the text can hold (a token that shows has at least one byte) and more than special tokens explain;
+- it is less than half of our own count of the text.
+
+Then the next source counts, and the reply says why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from bench.records import TOKEN_KINDS, TokensFrom
+
+SPECIAL_TOKENS = 16
+"""Tokens of a reply that may bear no text: its end, the marks of reasoning or of a channel, a stop string that is cut off."""
+TOOL_CALL_TOKENS = 256
+"""The same of a tool call: its name and the marks around it come in no text."""
+
+_HIDDEN = ("reasoning_tokens", "rejected_prediction_tokens", "audio_tokens")
+"""Details of usage that count tokens whose text the server keeps to itself."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplyText:
+    """What came of a reply, as evidence for its usage. `counted` is our own count, where there is a tokenizer."""
+
+    asked: int | None
+    most_bytes: int
+    """Bytes of the text, or more."""
+    token_chunks: int | None
+    """None for a reply in one piece."""
+    chunks_without_text: int = 0
+    choices: int = 1
+    tool_calls: bool = False
+    counted: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenCounts:
+    """The tokens of a reply, who says so, and why the server's own count was not believed (None unless it was not)."""
+
+    input_tokens: int | None
+    output_tokens: int | None
+    output_tokens_from: TokensFrom | None
+    contradiction: str | None
+
+
+def token_counts(usage: Mapping[str, Any] | None, text: ReplyText) -> TokenCounts:
+    """Believe the usage, else our own count, else the number of token chunks."""
+    input_tokens = output_tokens = contradiction = None
+    if usage is not None:
+        input_tokens, wrong_input = _whole_number(usage, "prompt_tokens", "input")
+        output_tokens, contradiction = _whole_number(usage, "completion_tokens", "output")
+        if output_tokens is not None and (contradiction := _contradiction(output_tokens, usage, text)) is not None:
+            output_tokens = None
+        contradiction = contradiction if contradiction is not None else wrong_input
+    source: TokensFrom | None = "usage"
+    if output_tokens is None:
+        output_tokens, source = text.counted, "tokenizer"
+    if output_tokens is None:
+        output_tokens, source = text.token_chunks, "chunks" if text.token_chunks is not None else None
+    return TokenCounts(
+        input_tokens=input_tokens,
+        output_tokens=output_tokens,
+        output_tokens_from=source,
+        contradiction=contradiction,
+    )
+
+
+def whole_number(value: object) -> int | None:
+    """The value where it is a whole number, else None."""
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _whole_number(usage: Mapping[str, Any], field: str, what: str) -> tuple[int | None, str | None]:
+    value = usage.get(field)
+    if value is None:
+        return None, None
+    number = whole_number(value)
+    if number is None or number < 0:
+        return None, f"usage says {str(value)[:40]!r} {what} tokens"
+    return number, None
+
+
+def _contradiction(tokens: int, usage: Mapping[str, Any], text: ReplyText) -> str | None:
+    """Why this count of output tokens cannot be right; None if it can."""
+    counted, chunks = text.counted, text.token_chunks
+    if not tokens and text.most_bytes:
+        return "usage says 0 output tokens, and there is text"
+    shown = max(chunks if chunks is not None else 0, counted if counted is not None else 0)
+    if text.asked is not None and tokens > text.asked * text.choices and tokens > shown:
+        return f"usage says {tokens} output tokens, and {text.asked} were asked for"
+    details = usage.get("completion_tokens_details")
+    hidden = [whole_number(details.get(name)) for name in _HIDDEN] if isinstance(details, dict) else []
+    silent = SPECIAL_TOKENS + (TOOL_CALL_TOKENS if text.tool_calls else 0) + text.chunks_without_text
+    silent += sum(number for number in hidden if number is not None and number > 0)
+    if text.choices == 1 and tokens > text.most_bytes + silent:
+        return f"usage says {tokens} output tokens, and the text has {text.most_bytes} bytes at most"
+    if counted is not None and 2 * tokens + SPECIAL_TOKENS < counted:
+        return f"usage says {tokens} output tokens, and the text has {counted}"
+    return None
+
+
+def tokens_of_chunks(
+    chunk_kind: str,
+    running: Sequence[int | None],
+    pieces: Sequence[str],
+    output_tokens: int | None,
+    count: Callable[[str], int] | None,
+) -> tuple[int, ...] | None:
+    """The tokens of each chunk: from usage on every chunk, else one each where that adds up, else counted, else unknown.
+
+    `running` and `pieces` have one entry a token chunk (`pieces` is empty if nothing counts): the usage so far, and the text.
+    `chunk_kind` is that of a record, with an `e` for a chunk of text whose text is empty. Such a chunk may carry a token (the
+    first half of a character, a token that is not shown). If the usage counts these, each counts for the text after it.
+    """
+    if running and None not in running:
+        so_far = [tokens for tokens in running if tokens is not None]
+        steps = [after - before for before, after in pairwise([0, *so_far])]
+        if min(steps) >= 0 and (output_tokens is None or so_far[-1] <= output_tokens):
+            return _placed(chunk_kind, steps)
+    if output_tokens is None or not running:
+        return None if running else _placed(chunk_kind, [])
+    if output_tokens == len(running):
+        return _placed(chunk_kind, [1] * len(running))
+    if (tokens := _with_empty_chunks(chunk_kind, output_tokens)) is not None:
+        return _placed(chunk_kind, tokens)
+    if count is not None:
+        counts = [count(piece) for piece in pieces]
+        # Pieces tokenize alone as they do together only where the chunks end at token borders: trust the sum, not hope.
+        if sum(counts) == output_tokens:
+            return _placed(chunk_kind, counts)
+    return None
+
+
+def _with_empty_chunks(chunk_kind: str, output_tokens: int) -> list[int] | None:
+    """Tokens of the token chunks, if each has one and each empty chunk before the last of them has one, and those behind it
+    have what is left of the count; None if that does not add up."""
+    tokens: list[int] = []
+    waiting = 0
+    for kind in chunk_kind:
+        if kind in TOKEN_KINDS:
+            tokens.append(1 + waiting)
+            waiting = 0
+        elif kind == "e":
+            waiting += 1
+    return tokens if 0 <= output_tokens - sum(tokens) <= waiting else None
+
+
+def _placed(chunk_kind: str, tokens: Sequence[int]) -> tuple[int, ...]:
+    """One entry a chunk: the tokens of the token chunks in order, and 0 for the others."""
+    each = iter(tokens)
+    return tuple([next(each) if kind in TOKEN_KINDS else 0 for kind in chunk_kind])

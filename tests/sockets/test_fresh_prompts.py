@@ -1,0 +1,143 @@
+"""Two runs of one seed send the same load in other words, on every way in which bench makes prompts; `--same-prompts`
+sends the very same bytes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench import cli
+from bench.errors import Exit
+from promptset.tokens import load_tokenizer
+from tests.support.literal_replies import GOOD, api, stream
+from tests.support.literal_server import LiteralServer, Received, Script, Step
+
+WAYS = {
+    "one process": ("--requests", "12", "--concurrency", "2", "--warmup", "4"),
+    "one process, of several lengths": ("--requests", "12", "--rate", "200", "--input-tokens", "uniform:40..90"),
+    "two workers": ("--requests", "12", "--concurrency", "2", "--warmup", "4", "--workers", "2"),
+    # Nobody knows how many requests it will be: all but the first few come from the process beside the load.
+    "a feed": ("--duration", "300ms", "--concurrency", "2", "--text", "code"),
+    "sessions": ("--mode", "sessions", "--requests", "8", "--concurrency", "2", "--turns", "2", "--output-tokens", "3"),
+    "a recipe": ("--dataset", "chatbot", "--requests", "6", "--rate", "200", "--output-tokens", "3"),
+}
+
+
+class Listening:
+    """What a server was asked by each run: by number of the request, the body; the probe's is number -1."""
+
+    def __init__(self) -> None:
+        self.bodies: dict[int, bytes] = {}
+
+    @property
+    def script(self) -> Script:
+        others = api(lambda request: stream(*GOOD))
+
+        def answer(request: Received) -> Sequence[Step]:
+            name = request.headers.get("x-request-id", "")
+            if name:
+                self.bodies[-1 if name.startswith("probe-") else int(name.rpartition("-")[2])] = request.body
+            return others(request)
+
+        return answer
+
+
+def run(folder: Path, *words: str) -> tuple[dict[int, bytes], dict[str, Any]]:
+    """The bodies that were sent, and the summary."""
+    heard = Listening()
+    with LiteralServer(heard.script) as server:
+        lengths = () if "--dataset" in words else ("--input-tokens", "60")
+        command = ["run", "--url", server.url, "--model", "m", "--out", str(folder), *lengths, *words, "--quiet"]
+        status = cli.main(command)
+    assert status in (Exit.GOOD, Exit.INVALID)
+    return heard.bodies, json.loads((folder / "summary.json").read_text())
+
+
+def content(body: bytes) -> str:
+    """What the user says first."""
+    return str(json.loads(body)["messages"][0]["content"])
+
+
+def tokens(bodies: dict[int, bytes]) -> dict[int, int]:
+    return {
+        number: load_tokenizer().count_chat(json.loads(body)["messages"]) for number, body in sorted(bodies.items())
+    }
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_two_runs_of_one_seed_share_no_beginning_and_have_the_same_lengths(way: str, tmp_path: Path) -> None:
+    one, first = run(tmp_path / "one", *WAYS[way])
+    other, second = run(tmp_path / "other", *WAYS[way])
+    # Of sessions, only the first turns begin anew; and what their users say later depends on which of them is done first.
+    begins = [body for bodies in (one, other) for body in bodies.values() if len(json.loads(body)["messages"]) == 1]
+    assert len(begins) >= 8
+    beginnings = {" ".join(content(body).split()[:4]) for body in begins}
+    # The probe says the same in each run: five words, which no prompt of a run begins with.
+    assert len(beginnings) == len(begins) - 1
+    if way != "sessions":
+        both = one.keys() & other.keys()
+        assert len(both) >= 7
+        assert tokens({n: one[n] for n in both}) == tokens({n: other[n] for n in both})
+    for summary in (first, second):
+        assert summary["run"]["prompts"]["texts"] == "fresh"
+        assert len(summary["run"]["prompts"]["salt"]) == 16
+    assert first["run"]["prompts"]["salt"] != second["run"]["prompts"]["salt"]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_same_prompts_sends_the_very_same_bytes_in_every_run(way: str, tmp_path: Path) -> None:
+    one, first = run(tmp_path / "one", *WAYS[way], "--same-prompts")
+    other, second = run(tmp_path / "other", *WAYS[way], "--same-prompts")
+    if way == "sessions":
+        assert {content(body) for body in one.values()} == {content(body) for body in other.values()}
+    else:
+        both = one.keys() & other.keys()
+        assert len(both) >= 7
+        assert all(one[number] == other[number] for number in both)
+    for summary in (first, second):
+        assert summary["run"]["prompts"] == {"texts": "same", "salt": None}
+        (note,) = (note for note in summary["run"]["notes"] if note.startswith("--same-prompts"))
+        assert note.endswith("a server that has seen them may answer from its prefix cache")
+
+
+def test_another_seed_has_other_lengths(tmp_path: Path) -> None:
+    words = ("--requests", "12", "--rate", "200", "--input-tokens", "uniform:40..90")
+    one, _ = run(tmp_path / "one", *words)
+    other, _ = run(tmp_path / "other", *words, "--seed", "1")
+    assert tokens(one) != tokens(other)
+
+
+def test_the_salt_of_a_run_makes_its_prompts_again(tmp_path: Path) -> None:
+    bodies, summary = run(tmp_path / "run", "--requests", "5", "--concurrency", "1")
+    from promptset.cli import main as write
+
+    salt = summary["run"]["prompts"]["salt"]
+    out = tmp_path / "again.jsonl"
+    assert write(["--chat", "--count", "5", "--input-tokens", "60", "--salt", salt, "--out", str(out)]) == 0
+    again = [json.loads(line)["messages"][0]["content"] for line in out.read_text().splitlines()]
+    assert again == [content(bodies[number]) for number in range(5)]
+
+
+def test_rows_of_the_users_own_are_sent_unchanged_and_those_sent_again_are_counted(tmp_path: Path) -> None:
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text("".join(json.dumps({"prompt": f"row {i}", "output_tokens": 3}) + "\n" for i in range(4)))
+    bodies, summary = run(tmp_path / "run", "--dataset", str(rows), "--requests", "6", "--concurrency", "1")
+    assert [content(bodies[number]) for number in range(6)] == ["row 0", "row 1", "row 2", "row 3", "row 0", "row 1"]
+    assert summary["run"]["prompts"] == {"texts": "own", "salt": None}
+    assert "2 requests repeat a row of the data set, which has fewer rows than that" in summary["run"]["notes"]
+
+
+def test_the_lengths_of_a_trace_are_filled_with_fresh_texts(tmp_path: Path) -> None:
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text(
+        "".join(json.dumps({"input_tokens": 30 + i, "output_tokens": 3, "at_s": i / 100}) + "\n" for i in range(8))
+    )
+    words = ("--dataset", str(rows), "--mode", "trace")
+    (one, first), (other, _) = (run(tmp_path / name, *words) for name in ("one", "other"))
+    assert first["run"]["prompts"]["texts"] == "fresh"
+    assert tokens(one) == tokens(other)
+    assert not {content(body) for n, body in one.items() if n >= 0} & {content(body) for body in other.values()}

@@ -1,0 +1,58 @@
+"""A request over any transport to a server of literal bytes, and the record that comes of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import uvloop
+
+from bench.clock import process_clock
+from bench.endpoints import ENDPOINTS
+from bench.records import RequestRecord
+from bench.transport import TRANSPORTS
+from bench.transport.interface import Reading, Target
+from bench.workload import Request
+
+
+def ask(
+    transport: str,
+    url: str,
+    *,
+    streamed: bool = True,
+    asked: int | None = None,
+    endpoint: str = "chat",
+    count: Callable[[str], int] | None = None,
+    requests: int = 1,
+    **target: Any,
+) -> list[RequestRecord]:
+    """The records of so many requests, all sent at once. `target` are fields of the transport's Target."""
+
+    async def main() -> list[RequestRecord]:
+        clock = process_clock()
+        reading = Reading(endpoint=ENDPOINTS[endpoint], count=count)
+        sender = TRANSPORTS[transport](Target(url=url, **target), reading, clock)
+        await sender.open()
+        try:
+            pending: list[asyncio.Future[RequestRecord]] = []
+            for index in range(requests):
+                answered: asyncio.Future[RequestRecord] = asyncio.get_running_loop().create_future()
+                request = Request(
+                    id=f"literal-{index}",
+                    index=index,
+                    body=b"{}",
+                    stream=streamed,
+                    input_tokens_asked=None,
+                    output_tokens_asked=asked,
+                )
+                now = clock.now_ns()
+                sender.start(request, now, now, answered.set_result)
+                pending.append(answered)
+            return list(await asyncio.gather(*pending))
+        finally:
+            await sender.close()
+            clock.close()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(main())

@@ -1,0 +1,176 @@
+"""Which usage is believed, who counts where it is not, and the tokens of each chunk."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bench.endpoints import ENDPOINTS
+from bench.endpoints.interface import ParsedReply, ReadOptions
+from bench.endpoints.usage import ReplyText, token_counts, tokens_of_chunks
+
+CHAT = ENDPOINTS["chat"]
+
+
+def text(**fields: Any) -> ReplyText:
+    """Four chunks of text, of four bytes each, where four tokens were asked for."""
+    return ReplyText(**({"asked": 4, "most_bytes": 16, "token_chunks": 4} | fields))
+
+
+def usage(n: Any, **more: Any) -> dict[str, Any]:
+    return {"prompt_tokens": 7, "completion_tokens": n, **more}
+
+
+IMPOSSIBLE: dict[str, tuple[dict[str, Any], ReplyText, str]] = {
+    "more than was asked for": (usage(99), text(), "usage says 99 output tokens, and 4 were asked for"),
+    "one more than was asked for": (usage(5), text(), "usage says 5 output tokens, and 4 were asked for"),
+    "negative": (usage(-5), text(), "usage says '-5' output tokens"),
+    "zero with text": (usage(0), text(), "usage says 0 output tokens, and there is text"),
+    "zero with one byte": (usage(0), text(most_bytes=1, token_chunks=1), "there is text"),
+    "a string": (usage("4"), text(), "usage says '4' output tokens"),
+    "a fraction": (usage(4.0), text(), "usage says '4.0' output tokens"),
+    "a truth value": (usage(True), text(), "usage says 'True' output tokens"),
+    "a list": (usage([4]), text(), "usage says '[4]' output tokens"),
+    "more than the text can hold": (usage(33), text(asked=None), "the text has 16 bytes at most"),
+    "more than the text and what is hidden": (
+        usage(43, completion_tokens_details={"reasoning_tokens": 10}),
+        text(asked=None),
+        "the text has 16 bytes at most",
+    ),
+    "less than half of our count": (
+        usage(4),
+        text(asked=None, counted=25),
+        "usage says 4 output tokens, and the text has 25",
+    ),
+    "negative input": ({"prompt_tokens": -1, "completion_tokens": 4}, text(), "usage says '-1' input tokens"),
+    "input that is no number": ({"prompt_tokens": "7", "completion_tokens": 4}, text(), "usage says '7' input tokens"),
+}
+POSSIBLE: dict[str, tuple[dict[str, Any], ReplyText]] = {
+    "one token a chunk": (usage(4), text()),
+    "fewer than were asked for": (usage(4), text(asked=128)),
+    "several tokens a chunk": (usage(14), text(asked=None)),
+    "an end token that bears no text": (usage(5), text(asked=128)),
+    "all that the text can hold, and special tokens": (usage(32), text(asked=None)),
+    "a server that ignores max_tokens, and shows it by its chunks": (usage(4), text(asked=2)),
+    "a server that ignores max_tokens, and shows it by its text": (usage(7), text(asked=2, counted=7)),
+    "two choices": (usage(8), text(choices=2)),
+    "hidden reasoning": (usage(42, completion_tokens_details={"reasoning_tokens": 10}), text(asked=None)),
+    "details that are none": (usage(4, completion_tokens_details={"reasoning_tokens": None}), text()),
+    "a tool call": (usage(60), text(asked=None, tool_calls=True)),
+    "empty chunks": (usage(40), text(asked=None, chunks_without_text=8)),
+    "text that tokenizes into more": (usage(4), text(asked=None, counted=24)),
+    "text that tokenizes into fewer": (usage(14), text(asked=None, counted=1)),
+    "nothing said of nothing": (usage(0), text(most_bytes=0, token_chunks=0)),
+}
+
+
+@pytest.mark.parametrize(("said", "reply", "why"), IMPOSSIBLE.values(), ids=IMPOSSIBLE.keys())
+def test_usage_that_cannot_be_true_is_not_believed(said: dict[str, Any], reply: ReplyText, why: str) -> None:
+    counts = token_counts(said, reply)
+    assert why in (counts.contradiction or "")
+    if "input" in why:
+        assert (counts.input_tokens, counts.output_tokens, counts.output_tokens_from) == (None, 4, "usage")
+    elif reply.counted is not None:
+        assert (counts.output_tokens, counts.output_tokens_from) == (reply.counted, "tokenizer")
+    else:
+        assert (counts.output_tokens, counts.output_tokens_from) == (reply.token_chunks, "chunks")
+
+
+@pytest.mark.parametrize(("said", "reply"), POSSIBLE.values(), ids=POSSIBLE.keys())
+def test_usage_that_can_be_true_is_believed(said: dict[str, Any], reply: ReplyText) -> None:
+    counts = token_counts(said, reply)
+    assert (counts.output_tokens, counts.output_tokens_from) == (said["completion_tokens"], "usage")
+    assert (counts.input_tokens, counts.contradiction) == (7, None)
+
+
+@pytest.mark.parametrize("said", [None, {}, usage(None) | {"prompt_tokens": None}])
+def test_no_usage_is_no_contradiction(said: dict[str, Any] | None) -> None:
+    counts = token_counts(said, text())
+    assert (counts.input_tokens, counts.output_tokens, counts.output_tokens_from) == (None, 4, "chunks")
+    assert counts.contradiction is None
+
+
+def chunk(content: str, **more: Any) -> bytes:
+    import json
+
+    return json.dumps(
+        {"choices": [{"index": 0, "delta": {"content": content}, "finish_reason": None}], **more}
+    ).encode()
+
+
+END = b'{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}'
+
+
+def total(n: int) -> bytes:
+    return b'{"choices":[],"usage":{"prompt_tokens":7,"completion_tokens":%d}}' % n
+
+
+def read(*events: bytes, batch: int = 3, **options: Any) -> ParsedReply:
+    reader = CHAT.event_reader(ReadOptions(**options))
+    for at in range(0, len(events), batch):
+        reader.feed(events[at : at + batch])
+    return reader.close()
+
+
+@pytest.mark.parametrize("said", [99, -5, 0])
+def test_a_stream_with_impossible_usage_counts_its_chunks(said: int) -> None:
+    reply = read(*[chunk("word")] * 4, END, total(said), b"[DONE]", output_tokens_asked=4)
+    assert (reply.output_tokens, reply.output_tokens_from, reply.chunk_tokens) == (4, "chunks", (1, 1, 1, 1, 0, 0, 0))
+    assert f"{said}" in (reply.usage_contradiction or "")
+    assert reply.problem is None
+
+
+def test_text_beyond_ascii_has_room_for_a_token_a_byte() -> None:
+    reply = read(*[chunk("\U0001f600")] * 10, END, total(40), b"[DONE]")
+    assert (reply.output_tokens, reply.usage_contradiction) == (40, None)
+    assert read(*[chunk("a")] * 10, END, total(40), b"[DONE]").usage_contradiction is not None
+
+
+# ---- The tokens of chunks ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("events", "tokens"),
+    [
+        # Usage counts one token for each chunk, the empty ones too: each belongs to the text after it.
+        ((chunk("a"), chunk(""), chunk("b"), total(3)), (1, 0, 2, 0)),
+        ((chunk("a"), chunk(""), chunk(""), chunk("b"), chunk("c"), total(5)), (1, 0, 0, 3, 1, 0)),
+        ((chunk(""), chunk("a"), chunk("b"), total(3)), (0, 2, 1, 0)),
+        # An end token came with the finish reason, or did not: nothing that has text after it.
+        ((chunk("a"), chunk(""), chunk("b"), END, total(4)), (1, 0, 2, 0, 0)),
+        ((chunk("a"), chunk("b"), END, total(3)), (1, 1, 0, 0)),
+        # Usage does not count the empty chunks.
+        ((chunk("a"), chunk(""), chunk("b"), END, total(2)), (1, 0, 1, 0, 0)),
+        # Usage counts some of them: which ones is not known.
+        ((chunk("a"), chunk(""), chunk("b"), chunk(""), chunk("c"), total(4)), None),
+        ((chunk("a"), chunk("b"), total(9)), None),
+        # A role chunk is no empty chunk of text.
+        ((b'{"choices":[{"delta":{"role":"assistant","content":""}}]}', chunk("a"), total(2)), None),
+    ],
+)
+def test_a_token_that_came_without_text_counts_for_the_text_after_it(
+    events: tuple[bytes, ...], tokens: tuple[int, ...] | None
+) -> None:
+    assert read(*events).chunk_tokens == tokens
+
+
+def test_usage_on_every_chunk_counts_the_empty_ones_too() -> None:
+    def at(content: str, n: int) -> bytes:
+        return chunk(content, usage={"prompt_tokens": 7, "completion_tokens": n})
+
+    assert read(at("a", 1), at("", 2), at("b", 3), total(3)).chunk_tokens == (1, 0, 2, 0)
+
+
+def test_usage_on_every_chunk_that_falls_tells_nothing() -> None:
+    assert tokens_of_chunks("ccc", [1, 5, 3], [], 3, None) == (1, 1, 1)
+    assert tokens_of_chunks("ccc", [1, 5, 4], [], 4, None) is None
+
+
+def test_usage_on_every_chunk_that_ends_above_the_total_tells_nothing() -> None:
+    assert tokens_of_chunks("cc", [2, 9], [], 2, None) == (1, 1)
+
+
+def test_usage_on_some_chunks_alone_tells_nothing() -> None:
+    assert tokens_of_chunks("cc", [2, None], [], 9, None) is None
+    assert tokens_of_chunks("", [], [], 9, None) == ()

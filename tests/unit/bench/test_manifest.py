@@ -1,0 +1,116 @@
+"""What run.yaml keeps: written and read as typed values, of this version and of older ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from bench import manifest
+from bench.config import resolve
+from bench.errors import Exit, UsageError
+from bench.evaluate import evaluate
+from bench.manifest import Manifest, TokenizerName
+from bench.modes.rate import Rate
+from bench.records import to_line
+from bench.run_directory import RunDirectory
+from tests.support.made_records import START_NS, made_record
+
+NEEDED: dict[str, Any] = {
+    "run_id": "run-1", "started": "2030-01-01T00:00:00+00:00", "command": ["python"], "model": "m",
+    "exact_lengths": False, "start_ns": START_NS,
+}  # fmt: skip
+
+FULL = Manifest(
+    run_id="run-1",
+    started="2030-01-01T00:00:00+00:00",
+    command=("python", "-m", "bench"),
+    model=None,
+    notes=("a note",),
+    exact_lengths=True,
+    tokenizer=TokenizerName(name="words", fingerprint="abc"),
+    clock="loop",
+    event_loop="uvloop",
+    workers=2,
+    versions={"trueload": "0.1.0"},
+    host={"name": "h", "processors": 2},
+    planned=7,
+    start_ns=START_NS,
+    run_start_ns=START_NS + 1,
+    stop_reason="requests",
+    ended="2030-01-01T00:01:00+00:00",
+    prefix_cache={"planned_share": 0.5},
+    died=("worker 1 was killed by SIGKILL",),
+)
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> RunDirectory:
+    return RunDirectory.create(tmp_path / "run")
+
+
+def test_a_run_is_read_as_it_was_written(directory: RunDirectory) -> None:
+    config = resolve({"url": "http://h", "rate": 5, "slo": ["ttft:p99<1s"], "limits": {"errors": {"suspect": 0.5}}})
+    manifest.write(directory, config, FULL)
+    run = manifest.read(directory)
+    assert (run.config, run.manifest, run.written_config) == (config, FULL, config.public())
+
+
+def test_only_what_is_known_is_written(directory: RunDirectory) -> None:
+    begun = Manifest(**NEEDED)
+    assert begun.to_yaml() == NEEDED
+    ended = begun.model_copy(update={"stop_reason": "duration", "prefix_cache": None})
+    assert ended.to_yaml() == NEEDED | {"stop_reason": "duration", "prefix_cache": None}
+
+
+def test_a_masked_or_missing_part_of_the_target_does_not_keep_a_run_from_being_read(directory: RunDirectory) -> None:
+    config = resolve({"url": "http://user:secret@h", "api_key": "k", "header": ["A: b"], "dataset": __file__})
+    stored = config.public() | {"dataset": "/gone.jsonl", "ca_file": "/gone.pem"}
+    directory.write_manifest({"config": stored, "manifest": NEEDED})
+    run = manifest.read(directory)
+    assert (run.config.url, run.config.dataset) == ("http://***@h", "/gone.jsonl")
+    assert run.written_config == stored
+
+
+def test_an_older_run_without_later_keys_and_with_forgotten_ones_is_evaluated(directory: RunDirectory) -> None:
+    old = {
+        "url": "http://h",
+        "mode": "rate",
+        "endpoint": "chat",
+        "name": "old",
+        "rate": 10.0,
+        "seed": 3,
+        "requests": 20,
+    }
+    old |= {"forgotten": 1, "limits": {"errors": {"suspect": 0.5}, "forgotten_band": {"suspect": 1}}}
+    directory.write_manifest({"config": old, "manifest": NEEDED | {"forgotten": True}})
+    records = [made_record(i, sent_ms=100 * i) for i in range(20)]
+    (directory.path / "requests.jsonl").write_bytes(b"".join(map(to_line, records)))
+    run = manifest.read(directory)
+    assert run.config.load == Rate(rate=10.0, arrivals="poisson", burstiness=1.0, seed=3, cap=None, drop_late=False)
+    assert run.config.limits.errors.suspect == 0.5
+    assert (run.manifest.workers, run.manifest.notes, run.manifest.died) == (1, (), ())
+    result = evaluate(directory)
+    assert result.exit is not Exit.TARGET
+    assert result.summary["counts"]["planned"] == 20
+    assert result.summary["run"]["config"] == old
+    assert result.summary["run"]["stop_reason"] == "killed"
+
+
+@pytest.mark.parametrize(
+    ("config", "stored", "sentence"),
+    [
+        ({"url": "http://h", "mode": "warp"}, NEEDED, "the mode 'warp' is not one of concurrency, rate"),
+        ({"url": "http://h", "mode": "rate"}, NEEDED, "--mode rate needs --rate"),
+        ({"url": "http://h"}, {"run_id": "a"}, "the manifest in run.yaml is damaged: started, command"),
+        ({"url": "http://h"}, NEEDED | {"workers": "two"}, "the manifest in run.yaml is damaged: workers"),
+    ],
+)
+def test_a_damaged_run_is_refused_in_a_sentence(
+    config: dict[str, Any], stored: dict[str, Any], sentence: str, directory: RunDirectory
+) -> None:
+    (directory.path / "run.yaml").write_text(yaml.safe_dump({"config": config, "manifest": stored}))
+    with pytest.raises(UsageError, match=sentence):
+        manifest.read(directory)
