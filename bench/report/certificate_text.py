@@ -125,11 +125,11 @@ def _errors(rows: Sequence[Mapping[str, Any]]) -> Table:
     table.add_column("", no_wrap=True)
     for stat in stats:
         table.add_column(STATS[stat], justify="right", overflow="fold")
-    told: dict[str, dict[str, Mapping[str, Any]]] = {}
+    shown: dict[str, dict[str, Mapping[str, Any]]] = {}
     for metric in dict.fromkeys(row["metric"] for row in rows):
         of = {row["stat"]: row for row in rows if row["metric"] == metric}
-        told[metric] = of
-        if metric in _SAME_AS and _same(of, told.get(_SAME_AS[metric])):
+        shown[metric] = of
+        if metric in _SAME_AS and _same(of, shown.get(_SAME_AS[metric])):
             continue
         table.add_row(NAMES[metric], *(number(of[s]["true"]) if s in of else NOTHING for s in stats))
         table.add_row("  error", *(signed(of[s]["error"]) if s in of else "" for s in stats))

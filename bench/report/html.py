@@ -158,8 +158,8 @@ def _basics(run: Mapping[str, Any]) -> list[details.Detail]:
         if key != "config":
             name = "URL" if key == "url" else key.replace("_", " ").capitalize()
             # A command that came as its words is shown as it can be typed again.
-            told = shlex.join(map(str, value)) if key == "command" and isinstance(value, list) else value
-            rows += details.joined({name: told})
+            text = shlex.join(map(str, value)) if key == "command" and isinstance(value, list) else value
+            rows += details.joined({name: text})
     return rows
 
 

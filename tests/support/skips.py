@@ -20,9 +20,9 @@ REMEDIES = {
 def last_line(reasons: Iterable[str]) -> str:
     """One sentence about the tests that were skipped for these reasons; empty where none was."""
     counts = Counter(reason.removeprefix("Skipped: ") for reason in reasons)
-    return "" if not counts else "skipped: " + "; ".join(_told(reason, n) for reason, n in counts.most_common())
+    return "" if not counts else "skipped: " + "; ".join(_phrase(reason, n) for reason, n in counts.most_common())
 
 
-def _told(reason: str, n: int) -> str:
+def _phrase(reason: str, n: int) -> str:
     remedy = next((command for word, command in REMEDIES.items() if word in reason), None)
     return f"{n} ({reason})" + ("" if remedy is None else f": run {remedy}")
