@@ -56,7 +56,7 @@ class PhaseTally:
                 histogram.merge(other.values[name])
 
     def fold(self) -> PhaseTally:
-        """From now on keep no single value: memory stays small, and quantiles are within 0.1 %."""
+        """From now on keep no single value: memory stays small, and quantiles are within 0.1%."""
         for histogram in self.values.values():
             histogram.fold()
         return self

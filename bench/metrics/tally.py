@@ -13,7 +13,7 @@ from bench.metrics.quantile import describe
 from bench.records import Outcome, RequestRecord
 
 WIDE_BOUND_NS = 100_000
-"""A stamp whose bound is wider than this, and than 1 % of the median gap, is a wide one."""
+"""A stamp whose bound is wider than this, and than 1% of the median gap, is a wide one."""
 
 _ERRORS_SHOWN = 50
 _ERROR_TEXTS_HELD = 1_000

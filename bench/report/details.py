@@ -118,7 +118,7 @@ def load(summary: Mapping[str, Any]) -> list[Detail]:
 
 
 def _change(value: float | None) -> str:
-    return NOTHING if value is None else f"{value * 100:+.2f} %"
+    return NOTHING if value is None else f"{value * 100:+.2f}%"
 
 
 def window(summary: Mapping[str, Any]) -> list[Detail]:
@@ -198,7 +198,7 @@ def client(summary: Mapping[str, Any]) -> list[Detail]:
     ]  # fmt: skip
     if row["cpu"] is not None:
         found = f"average {share(row['cpu']['mean'])} · max {share(row['cpu']['max'])}"
-        rows.append(Detail("Processor", found, f"Over 90 % in {share(row['cpu']['seconds_over_90'])} of the seconds."))
+        rows.append(Detail("Processor", found, f"Over 90% in {share(row['cpu']['seconds_over_90'])} of the seconds."))
     if row["run_queue"] is not None:
         rows.append(
             Detail(

@@ -118,7 +118,7 @@ def _tiles(summary: Mapping[str, Any]) -> list[Tile]:
         beside = "" if steady is None else f"steady {formatting.number(steady['throughput'][key])}"
         tiles.append(Tile(title, formatting.number(throughput[key]), unit, beside))
     tried = counts["succeeded"] + counts["failed"]
-    succeeded = formatting.share(counts["succeeded"] / tried if tried else None).removesuffix(" %")
+    succeeded = formatting.share(counts["succeeded"] / tried if tried else None).removesuffix("%")
     tiles.append(Tile("Success", succeeded, "%", f"{counts['failed']:,} of {tried:,} failed"))
     return tiles
 

@@ -145,7 +145,7 @@ def _latency_table(summary: Mapping[str, Any], stats: list[str]) -> Table:
             cells = (
                 "too few" if stat in row["too_few"] else formatting.interval(row["ci95"].get(stat)) for stat in stats
             )
-            table.add_row("  95 % interval", *cells, style="dim")
+            table.add_row("  95% interval", *cells, style="dim")
     return table
 
 
@@ -164,7 +164,7 @@ def _throughput(summary: Mapping[str, Any], wide: bool) -> RenderableType:
     steady = "none" if window["start_s"] is None else f"{window['start_s']:.1f}–{window['end_s']:.1f} s"
     titles = ("whole run", f"steady window ({steady})")
     table = _table(
-        "per second", *(column for title in titles for column in ((title, "95 % interval") if wide else (title,)))
+        "per second", *(column for title in titles for column in ((title, "95% interval") if wide else (title,)))
     )
     for row in details.throughput(summary):
         cells = (row.whole, row.whole_ci, row.steady, row.steady_ci)
@@ -202,7 +202,7 @@ def _errors(summary: Mapping[str, Any]) -> RenderableType:
 
 
 def _other_tools(summary: Mapping[str, Any]) -> list[RenderableType]:
-    """The numbers of other tools that are at least 1 % apart; report.html has the whole table and the reasons."""
+    """The numbers of other tools that are at least 1% apart; report.html has the whole table and the reasons."""
     rows = other_tools.lines(summary)
     if not rows:
         return []

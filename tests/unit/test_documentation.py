@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import json
 import re
@@ -169,6 +170,29 @@ def test_troubleshooting_says_of_every_sign_what_to_do() -> None:
     assert [sign for sign in SIGNS if "What to do: " not in sections.get(sign, "")] == []
     outcomes = [outcome for outcome in Outcome if outcome not in (Outcome.OK, Outcome.INTERRUPTED, Outcome.DROPPED)]
     assert [str(outcome) for outcome in outcomes if f"`{outcome}`" not in page] == []
+
+
+APART = re.compile(r"[0-9}] %(?![\w(}])")
+"""A percent sign apart from its number: `5 %`. (`{x} % (` and `i % 5` are code.)"""
+
+
+def texts() -> Iterator[tuple[str, str]]:
+    """(where, text) of all that a person reads: pages, templates, golden reports, and every string of the programs."""
+    pages = [ROOT / page for page in (*PAGES, "CHANGELOG.md")]
+    for path in [*pages, *(ROOT / "bench").rglob("*.j2"), *(ROOT / "tests" / "golden").iterdir()]:
+        yield str(path.relative_to(ROOT)), path.read_text(encoding="utf-8")
+    for folder in ("bench", "mockserver", "datasets", "gpu"):
+        for path in (ROOT / folder).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.JoinedStr):
+                    yield f"{path.relative_to(ROOT)}:{node.lineno}", ast.unparse(node)
+                elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    yield f"{path.relative_to(ROOT)}:{node.lineno}", node.value
+
+
+def test_percent_is_written_in_one_way() -> None:
+    assert [f"{where}: {found[0]}" for where, text in texts() for found in [APART.search(text)] if found] == []
+    assert [text for text in ("5 %", "at 5 %, say", "{share} %") if APART.search(text) is None] == []
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -77,10 +77,10 @@ PLAN = "load.plan"
 TRIPPED: list[tuple[str, dict[str, object], Status]] = [
     ("send_lateness", {LATE: 1.5}, Status.SUSPECT),
     ("send_lateness", {LATE: 10.5}, Status.INVALID),
-    ("send_lateness", {LATE: 1.5, "latency.ttft_ms.p50": 200.0}, Status.VALID),  # Over 1 ms, but under 1 %.
-    ("send_lateness", {LATE: 0.9, "latency.ttft_ms.p50": 5.0}, Status.VALID),  # Over 1 %, but under 1 ms.
-    ("send_lateness", {LATE: 10.5, "latency.ttft_ms.p50": 200.0}, Status.SUSPECT),  # Over 10 ms, but under 10 %.
-    ("send_lateness", {LATE: 20.0, "latency.ttft_ms.p50": None}, Status.SUSPECT),  # Not streamed: 4 % of E2EL.
+    ("send_lateness", {LATE: 1.5, "latency.ttft_ms.p50": 200.0}, Status.VALID),  # Over 1 ms, but under 1%.
+    ("send_lateness", {LATE: 0.9, "latency.ttft_ms.p50": 5.0}, Status.VALID),  # Over 1%, but under 1 ms.
+    ("send_lateness", {LATE: 10.5, "latency.ttft_ms.p50": 200.0}, Status.SUSPECT),  # Over 10 ms, but under 10%.
+    ("send_lateness", {LATE: 20.0, "latency.ttft_ms.p50": None}, Status.SUSPECT),  # Not streamed: 4% of E2EL.
     ("sent_rate", {f"{PLAN}.rate_difference": -0.011}, Status.SUSPECT),
     ("sent_rate", {f"{PLAN}.rate_difference": 0.011}, Status.SUSPECT),
     ("sent_rate", {f"{PLAN}.rate_difference": -0.051}, Status.INVALID),
@@ -157,7 +157,7 @@ def test_calibration_has_its_own_bands(stat: str, error_ms: float, share: float,
 
 
 def test_a_speed_is_judged_by_its_time_per_token() -> None:
-    # 50 tokens/s are 20 ms a token, 47.5 are 21.05: over 5 % and over 1 ms.
+    # 50 tokens/s are 20 ms a token, 47.5 are 21.05: over 5% and over 1 ms.
     for measured, status in ((50.0, Status.VALID), (49.0, Status.SUSPECT), (47.5, Status.INVALID)):
         error = {"error": measured - 50.0, "error_share": measured / 50.0 - 1.001}
         rows = certified(stat="p50", metric="tps", unit="tokens/s", measured=measured, **error)
@@ -365,7 +365,7 @@ def perfect_samples(seconds: int, in_flight: float) -> list[dict[str, Any]]:
 def test_the_signs_find_their_numbers_where_the_summary_puts_them() -> None:
     # 100 a second, each 70 ms in flight: 7 at once.
     records = [made_record(i, sent_ms=10 * i, output_tokens_asked=3, output_tokens_counted=3) for i in range(1_000)]
-    # The first sends' ramp of 70 ms is less than 0.5 % of 10 s.
+    # The first sends' ramp of 70 ms is less than 0.5% of 10 s.
     found = judged(records, perfect_samples(10, 7.0 * 0.997))
     assert found.status is Status.VALID, found.reasons
     assert {f.sign for f in found.findings} == set(SIGNS) - {"calibration", "workers"}

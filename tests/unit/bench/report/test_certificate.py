@@ -133,7 +133,7 @@ def test_the_page_of_a_certificate_shows_every_metric_and_plot_and_asks_for_noth
         assert f'id="chart-{key}"' in page
     assert "The mock against its closed form" in page
     assert "over 0.200 ms suspect, over 1 ms invalid" in page
-    assert "over 2 % suspect, over 10 % invalid" in page
+    assert "over 2% suspect, over 10% invalid" in page
     assert re.findall(r"""(?:src|href)=["'](?!data:)([^"']*)""", page) == []
 
 

@@ -43,7 +43,7 @@ def test_numbers_have_four_significant_digits(value: float | None, written: str)
 
 @pytest.mark.parametrize(
     ("value", "written"),
-    [(None, "–"), (0, "0 %"), (0.0185, "1.85 %"), (0.5, "50 %"), (0.981234, "98.1 %"), (1.0, "100 %")],
+    [(None, "–"), (0, "0%"), (0.0185, "1.85%"), (0.5, "50%"), (0.981234, "98.1%"), (1.0, "100%")],
 )
 def test_shares_are_percent(value: float | None, written: str) -> None:
     assert formatting.share(value) == written
@@ -183,7 +183,7 @@ def test_a_certificate_is_shown() -> None:
         "causes": [cause],
     }
     page = html.render(_summary([made_record()]) | {"calibration": calibration})
-    for shown in ("TTFT median", "+0.010", "+0.02 %", "median 0.004 ms", "3 here, 4 there", "one is missing",
+    for shown in ("TTFT median", "+0.010", "+0.02%", "median 0.004 ms", "3 here, 4 there", "one is missing",
                   "TTFT is +1.500 ms off at p99; likely cause: some mistake", "certificate.html"):  # fmt: skip
         assert shown in page
     assert "+7.000" not in page
