@@ -322,7 +322,11 @@ PROBES: dict[str, tuple[Callable[[Received], Sequence[Step]], tuple[str, ...], t
     ),
     "several models": (api(GIVEN, "first", "second"), (), ("several models", "first, second", "--model")),
     "no text in any chunk": (api(in_turn(stream(content(""), "[DONE]"))), (), ("no chunk bears text",)),
-    "a web page": (api(in_turn(whole("200 OK", b"<html>hi</html>"))), (), ("not what an OpenAI-compatible server",)),
+    "a web page": (
+        api(in_turn(whole("200 OK", b"<html><title>Welcome</title></html>"))),
+        (),
+        ("not what an OpenAI-compatible server", "HTML page", "Welcome", "Are the port and the path those of its API?"),
+    ),
     "a redirect": (api(in_turn(whole("307 Moved", b"", "location: http://x/"))), (), ("redirects to http://x/",)),
     "not ready": (api(in_turn(whole("503 Busy", error("loading")))), (), ("not taking requests", "loading")),
     "no answer": (api(in_turn([Hang()])), ("--first-byte-timeout", "200ms"), ("did not answer in time",)),
