@@ -66,7 +66,11 @@ def add_fields(parser: argparse.ArgumentParser, model: type[BaseModel], leave_ou
             continue
         group = groups[str(extra["group"])]
         flag = f"--{name.replace('_', '-')}"
-        help_text = field.description or ""
+        default = extra.get("otherwise")
+        if default is None and field.annotation is not bool and not field.is_required():
+            written = f"{field.default:g}" if isinstance(field.default, float) else str(field.default)
+            default = None if field.default in (None, (), "") else written
+        help_text = f"{field.description or ''}{'' if default is None else f' (default: {default})'}"
         if field.annotation is bool:
             on = field.default is True
             group.add_argument(
@@ -83,11 +87,6 @@ def add_fields(parser: argparse.ArgumentParser, model: type[BaseModel], leave_ou
             word for part in get_args(field.annotation) or () for word in get_args(part) if isinstance(word, str)
         ]
         choices = choices or [word for word in get_args(field.annotation) if isinstance(word, str)]
-        default = extra.get("otherwise")
-        if default is None and field.default not in (None, (), "") and not field.is_required():
-            default = f"{field.default:g}" if isinstance(field.default, float) else str(field.default)
-        if default is not None:
-            help_text += f" (default: {default})"
         group.add_argument(
             flag,
             dest=name,

@@ -7,7 +7,7 @@ the nearest known one. What a mode requires and refuses is in its file (bench/mo
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -126,7 +126,7 @@ def _sentences(error: Any, flags: Mapping[str, Any], file_name: str) -> list[str
     return [f"{place}: {message[0].lower()}{message[1:]}{given}"]
 
 
-def _combinations(settings: Settings, given: Mapping[str, Any]) -> list[str]:
+def _combinations(settings: Settings, given: Collection[str]) -> list[str]:
     """What does not go together, each with what to do about it."""
     problems = []
     named = urls.endpoint_of(settings.url)
@@ -172,7 +172,7 @@ def _objective_problems(settings: Settings) -> list[str]:
     return problems
 
 
-def _settings_of_other_modes(name: str, given: Mapping[str, Any]) -> list[str]:
+def _settings_of_other_modes(name: str, given: Collection[str]) -> list[str]:
     problems = []
     for key in given:
         owners = [mode.name for mode in MODES.values() if key in mode.own_settings]
@@ -181,7 +181,7 @@ def _settings_of_other_modes(name: str, given: Mapping[str, Any]) -> list[str]:
     return problems
 
 
-def _data_problems(settings: Settings, given: Mapping[str, Any]) -> list[str]:
+def _data_problems(settings: Settings, given: Collection[str]) -> list[str]:
     problems = []
     if settings.dataset is None or settings.recipe is not None:
         wrong = [key for key in ("columns", "bad_rows") if key in given]

@@ -35,7 +35,7 @@ def option(
 ) -> Any:
     """A field with what `--help` needs: its doc, the group it is shown in, and the word for its value.
 
-    `otherwise`: what holds where the setting is not given and its default is None.
+    `otherwise`: what holds where the setting is not given, where its default does not say it.
     """
     extra: dict[str, Any] = {"group": group, "metavar": metavar, "otherwise": otherwise}
     return Field(default, description=doc, json_schema_extra=extra, **limits)
@@ -218,8 +218,9 @@ class Settings(BaseModel):
     )
     same_prompts: bool = option(
         False,
-        "send the very same prompts in every run of this seed; a server may then answer from its prefix cache",
+        "send the very same prompts in every run of this seed",
         group="data",
+        otherwise="fresh texts, which no prefix cache knows",
     )
 
     timeout: Seconds | None = option(600.0, "time limit for a whole request", group="limits", metavar="S")

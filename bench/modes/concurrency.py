@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,7 @@ class Concurrency(UsersMode):
     ramp_ns: int
 
     @classmethod
-    def problems(cls, settings: Settings, given: Mapping[str, Any]) -> list[str]:
+    def problems(cls, settings: Settings, given: Collection[str]) -> list[str]:
         """A cap has no use here."""
         if settings.max_concurrency is None:
             return []

@@ -7,7 +7,7 @@ among workers, and what loop sends it. An instance is the resolved load of one r
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -93,8 +93,8 @@ class Mode(ABC):
 
     @classmethod
     @abstractmethod
-    def problems(cls, settings: Settings, given: Mapping[str, Any]) -> list[str]:
-        """A sentence for each setting that does not go with the mode. `given` holds what somebody asked for."""
+    def problems(cls, settings: Settings, given: Collection[str]) -> list[str]:
+        """A sentence for each setting that does not go with the mode. `given` names those that were asked for."""
 
     @classmethod
     def implied_by(cls, settings: Settings) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -40,7 +40,7 @@ class Rate(OpenLoopMode):
     drop_late: bool
 
     @classmethod
-    def problems(cls, settings: Settings, given: Mapping[str, Any]) -> list[str]:
+    def problems(cls, settings: Settings, given: Collection[str]) -> list[str]:
         """There must be a rate, and burstiness only where gaps have a shape."""
         problems = [_RATE] if settings.rate is None else []
         shapeless = settings.arrivals not in (None, ARRIVALS_OF_BURSTS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,7 +38,7 @@ class Sessions(UsersMode):
     real_history: bool
 
     @classmethod
-    def problems(cls, settings: Settings, given: Mapping[str, Any]) -> list[str]:
+    def problems(cls, settings: Settings, given: Collection[str]) -> list[str]:
         """Sessions are chats of English words, whose turns a file or the flags describe, not both."""
         problems = Concurrency.problems(settings, given)
         endpoint = settings.endpoint or urls.endpoint_of(settings.url) or DEFAULT

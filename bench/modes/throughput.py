@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.errors import UsageError
 from bench.modes.interface import UsersMode, ramp_ns
@@ -30,7 +30,7 @@ class Throughput(UsersMode):
     ramp_ns: int
 
     @classmethod
-    def problems(cls, settings: Settings, given: Mapping[str, Any]) -> list[str]:
+    def problems(cls, settings: Settings, given: Collection[str]) -> list[str]:
         """It must be known how much everything is."""
         problems = []
         if settings.concurrency is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +32,7 @@ class Trace(OpenLoopMode):
     warmup: str
 
     @classmethod
-    def problems(cls, settings: Settings, given: Mapping[str, Any]) -> list[str]:
+    def problems(cls, settings: Settings, given: Collection[str]) -> list[str]:
         """The times must come from somewhere."""
         problems = []
         if settings.dataset is None:
