@@ -332,7 +332,7 @@ def wide_stamps(evidence: RunEvidence, limits: Limits) -> list[Finding]:
         value = latency[key].get(stat)
         if value is None:
             continue
-        least, greatest = latency[key]["bounds"].get(stat, (value, value))
+        least, greatest = latency[key].get("bounds", {}).get(stat, (value, value))
         absolute, relative = limits.wide_stamps_ms, limits.wide_stamps
         if stat == "p99":
             absolute, relative = limits.wide_stamps_p99_ms, limits.wide_stamps_p99

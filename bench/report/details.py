@@ -115,7 +115,9 @@ def load(summary: Mapping[str, Any]) -> list[Detail]:
     rows.append(Detail("In flight", in_flight, "Requests in flight, from the first send to the last end."))
     if row["ready_not_sent"] is not None:
         found = f"{share(row['ready_not_sent']['share'])} · max {number(row['ready_not_sent']['longest_ms'])} ms"
-        rows.append(Detail("Ready and not sent", found, "Share of the users' time in which the client held a request back."))
+        rows.append(
+            Detail("Ready and not sent", found, "Share of the users' time in which the client held a request back.")
+        )
     if row["waited_at_cap"] is not None:
         found = f"{share(row['waited_at_cap']['share'])} of the arrivals"
         rows.append(Detail("Waited at the cap", found, "Arrivals that found --max-concurrency in use."))

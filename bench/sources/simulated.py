@@ -12,7 +12,7 @@ from promptset import distributions, recipes
 from promptset.kinds import Style
 from promptset.samples import Sample, SimulatedPrompts, simulated_prompts
 from promptset.sharing import SharingTally, parse_prefix
-from promptset.sharing.path import BLOCK
+from promptset.sharing.scheme import BLOCK
 from promptset.tokens import Tokenizer
 from promptset.tools import ignored_note, load_tools
 

@@ -10,11 +10,11 @@ from bench.dispatch import InFlight
 from bench.metrics.facts import RunFacts
 from bench.metrics.summary import Summary
 from bench.records import RequestRecord
-from bench.transport.scripted import Script
+from bench.transport.scripted import ScriptedReply
 from bench.verdict import Finding, Limits, RunEvidence, Status, judge
 from tests.support.virtual_load import MS, START, Load
 
-ANSWER = Script(ttft_ns=30 * MS, gaps_ns=(10 * MS,) * 7)
+ANSWER = ScriptedReply(ttft_ns=30 * MS, gaps_ns=(10 * MS,) * 7)
 
 
 def told(
@@ -23,7 +23,7 @@ def told(
     lose: Callable[[list[RequestRecord]], list[RequestRecord]] = lambda records: records,
 ) -> tuple[dict[str, float], list[Finding]]:
     """`load.littles_law` of the summary, and what its sign says."""
-    summary = Summary(RunFacts(mode=mode, endpoint="chat", start_ns=START, seed=0, offered_rps=None))
+    summary = Summary(RunFacts(mode=mode, open_loop=mode == "rate", endpoint="chat", start_ns=START, seed=0))
     for record in lose(load.records):
         summary.add(record)
     for row in load.samples:

@@ -525,8 +525,7 @@ def test_every_limit_is_in_the_table() -> None:
 @pytest.mark.parametrize(
     "name",
     sorted(
-        LIMIT_OF.keys()
-        - {"workers_died", "records_missing", "usage_over_counted", "user_stamps", "usage_contradicted"}
+        LIMIT_OF.keys() - {"workers_died", "records_missing", "usage_over_counted", "user_stamps", "usage_contradicted"}
     ),
 )
 def test_each_limit_can_be_configured(name: str) -> None:

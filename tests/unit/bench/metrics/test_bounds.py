@@ -13,7 +13,7 @@ from bench.metrics.bounds import loose_times, meaningless
 from bench.metrics.facts import RunFacts
 from bench.metrics.summary import Summary
 from bench.records import RequestRecord
-from bench.report import compat, html, text
+from bench.report import html, other_tools, text
 from bench.report.formatting import statistic
 from tests.support.golden_run import golden_summary
 from tests.support.made_records import MS, START_NS, made_record
@@ -24,7 +24,7 @@ def at(*ms: float | None) -> tuple[int | None, ...]:
 
 
 def summarized(*records: RequestRecord) -> dict[str, Any]:
-    summary = Summary(RunFacts(mode="concurrency", endpoint="chat", start_ns=START_NS, seed=0))
+    summary = Summary(RunFacts(mode="concurrency", open_loop=False, endpoint="chat", start_ns=START_NS, seed=0))
     for record in records:
         summary.add(record)
     return summary.close()
@@ -164,7 +164,7 @@ def test_no_page_prints_a_median_of_nothing() -> None:
     for name in ("ITL (ms)", "TPOT (ms)"):
         (row,) = [line for line in lines if line.startswith(name)]
         assert "0–21.30" in row
-    ours = compat.rows(summary)[0]
+    ours = other_tools.rows(summary)[0]
     assert [cell.value for cell in ours.cells][1:3] == ["0–21.30", "0–21.30"]
 
 
