@@ -22,7 +22,7 @@ from bench.metrics.facts import RunFacts
 from bench.metrics.summary import Summary
 from bench.report import certificate_page, html
 from bench.run_directory import CERTIFICATE, CERTIFICATE_PAGE, REPORT, SUMMARY, RunDirectory
-from bench.verdict import Evidence, Status, Verdict, judge
+from bench.verdict import RunEvidence, Status, Verdict, judge
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,18 +54,20 @@ def evaluate(directory: RunDirectory) -> Result:
         earlier = coverage.closest(coverage.read_briefs(directory.certificates()), shape, version)
         if earlier is not None:
             found = earlier.on_run(numbers["latency"], ended)
-    evidence = Evidence(
+    evidence = RunEvidence(
         summary=numbers,
         open_loop=run.config.load.open_loop,
         exact_lengths=run.manifest.exact_lengths,
         calibration=found,
+        prefix_cache=run.manifest.prefix_cache,
+        sharing_known=_sharing_known(run),
         died=run.manifest.died,
     )
     verdict = judge(evidence, run.config.limits)
     whole = {
         **numbers,
         "run": _run_block(run),
-        "verdict": verdict.told(),
+        "verdict": verdict.to_json(),
         "calibration": _without_plots(found),
         "prefix_cache": run.manifest.prefix_cache,
     }
@@ -75,7 +77,7 @@ def evaluate(directory: RunDirectory) -> Result:
             "date": ended,
             "version": version,
             "shape": shape.to_json(),
-            "verdict": verdict.told(),
+            "verdict": verdict.to_json(),
             "accuracy": str(verdict.of("calibration")),
             "run": whole["run"],
             **found,
@@ -86,6 +88,12 @@ def evaluate(directory: RunDirectory) -> Result:
     directory.write(REPORT, html.render(whole).encode())
     status = exit_status(whole, stop_reason=run.manifest.stop_reason, max_errors=run.config.max_errors)
     return Result(directory, whole, verdict, status)
+
+
+def _sharing_known(run: StoredRun) -> bool:
+    """Whether it is known what prompts share on purpose: of turns of a session, and of rows that do not say it, it is not."""
+    planned = (run.manifest.prefix_cache or {}).get("planned_share")
+    return planned is not None or run.config.data.plans_sharing
 
 
 def _calibration(
@@ -128,7 +136,7 @@ def exit_status(summary: dict[str, Any], *, stop_reason: str | None = None, max_
     found = {Exit.GOOD}
     if stop_reason == "interrupted":
         found.add(Exit.INTERRUPTED)
-    if not counts["succeeded"] and counts["failed"]:
+    if summary["verdict"]["status"] == Status.FAILED or (not counts["succeeded"] and counts["failed"]):
         found.add(Exit.TARGET)
     if summary["verdict"]["status"] == Status.INVALID:
         found.add(Exit.INVALID)

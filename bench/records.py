@@ -79,6 +79,8 @@ class RequestRecord:
     chunk_kind: str = ""
     input_tokens_asked: int | None = None
     input_tokens: int | None = None
+    cached_tokens: int | None = None
+    """Of `input_tokens`, those that the server says it took from its cache."""
     output_tokens_asked: int | None = None
     output_tokens: int | None = None
     output_tokens_from: TokensFrom | None = None

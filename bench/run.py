@@ -49,7 +49,7 @@ from bench.target import prefix_cache
 from bench.target.probe import ProbeResult, choose_model, list_models, probe
 from bench.transport.interface import Transport
 
-LEAD_NS = 50 * NS_PER_MS
+LEAD_NS = 150 * NS_PER_MS
 """From the last preparation to the first send, so that the first arrivals of a schedule are not late already."""
 
 

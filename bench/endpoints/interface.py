@@ -50,6 +50,8 @@ class ParsedReply:
     chunk_kind: str = ""
     chunk_tokens: tuple[int, ...] | None = None
     input_tokens: int | None = None
+    cached_tokens: int | None = None
+    """Of the input tokens, those from the server's cache."""
     output_tokens: int | None = None
     output_tokens_from: TokensFrom | None = None
     counted: int | None = None

@@ -14,7 +14,7 @@ import orjson
 from bench.endpoints.content_template import ContentTemplate
 from bench.endpoints.failure import ending_of, error_message, error_of, excerpt, first_choice, is_chunk, page_title
 from bench.endpoints.interface import OtherLine, ParsedReply, Problem, ReadOptions
-from bench.endpoints.usage import ReplyText, token_counts, tokens_of_chunks, whole_number
+from bench.endpoints.usage import ReplyText, cached_tokens, token_counts, tokens_of_chunks, whole_number
 from bench.records import TOKEN_KINDS, Outcome
 
 if TYPE_CHECKING:
@@ -40,7 +40,8 @@ class StreamReader:
 
     __slots__ = (
         "_calls_tool", "_choices", "_count", "_done", "_endpoint", "_error", "_finished", "_keep", "_kinds", "_malformed",
-        "_most_bytes", "_number", "_options", "_pieces", "_running", "_stray", "_template", "_unexpected", "_usage",
+        "_most_bytes", "_number", "_options", "_pieces", "_running", "_stray", "_template", "_timings",
+        "_unexpected", "_usage",
     )  # fmt: skip
 
     def __init__(self, endpoint: OpenAIEndpoint, options: ReadOptions) -> None:
@@ -56,6 +57,7 @@ class StreamReader:
         self._choices = 1
         self._template = ContentTemplate(endpoint.text_field)
         self._usage: Mapping[str, Any] | None = None
+        self._timings: object = None
         self._finished = self._done = self._calls_tool = False
         self._error: str | None = None
         self._malformed: str | None = None  # an event that cannot be decoded: those after it are not read
@@ -134,6 +136,8 @@ class StreamReader:
                 self._usage = usage
                 if kind == "o" and not event.get("choices"):
                     kind = "u"
+            if "timings" in event:
+                self._timings = event["timings"]
             if kind in TOKEN_KINDS:
                 running.append(whole_number(usage.get("completion_tokens")) if isinstance(usage, dict) else None)
                 self._most_bytes += _most_bytes(piece)
@@ -193,6 +197,7 @@ class StreamReader:
             chunk_kind=chunk_kind,
             chunk_tokens=tokens_of_chunks(internal, self._running, self._pieces, tokens.output_tokens, self._count),
             input_tokens=tokens.input_tokens,
+            cached_tokens=cached_tokens(self._usage, self._timings),
             output_tokens=tokens.output_tokens,
             output_tokens_from=tokens.output_tokens_from,
             usage_contradiction=tokens.contradiction,

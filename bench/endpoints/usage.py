@@ -81,6 +81,18 @@ def whole_number(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
+def cached_tokens(usage: Mapping[str, Any] | None, timings: object) -> int | None:
+    """Prompt tokens that the server took from its cache; None if it does not say.
+
+    `usage.prompt_tokens_details.cached_tokens`, else `cache_n` of llama.cpp's `timings`.
+    """
+    details = usage.get("prompt_tokens_details") if usage is not None else None
+    for holder, field in ((details, "cached_tokens"), (timings, "cache_n")):
+        if isinstance(holder, dict) and (said := whole_number(holder.get(field))) is not None and said >= 0:
+            return said
+    return None
+
+
 def _whole_number(usage: Mapping[str, Any], field: str, what: str) -> tuple[int | None, str | None]:
     value = usage.get(field)
     if value is None:

@@ -8,7 +8,7 @@ import orjson
 
 from bench.endpoints.failure import ending_of, error_of, excerpt, first_choice, page_title
 from bench.endpoints.interface import ParsedReply, Problem, ReadOptions
-from bench.endpoints.usage import ReplyText, token_counts
+from bench.endpoints.usage import ReplyText, cached_tokens, token_counts
 from bench.records import Outcome
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ def read_whole(body: bytes, endpoint: OpenAIEndpoint, options: ReadOptions) -> P
         problem = Problem(Outcome.NO_TOKENS, f"the reply has no text (finish_reason {choice.get('finish_reason')!r})")
     return ParsedReply(
         input_tokens=tokens.input_tokens,
+        cached_tokens=cached_tokens(usage if isinstance(usage, dict) else None, response.get("timings")),
         output_tokens=tokens.output_tokens,
         output_tokens_from=tokens.output_tokens_from,
         usage_contradiction=tokens.contradiction,

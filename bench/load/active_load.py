@@ -70,7 +70,7 @@ class ActiveLoad:
         """Send the share and write what is seen, until all of it has ended."""
         sampler = Sampler(self._clock, self.counts, self._samples.append, self._number)
         with collector_at_rest(self._clock):
-            sampler.start()
+            sampler.start(self._start_ns)
             await self._dispatcher.run(self._start_ns)
             sampler.stop()
         stop, size = self._stop, self._source.size

@@ -12,14 +12,20 @@ QUIET_SHARE = 0.3
 """A process that used less of a second than this has time to collect garbage."""
 
 
+def collect_ahead() -> None:
+    """Collect what there is and set it aside. It takes 100 ms and more: it is done before the load's beginning is chosen."""
+    gc.collect()
+    gc.freeze()
+
+
 @contextlib.contextmanager
 def collector_at_rest(clock: Clock) -> Iterator[None]:
-    """Keep the garbage collector from stopping the loop: what there was before is frozen, what is new waits for quiet.
+    """Keep the garbage collector from stopping the loop: what there was before is frozen (`collect_ahead` has been called),
+    what is new waits for quiet.
 
     The measuring path leaves no reference cycles behind; other libraries may, so a second in which the process was mostly
     idle ends with a look at what was made since the last look.
     """
-    gc.collect()
     gc.freeze()
     gc.disable()
     timer: Timer

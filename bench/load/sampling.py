@@ -1,6 +1,8 @@
 """What the client knows of itself, once a second: loop lag, CPU, time spent waiting for a processor, and the counts.
 
-The lag is measured with the clock that paces the load: a wait of 20 ms after the last, and how late it came back.
+The lag is measured with the clock that paces the load: a wait of 20 ms after the last, and how late it came back. The
+longest lag of a line is its pause, with the instants between which the loop did nothing: a process that was stopped
+writes no line meanwhile, and finds the pause when it goes on.
 """
 
 from __future__ import annotations
@@ -12,10 +14,12 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from bench.clock import NS_PER_MS, NS_PER_S, Clock, Timer, cpu_ns
+from bench.clock import NS_PER_MS, NS_PER_S, Clock, cpu_ns
 
 LAG_EVERY_NS = 20 * NS_PER_MS
 SHORTEST_NS = 250 * NS_PER_MS
+PAUSE_FROM_NS = 5 * NS_PER_MS
+"""A shorter lag is written as lag alone."""
 
 
 DISPATCH_NS = 10_000
@@ -74,14 +78,15 @@ class Sampler:
         self._write = write
         self._worker = worker
         self._lags_ns: list[int] = []
-        self._timers: list[Timer] = []
+        self._pause_ns: tuple[int, int] | None = None
 
-    def start(self) -> None:
-        """Begin: the first line is written now."""
+    def start(self, load_ns: int) -> None:
+        """Begin. The load begins at `load_ns`, and so do the counts: where that has passed, the first line is of that
+        instant, at which nothing was in flight. A line of now would know nothing of what began in between."""
         now = self._last_ns = self._clock.now_ns()
         self._last_cpu_ns = cpu_ns()
         self._last_queue = run_queue()
-        self._write_line(now, {})
+        self._write_line(min(now, load_ns), {})
         self._second_timer = self._clock.call_at(now + NS_PER_S, self._second)
         self._lag_due_ns = now + LAG_EVERY_NS
         self._lag_timer = self._clock.call_at(self._lag_due_ns, self._lag)
@@ -91,16 +96,29 @@ class Sampler:
         self._second_timer.cancel()
         self._lag_timer.cancel()
         now = self._clock.now_ns()
+        self._note_pause(now)
         if now - self._last_ns >= SHORTEST_NS:
             self._sample()
         else:  # Too short for its shares to mean anything: a few milliseconds of work would look like a busy second.
-            self._write_line(now, {})
+            self._write_line(now, {"loop_lag_ms": self._take_lags_ms()})
 
     def _lag(self) -> None:
         now = self._clock.now_ns()
         self._lags_ns.append(now - self._lag_due_ns)
+        self._note_pause(now)
         self._lag_due_ns = now + LAG_EVERY_NS
         self._lag_timer = self._clock.call_at(self._lag_due_ns, self._lag)
+
+    def _note_pause(self, now: int) -> None:
+        """Keep the longest wait beyond its due instant since the last line."""
+        due = self._lag_due_ns
+        longest = PAUSE_FROM_NS if self._pause_ns is None else self._pause_ns[1] - self._pause_ns[0]
+        if now - due > longest:
+            self._pause_ns = due, now
+
+    def _take_lags_ms(self) -> list[float]:
+        lags, self._lags_ns = self._lags_ns, []
+        return [round(lag / NS_PER_MS, 4) for lag in lags]
 
     def _second(self) -> None:
         due_ns = self._second_timer.deadline_ns
@@ -113,15 +131,16 @@ class Sampler:
         now, cpu, queue = self._clock.now_ns(), cpu_ns(), run_queue()
         span_ns = now - self._last_ns
         shares: dict[str, Any] = {
-            "loop_lag_ms": [round(lag / NS_PER_MS, 4) for lag in self._lags_ns],
+            "loop_lag_ms": self._take_lags_ms(),
             "cpu": round((cpu - self._last_cpu_ns) / span_ns, 4),
         }
         if queue is not None and self._last_queue is not None:
             shares["run_queue_share"] = round(waited_ns(self._last_queue, queue) / span_ns, 4)
         self._last_ns, self._last_cpu_ns, self._last_queue = now, cpu, queue
-        self._lags_ns = []
         self._write_line(now, shares)
 
     def _write_line(self, now: int, shares: dict[str, Any]) -> None:
+        if self._pause_ns is not None:
+            shares["pause_ns"], self._pause_ns = self._pause_ns, None
         row = {"t_ns": now, "worker": self._worker, **shares, **self._counts(now)}
         self._write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))

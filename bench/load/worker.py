@@ -13,6 +13,7 @@ from bench.clock import Clock
 from bench.errors import UsageError
 from bench.load.active_load import ActiveLoad
 from bench.load.assignment import Assignment
+from bench.load.collector import collect_ahead
 from bench.load.feed import ProcessFeed
 from bench.modes.interface import Expected, Numbering
 from bench.records import RequestRecord
@@ -81,6 +82,7 @@ class Worker:
             await self._stock_up(self._assignment.config.load.expected(share, self._ahead[0]), begun)
         self.preparing = f"making {connections:,} connections"
         await self._transport.prepare(connections)
+        collect_ahead()
 
     async def _stock_up(self, expected: Expected, begun: int) -> None:
         """Have the expected requests made, and the sessions that will be begun besides.

@@ -23,7 +23,6 @@ class RequestMetric:
     title: str
     description: str
     of: Callable[[RequestRecord], float | None]
-    higher_is_better: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +35,6 @@ class TokenMetric:
     title: str
     description: str
     of: Callable[[RequestRecord], list[float]]
-    higher_is_better: bool = False
 
 
 Metric = RequestMetric | TokenMetric
@@ -52,7 +50,7 @@ _ALL: tuple[Metric, ...] = (
     RequestMetric("tpot_ms", "tpot", "ms", "TPOT", "Time per output token of a request after its first, averaged over the request.", per_request.tpot_ms),  # noqa: E501
     TokenMetric("itl_ms", "itl", "ms", "ITL", "Inter-token latency: the pause before each single token after the first.", per_request.itl_ns),  # noqa: E501
     RequestMetric("e2el_ms", "e2el", "ms", "E2EL", "End-to-end latency: from sending the request until its last generated text arrives.", per_request.e2el_ms),  # noqa: E501
-    RequestMetric("tps", "tps", "tokens/s", "TPS", "Speed at which one request's text flows once it has begun: 1 / TPOT.", per_request.tps, higher_is_better=True),  # noqa: E501
+    RequestMetric("tps", "tps", "tokens/s", "TPS", "Speed at which one request's text flows once it has begun: 1 / TPOT.", per_request.tps),  # noqa: E501
     RequestMetric("ttft_from_intended_ms", "ttft_from_intended", "ms", "TTFT from due", "TTFT counted from the moment the request was due: a client's or a cap's delay is in it.", per_request.ttft_from_intended_ms),  # noqa: E501
     RequestMetric("e2el_from_intended_ms", "e2el_from_intended", "ms", "E2EL from due", "E2EL counted from the moment the request was due.", per_request.e2el_from_intended_ms),  # noqa: E501
     RequestMetric("ttfo_ms", "ttfo", "ms", "TTFO", "Time to first output: like TTFT, but reasoning does not count.", per_request.ttfo_ms),  # noqa: E501

@@ -1,4 +1,4 @@
-"""The few numbers that are kept of each request, so that the record itself can go: about 250 bytes a request."""
+"""The few numbers that are kept of each request, so that the record itself can go: about 280 bytes a request."""
 
 from __future__ import annotations
 
@@ -7,7 +7,17 @@ from array import array
 from collections import Counter
 
 from bench.metrics.catalog import REQUEST_METRICS
-from bench.metrics.per_request import NS_PER_MS, output_tokens, send_lateness_ms, time_until_failure_ms
+from bench.metrics.per_request import (
+    NS_PER_MS,
+    first_output,
+    first_token,
+    last_token,
+    open_ms,
+    output_tokens,
+    send_lateness_ms,
+    time_until_failure_ms,
+    tokens_after_first_chunk,
+)
 from bench.records import Outcome, RequestRecord
 
 NO_RESPONSE, NEVER_ASKED = 0, -1
@@ -27,7 +37,8 @@ def happened(values: array[float] | list[float]) -> list[float]:
 class Columns:
     """Columns over the requests of the run phase, one entry a request. Times are ns from the start of the run.
 
-    `output_tokens` is of successful requests, `good` whether a request met every objective. Rows stand in the order of
+    `output_tokens` is of successful requests, `good` whether a request met every objective. `*_open_ms` is how much earlier
+    than its stamp a token chunk can have come; `bounded` says whether any can. Rows stand in the order of
     adding until `sort` puts them in the order of their index.
     """
 
@@ -40,6 +51,9 @@ class Columns:
         self.output_tokens, self.input_tokens = array("d"), array("d")
         self.bytes_sent = array("d")
         self.lateness_ms, self.failed_after_ms = array("d"), array("d")
+        self.first_open_ms, self.output_open_ms, self.last_open_ms = array("d"), array("d"), array("d")
+        self.tokens_after_first = array("d")
+        self.bounded = False
         self.metrics = {metric.key: array("d") for metric in REQUEST_METRICS.values()}
         self.outcomes: Counter[Outcome] = Counter()
 
@@ -67,9 +81,22 @@ class Columns:
         lateness, failed_after = send_lateness_ms(record), time_until_failure_ms(record)
         self.lateness_ms.append(NONE if lateness is None else lateness)
         self.failed_after_ms.append(NONE if failed_after is None else failed_after)
+        self._add_open(record)
         for metric in REQUEST_METRICS.values():
             value = metric.of(record)
             self.metrics[metric.key].append(NONE if value is None else value)
+
+    def _add_open(self, record: RequestRecord) -> None:
+        first = first_token(record)
+        self.tokens_after_first.append(NONE if first is None else tokens_after_first_chunk(record))
+        if record.chunk_bound_ns is None:
+            open_of = (0.0, 0.0, 0.0)
+        else:
+            open_of = tuple(open_ms(record, at) for at in (first, first_output(record), last_token(record)))  # type: ignore[assignment]
+            self.bounded = self.bounded or any(bound is not None for bound in record.chunk_bound_ns)
+        self.first_open_ms.append(open_of[0])
+        self.output_open_ms.append(open_of[1])
+        self.last_open_ms.append(open_of[2])
 
     def sort(self) -> None:
         """Put the rows in the order of their index: from here on no number depends on the order of adding."""
@@ -77,7 +104,8 @@ class Columns:
             return
         order = sorted(range(len(self.index)), key=lambda row: (self.index[row], self.end[row]))
         for name in ("index", "intended", "eligible", "sent", "end", "status", "output_tokens", "input_tokens",
-                     "bytes_sent", "lateness_ms", "failed_after_ms"):  # fmt: skip
+                     "bytes_sent", "lateness_ms", "failed_after_ms", "first_open_ms", "output_open_ms", "last_open_ms",
+                     "tokens_after_first"):  # fmt: skip
             column = getattr(self, name)
             setattr(self, name, array(column.typecode, map(column.__getitem__, order)))
         for name in ("ok", "failed", "good"):

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bench.metrics.histogram import LogHistogram
+from bench.metrics.per_request import NS_PER_MS, NS_PER_S
 from bench.metrics.quantile import describe, quantile
 
 BUSY_SHARE = 0.9
@@ -23,6 +24,10 @@ class _Worker:
         self.in_flight_ns = array("d")
         self.cpu = array("d")
         self.run_queue = array("d")
+        self.pauses: list[tuple[int, int]] = []
+        self.sent: int | None = None
+        self.closed = True
+        """Whether all that was sent had ended at the last line; a worker that died leaves requests without a record."""
 
 
 class WorkerSamples:
@@ -39,6 +44,11 @@ class WorkerSamples:
         if row.get("in_flight_ns") is not None:
             worker.t_ns.append(row["t_ns"])
             worker.in_flight_ns.append(row["in_flight_ns"])
+        if row.get("sent") is not None:
+            worker.sent, worker.closed = row["sent"], row["sent"] == row["done"]
+        if row.get("pause_ns") is not None:
+            begin_ns, end_ns = row["pause_ns"]
+            worker.pauses.append((begin_ns, end_ns))
         if row.get("cpu") is not None:
             worker.cpu.append(row["cpu"])
         if row.get("run_queue_share") is not None:
@@ -54,8 +64,21 @@ class WorkerSamples:
                 self._lag.fold()
 
     def windows(self) -> dict[int, tuple[int, int]]:
-        """For each worker, first and last time at which it said what was in flight; left out where it did so once."""
-        return {w: (s.t_ns[0], s.t_ns[-1]) for w, s in self._workers.items() if len(s.t_ns) and s.t_ns[-1] > s.t_ns[0]}
+        """For each worker, first and last time at which it said what was in flight.
+
+        Left out where it did so once, and where something was still on its way: that has no record to compare with.
+        """
+        return {
+            number: (worker.t_ns[0], worker.t_ns[-1])
+            for number, worker in self._workers.items()
+            if worker.closed and len(worker.t_ns) and worker.t_ns[-1] > worker.t_ns[0]
+        }
+
+    def sent(self) -> int | None:
+        """Requests that the dispatchers of `windows` handed to the transport; None where they do not say."""
+        counts = [self._workers[number].sent for number in self.windows()]
+        known = [count for count in counts if count is not None]
+        return sum(known) if counts and len(known) == len(counts) else None
 
     def in_flight_mean(self) -> float | None:
         """The dispatchers' own time-weighted count of what is in flight, summed over the workers."""
@@ -98,11 +121,29 @@ class WorkerSamples:
             "max": max(row[-1] for row in rows),
         }
 
-    def describe(self) -> dict[str, Any]:
-        """The samples' part of `instrument`."""
+    def longest_pause(self, start_ns: int, duration_s: float | None) -> dict[str, Any] | None:
+        """The longest time that a worker's loop did nothing although it was due, after the run began; of the worst worker."""
+        if not self._workers:
+            return None
+        pauses = [
+            (end - max(begin, start_ns), number)
+            for number, worker in self._workers.items()
+            for begin, end in worker.pauses
+            if end > start_ns
+        ]
+        length_ns, number = max(pauses, key=lambda pause: (pause[0], -pause[1]), default=(0, None))
+        return {
+            "longest_ms": length_ns / NS_PER_MS,
+            "worker": number,
+            "share_of_run": length_ns / NS_PER_S / duration_s if duration_s else None,
+        }
+
+    def describe(self, start_ns: int, duration_s: float | None) -> dict[str, Any]:
+        """The samples' part of `instrument`, for a run that began at this instant and took so long."""
         return {
             "loop_lag_ms": self.loop_lag_ms(),
             "cpu": self.cpu(),
             "run_queue": self.run_queue(),
+            "pause": self.longest_pause(start_ns, duration_s),
             "workers": len(self._workers),
         }

@@ -12,7 +12,7 @@ from typing import Any
 from bench.metrics.columns import Columns, happened
 from bench.metrics.facts import RunFacts
 from bench.metrics.instrument import WorkerSamples
-from bench.metrics.per_request import NS_PER_MS, NS_PER_S
+from bench.metrics.per_request import NS_PER_MS, NS_PER_S, send_lateness_ms
 from bench.metrics.quantile import describe
 from bench.records import RequestRecord
 
@@ -22,10 +22,9 @@ _NO_DISPERSION = 0.01
 
 
 class Spans:
-    """From hand-over to end, of every request that was tried, each phase and outcome, by worker: absolute ns.
+    """From `eligible` to the end, of every request that was tried, each phase and outcome, by worker: absolute ns.
 
-    The dispatcher counts a request from the moment at which it hands it to the transport, connecting included; in the
-    records that moment is `eligible`.
+    `eligible` is the instant from which the dispatcher counts a request too.
     """
 
     def __init__(self) -> None:
@@ -44,10 +43,58 @@ class Spans:
         inside = fsum(overlap_ns(*self._by_worker[number], start_ns, end_ns) for number in workers)
         return inside / (end_ns - start_ns)
 
+    def count(self, workers: Iterable[int]) -> int:
+        """How many requests of these workers there are."""
+        return sum(len(self._by_worker[number][0]) for number in self._by_worker.keys() & set(workers))
+
     def most(self) -> int:
         """The greatest number in flight at one moment."""
         spans = self._by_worker.values()
         return most_at_once([x for begins, _ in spans for x in begins], [x for _, ends in spans for x in ends])
+
+
+class Readiness:
+    """Closed loops: how long users were free and their next request was not sent, through the client's own fault.
+
+    A wait is sent - intended - connect: what `send_lateness_ms` is in a closed loop. A user's time is that of its requests
+    from intended to end, and within a session also the think times.
+    """
+
+    def __init__(self) -> None:
+        self._waits = self._wait_ns = self._squares = self._requests_ns = 0
+        self._longest_ns = 0
+        self._sessions: dict[str, tuple[int, int]] = {}
+
+    def add(self, record: RequestRecord) -> None:
+        """One request of a closed loop."""
+        if record.session is None:
+            self._requests_ns += record.end_ns - record.intended_ns
+        else:
+            first, last = self._sessions.get(record.session, (record.intended_ns, record.end_ns))
+            self._sessions[record.session] = min(first, record.intended_ns), max(last, record.end_ns)
+        lateness_ms = send_lateness_ms(record)
+        if lateness_ms is None:
+            return
+        wait_ns = max(0, round(lateness_ms * NS_PER_MS))
+        self._waits += 1
+        self._wait_ns += wait_ns
+        self._squares += wait_ns * wait_ns
+        self._longest_ns = max(self._longest_ns, wait_ns)
+
+    def describe(self) -> dict[str, Any] | None:
+        """`ready_not_sent` of a summary; None without a request.
+
+        `share` is of the users' time. `typical_ms` is how long the wait is in which a moment of it lies, on average: sum of
+        squares over sum. A thousand waits of 0.1 ms beside one of 3 s do not make that one short.
+        """
+        user_ns = self._requests_ns + sum(last - first for first, last in self._sessions.values())
+        if not self._waits or user_ns <= 0:
+            return None
+        return {
+            "share": self._wait_ns / user_ns,
+            "typical_ms": self._squares / self._wait_ns / NS_PER_MS if self._wait_ns else 0.0,
+            "longest_ms": self._longest_ns / NS_PER_MS,
+        }
 
 
 def overlap_ns(begins: Iterable[float], ends: Iterable[float], start_ns: float, end_ns: float) -> float:
@@ -89,7 +136,9 @@ def dispersion(times_ns: Sequence[float], plan_ns: Sequence[float]) -> float | N
     return sum((x - mean) ** 2 for x in counts) / (slots - 1) / mean if mean else None
 
 
-def describe_load(facts: RunFacts, columns: Columns, spans: Spans, samples: WorkerSamples) -> dict[str, Any]:
+def describe_load(
+    facts: RunFacts, columns: Columns, spans: Spans, samples: WorkerSamples, readiness: Readiness
+) -> dict[str, Any]:
     """`load` of a summary. Means in flight are over the whole run, from the first send to the last end."""
     sent = happened(columns.sent)
     mean = None
@@ -105,6 +154,7 @@ def describe_load(facts: RunFacts, columns: Columns, spans: Spans, samples: Work
         "concurrency_max": spans.most(),
         "plan": _plan_against_sent(columns, sent) if facts.open_loop else None,
         "waited_at_cap": _waits(columns) if facts.open_loop and facts.max_concurrency is not None else None,
+        "ready_not_sent": None if facts.open_loop else readiness.describe(),
         "littles_law": _littles_law(spans, samples),
     }
 
@@ -118,6 +168,7 @@ def _plan_against_sent(columns: Columns, sent: list[float]) -> dict[str, Any]:
         "planned_rps": planned_rps,
         "sent_rps": sent_rps,
         "rate_difference": sent_rps / planned_rps - 1 if planned_rps and sent_rps else None,
+        "span_difference_ms": _span_difference_ms(intended, sent),
         "dispersion_planned": planned,
         "dispersion_sent": done,
         # The summand keeps the ratio of two metronomes at 1 when neither has any dispersion.
@@ -125,6 +176,14 @@ def _plan_against_sent(columns: Columns, sent: list[float]) -> dict[str, Any]:
         if planned is None or done is None
         else (done + _NO_DISPERSION) / (planned + _NO_DISPERSION),
     }
+
+
+def _span_difference_ms(intended: Sequence[float], sent: Sequence[float]) -> float | None:
+    """How much longer the same number of sends took than the plan gives them."""
+    planned_rps, sent_rps = rate(intended), rate(sent)
+    if not planned_rps or not sent_rps:
+        return None
+    return (len(sent) - 1) * (1 / sent_rps - 1 / planned_rps) * NS_PER_S / NS_PER_MS
 
 
 def _waits(columns: Columns) -> dict[str, Any]:
@@ -141,12 +200,19 @@ def _waits(columns: Columns) -> dict[str, Any]:
 def _littles_law(spans: Spans, samples: WorkerSamples) -> dict[str, Any]:
     """Mean in flight as the dispatchers counted it, and as the records give it for the same windows.
 
-    Each worker's window reaches from its first sample to its last; the means are summed over the workers. (Over a
-    whole run, from the records alone, Little's law is an identity and proves nothing.)
+    Each worker's window reaches from its first sample, at which nothing was in flight yet, to its last, at which nothing was
+    any more; the means are summed over the workers. (From the records alone Little's law is an identity and proves nothing.)
     """
     dispatcher = samples.in_flight_mean()
     records = None
     if dispatcher is not None:
         records = fsum(spans.mean(start, end, worker) for worker, (start, end) in samples.windows().items())
     difference = None if records is None or not dispatcher else records / dispatcher - 1
-    return {"dispatcher_mean": dispatcher, "records_mean": records, "difference": difference}
+    sent = samples.sent()
+    return {
+        "dispatcher_mean": dispatcher,
+        "records_mean": records,
+        "difference": difference,
+        "dispatched": sent,
+        "records": None if sent is None else spans.count(samples.windows()),
+    }

@@ -107,9 +107,8 @@ def ttft_from_intended_ms(record: RequestRecord) -> float | None:
 
 def ttfo_ms(record: RequestRecord) -> float | None:
     """Time to the first token chunk that is not reasoning."""
-    kinds = record.chunk_kind
-    position = len(kinds) - len(kinds.lstrip(_NO_OUTPUT))
-    if record.outcome is not Outcome.OK or position == len(kinds):
+    position = first_output(record)
+    if record.outcome is not Outcome.OK or position is None:
         return None
     return _ms_since(record.sent_ns, record.chunk_ns[position])
 
@@ -134,11 +133,18 @@ def tpot_ms(record: RequestRecord) -> float | None:
     first, last = first_token(record), last_token(record)
     if first is None or last is None or first == last:
         return None
-    n = output_tokens(record)
-    k1 = n / token_chunk_count(record) if record.chunk_tokens is None else record.chunk_tokens[first]
-    if n <= k1:
+    tokens = tokens_after_first_chunk(record)
+    if tokens <= 0:
         return None
-    return (record.chunk_ns[last] - record.chunk_ns[first]) / (n - k1) / NS_PER_MS
+    return (record.chunk_ns[last] - record.chunk_ns[first]) / tokens / NS_PER_MS
+
+
+def tokens_after_first_chunk(record: RequestRecord) -> float:
+    """n - k1, of a response with a token chunk."""
+    first, n = first_token(record), output_tokens(record)
+    assert first is not None
+    k1 = n / token_chunk_count(record) if record.chunk_tokens is None else record.chunk_tokens[first]
+    return n - k1
 
 
 def tps(record: RequestRecord) -> float | None:
@@ -166,6 +172,11 @@ def itl_ns(record: RequestRecord) -> list[float]:
     tokens = token_chunk_tokens(record)
     if tokens is None or not gaps:
         return list(map(float, gaps))
+    return shared_gaps(gaps, tokens)
+
+
+def shared_gaps(gaps: list[int], tokens: tuple[int, ...]) -> list[float]:
+    """Gaps shared by tokens: `tokens` has an entry a token chunk, one more than there are gaps."""
     samples: list[float] = []
     waited = 0
     for gap, count in zip(gaps, islice(tokens, 1, None), strict=True):
@@ -210,6 +221,21 @@ def time_until_failure_ms(record: RequestRecord) -> float | None:
     if began is None:
         began = record.intended_ns
     return (record.end_ns - began) / NS_PER_MS
+
+
+def open_ms(record: RequestRecord, position: int | None) -> float:
+    """How much earlier than its stamp a chunk can have arrived; 0 where the stamp is exact."""
+    if record.chunk_bound_ns is None or position is None:
+        return 0.0
+    earliest = record.chunk_bound_ns[position]
+    return 0.0 if earliest is None else max(0, record.chunk_ns[position] - earliest) / NS_PER_MS
+
+
+def first_output(record: RequestRecord) -> int | None:
+    """Position of the first token chunk that is not reasoning."""
+    kinds = record.chunk_kind
+    position = len(kinds) - len(kinds.lstrip(_NO_OUTPUT))
+    return position if position < len(kinds) else None
 
 
 def stamp_bound_widths_ns(record: RequestRecord) -> list[int]:

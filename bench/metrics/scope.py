@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from math import fsum, inf
 from typing import Any
 
+from bench.metrics import bounds
 from bench.metrics.arrivals import Arrivals
 from bench.metrics.catalog import METRICS, RequestMetric
 from bench.metrics.columns import Columns, happened
@@ -29,7 +30,7 @@ RATES = ("requests_per_s", "input_tokens_per_s", "output_tokens_per_s", "total_t
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class RunData:
     """What a summary holds of a run: the numbers of its requests, the times of its tokens, its tokens over time."""
 
     columns: Columns
@@ -42,10 +43,10 @@ class Held:
 class Scope:
     """The numbers of the whole run (`window` None) or of a window."""
 
-    def __init__(self, held: Held, window: Window | None) -> None:
-        self._held = held
+    def __init__(self, data: RunData, window: Window | None) -> None:
+        self._data = data
         self._name = "run" if window is None else "steady"
-        columns = held.columns
+        columns = data.columns
         sent = happened(columns.sent)
         self._start_ns: float | None = None
         self._end_ns: float | None = None
@@ -68,25 +69,34 @@ class Scope:
 
     def latency(self) -> dict[str, Any]:
         """Every metric of the catalog."""
-        columns, tokens, from_ns = self._held.columns, self._held.tokens, self._tokens_from_ns
+        columns, tokens, from_ns = self._data.columns, self._data.tokens, self._tokens_from_ns
         sample = tokens.sample(from_ns)
         requests = sum(map(columns.ok.__getitem__, self._rows))
         of_tokens: dict[str, tuple[LogHistogram, list[array[float]]]] = {
             "itl": (tokens.itl(from_ns), [request.itl for request in sample]),
             "chunk_gap": (tokens.gaps(from_ns), [request.gaps for request in sample]),
         }
+        between = {"itl": tokens.itl_between, "chunk_gap": tokens.gaps_between}
         result: dict[str, Any] = {}
         for metric in METRICS.values():
             if isinstance(metric, RequestMetric):
                 values = happened(list(map(columns.metrics[metric.key].__getitem__, self._rows)))
-                result[metric.key] = self._of_requests(metric.key, values)
+                found = self._of_requests(metric.key, values)
+                ends = bounds.of_request_metric(columns, metric.key, self._rows)
+                lies = None if ends is None else (describe(ends[0]), describe(ends[1]))
             else:
-                result[metric.key] = self._of_tokens(metric.key, *of_tokens[metric.name], requests)
+                found = self._of_tokens(metric.key, *of_tokens[metric.name], requests)
+                lies = None
+                if columns.bounded:
+                    least, most = between[metric.name](from_ns)
+                    lies = least.snapshot().describe(1 / NS_PER_MS), most.snapshot().describe(1 / NS_PER_MS)
+            found["bounds"] = {} if lies is None else bounds.worth_saying(found, *lies, unit=metric.unit)
+            result[metric.key] = found
         return result
 
     def _of_requests(self, key: str, values: list[float]) -> dict[str, Any]:
         ordered = sorted(values)
-        rng = stream(self._held.seed, "bootstrap", self._name, key)
+        rng = stream(self._data.seed, "bootstrap", self._name, key)
         ci95 = {"mean": mean_interval(values, rng), **quantile_intervals(ordered)}
         return describe(ordered) | _ci95(ci95, len(values)) | {"quantiles": "exact"}
 
@@ -96,7 +106,7 @@ class Scope:
         snapshot = histogram.snapshot()
         ci95: dict[str, Interval | None] = dict.fromkeys(("mean", *QUANTILES))
         if snapshot.n:
-            rng = stream(self._held.seed, "bootstrap", self._name, key)
+            rng = stream(self._data.seed, "bootstrap", self._name, key)
             mean_ns = histogram.total / histogram.count
             found = clustered_intervals(clusters, requests, snapshot.quantile, mean_ns, rng)
             ci95 = {
@@ -107,7 +117,7 @@ class Scope:
         return snapshot.describe(1 / NS_PER_MS) | _ci95(ci95, snapshot.n) | {"quantiles": how}
 
     def _ended_inside(self) -> list[int]:
-        columns, start, end = self._held.columns, self._start_ns, self._end_ns
+        columns, start, end = self._data.columns, self._start_ns, self._end_ns
         if start is None or end is None:
             return []
         return [row for row, at in enumerate(columns.end) if start <= at <= end]
@@ -120,7 +130,7 @@ class Scope:
 
     def throughput(self) -> dict[str, Any]:
         """Requests and tokens per second, with intervals from the seconds of the scope."""
-        columns, start, end, span = self._held.columns, self._start_ns, self._end_ns, self.duration_s
+        columns, start, end, span = self._data.columns, self._start_ns, self._end_ns, self.duration_s
         if start is None or end is None or span is None:
             return {"duration_s": None, **dict.fromkeys(RATES), "ci95": dict.fromkeys(RATES)}
         done = [row for row in self._ended_inside() if columns.ok[row]]
@@ -129,15 +139,15 @@ class Scope:
             for row, ok in enumerate(columns.ok)
             if ok and start <= columns.first_token_ns(row) <= end and columns.input_tokens[row] > 0
         )
-        output = self._amount(self._held.arrivals)
+        output = self._amount(self._data.arrivals)
         steps = int(span)
         ends = Counter(int((columns.end[row] - start) // NS_PER_S) for row in done)
         per_second = {
             "requests_per_s": [float(ends[step]) for step in range(steps)],
-            "output_tokens_per_s": self._held.arrivals.per_step(int(start), NS_PER_S, steps),
+            "output_tokens_per_s": self._data.arrivals.per_step(int(start), NS_PER_S, steps),
         }
         intervals = {
-            name: mean_interval(values, stream(self._held.seed, "bootstrap", self._name, name))
+            name: mean_interval(values, stream(self._data.seed, "bootstrap", self._name, name))
             for name, values in per_second.items()
         }
         return {
@@ -151,14 +161,14 @@ class Scope:
 
     def goodput(self) -> dict[str, Any]:
         """What met every objective, per second, and its share in the requests that ended."""
-        columns, start, end, span = self._held.columns, self._start_ns, self._end_ns, self.duration_s
+        columns, start, end, span = self._data.columns, self._start_ns, self._end_ns, self.duration_s
         if start is None or end is None or span is None:
             return {"requests_per_s": None, "output_tokens_per_s": None, "share": None}
         ended = self._ended_inside()
         good = sum(map(columns.good.__getitem__, ended))
         return {
             "requests_per_s": good / span,
-            "output_tokens_per_s": self._amount(self._held.good_arrivals) / span,
+            "output_tokens_per_s": self._amount(self._data.good_arrivals) / span,
             "share": good / len(ended) if ended else None,
         }
 

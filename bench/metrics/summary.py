@@ -15,15 +15,16 @@ from typing import Any
 
 from bench.metrics import compat, per_request, series
 from bench.metrics.arrivals import Arrivals
+from bench.metrics.bounds import loose_times
 from bench.metrics.columns import Columns, happened
 from bench.metrics.facts import RunFacts
 from bench.metrics.instrument import WorkerSamples
-from bench.metrics.load import Spans, describe_load
+from bench.metrics.load import Readiness, Spans, describe_load
 from bench.metrics.objectives import evaluate, meets_all
 from bench.metrics.per_request import NS_PER_MS, NS_PER_S
 from bench.metrics.quantile import describe, quantile
-from bench.metrics.scope import Held, Scope
-from bench.metrics.tally import Tally
+from bench.metrics.scope import RunData, Scope
+from bench.metrics.tally import RecordTally
 from bench.metrics.tokens import TokenTimes
 from bench.metrics.window import Window, describe_window, steady_window
 from bench.records import Outcome, RequestRecord
@@ -34,7 +35,7 @@ SCHEMA = "trueload/summary/1"
 class Summary:
     """Folds the records and samples of one run; `close` gives the content of summary.json.
 
-    Three keys are left to the caller, who knows them: `run`, `verdict` and `calibration`.
+    Four keys are left to the caller, who knows them: `run`, `verdict`, `calibration` and `prefix_cache`.
     """
 
     def __init__(self, facts: RunFacts) -> None:
@@ -44,9 +45,10 @@ class Summary:
         self._arrivals = Arrivals()
         self._good_arrivals = Arrivals()
         self._bytes_in = Arrivals(NS_PER_S)
-        self._tally = Tally()
+        self._tally = RecordTally()
         self._readings = compat.Readings()
         self._spans = Spans()
+        self._readiness = Readiness()
         self._samples = WorkerSamples()
         self._warmup: Counter[Outcome] = Counter()
         self._warmup_end_ns: int | None = None
@@ -65,6 +67,8 @@ class Summary:
         good = self._facts.has_latency_objectives and meets_all(record, self._facts.objectives)
         self._columns.add(record, good)
         self._tally.add(record)
+        if not self._facts.open_loop:
+            self._readiness.add(record)
         self._readings.add(record)
         if record.bytes_received:
             # Where each byte lay is not kept: a body is spread evenly over the chunks that it came in.
@@ -89,7 +93,7 @@ class Summary:
             # A gap that ends with one token is an ITL as it stands.
             later = None if chunk_tokens is None else chunk_tokens[1:]
             itl = None if later is None or later.count(1) == len(later) else per_request.itl_ns(record)
-            self._tokens.add(record.index, record.sent_ns - self._facts.start_ns, gaps, itl)
+            self._tokens.add(record.index, record.sent_ns - self._facts.start_ns, gaps, itl, loose_times(record))
 
     def add_sample(self, row: Mapping[str, Any]) -> None:
         """One line of samples.jsonl."""
@@ -108,8 +112,8 @@ class Summary:
         counts = self._counts()
         over_time = series.over_time(columns, self._arrivals, self._bytes_in)
         window = self._window(over_time)
-        held = Held(columns, self._tokens, self._arrivals, self._good_arrivals, facts.seed)
-        whole = self._numbers(Scope(held, None))
+        data = RunData(columns, self._tokens, self._arrivals, self._good_arrivals, facts.seed)
+        whole = self._numbers(Scope(data, None))
         tried = counts["succeeded"] + counts["failed"]
         error_rate = counts["failed"] / tried if tried else None
         return {
@@ -117,19 +121,19 @@ class Summary:
             "slo": evaluate(facts.objectives, whole["latency"], whole["throughput"], error_rate),
             "counts": counts,
             "errors": tally.errors(),
-            "load": describe_load(facts, columns, self._spans, self._samples),
+            "load": describe_load(facts, columns, self._spans, self._samples, self._readiness),
             **whole,
             "latency_of_failures_ms": describe(sorted(happened(columns.failed_after_ms))),
             "stalls": tally.stalls(),
             "window": describe_window(window, self._e2el_inside(window), over_time, facts.open_loop),
-            "steady": None if window is None else self._numbers(Scope(held, window)),
+            "steady": None if window is None else self._numbers(Scope(data, window)),
             "series": over_time,
             "distributions": series.distributions(columns, over_time),
             "tokens": tally.tokens(),
             "instrument": {
                 "send_lateness_ms": describe(sorted(happened(columns.lateness_ms))),
                 **tally.stamps(self._tokens.gaps().snapshot()),
-                **self._samples.describe(),
+                **self._samples.describe(facts.start_ns, whole["throughput"]["duration_s"]),
             },
             "compat": self._compat(whole),
         }
@@ -153,6 +157,8 @@ class Summary:
             "sent": len(happened(columns.sent)),
             "succeeded": apart[Outcome.OK],
             "failed": outcomes.total() - sum(apart.values()),
+            "failed_unsent": self._tally.unsent,
+            "target_gone": self._tally.target_gone(self._facts.start_ns),
             "interrupted": apart[Outcome.INTERRUPTED],
             "dropped": apart[Outcome.DROPPED],
             "retried": self._tally.retried,

@@ -1,4 +1,4 @@
-"""What is only counted: tokens asked and got, errors, and what the client's stamps are worth."""
+"""What is only counted: tokens asked and got, errors, whether the target was gone, and what the client's stamps are worth."""
 
 from __future__ import annotations
 
@@ -8,19 +8,30 @@ from typing import Any
 
 from bench.metrics import per_request
 from bench.metrics.histogram import LogHistogram, Snapshot
-from bench.metrics.per_request import NS_PER_MS
+from bench.metrics.per_request import NS_PER_MS, NS_PER_S
 from bench.metrics.quantile import describe
 from bench.records import Outcome, RequestRecord
 
 WIDE_BOUND_NS = 100_000
 """A stamp whose bound is wider than this, and than 1% of the median gap, is a wide one."""
 
+GONE_FROM = 5
+"""So many requests that were lost at the end of a run, with no answer after them, are no accident."""
+
+COMMON_HEAD = 15
+"""Tokens that a chat template may put ahead of every prompt, less than a block of a cache: shared, and planned by nobody."""
+
+_NO_ANSWER = frozenset(
+    {Outcome.CONNECT_ERROR, Outcome.TIMEOUT_CONNECT, Outcome.TIMEOUT_FIRST_BYTE, Outcome.RESET, Outcome.TRUNCATED}
+)
+_NOT_HEARD = _NO_ANSWER | {Outcome.INTERRUPTED, Outcome.DROPPED}
+
 _ERRORS_SHOWN = 50
 _ERROR_TEXTS_HELD = 1_000
 _ERROR_TEXT_LENGTH = 500
 
 
-class Tally:
+class RecordTally:
     """Folds the records of the run phase."""
 
     def __init__(self) -> None:
@@ -32,6 +43,8 @@ class Tally:
         self._bounds = LogHistogram()
         self._bounds.fold()
         self._connects_ms = array("d")
+        self._lost_ns = array("q")
+        self._heard_ns: int | None = None
         self._stall_max_ns = 0
         self._first_contradiction: tuple[int, str] | None = None  # by index: the same in any order of the records
 
@@ -39,6 +52,11 @@ class Tally:
         """Count what every request shows, failed or not."""
         if record.sent_ns is not None:
             self._clocks[record.clock] += 1
+        if record.outcome not in _NOT_HEARD:
+            self._heard_ns = record.end_ns if self._heard_ns is None else max(self._heard_ns, record.end_ns)
+        elif record.outcome in _NO_ANSWER:
+            self._lost_ns.append(record.end_ns)
+            self._count["unsent"] += record.sent_ns is None
         if record.attempts > 1:
             self._count["retried"] += 1
         if record.connect_ns:
@@ -61,6 +79,10 @@ class Tally:
         if record.input_tokens is not None:
             count["input_usage"] += 1
             total["input_usage"] += record.input_tokens
+        if record.input_tokens is not None and record.cached_tokens is not None:
+            total["cached"] += record.cached_tokens
+            total["cached_beyond"] += max(0, record.cached_tokens - COMMON_HEAD)
+            total["cached_of"] += record.input_tokens
         if source == "usage":
             count["output_usage"] += 1
             total["output_usage"] += n
@@ -77,6 +99,8 @@ class Tally:
                 count["usage_compared"] += 1
                 count["usage_differ"] += difference > 0
                 count["usage_off_by_one"] += difference == 1
+                total["usage_said"] += n
+                total["usage_counted"] += record.output_tokens_counted
         if record.streamed:
             token_chunks = per_request.token_chunk_count(record)
             total["token_chunks"] += token_chunks
@@ -110,6 +134,22 @@ class Tally:
     def retried(self) -> int:
         """Requests that took a second attempt."""
         return self._count["retried"]
+
+    @property
+    def unsent(self) -> int:
+        """Failed requests of which no byte was sent: no connection came about."""
+        return self._count["unsent"]
+
+    def target_gone(self, start_ns: int) -> dict[str, Any] | None:
+        """Since when nothing but lost connections came, until the end of the run; None where the target was there at the end.
+
+        `since_s` is the end of the last answer, in s from the start of the run; None where there never was one.
+        """
+        heard = self._heard_ns
+        lost = len(self._lost_ns) if heard is None else sum(at > heard for at in self._lost_ns)
+        if lost < GONE_FROM:
+            return None
+        return {"since_s": None if heard is None else (heard - start_ns) / NS_PER_S, "requests": lost}
 
     @property
     def output_tokens(self) -> int:
@@ -147,6 +187,12 @@ class Tally:
             "asked": {"input": known("input_asked"), "output": known("output_asked")},
             "usage": {"input": known("input_usage"), "output": known("output_usage")},
             "counted": {"output": known("output_counted")},
+            "cached": {
+                "tokens": total["cached"],
+                "of": total["cached_of"],
+                "share": total["cached"] / total["cached_of"] if total["cached_of"] else None,
+                "share_beyond_head": total["cached_beyond"] / total["cached_of"] if total["cached_of"] else None,
+            },
             "output": total["output"],
             "counted_by": {name: self._counted_by[name] for name in ("usage", "tokenizer", "chunks")},
             "chunks": {
@@ -161,7 +207,11 @@ class Tally:
                 "share": count["usage_contradicted"] / count["usage_judged"] if count["usage_judged"] else None,
                 "first": None if self._first_contradiction is None else self._first_contradiction[1],
             },
-            "mismatch": differing("usage") | {"off_by_one": count["usage_off_by_one"]},
+            "mismatch": differing("usage")
+            | {
+                "off_by_one": count["usage_off_by_one"],
+                "usage_over_counted": total["usage_said"] / total["usage_counted"] if total["usage_counted"] else None,
+            },
         }
 
     def stamps(self, gaps: Snapshot) -> dict[str, Any]:

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import heapq
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 
+from bench.metrics.bounds import LooseTimes
 from bench.metrics.histogram import LogHistogram
 
 EXACT_LIMIT = 200_000
@@ -35,17 +36,22 @@ class SampledRequest:
 
 
 class _Slice:
-    """Gaps of the requests sent in one slice. Most gaps end with a chunk of one token and are an ITL as they stand."""
+    """Gaps of the requests sent in one slice. Most gaps end with a chunk of one token and are an ITL as they stand.
 
-    __slots__ = ("gap_only", "itl_only", "shared")
+    `loose_gaps` and `loose_itl` hold those of which a stamp is a bound: as the stamps give them, at least, at most.
+    """
+
+    __slots__ = ("gap_only", "itl_only", "loose_gaps", "loose_itl", "shared")
 
     def __init__(self) -> None:
         self.shared = LogHistogram()
         self.gap_only = LogHistogram()
         self.itl_only = LogHistogram()
+        self.loose_gaps = LogHistogram(), LogHistogram(), LogHistogram()
+        self.loose_itl = LogHistogram(), LogHistogram(), LogHistogram()
 
-    def parts(self) -> tuple[LogHistogram, LogHistogram, LogHistogram]:
-        return self.shared, self.gap_only, self.itl_only
+    def parts(self) -> tuple[LogHistogram, ...]:
+        return self.shared, self.gap_only, self.itl_only, *self.loose_gaps, *self.loose_itl
 
     def merge(self, other: _Slice) -> None:
         for mine, theirs in zip(self.parts(), other.parts(), strict=True):
@@ -66,8 +72,15 @@ class TokenTimes:
         self._sample: list[tuple[int, int, SampledRequest]] = []
         self.requests = 0
 
-    def add(self, index: int, sent_ns: int, gaps: Sequence[int], itl: Sequence[float] | None) -> None:
-        """The samples of a request, in ns; `itl` is None where each gap is one token's."""
+    def add(
+        self,
+        index: int,
+        sent_ns: int,
+        gaps: Sequence[int],
+        itl: Sequence[float] | None,
+        loose: LooseTimes | None = None,
+    ) -> None:
+        """The samples of a request, in ns. `itl` is None where each gap is one token's, `loose` where stamps are exact."""
         self.requests += 1
         key = sent_ns // self._width_ns
         piece = self._slices.get(key)
@@ -80,6 +93,10 @@ class TokenTimes:
             piece.gap_only.extend(gaps)
             piece.itl_only.extend(itl)
             self._held += len(gaps) + len(itl)
+        if loose is not None:
+            for part, values in zip((*piece.loose_gaps, *piece.loose_itl), (*loose.gaps, *loose.itl), strict=True):
+                part.extend(values)
+                self._held += len(values)
         if not self._folded and self._held > self._exact_limit:
             self._folded = True
         if self._folded:
@@ -126,6 +143,27 @@ class TokenTimes:
     def itl(self, from_ns: int | None = None) -> LogHistogram:
         """ITL of the requests sent at or after a border between slices (of all, without one)."""
         return self._merged(from_ns, 0, 2)
+
+    def gaps_between(self, from_ns: int | None = None) -> tuple[LogHistogram, LogHistogram]:
+        """The least and the greatest that the chunk gaps can have been."""
+        return self._between(self.gaps, 3, from_ns)
+
+    def itl_between(self, from_ns: int | None = None) -> tuple[LogHistogram, LogHistogram]:
+        """The least and the greatest that the ITL can have been."""
+        return self._between(self.itl, 6, from_ns)
+
+    def _between(
+        self, values: Callable[[int | None], LogHistogram], part: int, from_ns: int | None
+    ) -> tuple[LogHistogram, LogHistogram]:
+        """The values with the loose ones taken out, and put in again as the least, or the greatest, that they can be."""
+        loose = self._merged(from_ns, part)
+        bounds = []
+        for bound in (part + 1, part + 2):
+            histogram = values(from_ns)
+            histogram.remove(loose)
+            histogram.merge(self._merged(from_ns, bound))
+            bounds.append(histogram)
+        return bounds[0], bounds[1]
 
     def _merged(self, from_ns: int | None, *parts: int) -> LogHistogram:
         result = LogHistogram()

@@ -68,6 +68,12 @@ def counts(summary: Mapping[str, Any]) -> list[Detail]:
         ),
         Detail("Failed", failed, "All other requests. They have no latency."),
     ]
+    if row["failed_unsent"]:
+        rows.append(Detail("Failed and not sent", number(row["failed_unsent"]), "No connection could be made."))
+    if (gone := row["target_gone"]) is not None:
+        since = "it never answered" if gone["since_s"] is None else f"last answer at {seconds(gone['since_s'])}"
+        found = f"{since}, then {_requests(gone['requests'])} lost"
+        rows.append(Detail("Target gone", found, "Until the end of the run."))
     if row["interrupted"]:
         rows.append(Detail("Interrupted", number(row["interrupted"]), "Cut off when the run stopped; no failures."))
     if row["dropped"]:
@@ -107,6 +113,11 @@ def load(summary: Mapping[str, Any]) -> list[Detail]:
         rows.append(Detail("Users", number(row["concurrency"]), "Each sends its next request when a response ends."))
     in_flight = f"average {number(row['concurrency_mean'])} · max {number(row['concurrency_max'])}"
     rows.append(Detail("In flight", in_flight, "Requests in flight, from the first send to the last end."))
+    if row["ready_not_sent"] is not None:
+        found = f"{share(row['ready_not_sent']['share'])} · max {number(row['ready_not_sent']['longest_ms'])} ms"
+        rows.append(
+            Detail("Ready and not sent", found, "Share of the users' time in which the client held a request back.")
+        )
     if row["waited_at_cap"] is not None:
         found = f"{share(row['waited_at_cap']['share'])} of the arrivals"
         rows.append(Detail("Waited at the cap", found, "Arrivals that found --max-concurrency in use."))
@@ -161,6 +172,9 @@ def tokens(summary: Mapping[str, Any]) -> list[Detail]:
         rows.append(
             Detail("Usage against our count", text + note, "The server's usage, compared with the text it sent.")
         )
+    if (cached := row["cached"])["of"]:
+        text = f"{number(cached['tokens'])} · {share(cached['share'])} of the prompt tokens"
+        rows.append(Detail("Cached input tokens", text, "Taken from the server's cache, as its replies say."))
     if (cache := summary.get("prefix_cache")) is not None:
         text = (
             f"planned {share(cache['planned_share'])} · measured {share(cache['measured_share'])} of the prompt tokens"
@@ -196,6 +210,9 @@ def client(summary: Mapping[str, Any]) -> list[Detail]:
         Detail("Little's law", _change(law["difference"]),
              "Requests in flight by the records, compared with the dispatcher's count."),
     ]  # fmt: skip
+    if (pause := row["pause"]) is not None and pause["share_of_run"] is not None:
+        found = f"{number(pause['longest_ms'])} ms · {share(pause['share_of_run'])} of the run"
+        rows.append(Detail("Longest pause", found, "The longest time that a worker's loop was due and did nothing."))
     if row["cpu"] is not None:
         found = f"average {share(row['cpu']['mean'])} · max {share(row['cpu']['max'])}"
         rows.append(Detail("Processor", found, f"Over 90% in {share(row['cpu']['seconds_over_90'])} of the seconds."))
@@ -279,15 +296,9 @@ def throughput(summary: Mapping[str, Any]) -> list[Rate]:
 _FAILURES_SHOWN, _FAILURE_WIDTH = 3, 200
 
 
-def status(summary: Mapping[str, Any]) -> str:
-    """The verdict in one word: FAILED where nothing succeeded, whatever else there is to say."""
-    counts, verdict = summary["counts"], summary.get("verdict") or {}
-    return "FAILED" if counts["failed"] and not counts["succeeded"] else str(verdict.get("status", ""))
-
-
 def failures(summary: Mapping[str, Any]) -> list[str]:
     """Of a run that failed: how requests failed, and how many of them, the most frequent first."""
-    if status(summary) != "FAILED":
+    if (summary.get("verdict") or {}).get("status") != "FAILED":
         return []
     return [
         f"{row['n']:,} failed: {(row['error'] or row['outcome'])[:_FAILURE_WIDTH]}"

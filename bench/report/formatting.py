@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bench.metrics import bounds
 
 NOTHING = "–"
 
@@ -19,9 +22,17 @@ def number(value: float | None) -> str:
     return f"{value:.{decimals}f}" if size >= 0.01 else f"{value:.2g}"
 
 
-def interval(bounds: Sequence[float] | None) -> str:
+def interval(ends: Sequence[float] | None) -> str:
     """An interval, `low–high`; empty where there is none."""
-    return "" if bounds is None else f"{number(bounds[0])}–{number(bounds[1])}"
+    return "" if ends is None else f"{number(ends[0])}–{number(ends[1])}"
+
+
+def statistic(row: Mapping[str, Any], stat: str) -> str:
+    """A statistic of a metric in a summary; what it lies between, where stamps leave it more open than it is large."""
+    if not bounds.meaningless(row, stat):
+        return number(row[stat])
+    least, greatest = row["bounds"][stat]
+    return f"over {number(least)}" if greatest is None else f"{number(least)}–{number(greatest)}"
 
 
 def share(value: float | None) -> str:

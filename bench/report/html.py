@@ -34,7 +34,7 @@ VERDICTS = {
     "VALID": "The measurement is good: nothing suggests that the client or the load went wrong.",
     "SUSPECT": "Read the numbers with care: something in the measurement may have gone wrong.",
     "INVALID": "Do not use these numbers: the run did not measure what was asked for.",
-    "FAILED": "The target failed: there is nothing, or next to nothing, to measure.",
+    "FAILED": "The target failed: these numbers cover only the requests that it answered.",
 }
 
 
@@ -65,8 +65,8 @@ def render(summary: Mapping[str, Any]) -> str:
     return document(
         "report.html.j2",
         run=summary.get("run", {}),
-        verdict={**summary["verdict"], "status": details.status(summary)} if summary.get("verdict") else None,
-        verdict_meaning=VERDICTS.get(details.status(summary), ""),
+        verdict=summary.get("verdict"),
+        verdict_meaning=VERDICTS.get((summary.get("verdict") or {}).get("status", ""), ""),
         failures=details.failures(summary),
         warnings=window["warnings"],
         tiles=_tiles(summary),
@@ -106,9 +106,9 @@ def _tiles(summary: Mapping[str, Any]) -> list[Tile]:
     tiles = [
         Tile(
             f"{METRICS[name].title}, median",
-            formatting.number(row["p50"]),
+            formatting.statistic(row, "p50"),
             "ms",
-            f"P99 {formatting.number(row['p99'])}",
+            f"P99 {formatting.statistic(row, 'p99')}",
         )
         for name in ("ttft", "tpot", "e2el")
         for row in [latency[METRICS[name].key]]
@@ -129,7 +129,7 @@ def _metric_rows(latency: Mapping[str, Any]) -> list[MetricRow]:
         found = latency[metric.key]
         cells = tuple(
             MetricCell(
-                formatting.number(found[stat]),
+                formatting.statistic(found, stat),
                 formatting.interval(found["ci95"].get(stat)),
                 stat in found["too_few"],
             )

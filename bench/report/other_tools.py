@@ -68,8 +68,8 @@ def _cells(tool: Mapping[str, Any], ours: Mapping[str, Any]) -> tuple[ToolCell, 
         if stats is None:
             cells.append(ToolCell(formatting.NOTHING, "", False))
             continue
-        beside = f"mean {formatting.number(stats['mean'])} · P99 {formatting.number(stats['p99'])}"
-        cells.append(ToolCell(formatting.number(stats["p50"]), beside, _furthest(stats, ours[key]) >= APART))
+        mean, p50, p99 = (formatting.statistic(stats, stat) for stat in ("mean", "p50", "p99"))
+        cells.append(ToolCell(p50, f"mean {mean} · P99 {p99}", _furthest(stats, ours[key]) >= APART))
     for key in ("output_tokens", "output_tokens_per_s"):
         cells.append(ToolCell(formatting.number(tool[key]), "", _away(tool[key], ours[key]) >= APART))
     return tuple(cells)
@@ -99,4 +99,4 @@ def lines(summary: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
 
 
 def _pair(stats: Mapping[str, Any]) -> str:
-    return f"{formatting.number(stats['mean'])} / {formatting.number(stats['p50'])} / {formatting.number(stats['p99'])}"
+    return " / ".join(formatting.statistic(stats, stat) for stat in ("mean", "p50", "p99"))

@@ -74,7 +74,7 @@ def _verdict(summary: Mapping[str, Any]) -> RenderableType:
     verdict = summary.get("verdict")
     if verdict is None:
         return Text("")
-    status = details.status(summary)
+    status = verdict["status"]
     if not verdict["reasons"]:
         return Text.assemble((status, COLOURS.get(status, "bold")), " the measurement is good")
     reasons = [
@@ -94,7 +94,8 @@ def _run(summary: Mapping[str, Any]) -> RenderableType:
     tried = counts["succeeded"] + counts["failed"]
     sent = f"{counts['sent']:,} sent, {counts['succeeded']:,} succeeded, {counts['failed']:,} failed"
     if tried and counts["failed"]:
-        sent += f" ({formatting.share(counts['failed'] / tried)})"
+        unsent = f", {counts['failed_unsent']:,} of them without a connection" if counts["failed_unsent"] else ""
+        sent += f" ({formatting.share(counts['failed'] / tried)}{unsent})"
     for name in ("interrupted", "dropped"):
         if counts[name]:
             sent += f", {counts[name]:,} {name}"
@@ -140,7 +141,7 @@ def _latency_table(summary: Mapping[str, Any], stats: list[str]) -> Table:
     latency = summary["latency"]
     for name in _shown(latency):
         metric, row = METRICS[name], latency[METRICS[name].key]
-        table.add_row(f"{metric.title} ({metric.unit})", *(formatting.number(row[stat]) for stat in stats))
+        table.add_row(f"{metric.title} ({metric.unit})", *(formatting.statistic(row, stat) for stat in stats))
         if row["n"]:
             cells = (
                 "too few" if stat in row["too_few"] else formatting.interval(row["ci95"].get(stat)) for stat in stats

@@ -53,7 +53,10 @@ class Source(Protocol[Item]):
 
 
 class SourceSpec(Protocol):
-    """What the data of a run is."""
+    """What the data of a run is. `plans_sharing`: what its prompts share is planned, and nothing where no plan is told."""
+
+    @property
+    def plans_sharing(self) -> bool: ...
 
     def open(
         self, tokenizer: Tokenizer | None, *, seed: int, salt: str | None, chat: bool, first: int, step: int

@@ -29,6 +29,11 @@ class RowsSpec:
     bad_rows: loaders.BadRows = "fail"
     by_time: bool = False
 
+    @property
+    def plans_sharing(self) -> bool:
+        """What its prompts share is not known."""
+        return False
+
     def open(
         self,
         tokenizer: Tokenizer | None,

@@ -25,6 +25,11 @@ class SessionSpec:
     output_tokens: str
     prefix: str | None
 
+    @property
+    def plans_sharing(self) -> bool:
+        """What its prompts share is not known."""
+        return False
+
     def open(
         self, tokenizer: Tokenizer | None, *, seed: int, salt: str | None, chat: bool, first: int, step: int
     ) -> SessionSource:
@@ -50,6 +55,11 @@ class SessionFileSpec:
     """A file of sessions, from the start again when they are used up."""
 
     path: Path
+
+    @property
+    def plans_sharing(self) -> bool:
+        """What its prompts share is not known."""
+        return False
 
     def open(
         self, tokenizer: Tokenizer | None, *, seed: int, salt: str | None, chat: bool, first: int, step: int

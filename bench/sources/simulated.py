@@ -12,6 +12,7 @@ from promptset import distributions, recipes
 from promptset.kinds import Style
 from promptset.samples import Sample, SimulatedPrompts, simulated_prompts
 from promptset.sharing import SharingTally, parse_prefix
+from promptset.sharing.scheme import BLOCK
 from promptset.tokens import Tokenizer
 from promptset.tools import ignored_note, load_tools
 
@@ -27,6 +28,11 @@ class PromptSpec:
     repeat: float
     tools: str | None
     recipe: str | None
+
+    @property
+    def plans_sharing(self) -> bool:
+        """Drawn prompts share what --prefix says."""
+        return True
 
     def open(
         self, tokenizer: Tokenizer | None, *, seed: int, salt: str | None, chat: bool, first: int, step: int
@@ -86,8 +92,11 @@ class PromptSource(Iterator[Sample]):
         return iter(()) if self._times_s is None else self._times_s
 
     def planned_sharing(self, requests: int) -> float | None:
-        """The share of the prompt tokens of the first requests that a prefix cache could serve; None: none is planned."""
-        if not str(self._made.prefix):
+        """The share of the prompt tokens of the first requests that a prefix cache could serve; None: none is planned.
+
+        What a chat template puts ahead of every prompt is shared too, where it fills a block of the cache.
+        """
+        if not str(self._made.prefix) and self._made.maker.head < BLOCK:
             return None
         tally = SharingTally(self._made.maker.head)
         for index in range(requests):

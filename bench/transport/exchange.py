@@ -168,6 +168,7 @@ class Exchange:
             chunk_kind=reply.chunk_kind,
             input_tokens_asked=request.input_tokens_asked,
             input_tokens=reply.input_tokens,
+            cached_tokens=reply.cached_tokens,
             output_tokens_asked=request.output_tokens_asked,
             output_tokens=reply.output_tokens,
             output_tokens_from=reply.output_tokens_from,

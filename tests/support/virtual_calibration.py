@@ -32,7 +32,7 @@ from bench.run_directory import RunDirectory
 from bench.schedule import ARRIVALS
 from bench.transport.exchange import Exchange
 from bench.transport.interface import Done, Ended, Reading, ignore
-from bench.verdict import Evidence, Limits, Verdict, judge
+from bench.verdict import Limits, RunEvidence, Verdict, judge
 from bench.workload import Encoded, Request, Supply
 from promptset.samples import Sample
 from tests.support.virtual_time import START_NS, VirtualTimeLoop, run_virtual
@@ -347,6 +347,6 @@ def calibrated(
                         truth=truth, planned=planned(seed), begun_ns=START)  # fmt: skip
     assert certificate is not None
     found = certificate.to_json()
-    verdict = judge(Evidence(summary=numbers, open_loop=True, exact_lengths=False, calibration=found), Limits())
-    told = {**numbers, "verdict": verdict.told()}
+    verdict = judge(RunEvidence(summary=numbers, open_loop=True, exact_lengths=False, calibration=found), Limits())
+    told = {**numbers, "verdict": verdict.to_json()}
     return Calibrated(found, verdict, exit_status(told), numbers)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import orjson
 
 from bench.clock import LoopClock
 from bench.conversations import Conversations
 from bench.dispatch import ClosedLoop, InFlight, OpenLoop, Sending, Sessions, Stop
+from bench.load.sampling import Sampler
 from bench.records import RequestRecord
 from bench.transport.interface import Done, Ended, ignore
 from bench.transport.scripted import ScriptedReply, ScriptedTransport
@@ -51,9 +53,11 @@ class Load:
         work_ns: int = 0,
         records_late_ns: int = 0,
         meanwhile: Sequence[tuple[int, Callable[[Load], None]]] = (),
+        begins_late_ns: int | None = None,
     ) -> None:
         """`work_ns` is charged for each send, records come `records_late_ns` after the ends, and `meanwhile` has what
-        happens besides, as (offset in ns, call).
+        happens besides, as (offset in ns, call). With `begins_late_ns` the load is sampled as a worker does it, from so long
+        after its start on.
         """
         self._script_for = (lambda request: script) if isinstance(script, ScriptedReply) else script
         self._limits = {"requests": requests, "duration_ns": duration_ns}
@@ -61,6 +65,8 @@ class Load:
         self._work_ns = work_ns
         self._records_late_ns = records_late_ns
         self._meanwhile = meanwhile
+        self._begins_late_ns = begins_late_ns
+        self.samples: list[dict[str, Any]] = []
         self.records: list[RequestRecord] = []
 
     def open(
@@ -109,7 +115,13 @@ class Load:
             for offset_ns, call in self._meanwhile:
                 clock.call_at(START + offset_ns, lambda call=call: call(self))  # type: ignore[misc]
             self.dispatcher = make(supply, sending)
+            sampler = Sampler(clock, self._counts, lambda line: self.samples.append(orjson.loads(line)))
+            if self._begins_late_ns is not None:
+                loop.charge(START - clock.now_ns() + self._begins_late_ns)
+                sampler.start(START)
             await self.dispatcher.run(START)
+            if self._begins_late_ns is not None:
+                sampler.stop()
             self.ended_ns = clock.now_ns() - START
             self.area_ns = self.in_flight.integral_ns(clock.now_ns())
 
@@ -118,6 +130,15 @@ class Load:
     def _answer(self, request: Request) -> ScriptedReply:
         self.loop.charge(self._work_ns)
         return self._script_for(request)
+
+    def _counts(self, at_ns: int) -> dict[str, int]:
+        dispatcher = self.dispatcher
+        return {
+            "in_flight_ns": self.in_flight.integral_ns(at_ns),
+            "planned": dispatcher.planned,
+            "sent": dispatcher.sent,
+            "done": dispatcher.done,
+        }
 
     @property
     def sent_at(self) -> list[int]:

@@ -43,7 +43,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     ),
     "bench.metrics": frozenset({"bench.errors", "bench.records", "bench.rng"}),
     "bench.verdict": frozenset(),
-    "bench.report": frozenset({"bench.metrics.catalog"}),
+    "bench.report": frozenset({"bench.metrics.bounds", "bench.metrics.catalog"}),
     "bench.report.sweep_page": frozenset({"bench.accuracy.sweep", "bench.report"}),
     "bench.report.metamorphic_table": frozenset({"bench.accuracy.metamorphic", "bench.report"}),
     "bench.run_directory": frozenset({"bench.errors", "bench.records"}),

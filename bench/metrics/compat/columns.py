@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate, repeat
 from typing import Any
 
+from bench.metrics.bounds import meaningless
 from bench.metrics.compat.readings import NEVER, Readings
 from bench.metrics.compat.tool import PerToken, Quantiles, Tokens, Tool
 from bench.metrics.histogram import LogHistogram
@@ -30,6 +31,7 @@ _WITHOUT_COUNT = (
 _WITHOUT_GAPS = "{n:,} of {of:,} requests have chunks of which nobody said how many tokens they hold."
 _RANKS = "Quantiles are values that occurred (nearest rank), not between two of them."
 _NOT_PRINTED = "it prints no such number"
+_UNKNOWN = "{name}: {stats} cannot be told, because tokens came several in one read."
 _NONE = "no request gave a value"
 
 Numbers = dict[str, float | int | None]
@@ -60,15 +62,22 @@ class Columns:
         for name, found in values.items():
             if found is not None and not found["n"]:
                 missing.setdefault(name, _NONE)
+        differences = self._differences(tool, values, n, missing, ours)
+        told = {name: None if name in missing else found for name, found in values.items()}
+        for name, found in told.items():
+            if found is not None:
+                told[name], unknown = _as_known(found, ours["latency"][_same_times(tool, name)])
+                if unknown:
+                    differences.append(_UNKNOWN.format(name=name.removesuffix("_ms").upper(), stats=", ".join(unknown)))
         return {
             "title": tool.title,
             "version": tool.version,
-            **{name: None if name in missing else found for name, found in values.items()},
+            **told,
             "output_tokens": n,
             "requests_per_s": self._readings.requests / duration_s if duration_s else None,
             "output_tokens_per_s": n / duration_s if duration_s else None,
             "missing": missing,
-            "differences": self._differences(tool, values, n, missing, ours),
+            "differences": differences,
         }
 
     def _differences(
@@ -153,6 +162,20 @@ class Columns:
         }
         told = {"mean": histogram.total / histogram.count, **found}
         return {"n": snapshot.n, **{name: value / NS_PER_MS for name, value in told.items()}}
+
+
+def _same_times(tool: Tool, name: str) -> str:
+    """Our metric that is made of the same stamps as a tool's number."""
+    rule = {"tpot_ms": tool.tpot, "itl_ms": tool.itl}.get(name)
+    if isinstance(rule, PerToken):
+        return "e2el_ms" if rule.first is None else "tpot_ms"
+    return name
+
+
+def _as_known(found: Numbers, ours: Mapping[str, Any]) -> tuple[Numbers, list[str]]:
+    """The numbers without those that the stamps do not tell, and the names of these."""
+    unknown = [stat for stat in STATS if found[stat] is not None and meaningless(ours, stat)]
+    return found | dict.fromkeys(unknown), unknown
 
 
 def _apart(value: float | None, ours: float | None) -> bool:

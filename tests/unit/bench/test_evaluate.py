@@ -73,6 +73,8 @@ STATUSES: list[tuple[str, dict[str, Any], dict[str, Any], Exit]] = [
     ("every request failed", {"counts": {"succeeded": 0, "failed": 10}}, {}, Exit.TARGET),
     ("every request failed and invalid", {"counts": {"succeeded": 0, "failed": 10}, "verdict": {"status": "INVALID"}},
      {}, Exit.TARGET),
+    ("the target failed", {"verdict": {"status": "FAILED"}}, {}, Exit.TARGET),
+    ("the target failed and an objective", {"verdict": {"status": "FAILED"}, "slo": {"held": False}}, {}, Exit.TARGET),
     ("interrupted", {}, {"stop_reason": "interrupted"}, Exit.INTERRUPTED),
     ("interrupted, failed and invalid", {"counts": {"succeeded": 0, "failed": 10}, "verdict": {"status": "INVALID"}},
      {"stop_reason": "interrupted"}, Exit.INTERRUPTED),

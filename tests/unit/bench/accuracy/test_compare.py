@@ -22,7 +22,7 @@ from bench.metrics.summary import Summary
 from bench.records import Outcome, RequestRecord, to_line
 from bench.rng import stream
 from bench.run_directory import RunDirectory
-from bench.verdict import Evidence, Limits, Status, Verdict, calibration
+from bench.verdict import Limits, RunEvidence, Status, Verdict, calibration
 from tests.support.made_ledger import LAG_NS, WAY_IN_NS, made_line
 from tests.support.made_records import START_NS, made_record
 
@@ -82,7 +82,9 @@ def certified(
 
 
 def judged(rows: dict[str, Any]) -> Verdict:
-    findings = tuple(calibration(Evidence(summary={}, open_loop=False, exact_lengths=True, calibration=rows), Limits()))
+    findings = tuple(
+        calibration(RunEvidence(summary={}, open_loop=False, exact_lengths=True, calibration=rows), Limits())
+    )
     return Verdict(max((f.status for f in findings), key=list(Status).index, default=Status.VALID), findings)
 
 

@@ -87,3 +87,20 @@ def test_whatever_is_an_error_its_words_are_of_bounded_length() -> None:
         assert problem is not None
         assert problem.outcome is Outcome.STREAM_ERROR
         assert len(problem.message) <= 600
+
+
+@pytest.mark.parametrize(
+    ("last", "cached"),
+    [
+        ({"usage": {"prompt_tokens": 50, "prompt_tokens_details": {"cached_tokens": 32}}}, 32),
+        ({"usage": {"prompt_tokens": 50}, "timings": {"cache_n": 31, "prompt_n": 19}}, 31),
+        ({"usage": {"prompt_tokens_details": {"cached_tokens": 0}}, "timings": {"cache_n": 31}}, 0),
+        ({"usage": {"prompt_tokens": 50, "prompt_tokens_details": None}}, None),
+        ({"usage": {"prompt_tokens_details": {"cached_tokens": -1}}}, None),
+        ({"timings": {"cache_n": "many"}}, None),
+    ],
+)
+def test_what_came_from_the_servers_cache_is_what_it_says(last: dict[str, Any], cached: int | None) -> None:
+    assert read([chunk("a"), END, json.dumps({"choices": [], **last}).encode()]).cached_tokens == cached
+    whole = {"choices": [{"index": 0, "message": {"content": "a"}, "finish_reason": "stop"}], **last}
+    assert ENDPOINTS["chat"].read_whole(json.dumps(whole).encode(), ReadOptions()).cached_tokens == cached

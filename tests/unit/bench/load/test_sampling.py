@@ -12,7 +12,7 @@ from bench.load.sampling import RunQueue, Sampler, run_queue, waited_ns
 from tests.support.virtual_time import START_NS, VirtualTimeLoop, run_virtual
 
 
-def sampled(seconds: float, *, pauses: dict[float, float] | None = None) -> list[dict[str, Any]]:
+def sampled(seconds: float, *, pauses: dict[float, float] | None = None, load_s: float = 0.05) -> list[dict[str, Any]]:
     """The lines of a sampler that ran so long; the loop is busy for `pauses` (at second: for seconds)."""
     rows: list[dict[str, Any]] = []
 
@@ -23,7 +23,7 @@ def sampled(seconds: float, *, pauses: dict[float, float] | None = None) -> list
         )
         for at, length in (pauses or {}).items():
             clock.call_at(START_NS + round(at * NS_PER_S), lambda length=length: loop.charge(round(length * NS_PER_S)))  # type: ignore[misc]
-        sampler.start()
+        sampler.start(START_NS + round(load_s * NS_PER_S))
         await sleep_until(clock, START_NS + round(seconds * NS_PER_S))
         sampler.stop()
 
@@ -39,14 +39,21 @@ def test_there_is_a_line_at_the_start_each_second_and_at_the_end() -> None:
     assert times(sampled(3.5)) == [0, 1, 2, 3, 3.5]
 
 
+def test_a_load_that_began_before_the_sampler_is_counted_from_its_beginning() -> None:
+    late = sampled(2.5, load_s=-0.203)
+    assert times(late) == [-0.203, 1, 2, 2.5]
+    assert late[0]["in_flight_ns"] == late[0]["t_ns"]
+
+
 def test_each_line_has_the_dispatchers_counts_at_its_instant() -> None:
     for row in sampled(2.5):
         assert (row["in_flight"], row["in_flight_ns"], row["worker"]) == (3, row["t_ns"], 0)
 
 
-def test_a_rest_too_short_to_be_a_share_of_has_counts_alone() -> None:
+def test_a_rest_too_short_to_be_a_share_of_has_counts_and_lags_alone() -> None:
     last = sampled(2.1)[-1]
     assert "cpu" not in last
+    assert set(last["loop_lag_ms"]) == {0}
     assert last["in_flight"] == 3
     assert "cpu" in sampled(2.5)[-1]
 
@@ -62,6 +69,36 @@ def test_a_busy_loop_is_seen_in_the_lag() -> None:
     assert sum(lag > 1 for lag in lags) == 1
 
 
+def pauses(rows: list[dict[str, Any]]) -> list[tuple[float, float]]:
+    return [
+        ((begin - START_NS) / NS_PER_S, (end - START_NS) / NS_PER_S)
+        for begin, end in (r["pause_ns"] for r in rows if "pause_ns" in r)
+    ]
+
+
+def test_a_pause_is_told_with_its_instants_in_the_line_that_follows_it() -> None:
+    rows = sampled(6.5, pauses={1.505: 3.2, 5.305: 0.1, 5.605: 0.05})
+    # Due 20 ms after the last tick before it; of two pauses in one second the longer one.
+    assert pauses(rows) == [(1.52, 4.705), (pytest.approx(5.32, abs=0.02), 5.405)]
+    assert pauses(sampled(3.5)) == []
+
+
+def test_a_pause_that_lasts_until_the_end_is_told_too() -> None:
+    async def main(loop: VirtualTimeLoop) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = []
+        clock = LoopClock()
+        sampler = Sampler(clock, lambda at_ns: {}, lambda line: rows.append(orjson.loads(line)))
+        sampler.start(START_NS)
+        await sleep_until(clock, START_NS + NS_PER_S // 10)
+        loop.charge(2 * NS_PER_S)
+        sampler.stop()
+        return rows
+
+    ((begin, end),) = pauses(run_virtual(main))
+    assert end == 2.1
+    assert begin == pytest.approx(0.11, abs=0.011)
+
+
 def test_a_pause_of_seconds_is_one_sample_and_the_next_second_is_where_it_always_was() -> None:
     rows = sampled(6.5, pauses={1.5: 3.2})
     assert times(rows) == [0, 1, 4.7, 5, 6, 6.5]
@@ -74,7 +111,7 @@ def test_nothing_more_is_written_after_the_stop() -> None:
     async def main(loop: VirtualTimeLoop) -> int:
         clock = LoopClock()
         sampler = Sampler(clock, lambda at_ns: {}, rows.append, worker=7)
-        sampler.start()
+        sampler.start(START_NS)
         await sleep_until(clock, START_NS + NS_PER_S // 2)
         sampler.stop()
         written = len(rows)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import numpy
 import pytest
@@ -9,9 +10,9 @@ from hypothesis import strategies as st
 
 from bench.metrics.columns import Columns
 from bench.metrics.instrument import WorkerSamples
-from bench.metrics.load import dispersion, most_at_once, overlap_ns, rate
+from bench.metrics.load import Readiness, dispersion, most_at_once, overlap_ns, rate
 from bench.metrics.series import Steps, intervals
-from bench.records import Outcome
+from bench.records import Outcome, RequestRecord
 from tests.support.made_records import MS, START_NS, made_record
 
 S = 1_000_000_000
@@ -121,6 +122,75 @@ def test_dispatchers_are_summed_over_their_own_windows() -> None:
     assert samples.windows()[1] == (START_NS + S // 2, START_NS + 3 * S // 2)
 
 
+def test_a_worker_that_left_requests_on_their_way_is_in_no_comparison() -> None:
+    samples = WorkerSamples()
+    for worker, done in ((0, 7), (1, 6)):
+        samples.add(_sample(0, worker, 0, sent=0, done=0))
+        samples.add(_sample(2, worker, 6 * S, sent=7, done=done))
+    assert set(samples.windows()) == {0}
+    assert (samples.in_flight_mean(), samples.sent()) == (3, 7)
+
+
+def test_only_what_a_pause_takes_of_the_run_counts_and_the_worst_worker_is_named() -> None:
+    samples = WorkerSamples()
+    pause = lambda begin, end: [START_NS + round(begin * S), START_NS + round(end * S)]  # noqa: E731
+    samples.add(_sample(0, 0, 0, pause_ns=pause(-2.0, 0.1)))
+    samples.add(_sample(1, 0, 0, pause_ns=pause(0.5, 0.6)))
+    assert samples.longest_pause(START_NS, 4.0) == {
+        "longest_ms": pytest.approx(100), "worker": 0, "share_of_run": pytest.approx(0.025)
+    }  # fmt: skip
+    samples.add(_sample(5, 2, 0, pause_ns=pause(1.5, 4.5)))
+    assert samples.longest_pause(START_NS, 12.0) == {"longest_ms": 3000, "worker": 2, "share_of_run": 0.25}
+    assert samples.longest_pause(START_NS, None) == {"longest_ms": 3000, "worker": 2, "share_of_run": None}
+
+
+def test_a_run_that_never_paused_says_so() -> None:
+    samples = WorkerSamples()
+    samples.add(_sample(0, 0, 0))
+    assert samples.longest_pause(START_NS, 1.0) == {"longest_ms": 0.0, "worker": None, "share_of_run": 0.0}
+
+
+def readiness(*records: RequestRecord) -> dict[str, Any] | None:
+    found = Readiness()
+    for record in records:
+        found.add(record)
+    return found.describe()
+
+
+def test_a_user_that_waits_in_the_client_is_ready_and_not_sent() -> None:
+    # Free at 0, sent at 30 ms without 10 ms of connecting, ended at 100 ms: 20 of 100 ms. The other one had no wait.
+    late = made_record(sent_ms=30, chunks_ms=(50, 70), intended_ns=START_NS, eligible_ns=START_NS, connect_ns=10 * MS)
+    assert readiness(late) == {"share": 0.2, "typical_ms": 20, "longest_ms": 20}
+    assert readiness(late, made_record(1, chunks_ms=(50, 100))) == {"share": 0.1, "typical_ms": 20, "longest_ms": 20}
+    assert readiness() is None
+
+
+def test_many_short_waits_do_not_make_a_long_one_look_short() -> None:
+    waits = [
+        made_record(i, sent_ms=0.1, chunks_ms=(9.9,), intended_ns=START_NS, eligible_ns=START_NS) for i in range(999)
+    ]
+    frozen = made_record(999, sent_ms=3_000, chunks_ms=(10,), intended_ns=START_NS, eligible_ns=START_NS)
+    found = readiness(*waits, frozen)
+    assert found is not None
+    assert found["share"] == pytest.approx((99.9 + 3_000) / (9_990 + 3_010))
+    assert found["typical_ms"] == pytest.approx((999 * 0.01 + 9_000_000) / 3_099.9)
+
+
+def test_the_think_times_of_a_session_are_its_users_time_too() -> None:
+    def turn(index: int, due_ms: int, wait_ms: int, session: str) -> RequestRecord:
+        due_ns = START_NS + due_ms * MS
+        return made_record(
+            index, sent_ms=due_ms + wait_ms, chunks_ms=(90,), intended_ns=due_ns, eligible_ns=due_ns, session=session
+        )
+
+    # 0 to 100 ms, and 900 to 1,000 ms: a second, of which 20 ms were waits. Another session adds 90 ms without a wait.
+    rows = [turn(0, 0, 10, "a"), turn(1, 900, 10, "a"), turn(2, 0, 0, "b")]
+    found = readiness(*rows)
+    assert found == readiness(*reversed(rows))
+    assert found is not None
+    assert found["share"] == pytest.approx(20 / 1_090)
+
+
 def test_one_sample_alone_says_nothing_of_what_was_in_flight() -> None:
     samples = WorkerSamples()
     samples.add(_sample(0, 0, 0))
@@ -132,7 +202,7 @@ def test_the_busiest_worker_counts_and_not_the_average_one() -> None:
     for second in range(10):
         samples.add(_sample(second, 0, 0, cpu=0.1, run_queue_share=0.0, loop_lag_ms=[0.1] * 99 + [5.0]))
         samples.add(_sample(second, 1, 0, cpu=0.95 if second < 4 else 0.5, run_queue_share=0.2, loop_lag_ms=[]))
-    told = samples.describe()
+    told = samples.describe(START_NS, 9.0)
     assert told["cpu"]["seconds_over_90"] == 0.4
     assert told["run_queue"]["mean"] == pytest.approx(0.2)
     assert told["loop_lag_ms"]["max"] == 5
@@ -144,8 +214,15 @@ def test_quantiles_of_seconds_are_never_averaged() -> None:
     samples = WorkerSamples()
     for p99 in (1.0, 9.0):
         samples.add(_sample(p99, 0, 0, loop_lag_ms={"p50": 0.1, "p99": p99, "max": p99 + 1}))
-    assert samples.describe()["loop_lag_ms"] == {"n": 2, "p50": 0.1, "p99": 9.0, "max": 10.0, "of": "the worst second"}
-    assert WorkerSamples().describe() == {"loop_lag_ms": None, "cpu": None, "run_queue": None, "workers": 0}
+    assert samples.describe(START_NS, 9.0)["loop_lag_ms"] == {
+        "n": 2,
+        "p50": 0.1,
+        "p99": 9.0,
+        "max": 10.0,
+        "of": "the worst second",
+    }
+    nothing = {"loop_lag_ms": None, "cpu": None, "run_queue": None, "pause": None, "workers": 0}
+    assert WorkerSamples().describe(START_NS, 9.0) == nothing
 
 
 def test_made_records_count_in_ms() -> None:

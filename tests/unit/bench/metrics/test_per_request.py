@@ -99,6 +99,18 @@ def test_itl_is_the_gap_where_tokens_are_not_known() -> None:
     assert m.itl_ns(made_record(chunks_ms=(50, 60, 80), tokens=None, n=9)) == [10 * MS, 20 * MS]
 
 
+def test_a_reply_of_one_chunk_has_a_first_and_a_last_token() -> None:
+    record = made_record(chunks_ms=(50,))
+    assert (m.first_token(record), m.last_token(record)) == (0, 0)
+    assert (m.ttft_ms(record), m.e2el_ms(record)) == (50, 50)
+
+
+def test_the_median_of_an_even_number_of_gaps_lies_between_the_two_in_the_middle() -> None:
+    gaps = [20 * MS, 35 * MS, 151 * MS, 25 * MS]  # The median is 30 ms, so a stall is over 150.
+    assert m.stalls_ns(gaps) == [151 * MS]
+    assert m.stalls_ns([20 * MS, 35 * MS, 150 * MS, 25 * MS]) == []
+
+
 def test_a_stall_is_over_five_medians_and_over_a_tenth_of_a_second() -> None:
     gaps = [10 * MS] * 9
     assert m.stalls_ns([*gaps, 101 * MS]) == [101 * MS]

@@ -170,7 +170,13 @@ def test_messages_that_differ_each_time_do_not_fill_the_memory() -> None:
 def test_usage_that_counts_an_end_token_keeps_the_sum() -> None:
     result = _summarize([made_record(i, sent_ms=i * 10.0, n=4, output_tokens_counted=3) for i in range(10)])
     assert result["tokens"]["output"] == sum(result["series"]["output_tokens"]) == 40
-    assert result["tokens"]["mismatch"] == {"compared": 10, "differ": 10, "share": 1, "off_by_one": 10}
+    assert result["tokens"]["mismatch"] == {
+        "compared": 10,
+        "differ": 10,
+        "share": 1,
+        "off_by_one": 10,
+        "usage_over_counted": pytest.approx(4 / 3),
+    }
 
 
 def test_tokens_of_unknown_chunks_are_spread_and_flagged() -> None:
@@ -197,6 +203,65 @@ def test_goodput_counts_requests_that_met_every_limit() -> None:
     assert result["slo"]["held"] is False
     assert [row["held"] for row in result["slo"]["objectives"]] == [False, True]
     assert _summarize(records, objectives=parse(["error_rate<1%"]))["goodput"] is None
+
+
+def test_a_message_that_is_known_is_counted_with_its_own_kind_however_many_others_came() -> None:
+    texts = ["known", *(f"id {i}" for i in range(1_200)), "known"]
+    rows = [made_record(i, outcome=Outcome.RESET, chunks_ms=(), error=text) for i, text in enumerate(texts)]
+    counted = {row["error"]: row["n"] for row in _summarize(rows)["errors"]}
+    assert (counted["known"], counted["(other messages)"]) == (2, 201)
+
+
+def test_a_reply_without_a_token_chunk_has_no_tokens_and_breaks_nothing() -> None:
+    result = _summarize([made_record(chunks_ms=(5, 9), kinds="ro", n=0)])
+    assert result["tokens"]["chunks"]["with_tokens"] == 0
+    assert result["counts"]["succeeded"] == 1
+
+
+@pytest.mark.parametrize(
+    ("gap_ms", "width_ms", "wide"),
+    [(1, 0.09, 0), (1, 0.11, 1), (100, 0.11, 0), (100, 0.99, 0), (100, 1.01, 1)],
+)
+def test_a_wide_bound_is_over_a_tenth_of_a_ms_and_over_a_hundredth_of_the_median_gap(
+    gap_ms: float, width_ms: float, wide: int
+) -> None:
+    bound_ns = START_NS + round((50 - width_ms) * MS)
+    record = made_record(chunks_ms=(50, 50 + gap_ms, 50 + 2 * gap_ms), chunk_bound_ns=(bound_ns, None, None))
+    assert _summarize([record])["instrument"]["stamp_bounds"]["wide"] == wide
+
+
+@pytest.mark.parametrize(
+    ("lost", "answers_after", "gone"),
+    [(4, 0, None), (5, 0, {"since_s": 0.07, "requests": 5}), (9, 1, None)],
+)
+def test_a_target_is_gone_where_only_lost_connections_follow_its_last_answer(
+    lost: int, answers_after: int, gone: dict[str, Any] | None
+) -> None:
+    dead = [made_record(i, sent_ms=100, chunks_ms=(), outcome=Outcome.RESET) for i in range(1, 1 + lost)]
+    later = [made_record(90 + i, sent_ms=200, outcome=Outcome.HTTP_ERROR, chunks_ms=()) for i in range(answers_after)]
+    counts = _summarize([made_record(0), *dead, *later])["counts"]
+    assert counts["target_gone"] == gone
+
+
+def test_a_target_that_never_answered_is_gone_from_the_start_and_nothing_was_sent() -> None:
+    rows = [
+        made_record(i, chunks_ms=(), outcome=Outcome.CONNECT_ERROR, sent_ns=None, connect_ns=None) for i in range(6)
+    ]
+    counts = _summarize([*rows, made_record(7, chunks_ms=(), outcome=Outcome.INTERRUPTED)])["counts"]
+    assert counts["target_gone"] == {"since_s": None, "requests": 6}
+    assert (counts["failed"], counts["failed_unsent"]) == (6, 6)
+
+
+def test_cached_prompt_tokens_are_of_the_replies_that_tell_them() -> None:
+    rows = [made_record(0, cached_tokens=40), made_record(1, cached_tokens=5), made_record(2)]
+    assert _summarize(rows)["tokens"]["cached"] == {
+        "tokens": 45, "of": 200, "share": 0.225, "share_beyond_head": 0.125
+    }  # fmt: skip
+
+
+def test_every_request_that_stalled_counts() -> None:
+    rows = [made_record(i, chunks_ms=[*(50 + 10 * k for k in range(10)), 400]) for i in range(3)]
+    assert _summarize(rows)["stalls"] == {"requests": 3, "stalls": 3, "max_ms": 260}
 
 
 def test_stalls_are_told() -> None:

@@ -4,6 +4,7 @@ import random
 from typing import Any
 
 import pytest
+import scipy.stats
 
 from bench.metrics.window import (
     describe_window,
@@ -127,3 +128,56 @@ def test_few_rounds_of_a_closed_loop_are_warned_of() -> None:
     assert "6.0 rounds" in closed["warnings"][0]
     assert "17%" in closed["warnings"][0]
     assert describe_window(window, [5_000.0] * 9, _over_time([1.0] * 30), open_loop=True)["warnings"] == []
+
+
+def test_half_z_is_the_statistic_of_welch() -> None:
+    values = _noise(60, level=80) + _noise(61, level=100, seed=2)
+    found = stationarity(values)
+    means = [sum(values[i : i + 3]) / 3 for i in range(0, len(values) - 2, 3)]
+    assert found is not None
+    welch = scipy.stats.ttest_ind(means[20:], means[:20], equal_var=False)
+    assert found["half_z"] == pytest.approx(welch.statistic)
+    assert found["half_change"] == pytest.approx((sum(means[20:]) - sum(means[:20])) / 20 / (sum(means) / 40))
+
+
+@pytest.mark.parametrize(
+    ("values", "score"),
+    [
+        ([1, 2, 3, 4, 5, 6, 7, 8, 9, 10], 45),
+        ([10, 9, 8, 7, 6, 5, 4, 3, 2, 1], -45),
+        ([3, 3, 1, 4, 4, 5, 2, 6, 8, 8], 28),
+        ([5, 4, 5, 4, 5, 4, 5, 4, 5, 4], -5),
+    ],
+)
+def test_trend_z_is_the_statistic_of_mann_and_kendall(values: list[float], score: int) -> None:
+    found = stationarity(values)
+    assert found is not None
+    # One off the score for continuity, over the root of n (n - 1) (2 n + 5) / 18 = 125.
+    assert found["trend_z"] == pytest.approx((abs(score) - 1) / 125**0.5 * (1 if score > 0 else -1))
+    assert found["trend_change"] == pytest.approx(scipy.stats.theilslopes(values)[0] * 10 / (sum(values) / 10))
+
+
+def test_a_long_run_that_never_settled_is_warned_of_and_one_that_did_is_not() -> None:
+    falling = steady_window(0, 99 * S, 0, S, _over_time([1000 * 0.98**k for k in range(100)]), _border)
+    settled = steady_window(0, 99 * S, 0, S, _over_time([10.0] * 20 + _noise(80)), _border)
+    assert falling is not None
+    assert settled is not None
+    assert [len(falling.warnings), len(settled.warnings)] == [1, 0]
+    assert "had not settled" in falling.warnings[0]
+
+
+def test_many_rounds_of_a_closed_loop_are_no_warning() -> None:
+    window = steady_window(0, 30 * S, 0, S, _over_time([1.0] * 30), _border)
+    told = describe_window(window, [3_000.0] * 9, _over_time([1.0] * 30), open_loop=False)
+    assert (told["rounds"], told["warnings"]) == (10, [])
+
+
+def test_only_the_steps_inside_the_window_are_tested() -> None:
+    # A ramp of 20 s before the window, and 20 s of drain behind it.
+    values = [float(k) for k in range(20)] + [100.0] * 30 + [5.0] * 20
+    window = steady_window(0, 50 * S, 20 * S, S, _over_time(values), _border)
+    assert window is not None
+    assert (window.start_ns, window.end_ns) == (20 * S, 50 * S)
+    told = describe_window(window, [1_000.0], _over_time(values), open_loop=True)
+    assert told["stationarity"] == {"half_change": 0, "half_z": 0, "trend_change": 0, "trend_z": 0}
+    assert told["warnings"] == []

@@ -291,7 +291,7 @@ def shown_on_a_terminal(summary: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 
 def test_a_run_in_which_everything_failed_says_so_first_in_red_with_the_errors(monkeypatch: pytest.MonkeyPatch) -> None:
     reset = made_record(9, outcome=Outcome.RESET, chunks_ms=(), error="\x1b[2Jgone")
-    summary = _summary([*ALL_FAILED, reset], "INVALID")
+    summary = _summary([*ALL_FAILED, reset], "FAILED")
     summary["verdict"]["reasons"] = ["every request failed"]
     assert text.render(summary).startswith(
         "FAILED\n  - 5 failed: busy\n  - 1 failed:  [2Jgone\n  - every request failed\n  what to do, reason by reason: docs/"

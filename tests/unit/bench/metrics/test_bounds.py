@@ -1,0 +1,182 @@
+"""What stamps that are bounds leave open of each number, by hand; what they leave too open is not printed as a number."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.metrics import per_request
+from bench.metrics.bounds import loose_times, meaningless
+from bench.metrics.facts import RunFacts
+from bench.metrics.summary import Summary
+from bench.records import RequestRecord
+from bench.report import html, other_tools, text
+from bench.report.formatting import statistic
+from tests.support.golden_run import golden_summary
+from tests.support.made_records import MS, START_NS, made_record
+
+
+def at(*ms: float | None) -> tuple[int | None, ...]:
+    return tuple(None if x is None else START_NS + round(x * MS) for x in ms)
+
+
+def summarized(*records: RequestRecord) -> dict[str, Any]:
+    summary = Summary(RunFacts(mode="concurrency", open_loop=False, endpoint="chat", start_ns=START_NS, seed=0))
+    for record in records:
+        summary.add(record)
+    return summary.close()
+
+
+def bounds(*records: RequestRecord, stat: str = "p50") -> dict[str, list[float]]:
+    latency = summarized(*records)["latency"]
+    return {key: row["bounds"][stat] for key, row in latency.items() if stat in row["bounds"]}
+
+
+def test_exact_stamps_leave_nothing_open() -> None:
+    latency = summarized(made_record(), made_record(1, chunk_bound_ns=(None, None, None)))["latency"]
+    assert all(row["bounds"] == {} for row in latency.values())
+    assert loose_times(made_record()) is None
+
+
+def test_a_first_token_that_may_have_come_earlier_opens_ttft_and_what_follows() -> None:
+    # Chunks at 50, 60, 70; the first one came at 30 at the earliest.
+    assert bounds(made_record(chunk_bound_ns=at(30, None, None))) == {
+        "ttft_ms": [30, 50],
+        "ttfo_ms": [30, 50],
+        "ttft_from_intended_ms": [30, 50],
+        "tpot_ms": [10, 20],
+        "tps": [50, 100],
+        "itl_ms": [10, 20],  # Gaps of 10 to 30 and of 10: the median is 10 to 20.
+        "chunk_gap_ms": [10, 20],
+    }
+
+
+def test_a_last_token_that_may_have_come_earlier_opens_e2el_and_tpot() -> None:
+    found = bounds(made_record(chunk_bound_ns=at(None, None, 64)))
+    assert found == {
+        "e2el_ms": [64, 70],
+        "e2el_from_intended_ms": [64, 70],
+        "tpot_ms": [7, 10],
+        "tps": [100, pytest.approx(1000 / 7)],
+        "itl_ms": [7, 10],
+        "chunk_gap_ms": [7, 10],
+    }
+
+
+def test_all_tokens_in_one_read_leave_their_pace_open_to_above() -> None:
+    record = made_record(chunks_ms=(70, 70, 70), chunk_bound_ns=at(20, 20, None))
+    latency = summarized(record)["latency"]
+    assert latency["tpot_ms"]["p50"] == 0
+    assert latency["tpot_ms"]["bounds"]["p50"] == [0, 25]
+    assert latency["ttft_ms"]["bounds"]["p50"] == [20, 70]
+    assert latency["itl_ms"]["bounds"]["max"] == [0, 50]
+    assert "tps" not in bounds(record)  # It has none: nothing is known of its speed.
+
+
+def test_reasoning_opens_ttfo_by_its_own_chunk() -> None:
+    found = bounds(made_record(kinds="ttc", chunk_bound_ns=at(None, None, 61)))
+    assert found["ttfo_ms"] == [61, 70]
+    assert "ttft_ms" not in found
+
+
+def test_itl_shares_what_is_open_by_tokens() -> None:
+    record = made_record(chunks_ms=(50, 60, 80), tokens=(1, 2, 4), chunk_bound_ns=at(None, 52, None))
+    loose = loose_times(record)
+    assert loose is not None
+    assert loose.gaps == ([10 * MS, 20 * MS], [2 * MS, 20 * MS], [10 * MS, 28 * MS])
+    assert loose.itl == ([5 * MS] * 6, [MS] * 2 + [5 * MS] * 4, [5 * MS] * 2 + [7 * MS] * 4)
+
+
+def test_little_that_is_open_is_not_worth_saying() -> None:
+    assert bounds(made_record(chunk_bound_ns=at(49.95, None, None))) == {}
+    # 0.4 ms: over 1% of a gap of 10 ms, under 1% of a TTFT of 50.
+    assert bounds(made_record(chunk_bound_ns=at(49.6, None, None))).keys() == {
+        "tpot_ms",
+        "tps",
+        "itl_ms",
+        "chunk_gap_ms",
+    }
+
+
+def test_a_few_open_values_open_the_tail_and_not_the_median() -> None:
+    records = [made_record(i) for i in range(99)] + [made_record(99, chunk_bound_ns=at(1, None, None))]
+    row = summarized(*records)["latency"]["ttft_ms"]
+    assert "p50" not in row["bounds"]
+    assert row["bounds"]["min"] == [1, 50]
+
+
+@given(
+    st.lists(
+        st.lists(st.tuples(st.integers(0, 40), st.integers(0, 60)), min_size=2, max_size=8), min_size=1, max_size=12
+    ),
+    st.randoms(use_true_random=False),
+)
+def test_whatever_happened_lies_between_the_bounds(shapes: list[list[tuple[int, int]]], rng: Any) -> None:
+    """Chunks that truly came at some moment, and were stamped later: the numbers of the truth lie between the bounds."""
+    stamped, true = [], []
+    for index, chunks in enumerate(shapes):
+        came: list[float] = []
+        for gap, _ in chunks:
+            came.append((came[-1] if came else 20) + gap)
+        # A read takes up to so many chunks; they have the stamp of its last one, and the bound of the read before it.
+        stamps, earliest, begin = [], [], 0
+        while begin < len(came):
+            end = min(begin + rng.randint(1, 4), len(came))
+            before = came[begin - 1] if begin else 0.0
+            stamps += [came[end - 1]] * (end - begin)
+            earliest += [before] * (end - begin - 1) + [None]
+            begin = end
+        stamped.append(made_record(index, chunks_ms=stamps, chunk_bound_ns=at(*earliest)))
+        true.append(made_record(index, chunks_ms=came))
+    said, truth = summarized(*stamped)["latency"], summarized(*true)["latency"]
+    for key, row in said.items():
+        for stat in ("mean", "p50", "p90", "p99", "max"):
+            if key == "tps" or truth[key][stat] is None or row[stat] is None:
+                continue
+            least, greatest = row["bounds"].get(stat, (row[stat] * 0.99 - 0.1, row[stat] * 1.01 + 0.1))
+            assert least - 1e-6 <= truth[key][stat] <= greatest + 1e-6, (key, stat)
+
+
+def itl_of_nothing() -> dict[str, Any]:
+    """The golden summary with an ITL and a TPOT that stamps do not tell."""
+    summary = golden_summary()
+    for scope in (summary["latency"], summary["steady"]["latency"]):
+        for key in ("itl_ms", "tpot_ms"):
+            scope[key] |= {"p50": 0.0, "bounds": {"p50": [0.0, 21.3]}}
+    return summary
+
+
+def test_a_number_that_stamps_leave_more_open_than_it_is_large_is_printed_as_what_it_lies_between() -> None:
+    row = {"p50": 0.0, "p90": 20.0, "bounds": {"p50": [0.0, 21.3], "p90": [11.0, 20.0]}}
+    assert (meaningless(row, "p50"), meaningless(row, "p90")) == (True, False)
+    assert (statistic(row, "p50"), statistic(row, "p90")) == ("0–21.30", "20")
+    assert statistic({"p50": 100.0, "bounds": {"p50": [40.0, None]}}, "p50") == "over 40"
+
+
+def test_no_page_prints_a_median_of_nothing() -> None:
+    summary = itl_of_nothing()
+    page = html.render(summary)
+    assert page.count("0–21.30") >= 5  # A tile, and two rows in each table.
+    lines = text.render(summary).splitlines()
+    for name in ("ITL (ms)", "TPOT (ms)"):
+        (row,) = [line for line in lines if line.startswith(name)]
+        assert "0–21.30" in row
+    ours = other_tools.rows(summary)[0]
+    assert [cell.value for cell in ours.cells][1:3] == ["0–21.30", "0–21.30"]
+
+
+def test_other_tools_print_nothing_where_nothing_is_known() -> None:
+    records = [made_record(i, chunks_ms=(70, 70, 70), chunk_bound_ns=at(20, 20, None)) for i in range(5)]
+    for tool in summarized(*records)["compat"].values():
+        for key in ("tpot_ms", "itl_ms"):
+            assert tool[key] is None or tool[key]["p50"] is None or tool[key]["p50"] > 1
+        if tool["itl_ms"] is not None and tool["itl_ms"]["p50"] is None:
+            assert any(sentence.startswith("ITL: mean, p50, p99 cannot be told") for sentence in tool["differences"])
+
+
+def test_a_chunk_is_open_by_its_stamp_less_its_earliest_moment() -> None:
+    record = made_record(chunk_bound_ns=at(30, None, 90))
+    assert [per_request.open_ms(record, i) for i in (0, 1, 2, None)] == [20, 0, 0, 0]
