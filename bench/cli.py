@@ -1,7 +1,8 @@
 """The command line: `python -m bench COMMAND`. It finds the command and turns what went wrong into an exit status.
 
-Everything that ends a command passes through `main`: a BenchError with its sentence and exit status, Ctrl-C with 130, and
-anything unexpected with 70 and a hint, never with the 1 that scripts take for a failed objective.
+Everything that ends a command passes through `main`: a BenchError with its sentence and exit status, Ctrl-C with 130, a
+full disk or too few open files with 2, and anything unexpected with 70 and a hint, never with the 1 that scripts take for
+a failed objective.
 """
 
 from __future__ import annotations
@@ -11,8 +12,13 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from bench.commands import COMMANDS
-from bench.commands.output import complain, forget_output
+from bench.commands.output import complain, forget_output, problem_of_the_machine
 from bench.errors import BenchError, Exit, UsageError
+
+NOT_INSTALLED = (
+    "Trueload is not installed there. In a clone, scripts/environment makes .venv with all it needs; then activate it "
+    "(. .venv/bin/activate). Elsewhere: pip install ."
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -33,7 +39,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         complain(["interrupted before the load began: nothing was measured"])
         return Exit.INTERRUPTED
-    except Exception:
+    except Exception as e:
+        if isinstance(e, ModuleNotFoundError) and (e.name or "").partition(".")[0] not in ("", "bench"):
+            complain([f"{sys.executable} has no module {e.name!r}: {NOT_INSTALLED}"])
+            return Exit.USAGE
+        if (problem := problem_of_the_machine(e)) is not None:
+            complain([problem])
+            return Exit.USAGE
         _report_defect()
         return Exit.DEFECT
     return status
@@ -55,9 +67,12 @@ def _dispatch(words: list[str]) -> int:
         print(_help())
         return Exit.GOOD if words else Exit.USAGE
     if words[0] in ("-V", "--version"):
-        from importlib.metadata import version
+        from importlib.metadata import PackageNotFoundError, version
 
-        print(f"trueload {version('trueload')}")
+        try:
+            print(f"trueload {version('trueload')}")
+        except PackageNotFoundError as e:
+            raise UsageError(f"{sys.executable} has no version of Trueload: {NOT_INSTALLED}") from e
         return Exit.GOOD
     if words[0] not in COMMANDS:
         import difflib
@@ -75,15 +90,15 @@ def _help() -> str:
         [
             "usage: python -m bench COMMAND [flags]",
             "",
-            "Measures LLM inference servers, and says how wrong each of its numbers is.",
+            "A load tester for LLM inference servers that measures how wrong each of its numbers is.",
             "",
             "commands:",
             *lines,
             "",
-            "python -m bench COMMAND --help explains a command. To try it without a server:",
+            "python -m bench COMMAND --help explains a command. Try it without a server:",
             "  python -m bench calibrate --requests 100",
             "",
             "exit status: 0 good, 1 an objective failed, 2 wrong usage, 3 the measurement is INVALID,",
-            "             4 the target could not be measured, 70 a defect of ours, 130 interrupted",
+            "             4 the server could not be measured, 70 a defect of Trueload, 130 interrupted",
         ]
     )

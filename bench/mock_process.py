@@ -39,7 +39,10 @@ class Mock:
 @contextmanager
 def running_mock(flags: str, *, seed: int, tokenizer: str | None) -> Iterator[Mock]:
     """A mock with these command line flags, on a free loopback port. Raises UsageError for flags that it refuses."""
-    words = shlex.split(flags)
+    try:
+        words = shlex.split(flags)
+    except ValueError as e:
+        raise UsageError(f"--mock: {str(e).lower()} in {flags!r}") from e
     if taken := [word for word in words if word.partition("=")[0] in OWN_FLAGS]:
         raise UsageError(f"--mock: {', '.join(taken)} is set by calibrate itself; leave it out")
     with tempfile.TemporaryDirectory(prefix="trueload-") as folder:
@@ -69,5 +72,5 @@ def _address(process: subprocess.Popen[str], log: Path, words: Sequence[str]) ->
     status = process.wait()
     said = log.read_text().strip()
     if status == 2:
-        raise UsageError([f"--mock '{shlex.join(words)}': {problem}" for problem in said.splitlines()])
+        raise UsageError([f"--mock: {problem.removeprefix('mockserver: ')}" for problem in said.splitlines()])
     raise BenchError(f"the mock ended with status {status} before it was ready: {said[-2000:]}")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from bench.errors import UsageError
@@ -10,15 +13,28 @@ from bench.errors import UsageError
 SPARE_FILES = 64
 """Descriptors for everything that is not a connection."""
 
+LEAST_FILES = 48
+"""With fewer no run can begin."""
 
-def check(connections: int, *, certain: bool = True) -> None:
+_KEPT = 12
+"""Descriptors for what is written and asked when the load is over."""
+
+
+def check(connections: int, *, certain: bool = True) -> str | None:
     """Make sure that so many connections can be open at once. Raises UsageError with every limit that is too low.
 
-    Where the number is an estimate (`certain` False), limits are raised as far as they go, and nothing is refused.
+    Where the number is an estimate (`certain` False), limits are raised as far as they go, nothing is refused, and what may
+    go wrong is returned as a sentence.
     """
     if not certain:
-        open_files_for(min(connections, _most_files() - SPARE_FILES))
-        return
+        most = _most_files()
+        open_files_for(min(connections, most - SPARE_FILES))
+        if (room := room_for_connections()) >= connections:
+            return None
+        return (
+            f"the limit of open files here ({most}) has room for about {room + SPARE_FILES // 2} requests in flight, and "
+            f"this load may have {connections}: those beyond it will fail (ulimit -Hn {connections + SPARE_FILES})"
+        )
     problems = []
     for limit in (open_files_for, local_ports_for):
         try:
@@ -27,6 +43,42 @@ def check(connections: int, *, certain: bool = True) -> None:
             problems += e.problems
     if problems:
         raise UsageError(problems)
+    return None
+
+
+def least_files() -> None:
+    """Make sure that a run can begin at all. Raises UsageError where the limit of open files is too low for any."""
+    if (most := _most_files()) < LEAST_FILES:
+        raise UsageError(
+            f"a run needs at least {LEAST_FILES} open files, and the limit here is {most}: raise it (ulimit -Hn 1024)"
+        )
+    open_files_for(LEAST_FILES - SPARE_FILES)
+
+
+def room_for_connections() -> int:
+    """How many connections the limit of open files has room for now, beside everything else."""
+    if sys.platform == "win32":
+        return 2**31
+    import resource
+
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return 2**31 if soft == resource.RLIM_INFINITY else max(soft - SPARE_FILES, 0)
+
+
+@contextmanager
+def files_kept() -> Iterator[None]:
+    """Keep a few descriptors from the load: where it takes all others, its report can still be written."""
+    kept = []
+    try:
+        for _ in range(_KEPT):
+            kept.append(os.open(os.devnull, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0)))
+    except OSError:
+        pass  # As many as there are.
+    try:
+        yield
+    finally:
+        for descriptor in kept:
+            os.close(descriptor)
 
 
 def _most_files() -> int:

@@ -30,12 +30,14 @@ from bench.event_loop import loop_factory
 from bench.load.assignment import Assignment
 from bench.load.components import source_of, target_of, tokenizer_of, transport_of
 from bench.load.crew import Crew, CrewReport, Order, Progress
-from bench.load.live import Live
+from bench.load.live import Goal, Live
 from bench.load.supervision import Defects, ErrorWatch, Interrupts
 from bench.load.this_process import ThisProcess
 from bench.load.worker import Worker
 from bench.manifest import Manifest, PromptTexts, TokenizerName
+from bench.metrics import objectives
 from bench.modes.interface import LoadPlan
+from bench.notices import SILENT, Notices
 from bench.rng import fresh_salt, unique_id
 from bench.run_directory import CERTIFICATES, MANIFEST, RunDirectory
 from bench.scale import shards
@@ -67,7 +69,7 @@ def run(
     config: RunConfig,
     *,
     command: Sequence[str] = (),
-    say: Callable[[str], None] = lambda line: None,
+    notices: Notices = SILENT,
     before_evaluation: Callable[[RunDirectory], None] = lambda directory: None,
 ) -> Result:
     """Measure a target and evaluate the measurement. Raises UsageError or TargetError before any load is sent.
@@ -76,11 +78,13 @@ def run(
     """
     path = Path(config.out) if config.out is not None else default_directory(config.name)
     RunDirectory.refuse_used(path)
+    preflight.least_files()
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        measured = runner.run(_measure(config, path, command, say))
+        measured = runner.run(_measure(config, path, command, notices))
     try:
         before_evaluation(measured.directory)
-        return replace(evaluate(measured.directory), problems=measured.problems)
+        with notices.waiting("making the report"):
+            return replace(evaluate(measured.directory), problems=measured.problems)
     except OSError as e:
         raise _unwritten(measured, e) from e
 
@@ -99,32 +103,37 @@ def default_directory(name: str) -> Path:
     return next(place for place in chain([path], numbered) if not place.exists())
 
 
-async def _measure(config: RunConfig, path: Path, command: Sequence[str], say: Callable[[str], None]) -> Measurement:
+async def _measure(config: RunConfig, path: Path, command: Sequence[str], notices: Notices) -> Measurement:
     clock = process_clock()
     defects = Defects()
-    tokenizer = tokenizer_of(config)
+    url = public_url(target_of(config).url)
+    with notices.waiting("loading the tokenizer"):
+        tokenizer = tokenizer_of(config)
     transport = transport_of(config, tokenizer, clock)
-    await transport.open()
+    with notices.waiting(f"looking up the address of {url}"):
+        await transport.open()
     try:
         run_id = f"{config.name}-{unique_id()}"
         salt = None if config.same_prompts else fresh_salt()
-        source = source_of(config, tokenizer, salt=salt)
-        say(f"probing {public_url(target_of(config).url)}")
-        probed = await _probe(config, transport, clock, run_id, source)
+        with notices.waiting("getting the data ready" if config.dataset is None else f"reading {config.dataset}"):
+            source = source_of(config, tokenizer, salt=salt)
+            plan = config.load.plan(config.length, source)
+        # How many an open loop without a cap will have in flight is up to the server: then nothing is refused.
+        doubt = preflight.check(plan.at_once, certain=plan.bounded)
+        priority.ensure_allowed(config.priority, priority.scheduler())
+        notices(f"probing {url}")
+        with notices.waiting(f"waiting for {url} to answer the probe"):
+            probed = await _probe(config, transport, clock, run_id, source)
         notes = [*source.notes, *_same_prompts_note(config, source), *probed.notes]
         for note in notes:
-            say(f"note: {note}")
-        plan = config.load.plan(config.length, source)
-        # How many an open loop without a cap will have in flight is up to the server: then nothing is refused.
-        preflight.check(plan.at_once, certain=plan.bounded)
-        priority.ensure_allowed(config.priority, priority.scheduler())
+            notices(f"note: {note}")
         workers = workers_of(plan, config.workers, machine.processors())
         shares = plan.shares(workers)
         host = machine.host()
         held = ceiling.read(ceiling.default_path(), host)
-        warnings = ceiling.warnings(config, held, workers=workers, probe=probed.record)
+        warnings = (*ceiling.warnings(config, held, workers=workers, probe=probed.record), *filter(None, [doubt]))
         for warning in warnings:
-            say(f"warning: {warning}")
+            notices(f"warning: {warning}")
         directory = RunDirectory.create(path)
         _copy_certificates(config, workers, host, directory)
         made_by = tokenizer if tokenizer is not None else source.tokenizer
@@ -145,11 +154,14 @@ async def _measure(config: RunConfig, path: Path, command: Sequence[str], say: C
             planned=plan.requests,
             start_ns=0,
         )
-        planned_sharing = source.planned_sharing(_sharing_planned_over(plan))
-        before = await prefix_cache.read(config.url, target_of(config))
+        with notices.waiting("planning what prompts share"):
+            planned_sharing = source.planned_sharing(_sharing_planned_over(plan))
+        with notices.waiting("asking the server for its counters"):
+            before = await prefix_cache.read(config.url, target_of(config))
 
         async def prefix_cache_hits() -> dict[str, Any] | None:
-            after = None if before is None else await prefix_cache.read(config.url, target_of(config))
+            with notices.waiting("asking the server for its counters"):
+                after = None if before is None else await prefix_cache.read(config.url, target_of(config))
             return prefix_cache.told(planned_sharing, before, after)
 
         assignments = [
@@ -167,9 +179,9 @@ async def _measure(config: RunConfig, path: Path, command: Sequence[str], say: C
         if workers == 1:
             crew = ThisProcess(Worker(assignments[0], source, transport, clock))
         else:
-            say(f"starting {workers} workers")
+            notices(f"starting {workers} workers")
             crew = WorkerProcesses(assignments)
-        load = _Load(config, plan, directory, first, crew, clock, defects)
+        load = _Load(config, plan, directory, first, crew, clock, defects, notices)
         return await load.measure(prefix_cache_hits)
     finally:
         await transport.close()
@@ -206,7 +218,7 @@ async def _probe(
     own_body = source.own_body
     names_model = own_body is not None and own_body.body is not None and "model" in own_body.body
     target = target_of(config)
-    listed = await list_models(config.url, target)
+    listed = await list_models(config.url, target, config.probe_timeout)
     options = BodyOptions(
         endpoint=config.endpoint,
         model=choose_model(config.model, listed, bodies_name_one=names_model),
@@ -215,7 +227,15 @@ async def _probe(
         extra=config.extra_body,
     )
     return await probe(
-        transport, clock, options, run_id=run_id, url=public_url(target.url), own_body=own_body, listed=listed
+        transport,
+        clock,
+        options,
+        run_id=run_id,
+        url=public_url(target.url),
+        own_body=own_body,
+        listed=listed,
+        authorized=any(name.lower() == "authorization" for name, _ in target.headers),
+        timeout_s=config.probe_timeout,
     )
 
 
@@ -231,6 +251,7 @@ class _Load:
         crew: Crew,
         clock: Clock,
         defects: Defects,
+        notices: Notices,
     ) -> None:
         """`first` is the manifest, but for what only the load tells."""
         self._config = config
@@ -240,24 +261,37 @@ class _Load:
         self._crew = crew
         self._clock = clock
         self._defects = defects
+        self._notices = notices
 
     async def measure(self, after: Callable[[], Awaitable[dict[str, Any] | None]]) -> Measurement:
         """Send the load and write the manifest. `after` tells, when the load is over, what the prefix cache served."""
+        with preflight.files_kept():
+            begun, report, interrupted = await self._load()
+        hits = await after()
+        with self._notices.waiting("merging the records of the workers"):
+            shards.merge(self._directory)
+        return self._end(begun, report, interrupted=interrupted, prefix_cache_hits=hits)
+
+    async def _load(self) -> tuple[Manifest, CrewReport, bool]:
+        """Send the load: the manifest as it was when it began, how the load ended, and whether the user ended it."""
         crew = self._crew
         try:
-            await crew.prepare()
+            with self._notices.waiting(lambda: crew.preparing):
+                await crew.prepare()
             start_ns = self._clock.now_ns() + LEAD_NS
             begun = self._first.model_copy(update={"start_ns": start_ns})
-            manifest.write(self._directory, self._config, begun)
+            try:
+                manifest.write(self._directory, self._config, begun)
+            except OSError as e:
+                path = self._directory.path / MANIFEST
+                raise UsageError(f"{path} cannot be written ({e.strerror}): make room, or name another --out") from e
             live = Live(self._clock, crew.counts, _goal(self._config, self._plan), sys.stderr, quiet=self._config.quiet)
             with self._watched(live) as (progress, interrupts):
                 crew.begin(start_ns, progress)
                 report = await crew.load()
         finally:
             crew.close()
-        hits = await after()
-        shards.merge(self._directory)
-        return self._end(begun, report, interrupted=interrupts.seen, prefix_cache_hits=hits)
+        return begun, report, interrupts.seen
 
     @contextmanager
     def _watched(self, live: Live) -> Iterator[tuple[Progress, Interrupts]]:
@@ -322,10 +356,12 @@ def _sharing_planned_over(plan: LoadPlan) -> int:
     return SHARING_PLANNED_OVER if plan.total is None else min(plan.total, SHARING_PLANNED_OVER)
 
 
-def _goal(config: RunConfig, plan: LoadPlan) -> str:
-    goals = []
-    if plan.requests is not None:
-        goals.append(f"{plan.requests:,} requests")
-    if config.duration is not None:
-        goals.append(f"{config.duration:g} s")
-    return " or ".join(goals)
+def _goal(config: RunConfig, plan: LoadPlan) -> Goal:
+    """What the live view counts towards."""
+    return Goal(
+        requests=plan.requests,
+        duration_s=config.duration,
+        warmup_requests=config.warmup_requests,
+        warmup_s=config.warmup_s,
+        objectives=objectives.parse(config.slo),
+    )

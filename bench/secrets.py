@@ -1,12 +1,18 @@
 """Keeps secrets out of every file, log and error: each becomes `***`, the stored command line included.
 
-Secret are: the API key, every header's value, a user and password in a URL, and the values of its query.
+Secret are: the API key, every header's value, a user and password in a URL, the values of its query, and in a request
+body the values of fields whose names say so (`api_key`, `password`, `access_token`; not `max_tokens` or `eos_token`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import base64
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
+
+import orjson
 
 MASK = "***"
 SHORTEST = 4
@@ -35,15 +41,106 @@ def public_url(url: str) -> str:
     return urlunsplit(parts._replace(netloc=netloc, query=query))
 
 
-def secrets_of(url: str, headers: Iterable[tuple[str, str]], api_key: str | None) -> list[str]:
-    """Every value that must not be seen."""
+def shown_url(text: str) -> str:
+    """What may be shown of a text that should be a URL and perhaps is none: nothing before an @, no value of a query."""
+    try:
+        return public_url(text) if urlsplit(text).scheme in ("http", "https") else _shown(text)
+    except ValueError:
+        return _shown(text)
+
+
+def _shown(text: str) -> str:
+    place, mark, _ = re.split(r"([?#])", text, maxsplit=1) if re.search("[?#]", text) else (text, "", "")
+    scheme, slashes, rest = place.partition("://") if "://" in place else ("", "", place)
+    host = f"{MASK}@{rest.rpartition('@')[2]}" if "@" in rest else rest
+    return f"{scheme}{slashes}{host}" + (f"{mark}{MASK}" if mark else "")
+
+
+def secrets_of(url: str, headers: Iterable[tuple[str, str]], api_key: str | None, body: object = None) -> list[str]:
+    """Every value that must not be seen, in each way in which a server may quote it; `body` is the fields of --extra-body."""
     parts = urlsplit(url)
-    credentials = [parts.username, parts.password]
-    decoded = [unquote(word) for word in credentials if word is not None]
-    found = [api_key, *credentials, *decoded, *(value for _, value in parse_qsl(parts.query))]
+    found = [api_key, parts.username, parts.password, *(value for _, value in parse_qsl(parts.query))]
+    found += [pair.partition("=")[2] for pair in parts.query.split("&")]
+    if parts.username is not None:
+        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        found += [unquote(parts.username), unquote(parts.password or ""), base64.b64encode(pair.encode()).decode()]
     for _, value in headers:
         found += [value, value.rpartition(" ")[2]]
+    found += _secret_values(body)
     return [value for value in found if value]
+
+
+# Fields of a request body.
+
+_SECRET_WORDS = frozenset({
+    "apikey", "auth", "authorization", "bearer", "credential", "credentials", "passphrase", "passwd", "password", "pwd",
+    "secret", "secrets",
+})  # fmt: skip
+_KEYS = frozenset(["access", "api", "auth", "encryption", "private", "secret", "signing", "subscription"])
+"""What stands before `key` in the name of a secret: a `cache_key` is none."""
+_TOKENS = frozenset(["bos", "end", "eos", "mask", "max", "min", "next", "pad", "sep", "start", "stop", "unk"])
+"""What stands before `token` where it is a token of a model."""
+_MAY_BE_SECRET = re.compile(rb"(?i)key|token|auth|bearer|credential|pass|pwd|secret")
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether the name of a field says that its value is secret: `api_key`, `hfToken`, `Authorization`, `db-password`."""
+    words = re.sub(r"([a-z0-9])([A-Z])", r"\1 \2", name).lower().replace("-", " ").replace("_", " ").split()
+    if not words:
+        return False
+    before = words[-2] if len(words) > 1 else None
+    return (
+        not _SECRET_WORDS.isdisjoint(words)
+        or (words[-1] == "key" and (before is None or before in _KEYS))
+        or (words[-1] == "token" and before not in _TOKENS)
+    )
+
+
+def public_body(value: Any) -> Any:
+    """A JSON value with its secrets masked."""
+    if isinstance(value, dict):
+        return {k: _masked_all(v) if is_secret_name(str(k)) else public_body(v) for k, v in value.items()}
+    return [public_body(v) for v in value] if isinstance(value, list) else value
+
+
+def _masked_all(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _masked_all(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_masked_all(v) for v in value]
+    return value if value is None or isinstance(value, bool) else MASK
+
+
+def holds_mask(value: object) -> bool:
+    """Whether a JSON value was masked by `public_body`: its secrets are gone."""
+    return MASK in _secret_values(value)
+
+
+def _secret_values(value: object, inside: bool = False) -> Iterator[str]:
+    """The values below secret names, as text."""
+    if isinstance(value, dict):
+        for key, held in value.items():
+            yield from _secret_values(held, inside or is_secret_name(str(key)))
+    elif isinstance(value, list):
+        for held in value:
+            yield from _secret_values(held, inside)
+    elif inside and value is not None and not isinstance(value, bool):
+        yield str(value)
+
+
+def without_secrets_of(body: bytes, text: str) -> str:
+    """The text without the secrets of this request body: a server may quote what it was sent."""
+    if _MAY_BE_SECRET.search(body) is None:
+        return text
+    try:
+        return redactor(_secret_values(orjson.loads(body)))(text)
+    except orjson.JSONDecodeError:
+        return text
+
+
+# The command line.
+
+_MASKED_FLAGS = ("--api-key", "--header", "--url", "--extra-body")
 
 
 def public_command(argv: Sequence[str]) -> list[str]:
@@ -55,10 +152,10 @@ def public_command(argv: Sequence[str]) -> list[str]:
         if mask_next:
             told.append(_masked(mask_next, word))
             mask_next = ""
-        elif flag in ("--api-key", "--header", "--url") and equals:
+        elif flag in _MASKED_FLAGS and equals:
             told.append(f"{flag}={_masked(flag, value)}")
         else:
-            mask_next = word if word in ("--api-key", "--header", "--url") else ""
+            mask_next = word if word in _MASKED_FLAGS else ""
             told.append(word)
     return told
 
@@ -66,4 +163,10 @@ def public_command(argv: Sequence[str]) -> list[str]:
 def _masked(flag: str, value: str) -> str:
     if flag == "--header":
         return f"{value.partition(':')[0]}: {MASK}"
+    if flag == "--extra-body":
+        try:
+            fields = orjson.loads(value)
+        except orjson.JSONDecodeError:
+            return MASK
+        return value if public_body(fields) == fields else orjson.dumps(public_body(fields)).decode()
     return public_url(value) if flag == "--url" else MASK

@@ -290,7 +290,7 @@ def cpu(evidence: RunEvidence, limits: Limits) -> list[Finding]:
     if row is None:
         return []
     share = row["seconds_over_90"]
-    sentence = f"the client used over 90 % of a processor in {share:.0%} of its seconds: it may be the bottleneck"
+    sentence = f"the client used over 90% of a processor in {share:.0%} of its seconds: it may be the bottleneck"
     return [Finding("cpu", limits.cpu_busy_seconds.of(share), share, sentence)]
 
 

@@ -28,7 +28,7 @@ DIST is a fixed value or a distribution:
 
 SPEC is a fault, NAME[:key=value,...]. Options are in brackets:
 {faults}
-  Which requests?   rate=0.1 (10 % of them), index=7 (only this one) or every=10 (every tenth);
+  Which requests?   rate=0.1 (10% of them), index=7 (only this one) or every=10 (every tenth);
                     from=10s,until=20s (time since the start); skip=100 (not the first 100). By default, all.
   A single request  can ask for faults with the header  x-mock-fault: NAME[:key=value,...][; NAME ...]
                     and for latencies with  x-mock-ttft: 200ms  x-mock-tpot  x-mock-itl  x-mock-output-tokens

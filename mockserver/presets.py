@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from mockserver.step_cost import STEP_COSTS
 
 _Z99 = 2.3263478740408408
-"""The 99 % quantile of the standard normal distribution."""
+"""The 99% quantile of the standard normal distribution."""
 _SIGMA = 0.5
 
 

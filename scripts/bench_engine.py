@@ -182,7 +182,7 @@ def sustained(bench: Bench) -> None:
     say("  verdicts", " ".join(verdicts), "", True)
     for reason in sorted(reasons):
         print(f"    {reason}")
-    say("  token chunks with a wide bound", f"{share:.2%}", "<= 1 %", share <= 0.01)
+    say("  token chunks with a wide bound", f"{share:.2%}", "<= 1%", share <= 0.01)
 
 
 def streams(bench: Bench) -> None:

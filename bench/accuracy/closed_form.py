@@ -101,7 +101,7 @@ _LEAST = 5
 
 
 def _noise(values: Distribution, groups: ClusteredMean | None) -> float | None:
-    """The standard error of the mean times Student's t at 97.5 %; None where there are too few values."""
+    """The standard error of the mean times Student's t at 97.5%; None where there are too few values."""
     n = values.n if groups is None else groups.groups
     if n < _LEAST or values.std is None:
         return None
@@ -110,7 +110,7 @@ def _noise(values: Distribution, groups: ClusteredMean | None) -> float | None:
 
 
 def students_t(freedom: int) -> float:
-    """The quantile of order 0.975, by the expansion of Cornish and Fisher (Abramowitz and Stegun 26.7.5): 0.1 % off with 4
+    """The quantile of order 0.975, by the expansion of Cornish and Fisher (Abramowitz and Stegun 26.7.5): 0.1% off with 4
     degrees of freedom, and less with more."""
     z, v = _Z, freedom
     return (

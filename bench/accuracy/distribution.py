@@ -1,7 +1,7 @@
 """Many values in bounded memory, and their quantiles. Shares nothing with bench.metrics.
 
 Up to `exact` values are kept as they are. Beyond that, each value is cut to the first 14 of its 52 bits of mantissa and
-counted: 16,384 bins per octave, so that a quantile is at most 2**-15 = 0.003 % off, a thirtieth of what the histograms of
+counted: 16,384 bins per octave, so that a quantile is at most 2**-15 = 0.003% off, a thirtieth of what the histograms of
 the measuring side may be off.
 
 Quantiles are linear between order statistics, position (n - 1) p counted from 0: what numpy and the report use.

@@ -20,6 +20,7 @@ from bench.endpoints import urls
 from bench.errors import Exit, Interrupted
 from bench.evaluate import Result
 from bench.mock_process import running_mock
+from bench.notices import SILENT, Notices
 from bench.report import sweep_page
 from bench.run import run
 from bench.run_directory import CERTIFICATE, LEDGER, MOCK, RunDirectory
@@ -36,7 +37,7 @@ def calibrate(
     *,
     mock_flags: str = "",
     command: Sequence[str] = (),
-    say: Say,
+    say: Notices,
     afterwards: Callable[[str], None] = lambda base_url: None,
 ) -> Result:
     """Measure a mock of our own on this machine. `config_at` gives the load for the mock's address. `afterwards` gets that
@@ -54,10 +55,10 @@ def calibrate(
             shutil.copyfile(mock.ledger, directory.path / LEDGER)
             directory.write(MOCK, orjson.dumps({"clock": "shared", "truth": truth}))
 
-        return run(config_at(mock.url), command=command, say=say, before_evaluation=add_ledger)
+        return run(config_at(mock.url), command=command, notices=say, before_evaluation=add_ledger)
 
 
-def calibrate_at(config: RunConfig, *, command: Sequence[str] = (), say: Say) -> Result:
+def calibrate_at(config: RunConfig, *, command: Sequence[str] = (), say: Notices) -> Result:
     """Measure a mock that already runs, here or on another machine. Raises TargetError if there is none."""
     base_url = urls.models_url(config.url).removesuffix("/v1/models")
     before = remote.truth_of(base_url)
@@ -69,7 +70,7 @@ def calibrate_at(config: RunConfig, *, command: Sequence[str] = (), say: Say) ->
         truth = remote.truth_of(base_url, _asked(config))
         directory.write(MOCK, orjson.dumps({"clock": "shared" if shared else "other", "truth": truth}))
 
-    return run(config, command=command, say=say, before_evaluation=add_ledger)
+    return run(config, command=command, notices=say, before_evaluation=add_ledger)
 
 
 def _asked(config: RunConfig) -> int | None:
@@ -139,7 +140,7 @@ def sweep(
             partial(_config_of, config_at, point),
             mock_flags=mock_flags,
             command=command,
-            say=lambda line: None,
+            say=SILENT,
         )
         if result.exit == Exit.INTERRUPTED:
             raise Interrupted("interrupted: the sweep is incomplete, and its result was not kept")
@@ -186,7 +187,7 @@ def check_all(
             partial(_config_of_check, config_at, name, metamorphic.load_of(check, given)),
             mock_flags=check.mock,
             command=command,
-            say=lambda line: None,
+            say=SILENT,
             afterwards=slow_reader.read_slowly if check.slow_reader else lambda base_url: None,
         )
         if result.exit == Exit.INTERRUPTED:

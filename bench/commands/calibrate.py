@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bench.commands.options import parse_flags, resolve_flags, run_parser
-from bench.commands.output import finish, progress
+from bench.commands.output import finish, notices
 from bench.errors import Exit, UsageError
 
 if TYPE_CHECKING:
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from bench.config import RunConfig
 
 
-SUMMARY = "the same load against our own mock: the error of every number"
+SUMMARY = "measure the error of every number, against a mock server"
 
 ABOUT = """\
-How wrong are our numbers, at this load, on this machine? Starts a mock server whose every latency is written down, sends it
-the load, and compares each number with what was done. What it finds is kept, and later runs of such a load show it.
+How wrong are the numbers, at this load, on this machine? Starts a mock server that writes down every latency, sends it the
+load, and compares each number with what the mock did. The result is kept, and later runs of such a load show it.
 """
 
 
@@ -26,11 +26,12 @@ EXAMPLES = """\
 examples:
   python -m bench calibrate --concurrency 32 --requests 500
   python -m bench calibrate --rate 100 --duration 30s --mock "--ttft 200ms --tpot lognormal:mean=20ms,cv=0.3"
-  python -m bench calibrate --sweep       # up to which load this machine can be trusted
-  python -m bench calibrate --full        # change the mock, and see whether each report changes as it must
-  python -m bench calibrate --url http://other-host:8000     # a mock that runs there: python -m mockserver --host 0.0.0.0
+  python -m bench calibrate --sweep       # find the largest load that this machine measures correctly
+  python -m bench calibrate --full        # change the mock, and check that each report changes as it must
+  python -m bench calibrate --url http://other-host:8000     # a mock that runs there (python -m mockserver --host 0.0.0.0)
 
-exit status: 0 good, 2 wrong usage, 3 INVALID: numbers are wrong at this load, 4 no mock there, 70 our defect, 130 interrupted
+exit status: 0 good, 2 wrong usage, 3 INVALID: the numbers are wrong at this load, 4 no mock there, 70 a defect of Trueload,
+             130 interrupted
 """
 
 
@@ -46,20 +47,20 @@ def main(argv: Sequence[str]) -> int:
         metavar='"FLAGS"',
         help="flags of the mock, as for python -m mockserver (default: TTFT 50 ms, TPOT 20 ms)",
     )
-    own.add_argument("--url", metavar="URL", help="measure the mock that runs there, instead of starting one")
+    own.add_argument("--url", metavar="URL", help="measure a mock that already runs there, instead of starting one")
     own.add_argument(
         "--sweep",
         nargs="*",
         metavar="LOADS",
-        help="many loads, one after the other: concurrency=1,10,100 rate=50,200 (default: 1 to 1000 streams, 20 to 400/s)",
+        help="calibrate several loads: concurrency=1,10,100 rate=50,200 (default: 1 to 1000 streams, 20 to 400/s)",
     )
     own.add_argument(
         "--full",
         nargs="*",
         metavar="CHECKS",
-        help="change the mock in one respect after the other: does each report change as it must? (default: all checks)",
+        help="change one thing of the mock at a time, and check that the report changes as it must (default: all checks)",
     )
-    own.add_argument("--no-store", action="store_true", help="keep the result nowhere: no later run shows it")
+    own.add_argument("--no-store", action="store_true", help="do not keep the result for later runs")
     flags, problems = parse_flags(parser, argv)
     mock_flags, url, store = flags.pop("mock"), flags.pop("url"), not flags.pop("no_store")
     loads, checks = flags.pop("sweep"), flags.pop("full")
@@ -78,12 +79,12 @@ def main(argv: Sequence[str]) -> int:
     command = ["python", "-m", "bench", "calibrate", *argv]
     if url is not None:
         config = config_at(url)
-        result = measure.calibrate_at(config, command=command, say=progress(config.quiet))
+        result = measure.calibrate_at(config, command=command, say=notices(config.quiet))
     else:
         config = config_at(measure.ANYWHERE)
-        result = measure.calibrate(config_at, mock_flags=mock_flags, command=command, say=progress(config.quiet))
+        result = measure.calibrate(config_at, mock_flags=mock_flags, command=command, say=notices(config.quiet))
     if store and measure.keep(result):
-        progress(config.quiet)(f"kept in {measure.default_path()}: later runs of such a load show these errors")
+        notices(config.quiet)(f"kept in {measure.default_path()}: later runs of such a load show these errors")
     return finish(config, result)
 
 
@@ -122,7 +123,7 @@ def _sweep(
 
     found = measure.sweep(
         config_at, points, folder, mock_flags=mock_flags, command=["python", "-m", "bench", "calibrate", *argv],
-        store=store, say=progress(quiet),
+        store=store, say=notices(quiet),
     )  # fmt: skip
     if flags.get("format") == "json":
         import orjson
@@ -161,7 +162,7 @@ def _metamorphic(
         return resolve_flags({**load, "url": address, "out": str(folder / check), "quiet": True}, problems)
 
     found = measure.check_all(
-        config_at, fixed, checks, folder, command=["python", "-m", "bench", "calibrate", *argv], say=progress(quiet)
+        config_at, fixed, checks, folder, command=["python", "-m", "bench", "calibrate", *argv], say=notices(quiet)
     )
     if flags.get("format") == "json":
         import orjson

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-SUMMARY = "make a prompt data set (the same as python -m promptset)"
+SUMMARY = "make a data set of prompts (the same as python -m promptset)"
 
 
 def main(argv: Sequence[str]) -> int:

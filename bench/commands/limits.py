@@ -4,25 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bench.commands.output import progress
+from bench.commands.output import notices
 from bench.errors import Exit, UsageError
 
-SUMMARY = "what this machine can measure before it becomes the bottleneck"
+SUMMARY = "measure how much load this machine can send before it becomes the bottleneck"
 
 ABOUT = """\
-What this machine can measure before it becomes the bottleneck itself: chunks/s, requests/s and streams of one worker, and
-how late sends become. The load rises step by step, against a bare source and against our mock, until the verdict of a step
-says that its numbers cannot be trusted; the last step before that is the ceiling. `run` warns where a load goes beyond it.
+Measures how much load this machine can send before it becomes the bottleneck: chunks/s, requests/s and streams of one worker,
+and how late sends become. The load rises step by step, against a bare source and against the mock, until the verdict says
+that the numbers cannot be trusted. The last step before that is the ceiling. `run` warns when a load is beyond it.
 """
 
 
 EXAMPLES = """\
 examples:
-  python -m bench limits                  # a bit more than a minute; close what else keeps the machine busy
-  python -m bench limits --quick          # some 20 s, with coarser steps
+  python -m bench limits                  # a little over a minute; close other programs first
+  python -m bench limits --quick          # about 20 s, with coarser steps
   python -m bench limits --format json --no-store
 
-exit status: 0 measured, 2 wrong usage, 3 not even the first steps held, 70 our defect, 130 interrupted
+exit status: 0 measured, 2 wrong usage, 3 even the first steps failed, 70 a defect of Trueload, 130 interrupted
 """
 
 
@@ -36,16 +36,16 @@ def main(argv: Sequence[str]) -> int:
     parser = Parser(prog="python -m bench limits", description=ABOUT, epilog=EXAMPLES)
     parser.add_argument("--quick", action="store_true", help="fewer and shorter steps")
     parser.add_argument("--format", choices=("text", "json"), default="text", help="what to print (default: text)")
-    parser.add_argument("--out", metavar="FILE", help=f"keep the result here (default: {ceiling.default_path()})")
-    parser.add_argument("--no-store", action="store_true", help="keep the result nowhere: no run warns because of it")
-    parser.add_argument("--quiet", action="store_true", help="no progress")
+    parser.add_argument("--out", metavar="FILE", help=f"where to keep the result (default: {ceiling.default_path()})")
+    parser.add_argument("--no-store", action="store_true", help="do not keep the result for later runs")
+    parser.add_argument("--quiet", action="store_true", help="print no progress")
     given = parser.parse_args(list(argv))
     if given.no_store and given.out is not None:
         raise UsageError("--out says where to keep the result, and --no-store not to: leave one of the two out")
 
     from bench.limits import measure, table
 
-    say = progress(given.quiet)
+    say = notices(given.quiet)
     result = measure.measure(quick=given.quick, say=say)
     if given.format == "json":
         import orjson

@@ -20,7 +20,9 @@ def run_parser(name: str, description: str, examples: str, leave_out: Sequence[s
 
     parser = Parser(prog=f"python -m bench {name}", description=description, epilog=examples)
     add_fields(parser, Settings, leave_out)
-    parser.add_argument("--config", metavar="FILE", help="settings in YAML, by the names of the flags; flags win")
+    parser.add_argument(
+        "--config", metavar="FILE", help="settings in YAML, by the names of the flags; flags override them"
+    )
     return parser
 
 
@@ -51,6 +53,7 @@ def resolve_flags(flags: dict[str, Any], problems: list[str]) -> RunConfig:
             file = read_yaml(Path(file_name))
         except UsageError as e:
             found += e.problems
+            flags.setdefault("url", "http://unknown")  # Perhaps it stands in the file.
     # A user and password in the URL were given on purpose: a key that happens to be in the environment is not meant then.
     url = str(flags.get("url", file.get("url", "")))
     credentials = "@" in url.partition("://")[2].partition("/")[0]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from bench.errors import PRECEDENCE, Exit
@@ -12,6 +13,7 @@ from bench.errors import PRECEDENCE, Exit
 if TYPE_CHECKING:
     from bench.config import RunConfig
     from bench.evaluate import Result
+    from bench.notices import Notices
 
 
 def complain(problems: Sequence[str]) -> None:
@@ -24,9 +26,35 @@ def complain(problems: Sequence[str]) -> None:
         print(f"  - {problem}", file=sys.stderr)
 
 
-def progress(quiet: bool) -> Callable[[str], None]:
+_REMEDIES = {
+    errno.EMFILE: "raise the limit of open files (ulimit -n 4096), or lower the load",
+    errno.ENFILE: "the whole system has no open file left: lower the load",
+    errno.ENOSPC: "make room, or name another directory with --out",
+    errno.EDQUOT: "make room, or name another directory with --out",
+    errno.EFBIG: "raise the limit of file sizes (ulimit -f), or name another directory with --out",
+    errno.EROFS: "name another directory with --out",
+    errno.EACCES: "name a place that you may write to",
+    errno.EIO: "the disk or the file is broken",
+    errno.ENOMEM: "lower the load, or use a machine with more memory",
+}
+"""What the machine refuses, and what to do then: none of it is a defect of ours."""
+
+
+def problem_of_the_machine(error: Exception) -> str | None:
+    """What to tell of an error that the machine is the cause of; None of every other."""
+    if isinstance(error, MemoryError):
+        return "the memory of this machine is full: lower the load, or use a machine with more memory"
+    if not isinstance(error, OSError) or error.errno not in _REMEDIES:
+        return None
+    where = "" if error.filename is None else f"{error.filename}: "
+    return f"{where}{error.strerror}: {_REMEDIES[error.errno]}"
+
+
+def notices(quiet: bool) -> Notices:
     """Where a command says what it is doing: stderr, or nowhere."""
-    return (lambda line: None) if quiet else (lambda line: print(line, file=sys.stderr, flush=True))
+    from bench.notices import SILENT, Notices
+
+    return SILENT if quiet else Notices(sys.stderr)
 
 
 def finish(config: RunConfig, result: Result) -> int:

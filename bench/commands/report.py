@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from bench.commands.output import print_result
 
-SUMMARY = "render a run again from its records"
+SUMMARY = "make the report of a run again"
 
 
 def main(argv: Sequence[str]) -> int:
@@ -17,10 +17,13 @@ def main(argv: Sequence[str]) -> int:
     from bench.evaluate import evaluate
     from bench.run_directory import RunDirectory
 
-    parser = Parser(prog="python -m bench report", description="Render a run again, from its records and samples.")
+    parser = Parser(
+        prog="python -m bench report",
+        description="Makes the summary and the page of a run again, and prints the result.",
+    )
     parser.add_argument("run", metavar="RUN", help="the run directory")
     parser.add_argument("--format", choices=("text", "json"), default="text", help="what to print (default: text)")
-    parser.add_argument("--quiet", action="store_true", help="print the verdict and errors only")
+    parser.add_argument("--quiet", action="store_true", help="print only the verdict and the errors")
     given = parser.parse_args(list(argv))
     result = evaluate(RunDirectory.open(Path(given.run)))
     return print_result(result, given.format, quiet=given.quiet)

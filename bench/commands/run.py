@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bench.commands.options import config_of, run_parser
-from bench.commands.output import finish, progress
+from bench.commands.output import finish, notices
 
-SUMMARY = "one load test -> a run directory with its report"
+SUMMARY = "run one load test, and write its report"
 
 EXAMPLES = """\
 examples:
@@ -16,7 +16,8 @@ examples:
   python -m bench run --url http://127.0.0.1:8000 --mode throughput --requests 1000 --input-tokens uniform:100..500
 
 distributions (DIST): 128   uniform:100..500   normal:mean=1024,std=200,min=1   lognormal:mean=200,cv=0.5
-exit status: 0 good, 1 an objective failed, 2 wrong usage, 3 INVALID, 4 no answer, 70 our defect, 130 interrupted
+exit status: 0 good, 1 an objective failed, 2 wrong usage, 3 INVALID, 4 the server failed, 70 a defect of Trueload,
+             130 interrupted
 """
 
 
@@ -24,7 +25,9 @@ def main(argv: Sequence[str]) -> int:
     """Run the command. Returns its exit status; raises BenchError."""
     from bench.run import run
 
-    parser = run_parser("run", "One load test: from a server's URL to a run directory with its report.", EXAMPLES)
+    parser = run_parser(
+        "run", "Runs one load test against a server, and writes a run directory with its report.", EXAMPLES
+    )
     config = config_of(parser, argv)
-    result = run(config, command=["python", "-m", "bench", "run", *argv], say=progress(config.quiet))
+    result = run(config, command=["python", "-m", "bench", "run", *argv], notices=notices(config.quiet))
     return finish(config, result)

@@ -28,6 +28,20 @@ GROUPS = {
 """The groups of `--help`, in its order. A field of another group (`file`) has no flag."""
 
 
+USUAL = {
+    "-c": "--concurrency",
+    "-d": "--duration",
+    "-k": "--api-key",
+    "-m": "--model",
+    "-n": "--requests",
+    "-o": "--out",
+    "-q": "--quiet",
+    "-r": "--rate",
+    "-u": "--url",
+}
+"""Short flags that other tools have, and ours of that meaning."""
+
+
 class Parser(argparse.ArgumentParser):
     """argparse that reports instead of exiting, and knows no abbreviations: a script's flag must not change meaning."""
 
@@ -54,7 +68,8 @@ def add_fields(parser: argparse.ArgumentParser, model: type[BaseModel], leave_ou
         flag = f"--{name.replace('_', '-')}"
         default = extra.get("otherwise")
         if default is None and field.annotation is not bool and not field.is_required():
-            default = None if field.default in (None, (), "") else str(field.default)
+            written = f"{field.default:g}" if isinstance(field.default, float) else str(field.default)
+            default = None if field.default in (None, (), "") else written
         help_text = f"{field.description or ''}{'' if default is None else f' (default: {default})'}"
         if field.annotation is bool:
             on = field.default is True
@@ -84,14 +99,27 @@ def add_fields(parser: argparse.ArgumentParser, model: type[BaseModel], leave_ou
 
 def parse(parser: argparse.ArgumentParser, argv: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
     """The flags that were given, and a sentence for each word that is none, with the nearest flag."""
-    given, unknown = parser.parse_known_args(list(argv))
+    given, unknown = parser.parse_known_args(_with_values(parser, argv))
     known = [option for action in parser._actions for option in action.option_strings]
     problems = []
     for i, word in enumerate(unknown):
         name = word.partition("=")[0]
         if name.startswith("-"):
-            near = difflib.get_close_matches(name, known, n=1)
+            near = [USUAL[name]] if USUAL.get(name) in known else difflib.get_close_matches(name, known, n=1)
             problems.append(f"{name} is not a flag" + (f": did you mean {near[0]}?" if near else ""))
         elif i == 0 or not unknown[i - 1].startswith("-"):  # After a flag it is that flag's value.
             problems.append(f"{word!r} was not expected: values follow a flag")
     return vars(given), problems
+
+
+def _with_values(parser: argparse.ArgumentParser, argv: Sequence[str]) -> list[str]:
+    """The words, each value that begins with a dash (`--duration -5s`) tied to its flag: argparse takes it for a flag."""
+    options = {option: action for action in parser._actions for option in action.option_strings}
+    words: list[str] = []
+    for word in argv:
+        before = options.get(words[-1]) if words else None
+        if before is not None and before.nargs is None and word[:1] == "-" and word.partition("=")[0] not in options:
+            words[-1] += f"={word}"
+        else:
+            words.append(word)
+    return words

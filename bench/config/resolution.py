@@ -15,10 +15,12 @@ from urllib.parse import urlsplit
 import yaml
 from pydantic import ValidationError
 
+from bench.config import values
 from bench.config.run_config import SECRETS, RunConfig, complete, implied_mode
 from bench.config.settings import Settings
 from bench.endpoints import DEFAULT, ENDPOINTS, urls
 from bench.errors import UsageError
+from bench.metrics import objectives
 from bench.modes import MODES
 from promptset import recipes
 from promptset.errors import SpecError
@@ -34,7 +36,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except OSError as e:
         raise UsageError(f"--config {path}: {e.strerror}") from e
     except (yaml.YAMLError, UnicodeDecodeError) as e:
-        raise UsageError(f"--config {path}: not YAML: {' '.join(str(e).split())}") from e
+        raise UsageError(f"--config {path}{_yaml_problem(e)}") from e
     if content is None:
         return {}
     if not isinstance(content, dict):
@@ -46,13 +48,22 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return {str(key).replace("-", "_"): value for key, value in content.items()}
 
 
+def _yaml_problem(error: yaml.YAMLError | UnicodeDecodeError) -> str:
+    """Where the file stops being YAML, and why, in one line."""
+    mark = getattr(error, "problem_mark", None)
+    said = getattr(error, "problem", None) or " ".join(str(error).split())
+    place = "" if mark is None else f", line {mark.line + 1}, column {mark.column + 1}"
+    return f"{place}: not YAML: {said}"
+
+
 def resolve(flags: Mapping[str, Any], file: Mapping[str, Any] | None = None, file_name: str = "") -> RunConfig:
     """The configuration from flags (which win) and a file's settings. Raises UsageError with every problem at once."""
     given = {**(file or {}), **flags}
     problems = []
     for key in sorted(given.keys() - Settings.model_fields.keys()):
         near = difflib.get_close_matches(key, Settings.model_fields, n=1)
-        hint = f": did you mean {_place(near[0], flags, file_name)}?" if near else ""
+        in_file = key not in flags and file_name
+        hint = f": did you mean {near[0] if in_file else _flag(near[0])}?" if near else ""
         problems.append(f"{_place(key, flags, file_name)} is not known{hint}")
         del given[key]
     try:
@@ -73,7 +84,28 @@ def resolve(flags: Mapping[str, Any], file: Mapping[str, Any] | None = None, fil
 
 
 def _place(key: str, flags: Mapping[str, Any], file_name: str) -> str:
-    return f"--{key.replace('_', '-')}" if key in flags or not file_name else f"{file_name}: {key}"
+    return _flag(key) if key in flags or not file_name else f"{file_name}: {key}"
+
+
+_PLAIN = {
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "int_type": "must be a whole number",
+    "int_parsing_size": "has too many digits",
+    "float_parsing": "must be a number",
+    "float_type": "must be a number",
+    "finite_number": "must be a finite number",
+    "greater_than": "must be more than {gt:g}",
+    "greater_than_equal": "must be at least {ge:g}",
+    "less_than": "must be less than {lt:g}",
+    "less_than_equal": "must be at most {le:g}",
+    "bool_parsing": "must be true or false",
+    "bool_type": "must be true or false",
+    "string_type": "must be text",
+    "dict_type": "must be an object of fields and values",
+    "literal_error": "must be {expected}",
+}
+"""pydantic's kinds of errors in plain words; each takes what the error says of the limit."""
 
 
 def _sentences(error: Any, flags: Mapping[str, Any], file_name: str) -> list[str]:
@@ -87,7 +119,9 @@ def _sentences(error: Any, flags: Mapping[str, Any], file_name: str) -> list[str
         return [f"{place} is not known"]
     if error["type"] == "value_error":
         return [f"{place}: {problem[0].lower()}{problem[1:]}" for problem in message.splitlines()]
-    shown = repr(error["input"]) in message or loc[0] in ("api_key", "header", "url")
+    if error["type"] in _PLAIN:
+        message = _PLAIN[error["type"]].format(**error.get("ctx", {}))
+    shown = repr(error["input"]) in message or loc[0] in ("api_key", "header", "url", "extra_body")
     given = "" if shown else f" (given: {error['input']!r})"
     return [f"{place}: {message[0].lower()}{message[1:]}{given}"]
 
@@ -110,6 +144,31 @@ def _combinations(settings: Settings, given: Collection[str]) -> list[str]:
         problems.append("--insecure checks no certificate, so --ca-file has no use: leave one of the two out")
     if (settings.insecure or settings.ca_file is not None) and urlsplit(settings.url).scheme == "http":
         problems.append("--ca-file and --insecure are for https:// URLs")
+    if settings.rate is not None and settings.duration is not None and settings.requests is None:
+        planned = settings.rate * settings.duration
+        if planned > values.MOST_REQUESTS:
+            problems.append(
+                f"--rate {settings.rate:g} for --duration {settings.duration:g} s is {planned:,.0f} requests: "
+                f"give at most {values.MOST_REQUESTS:,}"
+            )
+    return problems + _objective_problems(settings)
+
+
+def _objective_problems(settings: Settings) -> list[str]:
+    """Objectives on numbers that this run cannot have."""
+    problems = []
+    for objective in objectives.parse(settings.slo):
+        if objective.stat is None or objective.metric in objectives.WHOLE_RESPONSE:
+            continue
+        if not settings.stream:
+            problems.append(
+                f'--slo "{objective.text}": with --no-stream there is no {objective.metric}, only e2el: '
+                "leave --no-stream out, or use e2el"
+            )
+        elif objective.metric in objectives.BETWEEN_TOKENS and settings.output_tokens == "1":
+            problems.append(
+                f'--slo "{objective.text}": replies of one token have no {objective.metric}: ask for more --output-tokens'
+            )
     return problems
 
 

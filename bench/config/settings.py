@@ -19,13 +19,14 @@ from bench.modes.interface import DEFAULT_OUTPUT_TOKENS, DEFAULT_REQUESTS
 from bench.modes.rate import ARRIVALS_OF_BURSTS, DEFAULT_ARRIVALS
 from bench.modes.sessions import DEFAULT_THINK_TIME, DEFAULT_TURNS
 from bench.schedule import ARRIVALS
-from bench.secrets import public_url
+from bench.secrets import public_body, public_url
 from bench.transport import DEFAULT, TRANSPORTS
 from bench.verdict import Limits
 from promptset import recipes
 
 Seconds = Annotated[float, BeforeValidator(values.seconds), AfterValidator(values.positive)]
 Tokens = Annotated[str, BeforeValidator(values.token_lengths)]
+Users = Annotated[int | None, AfterValidator(values.no_more_than(values.MOST_USERS, "need as many open sockets"))]
 Many = Annotated[tuple[str, ...], BeforeValidator(lambda v: (v,) if isinstance(v, str) else v)]
 
 
@@ -51,14 +52,14 @@ class Settings(BaseModel):
     endpoint: Annotated[str | None, AfterValidator(lambda v: None if v is None else values.one_of(v, ENDPOINTS))] = (
         option(
             None,
-            "which API to load",
+            "which API to use",
             group="target",
             metavar="|".join(ENDPOINTS),
             otherwise=f"{DEFAULT_ENDPOINT}, or what the URL names",
         )
     )
     model: str | None = option(
-        None, "the model to ask for", group="target", metavar="NAME", otherwise="the one that the server lists"
+        None, "the model to use", group="target", metavar="NAME", otherwise="the one that the server lists"
     )
     api_key: SecretStr | None = option(
         None,
@@ -68,17 +69,17 @@ class Settings(BaseModel):
         otherwise="OPENAI_API_KEY of the environment",
     )
     header: Annotated[Many, AfterValidator(lambda v: tuple(values.header(h) for h in v))] = option(
-        (), "one more request header; may be repeated; its value is never stored", group="target", metavar="NAME:VALUE"
+        (), "add a request header, whose value is never stored; may be repeated", group="target", metavar="NAME:VALUE"
     )
     extra_body: Annotated[dict[str, Any] | None, BeforeValidator(values.json_object)] = option(
         None, "fields to add to every request body, as a JSON object", group="target", metavar="JSON"
     )
-    ignore_eos: bool = option(False, "ask for exactly the output tokens asked for (vLLM, SGLang)", group="target")
-    stream: bool = option(True, "ask for whole responses: no TTFT, TPOT or ITL then", group="target")
-    ca_file: Annotated[str | None, AfterValidator(lambda v: None if v is None else values.existing_file(v))] = option(
-        None, "certificate authority for https, in PEM", group="target", metavar="FILE"
+    ignore_eos: bool = option(False, "make replies exactly as long as asked for (vLLM, SGLang)", group="target")
+    stream: bool = option(True, "ask for whole responses, not streams: no TTFT, TPOT or ITL", group="target")
+    ca_file: Annotated[str | None, AfterValidator(lambda v: None if v is None else values.certificate_file(v))] = (
+        option(None, "trust the certificate authorities in this PEM file (https)", group="target", metavar="FILE")
     )
-    insecure: bool = option(False, "do not check the certificate of the server", group="target")
+    insecure: bool = option(False, "do not check the server's certificate (https)", group="target")
 
     mode: Annotated[str | None, AfterValidator(lambda v: None if v is None else values.one_of(v, MODES))] = option(
         None,
@@ -87,7 +88,7 @@ class Settings(BaseModel):
         metavar="|".join(MODES),
         otherwise="what the other flags imply",
     )
-    concurrency: int | None = option(
+    concurrency: Users = option(
         None,
         "users of the modes concurrency and sessions",
         group="load",
@@ -95,7 +96,9 @@ class Settings(BaseModel):
         otherwise=f"{DEFAULT_USERS}",
         ge=1,
     )
-    rate: float | None = option(None, "requests per second of mode rate", group="load", metavar="R", gt=0)
+    rate: Annotated[float | None, AfterValidator(lambda v: None if v is None else values.requests_per_s(v))] = option(
+        None, "requests per second of mode rate", group="load", metavar="R", gt=0
+    )
     arrivals: Annotated[str | None, AfterValidator(lambda v: None if v is None else values.one_of(v, ARRIVALS))] = (
         option(
             None,
@@ -106,21 +109,29 @@ class Settings(BaseModel):
         )
     )
     burstiness: float = option(
-        1.0, "shape of the gaps: 1 is Poisson, less is burstier, more is evener", group="load", metavar="B", gt=0
+        1.0,
+        "shape of the gaps between arrivals: 1 is Poisson, below 1 is burstier, above 1 is more regular",
+        group="load",
+        metavar="B",
+        ge=0.001,
+        le=1e6,
     )
     trace_speed: float = option(
-        1.0, "mode trace: so many times faster than it was recorded", group="load", metavar="X", gt=0
+        1.0, "mode trace: replay the recording this many times faster", group="load", metavar="X", ge=1e-6, le=1e6
     )
-    max_concurrency: int | None = option(
-        None, "most requests in flight (modes rate, throughput and trace)", group="load", metavar="N", ge=1
+    max_concurrency: Users = option(
+        None, "maximum requests in flight (modes rate, throughput and trace)", group="load", metavar="N", ge=1
     )
-    drop_late: bool = option(False, "drop an arrival that finds no free slot; else it waits", group="load")
+    drop_late: bool = option(False, "drop arrivals that find no free slot, instead of letting them wait", group="load")
     ramp: Annotated[float, BeforeValidator(values.seconds)] = option(
-        0.0, "bring the users in one by one over this time", group="load", metavar="S", ge=0
+        0.0, "start the users one by one over this time", group="load", metavar="S", ge=0
     )
-    requests: int | None = option(
+    requests: Annotated[
+        int | None,
+        AfterValidator(values.no_more_than(values.MOST_REQUESTS, "requests take weeks and terabytes of records")),
+    ] = option(
         None,
-        "end after this many requests",
+        "stop sending after this many requests",
         group="load",
         metavar="N",
         otherwise=f"{DEFAULT_REQUESTS}, without --duration",
@@ -128,29 +139,29 @@ class Settings(BaseModel):
     )
     duration: Seconds | None = option(None, "stop sending after this time", group="load", metavar="S")
     warmup: Annotated[str, BeforeValidator(values.warmup)] = option(
-        "0", "requests (20) or time (20s) that come first and count in no number", group="load", metavar="N|S"
+        "0", "requests (20) or time (20s) to send first, left out of every number", group="load", metavar="N|S"
     )
 
     input_tokens: Tokens = option(
-        "1024", "tokens of a prompt: a number or a distribution", group="data", metavar="DIST"
+        "1024", "tokens in each prompt: a number or a distribution", group="data", metavar="DIST"
     )
     output_tokens: Tokens | None = option(
         None,
-        "tokens of a reply to ask for",
+        "tokens to ask for in each reply",
         group="data",
         metavar="DIST",
         otherwise=f"{DEFAULT_OUTPUT_TOKENS}, or what the rows of --dataset say",
     )
     dataset: Annotated[str | None, AfterValidator(lambda v: None if v is None else values.data_set(v))] = option(
         None,
-        "prompts of your own or a trace (JSON Lines, CSV, text, Parquet), or the name of a recipe: docs/datasets.md",
+        "your own prompts or a trace (JSON Lines, CSV, text, Parquet), or the name of a recipe: docs/datasets.md",
         group="data",
         metavar="FILE|NAME",
     )
     columns: Annotated[str | None, AfterValidator(lambda v: None if v is None else values.columns(v))] = option(
-        None, "which columns of --dataset to take: prompt=question,output_tokens=len", group="data", metavar="SPEC"
+        None, "which columns of --dataset to use: prompt=question,output_tokens=len", group="data", metavar="SPEC"
     )
-    bad_rows: Literal["fail", "skip"] = option("fail", "what to do with rows that are wrong", group="data")
+    bad_rows: Literal["fail", "skip"] = option("fail", "stop at rows that are wrong, or skip them", group="data")
     text: str = option(
         "words",
         "kind of text: words, english, code, json, chinese, mixed, random, faker:LOCALE",
@@ -158,13 +169,16 @@ class Settings(BaseModel):
         metavar="KIND",
     )
     repeat: float = option(
-        0.0, "share of a prompt that repeats what stands in it already", group="data", metavar="SHARE", ge=0, lt=1
+        0.0, "share of each prompt that repeats earlier parts of it", group="data", metavar="SHARE", ge=0, lt=1
     )
     tools: str | None = option(
-        None, "a JSON list of OpenAI tools that every simulated chat offers, counted in", group="data", metavar="FILE"
+        None,
+        "a JSON list of OpenAI tools that every simulated chat offers; --input-tokens includes them",
+        group="data",
+        metavar="FILE",
     )
     turns: Tokens | None = option(
-        None, "mode sessions: turns of a session", group="data", metavar="DIST", otherwise=DEFAULT_TURNS
+        None, "mode sessions: turns in each session", group="data", metavar="DIST", otherwise=DEFAULT_TURNS
     )
     think_time: Annotated[str | None, BeforeValidator(lambda v: None if v is None else values.time_lengths(v))] = (
         option(
@@ -176,28 +190,31 @@ class Settings(BaseModel):
         )
     )
     history: Literal["real", "planned"] = option(
-        "real", "mode sessions: histories of the server's own answers, or of planned ones of exact length", group="data"
+        "real",
+        "mode sessions: put the server's own answers into the history, or planned ones of exact length",
+        group="data",
     )
     prefix: str | None = option(
-        None, "a shared beginning of the prompts, for example tokens=512,groups=4", group="data", metavar="SPEC"
+        None, "let prompts share a beginning, for example tokens=512,groups=4", group="data", metavar="SPEC"
     )
     tokenizer: str | None = option(
         None,
-        "the target's tokenizer: a directory, a file, a hub id, or `server`: the target counts (a URL: another one does)",
+        "the model's tokenizer: a directory, a file or a hub id; `server` uses the server's own (a URL: that server's)",
         group="data",
         metavar="T",
     )
     check_usage: bool = option(
         False,
-        "count the replies' tokens too, though no --tokenizer is named: the default one is the target's",
+        "check the server's token counts although no --tokenizer is named: the default one is the target's",
         group="data",
     )
     seed: int = option(
         0,
-        "decides lengths, order, sharing and arrivals: the same seed sends the same load, in other words",
+        "seed of everything random: lengths, order, sharing and arrivals; texts differ from run to run",
         group="data",
         metavar="N",
         ge=0,
+        le=values.MOST_SEED,
     )
     same_prompts: bool = option(
         False,
@@ -206,30 +223,33 @@ class Settings(BaseModel):
         otherwise="fresh texts, which no prefix cache knows",
     )
 
-    timeout: Seconds | None = option(600.0, "longest time for a whole request", group="limits", metavar="S")
-    connect_timeout: Seconds | None = option(10.0, "longest time for a connection", group="limits", metavar="S")
-    first_byte_timeout: Seconds | None = option(None, "longest wait for a response", group="limits", metavar="S")
-    idle_timeout: Seconds | None = option(None, "longest silence in mid-response", group="limits", metavar="S")
+    timeout: Seconds | None = option(600.0, "time limit for a whole request", group="limits", metavar="S")
+    connect_timeout: Seconds | None = option(10.0, "time limit for a connection", group="limits", metavar="S")
+    first_byte_timeout: Seconds | None = option(None, "time limit until a response begins", group="limits", metavar="S")
+    idle_timeout: Seconds | None = option(None, "time limit for a pause within a response", group="limits", metavar="S")
+    probe_timeout: Seconds = option(
+        30.0, "time limit for the probe, the one request before the load", group="limits", metavar="S"
+    )
     slo: Annotated[Many, AfterValidator(lambda v: tuple(values.objective(o) for o in v))] = option(
         (),
-        "an objective, for example ttft:p99<500ms; may be repeated; exit 1 if one fails",
+        "an objective, for example ttft:p99<500ms; exit 1 if it fails; may be repeated",
         group="limits",
         metavar="SLO",
     )
     max_errors: Annotated[str | None, BeforeValidator(lambda v: None if v is None else values.error_limit(v))] = option(
         None,
-        "more failed requests than this (10, or 5%%) fail the run; a number also ends it",
+        "fail the run if more requests fail than this (10, or 5%%); a number also ends the run at once",
         group="limits",
         metavar="N|P%",
     )
     limits: Limits = option(Limits(), "limits of the verdict", group="file")
 
     transport: Annotated[str, AfterValidator(lambda v: values.one_of(v, TRANSPORTS))] = option(
-        DEFAULT, "how requests travel: " + ", ".join(TRANSPORTS), group="engine", metavar="NAME"
+        DEFAULT, "how requests are sent: " + ", ".join(TRANSPORTS), group="engine", metavar="NAME"
     )
 
     workers: Annotated[str, BeforeValidator(values.workers)] = option(
-        "auto", "processes that send the load; auto takes as many as it needs", group="engine", metavar="N|auto"
+        "auto", "processes that send the load; auto starts as many as the load needs", group="engine", metavar="N|auto"
     )
 
     priority: Literal["auto", "normal", "realtime"] = option(
@@ -244,7 +264,7 @@ class Settings(BaseModel):
         "run", "a name for the run", group="output", metavar="NAME"
     )
     format: Literal["text", "json"] = option("text", "what to print at the end", group="output")
-    quiet: bool = option(False, "print the verdict and errors only", group="output")
+    quiet: bool = option(False, "print only the verdict and the errors", group="output")
 
     @property
     def recipe(self) -> str | None:
@@ -265,6 +285,7 @@ class Settings(BaseModel):
         """The settings as they may be stored and shown: secrets are `***`, defaults included."""
         shown = self.model_dump(mode="json")
         shown["url"] = public_url(self.url)
+        shown["extra_body"] = public_body(shown["extra_body"])
         if self.api_key is not None:
             shown["api_key"] = "***"
         shown["header"] = [f"{h.partition(':')[0]}: ***" for h in self.header]

@@ -6,7 +6,7 @@ The sentences of the ValueErrors are what the user reads, with the flag or the k
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -14,11 +14,26 @@ import orjson
 
 from bench.errors import UsageError
 from bench.metrics import objectives
-from bench.secrets import MASK, public_url
+from bench.secrets import MASK, holds_mask, shown_url
 from promptset import distributions, loaders, recipes
 
 _UNITS_S = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 _TIME = re.compile(r"([0-9]*\.?[0-9]+)\s*([a-z]*)")
+
+LONGEST_S = 366 * 24 * 3600.0
+"""No run, wait or timeout is longer than a year."""
+
+MOST_REQUESTS = 1_000_000_000
+MOST_USERS = 1_000_000
+MOST_RATE = 1_000_000.0
+LEAST_RATE = 1e-5
+MOST_TOKENS = 10_000_000
+MOST_WORKERS = 1_024
+MOST_SEED = 2**63 - 1
+"""Larger numbers are slips of the pen: no machine could hold or send what they ask for."""
+
+_BYTES_A_TOKEN = 5
+_RATE_A_PROCESSOR = 2_000
 
 
 def seconds(value: object) -> float:
@@ -26,7 +41,10 @@ def seconds(value: object) -> float:
     match = _TIME.fullmatch(str(value).strip())
     if match is None or (match[2] and match[2] not in _UNITS_S):
         raise ValueError(f"{value!r} is not a time: write seconds (30) or a number with a unit (500ms, 30s, 5m, 1h)")
-    return float(match[1]) * _UNITS_S[match[2] or "s"]
+    found = float(match[1]) * _UNITS_S[match[2] or "s"]
+    if found > LONGEST_S:
+        raise ValueError(f"{value!r} is more than a year: give at most 8784h")
+    return found
 
 
 def positive(value: float) -> float:
@@ -38,7 +56,40 @@ def positive(value: float) -> float:
 
 def token_lengths(value: object) -> str:
     """A distribution of tokens, in its plainest spelling. Raises ValueError (SpecError is one)."""
-    return str(distributions.parse(str(value), "tokens"))
+    lengths = distributions.parse(str(value), "tokens")
+    mean = lengths.mean()
+    if not mean >= 0.5:
+        raise ValueError(f"{value!r} is less than one token: give at least 1")
+    if mean > MOST_TOKENS:
+        need = (
+            f"{mean * _BYTES_A_TOKEN / 1e9:,.1f} GB of text for every request" if mean < 1e15 else "more than any disk"
+        )
+        raise ValueError(f"{value!r} needs about {need}: give at most {MOST_TOKENS:,} tokens")
+    return str(lengths)
+
+
+def requests_per_s(value: float) -> float:
+    """A rate that some machine could send. Raises ValueError."""
+    if not value <= MOST_RATE:
+        processors = value / _RATE_A_PROCESSOR
+        raise ValueError(
+            f"{value:g} requests a second need about {processors:,.0f} processors "
+            f"({_RATE_A_PROCESSOR:,} a second each): give at most {MOST_RATE:,.0f}"
+        )
+    if value < LEAST_RATE:
+        raise ValueError(f"must be at least {LEAST_RATE:g}: one request a day is 0.0000116 a second")
+    return value
+
+
+def no_more_than(most: int, need: str) -> Callable[[int | None], int | None]:
+    """A check that a number is not a slip of the pen; `need` is what a larger one would take."""
+
+    def check(value: int | None) -> int | None:
+        if value is not None and value > most:
+            raise ValueError(f"{value:,} {need}: give at most {most:,}")
+        return value
+
+    return check
 
 
 def time_lengths(value: object) -> str:
@@ -48,12 +99,18 @@ def time_lengths(value: object) -> str:
 
 def json_object(value: object) -> object:
     """An object, also where it is written as JSON. Raises ValueError."""
-    if not isinstance(value, str):
-        return value
+    if isinstance(value, str):
+        try:
+            value = orjson.loads(value)
+        except orjson.JSONDecodeError as e:
+            raise ValueError(f"not JSON ({e}); in a shell put it in single quotes: '{{\"top_p\": 0.9}}'") from e
     try:
-        return orjson.loads(value)
-    except orjson.JSONDecodeError as e:
-        raise ValueError(f"not JSON ({e}); in a shell put it in single quotes: '{{\"top_p\": 0.9}}'") from e
+        orjson.dumps(value)
+    except TypeError as e:  # YAML has dates, and numbers of any size.
+        raise ValueError(f"cannot be sent as JSON: {str(e)[:1].lower()}{str(e)[1:]}") from e
+    if holds_mask(value):
+        raise ValueError(f"it was stored without its secrets ({MASK}): give it again")
+    return value
 
 
 def header(value: str) -> str:
@@ -71,7 +128,7 @@ def objective(value: str) -> str:
     try:
         objectives.parse_one(value)
     except UsageError as e:
-        raise ValueError(str(e)) from e
+        raise ValueError(str(e).removeprefix("--slo ")) from e
     return value
 
 
@@ -79,35 +136,42 @@ def url(value: str) -> str:
     """An http or https URL with a host. Its secrets are in no error. Raises ValueError."""
     parts = urlsplit(value)
     if parts.scheme not in ("http", "https"):
-        shown = f"{MASK}@{value.rpartition('@')[2]}" if "@" in value else public_url(value)
-        raise ValueError(f"{shown!r} does not begin with http:// or https://; for example http://127.0.0.1:8000")
+        raise ValueError(
+            f"{shown_url(value)!r} does not begin with http:// or https://; for example http://127.0.0.1:8000"
+        )
     if MASK in value:
         raise ValueError("it was stored without its secrets (***): give it again")
     if not parts.hostname:
-        raise ValueError(f"{public_url(value)!r} names no host; for example http://127.0.0.1:8000")
+        raise ValueError(f"{shown_url(value)!r} names no host; for example http://127.0.0.1:8000")
     try:
         _ = parts.port
     except ValueError as e:
-        raise ValueError(f"{public_url(value)!r}: {e}") from e
+        raise ValueError(f"{shown_url(value)!r}: {e}") from e
     return value
 
 
 def warmup(value: object) -> str:
     """Requests (20) or a time (20s), as it is written. Raises ValueError."""
     text = str(value).strip()
-    if not text.isdecimal():
-        try:
-            seconds(text)
-        except ValueError:
-            raise ValueError(f"{text!r} is neither a number of requests (20) nor a time (20s)") from None
+    if text.isdecimal():
+        if int(text) > MOST_REQUESTS:
+            raise ValueError(f"{int(text):,} requests are too many to send: give at most {MOST_REQUESTS:,}")
+        return text
+    if _TIME.fullmatch(text) is None:
+        raise ValueError(f"{text!r} is neither a number of requests (20) nor a time (20s)")
+    seconds(text)
     return text
 
 
 def workers(value: object) -> str:
     """A number of processes, or auto. Raises ValueError."""
     text = str(value).strip()
-    if text != "auto" and (not text.isdecimal() or text == "0"):
+    if text != "auto" and (not text.isdecimal() or int(text) == 0):
         raise ValueError(f"{text!r} is neither a number of processes (4) nor auto")
+    if text != "auto" and int(text) > MOST_WORKERS:
+        raise ValueError(
+            f"{int(text):,} processes are too many for one machine: give at most {MOST_WORKERS:,}, or auto"
+        )
     return text
 
 
@@ -116,13 +180,28 @@ def error_limit(value: object) -> str:
     text = str(value).strip()
     if not re.fullmatch(r"[0-9]+|[0-9]*\.?[0-9]+%", text):
         raise ValueError(f"{text!r} is neither a number of requests (10) nor a share (5%)")
+    if text.endswith("%") and float(text[:-1]) > 100:
+        raise ValueError(f"{text!r} is more than all requests: give at most 100%")
     return text
 
 
 def existing_file(path: str) -> str:
     """A file that is there. Raises ValueError."""
+    if Path(path).is_dir():
+        raise ValueError(f"{path} is a directory: name a file")
     if not Path(path).is_file():
         raise ValueError(f"there is no file {path}")
+    return path
+
+
+def certificate_file(path: str) -> str:
+    """A file of certificates in PEM. Raises ValueError."""
+    import ssl
+
+    try:
+        ssl.create_default_context(cafile=existing_file(path))
+    except OSError as e:  # ssl.SSLError is one.
+        raise ValueError(f"{path} has no certificate in PEM (-----BEGIN CERTIFICATE-----)") from e
     return path
 
 
@@ -130,6 +209,10 @@ def data_set(value: str) -> str:
     """A file that is there, or the name of a recipe. Raises ValueError."""
     if Path(value).is_file() or recipes.is_recipe(value):
         return value
+    if Path(value).is_dir():
+        raise ValueError(f"{value} is a directory: name a file in it")
+    if Path(value).exists():
+        raise ValueError(f"{value} is not a plain file, and rows are read more than once: save them to a file first")
     raise ValueError(f"there is no file {value}, and no recipe of that name (there are {', '.join(recipes.names())})")
 
 

@@ -60,7 +60,7 @@ def _lateness(servers: Mapping[str, Climb]) -> Table:
 
 
 def _percent(value: float | None) -> str:
-    return NOTHING if value is None else f"{value * 100:.0f} %"
+    return NOTHING if value is None else f"{value * 100:.0f}%"
 
 
 def _sentence(result: MachineLimits) -> str:

@@ -27,6 +27,8 @@ def tokenizer_of(config: RunConfig) -> Tokenizer | None:
         return load_tokenizer(config.tokenizer, server=config.url, api_key=key)
     except SpecError as e:
         raise UsageError([f"--tokenizer: {p}" for p in e.problems]) from e
+    except OSError as e:
+        raise UsageError(f"--tokenizer: {config.tokenizer} cannot be read ({e.strerror})") from e
 
 
 def source_of(
@@ -53,6 +55,8 @@ def source_of(
         )
     except SpecError as e:
         raise UsageError(e.problems) from e
+    except OSError as e:
+        raise UsageError(f"--dataset: {config.dataset} cannot be read ({e.strerror})") from e
 
 
 def target_of(config: RunConfig) -> Target:
@@ -85,6 +89,6 @@ def transport_of(config: RunConfig, tokenizer: Tokenizer | None, clock: Clock) -
     # would delay the load, and its word would confirm itself.
     if tokenizer is not None and not tokenizer.is_remote and (config.tokenizer is not None or config.check_usage):
         count = lambda text: tokenizer.count_plain([text])[0]  # noqa: E731
-    redact = redactor(secrets_of(config.url, target.headers, api_key))
+    redact = redactor(secrets_of(config.url, target.headers, api_key, config.extra_body))
     reading = Reading(endpoint=ENDPOINTS[config.endpoint], count=count, redact=redact)
     return TRANSPORTS[config.transport](target, reading, clock)

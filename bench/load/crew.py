@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from bench.load.assignment import WorkerReport
-from bench.load.live import ProgressTally
+from bench.load.progress_tally import ProgressTally
 from bench.records import RequestRecord
 
 
@@ -47,6 +47,10 @@ class Progress(Protocol):
 
 class Crew(Protocol):
     """`prepare`, `begin`, `load`, `close`, in this order; `close` also where one of the others failed."""
+
+    @property
+    def preparing(self) -> str:
+        """What `prepare` waits for, for people."""
 
     async def prepare(self) -> None:
         """Get everything ready. Raises BenchError where that cannot be done."""

@@ -11,7 +11,8 @@ from typing import Any
 
 from bench.clock import NS_PER_S, Clock
 from bench.load.crew import Crew, Order, Progress
-from bench.load.live import Live, ProgressTally
+from bench.load.live import Live
+from bench.load.progress_tally import ProgressTally
 from bench.records import RequestRecord
 
 ERRORS_SEEN_EVERY_NS = NS_PER_S // 10

@@ -14,6 +14,11 @@ class ThisProcess:
         self._worker = worker
         self._load: ActiveLoad | None = None
 
+    @property
+    def preparing(self) -> str:
+        """What the worker makes now."""
+        return self._worker.preparing
+
     async def prepare(self) -> None:
         """Make requests and connections ahead. Raises UsageError where the data cannot be made."""
         await self._worker.prepare()

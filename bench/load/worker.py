@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from bench import endpoints
+from bench import endpoints, preflight
 from bench.clock import Clock
 from bench.errors import UsageError
 from bench.load.active_load import ActiveLoad
@@ -60,6 +60,8 @@ class Worker:
         self._records = LineLog(assignment.directory / requests)
         self._samples = LineLog(assignment.directory / samples)
         self._feed: ProcessFeed | None = None
+        self.preparing = "making prompts"
+        """What `prepare` is doing, for people."""
 
     @property
     def _ahead(self) -> tuple[int, int]:
@@ -73,11 +75,12 @@ class Worker:
         share, begun = self._assignment.share, self._load.begun
         connections = share.users if share.users is not None else share.cap
         if connections is None:
-            connections = CONNECTIONS_AHEAD
+            connections = min(CONNECTIONS_AHEAD, preflight.room_for_connections())
         if not begun and share.requests is not None:
             connections = min(connections, share.requests)
         if not self._source.in_memory:
             await self._stock_up(self._assignment.config.load.expected(share, self._ahead[0]), begun)
+        self.preparing = f"making {connections:,} connections"
         await self._transport.prepare(connections)
         collect_ahead()
 
@@ -90,10 +93,14 @@ class Worker:
         stock = self._load.backlog.stock
         wanted = expected.requests
         ahead, ahead_bytes = self._ahead
+
+        def told(made: int) -> None:
+            self.preparing = f"making prompts: {made:,} of {min(wanted, ahead):,}"
+
         if not expected.exact or wanted > ahead:
             self._feed = ProcessFeed(self._assignment, self._load.backlog)
         try:
-            made = stock.make_ahead(min(wanted, ahead), more=begun, most_bytes=ahead_bytes)
+            made = stock.make_ahead(min(wanted, ahead), more=begun, most_bytes=ahead_bytes, progress=told)
         except SpecError as e:
             raise UsageError(e.problems) from e
         if self._feed is None and (stock.requests < wanted or (begun and stock.bytes >= ahead_bytes)):

@@ -1,7 +1,7 @@
-"""A distribution that stays small: exact while it is, then a mergeable log histogram of relative error <= 0.1 %.
+"""A distribution that stays small: exact while it is, then a mergeable log histogram of relative error <= 0.1%.
 
 The bins come from the float itself: a float32 with the last 14 of its 23 mantissa bits cut off. Each octave has
-2**9 = 512 bins, a bin is at most 2**-9 of its value wide, and its middle is at most 2**-10 = 0.098 % from any value in
+2**9 = 512 bins, a bin is at most 2**-9 of its value wide, and its middle is at most 2**-10 = 0.098% from any value in
 it. Binning n values is two C loops and no logarithm.
 """
 

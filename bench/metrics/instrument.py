@@ -102,7 +102,7 @@ class WorkerSamples:
         return None
 
     def cpu(self) -> dict[str, Any] | None:
-        """Share of one processor, over seconds and workers; of the busiest worker, the share of seconds over 90 %."""
+        """Share of one processor, over seconds and workers; of the busiest worker, the share of seconds over 90%."""
         rows = [sorted(worker.cpu) for worker in self._workers.values() if len(worker.cpu)]
         if not rows:
             return None

@@ -1,8 +1,8 @@
-"""How sure a number is: 95 % confidence intervals, each by the method that its dependence asks for.
+"""How sure a number is: 95% confidence intervals, each by the method that its dependence asks for.
 
 Quantiles of request metrics: order statistics (Hahn and Meeker, Statistical Intervals, 5.2). With B ~ Bin(n, p) values
 below the true quantile, the l-th smallest value lies above it with P(B < l) and the u-th below it with P(B >= u); l is
-the greatest and u the least rank for which each is at most 2.5 %. Where no such rank exists the interval does not:
+the greatest and u the least rank for which each is at most 2.5%. Where no such rank exists the interval does not:
 below n = 6 (p50), 13 (p75), 36 (p90), 72 (p95), 368 (p99), 3,688 (p99.9).
 
 Token metrics: tokens of a request are not independent, so whole requests are resampled (a cluster bootstrap), on the
@@ -40,7 +40,7 @@ Interval = tuple[float, float]
 
 @lru_cache(maxsize=256)
 def order_ranks(n: int, p: float) -> tuple[int, int] | None:
-    """Ranks (from 1) of the ordered values that bound the quantile of order p with 95 %; None for too few values."""
+    """Ranks (from 1) of the ordered values that bound the quantile of order p with 95%; None for too few values."""
     if max(p, 1 - p) ** n > TAIL:
         return None
     mean, spread = n * p, math.sqrt(n * p * (1 - p))
@@ -69,9 +69,9 @@ def quantile_intervals(ordered: Sequence[float]) -> dict[str, Interval | None]:
 
 
 def _widening(groups: int) -> float:
-    """Student's 97.5 % quantile over the normal's, and the bias of a bootstrap's variance, for this many groups.
+    """Student's 97.5% quantile over the normal's, and the bias of a bootstrap's variance, for this many groups.
 
-    The quantile by its expansion in 1/nu (Abramowitz and Stegun 26.7.5), good to 0.1 % from nu = 6 on.
+    The quantile by its expansion in 1/nu (Abramowitz and Stegun 26.7.5), good to 0.1% from nu = 6 on.
     """
     nu, z = groups - 1, _Z
     t = z + (z**3 + z) / (4 * nu) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * nu**2)
@@ -134,7 +134,7 @@ def _grouped(values: Sequence[float]) -> list[float]:
 
 
 def _ratio_offsets(sizes: list[float], numerators: list[list[float]], rng: Random) -> list[Interval]:
-    """For each numerator, the 95 % range of its ratio to the sizes over resampled groups, less the ratio itself."""
+    """For each numerator, the 95% range of its ratio to the sizes over resampled groups, less the ratio itself."""
     groups = range(len(sizes))
     ratios: list[list[float]] = [[] for _ in numerators]
     for _ in range(RESAMPLES):

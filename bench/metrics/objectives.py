@@ -6,7 +6,7 @@ The grammar: METRIC[:STATISTIC] OP LIMIT[UNIT], without regard to spaces.
                mean, min, max, p50, p75, p90, p95, p99, p999
                or a number of the run, without one: error_rate, requests_per_s, output_tokens_per_s, total_tokens_per_s
     OP         <  <=  >  >=
-    UNIT       us, ms (default), s for times; % for error_rate (without it, a share); none for the rest
+    UNIT       us, ms or s for times; % for error_rate (without it, a share below 1); none for the rest
 """
 
 from __future__ import annotations
@@ -32,7 +32,12 @@ OPERATORS: dict[str, Callable[[float, float], bool]] = {
 STATS = ("mean", "min", "max", *QUANTILES)
 RUN_NUMBERS = ("error_rate", "requests_per_s", "output_tokens_per_s", "total_tokens_per_s")
 
-_TIMES_TO_MS = {"us": 0.001, "ms": 1.0, "s": 1000.0, "": 1.0}
+WHOLE_RESPONSE = frozenset({"e2el", "e2el_from_intended"})
+"""The metrics that a response has which did not come as a stream."""
+BETWEEN_TOKENS = frozenset({"tpot", "itl", "tps", "chunk_gap"})
+"""The metrics that need a second token."""
+
+_TIMES_TO_MS = {"us": 0.001, "ms": 1.0, "s": 1000.0}
 _FORM = re.compile(r"([a-z][a-z0-9_]*)(?::([a-z0-9_.]+))?(<=|>=|<|>)([0-9.]+(?:e[+-]?[0-9]+)?)([a-z%/]*)")
 
 
@@ -87,6 +92,8 @@ def parse_one(text: str) -> Objective:
         raise UsageError(f'--slo "{text}": no statistic is called {stat!r}{_suggest(stat, STATS)}')
     unit = METRICS[metric].unit
     if unit == "ms":
+        if not suffix:
+            raise UsageError(f'--slo "{text}": {metric} needs a unit: write {number}ms, {number}s or {number}us')
         if suffix not in _TIMES_TO_MS:
             raise UsageError(f'--slo "{text}": {suffix!r} is not a unit of time; use us, ms or s')
         limit *= _TIMES_TO_MS[suffix]
@@ -99,6 +106,12 @@ def _run_objective(text: str, metric: str, op: str, limit: float, suffix: str) -
     if metric == "error_rate":
         if suffix not in ("", "%"):
             raise UsageError(f'--slo "{text}": {suffix!r} is not a unit of error_rate; use 1% or 0.01')
+        if not suffix and limit >= 1:
+            raise UsageError(
+                f'--slo "{text}": {limit:g} without a unit is {limit * 100:g}% of all requests: write {limit:g}%'
+            )
+        if limit > 100:
+            raise UsageError(f'--slo "{text}": {limit:g}% is more than all requests: give at most 100%')
         return Objective(text, metric, None, op, limit / 100 if suffix == "%" else limit, "share")
     if suffix not in ("", "/s"):
         raise UsageError(f'--slo "{text}": {metric} is a number per second and takes no {suffix!r}')

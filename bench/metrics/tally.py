@@ -13,7 +13,7 @@ from bench.metrics.quantile import describe
 from bench.records import Outcome, RequestRecord
 
 WIDE_BOUND_NS = 100_000
-"""A stamp whose bound is wider than this, and than 1 % of the median gap, is a wide one."""
+"""A stamp whose bound is wider than this, and than 1% of the median gap, is a wide one."""
 
 GONE_FROM = 5
 """So many requests that were lost at the end of a run, with no answer after them, are no accident."""

@@ -93,7 +93,7 @@ def stationarity(values: Sequence[float]) -> dict[str, Any] | None:
 
 
 def stationarity_warnings(tests: dict[str, Any] | None) -> list[str]:
-    """What to say of a window that was not steady: changes that are sure (1 in 100) and over 5 %."""
+    """What to say of a window that was not steady: changes that are sure (1 in 100) and over 5%."""
     if tests is None:
         return []
     warnings = []
@@ -102,7 +102,7 @@ def stationarity_warnings(tests: dict[str, Any] | None) -> list[str]:
         (tests["trend_change"], tests["trend_z"], "at the end of the steady window than at its start, by its trend"),
     ):
         if abs(sure) > _SURE_Z and abs(change) > _WORTH_SAYING:
-            size = f"{abs(change):.0%}".replace("%", " %")
+            size = f"{abs(change):.0%}"
             warnings.append(f"Output was {size} {'lower' if change < 0 else 'higher'} {where}: the run was not steady.")
     return warnings
 
@@ -150,7 +150,7 @@ def describe_window(
     if rounds is not None and rounds < MIN_ROUNDS and not open_loop:
         warnings.append(
             f"The window holds {rounds:.1f} rounds of requests: streams in step come in waves, and a cut wave can move "
-            f"its rates by up to {100 / max(rounds, 1):.0f} %."
+            f"its rates by up to {100 / max(rounds, 1):.0f}%."
         )
     step_ns = over_time["step_s"] * NS_PER_S
     inside = [

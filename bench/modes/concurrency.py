@@ -19,7 +19,7 @@ class Concurrency(UsersMode):
     """So many users, who come in one by one over the ramp."""
 
     name = "concurrency"
-    summary = "N users, each sends again when answered"
+    summary = "N users, each sends its next request when the last one is answered"
 
     users: int
     ramp_ns: int

@@ -29,7 +29,7 @@ class Rate(OpenLoopMode):
     """So many requests per second, by an arrival process and its seed."""
 
     name = "rate"
-    summary = "R a second, whatever the server does"
+    summary = "R requests a second, however slow the server is"
     own_settings = ("arrivals", "burstiness", "drop_late")
 
     rate: float

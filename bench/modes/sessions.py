@@ -30,7 +30,7 @@ class Sessions(UsersMode):
     """So many users; `real_history`: conversations carry the server's own answers, else planned ones."""
 
     name = "sessions"
-    summary = "N users who converse"
+    summary = "N users who hold conversations"
     own_settings = ("turns", "think_time", "history")
 
     users: int

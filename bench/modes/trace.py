@@ -23,7 +23,7 @@ class Trace(OpenLoopMode):
     """The times of the data set, played at `speed`. `warmup` is the setting, for what is said of it."""
 
     name = "trace"
-    summary = "when the rows of --dataset say"
+    summary = "each row of --dataset at its own time"
     own_settings = ("trace_speed", "drop_late")
 
     speed: float

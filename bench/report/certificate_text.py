@@ -32,7 +32,7 @@ _STAMPS = (
 )
 _WORTH, _WORTH_SHARE = 0.0005, 0.0025
 """Show the interval that stamps allow only where it is wider than both; the first is in the unit of the metric. A histogram
-of token times alone makes an interval of 0.2 %."""
+of token times alone makes an interval of 0.2%."""
 
 
 def render(calibration: Mapping[str, Any], width: int = 100) -> str:

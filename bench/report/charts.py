@@ -187,7 +187,7 @@ def response_time_intervals(summary: Mapping[str, Any]) -> Chart:
     return categories("response_time_intervals", title, meaning, "ms, from", names, tips, Panel("%", lines))
 
 
-_TAIL_TICKS = ((0.0, "0"), (0.5, "50 %"), (0.9, "90 %"), (0.99, "99 %"), (0.999, "99.9 %"), (1.0, "max"))
+_TAIL_TICKS = ((0.0, "0"), (0.5, "50%"), (0.9, "90%"), (0.99, "99%"), (0.999, "99.9%"), (1.0, "max"))
 _END_OF_TAIL = 0.9998
 
 
@@ -205,7 +205,7 @@ def response_time_quantiles(summary: Mapping[str, Any]) -> Chart:
         x_title="share of the responses",
         x=[place(row["q"]) for row in rows],
         x_span=(0, place(1)),
-        x_names=["slowest" if row["q"] == 1 else f"{row['q'] * 100:g} % took at most" for row in rows],
+        x_names=["slowest" if row["q"] == 1 else f"{row['q'] * 100:g}% took at most" for row in rows],
         ticks=tuple((place(q), name) for q, name in _TAIL_TICKS),
         step=0,
         panels=(Panel("ms", (Line("response time", [row["ms"] for row in rows]),)),),

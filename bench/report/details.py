@@ -129,7 +129,7 @@ def load(summary: Mapping[str, Any]) -> list[Detail]:
 
 
 def _change(value: float | None) -> str:
-    return NOTHING if value is None else f"{value * 100:+.2f} %"
+    return NOTHING if value is None else f"{value * 100:+.2f}%"
 
 
 def window(summary: Mapping[str, Any]) -> list[Detail]:
@@ -215,7 +215,7 @@ def client(summary: Mapping[str, Any]) -> list[Detail]:
         rows.append(Detail("Longest pause", found, "The longest time that a worker's loop was due and did nothing."))
     if row["cpu"] is not None:
         found = f"average {share(row['cpu']['mean'])} · max {share(row['cpu']['max'])}"
-        rows.append(Detail("Processor", found, f"Over 90 % in {share(row['cpu']['seconds_over_90'])} of the seconds."))
+        rows.append(Detail("Processor", found, f"Over 90% in {share(row['cpu']['seconds_over_90'])} of the seconds."))
     if row["run_queue"] is not None:
         rows.append(
             Detail(
@@ -295,3 +295,16 @@ def throughput(summary: Mapping[str, Any]) -> list[Rate]:
         ):
             rows.append(Rate(title, unit, number(good[key]), "", number(good_inside.get(key)), ""))
     return rows
+
+
+_FAILURES_SHOWN, _FAILURE_WIDTH = 3, 200
+
+
+def failures(summary: Mapping[str, Any]) -> list[str]:
+    """Of a run that failed: how requests failed, and how many of them, the most frequent first."""
+    if (summary.get("verdict") or {}).get("status") != "FAILED":
+        return []
+    return [
+        f"{row['n']:,} failed: {(row['error'] or row['outcome'])[:_FAILURE_WIDTH]}"
+        for row in summary["errors"][:_FAILURES_SHOWN]
+    ]

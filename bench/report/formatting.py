@@ -40,7 +40,7 @@ def share(value: float | None) -> str:
     if value is None:
         return NOTHING
     percent = value * 100
-    return f"{percent:.0f} %" if percent == int(percent) else f"{percent:.2f} %" if percent < 10 else f"{percent:.1f} %"
+    return f"{percent:.0f}%" if percent == int(percent) else f"{percent:.2f}%" if percent < 10 else f"{percent:.1f}%"
 
 
 def si(value: float | None, unit: str = "") -> str:
@@ -81,4 +81,4 @@ def signed(value: float | None, decimals: int = 3) -> str:
 
 def signed_share(value: float | None) -> str:
     """A difference as a share, in percent."""
-    return NOTHING if value is None else f"{round(value * 100, 2) + 0.0:+,.2f} %"
+    return NOTHING if value is None else f"{round(value * 100, 2) + 0.0:+,.2f}%"

@@ -67,6 +67,7 @@ def render(summary: Mapping[str, Any]) -> str:
         run=summary.get("run", {}),
         verdict=summary.get("verdict"),
         verdict_meaning=VERDICTS.get((summary.get("verdict") or {}).get("status", ""), ""),
+        failures=details.failures(summary),
         warnings=window["warnings"],
         tiles=_tiles(summary),
         stats=STATS,
@@ -117,7 +118,7 @@ def _tiles(summary: Mapping[str, Any]) -> list[Tile]:
         beside = "" if steady is None else f"steady {formatting.number(steady['throughput'][key])}"
         tiles.append(Tile(title, formatting.number(throughput[key]), unit, beside))
     tried = counts["succeeded"] + counts["failed"]
-    succeeded = formatting.share(counts["succeeded"] / tried if tried else None).removesuffix(" %")
+    succeeded = formatting.share(counts["succeeded"] / tried if tried else None).removesuffix("%")
     tiles.append(Tile("Success", succeeded, "%", f"{counts['failed']:,} of {tried:,} failed"))
     return tiles
 

@@ -87,7 +87,7 @@ def _furthest(found: Mapping[str, Any], ours: Mapping[str, Any]) -> float:
 
 
 def lines(summary: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
-    """(tool, metric, its average / median / p99, ours) for numbers that are at least 1 % apart."""
+    """(tool, metric, its average / median / p99, ours) for numbers that are at least 1% apart."""
     found = []
     for tool in summary["compat"].values():
         for name in SHOWN:

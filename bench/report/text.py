@@ -23,6 +23,7 @@ STATS = {"mean": "average", "p50": "median", "p90": "p90", "p95": "p95", "p99": 
 MAIN = ("ttft", "tpot", "itl", "e2el", "tps")
 COLOURS = {"VALID": "bold green", "SUSPECT": "bold yellow", "INVALID": "bold red", "FAILED": "bold red"}
 
+TROUBLESHOOTING = "docs/troubleshooting.md"
 _ERRORS_SHOWN = 8
 _ERROR_WIDTH = 200
 _WORTH_SHOWING = 0.01
@@ -76,8 +77,15 @@ def _verdict(summary: Mapping[str, Any]) -> RenderableType:
     status = verdict["status"]
     if not verdict["reasons"]:
         return Text.assemble((status, COLOURS.get(status, "bold")), " the measurement is good")
-    reasons = [Padding(Text(f"- {reason}"), (0, 0, 0, 2)) for reason in verdict["reasons"]]
-    return Group(Text(status, COLOURS.get(status, "bold")), *reasons)
+    reasons = [
+        Padding(Text(f"- {reason}"), (0, 0, 0, 2))
+        for reason in [*map(_printable, details.failures(summary)), *verdict["reasons"]]
+    ]
+    return Group(
+        Text(status, COLOURS.get(status, "bold")),
+        *reasons,
+        Padding(Text(f"what to do, reason by reason: {TROUBLESHOOTING}", "dim"), (0, 0, 0, 2)),
+    )
 
 
 def _run(summary: Mapping[str, Any]) -> RenderableType:
@@ -138,7 +146,7 @@ def _latency_table(summary: Mapping[str, Any], stats: list[str]) -> Table:
             cells = (
                 "too few" if stat in row["too_few"] else formatting.interval(row["ci95"].get(stat)) for stat in stats
             )
-            table.add_row("  95 % interval", *cells, style="dim")
+            table.add_row("  95% interval", *cells, style="dim")
     return table
 
 
@@ -157,7 +165,7 @@ def _throughput(summary: Mapping[str, Any], wide: bool) -> RenderableType:
     steady = "none" if window["start_s"] is None else f"{window['start_s']:.1f}–{window['end_s']:.1f} s"
     titles = ("whole run", f"steady window ({steady})")
     table = _table(
-        "per second", *(column for title in titles for column in ((title, "95 % interval") if wide else (title,)))
+        "per second", *(column for title in titles for column in ((title, "95% interval") if wide else (title,)))
     )
     for row in details.throughput(summary):
         cells = (row.whole, row.whole_ci, row.steady, row.steady_ci)
@@ -167,8 +175,9 @@ def _throughput(summary: Mapping[str, Any], wide: bool) -> RenderableType:
 
 def _objectives(summary: Mapping[str, Any]) -> RenderableType:
     table = _table("objective", "measured", "")
+    good = "green" if (summary.get("verdict") or {}).get("status") == "VALID" else ""
     for row in summary["slo"]["objectives"]:
-        held = Text("held", "green") if row["held"] else Text("missed", "red")
+        held = Text("held", good) if row["held"] else Text("missed", "red")
         table.add_row(Text(row["objective"]), formatting.measured(row["value"], row["unit"]), held)
     return Padding(table, (0, 0, 1, 0))
 
@@ -194,7 +203,7 @@ def _errors(summary: Mapping[str, Any]) -> RenderableType:
 
 
 def _other_tools(summary: Mapping[str, Any]) -> list[RenderableType]:
-    """The numbers of other tools that are at least 1 % apart; report.html has the whole table and the reasons."""
+    """The numbers of other tools that are at least 1% apart; report.html has the whole table and the reasons."""
     rows = other_tools.lines(summary)
     if not rows:
         return []

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from bench.errors import BenchError
 from bench.load.assignment import WorkerReport
 from bench.load.crew import Order
-from bench.load.live import ProgressTally
+from bench.load.progress_tally import ProgressTally
 
 
 @dataclass(frozen=True, slots=True)

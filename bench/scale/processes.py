@@ -97,7 +97,13 @@ class WorkerProcesses:
     def __init__(self, assignments: Sequence[Assignment]) -> None:
         """Starts them."""
         self.workers = [WorkerProcess(assignment) for assignment in assignments]
+        self._ready = 0
         self._all_ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    @property
+    def preparing(self) -> str:
+        """How many workers have got ready, or refused."""
+        return f"waiting for workers to get ready: {self._ready} of {len(self.workers)} are"
 
     async def prepare(self) -> None:
         """Wait until every worker is ready. Raises the first refusal, when all have been heard."""
@@ -107,6 +113,7 @@ class WorkerProcesses:
                 await worker.ready()
             except BenchError as e:
                 refusals.append(e)
+            self._ready += 1
         if refusals:
             raise refusals[0]
 

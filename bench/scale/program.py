@@ -20,9 +20,10 @@ from bench.load.active_load import ActiveLoad
 from bench.load.assignment import Assignment
 from bench.load.components import source_of, tokenizer_of, transport_of
 from bench.load.crew import Order
-from bench.load.live import ProgressTally
+from bench.load.progress_tally import ProgressTally, metrics_of
 from bench.load.supervision import Defects
 from bench.load.worker import Worker
+from bench.metrics import objectives
 from bench.records import RequestRecord
 from bench.scale.messages import Begin, Command, Ended, Ready, Refused, Tick
 
@@ -50,7 +51,8 @@ async def _serve(parent: Connection) -> None:
             begin: Begin = parent.recv()
         except (EOFError, OSError):
             return  # The parent is gone, or another worker cannot get ready: there is no load.
-        tally = ProgressTally()
+        metrics = metrics_of(objectives.parse(assignment.config.slo))
+        tally = ProgressTally(metrics)
 
         def on_record(record: RequestRecord) -> None:
             tally.add(record)
@@ -63,7 +65,7 @@ async def _serve(parent: Connection) -> None:
             nonlocal tally
             now = clock.now_ns()
             parent.send(Tick(load.counts(now), load.failures, tally))
-            tally = ProgressTally()
+            tally = ProgressTally(metrics)
             clock.call_at(now + REPORT_EVERY_NS, report)
 
         clock.call_at(begin.start_ns + REPORT_EVERY_NS, report)

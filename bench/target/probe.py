@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import orjson
 
-from bench.clock import Clock
+from bench.clock import NS_PER_S, Clock
 from bench.endpoints import encode, urls
 from bench.endpoints.interface import BodyOptions
 from bench.errors import TargetError
@@ -34,9 +34,9 @@ class ProbeResult:
     record: RequestRecord
 
 
-async def list_models(url: str, target: Target) -> list[str] | None:
+async def list_models(url: str, target: Target, timeout_s: float | None = None) -> list[str] | None:
     """The ids of the models that the server lists; None where it does not."""
-    content = await side_requests.get(urls.models_url(url), target)
+    content = await side_requests.get(urls.models_url(url), target, timeout_s)
     try:
         return None if content is None else [str(model["id"]) for model in orjson.loads(content)["data"]]
     except (ValueError, TypeError, KeyError):
@@ -64,18 +64,23 @@ async def probe(
     url: str,
     own_body: Sample | None,
     listed: Sequence[str] | None,
+    authorized: bool = False,
+    timeout_s: float | None = None,
 ) -> ProbeResult:
-    """Send the probe. Raises TargetError with one sentence that says what is wrong and what to do."""
+    """Send the probe, and give up after this time. Raises TargetError with one sentence: what is wrong and what to do.
+
+    `authorized`: a key is sent.
+    """
     notes: list[str] = []
     sample = own_body if own_body is not None else Sample(prompt="Say hello.", output_tokens=PROBE_TOKENS)
-    record = await _send(transport, clock, sample, options, f"probe-{run_id}-0")
+    record = await _send(transport, clock, sample, options, f"probe-{run_id}-0", timeout_s)
     for number, (name, without) in enumerate(_fallbacks(options), 1):
         if record.outcome is Outcome.HTTP_ERROR and record.status in (400, 422):
-            tried = await _send(transport, clock, sample, without, f"probe-{run_id}-{number}")
+            tried = await _send(transport, clock, sample, without, f"probe-{run_id}-{number}", timeout_s)
             if tried.outcome is Outcome.OK:
                 notes.append(f"the server refuses {name} (status {record.status}): the run goes without it")
                 record, options = tried, without
-    if (problem := diagnose(record, url, options, listed)) is not None:
+    if (problem := diagnose(record, url, options, listed, authorized)) is not None:
         raise TargetError(problem)
     if options.stream and options.ask_usage and record.output_tokens_from != "usage":
         notes.append("the server reports no usage: output tokens are counted by the client")
@@ -94,7 +99,12 @@ def _fallbacks(options: BodyOptions) -> list[tuple[str, BodyOptions]]:
 
 
 async def _send(
-    transport: Transport, clock: Clock, sample: Sample, options: BodyOptions, request_id: str
+    transport: Transport,
+    clock: Clock,
+    sample: Sample,
+    options: BodyOptions,
+    request_id: str,
+    timeout_s: float | None,
 ) -> RequestRecord:
     encoded = encode(sample, options)
     request = Request(
@@ -110,23 +120,39 @@ async def _send(
     now = clock.now_ns()
     # Who pressed Ctrl-C no longer waits for the answer; its record comes all the same.
     transport.start(request, now, now, lambda record: None if answered.done() else answered.set_result(record))
-    return await answered
+    timer = None if timeout_s is None else clock.call_at(now + round(timeout_s * NS_PER_S), transport.cut)
+    try:
+        return await answered
+    finally:
+        if timer is not None:
+            timer.cancel()
 
 
-def diagnose(record: RequestRecord, url: str, options: BodyOptions, listed: Sequence[str] | None) -> str | None:
+def diagnose(
+    record: RequestRecord, url: str, options: BodyOptions, listed: Sequence[str] | None, authorized: bool
+) -> str | None:
     """What the probe's record says is wrong, in one sentence with what to do; None where the run can begin."""
     outcome, said = record.outcome, record.error
     match outcome:
         case Outcome.CONNECT_ERROR:
-            return f"cannot connect to {url}: {said}. Is the server running there, and is the port right?"
+            return _tls_problem(url, said or "") or (
+                f"cannot connect to {url}: {said}. Is the server running there, and is the port right?"
+            )
         case Outcome.TIMEOUT_CONNECT:
+            if url.startswith("https:"):
+                return f"cannot connect to {url}: no TLS handshake in time. Is the host right, and is it an https port?"
             return (
                 f"cannot connect to {url}: no answer in time. Is the host right, and does a firewall let you through?"
             )
         case Outcome.TIMEOUT_FIRST_BYTE | Outcome.TIMEOUT_TOTAL | Outcome.TIMEOUT_IDLE:
-            return f"{url} took the request and did not answer in time ({said}): is its model loaded yet?"
+            return f"{url} did not answer in time ({said}): {what_came(record)}. Is its model loaded yet?"
+        case Outcome.INTERRUPTED:
+            return (
+                f"{url} did not answer the probe in time: {what_came(record)}. Is its model loaded yet, and is it the "
+                "right server? --probe-timeout sets how long to wait"
+            )
         case Outcome.HTTP_ERROR:
-            return _http_problem(record, url, options, listed)
+            return _http_problem(record, url, options, listed, authorized)
         case Outcome.STREAM_ERROR:
             return f"the server answered with an error inside the stream: {said}"
         case Outcome.RESET:
@@ -134,9 +160,10 @@ def diagnose(record: RequestRecord, url: str, options: BodyOptions, listed: Sequ
         case Outcome.NO_TOKENS:
             return f"the server answered, but no chunk bears text ({said}). Does the model answer at all?"
         case Outcome.TRUNCATED | Outcome.MALFORMED:
-            return f"the reply of {url} is not what an OpenAI-compatible server sends: {said}"
-        case Outcome.INTERRUPTED:
-            return f"the probe of {url} did not end: {said}"
+            return (
+                f"the reply of {url} is not what an OpenAI-compatible server sends: {said}. "
+                "Are the port and the path those of its API?"
+            )
     if options.stream and not record.streamed:
         return (
             "the server does not stream: it answered a streaming request in one piece. Use --no-stream for E2EL alone"
@@ -146,10 +173,46 @@ def diagnose(record: RequestRecord, url: str, options: BodyOptions, listed: Sequ
     return None
 
 
-def _http_problem(record: RequestRecord, url: str, options: BodyOptions, listed: Sequence[str] | None) -> str:
+def what_came(record: RequestRecord) -> str:
+    """How far a request got that had no end."""
+    if record.sent_ns is None:
+        return "no connection came about"
+    if record.first_byte_ns is None:
+        return "it took the connection and the request, and sent no byte"
+    if record.status is None:
+        return "it sent the beginning of a response, and no whole head"
+    if not record.bytes_received:
+        return f"it sent the head of a response (status {record.status}), and no body"
+    events = f" in {len(record.chunk_ns):,} events" if record.chunk_ns else ""
+    return f"it sent {record.bytes_received:,} bytes{events} (status {record.status}), and no end"
+
+
+def _tls_problem(url: str, said: str) -> str | None:
+    """What OpenSSL's words mean for who gave the URL; None where it is not about TLS."""
+    if any(word in said for word in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST")):
+        return f"{url} does not speak TLS: give its URL with http:// instead of https://"
+    if "CERTIFICATE_VERIFY_FAILED" in said:
+        why = said.partition("certificate verify failed: ")[2].partition(" (_ssl")[0] or "it cannot be checked"
+        return (
+            f"the certificate of {url} is not trusted ({why}): give the authority that signed it with --ca-file, "
+            "or check nothing with --insecure"
+        )
+    return None
+
+
+def _http_problem(
+    record: RequestRecord, url: str, options: BodyOptions, listed: Sequence[str] | None, authorized: bool
+) -> str:
     status, said = record.status, record.error
     if status in (401, 403):
-        return f"the server refuses access (status {status}: {said}): give its key with --api-key or OPENAI_API_KEY"
+        what = (
+            "it refuses the key that it was given: check --api-key, OPENAI_API_KEY and --header"
+            if authorized
+            else "give its key with --api-key or OPENAI_API_KEY"
+        )
+        return f"the server refuses access (status {status}: {said}): {what}"
+    if status == 400 and said is not None and "https" in said.lower():
+        return f"{url} wants TLS (status {status}: {said}): give its URL with https:// instead of http://"
     if status in (400, 404) and listed is not None and options.model is not None and options.model not in listed:
         return f"the server has no model {options.model!r} (status {status}): it lists {', '.join(listed[:10])}"
     if status in (404, 405):

@@ -14,12 +14,13 @@ TIMEOUT_S = 10.0
 MOST_BYTES = 16 << 20
 
 
-async def get(url: str, target: Target) -> bytes | None:
-    """What the server says at this URL, with the headers and certificates of the target; None where it says nothing."""
-    return await asyncio.to_thread(_get, url, target)
+async def get(url: str, target: Target, timeout_s: float | None = None) -> bytes | None:
+    """What the server says at this URL, with the headers and certificates of the target; None where it says nothing,
+    or nothing within TIMEOUT_S or a shorter time."""
+    return await asyncio.to_thread(_get, url, target, TIMEOUT_S if timeout_s is None else min(timeout_s, TIMEOUT_S))
 
 
-def _get(url: str, target: Target) -> bytes | None:
+def _get(url: str, target: Target, timeout_s: float) -> bytes | None:
     target = replace(target, url=url).without_credentials()
     context = None
     if target.url.startswith("https:"):
@@ -32,7 +33,7 @@ def _get(url: str, target: Target) -> bytes | None:
         *([urllib.request.HTTPSHandler(context=context)] if context is not None else []),
     )
     try:
-        with opener.open(request, timeout=TIMEOUT_S) as response:
+        with opener.open(request, timeout=timeout_s) as response:
             return bytes(response.read(MOST_BYTES))
     except (OSError, HTTPException, ValueError):
         return None

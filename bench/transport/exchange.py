@@ -12,6 +12,7 @@ import zlib
 
 from bench.endpoints.interface import EventReader, ParsedReply, ReadOptions
 from bench.records import Clock, Outcome, RequestRecord
+from bench.secrets import without_secrets_of
 from bench.transport.interface import Reading
 from bench.transport.sse import MAX_EVENT_BYTES, SSEParser
 from bench.workload import Request
@@ -174,7 +175,7 @@ class Exchange:
             attempts=self.attempts,
             status=self.status,
             outcome=outcome,
-            error=self.reading.redact(message) if message is not None else None,
+            error=None if message is None else without_secrets_of(request.body, self.reading.redact(message)),
             chunk_ns=tuple(self._chunk_ns),
             chunk_bound_ns=tuple([self._bounds.get(i) for i in range(len(self._chunk_ns))]) if self._bounds else None,
             chunk_tokens=reply.chunk_tokens,

@@ -52,7 +52,7 @@ Examples:
   # prompts in 4 groups, each with its own shared prefix of 512 tokens (measures a prefix cache)
   {prog} --prefix tokens=512,groups=4 --input-tokens uniform:600..1200 --out shared.jsonl
 
-  # prompts with a prefix cache hit rate of 60 %, for the batch API; made by two processes
+  # prompts with a prefix cache hit rate of 60%, for the batch API; made by two processes
   {prog} --prefix hit_rate=0.6 --format openai-batch --model my-model --processes 2 --out batch.jsonl
 
   # traffic of a real service: lengths, and when each request came (for `python -m bench run --mode trace`)

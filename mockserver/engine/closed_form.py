@@ -13,7 +13,7 @@ and, with k = 0 and therefore S = O, TPOT(N) = T(N) = b0 + N (b1 I / O + b2):
     half of the ceiling at N = b0 S / (b1 I + b2 (1 + k) S)
 
 What it leaves out: a0 and a1, the wait for a step to end, and that a prefill gives the first token without a decode.
-Simulated, throughput is within 1 % of it for N = 1..256. The gaps between the tokens of a request hold the prefills of
+Simulated, throughput is within 1% of it for N = 1..256. The gaps between the tokens of a request hold the prefills of
 the others and not its own: where users are spread in time the measured TPOT is (T(N) - b1 I / S) S / O. In lockstep all
 prefills lie before the first tokens, TPOT is lower and TTFT longer; throughput is the same.
 """

@@ -32,7 +32,7 @@ _BULK = 0.999
 def points_of(distribution: Distribution, most: int) -> Points:
     """A distribution of times as about `most` points, or all values if they are listed.
 
-    Four fifths of the cells divide the range up to the 99.9 % quantile evenly. The others divide the tail evenly in its
+    Four fifths of the cells divide the range up to the 99.9% quantile evenly. The others divide the tail evenly in its
     logarithm.
     """
     atoms = distribution.atoms()

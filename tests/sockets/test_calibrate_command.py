@@ -313,3 +313,17 @@ def test_a_clock_is_shared_where_boot_and_time_namespace_are(
     theirs: Any, ours: dict[str, str | None], same: bool
 ) -> None:
     assert remote.same_clock(theirs, ours) is same
+
+
+@pytest.mark.parametrize(
+    ("mock_flags", "sentence"),
+    [
+        ("--ttft 5", "error: --mock: --ttft: '5' is a time without a unit: write 5ms, 5s or 5us (example: 50ms)\n"),
+        ("--ttft '5ms", 'error: --mock: no closing quotation in "--ttft \'5ms"\n'),
+    ],
+)
+def test_wrong_flags_of_the_mock_are_told_once(
+    mock_flags: str, sentence: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["calibrate", "--mock", mock_flags, "--requests", "2"]) == Exit.USAGE
+    assert capfd.readouterr().err == sentence

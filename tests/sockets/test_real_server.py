@@ -80,6 +80,24 @@ def test_nothing_but_a_busy_machine_is_wrong_with_the_run(measured: tuple[int, d
     assert status == (3 if summary["verdict"]["status"] == "INVALID" else 0)
 
 
+def test_a_run_with_the_default_lengths_succeeds(server: str, tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "bench",
+        "run",
+        "--url",
+        server,
+        "--requests",
+        "10",
+        "--out",
+        str(tmp_path / "run"),
+    ]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=90)
+    counts = json.loads((tmp_path / "run" / "summary.json").read_text())["counts"]
+    assert (counts["succeeded"], counts["failed"]) == (10, 0), ran.stdout
+
+
 def test_the_summary_keeps_its_schema(measured: tuple[int, dict[str, Any], Any]) -> None:
     schema = json.loads((ROOT / "bench" / "report" / "summary.schema.json").read_text())
     jsonschema.validate(measured[1], schema)

@@ -16,6 +16,7 @@ import contextlib
 import os
 import re
 import select
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -26,7 +27,10 @@ ROOT = Path(__file__).parents[2]
 RUN, LEFT_OUT, NO_COMMANDS = ("console", "python", "yaml"), ("sh",), ("text", "json", "mermaid")
 SERVERS = {"python -m mockserver": "http://127.0.0.1:8000", "scripts/real-server": "http://127.0.0.1:8080"}
 """Commands that serve until they are stopped, and where they listen if they are not told."""
+MEASURES = re.compile(r"scripts/demo|(trueload|python -m bench) (run|calibrate|report)")
+"""Commands that exit with 3 where other programs keep the machine busy: an honest answer."""
 READY = re.compile(r"ready at (http://\S+)")
+_TYPED = "-- typed:"
 READY_WITHIN_S, COMMAND_WITHIN_S = 30.0, 60.0
 
 
@@ -114,6 +118,7 @@ class Workplace:
         (folder / "tests" / "unit" / "test_nothing.py").write_text("def test_nothing() -> None:\n    pass\n")
         # scripts/environment takes this for an environment in which all is installed.
         (folder / ".venv" / "bin").mkdir(parents=True)
+        (folder / ".venv" / "bin" / "activate").write_text("")  # Its programs are on the path already.
         for name in ("python", "ruff", "mypy"):
             program = folder / ".venv" / "bin" / name
             real = sys.executable if name == "python" else str(Path(sys.executable).parent / name)
@@ -184,6 +189,48 @@ class Workplace:
             assert process.stdout is not None
             process.stdout.close()
         assert [process.returncode for process in self._servers] == [0] * len(self._servers)
+
+
+class Shell:
+    """One bash, as a person has it: a command finds the directory, the variables and the jobs that those before it left."""
+
+    def __init__(self, folder: Path, env: dict[str, str]) -> None:
+        self._process = subprocess.Popen(
+            ["bash", "--noprofile", "--norc"],
+            cwd=folder,
+            env=env,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def type(self, words: str) -> tuple[int, str]:
+        """Type a command; its exit status and what it printed. Of one in the background: up to the line that it is ready."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        serves = words.endswith("&")
+        self._process.stdin.write(f"{words}\n" if serves else f"{words}\nstatus=$?; echo; echo {_TYPED} $status\n")
+        self._process.stdin.flush()
+        printed = []
+        for line in self._process.stdout:
+            if line.startswith(_TYPED):
+                return int(line.split()[-1]), "".join(printed)
+            printed.append(line)
+            if serves and READY.search(line):
+                return 0, "".join(printed)
+        raise AssertionError(f"{words}: the shell has ended\n{''.join(printed)}")
+
+    def close(self) -> None:
+        """End it, and all that was started in it."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGTERM)
+        try:
+            self._process.communicate(timeout=20)
+        except subprocess.TimeoutExpired:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.communicate()
 
 
 @contextlib.contextmanager

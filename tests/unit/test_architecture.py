@@ -28,7 +28,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     # Stages: each knows the values it is given and the values it makes.
     "bench.endpoints": frozenset({"bench.records", "bench.workload", "promptset.samples"}),
     "bench.transport": frozenset(
-        {"bench.clock", "bench.endpoints", "bench.errors", "bench.records", "bench.workload", "promptset.samples"}
+        {"bench.clock", "bench.endpoints", "bench.errors", "bench.records", "bench.secrets", "bench.workload",
+         "promptset.samples"}
     ),
     "bench.conversations": frozenset({"bench.stock", "bench.workload", "promptset"}),
     "bench.sources": frozenset({"bench.conversations", "bench.workload", "promptset"}),
@@ -59,6 +60,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     # Around the load:
     "bench.machine_cache": frozenset({"bench.errors"}),
     "bench.mock_process": frozenset({"bench.errors"}),
+    "bench.notices": frozenset({"bench.clock"}),
     "bench.preflight": frozenset({"bench.errors"}),
     "bench.priority": frozenset({"bench.clock", "bench.errors"}),
     "bench.machine": frozenset({"bench.load.sampling"}),
@@ -80,22 +82,26 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     # One worker runs the middle of the way, from the workload to the records; several are made of it.
     "bench.load": frozenset(
         {"bench.clock", "bench.config", "bench.dispatch", "bench.endpoints", "bench.errors", "bench.metrics",
-         "bench.modes", "bench.priority", "bench.records", "bench.run_directory", "bench.secrets", "bench.sources",
-         "bench.transport", "bench.workload", "promptset"}
+         "bench.modes", "bench.preflight", "bench.priority", "bench.records", "bench.run_directory", "bench.secrets",
+         "bench.sources", "bench.transport", "bench.workload", "promptset"}
     ),
     "bench.load.sampling": frozenset({"bench.clock"}),
-    "bench.load.live": frozenset({"bench.clock", "bench.metrics", "bench.records"}),
-    "bench.load.supervision": frozenset({"bench.clock", "bench.load.crew", "bench.load.live", "bench.records"}),
+    "bench.load.live": frozenset({"bench.clock", "bench.load.progress_tally", "bench.metrics", "bench.records"}),
+    "bench.load.progress_tally": frozenset({"bench.clock", "bench.metrics", "bench.records"}),
+    "bench.load.supervision": frozenset(
+        {"bench.clock", "bench.load.crew", "bench.load.live", "bench.load.progress_tally", "bench.records"}
+    ),
     "bench.scale": frozenset(
-        {"bench.clock", "bench.errors", "bench.event_loop", "bench.load", "bench.modes", "bench.records",
-         "bench.run_directory"}
+        {"bench.clock", "bench.errors", "bench.event_loop", "bench.load", "bench.metrics.objectives", "bench.modes",
+         "bench.records", "bench.run_directory"}
     ),
     # Who puts the stages together, and is imported by nobody but those further down in this list.
     "bench.evaluate": frozenset({"bench"}),
     "bench.run": frozenset({"bench", "promptset"}),
     "bench.calibrate": frozenset(
         {"bench.accuracy", "bench.clock", "bench.config", "bench.endpoints", "bench.errors", "bench.evaluate",
-         "bench.machine", "bench.machine_cache", "bench.mock_process", "bench.report", "bench.run", "bench.run_directory"}
+         "bench.machine", "bench.machine_cache", "bench.mock_process", "bench.notices", "bench.report", "bench.run",
+         "bench.run_directory"}
     ),
     "bench.limits": frozenset(
         {"bench.clock", "bench.config", "bench.errors", "bench.machine", "bench.mock_process", "bench.preflight",
@@ -263,7 +269,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     # The rooms of bench, from the lowest to the highest: folders, and files beside them. At run time a room imports rooms of
     # the layers before its own, and none of its own layer.
     frozenset({"clock", "errors", "event_loop", "machine", "rng", "secrets", "statistics", "stock", "verdict"}),
-    frozenset({"machine_cache", "mock_process", "preflight", "priority", "records", "schedule", "workload"}),
+    frozenset({"machine_cache", "mock_process", "notices", "preflight", "priority", "records", "schedule", "workload"}),
     frozenset({"conversations", "endpoints", "metrics", "run_directory"}),
     frozenset({"accuracy", "sources", "transport"}),
     frozenset({"dispatch", "report", "target"}),

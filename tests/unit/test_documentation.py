@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import json
 import re
@@ -15,11 +16,13 @@ import pytest
 
 from bench.config import Settings, read_yaml, resolve
 from bench.errors import Exit, UsageError
-from bench.records import RequestRecord
+from bench.records import Outcome, RequestRecord
+from bench.verdict import SIGNS
 from mockserver.cli import read_arguments
 from mockserver.errors import MockError
 from tests.support.documentation import (
     LEFT_OUT,
+    MEASURES,
     NO_COMMANDS,
     ROOT,
     RUN,
@@ -54,8 +57,6 @@ CANNOT_RUN = {
     "python gpu/serve_vllm.py": "needs a GPU and vLLM",
 }
 """What the blocks marked `sh` may hold, and why no test runs it."""
-MEASURES = re.compile(r"scripts/demo|(trueload|python -m bench) (run|calibrate|report)")
-"""Commands that exit with 3 where other programs keep the machine busy: an honest answer."""
 
 
 @pytest.fixture(scope="module")
@@ -162,6 +163,37 @@ def test_the_page_of_usage_knows_every_flag_field_and_exit_status() -> None:
     assert [name for name in names if not re.search(rf"^\| [^|]*`{name}`", page, re.MULTILINE)] == []
     for text in (page, (ROOT / "README.md").read_text(encoding="utf-8")):
         assert [int(status) for status in re.findall(r"^\| (\d+) \|", text, re.MULTILINE)] == sorted(Exit)
+
+
+def test_troubleshooting_says_of_every_sign_what_to_do() -> None:
+    page = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+    sections = dict(re.findall(r"^### [^\n]*\(`(\w+)`\)\n(.*?)(?=^##)", page, re.MULTILINE | re.DOTALL))
+    assert [sign for sign in SIGNS if "What to do: " not in sections.get(sign, "")] == []
+    outcomes = [outcome for outcome in Outcome if outcome not in (Outcome.OK, Outcome.INTERRUPTED, Outcome.DROPPED)]
+    assert [str(outcome) for outcome in outcomes if f"`{outcome}`" not in page] == []
+
+
+APART = re.compile(r"[0-9}] %(?![\w(}])")
+"""A percent sign apart from its number: `5 %`. (`{x} % (` and `i % 5` are code.)"""
+
+
+def texts() -> Iterator[tuple[str, str]]:
+    """(where, text) of all that a person reads: pages, templates, golden reports, and every string of the programs."""
+    pages = [ROOT / page for page in (*PAGES, "CHANGELOG.md")]
+    for path in [*pages, *(ROOT / "bench").rglob("*.j2"), *(ROOT / "tests" / "golden").iterdir()]:
+        yield str(path.relative_to(ROOT)), path.read_text(encoding="utf-8")
+    for folder in ("bench", "mockserver", "datasets", "gpu"):
+        for path in (ROOT / folder).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.JoinedStr):
+                    yield f"{path.relative_to(ROOT)}:{node.lineno}", ast.unparse(node)
+                elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    yield f"{path.relative_to(ROOT)}:{node.lineno}", node.value
+
+
+def test_percent_is_written_in_one_way() -> None:
+    assert [f"{where}: {found[0]}" for where, text in texts() for found in [APART.search(text)] if found] == []
+    assert [text for text in ("5 %", "at 5 %, say", "{share} %") if APART.search(text) is None] == []
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -43,7 +43,7 @@ def test_a_planted_defect_is_caught_and_named(defect: Defect, tmp_path: Path) ->
 
 RUNS = 200
 MOST_ALARMS = 18
-"""At a rate of 5 %, 200 runs raise more than this many alarms with a probability of 0.6 % (binomial)."""
+"""At a rate of 5%, 200 runs raise more than this many alarms with a probability of 0.6% (binomial)."""
 
 FIRST_SEED = 1_000
 
@@ -78,7 +78,7 @@ def _later(written: Written, more_ns: int) -> Written:
 def test_perfect_runs_raise_no_more_alarms_than_was_promised(tmp_path: Path) -> None:
     found = alarms(tmp_path, RUNS, Client())
     assert found["not VALID"] <= RUNS // 20
-    # 5 % of the means lie beyond two standard errors, and of the medians outside their intervals.
+    # 5% of the means lie beyond two standard errors, and of the medians outside their intervals.
     assert {name: n for name, n in found.items() if n > MOST_ALARMS} == {}
     assert found["ttft_ms mean"] > 0
     assert found["ttft_ms interval of p50"] > 0

@@ -114,4 +114,5 @@ def _choose(name: str, family: Family, given: dict[str, str]) -> tuple[Parameter
 
 def _refusal(text: str, problems: list[str], family: Family, dimension: Dimension) -> SpecError:
     example = family.example[dimension]
-    return SpecError([f"{text!r}: {problem} (example: {example})" for problem in problems])
+    said = [problem if problem.startswith(repr(text)) else f"{text!r}: {problem}" for problem in problems]
+    return SpecError([f"{problem} (example: {example})" for problem in said])

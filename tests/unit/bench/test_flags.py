@@ -17,6 +17,7 @@ from bench.config.flags import GROUPS, Parser, add_fields, parse
 from bench.errors import UsageError
 from bench.sources.sessions import SessionSpec
 from bench.transport import TRANSPORTS
+from tests.support.literal_server import CERTIFICATE
 
 URL = ["--url", "http://127.0.0.1:8000"]
 HTTPS = ["--url", "https://h"]
@@ -32,7 +33,7 @@ KNOBS: dict[str, tuple[list[str], list[str], object]] = {
     "extra_body": (URL, ["--extra-body", '{"top_p": 1}'], {"top_p": 1}),
     "ignore_eos": (URL, ["--ignore-eos"], True),
     "stream": (URL, ["--no-stream"], False),
-    "ca_file": (HTTPS, ["--ca-file", __file__], __file__),
+    "ca_file": (HTTPS, ["--ca-file", str(CERTIFICATE)], str(CERTIFICATE)),
     "insecure": (HTTPS, ["--insecure"], True),
     "mode": ([*URL, "--requests", "5"], ["--mode", "throughput"], "throughput"),
     "concurrency": (URL, ["--concurrency", "3"], 3),
@@ -66,6 +67,7 @@ KNOBS: dict[str, tuple[list[str], list[str], object]] = {
     "connect_timeout": (URL, ["--connect-timeout", "5"], 5.0),
     "first_byte_timeout": (URL, ["--first-byte-timeout", "5"], 5.0),
     "idle_timeout": (URL, ["--idle-timeout", "500ms"], 0.5),
+    "probe_timeout": (URL, ["--probe-timeout", "5s"], 5.0),
     "slo": (URL, ["--slo", "ttft:p99<500ms", "--slo", "e2el:p50<2s"], ("ttft:p99<500ms", "e2el:p50<2s")),
     "max_errors": (URL, ["--max-errors", "5%"], "5%"),
     "workers": (URL, ["--workers", "2"], "2"),
@@ -142,6 +144,27 @@ def test_flags_cannot_be_abbreviated() -> None:
     assert len(problems) == 1
 
 
+def test_a_short_flag_of_other_tools_leads_to_ours() -> None:
+    _, problems = parse(run_parser(), [*URL, "-c", "4", "-x", "5"])
+    assert problems == ["-c is not a flag: did you mean --concurrency?", "-x is not a flag"]
+
+
+def test_a_value_may_begin_with_a_dash() -> None:
+    flags, problems = parse(run_parser(), [*URL, "--duration", "-5s", "--api-key", "-k", "--quiet"])
+    assert (flags["duration"], flags["api_key"], flags["quiet"], problems) == ("-5s", "-k", True, [])
+
+
+def test_a_file_that_is_no_yaml_may_hold_the_url(tmp_path: Path) -> None:
+    path = tmp_path / "load.yaml"
+    path.write_text("url: [\n")
+    with pytest.raises(UsageError) as raised:
+        options.config_of(run_parser(), ["--config", str(path), "--rate", "x"])
+    assert [problem.partition(":")[0] for problem in raised.value.problems] == [
+        f"--config {path}, line 2, column 1",
+        "--rate",
+    ]
+
+
 def test_a_flag_without_its_value_is_refused() -> None:
     with pytest.raises(UsageError, match=r"--rate: expected one argument \(see python -m bench run --help\)"):
         parse(run_parser(), [*URL, "--rate"])
@@ -196,7 +219,7 @@ def test_help_shows_no_leftover_of_formatting(capsys: pytest.CaptureFixture[str]
     [
         ("endpoint", [], "chat"), ("mode", [], "concurrency"), ("concurrency", [], 10), ("requests", [], 100),
         ("arrivals", ["--rate", "1"], "poisson"), ("output_tokens", [], "128"), ("input_tokens", [], "1024"),
-        ("timeout", [], 600.0), ("seed", [], 0),
+        ("timeout", [], 600), ("seed", [], 0),
     ],
 )  # fmt: skip
 def test_the_default_in_the_help_is_the_value_of_a_run(
@@ -214,7 +237,7 @@ def test_the_default_of_sessions_in_the_help_is_what_is_sent(capsys: pytest.Capt
     assert isinstance(data, SessionSpec)
     assert (data.turns, data.think_time, data.output_tokens) == ("4", "0s", "128")
     explained = " ".join(help_of("run", capsys).split())
-    assert "turns of a session (default: 4)" in explained
+    assert "turns in each session (default: 4)" in explained
     assert "between an answer and the next turn (default: 0s)" in explained
 
 

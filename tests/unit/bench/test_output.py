@@ -1,11 +1,15 @@
 """What a command does where its result cannot be printed."""
 
+import errno
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from bench import cli
+from bench.errors import Exit
 
 # A result with the exit status 1 of a missed objective; text enough to be more than a buffer.
 PROGRAM = """
@@ -37,3 +41,38 @@ def test_a_result_that_finds_no_room_is_said_with_where_it_lies(status: int, lef
         )
     assert done.returncode == left
     assert done.stderr == "error: the result cannot be printed (No space left on device): it is in runs/a\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (OSError(errno.EMFILE, "Too many open files", "a"), "a: Too many open files: raise the limit of open files"),
+        (
+            OSError(errno.ENOSPC, "No space left on device"),
+            "No space left on device: make room, or name another directory",
+        ),
+        (MemoryError(), "the memory of this machine is full"),
+    ],
+)
+def test_what_the_machine_refuses_is_no_defect_of_ours(
+    error: Exception, told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(argv: list[str]) -> int:
+        raise error
+
+    monkeypatch.setattr("bench.commands.run.main", refuse)
+    assert cli.main(["run"]) == Exit.USAGE
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {told}")
+    assert "Traceback" not in said
+
+
+def test_another_error_of_the_system_is_a_defect(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(argv: list[str]) -> int:
+        raise OSError(errno.EBADF, "Bad file descriptor")
+
+    monkeypatch.setattr("bench.commands.run.main", refuse)
+    assert cli.main(["run"]) == Exit.DEFECT
+    assert "this is a defect of Trueload" in capsys.readouterr().err

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bench.errors import UsageError
-from bench.preflight import check, local_ports_for
+from bench.preflight import check, files_kept, local_ports_for
 
 LIMITED = """
 import resource, sys
@@ -69,3 +69,47 @@ def test_a_small_plan_passes_and_an_impossible_one_names_every_limit() -> None:
         with pytest.raises(UsageError) as raised:
             check(10**9)
         assert any("local ports" in p for p in raised.value.problems)
+
+
+DOUBT = """
+import resource, sys
+soft, hard, connections = map(int, sys.argv[1:])
+resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+from bench.errors import UsageError
+from bench.preflight import check, least_files, room_for_connections
+try:
+    least_files()
+    print(check(connections, certain=False))
+except UsageError as e:
+    print(e)
+print(resource.getrlimit(resource.RLIMIT_NOFILE)[0], room_for_connections())
+"""
+
+
+def doubted(soft: int, hard: int, connections: int) -> list[str]:
+    command = [sys.executable, "-c", DOUBT, str(soft), str(hard), str(connections)]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.splitlines()
+
+
+def test_an_estimate_refuses_nothing_and_says_what_may_fail() -> None:
+    assert doubted(40, 64, 500) == [
+        "the limit of open files here (64) has room for about 32 requests in flight, and this load may have 500: "
+        "those beyond it will fail (ulimit -Hn 564)",
+        "64 0",
+    ]
+    assert doubted(100, 900, 500) == ["None", "564 500"]
+
+
+def test_a_limit_under_which_no_run_can_begin_is_refused() -> None:
+    assert doubted(30, 40, 5) == ["a run needs at least 48 open files, and the limit here is 40: raise it (ulimit -Hn 1024)",
+                                  "30 0"]  # fmt: skip
+
+
+def test_descriptors_are_kept_from_a_load_and_given_back() -> None:
+    def descriptors() -> int:
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    before = descriptors()
+    with files_kept():
+        assert descriptors() == before + 12
+    assert descriptors() == before

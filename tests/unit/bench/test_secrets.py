@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.secrets import MASK, public_command, public_url, redactor, secrets_of
+from bench.secrets import (
+    MASK,
+    is_secret_name,
+    public_body,
+    public_command,
+    public_url,
+    redactor,
+    secrets_of,
+    shown_url,
+    without_secrets_of,
+)
 
 KEY = "sk-abcdef123456"
 
@@ -58,3 +69,64 @@ def test_a_command_line_is_shown_without_its_secrets() -> None:
     assert KEY not in " ".join(told)
     assert told == ["run", "--api-key", "***", "--api-key=***", "--header", "Authorization: ***",
                     "--header=X-Key: ***", "--url", "http://***@h/?k=***", "--url=http://***@h", "--rate"]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("ftp://u:KEY@h/v1?key=KEY", "ftp://***@h/v1?***"),
+        ("u:KEY@h/v1?key=KEY", "***@h/v1?***"),
+        ("h/v1?key=a@KEY", "h/v1?***"),
+        ("ftp://[h/?KEY", "ftp://[h/?***"),
+        ("http://u:KEY@h/?k=KEY", "http://***@h/?k=***"),
+        ("localhost:8000", "localhost:8000"),
+    ],
+)
+def test_of_what_is_no_url_nothing_secret_is_shown(text: str, shown: str) -> None:
+    assert shown_url(text) == shown
+
+
+def test_a_secret_of_a_url_is_known_in_each_way_in_which_it_may_be_quoted() -> None:
+    found = secrets_of("https://us%65r:p%40ss@host/v1?token=a%2Fb", [], None)
+    assert {"us%65r", "user", "p%40ss", "p@ss", "dXNlcjpwQHNz", "a%2Fb", "a/b"} <= set(found)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["api_key", "apiKey", "API-Key", "apikey", "key", "token", "hf_token", "accessToken", "Authorization", "password",
+     "db-password", "client_secret", "aws_secret_access_key", "credentials", "auth"],
+)  # fmt: skip
+def test_a_name_says_that_its_value_is_secret(name: str) -> None:
+    assert is_secret_name(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["max_tokens", "tokens", "eos_token", "min_tokens", "stop_token_ids", "tokenizer", "cache_key", "prompt_cache_key",
+     "model", "author", "monkey", "compass", ""],
+)  # fmt: skip
+def test_a_name_that_only_looks_like_one_is_no_secret(name: str) -> None:
+    assert not is_secret_name(name)
+
+
+def test_a_body_is_shown_with_its_secrets_masked_at_any_depth() -> None:
+    body = {"max_tokens": 5, "api_key": KEY, "tools": [{"auth": {"user": KEY, "on": True, "port": 1}, "name": "a"}]}
+    assert public_body(body) == {
+        "max_tokens": 5,
+        "api_key": MASK,
+        "tools": [{"auth": {"user": MASK, "on": True, "port": MASK}, "name": "a"}],
+    }
+
+
+def test_an_echo_of_a_secret_of_the_body_is_masked() -> None:
+    body = b'{"max_tokens": 5, "metadata": {"hf_token": "sk-abcdef123456"}}'
+    assert without_secrets_of(body, f"bad field {KEY}, max_tokens 5") == "bad field ***, max_tokens 5"
+    assert without_secrets_of(b'{"model": "m"}', f"quotes {KEY}") == f"quotes {KEY}"
+    assert without_secrets_of(b"token {", "as it is") == "as it is"
+
+
+def test_a_command_line_is_shown_without_the_secrets_of_extra_body() -> None:
+    fields = '{"top_p": 0.9, "api_key": "sk-abcdef123456"}'
+    assert public_command(["--extra-body", fields]) == ["--extra-body", '{"top_p":0.9,"api_key":"***"}']
+    assert public_command(["--extra-body", '{"top_p": 0.9}']) == ["--extra-body", '{"top_p": 0.9}']
+    assert public_command([f"--extra-body={KEY}"]) == ["--extra-body=***"]

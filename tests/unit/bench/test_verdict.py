@@ -124,13 +124,13 @@ def opened(metric: str, stat: str, least: float, greatest: float | None) -> dict
 TRIPPED: list[tuple[str, dict[str, object], Status]] = [
     ("send_lateness", {LATE: 1.5}, Status.SUSPECT),
     ("send_lateness", {LATE: 10.5}, Status.INVALID),
-    ("send_lateness", {LATE: 1.5, "latency.ttft_ms.p50": 200.0}, Status.VALID),  # Over 1 ms, but under 1 %.
-    ("send_lateness", {LATE: 0.9, "latency.ttft_ms.p50": 5.0}, Status.VALID),  # Over 1 %, but under 1 ms.
-    ("send_lateness", {LATE: 10.5, "latency.ttft_ms.p50": 200.0}, Status.SUSPECT),  # Over 10 ms, but under 10 %.
-    ("send_lateness", {LATE: 20.0, "latency.ttft_ms.p50": None}, Status.SUSPECT),  # Not streamed: 4 % of E2EL.
+    ("send_lateness", {LATE: 1.5, "latency.ttft_ms.p50": 200.0}, Status.VALID),  # Over 1 ms, but under 1%.
+    ("send_lateness", {LATE: 0.9, "latency.ttft_ms.p50": 5.0}, Status.VALID),  # Over 1%, but under 1 ms.
+    ("send_lateness", {LATE: 10.5, "latency.ttft_ms.p50": 200.0}, Status.SUSPECT),  # Over 10 ms, but under 10%.
+    ("send_lateness", {LATE: 20.0, "latency.ttft_ms.p50": None}, Status.SUSPECT),  # Not streamed: 4% of E2EL.
     ("ready_not_sent", ready(0.011, 1.1), Status.SUSPECT),
     ("ready_not_sent", ready(0.051, 10.1), Status.INVALID),
-    ("ready_not_sent", ready(0.051, 9.9), Status.SUSPECT),  # Over 5 %, made of waits under 10 ms.
+    ("ready_not_sent", ready(0.051, 9.9), Status.SUSPECT),  # Over 5%, made of waits under 10 ms.
     ("ready_not_sent", ready(0.5, 0.9), Status.VALID),  # As long as the replies, and under 1 ms.
     ("ready_not_sent", ready(0.009, 3_000.0), Status.VALID),
     ("pause", pause(3_000, 0.011), Status.SUSPECT),
@@ -163,16 +163,16 @@ TRIPPED: list[tuple[str, dict[str, object], Status]] = [
     ("run_queue", {"instrument.run_queue.mean": 0.5, **KERNEL}, Status.VALID),  # Nothing is late by it.
     ("wide_stamps", opened("ttft_ms", "p50", 47.0, 50.0), Status.SUSPECT),
     ("wide_stamps", opened("itl_ms", "p50", 0.0, 40.0), Status.SUSPECT),
-    ("wide_stamps", opened("e2el_ms", "p50", 490.0, 500.0), Status.VALID),  # 2 %.
+    ("wide_stamps", opened("e2el_ms", "p50", 490.0, 500.0), Status.VALID),  # 2%.
     (
         "wide_stamps",
         opened("ttft_ms", "mean", 44.0, 50.0),
         Status.VALID,
-    ),  # 12 %, which one stamp of twenty may leave open.
+    ),  # 12%, which one stamp of twenty may leave open.
     ("wide_stamps", opened("ttft_ms", "mean", 37.0, 50.0), Status.SUSPECT),
     ("wide_stamps", opened("itl_ms", "p90", 19.9, 20.05), Status.VALID),
     ("wide_stamps", opened("itl_ms", "p999", 0.0, 40.0), Status.VALID),  # Shown with its bounds, and not judged.
-    ("wide_stamps", opened("tpot_ms", "p99", 16.0, 20.0), Status.VALID),  # 20 % of a tail.
+    ("wide_stamps", opened("tpot_ms", "p99", 16.0, 20.0), Status.VALID),  # 20% of a tail.
     ("wide_stamps", opened("tpot_ms", "p99", 14.0, 20.0), Status.SUSPECT),
     ("littles_law", {"load.littles_law.difference": -0.006}, Status.SUSPECT),
     ("littles_law", {"load.littles_law.difference": 0.051}, Status.INVALID),
@@ -253,7 +253,7 @@ def test_calibration_has_its_own_bands(stat: str, error_ms: float, share: float,
 
 
 def test_a_speed_is_judged_by_its_time_per_token() -> None:
-    # 50 tokens/s are 20 ms a token, 47.5 are 21.05: over 5 % and over 1 ms.
+    # 50 tokens/s are 20 ms a token, 47.5 are 21.05: over 5% and over 1 ms.
     for measured, status in ((50.0, Status.VALID), (49.0, Status.SUSPECT), (47.5, Status.INVALID)):
         error = {"error": measured - 50.0, "error_share": measured / 50.0 - 1.001}
         rows = certified(stat="p50", metric="tps", unit="tokens/s", measured=measured, **error)
@@ -382,7 +382,7 @@ def way_in(**stats: float) -> Verdict:
 
 
 def test_a_request_that_is_said_to_be_sent_after_it_arrived_is_found_out() -> None:
-    # The true TTFT is 50 ms: a min of -2.1 ms is over 2 ms, and under 10 % of it.
+    # The true TTFT is 50 ms: a min of -2.1 ms is over 2 ms, and under 10% of it.
     assert way_in().status is Status.VALID
     assert way_in(min=-0.4).status is Status.VALID
     assert way_in(min=-2.1).status is Status.SUSPECT
@@ -393,10 +393,10 @@ def test_a_request_that_is_said_to_be_sent_after_it_arrived_is_found_out() -> No
 
 
 def test_the_networks_least_scales_the_share_too() -> None:
-    # 5.1 ms off of 50 ms, of which the network takes 4.7: 0.4 ms and 0.8 % are left.
+    # 5.1 ms off of 50 ms, of which the network takes 4.7: 0.4 ms and 0.8% are left.
     row = certified(stat="p50", metric="ttft_ms", error=5.1, error_share=0.102, measured=55.1)
     assert verdict(calibration=row | {"network_ms": 4.7}).status is Status.VALID
-    # 4.1 ms: 1 ms, of which the share is 2 % and not 10.2.
+    # 4.1 ms: 1 ms, of which the share is 2% and not 10.2.
     assert verdict(calibration=row | {"network_ms": 4.0}).status is Status.SUSPECT
 
 
@@ -606,7 +606,7 @@ def perfect_samples(seconds: int, in_flight: float) -> list[dict[str, Any]]:
 def test_the_signs_find_their_numbers_where_the_summary_puts_them() -> None:
     # 100 a second, each 70 ms in flight: 7 at once.
     records = [made_record(i, sent_ms=10 * i, output_tokens_asked=3, output_tokens_counted=3) for i in range(1_000)]
-    # The first sends' ramp of 70 ms is less than 0.5 % of 10 s.
+    # The first sends' ramp of 70 ms is less than 0.5% of 10 s.
     found = judged(records, perfect_samples(10, 7.0 * 0.997))
     assert found.status is Status.VALID, found.reasons
     said_by_others = {"calibration", "workers", "target_gone", "cache_hits", "ready_not_sent"}

@@ -174,7 +174,7 @@ def test_gaps_that_are_drawn_make_a_tpot_that_is_narrower_than_one_that_is_drawn
     once = expect(tpot="exp:mean=10ms", output_tokens=101)["tpot_ms"]
     each = expect(itl="exp:mean=10ms", output_tokens=101)["tpot_ms"]
     assert once["mean"] == each["mean"] == 10
-    # A sum of 100 exponentials is gamma(100): its 99 % quantile, from tables, is 124.7 means of 1.
+    # A sum of 100 exponentials is gamma(100): its 99% quantile, from tables, is 124.7 means of 1.
     assert each["p99"] == pytest.approx(12.4723, rel=1e-3)
     assert once["p99"] == pytest.approx(-10 * math.log(0.01))
     assert expect(itl="exp:mean=10ms", output_tokens=1)["tpot_ms"]["mean"] is None

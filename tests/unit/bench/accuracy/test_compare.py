@@ -213,7 +213,7 @@ def test_a_wrong_metric_is_caught_and_named_with_its_size_and_cause(
 
 
 def test_whole_milliseconds_are_within_the_bands_where_the_value_is_large(tmp_path: Path) -> None:
-    # 0.5 ms of some 540 ms is 0.1 %: the bands ask for both, and the certificate shows the error all the same.
+    # 0.5 ms of some 540 ms is 0.1%: the bands ask for both, and the certificate shows the error all the same.
     latency = dict(LATENCY)
     latency["e2el_ms"] = describe(sorted(float(int(per_request.e2el_ms(r) or 0)) for r in RECORDS))
     rows = certified(tmp_path, latency=latency)

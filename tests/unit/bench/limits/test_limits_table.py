@@ -55,8 +55,7 @@ def test_each_ladder_shows_what_held_and_what_gave_way() -> None:
     text = render(result())
     assert row(text, "  against the mock", LADDERS["chunks"].title)[3:] == [
         "49,154",
-        "29",
-        "%",
+        "29%",
         "–",
         *CLIENT_SIGNS["cpu"].split(),
     ]

@@ -9,12 +9,16 @@ from typing import TextIO
 import pytest
 
 from bench.clock import NS_PER_S, LoopClock, sleep_until
-from bench.load.live import Live
-from bench.records import Outcome
+from bench.load.live import Goal, Live
+from bench.load.progress_tally import ProgressTally, metrics_of
+from bench.metrics import objectives
+from bench.records import Outcome, RequestRecord
+from bench.workload import Phase
 from tests.support.made_records import made_record
 from tests.support.virtual_time import START_NS, VirtualTimeLoop, run_virtual
 
 COUNTS = {"planned": 0, "sent": 0, "done": 0, "in_flight": 0}
+SLO = objectives.parse(["ttft:p99<60ms", "error_rate<1%", "itl:max<15ms", "output_tokens_per_s>1"])
 
 
 @pytest.fixture
@@ -25,53 +29,153 @@ def pipe() -> Iterator[tuple[TextIO, TextIO]]:
         yield writer, reader
 
 
-def live_of(stream: TextIO, counts: dict[str, int], *, quiet: bool = False) -> Live:
-    return Live(LoopClock(), lambda at_ns: dict(counts), "100 requests", stream, quiet=quiet)
+HUNDRED = Goal(requests=100)
 
 
-def test_the_lines_have_counts_rates_latencies_and_errors(pipe: tuple[TextIO, TextIO]) -> None:
+def live_of(stream: TextIO, counts: dict[str, int], *, goal: Goal = HUNDRED, quiet: bool = False) -> Live:
+    return Live(LoopClock(), lambda at_ns: dict(counts), goal, stream, quiet=quiet)
+
+
+def drawn(stream: TextIO, goal: Goal, at: list[tuple[float, dict[str, int], list[RequestRecord]]]) -> list[list[str]]:
+    """The lines at each of these seconds, with these counts, after these records."""
+
     async def main(loop: VirtualTimeLoop) -> list[list[str]]:
         counts = dict(COUNTS)
-        live = live_of(pipe[0], counts)
+        live = live_of(stream, counts, goal=goal)
         live.start()
-        first = live.lines(START_NS)
-        for i in range(4):
-            live.add(made_record(i, chunks_ms=(50 + i, 60 + i, 80 + i)))
-        live.add(made_record(5, outcome=Outcome.RESET))
-        live.add(made_record(6, outcome=Outcome.HTTP_ERROR, status=500))
-        live.add(made_record(7, outcome=Outcome.HTTP_ERROR, status=500))
-        counts |= {"planned": 30, "sent": 20, "done": 8, "in_flight": 12}
-        second = live.lines(START_NS + 2 * NS_PER_S)
-        counts |= {"planned": 31, "done": 20}
-        third = live.lines(START_NS + 3 * NS_PER_S)
+        seen = []
+        for second, now, records in at:
+            counts |= now
+            for record in records:
+                live.add(record)
+            seen.append(live.lines(START_NS + round(second * NS_PER_S)))
         live.stop()
-        return [first, second, third]
+        return seen
 
-    first, second, third = run_virtual(main)
-    assert "planned 0   sent 0   done 0 of 100 requests   in flight 0" in first[0]
-    assert "TTFT -" in first[2]
-    assert first[3] == "  errors: none"
-    assert second[0].startswith("   2.0 s   planned 30   sent 20   done 8 of 100 requests   in flight 12")
-    assert second[1] == "  per second: planned 15.0  sent 10.0  done 4.0"
-    assert "TTFT p50 51.5 p99 53.0 ms" in second[2]
-    assert "TPOT p50 15.0 p99 15.0 ms" in second[2]
-    assert second[3] == "  errors: 2 http_error, 1 reset"
-    assert third[1] == "  per second: planned 1.0  sent 0.0  done 12.0"
+    return run_virtual(main)
+
+
+def sent(n: int, done: int | None = None) -> dict[str, int]:
+    done = n if done is None else done
+    return {"planned": n, "sent": n, "done": done, "in_flight": n - done}
+
+
+def good(n: int, phase: Phase = "run") -> list[RequestRecord]:
+    return [made_record(i, chunks_ms=(50 + i, 60 + i, 80 + i), phase=phase) for i in range(n)]
+
+
+def test_the_lines_have_the_way_counts_rates_latencies_and_errors(pipe: tuple[TextIO, TextIO]) -> None:
+    failed = [
+        made_record(5, outcome=Outcome.RESET),
+        *(made_record(i, outcome=Outcome.HTTP_ERROR, status=500) for i in (6, 7)),
+    ]
+    first, second, third = drawn(
+        pipe[0], HUNDRED, [(0, {}, []), (2, sent(20, 7), [*good(4), *failed]), (4, sent(100, 20), [])]
+    )
+    assert first == [
+        "  ────────────────────   0%  0 of 100 requests",
+        "  sent 0  done 0  in flight 0  failed 0 (0.0%)",
+        "  0.0 requests/s  0 tokens/s",
+    ]
+    assert second == [
+        "  ━───────────────────   7%  7 of 100 requests, about 27 s left",
+        "  sent 20  done 7  in flight 13  failed 3 (42.9%)",
+        "  3.5 requests/s  6 tokens/s",
+        "  TTFT p50 51.5 p99 53.0 ms  TPOT p50 15.0 p99 15.0 ms",
+        "  errors: 2 http_error, 1 reset",
+    ]
+    assert third[0] == "  ━━━━────────────────  20%  20 of 100 requests, all sent, 80 in flight"
+
+
+def test_a_duration_never_reads_more_than_it_is(pipe: tuple[TextIO, TextIO]) -> None:
+    at = [(45.0, sent(45, 30), []), (87.0, sent(60, 58), []), (99.0, sent(60), [])]
+    lines = [seen[0] for seen in drawn(pipe[0], Goal(duration_s=60), at)]
+    assert lines == [
+        "  ━━━━━━━━━━━━━━━─────  75%  45 of 60 s, 15 s left",
+        "  ━━━━━━━━━━━━━━━━━━━━ 100%  60 of 60 s, all sent, 2 in flight",
+        "  ━━━━━━━━━━━━━━━━━━━━ 100%  60 of 60 s",
+    ]
+
+
+def test_the_limit_that_is_nearer_decides(pipe: tuple[TextIO, TextIO]) -> None:
+    goal = Goal(requests=100, duration_s=60)
+    ((line, *_),) = drawn(pipe[0], goal, [(30.0, sent(20), good(20))])
+    assert line == "  ━━━━━━━━━━──────────  50%  20 of 100 requests, 30 of 60 s, about 30 s left"
+
+
+@pytest.mark.parametrize(("seconds", "left"), [(200, "3 min"), (9000, "2.5 h")])
+def test_long_times_are_told_in_minutes_and_hours(pipe: tuple[TextIO, TextIO], seconds: int, left: str) -> None:
+    ((line, *_),) = drawn(pipe[0], Goal(duration_s=seconds), [(0.0, sent(1), [])])
+    assert line.endswith(f", {left} left")
+
+
+def test_a_warm_up_is_called_one_and_counts_in_no_objective(pipe: tuple[TextIO, TextIO]) -> None:
+    goal = Goal(duration_s=10, warmup_requests=4, objectives=SLO[:1])
+    slow = [made_record(i, chunks_ms=(500, 510, 520), phase="warmup") for i in range(4)]
+    before, after = drawn(pipe[0], goal, [(5.0, sent(4), slow), (6.0, sent(8), good(4))])
+    assert before[0] == "  ────────────────────   0%  warm-up, 0 of 10 s, 10 s left"
+    assert before[-1] == "  ttft:p99<60ms: nothing yet"
+    assert after[0] == "  ────────────────────   0%  0 of 10 s, 10 s left"
+    assert after[-1] == "  ttft:p99<60ms: 53.0 ms, held so far"
+
+
+def test_each_objective_has_its_value_and_state_so_far(pipe: tuple[TextIO, TextIO]) -> None:
+    goal = Goal(requests=10, objectives=(*SLO, *SLO[:1]))
+    ((*_, a, b, c, d, more, errors),) = drawn(
+        pipe[0], goal, [(2.0, sent(5), [*good(4), made_record(5, outcome=Outcome.RESET)])]
+    )
+    assert a == "  ttft:p99<60ms: 53.0 ms, held so far"
+    assert b == "  error_rate<1%: 20.00%, missed so far"
+    assert c == "  itl:max<15ms: 20.0 ms, missed so far"
+    assert d == "  output_tokens_per_s>1: 6.0/s, held so far"
+    assert (more, errors) == ("  and 1 more objectives", "  errors: 1 reset")
+
+
+def test_arrivals_that_wait_or_are_dropped_are_counted(pipe: tuple[TextIO, TextIO]) -> None:
+    dropped = [made_record(i, outcome=Outcome.DROPPED) for i in range(3)]
+    counts = {"planned": 9, "sent": 4, "done": 4, "in_flight": 0}
+    ((way, line, *_),) = drawn(pipe[0], Goal(requests=10), [(1.0, counts, dropped)])
+    assert way.startswith("  ━━━━━━━━━━━━━━──────  70%  7 of 10 requests")
+    assert line == "  sent 4  done 4  in flight 0  failed 0 (0.0%)  waiting for a slot 2  dropped 3"
+
+
+def test_latencies_are_those_of_the_last_seconds_and_objectives_of_all(pipe: tuple[TextIO, TextIO]) -> None:
+    slow = [made_record(9, chunks_ms=(500, 510, 520))]
+    _, line = drawn(pipe[0], Goal(requests=10, objectives=SLO[:1]), [(1.0, sent(1), slow), (12.0, sent(2), good(1))])
+    assert "TTFT p50 50.0 p99 50.0 ms" in line[3]
+    assert line[4] == "  ttft:p99<60ms: 495.5 ms, missed so far"
+
+
+def test_what_workers_counted_is_the_same(pipe: tuple[TextIO, TextIO]) -> None:
+    async def main(loop: VirtualTimeLoop) -> tuple[list[str], list[str]]:
+        goal = Goal(requests=10, objectives=SLO)
+        alone, merged = live_of(pipe[0], COUNTS, goal=goal), live_of(pipe[0], COUNTS, goal=goal)
+        tallies = [ProgressTally(metrics_of(SLO)) for _ in range(2)]
+        alone.start()
+        merged.start()
+        for i, record in enumerate([*good(4), *good(3, phase="warmup"), made_record(9, outcome=Outcome.RESET)]):
+            alone.add(record)
+            tallies[i % 2].add(record)
+        for tally in tallies:
+            merged.merge(tally)
+        lines = alone.lines(START_NS + NS_PER_S), merged.lines(START_NS + NS_PER_S)
+        alone.stop()
+        merged.stop()
+        return lines
+
+    alone, merged = run_virtual(main)
+    assert alone == merged
+    assert "53.0 ms, held so far" in alone[4]
 
 
 def test_a_load_without_streams_shows_the_whole_latency(pipe: tuple[TextIO, TextIO]) -> None:
-    async def main(loop: VirtualTimeLoop) -> str:
-        live = live_of(pipe[0], COUNTS)
-        live.start()
-        live.add(made_record(0, chunks_ms=()))
-        line = live.lines(START_NS + 1)[2]
-        live.stop()
-        return line
-
-    assert "E2EL p50 1.0 p99 1.0 ms" in run_virtual(main)
+    ((_, _, _, line),) = drawn(pipe[0], HUNDRED, [(1.0, sent(1), [made_record(0, chunks_ms=())])])
+    assert line == "  E2EL p50 1.0 p99 1.0 ms"
 
 
-def test_what_is_no_terminal_gets_a_plain_line_every_ten_seconds(pipe: tuple[TextIO, TextIO]) -> None:
+def test_what_is_no_terminal_gets_a_plain_line_after_a_second_and_every_ten_seconds(
+    pipe: tuple[TextIO, TextIO],
+) -> None:
     writer, reader = pipe
 
     async def main(loop: VirtualTimeLoop) -> None:
@@ -83,8 +187,10 @@ def test_what_is_no_terminal_gets_a_plain_line_every_ten_seconds(pipe: tuple[Tex
     run_virtual(main)
     writer.close()
     said = reader.read()
-    assert said.count("\n") == 2
-    assert "\x1b" not in said
+    assert (
+        said
+        == "0%  0 of 100 requests | sent 0  done 0  in flight 0  failed 0 (0.0%) | 0.0 requests/s  0 tokens/s\n" * 3
+    )
 
 
 def test_quiet_says_nothing(pipe: tuple[TextIO, TextIO]) -> None:
@@ -117,8 +223,8 @@ def test_a_terminal_is_drawn_over_in_place() -> None:
         said = os.read(leader, 65536).decode()
     os.close(leader)
     # Drawn at 0.5 s, over that at 1 s, wiped for the word, and drawn a last time.
-    assert said.count("errors: none") == 3
-    assert said.count("\x1b[4A\x1b[J") == 2
+    assert said.count("failed 0 (0.0%)") == 3
+    assert said.count("\x1b[3A\x1b[J") == 2
     assert "a word that stays" in said
 
 

@@ -92,7 +92,7 @@ def test_itl_shares_what_is_open_by_tokens() -> None:
 
 def test_little_that_is_open_is_not_worth_saying() -> None:
     assert bounds(made_record(chunk_bound_ns=at(49.95, None, None))) == {}
-    # 0.4 ms: over 1 % of a gap of 10 ms, under 1 % of a TTFT of 50.
+    # 0.4 ms: over 1% of a gap of 10 ms, under 1% of a TTFT of 50.
     assert bounds(made_record(chunk_bound_ns=at(49.6, None, None))).keys() == {
         "tpot_ms",
         "tps",

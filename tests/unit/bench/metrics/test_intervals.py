@@ -18,7 +18,7 @@ TRIALS = 300
 @pytest.mark.parametrize("p", QUANTILES.values())
 def test_ranks_are_the_exact_binomial_ones(n: int, p: float) -> None:
     ranks = order_ranks(n, p)
-    # B < l and B >= u, each with at most 2.5 %, and the next rank would be too much.
+    # B < l and B >= u, each with at most 2.5%, and the next rank would be too much.
     lower = next(k for k in range(int(n * p - 6 * (n * p) ** 0.5) - 2, n + 1) if stats.binom.cdf(k, n, p) > 0.025)
     upper = int(stats.binom.isf(0.025, n, p)) + 1
     if ranks is None:

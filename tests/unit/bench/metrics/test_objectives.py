@@ -14,7 +14,7 @@ from tests.support.made_records import made_record
     ("text", "metric", "stat", "op", "limit", "unit"),
     [
         ("ttft:p99<500ms", "ttft", "p99", "<", 500, "ms"),
-        ("ttft < 500", "ttft", "p99", "<", 500, "ms"),
+        ("ttft < 500 ms", "ttft", "p99", "<", 500, "ms"),
         ("e2el:p90<=3s", "e2el", "p90", "<=", 3000, "ms"),
         ("itl:mean<250us", "itl", "mean", "<", 0.25, "ms"),
         ("TPOT:avg<50ms", "tpot", "mean", "<", 50, "ms"),
@@ -41,6 +41,9 @@ def test_an_objective_is_read(text: str, metric: str, stat: str | None, op: str,
         ("error_rate:p99<1%", "takes no statistic"),
         ("error_rate<1ms", "use 1% or 0.01"),
         ("requests_per_s>5ms", "takes no 'ms'"),
+        ("ttft:p99<500", "ttft needs a unit: write 500ms, 500s or 500us"),
+        ("error_rate<5", "5 without a unit is 500% of all requests: write 5%"),
+        ("error_rate<101%", "101% is more than all requests"),
     ],
 )
 def test_a_wrong_objective_is_explained(text: str, sentence: str) -> None:
@@ -56,7 +59,7 @@ def test_all_wrong_objectives_are_named_at_once() -> None:
 
 def test_a_request_meets_its_objectives_by_its_own_values() -> None:
     record = made_record(chunks_ms=(50, 60, 80))
-    assert meets_all(record, parse(["ttft:p99<51ms", "e2el<=80ms", "tpot<16"]))
+    assert meets_all(record, parse(["ttft:p99<51ms", "e2el<=80ms", "tpot<16ms"]))
     assert not meets_all(record, parse(["ttft:p50<50ms"]))
     assert not meets_all(record, parse(["ttft<51ms", "e2el<80ms"]))
 

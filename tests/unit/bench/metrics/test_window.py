@@ -126,7 +126,7 @@ def test_few_rounds_of_a_closed_loop_are_warned_of() -> None:
     closed = describe_window(window, [5_000.0] * 9, _over_time([1.0] * 30), open_loop=False)
     assert closed["rounds"] == 6
     assert "6.0 rounds" in closed["warnings"][0]
-    assert "17 %" in closed["warnings"][0]
+    assert "17%" in closed["warnings"][0]
     assert describe_window(window, [5_000.0] * 9, _over_time([1.0] * 30), open_loop=True)["warnings"] == []
 
 

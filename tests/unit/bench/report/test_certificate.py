@@ -133,8 +133,13 @@ def test_the_page_of_a_certificate_shows_every_metric_and_plot_and_asks_for_noth
         assert f'id="chart-{key}"' in page
     assert "The mock against its closed form" in page
     assert "over 0.200 ms suspect, over 1 ms invalid" in page
-    assert "over 2 % suspect, over 10 % invalid" in page
+    assert "over 2% suspect, over 10% invalid" in page
     assert re.findall(r"""(?:src|href)=["'](?!data:)([^"']*)""", page) == []
+
+
+def test_the_command_line_can_be_typed_again_as_it_stands(made: dict[str, Any]) -> None:
+    made["run"]["command"] = ["python", "-m", "bench", "calibrate", "--mock", "--ttft 5ms"]
+    assert "python -m bench calibrate --mock &#39;--ttft 5ms&#39;" in certificate_page.render(made)
 
 
 def test_the_page_escapes_what_came_from_outside(made: dict[str, Any]) -> None:

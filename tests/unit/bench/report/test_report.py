@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from bench.metrics.facts import RunFacts
+from bench.metrics.objectives import parse
 from bench.metrics.summary import Summary
 from bench.records import Outcome, RequestRecord
 from bench.report import charts, formatting, html, other_tools, plot, text
@@ -42,7 +43,7 @@ def test_numbers_have_four_significant_digits(value: float | None, written: str)
 
 @pytest.mark.parametrize(
     ("value", "written"),
-    [(None, "–"), (0, "0 %"), (0.0185, "1.85 %"), (0.5, "50 %"), (0.981234, "98.1 %"), (1.0, "100 %")],
+    [(None, "–"), (0, "0%"), (0.0185, "1.85%"), (0.5, "50%"), (0.981234, "98.1%"), (1.0, "100%")],
 )
 def test_shares_are_percent(value: float | None, written: str) -> None:
     assert formatting.share(value) == written
@@ -182,7 +183,7 @@ def test_a_certificate_is_shown() -> None:
         "causes": [cause],
     }
     page = html.render(_summary([made_record()]) | {"calibration": calibration})
-    for shown in ("TTFT median", "+0.010", "+0.02 %", "median 0.004 ms", "3 here, 4 there", "one is missing",
+    for shown in ("TTFT median", "+0.010", "+0.02%", "median 0.004 ms", "3 here, 4 there", "one is missing",
                   "TTFT is +1.500 ms off at p99; likely cause: some mistake", "certificate.html"):  # fmt: skip
         assert shown in page
     assert "+7.000" not in page
@@ -278,6 +279,39 @@ def test_text_has_colour_on_a_terminal_unless_it_is_not_wanted(monkeypatch: pyte
     text.show(golden_summary(), plain)
     assert "\x1b[1;33mSUSPECT" in coloured.getvalue()
     assert "33m" not in plain.getvalue()
+
+
+def shown_on_a_terminal(summary: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    terminal = _Terminal()
+    text.show(summary, terminal)
+    return terminal.getvalue()
+
+
+def test_a_run_in_which_everything_failed_says_so_first_in_red_with_the_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+    reset = made_record(9, outcome=Outcome.RESET, chunks_ms=(), error="\x1b[2Jgone")
+    summary = _summary([*ALL_FAILED, reset], "FAILED")
+    summary["verdict"]["reasons"] = ["every request failed"]
+    assert text.render(summary).startswith(
+        "FAILED\n  - 5 failed: busy\n  - 1 failed:  [2Jgone\n  - every request failed\n  what to do, reason by reason: docs/"
+    )
+    assert text.render(summary, brief=True).startswith("FAILED\n  - 5 failed: busy\n")
+    assert "\x1b[1;31mFAILED\x1b[0m" in shown_on_a_terminal(summary, monkeypatch)
+    page = html.render(summary)
+    assert page.index('class="verdict failed"') < page.index("<li>5 failed: busy</li>") < page.index('class="tiles"')
+    assert "The target failed" in page
+
+
+def test_nothing_good_is_green_where_the_run_is_not_valid(monkeypatch: pytest.MonkeyPatch) -> None:
+    facts = {"objectives": parse(["ttft:p99<5s", "ttft:p99<1ms"])}
+    for status, green in (("VALID", True), ("SUSPECT", False), ("INVALID", False)):
+        summary = _summary([made_record()], status, **facts)
+        told, page = shown_on_a_terminal(summary, monkeypatch), html.render(summary)
+        assert (re.search(r"\x1b\[32m *held", told) is not None) is green
+        assert re.search(r"\x1b\[31m *missed", told)
+        assert ('class="held yes">✓ held' in page) is green
+        assert 'class="held no">✕ missed' in page
 
 
 def _streamed(n: int = 40) -> list[RequestRecord]:

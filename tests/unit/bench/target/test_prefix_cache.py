@@ -96,6 +96,6 @@ def test_the_report_has_a_line_where_there_is_something_to_tell() -> None:
     assert "Prefix cache" not in [fact.name for fact in details.tokens(summary)]
     summary["prefix_cache"] = told(0.6, BEFORE, AFTER)
     (fact,) = [fact for fact in details.tokens(summary) if fact.name == "Prefix cache"]
-    assert fact.value == "planned 60 % · measured 50 % of the prompt tokens"
-    assert "prefix cache: planned 60 %, measured 50 % of the prompt tokens" in text.render(summary)
+    assert fact.value == "planned 60% · measured 50% of the prompt tokens"
+    assert "prefix cache: planned 60%, measured 50% of the prompt tokens" in text.render(summary)
     assert "prefix cache" not in text.render(golden_summary())

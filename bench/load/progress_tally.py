@@ -1,0 +1,119 @@
+"""What the live view knows of the requests that have ended: counts, latencies, and the objectives' values so far.
+
+Tallies add up in any order, so that worker processes send theirs and the first process adds them. Nothing of a report is
+made of them: that reads the records.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from bench.clock import NS_PER_MS
+from bench.metrics.catalog import METRICS, RequestMetric
+from bench.metrics.histogram import LogHistogram
+from bench.metrics.objectives import Objective
+from bench.metrics.quantile import QUANTILES
+from bench.records import Outcome, RequestRecord
+
+ALWAYS = ("ttft", "tpot", "e2el")
+"""The metrics that the view shows without being asked."""
+
+_NO_FAILURE = (Outcome.OK, Outcome.INTERRUPTED, Outcome.DROPPED)
+
+
+class PhaseTally:
+    """What has ended in a while. Metrics are those of the catalog, by name; the latencies are histograms in ns."""
+
+    def __init__(self, metrics: Iterable[str] = ALWAYS) -> None:
+        self.values = {name: LogHistogram() for name in dict.fromkeys((*ALWAYS, *metrics))}
+        self.outcomes = Counter[Outcome]()
+        self.input_tokens = self.output_tokens = 0
+
+    def add(self, record: RequestRecord) -> None:
+        """A request has ended."""
+        self.outcomes[record.outcome] += 1
+        if record.outcome is not Outcome.OK:
+            return
+        self.input_tokens += record.input_tokens or 0
+        self.output_tokens += record.output_tokens or 0
+        for name, histogram in self.values.items():
+            metric = METRICS[name]
+            if isinstance(metric, RequestMetric):
+                value = metric.of(record)
+                if value is not None:
+                    histogram.extend((value * NS_PER_MS,))
+            else:
+                histogram.extend(metric.of(record))
+
+    def merge(self, other: PhaseTally) -> None:
+        """Add what another worker, or another while, has counted."""
+        self.outcomes.update(other.outcomes)
+        self.input_tokens += other.input_tokens
+        self.output_tokens += other.output_tokens
+        for name, histogram in self.values.items():
+            if name in other.values:
+                histogram.merge(other.values[name])
+
+    def fold(self) -> PhaseTally:
+        """From now on keep no single value: memory stays small, and quantiles are within 0.1%."""
+        for histogram in self.values.values():
+            histogram.fold()
+        return self
+
+    @property
+    def succeeded(self) -> int:
+        return self.outcomes[Outcome.OK]
+
+    @property
+    def failures(self) -> Counter[Outcome]:
+        """How many failed, by outcome."""
+        return Counter({outcome: n for outcome, n in self.outcomes.items() if outcome not in _NO_FAILURE})
+
+    @property
+    def failed_share(self) -> float | None:
+        """Of the requests that ended by themselves; None where there are none."""
+        failed = self.failures.total()
+        tried = failed + self.succeeded
+        return failed / tried if tried else None
+
+    def value_of(self, objective: Objective, elapsed_s: float) -> float | None:
+        """What an objective is held against so far, in its unit; None where there is nothing yet."""
+        if objective.stat is None:
+            per_second = {
+                "requests_per_s": self.succeeded,
+                "output_tokens_per_s": self.output_tokens,
+                "total_tokens_per_s": self.input_tokens + self.output_tokens,
+            }
+            if objective.metric == "error_rate":
+                return self.failed_share
+            return per_second[objective.metric] / elapsed_s if elapsed_s > 0 else None
+        values = self.values[objective.metric]
+        if not values.count:
+            return None
+        if objective.stat in QUANTILES:
+            value = values.snapshot().quantile(QUANTILES[objective.stat])
+        else:
+            value = {"mean": values.total / values.count, "min": values.min, "max": values.max}[objective.stat]
+        return value / NS_PER_MS
+
+
+class ProgressTally:
+    """The same for the warm-up and the run apart: the objectives speak of the run alone."""
+
+    def __init__(self, metrics: Iterable[str] = ()) -> None:
+        self.run, self.warmup = PhaseTally(metrics), PhaseTally(metrics)
+
+    def add(self, record: RequestRecord) -> None:
+        """A request has ended."""
+        (self.run if record.phase == "run" else self.warmup).add(record)
+
+    def merge(self, other: ProgressTally) -> None:
+        """Add what another worker, or another while, has counted."""
+        self.run.merge(other.run)
+        self.warmup.merge(other.warmup)
+
+
+def metrics_of(objectives: Iterable[Objective]) -> tuple[str, ...]:
+    """The metrics that these objectives need beside those that are always there."""
+    return tuple(objective.metric for objective in objectives if objective.stat is not None)

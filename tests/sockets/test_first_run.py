@@ -1,0 +1,95 @@
+"""The README from top to bottom, as a newcomer goes through it: a fresh clone, one shell, nothing installed, in its order."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from shutil import which
+
+import pytest
+
+from tests.support.documentation import MEASURES, ROOT, Shell, blocks_of, commands_of
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+NOT_TYPED = {"scripts/test": "runs this very test"}
+UNWANTED = ("VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME", "OPENAI_API_KEY", "PYTEST_ADDOPTS", "PYTHONWARNINGS")
+
+
+def environment(cache: Path) -> dict[str, str]:
+    """That of somebody who has activated nothing: our own environment is neither on the path nor in a variable."""
+    ours = {str(Path(sys.executable).parent), str(ROOT / ".venv" / "bin")}
+    kept = {name: value for name, value in os.environ.items() if name not in UNWANTED}
+    path = os.pathsep.join(part for part in kept["PATH"].split(os.pathsep) if part not in ours)
+    return {**kept, "PATH": path, "XDG_CACHE_HOME": str(cache)} | _pip_cache()
+
+
+def _pip_cache() -> dict[str, str]:
+    """pip goes on to use the cache that it has: what is installed here has been downloaded before."""
+    asked = subprocess.run([sys.executable, "-m", "pip", "cache", "dir"], capture_output=True, text=True, check=False)
+    return {"PIP_CACHE_DIR": asked.stdout.strip()} if asked.returncode == 0 else {}
+
+
+def fresh_clone(folder: Path) -> Path:
+    """This checkout as git has it, with what is not committed yet."""
+    clone = folder / "trueload"
+    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
+    changes = subprocess.run(["git", "diff", "HEAD", "--binary"], cwd=ROOT, capture_output=True, check=True).stdout
+    if changes:
+        subprocess.run(["git", "apply"], cwd=clone, input=changes, check=True)
+    return clone
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
+
+
+def test_the_readme_works_as_it_stands_in_its_order_in_a_fresh_clone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("XDG_CACHE_HOME")  # The tests' own: pip's is the user's.
+    env = environment(tmp_path / "cache")
+    ports = {"8000": str(free_port()), "8001": str(free_port())}
+    """Other programs may have the page's ports."""
+    clone = fresh_clone(tmp_path)
+    shell = Shell(clone, env)
+    typed = []
+    try:
+        for block in blocks_of("README.md", (clone / "README.md").read_text(encoding="utf-8")):
+            for command in commands_of(block) if block.language == "console" else ():
+                words = command.words
+                if words in NOT_TYPED or (words.startswith("curl ") and which("curl") is None):
+                    continue
+                if words == "python -m mockserver &":
+                    words = "python -m mockserver --port 8000 &"
+                for shown, free in ports.items():
+                    words = words.replace(shown, free)
+                status, printed = shell.type(words)
+                honest = status == 3 and MEASURES.match(words) and "INVALID" in printed
+                assert status == 0 or honest, f"{block}: `{words}` exits {status}\n{printed}"
+                if status == 3 and words.startswith("scripts/demo"):
+                    assert "docs/troubleshooting.md" in printed
+                typed.append(command.words)
+    finally:
+        shell.close()
+    assert typed[:2] == ["scripts/demo", ". .venv/bin/activate"]
+    assert len(typed) >= 12
+
+
+@pytest.mark.parametrize(
+    "module", ["bench run --url http://127.0.0.1:1", "bench report x", "bench dataset", "mockserver"]
+)
+def test_without_the_package_one_sentence_says_so(module: str, tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "bare")], check=True)
+    words = [str(tmp_path / "bare" / "bin" / "python"), "-m", *module.split()]
+    ran = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, env={"PATH": os.environ["PATH"]}, timeout=30)
+    assert ran.returncode == 2
+    assert ran.stderr.count("\n") == 1
+    assert "Trueload is not installed there" in ran.stderr
+    assert ". .venv/bin/activate" in ran.stderr
