@@ -54,7 +54,10 @@ def resolve_flags(flags: dict[str, Any], problems: list[str]) -> RunConfig:
         except UsageError as e:
             found += e.problems
             flags.setdefault("url", "http://unknown")  # Perhaps it stands in the file.
-    if "api_key" not in flags and "api_key" not in file and os.environ.get("OPENAI_API_KEY"):
+    # A user and password in the URL were given on purpose: a key that happens to be in the environment is not meant then.
+    url = str(flags.get("url", file.get("url", "")))
+    credentials = "@" in url.partition("://")[2].partition("/")[0]
+    if "api_key" not in flags and "api_key" not in file and not credentials and os.environ.get("OPENAI_API_KEY"):
         file["api_key"] = os.environ["OPENAI_API_KEY"]
     try:
         config = resolve(flags, file, file_name or "")

@@ -49,6 +49,7 @@ _TELLING = (
 _TELLING_ALONE = frozenset({*_TELLING, "code", "status_code", "error_code"})
 """Fields that no chunk has: an object without choices and with one of these says what went wrong."""
 
+_UNUSUAL = frozenset({"error", "x_groq", "base_resp", "type"})
 LONGEST_MESSAGE = 500
 
 
@@ -62,6 +63,8 @@ def first_choice(event: Mapping[str, Any]) -> dict[str, Any]:
 
 def error_of(event: Mapping[str, Any]) -> str | None:
     """The server's words, if the event or whole reply says that it failed; None if it does not."""
+    if _is_ordinary(event):
+        return None
     for holder in (event, *_choices(event), event.get("x_groq")):
         if not isinstance(holder, dict):
             continue
@@ -80,6 +83,20 @@ def error_of(event: Mapping[str, Any]) -> str | None:
         words = _words(event)
         return words if any(event.get(name) for name in _TELLING_ALONE) else None
     return None
+
+
+def _is_ordinary(event: Mapping[str, Any]) -> bool:
+    """Whether an event is so ordinary that nothing in it needs a closer look: one choice, or usage alone, and no error."""
+    choices = event.get("choices")
+    if type(choices) is not list or len(choices) > 1 or not event.keys().isdisjoint(_UNUSUAL):
+        return False
+    if not choices:
+        return type(event.get("usage")) is dict
+    choice = choices[0]
+    if type(choice) is not dict or "error" in choice or "message" in choice:
+        return False
+    delta = choice.get("delta")
+    return (delta is None or (type(delta) is dict and "error" not in delta)) and event.get("object") != "error"
 
 
 def is_chunk(event: Mapping[str, Any]) -> bool:

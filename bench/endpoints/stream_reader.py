@@ -74,7 +74,7 @@ class StreamReader:
             if plain:
                 self._kinds.extend("c" * len(plain))
                 self._running.extend([None] * len(plain))
-                self._most_bytes += sum(map(len, plain))
+                self._most_bytes += len(b"".join(plain))  # Faster than to add their lengths.
                 if self._keep:
                     self._pieces.extend([text.decode() for text in plain])
                 self._number += len(plain)

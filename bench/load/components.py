@@ -77,7 +77,7 @@ def target_of(config: RunConfig) -> Target:
         timeout_first_byte_ns=ns(config.first_byte_timeout),
         timeout_idle_ns=ns(config.idle_timeout),
         timeout_total_ns=ns(config.timeout),
-    )
+    ).without_credentials()
 
 
 def transport_of(config: RunConfig, tokenizer: Tokenizer | None, clock: Clock) -> Transport:

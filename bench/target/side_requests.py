@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import urllib.request
+from dataclasses import replace
 from http.client import HTTPException
 
 from bench.transport.interface import Target
@@ -20,12 +21,13 @@ async def get(url: str, target: Target, timeout_s: float | None = None) -> bytes
 
 
 def _get(url: str, target: Target, timeout_s: float) -> bytes | None:
+    target = replace(target, url=url).without_credentials()
     context = None
-    if url.startswith("https:"):
+    if target.url.startswith("https:"):
         context = (
             ssl._create_unverified_context() if target.insecure else ssl.create_default_context(cafile=target.ca_file)
         )
-    request = urllib.request.Request(url, headers={"user-agent": "trueload", **dict(target.headers)})
+    request = urllib.request.Request(target.url, headers={"user-agent": "trueload", **dict(target.headers)})
     opener = urllib.request.build_opener(
         urllib.request.ProxyHandler({}),
         *([urllib.request.HTTPSHandler(context=context)] if context is not None else []),

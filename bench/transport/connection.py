@@ -23,7 +23,8 @@ from bench.clock import NS_PER_S, now_ns
 from bench.records import Outcome
 from bench.transport.chunkwise_reads import hold_acks, is_loopback, read_chunkwise, release_acks
 from bench.transport.exchange import Undecodable
-from bench.transport.http1 import ProtocolError, ResponseParser
+from bench.transport.head import HeadTooLarge, ProtocolError
+from bench.transport.http1 import ResponseParser
 from bench.transport.tls import TlsChannel
 
 if TYPE_CHECKING:
@@ -56,9 +57,9 @@ class Connection:
     """A socket and what it is doing. `job` is the request being served, None while the connection is idle."""
 
     __slots__ = (
-        "_engine", "_holds_acks", "_lazy", "_more", "_parser", "_patient", "_put", "_put_by", "_recvmsg_into", "_tls",
-        "_unsent", "address", "began_ns", "closed", "connected", "fd", "job", "pooled", "quiet_since_ns", "reads",
-        "reads_at_sweep", "sock",
+        "_engine", "_holds_acks", "_lazy", "_more", "_parser", "_patient", "_put", "_put_by", "_put_by_bytes",
+        "_recvmsg_into", "_tls", "_unsent", "address", "began_ns", "closed", "connected", "fd", "job", "pooled",
+        "quiet_since_ns", "reads", "reads_at_sweep", "sock",
     )  # fmt: skip
 
     def __init__(self, engine: WireTransport, address: Address, job: Job | None) -> None:
@@ -69,6 +70,7 @@ class Connection:
         """Whether it stood before the request at hand: made ahead, or by an earlier one."""
         self.reads = self.reads_at_sweep = 0
         self._put_by: list[_Read] = []
+        self._put_by_bytes = 0  # of reads that may be large: those of whole chunks
         self._put = self._put_by.append
         self._parser: ResponseParser | None = None
         self._lazy = self._more = self._holds_acks = False
@@ -239,9 +241,12 @@ class Connection:
             self._put((data, stamp, self._engine.last_poll_ns))
         if (not self._lazy and not self._announces_chunks(data)) or data.endswith(_END) or len(data) < 5:
             self.parse()
-        elif len(self._put_by) == _PUT_BY:
-            # Streams in step reach this all at once: not now, then, but when there is time.
-            self._engine.later(self._catch_up)
+        elif (count := len(self._put_by)) >= _PUT_BY:
+            if count == _PUT_BY:
+                # Streams in step reach this all at once: not now, then, but when there is time.
+                self._engine.later(self._catch_up)
+            elif count >= 4 * _PUT_BY:
+                self.parse()  # There was none, and memory must not grow with what a server pours out.
         if self._tls is not None and self._tls.ended and not self.closed:
             self._ended()
 
@@ -259,7 +264,9 @@ class Connection:
             self.reads += len(taken.reads)
             before = len(self._put_by)
             self._put_by += [(data, stamp, poll_ns) for data, stamp in taken.reads]
-            if any(data.endswith(_END) or len(data) < 5 for data, _ in taken.reads):
+            self._put_by_bytes += sum(len(data) for data, _ in taken.reads)
+            heavy = self._put_by_bytes > _PUT_BY * _BUFFER_SIZE
+            if heavy or any(data.endswith(_END) or len(data) < 5 for data, _ in taken.reads):
                 self.parse()
             elif before < _PUT_BY <= len(self._put_by):
                 self._engine.later(self._catch_up)
@@ -300,7 +307,7 @@ class Connection:
             self._feed(job, parser)
         except ProtocolError as e:
             self.fail(Outcome.MALFORMED, f"not HTTP: {e}")
-        except Undecodable as e:
+        except (HeadTooLarge, Undecodable) as e:
             self.fail(Outcome.MALFORMED, str(e))
         else:
             if parser.complete:
@@ -309,6 +316,7 @@ class Connection:
     def _feed(self, job: Job, parser: ResponseParser) -> None:
         exchange, offset_ns = job.exchange, self._engine.offset_ns
         reads, self._put_by = self._put_by, []
+        self._put_by_bytes = 0
         self._put = self._put_by.append
         before_ns = exchange.last_read_ns
         for data, raw, poll_ns in reads:
@@ -339,6 +347,8 @@ class Connection:
                 raise ProtocolError(parser.error)
             before_ns = stamp_ns
         exchange.last_read_ns = before_ns
+        if exchange.is_heavy:
+            exchange.digest()
         if exchange.bytes_received > self._engine.target.max_response_bytes:
             raise Undecodable(
                 f"the response is larger than the limit of {self._engine.target.max_response_bytes} bytes"
@@ -405,7 +415,7 @@ class Connection:
         assert job is not None
         if parser is not None and self._put_by:
             # What came may be unreadable: the request has failed already, and for a better reason.
-            with contextlib.suppress(ProtocolError, Undecodable):
+            with contextlib.suppress(ProtocolError, HeadTooLarge, Undecodable):
                 self._feed(job, parser)
         self.job = self._parser = None
         if parser is not None:

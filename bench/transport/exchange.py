@@ -14,7 +14,7 @@ from bench.endpoints.interface import EventReader, ParsedReply, ReadOptions
 from bench.records import Clock, Outcome, RequestRecord
 from bench.secrets import without_secrets_of
 from bench.transport.interface import Reading
-from bench.transport.sse import SSEParser
+from bench.transport.sse import MAX_EVENT_BYTES, SSEParser
 from bench.workload import Request
 
 LOST = (Outcome.RESET, Outcome.TRUNCATED)
@@ -24,6 +24,10 @@ _Piece = tuple[bytes, int, int]
 """Bytes of the body, the stamp of their read, and its bound."""
 
 
+MOST_PUT_BY, MOST_PIECES = 4 * 1024 * 1024, 4096
+"""Bytes, and pieces, of a body that may wait to be read."""
+MAX_ERROR_BYTES = 1024 * 1024
+"""Kept of the body of an error: its words stand at the beginning."""
 MOST_INFLATED = 256 * 1024 * 1024
 """A compressed reply may unpack to so many bytes, and no more."""
 
@@ -51,6 +55,7 @@ class Exchange:
         self.location: str | None = None
         self.bytes_received = 0
         self._sized = False
+        self._digested_bytes = 0
         self._parser: SSEParser | None = None
         self._reader: EventReader | None = None
         self._inflate: zlib._Decompress | None = None
@@ -86,9 +91,15 @@ class Exchange:
         """Pieces that were put by since the last `digest`."""
         return len(self._pieces)
 
+    @property
+    def is_heavy(self) -> bool:
+        """Whether so much was put by that `digest` must not wait: memory would grow with what a server pours out."""
+        return self.bytes_received - self._digested_bytes > MOST_PUT_BY or len(self._pieces) > MOST_PIECES
+
     def digest(self) -> None:
         """Make chunks of what was put by. Raises Undecodable where the body is not encoded as it says."""
         pieces, self._pieces = self._pieces, []
+        self._digested_bytes = self.bytes_received
         broken: Undecodable | None = None
         if self._inflate is not None:
             pieces, broken = self._inflated(pieces)
@@ -98,8 +109,9 @@ class Exchange:
 
     def _cut(self, pieces: list[_Piece]) -> None:
         if self._parser is None or self._reader is None:
+            most = MAX_ERROR_BYTES if self.status is not None and self.status >= 300 else MOST_INFLATED
             for piece, _, _ in pieces:
-                self._body += piece
+                self._body += piece[: most - len(self._body)]
             return
         events: list[bytes] = []
         stamps, bounds = self._chunk_ns, self._bounds
@@ -113,6 +125,8 @@ class Exchange:
                 events.append(event)
         if events or self._parser.other_lines:
             self._reader.feed(events, self._parser.take_other_lines())
+        if self._parser.too_large:
+            raise Undecodable(f"an event is larger than the limit of {MAX_EVENT_BYTES} bytes")
 
     def _inflated(self, packed: list[_Piece]) -> tuple[list[_Piece], Undecodable | None]:
         """The pieces unpacked, up to the first that cannot be, and what is wrong with that."""

@@ -1,16 +1,14 @@
 """Responses of HTTP/1.1, sans-IO: the bytes of a connection in, the head and the pieces of the body out.
 
-The framing is httptools' (llhttp); what is here turns its callbacks into values and says when a response has ended.
-Interim responses (1xx) are passed over.
+The head is checked by `head.py`, which passes over interim responses; the framing is httptools' (llhttp). What is here turns
+its callbacks into values and says when a response has ended.
 """
 
 from __future__ import annotations
 
 import httptools
 
-
-class ProtocolError(Exception):
-    """What came is not HTTP/1.1."""
+from bench.transport.head import HeadReader, ProtocolError
 
 
 class ResponseParser:
@@ -19,10 +17,11 @@ class ResponseParser:
     httptools keeps this object and this object keeps httptools': `close` breaks the cycle.
     """
 
-    __slots__ = ("_parser", "_pieces", "complete", "error", "headers", "keep_alive", "status")
+    __slots__ = ("_head", "_parser", "_pieces", "complete", "error", "headers", "keep_alive", "status")
 
     def __init__(self) -> None:
         self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
+        self._head = HeadReader()
         self._pieces: list[bytes] = []
         self.status: int | None = None
         self.headers: dict[bytes, bytes] = {}
@@ -34,10 +33,15 @@ class ResponseParser:
         """The pieces of body in these bytes, those before an `error` included.
 
         What follows the end of the response in the same bytes is nobody's, and ends the connection (`keep_alive`).
-        Raises ProtocolError where nothing can come of the bytes: they follow the end of the response, or upgrade it.
+        Raises ProtocolError if nothing can come of the bytes: they follow the end of the response, or are no head. Raises
+        HeadTooLarge.
         """
         if self.complete:
             raise ProtocolError(f"{len(data)} bytes came after the end of the response")
+        if not self._head.complete:
+            data = self._head.feed(data)
+            if not data:
+                return []
         assert self._parser is not None
         pieces: list[bytes] = []
         self._pieces = pieces
@@ -80,17 +84,11 @@ class ResponseParser:
         assert self._parser is not None
         if self.complete:
             return
-        status = self._parser.get_status_code()
-        if status < 200:
-            self.headers.clear()
-            return
-        self.status = status
+        self.status = self._parser.get_status_code()
         self.keep_alive = self._parser.should_keep_alive()
 
     def on_body(self, body: bytes) -> None:
         self._pieces.append(body)
 
     def on_message_complete(self) -> None:
-        # llhttp ends a message after each interim response too.
-        if self.status is not None:
-            self.complete = True
+        self.complete = True

@@ -15,6 +15,7 @@ import httpx
 from bench.clock import Clock
 from bench.records import Outcome
 from bench.transport.exchange import Exchange, Undecodable
+from bench.transport.head import HeadTooLarge, ProtocolError
 from bench.transport.interface import Done, Ended, Reading, Target, ignore
 from bench.transport.stamped_backend import StampedBackend, StampedStream, current
 from bench.workload import Request
@@ -23,15 +24,11 @@ _Broken = tuple[Outcome | None, str | None]
 """What broke an exchange, and a sentence; (None, None) for a response that came to its end."""
 
 
-class _TooLarge(Exception):
-    """The response has passed the limit of its size."""
-
-
 class HttpxTransport:
     """One httpx client over stamping sockets; connections are kept for as long as the server keeps them."""
 
     def __init__(self, target: Target, reading: Reading, clock: Clock) -> None:
-        self._target = target
+        self._target = target.without_credentials()
         self._reading = reading
         self._clock = clock
         self._tasks: dict[asyncio.Task[_Broken], Exchange] = {}
@@ -159,7 +156,9 @@ class HttpxTransport:
                     "the server closed the connection before the response had ended",
                 )
             return Outcome.MALFORMED, f"not HTTP: {e}"
-        except (Undecodable, _TooLarge) as e:
+        except ProtocolError as e:
+            return Outcome.MALFORMED, f"not HTTP: {e}"
+        except (Undecodable, HeadTooLarge) as e:
             return Outcome.MALFORMED, str(e)
         return None, None
 
@@ -178,7 +177,7 @@ class HttpxTransport:
             exchange.feed(piece, stream.last_read_ns, stream.bound_ns)
             exchange.digest()
             if exchange.bytes_received > self._target.max_response_bytes:
-                raise _TooLarge(f"the response is larger than the limit of {self._target.max_response_bytes} bytes")
+                raise Undecodable(f"the response is larger than the limit of {self._target.max_response_bytes} bytes")
         exchange.last_read_ns = stream.last_read_ns
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
+from urllib.parse import unquote_to_bytes, urlsplit, urlunsplit
 
 from bench.endpoints import DEFAULT, ENDPOINTS
 from bench.endpoints.interface import Endpoint
@@ -25,6 +27,20 @@ class Target:
     timeout_idle_ns: int | None = None
     timeout_total_ns: int | None = None
     max_response_bytes: int = 256 * 1024 * 1024
+
+    def without_credentials(self) -> Target:
+        """The same target with the user and password of its URL (`user:pw@host`) in an Authorization header: Basic, of the
+        decoded values, as curl and httpx send them. A header that is given already wins."""
+        parts = urlsplit(self.url)
+        userinfo, at, host = parts.netloc.rpartition("@")
+        if not at:
+            return self
+        headers = self.headers
+        if userinfo.strip(":") and not any(name.lower() == "authorization" for name, _ in headers):
+            user, _, password = userinfo.partition(":")
+            token = base64.b64encode(unquote_to_bytes(user) + b":" + unquote_to_bytes(password)).decode()
+            headers = (("authorization", f"Basic {token}"), *headers)
+        return replace(self, url=urlunsplit(parts._replace(netloc=host)), headers=headers)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

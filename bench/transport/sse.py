@@ -17,22 +17,33 @@ from collections.abc import Sequence
 from bench.endpoints.interface import OtherLine
 
 _LINE_END = re.compile(rb"\r\n|\n|\r")
+MAX_EVENT_BYTES = 16 * 1024 * 1024
+"""An image in base64 fits in; a server that forgets to end its events is seen soon."""
+
 _IGNORED = (b":", b"id:", b"retry:")
 
 
 class SSEParser:
     """Feed it the body as it comes; it returns the data of each event that the bytes complete."""
 
-    __slots__ = ("_block", "_buffer", "_data", "_number", "_skip_lf", "_started", "other_lines")
+    __slots__ = (
+        "_block", "_buffer", "_data", "_held", "_limit", "_number", "_size", "_skip_lf", "_started", "other_lines",
+        "too_large",
+    )  # fmt: skip
 
-    def __init__(self) -> None:
+    def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
         self._buffer = b""
+        self._limit = max_event_bytes
+        self._size = 0  # bytes of the event that has not ended
+        self._held: list[bytes] = []  # what came after the buffer, of a line that goes on and on
         self._data: list[bytes] = []
         self._block: list[bytes] = []  # the other lines of the block that has not ended
         self._number = 0  # of events until now
         self._skip_lf = False
         self._started = False
         self.other_lines: list[OtherLine] = []
+        self.too_large = False
+        """Whether an event has passed the limit: it is dropped, with all that follows."""
 
     def feed_all(self, pieces: Sequence[bytes]) -> list[list[bytes]]:
         """`feed` of each piece. Where each is one whole plain event, as servers mostly write them, all at once."""
@@ -44,7 +55,7 @@ class SSEParser:
 
     def _whole_events(self, pieces: Sequence[bytes]) -> list[bytes] | None:
         """The data of the pieces, if each of them is one event of one line."""
-        if len(pieces) < 2 or self._buffer or self._data or self._block or self._skip_lf:
+        if len(pieces) < 2 or self._buffer or self._data or self._block or self._skip_lf or self.too_large:
             return None
         whole = b"".join(pieces)
         events = whole[6:-2].split(b"\n\ndata: ")
@@ -63,6 +74,17 @@ class SSEParser:
 
     def feed(self, piece: bytes) -> list[bytes]:
         """The data of every event whose last byte is in `piece`, in order."""
+        if self.too_large:
+            return []
+        if self._buffer:
+            if b"\n" not in piece and b"\r" not in piece:
+                # Put together once, when the line ends: not again for each of a thousand pieces.
+                self._held.append(piece)
+                self._grow(len(piece))
+                return []
+            if self._held:
+                self._buffer += b"".join(self._held)
+                self._held.clear()
         if not self._started:
             piece = self._buffer + piece
             if len(piece) < 3 and b"\xef\xbb\xbf".startswith(piece):
@@ -98,7 +120,23 @@ class SSEParser:
             elif not line.startswith(_IGNORED):
                 block.append(line)
         self._number += len(events)
+        if data or self._buffer or block:
+            if b"" in lines:
+                self._size = 0
+            self._grow(len(piece))
+        elif self._size:
+            self._size = 0
         return events
+
+    def _grow(self, size: int) -> None:
+        """An event that has not ended has got so many bytes more: give it up if it is too large."""
+        self._size += size
+        if self._size > self._limit:
+            self.too_large = True
+            self._buffer = b""
+            self._held.clear()
+            self._data.clear()
+            self._block.clear()
 
     def _end_block(self, before: int) -> None:
         """Keep the other lines of a block that ends: with the number of its event, `before` it in the piece at hand."""
@@ -123,4 +161,5 @@ class SSEParser:
     @property
     def unfinished(self) -> bytes:
         """Bytes of an event that has not ended: not empty at the end of a stream that was cut in mid-frame."""
-        return b"\n".join([*self._data, self._buffer]) if self._data else self._buffer
+        line = b"".join([self._buffer, *self._held])
+        return b"\n".join([*self._data, line]) if self._data else line

@@ -22,6 +22,7 @@ import httpcore
 
 from bench.clock import now_ns
 from bench.transport.exchange import Exchange
+from bench.transport.head import HeadReader
 from bench.transport.interface import Target
 
 current: ContextVar[Exchange] = ContextVar("current")
@@ -82,8 +83,18 @@ class StampedStream(httpcore.AsyncNetworkStream):
         self._target = target
         self.last_read_ns = 0
         self.bound_ns = 0
+        self._head = HeadReader()
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        """What httpcore's parser shall see next: the head whole and checked, then the reads as they came."""
+        while True:
+            data = await self._read(max_bytes)
+            if not data or self._head.complete:
+                return data
+            if head := self._head.feed(data):
+                return head
+
+    async def _read(self, max_bytes: int) -> bytes:
         exchange = current.get()
         connection = self._connection
         limit_ns = (
@@ -118,6 +129,7 @@ class StampedStream(httpcore.AsyncNetworkStream):
         exchange = current.get()
         if exchange.sent_ns is None:
             exchange.sent_ns = now_ns()
+            self._head = HeadReader()
         self._transport.write(buffer)
         await self._connection.drain()
 

@@ -63,6 +63,7 @@ class WireTransport:
     """Own sockets, kernel stamps, HTTP/1.1. See the module docstring."""
 
     def __init__(self, target: Target, reading: Reading, clock: Clock) -> None:
+        target = target.without_credentials()
         self.target = target
         self._reading = reading
         self._clock = clock
@@ -71,7 +72,7 @@ class WireTransport:
         self._port = parts.port if parts.port is not None else (443 if parts.scheme == "https" else 80)
         self.tls: ssl.SSLContext | None = tls.context(target) if parts.scheme == "https" else None
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        self._head = _request_head(path, parts.netloc.rpartition("@")[2], target.headers)
+        self._head = _request_head(path, parts.netloc, target.headers)
         self._addresses: list[Address] = []
         self._unresolved: str | None = None
         self._idle: dict[int, Connection] = {}

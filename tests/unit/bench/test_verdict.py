@@ -163,7 +163,13 @@ TRIPPED: list[tuple[str, dict[str, object], Status]] = [
     ("run_queue", {"instrument.run_queue.mean": 0.5, **KERNEL}, Status.VALID),  # Nothing is late by it.
     ("wide_stamps", opened("ttft_ms", "p50", 47.0, 50.0), Status.SUSPECT),
     ("wide_stamps", opened("itl_ms", "p50", 0.0, 40.0), Status.SUSPECT),
-    ("wide_stamps", opened("e2el_ms", "mean", 490.0, 500.0), Status.VALID),  # 2%.
+    ("wide_stamps", opened("e2el_ms", "p50", 490.0, 500.0), Status.VALID),  # 2%.
+    (
+        "wide_stamps",
+        opened("ttft_ms", "mean", 44.0, 50.0),
+        Status.VALID,
+    ),  # 12%, which one stamp of twenty may leave open.
+    ("wide_stamps", opened("ttft_ms", "mean", 37.0, 50.0), Status.SUSPECT),
     ("wide_stamps", opened("itl_ms", "p90", 19.9, 20.05), Status.VALID),
     ("wide_stamps", opened("itl_ms", "p999", 0.0, 40.0), Status.VALID),  # Shown with its bounds, and not judged.
     ("wide_stamps", opened("tpot_ms", "p99", 16.0, 20.0), Status.VALID),  # 20% of a tail.

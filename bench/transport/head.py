@@ -1,0 +1,124 @@
+"""The head of a response, sans-IO: checked and put into one form before any parser sees it.
+
+The transports frame bodies with different parsers, and these disagree about heads that are not quite HTTP. So the decisions
+are here, once, and the parsers get a head on which there is nothing to decide:
+
+- lines may end with LF alone; a folded line is joined to the one before it (RFC 9112, 2.2 and 5.2);
+- interim responses (1xx) are dropped; 101 is refused, because nobody asked to switch protocols;
+- `Content-Length` must be digits; several must be equal; together with `Transfer-Encoding` it is refused (RFC 9112, 6.3);
+- the only transfer encoding is `chunked`, once;
+- a line without a colon, a name that is no token, a control character in a value, and any version but HTTP/1.0 and
+  HTTP/1.1 are refused;
+- all heads of a response together have a limit of size.
+"""
+
+from __future__ import annotations
+
+import re
+
+MAX_HEAD_BYTES = 65_536
+
+_START = b"HTTP/1."
+_END = re.compile(rb"\n\r?\n")
+_STATUS = re.compile(rb"HTTP/1\.[01] [1-9][0-9][0-9](?: .*)?")
+_NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+
+
+class ProtocolError(Exception):
+    """What came is not HTTP/1.1."""
+
+
+class HeadTooLarge(Exception):
+    """The head has passed its limit; the message says which."""
+
+
+class HeadReader:
+    """Takes the bytes of one response from its start on. `complete` once the head is whole: then its work is done."""
+
+    __slots__ = ("_bytes", "_held", "complete")
+
+    def __init__(self) -> None:
+        self._held = bytearray()
+        self._bytes = 0  # of interim heads
+        self.complete = False
+
+    def feed(self, data: bytes) -> bytes:
+        """What the parser shall see of the bytes until now: nothing before the head is whole, then the head and what came
+        behind it. Raises ProtocolError and HeadTooLarge."""
+        searched = max(0, len(self._held) - 2)
+        self._held += data
+        held = self._held
+        while True:
+            if not held.startswith(_START[: len(held)]):
+                raise ProtocolError(_shown(held))
+            end = _END.search(held, searched)
+            size = self._bytes + (len(held) if end is None else end.end())
+            if size > MAX_HEAD_BYTES:
+                raise HeadTooLarge(f"the response head is larger than the limit of {MAX_HEAD_BYTES} bytes")
+            if end is None:
+                return b""
+            head = bytes(held[: end.start()])
+            del held[: end.end()]
+            searched = 0
+            if not _is_interim(head):
+                self.complete = True
+                return checked(head) + bytes(held)
+            checked(head)
+            self._bytes += end.end()
+            if not held:
+                return b""
+
+
+def _is_interim(head: bytes) -> bool:
+    if head[9:12] == b"101":
+        raise ProtocolError("the server wants to switch protocols")
+    return head[9:10] == b"1"
+
+
+def checked(head: bytes) -> bytes:
+    """The head, up to its empty line, in the one form that every parser reads alike. Raises ProtocolError."""
+    status, *lines = [line.removesuffix(b"\r") for line in head.split(b"\n")]
+    if not _STATUS.fullmatch(status) or _CONTROL.search(status):
+        raise ProtocolError(f"{_shown(status)} is no status line")
+    fields: list[tuple[bytes, bytes]] = []
+    lengths: set[bytes] = set()
+    codings: list[bytes] = []
+    for line in lines:
+        if line[:1] in (b" ", b"\t") and fields:
+            name, value = fields.pop()
+            fields.append((name, value + b" " + line.strip(b" \t")))
+        else:
+            name, colon, value = line.partition(b":")
+            if not colon or not _NAME.fullmatch(name):
+                raise ProtocolError(f"{_shown(line)} is no header")
+            fields.append((name, value.strip(b" \t")))
+    kept = [status]
+    for name, value in fields:
+        if _CONTROL.search(value):
+            raise ProtocolError(f"a control character in the header {name.decode()}")
+        lower = name.lower()
+        if lower == b"content-length":
+            lengths.update(item.strip(b" \t") for item in value.split(b","))
+        elif lower == b"transfer-encoding":
+            codings += [item.strip(b" \t").lower() for item in value.split(b",")]
+        else:
+            kept.append(b"%b: %b" % (name, value))
+    if codings and lengths:
+        raise ProtocolError("both Transfer-Encoding and Content-Length")
+    if codings:
+        if codings != [b"chunked"]:
+            raise ProtocolError(f"the transfer encoding {_shown(b', '.join(codings))} is not chunked")
+        kept.append(b"transfer-encoding: chunked")
+    if lengths:
+        length = lengths.pop()
+        if lengths:
+            raise ProtocolError("several values of Content-Length")
+        if not length.isdigit() or len(length) > 18:
+            raise ProtocolError(f"the Content-Length is {_shown(length)}")
+        kept.append(b"content-length: " + length)
+    return b"\r\n".join(kept) + b"\r\n\r\n"
+
+
+def _shown(data: bytes | bytearray) -> str:
+    return repr(data[:60].decode("latin-1"))
