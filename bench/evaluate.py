@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from bench import accuracy, manifest
+from bench import accuracy, manifest, priority
 from bench.accuracy import coverage
 from bench.accuracy.load_shape import LoadKind, LoadShape
 from bench.config import RunConfig
@@ -62,6 +62,7 @@ def evaluate(directory: RunDirectory) -> Result:
         prefix_cache=run.manifest.prefix_cache,
         sharing_known=_sharing_known(run),
         died=run.manifest.died,
+        priority_remedy=priority.remedy(run.manifest.priority),
     )
     verdict = judge(evidence, run.config.limits)
     whole = {
@@ -190,6 +191,7 @@ def _run_block(run: StoredRun) -> dict[str, Any]:
         "started": stored.started,
         "seed": config.seed,
         "prompts": None if stored.prompts is None else stored.prompts.model_dump(),
+        "priority": priority.described(stored.priority),
         "stop_reason": "killed" if stored.stop_reason is None else stored.stop_reason,
         "notes": list(stored.notes),
         "command": list(stored.command),

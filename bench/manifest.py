@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bench.config import RunConfig
 from bench.errors import UsageError
+from bench.priority import PriorityUse
 from bench.run_directory import RunDirectory
 
 
@@ -62,6 +63,8 @@ class Manifest(BaseModel):
     stop_reason: str | None = None
     ended: str | None = None
     prefix_cache: dict[str, Any] | None = None
+    priority: tuple[PriorityUse, ...] = ()
+    """Of each worker that lived to the end."""
     died: tuple[str, ...] = ()
     """Workers that died, and how: one sentence's beginning each."""
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import orjson
 
-from bench import ceiling, machine, machine_cache, manifest, preflight
+from bench import ceiling, machine, machine_cache, manifest, preflight, priority
 from bench.accuracy import coverage
 from bench.clock import NS_PER_MS, Clock, process_clock, utc_now
 from bench.config import RunConfig
@@ -126,6 +126,7 @@ async def _measure(config: RunConfig, path: Path, command: Sequence[str], notice
         notes = [*source.notes, *_same_prompts_note(config, source), *probed.notes]
         for note in notes:
             notices(f"note: {note}")
+        priority.ensure_allowed(config.priority, priority.scheduler())
         workers = workers_of(plan, config.workers, machine.processors())
         shares = plan.shares(workers)
         host = machine.host()
@@ -324,6 +325,7 @@ class _Load:
             "ended": utc_now().isoformat(timespec="seconds"),
             "notes": (*begun.notes, *_notes_of(report)),
             "prefix_cache": prefix_cache_hits,
+            "priority": tuple(worker.priority for worker in workers),
             **({"died": report.died} if report.died else {}),
         }
         problems = [problem for worker in workers for problem in worker.problems]

@@ -153,6 +153,8 @@ class RunEvidence:
     """Whether it is known what prompts share on purpose; of the turns of a session it is not."""
     died: Sequence[str] = ()
     """Workers that died, and how: one sentence's beginning each."""
+    priority_remedy: str | None = None
+    """How the client would get the priority that wakes it at once; None where it had it."""
 
 
 def judge(evidence: RunEvidence, limits: Limits) -> Verdict:
@@ -321,6 +323,8 @@ def run_queue(evidence: RunEvidence, limits: Limits) -> list[Finding]:
         f"the client waited for a processor {share:.1%} of the time, and {what} can be late by it: other programs keep this "
         "machine busy"
     )
+    if evidence.priority_remedy is not None:
+        sentence += f" ({evidence.priority_remedy})"
     return [Finding("run_queue", _both(limits.run_queue_wait.of(share), harm), share, sentence)]
 
 

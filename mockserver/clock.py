@@ -24,6 +24,9 @@ NS_PER_MS = 1_000_000
 now_ns: Callable[[], int] = time.monotonic_ns
 """The instant now on CLOCK_MONOTONIC, in ns."""
 
+thread_cpu_ns: Callable[[], int] = time.thread_time_ns
+"""The CPU time that the calling thread has used, in ns."""
+
 HAS_TIMERFD = sys.platform == "linux"
 """Whether this system has timerfd_create(2)."""
 

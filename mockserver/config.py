@@ -157,6 +157,11 @@ class MockConfig(BaseModel):
     workers: Annotated[int, Flag("server", "N")] = Field(
         1, ge=1, le=64, description="number of worker processes, on one port with one ledger; more than 1 needs Linux"
     )
+    priority: Annotated[Literal["auto", "normal", "realtime"], Flag("server", "NAME")] = Field(
+        "auto",
+        description="scheduling priority: realtime (SCHED_RR) sends on time beside busy programs; auto takes it where the "
+        "system allows it, and gives it back where the mock needs most of a processor",
+    )
 
     engine: Annotated[Literal["sampled", "batching", "replay"], Flag("latency", "NAME")] = Field(
         "sampled",

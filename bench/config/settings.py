@@ -252,6 +252,13 @@ class Settings(BaseModel):
         "auto", "processes that send the load; auto starts as many as the load needs", group="engine", metavar="N|auto"
     )
 
+    priority: Literal["auto", "normal", "realtime"] = option(
+        "auto",
+        "scheduling priority of the processes that send: realtime (SCHED_RR) wakes them at once beside a server on this "
+        "machine; auto takes it where the system allows it, and gives it back where they need most of a processor",
+        group="engine",
+    )
+
     out: str | None = option(None, "the run directory", group="output", metavar="DIR", otherwise="runs/<time>-<name>")
     name: Annotated[str, AfterValidator(values.directory_name)] = option(
         "run", "a name for the run", group="output", metavar="NAME"

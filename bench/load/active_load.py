@@ -13,6 +13,7 @@ from bench.load.collector import collector_at_rest
 from bench.load.crew import Order
 from bench.load.sampling import Sampler
 from bench.modes.interface import WorkerLoad
+from bench.priority import Priority, scheduler
 from bench.records import Outcome, RequestRecord, to_line
 from bench.run_directory import LineLog
 from bench.sources.interface import Source
@@ -38,6 +39,7 @@ class ActiveLoad:
         share = assignment.share
         self._number = share.worker
         self._alone = assignment.alone
+        self._priority = assignment.config.priority
         self._backlog = load.backlog
         self._source = source
         self._records = records
@@ -69,10 +71,15 @@ class ActiveLoad:
     async def run(self) -> WorkerReport:
         """Send the share and write what is seen, until all of it has ended."""
         sampler = Sampler(self._clock, self.counts, self._samples.append, self._number)
+        priority = Priority(self._priority, self._clock, scheduler())
         with collector_at_rest(self._clock):
-            sampler.start(self._start_ns)
-            await self._dispatcher.run(self._start_ns)
-            sampler.stop()
+            priority.take()
+            try:
+                sampler.start(self._start_ns)
+                await self._dispatcher.run(self._start_ns)
+                sampler.stop()
+            finally:
+                priority.restore()
         stop, size = self._stop, self._source.size
         return WorkerReport(
             run_start_ns=stop.run_start_ns,
@@ -80,6 +87,7 @@ class ActiveLoad:
             problems=tuple(p for p in (self._records.close(), self._samples.close()) if p is not None),
             repeated_rows=0 if size is None else self._backlog.taken_from(size),
             late_requests=0 if self._source.in_memory else self._backlog.stock.late,
+            priority=priority.use,
         )
 
     def _recorded(self, record: RequestRecord) -> None:

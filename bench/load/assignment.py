@@ -8,6 +8,7 @@ from pathlib import Path
 from bench.config import RunConfig
 from bench.endpoints.interface import BodyOptions
 from bench.modes.share import Share
+from bench.priority import PriorityUse
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +34,7 @@ class WorkerReport:
 
     `run_start_ns`: when its warm-up was over. `reason`: why sending stopped. `problems`: what the user must read.
     `repeated_rows`: rows that it sent again. `late_requests`: requests that were not made yet when they were due.
+    `priority`: the scheduling priority that it had while it sent.
     """
 
     run_start_ns: int | None
@@ -40,3 +42,4 @@ class WorkerReport:
     problems: tuple[str, ...]
     repeated_rows: int
     late_requests: int
+    priority: PriorityUse

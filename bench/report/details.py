@@ -224,6 +224,10 @@ def client(summary: Mapping[str, Any]) -> list[Detail]:
                 "Ready to run, but waiting.",
             )
         )
+    if (priority := summary["run"].get("priority")) is not None:
+        rows.append(
+            Detail("Scheduling priority", priority, "Real-time wakes the client at once beside other programs.")
+        )
     if row["connect_ms"]["n"]:
         found = f"{row['connect_ms']['n']:,} · {_of(row['connect_ms'], 'p50', 'max', unit=' ms')}"
         rows.append(Detail("New connections", found, "No latency includes their set-up."))

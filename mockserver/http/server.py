@@ -28,6 +28,7 @@ from mockserver.http.app import Resources, create_app, make_resources
 from mockserver.http.connection_faults import ConnectionFaults, ListenerSwitch
 from mockserver.http.listeners import listen, listener_on
 from mockserver.http.stamped_reads import protocol_factory
+from mockserver.priority import Priority
 from mockserver.workers.peers import Peers
 from mockserver.workers.processes import WorkerPipes, WorkerProcesses
 
@@ -45,7 +46,8 @@ class _Server(uvicorn.Server):
         app: FastAPI,
         offset: RealtimeOffset,
         on_ready: Callable[[], object],
-        parent: int | None = None,
+        parent: int | None,
+        priority: Priority,
     ) -> None:
         """`parent` is a descriptor that becomes readable when the parent process ends. Only workers have one."""
         super().__init__(config)
@@ -53,6 +55,7 @@ class _Server(uvicorn.Server):
         self._offset = offset
         self._on_ready = on_ready
         self._parent = parent
+        self._priority = priority
         self._drain_until_ns: int | None = None
         self.listener_switch: ListenerSwitch | None = None
 
@@ -76,6 +79,7 @@ class _Server(uvicorn.Server):
                 self.config.timeout_graceful_shutdown = left_s  # type: ignore[assignment]  # a float does as well
         elif self.listener_switch is not None:
             await self.listener_switch.tick()
+        self._priority.look()
         return await super().on_tick(counter)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -173,7 +177,8 @@ def _serve(
         timeout_keep_alive=config.keep_alive_s,  # type: ignore[arg-type]
         timeout_graceful_shutdown=config.drain_s,  # type: ignore[arg-type]
     )
-    server = _Server(settings, app, offset, on_ready, parent)
+    priority = Priority(config.priority)
+    server = _Server(settings, app, offset, on_ready, parent, priority)
     port = listener.getsockname()[1]
     server.listener_switch = ListenerSwitch(
         server, faults, lambda: listener_on(config.host, port, shared=config.workers > 1)
@@ -182,8 +187,12 @@ def _serve(
     gc.set_threshold(20_000, 20, 50)
     # The thread that counts tokens releases the interpreter sooner than after the usual 5 ms.
     sys.setswitchinterval(0.0005)
-    with asyncio.Runner(loop_factory=_new_loop) as runner:
-        runner.run(server.serve(sockets=[listener]))
+    priority.take()
+    try:
+        with asyncio.Runner(loop_factory=_new_loop) as runner:
+            runner.run(server.serve(sockets=[listener]))
+    finally:
+        priority.restore()
     offset.close()
 
 

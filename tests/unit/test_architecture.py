@@ -42,6 +42,9 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
          "bench.errors", "bench.rng", "bench.schedule", "bench.sources", "bench.stock", "bench.workload", "promptset"}
     ),
     "bench.metrics": frozenset({"bench.errors", "bench.records", "bench.rng"}),
+    # Pure functions of plain values, and the decisions of a search that stand on them.
+    "bench.statistics": frozenset(),
+    "bench.search": frozenset({"bench.errors", "bench.statistics"}),
     "bench.verdict": frozenset(),
     "bench.report": frozenset({"bench.metrics.bounds", "bench.metrics.catalog"}),
     "bench.report.sweep_page": frozenset({"bench.accuracy.sweep", "bench.report"}),
@@ -59,6 +62,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.mock_process": frozenset({"bench.errors"}),
     "bench.notices": frozenset({"bench.clock"}),
     "bench.preflight": frozenset({"bench.errors"}),
+    "bench.priority": frozenset({"bench.clock", "bench.errors"}),
     "bench.machine": frozenset({"bench.load.sampling"}),
     "bench.target": frozenset(
         {"bench.clock", "bench.endpoints", "bench.errors", "bench.records", "bench.transport", "bench.workload",
@@ -71,14 +75,15 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     ),
     "bench.config.flags": frozenset({"bench.errors"}),
     "bench.config.values": frozenset({"bench.errors", "bench.metrics.objectives", "bench.secrets", "promptset"}),
-    "bench.manifest": frozenset({"bench.config", "bench.errors", "bench.run_directory"}),
+    "bench.manifest": frozenset({"bench.config", "bench.errors", "bench.priority", "bench.run_directory"}),
     "bench.ceiling": frozenset(
         {"bench.config", "bench.machine_cache", "bench.metrics.per_request", "bench.records", "promptset.distributions"}
     ),
     # One worker runs the middle of the way, from the workload to the records; several are made of it.
     "bench.load": frozenset(
         {"bench.clock", "bench.config", "bench.dispatch", "bench.endpoints", "bench.errors", "bench.metrics",
-         "bench.modes", "bench.preflight", "bench.records", "bench.run_directory", "bench.secrets", "bench.sources",
+         "bench.modes", "bench.preflight", "bench.priority", "bench.records", "bench.run_directory", "bench.secrets",
+         "bench.sources",
          "bench.transport", "bench.workload", "promptset"}
     ),
     "bench.load.sampling": frozenset({"bench.clock"}),
@@ -143,6 +148,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     ),
     "mockserver.tokencount": frozenset({"mockserver.engine.chain", "promptset"}),
     "mockserver.pacing": frozenset({"mockserver.clock", "mockserver.engine"}),
+    "mockserver.priority": frozenset({"mockserver.clock", "mockserver.errors"}),
     # The protocol as values, then the replies that send it, then what is written down about them.
     "mockserver.dialect": frozenset(
         {"mockserver.clock", "mockserver.config", "mockserver.faults", "mockserver.plans", "promptset"}
@@ -174,8 +180,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     ),
     "mockserver.http": frozenset(
         {"mockserver.clock", "mockserver.config", "mockserver.dialect", "mockserver.errors", "mockserver.expect",
-         "mockserver.faults", "mockserver.plans.latencies", "mockserver.record", "mockserver.replies.wire", "mockserver.rng",
-         "mockserver.worker", "mockserver.workers", "promptset"}
+         "mockserver.faults", "mockserver.plans.latencies", "mockserver.priority", "mockserver.record",
+         "mockserver.replies.wire", "mockserver.rng", "mockserver.worker", "mockserver.workers", "promptset"}
     ),
     # Ways in.
     "mockserver.cli": frozenset(
@@ -263,8 +269,8 @@ COMPOSERS = (
 LAYERS: tuple[frozenset[str], ...] = (
     # The rooms of bench, from the lowest to the highest: folders, and files beside them. At run time a room imports rooms of
     # the layers before its own, and none of its own layer.
-    frozenset({"clock", "errors", "event_loop", "machine", "rng", "secrets", "stock", "verdict"}),
-    frozenset({"machine_cache", "mock_process", "notices", "preflight", "records", "schedule", "workload"}),
+    frozenset({"clock", "errors", "event_loop", "machine", "rng", "secrets", "statistics", "stock", "verdict"}),
+    frozenset({"machine_cache", "mock_process", "notices", "preflight", "priority", "records", "schedule", "workload"}),
     frozenset({"conversations", "endpoints", "metrics", "run_directory"}),
     frozenset({"accuracy", "sources", "transport"}),
     frozenset({"dispatch", "report", "target"}),
@@ -273,7 +279,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"ceiling", "load", "manifest"}),
     frozenset({"evaluate", "scale"}),
     frozenset({"run"}),
-    frozenset({"calibrate"}),
+    frozenset({"calibrate", "search"}),
     frozenset({"limits"}),
     frozenset({"commands"}),
     frozenset({"cli"}),
@@ -282,7 +288,15 @@ LAYERS: tuple[frozenset[str], ...] = (
 LAYER_OF = {room: layer for layer, rooms in enumerate(LAYERS) for room in rooms}
 
 CLOCKS = {"time", "datetime.datetime.now", "datetime.datetime.utcnow", "datetime.datetime.today", "asyncio.sleep"}
-CHANCE = {"random", "secrets", "uuid", "os.urandom"}
+CHANCE = {
+    "random",
+    "secrets",
+    "uuid",
+    "os.urandom",
+    "numpy.random",
+    "numpy.random.default_rng",
+    "numpy.random.Generator",
+}
 
 
 def sources() -> dict[str, str]:
@@ -604,6 +618,12 @@ def test_the_folder_of_data_sets_is_no_package() -> None:
         ("bench.report.html", "from bench.metrics.summary import Summary"),
         ("bench.report.html", "from bench.run_directory import RunDirectory"),
         ("bench.verdict", "from bench.transport import TRANSPORTS"),
+        ("bench.statistics.intervals", "from bench.metrics.quantile import quantile"),
+        ("bench.statistics.capacity", "from bench.rng import stream"),
+        ("bench.statistics.gate", "from bench.errors import UsageError"),
+        ("bench.search.decisions", "from bench.run import run"),
+        ("bench.search.goals", "from bench.metrics.objectives import Objective"),
+        ("bench.metrics.summary", "from bench.search.decisions import Search"),
         ("bench.accuracy.truth", "from bench.metrics import per_request"),
         ("bench.accuracy.truth", "from bench.metrics.quantile import quantile"),
         ("bench.accuracy.distribution", "from bench.metrics.histogram import LogHistogram"),
@@ -732,7 +752,15 @@ def test_each_way_to_a_clock_is_seen(line: str) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["import random", "from random import Random", "import os\nos.urandom(4)", "from os import urandom", "import uuid"],
+    [
+        "import random",
+        "from random import Random",
+        "import os\nos.urandom(4)",
+        "from os import urandom",
+        "import uuid",
+        "import numpy as np\nnp.random.default_rng(1)",
+        "from numpy.random import default_rng",
+    ],
 )
 def test_each_way_to_chance_is_seen(line: str) -> None:
     assert forbidden_uses({"bench.schedule.poisson": line}, CHANCE, "rng")

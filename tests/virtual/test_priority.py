@@ -10,7 +10,7 @@ import threading
 import pytest
 
 from bench.clock import LoopClock, sleep_until
-from bench.load.priority import Priority, PriorityChoice, PriorityUse, scheduler
+from bench.priority import Priority, PriorityChoice, PriorityUse, scheduler
 from tests.support.virtual_time import VirtualTimeLoop, run_virtual
 
 S = 1_000_000_000
@@ -54,7 +54,8 @@ def use(
         priority = Priority(choice, clock, scripted)
         priority.take()
         await sleep_until(clock, clock.now_ns() + 10 * S)
-        return priority.restore(), scripted.asked
+        priority.restore()
+        return priority.use, scripted.asked
 
     return run_virtual(main)
 

@@ -71,6 +71,7 @@ KNOBS: dict[str, tuple[list[str], list[str], object]] = {
     "slo": (URL, ["--slo", "ttft:p99<500ms", "--slo", "e2el:p50<2s"], ("ttft:p99<500ms", "e2el:p50<2s")),
     "max_errors": (URL, ["--max-errors", "5%"], "5%"),
     "workers": (URL, ["--workers", "2"], "2"),
+    "priority": (URL, ["--priority", "normal"], "normal"),
     "out": (URL, ["--out", "dir"], "dir"),
     "name": (URL, ["--name", "n"], "n"),
     "format": (URL, ["--format", "json"], "json"),

@@ -49,6 +49,7 @@ CHANGES: dict[str, tuple[str, Any]] = {
     "head_timeout_s": ("2.5", 2.5),
     "allowed_host": ("Mock.Example", ["mock.example"]),
     "workers": ("3", 3),
+    "priority": ("normal", "normal"),
     "engine": ("sampled", "sampled"),
     "ttft": ("exp:mean=1s", "exp:mean=1s"),
     "tpot": ("7ms", "7ms"),

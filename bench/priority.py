@@ -13,10 +13,12 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from bench.clock import NS_PER_S, Clock, Timer, thread_cpu_ns
+from bench.errors import UsageError
 
 PriorityChoice = Literal["auto", "normal", "realtime"]
 
@@ -24,10 +26,7 @@ LOOK_EVERY_NS = NS_PER_S // 4
 MOST_OF_A_PROCESSOR = 0.5
 """With `auto`, a process that uses more of a processor than this over LOOK_EVERY_NS gives its priority back."""
 
-REMEDY = (
-    "allow it real-time priority: run as root, `setcap cap_sys_nice+ep` on the Python binary, `ulimit -r 1` "
-    "(rtprio in limits.conf), or docker's --cap-add SYS_NICE"
-)
+REMEDY = "Allow it with CAP_SYS_NICE, `ulimit -r 1` (rtprio in limits.conf), or docker's --cap-add SYS_NICE"
 
 
 class Scheduler(Protocol):
@@ -51,7 +50,7 @@ class PriorityUse:
 
 
 class Priority:
-    """Takes the priority at `take`, watches what the process needs, and restores the ordinary one at `restore`."""
+    """Takes the priority at `take`, watches how much the process needs, and goes back at `restore`."""
 
     def __init__(self, choice: PriorityChoice, clock: Clock, scheduler: Scheduler) -> None:
         self._choice = choice
@@ -90,18 +89,56 @@ class Priority:
         else:
             self._timer = self._clock.call_at(now + LOOK_EVERY_NS, self._look)
 
-    def restore(self) -> PriorityUse:
-        """Go back to the ordinary priority; what the process had until now."""
+    def restore(self) -> None:
+        """Go back to the ordinary priority."""
         if self._timer is not None:
             self._timer.cancel()
         if self._realtime and self._given_back_ns is None:
             self._scheduler.normal()
+
+    @property
+    def use(self) -> PriorityUse:
+        """The priority that the process had."""
         return PriorityUse(
             asked=self._choice,
             had="realtime" if self._realtime else "normal",
             refused=self._refused,
             given_back_ns=self._given_back_ns,
         )
+
+
+def ensure_allowed(choice: PriorityChoice, scheduler: Scheduler) -> None:
+    """Raises UsageError where `realtime` was asked for and the system does not give it."""
+    if choice != "realtime":
+        return
+    try:
+        scheduler.realtime()
+    except OSError as e:
+        raise UsageError(f"--priority realtime: {reason(e)}. {REMEDY}; or leave the flag out") from e
+    scheduler.normal()
+
+
+def described(uses: Sequence[PriorityUse]) -> str | None:
+    """The priority of a run's workers, in words; None where it is not known."""
+    if not uses:
+        return None
+    refused = next((use.refused for use in uses if use.refused is not None), None)
+    if refused is not None:
+        return f"normal: real-time was not to be had ({refused})"
+    given_back_ns = [use.given_back_ns for use in uses if use.given_back_ns is not None]
+    if given_back_ns:
+        who = "" if len(uses) == 1 else f" by {len(given_back_ns)} of {len(uses)} workers"
+        return f"real-time, given back{who} after {min(given_back_ns) / NS_PER_S:.1f} s: it needed most of a processor"
+    return "normal" if uses[0].had == "normal" else "real-time"
+
+
+def remedy(uses: Sequence[PriorityUse]) -> str | None:
+    """What to do where workers waited for a processor; None where priority cannot help, or is not known."""
+    if any(use.refused is not None for use in uses):
+        return f"the client may not take real-time priority. {REMEDY}"
+    if any(use.asked == "normal" for use in uses):
+        return "leave out --priority normal"
+    return None
 
 
 def reason(error: OSError) -> str:

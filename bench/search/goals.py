@@ -1,0 +1,78 @@
+"""Objectives as a search sees them: how many requests may break each, and which objectives cannot be searched for.
+
+A search looks for the highest load at which every objective holds, so an objective must get worse as the load rises.
+`pXX < limit` allows a share of 1 - XX; `pXX > limit` (tokens/s of a request) allows XX; `error_rate < 1%` allows 1%;
+`goodput >= 95%` allows 5%. An objective on a mean has no such share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from bench.errors import UsageError
+
+QUANTILES = {"p50": 0.5, "p75": 0.75, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999}
+OUTPUT_OF_THE_LOAD = ("requests_per_s", "output_tokens_per_s", "total_tokens_per_s")
+BETTER_WHEN_HIGH = ("tps", "goodput")
+KEEPS_UP = "keeps up"
+"""The objective that every open loop has beside those that are asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """One objective. `allowed` is the share of requests that may break it; None for an objective on a mean."""
+
+    text: str
+    allowed: float | None
+
+
+def goal(text: str, metric: str, stat: str | None, op: str, limit: float) -> Goal:
+    """The goal of an objective, from the parts that `--slo` was read into. Raises UsageError where it has none."""
+    upper = op in ("<", "<=")
+    if metric in OUTPUT_OF_THE_LOAD:
+        raise UsageError(
+            f'--slo "{text}": {metric} rises with the load, so that no highest load holds it; give a latency, '
+            "error_rate or goodput, and read the throughput at the load that is found"
+        )
+    if upper == (metric in BETTER_WHEN_HIGH):
+        raise UsageError(
+            f'--slo "{text}": it gets better as the load rises, so that no highest load holds it; '
+            f"did you mean {metric} {'>' if upper else '<'} ...?"
+        )
+    if metric == "error_rate":
+        return Goal(text, _share(text, limit))
+    if metric == "goodput":
+        return Goal(text, _share(text, 1 - limit))
+    if stat == "mean":
+        return Goal(text, None)
+    if stat not in QUANTILES:
+        raise UsageError(
+            f'--slo "{text}": one request decides {stat}, so that no load can be shown to hold it; use p99'
+        )
+    return Goal(text, round(1 - QUANTILES[stat], 6) if upper else QUANTILES[stat])
+
+
+def _share(text: str, allowed: float) -> float:
+    if not 0 < allowed < 1:
+        raise UsageError(
+            f'--slo "{text}": allows {"none" if allowed <= 0 else "all"} of the requests to break it, and no number of '
+            "requests shows that; allow a share between 0 and 1, such as error_rate<0.1%"
+        )
+    return round(allowed, 9)
+
+
+def goals(parts: Iterable[tuple[str, str, str | None, str, float]]) -> tuple[Goal, ...]:
+    """The goals of all objectives. Raises UsageError with a sentence for each that is refused, and where there are none."""
+    found: list[Goal] = []
+    problems: list[str] = []
+    for part in parts:
+        try:
+            found.append(goal(*part))
+        except UsageError as e:
+            problems += e.problems
+    if not found and not problems:
+        problems.append("a search needs an objective: give --slo, for example --slo ttft:p99<500ms")
+    if problems:
+        raise UsageError(problems)
+    return tuple(found)

@@ -1,0 +1,71 @@
+"""search.json: a search as it is kept, rewritten after each visit, and read to resume it.
+
+`{schema, load_kind, objectives[], config_sha256, settings{}, visits[], capacity{}, held{}, failed{}, binding, stopped_by,
+seconds}`. The answer is computed from the visits; it stands in the file for whoever reads it without this program.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from bench.errors import UsageError
+from bench.search.decisions import Ending, Search, Settings
+from bench.search.goals import Goal
+from bench.search.visits import Result
+from bench.statistics.capacity import Mean
+
+SCHEMA = 1
+
+
+def to_json(search: Search, config_sha256: str, stopped_by: Ending | None = None) -> dict[str, Any]:
+    """What is written to the file."""
+    settings, known = search.settings, search.known()
+    limits = {name: getattr(settings, name) for name in ("start", "least", "most", "precision", "budget_s")}
+    return {
+        "schema": SCHEMA,
+        "load_kind": settings.load_kind,
+        "objectives": [asdict(goal) for goal in settings.goals],
+        "config_sha256": config_sha256,
+        "settings": limits,
+        "visits": [_visit_to_json(result) for result in search.results],
+        "capacity": None if known is None else {"estimate": known.estimate, "low": known.low, "high": known.high},
+        "held": None if known is None or known.held is None else _sure(known.held),
+        "failed": None if known is None or known.failed is None else _sure(known.failed),
+        "binding": None if known is None else known.binding,
+        "stopped_by": None if stopped_by is None else str(stopped_by),
+        "seconds": search.seconds,
+    }
+
+
+def from_json(kept: Mapping[str, Any], config_sha256: str) -> Search:
+    """The search to go on with. Raises UsageError for a file of another format, or of a search for something else."""
+    if kept.get("schema") != SCHEMA:
+        raise UsageError(
+            f"search.json has schema {kept.get('schema')!r}, and this version reads {SCHEMA}: start afresh"
+        )
+    if kept.get("config_sha256") != config_sha256:
+        raise UsageError(
+            "search.json was made with another configuration, whose visits say nothing about this one: "
+            "resume with the same flags, or give another directory"
+        )
+    try:
+        goals = tuple(Goal(row["text"], row["allowed"]) for row in kept["objectives"])
+        settings = Settings(load_kind=kept["load_kind"], goals=goals, **kept["settings"])
+        return Search(settings, [_visit_from_json(row) for row in kept["visits"]])
+    except (KeyError, TypeError, AttributeError) as e:
+        raise UsageError(f"search.json is damaged ({type(e).__name__}: {e}): give another directory") from e
+
+
+def _sure(entry: tuple[float, float]) -> dict[str, float]:
+    return {"load": entry[0], "probability": entry[1]}
+
+
+def _visit_to_json(result: Result) -> dict[str, Any]:
+    return asdict(result)
+
+
+def _visit_from_json(row: Mapping[str, Any]) -> Result:
+    means = {text: Mean(**mean) for text, mean in row["means"].items()}
+    return Result(**{**row, "means": means})

@@ -1,0 +1,83 @@
+"""A visit of a search: how long it takes, and what it brings back.
+
+A *scout* is short and only a hint at where the capacity lies. A *visit* counts. An *again* repeats a visit in which the
+requests in flight kept rising, twice as long.
+
+Before it measures, a visit lets the server settle; afterwards it waits until nothing is in flight, and two seconds more.
+A budget under fifteen minutes shortens visits in proportion, and the answer's interval is wider for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from bench.statistics.capacity import Mean
+
+Phase = Literal["scout", "visit", "again"]
+
+FULL_BUDGET_S = 900.0
+PAUSE_S = 2.0
+"""Between two visits, with nothing in flight."""
+EARLY_END_FROM = 40
+"""A visit may end early from so many requests on (`Search.hopeless`)."""
+
+_LONGEST_MEASURE_S = 300.0
+_LONGEST_SETTLE_S = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """What to do next: send this load, for so long. Every visit has fresh prompts and a seed of its own (its number)."""
+
+    n: int
+    phase: Phase
+    load: float
+    settle_s: float
+    measure_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a visit brought back. `requests` were sent while it measured; `violations` of them broke each objective.
+
+    A failed or cut request breaks every objective; so does one that has waited longer than its limit on TTFT.
+    """
+
+    n: int
+    phase: Phase
+    load: float
+    verdict: str
+    settle_s: float
+    measure_s: float
+    seconds: float
+    """All that the visit took, from its first send to the start of the next."""
+    requests: int = 0
+    violations: Mapping[str, int] = field(default_factory=dict)
+    act: Mapping[str, float] = field(default_factory=dict)
+    """By objective: `statistics.autocorrelation.tail_act` of what it limits."""
+    means: Mapping[str, Mean] = field(default_factory=dict)
+    """By objective on a mean: how far it lies from its limit (`statistics.capacity.mean_of`)."""
+    kept_up: bool | None = None
+    """False where requests in flight kept rising (`statistics.keeps_up`); None of a closed loop, and of an early end."""
+    e2el_p90_s: float | None = None
+    run_dir: str = ""
+
+    @property
+    def valid(self) -> bool:
+        """Whether it counts for anything."""
+        return self.verdict != "INVALID"
+
+
+def times(phase: Phase, requests_per_s: float | None, e2el_p90_s: float | None, budget_s: float) -> tuple[float, float]:
+    """How long to settle and to measure, in seconds. A closed loop does not know its rate beforehand."""
+    f = min(1.0, budget_s / FULL_BUDGET_S)
+    e2el = 0.0 if e2el_p90_s is None else e2el_p90_s
+    gap = 0.0 if requests_per_s is None else 1 / requests_per_s
+    if phase == "scout":
+        return max(3 * f, 1.5 * e2el), max(min(60 * f, max(10 * f, 30 * f * gap)), e2el)
+    # A request's own length cannot be shortened in proportion: a visit shorter than that sees an empty server.
+    settle = max(10 * f, e2el * (1.5 + f))
+    measure = min(max(60 * f, e2el * (2 + 2 * f), 200 * f * gap), _LONGEST_MEASURE_S)
+    return min(settle, _LONGEST_SETTLE_S), 2 * measure if phase == "again" else measure

@@ -1,0 +1,150 @@
+"""Whether two sides differ: the change of a number from runs of A to runs of B, with its interval.
+
+A number of a run (a p90, a throughput) is one value on the log scale, however many requests it rests on. Requests of one
+run share its server, its machine and its hour, so tests over pooled requests raise 6 to 71% false alarms.
+
+- *Paired*: runs made in turn (ABBA), the n-th of A with the n-th of B: t over the differences of the pairs. What drifts
+  slowly is in both runs of a pair and cancels.
+- *Welch*: runs that exist (Biometrika 34, 1947): d / sqrt(s_a^2 / a + s_b^2 / b), with Welch's degrees of freedom.
+- *Batches*: one run a side: Welch over ten contiguous batches of each. It sees the spread inside the runs and cannot see
+  the one between them, and says so.
+
+Shares (error rate, goodput) have zeros and are compared as they are: their change is a difference, not a ratio.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from statistics import fmean, variance
+
+from bench.statistics.student import t_quantile, two_sided
+
+ALPHA = 0.05
+POWER = 0.8
+MARGIN = 0.05
+"""A change below this is the same, however sure it is."""
+BATCHES = 10
+LEAST_IN_BATCH = 5.0
+"""A batch must be so many times as long as its values' dependence (`act`), or batches are not independent either."""
+
+SPREAD_UNKNOWN = "one run each: the spread between runs is not known"
+NOT_INTERLEAVED = "the runs of the two sides were not made in turn: what drifts meanwhile looks like a difference"
+
+
+class Answer(StrEnum):
+    """What a comparison says of one number."""
+
+    DIFFERS = "differs"
+    SAME = "same within the margin"
+    NOT_SHOWN = "not shown"
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """The change from A to B. Of a ratio: B / A - 1; of a share: B - A. `low` and `high` bound it with 95%."""
+
+    change: float
+    low: float
+    high: float
+    p: float
+    seen_from: float
+    """The smallest change that would have been found in four of five comparisons."""
+    degrees: float
+    ratio: bool
+    warnings: tuple[str, ...] = ()
+
+    def answer(self, margin: float = MARGIN, p: float | None = None) -> Answer:
+        """Which of the three it is. `p` corrected for several metrics counts in place of its own."""
+        if (self.p if p is None else p) < ALPHA and abs(self.change) >= margin:
+            return Answer.DIFFERS
+        return Answer.SAME if -margin < self.low and self.high < margin else Answer.NOT_SHOWN
+
+
+def paired(a: Sequence[float], b: Sequence[float], *, ratio: bool = True) -> Difference:
+    """Runs made in turn, as pairs. Raises ValueError for fewer than two pairs, or sides of unequal length."""
+    if len(a) != len(b) or len(a) < 2:
+        raise ValueError(f"pairs need as many runs on either side, at least two: there are {len(a)} and {len(b)}")
+    differences = [after - before for before, after in zip(_scaled(a, ratio), _scaled(b, ratio), strict=True)]
+    n = len(differences)
+    return _difference(fmean(differences), math.sqrt(variance(differences) / n), n - 1, ratio)
+
+
+def welch(a: Sequence[float], b: Sequence[float], *, ratio: bool = True, interleaved: bool = True) -> Difference:
+    """Runs that exist, at least two a side. Raises ValueError for fewer."""
+    if len(a) < 2 or len(b) < 2:
+        raise ValueError(f"Welch's t needs two runs a side: there are {len(a)} and {len(b)}")
+    x, y = _scaled(a, ratio), _scaled(b, ratio)
+    of_a, of_b = variance(x) / len(x), variance(y) / len(y)
+    both = of_a + of_b
+    degrees = both**2 / (of_a**2 / (len(x) - 1) + of_b**2 / (len(y) - 1)) if both > 0 else len(x) + len(y) - 2.0
+    warnings = () if interleaved else (NOT_INTERLEAVED,)
+    return _difference(fmean(y) - fmean(x), math.sqrt(both), degrees, ratio, warnings)
+
+
+def batches(values: Sequence[float], statistic: Callable[[Sequence[float]], float], act: float) -> list[float] | None:
+    """The statistic of ten contiguous batches of a run's values, in send order; None where a batch is no longer than
+    five times their dependence `act`: neighbouring batches would say the same thing twice."""
+    size = len(values) // BATCHES
+    if size < LEAST_IN_BATCH * act:
+        return None
+    return [statistic(values[i * size : (i + 1) * size]) for i in range(BATCHES)]
+
+
+def one_run_each(a: Sequence[float], b: Sequence[float], *, ratio: bool = True) -> Difference:
+    """Two runs, by the statistic of their batches. What it finds may be the spread between any two runs."""
+    found = welch(a, b, ratio=ratio)
+    return Difference(
+        found.change, found.low, found.high, found.p, found.seen_from, found.degrees, ratio, (SPREAD_UNKNOWN,)
+    )
+
+
+def no_events(effective_a: float, effective_b: float) -> Difference:
+    """Shares that are zero on both sides: with 3 / n no more than that can hide (Hanley and Lippman-Hand, JAMA 1983)."""
+    reach = 3 / min(effective_a, effective_b)
+    return Difference(0.0, -reach, reach, 1.0, reach, math.inf, ratio=False)
+
+
+def few_candidates(baseline: Sequence[float], candidate: Sequence[float], *, ratio: bool = True) -> Difference:
+    """Fewer than three candidate runs, against the spread of the baseline's:
+
+        t = d / (s sqrt(1 / m + 1 / B))    with B - 1 degrees of freedom
+
+    Raises ValueError for fewer than two baseline runs or no candidate.
+    """
+    if len(baseline) < 2 or not candidate:
+        raise ValueError("a spread needs two baseline runs, and a comparison a candidate")
+    x, y = _scaled(baseline, ratio), _scaled(candidate, ratio)
+    error = math.sqrt(variance(x) * (1 / len(y) + 1 / len(x)))
+    return _difference(fmean(y) - fmean(x), error, len(x) - 1, ratio)
+
+
+def enough_runs(values: Sequence[float], within: float) -> bool:
+    """Whether the t interval of the mean of runs, on the log scale, is inside +- `within`: `--repeats 3..10 --until 5%`."""
+    if len(values) < 3:
+        return False
+    x = _scaled(values, True)
+    reach = t_quantile(1 - ALPHA / 2, len(x) - 1) * math.sqrt(variance(x) / len(x))
+    return math.expm1(reach) <= within
+
+
+def _scaled(values: Sequence[float], ratio: bool) -> list[float]:
+    if not ratio:
+        return list(values)
+    if any(not value > 0 for value in values):
+        raise ValueError("a ratio of numbers that are not positive does not exist")
+    return [math.log(value) for value in values]
+
+
+def _difference(d: float, error: float, degrees: float, ratio: bool, warnings: tuple[str, ...] = ()) -> Difference:
+    back = math.expm1 if ratio else float
+    # Runs of a deterministic server can agree exactly: a floor keeps the t finite.
+    error = max(error, 1e-12 * max(abs(d), 1e-3))
+    reach = t_quantile(1 - ALPHA / 2, degrees) * error
+    seen_from = (t_quantile(1 - ALPHA / 2, degrees) + t_quantile(POWER, degrees)) * error
+    return Difference(
+        back(d), back(d - reach), back(d + reach), two_sided(d / error, degrees), back(seen_from), degrees, ratio,
+        warnings,
+    )  # fmt: skip

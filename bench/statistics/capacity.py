@@ -1,0 +1,178 @@
+"""The load up to which objectives hold, as a posterior over capacities.
+
+Every objective on a quantile or a share says how large a share p0 of the requests may violate it: `ttft:p99<500ms`
+allows 1%. Around the capacity c the share at load l is taken to be logistic in the load's logarithm,
+
+    logit p(l) = logit p0 + s ln(l / c)
+
+with an unknown slope s. A visit to load l saw k violations of n requests, worth n / D independent ones:
+
+    log-likelihood = (k ln p + (n - k) ln(1 - p)) / D
+
+on 200 capacities, evenly spaced in their logarithm, times ten slopes. Far from the capacity a logistic is no law: where
+it puts the odds beyond 6 times (or below a sixth of) the odds of p0, only the side counts, and p becomes the visit's own
+share, kept beyond that bound. So a visit at half the capacity says "it holds here", and nothing on how steep the edge is.
+
+An objective on a mean has no violations. A visit gives r = ln(mean / limit) with its standard error e, and
+
+    r ~ s ln(l / c) + e x Student's t        (slopes of a mean; the side alone counts beyond |ln 1.5|)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bench.statistics.autocorrelation import Floats, Values, act
+from bench.statistics.intervals import MEAN_SAFETY
+
+POINTS = 200
+SLOPES = (6, 10, 16, 25, 40, 64, 100, 160, 260, 420)
+SLOPE_MEDIAN, SLOPE_SIGMA = 30.0, 1.0
+MEAN_SLOPES = (0.5, 0.8, 1.25, 2, 3.2, 5, 8, 12.5, 20, 32)
+MEAN_SLOPE_MEDIAN, MEAN_SLOPE_SIGMA = 4.0, 1.0
+SIDE_ODDS = 6.0
+SIDE_RATIO = 1.5
+LEAST_D = 10.0
+
+_LOG_T_HEAVINESS = 4.0
+"""Degrees of freedom of a mean's error: it is estimated from few blocks, and one bad visit must not decide."""
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What a visit says of an objective on a share: `violations` of `requests` broke it."""
+
+    load: float
+    requests: int
+    violations: int
+
+
+@dataclass(frozen=True, slots=True)
+class Mean:
+    """What a visit says of an objective on a mean: ln(mean / limit), and the standard error of that."""
+
+    load: float
+    log_ratio: float
+    error: float
+
+
+@dataclass(frozen=True, slots=True)
+class Posterior:
+    """What is known of a capacity: `mass` over the capacities of `grid`, in ascending order."""
+
+    grid: Floats
+    mass: Floats
+
+    def quantile(self, p: float) -> float:
+        """The capacity that the true one is below with probability p."""
+        at = int(np.searchsorted(np.cumsum(self.mass), p - 1e-12))
+        return float(self.grid[min(at, len(self.grid) - 1)])
+
+    @property
+    def estimate(self) -> float:
+        """The median."""
+        return self.quantile(0.5)
+
+    @property
+    def low(self) -> float:
+        """The lower end of the interval."""
+        return self.quantile(0.025)
+
+    @property
+    def high(self) -> float:
+        """The upper end of the interval."""
+        return self.quantile(0.975)
+
+    @property
+    def width(self) -> float:
+        """The interval's ends, one over the other, less 1."""
+        return self.high / self.low - 1
+
+    def holds(self, load: float) -> float:
+        """P(capacity >= load): how sure it is that the objective holds at a load."""
+        return min(1.0, float(self.mass[self.grid >= load * (1 - 1e-12)].sum()))
+
+    def at_edge(self) -> int:
+        """Whether the capacity may lie outside the grid: -1 below it, 1 above it, 0 inside."""
+        edge = len(self.grid) // 40
+        below, above = float(self.mass[:edge].sum()), float(self.mass[-edge:].sum())
+        return 0 if max(below, above) < 0.2 else (-1 if below > above else 1)
+
+
+def grid(low: float, high: float, points: int = POINTS) -> Floats:
+    """Capacities from low to high, evenly spaced in their logarithm."""
+    return np.exp(np.linspace(math.log(low), math.log(high), points))
+
+
+def of_shares(visits: Sequence[Share], allowed: float, d: float, capacities: Floats) -> Posterior:
+    """The posterior of an objective that `allowed` (p0) of the requests may violate; D is what a violation shares."""
+    p0 = math.log(allowed / (1 - allowed))
+    clip = math.log(SIDE_ODDS)
+    slopes = np.asarray(SLOPES, dtype=np.float64)
+    log_mass = np.tile(-0.5 * (np.log(slopes / SLOPE_MEDIAN) / SLOPE_SIGMA) ** 2, (len(capacities), 1))
+    for visit in visits:
+        n, k = visit.requests, visit.violations
+        if not n:
+            continue
+        own = math.log((k + 0.5) / (n - k + 0.5))
+        distance = np.log(visit.load / capacities)[:, None] * slopes
+        logit = np.where(
+            distance >= clip, max(p0 + clip, own), np.where(distance <= -clip, min(p0 - clip, own), p0 + distance)
+        )
+        log_mass += (k * logit - n * np.logaddexp(0.0, logit)) / d
+    return _posterior(capacities, log_mass)
+
+
+def of_means(visits: Sequence[Mean], capacities: Floats) -> Posterior:
+    """The posterior of an objective on a mean."""
+    clip = math.log(SIDE_RATIO)
+    slopes = np.asarray(MEAN_SLOPES, dtype=np.float64)
+    log_mass = np.tile(-0.5 * (np.log(slopes / MEAN_SLOPE_MEDIAN) / MEAN_SLOPE_SIGMA) ** 2, (len(capacities), 1))
+    freedom = _LOG_T_HEAVINESS
+    for visit in visits:
+        distance = np.log(visit.load / capacities)[:, None] * slopes
+        predicted = np.where(
+            distance >= clip,
+            max(clip, visit.log_ratio),
+            np.where(distance <= -clip, min(-clip, visit.log_ratio), distance),
+        )
+        z = (visit.log_ratio - predicted) / visit.error
+        log_mass -= (freedom + 1) / 2 * np.log1p(z**2 / freedom)
+    return _posterior(capacities, log_mass)
+
+
+def mean_of(load: float, values: Values, limit: float) -> Mean | None:
+    """What the values of a visit, in send order, say of an objective on their mean; None of too few of them."""
+    x = np.asarray(values, dtype=np.float64)
+    if len(x) < 20 or float(x.mean()) <= 0:
+        return None
+    mean, error = float(x.mean()), float(x.std(ddof=1)) * math.sqrt(MEAN_SAFETY * act(x) / len(x))
+    # 1%: two visits to one load differ by what no visit can see of itself.
+    return Mean(load, math.log(mean / limit), math.hypot(error / mean, 0.01))
+
+
+def dispersion(tails: Sequence[tuple[float, float, float]], capacity: float, allowed: float, scouted: float) -> float:
+    """D of an objective: 3 x the mean act over the visits that saw its edge.
+
+    `tails` has (load, share of violations, act of 1{value > the visit's p90}) of each visit. Those within 25% of the
+    capacity count, and of these those with less than 30% violations (or three times the odds that are allowed). The mean,
+    since most visits see no excursion and few see a long one: with the median the interval of a queue behind a cap on
+    sequences held in 88% of searches. Before there is a visit, D is twice the last load that was scouted, at least 10.
+    """
+    most = max(0.3, odds_times(allowed, 3))
+    near = [tau for load, share, tau in tails if abs(load / capacity - 1) <= 0.25 and share < most]
+    return 3 * float(np.mean(near)) if near else max(LEAST_D, 2 * scouted)
+
+
+def odds_times(p: float, factor: float) -> float:
+    """The probability whose odds are so many times those of p."""
+    return factor * p / (1 - p + factor * p)
+
+
+def _posterior(capacities: Floats, log_mass: Floats) -> Posterior:
+    mass = np.exp(log_mass - log_mass.max()).sum(axis=1)
+    return Posterior(capacities, mass / mass.sum())

@@ -1,0 +1,111 @@
+"""May it ship: the rules of a gate, for an objective and for a change against a baseline.
+
+What users of gates complain of is one thing: alarms on unchanged code. So a gate fails only on what is shown.
+
+*Objective*: fails where the whole interval lies beyond the limit, holds where all of it lies within, else it is not shown.
+
+*Baseline*: fails where a metric got worse, and that is significant after Holm over the metrics that decide, and the
+change is at least the margin, and above an absolute floor. With fewer than three candidate runs the spread comes from the
+baseline alone, and at least five baseline runs are needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from statistics import fmean
+
+from bench.statistics.between_runs import MARGIN, Difference, few_candidates, welch
+from bench.statistics.intervals import Interval
+from bench.statistics.multiple import holm
+
+ALPHA = 0.02
+"""Two-sided over all metrics that decide, so that unchanged code fails in at most 1% of gates, whatever the metrics of a
+run have in common. (At 5% it was 2% for four independent ones.)"""
+FLOOR_MS = 0.5
+"""A latency that moved by less is the same: a scheduler's tick, and no user's experience."""
+LEAST_CANDIDATES = 3
+LEAST_BASELINE = 5
+LEAST_RUNS = 2
+
+
+class Verdict(StrEnum):
+    """What a gate says of one objective or metric."""
+
+    FAILED = "failed"
+    HELD = "held"
+    NOT_SHOWN = "not shown"
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric on both sides: a number a run. `higher_is_worse` of latencies and error rates."""
+
+    baseline: Sequence[float]
+    candidate: Sequence[float]
+    higher_is_worse: bool
+    ratio: bool = True
+    floor: float = 0.0
+    """An absolute change below which it is the same: `FLOOR_MS` of latencies."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """The verdict on a metric, with the change that it rests on; `p` is Holm's."""
+
+    verdict: Verdict
+    difference: Difference
+    p: float
+
+
+def objective(interval: Interval | None, limit: float, upper: bool = True) -> Verdict:
+    """A limit that the number must keep below (`upper`) or above; None: too few independent values."""
+    if interval is None:
+        return Verdict.NOT_SHOWN
+    low, high = (interval.low, interval.high) if upper else (-interval.high, -interval.low)
+    limit = limit if upper else -limit
+    return Verdict.FAILED if low > limit else Verdict.HELD if high < limit else Verdict.NOT_SHOWN
+
+
+def missing_runs(baseline: int, candidate: int) -> str | None:
+    """What a comparison lacks, in a sentence; None where there are enough runs."""
+    if candidate < 1:
+        return "there is no candidate run: give the run, or the runs, that the gate is to judge"
+    if candidate < LEAST_CANDIDATES and baseline < LEAST_BASELINE:
+        return (
+            f"{candidate} candidate run{'s' if candidate > 1 else ''} against {baseline} of the baseline cannot be told "
+            f"from chance: make {LEAST_CANDIDATES} candidate runs, or keep {LEAST_BASELINE} baseline runs (--update)"
+        )
+    if baseline < LEAST_RUNS:
+        return (
+            f"the baseline has {baseline} run{'' if baseline == 1 else 's'}, and a spread needs two: add one (--update)"
+        )
+    return None
+
+
+def judge(metrics: Mapping[str, Metric], margin: float = MARGIN, alpha: float = ALPHA) -> dict[str, Judged]:
+    """The verdict on each metric that decides, corrected for their number. Raises ValueError where runs are missing."""
+    differences: dict[str, Difference] = {}
+    for name, metric in metrics.items():
+        lacks = missing_runs(len(metric.baseline), len(metric.candidate))
+        if lacks is not None:
+            raise ValueError(lacks)
+        test = welch if len(metric.candidate) >= LEAST_CANDIDATES else few_candidates
+        differences[name] = test(metric.baseline, metric.candidate, ratio=metric.ratio)
+    corrected = holm([difference.p for difference in differences.values()])
+    judged = {}
+    for (name, difference), p in zip(differences.items(), corrected, strict=True):
+        verdict = _verdict(metrics[name], difference, p, margin, alpha)
+        judged[name] = Judged(verdict, difference, p)
+    return judged
+
+
+def _verdict(metric: Metric, difference: Difference, p: float, margin: float, alpha: float) -> Verdict:
+    sign = 1 if metric.higher_is_worse else -1
+    moved = abs(fmean(metric.candidate) - fmean(metric.baseline))
+    if sign * difference.change >= margin and p < alpha and moved >= metric.floor:
+        return Verdict.FAILED
+    worst = difference.high if metric.higher_is_worse else -difference.low
+    worst_absolute = worst * fmean(metric.baseline) if metric.ratio else worst
+    return Verdict.HELD if worst < margin or worst_absolute < metric.floor else Verdict.NOT_SHOWN

@@ -1,0 +1,147 @@
+"""Where more load stops giving more throughput: N1/2 of the saturation curve, and the Pareto frontier of a sweep.
+
+    X(N) = Xm N / (N + N1/2)
+
+is the closed form of continuous batching (docs/mock.md): each step has a fixed cost and one a request. Xm is the ceiling
+of the throughput, N1/2 the concurrency that reaches half of it, and 9 x N1/2 reaches 90%. It is linear in
+
+    N / X = N1/2 / Xm + N / Xm
+
+so it is fitted by least squares, with weights (X / N)^2: then relative errors of X count alike. Both terms are at least
+0. Unlike the knee of a drawn curve, N1/2 does not move when the sweep goes on for longer.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bench.statistics.intervals import Interval
+from bench.statistics.student import t_quantile
+
+LEAST_POINTS = 4
+NOTABLE_RESIDUAL = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Knee:
+    """The fitted curve. Intervals are None where the points do not bound a number."""
+
+    ceiling: float
+    half_at: float
+    ceiling_interval: Interval | None
+    half_at_interval: Interval | None
+    residuals: tuple[float, ...]
+    """Of each point: its throughput over the fitted one, less 1."""
+
+    @property
+    def ninety_percent_at(self) -> float:
+        """The concurrency with 90% of the ceiling."""
+        return 9 * self.half_at
+
+    def throughput(self, load: float) -> float:
+        """The fitted throughput at a concurrency."""
+        return self.ceiling * load / (load + self.half_at)
+
+    @property
+    def warning(self) -> str | None:
+        """What to say where the curve does not describe the points."""
+        worst = max(self.residuals, key=abs)
+        if abs(worst) <= NOTABLE_RESIDUAL:
+            return None
+        return (
+            f"a point lies {abs(worst):.0%} ".replace("%", " %")
+            + f"{'above' if worst > 0 else 'below'} the fitted curve: another limit binds there, such as a cap on sequences"
+        )
+
+
+def fit(loads: Sequence[float], throughputs: Sequence[float]) -> Knee | None:
+    """The curve through points of a sweep; None for fewer than four, or where throughput grows in proportion to the load
+    (no ceiling within reach)."""
+    n, x = np.asarray(loads, dtype=np.float64), np.asarray(throughputs, dtype=np.float64)
+    if len(n) < LEAST_POINTS or bool((x <= 0).any()) or len(np.unique(n)) < 3:
+        return None
+    weights = x / n
+    design = np.column_stack((np.ones_like(n), n)) * weights[:, None]
+    target = np.ones_like(n)
+    solution, *_ = np.linalg.lstsq(design, target, rcond=None)
+    a, b = float(solution[0]), float(solution[1])
+    if b <= 0:
+        return None
+    bounded = a > 0
+    if not bounded:
+        # The ceiling was reached at the first point already.
+        a, b = 0.0, float(design[:, 1] @ target) / float(design[:, 1] @ design[:, 1])
+    ceiling, half_at = 1 / b, a / b
+    fitted = ceiling * n / (n + half_at)
+    residuals = tuple(float(r) for r in x / fitted - 1)
+    if not bounded:
+        return Knee(ceiling, half_at, None, None, residuals)
+    freedom = len(n) - 2
+    errors = target - design @ solution
+    covariance = np.linalg.inv(design.T @ design) * float(errors @ errors) / freedom
+    t = t_quantile(0.975, freedom)
+    # On the log scale: var ln(a / b) = var a / a^2 + var b / b^2 - 2 cov / (a b).
+    of_half = covariance[0, 0] / a**2 + covariance[1, 1] / b**2 - 2 * covariance[0, 1] / (a * b)
+    return Knee(
+        ceiling, half_at, _around(ceiling, t * math.sqrt(covariance[1, 1]) / b),
+        _around(half_at, t * math.sqrt(max(0.0, of_half))), residuals,
+    )  # fmt: skip
+
+
+def _around(value: float, log_reach: float) -> Interval:
+    return Interval(value * math.exp(-log_reach), value * math.exp(log_reach))
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A step of a sweep: throughput (tokens/s per GPU) against what a user gets (tokens/s), each with its interval."""
+
+    per_user: float
+    per_gpu: float
+    per_user_interval: Interval | None = None
+    per_gpu_interval: Interval | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Whether a point is on the Pareto frontier; `overlaps`: it is not, but its intervals do not tell it apart from it."""
+
+    on_frontier: bool
+    overlaps: bool
+
+
+def pareto(points: Sequence[Point]) -> list[Place]:
+    """The place of each point: on the frontier is what no other point beats in both directions."""
+    frontier = [
+        not any(
+            other.per_user >= point.per_user
+            and other.per_gpu >= point.per_gpu
+            and (other.per_user > point.per_user or other.per_gpu > point.per_gpu)
+            for other in points
+        )
+        for point in points
+    ]
+    best = [point for point, on in zip(points, frontier, strict=True) if on]
+    return [
+        Place(on, not on and not any(_surely_beats(other, point) for other in best))
+        for point, on in zip(points, frontier, strict=True)
+    ]
+
+
+def _surely_beats(better: Point, worse: Point) -> bool:
+    """Whether no values inside the intervals would put the worse point on a level with the better one."""
+    user = _low(better.per_user, better.per_user_interval) - _high(worse.per_user, worse.per_user_interval)
+    gpu = _low(better.per_gpu, better.per_gpu_interval) - _high(worse.per_gpu, worse.per_gpu_interval)
+    return min(user, gpu) >= 0 and max(user, gpu) > 0
+
+
+def _low(value: float, interval: Interval | None) -> float:
+    return value if interval is None else interval.low
+
+
+def _high(value: float, interval: Interval | None) -> float:
+    return value if interval is None else interval.high

@@ -1,0 +1,95 @@
+"""Where a run became steady, and whether it stayed so.
+
+Both tests take a series of equal steps. Which one matters: output follows arrivals in an open loop, whatever the server
+does, so there TPOT and TTFT per second are tested; in a closed loop tokens per second and TPOT.
+
+MSER-5 (White, Simulation 69, 1997): the series in batches of five; leave out the d batches for which the standard error
+of what remains is least, d at most half.
+
+Halves: with m the length of half the series and r its residuals from a straight line,
+
+    z = (mean of the second half - mean of the first) / sqrt(2 var(r) act(r) / m)
+
+against Student's t with 2m / act(r) - 2 degrees of freedom. Neighbouring seconds share one queue: without act(r) a series
+that only wanders is called a drift. Residuals, so that a drift does not hide itself in its own variance.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from bench.statistics.autocorrelation import LEAST_VALUES, Values, act
+from bench.statistics.student import two_sided
+
+BATCH = 5
+ALARM = 0.01
+"""How often the test may speak of a steady run."""
+WORTH_SAYING = 0.05
+"""A change below this share of the mean is not mentioned, however sure it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Halves:
+    """The second half of a series against the first: `change` is a share of the mean, `p` how often chance does that."""
+
+    change: float
+    p: float
+    degrees: float
+
+    @property
+    def drifted(self) -> bool:
+        """Whether the run was not steady: the change is sure, and large enough to matter."""
+        return self.p < ALARM and abs(self.change) > WORTH_SAYING
+
+
+def halves(values: Values) -> Halves | None:
+    """The test of the halves; None of a series that is too short, or too dependent, to say anything."""
+    x = np.asarray(values, dtype=np.float64)
+    m = len(x) // 2
+    mean = float(x.mean()) if len(x) else 0.0
+    if len(x) < LEAST_VALUES or mean == 0:
+        return None
+    t = np.arange(len(x)) - (len(x) - 1) / 2
+    residuals = x - mean - t * float(t @ x) / float(t @ t)
+    tau = act(residuals)
+    degrees = 2 * m / tau - 2
+    if degrees < 1:
+        return None
+    difference = float(x[len(x) - m :].mean() - x[:m].mean())
+    variance = float(residuals @ residuals) / (len(x) - 2)
+    # Two constant halves have no error of their own: a floor keeps the ratio finite.
+    error = max(math.sqrt(2 * variance * tau / m), 1e-9 * abs(mean))
+    return Halves(difference / mean, two_sided(difference / error, degrees), degrees)
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """How many leading values to leave out; `settled` is False where the best cut is the last one allowed."""
+
+    left_out: int
+    settled: bool
+
+
+def mser(values: Values, batch: int = BATCH) -> Cut:
+    """The cut of MSER-5; nothing of a series shorter than two batches."""
+    x = np.asarray(values, dtype=np.float64)
+    n = len(x) // batch
+    if n < 2:
+        return Cut(0, True)
+    # A series that hardly varies around a large mean would lose its variance to rounding.
+    means = x[: n * batch].reshape(n, batch).mean(axis=1) - x.mean()
+    kept = np.arange(n, 0, -1)
+    totals, squares = np.cumsum(means[::-1])[::-1], np.cumsum(means[::-1] ** 2)[::-1]
+    errors = np.maximum(squares - totals**2 / kept, 0.0) / kept.astype(np.float64) ** 2
+    best = int(np.argmin(errors[: n // 2 + 1]))
+    return Cut(best * batch, best < n // 2)
+
+
+def later(cuts: Iterable[Cut]) -> Cut:
+    """The latest of the cuts of several series of one run; it has settled where all have."""
+    known = list(cuts)
+    return Cut(max((cut.left_out for cut in known), default=0), all(cut.settled for cut in known))

@@ -1,0 +1,87 @@
+"""The scheduling priority of the process that sends the tokens.
+
+Beside programs that keep the processors busy, the ordinary scheduler wakes a sleeping process late, and tokens leave late.
+Under SCHED_RR (sched(7)) it runs when its timer fires. With `auto`, a mock that needs most of a processor gives the priority
+back: other programs on the machine, a load tester among them, would starve otherwise. Threads and child processes never
+have it (SCHED_RESET_ON_FORK).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Literal
+
+from mockserver.clock import NS_PER_S, now_ns, thread_cpu_ns
+from mockserver.errors import UsageError
+
+PriorityChoice = Literal["auto", "normal", "realtime"]
+
+LOOK_EVERY_NS = NS_PER_S // 4
+MOST_OF_A_PROCESSOR = 0.5
+
+
+def _realtime() -> None:
+    if sys.platform != "linux":
+        raise OSError(f"{sys.platform} has no SCHED_RR")
+    os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(1))
+
+
+def _normal() -> None:
+    if sys.platform == "linux":
+        # A call without the flag is refused to those who have no privileges.
+        os.sched_setscheduler(0, os.SCHED_OTHER | os.SCHED_RESET_ON_FORK, os.sched_param(0))
+
+
+class Priority:
+    """Takes the priority at `take`. `look`, called every LOOK_EVERY_NS or so, gives it back where `auto` must."""
+
+    def __init__(
+        self,
+        choice: PriorityChoice,
+        *,
+        realtime: Callable[[], None] = _realtime,
+        normal: Callable[[], None] = _normal,
+        clock: Callable[[], int] = now_ns,
+        cpu: Callable[[], int] = thread_cpu_ns,
+    ) -> None:
+        self._choice = choice
+        self._realtime = realtime
+        self._normal = normal
+        self._clock = clock
+        self._cpu = cpu
+        self._looked_ns = self._cpu_ns = 0
+        self.has_realtime = False
+
+    def take(self) -> None:
+        """Take the priority. Raises UsageError where `realtime` was asked for and is not allowed."""
+        if self._choice == "normal":
+            return
+        try:
+            self._realtime()
+        except OSError as e:
+            if self._choice == "realtime":
+                raise UsageError(
+                    f"--priority realtime is not allowed here ({e.strerror or e}): allow it with CAP_SYS_NICE or "
+                    "`ulimit -r 1`, or leave the flag out"
+                ) from e
+            return
+        self.has_realtime = True
+        self._looked_ns, self._cpu_ns = self._clock(), self._cpu()
+
+    def look(self) -> None:
+        """Give the priority back if this thread used most of a processor since the last look."""
+        if not self.has_realtime or self._choice != "auto" or self._clock() - self._looked_ns < LOOK_EVERY_NS:
+            return
+        now, cpu = self._clock(), self._cpu()
+        span_ns, used_ns = now - self._looked_ns, cpu - self._cpu_ns
+        self._looked_ns, self._cpu_ns = now, cpu
+        if used_ns > MOST_OF_A_PROCESSOR * span_ns:
+            self.restore()
+
+    def restore(self) -> None:
+        """Go back to the ordinary priority."""
+        if self.has_realtime:
+            self.has_realtime = False
+            self._normal()

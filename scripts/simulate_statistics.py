@@ -1,0 +1,213 @@
+"""What docs/statistics.md claims, tried in virtual time: a table for each claim, with what must be reached."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+
+import numpy as np
+
+from bench.statistics.autocorrelation import dependence
+from bench.statistics.capacity import Share, grid, of_shares
+from bench.statistics.intervals import quantile_intervals
+from tests.support import statistics_claims as claims
+from tests.support.batching_model import S1, S2, S3
+
+
+def share(hits: int, given: int) -> str:
+    return f"{100 * hits / given:.0f} ({given})" if given else "-"
+
+
+def intervals(runs: int) -> None:
+    """Coverage of the 95% intervals, as % (of how many runs that had one). Must be at least 90%."""
+    names = [f"{metric}:{stat}" for metric in ("ttft", "tpot") for stat in ("p50", "p90", "p99", "mean")]
+    names.append("tokens_per_s:mean")
+    print("| load | seconds | D | " + " | ".join(names) + " |")
+    for load in claims.LOADS:
+        for seconds in (300, 1_200):
+            found = claims.coverage(load, seconds, runs)
+            d = claims.dependence_of(load, seconds)
+            print(
+                f"| {load.name} | {seconds} | {d:.0f} | " + " | ".join(share(*found[n]) for n in names) + " |",
+                flush=True,
+            )
+
+
+def uncorrected(runs: int) -> None:
+    """The same of TTFT over 300 s where every request is taken for independent of the others."""
+    print("| load | p50 | p90 | p99 |")
+    for load in claims.LOADS[:3]:
+        found = claims.uncorrected_coverage(load, 300, runs)
+        print(f"| {load.name} | " + " | ".join(share(*entry) for entry in found.values()) + " |", flush=True)
+
+
+def long_tails(runs: int) -> None:
+    """p99 close to the capacity needs hours: coverage in runs of two hours."""
+    print("| load | TTFT p99 |")
+    for load in (claims.LOADS[2], claims.LOADS[5]):
+        print(f"| {load.name} | {share(*claims.coverage(load, 7_200, max(10, runs // 3))['ttft:p99'])} |", flush=True)
+
+
+def tokens(runs: int) -> None:
+    """Coverage of the gaps between tokens over 300 s."""
+    print("| load | mean | p50 | p90 | p99 |")
+    for load in (claims.LOADS[0], claims.LOADS[4], claims.LOADS[6]):
+        found = claims.token_coverage(load, 300, max(20, runs // 2))
+        print(
+            f"| {load.name} | " + " | ".join(share(*found[n]) for n in ("mean", "p50", "p90", "p99")) + " |", flush=True
+        )
+
+
+def capacities(runs: int) -> None:
+    """The true capacities that searches are graded against, by bisection over hours of load."""
+    del runs
+    for sought in (
+        claims.seek_ttft(),
+        claims.seek_tpot(),
+        claims.seek_own(),
+        claims.seek_goodput(),
+        claims.seek_fast(),
+    ):
+        (limit,) = sought.limits
+        assert limit.goal.allowed is not None
+        true = claims.capacity_by_bisection(sought.server, limit.value, limit.limit_ms, limit.goal.allowed)
+        print(f"{sought.name}: {true:.2f}/s (graded against {sought.capacity})", flush=True)
+
+
+def search(runs: int) -> None:
+    """Searches: rms error at most 4%, at most 5% hold over 2% too much, the interval covers at least 90%."""
+    print("| server, objective | budget | rms error | too much | coverage | width | minutes | ended by |")
+    sought = [claims.seek_ttft(), claims.seek_tpot(), claims.seek_own(), claims.seek_goodput(), claims.seek_both()]
+    rows = [(entry, 900.0, 0.02) for entry in sought]
+    rows += [(sought[0], 1_800.0, 0.02), (claims.seek_backlog(), 900.0, 0.02), (claims.seek_backlog(), 1_800.0, 0.02)]
+    rows += [(claims.seek_mean(S1, 36.0, "ttft"), 900.0, 0.05), (claims.seek_mean(S2, 27.0, "tpot"), 900.0, 0.05)]
+    rows += [(claims.seek_fast(), 60.0, 0.1), (claims.seek_fast(), 180.0, 0.1), (sought[0], 180.0, 0.1)]
+    rows += [(claims.seek_users(claims.FAST, 40), budget, 0.1) for budget in (60.0, 180.0)]
+    rows += [(claims.seek_users(S3, 24), 180.0, 0.1)]
+    for entry, budget_s, precision in rows:
+        graded, found = claims.searches(entry, budget_s, runs, precision)
+        ended = ", ".join(f"{ending} {n}" for ending, n in Counter(str(one.ending) for one in found).most_common())
+        cells = [
+            f"{entry.name} (true {entry.capacity:.1f})", f"{budget_s / 60:.0f} min", f"{graded.rms:.1%}",
+            f"{graded.too_much:.0%}", f"{graded.coverage:.0%}", f"{graded.width:.0%}", f"{graded.minutes:.1f}", ended,
+        ]  # fmt: skip
+        print(f"| {' | '.join(cells)} |".replace("%", " %"), flush=True)
+
+
+def in_flight(runs: int) -> None:
+    """Share of visits in which requests in flight are flagged as growing, by the load over what the server serves."""
+    shares = (0.8, 0.9, 0.95, 1.0, 1.05, 1.1, 1.2)
+    print("| server | visit | " + " | ".join(f"{s:.0%}".replace("%", " %") for s in shares) + " |")
+    for name, server, settle in (("S1", S1, 25.0), ("S2", S2, 15.0), ("S3", S3, 10.0)):
+        for measure in (60.0, 120.0):
+            row = [claims.flags(server, s, settle, measure, runs) for s in shares]
+            print(
+                f"| {name} | {measure:.0f} s | " + " | ".join(f"{100 * flagged:.0f}" for flagged in row) + " |",
+                flush=True,
+            )
+
+
+def compare(runs: int) -> None:
+    """A compared with itself (differs in at most 5%), and with what is 5% slower in five pairs (found in at least 90%)."""
+    n = max(50, 2 * runs)
+    print("| load | 3 runs each, Welch | 3 pairs | one run each, batches |")
+    for load in claims.LOADS[:3]:
+        row = [claims.compared_with_itself(load, 300, 3, n, how) for how in ("welch", "paired", "batches")]
+        print(f"| {load.name} | " + " | ".join(f"{alarms:.1%}".replace("%", " %") for alarms in row) + " |", flush=True)
+    found, held = claims.found_changes(0.05, 0.01, 5, 2_000)
+    print(f"\n+5%, run noise 1%, five pairs: found {found:.0%}, interval holds it {held:.0%}".replace("%", " %"))
+
+
+def gate(runs: int) -> None:
+    """Share of gates that fail, in %: at most 1% of unchanged code with 5 + 5 runs."""
+    del runs
+    print("| runs | noise | unchanged | +10% | +20% |")
+    for candidate in (5, 3, 1):
+        for noise in (0.05, 0.02):
+            row = [claims.gate_failures(change, noise, 3_000, 5, candidate) for change in (0.0, 0.1, 0.2)]
+            print(
+                f"| 5 + {candidate} | {100 * noise:.0f}% | "
+                + " | ".join(f"{100 * failed:.1f}" for failed in row)
+                + " |"
+            )
+
+
+def steady(runs: int) -> None:
+    """The test of the halves on TPOT per second: how often it speaks, in % of runs."""
+    kinds = ("none", "drift 10%", "drift 25%", "step 15%")
+    print("| load | seconds | " + " | ".join(kinds) + " |")
+    for load in (*claims.LOADS[:5], claims.LOADS[7]):
+        for seconds in (300, 1_200):
+            row = [claims.drifts(kind, load, seconds, runs) for kind in kinds]
+            print(f"| {load.name} | {seconds} | " + " | ".join(f"{100 * said:.0f}" for said in row) + " |", flush=True)
+
+
+def knee(runs: int) -> None:
+    """The knee of a sweep over S1 against the closed form: within 5%."""
+    del runs
+    for loads in ([1, 2, 4, 8, 16, 32, 64, 128, 256], [1, 2, 4, 8, 16, 32, 64, 128, 256, 512], [16, 32, 64, 128]):
+        found, true = claims.knee_of_model(loads)
+        bounds = found.half_at_interval
+        assert bounds is not None
+        print(
+            f"up to {loads[-1]}: N1/2 {found.half_at:.1f} [{bounds.low:.1f}, {bounds.high:.1f}], closed form {true:.1f}"
+        )
+
+
+def cost(runs: int) -> None:
+    """What the computations cost: a posterior of 60 visits at most 50 ms, the intervals of 100,000 requests."""
+    del runs
+    rng = np.random.default_rng(0)
+    visits = [
+        Share(float(load), 2_400, int(k))
+        for load, k in zip(rng.uniform(30, 50, 60), rng.integers(0, 400, 60), strict=True)
+    ]
+    orders = {f"p{p}": p / 100 for p in (50, 75, 90, 95, 99)}
+    values = np.repeat(rng.exponential(size=2_000), 50) + rng.normal(size=100_000)
+    for what, work in (
+        ("posterior of 60 visits", lambda: of_shares(visits, 0.01, 75, grid(20, 80))),
+        ("D of 100,000 values", lambda: dependence(values)),
+        ("five quantile intervals of 100,000 values", lambda: quantile_intervals(values, orders)),
+    ):  # fmt: skip
+        print(f"{what}: {milliseconds(work):.1f} ms")
+
+
+def milliseconds(work: Callable[[], object]) -> float:
+    """The best of five."""
+    best = float("inf")
+    for _ in range(5):
+        began = time.perf_counter()
+        work()
+        best = min(best, time.perf_counter() - began)
+    return best * 1e3
+
+
+SECTIONS: dict[str, Callable[[int], None]] = {
+    "intervals": intervals, "uncorrected": uncorrected, "long-tails": long_tails, "tokens": tokens, "steady": steady,
+    "capacities": capacities, "search": search, "in-flight": in_flight, "knee": knee, "compare": compare, "gate": gate,
+    "cost": cost,
+}  # fmt: skip
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("sections", nargs="*", metavar="SECTION", help=f"of {', '.join(SECTIONS)}; all by default")
+    parser.add_argument("--runs", type=int, default=100, help="how often each is tried (default 100)")
+    given = parser.parse_args()
+    unknown = set(given.sections) - set(SECTIONS)
+    if unknown:
+        parser.error(f"no section is called {', '.join(sorted(unknown))}: there are {', '.join(SECTIONS)}")
+    for name in given.sections or SECTIONS:
+        section = SECTIONS[name]
+        began = time.perf_counter()
+        print(f"\n## {name}\n\n{section.__doc__}\n", flush=True)
+        section(given.runs)
+        print(f"\n({time.perf_counter() - began:.0f} s)", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

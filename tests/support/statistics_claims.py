@@ -1,0 +1,359 @@
+"""Each claim that the statistics rest on, tried in virtual time: a function a claim, which takes how often to try.
+
+`scripts/simulate-statistics` prints them at length; the tests run them briefly, with the same seeds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from bench.search.decisions import Settings
+from bench.search.goals import Goal
+from bench.statistics.autocorrelation import act, dependence
+from bench.statistics.between_runs import Answer, batches, one_run_each, paired, welch
+from bench.statistics.gate import Metric, Verdict, judge
+from bench.statistics.intervals import Interval, TooFew, grouped_intervals, mean_interval, quantile_intervals
+from bench.statistics.keeps_up import in_flight
+from bench.statistics.knee import Knee, fit
+from bench.statistics.multiple import holm
+from bench.statistics.steady_state import halves
+from mockserver.engine.closed_form import ClosedForm
+from mockserver.step_cost import StepCost
+from tests.support.batching_model import S1, S2, S3, Array, Served, Server, closed_loop, open_loop, poisson
+from tests.support.search_model import Found, Grade, Limit, goodput, grade, run_search, tpot, ttft
+
+WARM_S = 60.0
+QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
+FAST = Server(
+    StepCost(b0=3_000, b1=8, b2=40, a0=1_000, max_num_seqs=256, max_num_batched_tokens=8192), 256, 32, 0.3, 0.3
+)
+"""A server of short requests (a third of a second): what a budget of one minute is enough for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """A load on a server: requests per second (Poisson), or users of a closed loop."""
+
+    name: str
+    server: Server
+    rate: float | None = None
+    users: int | None = None
+
+    def run(self, seconds: float, seed: int) -> Served:
+        """A run of so many seconds after the warm-up; `sent_s` counts from its beginning."""
+        rng = np.random.default_rng([seed, 7])
+        if self.users is not None:
+            return closed_loop(self.server, self.users, WARM_S + seconds, rng, ramp_s=5.0)
+        assert self.rate is not None
+        return open_loop(self.server, poisson(self.rate, WARM_S + seconds, rng), rng)
+
+
+LOADS = [
+    *(Load(f"S1 Poisson {share:.0%}", S1, rate=38.2 * share) for share in (0.5, 0.8, 0.95)),
+    *(Load(f"S2 Poisson {share:.0%}", S2, rate=29.6 * share) for share in (0.5, 0.8, 0.95)),
+    *(Load(f"S2 closed {share:.0%}", S2, users=users) for share, users in ((0.5, 39), (0.8, 155), (0.95, 740))),
+]
+"""Half, 80% and 95% of the capacity: of the load that holds an objective, and of the ceiling of the throughput."""
+
+
+@lru_cache(maxsize=16)
+def truth(load: Load, runs: int = 24, seconds: float = 3_000.0) -> Mapping[str, float]:
+    """What long runs give, as (metric, statistic)."""
+    kept: dict[str, list[Array]] = {"ttft": [], "tpot": []}
+    rates = []
+    for seed in range(runs):
+        served = load.run(seconds, 900_000 + seed)
+        inside = served.between(WARM_S, WARM_S + seconds)
+        kept["ttft"].append(inside.ttft_ms)
+        kept["tpot"].append(inside.tpot_ms)
+        rates.append(float(served.tokens_per_s(WARM_S, WARM_S + seconds).mean()))
+    found = {"tokens_per_s:mean": float(np.mean(rates))}
+    for metric, parts in kept.items():
+        values = np.concatenate(parts)
+        found |= {f"{metric}:{name}": float(np.quantile(values, p)) for name, p in QUANTILES.items()}
+        found[f"{metric}:mean"] = float(values.mean())
+    return found
+
+
+def coverage(load: Load, seconds: float, runs: int, truth_runs: int = 24) -> dict[str, tuple[int, int]]:
+    """By metric and statistic: how many of the intervals held the truth, and how many runs had an interval."""
+    known = truth(load, truth_runs)
+    result = dict.fromkeys(known, (0, 0))
+    for seed in range(runs):
+        served = load.run(seconds, seed)
+        inside = served.between(WARM_S, WARM_S + seconds)
+        found: dict[str, Interval | TooFew] = {
+            "tokens_per_s:mean": mean_interval(served.tokens_per_s(WARM_S, WARM_S + seconds))
+        }
+        for metric, values in (("ttft", inside.ttft_ms), ("tpot", inside.tpot_ms)):
+            found |= {f"{metric}:{name}": got for name, got in quantile_intervals(values, QUANTILES).items()}
+            found[f"{metric}:mean"] = mean_interval(values)
+        for name, interval in found.items():
+            if isinstance(interval, Interval):
+                hits, given = result[name]
+                result[name] = (hits + (interval.low <= known[name] <= interval.high), given + 1)
+    return result
+
+
+def uncorrected_coverage(load: Load, seconds: float, runs: int, truth_runs: int = 24) -> dict[str, tuple[int, int]]:
+    """The same of TTFT, by order statistics that take every request for independent of the others."""
+    known = truth(load, truth_runs)
+    result = {}
+    for name, p in QUANTILES.items():
+        hits = 0
+        for seed in range(runs):
+            values = np.sort(load.run(seconds, seed).between(WARM_S, WARM_S + seconds).ttft_ms)
+            reach = 1.96 * math.sqrt(p * (1 - p) / len(values))
+            low, high = np.quantile(values, (max(0.0, p - reach), min(1.0, p + reach)))
+            hits += bool(low <= known[f"ttft:{name}"] <= high)
+        result[f"ttft:{name}"] = (hits, runs)
+    return result
+
+
+def token_coverage(load: Load, seconds: float, runs: int) -> dict[str, tuple[int, int]]:
+    """Coverage of the mean and quantiles of the gaps between tokens, by whole requests."""
+
+    def gaps(served: Served, end_s: float) -> tuple[Array, list[int]]:
+        inside = served.between(WARM_S, end_s)
+        parts = [inside.gaps_ms(i) for i in range(len(inside.sent_s))]
+        return np.concatenate(parts), [len(part) for part in parts]
+
+    pooled = np.concatenate([gaps(load.run(400, 800_000 + seed), WARM_S + 400)[0] for seed in range(40)])
+    known = {"mean": float(pooled.mean()), **{name: float(np.quantile(pooled, p)) for name, p in QUANTILES.items()}}
+    result = dict.fromkeys(known, (0, 0))
+    for seed in range(runs):
+        values, sizes = gaps(load.run(seconds, seed), WARM_S + seconds)
+        for name, interval in grouped_intervals(values, sizes, QUANTILES).items():
+            if isinstance(interval, Interval):
+                hits, given = result[name]
+                result[name] = (hits + (interval.low <= known[name] <= interval.high), given + 1)
+    return result
+
+
+@dataclass(frozen=True, slots=True)
+class Sought:
+    """What a search looks for, and where it is."""
+
+    name: str
+    server: Server
+    limits: tuple[Limit, ...]
+    capacity: float
+    load_kind: str = "rate"
+    start: float = 1.0
+
+
+@lru_cache(maxsize=32)
+def capacity_by_bisection(server: Server, value: Callable[[Served], Array], limit: float, allowed: float) -> float:
+    """The load at which just so many requests are over a limit, from runs of an hour with common random numbers.
+
+    `Sought.capacity` comes from here (`scripts/simulate-statistics capacities`).
+    """
+    low, high = 1.0, 2_000.0
+    while high / low > 1.003:
+        middle = math.sqrt(low * high)
+        over = total = 0
+        for seed in range(4):
+            rng = np.random.default_rng([seed, 11])
+            seconds = min(3_600.0, 200_000 / middle)
+            served = open_loop(server, poisson(middle, WARM_S + seconds, rng), rng).between(WARM_S, WARM_S + seconds)
+            values = value(served)
+            over, total = over + int((values > limit).sum()), total + len(values)
+        low, high = (low, middle) if over > allowed * total else (middle, high)
+    return math.sqrt(low * high)
+
+
+def searches(sought: Sought, budget_s: float, n: int, precision: float = 0.02) -> tuple[Grade, list[Found]]:
+    """So many searches, graded. A precision that is not reached lets each spend its budget."""
+    settings = Settings(
+        "rate" if sought.load_kind == "rate" else "concurrency", tuple(limit.goal for limit in sought.limits),
+        start=sought.start, least=1.0, precision=precision, budget_s=budget_s,
+    )  # fmt: skip
+    found = [run_search(sought.server, sought.limits, settings, seed) for seed in range(n)]
+    return grade(found, sought.capacity), found
+
+
+def seek_ttft() -> Sought:
+    return Sought("S1 ttft:p99<500ms", S1, (ttft("p99", 500, 0.01),), 38.2)
+
+
+def seek_tpot() -> Sought:
+    return Sought("S2 tpot:p99<50ms", S2, (tpot("p99", 50, 0.01),), 29.6)
+
+
+def seek_own() -> Sought:
+    """On the server of our own: a queue behind a cap on sequences."""
+    limit = ttft("p99", 800, 0.01)
+    return Sought("S3 ttft:p99<800ms", S3, (limit,), 13.45)
+
+
+def seek_goodput() -> Sought:
+    limit = goodput(400, 40, 0.95)
+    return Sought("S2 goodput>=95%", S2, (limit,), 30.04)
+
+
+def seek_both() -> Sought:
+    """Two objectives, of which TPOT binds."""
+    return Sought("S2 ttft:p99<900ms, tpot:p99<50ms", S2, (ttft("p99", 900, 0.01), tpot("p99", 50, 0.01)), 29.6)
+
+
+def seek_fast() -> Sought:
+    limit = ttft("p99", 60, 0.01)
+    return Sought("fast ttft:p99<60ms", FAST, (limit,), 247.7)
+
+
+def seek_backlog() -> Sought:
+    """A limit on TPOT that no load breaks: only the backlog does. The capacity is what the server serves when flooded."""
+    return Sought("S3 tpot:p99<100ms (keeps up)", S3, (tpot("p99", 100, 0.01),), flooded(S3))
+
+
+def seek_mean(server: Server, load: float, metric: str, truth_runs: int = 24) -> Sought:
+    """A limit on a mean, put where the mean lies at a known load."""
+    name = next(name for name in ("S1", "S2", "S3") if globals()[name] is server)
+    level = truth(Load("", server, rate=load), truth_runs)[f"{metric}:mean"]
+    limit = (ttft if metric == "ttft" else tpot)("mean", level, None)
+    return Sought(f"{name} {metric}:mean", server, (limit,), load)
+
+
+def seek_users(server: Server, users: int) -> Sought:
+    """A closed loop: the limit on TPOT p90 put where so many users reach it."""
+    served = closed_loop(server, users, 660, np.random.default_rng(5), ramp_s=5.0).between(60, 660)
+    limit = Limit(Goal("tpot:p90", 0.1), lambda served: served.tpot_ms, float(np.quantile(served.tpot_ms, 0.9)) * 1.002)
+    return Sought(f"closed loop, {users} users", server, (limit,), users, load_kind="concurrency")
+
+
+def _ttft(served: Served) -> Array:
+    return served.ttft_ms
+
+
+@lru_cache(maxsize=8)
+def flooded(server: Server) -> float:
+    """Requests per second of a server that never runs out of them."""
+    rng = np.random.default_rng(1)
+    ended = np.sort(open_loop(server, [0.0] * 20_000, rng).last_s)
+    return 16_000 / float(ended[18_000] - ended[2_000])
+
+
+def flags(server: Server, share: float, settle_s: float, measure_s: float, n: int) -> float:
+    """Share of visits at a share of the flooded rate in which requests in flight are flagged as growing."""
+    flagged = 0
+    for seed in range(n):
+        rng = np.random.default_rng([seed, int(share * 1_000)])
+        end_s = settle_s + measure_s
+        served = open_loop(server, poisson(share * flooded(server), end_s, rng), rng)
+        flagged += in_flight(served.sent_s, served.last_s, settle_s, end_s).grows
+    return flagged / n
+
+
+def compared_with_itself(load: Load, seconds: float, runs: int, n: int, how: str) -> float:
+    """Share of comparisons of a load with itself that say `differs` of any of the primary latencies, under Holm.
+
+    `how`: welch or paired over so many runs a side, or batches of one run each.
+    """
+    alarms = 0
+    for i in range(n):
+        sides = [[load.run(seconds, 1_000 * i + 2 * k + side + 50_000) for k in range(runs)] for side in range(2)]
+        differences = []
+        for statistic in (_ttft_p90, _tpot_p50):
+            if how == "batches":
+                a, b = (_batched(runs_[0], statistic, seconds) for runs_ in sides)
+                if a is None or b is None:
+                    continue
+                differences.append(one_run_each(a, b))
+            else:
+                a, b = ([statistic(served.between(WARM_S, WARM_S + seconds)) for served in side] for side in sides)
+                differences.append((welch if how == "welch" else paired)(a, b))
+        corrected = holm([difference.p for difference in differences])
+        alarms += any(d.answer(p=p) is Answer.DIFFERS for d, p in zip(differences, corrected, strict=True))
+    return alarms / n
+
+
+def _ttft_p90(served: Served) -> float:
+    return float(np.quantile(served.ttft_ms, 0.9))
+
+
+def _tpot_p50(served: Served) -> float:
+    return float(np.quantile(served.tpot_ms, 0.5))
+
+
+def _batched(served: Served, statistic: Callable[[Served], float], seconds: float) -> list[float] | None:
+    inside = served.between(WARM_S, WARM_S + seconds)
+    values = inside.ttft_ms if statistic is _ttft_p90 else inside.tpot_ms
+    order = 0.9 if statistic is _ttft_p90 else 0.5
+
+    def quantile(batch: Sequence[float]) -> float:
+        return float(np.quantile(np.asarray(batch), order))
+
+    return batches(values.tolist(), quantile, act(values))
+
+
+def found_changes(change: float, noise: float, pairs: int, n: int) -> tuple[float, float]:
+    """Of pairs of runs whose number really changed: how often `differs`, and how often the interval held the change."""
+    rng = np.random.default_rng(3)
+    found = held = 0
+    for _ in range(n):
+        a = np.exp(rng.normal(0, noise, pairs))
+        b = np.exp(rng.normal(math.log1p(change), noise, pairs))
+        difference = paired(a.tolist(), b.tolist())
+        found += difference.p < 0.05
+        held += difference.low <= change <= difference.high
+    return found / n, held / n
+
+
+def gate_failures(change: float, noise: float, n: int, baseline: int = 5, candidate: int = 5, seed: int = 0) -> float:
+    """Share of gates that fail where the first of the four primary metrics changed by so much."""
+    rng = np.random.default_rng([seed, 13])
+    failed = 0
+    for _ in range(n):
+        metrics = {}
+        for name, shift in (("ttft", change), ("tpot", 0.0), ("tokens", 0.0), ("errors", 0.0)):
+            before = rng.lognormal(0, noise, baseline).tolist()
+            metrics[name] = Metric(
+                before, rng.lognormal(math.log1p(shift), noise, candidate).tolist(), name != "tokens"
+            )
+        failed += any(judged.verdict is Verdict.FAILED for judged in judge(metrics).values())
+    return failed / n
+
+
+def drifts(kind: str, load: Load, seconds: float, n: int) -> float:
+    """Share of runs in which the halves of TPOT per second are said to differ. The server is as it is, or its TPOT drifts by
+    10 or 25% over the run, or jumps by 15% in its middle."""
+    found = 0
+    for seed in range(n):
+        served = load.run(seconds, seed)
+        inside = served.between(WARM_S, WARM_S + seconds)
+        second = (inside.last_s - WARM_S).astype(int)
+        inside_run = (second >= 0) & (second < seconds)
+        count = np.bincount(second[inside_run], minlength=int(seconds))
+        series = np.bincount(second[inside_run], weights=inside.tpot_ms[inside_run], minlength=int(seconds))
+        series = (series / np.maximum(count, 1))[int(min(20, seconds / 4)) :]
+        share = np.arange(len(series)) / len(series)
+        shape = {
+            "none": 0 * share,
+            "drift 10%": 0.1 * share,
+            "drift 25%": 0.25 * share,
+            "step 15%": 0.15 * (share > 0.5),
+        }
+        tested = halves(series * (1 + shape[kind]))
+        found += tested is not None and tested.drifted
+    return found / n
+
+
+def knee_of_model(loads: Sequence[int], seconds: float = 300.0, seed: int = 1) -> tuple[Knee, float]:
+    """The knee fitted to a closed-loop sweep over S1, and N1/2 of the closed form."""
+    throughputs = []
+    for users in loads:
+        served = closed_loop(S1, users, WARM_S + seconds, np.random.default_rng([seed, users]), ramp_s=10.0)
+        throughputs.append(float(served.tokens_per_s(WARM_S, WARM_S + seconds).mean()) / S1.output_tokens)
+    knee = fit(loads, throughputs)
+    assert knee is not None
+    return knee, ClosedForm(S1.cost, S1.input_tokens, S1.output_tokens).half_load_users
+
+
+def dependence_of(load: Load, seconds: float, seed: int = 0) -> float:
+    """D of TTFT in one run."""
+    return dependence(load.run(seconds, seed).between(WARM_S, WARM_S + seconds).ttft_ms).d

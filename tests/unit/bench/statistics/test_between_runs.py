@@ -1,0 +1,177 @@
+"""Two sides compared: t tests against scipy, the three answers, the corrections, and how often A differs from A."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from bench.statistics.between_runs import (
+    NOT_INTERLEAVED,
+    SPREAD_UNKNOWN,
+    Answer,
+    Difference,
+    batches,
+    enough_runs,
+    few_candidates,
+    no_events,
+    one_run_each,
+    paired,
+    welch,
+)
+from bench.statistics.multiple import benjamini_hochberg, holm
+
+A = [100.0, 104.0, 98.0, 101.0, 103.0]
+B = [112.0, 109.0, 111.0, 108.0, 115.0]
+
+
+def test_welch_is_that_of_scipy_on_logarithms() -> None:
+    found, expected = welch(A, B), stats.ttest_ind(np.log(B), np.log(A), equal_var=False)
+    bounds = expected.confidence_interval(0.95)
+    assert found.p == pytest.approx(expected.pvalue)
+    assert found.degrees == pytest.approx(expected.df)
+    assert (found.low, found.high) == pytest.approx((math.expm1(bounds.low), math.expm1(bounds.high)))
+    assert found.change == pytest.approx(stats.gmean(B) / stats.gmean(A) - 1)
+
+
+def test_pairs_are_those_of_scipy_on_logarithms() -> None:
+    found, expected = paired(A, B), stats.ttest_rel(np.log(B), np.log(A))
+    bounds = expected.confidence_interval(0.95)
+    assert found.p == pytest.approx(expected.pvalue)
+    assert (found.low, found.high) == pytest.approx((math.expm1(bounds.low), math.expm1(bounds.high)))
+
+
+def test_shares_are_compared_as_they_are() -> None:
+    found, expected = (
+        welch([0.0, 0.01, 0.0], [0.03, 0.02, 0.04], ratio=False),
+        stats.ttest_ind([0.03, 0.02, 0.04], [0.0, 0.01, 0.0], equal_var=False),
+    )
+    assert found.p == pytest.approx(expected.pvalue)
+    assert found.change == pytest.approx(0.03 - 0.01 / 3)
+
+
+def test_a_change_of_the_size_that_is_promised_is_found_in_four_of_five_comparisons() -> None:
+    rng = np.random.default_rng(0)
+    found = 0
+    for _ in range(400):
+        a = np.exp(rng.normal(0, 0.03, 6))
+        b = np.exp(rng.normal(math.log1p(welch(list(a), list(np.exp(rng.normal(0, 0.03, 6)))).seen_from), 0.03, 6))
+        found += welch(list(a), list(b)).p < 0.05
+    assert 0.7 < found / 400 < 0.9
+
+
+@pytest.mark.parametrize(
+    ("change", "low", "high", "p", "answer"),
+    [
+        (0.08, 0.02, 0.14, 0.01, Answer.DIFFERS),
+        (-0.08, -0.14, -0.02, 0.01, Answer.DIFFERS),
+        (0.02, 0.01, 0.03, 0.001, Answer.SAME),
+        (0.0, -0.04, 0.04, 0.9, Answer.SAME),
+        (0.02, -0.06, 0.10, 0.5, Answer.NOT_SHOWN),
+        (0.04, 0.01, 0.07, 0.01, Answer.NOT_SHOWN),
+    ],
+)
+def test_there_are_three_answers(change: float, low: float, high: float, p: float, answer: Answer) -> None:
+    assert Difference(change, low, high, p, 0.1, 8, ratio=True).answer(0.05) is answer
+
+
+def test_a_corrected_p_decides_in_place_of_its_own() -> None:
+    found = Difference(0.08, 0.02, 0.14, 0.03, 0.1, 8, ratio=True)
+    assert found.answer(0.05, p=0.12) is Answer.NOT_SHOWN
+
+
+def test_runs_that_were_not_made_in_turn_are_warned_of() -> None:
+    assert welch(A, B, interleaved=False).warnings == (NOT_INTERLEAVED,)
+    assert welch(A, B).warnings == ()
+
+
+def test_one_run_each_always_says_that_the_spread_between_runs_is_unknown() -> None:
+    assert one_run_each(A, B).warnings == (SPREAD_UNKNOWN,)
+    assert one_run_each(A, B).p == welch(A, B).p
+
+
+def test_batches_are_contiguous_and_must_be_longer_than_their_dependence() -> None:
+    values = list(range(1_005))
+    assert batches(values, min, act=3.0) == [i * 100 for i in range(10)]
+    assert batches(values, min, act=21.0) is None
+
+
+def test_two_sides_without_an_error_are_bounded_by_three_over_n() -> None:
+    found = no_events(600.0, 300.0)
+    assert (found.low, found.high) == (-0.01, 0.01)
+    assert found.answer(0.02) is Answer.SAME
+    assert found.answer(0.005) is Answer.NOT_SHOWN
+
+
+def test_a_single_candidate_is_held_against_the_spread_of_the_baseline() -> None:
+    baseline, candidate = [100.0, 102.0, 98.0, 101.0, 99.0], [110.0]
+    x = np.log(baseline)
+    t = (math.log(110) - x.mean()) / (x.std(ddof=1) * math.sqrt(1 + 1 / 5))
+    found = few_candidates(baseline, candidate)
+    assert found.p == pytest.approx(2 * stats.t.sf(t, 4))
+    assert found.degrees == 4
+
+
+def test_runs_that_agree_exactly_differ_where_they_differ() -> None:
+    assert welch([5.0, 5.0], [5.0, 5.0]).answer() is Answer.SAME
+    assert welch([5.0, 5.0], [6.0, 6.0]).answer() is Answer.DIFFERS
+
+
+@pytest.mark.parametrize(
+    ("test", "a", "b"),
+    [(paired, [1.0], [1.0]), (paired, [1.0, 2.0], [1.0]), (welch, [1.0], [1.0, 2.0]), (few_candidates, [1.0], [1.0]),
+     (few_candidates, [1.0, 2.0], []), (welch, [1.0, 0.0], [1.0, 2.0])],
+)  # fmt: skip
+def test_what_cannot_be_compared_is_refused(test: object, a: list[float], b: list[float]) -> None:
+    with pytest.raises(ValueError, match=r"\w+"):
+        test(a, b)  # type: ignore[operator]
+
+
+def test_repeats_end_when_their_interval_is_narrow_enough() -> None:
+    assert not enough_runs([100.0, 100.0], 0.05)
+    assert enough_runs([100.0, 101.0, 99.5], 0.05)
+    assert not enough_runs([100.0, 120.0, 90.0], 0.05)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+def test_corrections_keep_the_order_and_never_lower_a_p(ps: list[float]) -> None:
+    assert benjamini_hochberg(ps) == pytest.approx(list(stats.false_discovery_control(ps)))
+    for corrected in (holm(ps), benjamini_hochberg(ps)):
+        assert all(p <= c * (1 + 1e-12) and c <= 1 for p, c in zip(ps, corrected, strict=True))
+        in_order = [c for _, c in sorted(zip(ps, corrected, strict=True))]
+        assert in_order == pytest.approx(sorted(in_order))
+
+
+def test_no_metrics_need_no_correction() -> None:
+    assert holm([]) == benjamini_hochberg([]) == []
+
+
+def test_holm_by_hand() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+
+
+@pytest.mark.parametrize("runs", [3, 5])
+def test_a_side_rarely_differs_from_itself(runs: int) -> None:
+    rng = np.random.default_rng(runs)
+    alarms = sum(
+        welch(list(rng.lognormal(0, 0.05, runs)), list(rng.lognormal(0, 0.05, runs))).answer() is Answer.DIFFERS
+        for _ in range(1_000)
+    )
+    assert alarms <= 50
+
+
+def test_pairs_made_in_turn_do_not_take_a_drift_for_a_difference() -> None:
+    """A machine that slows by 1% a run: ABBA cancels it, and AAAAABBBBB does not."""
+    rng = np.random.default_rng(4)
+    in_turn = one_after_the_other = 0
+    for _ in range(300):
+        drift = np.exp(0.01 * np.arange(10) + rng.normal(0, 0.01, 10))
+        first, second = drift[[0, 3, 4, 7, 8]], drift[[1, 2, 5, 6, 9]]
+        in_turn += paired(list(first), list(second)).p < 0.05
+        one_after_the_other += welch(list(drift[:5]), list(drift[5:])).p < 0.05
+    assert in_turn <= 15
+    assert one_after_the_other > 200

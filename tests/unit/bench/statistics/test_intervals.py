@@ -1,0 +1,161 @@
+"""Intervals of dependent values: ranks against scipy, formulas by hand, and coverage on series with a known truth."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from bench.statistics.autocorrelation import Dependence, act
+from bench.statistics.intervals import (
+    Interval,
+    TooFew,
+    grouped_intervals,
+    mean_interval,
+    order_ranks,
+    quantile_interval,
+    quantile_intervals,
+    values_needed,
+)
+from tests.unit.bench.statistics.test_autocorrelation import autoregressive
+
+
+@pytest.mark.parametrize("p", [0.5, 0.9, 0.99])
+@pytest.mark.parametrize("m", [6, 7, 36, 100, 368, 2_000])
+def test_ranks_are_the_tightest_that_the_binomial_allows(m: int, p: float) -> None:
+    ranks = order_ranks(m, p)
+    below = stats.binom(m, p)
+    if ranks is None:
+        assert below.cdf(0) > 0.025 or below.sf(m - 1) > 0.025
+        return
+    lower, upper = ranks
+    assert below.cdf(lower - 1) <= 0.025 < below.cdf(lower)
+    assert below.sf(upper - 1) <= 0.025 < below.sf(upper - 2)
+
+
+def test_a_quantile_needs_so_many_independent_values() -> None:
+    assert [values_needed(p) for p in (0.5, 0.75, 0.9, 0.95, 0.99, 0.999)] == [6, 13, 36, 72, 368, 3_688]
+
+
+def test_without_dependence_the_interval_is_the_order_statistics() -> None:
+    ordered = np.arange(1.0, 101.0)
+    assert order_ranks(100, 0.5) == (40, 61)
+    assert quantile_interval(ordered, 0.5, Dependence(100, 1.0)) == Interval(40.0, 61.0)
+
+
+def test_with_dependence_the_ranks_are_shares_of_the_sample() -> None:
+    # 1,000 values worth 100: the ranks 40 and 61 of 100 become 391 (just above 39%) and 610 of 1,000.
+    ordered = np.arange(1.0, 1_001.0)
+    assert quantile_interval(ordered, 0.5, Dependence(1_000, 10.0)) == Interval(391.0, 610.0)
+
+
+def test_too_few_independent_values_say_how_many_more_it_takes() -> None:
+    found = quantile_interval(np.arange(1_000.0), 0.99, Dependence(1_000, 50.0))
+    assert found == TooFew(effective=20.0, needed=368, more=368 * 50 - 1_000)
+    assert isinstance(found, TooFew)
+    assert found.seconds(20.0) == 870.0
+    assert found.seconds(0.0) is None
+
+
+def test_a_mean_is_bounded_by_the_spread_of_its_independent_values() -> None:
+    x = autoregressive(4_000, 0.6)
+    effective = 4_000 / (2 * act(x))
+    reach = stats.t.ppf(0.975, effective - 1) * x.std(ddof=1) / math.sqrt(effective)
+    found = mean_interval(x)
+    assert isinstance(found, Interval)
+    assert (found.low, found.high) == pytest.approx((x.mean() - reach, x.mean() + reach))
+
+
+def test_a_mean_of_few_values_has_no_interval() -> None:
+    assert mean_interval([1.0] * 19) == TooFew(1.0, 20, 1)
+    assert mean_interval([]) == TooFew(0.0, 20, 20)
+    slow = np.repeat(np.random.default_rng(0).normal(size=15), 100)
+    found = mean_interval(slow)
+    assert isinstance(found, TooFew)
+    assert found.effective < 20
+    assert found.more > 500
+
+
+@pytest.mark.parametrize("a", [0.0, 0.9])
+def test_intervals_of_dependent_series_hold_the_truth(a: float) -> None:
+    spread = 1 / math.sqrt(1 - a * a)
+    truth = {"p50": 0.0, "p90": spread * stats.norm.ppf(0.9)}
+    hits = dict.fromkeys((*truth, "mean"), 0)
+    for seed in range(100):
+        x = autoregressive(3_000, a, seed)
+        found = quantile_intervals(x, {"p50": 0.5, "p90": 0.9})
+        found["mean"] = mean_interval(x)
+        for name, interval in found.items():
+            assert isinstance(interval, Interval)
+            hits[name] += interval.low <= truth.get(name, 0.0) <= interval.high
+    assert all(hits[name] >= 92 for name in hits), hits
+
+
+def test_quantiles_of_groups_do_not_take_tokens_for_independent_values() -> None:
+    """Each group has a level of its own: 300 groups of 50 tokens are worth 300 values and not 15,000."""
+    hits, plain = 0, 0
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        levels = rng.normal(size=300)
+        values = np.repeat(levels, 50) + rng.normal(0, 0.1, 15_000)
+        found = grouped_intervals(values, [50] * 300, {"p90": 0.9})["p90"]
+        assert isinstance(found, Interval)
+        truth = stats.norm.ppf(0.9) * math.sqrt(1.01)
+        hits += found.low <= truth <= found.high
+        naive = quantile_interval(np.sort(values), 0.9, Dependence(15_000, 1.0))
+        assert isinstance(naive, Interval)
+        plain += naive.low <= truth <= naive.high
+    assert hits >= 92
+    assert plain < 50
+
+
+def test_groups_of_one_are_the_values_themselves() -> None:
+    x = np.random.default_rng(5).exponential(size=2_000)
+    found = grouped_intervals(x, np.ones(2_000), {"p50": 0.5})
+    mean, plain = found["mean"], mean_interval(x)
+    assert isinstance(mean, Interval)
+    assert isinstance(plain, Interval)
+    assert (mean.low, mean.high) == pytest.approx((plain.low, plain.high))
+    median = found["p50"]
+    assert isinstance(median, Interval)
+    assert median.low < np.median(x) < median.high
+
+
+def test_a_sample_of_groups_is_scaled_to_all_of_them() -> None:
+    rng = np.random.default_rng(6)
+    values, sizes = rng.normal(10, 1, 40_000), [10] * 4_000
+    alone = grouped_intervals(values, sizes, {})["mean"]
+    whole = grouped_intervals(values, sizes, {}, population=16_000)["mean"]
+    assert isinstance(alone, Interval)
+    assert isinstance(whole, Interval)
+    assert (whole.high - whole.low) / (alone.high - alone.low) == pytest.approx(0.5, rel=0.1)
+
+
+def test_a_sample_of_groups_that_hang_together_gains_little() -> None:
+    levels = np.repeat(np.random.default_rng(7).normal(size=200), 20)
+    alone = grouped_intervals(levels, [1] * 4_000, {})["mean"]
+    whole = grouped_intervals(levels, [1] * 4_000, {}, population=16_000)["mean"]
+    assert isinstance(alone, Interval)
+    assert isinstance(whole, Interval)
+    assert (whole.high - whole.low) / (alone.high - alone.low) > 0.9
+
+
+def test_groups_without_values_and_no_groups_at_all_are_too_few() -> None:
+    assert all(isinstance(found, TooFew) for found in grouped_intervals([], [], {"p50": 0.5}).values())
+    assert all(isinstance(found, TooFew) for found in grouped_intervals([1.0], [0, 1, 0], {"p50": 0.5}).values())
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 1_000), st.floats(0.01, 100), st.sampled_from([0.5, 0.9, 0.95]))
+def test_an_interval_holds_its_estimate_and_scales_with_the_values(seed: int, scale: float, p: float) -> None:
+    x = np.random.default_rng(seed).exponential(size=600)
+    found = quantile_intervals(x, {"q": p})["q"]
+    assert isinstance(found, Interval)
+    assert found.low <= np.quantile(x, p) <= found.high
+    scaled = quantile_intervals(x * scale, {"q": p})["q"]
+    assert isinstance(scaled, Interval)
+    assert (scaled.low, scaled.high) == pytest.approx((found.low * scale, found.high * scale))

@@ -1,0 +1,53 @@
+"""Whether a server keeps up: the flag by hand, and what flags say of a capacity."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from bench.statistics.capacity import grid
+from bench.statistics.keeps_up import InFlight, in_flight, posterior
+
+
+@pytest.mark.parametrize(
+    ("thirds", "sent", "grows"),
+    [
+        ((100.0, 150.0, 200.0), 2_000, True),
+        ((100.0, 200.0, 150.0), 2_000, False),  # It does not rise throughout.
+        ((200.0, 220.0, 245.0), 1_000, False),  # Less than a quarter more.
+        ((100.0, 120.0, 140.0), 2_000, False),  # 40 of 2,000 sends: 2%.
+        ((0.3, 0.6, 2.0), 10, False),  # A request or two.
+        ((100.0, 100.0, 200.0), 1_000, False),
+    ],
+)
+def test_a_visit_is_flagged_where_requests_in_flight_surely_rise(
+    thirds: tuple[float, float, float], sent: int, grows: bool
+) -> None:
+    assert InFlight(thirds, sent).grows is grows
+
+
+def test_requests_in_flight_are_counted_by_their_time_in_each_third() -> None:
+    # Thirds of 10 s from 100 on: one request through all of them, one in the second half of the last.
+    found = in_flight([90.0, 125.0], [140.0, 131.0], 100.0, 130.0)
+    assert found.thirds == pytest.approx((1.0, 1.0, 1.5))
+    assert found.sent == 1
+
+
+def test_no_requests_are_no_growth() -> None:
+    assert not in_flight([], [], 0.0, 30.0).grows
+
+
+def test_failing_loads_bound_the_capacity_from_above_and_kept_ones_from_below() -> None:
+    capacities = grid(10, 40)
+    found = posterior([(18.0, True), (19.0, True), (23.0, False), (22.0, False)], capacities)
+    assert 17.5 < found.low < found.estimate < found.high < 23
+    assert found.holds(15) > 0.95
+
+
+def test_one_odd_flag_does_not_outvote_three_kept_visits() -> None:
+    found = posterior([(20.0, True), (20.5, True), (21.0, True), (15.0, False)], grid(8, 40))
+    assert found.estimate > 19
+
+
+def test_without_visits_nothing_is_known() -> None:
+    assert posterior([], grid(8, 40)).mass == pytest.approx(np.full(200, 1 / 200))

@@ -1,0 +1,87 @@
+"""Which priority the mock takes, and when it gives it back."""
+
+from __future__ import annotations
+
+import errno
+
+import pytest
+
+from mockserver.errors import UsageError
+from mockserver.priority import Priority, PriorityChoice
+
+MS = 1_000_000
+
+
+class Machine:
+    """A scheduler, a clock and a meter of CPU time that tests set by hand."""
+
+    def __init__(self, *, allowed: bool = True) -> None:
+        self.now_ns = self.cpu_ns = 0
+        self.asked: list[str] = []
+        self._allowed = allowed
+
+    def realtime(self) -> None:
+        if not self._allowed:
+            raise OSError(errno.EPERM, "Operation not permitted")
+        self.asked.append("realtime")
+
+    def priority(self, choice: PriorityChoice) -> Priority:
+        return Priority(
+            choice,
+            realtime=self.realtime,
+            normal=lambda: self.asked.append("normal"),
+            clock=lambda: self.now_ns,
+            cpu=lambda: self.cpu_ns,
+        )
+
+    def pass_time(self, ns: int, share: float) -> None:
+        self.now_ns += ns
+        self.cpu_ns += round(share * ns)
+
+
+@pytest.mark.parametrize(
+    ("choice", "share", "asked"),
+    [
+        ("auto", 0.4, ["realtime"]),
+        ("auto", 0.6, ["realtime", "normal"]),
+        ("realtime", 1.0, ["realtime"]),
+        ("normal", 1.0, []),
+    ],
+)
+def test_auto_alone_gives_it_back_and_only_above_half_a_processor(
+    choice: PriorityChoice, share: float, asked: list[str]
+) -> None:
+    machine = Machine()
+    priority = machine.priority(choice)
+    priority.take()
+    for _ in range(10):
+        machine.pass_time(100 * MS, share)
+        priority.look()
+    assert machine.asked == asked
+
+
+def test_less_than_a_quarter_second_decides_nothing() -> None:
+    machine = Machine()
+    priority = machine.priority("auto")
+    priority.take()
+    machine.pass_time(200 * MS, 1.0)
+    priority.look()
+    machine.pass_time(300 * MS, 0.0)
+    priority.look()
+    assert machine.asked == ["realtime"]
+
+
+def test_where_it_is_not_allowed_auto_goes_on_and_realtime_is_refused() -> None:
+    machine = Machine(allowed=False)
+    machine.priority("auto").take()
+    with pytest.raises(UsageError, match="--priority realtime is not allowed here"):
+        machine.priority("realtime").take()
+
+
+def test_it_is_restored_once() -> None:
+    machine = Machine()
+    priority = machine.priority("auto")
+    priority.take()
+    priority.restore()
+    priority.restore()
+    assert machine.asked == ["realtime", "normal"]
