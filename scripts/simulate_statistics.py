@@ -22,7 +22,7 @@ def share(hits: int, given: int) -> str:
 
 
 def intervals(runs: int) -> None:
-    """Coverage of the 95 % intervals, as % (of how many runs that had one). Must be at least 90 %."""
+    """Coverage of the 95% intervals, as % (of how many runs that had one). Must be at least 90%."""
     names = [f"{metric}:{stat}" for metric in ("ttft", "tpot") for stat in ("p50", "p90", "p99", "mean")]
     names.append("tokens_per_s:mean")
     print("| load | seconds | D | " + " | ".join(names) + " |")
@@ -78,7 +78,7 @@ def capacities(runs: int) -> None:
 
 
 def search(runs: int) -> None:
-    """Searches: rms error at most 4 %, at most 5 % hold over 2 % too much, the interval covers at least 90 %."""
+    """Searches: rms error at most 4%, at most 5% hold over 2% too much, the interval covers at least 90%."""
     print("| server, objective | budget | rms error | too much | coverage | width | minutes | ended by |")
     sought = [claims.seek_ttft(), claims.seek_tpot(), claims.seek_own(), claims.seek_goodput(), claims.seek_both()]
     rows = [(entry, 900.0, 0.02) for entry in sought]
@@ -111,25 +111,25 @@ def in_flight(runs: int) -> None:
 
 
 def compare(runs: int) -> None:
-    """A compared with itself (differs in at most 5 %), and with what is 5 % slower in five pairs (found in at least 90 %)."""
+    """A compared with itself (differs in at most 5%), and with what is 5% slower in five pairs (found in at least 90%)."""
     n = max(50, 2 * runs)
     print("| load | 3 runs each, Welch | 3 pairs | one run each, batches |")
     for load in claims.LOADS[:3]:
         row = [claims.compared_with_itself(load, 300, 3, n, how) for how in ("welch", "paired", "batches")]
         print(f"| {load.name} | " + " | ".join(f"{alarms:.1%}".replace("%", " %") for alarms in row) + " |", flush=True)
     found, held = claims.found_changes(0.05, 0.01, 5, 2_000)
-    print(f"\n+5 %, run noise 1 %, five pairs: found {found:.0%}, interval holds it {held:.0%}".replace("%", " %"))
+    print(f"\n+5%, run noise 1%, five pairs: found {found:.0%}, interval holds it {held:.0%}".replace("%", " %"))
 
 
 def gate(runs: int) -> None:
-    """Share of gates that fail, in %: at most 1 % of unchanged code with 5 + 5 runs."""
+    """Share of gates that fail, in %: at most 1% of unchanged code with 5 + 5 runs."""
     del runs
-    print("| runs | noise | unchanged | +10 % | +20 % |")
+    print("| runs | noise | unchanged | +10% | +20% |")
     for candidate in (5, 3, 1):
         for noise in (0.05, 0.02):
             row = [claims.gate_failures(change, noise, 3_000, 5, candidate) for change in (0.0, 0.1, 0.2)]
             print(
-                f"| 5 + {candidate} | {100 * noise:.0f} % | "
+                f"| 5 + {candidate} | {100 * noise:.0f}% | "
                 + " | ".join(f"{100 * failed:.1f}" for failed in row)
                 + " |"
             )
@@ -137,7 +137,7 @@ def gate(runs: int) -> None:
 
 def steady(runs: int) -> None:
     """The test of the halves on TPOT per second: how often it speaks, in % of runs."""
-    kinds = ("none", "drift 10 %", "drift 25 %", "step 15 %")
+    kinds = ("none", "drift 10%", "drift 25%", "step 15%")
     print("| load | seconds | " + " | ".join(kinds) + " |")
     for load in (*claims.LOADS[:5], claims.LOADS[7]):
         for seconds in (300, 1_200):
@@ -146,7 +146,7 @@ def steady(runs: int) -> None:
 
 
 def knee(runs: int) -> None:
-    """The knee of a sweep over S1 against the closed form: within 5 %."""
+    """The knee of a sweep over S1 against the closed form: within 5%."""
     del runs
     for loads in ([1, 2, 4, 8, 16, 32, 64, 128, 256], [1, 2, 4, 8, 16, 32, 64, 128, 256, 512], [16, 32, 64, 128]):
         found, true = claims.knee_of_model(loads)

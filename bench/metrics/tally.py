@@ -26,6 +26,17 @@ _NO_ANSWER = frozenset(
 )
 _NOT_HEARD = _NO_ANSWER | {Outcome.INTERRUPTED, Outcome.DROPPED}
 
+GONE_FROM = 5
+"""So many requests that were lost at the end of a run, with no answer after them, are no accident."""
+
+COMMON_HEAD = 15
+"""Tokens that a chat template may put ahead of every prompt, less than a block of a cache: shared, and planned by nobody."""
+
+_NO_ANSWER = frozenset(
+    {Outcome.CONNECT_ERROR, Outcome.TIMEOUT_CONNECT, Outcome.TIMEOUT_FIRST_BYTE, Outcome.RESET, Outcome.TRUNCATED}
+)
+_NOT_HEARD = _NO_ANSWER | {Outcome.INTERRUPTED, Outcome.DROPPED}
+
 _ERRORS_SHOWN = 50
 _ERROR_TEXTS_HELD = 1_000
 _ERROR_TEXT_LENGTH = 500

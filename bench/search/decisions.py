@@ -6,7 +6,7 @@ simulation in virtual time and a real server (docs/statistics.md has the method 
 1. Scout: from the start, double until too many requests break an objective, or halve until they do not.
 2. Domain: from 1/1.6 of the highest load that a scout held to 1.2 times the lowest that one failed; moved where the
    posterior piles up at an edge, since a scout is only a hint.
-3. Visits: the median of the binding objective's posterior, 3 % below and 3 % above in turn.
+3. Visits: the median of the binding objective's posterior, 3% below and 3% above in turn.
 4. End: the interval is narrow enough after four visits, or the budget is spent, or the limits of the search are reached.
 """
 
@@ -300,7 +300,7 @@ class Search:
         return None
 
     def _next_load(self, visits: list[Result]) -> float:
-        """3 % below and above the median in turn, so that both sides are tried in both orders."""
+        """3% below and above the median in turn, so that both sides are tried in both orders."""
         below = len(visits) % 2 == 0
         if visits:
             middle = self._binding()[1].estimate

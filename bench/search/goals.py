@@ -1,8 +1,8 @@
 """Objectives as a search sees them: how many requests may break each, and which objectives cannot be searched for.
 
 A search looks for the highest load at which every objective holds, so an objective must get worse as the load rises.
-`pXX < limit` allows a share of 1 - XX; `pXX > limit` (tokens/s of a request) allows XX; `error_rate < 1%` allows 1 %;
-`goodput >= 95%` allows 5 %. An objective on a mean has no such share.
+`pXX < limit` allows a share of 1 - XX; `pXX > limit` (tokens/s of a request) allows XX; `error_rate < 1%` allows 1%;
+`goodput >= 95%` allows 5%. An objective on a mean has no such share.
 """
 
 from __future__ import annotations

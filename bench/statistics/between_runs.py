@@ -1,7 +1,7 @@
 """Whether two sides differ: the change of a number from runs of A to runs of B, with its interval.
 
 A number of a run (a p90, a throughput) is one value on the log scale, however many requests it rests on. Requests of one
-run share its server, its machine and its hour, so tests over pooled requests raise 6 to 71 % false alarms.
+run share its server, its machine and its hour, so tests over pooled requests raise 6 to 71% false alarms.
 
 - *Paired*: runs made in turn (ABBA), the n-th of A with the n-th of B: t over the differences of the pairs. What drifts
   slowly is in both runs of a pair and cancels.
@@ -44,7 +44,7 @@ class Answer(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """The change from A to B. Of a ratio: B / A - 1; of a share: B - A. `low` and `high` bound it with 95 %."""
+    """The change from A to B. Of a ratio: B / A - 1; of a share: B - A. `low` and `high` bound it with 95%."""
 
     change: float
     low: float

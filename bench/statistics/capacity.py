@@ -1,7 +1,7 @@
 """The load up to which objectives hold, as a posterior over capacities.
 
 Every objective on a quantile or a share says how large a share p0 of the requests may violate it: `ttft:p99<500ms`
-allows 1 %. Around the capacity c the share at load l is taken to be logistic in the load's logarithm,
+allows 1%. Around the capacity c the share at load l is taken to be logistic in the load's logarithm,
 
     logit p(l) = logit p0 + s ln(l / c)
 
@@ -151,17 +151,17 @@ def mean_of(load: float, values: Values, limit: float) -> Mean | None:
     if len(x) < 20 or float(x.mean()) <= 0:
         return None
     mean, error = float(x.mean()), float(x.std(ddof=1)) * math.sqrt(MEAN_SAFETY * act(x) / len(x))
-    # 1 %: two visits to one load differ by what no visit can see of itself.
+    # 1%: two visits to one load differ by what no visit can see of itself.
     return Mean(load, math.log(mean / limit), math.hypot(error / mean, 0.01))
 
 
 def dispersion(tails: Sequence[tuple[float, float, float]], capacity: float, allowed: float, scouted: float) -> float:
     """D of an objective: 3 x the mean act over the visits that saw its edge.
 
-    `tails` has (load, share of violations, act of 1{value > the visit's p90}) of each visit. Those within 25 % of the
-    capacity count, and of these those with less than 30 % violations (or three times the odds that are allowed). The mean,
+    `tails` has (load, share of violations, act of 1{value > the visit's p90}) of each visit. Those within 25% of the
+    capacity count, and of these those with less than 30% violations (or three times the odds that are allowed). The mean,
     since most visits see no excursion and few see a long one: with the median the interval of a queue behind a cap on
-    sequences held in 88 % of searches. Before there is a visit, D is twice the last load that was scouted, at least 10.
+    sequences held in 88% of searches. Before there is a visit, D is twice the last load that was scouted, at least 10.
     """
     most = max(0.3, odds_times(allowed, 3))
     near = [tau for load, share, tau in tails if abs(load / capacity - 1) <= 0.25 and share < most]

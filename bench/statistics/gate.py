@@ -21,8 +21,8 @@ from bench.statistics.intervals import Interval
 from bench.statistics.multiple import holm
 
 ALPHA = 0.02
-"""Two-sided over all metrics that decide, so that unchanged code fails in at most 1 % of gates, whatever the metrics of a
-run have in common. (At 5 % it was 2 % for four independent ones.)"""
+"""Two-sided over all metrics that decide, so that unchanged code fails in at most 1% of gates, whatever the metrics of a
+run have in common. (At 5% it was 2% for four independent ones.)"""
 FLOOR_MS = 0.5
 """A latency that moved by less is the same: a scheduler's tick, and no user's experience."""
 LEAST_CANDIDATES = 3

@@ -1,7 +1,7 @@
-"""95 % intervals of values that depend on each other.
+"""95% intervals of values that depend on each other.
 
 Quantiles: order statistics (Hahn and Meeker, Statistical Intervals, 5.2). Of m independent values B ~ Bin(m, p) lie below
-the quantile of order p; the ranks l and u bound it where P(B < l) and P(B >= u) are at most 2.5 %. Here m = n / D, the
+the quantile of order p; the ranks l and u bound it where P(B < l) and P(B >= u) are at most 2.5%. Here m = n / D, the
 number of independent values (`autocorrelation.dependence`), and the ranks are taken as shares of the real sample. Where m
 is too small no such ranks exist (6 for p50, 36 for p90, 368 for p99), and the answer is `TooFew`, never a guess.
 
@@ -10,7 +10,7 @@ Means: with D = 2 act(values), s their standard deviation and t Student's quanti
     mean +- t s sqrt(D / n)
 
 A rate is the mean of what came in each second. (Moving blocks of max(n^(1/3), 2 act) neighbours were tried first. They
-held in 74 to 89 % of runs of two to ten minutes near capacity: docs/statistics.md.)
+held in 74 to 89% of runs of two to ten minutes near capacity: docs/statistics.md.)
 
 Values that come in groups, such as the gaps between a request's tokens: the request is what varies. With m_i tokens of
 request i, z_i of them at or under the estimate q, the share p = sum z / sum m has the residuals e_i = z_i - p m_i and the
@@ -43,7 +43,7 @@ LEAST_FOR_MEAN = 20
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """Both ends of a 95 % interval."""
+    """Both ends of a 95% interval."""
 
     low: float
     high: float

@@ -130,7 +130,7 @@ class Grade:
     rms: float
     """Root of the mean squared relative error."""
     too_much: float
-    """Share of the searches whose estimate claims over 2 % too much: `held` above the truth by more than that."""
+    """Share of the searches whose estimate claims over 2% too much: `held` above the truth by more than that."""
     coverage: float
     minutes: float
     width: float

@@ -58,7 +58,7 @@ LOADS = [
     *(Load(f"S2 Poisson {share:.0%}", S2, rate=29.6 * share) for share in (0.5, 0.8, 0.95)),
     *(Load(f"S2 closed {share:.0%}", S2, users=users) for share, users in ((0.5, 39), (0.8, 155), (0.95, 740))),
 ]
-"""Half, 80 % and 95 % of the capacity: of the load that holds an objective, and of the ceiling of the throughput."""
+"""Half, 80% and 95% of the capacity: of the load that holds an objective, and of the ceiling of the throughput."""
 
 
 @lru_cache(maxsize=16)
@@ -321,7 +321,7 @@ def gate_failures(change: float, noise: float, n: int, baseline: int = 5, candid
 
 def drifts(kind: str, load: Load, seconds: float, n: int) -> float:
     """Share of runs in which the halves of TPOT per second are said to differ. The server is as it is, or its TPOT drifts by
-    10 or 25 % over the run, or jumps by 15 % in its middle."""
+    10 or 25% over the run, or jumps by 15% in its middle."""
     found = 0
     for seed in range(n):
         served = load.run(seconds, seed)
@@ -334,9 +334,9 @@ def drifts(kind: str, load: Load, seconds: float, n: int) -> float:
         share = np.arange(len(series)) / len(series)
         shape = {
             "none": 0 * share,
-            "drift 10 %": 0.1 * share,
-            "drift 25 %": 0.25 * share,
-            "step 15 %": 0.15 * (share > 0.5),
+            "drift 10%": 0.1 * share,
+            "drift 25%": 0.25 * share,
+            "step 15%": 0.15 * (share > 0.5),
         }
         tested = halves(series * (1 + shape[kind]))
         found += tested is not None and tested.drifted

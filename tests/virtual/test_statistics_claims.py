@@ -86,7 +86,7 @@ def test_the_knee_of_a_sweep_is_that_of_the_closed_form() -> None:
 
 def test_a_steady_server_is_called_steady_and_a_drifting_one_is_not() -> None:
     assert claims.drifts("none", claims.LOADS[3], 600, 10) <= 0.1
-    assert claims.drifts("drift 25 %", claims.LOADS[3], 600, 10) >= 0.7
+    assert claims.drifts("drift 25%", claims.LOADS[3], 600, 10) >= 0.7
 
 
 def test_the_servers_that_are_searched_have_the_capacities_that_they_are_graded_against() -> None:

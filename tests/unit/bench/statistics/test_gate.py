@@ -89,7 +89,7 @@ def alarms(change: float, noise: float, tries: int, seed: int, candidates: int =
 
 
 def test_unchanged_code_fails_in_at_most_one_of_a_hundred_gates() -> None:
-    assert alarms(0.0, 0.05, 500, seed=1) <= 12  # Both-sided 5 % over four metrics: the worse half of it.
+    assert alarms(0.0, 0.05, 500, seed=1) <= 12  # Both-sided 5% over four metrics: the worse half of it.
     assert alarms(0.0, 0.02, 500, seed=2) <= 5
 
 

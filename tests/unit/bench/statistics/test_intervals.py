@@ -48,7 +48,7 @@ def test_without_dependence_the_interval_is_the_order_statistics() -> None:
 
 
 def test_with_dependence_the_ranks_are_shares_of_the_sample() -> None:
-    # 1,000 values worth 100: the ranks 40 and 61 of 100 become 391 (just above 39 %) and 610 of 1,000.
+    # 1,000 values worth 100: the ranks 40 and 61 of 100 become 391 (just above 39%) and 610 of 1,000.
     ordered = np.arange(1.0, 1_001.0)
     assert quantile_interval(ordered, 0.5, Dependence(1_000, 10.0)) == Interval(391.0, 610.0)
 

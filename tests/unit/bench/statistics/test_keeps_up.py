@@ -15,7 +15,7 @@ from bench.statistics.keeps_up import InFlight, in_flight, posterior
         ((100.0, 150.0, 200.0), 2_000, True),
         ((100.0, 200.0, 150.0), 2_000, False),  # It does not rise throughout.
         ((200.0, 220.0, 245.0), 1_000, False),  # Less than a quarter more.
-        ((100.0, 120.0, 140.0), 2_000, False),  # 40 of 2,000 sends: 2 %.
+        ((100.0, 120.0, 140.0), 2_000, False),  # 40 of 2,000 sends: 2%.
         ((0.3, 0.6, 2.0), 10, False),  # A request or two.
         ((100.0, 100.0, 200.0), 1_000, False),
     ],
