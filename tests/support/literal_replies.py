@@ -105,8 +105,9 @@ def api(chat: Responder, *names: str) -> Responder:
     listed = models(*(names if names else ("literal-model",)))
 
     def script(request: Received) -> Sequence[Step]:
-        if request.path == "/metrics":
+        path = request.path.partition("?")[0]
+        if path == "/metrics":
             return whole("404 Not Found", b"")
-        return listed if request.path == "/v1/models" else chat(request)
+        return listed if path == "/v1/models" else chat(request)
 
     return script
