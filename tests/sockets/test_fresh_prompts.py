@@ -14,7 +14,7 @@ from bench import cli
 from bench.errors import Exit
 from promptset.tokens import load_tokenizer
 from tests.support.literal_replies import GOOD, api, stream
-from tests.support.literal_server import LiteralServer, Received, Script, Step
+from tests.support.literal_server import LiteralServer, Received, Responder, Step
 
 WAYS = {
     "one process": ("--requests", "12", "--concurrency", "2", "--warmup", "4"),
@@ -34,7 +34,7 @@ class Listening:
         self.bodies: dict[int, bytes] = {}
 
     @property
-    def script(self) -> Script:
+    def responder(self) -> Responder:
         others = api(lambda request: stream(*GOOD))
 
         def answer(request: Received) -> Sequence[Step]:
@@ -49,7 +49,7 @@ class Listening:
 def run(folder: Path, *words: str) -> tuple[dict[int, bytes], dict[str, Any]]:
     """The bodies that were sent, and the summary."""
     heard = Listening()
-    with LiteralServer(heard.script) as server:
+    with LiteralServer(heard.responder) as server:
         lengths = () if "--dataset" in words else ("--input-tokens", "60")
         command = ["run", "--url", server.url, "--model", "m", "--out", str(folder), *lengths, *words, "--quiet"]
         status = cli.main(command)
