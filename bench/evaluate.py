@@ -35,6 +35,11 @@ class Result:
     exit: Exit
     problems: tuple[str, ...] = ()
 
+    @property
+    def interrupted(self) -> bool:
+        """Whether the user ended it, with Ctrl-C."""
+        return bool(self.summary["run"]["stop_reason"] == "interrupted")
+
 
 def evaluate(directory: RunDirectory) -> Result:
     """Every number of a run directory, from its files alone; writes summary.json and report.html (certificate.* too)."""

@@ -19,7 +19,7 @@ from typing import Any
 
 from bench.config import resolve
 from bench.errors import BenchError
-from bench.run import run
+from bench.load_test import run
 from bench.verdict import SIGNS, Finding, Status
 
 READY = "mockserver ready at "

@@ -19,16 +19,15 @@ from bench.config import RunConfig
 from bench.endpoints import urls
 from bench.errors import Exit, Interrupted
 from bench.evaluate import Result
+from bench.load_test import run
 from bench.mock_process import running_mock
-from bench.notices import SILENT, Notices
+from bench.observer import LoadOnly, Observer
 from bench.report import sweep_page
-from bench.run import run
 from bench.run_directory import CERTIFICATE, LEDGER, MOCK, RunDirectory
 
 ANYWHERE = "http://127.0.0.1:1"
 """Stands for the mock's address before it is known: a wrong load is refused before the mock starts."""
 
-Say = Callable[[str], None]
 _PRETTY = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
 
 
@@ -37,7 +36,7 @@ def calibrate(
     *,
     mock_flags: str = "",
     command: Sequence[str] = (),
-    say: Notices,
+    observer: Observer,
     afterwards: Callable[[str], None] = lambda base_url: None,
 ) -> Result:
     """Measure a mock of our own on this machine. `config_at` gives the load for the mock's address. `afterwards` gets that
@@ -55,22 +54,22 @@ def calibrate(
             shutil.copyfile(mock.ledger, directory.path / LEDGER)
             directory.write(MOCK, orjson.dumps({"clock": "shared", "truth": truth}))
 
-        return run(config_at(mock.url), command=command, notices=say, before_evaluation=add_ledger)
+        return run(config_at(mock.url), command=command, observer=observer, before_evaluation=add_ledger)
 
 
-def calibrate_at(config: RunConfig, *, command: Sequence[str] = (), say: Notices) -> Result:
+def calibrate_at(config: RunConfig, *, command: Sequence[str] = (), observer: Observer) -> Result:
     """Measure a mock that already runs, here or on another machine. Raises TargetError if there is none."""
     base_url = urls.models_url(config.url).removesuffix("/v1/models")
     before = remote.truth_of(base_url)
     shared = remote.same_clock(before.get("clock"), clock_identity())
-    say("the mock shares our clock" if shared else "the mock runs on another machine: durations are compared")
+    observer.say("the mock shares our clock" if shared else "the mock runs on another machine: durations are compared")
 
     def add_ledger(directory: RunDirectory) -> None:
         remote.fetch_ledger(base_url, before["ledger_lines"], directory.path / LEDGER)
         truth = remote.truth_of(base_url, _asked(config))
         directory.write(MOCK, orjson.dumps({"clock": "shared" if shared else "other", "truth": truth}))
 
-    return run(config, command=command, notices=say, before_evaluation=add_ledger)
+    return run(config, command=command, observer=observer, before_evaluation=add_ledger)
 
 
 def _asked(config: RunConfig) -> int | None:
@@ -122,7 +121,7 @@ def sweep(
     mock_flags: str,
     command: Sequence[str],
     store: bool,
-    say: Say,
+    observer: Observer,
 ) -> Sweep:
     """Calibrate one load after the other, each in the directory that its configuration names. Writes sweep.json and its
     page to `folder`.
@@ -135,19 +134,19 @@ def sweep(
     for point in points:
         if may_stop(rows, point.kind):
             continue
-        say(f"{point.value:g} {UNITS[point.kind]}")
+        observer.say(f"{point.value:g} {UNITS[point.kind]}")
         result = calibrate(
             partial(_config_of, config_at, point),
             mock_flags=mock_flags,
             command=command,
-            say=SILENT,
+            observer=LoadOnly(observer),
         )
         if result.exit == Exit.INTERRUPTED:
             raise Interrupted("interrupted: the sweep is incomplete, and its result was not kept")
         if store:
             keep(result)
         rows.append(SweepRow.of(point, orjson.loads((result.directory.path / CERTIFICATE).read_bytes()), point.name))
-        say(sweep_page.progress_line(rows[-1]))
+        observer.say(sweep_page.progress_line(rows[-1]))
     found = Sweep(
         date=utc_now().isoformat(timespec="seconds"),
         version=machine.versions().get("trueload", ""),
@@ -170,7 +169,7 @@ def check_all(
     folder: Path,
     *,
     command: Sequence[str],
-    say: Say,
+    observer: Observer,
 ) -> metamorphic.ChecksResult:
     """Run the metamorphic checks of these names. Writes full.json to `folder`.
 
@@ -187,7 +186,7 @@ def check_all(
             partial(_config_of_check, config_at, name, metamorphic.load_of(check, given)),
             mock_flags=check.mock,
             command=command,
-            say=SILENT,
+            observer=LoadOnly(observer),
             afterwards=slow_reader.read_slowly if check.slow_reader else lambda base_url: None,
         )
         if result.exit == Exit.INTERRUPTED:
@@ -198,7 +197,7 @@ def check_all(
         results.append(
             metamorphic.CheckResult(name=name, says=check.says, mock=check.mock, rows=tuple(rows), directory=name)
         )
-        say(f"{name}: {'holds' if results[-1].holds else 'DOES NOT HOLD'}")
+        observer.say(f"{name}: {'holds' if results[-1].holds else 'DOES NOT HOLD'}")
     found = metamorphic.ChecksResult(
         date=utc_now().isoformat(timespec="seconds"),
         version=machine.versions().get("trueload", ""),

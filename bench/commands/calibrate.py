@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bench.commands.options import parse_flags, resolve_flags, run_parser
-from bench.commands.output import finish, notices
+from bench.commands.output import finish, terminal
 from bench.errors import Exit, UsageError
 
 if TYPE_CHECKING:
@@ -79,12 +79,12 @@ def main(argv: Sequence[str]) -> int:
     command = ["python", "-m", "bench", "calibrate", *argv]
     if url is not None:
         config = config_at(url)
-        result = measure.calibrate_at(config, command=command, say=notices(config.quiet))
+        result = measure.calibrate_at(config, command=command, observer=terminal(config.quiet))
     else:
         config = config_at(measure.ANYWHERE)
-        result = measure.calibrate(config_at, mock_flags=mock_flags, command=command, say=notices(config.quiet))
+        result = measure.calibrate(config_at, mock_flags=mock_flags, command=command, observer=terminal(config.quiet))
     if store and measure.keep(result):
-        notices(config.quiet)(f"kept in {measure.default_path()}: later runs of such a load show these errors")
+        terminal(config.quiet).say(f"kept in {measure.default_path()}: later runs of such a load show these errors")
     return finish(config, result)
 
 
@@ -101,8 +101,8 @@ def _sweep(
 
     from bench.accuracy.sweep import points_of
     from bench.calibrate import measure
+    from bench.load_test import default_directory
     from bench.report import sweep_page
-    from bench.run import default_directory
 
     if url is not None:
         problems.append("--sweep starts a mock for each load, and --url names one that runs: leave one of the two out")
@@ -123,7 +123,7 @@ def _sweep(
 
     found = measure.sweep(
         config_at, points, folder, mock_flags=mock_flags, command=["python", "-m", "bench", "calibrate", *argv],
-        store=store, say=notices(quiet),
+        store=store, observer=terminal(quiet),
     )  # fmt: skip
     if flags.get("format") == "json":
         import orjson
@@ -146,8 +146,8 @@ def _metamorphic(
 
     from bench.accuracy import metamorphic
     from bench.calibrate import measure
+    from bench.load_test import default_directory
     from bench.report import metamorphic_table
-    from bench.run import default_directory
 
     loads = ({**metamorphic.LOAD, **check.load} for check in metamorphic.CHECKS.values())
     needed = {key for load in loads for key in load} | {"mode", "duration"}
@@ -162,7 +162,12 @@ def _metamorphic(
         return resolve_flags({**load, "url": address, "out": str(folder / check), "quiet": True}, problems)
 
     found = measure.check_all(
-        config_at, fixed, checks, folder, command=["python", "-m", "bench", "calibrate", *argv], say=notices(quiet)
+        config_at,
+        fixed,
+        checks,
+        folder,
+        command=["python", "-m", "bench", "calibrate", *argv],
+        observer=terminal(quiet),
     )
     if flags.get("format") == "json":
         import orjson

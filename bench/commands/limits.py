@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bench.commands.output import notices
+from bench.commands.output import terminal
 from bench.errors import Exit, UsageError
 
 SUMMARY = "measure how much load this machine can send before it becomes the bottleneck"
@@ -45,8 +45,8 @@ def main(argv: Sequence[str]) -> int:
 
     from bench.limits import measure, table
 
-    say = notices(given.quiet)
-    result = measure.measure(quick=given.quick, say=say)
+    observer = terminal(given.quiet)
+    result = measure.measure(quick=given.quick, observer=observer)
     if given.format == "json":
         import orjson
 
@@ -56,5 +56,5 @@ def main(argv: Sequence[str]) -> int:
     if not given.no_store:
         path = ceiling.default_path() if given.out is None else Path(given.out)
         ceiling.write(path, result.to_json())
-        say(f"kept in {path}")
+        observer.say(f"kept in {path}")
     return Exit.INVALID if all(value is None for value in result.ceiling.values()) else Exit.GOOD

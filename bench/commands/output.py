@@ -13,7 +13,7 @@ from bench.errors import PRECEDENCE, Exit
 if TYPE_CHECKING:
     from bench.config import RunConfig
     from bench.evaluate import Result
-    from bench.notices import Notices
+    from bench.terminal import Terminal
 
 
 def complain(problems: Sequence[str]) -> None:
@@ -50,11 +50,11 @@ def problem_of_the_machine(error: Exception) -> str | None:
     return f"{where}{error.strerror}: {_REMEDIES[error.errno]}"
 
 
-def notices(quiet: bool) -> Notices:
+def terminal(quiet: bool) -> Terminal:
     """Where a command says what it is doing: stderr, or nowhere."""
-    from bench.notices import SILENT, Notices
+    from bench.terminal import Terminal
 
-    return SILENT if quiet else Notices(sys.stderr)
+    return Terminal(sys.stderr, quiet=quiet)
 
 
 def finish(config: RunConfig, result: Result) -> int:

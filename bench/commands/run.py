@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bench.commands.options import config_of, run_parser
-from bench.commands.output import finish, notices
+from bench.commands.output import finish, terminal
 
 SUMMARY = "run one load test, and write its report"
 
@@ -23,11 +23,11 @@ exit status: 0 good, 1 an objective failed, 2 wrong usage, 3 INVALID, 4 the serv
 
 def main(argv: Sequence[str]) -> int:
     """Run the command. Returns its exit status; raises BenchError."""
-    from bench.run import run
+    from bench.load_test import run
 
     parser = run_parser(
         "run", "Runs one load test against a server, and writes a run directory with its report.", EXAMPLES
     )
     config = config_of(parser, argv)
-    result = run(config, command=["python", "-m", "bench", "run", *argv], notices=notices(config.quiet))
+    result = run(config, command=["python", "-m", "bench", "run", *argv], observer=terminal(config.quiet))
     return finish(config, result)

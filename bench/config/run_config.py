@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from pydantic import ConfigDict, Field
@@ -44,6 +45,10 @@ class RunConfig(Settings):
             warmup_requests=self.warmup_requests,
             warmup_ns=round(self.warmup_s * NS_PER_S),
         )
+
+    def at(self, path: Path) -> RunConfig:
+        """The same run, into this directory."""
+        return self.model_copy(update={"out": str(path)})
 
     @classmethod
     def stored(cls, content: Mapping[str, Any]) -> RunConfig:

@@ -1,10 +1,9 @@
-"""Climbs the ladders: every step is a run of `bench.run`, and takes its numbers from that run's summary."""
+"""Climbs the ladders: every step is a run of `bench.load_test`, and takes its numbers from that run's summary."""
 
 from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -19,7 +18,8 @@ from bench.errors import Exit, Interrupted, TargetError, UsageError
 from bench.limits.ladder import LADDERS, NO_TIME, Climb, Ladder, Step, judge_step, why_it_ends
 from bench.limits.result import MachineLimits
 from bench.limits.servers import SERVERS, Server
-from bench.run import run
+from bench.load_test import run
+from bench.observer import LoadOnly, Observer
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ CAP_LEAST = 64
 """Caps the requests in flight at this many seconds of load: a reply that takes longer has fallen far behind the pace."""
 
 
-def measure(*, quick: bool, say: Callable[[str], None]) -> MachineLimits:
+def measure(*, quick: bool, observer: Observer) -> MachineLimits:
     """Climb every ladder against every server. Raises Interrupted, and BenchError where a server does not start."""
     pace = QUICK if quick else FULL
     ladders = {name: ladder.quick() if quick else ladder for name, ladder in LADDERS.items()}
@@ -48,12 +48,12 @@ def measure(*, quick: bool, say: Callable[[str], None]) -> MachineLimits:
         preflight.open_files_for(max(ladder.steps[-1] for ladder in ladders.values() if ladder.kind == "streams"))
     for server, start in SERVERS.items():
         for name, ladder in ladders.items():
-            say(f"{ladder.title}, against {server}")
+            observer.say(f"{ladder.title}, against {server}")
             if now_ns() >= until_ns:
                 climbs[name][server] = Climb(steps=(), ended=NO_TIME)
                 continue
             with start(ladder.gap_ms) as running:
-                climbs[name][server] = climb(ladder, server, running, pace.step_s, until_ns, say)
+                climbs[name][server] = climb(ladder, server, running, pace.step_s, until_ns, observer)
     return MachineLimits(
         host=machine.host(),
         version=version("trueload"),
@@ -63,9 +63,7 @@ def measure(*, quick: bool, say: Callable[[str], None]) -> MachineLimits:
     )
 
 
-def climb(
-    ladder: Ladder, server: str, running: Server, step_s: float, until_ns: int, say: Callable[[str], None]
-) -> Climb:
+def climb(ladder: Ladder, server: str, running: Server, step_s: float, until_ns: int, observer: Observer) -> Climb:
     """Climb until a step does not hold. A step that fails while other programs are busy is tried once more."""
     steps: list[Step] = []
     for asked in ladder.steps:
@@ -73,11 +71,11 @@ def climb(
             if now_ns() >= until_ns:
                 return Climb(steps=tuple(steps), ended=NO_TIME)
             try:
-                step = _take(ladder, asked, server, running, step_s)
+                step = _take(ladder, asked, server, running, step_s, observer)
             except (UsageError, TargetError) as e:
                 # The machine does not allow this load (open files, ports), or the server no longer answers a probe.
                 return Climb(steps=tuple(steps), ended=str(e).splitlines()[0])
-            say(_step_line(ladder, step))
+            observer.say(_step_line(ladder, step))
             if step.cause is None or not step.disturbed or trial == 2:
                 break
         steps.append(step)
@@ -86,11 +84,11 @@ def climb(
     raise AssertionError("the last step ends a climb")
 
 
-def _take(ladder: Ladder, asked: int, server: str, running: Server, step_s: float) -> Step:
+def _take(ladder: Ladder, asked: int, server: str, running: Server, step_s: float, observer: Observer) -> Step:
     with tempfile.TemporaryDirectory(prefix="trueload-") as folder:
         config = load_of(ladder, asked, running.url, step_s, Path(folder))
         before_s = running.cpu_s()
-        result = run(config)
+        result = run(config, observer=LoadOnly(observer, progress=False))
         after_s = running.cpu_s()
     if result.exit == Exit.INTERRUPTED:
         raise Interrupted("interrupted: the limits are not known yet, and nothing was stored")

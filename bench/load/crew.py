@@ -1,5 +1,5 @@
 """A crew: whoever sends a load, seen from the run. This process alone (`this_process.py`), or worker processes
-(`bench/scale/processes.py`); `run.py` and those who watch over a load know no difference."""
+(`bench/scale/processes.py`); `load_test.py` and those who watch over a load know no difference."""
 
 from __future__ import annotations
 

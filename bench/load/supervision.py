@@ -11,7 +11,6 @@ from typing import Any
 
 from bench.clock import NS_PER_S, Clock
 from bench.load.crew import Crew, Order, Progress
-from bench.load.live import Live
 from bench.load.progress_tally import ProgressTally
 from bench.records import RequestRecord
 
@@ -41,9 +40,9 @@ class Defects:
 class Interrupts:
     """The first Ctrl-C ends the sending and lets what is in flight end; the second cuts. SIGTERM cuts at once."""
 
-    def __init__(self, crew: Crew, live: Live) -> None:
+    def __init__(self, crew: Crew, say: Callable[[str], None]) -> None:
         self._crew = crew
-        self._live = live
+        self._say = say
         self.seen = False
 
     def interrupt(self) -> None:
@@ -53,7 +52,7 @@ class Interrupts:
             return
         self.seen = True
         self._crew.tell(Order.INTERRUPT)
-        self._live.say(f"stopping: waiting for {self._crew.in_flight} requests in flight (Ctrl-C again cuts them)")
+        self._say(f"stopping: waiting for {self._crew.in_flight} requests in flight (Ctrl-C again cuts them)")
 
     def terminate(self) -> None:
         """SIGTERM."""

@@ -19,7 +19,7 @@ from bench.config import resolve
 from bench.limits.ladder import LADDERS
 from bench.limits.measure import climb
 from bench.limits.servers import SERVERS, bare_source
-from bench.run import run
+from bench.load_test import run
 from tests.support.mock_process import mock_process
 
 

@@ -1,4 +1,4 @@
-"""Searches in virtual time: `bench.search.decisions` over the batching model, with nothing of the driver but its rules."""
+"""Searches in virtual time: `bench.load_search.decisions` over the batching model, with only the rules of the driver."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench.search.decisions import Ending, Search, Settings
-from bench.search.goals import Goal
-from bench.search.visits import EARLY_END_FROM, PAUSE_S, Result, Visit
+from bench.load_search.decisions import Ending, Search, Settings
+from bench.load_search.goals import Goal
+from bench.load_search.visits import EARLY_END_FROM, PAUSE_S, Result, Visit
 from bench.statistics.autocorrelation import tail_act
 from bench.statistics.capacity import mean_of
 from bench.statistics.keeps_up import in_flight

@@ -12,8 +12,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from bench.search.decisions import Settings
-from bench.search.goals import Goal
+from bench.load_search.decisions import Settings
+from bench.load_search.goals import Goal
 from bench.statistics.autocorrelation import act, dependence
 from bench.statistics.between_runs import Answer, batches, one_run_each, paired, welch
 from bench.statistics.gate import Metric, Verdict, judge

@@ -44,7 +44,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.metrics": frozenset({"bench.errors", "bench.records", "bench.rng"}),
     # Pure functions of plain values, and the decisions of a search that stand on them.
     "bench.statistics": frozenset(),
-    "bench.search": frozenset({"bench.errors", "bench.statistics"}),
+    "bench.load_search": frozenset({"bench.errors", "bench.statistics"}),
     "bench.verdict": frozenset(),
     "bench.report": frozenset({"bench.metrics.bounds", "bench.metrics.catalog"}),
     "bench.report.sweep_page": frozenset({"bench.accuracy.sweep", "bench.report"}),
@@ -61,6 +61,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.machine_cache": frozenset({"bench.errors"}),
     "bench.mock_process": frozenset({"bench.errors"}),
     "bench.notices": frozenset({"bench.clock"}),
+    "bench.observer": frozenset({"bench.load.live"}),
+    "bench.terminal": frozenset({"bench.load.live", "bench.notices", "bench.observer"}),
     "bench.preflight": frozenset({"bench.errors"}),
     "bench.priority": frozenset({"bench.clock", "bench.errors"}),
     "bench.machine": frozenset({"bench.load.sampling"}),
@@ -89,7 +91,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.load.live": frozenset({"bench.clock", "bench.load.progress_tally", "bench.metrics", "bench.records"}),
     "bench.load.progress_tally": frozenset({"bench.clock", "bench.metrics", "bench.records"}),
     "bench.load.supervision": frozenset(
-        {"bench.clock", "bench.load.crew", "bench.load.live", "bench.load.progress_tally", "bench.records"}
+        {"bench.clock", "bench.load.crew", "bench.load.progress_tally", "bench.records"}
     ),
     "bench.scale": frozenset(
         {"bench.clock", "bench.errors", "bench.event_loop", "bench.load", "bench.metrics.objectives", "bench.modes",
@@ -97,15 +99,20 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     ),
     # Who puts the stages together, and is imported by nobody but those further down in this list.
     "bench.evaluate": frozenset({"bench"}),
-    "bench.run": frozenset({"bench", "promptset"}),
+    "bench.load_test": frozenset({"bench", "promptset"}),
     "bench.calibrate": frozenset(
         {"bench.accuracy", "bench.clock", "bench.config", "bench.endpoints", "bench.errors", "bench.evaluate",
-         "bench.machine", "bench.machine_cache", "bench.mock_process", "bench.notices", "bench.report", "bench.run",
+         "bench.load_test", "bench.machine", "bench.machine_cache", "bench.mock_process", "bench.observer", "bench.report",
          "bench.run_directory"}
     ),
     "bench.limits": frozenset(
-        {"bench.clock", "bench.config", "bench.errors", "bench.machine", "bench.mock_process", "bench.preflight",
-         "bench.run"}
+        {"bench.clock", "bench.config", "bench.errors", "bench.load_test", "bench.machine", "bench.mock_process",
+         "bench.observer", "bench.preflight"}
+    ),
+    # What search, sweep, repeats and pairs have in common: a directory of run directories.
+    "bench.run_series": frozenset(
+        {"bench.config", "bench.errors", "bench.evaluate", "bench.load_test", "bench.manifest", "bench.observer",
+         "bench.run_directory"}
     ),
     "bench.commands": frozenset({"bench", "promptset.cli"}),
     "bench.cli": frozenset({"bench"}),
@@ -261,7 +268,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
 }  # fmt: skip
 
 COMPOSERS = (
-    "bench.evaluate", "bench.run", "bench.calibrate", "bench.limits", "bench.commands", "bench.cli", "bench.__main__"
+    "bench.evaluate", "bench.load_test", "bench.run_series", "bench.calibrate", "bench.limits", "bench.commands", "bench.cli",
+    "bench.__main__"
 )  # fmt: skip
 """From the lowest to the highest: each may import those before it."""
 
@@ -276,9 +284,9 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"modes"}),
     frozenset({"config"}),
     frozenset({"ceiling", "load", "manifest"}),
-    frozenset({"evaluate", "scale"}),
-    frozenset({"run"}),
-    frozenset({"calibrate", "search"}),
+    frozenset({"evaluate", "observer", "scale"}),
+    frozenset({"load_test", "terminal"}),
+    frozenset({"calibrate", "load_search", "run_series"}),
     frozenset({"limits"}),
     frozenset({"commands"}),
     frozenset({"cli"}),
@@ -620,9 +628,9 @@ def test_the_folder_of_data_sets_is_no_package() -> None:
         ("bench.statistics.intervals", "from bench.metrics.quantile import quantile"),
         ("bench.statistics.capacity", "from bench.rng import stream"),
         ("bench.statistics.gate", "from bench.errors import UsageError"),
-        ("bench.search.decisions", "from bench.run import run"),
-        ("bench.search.goals", "from bench.metrics.objectives import Objective"),
-        ("bench.metrics.summary", "from bench.search.decisions import Search"),
+        ("bench.load_search.decisions", "from bench.load_test import run"),
+        ("bench.load_search.goals", "from bench.metrics.objectives import Objective"),
+        ("bench.metrics.summary", "from bench.load_search.decisions import Search"),
         ("bench.accuracy.truth", "from bench.metrics import per_request"),
         ("bench.accuracy.truth", "from bench.metrics.quantile import quantile"),
         ("bench.accuracy.distribution", "from bench.metrics.histogram import LogHistogram"),
@@ -633,31 +641,31 @@ def test_the_folder_of_data_sets_is_no_package() -> None:
         ("bench.limits.servers", "from bench.calibrate import remote"),
         ("bench.limits.measure", "from bench.accuracy.sweep import Point"),
         ("bench.calibrate.measure", "from bench.limits.servers import Server"),
-        ("bench.mock_process", "from bench.run import run"),
-        ("bench.ceiling", "from bench.run import run"),
+        ("bench.mock_process", "from bench.load_test import run"),
+        ("bench.ceiling", "from bench.load_test import run"),
         ("bench.load.worker", "from bench.scale import plan"),
         ("bench.load.worker", "from bench.schedule import ARRIVALS"),
         ("bench.modes.rate", "from bench.transport import TRANSPORTS"),
         ("bench.modes.rate", "from bench.load.worker import Worker"),
         ("bench.scale.plan", "from bench.config import RunConfig"),
-        ("bench.load.worker", "from bench.run import run"),
+        ("bench.load.worker", "from bench.load_test import run"),
         ("bench.endpoints.openai", "from bench.transport.interface import Target"),
         ("bench.target.probe", "from bench.load.worker import Worker"),
-        ("bench.run", "from bench.commands.output import progress"),
+        ("bench.load_test", "from bench.commands.output import progress"),
         ("bench.evaluate", "from bench.calibrate.measure import keep"),
-        ("bench.target.probe", "from bench.run import run"),
+        ("bench.target.probe", "from bench.load_test import run"),
         ("bench.load.live", "from bench import evaluate"),
-        ("bench.evaluate", "from bench.run import run"),
-        ("bench.run", "from bench.limits.measure import measure"),
-        ("bench.run", "from bench.limits import measure"),
-        ("bench.limits.ladder", "from bench.run import run"),
+        ("bench.evaluate", "from bench.load_test import run"),
+        ("bench.load_test", "from bench.limits.measure import measure"),
+        ("bench.load_test", "from bench.limits import measure"),
+        ("bench.limits.ladder", "from bench.load_test import run"),
         ("bench.ceiling", "from bench.limits.measure import measure"),
         ("bench.ceiling", "from bench.transport import TRANSPORTS"),
         ("bench.limits.source", "from bench.records import RequestRecord"),
-        ("bench.run", "import bench.cli"),
+        ("bench.load_test", "import bench.cli"),
         ("bench.workload", "import mockserver"),
         ("bench.cli", "from mockserver.http.server import serve"),
-        ("bench.run", "def f():\n    from mockserver import plan"),
+        ("bench.load_test", "def f():\n    from mockserver import plan"),
         ("bench.cli", "import importlib\nimportlib.import_module('mockserver.cli')"),
         ("mockserver.plans.plan", "from bench.records import Outcome"),
         ("mockserver.plans.plan", "from mockserver.clock import now_ns"),
@@ -719,11 +727,11 @@ def test_each_rule_can_be_broken(module: str, line: str) -> None:
         ("bench.dispatch.open_loop", "from bench.dispatch.stop import Stop"),
         ("bench.transport", "from bench.transport.wire import WireTransport"),
         ("bench.metrics.summary", "from bench.metrics import series"),
-        ("bench.run", "from bench.dispatch import OpenLoop\nfrom promptset.tokens import load_tokenizer"),
-        ("bench.cli", "from bench.run import run\nfrom bench import evaluate"),
+        ("bench.load_test", "from bench.dispatch import OpenLoop\nfrom promptset.tokens import load_tokenizer"),
+        ("bench.cli", "from bench.load_test import run\nfrom bench import evaluate"),
         ("bench.commands.limits", "from bench.limits import measure, table"),
-        ("bench.limits.measure", "from bench.run import run"),
-        ("bench.run", "from bench import ceiling"),
+        ("bench.limits.measure", "from bench.load_test import run"),
+        ("bench.load_test", "from bench import ceiling"),
         ("bench.sources.rows", "import os\nfrom promptset import loaders"),
         ("mockserver.plans.plan", "from promptset.distributions import parse\nfrom mockserver.rng import stream"),
     ],

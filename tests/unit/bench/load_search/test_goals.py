@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bench.errors import UsageError
-from bench.search.goals import Goal, goal, goals
+from bench.load_search.goals import Goal, goal, goals
 
 
 @pytest.mark.parametrize(

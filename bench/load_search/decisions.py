@@ -19,8 +19,8 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Literal
 
-from bench.search.goals import KEEPS_UP, Goal
-from bench.search.visits import EARLY_END_FROM, PAUSE_S, Phase, Result, Visit, times
+from bench.load_search.goals import KEEPS_UP, Goal
+from bench.load_search.visits import EARLY_END_FROM, PAUSE_S, Phase, Result, Visit, times
 from bench.statistics.autocorrelation import Floats
 from bench.statistics.capacity import (
     LEAST_D,

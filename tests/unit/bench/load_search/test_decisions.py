@@ -9,10 +9,10 @@ from collections.abc import Callable
 import pytest
 
 from bench.errors import UsageError
-from bench.search.decisions import Ending, Search, Settings
-from bench.search.goals import KEEPS_UP, Goal
-from bench.search.search_file import from_json, to_json
-from bench.search.visits import Result, Visit, times
+from bench.load_search.decisions import Ending, Search, Settings
+from bench.load_search.goals import KEEPS_UP, Goal
+from bench.load_search.search_file import from_json, to_json
+from bench.load_search.visits import Result, Visit, times
 from bench.statistics.capacity import Mean
 from bench.statistics.keeps_up import InFlight
 

@@ -8,8 +8,6 @@ A run writes down what was seen; every number is made afterwards, from those fil
 from __future__ import annotations
 
 import asyncio
-import signal
-import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -37,7 +35,7 @@ from bench.load.worker import Worker
 from bench.manifest import Manifest, PromptTexts, TokenizerName
 from bench.metrics import objectives
 from bench.modes.interface import LoadPlan
-from bench.notices import SILENT, Notices
+from bench.observer import SILENT, Observer
 from bench.rng import fresh_salt, unique_id
 from bench.run_directory import CERTIFICATES, MANIFEST, RunDirectory
 from bench.scale import shards
@@ -69,7 +67,7 @@ def run(
     config: RunConfig,
     *,
     command: Sequence[str] = (),
-    notices: Notices = SILENT,
+    observer: Observer = SILENT,
     before_evaluation: Callable[[RunDirectory], None] = lambda directory: None,
 ) -> Result:
     """Measure a target and evaluate the measurement. Raises UsageError or TargetError before any load is sent.
@@ -80,10 +78,10 @@ def run(
     RunDirectory.refuse_used(path)
     preflight.least_files()
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        measured = runner.run(_measure(config, path, command, notices))
+        measured = runner.run(_measure(config, path, command, observer))
     try:
         before_evaluation(measured.directory)
-        with notices.waiting("making the report"):
+        with observer.waiting("making the report"):
             return replace(evaluate(measured.directory), problems=measured.problems)
     except OSError as e:
         raise _unwritten(measured, e) from e
@@ -103,37 +101,37 @@ def default_directory(name: str) -> Path:
     return next(place for place in chain([path], numbered) if not place.exists())
 
 
-async def _measure(config: RunConfig, path: Path, command: Sequence[str], notices: Notices) -> Measurement:
+async def _measure(config: RunConfig, path: Path, command: Sequence[str], observer: Observer) -> Measurement:
     clock = process_clock()
     defects = Defects()
     url = public_url(target_of(config).url)
-    with notices.waiting("loading the tokenizer"):
+    with observer.waiting("loading the tokenizer"):
         tokenizer = tokenizer_of(config)
     transport = transport_of(config, tokenizer, clock)
-    with notices.waiting(f"looking up the address of {url}"):
+    with observer.waiting(f"looking up the address of {url}"):
         await transport.open()
     try:
         run_id = f"{config.name}-{unique_id()}"
         salt = None if config.same_prompts else fresh_salt()
-        with notices.waiting("getting the data ready" if config.dataset is None else f"reading {config.dataset}"):
+        with observer.waiting("getting the data ready" if config.dataset is None else f"reading {config.dataset}"):
             source = source_of(config, tokenizer, salt=salt)
             plan = config.load.plan(config.length, source)
         # How many an open loop without a cap will have in flight is up to the server: then nothing is refused.
         doubt = preflight.check(plan.at_once, certain=plan.bounded)
         priority.ensure_allowed(config.priority, priority.scheduler())
-        notices(f"probing {url}")
-        with notices.waiting(f"waiting for {url} to answer the probe"):
+        observer.say(f"probing {url}")
+        with observer.waiting(f"waiting for {url} to answer the probe"):
             probed = await _probe(config, transport, clock, run_id, source)
         notes = [*source.notes, *_same_prompts_note(config, source), *probed.notes]
         for note in notes:
-            notices(f"note: {note}")
+            observer.say(f"note: {note}")
         workers = workers_of(plan, config.workers, machine.processors())
         shares = plan.shares(workers)
         host = machine.host()
         held = ceiling.read(ceiling.default_path(), host)
         warnings = (*ceiling.warnings(config, held, workers=workers, probe=probed.record), *filter(None, [doubt]))
         for warning in warnings:
-            notices(f"warning: {warning}")
+            observer.say(f"warning: {warning}")
         directory = RunDirectory.create(path)
         _copy_certificates(config, workers, host, directory)
         made_by = tokenizer if tokenizer is not None else source.tokenizer
@@ -154,13 +152,13 @@ async def _measure(config: RunConfig, path: Path, command: Sequence[str], notice
             planned=plan.requests,
             start_ns=0,
         )
-        with notices.waiting("planning what prompts share"):
+        with observer.waiting("planning what prompts share"):
             planned_sharing = source.planned_sharing(_sharing_planned_over(plan))
-        with notices.waiting("asking the server for its counters"):
+        with observer.waiting("asking the server for its counters"):
             before = await prefix_cache.read(config.url, target_of(config))
 
         async def prefix_cache_hits() -> dict[str, Any] | None:
-            with notices.waiting("asking the server for its counters"):
+            with observer.waiting("asking the server for its counters"):
                 after = None if before is None else await prefix_cache.read(config.url, target_of(config))
             return prefix_cache.told(planned_sharing, before, after)
 
@@ -179,9 +177,9 @@ async def _measure(config: RunConfig, path: Path, command: Sequence[str], notice
         if workers == 1:
             crew = ThisProcess(Worker(assignments[0], source, transport, clock))
         else:
-            notices(f"starting {workers} workers")
+            observer.say(f"starting {workers} workers")
             crew = WorkerProcesses(assignments)
-        load = _Load(config, plan, directory, first, crew, clock, defects, notices)
+        load = _Load(config, plan, directory, first, crew, clock, defects, observer)
         return await load.measure(prefix_cache_hits)
     finally:
         await transport.close()
@@ -240,7 +238,7 @@ async def _probe(
 
 
 class _Load:
-    """The load itself, with what goes on around it: the manifest, the live view, Ctrl-C, the limit on errors."""
+    """The load itself, with what goes on around it: the manifest, its observer, the limit on errors."""
 
     def __init__(
         self,
@@ -251,7 +249,7 @@ class _Load:
         crew: Crew,
         clock: Clock,
         defects: Defects,
-        notices: Notices,
+        observer: Observer,
     ) -> None:
         """`first` is the manifest, but for what only the load tells."""
         self._config = config
@@ -261,14 +259,14 @@ class _Load:
         self._crew = crew
         self._clock = clock
         self._defects = defects
-        self._notices = notices
+        self._observer = observer
 
     async def measure(self, after: Callable[[], Awaitable[dict[str, Any] | None]]) -> Measurement:
         """Send the load and write the manifest. `after` tells, when the load is over, what the prefix cache served."""
         with preflight.files_kept():
             begun, report, interrupted = await self._load()
         hits = await after()
-        with self._notices.waiting("merging the records of the workers"):
+        with self._observer.waiting("merging the records of the workers"):
             shards.merge(self._directory)
         return self._end(begun, report, interrupted=interrupted, prefix_cache_hits=hits)
 
@@ -276,7 +274,7 @@ class _Load:
         """Send the load: the manifest as it was when it began, how the load ended, and whether the user ended it."""
         crew = self._crew
         try:
-            with self._notices.waiting(lambda: crew.preparing):
+            with self._observer.waiting(lambda: crew.preparing):
                 await crew.prepare()
             start_ns = self._clock.now_ns() + LEAD_NS
             begun = self._first.model_copy(update={"start_ns": start_ns})
@@ -285,7 +283,7 @@ class _Load:
             except OSError as e:
                 path = self._directory.path / MANIFEST
                 raise UsageError(f"{path} cannot be written ({e.strerror}): make room, or name another --out") from e
-            live = Live(self._clock, crew.counts, _goal(self._config, self._plan), sys.stderr, quiet=self._config.quiet)
+            live = Live(self._clock, crew.counts, _goal(self._config, self._plan))
             with self._watched(live) as (progress, interrupts):
                 crew.begin(start_ns, progress)
                 report = await crew.load()
@@ -296,24 +294,23 @@ class _Load:
     @contextmanager
     def _watched(self, live: Live) -> Iterator[tuple[Progress, Interrupts]]:
         """Progress, interrupts and the limit on errors, for as long as the load goes on."""
-        crew = self._crew
-        interrupts = Interrupts(crew, live)
+        crew, observer = self._crew, self._observer
+        interrupts = Interrupts(crew, observer.say)
         limit = self._config.max_errors
         counted = limit is not None and limit.isdecimal()
         watch = ErrorWatch(crew, self._clock, int(limit), live) if limit is not None and counted else None
-        loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGINT, interrupts.interrupt)
-        loop.add_signal_handler(signal.SIGTERM, interrupts.terminate)
         self._defects.on_first = lambda: crew.tell(Order.CUT)
+        observer.load_begins(interrupts)
         live.start()
+        if observer.cadence is not None:
+            live.follow(observer.progress, *observer.cadence)
         try:
             yield (live if watch is None else watch), interrupts
         finally:
             live.stop()
             if watch is not None:
                 watch.stop()
-            loop.remove_signal_handler(signal.SIGINT)
-            loop.remove_signal_handler(signal.SIGTERM)
+            observer.load_ended()
 
     def _end(
         self, begun: Manifest, report: CrewReport, *, interrupted: bool, prefix_cache_hits: dict[str, Any] | None

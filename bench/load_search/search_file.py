@@ -11,9 +11,9 @@ from dataclasses import asdict
 from typing import Any
 
 from bench.errors import UsageError
-from bench.search.decisions import Ending, Search, Settings
-from bench.search.goals import Goal
-from bench.search.visits import Result
+from bench.load_search.decisions import Ending, Search, Settings
+from bench.load_search.goals import Goal
+from bench.load_search.visits import Result
 from bench.statistics.capacity import Mean
 
 SCHEMA = 1

@@ -1,0 +1,93 @@
+"""Whoever follows a run, and may end it: the terminal, a search, a page, a test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import NamedTuple, Protocol
+
+from bench.load.live import LiveNumbers
+
+
+class Cadence(NamedTuple):
+    """When an observer is told the numbers of a load: first after so many seconds, then every so many."""
+
+    first_s: float
+    every_s: float
+
+
+class Control(Protocol):
+    """How an observer ends a load. What has been measured is evaluated all the same."""
+
+    def interrupt(self) -> None:
+        """The first time, end the sending and let requests in flight finish; the second time, cut them."""
+
+    def terminate(self) -> None:
+        """Cut requests in flight at once."""
+
+
+class Observer:
+    """Follows a run. This one does nothing: override what you need.
+
+    During the load every method is called in the measuring loop, so each must return within a fraction of a millisecond:
+    hand anything longer to a thread.
+    """
+
+    def say(self, line: str) -> None:
+        """A sentence for people: a stage that begins, a note, a warning."""
+
+    def waiting(self, what: str | Callable[[], str]) -> AbstractContextManager[None]:
+        """Around each wait before and after the load: what is waited for."""
+        return nullcontext()
+
+    @property
+    def cadence(self) -> Cadence | None:
+        """When `progress` is called; None for never."""
+        return None
+
+    def load_begins(self, control: Control) -> None:
+        """The load begins, and can be ended from now on."""
+
+    def progress(self, numbers: LiveNumbers) -> None:
+        """Where the load is now."""
+
+    def load_ended(self) -> None:
+        """The load has ended, in whatever way."""
+
+
+SILENT = Observer()
+"""Says nothing, and leaves signals alone."""
+
+
+class LoadOnly(Observer):
+    """For one run of many: passes on the load to another observer, and none of the sentences around it. Without `progress`
+    only the control of the load."""
+
+    def __init__(self, observer: Observer, *, progress: bool = True) -> None:
+        self._observer = observer
+        self._progress = progress
+        self._loading = False
+
+    def say(self, line: str) -> None:
+        """Only what is said of the load itself, as of Ctrl-C."""
+        if self._loading:
+            self._observer.say(line)
+
+    @property
+    def cadence(self) -> Cadence | None:
+        """That of the other observer."""
+        return self._observer.cadence if self._progress else None
+
+    def load_begins(self, control: Control) -> None:
+        """Passed on."""
+        self._loading = True
+        self._observer.load_begins(control)
+
+    def progress(self, numbers: LiveNumbers) -> None:
+        """Passed on."""
+        self._observer.progress(numbers)
+
+    def load_ended(self) -> None:
+        """Passed on."""
+        self._loading = False
+        self._observer.load_ended()

@@ -1,0 +1,213 @@
+"""A run as a terminal shows it: sentences, waits, and the load as it goes on. Ctrl-C ends the load.
+
+Drawn by hand rather than with a library: it runs inside the measuring loop, where a rendering of some milliseconds would
+be seen in every user stamp. A thread does the writing, so that a terminal that has stopped (Ctrl-S) stops nothing else. On
+anything but a terminal a plain line is written after a second, and every ten seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
+from queue import Full, Queue
+from typing import TextIO
+
+from bench.load.live import LiveNumbers, RecentLatency
+from bench.notices import SILENT, Notices
+from bench.observer import Cadence, Control, Observer
+
+DRAWN, LINES = Cadence(first_s=0.5, every_s=0.5), Cadence(first_s=1.0, every_s=10.0)
+"""On a terminal, and where the output is none."""
+
+_BAR = 20
+_OBJECTIVES_SHOWN = 4
+
+
+class Terminal(Observer):
+    """Writes to a stream; nothing where it is quiet. Ctrl-C and SIGTERM end the load in any case."""
+
+    def __init__(self, stream: TextIO, *, quiet: bool = False) -> None:
+        self._stream = stream
+        self._quiet = quiet
+        self._is_terminal = stream.isatty()
+        self._colour = self._is_terminal and "NO_COLOR" not in os.environ
+        self._notices = SILENT if quiet else Notices(stream)
+        self._writer: _Writer | None = None
+        self._lines_drawn = 0
+
+    def say(self, line: str) -> None:
+        """A line that stays, above those that move."""
+        if self._writer is None:
+            self._notices(line)
+        else:
+            self._writer.write(self._erase() + line + "\n")
+
+    def waiting(self, what: str | Callable[[], str]) -> AbstractContextManager[None]:
+        """Names what is waited for within a second."""
+        return self._notices.waiting(what)
+
+    @property
+    def cadence(self) -> Cadence | None:
+        """Often where lines are drawn over, seldom where each stays."""
+        if self._quiet:
+            return None
+        return DRAWN if self._is_terminal else LINES
+
+    def load_begins(self, control: Control) -> None:
+        """Ctrl-C and SIGTERM are for the load now."""
+        if not self._quiet:
+            self._writer = _Writer(self._stream)
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGINT, control.interrupt)
+        loop.add_signal_handler(signal.SIGTERM, control.terminate)
+
+    def progress(self, numbers: LiveNumbers) -> None:
+        """Draw the load as it is now."""
+        if self._writer is None:
+            return
+        if self._is_terminal:
+            lines = load_lines(numbers, unicode=self._writer.unicode)
+            width = self._writer.columns - 1
+            erase = self._erase()
+            self._lines_drawn = len(lines)
+            self._writer.write(erase + "\n".join(self._coloured(line[:width]) for line in lines) + "\n")
+        else:
+            told = (line.strip().lstrip("━─#-").strip() for line in load_lines(numbers, unicode=False))
+            self._writer.write(" | ".join(told) + "\n")
+
+    def load_ended(self) -> None:
+        """Let go of the terminal and of the signals."""
+        loop = asyncio.get_running_loop()
+        loop.remove_signal_handler(signal.SIGINT)
+        loop.remove_signal_handler(signal.SIGTERM)
+        if self._writer is not None:
+            self._writer.close()
+            self._writer, self._lines_drawn = None, 0
+
+    def _coloured(self, line: str) -> str:
+        bad = line.startswith("  errors") or line.endswith("missed so far")
+        return f"\x1b[31m{line}\x1b[0m" if bad and self._colour else line
+
+    def _erase(self) -> str:
+        drawn, self._lines_drawn = self._lines_drawn, 0
+        return f"\x1b[{drawn}A\x1b[J" if drawn else ""
+
+
+def load_lines(numbers: LiveNumbers, *, unicode: bool) -> list[str]:
+    """A bar, then a few short lines."""
+    shown = ("ttft", "tpot") if "ttft" in numbers.latencies else ("e2el",)
+    latencies = [f"{name.upper()} {_p50_p99(numbers.latencies.get(name))}" for name in shown]
+    share, way = numbers.share_done, _way(numbers)
+    return [
+        f"  {way}" if share is None else f"  {_bar(share, unicode=unicode)} {share:4.0%}  {way}",
+        f"  sent {numbers.sent:,}  done {numbers.done:,}  in flight {numbers.in_flight:,}"
+        f"  failed {numbers.failed:,} ({numbers.failed_share or 0:.1%})"
+        + (f"  waiting for a slot {numbers.waiting:,}" if numbers.waiting else "")
+        + (f"  dropped {numbers.dropped:,}" if numbers.dropped else ""),
+        f"  {numbers.requests_per_s:,.1f} requests/s  {numbers.output_tokens_per_s:,.0f} tokens/s",
+        *(["  " + "  ".join(latencies)] if numbers.latencies else []),
+        *_objective_lines(numbers),
+        *_error_lines(numbers),
+    ]
+
+
+def _way(numbers: LiveNumbers) -> str:
+    """How much of the load is done, in words."""
+    goal = numbers.goal
+    done = numbers.done + numbers.dropped
+    parts = ["warm-up"] if numbers.warming_up else []
+    if goal.requests is not None:
+        parts.append(f"{done:,} of {goal.requests + goal.warmup_requests:,} requests")
+    if goal.duration_s is not None:
+        parts.append(f"{min(numbers.run_s, goal.duration_s):.0f} of {goal.duration_s:g} s")
+    if numbers.share_done is None:
+        parts.append(f"{numbers.elapsed_s:.0f} s")
+    elif numbers.all_sent and numbers.in_flight:
+        parts.append(f"all sent, {numbers.in_flight:,} in flight")
+    elif numbers.left_s is not None and numbers.share_done < 1:
+        about = "" if goal.requests is None else "about "
+        parts.append(f"{about}{_time(numbers.left_s)} left")
+    return ", ".join(parts)
+
+
+def _bar(share: float, *, unicode: bool) -> str:
+    full, empty = ("━", "─") if unicode else ("#", "-")
+    done = round(share * _BAR)
+    return full * done + empty * (_BAR - done)
+
+
+def _objective_lines(numbers: LiveNumbers) -> list[str]:
+    lines = []
+    for now in numbers.objectives[:_OBJECTIVES_SHOWN]:
+        if now.value is None:
+            lines.append(f"  {now.objective.text}: nothing yet")
+        else:
+            state = "held" if now.held else "missed"
+            lines.append(f"  {now.objective.text}: {_value(now.value, now.objective.unit)}, {state} so far")
+    if (more := len(numbers.objectives) - _OBJECTIVES_SHOWN) > 0:
+        lines.append(f"  and {more} more objectives")
+    return lines
+
+
+def _error_lines(numbers: LiveNumbers) -> list[str]:
+    """How requests failed after the warm-up, the most frequent first."""
+    if not numbers.failures:
+        return []
+    return ["  errors: " + ", ".join(f"{n:,} {outcome}" for outcome, n in numbers.failures[:3])]
+
+
+def _p50_p99(latency: RecentLatency | None) -> str:
+    return "-" if latency is None else f"p50 {latency.p50:.1f} p99 {latency.p99:.1f} ms"
+
+
+def _value(value: float, unit: str) -> str:
+    if unit == "share":
+        return f"{value:.2%}"
+    return f"{value:,.1f}{'' if unit.startswith('1') else ' '}{unit.removeprefix('1')}"
+
+
+def _time(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+class _Writer:
+    """Writes texts from a thread of its own, and drops those that a stopped terminal does not take."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._texts: Queue[str | None] = Queue(maxsize=16)
+        self._fd = stream.fileno()
+        self.unicode = "utf" in (stream.encoding or "").lower()
+        self._thread = threading.Thread(target=self._run, name="live", daemon=True)
+        self._thread.start()
+
+    @property
+    def columns(self) -> int:
+        """The terminal's width now."""
+        try:
+            return os.get_terminal_size(self._fd).columns or 80
+        except OSError:
+            return 80
+
+    def write(self, text: str) -> None:
+        with suppress(Full):
+            self._texts.put_nowait(text)
+
+    def close(self) -> None:
+        try:
+            self._texts.put_nowait(None)
+        except Full:
+            return
+        self._thread.join(timeout=1.0)
+
+    def _run(self) -> None:
+        while (text := self._texts.get()) is not None:
+            try:
+                os.write(self._fd, text.encode())
+            except OSError:
+                return

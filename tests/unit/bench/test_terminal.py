@@ -1,0 +1,266 @@
+"""The terminal: what the lines of a load say, and that a terminal which has stopped stops nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TextIO
+
+import pytest
+
+from bench.clock import NS_PER_S, LoopClock, sleep_until
+from bench.load.live import Goal, Live
+from bench.metrics import objectives
+from bench.records import Outcome, RequestRecord
+from bench.terminal import Terminal, load_lines
+from bench.workload import Phase
+from tests.support.made_records import made_record
+from tests.support.virtual_time import START_NS, VirtualTimeLoop, run_virtual
+
+COUNTS = {"planned": 0, "sent": 0, "done": 0, "in_flight": 0}
+SLO = objectives.parse(["ttft:p99<60ms", "error_rate<1%", "itl:max<15ms", "output_tokens_per_s>1"])
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[TextIO, TextIO]]:
+    """(writer, reader): no terminal."""
+    reading, writing = os.pipe()
+    with os.fdopen(writing, "w") as writer, os.fdopen(reading) as reader:
+        yield writer, reader
+
+
+HUNDRED = Goal(requests=100)
+
+
+class Uncontrolled:
+    """A load that nobody ends."""
+
+    def interrupt(self) -> None:
+        raise AssertionError
+
+    terminate = interrupt
+
+
+def drawn(goal: Goal, at: list[tuple[float, dict[str, int], list[RequestRecord]]]) -> list[list[str]]:
+    """The lines at each of these seconds, with these counts, after these records."""
+
+    async def main(loop: VirtualTimeLoop) -> list[list[str]]:
+        counts = dict(COUNTS)
+        live = Live(LoopClock(), lambda at_ns: dict(counts), goal)
+        live.start()
+        shown = []
+        for second, now, records in at:
+            counts |= now
+            for record in records:
+                live.add(record)
+            shown.append(load_lines(live.numbers(START_NS + round(second * NS_PER_S)), unicode=True))
+        return shown
+
+    return run_virtual(main)
+
+
+@contextmanager
+def following(terminal: Terminal) -> Iterator[None]:
+    """A load of nothing that the terminal follows."""
+    live = Live(LoopClock(), lambda at_ns: dict(COUNTS), HUNDRED)
+    terminal.load_begins(Uncontrolled())
+    live.start()
+    if terminal.cadence is not None:
+        live.follow(terminal.progress, *terminal.cadence)
+    yield
+    live.stop()
+    terminal.load_ended()
+
+
+def sent(n: int, done: int | None = None) -> dict[str, int]:
+    done = n if done is None else done
+    return {"planned": n, "sent": n, "done": done, "in_flight": n - done}
+
+
+def good(n: int, phase: Phase = "run") -> list[RequestRecord]:
+    return [made_record(i, chunks_ms=(50 + i, 60 + i, 80 + i), phase=phase) for i in range(n)]
+
+
+def test_the_lines_have_the_way_counts_rates_latencies_and_errors() -> None:
+    failed = [
+        made_record(5, outcome=Outcome.RESET),
+        *(made_record(i, outcome=Outcome.HTTP_ERROR, status=500) for i in (6, 7)),
+    ]
+    first, second, third = drawn(HUNDRED, [(0, {}, []), (2, sent(20, 7), [*good(4), *failed]), (4, sent(100, 20), [])])
+    assert first == [
+        "  ────────────────────   0%  0 of 100 requests",
+        "  sent 0  done 0  in flight 0  failed 0 (0.0%)",
+        "  0.0 requests/s  0 tokens/s",
+    ]
+    assert second == [
+        "  ━───────────────────   7%  7 of 100 requests, about 27 s left",
+        "  sent 20  done 7  in flight 13  failed 3 (42.9%)",
+        "  3.5 requests/s  6 tokens/s",
+        "  TTFT p50 51.5 p99 53.0 ms  TPOT p50 15.0 p99 15.0 ms",
+        "  errors: 2 http_error, 1 reset",
+    ]
+    assert third[0] == "  ━━━━────────────────  20%  20 of 100 requests, all sent, 80 in flight"
+
+
+def test_a_duration_never_reads_more_than_it_is() -> None:
+    at = [(45.0, sent(45, 30), []), (87.0, sent(60, 58), []), (99.0, sent(60), [])]
+    lines = [seen[0] for seen in drawn(Goal(duration_s=60), at)]
+    assert lines == [
+        "  ━━━━━━━━━━━━━━━─────  75%  45 of 60 s, 15 s left",
+        "  ━━━━━━━━━━━━━━━━━━━━ 100%  60 of 60 s, all sent, 2 in flight",
+        "  ━━━━━━━━━━━━━━━━━━━━ 100%  60 of 60 s",
+    ]
+
+
+def test_the_limit_that_is_nearer_decides() -> None:
+    goal = Goal(requests=100, duration_s=60)
+    ((line, *_),) = drawn(goal, [(30.0, sent(20), good(20))])
+    assert line == "  ━━━━━━━━━━──────────  50%  20 of 100 requests, 30 of 60 s, about 30 s left"
+
+
+@pytest.mark.parametrize(("seconds", "left"), [(200, "3 min"), (9000, "2.5 h")])
+def test_long_times_are_told_in_minutes_and_hours(seconds: int, left: str) -> None:
+    ((line, *_),) = drawn(Goal(duration_s=seconds), [(0.0, sent(1), [])])
+    assert line.endswith(f", {left} left")
+
+
+def test_a_warm_up_is_called_one_and_counts_in_no_objective() -> None:
+    goal = Goal(duration_s=10, warmup_requests=4, objectives=SLO[:1])
+    slow = [made_record(i, chunks_ms=(500, 510, 520), phase="warmup") for i in range(4)]
+    before, after = drawn(goal, [(5.0, sent(4), slow), (6.0, sent(8), good(4))])
+    assert before[0] == "  ────────────────────   0%  warm-up, 0 of 10 s, 10 s left"
+    assert before[-1] == "  ttft:p99<60ms: nothing yet"
+    assert after[0] == "  ────────────────────   0%  0 of 10 s, 10 s left"
+    assert after[-1] == "  ttft:p99<60ms: 53.0 ms, held so far"
+
+
+def test_each_objective_has_its_value_and_state_so_far() -> None:
+    goal = Goal(requests=10, objectives=(*SLO, *SLO[:1]))
+    ((*_, a, b, c, d, more, errors),) = drawn(goal, [(2.0, sent(5), [*good(4), made_record(5, outcome=Outcome.RESET)])])
+    assert a == "  ttft:p99<60ms: 53.0 ms, held so far"
+    assert b == "  error_rate<1%: 20.00%, missed so far"
+    assert c == "  itl:max<15ms: 20.0 ms, missed so far"
+    assert d == "  output_tokens_per_s>1: 6.0/s, held so far"
+    assert (more, errors) == ("  and 1 more objectives", "  errors: 1 reset")
+
+
+def test_arrivals_that_wait_or_are_dropped_are_counted() -> None:
+    dropped = [made_record(i, outcome=Outcome.DROPPED) for i in range(3)]
+    counts = {"planned": 9, "sent": 4, "done": 4, "in_flight": 0}
+    ((way, line, *_),) = drawn(Goal(requests=10), [(1.0, counts, dropped)])
+    assert way.startswith("  ━━━━━━━━━━━━━━──────  70%  7 of 10 requests")
+    assert line == "  sent 4  done 4  in flight 0  failed 0 (0.0%)  waiting for a slot 2  dropped 3"
+
+
+def test_latencies_are_those_of_the_last_seconds_and_objectives_of_all() -> None:
+    slow = [made_record(9, chunks_ms=(500, 510, 520))]
+    _, line = drawn(Goal(requests=10, objectives=SLO[:1]), [(1.0, sent(1), slow), (12.0, sent(2), good(1))])
+    assert "TTFT p50 50.0 p99 50.0 ms" in line[3]
+    assert line[4] == "  ttft:p99<60ms: 495.5 ms, missed so far"
+
+
+def test_a_load_without_streams_shows_the_whole_latency() -> None:
+    ((_, _, _, line),) = drawn(HUNDRED, [(1.0, sent(1), [made_record(0, chunks_ms=())])])
+    assert line == "  E2EL p50 1.0 p99 1.0 ms"
+
+
+def test_what_is_no_terminal_gets_a_plain_line_after_a_second_and_every_ten_seconds(
+    pipe: tuple[TextIO, TextIO],
+) -> None:
+    writer, reader = pipe
+
+    async def main(loop: VirtualTimeLoop) -> None:
+        with following(Terminal(writer)):
+            await sleep_until(LoopClock(), START_NS + 25 * NS_PER_S)
+
+    run_virtual(main)
+    writer.close()
+    said = reader.read()
+    # At 1, 11 and 21 s, and when it is over.
+    line = "0%  0 of 100 requests | sent 0  done 0  in flight 0  failed 0 (0.0%) | 0.0 requests/s  0 tokens/s\n"
+    assert said == line * 4
+
+
+def test_quiet_says_nothing(pipe: tuple[TextIO, TextIO]) -> None:
+    writer, reader = pipe
+
+    async def main(loop: VirtualTimeLoop) -> None:
+        terminal = Terminal(writer, quiet=True)
+        terminal.say("a word")
+        with following(terminal):
+            terminal.say("a word")
+            await sleep_until(LoopClock(), START_NS + 25 * NS_PER_S)
+
+    run_virtual(main)
+    writer.close()
+    assert reader.read() == ""
+
+
+def test_a_terminal_is_drawn_over_in_place() -> None:
+    leader, follower = os.openpty()
+    with os.fdopen(follower, "w") as stream:
+
+        async def main(loop: VirtualTimeLoop) -> None:
+            terminal = Terminal(stream)
+            with following(terminal):
+                await sleep_until(LoopClock(), START_NS + NS_PER_S)
+                terminal.say("a word that stays")
+
+        run_virtual(main)
+        said = os.read(leader, 65536).decode()
+    os.close(leader)
+    # Drawn at 0.5 s, over that at 1 s, wiped for the word, and drawn a last time.
+    assert said.count("failed 0 (0.0%)") == 3
+    assert said.count("\x1b[3A\x1b[J") == 2
+    assert "a word that stays" in said
+
+
+@pytest.mark.parametrize(("name", "order"), [("SIGINT", "interrupted"), ("SIGTERM", "terminated")])
+def test_signals_end_the_load_and_are_given_back_after_it(name: str, order: str, pipe: tuple[TextIO, TextIO]) -> None:
+    number = signal.Signals[name]
+    before = signal.getsignal(number)
+
+    class Noted:
+        def __init__(self) -> None:
+            self.orders: list[str] = []
+
+        def interrupt(self) -> None:
+            self.orders.append("interrupted")
+
+        def terminate(self) -> None:
+            self.orders.append("terminated")
+
+    async def main() -> list[str]:
+        control = Noted()
+        terminal = Terminal(pipe[0], quiet=True)
+        terminal.load_begins(control)
+        os.kill(os.getpid(), number)
+        await asyncio.sleep(0.05)
+        terminal.load_ended()
+        return control.orders
+
+    assert asyncio.run(main()) == [order]
+    assert signal.getsignal(number) == before
+
+
+def test_a_reader_that_has_stopped_stops_nothing(pipe: tuple[TextIO, TextIO]) -> None:
+    writer, _ = pipe
+    os.set_blocking(writer.fileno(), False)
+    full = b"x" * 65_536
+    try:
+        while True:
+            os.write(writer.fileno(), full)
+    except BlockingIOError:
+        os.set_blocking(writer.fileno(), True)  # The pipe is full: each write of the view now waits for ever.
+
+    async def main(loop: VirtualTimeLoop) -> int:
+        terminal = Terminal(writer)
+        terminal.load_begins(Uncontrolled())
+        for _ in range(100):
+            terminal.say("word")
+        return loop.virtual_ns
+
+    assert run_virtual(main) == START_NS
