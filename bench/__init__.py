@@ -1,1 +1,26 @@
-"""Drives an OpenAI-compatible endpoint and reports what its users would feel. Start reading at `load_test.py`."""
+"""Drives an OpenAI-compatible endpoint and reports what its users would feel. Start reading at `load_test.py`.
+
+`bench.run`, `bench.read` and the rest of the Python API (`bench/api.py`) are imported when they are first used: `python -m
+bench --help` needs none of it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bench.api import RunResult, read, run
+    from bench.observer import Observer
+
+__all__ = ["Observer", "RunResult", "read", "run"]
+
+_HOME = {"Observer": "bench.observer"}
+"""Where a name comes from, if not from bench.api."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'bench' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOME.get(name, "bench.api")), name)

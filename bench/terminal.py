@@ -61,9 +61,10 @@ class Terminal(Observer):
         """Ctrl-C and SIGTERM are for the load now."""
         if not self._quiet:
             self._writer = _Writer(self._stream)
-        loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGINT, control.interrupt)
-        loop.add_signal_handler(signal.SIGTERM, control.terminate)
+        if threading.current_thread() is threading.main_thread():  # No other thread gets signals.
+            loop = asyncio.get_running_loop()
+            loop.add_signal_handler(signal.SIGINT, control.interrupt)
+            loop.add_signal_handler(signal.SIGTERM, control.terminate)
 
     def progress(self, numbers: LiveNumbers) -> None:
         """Draw the load as it is now."""
@@ -81,9 +82,10 @@ class Terminal(Observer):
 
     def load_ended(self) -> None:
         """Let go of the terminal and of the signals."""
-        loop = asyncio.get_running_loop()
-        loop.remove_signal_handler(signal.SIGINT)
-        loop.remove_signal_handler(signal.SIGTERM)
+        if threading.current_thread() is threading.main_thread():
+            loop = asyncio.get_running_loop()
+            loop.remove_signal_handler(signal.SIGINT)
+            loop.remove_signal_handler(signal.SIGTERM)
         if self._writer is not None:
             self._writer.close()
             self._writer, self._lines_drawn = None, 0

@@ -41,12 +41,12 @@ class RunQueue(NamedTuple):
 
 
 def run_queue() -> RunQueue | None:
-    """The run queue as this process's main thread has seen it; None where Linux does not say."""
+    """The run queue as this thread has seen it; None where Linux does not say."""
     if sys.platform != "linux":
         return None
     try:
         # proc(5): time spent on the CPU, time spent waiting on a run queue, number of timeslices.
-        _, wait_ns, times = map(int, Path("/proc/self/schedstat").read_bytes().split())
+        _, wait_ns, times = map(int, Path("/proc/thread-self/schedstat").read_bytes().split())
         # The first line: user, nice, system, idle, iowait, irq, softirq, steal.
         spent = [int(part) for part in Path("/proc/stat").read_bytes().split(b"\n", 1)[0].split()[1:9]]
     except (OSError, ValueError):

@@ -72,7 +72,7 @@ def run_block(place: Workplace, blocks: list[Block], at: int) -> None:
         for command in commands_of(block):
             run_command(place, block, command.words, command.shown)
     elif block.language == "python":
-        (place.folder / "example.py").write_text(block.text)
+        (place.folder / "example.py").write_text(place.at_real_addresses(block.text))
         ran = place.run(f"{sys.executable} -W error example.py")
         assert ran.returncode == 0, f"{block}: {ran.stderr}"
     elif block.language == "yaml":

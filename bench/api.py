@@ -1,0 +1,247 @@
+"""The Python API: what the commands do, as functions with typed results. docs/python.md shows it.
+
+from bench import run
+
+result = run(url="http://127.0.0.1:8000", concurrency=8, requests=100, slo=["ttft:p99<500ms"])
+print(result.verdict, result.value("ttft:p99"), result.interval("ttft:p99"))
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from bench import evaluate, load_test
+from bench.config import RunConfig, Settings, read_yaml, resolve
+from bench.errors import Exit, UsageError
+from bench.load.live import LiveNumbers
+from bench.metrics import objectives
+from bench.metrics.catalog import METRICS
+from bench.observer import Cadence, Control, Observer
+from bench.records import RequestRecord
+from bench.run_directory import RunDirectory
+from bench.terminal import Terminal
+from bench.verdict import Status
+
+T = TypeVar("T")
+
+Configuration = RunConfig | Settings | Mapping[str, Any] | str | Path
+"""A configuration, the settings by name, or a YAML file of them (a run.yaml of an earlier run too)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectiveResult:
+    """An objective of `slo`, the value that it was held against in its unit, and whether it held."""
+
+    objective: str
+    value: float | None
+    interval: tuple[float, float] | None
+    held: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """What came of a run. `summary` is the content of summary.json, which bench/report/summary.schema.json describes."""
+
+    path: Path
+    """The run directory."""
+    verdict: Status
+    """VALID, SUSPECT, INVALID or FAILED."""
+    reasons: tuple[str, ...]
+    """Why it is not VALID."""
+    exit: Exit
+    """The exit status that the command would have."""
+    interrupted: bool
+    problems: tuple[str, ...]
+    """What could not be written, for example on a full disk."""
+    summary: dict[str, Any]
+
+    @property
+    def report(self) -> Path:
+        """The page of the run."""
+        return self.path / "report.html"
+
+    @property
+    def succeeded(self) -> int:
+        """Requests that got their whole reply."""
+        return int(self.summary["counts"]["succeeded"])
+
+    @property
+    def failed(self) -> int:
+        """Requests that did not."""
+        return int(self.summary["counts"]["failed"])
+
+    @property
+    def objectives(self) -> tuple[ObjectiveResult, ...]:
+        """Every objective of `slo`."""
+        return tuple(
+            ObjectiveResult(row["objective"], row["value"], _interval(row["ci95"]), row["held"])
+            for row in self.summary["slo"]["objectives"]
+        )
+
+    @property
+    def held(self) -> bool | None:
+        """Whether every objective held; None where there are none."""
+        held: bool | None = self.summary["slo"]["held"]
+        return held
+
+    def value(self, name: str) -> float | None:
+        """A number of the run by the name that objectives use: "ttft:p99", "tps:mean", "requests_per_s", "error_rate".
+
+        Times in ms, error_rate as a share. None where the run has no such number. Raises UsageError for an unknown name.
+        """
+        metric, stat = _named(name)
+        if stat is not None:
+            found: float | None = self.summary["latency"][METRICS[metric].key][stat]
+            return found
+        if metric == "error_rate":
+            tried = self.succeeded + self.failed
+            return self.failed / tried if tried else None
+        found = self.summary["throughput"][metric]
+        return found
+
+    def interval(self, name: str) -> tuple[float, float] | None:
+        """The 95% interval of a latency's statistic, in its unit; None where there is none."""
+        metric, stat = _named(name)
+        return None if stat is None else _interval(self.summary["latency"][METRICS[metric].key]["ci95"].get(stat))
+
+    def records(self) -> Iterator[RequestRecord]:
+        """What was seen of every request, warm-up included."""
+        return RunDirectory.open(self.path).records()
+
+
+def run(
+    config: Configuration | None = None,
+    *,
+    observer: Observer | None = None,
+    **settings: Any,
+) -> RunResult:
+    """Run one load test: `python -m bench run` without a terminal.
+
+    `settings` are the flags by name (`output_tokens="128"`, `max_concurrency=64`), and override `config`. The observer
+    follows the run; without one nothing is printed. Ctrl-C ends the sending, and the result is of what was measured.
+    Raises UsageError with every problem at once, TargetError where the target cannot be measured.
+    """
+    whole = configuration(config, **settings)
+    follower = Terminal(sys.stderr, quiet=True) if observer is None else observer
+    result = beside_loops(lambda watched: load_test.run(whole, command=("bench.run",), observer=watched), follower)
+    return result_of(result)
+
+
+def read(path: str | Path) -> RunResult:
+    """A run directory, evaluated again from its files. Raises UsageError where there is none."""
+    return result_of(evaluate.evaluate(RunDirectory.open(Path(path))))
+
+
+def result_of(result: evaluate.Result) -> RunResult:
+    """The typed result of an evaluated run."""
+    return RunResult(
+        path=result.directory.path,
+        verdict=result.verdict.status,
+        reasons=tuple(result.summary["verdict"]["reasons"]),
+        exit=result.exit,
+        interrupted=result.interrupted,
+        problems=result.problems,
+        summary=result.summary,
+    )
+
+
+def configuration(config: Configuration | None = None, **settings: Any) -> RunConfig:
+    """The complete configuration of settings, which override those of `config`. Raises UsageError with every problem."""
+    if isinstance(config, RunConfig) and not settings:
+        return config
+    if isinstance(config, Settings):
+        given = {name: getattr(config, name) for name in config.model_fields_set if name in Settings.model_fields}
+        return resolve({**given, **settings})
+    if isinstance(config, str | Path):
+        return resolve(settings, read_yaml(Path(config)), str(config))
+    return resolve({**(config or {}), **settings})
+
+
+def _named(name: str) -> tuple[str, str | None]:
+    """The metric and the statistic of a number's name. Raises UsageError, which names the nearest one."""
+    metric = name.partition(":")[0]
+    unit = "%" if metric == "error_rate" else "" if metric in (*objectives.RUN_NUMBERS, "tps") else "ms"
+    whole = f"{name}<1{unit}"
+    try:
+        objective = objectives.parse_one(whole)
+    except UsageError as e:
+        raise UsageError([problem.replace(f'--slo "{whole}"', f'"{name}"') for problem in e.problems]) from None
+    return objective.metric, objective.stat
+
+
+def _interval(bounds: list[float] | None) -> tuple[float, float] | None:
+    return None if bounds is None else (bounds[0], bounds[1])
+
+
+def beside_loops(work: Callable[[Observer], T], observer: Observer) -> T:
+    """Do work that runs an event loop of its own, also where one runs in this thread already, as in a notebook: then in
+    another thread. Ctrl-C there ends the load as it does elsewhere."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return work(observer)
+    watched = _FromAnotherThread(observer)
+    over = threading.Event()
+    done: list[T] = []
+    failed: list[BaseException] = []
+
+    def body() -> None:
+        try:
+            done.append(work(watched))
+        except BaseException as e:
+            failed.append(e)
+        finally:
+            over.set()
+
+    threading.Thread(target=body, name="bench", daemon=True).start()
+    while not over.is_set():  # Thread.join, once interrupted, takes a thread that goes on for ended (Python 3.11).
+        try:
+            over.wait()
+        except KeyboardInterrupt:
+            watched.interrupt()
+    if failed:
+        raise failed[0]
+    return done[0]
+
+
+class _FromAnotherThread(Observer):
+    """Passes everything on, and lets another thread interrupt the load."""
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._control: Control | None = None
+
+    def say(self, line: str) -> None:
+        self._observer.say(line)
+
+    def waiting(self, what: str | Callable[[], str]) -> AbstractContextManager[None]:
+        return self._observer.waiting(what)
+
+    def progress(self, numbers: LiveNumbers) -> None:
+        self._observer.progress(numbers)
+
+    @property
+    def cadence(self) -> Cadence | None:
+        return self._observer.cadence
+
+    def load_begins(self, control: Control) -> None:
+        self._loop, self._control = asyncio.get_running_loop(), control
+        self._observer.load_begins(control)
+
+    def load_ended(self) -> None:
+        self._loop = self._control = None
+        self._observer.load_ended()
+
+    def interrupt(self) -> None:
+        """Ctrl-C in the thread that waits. Before and after the load it is for nobody."""
+        if self._loop is None or self._control is None:
+            raise KeyboardInterrupt
+        self._loop.call_soon_threadsafe(self._control.interrupt)

@@ -1,0 +1,170 @@
+"""The Python API: runs with typed results, from a script, a test and a notebook."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+import bench
+from bench.errors import Exit, TargetError, UsageError
+from bench.load.live import LiveNumbers
+from bench.observer import Cadence, Control
+from bench.verdict import Status
+from tests.support.literal_replies import GOOD, api, stream
+from tests.support.literal_server import LiteralServer, Pause
+
+
+class Following(bench.Observer):
+    """Notes what it is told; ends the load at the first numbers where it is asked to."""
+
+    def __init__(self, *, ends: bool = False) -> None:
+        self.told: list[str] = []
+        self.numbers: list[LiveNumbers] = []
+        self._ends = ends
+
+    def say(self, line: str) -> None:
+        self.told.append(line)
+
+    @property
+    def cadence(self) -> Cadence:
+        return Cadence(first_s=0.6, every_s=0.1)
+
+    def load_begins(self, control: Control) -> None:
+        self._control = control
+
+    def progress(self, numbers: LiveNumbers) -> None:
+        self.numbers.append(numbers)
+        if self._ends:
+            self._ends = False
+            self._control.interrupt()
+
+
+def test_a_run_gives_a_typed_result_that_can_be_read_again(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    following = Following()
+    with LiteralServer(api(lambda request: stream(*GOOD))) as server:
+        result = bench.run(
+            url=server.url,
+            model="m",
+            concurrency=2,
+            requests=6,
+            output_tokens="3",
+            slo=["ttft:p99<10s", "error_rate<1%"],
+            out=str(tmp_path / "run"),
+            observer=following,
+        )
+    assert result.path == tmp_path / "run"
+    assert result.report.is_file()
+    assert (result.succeeded, result.failed, result.held, result.interrupted) == (6, 0, True, False)
+    assert result.exit in (Exit.GOOD, Exit.INVALID)
+    assert (result.exit is Exit.INVALID) == (result.verdict is Status.INVALID)
+    assert [(row.objective, row.held) for row in result.objectives] == [("ttft:p99<10s", True), ("error_rate<1%", True)]
+    assert result.value("ttft:p99") == result.objectives[0].value == result.summary["latency"]["ttft_ms"]["p99"]
+    assert result.value("error_rate") == 0
+    assert result.value("requests_per_s") == result.summary["throughput"]["requests_per_s"]
+    assert sum(record.phase == "run" for record in result.records()) == 6
+    assert following.told[0].startswith("probing ")
+    assert following.numbers[-1].done == 6
+    assert capfd.readouterr() == ("", "")
+    assert bench.read(tmp_path / "run").summary == result.summary
+
+
+def test_settings_override_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "load.yaml"
+    with LiteralServer(api(lambda request: stream(*GOOD))) as server:
+        file.write_text(f"url: {server.url}\nmodel: m\nconcurrency: 2\nrequests: 9\noutput-tokens: 3\n")
+        result = bench.run(file, requests=4, out=str(tmp_path / "run"))
+    assert result.succeeded == 4
+
+
+def test_an_observer_ends_the_load(tmp_path: Path) -> None:
+    slow = api(lambda request: [Pause(0.05), *stream(*GOOD)])
+    with LiteralServer(slow) as server:
+        result = bench.run(
+            url=server.url, model="m", requests=1000, concurrency=1, out=str(tmp_path), observer=Following(ends=True)
+        )
+    assert result.interrupted
+    assert result.exit is Exit.INTERRUPTED
+    assert 0 < result.succeeded < 1000
+
+
+def test_a_loop_that_runs_already_is_no_hindrance(tmp_path: Path) -> None:
+    async def notebook(url: str) -> bench.RunResult:
+        return bench.run(url=url, model="m", requests=3, concurrency=1, output_tokens="3", out=str(tmp_path / "run"))
+
+    with LiteralServer(api(lambda request: stream(*GOOD))) as server:
+        result = asyncio.run(notebook(server.url))
+    assert result.succeeded == 3
+
+
+def test_an_error_reaches_a_caller_whose_loop_runs(tmp_path: Path) -> None:
+    async def notebook() -> None:
+        bench.run(url="http://127.0.0.1:9", model="m", requests=1, out=str(tmp_path / "run"))
+
+    with pytest.raises(TargetError):
+        asyncio.run(notebook())
+
+
+IN_A_LOOP = """
+import asyncio, sys, bench
+class Begun(bench.Observer):
+    def load_begins(self, control):
+        print("begun", flush=True)
+async def main():
+    return bench.run(url=sys.argv[1], model="m", requests=1000, concurrency=1, out=sys.argv[2], observer=Begun())
+# Unlike asyncio.run, which cancels its task at Ctrl-C, a notebook's loop leaves it to the code that runs.
+result = asyncio.new_event_loop().run_until_complete(main())
+print(result.interrupted, 0 < result.succeeded < 1000)
+"""
+
+
+def test_ctrl_c_in_a_notebook_ends_the_load(tmp_path: Path) -> None:
+    slow = api(lambda request: [Pause(0.05), *stream(*GOOD)])
+    with LiteralServer(slow) as server:
+        process = subprocess.Popen(
+            [sys.executable, "-c", IN_A_LOOP, server.url, str(tmp_path / "run")],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        while len(_lines(tmp_path / "run" / "requests.jsonl")) < 2:
+            threading.Event().wait(0.02)
+        os.kill(process.pid, signal.SIGINT)
+        said, _ = process.communicate(timeout=60)
+    assert said == "True True\n"
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text().splitlines() if path.exists() else []
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("tftt:p99", "\"tftt:p99\": no metric is called 'tftt'; did you mean 'ttft'?"),
+        ("ttft:p98", "\"ttft:p98\": no statistic is called 'p98'; did you mean 'p99'?"),
+        ("error_rate:p99", '"error_rate:p99": error_rate is one number of the run and takes no statistic'),
+    ],
+)
+def test_a_number_that_does_not_exist_is_said_to(name: str, problem: str, tmp_path: Path) -> None:
+    with LiteralServer(api(lambda request: stream(*GOOD))) as server:
+        result = bench.run(url=server.url, model="m", requests=2, output_tokens="3", out=str(tmp_path / "run"))
+    with pytest.raises(UsageError) as raised:
+        result.value(name)
+    assert raised.value.problems == [problem]
+
+
+def test_wrong_settings_are_named_all_at_once() -> None:
+    with pytest.raises(UsageError) as raised:
+        bench.run(url="http://127.0.0.1:9", concurency=3, duration="soon")
+    assert raised.value.problems == [
+        "--concurency is not known: did you mean --concurrency?",
+        "--duration: 'soon' is not a time: write seconds (30) or a number with a unit (500ms, 30s, 5m, 1h)",
+    ]
