@@ -22,7 +22,9 @@ from bench.metrics.facts import RunFacts
 from bench.metrics.summary import Summary
 from bench.report import certificate_page, html
 from bench.run_directory import CERTIFICATE, CERTIFICATE_PAGE, REPORT, SUMMARY, RunDirectory
-from bench.verdict import RunEvidence, Status, Verdict, judge
+from bench.verdict import judge
+from bench.verdict.evidence import RunEvidence
+from bench.verdict.finding import Status, Verdict
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,8 @@ from typing import Any
 from bench.config import resolve
 from bench.errors import BenchError
 from bench.load_test import run
-from bench.verdict import SIGNS, Finding, Status
+from bench.verdict import SIGNS
+from bench.verdict.finding import Finding, Status
 
 READY = "mockserver ready at "
 SPIN = [sys.executable, "-c", "while True: pass"]

@@ -16,7 +16,7 @@ from bench.modes import DEFAULT_MODE, MODES
 from bench.modes.interface import DEFAULT_OUTPUT_TOKENS, Mode
 from bench.modes.share import RunLength
 from bench.sources.interface import SourceSpec
-from bench.verdict import Limits
+from bench.verdict.limits import Limits
 
 SECRETS = {"api_key", "header"}
 """What a run directory keeps masked."""

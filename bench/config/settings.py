@@ -21,7 +21,7 @@ from bench.modes.sessions import DEFAULT_THINK_TIME, DEFAULT_TURNS
 from bench.schedule import ARRIVALS
 from bench.secrets import public_body, public_url
 from bench.transport import DEFAULT, TRANSPORTS
-from bench.verdict import Limits
+from bench.verdict.limits import Limits
 from promptset import recipes
 
 Seconds = Annotated[float, BeforeValidator(values.seconds), AfterValidator(values.positive)]

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from bench.verdict import Status, Verdict
+from bench.verdict.finding import Status, Verdict
 
 CLIENT_SIGNS = {
     "cpu": "the client's processor",

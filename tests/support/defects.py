@@ -19,7 +19,7 @@ from bench.rng import stream
 from bench.schedule import ARRIVALS
 from bench.transport.exchange import Exchange
 from bench.transport.sse import SSEParser
-from bench.verdict import Status
+from bench.verdict.finding import Status
 from tests.support.virtual_calibration import MS, RATE, START, WORKERS, Client, PaperTransport
 
 # The numbers of a report, made of the records in another way.

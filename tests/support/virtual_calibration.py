@@ -32,7 +32,10 @@ from bench.run_directory import RunDirectory
 from bench.schedule import ARRIVALS
 from bench.transport.exchange import Exchange
 from bench.transport.interface import Done, Ended, Reading, ignore
-from bench.verdict import Limits, RunEvidence, Verdict, judge
+from bench.verdict import judge
+from bench.verdict.evidence import RunEvidence
+from bench.verdict.finding import Verdict
+from bench.verdict.limits import Limits
 from bench.workload import Encoded, Request, Supply
 from promptset.samples import Sample
 from tests.support.virtual_time import START_NS, VirtualTimeLoop, run_virtual

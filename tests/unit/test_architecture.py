@@ -627,7 +627,7 @@ def test_the_folder_of_data_sets_is_no_package() -> None:
         ("bench.report.html", "from bench.records import RequestRecord"),
         ("bench.report.html", "from bench.metrics.summary import Summary"),
         ("bench.report.html", "from bench.run_directory import RunDirectory"),
-        ("bench.verdict", "from bench.transport import TRANSPORTS"),
+        ("bench.verdict.server", "from bench.transport import TRANSPORTS"),
         ("bench.statistics.intervals", "from bench.metrics.quantile import quantile"),
         ("bench.statistics.capacity", "from bench.rng import stream"),
         ("bench.statistics.gate", "from bench.errors import UsageError"),

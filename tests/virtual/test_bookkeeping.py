@@ -11,7 +11,10 @@ from bench.metrics.facts import RunFacts
 from bench.metrics.summary import Summary
 from bench.records import RequestRecord
 from bench.transport.scripted import ScriptedReply
-from bench.verdict import Finding, Limits, RunEvidence, Status, judge
+from bench.verdict import judge
+from bench.verdict.evidence import RunEvidence
+from bench.verdict.finding import Finding, Status
+from bench.verdict.limits import Limits
 from tests.support.virtual_load import MS, START, Load
 
 ANSWER = ScriptedReply(ttft_ns=30 * MS, gaps_ns=(10 * MS,) * 7)

@@ -13,7 +13,7 @@ import pytest
 
 from bench.errors import Exit
 from bench.report.certificate_text import render
-from bench.verdict import Status
+from bench.verdict.finding import Status
 from tests.support.defects import DEFECTS, Defect
 from tests.support.virtual_calibration import PLAIN_TRUTH, Answer, Client, Written, calibrated, plain
 

@@ -11,7 +11,10 @@ from bench.config import resolve
 from bench.metrics.facts import RunFacts
 from bench.metrics.summary import Summary
 from bench.records import Outcome
-from bench.verdict import SIGNS, Band, Limits, RunEvidence, Status, Verdict, judge
+from bench.verdict import SIGNS, judge
+from bench.verdict.evidence import RunEvidence
+from bench.verdict.finding import Status, Verdict
+from bench.verdict.limits import Band, Limits
 from tests.support.made_records import MS, START_NS, made_record
 
 CALIBRATION = {"metric": "ttft_ms", "unit": "ms", "measured": 50.0, "true": 50.0, "error": 0.0, "error_share": 0.0}

@@ -22,7 +22,10 @@ from bench.metrics.summary import Summary
 from bench.records import Outcome, RequestRecord, to_line
 from bench.rng import stream
 from bench.run_directory import RunDirectory
-from bench.verdict import Limits, RunEvidence, Status, Verdict, calibration
+from bench.verdict.certificate import calibration
+from bench.verdict.evidence import RunEvidence
+from bench.verdict.finding import Status, Verdict
+from bench.verdict.limits import Limits
 from tests.support.made_ledger import LAG_NS, WAY_IN_NS, made_line
 from tests.support.made_records import START_NS, made_record
 

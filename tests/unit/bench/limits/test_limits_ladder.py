@@ -17,7 +17,8 @@ from bench.limits.ladder import (
     judge_step,
     why_it_ends,
 )
-from bench.verdict import SIGNS, Finding, Status, Verdict
+from bench.verdict import SIGNS
+from bench.verdict.finding import Finding, Status, Verdict
 
 STREAMS = Ladder("", "chunks/s", "streams", 20.0, (10, 20))
 RATE = Ladder("", "requests/s", "rate", 20.0, (10, 20))

@@ -14,7 +14,7 @@ from bench.metrics.intervals import order_ranks
 from bench.metrics.objectives import RUN_NUMBERS
 from bench.metrics.quantile import QUANTILES
 from bench.records import Outcome
-from bench.verdict import Limits
+from bench.verdict.limits import Limits
 
 ROOT = Path(__file__).parents[4]
 PAGE = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")

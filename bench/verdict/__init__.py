@@ -1,0 +1,63 @@
+"""Is the measurement good? The signs of a bad one, each with its limits, and what they add up to.
+
+A sign is one function: evidence in, findings out (none if this run cannot show it). A new sign is one function in the file of
+what it looks at, one line in SIGNS and one band in `limits.Limits`:
+
+- `sent_load.py`: the load that was sent, against the load that was asked for
+- `client.py`: the client's processes and their processor time
+- `stamps.py`: how exactly its time stamps are known
+- `bookkeeping.py`: whether independent accounts of one number agree
+- `server.py`: whether the server answered, and did the work that it was asked for
+- `token_counts.py`: whether token counts agree
+- `certificate.py`: what a calibration says of this load on this machine
+
+The verdict is the worst finding, and stands before every other number of a report. A sign measures nothing: it takes numbers
+of the summary or of a certificate, relates them to each other by a difference or a quotient, and holds the result against its
+band, so that a reader can check it. A sign speaks only where a number can have been harmed: a late client passes if kernel
+stamps and punctual sends show that no number is late.
+Bands: docs/metrics.md, "Is the measurement good?".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from bench.verdict.bookkeeping import littles_law
+from bench.verdict.certificate import calibration
+from bench.verdict.client import cpu, pause, run_queue, workers
+from bench.verdict.evidence import RunEvidence
+from bench.verdict.finding import Finding, Verdict, worst
+from bench.verdict.limits import Limits
+from bench.verdict.sent_load import ready_not_sent, send_lateness, sent_dispersion, sent_rate, waited_at_cap
+from bench.verdict.server import cache_hits, errors, target_gone
+from bench.verdict.stamps import loop_lag, wide_stamps
+from bench.verdict.token_counts import output_tokens, usage, usage_contradicted
+
+SIGNS: dict[str, Callable[[RunEvidence, Limits], list[Finding]]] = {
+    "send_lateness": send_lateness,
+    "ready_not_sent": ready_not_sent,
+    "pause": pause,
+    "sent_rate": sent_rate,
+    "sent_dispersion": sent_dispersion,
+    "waited_at_cap": waited_at_cap,
+    "loop_lag": loop_lag,
+    "cpu": cpu,
+    "workers": workers,
+    "run_queue": run_queue,
+    "wide_stamps": wide_stamps,
+    "littles_law": littles_law,
+    "errors": errors,
+    "target_gone": target_gone,
+    "cache_hits": cache_hits,
+    "output_tokens": output_tokens,
+    "usage": usage,
+    "usage_contradicted": usage_contradicted,
+    "calibration": calibration,
+}
+"""Every sign, by the name that its findings carry."""
+
+
+def judge(evidence: RunEvidence, limits: Limits) -> Verdict:
+    """All findings of a run, and the worst of them."""
+    findings = tuple(finding for sign in SIGNS.values() for finding in sign(evidence, limits))
+    return Verdict(worst(f.status for f in findings), findings)

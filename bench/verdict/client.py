@@ -1,0 +1,67 @@
+"""The client: its worker processes, and the processor time that they get."""
+
+from __future__ import annotations
+
+from bench.verdict.evidence import RunEvidence
+from bench.verdict.finding import Finding, milder, worst
+from bench.verdict.limits import Limits
+from bench.verdict.sent_load import ready_not_sent, send_lateness
+from bench.verdict.stamps import user_stamps
+
+
+def pause(evidence: RunEvidence, limits: Limits) -> list[Finding]:
+    """A worker that stood still sent nothing and read nothing meanwhile."""
+    row = evidence.summary["instrument"]["pause"]
+    if row is None or row["share_of_run"] is None:
+        return []
+    length_ms, share = row["longest_ms"], row["share_of_run"]
+    status = milder(limits.pause_ms.of(length_ms), limits.pause_of_run.of(share))
+    who = f"worker {row['worker']}" if evidence.summary["instrument"]["workers"] > 1 else "the client"
+    sentence = (
+        f"{who} stood still for {length_ms / 1000:.2f} s, {share:.1%} of the run: it sent and read nothing meanwhile"
+    )
+    return [Finding("pause", status, length_ms, sentence)]
+
+
+def cpu(evidence: RunEvidence, limits: Limits) -> list[Finding]:
+    """A worker that has no processor time left measures itself."""
+    row = evidence.summary["instrument"]["cpu"]
+    if row is None:
+        return []
+    share = row["seconds_over_90"]
+    sentence = f"the client used over 90% of a processor in {share:.0%} of its seconds: it may be the bottleneck"
+    return [Finding("cpu", limits.cpu_busy_seconds.of(share), share, sentence)]
+
+
+def workers(evidence: RunEvidence, limits: Limits) -> list[Finding]:
+    """A worker that died took its share of the load with it: what is left is another load."""
+    died = evidence.died
+    if not died:
+        return []
+    # A worker that died before its first sample is in no other count.
+    share = len(died) / max(evidence.summary["instrument"]["workers"], len(died))
+    whose = "its" if len(died) == 1 else "their"
+    sentence = f"{'; '.join(died)}: {whose} share of the load was not sent from then on"
+    return [Finding("workers", limits.workers_died.of(share), share, sentence)]
+
+
+def run_queue(evidence: RunEvidence, limits: Limits) -> list[Finding]:
+    """Time in which the client was ready to run and other programs had the processors, as far as it can have harmed a number.
+
+    Stamps of the client's own are late by it. Kernel stamps are not: then it harms what is sent, which has signs of its own,
+    and this one says why they speak.
+    """
+    row = evidence.summary["instrument"]["run_queue"]
+    if row is None:
+        return []
+    share = row["mean"]
+    sends = worst(f.status for sign in (send_lateness, ready_not_sent) for f in sign(evidence, limits))
+    harm = worst((user_stamps(evidence, limits), sends))
+    what = "what it sent" if harm is sends else "its time stamps"
+    sentence = (
+        f"the client waited for a processor {share:.1%} of the time, and {what} can be late by it: other programs keep this "
+        "machine busy"
+    )
+    if evidence.priority_remedy is not None:
+        sentence += f" ({evidence.priority_remedy})"
+    return [Finding("run_queue", milder(limits.run_queue_wait.of(share), harm), share, sentence)]

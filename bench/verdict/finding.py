@@ -1,0 +1,65 @@
+"""What a sign says, and what the findings of all signs add up to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+
+class Status(StrEnum):
+    """What a verdict can be, from good to bad."""
+
+    VALID = "VALID"
+    SUSPECT = "SUSPECT"
+    INVALID = "INVALID"
+    FAILED = "FAILED"
+    """The target failed: what there is of numbers is not about the load that was asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one sign says: its value, where that lies, and a sentence for people."""
+
+    sign: str
+    status: Status
+    value: float
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The worst of the findings, and all of them."""
+
+    status: Status
+    findings: tuple[Finding, ...]
+
+    @property
+    def reasons(self) -> list[str]:
+        """The sentences of what is not as it should be, the worst first."""
+        bad = [f for f in self.findings if f.status is not Status.VALID]
+        return [f.sentence for f in sorted(bad, key=lambda f: badness(f.status), reverse=True)]
+
+    def of(self, sign: str) -> Status:
+        """The worst finding of one sign; VALID where it found nothing."""
+        return worst(f.status for f in self.findings if f.sign == sign)
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in summary.json."""
+        return {"status": str(self.status), "reasons": self.reasons}
+
+
+def badness(status: Status) -> int:
+    """From 0 for VALID upwards."""
+    return list(Status).index(status)
+
+
+def worst(statuses: Iterable[Status]) -> Status:
+    """The worst status; VALID if there is none."""
+    return max(statuses, key=badness, default=Status.VALID)
+
+
+def milder(first: Status, second: Status) -> Status:
+    """Of an absolute and a relative band, the milder one counts: both must be passed."""
+    return min(first, second, key=badness)

@@ -1,0 +1,73 @@
+"""The load that was sent, against the load that was asked for."""
+
+from __future__ import annotations
+
+from bench.verdict.evidence import RunEvidence
+from bench.verdict.finding import Finding, milder
+from bench.verdict.limits import Limits
+
+
+def send_lateness(evidence: RunEvidence, limits: Limits) -> list[Finding]:
+    """Open loop: requests that left late were not the load that was asked for."""
+    p99 = evidence.summary["instrument"]["send_lateness_ms"]["p99"]
+    if not evidence.open_loop or p99 is None:
+        return []
+    status = limits.send_lateness_p99_ms.of(p99)
+    metric, median = "TTFT", evidence.p50("ttft_ms")
+    if median is None:
+        metric, median = "E2EL", evidence.p50("e2el_ms")
+    of = ""
+    if median:
+        status = milder(status, limits.send_lateness_p99_of_ttft.of(p99 / median))
+        of = f", {p99 / median:.1%} of the median {metric}"
+    return [Finding("send_lateness", status, p99, f"requests left late: p99 {p99:.2f} ms{of}; the client was busy")]
+
+
+def ready_not_sent(evidence: RunEvidence, limits: Limits) -> list[Finding]:
+    """Closed loop: a user whose next request waits in the client is not the load that was asked for."""
+    row = evidence.summary["load"]["ready_not_sent"]
+    if row is None:
+        return []
+    share = row["share"]
+    status = milder(limits.ready_not_sent.of(share), limits.ready_not_sent_ms.of(row["typical_ms"]))
+    sentence = (
+        f"users were ready and their next request was not sent in {share:.1%} of their time (up to "
+        f"{row['longest_ms']:.0f} ms at once): the client was busy or stood still"
+    )
+    return [Finding("ready_not_sent", status, share, sentence)]
+
+
+def sent_rate(evidence: RunEvidence, limits: Limits) -> list[Finding]:
+    """Open loop: the rate that was sent against the rate of the very plan that was drawn, never against R itself."""
+    plan = evidence.summary["load"]["plan"]
+    if plan is None or plan["rate_difference"] is None:
+        return []
+    off = abs(plan["rate_difference"])
+    sentence = (
+        f"sent {plan['sent_rps']:.2f} requests/s where the drawn plan has {plan['planned_rps']:.2f} ({off:.1%} apart)"
+    )
+    # A few sends in a few ms have another rate where one of them is a ms late: that is lateness, and has its sign.
+    status = milder(limits.sent_rate_off.of(off), limits.sent_rate_off_ms.of(abs(plan["span_difference_ms"])))
+    return [Finding("sent_rate", status, off, sentence)]
+
+
+def sent_dispersion(evidence: RunEvidence, limits: Limits) -> list[Finding]:
+    """Open loop: whether bursts were made or smoothed away. Index of dispersion of the counts per 10 mean gaps."""
+    plan = evidence.summary["load"]["plan"]
+    if plan is None or plan["dispersion_ratio"] is None:
+        return []
+    ratio = plan["dispersion_ratio"]
+    sentence = f"the sent requests are {ratio:.2f} times as bursty as the drawn plan (dispersion of the counts)"
+    return [Finding("sent_dispersion", limits.sent_dispersion_off.of(abs(ratio - 1)), ratio, sentence)]
+
+
+def waited_at_cap(evidence: RunEvidence, limits: Limits) -> list[Finding]:
+    """Open loop with a cap: where arrivals wait at it, or are dropped there, the cap set the rate and not the schedule."""
+    waits = evidence.summary["load"]["waited_at_cap"]
+    counts = evidence.summary["counts"]
+    arrivals = sum(counts["by_outcome"].values())
+    if waits is None or not arrivals:
+        return []
+    share = (waits["n"] + counts["dropped"]) / arrivals
+    sentence = f"{share:.1%} of the arrivals found no free slot under --max-concurrency: the cap set the rate"
+    return [Finding("waited_at_cap", limits.waited_at_cap.of(share), share, sentence)]

@@ -1,0 +1,63 @@
+"""The server: whether it answered, and whether it did the work that it was asked for."""
+
+from __future__ import annotations
+
+from bench.verdict.evidence import RunEvidence
+from bench.verdict.finding import Finding
+from bench.verdict.limits import Limits
+
+
+def errors(evidence: RunEvidence, limits: Limits) -> list[Finding]:
+    """Failed requests have no latency: a server that sheds its load looks fast."""
+    counts = evidence.summary["counts"]
+    tried = counts["succeeded"] + counts["failed"]
+    if not tried:
+        return []
+    share = counts["failed"] / tried
+    if counts["succeeded"]:
+        sentence = (
+            f"{counts['failed']:,} of {tried:,} requests failed ({share:.1%}): the latencies are those of the others"
+        )
+    else:
+        sentence = f"every request failed, all {tried:,}: there are no latencies"
+    if counts["failed_unsent"]:
+        sentence += (
+            f"; of the failed, {counts['failed'] - counts['failed_unsent']:,} were sent and {counts['failed_unsent']:,} were "
+            "not, because no connection came about"
+        )
+    return [Finding("errors", limits.errors.of(share), share, sentence)]
+
+
+def target_gone(evidence: RunEvidence, limits: Limits) -> list[Finding]:
+    """A target that is gone for the rest of the run: what was measured before is not the run that was asked for."""
+    counts = evidence.summary["counts"]
+    gone, tried = counts["target_gone"], counts["succeeded"] + counts["failed"]
+    if gone is None or not tried:
+        return []
+    share = gone["requests"] / tried
+    since = (
+        "never answered" if gone["since_s"] is None else f"gave its last answer {gone['since_s']:.1f} s into the run"
+    )
+    sentence = f"the target {since}: the last {gone['requests']:,} requests found nobody, or lost their connection"
+    return [Finding("target_gone", limits.target_gone.of(share), share, sentence)]
+
+
+def cache_hits(evidence: RunEvidence, limits: Limits) -> list[Finding]:
+    """Prompt tokens that the server found in its cache beyond what prompts share on purpose: it had less to do than asked.
+
+    By the server's metrics, or by what its replies say.
+    """
+    if not evidence.sharing_known:
+        return []
+    cache = evidence.prefix_cache or {}
+    said = evidence.summary["tokens"]["cached"]["share_beyond_head"]
+    shares = [share for share in (cache.get("measured_share"), said) if share is not None]
+    if not shares:
+        return []
+    planned = cache.get("planned_share") or 0.0
+    beyond = max(shares) - planned
+    sentence = (
+        f"the server took {max(shares):.1%} of the prompt tokens from its cache, where {planned:.1%} was planned: prompts "
+        "that it had seen before make TTFT shorter"
+    )
+    return [Finding("cache_hits", limits.cache_hits_unplanned.of(beyond), beyond, sentence)]
