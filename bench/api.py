@@ -27,7 +27,7 @@ from bench.observer import Cadence, Control, Observer
 from bench.records import RequestRecord
 from bench.run_directory import RunDirectory
 from bench.terminal import Terminal
-from bench.verdict import Status
+from bench.verdict.finding import Status
 
 T = TypeVar("T")
 

@@ -61,12 +61,14 @@ def evaluate(directory: RunDirectory) -> Result:
         earlier = coverage.closest(coverage.read_briefs(directory.certificates()), shape, version)
         if earlier is not None:
             found = earlier.on_run(numbers["latency"], ended)
+    cache = run.manifest.prefix_cache
     evidence = RunEvidence(
         summary=numbers,
         open_loop=run.config.load.open_loop,
         exact_lengths=run.manifest.exact_lengths,
         calibration=found,
-        prefix_cache=run.manifest.prefix_cache,
+        planned_share=None if cache is None else cache.planned_share,
+        cached_share=None if cache is None else cache.measured_share,
         sharing_known=_sharing_known(run),
         died=run.manifest.died,
         priority_remedy=priority.remedy(run.manifest.priority),
@@ -77,7 +79,7 @@ def evaluate(directory: RunDirectory) -> Result:
         "run": _run_block(run),
         "verdict": verdict.to_json(),
         "calibration": _without_plots(found),
-        "prefix_cache": run.manifest.prefix_cache,
+        "prefix_cache": None if cache is None else cache.to_json(),
     }
     if found is not None and found["from"] == "ledger":
         certificate = {
@@ -100,8 +102,8 @@ def evaluate(directory: RunDirectory) -> Result:
 
 def _sharing_known(run: StoredRun) -> bool:
     """Whether it is known what prompts share on purpose: of turns of a session, and of rows that do not say it, it is not."""
-    planned = (run.manifest.prefix_cache or {}).get("planned_share")
-    return planned is not None or run.config.data.plans_sharing
+    cache = run.manifest.prefix_cache
+    return (cache is not None and cache.planned_share is not None) or run.config.data.plans_sharing
 
 
 def _calibration(

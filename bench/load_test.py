@@ -44,6 +44,7 @@ from bench.scale.processes import WorkerProcesses
 from bench.secrets import public_command, public_url
 from bench.sources.interface import Source
 from bench.target import prefix_cache
+from bench.target.prefix_cache import PrefixCacheUse
 from bench.target.probe import ProbeResult, choose_model, list_models, probe
 from bench.transport.interface import Transport
 
@@ -157,10 +158,10 @@ async def _measure(config: RunConfig, path: Path, command: Sequence[str], observ
         with observer.waiting("asking the server for its counters"):
             before = await prefix_cache.read(config.url, target_of(config))
 
-        async def prefix_cache_hits() -> dict[str, Any] | None:
+        async def prefix_cache_use() -> PrefixCacheUse | None:
             with observer.waiting("asking the server for its counters"):
                 after = None if before is None else await prefix_cache.read(config.url, target_of(config))
-            return prefix_cache.told(planned_sharing, before, after)
+            return prefix_cache.use(planned_sharing, before, after)
 
         assignments = [
             Assignment(
@@ -180,7 +181,7 @@ async def _measure(config: RunConfig, path: Path, command: Sequence[str], observ
             observer.say(f"starting {workers} workers")
             crew = WorkerProcesses(assignments)
         load = _Load(config, plan, directory, first, crew, clock, defects, observer)
-        return await load.measure(prefix_cache_hits)
+        return await load.measure(prefix_cache_use)
     finally:
         await transport.close()
         clock.close()
@@ -261,14 +262,14 @@ class _Load:
         self._defects = defects
         self._observer = observer
 
-    async def measure(self, after: Callable[[], Awaitable[dict[str, Any] | None]]) -> Measurement:
+    async def measure(self, after: Callable[[], Awaitable[PrefixCacheUse | None]]) -> Measurement:
         """Send the load and write the manifest. `after` tells, when the load is over, what the prefix cache served."""
         with preflight.files_kept():
             begun, report, interrupted = await self._load()
         hits = await after()
         with self._observer.waiting("merging the records of the workers"):
             shards.merge(self._directory)
-        return self._end(begun, report, interrupted=interrupted, prefix_cache_hits=hits)
+        return self._end(begun, report, interrupted=interrupted, prefix_cache_use=hits)
 
     async def _load(self) -> tuple[Manifest, CrewReport, bool]:
         """Send the load: the manifest as it was when it began, how the load ended, and whether the user ended it."""
@@ -313,7 +314,7 @@ class _Load:
             observer.load_ended()
 
     def _end(
-        self, begun: Manifest, report: CrewReport, *, interrupted: bool, prefix_cache_hits: dict[str, Any] | None
+        self, begun: Manifest, report: CrewReport, *, interrupted: bool, prefix_cache_use: PrefixCacheUse | None
     ) -> Measurement:
         workers = report.workers
         changes = {
@@ -321,7 +322,7 @@ class _Load:
             "stop_reason": "interrupted" if interrupted else self._stop_reason(report),
             "ended": utc_now().isoformat(timespec="seconds"),
             "notes": (*begun.notes, *_notes_of(report)),
-            "prefix_cache": prefix_cache_hits,
+            "prefix_cache": prefix_cache_use,
             "priority": tuple(worker.priority for worker in workers),
             **({"died": report.died} if report.died else {}),
         }

@@ -12,6 +12,7 @@ from bench.config import RunConfig
 from bench.errors import UsageError
 from bench.priority import PriorityUse
 from bench.run_directory import RunDirectory
+from bench.target.prefix_cache import PrefixCacheUse
 
 
 class TokenizerName(BaseModel):
@@ -62,7 +63,7 @@ class Manifest(BaseModel):
     """When the warm-up was over; None where the run was killed before it could say."""
     stop_reason: str | None = None
     ended: str | None = None
-    prefix_cache: dict[str, Any] | None = None
+    prefix_cache: PrefixCacheUse | None = None
     priority: tuple[PriorityUse, ...] = ()
     """Of each worker that lived to the end."""
     died: tuple[str, ...] = ()

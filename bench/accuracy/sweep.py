@@ -27,7 +27,7 @@ FAILURES = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class LoadPoint:
     """One load: `kind` is a flag of a run, `value` what is given to it."""
 
     kind: str
@@ -49,7 +49,7 @@ class Point:
         return f"{self.kind}-{self.value:g}"
 
 
-def points_of(words: Sequence[str]) -> list[Point]:
+def points_of(words: Sequence[str]) -> list[LoadPoint]:
     """The points that `concurrency=1,10,100 rate=50` names, by rising load; none named: DEFAULT. Raises UsageError."""
     asked: dict[str, tuple[float, ...]] = {}
     problems = []
@@ -67,7 +67,7 @@ def points_of(words: Sequence[str]) -> list[Point]:
         asked[kind] = numbers
     if problems:
         raise UsageError(problems)
-    return [Point(kind, value) for kind, values in (asked or DEFAULT).items() for value in values]
+    return [LoadPoint(kind, value) for kind, values in (asked or DEFAULT).items() for value in values]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +90,7 @@ class SweepRow:
     directory: str
 
     @classmethod
-    def of(cls, point: Point, certificate: Mapping[str, Any], directory: str) -> SweepRow:
+    def of(cls, point: LoadPoint, certificate: Mapping[str, Any], directory: str) -> SweepRow:
         """The row of a point, from its certificate.json."""
         errors: dict[str, dict[str, float]] = {}
         for row in certificate["metrics"]:

@@ -12,7 +12,7 @@ import orjson
 
 from bench import machine, machine_cache
 from bench.accuracy import coverage, metamorphic
-from bench.accuracy.sweep import UNITS, Point, Sweep, SweepRow, may_stop
+from bench.accuracy.sweep import UNITS, LoadPoint, Sweep, SweepRow, may_stop
 from bench.calibrate import remote, slow_reader
 from bench.clock import clock_identity, utc_now
 from bench.config import RunConfig
@@ -109,13 +109,13 @@ def _entry(certificates: Sequence[coverage.CertificateBrief], sweep: Mapping[str
     return {"certificates": [certificate.to_json() for certificate in certificates], "sweep": sweep}
 
 
-def _config_of(config_at: Callable[[str, Point], RunConfig], point: Point, address: str) -> RunConfig:
+def _config_of(config_at: Callable[[str, LoadPoint], RunConfig], point: LoadPoint, address: str) -> RunConfig:
     return config_at(address, point)
 
 
 def sweep(
-    config_at: Callable[[str, Point], RunConfig],
-    points: Sequence[Point],
+    config_at: Callable[[str, LoadPoint], RunConfig],
+    points: Sequence[LoadPoint],
     folder: Path,
     *,
     mock_flags: str,

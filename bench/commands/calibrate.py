@@ -10,7 +10,7 @@ from bench.commands.output import finish, terminal
 from bench.errors import Exit, UsageError
 
 if TYPE_CHECKING:
-    from bench.accuracy.sweep import Point
+    from bench.accuracy.sweep import LoadPoint
     from bench.config import RunConfig
 
 
@@ -117,7 +117,7 @@ def _sweep(
     folder = Path(flags["out"]) if "out" in flags else default_directory(name)
     given = {"name": name, "check_usage": True, **flags}
 
-    def config_at(address: str, point: Point) -> RunConfig:
+    def config_at(address: str, point: LoadPoint) -> RunConfig:
         place = {"url": address, "out": str(folder / point.name)}
         return resolve_flags({**given, **point.flags(given), **place, "quiet": True}, problems)
 

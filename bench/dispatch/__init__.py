@@ -5,14 +5,14 @@
 - `sessions`: N users, each of whom holds one conversation after the other.
 
 Each is a `Dispatcher` (`interface`) and is given a `Sending`: it takes its limits from the `Stop`, counts what is in flight
-in the `InFlight`, and hands every record to one callback.
+in the `InFlightCounter`, and hands every record to one callback.
 """
 
 from bench.dispatch.closed_loop import ClosedLoop
-from bench.dispatch.in_flight import InFlight
+from bench.dispatch.in_flight import InFlightCounter
 from bench.dispatch.open_loop import OpenLoop
 from bench.dispatch.sending import Sending
-from bench.dispatch.sessions import Sessions
+from bench.dispatch.sessions import SessionsLoop
 from bench.dispatch.stop import Stop
 
-__all__ = ["ClosedLoop", "InFlight", "OpenLoop", "Sending", "Sessions", "Stop"]
+__all__ = ["ClosedLoop", "InFlightCounter", "OpenLoop", "Sending", "SessionsLoop", "Stop"]

@@ -7,7 +7,7 @@ from the moment at which it may be sent until its response has ended, also where
 from __future__ import annotations
 
 
-class InFlight:
+class InFlightCounter:
     """Counts requests between `begin` and `end`, which are given the instants and not taken when they are called."""
 
     def __init__(self) -> None:

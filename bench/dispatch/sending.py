@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bench.clock import Clock
-from bench.dispatch.in_flight import InFlight
+from bench.dispatch.in_flight import InFlightCounter
 from bench.dispatch.stop import Stop
 from bench.records import RequestRecord
 from bench.transport.interface import Transport
@@ -19,5 +19,5 @@ class Sending:
     transport: Transport
     clock: Clock
     stop: Stop
-    in_flight: InFlight
+    in_flight: InFlightCounter
     on_record: Callable[[RequestRecord], None]

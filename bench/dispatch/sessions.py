@@ -1,4 +1,4 @@
-"""Sessions: N users, each of whom holds one conversation after the other and thinks before each turn.
+"""SessionsLoop: N users, each of whom holds one conversation after the other and thinks before each turn.
 
 A turn is intended for the instant at which its think time ends, which began when the answer before it had ended. The
 next turn needs the answer's text, so it waits for the record, not for the end alone: with think times shorter than that
@@ -15,7 +15,7 @@ from bench.dispatch.sending import Sending
 from bench.records import Outcome, RequestRecord
 
 
-class Sessions:
+class SessionsLoop:
     """`planned` counts requests that a user was ready to send, `sent` those handed to the transport, `done` records."""
 
     def __init__(self, conversations: Conversations, sending: Sending, *, users: int, ramp_ns: int) -> None:

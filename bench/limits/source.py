@@ -76,7 +76,7 @@ class _Stream:
         self.due_ns = self.left = self.tokens = 0
 
 
-class Source:
+class BareSource:
     """The source. `run` serves until there is something to read, or the end, on the descriptor `until_closed`."""
 
     def __init__(self, gap_ns: int, until_closed: int) -> None:
@@ -180,7 +180,7 @@ def main(argv: list[str]) -> int:
     """Serve until standard input is closed: by whoever started the source, or because that process has died."""
     parser = argparse.ArgumentParser(prog="python -m bench.limits.source")
     parser.add_argument("--gap-ms", type=float, default=20.0, help="time to the first token, and between tokens")
-    source = Source(round(parser.parse_args(argv).gap_ms * NS_PER_MS), until_closed=sys.stdin.fileno())
+    source = BareSource(round(parser.parse_args(argv).gap_ms * NS_PER_MS), until_closed=sys.stdin.fileno())
     print(f"{READY}{source.url}", flush=True)
     source.run()
     return 0

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from bench.clock import Clock
-from bench.dispatch import InFlight, Sending, Stop
+from bench.dispatch import InFlightCounter, Sending, Stop
 from bench.load.assignment import Assignment, WorkerReport
 from bench.load.collector import collector_at_rest
 from bench.load.crew import Order
@@ -48,7 +48,7 @@ class ActiveLoad:
         self._clock = clock
         self._start_ns = start_ns
         self._on_record = on_record
-        self._in_flight = InFlight()
+        self._in_flight = InFlightCounter()
         self.failures = 0
         self._stop = Stop(
             clock,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bench.config import RunConfig
 from bench.endpoints.interface import BodyOptions
-from bench.modes.share import Share
+from bench.modes.share import WorkerShare
 from bench.priority import PriorityUse
 
 
@@ -16,7 +16,7 @@ class Assignment:
     """The work of one worker. `alone` is the worker of a run that has no other."""
 
     config: RunConfig
-    share: Share
+    share: WorkerShare
     run_id: str
     options: BodyOptions
     directory: Path

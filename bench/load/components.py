@@ -9,7 +9,7 @@ from bench.clock import NS_PER_S, Clock
 from bench.config import RunConfig
 from bench.endpoints import ENDPOINTS, urls
 from bench.errors import UsageError
-from bench.modes.share import Share
+from bench.modes.share import WorkerShare
 from bench.secrets import redactor, secrets_of
 from bench.sources.interface import Source
 from bench.transport import TRANSPORTS
@@ -34,7 +34,7 @@ def tokenizer_of(config: RunConfig) -> Tokenizer | None:
 def source_of(
     config: RunConfig,
     tokenizer: Tokenizer | None,
-    share: Share | None = None,
+    share: WorkerShare | None = None,
     *,
     salt: str | None = None,
     skip: int = 0,

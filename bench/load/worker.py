@@ -94,13 +94,13 @@ class Worker:
         wanted = expected.requests
         ahead, ahead_bytes = self._ahead
 
-        def told(made: int) -> None:
+        def show_progress(made: int) -> None:
             self.preparing = f"making prompts: {made:,} of {min(wanted, ahead):,}"
 
         if not expected.exact or wanted > ahead:
             self._feed = ProcessFeed(self._assignment, self._load.backlog)
         try:
-            made = stock.make_ahead(min(wanted, ahead), more=begun, most_bytes=ahead_bytes, progress=told)
+            made = stock.make_ahead(min(wanted, ahead), more=begun, most_bytes=ahead_bytes, progress=show_progress)
         except SpecError as e:
             raise UsageError(e.problems) from e
         if self._feed is None and (stock.requests < wanted or (begun and stock.bytes >= ahead_bytes)):

@@ -147,7 +147,7 @@ class Summary:
 
     def _compat(self, whole: dict[str, Any]) -> dict[str, Any]:
         ours = {"latency": whole["latency"], "output_tokens": self._tally.output_tokens}
-        return compat.columns(self._readings, self._tokens.gaps(), whole["throughput"]["duration_s"], ours)
+        return compat.numbers_of_tools(self._readings, self._tokens.gaps(), whole["throughput"]["duration_s"], ours)
 
     def _counts(self) -> dict[str, Any]:
         columns, outcomes = self._columns, self._columns.outcomes

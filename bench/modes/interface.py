@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from bench.clock import NS_PER_S
 from bench.dispatch import ClosedLoop, OpenLoop, Sending
 from bench.dispatch.interface import Dispatcher
-from bench.modes.share import RunLength, Share, divide
+from bench.modes.share import RunLength, WorkerShare, divide
 from bench.sources.interface import Source, SourceSpec
 from bench.sources.rows import RowsSpec
 from bench.sources.simulated import PromptSpec
@@ -45,7 +45,7 @@ class LoadPlan:
     rate: float | None = None
     requests: int | None
     total: int | None
-    shares: Callable[[int], list[Share]]
+    shares: Callable[[int], list[WorkerShare]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,12 +121,12 @@ class Mode(ABC):
         """How much load there will be. Raises UsageError where the data does not allow it."""
 
     @abstractmethod
-    def expected(self, share: Share, most: int) -> Expected:
+    def expected(self, share: WorkerShare, most: int) -> Expected:
         """How many requests a share will need; more than `most` need not be told apart."""
 
     @abstractmethod
     def worker_load(
-        self, source: Source[Any], encode: Callable[[Sample], Encoded], numbering: Numbering, share: Share
+        self, source: Source[Any], encode: Callable[[Sample], Encoded], numbering: Numbering, share: WorkerShare
     ) -> WorkerLoad:
         """What a worker needs to send its share."""
 
@@ -153,7 +153,7 @@ class UsersMode(Mode):
             shares=lambda workers: divide(at_once, workers, length),
         )
 
-    def expected(self, share: Share, most: int) -> Expected:
+    def expected(self, share: WorkerShare, most: int) -> Expected:
         """By time this is a guess: a request a second for each user."""
         if share.length.total is not None:
             return Expected(share.length.total, exact=True)
@@ -161,14 +161,14 @@ class UsersMode(Mode):
         return Expected(round(self._users_of(share) * seconds) + share.warmup_requests, exact=False)
 
     def worker_load(
-        self, source: Source[Any], encode: Callable[[Sample], Encoded], numbering: Numbering, share: Share
+        self, source: Source[Any], encode: Callable[[Sample], Encoded], numbering: Numbering, share: WorkerShare
     ) -> WorkerLoad:
         """A closed loop of the share's users."""
         supply = Supply(source, encode, numbering.run_id, first=numbering.first, step=numbering.step)
         users = self._users_of(share)
         return WorkerLoad(supply, lambda sending: ClosedLoop(supply, sending, users=users, ramp_ns=self.ramp_ns))
 
-    def _users_of(self, share: Share) -> int:
+    def _users_of(self, share: WorkerShare) -> int:
         return self.users if share.users is None else share.users
 
 
@@ -180,11 +180,11 @@ class OpenLoopMode(Mode):
     drop_late: bool
 
     @abstractmethod
-    def arrivals_of(self, share: Share) -> Iterator[int]:
+    def arrivals_of(self, share: WorkerShare) -> Iterator[int]:
         """When a worker sends its share, in ns from the start."""
 
     def worker_load(
-        self, source: Source[Any], encode: Callable[[Sample], Encoded], numbering: Numbering, share: Share
+        self, source: Source[Any], encode: Callable[[Sample], Encoded], numbering: Numbering, share: WorkerShare
     ) -> WorkerLoad:
         """An open loop over the share's arrivals."""
         supply = Supply(source, encode, numbering.run_id, first=numbering.first, step=numbering.step)

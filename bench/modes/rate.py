@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from bench.clock import NS_PER_S
 from bench.errors import UsageError
 from bench.modes.interface import Expected, LoadPlan, OpenLoopMode, open_loop_problems
-from bench.modes.share import BUSIEST_S, RunLength, Share, deal, draw
+from bench.modes.share import BUSIEST_S, RunLength, WorkerShare, deal, draw
 from bench.rng import stream
 from bench.schedule import ARRIVALS
 from bench.sources.interface import Source
@@ -78,7 +78,7 @@ class Rate(OpenLoopMode):
         """The arrivals, in ns from the start, without end."""
         return ARRIVALS[self.arrivals](self.rate, self.burstiness, stream(self.seed, "arrivals"))
 
-    def arrivals_of(self, share: Share) -> Iterator[int]:
+    def arrivals_of(self, share: WorkerShare) -> Iterator[int]:
         """Those that were dealt to the share; a single worker draws them as they come due."""
         return self.offsets() if share.offsets_ns is None else iter(share.offsets_ns)
 
@@ -91,12 +91,12 @@ class Rate(OpenLoopMode):
         seconds = BUSIEST_S if length.duration_ns is None else min(BUSIEST_S, length.duration_ns / NS_PER_S)
         at_once = max(1, round(self.rate * seconds)) if self.cap is None else self.cap
 
-        def shares(workers: int) -> list[Share]:
+        def shares(workers: int) -> list[WorkerShare]:
             if workers > 1:
                 return deal(draw(self.offsets(), length), workers, self.cap)
             # Nothing to deal out: arrivals are drawn as they come due.
             return [
-                Share(
+                WorkerShare(
                     requests=length.requests,
                     duration_ns=length.duration_ns,
                     warmup_requests=length.warmup_requests,
@@ -114,7 +114,7 @@ class Rate(OpenLoopMode):
             shares=shares,
         )
 
-    def expected(self, share: Share, most: int) -> Expected:
+    def expected(self, share: WorkerShare, most: int) -> Expected:
         """By time too this is known: the arrivals are counted."""
         if share.length.total is not None:
             return Expected(share.length.total, exact=True)

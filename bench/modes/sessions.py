@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.conversations import Conversations
-from bench.dispatch import Sessions as SessionsLoop
+from bench.dispatch import SessionsLoop
 from bench.endpoints import DEFAULT, ENDPOINTS, urls
 from bench.modes.concurrency import DEFAULT_USERS, Concurrency
 from bench.modes.interface import DEFAULT_OUTPUT_TOKENS, Numbering, UsersMode, WorkerLoad, flag, ramp_ns
-from bench.modes.share import Share
+from bench.modes.share import WorkerShare
 from bench.sources.interface import Source, SourceSpec
 from bench.sources.sessions import SessionFileSpec, SessionSpec
 from bench.workload import Encoded
@@ -81,7 +81,7 @@ class Sessions(UsersMode):
         )
 
     def worker_load(
-        self, source: Source[Any], encode: Callable[[Sample], Encoded], numbering: Numbering, share: Share
+        self, source: Source[Any], encode: Callable[[Sample], Encoded], numbering: Numbering, share: WorkerShare
     ) -> WorkerLoad:
         """A loop of the share's users, each in a conversation."""
         conversations = Conversations(

@@ -34,7 +34,7 @@ class RunLength:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Share:
+class WorkerShare:
     """The part of one worker. `offsets_ns` (closed loop: None) are its arrivals, the first `warmup_requests` warm-up.
 
     Requests and samples are numbered `worker`, `worker` + `workers`, and so on: no two workers send the same.
@@ -62,7 +62,7 @@ class Share:
 
 
 @dataclass(frozen=True, slots=True)
-class Arrivals:
+class OpenLoopArrivals:
     """All arrivals of an open loop, in ns from the start; the first `warmup` of them are warm-up."""
 
     offsets_ns: array[int]
@@ -89,7 +89,7 @@ def part(total: int, worker: int, workers: int) -> int:
     return total // workers + (worker < total % workers)
 
 
-def draw(offsets: Iterator[int], length: RunLength) -> Arrivals:
+def draw(offsets: Iterator[int], length: RunLength) -> OpenLoopArrivals:
     """The arrivals of an open loop, as far as its length goes.
 
     The limits mean what they mean in dispatch.Stop: they count from the first arrival after the warm-up.
@@ -109,14 +109,14 @@ def draw(offsets: Iterator[int], length: RunLength) -> Arrivals:
         planned.append(offset)
         if length.requests is not None and len(planned) - warmup == length.requests:
             break
-    return Arrivals(planned, warmup)
+    return OpenLoopArrivals(planned, warmup)
 
 
-def deal(arrivals: Arrivals, workers: int, cap: int | None) -> list[Share]:
+def deal(arrivals: OpenLoopArrivals, workers: int, cap: int | None) -> list[WorkerShare]:
     """An open loop's arrivals, dealt out. A cap must be at least the number of workers."""
     planned, warmup = arrivals.offsets_ns, arrivals.warmup
     return [
-        Share(
+        WorkerShare(
             worker=k,
             workers=workers,
             requests=len(planned[k::workers]) - len(range(k, warmup, workers)),
@@ -130,14 +130,14 @@ def deal(arrivals: Arrivals, workers: int, cap: int | None) -> list[Share]:
     ]
 
 
-def divide(users: int, workers: int, length: RunLength) -> list[Share]:
+def divide(users: int, workers: int, length: RunLength) -> list[WorkerShare]:
     """A closed loop's users, divided.
 
     Warm-up and requests together are divided as evenly as possible: only then do the numbers of the requests have no gap.
     """
     total, warmup = length.total, length.warmup_requests
     return [
-        Share(
+        WorkerShare(
             worker=k,
             workers=workers,
             requests=None if total is None else part(total, k, workers) - part(warmup, k, workers),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.errors import UsageError
 from bench.modes.interface import Expected, LoadPlan, OpenLoopMode, open_loop_problems, prompts_or_rows
-from bench.modes.share import BUSIEST_S, Arrivals, RunLength, Share, deal, draw
+from bench.modes.share import BUSIEST_S, OpenLoopArrivals, RunLength, WorkerShare, deal, draw
 from bench.schedule import trace
 from bench.sources.interface import Source, SourceSpec
 from promptset import recipes
@@ -65,11 +65,11 @@ class Trace(OpenLoopMode):
         """The rows in the order of their times, or the prompts of a recipe."""
         return prompts_or_rows(settings, by_time=True)
 
-    def arrivals_of(self, share: Share) -> Iterator[int]:
+    def arrivals_of(self, share: WorkerShare) -> Iterator[int]:
         """Those that were dealt to the share: a recording is dealt out to a single worker too."""
         return iter(()) if share.offsets_ns is None else iter(share.offsets_ns)
 
-    def recording(self, length: RunLength, source: Source[object]) -> Arrivals:
+    def recording(self, length: RunLength, source: Source[object]) -> OpenLoopArrivals:
         """The arrivals that the rows or the recipe say, as far as the length goes. Raises UsageError without any."""
         if (untimed := source.untimed()) is not None:
             raise UsageError(
@@ -95,7 +95,7 @@ class Trace(OpenLoopMode):
             shares=lambda workers: deal(arrivals, workers, self.cap),
         )
 
-    def expected(self, share: Share, most: int) -> Expected:
+    def expected(self, share: WorkerShare, most: int) -> Expected:
         """Every row of the share."""
         total = share.length.total
         return Expected(0 if total is None else total, exact=True)

@@ -260,7 +260,7 @@ RATE_NAMES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Rate:
+class ThroughputRow:
     """One row of the throughput table: the whole run, and its steady window."""
 
     name: str
@@ -271,12 +271,12 @@ class Rate:
     steady_ci: str
 
 
-def throughput(summary: Mapping[str, Any]) -> list[Rate]:
+def throughput(summary: Mapping[str, Any]) -> list[ThroughputRow]:
     """Rates of successful requests, and of those that met every objective."""
     whole, steady = summary["throughput"], summary["steady"]
     inside = None if steady is None else steady["throughput"]
     rows = [
-        Rate(
+        ThroughputRow(
             title,
             unit,
             number(whole[key]),
@@ -293,7 +293,7 @@ def throughput(summary: Mapping[str, Any]) -> list[Rate]:
             ("requests_per_s", "Goodput, requests", "requests/s"),
             ("output_tokens_per_s", "Goodput, tokens", "tokens/s"),
         ):
-            rows.append(Rate(title, unit, number(good[key]), "", number(good_inside.get(key)), ""))
+            rows.append(ThroughputRow(title, unit, number(good[key]), "", number(good_inside.get(key)), ""))
     return rows
 
 

@@ -1,11 +1,10 @@
-"""What a worker process and its parent tell each other, each a typed value over their socket."""
+"""The messages between a worker process and its parent. The worker's last message is its `WorkerReport`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from bench.errors import BenchError
-from bench.load.assignment import WorkerReport
 from bench.load.crew import Order
 from bench.load.progress_tally import ProgressTally
 
@@ -38,16 +37,9 @@ class Command:
 
 
 @dataclass(frozen=True, slots=True)
-class Tick:
+class ProgressUpdate:
     """What the worker counts now, and what has ended since the last tick."""
 
     counts: dict[str, int]
     failures: int
     tally: ProgressTally
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """The worker's last word."""
-
-    report: WorkerReport

@@ -18,7 +18,7 @@ from multiprocessing.connection import Connection
 from bench.errors import BenchError
 from bench.load.assignment import Assignment, WorkerReport
 from bench.load.crew import NO_COUNTS, CrewReport, Order, Progress
-from bench.scale.messages import Begin, Command, Ended, Refused, Tick
+from bench.scale.messages import Begin, Command, ProgressUpdate, Refused
 
 
 class WorkerProcess:
@@ -66,14 +66,14 @@ class WorkerProcess:
     def read(self, progress: Progress) -> bool:
         """Take one message. False when there is nothing more to come."""
         try:
-            message: Tick | Ended = self.connection.recv()
+            message: ProgressUpdate | WorkerReport = self.connection.recv()
         except (EOFError, OSError):
             if self.report is None:
                 self.died = self._death()
                 self.counts["in_flight"] = 0
             return False
-        if isinstance(message, Ended):
-            self.report = message.report
+        if isinstance(message, WorkerReport):
+            self.report = message
             return False
         self.counts, self.failures = message.counts, message.failures
         progress.merge(message.tally)

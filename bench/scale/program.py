@@ -25,7 +25,7 @@ from bench.load.supervision import Defects
 from bench.load.worker import Worker
 from bench.metrics import objectives
 from bench.records import RequestRecord
-from bench.scale.messages import Begin, Command, Ended, Ready, Refused, Tick
+from bench.scale.messages import Begin, Command, ProgressUpdate, Ready, Refused
 
 REPORT_EVERY_NS = NS_PER_S // 2
 
@@ -64,15 +64,15 @@ async def _serve(parent: Connection) -> None:
         def report() -> None:
             nonlocal tally
             now = clock.now_ns()
-            parent.send(Tick(load.counts(now), load.failures, tally))
+            parent.send(ProgressUpdate(load.counts(now), load.failures, tally))
             tally = ProgressTally(metrics)
             clock.call_at(now + REPORT_EVERY_NS, report)
 
         clock.call_at(begin.start_ns + REPORT_EVERY_NS, report)
         report_at_end = await load.run()
         defects.raise_first()
-        parent.send(Tick(load.counts(clock.now_ns()), load.failures, tally))
-        parent.send(Ended(report_at_end))
+        parent.send(ProgressUpdate(load.counts(clock.now_ns()), load.failures, tally))
+        parent.send(report_at_end)
     finally:
         if worker is not None:
             worker.close()

@@ -71,7 +71,7 @@ class RowSource(Iterator[Sample]):
 
     def __init__(
         self,
-        rows: Sequence[Sample],
+        rows: loaders.DataSet,
         *,
         order: Sequence[int] | None = None,
         output_tokens: Callable[[int], int] | None = None,
@@ -104,20 +104,20 @@ class RowSource(Iterator[Sample]):
     @property
     def notes(self) -> tuple[str, ...]:
         """What the report must say of the file."""
-        if not isinstance(self._rows, loaders.DataSet) or not self._rows.skipped_rows:
-            return ()
         skipped = self._rows.skipped_rows
+        if not skipped:
+            return ()
         return (f"{skipped} rows of the data set are wrong and left out; the first: {self._rows.skipped[0]}",)
 
     @property
     def tokenizer(self) -> Tokenizer | None:
         """The tokenizer that makes the prompts of a trace; None where the rows have texts of their own."""
-        return self._rows.maker_tokenizer if isinstance(self._rows, loaders.DataSet) else None
+        return self._rows.maker_tokenizer
 
     def planned_sharing(self, requests: int) -> float | None:
         """As of simulated prompts; None where the rows do not say what they share."""
         rows = self._rows
-        if not isinstance(rows, loaders.DataSet) or rows.head is None:
+        if rows.head is None:
             return None
         tally, shares = SharingTally(rows.head), False
         for place in range(requests):
@@ -130,18 +130,13 @@ class RowSource(Iterator[Sample]):
 
     def untimed(self) -> str | None:
         """Which row does not say when it is sent; None where all do."""
-        place = next((place for place, sample in enumerate(self._times(), 1) if math.isnan(sample)), None)
+        place = next((place for place, sample in enumerate(self._rows.times_s(), 1) if math.isnan(sample)), None)
         return None if place is None else f"row {place} has none"
 
     def times_s(self) -> Iterator[float]:
         """When each row is sent, in the order of sending, in seconds from the first."""
-        times = self._times()
+        times = self._rows.times_s()
         return (times[row] for row in self._order)
-
-    def _times(self) -> Sequence[float]:
-        if isinstance(self._rows, loaders.DataSet):
-            return self._rows.times_s()
-        return [math.nan if sample.at_s is None else sample.at_s for sample in self._rows]
 
     def __len__(self) -> int:
         return len(self._rows)

@@ -7,8 +7,7 @@ what others send it meanwhile is in them too.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass
 
 from bench.endpoints import urls
 from bench.target import side_requests
@@ -43,16 +42,30 @@ async def read(url: str, target: Target) -> Counters | None:
     return None if content is None else counters_in(content.decode(errors="replace"))
 
 
-def told(planned: float | None, before: Counters | None, after: Counters | None) -> dict[str, Any] | None:
-    """What the manifest keeps: shares of the prompt tokens, planned and as the server counted them; None of neither."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrefixCacheUse:
+    """Shares of the prompt tokens: `planned` by what prompts share, `measured` by the server's counters over the load."""
+
+    planned_share: float | None = None
+    measured_share: float | None = None
+    queried_tokens: float | None = None
+    hit_tokens: float | None = None
+
+    def to_json(self) -> dict[str, float | None]:
+        """As summary.json holds it."""
+        return asdict(self)
+
+
+def use(planned: float | None, before: Counters | None, after: Counters | None) -> PrefixCacheUse | None:
+    """The use of the cache between two readings; None if nothing was planned and nothing was hit."""
     queries = hits = None
     if before is not None and after is not None and after.queries >= before.queries and after.hits >= before.hits:
         queries, hits = after.queries - before.queries, after.hits - before.hits
     if planned is None and not hits:
         return None
-    return {
-        "planned_share": planned,
-        "measured_share": hits / queries if queries and hits is not None else None,
-        "queried_tokens": queries,
-        "hit_tokens": hits,
-    }
+    return PrefixCacheUse(
+        planned_share=planned,
+        measured_share=hits / queries if queries and hits is not None else None,
+        queried_tokens=queries,
+        hit_tokens=hits,
+    )

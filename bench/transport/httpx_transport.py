@@ -16,7 +16,7 @@ from bench.clock import Clock
 from bench.records import Outcome
 from bench.transport.exchange import Exchange, Undecodable
 from bench.transport.head import HeadTooLarge, ProtocolError
-from bench.transport.interface import Done, Ended, Reading, Target, ignore
+from bench.transport.interface import OnEnd, OnRecord, Reading, Target, ignore
 from bench.transport.stamped_backend import StampedBackend, StampedStream, current
 from bench.workload import Request
 
@@ -58,7 +58,9 @@ class HttpxTransport:
     async def prepare(self, connections: int) -> None:
         """httpx makes its connections as requests need them."""
 
-    def start(self, request: Request, intended_ns: int, eligible_ns: int, done: Done, ended: Ended = ignore) -> None:
+    def start(
+        self, request: Request, intended_ns: int, eligible_ns: int, done: OnRecord, ended: OnEnd = ignore
+    ) -> None:
         exchange = Exchange(request, intended_ns, eligible_ns, self._reading, clock="user")
         task = asyncio.get_running_loop().create_task(self._send(exchange))
         self._tasks[task] = exchange
@@ -101,7 +103,7 @@ class HttpxTransport:
             if timer is not None:
                 timer.cancel()
 
-    def _ended(self, task: asyncio.Task[_Broken], done: Done, ended: Ended) -> None:
+    def _ended(self, task: asyncio.Task[_Broken], done: OnRecord, ended: OnEnd) -> None:
         """Make the record, whatever became of the task."""
         exchange = self._tasks.pop(task)
         failed: Outcome | None

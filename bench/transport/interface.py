@@ -52,8 +52,8 @@ class Reading:
     redact: Callable[[str], str] = lambda text: text
 
 
-Ended = Callable[[int], None]
-Done = Callable[[RequestRecord], None]
+OnEnd = Callable[[int], None]
+OnRecord = Callable[[RequestRecord], None]
 
 
 def ignore(end_ns: int) -> None:
@@ -73,7 +73,9 @@ class Transport(Protocol):
     async def prepare(self, connections: int) -> None:
         """Make connections ahead, where the transport can: what a request then waits for is the server alone."""
 
-    def start(self, request: Request, intended_ns: int, eligible_ns: int, done: Done, ended: Ended = ignore) -> None:
+    def start(
+        self, request: Request, intended_ns: int, eligible_ns: int, done: OnRecord, ended: OnEnd = ignore
+    ) -> None:
         """Send the request now. Whatever happens to it becomes its record; nothing is raised."""
 
     def cut(self) -> None:

@@ -13,7 +13,7 @@ import orjson
 from bench.clock import Clock, Timer
 from bench.records import Outcome
 from bench.transport.exchange import Exchange
-from bench.transport.interface import Done, Ended, Reading, ignore
+from bench.transport.interface import OnEnd, OnRecord, Reading, ignore
 from bench.workload import Request
 
 
@@ -32,7 +32,7 @@ class ScriptedTransport:
     def __init__(self, script_for: Callable[[Request], ScriptedReply], clock: Clock) -> None:
         self._script_for = script_for
         self._clock = clock
-        self._open: dict[str, tuple[Exchange, Timer, Done, Ended]] = {}
+        self._open: dict[str, tuple[Exchange, Timer, OnRecord, OnEnd]] = {}
         self.started: list[tuple[Request, int]] = []
         self.in_flight_max = 0
 
@@ -45,7 +45,9 @@ class ScriptedTransport:
     async def prepare(self, connections: int) -> None:
         """There is nothing to connect to."""
 
-    def start(self, request: Request, intended_ns: int, eligible_ns: int, done: Done, ended: Ended = ignore) -> None:
+    def start(
+        self, request: Request, intended_ns: int, eligible_ns: int, done: OnRecord, ended: OnEnd = ignore
+    ) -> None:
         exchange = Exchange(request, intended_ns, eligible_ns, Reading(), clock="user")
         exchange.connect_ns = 0
         exchange.sent_ns = self._clock.now_ns()

@@ -26,7 +26,7 @@ from bench.records import Outcome
 from bench.transport import tls
 from bench.transport.connection import SO_TIMESTAMPNS, Address, Connection
 from bench.transport.exchange import Exchange
-from bench.transport.interface import Done, Ended, Reading, Target, ignore
+from bench.transport.interface import OnEnd, OnRecord, Reading, Target, ignore
 from bench.workload import Request
 
 CONNECT_AT_ONCE = 128
@@ -51,7 +51,7 @@ class Job:
 
     __slots__ = ("connection", "done", "ended", "exchange", "started_ns")
 
-    def __init__(self, exchange: Exchange, done: Done, ended: Ended) -> None:
+    def __init__(self, exchange: Exchange, done: OnRecord, ended: OnEnd) -> None:
         self.exchange = exchange
         self.done = done
         self.ended = ended
@@ -132,7 +132,9 @@ class WireTransport:
                 return
             missing -= made_ahead
 
-    def start(self, request: Request, intended_ns: int, eligible_ns: int, done: Done, ended: Ended = ignore) -> None:
+    def start(
+        self, request: Request, intended_ns: int, eligible_ns: int, done: OnRecord, ended: OnEnd = ignore
+    ) -> None:
         exchange = Exchange(request, intended_ns, eligible_ns, self._reading, clock="kernel")
         job = Job(exchange, done, ended)
         self._jobs[job] = None

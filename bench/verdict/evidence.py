@@ -9,23 +9,25 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunEvidence:
-    """What the signs look at. `summary` is the content of summary.json, `calibration` a certificate where there is one, and
-    `prefix_cache` what prompts shared on purpose and the server counted (as in summary.json).
+    """What the signs look at. `summary` is the content of summary.json, and `calibration` a certificate if there is one.
 
-    `open_loop`: a schedule decided when requests were sent. `exact_lengths`: the server was told to stop at no end token.
+    `open_loop`: a schedule decided when requests were sent. `exact_lengths`: the server was told to ignore end tokens.
     """
 
     summary: Mapping[str, Any]
     open_loop: bool
     exact_lengths: bool
     calibration: Mapping[str, Any] | None = None
-    prefix_cache: Mapping[str, Any] | None = None
+    planned_share: float | None = None
+    """The share of the prompt tokens that prompts share on purpose."""
+    cached_share: float | None = None
+    """The share of the prompt tokens that the server took from its cache, by its metrics."""
     sharing_known: bool = True
-    """Whether it is known what prompts share on purpose; of the turns of a session it is not."""
+    """Whether it is known what prompts share on purpose. It is not known for the turns of a session."""
     died: Sequence[str] = ()
-    """Workers that died, and how: one sentence's beginning each."""
+    """Workers that died, and how: each the beginning of a sentence."""
     priority_remedy: str | None = None
-    """How the client would get the priority that wakes it at once; None where it had it."""
+    """How the client would get the priority that wakes it at once; None if it had it."""
 
     def p50(self, metric: str) -> float | None:
         """The median of a latency in ms; None if no request has it."""

@@ -49,12 +49,11 @@ def cache_hits(evidence: RunEvidence, limits: Limits) -> list[Finding]:
     """
     if not evidence.sharing_known:
         return []
-    cache = evidence.prefix_cache or {}
     said = evidence.summary["tokens"]["cached"]["share_beyond_head"]
-    shares = [share for share in (cache.get("measured_share"), said) if share is not None]
+    shares = [share for share in (evidence.cached_share, said) if share is not None]
     if not shares:
         return []
-    planned = cache.get("planned_share") or 0.0
+    planned = evidence.planned_share or 0.0
     beyond = max(shares) - planned
     sentence = (
         f"the server took {max(shares):.1%} of the prompt tokens from its cache, where {planned:.1%} was planned: prompts "

@@ -16,7 +16,7 @@ import bench
 from bench.errors import Exit, TargetError, UsageError
 from bench.load.live import LiveNumbers
 from bench.observer import Cadence, Control
-from bench.verdict import Status
+from bench.verdict.finding import Status
 from tests.support.literal_replies import GOOD, api, stream
 from tests.support.literal_server import LiteralServer, Pause
 

@@ -26,7 +26,7 @@ from bench.load.components import source_of, tokenizer_of
 from bench.load.feed import ProcessFeed
 from bench.load.worker import Worker
 from bench.modes.rate import Rate
-from bench.modes.share import Share
+from bench.modes.share import WorkerShare
 from bench.sources.sessions import SessionSource
 from bench.transport.scripted import ScriptedReply, ScriptedTransport
 from bench.workload import Request, Supply
@@ -38,7 +38,7 @@ OPTIONS = BodyOptions(endpoint="chat", model="m", stream=True, ignore_eos=True, 
 
 
 def assignment(config: RunConfig, worker: int = 1) -> Assignment:
-    share = Share(
+    share = WorkerShare(
         worker=worker, workers=3, requests=None, duration_ns=NS_PER_S, warmup_requests=0, warmup_ns=0, users=2
     )
     return Assignment(config=config, share=share, run_id="run", options=OPTIONS, directory=Path())
@@ -129,7 +129,7 @@ def test_a_long_run_of_sessions_is_fed_and_short_ones_are_ready_for_every_user(t
     def prepared(config: RunConfig, **share: Any) -> tuple[int, int, bool]:
         """Sessions and requests that are ready, and whether there is a process beside."""
         work = {"worker": 0, "workers": 1, "duration_ns": None, "warmup_requests": 0, "warmup_ns": 0, **share}
-        given = Assignment(config=config, share=Share(**work), run_id="r", options=OPTIONS, directory=tmp_path)
+        given = Assignment(config=config, share=WorkerShare(**work), run_id="r", options=OPTIONS, directory=tmp_path)
 
         async def prepare() -> tuple[int, int, bool]:
             samples = source_of(config, tokenizer_of(config), given.share)
@@ -186,7 +186,7 @@ def cpu_ns(pid: int) -> int:
 def test_an_open_loop_by_time_knows_how_many_requests_it_needs(tmp_path: Path) -> None:
     def prepared(**shape: str) -> tuple[int, bool]:
         config = configured(input_tokens="5", output_tokens="5", **shape)
-        share = Share(
+        share = WorkerShare(
             requests=None,
             duration_ns=config.length.duration_ns,
             warmup_requests=0,

@@ -14,7 +14,7 @@ from bench import cli
 from bench.errors import Exit
 from bench.records import Outcome, RequestRecord
 from bench.transport import TRANSPORTS
-from bench.transport.interface import Done, Ended, ignore
+from bench.transport.interface import OnEnd, OnRecord, ignore
 from bench.transport.wire import WireTransport
 from bench.workload import Request
 
@@ -57,7 +57,7 @@ def test_a_calibration_with_a_planted_defect_exits_3_and_names_it(
 ) -> None:
     class Wrong(WireTransport):
         def start(
-            self, request: Request, intended_ns: int, eligible_ns: int, done: Done, ended: Ended = ignore
+            self, request: Request, intended_ns: int, eligible_ns: int, done: OnRecord, ended: OnEnd = ignore
         ) -> None:
             # The probe before the load sees some of these too, and there would be none.
             tell = done if request.id.startswith("probe-") else lambda record: done(wrong(record))

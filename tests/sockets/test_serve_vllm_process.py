@@ -90,7 +90,7 @@ def stand_in(tmp_path):
     return tmp_path
 
 
-class Script:
+class RunningScript:
     """The running script; whatever is left of it is killed at the end."""
 
     def __init__(self, folder: Path, *arguments: str, **environment: str):
@@ -141,7 +141,9 @@ def wait_until_gone(pid: str) -> None:
 
 
 def test_it_starts_waits_prints_and_forwards_the_signal(stand_in, port):
-    with Script(stand_in, "--port", str(port), "--", "--max-model-len", "99", "--api-key", "sk-secret") as script:
+    with RunningScript(
+        stand_in, "--port", str(port), "--", "--max-model-len", "99", "--api-key", "sk-secret"
+    ) as script:
         url, line = script.ready()
         assert url == f"http://127.0.0.1:{port}"
         assert line == (
@@ -168,7 +170,7 @@ def test_it_starts_waits_prints_and_forwards_the_signal(stand_in, port):
 
 
 def test_all_gpus_are_used_together(stand_in, port):
-    with Script(stand_in, "--port", str(port), "--gpus", "all") as script:
+    with RunningScript(stand_in, "--port", str(port), "--gpus", "all") as script:
         script.ready()
         started = json.loads(script.read("started.json"))
         assert started["visible"] == "0,1"
@@ -178,7 +180,7 @@ def test_all_gpus_are_used_together(stand_in, port):
 
 
 def test_a_second_signal_kills_what_does_not_stop(stand_in, port):
-    with Script(stand_in, "--port", str(port), STAND_IN_IS_STUBBORN="1") as script:
+    with RunningScript(stand_in, "--port", str(port), STAND_IN_IS_STUBBORN="1") as script:
         script.ready()
         script.process.send_signal(signal.SIGINT)
         while not (stand_in / "signals").exists():
@@ -189,7 +191,7 @@ def test_a_second_signal_kills_what_does_not_stop(stand_in, port):
 
 
 def test_an_early_death_gives_its_status_and_the_end_of_its_log(stand_in, port):
-    with Script(stand_in, "--port", str(port), STAND_IN_DIES="3") as script:
+    with RunningScript(stand_in, "--port", str(port), STAND_IN_DIES="3") as script:
         status, err = script.end()
     assert status == 3
     assert "vllm ended before it was healthy" in err
@@ -199,12 +201,12 @@ def test_an_early_death_gives_its_status_and_the_end_of_its_log(stand_in, port):
 
 
 def test_an_early_end_without_an_error_is_no_success(stand_in, port):
-    with Script(stand_in, "--port", str(port), STAND_IN_DIES="0") as script:
+    with RunningScript(stand_in, "--port", str(port), STAND_IN_DIES="0") as script:
         assert script.end()[0] == 1
 
 
 def test_a_death_after_it_was_healthy_is_told_too(stand_in, port):
-    with Script(stand_in, "--port", str(port)) as script:
+    with RunningScript(stand_in, "--port", str(port)) as script:
         url, _ = script.ready()
         with pytest.raises(OSError, match=r"closed|reset|remote|Remote"):
             urllib.request.urlopen(f"{url}/crash", timeout=10)
@@ -215,7 +217,7 @@ def test_a_death_after_it_was_healthy_is_told_too(stand_in, port):
 
 
 def test_a_server_that_is_never_healthy_is_stopped_after_the_timeout(stand_in, port):
-    with Script(stand_in, "--port", str(port), "--timeout", "1", STAND_IN_NEVER_HEALTHY="1") as script:
+    with RunningScript(stand_in, "--port", str(port), "--timeout", "1", STAND_IN_NEVER_HEALTHY="1") as script:
         status, err = script.end()
     assert status == 1
     assert "was not healthy after 1 s and was stopped" in err
@@ -225,7 +227,7 @@ def test_a_server_that_is_never_healthy_is_stopped_after_the_timeout(stand_in, p
 def test_a_port_that_is_taken_is_said_before_anything_starts(stand_in):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with Script(stand_in, "--port", str(port)) as script:
+        with RunningScript(stand_in, "--port", str(port)) as script:
             status, err = script.end()
     assert status == 2
     assert f"127.0.0.1:{port} cannot be listened on" in err
@@ -234,7 +236,7 @@ def test_a_port_that_is_taken_is_said_before_anything_starts(stand_in):
 
 def test_a_missing_vllm_is_said(stand_in, port):
     (stand_in / "bin" / "vllm").unlink()
-    with Script(stand_in, "--port", str(port)) as script:
+    with RunningScript(stand_in, "--port", str(port)) as script:
         status, err = script.end()
     assert (status, "vllm is not installed here: pip install vllm" in err) == (2, True)
 
@@ -254,12 +256,12 @@ def test_a_missing_gpu_is_said_and_can_be_allowed(stand_in, port, nvidia_smi, sa
     (stand_in / "bin" / "nvidia-smi").unlink()
     if nvidia_smi is not None:
         write_command(stand_in / "bin", "nvidia-smi", nvidia_smi)
-    with Script(stand_in, "--port", str(port)) as script:
+    with RunningScript(stand_in, "--port", str(port)) as script:
         status, err = script.end()
     assert status == 2
     assert said in err
     assert "--allow-cpu" in err
-    with Script(stand_in, "--port", str(port), "--allow-cpu") as script:
+    with RunningScript(stand_in, "--port", str(port), "--allow-cpu") as script:
         script.ready()
         started = json.loads(script.read("started.json"))
         assert started == {

@@ -226,7 +226,7 @@ def test_an_interim_response_is_not_the_response(act: Callable[..., Any], hint: 
 
 
 @dataclass(frozen=True)
-class Row:
+class Expected:
     """A reply and what its record must say; what a row leaves out is not looked at."""
 
     reply: Sequence[Step]
@@ -235,8 +235,8 @@ class Row:
     fields: dict[str, Any] = field(default_factory=dict)
 
 
-def says(reply: Sequence[Step], outcome: Outcome, error: str | None = None, **fields: Any) -> Row:
-    return Row(reply, outcome, error, fields)
+def says(reply: Sequence[Step], outcome: Outcome, error: str | None = None, **fields: Any) -> Expected:
+    return Expected(reply, outcome, error, fields)
 
 
 OK, BROKEN, MALFORMED, TRUNCATED = Outcome.OK, Outcome.STREAM_ERROR, Outcome.MALFORMED, Outcome.TRUNCATED
@@ -245,7 +245,7 @@ A, B = content("a"), content("b")
 PART = frames(ROLE, A, B)
 SSE_HEAD = Send(head("200 OK", "text/event-stream", CHUNKED))
 
-REPLIES: dict[str, Row] = {
+REPLIES: dict[str, Expected] = {
     "comments and keep-alives are no chunks": says(
         chunked_stream([b": ping\n\n", frame(A), b": ping\n\n:\n\n", frame(B), frame(DONE)]), OK, chunk_kind="cco"
     ),
@@ -385,7 +385,7 @@ REPLIES: dict[str, Row] = {
 
 
 @pytest.mark.parametrize("row", REPLIES.values(), ids=REPLIES.keys())
-def test_a_reply_gives_the_record_that_it_deserves(act: Callable[..., Any], row: Row) -> None:
+def test_a_reply_gives_the_record_that_it_deserves(act: Callable[..., Any], row: Expected) -> None:
     with LiteralServer(in_turn(row.reply)) as server:
         record = act(server, once, timeout_total_ns=5_000 * MS)
     in_order(record)

@@ -129,22 +129,22 @@ class OtherRecord(PaperTransport):
     """Makes something else of what it has seen."""
 
     @staticmethod
-    def told(record: RequestRecord) -> RequestRecord:
+    def altered(record: RequestRecord) -> RequestRecord:
         raise NotImplementedError
 
     def close_record(self, exchange: Exchange, end_ns: int) -> RequestRecord:
-        return self.told(super().close_record(exchange, end_ns))
+        return self.altered(super().close_record(exchange, end_ns))
 
 
 class ErrorsAsSuccess(OtherRecord):
     @staticmethod
-    def told(record: RequestRecord) -> RequestRecord:
+    def altered(record: RequestRecord) -> RequestRecord:
         return replace(record, outcome=Outcome.OK) if record.outcome is Outcome.STREAM_ERROR else record
 
 
 class ChunksAsTokens(OtherRecord):
     @staticmethod
-    def told(record: RequestRecord) -> RequestRecord:
+    def altered(record: RequestRecord) -> RequestRecord:
         chunks = per_request.token_chunk_count(record)
         tokens = tuple(int(kind in TOKEN_KINDS) for kind in record.chunk_kind)
         return replace(record, output_tokens=chunks, chunk_tokens=tokens) if chunks else record
@@ -152,13 +152,13 @@ class ChunksAsTokens(OtherRecord):
 
 class ReasoningIgnored(OtherRecord):
     @staticmethod
-    def told(record: RequestRecord) -> RequestRecord:
+    def altered(record: RequestRecord) -> RequestRecord:
         return replace(record, chunk_kind=record.chunk_kind.replace("t", "o"))
 
 
 class ReasoningTwice(OtherRecord):
     @staticmethod
-    def told(record: RequestRecord) -> RequestRecord:
+    def altered(record: RequestRecord) -> RequestRecord:
         if record.output_tokens is None:
             return record
         return replace(record, output_tokens=record.output_tokens + record.chunk_kind.count("t"))

@@ -19,7 +19,7 @@ import orjson
 
 from bench.accuracy import certify
 from bench.clock import Clock, LoopClock
-from bench.dispatch import InFlight, OpenLoop, Sending, Stop
+from bench.dispatch import InFlightCounter, OpenLoop, Sending, Stop
 from bench.errors import Exit
 from bench.evaluate import exit_status
 from bench.metrics.catalog import REQUEST_METRICS
@@ -31,7 +31,7 @@ from bench.rng import stream
 from bench.run_directory import RunDirectory
 from bench.schedule import ARRIVALS
 from bench.transport.exchange import Exchange
-from bench.transport.interface import Done, Ended, Reading, ignore
+from bench.transport.interface import OnEnd, OnRecord, Reading, ignore
 from bench.verdict import judge
 from bench.verdict.evidence import RunEvidence
 from bench.verdict.finding import Verdict
@@ -202,7 +202,9 @@ class PaperTransport:
     def cut(self) -> None:
         """Nothing is ever cut."""
 
-    def start(self, request: Request, intended_ns: int, eligible_ns: int, done: Done, ended: Ended = ignore) -> None:
+    def start(
+        self, request: Request, intended_ns: int, eligible_ns: int, done: OnRecord, ended: OnEnd = ignore
+    ) -> None:
         self.loop.charge(SEND_WORK_NS)
         exchange = self.exchange(request, intended_ns, eligible_ns)
         self.begun += 1
@@ -220,7 +222,7 @@ class PaperTransport:
         else:
             send()
 
-    def _answer(self, exchange: Exchange, received_ns: int, done: Done, ended: Ended) -> None:
+    def _answer(self, exchange: Exchange, received_ns: int, done: OnRecord, ended: OnEnd) -> None:
         answer = self.server.receive(exchange.request, received_ns)
         reads: list[tuple[int, bytes]] = []
         for written in answer.written:
@@ -326,7 +328,7 @@ def calibrated(
                 records.append(replace(record, worker=worker))
 
             sending = Sending(transport=client.transport(server, clock, loop, share.worker), clock=clock, stop=stop,
-                              in_flight=InFlight(), on_record=keep)  # fmt: skip
+                              in_flight=InFlightCounter(), on_record=keep)  # fmt: skip
             dispatcher = client.dispatcher(
                 supply, sending, offsets=iter(client.offsets(seed, share.worker, share.offsets_ns)), cap=None,
                 drop_late=False,

@@ -10,10 +10,10 @@ import orjson
 
 from bench.clock import LoopClock
 from bench.conversations import Conversations
-from bench.dispatch import ClosedLoop, InFlight, OpenLoop, Sending, Sessions, Stop
+from bench.dispatch import ClosedLoop, InFlightCounter, OpenLoop, Sending, SessionsLoop, Stop
 from bench.load.sampling import Sampler
 from bench.records import RequestRecord
-from bench.transport.interface import Done, Ended, ignore
+from bench.transport.interface import OnEnd, OnRecord, ignore
 from bench.transport.scripted import ScriptedReply, ScriptedTransport
 from bench.workload import Encoded, Request, Supply
 from promptset.samples import Sample
@@ -32,7 +32,9 @@ class LateRecords(ScriptedTransport):
 
     late_ns = 0
 
-    def start(self, request: Request, intended_ns: int, eligible_ns: int, done: Done, ended: Ended = ignore) -> None:
+    def start(
+        self, request: Request, intended_ns: int, eligible_ns: int, done: OnRecord, ended: OnEnd = ignore
+    ) -> None:
         def later(record: RequestRecord) -> None:
             self._clock.call_at(self._clock.now_ns() + self.late_ns, lambda: done(record))
 
@@ -88,20 +90,20 @@ class Load:
     def sessions(self, users: int, sessions: Iterable[Session], *, real: bool = True, ramp_ns: int = 0) -> Load:
         """Users who hold these conversations, one after the other; bodies are the messages as JSON."""
 
-        def make(_supply: Supply, sending: Sending) -> Sessions:
+        def make(_supply: Supply, sending: Sending) -> SessionsLoop:
             encode = lambda sample: Encoded(orjson.dumps(sample.messages), True, sample.output_tokens)  # noqa: E731
             conversations = Conversations(iter(sessions), encode, "made", real=real)
-            return Sessions(conversations, sending, users=users, ramp_ns=ramp_ns)
+            return SessionsLoop(conversations, sending, users=users, ramp_ns=ramp_ns)
 
         self._run(make)
         return self
 
-    def _run(self, make: Callable[[Supply, Sending], OpenLoop | ClosedLoop | Sessions]) -> None:
+    def _run(self, make: Callable[[Supply, Sending], OpenLoop | ClosedLoop | SessionsLoop]) -> None:
         async def main(loop: VirtualTimeLoop) -> None:
             clock = LoopClock()
             self.loop = loop
             self.stop = Stop(clock, start_ns=START, **self._limits, **self._warmup)  # type: ignore[arg-type]
-            self.in_flight = InFlight()
+            self.in_flight = InFlightCounter()
             self.transport = LateRecords(self._answer, clock)
             self.transport.late_ns = self._records_late_ns
             supply = Supply(itertools.repeat(Sample(prompt="x")), lambda sample: Encoded(b"{}", True, None), "made")

@@ -77,7 +77,9 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     ),
     "bench.config.flags": frozenset({"bench.errors"}),
     "bench.config.values": frozenset({"bench.errors", "bench.metrics.objectives", "bench.secrets", "promptset"}),
-    "bench.manifest": frozenset({"bench.config", "bench.errors", "bench.priority", "bench.run_directory"}),
+    "bench.manifest": frozenset(
+        {"bench.config", "bench.errors", "bench.priority", "bench.run_directory", "bench.target.prefix_cache"}
+    ),
     "bench.ceiling": frozenset(
         {"bench.config", "bench.machine_cache", "bench.metrics.per_request", "bench.records", "promptset.distributions"}
     ),

@@ -22,12 +22,12 @@ from bench.metrics.compat import (
     vllm,
     vllm_python,
 )
-from bench.metrics.compat.columns import Columns
 from bench.metrics.compat.readings import Readings
 from bench.metrics.compat.tool import Tool
+from bench.metrics.compat.tool_numbers import ToolNumbers
 from bench.metrics.histogram import LogHistogram
 
-__all__ = ["TOOLS", "Readings", "Tool", "columns"]
+__all__ = ["TOOLS", "Readings", "Tool", "numbers_of_tools"]
 
 TOOLS: dict[str, Tool] = {
     "vllm": vllm.TOOL,
@@ -43,10 +43,10 @@ TOOLS: dict[str, Tool] = {
 """Every tool, by its key in `compat` of summary.json; in the order in which results show them."""
 
 
-def columns(
+def numbers_of_tools(
     readings: Readings, between_tokens: LogHistogram, duration_s: float | None, ours: Mapping[str, Any]
 ) -> dict[str, Any]:
     """`compat` of a summary. `between_tokens` are the gaps between token chunks of the same requests, `ours` our own
     numbers: `latency` and `output_tokens`."""
-    found = Columns(readings, between_tokens)
+    found = ToolNumbers(readings, between_tokens)
     return {key: found.of(tool, duration_s, ours) for key, tool in TOOLS.items()}

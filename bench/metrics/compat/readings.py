@@ -26,9 +26,8 @@ _HELD_EXACTLY = 100_000
 """Gaps of one kind that are held before they are folded."""
 
 
-class Apart:
-    """A column of whole numbers, told as distances from another one. Rows that are 0 apart hold nothing behind the last
-    that is not."""
+class OffsetColumn:
+    """A column of whole numbers, stored as distances from another column. Trailing zeros are not stored."""
 
     __slots__ = ("_distance",)
 
@@ -53,11 +52,11 @@ class Apart:
         """The column itself; NEVER where a distance is, or where the base is and no distance was set."""
         if self.same:
             return base
-        set_rows = array("q", map(_apart, base, self._distance))
+        set_rows = array("q", map(_shifted, base, self._distance))
         return set_rows + base[len(set_rows) :]
 
 
-def _apart(base: int, distance: int) -> int:
+def _shifted(base: int, distance: int) -> int:
     return NEVER if distance == NEVER or base == NEVER else base + distance
 
 
@@ -105,12 +104,15 @@ class Readings:
     def __init__(self) -> None:
         self.requests = 0
         self._first_token, self._last_token = array("q"), array("q")
-        self._first: dict[First, Apart] = {mark: Apart() for mark in ("choice", "output", "token", "text", "content")}
-        self._last: dict[Last, Apart] = {
-            mark: Apart() for mark in ("choice", "output", "token", "text", "content", "data", "usage", "event", "end")
+        self._first: dict[First, OffsetColumn] = {
+            mark: OffsetColumn() for mark in ("choice", "output", "token", "text", "content")
+        }
+        self._last: dict[Last, OffsetColumn] = {
+            mark: OffsetColumn()
+            for mark in ("choice", "output", "token", "text", "content", "data", "usage", "event", "end")
         }
         self._n = array("q")
-        self._tokens: dict[Tokens, Apart] = {}
+        self._tokens: dict[Tokens, OffsetColumn] = {}
         self._gaps: dict[Gaps, OtherGaps] = {}
         self.without: Counter[Tokens | Gaps] = Counter()
         """Requests whose record cannot tell a count of tokens (another stands in) or the gaps of a kind."""
@@ -171,7 +173,7 @@ class Readings:
             self.without[name] += 1
         elif count != n:
             if name not in self._tokens:
-                self._tokens[name] = Apart()
+                self._tokens[name] = OffsetColumn()
             self._tokens[name].set(row, count - n)
 
     @staticmethod

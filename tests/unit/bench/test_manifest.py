@@ -16,6 +16,7 @@ from bench.manifest import Manifest, TokenizerName
 from bench.modes.rate import Rate
 from bench.records import to_line
 from bench.run_directory import RunDirectory
+from bench.target.prefix_cache import PrefixCacheUse
 from tests.support.made_records import START_NS, made_record
 
 NEEDED: dict[str, Any] = {
@@ -41,7 +42,7 @@ FULL = Manifest(
     run_start_ns=START_NS + 1,
     stop_reason="requests",
     ended="2030-01-01T00:01:00+00:00",
-    prefix_cache={"planned_share": 0.5},
+    prefix_cache=PrefixCacheUse(planned_share=0.5),
     died=("worker 1 was killed by SIGKILL",),
 )
 

@@ -74,10 +74,13 @@ PERFECT: dict[str, Any] = {
 }
 
 
+EVIDENCE = {"died", "cached_share", "planned_share"}
+
+
 def evidence(changes: dict[str, object] | None = None, *, calibration: Any = None, **facts: Any) -> RunEvidence:
-    """The perfect evidence with changes: by dotted path in the summary, or `died`, or `prefix_cache`."""
+    """The perfect evidence with changes: by dotted path in the summary, or a field of the evidence."""
     changes = dict(changes or {})
-    facts = {"died": changes.pop("died", ()), "prefix_cache": changes.pop("prefix_cache", None), **facts}
+    facts = {name: changes.pop(name) for name in EVIDENCE & changes.keys()} | facts
     summary = copy.deepcopy(PERFECT)
     for path, value in changes.items():
         *parents, last = path.split(".")
@@ -189,9 +192,9 @@ TRIPPED: list[tuple[str, dict[str, object], Status]] = [
     ("target_gone", {"counts.target_gone": {"since_s": 8.0, "requests": 11}}, Status.FAILED),
     ("target_gone", {"counts.target_gone": {"since_s": None, "requests": 11}}, Status.FAILED),
     ("target_gone", {"counts.target_gone": {"since_s": 8.0, "requests": 10}}, Status.VALID),
-    ("cache_hits", {"prefix_cache": {"measured_share": 0.021, "planned_share": None}}, Status.SUSPECT),
-    ("cache_hits", {"prefix_cache": {"measured_share": 0.521, "planned_share": 0.5}}, Status.SUSPECT),
-    ("cache_hits", {"prefix_cache": {"measured_share": 0.519, "planned_share": 0.5}}, Status.VALID),
+    ("cache_hits", {"cached_share": 0.021, "planned_share": None}, Status.SUSPECT),
+    ("cache_hits", {"cached_share": 0.521, "planned_share": 0.5}, Status.SUSPECT),
+    ("cache_hits", {"cached_share": 0.519, "planned_share": 0.5}, Status.VALID),
     ("cache_hits", {"tokens.cached.share_beyond_head": 0.021}, Status.SUSPECT),
     ("output_tokens", {"tokens.asked_against_got.output.share": 0.021}, Status.SUSPECT),
     ("usage", {MISMATCH: 0.011}, Status.SUSPECT),
@@ -354,7 +357,7 @@ def test_of_several_open_numbers_the_worst_is_told() -> None:
 
 
 def test_what_turns_of_a_session_share_is_planned_by_nobody() -> None:
-    cached: dict[str, object] = {"prefix_cache": {"measured_share": 0.8, "planned_share": None}}
+    cached: dict[str, object] = {"cached_share": 0.8, "planned_share": None}
     assert verdict(cached).status is Status.SUSPECT
     assert verdict(cached, sharing_known=False).status is Status.VALID
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench.rng import stream, unique_id
-from bench.sources.rows import RowSource, RowsSpec
+from bench.sources.rows import RowsSpec
 from bench.stock import Stock
 from bench.workload import Encoded, RequestDraft, Supply
 from promptset.errors import SpecError
@@ -43,8 +43,10 @@ def test_the_phase_is_that_of_the_moment_of_taking() -> None:
     assert [made.take(phase).phase for phase in ("warmup", "run", "warmup")] == ["warmup", "run", "warmup"]
 
 
-def test_rows_start_again_when_they_are_used_up() -> None:
-    rows = RowSource([Sample(prompt="a"), Sample(prompt="b")])
+def test_rows_start_again_when_they_are_used_up(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"prompt": "a"}\n{"prompt": "b"}\n')
+    rows = RowsSpec(path=path).open(None, seed=0)
     assert (len(rows), rows.first.prompt) == (2, "a")
     assert [next(rows).prompt for _ in range(5)] == ["a", "b", "a", "b", "a"]
 

@@ -6,16 +6,16 @@ from dataclasses import replace
 
 import pytest
 
-from bench.accuracy.sweep import DEFAULT, Point, Sweep, SweepRow, may_stop, points_of
+from bench.accuracy.sweep import DEFAULT, LoadPoint, Sweep, SweepRow, may_stop, points_of
 from bench.errors import UsageError
 from bench.report import sweep_page
 
 
 def test_loads_are_taken_by_rising_size() -> None:
     assert points_of(["rate=200,50", "concurrency=10,1,10"]) == [
-        Point("rate", 50), Point("rate", 200), Point("concurrency", 1), Point("concurrency", 10)
+        LoadPoint("rate", 50), LoadPoint("rate", 200), LoadPoint("concurrency", 1), LoadPoint("concurrency", 10)
     ]  # fmt: skip
-    assert points_of([]) == [Point(kind, value) for kind, values in DEFAULT.items() for value in values]
+    assert points_of([]) == [LoadPoint(kind, value) for kind, values in DEFAULT.items() for value in values]
 
 
 @pytest.mark.parametrize(
@@ -33,12 +33,12 @@ def test_every_wrong_word_is_named_at_once() -> None:
 
 
 def test_a_point_sets_its_load_and_what_was_not_given() -> None:
-    assert Point("concurrency", 100).flags({}) == {"concurrency": 100, "requests": 200, "output_tokens": "64"}
-    assert Point("concurrency", 1).flags({})["requests"] == 60
-    assert Point("rate", 20).flags({}) == {"rate": 20, "duration": 3.0, "output_tokens": "64"}
+    assert LoadPoint("concurrency", 100).flags({}) == {"concurrency": 100, "requests": 200, "output_tokens": "64"}
+    assert LoadPoint("concurrency", 1).flags({})["requests"] == 60
+    assert LoadPoint("rate", 20).flags({}) == {"rate": 20, "duration": 3.0, "output_tokens": "64"}
     given = {"requests": "5", "output_tokens": "8"}
-    assert Point("concurrency", 100).flags(given) == {"concurrency": 100}
-    assert Point("rate", 0.5).flags({"duration": "9", "dataset": "x"}) == {"rate": 0.5}
+    assert LoadPoint("concurrency", 100).flags(given) == {"concurrency": 100}
+    assert LoadPoint("rate", 0.5).flags({"duration": "9", "dataset": "x"}) == {"rate": 0.5}
 
 
 def row(kind: str, asked: float, good: bool = True, error: float = 0.01) -> SweepRow:
@@ -53,7 +53,7 @@ def row(kind: str, asked: float, good: bool = True, error: float = 0.01) -> Swee
         ],
         "observation_lag_ms": {"n": 0} if kind == "rate" else {"n": 1, "p50": 0.002, "p99": 0.01, "max": 0.1},
     }
-    return SweepRow.of(Point(kind, asked), certificate, f"{kind}-{asked:g}")
+    return SweepRow.of(LoadPoint(kind, asked), certificate, f"{kind}-{asked:g}")
 
 
 def test_a_point_is_trusted_where_its_errors_are_small_and_its_run_is_not_invalid() -> None:
@@ -62,7 +62,7 @@ def test_a_point_is_trusted_where_its_errors_are_small_and_its_run_is_not_invali
     for status, accuracy, good in (("VALID", "VALID", True), ("SUSPECT", "VALID", True), ("INVALID", "VALID", False),
                                    ("SUSPECT", "SUSPECT", False), ("INVALID", "INVALID", False)):  # fmt: skip
         found = SweepRow.of(
-            Point("rate", 1),
+            LoadPoint("rate", 1),
             certificate | {"verdict": {"status": status, "reasons": []}, "accuracy": accuracy},
             "rate-1",
         )

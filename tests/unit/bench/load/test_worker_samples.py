@@ -8,11 +8,11 @@ from typing import Any
 
 from bench.config import resolve
 from bench.load.components import source_of, tokenizer_of
-from bench.modes.share import Share
+from bench.modes.share import WorkerShare
 from promptset.samples import Sample
 
 
-def samples(count: int, share: Share | None = None, skip: int = 0, **fields: Any) -> list[Sample]:
+def samples(count: int, share: WorkerShare | None = None, skip: int = 0, **fields: Any) -> list[Sample]:
     config = resolve({"url": "http://127.0.0.1:1", "endpoint": "completions", "input_tokens": "600", **fields})
     return list(islice(source_of(config, tokenizer_of(config), share, skip=skip), count))
 
@@ -29,5 +29,5 @@ def test_the_kind_of_text_and_the_share_that_repeats_are_those_asked_for() -> No
 
 def test_a_share_is_every_so_manieth_sample_behind_those_that_were_made() -> None:
     whole = samples(20)
-    share = Share(worker=1, workers=3, requests=9, duration_ns=None, warmup_requests=0, warmup_ns=0)
+    share = WorkerShare(worker=1, workers=3, requests=9, duration_ns=None, warmup_requests=0, warmup_ns=0)
     assert samples(4, share, skip=2) == whole[7:17:3]

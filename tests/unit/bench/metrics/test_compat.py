@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.metrics.compat import TOOLS, Readings, columns
+from bench.metrics.compat import TOOLS, Readings, numbers_of_tools
 from bench.metrics.compat.readings import OtherGaps
 from bench.metrics.facts import RunFacts
 from bench.metrics.histogram import LogHistogram
@@ -39,7 +39,7 @@ def _printed(
         readings.add(record)
         if record.sent_ns is not None:
             between_tokens.extend(chunk_gaps_ns(record))
-    return columns(readings, between_tokens, duration_s, ours)
+    return numbers_of_tools(readings, between_tokens, duration_s, ours)
 
 
 # One reply with everything: an early role chunk, reasoning, two tokens in a chunk, an empty delta, a finish reason that
@@ -200,7 +200,7 @@ def test_quantiles_are_the_tools_own(requests: int) -> None:
 
 
 @dataclass
-class Seen:
+class LoopResult:
     """What a client's loop ends with: ms from sending, and the number of tokens. `decoded` is what TPOT divides by n - 1
     (by n where `whole`)."""
 
@@ -218,7 +218,7 @@ class Seen:
 
 
 Chunk = tuple[float, str, int]
-Loop = Callable[[list[Chunk], float, int, int], Seen]
+Loop = Callable[[list[Chunk], float, int, int], LoopResult]
 
 
 def _split(chunks: list[Chunk]) -> tuple[list[Chunk], list[Chunk]]:
@@ -228,7 +228,7 @@ def _split(chunks: list[Chunk]) -> tuple[list[Chunk], list[Chunk]]:
 def _gap_loop(takes: Callable[[list[Chunk], int], bool], ends: str) -> Loop:
     """Clients that look at each message, take it for a token or not, and keep the gap from the one before."""
 
-    def loop(chunks: list[Chunk], end: float, usage: int, counted: int) -> Seen:
+    def loop(chunks: list[Chunk], end: float, usage: int, counted: int) -> LoopResult:
         messages, done = _split(chunks)
         ttft, before, last, itl = None, None, None, []
         for position, (at, kind, _) in enumerate(messages):
@@ -245,7 +245,7 @@ def _gap_loop(takes: Callable[[list[Chunk], int], bool], ends: str) -> Loop:
             if done and ends in ("event", "usage"):
                 last = done[0][0]
         latency = {"taken": before, "event": last, "data": last, "usage": last, "end": end}[ends]
-        return Seen(ttft, latency, itl, usage, None if ttft is None or latency is None else latency - ttft)
+        return LoopResult(ttft, latency, itl, usage, None if ttft is None or latency is None else latency - ttft)
 
     return loop
 
@@ -260,39 +260,39 @@ def _output(messages: list[Chunk], position: int) -> bool:
     return kind in "ctf" or (kind == "o" and (later_text or not any(k in "ctf" for _, k, _ in messages)))
 
 
-def _inference_perf(chunks: list[Chunk], end: float, usage: int, counted: int) -> Seen:
+def _inference_perf(chunks: list[Chunk], end: float, usage: int, counted: int) -> LoopResult:
     times = [at for at, kind, tokens in chunks if kind == "c" for _ in range(tokens)]
     content = [at for at, kind, _ in chunks if kind == "c"]
     decoded = content[-1] - content[0] if content else None
     first = content[0] if content else None
-    return Seen(first, end, [b - a for a, b in itertools.pairwise(times)], len(times), decoded)
+    return LoopResult(first, end, [b - a for a, b in itertools.pairwise(times)], len(times), decoded)
 
 
-def _aiperf(chunks: list[Chunk], end: float, usage: int, counted: int) -> Seen:
+def _aiperf(chunks: list[Chunk], end: float, usage: int, counted: int) -> LoopResult:
     content = [at for at, kind, _ in chunks if kind in "ctf"]
     if not content:
-        return Seen(None, None, [], counted, None)
-    found = Seen(content[0], content[-1], [], counted, content[-1] - content[0])
+        return LoopResult(None, None, [], counted, None)
+    found = LoopResult(content[0], content[-1], [], counted, content[-1] - content[0])
     found.itl = [] if found.tpot is None else [found.tpot]
     return found
 
 
-def _llmperf(chunks: list[Chunk], end: float, usage: int, counted: int) -> Seen:
+def _llmperf(chunks: list[Chunk], end: float, usage: int, counted: int) -> LoopResult:
     content = [(at, tokens) for at, kind, tokens in chunks if kind == "c"]
     n = sum(tokens for _, tokens in content)
     # It sums the time to the first and the gaps after it, which is the time to the last.
     itl = [content[-1][0] / n] if n else []
-    return Seen(content[0][0] if content else None, end, itl, n, None)
+    return LoopResult(content[0][0] if content else None, end, itl, n, None)
 
 
-def _guidellm(chunks: list[Chunk], end: float, usage: int, counted: int) -> Seen:
+def _guidellm(chunks: list[Chunk], end: float, usage: int, counted: int) -> LoopResult:
     content = [at for at, kind, _ in chunks if kind in "ctf"]
     messages, done = _split(chunks)
     latency = (done or messages)[-1][0]
     if not content:
-        return Seen(None, latency, [], usage, None)
+        return LoopResult(None, latency, [], usage, None)
     itl = [(content[-1] - content[0]) / (usage - 1)] if usage > 1 else []
-    return Seen(content[0], latency, itl, usage, content[-1], whole=True)
+    return LoopResult(content[0], latency, itl, usage, content[-1], whole=True)
 
 
 LOOPS: dict[str, Loop] = {

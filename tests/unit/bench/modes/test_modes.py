@@ -15,7 +15,7 @@ from bench.modes.concurrency import Concurrency
 from bench.modes.interface import Mode
 from bench.modes.rate import Rate
 from bench.modes.sessions import Sessions
-from bench.modes.share import Share
+from bench.modes.share import WorkerShare
 from bench.modes.throughput import Throughput
 from bench.modes.trace import Trace
 from bench.scale.plan import workers_of
@@ -93,8 +93,8 @@ def test_each_mode_plans_its_load(flags: dict[str, Any], expected: tuple[Any, ..
         assert sum(share.requests or 0 for share in shares) == plan.requests
 
 
-def share(**fields: Any) -> Share:
-    return Share(**{"requests": None, "duration_ns": None, "warmup_requests": 0, "warmup_ns": 0, **fields})
+def share(**fields: Any) -> WorkerShare:
+    return WorkerShare(**{"requests": None, "duration_ns": None, "warmup_requests": 0, "warmup_ns": 0, **fields})
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def share(**fields: Any) -> Share:
     ],
 )
 def test_each_mode_knows_or_guesses_how_many_requests_a_share_needs(
-    flags: dict[str, Any], part: Share, requests: int, exact: bool, rows: str
+    flags: dict[str, Any], part: WorkerShare, requests: int, exact: bool, rows: str
 ) -> None:
     expected = resolved(rows, flags).load.expected(part, most=100)
     assert (expected.requests, expected.exact) == (requests, exact)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from array import array
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,12 +16,12 @@ from hypothesis import strategies as st
 from bench.clock import NS_PER_S
 from bench.config import resolve
 from bench.dispatch import Stop
-from bench.modes.share import Arrivals, RunLength, Share, deal, divide, draw, part
+from bench.modes.share import OpenLoopArrivals, RunLength, WorkerShare, deal, divide, draw, part
 from bench.records import Outcome
 from bench.rng import stream
 from bench.scale.plan import workers_of
 from bench.schedule import ARRIVALS
-from bench.sources.rows import RowSource
+from bench.sources.rows import RowsSpec
 from bench.workload import Encoded, Supply
 from promptset.samples import Sample
 from tests.support.virtual_load import START, Load
@@ -70,7 +71,7 @@ def sent_by_one(offsets: Iterator[int], limits: dict[str, Any]) -> list[tuple[in
     return sent
 
 
-def sent_by_all(shares: list[Share]) -> list[tuple[int, int, str]]:
+def sent_by_all(shares: list[WorkerShare]) -> list[tuple[int, int, str]]:
     """(index, offset, phase) of every arrival that the shares hold, through a stop of each worker's own limits."""
     sent = []
     for share in shares:
@@ -171,7 +172,7 @@ def test_parts_add_up_and_differ_by_at_most_one(total: int, workers: int) -> Non
     assert max(parts) - min(parts) <= 1
 
 
-def indices(shares: list[Share], taken: list[int]) -> list[int]:
+def indices(shares: list[WorkerShare], taken: list[int]) -> list[int]:
     """The numbers of the requests of all workers, where each takes so many."""
     numbers = []
     for share, count in zip(shares, taken, strict=True):
@@ -212,7 +213,7 @@ def test_numbers_never_collide_however_many_each_worker_takes(counts: list[int])
 
 @given(n=st.integers(1, 200), workers=WORKERS, cap=st.integers(1, 50))
 def test_the_caps_of_all_workers_are_the_cap_where_it_can_be_divided(n: int, workers: int, cap: int) -> None:
-    shares = deal(Arrivals(array("q", range(n)), 0), min(workers, cap), cap)
+    shares = deal(OpenLoopArrivals(array("q", range(n)), 0), min(workers, cap), cap)
     assert sum(share.cap or 0 for share in shares) == cap
     assert all(share.cap for share in shares)
 
@@ -230,9 +231,13 @@ def test_the_caps_of_all_workers_are_the_cap_where_it_can_be_divided(n: int, wor
         ({"mode": "throughput", "requests": 100, "max_concurrency": 2}, 2),
     ],
 )
-def test_there_are_never_more_workers_than_the_load_can_be_divided_by(flags: dict[str, Any], workers: int) -> None:
+def test_there_are_never_more_workers_than_the_load_can_be_divided_by(
+    flags: dict[str, Any], workers: int, tmp_path: Path
+) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"prompt": "a"}\n')
     config = resolve({"url": "http://h", "workers": "4", **flags})
-    plan = config.load.plan(config.length, RowSource([Sample(prompt="a")]))
+    plan = config.load.plan(config.length, RowsSpec(path=path).open(None, seed=0))
     assert workers_of(plan, config.workers, processors=8) == workers
     shares = plan.shares(workers)
     assert len(shares) == workers

@@ -16,12 +16,11 @@ from bench.config import RunConfig, resolve
 from bench.errors import UsageError
 from bench.load.components import source_of
 from bench.modes.interface import LoadPlan
-from bench.modes.share import Arrivals
+from bench.modes.share import OpenLoopArrivals
 from bench.modes.trace import Trace
 from bench.scale.plan import workers_of
 from bench.schedule import trace
 from bench.sources.rows import RowSource, RowsSpec
-from promptset.samples import Sample
 from promptset.tokens import load_tokenizer
 
 URL = "http://h"
@@ -40,7 +39,7 @@ def data(tmp_path: Path) -> Any:
     return write
 
 
-def recording(dataset: str, **flags: Any) -> Arrivals:
+def recording(dataset: str, **flags: Any) -> OpenLoopArrivals:
     config = resolve({"url": URL, "mode": "trace", "dataset": dataset, **flags})
     assert isinstance(config.load, Trace)
     return config.load.recording(config.length, rows_by_time(dataset))
@@ -130,7 +129,7 @@ def test_connections_and_workers_follow_the_busiest_ten_seconds(data: Any) -> No
     uncapped = plan(path)
     assert (uncapped.at_once, uncapped.bounded) == (3000, False)
     assert workers_of(uncapped, "auto", 8) == 1
-    crowd = Arrivals(array("q", range(0, 10 * S, 200_000)), 0)
+    crowd = OpenLoopArrivals(array("q", range(0, 10 * S, 200_000)), 0)
     assert crowd.busiest == 50_000
     busy = replace(uncapped, rate=crowd.busiest / 10, requests=50_000)
     assert workers_of(busy, "auto", 8) == 3
@@ -172,12 +171,6 @@ def test_what_does_not_go_together_is_said(flags: dict[str, Any], said: str) -> 
     assert any(said in problem for problem in refused.value.problems), refused.value.problems
 
 
-def test_rows_of_memory_have_times_too() -> None:
-    rows = RowSource([Sample(prompt="a", at_s=0.0), Sample(prompt="b")])
-    assert rows.untimed() == "row 2 has none"
-    assert next(RowSource([Sample(prompt="a", at_s=2.0)]).times_s()) == 2.0
-
-
 def test_rows_left_out_are_in_the_notes(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text('{"prompt": "a"}\n{"prompt": ""}\n{"prompt": "c"}\n')
@@ -186,7 +179,7 @@ def test_rows_left_out_are_in_the_notes(tmp_path: Path) -> None:
     assert RowsSpec(path=path, columns="prompt=prompt", bad_rows="skip").open(None, seed=0).first.prompt == "a"
 
 
-def recipe_times(config: RunConfig) -> Arrivals:
+def recipe_times(config: RunConfig) -> OpenLoopArrivals:
     assert isinstance(config.load, Trace)
     return config.load.recording(config.length, source_of(config, load_tokenizer()))
 

@@ -12,7 +12,7 @@ from bench.config import resolve
 from bench.endpoints.urls import metrics_url
 from bench.load.components import source_of
 from bench.report import details, text
-from bench.target.prefix_cache import Counters, counters_in, told
+from bench.target.prefix_cache import Counters, counters_in, use
 from promptset.tokens import load_tokenizer
 from tests.support.golden_run import golden_summary
 
@@ -61,8 +61,8 @@ BEFORE, AFTER = Counters(1000, 500), Counters(3000, 1500)
 def test_what_happened_between_is_told(
     planned: float | None, before: Counters | None, after: Counters | None, expected: tuple[Any, ...] | None
 ) -> None:
-    found = told(planned, before, after)
-    assert (None if found is None else tuple(found.values())) == expected
+    found = use(planned, before, after)
+    assert (None if found is None else tuple(found.to_json().values())) == expected
 
 
 @pytest.mark.parametrize("tail", ["", "/", "/v1", "/v1/", "/v1/chat/completions"])
@@ -94,7 +94,9 @@ def test_the_plan_of_a_run_is_that_of_its_prompts(tmp_path: Path) -> None:
 def test_the_report_has_a_line_where_there_is_something_to_tell() -> None:
     summary = golden_summary()
     assert "Prefix cache" not in [fact.name for fact in details.tokens(summary)]
-    summary["prefix_cache"] = told(0.6, BEFORE, AFTER)
+    shares = use(0.6, BEFORE, AFTER)
+    assert shares is not None
+    summary["prefix_cache"] = shares.to_json()
     (fact,) = [fact for fact in details.tokens(summary) if fact.name == "Prefix cache"]
     assert fact.value == "planned 60% · measured 50% of the prompt tokens"
     assert "prefix cache: planned 60%, measured 50% of the prompt tokens" in text.render(summary)

@@ -15,7 +15,7 @@ from bench.transport.http1 import ProtocolError, ResponseParser
 
 
 @dataclass(frozen=True)
-class Seen:
+class ParsedResponse:
     """What a parser made of some bytes."""
 
     status: int | None
@@ -26,7 +26,7 @@ class Seen:
     broken: bool
 
 
-def read(*pieces: bytes, end_of_file: bool = False) -> Seen:
+def read(*pieces: bytes, end_of_file: bool = False) -> ParsedResponse:
     """The bytes as a connection feeds them: until the end of the response, or of what can be parsed."""
     parser = ResponseParser()
     body = b""
@@ -41,7 +41,7 @@ def read(*pieces: bytes, end_of_file: bool = False) -> Seen:
             break
     if end_of_file and not broken:
         parser.end_of_file()
-    return Seen(parser.status, dict(parser.headers), body, parser.complete, parser.keep_alive, broken)
+    return ParsedResponse(parser.status, dict(parser.headers), body, parser.complete, parser.keep_alive, broken)
 
 
 def split(data: bytes, cuts: list[int]) -> list[bytes]:

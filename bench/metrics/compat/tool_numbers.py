@@ -37,7 +37,7 @@ _NONE = "no request gave a value"
 Numbers = dict[str, float | int | None]
 
 
-class Columns:
+class ToolNumbers:
     """The numbers of every tool; each distribution that several tools share is computed once."""
 
     def __init__(self, readings: Readings, between_tokens: LogHistogram) -> None:
@@ -93,15 +93,15 @@ class Columns:
         for name, sentence in tool.differs.items():
             found = values.get(name)
             if name == "output_tokens":
-                differs = _apart(n, ours["output_tokens"])
+                differs = _differ(n, ours["output_tokens"])
             elif found is None or name in missing:
                 continue
             else:
-                differs = any(_apart(found[stat], ours["latency"][name][stat]) for stat in STATS)
+                differs = any(_differ(found[stat], ours["latency"][name][stat]) for stat in STATS)
             if differs:
                 said.append(sentence)
         if tool.quantiles == "rank" and any(
-            found is not None and _apart(found["p99"], ours["latency"][name]["p99"]) for name, found in values.items()
+            found is not None and _differ(found["p99"], ours["latency"][name]["p99"]) for name, found in values.items()
         ):
             said.append(_RANKS)
         if self._readings.without[tool.tokens]:
@@ -178,7 +178,7 @@ def _as_known(found: Numbers, ours: Mapping[str, Any]) -> tuple[Numbers, list[st
     return found | dict.fromkeys(unknown), unknown
 
 
-def _apart(value: float | None, ours: float | None) -> bool:
+def _differ(value: float | None, ours: float | None) -> bool:
     if value is None or ours is None:
         return value is not ours
     return abs(value - ours) > WORTH_SAYING * abs(ours)
