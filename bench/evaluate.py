@@ -207,4 +207,5 @@ def _run_block(run: StoredRun) -> dict[str, Any]:
         "versions": stored.versions,
         "host": stored.host,
         "config": run.written_config,
+        "changed": config.changed(),
     }

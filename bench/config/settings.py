@@ -290,3 +290,10 @@ class Settings(BaseModel):
             shown["api_key"] = "***"
         shown["header"] = [f"{h.partition(':')[0]}: ***" for h in self.header]
         return shown
+
+    def changed(self) -> dict[str, Any]:
+        """Of the settings as they may be shown, those that differ from their defaults. Where results go is left out."""
+        defaults = Settings.model_construct(url="").public()
+        shown = self.public()
+        apart = ("out", "format", "quiet")
+        return {key: shown[key] for key in Settings.model_fields if key not in apart and shown[key] != defaults[key]}

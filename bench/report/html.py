@@ -7,7 +7,6 @@ names.
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +15,7 @@ from bench.metrics.catalog import METRICS, Metric
 from bench.report import charts, details, formatting, other_tools
 from bench.report.certificate_text import STATS as CALIBRATED_STATS
 from bench.report.certificate_text import cause_sentence
+from bench.report.configuration import configuration
 from bench.report.formatting import signed, signed_share
 from bench.report.page import Tile, chart_view, document
 from bench.report.text import certainty
@@ -91,8 +91,7 @@ def render(summary: Mapping[str, Any]) -> str:
         compat_columns=other_tools.columns(),
         compat_rows=other_tools.rows(summary),
         charts=[chart_view(chart) for chart in charts.build(summary)],
-        basics=_basics(summary.get("run", {})),
-        configuration=_configuration(summary.get("run", {}).get("config", {})),
+        configuration=configuration(summary.get("run", {})),
         calibration=_calibration(summary.get("calibration")),
     )
 
@@ -109,6 +108,8 @@ def _tiles(summary: Mapping[str, Any]) -> list[Tile]:
             formatting.statistic(row, "p50"),
             "ms",
             f"P99 {formatting.statistic(row, 'p99')}",
+            key=name,
+            interval=formatting.interval(row["ci95"].get("p50")),
         )
         for name in ("ttft", "tpot", "e2el")
         for row in [latency[METRICS[name].key]]
@@ -116,10 +117,11 @@ def _tiles(summary: Mapping[str, Any]) -> list[Tile]:
     steady = summary["steady"]
     for key, title, unit in (("output_tokens_per_s", "Output", "tokens/s"), ("requests_per_s", "Requests", "/s")):
         beside = "" if steady is None else f"steady {formatting.number(steady['throughput'][key])}"
-        tiles.append(Tile(title, formatting.number(throughput[key]), unit, beside))
+        interval = formatting.interval(throughput["ci95"][key])
+        tiles.append(Tile(title, formatting.number(throughput[key]), unit, beside, key=key, interval=interval))
     tried = counts["succeeded"] + counts["failed"]
     succeeded = formatting.share(counts["succeeded"] / tried if tried else None).removesuffix("%")
-    tiles.append(Tile("Success", succeeded, "%", f"{counts['failed']:,} of {tried:,} failed"))
+    tiles.append(Tile("Success", succeeded, "%", f"{counts['failed']:,} of {tried:,} failed", key="success"))
     return tiles
 
 
@@ -149,25 +151,6 @@ def _objectives(slo: Mapping[str, Any]) -> list[dict[str, Any]]:
         }
         for row in slo["objectives"]
     ]
-
-
-def _basics(run: Mapping[str, Any]) -> list[details.Detail]:
-    """The run: what, where and when."""
-    rows = []
-    for key, value in run.items():
-        if key != "config":
-            name = "URL" if key == "url" else key.replace("_", " ").capitalize()
-            # A command that came as its words is shown as it can be typed again.
-            text = shlex.join(map(str, value)) if key == "command" and isinstance(value, list) else value
-            rows += details.joined({name: text})
-    return rows
-
-
-def _configuration(config: Mapping[str, Any]) -> tuple[list[details.Detail], list[tuple[str, list[details.Detail]]]]:
-    """The plain values of a configuration, and its groups of values by name."""
-    plain = {key: value for key, value in config.items() if not isinstance(value, Mapping)}
-    groups = [(key, details.joined(value)) for key, value in config.items() if isinstance(value, Mapping)]
-    return details.flat(plain), [(name, rows) for name, rows in groups if rows]
 
 
 def _calibration(certificate: Mapping[str, Any] | None) -> dict[str, Any] | None:

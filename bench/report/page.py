@@ -24,12 +24,14 @@ TABLE_ROWS = 300
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """A number to see first."""
+    """A number to see first, with its 95% interval. Where a page computes it again for a period, `key` names it."""
 
     title: str
     value: str
     unit: str
     beside: str
+    key: str = ""
+    interval: str = ""
 
 
 def document(template: str, **values: Any) -> str:

@@ -119,6 +119,48 @@ def test_light_and_dark_differ_and_both_can_be_read(browser: Browser, report: Pa
     assert papers[1] < 0.1
 
 
+LOW_CONTRAST = """() => {
+    const canvas = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
+    const paint = (colours) => {
+        canvas.clearRect(0, 0, 1, 1);
+        for (const colour of colours) { canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1); }
+        return [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3);
+    };
+    const luminance = (rgb) => {
+        const [r, g, b] = rgb.map(c => c / 255).map(c => c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    const found = new Set();
+    for (const fold of document.querySelectorAll('details')) fold.open = true;
+    const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    for (let node = walker.nextNode(); node; node = walker.nextNode()) {
+        const element = node.parentElement, style = getComputedStyle(element);
+        if (!node.data.trim() || !element.checkVisibility() || ['SCRIPT', 'STYLE'].includes(element.tagName)) continue;
+        const papers = [];
+        for (let up = element; up; up = up.parentElement) papers.unshift(getComputedStyle(up).backgroundColor);
+        const paper = luminance(paint(papers)), ink = luminance(paint([...papers, style.color]));
+        const size = parseFloat(style.fontSize), bold = +style.fontWeight >= 700;
+        const large = size >= 24 || (bold && size >= 18.66);
+        const ratio = (Math.max(ink, paper) + 0.05) / (Math.min(ink, paper) + 0.05);
+        const where = `${element.tagName}.${element.className}: ${node.data.trim().slice(0, 40)}`;
+        if (ratio < (large ? 3 : 4.5)) found.add(`${ratio.toFixed(2)} ${where}`);
+    }
+    return [...found];
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_text_has_the_contrast_of_wcag_aa(
+    browser: Browser, report: Path, tmp_path: Path, scheme: Literal["light", "dark"]
+) -> None:
+    for path in (report, golden_calibration(tmp_path / "run").path / "certificate.html"):
+        page, _ = _open(browser, path, scheme)
+        assert page.evaluate(LOW_CONTRAST) == []
+        page.add_style_tag(content=".ci { color: #8a94a1 !important; background: #888 }")
+        assert page.evaluate(LOW_CONTRAST)
+        page.close()
+
+
 def test_a_pointer_and_the_arrow_keys_read_single_values(browser: Browser, report: Path) -> None:
     page, complaints = _open(browser, report, "light")
     panels = page.locator("#chart-ttft .panels")

@@ -27,7 +27,8 @@ RUN = {
     "command": "python -m bench run --rate 10 --api-key ***",
     "versions": {"trueload": "0.1.0", "python": "3.11"},
     "host": {"name": "somewhere", "cpus": 2},
-    "config": {"rate": 10.0, "requests": 42, "output_tokens": "uniform:8..16", "headers": []},
+    "config": {"rate": 10.0, "requests": 42, "output_tokens": "uniform:8..16", "headers": [], "timeout": 600.0},
+    "changed": {"url": "http://127.0.0.1:8000/v1", "rate": 10.0, "requests": 42, "output_tokens": "uniform:8..16"},
 }
 
 

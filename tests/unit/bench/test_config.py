@@ -385,3 +385,12 @@ def test_tools_that_no_chat_can_offer_are_refused(fields: dict[str, str], proble
     with pytest.raises(UsageError) as refused:
         resolve({"url": "http://127.0.0.1:1", "requests": "5", "tools": tools, **fields})
     assert [problem in told for told in refused.value.problems].count(True) == 1
+
+
+def test_what_differs_from_the_defaults_is_kept_apart() -> None:
+    config = resolve({"url": "http://127.0.0.1:1", "rate": 3, "duration": "30s", "out": "x", "quiet": True})
+    changed = config.changed()
+    assert {key: changed[key] for key in ("url", "rate", "duration")} == {
+        "url": "http://127.0.0.1:1", "rate": 3.0, "duration": 30.0
+    }  # fmt: skip
+    assert changed.keys() <= {"url", "endpoint", "mode", "rate", "arrivals", "duration", "output_tokens"}

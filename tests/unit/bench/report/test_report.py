@@ -6,12 +6,15 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
+import yaml
 
+from bench.config import Settings
 from bench.metrics.facts import RunFacts
 from bench.metrics.objectives import parse
 from bench.metrics.summary import Summary
 from bench.records import Outcome, RequestRecord
 from bench.report import charts, formatting, html, other_tools, plot, text
+from bench.report.configuration import UNITS, configuration
 from bench.report.details import flat
 from tests.support.golden_run import golden_summary
 from tests.support.made_records import START_NS, made_record
@@ -59,13 +62,32 @@ def test_nested_facts_have_dotted_names_and_nothing_empty() -> None:
     assert [(row.name, row.value) for row in rows] == [("a.b", "1"), ("d", "1, 2"), ("f", "yes")]
 
 
-def test_groups_of_a_configuration_stay_together() -> None:
-    config = {"rate": 2.0, "limits": {"errors": {"suspect": 0.01, "invalid": None}, "usage": 1}, "none": {}}
+def test_a_page_shows_what_differs_from_the_defaults_with_units_and_what_starts_it_again() -> None:
+    config = {
+        "rate": 2.0,
+        "limits": {"errors": {"suspect": 0.01, "invalid": None}, "usage": 1},
+        "none": {},
+        "api_key": "***",
+    }
+    changed = {"url": "http://x", "rate": 2.0, "duration": 30.0}
     run = {"command": ["python", "-m", "bench", "--slo", "a b"], "host": {"cpus": 2, "name": "n"}, "config": config}
-    page = html.render(_summary([made_record()]) | {"run": run})
-    for shown in ("limits (2)", "suspect 0.01", "python -m bench --slo &#39;a b&#39;", "cpus 2 · name n"):
+    found = configuration(run | {"changed": changed, "notes": ["not here"]})
+    assert [(row.name, row.value) for row in found.changed] == [
+        ("url", "http://x"), ("rate", "2 requests/s"), ("duration", "30 s")
+    ]  # fmt: skip
+    assert [(row.name, row.value) for row in found.whole][1] == ("limits", "errors.suspect 0.01 · usage 1")
+    assert [(row.name, row.value) for row in found.run] == [("Host", "cpus 2 · name n")]
+    (_, command), (_, text) = found.to_copy
+    assert command == "python -m bench --slo 'a b'"
+    assert text.splitlines()[0] == "# Never stored, so give them again: api_key"
+    assert yaml.safe_load(text) == changed
+    page = html.render(_summary([made_record()]) | {"run": run | {"changed": changed}})
+    for shown in ("python -m bench --slo &#39;a b&#39;", "cpus 2 · name n", "duration: 30.0"):
         assert shown in page
-    assert "none (0)" not in page
+
+
+def test_units_are_of_settings_that_exist() -> None:
+    assert UNITS.keys() <= Settings.model_fields.keys()
 
 
 def test_a_report_has_the_nine_charts() -> None:
@@ -212,7 +234,27 @@ def test_the_verdict_stands_first() -> None:
     summary = golden_summary()
     assert text.render(summary).startswith("SUSPECT\n  - 7.1% of the requests failed")
     page = html.render(summary)
-    assert page.index('class="verdict suspect"') < page.index('class="tiles"') < page.index("Basic information")
+    order = (
+        'class="verdict suspect"',
+        'class="tiles"',
+        "<h3>Objectives",
+        "<h2>Charts",
+        "<h3>Latency over",
+        "<h3>Throughput",
+        "<h3>Errors",
+        "<h3>Requests</h3>",
+        "<h2>What other tools",
+        "<h2>Configuration and",
+        "YAML, for",
+    )
+    places = [page.index(part) for part in order]
+    assert places == sorted(places)
+    assert '<details class="card fold" id="configuration">' in page
+
+
+def test_every_table_has_a_caption() -> None:
+    page = html.render(golden_summary())
+    assert page.count("<table") == len(re.findall(r"<table[^>]*>\s*<caption>[^<]+</caption>", page)) > 10
 
 
 @pytest.mark.parametrize("width", [20, 80, 100, 120, 400])
