@@ -162,7 +162,7 @@ def test_a_mock_on_another_machine_is_compared_by_durations(mock: MockProcess, t
     assert (certificate["observation_lag_ms"], certificate["way_in_ms"]) == ({"n": 0}, {"n": 0})
     (p50,) = [r for r in certificate["metrics"] if (r["metric"], r["stat"]) == ("e2el_ms", "p50")]
     assert p50["true"] == pytest.approx(65, abs=10)  # 30 ms and seven times 5.
-    assert 0 < certificate["network_ms"] <= p50["error"] < 60
+    assert 0 < certificate["network_ms"] <= p50["error"]  # How much more is the machine's: the mock is in this process.
     assert kept(tmp_path) == []  # The network is in its errors: it says nothing of a load on this machine alone.
 
 

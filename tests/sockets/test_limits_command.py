@@ -20,6 +20,7 @@ from bench.limits.ladder import LADDERS
 from bench.limits.measure import climb
 from bench.limits.servers import SERVERS, bare_source
 from bench.load_test import run
+from bench.observer import Observer
 from tests.support.mock_process import mock_process
 
 
@@ -112,6 +113,16 @@ def test_a_climb_ends_with_a_sentence_where_the_server_is_gone() -> None:
     assert "cannot connect" in climbed.ended
 
 
+class Noting(Observer):
+    """Notes what is said."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def say(self, line: str) -> None:
+        self.said.append(line)
+
+
 @pytest.mark.parametrize(("here", "warned"), [(True, True), (False, False)])
 def test_a_run_beyond_the_ceiling_of_this_machine_is_warned(
     here: bool, warned: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -120,14 +131,14 @@ def test_a_run_beyond_the_ceiling_of_this_machine_is_warned(
     host = machine.host() if here else {**machine.host(), "cpu": "another"}
     ceiling = {"chunks_per_s": 1e6, "requests_per_s": 1e6, "streams": 3}
     write(default_path(), {"host": host, "date": "2026-11-24T10:00:00+00:00", "ceiling": ceiling})
-    said: list[str] = []
+    noting = Noting()
     with mock_process("--ttft", "5ms", "--tpot", "2ms") as mock:
         result = run(
             resolve({"url": mock.url, "concurrency": 4, "requests": 8, "input_tokens": "8", "output_tokens": "3",
                      "workers": "1", "out": str(tmp_path / "run"), "quiet": True}),
-            say=said.append,
+            observer=noting,
         )  # fmt: skip
-    lines = [line for line in said if line.startswith("warning: ")]
+    lines = [line for line in noting.said if line.startswith("warning: ")]
     notes = orjson.loads((tmp_path / "run" / "summary.json").read_bytes())["run"]["notes"]
     assert [line.removeprefix("warning: ") for line in lines] == notes == result.summary["run"]["notes"]
     assert ["4 streams at once" in note for note in notes] == ([True] if warned else [])
