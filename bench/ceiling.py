@@ -70,12 +70,12 @@ def planned_load(config: RunConfig, probe: RequestRecord | None) -> PlannedLoad:
     answer_s = None
     if tokens is not None and ttft_ms is not None and tpot_ms is not None:
         answer_s = (ttft_ms + (tokens - 1) * tpot_ms) / 1000
-    if config.rate is not None:
-        streams = config.rate * answer_s if answer_s is not None else None
+    if (rate := config.most_per_s) is not None:
+        streams = rate * answer_s if answer_s is not None else None
         if config.max_concurrency is not None:
             streams = min(config.max_concurrency, streams) if streams is not None else None
-        chunks = config.rate * tokens if tokens is not None else None
-        return PlannedLoad(chunks_per_s=chunks if config.stream else None, requests_per_s=config.rate, streams=streams)
+        chunks = rate * tokens if tokens is not None else None
+        return PlannedLoad(chunks_per_s=chunks if config.stream else None, requests_per_s=rate, streams=streams)
     users = _users(config)
     chunks = users * 1000 / tpot_ms if users is not None and tpot_ms and config.stream else None
     requests = users / answer_s if users is not None and answer_s else None
@@ -83,7 +83,7 @@ def planned_load(config: RunConfig, probe: RequestRecord | None) -> PlannedLoad:
 
 
 def _users(config: RunConfig) -> int | None:
-    at_once = config.concurrency if config.concurrency is not None else config.max_concurrency
+    at_once = config.most_users if config.most_users is not None else config.max_concurrency
     known = [n for n in (at_once, config.requests) if n is not None]
     return min(known) if known else None
 

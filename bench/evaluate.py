@@ -19,12 +19,16 @@ from bench.manifest import StoredRun
 from bench.metrics import objectives
 from bench.metrics.catalog import REQUEST_METRICS
 from bench.metrics.facts import RunFacts
+from bench.metrics.planned_load import PlannedLoad
 from bench.metrics.summary import Summary
 from bench.report import certificate_page, html
 from bench.run_directory import CERTIFICATE, CERTIFICATE_PAGE, REPORT, SUMMARY, RunDirectory
 from bench.verdict import judge
 from bench.verdict.evidence import RunEvidence
 from bench.verdict.finding import Status, Verdict
+
+PLANNED_ENDS = ("requests", "duration")
+"""Reasons to stop that are no surprise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +172,8 @@ def too_many_errors(counts: dict[str, Any], limit: str | None) -> bool:
 
 def _facts(run: StoredRun, directory: RunDirectory) -> RunFacts:
     config, stored = run.config, run.manifest
-    start_ns = stored.run_start_ns
+    # The segments of a load have their own clock, which no request starts.
+    start_ns = stored.segments[0].start_ns if stored.segments else stored.run_start_ns
     if start_ns is None:  # The run was killed before it could say: its first request will do.
         intended = [record.intended_ns for record in directory.records() if record.phase == "run"]
         start_ns = min(intended, default=stored.start_ns)
@@ -182,7 +187,11 @@ def _facts(run: StoredRun, directory: RunDirectory) -> RunFacts:
         offered_rps=config.rate,
         concurrency=config.concurrency,
         max_concurrency=config.max_concurrency,
-        ramp_s=config.ramp,
+        ramp_s=config.ramp_in_s,
+        ended_early=stored.stop_reason not in PLANNED_ENDS,
+        segments=tuple(
+            PlannedLoad(s.first, s.last, s.start_ns - start_ns, s.end_ns - start_ns) for s in stored.segments
+        ),
         objectives=objectives.parse(config.slo),
     )
 

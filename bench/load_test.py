@@ -278,7 +278,10 @@ class _Load:
             with self._observer.waiting(lambda: crew.preparing):
                 await crew.prepare()
             start_ns = self._clock.now_ns() + LEAD_NS
-            begun = self._first.model_copy(update={"start_ns": start_ns})
+            changes: dict[str, Any] = {"start_ns": start_ns}
+            if segments := manifest.planned_segments(self._config, start_ns):
+                changes["segments"] = segments
+            begun = self._first.model_copy(update=changes)
             try:
                 manifest.write(self._directory, self._config, begun)
             except OSError as e:
@@ -358,7 +361,7 @@ def _goal(config: RunConfig, plan: LoadPlan) -> Goal:
     """What the live view counts towards."""
     return Goal(
         requests=plan.requests,
-        duration_s=config.duration,
+        duration_s=config.lasts_s,
         warmup_requests=config.warmup_requests,
         warmup_s=config.warmup_s,
         objectives=objectives.parse(config.slo),

@@ -34,6 +34,20 @@ class PromptTexts(BaseModel):
     salt: str | None
 
 
+class PlannedSegment(BaseModel):
+    """A part of a load that changes over time: along a line from `first` to `last`, in users or requests per second.
+
+    The same twice in a step. Times are CLOCK_MONOTONIC.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    first: float
+    last: float
+    start_ns: int
+    end_ns: int
+
+
 class Manifest(BaseModel):
     """Written when the load begins, and again when it has ended. Times in ns are CLOCK_MONOTONIC.
 
@@ -59,6 +73,8 @@ class Manifest(BaseModel):
     planned: int | None = None
     """Requests after the warm-up, where their number is known."""
     start_ns: int
+    segments: tuple[PlannedSegment, ...] = ()
+    """Of --steps and of a --ramp that rises."""
     run_start_ns: int | None = None
     """When the warm-up was over; None where the run was killed before it could say."""
     stop_reason: str | None = None
@@ -90,6 +106,17 @@ class StoredRun:
     config: RunConfig
     written_config: Mapping[str, Any]
     manifest: Manifest
+
+
+def planned_segments(config: RunConfig, start_ns: int) -> tuple[PlannedSegment, ...]:
+    """The segments of a load that begins at this instant, with its warm-up."""
+    found = []
+    at_ns = start_ns + config.length.warmup_ns
+    for segment in config.segments:
+        end_ns = at_ns + segment.duration_ns
+        found.append(PlannedSegment(first=segment.first, last=segment.last, start_ns=at_ns, end_ns=end_ns))
+        at_ns = end_ns
+    return tuple(found)
 
 
 def write(directory: RunDirectory, config: RunConfig, manifest: Manifest) -> None:

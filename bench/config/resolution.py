@@ -25,6 +25,7 @@ from bench.modes import MODES
 from promptset import recipes
 from promptset.errors import SpecError
 
+MODES_WITH_SEGMENTS = ("concurrency", "rate")
 _NO_DEFAULT = object()
 _DEFAULTS = Settings(url="http://unknown").public()
 
@@ -137,6 +138,7 @@ def _combinations(settings: Settings, given: Collection[str]) -> list[str]:
     mode = MODES[implied_mode(settings)]
     if mode.name != "rate" and settings.rate is not None and settings.concurrency is None:
         problems.append(f"--rate does not go with --mode {mode.name}: leave one of the two out")
+    problems += _segment_problems(settings, mode.name)
     problems += mode.problems(settings, given)
     problems += _settings_of_other_modes(mode.name, given)
     problems += _data_problems(settings, given)
@@ -152,6 +154,24 @@ def _combinations(settings: Settings, given: Collection[str]) -> list[str]:
                 f"give at most {values.MOST_REQUESTS:,}"
             )
     return problems + _objective_problems(settings)
+
+
+def _segment_problems(settings: Settings, mode: str) -> list[str]:
+    """Loads that change over time, where there is one line of them, in a mode that has them, of a size that can be sent."""
+    if not settings.segments:
+        return []
+    if mode not in MODES_WITH_SEGMENTS:
+        return [f"{settings.segments_flag} is for --mode {' and '.join(MODES_WITH_SEGMENTS)}, and this is mode {mode}"]
+    problems = []
+    if settings.steps is not None and ".." in settings.ramp:
+        problems.append("--steps and a --ramp that rises exclude each other: leave one of the two out")
+    elif settings.steps is not None and settings.ramp_in_s:
+        problems.append("--ramp starts users one by one, and with --steps they come at the steps: leave --ramp out")
+    if mode == "rate" and (planned := sum(s.arrivals for s in settings.segments)) > values.MOST_REQUESTS:
+        problems.append(
+            f"{settings.segments_flag} plans {planned:,.0f} requests: give at most {values.MOST_REQUESTS:,}"
+        )
+    return problems
 
 
 def _objective_problems(settings: Settings) -> list[str]:

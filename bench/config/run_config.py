@@ -15,6 +15,7 @@ from bench.errors import UsageError
 from bench.modes import DEFAULT_MODE, MODES
 from bench.modes.interface import DEFAULT_OUTPUT_TOKENS, Mode
 from bench.modes.share import RunLength
+from bench.schedule.segments import lasts_ns, most
 from bench.sources.interface import SourceSpec
 from bench.verdict.limits import Limits
 
@@ -39,16 +40,28 @@ class RunConfig(Settings):
     @property
     def length(self) -> RunLength:
         """When the load ends."""
+        warmup_ns = round(self.warmup_s * NS_PER_S)
         return RunLength(
             requests=self.requests,
             duration_ns=None if self.duration is None else round(self.duration * NS_PER_S),
             warmup_requests=self.warmup_requests,
-            warmup_ns=round(self.warmup_s * NS_PER_S),
+            warmup_ns=warmup_ns,
+            ends_ns=warmup_ns + lasts_ns(self.segments) if self.segments else None,
         )
 
     def at(self, path: Path) -> RunConfig:
         """The same run, into this directory."""
         return self.model_copy(update={"out": str(path)})
+
+    @property
+    def most_per_s(self) -> float | None:
+        """The greatest rate, in requests per second; None where users or a recording set it."""
+        return most(self.segments) if self.segments and self.mode == "rate" else self.rate
+
+    @property
+    def most_users(self) -> int | None:
+        """The greatest number of users; None where there are none."""
+        return round(most(self.segments)) if self.segments and self.mode != "rate" else self.concurrency
 
     @classmethod
     def stored(cls, content: Mapping[str, Any]) -> RunConfig:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
 from bench.config import values
+from bench.config.segments import checked_ramp, checked_steps, line_of, steps_of
 from bench.endpoints import DEFAULT as DEFAULT_ENDPOINT
 from bench.endpoints import ENDPOINTS
 from bench.modes import MODES
@@ -19,6 +20,7 @@ from bench.modes.interface import DEFAULT_OUTPUT_TOKENS, DEFAULT_REQUESTS
 from bench.modes.rate import ARRIVALS_OF_BURSTS, DEFAULT_ARRIVALS
 from bench.modes.sessions import DEFAULT_THINK_TIME, DEFAULT_TURNS
 from bench.schedule import ARRIVALS
+from bench.schedule.segments import Segment, lasts_ns
 from bench.secrets import public_body, public_url
 from bench.transport import DEFAULT, TRANSPORTS
 from bench.verdict.limits import Limits
@@ -123,8 +125,17 @@ class Settings(BaseModel):
         None, "maximum requests in flight (modes rate, throughput and trace)", group="load", metavar="N", ge=1
     )
     drop_late: bool = option(False, "drop arrivals that find no free slot, instead of letting them wait", group="load")
-    ramp: Annotated[float, BeforeValidator(values.seconds)] = option(
-        0.0, "start the users one by one over this time", group="load", metavar="S", ge=0
+    ramp: Annotated[str, BeforeValidator(checked_ramp)] = option(
+        "0",
+        "start the users one by one over this time (30s); or a load that rises (or falls) along a line: 1..50:10m",
+        group="load",
+        metavar="S|A..B:T",
+    )
+    steps: Annotated[str | None, BeforeValidator(lambda v: None if v is None else checked_steps(v))] = option(
+        None,
+        "loads one after the other, each for a time: 5,10,20:60s, in users or (--mode rate) requests per second",
+        group="load",
+        metavar="LOADS:T",
     )
     requests: Annotated[
         int | None,
@@ -270,6 +281,28 @@ class Settings(BaseModel):
     def recipe(self) -> str | None:
         """The recipe that the data set is; None where it is a file of rows, or there is none."""
         return self.dataset if self.dataset is not None and recipes.is_recipe(self.dataset) else None
+
+    @property
+    def ramp_in_s(self) -> float:
+        """Over how many seconds users start one by one; 0 where the ramp is a load that rises."""
+        return 0.0 if ".." in str(self.ramp) else values.seconds(self.ramp)
+
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        """The loads of --steps or of a rising --ramp; none where the load stays."""
+        if self.steps is not None:
+            return steps_of(self.steps)
+        return line_of(self.ramp) if ".." in str(self.ramp) else ()
+
+    @property
+    def segments_flag(self) -> str:
+        """Which of the two says the segments."""
+        return "--ramp" if self.steps is None else "--steps"
+
+    @property
+    def lasts_s(self) -> float | None:
+        """For how many seconds requests are sent after the warm-up; None where time does not end it."""
+        return lasts_ns(self.segments) / 1e9 if self.segments else self.duration
 
     @property
     def warmup_requests(self) -> int:

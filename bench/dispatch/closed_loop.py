@@ -1,12 +1,14 @@
 """Fixed concurrency: N users, each of whom sends again as soon as the answer to the last request has come.
 
-A user's next request is intended for the instant at which the last one ended. With a ramp the users come one by one,
-evenly spread over it. Maximum throughput is the same loop with as many users as may be in flight at once.
+A user's next request is intended for the instant at which the last one ended. The number of users may change: those who
+come send at that instant. Where it falls, the users whose requests end next leave, and send nothing more. Maximum
+throughput is the same loop with as many users as may be in flight at once.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 
 from bench.dispatch.sending import Sending
 from bench.records import RequestRecord
@@ -16,21 +18,41 @@ from bench.workload import Supply
 class ClosedLoop:
     """`planned` counts requests that a user was ready to send, `sent` those handed to the transport, `done` records."""
 
-    def __init__(self, supply: Supply, sending: Sending, *, users: int, ramp_ns: int) -> None:
+    def __init__(self, supply: Supply, sending: Sending, *, changes: Iterator[tuple[int, int]]) -> None:
+        """`changes`: offsets in ns from the start, rising, and how many users there are from then on."""
         self._supply = supply
         self._sending = sending
-        self._users = users
-        self._ramp_ns = ramp_ns
+        self._changes = changes
+        self._wanted = self._users = 0
         self.planned = self.sent = self.done = 0
 
     async def run(self, start_ns: int) -> None:
         """Send until the stop says so, and return when nothing is in flight any more."""
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._sending.stop.on_stop(lambda reason: self._check_end())
-        for user in range(self._users):
-            due_ns = start_ns + (user * self._ramp_ns) // self._users
-            self._sending.clock.call_at(due_ns, lambda due_ns=due_ns: self._user_free(due_ns))  # type: ignore[misc]
+        self._start_ns = start_ns
+        self._next_change()
+        if self._change is not None:
+            self._sending.clock.call_at(self._change[0], self._change_due)
         await self._ended
+
+    def _next_change(self) -> None:
+        found = next(self._changes, None)
+        self._change = None if found is None else (self._start_ns + found[0], found[1])
+
+    def _change_due(self) -> None:
+        self._adjust(self._sending.clock.now_ns())
+        if self._change is not None and not self._sending.stop.stopped:
+            self._sending.clock.call_at(self._change[0], self._change_due)
+
+    def _adjust(self, until_ns: int) -> None:
+        """Make the changes that are due by this instant: who comes is free from the instant of the change on."""
+        while self._change is not None and self._change[0] <= until_ns:
+            at_ns, self._wanted = self._change
+            self._next_change()
+            while self._users < self._wanted:
+                self._users += 1
+                self._user_free(at_ns)
 
     def _user_free(self, intended_ns: int) -> None:
         phase = self._sending.stop.next_phase(intended_ns)
@@ -46,7 +68,11 @@ class ClosedLoop:
 
     def _answered(self, end_ns: int) -> None:
         self._sending.in_flight.end(end_ns)
-        self._user_free(end_ns)
+        self._adjust(end_ns)
+        if self._users > self._wanted:
+            self._users -= 1
+        else:
+            self._user_free(end_ns)
 
     def _recorded(self, record: RequestRecord) -> None:
         self.done += 1

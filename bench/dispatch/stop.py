@@ -24,19 +24,23 @@ class Stop:
         duration_ns: int | None,
         warmup_requests: int = 0,
         warmup_ns: int = 0,
+        ends_ns: int | None = None,
     ) -> None:
+        """`ends_ns`: the end in ns from the start, warm-up included, of a load that is planned in time."""
         self._clock = clock
         self._requests = requests
         self._duration_ns = duration_ns
         self._warmup_left = warmup_requests
         self._warmup_until_ns = start_ns + warmup_ns
         self._taken = 0
-        self._deadline_ns: int | None = None
+        self._deadline_ns = None if ends_ns is None else start_ns + ends_ns
         self._listeners: list[Callable[[str], None]] = []
         self.reason: str | None = None
         self.interrupted = False
         self.run_start_ns: int | None = None
         """When the first request after the warm-up was taken."""
+        if self._deadline_ns is not None:
+            clock.call_at(self._deadline_ns, lambda: self.now("duration"))
 
     @property
     def stopped(self) -> bool:

@@ -57,6 +57,7 @@ class ActiveLoad:
             duration_ns=share.duration_ns,
             warmup_requests=share.warmup_requests,
             warmup_ns=share.warmup_ns,
+            ends_ns=share.ends_ns,
         )
         sending = Sending(
             transport=transport, clock=clock, stop=self._stop, in_flight=self._in_flight, on_record=self._recorded

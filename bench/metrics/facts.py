@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bench.metrics.objectives import Objective
+from bench.metrics.planned_load import PlannedLoad
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,7 +15,7 @@ class RunFacts:
     `open_loop`: a schedule that does not wait for responses sends requests. `start_ns` (CLOCK_MONOTONIC) is the zero of
     every time in the summary: the start of the phase "run". `ramp_s` counts from it. `planned` is the number of requests in
     the plan, None where only time ends the run. `seed` feeds the resampling of the intervals, so that a report rendered
-    again is the same.
+    again is the same. `segments`: the parts of a load that changes over time.
     """
 
     mode: str
@@ -27,6 +28,9 @@ class RunFacts:
     concurrency: int | None = None
     max_concurrency: int | None = None
     ramp_s: float = 0.0
+    segments: tuple[PlannedLoad, ...] = ()
+    ended_early: bool = False
+    """Whether the load did not come to its planned end."""
     objectives: tuple[Objective, ...] = ()
 
     @property

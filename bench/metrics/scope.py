@@ -16,7 +16,7 @@ from typing import Any
 
 from bench.metrics import bounds
 from bench.metrics.arrivals import Arrivals
-from bench.metrics.catalog import METRICS, RequestMetric
+from bench.metrics.catalog import METRICS, REQUEST_METRICS, RequestMetric
 from bench.metrics.columns import Columns, happened
 from bench.metrics.histogram import RELATIVE_ERROR, LogHistogram
 from bench.metrics.intervals import Interval, clustered_intervals, mean_interval, quantile_intervals
@@ -41,11 +41,11 @@ class RunData:
 
 
 class Scope:
-    """The numbers of the whole run (`window` None) or of a window."""
+    """The numbers of the whole run (`window` None) or of a window; `name` keeps their resampling apart."""
 
-    def __init__(self, data: RunData, window: Window | None) -> None:
+    def __init__(self, data: RunData, window: Window | None, name: str = "steady") -> None:
         self._data = data
-        self._name = "run" if window is None else "steady"
+        self._name = "run" if window is None else name
         columns = data.columns
         sent = happened(columns.sent)
         self._start_ns: float | None = None
@@ -80,8 +80,7 @@ class Scope:
         result: dict[str, Any] = {}
         for metric in METRICS.values():
             if isinstance(metric, RequestMetric):
-                values = happened(list(map(columns.metrics[metric.key].__getitem__, self._rows)))
-                found = self._of_requests(metric.key, values)
+                found = self._of_requests(metric.key, self._values(metric.key))
                 ends = bounds.of_request_metric(columns, metric.key, self._rows)
                 lies = None if ends is None else (describe(ends[0]), describe(ends[1]))
             else:
@@ -93,6 +92,15 @@ class Scope:
             found["bounds"] = {} if lies is None else bounds.worth_saying(found, *lies, unit=metric.unit)
             result[metric.key] = found
         return result
+
+    def of_requests(self) -> dict[str, Any]:
+        """The metrics of whole requests alone: those of tokens are kept by slices, which a short scope would cut."""
+        return {
+            metric.key: self._of_requests(metric.key, self._values(metric.key)) for metric in REQUEST_METRICS.values()
+        }
+
+    def _values(self, key: str) -> list[float]:
+        return happened(list(map(self._data.columns.metrics[key].__getitem__, self._rows)))
 
     def _of_requests(self, key: str, values: list[float]) -> dict[str, Any]:
         ordered = sorted(values)

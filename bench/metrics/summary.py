@@ -24,6 +24,7 @@ from bench.metrics.objectives import evaluate, meets_all
 from bench.metrics.per_request import NS_PER_MS, NS_PER_S
 from bench.metrics.quantile import describe, quantile
 from bench.metrics.scope import RunData, Scope
+from bench.metrics.segments import describe_segments
 from bench.metrics.tally import RecordTally
 from bench.metrics.tokens import TokenTimes
 from bench.metrics.window import Window, describe_window, steady_window
@@ -125,8 +126,11 @@ class Summary:
             **whole,
             "latency_of_failures_ms": describe(sorted(happened(columns.failed_after_ms))),
             "stalls": tally.stalls(),
-            "window": describe_window(window, self._e2el_inside(window), over_time, facts.open_loop),
+            "window": describe_window(
+                window, self._e2el_inside(window), over_time, facts.open_loop, changes=bool(facts.segments)
+            ),
             "steady": None if window is None else self._numbers(Scope(data, window)),
+            "segments": describe_segments(facts, data, self._spans),
             "series": over_time,
             "distributions": series.distributions(columns, over_time),
             "tokens": tally.tokens(),
@@ -172,7 +176,7 @@ class Summary:
 
     def _window(self, over_time: dict[str, Any]) -> Window | None:
         sent = happened(self._columns.sent)
-        if not sent:
+        if not sent or self._facts.segments:
             return None
         begin = self._facts.ramp_s * NS_PER_S
         if self._warmup_end_ns is not None:

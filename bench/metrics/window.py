@@ -22,6 +22,8 @@ BATCH = 5
 MIN_ROUNDS = 10
 """A closed loop moves in waves; a cut one weighs at most a tenth when the window holds ten of them."""
 
+CHANGES = "none: the load changes as planned, and each of its segments has numbers of its own"
+
 _BATCHES_FOR_TESTS = 10
 _SURE_Z = 2.576
 _WORTH_SAYING = 0.05
@@ -139,11 +141,18 @@ def steady_window(
 
 
 def describe_window(
-    window: Window | None, e2el_ms: Sequence[float], over_time: dict[str, Any], open_loop: bool
+    window: Window | None,
+    e2el_ms: Sequence[float],
+    over_time: dict[str, Any],
+    open_loop: bool,
+    *,
+    changes: bool = False,
 ) -> dict[str, Any]:
-    """`window` of a summary; `e2el_ms` are the latencies of the requests sent inside, in ascending order."""
+    """`window` of a summary; `e2el_ms` are the latencies of the requests sent inside, in ascending order. `changes`: the
+    load was planned to change."""
     if window is None:
-        why = "none: after ramp and warm-up, all was sent within the time that one request takes"
+        too_short = "none: after ramp and warm-up, all was sent within the time that one request takes"
+        why = CHANGES if changes else too_short
         return {"start_s": None, "end_s": None, "method": why, "rounds": None, "stationarity": None, "warnings": []}
     warnings = list(window.warnings)
     rounds = window.duration_s * 1000 / quantile(e2el_ms, 0.5) if e2el_ms and e2el_ms[-1] > 0 else None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bench.modes.interface import UsersMode, ramp_ns
+from bench.modes.interface import UsersMode, divided_changes, ramp_ns, segment_problems
+from bench.modes.share import WorkerShare
+from bench.schedule.segments import Segment, most
 
 if TYPE_CHECKING:
     from bench.config.settings import Settings
@@ -16,29 +18,38 @@ DEFAULT_USERS = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Concurrency(UsersMode):
-    """So many users, who come in one by one over the ramp."""
+    """So many users, who come in one by one over the ramp; with `segments` at most so many."""
 
     name = "concurrency"
     summary = "N users, each sends its next request when the last one is answered"
 
     users: int
     ramp_ns: int
+    segments: tuple[Segment, ...] = ()
 
     @classmethod
     def problems(cls, settings: Settings, given: Collection[str]) -> list[str]:
-        """A cap has no use here."""
+        """A cap has no use here, and users are whole."""
+        problems = segment_problems(settings, unit="a user", whole=True)
         if settings.max_concurrency is None:
-            return []
-        return ["--max-concurrency does not go with fixed concurrency: --concurrency is the number itself"]
+            return problems
+        return ["--max-concurrency does not go with fixed concurrency: --concurrency is the number itself", *problems]
 
     @classmethod
     def defaults(cls, settings: Settings) -> dict[str, Any]:
         """DEFAULT_USERS users, and DEFAULT_REQUESTS requests without a duration."""
-        users = {} if settings.concurrency is not None else {"concurrency": DEFAULT_USERS}
+        known = settings.concurrency is not None or settings.segments
+        users = {} if known else {"concurrency": DEFAULT_USERS}
         return {**UsersMode.defaults(settings), **users}
 
     @classmethod
     def of(cls, settings: Settings) -> Concurrency:
         """The load of complete settings."""
+        if settings.segments:
+            return cls(users=round(most(settings.segments)), ramp_ns=0, segments=settings.segments)
         users = DEFAULT_USERS if settings.concurrency is None else settings.concurrency
         return cls(users=users, ramp_ns=ramp_ns(settings))
+
+    def user_changes(self, share: WorkerShare) -> Iterator[tuple[int, int]]:
+        """Of the segments too."""
+        return divided_changes(self.segments, share) if self.segments else UsersMode.user_changes(self, share)

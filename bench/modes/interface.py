@@ -7,7 +7,7 @@ among workers, and what loop sends it. An instance is the resolved load of one r
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from bench.clock import NS_PER_S
 from bench.dispatch import ClosedLoop, OpenLoop, Sending
 from bench.dispatch.interface import Dispatcher
-from bench.modes.share import RunLength, WorkerShare, divide
+from bench.modes.share import RunLength, WorkerShare, divide, part
+from bench.schedule import users as user_changes
+from bench.schedule.segments import Segment, after_warmup
 from bench.sources.interface import Source, SourceSpec
 from bench.sources.rows import RowsSpec
 from bench.sources.simulated import PromptSpec
@@ -104,7 +106,8 @@ class Mode(ABC):
     @classmethod
     def defaults(cls, settings: Settings) -> dict[str, Any]:
         """Settings that were not given, and are needed."""
-        return {} if settings.requests is not None or settings.duration is not None else {"requests": DEFAULT_REQUESTS}
+        ends = settings.requests is not None or settings.duration is not None or settings.segments
+        return {} if ends else {"requests": DEFAULT_REQUESTS}
 
     @classmethod
     @abstractmethod
@@ -157,7 +160,8 @@ class UsersMode(Mode):
         """By time this is a guess: a request a second for each user."""
         if share.length.total is not None:
             return Expected(share.length.total, exact=True)
-        seconds = 0.0 if share.duration_ns is None else share.duration_ns / NS_PER_S
+        lasts_ns = share.duration_ns if share.ends_ns is None else share.ends_ns
+        seconds = 0.0 if lasts_ns is None else lasts_ns / NS_PER_S
         return Expected(round(self._users_of(share) * seconds) + share.warmup_requests, exact=False)
 
     def worker_load(
@@ -165,8 +169,11 @@ class UsersMode(Mode):
     ) -> WorkerLoad:
         """A closed loop of the share's users."""
         supply = Supply(source, encode, numbering.run_id, first=numbering.first, step=numbering.step)
-        users = self._users_of(share)
-        return WorkerLoad(supply, lambda sending: ClosedLoop(supply, sending, users=users, ramp_ns=self.ramp_ns))
+        return WorkerLoad(supply, lambda sending: ClosedLoop(supply, sending, changes=self.user_changes(share)))
+
+    def user_changes(self, share: WorkerShare) -> Iterator[tuple[int, int]]:
+        """When users of the share come and go: offsets in ns from the start, and how many there are from then on."""
+        return user_changes.coming_in(self._users_of(share), self.ramp_ns)
 
     def _users_of(self, share: WorkerShare) -> int:
         return self.users if share.users is None else share.users
@@ -201,8 +208,9 @@ def open_loop_problems(mode: str, settings: Settings) -> list[str]:
     problems = []
     if settings.drop_late and settings.max_concurrency is None:
         problems.append("--drop-late needs --max-concurrency: without a cap no arrival is ever late for a slot")
-    if settings.ramp:
-        problems.append(f"--ramp is for users, and mode {mode} has none")
+    if settings.ramp_in_s:
+        hint = ": a rate that rises is --ramp 1..50:10m" if mode == "rate" else ""
+        problems.append(f"--ramp is for users, and mode {mode} has none{hint}")
     return problems
 
 
@@ -231,7 +239,35 @@ def prompts_or_rows(settings: Settings, *, by_time: bool = False) -> SourceSpec:
 
 def ramp_ns(settings: Settings) -> int:
     """Over how long users come in."""
-    return round(settings.ramp * NS_PER_S)
+    return round(settings.ramp_in_s * NS_PER_S)
+
+
+def segment_problems(settings: Settings, *, unit: str, whole: bool) -> list[str]:
+    """What does not go with a load that changes over time; `unit`: of the load."""
+    flag_of_it, segments = settings.segments_flag, settings.segments
+    if not segments:
+        return []
+    exclusive = {"concurrency": "says how many users there are", "rate": "says the rate (with --mode rate)",
+                 "requests": "says when the load ends", "duration": "says when the load ends"}  # fmt: skip
+    problems = [
+        f"{flag_of_it} and {flag(key)} exclude each other: {flag_of_it} {says}"
+        for key, says in exclusive.items()
+        if getattr(settings, key) is not None
+    ]
+    loads = [load for segment in segments for load in (segment.first, segment.last)]
+    if whole and (broken := [load for load in loads if not load.is_integer()]):
+        problems.append(f"{flag_of_it}: there is no {broken[0]:g}th of {unit}: for requests per second add --mode rate")
+    if settings.warmup_requests:
+        problems.append(f"{flag_of_it} needs a --warmup in time, such as 20s: the first segment begins when it is over")
+    elif settings.warmup_s and segments[0].first == 0:
+        problems.append(f"--warmup sends at the first load, and {flag_of_it} begins at 0: leave --warmup out")
+    return problems
+
+
+def divided_changes(segments: Sequence[Segment], share: WorkerShare) -> Iterator[tuple[int, int]]:
+    """The users of one worker: at every instant the workers together have as many as the segments say."""
+    whole = after_warmup(segments, share.warmup_ns)
+    return ((at_ns, part(n, share.worker, share.workers)) for at_ns, n in user_changes.of_segments(whole))
 
 
 def flag(key: str) -> str:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from bench.clock import NS_PER_S
 from bench.errors import UsageError
-from bench.modes.interface import Expected, LoadPlan, OpenLoopMode, open_loop_problems
+from bench.modes.interface import Expected, LoadPlan, OpenLoopMode, open_loop_problems, segment_problems
 from bench.modes.share import BUSIEST_S, RunLength, WorkerShare, deal, draw
 from bench.rng import stream
 from bench.schedule import ARRIVALS
+from bench.schedule.segments import Segment, after_warmup, arrivals, most
 from bench.sources.interface import Source
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ _RATE = "--mode rate needs --rate, in requests per second"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rate(OpenLoopMode):
-    """So many requests per second, by an arrival process and its seed."""
+    """So many requests per second, by an arrival process and its seed; with `segments` at most so many."""
 
     name = "rate"
     summary = "R requests a second, however slow the server is"
@@ -38,11 +39,15 @@ class Rate(OpenLoopMode):
     seed: int
     cap: int | None
     drop_late: bool
+    segments: tuple[Segment, ...] = ()
+    warmup_ns: int = 0
+    """At the load of the first segment, before it."""
 
     @classmethod
     def problems(cls, settings: Settings, given: Collection[str]) -> list[str]:
         """There must be a rate, and burstiness only where gaps have a shape."""
-        problems = [_RATE] if settings.rate is None else []
+        problems = [_RATE] if settings.rate is None and not settings.segments else []
+        problems += segment_problems(settings, unit="a request", whole=False)
         shapeless = settings.arrivals not in (None, ARRIVALS_OF_BURSTS)
         if shapeless and "burstiness" in given and settings.burstiness != 1.0:
             problems.append(f"--burstiness is the shape of gamma gaps: --arrivals {settings.arrivals} has none")
@@ -63,20 +68,27 @@ class Rate(OpenLoopMode):
     @classmethod
     def of(cls, settings: Settings) -> Rate:
         """The load of complete settings. Raises UsageError without a rate."""
-        if settings.rate is None:
+        segments = settings.segments
+        rate = most(segments) if segments else settings.rate
+        if rate is None:
             raise UsageError(_RATE)
         return cls(
-            rate=settings.rate,
+            rate=rate,
             arrivals=DEFAULT_ARRIVALS if settings.arrivals is None else settings.arrivals,
             burstiness=settings.burstiness,
             seed=settings.seed,
             cap=settings.max_concurrency,
             drop_late=settings.drop_late,
+            segments=segments,
+            warmup_ns=round(settings.warmup_s * NS_PER_S) if segments else 0,
         )
 
     def offsets(self) -> Iterator[int]:
-        """The arrivals, in ns from the start, without end."""
-        return ARRIVALS[self.arrivals](self.rate, self.burstiness, stream(self.seed, "arrivals"))
+        """The arrivals, in ns from the start: without end, or to the end of the segments."""
+        process, chance = ARRIVALS[self.arrivals], stream(self.seed, "arrivals")
+        if self.segments:
+            return arrivals(process(1.0, self.burstiness, chance), after_warmup(self.segments, self.warmup_ns))
+        return process(self.rate, self.burstiness, chance)
 
     def arrivals_of(self, share: WorkerShare) -> Iterator[int]:
         """Those that were dealt to the share; a single worker draws them as they come due."""
@@ -88,12 +100,13 @@ class Rate(OpenLoopMode):
 
     def plan(self, length: RunLength, source: Source[object]) -> LoadPlan:
         """Without a cap, connections for the arrivals of BUSIEST_S seconds."""
-        seconds = BUSIEST_S if length.duration_ns is None else min(BUSIEST_S, length.duration_ns / NS_PER_S)
+        lasts_ns = length.duration_ns if length.ends_ns is None else length.ends_ns
+        seconds = BUSIEST_S if lasts_ns is None else min(BUSIEST_S, lasts_ns / NS_PER_S)
         at_once = max(1, round(self.rate * seconds)) if self.cap is None else self.cap
 
         def shares(workers: int) -> list[WorkerShare]:
             if workers > 1:
-                return deal(draw(self.offsets(), length), workers, self.cap)
+                return deal(draw(self.offsets(), length), workers, self.cap, length.ends_ns)
             # Nothing to deal out: arrivals are drawn as they come due.
             return [
                 WorkerShare(
@@ -102,6 +115,7 @@ class Rate(OpenLoopMode):
                     warmup_requests=length.warmup_requests,
                     warmup_ns=length.warmup_ns,
                     cap=self.cap,
+                    ends_ns=length.ends_ns,
                 )
             ]
 

@@ -20,12 +20,16 @@ BUSIEST_S = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunLength:
-    """When a load ends: after so many requests, after a time, or at whichever comes first. The warm-up comes on top."""
+    """When a load ends: after so many requests, after a time, or at whichever comes first. The warm-up comes on top.
+
+    `ends_ns`: the end of a load that is planned in time (`--steps`), in ns from the start, with the warm-up.
+    """
 
     requests: int | None
     duration_ns: int | None
     warmup_requests: int = 0
     warmup_ns: int = 0
+    ends_ns: int | None = None
 
     @property
     def total(self) -> int | None:
@@ -49,6 +53,7 @@ class WorkerShare:
     users: int | None = None
     cap: int | None = None
     offsets_ns: array[int] | None = None
+    ends_ns: int | None = None
 
     @property
     def length(self) -> RunLength:
@@ -58,6 +63,7 @@ class WorkerShare:
             duration_ns=self.duration_ns,
             warmup_requests=self.warmup_requests,
             warmup_ns=self.warmup_ns,
+            ends_ns=self.ends_ns,
         )
 
 
@@ -112,7 +118,7 @@ def draw(offsets: Iterator[int], length: RunLength) -> OpenLoopArrivals:
     return OpenLoopArrivals(planned, warmup)
 
 
-def deal(arrivals: OpenLoopArrivals, workers: int, cap: int | None) -> list[WorkerShare]:
+def deal(arrivals: OpenLoopArrivals, workers: int, cap: int | None, ends_ns: int | None = None) -> list[WorkerShare]:
     """An open loop's arrivals, dealt out. A cap must be at least the number of workers."""
     planned, warmup = arrivals.offsets_ns, arrivals.warmup
     return [
@@ -125,6 +131,7 @@ def deal(arrivals: OpenLoopArrivals, workers: int, cap: int | None) -> list[Work
             warmup_ns=0,
             cap=None if cap is None else part(cap, k, workers),
             offsets_ns=array("q", islice(planned, k, None, workers)),
+            ends_ns=ends_ns,
         )
         for k in range(workers)
     ]
@@ -145,6 +152,7 @@ def divide(users: int, workers: int, length: RunLength) -> list[WorkerShare]:
             warmup_requests=part(warmup, k, workers),
             warmup_ns=length.warmup_ns,
             users=part(users, k, workers),
+            ends_ns=length.ends_ns,
         )
         for k in range(workers)
     ]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.metrics.catalog import METRICS, Metric
-from bench.report import charts, details, formatting, other_tools
+from bench.report import charts, details, formatting, other_tools, segments_table
 from bench.report.certificate_text import STATS as CALIBRATED_STATS
 from bench.report.certificate_text import cause_sentence
 from bench.report.configuration import configuration
@@ -77,6 +77,9 @@ def render(summary: Mapping[str, Any]) -> str:
             if cut and steady is not None
             else []
         ),
+        segments=segments_table.rows(summary),
+        segment_heads=(segments_table.unit(summary), *segments_table.HEADS),
+        segments_note=segments_table.NOTE,
         slo=_objectives(summary["slo"]),
         throughput=details.throughput(summary),
         duration=formatting.seconds(summary["throughput"]["duration_s"]),

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.metrics.catalog import METRICS
-from bench.report import details, formatting, other_tools
+from bench.report import details, formatting, other_tools, segments_table
 
 NARROW, WIDE = 80, 120
 _ROOMY = 98
@@ -58,6 +58,7 @@ def _page(summary: Mapping[str, Any], columns: int, brief: bool) -> Group:
     parts = [_verdict(summary)]
     if not brief:
         parts += [_run(summary), _latency(summary, columns), _throughput(summary, wide)]
+        parts += _segments(summary)
         if summary["slo"]["objectives"]:
             parts.append(_objectives(summary))
         parts += _other_tools(summary)
@@ -171,6 +172,20 @@ def _throughput(summary: Mapping[str, Any], wide: bool) -> RenderableType:
         cells = (row.whole, row.whole_ci, row.steady, row.steady_ci)
         table.add_row(row.name, *(cells if wide else cells[::2]))
     return Padding(table, (1, 0))
+
+
+def _segments(summary: Mapping[str, Any]) -> list[RenderableType]:
+    rows = segments_table.rows(summary)
+    if not rows:
+        return []
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
+    table.add_column(segments_table.unit(summary), no_wrap=True)
+    for head in segments_table.HEADS:
+        table.add_column(head, justify="right", overflow="fold")
+    for row in rows:
+        *cells, failed = row.cells
+        table.add_row(row.load, *cells, Text(failed, "red" if row.failed else ""))
+    return [Padding(table, (0, 0, 1, 0))]
 
 
 def _objectives(summary: Mapping[str, Any]) -> RenderableType:

@@ -13,6 +13,7 @@ from bench.conversations import Conversations
 from bench.dispatch import ClosedLoop, InFlightCounter, OpenLoop, Sending, SessionsLoop, Stop
 from bench.load.sampling import Sampler
 from bench.records import RequestRecord
+from bench.schedule.users import coming_in
 from bench.transport.interface import OnEnd, OnRecord, ignore
 from bench.transport.scripted import ScriptedReply, ScriptedTransport
 from bench.workload import Encoded, Request, Supply
@@ -52,6 +53,7 @@ class Load:
         duration_ns: int | None = None,
         warmup_requests: int = 0,
         warmup_ns: int = 0,
+        ends_ns: int | None = None,
         work_ns: int = 0,
         records_late_ns: int = 0,
         meanwhile: Sequence[tuple[int, Callable[[Load], None]]] = (),
@@ -62,7 +64,7 @@ class Load:
         after its start on.
         """
         self._script_for = (lambda request: script) if isinstance(script, ScriptedReply) else script
-        self._limits = {"requests": requests, "duration_ns": duration_ns}
+        self._limits = {"requests": requests, "duration_ns": duration_ns, "ends_ns": ends_ns}
         self._warmup = {"warmup_requests": warmup_requests, "warmup_ns": warmup_ns}
         self._work_ns = work_ns
         self._records_late_ns = records_late_ns
@@ -84,7 +86,12 @@ class Load:
         return self
 
     def closed(self, users: int, *, ramp_ns: int = 0) -> Load:
-        self._run(lambda supply, sending: ClosedLoop(supply, sending, users=users, ramp_ns=ramp_ns))
+        self._run(lambda supply, sending: ClosedLoop(supply, sending, changes=coming_in(users, ramp_ns)))
+        return self
+
+    def changing(self, changes: Iterable[tuple[int, int]]) -> Load:
+        """Users who come and go: (offset in ns, how many there are from then on)."""
+        self._run(lambda supply, sending: ClosedLoop(supply, sending, changes=iter(changes)))
         return self
 
     def sessions(self, users: int, sessions: Iterable[Session], *, real: bool = True, ramp_ns: int = 0) -> Load:

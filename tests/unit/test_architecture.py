@@ -21,6 +21,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.clock": frozenset(),
     "bench.rng": frozenset(),
     "bench.secrets": frozenset(),
+    "bench.loads": frozenset(),
     "bench.records": frozenset({"bench.errors"}),
     "bench.stock": frozenset(),
     "bench.workload": frozenset({"bench.stock", "promptset.samples"}),
@@ -77,6 +78,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     ),
     "bench.config.flags": frozenset({"bench.errors"}),
     "bench.config.values": frozenset({"bench.errors", "bench.metrics.objectives", "bench.secrets", "promptset"}),
+    "bench.config.segments": frozenset({"bench.config.values", "bench.loads", "bench.schedule.segments"}),
     "bench.manifest": frozenset(
         {"bench.config", "bench.errors", "bench.priority", "bench.run_directory", "bench.target.prefix_cache"}
     ),
@@ -279,7 +281,9 @@ COMPOSERS = (
 LAYERS: tuple[frozenset[str], ...] = (
     # The rooms of bench, from the lowest to the highest: folders, and files beside them. At run time a room imports rooms of
     # the layers before its own, and none of its own layer.
-    frozenset({"clock", "errors", "event_loop", "machine", "rng", "secrets", "statistics", "stock", "verdict"}),
+    frozenset(
+        {"clock", "errors", "event_loop", "loads", "machine", "rng", "secrets", "statistics", "stock", "verdict"}
+    ),
     frozenset({"machine_cache", "mock_process", "notices", "preflight", "priority", "records", "schedule", "workload"}),
     frozenset({"conversations", "endpoints", "metrics", "run_directory"}),
     frozenset({"accuracy", "sources", "transport"}),

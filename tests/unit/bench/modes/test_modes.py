@@ -19,6 +19,7 @@ from bench.modes.share import WorkerShare
 from bench.modes.throughput import Throughput
 from bench.modes.trace import Trace
 from bench.scale.plan import workers_of
+from bench.schedule.segments import Segment
 
 S = 1_000_000_000
 
@@ -41,6 +42,10 @@ LOADS: list[tuple[dict[str, Any], Mode]] = [
     ({"rate": 5}, Rate(rate=5.0, arrivals="poisson", burstiness=1.0, seed=0, cap=None, drop_late=False)),
     ({"rate": 5, "burstiness": 0.5, "seed": 4, "max_concurrency": 9, "drop_late": True},
      Rate(rate=5.0, arrivals="gamma", burstiness=0.5, seed=4, cap=9, drop_late=True)),
+    ({"steps": "2,8:3s"}, Concurrency(users=8, ramp_ns=0, segments=(Segment(2, 2, 3 * S), Segment(8, 8, 3 * S)))),
+    ({"ramp": "1..5:10s", "mode": "rate", "warmup": "2s"},
+     Rate(rate=5.0, arrivals="poisson", burstiness=1.0, seed=0, cap=None, drop_late=False,
+          segments=(Segment(1, 5, 10 * S),), warmup_ns=2 * S)),
     ({"mode": "throughput", "requests": 40}, Throughput(users=40, ramp_ns=0)),
     ({"mode": "throughput", "max_concurrency": 8, "duration": "5s"}, Throughput(users=8, ramp_ns=0)),
     ({"mode": "trace", "trace_speed": 2, "max_concurrency": 7},
@@ -73,6 +78,8 @@ PLANS: list[tuple[dict[str, Any], tuple[int, bool, float | None, int | None, int
     ({"rate": 0.01, "duration": "4s"}, (1, False, 0.01, None, None)),
     ({"rate": 3, "requests": 8, "warmup": "1"}, (9, False, 3.0, 8, 9)),
     ({"rate": 3, "max_concurrency": 4}, (4, True, 3.0, 100, 100)),
+    ({"steps": "2,7,3:4s", "warmup": "1s"}, (7, True, None, None, None)),
+    ({"steps": "2,7:4s", "mode": "rate"}, (56, False, 7.0, None, None)),
     ({"mode": "throughput", "requests": 40, "warmup": "5"}, (40, True, None, 40, 45)),
     ({"mode": "throughput", "requests": 40, "max_concurrency": 6}, (6, True, None, 40, 40)),
     ({"mode": "trace"}, (50, False, 5.0, 50, 50)),
@@ -108,6 +115,8 @@ def share(**fields: Any) -> WorkerShare:
         ({"rate": 5, "arrivals": "constant"}, share(duration_ns=3 * S, warmup_ns=S), 20, True),
         ({"rate": 5, "arrivals": "constant"}, share(duration_ns=90 * S), 101, True),
         ({"mode": "trace"}, share(requests=7, warmup_requests=1), 8, True),
+        ({"mode": "rate", "arrivals": "constant", "steps": "5,10:3s"}, share(ends_ns=6 * S), 45, True),
+        ({"steps": "5,10:3s"}, share(ends_ns=6 * S, users=10), 60, False),
     ],
 )
 def test_each_mode_knows_or_guesses_how_many_requests_a_share_needs(

@@ -1,0 +1,50 @@
+"""Loads as people list them: `5,10,20`, or `1..256x2`, a ladder that grows by a factor. What each is a number of, the
+user of the list knows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+MOST_LOAD = 1_000_000.0
+"""More users, or requests per second, are a slip of the pen."""
+MOST_LOADS = 1_000
+
+_NUMBER = r"[0-9]+(?:\.[0-9]+)?|\.[0-9]+"
+_LADDER = re.compile(rf"({_NUMBER})\.\.({_NUMBER})x({_NUMBER})")
+
+
+def parse(text: str, *, whole: bool = False) -> tuple[float, ...]:
+    """The loads of a list, in its order; those of a ladder end with its upper end. `whole`: loads that are users.
+
+    Raises ValueError with what is wrong, and what to write.
+    """
+    found: list[float] = []
+    for word in (word.strip() for word in text.split(",")):
+        if (match := _LADDER.fullmatch(word)) is not None:
+            found += _ladder(*(float(part) for part in match.groups()), word=word, whole=whole)
+        elif re.fullmatch(_NUMBER, word):
+            found.append(float(word))
+        else:
+            raise ValueError(f"{word!r} is not a load: write numbers (5,10,20), or a ladder with its factor (1..256x2)")
+    for load in found:
+        if not 0 < load <= MOST_LOAD:
+            raise ValueError(f"{load:g} is not a load: give more than 0 and at most {MOST_LOAD:,.0f}")
+        if whole and not load.is_integer():
+            raise ValueError(f"{load:g} users do not exist: give whole numbers, or a rate")
+    if len(found) > MOST_LOADS:
+        raise ValueError(f"these are {len(found):,} loads: give at most {MOST_LOADS:,}")
+    return tuple(found)
+
+
+def _ladder(first: float, last: float, factor: float, *, word: str, whole: bool) -> Sequence[float]:
+    if not 0 < first < last or factor <= 1:
+        raise ValueError(
+            f"{word!r} does not rise: a ladder is written 1..256x2, from the least load, by a factor over 1"
+        )
+    rungs: list[float] = []
+    load = first
+    while load < last * (1 - 1e-9) and len(rungs) <= MOST_LOADS:
+        rungs.append(float(round(load)) if whole else float(f"{load:.6g}"))
+        load *= factor
+    return tuple(dict.fromkeys([*rungs, last]))

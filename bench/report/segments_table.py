@@ -1,0 +1,53 @@
+"""The segments of a load that changes over time: one row each, for the page and the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bench.report.formatting import NOTHING, number
+
+HEADS = ("TTFT p50", "p99", "TPOT p50", "p99", "E2EL p50", "p99", "req/s", "tokens/s", "in flight", "failed")
+NOTE = (
+    "Latencies in ms, of requests sent in the measured time: a step is measured once it has settled (10 s, or 2.5 times the "
+    "p90 of E2EL; at most half of it). A rising load is shown in ten parts, none of them settled: read no capacity from it."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentRow:
+    """A segment, as text ready to show; `cells` stand under HEADS."""
+
+    load: str
+    time: str
+    cells: tuple[str, ...]
+    failed: bool
+
+
+def unit(summary: Mapping[str, Any]) -> str:
+    """What the loads of the segments are in."""
+    return "requests/s" if summary["load"]["mode"] == "rate" else "users"
+
+
+def rows(summary: Mapping[str, Any]) -> list[SegmentRow]:
+    """The rows of a summary; none where the load stays."""
+    return [_row(segment) for segment in summary["segments"] or ()]
+
+
+def _row(segment: Mapping[str, Any]) -> SegmentRow:
+    latency, throughput = segment["latency"], segment["throughput"]
+    first, last = (number(segment[key]) for key in ("first", "last"))
+    times = (number(latency[key][stat]) for key in ("ttft_ms", "tpot_ms", "e2el_ms") for stat in ("p50", "p99"))
+    return SegmentRow(
+        load=first if first == last else f"{first}–{last}",
+        time=f"{segment['measured_from_s']:.1f}–{segment['end_s']:.1f} s",
+        cells=(
+            *times,
+            number(throughput["requests_per_s"]),
+            number(throughput["output_tokens_per_s"]),
+            number(segment["concurrency_mean"]),
+            f"{segment['failed']:,}" if segment["sent"] else NOTHING,
+        ),
+        failed=segment["failed"] > 0,
+    )

@@ -1,0 +1,76 @@
+"""A load that changes over time: segments one after the other, in each of which it stays or goes along a straight line.
+
+The same segments drive an open loop (requests per second) and a closed one (users).
+
+Arrivals at a changing rate r(t) come of a process at rate 1 by a change of time: with R(t) the integral of r, arrival i is
+at R^-1(u_i). Of a unit Poisson process that gives the Poisson process of rate r(t), without any approximation (Cinlar,
+Introduction to Stochastic Processes, 4.7); of a metronome one whose n-th arrival is where the plan reaches n. Along a line
+from a to b over T, with x arrivals expected since its start,
+
+    a t + (b - a) t^2 / 2T = x    so    t = 2x / (a + sqrt(a^2 + 2x (b - a) / T))
+
+which also holds for a = b and for lines that begin or end at 0.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+NS_PER_S = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """The load goes along a line from `first` to `last` (the same, in a step) within `duration_ns`."""
+
+    first: float
+    last: float
+    duration_ns: int
+
+    @property
+    def arrivals(self) -> float:
+        """Requests to expect of it, where the load is in requests per second."""
+        return (self.first + self.last) / 2 * self.duration_ns / NS_PER_S
+
+    def reached_ns(self, arrivals: float) -> int:
+        """How long after its start so many arrivals are to be expected."""
+        if arrivals <= 0:
+            return 0
+        a, slope = self.first, (self.last - self.first) / self.duration_ns * NS_PER_S
+        # A falling line that ends at 0 reaches its last arrival where the root is 0, but for rounding.
+        root = math.sqrt(max(0.0, a * a + 2 * arrivals * slope))
+        return round(2 * arrivals / (a + root) * NS_PER_S)
+
+
+def lasts_ns(segments: Iterable[Segment]) -> int:
+    """How long they take together."""
+    return sum(segment.duration_ns for segment in segments)
+
+
+def most(segments: Iterable[Segment]) -> float:
+    """The greatest load in them."""
+    return max(max(segment.first, segment.last) for segment in segments)
+
+
+def after_warmup(segments: Sequence[Segment], warmup_ns: int) -> tuple[Segment, ...]:
+    """The segments after a warm-up at the first load."""
+    first = segments[0].first
+    return (*((Segment(first, first, warmup_ns),) if warmup_ns else ()), *segments)
+
+
+def arrivals(unit_ns: Iterator[int], segments: Sequence[Segment]) -> Iterator[int]:
+    """Offsets in ns of a process whose rate the segments say. `unit_ns` are those of the same process at one a second.
+
+    They end where the last segment ends; an arrival at the border of two is of the later one.
+    """
+    start_ns, before, left = 0, 0.0, list(segments)
+    for at_ns in unit_ns:
+        unit = at_ns / NS_PER_S
+        while unit >= before + left[0].arrivals:
+            segment = left.pop(0)
+            start_ns, before = start_ns + segment.duration_ns, before + segment.arrivals
+            if not left:
+                return
+        yield start_ns + left[0].reached_ns(unit - before)
