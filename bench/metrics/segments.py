@@ -43,7 +43,8 @@ def _describe(number: int, segment: PlannedLoad, data: RunData, spans: Spans, fa
     columns = data.columns
     rows = [row for row, at in enumerate(columns.intended) if segment.start_ns <= at < segment.end_ns]
     begin_ns = segment.start_ns + _settle_ns(segment, happened([columns.metrics["e2el_ms"][row] for row in rows]))
-    scope = Scope(data, Window(begin_ns, segment.end_ns, "segment"), f"segment {number}")
+    # A window holds its end, and what is sent at the border is of the next segment.
+    scope = Scope(data, Window(begin_ns, segment.end_ns - 1, "segment"), f"segment {number}")
     return {
         "first": segment.first,
         "last": segment.last,
