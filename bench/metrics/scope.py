@@ -80,27 +80,28 @@ class Scope:
         result: dict[str, Any] = {}
         for metric in METRICS.values():
             if isinstance(metric, RequestMetric):
-                found = self._of_requests(metric.key, self._values(metric.key))
-                ends = bounds.of_request_metric(columns, metric.key, self._rows)
-                lies = None if ends is None else (describe(ends[0]), describe(ends[1]))
-            else:
-                found = self._of_tokens(metric.key, *of_tokens[metric.name], requests)
-                lies = None
-                if columns.bounded:
-                    least, most = between[metric.name](from_ns)
-                    lies = least.snapshot().describe(1 / NS_PER_MS), most.snapshot().describe(1 / NS_PER_MS)
+                result[metric.key] = self._request_metric(metric)
+                continue
+            found = self._of_tokens(metric.key, *of_tokens[metric.name], requests)
+            lies = None
+            if columns.bounded:
+                least, most = between[metric.name](from_ns)
+                lies = least.snapshot().describe(1 / NS_PER_MS), most.snapshot().describe(1 / NS_PER_MS)
             found["bounds"] = {} if lies is None else bounds.worth_saying(found, *lies, unit=metric.unit)
             result[metric.key] = found
         return result
 
     def of_requests(self) -> dict[str, Any]:
         """The metrics of whole requests alone: those of tokens are kept by slices, which a short scope would cut."""
-        return {
-            metric.key: self._of_requests(metric.key, self._values(metric.key)) for metric in REQUEST_METRICS.values()
-        }
+        return {metric.key: self._request_metric(metric) for metric in REQUEST_METRICS.values()}
 
-    def _values(self, key: str) -> list[float]:
-        return happened(list(map(self._data.columns.metrics[key].__getitem__, self._rows)))
+    def _request_metric(self, metric: RequestMetric) -> dict[str, Any]:
+        columns = self._data.columns
+        found = self._of_requests(metric.key, happened(list(map(columns.metrics[metric.key].__getitem__, self._rows))))
+        ends = bounds.of_request_metric(columns, metric.key, self._rows)
+        lies = None if ends is None else (describe(ends[0]), describe(ends[1]))
+        found["bounds"] = {} if lies is None else bounds.worth_saying(found, *lies, unit=metric.unit)
+        return found
 
     def _of_requests(self, key: str, values: list[float]) -> dict[str, Any]:
         ordered = sorted(values)

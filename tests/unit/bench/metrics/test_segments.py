@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
+import bench.report
 from bench.metrics.facts import RunFacts
 from bench.metrics.objectives import parse
 from bench.metrics.planned_load import PlannedLoad
@@ -90,3 +94,10 @@ def test_a_load_that_changes_has_no_steady_window_and_one_that_stays_no_segments
     staying = summarize(two_steps(), segments=())
     assert staying["segments"] is None
     assert staying["steady"] is not None
+
+
+def test_segments_are_as_the_schema_says() -> None:
+    schema = json.loads((Path(bench.report.__file__).parent / "summary.schema.json").read_text())
+    of_segments = {**schema["properties"]["segments"], "$defs": schema["$defs"]}
+    for found in (summarize(two_steps()), summarize([]), summarize(two_steps(), segments=())):
+        jsonschema.validate(found["segments"], of_segments)
