@@ -56,7 +56,7 @@ class Scope:
         if window is not None:
             self._start_ns, self._end_ns = window.start_ns, window.end_ns
             self._rows = [row for row, at in enumerate(columns.sent) if window.start_ns <= at <= window.end_ns]
-            self._tokens_from_ns = window.start_ns if window.start_ns > min(sent) else None
+            self._tokens_from_ns = window.start_ns if window.start_ns > min(sent, default=0) else None
         elif sent and max(columns.end) > min(sent):
             self._start_ns, self._end_ns = min(sent), max(columns.end)
 
