@@ -206,11 +206,6 @@ def send_lateness_ms(record: RequestRecord) -> float | None:
     return (record.sent_ns - record.eligible_ns - connect_ns) / NS_PER_MS
 
 
-def wait_at_cap_ms(record: RequestRecord) -> float | None:
-    """eligible - intended: how long the request waited for a slot under the cap."""
-    return None if record.eligible_ns is None else (record.eligible_ns - record.intended_ns) / NS_PER_MS
-
-
 def time_until_failure_ms(record: RequestRecord) -> float | None:
     """Of a failed request: from sending (from being due, where it never was sent) until its end."""
     if record.outcome in (Outcome.OK, Outcome.DROPPED):

@@ -300,6 +300,23 @@ def throughput(summary: Mapping[str, Any]) -> list[ThroughputRow]:
 _FAILURES_SHOWN, _FAILURE_WIDTH = 3, 200
 
 
+_ENDED_EARLY = {
+    "interrupted": "The run was interrupted",
+    "killed": "The run was killed",
+    "errors": "Too many requests failed, and --max-errors ended the run",
+}
+
+
+def ended_early(summary: Mapping[str, Any]) -> list[str]:
+    """A sentence if something ended the run before its load was over."""
+    why = _ENDED_EARLY.get(summary.get("run", {}).get("stop_reason", ""))
+    if why is None:
+        return []
+    planned, sent = summary["counts"]["planned"], summary["counts"]["sent"]
+    when = f"after {sent:,} of {planned:,} requests" if planned is not None else f"after {sent:,} requests"
+    return [f"{why} {when}: the numbers are about these."]
+
+
 def failures(summary: Mapping[str, Any]) -> list[str]:
     """Of a run that failed: how requests failed, and how many of them, the most frequent first."""
     if (summary.get("verdict") or {}).get("status") != "FAILED":

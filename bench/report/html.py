@@ -68,7 +68,7 @@ def render(summary: Mapping[str, Any]) -> str:
         verdict=summary.get("verdict"),
         verdict_meaning=VERDICTS.get((summary.get("verdict") or {}).get("status", ""), ""),
         failures=details.failures(summary),
-        warnings=window["warnings"],
+        warnings=[*details.ended_early(summary), *window["warnings"]],
         tiles=_tiles(summary),
         stats=STATS,
         latencies=[("Latency over the whole run", _metric_rows(latency))]

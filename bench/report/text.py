@@ -55,7 +55,7 @@ def show(summary: Mapping[str, Any], file: IO[str] | None = None, *, brief: bool
 
 def _page(summary: Mapping[str, Any], columns: int, brief: bool) -> Group:
     wide = columns >= _ROOMY
-    parts = [_verdict(summary)]
+    parts = [_verdict(summary), *[Text(sentence, "yellow") for sentence in details.ended_early(summary)]]
     if not brief:
         parts += [_run(summary), _latency(summary, columns), _throughput(summary, wide)]
         parts += _segments(summary)

@@ -136,7 +136,7 @@ def diagnose(
     match outcome:
         case Outcome.CONNECT_ERROR:
             return _tls_problem(url, said or "") or (
-                f"cannot connect to {url}: {said}. Is the server running there, and is the port right?"
+                f"cannot connect to {url}: {said}. Is the server running there, and are its host and port right?"
             )
         case Outcome.TIMEOUT_CONNECT:
             if url.startswith("https:"):
@@ -205,12 +205,11 @@ def _http_problem(
 ) -> str:
     status, said = record.status, record.error
     if status in (401, 403):
-        what = (
-            "it refuses the key that it was given: check --api-key, OPENAI_API_KEY and --header"
-            if authorized
-            else "give its key with --api-key or OPENAI_API_KEY"
-        )
-        return f"the server refuses access (status {status}: {said}): {what}"
+        if authorized:
+            return (
+                f"the server refuses this key (status {status}: {said}): check --api-key, OPENAI_API_KEY and --header"
+            )
+        return f"the server needs a key (status {status}: {said}): give it with --api-key or OPENAI_API_KEY"
     if status == 400 and said is not None and "https" in said.lower():
         return f"{url} wants TLS (status {status}: {said}): give its URL with https:// instead of http://"
     if status in (400, 404) and listed is not None and options.model is not None and options.model not in listed:
@@ -222,4 +221,6 @@ def _http_problem(
         )
     if status in (429, 503):
         return f"the server is not taking requests (status {status}: {said}): wait until it is ready"
+    if status is not None and status >= 500:
+        return f"the server failed (status {status}: {said}): its log may say why"
     return f"the server refuses the request (status {status}: {said})"

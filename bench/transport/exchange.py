@@ -87,11 +87,6 @@ class Exchange:
         self._pieces.append((piece, stamp_ns, bound_ns))
 
     @property
-    def undigested(self) -> int:
-        """Pieces that were put by since the last `digest`."""
-        return len(self._pieces)
-
-    @property
     def is_heavy(self) -> bool:
         """Whether so much was put by that `digest` must not wait: memory would grow with what a server pours out."""
         return self.bytes_received - self._digested_bytes > MOST_PUT_BY or len(self._pieces) > MOST_PIECES

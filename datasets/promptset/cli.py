@@ -84,7 +84,7 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "python -m promptset"
         if options.version:
             from importlib.metadata import version
 
-            print(f"trueload {version('trueload')}")
+            print(f"promptset {version('trueload')}")
             return 0
         if options.recipe == "list":
             print(_recipe_list())

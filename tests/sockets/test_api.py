@@ -168,3 +168,25 @@ def test_wrong_settings_are_named_all_at_once() -> None:
         "--concurency is not known: did you mean --concurrency?",
         "--duration: 'soon' is not a time: write seconds (30) or a number with a unit (500ms, 30s, 5m, 1h)",
     ]
+
+
+NO_NUMPY = """
+import sys
+import bench
+
+class Loaded(bench.Observer):
+    def load_begins(self, control):
+        print("begins", sorted({"numpy", "scipy", "transformers"} & sys.modules.keys()))
+
+    def load_ended(self):
+        print("ended", sorted({"numpy", "scipy", "transformers"} & sys.modules.keys()))
+
+bench.run(url=sys.argv[1], model="m", rate=50, requests=6, output_tokens="3", out=sys.argv[2], observer=Loaded())
+"""
+
+
+def test_no_statistics_are_imported_before_the_first_request_or_while_a_load_is_sent(tmp_path: Path) -> None:
+    with LiteralServer(api(lambda request: stream(*GOOD))) as server:
+        command = [sys.executable, "-c", NO_NUMPY, server.url, str(tmp_path / "run")]
+        ran = subprocess.run(command, capture_output=True, text=True, timeout=50, check=True)
+    assert ran.stdout.splitlines()[:2] == ["begins []", "ended []"]

