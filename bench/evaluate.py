@@ -14,7 +14,7 @@ from bench import accuracy, manifest, priority
 from bench.accuracy import coverage
 from bench.accuracy.load_shape import LoadKind, LoadShape
 from bench.config import RunConfig
-from bench.errors import PRECEDENCE, Exit
+from bench.errors import PRECEDENCE, Exit, UsageError
 from bench.manifest import StoredRun
 from bench.metrics import objectives
 from bench.metrics.catalog import REQUEST_METRICS
@@ -23,6 +23,7 @@ from bench.metrics.planned_load import PlannedLoad
 from bench.metrics.summary import Summary
 from bench.report import certificate_page, html
 from bench.run_directory import CERTIFICATE, CERTIFICATE_PAGE, REPORT, SUMMARY, RunDirectory
+from bench.run_state import RunState
 from bench.verdict import judge
 from bench.verdict.evidence import RunEvidence
 from bench.verdict.finding import Status, Verdict
@@ -50,6 +51,8 @@ class Result:
 def evaluate(directory: RunDirectory) -> Result:
     """Every number of a run directory, from its files alone; writes summary.json and report.html (certificate.* too)."""
     run = manifest.read(directory)
+    if run.manifest.state in (RunState.PREPARING, RunState.PROBING):
+        raise UsageError(f"{directory.path}: the run was ended while {run.manifest.state}, before it sent any load")
     facts = _facts(run, directory)
     summary = Summary(facts)
     for record in directory.records():

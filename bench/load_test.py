@@ -28,7 +28,8 @@ from bench.event_loop import loop_factory
 from bench.load.assignment import Assignment
 from bench.load.components import source_of, target_of, tokenizer_of, transport_of
 from bench.load.crew import Crew, CrewReport, Order, Progress
-from bench.load.live import Goal, Live
+from bench.load.live import Goal, Live, LiveNumbers
+from bench.load.live_log import EVERY_S, LiveLog
 from bench.load.supervision import Defects, ErrorWatch, Interrupts
 from bench.load.this_process import ThisProcess
 from bench.load.worker import Worker
@@ -37,7 +38,8 @@ from bench.metrics import objectives
 from bench.modes.interface import LoadPlan
 from bench.observer import SILENT, Observer
 from bench.rng import fresh_salt, unique_id
-from bench.run_directory import CERTIFICATES, MANIFEST, RunDirectory
+from bench.run_directory import CERTIFICATES, LIVE, MANIFEST, RunDirectory
+from bench.run_state import RunState
 from bench.scale import shards
 from bench.scale.plan import workers_of
 from bench.scale.processes import WorkerProcesses
@@ -78,14 +80,23 @@ def run(
     path = Path(config.out) if config.out is not None else default_directory(config.name)
     RunDirectory.refuse_used(path)
     preflight.least_files()
-    with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        measured = runner.run(_measure(config, path, command, observer))
-    try:
-        before_evaluation(measured.directory)
-        with observer.waiting("making the report"):
-            return replace(evaluate(measured.directory), problems=measured.problems)
-    except OSError as e:
-        raise _unwritten(measured, e) from e
+    directory = RunDirectory.create(path)
+    with directory.held():
+        try:
+            with asyncio.Runner(loop_factory=loop_factory()) as runner:
+                measured = runner.run(_measure(config, directory, command, observer))
+        except BaseException:
+            if not manifest.load_began(directory):
+                directory.discard()
+            raise
+        try:
+            before_evaluation(directory)
+            with observer.waiting("making the report"):
+                result = evaluate(directory)
+            manifest.mark(directory, RunState.ENDED)
+        except OSError as e:
+            raise _unwritten(measured, e) from e
+    return replace(result, problems=measured.problems)
 
 
 def _unwritten(measured: Measurement, error: OSError) -> UsageError:
@@ -102,17 +113,38 @@ def default_directory(name: str) -> Path:
     return next(place for place in chain([path], numbered) if not place.exists())
 
 
-async def _measure(config: RunConfig, path: Path, command: Sequence[str], observer: Observer) -> Measurement:
+def _write_manifest(directory: RunDirectory, config: RunConfig, begun: Manifest) -> bytes:
+    """Put run.yaml in place before the load. Raises UsageError where the disk does not take it."""
+    try:
+        return manifest.write(directory, config, begun)
+    except OSError as e:
+        path = directory.path / MANIFEST
+        raise UsageError(f"{path} cannot be written ({e.strerror}): make room, or name another --out") from e
+
+
+async def _measure(
+    config: RunConfig, directory: RunDirectory, command: Sequence[str], observer: Observer
+) -> Measurement:
     clock = process_clock()
     defects = Defects()
     url = public_url(target_of(config).url)
+    preparing = Manifest(
+        run_id=f"{config.name}-{unique_id()}",
+        started=utc_now().isoformat(timespec="seconds"),
+        command=tuple(public_command(command)),
+        model=None,
+        exact_lengths=False,
+        start_ns=0,
+        state=RunState.PREPARING,
+    )
+    _write_manifest(directory, config, preparing)
     with observer.waiting("loading the tokenizer"):
         tokenizer = tokenizer_of(config)
     transport = transport_of(config, tokenizer, clock)
     with observer.waiting(f"looking up the address of {url}"):
         await transport.open()
     try:
-        run_id = f"{config.name}-{unique_id()}"
+        run_id = preparing.run_id
         salt = None if config.same_prompts else fresh_salt()
         with observer.waiting("getting the data ready" if config.dataset is None else f"reading {config.dataset}"):
             source = source_of(config, tokenizer, salt=salt)
@@ -121,6 +153,7 @@ async def _measure(config: RunConfig, path: Path, command: Sequence[str], observ
         doubt = preflight.check(plan.at_once, certain=plan.bounded)
         priority.ensure_allowed(config.priority, priority.scheduler())
         observer.say(f"probing {url}")
+        manifest.mark(directory, RunState.PROBING)
         with observer.waiting(f"waiting for {url} to answer the probe"):
             probed = await _probe(config, transport, clock, run_id, source)
         notes = [*source.notes, *_same_prompts_note(config, source), *probed.notes]
@@ -133,13 +166,12 @@ async def _measure(config: RunConfig, path: Path, command: Sequence[str], observ
         warnings = (*ceiling.warnings(config, held, workers=workers, probe=probed.record), *filter(None, [doubt]))
         for warning in warnings:
             observer.say(f"warning: {warning}")
-        directory = RunDirectory.create(path)
         _copy_certificates(config, workers, host, directory)
         made_by = tokenizer if tokenizer is not None else source.tokenizer
         first = Manifest(
             run_id=run_id,
             started=utc_now().isoformat(timespec="seconds"),
-            command=tuple(public_command(command)),
+            command=preparing.command,
             model=probed.options.model,
             notes=(*notes, *warnings),
             exact_lengths=probed.options.ignore_eos,
@@ -152,6 +184,7 @@ async def _measure(config: RunConfig, path: Path, command: Sequence[str], observ
             host=host,
             planned=plan.requests,
             start_ns=0,
+            state=RunState.WARMING_UP if config.warmup_requests or config.warmup_s else RunState.RUNNING,
         )
         with observer.waiting("planning what prompts share"):
             planned_sharing = source.planned_sharing(_sharing_planned_over(plan))
@@ -282,13 +315,9 @@ class _Load:
             if segments := manifest.planned_segments(self._config, start_ns):
                 changes["segments"] = segments
             begun = self._first.model_copy(update=changes)
-            try:
-                manifest.write(self._directory, self._config, begun)
-            except OSError as e:
-                path = self._directory.path / MANIFEST
-                raise UsageError(f"{path} cannot be written ({e.strerror}): make room, or name another --out") from e
+            written = _write_manifest(self._directory, self._config, begun)
             live = Live(self._clock, crew.counts, _goal(self._config, self._plan))
-            with self._watched(live) as (progress, interrupts):
+            with self._watched(live, written) as (progress, interrupts):
                 crew.begin(start_ns, progress)
                 report = await crew.load()
         finally:
@@ -296,7 +325,7 @@ class _Load:
         return begun, report, interrupts.seen
 
     @contextmanager
-    def _watched(self, live: Live) -> Iterator[tuple[Progress, Interrupts]]:
+    def _watched(self, live: Live, written: bytes) -> Iterator[tuple[Progress, Interrupts]]:
         """Progress, interrupts and the limit on errors, for as long as the load goes on."""
         crew, observer = self._crew, self._observer
         interrupts = Interrupts(crew, observer.say)
@@ -306,12 +335,21 @@ class _Load:
         self._defects.on_first = lambda: crew.tell(Order.CUT)
         observer.load_begins(interrupts)
         live.start()
+        directory, clock = self._directory, self._clock
+        log = LiveLog(directory.path / LIVE, write_state=lambda state: manifest.mark(directory, state, written))
+
+        def note(numbers: LiveNumbers) -> None:
+            state = RunState.DRAINING if interrupts.seen else numbers.state
+            log.tell(clock.now_ns(), state, numbers, live.second(), crew.client)
+
+        live.follow(note, EVERY_S, EVERY_S)
         if observer.cadence is not None:
             live.follow(observer.progress, *observer.cadence)
         try:
             yield (live if watch is None else watch), interrupts
         finally:
             live.stop()
+            log.close()
             if watch is not None:
                 watch.stop()
             observer.load_ended()
@@ -324,6 +362,7 @@ class _Load:
             "run_start_ns": min((w.run_start_ns for w in workers if w.run_start_ns is not None), default=None),
             "stop_reason": "interrupted" if interrupted else self._stop_reason(report),
             "ended": utc_now().isoformat(timespec="seconds"),
+            "state": RunState.EVALUATING,
             "notes": (*begun.notes, *_notes_of(report)),
             "prefix_cache": prefix_cache_use,
             "priority": tuple(worker.priority for worker in workers),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self
@@ -11,7 +12,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from bench.config import RunConfig
 from bench.errors import UsageError
 from bench.priority import PriorityUse
-from bench.run_directory import RunDirectory
+from bench.run_directory import MANIFEST, RunDirectory
+from bench.run_state import RunState
 from bench.target.prefix_cache import PrefixCacheUse
 
 
@@ -77,6 +79,8 @@ class Manifest(BaseModel):
     """Of --steps and of a --ramp that rises."""
     run_start_ns: int | None = None
     """When the warm-up was over; None where the run was killed before it could say."""
+    state: RunState | None = None
+    """Where the run was when this was written; None in runs of older versions."""
     stop_reason: str | None = None
     ended: str | None = None
     prefix_cache: PrefixCacheUse | None = None
@@ -119,9 +123,24 @@ def planned_segments(config: RunConfig, start_ns: int) -> tuple[PlannedSegment, 
     return tuple(found)
 
 
-def write(directory: RunDirectory, config: RunConfig, manifest: Manifest) -> None:
-    """Put run.yaml in place. Raises OSError."""
-    directory.write_manifest({"config": config.public(), "manifest": manifest.to_yaml()})
+def write(directory: RunDirectory, config: RunConfig, manifest: Manifest) -> bytes:
+    """Put run.yaml in place. Returns its content; raises OSError."""
+    return directory.write_manifest({"config": config.public(), "manifest": manifest.to_yaml()})
+
+
+def load_began(directory: RunDirectory) -> bool:
+    """Whether a load has begun, so that there may be something to lose; True where run.yaml cannot say."""
+    try:
+        return read(directory).manifest.start_ns != 0
+    except (OSError, UsageError):
+        return True
+
+
+def mark(directory: RunDirectory, state: RunState, content: bytes | None = None) -> None:
+    """Change the state alone in run.yaml, or in this content of it: nothing else is written anew. Raises OSError."""
+    before = (directory.path / MANIFEST).read_bytes() if content is None else content
+    # A key of the configuration, the only other mapping of this depth, that is named `state` there is none.
+    directory.write(MANIFEST, re.sub(rb"(?m)^  state: .*$", f"  state: {state}".encode(), before, count=1))
 
 
 def read(directory: RunDirectory) -> StoredRun:

@@ -4,6 +4,7 @@
     requests.jsonl  one record a line, handed to the kernel as each request ends (while several workers run, each
                     writes its own requests-<worker>.jsonl; they are merged at the end)
     samples.jsonl   one line a second
+    live.jsonl      one line a second for whoever watches; locked (flock) for as long as the run goes on
     ledger.jsonl    only where we own the mock; mock.json: what it says of itself
     certificates.json   what calibrations on this machine had found when the run began, where there are some
     summary.json, report.html   made from the above, and made again by `report`
@@ -17,8 +18,10 @@ at the end put into another place rather than dropped.
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +33,7 @@ from bench.records import RequestRecord, from_line
 
 REQUESTS = "requests.jsonl"
 SAMPLES = "samples.jsonl"
+LIVE = "live.jsonl"
 LEDGER = "ledger.jsonl"
 MOCK = "mock.json"
 CERTIFICATES = "certificates.json"
@@ -38,6 +42,9 @@ SUMMARY = "summary.json"
 REPORT = "report.html"
 CERTIFICATE = "certificate.json"
 CERTIFICATE_PAGE = "certificate.html"
+
+RUN_FILES = (REQUESTS, SAMPLES, LIVE, MANIFEST, CERTIFICATES)
+"""What a run writes before its load, or during it."""
 
 
 class LineLog:
@@ -97,6 +104,21 @@ def _shard(name: str, worker: str) -> str:
     return f"{stem}-{worker}.{suffix}"
 
 
+def _try_lock(fd: int) -> bool:
+    """Lock the file until it is closed; False where another process has it. Where there are no such locks, True."""
+    if sys.platform == "win32":
+        return True
+    import fcntl
+
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
 class RunDirectory:
     """The files of one run, by what is in them."""
 
@@ -130,6 +152,35 @@ class RunDirectory:
                 raise UsageError(f"{path} is not a run directory: it has no {name}")
         return cls(path)
 
+    def discard(self) -> None:
+        """Take away what a run that sent nothing has put here. Files of others stay, and the directory with them."""
+        for name in (*RUN_FILES, *(f".{name}.new" for name in RUN_FILES)):
+            (self.path / name).unlink(missing_ok=True)
+        with suppress(OSError):
+            self.path.rmdir()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep live.jsonl locked meanwhile. The kernel lets go of it when the process ends, in whatever way."""
+        fd = os.open(self.path / LIVE, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            _try_lock(fd)
+            yield
+        finally:
+            os.close(fd)
+
+    @property
+    def is_held(self) -> bool:
+        """Whether the process that runs this run is there."""
+        try:
+            fd = os.open(self.path / LIVE, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return False
+        try:
+            return not _try_lock(fd)
+        finally:
+            os.close(fd)
+
     def shards(self, name: str) -> list[Path]:
         """The workers' files of a kind that have not been merged, by worker.
 
@@ -147,8 +198,11 @@ class RunDirectory:
         draft.write_bytes(content)
         draft.replace(self.path / name)
 
-    def write_manifest(self, manifest: Mapping[str, Any]) -> None:
-        self.write(MANIFEST, yaml.safe_dump(dict(manifest), sort_keys=False, allow_unicode=True, width=120).encode())
+    def write_manifest(self, manifest: Mapping[str, Any]) -> bytes:
+        """Put run.yaml in place, and return its content."""
+        content = yaml.safe_dump(dict(manifest), sort_keys=False, allow_unicode=True, width=120).encode()
+        self.write(MANIFEST, content)
+        return content
 
     def manifest(self) -> dict[str, Any]:
         """The content of run.yaml. Raises UsageError where it is damaged."""

@@ -21,7 +21,9 @@ def run_parser(name: str, description: str, examples: str, leave_out: Sequence[s
     parser = Parser(prog=f"python -m bench {name}", description=description, epilog=examples)
     add_fields(parser, Settings, leave_out)
     parser.add_argument(
-        "--config", metavar="FILE", help="settings in YAML, by the names of the flags; flags override them"
+        "--config",
+        metavar="FILE",
+        help="settings in YAML, by the names of the flags; flags override them; - reads stdin",
     )
     return parser
 

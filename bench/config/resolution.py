@@ -7,6 +7,7 @@ the nearest known one. What a mode requires and refuses is in its file (bench/mo
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -31,9 +32,12 @@ _DEFAULTS = Settings(url="http://unknown").public()
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The settings in a YAML file. A run.yaml of a run directory counts too: its `config` part. Raises UsageError."""
+    """The settings in a YAML file (`-`: in stdin). A run.yaml of a run directory counts too: its `config` part.
+
+    Raises UsageError.
+    """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.safe_load(sys.stdin.read() if path == Path("-") else path.read_text(encoding="utf-8"))
     except OSError as e:
         raise UsageError(f"--config {path}: {e.strerror}") from e
     except (yaml.YAMLError, UnicodeDecodeError) as e:

@@ -11,7 +11,7 @@ from bench.dispatch import InFlightCounter, Sending, Stop
 from bench.load.assignment import Assignment, WorkerReport
 from bench.load.collector import collector_at_rest
 from bench.load.crew import Order
-from bench.load.sampling import Sampler
+from bench.load.sampling import ClientState, Sampler
 from bench.modes.interface import WorkerLoad
 from bench.priority import Priority, scheduler
 from bench.records import Outcome, RequestRecord, to_line
@@ -63,22 +63,27 @@ class ActiveLoad:
             transport=transport, clock=clock, stop=self._stop, in_flight=self._in_flight, on_record=self._recorded
         )
         self._dispatcher = load.dispatcher(sending)
+        self._sampler = Sampler(clock, self.counts, samples.append, share.worker)
 
     @property
     def in_flight(self) -> int:
         """Requests in flight now."""
         return self._in_flight.now
 
+    @property
+    def client(self) -> ClientState:
+        """How this process was in the last second."""
+        return self._sampler.client
+
     async def run(self) -> WorkerReport:
         """Send the share and write what is seen, until all of it has ended."""
-        sampler = Sampler(self._clock, self.counts, self._samples.append, self._number)
         priority = Priority(self._priority, self._clock, scheduler())
         with collector_at_rest(self._clock):
             priority.take()
             try:
-                sampler.start(self._start_ns)
+                self._sampler.start(self._start_ns)
                 await self._dispatcher.run(self._start_ns)
-                sampler.stop()
+                self._sampler.stop()
             finally:
                 priority.restore()
         stop, size = self._stop, self._source.size

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from bench.load.assignment import WorkerReport
 from bench.load.progress_tally import ProgressTally
+from bench.load.sampling import ClientState
 from bench.records import RequestRecord
 
 
@@ -74,6 +75,10 @@ class Crew(Protocol):
 
     def counts(self, at_ns: int) -> dict[str, int]:
         """in_flight, in_flight_ns (its integral), planned, sent and done at an instant, as far as is known."""
+
+    @property
+    def client(self) -> ClientState:
+        """How the senders were in the last second, as far as is known: the worst of the workers."""
 
     def tell(self, order: Order, reason: str = "") -> None:
         """Give an order to every worker. STOP has a reason."""

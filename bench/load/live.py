@@ -15,6 +15,7 @@ from bench.load.progress_tally import PhaseTally, ProgressTally, metrics_of
 from bench.metrics.histogram import LogHistogram
 from bench.metrics.objectives import Objective
 from bench.records import Outcome, RequestRecord
+from bench.run_state import RunState
 
 RECENT_NS = 10 * NS_PER_S
 """Rates and latencies shown are those of the last so many seconds: a live view shows now, the report shows all."""
@@ -37,6 +38,31 @@ class RecentLatency:
 
     p50: float
     p99: float
+
+
+@dataclass(frozen=True, slots=True)
+class Quantiles:
+    """A latency of the requests that ended in a second, in ms."""
+
+    n: int
+    p50: float
+    p90: float
+    p99: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Second:
+    """What ended since the line before: about a second's worth, warm-up included."""
+
+    succeeded: int
+    input_tokens: int
+    output_tokens: int
+    bytes_sent: int
+    bytes_received: int
+    latencies: dict[str, Quantiles]
+    """By metric (ttft, tpot, itl, e2el); a metric without values is left out."""
+    errors: dict[Outcome, str]
+    """What the first failed request of each outcome said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +114,29 @@ class LiveNumbers:
         """Arrivals that are due and wait for a slot."""
         return max(self.planned - self.sent - self.dropped, 0)
 
+    @property
+    def state(self) -> RunState:
+        """Where the load is by its own limits: whoever ends it sooner knows better."""
+        if self.all_sent:
+            return RunState.DRAINING
+        return RunState.WARMING_UP if self.warming_up else RunState.RUNNING
+
+
+SECOND_METRICS = ("ttft", "tpot", "itl", "e2el")
+"""The metrics of a second."""
+
+
+@dataclass(slots=True)
+class _Follower:
+    """Who is told the numbers, how often, and when next."""
+
+    tell: Callable[[LiveNumbers], None]
+    every_ns: int
+    timer: Timer
+
 
 class Live:
-    """Told of every record, or of tallies of them. `counts` gives the dispatchers' numbers at an instant; `tell` is called
-    with the numbers `first_s` after the start and then every `every_s`."""
+    """Told of every record, or of tallies of them. `counts` gives the dispatchers' numbers at an instant."""
 
     def __init__(self, clock: Clock, counts: Callable[[int], dict[str, int]], goal: Goal) -> None:
         self._clock = clock
@@ -100,11 +145,12 @@ class Live:
         self._metrics = metrics_of(goal.objectives)
         self._new = ProgressTally(self._metrics)
         self._recent = deque[tuple[int, ProgressTally]]()
+        self._second = PhaseTally(SECOND_METRICS).fold()
         self._run = PhaseTally(self._metrics).fold()
         """All that has ended after the warm-up: of that the objectives speak."""
         self._dropped = 0
         self._run_start_ns: int | None = None
-        self._timer: Timer | None = None
+        self._followers: list[_Follower] = []
 
     def add(self, record: RequestRecord) -> None:
         """A request of this process has ended."""
@@ -119,21 +165,35 @@ class Live:
         self._start_ns = self._clock.now_ns()
 
     def follow(self, tell: Callable[[LiveNumbers], None], first_s: float, every_s: float) -> None:
-        """Tell the numbers at these times until `stop`."""
-        self._tell, self._every_ns = tell, round(every_s * NS_PER_S)
-        self._timer = self._clock.call_at(self._start_ns + round(first_s * NS_PER_S), self._tick)
+        """Tell the numbers `first_s` after the start, then every `every_s`, and a last time at `stop`."""
+        first_ns = self._start_ns + round(first_s * NS_PER_S)
+
+        def tick() -> None:
+            due_ns = follower.timer.deadline_ns
+            follower.tell(self.numbers(self._clock.now_ns()))
+            follower.timer = self._clock.call_at(due_ns + follower.every_ns, tick)
+
+        follower = _Follower(tell, round(every_s * NS_PER_S), self._clock.call_at(first_ns, tick))
+        self._followers.append(follower)
 
     def stop(self) -> None:
         """Tell the numbers a last time."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._tell(self.numbers(self._clock.now_ns()))
+        for follower in self._followers:
+            follower.timer.cancel()
+            follower.tell(self.numbers(self._clock.now_ns()))
 
-    def _tick(self) -> None:
-        assert self._timer is not None
-        due_ns = self._timer.deadline_ns
-        self._tell(self.numbers(self._clock.now_ns()))
-        self._timer = self._clock.call_at(due_ns + self._every_ns, self._tick)
+    def second(self) -> Second:
+        """What has ended since this was asked the last time, up to the numbers that were told last."""
+        ended, self._second = self._second, PhaseTally(SECOND_METRICS).fold()
+        return Second(
+            succeeded=ended.succeeded,
+            input_tokens=ended.input_tokens,
+            output_tokens=ended.output_tokens,
+            bytes_sent=ended.bytes_sent,
+            bytes_received=ended.bytes_received,
+            latencies={name: _quantiles(values) for name, values in ended.values.items() if values.count},
+            errors=ended.errors,
+        )
 
     def numbers(self, now_ns: int) -> LiveNumbers:
         """The load at this instant."""
@@ -174,6 +234,8 @@ class Live:
         """What has ended within RECENT_NS, and of how many seconds that is."""
         new, self._new = self._new, ProgressTally(self._metrics)
         self._run.merge(new.run)
+        self._second.merge(new.run)
+        self._second.merge(new.warmup)
         self._dropped += new.run.outcomes[Outcome.DROPPED] + new.warmup.outcomes[Outcome.DROPPED]
         self._recent.append((now_ns, new))
         while self._recent[0][0] <= now_ns - RECENT_NS:
@@ -197,6 +259,12 @@ class Live:
             shares.append(min(run_s / goal.duration_s, 1.0))
             left_s.append(max(goal.duration_s - run_s, 0.0))
         return min(max(shares), 1.0) if shares else None, min(left_s, default=None)
+
+
+def _quantiles(histogram: LogHistogram) -> Quantiles:
+    ordered = histogram.snapshot()
+    p50, p90, p99 = (round(ordered.quantile(p) / NS_PER_MS, 4) for p in (0.5, 0.9, 0.99))
+    return Quantiles(histogram.count, p50, p90, p99)
 
 
 def _latency(histogram: LogHistogram) -> RecentLatency:

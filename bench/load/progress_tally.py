@@ -27,13 +27,23 @@ class PhaseTally:
 
     def __init__(self, metrics: Iterable[str] = ALWAYS) -> None:
         self.values = {name: LogHistogram() for name in dict.fromkeys((*ALWAYS, *metrics))}
+        for name, histogram in self.values.items():
+            if not isinstance(METRICS[name], RequestMetric):
+                histogram.fold()  # One value a token: too many to keep and to sort while the load goes on.
         self.outcomes = Counter[Outcome]()
+        self.errors: dict[Outcome, str] = {}
+        """What the first failed request of each outcome said."""
         self.input_tokens = self.output_tokens = 0
+        self.bytes_sent = self.bytes_received = 0
 
     def add(self, record: RequestRecord) -> None:
         """A request has ended."""
         self.outcomes[record.outcome] += 1
+        self.bytes_sent += record.bytes_sent
+        self.bytes_received += record.bytes_received
         if record.outcome is not Outcome.OK:
+            if record.error is not None:
+                self.errors.setdefault(record.outcome, record.error)
             return
         self.input_tokens += record.input_tokens or 0
         self.output_tokens += record.output_tokens or 0
@@ -49,8 +59,11 @@ class PhaseTally:
     def merge(self, other: PhaseTally) -> None:
         """Add what another worker, or another while, has counted."""
         self.outcomes.update(other.outcomes)
+        self.errors = {**other.errors, **self.errors}
         self.input_tokens += other.input_tokens
         self.output_tokens += other.output_tokens
+        self.bytes_sent += other.bytes_sent
+        self.bytes_received += other.bytes_received
         for name, histogram in self.values.items():
             if name in other.values:
                 histogram.merge(other.values[name])
@@ -115,5 +128,5 @@ class ProgressTally:
 
 
 def metrics_of(objectives: Iterable[Objective]) -> tuple[str, ...]:
-    """The metrics that these objectives need beside those that are always there."""
-    return tuple(objective.metric for objective in objectives if objective.stat is not None)
+    """The metrics that live.jsonl and these objectives need beside those that are always there."""
+    return ("itl", *(objective.metric for objective in objectives if objective.stat is not None))

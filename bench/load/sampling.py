@@ -8,7 +8,8 @@ writes no line meanwhile, and finds the pause when it goes on.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -67,6 +68,26 @@ def waited_ns(before: RunQueue, after: RunQueue) -> int:
     return max(0, after.wait_ns - before.wait_ns - waking_ns * (after.times - before.times))
 
 
+@dataclass(frozen=True, slots=True)
+class ClientState:
+    """How the client was in the last second, for live views."""
+
+    loop_lag_ms: float = 0.0
+    """The longest."""
+    cpu: float | None = None
+    run_queue_share: float | None = None
+
+
+def worst(states: Iterable[ClientState]) -> ClientState:
+    """The worst of several workers, number by number."""
+    listed = list(states)
+    return ClientState(
+        loop_lag_ms=max((state.loop_lag_ms for state in listed), default=0.0),
+        cpu=max((state.cpu for state in listed if state.cpu is not None), default=None),
+        run_queue_share=max((s.run_queue_share for s in listed if s.run_queue_share is not None), default=None),
+    )
+
+
 class Sampler:
     """Writes a line a second, and one at `start` and at `stop`. `counts` gives the dispatcher's numbers at an instant."""
 
@@ -79,6 +100,8 @@ class Sampler:
         self._worker = worker
         self._lags_ns: list[int] = []
         self._pause_ns: tuple[int, int] | None = None
+        self.client = ClientState()
+        """As it was in the last whole second."""
 
     def start(self, load_ns: int) -> None:
         """Begin. The load begins at `load_ns`, and so do the counts: where that has passed, the first line is of that
@@ -137,6 +160,8 @@ class Sampler:
         if queue is not None and self._last_queue is not None:
             shares["run_queue_share"] = round(waited_ns(self._last_queue, queue) / span_ns, 4)
         self._last_ns, self._last_cpu_ns, self._last_queue = now, cpu, queue
+        longest = max(shares["loop_lag_ms"], default=0.0)
+        self.client = ClientState(longest, shares["cpu"], shares.get("run_queue_share"))
         self._write_line(now, shares)
 
     def _write_line(self, now: int, shares: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bench.load.active_load import ActiveLoad
 from bench.load.crew import NO_COUNTS, CrewReport, Order, Progress
+from bench.load.sampling import ClientState
 from bench.load.worker import Worker
 
 
@@ -54,6 +55,11 @@ class ThisProcess:
     def counts(self, at_ns: int) -> dict[str, int]:
         """The dispatcher's numbers at an instant."""
         return dict(NO_COUNTS) if self._load is None else self._load.counts(at_ns)
+
+    @property
+    def client(self) -> ClientState:
+        """How this process was in the last second."""
+        return ClientState() if self._load is None else self._load.client
 
     def tell(self, order: Order, reason: str = "") -> None:
         """Give an order to the worker."""

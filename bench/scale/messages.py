@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from bench.errors import BenchError
 from bench.load.crew import Order
 from bench.load.progress_tally import ProgressTally
+from bench.load.sampling import ClientState
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,4 +43,5 @@ class ProgressUpdate:
 
     counts: dict[str, int]
     failures: int
+    client: ClientState
     tally: ProgressTally

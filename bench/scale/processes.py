@@ -18,6 +18,7 @@ from multiprocessing.connection import Connection
 from bench.errors import BenchError
 from bench.load.assignment import Assignment, WorkerReport
 from bench.load.crew import NO_COUNTS, CrewReport, Order, Progress
+from bench.load.sampling import ClientState, worst
 from bench.scale.messages import Begin, Command, ProgressUpdate, Refused
 
 
@@ -39,6 +40,7 @@ class WorkerProcess:
         self.connection.send(assignment)
         self.counts = dict(NO_COUNTS)
         self.failures = 0
+        self.client = ClientState()
         self.report: WorkerReport | None = None
         self.died: str | None = None
 
@@ -75,7 +77,7 @@ class WorkerProcess:
         if isinstance(message, WorkerReport):
             self.report = message
             return False
-        self.counts, self.failures = message.counts, message.failures
+        self.counts, self.failures, self.client = message.counts, message.failures, message.client
         progress.merge(message.tally)
         return True
 
@@ -144,6 +146,11 @@ class WorkerProcesses:
     def counts(self, at_ns: int) -> dict[str, int]:
         """What the workers last said, added up."""
         return {key: sum(worker.counts[key] for worker in self.workers) for key in NO_COUNTS}
+
+    @property
+    def client(self) -> ClientState:
+        """The worst of the workers, as last heard."""
+        return worst(worker.client for worker in self.workers)
 
     @property
     def failures(self) -> int:

@@ -64,14 +64,14 @@ async def _serve(parent: Connection) -> None:
         def report() -> None:
             nonlocal tally
             now = clock.now_ns()
-            parent.send(ProgressUpdate(load.counts(now), load.failures, tally))
+            parent.send(ProgressUpdate(load.counts(now), load.failures, load.client, tally))
             tally = ProgressTally(metrics)
             clock.call_at(now + REPORT_EVERY_NS, report)
 
         clock.call_at(begin.start_ns + REPORT_EVERY_NS, report)
         report_at_end = await load.run()
         defects.raise_first()
-        parent.send(ProgressUpdate(load.counts(clock.now_ns()), load.failures, tally))
+        parent.send(ProgressUpdate(load.counts(clock.now_ns()), load.failures, load.client, tally))
         parent.send(report_at_end)
     finally:
         if worker is not None:

@@ -22,6 +22,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.rng": frozenset(),
     "bench.secrets": frozenset(),
     "bench.loads": frozenset(),
+    "bench.run_state": frozenset(),
     "bench.records": frozenset({"bench.errors"}),
     "bench.stock": frozenset(),
     "bench.workload": frozenset({"bench.stock", "promptset.samples"}),
@@ -80,7 +81,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.config.values": frozenset({"bench.errors", "bench.metrics.objectives", "bench.secrets", "promptset"}),
     "bench.config.segments": frozenset({"bench.config.values", "bench.loads", "bench.schedule.segments"}),
     "bench.manifest": frozenset(
-        {"bench.config", "bench.errors", "bench.priority", "bench.run_directory", "bench.target.prefix_cache"}
+        {"bench.config", "bench.errors", "bench.priority", "bench.run_directory", "bench.run_state",
+         "bench.target.prefix_cache"}
     ),
     "bench.ceiling": frozenset(
         {"bench.config", "bench.machine_cache", "bench.metrics.per_request", "bench.records", "promptset.distributions"}
@@ -92,7 +94,12 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
          "bench.sources", "bench.transport", "bench.workload", "promptset"}
     ),
     "bench.load.sampling": frozenset({"bench.clock"}),
-    "bench.load.live": frozenset({"bench.clock", "bench.load.progress_tally", "bench.metrics", "bench.records"}),
+    "bench.load.live": frozenset(
+        {"bench.clock", "bench.load.progress_tally", "bench.metrics", "bench.records", "bench.run_state"}
+    ),
+    "bench.load.live_log": frozenset(
+        {"bench.load.live", "bench.load.sampling", "bench.metrics", "bench.records", "bench.run_state"}
+    ),
     "bench.load.progress_tally": frozenset({"bench.clock", "bench.metrics", "bench.records"}),
     "bench.load.supervision": frozenset(
         {"bench.clock", "bench.load.crew", "bench.load.progress_tally", "bench.records"}
@@ -282,7 +289,19 @@ LAYERS: tuple[frozenset[str], ...] = (
     # The rooms of bench, from the lowest to the highest: folders, and files beside them. At run time a room imports rooms of
     # the layers before its own, and none of its own layer.
     frozenset(
-        {"clock", "errors", "event_loop", "loads", "machine", "rng", "secrets", "statistics", "stock", "verdict"}
+        {
+            "clock",
+            "errors",
+            "event_loop",
+            "loads",
+            "machine",
+            "rng",
+            "run_state",
+            "secrets",
+            "statistics",
+            "stock",
+            "verdict",
+        }
     ),
     frozenset({"machine_cache", "mock_process", "notices", "preflight", "priority", "records", "schedule", "workload"}),
     frozenset({"conversations", "endpoints", "metrics", "run_directory"}),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -394,3 +396,9 @@ def test_what_differs_from_the_defaults_is_kept_apart() -> None:
         "url": "http://127.0.0.1:1", "rate": 3.0, "duration": 30.0
     }  # fmt: skip
     assert changed.keys() <= {"url", "endpoint", "mode", "rate", "arrivals", "duration", "output_tokens"}
+
+
+def test_a_dash_reads_the_settings_from_stdin(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO(f"url: {URL}\nconcurrency: 3\napi_key: {SECRET}\n"))
+    config = resolve({}, read_yaml(Path("-")), "-")
+    assert (config.concurrency, config.api_key and config.api_key.get_secret_value()) == (3, SECRET)

@@ -1,0 +1,92 @@
+"""live.jsonl: a line a second of a load while it runs, for whoever watches it from another process.
+
+The lines are made in the measuring loop, of tallies that are there already, and written by a thread: a slow disk stops
+nothing. They are for watching. No number of a report is made of them, so a line that cannot be written is dropped.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+import orjson
+
+from bench.load.live import LiveNumbers, Second
+from bench.load.sampling import ClientState
+from bench.metrics.catalog import METRICS
+from bench.run_state import RunState
+
+EVERY_S = 1.0
+
+
+def live_line(
+    now_ns: int, state: RunState, numbers: LiveNumbers, second: Second, client: ClientState
+) -> dict[str, Any]:
+    """A line of live.jsonl (docs/usage.md). The keys that end in `_ms` are of the second; counts are since the start."""
+    return {
+        "t_ns": now_ns,
+        "elapsed_s": round(numbers.elapsed_s, 3),
+        "state": state,
+        "share_done": None if numbers.share_done is None else round(numbers.share_done, 4),
+        "left_s": None if numbers.left_s is None else round(numbers.left_s, 1),
+        "planned": numbers.planned,
+        "sent": numbers.sent,
+        "done": numbers.done,
+        "in_flight": numbers.in_flight,
+        "dropped": numbers.dropped,
+        "failed": numbers.failed,
+        "failures": {str(outcome): n for outcome, n in numbers.failures},
+        "second": {
+            "succeeded": second.succeeded,
+            "input_tokens": second.input_tokens,
+            "output_tokens": second.output_tokens,
+            "bytes_sent": second.bytes_sent,
+            "bytes_received": second.bytes_received,
+            **{METRICS[name].key: asdict(values) for name, values in second.latencies.items()},
+        },
+        "errors": {str(outcome): text for outcome, text in second.errors.items()},
+        "objectives": [
+            {"objective": now.objective.text, "value": now.value, "unit": now.objective.unit, "held": now.held}
+            for now in numbers.objectives
+        ],
+        "client": asdict(client),
+    }
+
+
+class LiveLog:
+    """Writes the lines, and hands over each new state, both in a thread of its own."""
+
+    def __init__(self, path: Path, *, write_state: Callable[[RunState], None]) -> None:
+        self._path = path
+        self._write_state = write_state
+        self._state: RunState | None = None
+        self._work: SimpleQueue[bytes | RunState | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="live.jsonl", daemon=True)
+        self._thread.start()
+
+    def tell(self, now_ns: int, state: RunState, numbers: LiveNumbers, second: Second, client: ClientState) -> None:
+        """A second is over."""
+        if state is not self._state:
+            self._state = state
+            self._work.put(state)
+        line = live_line(now_ns, state, numbers, second, client)
+        self._work.put(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
+
+    def close(self) -> None:
+        """Wait until all is written."""
+        self._work.put(None)
+        self._thread.join(timeout=10.0)
+
+    def _run(self) -> None:
+        with self._path.open("ab", buffering=0) as file:
+            while (work := self._work.get()) is not None:
+                with suppress(OSError):
+                    if isinstance(work, RunState):
+                        self._write_state(work)
+                    else:
+                        file.write(work)

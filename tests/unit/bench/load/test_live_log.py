@@ -1,0 +1,156 @@
+"""live.jsonl: what a line holds, and what the writing of it may not do."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import orjson
+import pytest
+
+from bench.clock import NS_PER_S, LoopClock, sleep_until
+from bench.load.live import Goal, Live, LiveNumbers
+from bench.load.live_log import LiveLog, live_line
+from bench.load.progress_tally import ProgressTally, metrics_of
+from bench.load.sampling import ClientState, worst
+from bench.metrics import objectives
+from bench.records import Outcome
+from bench.run_state import RunState
+from tests.support.made_records import made_record
+from tests.support.virtual_time import START_NS, VirtualTimeLoop, run_virtual
+
+COUNTS = {"planned": 9, "sent": 6, "done": 4, "in_flight": 2}
+SLO = objectives.parse(["ttft:p99<60ms"])
+GOOD = [made_record(i, chunks_ms=(50, 60, 80)) for i in range(4)]
+WARMUP = made_record(5, chunks_ms=(500, 510, 520), phase="warmup")
+RESET = replace(made_record(9, outcome=Outcome.RESET), error="the connection was reset")
+
+
+def lines_of(live: Live, at_s: list[float]) -> list[dict[str, object]]:
+    lines = []
+    for second in at_s:
+        now_ns = START_NS + round(second * NS_PER_S)
+        numbers = live.numbers(now_ns)
+        lines.append(live_line(now_ns, numbers.state, numbers, live.second(), ClientState(1.5, 0.25, 0.0)))
+    return lines
+
+
+def test_a_line_tells_the_counts_of_the_load_and_the_latencies_of_its_second() -> None:
+    async def main(loop: VirtualTimeLoop) -> list[dict[str, object]]:
+        live = Live(LoopClock(), lambda at_ns: dict(COUNTS), Goal(requests=10, objectives=SLO))
+        live.start()
+        for record in (*GOOD, WARMUP, RESET):
+            live.add(record)
+        first = lines_of(live, [1])
+        live.add(made_record(6, chunks_ms=(70, 75, 95)))
+        return first + lines_of(live, [2, 3])
+
+    first, second, third = run_virtual(main)
+    assert first["t_ns"] == START_NS + NS_PER_S
+    assert {key: first[key] for key in ("elapsed_s", "state", "planned", "sent", "done", "in_flight", "failed")} == {
+        "elapsed_s": 1.0, "state": "running", "planned": 9, "sent": 6, "done": 4, "in_flight": 2, "failed": 1,
+    }  # fmt: skip
+    assert first["failures"] == {"reset": 1}
+    assert first["errors"] == {"reset": "the connection was reset"}
+    assert first["client"] == {"loop_lag_ms": 1.5, "cpu": 0.25, "run_queue_share": 0.0}
+    told = first["second"]
+    assert isinstance(told, dict)
+    assert (told["succeeded"], told["output_tokens"]) == (5, 15)
+    assert told["ttft_ms"] == {"n": 5, "p50": pytest.approx(50, rel=1e-3), "p90": pytest.approx(320, rel=1e-3),
+                               "p99": pytest.approx(482, rel=1e-3)}  # fmt: skip
+    assert told["itl_ms"]["n"] == 10
+    assert told["itl_ms"]["p50"] == pytest.approx(10, rel=2e-3)
+    objective = first["objectives"][0]  # type: ignore[index]
+    assert (objective["objective"], objective["held"]) == ("ttft:p99<60ms", True)
+    # What ended in a second is in its line alone, and a second without an end says so.
+    assert second["second"]["ttft_ms"] == {"n": 1, "p50": 70.0, "p90": 70.0, "p99": 70.0}  # type: ignore[index]
+    assert third["second"] == {
+        "succeeded": 0, "input_tokens": 0, "output_tokens": 0, "bytes_sent": 0, "bytes_received": 0,
+    }  # fmt: skip
+    assert second["objectives"][0]["value"] == pytest.approx(69.2, rel=1e-3)  # type: ignore[index]
+
+
+def test_tallies_of_workers_give_the_same_line() -> None:
+    async def main(loop: VirtualTimeLoop) -> tuple[list[dict[str, object]], list[dict[str, object]]]:
+        goal = Goal(requests=10, objectives=SLO)
+        alone, merged = (Live(LoopClock(), lambda at_ns: dict(COUNTS), goal) for _ in range(2))
+        tallies = [ProgressTally(metrics_of(SLO)) for _ in range(2)]
+        alone.start()
+        merged.start()
+        for i, record in enumerate((*GOOD, WARMUP, RESET)):
+            alone.add(record)
+            tallies[i % 2].add(record)
+        for tally in tallies:
+            merged.merge(tally)
+        return lines_of(alone, [1]), lines_of(merged, [1])
+
+    alone, merged = run_virtual(main)
+    assert alone == merged
+
+
+def test_the_state_follows_the_goal() -> None:
+    async def main(loop: VirtualTimeLoop) -> list[RunState]:
+        counts = {"planned": 2, "sent": 2, "done": 0, "in_flight": 2}
+        live = Live(LoopClock(), lambda at_ns: dict(counts), Goal(requests=3, warmup_requests=2))
+        live.start()
+        states = [live.numbers(START_NS + NS_PER_S).state]
+        for sent in (3, 5):
+            counts["sent"] = sent
+            states.append(live.numbers(START_NS + 2 * NS_PER_S).state)
+        return states
+
+    assert run_virtual(main) == [RunState.WARMING_UP, RunState.RUNNING, RunState.DRAINING]
+
+
+def test_everyone_who_follows_is_told_at_their_own_times() -> None:
+    async def main(loop: VirtualTimeLoop) -> tuple[list[float], list[float]]:
+        often: list[float] = []
+        seldom: list[float] = []
+
+        def told(times: list[float]) -> object:
+            return lambda numbers: times.append(numbers.elapsed_s)
+
+        live = Live(LoopClock(), lambda at_ns: dict(COUNTS), Goal())
+        live.start()
+        live.follow(told(often), 0.5, 0.5)  # type: ignore[arg-type]
+        live.follow(told(seldom), 1.0, 1.0)  # type: ignore[arg-type]
+        await sleep_until(LoopClock(), START_NS + round(2.2 * NS_PER_S))
+        live.stop()
+        return often, seldom
+
+    often, seldom = run_virtual(main)
+    assert often == [0.5, 1.0, 1.5, 2.0, 2.2]
+    assert seldom == [1.0, 2.0, 2.2]
+
+
+def test_states_are_handed_over_once_and_lines_stand_in_the_file(tmp_path: Path) -> None:
+    states: list[RunState] = []
+    numbers = run_virtual(_numbers)
+    log = LiveLog(tmp_path / "live.jsonl", write_state=states.append)
+    for state in (RunState.RUNNING, RunState.RUNNING, RunState.DRAINING):
+        log.tell(7, state, numbers[0], numbers[1].second(), ClientState())
+    log.close()
+    rows = [orjson.loads(line) for line in (tmp_path / "live.jsonl").read_bytes().splitlines()]
+    assert [row["state"] for row in rows] == ["running", "running", "draining"]
+    assert states == [RunState.RUNNING, RunState.DRAINING]
+
+
+def test_a_disk_that_takes_nothing_stops_nothing(tmp_path: Path) -> None:
+    def full(state: RunState) -> None:
+        raise OSError(28, "No space left on device")
+
+    numbers = run_virtual(_numbers)
+    log = LiveLog(Path("/dev/full"), write_state=full)
+    log.tell(7, RunState.RUNNING, numbers[0], numbers[1].second(), ClientState())
+    log.close()
+
+
+async def _numbers(loop: VirtualTimeLoop) -> tuple[LiveNumbers, Live]:
+    live = Live(LoopClock(), lambda at_ns: dict(COUNTS), Goal())
+    live.start()
+    return live.numbers(START_NS + NS_PER_S), live
+
+
+def test_the_client_is_as_bad_as_its_worst_worker() -> None:
+    assert worst([ClientState(1, 0.5, None), ClientState(3, 0.2, 0.1)]) == ClientState(3, 0.5, 0.1)
+    assert worst([]) == ClientState(0.0, None, None)
