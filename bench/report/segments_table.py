@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bench.report.formatting import NOTHING, number
+from bench.report.formatting import NOTHING, number, statistic
 
 HEADS = ("TTFT p50", "p99", "TPOT p50", "p99", "E2EL p50", "p99", "req/s", "tokens/s", "in flight", "failed")
 NOTE = (
@@ -38,7 +38,7 @@ def rows(summary: Mapping[str, Any]) -> list[SegmentRow]:
 def _row(segment: Mapping[str, Any]) -> SegmentRow:
     latency, throughput = segment["latency"], segment["throughput"]
     first, last = (number(segment[key]) for key in ("first", "last"))
-    times = (number(latency[key][stat]) for key in ("ttft_ms", "tpot_ms", "e2el_ms") for stat in ("p50", "p99"))
+    times = (statistic(latency[key], stat) for key in ("ttft_ms", "tpot_ms", "e2el_ms") for stat in ("p50", "p99"))
     return SegmentRow(
         load=first if first == last else f"{first}–{last}",
         time=f"{segment['measured_from_s']:.1f}–{segment['end_s']:.1f} s",

@@ -1,0 +1,37 @@
+"""The table of segments: values as everywhere, so that one which stamps leave open is shown as what it lies between."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bench.report import segments_table
+from bench.report.formatting import NOTHING
+
+
+def metric(**values: Any) -> dict[str, Any]:
+    return {"p50": None, "p99": None, "bounds": {}, **values}
+
+
+SEGMENT = {
+    "first": 5.0,
+    "last": 10.0,
+    "measured_from_s": 2.0,
+    "end_s": 4.0,
+    "sent": 24,
+    "failed": 1,
+    "concurrency_mean": 2.5,
+    "latency": {
+        "ttft_ms": metric(p50=50.0, p99=60.0),
+        "tpot_ms": metric(p50=0.0, p99=19.3, bounds={"p50": [0.0, 15.1662], "p99": [19.2, 19.4]}),
+        "e2el_ms": metric(),
+    },
+    "throughput": {"requests_per_s": 12.0, "output_tokens_per_s": 96.0},
+}
+
+
+def test_a_value_that_is_open_is_shown_as_its_bounds() -> None:
+    (row,) = segments_table.rows({"segments": [SEGMENT]})
+    assert row.load == "5–10"
+    assert row.time == "2.0–4.0 s"
+    assert row.cells == ("50", "60", "0–15.17", "19.30", NOTHING, NOTHING, "12", "96", "2.500", "1")
+    assert row.failed
