@@ -1,130 +1,256 @@
-"""Clean runs against the mock, on a machine that is kept busy if asked: what each sign of the verdict says of them.
+"""Clean runs against the mock: nothing is wrong with them, so what does the verdict say, and is it right?
 
-A short run has few values, and a busy machine makes it late: a sign that speaks of such a run must have seen something wrong.
-Prints a line a sign (how often it was SUSPECT and INVALID, and its largest value), the statuses, and the sentences.
+Each run has a mode, a number of requests (6 to 2,000), of streams (1 to 500) and of output tokens at random, so that it takes
+a few seconds and asks no more of this machine than it has. Its numbers are compared with the mock's ledger by the
+bands of `calibrate` (docs/metrics.md); the verdict of the run does not see that. Prints a line for each run that is not VALID
+or whose numbers are wrong, a line for each sign, and at the end how often the verdict was right.
+
+`--from` and `--json` split a long series into pieces: `--runs 40 --from 80 --json FILE` does the runs 80 to 119 of the series
+and adds them to FILE; `--table FILE` prints the tables of all that is in it.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
-from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.calibrate.measure import calibrate_at
 from bench.config import resolve
-from bench.errors import BenchError
-from bench.load_test import run
+from bench.errors import BenchError, Exit
+from bench.mock_process import running_mock
+from bench.notices import SILENT
 from bench.verdict import SIGNS
-from bench.verdict.finding import Finding, Status
+from bench.verdict.finding import Status
 
-READY = "mockserver ready at "
 SPIN = [sys.executable, "-c", "while True: pass"]
 
-SHORT = {"requests": (6, 50), "streams": (1, 8), "tokens": (1, 2, 8, 24)}
-LONGER = {"requests": (6, 500), "streams": (1, 100), "tokens": (1, 8, 64)}
-MODES = ("concurrency", "rate", "throughput", "sessions")
-MOCKS = (("30ms", "10ms"), ("8ms", "2ms"), ("lognormal:mean=100ms,cv=0.3", "lognormal:mean=20ms,cv=0.3"))
+REQUESTS = (6, 2_000)
+STREAMS = (1, 500)
+TOKENS = (1, 2, 8, 24, 64)
+RATES = (10, 400)
+MODES = ("concurrency", "rate", "throughput", "sessions", "trace")
+
+MOST_S = 8.0
+MOST_CHUNKS_PER_S = 15_000
+MOST_REQUESTS_PER_S = 600
+"""A run that takes longer, or asks more of two processors that the mock shares with the client, is drawn again."""
+
+
+@dataclass(frozen=True)
+class MockTimes:
+    """The mean times of a mock (ms), and how it draws them."""
+
+    ttft_ms: float
+    tpot_ms: float
+    cv: float = 0.0
+
+    def flags(self) -> str:
+        """As flags of the mock."""
+        ttft, tpot = (
+            f"lognormal:mean={ms:g}ms,cv={self.cv:g}" if self.cv else f"{ms:g}ms" for ms in (self.ttft_ms, self.tpot_ms)
+        )
+        return f"--ttft {ttft} --tpot {tpot}"
+
+
+MOCKS = (MockTimes(30, 10), MockTimes(8, 2), MockTimes(100, 20, cv=0.3))
+
+
+@dataclass(frozen=True)
+class CleanRun:
+    """What one run came to. `wrong`: what the ledger says against its numbers, none where they are right."""
+
+    number: int
+    load: dict[str, Any]
+    busy: int
+    status: str
+    statuses: dict[str, str]
+    """The verdict's word for each sign that found something other than VALID."""
+    sentences: list[str]
+    wrong: list[str]
+
+    @property
+    def right(self) -> bool:
+        """Whether every number agrees with the ledger within the bands."""
+        return not self.wrong
 
 
 @contextmanager
-def process(command: list[str], **popen: Any) -> Iterator[subprocess.Popen[str]]:
+def process(command: list[str]) -> Iterator[None]:
     """A process that ends with the block."""
-    started = subprocess.Popen(command, text=True, **popen)
+    started = subprocess.Popen(command)
     try:
-        yield started
+        yield
     finally:
         started.terminate()
         started.wait()
 
 
-@contextmanager
-def mock(ttft: str, tpot: str) -> Iterator[str]:
-    """The URL of a mock."""
-    command = [sys.executable, "-m", "mockserver", "--port", "0", "--ttft", ttft, "--tpot", tpot]
-    with process(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as started:
-        assert started.stdout is not None
-        line = started.stdout.readline()
-        if not line.startswith(READY):
-            sys.exit(f"the mock did not start: {line!r}")
-        yield line.removeprefix(READY).strip()
+def between(ends: tuple[int, int], rng: random.Random) -> int:
+    """A whole number, evenly spread over the orders of magnitude."""
+    low, high = ends
+    return min(max(round(low * (high / low) ** rng.random()), low), high)
 
 
-def load(kinds: dict[str, Any], rng: random.Random) -> dict[str, Any]:
-    """Flags of one run: a mode, a number of requests, of streams and of output tokens, at random."""
-    requests = round(10 ** rng.uniform(*(_digits(n) for n in kinds["requests"])))
-    streams = min(round(10 ** rng.uniform(*(_digits(n) for n in kinds["streams"]))), requests)
-    flags: dict[str, Any] = {
-        "requests": requests,
-        "input_tokens": "32",
-        "output_tokens": str(rng.choice(kinds["tokens"])),
-    }
-    mode = rng.choice(MODES)
-    if mode == "rate":
-        return flags | {"rate": float(rng.choice((10, 50, 200)))}
-    if mode == "throughput":
-        return flags | {"mode": "throughput", "max_concurrency": streams}
-    if mode == "sessions":
-        return flags | {"mode": "sessions", "concurrency": streams, "turns": "3", "think_time": "20ms"}
+def draw(rng: random.Random, times: MockTimes, folder: Path) -> dict[str, Any]:
+    """The flags of a run: drawn again until it takes a few seconds and this machine can do it."""
+    while True:
+        mode, tokens = rng.choice(MODES), rng.choice(TOKENS)
+        requests, streams, rate = between(REQUESTS, rng), between(STREAMS, rng), between(RATES, rng)
+        streams = min(streams, requests)
+        e2el_s = (times.ttft_ms + (tokens - 1) * times.tpot_ms) / 1000
+        if mode == "rate":
+            streams = max(1, round(rate * e2el_s))
+        elif mode != "trace":
+            rate = streams / e2el_s
+        takes_s = requests / rate + e2el_s
+        if takes_s <= MOST_S and rate <= MOST_REQUESTS_PER_S and rate * tokens <= MOST_CHUNKS_PER_S and streams <= 500:
+            break
+    flags: dict[str, Any] = {"requests": requests, "input_tokens": "32", "output_tokens": str(tokens)}
+    match mode:
+        case "rate":
+            return flags | {"rate": float(rate)}
+        case "throughput":
+            return flags | {"mode": mode, "max_concurrency": streams}
+        case "sessions":
+            return flags | {"mode": mode, "concurrency": streams, "turns": "3", "think_time": "20ms"}
+        case "trace":
+            return {"mode": mode, "dataset": str(write_trace(folder, requests, rate, tokens, rng))}
     return flags | {"concurrency": streams}
 
 
-def _digits(n: int) -> float:
-    return len(str(n)) - 1 + (n / 10 ** (len(str(n)) - 1) - 1) / 9
+def write_trace(folder: Path, requests: int, rate: float, tokens: int, rng: random.Random) -> Path:
+    """A recording of so many requests, whose gaps are exponential."""
+    path, at_s, rows = folder / f"trace-{requests}-{rng.getrandbits(32)}.jsonl", 0.0, []
+    for _ in range(requests):
+        rows.append({"timestamp": round(at_s * 1000), "input_length": 32, "output_length": tokens, "hash_ids": []})
+        at_s += rng.expovariate(rate)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def measure(number: int, url: str, given: dict[str, Any], busy: int, folder: Path) -> CleanRun:
+    """One run: its verdict as a user without the ledger would see it, and what the ledger says."""
+    config = resolve({"url": url, "quiet": True, "out": str(folder / "run"), **given})
+    result = calibrate_at(config, say=SILENT)
+    if result.exit == Exit.INTERRUPTED:
+        raise KeyboardInterrupt
+    order = list(Status)
+    found = sorted(result.verdict.findings, key=lambda f: order.index(f.status), reverse=True)
+    bad = [f for f in found if f.status is not Status.VALID]
+    seen = [f for f in bad if f.sign != "calibration"]
+    statuses: dict[str, str] = {}
+    for finding in seen:
+        statuses.setdefault(finding.sign, str(finding.status))
+    return CleanRun(
+        number=number,
+        load={key: value for key, value in given.items() if key not in ("input_tokens", "dataset")},
+        busy=busy,
+        status=str(seen[0].status if seen else Status.VALID),
+        statuses=statuses,
+        sentences=[f"{f.sign}: {f.sentence}" for f in seen],
+        wrong=[f"{f.status}: {f.sentence}" for f in bad if f.sign == "calibration"],
+    )
+
+
+def told(run: CleanRun) -> str:
+    """The lines of a run that is not as it should be."""
+    shape = " ".join(f"{key}={value}" for key, value in run.load.items())
+    lines = [f"{run.number:4} {run.status:8} {'right' if run.right else 'WRONG'}  {shape}"]
+    lines += [f"       {sentence}" for sentence in run.sentences]
+    lines += [f"       ledger, {sentence}" for sentence in run.wrong[:3]]
+    return "\n".join(lines)
+
+
+def tables(runs: Sequence[CleanRun]) -> str:
+    """The signs that spoke, and how the verdicts compare with the ledger."""
+    lines = [f"{'sign':18} {'SUSPECT':>8} {'INVALID':>8} {'FAILED':>7} {'of these right':>15}"]
+    for sign in SIGNS:
+        spoke = [run for run in runs if sign in run.statuses]
+        if spoke:
+            n = Counter(run.statuses[sign] for run in spoke)
+            right = sum(run.right for run in spoke)
+            lines.append(f"{sign:18} {n['SUSPECT']:>8} {n['INVALID']:>8} {n['FAILED']:>7} {right:>15}")
+    lines.append("")
+    lines.append(
+        f"{'busy loops beside':18} {'n':>5} {'VALID':>6} {'SUSPECT':>8} {'INVALID':>8} {'not VALID and right':>20} "
+        f"{'INVALID and right':>18} {'VALID and wrong':>16}"
+    )
+    for busy in sorted({run.busy for run in runs}):
+        these = [run for run in runs if run.busy == busy]
+        n = Counter(run.status for run in these)
+        counts = (
+            sum(run.right and run.status != "VALID" for run in these),
+            sum(run.right and run.status == "INVALID" for run in these),
+            sum(not run.right and run.status == "VALID" for run in these),
+        )
+        lines.append(
+            f"{busy:<18} {len(these):>5} {n['VALID']:>6} {n['SUSPECT']:>8} {n['INVALID']:>8} "
+            f"{counts[0]:>20} {counts[1]:>18} {counts[2]:>16}"
+        )
+    return "\n".join(lines)
+
+
+def read(path: Path) -> list[CleanRun]:
+    """The runs of a file."""
+    return [CleanRun(**json.loads(line)) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def interrupt(*_: Any) -> None:
+    raise KeyboardInterrupt
 
 
 def main() -> None:
     """Run it."""
-    parser = argparse.ArgumentParser(prog="scripts/clean-runs", description=__doc__)
-    parser.add_argument("--runs", type=int, default=200)
+    parser = argparse.ArgumentParser(
+        prog="scripts/clean-runs", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--runs", type=int, default=200, help="(default 200)")
+    parser.add_argument("--from", type=int, default=0, dest="first", metavar="N", help="number of the first run")
     parser.add_argument("--busy", type=int, default=0, metavar="N", help="busy loops beside (default 0)")
-    parser.add_argument("--longer", action="store_true", help="up to 500 requests and 100 streams, not 50 and 8")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="add each run to this file")
+    parser.add_argument("--table", type=Path, metavar="FILE", help="only print the tables of such a file")
     flags = parser.parse_args()
-    rng = random.Random(flags.seed)
-    spoke: dict[str, Counter[Status]] = defaultdict(Counter)
-    largest: dict[str, float] = {}
-    statuses: Counter[Status] = Counter()
+    if flags.table:
+        print(tables(read(flags.table)))
+        return
+    signal.signal(signal.SIGTERM, interrupt)
+    runs: list[CleanRun] = []
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="clean-")))
-        urls = [stack.enter_context(mock(*times)) for times in MOCKS]
+        os.environ["XDG_CACHE_HOME"] = str(folder)  # Certificates of other loads are not asked.
+        urls = [stack.enter_context(running_mock(times.flags(), seed=1, tokenizer=None)).url for times in MOCKS]
         for _ in range(flags.busy):
             stack.enter_context(process(SPIN))
-        for number in range(flags.runs):
-            given = load(LONGER if flags.longer else SHORT, rng)
-            url = urls[number % len(urls)]
-            config = resolve({"url": url, "quiet": True, "out": str(folder / str(number)), **given})
-            try:
-                verdict = run(config).verdict
-            except BenchError as e:
-                sys.exit(f"run {number}: {e}")
-            statuses[verdict.status] += 1
-            for finding in verdict.findings:
-                spoke[finding.sign][finding.status] += 1
-                largest[finding.sign] = max(largest.get(finding.sign, finding.value), finding.value)
-            if verdict.reasons:
-                shape = " ".join(f"{key}={value}" for key, value in given.items() if key != "input_tokens")
-                print(f"{number:4} {verdict.status:8} {shape}")
-                print(
-                    "".join(f"       {_first(f)}\n" for f in verdict.findings if f.status is not Status.VALID), end=""
-                )
-    print(f"\n{'sign':18} {'looked':>7} {'SUSPECT':>8} {'INVALID':>8} {'FAILED':>7}  largest value")
-    for sign in SIGNS:
-        row = spoke[sign]
-        counts = " ".join(
-            f"{row[status]:>{w}}" for status, w in ((Status.SUSPECT, 8), (Status.INVALID, 8), (Status.FAILED, 7))
-        )
-        print(f"{sign:18} {row.total():>7} {counts}  {largest.get(sign, 0):.4g}")
-    print(", ".join(f"{n} {status}" for status, n in sorted(statuses.items())))
-
-
-def _first(finding: Finding) -> str:
-    return f"{finding.sign}: {finding.sentence}"
+        try:
+            for number in range(flags.first, flags.first + flags.runs):
+                which = number % len(MOCKS)
+                given = draw(random.Random(f"{flags.seed} {number}"), MOCKS[which], folder)
+                with tempfile.TemporaryDirectory(dir=folder) as place:
+                    run = measure(number, urls[which], given, flags.busy, Path(place))
+                runs.append(run)
+                if run.sentences or run.wrong:
+                    print(told(run), flush=True)
+                if flags.json:
+                    with flags.json.open("a") as file:
+                        file.write(json.dumps(asdict(run)) + "\n")
+        except KeyboardInterrupt:
+            print(f"interrupted after {len(runs)} runs", file=sys.stderr)
+        except BenchError as e:
+            sys.exit(f"run {flags.first + len(runs)}: {e}")
+    print(f"\n{tables(runs)}")
 
 
 if __name__ == "__main__":

@@ -103,7 +103,8 @@ class Distribution:
         position = (self.n - 1) * p
         below = math.floor(position)
         low, high = self.at_rank(below), self.at_rank(min(below + 1, self.n - 1))
-        return low + (high - low) * (position - below)
+        # A value may be infinite: no speed is too great where all tokens came at once.
+        return low if low == high or position == below else low + (high - low) * (position - below)
 
     def count_below(self, limit: float) -> int:
         """How many values lie under a limit."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +19,7 @@ class NumberError:
     spread: float | None = None
     """True p99 - p50 of the metric; None for rates."""
     allowed: tuple[float, float] | None = None
-    """The least and the greatest number that the time stamps allow; None where they are exact."""
+    """The least and the greatest number that the time stamps allow (inf: no limit); None where they are exact."""
 
     @property
     def error(self) -> float:
@@ -34,7 +35,7 @@ class NumberError:
             "measured": self.measured,
             "true": self.true,
             "error": self.error,
-            "allowed": None if self.allowed is None else list(self.allowed),
+            "allowed": None if self.allowed is None else [end if math.isfinite(end) else None for end in self.allowed],
             "error_share": self.error / self.true if self.true else None,
             "share_of_spread": self.error / self.spread if self.spread is not None and self.spread > 0 else None,
         }

@@ -10,6 +10,7 @@ error includes the network, both ways.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -175,5 +176,5 @@ def stamped_values(record: RequestRecord, tokens: Sequence[int], n: int) -> tupl
     least = {**request_values(soon), **gap_values(latest, earliest, reply)}
     greatest = stamped | gap_values(earliest, latest, reply)
     if "tps" in greatest:  # A greater time per token is a lower speed.
-        greatest["tps"], least["tps"] = least.get("tps", greatest["tps"]), greatest["tps"]
+        greatest["tps"], least["tps"] = least.get("tps", [math.inf]), greatest["tps"]
     return stamped, least, greatest

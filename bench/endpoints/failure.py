@@ -49,7 +49,8 @@ _TELLING = (
 _TELLING_ALONE = frozenset({*_TELLING, "code", "status_code", "error_code"})
 """Fields that no chunk has: an object without choices and with one of these says what went wrong."""
 
-_UNUSUAL = frozenset({"error", "x_groq", "base_resp", "type"})
+_CODES_OF_SUCCESS = (None, 0, 200, "", "0", "200", "ok", "OK", "success", "Success")
+_UNUSUAL = frozenset({*_TELLING_ALONE, "x_groq", "base_resp", "type", "success", "status"})
 LONGEST_MESSAGE = 500
 
 
@@ -79,10 +80,28 @@ def error_of(event: Mapping[str, Any]) -> str | None:
     answer = event.get("base_resp")
     if isinstance(answer, dict) and answer.get("status_code"):
         return _words(answer)
+    if _is_marked_failed(event):
+        return _words({name: value for name, value in event.items() if name not in ("choices", "usage")})
     if not _choices(event) and not isinstance(event.get("usage"), dict) and event.keys() & _TELLING_ALONE:
         words = _words(event)
         return words if any(event.get(name) for name in _TELLING_ALONE) else None
     return None
+
+
+def _is_marked_failed(event: Mapping[str, Any]) -> bool:
+    """Whether a field beside the choices, or the usage, says that the reply failed: iFlytek, Baidu and FastChat do so."""
+    code, status = event.get("code"), event.get("status")
+    return bool(
+        event.get("success") is False
+        or event.get("errors")
+        or event.get("error_code")
+        or event.get("error_message")
+        or event.get("error_msg")
+        or event.get("detail")
+        or (code not in _CODES_OF_SUCCESS and event.get("message"))
+        or (isinstance(status, int) and status >= 400)
+        or (isinstance(status, str) and status.lower() in ("error", "failed", "failure"))
+    )
 
 
 def _is_ordinary(event: Mapping[str, Any]) -> bool:

@@ -205,10 +205,10 @@ class StreamReader:
             text=text,
             content=content,
             complete=self._done,
-            problem=self._problem(unfinished),
+            problem=self._problem(unfinished, tokens.output_tokens),
         )
 
-    def _problem(self, unfinished: bytes) -> Problem | None:
+    def _problem(self, unfinished: bytes, output_tokens: int | None) -> Problem | None:
         """Why this reply is no success: what the server says, then what cannot be read, then what is missing."""
         error = self._error if self._error is not None else _error_in(unfinished)
         if error is None and self._stray:
@@ -228,7 +228,12 @@ class StreamReader:
             cut = f" in the middle of an event ({len(unfinished)} bytes of it came)" if unfinished else ""
             without = " without [DONE] or a finish reason" if not self._finished else ""
             return Problem(Outcome.TRUNCATED, f"the stream ended{cut}{without}")
-        if not self._running and not self._calls_tool and self._options.output_tokens_asked != 0:
+        asked = self._options.output_tokens_asked
+        if not self._finished and self._running and asked is not None and (output_tokens or 0) < asked:
+            # Proxies send [DONE] behind a stream that broke, too: only what is complete may do without a reason.
+            words = f"the stream ended with [DONE], without a finish reason and after {output_tokens} of {asked} tokens"
+            return Problem(Outcome.TRUNCATED, words)
+        if not self._running and not self._calls_tool and asked != 0:
             return Problem(Outcome.NO_TOKENS, "the stream came to its end, and no chunk of it has text")
         return None
 

@@ -4,10 +4,10 @@ A chunk that shared a read with a later one arrived somewhere between its earlie
 
     TTFT, TTFO, E2EL   lie at most that much below the value that the stamps give
     TPOT               lies between (earliest last - first) / (n - k1) and (last - earliest first) / (n - k1)
-    a gap              lies between earliest end - begin and end - earliest begin, and is never negative
+    gaps               of the chunks of one read add up to the time that it took: what one of them has, the others lack
 
 and a statistic of values that each grow does not shrink: so the statistic of all least values and that of all greatest ones
-are bounds of it, and no closer ones are known.
+are bounds of it.
 """
 
 from __future__ import annotations
@@ -40,10 +40,12 @@ Times = tuple[Sequence[float], Sequence[float], Sequence[float]]
 
 @dataclass(frozen=True, slots=True)
 class LooseTimes:
-    """The gaps of a request that begin or end with a bound, and its ITL."""
+    """The gaps of a request that begin or end with a bound, and its ITL. `*_sums` are the least and the greatest sum."""
 
     gaps: Times
+    gap_sums: tuple[float, float]
     itl: Times
+    itl_sums: tuple[float, float]
 
 
 def loose_times(record: RequestRecord) -> LooseTimes | None:
@@ -56,15 +58,67 @@ def loose_times(record: RequestRecord) -> LooseTimes | None:
     earliest = [at if bound is None else min(bound, at) for at, bound in zip(latest, bounds, strict=True)]
     if earliest == latest or len(latest) < 2:
         return None
-    values = [end - begin for begin, end in pairwise(latest)]
-    least = [max(0, end - begin) for begin, end in zip(latest, earliest[1:], strict=False)]
-    most = [end - begin for begin, end in zip(earliest, latest[1:], strict=False)]
-    loose = [low != value or high != value for value, low, high in zip(values, least, most, strict=True)]
-    gaps: Times = tuple(list(compress(column, loose)) for column in (values, least, most))  # type: ignore[assignment]
+    gaps, sums = _loose_gaps(latest, earliest)
     tokens = per_request.token_chunk_tokens(record)
     if tokens is None or tokens[1:].count(1) == len(tokens) - 1:
-        return LooseTimes(gaps, gaps)
-    return LooseTimes(gaps, tuple(per_request.shared_gaps(column, tokens) for column in (values, least, most)))  # type: ignore[arg-type]
+        return LooseTimes(gaps, sums, gaps, sums)
+    # Chunks of several tokens share their gaps: each gap for itself, as though the others were not.
+    columns = _each_gap(latest, earliest)
+    itl: Times = tuple(per_request.shared_gaps(column, tokens) for column in columns)  # type: ignore[assignment, arg-type]
+    return LooseTimes(gaps, sums, itl, (sum(itl[1]), sum(itl[2])))
+
+
+def _each_gap(latest: Sequence[int], earliest: Sequence[int]) -> Times:
+    """Every gap between chunks, as though nothing were known of the others."""
+    return (
+        [end - begin for begin, end in pairwise(latest)],
+        [max(0, end - begin) for begin, end in zip(latest, earliest[1:], strict=False)],
+        [end - begin for begin, end in zip(earliest, latest[1:], strict=False)],
+    )
+
+
+def _loose_gaps(latest: Sequence[int], earliest: Sequence[int]) -> tuple[Times, tuple[float, float]]:
+    """The gaps next to open chunks, and the least and the greatest sum of them."""
+    values: list[float] = []
+    least: list[float] = []
+    most: list[float] = []
+    least_sum = most_sum = 0
+    n, at = len(latest), 0
+    while at < n:
+        if earliest[at] == latest[at]:
+            at += 1
+            continue
+        end = at
+        while end < n and earliest[end] != latest[end]:
+            end += 1
+        first, last = max(at - 1, 0), min(end, n - 1)  # the exact chunks around the open ones, or the outermost of them
+        if last > first:
+            stamps, bounds = latest[first : last + 1], earliest[first : last + 1]
+            one_read = len(set(latest[at : last + 1])) == 1
+            found = _gaps_of_a_read(stamps, bounds) if one_read else _each_gap(stamps, bounds)
+            for column, gaps in zip((values, least, most), found, strict=True):
+                column += gaps
+            least_sum += max(0, bounds[-1] - stamps[0])
+            most_sum += stamps[-1] - bounds[0]
+        at = end
+    return (values, least, most), (least_sum, most_sum)
+
+
+def _gaps_of_a_read(latest: Sequence[int], earliest: Sequence[int]) -> Times:
+    """The m gaps of the chunks of one read, the first of them from the last chunk before it, where there is one.
+
+    They add up to S at most, and the first is B at least; G = S - B is what is open. However the chunks lie,
+
+        the k-th greatest gap    is at most min(S / k, G / (k - 1))
+        the greatest one         is at least max(B, (the least sum) / m)
+
+    so that these, and the greatest alone with zeros beside it, are bounds of every quantile.
+    """
+    m = len(latest) - 1
+    whole, head = latest[-1] - earliest[0], max(0, min(earliest[1:]) - latest[0])
+    greatest = [whole if k == 1 else min(whole / k, (whole - head) / (k - 1)) for k in range(1, m + 1)]
+    certain = max(0, earliest[-1] - latest[0])
+    return [b - a for a, b in pairwise(latest)], [max(head, certain / m), *[0.0] * (m - 1)], greatest
 
 
 def of_request_metric(columns: Columns, key: str, rows: Sequence[int]) -> tuple[list[float], list[float]] | None:

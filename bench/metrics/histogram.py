@@ -53,14 +53,14 @@ class LogHistogram:
         """Whether every value is still held."""
         return self._exact is not None
 
-    def extend(self, values: Sequence[float]) -> None:
-        """Add values."""
+    def extend(self, values: Sequence[float], total: float | None = None) -> None:
+        """Add values; `total` is their sum where it is known closer than they are."""
         if not values:
             return
         self.count += len(values)
         self.min = min(self.min, min(values))
         self.max = max(self.max, max(values))
-        self.total += round(sum(values))
+        self.total += round(sum(values) if total is None else total)
         self.total_of_squares += round(sum(map(mul, values, values)))
         if self._exact is None:
             self._bins.update(_bins(array("f", values)))

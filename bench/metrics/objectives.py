@@ -12,13 +12,15 @@ The grammar: METRIC[:STATISTIC] OP LIMIT[UNIT], without regard to spaces.
 from __future__ import annotations
 
 import difflib
+import math
 import operator
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from bench.errors import UsageError
+from bench.metrics.bounds import meaningless
 from bench.metrics.catalog import METRICS, RequestMetric
 from bench.metrics.quantile import QUANTILES, quantile
 from bench.records import Outcome, RequestRecord
@@ -167,16 +169,17 @@ def evaluate(
 ) -> dict[str, Any]:
     """Each objective with the value it is held against and whether it held: `slo` of a summary.
 
-    An objective whose value does not exist (every request failed) did not hold. `held` of all is None where there are
-    no objectives.
+    An objective whose value does not exist (every request failed) did not hold. A value that stamps leave more open than it
+    is large is judged by that end of its bounds which is worse. `held` of all is None where there are no objectives.
     """
     rows: list[dict[str, Any]] = []
     for objective in objectives:
-        ci95 = None
+        ci95 = between = None
         if objective.stat is not None:
             numbers = latency[METRICS[objective.metric].key]
             value = numbers[objective.stat]
             ci95 = numbers["ci95"].get(objective.stat)
+            between = numbers["bounds"][objective.stat] if meaningless(numbers, objective.stat) else None
         else:
             value = error_rate if objective.metric == "error_rate" else throughput[objective.metric]
         rows.append(
@@ -189,7 +192,16 @@ def evaluate(
                 "unit": objective.unit,
                 "value": value,
                 "ci95": ci95,
-                "held": value is not None and objective.holds(value),
+                "between": between,
+                "held": value is not None and all(objective.holds(end) for end in _ends(value, between)),
             }
         )
     return {"held": all(row["held"] for row in rows) if rows else None, "objectives": rows}
+
+
+def _ends(value: float, between: Sequence[float | None] | None) -> tuple[float, float]:
+    """What a value lies between; None stands for no limit."""
+    if between is None:
+        return value, value
+    least, greatest = between
+    return value if least is None else least, math.inf if greatest is None else greatest

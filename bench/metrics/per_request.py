@@ -148,10 +148,15 @@ def tokens_after_first_chunk(record: RequestRecord) -> float:
 
 
 def tps(record: RequestRecord) -> float | None:
-    """Output tokens per second that this request's user saw: 1 / TPOT."""
+    """Output tokens per second that this request's user saw: 1 / TPOT.
+
+    Where all chunks came in one read, their stamps say only how fast it was at least: the least speed that they allow.
+    """
     tpot = tpot_ms(record)
-    # All chunks in one read: the stamps say nothing of the server's speed.
-    return None if tpot is None or tpot <= 0 else 1000 / tpot
+    if tpot is None or tpot > 0:
+        return None if tpot is None else 1000 / tpot
+    longest_ms = open_ms(record, first_token(record)) / tokens_after_first_chunk(record)
+    return 1000 / longest_ms if longest_ms > 0 else None
 
 
 def chunk_gaps_ns(record: RequestRecord) -> list[int]:

@@ -25,7 +25,8 @@ def quantile(ordered: Sequence[float], p: float) -> float:
     below = math.floor(position)
     above = min(below + 1, len(ordered) - 1)
     low, high = ordered[below], ordered[above]
-    return low + (high - low) * (position - below)
+    # A value may be infinite: nothing bounds a speed from above where all tokens came in one read.
+    return low if low == high or position == below else low + (high - low) * (position - below)
 
 
 def describe(ordered: Sequence[float]) -> dict[str, Any]:

@@ -94,8 +94,10 @@ class TokenTimes:
             piece.itl_only.extend(itl)
             self._held += len(gaps) + len(itl)
         if loose is not None:
-            for part, values in zip((*piece.loose_gaps, *piece.loose_itl), (*loose.gaps, *loose.itl), strict=True):
-                part.extend(values)
+            sums = (None, *loose.gap_sums, None, *loose.itl_sums)
+            parts = zip((*piece.loose_gaps, *piece.loose_itl), (*loose.gaps, *loose.itl), sums, strict=True)
+            for part, values, total in parts:
+                part.extend(values, total)
                 self._held += len(values)
         if not self._folded and self._held > self._exact_limit:
             self._folded = True

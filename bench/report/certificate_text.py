@@ -161,7 +161,9 @@ def _same(of: Mapping[str, Mapping[str, Any]], other: Mapping[str, Mapping[str, 
 def wide(row: Mapping[str, Any]) -> bool:
     """Whether the interval that the stamps allow is worth showing."""
     allowed = row["allowed"]
-    return allowed is not None and allowed[1] - allowed[0] > max(_WORTH, _WORTH_SHARE * abs(row["true"]))
+    if allowed is None:
+        return False
+    return allowed[1] is None or bool(allowed[1] - allowed[0] > max(_WORTH, _WORTH_SHARE * abs(row["true"])))
 
 
 def _throughput(rows: Sequence[Mapping[str, Any]]) -> Table:

@@ -22,17 +22,17 @@ def number(value: float | None) -> str:
     return f"{value:.{decimals}f}" if size >= 0.01 else f"{value:.2g}"
 
 
-def interval(ends: Sequence[float] | None) -> str:
-    """An interval, `low–high`; empty where there is none."""
-    return "" if ends is None else f"{number(ends[0])}–{number(ends[1])}"
+def interval(ends: Sequence[float | None] | None) -> str:
+    """An interval, `low–high`, or `over low` where it has no greatest value; empty where there is none."""
+    if ends is None:
+        return ""
+    least, greatest = ends
+    return f"over {number(least)}" if greatest is None else f"{number(least)}–{number(greatest)}"
 
 
 def statistic(row: Mapping[str, Any], stat: str) -> str:
     """A statistic of a metric in a summary; what it lies between, where stamps leave it more open than it is large."""
-    if not bounds.meaningless(row, stat):
-        return number(row[stat])
-    least, greatest = row["bounds"][stat]
-    return f"over {number(least)}" if greatest is None else f"{number(least)}–{number(greatest)}"
+    return interval(row["bounds"][stat]) if bounds.meaningless(row, stat) else number(row[stat])
 
 
 def share(value: float | None) -> str:
@@ -63,6 +63,13 @@ def measured(value: float | None, unit: str) -> str:
     if value is None:
         return NOTHING
     return share(value) if unit == "share" else f"{number(value)} {'per s' if unit == '1/s' else unit}"
+
+
+def objective_value(row: Mapping[str, Any]) -> str:
+    """The value that an objective was held against; what it lies between, where that is all that the stamps say."""
+    return (
+        measured(row["value"], row["unit"]) if row["between"] is None else f"{interval(row['between'])} {row['unit']}"
+    )
 
 
 def age(value_s: float) -> str:

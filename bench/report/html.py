@@ -148,7 +148,7 @@ def _objectives(slo: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [
         {
             "text": row["objective"],
-            "value": formatting.measured(row["value"], row["unit"]),
+            "value": formatting.objective_value(row),
             "ci95": formatting.interval(row["ci95"]),
             "held": row["held"],
         }

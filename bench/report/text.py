@@ -193,7 +193,7 @@ def _objectives(summary: Mapping[str, Any]) -> RenderableType:
     good = "green" if (summary.get("verdict") or {}).get("status") == "VALID" else ""
     for row in summary["slo"]["objectives"]:
         held = Text("held", good) if row["held"] else Text("missed", "red")
-        table.add_row(Text(row["objective"]), formatting.measured(row["value"], row["unit"]), held)
+        table.add_row(Text(row["objective"]), formatting.objective_value(row), held)
     return Padding(table, (0, 0, 1, 0))
 
 

@@ -21,9 +21,12 @@ from bench.clock import now_ns
 
 GLANCE = 8
 """Bytes of the first, short read of a chunk: its size line, and less than the smallest chunk of a stream."""
+LONGEST_HEAD = 4_096
+"""A longer head is read with what follows it."""
 MOST = 65_536
 """Bytes of one read."""
 
+_END = b"\r\n\r\n"
 _TCP_QUICKACK = getattr(socket, "TCP_QUICKACK", None)
 """Where there is none, kernel stamps are not there either."""
 
@@ -41,10 +44,23 @@ class ChunkwiseReads:
     broken: OSError | None
 
 
-def read_chunkwise(recvmsg: Callable[[int, int], Any], control_size: int, most_calls: int) -> ChunkwiseReads:
-    """Read until nothing waits, or `most_calls` times. `recvmsg` is that of a socket that does not block."""
+def chunked_head(sock: socket.socket) -> int:
+    """The length of a whole response head that waits on a socket and announces a chunked body; 0 where none does."""
+    try:
+        waiting = sock.recv(LONGEST_HEAD, socket.MSG_PEEK)
+    except OSError:
+        return 0  # The read that follows says what is wrong.
+    end = waiting.find(_END)
+    return end + len(_END) if end > 0 and b"transfer-encoding: chunked" in waiting[:end].lower() else 0
+
+
+def read_chunkwise(
+    recvmsg: Callable[[int, int], Any], control_size: int, most_calls: int, head: int = 0
+) -> ChunkwiseReads:
+    """Read until nothing waits, or `most_calls` times; first `head` bytes, then HTTP chunks. `recvmsg` is that of a socket
+    that does not block."""
     reads: list[tuple[bytes, Stamp]] = []
-    left = 0
+    left = head
     for _ in range(most_calls):
         try:
             data, control, _, _ = recvmsg(left or GLANCE, control_size)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.clock import NS_PER_S, now_ns
 from bench.records import Outcome
-from bench.transport.chunkwise_reads import hold_acks, is_loopback, read_chunkwise, release_acks
+from bench.transport.chunkwise_reads import chunked_head, hold_acks, is_loopback, read_chunkwise, release_acks
 from bench.transport.exchange import Undecodable
 from bench.transport.head import HeadTooLarge, ProtocolError
 from bench.transport.http1 import ResponseParser
@@ -202,9 +202,13 @@ class Connection:
     # Receiving.
 
     def _arrived(self, events: int) -> None:
-        if self._lazy and self._patient and self._engine.unhurried:
-            self._read_chunkwise()
-            return
+        if self._patient and self._engine.unhurried:
+            # The first token often comes right behind the head: then a read of its own has it too.
+            head = 0 if self._lazy or self.reads else chunked_head(self.sock)
+            if self._lazy or head:
+                self._lazy = True
+                self._read_chunkwise(head)
+                return
         if self._holds_acks:
             self._holds_acks = False
             with contextlib.suppress(OSError):  # The read says what is wrong with it.
@@ -250,11 +254,11 @@ class Connection:
         if self._tls is not None and self._tls.ended and not self.closed:
             self._ended()
 
-    def _read_chunkwise(self) -> None:
-        """Read all that waits, each chunk with its own stamp."""
+    def _read_chunkwise(self, head: int) -> None:
+        """Read all that waits, each chunk with its own stamp; first the head of the response, if this is its length."""
         # What an earlier turn left behind was there before this poll: nothing bounds it from below.
         poll_ns = 0 if self._more else self._engine.last_poll_ns
-        taken = read_chunkwise(self.sock.recvmsg, _CONTROL_SIZE, _PUT_BY)
+        taken = read_chunkwise(self.sock.recvmsg, _CONTROL_SIZE, _PUT_BY, head)
         self._more = taken.more
         if taken.reads and not taken.ended and taken.broken is None:
             with contextlib.suppress(OSError):

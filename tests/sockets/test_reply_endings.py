@@ -132,6 +132,23 @@ ERRORS: dict[str, Ending] = {
     "an empty object": event({}, MALFORMED, "no chunk"),
     "text after [DONE]": Ending([*ENDED, frame(A)], MALFORMED, "after [DONE]"),
     "an end with neither finish reason nor [DONE]": Ending([], TRUNCATED, "without [DONE]"),
+    "[DONE] without a finish reason, after 2 of 8 tokens (proxies)": Ending([frame(DONE)], TRUNCATED, "2 of 8 tokens"),
+    "[DONE] without a finish reason, and usage": Ending(frames(usage(2), DONE), TRUNCATED, "2 of 8 tokens"),
+    "a code and a message beside choices (iFlytek)": event({**finish(), "code": 11200, "message": "out of memory"}),
+    "a code and a message beside usage": event({**usage(2), "code": 500, "message": "out of memory"}),
+    "an error code beside a text (FastChat)": event(
+        {**content("c"), "error_code": 50001, "error_msg": "out of memory"}
+    ),
+    "no success, beside choices": event({**finish(), "success": False, "message": "out of memory"}),
+    "errors in a list beside choices": event({**finish(), "errors": ["out of memory"]}),
+    "a status of 500 beside choices": event({**finish(), "status": 500, "title": "out of memory"}),
+    "status failed beside choices": event({**finish(), "status": "failed", "message": "out of memory"}),
+    "a detail beside usage": event({**usage(2), "detail": "out of memory"}),
+    "an error in a list of events (Gemini)": event('[{"error":{"message":"out of memory"}}]', MALFORMED),
+    "the event [ERROR]": event("[ERROR] out of memory", MALFORMED),
+    "an error in the delta of the last chunk": event(
+        {"choices": [{"index": 0, "delta": {"error": "out of memory"}, "finish_reason": "stop"}]}
+    ),
     "an end in the middle of the usage": Ending(
         [frame(finish()), frame(usage(2))[:30]], TRUNCATED, "in the middle of an event"
     ),
@@ -191,7 +208,13 @@ SUCCESSES: dict[str, Sequence[bytes]] = {
     ),
     "[DONE] twice (LiteLLM)": reply(A, B, finish(), DONE, DONE),
     "[DONE] with one line end": [*reply(A, B, finish()), b"data: [DONE]\n"],
-    "[DONE] without a finish reason": reply(A, B, DONE),
+    "[DONE] without a finish reason, after all tokens": reply(*[A] * 8, DONE),
+    "a code of success (iFlytek)": reply(
+        {**A, "code": 0, "message": "Success"},
+        {**B, "code": 0, "message": "Success"},
+        {**finish(), "status": "completed"},
+        DONE,
+    ),
     "a finish reason in capitals": reply(A, B, finish("STOP"), DONE),
     "named events, ids and retries": [b"event: message\nid: 1\nretry: 9\n" + frame(A), *reply(B, finish(), DONE)],
     "reasoning alone": reply(delta(reasoning="t"), finish("length"), DONE),

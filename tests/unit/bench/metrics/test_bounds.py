@@ -73,7 +73,37 @@ def test_all_tokens_in_one_read_leave_their_pace_open_to_above() -> None:
     assert latency["tpot_ms"]["bounds"]["p50"] == [0, 25]
     assert latency["ttft_ms"]["bounds"]["p50"] == [20, 70]
     assert latency["itl_ms"]["bounds"]["max"] == [0, 50]
-    assert "tps" not in bounds(record)  # It has none: nothing is known of its speed.
+    assert (latency["tps"]["p50"], latency["tps"]["bounds"]["p50"]) == (40, [40, None])
+    assert statistic(latency["tps"], "p50") == "over 40"
+
+
+def test_the_speed_of_a_few_that_came_at_once_opens_the_fast_end_alone() -> None:
+    records = [made_record(i) for i in range(99)]
+    records.append(made_record(99, chunks_ms=(70, 70, 70), chunk_bound_ns=at(20, 20, None)))
+    row = summarized(*records)["latency"]["tps"]
+    assert (row["n"], row["p50"], row["min"]) == (100, 100, 40)
+    assert row["bounds"].keys() == {"mean", "min", "max", "p999"} | ({"p99"} & row["bounds"].keys())
+    assert row["bounds"]["max"] == [100, None]
+
+
+def test_gaps_of_one_read_add_up_to_the_time_that_it_took() -> None:
+    """Three tokens between 50 and 80: the gaps are 30 at most in all, so no two of them are over 15, and one is 10."""
+    record = made_record(chunks_ms=(50, 80, 80, 80), kinds="cccc", chunk_bound_ns=at(None, 50, 50, None))
+    loose = loose_times(record)
+    assert loose is not None
+    assert loose.gaps == ([30 * MS, 0, 0], [10 * MS, 0, 0], [30 * MS, 15 * MS, 10 * MS])
+    assert loose.gap_sums == (30 * MS, 30 * MS)
+    latency = summarized(record)["latency"]
+    assert latency["itl_ms"]["mean"] == 10
+    assert latency["itl_ms"]["bounds"]["max"] == [10, 30]
+    assert "mean" not in latency["itl_ms"]["bounds"]
+
+
+def test_a_read_that_came_after_a_poll_leaves_less_open() -> None:
+    """The poll at 70 saw nothing: the first gap is 20 at least, and what is open are 10."""
+    loose = loose_times(made_record(chunks_ms=(50, 80, 80), chunk_bound_ns=at(None, 70, None)))
+    assert loose is not None
+    assert loose.gaps == ([30 * MS, 0], [20 * MS, 0], [30 * MS, 10 * MS])
 
 
 def test_reasoning_opens_ttfo_by_its_own_chunk() -> None:

@@ -7,7 +7,21 @@ import pytest
 from bench.errors import UsageError
 from bench.metrics.objectives import Objective, evaluate, meets_all, parse, parse_one
 from bench.records import Outcome
+from bench.report import formatting
 from tests.support.made_records import made_record
+
+
+def test_a_value_that_stamps_leave_more_open_than_it_is_large_is_judged_by_its_worse_end() -> None:
+    open_ = {"p50": 0.0, "p90": 20.0, "ci95": {}, "bounds": {"p50": [0.0, 21.3], "p90": [11.0, 20.5]}}
+    speed = {"p50": 100.0, "ci95": {}, "bounds": {"p50": [100.0, None]}}
+    latency = {"itl_ms": open_, "tps": speed}
+    texts = ["itl:p50<20ms", "itl:p50<22ms", "itl:p90<20.2ms", "tps:p50>90", "tps:p50<200"]
+    rows = evaluate(parse(texts), latency, {}, 0.0)["objectives"]
+    assert [row["held"] for row in rows] == [False, True, True, True, False]
+    assert [row["between"] for row in rows] == [[0.0, 21.3], [0.0, 21.3], None, [100.0, None], [100.0, None]]
+    assert [formatting.objective_value(row) for row in rows] == [
+        "0–21.30 ms", "0–21.30 ms", "20 ms", "over 100 tokens/s", "over 100 tokens/s"
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -76,8 +76,10 @@ def test_tps_is_the_inverse_of_tpot() -> None:
     assert m.tps(made_record(chunks_ms=(50, 60, 80))) == pytest.approx(1000 / 15)
 
 
-def test_tps_does_not_exist_where_all_text_came_in_one_read() -> None:
-    assert m.tps(made_record(chunks_ms=(50, 50, 50))) is None
+def test_tps_where_all_text_came_in_one_read_is_the_least_that_the_stamps_allow() -> None:
+    assert m.tps(made_record(chunks_ms=(50, 50, 50))) is None  # Nothing says since when.
+    bounds = (START_NS + 30 * MS, START_NS + 30 * MS, None)
+    assert m.tps(made_record(chunks_ms=(50, 50, 50), chunk_bound_ns=bounds)) == pytest.approx(1000 / 10)
 
 
 def test_every_gap_between_text_chunks_is_kept() -> None:

@@ -13,13 +13,14 @@ from bench.clock import now_ns
 from bench.transport.chunkwise_reads import (
     GLANCE,
     MOST,
+    chunked_head,
     hold_acks,
     is_loopback,
     left_of_chunk,
     read_chunkwise,
     release_acks,
 )
-from tests.support.literal_replies import LAST_CHUNK, chunk
+from tests.support.literal_replies import CHUNKED, LAST_CHUNK, chunk, head
 
 TOKEN = chunk(b'data: {"choices":[{"index":0,"delta":{"content":"a"}}]}\n\n')
 USAGE = chunk(b'data: {"choices":[],"usage":{"completion_tokens":1}}\n\n')
@@ -66,6 +67,36 @@ def read(queue: Queue, most_calls: int = 64) -> list[tuple[bytes, int]]:
 def test_each_chunk_has_the_stamp_of_its_segment() -> None:
     sent = [(TOKEN, 10), (USAGE, 25), (DONE + LAST_CHUNK, 31)]
     assert read(Queue(*sent)) == sent
+
+
+def test_the_head_has_a_read_of_its_own_and_so_has_the_token_behind_it() -> None:
+    lines = head("200 OK", "text/event-stream", CHUNKED)
+    queue = Queue((lines, 10), (TOKEN, 12), (TOKEN, 40), (USAGE + DONE + LAST_CHUNK, 41))
+    taken = read_chunkwise(queue.recvmsg, 64, 64, head=len(lines))
+    assert [data for data, _ in taken.reads] == [lines, TOKEN, TOKEN, USAGE + DONE + LAST_CHUNK]
+    assert [stamp for _, stamp in taken.reads] == [stamp_of(at) for at in (10, 12, 40, 41)]
+
+
+@pytest.mark.parametrize(
+    ("waiting", "whole"),
+    [
+        (head("200 OK", "text/event-stream", CHUNKED), True),
+        (head("200 OK", "text/event-stream", "Transfer-Encoding: Chunked"), True),
+        (head("200 OK", "text/event-stream", "content-length: 7"), False),
+        (head("200 OK", "text/event-stream", CHUNKED)[:-2], False),
+        (b"HTTP/1.1 100 Continue\r\n\r\n" + head("200 OK", "text/event-stream", CHUNKED), False),
+        (head("200 OK", "text/event-stream", CHUNKED, "x: " + "a" * 5_000), False),
+    ],
+    ids=["chunked", "capitals", "with a length", "not whole", "interim", "long"],
+)
+def test_only_a_whole_head_of_a_chunked_body_is_read_for_itself(waiting: bytes, whole: bool) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        assert chunked_head(ours) == 0
+        theirs.sendall(waiting + TOKEN)
+        assert chunked_head(ours) == (len(waiting) if whole else 0)
+        assert ours.recv(len(waiting)) == waiting  # Nothing was taken.
 
 
 def test_one_chunk_takes_three_calls() -> None:

@@ -146,7 +146,7 @@ def test_an_error_that_the_server_told_outranks_the_end(failed: Outcome | None) 
 
 @pytest.mark.parametrize("failed", [Outcome.RESET, Outcome.TRUNCATED])
 def test_a_lost_connection_is_no_failure_once_done_was_said(failed: Outcome) -> None:
-    assert judged(TOKEN, DONE, failed=failed) is Outcome.OK
+    assert judged(TOKEN, END, DONE, failed=failed) is Outcome.OK
     assert judged(TOKEN, END, failed=failed) is failed  # Usage may still have been under way.
     assert judged(WHOLE, kind="application/json", failed=failed) is failed
 
@@ -154,14 +154,25 @@ def test_a_lost_connection_is_no_failure_once_done_was_said(failed: Outcome) -> 
 @pytest.mark.parametrize(
     ("pieces", "outcome"),
     [
-        ((TOKEN, DONE), Outcome.OK),
+        ((TOKEN, END, DONE), Outcome.OK),
+        ((TOKEN * 6, DONE), Outcome.OK),
+        ((TOKEN * 5, DONE), Outcome.TRUNCATED),
         ((TOKEN, END), Outcome.OK),
         ((TOKEN,), Outcome.TRUNCATED),
         ((TOKEN, DONE[:-1]), Outcome.TRUNCATED),
         ((), Outcome.TRUNCATED),
         ((TOKEN, b"data: {\n\n", DONE), Outcome.MALFORMED),
     ],
-    ids=["done", "finish reason", "neither", "half a frame", "nothing", "broken JSON"],
+    ids=[
+        "both",
+        "done after all tokens",
+        "done too early",
+        "finish reason",
+        "neither",
+        "half a frame",
+        "nothing",
+        "broken JSON",
+    ],
 )
 def test_a_stream_that_came_to_its_end_has_its_outcome(pieces: tuple[bytes, ...], outcome: Outcome) -> None:
     assert judged(*pieces) is outcome

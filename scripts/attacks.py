@@ -1,0 +1,91 @@
+"""Runs made to deceive Trueload, and what it says of each: a wrong number must not be VALID, an error no success.
+
+    scripts/attacks                     what this checkout says
+    scripts/attacks --against DIR       what the checkout in DIR says, beside it
+    scripts/attacks --only stop         those whose names have this word
+    scripts/attacks --json F            keep what was said in F; --table F prints the table of it again
+
+DIR is a clone of this repository at an earlier commit; it is run with the packages of this one. The servers are on 127.0.0.1,
+all loads are small, and no attack takes longer than two minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import signal
+import sys
+import tempfile
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+sys.path[:0] = [str(ROOT)]
+
+from attacked import ATTACKS  # noqa: E402
+from attacked.checkout import Checkout  # noqa: E402
+
+Said = dict[str, dict[str, list[str]]]
+"""Section -> attack -> what each checkout said, the earlier one first."""
+
+
+def tables(said: Mapping[str, Mapping[str, list[str]]]) -> str:
+    """As Markdown."""
+    lines: list[str] = []
+    for section, rows in said.items():
+        before = any(len(cells) > 1 for cells in rows.values())
+        lines += [f"{section}:", "", "| attack | before | now |" if before else "| attack | now |"]
+        lines.append("|---|---|---|" if before else "|---|---|")
+        lines += [f"| {_cell(name)} | {' | '.join(map(_cell, cells))} |" for name, cells in rows.items()]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "&lt;")
+
+
+def interrupt(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def main() -> None:
+    """Run them."""
+    parser = argparse.ArgumentParser(
+        prog="scripts/attacks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--against", type=Path, metavar="DIR", help="another checkout to attack as well")
+    parser.add_argument("--only", default="", metavar="WORD", help="attacks and sections whose names have this word")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="add what was said to this file")
+    parser.add_argument("--table", type=Path, metavar="FILE", help="only print the table of such a file")
+    flags = parser.parse_args()
+    if flags.table:
+        print(tables(json.loads(flags.table.read_text())))
+        return
+    signal.signal(signal.SIGTERM, interrupt)
+    said: Said = json.loads(flags.json.read_text()) if flags.json and flags.json.exists() else {}
+    with tempfile.TemporaryDirectory(prefix="attacks-") as scratch:
+        checkouts = [Checkout(folder.resolve(), Path(scratch)) for folder in (flags.against, ROOT) if folder]
+        for section, attacks in ATTACKS.items():
+            for name, attack in attacks.items():
+                if flags.only.lower() not in f"{section} {name}".lower():
+                    continue
+                cells = []
+                for checkout in checkouts:
+                    try:
+                        cells.append(attack(checkout))
+                    except Exception as e:  # An attack that breaks must not end the others.
+                        cells.append(f"the attack broke: {type(e).__name__}: {e}")
+                said.setdefault(section, {})[name] = cells
+                print(f"{name}: {' -> '.join(cells)}", file=sys.stderr, flush=True)
+                if flags.json:
+                    flags.json.write_text(json.dumps(said, indent=1))
+    print(f"{datetime.now(UTC):%Y-%m-%d}, {platform.platform()}, Python {platform.python_version()}\n")
+    print(tables(said))
+
+
+if __name__ == "__main__":
+    main()
