@@ -3,7 +3,8 @@
 Each line is one load (TTFT 50 ms, ITL 20 ms, 64 tokens) measured several times by `python -m bench calibrate`: how many runs
 ended VALID, SUSPECT and INVALID, the median over the runs of the largest error of TTFT, ITL, TPOT and E2EL, and how many runs
 were VALID and yet further off than the target: there must be none. With `--beside 6` six busy loops take the processors
-meanwhile; with `--transport httpx` the same loads go through httpx.
+meanwhile; with `--transport httpx` the same loads go through httpx; with `--priority normal` neither the client nor the mock
+takes real-time priority.
 """
 
 from __future__ import annotations
@@ -51,9 +52,10 @@ LONGEST_S = 300
 """A calibration that takes longer is given up: at these loads they take 10 s."""
 
 
-def calibrate(load: tuple[str, ...], transport: str, folder: Path) -> dict | None:
+def calibrate(load: tuple[str, ...], transport: str, priority: str, folder: Path) -> dict | None:
     """The summary of one calibration; None where it did not end."""
     command = [sys.executable, "-m", "bench", "calibrate", *load, "--input-tokens", "128", "--output-tokens", "64"]
+    command += ["--priority", priority, "--mock", f"--ttft 50ms --tpot 20ms --priority {priority}"]
     command += ["--transport", transport, "--out", str(folder / "run"), "--no-store", "--quiet"]
     environment = {**os.environ, "XDG_CACHE_HOME": str(folder)}
     try:
@@ -91,11 +93,15 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3, help="runs a load (default: 3)")
     parser.add_argument("--transport", default="wire", choices=("wire", "httpx"))
     parser.add_argument("--beside", type=int, default=0, metavar="N", help="busy loops beside the load (default: 0)")
+    parser.add_argument(
+        "--priority", default="auto", choices=("auto", "normal", "realtime"), help="of client and mock (default: auto)"
+    )
     given = parser.parse_args()
     if unknown := [name for name in given.loads if name not in LOADS]:
         parser.error(f"no load is called {', '.join(unknown)}: there are {', '.join(LOADS)}")
     beside = f", {given.beside} busy loops beside it" if given.beside else ""
-    print(f"{given.transport}, {given.runs} runs a load{beside}; targets {TARGET_MS} ms", flush=True)
+    what = f"{given.transport}, priority {given.priority}, {given.runs} runs a load{beside}"
+    print(f"{what}; targets {TARGET_MS} ms", flush=True)
     print(
         f"{'load':>12} {'VALID':>6} {'SUSPECT':>8} {'INVALID':>8}   {'p50':>8} {'p90':>8} {'p99':>8} ms   wrong and VALID"
     )
@@ -108,7 +114,7 @@ def main() -> None:
         wrong = 0
         for _ in range(given.runs):
             with tempfile.TemporaryDirectory(prefix="trueload-") as folder, busy(given.beside):
-                summary = calibrate(LOADS[name], given.transport, Path(folder))
+                summary = calibrate(LOADS[name], given.transport, given.priority, Path(folder))
             if summary is None:
                 reasons[f"{name}: it did not end in {LONGEST_S} s"] += 1
                 continue
