@@ -62,7 +62,7 @@ def calibration(evidence: RunEvidence, limits: Limits) -> list[Finding]:
 def _said_to_be_open(row: Mapping[str, Any]) -> bool:
     """Whether stamps leave the number more open than it is large, and the truth is inside: reports then print what it lies
     between in its place."""
-    if row["allowed"] is None:
+    if row.get("allowed") is None:
         return False
     least, greatest = row["allowed"]
     if greatest is None:

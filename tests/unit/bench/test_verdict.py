@@ -258,6 +258,23 @@ def test_calibration_has_its_own_bands(stat: str, error_ms: float, share: float,
         ]
 
 
+@pytest.mark.parametrize(
+    ("allowed", "status"),
+    [
+        ([0.0, 60.0], Status.VALID),  # Wider than 30: the report prints what it lies between, and 50 is inside.
+        ([0.0, None], Status.VALID),
+        ([25.0, 51.0], Status.INVALID),  # Narrower than 30: a number is printed, and it is wrong.
+        ([0.0, 45.0], Status.INVALID),  # 50 is outside.
+        ([51.0, None], Status.INVALID),
+    ],
+)
+def test_what_is_printed_as_what_it_lies_between_is_not_judged_as_a_number(
+    allowed: list[float | None], status: Status
+) -> None:
+    rows = certified(stat="p50", error=-20.0, error_share=-0.4, measured=30.0, allowed=allowed)
+    assert verdict(calibration=rows).status is status
+
+
 def test_a_speed_is_judged_by_its_time_per_token() -> None:
     # 50 tokens/s are 20 ms a token, 47.5 are 21.05: over 5% and over 1 ms.
     for measured, status in ((50.0, Status.VALID), (49.0, Status.SUSPECT), (47.5, Status.INVALID)):
