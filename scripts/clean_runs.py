@@ -30,7 +30,7 @@ from bench.calibrate.measure import calibrate_at
 from bench.config import resolve
 from bench.errors import BenchError, Exit
 from bench.mock_process import running_mock
-from bench.notices import SILENT
+from bench.observer import SILENT
 from bench.verdict import SIGNS
 from bench.verdict.finding import Status
 
@@ -143,7 +143,7 @@ def write_trace(folder: Path, requests: int, rate: float, tokens: int, rng: rand
 def measure(number: int, url: str, given: dict[str, Any], busy: int, folder: Path) -> CleanRun:
     """One run: its verdict as a user without the ledger would see it, and what the ledger says."""
     config = resolve({"url": url, "quiet": True, "out": str(folder / "run"), **given})
-    result = calibrate_at(config, say=SILENT)
+    result = calibrate_at(config, observer=SILENT)
     if result.exit == Exit.INTERRUPTED:
         raise KeyboardInterrupt
     order = list(Status)

@@ -57,12 +57,14 @@ class Readiness:
     """Closed loops: how long users were free and their next request was not sent, through the client's own fault.
 
     A wait is sent - intended - connect: what `send_lateness_ms` is in a closed loop. A user's time is that of its requests
-    from intended to end, and within a session also the think times.
+    from intended to end, and within a session also the think times. The run begins with its first send, as its duration does:
+    where all begin late, nothing is late beside the others.
     """
 
     def __init__(self) -> None:
-        self._waits = self._wait_ns = self._squares = self._requests_ns = 0
-        self._longest_ns = 0
+        self._intended, self._waits = array("q"), array("q")
+        self._requests_ns = 0
+        self._first_sent_ns: int | None = None
         self._sessions: dict[str, tuple[int, int]] = {}
 
     def add(self, record: RequestRecord) -> None:
@@ -75,11 +77,11 @@ class Readiness:
         lateness_ms = send_lateness_ms(record)
         if lateness_ms is None:
             return
-        wait_ns = max(0, round(lateness_ms * NS_PER_MS))
-        self._waits += 1
-        self._wait_ns += wait_ns
-        self._squares += wait_ns * wait_ns
-        self._longest_ns = max(self._longest_ns, wait_ns)
+        assert record.sent_ns is not None
+        self._intended.append(record.intended_ns)
+        self._waits.append(max(0, round(lateness_ms * NS_PER_MS)))
+        if self._first_sent_ns is None or record.sent_ns < self._first_sent_ns:
+            self._first_sent_ns = record.sent_ns
 
     def describe(self) -> dict[str, Any] | None:
         """`ready_not_sent` of a summary; None without a request.
@@ -88,12 +90,18 @@ class Readiness:
         squares over sum. A thousand waits of 0.1 ms beside one of 3 s do not make that one short.
         """
         user_ns = self._requests_ns + sum(last - first for first, last in self._sessions.values())
-        if not self._waits or user_ns <= 0:
+        first_ns = self._first_sent_ns
+        if first_ns is None or user_ns <= 0:
             return None
+        waits = [
+            wait if begin >= first_ns else max(0, begin + wait - first_ns)
+            for begin, wait in zip(self._intended, self._waits, strict=True)
+        ]
+        total = sum(waits)
         return {
-            "share": self._wait_ns / user_ns,
-            "typical_ms": self._squares / self._wait_ns / NS_PER_MS if self._wait_ns else 0.0,
-            "longest_ms": self._longest_ns / NS_PER_MS,
+            "share": total / user_ns,
+            "typical_ms": sum(wait * wait for wait in waits) / total / NS_PER_MS if total else 0.0,
+            "longest_ms": max(waits) / NS_PER_MS,
         }
 
 

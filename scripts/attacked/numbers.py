@@ -160,7 +160,7 @@ def second_run(checkout: Checkout) -> str:
 
 def cached_within(checkout: Checkout) -> str:
     """Prompts of many lengths, one run: a longer one may begin with a shorter one."""
-    shape = ("--input-tokens", "uniform:min=64,max=512", "--output-tokens", "4")
+    shape = ("--input-tokens", "uniform:64..512", "--output-tokens", "4")
     with caching_server() as server:
         ran = checkout.run(server.url, "--requests", "40", "--concurrency", "2", shape=shape)
         hit, total = server.hits

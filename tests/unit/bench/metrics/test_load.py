@@ -160,20 +160,31 @@ def readiness(*records: RequestRecord) -> dict[str, Any] | None:
 def test_a_user_that_waits_in_the_client_is_ready_and_not_sent() -> None:
     # Free at 0, sent at 30 ms without 10 ms of connecting, ended at 100 ms: 20 of 100 ms. The other one had no wait.
     late = made_record(sent_ms=30, chunks_ms=(50, 70), intended_ns=START_NS, eligible_ns=START_NS, connect_ns=10 * MS)
-    assert readiness(late) == {"share": 0.2, "typical_ms": 20, "longest_ms": 20}
     assert readiness(late, made_record(1, chunks_ms=(50, 100))) == {"share": 0.1, "typical_ms": 20, "longest_ms": 20}
     assert readiness() is None
 
 
+def test_a_run_begins_with_its_first_send_however_late_that_is() -> None:
+    """Two users that were free at 0: the first send is at 50 ms, and the second user waited 10 ms beside it."""
+
+    def user(index: int, sent_ms: int) -> RequestRecord:
+        return made_record(index, sent_ms=sent_ms, chunks_ms=(50,), intended_ns=START_NS, eligible_ns=START_NS)
+
+    assert readiness(user(0, 50)) == {"share": 0, "typical_ms": 0, "longest_ms": 0}
+    found = {"share": pytest.approx(10 / 210), "typical_ms": 10, "longest_ms": 10}
+    assert readiness(user(0, 50), user(1, 60)) == readiness(user(1, 60), user(0, 50)) == found
+
+
 def test_many_short_waits_do_not_make_a_long_one_look_short() -> None:
     waits = [
-        made_record(i, sent_ms=0.1, chunks_ms=(9.9,), intended_ns=START_NS, eligible_ns=START_NS) for i in range(999)
+        made_record(i, sent_ms=0.1 if i else 0, chunks_ms=(9.9,), intended_ns=START_NS, eligible_ns=START_NS)
+        for i in range(999)
     ]
     frozen = made_record(999, sent_ms=3_000, chunks_ms=(10,), intended_ns=START_NS, eligible_ns=START_NS)
     found = readiness(*waits, frozen)
     assert found is not None
-    assert found["share"] == pytest.approx((99.9 + 3_000) / (9_990 + 3_010))
-    assert found["typical_ms"] == pytest.approx((999 * 0.01 + 9_000_000) / 3_099.9)
+    assert found["share"] == pytest.approx((99.8 + 3_000) / (9_989.9 + 3_010))
+    assert found["typical_ms"] == pytest.approx((998 * 0.01 + 9_000_000) / 3_099.8)
 
 
 def test_the_think_times_of_a_session_are_its_users_time_too() -> None:
