@@ -12,6 +12,7 @@ all loads are small, and no attack takes longer than two minutes.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import platform
 import signal
@@ -25,7 +26,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT)]
 
-from attacked import ATTACKS  # noqa: E402
+from attacked import ATTACKS, Attack  # noqa: E402
 from attacked.checkout import Checkout  # noqa: E402
 
 Said = dict[str, dict[str, list[str]]]
@@ -46,6 +47,13 @@ def tables(said: Mapping[str, Mapping[str, list[str]]]) -> str:
 
 def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("<", "&lt;")
+
+
+def _said(attack: Attack, checkout: Checkout) -> str:
+    try:
+        return attack(checkout)
+    except Exception as e:  # An attack that breaks must not end the others.
+        return f"the attack broke: {type(e).__name__}: {e}"
 
 
 def interrupt(*_: Any) -> None:
@@ -69,20 +77,15 @@ def main() -> None:
     said: Said = json.loads(flags.json.read_text()) if flags.json and flags.json.exists() else {}
     with tempfile.TemporaryDirectory(prefix="attacks-") as scratch:
         checkouts = [Checkout(folder.resolve(), Path(scratch)) for folder in (flags.against, ROOT) if folder]
-        for section, attacks in ATTACKS.items():
-            for name, attack in attacks.items():
-                if flags.only.lower() not in f"{section} {name}".lower():
-                    continue
-                cells = []
-                for checkout in checkouts:
-                    try:
-                        cells.append(attack(checkout))
-                    except Exception as e:  # An attack that breaks must not end the others.
-                        cells.append(f"the attack broke: {type(e).__name__}: {e}")
-                said.setdefault(section, {})[name] = cells
-                print(f"{name}: {' -> '.join(cells)}", file=sys.stderr, flush=True)
-                if flags.json:
-                    flags.json.write_text(json.dumps(said, indent=1))
+        with contextlib.suppress(KeyboardInterrupt):
+            for section, attacks in ATTACKS.items():
+                for name, attack in attacks.items():
+                    if flags.only.lower() in f"{section} {name}".lower():
+                        cells = [_said(attack, checkout) for checkout in checkouts]
+                        said.setdefault(section, {})[name] = cells
+                        print(f"{name}: {' -> '.join(cells)}", file=sys.stderr, flush=True)
+                        if flags.json:
+                            flags.json.write_text(json.dumps(said, indent=1))
     print(f"{datetime.now(UTC):%Y-%m-%d}, {platform.platform()}, Python {platform.python_version()}\n")
     print(tables(said))
 

@@ -98,7 +98,7 @@ class StreamReader:
                 else:
                     self._fail(line.decode("utf-8", "replace"))
             elif field == b"error":
-                self._fail(error_message(b'{"error":%b}' % value.strip()) if value else "an error without words")
+                self._fail(error_message(value.strip()) if value else "an error without words")
             elif len(self._stray) < MOST_STRAY:
                 self._stray += line[:MOST_STRAY] + b"\n"
         return frozenset(failed)

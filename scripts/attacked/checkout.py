@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -112,9 +113,14 @@ class Checkout:
             began = time.monotonic()
             flags = ("run", "--url", url, "--out", str(out), "--quiet", *shape, *words)
             process = self.start("bench", *flags, stdout=printed, stderr=errors, stdin=subprocess.DEVNULL, **popen)
-            if during is not None:
-                during(process, out)
-            status, peak_mb = _wait(process)
+            try:
+                if during is not None:
+                    during(process, out)
+                status, peak_mb = _wait(process)
+            finally:
+                if process.poll() is None:
+                    process.kill()
+                    process.wait()
             took_s = time.monotonic() - began
             printed.seek(0)
             errors.seek(0)
@@ -144,14 +150,15 @@ class Checkout:
 
 def _wait(process: subprocess.Popen[str]) -> tuple[int | None, float]:
     """Exit status and peak memory in MB; the process is killed after LONGEST_S."""
-    deadline = time.monotonic() + LONGEST_S
-    killed = False
-    while True:
-        pid, status, usage = os.wait4(process.pid, os.WNOHANG)
-        if pid:
-            process.returncode = os.waitstatus_to_exitcode(status)
-            return (None if killed else process.returncode), usage.ru_maxrss / 1024
-        if not killed and time.monotonic() > deadline:
+    deadline, peak_mb = time.monotonic() + LONGEST_S, 0.0
+    while process.poll() is None:
+        # Not the kernel's ru_maxrss, in which the memory of the process that started this one counts too.
+        with contextlib.suppress(OSError, IndexError):
+            status = Path(f"/proc/{process.pid}/status").read_text()
+            peak_mb = max(peak_mb, int(status.partition("VmHWM:")[2].split()[0]) / 1024)
+        if time.monotonic() > deadline:
             process.kill()
-            killed = True
+            process.wait()
+            return None, peak_mb
         time.sleep(0.02)
+    return process.returncode, peak_mb
