@@ -107,9 +107,12 @@ class RunResult:
         return found
 
     def interval(self, name: str) -> tuple[float, float] | None:
-        """The 95% interval of a latency's statistic, in its unit; None where there is none."""
+        """The 95% interval of a latency's statistic, in its unit, or of a rate; None where there is none."""
         metric, stat = _named(name)
-        return None if stat is None else _interval(self.summary["latency"][METRICS[metric].key]["ci95"].get(stat))
+        ci95 = (
+            self.summary["throughput"]["ci95"] if stat is None else self.summary["latency"][METRICS[metric].key]["ci95"]
+        )
+        return _interval(ci95.get(metric if stat is None else stat))
 
     def records(self) -> Iterator[RequestRecord]:
         """What was seen of every request, warm-up included."""

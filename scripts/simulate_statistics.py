@@ -23,8 +23,8 @@ def share(hits: int, given: int) -> str:
 
 def intervals(runs: int) -> None:
     """Coverage of the 95% intervals, as % (of how many runs that had one). Must be at least 90%."""
-    names = [f"{metric}:{stat}" for metric in ("ttft", "tpot") for stat in ("p50", "p90", "p99", "mean")]
-    names.append("tokens_per_s:mean")
+    names = [f"{metric}:{stat}" for metric in claims.METRICS for stat in ("p50", "p90", "p99", "mean")]
+    names += claims.RATES
     print("| load | seconds | D | " + " | ".join(names) + " |")
     for load in claims.LOADS:
         for seconds in (300, 1_200):
@@ -48,7 +48,9 @@ def long_tails(runs: int) -> None:
     """p99 close to the capacity needs hours: coverage in runs of two hours."""
     print("| load | TTFT p99 |")
     for load in (claims.LOADS[2], claims.LOADS[5]):
-        print(f"| {load.name} | {share(*claims.coverage(load, 7_200, max(10, runs // 3))['ttft:p99'])} |", flush=True)
+        print(
+            f"| {load.name} | {share(*claims.coverage(load, 7_200, max(10, runs // 3))['ttft_ms:p99'])} |", flush=True
+        )
 
 
 def tokens(runs: int) -> None:

@@ -1,11 +1,15 @@
-"""The mock's own accuracy: what it did, compared with what its configuration promises (its GET /truth)."""
+"""The mock's own accuracy: what it did, compared with what its configuration promises (its GET /truth).
+
+How far chance may move a mean is an interval of dependent values (`bench/statistics/`): requests that an engine with a queue
+served one after the other are not independent. That is no truth about a number, so it may share its code with the reports.
+"""
 
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import Any
 
 from bench.accuracy.distribution import Distribution
@@ -17,7 +21,8 @@ _SAME_LENGTH = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Deviation:
-    """What the mock did against what it promises. `noise`: what chance exceeds in 5 of 100 runs; None where not known."""
+    """What the mock did against what it promises. `noise`: what chance exceeds in no more than 5 of 100 runs; None
+    where not known."""
 
     metric: str
     stat: str
@@ -28,41 +33,46 @@ class Deviation:
     noise: float | None
 
 
-class ClusteredMean:
-    """The standard error of a mean over grouped values: the tokens of one request are not independent of each other. For k
-    groups with sums S and sizes m it is that of the ratio of their sums:
-    sqrt(sum (S - mean m)^2 k / (k - 1)) / sum m  (Cochran, Sampling Techniques, 6.4)."""
+class MockSeries:
+    """What the mock did, a value a request of each metric, and of the gaps between tokens their sum and number.
 
-    __slots__ = ("_mm", "_sm", "_ss", "groups", "size", "total")
+    The requests come in any order: what they hang together by is the order in which they arrived.
+    """
+
+    __slots__ = ("_columns", "_gap_sums", "_gaps", "_received")
 
     def __init__(self) -> None:
-        self.groups = self.size = 0
-        self.total = self._ss = self._sm = self._mm = 0.0
+        self._received = array("q")
+        self._columns = {metric: array("d") for metric in UNITS if metric != "itl_ms"}
+        self._gap_sums, self._gaps = array("d"), array("q")
 
-    def add(self, total: float, size: int) -> None:
-        """A group: the sum of its values, and how many they are."""
-        self.groups += 1
-        self.size += size
-        self.total += total
-        self._ss += total * total
-        self._sm += total * size
-        self._mm += size * size
+    def add(self, received_ns: int, values: Mapping[str, float], gaps_ms: float, gaps: int) -> None:
+        """A request: its value of each metric that it has, and its `gaps` gaps, `gaps_ms` in all."""
+        self._received.append(received_ns)
+        for metric, column in self._columns.items():
+            column.append(values.get(metric, math.nan))
+        self._gap_sums.append(gaps_ms)
+        self._gaps.append(gaps)
 
-    @property
-    def standard_error(self) -> float | None:
-        """None of fewer than two groups."""
-        if self.groups < 2:
-            return None
-        mean = self.total / self.size
-        squares = max(self._ss - 2 * mean * self._sm + mean * mean * self._mm, 0.0)
-        return math.sqrt(squares * self.groups / (self.groups - 1)) / self.size
+    def noise(self, metric: str) -> float | None:
+        """What chance moves the mean of a metric by in no more than 5 of 100 runs; None for too few independent values."""
+        from bench.statistics.intervals import Interval, mean_interval, ratio_interval
+
+        order = sorted(range(len(self._received)), key=self._received.__getitem__)
+        if metric == "itl_ms":
+            found = ratio_interval(*([column[i] for i in order] for column in (self._gap_sums, self._gaps)))
+        else:
+            values = map(self._columns[metric].__getitem__, order)
+            found = mean_interval([value for value in values if value == value])
+        return (found.high - found.low) / 2 if isinstance(found, Interval) else None
 
 
 def against_closed_form(
-    truth: Mapping[str, Any] | None, done: Mapping[str, Distribution], itl: ClusteredMean
+    truth: Mapping[str, Any] | None, done: Mapping[str, Distribution], series: MockSeries
 ) -> list[Deviation]:
     """A row for each number that the mock publishes: expected, done, and their difference; for means also the difference that
-    chance exceeds in 5 of 100 runs. Latencies count from the arrival, as the plans do. `itl` has the gaps by request.
+    chance exceeds in no more than 5 of 100 runs. Latencies count from the arrival, as the plans do. `series` has the
+    values of `done` request by request.
 
     E2EL is for replies of the lengths that the mock chooses: other lengths leave it out.
     """
@@ -85,7 +95,7 @@ def against_closed_form(
         for stat in _STATS:
             says = _number(expected.get(metric), stat)
             if says is not None and stat in stats:
-                noise = _noise(values, itl if metric == "itl_ms" else None) if stat == "mean" else None
+                noise = series.noise(metric) if stat == "mean" else None
                 done_stat = stats[stat]
                 rows.append(Deviation(metric, stat, unit, says, done_stat, done_stat - says, noise))
     return rows
@@ -94,29 +104,3 @@ def against_closed_form(
 def _number(row: Any, stat: str) -> float | None:
     value = row.get(stat) if isinstance(row, Mapping) else None
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
-
-
-_Z = NormalDist().inv_cdf(0.975)
-_LEAST = 5
-
-
-def _noise(values: Distribution, groups: ClusteredMean | None) -> float | None:
-    """The standard error of the mean times Student's t at 97.5%; None where there are too few values."""
-    n = values.n if groups is None else groups.groups
-    if n < _LEAST or values.std is None:
-        return None
-    error = values.std / math.sqrt(n) if groups is None else groups.standard_error
-    return None if error is None else students_t(n - 1) * error
-
-
-def students_t(freedom: int) -> float:
-    """The quantile of order 0.975, by the expansion of Cornish and Fisher (Abramowitz and Stegun 26.7.5): 0.1% off with 4
-    degrees of freedom, and less with more."""
-    z, v = _Z, freedom
-    return (
-        z
-        + (z**3 + z) / (4 * v)
-        + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * v**2)
-        + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * v**3)
-        + (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / (92160 * v**4)
-    )

@@ -80,7 +80,7 @@ def certify(
         way_in_ms=_spread(pairs.way_in),
         network_ms=None if shared_clock else _network(pairs),
         mock_lateness_ms=_spread(pairs.mock_error),
-        closed_form=tuple(against_closed_form(truth, pairs.mock, pairs.mock_itl)),
+        closed_form=tuple(against_closed_form(truth, pairs.mock, pairs.mock_series)),
         counts=joining.counts(),
         agreement=tuple(joining.agreement()),
         problems=tuple(problems),

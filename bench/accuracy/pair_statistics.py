@@ -11,7 +11,7 @@ from itertools import accumulate
 from operator import sub
 from typing import Any
 
-from bench.accuracy.closed_form import ClusteredMean
+from bench.accuracy.closed_form import MockSeries
 from bench.accuracy.distribution import EXACT, Distribution
 from bench.accuracy.join import Pair
 from bench.accuracy.known_mistakes import mistaken_values
@@ -76,7 +76,7 @@ class PairStatistics:
         self.measured: defaultdict[str, Distribution] = distributions()
         self.lag, self.way_in, self.mock_error = Distribution(exact), Distribution(exact), Distribution(exact)
         self.mock: defaultdict[str, Distribution] = distributions()
-        self.mock_itl = ClusteredMean()
+        self.mock_series = MockSeries()
         self.over_time: defaultdict[tuple[str, int], Distribution] = defaultdict(lambda: Distribution(_SLICE_EXACT))
         self.served = self.input_tokens = self.output_tokens = 0
         self.warmup = self.failed = (0, 0, 0)
@@ -199,16 +199,19 @@ class PairStatistics:
             return
         written, tokens = [at for at, _ in chunks], [share for _, share in chunks]
         later = sum(tokens) - tokens[0]
-        self.mock["ttft_ms"].add([(written[0] - received) / NS_PER_MS])
-        self.mock["e2el_ms"].add([(written[-1] - received) / NS_PER_MS])
-        self.mock["output_tokens"].add([sum(line["chunk_tokens"])])
+        values: dict[str, float] = {
+            "ttft_ms": (written[0] - received) / NS_PER_MS,
+            "e2el_ms": (written[-1] - received) / NS_PER_MS,
+            "output_tokens": sum(line["chunk_tokens"]),
+        }
+        if later > 0:
+            values["tpot_ms"] = (written[-1] - written[0]) / NS_PER_MS / later
+        for metric, value in values.items():
+            self.mock[metric].add([value])
         gaps = zip(map(sub, written[1:], written), tokens[1:], strict=True)
         itl = [gap / share / NS_PER_MS for gap, share in gaps for _ in range(share)]
         self.mock["itl_ms"].add(itl)
-        if itl:
-            self.mock_itl.add(sum(itl), len(itl))
-        if later > 0:
-            self.mock["tpot_ms"].add([(written[-1] - written[0]) / NS_PER_MS / later])
+        self.mock_series.add(received, values, sum(itl), len(itl))
         if len(planned["gaps_ns"]) != sum(tokens) - 1 or 0 in tokens or line["blocked"]:
             return  # A token did not come as text, or a buffer was full: not every chunk has a planned moment.
         # A moment for each token; a chunk was due with the last of its own.

@@ -11,7 +11,8 @@ arrivals.py      tokens and bytes over time
 tally.py         what is only counted; load.py: what was in flight; instrument.py: what the client knows of itself
 
 What is made of it in the end:
-quantile.py, histogram.py, intervals.py   quantiles, exact and from a histogram, and how sure each is
+quantile.py, histogram.py   quantiles, exact and from a histogram
+sureness.py      how sure each number is, and on how many independent values it rests
 window.py        the steady part of a run
 scope.py         the numbers of the whole run, and of its steady window
 series.py        the run over time, and the distributions that a report draws

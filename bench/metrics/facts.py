@@ -14,8 +14,8 @@ class RunFacts:
 
     `open_loop`: a schedule that does not wait for responses sends requests. `start_ns` (CLOCK_MONOTONIC) is the zero of
     every time in the summary: the start of the phase "run". `ramp_s` counts from it. `planned` is the number of requests in
-    the plan, None where only time ends the run. `seed` feeds the resampling of the intervals, so that a report rendered
-    again is the same. `segments`: the parts of a load that changes over time.
+    the plan, None where only time ends the run. `seed` chooses the requests whose tokens the intervals rest on, so that a
+    report rendered again is the same. `segments`: the parts of a load that changes over time.
     """
 
     mode: str

@@ -166,22 +166,30 @@ def evaluate(
     latency: Mapping[str, Mapping[str, Any]],
     throughput: Mapping[str, Any],
     error_rate: float | None,
+    error_rate_ci95: Sequence[float] | None = None,
 ) -> dict[str, Any]:
     """Each objective with the value it is held against and whether it held: `slo` of a summary.
+
+    `held` is about the value itself, `shown` about its whole interval: "held", "failed", or "not shown" where the limit
+    lies inside or there are too few independent values.
 
     An objective whose value does not exist (every request failed) did not hold. A value that stamps leave more open than it
     is large is judged by that end of its bounds which is worse. `held` of all is None where there are no objectives.
     """
+    from bench.metrics import sureness
+
     rows: list[dict[str, Any]] = []
     for objective in objectives:
-        ci95 = between = None
+        between = None
         if objective.stat is not None:
             numbers = latency[METRICS[objective.metric].key]
             value = numbers[objective.stat]
             ci95 = numbers["ci95"].get(objective.stat)
             between = numbers["bounds"][objective.stat] if meaningless(numbers, objective.stat) else None
+        elif objective.metric == "error_rate":
+            value, ci95 = error_rate, error_rate_ci95
         else:
-            value = error_rate if objective.metric == "error_rate" else throughput[objective.metric]
+            value, ci95 = throughput[objective.metric], throughput["ci95"][objective.metric]
         rows.append(
             {
                 "objective": objective.text,
@@ -194,6 +202,9 @@ def evaluate(
                 "ci95": ci95,
                 "between": between,
                 "held": value is not None and all(objective.holds(end) for end in _ends(value, between)),
+                "shown": sureness.shown(
+                    ci95 if between is None else None, objective.limit, upper=objective.op in ("<", "<=")
+                ),
             }
         )
     return {"held": all(row["held"] for row in rows) if rows else None, "objectives": rows}

@@ -2,16 +2,16 @@
 
 Latencies are of the requests sent inside the scope. Rates are of what arrived inside it, and of successful requests
 alone: output tokens by the arrival of their chunk, input tokens by that of the first token they led to, requests by
-their end.
+their end. How sure each number is comes from sureness.py, with which numpy comes: it is imported when a scope computes.
 """
 
 from __future__ import annotations
 
 from array import array
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import fsum, inf
+from operator import add
 from typing import Any
 
 from bench.metrics import bounds
@@ -19,12 +19,10 @@ from bench.metrics.arrivals import Arrivals
 from bench.metrics.catalog import METRICS, REQUEST_METRICS, RequestMetric
 from bench.metrics.columns import Columns, happened
 from bench.metrics.histogram import RELATIVE_ERROR, LogHistogram
-from bench.metrics.intervals import Interval, clustered_intervals, mean_interval, quantile_intervals
 from bench.metrics.per_request import NS_PER_MS, NS_PER_S
-from bench.metrics.quantile import QUANTILES, describe
+from bench.metrics.quantile import describe
 from bench.metrics.tokens import TokenTimes
 from bench.metrics.window import Window
-from bench.rng import stream
 
 RATES = ("requests_per_s", "input_tokens_per_s", "output_tokens_per_s", "total_tokens_per_s")
 
@@ -37,25 +35,24 @@ class RunData:
     tokens: TokenTimes
     arrivals: Arrivals
     good_arrivals: Arrivals
-    seed: int
 
 
 class Scope:
-    """The numbers of the whole run (`window` None) or of a window; `name` keeps their resampling apart."""
+    """The numbers of the whole run (`window` None) or of a window."""
 
-    def __init__(self, data: RunData, window: Window | None, name: str = "steady") -> None:
+    def __init__(self, data: RunData, window: Window | None) -> None:
         self._data = data
-        self._name = "run" if window is None else name
+        self._whole = window is None
         columns = data.columns
         sent = happened(columns.sent)
         self._start_ns: float | None = None
         self._end_ns: float | None = None
-        self._rows: Sequence[int] = range(len(columns))
+        self._rows: Sequence[int] = in_send_order(columns)
         # A window that begins with the first send cuts no slice of the token times.
         self._tokens_from_ns = None
         if window is not None:
             self._start_ns, self._end_ns = window.start_ns, window.end_ns
-            self._rows = [row for row, at in enumerate(columns.sent) if window.start_ns <= at <= window.end_ns]
+            self._rows = [row for row in self._rows if window.start_ns <= columns.sent[row] <= window.end_ns]
             self._tokens_from_ns = window.start_ns if window.start_ns > min(sent, default=0) else None
         elif sent and max(columns.end) > min(sent):
             self._start_ns, self._end_ns = min(sent), max(columns.end)
@@ -71,7 +68,6 @@ class Scope:
         """Every metric of the catalog."""
         columns, tokens, from_ns = self._data.columns, self._data.tokens, self._tokens_from_ns
         sample = tokens.sample(from_ns)
-        requests = sum(map(columns.ok.__getitem__, self._rows))
         of_tokens: dict[str, tuple[LogHistogram, list[array[float]]]] = {
             "itl": (tokens.itl(from_ns), [request.itl for request in sample]),
             "chunk_gap": (tokens.gaps(from_ns), [request.gaps for request in sample]),
@@ -82,7 +78,7 @@ class Scope:
             if isinstance(metric, RequestMetric):
                 result[metric.key] = self._request_metric(metric)
                 continue
-            found = self._of_tokens(metric.key, *of_tokens[metric.name], requests)
+            found = self._of_tokens(*of_tokens[metric.name])
             lies = None
             if columns.bounded:
                 least, most = between[metric.name](from_ns)
@@ -97,33 +93,30 @@ class Scope:
 
     def _request_metric(self, metric: RequestMetric) -> dict[str, Any]:
         columns = self._data.columns
-        found = self._of_requests(metric.key, happened(list(map(columns.metrics[metric.key].__getitem__, self._rows))))
+        found = self._of_requests(happened(list(map(columns.metrics[metric.key].__getitem__, self._rows))))
         ends = bounds.of_request_metric(columns, metric.key, self._rows)
         lies = None if ends is None else (describe(ends[0]), describe(ends[1]))
         found["bounds"] = {} if lies is None else bounds.worth_saying(found, *lies, unit=metric.unit)
         return found
 
-    def _of_requests(self, key: str, values: list[float]) -> dict[str, Any]:
-        ordered = sorted(values)
-        rng = stream(self._data.seed, "bootstrap", self._name, key)
-        ci95 = {"mean": mean_interval(values, rng), **quantile_intervals(ordered)}
-        return describe(ordered) | _ci95(ci95, len(values)) | {"quantiles": "exact"}
+    def _of_requests(self, values: list[float]) -> dict[str, Any]:
+        from bench.metrics import sureness
 
-    def _of_tokens(
-        self, key: str, histogram: LogHistogram, clusters: list[array[float]], requests: int
-    ) -> dict[str, Any]:
+        ordered = sorted(values)
+        sure = sureness.of_requests(values, ordered, self.duration_s)
+        return describe(ordered) | sure | {"quantiles": "exact"}
+
+    def _of_tokens(self, histogram: LogHistogram, sample: list[array[float]]) -> dict[str, Any]:
+        from bench.metrics import sureness
+        from bench.statistics.intervals import Whole
+
         snapshot = histogram.snapshot()
-        ci95: dict[str, Interval | None] = dict.fromkeys(("mean", *QUANTILES))
-        if snapshot.n:
-            rng = stream(self._data.seed, "bootstrap", self._name, key)
-            mean_ns = histogram.total / histogram.count
-            found = clustered_intervals(clusters, requests, snapshot.quantile, mean_ns, rng)
-            ci95 = {
-                name: None if interval is None else (interval[0] / NS_PER_MS, interval[1] / NS_PER_MS)
-                for name, interval in found.items()
-            }
+        # What has a TPOT has gaps.
+        requests = len(happened(list(map(self._data.columns.metrics["tpot_ms"].__getitem__, self._rows))))
+        mean_ns = histogram.total / histogram.count if histogram.count else 0.0
+        sure = sureness.of_tokens(sample, Whole(requests, mean_ns, snapshot.quantile), 1 / NS_PER_MS, self.duration_s)
         how = "exact" if histogram.exact else f"log histogram, relative error <= {RELATIVE_ERROR:.2%}"
-        return snapshot.describe(1 / NS_PER_MS) | _ci95(ci95, snapshot.n) | {"quantiles": how}
+        return snapshot.describe(1 / NS_PER_MS) | sure | {"quantiles": how}
 
     def _ended_inside(self) -> list[int]:
         columns, start, end = self._data.columns, self._start_ns, self._end_ns
@@ -133,7 +126,7 @@ class Scope:
 
     def _amount(self, arrivals: Arrivals) -> float:
         """What arrived inside the scope: of the whole run all of it, so that no border cuts a slot."""
-        if self._name == "run" or self._start_ns is None or self._end_ns is None:
+        if self._whole or self._start_ns is None or self._end_ns is None:
             return arrivals.between(-inf, inf)
         return arrivals.between(self._start_ns, self._end_ns)
 
@@ -141,32 +134,34 @@ class Scope:
         """Requests and tokens per second, with intervals from the seconds of the scope."""
         columns, start, end, span = self._data.columns, self._start_ns, self._end_ns, self.duration_s
         if start is None or end is None or span is None:
-            return {"duration_s": None, **dict.fromkeys(RATES), "ci95": dict.fromkeys(RATES)}
-        done = [row for row in self._ended_inside() if columns.ok[row]]
-        inputs = fsum(
-            columns.input_tokens[row]
+            return {"duration_s": None, **dict.fromkeys(RATES), "ci95": dict.fromkeys(RATES), "too_few": {}}
+        from bench.metrics import sureness
+
+        ended = [(columns.end[row], 1.0) for row in self._ended_inside() if columns.ok[row]]
+        prompts = [
+            (at, columns.input_tokens[row])
             for row, ok in enumerate(columns.ok)
-            if ok and start <= columns.first_token_ns(row) <= end and columns.input_tokens[row] > 0
-        )
-        output = self._amount(self._data.arrivals)
-        steps = int(span)
-        ends = Counter(int((columns.end[row] - start) // NS_PER_S) for row in done)
-        per_second = {
-            "requests_per_s": [float(ends[step]) for step in range(steps)],
-            "output_tokens_per_s": self._data.arrivals.per_step(int(start), NS_PER_S, steps),
-        }
-        intervals = {
-            name: mean_interval(values, stream(self._data.seed, "bootstrap", self._name, name))
-            for name, values in per_second.items()
-        }
-        return {
-            "duration_s": span,
-            "requests_per_s": len(done) / span,
+            if ok and columns.input_tokens[row] > 0 and start <= (at := columns.first_token_ns(row)) <= end
+        ]
+        inputs, output = fsum(tokens for _, tokens in prompts), self._amount(self._data.arrivals)
+        rates = {
+            "requests_per_s": len(ended) / span,
             "input_tokens_per_s": inputs / span,
             "output_tokens_per_s": output / span,
             "total_tokens_per_s": (inputs + output) / span,
-            "ci95": dict.fromkeys(RATES) | {name: None if i is None else list(i) for name, i in intervals.items()},
         }
+        seconds = int(span)
+        input_of, output_of = (
+            _per_second(prompts, start, seconds),
+            self._data.arrivals.per_step(int(start), NS_PER_S, seconds),
+        )
+        amounts = {
+            "requests_per_s": _per_second(ended, start, seconds),
+            "input_tokens_per_s": input_of,
+            "output_tokens_per_s": output_of,
+            "total_tokens_per_s": list(map(add, input_of, output_of)),
+        }
+        return {"duration_s": span, **rates, **sureness.of_rates(rates, amounts)}
 
     def goodput(self) -> dict[str, Any]:
         """What met every objective, per second, and its share in the requests that ended."""
@@ -182,9 +177,16 @@ class Scope:
         }
 
 
-def _ci95(intervals: dict[str, Interval | None], n: int) -> dict[str, Any]:
-    """Intervals as lists, and the names of those for which there were too few values."""
-    return {
-        "ci95": {name: None if interval is None else list(interval) for name, interval in intervals.items()},
-        "too_few": [name for name, interval in intervals.items() if interval is None] if n else [],
-    }
+def in_send_order(columns: Columns) -> list[int]:
+    """The rows by the time of sending; those that were never sent by their end."""
+    return sorted(range(len(columns)), key=lambda row: at if (at := columns.sent[row]) == at else columns.end[row])
+
+
+def _per_second(amounts: Iterable[tuple[float, float]], start_ns: float, seconds: int) -> list[float]:
+    """Amounts by their second after the start; what came after the last whole second is left out."""
+    sums = [0.0] * seconds
+    for at_ns, amount in amounts:
+        second = int((at_ns - start_ns) // NS_PER_S)
+        if second < seconds:
+            sums[second] += amount
+    return sums

@@ -36,15 +36,15 @@ def describe_segments(facts: RunFacts, data: RunData, spans: Spans) -> list[dict
     if facts.ended_early:
         last_ns = round(max(data.columns.end, default=0.0))
         shown = [replace(s, end_ns=min(s.end_ns, last_ns)) for s in shown if s.start_ns < last_ns]
-    return [_describe(k, s, data, spans, facts) for k, s in enumerate(shown)]
+    return [_describe(s, data, spans, facts) for s in shown]
 
 
-def _describe(number: int, segment: PlannedLoad, data: RunData, spans: Spans, facts: RunFacts) -> dict[str, Any]:
+def _describe(segment: PlannedLoad, data: RunData, spans: Spans, facts: RunFacts) -> dict[str, Any]:
     columns = data.columns
     rows = [row for row, at in enumerate(columns.intended) if segment.start_ns <= at < segment.end_ns]
     begin_ns = segment.start_ns + _settle_ns(segment, happened([columns.metrics["e2el_ms"][row] for row in rows]))
     # A window holds its end, and what is sent at the border is of the next segment.
-    scope = Scope(data, Window(begin_ns, segment.end_ns - 1, "segment"), f"segment {number}")
+    scope = Scope(data, Window(begin_ns, segment.end_ns - 1, "segment"))
     return {
         "first": segment.first,
         "last": segment.last,

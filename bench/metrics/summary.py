@@ -23,7 +23,7 @@ from bench.metrics.load import Readiness, Spans, describe_load
 from bench.metrics.objectives import evaluate, meets_all
 from bench.metrics.per_request import NS_PER_MS, NS_PER_S
 from bench.metrics.quantile import describe, quantile
-from bench.metrics.scope import RunData, Scope
+from bench.metrics.scope import RunData, Scope, in_send_order
 from bench.metrics.segments import describe_segments
 from bench.metrics.tally import RecordTally
 from bench.metrics.tokens import TokenTimes
@@ -113,13 +113,15 @@ class Summary:
         counts = self._counts()
         over_time = series.over_time(columns, self._arrivals, self._bytes_in)
         window = self._window(over_time)
-        data = RunData(columns, self._tokens, self._arrivals, self._good_arrivals, facts.seed)
+        data = RunData(columns, self._tokens, self._arrivals, self._good_arrivals)
         whole = self._numbers(Scope(data, None))
         tried = counts["succeeded"] + counts["failed"]
         error_rate = counts["failed"] / tried if tried else None
         return {
             "schema": SCHEMA,
-            "slo": evaluate(facts.objectives, whole["latency"], whole["throughput"], error_rate),
+            "slo": evaluate(
+                facts.objectives, whole["latency"], whole["throughput"], error_rate, self._error_rate_interval()
+            ),
             "counts": counts,
             "errors": tally.errors(),
             "load": describe_load(facts, columns, self._spans, self._samples, self._readiness),
@@ -148,6 +150,16 @@ class Summary:
             "throughput": scope.throughput(),
             "goodput": scope.goodput() if self._facts.has_latency_objectives else None,
         }
+
+    def _error_rate_interval(self) -> list[float] | None:
+        if not any(objective.metric == "error_rate" for objective in self._facts.objectives):
+            return None
+        from bench.metrics import sureness
+
+        columns = self._columns
+        tried = [row for row in in_send_order(columns) if columns.ok[row] or columns.failed[row]]
+        latencies = happened(list(map(columns.metrics["e2el_ms"].__getitem__, tried)))
+        return sureness.of_error_rate(list(map(columns.failed.__getitem__, tried)), latencies)
 
     def _compat(self, whole: dict[str, Any]) -> dict[str, Any]:
         ours = {"latency": whole["latency"], "output_tokens": self._tally.output_tokens}
@@ -183,7 +195,9 @@ class Summary:
             begin = max(begin, self._warmup_end_ns)
         e2el_ms = sorted(happened(self._columns.metrics["e2el_ms"]))
         request_ns = quantile(e2el_ms, 0.5) * NS_PER_MS if e2el_ms else 0
-        return steady_window(min(sent), max(sent), begin, request_ns, over_time, self._tokens.slice_start_ns)
+        return steady_window(
+            min(sent), max(sent), begin, request_ns, over_time, self._tokens.slice_start_ns, self._facts.open_loop
+        )
 
     def _e2el_inside(self, window: Window | None) -> list[float]:
         if window is None:

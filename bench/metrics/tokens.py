@@ -178,6 +178,6 @@ class TokenTimes:
         return result
 
     def sample(self, from_ns: int | None = None) -> list[SampledRequest]:
-        """The requests chosen for the intervals, by index."""
-        rows = sorted((index, request) for _, index, request in self._sample)
-        return [request for _, request in rows if from_ns is None or request.sent_ns >= from_ns]
+        """The requests chosen for the intervals, in the order in which they were sent."""
+        rows = sorted((request.sent_ns, index, request) for _, index, request in self._sample)
+        return [request for sent_ns, _, request in rows if from_ns is None or sent_ns >= from_ns]

@@ -1,9 +1,12 @@
 """The steady part of a run: where its numbers stop being about the start and the end.
 
 A window begins when the ramp and the warm-up have ended. In runs of 60 s and more MSER-5 (White, 1997) may move the
-beginning further: with the output tokens per second in batches of five, leave out the d batches for which the standard
-error of what remains is least, d at most half. The window ends with the last send: what comes after is drain.
-Inside it, latencies are those of requests sent there, rates those of what arrived there.
+beginning further. The window ends with the last send: what comes after is drain. Inside it, latencies are those of
+requests sent there, rates those of what arrived there.
+
+MSER-5, and the test whether the window's halves differ, look at the series that can show it: output follows arrivals in an
+open loop, whatever the server does, so there TPOT and TTFT per second count, and in a closed loop TPOT and output tokens
+(`bench/statistics/steady_state.py`, which brings numpy: it is imported when it computes).
 """
 
 from __future__ import annotations
@@ -11,22 +14,21 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from statistics import fmean, stdev
 from typing import Any
 
 from bench.metrics.per_request import NS_PER_S
 from bench.metrics.quantile import quantile
 
 MSER_FROM_S = 60.0
-BATCH = 5
 MIN_ROUNDS = 10
 """A closed loop moves in waves; a cut one weighs at most a tenth when the window holds ten of them."""
 
 CHANGES = "none: the load changes as planned, and each of its segments has numbers of its own"
 
-_BATCHES_FOR_TESTS = 10
-_SURE_Z = 2.576
-_WORTH_SAYING = 0.05
+SERIES = {"ttft_ms": "TTFT", "tpot_ms": "TPOT", "e2el_ms": "E2EL", "output_tokens": "Output"}
+_OPEN, _CLOSED = ("ttft_ms", "tpot_ms"), ("output_tokens", "tpot_ms")
+_NOT_STREAMED = ("e2el_ms",)
+"""What stands for TTFT and TPOT where no response was streamed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,68 +46,58 @@ class Window:
         return (self.end_ns - self.start_ns) / NS_PER_S
 
 
-def mser(values: Sequence[float], batch: int = BATCH) -> tuple[int, bool]:
-    """How many leading values to leave out, and whether the search ended before its bound (half of all values).
-
-    Where the best cut is the last one allowed, the series had not settled.
-    """
-    means = [fmean(values[i : i + batch]) for i in range(0, len(values) - batch + 1, batch)]
-    best, best_error = 0, math.inf
-    limit = len(means) // 2
-    # From the end to the start, so that sums over the remainder grow by one term a step.
-    total = total_of_squares = 0.0
-    for d in range(len(means) - 1, -1, -1):
-        total += means[d]
-        total_of_squares += means[d] ** 2
-        kept = len(means) - d
-        error = (total_of_squares - total * total / kept) / kept**2
-        if d <= limit and error <= best_error:
-            best, best_error = d, error
-    return best * batch, not means or best < limit
+Series = dict[str, dict[int, float]]
+"""By name: the values of the steps that have one."""
 
 
-def stationarity(values: Sequence[float]) -> dict[str, Any] | None:
-    """First half against second half, and a trend test, over batch means of a series; None for under ten batches.
+def _that_show(over_time: dict[str, Any], open_loop: bool, from_step: int, until_step: int) -> Series:
+    """The series that can show whether a run is steady, between two steps."""
 
-    `half_change` is (second - first) / mean, `half_z` how many standard errors that is. `trend_z` is the Mann-Kendall
-    statistic (about normal without a trend), `trend_change` the Theil-Sen slope over the whole length, over the mean.
-    """
-    size = max(1, len(values) // 40)
-    means = [fmean(values[i : i + size]) for i in range(0, len(values) - size + 1, size)]
-    n = len(means)
-    overall = fmean(means) if means else 0.0
-    if n < _BATCHES_FOR_TESTS or overall == 0:
-        return None
-    first, second = means[: n // 2], means[(n + 1) // 2 :]
-    error = math.sqrt(stdev(first) ** 2 / len(first) + stdev(second) ** 2 / len(second))
-    # Two constant halves have no error of their own: a floor keeps the ratio finite.
-    error = max(error, 1e-9 * abs(overall))
-    change = fmean(second) - fmean(first)
-    pairs = [(means[j] - means[i], j - i) for i in range(n) for j in range(i + 1, n)]
-    score = sum((d > 0) - (d < 0) for d, _ in pairs)
-    # Kendall's variance without correction for ties; one is taken off the score for continuity.
-    trend_z = (score - (score > 0) + (score < 0)) / math.sqrt(n * (n - 1) * (2 * n + 5) / 18)
-    slopes = sorted(d / steps for d, steps in pairs)
-    return {
-        "half_change": change / overall,
-        "half_z": change / error,
-        "trend_change": slopes[len(slopes) // 2] * n / overall,
-        "trend_z": trend_z,
-    }
+    def between(name: str) -> dict[int, float]:
+        row = over_time[name]
+        values = row["mean"] if isinstance(row, dict) else row
+        steps = range(max(from_step, 0), min(until_step, len(values)))
+        return {step: values[step] for step in steps if values[step] is not None}
+
+    found = {name: between(name) for name in (_OPEN if open_loop else _CLOSED)}
+    if found["tpot_ms"]:
+        return found
+    return {name: values for name, values in found.items() if values} | {name: between(name) for name in _NOT_STREAMED}
 
 
-def stationarity_warnings(tests: dict[str, Any] | None) -> list[str]:
-    """What to say of a window that was not steady: changes that are sure (1 in 100) and over 5%."""
-    if tests is None:
-        return []
+def _cut(series: Series) -> tuple[int | None, list[str]]:
+    """The step at which the window begins by the later cut of MSER-5, None for no cut; and which series had not settled."""
+    from bench.statistics.steady_state import mser
+
+    cut_step, unsettled = None, []
+    for name, values in series.items():
+        cut = mser(list(values.values()))
+        if cut.left_out:
+            step = list(values)[cut.left_out]
+            cut_step = step if cut_step is None else max(cut_step, step)
+        if not cut.settled:
+            unsettled.append(name)
+    return cut_step, unsettled
+
+
+def _halves(series: Series) -> dict[str, Any]:
+    """The test of the halves of each series: `stationarity` of a summary; None of what is too short to say anything."""
+    from bench.statistics import steady_state
+
+    result: dict[str, Any] = {}
+    for name, values in series.items():
+        tested = steady_state.halves(list(values.values()))
+        result[name] = None if tested is None else {"change": tested.change, "p": tested.p, "drifted": tested.drifted}
+    return result
+
+
+def _drifts(tests: dict[str, Any]) -> list[str]:
     warnings = []
-    for change, sure, where in (
-        (tests["half_change"], tests["half_z"], "in the second half of the steady window than in the first"),
-        (tests["trend_change"], tests["trend_z"], "at the end of the steady window than at its start, by its trend"),
-    ):
-        if abs(sure) > _SURE_Z and abs(change) > _WORTH_SAYING:
-            size = f"{abs(change):.0%}"
-            warnings.append(f"Output was {size} {'lower' if change < 0 else 'higher'} {where}: the run was not steady.")
+    for name, test in tests.items():
+        if test is not None and test["drifted"]:
+            change = f"{abs(test['change']):.0%} {'lower' if test['change'] < 0 else 'higher'}"
+            where = "in the second half of the steady window than in the first"
+            warnings.append(f"{SERIES[name]} was {change} {where}: the run was not steady.")
     return warnings
 
 
@@ -116,6 +108,7 @@ def steady_window(
     request_ns: float,
     over_time: dict[str, Any],
     border: Callable[[float], int],
+    open_loop: bool,
 ) -> Window | None:
     """The steady window of a run whose first and last sends are given.
 
@@ -130,11 +123,14 @@ def steady_window(
         step_ns, zero_ns = over_time["step_s"] * NS_PER_S, over_time["t_s"][0] * NS_PER_S
         from_step = math.ceil((begin - zero_ns) / step_ns)
         until_step = math.floor((last_ns - zero_ns) / step_ns)
-        left_out, settled = mser(over_time["output_tokens"][from_step:until_step])
-        if left_out:
-            begin = zero_ns + (from_step + left_out) * step_ns
-        if not settled:
-            warnings.append("Output had not settled after half of the run: the window may hold a part of the start.")
+        series = _that_show(over_time, open_loop, from_step, until_step)
+        cut_step, unsettled = _cut(series)
+        if cut_step is not None:
+            begin = zero_ns + cut_step * step_ns
+        warnings += [
+            f"{SERIES[name]} had not settled after half of the run: the window may hold a part of the start."
+            for name in unsettled
+        ]
     start = first_ns if begin <= first_ns else border(begin)
     long_enough = last_ns - start > request_ns
     return Window(int(start), int(last_ns), method, warnings) if long_enough else None
@@ -161,18 +157,14 @@ def describe_window(
             f"The window holds {rounds:.1f} rounds of requests: streams in step come in waves, and a cut wave can move "
             f"its rates by up to {100 / max(rounds, 1):.0f}%."
         )
-    step_ns = over_time["step_s"] * NS_PER_S
-    inside = [
-        amount
-        for at_s, amount in zip(over_time["t_s"], over_time["output_tokens"], strict=True)
-        if window.start_ns <= at_s * NS_PER_S and at_s * NS_PER_S + step_ns <= window.end_ns
-    ]
-    tests = stationarity(inside)
+    step_ns, zero_ns = over_time["step_s"] * NS_PER_S, over_time["t_s"][0] * NS_PER_S
+    first, last = math.ceil((window.start_ns - zero_ns) / step_ns), math.floor((window.end_ns - zero_ns) / step_ns)
+    tests = _halves(_that_show(over_time, open_loop, first, last))
     return {
         "start_s": window.start_ns / NS_PER_S,
         "end_s": window.end_ns / NS_PER_S,
         "method": window.method,
         "rounds": rounds,
         "stationarity": tests,
-        "warnings": warnings + stationarity_warnings(tests),
+        "warnings": warnings + _drifts(tests),
     }

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bench.report.formatting import NOTHING, interval, number, seconds, share
+from bench.report.formatting import NOTHING, interval, measured, missing, number, seconds, share
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,10 +139,17 @@ def window(summary: Mapping[str, Any]) -> list[Detail]:
         return [Detail("Steady window", "none", row["method"].removeprefix("none: ").capitalize() + ".")]
     span = f"{seconds(row['start_s'])} to {seconds(row['end_s'])}"
     rows = [Detail("Steady window", span, f"Found by: {row['method']}. It ends with the last send.")]
-    if row["stationarity"] is not None:
-        found = f"{_change(row['stationarity']['half_change'])} · trend {_change(row['stationarity']['trend_change'])}"
-        rows.append(Detail("Second half against first", found, "Output tokens per second inside the window."))
+    tested = {name: test for name, test in (row["stationarity"] or {}).items() if test is not None}
+    if tested:
+        found = " · ".join(f"{_SERIES[name]} {_change(test['change'])}" for name, test in tested.items())
+        chance = min(test["p"] for test in tested.values())
+        rows.append(
+            Detail("Second half against first", found, f"Chance alone does that in {share(chance)} of steady windows.")
+        )
     return rows
+
+
+_SERIES = {"ttft_ms": "TTFT", "tpot_ms": "TPOT", "e2el_ms": "E2EL", "output_tokens": "output"}
 
 
 def tokens(summary: Mapping[str, Any]) -> list[Detail]:
@@ -261,7 +268,8 @@ RATE_NAMES = {
 
 @dataclass(frozen=True, slots=True)
 class ThroughputRow:
-    """One row of the throughput table: the whole run, and its steady window."""
+    """One row of the throughput table: the whole run, and its steady window. Where an interval is missing, `..._missing`
+    says why."""
 
     name: str
     unit: str
@@ -269,6 +277,8 @@ class ThroughputRow:
     whole_ci: str
     steady: str
     steady_ci: str
+    whole_missing: str = ""
+    steady_missing: str = ""
 
 
 def throughput(summary: Mapping[str, Any]) -> list[ThroughputRow]:
@@ -283,6 +293,8 @@ def throughput(summary: Mapping[str, Any]) -> list[ThroughputRow]:
             interval(whole["ci95"][key]),
             NOTHING if inside is None else number(inside[key]),
             "" if inside is None else interval(inside["ci95"][key]),
+            _missing(whole, key),
+            "" if inside is None else _missing(inside, key),
         )
         for key, (title, unit) in RATE_NAMES.items()
     ]
@@ -295,6 +307,24 @@ def throughput(summary: Mapping[str, Any]) -> list[ThroughputRow]:
         ):
             rows.append(ThroughputRow(title, unit, number(good[key]), "", number(good_inside.get(key)), ""))
     return rows
+
+
+def uncertainty(objective: Mapping[str, Any]) -> str:
+    """Of an objective that is held or missed by a value whose interval does not show it: why not. Else empty."""
+    if objective["shown"] != "not shown" or objective["value"] is None or objective["stat"] in ("min", "max"):
+        return ""
+    if objective["between"] is not None:
+        return "not shown: the stamps leave it open"
+    ends = objective["ci95"]
+    if ends is None:
+        return "not shown: too few independent values"
+    low, high = (measured(end, objective["unit"]) for end in ends)
+    return f"not shown: 95% interval {low} to {high}"
+
+
+def _missing(rates: Mapping[str, Any], key: str) -> str:
+    too_few = rates["too_few"].get(key)
+    return "" if too_few is None else missing(too_few)
 
 
 _FAILURES_SHOWN, _FAILURE_WIDTH = 3, 200

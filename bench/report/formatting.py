@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -28,6 +29,21 @@ def interval(ends: Sequence[float | None] | None) -> str:
         return ""
     least, greatest = ends
     return f"over {number(least)}" if greatest is None else f"{number(least)}–{number(greatest)}"
+
+
+def about(value_s: float) -> str:
+    """A length of time in one unit: for how long a run would have to be."""
+    for length_s, unit in ((86_400, "days"), (3_600, "h"), (60, "min")):
+        if value_s >= 2 * length_s:
+            return f"{math.ceil(value_s / length_s)} {unit}"
+    return f"{math.ceil(value_s)} s"
+
+
+def missing(too_few: Mapping[str, Any]) -> str:
+    """Why a number has no interval, and what would give it one."""
+    have, needed, run_s = math.floor(too_few["independent"]), too_few["needed"], too_few["run_s"]
+    longer = "" if run_s is None else f"; a run of about {about(run_s)} would do"
+    return f"too few independent values: {have:,} of {needed:,}{longer}"
 
 
 def statistic(row: Mapping[str, Any], stat: str) -> str:

@@ -7,6 +7,7 @@ names.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -40,11 +41,11 @@ VERDICTS = {
 
 @dataclass(frozen=True, slots=True)
 class MetricCell:
-    """A value and its interval; `too_few` where there were not enough values for one."""
+    """A value and its interval; `missing` says why there is none."""
 
     value: str
     ci95: str
-    too_few: bool
+    missing: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,7 @@ class MetricRow:
 
     metric: Metric
     n: str
+    independent: str
     cells: tuple[MetricCell, ...]
     exact: bool
 
@@ -136,11 +138,12 @@ def _metric_rows(latency: Mapping[str, Any]) -> list[MetricRow]:
             MetricCell(
                 formatting.statistic(found, stat),
                 formatting.interval(found["ci95"].get(stat)),
-                stat in found["too_few"],
+                formatting.missing(found["too_few"][stat]) if stat in found["too_few"] else "",
             )
             for stat in STATS
         )
-        rows.append(MetricRow(metric, formatting.number(found["n"]), cells, found["quantiles"] == "exact"))
+        independent = f"{math.floor(found['independent']):,}" if found["n"] else ""
+        rows.append(MetricRow(metric, formatting.number(found["n"]), independent, cells, found["quantiles"] == "exact"))
     return rows
 
 
@@ -149,8 +152,11 @@ def _objectives(slo: Mapping[str, Any]) -> list[dict[str, Any]]:
         {
             "text": row["objective"],
             "value": formatting.objective_value(row),
-            "ci95": formatting.interval(row["ci95"]),
+            "ci95": ""
+            if row["ci95"] is None
+            else "–".join(formatting.measured(end, row["unit"]) for end in row["ci95"]),
             "held": row["held"],
+            "unsure": details.uncertainty(row).partition(": 95%")[0],
         }
         for row in slo["objectives"]
     ]

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Mapping
 from typing import IO, Any
 
@@ -57,7 +58,7 @@ def _page(summary: Mapping[str, Any], columns: int, brief: bool) -> Group:
     wide = columns >= _ROOMY
     parts = [_verdict(summary), *[Text(sentence, "yellow") for sentence in details.ended_early(summary)]]
     if not brief:
-        parts += [_run(summary), _latency(summary, columns), _throughput(summary, wide)]
+        parts += [_run(summary), _latency(summary, columns), *_too_few(summary), _throughput(summary, wide)]
         parts += _segments(summary)
         if summary["slo"]["objectives"]:
             parts.append(_objectives(summary))
@@ -138,17 +139,42 @@ def _latency(summary: Mapping[str, Any], columns: int) -> RenderableType:
 
 
 def _latency_table(summary: Mapping[str, Any], stats: list[str]) -> Table:
-    table = _table("", *(STATS[stat] for stat in stats))
+    table = _table("", "n", *(STATS[stat] for stat in stats))
     latency = summary["latency"]
     for name in _shown(latency):
         metric, row = METRICS[name], latency[METRICS[name].key]
-        table.add_row(f"{metric.title} ({metric.unit})", *(formatting.statistic(row, stat) for stat in stats))
+        table.add_row(
+            f"{metric.title} ({metric.unit})", f"{row['n']:,}", *(formatting.statistic(row, stat) for stat in stats)
+        )
         if row["n"]:
             cells = (
                 "too few" if stat in row["too_few"] else formatting.interval(row["ci95"].get(stat)) for stat in stats
             )
-            table.add_row("  95% interval", *cells, style="dim")
+            table.add_row("  95% interval", f"~{math.floor(row['independent']):,}", *cells, style="dim")
     return table
+
+
+def _too_few(summary: Mapping[str, Any]) -> list[RenderableType]:
+    """What `~` means; and of each statistic without an interval, the metric that would take the longest run."""
+    longest: dict[str, Mapping[str, Any]] = {}
+    for name in _shown(summary["latency"]):
+        for stat, found in summary["latency"][METRICS[name].key]["too_few"].items():
+            if stat in STATS and (stat not in longest or _run_s(found) > _run_s(longest[stat])):
+                longest[stat] = found
+    missing = [
+        f"{STATS[stat]} {math.floor(longest[stat]['independent']):,} of {longest[stat]['needed']:,}"
+        + ("" if longest[stat]["run_s"] is None else f" (a run of {formatting.about(longest[stat]['run_s'])})")
+        for stat in STATS
+        if stat in longest
+    ]
+    lines: list[RenderableType] = [Text("~: how many independent values n are worth (docs/statistics.md)", "dim")]
+    if missing:
+        lines.append(Text(f"too few independent values, and the run that would do: {' · '.join(missing)}", "dim"))
+    return lines
+
+
+def _run_s(missing: Mapping[str, Any]) -> float:
+    return -1.0 if missing["run_s"] is None else float(missing["run_s"])
 
 
 def _table(first: str, *rest: str) -> Table:
@@ -169,7 +195,12 @@ def _throughput(summary: Mapping[str, Any], wide: bool) -> RenderableType:
         "per second", *(column for title in titles for column in ((title, "95% interval") if wide else (title,)))
     )
     for row in details.throughput(summary):
-        cells = (row.whole, row.whole_ci, row.steady, row.steady_ci)
+        cells = (
+            row.whole,
+            row.whole_ci or ("too few" if row.whole_missing else ""),
+            row.steady,
+            row.steady_ci or ("too few" if row.steady_missing else ""),
+        )
         table.add_row(row.name, *(cells if wide else cells[::2]))
     return Padding(table, (1, 0))
 
@@ -189,10 +220,13 @@ def _segments(summary: Mapping[str, Any]) -> list[RenderableType]:
 
 
 def _objectives(summary: Mapping[str, Any]) -> RenderableType:
-    table = _table("objective", "measured", "")
+    table = _table("objective", "measured")
+    table.add_column("")
     good = "green" if (summary.get("verdict") or {}).get("status") == "VALID" else ""
     for row in summary["slo"]["objectives"]:
         held = Text("held", good) if row["held"] else Text("missed", "red")
+        if unsure := details.uncertainty(row):
+            held.append(f", {unsure}", "dim")
         table.add_row(Text(row["objective"]), formatting.objective_value(row), held)
     return Padding(table, (0, 0, 1, 0))
 

@@ -17,13 +17,17 @@ request i, z_i of them at or under the estimate q, the share p = sum z / sum m h
 error sqrt(var(e) D / n) / mean(m), D = 2 act(e) (the linearised ratio: Cochran, Sampling Techniques, 6.3). So F(q) may
 be off p by t times that error, and the quantiles at p plus and minus it bound q (Woodruff, 1952).
 
+Shares (an error rate): Wilson's interval (JASA 22, 1927) with n / D in place of n, D = 2 act of the zeros and ones. It
+exists where nothing happened: of m independent requests none of which failed, up to 3.8 / (m + 3.8) can. Where all values
+are the same they say nothing about their dependence, so the caller gives that of a number of the same requests.
+
 Nothing here is drawn by chance: the same values give the same interval.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -37,6 +41,8 @@ LEVEL = 0.95
 TAIL = (1 - LEVEL) / 2
 MEAN_SAFETY = 2.0
 """D = 2 x act for means: a short run sees too little of the slow waves that move its mean."""
+NORMAL_QUANTILE = 1.959963984540054
+"""Of order 97.5%."""
 LEAST_FOR_MEAN = 20
 """Independent values from which on a mean has an interval."""
 
@@ -65,6 +71,15 @@ class TooFew:
         return self.more / values_per_s if values_per_s > 0 else None
 
 
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """What a sample of groups was taken from: how many groups, the mean of all values, and their quantile of any order."""
+
+    groups: int
+    mean: float
+    quantile: Callable[[float], float]
+
+
 @lru_cache(maxsize=256)
 def order_ranks(m: int, p: float) -> tuple[int, int] | None:
     """Ranks (from 1) of m independent values in ascending order that bound the quantile of order p; None for too few."""
@@ -87,14 +102,16 @@ def values_needed(p: float) -> int:
     return m
 
 
-def quantile_interval(ordered: Floats, p: float, known: Dependence) -> Interval | TooFew:
+def quantile_interval(ordered: Sequence[float] | Floats, p: float, known: Dependence) -> Interval | TooFew:
     """The interval of the quantile of order p of values in ascending order, whose dependence is known."""
     n = len(ordered)
     m = int(known.effective)
     ranks = order_ranks(m, p) if m >= 1 else None
     if ranks is None:
         needed = values_needed(p)
-        return TooFew(known.effective, needed, max(1, math.ceil(needed * known.d) - n))
+        # So few that their dependence is not known: as if there were none, which is the least that it takes.
+        takes = max(needed, LEAST_VALUES) if n < LEAST_VALUES else math.ceil(needed * known.d)
+        return TooFew(known.effective, needed, max(1, takes - n))
     below = math.floor(n * (ranks[0] - 1) / m)
     above = math.ceil(n * ranks[1] / m) - 1
     return Interval(float(ordered[below]), float(ordered[above]))
@@ -110,7 +127,7 @@ def quantile_intervals(values: Values, orders: Mapping[str, float]) -> dict[str,
 def mean_interval(values: Values) -> Interval | TooFew:
     """The interval of the mean of values in the order in which they came; of a rate, from what came in each second."""
     x = np.asarray(values, dtype=np.float64)
-    known = _for_mean(x)
+    known = mean_dependence(x)
     missing = _too_few_for_mean(known)
     if missing is not None:
         return missing
@@ -118,57 +135,115 @@ def mean_interval(values: Values) -> Interval | TooFew:
     return Interval(float(x.mean()) - reach, float(x.mean()) + reach)
 
 
+def share_interval(happened: Values, otherwise: Dependence) -> Interval | TooFew:
+    """The interval of the share of requests to which something happened (1) or not (0), in the order of sending.
+
+    `otherwise` is the dependence where it happened to all or to none.
+    """
+    x = np.asarray(happened, dtype=np.float64)
+    n, share = len(x), float(x.mean()) if len(x) else 0.0
+    if n < LEAST_VALUES:
+        return TooFew(1.0 if n else 0.0, LEAST_VALUES, LEAST_VALUES - n)
+    m = n / (mean_dependence(x).d if 0 < share < 1 else otherwise.d)
+    z = NORMAL_QUANTILE
+    center, spread = share + z * z / (2 * m), z * math.sqrt(share * (1 - share) / m + z * z / (4 * m * m))
+    return Interval(max(0.0, center - spread) / (1 + z * z / m), min(1.0, (center + spread) / (1 + z * z / m)))
+
+
 def grouped_intervals(
-    values: Values, sizes: Values, orders: Mapping[str, float], population: int | None = None
+    values: Values, sizes: Values, orders: Mapping[str, float], whole: Whole | None = None
 ) -> dict[str, Interval | TooFew]:
     """Intervals of the mean ("mean") and of quantiles (by name: their order) of values that come in groups.
 
     `values` are those of all groups one after the other, `sizes` how many belong to each, both in the order in which
-    the requests were sent. Where the groups are an even sample of `population` many, the intervals are those of the
-    whole: it has less chance in it, but the sample thinned its dependence out, which is put back.
+    the requests were sent. Where the groups are an even sample of a `whole`, the intervals are those of the whole, around
+    its numbers: it has less chance in it, but the sample thinned its dependence out, which is put back.
     """
-    x, counts = np.asarray(values, dtype=np.float64), np.asarray(sizes, dtype=np.int64)
-    counts = counts[counts > 0]
+    x, counts = np.asarray(values, dtype=np.float64), _filled(sizes)
     n = len(counts)
     if not n:
         return dict.fromkeys(("mean", *orders), TooFew(0.0, LEAST_FOR_MEAN, LEAST_VALUES))
     starts = np.concatenate(([0], np.cumsum(counts)[:-1]))
-    whole = max(n, population or n)
-    ordered, mean = np.sort(x), float(x.mean())
-    reach = _ratio_reach(np.add.reduceat(x, starts), counts, mean, whole)
+    if whole is None:
+        ordered = np.sort(x)
+        whole = Whole(n, float(x.mean()), lambda p: float(np.quantile(ordered, p)))
+    groups = max(n, whole.groups)
+    reach = _ratio_reach(np.add.reduceat(x, starts), counts, groups)
     result: dict[str, Interval | TooFew] = {
-        "mean": reach if isinstance(reach, TooFew) else Interval(mean - reach, mean + reach)
+        "mean": reach if isinstance(reach, TooFew) else Interval(whole.mean - reach, whole.mean + reach)
     }
     for name, p in orders.items():
-        q = float(np.quantile(ordered, p))
-        below = np.add.reduceat((x <= q).astype(np.float64), starts)
-        reach = _ratio_reach(below, counts, float(below.sum()) / len(x), whole)
+        below = np.add.reduceat((x <= whole.quantile(p)).astype(np.float64), starts)
+        reach = _ratio_reach(below, counts, groups)
         if isinstance(reach, TooFew):
             result[name] = reach
         elif reach >= min(p, 1 - p):
             # The error falls as the root of the number: this many times as many values bring it inside.
-            result[name] = TooFew(float(n), math.ceil(n * (reach / min(p, 1 - p)) ** 2), n)
+            times = (reach / min(p, 1 - p)) ** 2
+            known = _grouped_dependence(_residuals(below, counts), groups)
+            result[name] = TooFew(
+                known.effective, math.ceil(times * known.effective), max(1, math.ceil(n * (times - 1)))
+            )
         else:
-            low, high = np.quantile(ordered, (p - reach, p + reach))
-            result[name] = Interval(float(low), float(high))
+            result[name] = Interval(whole.quantile(p - reach), whole.quantile(p + reach))
     return result
 
 
-def _ratio_reach(numerators: Floats, counts: npt.NDArray[np.int64], ratio: float, whole: int) -> float | TooFew:
-    """How far sum(numerators) / sum(counts) may be off, for all of the `whole` groups that these are a sample of."""
-    residuals = numerators - ratio * counts
-    n = len(residuals)
-    known = _for_mean(residuals)
+def ratio_interval(totals: Values, sizes: Values) -> Interval | TooFew:
+    """The interval of sum(totals) / sum(sizes): of the mean of values in groups, of which each total and size is known."""
+    counts = _filled(sizes)
+    sums = np.asarray(totals, dtype=np.float64)[np.asarray(sizes, dtype=np.int64) > 0]
+    if not len(counts):
+        return TooFew(0.0, LEAST_FOR_MEAN, LEAST_VALUES)
+    ratio, reach = float(sums.sum()) / float(counts.sum()), _ratio_reach(sums, counts, len(counts))
+    return reach if isinstance(reach, TooFew) else Interval(ratio - reach, ratio + reach)
+
+
+def grouped_dependence(values: Values, sizes: Values, groups: int | None = None) -> Dependence:
+    """How many independent groups values in groups are worth; of a sample, out of so many `groups`."""
+    x, counts = np.asarray(values, dtype=np.float64), _filled(sizes)
+    if not len(counts):
+        return Dependence(0, 1.0)
+    starts = np.concatenate(([0], np.cumsum(counts)[:-1]))
+    return _grouped_dependence(_residuals(np.add.reduceat(x, starts), counts), max(len(counts), groups or 0))
+
+
+Counts = npt.NDArray[np.int64]
+
+
+def _filled(sizes: Values) -> Counts:
+    counts = np.asarray(sizes, dtype=np.int64)
+    return counts[counts > 0]
+
+
+def _residuals(numerators: Floats, counts: Counts) -> Floats:
+    return numerators - float(numerators.sum()) / float(counts.sum()) * counts
+
+
+def _grouped_dependence(residuals: Floats, groups: int) -> Dependence:
+    """act - 1 sums what neighbours share; of a sample they stand `groups` / n times further apart."""
+    sample = mean_dependence(residuals)
+    if sample.n < LEAST_VALUES:
+        return Dependence(sample.n, sample.d)
+    thinned = MEAN_SAFETY * ((sample.d / MEAN_SAFETY - 1) * groups / sample.n + 1)
+    # The whole knows no less than its sample.
+    return Dependence(groups, max(1.0, min(thinned, groups / sample.effective)))
+
+
+def _ratio_reach(numerators: Floats, counts: Counts, groups: int) -> float | TooFew:
+    """How far sum(numerators) / sum(counts) may be off, for all of the `groups` that these are a sample of."""
+    residuals = _residuals(numerators, counts)
+    known = mean_dependence(residuals)
     missing = _too_few_for_mean(known)
     if missing is not None:
         return missing
-    # act - 1 sums what neighbours share; of a sample they stand whole / n times further apart.
-    thinned = max(0.0, known.d / MEAN_SAFETY - 1) * whole / n + 1
-    effective = max(known.effective, whole / (MEAN_SAFETY * thinned))
+    effective = _grouped_dependence(residuals, groups).effective
     return _t(known.effective) * float(residuals.std(ddof=1)) / math.sqrt(effective) / float(counts.mean())
 
 
-def _for_mean(x: Floats) -> Dependence:
+def mean_dependence(values: Values) -> Dependence:
+    """What an interval of a mean may rest on: D = 2 act of the values, at most n."""
+    x = np.asarray(values, dtype=np.float64)
     n = len(x)
     return Dependence(n, max(1.0, min(float(n), MEAN_SAFETY * act(x)))) if n else Dependence(0, 1.0)
 

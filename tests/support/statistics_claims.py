@@ -6,18 +6,24 @@
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
 from bench.load_search.decisions import Settings
 from bench.load_search.goals import Goal
+from bench.metrics.arrivals import Arrivals
+from bench.metrics.columns import NONE, Columns
+from bench.metrics.scope import RunData, Scope
+from bench.metrics.tokens import TokenTimes
+from bench.metrics.window import Window
 from bench.statistics.autocorrelation import act, dependence
 from bench.statistics.between_runs import Answer, batches, one_run_each, paired, welch
 from bench.statistics.gate import Metric, Verdict, judge
-from bench.statistics.intervals import Interval, TooFew, grouped_intervals, mean_interval, quantile_intervals
 from bench.statistics.keeps_up import in_flight
 from bench.statistics.knee import Knee, fit
 from bench.statistics.multiple import holm
@@ -61,18 +67,24 @@ LOADS = [
 """Half, 80% and 95% of the capacity: of the load that holds an objective, and of the ceiling of the throughput."""
 
 
+METRICS = ("ttft_ms", "tpot_ms")
+RATES = ("requests_per_s", "output_tokens_per_s")
+
+
 @lru_cache(maxsize=16)
 def truth(load: Load, runs: int = 24, seconds: float = 3_000.0) -> Mapping[str, float]:
-    """What long runs give, as (metric, statistic)."""
-    kept: dict[str, list[Array]] = {"ttft": [], "tpot": []}
-    rates = []
+    """What long runs give, by "metric:statistic", or the name of a rate."""
+    kept: dict[str, list[Array]] = {metric: [] for metric in METRICS}
+    rates: dict[str, list[float]] = {rate: [] for rate in RATES}
     for seed in range(runs):
         served = load.run(seconds, 900_000 + seed)
         inside = served.between(WARM_S, WARM_S + seconds)
-        kept["ttft"].append(inside.ttft_ms)
-        kept["tpot"].append(inside.tpot_ms)
-        rates.append(float(served.tokens_per_s(WARM_S, WARM_S + seconds).mean()))
-    found = {"tokens_per_s:mean": float(np.mean(rates))}
+        kept["ttft_ms"].append(inside.ttft_ms)
+        kept["tpot_ms"].append(inside.tpot_ms)
+        ended = (served.last_s >= WARM_S) & (served.last_s <= WARM_S + seconds)
+        rates["requests_per_s"].append(float(ended.sum()) / seconds)
+        rates["output_tokens_per_s"].append(float(served.tokens_per_s(WARM_S, WARM_S + seconds).mean()))
+    found = {rate: float(np.mean(values)) for rate, values in rates.items()}
     for metric, parts in kept.items():
         values = np.concatenate(parts)
         found |= {f"{metric}:{name}": float(np.quantile(values, p)) for name, p in QUANTILES.items()}
@@ -80,23 +92,48 @@ def truth(load: Load, runs: int = 24, seconds: float = 3_000.0) -> Mapping[str, 
     return found
 
 
+def reported(served: Served, start_s: float, end_s: float, gaps: bool = False) -> dict[str, dict[str, Any]]:
+    """What a report says of a window of a run: `latency` and `throughput` of a summary, by the code that makes them.
+
+    The gaps between tokens take time, so they are there on demand.
+    """
+    columns = Columns(0)
+    n = len(served.sent_s)
+    columns.index = array("q", range(n))
+    columns.sent, columns.end = array("d", served.sent_s * 1e9), array("d", served.last_s * 1e9)
+    columns.ok, columns.good = bytearray(b"\1" * n), bytearray(n)
+    columns.input_tokens = array("d", np.zeros(n))
+    for key in columns.metrics:
+        columns.metrics[key] = array("d", np.full(n, NONE))
+    columns.metrics["ttft_ms"] = array("d", served.ttft_ms)
+    columns.metrics["tpot_ms"] = array("d", served.tpot_ms)
+    tokens = Arrivals()
+    # Each request gives a token a step, from its first step on.
+    begins = np.bincount(served.first_step, minlength=len(served.step_ends_s) + 2)
+    ends = np.bincount(served.first_step + served.output_tokens.astype(int), minlength=len(begins))[: len(begins)]
+    for at_s, running in zip(served.step_ends_s, np.cumsum(begins - ends)[1:], strict=False):
+        tokens.add(int(at_s * 1e9), int(running))
+    times = TokenTimes(0)
+    if gaps:
+        for index in range(n):
+            times.add(index, int(columns.sent[index]), (served.gaps_ms(index) * 1e6).astype(int).tolist(), None)
+    scope = Scope(RunData(columns, times, tokens, Arrivals()), Window(int(start_s * 1e9), int(end_s * 1e9), "given"))
+    return {"latency": scope.latency(), "throughput": scope.throughput()}
+
+
 def coverage(load: Load, seconds: float, runs: int, truth_runs: int = 24) -> dict[str, tuple[int, int]]:
-    """By metric and statistic: how many of the intervals held the truth, and how many runs had an interval."""
+    """By metric and statistic: how many of the intervals of a report held the truth, and how many runs had one."""
     known = truth(load, truth_runs)
     result = dict.fromkeys(known, (0, 0))
     for seed in range(runs):
-        served = load.run(seconds, seed)
-        inside = served.between(WARM_S, WARM_S + seconds)
-        found: dict[str, Interval | TooFew] = {
-            "tokens_per_s:mean": mean_interval(served.tokens_per_s(WARM_S, WARM_S + seconds))
-        }
-        for metric, values in (("ttft", inside.ttft_ms), ("tpot", inside.tpot_ms)):
-            found |= {f"{metric}:{name}": got for name, got in quantile_intervals(values, QUANTILES).items()}
-            found[f"{metric}:mean"] = mean_interval(values)
-        for name, interval in found.items():
-            if isinstance(interval, Interval):
+        report = reported(load.run(seconds, seed), WARM_S, WARM_S + seconds)
+        for name in known:
+            metric, _, statistic = name.partition(":")
+            ci95 = report["latency"][metric]["ci95"] if statistic else report["throughput"]["ci95"]
+            ends = ci95[statistic or metric]
+            if ends is not None:
                 hits, given = result[name]
-                result[name] = (hits + (interval.low <= known[name] <= interval.high), given + 1)
+                result[name] = (hits + (ends[0] <= known[name] <= ends[1]), given + 1)
     return result
 
 
@@ -110,28 +147,27 @@ def uncorrected_coverage(load: Load, seconds: float, runs: int, truth_runs: int 
             values = np.sort(load.run(seconds, seed).between(WARM_S, WARM_S + seconds).ttft_ms)
             reach = 1.96 * math.sqrt(p * (1 - p) / len(values))
             low, high = np.quantile(values, (max(0.0, p - reach), min(1.0, p + reach)))
-            hits += bool(low <= known[f"ttft:{name}"] <= high)
-        result[f"ttft:{name}"] = (hits, runs)
+            hits += bool(low <= known[f"ttft_ms:{name}"] <= high)
+        result[f"ttft_ms:{name}"] = (hits, runs)
     return result
 
 
-def token_coverage(load: Load, seconds: float, runs: int) -> dict[str, tuple[int, int]]:
-    """Coverage of the mean and quantiles of the gaps between tokens, by whole requests."""
+def token_coverage(load: Load, seconds: float, runs: int, truth_runs: int = 40) -> dict[str, tuple[int, int]]:
+    """Coverage of the mean and the quantiles of the gaps between tokens, in the steady window of a report."""
 
-    def gaps(served: Served, end_s: float) -> tuple[Array, list[int]]:
-        inside = served.between(WARM_S, end_s)
-        parts = [inside.gaps_ms(i) for i in range(len(inside.sent_s))]
-        return np.concatenate(parts), [len(part) for part in parts]
+    def gaps(served: Served) -> Array:
+        inside = served.between(WARM_S, WARM_S + 400)
+        return np.concatenate([inside.gaps_ms(i) for i in range(len(inside.sent_s))])
 
-    pooled = np.concatenate([gaps(load.run(400, 800_000 + seed), WARM_S + 400)[0] for seed in range(40)])
+    pooled = np.concatenate([gaps(load.run(400, 800_000 + seed)) for seed in range(truth_runs)])
     known = {"mean": float(pooled.mean()), **{name: float(np.quantile(pooled, p)) for name, p in QUANTILES.items()}}
     result = dict.fromkeys(known, (0, 0))
     for seed in range(runs):
-        values, sizes = gaps(load.run(seconds, seed), WARM_S + seconds)
-        for name, interval in grouped_intervals(values, sizes, QUANTILES).items():
-            if isinstance(interval, Interval):
+        row = reported(load.run(seconds, seed), WARM_S, WARM_S + seconds, gaps=True)["latency"]["itl_ms"]
+        for name in known:
+            if (ends := row["ci95"][name]) is not None:
                 hits, given = result[name]
-                result[name] = (hits + (interval.low <= known[name] <= interval.high), given + 1)
+                result[name] = (hits + (ends[0] <= known[name] <= ends[1]), given + 1)
     return result
 
 
@@ -214,7 +250,7 @@ def seek_backlog() -> Sought:
 def seek_mean(server: Server, load: float, metric: str, truth_runs: int = 24) -> Sought:
     """A limit on a mean, put where the mean lies at a known load."""
     name = next(name for name in ("S1", "S2", "S3") if globals()[name] is server)
-    level = truth(Load("", server, rate=load), truth_runs)[f"{metric}:mean"]
+    level = truth(Load("", server, rate=load), truth_runs)[f"{metric}_ms:mean"]
     limit = (ttft if metric == "ttft" else tpot)("mean", level, None)
     return Sought(f"{name} {metric}:mean", server, (limit,), load)
 

@@ -43,7 +43,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         {"bench.clock", "bench.config.settings", "bench.conversations", "bench.dispatch", "bench.endpoints",
          "bench.errors", "bench.rng", "bench.schedule", "bench.sources", "bench.stock", "bench.workload", "promptset"}
     ),
-    "bench.metrics": frozenset({"bench.errors", "bench.records", "bench.rng"}),
+    "bench.metrics": frozenset({"bench.errors", "bench.records", "bench.statistics"}),
     # Pure functions of plain values, and the decisions of a search that stand on them.
     "bench.statistics": frozenset(),
     "bench.load_search": frozenset({"bench.errors", "bench.statistics"}),
@@ -54,6 +54,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.run_directory": frozenset({"bench.errors", "bench.records"}),
     # The truth is computed by code that shares nothing with bench.metrics: a shared mistake would cancel out.
     "bench.accuracy": frozenset({"bench.errors", "bench.records", "bench.run_directory"}),
+    # How far chance may move a mean is no truth about a number: one code of intervals serves both sides.
+    "bench.accuracy.closed_form": frozenset({"bench.accuracy.distribution", "bench.statistics"}),
     # Which certificate covers which load is decided from plain values.
     "bench.accuracy.coverage": frozenset({"bench.accuracy.load_shape"}),
     "bench.accuracy.load_shape": frozenset(),

@@ -41,15 +41,15 @@ def test_a_planted_defect_is_caught_and_named(defect: Defect, tmp_path: Path) ->
     assert any(reason.startswith("calibration: ") for reason in found.verdict.reasons)
 
 
-RUNS = 200
-MOST_ALARMS = 18
-"""At a rate of 5%, 200 runs raise more than this many alarms with a probability of 0.6% (binomial)."""
+RUNS = 100
+MOST_ALARMS = 11
+"""At a rate of 5%, 100 runs raise more than this many alarms with a probability of 0.4% (binomial)."""
 
 FIRST_SEED = 1_000
 
 
 def alarms(folder: Path, runs: int, client: Client, factor: float = 1.0) -> Counter[str]:
-    """How many runs of 30 requests raise each alarm, where the server's first token takes `factor` times as long."""
+    """How many runs of 80 requests raise each alarm, where the server's first token takes `factor` times as long."""
 
     def answer(index: int, seed: int) -> Answer:
         right = plain(index, seed)
@@ -58,7 +58,7 @@ def alarms(folder: Path, runs: int, client: Client, factor: float = 1.0) -> Coun
 
     found: Counter[str] = Counter()
     for seed in range(FIRST_SEED, FIRST_SEED + runs):
-        one = calibrated(client, folder, seed=seed, answer=answer, requests=30, warmup=0, truth=PLAIN_TRUTH)
+        one = calibrated(client, folder, seed=seed, answer=answer, requests=80, warmup=0, truth=PLAIN_TRUTH)
         found["not VALID"] += one.verdict.status is not Status.VALID
         for row in one.certificate["mock"]["closed_form"]:
             if row["noise"] is not None:
@@ -66,6 +66,7 @@ def alarms(folder: Path, runs: int, client: Client, factor: float = 1.0) -> Coun
         for metric in ("ttft_ms", "tpot_ms"):
             interval = one.summary["latency"][metric].get("ci95")
             if interval is not None:  # A planted defect leaves none.
+                assert interval["p50"] is not None
                 low, high = interval["p50"]
                 found[f"{metric} interval of p50"] += not low <= PLAIN_TRUTH["expected"][metric]["p50"] <= high
     return found
@@ -78,10 +79,8 @@ def _later(written: Written, more_ns: int) -> Written:
 def test_perfect_runs_raise_no_more_alarms_than_was_promised(tmp_path: Path) -> None:
     found = alarms(tmp_path, RUNS, Client())
     assert found["not VALID"] <= RUNS // 20
-    # 5% of the means lie beyond two standard errors, and of the medians outside their intervals.
+    # At most 5% of the means are further off than chance explains, and of the medians outside their intervals.
     assert {name: n for name, n in found.items() if n > MOST_ALARMS} == {}
-    assert found["ttft_ms mean"] > 0
-    assert found["ttft_ms interval of p50"] > 0
 
 
 def test_a_server_that_is_slower_than_it_says_raises_many_alarms(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 import pytest
+from scipy import stats
 
 from bench.accuracy import certify
 from bench.accuracy.join import Pair
@@ -22,6 +23,7 @@ from bench.metrics.summary import Summary
 from bench.records import Outcome, RequestRecord, to_line
 from bench.rng import stream
 from bench.run_directory import RunDirectory
+from bench.statistics.autocorrelation import act
 from bench.verdict.certificate import calibration
 from bench.verdict.evidence import RunEvidence
 from bench.verdict.finding import Status, Verdict
@@ -412,7 +414,9 @@ def test_the_mock_is_held_against_its_plan_and_its_closed_form_apart(tmp_path: P
                           ("output_tokens", "mean")}  # fmt: skip
     arrival = (LAG_NS + WAY_IN_NS) / 1e6
     assert found["ttft_ms", "mean"]["difference"] == pytest.approx(-arrival)
-    assert found["ttft_ms", "mean"]["noise"] == pytest.approx(2.0096 * (2 * 50 / 49) ** 0.5 / 50**0.5, rel=1e-4)
+    independent = 50 / (2 * act([i % 5 for i in range(50)]))
+    noise = stats.t.ppf(0.975, independent - 1) * (2 * 50 / 49) ** 0.5 / independent**0.5
+    assert found["ttft_ms", "mean"]["noise"] == pytest.approx(noise)
     assert found["ttft_ms", "p50"]["difference"] == pytest.approx(0.1 - arrival)
     # Of replies of another length than the mock would choose, its E2EL says nothing.
     truth["expected"]["output_tokens"] = {"mean": 128.0}

@@ -10,10 +10,10 @@ import pytest
 
 from bench.metrics.catalog import METRICS
 from bench.metrics.compat import TOOLS
-from bench.metrics.intervals import order_ranks
 from bench.metrics.objectives import RUN_NUMBERS
 from bench.metrics.quantile import QUANTILES
 from bench.records import Outcome
+from bench.statistics.intervals import values_needed
 from bench.verdict.limits import Limits
 
 ROOT = Path(__file__).parents[4]
@@ -46,10 +46,11 @@ def test_the_page_has_a_row_for_every_tool_with_its_version() -> None:
 
 
 def test_the_page_has_the_right_numbers_of_values() -> None:
-    for name, least in re.findall(r"([\d,]+) (?:values )?\((p[\d.]+)\)", PAGE):
+    found = re.findall(r"([\d,]+) (?:values )?\((p[\d.]+)\)", PAGE)
+    assert len(found) == len(QUANTILES)
+    for name, least in found:
         n, p = int(name.replace(",", "")), QUANTILES[least.replace(".", "")]
-        assert order_ranks(n, p) is not None
-        assert order_ranks(n - 1, p) is None
+        assert values_needed(p) == n
 
 
 def test_a_line_of_the_page_fits_its_limits() -> None:

@@ -98,11 +98,38 @@ def _latency(p99: float | None) -> dict[str, Any]:
 
 
 def test_objectives_are_evaluated_with_their_values() -> None:
-    slo = evaluate(
-        parse(["ttft:p99<500ms", "error_rate<1%", "requests_per_s>9"]), _latency(499), {"requests_per_s": 9}, 0
-    )
+    throughput = {"requests_per_s": 9, "ci95": {"requests_per_s": None}}
+    slo = evaluate(parse(["ttft:p99<500ms", "error_rate<1%", "requests_per_s>9"]), _latency(499), throughput, 0)
     assert [(row["value"], row["held"]) for row in slo["objectives"]] == [(499, True), (0, True), (9, False)]
     assert slo["held"] is False
+
+
+@pytest.mark.parametrize(
+    ("ends", "upper", "lower"),
+    [
+        ([90.0, 99.0], "held", "failed"),
+        ([101.0, 110.0], "failed", "held"),
+        ([90.0, 110.0], "not shown", "not shown"),
+        (None, "not shown", "not shown"),
+    ],
+)
+def test_an_objective_is_shown_by_the_whole_of_its_interval(ends: list[float] | None, upper: str, lower: str) -> None:
+    latency = {"ttft_ms": {"p50": 99.5, "ci95": {"p50": ends}}}
+    throughput = {"requests_per_s": 99.5, "ci95": {"requests_per_s": ends}}
+    texts = ["ttft:p50<100ms", "ttft:p50>=100ms", "requests_per_s<=100", "requests_per_s>100"]
+    slo = evaluate(parse(texts), latency, throughput, None)
+    assert [row["shown"] for row in slo["objectives"]] == [upper, lower, upper, lower]
+    assert [row["held"] for row in slo["objectives"]] == [True, False, True, False]
+
+
+def test_an_objective_on_errors_is_held_against_their_interval() -> None:
+    rows = [
+        evaluate(parse(["error_rate<1%"]), {}, {}, 0.0, ends)["objectives"][0] for ends in ([0.0, 0.004], [0.0, 0.03])
+    ]
+    assert [(row["held"], row["shown"], row["ci95"]) for row in rows] == [
+        (True, "held", [0.0, 0.004]),
+        (True, "not shown", [0.0, 0.03]),
+    ]
 
 
 def test_an_objective_without_a_value_did_not_hold() -> None:

@@ -315,11 +315,11 @@ def test_stamps_say_what_they_are_worth() -> None:
     assert result["counts"]["retried"] == 1
 
 
-def test_the_same_seed_gives_the_same_intervals_and_another_one_does_not() -> None:
+def test_the_order_of_the_records_does_not_move_an_interval() -> None:
     records = _load(80)
-    one, same, other = (_summarize(records, seed=seed)["latency"]["ttft_ms"]["ci95"]["mean"] for seed in (1, 1, 2))
-    assert one == same
-    assert one != other
+    one, other = (_summarize(rows)["latency"] for rows in (records, records[::-1]))
+    assert one["ttft_ms"]["ci95"]["p50"] is not None
+    assert one == other
 
 
 def test_a_response_that_is_not_streamed_counts_its_tokens_at_its_end() -> None:

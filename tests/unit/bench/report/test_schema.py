@@ -101,7 +101,7 @@ def _shortened(value: Any) -> Any:
     return value
 
 
-MAPS = ("by_outcome", "by_status", "status", "status_codes", "missing")
+MAPS = ("by_outcome", "by_status", "status", "status_codes", "missing", "too_few", "stationarity")
 """Objects whose keys are data."""
 
 

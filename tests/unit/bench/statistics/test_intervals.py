@@ -14,11 +14,15 @@ from bench.statistics.autocorrelation import Dependence, act
 from bench.statistics.intervals import (
     Interval,
     TooFew,
+    Whole,
+    grouped_dependence,
     grouped_intervals,
     mean_interval,
     order_ranks,
     quantile_interval,
     quantile_intervals,
+    ratio_interval,
+    share_interval,
     values_needed,
 )
 from tests.unit.bench.statistics.test_autocorrelation import autoregressive
@@ -129,7 +133,7 @@ def test_a_sample_of_groups_is_scaled_to_all_of_them() -> None:
     rng = np.random.default_rng(6)
     values, sizes = rng.normal(10, 1, 40_000), [10] * 4_000
     alone = grouped_intervals(values, sizes, {})["mean"]
-    whole = grouped_intervals(values, sizes, {}, population=16_000)["mean"]
+    whole = grouped_intervals(values, sizes, {}, Whole(16_000, 10.0, lambda p: 10.0))["mean"]
     assert isinstance(alone, Interval)
     assert isinstance(whole, Interval)
     assert (whole.high - whole.low) / (alone.high - alone.low) == pytest.approx(0.5, rel=0.1)
@@ -138,7 +142,7 @@ def test_a_sample_of_groups_is_scaled_to_all_of_them() -> None:
 def test_a_sample_of_groups_that_hang_together_gains_little() -> None:
     levels = np.repeat(np.random.default_rng(7).normal(size=200), 20)
     alone = grouped_intervals(levels, [1] * 4_000, {})["mean"]
-    whole = grouped_intervals(levels, [1] * 4_000, {}, population=16_000)["mean"]
+    whole = grouped_intervals(levels, [1] * 4_000, {}, Whole(16_000, 0.0, lambda p: 0.0))["mean"]
     assert isinstance(alone, Interval)
     assert isinstance(whole, Interval)
     assert (whole.high - whole.low) / (alone.high - alone.low) > 0.9
@@ -159,3 +163,81 @@ def test_an_interval_holds_its_estimate_and_scales_with_the_values(seed: int, sc
     scaled = quantile_intervals(x * scale, {"q": p})["q"]
     assert isinstance(scaled, Interval)
     assert (scaled.low, scaled.high) == pytest.approx((found.low * scale, found.high * scale))
+
+
+def test_an_interval_of_a_sample_lies_around_the_number_of_the_whole() -> None:
+    rng = np.random.default_rng(8)
+    levels = rng.normal(size=16_000)
+    pooled = np.sort(levels)
+    whole = Whole(16_000, float(levels.mean()), lambda p: float(np.quantile(pooled, p)))
+    found = grouped_intervals(levels[::16], [1] * 1_000, {"p50": 0.5, "p90": 0.9}, whole)
+    mean, p90 = found["mean"], found["p90"]
+    assert isinstance(mean, Interval)
+    assert isinstance(p90, Interval)
+    assert (mean.low + mean.high) / 2 == pytest.approx(levels.mean())
+    assert p90.low < whole.quantile(0.9) < p90.high
+    # 16,000 values: a p90 of normals is known to 1.96 x sqrt(.09 / 16,000) / density, twice that with D = 2 act.
+    density = stats.norm.pdf(stats.norm.ppf(0.9))
+    least = 2 * 1.96 * math.sqrt(2 * 0.09 / 16_000) / density
+    # The dependence of the sample is an estimate, and counts for more in the whole: the interval is wider, never narrower.
+    assert 0.95 * least < p90.high - p90.low < 2 * least
+
+
+def test_groups_are_worth_what_their_sums_are_worth() -> None:
+    levels = np.repeat(np.random.default_rng(9).normal(size=100), 10)
+    values = np.repeat(levels, 4)
+    known = grouped_dependence(values, [4] * 1_000)
+    assert (known.n, known.effective) == (1_000, pytest.approx(1_000 / (2 * act(levels))))
+    assert grouped_dependence([], []).effective == 0
+
+
+def test_a_ratio_of_known_sums_is_the_mean_of_the_groups() -> None:
+    rng = np.random.default_rng(10)
+    sizes = rng.integers(1, 50, 400)
+    values = [rng.normal(20, 3, size) for size in sizes]
+    found = ratio_interval([part.sum() for part in values], sizes)
+    expected = grouped_intervals(np.concatenate(values), sizes, {})["mean"]
+    assert isinstance(found, Interval)
+    assert isinstance(expected, Interval)
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+    assert isinstance(ratio_interval([], []), TooFew)
+
+
+def test_a_share_without_dependence_is_the_interval_of_wilson() -> None:
+    happened = np.random.default_rng(11).random(2_000) < 0.1
+    k = int(happened.sum())
+    known = 2 * act(happened)
+    found = share_interval(happened, Dependence(2_000, 1.0))
+    assert isinstance(found, Interval)
+    m, p = 2_000 / known, k / 2_000
+    center = (p + 1.96**2 / (2 * m)) / (1 + 1.96**2 / m)
+    reach = 1.96 / (1 + 1.96**2 / m) * math.sqrt(p * (1 - p) / m + 1.96**2 / (4 * m * m))
+    assert (found.low, found.high) == pytest.approx((center - reach, center + reach), rel=1e-4)
+
+
+def test_of_requests_that_never_failed_few_can() -> None:
+    # 1,000 requests worth 250: at most 3.84 / 253.84 fail, and as many at least where all of them did.
+    found = share_interval([0] * 1_000, Dependence(1_000, 4.0))
+    every = share_interval([1] * 1_000, Dependence(1_000, 4.0))
+    assert isinstance(found, Interval)
+    assert isinstance(every, Interval)
+    assert (found.low, found.high) == pytest.approx((0, 3.8415 / 253.8415), rel=1e-4)
+    assert (every.low, every.high) == pytest.approx((250 / 253.8415, 1), rel=1e-4)
+    assert share_interval([0] * 19, Dependence(19, 1.0)) == TooFew(1.0, 20, 1)
+    assert share_interval([], Dependence(0, 1.0)) == TooFew(0.0, 20, 20)
+
+
+def test_intervals_of_shares_that_come_in_bursts_hold_the_truth() -> None:
+    hits = 0
+    for seed in range(100):
+        x = autoregressive(3_000, 0.9, seed)
+        found = share_interval(x > stats.norm.ppf(0.95) / math.sqrt(1 - 0.81), Dependence(3_000, 20.0))
+        assert isinstance(found, Interval)
+        hits += found.low <= 0.05 <= found.high
+    assert hits >= 92
+
+
+def test_fewer_than_20_values_say_at_least_what_it_takes() -> None:
+    x = np.arange(10.0)
+    assert quantile_intervals(x, {"p50": 0.5})["p50"] == TooFew(1.0, 6, 10)
+    assert quantile_intervals(x, {"p99": 0.99})["p99"] == TooFew(1.0, 368, 358)

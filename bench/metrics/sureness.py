@@ -1,0 +1,103 @@
+"""How sure the numbers of a result are: 95% intervals, and the number of independent values behind them.
+
+Requests that are sent one after the other meet the same queue, so an interval rests on n / D values and not on n
+(docs/statistics.md, `bench/statistics/`). Where they are too few for one, a result says how long a run would have to be.
+
+numpy comes with this module: import it inside the function that computes, never before the load.
+"""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from typing import Any
+
+from bench.metrics.quantile import QUANTILES
+from bench.statistics.autocorrelation import Dependence, dependence
+from bench.statistics.gate import objective as judge_objective
+from bench.statistics.intervals import (
+    Interval,
+    TooFew,
+    Whole,
+    grouped_dependence,
+    grouped_intervals,
+    mean_interval,
+    quantile_interval,
+    share_interval,
+)
+
+Found = dict[str, Interval | TooFew]
+
+
+def of_requests(values: Sequence[float], ordered: Sequence[float], duration_s: float | None) -> dict[str, Any]:
+    """Of a metric with one value a request: `values` in send order, and the same in ascending order."""
+    known = dependence(values)
+    found: Found = {"mean": mean_interval(values)}
+    for name, p in QUANTILES.items():
+        found[name] = quantile_interval(ordered, p, known)
+    return {"independent": known.effective if values else 0.0, **_told(found, len(values), duration_s)}
+
+
+def of_tokens(sample: Sequence[array[float]], whole: Whole, scale: float, duration_s: float | None) -> dict[str, Any]:
+    """Of a metric with many values a request: those of a `sample` of requests, in send order, of the `whole`.
+
+    `independent` counts requests. Ends of intervals are multiplied by `scale`.
+    """
+    sizes = [len(values) for values in sample]
+    flat = array("d", chain.from_iterable(sample))
+    found = {
+        name: one if isinstance(one, TooFew) else Interval(one.low * scale, one.high * scale)
+        for name, one in grouped_intervals(flat, sizes, QUANTILES, whole).items()
+    }
+    known = grouped_dependence(flat, sizes, whole.groups)
+    return {"independent": known.effective, **_told(found, sum(size > 0 for size in sizes), duration_s)}
+
+
+def of_rates(rates: Mapping[str, float], per_second: Mapping[str, Sequence[float]]) -> dict[str, Any]:
+    """Of rates, from what came in each second."""
+    found: Found = {}
+    seconds = 0
+    for name, values in per_second.items():
+        one, seconds = mean_interval(values), len(values)
+        if isinstance(one, Interval):
+            # Around the rate itself: the seconds leave out the last, broken one.
+            reach = (one.high - one.low) / 2
+            one = Interval(rates[name] - reach, rates[name] + reach)
+        found[name] = one
+    return _told(found, seconds, float(seconds))
+
+
+def of_error_rate(failed: Sequence[int], latencies: Sequence[float]) -> list[float] | None:
+    """The interval of the share of failed requests (1) among all (0), in send order; None where there are too few.
+
+    `latencies` are those of the answered ones: where none or all failed, failures depend on each other as these do.
+    """
+    found = share_interval(failed, dependence(latencies) if len(latencies) else Dependence(len(failed), 1.0))
+    return None if isinstance(found, TooFew) else [found.low, found.high]
+
+
+def shown(interval: Sequence[float] | None, limit: float, upper: bool) -> str:
+    """Whether an objective is shown to be held or failed, by the whole of its interval; else it is "not shown"."""
+    ends = None if interval is None else Interval(interval[0], interval[1])
+    return str(judge_objective(ends, limit, upper))
+
+
+def _told(found: Found, n: int, duration_s: float | None) -> dict[str, Any]:
+    """`ci95` and `too_few` of a summary. No number of a result can be negative, so no interval is."""
+    return {
+        "ci95": {
+            name: None if isinstance(one, TooFew) else [max(0.0, one.low), one.high] for name, one in found.items()
+        },
+        "too_few": {
+            name: {"independent": one.effective, "needed": one.needed, "run_s": _run_s(one, n, duration_s)}
+            for name, one in found.items()
+            if isinstance(one, TooFew) and n
+        },
+    }
+
+
+def _run_s(missing: TooFew, n: int, duration_s: float | None) -> float | None:
+    """How long a run would do: as many times longer as it takes values."""
+    return None if not n or duration_s is None else math.ceil(duration_s * (n + missing.more) / n)
