@@ -176,7 +176,7 @@ def diagnose(
 def what_came(record: RequestRecord) -> str:
     """How far a request got that had no end."""
     if record.sent_ns is None:
-        return "no connection came about"
+        return "no connection could be made"
     if record.first_byte_ns is None:
         return "it took the connection and the request, and sent no byte"
     if record.status is None:

@@ -23,7 +23,7 @@ def errors(evidence: RunEvidence, limits: Limits) -> list[Finding]:
     if counts["failed_unsent"]:
         sentence += (
             f"; of the failed, {counts['failed'] - counts['failed_unsent']:,} were sent and {counts['failed_unsent']:,} were "
-            "not, because no connection came about"
+            "not, because no connection could be made"
         )
     return [Finding("errors", limits.errors.of(share), share, sentence)]
 
@@ -38,7 +38,7 @@ def target_gone(evidence: RunEvidence, limits: Limits) -> list[Finding]:
     since = (
         "never answered" if gone["since_s"] is None else f"gave its last answer {gone['since_s']:.1f} s into the run"
     )
-    sentence = f"the target {since}: the last {gone['requests']:,} requests found nobody, or lost their connection"
+    sentence = f"the target {since}: the last {gone['requests']:,} requests got no answer or lost their connection"
     return [Finding("target_gone", limits.target_gone.of(share), share, sentence)]
 
 

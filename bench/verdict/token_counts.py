@@ -38,7 +38,7 @@ def usage(evidence: RunEvidence, limits: Limits) -> list[Finding]:
             sentence += f"; over all replies it says {times:.2f} times our count"
     elif prompts["compared"]:
         sentence += (
-            f", and that of {prompts['differ']:,} of {prompts['compared']:,} prompts too: its tokenizer is another one"
+            f", and that of {prompts['differ']:,} of {prompts['compared']:,} prompts too: it uses another tokenizer"
         )
     return [Finding("usage", status, share, sentence)]
 

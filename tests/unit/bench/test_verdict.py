@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -230,6 +232,26 @@ def test_a_sign_says_what_its_band_says_and_no_other_sign_moves(
     assert len(found.reasons) == (status is not Status.VALID)
 
 
+def without_numbers(sentence: str) -> str:
+    return re.sub(r"[0-9]+(?:[.,][0-9]+)*", "N", " ".join(sentence.split()))
+
+
+def test_troubleshooting_quotes_what_the_signs_say() -> None:
+    earlier = {"from": "certificate", "date": "2026-01-01", "metrics": [CALIBRATION | {"stat": "p50"}], "problems": []}
+    found = [verdict(changes) for _, changes, _ in TRIPPED]
+    found += [verdict(pause(3_000, 0.1) | {"instrument.workers": 1})]
+    found += [verdict(calibration=certified(stat="p50")), verdict(calibration=earlier)]
+    said = {(f.sign, without_numbers(f.sentence)) for one in found for f in one.findings}
+    page = (Path(__file__).parents[3] / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+    sections = re.findall(r"^### [^\n]*\(`(\w+)`\)\n(.*?)(?=^##)", page, re.MULTILINE | re.DOTALL)
+    assert {sign for sign, _ in sections} == set(SIGNS)
+    for sign, section in sections:
+        quotes = re.findall(r'\*"(.*?)"\*', section, re.DOTALL)
+        assert quotes, sign
+        for part in (part for quote in quotes for part in without_numbers(quote).split(" ...")):
+            assert any(part.strip() in sentence for of, sentence in said if of == sign), (sign, part)
+
+
 CALIBRATED: list[tuple[str, float, float, Status]] = [
     # stat, error in ms, its share of the true value
     ("p50", 0.3, 0.02, Status.SUSPECT),
@@ -333,14 +355,14 @@ def test_what_was_sent_and_what_failed_add_up_in_words() -> None:
     found = verdict({"counts.succeeded": 360, "counts.failed": 640, "counts.failed_unsent": 600})
     assert found.reasons == [
         "640 of 1,000 requests failed (64.0%): the latencies are those of the others; of the failed, 40 were sent and 600 "
-        "were not, because no connection came about"
+        "were not, because no connection could be made"
     ]
 
 
 def test_a_target_that_was_gone_is_told_with_when() -> None:
     found = verdict({"counts.target_gone": {"since_s": 8.04, "requests": 60}})
     assert found.reasons == [
-        "the target gave its last answer 8.0 s into the run: the last 60 requests found nobody, or lost their connection"
+        "the target gave its last answer 8.0 s into the run: the last 60 requests got no answer or lost their connection"
     ]
 
 
@@ -383,7 +405,7 @@ def test_usage_that_differs_says_what_is_known_of_the_tokenizer() -> None:
     (other,) = verdict({MISMATCH: 0.9, PROMPTS: {"compared": 50, "differ": 50}}).reasons
     assert other == (
         "the server's usage differs from our count of the text in 90.0% of the replies, and that of 50 of 50 prompts too: "
-        "its tokenizer is another one"
+        "it uses another tokenizer"
     )
     (unknown,) = verdict({MISMATCH: 0.9}).reasons
     assert unknown == "the server's usage differs from our count of the text in 90.0% of the replies"
