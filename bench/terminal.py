@@ -33,8 +33,8 @@ class Terminal(Observer):
     def __init__(self, stream: TextIO, *, quiet: bool = False) -> None:
         self._stream = stream
         self._quiet = quiet
-        self._is_terminal = stream.isatty()
-        self._colour = self._is_terminal and "NO_COLOR" not in os.environ
+        self.is_terminal = stream.isatty()
+        self._colour = self.is_terminal and "NO_COLOR" not in os.environ
         self._notices = SILENT if quiet else Notices(stream)
         self._writer: _Writer | None = None
         self._lines_drawn = 0
@@ -55,7 +55,7 @@ class Terminal(Observer):
         """Often where lines are drawn over, seldom where each stays."""
         if self._quiet:
             return None
-        return DRAWN if self._is_terminal else LINES
+        return DRAWN if self.is_terminal else LINES
 
     def load_begins(self, control: Control) -> None:
         """Ctrl-C and SIGTERM are for the load now."""
@@ -70,15 +70,19 @@ class Terminal(Observer):
         """Draw the load as it is now."""
         if self._writer is None:
             return
-        if self._is_terminal:
-            lines = load_lines(numbers, unicode=self._writer.unicode)
+        if self.is_terminal:
+            lines = self.lines(numbers, unicode=self._writer.unicode)
             width = self._writer.columns - 1
             erase = self._erase()
             self._lines_drawn = len(lines)
             self._writer.write(erase + "\n".join(self._coloured(line[:width]) for line in lines) + "\n")
         else:
-            told = (line.strip().lstrip("━─#-").strip() for line in load_lines(numbers, unicode=False))
+            told = (line.strip().lstrip("━─#-").strip() for line in self.lines(numbers, unicode=False))
             self._writer.write(" | ".join(told) + "\n")
+
+    def lines(self, numbers: LiveNumbers, *, unicode: bool) -> list[str]:
+        """What is drawn of the load."""
+        return load_lines(numbers, unicode=unicode)
 
     def load_ended(self) -> None:
         """Let go of the terminal and of the signals."""

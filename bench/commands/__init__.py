@@ -7,6 +7,7 @@ in COMMANDS. `options` holds the flags that several commands share, `output` wha
 COMMANDS: dict[str, str] = {
     "run": "bench.commands.run",
     "calibrate": "bench.commands.calibrate",
+    "search": "bench.commands.search",
     "limits": "bench.commands.limits",
     "report": "bench.commands.report",
     "dataset": "bench.commands.dataset",

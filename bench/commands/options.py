@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import UsageError
@@ -40,8 +40,11 @@ def config_of(parser: Parser, argv: Sequence[str]) -> RunConfig:
     return resolve_flags(*parse_flags(parser, argv))
 
 
-def resolve_flags(flags: dict[str, Any], problems: list[str]) -> RunConfig:
-    """The configuration from flags, the file that they name, and the environment; every problem at once."""
+def resolve_flags(flags: dict[str, Any], problems: list[str], leave_out: Collection[str] = ()) -> RunConfig:
+    """The configuration from flags, the file that they name but for what is to `leave_out` of it, and the environment.
+
+    Raises UsageError with every problem at once.
+    """
     from pathlib import Path
 
     from bench.config import read_yaml, resolve
@@ -52,7 +55,7 @@ def resolve_flags(flags: dict[str, Any], problems: list[str]) -> RunConfig:
     found: list[str] = list(problems)
     if file_name is not None:
         try:
-            file = read_yaml(Path(file_name))
+            file = {key: value for key, value in read_yaml(Path(file_name)).items() if key not in leave_out}
         except UsageError as e:
             found += e.problems
             flags.setdefault("url", "http://unknown")  # Perhaps it stands in the file.

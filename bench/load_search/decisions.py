@@ -20,7 +20,7 @@ from functools import cached_property
 from typing import Literal
 
 from bench.load_search.goals import KEEPS_UP, Goal
-from bench.load_search.visits import EARLY_END_FROM, PAUSE_S, Phase, Result, Visit, times
+from bench.load_search.visits import EARLY_END_FROM, Phase, Result, Visit, pause_s, times
 from bench.statistics.autocorrelation import Floats
 from bench.statistics.capacity import (
     LEAST_D,
@@ -59,6 +59,10 @@ class Ending(StrEnum):
     NOTHING_HOLDS = "nothing holds"
     NEVER_FAILS = "never fails"
     INTERRUPTED = "interrupted"
+    TARGET = "target"
+    """The server can no longer be measured."""
+    MACHINE = "machine"
+    """This machine refused to go on: open files, a full disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +98,7 @@ class Search:
     def __init__(self, settings: Settings, results: Sequence[Result] = ()) -> None:
         self.settings = settings
         self.results = list(results)
+        self._resumed_at = len(self.results)
 
     def add(self, result: Result) -> None:
         """Take the result of the visit that `next()` asked for."""
@@ -108,11 +113,14 @@ class Search:
 
     def next(self) -> Visit | Ending:
         """What to do now."""
-        last = self.results[-INVALID_IN_A_ROW:]
+        # Whoever resumes a search may have made room for the client.
+        last = self.results[self._resumed_at :][-INVALID_IN_A_ROW:]
         if len(last) == INVALID_IN_A_ROW and not any(result.valid for result in last):
             return Ending.CLIENT
         if self.seconds >= self.settings.budget_s:
-            return Ending.BUDGET
+            # The last visit may have brought the answer.
+            ending = self._ending(self._visits()) if self._next_scout() is None else None
+            return Ending.BUDGET if ending is None else ending
         scouted = self._next_scout()
         if scouted is not None:
             return self._visit("scout", scouted)
@@ -123,7 +131,8 @@ class Search:
         if ending is not None:
             return ending
         visit = self._visit("visit", self._next_load(visits))
-        expected_s = visit.settle_s + visit.measure_s + (self._e2el_s(visit.load) or 0.0) + PAUSE_S
+        expected_s = visit.settle_s + visit.measure_s + (self._e2el_s(visit.load) or 0.0)
+        expected_s += pause_s(self.settings.budget_s)
         # A visit that would overrun the budget by more than half of itself is not begun.
         return Ending.BUDGET if self.seconds + expected_s / 2 > self.settings.budget_s and visits else visit
 
@@ -140,6 +149,12 @@ class Search:
             posterior.estimate, posterior.low, posterior.high, binding, held[-1] if held else None,
             failed[0] if failed else None,
         )  # fmt: skip
+
+    def sure_of(self, load: float) -> float | None:
+        """How sure it is that every objective holds at a load; None as long as nothing is known."""
+        if self.known() is None:
+            return None
+        return min(posterior.holds(load) for posterior in self.posteriors.values())
 
     def time_left_s(self) -> float:
         """How much longer it will take: visits make the interval narrower as the root of their time."""
@@ -203,6 +218,10 @@ class Search:
             elif result.violations.get(goal.text, 0) > goal.allowed * result.requests:
                 return False
         return True
+
+    def broke(self, result: Result) -> bool:
+        """Whether a visit, by itself, breaks an objective."""
+        return self._scout_fails(result) if result.phase == "scout" else not self._else_good(result)
 
     def _visits(self) -> list[Result]:
         return [result for result in self.results if result.valid and result.phase != "scout"]

@@ -1,7 +1,7 @@
 """search.json: a search as it is kept, rewritten after each visit, and read to resume it.
 
-`{schema, load_kind, objectives[], config_sha256, settings{}, visits[], capacity{}, held{}, failed{}, binding, stopped_by,
-seconds}`. The answer is computed from the visits; it stands in the file for whoever reads it without this program.
+`search.schema.json` has every field. The answer is computed from the visits; it stands in the file for whoever reads it
+without this program.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import asdict
 from typing import Any
 
 from bench.errors import UsageError
-from bench.load_search.decisions import Ending, Search, Settings
+from bench.load_search.decisions import SURE, Ending, Search, Settings
 from bench.load_search.goals import Goal
 from bench.load_search.visits import Result
 from bench.statistics.capacity import Mean
@@ -19,7 +19,9 @@ from bench.statistics.capacity import Mean
 SCHEMA = 1
 
 
-def to_json(search: Search, config_sha256: str, stopped_by: Ending | None = None) -> dict[str, Any]:
+def to_json(
+    search: Search, config_sha256: str, stopped_by: Ending | None = None, require: float | None = None
+) -> dict[str, Any]:
     """What is written to the file."""
     settings, known = search.settings, search.known()
     limits = {name: getattr(settings, name) for name in ("start", "least", "most", "precision", "budget_s")}
@@ -34,6 +36,7 @@ def to_json(search: Search, config_sha256: str, stopped_by: Ending | None = None
         "held": None if known is None or known.held is None else _sure(known.held),
         "failed": None if known is None or known.failed is None else _sure(known.failed),
         "binding": None if known is None else known.binding,
+        "required": None if require is None else required(search, require),
         "stopped_by": None if stopped_by is None else str(stopped_by),
         "seconds": search.seconds,
     }
@@ -56,6 +59,12 @@ def from_json(kept: Mapping[str, Any], config_sha256: str) -> Search:
         return Search(settings, [_visit_from_json(row) for row in kept["visits"]])
     except (KeyError, TypeError, AttributeError) as e:
         raise UsageError(f"search.json is damaged ({type(e).__name__}: {e}): give another directory") from e
+
+
+def required(search: Search, load: float) -> dict[str, Any]:
+    """Whether a load that is required is held: `held` where that is sure, with how sure."""
+    sure = search.sure_of(load)
+    return {"load": load, "probability": sure, "held": sure is not None and sure >= SURE}
 
 
 def _sure(entry: tuple[float, float]) -> dict[str, float]:

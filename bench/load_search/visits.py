@@ -4,7 +4,7 @@ A *scout* is short and only a hint at where the capacity lies. A *visit* counts.
 requests in flight kept rising, twice as long.
 
 Before it measures, a visit lets the server settle; afterwards it waits until nothing is in flight, and two seconds more.
-A budget under fifteen minutes shortens visits in proportion, and the answer's interval is wider for it.
+A budget under fifteen minutes shortens all of it in proportion, and the answer's interval is wider for it.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ from bench.statistics.capacity import Mean
 Phase = Literal["scout", "visit", "again"]
 
 FULL_BUDGET_S = 900.0
-PAUSE_S = 2.0
-"""Between two visits, with nothing in flight."""
+_PAUSE_S = 2.0
 EARLY_END_FROM = 40
 """A visit may end early from so many requests on (`Search.hopeless`)."""
 
@@ -68,6 +67,11 @@ class Result:
     def valid(self) -> bool:
         """Whether it counts for anything."""
         return self.verdict != "INVALID"
+
+
+def pause_s(budget_s: float) -> float:
+    """How long to wait between two visits, with nothing in flight."""
+    return _PAUSE_S * min(1.0, budget_s / FULL_BUDGET_S)
 
 
 def times(phase: Phase, requests_per_s: float | None, e2el_p90_s: float | None, budget_s: float) -> tuple[float, float]:

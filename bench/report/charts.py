@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 Values = Sequence[float | None]
-Style = Literal["line", "steps", "area", "bars"]
+Style = Literal["line", "steps", "area", "bars", "points"]
 Tone = Literal["main", "second", "quiet", "good", "warn", "bad"]
 
 
@@ -61,7 +61,8 @@ class Chart:
     step: float
     panels: tuple[Panel, ...]
     band: tuple[float, float] | None = None
-    """The steady window, on a chart over time."""
+    """A stretch of the x axis to shade: the steady window, on a chart over time."""
+    band_name: str = "the steady window"
 
     @property
     def empty(self) -> bool:

@@ -81,7 +81,7 @@ def chart_view(chart: charts.Chart) -> dict[str, Any]:
         "panels": panels,
         "hover": hover,
         "empty": chart.empty,
-        "band": chart.band is not None,
+        "band": None if chart.band is None else chart.band_name,
         "every": every,
         "head": [_column_title(panel, line) for panel, line in lines],
         "rows": _table_rows(chart, [(panel, line) for panel, line in lines], max(every, 1)),

@@ -111,10 +111,10 @@ def _shape(chart: Chart, line: Line, axis: _Axis) -> str:
             edges.append((left, right))
         edges[-1] = (edges[-1][0], right)
         runs[-1].append(f"{'L' if joined else 'M'}{left} {y}" + (f"H{right}" if half else ""))
-        joined = True
+        joined = line.style != "points"
     # A run of one point is a line of no length: its round cap makes it a dot.
     paths = ["".join(run) + ("h0" if len(run) == 1 and not half else "") for run in runs]
-    dash = " dashed" if line.dashed else ""
+    dash = " dashed" if line.dashed else " dots" if line.style == "points" else ""
     shape = f'<path class="stroke {line.tone}{dash}" d="{"".join(paths)}"/>'
     if line.style == "area":
         closed = (f"{p}V{HEIGHT}H{left}Z" for p, (left, _) in zip(paths, edges, strict=True))

@@ -10,7 +10,7 @@ import numpy as np
 
 from bench.load_search.decisions import Ending, Search, Settings
 from bench.load_search.goals import Goal
-from bench.load_search.visits import EARLY_END_FROM, PAUSE_S, Result, Visit
+from bench.load_search.visits import EARLY_END_FROM, Result, Visit, pause_s
 from bench.statistics.autocorrelation import tail_act
 from bench.statistics.capacity import mean_of
 from bench.statistics.keeps_up import in_flight
@@ -97,8 +97,8 @@ def make_visit(server: Server, limits: Sequence[Limit], search: Search, visit: V
     kept_up = search.kept_up(visit, flight, drained_s - cut_s) if judged else None
     p90 = float(np.quantile(inside.e2el_ms, 0.9)) / 1e3 if n else None
     return Result(
-        visit.n, visit.phase, visit.load, "VALID", visit.settle_s, cut_s - visit.settle_s, drained_s + PAUSE_S, n,
-        violations, acts, means, kept_up, p90,
+        visit.n, visit.phase, visit.load, "VALID", visit.settle_s, cut_s - visit.settle_s,
+        drained_s + pause_s(search.settings.budget_s), n, violations, acts, means, kept_up, p90,
     )  # fmt: skip
 
 

@@ -47,6 +47,26 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     # Pure functions of plain values, and the decisions of a search that stand on them.
     "bench.statistics": frozenset(),
     "bench.load_search": frozenset({"bench.errors", "bench.statistics"}),
+    # Around the decisions: what visits bring back, the files, and what people see.
+    "bench.load_search.visit_result": frozenset(
+        {"bench.clock", "bench.load_search", "bench.metrics", "bench.records", "bench.statistics"}
+    ),
+    "bench.load_search.options": frozenset({"bench.config.values", "bench.errors", "bench.load_search"}),
+    "bench.load_search.files": frozenset({"bench.config", "bench.errors", "bench.load_search", "bench.run_directory"}),
+    "bench.load_search.real_time": frozenset({"bench.clock"}),
+    "bench.load_search.run_visits": frozenset(
+        {"bench.clock", "bench.config", "bench.evaluate", "bench.load_search", "bench.manifest"}
+    ),
+    "bench.load_search.visit_numbers": frozenset({"bench.load_search", "bench.run_directory"}),
+    "bench.load_search.answer": frozenset({"bench.errors", "bench.load_search", "bench.report.formatting"}),
+    "bench.load_search.charts": frozenset({"bench.load_search", "bench.report"}),
+    "bench.load_search.visit_table": frozenset({"bench.load_search", "bench.report"}),
+    "bench.load_search.text": frozenset({"bench.load_search", "bench.report"}),
+    "bench.load_search.page": frozenset({"bench.errors", "bench.load_search", "bench.report"}),
+    "bench.load_search.render": frozenset({"bench.errors", "bench.load_search"}),
+    "bench.load_search.follower": frozenset(
+        {"bench.load.live", "bench.load_search", "bench.observer", "bench.terminal"}
+    ),
     "bench.verdict": frozenset(),
     "bench.report": frozenset({"bench.metrics.bounds", "bench.metrics.catalog"}),
     "bench.report.sweep_page": frozenset({"bench.accuracy.sweep", "bench.report"}),
@@ -282,8 +302,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
 }  # fmt: skip
 
 COMPOSERS = (
-    "bench.evaluate", "bench.load_test", "bench.run_series", "bench.calibrate", "bench.limits", "bench.api", "bench.commands",
-    "bench.cli", "bench.__main__"
+    "bench.evaluate", "bench.load_test", "bench.run_series", "bench.load_search", "bench.calibrate", "bench.limits",
+    "bench.api", "bench.commands", "bench.cli", "bench.__main__",
 )  # fmt: skip
 """From the lowest to the highest: each may import those before it."""
 

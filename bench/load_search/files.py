@@ -1,0 +1,92 @@
+"""The directory of a search: search.json after every visit, search.yaml to go on with, search.html at the end.
+
+Each visit is a run directory inside it. search.json is replaced in one step, so that a killed search loses at most the visit
+that was running.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import orjson
+import yaml
+
+from bench.config import RunConfig
+from bench.errors import UsageError
+from bench.load_search import search_file
+from bench.load_search.decisions import Ending, Search
+from bench.run_directory import RunDirectory
+
+SEARCH, SETTINGS, PAGE = "search.json", "search.yaml", "search.html"
+
+LEFT_TO_VISITS = ("rate", "concurrency", "duration", "requests", "warmup", "ramp", "mode")
+"""Settings of a run that a search chooses itself, visit by visit."""
+_SAYS_NOTHING = ("out", "name", "format", "quiet", "api_key", "header", *LEFT_TO_VISITS)
+"""Settings that may differ where a search goes on: where it writes, its secrets, and what visits choose."""
+
+
+def config_sha256(config: RunConfig, load_kind: str) -> str:
+    """What visits must have in common to speak of one server under one load."""
+    shown = {key: value for key, value in config.public().items() if key not in _SAYS_NOTHING}
+    return sha256(orjson.dumps([load_kind, shown], option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class SearchDirectory:
+    """The files of one search."""
+
+    path: Path
+
+    @classmethod
+    def create(cls, path: Path, config: RunConfig, manifest: Mapping[str, Any]) -> SearchDirectory:
+        """A new one. Raises UsageError where there is a search already, a run, or no directory can be made."""
+        if (path / SEARCH).exists() or (path / SETTINGS).exists():
+            raise UsageError(f"--out {path} already holds a search: go on with it (--resume {path}), or name another")
+        RunDirectory.refuse_used(path)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            content = {"manifest": dict(manifest), "config": config.public()}
+            written = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120).encode()
+            RunDirectory(path).write(SETTINGS, written)
+        except OSError as e:
+            raise UsageError(f"--out {path}: cannot be written ({e.strerror}): name another directory") from e
+        return cls(path)
+
+    @classmethod
+    def open(cls, path: Path) -> SearchDirectory:
+        """An existing one. Raises UsageError where it is none."""
+        if not (path / SETTINGS).is_file():
+            raise UsageError(f"--resume {path}: not the directory of a search: it has no {SETTINGS}")
+        return cls(path)
+
+    @property
+    def settings(self) -> Path:
+        """The configuration of the runs, as `--config` reads it."""
+        return self.path / SETTINGS
+
+    def kept(self) -> dict[str, Any] | None:
+        """search.json; None where no visit has ended yet. Raises UsageError where it is damaged."""
+        file = self.path / SEARCH
+        if not file.exists():
+            return None
+        try:
+            content = orjson.loads(file.read_bytes())
+        except orjson.JSONDecodeError as e:
+            raise UsageError(f"{file} cannot be read ({e}): give another directory") from e
+        if not isinstance(content, dict):
+            raise UsageError(f"{file} holds no search: give another directory")
+        return content
+
+    def write(self, search: Search, sha256_of_config: str, stopped_by: Ending | None, require: float | None) -> None:
+        """Put search.json in place."""
+        content = search_file.to_json(search, sha256_of_config, stopped_by, require)
+        options = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
+        RunDirectory(self.path).write(SEARCH, orjson.dumps(content, option=options))
+
+    def write_page(self, html: str) -> None:
+        """Put search.html in place."""
+        RunDirectory(self.path).write(PAGE, html.encode())

@@ -1,0 +1,158 @@
+"""A search as a terminal shows it: what is tried now, what is known so far, and the time left; each second."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TextIO
+
+from bench.load.live import LiveNumbers
+from bench.load_search.answer import duration, known_text, load_text, search_visited
+from bench.load_search.decisions import Search
+from bench.load_search.visit_table import broke
+from bench.load_search.visits import Result, Visit
+from bench.observer import Cadence, Control
+from bench.terminal import Terminal
+
+DRAWN, LINES = Cadence(first_s=0.5, every_s=1.0), Cadence(first_s=30.0, every_s=30.0)
+"""On a terminal, and where the output is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What a search knows as a visit begins: the lines that stand beside it until it ends."""
+
+    trying: str
+    known: str
+    settle_s: float
+    measure_s: float
+    spent_s: float
+    budget_s: float
+    left_s: float
+
+
+def situation(search: Search, visit: Visit, require: float | None) -> Situation:
+    """The situation in which a visit begins."""
+    kind = search.settings.load_kind
+    return Situation(
+        trying=f"visit {visit.n}, {_PHASES[visit.phase]} {load_text(visit.load, kind)}",
+        known=_known(search, visit.load if require is None else require),
+        settle_s=visit.settle_s,
+        measure_s=visit.measure_s,
+        spent_s=search.seconds,
+        budget_s=search.settings.budget_s,
+        left_s=search.time_left_s(),
+    )
+
+
+_PHASES = {"scout": "a short one at", "visit": "at", "again": "once more and longer at"}
+
+
+def _known(search: Search, at: float) -> str:
+    known = search.known()
+    if known is None or not search_visited(search):
+        kind = search.settings.load_kind
+        valid = [result for result in search.results if result.valid]
+        held = [result.load for result in valid if not search.broke(result)]
+        failed = [result.load for result in valid if search.broke(result)]
+        parts = [f"{load_text(max(held), kind)} held"] if held else []
+        parts += [f"{load_text(min(failed), kind)} did not hold"] if failed else []
+        return f"known: {', '.join(parts)} in short visits" if parts else "known: nothing yet"
+    return f"known: {known_text(search, known, at)}"
+
+
+def progress_lines(now: Situation, numbers: LiveNumbers) -> list[str]:
+    """What is shown while a visit goes on."""
+    if numbers.warming_up:
+        stage = f"settling, {numbers.elapsed_s:.0f} of {now.settle_s:.0f} s"
+    elif not numbers.all_sent and numbers.run_s < now.measure_s:
+        stage = f"measuring, {numbers.run_s:.0f} of {now.measure_s:.0f} s"
+    else:
+        stage = f"waiting for {numbers.in_flight:,} in flight"
+    told = [f"in flight {numbers.in_flight:,}"]
+    if numbers.failed:
+        told.append(f"failed {numbers.failed:,}")
+    for entry in numbers.objectives[:2]:
+        if entry.value is not None and not numbers.warming_up:
+            told.append(f"{entry.objective.text}: {'held' if entry.held else 'missed'} so far")
+    left = max(0.0, now.left_s - numbers.elapsed_s)
+    spent = now.spent_s + numbers.elapsed_s
+    return [
+        f"  {now.trying}: {stage}",
+        f"  {', '.join(told)}",
+        f"  {now.known}",
+        f"  {duration(spent)} of {duration(now.budget_s)}, about {duration(left)} left",
+    ]
+
+
+def ended_lines(search: Search, result: Result, require: float | None) -> list[str]:
+    """What stays of a visit."""
+    kind = search.settings.load_kind
+    load = load_text(result.load, kind)
+    if not result.valid:
+        return [f"visit {result.n}: {load}: INVALID, the client could not measure it"]
+    shares = [f"{goal.text} {broke(result, goal)[0]}" for goal in search.settings.goals]
+    if result.kept_up is False:
+        shares.append("requests pile up")
+    state = "did not hold" if search.broke(result) else "held"
+    return [
+        f"visit {result.n}: {load} {state} (broken: {', '.join(shares)}; {result.requests:,} requests)",
+        f"  {_known(search, result.load if require is None else require)}",
+    ]
+
+
+class SearchTerminal(Terminal):
+    """Follows a search and the load of its visits. Ctrl-C ends a visit, and with it the search."""
+
+    def __init__(self, stream: TextIO, *, require: float | None = None, quiet: bool = False) -> None:
+        super().__init__(stream, quiet=quiet)
+        self._require = require
+        self._now: Situation | None = None
+        self._wait = ExitStack()
+
+    @property
+    def cadence(self) -> Cadence | None:
+        """Each second where lines are drawn over, seldom where each stays."""
+        if super().cadence is None:
+            return None
+        return DRAWN if self.is_terminal else LINES
+
+    def progress(self, numbers: LiveNumbers) -> None:
+        """Draw the load; a visit that is over is told of by what came of it."""
+        if self.is_terminal or not numbers.all_sent:
+            super().progress(numbers)
+
+    def lines(self, numbers: LiveNumbers, *, unicode: bool) -> list[str]:
+        """The lines of a search in place of those of a run."""
+        del unicode
+        assert self._now is not None
+        return progress_lines(self._now, numbers)
+
+    def visit_begins(self, search: Search, visit: Visit) -> None:
+        """Say what is tried."""
+        self._now = situation(search, visit, self._require)
+        if not self.is_terminal:
+            took = f"{visit.settle_s:.0f} s to settle, {visit.measure_s:.0f} s to measure"
+            left = f"about {duration(self._now.left_s)} of {duration(self._now.budget_s)} left"
+            self.say(f"{self._now.trying} ({took}; {left})")
+        self._wait.enter_context(self.waiting(f"preparing {self._now.trying}"))
+
+    def load_begins(self, control: Control) -> None:
+        """The load has lines of its own."""
+        self._wait.close()
+        super().load_begins(control)
+
+    def load_ended(self) -> None:
+        """What the visit brought back is read now."""
+        super().load_ended()
+        self._wait.enter_context(self.waiting("reading what it brought back"))
+
+    def visit_ended(self, search: Search, result: Result) -> None:
+        """Say what came of it."""
+        self._wait.close()
+        for line in ended_lines(search, result, self._require):
+            self.say(line)
+
+    def search_ended(self) -> None:
+        """Let go of the terminal."""
+        self._wait.close()

@@ -1,0 +1,143 @@
+"""The flags that a search has beside those of a run: their values, and what is wrong with them, all at once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Literal, TypeVar, get_args
+
+from bench.config import values
+from bench.errors import UsageError
+from bench.load_search.decisions import Settings
+from bench.load_search.goals import Goal
+
+_T = TypeVar("_T")
+LoadKind = Literal["rate", "concurrency"]
+DEFAULT_LOAD: LoadKind = "rate"
+LEAST: dict[LoadKind, float] = {"rate": 0.1, "concurrency": 1.0}
+MOST: dict[LoadKind, float] = {"rate": 100_000.0, "concurrency": 100_000.0}
+
+SHORTEST_BUDGET_S, LONGEST_BUDGET_S = 10.0, 30 * 86_400.0
+LEAST_PRECISION, MOST_PRECISION = 0.005, 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """A flag: the word for its value, and its help."""
+
+    name: str
+    metavar: str
+    help: str
+
+
+OPTIONS = (
+    Option("load", "rate|concurrency", "what to vary: requests per second, or users of a closed loop (default: rate)"),
+    Option("start", "LOAD", "the load to begin with; it is doubled or halved from there (default: 1)"),
+    Option("min", "LOAD", "never go below this load (default: 0.1/s, 1 user)"),
+    Option("max", "LOAD", "never go beyond this load (default: 100,000)"),
+    Option("precision", "P%", "stop when the interval is so narrow: its upper end over its lower end (default: 10%%)"),
+    Option("budget", "S", "stop after this time; less than 15m shortens every visit in proportion (default: 15m)"),
+    Option("require", "LOAD", "exit 1 where it is not 95%% sure that this load is held"),
+)
+
+Given = Mapping[str, str]
+
+
+def settings_of(given: Given, goals: tuple[Goal, ...], kept: Settings | None = None) -> tuple[Settings, float | None]:
+    """The settings of a search, and the load that is required. `kept` are those of a search to resume.
+
+    Raises UsageError with every problem.
+    """
+    problems: list[str] = []
+
+    def read(name: str, reader: Callable[[str], _T], otherwise: _T) -> _T:
+        if name not in given:
+            return otherwise
+        try:
+            return reader(given[name])
+        except ValueError as e:
+            problems.append(f"--{name}: {e}")
+            return otherwise
+
+    kind = read("load", _load_kind, DEFAULT_LOAD if kept is None else kept.load_kind)
+    if kept is not None and kind != kept.load_kind:
+        problems.append(
+            f"--load {kind}: the search to resume varies the {kept.load_kind}, and a search varies one load"
+        )
+        kind = kept.load_kind
+    base = Settings(kind, goals, least=LEAST[kind], most=MOST[kind]) if kept is None else kept
+    load = _reader_of_loads(kind)
+    settings = replace(
+        base,
+        start=read("start", load, base.start),
+        least=read("min", load, base.least),
+        most=read("max", load, base.most),
+        precision=read("precision", _precision, base.precision),
+        budget_s=read("budget", _budget, base.budget_s),
+    )
+    if "start" not in given:
+        settings = replace(settings, start=min(max(settings.start, settings.least), settings.most))
+    require: float | None = read("require", load, 0.0) or None
+    problems += _together(settings, require, complete=not problems)
+    if problems:
+        raise UsageError(problems)
+    return settings, require
+
+
+def _together(settings: Settings, require: float | None, *, complete: bool) -> list[str]:
+    """What does not go together. `complete`: whether every value could be read, so that each may be blamed."""
+    problems = []
+    if settings.least > settings.most:
+        problems.append(f"--min {settings.least:g} is more than --max {settings.most:g}")
+    elif complete and not settings.least <= settings.start <= settings.most:
+        problems.append(
+            f"--start {settings.start:g} is not between --min {settings.least:g} and --max {settings.most:g}"
+        )
+    if complete and require is not None and require > settings.most:
+        problems.append(f"--require {require:g} is more than --max {settings.most:g}, so that it would never be tried")
+    return problems
+
+
+def _load_kind(text: str) -> LoadKind:
+    if text not in get_args(LoadKind):
+        raise ValueError(f"{text!r} is neither rate nor concurrency")
+    return "rate" if text == "rate" else "concurrency"
+
+
+def _reader_of_loads(kind: LoadKind) -> Callable[[str], float]:
+    def read(text: str) -> float:
+        match = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)(/s)?", text.replace(",", "").strip())
+        if match is None or (match[2] and kind == "concurrency"):
+            raise ValueError(f"{text!r} is not a load: give a number of {'requests/s' if kind == 'rate' else 'users'}")
+        value = float(match[1])
+        if not value > 0:
+            raise ValueError("must be more than 0")
+        if value > MOST[kind]:
+            raise ValueError(f"{value:,.0f} is more than the {MOST[kind]:,.0f} that one client can be asked for")
+        if kind == "concurrency" and not value.is_integer():
+            raise ValueError(f"{value:g} users do not exist: give a whole number")
+        if kind == "rate":
+            values.requests_per_s(value)
+        return value
+
+    return read
+
+
+def _precision(text: str) -> float:
+    match = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)(%)?", text.strip())
+    if match is None:
+        raise ValueError(f"{text!r} is not a width such as 10%")
+    value = float(match[1]) / (100 if match[2] else 1)
+    if not match[2] and value >= 1:
+        raise ValueError(f"{text} without a unit is {value * 100:g}%: write {value:g}%")
+    if not LEAST_PRECISION <= value <= MOST_PRECISION:
+        raise ValueError(f"give between {LEAST_PRECISION:.1%} and {MOST_PRECISION:.0%}")
+    return value
+
+
+def _budget(text: str) -> float:
+    value = values.seconds(text)
+    if not SHORTEST_BUDGET_S <= value <= LONGEST_BUDGET_S:
+        raise ValueError(f"give between {SHORTEST_BUDGET_S:g} s and 30 days: {value:g} s is no time to search in")
+    return value

@@ -1,0 +1,80 @@
+"""The page of a search, search.html: made of search.json, search.yaml and the summaries of the visits alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from bench.errors import Exit
+from bench.load_search import charts
+from bench.load_search.answer import Answer, Numbers, duration, load_number, load_text, percent, search_visited
+from bench.load_search.decisions import Search
+from bench.load_search.visit_table import allowed, rows
+from bench.report.details import flat, joined
+from bench.report.formatting import NOTHING
+from bench.report.page import Tile, chart_view, document
+
+NONE = "no load tried is sure"
+_LOOKS = {Exit.GOOD: "valid", Exit.OBJECTIVE_FAILED: "suspect"}
+
+
+def render(found: Answer, search: Search, numbers: Numbers, settings: Mapping[str, Any]) -> str:
+    """The page. `settings` is the content of search.yaml."""
+    manifest, config = settings.get("manifest", {}), settings.get("config", {})
+    visited = search_visited(search)
+    goals = search.settings.goals
+    return document(
+        "search.html.j2",
+        name=config.get("name", "search"),
+        subtitle=" · ".join(
+            str(part) for part in (config.get("model"), config.get("url"), manifest.get("started")) if part
+        ),
+        look=_LOOKS.get(found.exit, "invalid"),
+        word="ANSWER" if found.exit == Exit.GOOD else "NO" if found.exit == Exit.OBJECTIVE_FAILED else "STOPPED",
+        answer=found,
+        tiles=_tiles(search) if visited else [],
+        charts=[chart_view(chart) for chart in charts.build(search, numbers, visited=visited)],
+        objectives=[(goal.text, allowed(goal)) for goal in goals],
+        rows=rows(search, numbers),
+        open_loop=search.settings.load_kind == "rate",
+        sought=flat(_sought(search)),
+        configuration=flat({key: value for key, value in config.items() if key != "limits"}),
+        machine=joined({key: manifest[key] for key in ("command", "host", "versions") if key in manifest}),
+    )
+
+
+def _sought(search: Search) -> dict[str, Any]:
+    settings, kind = search.settings, search.settings.load_kind
+    return {
+        "load": "requests per second" if kind == "rate" else "users of a closed loop",
+        "objectives": [goal.text for goal in settings.goals],
+        "beside them": "the server keeps up with what is sent" if kind == "rate" else "",
+        "start": load_text(settings.start, kind),
+        "from": load_text(settings.least, kind),
+        "to": load_text(settings.most, kind),
+        "precision": f"{settings.precision:.3g}" if settings.precision >= 1 else f"{100 * settings.precision:.3g}%",
+        "budget": duration(settings.budget_s),
+    }
+
+
+def _tiles(search: Search) -> list[Tile]:
+    known, kind = search.known(), search.settings.load_kind
+    if known is None:
+        return []
+    unit = "/s" if kind == "rate" else "users"
+
+    def figure(load: float | None) -> str:
+        return NOTHING if load is None else load_number(load, kind)
+
+    held, failed = known.held, known.failed
+    value, _, unit_of_time = duration(search.seconds).partition(" ")
+    return [
+        Tile("Holds up to", figure(known.estimate), unit, f"{figure(known.low)} to {figure(known.high)}"),
+        Tile("Held", figure(held and held[0]), unit if held else "", f"{percent(held[1])} sure" if held else NONE),
+        Tile("Not held", figure(failed and failed[0]), unit if failed else "",
+             f"{percent(1 - failed[1])} sure" if failed else NONE),
+        Tile("Width of the interval", f"{100 * (known.high / known.low - 1):.0f}", "%",
+             f"asked for {100 * search.settings.precision:.3g}%"),
+        Tile("Visits", str(len(search.results)), "", f"{sum(not r.valid for r in search.results)} INVALID"),
+        Tile("Time", value, unit_of_time, f"of {duration(search.settings.budget_s)}"),
+    ]  # fmt: skip

@@ -1,0 +1,66 @@
+"""A search as text, as JSON and as a page: made of its directory alone, when it ends and whenever it is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bench.errors import BenchError, Exit, UsageError
+from bench.load_search import page, search_file, text, visit_numbers
+from bench.load_search.answer import answer
+from bench.load_search.decisions import Ending, Search
+from bench.load_search.files import PAGE, SEARCH, SearchDirectory
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """What can be printed of a search, and the exit status that it stands for."""
+
+    text: str
+    brief: str
+    json: str
+    exit: Exit
+
+
+def render(
+    directory: SearchDirectory,
+    search: Search,
+    stopped_by: Ending | None,
+    require: float | None,
+    error: BenchError | None = None,
+) -> Rendered:
+    """Write search.html, and give the rest."""
+    numbers = visit_numbers.read(directory.path, search.results)
+    found = answer(search, stopped_by, numbers, require=require, error=error, directory=directory.path)
+    directory.write_page(page.render(found, search, numbers, _settings(directory)))
+    whole = text.render(found, search, numbers)
+    return Rendered(
+        text=f"{whole}\npage: {directory.path / PAGE}\n",
+        brief=text.render(found, search, numbers, brief=True),
+        json=(directory.path / SEARCH).read_text(encoding="utf-8"),
+        exit=found.exit,
+    )
+
+
+def render_again(path: Path) -> Rendered:
+    """The same of a search that has ended, or was killed. Raises UsageError where there is none."""
+    directory = SearchDirectory.open(path)
+    kept = directory.kept()
+    if kept is None:
+        raise UsageError(f"{path} holds a search of which no visit has ended: --resume {path} goes on with it")
+    search = search_file.from_json(kept, str(kept.get("config_sha256")))
+    stopped_by, required = kept.get("stopped_by"), kept.get("required")
+    return render(
+        directory,
+        search,
+        None if stopped_by is None else Ending(stopped_by),
+        None if not required else required["load"],
+    )
+
+
+def _settings(directory: SearchDirectory) -> dict[str, Any]:
+    content = yaml.safe_load(directory.settings.read_text(encoding="utf-8"))
+    return content if isinstance(content, dict) else {}

@@ -1,0 +1,98 @@
+"""A visit as a run: its configuration, its run directory, and what is read from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from bench import manifest
+from bench.clock import NS_PER_S
+from bench.config import RunConfig
+from bench.config.values import MOST_SEED
+from bench.evaluate import Result as RunResult
+from bench.load_search.decisions import Search
+from bench.load_search.visit_result import Load, Sought, result_of
+from bench.load_search.visits import Result, Visit, pause_s
+
+LONGEST_RAMP_S = 2.0
+"""The users of a visit come in over at most this time, and at most half of the time that it lets the server settle."""
+
+
+class Runs(Protocol):
+    """Where runs are made, as `RunSeries` does."""
+
+    def finished(self, name: str) -> RunResult | None:
+        """The run of this name, where it has ended."""
+
+    def run(self, name: str, config: RunConfig) -> RunResult:
+        """Make it."""
+
+
+class Time(Protocol):
+    """CLOCK_MONOTONIC in ns, and a wait that Ctrl-C ends."""
+
+    def now_ns(self) -> int:
+        """The instant now."""
+
+    def wait(self, seconds: float) -> None:
+        """Wait; returns at once for 0."""
+
+
+def run_name(visit: Visit) -> str:
+    """The directory of a visit."""
+    return f"{visit.n:02d}-{visit.phase}-{visit.load:g}"
+
+
+def visit_config(base: RunConfig, visit: Visit, load_kind: str) -> RunConfig:
+    """The run of a visit. Its seed is its own, so that no two visits draw the same arrivals and lengths."""
+    rate = load_kind == "rate"
+    changes: dict[str, object] = {
+        "mode": load_kind,
+        "rate": visit.load if rate else None,
+        "concurrency": None if rate else int(visit.load),
+        "ramp": 0.0 if rate else min(LONGEST_RAMP_S, visit.settle_s / 2),
+        "warmup": f"{visit.settle_s:.3f}s",
+        "duration": visit.measure_s,
+        "requests": None,
+        "max_errors": None,
+        "seed": (base.seed + visit.n) % (MOST_SEED + 1),
+        "name": f"{base.name}-{visit.n:02d}",
+    }
+    return base.changed(**changes)
+
+
+class RunVisits:
+    """Visits to a server, each in a run directory of its own."""
+
+    def __init__(self, base: RunConfig, wanted: Sequence[Sought], runs: Runs, time: Time) -> None:
+        self._base = base
+        self._wanted = wanted
+        self._runs = runs
+        self._time = time
+
+    def make(self, search: Search, visit: Visit) -> Result | None:
+        """Make a visit, or take it from a run that had ended when the search was killed. None where Ctrl-C ended it."""
+        began_ns, name = self._time.now_ns(), run_name(visit)
+        kept = self._runs.finished(name)
+        ran = kept
+        if ran is None:
+            ran = self._runs.run(name, visit_config(self._base, visit, search.settings.load_kind))
+        if ran.interrupted:
+            return None
+        stored = manifest.read(ran.directory)
+        records = list(ran.directory.records())
+        start_ns = stored.manifest.run_start_ns
+        if start_ns is None:  # Not one request came after the warm-up.
+            start_ns = stored.manifest.start_ns + round(visit.settle_s * NS_PER_S)
+        if kept is None:
+            ended_ns = max((record.end_ns for record in records), default=began_ns)
+            rested_s = (self._time.now_ns() - ended_ns) / NS_PER_S
+            self._time.wait(max(0.0, pause_s(search.settings.budget_s) - rested_s))
+            seconds = (self._time.now_ns() - began_ns) / NS_PER_S
+        else:
+            # The budget may have changed since then, and with it the times of a visit.
+            measured_s = visit.measure_s if stored.config.duration is None else stored.config.duration
+            visit = Visit(visit.n, visit.phase, visit.load, stored.config.warmup_s, measured_s)
+            seconds = visit.settle_s + visit.measure_s
+        load = Load(records, start_ns, str(ran.verdict.status), name)
+        return result_of(search, self._wanted, visit, load, seconds)

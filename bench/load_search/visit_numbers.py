@@ -1,0 +1,58 @@
+"""What the runs of a search measured, beside the violations that it decides on: read from their summaries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from bench.load_search.visits import Result
+from bench.run_directory import SUMMARY
+
+LATENCIES = ("ttft_ms", "tpot_ms", "e2el_ms")
+
+
+@dataclass(frozen=True, slots=True)
+class VisitNumbers:
+    """Numbers of one visit. None where the summary is gone or has no such value.
+
+    `latency`: by metric key, its statistics. `objectives`: the rows of `slo` in the summary, by the text of the objective.
+    """
+
+    latency: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    objectives: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    requests_per_s: float | None = None
+    output_tokens_per_s: float | None = None
+    failed: int = 0
+    reasons: tuple[str, ...] = ()
+
+    def stat(self, key: str, stat: str) -> float | None:
+        """A statistic of a latency."""
+        value = self.latency.get(key, {}).get(stat)
+        return None if value is None else float(value)
+
+
+def of_summary(summary: Mapping[str, Any]) -> VisitNumbers:
+    """The numbers in a summary."""
+    return VisitNumbers(
+        latency={key: summary["latency"][key] for key in LATENCIES if key in summary["latency"]},
+        objectives={row["objective"]: row for row in summary["slo"]["objectives"]},
+        requests_per_s=summary["throughput"]["requests_per_s"],
+        output_tokens_per_s=summary["throughput"]["output_tokens_per_s"],
+        failed=summary["counts"]["failed"],
+        reasons=tuple(summary["verdict"]["reasons"]),
+    )
+
+
+def read(path: Path, results: Sequence[Result]) -> dict[int, VisitNumbers]:
+    """The numbers of the visits of a search, by visit; empty ones where a run directory is gone or damaged."""
+    found = {}
+    for result in results:
+        try:
+            found[result.n] = of_summary(orjson.loads((path / result.run_dir / SUMMARY).read_bytes()))
+        except (OSError, orjson.JSONDecodeError, KeyError, TypeError):
+            found[result.n] = VisitNumbers()
+    return found

@@ -1,0 +1,167 @@
+"""From the records of a visit to what the search decides on: how many requests broke each objective, and the rest.
+
+A request that failed or was dropped breaks every objective. A metric that a request does not have (the TPOT of a reply of one
+token) breaks none. Of a token metric, the share of the gaps beyond the limit stands for that share of the requests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bench.clock import NS_PER_MS, NS_PER_S
+from bench.load_search.decisions import Search
+from bench.load_search.goals import Goal, goals
+from bench.load_search.visits import Result, Visit
+from bench.metrics.catalog import METRICS, RequestMetric
+from bench.metrics.objectives import Objective
+from bench.metrics.quantile import QUANTILES
+from bench.records import Outcome, RequestRecord
+from bench.statistics.autocorrelation import LEAST_VALUES, Floats, act, tail_act
+from bench.statistics.capacity import Mean, mean_of
+from bench.statistics.keeps_up import in_flight
+
+FAILED_COUNTS_AS = 2.0
+"""In a mean, a request that failed counts as so many times the limit: a server must not get faster by refusing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sought:
+    """An objective, and how the search sees it."""
+
+    objective: Objective
+    goal: Goal
+
+
+def sought(objectives: Sequence[Objective]) -> tuple[Sought, ...]:
+    """The objectives of a search. Raises UsageError for those that no search can look for, all at once."""
+    found = goals((o.text, o.metric, o.stat, o.op, o.limit) for o in objectives)
+    return tuple(map(Sought, objectives, found))
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """The requests of a visit with what its manifest says of it. `start_ns`: when it began to measure."""
+
+    records: Sequence[RequestRecord]
+    start_ns: int
+    verdict: str
+    run_dir: str
+
+
+def result_of(search: Search, wanted: Sequence[Sought], visit: Visit, load: Load, seconds: float) -> Result:
+    """What the visit brought back. `seconds` is all that it took."""
+    run = sorted((r for r in load.records if r.phase == "run"), key=lambda record: record.index)
+    succeeded = [record for record in run if record.outcome is Outcome.OK]
+    violations: dict[str, int] = {}
+    acts: dict[str, float] = {}
+    means: dict[str, Mean] = {}
+    for one in wanted:
+        text = one.goal.text
+        if one.goal.allowed is None:
+            mean = _mean(one.objective, visit.load, run)
+            if mean is not None:
+                means[text] = mean
+            continue
+        series = _series(one.objective, run)
+        violations[text] = round(series.broken)
+        if len(series.values) >= LEAST_VALUES:
+            acts[text] = act(series.values) if series.of_violations else tail_act(series.values)
+    stop_ns = load.start_ns + round(visit.measure_s * NS_PER_S)
+    e2el_ms = [value for record in succeeded if (value := _value("e2el", record)) is not None]
+    return Result(
+        n=visit.n,
+        phase=visit.phase,
+        load=visit.load,
+        verdict=load.verdict,
+        settle_s=visit.settle_s,
+        measure_s=visit.measure_s,
+        seconds=seconds,
+        requests=len(run),
+        violations=violations,
+        act=acts,
+        means=means,
+        kept_up=_kept_up(search, visit, load, stop_ns),
+        e2el_p90_s=float(np.quantile(e2el_ms, 0.9)) / 1e3 if e2el_ms else None,
+        run_dir=load.run_dir,
+    )
+
+
+def _kept_up(search: Search, visit: Visit, load: Load, stop_ns: int) -> bool | None:
+    """Whether the server kept up; None of a closed loop, which asks for no more than it gets.
+
+    A request is in flight from the moment at which it was due: what waits for a slot under a cap is backlog as well.
+    """
+    if search.settings.load_kind != "rate" or not load.records:
+        return None
+    due_s = [(record.intended_ns - load.start_ns) / NS_PER_S for record in load.records]
+    end_s = [(record.end_ns - load.start_ns) / NS_PER_S for record in load.records]
+    stop_s = (stop_ns - load.start_ns) / NS_PER_S
+    flight = in_flight(due_s, end_s, 0.0, stop_s)
+    return search.kept_up(visit, flight, max(0.0, max(end_s) - stop_s))
+
+
+@dataclass(frozen=True, slots=True)
+class _Series:
+    """How many requests broke an objective, and a value of each request in the order of sending, large where it is bad."""
+
+    broken: float
+    values: Floats
+    of_violations: bool = False
+    """Whether the values are 0 and 1, which have no tail."""
+
+
+def _series(objective: Objective, run: Sequence[RequestRecord]) -> _Series:
+    """What of an objective on a share was broken."""
+    failed = np.array([record.outcome is not Outcome.OK for record in run], dtype=bool)
+    if objective.stat is None:  # error_rate
+        return _Series(float(failed.sum()), failed.astype(np.float64), of_violations=True)
+    metric = METRICS[objective.metric]
+    values: list[float | None] = []
+    broken = 0.0
+    if isinstance(metric, RequestMetric):
+        for record in run:
+            value = metric.of(record) if record.outcome is Outcome.OK else None
+            values.append(value)
+            broken += value is not None and not objective.holds(value)
+    else:
+        q = QUANTILES[objective.stat]
+        beyond = gaps = 0
+        for record in run:
+            own_ms = np.asarray(metric.of(record) if record.outcome is Outcome.OK else (), dtype=np.float64) / NS_PER_MS
+            values.append(float(np.quantile(own_ms, q)) if len(own_ms) else None)
+            gaps += len(own_ms)
+            beyond += sum(not objective.holds(value) for value in own_ms.tolist())
+        broken = beyond / gaps * int((~failed).sum()) if gaps else 0.0
+    sign = 1.0 if objective.op.startswith("<") else -1.0
+    worst = max((sign * value for value in values if value is not None), default=0.0) + 1.0
+    badness = [
+        worst if value is None else sign * value
+        for value, bad in zip(values, failed.tolist(), strict=True)
+        if bad or value is not None
+    ]
+    return _Series(broken + float(failed.sum()), np.array(badness, dtype=np.float64))
+
+
+def _mean(objective: Objective, load: float, run: Sequence[RequestRecord]) -> Mean | None:
+    """How far the mean lies from its limit; above 0 where the objective is broken."""
+    upper = objective.op.startswith("<")
+    failed = objective.limit * (FAILED_COUNTS_AS if upper else 1 / FAILED_COUNTS_AS)
+    values = [
+        failed if record.outcome is not Outcome.OK else value
+        for record in run
+        if (value := _value(objective.metric, record)) is not None or record.outcome is not Outcome.OK
+    ]
+    found = mean_of(load, [value for value in values if value is not None], objective.limit)
+    return found if found is None or upper else Mean(load, -found.log_ratio, found.error)
+
+
+def _value(name: str, record: RequestRecord) -> float | None:
+    """The metric's value of a request; of a token metric the mean over its gaps."""
+    metric = METRICS[name]
+    if isinstance(metric, RequestMetric):
+        return metric.of(record)
+    gaps = metric.of(record)
+    return sum(gaps) / len(gaps) / NS_PER_MS if gaps else None

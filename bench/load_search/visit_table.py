@@ -1,0 +1,73 @@
+"""Every visit of a search as a row of text, for the terminal and the page."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from bench.load_search.answer import Numbers, duration, load_text
+from bench.load_search.decisions import Search
+from bench.load_search.goals import Goal
+from bench.load_search.visit_numbers import VisitNumbers
+from bench.load_search.visits import Result
+from bench.report.formatting import number, share
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A visit. `broke` has one entry an objective: what it broke, and whether that is more than is allowed."""
+
+    n: int
+    phase: str
+    load: str
+    requests: str
+    broke: tuple[tuple[str, bool], ...]
+    ttft: str
+    output_tokens_per_s: str
+    kept_up: str
+    verdict: str
+    reasons: tuple[str, ...]
+    took: str
+    run_dir: str
+
+
+def rows(search: Search, numbers: Numbers) -> list[Row]:
+    """The visits in the order in which they were made."""
+    return [_row(search, result, numbers.get(result.n, VisitNumbers())) for result in search.results]
+
+
+def allowed(goal: Goal) -> str:
+    """What an objective allows, as the head of its column says it."""
+    return "mean over its limit" if goal.allowed is None else f"{share(goal.allowed)} may break it"
+
+
+def _row(search: Search, result: Result, found: VisitNumbers) -> Row:
+    ttft = [found.stat("ttft_ms", stat) for stat in ("p50", "p99")]
+    return Row(
+        n=result.n,
+        phase=result.phase,
+        load=load_text(result.load, search.settings.load_kind),
+        requests=f"{result.requests:,}",
+        broke=tuple(broke(result, goal) for goal in search.settings.goals),
+        ttft=" / ".join(map(number, ttft)),
+        output_tokens_per_s=number(found.output_tokens_per_s),
+        kept_up={True: "yes", False: "no", None: ""}[result.kept_up],
+        verdict=result.verdict,
+        reasons=found.reasons if result.verdict != "VALID" else (),
+        took=duration(result.seconds),
+        run_dir=result.run_dir,
+    )
+
+
+def broke(result: Result, goal: Goal) -> tuple[str, bool]:
+    """How much of an objective a visit broke, as text, and whether that is more than it allows."""
+    if goal.allowed is None:
+        mean = result.means.get(goal.text)
+        if mean is None:
+            return "–", False
+        off = math.expm1(mean.log_ratio)
+        return f"{100 * off:+.1f}%", off > 0
+    if not result.requests:
+        return "–", False
+    broken = result.violations.get(goal.text, 0) / result.requests
+    return share(broken), broken > goal.allowed

@@ -1,0 +1,158 @@
+"""What a visit brought back: violations, dependence, means and backlog, from records made by hand."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import pytest
+
+from bench.errors import UsageError
+from bench.load_search.decisions import Search, Settings
+from bench.load_search.visit_result import Load, Sought, result_of, sought
+from bench.load_search.visits import Result, Visit
+from bench.metrics import objectives
+from bench.records import Outcome, RequestRecord
+from bench.statistics.autocorrelation import act, tail_act
+from tests.support.made_records import START_NS, made_record
+
+VISIT = Visit(n=3, phase="visit", load=10.0, settle_s=5.0, measure_s=60.0)
+
+
+def wanted(*texts: str) -> tuple[Sought, ...]:
+    return sought(objectives.parse(texts))
+
+
+def result(
+    records: Sequence[RequestRecord],
+    *texts: str,
+    visit: Visit = VISIT,
+    kind: str = "rate",
+    before: Sequence[Result] = (),
+) -> Result:
+    found = wanted(*texts)
+    settings = Settings("rate" if kind == "rate" else "concurrency", tuple(one.goal for one in found))
+    load = Load(records, START_NS, "VALID", "03-visit-10")
+    return result_of(Search(settings, before), found, visit, load, 70.0)
+
+
+def sent(n: int, ttft_ms: Sequence[float], every_ms: float = 100.0, **fields: object) -> list[RequestRecord]:
+    """Requests one after the other, with these times to the first token in turn, and two tokens 10 ms apart after it."""
+    return [
+        made_record(i, sent_ms=i * every_ms, chunks_ms=(at := ttft_ms[i % len(ttft_ms)], at + 10, at + 20), **fields)  # type: ignore[arg-type]
+        for i in range(n)
+    ]
+
+
+def test_requests_beyond_the_limit_and_requests_that_failed_break_an_objective() -> None:
+    records = sent(40, [40.0, 60.0, 40.0, 40.0])
+    records[1] = made_record(1, sent_ms=100, outcome=Outcome.TIMEOUT_IDLE)
+    records[4] = made_record(4, sent_ms=400, outcome=Outcome.DROPPED, sent_ns=None, chunks_ms=())
+    found = result(records, "ttft:p90<50ms", "error_rate<1%")
+    assert found.requests == 40
+    assert found.violations == {"ttft:p90<50ms": 11, "error_rate<1%": 2}
+    assert (found.run_dir, found.verdict, found.seconds, found.measure_s) == ("03-visit-10", "VALID", 70.0, 60.0)
+
+
+def test_the_warm_up_counts_for_nothing() -> None:
+    records = [*sent(5, [900.0], phase="warmup"), *sent(30, [10.0])]
+    found = result(records, "ttft:p90<50ms")
+    assert (found.requests, found.violations) == (30, {"ttft:p90<50ms": 0})
+
+
+def test_a_reply_of_one_token_breaks_no_limit_on_tpot() -> None:
+    records = [made_record(i, sent_ms=i * 10.0, chunks_ms=(30.0,)) for i in range(30)]
+    assert result(records, "tpot:p90<5ms").violations == {"tpot:p90<5ms": 0}
+
+
+def test_a_limit_from_below_is_broken_by_what_is_slower() -> None:
+    records = [made_record(i, sent_ms=i * 10.0, chunks_ms=(10.0, 10.0 + gap)) for i in range(40) for gap in [10 + i]]
+    found = result(
+        records, "tps:p50>50"
+    )  # A gap of 20 ms is 50 tokens/s and not more: 30 of the 40 gaps are that long.
+    assert found.violations == {"tps:p50>50": 30}
+
+
+def test_of_gaps_between_tokens_the_share_beyond_the_limit_counts() -> None:
+    fast, slow = (10.0, 12.0, 14.0, 16.0), (10.0, 12.0, 14.0, 60.0)
+    records = [made_record(i, sent_ms=i * 10.0, chunks_ms=slow if i % 4 == 0 else fast) for i in range(48)]
+    # One gap of three in a quarter of the requests: a twelfth of the gaps, and so of 48 requests.
+    assert result(records, "itl:p90<20ms").violations == {"itl:p90<20ms": 4}
+
+
+def test_failures_count_as_gaps_beyond_the_limit() -> None:
+    records = [made_record(i, sent_ms=i * 10.0) for i in range(40)]
+    records[7] = made_record(7, sent_ms=70.0, outcome=Outcome.RESET)
+    assert result(records, "itl:p90<20ms").violations == {"itl:p90<20ms": 1}
+
+
+def test_the_dependence_is_that_of_the_tail_in_the_order_of_sending() -> None:
+    waves = [20.0 + 30.0 * (i // 10 % 2) + 0.01 * i for i in range(200)]
+    found = result(list(reversed(sent(200, waves))), "ttft:p90<50ms")
+    assert found.act["ttft:p90<50ms"] == pytest.approx(tail_act(waves))
+    failing = [
+        made_record(i, sent_ms=i * 10.0, outcome=Outcome.OK if i // 20 % 2 else Outcome.RESET) for i in range(200)
+    ]
+    expected = act([0.0 if i // 20 % 2 else 1.0 for i in range(200)])
+    assert result(failing, "error_rate<1%").act["error_rate<1%"] == pytest.approx(expected)
+    assert expected > 5
+
+
+def test_too_few_requests_say_nothing_of_their_dependence() -> None:
+    assert result(sent(19, [40.0]), "ttft:p90<50ms").act == {}
+
+
+def test_a_mean_is_compared_with_its_limit() -> None:
+    found = result(sent(100, [40.0, 60.0]), "ttft:mean<40ms").means["ttft:mean<40ms"]
+    assert found.log_ratio == pytest.approx(math.log(50 / 40))
+    assert found.load == 10.0
+
+
+def test_requests_that_fail_do_not_make_a_mean_better() -> None:
+    records = sent(100, [20.0])
+    for i in range(0, 100, 2):
+        records[i] = made_record(i, sent_ms=i * 100.0, outcome=Outcome.HTTP_ERROR, status=503)
+    found = result(records, "ttft:mean<40ms").means["ttft:mean<40ms"]
+    assert found.log_ratio == pytest.approx(math.log((20 + 80) / 2 / 40))
+
+
+def test_a_mean_from_below_is_broken_where_it_is_low() -> None:
+    records = [made_record(i, sent_ms=i * 10.0, chunks_ms=(10.0, 30.0)) for i in range(100)]
+    found = result(records, "tps:mean>100").means["tps:mean>100"]
+    assert found.log_ratio == pytest.approx(math.log(100 / 50))
+
+
+def before(e2el_s: float = 1.0) -> Result:
+    return Result(1, "scout", 5.0, "VALID", 1.0, 10.0, 12.0, requests=50, violations={}, e2el_p90_s=e2el_s)
+
+
+def piling_up(last_s: float) -> list[RequestRecord]:
+    """Ten a second for a minute; the k-th takes longer than the one before, up to `last_s`."""
+    return [made_record(i, sent_ms=i * 100.0, chunks_ms=(50.0, 1000.0 + i / 600 * 1000 * last_s)) for i in range(600)]
+
+
+def test_requests_that_pile_up_behind_an_open_loop_are_seen() -> None:
+    assert result(piling_up(0.0), "tpot:p90<50ms", before=[before()]).kept_up is True
+    assert result(piling_up(20.0), "tpot:p90<50ms", before=[before()]).kept_up is False
+    assert result(piling_up(20.0), "tpot:p90<50ms", kind="concurrency", before=[before()]).kept_up is None
+
+
+def test_what_waits_for_a_slot_under_a_cap_is_backlog_too() -> None:
+    late = [
+        made_record(i, sent_ms=i * 100.0 + i * 30, chunks_ms=(50.0, 1000.0), intended_ns=START_NS + round(i * 1e8))
+        for i in range(600)
+    ]
+    assert result(late, "tpot:p90<50ms", before=[before()]).kept_up is False
+
+
+def test_p90_of_e2el_is_of_the_requests_that_succeeded() -> None:
+    records = [made_record(i, sent_ms=i * 10.0, chunks_ms=(10.0, 100.0 + i)) for i in range(101)]
+    records.append(made_record(101, outcome=Outcome.TIMEOUT_TOTAL, chunks_ms=(10.0, 90_000.0)))
+    assert result(records, "ttft:p90<50ms").e2el_p90_s == pytest.approx(0.190)
+    assert result([], "ttft:p90<50ms").e2el_p90_s is None
+
+
+def test_objectives_that_no_search_can_look_for_are_refused_all_at_once() -> None:
+    with pytest.raises(UsageError) as refused:
+        wanted("requests_per_s>5", "ttft:p99>500ms", "ttft:max<1s", "tpot:p99<50ms")
+    assert len(refused.value.problems) == 3
