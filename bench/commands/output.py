@@ -13,6 +13,7 @@ from bench.errors import PRECEDENCE, Exit
 if TYPE_CHECKING:
     from bench.config import RunConfig
     from bench.evaluate import Result
+    from bench.load_search.render import Rendered
     from bench.terminal import Terminal
 
 
@@ -81,6 +82,16 @@ def print_result(result: Result, form: str, *, quiet: bool) -> int:
         complain([f"the result cannot be printed ({e.strerror}): it is in {result.directory.path}"])
         return min(Exit.USAGE, result.exit, key=PRECEDENCE.index)
     return result.exit
+
+
+def print_search(found: Rendered, form: str, *, quiet: bool) -> int:
+    """Print what came of a search. Returns its exit status."""
+    try:
+        sys.stdout.write(found.json if form == "json" else found.brief if quiet else found.text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        forget_output()
+    return found.exit
 
 
 def _write(result: Result, form: str, *, quiet: bool) -> None:

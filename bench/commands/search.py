@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.commands.options import parse_flags, resolve_flags, run_parser
-from bench.commands.output import complain, forget_output
+from bench.commands.output import complain, print_search
 from bench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ LEFT_TO_THE_SEARCH = {
     "requests": "visits take as long as they need: --budget is the time for all of them",
     "warmup": "every visit lets the server settle before it measures",
     "ramp": "the users of a visit come in while it lets the server settle",
+    "steps": "the search chooses the loads: give --start, --min and --max",
     "mode": "give --load rate or --load concurrency",
     "max_errors": "a failed request breaks every objective; to limit failures alone, give --slo error_rate<1%",
 }
@@ -190,14 +191,7 @@ def _finish(plan: _Plan, ended: Ended) -> int:
     from bench.load_search.render import render
 
     rendered = render(plan.directory, plan.search, ended.stopped_by, plan.require, ended.error)
-    try:
-        if plan.base.format == "json":
-            sys.stdout.write(rendered.json)
-        else:
-            sys.stdout.write(rendered.brief if plan.base.quiet else rendered.text)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        forget_output()
+    status = print_search(rendered, plan.base.format, quiet=plan.base.quiet)
     if ended.error is not None:
         complain(ended.error.problems if isinstance(ended.error, UsageError) else [str(ended.error)])
-    return rendered.exit
+    return status

@@ -50,7 +50,8 @@ def visit_config(base: RunConfig, visit: Visit, load_kind: str) -> RunConfig:
         "mode": load_kind,
         "rate": visit.load if rate else None,
         "concurrency": None if rate else int(visit.load),
-        "ramp": 0.0 if rate else min(LONGEST_RAMP_S, visit.settle_s / 2),
+        "ramp": "0" if rate else f"{min(LONGEST_RAMP_S, visit.settle_s / 2):.3f}s",
+        "steps": None,
         "warmup": f"{visit.settle_s:.3f}s",
         "duration": visit.measure_s,
         "requests": None,
@@ -58,7 +59,7 @@ def visit_config(base: RunConfig, visit: Visit, load_kind: str) -> RunConfig:
         "seed": (base.seed + visit.n) % (MOST_SEED + 1),
         "name": f"{base.name}-{visit.n:02d}",
     }
-    return base.changed(**changes)
+    return base.with_values(**changes)
 
 
 class RunVisits:

@@ -52,6 +52,7 @@ CANNOT_RUN = {
     "python -m bench calibrate --sweep": "takes minutes",
     "python -m bench calibrate --full": "takes most of a minute; tests/sockets/test_calibrate_command.py runs some of it",
     "python -m bench calibrate --url http://there": "needs another machine",
+    "python -m bench search": "takes its whole budget, minutes; one of ten seconds is run in docs/search.md",
     "scripts/simulate-statistics": "takes half an hour of a quiet machine",
     "scripts/check": "reads the whole checkout, and is run before anything lands anyway",
     "python gpu/serve_vllm.py": "needs a GPU and vLLM",

@@ -265,7 +265,7 @@ def test_a_damaged_search_json_is_refused(content: bytes, tmp_path: Path) -> Non
 
 
 def test_what_visits_have_in_common_is_what_the_hash_is_of() -> None:
-    same = CONFIG.changed(rate=50.0, duration=3.0, out="elsewhere", quiet=True, seed=CONFIG.seed)
+    same = CONFIG.with_values(rate=50.0, duration=3.0, out="elsewhere", quiet=True, seed=CONFIG.seed)
     assert config_sha256(same, "rate") == SHA256
     for changes in (
         {"output_tokens": "64"},
@@ -273,7 +273,7 @@ def test_what_visits_have_in_common_is_what_the_hash_is_of() -> None:
         {"slo": ("ttft:p99<400ms",)},
         {"seed": 7},
     ):
-        assert config_sha256(CONFIG.changed(**changes), "rate") != SHA256
+        assert config_sha256(CONFIG.with_values(**changes), "rate") != SHA256
     assert config_sha256(CONFIG, "concurrency") != SHA256
 
 
