@@ -158,7 +158,7 @@ def diagnose(
         case Outcome.RESET:
             return f"{url}: {said}. Does an http:// URL point at an https:// port, or the other way round?"
         case Outcome.NO_TOKENS:
-            return f"the server answered, but no chunk bears text ({said}). Does the model answer at all?"
+            return f"the server answered, but no chunk has text ({said}). Does the model answer at all?"
         case Outcome.TRUNCATED | Outcome.MALFORMED:
             return (
                 f"the reply of {url} is not what an OpenAI-compatible server sends: {said}. "
@@ -169,7 +169,7 @@ def diagnose(
             "the server does not stream: it answered a streaming request in one piece. Use --no-stream for E2EL alone"
         )
     if options.stream and not TOKEN_KINDS & set(record.chunk_kind):
-        return "the server streams, but no chunk bears text: TTFT cannot be measured. Does the model answer at all?"
+        return "the server streams, but no chunk has text: TTFT cannot be measured. Does the model answer at all?"
     return None
 
 

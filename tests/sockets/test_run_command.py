@@ -322,7 +322,7 @@ PROBES: dict[str, tuple[Callable[[Received], Sequence[Step]], tuple[str, ...], t
         ("does not stream", "--no-stream"),
     ),
     "several models": (api(GIVEN, "first", "second"), (), ("several models", "first, second", "--model")),
-    "no text in any chunk": (api(in_turn(stream(content(""), "[DONE]"))), (), ("no chunk bears text",)),
+    "no text in any chunk": (api(in_turn(stream(content(""), "[DONE]"))), (), ("no chunk has text",)),
     "a web page": (
         api(in_turn(whole("200 OK", b"<html><title>Welcome</title></html>"))),
         (),

@@ -1,4 +1,4 @@
-"""Who may import whom. The rules of docs/architecture.md, "The data's way", read from the syntax of every module."""
+"""Who may import whom. The rules of docs/architecture.md, "Who may import whom", read from the syntax of every module."""
 
 from __future__ import annotations
 

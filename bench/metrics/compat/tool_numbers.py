@@ -28,7 +28,7 @@ _WITHOUT_COUNT = (
     "{n:,} of {of:,} requests have no count of that kind in their record (it needs --tokenizer): the server's usage or our "
     "own count stands in."
 )
-_WITHOUT_GAPS = "{n:,} of {of:,} requests have chunks of which nobody said how many tokens they hold."
+_WITHOUT_GAPS = "{n:,} of {of:,} requests have chunks whose number of tokens is not known."
 _RANKS = "Quantiles are values that occurred (nearest rank), not between two of them."
 _NOT_PRINTED = "it prints no such number"
 _UNKNOWN = "{name}: {stats} cannot be told, because tokens came several in one read."

@@ -12,7 +12,7 @@ TOOL = Tool(
     tokens="usage or choices",
     differs={
         "ttft_ms": "TTFT ends at the first chunk with choices: a role chunk ahead of the first token counts as one.",
-        "e2el_ms": "E2EL ends at the last chunk with choices, also where that bears no text but a finish reason.",
+        "e2el_ms": "E2EL ends at the last chunk with choices, even if that has a finish reason and no text.",
         "tpot_ms": "TPOT is (E2EL - TTFT) / (n - 1) by those two, also where the first chunk holds several tokens.",
         "itl_ms": "ITL is every gap between chunks with choices, however many tokens they hold; the gap behind a role "
         "chunk is one.",
