@@ -78,6 +78,8 @@ class RunConfig(Settings):
         known = {key: value for key, value in content.items() if key in Settings.model_fields.keys() - SECRETS}
         limits = {key: value for key, value in known.get("limits", {}).items() if key in Limits.model_fields}
         known |= {"limits": Limits.model_validate(limits), "slo": tuple(known.get("slo", ()))}
+        if "ramp" in known:  # A number of seconds, before loads could rise.
+            known["ramp"] = str(known["ramp"])
         return complete(Settings.model_construct(**known))
 
 

@@ -321,6 +321,11 @@ def test_a_stored_run_yaml_gives_the_same_configuration_again(tmp_path: Path, fl
     assert resolve({}, read_yaml(stored(tmp_path, config)), "run.yaml") == config
 
 
+def test_a_ramp_that_was_stored_as_a_number_is_read() -> None:
+    config = RunConfig.stored({"url": "http://127.0.0.1:1", "mode": "concurrency", "concurrency": 2, "ramp": 1.5})
+    assert (config.ramp, config.ramp_in_s) == ("1.5", 1.5)
+
+
 def test_a_stored_data_set_run_keeps_the_lengths_of_its_rows(tmp_path: Path) -> None:
     rows = tmp_path / "rows.jsonl"
     rows.write_text('{"prompt": "a"}\n')
