@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bench import loads
 from bench.errors import UsageError
 
 SCHEMA = "trueload/sweep/1"
@@ -54,17 +55,15 @@ def points_of(words: Sequence[str]) -> list[LoadPoint]:
     asked: dict[str, tuple[float, ...]] = {}
     problems = []
     for word in words:
-        kind, _, values = word.partition("=")
+        kind, _, listed = word.partition("=")
+        how = "write concurrency=1,10,100 (streams) or rate=50,200 (requests/s), or nothing"
+        if kind not in DEFAULT:
+            problems.append(f"--sweep {word}: {how}")
+            continue
         try:
-            numbers = tuple(sorted({float(value) for value in values.split(",")}))
-        except ValueError:
-            numbers = ()
-        whole = kind == "rate" or all(number.is_integer() for number in numbers)
-        if kind not in DEFAULT or not numbers or not whole or not all(0 < number <= 1e6 for number in numbers):
-            problems.append(
-                f"--sweep {word}: write concurrency=1,10,100 (streams) or rate=50,200 (requests/s), or nothing"
-            )
-        asked[kind] = numbers
+            asked[kind] = tuple(sorted(set(loads.parse(listed, whole=kind == "concurrency"))))
+        except ValueError as e:
+            problems.append(f"--sweep {word}: {how} ({e})")
     if problems:
         raise UsageError(problems)
     return [LoadPoint(kind, value) for kind, values in (asked or DEFAULT).items() for value in values]
@@ -171,7 +170,8 @@ class Sweep:
         }
 
 
-def may_stop(rows: Sequence[SweepRow], kind: str) -> bool:
-    """Whether greater loads of a kind need not be tried: the last FAILURES points are not trusted."""
-    latest = [row.trusted for row in rows if row.kind == kind][-FAILURES:]
-    return len(latest) == FAILURES and not any(latest)
+def why_it_ends(rows: Sequence[SweepRow]) -> str | None:
+    """Why greater loads of a kind need not be tried; None where they are. `rows` are all of that kind."""
+    latest = [row.trusted for row in rows][-FAILURES:]
+    enough = len(latest) == FAILURES and not any(latest)
+    return f"the last {FAILURES} loads are not trusted" if enough else None

@@ -12,7 +12,7 @@ import orjson
 
 from bench import machine, machine_cache
 from bench.accuracy import coverage, metamorphic
-from bench.accuracy.sweep import UNITS, LoadPoint, Sweep, SweepRow, may_stop
+from bench.accuracy.sweep import UNITS, LoadPoint, Sweep, SweepRow, why_it_ends
 from bench.calibrate import remote, slow_reader
 from bench.clock import clock_identity, utc_now
 from bench.config import RunConfig
@@ -20,6 +20,7 @@ from bench.endpoints import urls
 from bench.errors import Exit, Interrupted
 from bench.evaluate import Result
 from bench.load_test import run
+from bench.loads import step_through
 from bench.mock_process import running_mock
 from bench.observer import LoadOnly, Observer
 from bench.report import sweep_page
@@ -130,10 +131,8 @@ def sweep(
     """
     for point in points:
         config_at(ANYWHERE, point)  # All problems before anything starts.
-    rows: list[SweepRow] = []
-    for point in points:
-        if may_stop(rows, point.kind):
-            continue
+
+    def measure(point: LoadPoint) -> SweepRow:
         observer.say(f"{point.value:g} {UNITS[point.kind]}")
         result = calibrate(
             partial(_config_of, config_at, point),
@@ -145,8 +144,13 @@ def sweep(
             raise Interrupted("interrupted: the sweep is incomplete, and its result was not kept")
         if store:
             keep(result)
-        rows.append(SweepRow.of(point, orjson.loads((result.directory.path / CERTIFICATE).read_bytes()), point.name))
-        observer.say(sweep_page.progress_line(rows[-1]))
+        row = SweepRow.of(point, orjson.loads((result.directory.path / CERTIFICATE).read_bytes()), point.name)
+        observer.say(sweep_page.progress_line(row))
+        return row
+
+    rows: list[SweepRow] = []
+    for kind in dict.fromkeys(point.kind for point in points):
+        rows += step_through((point for point in points if point.kind == kind), measure, why_it_ends)[0]
     found = Sweep(
         date=utc_now().isoformat(timespec="seconds"),
         version=machine.versions().get("trueload", ""),

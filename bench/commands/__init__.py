@@ -9,6 +9,7 @@ COMMANDS: dict[str, str] = {
     "calibrate": "bench.commands.calibrate",
     "search": "bench.commands.search",
     "limits": "bench.commands.limits",
+    "sweep": "bench.commands.sweep",
     "report": "bench.commands.report",
     "dataset": "bench.commands.dataset",
 }

@@ -35,11 +35,6 @@ def parse_flags(parser: Parser, argv: Sequence[str]) -> tuple[dict[str, Any], li
     return parse(parser, argv)
 
 
-def config_of(parser: Parser, argv: Sequence[str]) -> RunConfig:
-    """The configuration that these words ask for. Raises UsageError with every problem."""
-    return resolve_flags(*parse_flags(parser, argv))
-
-
 def resolve_flags(flags: dict[str, Any], problems: list[str], leave_out: Collection[str] = ()) -> RunConfig:
     """The configuration from flags, the file that they name but for what is to `leave_out` of it, and the environment.
 

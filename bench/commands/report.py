@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from bench.commands.output import print_result, print_search
+from bench.errors import Exit, UsageError
 
-SUMMARY = "make the report of a run or a search again"
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SUMMARY = "make the report of a run or a search again, or a page of several sweeps"
 
 
 def main(argv: Sequence[str]) -> int:
@@ -17,18 +22,61 @@ def main(argv: Sequence[str]) -> int:
     from bench.evaluate import evaluate
     from bench.load_search.files import SETTINGS
     from bench.load_search.render import render_again
+    from bench.load_sweep.measure import SWEEP
     from bench.run_directory import RunDirectory
 
     parser = Parser(
         prog="python -m bench report",
-        description="Makes the summary and the page of a run, or of a search, again, and prints the result.",
+        description="Makes the summary and the page of a run, a search or a sweep again, and prints the result. Several sweeps "
+        "stand on one page.",
     )
-    parser.add_argument("run", metavar="RUN", help="the directory of the run or of the search")
+    parser.add_argument(
+        "run", metavar="RUN", nargs="+", help="the directory of a run, of a search, or of one or more sweeps"
+    )
+    parser.add_argument("--out", metavar="FILE", help="the page of several sweeps (default: sweeps.html)")
     parser.add_argument("--format", choices=("text", "json"), default="text", help="what to print (default: text)")
     parser.add_argument("--quiet", action="store_true", help="print only the verdict and the errors")
     given = parser.parse_args(list(argv))
-    if (Path(given.run) / SETTINGS).is_file():
-        found = render_again(Path(given.run))
-        return print_search(found, given.format, quiet=given.quiet)
-    result = evaluate(RunDirectory.open(Path(given.run)))
+    paths = [Path(run) for run in given.run]
+    if any((path / SWEEP).is_file() for path in paths):
+        return _sweeps(paths, Path(given.out or "sweeps.html"), given.format)
+    if len(paths) > 1:
+        raise UsageError("only sweeps stand on one page: name one run or search, or the directories of sweeps")
+    if given.out is not None:
+        raise UsageError("--out is for the page of several sweeps: that of a run or a search is in its directory")
+    if (paths[0] / SETTINGS).is_file():
+        return print_search(render_again(paths[0]), given.format, quiet=given.quiet)
+    result = evaluate(RunDirectory.open(paths[0]))
     return print_result(result, given.format, quiet=given.quiet)
+
+
+def _sweeps(paths: Sequence[Path], page: Path, form: str) -> int:
+    import os
+
+    import orjson
+
+    from bench.load_sweep import measure
+    from bench.report import load_curves, load_sweep_page, load_sweep_text
+
+    if len(paths) > load_curves.MOST_SWEEPS:
+        raise UsageError(f"{len(paths)} sweeps are too many for one page: name at most {load_curves.MOST_SWEEPS}")
+    contents = [measure.read(path / measure.SWEEP) for path in paths]
+    if len({content["kind"] for content in contents}) > 1:
+        raise UsageError("a page has sweeps of one kind: these are over users and over requests per second")
+    if len(paths) == 1:
+        page = paths[0] / measure.PAGE
+        measure.write(paths[0], contents[0])
+    else:
+        places = [os.path.relpath(path, page.parent) for path in paths]
+        page.write_text(load_sweep_page.render(contents, places), encoding="utf-8")
+    if form == "json":
+        found = contents[0] if len(contents) == 1 else contents
+        print(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())
+        return Exit.GOOD
+    for path, content in zip(paths, contents, strict=True):
+        if len(paths) > 1:
+            print(f"{path}")
+        load_sweep_text.show(content)
+        print()
+    print(f"page: {page}")
+    return Exit.GOOD

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from bench.commands.options import config_of, run_parser
+from bench.commands.options import parse_flags, resolve_flags, run_parser
 from bench.commands.output import finish, terminal
+
+if TYPE_CHECKING:
+    from bench.config import RunConfig
 
 SUMMARY = "run one load test, and write its report"
 
@@ -28,6 +32,52 @@ def main(argv: Sequence[str]) -> int:
     parser = run_parser(
         "run", "Runs one load test against a server, and writes a run directory with its report.", EXAMPLES
     )
-    config = config_of(parser, argv)
+    parser.add_argument(
+        "--repeats", metavar="N", help="run N times, and tell how the numbers vary from run to run (docs/sweep.md)"
+    )
+    flags, problems = parse_flags(parser, argv)
+    repeats, wrong = _repeats(flags.pop("repeats"))
+    config = resolve_flags(flags, [*problems, *wrong])
+    if repeats is not None:
+        return _repeat(config, repeats, argv)
     result = run(config, command=["python", "-m", "bench", "run", *argv], observer=terminal(config.quiet))
     return finish(config, result)
+
+
+def _repeats(text: str | None) -> tuple[int | None, list[str]]:
+    from bench.load_sweep.visits import MOST_REPEATS
+
+    if text is None:
+        return None, []
+    if not text.strip().isdecimal() or not 2 <= int(text) <= MOST_REPEATS:
+        return None, [f"--repeats {text}: give a whole number of runs, from 2 to {MOST_REPEATS}"]
+    return int(text), []
+
+
+def _repeat(config: RunConfig, repeats: int, argv: Sequence[str]) -> int:
+    from pathlib import Path
+
+    from bench.load_sweep.repeats import REPEATS, repeat
+    from bench.load_test import default_directory
+    from bench.report import load_sweep_text
+    from bench.run_series import RunSeries
+
+    folder = default_directory(config.name) if config.out is None else Path(config.out)
+    observer = terminal(config.quiet)
+    command = ["python", "-m", "bench", "run", *argv]
+    found = repeat(
+        config,
+        repeats,
+        RunSeries(folder, command=command, observer=observer),
+        command=command,
+        say=observer.say,
+        progress_line=load_sweep_text.progress_line,
+    )
+    if config.format == "json":
+        import orjson
+
+        print(orjson.dumps(found.content, option=orjson.OPT_INDENT_2).decode())
+    elif found.content["runs"]:
+        load_sweep_text.show_repeats(found.content)
+        print(f"\nrepeats: {folder / REPEATS}")
+    return found.exit

@@ -15,10 +15,11 @@ from bench import machine, preflight
 from bench.clock import NS_PER_S, now_ns, utc_now
 from bench.config import RunConfig, resolve
 from bench.errors import Exit, Interrupted, TargetError, UsageError
-from bench.limits.ladder import LADDERS, NO_TIME, Climb, Ladder, Step, judge_step, why_it_ends
+from bench.limits.ladder import LADDERS, NO_MORE, NO_TIME, Climb, Ladder, Step, judge_step, why_it_ends
 from bench.limits.result import MachineLimits
 from bench.limits.servers import SERVERS, Server
 from bench.load_test import run
+from bench.loads import StepsEnded, step_through
 from bench.observer import LoadOnly, Observer
 
 
@@ -65,23 +66,25 @@ def measure(*, quick: bool, observer: Observer) -> MachineLimits:
 
 def climb(ladder: Ladder, server: str, running: Server, step_s: float, until_ns: int, observer: Observer) -> Climb:
     """Climb until a step does not hold. A step that fails while other programs are busy is tried once more."""
-    steps: list[Step] = []
-    for asked in ladder.steps:
-        for trial in (1, 2):
-            if now_ns() >= until_ns:
-                return Climb(steps=tuple(steps), ended=NO_TIME)
-            try:
-                step = _take(ladder, asked, server, running, step_s, observer)
-            except (UsageError, TargetError) as e:
-                # The machine does not allow this load (open files, ports), or the server no longer answers a probe.
-                return Climb(steps=tuple(steps), ended=str(e).splitlines()[0])
-            observer.say(_step_line(ladder, step))
-            if step.cause is None or not step.disturbed or trial == 2:
-                break
-        steps.append(step)
-        if (why := why_it_ends(steps, ladder)) is not None:
-            return Climb(steps=tuple(steps), ended=why)
-    raise AssertionError("the last step ends a climb")
+
+    def measure(asked: int) -> Step:
+        if now_ns() >= until_ns:
+            raise StepsEnded(NO_TIME)
+        try:
+            step = _take(ladder, asked, server, running, step_s, observer)
+        except (UsageError, TargetError) as e:
+            # The machine does not allow this load (open files, ports), or the server no longer answers a probe.
+            raise StepsEnded(str(e).splitlines()[0]) from e
+        observer.say(_step_line(ladder, step))
+        return step
+
+    steps, ended = step_through(
+        ladder.steps,
+        measure,
+        lambda taken: why_it_ends(taken, ladder),
+        again=lambda step: step.cause is not None and step.disturbed,
+    )
+    return Climb(steps=tuple(steps), ended=NO_MORE if ended is None else ended)
 
 
 def _take(ladder: Ladder, asked: int, server: str, running: Server, step_s: float, observer: Observer) -> Step:

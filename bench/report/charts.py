@@ -29,6 +29,9 @@ class Line:
     """For bars: one tone per bar."""
     unit: str | None = None
     """None: that of the panel."""
+    in_legend: bool = True
+    over_gaps: bool = False
+    """Whether the line goes on over a missing value, where another series alone has one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,7 +54,7 @@ def chart_view(chart: charts.Chart) -> dict[str, Any]:
     panels = []
     for panel in chart.panels:
         drawn = plot.draw(chart, panel)
-        legend = [line for line in panel.lines if not line.hidden]
+        legend = [line for line in panel.lines if not line.hidden and line.in_legend]
         panels.append({"unit": panel.unit, "plot": drawn, "legend": legend if len(legend) > 1 else ()})
     lines = [(panel, line) for panel in chart.panels for line in panel.lines]
     hover = {

@@ -102,7 +102,7 @@ def _shape(chart: Chart, line: Line, axis: _Axis) -> str:
     joined = False
     for at, value in zip(chart.x, line.values, strict=True):
         if value is None:
-            joined = False
+            joined = joined and line.over_gaps
             continue
         left, right = (_short(x_place(chart, x) * WIDTH / 100) for x in (at - half, at + half))
         y = axis.y(value)

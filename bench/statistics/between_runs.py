@@ -121,6 +121,31 @@ def few_candidates(baseline: Sequence[float], candidate: Sequence[float], *, rat
     return _difference(fmean(y) - fmean(x), error, len(x) - 1, ratio)
 
 
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """How a number varies between runs of one configuration. Of a ratio: the mean is geometric, and `sd` relative (0.02 is
+    2%). `low` and `high` bound the mean with 95%; None for a single run."""
+
+    n: int
+    mean: float
+    sd: float | None
+    low: float | None
+    high: float | None
+
+
+def spread(values: Sequence[float], *, ratio: bool = True) -> Spread:
+    """The t interval over runs, on the log scale unless the values are shares. Raises ValueError without a value."""
+    if not values:
+        raise ValueError("a spread needs a run")
+    x, back = _scaled(values, ratio), math.exp if ratio else float
+    n, mean = len(x), fmean(x)
+    if n < 2:
+        return Spread(n, back(mean), None, None, None)
+    sd = math.sqrt(variance(x))
+    reach = t_quantile(1 - ALPHA / 2, n - 1) * sd / math.sqrt(n)
+    return Spread(n, back(mean), sd, back(mean - reach), back(mean + reach))
+
+
 def enough_runs(values: Sequence[float], within: float) -> bool:
     """Whether the t interval of the mean of runs, on the log scale, is inside +- `within`: `--repeats 3..10 --until 5%`."""
     if len(values) < 3:

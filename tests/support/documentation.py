@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[2]
 RUN, LEFT_OUT, NO_COMMANDS = ("console", "python", "yaml"), ("sh",), ("text", "json", "mermaid")
 SERVERS = {"python -m mockserver": "http://127.0.0.1:8000", "scripts/real-server": "http://127.0.0.1:8080"}
 """Commands that serve until they are stopped, and where they listen if they are not told."""
-MEASURES = re.compile(r"scripts/demo|(trueload|python -m bench) (run|calibrate|report|search)")
+MEASURES = re.compile(r"scripts/demo|(trueload|python -m bench) (run|calibrate|report|search|sweep)")
 """Commands that exit with 3 where other programs keep the machine busy: an honest answer."""
 READY = re.compile(r"ready at (http://\S+)")
 _TYPED = "-- typed:"

@@ -67,6 +67,15 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.load_search.follower": frozenset(
         {"bench.load.live", "bench.load_search", "bench.observer", "bench.terminal"}
     ),
+    "bench.load_sweep": frozenset({"bench.errors", "bench.loads", "bench.statistics"}),
+    "bench.load_sweep.measure": frozenset(
+        {"bench.clock", "bench.config", "bench.errors", "bench.evaluate", "bench.load_search.visits", "bench.load_sweep",
+         "bench.loads", "bench.machine", "bench.report", "bench.run_directory", "bench.run_series", "bench.secrets"}
+    ),
+    "bench.load_sweep.repeats": frozenset(
+        {"bench.clock", "bench.config", "bench.errors", "bench.evaluate", "bench.load_sweep", "bench.loads",
+         "bench.machine", "bench.run_directory", "bench.run_series", "bench.secrets"}
+    ),
     "bench.verdict": frozenset(),
     "bench.report": frozenset({"bench.metrics.bounds", "bench.metrics.catalog"}),
     "bench.report.sweep_page": frozenset({"bench.accuracy.sweep", "bench.report"}),
@@ -79,7 +88,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     # Which certificate covers which load is decided from plain values.
     "bench.accuracy.coverage": frozenset({"bench.accuracy.load_shape"}),
     "bench.accuracy.load_shape": frozenset(),
-    "bench.accuracy.sweep": frozenset({"bench.errors"}),
+    "bench.accuracy.sweep": frozenset({"bench.errors", "bench.loads"}),
     "bench.accuracy.metamorphic": frozenset({"bench.errors"}),
     # Around the load:
     "bench.machine_cache": frozenset({"bench.errors"}),
@@ -135,12 +144,12 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.load_test": frozenset({"bench", "promptset"}),
     "bench.calibrate": frozenset(
         {"bench.accuracy", "bench.clock", "bench.config", "bench.endpoints", "bench.errors", "bench.evaluate",
-         "bench.load_test", "bench.machine", "bench.machine_cache", "bench.mock_process", "bench.observer", "bench.report",
-         "bench.run_directory"}
+         "bench.load_test", "bench.loads", "bench.machine", "bench.machine_cache", "bench.mock_process", "bench.observer",
+         "bench.report", "bench.run_directory"}
     ),
     "bench.limits": frozenset(
-        {"bench.clock", "bench.config", "bench.errors", "bench.load_test", "bench.machine", "bench.mock_process",
-         "bench.observer", "bench.preflight"}
+        {"bench.clock", "bench.config", "bench.errors", "bench.load_test", "bench.loads", "bench.machine",
+         "bench.mock_process", "bench.observer", "bench.preflight"}
     ),
     # What search, sweep, repeats and pairs have in common: a directory of run directories.
     "bench.run_series": frozenset(
@@ -302,7 +311,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
 }  # fmt: skip
 
 COMPOSERS = (
-    "bench.evaluate", "bench.load_test", "bench.run_series", "bench.load_search", "bench.calibrate", "bench.limits",
+    "bench.evaluate", "bench.load_test", "bench.run_series", "bench.load_search", "bench.calibrate",
+    "bench.load_sweep.measure", "bench.load_sweep.repeats", "bench.limits",
     "bench.api", "bench.commands", "bench.cli", "bench.__main__",
 )  # fmt: skip
 """From the lowest to the highest: each may import those before it."""
@@ -335,7 +345,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"evaluate", "observer", "scale"}),
     frozenset({"load_test", "terminal"}),
     frozenset({"calibrate", "load_search", "run_series"}),
-    frozenset({"limits"}),
+    frozenset({"limits", "load_sweep"}),
     frozenset({"api"}),
     frozenset({"commands"}),
     frozenset({"cli"}),

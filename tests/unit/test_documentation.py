@@ -54,6 +54,8 @@ CANNOT_RUN = {
     "python -m bench calibrate --url http://there": "needs another machine",
     "python -m bench search": "takes its whole budget, minutes; one of ten seconds is run in docs/search.md",
     "scripts/simulate-statistics": "takes half an hour of a quiet machine",
+    "scripts/knee-against-closed-form": "takes three minutes",
+    "python -m bench sweep --url http://127.0.0.1:8000 --loads concurrency=1..256x2": "takes ten minutes",
     "scripts/check": "reads the whole checkout, and is run before anything lands anyway",
     "python gpu/serve_vllm.py": "needs a GPU and vLLM",
 }

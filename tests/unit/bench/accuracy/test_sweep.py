@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from bench.accuracy.sweep import DEFAULT, LoadPoint, Sweep, SweepRow, may_stop, points_of
+from bench.accuracy.sweep import DEFAULT, LoadPoint, Sweep, SweepRow, points_of, why_it_ends
 from bench.errors import UsageError
 from bench.report import sweep_page
 
@@ -78,9 +78,8 @@ def test_a_machine_is_trusted_up_to_the_first_point_that_fails() -> None:
 
 def test_a_kind_of_load_ends_after_two_failures_in_a_row() -> None:
     rows = [row("concurrency", 1, good=False), row("concurrency", 10), row("concurrency", 100, good=False)]
-    assert not may_stop(rows, "concurrency")
-    assert may_stop([*rows, row("concurrency", 500, good=False)], "concurrency")
-    assert not may_stop([*rows, row("concurrency", 500, good=False)], "rate")
+    assert why_it_ends(rows) is None
+    assert why_it_ends([*rows, row("concurrency", 500, good=False)]) == "the last 2 loads are not trusted"
 
 
 def swept(*rows: SweepRow) -> Sweep:

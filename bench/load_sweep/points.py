@@ -1,0 +1,165 @@
+"""What a run says, what the runs of one load say together, and what follows from all loads: the knee, the frontier.
+
+A number of a run is one value. Of several runs of a load it is their mean on the log scale, with the t interval between runs;
+of one run it is the run's own, with the run's own interval, which knows nothing of the spread between runs. A run that is
+INVALID or FAILED counts only where a load has no other, and the load is then marked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from bench.statistics import between_runs, knee
+from bench.statistics.intervals import Interval
+
+LATENCIES = tuple(f"{name}:{stat}" for name in ("ttft", "tpot", "e2el") for stat in ("p50", "p90", "p99"))
+RATES = ("requests_per_s", "output_tokens_per_s", "total_tokens_per_s", "goodput_per_s")
+SHARES = ("goodput", "error_rate")
+OTHERS = ("in_flight",)
+NUMBERS = (*RATES, *LATENCIES, *OTHERS, *SHARES)
+"""Times in ms, shares as shares."""
+USABLE = ("VALID", "SUSPECT")
+_WORST_LAST = ("VALID", "SUSPECT", "INVALID", "FAILED")
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A value and what it lies between with 95%; `sd` between runs, relative, of a share absolute."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    sd: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunNumbers:
+    """One run, as a point needs it."""
+
+    name: str
+    load: float
+    repeat: int
+    status: str
+    reasons: tuple[str, ...]
+    numbers: Mapping[str, Number]
+
+    @property
+    def usable(self) -> bool:
+        """Whether its numbers are of the load that was asked for."""
+        return self.status in USABLE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """All runs of one load. `status` is that of the worst run, `place` where it lies in the Pareto plot."""
+
+    load: float
+    runs: int
+    usable_runs: int
+    status: str
+    reasons: tuple[str, ...]
+    numbers: Mapping[str, Number]
+    per_user: Number | None = None
+    per_gpu: Number | None = None
+    place: knee.Place | None = None
+
+    @property
+    def usable(self) -> bool:
+        """Whether any of its runs is."""
+        return self.usable_runs > 0
+
+
+def numbers_of(summary: Mapping[str, Any]) -> dict[str, Number]:
+    """The numbers of a summary.json: of its steady window, or of the whole run where there is none."""
+    scope = summary if summary["steady"] is None else summary["steady"]
+    throughput, goodput, counts = scope["throughput"], scope["goodput"], summary["counts"]
+    found = {name: _with(throughput[name], throughput["ci95"][name]) for name in RATES[:3]}
+    found["goodput_per_s"] = Number(None if goodput is None else goodput["requests_per_s"])
+    for name in LATENCIES:
+        metric, stat = name.split(":")
+        row = scope["latency"][f"{metric}_ms"]
+        found[name] = _with(row[stat], row["ci95"].get(stat))
+    tried = counts["succeeded"] + counts["failed"]
+    found["in_flight"] = Number(summary["load"]["concurrency_mean"])
+    found["goodput"] = Number(None if goodput is None else goodput["share"])
+    found["error_rate"] = Number(counts["failed"] / tried if tried else None)
+    return found
+
+
+def _with(value: float | None, ends: Sequence[float] | None) -> Number:
+    return Number(value) if ends is None else Number(value, ends[0], ends[1])
+
+
+def together(runs: Sequence[RunNumbers]) -> dict[str, Number]:
+    """The numbers of runs of one configuration."""
+    if len(runs) == 1:
+        return dict(runs[0].numbers)
+    found = {}
+    for name in NUMBERS:
+        values = [number.value for run in runs if (number := run.numbers[name]).value is not None]
+        ratio = name not in SHARES
+        if not values or (ratio and min(values) <= 0):
+            found[name] = Number(None)
+            continue
+        spread = between_runs.spread(values, ratio=ratio)
+        found[name] = Number(spread.mean, spread.low, spread.high, spread.sd)
+    return found
+
+
+def points_of(runs: Sequence[RunNumbers], gpus: int | None) -> list[Point]:
+    """A point for each load, by rising load; with the number of GPUs also its place against the Pareto frontier."""
+    points = [_point([run for run in runs if run.load == load], gpus) for load in sorted({run.load for run in runs})]
+    plotted = {p.load: plotted for p in points if p.usable and (plotted := _plotted(p)) is not None}
+    places = dict(zip(plotted, knee.pareto(list(plotted.values())), strict=True))
+    return [replace(point, place=places.get(point.load)) for point in points]
+
+
+def _point(runs: Sequence[RunNumbers], gpus: int | None) -> Point:
+    usable = [run for run in runs if run.usable]
+    numbers = together(usable or runs)
+    worst = max(runs, key=lambda run: _WORST_LAST.index(run.status))
+    per_gpu = None if gpus is None else _scaled(numbers["output_tokens_per_s"], 1 / gpus)
+    return Point(
+        load=runs[0].load,
+        runs=len(runs),
+        usable_runs=len(usable),
+        status=worst.status,
+        reasons=worst.reasons,
+        numbers=numbers,
+        per_user=None if gpus is None else _inverse(numbers["tpot:p50"]),
+        per_gpu=per_gpu,
+    )
+
+
+def _scaled(number: Number, by: float) -> Number:
+    value, low, high = (None if x is None else x * by for x in (number.value, number.low, number.high))
+    return Number(value, low, high)
+
+
+def _inverse(tpot_ms: Number) -> Number:
+    """Tokens per second that a user gets, of the time of one."""
+    value, low, high = (None if not x else 1000 / x for x in (tpot_ms.value, tpot_ms.high, tpot_ms.low))
+    return Number(value, low, high)
+
+
+def _plotted(point: Point) -> knee.Point | None:
+    user, gpu = point.per_user, point.per_gpu
+    if user is None or gpu is None or user.value is None or gpu.value is None:
+        return None
+    return knee.Point(user.value, gpu.value, _interval(user), _interval(gpu))
+
+
+def _interval(number: Number) -> Interval | None:
+    return None if number.low is None or number.high is None else Interval(number.low, number.high)
+
+
+def knee_of(runs: Sequence[RunNumbers]) -> knee.Knee | None:
+    """The saturation curve through every usable run of a sweep over concurrency; None where there is none to fit."""
+    fitted = [
+        (run.load, value)
+        for run in runs
+        if run.usable and (value := run.numbers["output_tokens_per_s"].value) is not None
+    ]
+    return knee.fit([load for load, _ in fitted], [value for _, value in fitted]) if fitted else None

@@ -1,0 +1,83 @@
+"""sweep.json: a sweep as it is kept, rewritten after each run. What it holds: bench/report/load_sweep.schema.json."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import orjson
+
+from bench.load_sweep.points import RunNumbers, knee_of, points_of
+from bench.load_sweep.visits import Loads
+
+SCHEMA = "trueload/load_sweep/1"
+_ELSEWHERE = frozenset(
+    ["out", "name", "format", "quiet", "concurrency", "rate", "mode", "requests", "duration", "warmup", "seed", "slo"]
+)
+NO_KNEE_OF_RATES = "a knee is of users: sweep --loads concurrency=..."
+NO_KNEE = "no knee: it needs four usable points over three loads, of which the throughput stops growing in proportion"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepFacts:
+    """What a sweep is beside its runs."""
+
+    date: str
+    version: str
+    host: Mapping[str, Any]
+    command: Sequence[str]
+    config: Mapping[str, Any]
+    """The configuration of the first run, as it may be shown."""
+    model: str | None
+    loads: Loads
+    gpus: int | None
+
+
+def config_sha256(config: Mapping[str, Any], given: Mapping[str, Any]) -> str:
+    """What must be the same in all runs of a sweep: the configuration but for load, place and output; and what was given of
+    the length of each run."""
+    same = {key: value for key, value in config.items() if key not in _ELSEWHERE}
+    return hashlib.sha256(orjson.dumps([same, given], option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+def to_json(facts: SweepFacts, runs: Sequence[RunNumbers], sha256: str, *, ended: str | None) -> dict[str, Any]:
+    """The content of sweep.json. `ended`: why it ended before its last run."""
+    fitted = knee_of(runs) if facts.loads.kind == "concurrency" else None
+    why_none = NO_KNEE_OF_RATES if facts.loads.kind != "concurrency" else None if fitted else NO_KNEE
+    return {
+        "schema": SCHEMA,
+        "date": facts.date,
+        "version": facts.version,
+        "host": dict(facts.host),
+        "command": list(facts.command),
+        "config_sha256": sha256,
+        "url": facts.config["url"],
+        "model": facts.model,
+        "config": dict(facts.config),
+        "kind": facts.loads.kind,
+        "unit": facts.loads.unit,
+        "loads": list(facts.loads.values),
+        "repeats": facts.loads.repeats,
+        "gpus": facts.gpus,
+        "ended": ended,
+        "runs": [{**asdict(run), "reasons": list(run.reasons), "usable": run.usable} for run in runs],
+        "points": [
+            {**asdict(point), "reasons": list(point.reasons), "usable": point.usable}
+            for point in points_of(runs, facts.gpus)
+        ],
+        "knee": None if fitted is None else {
+            "ceiling": fitted.ceiling,
+            "ceiling_interval": _ends(fitted.ceiling_interval),
+            "half_at": fitted.half_at,
+            "half_at_interval": _ends(fitted.half_at_interval),
+            "ninety_percent_at": fitted.ninety_percent_at,
+            "warning": fitted.warning,
+        },
+        "no_knee": why_none,
+    }  # fmt: skip
+
+
+def _ends(interval: Any) -> list[float] | None:
+    return None if interval is None else [interval.low, interval.high]

@@ -1,0 +1,60 @@
+"""Which loads a sweep visits, how often, and in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from bench import loads
+from bench.errors import UsageError
+
+KINDS = {"concurrency": "users", "rate": "requests/s"}
+"""What a sweep may vary, each a setting of a run, and its unit."""
+MOST_REPEATS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """One run of a sweep: the n-th (from 0), at this load, for the so-many-th time (from 1)."""
+
+    n: int
+    load: float
+    repeat: int
+    name: str
+    """Of its directory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loads:
+    """The loads of `--loads`, rising, and how often each is visited."""
+
+    kind: str
+    values: tuple[float, ...]
+    repeats: int = 1
+
+    @property
+    def unit(self) -> str:
+        """What a load is a number of."""
+        return KINDS[self.kind]
+
+    def visits(self) -> Iterator[Visit]:
+        """Up, then down, and so on (ABBA): what drifts meanwhile weighs on all loads alike."""
+        n = 0
+        for repeat in range(1, self.repeats + 1):
+            for load in self.values if repeat % 2 else reversed(self.values):
+                yield Visit(n, load, repeat, f"{self.kind}-{load:g}-{repeat}")
+                n += 1
+
+
+def parse(text: str, repeats: int = 1) -> Loads:
+    """`concurrency=1..256x2` or `rate=5,10,20`. Raises UsageError."""
+    kind, equals, listed = text.partition("=")
+    if kind not in KINDS or not equals:
+        raise UsageError(f"--loads {text}: write concurrency=1..256x2 (users) or rate=5,10,20 (requests per second)")
+    try:
+        values = loads.parse(listed, whole=kind == "concurrency")
+    except ValueError as e:
+        raise UsageError(f"--loads: {e}") from e
+    if not 1 <= repeats <= MOST_REPEATS:
+        raise UsageError(f"--repeats {repeats}: give 1 to {MOST_REPEATS}")
+    return Loads(kind, tuple(sorted(set(values))), repeats)

@@ -1,0 +1,239 @@
+"""What the runs of a sweep say together: order, numbers, knee, frontier, and how a sweep is shown and kept."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from scipy import stats
+
+import bench.report
+from bench.errors import Exit, UsageError
+from bench.load_sweep.measure import exit_of
+from bench.load_sweep.points import NUMBERS, Number, RunNumbers, knee_of, numbers_of, points_of, together
+from bench.load_sweep.sweep_file import NO_KNEE, SweepFacts, config_sha256, to_json
+from bench.load_sweep.visits import Loads, parse
+from bench.report import load_curves, load_sweep_page, load_sweep_text
+from bench.statistics.between_runs import spread
+from tests.support.golden_run import golden_summary
+
+SCHEMA = json.loads((Path(bench.report.__file__).parent / "load_sweep.schema.json").read_text())
+
+
+def made_run(load: float, repeat: int = 1, status: str = "VALID", **changed: Number) -> RunNumbers:
+    """A run on the saturation curve with a ceiling of 1,000 tokens/s and N1/2 = 20."""
+    per_s = 1000 * load / (load + 20)
+    tpot = 1000 * load / per_s
+    numbers = {name: Number(1.0) for name in NUMBERS} | {
+        "output_tokens_per_s": Number(per_s, per_s * 0.98, per_s * 1.02),
+        "tpot:p50": Number(tpot, tpot * 0.99, tpot * 1.01),
+        "goodput": Number(0.5),
+        "error_rate": Number(0.0),
+    }
+    reasons = () if status == "VALID" else ("the client was busy",)
+    named = {re.sub("_p(?=[0-9])", ":p", name): number for name, number in changed.items()}
+    return RunNumbers(
+        name=f"concurrency-{load:g}-{repeat}",
+        load=load,
+        repeat=repeat,
+        status=status,
+        reasons=reasons,
+        numbers={**numbers, **named},
+    )
+
+
+def content(
+    runs: list[RunNumbers], *, gpus: int | None = 2, ended: str | None = None, name: str = "a"
+) -> dict[str, Any]:
+    loads = Loads("concurrency", tuple(sorted({run.load for run in runs})) or (1.0,), 1)
+    facts = SweepFacts(date="2026-11-25", version="0.1", host={"name": "h"}, command=("python",), model="m", loads=loads,
+                       config={"url": "http://h", "name": name}, gpus=gpus)  # fmt: skip
+    return json.loads(json.dumps(to_json(facts, runs, "sha", ended=ended)))  # type: ignore[no-any-return]
+
+
+LADDER = [made_run(load) for load in (1, 2, 4, 8, 16, 32, 64, 128, 256)]
+
+
+def test_repeats_go_up_and_down_in_turn() -> None:
+    visits = list(parse("concurrency=4,1,2", repeats=3).visits())
+    assert [visit.load for visit in visits] == [1, 2, 4, 4, 2, 1, 1, 2, 4]
+    assert [visit.n for visit in visits] == list(range(9))
+    assert [visit.name for visit in visits][2:5] == ["concurrency-4-1", "concurrency-4-2", "concurrency-2-2"]
+
+
+@pytest.mark.parametrize(
+    ("text", "repeats", "said"),
+    [
+        ("1..8x2", 1, "--loads 1..8x2: write concurrency=1..256x2 (users) or rate=5,10,20 (requests per second)"),
+        ("users=5", 1, "--loads users=5: write concurrency=1..256x2"),
+        ("concurrency=1.5", 1, "--loads: 1.5 users do not exist"),
+        ("rate=1..8", 1, "--loads: '1..8' is not a load"),
+        ("rate=5", 200, "--repeats 200: give 1 to 100"),
+    ],
+)
+def test_loads_that_are_none_are_refused(text: str, repeats: int, said: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        parse(text, repeats)
+    assert said in str(refused.value)
+
+
+def test_the_numbers_of_a_run_are_those_of_its_steady_window() -> None:
+    summary = golden_summary()
+    found = numbers_of(summary)
+    assert set(found) == set(NUMBERS)
+    steady = summary["steady"]
+    assert found["ttft:p90"].value == steady["latency"]["ttft_ms"]["p90"]
+    assert found["output_tokens_per_s"].value == steady["throughput"]["output_tokens_per_s"]
+    assert found["error_rate"].value == summary["counts"]["failed"] / (
+        summary["counts"]["failed"] + summary["counts"]["succeeded"]
+    )
+    whole = numbers_of({**summary, "steady": None})
+    assert whole["ttft:p90"].value == summary["latency"]["ttft_ms"]["p90"]
+
+
+def test_the_spread_between_runs_is_the_t_interval_of_the_logarithms() -> None:
+    values = [100.0, 110.0, 125.0]
+    found = spread(values)
+    logs = [math.log(value) for value in values]
+    low, high = stats.t.interval(0.95, 2, loc=sum(logs) / 3, scale=stats.sem(logs))
+    assert found.mean == pytest.approx(stats.gmean(values))
+    assert (found.low, found.high) == pytest.approx((math.exp(low), math.exp(high)))
+    assert found.sd == pytest.approx(stats.tstd(logs))
+    shares = spread([0.0, 0.02], ratio=False)
+    assert (shares.mean, shares.sd) == pytest.approx((0.01, 0.02 / math.sqrt(2)))
+    assert (spread([5.0]).sd, spread([5.0]).low) == (None, None)
+    assert spread([5.0]).mean == pytest.approx(5)
+    with pytest.raises(ValueError, match="needs a run"):
+        spread([])
+
+
+def test_one_run_keeps_its_own_interval_and_several_have_that_between_them() -> None:
+    assert together([made_run(8)]) == made_run(8).numbers
+    three = [made_run(8, k, ttft_p50=Number(value)) for k, value in enumerate((100.0, 110.0, 125.0))]
+    assert together(three)["ttft:p50"].value == pytest.approx(stats.gmean([100, 110, 125]))
+    assert together(three)["error_rate"] == Number(0.0, 0.0, 0.0, 0.0)
+
+
+def test_a_run_that_was_not_measured_counts_only_where_there_is_no_other() -> None:
+    bad = made_run(8, 2, "INVALID", ttft_p50=Number(9_999.0))
+    mixed, alone = points_of([made_run(8), bad], None)[0], points_of([bad], None)[0]
+    assert (mixed.status, mixed.runs, mixed.usable_runs, mixed.numbers["ttft:p50"].value) == ("INVALID", 2, 1, 1.0)
+    assert (alone.usable, alone.reasons, alone.numbers["ttft:p50"].value) == (False, ("the client was busy",), 9_999.0)
+    suspect = points_of([made_run(8, 1, "SUSPECT")], None)[0]
+    assert (suspect.status, suspect.usable) == ("SUSPECT", True)
+
+
+def test_the_knee_is_that_of_the_closed_form() -> None:
+    knee = knee_of(LADDER)
+    assert knee is not None
+    assert (knee.half_at, knee.ceiling) == pytest.approx((20, 1000))
+    # A run that was not measured would move it by far, and does not.
+    off = made_run(512, 1, "INVALID", output_tokens_per_s=Number(10.0))
+    assert knee_of([*LADDER, off]) == knee
+    assert knee_of([*LADDER, RunNumbers(**{**vars_of(off), "status": "VALID"})]) != knee
+    assert knee_of(LADDER[:2]) is None
+
+
+def vars_of(run: RunNumbers) -> dict[str, Any]:
+    return {name: getattr(run, name) for name in ("name", "load", "repeat", "status", "reasons", "numbers")}
+
+
+def test_each_gpu_has_its_part_of_the_throughput_and_each_user_the_inverse_of_tpot() -> None:
+    points = points_of(LADDER, 2)
+    of_32 = next(point for point in points if point.load == 32)
+    assert of_32.per_gpu is not None
+    assert of_32.per_user is not None
+    assert of_32.per_gpu.value == pytest.approx(1000 * 32 / 52 / 2)
+    assert of_32.per_user.value == pytest.approx(1000 / 52)
+    assert of_32.per_user.low == pytest.approx(1000 / 52 / 1.01)
+    assert all(point.place is not None and point.place.on_frontier for point in points)
+    slower = made_run(300, 1, output_tokens_per_s=Number(400.0, 399.0, 401.0), tpot_p50=Number(700.0, 690.0, 710.0))
+    behind = points_of([*LADDER, slower], 2)[-1]
+    assert behind.place is not None
+    assert not behind.place.on_frontier
+    assert not behind.place.overlaps
+    assert [point.place for point in points_of(LADDER, None)] == [None] * 9
+
+
+def test_a_sweep_is_kept_as_the_schema_says() -> None:
+    for runs in (LADDER, [], [made_run(4, 1, "FAILED")]):
+        jsonschema.validate(content(runs), SCHEMA)
+    assert content(LADDER)["knee"]["half_at"] == pytest.approx(20)
+    assert content(LADDER[:2])["no_knee"] == NO_KNEE
+
+
+def test_another_configuration_is_another_sweep() -> None:
+    config = {"url": "http://h", "out": "a", "concurrency": 3, "input_tokens": "9", "seed": 1, "duration": 5.0}
+    one = config_sha256(config, {})
+    assert config_sha256({**config, "out": "b", "concurrency": 8, "seed": 5, "duration": 9.0}, {}) == one
+    assert config_sha256({**config, "input_tokens": "10"}, {}) != one
+    assert config_sha256(config, {"duration": "9s"}) != one
+
+
+@pytest.mark.parametrize(
+    ("statuses", "ended", "status"),
+    [
+        (["VALID", "INVALID"], None, Exit.GOOD),
+        (["SUSPECT"], "64 users could not be measured: gone", Exit.GOOD),
+        (["INVALID", "INVALID"], None, Exit.INVALID),
+        (["INVALID", "FAILED"], None, Exit.TARGET),
+        (["VALID"], "interrupted", Exit.INTERRUPTED),
+    ],
+)
+def test_the_exit_status_says_whether_anything_was_measured(
+    statuses: list[str], ended: str | None, status: Exit
+) -> None:
+    runs = [made_run(2.0**k, 1, verdict) for k, verdict in enumerate(statuses)]
+    assert exit_of(content(runs, ended=ended)) == status
+
+
+# How it is shown
+
+
+def test_the_table_fits_eighty_columns_and_marks_what_was_not_measured() -> None:
+    runs = [*LADDER, made_run(512, 1, "INVALID")]
+    text = load_sweep_text.render(content(runs, ended="interrupted"))
+    assert max(map(len, text.splitlines())) <= 80
+    assert "Not complete (interrupted): 10 of 10 runs." in text
+    assert "Half of the greatest throughput is reached with 20.00 users (95%: 20.00–20.00)" in text.replace("\n", " ")
+    assert "512 users is INVALID; its numbers count for nothing else: the client was busy" in " ".join(text.split())
+    assert "±2.0%" in text
+
+
+def test_the_page_has_a_curve_for_each_metric_and_a_mark_for_what_was_not_measured() -> None:
+    page = load_sweep_page.render([content([*LADDER, made_run(512, 1, "INVALID")])])
+    for title in ("Throughput", "TTFT", "TPOT", "E2EL", "Goodput", "Throughput of a GPU against speed for a user"):
+        assert f"<h3>{title}</h3>" in page
+    assert page.count('class="stroke dots bad"') == 5
+    assert '<span class="status invalid">INVALID</span>' in page
+    assert 'href="concurrency-512-1/report.html"' in page
+    assert "not VALID" in page
+
+
+def test_what_was_not_measured_is_in_no_curve() -> None:
+    charts = load_curves.build([content([*LADDER, made_run(512, 1, "FAILED")])], ["a"])
+    throughput = charts[0].panels[0].lines
+    assert [line.name for line in throughput] == ["measured", "95% low", "95% high", "fitted", "not VALID"]
+    assert throughput[0].values[-1] is None
+    assert [value for value in throughput[-1].values if value is not None] == [pytest.approx(1000 * 512 / 532)]
+    assert throughput[-1].tone == "bad"
+
+
+def test_several_sweeps_have_a_curve_each_over_all_their_loads() -> None:
+    other = content([made_run(load) for load in (3, 30, 300)], gpus=None, name="b")
+    charts = load_curves.build([content(LADDER), other], ["a", "b"])
+    drawn = {line.name: line for line in charts[0].panels[0].lines if not line.hidden}
+    assert set(drawn) == {"a", "b"}
+    assert len(charts[0].x) == 12
+    assert sum(value is not None for value in drawn["b"].values) == 3
+    assert drawn["b"].over_gaps
+    page = load_sweep_page.render([content(LADDER), other], ["x/one", "x/two"])
+    assert "<h2>a</h2>" in page
+    assert "<h2>b</h2>" in page
+    assert 'href="x/two/concurrency-30-1/report.html"' in page
+    assert load_sweep_page.names_of([content(LADDER)] * 2, ["x", "y"]) == ["x", "y"]
