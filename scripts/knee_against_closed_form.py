@@ -13,8 +13,8 @@ from bench.cli import main
 from bench.errors import Exit
 from bench.mock_process import running_mock
 
-MOCK = "--engine batching --step-cost b0=20000,b1=10,b2=500,a0=0 --max-num-seqs 512"
-INPUT, OUTPUT = 64, 16
+MOCK = "--engine batching --step-cost b0=8000,b1=1,b2=200,a0=0 --max-num-seqs 512"
+INPUT, OUTPUT = 64, 64
 LOADS = "concurrency=1..256x2"
 WITHIN = 0.05
 
