@@ -27,8 +27,8 @@ def main(argv: Sequence[str]) -> int:
 
     parser = Parser(
         prog="python -m bench report",
-        description="Makes the summary and the page of a run, a search or a sweep again, and prints the result. Several sweeps "
-        "stand on one page.",
+        description="Makes the summary and the page of a run, a search or a sweep again, and prints the result. "
+        "Several sweeps stand on one page.",
     )
     parser.add_argument(
         "run", metavar="RUN", nargs="+", help="the directory of a run, of a search, or of one or more sweeps"
