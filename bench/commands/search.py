@@ -129,12 +129,12 @@ def _plan(argv: Sequence[str], command: Sequence[str]) -> _Plan:
         problems += [
             f"--{name} does not go with --resume: it goes on in {resume}" for name in ("out",) if name in flags
         ]
-        if "config" in flags:
+        if flags.get("config") is not None:
             problems.append("--config does not go with --resume, which has the settings of its search")
         flags["config"] = str(directory.settings)
     flags.setdefault("name", "search")
     kept = None if directory is None else directory.kept()
-    kind = own.get("load", "rate" if kept is None else kept.get("load_kind", "rate"))
+    kind = own.get("load", "rate") if kept is None else kept.get("load_kind")
     load = {"concurrency": 1} if kind == "concurrency" else {"rate": 1.0}
     found: dict[str, Any] = {}
     try:
@@ -143,10 +143,11 @@ def _plan(argv: Sequence[str], command: Sequence[str]) -> _Plan:
         problems = e.problems
     texts = found["base"].slo if "base" in found else flags.get("slo", ())
     try:
-        found["wanted"] = sought(objectives.parse(texts))
+        if texts or "base" in found:
+            found["wanted"] = sought(objectives.parse(texts))
     except UsageError as e:
         # What the configuration has found wrong with an objective is not said twice.
-        problems += [problem for problem in e.problems if not any(problem[1:] in known for known in problems)]
+        problems += [p for p in e.problems if not any(known.endswith(p.removeprefix("--slo ")) for known in problems)]
     goals = tuple(one.goal for one in found.get("wanted", ()))
     search = None
     try:

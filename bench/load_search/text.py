@@ -38,7 +38,8 @@ def _table(search: Search, visits: list[Row]) -> Table:
     table.add_column("load", justify="right", no_wrap=True)
     table.add_column("requests", justify="right")
     for goal in goals[:_OBJECTIVES_SHOWN]:
-        table.add_column(f"break {goal.text}" if goal.allowed is not None else f"{goal.text}, off by", justify="right")
+        head = f"break {goal.text}" if goal.allowed is not None else f"{goal.text}, off by"
+        table.add_column(head, justify="right", overflow="fold", min_width=10)
     table.add_column("TTFT p50 / p99", justify="right", no_wrap=True)
     table.add_column("verdict")
     for row in visits:

@@ -1,0 +1,114 @@
+"""What a terminal shows while a search goes on: what is tried, what is known, and the time left."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+
+from bench.load.live import Goal as LiveGoal
+from bench.load.live import LiveNumbers, ObjectiveSoFar
+from bench.load_search.decisions import Ending, Search, Settings
+from bench.load_search.follower import SearchTerminal, ended_lines, progress_lines, situation
+from bench.load_search.goals import Goal
+from bench.load_search.visits import Visit
+from bench.metrics.objectives import parse_one
+from bench.records import Outcome
+from tests.support.searched_server import FormulaVisits, logistic
+
+P99 = Goal("ttft:p99<500ms", 0.01)
+
+NUMBERS = LiveNumbers(
+    goal=LiveGoal(duration_s=60.0, warmup_s=25.0), elapsed_s=37.0, run_s=12.0, warming_up=False, all_sent=False,
+    share_done=0.4, left_s=48.0, planned=1300, sent=1300, done=1266, in_flight=34, dropped=0, failures=(), failed=0,
+    failed_share=0.0, requests_per_s=35.0, output_tokens_per_s=4500.0, latencies={},
+    objectives=(ObjectiveSoFar(parse_one(P99.text), 312.0),),
+)  # fmt: skip
+
+
+def searched(visits: int, **settings: object) -> Search:
+    """A search after so many visits to a server that holds 38 requests/s."""
+    search = Search(replace(Settings("rate", (P99,), start=8.0), **settings))  # type: ignore[arg-type]
+    server = FormulaVisits({P99.text: logistic(38.0)})
+    for _ in range(visits):
+        step = search.next()
+        assert not isinstance(step, Ending)
+        result = server.make(search, step)
+        assert result is not None
+        search.add(result)
+    return search
+
+
+def test_a_visit_shows_its_stage_what_is_known_and_the_time_left() -> None:
+    search = searched(9)
+    visit = Visit(10, "visit", 36.2, 25.0, 60.0)
+    lines = progress_lines(situation(search, visit, None), NUMBERS)
+    known = search.known()
+    assert known is not None
+    assert lines[0] == "  visit 10, at 36.2/s: measuring, 12 of 60 s"
+    assert lines[1] == "  in flight 34, ttft:p99<500ms: held so far"
+    sure = search.sure_of(36.2)
+    assert sure is not None
+    assert lines[2] == f"  known: between {known.low:.3g} and {known.high:.3g}/s, {sure:.0%} sure of >= 36.2/s"
+    assert (
+        lines[3]
+        == f"  {(search.seconds + 37) / 60:.1f} min of 15.0 min, about {(900 - search.seconds - 37) / 60:.1f} min left"
+    )
+    assert max(map(len, lines)) <= 80
+
+
+def test_the_stages_of_a_visit() -> None:
+    now = situation(searched(2), Visit(3, "scout", 32.0, 3.0, 10.0), None)
+    settling = replace(NUMBERS, warming_up=True, elapsed_s=1.4, run_s=0.0)
+    assert progress_lines(now, settling)[:2] == ["  visit 3, a short one at 32/s: settling, 1 of 3 s", "  in flight 34"]
+    sent = replace(NUMBERS, all_sent=True, run_s=10.0, failed=3, failures=((Outcome.RESET, 3),))
+    assert progress_lines(now, sent)[0] == "  visit 3, a short one at 32/s: waiting for 34 in flight"
+    assert "failed 3" in progress_lines(now, sent)[1]
+    assert progress_lines(now, sent)[2] == "  known: 16/s held in short visits"
+
+
+def test_nothing_is_known_before_the_first_visit() -> None:
+    now = situation(searched(0), Visit(1, "scout", 8.0, 3.0, 10.0), None)
+    assert progress_lines(now, NUMBERS)[2] == "  known: nothing yet"
+
+
+def test_with_a_load_that_is_required_it_says_how_sure_that_one_is() -> None:
+    search = searched(9)
+    now = situation(search, Visit(10, "visit", 36.2, 25.0, 60.0), 30.0)
+    assert now.known.endswith("% sure of >= 30/s")
+
+
+def test_what_stays_of_a_visit() -> None:
+    search = searched(5)
+    lines = ended_lines(search, search.results[-1], None)
+    assert lines[0].startswith("visit 5: ")
+    assert f"({P99.text} " not in lines[0]
+    assert "(broken: ttft:p99<500ms " in lines[0]
+    assert lines[1].startswith("  known: between ")
+    scouts = ended_lines(searched(4), searched(4).results[-1], None)
+    assert scouts[0].startswith("visit 4: 64/s did not hold")
+    assert scouts[1] == "  known: 32/s held, 64/s did not hold in short visits"
+    invalid = replace(search.results[-1], verdict="INVALID")
+    assert ended_lines(search, invalid, None) == [
+        f"visit 5: {invalid.load:.3g}/s: INVALID, the client could not measure it"
+    ]
+    piling = ended_lines(search, replace(search.results[-1], kept_up=False), None)
+    assert "requests pile up" in piling[0]
+
+
+def test_without_a_terminal_there_is_a_line_as_a_visit_begins_and_when_it_has_ended() -> None:
+    stream = io.StringIO()
+    terminal = SearchTerminal(stream)
+    search = searched(8)
+    visit = Visit(9, "visit", 36.2, 25.0, 60.0)
+    terminal.visit_begins(search, visit)
+    terminal.visit_ended(search, search.results[-1])
+    terminal.search_ended()
+    first, second, third = stream.getvalue().splitlines()
+    assert first.startswith("visit 9, at 36.2/s (25 s to settle, 60 s to measure; about ")
+    assert second.startswith("visit 8: ")
+    assert third.startswith("  known: between ")
+    quiet = io.StringIO()
+    silent = SearchTerminal(quiet, quiet=True)
+    silent.visit_begins(search, visit)
+    silent.visit_ended(search, search.results[-1])
+    assert quiet.getvalue() == ""

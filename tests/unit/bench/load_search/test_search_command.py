@@ -1,0 +1,99 @@
+"""`python -m bench search`: what is wrong with its flags, said at once; whole searches are in tests/sockets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bench.cli import main
+from bench.commands.search import LEFT_TO_THE_SEARCH
+from bench.config import Settings, resolve
+from bench.errors import Exit
+from bench.load_search.decisions import Search
+from bench.load_search.decisions import Settings as Limits
+from bench.load_search.files import SearchDirectory, config_sha256
+from bench.load_search.goals import Goal
+
+URL = ("--url", "http://127.0.0.1:1")
+SLO = ("--slo", "ttft:p99<500ms")
+
+
+def refused(capsys: pytest.CaptureFixture[str], *flags: str) -> list[str]:
+    assert main(["search", *flags]) == Exit.USAGE
+    lines = capsys.readouterr().err.splitlines()
+    return [line.removeprefix("error: ").removeprefix("  - ") for line in lines]
+
+
+def test_a_search_needs_an_objective(capsys: pytest.CaptureFixture[str]) -> None:
+    assert refused(capsys, *URL) == ["a search needs an objective: give --slo, for example --slo ttft:p99<500ms"]
+
+
+@pytest.mark.parametrize("name", LEFT_TO_THE_SEARCH)
+def test_what_a_search_chooses_itself_is_refused_with_what_to_give_instead(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flag = f"--{name.replace('_', '-')}"
+    assert name in Settings.model_fields
+    (line,) = refused(capsys, *URL, *SLO, flag, "5")
+    assert line == f"{flag} does not go with a search: {LEFT_TO_THE_SEARCH[name]}"
+
+
+def test_every_problem_is_said_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = refused(
+        capsys, *URL, "--slo", "requests_per_s>5", "--slo", "ttft:p99>5ms", "--rate", "3", "--budget", "1s",
+        "--output-tokens", "none", "--nonsense",
+    )  # fmt: skip
+    assert lines[0] == "6 problems"
+    for said in ("rises with the load", "gets better as the load rises", "--rate does not", "--budget", "--output-tokens",
+                 "--nonsense is not a flag"):  # fmt: skip
+        assert sum(said in line for line in lines) == 1, said
+
+
+def test_a_wrong_objective_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
+    (line,) = refused(capsys, *URL, "--slo", "ttft:p99<500")
+    assert line.count("needs a unit") == 1
+
+
+def kept_search(folder: Path) -> Path:
+    """The directory of a search of which no visit has ended."""
+    config = resolve({"url": URL[1], "rate": 1.0, "slo": ["ttft:p99<500ms"], "name": "search"})
+    place = SearchDirectory.create(folder / "kept", config, {"started": "now"})
+    search = Search(Limits("rate", (Goal("ttft:p99<500ms", 0.01),)))
+    place.write(search, config_sha256(config, "rate"), None, None)
+    return place.path
+
+
+def test_only_the_directory_of_a_search_can_be_resumed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (line,) = refused(capsys, "--resume", str(tmp_path))
+    assert "not the directory of a search" in line
+
+
+def test_a_search_is_resumed_with_the_settings_that_it_had(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = kept_search(tmp_path)
+    (line,) = refused(capsys, "--resume", str(path), "--output-tokens", "3")
+    assert "made with another configuration" in line
+    (line,) = refused(capsys, "--resume", str(path), "--load", "concurrency")
+    assert "the search to resume varies the rate" in line
+    lines = refused(capsys, "--resume", str(path), "--out", "elsewhere", "--config", "other.yaml")
+    assert len(lines) == 3
+
+
+def test_a_search_of_a_server_that_is_not_there_ends_with_status_4(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = kept_search(tmp_path)
+    # Nothing is asked for again: the URL and the objective are those of the search.
+    assert main(["search", "--resume", str(path), "--quiet"]) == Exit.TARGET
+    said = capsys.readouterr()
+    assert said.out == "No answer yet. No visit has ended.\n"
+    assert said.err.startswith("error: ")
+    assert "127.0.0.1:1" in said.err
+
+
+def test_a_file_may_say_how_hard_an_earlier_run_was(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "load.yaml"
+    file.write_text("url: http://127.0.0.1:1\nrate: 5\nduration: 10s\nwarmup: 3s\nmode: rate\nslo: [ttft:p99<500ms]\n")
+    out = str(tmp_path / "out")
+    assert main(["search", "--config", str(file), "--load", "concurrency", "--out", out, "--quiet"]) == Exit.TARGET
+    assert "127.0.0.1:1" in capsys.readouterr().err
