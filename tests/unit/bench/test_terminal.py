@@ -12,7 +12,7 @@ from typing import TextIO
 import pytest
 
 from bench.clock import NS_PER_S, LoopClock, sleep_until
-from bench.load.live import Goal, Live
+from bench.load.live import Live, LoadGoal
 from bench.metrics import objectives
 from bench.records import Outcome, RequestRecord
 from bench.terminal import Terminal, load_lines
@@ -32,7 +32,7 @@ def pipe() -> Iterator[tuple[TextIO, TextIO]]:
         yield writer, reader
 
 
-HUNDRED = Goal(requests=100)
+HUNDRED = LoadGoal(requests=100)
 
 
 class Uncontrolled:
@@ -44,7 +44,7 @@ class Uncontrolled:
     terminate = interrupt
 
 
-def drawn(goal: Goal, at: list[tuple[float, dict[str, int], list[RequestRecord]]]) -> list[list[str]]:
+def drawn(goal: LoadGoal, at: list[tuple[float, dict[str, int], list[RequestRecord]]]) -> list[list[str]]:
     """The lines at each of these seconds, with these counts, after these records."""
 
     async def main(loop: VirtualTimeLoop) -> list[list[str]]:
@@ -107,7 +107,7 @@ def test_the_lines_have_the_way_counts_rates_latencies_and_errors() -> None:
 
 def test_a_duration_never_reads_more_than_it_is() -> None:
     at = [(45.0, sent(45, 30), []), (87.0, sent(60, 58), []), (99.0, sent(60), [])]
-    lines = [seen[0] for seen in drawn(Goal(duration_s=60), at)]
+    lines = [seen[0] for seen in drawn(LoadGoal(duration_s=60), at)]
     assert lines == [
         "  ━━━━━━━━━━━━━━━─────  75%  45 of 60 s, 15 s left",
         "  ━━━━━━━━━━━━━━━━━━━━ 100%  60 of 60 s, all sent, 2 in flight",
@@ -116,19 +116,19 @@ def test_a_duration_never_reads_more_than_it_is() -> None:
 
 
 def test_the_limit_that_is_nearer_decides() -> None:
-    goal = Goal(requests=100, duration_s=60)
+    goal = LoadGoal(requests=100, duration_s=60)
     ((line, *_),) = drawn(goal, [(30.0, sent(20), good(20))])
     assert line == "  ━━━━━━━━━━──────────  50%  20 of 100 requests, 30 of 60 s, about 30 s left"
 
 
 @pytest.mark.parametrize(("seconds", "left"), [(200, "3 min"), (9000, "2.5 h")])
 def test_long_times_are_told_in_minutes_and_hours(seconds: int, left: str) -> None:
-    ((line, *_),) = drawn(Goal(duration_s=seconds), [(0.0, sent(1), [])])
+    ((line, *_),) = drawn(LoadGoal(duration_s=seconds), [(0.0, sent(1), [])])
     assert line.endswith(f", {left} left")
 
 
 def test_a_warm_up_is_called_one_and_counts_in_no_objective() -> None:
-    goal = Goal(duration_s=10, warmup_requests=4, objectives=SLO[:1])
+    goal = LoadGoal(duration_s=10, warmup_requests=4, objectives=SLO[:1])
     slow = [made_record(i, chunks_ms=(500, 510, 520), phase="warmup") for i in range(4)]
     before, after = drawn(goal, [(5.0, sent(4), slow), (6.0, sent(8), good(4))])
     assert before[0] == "  ────────────────────   0%  warm-up, 0 of 10 s, 10 s left"
@@ -138,7 +138,7 @@ def test_a_warm_up_is_called_one_and_counts_in_no_objective() -> None:
 
 
 def test_each_objective_has_its_value_and_state_so_far() -> None:
-    goal = Goal(requests=10, objectives=(*SLO, *SLO[:1]))
+    goal = LoadGoal(requests=10, objectives=(*SLO, *SLO[:1]))
     ((*_, a, b, c, d, more, errors),) = drawn(goal, [(2.0, sent(5), [*good(4), made_record(5, outcome=Outcome.RESET)])])
     assert a == "  ttft:p99<60ms: 53.0 ms, held so far"
     assert b == "  error_rate<1%: 20.00%, missed so far"
@@ -150,14 +150,14 @@ def test_each_objective_has_its_value_and_state_so_far() -> None:
 def test_arrivals_that_wait_or_are_dropped_are_counted() -> None:
     dropped = [made_record(i, outcome=Outcome.DROPPED) for i in range(3)]
     counts = {"planned": 9, "sent": 4, "done": 4, "in_flight": 0}
-    ((way, line, *_),) = drawn(Goal(requests=10), [(1.0, counts, dropped)])
+    ((way, line, *_),) = drawn(LoadGoal(requests=10), [(1.0, counts, dropped)])
     assert way.startswith("  ━━━━━━━━━━━━━━──────  70%  7 of 10 requests")
     assert line == "  sent 4  done 4  in flight 0  failed 0 (0.0%)  waiting for a slot 2  dropped 3"
 
 
 def test_latencies_are_those_of_the_last_seconds_and_objectives_of_all() -> None:
     slow = [made_record(9, chunks_ms=(500, 510, 520))]
-    _, line = drawn(Goal(requests=10, objectives=SLO[:1]), [(1.0, sent(1), slow), (12.0, sent(2), good(1))])
+    _, line = drawn(LoadGoal(requests=10, objectives=SLO[:1]), [(1.0, sent(1), slow), (12.0, sent(2), good(1))])
     assert "TTFT p50 50.0 p99 50.0 ms" in line[3]
     assert line[4] == "  ttft:p99<60ms: 495.5 ms, missed so far"
 

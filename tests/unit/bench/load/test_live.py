@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bench.clock import NS_PER_S, LoopClock, sleep_until
-from bench.load.live import Goal, Live, LiveNumbers, RecentLatency
+from bench.load.live import Live, LiveNumbers, LoadGoal, RecentLatency
 from bench.load.progress_tally import ProgressTally, metrics_of
 from bench.metrics import objectives
 from bench.observer import Cadence, Control, LoadOnly, Observer
@@ -22,13 +22,13 @@ RECORDS = [
 ]
 
 
-def live_of(goal: Goal) -> Live:
+def live_of(goal: LoadGoal) -> Live:
     return Live(LoopClock(), lambda at_ns: dict(COUNTS), goal)
 
 
 def test_the_numbers_of_a_load() -> None:
     async def main(loop: VirtualTimeLoop) -> LiveNumbers:
-        live = live_of(Goal(requests=10, duration_s=8, objectives=SLO))
+        live = live_of(LoadGoal(requests=10, duration_s=8, objectives=SLO))
         live.start()
         for record in RECORDS:
             live.add(record)
@@ -50,7 +50,7 @@ def test_the_numbers_of_a_load() -> None:
 
 def test_what_workers_counted_is_the_same() -> None:
     async def main(loop: VirtualTimeLoop) -> tuple[LiveNumbers, LiveNumbers]:
-        goal = Goal(requests=10, objectives=SLO)
+        goal = LoadGoal(requests=10, objectives=SLO)
         alone, merged = live_of(goal), live_of(goal)
         tallies = [ProgressTally(metrics_of(SLO)) for _ in range(2)]
         alone.start()
@@ -69,7 +69,7 @@ def test_what_workers_counted_is_the_same() -> None:
 def test_numbers_are_told_at_their_times_and_when_the_load_is_over() -> None:
     async def main(loop: VirtualTimeLoop) -> list[float]:
         times: list[float] = []
-        live = live_of(Goal(duration_s=60))
+        live = live_of(LoadGoal(duration_s=60))
         live.start()
         live.follow(lambda numbers: times.append(numbers.elapsed_s), *Cadence(first_s=1, every_s=2))
         await sleep_until(LoopClock(), START_NS + 6 * NS_PER_S)

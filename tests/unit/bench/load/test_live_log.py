@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from bench.clock import NS_PER_S, LoopClock, sleep_until
-from bench.load.live import Goal, Live, LiveNumbers
+from bench.load.live import Live, LiveNumbers, LoadGoal
 from bench.load.live_log import LiveLog, live_line
 from bench.load.progress_tally import ProgressTally, metrics_of
 from bench.load.sampling import ClientState, worst
@@ -37,7 +37,7 @@ def lines_of(live: Live, at_s: list[float]) -> list[dict[str, object]]:
 
 def test_a_line_tells_the_counts_of_the_load_and_the_latencies_of_its_second() -> None:
     async def main(loop: VirtualTimeLoop) -> list[dict[str, object]]:
-        live = Live(LoopClock(), lambda at_ns: dict(COUNTS), Goal(requests=10, objectives=SLO))
+        live = Live(LoopClock(), lambda at_ns: dict(COUNTS), LoadGoal(requests=10, objectives=SLO))
         live.start()
         for record in (*GOOD, WARMUP, RESET):
             live.add(record)
@@ -72,7 +72,7 @@ def test_a_line_tells_the_counts_of_the_load_and_the_latencies_of_its_second() -
 
 def test_tallies_of_workers_give_the_same_line() -> None:
     async def main(loop: VirtualTimeLoop) -> tuple[list[dict[str, object]], list[dict[str, object]]]:
-        goal = Goal(requests=10, objectives=SLO)
+        goal = LoadGoal(requests=10, objectives=SLO)
         alone, merged = (Live(LoopClock(), lambda at_ns: dict(COUNTS), goal) for _ in range(2))
         tallies = [ProgressTally(metrics_of(SLO)) for _ in range(2)]
         alone.start()
@@ -91,7 +91,7 @@ def test_tallies_of_workers_give_the_same_line() -> None:
 def test_the_state_follows_the_goal() -> None:
     async def main(loop: VirtualTimeLoop) -> list[RunState]:
         counts = {"planned": 2, "sent": 2, "done": 0, "in_flight": 2}
-        live = Live(LoopClock(), lambda at_ns: dict(counts), Goal(requests=3, warmup_requests=2))
+        live = Live(LoopClock(), lambda at_ns: dict(counts), LoadGoal(requests=3, warmup_requests=2))
         live.start()
         states = [live.numbers(START_NS + NS_PER_S).state]
         for sent in (3, 5):
@@ -110,7 +110,7 @@ def test_everyone_who_follows_is_told_at_their_own_times() -> None:
         def told(times: list[float]) -> object:
             return lambda numbers: times.append(numbers.elapsed_s)
 
-        live = Live(LoopClock(), lambda at_ns: dict(COUNTS), Goal())
+        live = Live(LoopClock(), lambda at_ns: dict(COUNTS), LoadGoal())
         live.start()
         live.follow(told(often), 0.5, 0.5)  # type: ignore[arg-type]
         live.follow(told(seldom), 1.0, 1.0)  # type: ignore[arg-type]
@@ -146,7 +146,7 @@ def test_a_disk_that_takes_nothing_stops_nothing(tmp_path: Path) -> None:
 
 
 async def _numbers(loop: VirtualTimeLoop) -> tuple[LiveNumbers, Live]:
-    live = Live(LoopClock(), lambda at_ns: dict(COUNTS), Goal())
+    live = Live(LoopClock(), lambda at_ns: dict(COUNTS), LoadGoal())
     live.start()
     return live.numbers(START_NS + NS_PER_S), live
 
