@@ -38,9 +38,10 @@ class Ran:
         return dict(json.loads(path.read_text())) if path.exists() else None
 
     def records(self) -> list[dict[str, Any]]:
-        """The records in the order in which the requests were made."""
+        """The records in the order in which the requests were made; half a line, on a full disk, is none."""
         path = self.folder / "requests.jsonl"
-        rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        text = path.read_text() if path.exists() else ""
+        rows = [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
         return sorted((row for row in rows if row["phase"] == "run"), key=lambda row: row["index"])
 
     def words(self, about: str = "") -> str:
@@ -51,7 +52,7 @@ class Ran:
         if summary is None:
             last = next((line for line in reversed(self.err.splitlines()) if line.strip()), "")
             what = "a traceback: " if "Traceback" in self.err else ""
-            return f"exit {self.status}: {what}{_short(last)}"
+            return f"exit {self.status}: {what}{_short(last.replace(str(self.folder), 'DIR'))}"
         counts = summary["counts"]["by_outcome"]
         outcomes = ", ".join(f"{n:,} {outcome}" for outcome, n in Counter(counts).most_common(3))
         text = f"{summary['verdict']['status']}, exit {self.status}; {outcomes}"

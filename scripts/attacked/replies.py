@@ -119,7 +119,7 @@ def of_size(steps: Sequence[Step], *flags: str, times: int = 1) -> Callable[[Che
         def chat(request: Received) -> Sequence[Step]:
             if not probed:
                 probed.append(True)
-                return stream(*GOOD)
+                return WHOLE["a good one"][0] if "--no-stream" in flags else stream(*GOOD)
             return steps
 
         said = []
@@ -149,15 +149,17 @@ _TRICKLE = [Send(b"HTTP/1.1 200 OK\r\nx: "), *[step for _ in range(300) for step
 
 HTTP: dict[str, Callable[[Checkout], str]] = {
     **Shapes(DECIDED).attacks(),
-    "an event of 100 MB": of_size(
+    "an event of 100 MB, far from its end": of_size(
         [Send(head("200 OK", "text/event-stream", CHUNKED) + chunk(b"data:")), *[Send(chunk(_MB))] * 100, Send(LAST_CHUNK)]
     ),
-    "two streams of 100 MB of small events, --timeout 5s": of_size(endless(_EVENT, 10_000), "--timeout", "5s", times=2),
-    "a stream that never ends, an event every 100 ms, --timeout 2s": of_size(
+    "two streams of small events without end, --timeout 5s": of_size(
+        endless(_EVENT, 100_000), "--timeout", "5s", times=2
+    ),
+    "a stream without end, an event every 100 ms, --timeout 2s": of_size(
         endless(frames(content("x"))[0], 200, 0.1), "--timeout", "2s"
     ),
-    "a head that never ends, a byte every 100 ms, --timeout 2s": of_size(_TRICKLE, "--timeout", "2s"),
-    "an event that never ends, a byte every 100 ms, --timeout 2s": of_size(
+    "a head without end, a byte every 100 ms, --timeout 2s": of_size(_TRICKLE, "--timeout", "2s"),
+    "an event without end, a byte every 100 ms, --timeout 2s": of_size(
         endless(b"x", 200, 0.1), "--timeout", "2s"
     ),
     "an error page of 100 MB with status 500": of_size(

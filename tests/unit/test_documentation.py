@@ -42,6 +42,9 @@ BLOCKS = {page: blocks_of(page, (ROOT / page).read_text(encoding="utf-8")) for p
 CANNOT_RUN = {
     "pip install": "changes the environment; scripts/bench-install does the same in a fresh one",
     "scripts/bench-install": "needs a package index",
+    "scripts/attacks": "takes minutes, and another checkout",
+    "scripts/clean-runs": "takes minutes of a quiet machine",
+    "scripts/real-servers": "needs vLLM, and minutes of a quiet machine",
     "scripts/bench-calibrate": "takes minutes of a quiet machine",
     "scripts/bench-engine": "needs gcc and minutes of a quiet machine",
     "scripts/bench-mock": "needs gcc and minutes of a quiet machine",
