@@ -4,7 +4,7 @@ curve each."""
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from bench.report.charts import Chart, Line, Panel, Style, Tone, round_step
@@ -13,7 +13,11 @@ from bench.report.formatting import number
 TONES: tuple[Tone, ...] = ("main", "second", "warn", "quiet")
 MOST_SWEEPS = len(TONES)
 _LATENCIES = {"ttft": "TTFT", "tpot": "TPOT", "e2el": "E2EL"}
-NOT_VALID = "not VALID"
+MARKS: tuple[tuple[str, tuple[str, ...], Tone], ...] = (
+    ("SUSPECT", ("SUSPECT",), "warn"),
+    ("INVALID or FAILED", ("INVALID", "FAILED"), "bad"),
+)
+"""Points that are not VALID have a mark: on the curve, or, where they were not measured, in place of it."""
 
 Sweep = Mapping[str, Any]
 
@@ -46,7 +50,7 @@ def _by_load(
             of_stat = stat.partition(":")[2] or "measured"
             name = of_stat if len(sweeps) == 1 else names[k]
             tone = TONES[j if len(sweeps) == 1 else k]
-            shown = [_number(points.get(load), stat, usable=True) for load in loads]
+            shown = [_number(points.get(load), stat) for load in loads]
             fitted = key == "throughput" and len(sweeps) == 1 and sweep["knee"] is not None
             style: Style = "points" if fitted else "line"
             lines.append(Line(name, _values(shown, "value"), style, tone, over_gaps=True))
@@ -59,10 +63,11 @@ def _by_load(
                 )
         if key == "throughput" and len(sweeps) == 1 and sweep["knee"] is not None:
             lines.append(Line("fitted", [_fitted(sweep["knee"], load) for load in loads], tone="second", dashed=True))
-        marked = [_number(points.get(load), stats[0], usable=False) for load in loads]
-        if any(marked):
-            name = NOT_VALID if len(sweeps) == 1 else f"{names[k]}, {NOT_VALID}"
-            lines.append(Line(name, _values(marked, "value"), "points", "bad"))
+        for mark, statuses, tone in MARKS:
+            marked = [_number(points.get(load), stats[0], statuses) for load in loads]
+            if any(marked):
+                name = mark if len(sweeps) == 1 else f"{names[k]}, {mark}"
+                lines.append(Line(name, _values(marked, "value"), "points", tone))
     units = {sweep["unit"] for sweep in sweeps}
     room = 0.05 * max(x[-1] - x[0], 0.5) if x else 0
     return Chart(
@@ -79,9 +84,11 @@ def _by_load(
     )
 
 
-def _number(point: Mapping[str, Any] | None, stat: str, *, usable: bool) -> Mapping[str, Any] | None:
-    """The number of a point, where its load was measured (`usable`) or was not."""
-    if point is None or (point["status"] in ("VALID", "SUSPECT")) is not usable:
+def _number(
+    point: Mapping[str, Any] | None, stat: str, statuses: Collection[str] | None = None
+) -> Mapping[str, Any] | None:
+    """The number of a point that was measured, or of one that has one of these verdicts."""
+    if point is None or not (point["usable"] if statuses is None else point["status"] in statuses):
         return None
     found: Mapping[str, Any] = point["numbers"][stat]
     return found

@@ -212,16 +212,22 @@ def test_the_page_has_a_curve_for_each_metric_and_a_mark_for_what_was_not_measur
     assert page.count('class="stroke bad dots"') == 5
     assert '<span class="status invalid">INVALID</span>' in page
     assert 'href="concurrency-512-1/report.html"' in page
-    assert "not VALID" in page
+    assert "INVALID or FAILED" in page
 
 
 def test_what_was_not_measured_is_in_no_curve() -> None:
     charts = load_curves.build([content([*LADDER, made_run(512, 1, "FAILED")])], ["a"])
     throughput = charts[0].panels[0].lines
-    assert [line.name for line in throughput] == ["measured", "95% low", "95% high", "fitted", "not VALID"]
+    assert [line.name for line in throughput] == ["measured", "95% low", "95% high", "fitted", "INVALID or FAILED"]
     assert throughput[0].values[-1] is None
     assert [value for value in throughput[-1].values if value is not None] == [pytest.approx(1000 * 512 / 532)]
     assert throughput[-1].tone == "bad"
+    suspect = load_curves.build([content([*LADDER[:-1], made_run(256, 1, "SUSPECT")])], ["a"])[0].panels[0].lines
+    assert (suspect[-1].name, suspect[-1].tone) == ("SUSPECT", "warn")
+    assert suspect[0].values[-1] == suspect[-1].values[-1]  # It is on the curve too.
+    mixed = load_curves.build([content([*LADDER, made_run(256, 2, "INVALID")])], ["a"])[0].panels[0].lines
+    assert mixed[0].values[-1] == mixed[-1].values[-1] == pytest.approx(1000 * 256 / 276)
+    assert not any(line.tone == "good" for line in (*throughput, *suspect))
 
 
 def test_several_sweeps_have_a_curve_each_over_all_their_loads() -> None:
