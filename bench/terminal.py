@@ -98,6 +98,11 @@ class Terminal(Observer):
         bad = line.startswith("  errors") or line.endswith("missed so far")
         return f"\x1b[31m{line}\x1b[0m" if bad and self._colour else line
 
+    def wipe(self) -> None:
+        """Take the lines of the load away, where they were drawn."""
+        if self._writer is not None and self._lines_drawn:
+            self._writer.write(self._erase())
+
     def _erase(self) -> str:
         drawn, self._lines_drawn = self._lines_drawn, 0
         return f"\x1b[{drawn}A\x1b[J" if drawn else ""

@@ -143,7 +143,8 @@ class SearchTerminal(Terminal):
         super().load_begins(control)
 
     def load_ended(self) -> None:
-        """What the visit brought back is read now."""
+        """What the visit brought back is read now, and its lines go."""
+        self.wipe()
         super().load_ended()
         self._wait.enter_context(self.waiting("reading what it brought back"))
 

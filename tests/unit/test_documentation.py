@@ -55,7 +55,7 @@ CANNOT_RUN = {
     "python -m bench calibrate --sweep": "takes minutes",
     "python -m bench calibrate --full": "takes most of a minute; tests/sockets/test_calibrate_command.py runs some of it",
     "python -m bench calibrate --url http://there": "needs another machine",
-    "python -m bench search": "takes its whole budget, minutes; one of ten seconds is run in docs/search.md",
+    "python -m bench search": "takes its whole budget, minutes; a short one is run in docs/search.md",
     "scripts/bench-search": "takes three quiet minutes a search",
     "scripts/simulate-statistics": "takes half an hour of a quiet machine",
     "scripts/knee-against-closed-form": "takes three minutes",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from dataclasses import replace
 
 from bench.load.live import Goal as LiveGoal
@@ -14,6 +15,7 @@ from bench.load_search.visits import Visit
 from bench.metrics.objectives import parse_one
 from bench.records import Outcome
 from tests.support.searched_server import FormulaVisits, logistic
+from tests.support.virtual_time import VirtualTimeLoop, run_virtual
 
 P99 = Goal("ttft:p99<500ms", 0.01)
 
@@ -112,3 +114,34 @@ def test_without_a_terminal_there_is_a_line_as_a_visit_begins_and_when_it_has_en
     silent.visit_begins(search, visit)
     silent.visit_ended(search, search.results[-1])
     assert quiet.getvalue() == ""
+
+
+class Uncontrolled:
+    """A load that nobody ends."""
+
+    def interrupt(self) -> None: ...
+
+    def terminate(self) -> None: ...
+
+
+def test_on_a_terminal_the_lines_of_a_visit_are_drawn_over_and_go_when_it_is_over() -> None:
+    leader, follower = os.openpty()
+    with os.fdopen(follower, "w") as stream:
+
+        async def main(loop: VirtualTimeLoop) -> None:
+            terminal, search = SearchTerminal(stream), searched(8)
+            terminal.visit_begins(search, Visit(9, "visit", 36.2, 25.0, 60.0))
+            terminal.load_begins(Uncontrolled())
+            terminal.progress(NUMBERS)
+            terminal.progress(replace(NUMBERS, run_s=13.0))
+            terminal.load_ended()
+            terminal.visit_ended(search, search.results[-1])
+            terminal.search_ended()
+
+        run_virtual(main)
+        said = os.read(leader, 65536).decode()
+    os.close(leader)
+    assert said.index("measuring, 12 of 60 s") < said.index("measuring, 13 of 60 s") < said.index("visit 8: ")
+    assert said.count("\x1b[4A\x1b[J") == 2
+    between = said[said.index("measuring, 13 of 60 s") : said.index("visit 8: ")]
+    assert "\x1b[4A\x1b[J" in between

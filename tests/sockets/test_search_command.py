@@ -1,0 +1,121 @@
+"""`python -m bench search` as a user runs it: an answer, Ctrl-C, kill -9, --resume, over sockets against the mock."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+
+from bench.evaluate import evaluate
+from bench.run_directory import RunDirectory
+from bench.verdict.limits import Limits
+from tests.support.mock_process import mock_process
+
+SCHEMA = Draft202012Validator(orjson.loads(files("bench.load_search").joinpath("search.schema.json").read_bytes()))
+DEADLINE_S = 50.0
+
+
+def settings(folder: Path, url: str) -> str:
+    """A file of settings whose verdict is not bent by other programs on the machine: of that speaks another test."""
+    never = {"suspect": 1e12, "invalid": 1e12}
+    content = {
+        "url": url, "slo": ["ttft:p90<400ms"], "input_tokens": 16, "output_tokens": 4,
+        "limits": {name: never for name, field in Limits.model_fields.items() if field.default.invalid is not None},
+    }  # fmt: skip
+    file = folder / "settings.yaml"
+    file.write_text(yaml.safe_dump(content))
+    return str(file)
+
+
+def command(*flags: str) -> list[str]:
+    return [sys.executable, "-m", "bench", "search", *flags]
+
+
+def kept(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((path / "search.json").read_bytes())
+    assert [e.message for e in SCHEMA.iter_errors(content)] == []
+    return content
+
+
+def wait_for_visits(path: Path, n: int, process: subprocess.Popen[str]) -> None:
+    """Until so many visits have ended."""
+    deadline = time.monotonic() + DEADLINE_S
+    while not (path / "search.json").exists() or len(kept(path)["visits"]) < n:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_a_search_gives_an_answer_and_every_visit_is_a_run(tmp_path: Path) -> None:
+    out = tmp_path / "search"
+    with mock_process("--ttft", "20ms", "--tpot", "5ms") as mock:
+        flags = ("--config", settings(tmp_path, mock.url), "--start", "10", "--max", "20", "--budget", "40s")
+        ran = subprocess.run(
+            command(*flags, "--out", str(out), "--require", "15"), capture_output=True, text=True, timeout=DEADLINE_S
+        )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "required: 15/s is held" in ran.stdout
+    assert max(map(len, ran.stdout.splitlines()[:-1])) <= 80
+    assert "visit 1: 10/s held" in ran.stderr
+    content = kept(out)
+    assert content["required"]["held"] is True
+    visits = content["visits"]
+    assert {visit["verdict"] for visit in visits} <= {"VALID", "SUSPECT"}
+    for visit in visits:
+        result = evaluate(RunDirectory.open(out / visit["run_dir"]))
+        assert result.summary["counts"]["succeeded"] == visit["requests"]
+        assert result.summary["run"]["config"]["rate"] == visit["load"]
+    seeds = {yaml.safe_load((out / v["run_dir"] / "run.yaml").read_text())["config"]["seed"] for v in visits}
+    assert len(seeds) == len(visits)
+    assert (
+        "It never fails" in (out / "search.html").read_text() or "It holds up to" in (out / "search.html").read_text()
+    )
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no SIGINT for a process")
+def test_a_search_that_is_interrupted_and_then_killed_goes_on_where_it_was(tmp_path: Path) -> None:
+    out = tmp_path / "search"
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONWARNINGS"}
+    with mock_process("--ttft", "20ms", "--tpot", "5ms") as mock:
+        flags = ("--config", settings(tmp_path, mock.url), "--start", "10", "--max", "20", "--budget", "60s")
+        begun = subprocess.Popen(
+            command(*flags, "--out", str(out)),
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
+        )  # fmt: skip
+        wait_for_visits(out, 1, begun)
+        begun.send_signal(signal.SIGINT)
+        printed, said = begun.communicate(timeout=DEADLINE_S)
+        assert begun.returncode in (0, 130), said
+        assert "ended: interrupted" in printed
+        first = kept(out)
+        assert first["stopped_by"] == "interrupted"
+
+        resumed = subprocess.Popen(
+            command("--resume", str(out)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+        )
+        wait_for_visits(out, len(first["visits"]) + 1, resumed)
+        resumed.kill()
+        resumed.communicate()
+        second = kept(out)
+        assert second["stopped_by"] is None
+        assert second["visits"][: len(first["visits"])] == first["visits"]
+
+        last = subprocess.run(
+            command("--resume", str(out), "--budget", "15s"), capture_output=True, text=True, timeout=DEADLINE_S
+        )
+        assert last.returncode in (0, 1), last.stderr
+    third = kept(out)
+    assert third["visits"][: len(second["visits"])] == second["visits"]
+    assert third["stopped_by"] in ("never fails", "budget", "precision")
+    assert third["settings"]["budget_s"] == 15.0
