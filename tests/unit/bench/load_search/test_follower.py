@@ -6,8 +6,7 @@ import io
 import os
 from dataclasses import replace
 
-from bench.load.live import Goal as LiveGoal
-from bench.load.live import LiveNumbers, ObjectiveSoFar
+from bench.load.live import LiveNumbers, LoadGoal, ObjectiveSoFar
 from bench.load_search.decisions import Ending, Search, Settings
 from bench.load_search.follower import SearchTerminal, ended_lines, progress_lines, situation
 from bench.load_search.goals import Goal
@@ -20,7 +19,7 @@ from tests.support.virtual_time import VirtualTimeLoop, run_virtual
 P99 = Goal("ttft:p99<500ms", 0.01)
 
 NUMBERS = LiveNumbers(
-    goal=LiveGoal(duration_s=60.0, warmup_s=25.0), elapsed_s=37.0, run_s=12.0, warming_up=False, all_sent=False,
+    goal=LoadGoal(duration_s=60.0, warmup_s=25.0), elapsed_s=37.0, run_s=12.0, warming_up=False, all_sent=False,
     share_done=0.4, left_s=48.0, planned=1300, sent=1300, done=1266, in_flight=34, dropped=0, failures=(), failed=0,
     failed_share=0.0, requests_per_s=35.0, output_tokens_per_s=4500.0, latencies={},
     objectives=(ObjectiveSoFar(parse_one(P99.text), 312.0),),
