@@ -18,6 +18,7 @@ from bench.records import Outcome, RequestRecord
 from bench.terminal import Terminal, load_lines
 from bench.workload import Phase
 from tests.support.made_records import made_record
+from tests.support.terminal_output import written
 from tests.support.virtual_time import START_NS, VirtualTimeLoop, run_virtual
 
 COUNTS = {"planned": 0, "sent": 0, "done": 0, "in_flight": 0}
@@ -210,8 +211,7 @@ def test_a_terminal_is_drawn_over_in_place() -> None:
                 terminal.say("a word that stays")
 
         run_virtual(main)
-        said = os.read(leader, 65536).decode()
-    os.close(leader)
+    said = written(leader)
     # Drawn at 0.5 s, over that at 1 s, wiped for the word, and drawn a last time.
     assert said.count("failed 0 (0.0%)") == 3
     assert said.count("\x1b[3A\x1b[J") == 2

@@ -14,6 +14,7 @@ from bench.load_search.visits import Visit
 from bench.metrics.objectives import parse_one
 from bench.records import Outcome
 from tests.support.searched_server import FormulaVisits, logistic
+from tests.support.terminal_output import written
 from tests.support.virtual_time import VirtualTimeLoop, run_virtual
 
 P99 = Goal("ttft:p99<500ms", 0.01)
@@ -138,8 +139,7 @@ def test_on_a_terminal_the_lines_of_a_visit_are_drawn_over_and_go_when_it_is_ove
             terminal.search_ended()
 
         run_virtual(main)
-        said = os.read(leader, 65536).decode()
-    os.close(leader)
+    said = written(leader)
     assert said.index("measuring, 12 of 60 s") < said.index("measuring, 13 of 60 s") < said.index("visit 8: ")
     assert said.count("\x1b[4A\x1b[J") == 2
     between = said[said.index("measuring, 13 of 60 s") : said.index("visit 8: ")]

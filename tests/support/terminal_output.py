@@ -1,0 +1,20 @@
+"""What was written to a terminal, all of it: the kernel hands it on in parts, in its own time."""
+
+from __future__ import annotations
+
+import os
+
+
+def written(leader: int) -> str:
+    """Everything that the other end wrote before it was closed; closes this one."""
+    parts = []
+    while True:
+        try:
+            part = os.read(leader, 65536)
+        except OSError:  # EIO: the other end is closed, and all is read.
+            break
+        if not part:
+            break
+        parts.append(part)
+    os.close(leader)
+    return b"".join(parts).decode()
