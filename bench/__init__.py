@@ -9,12 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bench.api import RunResult, read, run
+    from bench.api import RunResult, read, run, search
+    from bench.load_search.found import SearchResult
     from bench.observer import Observer
 
-__all__ = ["Observer", "RunResult", "read", "run"]
+__all__ = ["Observer", "RunResult", "SearchResult", "read", "run", "search"]
 
-_HOME = {"Observer": "bench.observer"}
+_HOME = {"Observer": "bench.observer", "SearchResult": "bench.load_search.found"}
 """Where a name comes from, if not from bench.api."""
 
 

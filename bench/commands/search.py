@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from bench.config import RunConfig
     from bench.config.flags import Parser
     from bench.load_search.decisions import Search
-    from bench.load_search.driver import Ended
     from bench.load_search.files import SearchDirectory
     from bench.load_search.visit_result import Sought
 
@@ -81,20 +80,20 @@ def main(argv: Sequence[str]) -> int:
     command = ["python", "-m", "bench", "search", *argv]
     plan = _plan(argv, command)
 
-    from bench.load_search.driver import drive
-    from bench.load_search.files import config_sha256
     from bench.load_search.follower import SearchTerminal
-    from bench.load_search.real_time import REAL_TIME
-    from bench.load_search.run_visits import RunVisits
+    from bench.load_search.whole import carry_out
     from bench.run_series import RunSeries
 
     follower = SearchTerminal(sys.stderr, require=plan.require, quiet=plan.base.quiet)
     follower.say(f"searching in {plan.directory.path}")
     runs = RunSeries(plan.directory.path, command=command, observer=follower)
-    visits = RunVisits(plan.base, plan.wanted, runs, REAL_TIME)
-    sha256 = config_sha256(plan.base, plan.search.settings.load_kind)
-    ended = drive(plan.search, plan.directory, visits, follower, config_sha256=sha256, require=plan.require)
-    return _finish(plan, ended)
+    ended, rendered = carry_out(
+        plan.search, plan.wanted, plan.base, plan.directory, runs, follower, require=plan.require
+    )
+    status = print_search(rendered, plan.base.format, quiet=plan.base.quiet)
+    if ended.error is not None:
+        complain(ended.error.problems if isinstance(ended.error, UsageError) else [str(ended.error)])
+    return status
 
 
 def _parser() -> Parser:
@@ -117,6 +116,7 @@ def _plan(argv: Sequence[str], command: Sequence[str]) -> _Plan:
     from bench.load_search.files import LEFT_TO_VISITS, SearchDirectory, config_sha256
     from bench.load_search.options import OPTIONS, settings_of
     from bench.load_search.visit_result import sought
+    from bench.load_search.whole import new_directory
     from bench.metrics import objectives
 
     flags, problems = parse_flags(_parser(), argv)
@@ -160,7 +160,7 @@ def _plan(argv: Sequence[str], command: Sequence[str]) -> _Plan:
     if problems:
         raise UsageError(problems)
     if directory is None:
-        directory = _new_directory(found["base"], command)
+        directory = new_directory(found["base"], command)
     return _Plan(
         base=found["base"],
         wanted=found["wanted"],
@@ -168,31 +168,3 @@ def _plan(argv: Sequence[str], command: Sequence[str]) -> _Plan:
         directory=directory,
         require=require,
     )
-
-
-def _new_directory(base: RunConfig, command: Sequence[str]) -> SearchDirectory:
-    from bench import machine
-    from bench.clock import utc_now
-    from bench.load_search.files import SearchDirectory
-    from bench.load_test import default_directory
-    from bench.secrets import public_command
-
-    path = default_directory(base.name) if base.out is None else Path(base.out)
-    manifest = {
-        "command": " ".join(public_command(command)),
-        "started": utc_now().isoformat(timespec="seconds"),
-        "versions": machine.versions(),
-        "host": machine.host(),
-    }
-    return SearchDirectory.create(path, base, manifest)
-
-
-def _finish(plan: _Plan, ended: Ended) -> int:
-    """Write the page and print the answer. Returns the exit status."""
-    from bench.load_search.render import render
-
-    rendered = render(plan.directory, plan.search, ended.stopped_by, plan.require, ended.error)
-    status = print_search(rendered, plan.base.format, quiet=plan.base.quiet)
-    if ended.error is not None:
-        complain(ended.error.problems if isinstance(ended.error, UsageError) else [str(ended.error)])
-    return status

@@ -31,6 +31,23 @@ class Follower(Protocol):
         """Nothing more will be tried."""
 
 
+class _Nobody:
+    """Follows nothing."""
+
+    def visit_begins(self, search: Search, visit: Visit) -> None:
+        pass
+
+    def visit_ended(self, search: Search, result: Result) -> None:
+        pass
+
+    def search_ended(self) -> None:
+        pass
+
+
+NOBODY: Follower = _Nobody()
+"""For a search that nobody follows."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ended:
     """How a search ended. `error` is what ended it, where something did."""

@@ -10,7 +10,7 @@ import yaml
 
 from bench.errors import BenchError, Exit, UsageError
 from bench.load_search import page, search_file, text, visit_numbers
-from bench.load_search.answer import answer
+from bench.load_search.answer import answer, search_visited
 from bench.load_search.decisions import Ending, Search
 from bench.load_search.files import PAGE, SEARCH, SearchDirectory
 
@@ -23,6 +23,8 @@ class Rendered:
     brief: str
     json: str
     exit: Exit
+    answered: bool
+    """Whether there is a capacity with an interval."""
 
 
 def render(
@@ -42,6 +44,7 @@ def render(
         brief=text.render(found, search, numbers, brief=True),
         json=(directory.path / SEARCH).read_text(encoding="utf-8"),
         exit=found.exit,
+        answered=search.known() is not None and search_visited(search),
     )
 
 

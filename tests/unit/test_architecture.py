@@ -16,7 +16,7 @@ PACKAGES = {"bench": ROOT / "bench", "mockserver": ROOT / "mockserver", "prompts
 MAY_IMPORT: dict[str, frozenset[str]] = {
     # Of our own modules, besides those of its own folder. The closest entry counts: bench.transport is for all below it.
     # Values and what everything stands on:
-    "bench": frozenset({"bench.api", "bench.observer"}),
+    "bench": frozenset({"bench.api", "bench.load_search.found", "bench.observer"}),
     "bench.errors": frozenset(),
     "bench.clock": frozenset(),
     "bench.rng": frozenset(),
@@ -64,6 +64,10 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.load_search.text": frozenset({"bench.load_search", "bench.report"}),
     "bench.load_search.page": frozenset({"bench.errors", "bench.load_search", "bench.report"}),
     "bench.load_search.render": frozenset({"bench.errors", "bench.load_search"}),
+    "bench.load_search.found": frozenset({"bench.errors", "bench.load_search"}),
+    "bench.load_search.whole": frozenset(
+        {"bench.clock", "bench.config", "bench.load_search", "bench.load_test", "bench.machine", "bench.secrets"}
+    ),
     "bench.load_search.follower": frozenset(
         {"bench.load.live", "bench.load_search", "bench.observer", "bench.terminal"}
     ),

@@ -1,0 +1,59 @@
+"""What came of a search, for programs: search.json as typed values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.errors import Exit
+from bench.load_search.decisions import Ending, Known, Search
+from bench.load_search.visits import Result
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """The load up to which every objective holds. docs/search.md says what each answer means."""
+
+    path: Path
+    """The directory of the search; `search.html` is its page."""
+    headline: str
+    """The answer in a sentence."""
+    capacity: float | None
+    """The median; give `low` and `high` with it. None where there is no answer."""
+    low: float | None
+    high: float | None
+    """The interval, about 90% sure."""
+    held: float | None
+    """The highest visited load that is held with 95% probability."""
+    failed: float | None
+    """The lowest visited load that is not."""
+    binding: str | None
+    """The objective that binds, or `keeps up`."""
+    stopped_by: Ending
+    exit: Exit
+    """The exit status that the command would have."""
+    visits: tuple[Result, ...]
+    summary: dict[str, Any]
+    """The content of search.json."""
+
+    @classmethod
+    def of(
+        cls, path: Path, headline: str, search: Search, known: Known | None, stopped_by: Ending, exit_status: Exit,
+        summary: dict[str, Any],
+    ) -> SearchResult:  # fmt: skip
+        """From what is known at the end."""
+        return cls(
+            path=path,
+            headline=headline,
+            capacity=None if known is None else known.estimate,
+            low=None if known is None else known.low,
+            high=None if known is None else known.high,
+            held=None if known is None or known.held is None else known.held[0],
+            failed=None if known is None or known.failed is None else known.failed[0],
+            binding=None if known is None else known.binding,
+            stopped_by=stopped_by,
+            exit=exit_status,
+            visits=tuple(search.results),
+            summary=summary,
+        )
