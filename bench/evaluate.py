@@ -103,7 +103,7 @@ def evaluate(directory: RunDirectory) -> Result:
         directory.write(CERTIFICATE, orjson.dumps(certificate, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
         directory.write(CERTIFICATE_PAGE, certificate_page.render(certificate).encode())
     directory.write(SUMMARY, orjson.dumps(whole, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
-    directory.write(REPORT, html.render(whole).encode())
+    directory.write(REPORT, html.render(whole, summary.page_data()).encode())
     status = exit_status(whole, stop_reason=run.manifest.stop_reason, max_errors=run.config.max_errors)
     return Result(directory, whole, verdict, status)
 

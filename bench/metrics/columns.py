@@ -26,6 +26,7 @@ NO_RESPONSE, NEVER_ASKED = 0, -1
 NONE = math.nan
 """Stands for "did not happen" in a column: a column is doubles, and None is not one."""
 
+_OUTCOMES = tuple(Outcome)
 _NO_FAILURE = frozenset({Outcome.OK, Outcome.INTERRUPTED, Outcome.DROPPED})
 
 
@@ -48,6 +49,7 @@ class Columns:
         self.intended, self.eligible, self.sent, self.end = (array("d") for _ in range(4))
         self.ok, self.failed, self.good = bytearray(), bytearray(), bytearray()
         self.status = array("h")
+        self.outcome = array("b")
         self.output_tokens, self.input_tokens = array("d"), array("d")
         self.bytes_sent = array("d")
         self.lateness_ms, self.failed_after_ms = array("d"), array("d")
@@ -72,6 +74,7 @@ class Columns:
         self.ok.append(ok)
         self.failed.append(record.outcome not in _NO_FAILURE)
         self.good.append(good)
+        self.outcome.append(_OUTCOMES.index(record.outcome))
         missing = NEVER_ASKED if record.outcome is Outcome.DROPPED else NO_RESPONSE
         self.status.append(missing if record.status is None else record.status)
         self.output_tokens.append(output_tokens(record) if ok else 0)
@@ -103,7 +106,7 @@ class Columns:
         if all(a <= b for a, b in zip(self.index, self.index[1:], strict=False)):
             return
         order = sorted(range(len(self.index)), key=lambda row: (self.index[row], self.end[row]))
-        for name in ("index", "intended", "eligible", "sent", "end", "status", "output_tokens", "input_tokens",
+        for name in ("index", "intended", "eligible", "sent", "end", "status", "outcome", "output_tokens", "input_tokens",
                      "bytes_sent", "lateness_ms", "failed_after_ms", "first_open_ms", "output_open_ms", "last_open_ms",
                      "tokens_after_first"):  # fmt: skip
             column = getattr(self, name)
@@ -112,6 +115,14 @@ class Columns:
             setattr(self, name, bytearray(map(getattr(self, name).__getitem__, order)))
         for key, column in self.metrics.items():
             self.metrics[key] = array("d", map(column.__getitem__, order))
+
+    def failed_rows(self) -> dict[Outcome, list[int]]:
+        """The rows of the failed requests, by outcome."""
+        found: dict[Outcome, list[int]] = {o: [] for o in _OUTCOMES if o not in _NO_FAILURE and self.outcomes[o]}
+        for row, number in enumerate(self.outcome):
+            if self.failed[row]:
+                found[_OUTCOMES[number]].append(row)
+        return found
 
     def first_token_ns(self, row: int) -> float:
         """When the first token of a successful request arrived; the end of one that was not streamed."""

@@ -22,9 +22,11 @@ RELATIVE_ERROR = 2.0**-10
 """The greatest relative error of a quantile read from a folded histogram."""
 
 _CUT_BITS = 14
+FINE_PER_OCTAVE = 512
 
 
-def _bins(values: array[float]) -> Iterable[int]:
+def bin_numbers(values: array[float]) -> Iterable[int]:
+    """The number of the bin of each value, ascending with the value: 512 for each octave of a float32."""
     floats = values if values.typecode == "f" else array("f", values)
     return map(rshift, memoryview(floats).cast("B").cast("I"), repeat(_CUT_BITS))
 
@@ -63,14 +65,14 @@ class LogHistogram:
         self.total += round(sum(values) if total is None else total)
         self.total_of_squares += round(sum(map(mul, values, values)))
         if self._exact is None:
-            self._bins.update(_bins(array("f", values)))
+            self._bins.update(bin_numbers(array("f", values)))
         else:
             self._exact.extend(values)
 
     def fold(self) -> None:
         """Give up the values themselves; from here on quantiles are within RELATIVE_ERROR."""
         if self._exact is not None:
-            self._bins.update(_bins(self._exact))
+            self._bins.update(bin_numbers(self._exact))
             self._exact = None
 
     def merge(self, other: LogHistogram) -> None:
@@ -84,7 +86,7 @@ class LogHistogram:
             self.fold()
             self._bins.update(other._bins)
         elif self._exact is None:
-            self._bins.update(_bins(other._exact))
+            self._bins.update(bin_numbers(other._exact))
         else:
             self._exact.extend(other._exact)
 
@@ -101,7 +103,7 @@ class LogHistogram:
             self.min, self.max = min(self._exact, default=math.inf), max(self._exact, default=-math.inf)
             return
         self.fold()
-        self._bins -= Counter(_bins(other._exact)) if other._exact is not None else other._bins
+        self._bins -= Counter(bin_numbers(other._exact)) if other._exact is not None else other._bins
         low, high = min(self._bins, default=None), max(self._bins, default=None)
         if low is None or high is None:
             self.min, self.max = math.inf, -math.inf

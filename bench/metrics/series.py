@@ -21,16 +21,17 @@ from bench.metrics.per_request import NS_PER_MS, NS_PER_S
 from bench.metrics.quantile import describe, quantile
 
 _INTERVALS = 12
+_OVER_TIME = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 _QUANTILES = (*range(1, 100), 99.5, 99.9, 100)
 
 
 class Steps:
     """The steps of a run: `count` of them, `ns` long, from the start of the run (earlier, should something be)."""
 
-    def __init__(self, first_ns: float, last_ns: float, *grids: Arrivals) -> None:
+    def __init__(self, first_ns: float, last_ns: float, widest_ns: int = 0, most: int = MAX_SLOTS) -> None:
+        """At most `most` steps, none narrower than `widest_ns`."""
         self.ns = NS_PER_S
-        widest = max((grid.width_ns for grid in grids), default=0)
-        while self.ns < widest or (last_ns - min(first_ns, 0)) / self.ns > MAX_SLOTS:
+        while self.ns < widest_ns or (last_ns - min(first_ns, 0)) / self.ns > most:
             self.ns *= 2
         self.first = min(math.floor(first_ns / self.ns), 0)
         self.count = math.floor(last_ns / self.ns) - self.first + 1
@@ -64,36 +65,45 @@ class Steps:
         return [(later - earlier) / self.ns for earlier, later in pairwise(spent)]
 
     def quantiles(self, rows: Iterable[tuple[float, float]]) -> dict[str, list[float | None]]:
-        """n, mean, p50 and p99 of the values of (time, value) rows in each step; None in a step without any."""
+        """mean and quantiles of the values of (time, value) rows in each step; None in a step without any."""
         groups: defaultdict[int, list[float]] = defaultdict(list)
         for at, value in rows:
             groups[self.of(at)].append(value)
-        result: dict[str, list[float | None]] = {"mean": [], "p50": [], "p99": []}
+        result: dict[str, list[float | None]] = {"mean": [], **{name: [] for name in _OVER_TIME}}
         for step in range(self.count):
             values = sorted(groups[step])
             result["mean"].append(math.fsum(values) / len(values) if values else None)
-            for name, p in (("p50", 0.5), ("p99", 0.99)):
+            for name, p in _OVER_TIME.items():
                 result[name].append(quantile(values, p) if values else None)
         return result
 
 
-def over_time(columns: Columns, tokens: Arrivals, bytes_in: Arrivals) -> dict[str, Any]:
-    """`series` of a summary."""
+def steps_of(columns: Columns, widest_ns: int, most: int = MAX_SLOTS) -> Steps:
+    """The steps that hold every request: none of a run without requests, which would end before it began."""
+    first, last = (min([*happened(columns.sent), *columns.end]), max(columns.end)) if len(columns) else (0, -1)
+    return Steps(first, last, widest_ns, most)
+
+
+def over_time(columns: Columns, tokens: Arrivals, bytes_in: Arrivals, steps: Steps | None = None) -> dict[str, Any]:
+    """`series` of a summary, or the same over other steps."""
     sent = happened(columns.sent)
-    # A run without requests has no steps: it would end before it began.
-    first, last = (min([*sent, *columns.end]), max(columns.end)) if len(columns) else (0, -1)
-    steps = Steps(first, last, tokens, bytes_in)
+    if steps is None:
+        steps = steps_of(columns, max(tokens.width_ns, bytes_in.width_ns))
     ended = [at for at, was_sent in zip(columns.end, columns.sent, strict=True) if was_sent == was_sent]
     statuses = sorted(set(columns.status) - {NEVER_ASKED})
     rows = range(len(columns))
     return {
         "step_s": steps.ns // NS_PER_S,
         "t_s": [(steps.first + step) * steps.ns / NS_PER_S for step in range(steps.count)],
-        "end_s": last / NS_PER_S if len(columns) else None,
+        "end_s": max(columns.end) / NS_PER_S if len(columns) else None,
         "planned": steps.counts(columns.intended),
         "sent": steps.counts(sent),
         "completed": steps.counts(columns.end[row] for row in rows if columns.ok[row]),
         "failed": steps.counts(columns.end[row] for row in rows if columns.failed[row]),
+        "failed_by_outcome": {
+            str(outcome): steps.counts(columns.end[row] for row in failed)
+            for outcome, failed in columns.failed_rows().items()
+        },
         "in_flight": steps.in_flight(sent, ended),
         "ttft_ms": steps.quantiles(
             (columns.sent[row] + value * NS_PER_MS, value)

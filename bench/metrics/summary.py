@@ -9,22 +9,25 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from itertools import repeat
+from itertools import chain, repeat
 from operator import sub
 from typing import Any
 
 from bench.metrics import compat, per_request, series
 from bench.metrics.arrivals import Arrivals
 from bench.metrics.bounds import loose_times
+from bench.metrics.chosen_requests import ChosenRequests
 from bench.metrics.columns import Columns, happened
 from bench.metrics.facts import RunFacts
 from bench.metrics.instrument import WorkerSamples
 from bench.metrics.load import Readiness, Spans, describe_load
 from bench.metrics.objectives import evaluate, meets_all
+from bench.metrics.page_data import page_data
 from bench.metrics.per_request import NS_PER_MS, NS_PER_S
 from bench.metrics.quantile import describe, quantile
 from bench.metrics.scope import RunData, Scope, in_send_order
 from bench.metrics.segments import describe_segments
+from bench.metrics.step_histograms import StepHistograms
 from bench.metrics.tally import RecordTally
 from bench.metrics.tokens import TokenTimes
 from bench.metrics.window import Window, describe_window, steady_window
@@ -47,6 +50,8 @@ class Summary:
         self._good_arrivals = Arrivals()
         self._bytes_in = Arrivals(NS_PER_S)
         self._tally = RecordTally()
+        self._itl = StepHistograms()
+        self._chosen = ChosenRequests(facts.start_ns)
         self._readings = compat.Readings()
         self._spans = Spans()
         self._readiness = Readiness()
@@ -68,6 +73,7 @@ class Summary:
         good = self._facts.has_latency_objectives and meets_all(record, self._facts.objectives)
         self._columns.add(record, good)
         self._tally.add(record)
+        self._chosen.add(record)
         if not self._facts.open_loop:
             self._readiness.add(record)
         self._readings.add(record)
@@ -95,6 +101,10 @@ class Summary:
             later = None if chunk_tokens is None else chunk_tokens[1:]
             itl = None if later is None or later.count(1) == len(later) else per_request.itl_ns(record)
             self._tokens.add(record.index, record.sent_ns - self._facts.start_ns, gaps, itl, loose_times(record))
+            each = (
+                times[1:] if itl is None or later is None else list(chain.from_iterable(map(repeat, times[1:], later)))
+            )
+            self._itl.extend(each, gaps if itl is None else itl)
 
     def add_sample(self, row: Mapping[str, Any]) -> None:
         """One line of samples.jsonl."""
@@ -107,6 +117,13 @@ class Summary:
             self._columns.sort()
             self._result = _rounded(self._summarize())
         return self._result
+
+    def page_data(self) -> dict[str, Any]:
+        """What the page of the run needs beyond the summary."""
+        over_time = self.close()["series"]
+        return _rounded(  # type: ignore[no-any-return]
+            page_data(self._columns, self._arrivals, self._bytes_in, self._itl, self._chosen, over_time)
+        )
 
     def _summarize(self) -> dict[str, Any]:
         facts, columns, tally = self._facts, self._columns, self._tally

@@ -13,13 +13,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.metrics.catalog import METRICS, Metric
-from bench.report import charts, details, formatting, other_tools, segments_table
+from bench.report import details, formatting, other_tools, request_tables, run_charts, segments_table
 from bench.report.certificate_text import STATS as CALIBRATED_STATS
 from bench.report.certificate_text import cause_sentence
 from bench.report.configuration import configuration
 from bench.report.formatting import signed, signed_share
 from bench.report.page import Tile, chart_view, document
+from bench.report.period_data import period_data
 from bench.report.text import certainty
+from bench.report.time_charts import RunNumbers
 
 MAIN_METRICS = ("ttft", "tpot", "itl", "e2el", "tps")
 STATS = {
@@ -59,8 +61,12 @@ class MetricRow:
     exact: bool
 
 
-def render(summary: Mapping[str, Any]) -> str:
-    """The report of a summary. `run`, `verdict` and `calibration` are shown where they are there."""
+def render(summary: Mapping[str, Any], page: Mapping[str, Any] | None = None) -> str:
+    """The report of a summary. `run`, `verdict` and `calibration` are shown where they are there.
+
+    `page` is what only a page needs (`Summary.page_data`); without it the page has fewer charts, and no numbers of periods.
+    """
+    run = RunNumbers(summary, page)
     steady, latency = summary["steady"], summary["latency"]
     cut = steady is not None and any(steady["latency"][key]["n"] != row["n"] for key, row in latency.items())
     window = summary["window"]
@@ -95,7 +101,10 @@ def render(summary: Mapping[str, Any]) -> str:
         errors=summary["errors"],
         compat_columns=other_tools.columns(),
         compat_rows=other_tools.rows(summary),
-        charts=[chart_view(chart) for chart in charts.build(summary)],
+        charts=[chart_view(chart) for chart in run_charts.build(run)],
+        run_data=period_data(run),
+        slowest=request_tables.slowest(page),
+        failed=request_tables.failed(page),
         configuration=configuration(summary.get("run", {})),
         calibration=_calibration(summary.get("calibration")),
     )

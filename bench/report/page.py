@@ -18,8 +18,10 @@ import jinja2
 
 from bench.report import charts, formatting, plot
 
-TABLE_ROWS = 300
-"""Rows of the table under a chart; of longer series every k-th is shown, and the table says so."""
+TABLE_ROWS = 16
+"""Rows of the table under a chart; of longer series every k-th is there, and the script of the page adds the others."""
+
+SCRIPTS = ("chart.js", "period.js", "recompute.js", "save.js", "page.js")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +38,20 @@ class Tile:
 
 def document(template: str, **values: Any) -> str:
     """A page from a template of ours, with the style sheet and the script that all pages share."""
-    script = _template_file("report.js")
+    script = "".join(map(_script, SCRIPTS))
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
                                      lstrip_blocks=True, loader=jinja2.FunctionLoader(_template_file))  # fmt: skip
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "sort_keys": True}
     digest = base64.b64encode(sha256(script.encode()).digest()).decode()
     return environment.get_template(template).render(
         css=_template_file("report.css"), script=script, script_hash=digest, **values
     )
+
+
+def _script(name: str) -> str:
+    """A script without its indentation and its comments, which would be a tenth of a small page."""
+    lines = (line.strip() for line in _template_file(name).splitlines())
+    return "".join(f"{line}\n" for line in lines if line and not line.startswith("//"))
 
 
 def _template_file(name: str) -> str:
@@ -50,42 +59,82 @@ def _template_file(name: str) -> str:
 
 
 def chart_view(chart: charts.Chart) -> dict[str, Any]:
-    """What the template needs of a chart: its drawn panels, the data for hovering, and the table."""
+    """What the template needs of a chart: its drawn panels, the data for the script, and the table."""
+    plots = [plot.draw(chart, panel) for panel in chart.panels]
     panels = []
-    for panel in chart.panels:
-        drawn = plot.draw(chart, panel)
-        legend = [line for line in panel.lines if not line.hidden and line.in_legend]
+    for panel, drawn in zip(chart.panels, plots, strict=True):
+        legend = [(position, line) for position, line in enumerate(panel.lines) if not line.hidden and line.in_legend]
         panels.append({"unit": panel.unit, "plot": drawn, "legend": legend if len(legend) > 1 else ()})
-    lines = [(panel, line) for panel in chart.panels for line in panel.lines]
-    hover = {
-        "x": [round(plot.x_place(chart, at), 3) for at in chart.x],
-        "names": list(chart.x_names),
-        "lines": [
-            {
-                "name": line.name,
-                "unit": panel.unit if line.unit is None else line.unit,
-                "tone": line.tone,
-                "hidden": line.hidden,
-                "values": [_write(panel, line, value) for value in line.values],
-            }
-            for panel, line in lines
-        ],
-    }
-    every = -(-len(chart.x) // TABLE_ROWS)
+    columns = [(panel, line) for panel in chart.panels for line in panel.lines if line.style != "spans"]
+    every = max(-(-len(chart.x) // TABLE_ROWS), 1)
     return {
-        "key": chart.key,
-        "title": chart.title,
-        "meaning": chart.meaning,
-        "x_title": chart.x_title,
+        "chart": chart,
         "x_ticks": plot.x_ticks(chart),
         "panels": panels,
-        "hover": hover,
-        "empty": chart.empty,
-        "band": None if chart.band is None else chart.band_name,
+        "data": _data(chart, plots),
         "every": every,
-        "head": [_column_title(panel, line) for panel, line in lines],
-        "rows": _table_rows(chart, [(panel, line) for panel, line in lines], max(every, 1)),
+        "head": [_column_title(panel, line) for panel, line in columns],
+        "rows": [
+            (name, [_write(panel, line, line.values[position]) for panel, line in columns])
+            for position, name in enumerate(chart.x_names)
+            if position % every == 0
+        ],
     }
+
+
+def _data(chart: charts.Chart, plots: Sequence[plot.Plot]) -> dict[str, Any]:
+    """A chart for the script: values as numbers, which it writes as `formatting` does."""
+    steps = chart.over_time and chart.step > 0
+    return {
+        "title": chart.title,
+        "xTitle": chart.x_title,
+        "time": chart.over_time,
+        "hover": chart.hover,
+        "span": list(chart.x_span),
+        # Steps of a run have their places and names by their number.
+        "x": {"from": chart.x[0] if chart.x else 0, "step": chart.step} if steps else [_short(at) for at in chart.x],
+        "names": None if steps else list(chart.x_names),
+        "recompute": chart.recompute,
+        "panels": [
+            {
+                "unit": panel.unit,
+                "si": panel.si,
+                "zero": panel.from_zero,
+                "top": drawn.top,
+                "bottom": drawn.bottom,
+                "rows": panel.rows,
+                "cells": panel.cells is not None,
+                "lines": [
+                    {
+                        "name": line.name,
+                        "unit": panel.unit if line.unit is None else line.unit,
+                        "tone": line.tone,
+                        "style": line.style,
+                        "tones": line.tones,
+                        "hidden": line.hidden,
+                        "values": _values(chart, line),
+                    }
+                    for line in panel.lines
+                ],
+            }
+            for panel, drawn in zip(chart.panels, plots, strict=True)
+        ],
+    }
+
+
+def _values(chart: charts.Chart, line: charts.Line) -> list[float | None] | str | None:
+    """None: only drawn; "x": those of the x axis."""
+    if line.style == "spans":
+        return None
+    return "x" if line.values is chart.x else [_short(value) for value in line.values]
+
+
+def _short(value: float | None) -> float | None:
+    """As many digits as a page shows: four, and all before the point."""
+    if value is None:
+        return None
+    short = float(f"{value:.4g}") if abs(value) < 1e3 else round(value)
+    return int(short) if short == int(short) else short
 
 
 def _write(panel: charts.Panel, line: charts.Line, value: float | None) -> str:
@@ -95,13 +144,3 @@ def _write(panel: charts.Panel, line: charts.Line, value: float | None) -> str:
 def _column_title(panel: charts.Panel, line: charts.Line) -> str:
     unit = panel.unit if line.unit is None else line.unit
     return f"{line.name} ({unit})" if unit else line.name
-
-
-def _table_rows(
-    chart: charts.Chart, lines: Sequence[tuple[charts.Panel, charts.Line]], every: int
-) -> list[tuple[str, list[str]]]:
-    return [
-        (name, [_write(panel, line, line.values[position]) for panel, line in lines])
-        for position, name in enumerate(chart.x_names)
-        if position % every == 0
-    ]

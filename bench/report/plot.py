@@ -1,19 +1,22 @@
-"""A panel of a chart as inline SVG: shapes only, in a box of 1000 by 100 that stretches to any size.
+"""A panel of a chart as inline SVG: shapes only, in a box of 10,000 by 1,000 that stretches to any size.
 
 Strokes keep their width (`non-scaling-stroke`), and all text stands outside as HTML, so that a chart is as readable on
-a telephone as on a wall. Colours are classes: the style sheet knows light and dark.
+a telephone as on a wall. Colours are classes: the style sheet knows light and dark. Each line is a group of its own, which
+the script of the page can switch off; it zooms by the viewBox alone.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from bench.report.charts import Chart, Line, Panel, round_step
+from bench.report import heat_map
+from bench.report.charts import FEW, Chart, Line, Panel, round_step
 from bench.report.formatting import number, si
 
-WIDTH, HEIGHT = 1000, 100
+WIDTH, HEIGHT = 10_000, 1_000
 _GRID_LINES = 4
 
 
@@ -27,12 +30,12 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """A drawn panel: the SVG, and the ticks of its y axis."""
+    """A drawn panel: the SVG, the ticks of its y axis, and the values at its lower and upper edge."""
 
     svg: str
     y_ticks: tuple[Tick, ...]
     top: float
-    """The value at the upper edge."""
+    bottom: float = 0.0
 
 
 def x_place(chart: Chart, at: float) -> float:
@@ -46,23 +49,61 @@ def x_ticks(chart: Chart) -> tuple[Tick, ...]:
     return tuple(Tick(_short(x_place(chart, at)), text) for at, text in chart.ticks)
 
 
+def _x(chart: Chart, at: float) -> int:
+    return round(x_place(chart, at) * WIDTH / 100)
+
+
 def draw(chart: Chart, panel: Panel) -> Plot:
     """Draw one panel of a chart."""
     drawn = [line for line in panel.lines if not line.hidden]
+    label = f"{chart.title}: {', '.join(line.name for line in drawn)} in {panel.unit}" if drawn else chart.title
+    if panel.cells is not None:
+        return _cells(chart, panel, label)
+    if panel.rows is not None:
+        top = max(panel.rows, 1)
+        return Plot(_svg(chart, label, "".join(_groups(chart, panel, top))), (), top)
     axis = _axis(panel, [v for line in drawn for v in line.values if v is not None])
     grid = "".join(f'<path class="grid" d="M0 {axis.y(v)}H{WIDTH}"/>' for v in axis.marks)
-    band = ""
-    if chart.band is not None:
-        left, right = (x_place(chart, edge) * WIDTH / 100 for edge in chart.band)
-        band = f'<rect class="band" x="{_short(left)}" y="0" width="{_short(right - left)}" height="{HEIGHT}"/>'
-    shapes = "".join(_shape(chart, line, axis) for line in drawn)
-    label = escape(f"{chart.title}: {', '.join(line.name for line in drawn)} in {panel.unit}", quote=True)
-    svg = (
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" preserveAspectRatio="none" role="img" aria-label="{label}">'
-        f"<title>{label}</title>{band}{grid}{shapes}</svg>"
-    )
+    shapes = "".join(_groups(chart, panel, axis))
     write = si if panel.si else number
-    return Plot(svg, tuple(Tick(axis.y(v), write(v)) for v in axis.marks), axis.top)
+    ticks = tuple(Tick(_short(axis.share(v) * 100), write(v)) for v in axis.marks)
+    return Plot(_svg(chart, label, grid + shapes), ticks, axis.top, axis.bottom)
+
+
+def _groups(chart: Chart, panel: Panel, axis: _Axis | int) -> list[str]:
+    """Each line as a group; the axis of spans is the number of rows."""
+    return [
+        f'<g class="{line.tone}" data-line="{position}">'
+        f"{_spans(chart, line, axis) if isinstance(axis, int) else _shape(chart, line, axis)}</g>"
+        for position, line in enumerate(panel.lines)
+        if not line.hidden
+    ]
+
+
+def _svg(chart: Chart, label: str, inside: str) -> str:
+    windows = ""
+    for name, window in (("before", chart.before), ("band", chart.band)):
+        if window is not None:
+            left, right = (_x(chart, edge) for edge in window)
+            windows += f'<rect class="{name}" x="{left}" y="0" width="{right - left}" height="{HEIGHT}"/>'
+    text = escape(label, quote=True)
+    return (
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" preserveAspectRatio="none" role="img" aria-label="{text}">'
+        f"{windows}{inside}</svg>"
+    )
+
+
+def _cells(chart: Chart, panel: Panel, label: str) -> Plot:
+    assert panel.cells is not None
+    columns, rows = panel.cells.columns, max(len(panel.cells.columns[0]), 1) if panel.cells.columns else 1
+    image = ""
+    if columns:
+        image = (
+            f'<image href="{heat_map.data_url(panel.cells)}" x="0" y="0" width="{WIDTH}" height="{HEIGHT}" '
+            'preserveAspectRatio="none"/>'
+        )
+    ticks = tuple(Tick(_short(100 - at / rows * 100), text) for at, text in panel.cells.marks)
+    return Plot(_svg(chart, label, image), ticks, rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +114,13 @@ class _Axis:
     top: float
     marks: tuple[float, ...]
 
-    def y(self, value: float) -> float:
-        """The place of a value, counted down from the upper edge."""
-        return _short(HEIGHT - (value - self.bottom) / (self.top - self.bottom) * HEIGHT)
+    def share(self, value: float) -> float:
+        """How far down from the upper edge a value lies, as a share of the height."""
+        return 1 - (value - self.bottom) / (self.top - self.bottom)
+
+    def y(self, value: float) -> int:
+        """The same in the box of the SVG."""
+        return round(self.share(value) * HEIGHT)
 
 
 def _axis(panel: Panel, values: list[float]) -> _Axis:
@@ -96,41 +141,69 @@ def _short(value: float) -> float:
 def _shape(chart: Chart, line: Line, axis: _Axis) -> str:
     if line.style == "bars":
         return _bars(chart, line, axis)
+    points = [(_x(chart, at), axis.y(v)) for at, v in zip(chart.x, line.values, strict=True) if v is not None]
+    if line.style == "points":
+        large = " large" if len(points) <= 2 * FEW else ""
+        return f'<path class="points{large}" d="{_dots(points)}"/>' if points else ""
+    runs = _runs(chart, line, axis)
+    if not runs:
+        return ""
+    dash = " dashed" if line.dashed else ""
+    shape = f'<path class="stroke{dash}" d="{"".join(path for path, _ in runs)}"/>'
+    if line.style == "area":
+        shape = f'<path class="fill" d="{"".join(f"{path}V{HEIGHT}H{left}Z" for path, left in runs)}"/>{shape}'
+    if chart.few and not line.dashed:
+        shape += f'<path class="dots" d="{_dots(points)}"/>'
+    return shape
+
+
+def _dots(points: Sequence[tuple[int, int]]) -> str:
+    """Lines of no length, whose round caps are dots."""
+    return "".join(f"M{x} {y}h0" for x, y in dict.fromkeys(points))
+
+
+def _runs(chart: Chart, line: Line, axis: _Axis) -> list[tuple[str, int]]:
+    """The path of each run of values without a gap, and where it begins."""
     half = chart.step / 2 if line.style in ("steps", "area") else 0
-    runs: list[list[str]] = []
-    edges: list[tuple[float, float]] = []
+    runs: list[tuple[list[str], int]] = []
+    at_x = at_y = 0
     joined = False
     for at, value in zip(chart.x, line.values, strict=True):
         if value is None:
             joined = joined and line.over_gaps
             continue
-        left, right = (_short(x_place(chart, x) * WIDTH / 100) for x in (at - half, at + half))
-        y = axis.y(value)
+        left, right, y = _x(chart, at - half), _x(chart, at + half), axis.y(value)
         if not joined:
-            runs.append([])
-            edges.append((left, right))
-        edges[-1] = (edges[-1][0], right)
-        runs[-1].append(f"{'L' if joined else 'M'}{left} {y}" + (f"H{right}" if half else ""))
-        joined = line.style != "points"
+            runs.append(([f"M{left} {y}"], left))
+        elif half:
+            runs[-1][0].append(f"v{y - at_y}" if y != at_y else "")
+        else:
+            runs[-1][0].append(f"l{left - at_x}{'' if y < at_y else ' '}{y - at_y}")
+        if half:
+            runs[-1][0].append(f"h{right - left if not joined else right - at_x}")
+        at_x, at_y, joined = right, y, True
     # A run of one point is a line of no length: its round cap makes it a dot.
-    paths = ["".join(run) + ("h0" if len(run) == 1 and not half else "") for run in runs]
-    dash = " dashed" if line.dashed else " dots" if line.style == "points" else ""
-    shape = f'<path class="stroke {line.tone}{dash}" d="{"".join(paths)}"/>'
-    if line.style == "area":
-        closed = (f"{p}V{HEIGHT}H{left}Z" for p, (left, _) in zip(paths, edges, strict=True))
-        shape = f'<path class="fill {line.tone}" d="{"".join(closed)}"/>' + shape
-    return shape if paths else ""
+    return [("".join(parts) + ("h0" if len(parts) == 1 else ""), left) for parts, left in runs]
+
+
+def _spans(chart: Chart, line: Line, rows: int) -> str:
+    parts = []
+    for row, span in zip(line.values, line.spans or (), strict=True):
+        if span is not None and row is not None:
+            left, right = (_x(chart, edge) for edge in span)
+            if right > left:
+                parts.append(f"M{left} {round((row + 0.5) / rows * HEIGHT)}h{right - left}")
+    return f'<path class="span" d="{"".join(parts)}"/>'
 
 
 def _bars(chart: Chart, line: Line, axis: _Axis) -> str:
     shapes = []
     # At most a tenth of the width: two bars need not fill a wall.
-    width = min(0.7 * 100 / len(chart.x), 10) * WIDTH / 100 if chart.x else 0
+    width = round(min(0.7 * 100 / len(chart.x), 10) * WIDTH / 100) if chart.x else 0
     for position, (at, value) in enumerate(zip(chart.x, line.values, strict=True)):
         if value is not None:
-            tone = line.tone if line.tones is None else line.tones[position]
+            tone = "" if line.tones is None else f" {line.tones[position]}"
             y = axis.y(value)
-            left = _short(x_place(chart, at) * WIDTH / 100 - width / 2)
-            size = f'width="{_short(width)}" height="{_short(HEIGHT - y)}"'
-            shapes.append(f'<rect class="bar {tone}" x="{left}" y="{y}" {size}/>')
+            size = f'width="{width}" height="{HEIGHT - y}"'
+            shapes.append(f'<rect class="bar{tone}" x="{_x(chart, at) - width // 2}" y="{y}" {size}/>')
     return "".join(shapes)

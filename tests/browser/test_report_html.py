@@ -1,74 +1,31 @@
-"""The report in a real browser: it asks for nothing, complains of nothing, and shows nine charts in light and dark."""
+"""The report in a real browser: it asks for nothing, complains of nothing, and shows its charts in light and dark."""
 
 from __future__ import annotations
 
-import importlib.util
-import os
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import pytest
 
 from bench.report import html
+from bench.report.run_charts import CHARTS
 from tests.support.golden_certificate import golden_calibration
-from tests.support.golden_run import golden_summary
+from tests.support.golden_run import golden_page_data, golden_summary
+from tests.support.pages import open_page
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser
 
 pytestmark = pytest.mark.browser
-
-ARGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-        "--disable-component-update", "--disable-sync"]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    lacks = "playwright" if importlib.util.find_spec("playwright") is None else "chromium" if chromium is None else None
-    if lacks is not None and os.environ.get("TRUELOAD_BROWSER_REQUIRED"):
-        pytest.fail(f"{lacks} is missing, and TRUELOAD_BROWSER_REQUIRED is set")
-    if lacks is not None:
-        pytest.skip(f"needs {lacks}")
-    from playwright import sync_api
-
-    with sync_api.sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=chromium, args=ARGS)
-        yield launched
-        launched.close()
-
-
-@pytest.fixture(scope="module")
-def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("report") / "report.html"
-    path.write_text(html.render(golden_summary()), encoding="utf-8")
-    return path
-
-
-def _open(
-    browser: Browser, report: Path, scheme: Literal["light", "dark"], width: int = 1280, *, scripts: bool = True
-) -> tuple[Page, list[str]]:
-    page = browser.new_page(color_scheme=scheme, viewport={"width": width, "height": 900}, java_script_enabled=scripts)
-    complaints: list[str] = []
-    page.on("console", lambda message: complaints.append(message.text))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on(
-        "request",
-        lambda request: None if request.url.startswith(("file:", "data:")) else complaints.append(request.url),
-    )
-    page.goto(report.as_uri())
-    return page, complaints
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
-def test_nine_charts_are_visible_and_nothing_is_asked_for(
+def test_every_chart_is_visible_and_nothing_is_asked_for(
     browser: Browser, report: Path, scheme: Literal["light", "dark"], width: int
 ) -> None:
-    page, complaints = _open(browser, report, scheme, width)
-    assert page.locator("figure.chart").count() == 9
+    page, complaints = open_page(browser, report, scheme, width)
+    assert page.locator("figure.chart").count() == len(CHARTS)
     for chart in page.locator("figure.chart").all():
         assert chart.is_visible()
         box = chart.locator("svg").first.bounding_box()
@@ -86,7 +43,7 @@ def test_the_page_of_a_certificate_shows_its_plots_and_asks_for_nothing(
     browser: Browser, tmp_path: Path, scheme: Literal["light", "dark"], width: int
 ) -> None:
     directory = golden_calibration(tmp_path / "run")
-    page, complaints = _open(browser, directory.path / "certificate.html", scheme, width)
+    page, complaints = open_page(browser, directory.path / "certificate.html", scheme, width)
     charts = page.locator("figure.chart").all()
     assert len(charts) == 9  # Three errors over time, four of true against measured, two of the lag.
     for chart in charts:
@@ -109,7 +66,7 @@ def test_light_and_dark_differ_and_both_can_be_read(browser: Browser, report: Pa
     }"""
     papers = []
     for scheme in ("light", "dark"):
-        page, _ = _open(browser, report, scheme)
+        page, _ = open_page(browser, report, scheme)
         ink, paper = page.evaluate(luminance, "color"), page.evaluate(luminance, "backgroundColor")
         # WCAG's contrast; 7 is its strictest level.
         assert (max(ink, paper) + 0.05) / (min(ink, paper) + 0.05) >= 7
@@ -154,7 +111,7 @@ def test_every_text_has_the_contrast_of_wcag_aa(
     browser: Browser, report: Path, tmp_path: Path, scheme: Literal["light", "dark"]
 ) -> None:
     for path in (report, golden_calibration(tmp_path / "run").path / "certificate.html"):
-        page, _ = _open(browser, path, scheme)
+        page, _ = open_page(browser, path, scheme)
         assert page.evaluate(LOW_CONTRAST) == []
         page.add_style_tag(content=".ci { color: #8a94a1 !important; background: #888 }")
         assert page.evaluate(LOW_CONTRAST)
@@ -162,7 +119,7 @@ def test_every_text_has_the_contrast_of_wcag_aa(
 
 
 def test_a_pointer_and_the_arrow_keys_read_single_values(browser: Browser, report: Path) -> None:
-    page, complaints = _open(browser, report, "light")
+    page, complaints = open_page(browser, report, "light")
     panels = page.locator("#chart-ttft .panels")
     tip = panels.locator(".tip")
     assert not tip.is_visible()
@@ -183,7 +140,7 @@ def test_a_pointer_and_the_arrow_keys_read_single_values(browser: Browser, repor
 
 
 def test_charts_and_tables_are_there_without_scripts(browser: Browser, report: Path) -> None:
-    page, _ = _open(browser, report, "light", scripts=False)
+    page, _ = open_page(browser, report, "light", scripts=False)
     assert page.locator("figure.chart svg").count() >= 9
     page.locator("#chart-tpot details summary").click()
     assert page.locator("#chart-tpot details table tbody tr").first.is_visible()
@@ -192,8 +149,12 @@ def test_charts_and_tables_are_there_without_scripts(browser: Browser, report: P
 
 def test_the_page_allows_no_script_but_its_own(browser: Browser, tmp_path: Path) -> None:
     path = tmp_path / "planted.html"
-    path.write_text(html.render(golden_summary()).replace("</body>", "<script>window.planted = 1</script></body>"))
-    page, complaints = _open(browser, path, "light")
+    path.write_text(
+        html.render(golden_summary(), golden_page_data()).replace(
+            "</body>", "<script>window.planted = 1</script></body>"
+        )
+    )
+    page, complaints = open_page(browser, path, "light")
     assert page.evaluate("window.planted") is None
     assert "Content Security Policy" in complaints[0]
     page.close()

@@ -32,13 +32,18 @@ RUN = {
 }
 
 
+def golden_page_data() -> dict[str, Any]:
+    """What its page needs beyond the summary."""
+    return copy.deepcopy(_folded().page_data())
+
+
 def golden_summary() -> dict[str, Any]:
     """The content of summary.json, with the keys that a run adds: a copy of one's own."""
     return copy.deepcopy(_summary())
 
 
 @functools.cache
-def _summary() -> dict[str, Any]:
+def _folded() -> Summary:
     summary = Summary(
         RunFacts(
             mode="rate",
@@ -56,8 +61,13 @@ def _summary() -> dict[str, Any]:
         summary.add(from_line(line))
     for line in (_FOLDER / "samples.jsonl").read_bytes().splitlines():
         summary.add_sample(orjson.loads(line))
+    return summary
+
+
+@functools.cache
+def _summary() -> dict[str, Any]:
     reasons = ["7.1% of the requests failed: the latencies are those of the others"]
-    return summary.close() | {
+    return _folded().close() | {
         "run": RUN,
         "verdict": {"status": "SUSPECT", "reasons": reasons},
         "calibration": None,

@@ -81,7 +81,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
          "bench.machine", "bench.run_directory", "bench.run_series", "bench.secrets"}
     ),
     "bench.verdict": frozenset(),
-    "bench.report": frozenset({"bench.metrics.bounds", "bench.metrics.catalog"}),
+    "bench.report": frozenset({"bench.metrics.bounds", "bench.metrics.catalog", "bench.metrics.step_histograms"}),
     "bench.report.sweep_page": frozenset({"bench.accuracy.sweep", "bench.report"}),
     "bench.report.metamorphic_table": frozenset({"bench.accuracy.metamorphic", "bench.report"}),
     "bench.run_directory": frozenset({"bench.errors", "bench.records"}),

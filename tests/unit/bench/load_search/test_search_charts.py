@@ -55,9 +55,9 @@ def test_every_valid_visit_is_a_point_from_the_lowest_load_to_the_highest() -> N
 def test_points_are_not_joined() -> None:
     chart = charts.build(searched(6), {}, visited=True)[1]
     svg = plot.draw(chart, chart.panels[0]).svg
-    (dots,) = [part for part in svg.split("<path ") if 'class="stroke main dots"' in part]
+    (dots,) = [part for part in svg.split("<path ") if 'class="points large"' in part]
     assert dots.count("M") == dots.count("h0") == 6
-    assert "L" not in dots.partition('d="')[2].partition('"')[0]
+    assert "l" not in dots.partition('d="')[2].partition('"')[0]
 
 
 def test_a_search_of_one_load_has_no_chart() -> None:

@@ -209,7 +209,7 @@ def test_the_page_has_a_curve_for_each_metric_and_a_mark_for_what_was_not_measur
     page = load_sweep_page.render([content([*LADDER, made_run(512, 1, "INVALID")])])
     for title in ("Throughput", "TTFT", "TPOT", "E2EL", "Goodput", "Throughput of a GPU against speed for a user"):
         assert f"<h3>{title}</h3>" in page
-    assert page.count('class="stroke bad dots"') == 5
+    assert len(re.findall(r'<g class="bad" data-line="\d+"><path class="points', page)) == 5
     assert '<span class="status invalid">INVALID</span>' in page
     assert 'href="concurrency-512-1/report.html"' in page
     assert "INVALID or FAILED" in page

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import orjson
 
 from bench.report import html, text
-from tests.support.golden_run import golden_summary
+from tests.support.golden_run import golden_page_data, golden_summary
 
 Golden = Callable[[str, str], None]
 
@@ -22,4 +22,4 @@ def test_the_text_is_the_golden_one(golden: Golden) -> None:
 
 
 def test_the_page_is_the_golden_one(golden: Golden) -> None:
-    golden("report.html", html.render(golden_summary()))
+    golden("report.html", html.render(golden_summary(), golden_page_data()))

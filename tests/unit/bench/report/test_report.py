@@ -9,27 +9,14 @@ import pytest
 import yaml
 
 from bench.config import Settings
-from bench.metrics.facts import RunFacts
 from bench.metrics.objectives import parse
-from bench.metrics.summary import Summary
 from bench.records import Outcome, RequestRecord
-from bench.report import charts, details, formatting, html, other_tools, plot, text
+from bench.report import details, formatting, html, other_tools, run_charts, text
 from bench.report.configuration import UNITS, configuration
 from bench.report.details import flat
-from tests.support.golden_run import golden_summary
+from tests.support.golden_run import golden_page_data, golden_summary
 from tests.support.made_records import START_NS, made_record
-
-
-def _summary(records: list[RequestRecord], status: str = "VALID", **facts: Any) -> dict[str, Any]:
-    summary = Summary(
-        RunFacts(
-            **({"mode": "concurrency", "open_loop": False, "endpoint": "chat", "start_ns": START_NS, "seed": 0} | facts)
-        )
-    )
-    for record in records:
-        summary.add(record)
-    return summary.close() | {"run": {}, "verdict": {"status": status, "reasons": []}, "calibration": None}
-
+from tests.support.made_summary import made_page, made_summary
 
 ALL_FAILED = [made_record(i, outcome=Outcome.HTTP_ERROR, status=503, chunks_ms=(), error="busy") for i in range(5)]
 
@@ -51,7 +38,7 @@ ALL_FAILED = [made_record(i, outcome=Outcome.HTTP_ERROR, status=503, chunks_ms=(
     ],
 )
 def test_a_run_that_ended_early_says_so(stop_reason: str, planned: int | None, sentence: str | None) -> None:
-    summary = _summary([made_record(i) for i in range(5)])
+    summary = made_summary([made_record(i) for i in range(5)])
     summary["run"] = {"stop_reason": stop_reason}
     summary["counts"]["planned"] = planned
     assert details.ended_early(summary) == ([] if sentence is None else [sentence])
@@ -107,52 +94,13 @@ def test_a_page_shows_what_differs_from_the_defaults_with_units_and_what_starts_
     assert command == "python -m bench --slo 'a b'"
     assert text.splitlines()[0] == "# Never stored, so give them again: api_key"
     assert yaml.safe_load(text) == changed
-    page = html.render(_summary([made_record()]) | {"run": run | {"changed": changed}})
+    page = html.render(made_summary([made_record()]) | {"run": run | {"changed": changed}})
     for shown in ("python -m bench --slo &#39;a b&#39;", "cpus 2 · name n", "duration: 30.0"):
         assert shown in page
 
 
 def test_units_are_of_settings_that_exist() -> None:
     assert UNITS.keys() <= Settings.model_fields.keys()
-
-
-def test_a_report_has_the_nine_charts() -> None:
-    built = charts.build(golden_summary())
-    assert [chart.key for chart in built] == list(charts.CHARTS)
-    assert set(charts.CHARTS) == {
-        "requests_per_s", "responses_per_s", "traffic", "response_time_intervals", "response_time_quantiles",
-        "status_codes", "ttft", "tpot", "tps",
-    }  # fmt: skip
-    assert not any(chart.empty for chart in built)
-    for chart in built:
-        for line in (line for panel in chart.panels for line in panel.lines):
-            assert len(line.values) == len(chart.x) == len(chart.x_names)
-
-
-@pytest.mark.parametrize("name", charts.CHARTS)
-def test_a_chart_is_drawn_inside_its_box(name: str) -> None:
-    chart = charts.CHARTS[name](golden_summary())
-    for panel in chart.panels:
-        drawn = plot.draw(chart, panel)
-        highest = max(v for line in panel.lines if not line.hidden for v in line.values if v is not None)
-        assert drawn.top >= highest
-        assert drawn.top <= 2.5 * highest or highest < 1
-        for y in re.findall(r"[ML]-?[\d.]+ (-?[\d.]+)", drawn.svg):
-            assert 0 <= float(y) <= plot.HEIGHT
-        assert 2 <= len(drawn.y_ticks) <= 6
-
-
-def test_a_line_breaks_where_a_second_has_no_value() -> None:
-    chart = charts.ttft(_summary([made_record(0), made_record(1, sent_ms=3_000), made_record(2, sent_ms=4_000)]))
-    svg = plot.draw(chart, chart.panels[0]).svg
-    stroke = re.search(r'class="stroke main" d="([^"]+)"', svg)
-    assert stroke is not None
-    assert stroke[1].count("M") == 2
-    assert "h0M" in stroke[1]
-
-
-def test_a_round_step_divides_a_span() -> None:
-    assert [charts.round_step(span, 4) for span in (0, 0.7, 3, 4, 9, 41, 1e6)] == [1, 0.2, 1, 1, 5, 20, 500_000]
 
 
 class _Page(HTMLParser):
@@ -166,7 +114,7 @@ class _Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
-        if tag not in ("meta", "link", "br", "rect", "path"):
+        if tag not in ("meta", "link", "br", "rect", "path", "input"):
             self.open.append(tag)
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -177,20 +125,23 @@ class _Page(HTMLParser):
 
 
 def test_a_page_is_well_formed_and_asks_for_nothing() -> None:
-    page = _Page(html.render(golden_summary()))
+    page = _Page(html.render(golden_summary(), golden_page_data()))
     assert page.open == []
     for tag, attributes in page.tags:
         assert tag not in ("iframe", "object", "embed", "form", "img")
         assert "src" not in attributes
-        assert attributes.get("href") in (None, "data:,")
+        href = attributes.get("href")
+        assert href in (None, "data:,", "requests.jsonl") or (
+            tag == "image" and href.startswith("data:image/png;base64,")
+        )
         assert not any(name.startswith("on") for name in attributes)
-    assert sum(tag == "figure" for tag, _ in page.tags) == 9
+    assert sum(tag == "figure" for tag, _ in page.tags) == len(run_charts.CHARTS)
 
 
 def test_what_a_server_says_is_never_code() -> None:
     evil = '<img src=x onerror="alert(1)"></script><script>alert(2)</script>'
     record = made_record(outcome=Outcome.HTTP_ERROR, status=500, chunks_ms=(), error=evil)
-    summary = _summary([record]) | {"run": {"name": evil, "model": evil, "config": {"headers": [evil]}}}
+    summary = made_summary([record]) | {"run": {"name": evil, "model": evil, "config": {"headers": [evil]}}}
     page = html.render(summary)
     assert "<img" not in page
     assert page.count("<script>") == 1
@@ -198,21 +149,22 @@ def test_what_a_server_says_is_never_code() -> None:
 
 
 def test_the_same_summary_gives_the_same_bytes() -> None:
-    assert html.render(golden_summary()) == html.render(golden_summary())
+    pages = [html.render(golden_summary(), golden_page_data()) for _ in range(2)]
+    assert pages[0] == pages[1]
     assert text.render(golden_summary()) == text.render(golden_summary())
 
 
 @pytest.mark.parametrize("records", [[], ALL_FAILED, [made_record()], [made_record(chunks_ms=())]])
 def test_every_run_has_a_report(records: list[RequestRecord]) -> None:
-    summary = _summary(records)
-    assert "Latency over the whole run" in html.render(summary)
+    summary = made_summary(records)
+    assert "Latency over the whole run" in html.render(*made_page(records))
     assert "TTFT" in text.render(summary)
 
 
 def test_the_steady_window_has_a_table_of_its_own_where_it_differs() -> None:
     records = [made_record(i, sent_ms=i * 10.0) for i in range(300)]
-    assert "Latency in the steady window" not in html.render(_summary(records))
-    assert "Latency in the steady window, 1.0 s to 3.0 s" in html.render(_summary(records, ramp_s=1.0))
+    assert "Latency in the steady window" not in html.render(made_summary(records))
+    assert "Latency in the steady window, 1.0 s to 3.0 s" in html.render(made_summary(records, ramp_s=1.0))
 
 
 def test_a_certificate_is_shown() -> None:
@@ -230,7 +182,7 @@ def test_a_certificate_is_shown() -> None:
         "problems": ["one is missing"],
         "causes": [cause],
     }
-    page = html.render(_summary([made_record()]) | {"calibration": calibration})
+    page = html.render(made_summary([made_record()]) | {"calibration": calibration})
     for shown in ("TTFT median", "+0.010", "+0.02%", "median 0.004 ms", "3 here, 4 there", "one is missing",
                   "TTFT is +1.500 ms off at p99; likely cause: some mistake", "certificate.html"):  # fmt: skip
         assert shown in page
@@ -249,7 +201,7 @@ def test_the_errors_of_an_earlier_calibration_are_shown_with_their_age() -> None
         "way_in_ms": {"n": 0},
         "problems": [],
     }
-    summary = _summary([made_record()]) | {"calibration": calibration}
+    summary = made_summary([made_record()]) | {"calibration": calibration}
     sentence = "p50 -0.020 ms (calibrated at such a load on this machine 2 hours ago: VALID)"
     assert sentence in html.render(summary)
     assert "certificate.html" not in html.render(summary)
@@ -267,7 +219,7 @@ def test_the_verdict_stands_first() -> None:
         "<h2>Charts",
         "<h3>Latency over",
         "<h3>Throughput",
-        "<h3>Errors",
+        "<h3>Errors</h3>",
         "<h3>Requests</h3>",
         "<h2>What other tools",
         "<h2>Configuration and",
@@ -288,7 +240,7 @@ def test_text_keeps_to_its_width_and_cuts_no_number(width: int) -> None:
     slow = [
         made_record(i, sent_ms=i * 90_000.0, chunks_ms=(123_456.7 + i * 777, 234_567.8 + i * 999)) for i in range(60)
     ]
-    for summary in (golden_summary(), _summary(slow)):
+    for summary in (golden_summary(), made_summary(slow)):
         shown = text.render(summary, width=width)
         assert max(map(len, shown.splitlines())) <= min(max(width, 80), 120)
         assert "…" not in shown
@@ -301,7 +253,7 @@ def test_columns_are_left_out_before_a_number_is_broken_over_two_lines() -> None
         )
         for i in range(400)
     ]
-    shown = text.render(_summary(wide), width=80)
+    shown = text.render(made_summary(wide), width=80)
     table = shown[shown.index("average") : shown.index("per second")]
     assert "p95" not in table
     assert [line for line in table.splitlines() if line.startswith(" " * 10) and line.strip()] == []
@@ -316,13 +268,13 @@ def test_brief_text_is_verdict_and_errors() -> None:
 
 def test_text_shows_latency_from_due_where_requests_waited() -> None:
     waited = [made_record(i, sent_ms=i * 50.0, intended_ns=START_NS - 10**9) for i in range(30)]
-    assert "TTFT from due" in text.render(_summary(waited))
-    assert "TTFT from due" not in text.render(_summary([made_record()]))
+    assert "TTFT from due" in text.render(made_summary(waited))
+    assert "TTFT from due" not in text.render(made_summary([made_record()]))
 
 
 def test_a_server_cannot_steer_the_terminal() -> None:
     record = made_record(outcome=Outcome.HTTP_ERROR, status=500, chunks_ms=(), error="\x1b[2J[red]gone[/red]\r\nx")
-    shown = text.render(_summary([record]))
+    shown = text.render(made_summary([record]))
     assert "\x1b" not in shown
     assert "[2J[red]gone[/red]  x" in shown
 
@@ -359,7 +311,7 @@ def shown_on_a_terminal(summary: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 
 def test_a_run_in_which_everything_failed_says_so_first_in_red_with_the_errors(monkeypatch: pytest.MonkeyPatch) -> None:
     reset = made_record(9, outcome=Outcome.RESET, chunks_ms=(), error="\x1b[2Jgone")
-    summary = _summary([*ALL_FAILED, reset], "FAILED")
+    summary = made_summary([*ALL_FAILED, reset], "FAILED")
     summary["verdict"]["reasons"] = ["every request failed"]
     assert text.render(summary).startswith(
         "FAILED\n  - 5 failed: busy\n  - 1 failed:  [2Jgone\n  - every request failed\n  what to do, reason by reason: docs/"
@@ -374,7 +326,7 @@ def test_a_run_in_which_everything_failed_says_so_first_in_red_with_the_errors(m
 def test_nothing_good_is_green_where_the_run_is_not_valid(monkeypatch: pytest.MonkeyPatch) -> None:
     facts = {"objectives": parse(["ttft:p99<5s", "ttft:p99<1ms"])}
     for status, green in (("VALID", True), ("SUSPECT", False), ("INVALID", False)):
-        summary = _summary([made_record()], status, **facts)
+        summary = made_summary([made_record()], status, **facts)
         told, page = shown_on_a_terminal(summary, monkeypatch), html.render(summary)
         assert (re.search(r"\x1b\[32m *held", told) is not None) is green
         assert re.search(r"\x1b\[31m *missed", told)
@@ -389,7 +341,7 @@ def _streamed(n: int = 40) -> list[RequestRecord]:
 
 
 def test_other_tools_stand_beside_our_own_numbers_and_what_differs_is_marked() -> None:
-    rows = {row.title: row for row in other_tools.rows(_summary(_streamed()))}
+    rows = {row.title: row for row in other_tools.rows(made_summary(_streamed()))}
     assert rows["Trueload"].cells[0] == other_tools.ToolCell("50", "mean 50 · P99 50", apart=False)
     marked = {title: [cell.apart for cell in row.cells] for title, row in rows.items()}
     #                                      TTFT   TPOT   ITL   E2EL  tokens TPS
@@ -403,22 +355,22 @@ def test_other_tools_stand_beside_our_own_numbers_and_what_differs_is_marked() -
 
 
 def test_a_terminal_shows_only_what_other_tools_print_otherwise() -> None:
-    written = text.render(_summary(_streamed()))
+    written = text.render(made_summary(_streamed()))
     shown = written.partition("other tools would print")[2]
     assert "guidellm" in shown
     assert "vllm bench serve (Python)" not in shown
-    assert other_tools.lines(_summary(_streamed()))[0] == (
+    assert other_tools.lines(made_summary(_streamed()))[0] == (
         "vllm bench serve",
         "ITL (ms)",
         "18.75 / 20 / 20",
         "20 / 20 / 20",
     )
     whole = [made_record(i, chunks_ms=()) for i in range(30)]
-    assert "other tools" not in text.render(_summary(ALL_FAILED))
-    assert "other tools" not in text.render(_summary(whole))
+    assert "other tools" not in text.render(made_summary(ALL_FAILED))
+    assert "other tools" not in text.render(made_summary(whole))
 
 
 def test_a_page_without_numbers_has_no_other_tools() -> None:
-    assert other_tools.rows(_summary(ALL_FAILED)) == []
-    assert "What other tools would print" not in html.render(_summary(ALL_FAILED))
-    assert "What other tools would print" in html.render(_summary(_streamed()))
+    assert other_tools.rows(made_summary(ALL_FAILED)) == []
+    assert "What other tools would print" not in html.render(made_summary(ALL_FAILED))
+    assert "What other tools would print" in html.render(made_summary(_streamed()))

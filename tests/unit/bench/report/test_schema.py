@@ -101,7 +101,8 @@ def _shortened(value: Any) -> Any:
     return value
 
 
-MAPS = ("by_outcome", "by_status", "status", "status_codes", "missing", "too_few", "stationarity")
+MAPS = ("by_outcome", "failed_by_outcome", "by_status", "status", "status_codes", "missing", "too_few",
+        "stationarity")  # fmt: skip
 """Objects whose keys are data."""
 
 

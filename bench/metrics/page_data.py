@@ -1,0 +1,58 @@
+"""What the page of a run needs beyond its summary: series of at most 400 steps, histograms of each step, single requests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from bench.metrics.arrivals import Arrivals
+from bench.metrics.chosen_requests import ChosenRequests
+from bench.metrics.columns import Columns
+from bench.metrics.per_request import NS_PER_MS, NS_PER_S
+from bench.metrics.series import over_time, steps_of
+from bench.metrics.step_histograms import MOST_STEPS, StepHistograms, quantile, representative
+
+_QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
+
+
+def page_data(
+    columns: Columns,
+    tokens: Arrivals,
+    bytes_in: Arrivals,
+    itl: StepHistograms,
+    chosen: ChosenRequests,
+    summary_series: Mapping[str, Any],
+) -> dict[str, Any]:
+    """`series` (those of the summary where they are short enough, and ITL), `histograms` (of each step, bin: count) and
+    `requests`."""
+    steps = steps_of(columns, max(tokens.width_ns, bytes_in.width_ns, itl.width_ns), MOST_STEPS)
+    same = summary_series["step_s"] * NS_PER_S == steps.ns
+    series = summary_series if same else over_time(columns, tokens, bytes_in, steps)
+    histograms = {"itl_ms": itl.per_step(steps.start_ns, steps.ns, steps.count)}
+    for metric in ("ttft_ms", "tpot_ms", "e2el_ms"):
+        found = StepHistograms.of(_rows(columns, metric))
+        histograms[metric] = found.per_step(steps.start_ns, steps.ns, steps.count)
+    return {
+        "series": {**series, "itl_ms": _quantiles(histograms["itl_ms"])},
+        "histograms": histograms,
+        "requests": chosen.describe(),
+    }
+
+
+def _rows(columns: Columns, metric: str) -> Iterable[tuple[float, float]]:
+    """(time, value) in ns: TTFT stands where the first token arrived, the rest where the request ended."""
+    for row, value in enumerate(columns.metrics[metric]):
+        if value == value:
+            at = columns.sent[row] + value * NS_PER_MS if metric == "ttft_ms" else columns.end[row]
+            yield at, value * NS_PER_MS
+
+
+def _quantiles(steps: Sequence[Mapping[int, int]]) -> dict[str, list[float | None]]:
+    result: dict[str, list[float | None]] = {"mean": [], **{name: [] for name in _QUANTILES}}
+    for counts in steps:
+        n = sum(counts.values())
+        total = sum(representative(number) * count for number, count in counts.items())
+        result["mean"].append(total / n / NS_PER_MS if n else None)
+        for name, p in _QUANTILES.items():
+            result[name].append(quantile(counts, p) / NS_PER_MS if n else None)
+    return result

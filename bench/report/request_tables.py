@@ -1,0 +1,58 @@
+"""Requests one by one: the slowest, and those that failed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bench.report.formatting import NOTHING, number, seconds
+
+SHOWN = 20
+_ERROR_WIDTH = 200
+
+
+@dataclass(frozen=True, slots=True)
+class RequestRow:
+    """A request: its id, (column, value) pairs, and what went wrong."""
+
+    id: str
+    cells: tuple[tuple[str, str], ...]
+    error: str = ""
+
+
+def slowest(page: Mapping[str, Any] | None) -> list[RequestRow]:
+    """The slowest requests, the slowest first."""
+    return [
+        RequestRow(
+            row["id"],
+            (
+                ("Sent", seconds(row["sent_s"])),
+                ("E2EL ms", number(row["e2el_ms"])),
+                ("TTFT ms", number(row["ttft_ms"])),
+                ("TPOT ms", number(row["tpot_ms"])),
+                ("Prompt tokens", number(row["input_tokens"])),
+                ("Output tokens", number(row["output_tokens"])),
+            ),
+        )
+        for row in ([] if page is None else page["requests"]["slowest"][:SHOWN])
+    ]
+
+
+def failed(page: Mapping[str, Any] | None) -> list[RequestRow]:
+    """The first requests that failed."""
+    return [
+        RequestRow(
+            row["id"],
+            (
+                ("Outcome", row["outcome"]),
+                ("Status", NOTHING if row["status"] is None else str(row["status"])),
+                ("Sent", seconds(row["sent_s"])),
+                ("Ended", seconds(row["end_s"])),
+                ("Prompt tokens", number(row["input_tokens"])),
+                ("Output tokens", number(row["output_tokens"])),
+            ),
+            (row["error"] or "")[:_ERROR_WIDTH],
+        )
+        for row in ([] if page is None else page["requests"]["failed"][:SHOWN])
+    ]

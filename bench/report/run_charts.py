@@ -1,0 +1,41 @@
+"""The charts of a run, in the order of its report.
+
+A new chart is a function from the numbers of a run to a Chart, and a line in CHARTS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from bench.report import distribution_charts, request_charts, time_charts
+from bench.report.charts import Chart
+from bench.report.time_charts import RunNumbers
+
+CHARTS: dict[str, Callable[[RunNumbers], Chart | None]] = {
+    "requests_per_s": time_charts.requests_per_s,
+    "responses_per_s": time_charts.responses_per_s,
+    "in_flight": time_charts.in_flight,
+    "ttft": time_charts.ttft,
+    "tpot": time_charts.tpot,
+    "itl": time_charts.itl,
+    "tps": time_charts.tps,
+    "errors": time_charts.errors,
+    "traffic": time_charts.traffic,
+    "ttft_heat_map": distribution_charts.ttft_heat_map,
+    "ttft_distribution": distribution_charts.ttft_distribution,
+    "tpot_distribution": distribution_charts.tpot_distribution,
+    "itl_distribution": distribution_charts.itl_distribution,
+    "response_time_intervals": distribution_charts.response_time_intervals,
+    "response_time_quantiles": distribution_charts.response_time_quantiles,
+    "status_codes": distribution_charts.status_codes,
+    "ttft_by_prompt": request_charts.ttft_by_prompt,
+    "e2el_by_output": request_charts.e2el_by_output,
+    "tokens_asked": request_charts.tokens_asked,
+    "timeline": request_charts.timeline,
+}
+"""A chart is left out where a run has not what it is made of."""
+
+
+def build(run: RunNumbers) -> tuple[Chart, ...]:
+    """All charts of a run."""
+    return tuple(chart for make in CHARTS.values() if (chart := make(run)) is not None)

@@ -1,0 +1,46 @@
+"""Chromium for the browser tests, and how they open a page."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bench.report import html
+from tests.support.golden_run import golden_page_data, golden_summary
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+ARGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+        "--disable-component-update", "--disable-sync"]  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Chromium of the system; the test is skipped, or fails where TRUELOAD_BROWSER_REQUIRED is set, without one."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    lacks = "playwright" if importlib.util.find_spec("playwright") is None else "chromium" if chromium is None else None
+    if lacks is not None and os.environ.get("TRUELOAD_BROWSER_REQUIRED"):
+        pytest.fail(f"{lacks} is missing, and TRUELOAD_BROWSER_REQUIRED is set")
+    if lacks is not None:
+        pytest.skip(f"needs {lacks}")
+    from playwright import sync_api
+
+    with sync_api.sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=chromium, args=ARGS)
+        yield launched
+        launched.close()
+
+
+@pytest.fixture(scope="session")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of the golden run."""
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    path.write_text(html.render(golden_summary(), golden_page_data()), encoding="utf-8")
+    return path

@@ -1,0 +1,29 @@
+"""The summary of records made by hand, and what its page needs beyond it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bench.metrics.facts import RunFacts
+from bench.metrics.summary import Summary
+from bench.records import RequestRecord
+from tests.support.made_records import START_NS
+
+
+def made_summary(records: list[RequestRecord], status: str = "VALID", **facts: Any) -> dict[str, Any]:
+    return made_page(records, status, **facts)[0]
+
+
+def made_page(
+    records: list[RequestRecord], status: str = "VALID", **facts: Any
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A summary, and what its page needs beyond it."""
+    summary = Summary(
+        RunFacts(
+            **({"mode": "concurrency", "open_loop": False, "endpoint": "chat", "start_ns": START_NS, "seed": 0} | facts)
+        )
+    )
+    for record in records:
+        summary.add(record)
+    whole = summary.close() | {"run": {}, "verdict": {"status": status, "reasons": []}, "calibration": None}
+    return whole, summary.page_data()

@@ -1,0 +1,124 @@
+"""What a page computes from: histograms of each second within 1% of the values, and requests chosen by their own numbers."""
+
+from __future__ import annotations
+
+import random
+from array import array
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from bench.metrics import quantile as exact
+from bench.metrics.facts import RunFacts
+from bench.metrics.histogram import bin_numbers
+from bench.metrics.per_request import NS_PER_MS, NS_PER_S
+from bench.metrics.step_histograms import (
+    MOST_STEPS,
+    RELATIVE_ERROR,
+    StepHistograms,
+    bin_of,
+    lower_border,
+    quantile,
+    representative,
+)
+from bench.metrics.summary import Summary
+from bench.records import Outcome, RequestRecord
+from tests.support.made_records import START_NS, made_record
+
+
+def _page_data(records: list[RequestRecord]) -> dict[str, Any]:
+    summary = Summary(RunFacts(mode="concurrency", open_loop=False, endpoint="chat", start_ns=START_NS, seed=0))
+    for record in records:
+        summary.add(record)
+    return summary.page_data()
+
+
+def test_every_value_lies_in_its_bin_and_within_one_percent_of_its_representative() -> None:
+    chance = random.Random(1)
+    for value in [1.0, 2.0, 1e9, *(10 ** chance.uniform(0, 12) for _ in range(2_000))]:
+        (number,) = (bin_of(fine) for fine in bin_numbers(array("f", [value])))
+        assert lower_border(number) <= value * (1 + 1e-7)
+        assert value * (1 - 1e-7) < lower_border(number + 1)
+        assert representative(number) == pytest.approx(value, rel=RELATIVE_ERROR * 0.97)
+
+
+def test_quantiles_of_any_period_are_within_one_percent() -> None:
+    chance = random.Random(2)
+    rows = sorted((chance.uniform(0, 20) * NS_PER_S, chance.lognormvariate(17, 1.5)) for _ in range(5_000))
+    histograms = StepHistograms()
+    histograms.extend([int(at) for at, _ in rows], [value for _, value in rows])
+    steps = histograms.per_step(0, NS_PER_S, 20)
+    for first, last in ((0, 20), (3, 4), (7, 15)):
+        merged: Counter[int] = Counter()
+        for counts in steps[first:last]:
+            merged.update(counts)
+        values = sorted(value for at, value in rows if first <= at / NS_PER_S < last)
+        assert merged.total() == len(values)
+        for p in (0, 0.01, 0.5, 0.9, 0.99, 1):
+            assert quantile(merged, p) == pytest.approx(exact.quantile(values, p), rel=RELATIVE_ERROR)
+
+
+def test_histograms_do_not_depend_on_the_order_and_widen_with_the_run() -> None:
+    rows = [(at * NS_PER_S, 1e6 * (1 + at % 7)) for at in range(2 * MOST_STEPS + 10)]
+    forth, back = StepHistograms(), StepHistograms()
+    for at, value in rows:
+        forth.extend([at], [value])
+    for at, value in reversed(rows):
+        back.extend([at], [value])
+    assert forth.width_ns == back.width_ns == 4 * NS_PER_S
+    found = forth.per_step(0, forth.width_ns, 303)
+    assert found == back.per_step(0, back.width_ns, 303)
+    assert sum(sum(counts.values()) for counts in found) == len(rows)
+    assert StepHistograms.of(rows).per_step(0, forth.width_ns, 303) == found
+
+
+def test_a_value_stands_in_the_second_in_which_it_came() -> None:
+    slow = made_record(0, sent_ms=100, chunks_ms=(200, 950, 1_700, 2_450))
+    found = _page_data([slow])
+    at = {metric: [sum(counts.values()) for counts in steps] for metric, steps in found["histograms"].items()}
+    assert at == {"itl_ms": [0, 2, 1], "ttft_ms": [1, 0, 0], "tpot_ms": [0, 0, 1], "e2el_ms": [0, 0, 1]}
+    assert found["series"]["itl_ms"]["p50"][1] == pytest.approx(750, rel=RELATIVE_ERROR)
+    assert found["series"]["itl_ms"]["p50"][0] is None
+
+
+def test_the_tokens_of_one_chunk_share_its_time_and_its_gap() -> None:
+    record = made_record(0, chunks_ms=(100, 400, 1_200), tokens=(1, 3, 2), n=6)
+    (first, second) = _page_data([record])["histograms"]["itl_ms"]
+    assert list(first.values()) == [3]
+    assert [representative(number) / NS_PER_MS for number in first] == [pytest.approx(100, rel=RELATIVE_ERROR)]
+    assert list(second.values()) == [2]
+    assert [representative(number) / NS_PER_MS for number in second] == [pytest.approx(400, rel=RELATIVE_ERROR)]
+
+
+def test_a_long_run_has_at_most_400_steps_on_one_grid() -> None:
+    found = _page_data([made_record(i, sent_ms=i * 10_000.0) for i in range(150)])
+    series = found["series"]
+    assert series["step_s"] == 4
+    assert len(series["t_s"]) == 373
+    assert sum(series["sent"]) == 150
+    for metric, steps in found["histograms"].items():
+        assert len(steps) == 373
+        assert sum(sum(counts.values()) for counts in steps) == (300 if metric == "itl_ms" else 150)
+
+
+def test_the_slowest_the_failed_and_a_sample_are_chosen_whatever_the_order() -> None:
+    records = [made_record(i, sent_ms=i * 3.0, chunks_ms=(10.0, 20.0 + (i * 37) % 1_000)) for i in range(1_000)]
+    records += [made_record(i, outcome=Outcome.RESET, chunks_ms=(), error="gone") for i in range(1_000, 1_150)]
+    requests = _page_data(records)["requests"]
+    assert requests == _page_data(records[::-1])["requests"]
+    times = sorted((20.0 + (i * 37) % 1_000 for i in range(1_000)), reverse=True)
+    assert [row["e2el_ms"] for row in requests["slowest"]] == times[:200]
+    assert [row["index"] for row in requests["failed"]] == list(range(1_000, 1_100))
+    assert requests["failures"] == 150
+    assert requests["failed"][0]["error"] == "gone"
+    sample = [row["index"] for row in requests["sample"]]
+    assert len(sample) == 250
+    # Evenly over the run: no tenth of it has more than its share by a tenth.
+    assert all(17 <= sum(115 * k <= i < 115 * (k + 1) for i in sample) <= 33 for k in range(10))
+
+
+def test_a_run_without_requests_has_no_steps() -> None:
+    found = _page_data([])
+    assert found["histograms"]["ttft_ms"] == []
+    assert found["requests"] == {"slowest": [], "failed": [], "failures": 0, "sample": []}
