@@ -15,7 +15,7 @@ from bench.config import RunConfig
 from bench.errors import Exit, TargetError, UsageError
 from bench.evaluate import Result
 from bench.load_search.visits import FULL_BUDGET_S, times
-from bench.load_sweep.points import RunNumbers, numbers_of
+from bench.load_sweep.points import RunNumbers, kept_up, numbers_of
 from bench.load_sweep.sweep_file import SCHEMA, SweepFacts, config_sha256, to_json
 from bench.load_sweep.visits import Loads, Visit
 from bench.loads import StepsEnded, step_through
@@ -152,6 +152,7 @@ class _Driver:
             status=str(result.verdict.status),
             reasons=tuple(result.verdict.reasons),
             numbers=numbers_of(summary),
+            kept_up=kept_up(summary) if self._loads.kind == "rate" else None,
         )
 
     def _config_of(self, visit: Visit) -> RunConfig:

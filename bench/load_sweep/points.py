@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import Any
 
 from bench.statistics import between_runs, knee
 from bench.statistics.intervals import Interval
+from bench.statistics.keeps_up import InFlight
 
 LATENCIES = tuple(f"{name}:{stat}" for name in ("ttft", "tpot", "e2el") for stat in ("p50", "p90", "p99"))
 RATES = ("requests_per_s", "output_tokens_per_s", "total_tokens_per_s", "goodput_per_s")
@@ -44,6 +46,8 @@ class RunNumbers:
     status: str
     reasons: tuple[str, ...]
     numbers: Mapping[str, Number]
+    kept_up: bool | None = None
+    """Of an open loop: False where requests in flight kept rising, so that the server may be behind for good."""
 
     @property
     def usable(self) -> bool:
@@ -61,6 +65,8 @@ class Point:
     status: str
     reasons: tuple[str, ...]
     numbers: Mapping[str, Number]
+    kept_up: bool | None
+    """Whether the server kept up in all usable runs; None of users, who wait for it."""
     per_user: Number | None = None
     per_gpu: Number | None = None
     place: knee.Place | None = None
@@ -86,6 +92,30 @@ def numbers_of(summary: Mapping[str, Any]) -> dict[str, Number]:
     found["goodput"] = Number(None if goodput is None else goodput["share"])
     found["error_rate"] = Number(counts["failed"] / tried if tried else None)
     return found
+
+
+def kept_up(summary: Mapping[str, Any]) -> bool | None:
+    """Whether the requests in flight did not keep rising, by the seconds of a summary in which requests were sent.
+
+    Requests of the warm-up are not in the series, so it is looked at from the p90 of E2EL on; at the latest from a third of
+    the run on, since E2EL grows too where a server is behind. None for fewer than three seconds.
+    """
+    series, e2el_ms = summary["series"], summary["latency"]["e2el_ms"]["p90"]
+    last_s = max((at_s for at_s, sent in zip(series["t_s"], series["sent"], strict=True) if sent), default=0.0)
+    begin_s = 0.0 if e2el_ms is None else min(e2el_ms / 1000, last_s / 3)
+    rows = [
+        (in_flight, sent)
+        for at_s, in_flight, sent in zip(series["t_s"], series["in_flight"], series["sent"], strict=True)
+        if at_s >= begin_s
+    ]
+    while rows and not rows[-1][1]:  # What comes after the last send is drain.
+        rows.pop()
+    rows = rows[:-1]  # The last second was not sent in to its end.
+    third = len(rows) // 3
+    if not third:
+        return None
+    first, middle, last = (fmean(n for n, _ in rows[k * third : (k + 1) * third]) for k in range(3))
+    return not InFlight((first, middle, last), sum(sent for _, sent in rows)).grows
 
 
 def _with(value: float | None, ends: Sequence[float] | None) -> Number:
@@ -128,9 +158,15 @@ def _point(runs: Sequence[RunNumbers], gpus: int | None) -> Point:
         status=worst.status,
         reasons=worst.reasons,
         numbers=numbers,
+        kept_up=_kept_up(usable or runs),
         per_user=None if gpus is None else _inverse(numbers["tpot:p50"]),
         per_gpu=per_gpu,
     )
+
+
+def _kept_up(runs: Sequence[RunNumbers]) -> bool | None:
+    known = [run.kept_up for run in runs if run.kept_up is not None]
+    return all(known) if known else None
 
 
 def _scaled(number: Number, by: float) -> Number:

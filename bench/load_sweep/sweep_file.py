@@ -16,7 +16,7 @@ SCHEMA = "trueload/load_sweep/1"
 _ELSEWHERE = frozenset(
     ["out", "name", "format", "quiet", "concurrency", "rate", "mode", "requests", "duration", "warmup", "seed", "slo"]
 )
-NO_KNEE_OF_RATES = "a knee is of users: sweep --loads concurrency=..."
+NO_KNEE_OF_RATES = "no knee: it is fitted over users (--loads concurrency=1..256x2)"
 NO_KNEE = "no knee: it needs four usable points over three loads, of which the throughput stops growing in proportion"
 
 

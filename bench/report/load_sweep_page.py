@@ -8,7 +8,7 @@ from typing import Any
 
 from bench.report import load_curves
 from bench.report.formatting import interval, number, share
-from bench.report.load_sweep_text import TITLES, has_goodput, sentences, written
+from bench.report.load_sweep_text import FELL_BEHIND, TITLES, has_goodput, sentences, written
 from bench.report.page import chart_view, document
 
 SHOWN = (
@@ -99,7 +99,7 @@ def _row(sweep: Mapping[str, Any], point: Mapping[str, Any], place: str) -> Row:
         usable=point["usable"],
         runs=f"{point['usable_runs']} of {point['runs']}",
         links=tuple((f"{place}{run['name']}/report.html", f"{run['repeat']}") for run in runs),
-        reasons=tuple(point["reasons"][:2]),
+        reasons=(*point["reasons"][:2], *([FELL_BEHIND] if point["kept_up"] is False else [])),
         cells=tuple(_cell(point["numbers"][name], name) for name in _shown(sweep)),
     )
 

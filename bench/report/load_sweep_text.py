@@ -67,7 +67,15 @@ def _page(content: Mapping[str, Any]) -> Group:
         counted = "" if point["usable"] else "; its numbers count for nothing else"
         reasons = point["reasons"][0] if point["reasons"] else "see its report"
         parts.append(Text(f"{point['load']:,g} {content['unit']} is {point['status']}{counted}: {reasons}", "yellow"))
+    behind = [f"{point['load']:,g}" for point in content["points"] if point["kept_up"] is False]
+    if behind:
+        parts.append(Text(f"At {', '.join(behind)} {content['unit']}: {FELL_BEHIND}.", "yellow"))
     return Group(*parts)
+
+
+FELL_BEHIND = (
+    "requests in flight kept rising, so the server may not keep up, and latencies grow with the length of the run"
+)
 
 
 def sentences(content: Mapping[str, Any]) -> list[str]:
@@ -95,7 +103,9 @@ def _table(content: Mapping[str, Any]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
     table.add_column("users" if content["kind"] == "concurrency" else "req/s", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
-    columns = [c for c in COLUMNS if not (content["kind"] == "rate" and c[0] == "req/s")]
+    columns: list[tuple[str, str]] = list(COLUMNS)
+    if content["kind"] == "rate":  # The load is the rate that was asked for; this is what was served of it.
+        columns = [("served", name) if name == "requests_per_s" else (head, name) for head, name in columns]
     if has_goodput(content):
         columns = [*(c for c in columns if c[1] != "e2el:p99"), ("good", "goodput")]
     for head, _ in columns:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from scipy import stats
 import bench.report
 from bench.errors import Exit, UsageError
 from bench.load_sweep.measure import exit_of
-from bench.load_sweep.points import NUMBERS, Number, RunNumbers, knee_of, numbers_of, points_of, together
+from bench.load_sweep.points import NUMBERS, Number, RunNumbers, kept_up, knee_of, numbers_of, points_of, together
 from bench.load_sweep.sweep_file import NO_KNEE, SweepFacts, config_sha256, to_json
 from bench.load_sweep.visits import Loads, parse
 from bench.report import load_curves, load_sweep_page, load_sweep_text
@@ -190,6 +191,33 @@ def test_the_exit_status_says_whether_anything_was_measured(
 ) -> None:
     runs = [made_run(2.0**k, 1, verdict) for k, verdict in enumerate(statuses)]
     assert exit_of(content(runs, ended=ended)) == status
+
+
+def in_flight(values: list[float], per_s: int = 10) -> dict[str, Any]:
+    """As much of a summary as says whether the server kept up: sends in every second but the last two."""
+    n = len(values)
+    series = {"t_s": list(range(n)), "in_flight": values, "sent": [per_s] * (n - 2) + [0, 0]}
+    return {"series": series, "latency": {"e2el_ms": {"p90": 2_000.0}}}
+
+
+def test_a_rate_that_the_server_does_not_keep_up_with_is_named() -> None:
+    assert kept_up(in_flight([0, 5, *[20.0] * 30])) is True
+    assert kept_up(in_flight([20.0 + 4 * k for k in range(32)])) is False
+    overloaded = in_flight([20.0 + 4 * k for k in range(32)])
+    overloaded["latency"]["e2el_ms"]["p90"] = 60_000.0
+    assert kept_up(overloaded) is False
+    # It rises in the first seconds, before the first replies can come, and while it drains it falls: neither counts.
+    assert kept_up(in_flight([0, 9, *[20.0] * 20, 10, 0])) is True
+    assert kept_up(in_flight([1.0, 2.0, 3.0])) is None
+    behind = replace(made_run(40), kept_up=False)
+    runs = [replace(made_run(20), kept_up=True), behind]
+    assert [point.kept_up for point in points_of(runs, None)] == [True, False]
+    assert [point.kept_up for point in points_of([made_run(20)], None)] == [None]
+    rates = {**content(runs), "kind": "rate", "unit": "requests/s"}
+    text = " ".join(load_sweep_text.render(rates).split())
+    assert "At 40 requests/s: requests in flight kept rising" in text
+    assert "served" in text
+    assert load_sweep_page.render([rates]).count("requests in flight kept rising") == 1
 
 
 # How it is shown
