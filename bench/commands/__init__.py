@@ -11,6 +11,8 @@ COMMANDS: dict[str, str] = {
     "limits": "bench.commands.limits",
     "sweep": "bench.commands.sweep",
     "report": "bench.commands.report",
+    "compare": "bench.commands.compare",
+    "gate": "bench.commands.gate",
     "dataset": "bench.commands.dataset",
 }
 """The module of each command. A module is imported when its command is chosen, or for the list of `--help`."""

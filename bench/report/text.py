@@ -81,7 +81,7 @@ def _verdict(summary: Mapping[str, Any]) -> RenderableType:
         return Text.assemble((status, COLOURS.get(status, "bold")), " the measurement is good")
     reasons = [
         Padding(Text(f"- {reason}"), (0, 0, 0, 2))
-        for reason in [*map(_printable, details.failures(summary)), *verdict["reasons"]]
+        for reason in [*map(printable, details.failures(summary)), *verdict["reasons"]]
     ]
     return Group(
         Text(status, COLOURS.get(status, "bold")),
@@ -244,7 +244,7 @@ def _errors(summary: Mapping[str, Any]) -> RenderableType:
         message = "" if row["error"] is None else row["error"]
         cut = message if len(message) <= _ERROR_WIDTH else message[:_ERROR_WIDTH] + "…"
         status = formatting.NOTHING if row["status"] is None else str(row["status"])
-        table.add_row(f"{row['n']:,}", Text(row["outcome"]), status, Text(_printable(cut)))
+        table.add_row(f"{row['n']:,}", Text(row["outcome"]), status, Text(printable(cut)))
     if len(rows) > _ERRORS_SHOWN:
         rest = sum(row["n"] for row in rows[_ERRORS_SHOWN:])
         table.add_row(f"{rest:,}", "", "", f"with {len(rows) - _ERRORS_SHOWN} other messages, in summary.json")
@@ -289,6 +289,6 @@ def certainty(calibration: Mapping[str, Any] | None) -> str:
     )
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """A server's text must not steer the terminal."""
     return "".join(c if c.isprintable() else " " for c in text)

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from statistics import fmean, variance
 
@@ -61,6 +61,11 @@ class Difference:
         if (self.p if p is None else p) < ALPHA and abs(self.change) >= margin:
             return Answer.DIFFERS
         return Answer.SAME if -margin < self.low and self.high < margin else Answer.NOT_SHOWN
+
+    def reversed(self) -> Difference:
+        """The change from B to A."""
+        back: Callable[[float], float] = (lambda x: 1 / (1 + x) - 1) if self.ratio else (lambda x: -x)
+        return replace(self, change=back(self.change), low=back(self.high), high=back(self.low))
 
 
 def paired(a: Sequence[float], b: Sequence[float], *, ratio: bool = True) -> Difference:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from statistics import fmean
 
-from bench.statistics.between_runs import MARGIN, Difference, few_candidates, welch
+from bench.statistics.between_runs import MARGIN, Difference, few_candidates, no_events, welch
 from bench.statistics.intervals import Interval
 from bench.statistics.multiple import holm
 
@@ -48,6 +48,10 @@ class Metric:
     ratio: bool = True
     floor: float = 0.0
     """An absolute change below which it is the same: `FLOOR_MS` of latencies."""
+    margin: float | None = None
+    """Its own margin; None: that of the gate."""
+    independent: tuple[float, float] | None = None
+    """Of a share, the independent requests of both sides: they bound it where nothing happened on either."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,14 +95,21 @@ def judge(metrics: Mapping[str, Metric], margin: float = MARGIN, alpha: float = 
         lacks = missing_runs(len(metric.baseline), len(metric.candidate))
         if lacks is not None:
             raise ValueError(lacks)
-        test = welch if len(metric.candidate) >= LEAST_CANDIDATES else few_candidates
-        differences[name] = test(metric.baseline, metric.candidate, ratio=metric.ratio)
+        differences[name] = _difference(metric)
     corrected = holm([difference.p for difference in differences.values()])
     judged = {}
     for (name, difference), p in zip(differences.items(), corrected, strict=True):
-        verdict = _verdict(metrics[name], difference, p, margin, alpha)
+        own = metrics[name].margin
+        verdict = _verdict(metrics[name], difference, p, margin if own is None else own, alpha)
         judged[name] = Judged(verdict, difference, p)
     return judged
+
+
+def _difference(metric: Metric) -> Difference:
+    if metric.independent is not None and not any((*metric.baseline, *metric.candidate)):
+        return no_events(*metric.independent)
+    test = welch if len(metric.candidate) >= LEAST_CANDIDATES else few_candidates
+    return test(metric.baseline, metric.candidate, ratio=metric.ratio)
 
 
 def _verdict(metric: Metric, difference: Difference, p: float, margin: float, alpha: float) -> Verdict:

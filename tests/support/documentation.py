@@ -4,6 +4,7 @@
     ```python    a program
     ```yaml      a configuration, of `bench run` or, where a mock reads it, of the mock
     ```sh        commands that cannot be run by a test
+    ```yaml workflow   a workflow of a CI server, whose commands tests/sockets/test_ci_workflows.py runs
     ```text ```json ```mermaid   no commands
 
 A command that starts a server runs until it says that it is ready, on a free port, and is stopped at the end of its page;
@@ -24,10 +25,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-RUN, LEFT_OUT, NO_COMMANDS = ("console", "python", "yaml"), ("sh",), ("text", "json", "mermaid")
+RUN, LEFT_OUT, NO_COMMANDS = ("console", "python", "yaml"), ("sh",), ("text", "json", "mermaid", "yaml workflow")
 SERVERS = {"python -m mockserver": "http://127.0.0.1:8000", "scripts/real-server": "http://127.0.0.1:8080"}
 """Commands that serve until they are stopped, and where they listen if they are not told."""
-MEASURES = re.compile(r"scripts/demo|(trueload|python -m bench) (run|calibrate|report|search|sweep)")
+MEASURES = re.compile(r"scripts/demo|(trueload|python -m bench) (run|calibrate|report|search|sweep|gate|compare)")
 """Commands that exit with 3 where other programs keep the machine busy: an honest answer."""
 READY = re.compile(r"ready at (http://\S+)")
 _TYPED = "-- typed:"

@@ -161,6 +161,11 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
          "bench.run_directory"}
     ),
     "bench.api": frozenset({"bench"}),
+    "bench.comparison": frozenset(
+        {"bench.config", "bench.errors", "bench.evaluate", "bench.manifest", "bench.metrics", "bench.observer",
+         "bench.records", "bench.report", "bench.run_directory", "bench.run_series", "bench.statistics"}
+    ),
+    "bench.release_gate": frozenset({"bench.comparison", "bench.errors", "bench.metrics", "bench.statistics"}),
     "bench.commands": frozenset({"bench", "promptset.cli"}),
     "bench.cli": frozenset({"bench"}),
     "bench.__main__": frozenset({"bench.cli"}),
@@ -315,8 +320,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
 }  # fmt: skip
 
 COMPOSERS = (
-    "bench.evaluate", "bench.load_test", "bench.run_series", "bench.load_search", "bench.calibrate",
-    "bench.load_sweep.measure", "bench.load_sweep.repeats", "bench.limits",
+    "bench.evaluate", "bench.load_test", "bench.run_series", "bench.load_search", "bench.comparison", "bench.release_gate",
+    "bench.calibrate", "bench.load_sweep.measure", "bench.load_sweep.repeats", "bench.limits",
     "bench.api", "bench.commands", "bench.cli", "bench.__main__",
 )  # fmt: skip
 """From the lowest to the highest: each may import those before it."""
@@ -349,7 +354,8 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"evaluate", "observer", "scale"}),
     frozenset({"load_test", "terminal"}),
     frozenset({"calibrate", "load_search", "run_series"}),
-    frozenset({"limits", "load_sweep"}),
+    frozenset({"comparison", "limits", "load_sweep"}),
+    frozenset({"release_gate"}),
     frozenset({"api"}),
     frozenset({"commands"}),
     frozenset({"cli"}),

@@ -104,6 +104,7 @@ def run_command(place: Workplace, block: Block, words: str, shown: tuple[str, ..
     ran = place.run(words)
     honest = ran.returncode == 3 and (
         (MEASURES.match(words) is not None and ran.stdout.startswith("INVALID"))
+        or (words.startswith("python -m bench compare") and "is INVALID" in ran.stderr)
         or (words.startswith("python -m bench limits") and "too busy, or too small, to measure with" in ran.stdout)
     )
     assert ran.returncode == 0 or honest, f"{block}: `{words}` exits {ran.returncode}\n{ran.stdout}{ran.stderr}"

@@ -1,0 +1,152 @@
+"""`bench compare`: what differs between two or more sides."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.errors import Exit, UsageError
+
+SUMMARY = "compare two or more runs, or groups of runs"
+
+ABOUT = """\
+Says what differs between two or more sides, how sure that is, and which change would have been found. A side is a run
+directory or a directory of runs (repeats). The first side is what the others are compared with.
+"""
+
+EXAMPLES = """\
+examples:
+  python -m bench compare runs/before runs/after
+  python -m bench compare runs/a runs/b runs/c --margin 10% --format markdown
+  python -m bench compare runs/bf16 runs/fp8 --allow model
+  python -m bench compare --run before.yaml after.yaml --pairs 5 --out runs/compared
+  python -m bench compare runs/compared      # again, from the runs that --run made
+
+exit status: 0 compared, whatever differs; 2 wrong usage, or the sides cannot be compared; 3 a side is INVALID; 4 a side's
+             target failed; 70 a defect of Trueload
+"""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command. Returns its exit status; raises BenchError."""
+    from bench.config.flags import Parser
+
+    parser = Parser(prog="python -m bench compare", description=ABOUT, epilog=EXAMPLES)
+    parser.add_argument(
+        "sides", nargs="*", metavar="DIR", help="run directories, or directories of runs; the first is A"
+    )
+    parser.add_argument(
+        "--run", nargs="+", metavar="FILE", help="make the runs, in turn: a configuration (YAML) for each side"
+    )
+    parser.add_argument("--pairs", metavar="N", help="with --run: runs of each side (default: 5)")
+    parser.add_argument("--margin", default="5%", metavar="P", help="a smaller change is the same (default: 5%%)")
+    parser.add_argument(
+        "--allow", default="", metavar="NAME,...", help="settings that may differ, since they are what is compared"
+    )
+    forms = ("text", "json", "markdown")
+    parser.add_argument("--format", choices=forms, default="text", help="what to print (default: text)")
+    parser.add_argument(
+        "--out", metavar="DIR", help="where to write compare.json and compare.html, and the runs of --run "
+        "(default: nowhere; with --run runs/<time>-compare)",
+    )  # fmt: skip
+    parser.add_argument("--quiet", action="store_true", help="print no progress")
+    given = parser.parse_args(list(argv))
+    margin, pairs, allow = _checked(given)
+
+    from bench.comparison.kinds import compare_directories
+
+    out = None if given.out is None else Path(given.out)
+    if given.run is not None:
+        out, sides = _measured(given, pairs, allow, out, argv)
+    else:
+        sides = _sides([Path(side) for side in given.sides])
+    document = compare_directories(sides, margin=margin, allow=allow)
+    return finish(document, given.format, out)
+
+
+def _checked(given: Any) -> tuple[float, int, list[str]]:
+    """The margin, the number of pairs, and the settings that may differ; every problem of the flags at once."""
+    from bench.comparison.margin import share_of
+    from bench.comparison.pairs import MOST_PAIRS
+
+    problems = []
+    named = given.sides if given.run is None else given.run
+    what = "directories" if given.run is None else "configurations"
+    if given.run is not None and given.sides:
+        problems.append("--run makes the runs, and directories name some that exist: leave one of the two out")
+    if given.run is None and given.pairs is not None:
+        problems.append("--pairs is for runs that --run makes: name the configurations with --run A.yaml B.yaml")
+    if len(named) > 26 or not (
+        len(named) > 1 or (given.run is None and len(named) == 1 and _sides([Path(named[0])])[1:])
+    ):
+        problems.append(f"name 2 to 26 {what} to compare: there {'is 1' if len(named) == 1 else f'are {len(named)}'}")
+    pairs = 5 if given.pairs is None else int(given.pairs) if given.pairs.isdecimal() else 0
+    if not 2 <= pairs <= MOST_PAIRS:
+        problems.append(f"--pairs {given.pairs}: give a number from 2 to {MOST_PAIRS}; one pair has no spread")
+    margin = 0.05
+    try:
+        margin = share_of("--margin", given.margin)
+    except UsageError as e:
+        problems += e.problems
+    if problems:
+        raise UsageError(problems)
+    return margin, pairs, [name.strip().replace("-", "_") for name in given.allow.split(",") if name.strip()]
+
+
+def _sides(paths: list[Path]) -> list[Path]:
+    """The paths; of one directory that --run made, its sides."""
+    if len(paths) > 1:
+        return paths
+    made = [paths[0] / letter for letter in "abcdefghijklmnopqrstuvwxyz"]
+    return [side for side in made if side.is_dir()] if made[1].is_dir() else paths
+
+
+def _measured(
+    given: Any, pairs: int, allow: list[str], out: Path | None, argv: Sequence[str]
+) -> tuple[Path, list[Path]]:
+    """Make the runs. Returns where they are: the directory, and its sides."""
+    from bench.commands.options import resolve_flags
+    from bench.commands.output import terminal
+    from bench.comparison.pairs import run_pairs
+    from bench.load_test import default_directory
+
+    configs, problems = [], []
+    for name in given.run:
+        try:
+            configs.append(resolve_flags({"config": name, "quiet": given.quiet}, []))
+        except UsageError as e:
+            problems += [problem if name in problem else f"{name}: {problem}" for problem in e.problems]
+    if problems:
+        raise UsageError(problems)
+    place = default_directory("compare") if out is None else out
+    command = ["python", "-m", "bench", "compare", *argv]
+    return place, run_pairs(configs, pairs, place, allow=allow, command=command, observer=terminal(given.quiet))
+
+
+def finish(document: Mapping[str, Any], form: str, out: Path | None) -> int:
+    """Write the files and print the comparison."""
+    from bench.comparison.document import to_bytes
+    from bench.report import comparison_page, comparison_text
+
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "compare.json").write_bytes(to_bytes(document))
+        (out / "compare.html").write_text(comparison_page.render(document), encoding="utf-8")
+    if form == "json":
+        sys.stdout.write(to_bytes(document).decode())
+    elif form == "markdown":
+        sys.stdout.write(comparison_text.markdown(document))
+    else:
+        from rich.console import Console
+
+        console = Console()
+        if console.is_terminal:
+            console.width = 80
+            console.print(comparison_text.page(document))
+        else:
+            sys.stdout.write(comparison_text.render(document))
+        if out is not None:
+            print(f"\npage: {out / 'compare.html'}")
+    return Exit.GOOD

@@ -1,0 +1,144 @@
+"""`bench gate`: may it ship."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import UsageError
+
+if TYPE_CHECKING:
+    from bench.comparison.sides import MeasuredRun
+    from bench.release_gate.gate import Gate, Rules
+
+SUMMARY = "pass or fail runs by objectives and by a baseline"
+
+ABOUT = """\
+Holds runs to objectives (--slo) and to earlier runs (--baseline). It fails only on what is shown: the whole interval of an
+objective is beyond its limit, or a number got worse than the baseline, significantly and by more than the margin.
+"""
+
+EXAMPLES = """\
+examples:
+  python -m bench gate runs/ci --slo "ttft:p90<500ms" --slo "error_rate<1%"
+  python -m bench gate runs/ci --baseline baseline.json --junit gate.xml --summary "$GITHUB_STEP_SUMMARY"
+  python -m bench gate runs/main --baseline baseline.json --update      # add these runs to the baseline, or begin it
+
+exit status: 0 held, or not shown; 1 failed (--strict: or not shown); 2 wrong usage, or not to be compared; 3 INVALID;
+             4 the target failed; 70 a defect of Trueload
+"""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command. Returns its exit status; raises BenchError."""
+    from bench.config.flags import Parser
+
+    parser = Parser(prog="python -m bench gate", description=ABOUT, epilog=EXAMPLES)
+    parser.add_argument("runs", nargs="*", metavar="RUN", help="run directories, or directories of runs")
+    parser.add_argument("--slo", action="append", default=[], metavar="SLO", help="an objective; may be repeated")
+    parser.add_argument("--baseline", metavar="FILE", help="compare with the runs in this file")
+    parser.add_argument(
+        "--update", action="store_true", help="add the runs to --baseline unless they fail; begins the file"
+    )
+    parser.add_argument("--margin", default="5%", metavar="P", help="a smaller change is the same (default: 5%%)")
+    parser.add_argument(
+        "--alpha", default="0.02", metavar="P", help="level of the tests, over all numbers (default: 0.02)"
+    )
+    parser.add_argument("--strict", action="store_true", help="fail what is not shown, and where a run is INVALID")
+    parser.add_argument("--junit", metavar="FILE", help="write JUnit XML")
+    parser.add_argument("--summary", metavar="FILE", help="append Markdown, for the summary of a job")
+    parser.add_argument("--format", choices=("text", "json"), default="text", help="what to print (default: text)")
+    given = parser.parse_args(list(argv))
+    rules, runs = _asked(given)
+
+    from bench.release_gate import baseline as baselines
+    from bench.release_gate.document import to_json
+    from bench.release_gate.gate import decide
+
+    path = None if given.baseline is None else Path(given.baseline)
+    kept = None if path is None else baselines.read(path)
+    if path is not None and kept is None and not given.update:
+        raise UsageError(f"--baseline {path} does not exist: begin it with --update")
+    gate = decide(runs, rules, path, kept, updating=given.update)
+    notes = [_update(path, kept, gate)] if given.update and path is not None else []
+    document = to_json(gate, baseline=path, command=["python", "-m", "bench", "gate", *argv], notes=notes)
+    _write(document, given)
+    return gate.exit
+
+
+def _asked(given: Any) -> tuple[Rules, list[MeasuredRun]]:
+    """The rules and the runs; every problem of the flags at once."""
+    from bench.comparison.margin import share_of
+    from bench.comparison.sides import read_run, run_directories
+    from bench.metrics.objectives import Objective, parse_one
+    from bench.release_gate.gate import Rules
+    from bench.release_gate.objectives import steady
+
+    problems: list[str] = []
+    objectives: list[Objective] = []
+    directories: list[Path] = []
+    shares = {"margin": 0.05, "alpha": 0.02}
+    if not given.runs:
+        problems.append("name the run, or the runs, that the gate is to judge")
+    if not given.slo and given.baseline is None:
+        problems.append("there is nothing to hold the runs to: give --slo, --baseline, or both")
+    if given.update and given.baseline is None:
+        problems.append("--update adds the runs to a file: name it with --baseline FILE")
+    for text in given.slo:
+        try:
+            objectives.append(steady(parse_one(text)))
+        except UsageError as e:
+            problems += e.problems
+    for name in shares:
+        try:
+            shares[name] = share_of(f"--{name}", getattr(given, name))
+        except UsageError as e:
+            problems += e.problems
+    for path in given.runs:
+        try:
+            directories += run_directories(Path(path))
+        except UsageError as e:
+            problems += e.problems
+    if problems:
+        raise UsageError(problems)
+    rules = Rules(tuple(objectives), strict=given.strict, **shares)
+    return rules, [read_run(directory) for directory in dict.fromkeys(directories)]
+
+
+def _update(path: Path, kept: dict[str, Any] | None, gate: Gate) -> str:
+    """Add the runs to the baseline. Returns a sentence about it."""
+    from bench.release_gate import baseline as baselines
+    from bench.statistics.gate import Verdict
+
+    if not gate.runs:
+        return f"{path} is as it was: no run may be used"
+    if Verdict.FAILED in gate.verdicts:
+        return f"{path} is as it was: something failed. To accept the change, begin another file"
+    grown = baselines.appended(baselines.new(gate.runs[0]) if kept is None else kept, gate.entries)
+    baselines.write(path, grown)
+    n = len(grown["runs"])
+    return f"{path} now holds {n} run{'' if n == 1 else 's'}"
+
+
+def _write(document: dict[str, Any], given: Any) -> None:
+    from bench.report import gate, junit
+
+    for flag, name, content, mode in (
+        ("--junit", given.junit, junit.render(document), "wb"),
+        ("--summary", given.summary, gate.markdown(document).encode(), "ab"),
+    ):
+        if name is not None:
+            try:
+                Path(name).parent.mkdir(parents=True, exist_ok=True)
+                with Path(name).open(mode) as file:
+                    file.write(content)
+            except OSError as e:
+                raise UsageError(f"{flag} {name} cannot be written ({e.strerror}): name another file") from e
+    if given.format == "json":
+        import orjson
+
+        print(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
+    else:
+        sys.stdout.write(gate.render(document))

@@ -1,0 +1,81 @@
+"""One run a side: Welch's t over ten contiguous batches of each run.
+
+It sees the spread inside the two runs, not the one between runs, which is often larger: two runs of one build can differ
+by it. So every answer comes with that warning, and a gate refuses it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from typing import Any
+
+from bench.comparison.numbers import ERRORS, OUTPUT, Number
+from bench.comparison.request_values import RequestValues
+from bench.comparison.sides import MeasuredRun
+from bench.metrics.quantile import QUANTILES, quantile
+from bench.statistics.autocorrelation import act
+from bench.statistics.between_runs import BATCHES, LEAST_IN_BATCH, Difference, batches, one_run_each
+
+SPREAD_UNKNOWN = (
+    "one run each: the spread between runs is not known, and two runs of the same build may differ as much; make several "
+    "of each (--run A.yaml B.yaml --pairs 5)"
+)
+TAIL_VALUES = 2
+"""A batch must hold so many values beyond the quantile that it stands for."""
+NOT_OF_BATCHES = "needs several runs a side: one run has no batches of it"
+
+
+def compare(
+    number: Number, run_a: MeasuredRun, run_b: MeasuredRun, a: RequestValues, b: RequestValues
+) -> tuple[Difference | None, str | None]:
+    """The difference of two runs, or why there is none."""
+    found = []
+    for name, run, values in (("A", run_a, a), ("B", run_b, b)):
+        series = _series(number, run.summary, values)
+        if series is None:
+            return None, NOT_OF_BATCHES
+        cut, missing = _batches(number, series)
+        if cut is None:
+            return None, f"too few independent values: the run of {name} {missing}"
+        found.append(cut)
+    if not number.is_share and not all(value > 0 for cut in found for value in cut):
+        return None, "a ratio of zero does not exist"
+    return one_run_each(*found, ratio=not number.is_share), None
+
+
+def _series(number: Number, summary: Mapping[str, Any], values: RequestValues) -> Sequence[float] | None:
+    """What is cut into batches, in order: values of requests, or what came in each step of the steady window."""
+    if number is ERRORS:
+        return values.failed
+    if number is OUTPUT:
+        series, window = summary["series"], summary["window"]
+        if window["start_s"] is None:
+            return []
+        step = series["step_s"]
+        inside = zip(series["t_s"], series["output_tokens"], strict=True)
+        return [n / step for at, n in inside if window["start_s"] <= at and at + step <= window["end_s"]]
+    return values.metrics.get(number.metric) if number.stat in ("mean", *QUANTILES) else None
+
+
+def _batches(number: Number, series: Sequence[float]) -> tuple[list[float] | None, str]:
+    known = act(series)
+    least = max(LEAST_IN_BATCH * known, _least_values(number.stat))
+    cut = batches(series, _statistic(number.stat), known) if len(series) >= BATCHES * least else None
+    if cut is not None:
+        return cut, ""
+    needed = math.ceil(BATCHES * least)
+    longer = math.ceil(needed / max(len(series), 1))
+    return None, f"has {len(series):,} values, and ten batches take {needed:,}: a run {longer} times as long would do"
+
+
+def _least_values(stat: str | None) -> float:
+    return round(TAIL_VALUES / (1 - QUANTILES[stat]), 6) if stat in QUANTILES else 1.0
+
+
+def _statistic(stat: str | None) -> Any:
+    if stat in QUANTILES:
+        order = QUANTILES[stat]
+        return lambda values: quantile(sorted(values), order)
+    return fmean

@@ -1,0 +1,161 @@
+"""Searches against each other: the capacity of one side against that of another.
+
+A search gives its capacity with an interval of about 90%, in which the chance of its visits is. On the log scale
+
+    d = ln(c_b / c_a)    error^2 = e_a^2 + e_b^2    e = ln(high / low) / (2 x 1.645)
+
+and d / error is taken for normal. Of the loads that the visits sent only the height may differ: it is what was searched for.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from statistics import NormalDist
+from typing import Any
+
+import orjson
+
+from bench.comparison.document import SCHEMA, side_to_json, variations_to_json
+from bench.comparison.settings import Variation, refuse_other_loads, variations
+from bench.comparison.sides import Side, read_side, usable
+from bench.errors import UsageError
+from bench.report.comparison import change_text, interval_text, seen_text
+from bench.statistics.between_runs import ALPHA, POWER, Answer, Difference
+
+FILE = "search.json"
+LOAD = ("rate", "concurrency", "ramp", "requests", "duration", "warmup", "seed")
+"""What differs from visit to visit of one search."""
+UNITS = {"rate": "requests/s", "concurrency": "users"}
+WIDTH_IN_ERRORS = 2 * NormalDist().inv_cdf(0.95)
+"""The interval of a search holds 90%."""
+
+
+def compare(sides: Sequence[tuple[str, Path]], margin: float, allow: Iterable[str]) -> dict[str, Any]:
+    """Directories of searches, by their names. Raises UsageError where they did not search for the same thing."""
+    found = [_read(path) for _, path in sides]
+    _refuse_other_goals(sides, found)
+    visits = [usable(read_side(name, path)) for name, path in sides]
+    differing = [v for v in variations([_of_any_load(side) for side in visits], allow) if v.name not in LOAD]
+    refuse_other_loads(differing, visits)
+    return {
+        "schema": SCHEMA,
+        "kind": "searches",
+        "margin": margin,
+        "sides": [side_to_json(side) for side in visits],
+        "variations": variations_to_json(differing + _loads(found)),
+        "versus": [
+            _versus(visits[0], b, found[0], of_b, margin) for b, of_b in zip(visits[1:], found[1:], strict=True)
+        ],
+    }
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    file = path / FILE
+    try:
+        content = orjson.loads(file.read_bytes())
+    except (OSError, orjson.JSONDecodeError) as e:
+        raise UsageError(f"{file} cannot be read ({e})") from e
+    if not isinstance(content, dict) or not content.keys() >= {"load_kind", "objectives", "capacity", "stopped_by"}:
+        raise UsageError(f"{file} is not the result of a search")
+    return content
+
+
+def _refuse_other_goals(sides: Sequence[tuple[str, Path]], found: Sequence[Mapping[str, Any]]) -> None:
+    for name, of in (
+        ("load", lambda s: s["load_kind"]),
+        ("objectives", lambda s: ", ".join(o["text"] for o in s["objectives"])),
+    ):
+        values = [of(search) for search in found]
+        if len({*values}) > 1:
+            said = " against ".join(values)
+            who = " and ".join(name for name, _ in sides)
+            raise UsageError(f"{who} cannot be compared: they searched for other {name} ({said}): search for the same")
+
+
+def _of_any_load(side: Side) -> Side:
+    """The side as if all its visits had sent one load."""
+    runs = tuple(replace(run, settings={k: v for k, v in run.settings.items() if k not in LOAD}) for run in side.runs)
+    return replace(side, runs=runs)
+
+
+def _loads(found: Sequence[Mapping[str, Any]]) -> list[Variation]:
+    """How the searches ended, where that differs."""
+    rows = {
+        "ended by": [str(search["stopped_by"]) for search in found],
+        "binding": [str(search.get("binding")) for search in found],
+    }
+    return [
+        Variation("search", name, tuple(values), refused=False) for name, values in rows.items() if len({*values}) > 1
+    ]
+
+
+def difference_of(a: Mapping[str, float], b: Mapping[str, float]) -> Difference:
+    """The change from one capacity to another, each with the ends of its interval."""
+    d = math.log(b["estimate"] / a["estimate"])
+    error = math.hypot(*(math.log(c["high"] / c["low"]) / WIDTH_IN_ERRORS for c in (a, b)))
+    error = max(error, 1e-9)
+    normal = NormalDist()
+    reach = normal.inv_cdf(1 - ALPHA / 2) * error
+    p = 2 * normal.cdf(-abs(d) / error)
+    seen = reach + normal.inv_cdf(POWER) * error
+    return Difference(
+        math.expm1(d), math.expm1(d - reach), math.expm1(d + reach), p, math.expm1(seen), math.inf, ratio=True
+    )
+
+
+def _versus(a: Side, b: Side, of_a: Mapping[str, Any], of_b: Mapping[str, Any], margin: float) -> dict[str, Any]:
+    warnings = [
+        f"{side.name}: the search found no capacity ({search['stopped_by']}): give it more time, or other loads"
+        for side, search in ((a, of_a), (b, of_b))
+        if search["capacity"] is None
+    ]
+    rows = [] if warnings else [_row(of_a, of_b, margin)]
+    warnings += [f"{side.name}: {path} is left out, {why}" for side in (a, b) for path, why in side.left_out]
+    return {
+        "a": a.name,
+        "b": b.name,
+        "method": "searches",
+        "headline": _headline(a.name, b.name, rows, margin),
+        "warnings": warnings,
+        "numbers": rows,
+    }
+
+
+def _row(of_a: Mapping[str, Any], of_b: Mapping[str, Any], margin: float) -> dict[str, Any]:
+    found = difference_of(of_a["capacity"], of_b["capacity"])
+    answer = found.answer(margin)
+    return {
+        "name": "capacity",
+        "title": "Capacity",
+        "unit": UNITS[of_a["load_kind"]],
+        "primary": True,
+        "ratio": True,
+        "a": of_a["capacity"]["estimate"],
+        "b": of_b["capacity"]["estimate"],
+        "runs_a": [],
+        "runs_b": [],
+        "change": found.change,
+        "low": found.low,
+        "high": found.high,
+        "p": found.p,
+        "seen_from": found.seen_from,
+        "margin": margin,
+        "answer": str(answer),
+        "worse": found.change < 0 if answer is Answer.DIFFERS else None,
+        "missing": None,
+    }
+
+
+def _headline(a: str, b: str, rows: Sequence[Mapping[str, Any]], margin: float) -> str:
+    if not rows:
+        return f"Nothing can be said of {a} and {b}: a search has no answer."
+    (row,) = rows
+    change = f"{change_text(row)} {interval_text(row)}"
+    if row["worse"] is not None:
+        return f"{b} holds {'less' if row['worse'] else 'more'} load than {a}: {change}."
+    if row["answer"] == Answer.SAME:
+        return f"{b} holds the same load as {a} within {margin * 100:g}%: {change}."
+    return f"No difference of capacity is shown between {a} and {b}: {change}; {seen_text(row)} would have been found."

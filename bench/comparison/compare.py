@@ -1,0 +1,301 @@
+"""Whether sides of runs differ, number by number: the tests of `bench/statistics/between_runs.py` on what runs hold.
+
+    runs of both sides, made in turn, at least three pairs    t over the pairs
+    at least two runs a side                                  Welch's t over the runs
+    one run against at least five                             the spread of the five
+    one run each                                              Welch's t over ten batches of each run
+
+The first side is what the others are compared with. The primary numbers are corrected by Holm over all sides, the explored
+ones by Benjamini and Hochberg.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import pairwise
+from math import exp, fsum, log
+from pathlib import Path
+from typing import Any
+
+from bench.comparison import batches, numbers, settings
+from bench.comparison.numbers import SHARE_MARGIN, Number
+from bench.comparison.request_values import RequestValues, read_values
+from bench.comparison.settings import Variation
+from bench.comparison.sides import MeasuredRun, Side
+from bench.errors import UsageError
+from bench.metrics.catalog import METRICS
+from bench.statistics.between_runs import (
+    MARGIN,
+    NOT_INTERLEAVED,
+    Answer,
+    Difference,
+    few_candidates,
+    no_events,
+    paired,
+    welch,
+)
+from bench.statistics.multiple import benjamini_hochberg, holm
+
+LEAST_PAIRS = 3
+"""Two pairs leave one degree of freedom: Welch's two see more."""
+LEAST_FOR_SPREAD = 5
+
+
+class Method(StrEnum):
+    """What a comparison of two sides rests on."""
+
+    PAIRS = "pairs"
+    RUNS = "runs"
+    ONE_AGAINST_MANY = "one run against several"
+    BATCHES = "one run each"
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """One number of two sides: `a` and `b` are means over the runs. Where nothing can be said, `missing` says why."""
+
+    number: Number
+    primary: bool
+    a: float
+    b: float
+    margin: float
+    difference: Difference | None
+    p: float | None
+    """Corrected for the number of tests."""
+    missing: str | None = None
+
+    @property
+    def answer(self) -> Answer | None:
+        """None where nothing can be said."""
+        return None if self.difference is None else self.difference.answer(self.margin, self.p)
+
+    @property
+    def worse(self) -> bool | None:
+        """Of what differs, whether it got worse."""
+        if self.difference is None or self.answer is not Answer.DIFFERS:
+            return None
+        return (self.difference.change > 0) == self.number.higher_is_worse
+
+
+@dataclass(frozen=True, slots=True)
+class Versus:
+    """One side against the first."""
+
+    a: Side
+    b: Side
+    method: Method
+    numbers: tuple[Compared, ...]
+    warnings: tuple[str, ...]
+
+    def of(self, name: str) -> Compared:
+        """A number by its name, as objectives write it: `tpot:p50`."""
+        return next(compared for compared in self.numbers if compared.number.name == name)
+
+    @property
+    def differing(self) -> tuple[Compared, ...]:
+        """The primary numbers that differ."""
+        return tuple(c for c in self.numbers if c.primary and c.answer is Answer.DIFFERS)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Sides, what is not the same on all of them, and each side against the first."""
+
+    sides: tuple[Side, ...]
+    variations: tuple[Variation, ...]
+    versus: tuple[Versus, ...]
+    margin: float
+
+
+def compare(
+    sides: Sequence[Side],
+    *,
+    margin: float = MARGIN,
+    allow: Iterable[str] = (),
+    values_of: Callable[[Path], RequestValues] = read_values,
+) -> Comparison:
+    """Compare every side with the first. Raises UsageError where they cannot be compared.
+
+    `values_of` reads the single values of a run directory, where a comparison needs them.
+    """
+    if len(sides) < 2:
+        raise UsageError("a comparison needs two sides: name two or more directories")
+    allow = tuple(allow)
+    unknown = [name for name in allow if name not in settings.workload_of(sides[0].runs[0])]
+    if unknown:
+        raise UsageError(f"--allow {','.join(unknown)}: not a setting that must be equal; see docs/compare.md")
+    found = settings.variations(sides, allow)
+    settings.refuse_other_loads(found, sides)
+    _refuse_few_runs(sides)
+
+    def known(number: Number) -> bool:
+        return all(number.of(run.summary) is not None for side in sides for run in side.runs)
+
+    decided = numbers.primary(known)
+    others = numbers.explored(known, decided)
+    values = _Values(values_of)
+    drafts = [(b, _compare_all(sides[0], b, decided, others, margin, values)) for b in sides[1:]]
+    corrected = _corrected([compared for _, draft in drafts for compared in draft])
+    versus = []
+    for b, draft in drafts:
+        final = tuple(corrected[id(compared)] for compared in draft)
+        method = method_of(sides[0], b)
+        versus.append(Versus(sides[0], b, method, final, _warnings(sides[0], b, method, found)))
+    return Comparison(tuple(sides), tuple(found), tuple(versus), margin)
+
+
+def method_of(a: Side, b: Side) -> Method:
+    """The test for two sides."""
+    few, many = sorted((len(a.runs), len(b.runs)))
+    if few == 1:
+        return Method.BATCHES if many == 1 else Method.ONE_AGAINST_MANY
+    return Method.PAIRS if few == many >= LEAST_PAIRS and in_turn(a.runs, b.runs) else Method.RUNS
+
+
+def in_turn(a: Sequence[MeasuredRun], b: Sequence[MeasuredRun]) -> bool:
+    """Whether the runs were made in turn (ABBA or ABAB): of each two that follow each other, from the first on, one is
+    of each side."""
+    order = sorted([(run.when, "a") for run in a] + [(run.when, "b") for run in b])
+    sides = [side for _, side in order]
+    return len(a) == len(b) and all(one != other for one, other in list(pairwise(sides))[::2])
+
+
+def _refuse_few_runs(sides: Sequence[Side]) -> None:
+    problems = []
+    for side in sides[1:]:
+        few, many = sorted((sides[0], side), key=lambda side: len(side.runs))
+        if len(few.runs) == 1 and 1 < len(many.runs) < LEAST_FOR_SPREAD:
+            problems.append(
+                f"{few.name} has one run and {many.name} {len(many.runs)}: the spread between runs needs two runs a side, or "
+                f"{LEAST_FOR_SPREAD} of one; make another run of {few.name}"
+            )
+    if problems:
+        raise UsageError(problems)
+
+
+class _Values:
+    """The single values of runs, read once, and only where they are needed."""
+
+    def __init__(self, values_of: Callable[[Path], RequestValues]) -> None:
+        self._values_of = values_of
+        self._kept: dict[Path, RequestValues] = {}
+
+    def of(self, run: MeasuredRun) -> RequestValues:
+        if run.directory not in self._kept:
+            self._kept[run.directory] = self._values_of(run.directory)
+        return self._kept[run.directory]
+
+    def independent_requests(self, side: Side) -> float:
+        return fsum(self.of(run).independent_requests() for run in side.runs)
+
+
+def _compare_all(
+    a: Side, b: Side, decided: Sequence[Number], others: Sequence[Number], margin: float, values: _Values
+) -> list[Compared]:
+    method = method_of(a, b)
+    found = []
+    for number in (*decided, *others):
+        of_a, of_b = ([_known(number, run) for run in side.runs] for side in (a, b))
+        difference, missing = _difference(number, method, (a, b), (of_a, of_b), values)
+        found.append(
+            Compared(
+                number=number, primary=number in decided, a=_mean(of_a, number), b=_mean(of_b, number),
+                margin=SHARE_MARGIN if number.is_share else max(margin, _certified(number, (*a.runs, *b.runs))),
+                difference=difference, p=None if difference is None else difference.p, missing=missing,
+            )
+        )  # fmt: skip
+    return found
+
+
+def _difference(
+    number: Number,
+    method: Method,
+    sides: tuple[Side, Side],
+    of_runs: tuple[list[float], list[float]],
+    values: _Values,
+) -> tuple[Difference | None, str | None]:
+    of_a, of_b = of_runs
+    if number is numbers.ERRORS and not any((*of_a, *of_b)):
+        return no_events(*(values.independent_requests(side) for side in sides)), None
+    ratio = not number.is_share
+    if ratio and not all(value > 0 for value in (*of_a, *of_b)):
+        return None, "a ratio of zero does not exist"
+    if method is Method.BATCHES:
+        (run_a,), (run_b,) = sides[0].runs, sides[1].runs
+        return batches.compare(number, run_a, run_b, values.of(run_a), values.of(run_b))
+    if method is Method.PAIRS:
+        return paired(of_a, of_b, ratio=ratio), None
+    if method is Method.RUNS:
+        return welch(of_a, of_b, ratio=ratio), None
+    if len(of_b) == 1:
+        return few_candidates(of_a, of_b, ratio=ratio), None
+    return few_candidates(of_b, of_a, ratio=ratio).reversed(), None
+
+
+def _known(number: Number, run: MeasuredRun) -> float:
+    value = number.of(run.summary)
+    assert value is not None, "only numbers that every run has are compared"
+    return value
+
+
+def _mean(values: Sequence[float], number: Number) -> float:
+    """Of a ratio the geometric mean: what is compared is the logarithm."""
+    if number.is_share or not all(value > 0 for value in values):
+        return fsum(values) / len(values)
+    return exp(fsum(map(log, values)) / len(values))
+
+
+def _certified(number: Number, runs: Iterable[MeasuredRun]) -> float:
+    """The largest error of the number that a calibration found, as a share: a change below it is the instrument's."""
+    if number.stat is None:
+        return 0.0
+    key = METRICS[number.metric].key
+    return max(
+        (
+            abs(row["error_share"])
+            for run in runs
+            for row in (run.summary["calibration"] or {}).get("metrics", ())
+            if row["metric"] == key and row["stat"] == number.stat and row["error_share"] is not None
+        ),
+        default=0.0,
+    )
+
+
+def _corrected(drafts: Sequence[Compared]) -> dict[int, Compared]:
+    """By the identity of each draft, the same with its corrected p."""
+    result = {id(draft): draft for draft in drafts}
+    for primary, correct in ((True, holm), (False, benjamini_hochberg)):
+        tested = [draft for draft in drafts if draft.primary is primary and draft.p is not None]
+        ps = correct([draft.p for draft in tested if draft.p is not None])
+        for draft, p in zip(tested, ps, strict=True):
+            result[id(draft)] = Compared(
+                draft.number, draft.primary, draft.a, draft.b, draft.margin, draft.difference, p
+            )
+    return result
+
+
+def _warnings(a: Side, b: Side, method: Method, found: Sequence[Variation]) -> tuple[str, ...]:
+    said: list[str] = []
+    if method is Method.BATCHES:
+        said.append(batches.SPREAD_UNKNOWN)
+    elif method is not Method.PAIRS and not in_turn(a.runs, b.runs):
+        said.append(NOT_INTERLEAVED)
+    if any(variation.group == "length" for variation in found):
+        said.append(settings.OTHER_LENGTH)
+    for side in (a, b):
+        said += [f"{side.name}: {path} is left out, {why}" for path, why in side.left_out]
+        suspect = [run for run in side.runs if run.status == "SUSPECT"]
+        if suspect:
+            reasons: Mapping[str, Any] = suspect[0].summary["verdict"]
+            said.append(
+                f"{side.name}: {len(suspect)} of {len(side.runs)} runs SUSPECT, such as {suspect[0].directory}: "
+                f"{reasons['reasons'][0]}"
+            )
+        short = [run for run in side.runs if run.summary["run"]["stop_reason"] in ("interrupted", "killed")]
+        if short:
+            said.append(
+                f"{side.name}: {short[0].directory} was {short[0].summary['run']['stop_reason']} before its end"
+            )
+    return tuple(said)

@@ -1,0 +1,120 @@
+"""Sweeps against each other, load by load: at which loads the curves of two sides differ.
+
+At each load that every side visited its runs are compared as any runs are, and the numbers that decide are corrected by
+Holm over all loads: of twenty points one would differ by chance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.comparison.compare import Compared, Versus
+from bench.comparison.compare import compare as compare_runs
+from bench.comparison.document import SCHEMA, row_of, side_to_json, variations_to_json
+from bench.comparison.settings import Variation
+from bench.comparison.sides import MeasuredRun, Side, read_side, usable
+from bench.errors import UsageError
+from bench.report.comparison import change_text, interval_text
+from bench.statistics.between_runs import Answer
+from bench.statistics.multiple import holm
+
+FILE = "sweep.json"
+LENGTH = ("requests", "duration", "warmup", "seed")
+UNITS = {"concurrency": "users", "rate": "requests/s"}
+
+
+def compare(sides: Sequence[tuple[str, Path]], margin: float, allow: Iterable[str]) -> dict[str, Any]:
+    """Directories of sweeps, by their names. Raises UsageError where they have no load in common."""
+    read = [usable(read_side(name, path)) for name, path in sides]
+    kind = _kind(read)
+    by_load = [_by_load(side, kind) for side in read]
+    loads = [load for load in by_load[0] if all(load in other for other in by_load)]
+    if not loads:
+        said = "; ".join(
+            f"{side.name} has {', '.join(f'{load:g}' for load in of)}" for side, of in zip(read, by_load, strict=True)
+        )
+        raise UsageError(f"the sweeps have no load in common ({said} {UNITS[kind]}): sweep over the same loads")
+    allow = tuple(allow)
+    found = {load: compare_runs([of[load] for of in by_load], margin=margin, allow=allow) for load in loads}
+    unique: dict[tuple[str, str], Variation] = {}
+    for comparison in found.values():
+        unique |= {(v.group, v.name): v for v in comparison.variations if v.name not in LENGTH}
+    return {
+        "schema": SCHEMA,
+        "kind": "sweeps",
+        "margin": margin,
+        "sides": [side_to_json(side) for side in read],
+        "variations": variations_to_json(list(unique.values())),
+        "versus": [
+            _versus({load: comparison.versus[at] for load, comparison in found.items()}, kind, margin)
+            for at in range(len(read) - 1)
+        ],
+    }
+
+
+def _kind(sides: Sequence[Side]) -> str:
+    """What the sweeps vary. Raises UsageError where they vary different things."""
+    kinds = ["concurrency" if side.runs[0].settings["concurrency"] is not None else "rate" for side in sides]
+    if len({*kinds}) > 1:
+        said = " against ".join(kinds)
+        raise UsageError(f"the sweeps cannot be compared: they vary different things ({said})")
+    return kinds[0]
+
+
+def _by_load(side: Side, kind: str) -> dict[float, Side]:
+    """The runs of each load, as a side of its own."""
+    runs: dict[float, list[MeasuredRun]] = {}
+    for run in side.runs:
+        runs.setdefault(float(run.settings[kind]), []).append(run)
+    return {load: Side(side.name, side.path, tuple(of), side.left_out) for load, of in sorted(runs.items())}
+
+
+def _versus(by_load: dict[float, Versus], kind: str, margin: float) -> dict[str, Any]:
+    first = next(iter(by_load.values()))
+    decided = [
+        (load, versus, compared) for load, versus in by_load.items() for compared in versus.numbers if compared.primary
+    ]
+    tested = [compared.difference.p for _, _, compared in decided if compared.difference is not None]
+    corrected = iter(holm(tested))
+    rows = []
+    for load, versus, compared in decided:
+        p = None if compared.difference is None else next(corrected)
+        row = row_of(_with_p(compared, p), versus)
+        rows.append({**row, "name": f"{row['name']} at {load:g}", "title": f"{load:g} {UNITS[kind]}: {row['title']}"})
+    warnings = dict.fromkeys(warning for versus in by_load.values() for warning in versus.warnings)
+    return {
+        "a": first.a.name,
+        "b": first.b.name,
+        "method": "sweeps",
+        "headline": _headline(first.a.name, first.b.name, rows, len(by_load), margin),
+        "warnings": list(warnings),
+        "numbers": rows,
+    }
+
+
+def _with_p(compared: Compared, p: float | None) -> Compared:
+    return Compared(
+        compared.number,
+        compared.primary,
+        compared.a,
+        compared.b,
+        compared.margin,
+        compared.difference,
+        p,
+        compared.missing,
+    )
+
+
+def _headline(a: str, b: str, rows: Sequence[dict[str, Any]], loads: int, margin: float) -> str:
+    differing = [row for row in rows if row["answer"] == Answer.DIFFERS]
+    if not differing:
+        return f"No difference is shown between {a} and {b} at any of {loads} load{'s' if loads > 1 else ''}."
+    worse = {row["worse"] for row in differing}
+    how = "worse than" if worse == {True} else "better than" if worse == {False} else "better and worse than"
+    largest = max(differing, key=lambda row: abs(row["change"]))
+    return (
+        f"{b} is {how} {a} in {len(differing)} of {len(rows)} numbers over {loads} loads; most at {largest['title']} "
+        f"{change_text(largest)} {interval_text(largest)}."
+    )

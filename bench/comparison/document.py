@@ -1,0 +1,123 @@
+"""A comparison as compare.json holds it (`bench/report/compare.schema.json`): what text, Markdown and page are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from bench.comparison.compare import Compared, Comparison, Method, Versus
+from bench.comparison.numbers import ERRORS
+from bench.comparison.settings import Variation
+from bench.comparison.sides import Side
+from bench.report.comparison import change_text, interval_text, seen_text
+from bench.statistics.between_runs import Answer
+
+SCHEMA = "trueload/compare/1"
+
+
+def to_json(comparison: Comparison) -> dict[str, Any]:
+    """The content of compare.json."""
+    return {
+        "schema": SCHEMA,
+        "kind": "runs",
+        "margin": comparison.margin,
+        "sides": [side_to_json(side) for side in comparison.sides],
+        "variations": variations_to_json(comparison.variations),
+        "versus": [_versus(versus, comparison.margin) for versus in comparison.versus],
+    }  # fmt: skip
+
+
+def variations_to_json(found: Sequence[Variation]) -> list[dict[str, Any]]:
+    """What is not the same on all sides."""
+    return [{"group": v.group, "name": v.name, "values": list(v.values)} for v in found]
+
+
+def to_bytes(document: Mapping[str, Any]) -> bytes:
+    """As it is written to a file."""
+    return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+
+def side_to_json(side: Side) -> dict[str, Any]:
+    """A side, with its runs."""
+    return {
+        "name": side.name,
+        "path": str(side.path),
+        "model": side.runs[0].manifest.model,
+        "runs": [
+            {
+                "directory": str(run.directory),
+                "id": run.manifest.run_id,
+                "started": run.manifest.started,
+                "verdict": run.status,
+            }
+            for run in side.runs
+        ],
+        "left_out": [{"directory": str(path), "why": why} for path, why in side.left_out],
+    }
+
+
+def _versus(versus: Versus, margin: float) -> dict[str, Any]:
+    rows = [row_of(compared, versus) for compared in versus.numbers]
+    return {
+        "a": versus.a.name,
+        "b": versus.b.name,
+        "method": str(versus.method),
+        "headline": headline(versus.a.name, versus.b.name, versus.method, rows, margin),
+        "warnings": list(versus.warnings),
+        "numbers": rows,
+    }
+
+
+def row_of(compared: Compared, versus: Versus) -> dict[str, Any]:
+    """One number of two sides."""
+    number, found = compared.number, compared.difference
+    per_run = versus.method is not Method.BATCHES
+    return {
+        "name": number.name,
+        "title": number.title,
+        "unit": number.unit,
+        "primary": compared.primary,
+        "ratio": not number.is_share,
+        "a": compared.a,
+        "b": compared.b,
+        "runs_a": [number.of(run.summary) for run in versus.a.runs] if per_run else [],
+        "runs_b": [number.of(run.summary) for run in versus.b.runs] if per_run else [],
+        "change": None if found is None else found.change,
+        "low": None if found is None else found.low,
+        "high": None if found is None else found.high,
+        "p": compared.p,
+        "seen_from": None if found is None else found.seen_from,
+        "margin": compared.margin,
+        "answer": None if compared.answer is None else str(compared.answer),
+        "worse": compared.worse,
+        "missing": compared.missing,
+    }
+
+
+def headline(a: str, b: str, method: Method, rows: list[dict[str, Any]], margin: float) -> str:
+    """The answer in a sentence, from the primary numbers."""
+    decided = [row for row in rows if row["primary"]]
+    answered = [row for row in decided if row["answer"] is not None]
+    if not answered:
+        return f"Nothing can be said of {a} and {b}: too few independent values."
+    differing = [row for row in decided if row["answer"] == Answer.DIFFERS]
+    said = "; ".join(f"{row['title']} {change_text(row)} {interval_text(row)}" for row in differing)
+    if method is Method.BATCHES and differing:
+        return f"These two runs differ: {said}. Whether {a} and {b} do, two runs cannot tell."
+    if differing:
+        worse = {row["worse"] for row in differing}
+        how = "worse than" if worse == {True} else "better than" if worse == {False} else "better and worse than"
+        return f"{b} is {how} {a}: {said}."
+    unsure = [row for row in decided if row["answer"] != Answer.SAME and not _no_error(row)]
+    if not unsure and method is not Method.BATCHES:
+        errors = next((row for row in decided if _no_error(row) and row["answer"] != Answer.SAME), None)
+        beside = "" if errors is None else f" No request failed, which leaves room for {seen_text(errors)} of errors."
+        return f"{b} is the same as {a} within {margin * 100:g}%.{beside}"
+    reach = [f"{row['title']} {seen_text(row)}" for row in answered]
+    return f"No difference is shown between {a} and {b}. These changes would have been found: {', '.join(reach)}."
+
+
+def _no_error(row: Mapping[str, Any]) -> bool:
+    return bool(row["name"] == ERRORS.name and row["a"] == row["b"] == 0)

@@ -1,0 +1,29 @@
+"""What directories may hold, and how each kind is compared: searches by capacity, sweeps load by load, all others as runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.comparison import capacities, curves, document
+from bench.comparison.compare import compare
+from bench.comparison.sides import LETTERS, read_sides
+from bench.errors import UsageError
+
+KINDS: dict[str, tuple[str, Callable[[Sequence[tuple[str, Path]], float, Iterable[str]], dict[str, Any]]]] = {
+    "searches": (capacities.FILE, capacities.compare),
+    "sweeps": (curves.FILE, curves.compare),
+}
+"""By kind: the file that its directory has, and what compares such directories."""
+
+
+def compare_directories(paths: Sequence[Path], *, margin: float, allow: Iterable[str] = ()) -> dict[str, Any]:
+    """The content of compare.json. Raises UsageError where the directories cannot be compared."""
+    kinds = [next((kind for kind, (file, _) in KINDS.items() if (path / file).is_file()), "runs") for path in paths]
+    if len({*kinds}) > 1:
+        said = ", ".join(f"{path} holds {kind}" for path, kind in zip(paths, kinds, strict=True))
+        raise UsageError(f"different things cannot be compared: {said}; compare runs with runs, searches with searches")
+    if kinds[0] in KINDS:
+        return KINDS[kinds[0]][1](list(zip(LETTERS, paths, strict=False)), margin, allow)
+    return document.to_json(compare(read_sides(paths), margin=margin, allow=allow))

@@ -1,0 +1,90 @@
+"""The numbers that are compared: the four that decide, and the others, which are only explored.
+
+A number is one value of a run, taken from its summary. The primary numbers are few on purpose: each further one is one
+more chance of a false alarm (bench/statistics/multiple.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bench.metrics.catalog import METRICS
+
+LATENCY_FLOOR_MS = 0.5
+"""A latency of a request that moved by less is the same: a scheduler's tick, and no user's experience."""
+TOKEN_FLOOR_MS = 0.05
+"""The same of a time between tokens, of which a reply has hundreds."""
+SHARE_MARGIN = 0.01
+"""Shares of requests are compared by their difference: one point of a hundred."""
+
+_BETWEEN_TOKENS = frozenset({"tpot", "itl", "chunk_gap"})
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """One number of a run. `metric` and `stat` where it is a latency; else `metric` names it in the summary."""
+
+    metric: str
+    stat: str | None
+    title: str
+    unit: str
+    higher_is_worse: bool
+    floor: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """As objectives write it: `ttft:p90`, `error_rate`."""
+        return self.metric if self.stat is None else f"{self.metric}:{self.stat}"
+
+    @property
+    def is_share(self) -> bool:
+        """Compared by its difference, not by its ratio: zero is a value of it."""
+        return self.unit == "share"
+
+    def of(self, summary: Mapping[str, Any]) -> float | None:
+        """Its value in a run, over the whole run; None where the run has none."""
+        value: float | None
+        if self.stat is not None:
+            value = summary["latency"][METRICS[self.metric].key][self.stat]
+        elif self.metric == "error_rate":
+            counts = summary["counts"]
+            tried = counts["succeeded"] + counts["failed"]
+            value = counts["failed"] / tried if tried else None
+        elif self.metric == "goodput":
+            value = None if summary["goodput"] is None else summary["goodput"]["share"]
+        else:
+            value = summary["throughput"][self.metric]
+        return value
+
+
+def _latency(metric: str, stat: str) -> Number:
+    found = METRICS[metric]
+    title = f"{found.title} {'average' if stat == 'mean' else stat}"
+    floor = TOKEN_FLOOR_MS if metric in _BETWEEN_TOKENS else LATENCY_FLOOR_MS
+    return Number(metric, stat, title, found.unit, higher_is_worse=True, floor=floor)
+
+
+TTFT, TPOT, E2EL = _latency("ttft", "p90"), _latency("tpot", "p50"), _latency("e2el", "p90")
+OUTPUT = Number("output_tokens_per_s", None, "Output tokens/s", "1/s", higher_is_worse=False)
+ERRORS = Number("error_rate", None, "Error rate", "share", higher_is_worse=True)
+
+_EXPLORED = (
+    *(_latency(metric, stat) for metric in ("ttft", "tpot", "itl", "e2el") for stat in ("mean", "p50", "p90", "p99")),
+    *(_latency(metric, stat) for metric in ("ttft_from_intended", "e2el_from_intended") for stat in ("p50", "p99")),
+    Number("requests_per_s", None, "Requests/s", "1/s", higher_is_worse=False),
+    Number("total_tokens_per_s", None, "Total tokens/s", "1/s", higher_is_worse=False),
+    Number("goodput", None, "Goodput, share", "share", higher_is_worse=False),
+)
+
+
+def primary(known: Callable[[Number], bool]) -> list[Number]:
+    """The numbers that decide, as far as they are `known` of every run: E2EL stands in for TTFT where nothing streamed."""
+    latencies = [number for number in (TTFT, TPOT) if known(number)]
+    return [*(latencies if TTFT in latencies else [E2EL, *latencies]), OUTPUT, ERRORS]
+
+
+def explored(known: Callable[[Number], bool], decided: list[Number]) -> list[Number]:
+    """All other numbers that are known of every run."""
+    return [number for number in _EXPLORED if number not in decided and known(number)]

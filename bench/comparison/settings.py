@@ -1,0 +1,144 @@
+"""What two sides have in common: settings that must be equal, and everything else that differs.
+
+Runs can be compared where they sent the same load to the same kind of endpoint. So every setting must be equal, but for
+those in MAY_DIFFER, which say where and how it was measured, and those in LABELS, which change no number. What
+differs is listed before any number, whether it may differ or was allowed to (`--allow`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bench.comparison.sides import MeasuredRun, Side
+from bench.errors import UsageError
+
+LABELS = frozenset({"out", "name", "format", "quiet", "model", "api_key", "header"})
+"""Of no meaning for a number. The model counts as the run found it, in the manifest; secrets are not stored."""
+
+MAY_DIFFER = {
+    "url": "target",
+    "ca_file": "target",
+    "insecure": "target",
+    "requests": "length",
+    "duration": "length",
+    "warmup": "length",
+    "seed": "configuration",
+    "slo": "configuration",
+    "max_errors": "configuration",
+    "limits": "configuration",
+    "check_usage": "configuration",
+    "timeout": "configuration",
+    "connect_timeout": "configuration",
+    "first_byte_timeout": "configuration",
+    "idle_timeout": "configuration",
+    "probe_timeout": "configuration",
+    "transport": "client",
+    "workers": "client",
+    "priority": "client",
+}
+"""Settings that may differ, and the group in which they are listed. A setting that is not here must be equal."""
+
+WORKLOAD = "workload"
+OTHER_LENGTH = "the runs are of different length: their starts and their tails weigh differently"
+
+
+@dataclass(frozen=True, slots=True)
+class Variation:
+    """Something that is not the same on all sides: a value for each, as text. `refused`: it must be equal."""
+
+    group: str
+    name: str
+    values: tuple[str, ...]
+    refused: bool
+
+
+def must_be_equal(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Of the settings of a run those that make its load."""
+    return {name: value for name, value in settings.items() if name not in LABELS and name not in MAY_DIFFER}
+
+
+def workload_of(run: MeasuredRun) -> dict[str, Any]:
+    """What must be equal: the settings of the load, and the model."""
+    return {"model": run.manifest.model, **must_be_equal(run.settings)}
+
+
+def variations(sides: Sequence[Side], allow: Iterable[str] = ()) -> list[Variation]:
+    """Everything that is not the same on all sides, what must be equal first."""
+    allowed = set(allow)
+    found = []
+    for group, values_of in _GROUPS.items():
+        of_runs = [[values_of(run) for run in side.runs] for side in sides]
+        for name in dict.fromkeys(name for runs in of_runs for values in runs for name in values):
+            shown = tuple(_joined(values.get(name) for values in runs) for runs in of_runs)
+            within = group == WORKLOAD and any(_several(runs, name) for runs in of_runs)
+            if len({*shown}) > 1 or within:
+                where = MAY_DIFFER.get(name, group) if group == "settings" else group
+                refused = group == WORKLOAD and name not in allowed
+                found.append(Variation(where, name, shown, refused))
+    return found
+
+
+def refuse_other_loads(found: Sequence[Variation], sides: Sequence[Side]) -> None:
+    """Raises UsageError where something differs that must be equal."""
+    wrong = [variation for variation in found if variation.refused]
+    if wrong:
+        names = ",".join(variation.name for variation in wrong)
+        who = " and ".join(side.name for side in sides)
+        raise UsageError(
+            f"{who} cannot be compared: they differ in {_said(wrong)}. Compare runs of the same load; where that is the "
+            f"change that you mean to measure, say --allow {names}"
+        )
+
+
+def refuse_several_loads(runs: Sequence[MeasuredRun]) -> None:
+    """Raises UsageError where runs that are to be taken together differ in what must be equal."""
+    side = Side("", runs[0].directory, tuple(runs))
+    if wrong := [variation for variation in variations([side]) if variation.refused]:
+        raise UsageError(f"the runs cannot be judged together: they differ in {_said(wrong)}; give runs of one load")
+
+
+def _said(wrong: Sequence[Variation]) -> str:
+    said = []
+    for variation in wrong:
+        same = len({*variation.values}) == 1
+        values = variation.values[0] if same else " against ".join(variation.values)
+        said.append(f"{variation.name} ({values})")
+    return ", ".join(said)
+
+
+def _settings(run: MeasuredRun) -> Mapping[str, Any]:
+    return {name: value for name, value in run.settings.items() if name in MAY_DIFFER}
+
+
+def _versions(run: MeasuredRun) -> Mapping[str, Any]:
+    return run.manifest.versions
+
+
+def _machine(run: MeasuredRun) -> Mapping[str, Any]:
+    return run.manifest.host
+
+
+_GROUPS = {WORKLOAD: workload_of, "settings": _settings, "versions": _versions, "machine": _machine}
+
+
+def _several(runs: Sequence[Mapping[str, Any]], name: str) -> bool:
+    return any(values.get(name) != runs[0].get(name) for values in runs)
+
+
+def _joined(values: Iterable[Any]) -> str:
+    return " | ".join(dict.fromkeys(text_of(value) for value in values))
+
+
+def text_of(value: Any) -> str:
+    """A value of a setting, for people."""
+    if value is None:
+        return "not set"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value)) if value else "none"
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}={text_of(item)}" for key, item in value.items())
+    return str(value)

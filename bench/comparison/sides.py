@@ -1,0 +1,144 @@
+"""The sides of a comparison: runs as they lie on the disk, read and never written.
+
+A side is a run directory, or a directory whose folders are run directories (repeats). Numbers come from summary.json;
+where there is none, or one of another format, they are made from the run's files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from bench import manifest
+from bench.errors import BenchError, Exit, UsageError
+from bench.evaluate import evaluate
+from bench.manifest import Manifest
+from bench.metrics.summary import SCHEMA
+from bench.run_directory import MANIFEST, REQUESTS, SUMMARY, RunDirectory
+
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+"""The names of sides, in the order in which they were given."""
+
+
+class UnusableRuns(BenchError):
+    """Every run of a side is INVALID, or its target failed: `exit_code` says which."""
+
+    def __init__(self, sentence: str, status: str) -> None:
+        super().__init__(sentence)
+        self.exit_code = Exit.TARGET if status == "FAILED" else Exit.INVALID
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredRun:
+    """One run: where it is, its settings (complete, secrets left out), its manifest and its summary."""
+
+    directory: Path
+    settings: Mapping[str, Any]
+    manifest: Manifest
+    summary: Mapping[str, Any]
+
+    @property
+    def status(self) -> str:
+        """VALID, SUSPECT, INVALID or FAILED."""
+        return str(self.summary["verdict"]["status"])
+
+    @property
+    def when(self) -> tuple[str, int]:
+        """Orders runs by their start; the monotonic clock decides between runs of one second."""
+        return self.manifest.started, self.manifest.start_ns
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """Runs that stand for one thing. `left_out`: runs that may not be used, and why."""
+
+    name: str
+    path: Path
+    runs: tuple[MeasuredRun, ...]
+    left_out: tuple[tuple[Path, str], ...] = ()
+
+
+def read_sides(paths: Sequence[Path]) -> list[Side]:
+    """The sides, A first. Raises UsageError, with a sentence for each that holds no run, and UnusableRuns."""
+    sides, problems = [], []
+    for name, path in zip(LETTERS, paths, strict=False):
+        try:
+            sides.append(read_side(name, path))
+        except UsageError as e:
+            problems += e.problems
+    if problems:
+        raise UsageError(problems)
+    return [usable(side) for side in sides]
+
+
+def read_side(name: str, path: Path) -> Side:
+    """Every run of a directory, the earliest first. Raises UsageError where there is none."""
+    runs = sorted((read_run(found) for found in run_directories(path)), key=lambda run: run.when)
+    return Side(name, path, tuple(runs))
+
+
+def run_directories(path: Path) -> list[Path]:
+    """The path itself where it is a run, else the runs in it. Raises UsageError where there is none."""
+    if not path.exists():
+        raise UsageError(f"{path} does not exist: name a run directory, or a directory of run directories")
+    if _is_run(path):
+        return [path]
+    found = sorted(_runs_inside(path)) if path.is_dir() else []
+    if not found:
+        raise UsageError(
+            f"{path} holds no run: a run directory has {MANIFEST} and {REQUESTS}; name one, or their parent"
+        )
+    return found
+
+
+def _runs_inside(path: Path) -> Iterator[Path]:
+    for entry in path.iterdir():
+        # What a series moved aside was cut off: a run of the same name stands beside it.
+        if entry.is_dir() and not entry.name.startswith(".") and "-cut-off-" not in entry.name and _is_run(entry):
+            yield entry
+
+
+def _is_run(path: Path) -> bool:
+    return (path / MANIFEST).is_file() and (path / REQUESTS).is_file()
+
+
+def read_run(path: Path) -> MeasuredRun:
+    """One run directory. Raises UsageError where it is damaged."""
+    directory = RunDirectory.open(path)
+    stored = manifest.read(directory)
+    return MeasuredRun(path, stored.config.public(), stored.manifest, _summary(directory))
+
+
+def _summary(directory: RunDirectory) -> Mapping[str, Any]:
+    try:
+        kept = orjson.loads((directory.path / SUMMARY).read_bytes())
+        if isinstance(kept, dict) and kept.get("schema") == SCHEMA and "verdict" in kept:
+            return kept
+    except (FileNotFoundError, orjson.JSONDecodeError):
+        pass
+    return evaluate(directory).summary
+
+
+def usable(side: Side) -> Side:
+    """The side without runs that may not be used. Raises UnusableRuns where none is left."""
+    good = tuple(run for run in side.runs if run.status not in ("INVALID", "FAILED"))
+    bad = [run for run in side.runs if run not in good]
+    if good:
+        left_out = tuple((run.directory, f"{run.status}: {_reason(run)}") for run in bad)
+        return Side(side.name, side.path, good, left_out)
+    first = bad[0]
+    every = (
+        f"its run {first.directory}" if len(bad) == 1 else f"each of its {len(bad)} runs, such as {first.directory},"
+    )
+    raise UnusableRuns(
+        f"{side.name} ({side.path}) cannot be compared: {every} is {first.status} ({_reason(first)})", first.status
+    )
+
+
+def _reason(run: MeasuredRun) -> str:
+    reasons = run.summary["verdict"]["reasons"]
+    return str(reasons[0]) if reasons else "no reason was written down"

@@ -1,0 +1,154 @@
+"""baseline.json: the runs that later ones are held against (`bench/report/baseline.schema.json`).
+
+It keeps the few numbers of a run that a gate needs, so that it can be committed or passed on as an artefact. All its runs
+are of one workload, whose settings it holds: another workload is refused with what differs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from bench.comparison.numbers import ERRORS, OUTPUT, Number
+from bench.comparison.request_values import read_values
+from bench.comparison.settings import LABELS, text_of, workload_of
+from bench.comparison.sides import MeasuredRun
+from bench.errors import UsageError
+from bench.metrics.catalog import METRICS, REQUEST_METRICS
+from bench.statistics.autocorrelation import SAFETY
+
+SCHEMA = "trueload/baseline/1"
+KEPT = 20
+"""Runs that a baseline keeps: the newest."""
+STATS = ("p50", "p90", "p99")
+
+Entry = Mapping[str, Any]
+"""A run, as a baseline holds it."""
+
+
+def entry_of(run: MeasuredRun) -> dict[str, Any]:
+    """What a baseline keeps of a run."""
+    values, summary = read_values(run.directory), run.summary
+    load = summary["load"]
+    return {
+        "id": run.manifest.run_id,
+        "started": run.manifest.started,
+        "verdict": run.status,
+        "load": {name: load[name] for name in ("mode", "offered_rps", "achieved_rps", "concurrency")},
+        "seconds": summary["throughput"]["duration_s"],
+        "requests": len(values.failed),
+        "independent_requests": values.independent_requests(),
+        "error_rate": ERRORS.of(summary),
+        "output_tokens_per_s": OUTPUT.of(summary),
+        "stats": {
+            metric.key: {
+                **{stat: summary["latency"][metric.key][stat] for stat in STATS},
+                "n": summary["latency"][metric.key]["n"],
+                "act": values.act_of(name),
+            }
+            for name, metric in REQUEST_METRICS.items()
+        },
+    }
+
+
+def value_of(number: Number, entry: Entry) -> float | None:
+    """A number that decides, of a run as a baseline holds it."""
+    value: float | None
+    if number.stat is None:
+        value = entry[number.metric]
+    else:
+        value = entry["stats"].get(METRICS[number.metric].key, {}).get(number.stat)
+    return value
+
+
+def independent_values(entry: Entry, metric: str) -> float:
+    """How many independent values of a metric a run holds: n / D."""
+    if metric not in REQUEST_METRICS:
+        return float(entry["independent_requests"])
+    stats = entry["stats"][REQUEST_METRICS[metric].key]
+    return min(1.0, stats["n"]) if stats["act"] is None else float(stats["n"] / max(1.0, SAFETY * stats["act"]))
+
+
+def new(run: MeasuredRun) -> dict[str, Any]:
+    """A baseline without runs, for the workload of this one."""
+    calibration = run.summary["calibration"]
+    return {
+        "schema": SCHEMA,
+        "created": run.manifest.started,
+        "tool_version": run.manifest.versions.get("trueload", ""),
+        "config_sha256": _digest({k: v for k, v in run.settings.items() if k not in LABELS}),
+        "workload_sha256": _digest(workload_of(run)),
+        "workload": workload_of(run),
+        "target": {"model": run.manifest.model, "server": run.settings["url"], "gpus": None},
+        "machine": run.manifest.host,
+        "certificate": None if calibration is None else {key: calibration.get(key) for key in ("from", "status")},
+        "runs": [],
+    }
+
+
+def read(path: Path) -> dict[str, Any] | None:
+    """A baseline; None where there is no file. Raises UsageError where it is none."""
+    try:
+        content = orjson.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (orjson.JSONDecodeError, OSError) as e:
+        raise UsageError(f"--baseline {path} cannot be read ({e}): name a file that --update made") from e
+    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
+        found = content.get("schema") if isinstance(content, dict) else None
+        raise UsageError(
+            f"--baseline {path} has schema {found!r}, and this version reads {SCHEMA!r}: make it anew (--update)"
+        )
+    missing = [key for key in ("workload", "workload_sha256", "runs") if key not in content]
+    if missing:
+        raise UsageError(f"--baseline {path} is damaged: it has no {', '.join(missing)}; make it anew (--update)")
+    return content
+
+
+def refuse_other_workload(path: Path, baseline: Mapping[str, Any], run: MeasuredRun) -> None:
+    """Raises UsageError where the baseline is of another workload, with what differs."""
+    ours = workload_of(run)
+    if baseline["workload_sha256"] == _digest(ours):
+        return
+    theirs = baseline["workload"]
+    differing = [name for name in dict.fromkeys((*theirs, *ours)) if theirs.get(name) != _plain(ours.get(name))]
+    said = ", ".join(
+        f"{name} ({text_of(theirs.get(name))} there, {text_of(ours.get(name))} here)" for name in differing
+    )
+    raise UsageError(
+        f"--baseline {path} is of another workload: {said}. Send the load of the baseline, or begin another baseline "
+        "(--update with a file that does not exist yet)"
+    )
+
+
+def appended(baseline: Mapping[str, Any], entries: Sequence[Entry]) -> dict[str, Any]:
+    """The baseline with these runs, each once, of which it keeps the newest."""
+    known = {entry["id"] for entry in baseline["runs"]}
+    runs = sorted(
+        (*baseline["runs"], *(e for e in entries if e["id"] not in known)), key=lambda entry: entry["started"]
+    )
+    return {**baseline, "runs": runs[-KEPT:]}
+
+
+def write(path: Path, baseline: Mapping[str, Any]) -> None:
+    """Put the file in place whole. Raises UsageError where it cannot be written."""
+    draft = path.with_name(f".{path.name}.new")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft.write_bytes(orjson.dumps(baseline, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+        draft.replace(path)
+    except OSError as e:
+        raise UsageError(f"--baseline {path} cannot be written ({e.strerror}): name another file") from e
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    return sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON would give it back."""
+    return orjson.loads(orjson.dumps(value))

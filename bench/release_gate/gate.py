@@ -1,0 +1,166 @@
+"""Runs held to objectives and to a baseline: what passes, what fails, and what the runs cannot show.
+
+What users of gates complain of is alarms on unchanged code. So a gate fails only on what is shown: `bench/statistics/gate.py`
+has the rules and their figures. Everything else is `held`, or `not shown`, which passes unless --strict is given.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.comparison import numbers
+from bench.comparison.numbers import SHARE_MARGIN, Number
+from bench.comparison.settings import refuse_several_loads, text_of
+from bench.comparison.sides import MeasuredRun
+from bench.errors import Exit, UsageError
+from bench.metrics.objectives import Objective
+from bench.release_gate import baseline as baselines
+from bench.release_gate import objectives
+from bench.release_gate.baseline import Entry, entry_of, value_of
+from bench.release_gate.objectives import Objectively
+from bench.statistics.between_runs import MARGIN
+from bench.statistics.gate import ALPHA, Judged, Metric, Verdict, judge, missing_runs
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How a gate decides. `strict`: what is not shown fails too, and so does a run that may not be used."""
+
+    objectives: tuple[Objective, ...] = ()
+    margin: float = MARGIN
+    alpha: float = ALPHA
+    strict: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MetricVerdict:
+    """A number against the baseline: the means of both sides, and the verdict."""
+
+    number: Number
+    before: float
+    now: float
+    margin: float
+    judged: Judged
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What a gate found. `baseline` is None where it was not asked for, or is only begun."""
+
+    runs: tuple[MeasuredRun, ...]
+    entries: tuple[Entry, ...]
+    unusable: tuple[MeasuredRun, ...]
+    objectives: tuple[Objectively, ...] = ()
+    metrics: tuple[MetricVerdict, ...] = ()
+    notes: tuple[str, ...] = ()
+    baseline: Mapping[str, Any] | None = None
+    strict: bool = False
+
+    @property
+    def verdicts(self) -> tuple[Verdict, ...]:
+        """Of all objectives and metrics."""
+        return (*(o.verdict for o in self.objectives), *(m.judged.verdict for m in self.metrics))
+
+    @property
+    def exit(self) -> Exit:
+        """0 held or not shown (strict: 1), 1 failed, 3 and 4 where no run may be used (strict: where one may not)."""
+        if self.unusable and (not self.runs or self.strict):
+            failed = any(run.status == "FAILED" for run in self.unusable)
+            return Exit.TARGET if failed else Exit.INVALID
+        if Verdict.FAILED in self.verdicts or (self.strict and Verdict.NOT_SHOWN in self.verdicts):
+            return Exit.OBJECTIVE_FAILED
+        return Exit.GOOD
+
+
+def decide(
+    runs: Sequence[MeasuredRun],
+    rules: Rules,
+    baseline_path: Path | None = None,
+    baseline: Mapping[str, Any] | None = None,
+    *,
+    updating: bool = False,
+) -> Gate:
+    """The gate over these runs. Raises UsageError where they are not of one load, or cannot be held to the baseline.
+
+    `updating`: a baseline with too few runs is being begun, and is no reason to refuse.
+    """
+    usable = tuple(run for run in runs if run.status not in ("INVALID", "FAILED"))
+    unusable = tuple(run for run in runs if run not in usable)
+    if not usable:
+        return Gate((), (), unusable, strict=rules.strict)
+    refuse_several_loads(usable)
+    entries = tuple(entry_of(run) for run in usable)
+    held = tuple(objectives.judge(wanted, usable, entries) for wanted in rules.objectives)
+    notes = [f"{run.directory} is left out: {run.status}" for run in unusable]
+    notes += [
+        f"{run.directory} is SUSPECT: {run.summary['verdict']['reasons'][0]}"
+        for run in usable
+        if run.status == "SUSPECT"
+    ]
+    metrics: tuple[MetricVerdict, ...] = ()
+    if baseline is not None and baseline_path is not None:
+        baselines.refuse_other_workload(baseline_path, baseline, usable[0])
+        lacks = missing_runs(len(baseline["runs"]), len(usable))
+        if lacks is not None and not updating:
+            raise UsageError(f"--baseline {baseline_path}: {lacks}")
+        if lacks is not None:
+            notes.append(f"nothing is compared yet: {lacks}")
+        else:
+            metrics = against(baseline["runs"], entries, rules)
+        notes += _changes(baseline, usable[0])
+    return Gate(usable, entries, unusable, held, metrics, tuple(notes), baseline, rules.strict)
+
+
+def against(before: Sequence[Entry], now: Sequence[Entry], rules: Rules) -> tuple[MetricVerdict, ...]:
+    """The verdict on each number that decides. Raises ValueError where runs are missing."""
+
+    def known(number: Number) -> bool:
+        """Whether every run has it, and a ratio of it exists."""
+        values = [value_of(number, entry) for entry in (*before, *now)]
+        return all(value is not None and (number.is_share or value > 0) for value in values)
+
+    decided = [number for number in numbers.primary(known) if known(number)]
+    metrics = {
+        number.name: Metric(
+            baseline=_values(number, before),
+            candidate=_values(number, now),
+            higher_is_worse=number.higher_is_worse,
+            ratio=not number.is_share,
+            floor=number.floor,
+            margin=SHARE_MARGIN if number.is_share else None,
+            independent=(_independent(before), _independent(now)) if number.is_share else None,
+        )
+        for number in decided
+    }
+    judged = judge(metrics, rules.margin, rules.alpha)
+    return tuple(
+        MetricVerdict(
+            number, math.fsum(m.baseline) / len(m.baseline), math.fsum(m.candidate) / len(m.candidate),
+            rules.margin if m.margin is None else m.margin, judged[number.name],
+        )
+        for number in decided
+        for m in [metrics[number.name]]
+    )  # fmt: skip
+
+
+def _values(number: Number, entries: Sequence[Entry]) -> list[float]:
+    return [value for entry in entries if (value := value_of(number, entry)) is not None]
+
+
+def _independent(entries: Sequence[Entry]) -> float:
+    return math.fsum(entry["independent_requests"] for entry in entries)
+
+
+def _changes(baseline: Mapping[str, Any], run: MeasuredRun) -> list[str]:
+    """What is not as it was when the baseline was begun, though it may be."""
+    here = {**run.manifest.host, "Trueload": run.manifest.versions.get("trueload", "")}
+    there = {**baseline["machine"], "Trueload": baseline["tool_version"]}
+    differing = [name for name in dict.fromkeys((*there, *here)) if there.get(name) != here.get(name)]
+    if not differing:
+        return []
+    said = ", ".join(f"{name} ({text_of(there.get(name))} there, {text_of(here.get(name))} here)" for name in differing)
+    return [f"the baseline was made elsewhere: {said}; what changed may be the machine"]

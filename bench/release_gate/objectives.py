@@ -1,0 +1,122 @@
+"""An objective against the runs of a gate: fails where the whole interval lies beyond its limit.
+
+one or two runs    the interval of each run (corrected for dependence): failed or held where all of them say so
+three and more     Student's t over the runs, as long as they hold enough independent values together
+error_rate         of all requests together: Wilson's interval with n / D in place of n
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+from typing import Any
+
+from bench.comparison.sides import MeasuredRun
+from bench.errors import UsageError
+from bench.metrics.catalog import METRICS, REQUEST_METRICS
+from bench.metrics.objectives import Objective
+from bench.metrics.quantile import QUANTILES
+from bench.release_gate.baseline import Entry, independent_values
+from bench.statistics.gate import LEAST_CANDIDATES, Verdict, objective
+from bench.statistics.intervals import LEAST_FOR_MEAN, TAIL, Interval, values_needed
+from bench.statistics.student import t_quantile
+
+TOO_FEW = "too few independent values"
+_Z = 1.959964
+
+
+@dataclass(frozen=True, slots=True)
+class Objectively:
+    """What a gate says of an objective: its value over the runs, the interval, and `why` there is none."""
+
+    objective: Objective
+    value: float | None
+    interval: Interval | None
+    verdict: Verdict
+    why: str = ""
+
+
+def steady(wanted: Objective) -> Objective:
+    """The objective. Raises UsageError where a single request decides it."""
+    if wanted.stat in ("min", "max"):
+        raise UsageError(
+            f'--slo "{wanted.text}": one request decides {wanted.stat}, so that no run shows whether it holds; use p99'
+        )
+    return wanted
+
+
+def judge(wanted: Objective, runs: Sequence[MeasuredRun], entries: Sequence[Entry]) -> Objectively:
+    """The verdict on one objective."""
+    upper = wanted.op in ("<", "<=")
+    if wanted.metric == "error_rate":
+        value, interval = _error_rate(entries)
+        return Objectively(wanted, value, interval, objective(interval, wanted.limit, upper))
+    found = [_value(wanted, run) for run in runs]
+    values = [value for value in found if value is not None]
+    if len(values) < len(found):
+        return Objectively(wanted, None, None, Verdict.FAILED, "no request gave a value")
+    if len(runs) >= LEAST_CANDIDATES:
+        lacks = _lacking(wanted, runs, entries)
+        interval = None if lacks else _over_runs(values)
+        return Objectively(wanted, fmean(values), interval, objective(interval, wanted.limit, upper), lacks)
+    intervals = [_own_interval(wanted, run) for run in runs]
+    verdicts = {objective(interval, wanted.limit, upper) for interval in intervals}
+    verdict = verdicts.pop() if len(verdicts) == 1 else Verdict.NOT_SHOWN
+    known = [interval for interval in intervals if interval is not None]
+    hull = Interval(min(i.low for i in known), max(i.high for i in known)) if len(known) == len(intervals) else None
+    return Objectively(wanted, fmean(values), hull, verdict, "" if hull else TOO_FEW)
+
+
+def _value(wanted: Objective, run: MeasuredRun) -> float | None:
+    value: float | None
+    if wanted.stat is None:
+        value = run.summary["throughput"][wanted.metric]
+    else:
+        value = run.summary["latency"][METRICS[wanted.metric].key][wanted.stat]
+    return value
+
+
+def _own_interval(wanted: Objective, run: MeasuredRun) -> Interval | None:
+    """The interval of one run's number, from its summary."""
+    block: Any = run.summary["throughput"]
+    name = wanted.metric
+    if wanted.stat is not None:
+        block, name = run.summary["latency"][METRICS[wanted.metric].key], wanted.stat
+    ends = block["ci95"].get(name)
+    return None if ends is None else Interval(*ends)
+
+
+def _over_runs(values: Sequence[float]) -> Interval:
+    """Of the mean over runs, on the log scale where it exists."""
+    log = all(value > 0 for value in values)
+    x = [math.log(value) for value in values] if log else list(values)
+    reach = t_quantile(1 - TAIL, len(x) - 1) * stdev(x) / math.sqrt(len(x))
+    back = math.exp if log else float
+    return Interval(back(fmean(x) - reach), back(fmean(x) + reach))
+
+
+def _lacking(wanted: Objective, runs: Sequence[MeasuredRun], entries: Sequence[Entry]) -> str:
+    """Why the runs together do not hold the number, in words; empty where they do."""
+    if wanted.stat is None:
+        return ""
+    if wanted.metric not in REQUEST_METRICS:
+        return "" if any(_own_interval(wanted, run) is not None for run in runs) else TOO_FEW
+    needed = values_needed(QUANTILES[wanted.stat]) if wanted.stat in QUANTILES else LEAST_FOR_MEAN
+    there = math.fsum(independent_values(entry, wanted.metric) for entry in entries)
+    if there >= needed:
+        return ""
+    return f"{TOO_FEW}: the runs hold {there:.0f} together, and {wanted.stat} takes {needed}"
+
+
+def _error_rate(entries: Sequence[Entry]) -> tuple[float | None, Interval | None]:
+    """Failed of all requests, and Wilson's interval with the number of independent ones (JASA 22, 1927)."""
+    requests = sum(entry["requests"] for entry in entries)
+    n = math.fsum(entry["independent_requests"] for entry in entries)
+    if not requests or n < 1:
+        return None, None
+    share = sum(entry["error_rate"] * entry["requests"] for entry in entries) / requests
+    center = (share + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
+    reach = _Z / (1 + _Z**2 / n) * math.sqrt(share * (1 - share) / n + _Z**2 / (4 * n**2))
+    return share, Interval(max(0.0, center - reach), min(1.0, center + reach))

@@ -1,0 +1,80 @@
+"""How the numbers of a comparison are written, in text, Markdown and page alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from bench.report.formatting import NOTHING, number, share
+
+Row = Mapping[str, Any]
+SHORT = {"differs": "differs", "same within the margin": "same", "not shown": "not shown"}
+TONES = {"differs": "bad", "same within the margin": "good", "not shown": "quiet"}
+UNITS = {"1/s": "/s", "share": ""}
+MEANINGS = {
+    "differs": "the interval excludes no change, and the change is at least the margin",
+    "same": "the whole interval lies inside the margin",
+    "not shown": "neither: make more runs to know",
+}
+METHODS = {
+    "pairs": "{a} runs each, made in turn: t over the pairs",
+    "runs": "{a} and {b} runs: Welch's t over the runs",
+    "one run against several": "{a} and {b} runs: the spread comes from the side with several",
+    "searches": "the intervals of both capacities",
+    "sweeps": "load by load; corrected over all of them",
+    "one run each": "one run each: Welch's t over ten batches of each run",
+}
+
+
+def title(row: Row) -> str:
+    """The number's name, with its unit where the name does not say it."""
+    unit = UNITS.get(row["unit"], row["unit"])
+    return f"{row['title']} ({unit})" if unit and not row["title"].endswith("/s") else str(row["title"])
+
+
+def value(row: Row, side: str) -> str:
+    """A side's value."""
+    return share(row[side]) if row["unit"] == "share" else number(row[side])
+
+
+def percent(value: float, *, sign: bool = True) -> str:
+    """A share as a change in percent: one decimal, none from 100% on. One that rounds to zero is 0.0%."""
+    shown = round(value * 100, 1) + 0.0
+    digits = 0 if abs(shown) >= 100 else 1
+    return f"{shown:+.{digits}f}%" if sign and shown else f"{shown:.{digits}f}%"
+
+
+def change_text(row: Row, *, sign: bool = True) -> str:
+    """The change: of a ratio in percent, of a share in points of a hundred."""
+    if row["change"] is None:
+        return NOTHING
+    written = percent(row["change"], sign=sign)
+    return written if row["ratio"] else f"{written.removesuffix('%')} pts"
+
+
+def interval_text(row: Row) -> str:
+    """The 95% interval of the change, in its unit; empty where there is none."""
+    if row["low"] is None:
+        return ""
+    low, high = (percent(row[end]).removesuffix("%") for end in ("low", "high"))
+    return f"[{low}, {high}]"
+
+
+def seen_text(row: Row) -> str:
+    """The smallest change that would have been found in four of five comparisons."""
+    return NOTHING if row["seen_from"] is None else change_text({**row, "change": row["seen_from"]}, sign=False)
+
+
+def answer_text(row: Row) -> str:
+    """The answer in a word or two."""
+    if row["answer"] is None:
+        return "too few" if "too few" in (row["missing"] or "") else NOTHING
+    if row["worse"] is None:
+        return SHORT[row["answer"]]
+    return "worse" if row["worse"] else "better"
+
+
+def method_text(versus: Mapping[str, Any], sides: Mapping[str, Mapping[str, Any]]) -> str:
+    """What the comparison of two sides rests on."""
+    a, b = (len(sides[versus[name]]["runs"]) for name in ("a", "b"))
+    return METHODS[versus["method"]].format(a=a, b=b)

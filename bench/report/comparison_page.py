@@ -1,0 +1,145 @@
+"""A comparison as a page, compare.html: the answer, what differs, and every number with its interval drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bench.report import comparison
+from bench.report.charts import Chart, Line, Panel, Tone
+from bench.report.comparison import Row
+from bench.report.page import chart_view, document
+
+_TONES: tuple[Tone, ...] = ("main", "second", "good", "quiet")
+_WIDEST = 0.5
+"""Intervals are drawn up to a change by half."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """An interval on an axis, in percent of its width; `dot` is the change. None: nothing to draw."""
+
+    left: float
+    width: float
+    dot: float
+    margin_left: float
+    margin_width: float
+    tone: str
+
+
+@dataclass(frozen=True, slots=True)
+class ShownRow:
+    """A number as text ready to show."""
+
+    title: str
+    a: str
+    b: str
+    change: str
+    interval: str
+    seen: str
+    answer: str
+    status: str
+    missing: str
+    drawn: Drawn | None
+
+
+def render(content: Mapping[str, Any]) -> str:
+    """The page of a comparison."""
+    sides = {side["name"]: side for side in content["sides"]}
+    return document(
+        "compare.html.j2",
+        sides=content["sides"],
+        variations=content["variations"],
+        margin=comparison.percent(content["margin"], sign=False),
+        versus=[_versus(versus, sides) for versus in content["versus"]],
+        meanings=comparison.MEANINGS,
+    )
+
+
+def _versus(versus: Mapping[str, Any], sides: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    rows = versus["numbers"]
+    return {
+        "a": versus["a"],
+        "b": versus["b"],
+        "headline": versus["headline"],
+        "status": _status(rows),
+        "method": comparison.method_text(versus, sides),
+        "warnings": versus["warnings"],
+        "primary": _rows([row for row in rows if row["primary"]]),
+        "others": _rows([row for row in rows if not row["primary"] and row["change"] is not None]),
+        "charts": [
+            chart_view(_by_run(versus, row, sides))
+            for row in rows
+            if row["primary"] and len(row["runs_a"]) > 1 and row["name"] != "error_rate"
+        ],
+    }
+
+
+def _status(rows: Sequence[Row]) -> str:
+    """The colour of the answer."""
+    worse = [row["worse"] for row in rows if row["primary"]]
+    if True in worse:
+        return "invalid"
+    same = all(
+        row["answer"] == "same within the margin" for row in rows if row["primary"] and row["name"] != "error_rate"
+    )
+    return "valid" if False in worse or same else "suspect"
+
+
+def _rows(rows: Sequence[Row]) -> list[ShownRow]:
+    ends = [abs(row[end]) for row in rows for end in ("change", "low", "high") if row[end] is not None and row["ratio"]]
+    reach = min(max([*ends, *(2 * row["margin"] for row in rows)], default=0.1) * 1.05, _WIDEST)
+    return [_row(row, reach) for row in rows]
+
+
+def _row(row: Row, reach: float) -> ShownRow:
+    answer = comparison.answer_text(row)
+    return ShownRow(
+        comparison.title(row), comparison.value(row, "a"), comparison.value(row, "b"), comparison.change_text(row),
+        comparison.interval_text(row), comparison.seen_text(row), answer, STATUS.get(answer, ""), row["missing"] or "",
+        None if row["change"] is None else _drawn(row, reach),
+    )  # fmt: skip
+
+
+STATUS = {"worse": "invalid", "better": "valid", "same": "valid", "not shown": "suspect"}
+"""The class of an answer, by the word for it."""
+
+
+def _drawn(row: Row, reach: float) -> Drawn:
+    def place(value: float) -> float:
+        return round(50 + 50 * max(-1.0, min(1.0, value / reach)), 2)
+
+    left, right = place(row["low"]), place(row["high"])
+    margin = place(row["margin"]) - 50
+    return Drawn(
+        left, round(max(right - left, 0.6), 2), place(row["change"]), round(50 - margin, 2), round(2 * margin, 2),
+        STATUS.get(comparison.answer_text(row), ""),
+    )  # fmt: skip
+
+
+def _by_run(versus: Mapping[str, Any], row: Row, sides: Mapping[str, Mapping[str, Any]]) -> Chart:
+    """The number of every run, in the order in which the runs were made: a drift is seen here."""
+    runs = sorted(
+        (run["started"], at, side, value)
+        for side, values in ((versus["a"], row["runs_a"]), (versus["b"], row["runs_b"]))
+        for at, (run, value) in enumerate(zip(sides[side]["runs"], values, strict=True))
+    )
+    x = list(range(1, len(runs) + 1))
+    names = (versus["a"], versus["b"])
+    lines = tuple(
+        Line(name, [value if side == name else None for _, _, side, value in runs], style="bars", tone=tone)
+        for name, tone in zip(names, _TONES, strict=False)
+    )
+    return Chart(
+        key=f"{versus['b']}-{row['name'].replace(':', '-')}",
+        title=comparison.title(row),
+        meaning="Every run, in the order in which they were made.",
+        x_title="run",
+        x=x,
+        x_span=(0.4, len(runs) + 0.6),
+        x_names=[f"{side}, run {at + 1}" for _, at, side, _ in runs],
+        ticks=tuple((at, side) for at, (_, _, side, _) in zip(x, runs, strict=True)) if len(runs) <= 24 else (),
+        step=0,
+        panels=(Panel(str(comparison.UNITS.get(row["unit"], row["unit"])), lines),),
+    )

@@ -1,0 +1,66 @@
+"""A gate as JUnit XML (`bench/report/junit.xsd`), which CI servers show as tests.
+
+A test case for each objective and each metric: a failure where it failed, skipped where it is not shown. A run that may
+not be used is an error of its own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+from xml.etree import ElementTree
+
+from bench.report.comparison import change_text, interval_text, seen_text
+from bench.report.formatting import measured
+from bench.report.gate import allowed_text, objective_interval
+
+_NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def render(document: Mapping[str, Any]) -> bytes:
+    """The XML of a gate."""
+    suite = ElementTree.Element("testsuite", name="trueload gate")
+    for run in document["runs"]:
+        case = _case(suite, "measurement", run["directory"])
+        if run["verdict"] in ("INVALID", "FAILED"):
+            _add(case, "error", f"{run['verdict']}: {'; '.join(run['reasons'])}", run["verdict"])
+    for row in document["objectives"]:
+        case = _case(suite, "objective", row["name"])
+        found = f"{measured(row['value'], row['unit'])} {objective_interval(row)}".strip()
+        _judge(case, row["verdict"], found, f"not shown: {row['why'] or found}")
+    for row in document["metrics"]:
+        case = _case(suite, "baseline", row["name"])
+        found = f"{change_text(row)} {interval_text(row)}, allowed {allowed_text(row)}"
+        _judge(case, row["verdict"], found, f"not shown: {found}; found from {seen_text(row)} on")
+    cases = list(suite)
+    for name, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
+        suite.set(name, str(sum(case.find(tag) is not None for case in cases)))
+    suite.set("tests", str(len(cases)))
+    suite.set("time", f"{sum(run['seconds'] or 0 for run in document['runs']):.3f}")
+    totals = {name: suite.attrib[name] for name in ("tests", "failures", "errors")}
+    suites = ElementTree.Element("testsuites", {"name": "trueload", **totals})
+    suites.append(suite)
+    ElementTree.indent(suites)
+    return bytes(ElementTree.tostring(suites, encoding="utf-8", xml_declaration=True)) + b"\n"
+
+
+def _case(suite: ElementTree.Element, kind: str, name: str) -> ElementTree.Element:
+    return ElementTree.SubElement(suite, "testcase", classname=f"trueload.{kind}", name=_clean(name))
+
+
+def _judge(case: ElementTree.Element, verdict: str, found: str, unclear: str) -> None:
+    if verdict == "failed":
+        _add(case, "failure", found, "failed")
+    elif verdict == "not shown":
+        _add(case, "skipped", unclear, None)
+
+
+def _add(case: ElementTree.Element, tag: str, message: str, kind: str | None) -> None:
+    attributes = {"message": _clean(message)} | ({} if kind is None else {"type": kind})
+    ElementTree.SubElement(case, tag, attributes)
+
+
+def _clean(text: str) -> str:
+    """Without characters that XML cannot hold: a server's text may have any."""
+    return _NOT_IN_XML.sub("\ufffd", text)

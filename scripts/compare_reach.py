@@ -1,0 +1,43 @@
+"""Prints what `compare` and `gate` reach, in virtual time: false alarms, changes found, intervals that hold them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from tests.support.comparison_reach import alarms, changes_found, gate_alarms
+from tests.support.statistics_claims import LOADS
+
+CHOSEN = [
+    load for load in LOADS if load.name in ("S1 Poisson 50%", "S1 Poisson 80%", "S2 Poisson 80%", "S2 closed 80%")
+]
+
+
+def main() -> None:
+    each = int(sys.argv[1]) if len(sys.argv) > 1 else 50
+    print(f"A against A: how many of {each} comparisons say that a primary number differs")
+    print(f"{'load':<18}{'5 pairs':>12}{'3 + 2 runs':>12}{'one run each':>14}")
+    totals = [0, 0, 0]
+    for load in CHOSEN:
+        found = list(alarms(load, range(each)).values())
+        totals = [total + n for total, n in zip(totals, found, strict=True)]
+        print(f"{load.name:<18}{found[0]:>12}{found[1]:>12}{found[2]:>14}", flush=True)
+    n = each * len(CHOSEN)
+    print(
+        f"{f'all {n}':<18}"
+        + "".join(f"{total / n:>{width}.1%}" for total, width in zip(totals, (12, 12, 14), strict=True))
+    )
+    print("\nTPOT +5%, 5 pairs, TPOT varies by 1% from run to run: found, and the interval holds it")
+    for load in CHOSEN:
+        found, held = changes_found(load, range(each), change=0.05, spread=0.01)
+        print(f"{load.name:<18}{found / each:>8.1%}{held / each:>8.1%}", flush=True)
+    print("\nA gate with 5 + 5 runs: how many of 5,000 fail")
+    for spread, change in ((0.05, 0.0), (0.02, 0.0), (0.05, 0.2), (0.02, 0.1)):
+        failed = gate_alarms(range(5_000), spread=spread, change=change)
+        print(f"runs vary by {spread:.0%}, TTFT p90 {change:+.0%}: {failed / 5_000:.1%}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,194 @@
+"""The workflows of docs/ci.md: they keep the published schemas, and their commands work, against the mock."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import orjson
+import pytest
+import yaml
+from jsonschema import Draft7Validator
+
+from tests.support.documentation import ROOT, blocks_of
+from tests.support.mock_process import mock_process
+
+SCHEMAS = files("check_jsonschema.builtin_schemas").joinpath("vendor")
+BLOCKS = {
+    block.text.splitlines()[0].lstrip("# ").partition(":")[0]: block.text
+    for block in blocks_of("docs/ci.md", (ROOT / "docs" / "ci.md").read_text(encoding="utf-8"))
+    if block.language == "yaml workflow"
+}
+GITHUB, GITHUB_SERVER, GITLAB = (
+    ".github/workflows/latency.yml",
+    ".github/workflows/latency-server.yml",
+    ".gitlab-ci.yml",
+)
+
+
+def workflow(name: str) -> dict[str, Any]:
+    # YAML 1.1 reads the key `on` as true; GitHub does not.
+    content: dict[Any, Any] = yaml.safe_load(BLOCKS[name])
+    return {"on" if key is True else key: value for key, value in content.items()}
+
+
+def problems(name: str, content: Mapping[str, Any]) -> list[str]:
+    """What the published schema says against a workflow."""
+    schema = orjson.loads(
+        SCHEMAS.joinpath("gitlab-ci.json" if name == GITLAB else "github-workflows.json").read_bytes()
+    )
+    return [f"{error.json_path}: {error.message}" for error in Draft7Validator(schema).iter_errors(content)]
+
+
+@pytest.mark.parametrize("name", [GITHUB, GITHUB_SERVER, GITLAB])
+def test_a_workflow_keeps_its_published_schema(name: str) -> None:
+    assert problems(name, workflow(name)) == []
+
+
+def test_a_mistake_in_a_workflow_is_seen() -> None:
+    wrong = workflow(GITHUB)
+    wrong["jobs"]["mock"]["steps"][2]["rum"] = "pip install ."
+    assert problems(GITHUB, wrong) != []
+    wrong = workflow(GITLAB)
+    wrong["latency"]["artifacts"] = {"reports": {"junit": {"path": "gate.xml"}}}
+    assert problems(GITLAB, wrong) != []
+
+
+def steps(name: str, job: str) -> Iterator[tuple[str, str]]:
+    """(name, commands) of the steps of a GitHub job that run something; the installation is done already."""
+    for step in workflow(name)["jobs"][job]["steps"]:
+        if "run" in step and step["name"] != "Install":
+            yield step["name"], step["run"]
+
+
+def script(job: str) -> str:
+    """The commands of a GitLab job, as its runner joins them."""
+    content = workflow(GITLAB)
+    lines = [*content[".measuring"]["before_script"], *content[job]["script"]]
+    return "\n".join(line for line in lines if not line.startswith("pip install"))
+
+
+class Runner:
+    """A machine of a CI server: a checkout with our programs, a shell, and a `gh` that knows one artefact."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.url = "http://127.0.0.1:8000"
+        programs = folder / "programs"
+        programs.mkdir()
+        (programs / "python").write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+        (programs / "gh").write_text(
+            '#!/bin/sh\nif [ "$1 $2" = "run list" ]; then [ -f "$ARTEFACT" ] && echo 42; exit 0; fi\n'
+            'if [ "$*" = "run download 42 --name baseline" ]; then cp "$ARTEFACT" baseline.json; exit; fi\nexit 9\n'
+        )
+        for program in programs.iterdir():
+            program.chmod(0o755)
+        self.env = {
+            **{name: value for name, value in os.environ.items() if name not in ("OPENAI_API_KEY", "PYTHONWARNINGS")},
+            "PATH": f"{programs}:{os.environ['PATH']}",
+            "ARTEFACT": str(folder / "artefact.json"),
+            "GITHUB_STEP_SUMMARY": str(folder / "summary.md"),
+            "XDG_CACHE_HOME": str(folder / "cache"),
+            "CI_API_V4_URL": "http://127.0.0.1:9/api/v4",
+        }
+
+    def run(self, commands: str, **env: str) -> subprocess.CompletedProcess[str]:
+        """Commands as GitHub's runner executes them; what they leave in the background ends with them."""
+        commands = commands.replace("http://127.0.0.1:8000", self.url)
+        port = self.url.rpartition(":")[2]
+        commands = commands.replace("python -m mockserver", f"python -m mockserver --port {port}")
+        ending = "trap 'kill $(jobs -p) 2>/dev/null' EXIT\n"
+        return subprocess.run(
+            ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", ending + commands],
+            cwd=self.folder, env=self.env | env, capture_output=True, text=True, timeout=150,
+        )  # fmt: skip
+
+    def job(self, name: str, job: str, **env: str) -> dict[str, subprocess.CompletedProcess[str]]:
+        """Every step of a GitHub job, until one fails."""
+        ran: dict[str, subprocess.CompletedProcess[str]] = {}
+        for step, commands in steps(name, job):
+            ran[step] = self.run(commands, **env)
+            if ran[step].returncode:
+                break
+        return ran
+
+
+@pytest.fixture
+def runner(tmp_path: Path) -> Runner:
+    return Runner(tmp_path)
+
+
+def free_url() -> str:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{free.getsockname()[1]}"
+
+
+def busy(ran: subprocess.CompletedProcess[str]) -> bool:
+    """Whether the machine was too busy to measure with: an honest answer of the gate and of a calibration."""
+    return ran.returncode == 3 and ran.stdout.startswith("INVALID")
+
+
+@pytest.mark.timeout(400)
+def test_the_github_workflow_begins_a_baseline_and_holds_the_next_run_to_it(runner: Runner, tmp_path: Path) -> None:
+    runner.url = free_url()
+    first = runner.job(GITHUB, "mock")
+    last = list(first.values())[-1]
+    if busy(last):
+        pytest.skip("this machine is too busy to measure with")
+    assert [(step, ran.returncode) for step, ran in first.items()] == [
+        (step, 0) for step, _ in steps(GITHUB, "mock")
+    ], last.stdout + last.stderr
+    baseline = orjson.loads((tmp_path / "baseline.json").read_bytes())
+    assert 1 <= len(baseline["runs"]) <= 3
+    root = ElementTree.parse(tmp_path / "gate.xml").getroot()
+    assert "ttft:p90<500ms" in [case.get("name") for case in root.iter("testcase")]
+    assert (tmp_path / "summary.md").read_text().startswith("### ✅ The gate passed")
+
+    # The next run downloads the artefact. Its own measurement is the same one: what is judged is the way to the gate.
+    (tmp_path / "baseline.json").rename(tmp_path / "artefact.json")
+    of = dict(steps(GITHUB, "mock"))
+    assert runner.run(of["Get the baseline of main"]).returncode == 0
+    assert (tmp_path / "baseline.json").read_bytes() == (tmp_path / "artefact.json").read_bytes()
+    again = runner.run(of["Gate"])
+    assert again.returncode == 0, again.stdout + again.stderr
+    if len(baseline["runs"]) == 3:
+        assert "against the baseline" in again.stdout
+
+
+@pytest.mark.timeout(300)
+def test_the_github_workflow_of_a_real_server_measures_it(runner: Runner, tmp_path: Path) -> None:
+    with mock_process("--ttft", "20ms", "--tpot", "3ms") as mock:
+        ran = runner.job(GITHUB_SERVER, "server", LLM_URL=mock.url, RATE="20", DURATION="2s")
+    last = list(ran.values())[-1]
+    if busy(last):
+        pytest.skip("this machine is too busy to measure with")
+    assert [one.returncode for one in ran.values()] == [0] * 3, last.stdout + last.stderr
+    baseline = orjson.loads((tmp_path / "baseline.json").read_bytes())
+    assert (baseline["workload"]["rate"], baseline["target"]["server"]) == (20.0, mock.url)
+
+
+@pytest.mark.timeout(300)
+def test_the_gitlab_jobs_do_the_same(runner: Runner, tmp_path: Path) -> None:
+    of_github = "\n".join(commands for _, commands in steps(GITHUB, "mock"))
+    for words in ("python -m bench calibrate", "python -m bench gate", "python -m mockserver"):
+        (ours,) = [line for line in script("latency").splitlines() if line.startswith(words)]
+        (theirs,) = [line.strip() for line in of_github.splitlines() if line.strip().startswith(words)]
+        assert ours == theirs.replace('"$GITHUB_STEP_SUMMARY"', "gate.md")
+    with mock_process("--ttft", "20ms", "--tpot", "3ms") as mock:
+        ran = runner.run(
+            script("latency-server"), LLM_URL=mock.url, RATE="20", DURATION="2s", CI_JOB_NAME="latency-server"
+        )
+    if ran.returncode == 3 and "\nINVALID" in f"\n{ran.stdout}":
+        pytest.skip("this machine is too busy to measure with")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "no baseline yet" in ran.stdout
+    assert (tmp_path / "gate.md").read_text().startswith("### ✅ The gate passed")
+    assert len(orjson.loads((tmp_path / "baseline.json").read_bytes())["runs"]) >= 1

@@ -1,0 +1,142 @@
+"""What `compare` and `gate` reach, tried in virtual time: runs of the batching model, taken for runs on a disk.
+
+`scripts/compare-reach` prints it at length; a test runs it briefly, with the same seeds.
+"""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.comparison.compare import Comparison, Method, compare
+from bench.comparison.numbers import ERRORS, OUTPUT, TPOT, TTFT
+from bench.comparison.request_values import RequestValues
+from bench.comparison.sides import MeasuredRun, Side
+from bench.manifest import Manifest
+from bench.metrics.catalog import METRICS
+from bench.release_gate.gate import Rules, against
+from bench.statistics.between_runs import ALPHA
+from bench.statistics.gate import Verdict
+from tests.support.statistics_claims import WARM_S, Load
+
+SECONDS = 120.0
+_ORDERS = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
+
+
+@dataclass(slots=True)
+class VirtualRuns:
+    """Runs of a load, as `compare` takes them; `values` gives the single values that it would read from the disk."""
+
+    load: Load
+    kept: dict[Path, RequestValues]
+
+    def run(self, seed: int, at: int, tpot: float = 1.0) -> MeasuredRun:
+        """A run that began at minute `at`; all its TPOT are `tpot` times as long."""
+        served = self.load.run(SECONDS, seed).between(WARM_S, WARM_S + SECONDS)
+        ttft, per_token = served.ttft_ms, served.tpot_ms * tpot
+        tokens_per_s = served.tokens_per_s(WARM_S, WARM_S + SECONDS)
+        e2el = ttft + per_token * np.maximum(served.output_tokens - 1, 1)
+        metrics = {"ttft": ttft, "tpot": per_token, "e2el": e2el}
+        path = Path(f"{self.load.name}/{seed}-{at}-{tpot}")
+        self.kept[path] = RequestValues(
+            {name: array("d", values.tolist()) for name, values in metrics.items()}, array("d", [0.0] * len(ttft))
+        )
+        none = dict.fromkeys(("mean", *_ORDERS))
+        latency: dict[str, Any] = {metric.key: none for metric in METRICS.values()}
+        for name, values in metrics.items():
+            stats = {order: float(np.quantile(values, p)) for order, p in _ORDERS.items()}
+            latency[METRICS[name].key] = {"mean": float(values.mean()), **stats}
+        summary: dict[str, Any] = {
+            "latency": latency,
+            "throughput": {
+                "output_tokens_per_s": float(tokens_per_s.mean()), "requests_per_s": len(ttft) / SECONDS,
+                "total_tokens_per_s": None,
+            },
+            "counts": {"succeeded": len(ttft), "failed": 0},
+            "goodput": None,
+            "calibration": None,
+            "verdict": {"status": "VALID", "reasons": []},
+            "run": {"stop_reason": "duration"},
+            "series": {"step_s": 1, "t_s": list(range(int(SECONDS))), "output_tokens": tokens_per_s.tolist()},
+            "window": {"start_s": 0.0, "end_s": SECONDS},
+        }  # fmt: skip
+        manifest = Manifest(
+            run_id=path.name, started=f"2026-11-01T{at // 60:02}:{at % 60:02}:00+00:00", command=(), model="virtual",
+            exact_lengths=True, start_ns=at,
+        )  # fmt: skip
+        return MeasuredRun(path, {"mode": "rate"}, manifest, summary)
+
+    def compare(self, a: list[MeasuredRun], b: list[MeasuredRun]) -> Comparison:
+        return compare(
+            [Side("A", Path("a"), tuple(a)), Side("B", Path("b"), tuple(b))], values_of=self.kept.__getitem__
+        )
+
+
+def in_turn(
+    load: Load, comparison: int, pairs: int, *, change: float = 0.0, spread: float = 0.0, same_arrivals: bool = False
+) -> tuple[VirtualRuns, Any]:
+    """Runs of A and B in the order ABBA. B's TPOT is changed; all TPOT vary by `spread` from run to run.
+
+    `same_arrivals`: the runs of a pair have one seed, as those of `compare --run` do.
+    """
+    rng = np.random.default_rng([comparison, 17])
+    runs = VirtualRuns(load, {})
+    sides: tuple[list[MeasuredRun], list[MeasuredRun]] = ([], [])
+    for at in range(2 * pairs):
+        side = (at + at // 2) % 2
+        tpot = math.exp(rng.normal(0, spread)) * (1 + change if side else 1)
+        seed = at // 2 if same_arrivals else at
+        sides[side].append(runs.run(200_000 + comparison * 100 + seed, at, tpot))
+    return runs, sides
+
+
+def alarms(load: Load, comparisons: range, pairs: int = 5) -> Mapping[Method, int]:
+    """By method: how many comparisons of a load with itself say that a primary number differs."""
+    found = dict.fromkeys((Method.PAIRS, Method.RUNS, Method.BATCHES), 0)
+    for comparison in comparisons:
+        runs, (a, b) = in_turn(load, comparison, pairs)
+        for taken_a, taken_b in ((a, b), (a[:3], b[1:3]), (a[:1], b[:1])):
+            (versus,) = runs.compare(taken_a, taken_b).versus
+            found[versus.method] += bool(versus.differing)
+    return found
+
+
+def changes_found(load: Load, comparisons: range, *, change: float, spread: float, pairs: int = 5) -> tuple[int, int]:
+    """How many comparisons find a change of TPOT (p < 5% after Holm), and in how many the interval holds it.
+
+    Whether they also say `differs` hangs on the estimate: of a change as large as the margin half lie below it.
+    """
+    found = held = 0
+    for comparison in comparisons:
+        runs, (a, b) = in_turn(load, comparison, pairs, change=change, spread=spread, same_arrivals=True)
+        compared = runs.compare(a, b).versus[0].of(TPOT.name)
+        assert compared.difference is not None
+        found += compared.p is not None and compared.p < ALPHA
+        held += compared.difference.low <= change <= compared.difference.high
+    return found, held
+
+
+def gate_alarms(gates: range, *, spread: float, change: float = 0.0, runs: int = 5, baseline: int = 5) -> int:
+    """How many gates fail, where every number of a run varies by `spread` and TTFT changed by `change`."""
+    failed = 0
+    for gate in gates:
+        rng = np.random.default_rng([gate, 23])
+        before = [_entry(rng, spread, 0.0) for _ in range(baseline)]
+        now = [_entry(rng, spread, change) for _ in range(runs)]
+        failed += any(found.judged.verdict is Verdict.FAILED for found in against(before, now, Rules()))
+    return failed
+
+
+def _entry(rng: np.random.Generator, spread: float, change: float) -> dict[str, Any]:
+    ttft, tpot, output = (level * math.exp(rng.normal(0, spread)) for level in (200.0, 20.0, 1_000.0))
+    stats = {
+        METRICS[TTFT.metric].key: {"p50": ttft, "p90": ttft * (1 + change), "p99": ttft},
+        METRICS[TPOT.metric].key: {"p50": tpot, "p90": tpot, "p99": tpot},
+    }
+    return {"stats": stats, OUTPUT.metric: output, ERRORS.metric: 0.0, "independent_requests": 400.0}

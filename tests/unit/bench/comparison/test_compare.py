@@ -1,0 +1,305 @@
+"""Comparisons of runs made by hand: the answer, the test that was taken, and what cannot be compared."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from jsonschema import Draft202012Validator
+
+from bench.comparison.compare import Comparison, Method, compare
+from bench.comparison.document import to_bytes, to_json
+from bench.comparison.sides import UnusableRuns, read_sides
+from bench.errors import Exit, UsageError
+from bench.report import comparison_page, comparison_text
+from bench.run_directory import SUMMARY
+from bench.statistics.between_runs import NOT_INTERLEAVED, Answer
+from tests.support.made_runs import made_run, made_side
+
+SCHEMA = Draft202012Validator(orjson.loads(files("bench.report").joinpath("compare.schema.json").read_bytes()))
+
+
+def compared(*paths: Path, **options: Any) -> Comparison:
+    return compare(read_sides(paths), **options)
+
+
+def pairs(tmp_path: Path, n: int = 4, **b: Any) -> tuple[Path, Path]:
+    """Two sides of runs made in turn: A at even minutes, B at odd ones."""
+    return made_side(tmp_path / "a", n, step=2), made_side(tmp_path / "b", n, first=1, step=2, seed=1, **b)
+
+
+def test_a_real_change_is_found_and_its_interval_holds_it(tmp_path: Path) -> None:
+    (versus,) = compared(*pairs(tmp_path, tpot_ms=5.5)).versus
+    found = versus.of("tpot:p50")
+    assert versus.method is Method.PAIRS
+    assert (found.answer, found.worse) == (Answer.DIFFERS, True)
+    assert found.difference is not None
+    assert found.difference.low < 0.10 < found.difference.high
+    assert [c.number.name for c in versus.differing] == ["tpot:p50"]
+
+
+def test_the_same_thing_is_the_same_within_the_margin(tmp_path: Path) -> None:
+    content = to_json(compared(*pairs(tmp_path)))
+    (versus,) = content["versus"]
+    answers = {row["name"]: row["answer"] for row in versus["numbers"] if row["primary"]}
+    assert answers["tpot:p50"] == "same within the margin"
+    assert versus["headline"].startswith("B is the same as A within 5%. No request failed, which leaves room for")
+
+
+def test_a_change_that_is_better_is_called_better(tmp_path: Path) -> None:
+    (versus,) = to_json(compared(*pairs(tmp_path, tpot_ms=4.5)))["versus"]
+    assert versus["headline"].startswith("B is better than A: TPOT p50 -")
+
+
+def test_a_change_below_the_margin_does_not_differ(tmp_path: Path) -> None:
+    sides = pairs(tmp_path, tpot_ms=5.2)
+    assert compared(*sides).versus[0].of("tpot:p50").answer is not Answer.DIFFERS
+    assert compared(*sides, margin=0.03).versus[0].of("tpot:p50").answer is Answer.DIFFERS
+
+
+@pytest.mark.parametrize(
+    ("runs_a", "runs_b", "in_turn", "method"),
+    [
+        (1, 1, True, Method.BATCHES),
+        (2, 2, True, Method.RUNS),
+        (3, 3, True, Method.PAIRS),
+        (3, 3, False, Method.RUNS),
+        (3, 4, True, Method.RUNS),
+        (5, 1, True, Method.ONE_AGAINST_MANY),
+        (1, 5, True, Method.ONE_AGAINST_MANY),
+    ],
+)
+def test_the_test_follows_from_the_runs(
+    tmp_path: Path, runs_a: int, runs_b: int, in_turn: bool, method: Method
+) -> None:
+    step, first = (2, 1) if in_turn else (1, 10)
+    a = made_side(tmp_path / "a", runs_a, step=step, requests=30)
+    b = made_side(tmp_path / "b", runs_b, step=step, first=first, requests=30)
+    (versus,) = compared(a, b).versus
+    assert versus.method is method
+    assert (NOT_INTERLEAVED in versus.warnings) == (method in (Method.RUNS, Method.ONE_AGAINST_MANY) and runs_a != 2)
+
+
+def test_one_run_against_five_reads_the_same_from_either_side(tmp_path: Path) -> None:
+    many, one = made_side(tmp_path / "a", 5), made_run(tmp_path / "b", at=9, tpot_ms=6.0)
+    there = compared(many, one).versus[0].of("tpot:p50")
+    back = compared(one, many).versus[0].of("tpot:p50")
+    assert there.answer is back.answer is Answer.DIFFERS
+    assert there.difference is not None
+    assert back.difference is not None
+    assert 1 + back.difference.change == pytest.approx(1 / (1 + there.difference.change))
+    assert 1 + back.difference.low == pytest.approx(1 / (1 + there.difference.high))
+    assert (there.worse, back.worse) == (True, False)
+
+
+def test_pairs_take_a_drift_out_which_a_block_after_a_block_takes_for_a_change(tmp_path: Path) -> None:
+    in_turn = [made_side(tmp_path / "turn" / side, 6, first=i, step=2, drift=1.03) for i, side in enumerate("ab")]
+    assert compared(*in_turn).versus[0].of("tpot:p50").answer is not Answer.DIFFERS
+    a = made_side(tmp_path / "block" / "a", 6, drift=1.03)
+    b = made_side(tmp_path / "block" / "b", 6, first=6, tpot_ms=5.0 * 1.03**6, drift=1.03)
+    (versus,) = compared(a, b).versus
+    assert versus.of("tpot:p50").answer is Answer.DIFFERS
+    assert NOT_INTERLEAVED in versus.warnings
+
+
+def test_three_sides_are_each_compared_with_the_first_under_one_correction(tmp_path: Path) -> None:
+    a = made_side(tmp_path / "a", 4, step=3)
+    b = made_side(tmp_path / "b", 4, first=1, step=3, seed=1)
+    c = made_side(tmp_path / "c", 4, first=2, step=3, seed=2, tpot_ms=6.0)
+    whole = compared(a, b, c)
+    assert [(v.a.name, v.b.name, v.method) for v in whole.versus] == [("A", "B", "pairs"), ("A", "C", "pairs")]
+    both = compared(a, c).versus[0].of("tpot:p50")
+    among = whole.versus[1].of("tpot:p50")
+    assert both.p is not None
+    assert among.p is not None
+    assert among.p > both.p
+    assert among.answer is Answer.DIFFERS
+
+
+def test_one_run_each_claims_nothing_of_what_two_runs_cannot_show(tmp_path: Path) -> None:
+    a = made_run(tmp_path / "a", requests=400, spread=0.3)
+    b = made_run(tmp_path / "b", at=1, requests=400, spread=0.3, tpot_ms=5.5)
+    (versus,) = to_json(compared(a, b))["versus"]
+    assert versus["headline"].endswith("Whether A and B do, two runs cannot tell.")
+    assert versus["warnings"][0].startswith("one run each: the spread between runs is not known")
+    rows = {row["name"]: row for row in versus["numbers"]}
+    assert rows["tpot:p50"]["answer"] == "differs"
+    assert rows["e2el:p99"]["missing"].startswith("too few independent values: the run of A has 400 values, and ten")
+    assert rows["itl:p50"]["change"] is None
+
+
+def test_few_values_say_how_long_a_run_would_do(tmp_path: Path) -> None:
+    a, b = made_run(tmp_path / "a", requests=50), made_run(tmp_path / "b", at=1, requests=50)
+    found = compared(a, b).versus[0].of("ttft:p90")
+    assert found.answer is None
+    assert found.missing == (
+        "too few independent values: the run of A has 50 values, and ten batches take 200: a run 4 times as long would do"
+    )
+
+
+def test_no_error_on_either_side_is_not_said_to_be_the_same_when_few_requests_were_sent(tmp_path: Path) -> None:
+    for requests, answer in ((60, Answer.NOT_SHOWN), (400, Answer.SAME)):
+        side = tmp_path / f"{requests}"
+        made = [made_side(side / name, 2, first=i, step=2, requests=requests) for i, name in enumerate("ab")]
+        found = compared(*made).versus[0].of("error_rate")
+        assert found.answer is answer
+        assert found.difference is not None
+        independent = 2 * requests / 1.5
+        assert 3 / independent <= found.difference.high < 1.4 * 3 / independent
+
+
+def test_errors_are_compared_in_points(tmp_path: Path) -> None:
+    a, b = pairs(tmp_path, requests=100, failed=8, settings={"max_errors": "50%", "requests": 60})
+    found = compared(a, b).versus[0].of("error_rate")
+    assert found.difference is not None
+    assert (found.answer, found.worse) == (Answer.DIFFERS, True)
+    assert found.difference.change == pytest.approx(0.08)
+
+
+@pytest.mark.parametrize(
+    ("settings", "told", "sentence"),
+    [
+        ({"rate": 20.0}, {}, "they differ in rate (10 against 20)"),
+        ({"rate": None, "concurrency": 4}, {}, "they differ in mode (rate against concurrency)"),
+        ({"output_tokens": "20"}, {}, "they differ in output_tokens (4 against 20)"),
+        ({"same_prompts": True}, {}, "they differ in same_prompts (False against True)"),
+        ({"url": "http://127.0.0.1:8000/v1/completions"}, {}, "they differ in endpoint (chat against completions)"),
+        ({}, {"model": "another"}, "they differ in model (made against another)"),
+    ],
+)
+def test_another_load_is_refused_with_what_differs(
+    tmp_path: Path, settings: dict[str, Any], told: dict[str, Any], sentence: str
+) -> None:
+    a, b = made_run(tmp_path / "a"), made_run(tmp_path / "b", at=1, settings=settings, **told)
+    with pytest.raises(UsageError) as caught:
+        compared(a, b)
+    (problem,) = caught.value.problems
+    assert problem.startswith("A and B cannot be compared: ")
+    assert sentence.partition("(")[2].rstrip(")") in problem
+    assert "--allow" in problem
+
+
+def test_what_is_meant_to_be_compared_can_be_allowed_and_is_listed_first(tmp_path: Path) -> None:
+    a, b = made_run(tmp_path / "a"), made_run(tmp_path / "b", at=1, model="another")
+    found = compared(a, b, allow=["model"])
+    assert (found.variations[0].name, found.variations[0].values) == ("model", ("made", "another"))
+    with pytest.raises(UsageError, match="--allow colour: not a setting that must be equal"):
+        compared(a, b, allow=["colour"])
+
+
+def test_a_side_of_several_loads_is_refused(tmp_path: Path) -> None:
+    side = made_side(tmp_path / "a", 2)
+    made_run(side / "3", at=5, settings={"rate": 30.0})
+    with pytest.raises(UsageError, match=r"rate \(10 \| 30 against 10\)"):
+        compared(side, made_side(tmp_path / "b", 3, first=9))
+
+
+def test_versions_machine_and_address_are_shown_and_not_refused(tmp_path: Path) -> None:
+    a = made_run(tmp_path / "a")
+    b = made_run(
+        tmp_path / "b", at=1, settings={"url": "http://other:8000", "requests": 90}, requests=60,
+        versions={"trueload": "0.2.0", "python": "3.11"}, host={"name": "elsewhere", "processors": 8},
+    )  # fmt: skip
+    whole = compared(a, b)
+    found = {(v.group, v.name): v.values for v in whole.variations}
+    assert found[("target", "url")] == ("http://127.0.0.1:8000", "http://other:8000")
+    assert found[("versions", "trueload")] == ("0.1.0", "0.2.0")
+    assert found[("machine", "name")] == ("somewhere", "elsewhere")
+    assert found[("length", "requests")] == ("60", "90")
+    assert any("different length" in warning for warning in whole.versus[0].warnings)
+    text = comparison_text.render(to_json(whole))
+    assert text.index("0.2.0") < text.index("TTFT p90")
+
+
+def spoil(run: Path, status: str, reason: str = "the clock was set") -> None:
+    """Make the verdict on a run a bad one."""
+    summary = orjson.loads((run / SUMMARY).read_bytes())
+    summary["verdict"] = {"status": status, "reasons": [reason]}
+    (run / SUMMARY).write_bytes(orjson.dumps(summary))
+
+
+@pytest.mark.parametrize(("status", "code"), [("INVALID", Exit.INVALID), ("FAILED", Exit.TARGET)])
+def test_a_side_that_was_not_measured_is_refused(tmp_path: Path, status: str, code: Exit) -> None:
+    a, b = made_run(tmp_path / "a"), made_run(tmp_path / "b", at=1)
+    spoil(b, status)
+    with pytest.raises(
+        UnusableRuns, match=rf"B \(.*\) cannot be compared: its run .* is {status} \(the clock"
+    ) as caught:
+        compared(a, b)
+    assert caught.value.exit_code == code
+
+
+def test_an_invalid_run_among_repeats_is_left_out_and_named(tmp_path: Path) -> None:
+    a, b = pairs(tmp_path, 5)
+    spoil(b / "2", "INVALID")
+    (versus,) = compared(a, b).versus
+    assert len(versus.b.runs) == 4
+    assert any("2 is left out, INVALID: the clock was set" in warning for warning in versus.warnings)
+
+
+def test_a_suspect_run_counts_and_is_warned_of(tmp_path: Path) -> None:
+    a, b = pairs(tmp_path)
+    spoil(b / "1", "SUSPECT", "sends were late")
+    assert any("1 of 4 runs SUSPECT" in warning for warning in compared(a, b).versus[0].warnings)
+
+
+def test_directories_without_a_run_are_all_named_at_once(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UsageError) as caught:
+        read_sides([tmp_path / "nowhere", tmp_path / "empty"])
+    assert caught.value.problems == [
+        f"{tmp_path / 'nowhere'} does not exist: name a run directory, or a directory of run directories",
+        f"{tmp_path / 'empty'} holds no run: a run directory has run.yaml and requests.jsonl; name one, or their parent",
+    ]
+
+
+def test_one_run_against_three_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(
+        UsageError, match="A has one run and B 3: the spread between runs needs two runs a side, or 5 of one"
+    ):
+        compared(made_run(tmp_path / "a"), made_side(tmp_path / "b", 3))
+
+
+def test_numbers_without_a_summary_are_made_from_the_files(tmp_path: Path) -> None:
+    a, b = pairs(tmp_path)
+    before = to_json(compared(a, b))["versus"][0]["numbers"]
+    (a / "1" / SUMMARY).unlink()
+    (b / "2" / SUMMARY).write_text("{")
+    assert to_json(compared(a, b))["versus"][0]["numbers"] == before
+
+
+def test_an_error_that_calibration_found_widens_the_margin(tmp_path: Path) -> None:
+    a, b = pairs(tmp_path, tpot_ms=5.5)
+    summary = orjson.loads((a / "1" / SUMMARY).read_bytes())
+    row = {"metric": "tpot_ms", "stat": "p50", "error_share": -0.2}
+    summary["calibration"] = {"metrics": [row]}
+    (a / "1" / SUMMARY).write_bytes(orjson.dumps(summary))
+    found = compared(a, b).versus[0].of("tpot:p50")
+    assert (found.margin, found.answer) == (0.2, Answer.SAME)
+
+
+@pytest.mark.parametrize("runs", [1, 2, 4])
+def test_the_document_keeps_its_schema_and_is_rendered_in_80_columns(tmp_path: Path, runs: int) -> None:
+    content = orjson.loads(to_bytes(to_json(compared(*pairs(tmp_path, runs, tpot_ms=5.4)))))
+    assert [error.message for error in SCHEMA.iter_errors(content)] == []
+    text = comparison_text.render(content)
+    assert max(map(len, text.splitlines())) <= 80
+    assert "…" not in text
+    assert comparison_page.render(content) == comparison_page.render(content)
+
+
+def test_what_came_from_outside_is_escaped(tmp_path: Path) -> None:
+    a, b = made_run(tmp_path / "a"), made_run(tmp_path / "b", at=1, model="<script>|alert")
+    content = to_json(compared(a, b, allow=["model"]))
+    assert "<script>|alert" not in comparison_page.render(content)
+    assert "&lt;script>\\|alert" in comparison_text.markdown(content)
+
+
+def test_markdown_has_a_row_a_number_that_decides(tmp_path: Path) -> None:
+    text = comparison_text.markdown(to_json(compared(*pairs(tmp_path, tpot_ms=5.5))))
+    (row,) = [line for line in text.splitlines() if line.startswith("| TPOT p50 (ms)")]
+    assert row.endswith("| worse |")
+    assert len(row.split(" | ")) == 7

@@ -1,0 +1,323 @@
+"""`bench gate` over runs made by hand: its exit status, what it writes, and what it refuses."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import orjson
+import pytest
+import xmlschema
+from jsonschema import Draft202012Validator
+
+from bench import cli
+from bench.run_directory import SUMMARY
+from tests.support.made_records import made_record
+from tests.support.made_runs import made_run, made_side, write_run
+
+BASELINE = Draft202012Validator(orjson.loads(files("bench.report").joinpath("baseline.schema.json").read_bytes()))
+JUNIT = xmlschema.XMLSchema(str(files("bench.report").joinpath("junit.xsd")))
+
+
+def gate(*words: str | Path) -> int:
+    return cli.main(["gate", *map(str, words)])
+
+
+def judged(capsys: pytest.CaptureFixture[str], *words: str | Path) -> tuple[int, dict[str, Any]]:
+    """Exit status and what is printed as JSON."""
+    capsys.readouterr()
+    status = gate(*words, "--format", "json")
+    return status, orjson.loads(capsys.readouterr().out)
+
+
+def verdicts(document: dict[str, Any]) -> dict[str, str]:
+    return {row["name"]: row["verdict"] for row in (*document["objectives"], *document["metrics"])}
+
+
+def spoil(run: Path, status: str) -> None:
+    summary = orjson.loads((run / SUMMARY).read_bytes())
+    summary["verdict"] = {"status": status, "reasons": ["the clock was <set> \x01"]}
+    (run / SUMMARY).write_bytes(orjson.dumps(summary))
+
+
+@pytest.fixture
+def baseline(tmp_path: Path) -> Path:
+    """A baseline of five runs of 240 requests."""
+    path = tmp_path / "baseline.json"
+    assert gate(made_side(tmp_path / "before", 5, requests=240), "--baseline", path, "--update") == 0
+    return path
+
+
+@pytest.mark.parametrize(
+    ("objective", "verdict", "status", "strict"),
+    [
+        ("tpot:p50<6ms", "held", 0, 0),
+        ("tpot:p50<5.0ms", "not shown", 0, 1),
+        ("tpot:p50<4ms", "failed", 1, 1),
+        ("tps:p50>150", "held", 0, 0),
+        ("tps:p50>250", "failed", 1, 1),
+        ("output_tokens_per_s>20", "held", 0, 0),
+        ("error_rate<5%", "held", 0, 0),
+        ("error_rate<0.1%", "not shown", 0, 1),
+        ("ttft:p99<1s", "held", 0, 0),
+        ("ttft:p999<1s", "not shown", 0, 1),
+    ],
+)
+def test_an_objective_fails_only_where_the_whole_interval_is_beyond_the_limit(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], objective: str, verdict: str, status: int, strict: int
+) -> None:
+    runs = made_side(tmp_path / "runs", 4, requests=300)
+    found, document = judged(capsys, runs, "--slo", objective)
+    assert (found, verdicts(document)) == (status, {objective: verdict})
+    assert gate(runs, "--slo", objective, "--strict") == strict
+
+
+@pytest.mark.parametrize(("limit", "verdict"), [(40, "failed"), (50.0, "not shown"), (60, "held")])
+def test_one_run_is_judged_by_its_own_interval(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], limit: float, verdict: str
+) -> None:
+    run = made_run(tmp_path / "run", requests=300)
+    _, document = judged(capsys, run, "--slo", f"ttft:p50<{limit}ms")
+    (row,) = document["objectives"]
+    assert row["verdict"] == verdict
+    assert row["low"] < 50 < row["high"]
+
+
+def test_two_runs_fail_an_objective_only_together(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    slow, fast = made_run(tmp_path / "1", ttft_ms=90, requests=300), made_run(tmp_path / "2", at=1, requests=300)
+    slow_too = made_run(tmp_path / "3", at=2, ttft_ms=91, requests=300)
+    assert verdicts(judged(capsys, slow, fast, "--slo", "ttft:p50<70ms")[1]) == {"ttft:p50<70ms": "not shown"}
+    assert verdicts(judged(capsys, slow, slow_too, "--slo", "ttft:p50<70ms")[1]) == {"ttft:p50<70ms": "failed"}
+
+
+def test_an_objective_without_a_value_failed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = made_run(tmp_path / "run", settings={"max_errors": "100%"}, requests=30, failed=30)
+    spoil(run, "SUSPECT")
+    status, document = judged(capsys, run, "--slo", "ttft:p50<1s")
+    assert (status, document["objectives"][0]["why"]) == (1, "no request gave a value")
+
+
+def test_a_baseline_is_begun_grows_and_keeps_its_schema_and_twenty_runs(tmp_path: Path) -> None:
+    path = tmp_path / "kept" / "baseline.json"
+    for group in range(8):
+        runs = made_side(tmp_path / f"runs-{group}", 3, first=10 * group, requests=40)
+        for n in range(3):
+            (runs / f"{n + 1}").rename(runs / f"{group}-{n}")
+        manifest_ids(runs)
+        assert gate(runs, "--baseline", path, "--update") == 0
+        content = orjson.loads(path.read_bytes())
+        assert [error.message for error in BASELINE.iter_errors(content)] == []
+        assert len(content["runs"]) == min(20, 3 * (group + 1))
+    assert [entry["id"] for entry in content["runs"]][-3:] == ["7-0", "7-1", "7-2"]
+    assert gate(runs, "--baseline", path, "--update") == 0
+    assert len(orjson.loads(path.read_bytes())["runs"]) == 20
+
+
+def manifest_ids(runs: Path) -> None:
+    """Give each run the id of its directory."""
+    for run in runs.iterdir():
+        text = (run / "run.yaml").read_text()
+        old = next(line for line in text.splitlines() if "run_id" in line)
+        (run / "run.yaml").write_text(text.replace(old, f"  run_id: {run.name}"))
+
+
+def test_unchanged_code_passes_and_a_slower_build_fails(
+    tmp_path: Path, baseline: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    same = made_side(tmp_path / "same", 3, first=20, seed=3, requests=240)
+    slow = made_side(tmp_path / "slow", 3, first=30, seed=4, requests=240, tpot_ms=5.6)
+    fast = made_side(tmp_path / "fast", 3, first=40, seed=5, requests=240, tpot_ms=4.0)
+    status, document = judged(capsys, same, "--baseline", baseline)
+    assert (status, verdicts(document)["tpot:p50"]) == (0, "held")
+    status, document = judged(capsys, slow, "--baseline", baseline)
+    assert status == 1
+    assert verdicts(document) == {
+        "ttft:p90": "held", "tpot:p50": "failed", "output_tokens_per_s": "held", "error_rate": "held"
+    }  # fmt: skip
+    (row,) = [row for row in document["metrics"] if row["name"] == "tpot:p50"]
+    assert row["low"] < 0.12 < row["high"]
+    assert judged(capsys, fast, "--baseline", baseline)[0] == 0
+    assert gate(slow, "--baseline", baseline, "--margin", "20%") == 0
+
+
+def test_one_run_is_held_to_the_spread_of_five(tmp_path: Path, baseline: Path) -> None:
+    assert gate(made_run(tmp_path / "same", at=9, requests=240), "--baseline", baseline) == 0
+    assert gate(made_run(tmp_path / "slow", at=9, requests=240, tpot_ms=6.0), "--baseline", baseline) == 1
+
+
+def test_a_change_under_the_floor_is_no_failure(tmp_path: Path) -> None:
+    path = tmp_path / "baseline.json"
+    assert gate(made_side(tmp_path / "a", 5, tpot_ms=0.2, requests=200), "--baseline", path, "--update") == 0
+    assert gate(made_side(tmp_path / "b", 5, tpot_ms=0.23, requests=200), "--baseline", path) == 0
+    assert gate(made_side(tmp_path / "c", 5, tpot_ms=0.30, requests=200), "--baseline", path) == 1
+
+
+def test_more_errors_than_the_baseline_fail(tmp_path: Path, baseline: Path) -> None:
+    side = tmp_path / "errors"
+    for n in range(3):
+        made_run(side / f"{n}", at=20 + n, seed=n, requests=240, failed=14 + n)
+    assert gate(side, "--baseline", baseline) == 1
+
+
+def test_update_leaves_the_baseline_alone_where_something_failed(
+    tmp_path: Path, baseline: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = baseline.read_bytes()
+    slow = made_side(tmp_path / "slow", 3, first=30, requests=240, tpot_ms=6.0)
+    status, document = judged(capsys, slow, "--baseline", baseline, "--update")
+    assert (status, baseline.read_bytes()) == (1, before)
+    assert "is as it was: something failed" in document["notes"][-1]
+
+
+def test_a_young_baseline_says_what_it_lacks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, run = tmp_path / "baseline.json", made_run(tmp_path / "run")
+    status, document = judged(capsys, run, "--baseline", path, "--update")
+    assert (status, document["notes"]) == (0, [f"{path} now holds 1 run"])
+    second = made_run(tmp_path / "second", at=1)
+    assert gate(second, "--baseline", path) == 2
+    assert "1 candidate run against 1 of the baseline cannot be told from chance" in capsys.readouterr().err
+    status, document = judged(capsys, second, "--baseline", path, "--update")
+    assert status == 0
+    assert document["notes"][0].startswith("nothing is compared yet: 1 candidate run against 1 of the baseline")
+    assert document["notes"][-1] == f"{path} now holds 2 runs"
+
+
+def test_a_baseline_of_another_workload_is_refused_with_what_differs(
+    tmp_path: Path, baseline: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = made_run(tmp_path / "other", settings={"rate": 20.0, "input_tokens": "64"}, model="another")
+    assert gate(other, "--baseline", baseline, "--update") == 2
+    said = capsys.readouterr().err
+    assert said.startswith(
+        f"error: --baseline {baseline} is of another workload: model (made there, another here), rate (10 there, 20 here), "
+        "input_tokens (1024 there, 64 here). Send the load of the baseline"
+    )
+
+
+def test_another_machine_is_noted(tmp_path: Path, baseline: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = made_run(tmp_path / "run", at=9, requests=240, host={"name": "somewhere", "processors": 64})
+    _, document = judged(capsys, run, "--baseline", baseline)
+    assert document["notes"] == [
+        "the baseline was made elsewhere: processors (2 there, 64 here); what changed may be the machine"
+    ]
+
+
+@pytest.mark.parametrize(("status", "code"), [("INVALID", 3), ("FAILED", 4)])
+def test_a_run_that_may_not_be_used_has_its_own_status(
+    tmp_path: Path, baseline: Path, capsys: pytest.CaptureFixture[str], status: str, code: int
+) -> None:
+    runs = made_side(tmp_path / "runs", 4, first=20, requests=240)
+    spoil(runs / "2", status)
+    assert gate(runs, "--baseline", baseline) == 0
+    assert gate(runs, "--baseline", baseline, "--strict") == code
+    before = baseline.read_bytes()
+    assert gate(runs / "2", "--baseline", baseline, "--update", "--junit", tmp_path / "gate.xml") == code
+    assert baseline.read_bytes() == before
+    JUNIT.validate(str(tmp_path / "gate.xml"))
+    (error,) = ElementTree.parse(tmp_path / "gate.xml").iter("error")
+    assert error.get("message") == f"{status}: the clock was <set> \ufffd"
+    printed = capsys.readouterr().out
+    assert f"{status}: {runs / '2'} cannot be judged (the clock was <set>" in " ".join(printed.split())
+    assert "\x01" not in printed
+
+
+def test_junit_has_a_case_for_each_verdict(tmp_path: Path, baseline: Path) -> None:
+    slow = made_side(tmp_path / "slow", 3, first=30, requests=240, tpot_ms=6.0)
+    path = tmp_path / "out" / "gate.xml"
+    slos = ("--slo", "ttft:p90<1s", "--slo", "tpot:p50<5ms", "--slo", "ttft:p999<1s")
+    assert gate(slow, *slos, "--baseline", baseline, "--junit", path) == 1
+    JUNIT.validate(str(path))
+    root = ElementTree.parse(path).getroot()
+    assert root.attrib == {"name": "trueload", "tests": "10", "failures": "2", "errors": "0"}
+    found = {case.get("name"): [child.tag for child in case] for case in root.iter("testcase")}
+    assert (found["ttft:p90<1s"], found["tpot:p50<5ms"], found["ttft:p999<1s"]) == ([], ["failure"], ["skipped"])
+    (failure,) = [f for case in root.iter("testcase") if case.get("name") == "tpot:p50" for f in case]
+    assert str(failure.get("message")).startswith("+20.")
+    assert str(failure.get("message")).endswith("], allowed +5%")
+
+
+def test_the_schema_of_junit_notices_what_is_wrong(tmp_path: Path) -> None:
+    for wrong in ("<testsuite/>", '<testsuites name="x" tests="1" failures="many" errors="0"/>'):
+        assert not JUNIT.is_valid(ElementTree.ElementTree(ElementTree.fromstring(wrong)))
+
+
+def test_the_summary_is_appended_and_says_how_to_do_it_again(tmp_path: Path, baseline: Path) -> None:
+    path = tmp_path / "summary.md"
+    path.write_text("before\n")
+    slow = made_side(tmp_path / "slow", 3, first=30, requests=240, tpot_ms=6.0)
+    gate(slow, "--baseline", baseline, "--slo", "tpot:p50<5ms", "--summary", path)
+    text = path.read_text()
+    assert text.startswith("before\n### ❌ The gate failed: 2 failed, 3 held\n")
+    assert "| metric | baseline | now | change [95%] | found from | allowed | verdict |" in text
+    (row,) = [line for line in text.splitlines() if line.startswith("| TPOT p50 (ms)")]
+    assert row.endswith("| +5% | ❌ failed |")
+    assert f"python -m bench gate {slow} --baseline {baseline}" in text
+
+
+def test_the_terminal_gets_80_columns(tmp_path: Path, baseline: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = made_side(tmp_path / "runs", 3, first=30, requests=240, tpot_ms=6.0)
+    capsys.readouterr()
+    gate(runs, "--baseline", baseline, "--slo", "output_tokens_per_s>1000")
+    printed = capsys.readouterr().out
+    assert printed.startswith("The gate failed: 2 failed, 3 held\n")
+    assert max(map(len, printed.splitlines())) <= 80
+    assert "…" not in printed
+
+
+def test_every_problem_is_told_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "empty").mkdir()
+    assert (
+        gate(
+            tmp_path / "empty", "--slo", "ttft:max<1s", "--slo", "speed<3", "--margin", "0", "--alpha", "x", "--update"
+        )
+        == 2
+    )
+    said = capsys.readouterr().err
+    assert said.startswith("error: 6 problems\n")
+    for sentence in ("holds no run", "one request decides max", "no metric is called 'speed'", "--margin 0: not a share",
+                     "--alpha x: not a share", "name it with --baseline FILE"):  # fmt: skip
+        assert sentence in said
+    assert gate() == 2
+    assert "name the run, or the runs" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (None, "does not exist: begin it with --update"),
+        (b"{", "cannot be read"),
+        (b'{"schema": "other/1"}', "has schema 'other/1', and this version reads 'trueload/baseline/1'"),
+        (b'{"schema": "trueload/baseline/1"}', "is damaged: it has no workload, workload_sha256, runs"),
+        (b"[]", "has schema None"),
+    ],
+)
+def test_a_file_that_is_no_baseline_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes | None, sentence: str
+) -> None:
+    path = tmp_path / "baseline.json"
+    if content is not None:
+        path.write_bytes(content)
+    assert gate(made_run(tmp_path / "run"), "--baseline", path) == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_runs_of_two_loads_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    a, b = made_run(tmp_path / "a"), made_run(tmp_path / "b", settings={"rate": 20.0})
+    assert gate(a, b, "--slo", "ttft:p90<1s") == 2
+    assert "the runs cannot be judged together: they differ in rate (10 | 20)" in capsys.readouterr().err
+
+
+def test_runs_that_did_not_stream_are_held_by_e2el(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "baseline.json"
+    for n in range(6):
+        records = [
+            made_record(i, sent_ms=100 * i, chunks_ms=(), n=4, end_ns=made_record(i, sent_ms=100 * i).end_ns + n * 1000)
+            for i in range(30)
+        ]
+        write_run(tmp_path / f"{n}", records, at=n, settings={"stream": False})
+    assert gate(*(tmp_path / f"{n}" for n in range(5)), "--baseline", path, "--update") == 0
+    status, document = judged(capsys, tmp_path / "5", "--baseline", path)
+    assert status == 0
+    assert list(verdicts(document)) == ["e2el:p90", "output_tokens_per_s", "error_rate"]
