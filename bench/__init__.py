@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bench.api import RunResult, read, run, search
+    from bench.api import RunResult, compare, read, run, search
     from bench.load_search.found import SearchResult
     from bench.observer import Observer
 
-__all__ = ["Observer", "RunResult", "SearchResult", "read", "run", "search"]
+__all__ = ["Observer", "RunResult", "SearchResult", "compare", "read", "run", "search"]
 
 _HOME = {"Observer": "bench.observer", "SearchResult": "bench.load_search.found"}
 """Where a name comes from, if not from bench.api."""

@@ -11,13 +11,16 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from bench import evaluate, load_test
+from bench.comparison import compare as comparison
+from bench.comparison.compare import Comparison
+from bench.comparison.sides import read_sides
 from bench.config import RunConfig, Settings, read_yaml, resolve
 from bench.errors import Exit, UsageError
 from bench.load.live import LiveNumbers
@@ -34,6 +37,7 @@ from bench.observer import Cadence, Control, Observer
 from bench.records import RequestRecord
 from bench.run_directory import RunDirectory
 from bench.run_series import RunSeries
+from bench.statistics.between_runs import MARGIN
 from bench.terminal import Terminal
 from bench.verdict.finding import Status
 
@@ -188,6 +192,14 @@ def search(
         return search_result(directory, found, ended, rendered)
 
     return beside_loops(work, follower)
+
+
+def compare(*sides: str | Path, margin: float = MARGIN, allow: Iterable[str] = ()) -> Comparison:
+    """What differs between sides, each a run directory or a directory of runs. docs/compare.md says what each answer means.
+
+    Raises UsageError where they cannot be compared, and another BenchError where a side may not be used.
+    """
+    return comparison.compare(read_sides([Path(side) for side in sides]), margin=margin, allow=allow)
 
 
 def result_of(result: evaluate.Result) -> RunResult:

@@ -37,6 +37,13 @@ def runs(level: float, n: int = 5, spread: float = 0.01) -> list[float]:
         (Metric(runs(100), runs(100), True), Verdict.HELD),
         (Metric(runs(100), runs(103.5), True), Verdict.NOT_SHOWN),  # Sure, but under the margin, and perhaps over it.
         (Metric(runs(100, spread=0.2), runs(130, spread=0.2), True), Verdict.NOT_SHOWN),
+        (
+            Metric([0.0] * 5, [0.0] * 5, True, ratio=False, margin=0.01, independent=(900, 400)),
+            Verdict.HELD,
+        ),  # 3 / 400.
+        (Metric([0.0] * 5, [0.0] * 5, True, ratio=False, margin=0.01, independent=(900, 200)), Verdict.NOT_SHOWN),
+        (Metric([0.0] * 5, runs(0.03), True, ratio=False, margin=0.01, independent=(900, 200)), Verdict.FAILED),
+        (Metric(runs(100), runs(115), True, margin=0.2), Verdict.HELD),
         (Metric(runs(2), runs(2.3), True, floor=FLOOR_MS), Verdict.HELD),  # 0.3 ms.
         (Metric(runs(100), [115.0], True), Verdict.FAILED),
         (Metric([0.0, 0.0, 0.0], [0.2, 0.21, 0.19], True, ratio=False), Verdict.FAILED),
