@@ -17,20 +17,21 @@ CHOSEN = [
 
 def main() -> None:
     each = int(sys.argv[1]) if len(sys.argv) > 1 else 50
+    chosen = [load for load in CHOSEN if load.name in sys.argv[2:]] or CHOSEN
     print(f"A against A: how many of {each} comparisons say that a primary number differs")
     print(f"{'load':<18}{'5 pairs':>12}{'3 + 2 runs':>12}{'one run each':>14}")
     totals = [0, 0, 0]
-    for load in CHOSEN:
+    for load in chosen:
         found = list(alarms(load, range(each)).values())
         totals = [total + n for total, n in zip(totals, found, strict=True)]
         print(f"{load.name:<18}{found[0]:>12}{found[1]:>12}{found[2]:>14}", flush=True)
-    n = each * len(CHOSEN)
+    n = each * len(chosen)
     print(
         f"{f'all {n}':<18}"
         + "".join(f"{total / n:>{width}.1%}" for total, width in zip(totals, (12, 12, 14), strict=True))
     )
     print("\nTPOT +5%, 5 pairs, TPOT varies by 1% from run to run: found, and the interval holds it")
-    for load in CHOSEN:
+    for load in chosen:
         found, held = changes_found(load, range(each), change=0.05, spread=0.01)
         print(f"{load.name:<18}{found / each:>8.1%}{held / each:>8.1%}", flush=True)
     print("\nA gate with 5 + 5 runs: how many of 5,000 fail")
