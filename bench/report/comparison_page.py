@@ -68,12 +68,17 @@ def _versus(versus: Mapping[str, Any], sides: Mapping[str, Mapping[str, Any]]) -
         "warnings": versus["warnings"],
         "primary": _rows([row for row in rows if row["primary"]]),
         "others": _rows([row for row in rows if not row["primary"] and row["change"] is not None]),
-        "charts": [
-            chart_view(_by_run(versus, row, sides))
-            for row in rows
-            if row["primary"] and len(row["runs_a"]) > 1 and row["name"] != "error_rate"
-        ],
+        "charts": [chart_view(chart) for chart in _charts(versus, sides)],
     }
+
+
+def _charts(versus: Mapping[str, Any], sides: Mapping[str, Mapping[str, Any]]) -> list[Chart]:
+    """Of runs every primary number by run, of sweeps by load."""
+    rows = [row for row in versus["numbers"] if row["primary"] and not row["name"].startswith("error_rate")]
+    if versus["method"] == "sweeps":
+        names = dict.fromkeys(row["name"].partition(" at ")[0] for row in rows)
+        return [_by_load(versus, [row for row in rows if row["name"].startswith(f"{name} at ")]) for name in names]
+    return [_by_run(versus, row, sides) for row in rows if len(row["runs_a"]) > 1]
 
 
 def _status(rows: Sequence[Row]) -> str:
@@ -116,6 +121,28 @@ def _drawn(row: Row, reach: float) -> Drawn:
         left, round(max(right - left, 0.6), 2), place(row["change"]), round(50 - margin, 2), round(2 * margin, 2),
         STATUS.get(comparison.answer_text(row), ""),
     )  # fmt: skip
+
+
+def _by_load(versus: Mapping[str, Any], rows: Sequence[Row]) -> Chart:
+    """One number of both sides over the loads of their sweeps, which stand at equal distances."""
+    loads = [row["title"].partition(":")[0] for row in rows]
+    x = list(range(len(rows)))
+    name = rows[0]["title"].partition(": ")[2]
+    lines = tuple(
+        Line(versus[side], [row[side] for row in rows], tone=tone) for side, tone in zip("ab", _TONES, strict=False)
+    )
+    return Chart(
+        key=f"{versus['b']}-{rows[0]['name'].partition(' at ')[0].replace(':', '-')}",
+        title=name,
+        meaning="Both sides, over the loads that both visited.",
+        x_title="load",
+        x=x,
+        x_span=(-0.5, len(rows) - 0.5),
+        x_names=loads,
+        ticks=tuple((at, load.partition(" ")[0]) for at, load in zip(x, loads, strict=True)) if len(rows) <= 16 else (),
+        step=0,
+        panels=(Panel(str(comparison.UNITS.get(rows[0]["unit"], rows[0]["unit"])), lines),),
+    )
 
 
 def _by_run(versus: Mapping[str, Any], row: Row, sides: Mapping[str, Mapping[str, Any]]) -> Chart:
