@@ -48,7 +48,7 @@ def compare(sides: Sequence[tuple[str, Path]], margin: float, allow: Iterable[st
         "sides": [side_to_json(side) for side in read],
         "variations": variations_to_json(list(unique.values())),
         "versus": [
-            _versus({load: comparison.versus[at] for load, comparison in found.items()}, kind, margin)
+            _versus({load: comparison.versus[at] for load, comparison in found.items()}, kind)
             for at in range(len(read) - 1)
         ],
     }
@@ -71,7 +71,7 @@ def _by_load(side: Side, kind: str) -> dict[float, Side]:
     return {load: Side(side.name, side.path, tuple(of), side.left_out) for load, of in sorted(runs.items())}
 
 
-def _versus(by_load: dict[float, Versus], kind: str, margin: float) -> dict[str, Any]:
+def _versus(by_load: dict[float, Versus], kind: str) -> dict[str, Any]:
     first = next(iter(by_load.values()))
     decided = [
         (load, versus, compared) for load, versus in by_load.items() for compared in versus.numbers if compared.primary
@@ -82,13 +82,13 @@ def _versus(by_load: dict[float, Versus], kind: str, margin: float) -> dict[str,
     for load, versus, compared in decided:
         p = None if compared.difference is None else next(corrected)
         row = row_of(_with_p(compared, p), versus)
-        rows.append({**row, "name": f"{row['name']} at {load:g}", "title": f"{load:g} {UNITS[kind]}: {row['title']}"})
+        rows.append({**row, "name": f"{row['name']} at {load:g}", "title": f"{load:g}: {row['title']}"})
     warnings = dict.fromkeys(warning for versus in by_load.values() for warning in versus.warnings)
     return {
         "a": first.a.name,
         "b": first.b.name,
         "method": "sweeps",
-        "headline": _headline(first.a.name, first.b.name, rows, len(by_load), margin),
+        "headline": _headline(first.a.name, first.b.name, rows, len(by_load), UNITS[kind]),
         "warnings": list(warnings),
         "numbers": rows,
     }
@@ -107,14 +107,15 @@ def _with_p(compared: Compared, p: float | None) -> Compared:
     )
 
 
-def _headline(a: str, b: str, rows: Sequence[dict[str, Any]], loads: int, margin: float) -> str:
+def _headline(a: str, b: str, rows: Sequence[dict[str, Any]], loads: int, unit: str) -> str:
     differing = [row for row in rows if row["answer"] == Answer.DIFFERS]
     if not differing:
         return f"No difference is shown between {a} and {b} at any of {loads} load{'s' if loads > 1 else ''}."
     worse = {row["worse"] for row in differing}
     how = "worse than" if worse == {True} else "better than" if worse == {False} else "better and worse than"
     largest = max(differing, key=lambda row: abs(row["change"]))
+    load, _, title = largest["title"].partition(": ")
     return (
-        f"{b} is {how} {a} in {len(differing)} of {len(rows)} numbers over {loads} loads; most at {largest['title']} "
-        f"{change_text(largest)} {interval_text(largest)}."
+        f"{b} is {how} {a} in {len(differing)} of {len(rows)} numbers over {loads} loads; most at {load} {unit}: "
+        f"{title} {change_text(largest)} {interval_text(largest)}."
     )

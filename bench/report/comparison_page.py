@@ -135,7 +135,7 @@ def _by_load(versus: Mapping[str, Any], rows: Sequence[Row]) -> Chart:
         key=f"{versus['b']}-{rows[0]['name'].partition(' at ')[0].replace(':', '-')}",
         title=name,
         meaning="Both sides, over the loads that both visited.",
-        x_title="load",
+        x_title="load (users, or requests/s)",
         x=x,
         x_span=(-0.5, len(rows) - 0.5),
         x_names=loads,

@@ -24,7 +24,9 @@ def compared(*paths: Path, **options: Any) -> dict[str, Any]:
     """The comparison, which keeps its schema and can be rendered."""
     content: dict[str, Any] = orjson.loads(orjson.dumps(compare_directories(paths, **{"margin": 0.05, **options})))
     assert [error.message for error in SCHEMA.iter_errors(content)] == []
-    assert max(map(len, comparison_text.render(content).splitlines())) <= 80
+    text = comparison_text.render(content)
+    assert max(map(len, text.splitlines())) <= 80
+    assert "…" not in text
     assert comparison_text.markdown(content)
     assert content["versus"][0]["headline"][:20] in comparison_page.render(content).replace("&#39;", "'")
     return content
