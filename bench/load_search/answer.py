@@ -130,8 +130,8 @@ def _scouted(search: Search) -> str:
 
 def _known_lines(search: Search, known: Known) -> list[str]:
     kind = search.settings.load_kind
-    bound = "the server no longer keeps up beyond it" if known.binding == KEEPS_UP else f"{known.binding} binds"
-    lines = [f"what bound: {bound}"]
+    keeps_up = "the server keeps up, and beyond it requests pile up"
+    lines = [f"what binds: {keeps_up if known.binding == KEEPS_UP else known.binding}"]
     if known.held is not None:
         load, sure = known.held
         lines.append(f"held: {load_text(load, kind)} ({percent(sure)} sure)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,7 +27,7 @@ def new_directory(base: RunConfig, command: Sequence[str]) -> SearchDirectory:
     """A directory for a search. Raises UsageError where there is none to be made."""
     path = default_directory(base.name) if base.out is None else Path(base.out)
     manifest = {
-        "command": " ".join(public_command(command)),
+        "command": shlex.join(public_command(command)),
         "started": utc_now().isoformat(timespec="seconds"),
         "versions": machine.versions(),
         "host": machine.host(),

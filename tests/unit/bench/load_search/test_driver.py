@@ -233,7 +233,7 @@ def test_the_objective_with_the_lowest_capacity_is_named(tmp_path: Path) -> None
     shares = {P99.text: logistic(60.0), TPOT.text: logistic(38.0, 0.1)}
     _, rendered, kept = carried_out(directory(tmp_path), Search(settings(P99, TPOT)), shares=shares)
     assert kept["binding"] == TPOT.text
-    assert f"what bound: {TPOT.text} binds" in rendered.text
+    assert f"what binds: {TPOT.text}" in rendered.text
 
 
 def test_users_are_whole(tmp_path: Path) -> None:
