@@ -6,8 +6,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.support.skips import last_line
+
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")  # How long an example takes is the machine's business.
 
 GOLDEN = Path(__file__).parent / "golden"
 

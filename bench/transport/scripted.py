@@ -63,6 +63,7 @@ class ScriptedTransport:
                 exchange.head(200, "text/event-stream", "", None)
                 for instant in instants:
                     exchange.feed(b'data: {"choices":[{"delta":{"content":"x"}}]}\n\n', instant, instant)
+                exchange.feed(b'data: {"choices":[{"delta":{},"finish_reason":"stop"}]}\n\n', instants[-1], 0)
                 usage = {"prompt_tokens": 1, "completion_tokens": len(instants)}
                 exchange.feed(b"data: " + orjson.dumps({"choices": [], "usage": usage}) + b"\n\n", instants[-1], 0)
                 exchange.feed(b"data: [DONE]\n\n", instants[-1], 0)

@@ -61,7 +61,7 @@ def test_an_open_loop_ends_there_too_and_says_what_still_waited_at_the_cap() -> 
     assert sorted(str(r.outcome) for r in load.records) == ["dropped", "ok", "ok"]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     levels=st.lists(st.integers(0, 8), min_size=1, max_size=6),
     answers=st.lists(st.integers(5 * MS, 90 * MS), min_size=1, max_size=10),

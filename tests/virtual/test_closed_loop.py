@@ -60,7 +60,7 @@ def test_no_more_requests_are_sent_than_asked_for(users: int) -> None:
     assert load.stop.reason == "requests"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     users=st.integers(1, 6),
     requests=st.integers(1, 40),

@@ -131,7 +131,7 @@ def test_a_cut_sends_nothing_more() -> None:
     assert load.ended_ns == 150 * MS
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     gaps=st.lists(st.integers(0, 30 * MS), min_size=1, max_size=40),
     answers=st.lists(st.integers(0, 80 * MS), min_size=1, max_size=10),
@@ -152,7 +152,7 @@ def test_the_cap_is_never_passed_and_every_arrival_has_one_record(
     assert load.dispatcher.sent == load.dispatcher.done == len(load.sent_at)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     gaps=st.lists(st.integers(0, 30 * MS), min_size=1, max_size=40),
     answers=st.lists(st.integers(0, 80 * MS), min_size=1, max_size=10),

@@ -102,7 +102,7 @@ def test_poisson_arrivals_of_a_changing_rate_are_a_poisson_process_of_that_rate(
     assert abs(first_half - share * len(rise)) < 4 * math.sqrt(len(rise) * share * (1 - share))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     loads=st.lists(st.floats(0.5, 200), min_size=1, max_size=4),
     seed=st.integers(0, 1000),
@@ -148,7 +148,7 @@ def test_users_of_a_line_are_the_whole_number_nearest_to_it() -> None:
     assert users_of(ramp="0..2:4s") == [(0, 0), (1 * S, 1), (3 * S, 2)]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(first=st.integers(0, 60), last=st.integers(0, 60), length=st.integers(1, 10**12))
 def test_each_number_between_is_passed_once_and_where_the_line_is_half_way(first: int, last: int, length: int) -> None:
     found = list(users.of_segments([Segment(float(first), float(last), length)]))

@@ -300,7 +300,7 @@ def _asked(rows: list[tuple[int, int, int, int]], drafts: int, seed: int) -> lis
     return asked
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     rows=requests,
     seqs=st.integers(1, 4),
@@ -346,7 +346,7 @@ def test_the_engine_and_the_slow_stepper_agree_to_the_microsecond(
     assert slow.most_running <= seqs
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(rows=requests, seqs=st.integers(1, 4), spare=st.integers(0, 3), gone=st.sets(st.integers(0, 8)), data=st.data())
 def test_whoever_leaves_nothing_is_lost_over_allocated_or_starved(
     rows: list[tuple[int, int, int, int]], seqs: int, spare: int, gone: set[int], data: st.DataObject

@@ -44,7 +44,7 @@ def tokenizers(tmp_path_factory):
     shared=st.sampled_from([0, 7]),
     data=st.data(),
 )
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_every_kind_is_exact_with_every_tokenizer(n, seed, kind, repeat, shared, data, tokenizers):
     tokenizer = tokenizers[data.draw(st.sampled_from(sorted(tokenizers)))]
     prefix = word_bank(tokenizer).fresh(shared, stream(1))
@@ -55,7 +55,7 @@ def test_every_kind_is_exact_with_every_tokenizer(n, seed, kind, repeat, shared,
 
 
 @given(n=st.integers(0, 300), kind=st.sampled_from(EACH), history=st.booleans(), tools=st.booleans(), data=st.data())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_chats_with_turns_before_and_tools_are_exact(n, kind, history, tools, data, tooled):
     tokenizer = tooled[data.draw(st.sampled_from(sorted(tooled)))]
     before = HISTORY if history else []

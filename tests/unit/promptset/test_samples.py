@@ -52,7 +52,7 @@ def test_seed_zero_and_seed_none_given_are_not_confused(default_tokenizer):
 
 
 @given(tokens=st.integers(1, 36), groups=st.integers(1, 5), chat=st.booleans(), seed=st.integers(0, 1000))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_a_group_shares_exactly_its_prefix_and_lengths_still_hold(default_tokenizer, tokens, groups, chat, seed):
     samples = make(default_tokenizer, chat=chat, seed=seed, prefix=Prefix(Groups(tokens, groups)))
     by_group: dict[int, list[list[int]]] = {}

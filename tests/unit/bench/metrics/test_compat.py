@@ -320,7 +320,7 @@ REPLIES = st.lists(
 
 
 @pytest.mark.parametrize("tool", LOOPS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(replies=REPLIES, chance=st.randoms(use_true_random=False))
 def test_any_reply_is_read_as_the_client_s_loop_reads_it(
     tool: str, replies: list[tuple[str, str, bool]], chance: random.Random

@@ -65,7 +65,7 @@ def test_a_run_is_the_sum_of_its_requests() -> None:
     assert sum(result["series"]["bytes_out"]) == 60 * 500
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(st.randoms(use_true_random=False))
 def test_the_order_of_the_records_does_not_matter(rng: random.Random) -> None:
     records = _load(40)

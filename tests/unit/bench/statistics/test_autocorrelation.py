@@ -75,7 +75,7 @@ def test_the_tail_is_that_above_the_series_own_p90() -> None:
     assert 25 < tail_act(low_and_high + noise) < 60
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.floats(-1e6, 1e6), min_size=20, max_size=200), st.floats(0.001, 1_000), st.floats(-1e3, 1e3))
 def test_act_is_between_one_and_the_number_and_does_not_depend_on_units(
     values: list[float], scale: float, shift: float

@@ -121,7 +121,7 @@ def test_odds_are_multiplied_and_not_shares(p: float, factor: float, expected: f
     assert odds_times(p, factor) == pytest.approx(expected, abs=1e-3)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.lists(st.tuples(st.floats(5, 100), st.integers(1, 5_000), st.floats(0, 1)), max_size=8),
     st.sampled_from([0.01, 0.05, 0.1, 0.5]),
@@ -138,7 +138,7 @@ def test_a_posterior_is_a_distribution_and_holding_falls_with_the_load(
     assert all(after <= before + 1e-12 for before, after in pairwise(chances))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(1, 3_000), st.floats(5, 100), st.integers(0, 3_000))
 def test_more_violations_never_raise_the_capacity(n: int, load: float, k: int) -> None:
     k = min(k, n - 1)

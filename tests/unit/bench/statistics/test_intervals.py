@@ -153,7 +153,7 @@ def test_groups_without_values_and_no_groups_at_all_are_too_few() -> None:
     assert all(isinstance(found, TooFew) for found in grouped_intervals([1.0], [0, 1, 0], {"p50": 0.5}).values())
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 1_000), st.floats(0.01, 100), st.sampled_from([0.5, 0.9, 0.95]))
 def test_an_interval_holds_its_estimate_and_scales_with_the_values(seed: int, scale: float, p: float) -> None:
     x = np.random.default_rng(seed).exponential(size=600)
