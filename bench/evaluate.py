@@ -174,13 +174,20 @@ def too_many_errors(counts: dict[str, Any], limit: str | None) -> bool:
     return bool(failed > int(limit))
 
 
-def _facts(run: StoredRun, directory: RunDirectory) -> RunFacts:
-    config, stored = run.config, run.manifest
+def run_start_ns(run: StoredRun, directory: RunDirectory) -> int:
+    """Zero of all times of a run: when its warm-up was over."""
+    stored = run.manifest
     # The segments of a load have their own clock, which no request starts.
     start_ns = stored.segments[0].start_ns if stored.segments else stored.run_start_ns
-    if start_ns is None:  # The run was killed before it could say: its first request will do.
-        intended = [record.intended_ns for record in directory.records() if record.phase == "run"]
-        start_ns = min(intended, default=stored.start_ns)
+    if start_ns is not None:
+        return start_ns
+    # The run was killed before it could say: its first request will do.
+    return min((r.intended_ns for r in directory.records() if r.phase == "run"), default=stored.start_ns)
+
+
+def _facts(run: StoredRun, directory: RunDirectory) -> RunFacts:
+    config, stored = run.config, run.manifest
+    start_ns = run_start_ns(run, directory)
     return RunFacts(
         mode=config.mode,
         open_loop=config.load.open_loop,

@@ -95,9 +95,11 @@ def print_search(found: Rendered, form: str, *, quiet: bool) -> int:
 
 
 def _write(result: Result, form: str, *, quiet: bool) -> None:
-    from bench.report import certificate_text, text
+    from bench.report import certificate_text, metric_table, text
 
-    if form == "json":
+    if form in ("csv", "markdown"):
+        sys.stdout.write({"csv": metric_table.to_csv, "markdown": metric_table.to_markdown}[form](result.summary))
+    elif form == "json":
         import orjson
 
         print(orjson.dumps(result.summary, option=orjson.OPT_INDENT_2).decode())

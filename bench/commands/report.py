@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from bench.commands import request_table
 from bench.commands.output import print_result, print_search
 from bench.errors import Exit, UsageError
 
@@ -34,10 +36,23 @@ def main(argv: Sequence[str]) -> int:
         "run", metavar="RUN", nargs="+", help="the directory of a run, of a search, or of one or more sweeps"
     )
     parser.add_argument("--out", metavar="FILE", help="the page of several sweeps (default: sweeps.html)")
-    parser.add_argument("--format", choices=("text", "json"), default="text", help="what to print (default: text)")
+    parser.add_argument(
+        "--format",
+        choices=("text", "json", "csv", "markdown"),
+        default="text",
+        help="what to print (default: text); csv and markdown have one row a metric of a run",
+    )
+    parser.add_argument(
+        "--requests",
+        choices=tuple(request_table.FORMATS),
+        help="write every request of the run, one a row, to requests.csv or requests.parquet in its directory",
+    )
     parser.add_argument("--quiet", action="store_true", help="print only the verdict and the errors")
     given = parser.parse_args(list(argv))
     paths = [Path(run) for run in given.run]
+    of_a_run = given.requests is not None or given.format in ("csv", "markdown")
+    if of_a_run and (len(paths) > 1 or any((path / name).is_file() for path in paths for name in (SWEEP, SETTINGS))):
+        raise UsageError("--format csv, --format markdown and --requests are of a run: name the directory of one run")
     if any((path / SWEEP).is_file() for path in paths):
         return _sweeps(paths, Path(given.out or "sweeps.html"), given.format)
     if len(paths) > 1:
@@ -47,6 +62,9 @@ def main(argv: Sequence[str]) -> int:
     if (paths[0] / SETTINGS).is_file():
         return print_search(render_again(paths[0]), given.format, quiet=given.quiet)
     result = evaluate(RunDirectory.open(paths[0]))
+    if given.requests is not None:
+        written = request_table.write(result.directory, given.requests)
+        print(f"requests: {written}", file=sys.stderr)
     return print_result(result, given.format, quiet=given.quiet)
 
 

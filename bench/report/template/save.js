@@ -3,7 +3,7 @@
 const SAVED_WIDTH = 900;
 const SAVED_PANEL = 260;
 const SAVED_STYLE = [
-  "--card", "--ink", "--soft", "--faint", "--grid", "--band", "--main", "--second", "--third", "--quiet", "--good", "--warn", "--bad",
+  "--card", "--ink", "--soft", "--faint", "--grid", "--band", "--tint", "--main", "--second", "--third", "--quiet", "--good", "--warn", "--bad",
 ];
 
 function svgOf(chart) {
@@ -40,7 +40,7 @@ function svgOf(chart) {
   }
   parts.push(text(left + width / 2, y - 4, chart.data.xTitle, 'text-anchor="middle"'));
   const rules =
-    ".grid{stroke:var(--grid);stroke-width:1;vector-effect:non-scaling-stroke}.band{fill:var(--band)}.before{fill:var(--band)}" +
+    ".grid{stroke:var(--grid);stroke-width:1;vector-effect:non-scaling-stroke}.band{fill:var(--band)}.before{fill:var(--tint)}" +
     ".stroke{fill:none;stroke:currentColor;stroke-width:1.8;stroke-linecap:round;stroke-linejoin:round;vector-effect:non-scaling-stroke}" +
     ".stroke.dashed{stroke-dasharray:4 4}.fill{fill:currentColor;opacity:.14}.bar{fill:currentColor;opacity:.85}" +
     ".points,.dots{fill:none;stroke:currentColor;stroke-width:5;stroke-linecap:round;vector-effect:non-scaling-stroke}.points{opacity:.5}.points.large{stroke-width:7;opacity:.85}" +

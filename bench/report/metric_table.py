@@ -1,0 +1,110 @@
+"""The numbers of a run as a table for other tools: CSV in full precision, Markdown for a ticket. One row a metric."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from bench.metrics.catalog import METRICS
+from bench.report.details import RATE_NAMES
+from bench.report.formatting import NOTHING, interval, measured, number, statistic
+
+STATS = ("mean", "min", "p50", "p75", "p90", "p95", "p99", "p999", "max")
+WITH_INTERVAL = ("mean", "p50", "p90", "p95", "p99")
+COLUMNS = (
+    "metric",
+    "unit",
+    "values",
+    *STATS,
+    *(f"{stat}_{end}" for stat in WITH_INTERVAL for end in ("low", "high")),
+)
+"""`values` is how many there are, `..._low` and `..._high` the ends of the 95% interval. A rate stands under `mean`."""
+
+_SHOWN = {"mean": "Average", "p50": "Median", "p90": "P90", "p95": "P95", "p99": "P99", "max": "Max"}
+
+
+def rows(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A row for each latency, rate and count; empty cells where there is no such number."""
+    found = []
+    for metric in METRICS.values():
+        of = summary["latency"][metric.key]
+        row = {"metric": metric.name, "unit": metric.unit, "values": of["n"], **{stat: of[stat] for stat in STATS}}
+        for stat in WITH_INTERVAL:
+            row |= _ends(stat, of["ci95"].get(stat))
+        found.append(row)
+    rates, counts = summary["throughput"], summary["counts"]
+    for key, (_, unit) in RATE_NAMES.items():
+        found.append({"metric": key, "unit": unit, "mean": rates[key], **_ends("mean", rates["ci95"][key])})
+    tried = counts["succeeded"] + counts["failed"]
+    found.append({"metric": "error_rate", "unit": "share", "values": tried,
+                  "mean": counts["failed"] / tried if tried else None})  # fmt: skip
+    return found
+
+
+def _ends(stat: str, ends: list[float] | None) -> dict[str, float]:
+    return {} if ends is None else {f"{stat}_low": ends[0], f"{stat}_high": ends[1]}
+
+
+def to_csv(summary: Mapping[str, Any]) -> str:
+    """The rows as CSV with a head."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows(summary))
+    return out.getvalue()
+
+
+def to_markdown(summary: Mapping[str, Any]) -> str:
+    """Verdict, latencies with their 95% intervals, rates, objectives and errors."""
+    run, verdict, counts = summary.get("run", {}), summary.get("verdict"), summary["counts"]
+    parts = [f"# {_cell(run.get('name') or 'Load test')}", ""]
+    what = " · ".join(_cell(run[key]) for key in ("model", "url", "mode", "started") if run.get(key))
+    parts += [what, ""] if what else []
+    if verdict is not None:
+        parts += [f"**{verdict['status']}**", "", *(f"- {_cell(reason)}" for reason in verdict["reasons"])]
+        parts += [""] if verdict["reasons"] else []
+    parts += _table(
+        ["Metric", "Unit", *_SHOWN.values(), "Values"],
+        [[metric.title, metric.unit, *(_with_interval(of, stat) for stat in _SHOWN), number(of["n"])]
+         for metric in METRICS.values() if (of := summary["latency"][metric.key])["n"]],
+    )  # fmt: skip
+    rates = summary["throughput"]
+    parts += _table(
+        ["Rate", "Unit", "Whole run", "95%"],
+        [[title, unit, number(rates[key]), interval(rates["ci95"][key])] for key, (title, unit) in RATE_NAMES.items()],
+    )
+    parts += _table(
+        ["Objective", "Measured", ""],
+        [
+            [row["objective"], measured(row["value"], row["unit"]), "held" if row["held"] else "missed"]
+            for row in summary["slo"]["objectives"]
+        ],
+    )
+    parts += [f"{counts['sent']:,} sent, {counts['succeeded']:,} succeeded, {counts['failed']:,} failed.", ""]
+    parts += _table(
+        ["Outcome", "Status", "Message", "Requests"],
+        [[row["outcome"], row["status"] or NOTHING, row["error"] or "", f"{row['n']:,}"] for row in summary["errors"]],
+    )
+    return "\n".join(parts).rstrip("\n") + "\n"
+
+
+def _with_interval(of: Mapping[str, Any], stat: str) -> str:
+    ends = interval(of["ci95"].get(stat))
+    return statistic(of, stat) + (f" ({ends})" if ends else "")
+
+
+def _table(head: list[str], body: list[list[Any]]) -> list[str]:
+    """A table; nothing where it would have no rows. The first column is left, the others right."""
+    if not body:
+        return []
+    lines = ["| " + " | ".join(head) + " |", "|---" + "|---:" * (len(head) - 1) + "|"]
+    return [*lines, *("| " + " | ".join(map(_cell, row)) + " |" for row in body), ""]
+
+
+def _cell(value: Any) -> str:
+    """Text of a server must not end a cell or a line, nor be markup."""
+    text = "".join(c if c.isprintable() else " " for c in str(value))
+    return re.sub(r"([\\|`*\[])", r"\\\1", text).replace("<", "&lt;")

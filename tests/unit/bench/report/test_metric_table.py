@@ -1,0 +1,59 @@
+"""A run as CSV and Markdown: one row a metric, in full, and nothing that a server says breaks a table."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+from bench.metrics.catalog import METRICS
+from bench.records import Outcome
+from bench.report import metric_table
+from tests.support.golden_run import golden_summary
+from tests.support.made_records import made_record
+from tests.support.made_summary import made_summary
+
+
+def test_csv_has_every_metric_in_full_precision() -> None:
+    summary = golden_summary()
+    summary["latency"]["ttft_ms"]["ci95"] |= {"p50": [49.05, 52.792], "p99": None}
+    rows = {row["metric"]: row for row in csv.DictReader(io.StringIO(metric_table.to_csv(summary)))}
+    assert list(rows)[: len(METRICS)] == list(METRICS)
+    for metric in METRICS.values():
+        of = summary["latency"][metric.key]
+        assert int(rows[metric.name]["values"]) == of["n"]
+        assert float(rows[metric.name]["p99"]) == of["p99"]
+    assert (rows["ttft"]["p50_low"], rows["ttft"]["p50_high"]) == ("49.05", "52.792")
+    # Too few values for an interval: an empty cell, no zero.
+    assert rows["ttft"]["p99_low"] == ""
+    assert float(rows["requests_per_s"]["mean"]) == summary["throughput"]["requests_per_s"]
+    counts = summary["counts"]
+    assert float(rows["error_rate"]["mean"]) == counts["failed"] / (counts["failed"] + counts["succeeded"])
+
+
+def test_markdown_has_verdict_numbers_objectives_and_errors() -> None:
+    summary = golden_summary()
+    summary["latency"]["ttft_ms"]["ci95"]["mean"] = [48.56, 52.11]
+    shown = metric_table.to_markdown(summary)
+    lines = shown.splitlines()
+    assert lines[0] == "# golden"
+    assert "**SUSPECT**" in lines
+    assert any(line.startswith("| TTFT | ms | 50.37 (48.56–52.11) | ") for line in lines)
+    assert any(line.startswith("| ttft:p90&lt;100ms | 58.07 ms | held |") for line in lines)
+    assert "made &lt;by> hand & small" in shown
+    widths = [line.count("|") for line in lines if line.startswith("| TTFT") or line.startswith("| Metric")]
+    assert len(set(widths)) == 1
+
+
+def test_what_a_server_says_breaks_no_table() -> None:
+    evil = "a | b\n<img src=x>![y](http://z)`c`"
+    summary = made_summary([made_record(outcome=Outcome.HTTP_ERROR, status=500, chunks_ms=(), error=evil)])
+    assert "| http_error | 500 | a \\| b &lt;img src=x>!\\[y](http://z)\\`c\\` | 1 |" in metric_table.to_markdown(
+        summary
+    )
+
+
+def test_a_run_without_numbers_has_tables_without_rows() -> None:
+    summary = made_summary([])
+    assert "| TTFT" not in metric_table.to_markdown(summary)
+    (ttft,) = [row for row in csv.DictReader(io.StringIO(metric_table.to_csv(summary))) if row["metric"] == "ttft"]
+    assert (ttft["values"], ttft["p50"]) == ("0", "")

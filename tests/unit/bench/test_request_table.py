@@ -1,0 +1,69 @@
+"""`report --requests`: every request as a row, in CSV and Parquet alike; `--format csv` of the whole run."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from bench import cli
+from bench.config import resolve
+from bench.metrics.request_rows import request_row
+from bench.records import Outcome, RequestRecord, to_line
+from bench.run_directory import REQUESTS, RunDirectory
+from tests.support.made_records import START_NS, made_record
+
+RECORDS = [
+    *(made_record(i, sent_ms=100.0 * i, input_tokens_asked=None if i else 7) for i in range(3)),
+    made_record(3, outcome=Outcome.RESET, chunks_ms=(), error="gone, \"away\"\nnow", status=None, input_tokens=None),
+]  # fmt: skip
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    directory = RunDirectory.create(tmp_path / "run")
+    config = resolve({"url": "http://127.0.0.1:1", "concurrency": 1, "requests": 4})
+    manifest = {"run_id": "made", "started": "", "command": [], "model": "made", "notes": [], "exact_lengths": False,
+                "versions": {}, "host": {}, "start_ns": START_NS - 5, "run_start_ns": START_NS,
+                "stop_reason": "requests"}  # fmt: skip
+    directory.write_manifest({"config": config.public(), "manifest": manifest})
+    (directory.path / REQUESTS).write_bytes(b"".join(map(to_line, RECORDS)))
+    return directory.path
+
+
+def _expected(record: RequestRecord) -> dict[str, str]:
+    return {name: "" if value is None else str(value) for name, value in request_row(record, START_NS).items()}
+
+
+def test_csv_has_a_row_for_each_request(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cli.main(["report", str(run), "--requests", "csv", "--format", "csv"])
+    told = capsys.readouterr()
+    assert f"requests: {run / 'requests.csv'}" in told.err
+    assert told.out.startswith("metric,unit,values,mean,")
+    with (run / "requests.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert rows == [_expected(record) for record in RECORDS]
+    assert (rows[1]["sent_s"], rows[1]["first_token_s"], rows[1]["ttft_ms"]) == ("0.1", "0.15", "50.0")
+
+
+def test_parquet_has_the_same_rows_with_types(run: Path) -> None:
+    pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    cli.main(["report", str(run), "--requests", "parquet", "--quiet"])
+    table = parquet.read_table(run / "requests.parquet")
+    assert table.to_pylist() == [request_row(record, START_NS) for record in RECORDS]
+    types = {name: str(table.schema.field(name).type) for name in ("id", "status", "input_tokens_asked", "ttft_ms")}
+    assert types == {"id": "string", "status": "int64", "input_tokens_asked": "int64", "ttft_ms": "double"}
+
+
+def test_the_formats_of_a_run_are_refused_for_several(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["report", str(run), str(run), "--format", "csv"]) == 2
+    assert "name the directory of one run" in capsys.readouterr().err
+    (tmp_path / "sweep").mkdir()
+    (tmp_path / "sweep" / "sweep.json").write_text("{}")
+    assert cli.main(["report", str(tmp_path / "sweep"), "--requests", "csv"]) == 2
+    assert "name the directory of one run" in capsys.readouterr().err
