@@ -9,13 +9,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bench.api import RunResult, compare, read, run, search
+    from bench.api import RunResult, compare, read, run, search, sweep
     from bench.load_search.found import SearchResult
+    from bench.load_sweep.measure import SweepResult
     from bench.observer import Observer
 
-__all__ = ["Observer", "RunResult", "SearchResult", "compare", "read", "run", "search"]
+__all__ = ["Observer", "RunResult", "SearchResult", "SweepResult", "compare", "read", "run", "search", "sweep"]
 
-_HOME = {"Observer": "bench.observer", "SearchResult": "bench.load_search.found"}
+_HOME = {
+    "Observer": "bench.observer",
+    "SearchResult": "bench.load_search.found",
+    "SweepResult": "bench.load_sweep.measure",
+}
 """Where a name comes from, if not from bench.api."""
 
 

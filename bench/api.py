@@ -31,6 +31,9 @@ from bench.load_search.options import LoadKind, settings_of
 from bench.load_search.visit_result import sought
 from bench.load_search.whole import carry_out, new_directory
 from bench.load_search.whole import result_of as search_result
+from bench.load_sweep import measure as load_sweep
+from bench.load_sweep import visits
+from bench.load_sweep.measure import SweepResult
 from bench.metrics import objectives
 from bench.metrics.catalog import METRICS
 from bench.observer import Cadence, Control, Observer
@@ -194,6 +197,44 @@ def search(
     return beside_loops(work, follower)
 
 
+def sweep(
+    loads: str,
+    config: Configuration | None = None,
+    *,
+    repeats: int = 1,
+    gpus: int | None = None,
+    resume: bool = False,
+    observer: Observer | None = None,
+    **settings: Any,
+) -> SweepResult:
+    """Measure at several loads, "concurrency=1..256x2" or "rate=5,10,20": `python -m bench sweep`. docs/sweep.md explains it.
+
+    `resume`: go on with the sweep in `out`. The observer follows the load of each run. Ctrl-C gives the sweep so far. Raises
+    UsageError with every problem at once, TargetError where the first run cannot be made.
+    """
+    several = visits.parse(loads, repeats)
+    if gpus is not None and gpus < 1:
+        raise UsageError(f"gpus={gpus}: give a whole number of at least 1")
+    given = {"name": "sweep", **given_settings(config, settings)}
+
+    def config_at(of_visit: Mapping[str, Any]) -> RunConfig:
+        return resolve({**given, **of_visit})
+
+    first = several.values[0]
+    base = config_at({several.kind: first if several.kind == "rate" else int(first)})
+    folder = load_test.default_directory(base.name) if base.out is None else Path(base.out)
+    follower = Terminal(sys.stderr, quiet=True) if observer is None else observer
+
+    def work(watched: Observer) -> SweepResult:
+        command = ("bench.sweep",)
+        runs = RunSeries(folder, command=command, observer=watched)
+        return load_sweep.sweep(
+            config_at, several, runs, given=given, gpus=gpus, command=command, resume=resume, say=watched.say
+        )
+
+    return beside_loops(work, follower)
+
+
 def compare(*sides: str | Path, margin: float = MARGIN, allow: Iterable[str] = ()) -> Comparison:
     """What differs between sides, each a run directory or a directory of runs. docs/compare.md says what each answer means.
 
@@ -219,12 +260,20 @@ def configuration(config: Configuration | None = None, **settings: Any) -> RunCo
     """The complete configuration of settings, which override those of `config`. Raises UsageError with every problem."""
     if isinstance(config, RunConfig) and not settings:
         return config
-    if isinstance(config, Settings):
-        given = {name: getattr(config, name) for name in config.model_fields_set if name in Settings.model_fields}
-        return resolve({**given, **settings})
     if isinstance(config, str | Path):
         return resolve(settings, read_yaml(Path(config)), str(config))
-    return resolve({**(config or {}), **settings})
+    return resolve(given_settings(config, settings))
+
+
+def given_settings(config: Configuration | None, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings by name: those of a configuration, and these, which override them."""
+    if isinstance(config, Settings):
+        own = {name: getattr(config, name) for name in config.model_fields_set if name in Settings.model_fields}
+    elif isinstance(config, str | Path):
+        own = read_yaml(Path(config))
+    else:
+        own = dict(config or {})
+    return {**own, **settings}
 
 
 def _named(name: str) -> tuple[str, str | None]:

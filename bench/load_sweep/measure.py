@@ -42,6 +42,23 @@ class SweepResult:
     content: Mapping[str, Any]
     exit: Exit
 
+    @property
+    def page(self) -> Path:
+        """The page of the sweep."""
+        return self.path / PAGE
+
+    @property
+    def points(self) -> Sequence[Mapping[str, Any]]:
+        """One a load, rising: `load`, `status`, and `numbers` by name, each with `value` and its 95% interval."""
+        points: Sequence[Mapping[str, Any]] = self.content["points"]
+        return points
+
+    @property
+    def knee(self) -> Mapping[str, Any] | None:
+        """Where the throughput stops growing; None where that cannot be told."""
+        knee: Mapping[str, Any] | None = self.content["knee"]
+        return knee
+
 
 def sweep(
     config_at: ConfigAt,

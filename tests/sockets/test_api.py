@@ -190,3 +190,27 @@ def test_no_statistics_are_imported_before_the_first_request_or_while_a_load_is_
         command = [sys.executable, "-c", NO_NUMPY, server.url, str(tmp_path / "run")]
         ran = subprocess.run(command, capture_output=True, text=True, timeout=50, check=True)
     assert ran.stdout.splitlines()[:2] == ["begins []", "ended []"]
+
+
+def test_a_sweep_from_python_has_a_point_a_load_and_goes_on(tmp_path: Path) -> None:
+    slow = api(lambda request: [Pause(0.01), *stream(*GOOD)])
+    with LiteralServer(slow) as server:
+        shared = {"url": server.url, "model": "m", "output_tokens": "3", "requests": 6, "out": str(tmp_path / "sweep")}
+        first = bench.sweep("concurrency=1,2", **shared)
+        more = bench.sweep("concurrency=1..4x2", resume=True, **shared)
+        with pytest.raises(UsageError, match="already holds a sweep"):
+            bench.sweep("concurrency=1,2", **shared)
+    assert [point["load"] for point in first.points] == [1, 2]
+    assert [point["load"] for point in more.points] == [1, 2, 4]
+    assert more.points[0] == first.points[0]
+    assert more.page.is_file()
+    assert sorted(path.name for path in (tmp_path / "sweep").iterdir() if path.is_dir()) == [
+        "concurrency-1-1",
+        "concurrency-2-1",
+        "concurrency-4-1",
+    ]
+
+
+def test_loads_that_make_no_sense_are_refused() -> None:
+    with pytest.raises(UsageError, match="write concurrency=1..256x2"):
+        bench.sweep("users=1,2", url="http://127.0.0.1:9")
