@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from bench import evaluate, load_test
 from bench.comparison import compare as comparison
@@ -31,9 +31,6 @@ from bench.load_search.options import LoadKind, settings_of
 from bench.load_search.visit_result import sought
 from bench.load_search.whole import carry_out, new_directory
 from bench.load_search.whole import result_of as search_result
-from bench.load_sweep import measure as load_sweep
-from bench.load_sweep import visits
-from bench.load_sweep.measure import SweepResult
 from bench.metrics import objectives
 from bench.metrics.catalog import METRICS
 from bench.observer import Cadence, Control, Observer
@@ -43,6 +40,9 @@ from bench.run_series import RunSeries
 from bench.statistics.between_runs import MARGIN
 from bench.terminal import Terminal
 from bench.verdict.finding import Status
+
+if TYPE_CHECKING:
+    from bench.load_sweep.measure import SweepResult
 
 T = TypeVar("T")
 
@@ -212,6 +212,10 @@ def sweep(
     `resume`: go on with the sweep in `out`. The observer follows the load of each run. Ctrl-C gives the sweep so far. Raises
     UsageError with every problem at once, TargetError where the first run cannot be made.
     """
+    # numpy comes with them, which a run alone does without.
+    from bench.load_sweep import measure as load_sweep
+    from bench.load_sweep import visits
+
     several = visits.parse(loads, repeats)
     if gpus is not None and gpus < 1:
         raise UsageError(f"gpus={gpus}: give a whole number of at least 1")

@@ -212,5 +212,5 @@ def test_a_sweep_from_python_has_a_point_a_load_and_goes_on(tmp_path: Path) -> N
 
 
 def test_loads_that_make_no_sense_are_refused() -> None:
-    with pytest.raises(UsageError, match="write concurrency=1..256x2"):
+    with pytest.raises(UsageError, match="write concurrency="):
         bench.sweep("users=1,2", url="http://127.0.0.1:9")
