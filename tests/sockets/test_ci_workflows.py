@@ -104,7 +104,7 @@ class Runner:
         commands = commands.replace("http://127.0.0.1:8000", self.url)
         port = self.url.rpartition(":")[2]
         commands = commands.replace("python -m mockserver", f"python -m mockserver --port {port}")
-        ending = "trap 'kill $(jobs -p) 2>/dev/null' EXIT\n"
+        ending = "trap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n"
         return subprocess.run(
             ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", ending + commands],
             cwd=self.folder, env=self.env | env, capture_output=True, text=True, timeout=150,
