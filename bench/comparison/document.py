@@ -11,7 +11,7 @@ from bench.comparison.compare import Compared, Comparison, Method, Versus
 from bench.comparison.numbers import ERRORS
 from bench.comparison.settings import Variation
 from bench.comparison.sides import Side
-from bench.report.comparison import change_text, interval_text, seen_text
+from bench.report.comparison import at_the_margin, change_text, interval_text, seen_text
 from bench.statistics.between_runs import Answer
 
 SCHEMA = "trueload/compare/1"
@@ -110,6 +110,10 @@ def headline(a: str, b: str, method: Method, rows: list[dict[str, Any]], margin:
         worse = {row["worse"] for row in differing}
         how = "worse than" if worse == {True} else "better than" if worse == {False} else "better and worse than"
         return f"{b} is {how} {a}: {said}."
+    changed = [row for row in decided if at_the_margin(row)]
+    if changed and method is not Method.BATCHES:
+        said = "; ".join(f"{row['title']} {change_text(row)} {interval_text(row)}" for row in changed)
+        return f"{b} changed against {a}, by about the margin of {margin * 100:g}%: {said}."
     unsure = [row for row in decided if row["answer"] != Answer.SAME and not _no_error(row)]
     if not unsure and method is not Method.BATCHES:
         errors = next((row for row in decided if _no_error(row) and row["answer"] != Answer.SAME), None)

@@ -10,11 +10,14 @@ from bench.report.formatting import NOTHING, number, share
 Row = Mapping[str, Any]
 SHORT = {"differs": "differs", "same within the margin": "same", "not shown": "not shown"}
 TONES = {"differs": "bad", "same within the margin": "good", "not shown": "quiet"}
+SURE = 0.05
+"""Level of the tests, over all numbers."""
 UNITS = {"1/s": "/s", "share": ""}
 MEANINGS = {
     "differs": "the interval excludes no change, and the change is at least the margin",
     "same": "the whole interval lies inside the margin",
-    "not shown": "neither: make more runs to know",
+    "at the margin": "the interval excludes no change, but the change may be below the margin",
+    "not shown": "none of these: make more runs to know",
 }
 METHODS = {
     "pairs": "{a} runs each, made in turn: t over the pairs",
@@ -65,10 +68,17 @@ def seen_text(row: Row) -> str:
     return NOTHING if row["seen_from"] is None else change_text({**row, "change": row["seen_from"]}, sign=False)
 
 
+def at_the_margin(row: Row) -> bool:
+    """Whether it changed for sure, but perhaps by less than the margin."""
+    return row["answer"] == "not shown" and row["p"] is not None and row["p"] < SURE
+
+
 def answer_text(row: Row) -> str:
     """The answer in a word or two."""
     if row["answer"] is None:
         return "too few" if "too few" in (row["missing"] or "") else NOTHING
+    if at_the_margin(row):
+        return "at margin"
     if row["worse"] is None:
         return SHORT[row["answer"]]
     return "worse" if row["worse"] else "better"

@@ -107,7 +107,7 @@ def _row(row: Row, reach: float) -> ShownRow:
     )  # fmt: skip
 
 
-STATUS = {"worse": "invalid", "better": "valid", "same": "valid", "not shown": "suspect"}
+STATUS = {"worse": "invalid", "better": "valid", "same": "valid", "not shown": "suspect", "at margin": "suspect"}
 """The class of an answer, by the word for it."""
 
 

@@ -60,6 +60,16 @@ def test_a_change_below_the_margin_does_not_differ(tmp_path: Path) -> None:
     assert compared(*sides, margin=0.03).versus[0].of("tpot:p50").answer is Answer.DIFFERS
 
 
+def test_a_sure_change_that_may_be_below_the_margin_is_said_to_be_one(tmp_path: Path) -> None:
+    content = to_json(compared(*pairs(tmp_path, tpot_ms=5.24)))
+    (row,) = [row for row in content["versus"][0]["numbers"] if row["name"] == "tpot:p50"]
+    assert row["answer"] == "not shown"
+    assert row["p"] < 0.05
+    assert content["versus"][0]["headline"].startswith("B changed against A, by about the margin of 5%: TPOT p50 +4.")
+    (line,) = [line for line in comparison_text.render(content).splitlines() if line.startswith("TPOT p50 (ms)")]
+    assert line.endswith("at margin")
+
+
 @pytest.mark.parametrize(
     ("runs_a", "runs_b", "in_turn", "method"),
     [
