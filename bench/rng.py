@@ -7,6 +7,7 @@ independent, and adding a consumer never shifts what another one draws.
 from __future__ import annotations
 
 import os
+from base64 import urlsafe_b64encode
 from hashlib import blake2b
 from random import Random as Random  # Named again so that others take it from here.
 
@@ -25,3 +26,8 @@ def fresh_salt() -> str:
 def unique_id() -> str:
     """Eight hex digits that no other run has: they name a run's requests, and decide nothing."""
     return os.urandom(4).hex()
+
+
+def secret_token() -> str:
+    """Forty-three characters that nobody guesses."""
+    return urlsafe_b64encode(os.urandom(32)).decode().rstrip("=")

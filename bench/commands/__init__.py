@@ -14,5 +14,7 @@ COMMANDS: dict[str, str] = {
     "compare": "bench.commands.compare",
     "gate": "bench.commands.gate",
     "dataset": "bench.commands.dataset",
+    "console": "bench.commands.console",
+    "tasks": "bench.commands.tasks",
 }
 """The module of each command. A module is imported when its command is chosen, or for the list of `--help`."""

@@ -47,10 +47,15 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UsageError(f"--config {path}: must hold keys with values, for example 'concurrency: 10'")
     if "manifest" in content and isinstance(content.get("config"), dict):
-        # Its secrets are stored as ***, and its place is taken. What stands at its default was not asked for.
-        left_out = {*SECRETS, "out"}
-        return {k: v for k, v in content["config"].items() if k not in left_out and v != _DEFAULTS.get(k, _NO_DEFAULT)}
+        return given_again(content["config"])
     return {str(key).replace("-", "_"): value for key, value in content.items()}
+
+
+def given_again(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a run.yaml that start such a run again."""
+    # Its secrets are stored as ***, and its place is taken. What stands at its default was not asked for.
+    left_out = {*SECRETS, "out"}
+    return {k: v for k, v in config.items() if k not in left_out and v != _DEFAULTS.get(k, _NO_DEFAULT)}
 
 
 def _yaml_problem(error: yaml.YAMLError | UnicodeDecodeError) -> str:

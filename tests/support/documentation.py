@@ -26,7 +26,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 RUN, LEFT_OUT, NO_COMMANDS = ("console", "python", "yaml"), ("sh",), ("text", "json", "mermaid", "yaml workflow")
-SERVERS = {"python -m mockserver": "http://127.0.0.1:8000", "scripts/real-server": "http://127.0.0.1:8080"}
+SERVERS = {
+    "python -m mockserver": "http://127.0.0.1:8000",
+    "python -m bench console": "http://127.0.0.1:8600",
+    "scripts/real-server": "http://127.0.0.1:8080",
+}
 """Commands that serve until they are stopped, and where they listen if they are not told."""
 MEASURES = re.compile(r"scripts/demo|(trueload|python -m bench) (run|calibrate|report|search|sweep|gate|compare)")
 """Commands that exit with 3 where other programs keep the machine busy: an honest answer."""

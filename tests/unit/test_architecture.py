@@ -166,6 +166,11 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
          "bench.records", "bench.report", "bench.run_directory", "bench.run_series", "bench.statistics"}
     ),
     "bench.release_gate": frozenset({"bench.comparison", "bench.errors", "bench.metrics", "bench.statistics"}),
+    # It starts `python -m bench` in a process of its own, and reads what runs leave behind.
+    "bench.console": frozenset(
+        {"bench.clock", "bench.config", "bench.errors", "bench.manifest", "bench.mock_process", "bench.rng",
+         "bench.run_directory", "bench.run_state", "bench.secrets", "bench.verdict.limits", "promptset.recipes"}
+    ),
     "bench.commands": frozenset({"bench", "promptset.cli"}),
     "bench.cli": frozenset({"bench"}),
     "bench.__main__": frozenset({"bench.cli"}),
@@ -356,7 +361,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"calibrate", "load_search", "run_series"}),
     frozenset({"comparison", "limits", "load_sweep"}),
     frozenset({"release_gate"}),
-    frozenset({"api"}),
+    frozenset({"api", "console"}),
     frozenset({"commands"}),
     frozenset({"cli"}),
     frozenset({"__main__"}),

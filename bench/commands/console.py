@@ -1,0 +1,82 @@
+"""`bench console`: load tests from a browser."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bench.errors import Exit, UsageError
+
+SUMMARY = "start, watch and compare load tests in a browser"
+
+EXAMPLES = """\
+examples:
+  python -m bench console
+  python -m bench console --port 9000 --runs /data/runs --no-browser
+"""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command. Returns its exit status; raises BenchError."""
+    import os
+    import socket
+    import sys
+    from pathlib import Path
+
+    from bench.config.flags import Parser
+    from bench.console.address import door, forget, keep, urls_of
+    from bench.console.app import create_app
+    from bench.console.security import Keys, is_loopback
+    from bench.console.service import Console
+    from bench.console.serving import serve
+
+    parser = Parser(
+        prog="python -m bench console",
+        description="Serves the console: one page to start load tests, watch them live, keep and compare them.",
+        epilog=EXAMPLES,
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="where to listen (default: 127.0.0.1, this machine alone)")
+    parser.add_argument("--port", default="8600", help="port to listen on; 0 takes a free one (default: 8600)")
+    parser.add_argument(
+        "--runs", metavar="DIR", default="runs", help="the folder of the run directories (default: runs)"
+    )
+    parser.add_argument("--token", help="the token of the URL (default: a new one, from TRUELOAD_TOKEN or at random)")
+    parser.add_argument("--no-browser", action="store_true", help="open no browser")
+    given = parser.parse_args(list(argv))
+    if not given.port.isdecimal() or int(given.port) > 65535:
+        raise UsageError(f"--port must be from 0 to 65535 (given: {given.port!r})")
+    token = given.token or os.environ.get("TRUELOAD_TOKEN")
+    if not is_loopback(given.host):
+        if token is None:
+            raise UsageError(
+                f"--host {given.host} lets other machines in: choose the token that they need, with --token or TRUELOAD_TOKEN"
+            )
+        print(
+            f"warning: {given.host} can be reached from other machines, without encryption: whoever has the token can send "
+            "load from this machine",
+            file=sys.stderr,
+        )
+    if token is not None and len(token) < 12:
+        raise UsageError("--token needs at least 12 characters")
+    try:
+        family = socket.AF_INET6 if ":" in given.host else socket.AF_INET
+        listening = socket.create_server((given.host, int(given.port)), family=family)
+    except OSError as e:
+        raise UsageError(f"cannot listen on {given.host}:{given.port} ({e.strerror}): choose another --port") from e
+    port = listening.getsockname()[1]
+    keys, console = Keys(token), Console(Path(given.runs))
+    public, private = urls_of(given.host, port, keys.token)
+    keep(console.runs, private)
+    app = create_app(console, keys, host=given.host, port=port)
+
+    def ready() -> None:
+        print(f"console ready at {public if given.token else private}", flush=True)
+        if not given.no_browser:
+            import webbrowser
+
+            webbrowser.open(door(console.runs, private))
+
+    try:
+        serve(app, listening, ready=ready)
+    finally:
+        forget(console.runs)
+    return Exit.GOOD

@@ -1,0 +1,53 @@
+"""Where a console can be reached: printed, and kept for `bench tasks` in a file that only its user can read."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from urllib.parse import urlencode, urlsplit
+
+from bench.console.tasks import OWN_FOLDER
+from bench.errors import UsageError
+
+ADDRESS, DOOR = "address", "open.html"
+
+
+def urls_of(host: str, port: int, token: str) -> tuple[str, str]:
+    """The URL without the token, and with it."""
+    shown = "127.0.0.1" if host == "0.0.0.0" else host
+    base = f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
+    return base, f"{base}/?{urlencode({'token': token})}"
+
+
+def keep(runs: Path, url: str) -> None:
+    """Keep the address of the console of this runs folder, for its user alone."""
+    _write(runs / OWN_FOLDER / ADDRESS, url)
+
+
+def door(runs: Path, url: str) -> str:
+    """The address of a file that leads to the URL: other users see the words a browser is started with, not the file."""
+    path = runs.resolve() / OWN_FOLDER / DOOR
+    _write(path, f'<!doctype html><meta charset=utf-8><meta http-equiv=refresh content="0;url={url}">')
+    return path.as_uri()
+
+
+def forget(runs: Path) -> None:
+    """The console has ended: its token opens nothing any more."""
+    for name in (ADDRESS, DOOR):
+        (runs / OWN_FOLDER / name).unlink(missing_ok=True)
+
+
+def _write(path: Path, text: str) -> None:
+    """A file that only its user can read."""
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+
+
+def read(runs: Path) -> tuple[str, str]:
+    """The base URL and the token of the console of a runs folder. Raises UsageError where none was started."""
+    try:
+        parts = urlsplit((runs / OWN_FOLDER / ADDRESS).read_text())
+    except OSError:
+        raise UsageError(f"no console was started for {runs}: python -m bench console --runs {runs}") from None
+    return f"{parts.scheme}://{parts.netloc}", dict([parts.query.split("=", 1)]).get("token", "")

@@ -1,0 +1,84 @@
+"""The application: routes, static files, and the guard in front of both."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, JSONResponse, Response
+from fastapi.staticfiles import StaticFiles
+from markupsafe import escape
+from starlette.types import ASGIApp
+
+from bench.console import api, pages
+from bench.console.errors import ConsoleError, Refused
+from bench.console.security import Guard, Keys
+from bench.console.service import Console
+
+
+def create_app(console: Console, keys: Keys, *, host: str = "127.0.0.1", port: int = 0) -> ASGIApp:
+    """The console as an ASGI application. Its queue is looked after for as long as it lives."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        queue = asyncio.create_task(console.runner.run())
+        try:
+            yield
+        finally:
+            queue.cancel()
+            with suppress(asyncio.CancelledError):
+                await queue
+            await asyncio.to_thread(console.close)
+
+    app = FastAPI(
+        title="Trueload console",
+        version=_version(),
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/openapi.json",
+    )
+    app.include_router(api.router(console))
+    app.include_router(pages.router(console, keys.csrf))
+    app.mount("/static", StaticFiles(directory=Path(__file__).with_name("static")))
+    app.add_exception_handler(ConsoleError, _told)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    return Guard(app, keys, host=host, cookie=f"trueload_{port}")
+
+
+def _told(request: Request, error: Exception) -> Response:
+    assert isinstance(error, ConsoleError)
+    if request.url.path.startswith("/api/"):
+        content: dict[str, object] = {"error": str(error)}
+        if isinstance(error, Refused):
+            content["problems"] = [{"field": field, "problem": problem} for field, problem in error.problems]
+        return JSONResponse(content, status_code=error.status)
+    page = (
+        "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
+        "<title>Trueload</title><link rel=stylesheet href=/static/console.css>"
+        f"<main class=narrow><h1>That did not work</h1><p>{escape(str(error))}.</p><p><a href=/>All tasks</a></p></main>"
+    )
+    return HTMLResponse(page, status_code=error.status)
+
+
+def _invalid(request: Request, error: Exception) -> Response:
+    """What is wrong with a JSON body, without what it holds: it may hold a key."""
+    assert isinstance(error, RequestValidationError)
+    problems = [
+        {"field": ".".join(str(part) for part in one["loc"][1:]) or None, "problem": one["msg"]}
+        for one in error.errors()
+    ]
+    told = "; ".join(f"{one['field'] or 'body'}: {one['problem']}" for one in problems)
+    return JSONResponse({"error": told, "problems": problems}, status_code=422)
+
+
+def _version() -> str:
+    try:
+        return version("trueload")
+    except PackageNotFoundError:
+        return "0"

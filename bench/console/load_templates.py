@@ -1,0 +1,58 @@
+"""Loads to start with, each one click. A new one is a line here; the settings are those of `python -m bench run`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class LoadTemplate:
+    """What the button says, what it is for, and the settings that it fills in."""
+
+    title: str
+    about: str
+    settings: Mapping[str, Any]
+    kind: str = "run"
+
+
+TEMPLATES: dict[str, LoadTemplate] = {
+    "concurrency": LoadTemplate(
+        "Fixed concurrency",
+        "10 users; each sends its next request when the last one is answered.",
+        {"concurrency": "10", "duration": "30s", "warmup": "3s", "input_tokens": "256", "output_tokens": "64"},
+    ),
+    "rate": LoadTemplate(
+        "Fixed rate",
+        "5 requests a second on average, however slow the server is.",
+        {"rate": "5", "duration": "60s", "warmup": "5s", "input_tokens": "256", "output_tokens": "64"},
+    ),
+    "throughput": LoadTemplate(
+        "Maximum throughput",
+        "200 requests at once, to find the ceiling.",
+        {
+            "mode": "throughput",
+            "requests": "200",
+            "max_concurrency": "100",
+            "input_tokens": "256",
+            "output_tokens": "64",
+        },
+    ),
+    "sessions": LoadTemplate(
+        "Conversations",
+        "5 users hold conversations of several turns.",
+        {"mode": "sessions", "concurrency": "5", "duration": "60s", "input_tokens": "64", "output_tokens": "64"},
+    ),
+    "objectives": LoadTemplate(
+        "Service objectives",
+        "10 users, and whether TTFT and end-to-end latency hold their limits.",
+        {"concurrency": "10", "duration": "60s", "slo": ["ttft:p99<1s", "e2el:p99<10s", "error_rate<1%"]},
+    ),
+    "calibration": LoadTemplate(
+        "Calibration",
+        "How wrong are the numbers on this machine? A load on a mock that knows the truth.",
+        {"concurrency": "10", "requests": "100", "input_tokens": "128", "output_tokens": "32"},
+        kind="calibrate",
+    ),
+}

@@ -1,0 +1,53 @@
+"""The built-in target: our mock, started and stopped from the console, so that a first test needs nothing else."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import ExitStack
+
+from bench.console.errors import Conflict, Refused
+from bench.errors import BenchError, UsageError
+from bench.mock_process import Mock, running_mock
+
+DEFAULT_FLAGS = "--ttft 50ms --tpot 10ms"
+NAME = "mock"
+"""The name of the built-in target."""
+
+
+class BuiltInMock:
+    """At most one mock at a time; it ends with the console."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self._lock = threading.Lock()
+        self._mock: Mock | None = None
+        self.flags = DEFAULT_FLAGS
+
+    @property
+    def url(self) -> str | None:
+        """Where it listens; None where none runs."""
+        if self._mock is not None and self._mock.process.poll() is not None:
+            self._mock = None
+        return None if self._mock is None else self._mock.url
+
+    def start(self, flags: str = DEFAULT_FLAGS) -> str:
+        """Start it, and return its URL. Raises Conflict where one runs, Refused for flags that the mock refuses."""
+        with self._lock:
+            if self.url is not None:
+                raise Conflict("the mock runs already: stop it first")
+            try:
+                self._mock = self._stack.enter_context(running_mock(flags, seed=0, tokenizer=None))
+            except UsageError as e:
+                said = [problem.removeprefix("--mock: ") for problem in e.problems]
+                raise Refused([("flags", sentence) for sentence in said]) from e
+            except BenchError as e:
+                raise Conflict(str(e)) from e
+            self.flags = flags
+            return self._mock.url
+
+    def stop(self) -> None:
+        """Stop it, if it runs."""
+        with self._lock:
+            self._mock = None
+            self._stack.close()
+            self._stack = ExitStack()

@@ -1,0 +1,160 @@
+"""One task at a time, each in a child process: measurements that run together disturb each other.
+
+The child is a session of its own, so that it goes on when the console ends. What it must not lose reaches it over stdin: the
+settings with their secrets. A console that starts again finds a run that goes on by the lock of its directory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bench.clock import NS_PER_S, LoopClock, sleep_until, utc_now
+from bench.console.errors import Conflict
+from bench.console.store import Store
+from bench.console.tasks import ACTIVE, LOG, PID, TaskFolder, planned_of
+from bench.run_directory import RunDirectory
+
+LOOK_EVERY_NS = NS_PER_S // 4
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of task: its command, the flags that come before those of the task, and what to leave out of the settings."""
+
+    command: Sequence[str]
+    leave_out: Sequence[str] = ()
+
+
+KINDS = {"run": Kind(("run",)), "calibrate": Kind(("calibrate",), leave_out=("url", "model", "endpoint"))}
+"""What the console can start. A new kind is a line here."""
+
+
+class Runner:
+    """The queue, and the program that runs now."""
+
+    def __init__(self, folder: TaskFolder, store: Store) -> None:
+        self._folder = folder
+        self._store = store
+        self._child: subprocess.Popen[bytes] | None = None
+        self._task: str | None = None
+        self._found: str | None = None
+        """A run that another process of ours, or a terminal, has started: it is waited for."""
+        self.secrets: dict[str, dict[str, Any]] = {}
+        """By task, what was typed in. In memory only: gone when the console ends."""
+
+    @property
+    def starting(self) -> tuple[str, ...]:
+        """The task whose program was started by this console and goes on."""
+        return () if self._task is None else (self._task,)
+
+    @property
+    def queue(self) -> dict[str, str | None]:
+        """The tasks that wait, in order."""
+        return dict(self._store.queue())
+
+    @property
+    def current(self) -> str | None:
+        """The task that runs now, as far as is known."""
+        return self._task or self._found
+
+    async def run(self) -> None:
+        """Look after the queue until cancelled."""
+        clock = LoopClock()
+        self._found = await asyncio.to_thread(self._running_elsewhere)
+        while True:
+            self.look()
+            await sleep_until(clock, clock.now_ns() + LOOK_EVERY_NS)
+
+    def _running_elsewhere(self) -> str | None:
+        for name in self._folder.names():
+            path = self._folder.path / name
+            if RunDirectory(path).is_held or _process_of(path) is not None:
+                return name
+        return None
+
+    def look(self) -> None:
+        """What has ended is over; what is next begins."""
+        if self._child is not None and self._child.poll() is not None:
+            self.secrets.pop(self._task or "", None)
+            self._child = self._task = None
+        if self._found is not None:
+            path = self._folder.path / self._found
+            if not RunDirectory(path).is_held and _process_of(path) is None:
+                self._found = None
+        if self.current is not None:
+            return
+        now = utc_now()
+        for name, start_at in self._store.queue():
+            if start_at is None or datetime.fromisoformat(start_at) <= now:
+                self._store.dequeue(name)
+                self._start(name)
+                return
+
+    def _start(self, name: str) -> None:
+        path = self._folder.directory(name)
+        planned = planned_of(path)
+        kind = KINDS[str(planned.get("kind", "run"))]
+        settings: Mapping[str, Any] = planned.get("paths") or planned.get("settings") or {}
+        given = {key: value for key, value in settings.items() if key not in kind.leave_out}
+        environment = dict(os.environ)
+        if (variable := planned.get("key_variable")) and os.environ.get(variable):
+            environment["OPENAI_API_KEY"] = os.environ[variable]
+        if planned.get("name"):
+            given["name"] = planned["name"]
+        given |= self.secrets.get(name, {})
+        variables: Mapping[str, str] = planned.get("header_variables") or {}
+        if headers := [f"{header}: {os.environ[held]}" for header, held in variables.items() if os.environ.get(held)]:
+            given["header"] = [*given.get("header", []), *headers]
+        command = [sys.executable, "-m", "bench", *kind.command, "--config", "-", "--out", str(path.resolve())]
+        with (path / LOG).open("wb") as log:
+            self._child = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                env=environment,
+            )
+        (path / PID).write_text(f"{self._child.pid}")
+        self._task = name
+        assert self._child.stdin is not None
+        try:
+            self._child.stdin.write(yaml.safe_dump(given, allow_unicode=True).encode())
+            self._child.stdin.close()
+        except OSError:
+            return  # It ended at once: its log says why.
+
+    def stop(self, name: str, state: str) -> None:
+        """End a task: out of the queue, or the first time drain, the second time cut. Raises Conflict."""
+        if name in self.queue:
+            self._store.dequeue(name)
+            return
+        process = self._child.pid if name == self._task and self._child is not None else None
+        process = process or _process_of(self._folder.directory(name))
+        if process is None:
+            if state in ACTIVE:
+                raise Conflict(f"{name} was not started by a console: press Ctrl-C where it was started")
+            raise Conflict(f"{name} does not run")
+        os.kill(process, signal.SIGINT)
+
+
+def _process_of(path: Path) -> int | None:
+    """The process that a console started for this directory and that is still there."""
+    try:
+        number = int((path / PID).read_text())
+        command = Path(f"/proc/{number}/cmdline").read_bytes().split(b"\0")
+    except (OSError, ValueError):
+        return None
+    # Process numbers are used again: it is ours if it writes into this directory.
+    return number if str(path.resolve()).encode() in command else None

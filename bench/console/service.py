@@ -1,0 +1,335 @@
+"""What the console can do: the operations behind its pages and its API, which have no others."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import orjson
+import yaml
+
+from bench.clock import utc_now
+from bench.config import Settings
+from bench.config.resolution import given_again
+from bench.console import settings_form
+from bench.console.data_files import DataFiles
+from bench.console.errors import Conflict, ConsoleError, NotFound, Refused
+from bench.console.mock import NAME as MOCK
+from bench.console.mock import BuiltInMock
+from bench.console.runner import KINDS, Runner
+from bench.console.store import Marks, Store, Target
+from bench.console.tasks import NOT_STARTED, OWN_FOLDER, PID, QUEUED, TASK_FILE, TASK_NAME, Task, TaskFolder, planned_of
+from bench.run_directory import LIVE
+
+PROBE_WITHIN_S = 60.0
+PROBE = {"requests": 1, "concurrency": 1, "input_tokens": 16, "output_tokens": 4}
+MOST_TEXT = 2_000
+"""Characters of a title, a label or a note."""
+MOST_ZIP_BYTES = 512 * 1024 * 1024
+
+
+class Console:
+    """Everything that one runs folder and one process hold."""
+
+    def __init__(self, runs: Path) -> None:
+        self.runs = runs
+        runs.mkdir(parents=True, exist_ok=True)
+        self.store = Store(runs / OWN_FOLDER / "console.sqlite")
+        self.files = DataFiles(runs / OWN_FOLDER / "files")
+        self.folder = TaskFolder(runs, self.store)
+        self.runner = Runner(self.folder, self.store)
+        self.mock = BuiltInMock()
+
+    def close(self) -> None:
+        """Let go. A task that runs goes on."""
+        self.mock.stop()
+        self.store.close()
+
+    # Tasks.
+
+    def tasks(self) -> list[Task]:
+        """All tasks, the latest first."""
+        return [self._completed(task) for task in self.folder.tasks(self.runner.queue, self.runner.starting)]
+
+    def task(self, name: str) -> Task:
+        """One task. Raises NotFound."""
+        return self._completed(self.folder.task(name, self.runner.queue, self.runner.starting))
+
+    def _completed(self, task: Task) -> Task:
+        if task.state not in (NOT_STARTED, QUEUED):
+            return task
+        typed = planned_of(self.runs / task.id).get("typed") or ()
+        gone = tuple(name for name in typed if name not in self.runner.secrets.get(task.id, {}))
+        return replace(task, needs=gone) if gone else task
+
+    def create(
+        self,
+        settings: Mapping[str, Any],
+        *,
+        secrets: Mapping[str, Any] | None = None,
+        target: str | None = None,
+        kind: str = "run",
+        title: str | None = None,
+        start: bool = True,
+        start_at: str | None = None,
+    ) -> Task:
+        """A new task, started as soon as nothing else runs. Raises Refused with every problem."""
+        if kind not in KINDS:
+            raise ConsoleError(f"a task is of the kind {' or '.join(KINDS)}, not {kind!r}")
+        given: dict[str, Any] = dict(settings)
+        planned: dict[str, Any] = {"kind": kind}
+        typed = dict(secrets or {})
+        if target:
+            saved = self.target(target)
+            given = {**_of_target(saved), **given, "url": saved.url}
+            planned |= {"key_variable": saved.key_variable, "header_variables": saved.header_variables}
+        whole = {"url": "http://127.0.0.1:1", **given} if kind == "calibrate" else given
+        problems = []
+        try:
+            paths = settings_form.check(whole, typed, self.files)
+        except Refused as e:
+            problems = list(e.problems)
+        if start_at is not None:
+            try:
+                start_at = _utc(start_at)
+            except ValueError:
+                problems.append(("start_at", f"{start_at!r} is no time: write 2026-12-31T18:00"))
+        if problems:
+            raise Refused(problems)
+        name = self._free_name(str(title or kind))
+        path = self.runs / name
+        path.mkdir()
+        planned |= {"name": name.partition("-")[2], "settings": given, "paths": paths, "typed": sorted(typed)}
+        (path / TASK_FILE).write_text(yaml.safe_dump(planned, allow_unicode=True, sort_keys=False))
+        if title:
+            self.store.mark(name, Marks(title=title[:MOST_TEXT]))
+        if typed:
+            self.runner.secrets[name] = typed
+        if start:
+            self.store.enqueue(name, start_at)
+            self.runner.look()
+        return self.task(name)
+
+    def _free_name(self, wish: str) -> str:
+        clean = (
+            "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "-" for c in wish).strip("-_")[:60] or "run"
+        )
+        base = f"{utc_now():%Y%m%dT%H%M%S}-{clean}"
+        numbered = (base if n == 1 else f"{base}-{n}" for n in count(1))
+        return next(name for name in numbered if not (self.runs / name).exists())
+
+    def start(self, name: str, secrets: Mapping[str, Any] | None = None, start_at: str | None = None) -> Task:
+        """Put a task that waits for its user into the queue. Raises Conflict."""
+        task = self.task(name)
+        if secrets:
+            self.runner.secrets[name] = {**self.runner.secrets.get(name, {}), **secrets}
+            task = self.task(name)
+        if task.state != NOT_STARTED:
+            raise Conflict(f"{name} is {task.state}: clone it to run it again")
+        if task.needs:
+            raise Conflict(f"{' and '.join(task.needs)} was typed in and is kept nowhere: type it again")
+        self.store.enqueue(name, None if start_at is None else _utc(start_at))
+        self.runner.look()
+        return self.task(name)
+
+    def stop(self, name: str) -> Task:
+        """Drain a task; the second time, cut what is in flight."""
+        self.runner.stop(name, self.task(name).state)
+        return self.task(name)
+
+    def clone(self, name: str, changes: Mapping[str, Any], *, start: bool = True) -> Task:
+        """The same task again, with these settings changed; None takes one out."""
+        old, planned = self.task(name), planned_of(self.folder.directory(name))
+        settings = {key: value for key, value in {**old.settings, **changes}.items() if value is not None}
+        settings = {key: value for key, value in settings.items() if key not in settings_form.LEFT_OUT}
+        new = self.create(settings, kind=old.kind, title=old.marks.title, start=False)
+        path = self.runs / new.id / TASK_FILE
+        again = planned_of(path.parent) | {key: planned.get(key) for key in ("key_variable", "header_variables")}
+        path.write_text(yaml.safe_dump(again, allow_unicode=True, sort_keys=False))
+        return self.start(new.id) if start else new
+
+    def mark(self, name: str, changes: Mapping[str, Any]) -> Task:
+        """Change title, label, note or baseline."""
+        task = self.task(name)
+        if unknown := changes.keys() - {"title", "label", "note", "baseline"}:
+            raise ConsoleError(
+                f"a task has a title, a label, a note and a baseline, and no {', '.join(sorted(unknown))}"
+            )
+        texts = {key: (str(value).strip()[:MOST_TEXT] or None) for key, value in changes.items() if key != "baseline"}
+        if "baseline" in changes:
+            texts["baseline"] = bool(changes["baseline"])  # type: ignore[assignment]
+        self.store.mark(name, replace(task.marks, **texts))  # type: ignore[arg-type]
+        return self.task(name)
+
+    def remove(self, name: str, *, files: bool) -> None:
+        """Take a task out of the list: with its files, or only what the console knows of it, by moving it aside."""
+        task = self.task(name)
+        if task.active:
+            raise Conflict(f"{name} is {task.state}: stop it first")
+        path = self.folder.directory(name)
+        self.store.forget(name)
+        self.runner.secrets.pop(name, None)
+        if files:
+            shutil.rmtree(path)
+        else:
+            kept = self.runs / OWN_FOLDER / "removed"
+            kept.mkdir(parents=True, exist_ok=True)
+            path.rename(kept / name)
+
+    def move(self, name: str, places: int) -> None:
+        """Move a task in the queue."""
+        if name not in self.runner.queue:
+            raise Conflict(f"{name} does not wait in the queue")
+        self.store.move(name, places)
+
+    def live(self, name: str, after: int = 0) -> list[dict[str, Any]]:
+        """The whole lines of live.jsonl after so many."""
+        path = self.folder.directory(name) / LIVE
+        if path.is_symlink() or not path.is_file():
+            return []
+        lines = path.read_bytes().split(b"\n")[after:-1]
+        rows = []
+        for line in lines:
+            with suppress(orjson.JSONDecodeError):
+                rows.append(orjson.loads(line))
+        return rows
+
+    def archive(self, name: str) -> bytes:
+        """The run directory as a ZIP, without what is the console's own."""
+        path, buffer = self.folder.directory(name), io.BytesIO()
+        files = [
+            file for file in sorted(path.iterdir()) if file.is_file() and not file.is_symlink() and file.name != PID
+        ]
+        if sum(file.stat().st_size for file in files) > MOST_ZIP_BYTES:
+            raise Conflict(f"{name} is too large for a download: copy {path}")
+        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+            for file in files:
+                archive.write(file, f"{name}/{file.name}")
+        return buffer.getvalue()
+
+    @staticmethod
+    def command(settings: Mapping[str, Any], kind: str = "run") -> str:
+        """The command line that starts such a run."""
+        words = ["python", "-m", "bench", kind]
+        for key, value in settings.items():
+            if key in KINDS[kind].leave_out:
+                continue
+            flag = f"--{key.replace('_', '-')}"
+            if isinstance(value, bool):
+                words.append(flag if value else f"--no-{key.replace('_', '-')}")
+            elif isinstance(value, list | tuple):
+                words += [word for one in value for word in (flag, str(one))]
+            else:
+                words += [flag, orjson.dumps(value).decode() if isinstance(value, dict) else str(value)]
+        return shlex.join(words)
+
+    @staticmethod
+    def yaml(settings: Mapping[str, Any]) -> str:
+        """The settings for `--config`."""
+        return yaml.safe_dump(dict(settings), sort_keys=False, allow_unicode=True)
+
+    @staticmethod
+    def from_yaml(text: str) -> dict[str, Any]:
+        """Settings that were pasted: of a file for --config, or a run.yaml. Raises ConsoleError."""
+        try:
+            content = yaml.safe_load(text)
+        except yaml.YAMLError as e:
+            raise ConsoleError(f"not YAML: {' '.join(str(e).split())}") from e
+        if isinstance(content, dict) and "manifest" in content and isinstance(content.get("config"), dict):
+            content = given_again(content["config"])
+        if not isinstance(content, dict):
+            raise ConsoleError("YAML must hold keys with values, for example concurrency: 10")
+        named = {str(key).replace("-", "_"): value for key, value in content.items()}
+        if unknown := sorted(named.keys() - Settings.model_fields.keys()):
+            raise ConsoleError(f"not known: {', '.join(unknown)}")
+        return {key: value for key, value in named.items() if key not in settings_form.LEFT_OUT}
+
+    # Targets.
+
+    def targets(self) -> list[Target]:
+        """The saved servers, the running mock first."""
+        mock = [] if self.mock.url is None else [Target(MOCK, self.mock.url)]
+        return [*mock, *self.store.targets()]
+
+    def target(self, name: str) -> Target:
+        """A saved server. Raises NotFound."""
+        for target in self.targets():
+            if target.name == name:
+                return target
+        hint = ": start it first" if name == MOCK else ""
+        raise NotFound(f"there is no target {name!r}{hint}")
+
+    def save_target(self, given: Mapping[str, Any]) -> Target:
+        """Add or replace a server. Raises Refused."""
+        known = ("name", "url", "endpoint", "model", "tokenizer", "key_variable", "header_variables")
+        target = Target(**{key: given.get(key) or None for key in known})  # type: ignore[arg-type]
+        problems: list[tuple[str | None, str]] = []
+        if not target.name or TASK_NAME.fullmatch(target.name) is None or target.name == MOCK:
+            problems.append(("name", "give it a name of letters, digits, dots and dashes"))
+        for variable in (target.key_variable, *(target.header_variables or {}).values()):
+            if variable is not None and not os.environ.get(variable):
+                problems.append(
+                    ("key_variable", f"the console has no environment variable {variable}: set it and start again")
+                )
+        try:
+            settings_form.check(_of_target(target), {}, self.files)
+        except Refused as e:
+            problems += e.problems
+        if problems:
+            raise Refused(problems)
+        self.store.save_target(target)
+        return target
+
+    async def probe(self, settings: Mapping[str, Any], secrets: Mapping[str, Any], target: Target | None) -> str:
+        """Ask a server for one short reply, as a run does first. Returns what it said; raises ConsoleError."""
+        given = {**({} if target is None else _of_target(target)), **settings}
+        paths = settings_form.check(given, secrets, self.files)
+        environment = dict(os.environ)
+        if target is not None and target.key_variable and os.environ.get(target.key_variable):
+            environment["OPENAI_API_KEY"] = os.environ[target.key_variable]
+        content = yaml.safe_dump(
+            {**paths, **secrets, "requests": 1, "concurrency": 1, "input_tokens": 16, "output_tokens": 4}
+        )
+        with tempfile.TemporaryDirectory(prefix="trueload-") as folder:
+            command = [sys.executable, "-m", "bench", "run", "--config", "-", "--out", f"{folder}/run", "--quiet"]
+
+            def ask() -> tuple[int, str]:
+                ran = subprocess.run(
+                    command, input=content, capture_output=True, text=True, timeout=PROBE_WITHIN_S, env=environment
+                )
+                return ran.returncode, ran.stderr.strip().removeprefix("error: ")
+
+            try:
+                status, said = await asyncio.to_thread(ask)
+            except subprocess.TimeoutExpired:
+                raise ConsoleError(f"no answer within {PROBE_WITHIN_S:.0f} s") from None
+            try:
+                model = yaml.safe_load((Path(folder) / "run" / "run.yaml").read_text())["manifest"]["model"]
+            except OSError:
+                raise ConsoleError(said or f"the probe ended with status {status}") from None
+        return "it answers" + (f", with the model {model}" if model else "")
+
+
+def _of_target(target: Target) -> dict[str, Any]:
+    known = {"url": target.url, "endpoint": target.endpoint, "model": target.model, "tokenizer": target.tokenizer}
+    return {key: value for key, value in known.items() if value}
+
+
+def _utc(text: str) -> str:
+    """A time as a browser writes it, which is UTC unless it says another zone."""
+    at = datetime.fromisoformat(text)
+    return (at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)).isoformat()

@@ -1,0 +1,183 @@
+"""The form of a task, made from the one declaration of the settings, and what was typed into it, checked.
+
+Paths are the console's own: a file that a setting names is an uploaded one, so that no request makes a run read, and send to
+a server, another file of this machine.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from bench.config import Settings, resolve
+from bench.config.flags import GROUPS
+from bench.console.data_files import DataFiles
+from bench.console.errors import ConsoleError, NotFound, Refused
+from bench.errors import UsageError
+from bench.secrets import holds_mask, is_secret_name
+from promptset import recipes
+
+USUAL = (
+    "url", "endpoint", "model", "concurrency", "rate", "requests", "duration", "warmup", "input_tokens", "output_tokens",
+    "dataset", "ignore_eos", "slo",
+)  # fmt: skip
+"""The settings that stand open; the others are under "More"."""
+
+LEFT_OUT = ("out", "format", "quiet", "limits", "api_key", "header", "name")
+"""Secrets have fields of their own, the console chooses where results go."""
+
+FILES = ("dataset", "tools", "ca_file")
+SECRET_FIELDS = ("api_key", "header")
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+
+
+@dataclass(frozen=True, slots=True)
+class FormField:
+    """A setting as a form shows it."""
+
+    name: str
+    label: str
+    doc: str
+    group: str
+    kind: str
+    """text, number, switch, choice or lines (one value a line)."""
+    default: str
+    choices: tuple[str, ...] = ()
+
+    @property
+    def usual(self) -> bool:
+        return self.name in USUAL
+
+
+def fields() -> list[FormField]:
+    """Every setting that a task can have, in the order of the declaration."""
+    found = []
+    for name, declared in Settings.model_fields.items():
+        extra = declared.json_schema_extra
+        if name in LEFT_OUT or not isinstance(extra, dict) or extra.get("group") not in GROUPS:
+            continue
+        default = str(extra.get("otherwise") or _written(declared.default))
+        metavar = str(extra.get("metavar") or "")
+        words = tuple(
+            w for part in get_args(declared.annotation) for w in (*get_args(part), part) if isinstance(w, str)
+        )
+        # A metavar of names (chat|completions) lists the choices; one of placeholders (FILE|NAME) does not.
+        choices = words or (tuple(metavar.split("|")) if "|" in metavar and metavar.islower() else ())
+        if declared.annotation is bool:
+            kind = "switch"
+        elif choices:
+            kind = "choice"
+        elif declared.default == ():
+            kind = "lines"
+        else:
+            kind = "number" if declared.annotation in (int, float) else "text"
+        label = "URL" if name == "url" else "SLO" if name == "slo" else name.replace("_", " ").capitalize()
+        doc = (declared.description or "").replace("%%", "%")
+        found.append(FormField(name, label, doc, str(extra["group"]), kind, default, choices))
+    return found
+
+
+def _written(default: object) -> str:
+    if isinstance(default, bool):
+        return "on" if default else "off"
+    if default is None or default == () or repr(default) == "PydanticUndefined":
+        return ""
+    return f"{default:g}" if isinstance(default, float) else str(default)
+
+
+def typed(form: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that were typed into the fields: an empty one is not given."""
+    given: dict[str, Any] = {}
+    for field in fields():
+        value = form.get(field.name)
+        if field.kind == "switch":
+            on = value is not None and str(value).lower() not in ("", "off", "false")
+            if on != (field.default == "on"):
+                given[field.name] = on
+        elif value is not None and str(value).strip():
+            text = str(value).strip()
+            given[field.name] = (
+                [line for line in map(str.strip, text.splitlines()) if line] if field.kind == "lines" else text
+            )
+    return given
+
+
+def check(settings: Mapping[str, Any], secrets: Mapping[str, Any], files: DataFiles) -> dict[str, Any]:
+    """The settings with the paths of their files. Raises Refused with every problem, each beside its field."""
+    problems: list[tuple[str | None, str]] = []
+    with_paths = dict(settings)
+    for name in LEFT_OUT:
+        if name in with_paths:
+            why = "is a secret: it has a field of its own" if name in SECRET_FIELDS else "is chosen by the console"
+            problems.append((name, f"{name} {why}"))
+            del with_paths[name]
+    problems += [("url", sentence) for sentence in _secrets_in_url(str(settings.get("url", "")))]
+    extra = with_paths.get("extra_body")
+    if extra is not None and (holds_mask(extra) or _names_secrets(extra)):
+        problems.append(("extra_body", "fields with names of secrets cannot be stored: use the key or a header"))
+    for name in FILES:
+        value = with_paths.get(name)
+        if value is not None and not (name == "dataset" and recipes.is_recipe(str(value))):
+            try:
+                with_paths[name] = str(files.path(str(value)))
+            except NotFound as e:
+                problems.append(
+                    (name, f"{e}: upload it under Data first" + (", or name a recipe" if name == "dataset" else ""))
+                )
+                del with_paths[name]
+    tokenizer = with_paths.get("tokenizer")
+    if tokenizer is not None and not _is_tokenizer_name(str(tokenizer)):
+        problems.append(("tokenizer", "name a model of the hub (Qwen/Qwen3-8B), `server`, or the URL of a server"))
+        del with_paths["tokenizer"]
+    try:
+        resolve({**with_paths, **secrets})
+    except UsageError as e:
+        problems += [_beside(problem) for problem in e.problems]
+    if problems:
+        raise Refused(problems)
+    return with_paths
+
+
+def _beside(problem: str) -> tuple[str | None, str]:
+    """The field that a sentence is about: `--input-tokens: must be ...` is about input_tokens."""
+    flag = re.match(r"--(?:no-)?([a-z][a-z-]*)", problem)
+    name = None if flag is None else flag[1].replace("-", "_")
+    return (name if name in Settings.model_fields else None), problem
+
+
+def _secrets_in_url(url: str) -> list[str]:
+    place = url.partition("://")[2]
+    if "@" in place.partition("/")[0]:
+        return ["a user and a password in the URL would be stored: type them as a header (Authorization: Basic ...)"]
+    return ["values in the URL's query may be secret and would be stored: leave the query out"] if "?" in url else []
+
+
+def _names_secrets(value: object) -> bool:
+    if isinstance(value, str):
+        return any(is_secret_name(word) for word in re.findall(r'"([^"]+)"\s*:', value))
+    if isinstance(value, dict):
+        return any(is_secret_name(str(key)) or _names_secrets(held) for key, held in value.items())
+    return isinstance(value, list) and any(map(_names_secrets, value))
+
+
+def _is_tokenizer_name(text: str) -> bool:
+    from pathlib import Path
+
+    if text == "server" or text.startswith(("http://", "https://")):
+        return True
+    return _HUB_NAME.fullmatch(text) is not None and ".." not in text and not Path(text).exists()
+
+
+def secrets_of(api_key: str | None, headers: str | None) -> dict[str, Any]:
+    """What was typed into the fields of secrets: a key, and headers, one a line. Raises ConsoleError."""
+    found: dict[str, Any] = {}
+    if api_key and api_key.strip():
+        found["api_key"] = api_key.strip()
+    lines = [line.strip() for line in (headers or "").splitlines() if line.strip()]
+    if any(":" not in line for line in lines):
+        raise ConsoleError("write each header as NAME: VALUE, one on a line")
+    if lines:
+        found["header"] = lines
+    return found

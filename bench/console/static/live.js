@@ -1,0 +1,96 @@
+// A task's page while the task goes on: numbers and charts of live.jsonl as it grows, and the report when it has ended.
+"use strict";
+
+(() => {
+  const report = document.getElementById("report");
+  if (!report || report.dataset.over === "1") return;
+  const live = document.getElementById("live"), task = report.dataset.task;
+  if (!live) return;
+  const MOST = 1200;  // Points of a chart; beyond them every second one goes.
+  let rows = [], every = 1, seen = 0, before = null, drawing = false;
+  const byId = (id) => document.getElementById(id);
+  const errors = new Map();
+
+  function keep(line) {
+    const point = { at: line.elapsed_s, line, rates: null };
+    if (before) {
+      const span = Math.max(line.elapsed_s - before.elapsed_s, 1e-3);
+      point.rates = ["planned", "sent", "done"].map((key) => (line[key] - before[key]) / span);
+      point.tokens = line.second.output_tokens / span;
+    } else {
+      const span = Math.max(line.elapsed_s, 1e-3);
+      point.rates = ["planned", "sent", "done"].map((key) => line[key] / span);
+      point.tokens = line.second.output_tokens / span;
+    }
+    before = line;
+    if (seen++ % every === 0) rows.push(point);
+    if (rows.length > MOST) { rows = rows.filter((_, number) => number % 2 === 0); every *= 2; }
+    return point;
+  }
+
+  const line = (name, value) => ({ name, points: rows.map((row) => [row.at, value(row) ?? null]) });
+  const latency = (key) => [["p50", "p50"], ["p90", "p90"], ["p99", "p99"]].map(([name, stat]) => line(name, (row) => row.line.second[key]?.[stat]));
+  const CHARTS = {
+    rates: () => ["planned", "sent", "done"].map((name, number) => line(name, (row) => row.rates[number])),
+    flight: () => [line("in flight", (row) => row.line.in_flight)],
+    ttft_ms: () => latency("ttft_ms"), tpot_ms: () => latency("tpot_ms"), itl_ms: () => latency("itl_ms"),
+    tokens: () => [line("output tokens", (row) => row.tokens)],
+    errors: () => [line("failed", (row) => row.line.failed)],
+  };
+
+  function draw() {
+    drawing = false;
+    for (const place of live.querySelectorAll("[data-chart]")) drawChart(place, CHARTS[place.dataset.chart]());
+  }
+
+  function show(now, point) {
+    for (const key of ["sent", "done", "in_flight", "failed"]) byId(`n-${key}`).textContent = now[key].toLocaleString("en");
+    const ttft = now.second.ttft_ms;
+    if (ttft) byId("n-ttft").textContent = `${written(ttft.p50)} / ${written(ttft.p99)}`;
+    byId("n-tokens").textContent = written(point.tokens);
+    byId("left").textContent = now.left_s === null ? `${Math.round(now.elapsed_s)} s` : `about ${Math.round(now.left_s)} s left`;
+    if (now.share_done !== null) byId("progress").value = now.share_done;
+    byId("where").textContent = now.state;
+    byId("objectives").replaceChildren(...now.objectives.map((one) => {
+      const node = document.createElement("span");
+      node.className = `verdict ${one.held === null ? "" : one.held ? "valid" : "invalid"}`;
+      const unit = one.unit === "share" ? "" : ` ${one.unit}`;
+      node.textContent = `${one.objective}: ${one.value === null ? "nothing yet" : one.unit === "share" ? `${(one.value * 100).toFixed(2)}%` : written(one.value) + unit}${one.held === null ? "" : one.held ? ", held so far" : ", missed so far"}`;
+      return node;
+    }));
+    for (const [kind, text] of Object.entries(now.errors)) if (!errors.has(kind)) errors.set(kind, text);
+    byId("errors").hidden = errors.size === 0;
+    byId("errors").querySelector("ul").replaceChildren(...[...errors].map(([kind, text]) => {
+      const node = document.createElement("li");
+      node.textContent = `${kind} (${(now.failures[kind] ?? 0).toLocaleString("en")}): ${text}`;
+      return node;
+    }));
+    byId("health").hidden = now.warnings.length === 0;
+    byId("health").textContent = now.warnings.join(" ");
+  }
+
+  const source = new EventSource(`/api/tasks/${task}/events`);
+  source.addEventListener("line", (event) => {
+    const now = JSON.parse(event.data);
+    show(now, keep(now));
+    if (!drawing) { drawing = true; requestAnimationFrame(draw); }
+  });
+  source.addEventListener("task", (event) => {
+    const now = JSON.parse(event.data);
+    byId("where").textContent = now.state;
+    const badge = byId("badge").querySelector(".state");
+    badge.textContent = now.state;
+    badge.className = `state ${now.state.replaceAll(" ", "-")}`;
+    if (["ended", "stopped", "killed", "could not start"].includes(now.state)) {
+      source.close();
+      refresh();
+    }
+  });
+
+  // The same page as the server shows it now: the report, the verdict and the actions of a task that is over.
+  async function refresh() {
+    const page = new DOMParser().parseFromString(await (await fetch(location.pathname)).text(), "text/html");
+    document.getElementById("main").replaceWith(document.adoptNode(page.getElementById("main")));
+    document.dispatchEvent(new Event("renewed"));
+  }
+})();

@@ -1,0 +1,177 @@
+"""What run directories cannot hold, in one SQLite file: the queue, labels and notes, baselines, targets. No secrets.
+
+A file that is lost or broken costs only that: it is put aside and a new one begins. The tasks themselves are directories.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+
+MIGRATIONS: tuple[str, ...] = (
+    """
+    CREATE TABLE marks (task TEXT PRIMARY KEY, title TEXT, label TEXT, note TEXT, baseline INTEGER NOT NULL DEFAULT 0);
+    CREATE TABLE queue (task TEXT PRIMARY KEY, position INTEGER NOT NULL, start_at TEXT);
+    CREATE TABLE targets (name TEXT PRIMARY KEY, content BLOB NOT NULL);
+    CREATE TABLE seen (task TEXT PRIMARY KEY, stamp TEXT NOT NULL, content BLOB NOT NULL);
+    """,
+)
+"""Each brings a file from the version of its index to the next one. Only append."""
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """What the user said of a task."""
+
+    title: str | None = None
+    label: str | None = None
+    note: str | None = None
+    baseline: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A saved server. `key_variable` is the environment variable that holds its API key; the key itself is never stored."""
+
+    name: str
+    url: str
+    endpoint: str | None = None
+    model: str | None = None
+    tokenizer: str | None = None
+    key_variable: str | None = None
+    header_variables: dict[str, str] | None = None
+    """Names of headers, and of the environment variables that hold their values."""
+
+
+class Store:
+    """One SQLite file in WAL mode, safe to use from several threads."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._connection = self._opened()
+        except sqlite3.DatabaseError:
+            path.replace(path.with_name(f"{path.name}.broken"))
+            for suffix in ("-wal", "-shm"):
+                path.with_name(path.name + suffix).unlink(missing_ok=True)
+            self._connection = self._opened()
+
+    def _opened(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self._path, check_same_thread=False, isolation_level=None)
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            if version > len(MIGRATIONS):
+                raise sqlite3.DatabaseError(f"{self._path} is of a newer version")
+            for number, script in enumerate(MIGRATIONS[version:], version + 1):
+                connection.executescript(f"BEGIN;{script}PRAGMA user_version={number};COMMIT;")
+            connection.execute("SELECT count(*) FROM marks, queue, targets, seen").fetchone()
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    @contextmanager
+    def _write(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
+            self._connection.execute("COMMIT")
+
+    def _rows(self, query: str, *values: object) -> list[tuple[object, ...]]:
+        with self._lock, closing(self._connection.execute(query, values)) as cursor:
+            return cursor.fetchall()
+
+    def close(self) -> None:
+        """No more."""
+        with self._lock:
+            self._connection.close()
+
+    def marks(self) -> dict[str, Marks]:
+        """What was said of each task that anything was said of."""
+        rows = self._rows("SELECT task, title, label, note, baseline FROM marks")
+        return {
+            str(task): Marks(_text(title), _text(label), _text(note), bool(baseline))
+            for task, title, label, note, baseline in rows
+        }
+
+    def mark(self, task: str, marks: Marks) -> None:
+        """Replace what was said of a task."""
+        with self._write() as db:
+            db.execute(
+                "INSERT OR REPLACE INTO marks VALUES (?, ?, ?, ?, ?)",
+                (task, marks.title, marks.label, marks.note, marks.baseline),
+            )
+
+    def queue(self) -> list[tuple[str, str | None]]:
+        """The tasks that wait, in order, each with the time before which it does not start."""
+        return [(str(task), _text(at)) for task, at in self._rows("SELECT task, start_at FROM queue ORDER BY position")]
+
+    def enqueue(self, task: str, start_at: str | None = None) -> None:
+        """Put a task at the end of the queue."""
+        with self._write() as db:
+            db.execute(
+                "INSERT OR REPLACE INTO queue SELECT ?, coalesce(max(position), 0) + 1, ? FROM queue", (task, start_at)
+            )
+
+    def dequeue(self, task: str) -> None:
+        """Take a task out of the queue, if it is there."""
+        with self._write() as db:
+            db.execute("DELETE FROM queue WHERE task = ?", (task,))
+
+    def move(self, task: str, places: int) -> None:
+        """Move a task towards the front (negative) or the end of the queue."""
+        order = [name for name, _ in self.queue()]
+        if task not in order:
+            return
+        at = order.index(task)
+        order.insert(min(max(at + places, 0), len(order) - 1), order.pop(at))
+        with self._write() as db:
+            db.executemany("UPDATE queue SET position = ? WHERE task = ?", [(i, name) for i, name in enumerate(order)])
+
+    def targets(self) -> list[Target]:
+        """The saved servers, by name."""
+        rows = self._rows("SELECT content FROM targets ORDER BY name")
+        return [Target(**orjson.loads(content)) for (content,) in rows]  # type: ignore[arg-type]
+
+    def save_target(self, target: Target) -> None:
+        """Add a server, or replace the one of this name."""
+        with self._write() as db:
+            db.execute("INSERT OR REPLACE INTO targets VALUES (?, ?)", (target.name, orjson.dumps(target)))
+
+    def remove_target(self, name: str) -> None:
+        """Forget a server."""
+        with self._write() as db:
+            db.execute("DELETE FROM targets WHERE name = ?", (name,))
+
+    def seen(self) -> dict[str, tuple[str, bytes]]:
+        """What was read of finished run directories, with a stamp of their files: reading a thousand takes a second."""
+        rows = self._rows("SELECT task, stamp, content FROM seen")
+        return {str(task): (str(stamp), content) for task, stamp, content in rows}  # type: ignore[misc]
+
+    def keep_seen(self, rows: list[tuple[str, str, bytes]]) -> None:
+        """Keep what was read."""
+        with self._write() as db:
+            db.executemany("INSERT OR REPLACE INTO seen VALUES (?, ?, ?)", rows)
+
+    def forget(self, task: str) -> None:
+        """A task is gone."""
+        with self._write() as db:
+            for table in ("marks", "queue", "seen"):
+                db.execute(f"DELETE FROM {table} WHERE task = ?", (task,))
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)

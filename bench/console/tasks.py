@@ -1,0 +1,307 @@
+"""Tasks: the directories of the runs folder, read as they are. Nothing here changes a run.
+
+A task that the console made has a task.yaml: what to run, without secrets. A directory that `python -m bench run` wrote is a
+task as well. What a task is now follows from its files, so that a console that was killed finds everything again.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import orjson
+import yaml
+
+from bench.config.resolution import given_again
+from bench.config.values import seconds
+from bench.console.errors import NotFound
+from bench.console.store import Marks, Store
+from bench.manifest import Manifest
+from bench.run_directory import LIVE, MANIFEST, REPORT, SUMMARY, RunDirectory
+from bench.run_state import RunState
+
+TASK_FILE = "task.yaml"
+LOG = "console.log"
+PID = "console.pid"
+OWN_FOLDER = ".console"
+TASK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
+
+QUEUED, STARTING, NOT_STARTED = "queued", "starting", "not started"
+FAILED, STOPPED, KILLED = "could not start", "stopped", "killed"
+ENDED = str(RunState.ENDED)
+OVER = (ENDED, STOPPED, KILLED, FAILED)
+"""States after which nothing changes by itself."""
+ACTIVE = (STARTING, *(str(state) for state in RunState if state is not RunState.ENDED))
+STATES = (QUEUED, NOT_STARTED, *ACTIVE, *OVER)
+
+HEADLINES = (
+    ("requests_per_s", "requests/s"),
+    ("output_tokens_per_s", "tokens/s"),
+    ("ttft_p50_ms", "TTFT p50, ms"),
+    ("ttft_p99_ms", "TTFT p99, ms"),
+    ("tpot_p50_ms", "TPOT p50, ms"),
+    ("e2el_p99_ms", "E2EL p99, ms"),
+)
+"""The numbers of the list and of the comparison: key of `Task.numbers`, and its title."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """A task as it is now."""
+
+    id: str
+    state: str
+    kind: str = "run"
+    target: str = ""
+    load: str = ""
+    started: str | None = None
+    ended: str | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+    """What differs from the defaults, without secrets."""
+    verdict: str | None = None
+    reasons: tuple[str, ...] = ()
+    held: bool | None = None
+    counts: dict[str, int] = field(default_factory=dict)
+    numbers: dict[str, float | None] = field(default_factory=dict)
+    sparkline: tuple[float, ...] = ()
+    """Output tokens or requests a second over the run, at most 40 values from 0 to 1."""
+    problem: str | None = None
+    """Why it could not start, or what its program said last."""
+    has_report: bool = False
+    needs: tuple[str, ...] = ()
+    """Secrets that were typed in and that the console does not have any more."""
+    marks: Marks = field(default_factory=Marks)
+    start_at: str | None = None
+
+    @property
+    def title(self) -> str:
+        return self.marks.title or self.id
+
+    @property
+    def active(self) -> bool:
+        """Whether its program runs."""
+        return self.state in ACTIVE
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more happens by itself."""
+        return self.state in OVER
+
+
+class TaskFolder:
+    """The directories of one runs folder. Finished ones are read once: what was read is kept in the store."""
+
+    def __init__(self, path: Path, store: Store) -> None:
+        self.path = path
+        self._store = store
+        self._seen = store.seen()
+        self._lock = threading.Lock()
+
+    def directory(self, task: str) -> Path:
+        """The directory of a task. Raises NotFound for every name that is not one directly in the runs folder."""
+        path = self.path / task
+        if TASK_NAME.fullmatch(task) is None or path.is_symlink() or not path.is_dir():
+            raise NotFound(f"there is no task {task!r}")
+        if path.resolve().parent != self.path.resolve():
+            raise NotFound(f"there is no task {task!r}")
+        return path
+
+    def file(self, task: str, name: str) -> Path:
+        """A file of a task. Raises NotFound where there is none, or where it is a link."""
+        path = self.directory(task) / name
+        if path.name != name or path.is_symlink() or not path.is_file():
+            raise NotFound(f"the task {task!r} has no {name}")
+        return path
+
+    def names(self) -> list[str]:
+        """All tasks, the latest first."""
+        found = []
+        if self.path.is_dir():
+            for path in self.path.iterdir():
+                ours = TASK_NAME.fullmatch(path.name) and not path.is_symlink()
+                if ours and any((path / name).is_file() for name in (MANIFEST, TASK_FILE)):
+                    found.append(path.name)
+        return sorted(found, reverse=True)
+
+    def tasks(self, queue: Mapping[str, str | None], starting: Collection[str]) -> list[Task]:
+        """All tasks, the latest first. `queue`: those that wait; `starting`: those whose program was started."""
+        marks = self._store.marks()
+        new: list[tuple[str, str, bytes]] = []
+        found = []
+        for name in self.names():
+            task = self._read(self.path / name, queue, starting, new)
+            found.append(replace(task, marks=marks.get(name, Marks()), start_at=queue.get(name)))
+        if new:
+            self._store.keep_seen(new)
+        return found
+
+    def task(self, name: str, queue: Mapping[str, str | None], starting: Collection[str]) -> Task:
+        """One task. Raises NotFound."""
+        new: list[tuple[str, str, bytes]] = []
+        task = self._read(self.directory(name), queue, starting, new)
+        if new:
+            self._store.keep_seen(new)
+        return replace(task, marks=self._store.marks().get(name, Marks()), start_at=queue.get(name))
+
+    def _read(
+        self,
+        path: Path,
+        queue: Mapping[str, str | None],
+        starting: Collection[str],
+        new: list[tuple[str, str, bytes]],
+    ) -> Task:
+        stamp = _stamp(path)
+        with self._lock:
+            seen = self._seen.get(path.name)
+        if seen is not None and seen[0] == stamp:
+            return _from_bytes(seen[1])
+        task = _task(path, queue, starting)
+        if task.state in (ENDED, STOPPED) and task.has_report:
+            content = orjson.dumps(task)
+            with self._lock:
+                self._seen[path.name] = (stamp, content)
+            new.append((path.name, stamp, content))
+        return task
+
+
+def _stamp(path: Path) -> str:
+    """Changes when a finished run is rendered again, or changed."""
+    parts = []
+    for name in (MANIFEST, SUMMARY):
+        try:
+            stat = (path / name).stat()
+        except OSError:
+            return ""
+        parts.append(f"{stat.st_mtime_ns}-{stat.st_size}")
+    return " ".join(parts)
+
+
+def _from_bytes(content: bytes) -> Task:
+    stored = orjson.loads(content)
+    stored["marks"] = Marks()
+    return Task(**{**stored, "reasons": tuple(stored["reasons"]), "sparkline": tuple(stored["sparkline"]), "needs": ()})
+
+
+def _task(path: Path, queue: Mapping[str, str | None], starting: Collection[str]) -> Task:
+    """A task from its files alone."""
+    name, planned = path.name, planned_of(path)
+    base = Task(id=name, state=NOT_STARTED, kind=str(planned.get("kind", "run")), settings=planned.get("settings", {}))
+    base = replace(base, target=str(base.settings.get("url", "")), load=load_of(base.settings))
+    if not (path / MANIFEST).is_file():
+        if name in starting:
+            return replace(base, state=STARTING)
+        if name in queue:
+            return replace(base, state=QUEUED)
+        if (path / LOG).is_file():
+            return replace(base, state=FAILED, problem=last_words(path / LOG))
+        return base
+    directory = RunDirectory(path)
+    try:
+        stored = yaml.load((path / MANIFEST).read_bytes(), Loader=_LOADER)
+        config, manifest = dict(stored["config"]), Manifest.stored(stored["manifest"])
+    except Exception as e:  # A damaged file is a task that says so: the list of the others must not end with it.
+        return replace(base, state=KILLED, problem=f"run.yaml cannot be read: {' '.join(str(e).split())[:300]}")
+    run = replace(
+        base,
+        target=str(config.get("url", "")),
+        load=load_of(config),
+        settings=base.settings or given_again(config),
+        started=manifest.started,
+        ended=manifest.ended,
+    )
+    if directory.is_held:
+        return replace(run, state=str(manifest.state or RunState.RUNNING))
+    if (path / SUMMARY).is_file() and (path / REPORT).is_file():
+        state = STOPPED if manifest.stop_reason == "interrupted" else ENDED
+        return _with_summary(replace(run, state=state, has_report=True), path / SUMMARY)
+    if name in starting:
+        return replace(run, state=STARTING)
+    return replace(run, state=KILLED, problem=last_words(path / LOG))
+
+
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def planned_of(path: Path) -> dict[str, Any]:
+    """The content of task.yaml; empty where there is none."""
+    try:
+        content = yaml.load((path / TASK_FILE).read_bytes(), Loader=_LOADER)
+    except (OSError, yaml.YAMLError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def load_of(config: Mapping[str, Any]) -> str:
+    """A load in a few words."""
+    limit = []
+    if config.get("duration"):
+        limit.append(_in_seconds(config["duration"]))
+    if config.get("requests"):
+        limit.append(f"{config['requests']} requests")
+    until = f", {' or '.join(limit)}" if limit else ""
+    if config.get("rate"):
+        return f"{config['rate']} requests/s{until}"
+    if config.get("mode") in ("throughput", "trace"):
+        return f"{config['mode']}{until}"
+    return f"{config.get('concurrency') or 10} users{until}"
+
+
+def _in_seconds(duration: object) -> str:
+    try:
+        return f"{seconds(duration):g} s"
+    except ValueError:
+        return str(duration)
+
+
+def _with_summary(task: Task, path: Path) -> Task:
+    summary = orjson.loads(path.read_bytes())
+    latency, throughput = summary["latency"], summary["throughput"]
+
+    def of(metric: str, stat: str) -> float | None:
+        value: float | None = latency.get(metric, {}).get(stat)
+        return value
+
+    return replace(
+        task,
+        verdict=summary["verdict"]["status"],
+        reasons=tuple(summary["verdict"]["reasons"]),
+        held=summary["slo"]["held"],
+        counts={key: summary["counts"][key] for key in ("sent", "succeeded", "failed")},
+        numbers={
+            "requests_per_s": throughput["requests_per_s"],
+            "output_tokens_per_s": throughput["output_tokens_per_s"],
+            "ttft_p50_ms": of("ttft_ms", "p50"),
+            "ttft_p99_ms": of("ttft_ms", "p99"),
+            "tpot_p50_ms": of("tpot_ms", "p50"),
+            "e2el_p99_ms": of("e2el_ms", "p99"),
+        },
+        sparkline=_sparkline(path.with_name(LIVE)),
+    )
+
+
+def _sparkline(path: Path) -> tuple[float, ...]:
+    """Output tokens of each second, where there are none requests, in at most 40 values from 0 to 1."""
+    try:
+        rows = [orjson.loads(line)["second"] for line in path.read_bytes().splitlines()[:-1]]
+    except (OSError, orjson.JSONDecodeError, KeyError):
+        return ()
+    values = [row["output_tokens"] or row["succeeded"] for row in rows]
+    step = -(-len(values) // 40) or 1
+    means = [sum(values[i : i + step]) / len(values[i : i + step]) for i in range(0, len(values), step)]
+    most = max(means, default=0)
+    return tuple(round(value / most, 3) for value in means) if most else ()
+
+
+def last_words(path: Path) -> str | None:
+    """What a program said last: its error, or the end of its log."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")[-8_000:]
+    except OSError:
+        return None
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    first = next((i for i in reversed(range(len(lines))) if lines[i].startswith("error:")), max(len(lines) - 3, 0))
+    return "\n".join(line.removeprefix("error: ") for line in lines[first : first + 12]) or None

@@ -1,0 +1,176 @@
+"""A newcomer's walk through the console in a real browser, and every page at every width, in light and dark."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.made_tasks import made_run
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+
+ARGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+        "--disable-component-update", "--disable-sync"]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    lacks = "playwright" if importlib.util.find_spec("playwright") is None else "chromium" if chromium is None else None
+    if lacks is not None and os.environ.get("TRUELOAD_BROWSER_REQUIRED"):
+        pytest.fail(f"{lacks} is missing, and TRUELOAD_BROWSER_REQUIRED is set")
+    if lacks is not None:
+        pytest.skip(f"needs {lacks}")
+    from playwright import sync_api
+
+    with sync_api.sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=chromium, args=ARGS)
+        yield launched
+        launched.close()
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> Iterator[str]:
+    """The URL that a console prints."""
+    command = [
+        sys.executable,
+        "-m",
+        "bench",
+        "console",
+        "--no-browser",
+        "--port",
+        "0",
+        "--runs",
+        str(tmp_path / "runs"),
+    ]
+    env = {name: value for name, value in os.environ.items() if name != "TRUELOAD_TOKEN"}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env)
+    assert process.stdout is not None
+    yield process.stdout.readline().removeprefix("console ready at ").strip()
+    process.terminate()
+    assert process.wait(timeout=30) == 0
+    process.stdout.close()
+
+
+def opened(browser: Browser, url: str, **options: object) -> tuple[Page, list[str]]:
+    page = browser.new_page(viewport={"width": 1440, "height": 900}, **options)  # type: ignore[arg-type]
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto(url)
+    page.wait_for_url(re.compile("/$"))
+    return page, complaints
+
+
+def submit(page: Page, title: str, **settings: str) -> None:
+    for name, value in settings.items():
+        page.locator(f"[name={name}]").fill(value)
+    page.locator("[name=title]").fill(title)
+    page.locator("form.task").get_by_role("button", name="Start", exact=True).click()
+
+
+def test_a_newcomer_tests_watches_clones_compares_and_deletes(browser: Browser, url: str, tmp_path: Path) -> None:
+    page, complaints = opened(browser, url)
+    # A template: two clicks from the printed URL to a test that runs, with the mock that it needs.
+    page.get_by_role("heading", name="No test yet").wait_for()
+    page.locator(".template").filter(has_text="Fixed concurrency").get_by_role("button", name="Start").click()
+    page.locator("#n-done", has_text=re.compile(r"[1-9]")).wait_for(timeout=90_000)
+    assert page.locator("[data-chart=ttft_ms] svg").count() == 1
+    page.get_by_role("button", name="Stop").click()
+    # The report comes by itself.
+    page.frame_locator("iframe.report").get_by_role("heading", name=re.compile("Charts")).first.wait_for(timeout=90_000)
+    assert page.locator("#live").count() == 0
+    # The same with another concurrency, and short.
+    page.get_by_role("link", name="Clone and edit").click()
+    submit(page, "Short", concurrency="2", duration="", warmup="", requests="12", output_tokens="4")
+    page.locator("iframe.report").wait_for(timeout=90_000)
+    # Both side by side.
+    page.get_by_role("link", name="Tasks").click()
+    assert page.locator("tbody tr").count() == 2
+    for box in page.locator("tbody [type=checkbox]").all():
+        box.check()
+    page.get_by_role("button", name="Compare the chosen").click()
+    assert page.locator("thead th").all_inner_texts()[1:] != []
+    differ = page.locator("section", has=page.get_by_role("heading", name="Settings that differ"))
+    assert "concurrency" in differ.inner_text()
+    # One of them goes, with its files.
+    page.get_by_role("link", name="Short").first.click()
+    name = page.url.rpartition("/")[2]
+    assert (tmp_path / "runs" / name / "report.html").is_file()
+    page.locator("summary", has_text="Delete").click()
+    page.locator("[name=sure]").check()
+    page.locator("[name=files]").check()
+    page.get_by_role("button", name="Delete").click()
+    page.wait_for_url(re.compile("/$"))
+    assert page.locator("tbody tr").count() == 1
+    assert not (tmp_path / "runs" / name).exists()
+    assert complaints == []
+    page.close()
+
+
+def test_problems_stand_beside_their_fields(browser: Browser, url: str) -> None:
+    page, _ = opened(browser, url)
+    page.get_by_role("link", name="New task").click()
+    page.locator("summary", has_text="More").click()
+    submit(page, "Wrong", url="http://127.0.0.1:9", concurrency="many", duration="soon", timeout="-1")
+    wrong = page.locator(".field.bad")
+    wrong.first.wait_for()
+    assert wrong.locator("label").all_inner_texts() == ["Concurrency", "Duration", "Timeout"]
+    assert page.locator("[name=concurrency]").input_value() == "many"
+    page.close()
+
+
+def test_pages_work_without_scripts(browser: Browser, url: str, tmp_path: Path) -> None:
+    made_run(tmp_path / "runs", "a")
+    page, _ = opened(browser, url, java_script_enabled=False)
+    page.get_by_role("link", name="a", exact=True).click()
+    page.locator("summary", has_text="Title").click()
+    page.locator("[name=title]").fill("Nightly")
+    page.get_by_role("button", name="Save").click()
+    assert page.locator("h1").inner_text() == "Nightly"
+    page.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_page_fits_every_width(scheme: str, browser: Browser, url: str, tmp_path: Path) -> None:
+    for n in range(3):
+        made_run(tmp_path / "runs", f"20261125T15000{n}-run", ttft=50.0 + n)
+    page, complaints = opened(browser, url, color_scheme=scheme)
+    paths = ["/", "/new", "/new?template=rate", "/targets", "/data", "/api", "/tasks/20261125T150000-run",
+             "/compare?task=20261125T150000-run&task=20261125T150001-run"]  # fmt: skip
+    base = page.url.rstrip("/")
+    for path in paths:
+        page.goto(base + path)
+        for width in (1440, 1024, 420):
+            page.set_viewport_size({"width": width, "height": 900})
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, (path, width)
+    assert complaints == []
+    page.close()
+
+
+def test_a_thousand_tasks_are_listed(browser: Browser, url: str, tmp_path: Path) -> None:
+    for n in range(1000):
+        made_run(tmp_path / "runs", f"20261125T15{n:04}-run")
+    page, complaints = opened(browser, url)
+    assert "1000 in all" in page.locator(".head").inner_text()
+    assert page.locator("tbody tr").count() == 200
+    page.get_by_role("link", name="Show 800 more").click()
+    page.locator("tbody tr").nth(999).wait_for()
+    page.locator("[name=search]").fill("T150007-")
+    page.get_by_role("button", name="Filter").click()
+    page.wait_for_url(re.compile("search="))
+    assert page.locator("tbody tr").count() == 1
+    assert complaints == []
+    page.close()

@@ -1,0 +1,294 @@
+"""Who may do what: each guard of the console, by a request that it alone refuses."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from starlette.testclient import TestClient
+
+from bench import cli
+from bench.console import data_files, security
+from bench.console.address import door, keep
+from bench.console.app import create_app
+from bench.console.security import CSRF_FIELD, Keys, host_allowed, is_loopback
+from bench.console.service import Console
+from bench.errors import Exit
+from tests.support.made_tasks import made_run
+
+TOKEN = "a-token-of-the-test"
+BASE = "http://127.0.0.1:8600"
+KEY = "sk-very-secret-key-1234"
+
+
+@pytest.fixture
+def console(tmp_path: Path) -> Iterator[Console]:
+    console = Console(tmp_path / "runs")
+    yield console
+    console.close()
+
+
+@pytest.fixture
+def keys() -> Keys:
+    return Keys(TOKEN)
+
+
+@pytest.fixture
+def anonymous(console: Console, keys: Keys) -> TestClient:
+    return TestClient(create_app(console, keys, port=8600), base_url=BASE)
+
+
+@pytest.fixture
+def user(anonymous: TestClient) -> TestClient:
+    """A browser that has opened the printed URL."""
+    assert anonymous.get("/", params={"token": TOKEN}).status_code == 200
+    return anonymous
+
+
+def by_token(client: TestClient) -> dict[str, str]:
+    return {"authorization": f"Bearer {TOKEN}"}
+
+
+@pytest.mark.parametrize("path", ["/", "/new", "/targets", "/data", "/api", "/openapi.json", "/api/tasks", "/tasks/x"])
+def test_nothing_is_shown_without_the_token(path: str, anonymous: TestClient) -> None:
+    assert anonymous.get(path).status_code == 401
+    assert anonymous.get(path, headers={"cookie": "trueload_8600=wrong"}).status_code == 401
+    assert anonymous.get(path, headers={"authorization": "Bearer wrong"}).status_code == 401
+    assert anonymous.get(path, params={"token": "wrong"}).status_code == 401
+
+
+def test_the_token_becomes_a_cookie_that_scripts_and_other_sites_have_not(anonymous: TestClient) -> None:
+    reply = anonymous.get("/tasks/a", params={"token": TOKEN, "x": "1"})
+    cookie = reply.headers["set-cookie"].lower()
+    assert "httponly" in cookie
+    assert "samesite=strict" in cookie
+    assert TOKEN not in cookie
+    assert 'url=/tasks/a?x=1"' in reply.text
+    assert TOKEN not in reply.text
+    assert anonymous.get("/").status_code == 200
+
+
+def test_a_cookie_of_another_life_opens_nothing(console: Console, user: TestClient) -> None:
+    other = TestClient(create_app(console, Keys(TOKEN), port=8600), base_url=BASE, cookies=dict(user.cookies))
+    assert other.get("/").status_code == 401
+
+
+def test_the_address_after_the_token_stays_on_this_console(anonymous: TestClient) -> None:
+    reply = anonymous.get(f"{BASE}//evil.example/x", params={"token": TOKEN})
+    assert 'url=/evil.example/x"' in reply.text
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example:8600", "", "a:b:c"])
+def test_a_name_that_leads_here_is_refused(host: str, user: TestClient) -> None:
+    assert user.get("/", headers={"host": host}).status_code == 421
+    assert user.get("/static/console.css", headers={"host": host}).status_code == 421
+
+
+def test_addresses_and_names_of_this_console_are_not_refused() -> None:
+    assert all(
+        host_allowed(host, {"lab"}) for host in ("127.0.0.1:8600", "localhost", "[::1]:8600", "10.0.0.7", "lab:1")
+    )
+    assert [is_loopback(host) for host in ("127.0.0.1", "::1", "localhost", "0.0.0.0", "10.0.0.7", "lab")] == [
+        True, True, True, False, False, False,
+    ]  # fmt: skip
+
+
+CHANGES = [
+    ("POST", "/api/tasks"), ("POST", "/api/mock/start"), ("POST", "/api/targets"), ("POST", "/api/files?name=a.txt"),
+    ("DELETE", "/api/tasks/a"), ("PATCH", "/api/tasks/a"), ("POST", "/api/tasks/a/stop"), ("POST", "/new"),
+    ("POST", "/tasks/a/remove"), ("POST", "/targets"), ("POST", "/data"), ("POST", "/mock/start"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("method", "path"), CHANGES)
+def test_a_change_with_the_cookie_needs_the_csrf_token(
+    method: str, path: str, user: TestClient, console: Console
+) -> None:
+    made_run(console.runs, "a")
+    for headers in ({}, {"x-csrf-token": "wrong"}):
+        assert user.request(method, path, headers=headers).status_code == 403
+    assert user.request(method, path, data={CSRF_FIELD: "wrong"}).status_code == 403
+    assert (console.runs / "a").is_dir()
+    assert console.mock.url is None
+
+
+def test_the_csrf_token_of_a_page_lets_a_form_and_a_script_change(
+    user: TestClient, keys: Keys, console: Console
+) -> None:
+    made_run(console.runs, "a")
+    given = re.search(r'name="csrf" content="(\w+)"', user.get("/").text)
+    assert given is not None
+    assert given[1] == keys.csrf
+    form = {CSRF_FIELD: keys.csrf, "title": "Nightly"}
+    assert user.post("/tasks/a/mark", data=form, follow_redirects=False).status_code == 303
+    assert user.patch("/api/tasks/a", json={"label": "x"}, headers={"x-csrf-token": keys.csrf}).status_code == 200
+    body = {"csrf": (None, keys.csrf), "file": ("p.txt", b"hello\n")}
+    assert user.post("/data", files=body, follow_redirects=False).status_code == 303
+    assert console.task("a").marks.title == "Nightly"
+    assert [file.name for file in console.files.listed()] == ["p.txt"]
+
+
+def test_a_bearer_token_needs_none(anonymous: TestClient, console: Console) -> None:
+    made_run(console.runs, "a")
+    reply = anonymous.patch("/api/tasks/a", json={"note": "n"}, headers=by_token(anonymous))
+    assert (reply.status_code, reply.json()["note"]) == (200, "n")
+
+
+@pytest.mark.parametrize("path", ["/", "/api/tasks", "/static/console.css", "/nothing"])
+def test_every_answer_forbids_scripts_of_others_and_framing(path: str, user: TestClient) -> None:
+    headers = user.get(path).headers
+    policy = headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "script-src 'self';" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert "unsafe" not in policy
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["referrer-policy"] == "no-referrer"
+
+
+def test_no_page_has_a_script_of_its_own(user: TestClient, console: Console) -> None:
+    made_run(console.runs, "a")
+    for path in ("/", "/new", "/new?template=rate", "/targets", "/data", "/api", "/tasks/a", "/compare?task=a&task=a"):
+        text = user.get(path).text
+        assert re.findall(r"<script(?! src=)", text) == []
+        assert re.findall(r"\s(?:style|on\w+)=", text) == []
+        assert not re.search(r'(?:src|href)="(?:https?:)?//', text)
+
+
+def test_a_report_is_put_in_a_sandbox(user: TestClient, console: Console) -> None:
+    made_run(console.runs, "a")
+    policy = user.get("/api/tasks/a/report").headers["content-security-policy"]
+    assert policy.startswith("sandbox allow-scripts ")
+    assert "allow-same-origin" not in policy
+    assert "connect-src" not in policy
+    assert "default-src 'none'" in policy
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["%2e%2e", "..%2f..%2fetc", "%2fetc", ".console", "..%5c", "a%00", "link"],
+)
+def test_no_path_leads_out_of_the_runs_folder(path: str, user: TestClient, console: Console, tmp_path: Path) -> None:
+    (made_run(tmp_path, "etc") / "summary.json").write_text('{"mine": 1}')
+    (console.runs / "link").symlink_to(tmp_path / "etc")
+    for what in ("", "/summary", "/report", "/requests", "/zip", "/live"):
+        assert user.get(f"/api/tasks/{path}{what}").status_code == 404
+    assert user.get(f"/static/{path}/../../service.py").status_code == 404
+    assert user.get(f"/api/files/{path}").status_code == 404
+
+
+def test_what_servers_and_users_say_is_escaped(user: TestClient, console: Console) -> None:
+    path = made_run(console.runs, "a", state="running")
+    (path / "console.log").write_text("error: <script>alert(1)</script>\n")
+    user.patch("/api/tasks/a", json={"title": "<script>x</script>"}, headers={"x-csrf-token": ""} | by_token(user))
+    for page in ("/", "/tasks/a"):
+        assert "<script>x" not in user.get(page).text
+        assert "<script>alert" not in user.get(page).text
+
+
+def test_a_body_has_a_limit_whatever_its_length_was_said_to_be(
+    anonymous: TestClient, monkeypatch: pytest.MonkeyPatch, console: Console
+) -> None:
+    monkeypatch.setattr(security, "MOST_BODY", 1_000)
+    path, headers = "/api/files?name=a.txt", by_token(anonymous)
+    assert anonymous.post(path, content=b"x" * 1_001, headers=headers).status_code == 413
+    assert anonymous.post(path, content=iter([b"x" * 600, b"x" * 600]), headers=headers).status_code == 413
+    assert console.files.listed() == []
+    assert anonymous.post(path, content=iter([b"x" * 600]), headers=headers).status_code == 201
+
+
+def test_an_upload_is_unpacked_within_limits(
+    anonymous: TestClient, monkeypatch: pytest.MonkeyPatch, console: Console
+) -> None:
+    monkeypatch.setattr(data_files, "MOST_BYTES", 10)
+    reply = anonymous.post("/api/files?name=a.txt", content=b"x" * 11, headers=by_token(anonymous))
+    assert (reply.status_code, console.files.listed()) == (413, [])
+
+
+def test_wrong_bodies_are_refused_without_quoting_them(anonymous: TestClient) -> None:
+    reply = anonymous.post("/api/tasks", json={"api_key": [KEY], "nonsense": 1}, headers=by_token(anonymous))
+    assert reply.status_code == 422
+    assert KEY not in reply.text
+    assert {row["field"] for row in reply.json()["problems"]} == {"api_key", "nonsense"}
+
+
+def files_with(text: str, folder: Path) -> list[str]:
+    return [str(path) for path in folder.rglob("*") if path.is_file() and text.encode() in path.read_bytes()]
+
+
+def test_a_typed_key_is_in_no_file_page_log_or_process_list(console: Console, keys: Keys, tmp_path: Path) -> None:
+    # Nothing listens there: the probe fails, and its error is the task's.
+    app = create_app(console, keys, port=8600)
+    header = "X-Tenant: tenant-secret-9876"
+    with TestClient(app, base_url=BASE) as client:
+        new = {"settings": {"url": "http://127.0.0.1:9", "requests": 1}, "api_key": KEY, "headers": header}
+        task = client.post("/api/tasks", json=new, headers=by_token(client)).json()["id"]
+        commands = []
+        while not console.task(task).over:
+            commands.append(subprocess.run(["ps", "axww", "-o", "command"], capture_output=True, text=True).stdout)
+            time.sleep(0.05)
+        told = client.get(f"/tasks/{task}", headers=by_token(client)).text
+        console.runner.look()
+        assert console.task(task).state == "could not start"
+    assert "cannot connect to http://127.0.0.1:9" in told
+    assert any("--config -" in command for command in commands)
+    for secret in (KEY, "tenant-secret-9876"):
+        assert files_with(secret, tmp_path) == []
+        assert secret not in told
+        assert [command for command in commands if secret in command] == []
+    assert task not in console.runner.secrets
+
+
+def test_secrets_that_are_gone_are_asked_for(console: Console) -> None:
+    task = console.create({"url": "http://127.0.0.1:9"}, secrets={"api_key": KEY}, start=False)
+    assert task.needs == ()
+    console.runner.secrets.clear()  # As after a new start.
+    assert console.task(task.id).needs == ("api_key",)
+
+
+def test_the_address_file_is_its_users_alone(tmp_path: Path) -> None:
+    (tmp_path / ".console").mkdir()
+    keep(tmp_path, f"{BASE}/?token={TOKEN}")
+    opened = door(tmp_path, f"{BASE}/?token={TOKEN}")
+    assert TOKEN not in opened
+    for name in ("address", "open.html"):
+        assert (tmp_path / ".console" / name).stat().st_mode & 0o077 == 0
+
+
+def test_another_host_needs_a_token(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TRUELOAD_TOKEN", raising=False)
+    words = ["console", "--no-browser", "--runs", str(tmp_path), "--port", "0"]
+    assert cli.main([*words, "--host", "0.0.0.0"]) == Exit.USAGE
+    assert "--token" in capsys.readouterr().err
+    assert cli.main([*words, "--token", "short"]) == Exit.USAGE
+
+
+def test_another_host_is_warned_of(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "bench", "console", "--no-browser", "--runs", str(tmp_path), "--port", "0"]
+    env = {**os.environ, "TRUELOAD_TOKEN": TOKEN}
+    process = subprocess.Popen(
+        [*command, "--host", "0.0.0.0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env
+    )
+    assert process.stdout is not None
+    assert "console ready at http://127.0.0.1:" in process.stdout.readline()
+    process.terminate()
+    _, said = process.communicate(timeout=20)
+    assert "warning: 0.0.0.0 can be reached from other machines" in said
+    assert process.returncode == 0
+
+
+def test_yaml_cannot_make_objects(user: TestClient, keys: Keys) -> None:
+    form = {CSRF_FIELD: keys.csrf, "action": "paste", "yaml": "!!python/object/apply:os.system ['true']"}
+    reply = user.post("/new", data=form)
+    assert reply.status_code == 422
+    assert "not YAML" in reply.text
+    assert yaml.safe_load("a: 1") == {"a": 1}

@@ -1,0 +1,49 @@
+"""Run directories made by hand, of every state that a console may find."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import orjson
+import yaml
+
+CONFIG = {"url": "http://127.0.0.1:9", "endpoint": "chat", "mode": "concurrency", "concurrency": 4, "requests": 100}
+MANIFEST = {
+    "run_id": "run-1",
+    "started": "2026-11-25T15:00:00+00:00",
+    "command": ["python", "-m", "bench", "run"],
+    "model": "m",
+    "exact_lengths": False,
+    "start_ns": 7,
+    "ended": "2026-11-25T15:01:00+00:00",
+}
+
+
+def made_run(runs: Path, name: str, *, state: str = "ended", ttft: float = 50.0, **manifest: Any) -> Path:
+    """A directory as a run leaves it in this state."""
+    path = runs / name
+    path.mkdir(parents=True)
+    stored = {"config": CONFIG, "manifest": {**MANIFEST, "state": state, "stop_reason": "requests", **manifest}}
+    (path / "run.yaml").write_text(yaml.safe_dump(stored))
+    (path / "requests.jsonl").touch()
+    if state == "ended":
+        summary = {
+            "verdict": {"status": "VALID", "reasons": []},
+            "slo": {"held": None},
+            "counts": {"sent": 100, "succeeded": 99, "failed": 1},
+            "latency": {"ttft_ms": {"p50": ttft, "p99": ttft * 2}, "tpot_ms": {"p50": 5.0}, "e2el_ms": {"p99": 500.0}},
+            "throughput": {"requests_per_s": 12.5, "output_tokens_per_s": 800.0},
+        }
+        (path / "summary.json").write_bytes(orjson.dumps(summary))
+        (path / "report.html").write_text(
+            "<!doctype html><title>r</title><script>document.title='run'</script><h1>r</h1>"
+        )
+        client = {"loop_lag_ms": 0.1, "cpu": 0.1, "run_queue_share": 0.0}
+        lines = [
+            {"second": {"output_tokens": n, "succeeded": 1}, "client": client, "left_s": None, "share_done": 1.0,
+             "sent": 100, "done": 100, "in_flight": 0, "failed": 1}
+            for n in (10, 20, 40, 1)
+        ]  # fmt: skip
+        (path / "live.jsonl").write_bytes(b"".join(orjson.dumps(line) + b"\n" for line in lines))
+    return path

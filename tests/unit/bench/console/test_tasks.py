@@ -1,0 +1,155 @@
+"""What a task is now follows from its files, and a lost or broken SQLite file loses no task."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+import yaml
+
+from bench.console.errors import NotFound
+from bench.console.store import MIGRATIONS, Marks, Store, Target
+from bench.console.tasks import LOG, TASK_FILE, Task, TaskFolder
+from bench.run_directory import RunDirectory
+from tests.support.made_tasks import made_run
+
+
+def store_at(runs: Path) -> Store:
+    return Store(runs / ".console" / "console.sqlite")
+
+
+def tasks_of(runs: Path, queue: dict[str, str | None] | None = None, starting: tuple[str, ...] = ()) -> dict[str, Task]:
+    store = store_at(runs)
+    found = TaskFolder(runs, store).tasks(queue or {}, starting)
+    store.close()
+    return {task.id: task for task in found}
+
+
+def planned(runs: Path, name: str) -> Path:
+    path = runs / name
+    path.mkdir()
+    content = {"kind": "run", "settings": {"url": "http://h:1", "rate": "5", "duration": "2m"}}
+    (path / TASK_FILE).write_text(yaml.safe_dump(content))
+    return path
+
+
+def test_every_state_is_told_from_the_files(tmp_path: Path) -> None:
+    made_run(tmp_path, "a-ended")
+    made_run(tmp_path, "b-stopped", stop_reason="interrupted")
+    made_run(tmp_path, "c-killed", state="running")
+    made_run(tmp_path, "d-running", state="warming up")
+    planned(tmp_path, "e-queued")
+    planned(tmp_path, "f-waits")
+    planned(tmp_path, "g-starting")
+    (planned(tmp_path, "h-failed") / LOG).write_text("probing http://h:1\nerror: cannot connect to http://h:1\n")
+    (tmp_path / "i-other").mkdir()
+    with RunDirectory(tmp_path / "d-running").held():
+        found = tasks_of(tmp_path, {"e-queued": None}, ("g-starting",))
+    assert {name: task.state for name, task in found.items()} == {
+        "a-ended": "ended", "b-stopped": "stopped", "c-killed": "killed", "d-running": "warming up", "e-queued": "queued",
+        "f-waits": "not started", "g-starting": "starting", "h-failed": "could not start",
+    }  # fmt: skip
+    assert list(found) == sorted(found, reverse=True)
+    assert found["h-failed"].problem == "cannot connect to http://h:1"
+    assert (found["e-queued"].target, found["e-queued"].load) == ("http://h:1", "5 requests/s, 120 s")
+    ended = found["a-ended"]
+    assert (ended.verdict, ended.load, ended.has_report) == ("VALID", "4 users, 100 requests", True)
+    assert (ended.numbers["ttft_p99_ms"], ended.numbers["requests_per_s"]) == (100.0, 12.5)
+    assert ended.sparkline == (0.25, 0.5, 1.0)
+    assert "out" not in ended.settings
+    assert "command" not in ended.settings
+
+
+def test_a_finished_run_is_read_once_and_again_when_it_changes(tmp_path: Path) -> None:
+    path = made_run(tmp_path, "a")
+    assert tasks_of(tmp_path)["a"].numbers["ttft_p50_ms"] == 50.0
+    store = store_at(tmp_path)
+    assert list(store.seen()) == ["a"]
+    store.close()
+    (path / "summary.json").write_text((path / "summary.json").read_text().replace("50.0", "250.5"))
+    assert tasks_of(tmp_path)["a"].numbers["ttft_p50_ms"] == 250.5
+
+
+def test_a_damaged_run_does_not_end_the_list(tmp_path: Path) -> None:
+    made_run(tmp_path, "a")
+    (made_run(tmp_path, "b", state="running") / "run.yaml").write_text("config: [")
+    found = tasks_of(tmp_path)
+    assert [task.state for task in found.values()] == ["killed", "ended"]
+    assert (found["b"].problem or "").startswith("run.yaml cannot be read: ")
+
+
+@pytest.mark.parametrize("name", ["..", ".", "../other", "/etc", "a/../b", ".console", "", "a\x00b", "link", "missing"])
+def test_no_name_leads_out_of_the_runs_folder(name: str, tmp_path: Path) -> None:
+    runs, other = tmp_path / "runs", tmp_path / "other"
+    made_run(tmp_path, "other")
+    runs.mkdir()
+    (runs / "link").symlink_to(other)
+    store = store_at(runs)
+    folder = TaskFolder(runs, store)
+    with pytest.raises(NotFound):
+        folder.directory(name)
+    assert folder.names() == []
+    store.close()
+
+
+def test_a_link_inside_a_task_is_no_file_of_it(tmp_path: Path) -> None:
+    path = made_run(tmp_path, "a")
+    (tmp_path / "secret").write_text("s")
+    (path / "summary.json").unlink()
+    (path / "summary.json").symlink_to(tmp_path / "secret")
+    store = store_at(tmp_path)
+    folder = TaskFolder(tmp_path, store)
+    for name in ("summary.json", "../secret", "nothing"):
+        with pytest.raises(NotFound):
+            folder.file("a", name)
+    store.close()
+
+
+def test_the_queue_keeps_its_order_and_can_be_changed(tmp_path: Path) -> None:
+    store = store_at(tmp_path)
+    for name in "abcd":
+        store.enqueue(name)
+    store.move("d", -1)
+    store.move("a", 1)
+    store.move("b", -5)
+    store.dequeue("c")
+    assert [name for name, _ in store.queue()] == ["b", "a", "d"]
+    store.close()
+
+
+def test_marks_and_targets_outlive_the_process(tmp_path: Path) -> None:
+    store = store_at(tmp_path)
+    store.mark("a", Marks("Nightly", "gpu", "a note", True))
+    store.save_target(Target("lab", "http://lab:8000", key_variable="LAB_KEY", header_variables={"X-Tenant": "TENANT"}))
+    store.close()
+    again = store_at(tmp_path)
+    assert again.marks() == {"a": Marks("Nightly", "gpu", "a note", True)}
+    assert again.targets()[0].header_variables == {"X-Tenant": "TENANT"}
+    again.forget("a")
+    assert again.marks() == {}
+    again.close()
+
+
+def test_a_broken_file_is_put_aside_and_every_task_is_found_again(tmp_path: Path) -> None:
+    made_run(tmp_path, "a")
+    tasks_of(tmp_path)
+    path = tmp_path / ".console" / "console.sqlite"
+    for suffix in ("-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+    path.write_bytes(b"this is no database, and long enough to be read as one" * 40)
+    assert tasks_of(tmp_path)["a"].state == "ended"
+    assert path.with_name("console.sqlite.broken").is_file()
+
+
+def test_a_file_of_the_first_version_is_brought_up(tmp_path: Path) -> None:
+    path = tmp_path / ".console" / "console.sqlite"
+    path.parent.mkdir()
+    sqlite3.connect(path).close()  # Version 0: nothing in it.
+    store = store_at(tmp_path)
+    assert store.queue() == []
+    store.close()
+    connection = sqlite3.connect(path)
+    assert connection.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
+    assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    connection.close()
