@@ -39,6 +39,7 @@ def _time_chart(series: Mapping[str, Any], key: str, title: str, meaning: str, l
         ticks=tuple((k * every, f"{k * every:g} s") for k in range(int(last / every + 1e-9) + 1)),
         step=step,
         panels=(Panel("ms", lines),),
+        over_time=True,
     )
 
 

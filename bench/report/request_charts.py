@@ -112,9 +112,10 @@ def timeline(run: RunNumbers) -> Chart | None:
     all_shown = len(rows) >= run.summary["counts"]["sent"]
     which = "All requests." if all_shown else f"{len(rows):,} requests: the slowest, and an even sample."
     lines = (
-        Line("queued", places, "spans", "quiet", spans=bars(lambda row: (row["intended_s"], row["sent_s"]))),
-        Line("waiting for the first token", places, "spans", "second", spans=bars(waiting)),
+        # The short ones last, so that they lie on top.
         Line("streaming", places, "spans", "main", spans=bars(streaming)),
+        Line("waiting for the first token", places, "spans", "second", spans=bars(waiting)),
+        Line("queued", places, "spans", "quiet", spans=bars(lambda row: (row["intended_s"], row["sent_s"]))),
         Line("queued", [(row["sent_s"] - row["intended_s"]) * 1000 for row in rows], hidden=True, unit="ms"),
         Line("TTFT", [row["ttft_ms"] for row in rows], hidden=True, unit="ms"),
         Line("E2EL", [row["e2el_ms"] for row in rows], hidden=True, unit="ms"),

@@ -51,6 +51,15 @@ def test_the_page_of_a_certificate_shows_its_plots_and_asks_for_nothing(
         assert box is not None
         assert box["width"] > 150
         assert box["height"] > 60
+    # Its charts over time zoom together, without any numbers to compute anew.
+    boxes = page.locator("[data-time] svg").evaluate_all("svgs => svgs.map(svg => svg.getAttribute('viewBox'))")
+    page.locator("#chart-error-ttft_ms .panels").focus()
+    for key in ("ArrowRight", "Shift+ArrowRight", "Enter"):
+        page.keyboard.press(key)
+    zoomed = page.locator("[data-time] svg").evaluate_all("svgs => svgs.map(svg => svg.getAttribute('viewBox'))")
+    assert len(zoomed) == 4
+    assert all(before != after for before, after in zip(boxes, zoomed, strict=True))
+    page.keyboard.press("Escape")
     page.locator("#chart-qq-ttft_ms .panels").hover()
     assert "measured" in page.locator("#chart-qq-ttft_ms .tip").inner_text()
     assert page.evaluate("document.documentElement.scrollWidth") <= width

@@ -260,7 +260,7 @@ def test_a_sweep_calibrates_each_load_and_keeps_what_it_found(
         assert (tmp_path / "swept" / row["directory"] / "certificate.html").exists()
         assert row["errors_ms"]["ttft_ms"].keys() == {"p50", "p90", "p99"}
     assert capfd.readouterr().out.startswith("Loads that this machine measures correctly: ")
-    assert "<svg" in (tmp_path / "swept" / "sweep.html").read_text()
+    assert 'class="area"><svg' in (tmp_path / "swept" / "sweep.html").read_text()
     assert len(kept(tmp_path)) in (2, 3)  # One and two streams may come out as loads of one shape.
     (entry,) = read(tmp_path / "cache" / "trueload" / "certificates.json")["machines"].values()
     assert entry["sweep"] == sweep

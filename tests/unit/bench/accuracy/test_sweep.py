@@ -120,7 +120,7 @@ def test_the_page_shows_every_point_with_a_link_to_its_certificate() -> None:
     page = sweep_page.render(SWEPT)
     for name in ("concurrency-1", "concurrency-10", "concurrency-100", "rate-20"):
         assert f'href="{name}/certificate.html"' in page
-    assert page.count("<svg") == 2  # The rate has one point, which is no line.
+    assert page.count("<figure") == page.count('class="area"><svg') == 2  # The rate has one point, which is no line.
 
 
 @pytest.mark.parametrize(("accuracy", "status"), [("VALID", "SUSPECT"), ("VALID", "VALID"), ("INVALID", "INVALID")])
@@ -128,4 +128,4 @@ def test_only_a_valid_load_has_the_colour_of_a_valid_one(accuracy: str, status: 
     page = sweep_page.render(swept(replace(row("rate", 20), accuracy=accuracy, status=status)))
     assert page.count(f'<span class="status {status.lower()}">{status}</span>') == 1
     assert page.count('class="status valid"') == (status == "VALID")
-    assert "<svg" not in page
+    assert "<figure" not in page

@@ -232,3 +232,19 @@ def test_a_line_breaks_where_a_second_has_no_value() -> None:
 
 def test_a_round_step_divides_a_span() -> None:
     assert [charts.round_step(span, 4) for span in (0, 0.7, 3, 4, 9, 41, 1e6)] == [1, 0.2, 1, 1, 5, 20, 500_000]
+
+
+def test_the_page_of_a_long_run_of_unequal_requests_is_small() -> None:
+    chance = random.Random(6)
+    records = []
+    for index in range(4_000):
+        at = chance.lognormvariate(5, 1)
+        chunks = [at := at + chance.lognormvariate(3, 1) for _ in range(4)]
+        lost = chance.random() < 0.02
+        outcome = chance.choice((Outcome.RESET, Outcome.TIMEOUT_IDLE, Outcome.TRUNCATED)) if lost else Outcome.OK
+        tokens = {"input_tokens": chance.randrange(9_000), "output_tokens_asked": chance.randrange(9_000)}
+        records.append(made_record(index, sent_ms=index * 98.0, chunks_ms=chunks, outcome=outcome, **tokens))
+    summary, page = made_page(records)
+    assert len(page["series"]["t_s"]) > 390
+    shown = html.render(summary, page).encode()
+    assert 250_000 < len(shown) <= 400_000
