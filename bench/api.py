@@ -18,9 +18,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bench import evaluate, load_test
-from bench.comparison import compare as comparison
-from bench.comparison.compare import Comparison
-from bench.comparison.sides import read_sides
 from bench.config import RunConfig, Settings, read_yaml, resolve
 from bench.errors import Exit, UsageError
 from bench.load.live import LiveNumbers
@@ -42,6 +39,7 @@ from bench.terminal import Terminal
 from bench.verdict.finding import Status
 
 if TYPE_CHECKING:
+    from bench.comparison.compare import Comparison
     from bench.load_sweep.measure import SweepResult
 
 T = TypeVar("T")
@@ -244,7 +242,10 @@ def compare(*sides: str | Path, margin: float = MARGIN, allow: Iterable[str] = (
 
     Raises UsageError where they cannot be compared, and another BenchError where a side may not be used.
     """
-    return comparison.compare(read_sides([Path(side) for side in sides]), margin=margin, allow=allow)
+    from bench.comparison.compare import compare as compare_sides
+    from bench.comparison.sides import read_sides
+
+    return compare_sides(read_sides([Path(side) for side in sides]), margin=margin, allow=allow)
 
 
 def result_of(result: evaluate.Result) -> RunResult:
