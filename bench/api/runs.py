@@ -1,46 +1,27 @@
-"""The Python API: what the commands do, as functions with typed results. docs/python.md shows it.
-
-from bench import run
-
-result = run(url="http://127.0.0.1:8000", concurrency=8, requests=100, slo=["ttft:p99<500ms"])
-print(result.verdict, result.value("ttft:p99"), result.interval("ttft:p99"))
-"""
+"""Runs from Python: `python -m bench run` as a function with a typed result."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from bench import evaluate, load_test
 from bench.config import RunConfig, Settings, read_yaml, resolve
 from bench.errors import Exit, UsageError
 from bench.load.live import LiveNumbers
-from bench.load_search.decisions import Search
-from bench.load_search.driver import NOBODY
-from bench.load_search.found import SearchResult
-from bench.load_search.options import LoadKind, settings_of
-from bench.load_search.visit_result import sought
-from bench.load_search.whole import carry_out, new_directory
-from bench.load_search.whole import result_of as search_result
 from bench.metrics import objectives
 from bench.metrics.catalog import METRICS
 from bench.observer import Cadence, Control, Observer
 from bench.records import RequestRecord
 from bench.run_directory import RunDirectory
-from bench.run_series import RunSeries
-from bench.statistics.between_runs import MARGIN
 from bench.terminal import Terminal
 from bench.verdict.finding import Status
-
-if TYPE_CHECKING:
-    from bench.comparison.compare import Comparison
-    from bench.load_sweep.measure import SweepResult
 
 T = TypeVar("T")
 
@@ -153,99 +134,6 @@ def run(
 def read(path: str | Path) -> RunResult:
     """A run directory, evaluated again from its files. Raises UsageError where there is none."""
     return result_of(evaluate.evaluate(RunDirectory.open(Path(path))))
-
-
-def search(
-    config: Configuration | None = None,
-    *,
-    load: LoadKind = "rate",
-    start: float | None = None,
-    least: float | None = None,
-    most: float | None = None,
-    precision: str = "10%",
-    budget: str = "15m",
-    require: float | None = None,
-    observer: Observer | None = None,
-    **settings: Any,
-) -> SearchResult:
-    """Find the load up to which every objective of `slo` holds: `python -m bench search`. docs/search.md explains it.
-
-    `least` and `most` are its --min and --max. The observer follows the load of each visit. Ctrl-C gives the answer so far.
-    Raises UsageError with every problem at once, TargetError where the target could not be measured even once.
-    """
-    amount: dict[str, Any] = {"rate": 1.0} if load == "rate" else {"concurrency": 1}
-    base = configuration(config, **{"name": "search", **settings, **amount})
-    wanted = sought(objectives.parse(base.slo))
-    numbers = {"start": start, "min": least, "max": most, "require": require}
-    given = {name: f"{value:g}" for name, value in numbers.items() if value is not None}
-    given |= {"load": load, "precision": precision, "budget": budget}
-    chosen, required = settings_of(given, tuple(one.goal for one in wanted))
-    command = ("bench.search",)
-    directory = new_directory(base, command)
-    found = Search(chosen)
-    follower = Terminal(sys.stderr, quiet=True) if observer is None else observer
-
-    def work(watched: Observer) -> SearchResult:
-        runs = RunSeries(directory.path, command=command, observer=watched)
-        ended, rendered = carry_out(found, wanted, base, directory, runs, NOBODY, require=required)
-        if ended.error is not None and not found.results:
-            raise ended.error
-        return search_result(directory, found, ended, rendered)
-
-    return beside_loops(work, follower)
-
-
-def sweep(
-    loads: str,
-    config: Configuration | None = None,
-    *,
-    repeats: int = 1,
-    gpus: int | None = None,
-    resume: bool = False,
-    observer: Observer | None = None,
-    **settings: Any,
-) -> SweepResult:
-    """Measure at several loads, "concurrency=1..256x2" or "rate=5,10,20": `python -m bench sweep`. docs/sweep.md explains it.
-
-    `resume`: go on with the sweep in `out`. The observer follows the load of each run. Ctrl-C gives the sweep so far. Raises
-    UsageError with every problem at once, TargetError where the first run cannot be made.
-    """
-    # numpy comes with them, which a run alone does without.
-    from bench.load_sweep import measure as load_sweep
-    from bench.load_sweep import visits
-
-    several = visits.parse(loads, repeats)
-    if gpus is not None and gpus < 1:
-        raise UsageError(f"gpus={gpus}: give a whole number of at least 1")
-    given = {"name": "sweep", **given_settings(config, settings)}
-
-    def config_at(of_visit: Mapping[str, Any]) -> RunConfig:
-        return resolve({**given, **of_visit})
-
-    first = several.values[0]
-    base = config_at({several.kind: first if several.kind == "rate" else int(first)})
-    folder = load_test.default_directory(base.name) if base.out is None else Path(base.out)
-    follower = Terminal(sys.stderr, quiet=True) if observer is None else observer
-
-    def work(watched: Observer) -> SweepResult:
-        command = ("bench.sweep",)
-        runs = RunSeries(folder, command=command, observer=watched)
-        return load_sweep.sweep(
-            config_at, several, runs, given=given, gpus=gpus, command=command, resume=resume, say=watched.say
-        )
-
-    return beside_loops(work, follower)
-
-
-def compare(*sides: str | Path, margin: float = MARGIN, allow: Iterable[str] = ()) -> Comparison:
-    """What differs between sides, each a run directory or a directory of runs. docs/compare.md says what each answer means.
-
-    Raises UsageError where they cannot be compared, and another BenchError where a side may not be used.
-    """
-    from bench.comparison.compare import compare as compare_sides
-    from bench.comparison.sides import read_sides
-
-    return compare_sides(read_sides([Path(side) for side in sides]), margin=margin, allow=allow)
 
 
 def result_of(result: evaluate.Result) -> RunResult:
