@@ -48,8 +48,12 @@ def configuration(run: Mapping[str, Any]) -> Configuration:
 
 
 def _with_units(settings: Mapping[str, Any]) -> list[Detail]:
+    # A distribution (uniform:8..16) and a time that is written as a text (8s) say it themselves.
     units = {name: f" {unit}" for name, unit in UNITS.items()}
-    return [Detail(row.name, row.value + units.get(row.name, "")) for row in details.joined(settings)]
+    return [
+        Detail(row.name, row.value + (units.get(row.name, "") if row.value.replace(".", "").isdecimal() else ""))
+        for row in details.joined(settings)
+    ]
 
 
 def _to_copy(run: Mapping[str, Any], config: Mapping[str, Any], changed: Mapping[str, Any]) -> list[tuple[str, str]]:
