@@ -152,7 +152,7 @@ def router(console: Console, csrf: str) -> APIRouter:
         settings = {task.id: task.settings for task in tasks}
         keys = [key for one in settings.values() for key in one]
         differ = [key for key in dict.fromkeys(keys) if len({str(one.get(key)) for one in settings.values()}) > 1]
-        return page("compare", tasks=tasks, headlines=HEADLINES, differ=differ, change=change)
+        return page("compare", tasks=tasks, headlines=HEADLINES, differ=differ, change=change, runs=console.runs)
 
     # A new task.
 

@@ -22,7 +22,7 @@ import yaml
 from bench.clock import NS_PER_S, LoopClock, sleep_until, utc_now
 from bench.console.errors import Conflict
 from bench.console.store import Store
-from bench.console.tasks import ACTIVE, LOG, PID, TaskFolder, planned_of
+from bench.console.tasks import ACTIVE, LOG, OVER, PID, TaskFolder, planned_of
 from bench.run_directory import RunDirectory
 
 LOOK_EVERY_NS = NS_PER_S // 4
@@ -140,6 +140,8 @@ class Runner:
         if name in self.queue:
             self._store.dequeue(name)
             return
+        if state in OVER:
+            raise Conflict(f"{name} does not run: it is over")
         process = self._child.pid if name == self._task and self._child is not None else None
         process = process or _process_of(self._folder.directory(name))
         if process is None:

@@ -1,0 +1,56 @@
+"""Makes the pictures of docs/: starts a console with the mock, runs a short test, and takes each page in Chromium."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from playwright.sync_api import Page, sync_playwright
+
+PICTURES = Path(__file__).parents[1] / "docs" / "pictures"
+ARGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+        "--disable-component-update", "--disable-sync"]  # fmt: skip
+
+
+def take(page: Page, name: str) -> None:
+    """A picture of the part that a window of this size shows."""
+    page.screenshot(path=PICTURES / f"console-{name}.png")
+
+
+def main() -> None:
+    """Write every picture."""
+    PICTURES.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as runs, sync_playwright() as playwright:
+        command = [sys.executable, "-m", "bench", "console", "--no-browser", "--port", "0", "--runs", runs]
+        console = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        try:
+            assert console.stdout is not None
+            url = console.stdout.readline().removeprefix("console ready at ").strip()
+            browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=ARGS)
+            page = browser.new_page(viewport={"width": 1024, "height": 720})
+            page.goto(url)
+            page.get_by_role("heading", name="No test yet").wait_for()
+            take(page, "empty")
+            page.locator(".template").first.get_by_role("button", name="Start").click()
+            page.locator("#left", has_text=re.compile("about 1[0-9] s left")).wait_for(timeout=90_000)
+            take(page, "live")
+            page.locator("iframe.report").wait_for(timeout=90_000)
+            page.wait_for_timeout(1_000)
+            page.emulate_media(color_scheme="dark")
+            take(page, "report-dark")
+            page.emulate_media(color_scheme="light")
+            page.get_by_role("link", name="Tasks").click()
+            page.locator("tbody tr").first.wait_for()
+            take(page, "tasks")
+            browser.close()
+        finally:
+            console.terminate()
+            console.wait()
+
+
+if __name__ == "__main__":
+    main()
