@@ -132,8 +132,8 @@ def test_every_metric_of_a_request_is_there_and_ordered(metric: str, measured: t
     order = [numbers[stat] for stat in ("min", "p50", "p75", "p90", "p95", "p99", "p999", "max")]
     assert order == sorted(order)
     assert 0 < numbers["min"] <= numbers["mean"] <= numbers["max"]
-    low, high = numbers["ci95"]["p50"]
-    assert low <= numbers["p50"] <= high
+    if (interval := numbers["ci95"]["p50"]) is not None:  # Forty requests may be worth too few.
+        assert interval[0] <= numbers["p50"] <= interval[1]
 
 
 def test_the_latencies_of_each_request_fit_each_other(measured: tuple[int, dict[str, Any], Any]) -> None:

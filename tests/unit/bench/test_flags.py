@@ -91,6 +91,11 @@ def run_parser() -> Parser:
     return parser
 
 
+def resolved(words: list[str]) -> RunConfig:
+    """The configuration of flags, with the file that they name and the environment."""
+    return options.resolve_flags(*options.parse_flags(run_parser(), words))
+
+
 def configured(argv: list[str]) -> RunConfig:
     flags, problems = parse(run_parser(), argv)
     assert problems == []
@@ -159,7 +164,7 @@ def test_a_file_that_is_no_yaml_may_hold_the_url(tmp_path: Path) -> None:
     path = tmp_path / "load.yaml"
     path.write_text("url: [\n")
     with pytest.raises(UsageError) as raised:
-        options.config_of(run_parser(), ["--config", str(path), "--rate", "x"])
+        resolved(["--config", str(path), "--rate", "x"])
     assert [problem.partition(":")[0] for problem in raised.value.problems] == [
         f"--config {path}, line 2, column 1",
         "--rate",
@@ -192,7 +197,7 @@ def expected_flags() -> set[str]:
 
 
 def test_the_help_of_run_explains_every_flag_and_no_other(capsys: pytest.CaptureFixture[str]) -> None:
-    assert flags_in(help_of("run", capsys)) == expected_flags()
+    assert flags_in(help_of("run", capsys)) == expected_flags() | {"--repeats"}
 
 
 def test_the_flags_that_scripts_rely_on_are_there(capsys: pytest.CaptureFixture[str]) -> None:
@@ -263,7 +268,7 @@ def test_each_example_of_the_help_is_accepted() -> None:
 def test_a_run_can_be_configured_by_a_file_alone(tmp_path: Path) -> None:
     path = tmp_path / "load.yaml"
     path.write_text("url: http://h:1\nrate: 5\nlimits:\n  errors: {suspect: 0.5}\n")
-    config = options.config_of(run_parser(), ["--config", str(path)])
+    config = resolved(["--config", str(path)])
     assert (config.url, config.rate, config.limits.errors.suspect) == ("http://h:1", 5.0, 0.5)
 
 
@@ -271,7 +276,7 @@ def test_problems_of_flags_file_and_values_are_named_together(tmp_path: Path) ->
     path = tmp_path / "load.yaml"
     path.write_text("sed: 5\n")
     with pytest.raises(UsageError) as raised:
-        options.config_of(run_parser(), [*URL, "--config", str(path), "--bogus", "--rate", "x"])
+        resolved([*URL, "--config", str(path), "--bogus", "--rate", "x"])
     text = "\n".join(raised.value.problems)
     assert len(raised.value.problems) == 3
     assert all(word in text for word in ("--bogus", "sed", "--rate"))
@@ -279,7 +284,7 @@ def test_problems_of_flags_file_and_values_are_named_together(tmp_path: Path) ->
 
 def test_the_key_comes_from_the_environment_unless_it_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-env")
-    assert value(options.config_of(run_parser(), URL), "api_key") == "sk-env"
-    assert value(options.config_of(run_parser(), [*URL, "--api-key", "sk-flag"]), "api_key") == "sk-flag"
+    assert value(resolved(URL), "api_key") == "sk-env"
+    assert value(resolved([*URL, "--api-key", "sk-flag"]), "api_key") == "sk-flag"
     monkeypatch.delenv("OPENAI_API_KEY")
-    assert value(options.config_of(run_parser(), URL), "api_key") is None
+    assert value(resolved(URL), "api_key") is None
