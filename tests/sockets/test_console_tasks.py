@@ -31,12 +31,13 @@ def console_of(runs: Path) -> Iterator[tuple[httpx.Client, subprocess.Popen[str]
     )
     assert process.stdout is not None
     base = process.stdout.readline().removeprefix("console ready at ").strip()
-    with httpx.Client(base_url=f"{base}/api", headers={"authorization": f"Bearer {TOKEN}"}, timeout=60) as client:
-        yield client, process
-    if process.poll() is None:
+    try:
+        with httpx.Client(base_url=f"{base}/api", headers={"authorization": f"Bearer {TOKEN}"}, timeout=60) as client:
+            yield client, process
+    finally:
         process.terminate()
-    process.wait(timeout=30)
-    process.stdout.close()
+        process.wait(timeout=30)
+        process.stdout.close()
 
 
 @pytest.fixture(scope="module")

@@ -93,6 +93,17 @@ def test_no_name_leads_out_of_the_runs_folder(name: str, tmp_path: Path) -> None
     store.close()
 
 
+def test_a_link_to_another_task_is_no_task(tmp_path: Path) -> None:
+    made_run(tmp_path, "a")
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    store = store_at(tmp_path)
+    folder = TaskFolder(tmp_path, store)
+    with pytest.raises(NotFound):
+        folder.directory("b")
+    assert folder.names() == ["a"]
+    store.close()
+
+
 def test_a_link_inside_a_task_is_no_file_of_it(tmp_path: Path) -> None:
     path = made_run(tmp_path, "a")
     (tmp_path / "secret").write_text("s")
