@@ -21,7 +21,7 @@ ARGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--
         "--disable-component-update", "--disable-sync"]  # fmt: skip
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Chromium of the system; the test is skipped, or fails where TRUELOAD_BROWSER_REQUIRED is set, without one."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -32,6 +32,7 @@ def browser() -> Iterator[Browser]:
         pytest.skip(f"needs {lacks}")
     from playwright import sync_api
 
+    # For a module and no longer: its event loop runs in this thread until it ends, and tests of other kinds run their own.
     with sync_api.sync_playwright() as playwright:
         launched = playwright.chromium.launch(executable_path=chromium, args=ARGS)
         yield launched
