@@ -31,12 +31,14 @@ Configuration = RunConfig | Settings | Mapping[str, Any] | str | Path
 
 @dataclass(frozen=True, slots=True)
 class ObjectiveResult:
-    """An objective of `slo`, the value that it was held against in its unit, and whether it held."""
+    """An objective of `slo`, the value that it was held against in its unit, and whether that held."""
 
     objective: str
     value: float | None
     interval: tuple[float, float] | None
     held: bool
+    shown: str
+    """What the whole interval says: "held", "failed", or "not shown" where it has both, or is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ class RunResult:
     def objectives(self) -> tuple[ObjectiveResult, ...]:
         """Every objective of `slo`."""
         return tuple(
-            ObjectiveResult(row["objective"], row["value"], _interval(row["ci95"]), row["held"])
+            ObjectiveResult(row["objective"], row["value"], _interval(row["ci95"]), row["held"], row["shown"])
             for row in self.summary["slo"]["objectives"]
         )
 
