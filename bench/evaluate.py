@@ -20,6 +20,7 @@ from bench.metrics import objectives
 from bench.metrics.catalog import REQUEST_METRICS
 from bench.metrics.facts import RunFacts
 from bench.metrics.planned_load import PlannedLoad
+from bench.metrics.precision import PRECISE_ENOUGH
 from bench.metrics.summary import Summary
 from bench.run_directory import CERTIFICATE, CERTIFICATE_PAGE, REPORT, SUMMARY, RunDirectory
 from bench.run_state import RunState
@@ -27,7 +28,7 @@ from bench.verdict import judge
 from bench.verdict.evidence import RunEvidence
 from bench.verdict.finding import Status, Verdict
 
-PLANNED_ENDS = ("requests", "duration")
+PLANNED_ENDS = ("requests", "duration", PRECISE_ENOUGH)
 """Reasons to stop that are no surprise."""
 
 

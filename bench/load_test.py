@@ -30,11 +30,13 @@ from bench.load.components import source_of, target_of, tokenizer_of, transport_
 from bench.load.crew import Crew, CrewReport, Order, Progress
 from bench.load.live import Live, LiveNumbers, LoadGoal
 from bench.load.live_log import EVERY_S, LiveLog
+from bench.load.precision_watch import PrecisionTask, PrecisionWatch
 from bench.load.supervision import Defects, ErrorWatch, Interrupts
 from bench.load.this_process import ThisProcess
 from bench.load.worker import Worker
 from bench.manifest import Manifest, PromptTexts, TokenizerName
 from bench.metrics import objectives
+from bench.metrics.precision import PRECISE_ENOUGH, Look
 from bench.modes.interface import LoadPlan
 from bench.observer import SILENT, Observer
 from bench.rng import fresh_salt, unique_id
@@ -294,6 +296,8 @@ class _Load:
         self._clock = clock
         self._defects = defects
         self._observer = observer
+        task = PrecisionTask(config.until, str(directory.path), first.workers, config.lasts_s)
+        self._precision = PrecisionWatch(task) if config.until else None
 
     async def measure(self, after: Callable[[], Awaitable[PrefixCacheUse | None]]) -> Measurement:
         """Send the load and write the manifest. `after` tells, when the load is over, what the prefix cache served."""
@@ -310,6 +314,8 @@ class _Load:
         try:
             with self._observer.waiting(lambda: crew.preparing):
                 await crew.prepare()
+                if self._precision is not None:
+                    await self._precision.ready()
             start_ns = self._clock.now_ns() + LEAD_NS
             changes: dict[str, Any] = {"start_ns": start_ns}
             if segments := manifest.planned_segments(self._config, start_ns):
@@ -322,6 +328,8 @@ class _Load:
                 report = await crew.load()
         finally:
             crew.close()
+            if self._precision is not None:
+                self._precision.close()
         return begun, report, interrupts.seen
 
     @contextmanager
@@ -338,11 +346,18 @@ class _Load:
         directory, clock = self._directory, self._clock
         log = LiveLog(directory.path / LIVE, write_state=lambda state: manifest.mark(directory, state, written))
 
+        def looked(look: Look) -> None:
+            live.precision = str(look)
+            if look.enough:
+                crew.tell(Order.STOP, PRECISE_ENOUGH)
+
         def note(numbers: LiveNumbers) -> None:
             state = RunState.DRAINING if interrupts.seen else numbers.state
             log.tell(clock.now_ns(), state, numbers, live.second(), crew.client)
 
         live.follow(note, EVERY_S, EVERY_S)
+        if self._precision is not None:
+            self._precision.begin(looked)
         if observer.cadence is not None:
             live.follow(observer.progress, *observer.cadence)
         try:
@@ -358,12 +373,16 @@ class _Load:
         self, begun: Manifest, report: CrewReport, *, interrupted: bool, prefix_cache_use: PrefixCacheUse | None
     ) -> Measurement:
         workers = report.workers
+        stop_reason = "interrupted" if interrupted else self._stop_reason(report)
+        ends = [] if self._precision is None else [self._precision.why(stop_reason)]
+        for end in ends:
+            self._observer.say(end)
         changes = {
             "run_start_ns": min((w.run_start_ns for w in workers if w.run_start_ns is not None), default=None),
-            "stop_reason": "interrupted" if interrupted else self._stop_reason(report),
+            "stop_reason": stop_reason,
             "ended": utc_now().isoformat(timespec="seconds"),
             "state": RunState.EVALUATING,
-            "notes": (*begun.notes, *_notes_of(report)),
+            "notes": (*begun.notes, *_notes_of(report), *ends),
             "prefix_cache": prefix_cache_use,
             "priority": tuple(worker.priority for worker in workers),
             **({"died": report.died} if report.died else {}),

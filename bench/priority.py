@@ -148,6 +148,18 @@ def reason(error: OSError) -> str:
     return error.strerror or str(error)
 
 
+NICENESS_BESIDE = 10
+
+
+def give_way() -> None:
+    """Let this process run only where the ones that send and serve leave it time. A nicer process of the ordinary kind keeps
+    its processor for some ms when another wakes up; one of the idle kind is put aside at once."""
+    try:
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    except (AttributeError, OSError):
+        os.nice(NICENESS_BESIDE)
+
+
 class LinuxScheduler:
     """SCHED_RR at its lowest priority for the calling thread."""
 

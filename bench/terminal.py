@@ -122,6 +122,7 @@ def load_lines(numbers: LiveNumbers, *, unicode: bool) -> list[str]:
         f"  {numbers.requests_per_s:,.1f} requests/s  {numbers.output_tokens_per_s:,.0f} tokens/s",
         *(["  " + "  ".join(latencies)] if numbers.latencies else []),
         *_objective_lines(numbers),
+        *([] if numbers.precision is None else [f"  {numbers.precision}"]),
         *_error_lines(numbers),
     ]
 

@@ -15,6 +15,7 @@ from bench.statistics.capacity import Share, grid, of_shares
 from bench.statistics.intervals import quantile_intervals
 from tests.support import statistics_claims as claims
 from tests.support.batching_model import S1, S2, S3
+from tests.support.stopping_reach import stopping
 
 
 def share(hits: int, given: int) -> str:
@@ -112,6 +113,16 @@ def in_flight(runs: int) -> None:
             )
 
 
+def until(runs: int) -> None:
+    """Runs that `--until` ended before a cap of ten minutes, how many intervals then held the truth, and after how long."""
+    print("| load | goal | runs | ended early | held | after, of the cap |\n|---|---|---|---|---|---|")
+    for load in claims.LOADS:
+        for goal in ("ttft:p50=10%", "ttft:p90=10%"):
+            found = stopping(load, goal, 600, runs)
+            held = share(found.held, found.ended)
+            print(f"| {load.name} | {goal} | {runs} | {found.ended} | {held} | {found.share_of_cap:.0%} |", flush=True)
+
+
 def compare(runs: int) -> None:
     """A compared with itself (differs in at most 5%), and with what is 5% slower in five pairs (found in at least 90%)."""
     n = max(50, 2 * runs)
@@ -190,7 +201,7 @@ def milliseconds(work: Callable[[], object]) -> float:
 SECTIONS: dict[str, Callable[[int], None]] = {
     "intervals": intervals, "uncorrected": uncorrected, "long-tails": long_tails, "tokens": tokens, "steady": steady,
     "capacities": capacities, "search": search, "in-flight": in_flight, "knee": knee, "compare": compare, "gate": gate,
-    "cost": cost,
+    "until": until, "cost": cost,
 }  # fmt: skip
 
 

@@ -55,6 +55,7 @@ LEFT_TO_THE_SEARCH = {
     "concurrency": "the search finds it: give --load concurrency, and --start for the number to begin with",
     "duration": "visits take as long as they need: --budget is the time for all of them",
     "requests": "visits take as long as they need: --budget is the time for all of them",
+    "until": "visits take as long as they need: --precision is how well the capacity shall be known",
     "warmup": "every visit lets the server settle before it measures",
     "ramp": "the users of a visit come in while it lets the server settle",
     "steps": "the search chooses the loads: give --start, --min and --max",

@@ -42,7 +42,7 @@ def main(argv: Sequence[str]) -> int:
     from bench.report import load_sweep_text
     from bench.run_series import RunSeries
 
-    parser = run_parser("sweep", ABOUT, EXAMPLES, _SET_BY_LOADS)
+    parser = run_parser("sweep", ABOUT, EXAMPLES, (*_SET_BY_LOADS, "until"))
     own = parser.add_argument_group("which loads")
     own.add_argument(
         "--loads",
@@ -79,7 +79,7 @@ def main(argv: Sequence[str]) -> int:
     given = {"name": "sweep", **flags}
 
     def config_at(of_visit: Mapping[str, Any]) -> RunConfig:
-        return resolve_flags({**given, **of_visit}, [])
+        return resolve_flags({**given, **of_visit, "until": ()}, [])
 
     base = config_at(_first(loads))
     named = base.out if resume is None else resume

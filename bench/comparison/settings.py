@@ -23,6 +23,7 @@ MAY_DIFFER = {
     "insecure": "target",
     "requests": "length",
     "duration": "length",
+    "until": "length",
     "warmup": "length",
     "seed": "configuration",
     "slo": "configuration",

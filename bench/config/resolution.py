@@ -21,12 +21,14 @@ from bench.config.run_config import SECRETS, RunConfig, complete, implied_mode
 from bench.config.settings import Settings
 from bench.endpoints import DEFAULT, ENDPOINTS, urls
 from bench.errors import UsageError
-from bench.metrics import objectives
+from bench.metrics import objectives, precision
 from bench.modes import MODES
 from promptset import recipes
 from promptset.errors import SpecError
 
 MODES_WITH_SEGMENTS = ("concurrency", "rate")
+MODES_WITH_GOALS = ("concurrency", "rate", "sessions")
+"""The modes whose load stays the same for as long as it is sent."""
 _NO_DEFAULT = object()
 _DEFAULTS = Settings(url="http://unknown").public()
 
@@ -162,7 +164,7 @@ def _combinations(settings: Settings, given: Collection[str]) -> list[str]:
                 f"--rate {settings.rate:g} for --duration {settings.duration:g} s is {planned:,.0f} requests: "
                 f"give at most {values.MOST_REQUESTS:,}"
             )
-    return problems + _objective_problems(settings)
+    return problems + _objective_problems(settings) + _precision_problems(settings, mode.name)
 
 
 def _segment_problems(settings: Settings, mode: str) -> list[str]:
@@ -198,6 +200,25 @@ def _objective_problems(settings: Settings) -> list[str]:
             problems.append(
                 f'--slo "{objective.text}": replies of one token have no {objective.metric}: ask for more --output-tokens'
             )
+    return problems
+
+
+def _precision_problems(settings: Settings, mode: str) -> list[str]:
+    """Goals of a load that changes, and on numbers that this run cannot have."""
+    if not settings.until:
+        return []
+    problems = []
+    if settings.segments:
+        problems.append(
+            f"--until needs a load that stays, and {settings.segments_flag} changes it: leave one of the two out"
+        )
+    if mode not in MODES_WITH_GOALS:
+        problems.append(
+            f"--until needs a load that stays (--mode {', '.join(MODES_WITH_GOALS)}), and this is mode {mode}"
+        )
+    for goal in precision.parse(settings.until):
+        why = precision.impossible(goal, streamed=settings.stream, one_token=settings.output_tokens == "1")
+        problems += [] if why is None else [f'--until "{goal}": {why}']
     return problems
 
 

@@ -12,6 +12,7 @@ from bench.clock import NS_PER_S
 from bench.config.settings import Settings
 from bench.endpoints import DEFAULT, urls
 from bench.errors import UsageError
+from bench.metrics.precision import DEFAULT_CAP_S
 from bench.modes import DEFAULT_MODE, MODES
 from bench.modes.interface import DEFAULT_OUTPUT_TOKENS, Mode
 from bench.modes.share import RunLength
@@ -78,6 +79,7 @@ class RunConfig(Settings):
         known = {key: value for key, value in content.items() if key in Settings.model_fields.keys() - SECRETS}
         limits = {key: value for key, value in known.get("limits", {}).items() if key in Limits.model_fields}
         known |= {"limits": Limits.model_validate(limits), "slo": tuple(known.get("slo", ()))}
+        known["until"] = tuple(known.get("until", ()))
         if "ramp" in known:  # A number of seconds, before loads could rise.
             known["ramp"] = str(known["ramp"])
         return complete(Settings.model_construct(**known))
@@ -96,6 +98,8 @@ def complete(settings: Settings) -> RunConfig:
     if name not in MODES:
         raise UsageError(f"the mode {name!r} is not one of {', '.join(MODES)}")
     mode = MODES[name]
+    if settings.until and settings.requests is None and settings.duration is None:
+        settings = settings.model_copy(update={"duration": DEFAULT_CAP_S})
     named = urls.endpoint_of(settings.url)
     filled: dict[str, Any] = {"mode": name, **mode.defaults(settings)}
     if settings.endpoint is None:

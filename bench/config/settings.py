@@ -149,6 +149,13 @@ class Settings(BaseModel):
         ge=1,
     )
     duration: Seconds | None = option(None, "stop sending after this time", group="load", metavar="S")
+    until: Annotated[Many, AfterValidator(values.precision_goals)] = option(
+        (),
+        "stop sending once half of this number's 95%% interval is at most that share of it: ttft:p90=10%%; "
+        "--duration (10m, without it or --requests) is the cap; may be repeated",
+        group="load",
+        metavar="NUMBER=P%",
+    )
     warmup: Annotated[str, BeforeValidator(values.warmup)] = option(
         "0", "requests (20) or time (20s) to send first, left out of every number", group="load", metavar="N|S"
     )

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import orjson
 
 from bench.errors import UsageError
-from bench.metrics import objectives
+from bench.metrics import objectives, precision
 from bench.secrets import MASK, holds_mask, shown_url
 from promptset import distributions, loaders, recipes
 
@@ -130,6 +130,19 @@ def objective(value: str) -> str:
     except UsageError as e:
         raise ValueError(str(e).removeprefix("--slo ")) from e
     return value
+
+
+def precision_goals(texts: tuple[str, ...]) -> tuple[str, ...]:
+    """The goals of `--until`, plainly spelled; a flag may hold several, with commas between. Raises ValueError."""
+    problems, goals = [], []
+    for text in (part for whole in texts for part in whole.split(",")):
+        try:
+            goals.append(str(precision.parse_one(text)))
+        except UsageError as e:
+            problems.append(str(e).removeprefix("--until "))
+    if problems:
+        raise ValueError("\n".join(problems))
+    return tuple(dict.fromkeys(goals))
 
 
 def url(value: str) -> str:

@@ -18,26 +18,16 @@ from bench.errors import BenchError, Exit
 from bench.load.assignment import Assignment
 from bench.load.components import source_of, tokenizer_of
 from bench.load.frames import frame
+from bench.priority import give_way
 from bench.workload import Encoded
 from promptset.errors import SpecError
 from promptset.samples import Sample
-
-_NICENESS = 10
-
-
-def _give_way() -> None:
-    """The process that sends goes first: it keeps deadlines, and this one only a stock. A nicer process of the ordinary kind
-    keeps its processor for some ms when another wakes up; one of the idle kind is put aside at once."""
-    try:
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-    except (AttributeError, OSError):
-        os.nice(_NICENESS)
 
 
 def main(descriptor: int) -> int:
     """Be the process that makes requests: `descriptor` is the socket to the one that sends them."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _give_way()
+    give_way()  # The process that sends keeps deadlines, and this one only a stock.
     pipe = socket.socket(fileno=descriptor)
     connection = Connection(os.dup(descriptor))
     try:

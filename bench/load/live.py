@@ -108,6 +108,8 @@ class LiveNumbers:
     latencies: dict[str, RecentLatency]
     """By metric (ttft, tpot, e2el); a metric without values is left out."""
     objectives: tuple[ObjectiveSoFar, ...]
+    precision: str | None = None
+    """How well the numbers of `--until` were known at the last look; None before it."""
 
     @property
     def waiting(self) -> int:
@@ -151,6 +153,8 @@ class Live:
         self._dropped = 0
         self._run_start_ns: int | None = None
         self._followers: list[_Follower] = []
+        self.precision: str | None = None
+        """See LiveNumbers."""
 
     def add(self, record: RequestRecord) -> None:
         """A request of this process has ended."""
@@ -228,6 +232,7 @@ class Live:
             output_tokens_per_s=recent.output_tokens / span_s,
             latencies={name: _latency(values) for name, values in recent.values.items() if values.count},
             objectives=tuple(ObjectiveSoFar(o, self._run.value_of(o, run_s)) for o in goal.objectives),
+            precision=self.precision,
         )
 
     def _take(self, now_ns: int) -> tuple[PhaseTally, float]:

@@ -23,7 +23,7 @@ from bench.run_directory import RunDirectory
 
 SEARCH, SETTINGS, PAGE = "search.json", "search.yaml", "search.html"
 
-LEFT_TO_VISITS = ("rate", "concurrency", "duration", "requests", "warmup", "ramp", "steps", "mode")
+LEFT_TO_VISITS = ("rate", "concurrency", "duration", "requests", "warmup", "ramp", "steps", "mode", "until")
 """Settings of a run that a search chooses itself, visit by visit."""
 _SAYS_NOTHING = ("out", "name", "format", "quiet", "api_key", "header", *LEFT_TO_VISITS)
 """Settings that may differ where a search goes on: where it writes, its secrets, and what visits choose."""

@@ -55,6 +55,7 @@ def visit_config(base: RunConfig, visit: Visit, load_kind: str) -> RunConfig:
         "warmup": f"{visit.settle_s:.3f}s",
         "duration": visit.measure_s,
         "requests": None,
+        "until": (),
         "max_errors": None,
         "seed": (base.seed + visit.n) % (MOST_SEED + 1),
         "name": f"{base.name}-{visit.n:02d}",

@@ -80,7 +80,7 @@ def parse_one(text: str) -> Objective:
         raise UsageError(f'--slo "{text}": not of the form METRIC:STATISTIC<LIMIT, for example ttft:p99<500ms')
     metric, stat, op, number, suffix = match.groups()
     if metric not in METRICS and metric not in RUN_NUMBERS:
-        raise UsageError(f'--slo "{text}": no metric is called {metric!r}{_suggest(metric, [*METRICS, *RUN_NUMBERS])}')
+        raise UsageError(f'--slo "{text}": no metric is called {metric!r}{suggest(metric, [*METRICS, *RUN_NUMBERS])}')
     try:
         limit = float(number)
     except ValueError:
@@ -91,7 +91,7 @@ def parse_one(text: str) -> Objective:
         return _run_objective(text, metric, op, limit, suffix)
     stat = "p99" if stat is None else {"avg": "mean", "median": "p50", "p99.9": "p999"}.get(stat, stat)
     if stat not in STATS:
-        raise UsageError(f'--slo "{text}": no statistic is called {stat!r}{_suggest(stat, STATS)}')
+        raise UsageError(f'--slo "{text}": no statistic is called {stat!r}{suggest(stat, STATS)}')
     unit = METRICS[metric].unit
     if unit == "ms":
         if not suffix:
@@ -120,7 +120,8 @@ def _run_objective(text: str, metric: str, op: str, limit: float, suffix: str) -
     return Objective(text, metric, None, op, limit, "1/s")
 
 
-def _suggest(word: str, known: Iterable[str]) -> str:
+def suggest(word: str, known: Iterable[str]) -> str:
+    """The end of a sentence about a word that is not known: the nearest one that is, or all of them."""
     names = list(known)
     close = difflib.get_close_matches(word, names, n=1)
     return f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(names)}"

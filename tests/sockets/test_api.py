@@ -191,7 +191,8 @@ class Loaded(bench.Observer):
     def load_ended(self):
         print("ended", sorted({"numpy", "scipy", "transformers"} & sys.modules.keys()))
 
-bench.run(url=sys.argv[1], model="m", rate=50, requests=6, output_tokens="3", out=sys.argv[2], observer=Loaded())
+few = {"rate": 50, "requests": 6, "output_tokens": "3", "until": "ttft:p50=10%"}
+bench.run(url=sys.argv[1], model="m", out=sys.argv[2], observer=Loaded(), **few)
 """
 
 

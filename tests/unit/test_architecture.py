@@ -109,11 +109,13 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     ),
     "bench.event_loop": frozenset(),
     "bench.config": frozenset(
-        {"bench.clock", "bench.endpoints", "bench.errors", "bench.metrics.objectives", "bench.modes", "bench.schedule",
-         "bench.secrets", "bench.sources", "bench.transport", "bench.verdict", "promptset"}
+        {"bench.clock", "bench.endpoints", "bench.errors", "bench.metrics.objectives", "bench.metrics.precision",
+         "bench.modes", "bench.schedule", "bench.secrets", "bench.sources", "bench.transport", "bench.verdict", "promptset"}
     ),
     "bench.config.flags": frozenset({"bench.errors"}),
-    "bench.config.values": frozenset({"bench.errors", "bench.metrics.objectives", "bench.secrets", "promptset"}),
+    "bench.config.values": frozenset(
+        {"bench.errors", "bench.metrics.objectives", "bench.metrics.precision", "bench.secrets", "promptset"}
+    ),
     "bench.config.segments": frozenset({"bench.config.values", "bench.loads", "bench.schedule.segments"}),
     "bench.manifest": frozenset(
         {"bench.config", "bench.errors", "bench.priority", "bench.run_directory", "bench.run_state",

@@ -47,6 +47,7 @@ KNOBS: dict[str, tuple[list[str], list[str], object]] = {
     "steps": (URL, ["--steps", "5,10:20s"], "5,10:20s"),
     "requests": (URL, ["--requests", "7"], 7),
     "duration": (URL, ["--duration", "2m"], 120.0),
+    "until": (URL, ["--until", "ttft:p90=10%", "--until", "e2el:mean=5%"], ("ttft:p90=10%", "e2el:mean=5%")),
     "warmup": (URL, ["--warmup", "20s"], "20s"),
     "input_tokens": (URL, ["--input-tokens", "uniform:1..5"], "uniform:1..5"),
     "output_tokens": (URL, ["--output-tokens", "64"], "64"),

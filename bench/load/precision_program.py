@@ -1,0 +1,90 @@
+"""The program that judges `--until` beside a load: `python -m bench.load.precision_program DESCRIPTOR`, started by
+`precision_watch.py`.
+
+It reads the records of all workers as they are written, looks at the goals at fixed times, and sends what it sees. It is of
+the idle kind, so it delays nobody; it ends when the goals are reached, or when the process that started it does.
+"""
+
+from __future__ import annotations
+
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from bench import clock
+from bench.load.precision_watch import PrecisionTask
+from bench.metrics.precision import Judge, look_times, parse
+from bench.priority import give_way
+from bench.records import RequestRecord, from_line
+from bench.run_directory import shard_names
+
+READ_EVERY_S = 0.5
+_READ_BYTES = 1 << 20
+
+
+class GrowingRecords:
+    """The records of a file that another process appends to: each whole line once. The file may not be there yet."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset = 0
+        self._torn = b""
+
+    def new(self) -> Iterator[RequestRecord]:
+        """Those that have come since this was asked the last time."""
+        if not self._path.exists():
+            return
+        with self._path.open("rb") as file:
+            file.seek(self._offset)
+            while piece := file.read(_READ_BYTES):
+                self._offset += len(piece)
+                *lines, self._torn = (self._torn + piece).split(b"\n")
+                yield from (from_line(line) for line in lines if line)
+
+
+def watch(task: PrecisionTask, connection: Connection) -> None:
+    """Look and tell, until it is enough. Raises EOFError where the process that sends has ended."""
+    directory = Path(task.directory)
+    workers = [None] if task.workers == 1 else list(range(task.workers))
+    files = [GrowingRecords(directory / shard_names(worker)[0]) for worker in workers]
+    judge = Judge(parse(task.goals))
+    times = look_times(task.longest_s)
+    due_s = next(times)
+    while True:
+        if connection.poll(min(READ_EVERY_S, due_s / 10)):
+            connection.recv()
+        for file in files:
+            for record in file.new():
+                judge.add(record)
+        run_s = judge.run_s(clock.now_ns())
+        if run_s < due_s:
+            continue
+        look = judge.look(run_s)
+        connection.send(look)
+        if look.enough:
+            return
+        while due_s <= run_s:
+            due_s = next(times)
+
+
+def main(descriptor: int) -> int:
+    """Be the process that judges: `descriptor` is the socket to the one that sends the load."""
+    import bench.metrics.sureness  # noqa: F401  # numpy takes long to import: now, before the load.
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    connection = Connection(socket.socket(fileno=descriptor).detach())
+    try:
+        task: PrecisionTask = connection.recv()
+        connection.send(None)
+        give_way()
+        watch(task, connection)
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        pass  # The process that sends has ended, or has no more use for it.
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1])))

@@ -1,0 +1,115 @@
+"""Ends the sending when the numbers of `--until` are known well enough.
+
+Intervals take numpy and tens of ms, in which no stamp could be taken: so a process beside the load (`precision_program.py`)
+reads the records as they are written, and this one reads a few words of it every 20 s. Where that process dies, the run goes
+on to its cap, and a note says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+
+from bench.metrics.precision import PRECISE_ENOUGH, Look
+
+
+@dataclass(frozen=True, slots=True)
+class PrecisionTask:
+    """What is to be judged: goals as they are written, and where the workers write their records.
+
+    `longest_s`: how long the load may take after the warm-up; None where only requests end it.
+    """
+
+    goals: tuple[str, ...]
+    directory: str
+    workers: int
+    longest_s: float | None
+
+
+class PrecisionWatch:
+    """The process that judges, seen from the one that sends. `ready`, `begin`, `close`, in this order."""
+
+    def __init__(self, task: PrecisionTask) -> None:
+        """Starts the process, which gets ready beside whatever is done meanwhile."""
+        ours, theirs = socket.socketpair()
+        # A session of its own: Ctrl-C is the business of the process that sends.
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "bench.load.precision_program", str(theirs.fileno())],
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        theirs.close()
+        self._connection = Connection(ours.detach())
+        self._task = task
+        self._reading = False
+        self.last: Look | None = None
+        """What it saw last."""
+        self.died: str | None = None
+        """How it ended before its time."""
+
+    async def ready(self) -> None:
+        """Wait until it has imported what it needs, or has died."""
+        loop = asyncio.get_running_loop()
+        readable = asyncio.Event()
+        loop.add_reader(self._connection.fileno(), readable.set)
+        try:
+            self._connection.send(self._task)
+            await readable.wait()
+            self._connection.recv()
+        except (EOFError, OSError):
+            self._bury()
+        finally:
+            loop.remove_reader(self._connection.fileno())
+
+    def begin(self, tell: Callable[[Look], None]) -> None:
+        """Tell every look from now on."""
+        if self.died is None:
+            self._reading = True
+            asyncio.get_running_loop().add_reader(self._connection.fileno(), self._read, tell)
+
+    def _read(self, tell: Callable[[Look], None]) -> None:
+        try:
+            look: Look = self._connection.recv()
+        except (EOFError, OSError):
+            self._stop()
+            if self.last is None or not self.last.enough:
+                self._bury()
+            return
+        self.last = look
+        if look.enough:
+            self._stop()
+        tell(look)
+
+    def _bury(self) -> None:
+        status = self.process.wait()
+        self.died = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
+
+    def _stop(self) -> None:
+        if self._reading:
+            self._reading = False
+            asyncio.get_running_loop().remove_reader(self._connection.fileno())
+
+    def close(self) -> None:
+        """End the process."""
+        self._stop()
+        self._connection.close()
+        self.process.terminate()
+        self.process.wait()
+
+    def why(self, stop_reason: str) -> str:
+        """Why the run ended when it did, in a sentence."""
+        if self.last is not None and stop_reason == PRECISE_ENOUGH:
+            return f"stopped: {self.last}"
+        if self.died is not None:
+            return f"--until could not end the run: the process that judges it {self.died}"
+        if self.last is None:
+            return "--until had no effect: the run ended before its first look"
+        came_first = "the cap came first" if stop_reason in ("duration", "requests") else "--until was not reached"
+        return f"{came_first}: {self.last}"

@@ -1,0 +1,210 @@
+"""Precision goals: `ttft:p90=10%`, a number that a run shall know to within that share of its value.
+
+The grammar: METRIC:STATISTIC=SHARE%, without regard to spaces. METRIC is a latency or speed with one value a request,
+STATISTIC the mean or a quantile (default p99). A goal is reached where half the width of the number's 95% interval, the one
+of the report, is at most the share of the number.
+
+A run that stops when an interval happens to be narrow stops too early. So the interval is judged at few, fixed times: first
+after a tenth of the longest time that the run may take, at most a minute; then after a third of that, or a tenth of the time
+so far, whichever is longer. All goals must be reached at two of these looks in a row (docs/statistics.md).
+
+numpy is imported where an interval is computed, in a process of its own: never before or beside the load.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from bench.errors import UsageError
+from bench.metrics.catalog import METRICS, REQUEST_METRICS
+from bench.metrics.objectives import BETWEEN_TOKENS, WHOLE_RESPONSE, suggest
+from bench.metrics.quantile import QUANTILES, quantile
+from bench.records import Outcome, RequestRecord
+
+PRECISE_ENOUGH = "precise enough"
+"""The reason to stop that the manifest names."""
+
+FIRST_LOOK_S = 60.0
+LOOKS_IN_A_ROW = 2
+DEFAULT_CAP_S = 600.0
+"""How long a run with goals lasts at most, where neither a duration nor a number of requests is given."""
+
+STATS = ("mean", *QUANTILES)
+_OTHER_NAMES = {"avg": "mean", "median": "p50", "p99.9": "p999"}
+_FORM = re.compile(r"([a-z][a-z0-9_]*)(?::([a-z0-9_.]+))?=([0-9]*\.?[0-9]+)(%?)")
+
+
+@dataclass(frozen=True, slots=True)
+class PrecisionGoal:
+    """Half of the interval of this statistic is to be at most this share (0.1 is 10%) of its value."""
+
+    metric: str
+    stat: str
+    share: float
+
+    @property
+    def name(self) -> str:
+        """What is to be known, as it is written in a flag: ttft:p90."""
+        return f"{self.metric}:{self.stat}"
+
+    def __str__(self) -> str:
+        return f"{self.name}={written(self.share)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """How well a number is known: `reach` is half the width of its interval over its value, None where it has none.
+
+    Without an interval there are `independent` values, and it takes `needed`.
+    """
+
+    name: str
+    share: float
+    reach: float | None
+    independent: float = 0.0
+    needed: int = 0
+
+    @property
+    def reached(self) -> bool:
+        """Whether it is known as well as was asked for."""
+        return self.reach is not None and self.reach <= self.share
+
+    def __str__(self) -> str:
+        if self.reach is None:
+            return f"{self.name} has too few independent values ({self.independent:.0f} of {self.needed})"
+        if math.isinf(self.reach):
+            return f"{self.name} has an interval without a bound"
+        return f"{self.name} is known to ±{percent(self.reach)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """All goals at one look, so many seconds after the warm-up. `enough` ends the run."""
+
+    at_s: float
+    known: tuple[Known, ...]
+    enough: bool
+
+    def __str__(self) -> str:
+        asked = ", ".join(written(one.share) for one in self.known)
+        return f"{', '.join(map(str, self.known))} after {self.at_s:.0f} s; asked for {asked}"
+
+
+def parse_one(text: str) -> PrecisionGoal:
+    """One goal. Raises UsageError, which says what is wrong and what would be right."""
+    match = _FORM.fullmatch("".join(text.lower().split()))
+    if match is None:
+        raise UsageError(f'--until "{text}": not of the form METRIC:STATISTIC=SHARE%, for example ttft:p90=10%')
+    metric, stat, number, sign = match.groups()
+    if metric in METRICS and metric not in REQUEST_METRICS:
+        raise UsageError(f'--until "{text}": {metric} has many values a request, and a goal needs one: use tpot')
+    if metric not in REQUEST_METRICS:
+        raise UsageError(
+            f'--until "{text}": no metric of requests is called {metric!r}{suggest(metric, REQUEST_METRICS)}'
+        )
+    stat = "p99" if stat is None else _OTHER_NAMES.get(stat, stat)
+    if stat not in STATS:
+        raise UsageError(f'--until "{text}": no interval is of {stat!r}{suggest(stat, STATS)}')
+    if not sign:
+        raise UsageError(f'--until "{text}": the share needs a percent sign: write {metric}:{stat}={number}%')
+    if not 0 < float(number) < 100:
+        raise UsageError(f'--until "{text}": {number}% must be more than 0% and less than 100%')
+    return PrecisionGoal(metric, stat, float(number) / 100)
+
+
+def parse(texts: Iterable[str]) -> tuple[PrecisionGoal, ...]:
+    """The goals of checked `--until` flags."""
+    return tuple(parse_one(text) for text in texts)
+
+
+def impossible(goal: PrecisionGoal, *, streamed: bool, one_token: bool) -> str | None:
+    """Why the responses of a run do not have this number; None where they do."""
+    if goal.metric in WHOLE_RESPONSE:
+        return None
+    if not streamed:
+        return f"with --no-stream there is no {goal.metric}, only e2el: leave --no-stream out, or use e2el"
+    if one_token and goal.metric in BETWEEN_TOKENS:
+        return f"replies of one token have no {goal.metric}: ask for more --output-tokens"
+    return None
+
+
+def look_times(longest_s: float | None) -> Iterator[float]:
+    """When to look, in seconds after the warm-up, of a run that takes at most so long (None: that is not known)."""
+    first = FIRST_LOOK_S if longest_s is None else min(FIRST_LOOK_S, longest_s / 10)
+    at_s = first
+    while True:
+        yield at_s
+        at_s += max(first / 3, at_s / 10)
+
+
+class Judge:
+    """Takes the records of a load as they end, and looks at the goals when it is told to."""
+
+    def __init__(self, goals: Sequence[PrecisionGoal]) -> None:
+        self._goals = goals
+        self._index = array("q")
+        self._values = {goal.metric: array("d") for goal in goals}
+        self._in_a_row = 0
+        self._begun_ns: int | None = None
+
+    def add(self, record: RequestRecord) -> None:
+        """A request has ended. Those that count are those of the report: of the run phase, and successful."""
+        if record.phase != "run":
+            return
+        self._begun_ns = record.intended_ns if self._begun_ns is None else min(record.intended_ns, self._begun_ns)
+        if record.outcome is not Outcome.OK:
+            return
+        self._index.append(record.index)
+        for metric, values in self._values.items():
+            value = REQUEST_METRICS[metric].of(record)
+            values.append(math.nan if value is None else value)
+
+    def run_s(self, now_ns: int) -> float:
+        """For how long requests have been sent after the warm-up, as far as is known; 0 before one of them has ended."""
+        return 0.0 if self._begun_ns is None else (now_ns - self._begun_ns) / 1e9
+
+    def look(self, at_s: float) -> Look:
+        """How well every number is known now."""
+        order = sorted(range(len(self._index)), key=self._index.__getitem__)
+        in_send_order = {
+            metric: [value for value in map(values.__getitem__, order) if value == value]
+            for metric, values in self._values.items()
+        }
+        known = tuple(known_to(goal, in_send_order[goal.metric]) for goal in self._goals)
+        self._in_a_row = self._in_a_row + 1 if all(one.reached for one in known) else 0
+        return Look(at_s, known, enough=self._in_a_row >= LOOKS_IN_A_ROW)
+
+
+def known_to(goal: PrecisionGoal, values: Sequence[float]) -> Known:
+    """How well the goal's number is known from values in send order: by the interval that a report gives."""
+    from bench.statistics.autocorrelation import dependence
+    from bench.statistics.intervals import TooFew, mean_interval, quantile_interval
+
+    if goal.stat == "mean":
+        value = math.fsum(values) / len(values) if values else 0.0
+        found = mean_interval(values)
+    else:
+        ordered = sorted(values)
+        value = quantile(ordered, QUANTILES[goal.stat]) if ordered else 0.0
+        found = quantile_interval(ordered, QUANTILES[goal.stat], dependence(values))
+    if isinstance(found, TooFew):
+        return Known(goal.name, goal.share, None, found.effective, found.needed)
+    half = (found.high - max(0.0, found.low)) / 2
+    # Values that are all zero are known exactly; an interval around zero, or up to an infinite speed, has no share.
+    reach = 0.0 if half == 0 else half / value if value > 0 else math.inf
+    return Known(goal.name, goal.share, reach if math.isfinite(reach) else math.inf)
+
+
+def percent(share: float) -> str:
+    """A share for people: 8.7%, 23.1%, 0.35%."""
+    number = share * 100
+    return f"{number:.1f}%" if number >= 1 else f"{number:.2g}%"
+
+
+def written(share: float) -> str:
+    """A share as people write it, with all its digits: 10%, 2.25%."""
+    return f"{share * 100:.12g}%"

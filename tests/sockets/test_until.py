@@ -1,0 +1,204 @@
+"""`--until` as it runs: the process that judges, the run that it ends, and what is left when one of them dies."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from bench import cli, clock
+from bench.errors import Exit
+from bench.load.precision_watch import PrecisionTask, PrecisionWatch
+from bench.metrics.precision import PRECISE_ENOUGH, Look
+from bench.records import RequestRecord, to_line
+from tests.support.calm import CALM
+from tests.support.literal_replies import GOOD, api, stream
+from tests.support.literal_server import LiteralServer
+from tests.support.made_records import made_record
+
+PROGRAM = b"bench.load.precision_program"
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    with LiteralServer(api(lambda request: stream(*GOOD))) as running:
+        yield running.url
+
+
+def words(url: str, tmp_path: Path, *more: str) -> list[str]:
+    (tmp_path / "calm.yaml").write_text(CALM)
+    small = ["--model", "m", "--rate", "60", "--input-tokens", "16", "--output-tokens", "3"]
+    return ["run", "--url", url, "--config", str(tmp_path / "calm.yaml"), "--out", str(tmp_path / "run"), *small, *more]
+
+
+def manifest(tmp_path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = yaml.safe_load((tmp_path / "run" / "run.yaml").read_text())["manifest"]
+    return content
+
+
+def judging(parent: int) -> list[int]:
+    """The processes that judge and that this one started."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            of_parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1]) == parent
+            if of_parent and PROGRAM in (entry / "cmdline").read_bytes().split(b"\0"):
+                found.append(int(entry.name))
+        except (OSError, ValueError, IndexError):
+            continue
+    return found
+
+
+def gone(pid: int) -> bool:
+    try:
+        return (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+def wait_for(what: Callable[[], bool], within_s: float = 40.0) -> None:
+    deadline = time.monotonic() + within_s
+    while not what():
+        assert time.monotonic() < deadline, "it did not come about"
+        time.sleep(0.01)
+
+
+def sending(tmp_path: Path) -> bool:
+    return any(path.stat().st_size for path in (tmp_path / "run").glob("requests*.jsonl"))
+
+
+def recent(numbers: range) -> list[RequestRecord]:
+    """Requests that were sent in the last seconds, whose TTFT varies by a hundredth."""
+    shift_ns = clock.now_ns() - 10_000_000_000 - made_record().intended_ns
+    records = [made_record(i, sent_ms=i, chunks_ms=[100 + i * 7 % 11 / 10]) for i in numbers]
+    return [replace(one, intended_ns=one.intended_ns + shift_ns) for one in records]
+
+
+async def looks_of(watch: PrecisionWatch, until: Callable[[Look], bool]) -> list[Look]:
+    """What is told, until one look will do."""
+    found: list[Look] = []
+    done = asyncio.Event()
+
+    def tell(look: Look) -> None:
+        found.append(look)
+        if until(look):
+            done.set()
+
+    await watch.ready()
+    watch.begin(tell)
+    await done.wait()
+    return found
+
+
+def test_the_records_of_every_worker_are_judged_and_half_a_line_waits_for_its_end(tmp_path: Path) -> None:
+    lines = [[to_line(record) for record in recent(range(part, 400, 2))] for part in (0, 1)]
+    torn = lines[1].pop()
+    (tmp_path / "requests-0.jsonl").write_bytes(b"".join(lines[0]))
+    (tmp_path / "requests-1.jsonl").write_bytes(b"".join(lines[1]) + torn[:50])
+
+    async def main() -> tuple[list[Look], PrecisionWatch]:
+        watch = PrecisionWatch(PrecisionTask(("ttft:p50=5%", "ttft:mean=5%"), str(tmp_path), 2, 20.0))
+        try:
+            return await looks_of(watch, lambda look: look.enough), watch
+        finally:
+            watch.close()
+
+    looks, watch = asyncio.run(main())
+    assert [look.enough for look in looks] == [False, True]
+    assert [one.name for one in looks[-1].known] == ["ttft:p50", "ttft:mean"]
+    assert all(one.reached for look in looks for one in look.known)
+    assert looks[-1].at_s >= 10
+    assert watch.why(PRECISE_ENOUGH) == f"stopped: {looks[-1]}"
+    assert watch.why("duration") == f"the cap came first: {looks[-1]}"
+    assert watch.died is None
+    assert watch.process.returncode is not None
+
+
+def test_few_independent_values_are_told_and_are_not_enough(tmp_path: Path) -> None:
+    (tmp_path / "requests.jsonl").write_bytes(b"".join(to_line(record) for record in recent(range(30))))
+
+    async def main() -> list[Look]:
+        watch = PrecisionWatch(PrecisionTask(("ttft:p99=90%",), str(tmp_path), 1, 2.0))
+        try:
+            return await looks_of(watch, lambda look: True)
+        finally:
+            watch.close()
+
+    (look,) = asyncio.run(main())
+    assert look.known[0].needed == 368
+    assert str(look).startswith("ttft:p99 has too few independent values (")
+
+
+def test_a_process_that_died_before_the_load_is_told(tmp_path: Path) -> None:
+    async def main() -> str:
+        watch = PrecisionWatch(PrecisionTask(("ttft:p99=10%",), str(tmp_path), 1, 60.0))
+        try:
+            os.kill(watch.process.pid, signal.SIGKILL)
+            await watch.ready()
+            watch.begin(lambda look: None)
+            return watch.why("duration")
+        finally:
+            watch.close()
+
+    assert asyncio.run(main()) == "--until could not end the run: the process that judges it was killed by SIGKILL"
+
+
+def test_a_run_of_two_workers_ends_when_its_number_is_known(
+    server: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    more = ("--duration", "30s", "--until", "ttft:p50=99%", "--workers", "2", "--format", "json")
+    assert cli.main(words(server, tmp_path, *more)) == Exit.GOOD
+    printed = capfd.readouterr()
+    written = manifest(tmp_path)
+    assert written["stop_reason"] == PRECISE_ENOUGH
+    (why,) = [note for note in written["notes"] if note.startswith("stopped: ttft:p50 is known to ±")]
+    assert why.endswith(" s; asked for 99%")
+    assert why in printed.err
+    summary = json.loads(printed.out)
+    assert summary["run"]["stop_reason"] == PRECISE_ENOUGH
+    assert why in summary["run"]["notes"]
+    assert summary["counts"]["failed"] == 0
+    assert summary["counts"]["sent"] < 60 * 28
+    assert why in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+
+
+def test_the_cap_ends_a_run_whose_number_is_not_known(server: str, tmp_path: Path) -> None:
+    assert cli.main(words(server, tmp_path, "--requests", "20", "--until", "ttft:p99=1%", "--quiet")) == Exit.GOOD
+    written = manifest(tmp_path)
+    assert written["stop_reason"] == "requests"
+    assert written["notes"][-1] == "--until had no effect: the run ended before its first look"
+
+
+def test_a_dead_judge_ends_no_run(server: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "bench", *words(server, tmp_path, "--duration", "2s", "--until", "ttft:p99=1%")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as running:
+        wait_for(lambda: sending(tmp_path) or running.poll() is not None)
+        (pid,) = judging(running.pid)
+        os.kill(pid, signal.SIGKILL)
+        printed, _ = running.communicate(timeout=50)
+    assert running.returncode == Exit.GOOD, printed
+    said = "--until could not end the run: the process that judges it was killed by SIGKILL"
+    assert said in printed
+    assert manifest(tmp_path)["notes"][-1] == said
+    assert manifest(tmp_path)["stop_reason"] == "duration"
+
+
+def test_the_judge_ends_with_a_run_that_is_killed(server: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "bench", *words(server, tmp_path, "--until", "ttft:p99=1%", "--quiet")]
+    with subprocess.Popen(command) as running:
+        wait_for(lambda: sending(tmp_path) or running.poll() is not None)
+        (pid,) = judging(running.pid)
+        running.kill()
+        running.wait()
+        wait_for(lambda: gone(pid))
