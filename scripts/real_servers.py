@@ -58,6 +58,8 @@ class Engine:
 
     command: Callable[[Path, int], list[str] | None]
     means: dict[str, Callable[[Counters, Counters], float | None]]
+    flags: tuple[str, ...] = ()
+    """Of our run, beside those of all."""
 
 
 def ratio(top: str, bottom: str, scale: float = 1000.0) -> Callable[[Counters, Counters], float | None]:
@@ -103,7 +105,7 @@ def transformers(folder: Path, port: int) -> list[str] | None:
         "f = sys.argv[1]; AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(f)).save_pretrained(f)"
     )
     subprocess.run([python, "-c", program, str(folder)], check=True, capture_output=True)
-    command = [str(Path(python).with_name("transformers")), "serve", "--force-model", str(folder)]
+    command = [str(Path(python).with_name("transformers")), "serve", str(folder)]  # Of transformers 5.
     return [*command, "--host", "127.0.0.1", "--port", str(port)]
 
 
@@ -121,7 +123,8 @@ ENGINES = {
             "e2el": histogram("vllm:e2e_request_latency_seconds"),
         },
     ),
-    "transformers": Engine(transformers, {}),
+    # It answers with the model that it was started with, whatever is asked for, and lists none.
+    "transformers": Engine(transformers, {}, ("--model", "tiny")),
 }
 TOKENS = {"llama.cpp": "llamacpp:tokens_predicted_total", "vllm": "vllm:generation_tokens_total"}
 
@@ -166,7 +169,14 @@ def running(engine: Engine) -> Iterator[str | None]:
         if command is None:
             yield None
             return
-        offline = {"HF_HUB_OFFLINE": "1", "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1"}
+        cache = folder / "cache"
+        cache.mkdir()
+        offline = {
+            "HF_HUB_OFFLINE": "1",
+            "HF_HUB_CACHE": str(cache),
+            "VLLM_CPU_KVCACHE_SPACE": "1",
+            "VLLM_NO_USAGE_STATS": "1",
+        }
         with (folder / "server.log").open("w") as log:
             process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **offline})
         url, deadline = f"http://127.0.0.1:{port}", time.monotonic() + READY_S
@@ -229,7 +239,9 @@ def main() -> int:
             for load, flags in LOADS.items():
                 with tempfile.TemporaryDirectory() as folder:
                     before = counters(url)
-                    told = measure(url, flags, given.requests, given.run_flags.split(), Path(folder) / "run")
+                    told = measure(
+                        url, flags, given.requests, [*engine.flags, *given.run_flags.split()], Path(folder) / "run"
+                    )
                     after = counters(url)
                 status = told["verdict"]["status"]
                 for metric in ("ttft", "tpot", "itl", "e2el"):
