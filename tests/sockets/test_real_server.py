@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 ROOT = Path(__file__).parents[2]
 REQUESTS, INPUT_TOKENS, OUTPUT_TOKENS = 40, 100, 32
 BUSY = re.compile(
-    "waited for a processor|bottleneck|event loop was late|came several in one read|tokens shared reads|"
+    "waited for a processor|bottleneck|the client was busy|event loop was late|came several in one read|tokens shared reads|"
     "Little's law is [01]\\."
 )
 """Reasons for which the machine is to blame, and neither the client nor the server. (The httpx transport tells of an end
