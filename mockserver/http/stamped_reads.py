@@ -61,7 +61,10 @@ class KernelStampedReads(asyncio.BufferedProtocol):
                 _CONTROL_BYTES,
                 socket.MSG_PEEK | socket.MSG_TRUNC | socket.MSG_DONTWAIT,
             )
-        except OSError:  # Nothing waits, or the connection is broken. The next read will say which.
+        except BlockingIOError:
+            # Nothing waits, and what comes before the read would have no stamp: let it take one byte and leave the rest.
+            return self._buffer[:1]
+        except OSError:  # The connection is broken: the read says how.
             return self._buffer
         for level, kind, data in control:
             if level == socket.SOL_SOCKET and kind == SO_TIMESTAMPNS:

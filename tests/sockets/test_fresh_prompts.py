@@ -93,7 +93,10 @@ def test_same_prompts_sends_the_very_same_bytes_in_every_run(way: str, tmp_path:
     one, first = run(tmp_path / "one", *WAYS[way], "--same-prompts")
     other, second = run(tmp_path / "other", *WAYS[way], "--same-prompts")
     if way == "sessions":
-        assert {content(body) for body in one.values()} == {content(body) for body in other.values()}
+        # Who is done first begins the next session, so that a run may have come to one more of them.
+        fewer, more = sorted(({content(body) for body in bodies.values()} for bodies in (one, other)), key=len)
+        assert fewer <= more
+        assert len(fewer) >= 4
     else:
         both = one.keys() & other.keys()
         assert len(both) >= 7
