@@ -154,6 +154,8 @@ TRIPPED: list[tuple[str, dict[str, object], Status]] = [
     ("sent_dispersion", {f"{PLAN}.dispersion_ratio": 1.06}, Status.SUSPECT),
     ("sent_dispersion", {f"{PLAN}.dispersion_ratio": 0.94}, Status.SUSPECT),
     ("sent_dispersion", {f"{PLAN}.dispersion_ratio": 1.26}, Status.INVALID),
+    ("sent_dispersion", {f"{PLAN}.dispersion_ratio": 1.26, "counts.by_outcome": {"ok": 250}}, Status.SUSPECT),
+    ("sent_dispersion", {f"{PLAN}.dispersion_ratio": 2.01, "counts.by_outcome": {"ok": 250}}, Status.INVALID),
     ("sent_dispersion", {f"{PLAN}.dispersion_ratio": 0.74}, Status.INVALID),
     ("waited_at_cap", {"load.waited_at_cap.n": 11}, Status.SUSPECT),
     ("waited_at_cap", {"load.waited_at_cap.n": 1_000}, Status.SUSPECT),
