@@ -42,8 +42,7 @@ def sweep(
     def config_at(of_visit: Mapping[str, Any]) -> RunConfig:
         return resolve({**given, **of_visit})
 
-    first = several.values[0]
-    base = config_at({several.kind: first if several.kind == "rate" else int(first)})
+    base = config_at(several.settings(several.values[0]))
     folder = load_test.default_directory(base.name) if base.out is None else Path(base.out)
     follower = Terminal(sys.stderr, quiet=True) if observer is None else observer
 

@@ -11,7 +11,6 @@ from bench.errors import UsageError
 
 if TYPE_CHECKING:
     from bench.config import RunConfig
-    from bench.load_sweep.visits import Loads
 
 SUMMARY = "measure several loads, and draw curves over them"
 
@@ -72,16 +71,16 @@ def main(argv: Sequence[str]) -> int:
     except UsageError as e:
         problems += e.problems
     if loads is None or problems:
-        resolve_flags({**flags, **({} if loads is None else _first(loads))}, problems)
+        resolve_flags({**flags, **({} if loads is None else loads.settings(loads.values[0]))}, problems)
         raise UsageError(problems)
     if resume is not None:
         flags.pop("out", None)
     given = {"name": "sweep", **flags}
 
     def config_at(of_visit: Mapping[str, Any]) -> RunConfig:
-        return resolve_flags({**given, **of_visit, "until": ()}, [])
+        return resolve_flags({**given, **of_visit}, [])
 
-    base = config_at(_first(loads))
+    base = config_at(loads.settings(loads.values[0]))
     named = base.out if resume is None else resume
     folder = default_directory(base.name) if named is None else Path(named)
     observer = terminal(base.quiet)
@@ -106,11 +105,6 @@ def main(argv: Sequence[str]) -> int:
         if found.content["ended"] is not None:
             print(f"to go on: the same command with --resume {folder}")
     return found.exit
-
-
-def _first(loads: Loads) -> dict[str, Any]:
-    load = loads.values[0]
-    return {loads.kind: load if loads.kind == "rate" else int(load)}
 
 
 def _whole(flag: str, text: str) -> int:

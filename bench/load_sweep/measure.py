@@ -174,9 +174,8 @@ class _Driver:
 
     def _config_of(self, visit: Visit) -> RunConfig:
         """As long as a visit of a search: the server settles, then the run is measured."""
-        load = visit.load if self._loads.kind == "rate" else int(visit.load)
         seed = int(self._given.get("seed", 0)) + visit.n
-        flags: dict[str, Any] = {self._loads.kind: load, "seed": seed, "out": str(self._series.path / visit.name)}
+        flags = {**self._loads.settings(visit.load), "seed": seed, "out": str(self._series.path / visit.name)}
         if not self._given.keys() & set(LENGTH[:2]):
             settle_s, measure_s = self._times(visit)
             flags["duration"] = measure_s

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from bench import loads
 from bench.errors import UsageError
@@ -36,6 +37,10 @@ class Loads:
     def unit(self) -> str:
         """What a load is a number of."""
         return KINDS[self.kind]
+
+    def settings(self, load: float) -> dict[str, Any]:
+        """The settings of a run at this load. It takes its time, and no number ends it early."""
+        return {self.kind: load if self.kind == "rate" else int(load), "until": ()}
 
     def visits(self) -> Iterator[Visit]:
         """Up, then down, and so on (ABBA): what drifts meanwhile weighs on all loads alike."""
