@@ -1,80 +1,25 @@
-"""The mock on real sockets: framing, keep-alive, stamps, faults, clients that misbehave, and the end."""
+"""The mock on real sockets: framing, keep-alive, faults, clients that misbehave."""
 
 from __future__ import annotations
 
 import json
 import re
-import signal
 import socket
-import struct
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 
 from tests.support.mock_process import MockProcess, mock_process
-
-CHAT = "/v1/chat/completions"
-COMPLETIONS = "/v1/completions"
-MS = 1_000_000
-
-
-def chat(**more: Any) -> dict[str, Any]:
-    return {"messages": [{"role": "user", "content": "hello"}], "max_tokens": 5, "stream": True, **more}
-
-
-def request(path: str, body: dict[str, Any], **headers: str) -> bytes:
-    payload = json.dumps(body).encode()
-    lines = [f"POST {path} HTTP/1.1", "host: x", f"content-length: {len(payload)}"]
-    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
-    return "\r\n".join([*lines, "", ""]).encode() + payload
-
-
-def connect(mock: MockProcess) -> socket.socket:
-    host, port = mock.url.removeprefix("http://").split(":")
-    return socket.create_connection((host, int(port)), timeout=10)
-
-
-def read_until(sock: socket.socket, end: bytes) -> bytes:
-    data = b""
-    while not data.endswith(end):
-        part = sock.recv(65536)
-        if not part:
-            break
-        data += part
-    return data
-
-
-def unchunk(data: bytes) -> bytes:
-    body = b""
-    while data:
-        size, data = data.split(b"\r\n", 1)
-        n = int(size, 16)
-        body, data = body + data[:n], data[n + 2 :]
-        if n == 0:
-            break
-    return body
+from tests.support.raw_mock import CHAT, COMPLETIONS, MS, chat, connect, line_of, read_until, request, unchunk
 
 
 @pytest.fixture(scope="module")
 def mock() -> Iterator[MockProcess]:
     with mock_process("--ttft", "20ms", "--tpot", "4ms") as mock:
         yield mock
-
-
-def line_of(mock: MockProcess, request_id: str, attempt: int = 1) -> dict[str, Any]:
-    deadline = time.monotonic() + 5
-    while time.monotonic() < deadline:
-        for line in mock.ledger_lines():
-            if line["id"] == request_id and line["attempt"] == attempt:
-                return line
-        time.sleep(0.005)
-    raise AssertionError(f"no line for {request_id}, attempt {attempt}")
 
 
 def test_a_stream_is_well_framed_and_the_ledger_has_its_every_event(mock: MockProcess) -> None:
@@ -148,103 +93,6 @@ def test_http_1_0_gets_no_chunks(mock: MockProcess) -> None:
         data = read_until(sock, b"nothing ends like this")
     assert b"transfer-encoding" not in data
     assert data.endswith(b"data: [DONE]\n\n")
-
-
-def test_plans_count_from_the_last_byte_of_a_request_that_comes_in_pieces(mock: MockProcess) -> None:
-    whole = request(CHAT, chat(), x_request_id="pieces-1")
-    with connect(mock) as sock:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.sendall(whole[:100])
-        time.sleep(0.03)
-        sock.sendall(whole[100:-1])
-        time.sleep(0.03)
-        before = time.monotonic_ns()
-        sock.sendall(whole[-1:])
-        read_until(sock, b"0\r\n\r\n")
-    line = line_of(mock, "pieces-1")
-    assert before <= line["received_ns"] <= line["write_ns"][0] - 19 * MS
-    assert line["handled_ns"] < before  # The handler began with the head, long before.
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="kernel stamps are Linux's")
-def test_arrivals_carry_the_kernels_stamp_even_when_the_loop_is_late(mock: MockProcess) -> None:
-    # Many requests at once: each was received within the burst, though the last is handled much later.
-    burst = 250
-    socks = [connect(mock) for _ in range(burst)]
-    before = time.monotonic_ns()
-    for i, sock in enumerate(socks):
-        sock.sendall(request(CHAT, chat(), x_request_id=f"burst-{i}"))
-    after = time.monotonic_ns()
-    for sock in socks:
-        read_until(sock, b"0\r\n\r\n")
-        sock.close()
-    by_id = {line["id"]: line for line in map(json.loads, httpx.get(mock.url + "/ledger").text.splitlines())}
-    lines = [by_id[f"burst-{i}"] for i in range(burst)]
-    assert max(line["handled_ns"] - line["received_ns"] for line in lines) > MS
-    # What was handled late has its first token late, and never early: the plan counts from the arrival.
-    assert all(line["write_ns"][1] - line["received_ns"] >= 20 * MS - 100_000 for line in lines)
-    # The offset between the two clocks is known to some 50 ns, and a softirq may run a little late.
-    assert all(before - 10_000 <= line["received_ns"] <= after + MS for line in lines)
-    assert [line["received_ns"] for line in lines] == sorted(line["received_ns"] for line in lines)
-    truth = httpx.get(mock.url + "/truth").json()
-    assert truth["arrival_clock"]["user"] == 0
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="kernel stamps are Linux's")
-def test_every_arrival_has_a_kernel_stamp_however_its_bytes_come(mock: MockProcess) -> None:
-    before = httpx.get(mock.url + "/truth").json()["arrival_clock"]
-    whole = request(CHAT, chat(max_tokens=1, padding="x" * 3000))
-    with connect(mock) as sock:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        for _ in range(60):
-            # Pieces on each other's heels: some come between a look at the socket and the read behind it.
-            for start in range(0, len(whole), 97):
-                sock.send(whole[start : start + 97])
-            read_until(sock, b"0\r\n\r\n")
-    after = httpx.get(mock.url + "/truth").json()["arrival_clock"]
-    assert (after["kernel"] - before["kernel"], after["user"] - before["user"]) == (60, 0)
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="kernel stamps are Linux's")
-def test_a_body_over_many_reads_counts_from_its_last_byte(mock: MockProcess) -> None:
-    body = chat(max_tokens=1, padding="x" * 3_000_000)  # More than one read, and than the socket's buffer, can hold.
-    with connect(mock) as sock:
-        sock.sendall(request(CHAT, body, x_request_id="large-1")[:-1])
-        time.sleep(0.05)
-        before = time.monotonic_ns()
-        sock.sendall(b"}")
-        read_until(sock, b"0\r\n\r\n")
-    line = line_of(mock, "large-1")
-    assert before - 10_000 <= line["received_ns"] <= line["write_ns"][0] - 19 * MS
-    assert line["write_ns"][0] < before + 60 * MS
-
-
-def test_requests_sent_ahead_each_count_from_their_own_arrival(mock: MockProcess) -> None:
-    sent = []
-    with connect(mock) as sock:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        for i in range(3):
-            sent.append(time.monotonic_ns())
-            sock.sendall(request(CHAT, chat(), x_request_id=f"ahead-{i}"))
-            time.sleep(0.002)
-        data = b""
-        while data.count(b"0\r\n\r\n") < 3:
-            data += sock.recv(65536)
-    received = [line_of(mock, f"ahead-{i}")["received_ns"] for i in range(3)]
-    assert received == sorted(received)
-    # The second and third waited for the answer to the first, and arrived long before it was given.
-    assert all(at - 10_000 <= got <= at + 10 * MS for at, got in zip(sent, received, strict=True))
-
-
-@pytest.mark.skipif(not socket.has_ipv6, reason="this machine has no IPv6")
-@pytest.mark.skipif(sys.platform != "linux", reason="kernel stamps are Linux's")
-def test_arrivals_over_ipv6_are_stamped_too() -> None:
-    with mock_process("--host", "::1", "--ttft", "5ms", "--tpot", "1ms") as mock:
-        assert mock.url.startswith("http://[::1]:")
-        before = time.monotonic_ns()
-        assert httpx.post(mock.url + CHAT, json=chat(), headers={"x-request-id": "six-1"}).status_code == 200
-        assert line_of(mock, "six-1")["received_ns"] > before
-        assert httpx.get(mock.url + "/truth").json()["arrival_clock"] == {"kernel": 1, "user": 0}
 
 
 def test_a_reset_is_a_reset_after_so_many_tokens(mock: MockProcess) -> None:
@@ -437,99 +285,3 @@ def test_plans_do_not_depend_on_concurrency_or_order() -> None:
             plans.append({line["index"]: line["planned"] for line in mock.ledger_lines(at_least=12)})
     assert plans[0] == plans[1]
     assert len({json.dumps(plan) for plan in plans[0].values()}) == 12
-
-
-def start(*flags: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "mockserver", *flags], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_lets_what_is_in_flight_end_and_flushes_the_ledger(number: int) -> None:
-    with mock_process("--ttft", "200ms", "--tpot", "1ms") as mock, connect(mock) as sock:
-        sock.sendall(request(CHAT, chat(), x_request_id="drain-1"))
-        assert sock.recv(65536).startswith(b"HTTP/1.1 200")  # Under way: the head is out, the tokens are not.
-        mock.process.send_signal(number)
-        assert read_until(sock, b"0\r\n\r\n").endswith(b"0\r\n\r\n")
-        assert mock.process.wait(10) == 0
-        (line,) = mock.ledger_lines(at_least=1)
-        assert (line["chunk_kind"], line["engine"]) == ("rccccco", {"queue_ns": 0, "steps": 5})
-        assert mock.process.stdout is not None
-        assert mock.process.stdout.read() == ""
-
-
-def test_what_does_not_end_in_time_is_cut_and_the_ledger_says_so() -> None:
-    with mock_process("--ttft", "5ms", "--tpot", "20ms", "--drain-s", "0.1") as mock, connect(mock) as sock:
-        sock.sendall(request(CHAT, chat(max_tokens=10_000), x_request_id="long-1"))
-        sock.recv(65536)
-        assert mock.stop() == 0
-        (line,) = mock.ledger_lines(at_least=1)
-        assert line["engine"]["cut"] == "shutdown"
-
-
-def test_a_port_in_use_is_wrong_usage() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        process = start("--port", str(taken.getsockname()[1]))
-        out, err = process.communicate(timeout=20)
-    assert (process.returncode, out) == (2, "")
-    assert "cannot listen" in err
-    assert "Traceback" not in err
-
-
-def test_a_tokenizer_that_is_not_there_is_wrong_usage(tmp_path: Path) -> None:
-    process = start("--tokenizer", str(tmp_path))
-    out, err = process.communicate(timeout=20)
-    assert (process.returncode, out) == (2, "")
-    assert err.startswith("mockserver: --tokenizer: ")
-
-
-def test_a_write_goes_to_the_socket_at_once() -> None:
-    """The ledger relies on it: with an empty buffer the loop's transport sends within the call of `write`."""
-    import asyncio
-
-    import uvloop
-
-    async def main() -> None:
-        reader, writer = socket.socketpair()
-        reader.setblocking(False)
-        transport, _ = await asyncio.get_running_loop().create_connection(asyncio.Protocol, sock=writer)
-        for _ in range(100):
-            transport.write(b"now")
-            assert reader.recv(16) == b"now"  # No turn of the loop has passed.
-            assert transport.get_write_buffer_size() == 0
-        # Nor does a write pass by what waits: bytes that wait before it also wait after it.
-        while transport.get_write_buffer_size() == 0:
-            transport.write(bytes(65_536))
-        waiting = transport.get_write_buffer_size()
-        while reader.recv(1 << 20, socket.MSG_DONTWAIT | socket.MSG_PEEK) != reader.recv(1 << 20):
-            pass
-        transport.write(b"behind")
-        assert transport.get_write_buffer_size() == waiting + len(b"behind")
-        transport.abort()
-        reader.close()
-
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(main())
-
-
-def test_the_stamp_of_an_arrival_is_the_kernels_for_its_last_byte() -> None:
-    """What the reading relies on: a look with MSG_PEEK gives the stamp of the last byte, and sockets inherit it."""
-    timestamp, stamp = 35, struct.Struct("qq")
-    with socket.socket() as listener:
-        listener.setsockopt(socket.SOL_SOCKET, timestamp, 1)
-        listener.bind(("127.0.0.1", 0))
-        listener.listen()
-        with socket.create_connection(listener.getsockname()) as client:
-            server, _ = listener.accept()
-            with server:
-                client.sendall(b"first")
-                time.sleep(0.02)
-                before = time.time_ns()
-                client.sendall(b"last")
-                after = time.time_ns()
-                time.sleep(0.02)
-                data, control, _, _ = server.recvmsg(64, 64, socket.MSG_PEEK)
-    seconds, nanoseconds = stamp.unpack(control[0][2])
-    assert data == b"firstlast"
-    assert before <= seconds * 1_000_000_000 + nanoseconds <= after + MS

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -14,39 +13,12 @@ from hypothesis import strategies as st
 from mockserver.engine import EngineRequest
 from mockserver.engine.batching import BatchingEngine
 from mockserver.engine.chain import Chain
-from mockserver.engine.closed_form import ClosedForm
 from mockserver.plans.plan import Plan
-from mockserver.plans.speculation import Speculation
-from mockserver.step_cost import BLOCK_TOKENS, STEP_COSTS, StepCost
+from mockserver.step_cost import BLOCK_TOKENS, StepCost
+from tests.support.played_engine import US, play, stamps_us, work
 from tests.support.slow_batching import RequestLengths, SlowBatching
 
-US = 1000
 COST = StepCost(b0=10, b1=2, b2=3, a0=5, max_num_seqs=4, max_num_batched_tokens=32, kv_blocks=64)
-
-
-def work(
-    received_us: int, prompt: int, reply: int, *, blocks: object = (), shares: tuple[int, ...] = ()
-) -> EngineRequest:
-    plan = Plan(0, (0,) * (reply - 1), reply, step_tokens=shares)
-    return EngineRequest(received_us * US, plan, prompt, blocks)  # type: ignore[arg-type]
-
-
-def play(engine: BatchingEngine) -> Iterator[tuple[int, list[tuple[int, int]]]]:
-    """Step the engine at each instant that it asks for, to its end."""
-    while (at := engine.next_ns()) is not None:
-        given = engine.step(at)
-        if given:
-            yield at, given
-
-
-def stamps_us(engine: BatchingEngine) -> dict[int, list[int]]:
-    """Key -> the microseconds at which its tokens come out."""
-    seen: dict[int, list[int]] = {}
-    for at, out in play(engine):
-        for key, tokens in out:
-            assert at % US == 0
-            seen.setdefault(key, []).extend([at // US] * tokens)
-    return seen
 
 
 def test_one_request_alone_is_prefilled_in_chunks_and_then_decoded_a_token_a_step() -> None:
@@ -373,78 +345,3 @@ def test_whoever_leaves_nothing_is_lost_over_allocated_or_starved(
         if key not in gone:
             assert given_tokens[key] == reply
     assert engine.state().kv_usage == 0
-
-
-def closed_loop(
-    cost: StepCost,
-    users: int,
-    inputs: int,
-    outputs: int,
-    rounds: int,
-    stagger_ns: int,
-    speculation: Speculation | None = None,
-) -> tuple[float, float]:
-    """N users, each sending its next request when its last one ended: requests/s and mean TPOT in us, start left out."""
-    engine = BatchingEngine(cost, prefix_caching=False, drafts=0 if speculation is None else speculation.draft_tokens)
-    left: dict[int, int] = {}
-    rng = random.Random(1)
-
-    def send(at_ns: int) -> None:
-        number = len(left)
-        shares = () if speculation is None else speculation.steps(outputs, rng)
-        engine.admit(number, EngineRequest(at_ns, Plan(0, (0,) * (outputs - 1), outputs, step_tokens=shares), inputs))
-        left[number] = outputs
-
-    for user in range(users):
-        send(user * stagger_ns)
-    ends: list[int] = []
-    tpots: list[float] = []
-    while len(ends) < users * rounds:
-        at = engine.next_ns()
-        assert at is not None
-        for key, tokens in engine.step(at):
-            left[key] -= tokens
-            if left[key] == 0:
-                ends.append(at)
-                tpots.append(sum(engine.release(key).plan.gaps_ns) / (outputs - 1) / US)
-                send(at)
-    half = users * (rounds // 2)
-    throughput = (len(ends) - half) / (ends[-1] - ends[half - 1]) * 1e9
-    return throughput, sum(tpots[half:]) / len(tpots[half:])
-
-
-@pytest.mark.parametrize("users", [1, 2, 8, 32, 64, 256])
-@pytest.mark.parametrize("spread", [False, True], ids=["lockstep", "spread"])
-def test_throughput_is_the_closed_form_within_1_percent(users: int, spread: bool) -> None:
-    form = ClosedForm(STEP_COSTS["qwen2.5-7b-h100"], 1024, 128)
-    cycle_ns = form.step_us(users) * form.steps * US
-    requests_per_s, tpot_us = closed_loop(form.cost, users, 1024, 128, 6, int(spread * cycle_ns / users))
-    assert requests_per_s == pytest.approx(form.requests_per_s(users), rel=0.01)
-    if spread:
-        assert tpot_us == pytest.approx(form.spread_tpot_us(users), rel=0.015)
-    else:
-        assert tpot_us < form.tpot_us(users)
-
-
-@pytest.mark.parametrize("users", [1, 16, 64])
-def test_the_closed_form_holds_with_speculation_and_with_context_costs(users: int) -> None:
-    speculation = Speculation(4, 0.7)
-    form = ClosedForm(replace(STEP_COSTS["qwen2.5-7b-h100"], b3=0.01), 512, 256, speculation)
-    cycle_ns = form.step_us(users) * form.steps * US
-    requests_per_s, _ = closed_loop(form.cost, users, 512, 256, 40 // users + 6, int(cycle_ns / users), speculation)
-    assert requests_per_s == pytest.approx(form.requests_per_s(users), rel=0.02)
-
-
-def test_the_closed_form_is_that_of_the_published_example() -> None:
-    form = ClosedForm(STEP_COSTS["qwen2.5-7b-h100"], 1024, 128)
-    assert form.max_requests_per_s == pytest.approx(42.98, abs=0.005)
-    assert form.tpot_us(32) == pytest.approx(7052 + 32 * (19.54 * 1024 / 128 + 25.43))
-    assert form.requests_per_s(round(form.half_load_users)) == pytest.approx(form.max_requests_per_s / 2, rel=0.01)
-
-
-def test_a_request_alone_has_the_ttft_of_the_closed_form() -> None:
-    cost = replace(STEP_COSTS["qwen2.5-7b-h100"], a1=3.0)
-    engine = BatchingEngine(cost)
-    engine.admit(1, work(0, 20_000, 1))
-    seen = [at for at, _ in play(engine)]
-    assert seen == [round(ClosedForm(cost, 20_000, 1).alone_ttft_us() * US)]

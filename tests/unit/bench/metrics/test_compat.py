@@ -2,45 +2,21 @@
 
 from __future__ import annotations
 
-import itertools
 import random
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from bench.metrics.compat import TOOLS, Readings, numbers_of_tools
+from bench.metrics.compat import TOOLS, Readings
 from bench.metrics.compat.readings import OtherGaps
 from bench.metrics.facts import RunFacts
 from bench.metrics.histogram import LogHistogram
-from bench.metrics.per_request import chunk_gaps_ns
 from bench.metrics.summary import Summary
 from bench.records import Outcome, RequestRecord
+from tests.support.compat_columns import printed_by_tools
 from tests.support.made_records import MS, START_NS, made_record
-
-OURS: dict[str, Any] = {
-    "latency": {
-        key: dict.fromkeys(("mean", "p50", "p99"), -1.0) for key in ("ttft_ms", "e2el_ms", "tpot_ms", "itl_ms")
-    },
-    "output_tokens": -1,
-}
-"""Numbers that nobody prints: every difference is told."""
-
-
-def _printed(
-    records: list[RequestRecord], duration_s: float | None = 2.0, ours: Mapping[str, Any] = OURS
-) -> dict[str, Any]:
-    readings, between_tokens = Readings(), LogHistogram()
-    for record in records:
-        readings.add(record)
-        if record.sent_ns is not None:
-            between_tokens.extend(chunk_gaps_ns(record))
-    return numbers_of_tools(readings, between_tokens, duration_s, ours)
-
 
 # One reply with everything: an early role chunk, reasoning, two tokens in a chunk, an empty delta, a finish reason that
 # comes alone, usage late, [DONE] later, the end later still. Usage counts an end token that the text does not have.
@@ -70,7 +46,7 @@ EXPECTED: dict[str, tuple[float | None, float | None, float | None, list[float] 
 
 @pytest.mark.parametrize("tool", TOOLS)
 def test_a_reply_with_everything_is_read_as_the_tool_reads_it(tool: str) -> None:
-    printed = _printed([ALL])[tool]
+    printed = printed_by_tools([ALL])[tool]
     ttft, e2el, tpot, itl, tokens = EXPECTED[tool]
     for key, value in (("ttft_ms", ttft), ("e2el_ms", e2el), ("tpot_ms", tpot)):
         if value is None:
@@ -113,33 +89,33 @@ TOKENS: dict[str, tuple[dict[str, Any], dict[str, int]]] = {
 @pytest.mark.parametrize("name", TOKENS)
 def test_output_tokens_come_from_where_the_tool_takes_them(name: str) -> None:
     fields, expected = TOKENS[name]
-    printed = _printed([replace(ALL, **fields)])
+    printed = printed_by_tools([replace(ALL, **fields)])
     assert {tool: printed[tool]["output_tokens"] for tool in expected} == expected
 
 
 def test_a_count_that_no_record_has_is_said_and_another_stands_in() -> None:
-    printed = _printed([replace(ALL, output_tokens_counted=None), ALL])
+    printed = printed_by_tools([replace(ALL, output_tokens_counted=None), ALL])
     assert printed["aiperf"]["output_tokens"] == 5 + 4
     assert any("1 of 2 requests have no count" in sentence for sentence in printed["aiperf"]["differences"])
     assert not any("no count" in sentence for sentence in printed["vllm"]["differences"])
 
 
 def test_gaps_that_depend_on_unknown_tokens_are_not_told() -> None:
-    printed = _printed([replace(ALL, chunk_tokens=None), ALL])["inference_perf"]
+    printed = printed_by_tools([replace(ALL, chunk_tokens=None), ALL])["inference_perf"]
     assert printed["itl_ms"] is None
     assert printed["missing"]["itl_ms"].startswith("1 of 2 requests")
     assert printed["ttft_ms"]["p50"] == 60
 
 
 def test_tool_calls_start_the_clock_of_some_tools_only() -> None:
-    printed = _printed([made_record(chunks_ms=(40, 50, 70, 80), kinds="rfcu")])
+    printed = printed_by_tools([made_record(chunks_ms=(40, 50, 70, 80), kinds="rfcu")])
     assert {tool for tool in TOOLS if printed[tool]["ttft_ms"]["p50"] == 70} == {
         "sglang", "genai_bench", "inference_perf", "llmperf"
     }  # fmt: skip
 
 
 def test_a_reply_without_text_gives_what_its_chunks_give() -> None:
-    printed = _printed([made_record(chunks_ms=(40, 45, 47), kinds="rou", end_ns=START_NS + 50 * MS)])
+    printed = printed_by_tools([made_record(chunks_ms=(40, 45, 47), kinds="rou", end_ns=START_NS + 50 * MS)])
     assert {tool: (row["ttft_ms"] or {}).get("p50") for tool, row in printed.items()} == {
         "vllm": 40, "vllm_python": 45, "aiperf": None, "guidellm": None, "sglang": None, "genai_bench": None,
         "evalscope": None, "inference_perf": None, "llmperf": None,
@@ -149,7 +125,7 @@ def test_a_reply_without_text_gives_what_its_chunks_give() -> None:
 
 
 def test_a_whole_reply_has_an_end_and_nothing_else() -> None:
-    for name, row in _printed([made_record(chunks_ms=(), n=7, end_ns=START_NS + 80 * MS)]).items():
+    for name, row in printed_by_tools([made_record(chunks_ms=(), n=7, end_ns=START_NS + 80 * MS)]).items():
         assert row["e2el_ms"]["p50"] == 80
         assert row["output_tokens"] == 7
         assert row["ttft_ms"] is None
@@ -161,11 +137,13 @@ def test_a_whole_reply_has_an_end_and_nothing_else() -> None:
 
 
 def test_failures_count_nowhere() -> None:
-    assert _printed([ALL, replace(ALL, outcome=Outcome.RESET), replace(ALL, sent_ns=None)]) == _printed([ALL])
+    assert printed_by_tools([ALL, replace(ALL, outcome=Outcome.RESET), replace(ALL, sent_ns=None)]) == printed_by_tools(
+        [ALL]
+    )
 
 
 def test_nothing_at_all_gives_no_number() -> None:
-    for row in _printed([], None).values():
+    for row in printed_by_tools([], None).values():
         assert {key: row[key] for key in ("ttft_ms", "e2el_ms", "tpot_ms", "itl_ms", "requests_per_s")} == {
             "ttft_ms": None, "e2el_ms": None, "tpot_ms": None, "itl_ms": None, "requests_per_s": None,
         }  # fmt: skip
@@ -180,7 +158,7 @@ def test_quantiles_are_the_tools_own(requests: int) -> None:
         )
         for i, n in enumerate(chance.choices(range(1, 400), k=requests))
     ]
-    printed = _printed(records)
+    printed = printed_by_tools(records)
     first = [(r.chunk_ns[0] - START_NS) / MS for r in records]
     last = [(r.chunk_ns[1] - START_NS) / MS for r in records]
     n = [r.output_tokens for r in records]
@@ -194,169 +172,6 @@ def test_quantiles_are_the_tools_own(requests: int) -> None:
         weighted = np.quantile(per_token, p, method="inverted_cdf", weights=np.array(n, float))
         assert printed["guidellm"]["tpot_ms"][stat] == pytest.approx(weighted)
     assert printed["guidellm"]["tpot_ms"]["mean"] == pytest.approx(np.average(per_token, weights=np.array(n, float)))
-
-
-# The loops of the clients, as their sources have them; a chunk is (arrival, letter, tokens), DONE the last o.
-
-
-@dataclass
-class LoopResult:
-    """What a client's loop ends with: ms from sending, and the number of tokens. `decoded` is what TPOT divides by n - 1
-    (by n where `whole`)."""
-
-    ttft: float | None
-    latency: float | None
-    itl: list[float]
-    n: int
-    decoded: float | None
-    whole: bool = False
-
-    @property
-    def tpot(self) -> float | None:
-        by = self.n if self.whole else self.n - 1
-        return None if self.decoded is None or by < 1 else self.decoded / by
-
-
-Chunk = tuple[float, str, int]
-Loop = Callable[[list[Chunk], float, int, int], LoopResult]
-
-
-def _split(chunks: list[Chunk]) -> tuple[list[Chunk], list[Chunk]]:
-    return (chunks[:-1], chunks[-1:]) if chunks and chunks[-1][1] == "o" else (chunks, [])
-
-
-def _gap_loop(takes: Callable[[list[Chunk], int], bool], ends: str) -> Loop:
-    """Clients that look at each message, take it for a token or not, and keep the gap from the one before."""
-
-    def loop(chunks: list[Chunk], end: float, usage: int, counted: int) -> LoopResult:
-        messages, done = _split(chunks)
-        ttft, before, last, itl = None, None, None, []
-        for position, (at, kind, _) in enumerate(messages):
-            if takes(messages, position):
-                if before is None:
-                    ttft = at
-                else:
-                    itl.append(at - before)
-                before = at
-            last = at
-            if ends == "usage" and kind == "u":
-                break
-        else:
-            if done and ends in ("event", "usage"):
-                last = done[0][0]
-        latency = {"taken": before, "event": last, "data": last, "usage": last, "end": end}[ends]
-        return LoopResult(ttft, latency, itl, usage, None if ttft is None or latency is None else latency - ttft)
-
-    return loop
-
-
-def _kind_in(letters: str) -> Callable[[list[Chunk], int], bool]:
-    return lambda messages, position: messages[position][1] in letters
-
-
-def _output(messages: list[Chunk], position: int) -> bool:
-    kind = messages[position][1]
-    later_text = any(other in "ctf" for _, other, _ in messages[position:])
-    return kind in "ctf" or (kind == "o" and (later_text or not any(k in "ctf" for _, k, _ in messages)))
-
-
-def _inference_perf(chunks: list[Chunk], end: float, usage: int, counted: int) -> LoopResult:
-    times = [at for at, kind, tokens in chunks if kind == "c" for _ in range(tokens)]
-    content = [at for at, kind, _ in chunks if kind == "c"]
-    decoded = content[-1] - content[0] if content else None
-    first = content[0] if content else None
-    return LoopResult(first, end, [b - a for a, b in itertools.pairwise(times)], len(times), decoded)
-
-
-def _aiperf(chunks: list[Chunk], end: float, usage: int, counted: int) -> LoopResult:
-    content = [at for at, kind, _ in chunks if kind in "ctf"]
-    if not content:
-        return LoopResult(None, None, [], counted, None)
-    found = LoopResult(content[0], content[-1], [], counted, content[-1] - content[0])
-    found.itl = [] if found.tpot is None else [found.tpot]
-    return found
-
-
-def _llmperf(chunks: list[Chunk], end: float, usage: int, counted: int) -> LoopResult:
-    content = [(at, tokens) for at, kind, tokens in chunks if kind == "c"]
-    n = sum(tokens for _, tokens in content)
-    # It sums the time to the first and the gaps after it, which is the time to the last.
-    itl = [content[-1][0] / n] if n else []
-    return LoopResult(content[0][0] if content else None, end, itl, n, None)
-
-
-def _guidellm(chunks: list[Chunk], end: float, usage: int, counted: int) -> LoopResult:
-    content = [at for at, kind, _ in chunks if kind in "ctf"]
-    messages, done = _split(chunks)
-    latency = (done or messages)[-1][0]
-    if not content:
-        return LoopResult(None, latency, [], usage, None)
-    itl = [(content[-1] - content[0]) / (usage - 1)] if usage > 1 else []
-    return LoopResult(content[0], latency, itl, usage, content[-1], whole=True)
-
-
-LOOPS: dict[str, Loop] = {
-    "vllm": _gap_loop(_kind_in("rctfo"), "taken"),
-    "vllm_python": _gap_loop(_output, "taken"),
-    "sglang": _gap_loop(_kind_in("ct"), "event"),
-    "evalscope": _gap_loop(_kind_in("ctf"), "data"),
-    "genai_bench": _gap_loop(_kind_in("ct"), "usage"),
-    "inference_perf": _inference_perf,
-    "aiperf": _aiperf,
-    "llmperf": _llmperf,
-    "guidellm": _guidellm,
-}
-
-RANKED = ("evalscope", "guidellm")
-NOT_PRINTED = {("genai_bench", "itl_ms"), ("llmperf", "tpot_ms")}
-
-REPLIES = st.lists(
-    st.tuples(
-        st.text("rctfo", min_size=1, max_size=9), st.sampled_from(["", "u", "o", "uo", "oo", "ouo"]), st.booleans()
-    ),
-    min_size=1,
-    max_size=6,
-)
-
-
-@pytest.mark.parametrize("tool", LOOPS)
-@settings(max_examples=60)
-@given(replies=REPLIES, chance=st.randoms(use_true_random=False))
-def test_any_reply_is_read_as_the_client_s_loop_reads_it(
-    tool: str, replies: list[tuple[str, str, bool]], chance: random.Random
-) -> None:
-    records, seen = [], []
-    for index, (inner, tail, single) in enumerate(replies):
-        kinds = inner + tail
-        times = list(itertools.accumulate(chance.randint(1, 40) for _ in kinds))
-        tokens = [(1 if single else chance.randint(0, 3)) if kind in "ctf" else 0 for kind in kinds]
-        end = times[-1] + chance.randint(0, 5)
-        usage = sum(tokens) + chance.randint(0, 1)
-        end_ns = START_NS + end * MS
-        records.append(
-            made_record(index, chunks_ms=times, kinds=kinds, tokens=tokens, n=usage, end_ns=end_ns,
-                        output_tokens_counted=sum(tokens))
-        )  # fmt: skip
-        seen.append(LOOPS[tool](list(zip(times, kinds, tokens, strict=True)), end, usage, sum(tokens)))
-    printed = _printed(records)[tool]
-    weights = {"tpot_ms": [one.n for one in seen], "itl_ms": [one.n - 1 for one in seen]} if tool == "guidellm" else {}
-    for key, found in (
-        ("ttft_ms", [[] if one.ttft is None else [one.ttft] for one in seen]),
-        ("e2el_ms", [[] if one.latency is None else [one.latency] for one in seen]),
-        ("tpot_ms", [[] if one.tpot is None else [one.tpot] for one in seen]),
-        ("itl_ms", [one.itl for one in seen]),
-    ):
-        values = [value for of_one in found for value in of_one]
-        if not values or (tool, key) in NOT_PRINTED:
-            assert printed[key] is None
-            continue
-        weight = None
-        if key in weights:
-            weight = np.array([w for w, of_one in zip(weights[key], found, strict=True) for _ in of_one], float)
-        assert printed[key]["n"] == len(values)
-        assert printed[key]["mean"] == pytest.approx(np.average(values, weights=weight))
-        method = "inverted_cdf" if tool in RANKED else "linear"
-        assert printed[key]["p99"] == pytest.approx(np.quantile(values, 0.99, method=method, weights=weight))
 
 
 @pytest.mark.parametrize("folded", [(), ("base",), ("less",), ("more",), ("base", "less", "more")])

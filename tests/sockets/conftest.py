@@ -1,0 +1,55 @@
+"""What tests of several files here start from."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvloop
+
+from bench.clock import process_clock
+from bench.secrets import redactor
+from bench.transport import TRANSPORTS
+from bench.transport.interface import Reading, Target
+from tests.support.calm import CALM
+from tests.support.literal_server import LiteralServer
+from tests.support.open_transport import Act, Client
+
+
+@pytest.fixture(params=list(TRANSPORTS))
+def act(request: pytest.FixtureRequest) -> Callable[..., Any]:
+    """act(server or URL, coroutine function of a Client, **settings of the target) -> what the coroutine returns."""
+
+    def run(
+        server: LiteralServer | str, what: Act, *, secrets: Sequence[str] = (), path: str = "/", **target: Any
+    ) -> Any:
+        url = server if isinstance(server, str) else server.url
+
+        async def main() -> Any:
+            clock = process_clock()
+            reading = Reading(redact=redactor(secrets))
+            transport = TRANSPORTS[request.param](Target(url=url + path, **target), reading, clock)
+            await transport.open()
+            try:
+                return await what(Client(transport, clock.now_ns))
+            finally:
+                await transport.close()
+                clock.close()
+
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(main())
+
+    return run
+
+
+@pytest.fixture
+def work_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The command runs in an empty folder, without settings of the machine, and with limits that no busy machine trips."""
+    for name in ("OPENAI_API_KEY", "NO_COLOR", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "calm.yaml").write_text(CALM)
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")

@@ -1,0 +1,219 @@
+"""The probe before the load: each thing that is wrong has a sentence of its own."""
+
+from __future__ import annotations
+
+import json
+import resource
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from bench import cli
+from bench.errors import Exit
+from bench.transport import TRANSPORTS
+from tests.support.literal_replies import GOOD, api, completion, content, error, models, stream, whole
+from tests.support.literal_server import Close, Hang, LiteralServer, Received, Send, Step, in_turn
+from tests.support.mock_process import mock_process
+from tests.support.run_process import finished, flags, hanging, records, summary
+
+pytestmark = pytest.mark.usefixtures("work_folder")
+
+
+@pytest.fixture(scope="module")
+def mock() -> Iterator[str]:
+    with mock_process("--ttft", "4ms", "--tpot", "1ms") as running:
+        yield running.url
+
+
+# ---- The probe: each thing that is wrong has a sentence of its own ---------------------------------------------------
+
+
+def needs_key(request: Received) -> Sequence[Step]:
+    if request.headers.get("authorization") == "Bearer sk-right":
+        return models("m") if request.path == "/v1/models" else stream(*GOOD)
+    return whole("401 Unauthorized", {"error": "Unauthorized"})
+
+
+def no_such_path(request: Received) -> Sequence[Step]:
+    return whole("404 Not Found", {"detail": "Not Found"})
+
+
+def no_such_model(request: Received) -> Sequence[Step]:
+    name = json.loads(request.body)["model"] if request.body else None
+    return whole("404 Not Found", error(f"The model `{name}` does not exist.", "NotFoundError", 404))
+
+
+PATIENCE = ("--probe-timeout", "300ms")
+GAVE_UP = ("did not answer the probe in time", "--probe-timeout")
+GIVEN = in_turn(stream(*GOOD))
+PROBES: dict[str, tuple[Callable[[Received], Sequence[Step]], tuple[str, ...], tuple[str, ...]]] = {
+    "a wrong path": (no_such_path, (), ("is not there (status 404", "check the path")),
+    "a wrong model": (api(no_such_model, "real-model"), ("--model", "dream"), ("no model 'dream'", "real-model")),
+    "no key": (needs_key, (), ("the server needs a key (status 401", "give it with --api-key or OPENAI_API_KEY")),
+    "a wrong key": (
+        needs_key,
+        ("--api-key", "sk-wrong"),
+        (
+            "the server refuses this key (status 401",
+            "check --api-key, OPENAI_API_KEY and --header",
+        ),
+    ),
+    "not streaming": (
+        api(in_turn(whole("200 OK", completion("hello", 2)))),
+        (),
+        ("does not stream", "--no-stream"),
+    ),
+    "several models": (api(GIVEN, "first", "second"), (), ("several models", "first, second", "--model")),
+    "no text in any chunk": (api(in_turn(stream(content(""), "[DONE]"))), (), ("no chunk has text",)),
+    "a web page": (
+        api(in_turn(whole("200 OK", b"<html><title>Welcome</title></html>"))),
+        (),
+        ("not what an OpenAI-compatible server", "HTML page", "Welcome", "Are the port and the path those of its API?"),
+    ),
+    "a redirect": (api(in_turn(whole("307 Moved", b"", "location: http://x/"))), (), ("redirects to http://x/",)),
+    "broken": (
+        api(in_turn(whole("500 Internal Server Error", error("CUDA error")))),
+        (),
+        ("the server failed (status 500: CUDA error): its log may say why",),
+    ),
+    "not ready": (api(in_turn(whole("503 Busy", error("loading")))), (), ("not taking requests", "loading")),
+    "no answer": (api(in_turn([Hang()])), ("--first-byte-timeout", "200ms"), ("did not answer in time",)),
+    "no byte": (api(in_turn([Hang()])), PATIENCE, (*GAVE_UP, "took the connection and the request, and sent no byte")),
+    "half a head": (
+        api(in_turn([Send(b"HTTP/1.1 200 OK\r\nserver: x"), Hang()])),
+        PATIENCE,
+        (*GAVE_UP, "the beginning of a response, and no whole head"),
+    ),
+    "a head and no body": (
+        api(in_turn([*stream()[:1], Hang()])),
+        PATIENCE,
+        (*GAVE_UP, "the head of a response (status 200), and no body"),
+    ),
+    "half a stream": (api(hanging), PATIENCE, (*GAVE_UP, "bytes in 2 events (status 200), and no end")),
+    "an https port": (
+        api(in_turn(whole("400 Bad Request", b"The plain HTTP request was sent to HTTPS port"))),
+        (),
+        ("wants TLS", "with https:// instead of http://"),
+    ),
+    "a server that hangs up": (api(in_turn([Close()])), (), ("closed the connection", "http:// URL")),
+    "an error in the stream": (api(in_turn(stream(error("no memory")))), (), ("inside the stream", "no memory")),
+}
+
+
+@pytest.mark.parametrize(("script", "words", "sentences"), PROBES.values(), ids=PROBES.keys())
+def test_the_probe_says_what_is_wrong_before_any_load(
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    script: Callable[[Received], Sequence[Step]],
+    words: tuple[str, ...],
+    sentences: tuple[str, ...],
+) -> None:
+    with LiteralServer(script) as server:
+        assert cli.main(flags(server.url, tmp_path, *words)) == Exit.TARGET
+    said = capfd.readouterr().err.splitlines()[-1]
+    assert said.startswith("error: ")
+    for sentence in sentences:
+        assert sentence in said
+    assert not (tmp_path / "run").exists()
+    assert all(r.path == "/v1/models" or r.headers["x-request-id"].startswith("probe-") for r in server.received)
+
+
+@pytest.mark.parametrize("transport", sorted(TRANSPORTS))
+def test_tls_problems_say_what_to_do(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], transport: str, mock: str
+) -> None:
+    with LiteralServer(api(GIVEN), tls=True) as server:
+        assert cli.main(flags(server.url, tmp_path, "--transport", transport)) == Exit.TARGET
+        said = capfd.readouterr().err
+        assert "is not trusted (self-signed certificate)" in said
+        assert "--ca-file" in said
+        assert "--insecure" in said
+        words = ("--transport", transport, "--insecure", "--requests", "1", "--quiet")
+        assert cli.main(flags(server.url, tmp_path, *words)) == Exit.GOOD
+    plain = flags(mock.replace("http://", "https://"), tmp_path, "--transport", transport, out="plain")
+    assert cli.main(plain) == Exit.TARGET
+    assert "does not speak TLS: give its URL with http:// instead of https://" in capfd.readouterr().err
+    words = ("--transport", transport, "--connect-timeout", "200ms", "--probe-timeout", "1s")
+    with LiteralServer(api(GIVEN)) as server:  # It waits for the end of a head that never comes.
+        url = server.url.replace("http://", "https://")
+        assert cli.main(flags(url, tmp_path, *words, out="silent")) == Exit.TARGET
+        assert "no TLS handshake in time" in capfd.readouterr().err
+
+
+def test_a_ca_file_that_is_none_is_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    words = flags("https://127.0.0.1:1", tmp_path, "--ca-file", str(tmp_path / "calm.yaml"))
+    assert cli.main(words) == Exit.USAGE
+    assert "--ca-file" in capfd.readouterr().err
+
+
+def test_a_silent_wait_is_named_on_what_is_no_terminal(tmp_path: Path) -> None:
+    with LiteralServer(api(in_turn([Hang()]))) as server:
+        status, _, err = finished(flags(server.url, tmp_path, "--probe-timeout", "1500ms"))
+    assert status == Exit.TARGET
+    assert f"waiting for {server.url}/v1/chat/completions to answer the probe (1 s)\n" in err
+    assert "\x1b" not in err
+    assert "\r" not in err
+
+
+def limited(limit: int, value: int) -> Callable[[], None]:
+    """What a process does before it becomes another program: take a limit of the system upon itself."""
+    return lambda: resource.setrlimit(limit, (value, value))
+
+
+def test_few_open_files_cost_requests_and_not_the_run(mock: str, tmp_path: Path) -> None:
+    words = flags(mock, tmp_path, "--rate", "4000", "--requests", "400", "--workers", "1")
+    status, out, err = finished(words, preexec_fn=limited(resource.RLIMIT_NOFILE, 64))
+    assert status in (Exit.GOOD, Exit.INVALID, Exit.TARGET), err
+    assert "warning: the limit of open files here (64) has room for about 32 requests in flight" in err
+    assert "Traceback" not in err
+    assert {r["error"] for r in records(tmp_path)} == {None, "no socket for another connection: Too many open files"}
+    assert len(records(tmp_path)) == 400
+    assert summary(tmp_path)["counts"]["succeeded"] > 0
+    assert "report: " in out
+
+
+def test_too_few_open_files_for_any_run_are_said(mock: str, tmp_path: Path) -> None:
+    status, _, err = finished(flags(mock, tmp_path), preexec_fn=limited(resource.RLIMIT_NOFILE, 24))
+    assert (status, err) == (
+        Exit.USAGE,
+        "error: a run needs at least 48 open files, and the limit here is 24: raise it (ulimit -Hn 1024)\n",
+    )
+
+
+@pytest.mark.parametrize(
+    ("size", "told"), [(1024, "run.yaml cannot be written"), (8192, "the report cannot be written")]
+)
+def test_a_small_disk_is_no_defect(mock: str, tmp_path: Path, size: int, told: str) -> None:
+    """A limit on the size of files stands for a disk of that size."""
+    words = flags(mock, tmp_path, "--requests", "60")
+    status, _, err = finished(words, preexec_fn=limited(resource.RLIMIT_FSIZE, size))
+    assert status == Exit.USAGE
+    assert told in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="needs /proc")
+@pytest.mark.parametrize("flag", ["--dataset", "--tokenizer", "--config"])
+def test_a_file_that_cannot_be_read_is_no_defect(tmp_path: Path, capfd: pytest.CaptureFixture[str], flag: str) -> None:
+    assert cli.main(["run", "--url", "http://127.0.0.1:1", flag, "/proc/self/mem"]) == Exit.USAGE
+    assert "/proc/self/mem" in capfd.readouterr().err
+
+
+def test_the_key_may_come_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-right")
+    with LiteralServer(needs_key) as server:
+        assert cli.main(flags(server.url, tmp_path, "--requests", "1", "--quiet")) == Exit.GOOD
+
+
+def test_a_server_that_refuses_options_is_asked_without_them_and_the_report_says_so(tmp_path: Path) -> None:
+    def strict(request: Received) -> Sequence[Step]:
+        if {"stream_options", "ignore_eos"} & json.loads(request.body).keys():
+            return whole("422 Unprocessable", {"detail": "extra fields"})
+        return stream(*GOOD)
+
+    with LiteralServer(api(strict)) as server:
+        assert cli.main(flags(server.url, tmp_path, "--requests", "2", "--ignore-eos", "--quiet")) == Exit.GOOD
+    (note,) = [note for note in summary(tmp_path)["run"]["notes"] if "refuses" in note]
+    assert "stream_options and ignore_eos" in note
+    assert summary(tmp_path)["counts"]["succeeded"] == 2

@@ -1,0 +1,101 @@
+"""Ctrl-C, SIGTERM and SIGKILL: what a run that is ended still reports."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from bench import cli
+from bench.errors import Exit
+from tests.support.literal_replies import GOOD, api, stream
+from tests.support.literal_server import Hang, LiteralServer, Pause, Received, Step, in_turn
+from tests.support.run_process import flags, hanging, loaded, process, records, summary, wait_for
+
+pytestmark = pytest.mark.usefixtures("work_folder")
+
+# ---- Signals -------------------------------------------------------------------------------------------------------
+
+
+def lines_of(path: Path) -> int:
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+def test_ctrl_c_lets_what_is_in_flight_end_reports_it_and_exits_130(tmp_path: Path) -> None:
+    def slow(request: Received) -> Sequence[Step]:
+        return [Pause(0.1), *stream(*GOOD)]
+
+    with LiteralServer(loaded(slow)) as server:
+        running = process(flags(server.url, tmp_path, "--duration", "60s", "--concurrency", "3"))
+        with running:
+            wait_for(lambda: lines_of(tmp_path / "run" / "requests.jsonl") >= 3)
+            running.send_signal(signal.SIGINT)
+            out, err = running.communicate(timeout=20)
+    assert running.returncode == Exit.INTERRUPTED, err
+    told = summary(tmp_path)
+    assert told["run"]["stop_reason"] == "interrupted"
+    assert told["counts"]["by_outcome"] == {"ok": told["counts"]["sent"]}
+    assert told["counts"]["sent"] == len(records(tmp_path)) >= 3
+    assert "waiting for" in err
+    assert "TTFT" in out
+    assert f"The run was interrupted after {told['counts']['sent']:,} requests: the numbers are about these." in out
+
+
+def test_a_second_ctrl_c_cuts_what_is_in_flight(tmp_path: Path) -> None:
+    with (
+        LiteralServer(loaded(hanging)) as server,
+        process(flags(server.url, tmp_path, "--requests", "9", "--concurrency", "3")) as running,
+    ):
+        wait_for(lambda: len(server.received) >= 5)
+        assert running.stderr is not None
+        running.send_signal(signal.SIGINT)
+        for line in running.stderr:
+            if line.startswith("stopping"):
+                break
+        running.send_signal(signal.SIGINT)
+        running.communicate(timeout=20)
+    assert running.returncode == Exit.INTERRUPTED
+    assert [r["outcome"] for r in records(tmp_path)] == ["interrupted"] * 3
+    assert all(r["chunk_kind"] == "rc" for r in records(tmp_path))
+    assert summary(tmp_path)["counts"]["by_outcome"] == {"interrupted": 3}
+
+
+def test_sigterm_cuts_at_once_and_reports(tmp_path: Path) -> None:
+    with (
+        LiteralServer(loaded(hanging)) as server,
+        process(flags(server.url, tmp_path, "--requests", "9", "--concurrency", "2")) as running,
+    ):
+        wait_for(lambda: len(server.received) >= 4)
+        running.terminate()
+        running.communicate(timeout=20)
+    assert running.returncode == Exit.INTERRUPTED
+    assert [r["outcome"] for r in records(tmp_path)] == ["interrupted"] * 2
+
+
+def test_ctrl_c_before_the_load_exits_130_with_a_sentence(tmp_path: Path) -> None:
+    with LiteralServer(api(in_turn([Hang()]))) as server, process(flags(server.url, tmp_path)) as running:
+        wait_for(lambda: len(server.received) >= 2)
+        running.send_signal(signal.SIGINT)
+        _, err = running.communicate(timeout=20)
+    assert running.returncode == Exit.INTERRUPTED
+    assert "nothing was measured" in err
+    assert "Traceback" not in err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_killed_run_can_be_rendered_with_all_that_had_ended(tmp_path: Path) -> None:
+    with (
+        LiteralServer(loaded(in_turn(stream(*GOOD)))) as server,
+        process(flags(server.url, tmp_path, "--duration", "60s", "--concurrency", "2")) as running,
+    ):
+        wait_for(lambda: lines_of(tmp_path / "run" / "requests.jsonl") >= 10)
+        running.kill()
+        running.communicate(timeout=20)
+    whole_lines = lines_of(tmp_path / "run" / "requests.jsonl")
+    assert not (tmp_path / "run" / "summary.json").exists()
+    assert cli.main(["report", str(tmp_path / "run"), "--quiet"]) in (Exit.GOOD, Exit.INVALID)
+    told = summary(tmp_path)
+    assert told["counts"]["sent"] == whole_lines
+    assert told["run"]["stop_reason"] == "killed"

@@ -1,0 +1,152 @@
+"""The connections of every transport: kept, lost, tried again, TLS, IPv6."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from bench.records import Outcome, RequestRecord
+from tests.support.literal_replies import DONE, GOOD, GOOD_KINDS, chunk, frame, stream
+from tests.support.literal_server import (
+    CERTIFICATE,
+    Close,
+    LiteralServer,
+    Pause,
+    Received,
+    Reset,
+    Send,
+    Step,
+    closed_port,
+    in_turn,
+)
+from tests.support.open_transport import MS, SSE_HEAD, A, Client, in_order, once, times
+
+# ---- Connections ---------------------------------------------------------------------------------------------------
+
+
+def test_a_connection_is_kept_for_the_next_request(act: Callable[..., Any]) -> None:
+    with LiteralServer(in_turn(stream(*GOOD))) as server:
+        records = act(server, times(3))
+    assert server.connections == 1
+    assert [r.attempts for r in records] == [1, 1, 1]
+    assert records[0].connect_ns > 0
+    assert [r.connect_ns for r in records[1:]] == [0, 0]
+
+
+@pytest.mark.parametrize("way", [Close(), Reset()], ids=["closed", "reset"])
+def test_a_server_that_closes_after_each_reply_without_saying_so_fails_no_request(
+    act: Callable[..., Any], way: Step
+) -> None:
+    with LiteralServer(in_turn([*stream(*GOOD), way])) as server:
+        records = act(server, times(5))
+    assert [r.outcome for r in records] == [Outcome.OK] * 5
+    assert server.connections == 5
+    for record in records:
+        in_order(record)
+
+
+@pytest.mark.parametrize("way", [Close(), Reset()], ids=["closed", "reset"])
+def test_a_connection_that_the_server_has_closed_is_not_used_again(act: Callable[..., Any], way: Step) -> None:
+    async def busy_between(client: Client) -> list[RequestRecord]:
+        first = await client.ask()
+        time.sleep(0.1)  # The connection is closed in this time, and the loop had no turn to hear of it.
+        return [first, await client.ask()]
+
+    with LiteralServer(in_turn([*stream(*GOOD), Pause(0.02), way])) as server:
+        records = act(server, busy_between)
+    assert [(r.outcome, r.attempts) for r in records] == [(Outcome.OK, 1)] * 2
+    assert [r.connection for r in server.received] == [1, 2]
+
+
+@pytest.mark.parametrize("way", [Close(), Reset()], ids=["closed", "reset"])
+def test_a_reused_connection_that_dies_before_any_answer_is_tried_once_more(act: Callable[..., Any], way: Step) -> None:
+    with LiteralServer(in_turn(stream(*GOOD), [Pause(0.06), way], stream(*GOOD))) as server:
+        _, record = act(server, times(2))
+    in_order(record)
+    assert (record.outcome, record.attempts, record.chunk_kind) == (Outcome.OK, 2, GOOD_KINDS)
+    assert [r.connection for r in server.received] == [1, 1, 2]
+    assert [r.headers["x-request-id"] for r in server.received] == ["literal-0", "literal-1", "literal-1"]
+    # `sent` is the second send: the detour before it is time spent on getting a connection.
+    assert record.sent_ns - record.eligible_ns >= 60 * MS
+    assert record.connect_ns >= 60 * MS
+    assert record.bytes_sent == len(server.received[2].body)
+
+
+def test_there_is_never_a_third_attempt(act: Callable[..., Any]) -> None:
+    with LiteralServer(in_turn(stream(*GOOD), [Reset()], [Reset()], stream(*GOOD))) as server:
+        _, record = act(server, times(2))
+    in_order(record)
+    assert (record.outcome, record.attempts) == (Outcome.RESET, 2)
+    assert len(server.received) == 3
+
+
+def test_a_reused_connection_that_dies_in_mid_answer_is_not_tried_again(act: Callable[..., Any]) -> None:
+    broken = [SSE_HEAD, Send(chunk(frame(A))), Pause(0.05), Reset()]
+    with LiteralServer(in_turn(stream(*GOOD), broken, stream(*GOOD))) as server:
+        _, record = act(server, times(2))
+    assert (record.outcome, record.attempts, record.chunk_kind) == (Outcome.RESET, 1, "c")
+    assert len(server.received) == 2
+
+
+def test_many_at_once_each_get_their_own_answer(act: Callable[..., Any]) -> None:
+    def script(request: Received) -> Sequence[Step]:
+        n = json.loads(request.body)["n"]
+        return [Pause(0.001 * (n % 7)), *stream(*[A] * (n + 1), DONE)]
+
+    async def together(client: Client) -> list[RequestRecord]:
+        first = await asyncio.gather(*[client.start() for _ in range(30)])
+        return first + await asyncio.gather(*[client.start() for _ in range(30)])
+
+    with LiteralServer(script) as server:
+        records = act(server, together)
+    for record in records:
+        in_order(record)
+        assert (record.outcome, record.output_tokens) == (Outcome.OK, record.index + 1)
+    assert server.connections == 30
+
+
+def test_tls_is_checked_unless_told_otherwise(act: Callable[..., Any]) -> None:
+    with LiteralServer(in_turn(stream(*GOOD)), tls=True) as server:
+        unknown = act(server, once)
+        known = act(server, once, ca_file=str(CERTIFICATE))
+        unchecked = act(server, once, insecure=True)
+    assert unknown.outcome is Outcome.CONNECT_ERROR
+    assert "certificate" in unknown.error.lower()
+    assert (known.outcome, known.chunk_kind) == (Outcome.OK, GOOD_KINDS)
+    assert (unchecked.outcome, unchecked.chunk_kind) == (Outcome.OK, GOOD_KINDS)
+
+
+def test_http_to_a_tls_port_and_tls_to_an_http_port_fail_with_a_record(act: Callable[..., Any]) -> None:
+    with LiteralServer(in_turn(stream(*GOOD)), tls=True) as server:
+        plain = act(server.url.replace("https", "http"), once, timeout_total_ns=3_000 * MS)
+    with LiteralServer(in_turn(stream(*GOOD))) as server:
+        tls = act(server.url.replace("http", "https"), once, timeout_connect_ns=200 * MS, timeout_total_ns=3_000 * MS)
+    assert plain.outcome in (Outcome.RESET, Outcome.MALFORMED)
+    assert tls.outcome in (Outcome.CONNECT_ERROR, Outcome.TIMEOUT_CONNECT)
+    for record in (plain, tls):
+        in_order(record)
+        assert record.error
+
+
+def test_ipv6_works(act: Callable[..., Any]) -> None:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("this machine has no IPv6 loopback")
+    with LiteralServer(in_turn(stream(*GOOD)), host="::1") as server:
+        record = act(server, once)
+    assert (record.outcome, record.chunk_kind) == (Outcome.OK, GOOD_KINDS)
+
+
+def test_nothing_listens_is_a_connect_error(act: Callable[..., Any]) -> None:
+    with closed_port() as url:
+        record = act(url, once)
+    in_order(record)
+    assert (record.outcome, record.sent_ns, record.bytes_sent, record.status) == (Outcome.CONNECT_ERROR, None, 0, None)
+    assert record.error

@@ -1,0 +1,174 @@
+"""Workers and parents that die or are told to end."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from bench import cli
+from bench.errors import Exit
+from tests.support.literal_replies import GOOD, stream, whole
+from tests.support.literal_server import Hang, LiteralServer, Pause, Received, Step
+from tests.support.mock_process import mock_process
+from tests.support.run_process import loaded, records, summary, wait_for
+from tests.support.worker_processes import flags, gone, process, shard_lines, worker_processes
+
+pytestmark = pytest.mark.usefixtures("work_folder")
+
+
+@pytest.fixture(scope="module")
+def mock() -> Iterator[str]:
+    with mock_process("--ttft", "20ms", "--tpot", "1ms") as running:
+        yield running.url
+
+
+# ---- Who dies, and who is told to end ------------------------------------------------------------------------------
+
+
+def test_a_killed_worker_loses_nothing_that_had_ended_and_is_named_while_the_other_goes_on(
+    mock: str, tmp_path: Path
+) -> None:
+    with process(flags(mock, tmp_path, "--duration", "2s", "--concurrency", "4")) as running:
+        wait_for(lambda: min(shard_lines(tmp_path), default=0) >= 5)
+        written = sorted((tmp_path / "run").glob("requests-*.jsonl"))
+        first, *_ = worker_processes(running.pid)
+        killed_ns = time.monotonic_ns()
+        os.kill(first, signal.SIGKILL)
+        # What the kernel has of it then is what it had written.
+        wait_for(lambda: gone(first))
+        had_ended = [path.read_bytes() for path in written]
+        out, err = running.communicate(timeout=30)
+    assert running.returncode == Exit.INVALID, err
+    told = summary(tmp_path)
+    assert told["verdict"]["status"] == "INVALID"
+    (dead,) = [k for k in (0, 1) if f"worker {k} was killed by SIGKILL" in told["verdict"]["reasons"][0]]
+    rows = records(tmp_path)
+    lines = [json.loads(line)["id"] for line in had_ended[dead].splitlines(keepends=True) if line.endswith(b"\n")]
+    assert lines
+    assert lines == [row["id"] for row in rows if row["worker"] == dead]
+    assert max(row["end_ns"] for row in rows if row["worker"] != dead) > killed_ns + 500_000_000
+    assert told["counts"]["succeeded"] == len([row for row in rows if row["phase"] == "run"])
+    assert f"worker {dead}" in out
+    assert "Traceback" not in err
+
+
+def test_ctrl_c_lets_all_workers_end_what_is_in_flight(tmp_path: Path) -> None:
+    def slow(request: Received) -> Sequence[Step]:
+        return [Pause(0.1), *stream(*GOOD)]
+
+    with (
+        LiteralServer(loaded(slow)) as server,
+        process(flags(server.url, tmp_path, "--duration", "60s", "--concurrency", "4")) as running,
+    ):
+        wait_for(lambda: min(shard_lines(tmp_path), default=0) >= 2)
+        workers = worker_processes(running.pid)
+        assert len(workers) == 2
+        os.killpg(running.pid, signal.SIGINT)
+        out, err = running.communicate(timeout=20)
+    assert running.returncode == Exit.INTERRUPTED, err
+    assert all(gone(pid) for pid in workers)
+    told = summary(tmp_path)
+    assert told["run"]["stop_reason"] == "interrupted"
+    assert told["counts"]["by_outcome"] == {"ok": len(records(tmp_path))}
+    assert "TTFT" in out
+    assert "waiting for" in err
+    assert "Traceback" not in err
+
+
+def test_a_second_ctrl_c_cuts_what_all_workers_have_in_flight(tmp_path: Path) -> None:
+    def hanging(request: Received) -> Sequence[Step]:
+        return [*stream(*GOOD)[:3], Hang()]
+
+    with (
+        LiteralServer(loaded(hanging)) as server,
+        process(flags(server.url, tmp_path, "--requests", "50", "--concurrency", "4")) as running,
+    ):
+        # The list of models, the probe, and four users.
+        wait_for(lambda: len(server.received) >= 6)
+        assert running.stderr is not None
+        os.killpg(running.pid, signal.SIGINT)
+        for line in running.stderr:
+            if line.startswith("stopping"):
+                break
+        os.killpg(running.pid, signal.SIGINT)
+        running.communicate(timeout=20)
+    assert running.returncode == Exit.INTERRUPTED
+    assert [row["outcome"] for row in records(tmp_path)] == ["interrupted"] * 4
+    assert {row["worker"] for row in records(tmp_path)} == {0, 1}
+
+
+def test_ctrl_c_while_workers_get_ready_ends_them_with_a_sentence(mock: str, tmp_path: Path) -> None:
+    with process(flags(mock, tmp_path, "--requests", "2000", "--concurrency", "4")) as running:
+        wait_for(lambda: len(worker_processes(running.pid)) == 2)
+        workers = worker_processes(running.pid)
+        os.killpg(running.pid, signal.SIGINT)
+        _, err = running.communicate(timeout=20)
+    assert running.returncode == Exit.INTERRUPTED
+    assert "nothing was measured" in err
+    assert "Traceback" not in err
+    assert all(gone(pid) for pid in workers)
+
+
+def test_a_killed_parent_leaves_no_worker_behind_and_a_run_that_can_be_rendered(mock: str, tmp_path: Path) -> None:
+    with process(flags(mock, tmp_path, "--duration", "60s", "--concurrency", "4")) as running:
+        wait_for(lambda: min(shard_lines(tmp_path), default=0) >= 5)
+        workers = worker_processes(running.pid)
+        assert len(workers) == 2
+        running.kill()
+        # The workers have its stderr, and this ends when the last one has closed it.
+        _, err = running.communicate(timeout=20)
+        wait_for(lambda: all(gone(pid) for pid in workers), within_s=1.0)
+    assert "Traceback" not in err
+    written = sum(shard_lines(tmp_path))
+    assert written >= 10
+    assert cli.main(["report", str(tmp_path / "run"), "--quiet"]) in (Exit.GOOD, Exit.INVALID)
+    told = summary(tmp_path)
+    assert told["run"]["stop_reason"] == "killed"
+    assert sum(told["counts"]["by_outcome"].values()) == written
+
+
+def test_a_parent_that_is_killed_while_workers_get_ready_leaves_none(mock: str, tmp_path: Path) -> None:
+    with process(flags(mock, tmp_path, "--requests", "20000", "--concurrency", "4")) as running:
+        wait_for(lambda: len(worker_processes(running.pid)) == 2)
+        workers = worker_processes(running.pid)
+        running.kill()
+        _, err = running.communicate(timeout=20)
+        wait_for(lambda: all(gone(pid) for pid in workers), within_s=1.0)
+    assert "Traceback" not in err
+
+
+def test_a_parent_that_dies_before_it_has_said_what_to_do_is_no_defect() -> None:
+    ours, theirs = socket.socketpair()
+    ours.close()
+    with theirs:
+        command = [sys.executable, "-m", "bench.scale.program", str(theirs.fileno())]
+        ran = subprocess.run(command, pass_fds=[theirs.fileno()], capture_output=True, text=True, timeout=20)
+    assert (ran.returncode, ran.stderr) == (0, "")
+
+
+def test_too_many_errors_end_the_run_on_all_workers(tmp_path: Path) -> None:
+    def failing(request: Received) -> Sequence[Step]:
+        # All failures are those of one worker: the other one has to be told.
+        index = int(request.headers["x-request-id"].rpartition("-")[2])
+        # Failures are fewer than half, so that the run is not FAILED.
+        return [Pause(0.2), *whole("500 Oops", b"no")] if index % 2 else [Pause(0.02), *stream(*GOOD)]
+
+    with LiteralServer(loaded(failing)) as server:
+        words = ("--requests", "100000", "--concurrency", "2", "--max-errors", "5", "--quiet")
+        began = time.monotonic()
+        assert cli.main(flags(server.url, tmp_path, *words)) == Exit.OBJECTIVE_FAILED
+        assert time.monotonic() - began < 20
+    told = summary(tmp_path)
+    assert told["run"]["stop_reason"] == "errors"
+    assert told["counts"]["failed"] > 5
+    assert {row["worker"] for row in records(tmp_path) if row["outcome"] == "ok"} == {0}
+    assert {row["worker"] for row in records(tmp_path) if row["outcome"] != "ok"} == {1}

@@ -1,0 +1,153 @@
+"""Workers that never get ready, that have a defect, or that never begin."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.clock import process_clock
+from bench.config import resolve
+from bench.endpoints.interface import BodyOptions
+from bench.errors import BenchError, Exit, UsageError
+from bench.load.assignment import Assignment
+from bench.load.crew import CrewReport
+from bench.load.live import ProgressTally
+from bench.modes.share import RunLength, divide
+from bench.records import RequestRecord
+from bench.scale.processes import WorkerProcesses
+from tests.support.mock_process import mock_process
+from tests.support.worker_processes import gone, shard_lines
+
+pytestmark = pytest.mark.usefixtures("work_folder")
+
+
+@pytest.fixture(scope="module")
+def mock() -> Iterator[str]:
+    with mock_process("--ttft", "20ms", "--tpot", "1ms") as running:
+        yield running.url
+
+
+# ---- Who never gets ready ------------------------------------------------------------------------------------------
+
+
+def assignments(tmp_path: Path, **config: Any) -> list[Assignment]:
+    shares = divide(2, 2, RunLength(requests=4, duration_ns=None))
+    settings = {"url": "http://127.0.0.1:1", "input_tokens": "16", "output_tokens": "3", **config}
+    one = Assignment(
+        config=resolve(settings),
+        share=shares[0],
+        run_id="made",
+        options=BodyOptions(endpoint="chat", model="m"),
+        directory=tmp_path,
+    )
+    return [replace(one, share=share) for share in shares]
+
+
+class Nobody:
+    """Follows a load and does nothing."""
+
+    def add(self, record: RequestRecord) -> None: ...
+
+    def merge(self, tally: ProgressTally) -> None: ...
+
+
+def with_crew(given: Sequence[Assignment], work: Callable[[WorkerProcesses], Any]) -> WorkerProcesses:
+    """The crew, after `work` and closed."""
+
+    async def run() -> WorkerProcesses:
+        crew = WorkerProcesses(given)
+        try:
+            async with asyncio.timeout(30):
+                await work(crew)
+        finally:
+            crew.close()
+        return crew
+
+    return asyncio.run(run())
+
+
+def test_a_worker_that_cannot_get_ready_says_why_and_leaves_no_orphan(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    good, _ = assignments(tmp_path)
+    _, bad = assignments(tmp_path, tokenizer=str(tmp_path / "no-such-tokenizer.json"))
+
+    async def refused(crew: WorkerProcesses) -> None:
+        with pytest.raises(UsageError, match=r"--tokenizer: .*no-such-tokenizer"):
+            await crew.prepare()
+
+    crew = with_crew([good, bad], refused)
+    assert all(gone(worker.process.pid) for worker in crew.workers)
+    assert [worker.process.returncode for worker in crew.workers] == [0, Exit.USAGE]
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_a_worker_that_is_killed_while_it_gets_ready_is_named(tmp_path: Path) -> None:
+    async def killed(crew: WorkerProcesses) -> None:
+        os.kill(crew.workers[1].process.pid, signal.SIGKILL)
+        with pytest.raises(BenchError, match="worker 1 was killed by SIGKILL while it got ready"):
+            await crew.prepare()
+
+    crew = with_crew(assignments(tmp_path), killed)
+    assert all(gone(worker.process.pid) for worker in crew.workers)
+
+
+def test_a_worker_with_a_defect_ends_before_the_load_with_its_traceback(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    async def broken(crew: WorkerProcesses) -> None:
+        with pytest.raises(BenchError, match="worker 0 ended with status 70 while it got ready: its error is above"):
+            await crew.prepare()
+
+    # The directory has vanished: its files cannot be opened, which nobody foresaw.
+    with_crew([replace(one, directory=tmp_path / "nowhere") for one in assignments(tmp_path)], broken)
+    assert "FileNotFoundError" in capfd.readouterr().err
+
+
+def test_a_worker_with_a_defect_during_the_load_ends_and_is_named_and_the_other_goes_on(
+    mock: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    broken, good = (
+        replace(
+            one,
+            share=replace(one.share, users=None, requests=3, offsets_ns=[0, 10_000_000, third]),  # type: ignore[arg-type]
+        )
+        for one, third in zip(
+            assignments(tmp_path, url=mock, rate=50.0, concurrency=None), ("no number", 700_000_000), strict=True
+        )
+    )
+    reports: list[CrewReport] = []
+
+    async def load(crew: WorkerProcesses) -> None:
+        await crew.prepare()
+        clock = process_clock()
+        crew.begin(clock.now_ns() + 10_000_000, Nobody())
+        reports.append(await crew.load())
+        clock.close()
+
+    with_crew([broken, good], load)
+    assert reports[0].died == ("worker 0 ended with status 70",)
+    assert len(reports[0].workers) == 1
+    assert "TypeError" in capfd.readouterr().err
+    assert shard_lines(tmp_path, "") == [2, 3]
+
+
+def test_a_crew_that_never_begins_lets_its_workers_go(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    ready_at: list[float] = []
+
+    async def ready(crew: WorkerProcesses) -> None:
+        await crew.prepare()
+        ready_at.append(time.monotonic())
+
+    crew = with_crew(assignments(tmp_path), ready)
+    assert time.monotonic() - ready_at[0] < 3
+    assert [worker.process.returncode for worker in crew.workers] == [0, 0]
+    assert capfd.readouterr().err == ""

@@ -1,0 +1,376 @@
+"""Who may import whom: the tables that tests/unit/test_architecture.py holds every module to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = {"bench": ROOT / "bench", "mockserver": ROOT / "mockserver", "promptset": ROOT / "datasets" / "promptset"}
+
+MAY_IMPORT: dict[str, frozenset[str]] = {
+    # Of our own modules, besides those of its own folder. The closest entry counts: bench.transport is for all below it.
+    # Values and what everything stands on:
+    "bench": frozenset({"bench.api", "bench.load_search.found", "bench.load_sweep.measure", "bench.observer"}),
+    "bench.errors": frozenset(),
+    "bench.clock": frozenset(),
+    "bench.rng": frozenset(),
+    "bench.secrets": frozenset(),
+    "bench.loads": frozenset(),
+    "bench.run_state": frozenset(),
+    "bench.records": frozenset({"bench.errors"}),
+    "bench.stock": frozenset(),
+    "bench.workload": frozenset({"bench.stock", "promptset.samples"}),
+    "bench.schedule": frozenset({"bench.rng"}),
+    # Stages: each knows the values it is given and the values it makes.
+    "bench.endpoints": frozenset({"bench.records", "bench.workload", "promptset.samples"}),
+    "bench.transport": frozenset(
+        {"bench.clock", "bench.endpoints", "bench.errors", "bench.records", "bench.secrets", "bench.workload",
+         "promptset.samples"}
+    ),
+    "bench.conversations": frozenset({"bench.stock", "bench.workload", "promptset"}),
+    "bench.sources": frozenset({"bench.conversations", "bench.workload", "promptset"}),
+    "bench.dispatch": frozenset(
+        {"bench.clock", "bench.conversations", "bench.records", "bench.transport.interface", "bench.workload"}
+    ),
+    # The settings by type alone: a mode reads them, and the declaration of the settings reads the modes.
+    "bench.modes": frozenset(
+        {"bench.clock", "bench.config.settings", "bench.conversations", "bench.dispatch", "bench.endpoints",
+         "bench.errors", "bench.rng", "bench.schedule", "bench.sources", "bench.stock", "bench.workload", "promptset"}
+    ),
+    "bench.metrics": frozenset({"bench.errors", "bench.records", "bench.statistics"}),
+    # Pure functions of plain values, and the decisions of a search that stand on them.
+    "bench.statistics": frozenset(),
+    "bench.load_search": frozenset({"bench.errors", "bench.statistics"}),
+    # Around the decisions: what visits bring back, the files, and what people see.
+    "bench.load_search.visit_result": frozenset(
+        {"bench.clock", "bench.load_search", "bench.metrics", "bench.records", "bench.statistics"}
+    ),
+    "bench.load_search.options": frozenset({"bench.config.values", "bench.errors", "bench.load_search"}),
+    "bench.load_search.files": frozenset({"bench.config", "bench.errors", "bench.load_search", "bench.run_directory"}),
+    "bench.load_search.real_time": frozenset({"bench.clock"}),
+    "bench.load_search.run_visits": frozenset(
+        {"bench.clock", "bench.config", "bench.evaluate", "bench.load_search", "bench.manifest"}
+    ),
+    "bench.load_search.visit_numbers": frozenset({"bench.load_search", "bench.run_directory"}),
+    "bench.load_search.answer": frozenset({"bench.errors", "bench.load_search", "bench.report.formatting"}),
+    "bench.load_search.charts": frozenset({"bench.load_search", "bench.report"}),
+    "bench.load_search.visit_table": frozenset({"bench.load_search", "bench.report"}),
+    "bench.load_search.text": frozenset({"bench.load_search", "bench.report"}),
+    "bench.load_search.page": frozenset({"bench.errors", "bench.load_search", "bench.report"}),
+    "bench.load_search.render": frozenset({"bench.errors", "bench.load_search"}),
+    "bench.load_search.found": frozenset({"bench.errors", "bench.load_search"}),
+    "bench.load_search.whole": frozenset(
+        {"bench.clock", "bench.config", "bench.load_search", "bench.load_test", "bench.machine", "bench.secrets"}
+    ),
+    "bench.load_search.follower": frozenset(
+        {"bench.load.live", "bench.load_search", "bench.observer", "bench.terminal"}
+    ),
+    "bench.load_sweep": frozenset({"bench.errors", "bench.loads", "bench.statistics"}),
+    "bench.load_sweep.measure": frozenset(
+        {"bench.clock", "bench.config", "bench.errors", "bench.evaluate", "bench.load_search.visits", "bench.load_sweep",
+         "bench.loads", "bench.machine", "bench.report", "bench.run_directory", "bench.run_series", "bench.secrets"}
+    ),
+    "bench.load_sweep.repeats": frozenset(
+        {"bench.clock", "bench.config", "bench.errors", "bench.evaluate", "bench.load_sweep", "bench.loads",
+         "bench.machine", "bench.run_directory", "bench.run_series", "bench.secrets"}
+    ),
+    "bench.verdict": frozenset(),
+    "bench.report": frozenset({"bench.metrics.bounds", "bench.metrics.catalog", "bench.metrics.step_histograms"}),
+    "bench.report.sweep_page": frozenset({"bench.accuracy.sweep", "bench.report"}),
+    "bench.report.metamorphic_table": frozenset({"bench.accuracy.metamorphic", "bench.report"}),
+    "bench.run_directory": frozenset({"bench.errors", "bench.records"}),
+    # The truth is computed by code that shares nothing with bench.metrics: a shared mistake would cancel out.
+    "bench.accuracy": frozenset({"bench.errors", "bench.records", "bench.run_directory"}),
+    # How far chance may move a mean is no truth about a number: one code of intervals serves both sides.
+    "bench.accuracy.closed_form": frozenset({"bench.accuracy.distribution", "bench.statistics"}),
+    # Which certificate covers which load is decided from plain values.
+    "bench.accuracy.coverage": frozenset({"bench.accuracy.load_shape"}),
+    "bench.accuracy.load_shape": frozenset(),
+    "bench.accuracy.sweep": frozenset({"bench.errors", "bench.loads"}),
+    "bench.accuracy.metamorphic": frozenset({"bench.errors"}),
+    # Around the load:
+    "bench.machine_cache": frozenset({"bench.errors"}),
+    "bench.mock_process": frozenset({"bench.errors"}),
+    "bench.notices": frozenset({"bench.clock"}),
+    "bench.observer": frozenset({"bench.load.live"}),
+    "bench.terminal": frozenset({"bench.load.live", "bench.notices", "bench.observer"}),
+    "bench.preflight": frozenset({"bench.errors"}),
+    "bench.priority": frozenset({"bench.clock", "bench.errors"}),
+    "bench.machine": frozenset({"bench.load.sampling"}),
+    "bench.target": frozenset(
+        {"bench.clock", "bench.endpoints", "bench.errors", "bench.records", "bench.transport", "bench.workload",
+         "promptset.samples"}
+    ),
+    "bench.event_loop": frozenset(),
+    "bench.config": frozenset(
+        {"bench.clock", "bench.endpoints", "bench.errors", "bench.metrics.objectives", "bench.metrics.precision",
+         "bench.modes", "bench.schedule", "bench.secrets", "bench.sources", "bench.transport", "bench.verdict", "promptset"}
+    ),
+    "bench.config.flags": frozenset({"bench.errors"}),
+    "bench.config.values": frozenset(
+        {"bench.errors", "bench.metrics.objectives", "bench.metrics.precision", "bench.secrets", "promptset"}
+    ),
+    "bench.config.segments": frozenset({"bench.config.values", "bench.loads", "bench.schedule.segments"}),
+    "bench.manifest": frozenset(
+        {"bench.config", "bench.errors", "bench.priority", "bench.run_directory", "bench.run_state",
+         "bench.target.prefix_cache"}
+    ),
+    "bench.ceiling": frozenset(
+        {"bench.config", "bench.machine_cache", "bench.metrics.per_request", "bench.records", "promptset.distributions"}
+    ),
+    # One worker runs the middle of the way, from the workload to the records; several are made of it.
+    "bench.load": frozenset(
+        {"bench.clock", "bench.config", "bench.dispatch", "bench.endpoints", "bench.errors", "bench.metrics",
+         "bench.modes", "bench.preflight", "bench.priority", "bench.records", "bench.run_directory", "bench.secrets",
+         "bench.sources", "bench.transport", "bench.workload", "promptset"}
+    ),
+    "bench.load.sampling": frozenset({"bench.clock"}),
+    "bench.load.live": frozenset(
+        {"bench.clock", "bench.load.progress_tally", "bench.metrics", "bench.records", "bench.run_state"}
+    ),
+    "bench.load.live_log": frozenset(
+        {"bench.load.live", "bench.load.sampling", "bench.metrics", "bench.records", "bench.run_state"}
+    ),
+    "bench.load.progress_tally": frozenset({"bench.clock", "bench.metrics", "bench.records"}),
+    "bench.load.supervision": frozenset(
+        {"bench.clock", "bench.load.crew", "bench.load.progress_tally", "bench.records"}
+    ),
+    "bench.scale": frozenset(
+        {"bench.clock", "bench.errors", "bench.event_loop", "bench.load", "bench.metrics.objectives", "bench.modes",
+         "bench.records", "bench.run_directory"}
+    ),
+    # Who puts the stages together, and is imported by nobody but those further down in this list.
+    "bench.evaluate": frozenset({"bench"}),
+    "bench.load_test": frozenset({"bench", "promptset"}),
+    "bench.calibrate": frozenset(
+        {"bench.accuracy", "bench.clock", "bench.config", "bench.endpoints", "bench.errors", "bench.evaluate",
+         "bench.load_test", "bench.loads", "bench.machine", "bench.machine_cache", "bench.mock_process", "bench.observer",
+         "bench.report", "bench.run_directory"}
+    ),
+    "bench.limits": frozenset(
+        {"bench.clock", "bench.config", "bench.errors", "bench.load_test", "bench.loads", "bench.machine",
+         "bench.mock_process", "bench.observer", "bench.preflight"}
+    ),
+    # What search, sweep, repeats and pairs have in common: a directory of run directories.
+    "bench.run_series": frozenset(
+        {"bench.config", "bench.errors", "bench.evaluate", "bench.load_test", "bench.manifest", "bench.observer",
+         "bench.run_directory"}
+    ),
+    "bench.api": frozenset({"bench"}),
+    "bench.comparison": frozenset(
+        {"bench.config", "bench.errors", "bench.evaluate", "bench.manifest", "bench.metrics", "bench.observer",
+         "bench.records", "bench.report", "bench.run_directory", "bench.run_series", "bench.statistics"}
+    ),
+    "bench.release_gate": frozenset({"bench.comparison", "bench.errors", "bench.metrics", "bench.statistics"}),
+    # It starts `python -m bench` in a process of its own, and reads what runs leave behind.
+    "bench.console": frozenset(
+        {"bench.clock", "bench.config", "bench.errors", "bench.manifest", "bench.mock_process", "bench.rng",
+         "bench.run_directory", "bench.run_state", "bench.secrets", "bench.verdict.limits", "promptset.recipes"}
+    ),
+    "bench.commands": frozenset({"bench", "promptset.cli"}),
+    "bench.cli": frozenset({"bench"}),
+    "bench.__main__": frozenset({"bench.cli"}),
+    # Below the drivers: what they decide, and what they start.
+    "bench.calibrate.remote": frozenset({"bench.errors"}),
+    "bench.calibrate.slow_reader": frozenset({"bench.accuracy.ledger"}),
+    "bench.limits.ladder": frozenset({"bench.verdict"}),
+    "bench.limits.result": frozenset({"bench.limits.ladder"}),
+    "bench.limits.servers": frozenset({"bench.errors", "bench.limits.source", "bench.mock_process"}),
+    "bench.limits.source": frozenset({"bench.clock"}),
+    "bench.limits.table": frozenset({"bench.limits.ladder", "bench.limits.result", "bench.report"}),
+    # The mock, from the bottom up. Nobody imports upwards. "mockserver" is for the package itself.
+    "mockserver": frozenset({"mockserver.api"}),
+    "mockserver.errors": frozenset(),
+    "mockserver.clock": frozenset(),
+    "mockserver.rng": frozenset(),
+    "mockserver.step_cost": frozenset(),
+    "mockserver.faults": frozenset({"promptset"}),
+    "mockserver.presets": frozenset({"mockserver.step_cost"}),
+    "mockserver.combinations": frozenset({"mockserver.config", "mockserver.faults", "mockserver.step_cost"}),
+    "mockserver.config": frozenset(
+        {"mockserver.combinations", "mockserver.errors", "mockserver.faults", "mockserver.presets", "mockserver.step_cost",
+         "promptset"}
+    ),
+    # Shared by the processes of one mock; knows nothing of requests.
+    "mockserver.workers": frozenset({"mockserver.errors"}),
+    # What is drawn, and the engines that are driven by it: pure, no clock.
+    "mockserver.plans": frozenset(
+        {"mockserver.config", "mockserver.errors", "mockserver.faults", "mockserver.rng", "mockserver.workers.shared_state",
+         "promptset"}
+    ),
+    "mockserver.engine": frozenset(
+        {"mockserver.combinations", "mockserver.config", "mockserver.plans", "mockserver.step_cost"}
+    ),
+    "mockserver.expect": frozenset(
+        {"mockserver.clock", "mockserver.combinations", "mockserver.config", "mockserver.engine.closed_form",
+         "mockserver.errors", "mockserver.plans", "mockserver.step_cost", "promptset"}
+    ),
+    "mockserver.tokencount": frozenset({"mockserver.engine.chain", "promptset"}),
+    "mockserver.pacing": frozenset({"mockserver.clock", "mockserver.engine"}),
+    "mockserver.priority": frozenset({"mockserver.clock", "mockserver.errors"}),
+    # The protocol as values, then the replies that send it, then what is written down about them.
+    "mockserver.dialect": frozenset(
+        {"mockserver.clock", "mockserver.config", "mockserver.faults", "mockserver.plans", "promptset"}
+    ),
+    "mockserver.replies": frozenset(
+        {"mockserver.clock", "mockserver.config", "mockserver.dialect", "mockserver.engine.chain", "mockserver.faults",
+         "mockserver.pacing", "mockserver.plans", "mockserver.tokencount", "promptset"}
+    ),
+    "mockserver.record": frozenset(
+        {"mockserver.clock", "mockserver.engine", "mockserver.errors", "mockserver.faults", "mockserver.plans"}
+    ),
+    # One request, one process, the HTTP server around it.
+    "mockserver.settings": frozenset(
+        {"mockserver.config", "mockserver.plans", "mockserver.replies", "mockserver.workers.shared_state"}
+    ),
+    "mockserver.entries": frozenset(
+        {"mockserver.clock", "mockserver.dialect", "mockserver.faults", "mockserver.plans", "mockserver.record",
+         "mockserver.replies", "mockserver.tokencount"}
+    ),
+    "mockserver.handler": frozenset(
+        {"mockserver.clock", "mockserver.combinations", "mockserver.config", "mockserver.dialect", "mockserver.engine",
+         "mockserver.entries", "mockserver.errors", "mockserver.faults", "mockserver.pacing", "mockserver.plans",
+         "mockserver.record", "mockserver.replies", "mockserver.rng", "mockserver.settings", "mockserver.tokencount",
+         "mockserver.workers.shared_state", "promptset"}
+    ),
+    "mockserver.worker": frozenset(
+        {"mockserver.clock", "mockserver.config", "mockserver.dialect", "mockserver.errors", "mockserver.expect",
+         "mockserver.handler", "mockserver.record", "mockserver.settings", "mockserver.workers", "promptset"}
+    ),
+    "mockserver.http": frozenset(
+        {"mockserver.clock", "mockserver.config", "mockserver.dialect", "mockserver.errors", "mockserver.expect",
+         "mockserver.faults", "mockserver.plans.latencies", "mockserver.priority", "mockserver.record",
+         "mockserver.replies.wire", "mockserver.rng", "mockserver.worker", "mockserver.workers", "promptset"}
+    ),
+    # Ways in.
+    "mockserver.cli": frozenset(
+        {"mockserver.config", "mockserver.errors", "mockserver.faults", "mockserver.http.server", "mockserver.presets"}
+    ),
+    "mockserver.__main__": frozenset({"mockserver.cli"}),
+    "mockserver.child": frozenset({"mockserver.cli"}),
+    "mockserver.api": frozenset({"mockserver.clock", "mockserver.errors", "mockserver.record.assertions"}),
+    "mockserver.pytest_plugin": frozenset({"mockserver.api"}),
+    # promptset, from what everything stands on up to the command:
+    "promptset": frozenset(),
+    "promptset.errors": frozenset(),
+    "promptset.clock": frozenset(),
+    "promptset.rng": frozenset(),
+    "promptset.distributions": frozenset({"promptset.errors", "promptset.rng"}),
+    # Counting: a tokenizer, and the places where one is found. None of them knows what a prompt is made of.
+    "promptset.chat": frozenset({"promptset.clock", "promptset.errors"}),
+    "promptset.tokenizer_files": frozenset({"promptset.errors"}),
+    "promptset.tokenizer": frozenset({"promptset.chat", "promptset.errors"}),
+    "promptset.hub": frozenset({"promptset.errors", "promptset.tokenizer"}),
+    "promptset.server_tokens": frozenset({"promptset.chat", "promptset.errors", "promptset.tokenizer"}),
+    "promptset.tokens": frozenset(
+        {"promptset.errors", "promptset.hub", "promptset.server_tokens", "promptset.tokenizer", "promptset.tokenizer_files"}
+    ),
+    "promptset.tools": frozenset({"promptset.chat", "promptset.errors", "promptset.tokenizer"}),
+    # Text of a given length:
+    "promptset.kinds": frozenset({"promptset.errors", "promptset.rng"}),
+    "promptset.text": frozenset({"promptset.errors", "promptset.rng", "promptset.tokenizer"}),
+    "promptset.drafts": frozenset({"promptset.kinds", "promptset.rng", "promptset.text", "promptset.tokenizer"}),
+    "promptset.exact": frozenset(
+        {"promptset.chat", "promptset.drafts", "promptset.errors", "promptset.kinds", "promptset.rng", "promptset.text",
+         "promptset.tokenizer"}
+    ),
+    # A way of sharing names segments of text and never sees one.
+    "promptset.sharing": frozenset({"promptset.distributions.family", "promptset.errors", "promptset.rng"}),
+    # Prompts, one by one:
+    "promptset.outline": frozenset(
+        {"promptset.chat", "promptset.drafts", "promptset.exact", "promptset.kinds", "promptset.rng", "promptset.sharing",
+         "promptset.text", "promptset.tokenizer"}
+    ),
+    "promptset.samples": frozenset(
+        {"promptset.chat", "promptset.distributions", "promptset.drafts", "promptset.errors", "promptset.kinds",
+         "promptset.outline", "promptset.rng", "promptset.sharing", "promptset.tokenizer"}
+    ),
+    "promptset.loaders": frozenset(
+        {"promptset.errors", "promptset.outline", "promptset.rng", "promptset.samples", "promptset.sharing",
+         "promptset.tokenizer", "promptset.tokens", "promptset.tools"}
+    ),
+    # Files and their rows are read without a tokenizer.
+    "promptset.loaders.containers": frozenset({"promptset.errors"}),
+    "promptset.loaders.rows": frozenset(
+        {"promptset.errors", "promptset.outline", "promptset.samples", "promptset.tools"}
+    ),
+    "promptset.sessions": frozenset(
+        {"promptset.chat", "promptset.distributions", "promptset.errors", "promptset.exact", "promptset.loaders",
+         "promptset.outline", "promptset.rng", "promptset.samples", "promptset.sharing", "promptset.text",
+         "promptset.tokenizer"}
+    ),
+    "promptset.recipes": frozenset({"promptset.distributions", "promptset.errors", "promptset.rng", "promptset.sharing"}),
+    # Data sets as files, and the command:
+    "promptset.output_formats": frozenset(
+        {"promptset.chat", "promptset.errors", "promptset.samples", "promptset.sessions", "promptset.sharing",
+         "promptset.tokenizer"}
+    ),
+    "promptset.lines": frozenset(
+        {"promptset.chat", "promptset.distributions", "promptset.errors", "promptset.kinds", "promptset.loaders",
+         "promptset.output_formats", "promptset.samples", "promptset.sessions", "promptset.sharing",
+         "promptset.tokenizer", "promptset.tokens"}
+    ),
+    "promptset.manifest": frozenset({"promptset.output_formats", "promptset.sharing", "promptset.tokenizer"}),
+    "promptset.job": frozenset(
+        {"promptset.distributions", "promptset.errors", "promptset.kinds", "promptset.lines", "promptset.loaders",
+         "promptset.output_formats", "promptset.recipes", "promptset.sharing", "promptset.tokens", "promptset.tools"}
+    ),
+    "promptset.output": frozenset({"promptset.job", "promptset.lines", "promptset.manifest"}),
+    "promptset.cli": frozenset({"promptset"}),
+    "promptset.__main__": frozenset({"promptset.cli"}),
+}  # fmt: skip
+
+COMPOSERS = (
+    "bench.evaluate", "bench.load_test", "bench.run_series", "bench.load_search", "bench.comparison", "bench.release_gate",
+    "bench.calibrate", "bench.load_sweep.measure", "bench.load_sweep.repeats", "bench.limits",
+    "bench.api", "bench.commands", "bench.cli", "bench.__main__",
+)  # fmt: skip
+"""From the lowest to the highest: each may import those before it."""
+
+LAYERS: tuple[frozenset[str], ...] = (
+    # The rooms of bench, from the lowest to the highest: folders, and files beside them. At run time a room imports rooms of
+    # the layers before its own, and none of its own layer.
+    frozenset(
+        {
+            "clock",
+            "errors",
+            "event_loop",
+            "loads",
+            "machine",
+            "rng",
+            "run_state",
+            "secrets",
+            "statistics",
+            "stock",
+            "verdict",
+        }
+    ),
+    frozenset({"machine_cache", "mock_process", "notices", "preflight", "priority", "records", "schedule", "workload"}),
+    frozenset({"conversations", "endpoints", "metrics", "run_directory"}),
+    frozenset({"accuracy", "sources", "transport"}),
+    frozenset({"dispatch", "report", "target"}),
+    frozenset({"modes"}),
+    frozenset({"config"}),
+    frozenset({"ceiling", "load", "manifest"}),
+    frozenset({"evaluate", "observer", "scale"}),
+    frozenset({"load_test", "terminal"}),
+    frozenset({"calibrate", "load_search", "run_series"}),
+    frozenset({"comparison", "limits", "load_sweep"}),
+    frozenset({"release_gate"}),
+    frozenset({"api", "console"}),
+    frozenset({"commands"}),
+    frozenset({"cli"}),
+    frozenset({"__main__"}),
+)
+LAYER_OF = {room: layer for layer, rooms in enumerate(LAYERS) for room in rooms}
+
+CLOCKS = {"time", "datetime.datetime.now", "datetime.datetime.utcnow", "datetime.datetime.today", "asyncio.sleep"}
+CHANCE = {
+    "random",
+    "secrets",
+    "uuid",
+    "os.urandom",
+    "numpy.random",
+    "numpy.random.default_rng",
+    "numpy.random.Generator",
+}

@@ -1,0 +1,83 @@
+"""A run whose client is right, with its ledger, and the certificate of it after a change."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from bench.accuracy import certify
+from bench.metrics.catalog import REQUEST_METRICS
+from bench.metrics.facts import RunFacts
+from bench.metrics.summary import Summary
+from bench.records import RequestRecord, to_line
+from bench.rng import stream
+from bench.run_directory import RunDirectory
+from bench.verdict.certificate import calibration
+from bench.verdict.evidence import RunEvidence
+from bench.verdict.finding import Status, Verdict
+from bench.verdict.limits import Limits
+from tests.support.made_ledger import made_line
+from tests.support.made_records import START_NS, made_record
+
+N = 100
+
+
+def one(i: int) -> RequestRecord:
+    """Role at 5 ms, 3 reasoning and 20 content chunks, two of several tokens; usage comes 30 and [DONE] 35 ms later."""
+    chance = stream(7, "made", i)
+    times = [5.0, 50 + chance.uniform(-10, 10)]
+    for _ in range(22):
+        times.append(times[-1] + 20.4 + chance.uniform(-0.3, 0.3))
+    times += [times[-1] + 30, times[-1] + 35]
+    tokens = [0, *[1] * 10, 3, *[1] * 6, 4, *[1] * 5, 0, 0]
+    return made_record(i, sent_ms=20 * i, chunks_ms=times, kinds="r" + "t" * 3 + "c" * 20 + "uo", tokens=tokens)
+
+
+RECORDS = [one(i) for i in range(N)]
+LINES = [made_line(record) for record in RECORDS]
+
+
+def summary_of(records: list[RequestRecord]) -> dict[str, Any]:
+    summary = Summary(
+        RunFacts(mode="concurrency", open_loop=False, endpoint="chat", start_ns=START_NS, seed=0, concurrency=10)
+    )
+    for record in records:
+        summary.add(record)
+    return summary.close()
+
+
+def latency_of(records: list[RequestRecord]) -> dict[str, Any]:
+    latency: dict[str, Any] = summary_of(records)["latency"]
+    return latency
+
+
+SUMMARY = summary_of(RECORDS)
+LATENCY = SUMMARY["latency"]
+MEASURED = {metric.key: metric.of for metric in REQUEST_METRICS.values()}
+
+
+def certified(
+    folder: Path,
+    records: list[RequestRecord] = RECORDS,
+    lines: list[dict[str, Any]] = LINES,
+    latency: dict[str, Any] | None = None,
+    **more: Any,
+) -> dict[str, Any]:
+    directory = RunDirectory.create(folder / "run")
+    (directory.path / "requests.jsonl").write_bytes(b"".join(map(to_line, records)))
+    (directory.path / "ledger.jsonl").write_bytes(b"".join(orjson.dumps(line) + b"\n" for line in lines))
+    summary = SUMMARY if records is RECORDS else summary_of(records)
+    if latency is not None:
+        summary = summary | {"latency": latency}
+    found = certify(directory, summary, MEASURED, start_ns=START_NS, **more)
+    assert found is not None
+    return found.to_json()
+
+
+def judged(rows: dict[str, Any]) -> Verdict:
+    findings = tuple(
+        calibration(RunEvidence(summary={}, open_loop=False, exact_lengths=True, calibration=rows), Limits())
+    )
+    return Verdict(max((f.status for f in findings), key=list(Status).index, default=Status.VALID), findings)

@@ -1,0 +1,30 @@
+"""What the tools of the compatible columns print of records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from bench.metrics.compat import Readings, numbers_of_tools
+from bench.metrics.histogram import LogHistogram
+from bench.metrics.per_request import chunk_gaps_ns
+from bench.records import RequestRecord
+
+OURS: dict[str, Any] = {
+    "latency": {
+        key: dict.fromkeys(("mean", "p50", "p99"), -1.0) for key in ("ttft_ms", "e2el_ms", "tpot_ms", "itl_ms")
+    },
+    "output_tokens": -1,
+}
+"""Numbers that nobody prints: every difference is told."""
+
+
+def printed_by_tools(
+    records: list[RequestRecord], duration_s: float | None = 2.0, ours: Mapping[str, Any] = OURS
+) -> dict[str, Any]:
+    readings, between_tokens = Readings(), LogHistogram()
+    for record in records:
+        readings.add(record)
+        if record.sent_ns is not None:
+            between_tokens.extend(chunk_gaps_ns(record))
+    return numbers_of_tools(readings, between_tokens, duration_s, ours)

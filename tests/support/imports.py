@@ -1,0 +1,203 @@
+"""What modules import and use, read from their syntax."""
+
+from __future__ import annotations
+
+import ast
+import functools
+from collections.abc import Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
+
+from tests.support.architecture_rules import COMPOSERS, LAYER_OF, MAY_IMPORT, PACKAGES
+
+
+def sources() -> dict[str, str]:
+    """Every module by its dotted name."""
+    found = {}
+    for package, folder in PACKAGES.items():
+        for path in folder.rglob("*.py"):
+            parts = (package, *path.relative_to(folder).with_suffix("").parts)
+            found[".".join(part for part in parts if part != "__init__")] = path.read_text(encoding="utf-8")
+    return found
+
+
+def imports_of(source: str) -> Iterator[tuple[str, str]]:
+    """(where it comes from, the full name) of everything that a module imports, at its head or inside a function."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, alias.name
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            for alias in node.names:
+                yield str(node.module), f"{node.module}.{alias.name}"
+        elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+            name = ast.unparse(node.func)
+            if name in ("importlib.import_module", "import_module", "__import__"):
+                yield str(node.args[0].value), str(node.args[0].value)
+
+
+@functools.cache
+def imports_at_run_time(source: str) -> tuple[str, ...]:
+    """The full name of everything that a module may import while it runs, in its functions too: not for types alone."""
+    names: list[str] = []
+    nodes: list[ast.AST] = [ast.parse(source)]
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
+            nodes += node.orelse
+            continue
+        if isinstance(node, ast.Import | ast.ImportFrom | ast.Call):
+            names += [name for _, name in imports_of(ast.unparse(node))]
+        nodes += ast.iter_child_nodes(node)
+    return tuple(names)
+
+
+def files_imported(modules: Mapping[str, str]) -> dict[str, set[str]]:
+    """For each file, those that it may import while it runs; a package's __init__ counts where it is named from outside."""
+    found = {}
+    for module, source in modules.items():
+        files = set()
+        for name in imports_at_run_time(source):
+            while name and name not in modules:
+                name = name.rpartition(".")[0]
+            files.add(name)
+        found[module] = {name for name in files if name and not inside(module, (name,))}
+    return found
+
+
+def circle(modules: Mapping[str, str]) -> list[str]:
+    """The files that import each other, directly or through others, at run time; none where there is no circle."""
+    try:
+        TopologicalSorter(files_imported(modules)).prepare()
+    except CycleError as e:
+        return sorted(set(e.args[1]))
+    return []
+
+
+def arrows_upwards(modules: Mapping[str, str]) -> list[str]:
+    """A sentence for each import of a room that is not in a layer below."""
+    found = []
+    for module, files in files_imported(modules).items():
+        for imported in files:
+            if not (module.startswith("bench.") and imported.startswith("bench.")):
+                continue
+            room, other = module.split(".")[1], imported.split(".")[1]
+            if room != other and LAYER_OF[other] >= LAYER_OF[room]:
+                found.append(f"{module} imports {imported}, which is not in a layer below")
+    return found
+
+
+def inside(name: str, parents: tuple[str, ...]) -> bool:
+    return any(name == parent or name.startswith(f"{parent}.") for parent in parents)
+
+
+def rule_for(module: str) -> str:
+    """The entry of MAY_IMPORT that is closest to the module."""
+    parts = module.split(".")
+    for n in range(len(parts), 1, -1):
+        if ".".join(parts[:n]) in MAY_IMPORT:
+            return ".".join(parts[:n])
+    return parts[0]
+
+
+def composer_of(module: str) -> str | None:
+    """The entry of COMPOSERS that the module is, or lies in."""
+    return next((composer for composer in COMPOSERS if inside(module, (composer,))), None)
+
+
+def violations(modules: Mapping[str, str]) -> list[str]:
+    """A sentence for each import that a rule forbids."""
+    found = []
+    for module, source in modules.items():
+        rule = rule_for(module)
+        allowed = MAY_IMPORT[rule]
+        known = (*allowed, rule) if "." in rule else tuple(allowed)
+        for origin, name in imports_of(source):
+            if origin.partition(".")[0] not in PACKAGES:
+                continue
+            composer, own = composer_of(name), composer_of(module)
+            if composer is None:
+                composer = composer_of(origin)
+            late_enough = own is not None and composer is not None and COMPOSERS.index(own) >= COMPOSERS.index(composer)
+            late_enough |= module == "bench"  # The package passes on its API when it is asked for.
+            if composer is not None and not late_enough:
+                found.append(f"{module} imports {name}: only what composes the stages may import {composer}")
+            elif not (inside(origin, known) or inside(name, known)):
+                found.append(f"{module} imports {name}: {rule} may import {sorted(allowed)}")
+    return found
+
+
+def run_time_imports(modules: Mapping[str, str]) -> dict[str, set[str]]:
+    """Which modules of ours each module loads when it is imported: the packages above what it names are loaded first."""
+    found: dict[str, set[str]] = {}
+    for module, source in modules.items():
+        loaded: set[str] = set()
+        for node in _at_import(ast.parse(source)):
+            names = [alias.name for alias in node.names]
+            if isinstance(node, ast.ImportFrom):
+                names = [f"{node.module}.{name}" for name in names] + [str(node.module)]
+            for name in names:
+                parts = name.split(".")
+                loaded |= {".".join(parts[:n]) for n in range(1, len(parts) + 1)}
+        # The packages that a module is in are loaded before it, and do not wait for it.
+        found[module] = {name for name in loaded & modules.keys() if name != module and not inside(module, (name,))}
+    return found
+
+
+def _at_import(tree: ast.AST) -> Iterator[ast.Import | ast.ImportFrom]:
+    """The imports that run when a module is loaded: not those in functions, nor those for the type checker."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            yield node
+        elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            continue
+        elif not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield from _at_import(node)
+
+
+def circles(imports: Mapping[str, set[str]]) -> list[str]:
+    """Every module that loads itself by a detour, with the detour."""
+    found = []
+    for module in imports:
+        ways = [[module, name] for name in sorted(imports[module])]
+        seen: set[str] = set()
+        while ways:
+            way = ways.pop()
+            if way[-1] == module:
+                found.append(" -> ".join(way))
+                break
+            if way[-1] not in seen:
+                seen.add(way[-1])
+                ways += [[*way, name] for name in sorted(imports.get(way[-1], ()))]
+    return found
+
+
+def used_names(source: str) -> set[str]:
+    """Imported modules and names, and dotted names spelled out (`os.urandom`), with import aliases resolved."""
+    tree = ast.parse(source)
+    aliases: dict[str, str] = {}
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                aliases[alias.asname or alias.name] = alias.name
+                found.add(alias.name)
+        elif isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                aliases[alias.asname or alias.name] = f"{node.module}.{alias.name}"
+                found.add(f"{node.module}.{alias.name}")
+                found.add(str(node.module))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            head, _, rest = ast.unparse(node).partition(".")
+            found.add(f"{aliases.get(head, head)}.{rest}")
+    return found
+
+
+def forbidden_uses(modules: Mapping[str, str], forbidden: set[str], home: str) -> list[str]:
+    return [
+        f"{module} uses {name}"
+        for module, source in modules.items()
+        if module.rpartition(".")[2] != home
+        for name in sorted(used_names(source) & forbidden)
+    ]

@@ -1,0 +1,112 @@
+"""The evidence of a perfect run, with changes, and the verdict on it."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from bench.verdict import judge
+from bench.verdict.evidence import RunEvidence
+from bench.verdict.finding import Verdict
+from bench.verdict.limits import Limits
+
+CALIBRATION = {"metric": "ttft_ms", "unit": "ms", "measured": 50.0, "true": 50.0, "error": 0.0, "error_share": 0.0}
+
+PERFECT: dict[str, Any] = {
+    "counts": {
+        "succeeded": 1_000,
+        "failed": 0,
+        "failed_unsent": 0,
+        "target_gone": None,
+        "dropped": 0,
+        "by_outcome": {"ok": 1_000},
+    },
+    "load": {
+        "plan": {
+            "planned_rps": 100.0,
+            "sent_rps": 100.0,
+            "rate_difference": 0.0,
+            "span_difference_ms": 100.0,
+            "dispersion_ratio": 1.0,
+        },
+        "waited_at_cap": {"n": 0},
+        "ready_not_sent": {"share": 0.0, "typical_ms": 100.0, "longest_ms": 100.0},
+        "littles_law": {
+            "dispatcher_mean": 10.0,
+            "records_mean": 10.0,
+            "difference": 0.0,
+            "dispatched": 1_000,
+            "records": 1_000,
+        },
+    },
+    "latency": {
+        name: {"mean": value, "p50": value, "p90": value, "p99": value, "bounds": {}}
+        for name, value in (
+            ("ttft_ms", 50.0),
+            ("tpot_ms", 20.0),
+            ("itl_ms", 20.0),
+            ("e2el_ms", 500.0),
+            ("chunk_gap_ms", 20.0),
+        )
+    },
+    "tokens": {
+        "asked_against_got": {"output": {"share": 0.0}, "input": {"compared": 0, "differ": 0}},
+        "mismatch": {"share": 0.0, "usage_over_counted": 1.0},
+        "cached": {"share_beyond_head": 0.0},
+        "contradicted": {"share": 0.0, "first": None},
+    },
+    "instrument": {
+        "send_lateness_ms": {"p99": 0.1},
+        "loop_lag_ms": {"p99": 0.1},
+        "clock": {"kernel": 0, "user": 1_000, "mixed": 0},
+        "cpu": {"seconds_over_90": 0.0},
+        "run_queue": {"mean": 0.0},
+        "pause": {"longest_ms": 0.0, "worker": None, "share_of_run": 0.0},
+        "workers": 4,
+    },
+}
+
+
+EVIDENCE = {"died", "cached_share", "planned_share"}
+
+
+def evidence(changes: dict[str, object] | None = None, *, calibration: Any = None, **facts: Any) -> RunEvidence:
+    """The perfect evidence with changes: by dotted path in the summary, or a field of the evidence."""
+    changes = dict(changes or {})
+    facts = {name: changes.pop(name) for name in EVIDENCE & changes.keys()} | facts
+    summary = copy.deepcopy(PERFECT)
+    for path, value in changes.items():
+        *parents, last = path.split(".")
+        place = summary
+        for parent in parents:
+            place = place[parent]
+        assert last in place, path
+        place[last] = value
+    return RunEvidence(summary=summary, calibration=calibration, **({"open_loop": True, "exact_lengths": True} | facts))
+
+
+def verdict(changes: dict[str, object] | None = None, limits: Limits | None = None, **more: Any) -> Verdict:
+    return judge(evidence(changes, **more), Limits() if limits is None else limits)
+
+
+def certified(**row: object) -> dict[str, Any]:
+    return {"metrics": [CALIBRATION | row], "problems": []}
+
+
+LATE, LAG = "instrument.send_lateness_ms.p99", "instrument.loop_lag_ms.p99"
+PLAN = "load.plan"
+READY, PAUSE = "load.ready_not_sent", "instrument.pause"
+MISMATCH, PROMPTS = "tokens.mismatch.share", "tokens.asked_against_got.input"
+KERNEL = {"instrument.clock": {"kernel": 1_000, "user": 0, "mixed": 0}}
+
+
+def pause(longest_ms: float, share: float) -> dict[str, object]:
+    return {PAUSE: {"longest_ms": longest_ms, "worker": 2, "share_of_run": share}}
+
+
+def ready(share: float, typical_ms: float) -> dict[str, object]:
+    return {READY: {"share": share, "typical_ms": typical_ms, "longest_ms": typical_ms}}
+
+
+def opened(metric: str, stat: str, least: float, greatest: float | None) -> dict[str, object]:
+    return {f"latency.{metric}.bounds": {stat: [least, greatest]}}

@@ -1,0 +1,76 @@
+"""A transport that is open inside a running loop, and what a test does with it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from bench.records import RequestRecord
+from bench.transport.interface import Transport
+from bench.workload import Request
+from tests.support.literal_replies import CHUNKED, ROLE, content, frames, head
+from tests.support.literal_server import Send
+
+MS = 1_000_000
+Act = Callable[["Client"], Any]
+
+
+@dataclass
+class Client:
+    """A transport that is open inside a running loop, and what it made of each request."""
+
+    transport: Transport
+    now_ns: Callable[[], int]
+    made: int = 0
+    records: list[RequestRecord] = field(default_factory=list)
+
+    def start(self, *, streamed: bool = True) -> asyncio.Future[RequestRecord]:
+        answered: asyncio.Future[RequestRecord] = asyncio.get_running_loop().create_future()
+        request = Request(
+            id=f"literal-{self.made}",
+            index=self.made,
+            body=json.dumps({"stream": streamed, "n": self.made}).encode(),
+            stream=streamed,
+            input_tokens_asked=None,
+            output_tokens_asked=None,
+        )
+        self.made += 1
+        now = self.now_ns()
+        self.transport.start(request, now, now, answered.set_result)
+        return answered
+
+    async def ask(self, *, streamed: bool = True) -> RequestRecord:
+        return await self.start(streamed=streamed)
+
+
+async def once(client: Client) -> RequestRecord:
+    return await client.ask()
+
+
+def times(n: int) -> Act:
+    async def ask(client: Client) -> list[RequestRecord]:
+        return [await client.ask() for _ in range(n)]
+
+    return ask
+
+
+def in_order(record: RequestRecord) -> None:
+    """intended <= eligible <= sent <= first byte <= chunks <= end; every bound no later than its stamp."""
+    seen = [record.intended_ns, record.eligible_ns, record.sent_ns, record.first_byte_ns, *record.chunk_ns]
+    happened = [at for at in [*seen, record.end_ns] if at is not None]
+    assert happened == sorted(happened)
+    assert len(record.chunk_ns) == len(record.chunk_kind)
+    if record.chunk_bound_ns is not None:
+        assert record.sent_ns is not None
+        for bound, at in zip(record.chunk_bound_ns, record.chunk_ns, strict=True):
+            assert bound is None or record.sent_ns <= bound <= at
+    bounds = record.chunk_bound_ns if record.chunk_bound_ns is not None else ()
+    assert record.coalesced == sum(bound is not None for bound in bounds)
+
+
+A, B = content("a"), content("b")
+PART = frames(ROLE, A, B)
+SSE_HEAD = Send(head("200 OK", "text/event-stream", CHUNKED))

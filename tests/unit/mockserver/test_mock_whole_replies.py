@@ -1,0 +1,65 @@
+"""Whole replies with faults, on a wire that only writes down what it is given."""
+
+from __future__ import annotations
+
+import gzip
+
+import pytest
+
+from tests.support.played_reply import ERROR, Played
+
+# ---- Whole replies -----------------------------------------------------------------------------------------------------
+
+BODY = (
+    b'{"id":"id","object":"chat.completion","created":9,"model":"m","choices":[{"index":0,"message":{"role":"assistant",'
+    b'"content":"One two three four"},"logprobs":null,"finish_reason":"length","stop_reason":null}],'
+    b'"usage":{"prompt_tokens":5,"total_tokens":9,"completion_tokens":4}}'
+)
+
+WHOLE: dict[str, tuple[list[object], int | None]] = {
+    "reset:after=1": (["rst"], None),
+    "truncate:after=1": ([(200, b""), "fin"], 200),
+    "cut_frame": ([(200, b'{"id'), "fin"], 200),
+    "error_in_stream": ([(500, ERROR[6:-2])], 500),
+    "malformed": ([(200, BODY[: len(BODY) // 2])], 200),
+    "usage_missing": ([(200, BODY[: BODY.index(b',"usage"')] + b"}")], 200),
+    "usage_wrong": ([(200, BODY.replace(b'9,"completion_tokens":4', b'10,"completion_tokens":5'))], 200),
+    "u2028:after=0": ([(200, BODY.replace(b"four", "four\u2028".encode()))], 200),
+    "stall": ([(200, BODY)], 200),
+}
+
+
+@pytest.mark.parametrize("spec", WHOLE)
+def test_the_bytes_of_a_whole_reply_with_a_fault_are_these(spec: str) -> None:
+    said, status = WHOLE[spec]
+    played = Played(spec, stream=False).play()
+    name = spec.partition(":")[0]
+    if name == "cut_frame":
+        ((sent, part), end) = played.wire.said
+        assert (sent, end) == (200, "fin")
+        assert BODY.startswith(part)
+        assert 0 < len(part) < len(BODY)
+        assert played.reply.bytes_out == len(part)
+    else:
+        assert played.wire.said == said
+        assert played.reply.bytes_out == sum(len(body) for _, body in (s for s in said if isinstance(s, tuple)))
+    assert (played.reply.status, played.reply.struck, played.kinds, played.ended) == (status, name, "", [played.reply])
+
+
+def test_a_whole_reply_can_be_compressed() -> None:
+    played = Played("gzip", stream=False).play()
+    ((status, body),) = played.wire.said
+    assert (status, gzip.decompress(body), played.wire.headers) == (200, BODY, (("content-encoding", "gzip"),))
+    assert played.reply.bytes_out == len(body)
+
+
+FOR_STREAMS = (
+    "no_done", "role_early", "role_with_token", "role_absent", "empty", "duplicate", "reorder", "usage_twice", "crlf",
+    "comments", "keepalive", "split", "split_utf8", "trickle", "coalesce",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("spec", FOR_STREAMS)
+def test_what_is_for_streams_leaves_a_whole_reply_alone(spec: str) -> None:
+    played = Played(spec, stream=False, usage=False).play()
+    assert (played.wire.said, played.reply.struck) == ([(200, BODY)], None)
