@@ -88,6 +88,10 @@ class RequestRecord:
     """Our own count over the received text, where a tokenizer was at hand: checked against the server's usage."""
     usage_contradiction: str | None = None
     """Why the server's usage was not believed: it said more than was asked for, say, or 0 where there is text."""
+    inputs: int | None = None
+    """Texts to embed, or documents to rank, of a request whose reply is no generated text."""
+    dimensions: int | None = None
+    """Numbers in each embedding of the reply."""
     bytes_sent: int = 0
     bytes_received: int = 0
     clock: Clock = "user"

@@ -17,6 +17,19 @@ from promptset.samples import Sample
 Phase = Literal["warmup", "run"]
 
 
+@dataclass(frozen=True, slots=True)
+class InputBatch:
+    """The inputs of a request whose reply is no generated text, and what that reply must hold.
+
+    `inputs`: texts to embed, or documents to rank. `entries`: results that were asked for. `dimensions` of each embedding;
+    None: the model's own.
+    """
+
+    inputs: int
+    entries: int
+    dimensions: int | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """One request, ready to send. `body` is the encoded JSON body; asked tokens are None where the data does not say."""
@@ -29,6 +42,8 @@ class Request:
     stream: bool
     input_tokens_asked: int | None
     output_tokens_asked: int | None
+    batch: InputBatch | None = None
+    """None where the reply is generated text."""
     on_text: Callable[[str], None] | None = None
     """Told the content of the response, reasoning left out, before its record is handed over."""
 
@@ -40,10 +55,12 @@ class Encoded:
     body: bytes
     stream: bool
     output_tokens_asked: int | None
+    batch: InputBatch | None = None
 
 
-_DRAFT = struct.Struct("!iqqB")
-"""Bytes of the session's name (-1: none), input and output tokens asked (-1: not known), whether the reply streams."""
+_DRAFT = struct.Struct("!iqqBqqq")
+"""Bytes of the session's name (-1: none), input and output tokens asked (-1: not known), whether the reply streams, and the
+three numbers of an InputBatch (inputs -1: there is none; dimensions -1: not asked for)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +72,7 @@ class RequestDraft:
     input_tokens_asked: int | None
     output_tokens_asked: int | None
     session: str | None
+    batch: InputBatch | None = None
 
     def pack(self) -> bytes:
         """The draft as bytes."""
@@ -64,13 +82,14 @@ class RequestDraft:
             -1 if self.input_tokens_asked is None else self.input_tokens_asked,
             -1 if self.output_tokens_asked is None else self.output_tokens_asked,
             self.stream,
+            *_packed(self.batch),
         )
         return b"".join((head, session or b"", self.body))
 
     @classmethod
     def unpack(cls, packed: bytes) -> RequestDraft:
         """The draft in these bytes."""
-        session_bytes, input_tokens, output_tokens, stream = _DRAFT.unpack_from(packed)
+        session_bytes, input_tokens, output_tokens, stream, *batch = _DRAFT.unpack_from(packed)
         body_at = _DRAFT.size + max(0, session_bytes)
         return cls(
             body=packed[body_at:],
@@ -78,13 +97,26 @@ class RequestDraft:
             input_tokens_asked=None if input_tokens < 0 else input_tokens,
             output_tokens_asked=None if output_tokens < 0 else output_tokens,
             session=None if session_bytes < 0 else packed[_DRAFT.size : body_at].decode(),
+            batch=_unpacked(*batch),
         )
+
+
+def _packed(batch: InputBatch | None) -> tuple[int, int, int]:
+    if batch is None:
+        return -1, -1, -1
+    return batch.inputs, batch.entries, -1 if batch.dimensions is None else batch.dimensions
+
+
+def _unpacked(inputs: int, entries: int, dimensions: int) -> InputBatch | None:
+    return None if inputs < 0 else InputBatch(inputs, entries, None if dimensions < 0 else dimensions)
 
 
 def draft_of(sample: Sample, encode: Callable[[Sample], Encoded]) -> RequestDraft:
     """The request of a sample."""
     encoded = encode(sample)
-    return RequestDraft(encoded.body, encoded.stream, sample.input_tokens, encoded.output_tokens_asked, sample.session)
+    return RequestDraft(
+        encoded.body, encoded.stream, sample.input_tokens, encoded.output_tokens_asked, sample.session, encoded.batch
+    )
 
 
 class Supply:
@@ -126,6 +158,7 @@ class Supply:
             stream=draft.stream,
             input_tokens_asked=draft.input_tokens_asked,
             output_tokens_asked=draft.output_tokens_asked,
+            batch=draft.batch,
         )
 
     def take(self, phase: Phase) -> Request:

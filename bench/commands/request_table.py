@@ -51,7 +51,17 @@ def _parquet(path: Path, rows: Iterable[Row]) -> None:
     except ImportError as e:
         raise UsageError("--requests parquet needs pyarrow: pip install 'trueload[parquet]', or use csv") from e
     texts = {"id", "phase", "session", "outcome", "error", "clock"}
-    whole = {"index", "worker", "status", "attempts", "token_chunks", "bytes_sent", "bytes_received"}
+    whole = {
+        "index",
+        "worker",
+        "status",
+        "attempts",
+        "token_chunks",
+        "bytes_sent",
+        "bytes_received",
+        "inputs",
+        "dimensions",
+    }
 
     def kind(name: str) -> Any:
         # Declared, not guessed: a column that is empty in the first rows would have no type.

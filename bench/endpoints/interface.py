@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from bench.records import Outcome, TokensFrom
-from bench.workload import Encoded
+from bench.workload import Encoded, InputBatch
 from promptset.samples import Sample
 
 
@@ -33,6 +33,10 @@ class ReadOptions:
     count: Callable[[str], int] | None = None
     keep_text: bool = False
     output_tokens_asked: int | None = None
+    batch: InputBatch | None = None
+    """What was asked of an endpoint that generates no text."""
+    dimensions: dict[str, int] = field(default_factory=dict)
+    """Of the embeddings of this run so far, by model: a reader adds what it finds where no number was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,8 @@ class ParsedReply:
     """The text without reasoning and tool calls."""
     usage_contradiction: str | None = None
     """Why the server's usage was not believed."""
+    dimensions: int | None = None
+    """Numbers in each embedding of the reply."""
     complete: bool = False
     """Whether the reply itself said that it was over: a connection that is lost afterwards takes nothing away."""
     problem: Problem | None = None
@@ -95,6 +101,11 @@ class Endpoint(Protocol):
     @property
     def takes_messages(self) -> bool:
         """Whether a prompt is a chat: messages, tools, turns."""
+
+    @property
+    def inputs_are(self) -> str | None:
+        """What a request is made of, in the plural (texts, documents), where its reply is no generated text: such an endpoint
+        has no stream, no output tokens and none of their latencies. None for an endpoint that generates."""
 
     def headers(self, api_key: str | None) -> tuple[tuple[str, str], ...]:
         """The headers of every request, those that carry the key included."""

@@ -20,6 +20,7 @@ class OpenAIEndpoint(ABC):
 
     path: ClassVar[str]
     takes_messages: ClassVar[bool]
+    inputs_are: ClassVar[str | None] = None
     text_field: ClassVar[bytes]
     """What stands before the text in an event that is nothing but a piece of text."""
 

@@ -183,6 +183,8 @@ class Exchange:
             output_tokens_from=reply.output_tokens_from,
             output_tokens_counted=reply.counted,
             usage_contradiction=reply.usage_contradiction,
+            inputs=None if request.batch is None else request.batch.inputs,
+            dimensions=reply.dimensions,
             bytes_sent=len(request.body) if self.sent_ns is not None else 0,
             bytes_received=self.bytes_received,
             clock=self.clock,
@@ -194,6 +196,8 @@ class Exchange:
             count=self.reading.count,
             keep_text=self.request.on_text is not None,
             output_tokens_asked=self.request.output_tokens_asked,
+            batch=self.request.batch,
+            dimensions=self.reading.dimensions,
         )
 
     def _read(self) -> ParsedReply:

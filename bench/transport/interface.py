@@ -50,6 +50,8 @@ class Reading:
     endpoint: Endpoint = ENDPOINTS[DEFAULT]
     count: Callable[[str], int] | None = None
     redact: Callable[[str], str] = lambda text: text
+    dimensions: dict[str, int] = field(default_factory=dict)
+    """Numbers in the embeddings of the run so far, by model: readers compare each reply with them, and add new ones."""
 
 
 OnEnd = Callable[[int], None]

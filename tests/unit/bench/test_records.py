@@ -49,6 +49,8 @@ def records(draw: st.DrawFn) -> RequestRecord:
         output_tokens=draw(COUNTS),
         output_tokens_from=draw(st.sampled_from([None, "usage", "tokenizer", "chunks"])),
         output_tokens_counted=draw(COUNTS),
+        inputs=draw(COUNTS),
+        dimensions=draw(COUNTS),
         bytes_sent=draw(st.integers(0, 2**40)),
         bytes_received=draw(st.integers(0, 2**40)),
         clock=draw(st.sampled_from(["kernel", "user", "mixed"])),
@@ -67,10 +69,10 @@ def test_a_record_comes_back_from_its_line_as_it_was(record: RequestRecord) -> N
 
 def test_the_line_has_the_fields_that_scripts_rely_on_and_no_other() -> None:
     fields = """
-        id index phase session intended_ns eligible_ns connect_ns sent_ns first_byte_ns end_ns attempts status outcome error
-        chunk_ns chunk_bound_ns chunk_tokens chunk_kind input_tokens_asked input_tokens cached_tokens output_tokens_asked
-        output_tokens output_tokens_from output_tokens_counted usage_contradiction bytes_sent bytes_received clock coalesced
-        worker
+        id index phase session intended_ns eligible_ns connect_ns sent_ns first_byte_ns end_ns attempts
+        status outcome error chunk_ns chunk_bound_ns chunk_tokens chunk_kind input_tokens_asked input_tokens
+        cached_tokens output_tokens_asked output_tokens output_tokens_from output_tokens_counted
+        usage_contradiction inputs dimensions bytes_sent bytes_received clock coalesced worker
     """
     assert list(orjson.loads(to_line(made_record()))) == fields.split()
 
