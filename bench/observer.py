@@ -59,35 +59,62 @@ SILENT = Observer()
 """Says nothing, and leaves signals alone."""
 
 
-class LoadOnly(Observer):
+class PassingOn(Observer):
+    """Passes everything on to another observer. Override what is to be otherwise."""
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
+
+    def say(self, line: str) -> None:
+        """Passed on, as is all else."""
+        self._observer.say(line)
+
+    def waiting(self, what: str | Callable[[], str]) -> AbstractContextManager[None]:
+        return self._observer.waiting(what)
+
+    @property
+    def cadence(self) -> Cadence | None:
+        return self._observer.cadence
+
+    def load_begins(self, control: Control) -> None:
+        self._observer.load_begins(control)
+
+    def progress(self, numbers: LiveNumbers) -> None:
+        self._observer.progress(numbers)
+
+    def load_ended(self) -> None:
+        self._observer.load_ended()
+
+
+class LoadOnly(PassingOn):
     """For one run of many: passes on the load to another observer, and none of the sentences around it. Without `progress`
     only the control of the load."""
 
     def __init__(self, observer: Observer, *, progress: bool = True) -> None:
-        self._observer = observer
+        super().__init__(observer)
         self._progress = progress
         self._loading = False
 
     def say(self, line: str) -> None:
         """Only what is said of the load itself, as of Ctrl-C."""
         if self._loading:
-            self._observer.say(line)
+            super().say(line)
+
+    def waiting(self, what: str | Callable[[], str]) -> AbstractContextManager[None]:
+        """Nothing: the series says what it waits for."""
+        return nullcontext()
 
     @property
     def cadence(self) -> Cadence | None:
         """That of the other observer."""
-        return self._observer.cadence if self._progress else None
+        return super().cadence if self._progress else None
 
     def load_begins(self, control: Control) -> None:
         """Passed on."""
         self._loading = True
-        self._observer.load_begins(control)
-
-    def progress(self, numbers: LiveNumbers) -> None:
-        """Passed on."""
-        self._observer.progress(numbers)
+        super().load_begins(control)
 
     def load_ended(self) -> None:
         """Passed on."""
         self._loading = False
-        self._observer.load_ended()
+        super().load_ended()

@@ -6,7 +6,6 @@ import asyncio
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,10 +13,9 @@ from typing import Any, TypeVar
 from bench import evaluate, load_test
 from bench.config import RunConfig, Settings, read_yaml, resolve
 from bench.errors import Exit, UsageError
-from bench.load.live import LiveNumbers
 from bench.metrics import objectives
 from bench.metrics.catalog import METRICS
-from bench.observer import Cadence, Control, Observer
+from bench.observer import Control, Observer, PassingOn
 from bench.records import RequestRecord
 from bench.run_directory import RunDirectory
 from bench.terminal import Terminal
@@ -218,34 +216,21 @@ def beside_loops(work: Callable[[Observer], T], observer: Observer) -> T:
     return done[0]
 
 
-class _FromAnotherThread(Observer):
-    """Passes everything on, and lets another thread interrupt the load."""
+class _FromAnotherThread(PassingOn):
+    """Lets another thread interrupt the load."""
 
     def __init__(self, observer: Observer) -> None:
-        self._observer = observer
+        super().__init__(observer)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._control: Control | None = None
 
-    def say(self, line: str) -> None:
-        self._observer.say(line)
-
-    def waiting(self, what: str | Callable[[], str]) -> AbstractContextManager[None]:
-        return self._observer.waiting(what)
-
-    def progress(self, numbers: LiveNumbers) -> None:
-        self._observer.progress(numbers)
-
-    @property
-    def cadence(self) -> Cadence | None:
-        return self._observer.cadence
-
     def load_begins(self, control: Control) -> None:
         self._loop, self._control = asyncio.get_running_loop(), control
-        self._observer.load_begins(control)
+        super().load_begins(control)
 
     def load_ended(self) -> None:
         self._loop = self._control = None
-        self._observer.load_ended()
+        super().load_ended()
 
     def interrupt(self) -> None:
         """Ctrl-C in the thread that waits. Before and after the load it is for nobody."""

@@ -10,10 +10,9 @@ from typing import Any
 from bench import load_test
 from bench.api.runs import Configuration, beside_loops, given_settings
 from bench.config import RunConfig, resolve
-from bench.errors import UsageError
 from bench.load_sweep import measure as load_sweep
-from bench.load_sweep import visits
 from bench.load_sweep.measure import SweepResult
+from bench.load_sweep.options import SET_BY_LOADS, plan
 from bench.observer import Observer
 from bench.run_series import RunSeries
 from bench.terminal import Terminal
@@ -31,18 +30,19 @@ def sweep(
 ) -> SweepResult:
     """Measure at several loads, "concurrency=1..256x2" or "rate=5,10,20": `python -m bench sweep`. docs/sweep.md explains it.
 
-    `resume`: go on with the sweep in `out`. The observer follows the load of each run. Ctrl-C gives the sweep so far. Raises
-    UsageError with every problem at once, TargetError where the first run cannot be made.
+    `resume`: go on with the sweep in `out`. What `config` says of an earlier run's load (rate, concurrency, steps) is passed
+    over; such settings beside it are refused. The observer follows the load of each run. Ctrl-C gives the sweep so far.
+    Raises UsageError with every problem at once, TargetError where the first run cannot be made.
     """
-    several = visits.parse(loads, repeats)
-    if gpus is not None and gpus < 1:
-        raise UsageError(f"gpus={gpus}: give a whole number of at least 1")
-    given = {"name": "sweep", **given_settings(config, settings)}
+    kept = {name: value for name, value in given_settings(config, {}).items() if name not in SET_BY_LOADS}
+    given = {"name": "sweep", **kept, **{name: value for name, value in settings.items() if name not in SET_BY_LOADS}}
+    own = {"loads": loads, "repeats": f"{repeats}", **({} if gpus is None else {"gpus": f"{gpus}"})}
 
     def config_at(of_visit: Mapping[str, Any]) -> RunConfig:
         return resolve({**given, **of_visit})
 
-    base = config_at(several.settings(several.values[0]))
+    made = plan(settings, own, config_at)
+    base = made.base
     folder = load_test.default_directory(base.name) if base.out is None else Path(base.out)
     follower = Terminal(sys.stderr, quiet=True) if observer is None else observer
 
@@ -50,7 +50,7 @@ def sweep(
         command = ("bench.sweep",)
         runs = RunSeries(folder, command=command, observer=watched)
         return load_sweep.sweep(
-            config_at, several, runs, given=given, gpus=gpus, command=command, resume=resume, say=watched.say
+            config_at, made.loads, runs, given=given, gpus=made.gpus, command=command, resume=resume, say=watched.say
         )
 
     return beside_loops(work, follower)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import UsageError
 
 if TYPE_CHECKING:
     from bench.config import RunConfig
-    from bench.config.flags import Parser
+    from bench.config.flags import Option, Parser
 
 
 def run_parser(name: str, description: str, examples: str, leave_out: Sequence[str] = ()) -> Parser:
@@ -35,32 +36,59 @@ def parse_flags(parser: Parser, argv: Sequence[str]) -> tuple[dict[str, Any], li
     return parse(parser, argv)
 
 
-def resolve_flags(flags: dict[str, Any], problems: list[str], leave_out: Collection[str] = ()) -> RunConfig:
-    """The configuration from flags, the file that they name but for what is to `leave_out` of it, and the environment.
+@dataclass(frozen=True, slots=True)
+class ConfigFile:
+    """The settings of the file of --config, and its name; empty where there is none."""
+
+    settings: dict[str, Any] = field(default_factory=dict)
+    name: str = ""
+
+
+def read_file(flags: dict[str, Any], problems: list[str]) -> ConfigFile:
+    """The file that the flags name, which is taken out of them. What is wrong with it joins `problems`."""
+    from pathlib import Path
+
+    from bench.config import read_yaml
+
+    name = flags.pop("config", None)
+    if name is None:
+        return ConfigFile()
+    try:
+        return ConfigFile(read_yaml(Path(name)), name)
+    except UsageError as e:
+        problems += e.problems
+        flags.setdefault("url", "http://unknown")  # Perhaps it stands in the file.
+        return ConfigFile({}, name)
+
+
+def own_settings(options: Sequence[Option], flags: dict[str, Any], file: ConfigFile) -> dict[str, str]:
+    """What a command has beside the settings of a run: taken out of the flags, which win, and of their file."""
+    found: dict[str, str] = {}
+    for option in options:
+        of_file, of_flags = file.settings.pop(option.name, None), flags.pop(option.name, None)
+        value = of_file if of_flags is None else of_flags
+        if value is not None:
+            found[option.name] = f"{value:g}" if isinstance(value, float) else str(value)
+    return found
+
+
+def resolve_flags(flags: dict[str, Any], problems: list[str], file: ConfigFile | None = None) -> RunConfig:
+    """The configuration from flags, the file that they name (or that was read already), and the environment.
 
     Raises UsageError with every problem at once.
     """
-    from pathlib import Path
+    from bench.config import resolve
 
-    from bench.config import read_yaml, resolve
-
-    flags = dict(flags)
-    file_name = flags.pop("config", None)
-    file: dict[str, Any] = {}
-    found: list[str] = list(problems)
-    if file_name is not None:
-        try:
-            file = {key: value for key, value in read_yaml(Path(file_name)).items() if key not in leave_out}
-        except UsageError as e:
-            found += e.problems
-            flags.setdefault("url", "http://unknown")  # Perhaps it stands in the file.
+    flags, found = dict(flags), list(problems)
+    file = read_file(flags, found) if file is None else file
+    settings = dict(file.settings)
     # A user and password in the URL were given on purpose: a key that happens to be in the environment is not meant then.
-    url = str(flags.get("url", file.get("url", "")))
+    url = str(flags.get("url", settings.get("url", "")))
     credentials = "@" in url.partition("://")[2].partition("/")[0]
-    if "api_key" not in flags and "api_key" not in file and not credentials and os.environ.get("OPENAI_API_KEY"):
-        file["api_key"] = os.environ["OPENAI_API_KEY"]
+    if "api_key" not in flags and "api_key" not in settings and not credentials and os.environ.get("OPENAI_API_KEY"):
+        settings["api_key"] = os.environ["OPENAI_API_KEY"]
     try:
-        config = resolve(flags, file, file_name or "")
+        config = resolve(flags, settings, file.name)
     except UsageError as e:
         found += e.problems
     if found:

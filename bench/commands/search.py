@@ -5,20 +5,18 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from bench.commands.options import parse_flags, resolve_flags, run_parser
+from bench.commands.options import own_settings, parse_flags, read_file, resolve_flags, run_parser
 from bench.commands.output import complain, print_search
 from bench.errors import UsageError
 
 if TYPE_CHECKING:
-    from bench.config import RunConfig
     from bench.config.flags import Parser
-    from bench.load_search.decisions import Search
     from bench.load_search.files import SearchDirectory
-    from bench.load_search.visit_result import Sought
+    from bench.load_search.whole import Plan
 
 SUMMARY = "find the load up to which the objectives hold"
 
@@ -50,47 +48,19 @@ exit status: 0 an answer, 1 --require is not held, or no load holds, or the budg
 """
 
 
-LEFT_TO_THE_SEARCH = {
-    "rate": "the search finds it: --start is the rate to begin with, --require one that must be held",
-    "concurrency": "the search finds it: give --load concurrency, and --start for the number to begin with",
-    "duration": "visits take as long as they need: --budget is the time for all of them",
-    "requests": "visits take as long as they need: --budget is the time for all of them",
-    "until": "visits take as long as they need: --precision is how well the capacity shall be known",
-    "warmup": "every visit lets the server settle before it measures",
-    "ramp": "the users of a visit come in while it lets the server settle",
-    "steps": "the search chooses the loads: give --start, --min and --max",
-    "mode": "give --load rate or --load concurrency",
-    "max_errors": "a failed request breaks every objective; to limit failures alone, give --slo error_rate<1%",
-}
-"""Settings of a run that a search has its own answer to."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """What to do, complete."""
-
-    base: RunConfig
-    wanted: tuple[Sought, ...]
-    search: Search
-    directory: SearchDirectory
-    require: float | None
-
-
 def main(argv: Sequence[str]) -> int:
     """Run the command. Returns its exit status; raises BenchError."""
     command = ["python", "-m", "bench", "search", *argv]
-    plan = _plan(argv, command)
+    plan, directory = _plan(argv, command)
 
     from bench.load_search.follower import SearchTerminal
     from bench.load_search.whole import carry_out
     from bench.run_series import RunSeries
 
     follower = SearchTerminal(sys.stderr, require=plan.require, quiet=plan.base.quiet)
-    follower.say(f"searching in {plan.directory.path}")
-    runs = RunSeries(plan.directory.path, command=command, observer=follower)
-    ended, rendered = carry_out(
-        plan.search, plan.wanted, plan.base, plan.directory, runs, follower, require=plan.require
-    )
+    follower.say(f"searching in {directory.path}")
+    runs = RunSeries(directory.path, command=command, observer=follower)
+    ended, rendered = carry_out(plan.search, plan.wanted, plan.base, directory, runs, follower, require=plan.require)
     status = print_search(rendered, plan.base.format, quiet=plan.base.quiet)
     if ended.error is not None:
         complain(ended.error.problems if isinstance(ended.error, UsageError) else [str(ended.error)])
@@ -98,74 +68,43 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _parser() -> Parser:
-    from bench.load_search.options import OPTIONS
+    from bench.config.flags import Option, add_options
+    from bench.load_search.options import LEFT_TO_THE_SEARCH, OPTIONS
 
     parser = run_parser("search", ABOUT, EXAMPLES, leave_out=tuple(LEFT_TO_THE_SEARCH))
-    group = parser.add_argument_group("what to search for")
-    for option in OPTIONS:
-        group.add_argument(f"--{option.name}", metavar=option.metavar, help=option.help, default=argparse.SUPPRESS)
-    group.add_argument("--resume", metavar="DIR", help="go on with the search in DIR", default=argparse.SUPPRESS)
+    resume = Option("resume", "DIR", "go on with the search in DIR")
+    add_options(parser, "what to search for", (*OPTIONS, resume))
     for name in LEFT_TO_THE_SEARCH:
         parser.add_argument(f"--{name.replace('_', '-')}", dest=name, help=argparse.SUPPRESS, default=argparse.SUPPRESS)
     return parser
 
 
-def _plan(argv: Sequence[str], command: Sequence[str]) -> _Plan:
-    """What these words ask for. Raises UsageError with every problem."""
-    from bench.load_search import search_file
-    from bench.load_search.decisions import Search
-    from bench.load_search.files import LEFT_TO_VISITS, SearchDirectory, config_sha256
-    from bench.load_search.options import OPTIONS, settings_of
-    from bench.load_search.visit_result import sought
-    from bench.load_search.whole import new_directory
-    from bench.metrics import objectives
+def _plan(argv: Sequence[str], command: Sequence[str]) -> tuple[Plan, SearchDirectory]:
+    """What these words ask for, and where. Raises UsageError with every problem."""
+    from bench.load_search.files import SearchDirectory
+    from bench.load_search.options import LEFT_TO_THE_SEARCH, OPTIONS
+    from bench.load_search.whole import new_directory, plan
 
     flags, problems = parse_flags(_parser(), argv)
-    for name in [name for name in LEFT_TO_THE_SEARCH if flags.pop(name, None) is not None]:
-        problems.append(f"--{name.replace('_', '-')} does not go with a search: {LEFT_TO_THE_SEARCH[name]}")
-    own = {option.name: flags.pop(option.name) for option in OPTIONS if option.name in flags}
     resume = flags.pop("resume", None)
     directory = None if resume is None else SearchDirectory.open(Path(resume))
     if directory is not None:
-        problems += [
-            f"--{name} does not go with --resume: it goes on in {resume}" for name in ("out",) if name in flags
-        ]
+        if "out" in flags:
+            problems.append(f"--out does not go with --resume: it goes on in {resume}")
         if flags.get("config") is not None:
             problems.append("--config does not go with --resume, which has the settings of its search")
         flags["config"] = str(directory.settings)
-    flags.setdefault("name", "search")
-    kept = None if directory is None else directory.kept()
-    kind = own.get("load", "rate") if kept is None else kept.get("load_kind")
-    load = {"concurrency": 1} if kind == "concurrency" else {"rate": 1.0}
-    found: dict[str, Any] = {}
-    try:
-        found["base"] = resolve_flags({**flags, **load}, problems, leave_out=(*LEFT_TO_VISITS, "max_errors"))
-    except UsageError as e:
-        problems = e.problems
-    texts = found["base"].slo if "base" in found else flags.get("slo", ())
-    try:
-        if texts or "base" in found:
-            found["wanted"] = sought(objectives.parse(texts))
-    except UsageError as e:
-        # What the configuration has found wrong with an objective is not said twice.
-        problems += [p for p in e.problems if not any(known.endswith(p.removeprefix("--slo ")) for known in problems)]
-    goals = tuple(one.goal for one in found.get("wanted", ()))
-    search = None
-    try:
-        if kept is not None and "base" in found and goals:
-            sha256 = config_sha256(found["base"], str(kept.get("load_kind")))
-            search = search_file.from_json(kept, sha256)
-        settings, require = settings_of(own, goals, None if search is None else search.settings)
-    except UsageError as e:
-        problems += e.problems
-    if problems:
-        raise UsageError(problems)
-    if directory is None:
-        directory = new_directory(found["base"], command)
-    return _Plan(
-        base=found["base"],
-        wanted=found["wanted"],
-        search=Search(settings, [] if search is None else search.results),
-        directory=directory,
-        require=require,
+    file = read_file(flags, problems)
+    own = own_settings(OPTIONS, flags, file)
+    settings = {name: value for name, value in flags.items() if name not in LEFT_TO_THE_SEARCH}
+    if "name" not in file.settings:
+        settings.setdefault("name", "search")
+    of_file = replace(file, settings={k: v for k, v in file.settings.items() if k not in LEFT_TO_THE_SEARCH})
+    made = plan(
+        {"slo": of_file.settings.get("slo"), **flags},
+        own,
+        lambda load: resolve_flags({**settings, **load}, [], of_file),
+        resume=directory,
+        problems=problems,
     )
+    return made, new_directory(made.base, command) if directory is None else directory

@@ -11,6 +11,7 @@ import difflib
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, NoReturn, get_args
 
 from pydantic import BaseModel
@@ -40,6 +41,22 @@ USUAL = {
     "-u": "--url",
 }
 """Short flags that other tools have, and ours of that meaning."""
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """A flag that one command has beside the settings of a run: the word for its value, and its help."""
+
+    name: str
+    metavar: str
+    help: str
+
+
+def add_options(parser: argparse.ArgumentParser, title: str, options: Iterable[Option]) -> None:
+    """Give the parser the flags of a command, in a group of their own."""
+    group = parser.add_argument_group(title)
+    for option in options:
+        group.add_argument(f"--{option.name}", metavar=option.metavar, help=option.help, default=argparse.SUPPRESS)
 
 
 class Parser(argparse.ArgumentParser):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal, TypeVar, get_args
 
 from bench.config import values
+from bench.config.flags import Option
 from bench.errors import UsageError
 from bench.load_search.decisions import Settings
 from bench.load_search.goals import Goal
@@ -22,15 +23,6 @@ SHORTEST_BUDGET_S, LONGEST_BUDGET_S = 10.0, 30 * 86_400.0
 LEAST_PRECISION, MOST_PRECISION = 0.005, 2.0
 
 
-@dataclass(frozen=True, slots=True)
-class Option:
-    """A flag: the word for its value, and its help."""
-
-    name: str
-    metavar: str
-    help: str
-
-
 OPTIONS = (
     Option("load", "rate|concurrency", "what to vary: requests per second, or users of a closed loop (default: rate)"),
     Option("start", "LOAD", "the load to begin with; it is doubled or halved from there (default: 1)"),
@@ -40,6 +32,20 @@ OPTIONS = (
     Option("budget", "S", "stop after this time; less than 15m shortens every visit in proportion (default: 15m)"),
     Option("require", "LOAD", "exit 1 where it is not 95%% sure that this load is held"),
 )
+
+LEFT_TO_THE_SEARCH = {
+    "rate": "the search finds it: --start is the rate to begin with, --require one that must be held",
+    "concurrency": "the search finds it: give --load concurrency, and --start for the number to begin with",
+    "duration": "visits take as long as they need: --budget is the time for all of them",
+    "requests": "visits take as long as they need: --budget is the time for all of them",
+    "until": "visits take as long as they need: --precision is how well the capacity shall be known",
+    "warmup": "every visit lets the server settle before it measures",
+    "ramp": "the users of a visit come in while it lets the server settle",
+    "steps": "the search chooses the loads: give --start, --min and --max",
+    "mode": "give --load rate or --load concurrency",
+    "max_errors": "a failed request breaks every objective; to limit failures alone, give --slo error_rate<1%",
+}
+"""Settings of a run that a search has its own answer to. Those of a file, which may be of a run, are passed over."""
 
 Given = Mapping[str, str]
 

@@ -1,26 +1,87 @@
-"""A whole search: from its settings to its answer. The command and the Python API both call this."""
+"""A whole search: from its settings to its answer. The command, the Python API and the console all call this."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import orjson
 
 from bench import machine
 from bench.clock import utc_now
 from bench.config import RunConfig
+from bench.errors import UsageError
+from bench.load_search import search_file
 from bench.load_search.decisions import Search
 from bench.load_search.driver import Ended, Follower, drive
 from bench.load_search.files import SearchDirectory, config_sha256
 from bench.load_search.found import SearchResult
+from bench.load_search.options import LEFT_TO_THE_SEARCH, Given, settings_of
 from bench.load_search.real_time import REAL_TIME
 from bench.load_search.render import Rendered, render
 from bench.load_search.run_visits import Runs, RunVisits
-from bench.load_search.visit_result import Sought
+from bench.load_search.visit_result import Sought, sought
 from bench.load_test import default_directory
+from bench.metrics import objectives
 from bench.secrets import public_command
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to search for, complete and checked."""
+
+    base: RunConfig
+    wanted: tuple[Sought, ...]
+    search: Search
+    require: float | None
+
+
+def plan(
+    given: Mapping[str, Any],
+    own: Given,
+    resolved: Callable[[dict[str, Any]], RunConfig],
+    *,
+    resume: SearchDirectory | None = None,
+    problems: Sequence[str] = (),
+) -> Plan:
+    """A search from the settings of its runs as they were given, and its `own` (`OPTIONS`).
+
+    `resolved` makes the configuration of the runs, with the settings of the load that it is handed. `problems` are those
+    that are known already. Raises UsageError with every problem.
+    """
+    wrong = list(problems)
+    for name, instead in LEFT_TO_THE_SEARCH.items():
+        if given.get(name) is not None:
+            wrong.append(f"--{name.replace('_', '-')} does not go with a search: {instead}")
+    kept = None if resume is None else resume.kept()
+    kind = own.get("load", "rate") if kept is None else kept.get("load_kind")
+    base: RunConfig | None = None
+    wanted: tuple[Sought, ...] = ()
+    try:
+        base = resolved({"concurrency": 1} if kind == "concurrency" else {"rate": 1.0})
+    except UsageError as e:
+        wrong += e.problems
+    texts = given.get("slo") or () if base is None else base.slo
+    try:
+        if texts or base is not None:
+            wanted = sought(objectives.parse([texts] if isinstance(texts, str) else texts))
+    except UsageError as e:
+        # What the configuration has found wrong with an objective is not said twice.
+        wrong += [p for p in e.problems if not any(known.endswith(p.removeprefix("--slo ")) for known in wrong)]
+    goals = tuple(one.goal for one in wanted)
+    search = None
+    try:
+        if kept is not None and base is not None and goals:
+            search = search_file.from_json(kept, config_sha256(base, str(kept.get("load_kind"))))
+        settings, require = settings_of(own, goals, None if search is None else search.settings)
+    except UsageError as e:
+        wrong += e.problems
+    if wrong or base is None:
+        raise UsageError(wrong)
+    return Plan(base, wanted, Search(settings, [] if search is None else search.results), require)
 
 
 def new_directory(base: RunConfig, command: Sequence[str]) -> SearchDirectory:

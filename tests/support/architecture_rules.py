@@ -45,7 +45,9 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.load_search.visit_result": frozenset(
         {"bench.clock", "bench.load_search", "bench.metrics", "bench.records", "bench.statistics"}
     ),
-    "bench.load_search.options": frozenset({"bench.config.values", "bench.errors", "bench.load_search"}),
+    "bench.load_search.options": frozenset(
+        {"bench.config.flags", "bench.config.values", "bench.errors", "bench.load_search"}
+    ),
     "bench.load_search.files": frozenset({"bench.config", "bench.errors", "bench.load_search", "bench.run_directory"}),
     "bench.load_search.real_time": frozenset({"bench.clock"}),
     "bench.load_search.run_visits": frozenset(
@@ -60,12 +62,14 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.load_search.render": frozenset({"bench.errors", "bench.load_search"}),
     "bench.load_search.found": frozenset({"bench.errors", "bench.load_search"}),
     "bench.load_search.whole": frozenset(
-        {"bench.clock", "bench.config", "bench.load_search", "bench.load_test", "bench.machine", "bench.secrets"}
+        {"bench.clock", "bench.config", "bench.errors", "bench.load_search", "bench.load_test", "bench.machine",
+         "bench.metrics", "bench.secrets"}
     ),
     "bench.load_search.follower": frozenset(
         {"bench.load.live", "bench.load_search", "bench.observer", "bench.terminal"}
     ),
     "bench.load_sweep": frozenset({"bench.errors", "bench.loads", "bench.statistics"}),
+    "bench.load_sweep.options": frozenset({"bench.config", "bench.errors", "bench.load_sweep"}),
     "bench.load_sweep.measure": frozenset(
         {"bench.clock", "bench.config", "bench.errors", "bench.evaluate", "bench.load_search.visits", "bench.load_sweep",
          "bench.loads", "bench.machine", "bench.report", "bench.run_directory", "bench.run_series", "bench.secrets"}

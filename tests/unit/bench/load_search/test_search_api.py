@@ -56,3 +56,22 @@ def test_wrong_settings_and_servers_that_are_not_there_raise(tmp_path: Path) -> 
         bench.search(url="http://127.0.0.1:1", slo=[P99.text], load="concurrency", out=str(tmp_path / "c"))
     assert not (tmp_path / "a").exists()
     assert SearchResult is bench.SearchResult
+
+
+def test_settings_that_the_command_refuses_are_refused_with_all_other_problems(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as raised:
+        bench.search(
+            url="http://127.0.0.1:1", slo=[P99.text], start=-1, budget="1s", duration="5s", output_tokens="none",
+            out=str(tmp_path / "a"),
+        )  # fmt: skip
+    said = "\n".join(raised.value.problems)
+    for flag in ("--start", "--budget", "--duration does not go with a search", "--output-tokens"):
+        assert flag in said
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_file_of_a_run_may_say_how_hard_it_was(tmp_path: Path) -> None:
+    file = tmp_path / "load.yaml"
+    file.write_text("url: http://127.0.0.1:1\nrate: 5\nduration: 10s\nmode: rate\nslo: [ttft:p99<500ms]\n")
+    with pytest.raises(TargetError):
+        bench.search(file, load="concurrency", out=str(tmp_path / "a"))

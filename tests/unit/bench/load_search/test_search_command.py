@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from bench.cli import main
-from bench.commands.search import LEFT_TO_THE_SEARCH
 from bench.config import Settings, resolve
 from bench.errors import Exit
 from bench.load_search.decisions import Search
 from bench.load_search.decisions import Settings as Limits
 from bench.load_search.files import SearchDirectory, config_sha256
 from bench.load_search.goals import Goal
+from bench.load_search.options import LEFT_TO_THE_SEARCH
 
 URL = ("--url", "http://127.0.0.1:1")
 SLO = ("--slo", "ttft:p99<500ms")

@@ -1,0 +1,81 @@
+"""What a sweep has beside the settings of its runs, and what is wrong with it, all at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bench.config import RunConfig
+from bench.config.flags import Option
+from bench.errors import UsageError
+from bench.load_sweep import visits
+from bench.load_sweep.visits import Loads
+
+OPTIONS = (
+    Option(
+        "loads",
+        "KIND=LOADS",
+        "concurrency=1..256x2 (users; from 1 to 256, by the factor 2) or rate=5,10,20 (requests per second)",
+    ),
+    Option("repeats", "N", "visit every load N times, up and down in turn (default: 1)"),
+    Option("gpus", "G", "GPUs of the server: adds throughput of a GPU against speed for a user"),
+)
+
+SET_BY_LOADS = {
+    "concurrency": "--loads says which loads: give for example --loads concurrency=1..256x2",
+    "rate": "--loads says which loads: give for example --loads rate=5,10,20",
+    "steps": "each load is a run of its own: --loads lists them",
+    "until": "every load takes its time: --duration, or --repeats, says how long",
+}
+"""Settings of a run that a sweep has its own answer to. Those of a file, which may be of a run, are passed over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The loads, the GPUs of the server, and the configuration of the least load."""
+
+    loads: Loads
+    gpus: int | None
+    base: RunConfig
+
+
+def plan(
+    given: Mapping[str, Any],
+    own: Mapping[str, str],
+    resolved: Callable[[dict[str, Any]], RunConfig],
+    problems: Sequence[str] = (),
+) -> Plan:
+    """A sweep from the settings of its runs as they were given, and its `own` (`OPTIONS`).
+
+    `resolved` makes the configuration of a run, with the settings of the load that it is handed. `problems` are known
+    already. Raises UsageError with every problem.
+    """
+    wrong = list(problems)
+    for name, instead in SET_BY_LOADS.items():
+        if given.get(name) is not None:
+            wrong.append(f"--{name.replace('_', '-')} does not go with a sweep: {instead}")
+    loads = base = None
+    repeats = _whole("repeats", own.get("repeats", "1"), wrong)
+    if "loads" not in own:
+        wrong.append("--loads is missing: give for example --loads concurrency=1..256x2")
+    else:
+        try:
+            loads = visits.parse(own["loads"], repeats or 1)
+        except UsageError as e:
+            wrong += e.problems
+    gpus = _whole("gpus", own["gpus"], wrong) if "gpus" in own else None
+    try:
+        base = resolved({} if loads is None else loads.settings(loads.values[0]))
+    except UsageError as e:
+        wrong += e.problems
+    if wrong or loads is None or base is None:
+        raise UsageError(wrong)
+    return Plan(loads, gpus, base)
+
+
+def _whole(name: str, text: str, wrong: list[str]) -> int | None:
+    if text.strip().isdecimal() and int(text) >= 1:
+        return int(text)
+    wrong.append(f"--{name} {text}: give a whole number of at least 1")
+    return None
