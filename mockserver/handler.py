@@ -17,9 +17,11 @@ from mockserver.combinations import NEEDS_DRAWN_LATENCIES
 from mockserver.config import MockConfig
 from mockserver.dialect import openai, refusals
 from mockserver.dialect.access import require_key
-from mockserver.dialect.embeddings import embedding_data, parse_embedding, too_long
-from mockserver.dialect.openai import Endpoint, Frames, RequestParams
+from mockserver.dialect.embeddings import embedding_body, embedding_data, parse_embedding, too_long
+from mockserver.dialect.endpoint import Endpoint
+from mockserver.dialect.openai import Frames
 from mockserver.dialect.overrides import Overrides, read_overrides
+from mockserver.dialect.params import RequestParams
 from mockserver.dialect.refusals import Refusal
 from mockserver.engine import ENGINES, EngineRequest
 from mockserver.entries import RequestContext, entry_of_refusal, entry_of_reply
@@ -34,7 +36,7 @@ from mockserver.replies.blocks import ReplyBlocks
 from mockserver.replies.plain_stream import PlainStream
 from mockserver.replies.reply import Content, ReplyWriter, StreamedReply, WholeReply
 from mockserver.replies.shaped.choice import shaped_reply
-from mockserver.replies.shaped.embeddings import embedding_content
+from mockserver.replies.shaped.pooled import pooled_content
 from mockserver.replies.shaped.whole import ShapedWhole
 from mockserver.replies.stream_interval import StreamInterval
 from mockserver.replies.wire import Connection, DirectWire, Wire, wire_of
@@ -107,14 +109,18 @@ class RequestHandler:
 
     async def generate(self, request: Request, endpoint: Endpoint, handled_ns: int) -> Response:
         """Handle a request for text."""
-        return await self._handle(request, handled_ns, partial(self._generate, endpoint))
+        return await self._handle(request, handled_ns, partial(self._generate, endpoint), endpoint.refused)
 
     async def embed(self, request: Request, handled_ns: int) -> Response:
         """Handle a request for embeddings."""
         return await self._handle(request, handled_ns, self._embed)
 
     async def _handle(
-        self, request: Request, handled_ns: int, serve: Callable[[Request, bytes, RequestContext], Awaitable[None]]
+        self,
+        request: Request,
+        handled_ns: int,
+        serve: Callable[[Request, bytes, RequestContext], Awaitable[None]],
+        refused: Callable[[Refusal], Refusal] = lambda refusal: refusal,
     ) -> Response:
         wire, connection = wire_of(request.scope)
         try:
@@ -136,7 +142,7 @@ class RequestHandler:
                 raise refusal
             await serve(request, body, context)
         except Refusal as e:
-            self._refuse(context, e)
+            self._refuse(context, refused(e))
         return WireResponse(wire)
 
     async def _read_body(self, request: Request, connection: Connection | None) -> tuple[bytes, Refusal | None]:
@@ -150,13 +156,19 @@ class RequestHandler:
                 if connection is not None:
                     connection.close_after_response()
                 message = f"The request body is larger than {max_body_mb:g} MB (--max-body-mb)."
-                return b"", Refusal(413, refusals.error_body(413, message))
+                return b"", refusals.refusal_of(413, message)
         return b"".join(parts), None
 
-    def _admit(self, request: Request, body: bytes, context: RequestContext) -> tuple[ConfigVersion, dict[str, Any]]:
+    def _admit(
+        self,
+        request: Request,
+        body: bytes,
+        context: RequestContext,
+        require_key: Callable[[Request, MockConfig], None] = require_key,
+    ) -> tuple[ConfigVersion, dict[str, Any]]:
         """The configuration version that the request keeps to its end, and its body as JSON. Raises Refusal."""
         if self.draining:
-            raise Refusal(503, refusals.error_body(503, _DRAINING), (("retry-after", "1"),))
+            raise refusals.refusal_of(503, _DRAINING, headers=(("retry-after", "1"),))
         version = self._settings.current
         context.version = version.number
         require_key(request, version.config)
@@ -188,7 +200,7 @@ class RequestHandler:
         )
 
     async def _generate(self, endpoint: Endpoint, request: Request, body: bytes, context: RequestContext) -> None:
-        version, row = self._admit(request, body, context)
+        version, row = self._admit(request, body, context, endpoint.require_key)
         config = version.config
         params = endpoint.parse(row)
         overrides, faults, facts = self._choose_faults(request, context, version)
@@ -199,7 +211,7 @@ class RequestHandler:
             context.arrival.key,
             asked_tokens=params.asked_tokens,
             ends_itself=overrides.output_tokens is not None,
-            reasons=endpoint.role is not None,
+            reasons=endpoint.is_chat,
             faults=faults,
             at_ns=facts.at_ns,
         )
@@ -218,7 +230,7 @@ class RequestHandler:
                 limit -= tokens
                 plan = context.plan = draw(limit_tokens=limit)
         by_input = version.latencies.ttft_per_input_token is not None
-        if params.continuous_usage or by_input or self.engine.needs_input_tokens:
+        if params.continuous_usage or endpoint.counts_first or by_input or self.engine.needs_input_tokens:
             await context.count.wait()
             if by_input and context.count.tokens is not None:
                 plan = context.plan = draw(limit_tokens=limit, input_tokens=context.count.tokens)
@@ -237,7 +249,7 @@ class RequestHandler:
             self._on_end(context, reply, key)
 
         reply: ReplyWriter
-        if version.style.shapes(params, plan):
+        if endpoint.templates is None or version.style.shapes(params, plan):
             shaped = version.style.content(params, plan, pieces, endpoint, *identity, context.count)
             plan = shaped.plan
             pieces = pieces[: plan.output_tokens]
@@ -291,7 +303,7 @@ class RequestHandler:
         context.count, context.generates = known_count(sum(tokens)), False
         data = await embedding_data(params, config.seed)
         identity = (f"embd-mock-{self._shared.take('replies')}", utc_seconds(), config.model)
-        content = embedding_content(plan, data, *identity, context.count)
+        content = pooled_content(plan, partial(embedding_body, data, *identity), context.count)
         reply = ShapedWhole(context.wire, content, self._pacer, lambda reply: self._on_end(context, reply, key))
         # To the engine, the inputs are one prompt that fits its context and is not in its prefix cache.
         work = EngineRequest(context.received_ns, plan, min(sum(tokens), config.max_model_len - 1))

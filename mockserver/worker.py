@@ -12,7 +12,7 @@ from starlette.responses import Response
 from mockserver.clock import now_ns, utc_seconds
 from mockserver.config import MockConfig
 from mockserver.dialect import openai
-from mockserver.dialect.openai import Endpoint
+from mockserver.dialect.endpoint import Endpoint
 from mockserver.errors import UsageError
 from mockserver.expect.background import ExpectationCache
 from mockserver.handler import RequestHandler

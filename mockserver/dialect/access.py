@@ -22,7 +22,7 @@ def require_key(request: Request, config: MockConfig) -> None:
     given = request.headers.get("authorization", "").encode()
     # Compare every key, so that the time taken reveals nothing.
     if sum(hmac.compare_digest(given, f"Bearer {key}".encode()) for key in config.api_key) == 0:
-        raise Refusal(401, refusals.UNAUTHORIZED)
+        raise Refusal(401, refusals.UNAUTHORIZED, message="Unauthorized")
 
 
 def require_trusted_page(request: Request, config: MockConfig) -> None:

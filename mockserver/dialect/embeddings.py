@@ -17,7 +17,8 @@ from typing import Any
 import orjson
 
 from mockserver.clock import give_way
-from mockserver.dialect.refusals import Refusal, error_body, refuse
+from mockserver.dialect.frames import UsageCounts
+from mockserver.dialect.refusals import Refusal, refusal_of, refuse
 
 MOST_INPUTS = 2048
 """OpenAI's limit for one request."""
@@ -71,7 +72,7 @@ def too_long(limit: int, number: int, tokens: int) -> Refusal:
         f"This model's maximum context length is {limit} tokens. However, input {number} has {tokens} tokens. "
         "Please reduce its length."
     )
-    return Refusal(400, error_body(400, message, "input"))
+    return refusal_of(400, message, "input")
 
 
 def vector(seed: int, given: str | list[int], dimensions: int) -> list[float]:
@@ -98,3 +99,14 @@ async def embedding_data(params: EmbeddingParams, seed: int) -> bytes:
         )
         data.append(orjson.dumps({"index": index, "object": "embedding", "embedding": packed}))
     return b"[%b]" % b",".join(data)
+
+
+def embedding_body(data: bytes, reply_id: str, created: int, model: str, usage: UsageCounts | None) -> bytes:
+    """The body of a reply with these encoded vectors."""
+    identity = {"id": reply_id, "object": "list", "created": created, "model": model}
+    tail = b""
+    if usage is not None:
+        tokens = usage.input_tokens
+        row = {"prompt_tokens": tokens, "total_tokens": tokens, "completion_tokens": 0, "prompt_tokens_details": None}
+        tail = b',"usage":' + orjson.dumps(row)
+    return orjson.dumps(identity)[:-1] + b',"data":' + data + tail + b"}"

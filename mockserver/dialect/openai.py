@@ -10,35 +10,16 @@ Rules (vLLM 0.11 and later):
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
-from mockserver.dialect.refusals import Refusal, error_body, refuse
+from mockserver.dialect.endpoint import Endpoint, Templates
+from mockserver.dialect.openai_frames import ChatFrames, CompletionFrames
+from mockserver.dialect.params import RequestParams
+from mockserver.dialect.refusals import Refusal, refusal_of, refuse
 from mockserver.dialect.sampling import check_sampling
-
-
-@dataclass(frozen=True, slots=True)
-class RequestParams:
-    """The fields of a request body that matter to the mock."""
-
-    stream: bool
-    include_usage: bool
-    continuous_usage: bool
-    asked_tokens: int | None
-    """`max_tokens`. None lets the server decide."""
-    messages: list[dict[str, Any]] | None = None
-    """Chat: the conversation."""
-    tools: list[dict[str, Any]] | None = None
-    """Chat: the tools that the model may call. They are part of the prompt."""
-    prompt: str | list[int] | None = None
-    """Completions: text or token ids."""
-    stop: tuple[str, ...] = ()
-    """Texts that end the reply when they appear in it."""
-    keep_stop: bool = False
-    """`include_stop_str_in_output`: whether the reply keeps the stop string."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +153,7 @@ def characters_refusal(limit: int, characters: int, asked_tokens: int, longest_t
         f"{most * longest_token} characters). Please reduce the length of the input prompt. "
         f"(parameter=input_text, value={characters})"
     )
-    return Refusal(400, error_body(400, message, "input_text"))
+    return refusal_of(400, message, "input_text")
 
 
 def context_refusal(limit: int, input_tokens: int, asked_tokens: int, at_least: bool = False) -> Refusal:
@@ -184,34 +165,35 @@ def context_refusal(limit: int, input_tokens: int, asked_tokens: int, at_least: 
         "tokens. "
         "Please reduce the length of the input prompt or the number of requested output tokens."
     )
-    return Refusal(400, error_body(400, message, "input_tokens"))
+    return refusal_of(400, message, "input_tokens")
 
 
 class Frames:
-    """The JSON of one reply, in chunks or whole. The constant parts are encoded once."""
+    """The JSON of one ordinary reply, in chunks or whole. The constant parts are encoded once."""
 
     def __init__(self, endpoint: Endpoint, reply_id: str, created: int, model: str) -> None:
-        self._endpoint = endpoint
+        assert endpoint.templates is not None
+        self._templates = templates = endpoint.templates
         head = b'{"id":%b,"object":"%b","created":%d,"model":%b,"choices":['
-        self._head = head % (orjson.dumps(reply_id), endpoint.chunk_object, created, orjson.dumps(model))
-        self._whole_head = head % (orjson.dumps(reply_id), endpoint.whole_object, created, orjson.dumps(model))
-        self._text_head = self._head + endpoint.text_head
+        self._head = head % (orjson.dumps(reply_id), templates.chunk_object, created, orjson.dumps(model))
+        self._whole_head = head % (orjson.dumps(reply_id), templates.whole_object, created, orjson.dumps(model))
+        self._text_head = self._head + templates.text_head
 
     def role(self, usage: Usage | None) -> bytes | None:
         """The chunk that opens a stream, or None if the endpoint has none."""
-        if self._endpoint.role is None:
+        if self._templates.role is None:
             return None
-        return self._head + self._endpoint.role + self._tail(usage)
+        return self._head + self._templates.role + self._tail(usage)
 
     def text(self, text: str, finish: bytes | None, usage: Usage | None) -> bytes:
         """A chunk of text. `finish` is the finish reason on the last chunk, else None."""
-        endpoint = self._endpoint
-        tail = endpoint.text_tail if finish is None else endpoint.last_tail % finish
+        templates = self._templates
+        tail = templates.text_tail if finish is None else templates.last_tail % finish
         return b"".join((self._text_head, orjson.dumps(text), tail, b"]}" if usage is None else self._tail(usage)))
 
     def around_text(self) -> tuple[bytes, bytes]:
         """The bytes before and after the JSON text of a chunk that is not the last and has no usage."""
-        return self._text_head, self._endpoint.text_tail + self._tail(None)
+        return self._text_head, self._templates.text_tail + self._tail(None)
 
     def usage(self, usage: Usage) -> bytes:
         """The chunk with usage and no choices."""
@@ -219,27 +201,11 @@ class Frames:
 
     def whole(self, text: str, finish: bytes, usage: Usage) -> bytes:
         """The body of a whole reply."""
-        return self._whole_head + self._endpoint.whole % (orjson.dumps(text), finish) + self._tail(usage)
+        return self._whole_head + self._templates.whole % (orjson.dumps(text), finish) + self._tail(usage)
 
     @staticmethod
     def _tail(usage: Usage | None) -> bytes:
         return b"]}" if usage is None else b'],"usage":%b}' % usage.json()
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """The differences between the endpoints that generate text."""
-
-    path: str
-    id_prefix: str
-    parse: Callable[[dict[str, Any]], RequestParams]
-    chunk_object: bytes
-    whole_object: bytes
-    role: bytes | None
-    text_head: bytes
-    text_tail: bytes
-    last_tail: bytes
-    whole: bytes
 
 
 _OPEN = b',"logprobs":null,"finish_reason":null'
@@ -249,30 +215,35 @@ CHAT = Endpoint(
     path="/v1/chat/completions",
     id_prefix="chatcmpl-",
     parse=parse_chat,
-    chunk_object=b"chat.completion.chunk",
-    whole_object=b"chat.completion",
-    role=b'{"index":0,"delta":{"role":"assistant","content":""}' + _OPEN + b"}",
-    text_head=b'{"index":0,"delta":{"content":',
-    text_tail=b"}" + _OPEN + b"}",
-    last_tail=b"}" + _LAST + b"}",
-    whole=b'{"index":0,"message":{"role":"assistant","content":%b}' + _LAST + b"}",
+    frames=ChatFrames,
+    is_chat=True,
+    templates=Templates(
+        chunk_object=b"chat.completion.chunk",
+        whole_object=b"chat.completion",
+        role=b'{"index":0,"delta":{"role":"assistant","content":""}' + _OPEN + b"}",
+        text_head=b'{"index":0,"delta":{"content":',
+        text_tail=b"}" + _OPEN + b"}",
+        last_tail=b"}" + _LAST + b"}",
+        whole=b'{"index":0,"message":{"role":"assistant","content":%b}' + _LAST + b"}",
+    ),
 )
 
 COMPLETION = Endpoint(
     path="/v1/completions",
     id_prefix="cmpl-",
     parse=parse_completion,
-    chunk_object=b"text_completion",
-    whole_object=b"text_completion",
-    role=None,
-    text_head=b'{"index":0,"text":',
-    text_tail=_OPEN + b"}",
-    last_tail=_LAST + b"}",
-    whole=b'{"index":0,"text":%b' + _LAST + b"}",
+    frames=CompletionFrames,
+    is_chat=False,
+    templates=Templates(
+        chunk_object=b"text_completion",
+        whole_object=b"text_completion",
+        role=None,
+        text_head=b'{"index":0,"text":',
+        text_tail=_OPEN + b"}",
+        last_tail=_LAST + b"}",
+        whole=b'{"index":0,"text":%b' + _LAST + b"}",
+    ),
 )
-
-ENDPOINTS: dict[str, Endpoint] = {endpoint.path: endpoint for endpoint in (CHAT, COMPLETION)}
-"""The endpoints that generate text."""
 
 
 def models_body(model: str, created: int, max_model_len: int) -> bytes:

@@ -11,11 +11,16 @@ import orjson
 class Refusal(Exception):
     """An HTTP error for a request: status, JSON body, headers."""
 
-    def __init__(self, status: int, body: bytes, headers: tuple[tuple[str, str], ...] = ()) -> None:
+    def __init__(
+        self, status: int, body: bytes, headers: tuple[tuple[str, str], ...] = (), message: str | None = None
+    ) -> None:
+        """`message` is the sentence in the body, for dialects that write another body. None: nobody may write another
+        one, as it is a proxy's page."""
         super().__init__(f"HTTP {status}")
         self.status = status
         self.body = body
         self.headers = headers
+        self.message = message
 
 
 _ERROR_TYPES = {
@@ -56,11 +61,19 @@ def fault_refusal(status: int, retry_after_s: float | None) -> Refusal:
     if status in (502, 504):
         title = f"{status} {HTTPStatus(status).phrase}".encode()
         return Refusal(status, _PROXY_PAGE % (title, title), (("content-type", "text/html"),))
-    body = UNAUTHORIZED if status == 401 else error_body(status, FAULT_MESSAGES[status])
     headers = () if retry_after_s is None else (("retry-after", str(retry_after_s)),)
-    return Refusal(status, body, headers)
+    if status == 401:
+        return Refusal(status, UNAUTHORIZED, headers, "Unauthorized")
+    return refusal_of(status, FAULT_MESSAGES[status], headers=headers)
+
+
+def refusal_of(
+    status: int, message: str, param: str | None = None, headers: tuple[tuple[str, str], ...] = ()
+) -> Refusal:
+    """A refusal with this sentence."""
+    return Refusal(status, error_body(status, message, param), headers, message)
 
 
 def refuse(message: str, param: str | None = None, status: int = 400) -> NoReturn:
     """Raise a Refusal that says what is wrong with the request."""
-    raise Refusal(status, error_body(status, message, param))
+    raise refusal_of(status, message, param)

@@ -15,7 +15,7 @@ from mockserver.config import MockConfig
 from mockserver.dialect import openai, refusals
 from mockserver.dialect.access import require_key, require_trusted_page
 from mockserver.dialect.cors import Cors
-from mockserver.dialect.openai import ENDPOINTS
+from mockserver.dialect.endpoints import ENDPOINTS
 from mockserver.dialect.refusals import Refusal
 from mockserver.expect import RequestLengths
 from mockserver.http.admin import add_admin

@@ -12,7 +12,8 @@ from collections.abc import Callable, MutableSequence
 from dataclasses import dataclass
 
 from mockserver.clock import now_ns
-from mockserver.dialect.openai import Frames, RequestParams, Usage
+from mockserver.dialect.openai import Frames, Usage
+from mockserver.dialect.params import RequestParams
 from mockserver.dialect.sse import DONE, event
 from mockserver.plans.plan import Plan
 from mockserver.replies.wire import Wire
@@ -40,6 +41,8 @@ class ReplyWriter(ABC):
         self.write_ns: MutableSequence[int] = []
         self.chunk_tokens: list[int] = []
         self.chunk_kinds: list[str] = []
+        self.chunk_choices: list[int | None] | None = None
+        """The choice of each chunk, if the reply has several."""
         self.blocked: list[int] = []
         self.status: int | None = 200
         self.struck: str | None = None

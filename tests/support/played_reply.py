@@ -6,7 +6,9 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from mockserver.dialect.openai import CHAT, Endpoint, RequestParams
+from mockserver.dialect.endpoint import Endpoint
+from mockserver.dialect.openai import CHAT
+from mockserver.dialect.params import RequestParams
 from mockserver.faults import parse_demand
 from mockserver.plans.plan import Plan
 from mockserver.replies.reply import ReplyWriter

@@ -6,10 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mockserver.config import MockConfig
-from mockserver.dialect.openai import Endpoint, RequestParams
+from mockserver.dialect.endpoint import Endpoint
+from mockserver.dialect.frames import Block, FinishReason, ReplyIdentity
+from mockserver.dialect.params import RequestParams
 from mockserver.plans.plan import Plan
 from mockserver.replies.reply import ReplyWriter
-from mockserver.replies.shaped.content import ShapedContent, ShapedFrames
+from mockserver.replies.shaped.content import Choice, ShapedContent
 from mockserver.replies.shaped.outgoing import Timer
 from mockserver.replies.shaped.stop import cut_at_stop
 from mockserver.replies.shaped.stream import ShapedStream
@@ -39,22 +41,39 @@ class ReplyStyle:
         self, params: RequestParams, plan: Plan, pieces: list[str], endpoint: Endpoint, reply_id: str, created: int,
         model: str, input_count: TokenCount,
     ) -> ShapedContent:  # fmt: skip
-        """The content of the reply. A stop string in the answer shortens its plan."""
-        border = plan.reasoning_tokens
-        texts, stop = pieces, None
-        if params.stop and border < plan.output_tokens:
-            cut = cut_at_stop(pieces[border:], params.stop, params.keep_stop)
-            texts, stop = [*pieces[:border], *cut.texts], cut.stop
-            if stop is not None:
-                plan = plan.ending_at(len(texts))
-        frames = ShapedFrames(endpoint, reply_id, created, model, self.reasoning_field)
-        reasons = self.reasons and frames.has_role
-        return ShapedContent(params, plan, texts, stop, self.finish == "separate", reasons, frames, input_count)
+        """The content of a reply of one choice that is text. A stop string in the answer shortens its plan."""
+        return self.content_of(
+            params, (text_choice(params, plan, pieces),), endpoint, reply_id, created, model, input_count
+        )
+
+    def content_of(
+        self, params: RequestParams, choices: tuple[Choice, ...], endpoint: Endpoint, reply_id: str, created: int,
+        model: str, input_count: TokenCount,
+    ) -> ShapedContent:  # fmt: skip
+        """The content of a reply of these choices."""
+        reasons = self.reasons and endpoint.is_chat
+        frames = endpoint.frames(ReplyIdentity(reply_id, created, model, self.reasoning_field, reasons), params)
+        return ShapedContent(params, choices, self.finish == "separate", reasons, frames, input_count)
+
+
+def text_choice(params: RequestParams, plan: Plan, pieces: list[str]) -> Choice:
+    """A choice of reasoning and text. A stop string in the text shortens its plan."""
+    border = plan.reasoning_tokens
+    texts, stop = pieces, None
+    if params.stop and border < plan.output_tokens:
+        cut = cut_at_stop(pieces[border:], params.stop, params.keep_stop)
+        texts, stop = [*pieces[:border], *cut.texts], cut.stop
+        if stop is not None:
+            plan = plan.ending_at(len(texts))
+    blocks = [Block("reasoning", 0, border)] if border else []
+    if border < plan.output_tokens or not blocks:
+        blocks.append(Block("text", border, plan.output_tokens))
+    return Choice(plan, texts, tuple(blocks), FinishReason(plan.finish, stop))
 
 
 def shaped_reply(
     wire: Wire, content: ShapedContent, timer: Timer, on_end: Callable[[ReplyWriter], None]
-) -> ReplyWriter:
+) -> ShapedStream | ShapedWhole:
     """The reply that sends this content."""
     kind = ShapedStream if content.params.stream else ShapedWhole
     return kind(wire, content, timer, on_end)

@@ -36,6 +36,8 @@ class LedgerChunk:
 
     kind: str
     tokens: int
+    choice: int | None = None
+    """None for a chunk of the whole reply: usage, the end."""
 
 
 @dataclass(frozen=True, slots=True)

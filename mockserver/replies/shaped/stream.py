@@ -6,19 +6,17 @@ checks the other faults by name where they matter. A fault counts as struck once
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
-from mockserver.dialect.refusals import error_body
-from mockserver.dialect.sse import DONE, event
+from mockserver.dialect.frames import Event, Piece, UsageCounts
 from mockserver.faults import Fault
 from mockserver.pacing import SHARED_NS
 from mockserver.replies.reply import ReplyWriter
-from mockserver.replies.shaped.content import FinishReason, ShapedContent, UsageCounts
+from mockserver.replies.shaped.content import ShapedContent
 from mockserver.replies.shaped.outgoing import LedgerChunk, Outgoing, Timer
 from mockserver.replies.wire import Wire
-
-PLANNED_ERROR = error_body(500, "The engine failed while it made this reply (planned fault).")
-BROKEN_JSON = b'{"id":"broken","choices":[{"index":0,"delta":{"conte'
 
 FROM_THE_START = frozenset({"slow_accept", "stall", "slow", "degrade", "pause", "length"})
 """Faults that have struck when the reply begins, because they are in its plan."""
@@ -33,12 +31,29 @@ class Shaped(ReplyWriter):
         self._timer = timer
         self._faults = {fault.name: fault for fault in content.plan.faults}
         self._struck: set[str] = set()
-        self._end_of = FinishReason(content.plan.finish, content.stop)
+        self._given = [0] * len(content.choices)
+        """Tokens of each choice so far."""
         self._over = False
         """No more content comes, though some bytes may still wait to be sent."""
         self.strike(*(FROM_THE_START & self._faults.keys()))
         tokens = content.plan.output_tokens
         self._due = [(fault, fault.strikes_at(tokens)) for fault in content.plan.faults if fault.kind.strikes]
+
+    def take(self, tokens: int) -> None:
+        """The engine gives the next tokens of the only choice."""
+        self.take_of(0, tokens)
+
+    @abstractmethod
+    def take_of(self, choice: int, tokens: int) -> None:
+        """The engine gives the next tokens of a choice."""
+
+    def is_over(self, choice: int) -> bool:
+        """Whether a choice gets no more tokens."""
+        return self.silent or self._given[choice] >= self._content.choices[choice].plan.output_tokens
+
+    @property
+    def _all_given(self) -> bool:
+        return all(self.is_over(choice) for choice in range(len(self._given)))
 
     @property
     def silent(self) -> bool:
@@ -75,14 +90,17 @@ class Shaped(ReplyWriter):
             self.failed = True
             self._end(self._wire.truncate())
 
-    def counts(self, output_tokens: int) -> UsageCounts:
-        """The usage to report after so many tokens."""
+    def counts(self, given: Sequence[int]) -> UsageCounts:
+        """The usage to report after so many tokens of each choice."""
         content = self._content
         if (wrong := self._faults.get("usage_wrong")) is not None:
             self.strike("usage_wrong")
         tokens = content.input_count.tokens
-        reasoning = min(output_tokens, content.plan.reasoning_tokens) if content.reasons else None
-        reported = output_tokens if wrong is None else output_tokens + wrong.number("by")
+        reasoning = None
+        if content.reasons:
+            pairs = zip(given, content.choices, strict=True)
+            reasoning = sum(min(some, choice.plan.reasoning_tokens) for some, choice in pairs)
+        reported = sum(given) if wrong is None else sum(given) + wrong.number("by")
         return UsageCounts(0 if tokens is None else tokens, reported, reasoning)
 
 
@@ -93,11 +111,12 @@ class ShapedStream(Shaped):
         super().__init__(wire, content, timer, on_end)
         self._out = Outgoing(wire, timer, self._faults, self._note, self._end)
         self._opened = self._noted = False
-        self._textless = 0
-        """Tokens whose text has not been sent yet."""
+        self._textless = [0] * len(content.choices)
+        """Tokens of each choice whose text has not been sent yet."""
         self._suffix = ""
         self._twice = self._swap = self._cut_character = False
-        self._swapped: tuple[bytes, LedgerChunk] | None = None
+        self._swapped: list[tuple[Event, LedgerChunk]] = []
+        self.chunk_choices = [] if len(content.choices) > 1 else None
         keepalive = self._faults.get("keepalive")
         self._period_ns = None if keepalive is None else keepalive.number("period")
 
@@ -123,38 +142,43 @@ class ShapedStream(Shaped):
         else:
             self._timer.at(self._out.last_ns + self._period_ns, self._keep_alive)
 
-    def take(self, tokens: int) -> None:
-        if self.silent:
+    def take_of(self, choice: int, tokens: int) -> None:
+        if self.is_over(choice):
             return
-        start, stop = self.tokens_out, self.tokens_out + tokens
+        start, stop = self._given[choice], self._given[choice] + tokens
         taken = False
-        if self._due:
+        if choice == 0 and self._due:
             for fault in self.striking(start, stop):
                 taken |= STRIKES[fault.name](self, fault, stop)
                 if self.silent:
                     return
-        self.tokens_out = stop
+        self._given[choice] = stop
+        self.tokens_out += tokens
         if not taken:
-            self._give(start, stop)
-        if stop >= self._content.plan.output_tokens:
+            self._give(choice, start, stop)
+        said = self._content.choices[choice]
+        if self._content.separate_finish and stop >= said.plan.output_tokens:
+            for event in self._content.frames.finish(choice, said.end, self._running(self._given)):
+                self._send(event, LedgerChunk("o", 0, choice))
+        if self._all_given:
             self._close()
 
     # The content.
 
-    def _send(self, data: bytes, chunk: LedgerChunk, cut: int | None = None) -> None:
-        self._out.put(event(data), chunk, cut=cut)
+    def _send(self, event: Event, chunk: LedgerChunk, cut: int | None = None, *, final: bool = False) -> None:
+        self._out.put(event.frame, chunk, cut=cut, final=final)
 
-    def _running(self, output_tokens: int) -> UsageCounts | None:
+    def _running(self, given: Sequence[int]) -> UsageCounts | None:
         """The usage for this chunk, if the request wants usage on every chunk."""
         if not self._content.params.continuous_usage:
             return None
         if "usage_missing" in self._faults:
             self.strike("usage_missing")
             return None
-        return self.counts(output_tokens)
+        return self.counts(given)
 
     def _open(self) -> bool:
-        """Send the role chunk if it is still due. Returns whether the first token must carry the role instead."""
+        """Send the role chunks if they are still due. Returns whether the first token must carry the role instead."""
         if self._opened or not self._content.frames.has_role:
             return False
         self._opened = True
@@ -162,73 +186,84 @@ class ShapedStream(Shaped):
         self.strike(*names)
         if "role_absent" in self._faults or "role_with_token" in self._faults:
             return "role_with_token" in self._faults
-        self._send(self._content.frames.role(self._running(0)), LedgerChunk("r", 0))
+        for choice in range(len(self._given)):
+            for event in self._content.frames.opening(choice, self._running([0] * len(self._given))):
+                self._send(event, LedgerChunk(event.kind, 0, choice))
         return False
 
-    def _give(self, start: int, stop: int) -> None:
+    def _give(self, choice: int, start: int, stop: int) -> None:
         role = self._open()
-        border = min(max(self._content.plan.reasoning_tokens, start), stop)
-        if start < border:
-            self._give_text(start, border, reasoning=True, role=role)
+        for piece, first, last in self._content.choices[choice].pieces(choice, start, stop):
+            self._give_piece(replace(piece, role=role), first, last)
             role = False
-        if border < stop:
-            self._give_text(border, stop, reasoning=False, role=role)
 
-    def _give_text(self, start: int, stop: int, *, reasoning: bool, role: bool) -> None:
-        content = self._content
-        last = stop >= content.plan.output_tokens
-        text = "".join(content.texts[start:stop]) + self._suffix
-        self._textless += stop - start
-        tokens = self._textless if text or last else 0
-        self._textless -= tokens
-        end = self._end_of if last and not content.separate_finish else None
-        data = content.frames.text(text, end, self._running(stop), reasoning=reasoning, role=role)
-        chunk = LedgerChunk(("t" if reasoning else "c") if text else "o", tokens)
-        if self._swap and not last:
-            self._swap, self._swapped = False, (data, chunk)
+    def _give_piece(self, piece: Piece, start: int, stop: int) -> None:
+        content, choice = self._content, piece.choice
+        last = stop >= content.choices[choice].plan.output_tokens
+        if choice == 0 and self._suffix and piece.kind != "tool":
+            piece = replace(piece, text=piece.text + self._suffix)
+        if last and not content.separate_finish:
+            piece = replace(piece, end=content.choices[choice].end)
+        given = [*self._given]
+        given[choice] = stop
+        events = content.frames.piece(piece, self._running(given))
+        self._textless[choice] += stop - start
+        carrier = next((n for n, event in enumerate(events) if event.carries), None)
+        tokens = [0] * len(events)
+        if events and (last or carrier is not None):
+            tokens[-1 if carrier is None else carrier] = self._textless[choice]
+            self._textless[choice] = 0
+        chunks = [(event, LedgerChunk(event.kind, some, choice)) for event, some in zip(events, tokens, strict=True)]
+        if choice > 0:  # Faults strike the first choice.
+            for event, chunk in chunks:
+                self._send(event, chunk)
             return
-        cut = None
-        if self._cut_character:  # After the first byte of the last multi-byte character.
-            frame = event(data)
-            cut = max(i for i, byte in enumerate(frame) if byte >= 0xC0) + 1
-        self._send(data, chunk, cut)
-        if self._twice:
-            self._send(data, LedgerChunk(chunk.kind, 0))
-        if self._swapped is not None:
-            swapped, self._swapped = self._swapped, None
+        if self._swap and not last:
+            self._swap, self._swapped = False, chunks
+            return
+        self._put_piece(chunks)
+
+    def _put_piece(self, chunks: Sequence[tuple[Event, LedgerChunk]]) -> None:
+        for event, chunk in chunks:
+            cut = None
+            if self._cut_character and event.carries:  # After the first byte of the last multi-byte character.
+                cut = max((i for i, byte in enumerate(event.frame) if byte >= 0xC0), default=-1) + 1 or None
+            self._send(event, chunk, cut)
+            if self._twice and (event.carries or len(chunks) == 1):
+                self._send(event, LedgerChunk(chunk.kind, 0, chunk.choice))
+        swapped, self._swapped = self._swapped, []
+        if swapped:
             self.strike("reorder")
-            self._send(*swapped)
+        for event, chunk in swapped:
+            self._send(event, chunk)
         self._suffix, self._twice, self._cut_character = "", False, False
 
     def _close(self) -> None:
-        """After the last token: a separate finish reason, usage, `[DONE]`."""
+        """After the last token: usage and the last event."""
         content = self._content
         self._over = True
-        if content.separate_finish:
-            self._send(content.frames.finish(self._end_of, self._running(self.tokens_out)), LedgerChunk("o", 0))
         if content.params.include_usage and "usage_missing" not in self._faults:
-            content.input_count.when_known(self._send_usage)
+            content.input_count.when_known(self._send_closing)
             return
         if content.params.include_usage:
             self.strike("usage_missing")
-        self._send_done()
+        self._send_closing(usage=False)
 
-    def _send_usage(self) -> None:
+    def _send_closing(self, usage: bool = True) -> None:
         if self._ended:
             return
-        usage = self._content.frames.usage(self.counts(self.tokens_out))
-        self._send(usage, LedgerChunk("u", 0))
-        if "usage_twice" in self._faults:
-            self.strike("usage_twice")
-            self._send(usage, LedgerChunk("u", 0))
-        self._send_done()
-
-    def _send_done(self) -> None:
+        ends = [choice.end for choice in self._content.choices]
+        *events, last = self._content.frames.closing(ends, self.counts(self._given) if usage else None)
+        for event in events:
+            self._send(event, LedgerChunk(event.kind, 0))
+            if event.kind == "u" and "usage_twice" in self._faults:
+                self.strike("usage_twice")
+                self._send(event, LedgerChunk("u", 0))
         if "no_done" in self._faults:
             self.strike("no_done")
             self._out.close()
         else:
-            self._out.put(DONE, LedgerChunk("o", 0), final=True)
+            self._send(last, LedgerChunk(last.kind, 0), final=True)
 
     def _note(self, stamp_ns: int, chunks: tuple[LedgerChunk, ...], size: int) -> None:
         self.bytes_out += size
@@ -241,6 +276,8 @@ class ShapedStream(Shaped):
             self.write_ns.append(stamp_ns)
             self.chunk_tokens.append(chunk.tokens)
             self.chunk_kinds.append(chunk.kind)
+            if self.chunk_choices is not None:
+                self.chunk_choices.append(chunk.choice)
 
     # Strikes. Each gets the fault and the tokens sent after it, and returns whether it replaces the token.
 
@@ -255,8 +292,10 @@ class ShapedStream(Shaped):
     def cut_frame(self, fault: Fault, stop: int) -> bool:
         """TCP FIN inside a chunk."""
         self._out.drop()
-        text = "".join(self._content.texts[self.tokens_out : stop])
-        whole = self._out.encode(event(self._content.frames.text(text, None, None)), final=False)
+        piece, _, _ = next(self._content.choices[0].pieces(0, self._given[0], stop))
+        events = self._content.frames.piece(piece, None)
+        frame = next((event.frame for event in events if event.carries), events[-1].frame)
+        whole = self._out.encode(frame, final=False)
         keep = len(whole) // 2
         self.bytes_out += keep
         return self._break(fault, lambda: self._wire.cut_event(whole, keep))
@@ -272,15 +311,17 @@ class ShapedStream(Shaped):
         """An error object, then `[DONE]`."""
         self.strike(fault.name)
         self.failed = self._over = True
-        self._send(PLANNED_ERROR, LedgerChunk("o", 0))
-        self._out.put(DONE, LedgerChunk("o", 0), final=True)
+        *events, last = self._content.frames.failure()
+        for event in events:
+            self._send(event, LedgerChunk(event.kind, 0))
+        self._send(last, LedgerChunk(last.kind, 0), final=True)
         return True
 
     def malformed(self, fault: Fault, stop: int) -> bool:
         """Broken JSON in place of the token. The stream continues."""
         self._open()
         self.strike(fault.name)
-        self._send(BROKEN_JSON, LedgerChunk("o", 0))
+        self._send(self._content.frames.broken(), LedgerChunk("o", 0, 0))
         return True
 
     def empty(self, fault: Fault, stop: int) -> bool:
@@ -288,8 +329,8 @@ class ShapedStream(Shaped):
         role = self._open()
         self.strike(fault.name)
         for n in range(fault.number("chunks")):
-            data = self._content.frames.text("", None, self._running(self.tokens_out), role=role and n == 0)
-            self._send(data, LedgerChunk("r" if role and n == 0 else "o", 0))
+            event = self._content.frames.empty(role and n == 0, self._running(self._given))
+            self._send(event, LedgerChunk(event.kind, 0, 0))
         return False
 
     def duplicate(self, fault: Fault, stop: int) -> bool:
@@ -305,15 +346,22 @@ class ShapedStream(Shaped):
 
     def u2028(self, fault: Fault, stop: int) -> bool:
         """A raw line separator in the token's text. JSON allows it, and some line readers break at it."""
-        self.strike(fault.name)
-        self._suffix += "\u2028"
-        return False
+        return self._add(fault, "\u2028")
 
     def split_utf8(self, fault: Fault, stop: int) -> bool:
         """A three-byte character in the token's text, with its first byte in an earlier write."""
-        self.strike(fault.name)
-        self._suffix += "\u4e16"
-        self._cut_character = True
+        self._cut_character = self._takes_text
+        return self._add(fault, "\u4e16")
+
+    @property
+    def _takes_text(self) -> bool:
+        """Whether the next token may get other text. In a tool call that would break the arguments."""
+        return self._content.choices[0].kind_at(self._given[0]) != "tool"
+
+    def _add(self, fault: Fault, text: str) -> bool:
+        if self._takes_text:
+            self.strike(fault.name)
+            self._suffix += text
         return False
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 
-from mockserver.replies.shaped.stream import PLANNED_ERROR, Shaped
+from mockserver.replies.shaped.stream import Shaped
 from mockserver.replies.wire import Headers
 
 
@@ -14,11 +14,13 @@ class ShapedWhole(Shaped):
     def begin(self) -> None:
         self.withholds_head()
 
-    def take(self, tokens: int) -> None:
-        if self.silent:
+    def take_of(self, choice: int, tokens: int) -> None:
+        if self.is_over(choice):
             return
-        start, self.tokens_out = self.tokens_out, self.tokens_out + tokens
-        for fault in self.striking(start, self.tokens_out):
+        start, stop = self._given[choice], self._given[choice] + tokens
+        self._given[choice] = stop
+        self.tokens_out += tokens
+        for fault in self.striking(start, stop) if choice == 0 else ():
             name = fault.name
             if name == "u2028" or name == "malformed":
                 self.strike(name)
@@ -31,30 +33,32 @@ class ShapedWhole(Shaped):
                 self._content.input_count.when_known(self._cut)
             elif name == "error_in_stream":
                 self._stop(name, start)
-                self._send(500, PLANNED_ERROR)
+                self._send(500, self._content.frames.failure_body())
             if self.silent:
                 return
-        if self.tokens_out >= self._content.plan.output_tokens:
+        if self._all_given:
             self._over = True
             self._content.input_count.when_known(self._respond)
 
     def _stop(self, name: str, tokens: int) -> None:
         self.strike(name)
         self.failed = self._over = True
-        self.tokens_out = tokens
+        self.tokens_out += tokens - self._given[0]
+        self._given[0] = tokens
 
     def _body(self) -> bytes:
         content = self._content
-        border = content.plan.reasoning_tokens
-        texts = content.texts[: self.tokens_out]
-        reasoning = "".join(texts[:border]) if content.reasons else None
-        text = "".join(texts[border:]) + ("\u2028" if "u2028" in self._struck else "")
+        more = "\u2028" if "u2028" in self._struck else ""
+        choices = [
+            choice.said(given, "" if number else more)
+            for number, (choice, given) in enumerate(zip(content.choices, self._given, strict=True))
+        ]
         counts = None
         if "usage_missing" in self._faults:
             self.strike("usage_missing")
         else:
-            counts = self.counts(self.tokens_out)
-        body = content.frames.whole(reasoning, text, self._end_of, counts)
+            counts = self.counts(self._given)
+        body = content.frames.whole(choices, counts)
         return body[: len(body) // 2] if "malformed" in self._struck else body
 
     def _packed(self, body: bytes) -> tuple[Headers, bytes]:

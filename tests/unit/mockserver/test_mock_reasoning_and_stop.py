@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from mockserver.dialect.openai import COMPLETION, RequestParams, Usage
+from mockserver.dialect.openai import COMPLETION, Usage
+from mockserver.dialect.params import RequestParams
 from mockserver.faults import parse_demand
 from mockserver.plans.plan import Plan
 from mockserver.replies.shaped.choice import ReplyStyle

@@ -6,7 +6,9 @@ import json
 
 import pytest
 
-from mockserver.dialect.openai import CHAT, COMPLETION, Endpoint, Frames, RequestParams
+from mockserver.dialect.endpoint import Endpoint
+from mockserver.dialect.openai import CHAT, COMPLETION, Frames
+from mockserver.dialect.params import RequestParams
 from mockserver.plans.plan import Plan
 from mockserver.replies.reply import Content, ReplyWriter, StreamedReply, WholeReply
 from mockserver.tokencount import TokenCount, known_count

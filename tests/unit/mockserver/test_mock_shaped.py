@@ -7,7 +7,8 @@ import zlib
 
 import pytest
 
-from mockserver.dialect.openai import CHAT, COMPLETION, Frames, RequestParams
+from mockserver.dialect.openai import CHAT, COMPLETION, Frames
+from mockserver.dialect.params import RequestParams
 from mockserver.faults import FAULTS
 from mockserver.plans.plan import Plan
 from mockserver.replies.reply import Content, StreamedReply, WholeReply

@@ -11,7 +11,6 @@ from mockserver.dialect.openai import (
     CHAT,
     COMPLETION,
     Frames,
-    RequestParams,
     Usage,
     context_refusal,
     models_body,
@@ -19,6 +18,7 @@ from mockserver.dialect.openai import (
     parse_chat,
     parse_completion,
 )
+from mockserver.dialect.params import RequestParams
 from mockserver.dialect.refusals import Refusal, error_body, fault_refusal
 
 HELLO = [{"role": "user", "content": "hello"}]

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from mockserver.clock import now_ns
-from mockserver.dialect.openai import CHAT, COMPLETION, Endpoint, Frames, RequestParams
+from mockserver.dialect.endpoint import Endpoint
+from mockserver.dialect.openai import CHAT, COMPLETION, Frames
+from mockserver.dialect.params import RequestParams
 from mockserver.plans.plan import Plan
 from mockserver.replies.plain_stream import PlainStream
 from mockserver.replies.reply import Content, ReplyWriter, StreamedReply

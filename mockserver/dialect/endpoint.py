@@ -1,0 +1,53 @@
+"""An endpoint that generates text: what differs between dialects, as values and functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.requests import Request
+
+from mockserver.config import MockConfig
+from mockserver.dialect.access import require_key
+from mockserver.dialect.frames import FramesOf
+from mockserver.dialect.params import RequestParams
+from mockserver.dialect.refusals import Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class Templates:
+    """The bytes of ordinary replies, for the cheap path. Only OpenAI's dialect has them."""
+
+    chunk_object: bytes
+    whole_object: bytes
+    role: bytes | None
+    text_head: bytes
+    text_tail: bytes
+    last_tail: bytes
+    whole: bytes
+
+
+def _as_it_is(refusal: Refusal) -> Refusal:
+    return refusal
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """The differences between the endpoints that generate text."""
+
+    path: str
+    id_prefix: str
+    parse: Callable[[dict[str, Any]], RequestParams]
+    """Raises Refusal (400)."""
+    frames: FramesOf
+    is_chat: bool
+    """Whether the prompt is a conversation; its replies can reason and call tools."""
+    templates: Templates | None = None
+    """None: every reply is shaped."""
+    counts_first: bool = False
+    """Whether the prompt must be counted before the first event, which has its usage."""
+    require_key: Callable[[Request, MockConfig], None] = require_key
+    """Raises Refusal (401) if the request lacks a configured API key."""
+    refused: Callable[[Refusal], Refusal] = _as_it_is
+    """A refusal in the words of this dialect."""

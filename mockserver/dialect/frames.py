@@ -1,0 +1,165 @@
+"""What a reply says, and how a dialect writes it.
+
+A reply has one choice or several. A choice is a row of tokens in blocks: reasoning, text, or one tool call each. While it
+is sent, `ReplyFrames` turns pieces of it into events. A dialect is one class behind `ReplyFrames` and one `Endpoint`
+(dialect/endpoint.py); replies/shaped/ does the rest: times, faults, the ledger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from mockserver.dialect.params import RequestParams
+
+BlockKind = Literal["reasoning", "text", "tool"]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """The head of a tool call. The texts of its block are its arguments."""
+
+    id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """The tokens from `start` to `stop` of a choice. The first token of a tool call is its head, without text."""
+
+    kind: BlockKind
+    start: int
+    stop: int
+    call: ToolCall | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FinishReason:
+    """Why a choice ended, in the words of OpenAI's chat, and the stop string if one ended it."""
+
+    reason: str
+    stop: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class UsageCounts:
+    """The numbers of a usage object."""
+
+    input_tokens: int
+    output_tokens: int
+    reasoning_tokens: int | None = None
+    """None if the reply cannot reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event of a stream, blank line included, and its letter in the ledger's `chunk_kind`."""
+
+    frame: bytes
+    kind: str
+
+    @property
+    def carries(self) -> bool:
+        """Whether it carries tokens of text, reasoning or a tool call."""
+        return self.kind in "ctf"
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Consecutive tokens of one block, sent together. The text may be empty."""
+
+    text: str
+    kind: BlockKind
+    block: int = 0
+    """The number of the block in its choice."""
+    call: ToolCall | None = None
+    """The tool call that it belongs to."""
+    call_number: int = 0
+    """The number of the tool call in its choice."""
+    first: bool = False
+    """Whether the block begins here."""
+    last: bool = False
+    """Whether the block ends here."""
+    choice: int = 0
+    role: bool = False
+    """It must carry the role, as the stream did not open with it."""
+    end: FinishReason | None = None
+    """On the last piece of a choice, unless the finish reason comes in its own event."""
+
+
+@dataclass(frozen=True, slots=True)
+class SaidBlock:
+    """A block of a whole reply."""
+
+    kind: BlockKind
+    text: str
+    call: ToolCall | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SaidChoice:
+    """A choice of a whole reply."""
+
+    blocks: tuple[SaidBlock, ...]
+    end: FinishReason
+
+    def text_of(self, kind: BlockKind) -> str:
+        """The text of all blocks of this kind."""
+        return "".join(block.text for block in self.blocks if block.kind == kind)
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyIdentity:
+    """What every event of a reply can repeat."""
+
+    id: str
+    created: int
+    model: str
+    reasoning_field: str = "reasoning"
+    reasons: bool = False
+    """Whether this server's replies can reason."""
+
+
+class ReplyFrames(Protocol):
+    """The events and the body of one reply. It may keep state: its methods are called in the order of the stream.
+
+    A usage is None if the request wants none there, or a fault withholds it.
+    """
+
+    has_role: bool
+    """Whether a stream opens with events of its own, which the role faults move or leave out."""
+
+    def opening(self, choice: int, usage: UsageCounts | None) -> Sequence[Event]:
+        """What opens a choice, before its first token."""
+
+    def piece(self, piece: Piece, usage: UsageCounts | None) -> Sequence[Event]:
+        """Some tokens. At most one of the events has a kind of c, t or f: it carries them."""
+
+    def empty(self, role: bool, usage: UsageCounts | None) -> Event:
+        """An event without text (the fault `empty`), of kind r with the role, else o."""
+
+    def finish(self, choice: int, end: FinishReason, usage: UsageCounts | None) -> Sequence[Event]:
+        """The finish reason in its own event, with `--finish separate`."""
+
+    def closing(self, ends: Sequence[FinishReason], usage: UsageCounts | None) -> Sequence[Event]:
+        """What ends the stream: usage (kind u) if there is one, and the last event, which the fault `no_done` leaves
+        out. `ends` has an entry per choice."""
+
+    def failure(self) -> Sequence[Event]:
+        """The end of a stream in which the server failed (the fault `error_in_stream`)."""
+
+    def broken(self) -> Event:
+        """An event with broken JSON (the fault `malformed`), of kind o."""
+
+    def whole(self, choices: Sequence[SaidChoice], usage: UsageCounts | None) -> bytes:
+        """The body of a reply that is not streamed."""
+
+    def failure_body(self) -> bytes:
+        """The body of the 500 that replaces a whole reply (the fault `error_in_stream`)."""
+
+
+class FramesOf(Protocol):
+    """Makes the frames of one reply."""
+
+    def __call__(self, identity: ReplyIdentity, params: RequestParams) -> ReplyFrames: ...

@@ -1,0 +1,182 @@
+"""The JSON of OpenAI's chat and completions for replies of any shape.
+
+It is encoded for each chunk. That costs more than the templates of `openai.Frames` and allows any shape. For the ordinary
+shape both give the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+from mockserver.dialect.frames import (
+    Event,
+    FinishReason,
+    Piece,
+    ReplyIdentity,
+    SaidBlock,
+    SaidChoice,
+    UsageCounts,
+)
+from mockserver.dialect.params import RequestParams
+from mockserver.dialect.refusals import error_body
+from mockserver.dialect.sse import DONE, event
+
+PLANNED_FAILURE = "The engine failed while it made this reply (planned fault)."
+_PLANNED_ERROR = error_body(500, PLANNED_FAILURE)
+_BROKEN_JSON = b'{"id":"broken","choices":[{"index":0,"delta":{"conte'
+_LETTERS = {"reasoning": "t", "text": "c", "tool": "f"}
+
+
+class _OpenAIFrames:
+    """What chat and completions share."""
+
+    has_role: bool
+    _chunk_object: str
+    _whole_object: str
+
+    def __init__(self, identity: ReplyIdentity, params: RequestParams) -> None:
+        self._identity = identity
+        self._head = {
+            "id": identity.id,
+            "object": self._chunk_object,
+            "created": identity.created,
+            "model": identity.model,
+        }
+        self._include_usage = params.include_usage
+
+    def _event(self, kind: str, choices: list[dict[str, Any]], usage: UsageCounts | None) -> Event:
+        return Event(event(_dump({**self._head, "choices": choices}, usage)), kind)
+
+    def _chunk(
+        self, kind: str, choice: int, said: dict[str, Any], end: FinishReason | None, usage: UsageCounts | None
+    ) -> Event:
+        row = {"index": choice, **said, "logprobs": None, "finish_reason": None}
+        if end is not None:
+            row |= {"finish_reason": end.reason, "stop_reason": end.stop}
+        return self._event(kind, [row], usage)
+
+    def closing(self, ends: Sequence[FinishReason], usage: UsageCounts | None) -> list[Event]:
+        """The chunk with usage and no choices, and `[DONE]`."""
+        done = Event(DONE, "o")
+        return [done] if usage is None else [self._event("u", [], usage), done]
+
+    def failure(self) -> list[Event]:
+        """An error object, and `[DONE]`."""
+        return [Event(event(_PLANNED_ERROR), "o"), Event(DONE, "o")]
+
+    def broken(self) -> Event:
+        """A chunk that breaks off."""
+        return Event(event(_BROKEN_JSON), "o")
+
+    def failure_body(self) -> bytes:
+        """An error object."""
+        return _PLANNED_ERROR
+
+    def _whole(self, choices: list[dict[str, Any]], usage: UsageCounts | None) -> bytes:
+        return _dump({**self._head, "object": self._whole_object, "choices": choices}, usage)
+
+
+class ChatFrames(_OpenAIFrames):
+    """/v1/chat/completions."""
+
+    has_role = True
+    _chunk_object = "chat.completion.chunk"
+    _whole_object = "chat.completion"
+
+    def opening(self, choice: int, usage: UsageCounts | None) -> list[Event]:
+        """The role chunk."""
+        return [self._chunk("r", choice, {"delta": {"role": "assistant", "content": ""}}, None, usage)]
+
+    def piece(self, piece: Piece, usage: UsageCounts | None) -> list[Event]:
+        """A chunk of content, of reasoning, or of a tool call."""
+        delta: dict[str, Any] = {"role": "assistant"} if piece.role else {}
+        kind = _LETTERS[piece.kind] if piece.text else "o"
+        if piece.kind == "tool":
+            call: dict[str, Any] = {"index": piece.call_number}
+            if piece.first and piece.call is not None:
+                kind = "f"
+                call |= {"id": piece.call.id, "type": "function", "function": {"name": piece.call.name}}
+            call["function"] = {**call.get("function", {}), "arguments": piece.text}
+            delta["tool_calls"] = [call]
+        else:
+            delta[self._identity.reasoning_field if piece.kind == "reasoning" else "content"] = piece.text
+        return [self._chunk(kind, piece.choice, {"delta": delta}, piece.end, usage)]
+
+    def empty(self, role: bool, usage: UsageCounts | None) -> Event:
+        """A chunk with empty content."""
+        delta = {"role": "assistant", "content": ""} if role else {"content": ""}
+        return self._chunk("r" if role else "o", 0, {"delta": delta}, None, usage)
+
+    def finish(self, choice: int, end: FinishReason, usage: UsageCounts | None) -> list[Event]:
+        """A chunk with an empty delta."""
+        return [self._chunk("o", choice, {"delta": {}}, end, usage)]
+
+    def whole(self, choices: Sequence[SaidChoice], usage: UsageCounts | None) -> bytes:
+        """The messages of all choices."""
+        return self._whole([self._choice(i, said) for i, said in enumerate(choices)], usage)
+
+    def _choice(self, index: int, said: SaidChoice) -> dict[str, Any]:
+        calls = [_whole_call(block) for block in said.blocks if block.kind == "tool"]
+        # As OpenAI and vLLM: a message of tool calls alone has no content.
+        text = None if calls and not said.text_of("text") else said.text_of("text")
+        message: dict[str, Any] = {"role": "assistant", "content": text}
+        if self._identity.reasons:
+            message[self._identity.reasoning_field] = said.text_of("reasoning")
+        if calls:
+            message["tool_calls"] = calls
+        return _choice(index, {"message": message}, said.end)
+
+
+class CompletionFrames(_OpenAIFrames):
+    """/v1/completions."""
+
+    has_role = False
+    _chunk_object = "text_completion"
+    _whole_object = "text_completion"
+
+    def opening(self, choice: int, usage: UsageCounts | None) -> list[Event]:
+        """Nothing."""
+        return []
+
+    def piece(self, piece: Piece, usage: UsageCounts | None) -> list[Event]:
+        """A chunk of text."""
+        return [self._chunk("c" if piece.text else "o", piece.choice, {"text": piece.text}, piece.end, usage)]
+
+    def empty(self, role: bool, usage: UsageCounts | None) -> Event:
+        """A chunk with empty text."""
+        return self._chunk("o", 0, {"text": ""}, None, usage)
+
+    def finish(self, choice: int, end: FinishReason, usage: UsageCounts | None) -> list[Event]:
+        """A chunk with empty text."""
+        return [self._chunk("o", choice, {"text": ""}, end, usage)]
+
+    def whole(self, choices: Sequence[SaidChoice], usage: UsageCounts | None) -> bytes:
+        """The texts of all choices."""
+        rows = [_choice(i, {"text": said.text_of("text")}, said.end) for i, said in enumerate(choices)]
+        return self._whole(rows, usage)
+
+
+def _whole_call(block: SaidBlock) -> dict[str, Any]:
+    assert block.call is not None
+    function = {"name": block.call.name, "arguments": block.text}
+    return {"id": block.call.id, "type": "function", "function": function}
+
+
+def _choice(index: int, said: dict[str, Any], end: FinishReason) -> dict[str, Any]:
+    return {"index": index, **said, "logprobs": None, "finish_reason": end.reason, "stop_reason": end.stop}
+
+
+def _dump(row: dict[str, Any], usage: UsageCounts | None) -> bytes:
+    if usage is None:
+        return orjson.dumps(row)
+    counts: dict[str, Any] = {
+        "prompt_tokens": usage.input_tokens,
+        "total_tokens": usage.input_tokens + usage.output_tokens,
+        "completion_tokens": usage.output_tokens,
+    }
+    if usage.reasoning_tokens is not None:
+        counts["completion_tokens_details"] = {"reasoning_tokens": usage.reasoning_tokens}
+    return orjson.dumps({**row, "usage": counts})

@@ -1,0 +1,39 @@
+"""What a request for text asks for, in whatever dialect it came."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+
+@dataclass(frozen=True, slots=True)
+class ToolChoice:
+    """Whether the reply calls tools, and which."""
+
+    mode: Literal["none", "auto", "required"] = "auto"
+    name: str | None = None
+    """With `required`: the only tool to call."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestParams:
+    """The fields of a request body that matter to the mock."""
+
+    stream: bool
+    include_usage: bool
+    continuous_usage: bool
+    asked_tokens: int | None
+    """`max_tokens`. None lets the server decide."""
+    messages: list[dict[str, Any]] | None = None
+    """Chat: the conversation, in OpenAI's chat format."""
+    tools: list[dict[str, Any]] | None = None
+    """Chat: the tools that the model may call, in OpenAI's chat format. They are part of the prompt."""
+    prompt: str | list[int] | None = None
+    """Completions: text or token ids."""
+    stop: tuple[str, ...] = ()
+    """Texts that end the reply when they appear in it."""
+    keep_stop: bool = False
+    """`include_stop_str_in_output`: whether the reply keeps the stop string."""
+    tool_choice: ToolChoice = ToolChoice()
+    parallel_calls: bool = True
+    """Whether one reply may call several tools."""
