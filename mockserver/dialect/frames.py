@@ -129,6 +129,12 @@ class ReplyFrames(Protocol):
 
     has_role: bool
     """Whether a stream opens with events of its own, which the role faults move or leave out."""
+    opens_early: bool
+    """Whether they come with the head, before the first token."""
+    ignores: frozenset[str]
+    """The faults that find nothing to do in this dialect."""
+    comment: Event | None
+    """The event that `comments` and `keepalive` send. None: a comment of SSE, which is no event."""
 
     def opening(self, choice: int, usage: UsageCounts | None) -> Sequence[Event]:
         """What opens a choice, before its first token."""
@@ -136,8 +142,9 @@ class ReplyFrames(Protocol):
     def piece(self, piece: Piece, usage: UsageCounts | None) -> Sequence[Event]:
         """Some tokens. At most one of the events has a kind of c, t or f: it carries them."""
 
-    def empty(self, role: bool, usage: UsageCounts | None) -> Event:
-        """An event without text (the fault `empty`), of kind r with the role, else o."""
+    def empty(self, piece: Piece, usage: UsageCounts | None) -> Sequence[Event]:
+        """An event without text before a piece (the fault `empty`), of kind r with the role, else o; and what opens the
+        block of the piece, if that must come before it."""
 
     def finish(self, choice: int, end: FinishReason, usage: UsageCounts | None) -> Sequence[Event]:
         """The finish reason in its own event, with `--finish separate`."""

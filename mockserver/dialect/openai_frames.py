@@ -34,6 +34,9 @@ class _OpenAIFrames:
     """What chat and completions share."""
 
     has_role: bool
+    opens_early = False
+    ignores: frozenset[str] = frozenset()
+    comment: Event | None = None
     _chunk_object: str
     _whole_object: str
 
@@ -105,10 +108,10 @@ class ChatFrames(_OpenAIFrames):
             delta[self._identity.reasoning_field if piece.kind == "reasoning" else "content"] = piece.text
         return [self._chunk(kind, piece.choice, {"delta": delta}, piece.end, usage)]
 
-    def empty(self, role: bool, usage: UsageCounts | None) -> Event:
+    def empty(self, piece: Piece, usage: UsageCounts | None) -> list[Event]:
         """A chunk with empty content."""
-        delta = {"role": "assistant", "content": ""} if role else {"content": ""}
-        return self._chunk("r" if role else "o", 0, {"delta": delta}, None, usage)
+        delta = {"role": "assistant", "content": ""} if piece.role else {"content": ""}
+        return [self._chunk("r" if piece.role else "o", 0, {"delta": delta}, None, usage)]
 
     def finish(self, choice: int, end: FinishReason, usage: UsageCounts | None) -> list[Event]:
         """A chunk with an empty delta."""
@@ -145,9 +148,9 @@ class CompletionFrames(_OpenAIFrames):
         """A chunk of text."""
         return [self._chunk("c" if piece.text else "o", piece.choice, {"text": piece.text}, piece.end, usage)]
 
-    def empty(self, role: bool, usage: UsageCounts | None) -> Event:
+    def empty(self, piece: Piece, usage: UsageCounts | None) -> list[Event]:
         """A chunk with empty text."""
-        return self._chunk("o", 0, {"text": ""}, None, usage)
+        return [self._chunk("o", 0, {"text": ""}, None, usage)]
 
     def finish(self, choice: int, end: FinishReason, usage: UsageCounts | None) -> list[Event]:
         """A chunk with empty text."""

@@ -14,6 +14,11 @@ def event(data: bytes) -> bytes:
     return b"data: %b\n\n" % data
 
 
+def named_event(name: bytes, data: bytes) -> bytes:
+    """One event with its type before its `data`."""
+    return b"event: %b\ndata: %b\n\n" % (name, data)
+
+
 def http_chunk(body: bytes) -> bytes:
     """`body` as one HTTP chunk (RFC 9112, 7.1): its length in hexadecimal, then its bytes."""
     return b"%x\r\n%b\r\n" % (len(body), body)

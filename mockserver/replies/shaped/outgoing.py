@@ -1,7 +1,8 @@
 """Turns the events of a stream into writes: split, joined, slow, with CR LF, with comments, compressed.
 
 Rules:
-- A chunk is stamped at the write of its last byte. A comment is not a chunk; only its bytes count.
+- A chunk is stamped at the write of its last byte. A comment is not a chunk; only its bytes count. Where the dialect has an
+  event for it (`ping`), that event is a chunk.
 - Order is kept: a chunk that trickles delays the chunks after it.
 - Bytes are counted as written, after compression.
 """
@@ -14,11 +15,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from mockserver.dialect.frames import Event
 from mockserver.faults import Fault
 from mockserver.replies.wire import Headers, Wire
 
 _HERE = frozenset({"crlf", "comments", "gzip", "split", "trickle", "coalesce"})
 _COMMENT = b": comment\n\n"
+_KEEP_ALIVE = b": keep-alive\n\n"
 
 
 class Timer(Protocol):
@@ -58,7 +61,9 @@ class Outgoing:
         faults: Mapping[str, Fault],
         note: Callable[[int, tuple[LedgerChunk, ...], int], None],
         ended: Callable[[int], None],
+        comment: Event | None = None,
     ) -> None:
+        """`comment` is an event to send in place of comments."""
         self._wire = wire
         self._timer = timer
         self._note = note
@@ -66,6 +71,9 @@ class Outgoing:
         self.names = tuple(name for name in faults if name in _HERE)
         """The faults of this stream that apply to every write."""
         self._crlf = "crlf" in faults
+        self._comment, self._keep_alive = (_COMMENT, _KEEP_ALIVE) if comment is None else (comment.frame, comment.frame)
+        self._of_comment = () if comment is None else (LedgerChunk(comment.kind, 0),)
+        """The chunk that a comment is, if it is an event."""
         self._comments = "comments" in faults
         self._zip = zlib.compressobj(wbits=zlib.MAX_WBITS | 16) if "gzip" in faults else None
         self.headers: Headers = (("content-encoding", "gzip"),) if "gzip" in faults else ()
@@ -75,7 +83,7 @@ class Outgoing:
         self._gap_ns = 0 if slowly is None else slowly.number("gap")
         together = faults.get("coalesce")
         self._together = 1 if together is None else together.number("chunks")
-        self._held: list[tuple[bytes, LedgerChunk]] = []
+        self._held: list[tuple[bytes, tuple[LedgerChunk, ...]]] = []
         self._writes: deque[_Write] = deque()
         self._next_ns = 0
         self._waiting = False
@@ -84,30 +92,31 @@ class Outgoing:
 
     def put(self, frame: bytes, chunk: LedgerChunk, *, final: bool = False, cut: int | None = None) -> None:
         """Send one event. `final` ends the stream with it. `cut` puts its first `cut` bytes into their own write."""
+        chunks: tuple[LedgerChunk, ...] = (chunk,)
         if self._comments:
-            frame = _COMMENT + frame
-            # CR LF line ends lengthen the part before the cut.
-            cut = None if cut is None else cut + len(_COMMENT) + (2 if self._crlf else 0)
+            frame = self._comment + frame
+            chunks = (*self._of_comment, chunk)
+            cut = None if cut is None else cut + len(self._comment)
+        if cut is not None and self._crlf:  # Its line ends lengthen the part before the cut.
+            cut += frame.count(b"\n", 0, cut)
         if self._together > 1 or self._held:
-            self._held.append((frame, chunk))
+            self._held.append((frame, chunks))
             if len(self._held) < self._together and not final:
                 return
             frame = b"".join(frame for frame, _ in self._held)
-            chunks = tuple(held for _, held in self._held)
+            chunks = tuple(chunk for _, held in self._held for chunk in held)
             self._held = []
-        else:
-            chunks = (chunk,)
         self._queue(self.encode(frame, final), chunks, final, cut)
 
-    def comment(self, text: bytes) -> None:
-        """Send a comment."""
-        self._queue(self.encode(b": %b\n\n" % text, final=False), (), final=False, cut=None)
+    def keep_alive(self) -> None:
+        """Send a comment alone."""
+        self._queue(self.encode(self._keep_alive, final=False), self._of_comment, final=False, cut=None)
 
     def close(self) -> None:
         """End the stream without another event."""
         held, self._held = self._held, []
         data = self.encode(b"".join(frame for frame, _ in held), final=True)
-        self._queue(data, tuple(chunk for _, chunk in held), final=True, cut=None)
+        self._queue(data, tuple(chunk for _, chunks in held for chunk in chunks), final=True, cut=None)
 
     def drop(self) -> None:
         """Drop what has not been written."""

@@ -18,7 +18,9 @@ MakeBody = Callable[[UsageCounts | None], bytes]
 class _PooledFrames:
     """A body that is made when its usage is known. It is never streamed."""
 
-    has_role = False
+    has_role = opens_early = False
+    ignores: frozenset[str] = frozenset()
+    comment: Event | None = None
 
     def __init__(self, make: MakeBody) -> None:
         self._make = make
@@ -35,8 +37,8 @@ class _PooledFrames:
     def piece(self, piece: Piece, usage: UsageCounts | None) -> Sequence[Event]:
         return ()
 
-    def empty(self, role: bool, usage: UsageCounts | None) -> Event:
-        return Event(b"", "o")
+    def empty(self, piece: Piece, usage: UsageCounts | None) -> Sequence[Event]:
+        return ()
 
     def finish(self, choice: int, end: FinishReason, usage: UsageCounts | None) -> Sequence[Event]:
         return ()

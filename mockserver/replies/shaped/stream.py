@@ -29,7 +29,8 @@ class Shaped(ReplyWriter):
         super().__init__(wire, on_end)
         self._content = content
         self._timer = timer
-        self._faults = {fault.name: fault for fault in content.plan.faults}
+        faults = [fault for fault in content.plan.faults if fault.name not in content.frames.ignores]
+        self._faults = {fault.name: fault for fault in faults}
         self._struck: set[str] = set()
         self._given = [0] * len(content.choices)
         """Tokens of each choice so far."""
@@ -37,7 +38,7 @@ class Shaped(ReplyWriter):
         """No more content comes, though some bytes may still wait to be sent."""
         self.strike(*(FROM_THE_START & self._faults.keys()))
         tokens = content.plan.output_tokens
-        self._due = [(fault, fault.strikes_at(tokens)) for fault in content.plan.faults if fault.kind.strikes]
+        self._due = [(fault, fault.strikes_at(tokens)) for fault in faults if fault.kind.strikes]
 
     def take(self, tokens: int) -> None:
         """The engine gives the next tokens of the only choice."""
@@ -109,7 +110,7 @@ class ShapedStream(Shaped):
 
     def __init__(self, wire: Wire, content: ShapedContent, timer: Timer, on_end: Callable[[ReplyWriter], None]) -> None:
         super().__init__(wire, content, timer, on_end)
-        self._out = Outgoing(wire, timer, self._faults, self._note, self._end)
+        self._out = Outgoing(wire, timer, self._faults, self._note, self._end, content.frames.comment)
         self._opened = self._noted = False
         self._textless = [0] * len(content.choices)
         """Tokens of each choice whose text has not been sent yet."""
@@ -125,7 +126,7 @@ class ShapedStream(Shaped):
             return
         self._wire.begin(self._out.headers)
         self._out.last_ns = self._timer.now_ns()
-        if "role_early" in self._faults:
+        if "role_early" in self._faults or self._content.frames.opens_early:
             self._open()
         if self._period_ns is not None:
             self._timer.at(self._out.last_ns + self._period_ns, self._keep_alive)
@@ -136,7 +137,7 @@ class ShapedStream(Shaped):
             return
         now = self._timer.now_ns()
         if now - self._out.last_ns >= self._period_ns - SHARED_NS:  # A timer may fire this early.
-            self._out.comment(b"keep-alive")
+            self._out.keep_alive()
             self.strike("keepalive")
             self._timer.at(now + self._period_ns, self._keep_alive)
         else:
@@ -328,9 +329,11 @@ class ShapedStream(Shaped):
         """Empty deltas before the token."""
         role = self._open()
         self.strike(fault.name)
+        piece, _, _ = next(self._content.choices[0].pieces(0, self._given[0], stop))
         for n in range(fault.number("chunks")):
-            event = self._content.frames.empty(role and n == 0, self._running(self._given))
-            self._send(event, LedgerChunk(event.kind, 0, 0))
+            before = replace(piece, text="", role=role and n == 0, last=False)
+            for event in self._content.frames.empty(before, self._running(self._given)):
+                self._send(event, LedgerChunk(event.kind, 0, 0))
         return False
 
     def duplicate(self, fault: Fault, stop: int) -> bool:
