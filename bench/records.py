@@ -88,6 +88,10 @@ class RequestRecord:
     """Our own count over the received text, where a tokenizer was at hand: checked against the server's usage."""
     usage_contradiction: str | None = None
     """Why the server's usage was not believed: it said more than was asked for, say, or 0 where there is text."""
+    reasoning_tokens: int | None = None
+    """Of `output_tokens`, those of reasoning, where the server says so."""
+    tool_calls: int | None = None
+    """Calls of tools in the reply; None where they are not known: another endpoint, no reply, an older record."""
     inputs: int | None = None
     """Texts to embed, or documents to rank, of a request whose reply is no generated text."""
     dimensions: int | None = None

@@ -78,6 +78,7 @@ def resolve_flags(flags: dict[str, Any], problems: list[str], file: ConfigFile |
     Raises UsageError with every problem at once.
     """
     from bench.config import resolve
+    from bench.endpoints import urls
 
     flags, found = dict(flags), list(problems)
     file = read_file(flags, found) if file is None else file
@@ -85,8 +86,9 @@ def resolve_flags(flags: dict[str, Any], problems: list[str], file: ConfigFile |
     # A user and password in the URL were given on purpose: a key that happens to be in the environment is not meant then.
     url = str(flags.get("url", settings.get("url", "")))
     credentials = "@" in url.partition("://")[2].partition("/")[0]
-    if "api_key" not in flags and "api_key" not in settings and not credentials and os.environ.get("OPENAI_API_KEY"):
-        settings["api_key"] = os.environ["OPENAI_API_KEY"]
+    variable = urls.key_variable(url, flags.get("endpoint", settings.get("endpoint")))
+    if "api_key" not in flags and "api_key" not in settings and not credentials and os.environ.get(variable):
+        settings["api_key"] = os.environ[variable]
     try:
         config = resolve(flags, settings, file.name)
     except UsageError as e:

@@ -59,6 +59,8 @@ def _parquet(path: Path, rows: Iterable[Row]) -> None:
         "token_chunks",
         "bytes_sent",
         "bytes_received",
+        "reasoning_tokens",
+        "tool_calls",
         "inputs",
         "dimensions",
     }

@@ -65,10 +65,10 @@ class Settings(BaseModel):
     )
     api_key: SecretStr | None = option(
         None,
-        "sent as a bearer token; never stored or printed",
+        "the API key, sent as the endpoint wants it; never stored or printed",
         group="target",
         metavar="KEY",
-        otherwise="OPENAI_API_KEY of the environment",
+        otherwise="OPENAI_API_KEY of the environment, ANTHROPIC_API_KEY for messages",
     )
     header: Annotated[Many, AfterValidator(lambda v: tuple(values.header(h) for h in v))] = option(
         (), "add a request header, whose value is never stored; may be repeated", group="target", metavar="NAME:VALUE"

@@ -23,6 +23,7 @@ from bench.clock import NS_PER_S, LoopClock, sleep_until, utc_now
 from bench.console.errors import Conflict
 from bench.console.store import Store
 from bench.console.tasks import ACTIVE, LOG, OVER, PID, TaskFolder, planned_of
+from bench.endpoints import urls
 from bench.run_directory import RunDirectory
 
 LOOK_EVERY_NS = NS_PER_S // 4
@@ -109,7 +110,8 @@ class Runner:
         given = {key: value for key, value in settings.items() if key not in kind.leave_out}
         environment = dict(os.environ)
         if (variable := planned.get("key_variable")) and os.environ.get(variable):
-            environment["OPENAI_API_KEY"] = os.environ[variable]
+            own = urls.key_variable(str(settings.get("url", "")), settings.get("endpoint"))
+            environment[own] = os.environ[variable]
         if planned.get("name"):
             given["name"] = planned["name"]
         given |= self.secrets.get(name, {})

@@ -33,6 +33,7 @@ from bench.console.mock import BuiltInMock
 from bench.console.runner import KINDS, Runner
 from bench.console.store import Marks, Store, Target
 from bench.console.tasks import NOT_STARTED, OWN_FOLDER, PID, QUEUED, TASK_FILE, TASK_NAME, Task, TaskFolder, planned_of
+from bench.endpoints import urls
 from bench.run_directory import LIVE
 
 PROBE_WITHIN_S = 60.0
@@ -300,7 +301,8 @@ class Console:
         paths = settings_form.check(given, secrets, self.files)
         environment = dict(os.environ)
         if target is not None and target.key_variable and os.environ.get(target.key_variable):
-            environment["OPENAI_API_KEY"] = os.environ[target.key_variable]
+            own = urls.key_variable(str(given.get("url", "")), given.get("endpoint"))
+            environment[own] = os.environ[target.key_variable]
         content = yaml.safe_dump(
             {**paths, **secrets, "requests": 1, "concurrency": 1, "input_tokens": 16, "output_tokens": 4}
         )

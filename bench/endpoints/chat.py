@@ -51,12 +51,25 @@ class ChatCompletions(OpenAIEndpoint):
             reasoning = delta.get(name)
             if isinstance(reasoning, str) and reasoning:
                 return "t", reasoning
-        if arguments := _arguments(delta):
-            return "f", arguments
+        if _functions(delta):
+            names, arguments = _called(delta)
+            if names or arguments:
+                return ("f" if arguments else "n"), names + arguments
         return "r" if delta.get("role") and choice.get("finish_reason") is None else "o", ""
 
-    def calls_tool(self, choice: Mapping[str, Any]) -> bool:
-        return any(_functions(choice.get(place)) for place in ("delta", "message"))
+    def calls_in(self, choice: Mapping[str, Any]) -> list[tuple[object, object]]:
+        found: list[tuple[object, object]] = []
+        for place in ("delta", "message"):
+            message = choice.get(place)
+            if not isinstance(message, dict):
+                continue
+            calls = message.get("tool_calls")
+            for number, call in enumerate(calls if isinstance(calls, list) else []):
+                if isinstance(call, dict) and isinstance(call.get("function"), dict):
+                    found.append((call.get("index", number), call.get("id")))
+            if isinstance(message.get("function_call"), dict):
+                found.append(("function_call", None))
+        return found
 
     def texts(self, choice: Mapping[str, Any]) -> tuple[str, str]:
         message = choice.get("message")
@@ -65,7 +78,7 @@ class ChatCompletions(OpenAIEndpoint):
         parts = [message.get(name) for name in ("reasoning", "reasoning_content", "content", "refusal")]
         content = parts[2]
         text = "".join(part for part in parts if isinstance(part, str))
-        return text + _arguments(message), content if isinstance(content, str) else ""
+        return text + "".join(_called(message)), content if isinstance(content, str) else ""
 
 
 def _functions(message: object) -> list[dict[str, Any]]:
@@ -77,7 +90,10 @@ def _functions(message: object) -> list[dict[str, Any]]:
     return [function for function in [*functions, message.get("function_call")] if isinstance(function, dict)]
 
 
-def _arguments(message: object) -> str:
-    """The arguments of its calls. A string by the dialect; some servers send the object itself."""
-    arguments = [function.get("arguments") for function in _functions(message)]
-    return "".join(a if isinstance(a, str) else orjson.dumps(a).decode() for a in arguments if a)
+def _called(message: object) -> tuple[str, str]:
+    """The names and the arguments of its calls. Arguments are a string in the dialect; some servers send the object."""
+    functions = _functions(message)
+    names = [function.get("name") for function in functions]
+    arguments = [function.get("arguments") for function in functions]
+    text = "".join(a if isinstance(a, str) else orjson.dumps(a).decode() for a in arguments if a)
+    return "".join(name for name in names if isinstance(name, str)), text

@@ -33,8 +33,8 @@ class Completions(OpenAIEndpoint):
         text = choice.get("text")
         return ("c", text) if isinstance(text, str) and text else ("o", "")
 
-    def calls_tool(self, choice: Mapping[str, Any]) -> bool:
-        return False
+    def calls_in(self, choice: Mapping[str, Any]) -> list[tuple[object, object]]:
+        return []
 
     def texts(self, choice: Mapping[str, Any]) -> tuple[str, str]:
         text = choice.get("text")

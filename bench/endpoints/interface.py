@@ -20,6 +20,8 @@ class BodyOptions:
     stream: bool = True
     ask_usage: bool = True
     ignore_eos: bool = False
+    tool_choice: str | None = None
+    """`auto`, `required`, `none` or the name of a tool; only for requests that offer tools."""
     extra: Mapping[str, Any] | None = None
 
 
@@ -64,6 +66,10 @@ class ParsedReply:
     """The text without reasoning and tool calls."""
     usage_contradiction: str | None = None
     """Why the server's usage was not believed."""
+    reasoning_tokens: int | None = None
+    """Of the output tokens, those of reasoning, where the server says so."""
+    tool_calls: int | None = None
+    """Calls of tools in the reply; None where the API has none."""
     dimensions: int | None = None
     """Numbers in each embedding of the reply."""
     complete: bool = False
@@ -106,6 +112,18 @@ class Endpoint(Protocol):
     def inputs_are(self) -> str | None:
         """What a request is made of, in the plural (texts, documents), where its reply is no generated text: such an endpoint
         has no stream, no output tokens and none of their latencies. None for an endpoint that generates."""
+
+    @property
+    def key_variable(self) -> str:
+        """The environment variable of the API key."""
+
+    @property
+    def usage_on_request(self) -> bool:
+        """Whether a stream has usage only where the request asks for it (`stream_options`)."""
+
+    @property
+    def probe_tokens(self) -> int:
+        """How long a reply the probe asks for: as short as servers allow."""
 
     def headers(self, api_key: str | None) -> tuple[tuple[str, str], ...]:
         """The headers of every request, those that carry the key included."""

@@ -21,6 +21,9 @@ class OpenAIEndpoint(ABC):
     path: ClassVar[str]
     takes_messages: ClassVar[bool]
     inputs_are: ClassVar[str | None] = None
+    key_variable: ClassVar[str] = "OPENAI_API_KEY"
+    usage_on_request: ClassVar[bool] = True
+    probe_tokens: ClassVar[int] = 4
     text_field: ClassVar[bytes]
     """What stands before the text in an event that is nothing but a piece of text."""
 
@@ -34,11 +37,12 @@ class OpenAIEndpoint(ABC):
 
     @abstractmethod
     def kind_and_text(self, choice: Mapping[str, Any]) -> tuple[str, str]:
-        """The kind of chunk that a choice of an event makes (bench/records.py), and the text it bears."""
+        """The kind of chunk that a choice of an event makes (bench/records.py; `n`: the name of a tool and nothing else), and
+        the text it bears."""
 
     @abstractmethod
-    def calls_tool(self, choice: Mapping[str, Any]) -> bool:
-        """Whether a choice of an event or of a whole reply calls a tool, with arguments or without."""
+    def calls_in(self, choice: Mapping[str, Any]) -> list[tuple[object, object]]:
+        """The calls of tools that a choice of an event or of a whole reply holds or goes on with: place and id of each."""
 
     @abstractmethod
     def texts(self, choice: Mapping[str, Any]) -> tuple[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit, urlunsplit
 
-from bench.endpoints import ENDPOINTS
+from bench.endpoints import DEFAULT, ENDPOINTS
 
 
 def endpoint_of(url: str) -> str | None:
@@ -13,6 +13,12 @@ def endpoint_of(url: str) -> str | None:
     named = [name for name, endpoint in ENDPOINTS.items() if path.endswith(endpoint.path)]
     # `/chat/completions` ends with `/completions` too.
     return max(named, key=lambda name: len(ENDPOINTS[name].path), default=None)
+
+
+def key_variable(url: str, endpoint: object = None) -> str:
+    """The environment variable of the API key, for an endpoint that is given or that the URL names."""
+    name = endpoint if isinstance(endpoint, str) and endpoint in ENDPOINTS else endpoint_of(url)
+    return ENDPOINTS[DEFAULT if name is None else name].key_variable
 
 
 def endpoint_url(url: str, endpoint: str) -> str:

@@ -20,6 +20,8 @@ from typing import Any
 
 from bench.records import TOKEN_KINDS, TokensFrom
 
+_TEXT_KINDS = TOKEN_KINDS | {"n"}
+
 SPECIAL_TOKENS = 16
 """Tokens of a reply that may bear no text: its end, the marks of reasoning or of a channel, a stop string that is cut off."""
 TOOL_CALL_TOKENS = 256
@@ -93,6 +95,13 @@ def cached_tokens(usage: Mapping[str, Any] | None, timings: object) -> int | Non
     return None
 
 
+def reasoning_tokens(usage: Mapping[str, Any] | None) -> int | None:
+    """Output tokens that were reasoning; None if the server does not say."""
+    details = usage.get("completion_tokens_details") if usage is not None else None
+    said = whole_number(details.get("reasoning_tokens")) if isinstance(details, dict) else None
+    return said if said is not None and said >= 0 else None
+
+
 def _whole_number(usage: Mapping[str, Any], field: str, what: str) -> tuple[int | None, str | None]:
     value = usage.get(field)
     if value is None:
@@ -134,6 +143,7 @@ def tokens_of_chunks(
     `running` and `pieces` have one entry a token chunk (`pieces` is empty if nothing counts): the usage so far, and the text.
     `chunk_kind` is that of a record, with an `e` for a chunk of text whose text is empty. Such a chunk may carry a token (the
     first half of a character, a token that is not shown). If the usage counts these, each counts for the text after it.
+    An `n` bears the name of a tool and nothing else: where the other chunks make up the usage, it has no token.
     """
     if running and None not in running:
         so_far = [tokens for tokens in running if tokens is not None]
@@ -144,6 +154,8 @@ def tokens_of_chunks(
         return None if running else _placed(chunk_kind, [])
     if output_tokens == len(running):
         return _placed(chunk_kind, [1] * len(running))
+    if output_tokens == len(running) - chunk_kind.count("n"):
+        return _placed(chunk_kind, [0 if kind == "n" else 1 for kind in chunk_kind if kind in _TEXT_KINDS])
     if (tokens := _with_empty_chunks(chunk_kind, output_tokens)) is not None:
         return _placed(chunk_kind, tokens)
     if count is not None:
@@ -160,7 +172,7 @@ def _with_empty_chunks(chunk_kind: str, output_tokens: int) -> list[int] | None:
     tokens: list[int] = []
     waiting = 0
     for kind in chunk_kind:
-        if kind in TOKEN_KINDS:
+        if kind in _TEXT_KINDS:
             tokens.append(1 + waiting)
             waiting = 0
         elif kind == "e":
@@ -171,4 +183,4 @@ def _with_empty_chunks(chunk_kind: str, output_tokens: int) -> list[int] | None:
 def _placed(chunk_kind: str, tokens: Sequence[int]) -> tuple[int, ...]:
     """One entry a chunk: the tokens of the token chunks in order, and 0 for the others."""
     each = iter(tokens)
-    return tuple([next(each) if kind in TOKEN_KINDS else 0 for kind in chunk_kind])
+    return tuple([next(each) if kind in _TEXT_KINDS else 0 for kind in chunk_kind])

@@ -8,7 +8,7 @@ import orjson
 
 from bench.endpoints.failure import ending_of, error_of, excerpt, first_choice, page_title
 from bench.endpoints.interface import ParsedReply, Problem, ReadOptions
-from bench.endpoints.usage import ReplyText, cached_tokens, token_counts
+from bench.endpoints.usage import ReplyText, cached_tokens, reasoning_tokens, token_counts
 from bench.records import Outcome
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def read_whole(body: bytes, endpoint: OpenAIEndpoint, options: ReadOptions) -> P
     if not choice:
         return _malformed(f"a reply without choices: {excerpt(body)}")
     text, content = endpoint.texts(choice)
-    calls_tool = endpoint.calls_tool(choice)
+    calls = len(endpoint.calls_in(choice))
     usage = response.get("usage")
     tokens = token_counts(
         usage if isinstance(usage, dict) else None,
@@ -40,7 +40,7 @@ def read_whole(body: bytes, endpoint: OpenAIEndpoint, options: ReadOptions) -> P
             most_bytes=len(text.encode()),
             token_chunks=None,
             choices=len(response["choices"]),
-            tool_calls=calls_tool,
+            tool_calls=calls > 0,
             counted=options.count(text) if options.count is not None else None,
         ),
     )
@@ -50,13 +50,15 @@ def read_whole(body: bytes, endpoint: OpenAIEndpoint, options: ReadOptions) -> P
         problem = Problem(Outcome.STREAM_ERROR, failed)
     elif not ended:
         problem = Problem(Outcome.MALFORMED, f"the reply has no finish_reason: {excerpt(body)}")
-    elif not text and not calls_tool and options.output_tokens_asked != 0:
+    elif not text and not calls and options.output_tokens_asked != 0:
         problem = Problem(Outcome.NO_TOKENS, f"the reply has no text (finish_reason {choice.get('finish_reason')!r})")
     return ParsedReply(
         input_tokens=tokens.input_tokens,
         cached_tokens=cached_tokens(usage if isinstance(usage, dict) else None, response.get("timings")),
         output_tokens=tokens.output_tokens,
         output_tokens_from=tokens.output_tokens_from,
+        reasoning_tokens=reasoning_tokens(usage if isinstance(usage, dict) else None),
+        tool_calls=calls if endpoint.takes_messages else None,
         usage_contradiction=tokens.contradiction,
         counted=options.count(text) if options.count is not None else None,
         text=text,

@@ -67,7 +67,9 @@ def target_of(config: RunConfig) -> Target:
 
     api_key = None if config.api_key is None else config.api_key.get_secret_value()
     given = [(name, value.strip()) for name, _, value in (h.partition(":") for h in config.header)]
-    headers = [*ENDPOINTS[config.endpoint].headers(api_key), *given]
+    names = {name.lower() for name, _ in given}
+    own = [(name, value) for name, value in ENDPOINTS[config.endpoint].headers(api_key) if name not in names]
+    headers = [*own, *given]
     return Target(
         url=urls.endpoint_url(config.url, config.endpoint),
         headers=tuple(headers),
@@ -89,6 +91,8 @@ def transport_of(config: RunConfig, tokenizer: Tokenizer | None, clock: Clock) -
     # would delay the load, and its word would confirm itself.
     if tokenizer is not None and not tokenizer.is_remote and (config.tokenizer is not None or config.check_usage):
         count = lambda text: tokenizer.count_plain([text])[0]  # noqa: E731
-    redact = redactor(secrets_of(config.url, target.headers, api_key, config.extra_body))
-    reading = Reading(endpoint=ENDPOINTS[config.endpoint], count=count, redact=redact)
+    endpoint = ENDPOINTS[config.endpoint]
+    headers = [header for header in target.headers if header not in endpoint.headers(None)]  # Those are no secrets.
+    redact = redactor(secrets_of(config.url, headers, api_key, config.extra_body))
+    reading = Reading(endpoint=endpoint, count=count, redact=redact)
     return TRANSPORTS[config.transport](target, reading, clock)

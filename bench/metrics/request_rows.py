@@ -48,6 +48,8 @@ def request_row(record: RequestRecord, start_ns: int) -> dict[str, Any]:
         "cached_tokens": record.cached_tokens,
         "output_tokens_asked": record.output_tokens_asked,
         "output_tokens": output_tokens(record) if record.inputs is None else None,
+        "reasoning_tokens": record.reasoning_tokens,
+        "tool_calls": record.tool_calls,
         "inputs": record.inputs,
         "dimensions": record.dimensions,
         "bytes_sent": record.bytes_sent,

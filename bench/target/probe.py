@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import orjson
 
 from bench.clock import NS_PER_S, Clock
-from bench.endpoints import encode, urls
+from bench.endpoints import ENDPOINTS, encode, urls
 from bench.endpoints.interface import BodyOptions
 from bench.errors import TargetError
 from bench.records import TOKEN_KINDS, Outcome, RequestRecord
@@ -21,8 +21,6 @@ from bench.target import side_requests
 from bench.transport.interface import Target, Transport
 from bench.workload import Request
 from promptset.samples import Sample
-
-PROBE_TOKENS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +70,8 @@ async def probe(
     `authorized`: a key is sent.
     """
     notes: list[str] = []
-    sample = own_body if own_body is not None else Sample(prompt="Say hello.", output_tokens=PROBE_TOKENS)
+    tokens = ENDPOINTS[options.endpoint].probe_tokens
+    sample = own_body if own_body is not None else Sample(prompt="Say hello.", output_tokens=tokens)
     record = await _send(transport, clock, sample, options, f"probe-{run_id}-0", timeout_s)
     for number, (name, without) in enumerate(_fallbacks(options), 1):
         if record.outcome is Outcome.HTTP_ERROR and record.status in (400, 422):
@@ -89,7 +88,7 @@ async def probe(
 
 def _fallbacks(options: BodyOptions) -> list[tuple[str, BodyOptions]]:
     without = []
-    if options.stream and options.ask_usage:
+    if options.stream and options.ask_usage and ENDPOINTS[options.endpoint].usage_on_request:
         without.append(("stream_options", replace(options, ask_usage=False)))
     if options.ignore_eos:
         without.append(("ignore_eos", replace(options, ignore_eos=False)))
@@ -204,12 +203,11 @@ def _http_problem(
     record: RequestRecord, url: str, options: BodyOptions, listed: Sequence[str] | None, authorized: bool
 ) -> str:
     status, said = record.status, record.error
+    variable = ENDPOINTS[options.endpoint].key_variable
     if status in (401, 403):
         if authorized:
-            return (
-                f"the server refuses this key (status {status}: {said}): check --api-key, OPENAI_API_KEY and --header"
-            )
-        return f"the server needs a key (status {status}: {said}): give it with --api-key or OPENAI_API_KEY"
+            return f"the server refuses this key (status {status}: {said}): check --api-key, {variable} and --header"
+        return f"the server needs a key (status {status}: {said}): give it with --api-key or {variable}"
     if status == 400 and said is not None and "https" in said.lower():
         return f"{url} wants TLS (status {status}: {said}): give its URL with https:// instead of http://"
     if status in (400, 404) and listed is not None and options.model is not None and options.model not in listed:
@@ -219,7 +217,7 @@ def _http_problem(
             f"{url} is not there (status {status}: {said}): check the path; "
             "--url takes the server's root, its /v1, or the whole path"
         )
-    if status in (429, 503):
+    if status in (429, 503, 529):
         return f"the server is not taking requests (status {status}: {said}): wait until it is ready"
     if status is not None and status >= 500:
         return f"the server failed (status {status}: {said}): its log may say why"

@@ -183,6 +183,8 @@ class Exchange:
             output_tokens_from=reply.output_tokens_from,
             output_tokens_counted=reply.counted,
             usage_contradiction=reply.usage_contradiction,
+            reasoning_tokens=reply.reasoning_tokens,
+            tool_calls=reply.tool_calls,
             inputs=None if request.batch is None else request.batch.inputs,
             dimensions=reply.dimensions,
             bytes_sent=len(request.body) if self.sent_ns is not None else 0,

@@ -168,8 +168,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.release_gate": frozenset({"bench.comparison", "bench.errors", "bench.metrics", "bench.statistics"}),
     # It starts `python -m bench` in a process of its own, and reads what runs leave behind.
     "bench.console": frozenset(
-        {"bench.clock", "bench.config", "bench.errors", "bench.manifest", "bench.mock_process", "bench.rng",
-         "bench.run_directory", "bench.run_state", "bench.secrets", "bench.verdict.limits", "promptset.recipes"}
+        {"bench.clock", "bench.config", "bench.endpoints", "bench.errors", "bench.manifest", "bench.mock_process",
+         "bench.rng", "bench.run_directory", "bench.run_state", "bench.secrets", "bench.verdict.limits", "promptset.recipes"}
     ),
     "bench.commands": frozenset({"bench", "promptset.cli"}),
     "bench.cli": frozenset({"bench"}),

@@ -49,6 +49,8 @@ def records(draw: st.DrawFn) -> RequestRecord:
         output_tokens=draw(COUNTS),
         output_tokens_from=draw(st.sampled_from([None, "usage", "tokenizer", "chunks"])),
         output_tokens_counted=draw(COUNTS),
+        reasoning_tokens=draw(COUNTS),
+        tool_calls=draw(COUNTS),
         inputs=draw(COUNTS),
         dimensions=draw(COUNTS),
         bytes_sent=draw(st.integers(0, 2**40)),
@@ -72,7 +74,7 @@ def test_the_line_has_the_fields_that_scripts_rely_on_and_no_other() -> None:
         id index phase session intended_ns eligible_ns connect_ns sent_ns first_byte_ns end_ns attempts
         status outcome error chunk_ns chunk_bound_ns chunk_tokens chunk_kind input_tokens_asked input_tokens
         cached_tokens output_tokens_asked output_tokens output_tokens_from output_tokens_counted
-        usage_contradiction inputs dimensions bytes_sent bytes_received clock coalesced worker
+        usage_contradiction reasoning_tokens tool_calls inputs dimensions bytes_sent bytes_received clock coalesced worker
     """
     assert list(orjson.loads(to_line(made_record()))) == fields.split()
 

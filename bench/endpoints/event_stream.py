@@ -1,0 +1,280 @@
+"""What every reader of a stream shares: batches of events, the lines between them, the text, and why a reply is no success.
+
+While a response streams in, nothing here looks at its events one by one: a reader gets them in batches, and decodes a batch
+in one JSON call. The events themselves are not kept, so that a long reply takes little memory.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from bench.endpoints.content_template import ContentTemplate
+from bench.endpoints.failure import error_message, error_of, excerpt, page_title
+from bench.endpoints.interface import OtherLine, ParsedReply, Problem, ReadOptions
+from bench.endpoints.usage import ReplyText, cached_tokens, reasoning_tokens, token_counts, tokens_of_chunks
+from bench.records import TOKEN_KINDS, Outcome
+
+DONE = b"[DONE]"
+
+_FAILED_EVENTS = (b"error", b"exception", b"fail", b"abort")
+"""An `event:` whose name holds one of these is an error."""
+
+MOST_STRAY = 16_384
+"""Bytes kept of lines that are no part of an event stream."""
+
+LEARN_FROM = 4
+"""Events of a response that JSON decodes before the others are compared with them."""
+
+Event = dict[str, Any]
+
+
+class EventStream(ABC):
+    """Reads the events of one streamed response, batch by batch. A subclass says what they mean.
+
+    `usage` is kept in the words of chat completions, whatever the API calls its fields.
+    """
+
+    __slots__ = (
+        "_calls", "_choices", "_count", "_done", "_error", "_finished", "_keep", "_kinds", "_lines", "_malformed",
+        "_most_bytes", "_number", "_options", "_pieces", "_running", "_stray", "_template", "_timings", "_unexpected",
+        "_usage",
+    )  # fmt: skip
+
+    ordinary_lines: frozenset[bytes] = frozenset()
+    """Lines that stand with nearly every event and need no look."""
+
+    def __init__(self, template: ContentTemplate, options: ReadOptions) -> None:
+        self._options = options
+        self._count = options.count
+        self._keep = options.keep_text or options.count is not None
+        self._kinds: list[
+            str
+        ] = []  # as in a record; `e`: a chunk of text whose text is empty; `n`: the name of a tool alone
+        self._pieces: list[str] = []
+        self._running: list[int | None] = []  # output tokens so far, where a chunk that bears text says it
+        self._number = 0  # of events
+        self._most_bytes = 0  # of text
+        self._choices = 1
+        self._calls = 0  # of tools
+        self._template = template
+        self._lines: Sequence[OtherLine] = ()  # those of the batch
+        self._usage: Mapping[str, Any] | None = None
+        self._timings: object = None
+        self._finished = False  # The reply said why it ended,
+        self._done = False  # and that nothing more comes.
+        self._error: str | None = None
+        self._malformed: str | None = None  # an event that cannot be decoded: those after it are not read
+        self._unexpected: str | None = None  # an event that no success has
+        self._stray = b""  # lines that are no part of an event stream
+
+    def feed(self, events: Sequence[bytes], other_lines: Sequence[OtherLine] = ()) -> None:
+        """The data of the next events, in order, and the other lines that stood between them."""
+        self._lines = other_lines
+        if other_lines and (failed := self._read_lines(other_lines)):
+            self._decode(events, failed)
+            return
+        while events:
+            plain = self._template.texts(events) if self._malformed is None and not self._done else []
+            if plain:
+                self._kinds.extend("c" * len(plain))
+                self._running.extend([None] * len(plain))
+                self._most_bytes += len(b"".join(plain))  # Faster than to add their lengths.
+                if self._keep:
+                    self._pieces.extend([text.decode() for text in plain])
+                self._number += len(plain)
+                events = events[len(plain) :]
+                continue
+            # A few by JSON, to learn what the others look like; then those that do not look like it, all at once.
+            batch = events[: LEARN_FROM if not self._template.learned else None]
+            events = events[len(batch) :]
+            self._decode(batch)
+
+    def _read_lines(self, lines: Sequence[OtherLine]) -> frozenset[int]:
+        """Look at lines that are neither data nor comments. Returns the numbers of the events that are called errors."""
+        failed: set[int] = set()
+        ordinary = self.ordinary_lines
+        for number, line in lines:
+            if line in ordinary:
+                continue
+            field, _, value = line.partition(b":")
+            if field == b"event":
+                if not any(word in value.lower() for word in _FAILED_EVENTS):
+                    continue
+                if number is not None:
+                    failed.add(number)
+                else:
+                    self._fail(line.decode("utf-8", "replace"))
+            elif field == b"error":
+                self._fail(error_message(value.strip()) if value else "an error without words")
+            elif len(self._stray) < MOST_STRAY:
+                self._stray += line[:MOST_STRAY] + b"\n"
+        return frozenset(failed)
+
+    def _decode(self, events: Sequence[bytes], failed: frozenset[int] = frozenset()) -> None:
+        """Read events by JSON. Those whose numbers are in `failed` are errors, whatever they hold."""
+        first, self._number = self._number, self._number + len(events)
+        for number in sorted(failed):
+            self._fail(self._words_of(events[number - first]))
+        if self._malformed is not None:
+            return
+        decoded, self._malformed = _decode(events, first)
+        self._read(decoded, events, first)
+
+    def _words_of(self, event: bytes) -> str:
+        """What an event says that is called an error."""
+        return error_message(event)
+
+    @abstractmethod
+    def _read(self, decoded: Sequence[Event | None], events: Sequence[bytes], first: int) -> None:
+        """Take events: one kind each, and what they say. `[DONE]` is None, `first` the number of the first of them."""
+
+    @abstractmethod
+    def _missing(self, unfinished: bytes, output_tokens: int | None) -> Problem | None:
+        """What a reply that says nothing wrong lacks; None if it is whole."""
+
+    def _add_text(self, kind: str, piece: str, running: int | None = None) -> None:
+        """A chunk that bears text. `running`: the output tokens until here, where it says them."""
+        self._kinds.append(kind)
+        self._running.append(running)
+        self._most_bytes += most_bytes(piece)
+        if self._keep:
+            self._pieces.append(piece)
+
+    def _fail(self, words: str) -> None:
+        if self._error is None:
+            self._error = words
+
+    def close(self, unfinished: bytes = b"") -> ParsedReply:
+        """What the response said. `unfinished` is what came of an event that did not end."""
+        # What follows a malformed event is kept as chunks, unread.
+        internal = "".join(self._kinds).ljust(self._number, "o")
+        chunk_kind = internal.replace("e", "o").replace("n", "f")
+        text = "".join(self._pieces)
+        kinds = (kind for kind in chunk_kind if kind in TOKEN_KINDS)
+        content = "".join(piece for kind, piece in zip(kinds, self._pieces, strict=False) if kind == "c")
+        counted = self._count(text) if self._count is not None else None
+        tokens = token_counts(
+            self._usage,
+            ReplyText(
+                asked=self._options.output_tokens_asked,
+                most_bytes=self._most_bytes,
+                token_chunks=len(self._running),
+                chunks_without_text=internal.count("e"),
+                choices=self._choices,
+                tool_calls=self._calls > 0 or "f" in chunk_kind,
+                counted=counted,
+            ),
+        )
+        return ParsedReply(
+            chunk_kind=chunk_kind,
+            chunk_tokens=tokens_of_chunks(internal, self._running, self._pieces, tokens.output_tokens, self._count),
+            input_tokens=tokens.input_tokens,
+            cached_tokens=cached_tokens(self._usage, self._timings),
+            output_tokens=tokens.output_tokens,
+            output_tokens_from=tokens.output_tokens_from,
+            reasoning_tokens=reasoning_tokens(self._usage),
+            tool_calls=self._tool_calls,
+            usage_contradiction=tokens.contradiction,
+            counted=counted,
+            text=text,
+            content=content,
+            complete=self._done,
+            problem=self._problem(unfinished, tokens.output_tokens),
+        )
+
+    @property
+    def _tool_calls(self) -> int | None:
+        return self._calls
+
+    def _problem(self, unfinished: bytes, output_tokens: int | None) -> Problem | None:
+        """Why this reply is no success: what the server says, then what cannot be read, then what is missing."""
+        error = self._error if self._error is not None else _error_in(unfinished)
+        if error is None and self._stray:
+            error = _error_in(self._stray)
+        if error is not None:
+            return Problem(Outcome.STREAM_ERROR, error)
+        if self._malformed is not None:
+            return Problem(Outcome.MALFORMED, self._malformed)
+        if self._stray:
+            if (title := page_title(self._stray)) is not None:
+                return Problem(Outcome.MALFORMED, f"the reply is an HTML page{title}, not a stream of events")
+            return Problem(Outcome.MALFORMED, f"the stream holds what is no event: {excerpt(self._stray.strip())}")
+        if self._unexpected is not None:
+            return Problem(Outcome.MALFORMED, self._unexpected)
+        if (missing := self._missing(unfinished, output_tokens)) is not None:
+            return missing
+        if not self._running and not self._calls and self._options.output_tokens_asked != 0:
+            return Problem(Outcome.NO_TOKENS, "the stream came to its end, and no chunk of it has text")
+        return None
+
+    def _ended_early(self, end: str, reason: str, output_tokens: int | None) -> Problem | None:
+        """A stream that ended with `end` and no `reason`: proxies end one that broke so, too. Only what is complete may do
+        without."""
+        asked = self._options.output_tokens_asked
+        if self._finished or not self._running or asked is None or (output_tokens or 0) >= asked:
+            return None
+        words = f"the stream ended with {end}, without a {reason} and after {output_tokens} of {asked} tokens"
+        return Problem(Outcome.TRUNCATED, words)
+
+
+def cut_off(unfinished: bytes, without: str) -> Problem:
+    """A stream whose end never came."""
+    cut = f" in the middle of an event ({len(unfinished)} bytes of it came)" if unfinished else ""
+    return Problem(Outcome.TRUNCATED, f"the stream ended{cut}{without}")
+
+
+def most_bytes(text: str) -> int:
+    """The bytes of a text, or a few more: to encode it only for that would cost too much."""
+    return len(text) if text.isascii() else 4 * len(text)
+
+
+def _error_in(text: bytes) -> str | None:
+    """The words of an error object that stands where no event is; None where there is none."""
+    try:
+        said = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return None
+    return error_of(said) if isinstance(said, dict) else None
+
+
+_MARK = "\x7f"
+_BETWEEN = b',"\x7f",'
+
+
+def _decode(events: Sequence[bytes], first: int) -> tuple[list[Event | None], str | None]:
+    """All events as objects, `[DONE]` as None; and what is wrong with the first that is none, where decoding stops."""
+    joined = _BETWEEN.join([b"null" if event == DONE else event for event in events])
+    # The mark stands between two events and nowhere else, or each event is looked at alone. Where it then stands between any
+    # two items, each item is one event: events that are broken, and good only when joined, would swallow a mark.
+    if joined.count(_BETWEEN) == len(events) - 1:
+        try:
+            items = orjson.loads(b"[" + joined + b"]")
+        except orjson.JSONDecodeError:
+            items = []
+        whole, marks = items[::2], items[1::2]
+        if (
+            len(items) == 2 * len(events) - 1
+            and marks.count(_MARK) == len(marks)
+            and all(
+                isinstance(item, dict) or (item is None and event == DONE)
+                for item, event in zip(whole, events, strict=True)
+            )
+        ):
+            return whole, None
+    decoded: list[Event | None] = []
+    for number, event in enumerate(events, first):
+        if event == DONE:
+            decoded.append(None)
+            continue
+        try:
+            item = orjson.loads(event)
+        except orjson.JSONDecodeError as e:
+            return decoded, f"event {number} is not JSON ({e}): {excerpt(event)}"
+        if not isinstance(item, dict):
+            return decoded, f"event {number} is not a JSON object: {excerpt(event)}"
+        decoded.append(item)
+    return decoded, None
