@@ -13,9 +13,11 @@ from mockserver.clock import now_ns, utc_seconds
 from mockserver.config import MockConfig
 from mockserver.dialect import openai
 from mockserver.dialect.endpoint import Endpoint
+from mockserver.dialect.pooling import PoolingEndpoint
 from mockserver.errors import UsageError
 from mockserver.expect.background import ExpectationCache
 from mockserver.handler import RequestHandler
+from mockserver.intake import Intake
 from mockserver.record.ledger import Ledger
 from mockserver.record.ledger_file import LedgerFile
 from mockserver.record.metrics import ServerMetrics, render
@@ -41,7 +43,8 @@ class Worker:
         self.shared = shared
         self.started = utc_seconds()
         self.ledger = Ledger(ledger_file, lambda entry: self.metrics.add(entry))
-        self._handler = RequestHandler(config, self.settings, tokenizer, shared, self.ledger)
+        self._intake = Intake(config, self.settings, tokenizer, shared, self.ledger)
+        self._handler = RequestHandler(self._intake)
         self.metrics = self._new_metrics()
         self.expectations = ExpectationCache()
 
@@ -53,29 +56,29 @@ class Worker:
     @property
     def running(self) -> int:
         """Requests in the engine."""
-        state = self._handler.engine.state()
+        state = self._intake.engine.state()
         return state.running + state.waiting
 
     @property
     def draining(self) -> bool:
         """Whether new requests are refused."""
-        return self._handler.draining
+        return self._intake.draining
 
     def drain(self) -> None:
         """Shut down: requests in flight finish, new requests are refused."""
-        self._handler.draining = True
+        self._intake.draining = True
 
     def sync(self) -> None:
         """Apply what this worker or another one has published. Call it before each response."""
         if self.settings.sync():
-            self._handler.reset_counters()
+            self._intake.reset_counters()
             self.ledger.flush()
             self.metrics = self._new_metrics()
 
     def _new_metrics(self) -> ServerMetrics:
         # If plans decide all times, N workers act as one engine. Otherwise each has a queue of its own.
-        engine = "0" if self._handler.plans_decide else str(self._peers.number)
-        return ServerMetrics(self.config.model, self.config.max_model_len, self._handler.engine.state, engine)
+        engine = "0" if self._intake.plans_decide else str(self._peers.number)
+        return ServerMetrics(self.config.model, self.config.max_model_len, self._intake.engine.state, engine)
 
     async def start(self) -> None:
         """Start to answer the other workers."""
@@ -85,7 +88,7 @@ class Worker:
         """Write the rest of the ledger and release everything."""
         await self._peers.close()
         await self.expectations.close()
-        await self._handler.close()
+        await self._intake.close()
         self.ledger.close()
 
     async def settle(self) -> None:
@@ -94,7 +97,7 @@ class Worker:
         await self._settle()
 
     async def _settle(self) -> bytes:
-        await self._handler.settle()
+        await self._intake.settle()
         self.ledger.flush()
         return b""
 
@@ -116,8 +119,8 @@ class Worker:
         self.sync()
         return orjson.dumps(
             {
-                "arrival_clock": self._handler.clocks,
-                "plans_keyed_by": self._handler.arrivals.counts(),
+                "arrival_clock": self._intake.clocks,
+                "plans_keyed_by": self._intake.arrivals.counts(),
                 "ledger": self.ledger.state(),
             }
         )
@@ -125,15 +128,15 @@ class Worker:
     async def check_length(self, text: str) -> None:
         """Raises Refusal if the text does not fit into the context."""
         limit = self.config.max_model_len
-        await self._handler.check_characters(text, limit)
+        await self._intake.check_characters(text, limit)
         if len(text) > limit:
-            count = self._handler.counter.count_text(text, False, limit)
+            count = self._intake.counter.count_text(text, False, limit)
             if (await count.wait() or 0) > limit:
                 raise openai.context_refusal(limit, count.tokens or 0, 0, count.at_least)
 
     async def in_thread(self, work: Callable[[], Result]) -> Result:
         """Do some work on the thread that counts tokens. It yields to the streams."""
-        return await self._handler.counter.in_thread(work)
+        return await self._intake.counter.in_thread(work)
 
     async def generate(self, request: Request, endpoint: Endpoint) -> Response:
         """Handle a request for text."""
@@ -141,11 +144,11 @@ class Worker:
         self.sync()
         return await self._handler.generate(request, endpoint, handled_ns)
 
-    async def embed(self, request: Request) -> Response:
-        """Handle a request for embeddings."""
+    async def pool(self, request: Request, endpoint: PoolingEndpoint) -> Response:
+        """Handle a request for embeddings or scores."""
         handled_ns = now_ns()
         self.sync()
-        return await self._handler.embed(request, handled_ns)
+        return await self._handler.pool(request, endpoint, handled_ns)
 
 
 def load_text_tokenizer(config: MockConfig) -> Tokenizer:

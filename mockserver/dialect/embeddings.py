@@ -12,13 +12,15 @@ import math
 import struct
 from array import array
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import orjson
 
 from mockserver.clock import give_way
 from mockserver.dialect.frames import UsageCounts
-from mockserver.dialect.refusals import Refusal, refusal_of, refuse
+from mockserver.dialect.pooling import Identity, MakeBody, PoolingEndpoint
+from mockserver.dialect.refusals import refuse
 
 MOST_INPUTS = 2048
 """OpenAI's limit for one request."""
@@ -31,9 +33,19 @@ _AT_ONCE = 1024
 class EmbeddingParams:
     """The fields of a request body."""
 
-    inputs: list[str | list[int]]
+    given: list[str | list[int]]
     dimensions: int
     base64: bool
+    entry_name: str = "input"
+
+    @property
+    def inputs(self) -> list[list[str | list[int]]]:
+        """Each input alone."""
+        return [[given] for given in self.given]
+
+    async def answer(self, seed: int, identity: Identity) -> MakeBody:
+        """The vectors."""
+        return partial(embedding_body, await embedding_data(self, seed), identity)
 
 
 def _inputs(value: object) -> list[str | list[int]]:
@@ -66,15 +78,6 @@ def parse_embedding(row: dict[str, Any], size: int) -> EmbeddingParams:
     return EmbeddingParams(inputs, dimensions, encoding == "base64")
 
 
-def too_long(limit: int, number: int, tokens: int) -> Refusal:
-    """The 400 for an input that is longer than the context."""
-    message = (
-        f"This model's maximum context length is {limit} tokens. However, input {number} has {tokens} tokens. "
-        "Please reduce its length."
-    )
-    return refusal_of(400, message, "input")
-
-
 def vector(seed: int, given: str | list[int], dimensions: int) -> list[float]:
     """A vector of float32 precision whose squares sum to 1."""
     digest = hashlib.shake_256(repr((seed, given)).encode("utf-8", "surrogatepass")).digest(4 * dimensions)
@@ -88,7 +91,7 @@ async def embedding_data(params: EmbeddingParams, seed: int) -> bytes:
     """The vectors as JSON, in vLLM's format. Between batches of vectors the streams get their turn."""
     data: list[bytes] = []
     made = 0
-    for index, given in enumerate(params.inputs):
+    for index, given in enumerate(params.given):
         if made >= _AT_ONCE:
             await give_way()
             made = 0
@@ -101,8 +104,9 @@ async def embedding_data(params: EmbeddingParams, seed: int) -> bytes:
     return b"[%b]" % b",".join(data)
 
 
-def embedding_body(data: bytes, reply_id: str, created: int, model: str, usage: UsageCounts | None) -> bytes:
+def embedding_body(data: bytes, whose: Identity, usage: UsageCounts | None) -> bytes:
     """The body of a reply with these encoded vectors."""
+    reply_id, created, model = whose
     identity = {"id": reply_id, "object": "list", "created": created, "model": model}
     tail = b""
     if usage is not None:
@@ -110,3 +114,6 @@ def embedding_body(data: bytes, reply_id: str, created: int, model: str, usage: 
         row = {"prompt_tokens": tokens, "total_tokens": tokens, "completion_tokens": 0, "prompt_tokens_details": None}
         tail = b',"usage":' + orjson.dumps(row)
     return orjson.dumps(identity)[:-1] + b',"data":' + data + tail + b"}"
+
+
+EMBEDDINGS = PoolingEndpoint(paths=("/v1/embeddings",), id_prefix="embd-", parse=parse_embedding)

@@ -1,9 +1,17 @@
-"""The endpoints that generate text. Each is one line here, and a class of frames in its dialect's file."""
+"""The endpoints. Each is one line here, and a file in this room."""
 
 from __future__ import annotations
 
+from mockserver.dialect.embeddings import EMBEDDINGS
 from mockserver.dialect.endpoint import Endpoint
 from mockserver.dialect.openai import CHAT, COMPLETION
+from mockserver.dialect.pooling import PoolingEndpoint
+from mockserver.dialect.rerank import RERANK, RERANK_V2, SCORE
 
 ENDPOINTS: dict[str, Endpoint] = {endpoint.path: endpoint for endpoint in (CHAT, COMPLETION)}
-"""By path."""
+"""Those that generate text, by path."""
+
+POOLING_ENDPOINTS: dict[str, PoolingEndpoint] = {
+    path: endpoint for endpoint in (EMBEDDINGS, RERANK, RERANK_V2, SCORE) for path in endpoint.paths
+}
+"""Those that generate no text, by path."""

@@ -246,8 +246,7 @@ COMPLETION = Endpoint(
 )
 
 
-def models_body(model: str, created: int, max_model_len: int) -> bytes:
-    """The body of /v1/models."""
+def _card(model: str, created: int, max_model_len: int) -> dict[str, Any]:
     permission = {
         "id": f"modelperm-{model}",
         "object": "model_permission",
@@ -262,7 +261,7 @@ def models_body(model: str, created: int, max_model_len: int) -> bytes:
         "group": None,
         "is_blocking": False,
     }
-    card = {
+    return {
         "id": model,
         "object": "model",
         "created": created,
@@ -272,4 +271,17 @@ def models_body(model: str, created: int, max_model_len: int) -> bytes:
         "max_model_len": max_model_len,
         "permission": [permission],
     }
-    return orjson.dumps({"object": "list", "data": [card]})
+
+
+def models_body(model: str, created: int, max_model_len: int) -> bytes:
+    """The body of /v1/models."""
+    return orjson.dumps({"object": "list", "data": [_card(model, created, max_model_len)]})
+
+
+def model_body(asked: str, model: str, created: int, max_model_len: int) -> bytes:
+    """The body of /v1/models/{asked}. Raises Refusal (404) in OpenAI's words for another model than the mock's."""
+    if asked != model:
+        message = f"The model '{asked}' does not exist"
+        error = {"message": message, "type": "invalid_request_error", "param": "model", "code": "model_not_found"}
+        raise Refusal(404, orjson.dumps({"error": error}), message=message)
+    return orjson.dumps(_card(model, created, max_model_len))

@@ -15,7 +15,7 @@ from mockserver.config import MockConfig
 from mockserver.dialect import openai, refusals
 from mockserver.dialect.access import require_key, require_trusted_page
 from mockserver.dialect.cors import Cors
-from mockserver.dialect.endpoints import ENDPOINTS
+from mockserver.dialect.endpoints import ENDPOINTS, POOLING_ENDPOINTS
 from mockserver.dialect.refusals import Refusal
 from mockserver.expect import RequestLengths
 from mockserver.http.admin import add_admin
@@ -87,10 +87,11 @@ def _add_generation(app: FastAPI) -> None:
     async def generate(request: Request, *, path: str) -> Response:
         return await _worker(request).generate(request, ENDPOINTS[path])
 
-    async def embed(request: Request) -> Response:
-        return await _worker(request).embed(request)
+    async def pool(request: Request, *, path: str) -> Response:
+        return await _worker(request).pool(request, POOLING_ENDPOINTS[path])
 
-    app.add_route("/v1/embeddings", embed, methods=["POST"])
+    for path in POOLING_ENDPOINTS:
+        app.add_route(path, partial(pool, path=path), methods=["POST"])
     for path in ENDPOINTS:
         # Starlette's plain route: FastAPI's own would look for dependencies, which do not exist, at each request.
         app.add_route(path, partial(generate, path=path), methods=["POST"])
@@ -111,6 +112,14 @@ def _add_facts(app: FastAPI) -> None:
         require_key(request, worker.config)
         config = worker.config
         return Response(openai.models_body(config.model, worker.started, config.max_model_len), media_type=_JSON)
+
+    @app.get("/v1/models/{model:path}")
+    async def one_model(request: Request, model: str) -> Response:
+        worker = _worker(request)
+        require_key(request, worker.config)
+        config = worker.config
+        body = openai.model_body(model, config.model, worker.started, config.max_model_len)
+        return Response(body, media_type=_JSON)
 
     @app.get("/health")
     async def health(request: Request) -> Response:

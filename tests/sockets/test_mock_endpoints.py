@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import json
 import math
 import struct
-from collections.abc import Awaitable, Callable
 from itertools import pairwise
 from typing import Any
 
@@ -20,23 +18,10 @@ from mockserver.cli import read_arguments
 from mockserver.dialect.embeddings import parse_embedding, vector
 from mockserver.dialect.refusals import Refusal
 from mockserver.http.app import create_app
+from tests.support.mock_asgi import through_asgi
 
 MS = 1_000_000
 EMBEDDINGS = "/v1/embeddings"
-
-
-def through_asgi(call: Callable[[httpx.AsyncClient], Awaitable[None]], *flags: str) -> list[dict[str, Any]]:
-    """Run `call` with a client of the application, and return the ledger."""
-
-    async def main() -> list[dict[str, Any]]:
-        app = create_app(read_arguments(["--embedding-size", "16", *(flags or ("--ttft", "2ms", "--tpot", "1ms"))]))
-        async with app.router.lifespan_context(app):
-            transport = httpx.ASGITransport(app)
-            async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
-                await call(client)
-                return [json.loads(line) for line in (await client.get("/ledger")).text.splitlines()]
-
-    return asyncio.run(main())
 
 
 def test_an_embedding_is_due_when_a_first_token_would_be_and_has_its_line() -> None:

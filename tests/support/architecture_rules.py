@@ -231,15 +231,28 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         {"mockserver.clock", "mockserver.dialect", "mockserver.faults", "mockserver.plans", "mockserver.record",
          "mockserver.replies", "mockserver.tokencount"}
     ),
-    "mockserver.handler": frozenset(
+    "mockserver.intake": frozenset(
         {"mockserver.clock", "mockserver.combinations", "mockserver.config", "mockserver.dialect", "mockserver.engine",
          "mockserver.entries", "mockserver.errors", "mockserver.faults", "mockserver.pacing", "mockserver.plans",
-         "mockserver.record", "mockserver.replies", "mockserver.rng", "mockserver.settings", "mockserver.tokencount",
+         "mockserver.record", "mockserver.replies", "mockserver.settings", "mockserver.tokencount",
          "mockserver.workers.shared_state", "promptset"}
+    ),
+    "mockserver.generation": frozenset(
+        {"mockserver.clock", "mockserver.dialect", "mockserver.engine", "mockserver.entries", "mockserver.intake",
+         "mockserver.plans", "mockserver.replies", "mockserver.rng", "mockserver.settings", "mockserver.tokencount",
+         "promptset"}
+    ),
+    "mockserver.pooling": frozenset(
+        {"mockserver.clock", "mockserver.dialect", "mockserver.engine", "mockserver.entries", "mockserver.intake",
+         "mockserver.plans", "mockserver.replies", "mockserver.tokencount"}
+    ),
+    "mockserver.handler": frozenset(
+        {"mockserver.dialect", "mockserver.generation", "mockserver.intake", "mockserver.pooling"}
     ),
     "mockserver.worker": frozenset(
         {"mockserver.clock", "mockserver.config", "mockserver.dialect", "mockserver.errors", "mockserver.expect",
-         "mockserver.handler", "mockserver.record", "mockserver.settings", "mockserver.workers", "promptset"}
+         "mockserver.handler", "mockserver.intake", "mockserver.record", "mockserver.settings", "mockserver.workers",
+         "promptset"}
     ),
     "mockserver.http": frozenset(
         {"mockserver.clock", "mockserver.config", "mockserver.dialect", "mockserver.errors", "mockserver.expect",

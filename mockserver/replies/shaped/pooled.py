@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from mockserver.dialect.frames import Block, Event, FinishReason, Piece, SaidChoice, UsageCounts
 from mockserver.dialect.openai_frames import PLANNED_FAILURE
 from mockserver.dialect.params import RequestParams
+from mockserver.dialect.pooling import MakeBody
 from mockserver.dialect.refusals import error_body
 from mockserver.plans.plan import Plan
 from mockserver.replies.shaped.content import Choice, ShapedContent
 from mockserver.tokencount import TokenCount
-
-MakeBody = Callable[[UsageCounts | None], bytes]
 
 
 class _PooledFrames:

@@ -1,0 +1,174 @@
+"""/v1/rerank and /score: how well texts go with a query. A score is a number between 0 and 1 that depends only on the two
+texts and the seed, so the same request has the same order. It says nothing about what the texts mean.
+
+As with a cross-encoder, the model processes a pair of texts at a time: the query counts again with each document.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from mockserver.clock import give_way
+from mockserver.dialect.frames import UsageCounts
+from mockserver.dialect.pooling import Identity, MakeBody, PoolingEndpoint
+from mockserver.dialect.refusals import refuse
+
+MOST_DOCUMENTS = 10_000
+_AT_ONCE = 2000
+"""Scores to compute before the streams get their turn: a few ms."""
+_DOCUMENTS_PER_UNIT = 100
+"""Cohere bills a search unit for a query with up to 100 documents."""
+
+
+def score(seed: int, query: str, document: str) -> float:
+    """A number above 0 and below 1."""
+    digest = hashlib.blake2b(repr((seed, query, document)).encode("utf-8", "surrogatepass"), digest_size=6).digest()
+    return (int.from_bytes(digest, "big") + 0.5) / 2**48
+
+
+@dataclass(frozen=True, slots=True)
+class _Pairs:
+    """Pairs of texts to score."""
+
+    firsts: list[str]
+    seconds: list[str]
+    entry_name: str
+
+    @property
+    def inputs(self) -> list[tuple[str, str]]:
+        """A pair is one input."""
+        return list(zip(self.firsts, self.seconds, strict=True))
+
+    async def scores(self, seed: int) -> list[float]:
+        """In the order of the pairs."""
+        found = []
+        for number, (first, second) in enumerate(self.inputs):
+            if number % _AT_ONCE == _AT_ONCE - 1:
+                await give_way()
+            found.append(score(seed, first, second))
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreRequest(_Pairs):
+    """A body of /score."""
+
+    async def answer(self, seed: int, identity: Identity) -> MakeBody:
+        """In the order of the pairs, as vLLM."""
+        reply_id, created, model = identity
+        rows = [{"index": i, "object": "score", "score": value} for i, value in enumerate(await self.scores(seed))]
+        body = {"id": reply_id, "object": "list", "created": created, "model": model, "data": rows}
+
+        def make(usage: UsageCounts | None) -> bytes:
+            counts = {"prompt_tokens_details": None, "completion_tokens": 0}
+            return orjson.dumps(body if usage is None else {**body, "usage": {**_tokens(usage), **counts}})
+
+        return make
+
+
+@dataclass(frozen=True, slots=True)
+class RerankRequest(_Pairs):
+    """A body of /rerank."""
+
+    top_n: int
+    with_documents: bool
+    bills: bool
+    """Whether the reply has Cohere's `meta`."""
+
+    async def answer(self, seed: int, identity: Identity) -> MakeBody:
+        """The best `top_n` documents, best first."""
+        reply_id, _, model = identity
+        found = await self.scores(seed)
+        order = sorted(range(len(found)), key=lambda i: found[i], reverse=True)[: self.top_n]
+        results: list[dict[str, Any]] = []
+        for i in order:
+            document = {"document": {"text": self.seconds[i]}} if self.with_documents else {}
+            results.append({"index": i, **document, "relevance_score": found[i]})
+        body: dict[str, Any] = {"id": reply_id, "model": model, "results": results}
+        if self.bills:
+            units = -(-len(found) // _DOCUMENTS_PER_UNIT)
+            body["meta"] = {"api_version": {"version": "2"}, "billed_units": {"search_units": units}}
+
+        def make(usage: UsageCounts | None) -> bytes:
+            return orjson.dumps(body if usage is None else {**body, "usage": _tokens(usage)})
+
+        return make
+
+
+def _tokens(usage: UsageCounts) -> dict[str, Any]:
+    return {"prompt_tokens": usage.input_tokens, "total_tokens": usage.input_tokens}
+
+
+def _texts(row: dict[str, Any], name: str) -> list[str]:
+    """A text or a list of them; each may stand in an object as `text`. Raises Refusal."""
+    given = row.get(name)
+    entries = given if isinstance(given, list) else [given]
+    texts = [entry.get("text") if isinstance(entry, dict) else entry for entry in entries]
+    found = [text for text in texts if isinstance(text, str)]
+    if not texts or len(found) < len(texts):
+        must = "must be a text or a list of texts, and not empty; a text may stand in an object as `text`"
+        refuse(f"{name} {must}.", name)
+    if len(texts) > MOST_DOCUMENTS:
+        refuse(f"{name} has {len(texts)} entries; the limit is {MOST_DOCUMENTS}.", name)
+    return found
+
+
+def _parse_rerank(row: dict[str, Any], bills: bool) -> RerankRequest:
+    query = row.get("query")
+    if not isinstance(query, str):
+        refuse("query must be a text.", "query")
+    documents = _texts(row, "documents")
+    top_n = row.get("top_n")
+    if top_n is not None and (type(top_n) is not int or top_n < 0):
+        refuse("top_n must be a whole number of at least 0; 0 means all documents.", "top_n")
+    with_documents = row.get("return_documents")
+    if with_documents is not None and not isinstance(with_documents, bool):
+        refuse("return_documents must be true or false.", "return_documents")
+    return RerankRequest(
+        [query] * len(documents),
+        documents,
+        "documents",
+        top_n if top_n is not None and top_n > 0 else len(documents),
+        with_documents is not False,
+        bills,
+    )
+
+
+def parse_rerank(row: dict[str, Any], size: int) -> RerankRequest:
+    """A body of /rerank or /v1/rerank. Raises Refusal (400)."""
+    return _parse_rerank(row, bills=False)
+
+
+def parse_rerank_v2(row: dict[str, Any], size: int) -> RerankRequest:
+    """A body of /v2/rerank. Raises Refusal (400)."""
+    return _parse_rerank(row, bills=True)
+
+
+_NAMES: Sequence[tuple[str, str]] = (
+    ("text_1", "text_2"),
+    ("queries", "documents"),
+    ("queries", "items"),
+    ("data_1", "data_2"),
+)
+"""vLLM's names for the two sides of a score."""
+
+
+def parse_score(row: dict[str, Any], size: int) -> ScoreRequest:
+    """A body of /score: one text with one or several, or as many with as many. Raises Refusal (400)."""
+    first, second = next((names for names in _NAMES if names[0] in row and names[1] in row), _NAMES[0])
+    firsts, seconds = _texts(row, first), _texts(row, second)
+    if len(firsts) == 1:
+        firsts = firsts * len(seconds)
+    if len(firsts) != len(seconds):
+        refuse(f"{first} has {len(firsts)} texts and {second} {len(seconds)}: give one, or as many as there.", first)
+    return ScoreRequest(firsts, seconds, second)
+
+
+RERANK = PoolingEndpoint(paths=("/v1/rerank", "/rerank"), id_prefix="rerank-", parse=parse_rerank)
+RERANK_V2 = PoolingEndpoint(paths=("/v2/rerank",), id_prefix="rerank-", parse=parse_rerank_v2)
+SCORE = PoolingEndpoint(paths=("/score", "/v1/score"), id_prefix="score-", parse=parse_score)

@@ -1,0 +1,219 @@
+"""What every request for the model's work goes through: it is identified, checked, hit by faults, and recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from mockserver.combinations import NEEDS_DRAWN_LATENCIES
+from mockserver.config import MockConfig
+from mockserver.dialect import openai, refusals
+from mockserver.dialect.access import require_key
+from mockserver.dialect.overrides import Overrides, read_overrides
+from mockserver.dialect.refusals import Refusal
+from mockserver.engine import ENGINES
+from mockserver.entries import RequestContext, entry_of_refusal, entry_of_reply
+from mockserver.errors import UsageError
+from mockserver.faults import SCALING_FAULTS, ArrivalFacts, Fault
+from mockserver.faults import fault as fault_of
+from mockserver.pacing import Pacer, Stepper
+from mockserver.plans.arrival import Arrivals
+from mockserver.plans.plan import draw_faults
+from mockserver.record.ledger import Ledger
+from mockserver.replies.blocks import ReplyBlocks
+from mockserver.replies.reply import ReplyWriter
+from mockserver.replies.wire import Connection, Wire, wire_of
+from mockserver.settings import ConfigVersion, Settings
+from mockserver.tokencount import Counter, TokenCount
+from mockserver.workers.shared_state import SharedState
+from promptset.errors import SpecError
+from promptset.text import TokenText
+from promptset.tokens import Tokenizer
+
+_DRAINING = "The server is shutting down and takes no new requests."
+Serve = Callable[[Request, bytes, RequestContext], Awaitable[None]]
+
+
+class WireResponse(Response):
+    """Lets Starlette wait for a response that is written on its wire."""
+
+    def __init__(self, wire: Wire) -> None:
+        super().__init__()
+        self._wire = wire
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._wire.run(scope, receive, send)
+
+
+class Intake:
+    """The services of one process that all requests share. Create it inside a running event loop, and close it."""
+
+    def __init__(
+        self, config: MockConfig, settings: Settings, tokenizer: Tokenizer, shared: SharedState, ledger: Ledger
+    ) -> None:
+        """`config` is the configuration of the start: it chooses the engine. Raises UsageError if the tokenizer cannot
+        generate text."""
+        self.draining = False
+        """The mock is shutting down: requests in flight finish, new requests are refused."""
+        self.settings = settings
+        self.tokenizer = tokenizer
+        self.shared = shared
+        self._ledger = ledger
+        self.text = _token_text(tokenizer)
+        self.pacer = Pacer()
+        self.engine = ENGINES[config.engine](config)
+        self.stepper = Stepper(self.engine, self.pacer)
+        self.counter = Counter(tokenizer, self.engine.block_tokens, urgent=self.engine.needs_input_tokens)
+        self.blocks = ReplyBlocks(tokenizer, self.engine.block_tokens)
+        self._awaited: set[TokenCount] = set()
+        """Counts that entries of ended responses wait for."""
+        self.reset_counters()
+
+    def reset_counters(self) -> None:
+        """Count arrivals from 0."""
+        self.arrivals = Arrivals(self.shared)
+        self.clocks = {"kernel": 0, "user": 0}
+
+    @property
+    def plans_decide(self) -> bool:
+        """Whether the plan alone decides the times of a reply, whatever else is in flight."""
+        return self.stepper.plans_decide
+
+    async def settle(self) -> None:
+        """Wait until the entry of every response that has ended is in the ledger."""
+        for count in [*self._awaited]:
+            await count.wait()
+
+    async def close(self) -> None:
+        """Finish the counts that the ledger waits for, and release everything."""
+        await self.counter.close()
+        self.pacer.close()
+
+    async def handle(
+        self,
+        request: Request,
+        handled_ns: int,
+        serve: Serve,
+        refused: Callable[[Refusal], Refusal] = lambda refusal: refusal,
+    ) -> Response:
+        wire, connection = wire_of(request.scope)
+        try:
+            body, refusal = await self._read_body(request, connection)
+        except ClientDisconnect:
+            return Response(status_code=400)  # Nobody reads it, and the request never arrived.
+        received_ns = handled_ns
+        if connection is not None and connection.received_ns is not None:
+            received_ns = connection.received_ns
+            self.clocks[connection.clock] += 1
+        else:
+            self.clocks["user"] += 1
+        arrival = self.arrivals.identify(request.headers.get("x-request-id"))
+        context = RequestContext(arrival, received_ns, handled_ns, len(body), wire)
+        if connection is not None and connection.held_until_ns is not None:
+            context.held_ns = max(0, connection.held_until_ns - received_ns)
+        try:
+            if refusal is not None:
+                raise refusal
+            await serve(request, body, context)
+        except Refusal as e:
+            self._refuse(context, refused(e))
+        return WireResponse(wire)
+
+    async def _read_body(self, request: Request, connection: Connection | None) -> tuple[bytes, Refusal | None]:
+        max_body_mb = self.settings.current.config.max_body_mb
+        parts: list[bytes] = []
+        size = 0
+        async for part in request.stream():
+            parts.append(part)
+            size += len(part)
+            if size > int(max_body_mb * 1_000_000):
+                if connection is not None:
+                    connection.close_after_response()
+                message = f"The request body is larger than {max_body_mb:g} MB (--max-body-mb)."
+                return b"", refusals.refusal_of(413, message)
+        return b"".join(parts), None
+
+    def admit(
+        self,
+        request: Request,
+        body: bytes,
+        context: RequestContext,
+        require_key: Callable[[Request, MockConfig], None] = require_key,
+    ) -> tuple[ConfigVersion, dict[str, Any]]:
+        """The configuration version that the request keeps to its end, and its body as JSON. Raises Refusal."""
+        if self.draining:
+            raise refusals.refusal_of(503, _DRAINING, headers=(("retry-after", "1"),))
+        version = self.settings.current
+        context.version = version.number
+        require_key(request, version.config)
+        return version, openai.parse_body(body, version.config.model)
+
+    def choose_faults(
+        self, request: Request, context: RequestContext, version: ConfigVersion
+    ) -> tuple[Overrides, tuple[Fault, ...], ArrivalFacts]:
+        """The overrides in the request's headers, and the faults that hit it. Raises Refusal."""
+        config = version.config
+        overrides = read_overrides(request.headers)
+        facts = self._arrival_facts(context, version)
+        faults = overrides.faults
+        if config.engine == "batching" and any(fault.name in SCALING_FAULTS for fault in faults or ()):
+            refusals.refuse(f"x-mock-fault: {NEEDS_DRAWN_LATENCIES}", "x-mock-fault")
+        if faults is None:
+            faults = draw_faults(config.fault, config.seed, context.arrival.key, context.arrival.attempt, facts)
+        if context.held_ns:
+            faults = (fault_of("slow_accept", **{"for": context.held_ns}), *faults)
+        return overrides, faults, facts
+
+    def _arrival_facts(self, context: RequestContext, version: ConfigVersion) -> ArrivalFacts:
+        """What fault rules look at. Arrivals are counted only if a rule needs their number."""
+        counts = any(rule.skip for rule in version.config.fault)
+        return ArrivalFacts(
+            context.arrival.index,
+            context.received_ns - version.since_ns,
+            self.shared.take("arrivals") if counts else 0,
+        )
+
+    async def check_characters(self, text: str, limit: int, asked_tokens: int | None = None) -> None:
+        """Raises Refusal if no text of this length fits into `limit` tokens, whatever its tokens are."""
+        asked = 0 if asked_tokens is None else min(asked_tokens, limit)
+        if len(text) > limit - asked:
+            longest = await self.counter.longest_token()
+            if len(text) > (limit - asked) * longest:
+                raise openai.characters_refusal(limit, len(text), asked, longest)
+
+    def _refuse(self, context: RequestContext, refusal: Refusal) -> None:
+        sent_ns = context.wire.respond(refusal.status, refusal.headers, refusal.body)
+        self._ledger.add(entry_of_refusal(context, refusal, sent_ns))
+
+    def on_end(self, context: RequestContext, reply: ReplyWriter, key: int) -> None:
+        report = self.stepper.release(key, reply.tokens_out)
+        # The times that the engine decided are the plan that the ledger compares with.
+        context.plan = report.plan
+        count = context.count
+        assert count is not None
+
+        def record() -> None:
+            self._awaited.discard(count)
+            self._ledger.add(entry_of_reply(context, reply, report.facts))
+
+        if not count.known:
+            self._awaited.add(count)
+        count.when_known(record)
+
+
+def raise_refusal(faults: tuple[Fault, ...]) -> None:
+    """Raises Refusal if one of the faults is a refusal."""
+    for fault in faults:
+        if fault.kind.status is not None:
+            raise refusals.fault_refusal(fault.kind.status, fault.options.get("retry_after"))
+
+
+def _token_text(tokenizer: Tokenizer) -> TokenText:
+    try:
+        return TokenText(tokenizer)
+    except SpecError as e:
+        raise UsageError([f"--tokenizer: {problem}" for problem in e.problems]) from e

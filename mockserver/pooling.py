@@ -1,0 +1,74 @@
+"""A request for embeddings or scores: its inputs are counted, and one body is due when they are processed.
+
+The reply is due when a first token would be: it has TTFT and no other latency.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from starlette.requests import Request
+
+from mockserver.clock import utc_seconds
+from mockserver.dialect.pooling import PoolingEndpoint, PoolingRequest, too_long
+from mockserver.engine import EngineRequest
+from mockserver.entries import RequestContext
+from mockserver.intake import Intake, raise_refusal
+from mockserver.plans.plan import draw_plan
+from mockserver.replies.shaped.pooled import pooled_content
+from mockserver.replies.shaped.whole import ShapedWhole
+from mockserver.tokencount import known_count
+
+
+class Pooling:
+    """Serves the endpoints that generate no text."""
+
+    def __init__(self, intake: Intake) -> None:
+        self._intake = intake
+
+    async def serve(self, endpoint: PoolingEndpoint, request: Request, body: bytes, context: RequestContext) -> None:
+        """Raises Refusal."""
+        intake = self._intake
+        version, row = intake.admit(request, body, context)
+        config = version.config
+        asked = endpoint.parse(row, config.embedding_size)
+        tokens = await self._tokens(asked, config.max_model_len)
+        overrides, faults, facts = intake.choose_faults(request, context, version)
+        plan = draw_plan(
+            overrides.over(version.latencies),
+            config.seed,
+            context.arrival.key,
+            asked_tokens=1,
+            limit_tokens=1,
+            input_tokens=tokens,
+            faults=faults,
+            at_ns=facts.at_ns,
+        )
+        context.plan = plan
+        raise_refusal(faults)
+        plan = context.plan = replace(plan, finish="stop")
+        context.count, context.generates = known_count(tokens), False
+        reply_id = context.arrival.id if context.arrival.id is not None else f"mock-{intake.shared.take('replies')}"
+        make = await asked.answer(config.seed, (endpoint.id_prefix + reply_id, utc_seconds(), config.model))
+        content = pooled_content(plan, make, context.count)
+        reply = ShapedWhole(context.wire, content, intake.pacer, lambda reply: intake.on_end(context, reply, key))
+        # To the engine, the inputs are one prompt that fits its context and is not in its prefix cache.
+        work = EngineRequest(context.received_ns, plan, min(tokens, config.max_model_len - 1))
+        key = intake.stepper.admit(work, reply.take)
+        reply.begin()
+
+    async def _tokens(self, asked: PoolingRequest, limit: int) -> int:
+        """The tokens of all inputs. Each text is counted once. Raises Refusal if an input is longer than the context."""
+        counter = self._intake.counter
+        texts = {text for parts in asked.inputs for text in parts if isinstance(text, str)}
+        for text in texts:
+            await self._intake.check_characters(text, limit)
+        waiting = {text: counter.count_text(text, True, limit) for text in texts}
+        counted = {text: await count.wait() or 0 for text, count in waiting.items()}
+        total = 0
+        for number, parts in enumerate(asked.inputs):
+            tokens = sum(counted[part] if isinstance(part, str) else len(part) for part in parts)
+            if tokens > limit:
+                raise too_long(limit, asked.entry_name, number, tokens)
+            total += tokens
+        return total
