@@ -119,6 +119,33 @@ def _try_lock(fd: int) -> bool:
     return True
 
 
+@contextmanager
+def series_held(path: Path) -> Iterator[None]:
+    """Keep the directory of a search or a sweep locked meanwhile, between its runs too."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        _try_lock(fd)
+        yield
+    finally:
+        os.close(fd)
+
+
+def is_series_held(path: Path) -> bool:
+    """Whether the process of a search or a sweep is there."""
+    return _is_locked(path)
+
+
+def _is_locked(path: Path) -> bool:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return not _try_lock(fd)
+    finally:
+        os.close(fd)
+
+
 class RunDirectory:
     """The files of one run, by what is in them."""
 
@@ -172,14 +199,7 @@ class RunDirectory:
     @property
     def is_held(self) -> bool:
         """Whether the process that runs this run is there."""
-        try:
-            fd = os.open(self.path / LIVE, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            return False
-        try:
-            return not _try_lock(fd)
-        finally:
-            os.close(fd)
+        return _is_locked(self.path / LIVE)
 
     def shards(self, name: str) -> list[Path]:
         """The workers' files of a kind that have not been merged, by worker.

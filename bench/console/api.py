@@ -18,11 +18,12 @@ from bench.console import settings_form
 from bench.console.data_files import fetch
 from bench.console.errors import NotFound
 from bench.console.health import warnings_of
+from bench.console.kinds import KINDS
 from bench.console.mock import DEFAULT_FLAGS
 from bench.console.security import REPORT_POLICY
 from bench.console.service import Console
-from bench.console.tasks import Task
-from bench.run_directory import CERTIFICATE_PAGE, REPORT, REQUESTS, SUMMARY
+from bench.console.task import Task
+from bench.run_directory import CERTIFICATE_PAGE, REPORT, REQUESTS
 
 EVENT_EVERY_NS = NS_PER_S // 2
 
@@ -36,9 +37,9 @@ class Body(BaseModel):
 class NewTask(Body):
     """A task to make."""
 
-    settings: dict[str, Any] = Field({}, description="settings of a run, by the names of the flags")
+    settings: dict[str, Any] = Field({}, description="by the names of the flags of the command")
     target: str | None = Field(None, description="a saved target, or `mock`; else settings.url")
-    kind: str = Field("run", description="run or calibrate")
+    kind: str = Field("run", description="run, search, sweep or calibrate")
     title: str | None = None
     api_key: str | None = Field(None, description="kept in memory only")
     headers: str | None = Field(None, description="NAME: VALUE, one on a line; kept in memory only")
@@ -156,13 +157,14 @@ def router(console: Console) -> APIRouter:
         console.move(task, places)
         return shown(console.task(task))
 
-    @api.get("/tasks/{task}/live", summary="The lines of live.jsonl")
-    def live(task: str, after: int = 0) -> list[dict[str, Any]]:
-        return console.live(task, max(after, 0))
+    @api.get("/tasks/{task}/live", summary="The lines of live.jsonl; `run`: of a run of a search or a sweep")
+    def live(task: str, after: int = 0, run: str | None = None) -> list[dict[str, Any]]:
+        return console.live(task, max(after, 0), run)
 
-    @api.get("/tasks/{task}/summary", summary="summary.json: every number of the report")
+    @api.get("/tasks/{task}/summary", summary="summary.json, search.json or sweep.json: every number of the report")
     def summary(task: str) -> Response:
-        return FileResponse(console.folder.file(task, SUMMARY), media_type="application/json")
+        path = console.folder.file(task, KINDS[console.task(task).kind].numbers)
+        return FileResponse(path, media_type="application/json")
 
     @api.get("/tasks/{task}/requests", summary="requests.jsonl: every request")
     def requests(task: str) -> Response:
@@ -173,10 +175,15 @@ def router(console: Console) -> APIRouter:
     @api.get("/tasks/{task}/report", summary="The page of the report")
     def report(task: str, download: bool = False) -> Response:
         name = f"{task}.html" if download else None
-        path = console.folder.file(task, REPORT)
+        path = console.folder.file(task, KINDS[console.task(task).kind].page)
         return FileResponse(
             path, media_type="text/html", filename=name, headers={"content-security-policy": REPORT_POLICY}
         )
+
+    @api.get("/tasks/{task}/runs/{run}/report.html", summary="The report of a run of a search or a sweep")
+    def report_of_run(task: str, run: str) -> Response:
+        path = console.folder.file(task, REPORT, run)
+        return FileResponse(path, media_type="text/html", headers={"content-security-policy": REPORT_POLICY})
 
     @api.get("/tasks/{task}/certificate", summary="The page of the certificate of a calibration")
     def certificate(task: str) -> Response:
@@ -189,12 +196,14 @@ def router(console: Console) -> APIRouter:
         return Response(console.archive(task), media_type="application/zip", headers={"content-disposition": name})
 
     @api.get(
-        "/tasks/{task}/events", summary="Server-sent events: `task` when it changes, `line` for each line of live.jsonl"
+        "/tasks/{task}/events",
+        summary="Server-sent events: `task` when it changes, `line` for each line of live.jsonl, `run` for a new run in it",
     )
     async def events(task: str, request: Request, after: int = 0) -> EventSourceResponse:
         console.task(task)
-        resumed = request.headers.get("last-event-id", "")
-        return EventSourceResponse(_events(console, task, int(resumed) if resumed.isdecimal() else max(after, 0)))
+        resumed, _, run = request.headers.get("last-event-id", "").partition(" ")
+        seen = int(resumed) if resumed.isdecimal() else max(after, 0)
+        return EventSourceResponse(_events(console, task, seen, run or None))
 
     @api.get("/targets", summary="The saved targets, and the running mock")
     def targets() -> list[dict[str, Any]]:
@@ -267,18 +276,23 @@ def selected(tasks: list[Task], state: str | None, label: str | None, search: st
     ]
 
 
-async def _events(console: Console, name: str, after: int) -> AsyncIterator[ServerSentEvent]:
-    """What happens to a task until it is over."""
+async def _events(console: Console, name: str, after: int, run: str | None) -> AsyncIterator[ServerSentEvent]:
+    """What happens to a task until it is over. `run`: the run of a search or a sweep of which `after` lines were sent."""
     clock, last = LoopClock(), b""
     while True:
         try:
             task = await run_in_threadpool(console.task, name)
+            if task.run is not None and task.run != run:
+                run, after = task.run, 0
+                yield ServerSentEvent(orjson.dumps({"run": run}).decode(), event="run")
+            rows = await run_in_threadpool(console.live, name, after, run)
         except NotFound:
             return
-        for row in await run_in_threadpool(console.live, name, after):
+        for row in rows:
             after += 1
             told_row = {**row, "warnings": warnings_of(row["client"])}
-            yield ServerSentEvent(orjson.dumps(told_row).decode(), event="line", id=str(after))
+            event_id = f"{after}" if run is None else f"{after} {run}"
+            yield ServerSentEvent(orjson.dumps(told_row).decode(), event="line", id=event_id)
         told = orjson.dumps(shown(task))
         if told != last:
             last = told

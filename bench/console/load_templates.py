@@ -1,4 +1,4 @@
-"""Loads to start with, each one click. A new one is a line here; the settings are those of `python -m bench run`."""
+"""Loads to start with, each one click. A new one is a line here; the settings are those of the command of its kind."""
 
 from __future__ import annotations
 
@@ -48,6 +48,30 @@ TEMPLATES: dict[str, LoadTemplate] = {
         "Service objectives",
         "10 users, and whether TTFT and end-to-end latency hold their limits.",
         {"concurrency": "10", "duration": "60s", "slo": ["ttft:p99<1s", "e2el:p99<10s", "error_rate<1%"]},
+    ),
+    "search": LoadTemplate(
+        "Which load it holds",
+        "The highest rate at which TTFT and end-to-end latency hold their limits, in three minutes.",
+        {
+            "slo": ["ttft:p99<1s", "e2el:p99<10s"],
+            "max": "100",
+            "budget": "3m",
+            "input_tokens": "256",
+            "output_tokens": "64",
+        },
+        kind="search",
+    ),
+    "sweep": LoadTemplate(
+        "Several loads",
+        "1 to 16 users, and curves of throughput and latency over them.",
+        {
+            "loads": "concurrency=1..16x2",
+            "duration": "15s",
+            "warmup": "3s",
+            "input_tokens": "256",
+            "output_tokens": "64",
+        },
+        kind="sweep",
     ),
     "calibration": LoadTemplate(
         "Calibration",

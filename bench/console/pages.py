@@ -18,9 +18,10 @@ from bench.console.api import selected
 from bench.console.data_files import MOST_BYTES, MOST_FILES, fetch
 from bench.console.errors import ConsoleError, Refused
 from bench.console.health import warnings_of
+from bench.console.kinds import KINDS, parted
 from bench.console.load_templates import TEMPLATES
 from bench.console.service import Console
-from bench.console.tasks import HEADLINES, STATES, Task
+from bench.console.task import HEADLINES, STATES, Task
 
 SHOWN_AT_ONCE = 200
 """Rows of the list; the others come with a click."""
@@ -94,7 +95,7 @@ def router(console: Console, csrf: str) -> APIRouter:
         return listed(request)
 
     def task_page(task: Task, problem: str | None = None, status: int = 200) -> HTMLResponse:
-        lines = console.live(task.id)
+        lines = console.live(task.id, run=task.run)
         return page(
             "task",
             status,
@@ -104,7 +105,7 @@ def router(console: Console, csrf: str) -> APIRouter:
             command=console.command(task.settings, task.kind),
             yaml=console.yaml(task.settings),
             order=list(console.runner.queue),
-            headlines=HEADLINES,
+            series=KINDS[task.kind].sign is not None,
             problem=problem,
         )
 
@@ -173,7 +174,8 @@ def router(console: Console, csrf: str) -> APIRouter:
         return page(
             "new",
             status,
-            fields=settings_form.fields(),
+            fields=settings_form.fields(kind),
+            kinds=KINDS,
             groups=GROUPS,
             values=values,
             target=target,
@@ -202,7 +204,10 @@ def router(console: Console, csrf: str) -> APIRouter:
             values = {key: value for key, value in task.settings.items() if key not in settings_form.LEFT_OUT}
             same = next((target.name for target in targets if target.url == task.target), "")
             return form_page(values, target=same, title=task.marks.title or "", kind=task.kind)
-        return form_page({}, target=query.get("target", chosen))
+        kind = query.get("kind", "run")
+        if kind not in KINDS:
+            raise ConsoleError(f"there is no kind of task {kind!r}")
+        return form_page({}, target=query.get("target", chosen), kind=kind)
 
     @pages.post("/new/template/{key}")
     async def from_template(key: str, request: Request) -> Response:
@@ -210,7 +215,7 @@ def router(console: Console, csrf: str) -> APIRouter:
         if key not in TEMPLATES:
             raise ConsoleError(f"there is no template {key!r}")
         template, target = TEMPLATES[key], _text(form, "target")
-        if not target and template.kind == "run":
+        if not target and template.kind != "calibrate":
             await run_in_threadpool(console.mock.start)
             target = "mock"
         used = None if template.kind == "calibrate" else target
@@ -224,17 +229,20 @@ def router(console: Console, csrf: str) -> APIRouter:
         form = dict(await request.form())
         target, kind = _text(form, "target") or "", _text(form, "kind") or "run"
         title, action = _text(form, "title") or "", _text(form, "action")
-        given = settings_form.typed(form)
+        if kind not in KINDS:
+            raise ConsoleError(f"there is no kind of task {kind!r}")
+        given = settings_form.typed(form, kind)
         if action == "paste":
             try:
-                return form_page(console.from_yaml(_text(form, "yaml") or ""), target=target, title=title, kind=kind)
+                kind, pasted = console.from_yaml(_text(form, "yaml") or "", kind)
+                return form_page(pasted, target=target, title=title, kind=kind)
             except ConsoleError as e:
                 return form_page(given, target=target, title=title, kind=kind, problems=(("yaml", str(e)),), status=422)
         try:
             secrets = settings_form.secrets_of(_text(form, "api_key"), _text(form, "headers"))
             if action == "probe":
                 saved = console.target(target) if target else None
-                said = await console.probe(given, secrets, saved)
+                said = await console.probe(parted(given, kind)[0], secrets, saved)
                 return form_page(
                     given, target=target, title=title, kind=kind, message=said, secrets_typed=bool(secrets)
                 )

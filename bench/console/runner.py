@@ -11,8 +11,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -21,24 +20,14 @@ import yaml
 
 from bench.clock import NS_PER_S, LoopClock, sleep_until, utc_now
 from bench.console.errors import Conflict
+from bench.console.kinds import KINDS
 from bench.console.store import Store
-from bench.console.tasks import ACTIVE, LOG, OVER, PID, TaskFolder, planned_of
+from bench.console.task import ACTIVE, OVER
+from bench.console.tasks import LOG, PID, TaskFolder, planned_of
 from bench.endpoints import urls
-from bench.run_directory import RunDirectory
+from bench.run_directory import RunDirectory, is_series_held
 
 LOOK_EVERY_NS = NS_PER_S // 4
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """A kind of task: its command, the flags that come before those of the task, and what to leave out of the settings."""
-
-    command: Sequence[str]
-    leave_out: Sequence[str] = ()
-
-
-KINDS = {"run": Kind(("run",)), "calibrate": Kind(("calibrate",), leave_out=("url", "model", "endpoint"))}
-"""What the console can start. A new kind is a line here."""
 
 
 class Runner:
@@ -56,8 +45,8 @@ class Runner:
 
     @property
     def starting(self) -> tuple[str, ...]:
-        """The task whose program was started by this console and goes on."""
-        return () if self._task is None else (self._task,)
+        """The task whose program was started by this console, or one before it, and goes on."""
+        return () if self.current is None else (self.current,)
 
     @property
     def queue(self) -> dict[str, str | None]:
@@ -80,7 +69,7 @@ class Runner:
     def _running_elsewhere(self) -> str | None:
         for name in self._folder.names():
             path = self._folder.path / name
-            if RunDirectory(path).is_held or _process_of(path) is not None:
+            if _goes_on(path):
                 return name
         return None
 
@@ -89,10 +78,8 @@ class Runner:
         if self._child is not None and self._child.poll() is not None:
             self.secrets.pop(self._task or "", None)
             self._child = self._task = None
-        if self._found is not None:
-            path = self._folder.path / self._found
-            if not RunDirectory(path).is_held and _process_of(path) is None:
-                self._found = None
+        if self._found is not None and not _goes_on(self._folder.path / self._found):
+            self._found = None
         if self.current is not None:
             return
         now = utc_now()
@@ -105,9 +92,9 @@ class Runner:
     def _start(self, name: str) -> None:
         path = self._folder.directory(name)
         planned = planned_of(path)
-        kind = KINDS[str(planned.get("kind", "run"))]
+        kind = str(planned.get("kind", "run"))
         settings: Mapping[str, Any] = planned.get("paths") or planned.get("settings") or {}
-        given = {key: value for key, value in settings.items() if key not in kind.leave_out}
+        given = {key: value for key, value in settings.items() if key not in KINDS[kind].form().left_out}
         environment = dict(os.environ)
         if (variable := planned.get("key_variable")) and os.environ.get(variable):
             own = urls.key_variable(str(settings.get("url", "")), settings.get("endpoint"))
@@ -118,7 +105,7 @@ class Runner:
         variables: Mapping[str, str] = planned.get("header_variables") or {}
         if headers := [f"{header}: {os.environ[held]}" for header, held in variables.items() if os.environ.get(held)]:
             given["header"] = [*given.get("header", []), *headers]
-        command = [sys.executable, "-m", "bench", *kind.command, "--config", "-", "--out", str(path.resolve())]
+        command = [sys.executable, "-m", "bench", kind, "--config", "-", "--out", str(path.resolve())]
         with (path / LOG).open("wb") as log:
             self._child = subprocess.Popen(
                 command,
@@ -151,6 +138,10 @@ class Runner:
                 raise Conflict(f"{name} was not started by a console: press Ctrl-C where it was started")
             raise Conflict(f"{name} does not run")
         os.kill(process, signal.SIGINT)
+
+
+def _goes_on(path: Path) -> bool:
+    return RunDirectory(path).is_held or is_series_held(path) or _process_of(path) is not None
 
 
 def _process_of(path: Path) -> int | None:

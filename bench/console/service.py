@@ -28,11 +28,13 @@ from bench.config.resolution import given_again
 from bench.console import settings_form
 from bench.console.data_files import DataFiles
 from bench.console.errors import Conflict, ConsoleError, NotFound, Refused
+from bench.console.kinds import KINDS
 from bench.console.mock import NAME as MOCK
 from bench.console.mock import BuiltInMock
-from bench.console.runner import KINDS, Runner
+from bench.console.runner import Runner
 from bench.console.store import Marks, Store, Target
-from bench.console.tasks import NOT_STARTED, OWN_FOLDER, PID, QUEUED, TASK_FILE, TASK_NAME, Task, TaskFolder, planned_of
+from bench.console.task import NOT_STARTED, QUEUED, Task
+from bench.console.tasks import OWN_FOLDER, PID, TASK_FILE, TASK_NAME, TaskFolder, planned_of
 from bench.endpoints import urls
 from bench.run_directory import LIVE
 
@@ -101,7 +103,7 @@ class Console:
         whole = {"url": "http://127.0.0.1:1", **given} if kind == "calibrate" else given
         problems = []
         try:
-            paths = settings_form.check(whole, typed, self.files)
+            paths = settings_form.check(whole, typed, self.files, kind)
         except Refused as e:
             problems = list(e.problems)
         if start_at is not None:
@@ -197,9 +199,9 @@ class Console:
             raise Conflict(f"{name} does not wait in the queue")
         self.store.move(name, places)
 
-    def live(self, name: str, after: int = 0) -> list[dict[str, Any]]:
-        """The whole lines of live.jsonl after so many."""
-        path = self.folder.directory(name) / LIVE
+    def live(self, name: str, after: int = 0, run: str | None = None) -> list[dict[str, Any]]:
+        """The whole lines of live.jsonl after so many; of a search or a sweep those of one of its runs."""
+        path = self.folder.run(name, run) / LIVE
         if path.is_symlink() or not path.is_file():
             return []
         lines = path.read_bytes().split(b"\n")[after:-1]
@@ -212,14 +214,18 @@ class Console:
     def archive(self, name: str) -> bytes:
         """The run directory as a ZIP, without what is the console's own."""
         path, buffer = self.folder.directory(name), io.BytesIO()
+        places = [path, *(inner for inner in sorted(path.iterdir()) if inner.is_dir() and not inner.is_symlink())]
         files = [
-            file for file in sorted(path.iterdir()) if file.is_file() and not file.is_symlink() and file.name != PID
+            file
+            for place in places
+            for file in sorted(place.iterdir())
+            if file.is_file() and not file.is_symlink() and file.name != PID
         ]
         if sum(file.stat().st_size for file in files) > MOST_ZIP_BYTES:
             raise Conflict(f"{name} is too large for a download: copy {path}")
         with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
             for file in files:
-                archive.write(file, f"{name}/{file.name}")
+                archive.write(file, f"{name}/{file.relative_to(path)}")
         return buffer.getvalue()
 
     @staticmethod
@@ -227,7 +233,7 @@ class Console:
         """The command line that starts such a run."""
         words = ["python", "-m", "bench", kind]
         for key, value in settings.items():
-            if key in KINDS[kind].leave_out:
+            if key in KINDS[kind].form().left_out:
                 continue
             flag = f"--{key.replace('_', '-')}"
             if isinstance(value, bool):
@@ -244,8 +250,9 @@ class Console:
         return yaml.safe_dump(dict(settings), sort_keys=False, allow_unicode=True)
 
     @staticmethod
-    def from_yaml(text: str) -> dict[str, Any]:
-        """Settings that were pasted: of a file for --config, or a run.yaml. Raises ConsoleError."""
+    def from_yaml(text: str, kind: str = "run") -> tuple[str, dict[str, Any]]:
+        """Settings that were pasted, of a file for --config or a run.yaml, and the kind of task that they are for: the one
+        that is asked for, if it has them. Raises ConsoleError."""
         try:
             content = yaml.safe_load(text)
         except yaml.YAMLError as e:
@@ -255,9 +262,12 @@ class Console:
         if not isinstance(content, dict):
             raise ConsoleError("YAML must hold keys with values, for example concurrency: 10")
         named = {str(key).replace("-", "_"): value for key, value in content.items()}
-        if unknown := sorted(named.keys() - Settings.model_fields.keys()):
-            raise ConsoleError(f"not known: {', '.join(unknown)}")
-        return {key: value for key, value in named.items() if key not in settings_form.LEFT_OUT}
+        unknown = named.keys() - Settings.model_fields.keys()
+        for fits in (kind, *KINDS):
+            if not unknown - {option.name for option in KINDS[fits].form().options}:
+                left_out = (*settings_form.LEFT_OUT, *KINDS[fits].form().left_out)
+                return fits, {key: value for key, value in named.items() if key not in left_out}
+        raise ConsoleError(f"not known: {', '.join(sorted(unknown))}")
 
     # Targets.
 

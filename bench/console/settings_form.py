@@ -7,14 +7,15 @@ a server, another file of this machine.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from bench.config import Settings, resolve
-from bench.config.flags import GROUPS
+from bench.config import Settings
+from bench.config.flags import GROUPS, Option
 from bench.console.data_files import DataFiles
 from bench.console.errors import ConsoleError, NotFound, Refused
+from bench.console.kinds import KINDS, parted
 from bench.errors import UsageError
 from bench.secrets import holds_mask, is_secret_name
 from promptset import recipes
@@ -22,6 +23,7 @@ from promptset import recipes
 USUAL = (
     "url", "endpoint", "model", "concurrency", "rate", "requests", "duration", "warmup", "input_tokens", "output_tokens",
     "dataset", "ignore_eos", "slo",
+    "load", "start", "min", "max", "budget", "precision", "require", "loads", "repeats", "gpus",
 )  # fmt: skip
 """The settings that stand open; the others are under "More"."""
 
@@ -51,12 +53,13 @@ class FormField:
         return self.name in USUAL
 
 
-def fields() -> list[FormField]:
-    """Every setting that a task can have, in the order of the declaration."""
-    found = []
+def fields(kind: str = "run") -> list[FormField]:
+    """Every setting that a task of a kind can have, in the order of the declaration; first those of the kind."""
+    form = KINDS[kind].form()
+    found = [_of_option(option) for option in form.options]
     for name, declared in Settings.model_fields.items():
         extra = declared.json_schema_extra
-        if name in LEFT_OUT or not isinstance(extra, dict) or extra.get("group") not in GROUPS:
+        if name in LEFT_OUT or name in form.left_out or not isinstance(extra, dict) or extra.get("group") not in GROUPS:
             continue
         default = str(extra.get("otherwise") or _written(declared.default))
         metavar = str(extra.get("metavar") or "")
@@ -66,17 +69,26 @@ def fields() -> list[FormField]:
         # A metavar of names (chat|completions) lists the choices; one of placeholders (FILE|NAME) does not.
         choices = words or (tuple(metavar.split("|")) if "|" in metavar and metavar.islower() else ())
         if declared.annotation is bool:
-            kind = "switch"
+            shape = "switch"
         elif choices:
-            kind = "choice"
+            shape = "choice"
         elif declared.default == ():
-            kind = "lines"
+            shape = "lines"
         else:
-            kind = "number" if declared.annotation in (int, float) else "text"
+            shape = "number" if declared.annotation in (int, float) else "text"
         label = "URL" if name == "url" else "SLO" if name == "slo" else name.replace("_", " ").capitalize()
         doc = (declared.description or "").replace("%%", "%")
-        found.append(FormField(name, label, doc, str(extra["group"]), kind, default, choices))
+        found.append(FormField(name, label, doc, str(extra["group"]), shape, default, choices))
     return found
+
+
+def _of_option(option: Option) -> FormField:
+    """A flag of a command as a field. Its help ends with the default."""
+    doc, _, default = option.help.replace("%%", "%").partition(" (default: ")
+    choices = tuple(option.metavar.split("|")) if "|" in option.metavar else ()
+    shape = "choice" if choices else "text"
+    shown = {"gpus": "GPUs"}.get(option.name, option.name.capitalize())
+    return FormField(option.name, shown, doc, "load", shape, default.removesuffix(")"), choices)
 
 
 def _written(default: object) -> str:
@@ -87,10 +99,10 @@ def _written(default: object) -> str:
     return f"{default:g}" if isinstance(default, float) else str(default)
 
 
-def typed(form: Mapping[str, Any]) -> dict[str, Any]:
+def typed(form: Mapping[str, Any], kind: str = "run") -> dict[str, Any]:
     """The settings that were typed into the fields: an empty one is not given."""
     given: dict[str, Any] = {}
-    for field in fields():
+    for field in fields(kind):
         value = form.get(field.name)
         if field.kind == "switch":
             on = value is not None and str(value).lower() not in ("", "off", "false")
@@ -104,7 +116,9 @@ def typed(form: Mapping[str, Any]) -> dict[str, Any]:
     return given
 
 
-def check(settings: Mapping[str, Any], secrets: Mapping[str, Any], files: DataFiles) -> dict[str, Any]:
+def check(
+    settings: Mapping[str, Any], secrets: Mapping[str, Any], files: DataFiles, kind: str = "run"
+) -> dict[str, Any]:
     """The settings with the paths of their files. Raises Refused with every problem, each beside its field."""
     problems: list[tuple[str | None, str]] = []
     with_paths = dict(settings)
@@ -131,20 +145,21 @@ def check(settings: Mapping[str, Any], secrets: Mapping[str, Any], files: DataFi
     if tokenizer is not None and not _is_tokenizer_name(str(tokenizer)):
         problems.append(("tokenizer", "name a model of the hub (Qwen/Qwen3-8B), `server`, or the URL of a server"))
         del with_paths["tokenizer"]
+    of_runs, own = parted(with_paths, kind)
     try:
-        resolve({**with_paths, **secrets})
+        KINDS[kind].check({**of_runs, **secrets}, own)
     except UsageError as e:
-        problems += [_beside(problem) for problem in e.problems]
+        problems += [_beside(problem, own) for problem in e.problems]
     if problems:
         raise Refused(problems)
     return with_paths
 
 
-def _beside(problem: str) -> tuple[str | None, str]:
+def _beside(problem: str, own: Collection[str]) -> tuple[str | None, str]:
     """The field that a sentence is about: `--input-tokens: must be ...` is about input_tokens."""
-    flag = re.match(r"--(?:no-)?([a-z][a-z-]*)", problem)
+    flag = re.search(r"--(?:no-)?([a-z][a-z-]*)", problem)
     name = None if flag is None else flag[1].replace("-", "_")
-    return (name if name in Settings.model_fields else None), problem
+    return (name if name in Settings.model_fields or name in own or name == "loads" else None), problem
 
 
 def _secrets_in_url(url: str) -> list[str]:

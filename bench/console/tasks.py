@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,11 @@ import yaml
 
 from bench.config.resolution import given_again
 from bench.config.values import seconds
+from bench.console import series
 from bench.console.errors import NotFound
+from bench.console.kinds import kind_of
 from bench.console.store import Marks, Store
+from bench.console.task import ENDED, FAILED, KILLED, NOT_STARTED, QUEUED, STARTING, STOPPED, Step, Task
 from bench.manifest import Manifest
 from bench.run_directory import LIVE, MANIFEST, REPORT, SUMMARY, RunDirectory
 from bench.run_state import RunState
@@ -29,67 +32,6 @@ LOG = "console.log"
 PID = "console.pid"
 OWN_FOLDER = ".console"
 TASK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
-
-QUEUED, STARTING, NOT_STARTED = "queued", "starting", "not started"
-FAILED, STOPPED, KILLED = "could not start", "stopped", "killed"
-ENDED = str(RunState.ENDED)
-OVER = (ENDED, STOPPED, KILLED, FAILED)
-"""States after which nothing changes by itself."""
-ACTIVE = (STARTING, *(str(state) for state in RunState if state is not RunState.ENDED))
-STATES = (QUEUED, NOT_STARTED, *ACTIVE, *OVER)
-
-HEADLINES = (
-    ("requests_per_s", "requests/s"),
-    ("output_tokens_per_s", "tokens/s"),
-    ("ttft_p50_ms", "TTFT p50, ms"),
-    ("ttft_p99_ms", "TTFT p99, ms"),
-    ("tpot_p50_ms", "TPOT p50, ms"),
-    ("e2el_p99_ms", "E2EL p99, ms"),
-)
-"""The numbers of the list and of the comparison: key of `Task.numbers`, and its title."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
-    """A task as it is now."""
-
-    id: str
-    state: str
-    kind: str = "run"
-    target: str = ""
-    load: str = ""
-    started: str | None = None
-    ended: str | None = None
-    settings: dict[str, Any] = field(default_factory=dict)
-    """What differs from the defaults, without secrets."""
-    verdict: str | None = None
-    reasons: tuple[str, ...] = ()
-    held: bool | None = None
-    counts: dict[str, int] = field(default_factory=dict)
-    numbers: dict[str, float | None] = field(default_factory=dict)
-    sparkline: tuple[float, ...] = ()
-    """Output tokens or requests a second over the run, at most 40 values from 0 to 1."""
-    problem: str | None = None
-    """Why it could not start, or what its program said last."""
-    has_report: bool = False
-    needs: tuple[str, ...] = ()
-    """Secrets that were typed in and that the console does not have any more."""
-    marks: Marks = field(default_factory=Marks)
-    start_at: str | None = None
-
-    @property
-    def title(self) -> str:
-        return self.marks.title or self.id
-
-    @property
-    def active(self) -> bool:
-        """Whether its program runs."""
-        return self.state in ACTIVE
-
-    @property
-    def over(self) -> bool:
-        """Whether nothing more happens by itself."""
-        return self.state in OVER
 
 
 class TaskFolder:
@@ -110,9 +52,19 @@ class TaskFolder:
             raise NotFound(f"there is no task {task!r}")
         return path
 
-    def file(self, task: str, name: str) -> Path:
+    def run(self, task: str, run: str | None) -> Path:
+        """The directory of a run inside a search or a sweep; that of the task for None. Raises NotFound."""
+        path = self.directory(task)
+        if run is None:
+            return path
+        inner = path / run
+        if TASK_NAME.fullmatch(run) is None or inner.is_symlink() or not inner.is_dir():
+            raise NotFound(f"the task {task!r} has no run {run!r}")
+        return inner
+
+    def file(self, task: str, name: str, run: str | None = None) -> Path:
         """A file of a task. Raises NotFound where there is none, or where it is a link."""
-        path = self.directory(task) / name
+        path = self.run(task, run) / name
         if path.name != name or path.is_symlink() or not path.is_file():
             raise NotFound(f"the task {task!r} has no {name}")
         return path
@@ -123,7 +75,7 @@ class TaskFolder:
         if self.path.is_dir():
             for path in self.path.iterdir():
                 ours = TASK_NAME.fullmatch(path.name) and not path.is_symlink()
-                if ours and any((path / name).is_file() for name in (MANIFEST, TASK_FILE)):
+                if ours and any((path / name).is_file() for name in (MANIFEST, TASK_FILE, *series.FILES)):
                     found.append(path.name)
         return sorted(found, reverse=True)
 
@@ -171,7 +123,7 @@ class TaskFolder:
 def _stamp(path: Path) -> str:
     """Changes when a finished run is rendered again, or changed."""
     parts = []
-    for name in (MANIFEST, SUMMARY):
+    for name in series.stamped(path) or (MANIFEST, SUMMARY):
         try:
             stat = (path / name).stat()
         except OSError:
@@ -183,14 +135,21 @@ def _stamp(path: Path) -> str:
 def _from_bytes(content: bytes) -> Task:
     stored = orjson.loads(content)
     stored["marks"] = Marks()
-    return Task(**{**stored, "reasons": tuple(stored["reasons"]), "sparkline": tuple(stored["sparkline"]), "needs": ()})
+    stored |= {key: tuple(stored[key]) for key in ("reasons", "sparkline")}
+    stored |= {"steps": tuple(Step(**step) for step in stored.get("steps", ())), "needs": ()}
+    return Task(**stored)
 
 
 def _task(path: Path, queue: Mapping[str, str | None], starting: Collection[str]) -> Task:
     """A task from its files alone."""
     name, planned = path.name, planned_of(path)
-    base = Task(id=name, state=NOT_STARTED, kind=str(planned.get("kind", "run")), settings=planned.get("settings", {}))
-    base = replace(base, target=str(base.settings.get("url", "")), load=load_of(base.settings))
+    kind = str(planned.get("kind") or kind_of(path))
+    base = Task(id=name, state=NOT_STARTED, kind=kind, settings=planned.get("settings", {}))
+    base = replace(base, target=str(base.settings.get("url", "")), load=load_of(base.settings, kind))
+    if kind in series.READERS and (found := series.read(base, path)) is not None:
+        if found.state not in (KILLED, FAILED):
+            return found
+        return replace(found, state=STARTING) if name in starting else replace(found, problem=last_words(path / LOG))
     if not (path / MANIFEST).is_file():
         if name in starting:
             return replace(base, state=STARTING)
@@ -235,8 +194,10 @@ def planned_of(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def load_of(config: Mapping[str, Any]) -> str:
+def load_of(config: Mapping[str, Any], kind: str = "run") -> str:
     """A load in a few words."""
+    if kind in series.READERS:
+        return series.load_of(config, kind)
     limit = []
     if config.get("duration"):
         limit.append(_in_seconds(config["duration"]))

@@ -26,6 +26,7 @@ from bench.load_search.run_visits import Runs, RunVisits
 from bench.load_search.visit_result import Sought, sought
 from bench.load_test import default_directory
 from bench.metrics import objectives
+from bench.run_directory import series_held
 from bench.secrets import public_command
 
 
@@ -66,7 +67,7 @@ def plan(
         wrong += e.problems
     texts = given.get("slo") or () if base is None else base.slo
     try:
-        if texts or base is not None:
+        if texts or base is not None or not problems:  # A file that cannot be read may have them.
             wanted = sought(objectives.parse([texts] if isinstance(texts, str) else texts))
     except UsageError as e:
         # What the configuration has found wrong with an objective is not said twice.
@@ -109,8 +110,9 @@ def carry_out(
     """Search, and write the page. How it ended, and what can be printed of it."""
     sha256 = config_sha256(base, search.settings.load_kind)
     visits = RunVisits(base, wanted, runs, REAL_TIME)
-    ended = drive(search, directory, visits, follower, config_sha256=sha256, require=require)
-    return ended, render(directory, search, ended.stopped_by, require, ended.error)
+    with series_held(directory.path):
+        ended = drive(search, directory, visits, follower, config_sha256=sha256, require=require)
+        return ended, render(directory, search, ended.stopped_by, require, ended.error)
 
 
 def result_of(directory: SearchDirectory, search: Search, ended: Ended, rendered: Rendered) -> SearchResult:

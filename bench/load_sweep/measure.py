@@ -20,7 +20,7 @@ from bench.load_sweep.sweep_file import SCHEMA, SweepFacts, config_sha256, to_js
 from bench.load_sweep.visits import Loads, Visit
 from bench.loads import StepsEnded, step_through
 from bench.report import load_sweep_page, load_sweep_text
-from bench.run_directory import RunDirectory
+from bench.run_directory import RunDirectory, series_held
 from bench.run_series import RunSeries
 from bench.secrets import public_command
 
@@ -75,7 +75,9 @@ def sweep(
     first run cannot be made."""
     driver = _Driver(config_at, loads, series, given, gpus, command, say)
     driver.check(resume=resume)
-    return driver.drive()
+    series.path.mkdir(parents=True, exist_ok=True)
+    with series_held(series.path):
+        return driver.drive()
 
 
 class _Driver:

@@ -63,7 +63,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.load_search.found": frozenset({"bench.errors", "bench.load_search"}),
     "bench.load_search.whole": frozenset(
         {"bench.clock", "bench.config", "bench.errors", "bench.load_search", "bench.load_test", "bench.machine",
-         "bench.metrics", "bench.secrets"}
+         "bench.metrics", "bench.run_directory", "bench.secrets"}
     ),
     "bench.load_search.follower": frozenset(
         {"bench.load.live", "bench.load_search", "bench.observer", "bench.terminal"}
@@ -170,6 +170,14 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.console": frozenset(
         {"bench.clock", "bench.config", "bench.endpoints", "bench.errors", "bench.manifest", "bench.mock_process",
          "bench.rng", "bench.run_directory", "bench.run_state", "bench.secrets", "bench.verdict.limits", "promptset.recipes"}
+    ),
+    # What may be set of a search and a sweep, and how far they are, is for these to say.
+    "bench.console.kinds": frozenset(
+        {"bench.config", "bench.load_search", "bench.load_sweep", "bench.run_directory"}
+    ),
+    "bench.console.series": frozenset(
+        {"bench.config", "bench.console", "bench.load_search", "bench.load_sweep", "bench.report", "bench.run_directory",
+         "bench.run_state"}
     ),
     "bench.commands": frozenset({"bench", "promptset.cli"}),
     "bench.cli": frozenset({"bench"}),
@@ -340,7 +348,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
 COMPOSERS = (
     "bench.evaluate", "bench.load_test", "bench.run_series", "bench.load_search", "bench.comparison", "bench.release_gate",
     "bench.calibrate", "bench.load_sweep.measure", "bench.load_sweep.repeats", "bench.limits",
-    "bench.api", "bench.commands", "bench.cli", "bench.__main__",
+    "bench.console", "bench.api", "bench.commands", "bench.cli", "bench.__main__",
 )  # fmt: skip
 """From the lowest to the highest: each may import those before it."""
 

@@ -69,14 +69,43 @@
     byId("health").textContent = now.warnings.join(" ");
   }
 
+  // Of a search or a sweep: its runs that have ended, and what is known so far.
+  function showSteps(now) {
+    const place = byId("steps");
+    if (!place) return;
+    byId("headline").textContent = now.headline ?? "Nothing is known yet.";
+    if (byId("all-done") && now.share_done !== null) byId("all-done").value = now.share_done;
+    place.hidden = now.steps.length === 0;
+    place.querySelector("tbody").replaceChildren(...now.steps.map((step) => {
+      const row = document.createElement("tr"), head = document.createElement("th"), link = document.createElement("a");
+      const verdict = document.createElement("td"), badge = document.createElement("span"), said = document.createElement("td");
+      head.scope = "row";
+      link.href = `/api/tasks/${task}/runs/${encodeURIComponent(step.run)}/report.html`;
+      link.textContent = step.load;
+      badge.className = `verdict ${step.verdict.toLowerCase()}`;
+      badge.textContent = step.verdict;
+      said.textContent = step.said;
+      head.append(link);
+      verdict.append(badge);
+      row.append(head, verdict, said);
+      return row;
+    }));
+  }
+
   const source = new EventSource(`/api/tasks/${task}/events`);
   source.addEventListener("line", (event) => {
     const now = JSON.parse(event.data);
     show(now, keep(now));
     if (!drawing) { drawing = true; requestAnimationFrame(draw); }
   });
+  source.addEventListener("run", (event) => {
+    rows = []; every = 1; seen = 0; before = null;
+    errors.clear();
+    if (byId("run")) byId("run").textContent = JSON.parse(event.data).run;
+  });
   source.addEventListener("task", (event) => {
     const now = JSON.parse(event.data);
+    showSteps(now);
     byId("where").textContent = now.state;
     const badge = byId("badge").querySelector(".state");
     badge.textContent = now.state;

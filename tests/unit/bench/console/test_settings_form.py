@@ -10,6 +10,7 @@ from bench.config import Settings
 from bench.console import settings_form
 from bench.console.data_files import DataFiles
 from bench.console.errors import ConsoleError, Refused
+from bench.console.kinds import KINDS
 from bench.console.load_templates import TEMPLATES
 
 GOOD = {"url": "http://127.0.0.1:8000"}
@@ -68,7 +69,37 @@ def test_an_uploaded_file_and_a_recipe_are_data(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("key", TEMPLATES)
 def test_every_template_can_be_started(key: str, tmp_path: Path) -> None:
-    settings_form.check({**GOOD, **TEMPLATES[key].settings}, {}, DataFiles(tmp_path))
+    settings_form.check({**GOOD, **TEMPLATES[key].settings}, {}, DataFiles(tmp_path), TEMPLATES[key].kind)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_form_of_a_kind_has_its_options_and_not_what_it_answers_itself(kind: str) -> None:
+    form, names = KINDS[kind].form(), [field.name for field in settings_form.fields(kind)]
+    assert names[: len(form.options)] == [option.name for option in form.options]
+    assert not {*names} & {*form.left_out}
+    assert len(names) == len({*names})
+
+
+def test_options_of_a_search_are_read_from_their_declaration() -> None:
+    by_name = {field.name: field for field in settings_form.fields("search")}
+    assert by_name["load"].choices == ("rate", "concurrency")
+    assert (by_name["budget"].default, by_name["precision"].default) == ("15m", "10%")
+    typed = settings_form.typed({"budget": "3m", "stream": "on", "rate": "5"}, "search")
+    assert typed == {"budget": "3m"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "beside"),
+    [("search", {"budget": "1s", "output_tokens": "none"}, {"budget", "output_tokens", "slo"}),
+     ("search", {"slo": ["ttft:p99<1s"], "start": "5", "max": "2"}, {"start"}),
+     ("sweep", {"gpus": "many"}, {"loads", "gpus"})],
+)  # fmt: skip
+def test_problems_of_a_search_and_a_sweep_stand_beside_their_fields(
+    kind: str, settings: dict[str, object], beside: set[str | None], tmp_path: Path
+) -> None:
+    with pytest.raises(Refused) as raised:
+        settings_form.check({**GOOD, **settings}, {}, DataFiles(tmp_path), kind)
+    assert {field for field, _ in raised.value.problems} == beside
 
 
 def test_secrets_have_fields_of_their_own() -> None:

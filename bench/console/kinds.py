@@ -1,0 +1,116 @@
+"""The kinds of task: the commands that a console can start. A new kind is an entry here.
+
+What a kind has beside the settings of a run is declared by its command; the form, the API and the checks are made of that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.config import resolve
+from bench.config.flags import Option
+from bench.run_directory import REPORT, SUMMARY
+
+Check = Callable[[Mapping[str, Any], Mapping[str, str]], None]
+"""Of the settings of runs, and those of the kind. Raises UsageError with every problem."""
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What differs from the form of a run: options of its own, and settings that it has its own answer to."""
+
+    options: Sequence[Option] = ()
+    left_out: Collection[str] = ()
+
+
+def _check_run(settings: Mapping[str, Any], own: Mapping[str, str]) -> None:
+    del own
+    resolve(settings)
+
+
+# What computes is imported when it is first needed: a console that only lists runs needs none of it.
+
+
+def _search_form() -> Form:
+    from bench.load_search.options import LEFT_TO_THE_SEARCH, OPTIONS
+
+    return Form(OPTIONS, LEFT_TO_THE_SEARCH)
+
+
+def _check_search(settings: Mapping[str, Any], own: Mapping[str, str]) -> None:
+    from bench.load_search.options import LEFT_TO_THE_SEARCH
+    from bench.load_search.whole import plan
+
+    of_runs = {name: value for name, value in settings.items() if name not in LEFT_TO_THE_SEARCH}
+    plan(settings, own, lambda load: resolve({**of_runs, **load}))
+
+
+def _sweep_form() -> Form:
+    from bench.load_sweep.options import OPTIONS, SET_BY_LOADS
+
+    return Form(OPTIONS, SET_BY_LOADS)
+
+
+def _check_sweep(settings: Mapping[str, Any], own: Mapping[str, str]) -> None:
+    from bench.load_sweep.options import SET_BY_LOADS, plan
+
+    of_runs = {name: value for name, value in settings.items() if name not in SET_BY_LOADS}
+    plan(settings, own, lambda load: resolve({**of_runs, **load}))
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of task: what people call it, and the files that it leaves."""
+
+    title: str
+    about: str
+    form: Callable[[], Form] = Form
+    check: Check = _check_run
+    numbers: str = SUMMARY
+    page: str = REPORT
+    sign: str | None = None
+    """The file that tells its directory from that of a run."""
+
+
+KINDS = {
+    "run": Kind("Run", "One load, for a time or a number of requests."),
+    "search": Kind(
+        "Search",
+        "The highest load at which every objective holds.",
+        form=_search_form,
+        check=_check_search,
+        numbers="search.json",
+        page="search.html",
+        sign="search.yaml",
+    ),
+    "sweep": Kind(
+        "Sweep",
+        "Several loads, one after the other, and curves over them.",
+        form=_sweep_form,
+        check=_check_sweep,
+        numbers="sweep.json",
+        page="sweep.html",
+        sign="sweep.json",
+    ),
+    "calibrate": Kind(
+        "Calibration",
+        "How wrong the numbers are on this machine.",
+        form=lambda: Form(left_out=("url", "model", "endpoint")),
+    ),
+}
+"""By the name of the command."""
+
+
+def kind_of(path: Path) -> str:
+    """The kind of a directory that a terminal made."""
+    return next((name for name, kind in KINDS.items() if kind.sign and (path / kind.sign).is_file()), "run")
+
+
+def parted(settings: Mapping[str, Any], kind: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """The settings of runs, and those of the kind, whose values are text."""
+    names = {option.name for option in KINDS[kind].form().options}
+    own = {name: str(value) for name, value in settings.items() if name in names}
+    return {name: value for name, value in settings.items() if name not in names}, own

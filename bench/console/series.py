@@ -1,0 +1,188 @@
+"""Searches and sweeps as tasks: directories of runs, of which search.json or sweep.json says how far they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import orjson
+import yaml
+
+from bench.config.resolution import given_again
+from bench.console.kinds import KINDS
+from bench.console.task import ENDED, FAILED, KILLED, STOPPED, Step, Task
+from bench.run_directory import SUMMARY, RunDirectory, is_series_held
+from bench.run_state import RunState
+
+FILES = tuple(kind.sign for kind in KINDS.values() if kind.sign)
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """What the file of a search or a sweep says. `over` is the state that it has where no process is there."""
+
+    config: Mapping[str, Any]
+    started: str | None
+    over: str
+    headline: str | None
+    steps: tuple[Step, ...]
+    share_done: float
+
+
+def stamped(path: Path) -> tuple[str, ...]:
+    """The files that change when a search or a sweep goes on, or is rendered again; none for other directories."""
+    kind = next((kind for kind in KINDS.values() if kind.sign and (path / kind.sign).is_file()), None)
+    return () if kind is None else (kind.numbers, kind.page)
+
+
+def read(task: Task, path: Path) -> Task | None:
+    """A search or a sweep as it is now; None where it has left nothing yet."""
+    kind = KINDS[task.kind]
+    held = is_series_held(path)
+    if not (path / str(kind.sign)).is_file():
+        return replace(task, state=str(RunState.PREPARING)) if held else None
+    try:
+        stat = (path / kind.numbers).stat()
+        progress = READERS[task.kind](path, (stat.st_mtime_ns, stat.st_size))
+    except OSError:
+        return replace(task, state=str(RunState.PREPARING) if held else FAILED)
+    except Exception as e:  # A damaged file is a task that says so: the list of the others must not end with it.
+        said = " ".join(str(e).split())[:300]
+        return replace(task, state=KILLED, headline=f"{kind.numbers} cannot be read: {said}")
+    found = replace(
+        task,
+        target=task.target or str(progress.config.get("url", "")),
+        load=task.load if task.settings else load_of(progress.config, task.kind),
+        settings=task.settings or given_again(progress.config),
+        started=progress.started,
+        headline=progress.headline,
+        steps=progress.steps,
+    )
+    if held:
+        run = _going_on(path, {step.run for step in progress.steps})
+        return replace(found, state=str(RunState.RUNNING), share_done=progress.share_done, run=run)
+    return replace(found, state=progress.over, has_report=progress.over != FAILED and (path / kind.page).is_file())
+
+
+def _going_on(path: Path, ended: Collection[str]) -> str | None:
+    """The run inside that goes on now."""
+    for inner in path.iterdir():
+        if inner.name not in ended and inner.is_dir() and not inner.is_symlink() and RunDirectory(inner).is_held:
+            return inner.name
+    return None
+
+
+def load_of(config: Mapping[str, Any], kind: str) -> str:
+    """What is searched for, or swept over, in a few words."""
+    if kind == "sweep":
+        repeats = str(config.get("repeats") or "1")
+        return f"sweep, {config.get('loads', '')}" + (f", {repeats} times" if repeats != "1" else "")
+    slo = config.get("slo") or ()
+    of = "users" if config.get("load") == "concurrency" else "requests/s"
+    return f"search, {of}: {', '.join([slo] if isinstance(slo, str) else map(str, slo))}"
+
+
+def _yaml(path: Path) -> Mapping[str, Any]:
+    content = yaml.load(path.read_bytes(), Loader=_LOADER)
+    return content if isinstance(content, dict) else {}
+
+
+@lru_cache(maxsize=8)
+def _search(path: Path, stamp: tuple[int, int]) -> Progress:
+    del stamp  # A part of the key: the file as it was then.
+    from bench.load_search import search_file, visit_numbers
+    from bench.load_search.answer import answer, load_text
+    from bench.load_search.decisions import Ending
+    from bench.load_search.visit_table import broke
+
+    settings = _yaml(path / "search.yaml")
+    kept = orjson.loads((path / "search.json").read_bytes())
+    search = search_file.from_json(kept, kept["config_sha256"])
+    kind, goals, required = search.settings.load_kind, search.settings.goals, kept["required"]
+    stopped_by = None if kept["stopped_by"] is None else Ending(kept["stopped_by"])
+    steps = []
+    for result in search.results:
+        broken = ", ".join(f"{goal.text} {broke(result, goal)[0]}" for goal in goals)
+        fell_behind = ", and requests pile up" if result.kept_up is False else ""
+        held = "did not hold" if search.broke(result) else "held"
+        said = f"{held} (broken: {broken}; {result.requests:,} requests{fell_behind})"
+        said = said if result.valid else "the client could not measure it"
+        steps.append(
+            Step(
+                run=result.run_dir,
+                load=f"{load_text(result.load, kind)}{'' if result.phase == 'visit' else f', {result.phase}'}",
+                verdict=result.verdict,
+                said=said,
+            )
+        )
+    over = KILLED if stopped_by is None else STOPPED if stopped_by is Ending.INTERRUPTED else ENDED
+    if not steps and stopped_by in (None, Ending.TARGET):
+        over = FAILED
+    numbers = visit_numbers.read(path, search.results)
+    found = answer(search, stopped_by, numbers, require=None if required is None else required["load"])
+    lines = [line for line in found.lines if line.startswith("required: ")]
+    manifest = settings.get("manifest", {})
+    return Progress(
+        config={**settings.get("config", {}), "load": kind},
+        started=manifest.get("started"),
+        over=over,
+        headline=" ".join([found.headline, *(f"{line[0].upper()}{line[1:]}." for line in lines)]) if steps else None,
+        steps=tuple(steps),
+        share_done=min(1.0, search.seconds / search.settings.budget_s),
+    )
+
+
+@lru_cache(maxsize=8)
+def _sweep(path: Path, stamp: tuple[int, int]) -> Progress:
+    del stamp
+    from bench.load_sweep import measure
+    from bench.report.load_sweep_text import progress_line, sentences
+
+    content = measure.read(path / measure.SWEEP)
+    runs, planned = content["runs"], len(content["loads"]) * content["repeats"]
+    steps = tuple(
+        Step(
+            run=run["name"],
+            load=f"{run['load']:,g} {content['unit']}",
+            verdict=run["status"],
+            said=progress_line(run["status"], run["numbers"]).partition(": ")[2],
+        )
+        for run in runs
+    )
+    over = ENDED
+    if content["ended"] == measure.INTERRUPTED:
+        # Ctrl-C lets the run that goes on end; a kill does not.
+        left = [inner for inner in path.iterdir() if (inner / "run.yaml").is_file() and "-cut-off-" not in inner.name]
+        killed = not all((inner / SUMMARY).is_file() for inner in left)
+        over = KILLED if killed else STOPPED if left else FAILED
+    told = sentences({**content, "no_knee": None}) if over != FAILED else []
+    kind_of_loads = f"{content['kind']}={','.join(f'{load:g}' for load in content['loads'])}"
+    return Progress(
+        config={**content["config"], "loads": kind_of_loads, "repeats": content["repeats"]},
+        started=content["date"],
+        over=over,
+        headline=" ".join([*_most(content), *told]) or None,
+        steps=steps,
+        share_done=len(runs) / planned,
+    )
+
+
+def _most(content: Mapping[str, Any]) -> list[str]:
+    """Where the output was greatest."""
+    values = [
+        (point["numbers"]["output_tokens_per_s"]["value"], point["load"])
+        for point in content["points"]
+        if point["usable"] and point["numbers"]["output_tokens_per_s"]["value"] is not None
+    ]
+    if not values:
+        return []
+    most, load = max(values)
+    return [f"Most output at {load:,g} {content['unit']}: {most:,.0f} tokens/s."]
+
+
+READERS: Mapping[str, Callable[[Path, tuple[int, int]], Progress]] = {"search": _search, "sweep": _sweep}
+"""By kind of task."""

@@ -1,0 +1,89 @@
+"""A task as a value: what it is now, and what is known of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from bench.console.store import Marks
+from bench.run_state import RunState
+
+QUEUED, STARTING, NOT_STARTED = "queued", "starting", "not started"
+FAILED, STOPPED, KILLED = "could not start", "stopped", "killed"
+ENDED = str(RunState.ENDED)
+OVER = (ENDED, STOPPED, KILLED, FAILED)
+"""States after which nothing changes by itself."""
+ACTIVE = (STARTING, *(str(state) for state in RunState if state is not RunState.ENDED))
+STATES = (QUEUED, NOT_STARTED, *ACTIVE, *OVER)
+
+HEADLINES = (
+    ("requests_per_s", "requests/s"),
+    ("output_tokens_per_s", "tokens/s"),
+    ("ttft_p50_ms", "TTFT p50, ms"),
+    ("ttft_p99_ms", "TTFT p99, ms"),
+    ("tpot_p50_ms", "TPOT p50, ms"),
+    ("e2el_p99_ms", "E2EL p99, ms"),
+)
+"""The numbers of the list and of the comparison: key of `Task.numbers`, and its title."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """A run of a search or a sweep that has ended."""
+
+    run: str
+    """Its directory in that of the task."""
+    load: str
+    verdict: str
+    said: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """A task as it is now."""
+
+    id: str
+    state: str
+    kind: str = "run"
+    target: str = ""
+    load: str = ""
+    started: str | None = None
+    ended: str | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+    """What differs from the defaults, without secrets."""
+    verdict: str | None = None
+    reasons: tuple[str, ...] = ()
+    held: bool | None = None
+    counts: dict[str, int] = field(default_factory=dict)
+    numbers: dict[str, float | None] = field(default_factory=dict)
+    sparkline: tuple[float, ...] = ()
+    """Output tokens or requests a second over the run, at most 40 values from 0 to 1."""
+    headline: str | None = None
+    """The answer of a search or a sweep, so far or at its end."""
+    steps: tuple[Step, ...] = ()
+    """Of a search or a sweep, in their order."""
+    run: str | None = None
+    """The run of a search or a sweep that goes on now."""
+    share_done: float | None = None
+    """Of a search or a sweep, while it goes on."""
+    problem: str | None = None
+    """Why it could not start, or what its program said last."""
+    has_report: bool = False
+    needs: tuple[str, ...] = ()
+    """Secrets that were typed in and that the console does not have any more."""
+    marks: Marks = field(default_factory=Marks)
+    start_at: str | None = None
+
+    @property
+    def title(self) -> str:
+        return self.marks.title or self.id
+
+    @property
+    def active(self) -> bool:
+        """Whether its program runs."""
+        return self.state in ACTIVE
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more happens by itself."""
+        return self.state in OVER
