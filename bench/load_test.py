@@ -258,6 +258,7 @@ async def _probe(
         model=choose_model(config.model, listed, bodies_name_one=names_model),
         stream=config.stream,
         ignore_eos=config.ignore_eos,
+        tool_choice=config.tool_choice,
         extra=config.extra_body,
     )
     return await probe(
@@ -268,7 +269,7 @@ async def _probe(
         url=public_url(target.url),
         own_body=own_body,
         listed=listed,
-        authorized=any(name.lower() == "authorization" for name, _ in target.headers),
+        authorized=any(name.lower() in ("authorization", "x-api-key") for name, _ in target.headers),
         timeout_s=config.probe_timeout,
     )
 

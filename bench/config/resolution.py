@@ -20,6 +20,7 @@ from bench.config import values
 from bench.config.run_config import SECRETS, RunConfig, complete, implied_mode
 from bench.config.settings import Settings
 from bench.endpoints import DEFAULT, ENDPOINTS, urls
+from bench.endpoints.interface import TOOL_CHOICES
 from bench.errors import UsageError
 from bench.metrics import objectives, precision
 from bench.modes import MODES
@@ -245,6 +246,8 @@ def _data_problems(settings: Settings, given: Collection[str]) -> list[str]:
         problems += _prefix_problems(settings.prefix)
     if settings.tools is not None:
         problems += _tools_problems(settings, settings.tools)
+    elif settings.tool_choice is not None and (settings.dataset is None or settings.recipe is not None):
+        problems.append("--tool-choice needs tools: give a list of them with --tools")
     if "text" in given:
         problems += _text_problems(settings.text)
     return problems
@@ -260,11 +263,15 @@ def _tools_problems(settings: Settings, file: str) -> list[str]:
     problems = []
     endpoint = settings.endpoint or urls.endpoint_of(settings.url) or DEFAULT
     if not ENDPOINTS[endpoint].takes_messages:
-        problems.append(f"--tools are part of a chat, and the endpoint is {endpoint}")
+        chats = ", ".join(name for name, one in ENDPOINTS.items() if one.takes_messages)
+        problems.append(f"--tools are part of a chat, and the endpoint is {endpoint}: use one of {chats}")
     if settings.dataset is not None and settings.recipe is None:
         problems.append("--tools are for simulated chats, and the rows of --dataset bring their own")
     try:
-        load_tools(Path(file))
+        names = [tool["function"]["name"] for tool in load_tools(Path(file))]
+        if settings.tool_choice is not None and settings.tool_choice not in (*TOOL_CHOICES, *names):
+            choices = ", ".join((*TOOL_CHOICES, *names))
+            problems.append(f"--tool-choice: {settings.tool_choice} is none of {choices}")
     except SpecError as e:
         problems += [f"--tools: {problem}" for problem in e.problems]
     return problems

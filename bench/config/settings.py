@@ -191,9 +191,16 @@ class Settings(BaseModel):
     )
     tools: str | None = option(
         None,
-        "a JSON list of OpenAI tools that every simulated chat offers; --input-tokens includes them",
+        "a JSON list of tools (as of OpenAI's chat) that every simulated chat offers; --input-tokens includes them",
         group="data",
         metavar="FILE",
+    )
+    tool_choice: str | None = option(
+        None,
+        "whether the model must call a tool: auto, required, none, or the name of the tool",
+        group="data",
+        metavar="CHOICE",
+        otherwise="what the server does without: auto",
     )
     turns: Tokens | None = option(
         None, "mode sessions: turns in each session", group="data", metavar="DIST", otherwise=DEFAULT_TURNS

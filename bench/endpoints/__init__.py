@@ -1,7 +1,8 @@
 """The APIs that a run can load. A new endpoint is one file behind `interface.Endpoint` and one line in ENDPOINTS. No I/O.
 
 Each says its path, how a sample becomes a body, how the events of a stream and a whole reply are read, and how a reply ends.
-What the endpoints of OpenAI's dialect share is in `openai.py`, `stream_reader.py` and `whole_reply.py`.
+What chat and completions share is in `openai.py` and `stream_reader.py`; what messages and responses share, in
+`typed_events.py` and `chat_translation.py`; what all share, in `event_stream.py`, `whole_reply.py` and `usage.py`.
 """
 
 from __future__ import annotations
@@ -9,12 +10,16 @@ from __future__ import annotations
 from bench.endpoints.chat import ChatCompletions
 from bench.endpoints.completions import Completions
 from bench.endpoints.interface import BodyOptions, Endpoint
+from bench.endpoints.messages import Messages
+from bench.endpoints.responses import Responses
 from bench.workload import Encoded
 from promptset.samples import Sample
 
 ENDPOINTS: dict[str, Endpoint] = {
     "chat": ChatCompletions(),
     "completions": Completions(),
+    "messages": Messages(),
+    "responses": Responses(),
 }
 """By the name that `--endpoint` takes."""
 

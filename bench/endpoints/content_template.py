@@ -12,19 +12,24 @@ from collections.abc import Sequence
 
 _SAFE = re.compile(rb"[ !#-\[\]-~]+")
 """Printable ASCII without the quote and the backslash: a JSON string as it stands."""
+_TEXT = rb"([ !#-\[\]-~]+)"
+_NUMBER = re.compile(rb"(?:0|[1-9][0-9]{0,15})(?=[,}])")
 
 
 class ContentTemplate:
     """What stands around the text of the events of one response. Knows nothing until it has `learned`.
 
-    `field` is what stands before the text: `"content":"`.
+    `field` is what stands before the text: `"content":"`. `counter` stands before a whole number that may be another in each
+    event: `"sequence_number":`.
     """
 
-    __slots__ = ("_after", "_before", "_field")
+    __slots__ = ("_after", "_before", "_counted", "_counter", "_field")
 
-    def __init__(self, field: bytes) -> None:
+    def __init__(self, field: bytes, counter: bytes | None = None) -> None:
         self._field = field
         self._before = self._after = b""
+        self._counter = counter
+        self._counted: re.Pattern[bytes] | None = None  # the whole event, where it has such a number
 
     @property
     def learned(self) -> bool:
@@ -38,12 +43,18 @@ class ContentTemplate:
         raw = text.encode()
         if event.count(field) == 1 and event.startswith(raw + b'"', start) and _SAFE.fullmatch(raw):
             self._before, self._after = event[:start], event[start + len(raw) :]
+            self._counted = None
+            if self._counter is not None and event.count(self._counter) == 1:
+                before, after = (_with_number(part, self._counter) for part in (self._before, self._after))
+                self._counted = None if before is None or after is None else re.compile(before + _TEXT + after)
 
     def texts(self, events: Sequence[bytes]) -> list[bytes]:
         """The texts of the events from the first on, up to the first that does not fit."""
         before, after = self._before, self._after
         if not before:
             return []
+        if self._counted is not None:
+            return self._counted_texts(self._counted, events)
         start, end, safe = len(before), -len(after), _SAFE.fullmatch
         found: list[bytes] = []
         for event in events:
@@ -52,3 +63,23 @@ class ContentTemplate:
                 break
             found.append(text)
         return found
+
+    @staticmethod
+    def _counted_texts(pattern: re.Pattern[bytes], events: Sequence[bytes]) -> list[bytes]:
+        found: list[bytes] = []
+        for event in events:
+            if (match := pattern.fullmatch(event)) is None:
+                break
+            found.append(match[1])
+        return found
+
+
+def _with_number(part: bytes, counter: bytes) -> bytes | None:
+    """A pattern for this part of an event, whose number may be another; None where what follows the counter is no number."""
+    head, found, tail = part.partition(counter)
+    if not found:
+        return re.escape(part)
+    number = _NUMBER.match(tail)
+    if number is None:
+        return None
+    return re.escape(head + found) + rb"(?:0|[1-9][0-9]{0,15})" + re.escape(tail[number.end() :])

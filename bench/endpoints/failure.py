@@ -27,7 +27,7 @@ END_REASONS = frozenset(
     {
         "stop", "length", "tool_calls", "function_call", "content_filter",  # OpenAI, and all that follow it
         "eos", "eos_token", "stop_token", "stop_sequence", "stop_word", "model_length", "repetition",  # TGI, Mistral, vLLM
-        "end_turn", "max_tokens", "tool_use", "refusal", "pause_turn",  # Anthropic's, through a proxy
+        "end_turn", "max_tokens", "tool_use", "refusal", "pause_turn", "model_context_window_exceeded",  # Anthropic's
         "complete", "end", "safety", "recitation", "sensitive",  # Cohere's, Gemini's, Zhipu's
     }
 )  # fmt: skip

@@ -10,6 +10,9 @@ from bench.records import Outcome, TokensFrom
 from bench.workload import Encoded, InputBatch
 from promptset.samples import Sample
 
+TOOL_CHOICES = ("auto", "required", "none")
+"""What `--tool-choice` may be, beside the name of a tool."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BodyOptions:
@@ -112,6 +115,10 @@ class Endpoint(Protocol):
     def inputs_are(self) -> str | None:
         """What a request is made of, in the plural (texts, documents), where its reply is no generated text: such an endpoint
         has no stream, no output tokens and none of their latencies. None for an endpoint that generates."""
+
+    @property
+    def spoken_by(self) -> str:
+        """What serves this API, for people: an OpenAI-compatible server."""
 
     @property
     def key_variable(self) -> str:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import orjson
 
 from bench.endpoints import failure, whole_reply
-from bench.endpoints.interface import BodyOptions, ParsedReply, ReadOptions
+from bench.endpoints.interface import TOOL_CHOICES, BodyOptions, ParsedReply, ReadOptions
 from bench.endpoints.stream_reader import StreamReader
 from bench.workload import Encoded
 from promptset.samples import Sample
@@ -21,6 +21,7 @@ class OpenAIEndpoint(ABC):
     path: ClassVar[str]
     takes_messages: ClassVar[bool]
     inputs_are: ClassVar[str | None] = None
+    spoken_by: ClassVar[str] = "an OpenAI-compatible server"
     key_variable: ClassVar[str] = "OPENAI_API_KEY"
     usage_on_request: ClassVar[bool] = True
     probe_tokens: ClassVar[int] = 4
@@ -65,6 +66,8 @@ class OpenAIEndpoint(ABC):
         body.pop("stream_options", None)
         if options.stream and options.ask_usage:
             body["stream_options"] = {"include_usage": True}
+        if options.tool_choice is not None and body.get("tools"):
+            body["tool_choice"] = tool_choice(options.tool_choice)
         if options.extra:
             body.update(options.extra)
         asked = body.get("max_completion_tokens", body.get("max_tokens"))
@@ -85,3 +88,8 @@ class OpenAIEndpoint(ABC):
     def error_message(self, body: bytes) -> str:
         """What an error response says, for people."""
         return failure.error_message(body)
+
+
+def tool_choice(choice: str) -> str | dict[str, Any]:
+    """`--tool-choice` as chat completions want it."""
+    return choice if choice in TOOL_CHOICES else {"type": "function", "function": {"name": choice}}

@@ -1,8 +1,10 @@
-"""Replies of OpenAI's dialect that come in one piece."""
+"""Replies that come in one piece: those of OpenAI's dialect, and what all of them share."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -15,58 +17,101 @@ if TYPE_CHECKING:
     from bench.endpoints.openai import OpenAIEndpoint
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WholeText:
+    """What a reply holds: all its text, the text without reasoning and tool calls, and the calls (None: the API has none).
+
+    `reason` is why it ended, for people, and `wrong` what is no success. `ended`: whether it says that it came to its end.
+    """
+
+    text: str
+    content: str
+    calls: int | None
+    usage: Mapping[str, Any] | None
+    timings: object = None
+    choices: int = 1
+    ended: bool = True
+    end_field: str
+    reason: object
+    wrong: str | None
+
+
 def read_whole(body: bytes, endpoint: OpenAIEndpoint, options: ReadOptions) -> ParsedReply:
-    """Decode a response that came in one piece."""
-    try:
-        response = orjson.loads(body)
-    except orjson.JSONDecodeError as e:
-        if (title := page_title(body)) is not None:
-            return _malformed(f"the body is an HTML page{title}, not JSON")
-        return _malformed(f"the body is not JSON ({e}): {excerpt(body)}")
-    if not isinstance(response, dict):
-        return _malformed(f"the body is not a JSON object: {excerpt(body)}")
+    """Decode a response of OpenAI's dialect."""
+    response = json_object(body)
+    if isinstance(response, ParsedReply):
+        return response
     if (error := error_of(response)) is not None:
         return ParsedReply(problem=Problem(Outcome.STREAM_ERROR, error))
     choice = first_choice(response)
     if not choice:
-        return _malformed(f"a reply without choices: {excerpt(body)}")
+        return malformed(f"a reply without choices: {excerpt(body)}")
     text, content = endpoint.texts(choice)
-    calls = len(endpoint.calls_in(choice))
+    ended, wrong = ending_of(response)
     usage = response.get("usage")
-    tokens = token_counts(
-        usage if isinstance(usage, dict) else None,
-        ReplyText(
-            asked=options.output_tokens_asked,
-            most_bytes=len(text.encode()),
-            token_chunks=None,
-            choices=len(response["choices"]),
-            tool_calls=calls > 0,
-            counted=options.count(text) if options.count is not None else None,
-        ),
-    )
-    ended, failed = ending_of(response)
-    problem: Problem | None = None
-    if failed is not None:
-        problem = Problem(Outcome.STREAM_ERROR, failed)
-    elif not ended:
-        problem = Problem(Outcome.MALFORMED, f"the reply has no finish_reason: {excerpt(body)}")
-    elif not text and not calls and options.output_tokens_asked != 0:
-        problem = Problem(Outcome.NO_TOKENS, f"the reply has no text (finish_reason {choice.get('finish_reason')!r})")
-    return ParsedReply(
-        input_tokens=tokens.input_tokens,
-        cached_tokens=cached_tokens(usage if isinstance(usage, dict) else None, response.get("timings")),
-        output_tokens=tokens.output_tokens,
-        output_tokens_from=tokens.output_tokens_from,
-        reasoning_tokens=reasoning_tokens(usage if isinstance(usage, dict) else None),
-        tool_calls=calls if endpoint.takes_messages else None,
-        usage_contradiction=tokens.contradiction,
-        counted=options.count(text) if options.count is not None else None,
+    whole = WholeText(
         text=text,
         content=content,
+        calls=len(endpoint.calls_in(choice)) if endpoint.takes_messages else None,
+        usage=usage if isinstance(usage, dict) else None,
+        timings=response.get("timings"),
+        choices=len(response["choices"]),
+        ended=ended,
+        end_field="finish_reason",
+        reason=choice.get("finish_reason"),
+        wrong=wrong,
+    )
+    return parsed(whole, body, options)
+
+
+def json_object(body: bytes) -> dict[str, Any] | ParsedReply:
+    """The body as a JSON object, or the reply of one that is none."""
+    try:
+        response = orjson.loads(body)
+    except orjson.JSONDecodeError as e:
+        if (title := page_title(body)) is not None:
+            return malformed(f"the body is an HTML page{title}, not JSON")
+        return malformed(f"the body is not JSON ({e}): {excerpt(body)}")
+    return response if isinstance(response, dict) else malformed(f"the body is not a JSON object: {excerpt(body)}")
+
+
+def parsed(whole: WholeText, body: bytes, options: ReadOptions) -> ParsedReply:
+    """The reply, with its tokens counted and judged."""
+    counted = options.count(whole.text) if options.count is not None else None
+    tokens = token_counts(
+        whole.usage,
+        ReplyText(
+            asked=options.output_tokens_asked,
+            most_bytes=len(whole.text.encode()),
+            token_chunks=None,
+            choices=whole.choices,
+            tool_calls=bool(whole.calls),
+            counted=counted,
+        ),
+    )
+    problem: Problem | None = None
+    if whole.wrong is not None:
+        problem = Problem(Outcome.STREAM_ERROR, whole.wrong)
+    elif not whole.ended:
+        problem = Problem(Outcome.MALFORMED, f"the reply has no {whole.end_field}: {excerpt(body)}")
+    elif not whole.text and not whole.calls and options.output_tokens_asked != 0:
+        problem = Problem(Outcome.NO_TOKENS, f"the reply has no text ({whole.end_field} {whole.reason!r})")
+    return ParsedReply(
+        input_tokens=tokens.input_tokens,
+        cached_tokens=cached_tokens(whole.usage, whole.timings),
+        output_tokens=tokens.output_tokens,
+        output_tokens_from=tokens.output_tokens_from,
+        reasoning_tokens=reasoning_tokens(whole.usage),
+        tool_calls=whole.calls,
+        usage_contradiction=tokens.contradiction,
+        counted=counted,
+        text=whole.text,
+        content=whole.content,
         complete=True,
         problem=problem,
     )
 
 
-def _malformed(message: str) -> ParsedReply:
+def malformed(message: str) -> ParsedReply:
+    """A reply that cannot be read."""
     return ParsedReply(problem=Problem(Outcome.MALFORMED, message))

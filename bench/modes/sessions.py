@@ -43,10 +43,11 @@ class Sessions(UsersMode):
         problems = Concurrency.problems(settings, given)
         endpoint = settings.endpoint or urls.endpoint_of(settings.url) or DEFAULT
         if not ENDPOINTS[endpoint].takes_messages:
-            problems.append(f"--mode sessions needs the endpoint chat: {endpoint} have no turns")
+            chats = ", ".join(name for name, one in ENDPOINTS.items() if one.takes_messages)
+            problems.append(f"--mode sessions needs an endpoint of chats ({chats}): {endpoint} have no turns")
         if settings.recipe is not None:
             problems.append("--dataset: a recipe has no sessions; name a file of sessions, or leave it out")
-        for key in ("columns", "bad_rows", "text", "repeat", "tools"):
+        for key in ("columns", "bad_rows", "text", "repeat", "tools", "tool_choice"):
             if key in given:
                 problems.append(f"{flag(key)} does not go with sessions: they have their own rows, in English words")
         if settings.dataset is not None:

@@ -160,7 +160,7 @@ def diagnose(
             return f"the server answered, but no chunk has text ({said}). Does the model answer at all?"
         case Outcome.TRUNCATED | Outcome.MALFORMED:
             return (
-                f"the reply of {url} is not what an OpenAI-compatible server sends: {said}. "
+                f"the reply of {url} is not what {ENDPOINTS[options.endpoint].spoken_by} sends: {said}. "
                 "Are the port and the path those of its API?"
             )
     if options.stream and not record.streamed:

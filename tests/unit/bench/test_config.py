@@ -303,6 +303,8 @@ def test_no_error_quotes_a_secret(flags: dict[str, Any]) -> None:
         ({"mode": "sessions"}, "--tools does not go with sessions"),
         ({"tools": __file__}, "is not JSON"),
         ({"tools": "nowhere.json"}, "cannot be read"),
+        ({"tool_choice": "clock"}, "--tool-choice: clock is none of auto, required, none, "),
+        ({"endpoint": "completions"}, "use one of chat, messages, responses"),
     ],
 )
 def test_tools_that_no_chat_can_offer_are_refused(fields: dict[str, str], problem: str) -> None:

@@ -56,6 +56,7 @@ KNOBS: dict[str, tuple[list[str], list[str], object]] = {
     "bad_rows": ([*URL, "--dataset", __file__], ["--bad-rows", "skip"], "skip"),
     "text": (URL, ["--text", "code"], "code"),
     "tools": (URL, ["--tools", TOOLS], TOOLS),
+    "tool_choice": ([*URL, "--tools", TOOLS], ["--tool-choice", "required"], "required"),
     "repeat": (URL, ["--repeat", "0.25"], 0.25),
     "turns": ([*URL, "--mode", "sessions"], ["--turns", "uniform:2..5"], "uniform:2..5"),
     "think_time": ([*URL, "--mode", "sessions"], ["--think-time", "exp:mean=2s"], "exp:mean=2s"),

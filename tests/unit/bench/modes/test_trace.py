@@ -155,7 +155,7 @@ def test_connections_and_workers_follow_the_busiest_ten_seconds(data: Any) -> No
         ({"dataset": "chatbott"}, "there is no file chatbott, and no recipe of that name (there are azure-2023-code, "),
         ({"turns": "3"}, "--turns is for --mode sessions, and this is mode concurrency"),
         ({"rate": 5, "think_time": "3s"}, "--think-time is for --mode sessions, and this is mode rate"),
-        ({"mode": "sessions", "endpoint": "completions"}, "--mode sessions needs the endpoint chat"),
+        ({"mode": "sessions", "endpoint": "completions"}, "--mode sessions needs an endpoint of chats (chat, "),
         ({"mode": "sessions", "dataset": "chatbot"}, "a recipe has no sessions"),
         ({"mode": "sessions", "dataset": __file__, "turns": "3"}, "--turns: the rows of a file of sessions say that"),
         ({"mode": "sessions", "dataset": __file__, "output_tokens": "3"}, "--output-tokens: the turns of a file of"),

@@ -1,0 +1,165 @@
+"""Chats of OpenAI's shape, which all data has, in the shapes of Messages and Responses.
+
+Both shapes say the same: a server that renders them with its chat template gets the prompt of the very same chat, so that its
+tokens are those that were counted. What has no counterpart is left as it is, and the server may refuse it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from bench.endpoints.interface import TOOL_CHOICES
+
+Fields = dict[str, Any]
+
+_SYSTEM = ("system", "developer")
+
+
+def messages_of(chat: Sequence[Mapping[str, Any]]) -> tuple[str, list[Fields]]:
+    """The system prompt and the messages of Anthropic's shape. Later system messages stay where they are."""
+    begin = next((i for i, message in enumerate(chat) if message.get("role") not in _SYSTEM), len(chat))
+    system = "\n\n".join(_plain(message.get("content")) for message in chat[:begin])
+    found: list[Fields] = []
+    for message in chat[begin:]:
+        role = "system" if message.get("role") in _SYSTEM else message.get("role")
+        if role == "tool":
+            result = {
+                "type": "tool_result",
+                "tool_use_id": message.get("tool_call_id"),
+                "content": message.get("content"),
+            }
+            if found and found[-1]["role"] == "user" and _holds_results(found[-1]):
+                found[-1]["content"].append(result)  # The results of parallel calls are one message.
+            else:
+                found.append({"role": "user", "content": [result]})
+            continue
+        content = _blocks(message.get("content"))
+        calls = [
+            {"type": "tool_use", "id": call_id, "name": name, "input": _object(arguments)}
+            for call_id, name, arguments in _calls(message)
+        ]
+        if calls:
+            text = [{"type": "text", "text": content}] if isinstance(content, str) and content else content or []
+            found.append({"role": role, "content": [*text, *calls]})
+        elif content or role != "assistant":  # An assistant that said nothing would be refused.
+            found.append({"role": role, "content": content})
+    return system, found
+
+
+def items_of(chat: Sequence[Mapping[str, Any]]) -> list[Fields]:
+    """The items of Responses. An answer is an output message, as the API itself writes it: every server reads that."""
+    found: list[Fields] = []
+    for message in chat:
+        role, content = message.get("role"), message.get("content")
+        if role == "tool":
+            output = content if isinstance(content, str) else _plain(content)
+            found.append({"type": "function_call_output", "call_id": message.get("tool_call_id"), "output": output})
+        elif role == "assistant":
+            if text := _plain(content):
+                part = {"type": "output_text", "text": text, "annotations": []}
+                found.append({"type": "message", "role": "assistant", "status": "completed", "content": [part]})
+            found += [
+                {"type": "function_call", "call_id": call_id, "name": name, "arguments": arguments}
+                for call_id, name, arguments in _calls(message)
+            ]
+        else:
+            found.append({"role": role, "content": _input_parts(content)})
+    return found
+
+
+def messages_tools(tools: Iterable[Mapping[str, Any]]) -> list[Fields]:
+    """Tools of a chat in Anthropic's shape."""
+    named = {"name": "name", "description": "description", "parameters": "input_schema", "strict": "strict"}
+    found = [{to: tool["function"][name] for name, to in named.items() if name in tool["function"]} for tool in tools]
+    return [{"input_schema": {"type": "object"}, **tool} for tool in found]
+
+
+def responses_tools(tools: Iterable[Mapping[str, Any]]) -> list[Fields]:
+    """Tools of a chat in the shape of Responses."""
+    return [{"type": "function", "parameters": None, **tool["function"]} for tool in tools]
+
+
+def messages_tool_choice(choice: str) -> Fields:
+    """`--tool-choice` as Messages want it."""
+    types = {"auto": "auto", "required": "any", "none": "none"}
+    return {"type": types[choice]} if choice in types else {"type": "tool", "name": choice}
+
+
+def responses_tool_choice(choice: str) -> str | Fields:
+    """`--tool-choice` as Responses want it."""
+    return choice if choice in TOOL_CHOICES else {"type": "function", "name": choice}
+
+
+def _calls(message: Mapping[str, Any]) -> list[tuple[Any, Any, str]]:
+    """Id, name and arguments (JSON) of the calls of an assistant's message."""
+    calls = message.get("tool_calls")
+    found = []
+    for call in calls if isinstance(calls, list) else []:
+        function = call.get("function") if isinstance(call, dict) else None
+        if isinstance(function, dict):
+            arguments = function.get("arguments", "{}")
+            text = arguments if isinstance(arguments, str) else orjson.dumps(arguments).decode()
+            found.append((call.get("id"), function.get("name"), text))
+    return found
+
+
+def _object(arguments: str) -> Any:
+    try:
+        return orjson.loads(arguments) if arguments else {}
+    except orjson.JSONDecodeError:
+        return {"arguments": arguments}
+
+
+def _holds_results(message: Fields) -> bool:
+    content = message["content"]
+    return isinstance(content, list) and bool(content) and content[-1].get("type") == "tool_result"
+
+
+def _plain(content: Any) -> str:
+    """The text of a content, whose parts are joined."""
+    if isinstance(content, str):
+        return content
+    parts = content if isinstance(content, list) else []
+    return "".join(part["text"] for part in parts if isinstance(part, dict) and isinstance(part.get("text"), str))
+
+
+def _blocks(content: Any) -> Any:
+    if not isinstance(content, list):
+        return "" if content is None else content
+    return [_image_block(part) if _is_image(part) else part for part in content]
+
+
+def _input_parts(content: Any) -> Any:
+    if not isinstance(content, list):
+        return "" if content is None else content
+    found = []
+    for part in content:
+        if _is_image(part):
+            found.append({"type": "input_image", "image_url": _url(part), "detail": "auto"})
+        elif isinstance(part, dict) and part.get("type") == "text":
+            found.append({**part, "type": "input_text"})
+        else:
+            found.append(part)
+    return found
+
+
+def _is_image(part: Any) -> bool:
+    return isinstance(part, dict) and part.get("type") == "image_url"
+
+
+def _url(part: Mapping[str, Any]) -> str:
+    image = part.get("image_url")
+    return str(image.get("url", "") if isinstance(image, dict) else image)
+
+
+def _image_block(part: Mapping[str, Any]) -> Fields:
+    """An image by its URL, or with its bytes where the URL holds them (`data:image/jpeg;base64,...`)."""
+    url = _url(part)
+    head, comma, data = url.partition(",")
+    if comma and head.startswith("data:") and head.endswith(";base64"):
+        media_type = head.removeprefix("data:").removesuffix(";base64")
+        return {"type": "image", "source": {"type": "base64", "media_type": media_type, "data": data}}
+    return {"type": "image", "source": {"type": "url", "url": url}}

@@ -1,0 +1,101 @@
+"""Anthropic's Messages: a chat in; text, thinking and tool calls out. vLLM and llama.cpp serve them too."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import orjson
+
+from bench.endpoints import chat_translation
+from bench.endpoints.failure import excerpt
+from bench.endpoints.interface import BodyOptions, ParsedReply, Problem, ReadOptions
+from bench.endpoints.messages_reader import MessagesReader, blocks_of, usage_of, wrong_reason
+from bench.endpoints.typed_events import words
+from bench.endpoints.whole_reply import WholeText, json_object, malformed, parsed
+from bench.records import Outcome
+from bench.workload import Encoded
+from promptset.samples import Sample
+
+VERSION = "2023-06-01"
+"""Of the API, in the header `anthropic-version`; --header overrides it."""
+
+MOST_TOKENS = 4096
+"""The API wants a limit in every request. It is this where neither the data nor the flags say one."""
+
+
+class Messages:
+    """`POST /v1/messages`. Usage always comes; a stream ends with `message_stop`."""
+
+    path: ClassVar[str] = "/messages"
+    takes_messages: ClassVar[bool] = True
+    inputs_are: ClassVar[str | None] = None
+    spoken_by: ClassVar[str] = "a server of Anthropic's Messages"
+    key_variable: ClassVar[str] = "ANTHROPIC_API_KEY"
+    usage_on_request: ClassVar[bool] = False
+    probe_tokens: ClassVar[int] = 4
+
+    def headers(self, api_key: str | None) -> tuple[tuple[str, str], ...]:
+        """The version of the API, and the key."""
+        version = (("anthropic-version", VERSION),)
+        return version if api_key is None else (*version, ("x-api-key", api_key))
+
+    def encode(self, sample: Sample, options: BodyOptions) -> Encoded:
+        """The JSON body for a sample. A sample that is a full request body keeps its own fields; `extra` wins over all."""
+        if sample.body is not None:
+            body = dict(sample.body)
+        else:
+            chat = sample.messages if sample.messages is not None else [{"role": "user", "content": sample.prompt}]
+            system, messages = chat_translation.messages_of(chat)
+            body = {"system": system, "messages": messages} if system else {"messages": messages}
+            if sample.tools is not None:
+                body["tools"] = chat_translation.messages_tools(sample.tools)
+        if options.model is not None:
+            body["model"] = options.model
+        if sample.output_tokens is not None:
+            body["max_tokens"] = sample.output_tokens
+        if options.ignore_eos:
+            body["ignore_eos"] = True
+        body["stream"] = options.stream
+        if options.tool_choice is not None and body.get("tools"):
+            body["tool_choice"] = chat_translation.messages_tool_choice(options.tool_choice)
+        if options.extra:
+            body.update(options.extra)
+        asked = body.get("max_tokens")
+        body.setdefault("max_tokens", MOST_TOKENS)
+        return Encoded(
+            body=orjson.dumps(body),
+            stream=bool(body["stream"]),
+            output_tokens_asked=asked if isinstance(asked, int) else None,
+        )
+
+    def event_reader(self, options: ReadOptions) -> MessagesReader:
+        """A reader for one streamed response."""
+        return MessagesReader(options)
+
+    def read_whole(self, body: bytes, options: ReadOptions) -> ParsedReply:
+        """Decode a response that came in one piece."""
+        response = json_object(body)
+        if isinstance(response, ParsedReply):
+            return response
+        if response.get("type") == "error" or response.get("error"):
+            return ParsedReply(problem=Problem(Outcome.STREAM_ERROR, words(response)))
+        blocks, reason, usage = response.get("content"), response.get("stop_reason"), response.get("usage")
+        if not isinstance(blocks, list):
+            return malformed(f"a reply without content: {excerpt(body)}")
+        text, content, calls = blocks_of(blocks)
+        whole = WholeText(
+            text=text,
+            content=content,
+            calls=calls,
+            usage=usage_of(usage) if isinstance(usage, dict) else None,
+            ended=reason is not None,
+            end_field="stop_reason",
+            reason=reason,
+            wrong=None if reason is None else wrong_reason(reason),
+        )
+        return parsed(whole, body, options)
+
+    def error_message(self, body: bytes) -> str:
+        """What an error response says, for people."""
+        response = json_object(body)
+        return excerpt(body) if isinstance(response, ParsedReply) else words(response)

@@ -1,0 +1,143 @@
+"""Replies of Anthropic's Messages, streamed and whole.
+
+    message_start          the role, and the tokens of the prompt
+    content_block_start    a text, thinking, or the name of a tool that is called
+    content_block_delta    text_delta, thinking_delta, input_json_delta (signature_delta and citations bear no token)
+    content_block_stop
+    message_delta          why the reply ended, and all output tokens
+    message_stop           the last event
+    ping, error            at any time
+
+Of a prompt's tokens those from the cache, and those put into it, stand beside `input_tokens`: the prompt has all three.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from bench.endpoints.content_template import ContentTemplate
+from bench.endpoints.event_stream import Event
+from bench.endpoints.failure import END_REASONS
+from bench.endpoints.interface import Problem, ReadOptions
+from bench.endpoints.typed_events import TypedStream, sum_of, text_of
+
+_TYPES = ("content_block_delta", "content_block_start", "content_block_stop", "message_start", "message_delta",
+          "message_stop", "ping")  # fmt: skip
+_DELTAS = {"text_delta": ("c", "text"), "thinking_delta": ("t", "thinking"), "input_json_delta": ("f", "partial_json")}
+_BLOCKS = {"text": ("c", "text"), "thinking": ("t", "thinking")}
+_INPUT = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
+
+
+class MessagesReader(TypedStream):
+    """Reads a stream of Messages."""
+
+    __slots__ = ("_said",)
+
+    ordinary_lines = frozenset(f"event: {name}".encode() for name in _TYPES)
+    end = "message_stop"
+    text_type = "content_block_delta"
+
+    def __init__(self, options: ReadOptions) -> None:
+        super().__init__(ContentTemplate(b'"text":"'), options)
+        self._said: dict[str, Any] = {}  # of usage, the latest of each field
+
+    def _plain_text(self, event: Event) -> str | None:
+        delta = event.get("delta")
+        if type(delta) is dict and delta.get("type") == "text_delta" and "error" not in event and "usage" not in event:
+            text = delta.get("text")
+            return text if type(text) is str and text else None
+        return None
+
+    def _take(self, kind: str, event: Event) -> None:
+        if kind == "content_block_delta":
+            self._take_delta(event.get("delta"))
+        elif kind == "content_block_start":
+            self._take_block(event.get("content_block"))
+        elif kind == "message_start":
+            self._kinds.append("r")
+            message = event.get("message")
+            # The output tokens here are those until now: 1, say. They are no count of the reply.
+            self._take_usage(message.get("usage") if isinstance(message, dict) else None, without="output_tokens")
+        elif kind == "message_delta":
+            if self._take_usage(event.get("usage")):
+                self._kinds.append("u")
+            self._take_reason(event.get("delta"))
+        elif kind == "message_stop":
+            self._end("o")
+
+    def _take_delta(self, delta: object) -> None:
+        name, field = _DELTAS.get(str(delta.get("type")), (None, "")) if isinstance(delta, dict) else (None, "")
+        if not isinstance(delta, dict) or name is None:
+            return
+        if text := text_of(delta.get(field)):
+            self._add_text(name, text)
+        elif name != "f":  # A tool's arguments begin with an empty piece.
+            self._kinds.append("e")
+
+    def _take_block(self, block: object) -> None:
+        if not isinstance(block, dict):
+            return
+        kind = str(block.get("type"))
+        if kind.endswith("tool_use"):
+            self._calls += 1
+            arguments = text_of(block.get("input"))
+            if name := text_of(block.get("name")) + arguments:
+                self._add_text("f" if arguments else "n", name)
+        elif kind in _BLOCKS and (text := text_of(block.get(_BLOCKS[kind][1]))):
+            self._add_text(_BLOCKS[kind][0], text)
+
+    def _take_usage(self, usage: object, without: str = "") -> bool:
+        if not isinstance(usage, dict):
+            return False
+        self._said |= {name: value for name, value in usage.items() if value is not None and name != without}
+        self._usage = usage_of(self._said)
+        return True
+
+    def _take_reason(self, delta: object) -> None:
+        reason = delta.get("stop_reason") if isinstance(delta, dict) else None
+        if reason is None:
+            return
+        self._finished = True
+        if (wrong := wrong_reason(reason)) is not None:
+            self._fail(wrong)
+
+    def _missing(self, unfinished: bytes, output_tokens: int | None) -> Problem | None:
+        if (missing := super()._missing(unfinished, output_tokens)) is not None:
+            return missing
+        return self._ended_early("message_stop", "stop_reason", output_tokens)
+
+
+def usage_of(usage: Mapping[str, Any]) -> dict[str, Any]:
+    """Usage of Messages in the words of chat completions."""
+    cached = usage.get("cache_read_input_tokens")
+    return {
+        "prompt_tokens": sum_of([usage.get(name) for name in _INPUT]),
+        "completion_tokens": usage.get("output_tokens"),
+        "prompt_tokens_details": {} if cached is None else {"cached_tokens": cached},
+    }
+
+
+def wrong_reason(reason: object) -> str | None:
+    """What is wrong with a stop reason that does not mean an end."""
+    if isinstance(reason, str) and reason.lower() in END_REASONS:
+        return None
+    return f"the reply ended with stop_reason {str(reason)[:100]!r}"
+
+
+def blocks_of(content: list[Any]) -> tuple[str, str, int]:
+    """Of the content of a whole reply: all its text, the text without reasoning and tool calls, and the calls."""
+    text = answer = ""
+    calls = 0
+    for block in content:
+        if not isinstance(block, dict):
+            continue
+        kind = str(block.get("type"))
+        if kind.endswith("tool_use"):
+            calls += 1
+            text += text_of(block.get("name")) + text_of(block.get("input"))
+        elif kind in _BLOCKS:
+            piece = text_of(block.get(_BLOCKS[kind][1]))
+            text += piece
+            answer += piece if kind == "text" else ""
+    return text, answer, calls

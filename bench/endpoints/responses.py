@@ -1,0 +1,91 @@
+"""OpenAI's Responses: a chat in; text, reasoning and function calls out. vLLM and llama.cpp serve them too."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import orjson
+
+from bench.endpoints import chat_translation
+from bench.endpoints.failure import excerpt
+from bench.endpoints.interface import BodyOptions, ParsedReply, ReadOptions
+from bench.endpoints.responses_reader import ResponsesReader, items_of, usage_of, wrong_end
+from bench.endpoints.typed_events import words
+from bench.endpoints.whole_reply import WholeText, json_object, malformed, parsed
+from bench.workload import Encoded
+from promptset.samples import Sample
+
+
+class Responses:
+    """`POST /v1/responses`. Usage comes with the last event, which says whether the response is complete."""
+
+    path: ClassVar[str] = "/responses"
+    takes_messages: ClassVar[bool] = True
+    inputs_are: ClassVar[str | None] = None
+    spoken_by: ClassVar[str] = "an OpenAI-compatible server"
+    key_variable: ClassVar[str] = "OPENAI_API_KEY"
+    usage_on_request: ClassVar[bool] = False
+    probe_tokens: ClassVar[int] = 16
+    """OpenAI's own server takes no less."""
+
+    def headers(self, api_key: str | None) -> tuple[tuple[str, str], ...]:
+        """The key goes as a bearer token."""
+        return () if api_key is None else (("authorization", f"Bearer {api_key}"),)
+
+    def encode(self, sample: Sample, options: BodyOptions) -> Encoded:
+        """The JSON body for a sample. A sample that is a full request body keeps its own fields; `extra` wins over all."""
+        if sample.body is not None:
+            body = dict(sample.body)
+        else:
+            chat = sample.messages
+            body = {"input": sample.prompt if chat is None else chat_translation.items_of(chat)}
+            if sample.tools is not None:
+                body["tools"] = chat_translation.responses_tools(sample.tools)
+        if options.model is not None:
+            body["model"] = options.model
+        if sample.output_tokens is not None:
+            body["max_output_tokens"] = sample.output_tokens
+        if options.ignore_eos:
+            body["ignore_eos"] = True
+        body["stream"] = options.stream
+        if options.tool_choice is not None and body.get("tools"):
+            body["tool_choice"] = chat_translation.responses_tool_choice(options.tool_choice)
+        if options.extra:
+            body.update(options.extra)
+        asked = body.get("max_output_tokens")
+        return Encoded(
+            body=orjson.dumps(body),
+            stream=bool(body["stream"]),
+            output_tokens_asked=asked if isinstance(asked, int) else None,
+        )
+
+    def event_reader(self, options: ReadOptions) -> ResponsesReader:
+        """A reader for one streamed response."""
+        return ResponsesReader(options)
+
+    def read_whole(self, body: bytes, options: ReadOptions) -> ParsedReply:
+        """Decode a response that came in one piece."""
+        response = json_object(body)
+        if isinstance(response, ParsedReply):
+            return response
+        output, status, usage = response.get("output"), response.get("status"), response.get("usage")
+        if not isinstance(output, list) and not response.get("error"):
+            return malformed(f"a reply without output: {excerpt(body)}")
+        text, content, calls = items_of(output if isinstance(output, list) else [])
+        whole = WholeText(
+            text=text,
+            content=content,
+            calls=calls,
+            usage=usage_of(usage) if isinstance(usage, dict) else None,
+            timings=response.get("timings"),
+            ended=status is not None,
+            end_field="status",
+            reason=status,
+            wrong=wrong_end(response, str(status)) if status is not None or response.get("error") else None,
+        )
+        return parsed(whole, body, options)
+
+    def error_message(self, body: bytes) -> str:
+        """What an error response says, for people."""
+        response = json_object(body)
+        return excerpt(body) if isinstance(response, ParsedReply) else words(response)

@@ -1,0 +1,148 @@
+"""Replies of OpenAI's Responses, streamed and whole.
+
+    response.created, response.in_progress     the reply begins
+    response.output_item.added                 a message, reasoning, or the name of a tool that is called
+    response.output_text.delta                 text; also of a refusal
+    response.reasoning_text.delta              reasoning, or a summary of it
+    response.function_call_arguments.delta     arguments of a tool
+    ... .done                                  what came, once more
+    response.completed | incomplete | failed   the last event, with the usage; or error
+
+A reply that is incomplete because it has the tokens that were asked for has come to its end. vLLM calls such a one completed,
+with the status incomplete.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from bench.endpoints.content_template import ContentTemplate
+from bench.endpoints.event_stream import Event
+from bench.endpoints.interface import ReadOptions
+from bench.endpoints.typed_events import TypedStream, text_of, words
+
+_DELTAS = {
+    "response.output_text.delta": "c",
+    "response.refusal.delta": "c",
+    "response.reasoning_text.delta": "t",
+    "response.reasoning_summary_text.delta": "t",
+    "response.reasoning.delta": "t",
+    "response.reasoning_summary.delta": "t",
+    "response.function_call_arguments.delta": "f",
+    "response.custom_tool_call_input.delta": "f",
+    "response.mcp_call_arguments.delta": "f",
+    "response.code_interpreter_call_code.delta": "f",
+}
+_BEGINNINGS = ("response.created", "response.in_progress", "response.queued")
+_ENDS = ("response.completed", "response.incomplete", "response.failed", "response.cancelled")
+_ORDINARY = (*_DELTAS, *_BEGINNINGS, "response.completed", "response.output_item.added", "response.output_item.done",
+             "response.content_part.added", "response.content_part.done", "response.output_text.done")  # fmt: skip
+_GOOD_INCOMPLETE = ("max_output_tokens", "content_filter")
+"""Why a reply may be incomplete and yet at its end: the limit that was asked for, a filter."""
+_BARE = frozenset({"type", "delta", "item_id", "output_index", "content_index", "sequence_number", "logprobs",
+                   "obfuscation"})  # fmt: skip
+
+
+class ResponsesReader(TypedStream):
+    """Reads a stream of Responses."""
+
+    __slots__ = ()
+
+    ordinary_lines = frozenset(f"event: {name}".encode() for name in _ORDINARY)
+    end = "response.completed"
+    text_type = "response.output_text.delta"
+
+    def __init__(self, options: ReadOptions) -> None:
+        super().__init__(ContentTemplate(b'"delta":"', counter=b'"sequence_number":'), options)
+
+    def _plain_text(self, event: Event) -> str | None:
+        text = event.get("delta")
+        return text if type(text) is str and text and event.keys() <= _BARE else None
+
+    def _take(self, kind: str, event: Event) -> None:
+        if kind in _DELTAS:
+            if text := text_of(event.get("delta")):
+                self._add_text(_DELTAS[kind], text)
+            else:
+                self._kinds.append("e")
+        elif kind == "response.created":
+            self._kinds.append("r")
+        elif kind == "response.output_item.added":
+            self._take_item(event.get("item"))
+        elif kind in _ENDS:
+            self._take_end(kind, event)
+
+    def _take_item(self, item: object) -> None:
+        if not isinstance(item, dict) or not is_call(item):
+            return
+        self._calls += 1
+        arguments = "".join(text_of(item.get(field)) for field in ("arguments", "input"))
+        if name := text_of(item.get("name")) + arguments:
+            self._add_text("f" if arguments else "n", name)
+
+    def _take_end(self, kind: str, event: Event) -> None:
+        response = event.get("response")
+        said: Mapping[str, Any] = response if isinstance(response, dict) else {}
+        if "timings" in event:  # llama.cpp
+            self._timings = event["timings"]
+        usage = said.get("usage")
+        if isinstance(usage, dict):
+            self._usage = usage_of(usage)
+        self._finished = True
+        self._end("u" if isinstance(usage, dict) else "o")
+        status = kind.removeprefix("response.")
+        if (wrong := wrong_end(said, status)) is not None:
+            self._fail(wrong)
+
+
+def wrong_end(response: Mapping[str, Any], status: str) -> str | None:
+    """What is wrong with a reply that ended, by its own status and that of its last event; None: nothing."""
+    own = response.get("status")
+    statuses = {status, own} if isinstance(own, str) else {status}
+    if response.get("error") or statuses & {"failed", "cancelled"}:
+        return words(response) if response.get("error") else f"the reply ended with status {own or status!r}"
+    if "incomplete" in statuses:
+        details = response.get("incomplete_details")
+        reason = details.get("reason") if isinstance(details, dict) else None
+        if reason is not None and reason not in _GOOD_INCOMPLETE:
+            return f"the reply is incomplete: {str(reason)[:100]}"
+    elif statuses - {"completed"}:
+        return f"the reply ended with status {str(own)[:100]!r}"
+    return None
+
+
+def usage_of(usage: Mapping[str, Any]) -> dict[str, Any]:
+    """Usage of Responses in the words of chat completions."""
+    return {
+        "prompt_tokens": usage.get("input_tokens"),
+        "completion_tokens": usage.get("output_tokens"),
+        "prompt_tokens_details": usage.get("input_tokens_details"),
+        "completion_tokens_details": usage.get("output_tokens_details"),
+    }
+
+
+def is_call(item: Mapping[str, Any]) -> bool:
+    """Whether an output item is a call of a tool."""
+    return str(item.get("type")).endswith("_call")
+
+
+def items_of(output: list[Any]) -> tuple[str, str, int]:
+    """Of the output of a whole reply: all its text, the text without reasoning and tool calls, and the calls."""
+    text = answer = ""
+    calls = 0
+    for item in output:
+        if not isinstance(item, dict):
+            continue
+        if is_call(item):
+            calls += 1
+            text += "".join(text_of(item.get(field)) for field in ("name", "arguments", "input"))
+            continue
+        for field in ("content", "summary"):
+            parts = item.get(field)
+            for part in parts if isinstance(parts, list) else []:
+                if isinstance(part, dict):
+                    piece = text_of(part.get("text")) or text_of(part.get("refusal"))
+                    text += piece
+                    answer += piece if item.get("type") == "message" else ""
+    return text, answer, calls

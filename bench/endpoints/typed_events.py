@@ -1,0 +1,139 @@
+"""Streams whose events say their type, as those of Messages and Responses: no `[DONE]`, one last event."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import orjson
+
+from bench.endpoints.event_stream import DONE, Event, EventStream, cut_off
+from bench.endpoints.failure import LONGEST_MESSAGE, error_of, excerpt
+from bench.endpoints.interface import Problem
+from bench.endpoints.usage import whole_number
+
+
+class TypedStream(EventStream):
+    """Reads events by their type, which stands in the data, else in the `event:` line before it. Types that are not known
+    say nothing: both APIs add new ones.
+
+    A stream ends with its last event. A `[DONE]` behind it, which some proxies send, is no harm.
+    """
+
+    __slots__ = ()
+
+    end: ClassVar[str]
+    """The last event of a stream, for people."""
+    text_type: ClassVar[str]
+    """The type of an event that is a piece of the answer's text and nothing else."""
+
+    def _read(self, decoded: Sequence[Event | None], events: Sequence[bytes], first: int) -> None:
+        plain: tuple[bytes, str] | None = None
+        for number, event in enumerate(decoded):
+            if event is None:
+                self._kinds.append("o")
+                continue
+            kind = event.get("type")
+            if not isinstance(kind, str):
+                kind = self._named(first + number)
+            if self._done and self._unexpected is None and kind != "ping":
+                self._unexpected = f"event {first + number} comes after {self.end}: {excerpt(events[number])}"
+            if kind == self.text_type and (text := self._plain_text(event)) is not None and not self._done:
+                plain = events[number], text
+                self._add_text("c", text)
+                continue
+            before = len(self._kinds)
+            if kind is not None:
+                self._take(kind, event)
+            if len(self._kinds) == before:
+                self._kinds.append("o")
+            self._judge(kind, event, first + number, events[number])
+        if plain is not None:
+            self._template.learn(*plain)
+
+    def _named(self, number: int) -> str | None:
+        """The name that an `event:` line gives an event."""
+        for of, line in self._lines:
+            if of == number and line.startswith(b"event:"):
+                return line[6:].strip().decode("utf-8", "replace")
+        return None
+
+    @abstractmethod
+    def _plain_text(self, event: Event) -> str | None:
+        """The text of an event of `text_type`; None where it has none, or says more."""
+
+    @abstractmethod
+    def _take(self, kind: str, event: Event) -> None:
+        """An event of this type. Adds at most one kind; without one the event is an `o`."""
+
+    def _judge(self, kind: str | None, event: Event, number: int, data: bytes) -> None:
+        """Whether an event says that the reply failed, or cannot be one of this API."""
+        if kind == "error" or (event.get("error") and kind is None):
+            self._fail(words(event))
+        elif kind is None:
+            if (error := error_of(event)) is not None:
+                self._fail(error)
+            elif self._unexpected is None:
+                self._unexpected = f"event {number} is no event of a reply, it has no type: {excerpt(data)}"
+
+    def _words_of(self, event: bytes) -> str:
+        try:
+            said = orjson.loads(event)
+        except orjson.JSONDecodeError:
+            return excerpt(event)
+        return words(said) if isinstance(said, dict) else excerpt(event)
+
+    def _end(self, kind: str) -> None:
+        """The last event, of this kind: nothing comes after it."""
+        self._done = True
+        self._kinds.append(kind)
+
+    def _missing(self, unfinished: bytes, output_tokens: int | None) -> Problem | None:
+        if not self._done:
+            return cut_off(b"" if unfinished.strip() == DONE else unfinished, f" without {self.end}")
+        return None
+
+
+def words(event: Mapping[str, Any]) -> str:
+    """The words of an event or a reply that says that it failed: the kind of the error where it has one, and its message."""
+    response = event.get("response")
+    for holder in (event, response if isinstance(response, dict) else {}):
+        error = holder.get("error")
+        if isinstance(error, str):
+            return error[:LONGEST_MESSAGE]
+        if isinstance(error, dict):
+            return _sentence(error)
+    if isinstance(event.get("message"), str):
+        return _sentence(event)
+    if isinstance(response, dict) and isinstance(response.get("status"), str):
+        return f"the reply ended with status {response['status'][:100]!r}"
+    said = error_of(event)
+    return said if said is not None else orjson.dumps(dict(event)).decode()[:LONGEST_MESSAGE]
+
+
+def _sentence(error: Mapping[str, Any]) -> str:
+    message = error.get("message")
+    if not isinstance(message, str) or not message:
+        return orjson.dumps(dict(error)).decode()[:LONGEST_MESSAGE]
+    kinds = (error.get("type"), error.get("code"))
+    kind = next((kind for kind in kinds if isinstance(kind, str) and kind not in ("", "error")), None)
+    return (message if kind is None else f"{kind}: {message}")[:LONGEST_MESSAGE]
+
+
+def text_of(value: object) -> str:
+    """A text as it stands; arguments that a server sends as an object, as JSON; nothing else."""
+    if isinstance(value, str):
+        return value
+    return orjson.dumps(value).decode() if isinstance(value, dict) and value else ""
+
+
+def sum_of(values: Sequence[object]) -> object:
+    """The sum of the numbers that are there; the first that is none, for whoever judges the usage; None where there is
+    nothing."""
+    said = [value for value in values if value is not None]
+    for value in said:
+        if whole_number(value) is None:
+            return value
+    numbers = [number for value in said if (number := whole_number(value)) is not None]
+    return sum(numbers) if numbers else None
