@@ -7,19 +7,52 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from xdist.remote import Producer
 
+from tests.support.in_parallel import Units, place_of
 from tests.support.skips import last_line
 
 settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")  # How long an example takes is the machine's business.
 
 GOLDEN = Path(__file__).parent / "golden"
+QUICK = [Path(__file__).parent / folder for folder in ("unit", "virtual")]
+LEFT_OUT_BY_QUICK = ("processes", "slow")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--update-golden", action="store_true", help="write the files in tests/golden anew; review the diff"
     )
+    parser.addoption(
+        "--quick",
+        action="store_true",
+        help="only tests/unit and tests/virtual, without what starts processes or is slow",
+    )
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Units | None:
+    """`-n` without `--dist` shares the tests out as tests/support/in_parallel.py says."""
+    if config.getoption("dist") != "load":
+        return None
+    config.option.loadscopereorder = False
+    return Units(config, log)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """With --quick other folders are not even read."""
+    elsewhere = collection_path.parent == GOLDEN.parent and collection_path.is_dir() and collection_path not in QUICK
+    return True if config.getoption("quick") and elsewhere else None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The same order with one process and with several."""
+    if config.getoption("quick"):
+        left_out = [item for item in items if any(map(item.get_closest_marker, LEFT_OUT_BY_QUICK))]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+    items.sort(key=lambda item: place_of(item.nodeid))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -12,7 +12,7 @@ from bench import cli
 from bench.errors import Exit
 from tests.support.literal_replies import GOOD, api, stream
 from tests.support.literal_server import Hang, LiteralServer, Pause, Received, Step, in_turn
-from tests.support.run_process import flags, hanging, loaded, process, records, summary, wait_for
+from tests.support.run_process import all_hang, flags, hanging, loaded, process, records, summary, wait_for
 
 pytestmark = pytest.mark.usefixtures("work_folder")
 
@@ -27,12 +27,13 @@ def test_ctrl_c_lets_what_is_in_flight_end_reports_it_and_exits_130(tmp_path: Pa
     def slow(request: Received) -> Sequence[Step]:
         return [Pause(0.1), *stream(*GOOD)]
 
-    with LiteralServer(loaded(slow)) as server:
-        running = process(flags(server.url, tmp_path, "--duration", "60s", "--concurrency", "3"))
-        with running:
-            wait_for(lambda: lines_of(tmp_path / "run" / "requests.jsonl") >= 3)
-            running.send_signal(signal.SIGINT)
-            out, err = running.communicate(timeout=20)
+    with (
+        LiteralServer(loaded(slow)) as server,
+        process(flags(server.url, tmp_path, "--duration", "60s", "--concurrency", "3")) as running,
+    ):
+        wait_for(lambda: lines_of(tmp_path / "run" / "requests.jsonl") >= 3)
+        running.send_signal(signal.SIGINT)
+        out, err = running.communicate(timeout=20)
     assert running.returncode == Exit.INTERRUPTED, err
     told = summary(tmp_path)
     assert told["run"]["stop_reason"] == "interrupted"
@@ -48,7 +49,7 @@ def test_a_second_ctrl_c_cuts_what_is_in_flight(tmp_path: Path) -> None:
         LiteralServer(loaded(hanging)) as server,
         process(flags(server.url, tmp_path, "--requests", "9", "--concurrency", "3")) as running,
     ):
-        wait_for(lambda: len(server.received) >= 5)
+        wait_for(lambda: all_hang(server, 3))
         assert running.stderr is not None
         running.send_signal(signal.SIGINT)
         for line in running.stderr:
@@ -67,7 +68,7 @@ def test_sigterm_cuts_at_once_and_reports(tmp_path: Path) -> None:
         LiteralServer(loaded(hanging)) as server,
         process(flags(server.url, tmp_path, "--requests", "9", "--concurrency", "2")) as running,
     ):
-        wait_for(lambda: len(server.received) >= 4)
+        wait_for(lambda: all_hang(server, 2))
         running.terminate()
         running.communicate(timeout=20)
     assert running.returncode == Exit.INTERRUPTED

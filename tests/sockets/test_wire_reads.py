@@ -28,15 +28,7 @@ from tests.support.literal_replies import (
     stream,
     usage,
 )
-from tests.support.literal_server import (
-    CERTIFICATE,
-    Hang,
-    LiteralServer,
-    Pause,
-    Send,
-    Step,
-    in_turn,
-)
+from tests.support.literal_server import CERTIFICATE, Hang, LiteralServer, Pause, Send, Step, in_turn
 from tests.support.on_wire import MS, Wire, on_wire, once
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the wire transport is for Linux")

@@ -17,9 +17,9 @@ import pytest
 from bench import cli
 from bench.errors import Exit
 from tests.support.literal_replies import GOOD, stream, whole
-from tests.support.literal_server import Hang, LiteralServer, Pause, Received, Step
+from tests.support.literal_server import LiteralServer, Pause, Received, Step
 from tests.support.mock_process import mock_process
-from tests.support.run_process import loaded, records, summary, wait_for
+from tests.support.run_process import all_hang, hanging, loaded, records, summary, wait_for
 from tests.support.worker_processes import flags, gone, process, shard_lines, worker_processes
 
 pytestmark = pytest.mark.usefixtures("work_folder")
@@ -85,15 +85,11 @@ def test_ctrl_c_lets_all_workers_end_what_is_in_flight(tmp_path: Path) -> None:
 
 
 def test_a_second_ctrl_c_cuts_what_all_workers_have_in_flight(tmp_path: Path) -> None:
-    def hanging(request: Received) -> Sequence[Step]:
-        return [*stream(*GOOD)[:3], Hang()]
-
     with (
         LiteralServer(loaded(hanging)) as server,
         process(flags(server.url, tmp_path, "--requests", "50", "--concurrency", "4")) as running,
     ):
-        # The list of models, the probe, and four users.
-        wait_for(lambda: len(server.received) >= 6)
+        wait_for(lambda: all_hang(server, 4))
         assert running.stderr is not None
         os.killpg(running.pid, signal.SIGINT)
         for line in running.stderr:
@@ -126,7 +122,7 @@ def test_a_killed_parent_leaves_no_worker_behind_and_a_run_that_can_be_rendered(
         running.kill()
         # The workers have its stderr, and this ends when the last one has closed it.
         _, err = running.communicate(timeout=20)
-        wait_for(lambda: all(gone(pid) for pid in workers), within_s=1.0)
+        wait_for(lambda: all(gone(pid) for pid in workers), within_s=10.0)
     assert "Traceback" not in err
     written = sum(shard_lines(tmp_path))
     assert written >= 10
@@ -142,7 +138,7 @@ def test_a_parent_that_is_killed_while_workers_get_ready_leaves_none(mock: str, 
         workers = worker_processes(running.pid)
         running.kill()
         _, err = running.communicate(timeout=20)
-        wait_for(lambda: all(gone(pid) for pid in workers), within_s=1.0)
+        wait_for(lambda: all(gone(pid) for pid in workers), within_s=10.0)
     assert "Traceback" not in err
 
 

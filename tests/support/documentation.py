@@ -36,7 +36,7 @@ MEASURES = re.compile(r"scripts/demo|(trueload|python -m bench) (run|calibrate|r
 """Commands that exit with 3 where other programs keep the machine busy: an honest answer."""
 READY = re.compile(r"ready at (http://\S+)")
 _TYPED = "-- typed:"
-READY_WITHIN_S, COMMAND_WITHIN_S = 30.0, 60.0
+READY_WITHIN_S, COMMAND_WITHIN_S = 60.0, 150.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +134,8 @@ class Workplace:
         for extras in ("core", "dev,real"):
             (folder / ".venv" / f"installed-{extras}").write_bytes(installed)
         unwanted = ("OPENAI_API_KEY", "PYTHONUNBUFFERED", "FORCE_COLOR", "PYTHONWARNINGS", "PYTEST_ADDOPTS")
-        self._env = {name: value for name, value in os.environ.items() if name not in unwanted}
+        ours = {name for name in os.environ if name.startswith("PYTEST_XDIST")}
+        self._env = {name: value for name, value in os.environ.items() if name not in (*unwanted, *ours)}
         self._env["PATH"] = f"{folder / '.venv' / 'bin'}:{self._env['PATH']}"
 
     def at_real_addresses(self, text: str) -> str:

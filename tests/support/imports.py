@@ -20,8 +20,13 @@ def sources() -> dict[str, str]:
     return found
 
 
-def imports_of(source: str) -> Iterator[tuple[str, str]]:
+@functools.cache
+def imports_of(source: str) -> tuple[tuple[str, str], ...]:
     """(where it comes from, the full name) of everything that a module imports, at its head or inside a function."""
+    return tuple(_imports_in(source))
+
+
+def _imports_in(source: str) -> Iterator[tuple[str, str]]:
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             for alias in node.names:
@@ -172,7 +177,8 @@ def circles(imports: Mapping[str, set[str]]) -> list[str]:
     return found
 
 
-def used_names(source: str) -> set[str]:
+@functools.cache
+def used_names(source: str) -> frozenset[str]:
     """Imported modules and names, and dotted names spelled out (`os.urandom`), with import aliases resolved."""
     tree = ast.parse(source)
     aliases: dict[str, str] = {}
@@ -191,7 +197,7 @@ def used_names(source: str) -> set[str]:
         if isinstance(node, ast.Attribute):
             head, _, rest = ast.unparse(node).partition(".")
             found.add(f"{aliases.get(head, head)}.{rest}")
-    return found
+    return frozenset(found)
 
 
 def forbidden_uses(modules: Mapping[str, str], forbidden: set[str], home: str) -> list[str]:

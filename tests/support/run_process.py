@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from tests.support.literal_replies import GOOD, api, stream
-from tests.support.literal_server import Hang, Received, Step
+from tests.support.literal_server import Hang, LiteralServer, Received, Step
 
 SMALL = ("--input-tokens", "16", "--output-tokens", "3")
 MASK = "***"
@@ -21,9 +22,16 @@ def flags(url: str, tmp_path: Path, *more: str, out: str = "run", limits: str = 
     return ["run", "--url", url, "--config", str(tmp_path / limits), "--out", str(tmp_path / out), *SMALL, *more]
 
 
-def process(words: Sequence[str], **popen: Any) -> subprocess.Popen[str]:
+@contextlib.contextmanager
+def process(words: Sequence[str], **popen: Any) -> Iterator[subprocess.Popen[str]]:
+    """The command, which does not outlive the block."""
     command = [sys.executable, "-m", "bench", *words]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **popen)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **popen) as running:
+        try:
+            yield running
+        finally:
+            if running.poll() is None:
+                running.kill()
 
 
 def finished(words: Sequence[str], **popen: Any) -> tuple[int, str, str]:
@@ -57,5 +65,18 @@ def loaded(chat: Callable[[Received], Sequence[Step]]) -> Callable[[Received], S
     return api(script)
 
 
+def load_of(server: LiteralServer) -> list[Received]:
+    """The requests of the load: not what is asked before it."""
+    ids = [(request, request.headers.get("x-request-id", "probe-")) for request in server.received]
+    return [request for request, name in ids if not name.startswith("probe-")]
+
+
+def all_hang(server: LiteralServer, requests: int) -> bool:
+    """Whether so many requests of the load have the beginning that `hanging` gives, and have read it."""
+    load = load_of(server)
+    return len(load) == requests and all(len(request.writes) == 3 for request in load) and server.all_is_read()
+
+
 def hanging(request: Received) -> Sequence[Step]:
+    """The head, the role and one token, and nothing more."""
     return [*stream(*GOOD)[:3], Hang()]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
-import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+from tests.support import run_process
 
 SMALL = ("--input-tokens", "16", "--output-tokens", "3", "--workers", "2")
 PROGRAM = b"bench.scale.program"
@@ -15,10 +17,14 @@ def flags(url: str, tmp_path: Path, *more: str) -> list[str]:
     return ["run", "--url", url, "--config", str(tmp_path / "calm.yaml"), "--out", str(tmp_path / "run"), *SMALL, *more]
 
 
-def process(words: Sequence[str]) -> subprocess.Popen[str]:
-    """The command in a process group of its own, as a shell starts it: `os.killpg` is what Ctrl-C on a terminal does."""
-    command = [sys.executable, "-m", "bench", *words]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+@contextlib.contextmanager
+def process(words: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
+    """The command in a process group of its own, as a shell starts it: `os.killpg` is what Ctrl-C on a terminal does.
+
+    It does not outlive the block.
+    """
+    with run_process.process(words, start_new_session=True) as running:
+        yield running
 
 
 def worker_processes(parent: int) -> dict[int, list[bytes]]:

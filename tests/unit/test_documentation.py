@@ -1,44 +1,21 @@
-"""Every example of the documentation runs, its tables are those that are printed, and its links lead somewhere."""
+"""The pages of the documentation: their blocks are marked, tables and links are whole, and flags and signs are all there."""
 
 from __future__ import annotations
 
 import ast
 import dataclasses
-import json
 import re
-import sys
 from collections.abc import Iterator
-from importlib.util import find_spec
-from pathlib import Path
-from shutil import which
 
 import pytest
 
-from bench.config import Settings, read_yaml, resolve
-from bench.errors import Exit, UsageError
+from bench.config import Settings
+from bench.errors import Exit
 from bench.records import Outcome, RequestRecord
 from bench.verdict import SIGNS
-from mockserver.cli import read_arguments
-from mockserver.errors import MockError
-from tests.support.documentation import (
-    LEFT_OUT,
-    MEASURES,
-    NO_COMMANDS,
-    ROOT,
-    RUN,
-    SERVERS,
-    Block,
-    Workplace,
-    blocks_of,
-    commands_of,
-    configuration_name,
-    labels,
-    workplace,
-)
-from tests.support.mock_process import mock_process
+from tests.support.documentation import LEFT_OUT, NO_COMMANDS, ROOT, RUN, Block, commands_of, labels
+from tests.support.examples import BLOCKS, PAGES
 
-PAGES = ["README.md", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*.md")), "gpu/README.md"]
-BLOCKS = {page: blocks_of(page, (ROOT / page).read_text(encoding="utf-8")) for page in PAGES}
 CANNOT_RUN = {
     "pip install": "changes the environment; scripts/bench-install does the same in a fresh one",
     "scripts/bench-install": "needs a package index",
@@ -61,66 +38,11 @@ CANNOT_RUN = {
     "scripts/simulate-statistics": "takes half an hour of a quiet machine",
     "scripts/knee-against-closed-form": "takes three minutes",
     "python -m bench sweep --url http://127.0.0.1:8000 --loads concurrency=1..256x2": "takes ten minutes",
+    "scripts/test": "runs this very test",
     "scripts/check": "reads the whole checkout, and is run before anything lands anyway",
     "python gpu/serve_vllm.py": "needs a GPU and vLLM",
 }
 """What the blocks marked `sh` may hold, and why no test runs it."""
-
-
-@pytest.fixture(scope="module")
-def mock_url() -> Iterator[str]:
-    with mock_process("--ttft", "20ms", "--tpot", "5ms") as mock:
-        yield mock.url
-
-
-def run_block(place: Workplace, blocks: list[Block], at: int) -> None:
-    """Run one block; AssertionError says which one is wrong and what it printed."""
-    block = blocks[at]
-    if block.language == "console":
-        for command in commands_of(block):
-            run_command(place, block, command.words, command.shown)
-    elif block.language == "python":
-        (place.folder / "example.py").write_text(place.at_real_addresses(block.text))
-        ran = place.run(f"{sys.executable} -W error example.py")
-        assert ran.returncode == 0, f"{block}: {ran.stderr}"
-    elif block.language == "yaml":
-        name, for_mock = configuration_name(blocks, at)
-        (place.folder / name).write_text(place.at_real_addresses(block.text))
-        if for_mock:
-            read_arguments(["--config", str(place.folder / name)])
-        else:
-            resolve({}, {"url": "http://127.0.0.1:8000", **read_yaml(place.folder / name)}, name)
-    elif block.language == "json":
-        json.loads(block.text)
-
-
-def run_command(place: Workplace, block: Block, words: str, shown: tuple[str, ...]) -> None:
-    if words.startswith("scripts/real-server") and find_spec("xllamacpp") is None:
-        pytest.skip("the rest of the page needs the extra `real`")
-    if words.startswith("curl ") and which("curl") is None:
-        return
-    if words.startswith(tuple(SERVERS)) and "--help" not in words:
-        place.serve(words)
-        return
-    ran = place.run(words)
-    honest = ran.returncode == 3 and (
-        (MEASURES.match(words) is not None and ran.stdout.startswith("INVALID"))
-        or (words.startswith("python -m bench compare") and "is INVALID" in ran.stderr)
-        or (words.startswith("python -m bench limits") and "too busy, or too small, to measure with" in ran.stdout)
-    )
-    assert ran.returncode == 0 or honest, f"{block}: `{words}` exits {ran.returncode}\n{ran.stdout}{ran.stderr}"
-    printed = ran.stdout + ran.stderr
-    gone = [label for label in labels(shown) if label not in printed]
-    assert not gone, f"{block}: `{words}` no longer prints {gone}, but:\n{printed}"
-
-
-@pytest.mark.timeout(120)
-@pytest.mark.parametrize("page", PAGES)
-def test_every_example_of_a_page_runs(page: str, tmp_path: Path, mock_url: str) -> None:
-    (tmp_path / "requests.jsonl").write_bytes((ROOT / "tests" / "golden" / "requests.jsonl").read_bytes())
-    with workplace(tmp_path, mock_url) as place:
-        for at in range(len(BLOCKS[page])):
-            run_block(place, BLOCKS[page], at)
 
 
 def test_every_block_says_what_it_is() -> None:
@@ -210,41 +132,6 @@ def test_every_file_that_a_page_names_exists(page: str) -> None:
     text = re.sub(r"```.*?```", "", (ROOT / page).read_text(encoding="utf-8"), flags=re.DOTALL)
     named = re.findall(r"`((?:bench|mockserver|datasets|gpu|scripts|docs|tests)/[\w./-]+)`", text)
     assert [name for name in named if not (ROOT / name).exists()] == []
-
-
-def broken(text: str, tmp_path: Path, mock_url: str) -> str:
-    """What is said of a page that holds a broken example."""
-    blocks = blocks_of("page.md", text)
-    with workplace(tmp_path, mock_url) as place:
-        for at in range(len(blocks)):
-            try:
-                run_block(place, blocks, at)
-            except (AssertionError, UsageError, MockError, json.JSONDecodeError) as e:
-                return str(e)
-    return "nothing"
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("```console\n$ python -m bench run --url http://127.0.0.1:8000 --concurency 2\n```\n", "did you mean"),
-        ("```console\n$ false | cat\n```\n", "exits 1"),
-        ("```console\n$ python -m bench --version\nTTFT p50   12.3\n```\n", "no longer prints ['TTFT p50']"),
-        ("```console\n$ python -m mockserver --fault nonsense\n```\n", "before it was ready"),
-        ("```console\nTTFT\n```\n", "a command begins with"),
-        ("```python\nimport bench.no_such_module\n```\n", "no_such_module"),
-        ("```yaml\nconcurency: 3\n```\n", "did you mean"),
-        ("```yaml\nttft: 5\n```\n```console\n$ python -m mockserver --config mock.yaml\n```\n", "ttft"),
-        ("```json\n{\n```\n", "Expecting"),
-        ("```console\n$ true\n", "has no end"),
-    ],
-)
-def test_a_broken_example_is_caught(text: str, said: str, tmp_path: Path, mock_url: str) -> None:
-    if "no end" in said:
-        with pytest.raises(AssertionError, match=said):
-            blocks_of("page.md", text)
-        return
-    assert said in broken(text, tmp_path, mock_url)
 
 
 def test_commands_go_on_after_a_backslash_and_keep_what_they_printed() -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.processes
+
 ROOT = Path(__file__).parents[2]
 NOT_INSTALLED = {"scipy", "torch", "transformers", "pandas", "ray", "vllm"}
 HEAVY = {"numpy", *NOT_INSTALLED}

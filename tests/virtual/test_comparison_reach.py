@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from bench.comparison.compare import Method
 from tests.support.comparison_reach import alarms, changes_found, gate_alarms
 from tests.support.statistics_claims import LOADS
+
+pytestmark = pytest.mark.slow
 
 S2_HALF = next(load for load in LOADS if load.name == "S2 Poisson 50%")
 

@@ -17,6 +17,8 @@ from bench.verdict.finding import Status
 from tests.support.defects import DEFECTS, Defect
 from tests.support.virtual_calibration import PLAIN_TRUTH, Answer, Client, Written, calibrated, plain
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_client_that_is_right_passes_where_each_defect_is_caught(tmp_path: Path) -> None:
     found = calibrated(Client(), tmp_path)

@@ -7,6 +7,8 @@ import pytest
 from tests.support import statistics_claims as claims
 from tests.support.batching_model import S1, S2, S3
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("load", claims.LOADS, ids=lambda load: load.name)
 def test_intervals_of_a_report_hold_the_truth_in_nine_runs_of_ten(load: claims.Load) -> None:

@@ -7,6 +7,8 @@ import pytest
 from tests.support.statistics_claims import LOADS, Load
 from tests.support.stopping_reach import stopping
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(("load", "goal", "runs"), [(LOADS[0], "ttft:p90=10%", 20), (LOADS[1], "ttft:p90=15%", 12)])
 def test_nine_of_ten_intervals_hold_the_truth_where_a_run_stops(load: Load, goal: str, runs: int) -> None:

@@ -24,6 +24,7 @@ sys.exit(output.finish(SimpleNamespace(format="json", quiet=False), result))
 """
 
 
+@pytest.mark.processes
 def test_a_reader_that_has_gone_does_not_hide_a_missed_objective() -> None:
     reader, writer = os.pipe()
     os.close(reader)
@@ -32,6 +33,7 @@ def test_a_reader_that_has_gone_does_not_hide_a_missed_objective() -> None:
     assert (done.returncode, done.stderr) == (1, b"")
 
 
+@pytest.mark.processes
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 @pytest.mark.parametrize(("status", "left"), [(0, 2), (3, 2), (130, 130)])
 def test_a_result_that_finds_no_room_is_said_with_where_it_lies(status: int, left: int) -> None:

@@ -31,14 +31,17 @@ def limited(soft: int, hard: int, connections: int) -> list[str]:
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.splitlines()
 
 
+@pytest.mark.processes
 def test_a_soft_limit_is_raised_as_far_as_the_plan_needs() -> None:
     assert limited(100, 900, 500) == ["564"]
 
 
+@pytest.mark.processes
 def test_a_limit_that_is_high_enough_is_left_alone() -> None:
     assert limited(800, 900, 500) == ["800"]
 
 
+@pytest.mark.processes
 def test_a_hard_limit_that_is_too_low_is_refused_with_what_to_do() -> None:
     assert limited(100, 200, 500) == [
         "500 requests in flight need 564 open files, and the limit here is 200: "
@@ -91,6 +94,7 @@ def doubted(soft: int, hard: int, connections: int) -> list[str]:
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.splitlines()
 
 
+@pytest.mark.processes
 def test_an_estimate_refuses_nothing_and_says_what_may_fail() -> None:
     assert doubted(40, 64, 500) == [
         "the limit of open files here (64) has room for about 32 requests in flight, and this load may have 500: "
@@ -100,6 +104,7 @@ def test_an_estimate_refuses_nothing_and_says_what_may_fail() -> None:
     assert doubted(100, 900, 500) == ["None", "564 500"]
 
 
+@pytest.mark.processes
 def test_a_limit_under_which_no_run_can_begin_is_refused() -> None:
     assert doubted(30, 40, 5) == ["a run needs at least 48 open files, and the limit here is 40: raise it (ulimit -Hn 1024)",
                                   "30 0"]  # fmt: skip

@@ -134,6 +134,7 @@ def test_a_good_end_says_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixtur
     assert caplog.text == ""
 
 
+@pytest.mark.processes
 @pytest.mark.skipif(sys.platform == "win32", reason="workers are forked")
 @pytest.mark.parametrize("named", [True, False])
 def test_processes_append_whole_lines_to_one_file_and_each_reads_them_all(tmp_path: Path, named: bool) -> None:

@@ -261,6 +261,7 @@ def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) 
     assert capsys.readouterr().out == f"mockserver {importlib.metadata.version('trueload')}\n"
 
 
+@pytest.mark.processes
 def test_help_imports_no_server() -> None:
     code = "import sys; from mockserver import cli\ntry: cli.main(['--help'])\nexcept SystemExit: pass\n"
     code += "print([m for m in ('fastapi', 'uvicorn', 'tokenizers', 'uvloop') if m in sys.modules], file=sys.stderr)"

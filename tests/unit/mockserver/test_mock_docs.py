@@ -39,6 +39,7 @@ def test_there_are_commands_and_a_file() -> None:
 CI_PAGE = (Path(__file__).parents[3] / "docs" / "ci.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.processes
 def test_the_tests_of_the_page_on_ci_pass_with_the_fixture(tmp_path: Path) -> None:
     programs = re.findall(r"```python\n(.*?)```", CI_PAGE, re.DOTALL)
     (tests,) = [program for program in programs if "mock_llm" in program]

@@ -116,6 +116,7 @@ def share_error(values: Array, quantile: float, share: float) -> float:
     return distance
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("config", "first", "gap", "length"), CASES, ids=[str(case[0]) for case in CASES])
 def test_mean_and_quantiles_are_those_of_a_large_sample(
     config: dict[str, Any], first: Draw, gap: Draw, length: Draw

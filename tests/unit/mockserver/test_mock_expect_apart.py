@@ -46,6 +46,7 @@ def test_what_is_a_closed_form_is_computed_in_place(config: dict[str, Any], aske
     assert is_quick(MockConfig(**config), asked) is quick
 
 
+@pytest.mark.processes
 def test_the_process_gives_what_would_be_computed_in_place() -> None:
     config = MockConfig(
         ttft="lognormal:mean=200ms,cv=0.5,max=5s", itl="gamma:mean=20ms,cv=0.3,min=1ms", output_tokens="uniform:2..9",
@@ -56,18 +57,21 @@ def test_the_process_gives_what_would_be_computed_in_place() -> None:
     ]
 
 
+@pytest.mark.processes
 def test_what_several_ask_at_once_is_computed_once() -> None:
     config = MockConfig(ttft="exp:mean=1s", itl="exp:mean=1ms", output_tokens=3)
     first, second = ask((config, RequestLengths()), (config, RequestLengths()))
     assert first is second
 
 
+@pytest.mark.processes
 def test_a_process_that_fails_is_a_defect_that_says_so() -> None:
     config = MockConfig(itl="exp:mean=1ms").model_copy(update={"engine": "no such engine"})
     with pytest.raises(MockError, match="cannot compute the expectation"):
         ask((config, RequestLengths()))
 
 
+@pytest.mark.processes
 def test_a_mock_that_ends_does_not_wait_for_what_nobody_awaits() -> None:
     async def main() -> bool:
         expectations = ExpectationCache()

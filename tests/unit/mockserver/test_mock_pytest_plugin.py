@@ -49,6 +49,7 @@ def run_pytest(folder: Path, source: str, *arguments: str, ini: str = "") -> sub
     )  # fmt: skip
 
 
+@pytest.mark.processes
 def test_the_fixture_serves_each_test_afresh(tmp_path: Path) -> None:
     ran = run_pytest(
         tmp_path,
@@ -104,6 +105,7 @@ def test_an_asynchronous_test_can_use_it_too(mock_llm):
     assert "7 passed" in ran.stdout
 
 
+@pytest.mark.processes
 def test_a_failure_shows_what_was_expected_and_what_came(tmp_path: Path) -> None:
     ran = run_pytest(
         tmp_path,
@@ -134,6 +136,7 @@ def test_a_marker_without_names(mock_llm):
         assert part in shown, ran.stdout
 
 
+@pytest.mark.processes
 def test_pytest_imports_next_to_nothing_for_those_who_do_not_use_it(tmp_path: Path) -> None:
     ran = run_pytest(
         tmp_path,
@@ -164,6 +167,7 @@ def ask(server: MockServer, **headers: str) -> int:
             return e.code
 
 
+@pytest.mark.processes
 def test_a_server_in_a_with_block_serves_and_is_gone_afterwards() -> None:
     with MockServer(ttft="5ms", tpot="1ms", fault=["429:index=1"], api_key=["a", "b"]) as server:
         assert ask(server, **{"x-request-id": "r-0", "authorization": "Bearer b"}) == 200
@@ -184,6 +188,7 @@ def test_a_server_in_a_with_block_serves_and_is_gone_afterwards() -> None:
         server.ledger()
 
 
+@pytest.mark.processes
 def test_an_asynchronous_block_does_the_same() -> None:
     async def main() -> int:
         async with MockServer(ttft="1ms", tpot="0ms") as server:
@@ -192,6 +197,7 @@ def test_an_asynchronous_block_does_the_same() -> None:
     assert asyncio.run(main()) == 200
 
 
+@pytest.mark.processes
 def test_wrong_settings_are_told_like_wrong_flags() -> None:
     with pytest.raises(UsageError) as caught, MockServer(ttft="5", modell="x"):
         pass
@@ -199,6 +205,7 @@ def test_wrong_settings_are_told_like_wrong_flags() -> None:
     assert caught.value.problems[0] == "--modell: no such flag; did you mean --model?"
 
 
+@pytest.mark.processes
 def test_a_server_does_not_outlive_a_parent_that_is_killed() -> None:
     code = "from mockserver import MockServer; s = MockServer().start(); print(s.url, flush=True); input()"
     parent = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)

@@ -33,6 +33,7 @@ def run(work: Callable[[int, WorkerPipes], None], on_ready: Callable[[], None]) 
     return ""
 
 
+@pytest.mark.processes
 def test_it_is_ready_once_when_all_are_and_a_signal_ends_it_without_a_word() -> None:
     said = []
 
@@ -46,6 +47,7 @@ def test_it_is_ready_once_when_all_are_and_a_signal_ends_it_without_a_word() -> 
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     ("end", "how"),
     [
@@ -76,6 +78,7 @@ def test_a_worker_that_ends_unasked_is_named_and_the_others_end(
     assert ("ZeroDivisionError" in capfd.readouterr().err) is how.endswith("70")
 
 
+@pytest.mark.processes
 def test_an_error_of_a_worker_is_told_in_its_own_words(capfd: pytest.CaptureFixture[str]) -> None:
     def work(number: int, pipes: WorkerPipes) -> None:
         raise UsageError(f"--flag: worker {number} cannot")

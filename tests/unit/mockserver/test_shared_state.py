@@ -45,6 +45,7 @@ def test_a_counter_counts_from_zero_and_counters_do_not_mix(state: SharedState) 
     assert state.take("arrivals_by_order") == 0
 
 
+@pytest.mark.processes
 @forking
 def test_each_number_goes_to_one_process_alone(state: SharedState) -> None:
     told = in_children(4, lambda: b" ".join(b"%d" % state.take("replies") for _ in range(2000)))
@@ -55,6 +56,7 @@ def test_attempts_are_counted_for_each_id(state: SharedState) -> None:
     assert [state.attempt(name) for name in ("a", "b", "a", "a", "b", "\ud800")] == [1, 1, 2, 3, 2, 1]
 
 
+@pytest.mark.processes
 @forking
 def test_attempts_are_counted_over_all_processes(state: SharedState) -> None:
     ids = [f"run-{i}" for i in range(300)]
@@ -83,12 +85,14 @@ def test_a_text_is_published_with_a_version(state: SharedState) -> None:
     assert state.text() == (2, b"x")
 
 
+@pytest.mark.processes
 @forking
 def test_what_one_process_publishes_the_others_have(state: SharedState) -> None:
     in_children(1, lambda: b"%d" % state.publish(b"from a worker"))
     assert (state.version, state.text()) == (1, (1, b"from a worker"))
 
 
+@pytest.mark.processes
 @forking
 def test_a_process_that_is_killed_with_the_lock_holds_nobody_up(state: SharedState) -> None:
     state.publish(b"whole")

@@ -31,6 +31,7 @@ def trace(tmp_path):
     return str(path)
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -74,6 +75,7 @@ def test_the_numbers_of_a_seed_stay_what_they_were(tmp_path):
     ]
 
 
+@pytest.mark.processes
 def test_a_process_that_cannot_go_on_ends_the_command(tmp_path, capsys, trace):
     chats = tmp_path / "chats.jsonl"
     two = [{"role": "system", "content": "a"}, {"role": "user", "content": "b"}]

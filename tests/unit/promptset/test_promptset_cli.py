@@ -50,6 +50,7 @@ def test_what_is_written_loads_again(tmp_path):
     assert [(s.input_tokens, s.output_tokens, len(s.messages)) for s in load(out)] == [(64, 9, 1)] * 5
 
 
+@pytest.mark.processes
 def test_the_same_seed_writes_the_same_bytes_in_any_process(tmp_path, capsysbinary):
     arguments = ["--count", "9", "--input-tokens", "exp:mean=40", "--prefix", "tokens=3,groups=2", "--seed", "5"]
     arguments[3] += ",min=4"
@@ -207,6 +208,7 @@ def on_a_terminal(*arguments):
     return process.wait(timeout=30), shown
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("arguments", [[], ["--chat", "--input-tokens", "20"]])
 def test_prompts_fill_a_terminal_only_when_they_are_asked_for(arguments):
     status, shown = on_a_terminal(*arguments)
@@ -215,6 +217,7 @@ def test_prompts_fill_a_terminal_only_when_they_are_asked_for(arguments):
     assert b'{"' not in shown
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("arguments", [["--count", "2"], ["--out", "-"]])
 def test_prompts_go_to_a_terminal_when_they_are_asked_for(arguments):
     status, shown = on_a_terminal("--input-tokens", "9", *arguments)
@@ -222,10 +225,12 @@ def test_prompts_go_to_a_terminal_when_they_are_asked_for(arguments):
     assert shown.count(b'"input_tokens":9') == (2 if "2" in arguments else 100)
 
 
+@pytest.mark.processes
 def test_a_bare_command_whose_output_is_piped_writes_100_prompts():
     assert run("--input-tokens", "9").stdout.count(b"\n") == 100
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("count", [1, 100_000])
 def test_a_reader_that_has_enough_is_no_error(count):
     # Buffered, as where nobody says otherwise: what is left in the buffer must not fail at the very end.
@@ -239,6 +244,7 @@ def test_a_reader_that_has_enough_is_no_error(count):
         assert process.stderr.read() == b""
 
 
+@pytest.mark.processes
 def test_progress_is_shown_on_a_terminal_and_only_there():
     arguments = ["--count", "30", "--input-tokens", "9", "--out", os.devnull]
     plain = run(*arguments).stderr

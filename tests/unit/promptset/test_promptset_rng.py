@@ -7,6 +7,7 @@ import pytest
 from promptset.rng import stream
 
 
+@pytest.mark.processes
 def test_a_stream_is_the_same_in_another_process_with_another_hash_seed():
     code = "from promptset.rng import stream; print(stream(7, 'text', 3).random())"
     for hash_seed in ("1", "2"):

@@ -63,6 +63,7 @@ def folder() -> Path:
     return ROOT / fetched.stdout.strip()
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("name", REAL)
 def test_text_is_cut_as_the_library_does_that_the_file_was_made_for(name: str, folder: Path) -> None:
     texts = PLAIN if name == "bert" else [*PLAIN, *HARD]

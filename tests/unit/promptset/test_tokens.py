@@ -14,6 +14,7 @@ from tests.support.tiny_tokenizers import BOS, save
 HELLO = [{"role": "user", "content": "Hello there"}]
 
 
+@pytest.mark.processes
 def test_importing_everything_brings_nothing_heavy():
     # How long it takes is printed by scripts/bench-promptset.
     code = "import sys, promptset.cli, promptset.loaders, json; print(json.dumps(sorted(sys.modules)))"

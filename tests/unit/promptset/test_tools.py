@@ -87,6 +87,7 @@ def test_a_batch_offers_the_tools(calls: Path, tools: str, tmp_path: Path) -> No
     assert all(row["body"]["tools"] == TOOLS for row in rows)
 
 
+@pytest.mark.processes
 def test_other_processes_make_the_same_rows(calls: Path, tools: str, tmp_path: Path) -> None:
     here = made(tmp_path / "here.jsonl", tools, "--tokenizer", str(calls))
     assert made(tmp_path / "there.jsonl", tools, "--tokenizer", str(calls), "--processes", "2") == here

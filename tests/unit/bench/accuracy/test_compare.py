@@ -239,6 +239,7 @@ def test_errors_over_time_stand_where_they_happened(tmp_path: Path) -> None:
     assert first_late == pytest.approx(1.6, abs=0.1)
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_chunks() -> None:
     import gc
     import tracemalloc

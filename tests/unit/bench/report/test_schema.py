@@ -106,6 +106,7 @@ MAPS = ("by_outcome", "failed_by_outcome", "by_status", "status", "status_codes"
 """Objects whose keys are data."""
 
 
+@pytest.mark.slow
 def test_no_object_may_lack_a_key_or_have_one_too_many() -> None:
     summary = _shortened(golden_summary())
     assert _problems(summary) == []

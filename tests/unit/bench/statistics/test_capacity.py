@@ -10,17 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.statistics.capacity import (
-    Mean,
-    Posterior,
-    Share,
-    dispersion,
-    grid,
-    mean_of,
-    odds_times,
-    of_means,
-    of_shares,
-)
+from bench.statistics.capacity import Mean, Posterior, Share, dispersion, grid, mean_of, odds_times, of_means, of_shares
 from tests.support import statistics_oracle as oracle
 
 VISITS = [Share(20.0, 1_200, 2), Share(40.0, 2_400, 300), Share(30.0, 1_800, 20), Share(33.0, 500, 0)]

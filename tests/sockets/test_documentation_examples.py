@@ -1,0 +1,65 @@
+"""Every example of the documentation runs, and prints what its page shows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bench.errors import UsageError
+from mockserver.errors import MockError
+from tests.support.documentation import ROOT, blocks_of, workplace
+from tests.support.examples import BLOCKS, PAGES, run_block
+from tests.support.mock_process import mock_process
+
+
+@pytest.fixture(scope="module")
+def mock_url() -> Iterator[str]:
+    with mock_process("--ttft", "20ms", "--tpot", "5ms") as mock:
+        yield mock.url
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("page", PAGES)
+def test_every_example_of_a_page_runs(page: str, tmp_path: Path, mock_url: str) -> None:
+    (tmp_path / "requests.jsonl").write_bytes((ROOT / "tests" / "golden" / "requests.jsonl").read_bytes())
+    with workplace(tmp_path, mock_url) as place:
+        for at in range(len(BLOCKS[page])):
+            run_block(place, BLOCKS[page], at)
+
+
+def broken(text: str, tmp_path: Path, mock_url: str) -> str:
+    """What is said of a page that holds a broken example."""
+    blocks = blocks_of("page.md", text)
+    with workplace(tmp_path, mock_url) as place:
+        for at in range(len(blocks)):
+            try:
+                run_block(place, blocks, at)
+            except (AssertionError, UsageError, MockError, json.JSONDecodeError) as e:
+                return str(e)
+    return "nothing"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("```console\n$ python -m bench run --url http://127.0.0.1:8000 --concurency 2\n```\n", "did you mean"),
+        ("```console\n$ false | cat\n```\n", "exits 1"),
+        ("```console\n$ python -m bench --version\nTTFT p50   12.3\n```\n", "no longer prints ['TTFT p50']"),
+        ("```console\n$ python -m mockserver --fault nonsense\n```\n", "before it was ready"),
+        ("```console\nTTFT\n```\n", "a command begins with"),
+        ("```python\nimport bench.no_such_module\n```\n", "no_such_module"),
+        ("```yaml\nconcurency: 3\n```\n", "did you mean"),
+        ("```yaml\nttft: 5\n```\n```console\n$ python -m mockserver --config mock.yaml\n```\n", "ttft"),
+        ("```json\n{\n```\n", "Expecting"),
+        ("```console\n$ true\n", "has no end"),
+    ],
+)
+def test_a_broken_example_is_caught(text: str, said: str, tmp_path: Path, mock_url: str) -> None:
+    if "no end" in said:
+        with pytest.raises(AssertionError, match=said):
+            blocks_of("page.md", text)
+        return
+    assert said in broken(text, tmp_path, mock_url)

@@ -1,0 +1,68 @@
+"""Runs a block of a page of the documentation; tests/support/documentation.py finds them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from importlib.util import find_spec
+from shutil import which
+
+import pytest
+
+from bench.config import read_yaml, resolve
+from mockserver.cli import read_arguments
+from tests.support.documentation import (
+    MEASURES,
+    ROOT,
+    SERVERS,
+    Block,
+    Workplace,
+    blocks_of,
+    commands_of,
+    configuration_name,
+    labels,
+)
+
+PAGES = ["README.md", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*.md")), "gpu/README.md"]
+BLOCKS = {page: blocks_of(page, (ROOT / page).read_text(encoding="utf-8")) for page in PAGES}
+
+
+def run_block(place: Workplace, blocks: list[Block], at: int) -> None:
+    """Run one block; AssertionError says which one is wrong and what it printed."""
+    block = blocks[at]
+    if block.language == "console":
+        for command in commands_of(block):
+            run_command(place, block, command.words, command.shown)
+    elif block.language == "python":
+        (place.folder / "example.py").write_text(place.at_real_addresses(block.text))
+        ran = place.run(f"{sys.executable} -W error example.py")
+        assert ran.returncode == 0, f"{block}: {ran.stderr}"
+    elif block.language == "yaml":
+        name, for_mock = configuration_name(blocks, at)
+        (place.folder / name).write_text(place.at_real_addresses(block.text))
+        if for_mock:
+            read_arguments(["--config", str(place.folder / name)])
+        else:
+            resolve({}, {"url": "http://127.0.0.1:8000", **read_yaml(place.folder / name)}, name)
+    elif block.language == "json":
+        json.loads(block.text)
+
+
+def run_command(place: Workplace, block: Block, words: str, shown: tuple[str, ...]) -> None:
+    if words.startswith("scripts/real-server") and find_spec("xllamacpp") is None:
+        pytest.skip("the rest of the page needs the extra `real`")
+    if words.startswith("curl ") and which("curl") is None:
+        return
+    if words.startswith(tuple(SERVERS)) and "--help" not in words:
+        place.serve(words)
+        return
+    ran = place.run(words)
+    honest = ran.returncode == 3 and (
+        (MEASURES.match(words) is not None and ran.stdout.startswith("INVALID"))
+        or (words.startswith("python -m bench compare") and "is INVALID" in ran.stderr)
+        or (words.startswith("python -m bench limits") and "too busy, or too small, to measure with" in ran.stdout)
+    )
+    assert ran.returncode == 0 or honest, f"{block}: `{words}` exits {ran.returncode}\n{ran.stdout}{ran.stderr}"
+    printed = ran.stdout + ran.stderr
+    gone = [label for label in labels(shown) if label not in printed]
+    assert not gone, f"{block}: `{words}` no longer prints {gone}, but:\n{printed}"
