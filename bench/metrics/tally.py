@@ -8,6 +8,7 @@ from typing import Any
 
 from bench.metrics import per_request
 from bench.metrics.histogram import LogHistogram, Snapshot
+from bench.metrics.kinds import KindTally
 from bench.metrics.per_request import NS_PER_MS, NS_PER_S
 from bench.metrics.quantile import describe
 from bench.records import Outcome, RequestRecord
@@ -26,20 +27,16 @@ _NO_ANSWER = frozenset(
 )
 _NOT_HEARD = _NO_ANSWER | {Outcome.INTERRUPTED, Outcome.DROPPED}
 
-GONE_FROM = 5
-"""So many requests that were lost at the end of a run, with no answer after them, are no accident."""
-
-COMMON_HEAD = 15
-"""Tokens that a chat template may put ahead of every prompt, less than a block of a cache: shared, and planned by nobody."""
-
-_NO_ANSWER = frozenset(
-    {Outcome.CONNECT_ERROR, Outcome.TIMEOUT_CONNECT, Outcome.TIMEOUT_FIRST_BYTE, Outcome.RESET, Outcome.TRUNCATED}
-)
-_NOT_HEARD = _NO_ANSWER | {Outcome.INTERRUPTED, Outcome.DROPPED}
-
 _ERRORS_SHOWN = 50
 _ERROR_TEXTS_HELD = 1_000
 _ERROR_TEXT_LENGTH = 500
+
+
+def _has_hidden_tokens(record: RequestRecord) -> bool:
+    """Whether a reply has tokens that its text cannot show: the marks around a tool call, reasoning that is kept back."""
+    return bool(record.tool_calls) or (
+        bool(record.reasoning_tokens) and record.streamed and "t" not in record.chunk_kind
+    )
 
 
 class RecordTally:
@@ -51,6 +48,7 @@ class RecordTally:
         self._clocks: Counter[str] = Counter()
         self._counted_by: Counter[str] = Counter()
         self._errors: Counter[tuple[str, int, str]] = Counter()
+        self._kinds = KindTally()
         self._bounds = LogHistogram()
         self._bounds.fold()
         self._connects_ms = array("d")
@@ -85,6 +83,7 @@ class RecordTally:
         source = "chunks" if record.output_tokens_from is None else record.output_tokens_from
         self._counted_by[source] += 1
         total["output"] += n
+        self._kinds.add(record, n)
         self._compare("input", record.input_tokens_asked, record.input_tokens)
         self._compare("output", record.output_tokens_asked, n)
         if record.input_tokens is not None:
@@ -105,7 +104,7 @@ class RecordTally:
         if record.output_tokens_counted is not None:
             count["output_counted"] += 1
             total["output_counted"] += record.output_tokens_counted
-            if source == "usage":
+            if source == "usage" and not _has_hidden_tokens(record):
                 difference = abs(n - record.output_tokens_counted)
                 count["usage_compared"] += 1
                 count["usage_differ"] += difference > 0
@@ -211,6 +210,7 @@ class RecordTally:
                 "requests_with_several_tokens_a_chunk": count["several_tokens"],
                 "requests_with_unknown_tokens_a_chunk": count["unknown_chunks"],
             },
+            **self._kinds.to_json(),
             "asked_against_got": {"input": differing("input"), "output": differing("output")},
             "contradicted": {
                 "judged": count["usage_judged"],

@@ -179,6 +179,7 @@ def tokens(summary: Mapping[str, Any]) -> list[Detail]:
         rows.append(
             Detail("Usage against our count", text + note, "The server's usage, compared with the text it sent.")
         )
+    rows += _kinds(row)
     if (cached := row["cached"])["of"]:
         text = f"{number(cached['tokens'])} · {share(cached['share'])} of the prompt tokens"
         rows.append(Detail("Cached input tokens", text, "Taken from the server's cache, as its replies say."))
@@ -195,6 +196,28 @@ def tokens(summary: Mapping[str, Any]) -> list[Detail]:
     several = row["chunks"]["requests_with_several_tokens_a_chunk"]
     if several:
         rows.append(Detail("Several tokens in a chunk", _requests(several), "The tokens of a chunk share its gap."))
+    return rows
+
+
+_KINDS = {"content": "answers", "reasoning": "reasoning", "tool_calls": "tool calls"}
+
+
+def _kinds(row: Mapping[str, Any]) -> list[Detail]:
+    """What the text is, where it is more than answers; runs of older versions do not say it."""
+    rows: list[Detail] = []
+    kinds = row.get("kinds")
+    if kinds is not None and (kinds["reasoning"]["chunks"] or kinds["tool_calls"]["chunks"]):
+        found = [(name, kinds[kind]) for kind, name in _KINDS.items() if kinds[kind]["chunks"]]
+        unknown = kinds["requests_with_unknown_tokens"]
+        note = "By the chunks that they came in" + (f"; {_requests(unknown)} cannot be divided." if unknown else ".")
+        text = " · ".join(f"{name} {number(one['tokens'])} in {one['chunks']:,} chunks" for name, one in found)
+        rows.append(Detail("Tokens by kind", text, note))
+    if kinds is not None and kinds["reasoning_by_usage"]:
+        rows.append(Detail("Reasoning tokens", number(kinds["reasoning_by_usage"]), "From the server's usage."))
+    calls = row.get("tool_calls")
+    if calls is not None and calls["replies"]:
+        text = f"{calls['replies']:,} of {calls['judged']:,} replies call tools · {calls['calls_per_reply']:.3g} calls each"
+        rows.append(Detail("Tool calls", text, "The name of the tool is the first sign of a call: TTFT ends there."))
     return rows
 
 
