@@ -67,7 +67,7 @@ class Generation:
                 limit -= tokens
                 plan = context.plan = draw(limit_tokens=limit)
         by_input = version.latencies.ttft_per_input_token is not None
-        if params.continuous_usage or endpoint.counts_first or by_input or self._intake.engine.needs_input_tokens:
+        if params.continuous_usage or by_input or self._intake.engine.needs_input_tokens:
             await context.count.wait()
             if by_input and context.count.tokens is not None:
                 plan = context.plan = draw(limit_tokens=limit, input_tokens=context.count.tokens)

@@ -29,7 +29,7 @@ CUT_BY_CLIENT = frozenset(
 )
 """Outcomes that the client decided: the server may have written more than was read."""
 
-_REFUSALS = ("400", "401", "404", "429", "500", "502", "503", "504")
+_REFUSALS = ("400", "401", "403", "404", "413", "429", "500", "502", "503", "504", "529")
 _HARMLESS = (
     "slow_accept", "stall", "slow", "degrade", "pause", "no_done", "role_early", "role_with_token", "role_absent", "empty",
     "duplicate", "reorder", "u2028", "usage_missing", "usage_wrong", "usage_twice", "length", "crlf", "comments", "keepalive",

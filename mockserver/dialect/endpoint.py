@@ -45,8 +45,6 @@ class Endpoint:
     """Whether the prompt is a conversation; its replies can reason and call tools."""
     templates: Templates | None = None
     """None: every reply is shaped."""
-    counts_first: bool = False
-    """Whether the prompt must be counted before the first event, which has its usage."""
     require_key: Callable[[Request, MockConfig], None] = require_key
     """Raises Refusal (401) if the request lacks a configured API key."""
     refused: Callable[[Refusal], Refusal] = _as_it_is

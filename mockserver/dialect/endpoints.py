@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from mockserver.dialect.embeddings import EMBEDDINGS
 from mockserver.dialect.endpoint import Endpoint
+from mockserver.dialect.messages import MESSAGES
 from mockserver.dialect.openai import CHAT, COMPLETION
 from mockserver.dialect.pooling import PoolingEndpoint
 from mockserver.dialect.rerank import RERANK, RERANK_V2, SCORE
+from mockserver.dialect.responses import RESPONSES
 
-ENDPOINTS: dict[str, Endpoint] = {endpoint.path: endpoint for endpoint in (CHAT, COMPLETION)}
+ENDPOINTS: dict[str, Endpoint] = {endpoint.path: endpoint for endpoint in (CHAT, COMPLETION, MESSAGES, RESPONSES)}
 """Those that generate text, by path."""
 
 POOLING_ENDPOINTS: dict[str, PoolingEndpoint] = {

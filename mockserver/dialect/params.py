@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 
@@ -37,3 +38,5 @@ class RequestParams:
     tool_choice: ToolChoice = ToolChoice()
     parallel_calls: bool = True
     """Whether one reply may call several tools."""
+    echo: Mapping[str, Any] = field(default_factory=dict)
+    """Responses: what the reply repeats of its request."""

@@ -33,6 +33,7 @@ _ERROR_TYPES = {
     429: "RateLimitError",
     500: "InternalServerError",
     503: "ServiceUnavailableError",
+    529: "OverloadedError",
 }
 
 
@@ -46,10 +47,13 @@ UNAUTHORIZED = b'{"error":"Unauthorized"}'
 
 FAULT_MESSAGES = {
     400: "The mock refuses this request (planned fault).",
+    403: "This key may not use the model (planned fault).",
     404: "The model does not exist (planned fault).",
+    413: "The request is too large (planned fault).",
     429: "Too many requests (planned fault). Please retry later.",
     500: "Internal server error (planned fault).",
     503: "The service is not available (planned fault). Please retry later.",
+    529: "Overloaded (planned fault).",
 }
 
 

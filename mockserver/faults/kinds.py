@@ -109,12 +109,15 @@ def _bytes(name: str, doc: str, *options: Option, packets: bool = False) -> Faul
 _KINDS = (
     _refusal(400, "bad request"),
     _refusal(401, "not authorised"),
+    _refusal(403, "not permitted"),
     _refusal(404, "no such model"),
+    _refusal(413, "too large"),
     _refusal(429, "too many requests, with Retry-After", _RETRY_AFTER),
     _refusal(500, "internal error"),
     _refusal(502, "bad gateway: a proxy's HTML"),
     _refusal(503, "not available, with Retry-After", _RETRY_AFTER),
     _refusal(504, "gateway timeout: a proxy's HTML"),
+    _refusal(529, "overloaded, as Anthropic says it"),
     FaultKind("refuse", "connection", "refuse connections; needs from= and until="),
     FaultKind(
         "slow_accept",

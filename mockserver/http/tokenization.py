@@ -1,8 +1,9 @@
-"""/tokenize and /detokenize, as vLLM has them.
+"""/tokenize, /detokenize and /v1/messages/count_tokens, as vLLM has them.
 
 {"prompt": text, "add_special_tokens": true, "return_token_strs": false}
 {"messages": [...], "add_generation_prompt": true, "add_special_tokens": false, "tools": [...], "return_token_strs": false}
 {"tokens": [ids]}  ->  {"prompt": text}
+{"model": name, "messages": [...], "system": text, "tools": [...]}  ->  {"input_tokens": n}
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ import orjson
 from fastapi import FastAPI, Request, Response
 
 from mockserver.dialect import openai, refusals
+from mockserver.dialect.messages import refused, require_either_key
+from mockserver.dialect.messages_request import parse_prompt
+from mockserver.dialect.refusals import Refusal
 from mockserver.http.body import read_body
 from mockserver.worker import Worker
 from promptset.errors import SpecError
@@ -41,6 +45,23 @@ def add_tokenization(app: FastAPI) -> None:
         if len(ids) > worker.config.max_model_len:
             raise openai.context_refusal(worker.config.max_model_len, len(ids), 0)
         return _json({"prompt": await worker.in_thread(lambda: worker.tokenizer.decode(ids))})
+
+    @app.post("/v1/messages/count_tokens")
+    async def count_tokens(request: Request) -> Response:
+        try:
+            return await _count_messages(request)
+        except Refusal as e:
+            raise refused(e) from e
+
+
+async def _count_messages(request: Request) -> Response:
+    require_either_key(request, request.app.state.worker.config)
+    worker, row = await _asked(request)
+    prompt = parse_prompt(row)
+    text = _rendered(worker.tokenizer, prompt.messages or [], prompt.tools)
+    await worker.check_length(text)
+    tokens = await worker.in_thread(lambda: worker.tokenizer.count_plain([text])[0])
+    return _json({"input_tokens": tokens, "context_management": {"original_input_tokens": tokens}})
 
 
 async def _asked(request: Request) -> tuple[Worker, dict[str, Any]]:
@@ -73,9 +94,16 @@ def _text(tokenizer: Tokenizer, row: dict[str, Any]) -> tuple[str, bool]:
     tools = row.get("tools")
     if tools is not None and not isinstance(tools, list):
         refusals.refuse("tools must be a list.", "tools")
-    try:
-        text = tokenizer.render_chat(messages, tools, add_generation_prompt=_flag(row, "add_generation_prompt", True))
-    except SpecError as e:
-        refusals.refuse(str(e), "messages")
+    text = _rendered(tokenizer, messages, tools, _flag(row, "add_generation_prompt", True))
     # The template writes its own special tokens.
     return text, _flag(row, "add_special_tokens", False)
+
+
+def _rendered(
+    tokenizer: Tokenizer, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None, generation: bool = True
+) -> str:
+    """Messages in the chat template. Raises Refusal (400)."""
+    try:
+        return tokenizer.render_chat(messages, tools, add_generation_prompt=generation)
+    except SpecError as e:
+        refusals.refuse(str(e), "messages")

@@ -33,6 +33,11 @@ _RST = struct.pack("ii", 1, 0)
 """struct linger {on, 0 s}: a close then resets the connection."""
 
 
+def _phrase(status: int) -> bytes:
+    """The reason phrase of a status line. 529 is Anthropic's own."""
+    return b"Overloaded" if status == 529 else HTTPStatus(status).phrase.encode()
+
+
 class Wire(Protocol):
     """One response. `write` and the methods that end the response return the ns stamp taken immediately before. They
     return None if the client had left: then nothing was sent, and `on_lost` has been called."""
@@ -112,7 +117,7 @@ class DirectWire:
         connection.on_lost = self._lost
 
     def _head(self, status: int, headers: Headers) -> bytes:
-        lines = [b"HTTP/1.1 %d %b\r\n" % (status, HTTPStatus(status).phrase.encode())]
+        lines = [b"HTTP/1.1 %d %b\r\n" % (status, _phrase(status))]
         lines += [b"%b: %b\r\n" % pair for pair in self._connection.default_headers]
         lines += [f"{name}: {value}\r\n".encode("latin-1") for name, value in (*headers, *self._headers)]
         if not self._connection.keep_alive:

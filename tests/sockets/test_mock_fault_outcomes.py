@@ -166,9 +166,9 @@ def test_a_calibration_against_every_fault_agrees_in_every_count(name: str, tmp_
     summary = json.loads((out / "summary.json").read_bytes())
     # Where a busy client finds a whole reply in one read there is no speed to measure.
     assert [problem for problem in summary["calibration"]["problems"] if not problem.startswith("tps:")] == []
-    # How many of each: eight refusals, two ends of the connection of each kind.
+    # How many of each: eleven refusals, two ends of the connection of each kind.
     assert summary["counts"]["by_outcome"] == {
-        "ok": requests - 14, "http_error": 8, "reset": 2, "truncated": 2, "stream_error": 1, "malformed": 1,
+        "ok": requests - 17, "http_error": 11, "reset": 2, "truncated": 2, "stream_error": 1, "malformed": 1,
     }  # fmt: skip
     lines = [json.loads(line) for line in (out / "ledger.jsonl").read_text().splitlines()]
     assert {name for line in lines for name in (line["fault"] or "").split("+")} >= FAULTS.keys() - {

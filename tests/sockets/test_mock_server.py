@@ -127,7 +127,7 @@ def test_a_stall_is_planned_and_done(mock: MockProcess) -> None:
     assert line["fault"] == "stall"
 
 
-@pytest.mark.parametrize("name", ["400", "401", "404", "429", "500", "503"])
+@pytest.mark.parametrize("name", ["400", "401", "403", "404", "413", "429", "500", "503", "529"])
 def test_a_refusal_is_in_the_ledger_without_chunks(mock: MockProcess, name: str) -> None:
     response = httpx.post(mock.url + CHAT, json=chat(), headers={"x-request-id": f"no{name}-1", "x-mock-fault": name})
     assert response.status_code == int(name)

@@ -219,25 +219,27 @@ class ShapedStream(Shaped):
             for event, chunk in chunks:
                 self._send(event, chunk)
             return
-        if self._swap and not last:
-            self._swap, self._swapped = False, chunks
-            return
-        self._put_piece(chunks)
+        if chunks:
+            self._put_piece(chunks, len(chunks) - 1 if carrier is None else carrier, last)
 
-    def _put_piece(self, chunks: Sequence[tuple[Event, LedgerChunk]]) -> None:
-        for event, chunk in chunks:
+    def _put_piece(self, chunks: Sequence[tuple[Event, LedgerChunk]], carrier: int, last: bool) -> None:
+        """`carrier` is the event that `reorder` moves, or behind which it puts the one it moved."""
+        swaps = self._swap and not last
+        for n, (event, chunk) in enumerate(chunks):
+            if n == carrier and swaps:
+                self._swap, self._swapped = False, [(event, chunk)]
+                continue
             cut = None
             if self._cut_character and event.carries:  # After the first byte of the last multi-byte character.
                 cut = max((i for i, byte in enumerate(event.frame) if byte >= 0xC0), default=-1) + 1 or None
             self._send(event, chunk, cut)
             if self._twice and (event.carries or len(chunks) == 1):
                 self._send(event, LedgerChunk(chunk.kind, 0, chunk.choice))
-        swapped, self._swapped = self._swapped, []
-        if swapped:
-            self.strike("reorder")
-        for event, chunk in swapped:
-            self._send(event, chunk)
-        self._suffix, self._twice, self._cut_character = "", False, False
+            if n == carrier and self._swapped:
+                self.strike("reorder")
+                self._send(*self._swapped.pop())
+        if not swaps:
+            self._suffix, self._twice, self._cut_character = "", False, False
 
     def _close(self) -> None:
         """After the last token: usage and the last event."""

@@ -1,0 +1,246 @@
+"""Bodies of `/v1/responses`: what vLLM accepts, with its errors.
+
+A body becomes what chat would get, as in vLLM: `instructions` are the first message, calls and reasoning join the
+assistant's message before them, the output of a function is a message of the role `tool`. Nothing is stored. Unknown
+fields are ignored.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mockserver.dialect.params import RequestParams, ToolChoice
+from mockserver.dialect.refusals import refuse
+from mockserver.dialect.sampling import check_sampling
+
+Row = dict[str, Any]
+
+_SAMPLING = (
+    "temperature", "top_p", "top_k", "min_p", "presence_penalty", "frequency_penalty", "repetition_penalty", "seed",
+    "stop_token_ids",
+)  # fmt: skip
+_NO_STORE = (
+    "This vLLM engine does not support `store=True` and therefore does not support the background mode. To enable these "
+    "features, set the environment variable `VLLM_ENABLE_RESPONSES_API_STORE=1` when launching the vLLM server."
+)
+_PARTS = {"input_text": "text", "output_text": "text", "text": "text", "summary_text": "text"}
+
+
+def parse_responses(row: Row) -> RequestParams:
+    """A body of /v1/responses. Raises Refusal (400, or 404 for a response that is not stored)."""
+    if row.get("prompt") is not None:
+        refuse("prompt template is not supported", "prompt")
+    stream = _flag(row, "stream")
+    if _flag(row, "background"):
+        refuse(_NO_STORE, "background")
+    previous = _text_or_none(row, "previous_response_id")
+    if previous is not None:
+        refuse(f"Response with id '{previous}' not found.", "response_id", 404)
+    messages: list[Row] = []
+    if instructions := _text_or_none(row, "instructions"):
+        messages.append({"role": "system", "content": instructions})
+    given = row.get("input")
+    if isinstance(given, str):
+        messages.append({"role": "user", "content": given})
+    elif isinstance(given, list):
+        for i, item in enumerate(given):
+            _add_item(messages, item, f"input[{i}]")
+        if not given:
+            refuse("input must not be empty.", "input")
+    else:
+        refuse("input must be a text or a list of items.", "input")
+    asked = _whole(row, "max_output_tokens")
+    check_sampling({name: row.get(name) for name in _SAMPLING}, asked, chat=True)
+    tools = _tools(row.get("tools"))
+    return RequestParams(
+        stream=stream,
+        include_usage=True,
+        continuous_usage=False,
+        asked_tokens=asked,
+        messages=messages,
+        tools=tools or None,
+        stop=_stops(row.get("stop")),
+        keep_stop=_flag(row, "include_stop_str_in_output"),
+        tool_choice=_tool_choice(row, tools),
+        parallel_calls=row.get("parallel_tool_calls") is not False,
+        echo=_echo(row, asked),
+    )
+
+
+def _echo(row: Row, asked: int | None) -> Row:
+    """What the response repeats of its request, in vLLM's order and with its defaults."""
+    default: Row = {"parallel_tool_calls": True, "temperature": 1.0, "tool_choice": "auto", "tools": [], "top_p": 1.0}
+    default |= {"service_tier": "auto", "truncation": "disabled", "presence_penalty": 0.0, "frequency_penalty": 0.0}
+    names = (
+        "instructions", "metadata", "parallel_tool_calls", "temperature", "tool_choice", "tools", "top_p",
+        "max_tool_calls", "reasoning", "service_tier", "text", "truncation", "user", "presence_penalty",
+        "frequency_penalty",
+    )  # fmt: skip
+    echo = {name: default.get(name) if row.get(name) is None else row[name] for name in names}
+    if not echo["tools"] and row.get("tool_choice") is None:
+        echo["tool_choice"] = "none"
+    return {**echo, "max_output_tokens": asked}
+
+
+def _flag(row: Row, name: str) -> bool:
+    value = row.get(name)
+    if value is not None and not isinstance(value, bool):
+        refuse(f"{name} must be true or false.", name)
+    return bool(value)
+
+
+def _whole(row: Row, name: str) -> int | None:
+    value = row.get(name)
+    if value is not None and type(value) is not int:
+        refuse(f"{name} must be a whole number.", name)
+    if value is not None and value < 1:
+        refuse(f"{name} must be at least 1, got {value}. (parameter={name}, value={value})", name)
+    return value
+
+
+def _text_or_none(row: Row, name: str) -> str | None:
+    value = row.get(name)
+    if value is not None and not isinstance(value, str):
+        refuse(f"{name} must be a text.", name)
+    return value
+
+
+def _stops(value: object) -> tuple[str, ...]:
+    stops = [] if value is None else value if isinstance(value, list) else [value]
+    if not all(isinstance(stop, str) for stop in stops):
+        refuse("stop must be a text or a list of texts.", "stop")
+    if "" in stops:
+        refuse("stop cannot contain an empty string.", "stop")
+    return tuple(stops)
+
+
+def _tools(value: object) -> list[Row]:
+    """The functions, as chat has them. The server's own tools (web search and others) are accepted and ignored."""
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        refuse("tools must be a list.", "tools")
+    tools = []
+    for i, tool in enumerate(value):
+        if not isinstance(tool, dict) or not isinstance(tool.get("type"), str):
+            refuse(f"tools[{i}] must be an object with a type.", "tools")
+        if tool["type"] != "function":
+            continue
+        if not isinstance(tool.get("name"), str) or not tool["name"]:
+            refuse(f"tools[{i}].name must be a text.", "tools")
+        if not isinstance(tool.get("parameters"), dict | None):
+            refuse(f"tools[{i}].parameters must be a JSON schema.", "tools")
+        names = ("name", "description", "parameters", "strict")
+        tools.append({"type": "function", "function": {n: tool[n] for n in names if tool.get(n) is not None}})
+    return tools
+
+
+def _tool_choice(row: Row, tools: list[Row]) -> ToolChoice:
+    choice = row.get("tool_choice")
+    if choice is None or choice == "auto":
+        return ToolChoice()
+    if choice == "none":
+        return ToolChoice("none")
+    if choice == "required":
+        if not tools:
+            refuse("Tool choice 'required' must be specified with 'tools' parameter.", "tool_choice")
+        return ToolChoice("required")
+    if isinstance(choice, dict) and choice.get("type") == "function":
+        name = choice.get("name")
+        if not isinstance(name, str) or all(tool["function"]["name"] != name for tool in tools):
+            refuse("Tool choice 'function' not found in 'tools' parameter.", "tool_choice")
+        return ToolChoice("required", name)
+    if isinstance(choice, dict) and isinstance(choice.get("type"), str):
+        return ToolChoice()  # A tool of the server's own, which the mock does not have.
+    refuse("tool_choice must be none, auto, required, or an object that names a function.", "tool_choice")
+
+
+def _add_item(messages: list[Row], item: object, where: str) -> None:
+    """Add an item of the input to the messages."""
+    if not isinstance(item, dict):
+        refuse(f"{where} must be an object.", "input")
+    kind = item.get("type", "message")
+    add = _ITEMS.get(kind) if isinstance(kind, str) else None
+    if add is None:
+        refuse(f"Unsupported input item type: {kind}", "input")
+    add(messages, item, where)
+
+
+def _assistant(messages: list[Row], field: str) -> Row:
+    """The assistant's message that an item joins: the last one, if it does not have that field yet."""
+    if not messages or messages[-1]["role"] != "assistant" or field in messages[-1]:
+        messages.append({"role": "assistant"})
+    return messages[-1]
+
+
+def _add_message(messages: list[Row], item: Row, where: str) -> None:
+    role = item.get("role")
+    if role not in ("user", "assistant", "system", "developer"):
+        refuse(f"{where}.role must be user, assistant, system or developer.", "input")
+    content = _content(item.get("content"), f"{where}.content")
+    if role == "assistant":
+        _assistant(messages, "content")["content"] = content
+    else:
+        messages.append({"role": "system" if role == "developer" else role, "content": content})
+
+
+def _content(value: object, where: str) -> str | list[Row]:
+    """A text, or the parts of a message. Parts that are one text are that text."""
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, list):
+        refuse(f"{where} must be a text or a list of parts.", "input")
+    parts = [_part(part, f"{where}[{i}]") for i, part in enumerate(value)]
+    return parts[0]["text"] if len(parts) == 1 and parts[0]["type"] == "text" else parts
+
+
+def _part(part: object, where: str) -> Row:
+    if not isinstance(part, dict):
+        refuse(f"{where} must be an object.", "input")
+    kind = part.get("type")
+    if isinstance(kind, str) and kind in _PARTS:
+        if not isinstance(part.get("text"), str):
+            refuse(f"{where}.text must be a text.", "input")
+        return {"type": "text", "text": part["text"]}
+    if kind == "refusal" and isinstance(part.get("refusal"), str):
+        return {"type": "text", "text": part["refusal"]}
+    if kind == "input_image" and isinstance(part.get("image_url"), str):
+        return {"type": "image_url", "image_url": {"url": part["image_url"]}}
+    refuse(f"{where}: this server does not take parts of the type {kind}.", "input")
+
+
+def _add_call(messages: list[Row], item: Row, where: str) -> None:
+    for name in ("call_id", "name", "arguments"):
+        if not isinstance(item.get(name), str):
+            refuse(f"{where}.{name} must be a text.", "input")
+    function = {"name": item["name"], "arguments": item["arguments"]}
+    call = {"id": item["call_id"], "type": "function", "function": function}
+    if messages and messages[-1]["role"] == "assistant":
+        messages[-1].setdefault("tool_calls", []).append(call)
+    else:
+        messages.append({"role": "assistant", "tool_calls": [call]})
+
+
+def _add_output(messages: list[Row], item: Row, where: str) -> None:
+    if not isinstance(item.get("call_id"), str):
+        refuse(f"{where}.call_id must be a text.", "input")
+    content = _content(item.get("output"), f"{where}.output")
+    messages.append({"role": "tool", "tool_call_id": item["call_id"], "content": content})
+
+
+def _add_reasoning(messages: list[Row], item: Row, where: str) -> None:
+    if item.get("encrypted_content"):
+        refuse("Encrypted content is not supported.", "input")
+    given = item.get("content") or item.get("summary") or []
+    if not isinstance(given, list):
+        refuse(f"{where}.content must be a list of parts.", "input")
+    texts = [part.get("text") for part in given if isinstance(part, dict)]
+    _assistant(messages, "reasoning")["reasoning"] = next((text for text in texts if isinstance(text, str)), "")
+
+
+_ITEMS = {
+    "message": _add_message,
+    "function_call": _add_call,
+    "function_call_output": _add_output,
+    "reasoning": _add_reasoning,
+}
