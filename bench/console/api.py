@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import asdict
-from typing import Any
+from typing import Annotated, Any
 
 import orjson
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import FileResponse, Response
+from fastapi.responses import FileResponse, HTMLResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from bench.clock import NS_PER_S, LoopClock, sleep_until
 from bench.console import settings_form
+from bench.console.comparing import DEFAULT_MARGIN
 from bench.console.data_files import fetch
-from bench.console.errors import NotFound
+from bench.console.errors import Conflict, NotFound
 from bench.console.health import warnings_of
 from bench.console.kinds import KINDS
 from bench.console.mock import DEFAULT_FLAGS
@@ -204,6 +205,22 @@ def router(console: Console) -> APIRouter:
         resumed, _, run = request.headers.get("last-event-id", "").partition(" ")
         seen = int(resumed) if resumed.isdecimal() else max(after, 0)
         return EventSourceResponse(_events(console, task, seen, run or None))
+
+    @api.get("/compare", summary="Tasks against the first, or the baseline: compare.json, and why some are left out")
+    def compare(
+        task: Annotated[list[str], Query()], by: str = "task", margin: str = DEFAULT_MARGIN, allow: str = ""
+    ) -> dict[str, Any]:
+        found = console.compared(task, by=by, margin=margin, allow=allow)
+        return {"comparison": found.document, "left_out": found.left_out, "allow": found.allow}
+
+    @api.get("/compare/page", summary="The same as a page: that of python -m bench compare")
+    def compare_page(
+        task: Annotated[list[str], Query()], by: str = "task", margin: str = DEFAULT_MARGIN, allow: str = ""
+    ) -> Response:
+        found = console.compared(task, by=by, margin=margin, allow=allow)
+        if found.page is None:
+            raise Conflict("; ".join(found.left_out))
+        return HTMLResponse(found.page, headers={"content-security-policy": REPORT_POLICY})
 
     @api.get("/targets", summary="The saved targets, and the running mock")
     def targets() -> list[dict[str, Any]]:

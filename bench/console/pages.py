@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
@@ -147,13 +147,32 @@ def router(console: Console, csrf: str) -> APIRouter:
 
     @pages.get("/compare")
     def compare(request: Request) -> HTMLResponse:
-        names = request.query_params.getlist("task")
-        tasks = [console.task(name) for name in dict.fromkeys(names)]
-        tasks.sort(key=lambda task: (not task.marks.baseline, task.started or ""))
+        query = request.query_params
+        words = {"by": query.get("by", "task"), "margin": query.get("margin", ""), "allow": query.get("allow", "")}
+        tasks = [console.task(name) for name in dict.fromkeys(query.getlist("task"))]
+        tasks.sort(key=lambda task: (not task.marks.baseline, task.started or "", task.id))
         settings = {task.id: task.settings for task in tasks}
         keys = [key for one in settings.values() for key in one]
         differ = [key for key in dict.fromkeys(keys) if len({str(one.get(key)) for one in settings.values()}) > 1]
-        return page("compare", tasks=tasks, headlines=HEADLINES, differ=differ, change=change, runs=console.runs)
+        found, problem = None, None
+        try:
+            if len(tasks) > 1:
+                found = console.compared([task.id for task in tasks], **words)
+        except ConsoleError as e:
+            problem = str(e)
+        return page(
+            "compare",
+            400 if problem else 200,
+            tasks=tasks,
+            headlines=HEADLINES if all(task.numbers for task in tasks) else (),
+            differ=differ,
+            found=found,
+            words=words,
+            labels=sorted({task.marks.label for task in tasks if task.marks.label}),
+            inner=urlencode([*(("task", task.id) for task in tasks), *((k, v) for k, v in words.items() if v)]),
+            change=change,
+            problem=problem,
+        )
 
     # A new task.
 

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -26,6 +26,7 @@ from bench.clock import utc_now
 from bench.config import Settings
 from bench.config.resolution import given_again
 from bench.console import settings_form
+from bench.console.comparing import DEFAULT_MARGIN, Comparer, Comparison, grouped
 from bench.console.data_files import DataFiles
 from bench.console.errors import Conflict, ConsoleError, NotFound, Refused
 from bench.console.kinds import KINDS
@@ -56,6 +57,7 @@ class Console:
         self.folder = TaskFolder(runs, self.store)
         self.runner = Runner(self.folder, self.store)
         self.mock = BuiltInMock()
+        self._comparer = Comparer(runs)
 
     def close(self) -> None:
         """Let go. A task that runs goes on."""
@@ -198,6 +200,18 @@ class Console:
         if name not in self.runner.queue:
             raise Conflict(f"{name} does not wait in the queue")
         self.store.move(name, places)
+
+    def compared(
+        self, names: Sequence[str], *, by: str = "task", margin: str = DEFAULT_MARGIN, allow: str = ""
+    ) -> Comparison:
+        """Tasks against the first of them, or against the baseline; `by`: each for itself, or those of a label together.
+
+        Raises NotFound, and ConsoleError for wrong words.
+        """
+        if by not in ("task", "label"):
+            raise ConsoleError(f"tasks are compared by task or by label, not by {by!r}")
+        tasks = [self.task(name) for name in dict.fromkeys(names)]
+        return self._comparer.compare(grouped(tasks, by), margin=margin.strip() or DEFAULT_MARGIN, allow=allow.strip())
 
     def live(self, name: str, after: int = 0, run: str | None = None) -> list[dict[str, Any]]:
         """The whole lines of live.jsonl after so many; of a search or a sweep those of one of its runs."""

@@ -1,0 +1,181 @@
+"""Tasks side by side: `python -m bench compare` in a process of its own, which gives way to what is measured meanwhile."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from bench.console.errors import ConsoleError
+from bench.console.task import Task
+from bench.errors import Exit
+
+MOST_SIDES = 26
+DEFAULT_MARGIN = "5%"
+_WITHIN_S = 300.0
+_KEPT = 8
+_NICENESS = 19
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A side: one task, or all those of a label."""
+
+    name: str
+    tasks: tuple[Task, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What came of it. `left_out`: a sentence for each side that cannot be compared; `page` is None where none is left.
+
+    `allow`: the settings that differ and would have to be allowed.
+    """
+
+    left_out: tuple[str, ...]
+    page: str | None = None
+    document: dict[str, Any] | None = None
+    allow: tuple[str, ...] = ()
+
+
+def grouped(tasks: Sequence[Task], by: str) -> list[Group]:
+    """The sides, the baseline first, then by their time. `by`: task, or label (tasks without one stand for themselves)."""
+    ordered = sorted(tasks, key=lambda task: (not task.marks.baseline, task.started or "", task.id))
+    found: dict[str, list[Task]] = {}
+    for task in ordered:
+        label = task.marks.label if by == "label" else None
+        found.setdefault(f"label {label}" if label else task.id, []).append(task)
+    return [
+        Group(members[0].marks.label or name if name.startswith("label ") else members[0].title, tuple(members))
+        for name, members in found.items()
+    ]
+
+
+class Comparer:
+    """Compares, and keeps the last few results: the page and what it holds are asked for one after the other."""
+
+    def __init__(self, runs: Path) -> None:
+        self._runs = runs.resolve()
+        self._lock = threading.Lock()
+        self._kept: dict[tuple[object, ...], Comparison] = {}
+
+    def compare(self, groups: Sequence[Group], *, margin: str = DEFAULT_MARGIN, allow: str = "") -> Comparison:
+        """The comparison of all sides that can be compared with the first. Raises ConsoleError for wrong words."""
+        if not 2 <= len(groups) <= MOST_SIDES:
+            raise ConsoleError(f"choose 2 to {MOST_SIDES} tasks to compare, and not {len(groups)}")
+        key = (tuple((group.name, *((t.id, t.state) for t in group.tasks)) for group in groups), margin, allow)
+        with self._lock:
+            if (kept := self._kept.get(key)) is None:
+                kept = self._compared(groups, margin, allow)
+                if all(task.over for group in groups for task in group.tasks):
+                    self._kept = dict([*self._kept.items(), (key, kept)][-_KEPT:])
+            return kept
+
+    def _compared(self, groups: Sequence[Group], margin: str, allow: str) -> Comparison:
+        left_out = []
+        ready = []
+        for group in groups:
+            if sentence := _not_ready(group):
+                left_out.append(sentence)
+            else:
+                ready.append(group)
+        if len(ready) < 2:
+            return Comparison(tuple(left_out))
+        whole = self._run(ready, margin, allow)
+        if not isinstance(whole, str):
+            return Comparison(tuple(left_out), *whole)
+        if len(ready) == 2:
+            return Comparison((*left_out, self._named(whole, ready)), allow=_to_allow(whole))
+        # One that cannot be compared shall not keep the others from it.
+        first, good = ready[0], [ready[0]]
+        needed: list[str] = []
+        for other in ready[1:]:
+            pair = self._run([first, other], margin, allow)
+            if isinstance(pair, str):
+                left_out.append(self._named(pair, [first, other]))
+                needed += _to_allow(pair)
+            else:
+                good.append(other)
+        rest = self._run(good, margin, allow) if len(good) > 1 else None
+        if rest is None or isinstance(rest, str):
+            return Comparison(tuple(left_out), allow=tuple(dict.fromkeys(needed)))
+        return Comparison(tuple(left_out), *rest, allow=tuple(dict.fromkeys(needed)))
+
+    def _run(self, groups: Sequence[Group], margin: str, allow: str) -> tuple[str, dict[str, Any]] | str:
+        """Page and document; or the sentence that says why there are none."""
+        with tempfile.TemporaryDirectory(prefix="trueload-") as folder:
+            sides = []
+            for number, group in enumerate(groups):
+                if len(group.tasks) == 1:
+                    sides.append(str(self._runs / group.tasks[0].id))
+                    continue
+                # A side of several runs is a directory that holds them.
+                side = Path(folder) / f"{number}" / re.sub(r"[^\w.-]+", "-", group.name)
+                side.mkdir(parents=True)
+                for task in group.tasks:
+                    (side / task.id).symlink_to(self._runs / task.id)
+                sides.append(str(side))
+            out = f"{folder}/out"
+            words = [f"--margin={margin}", f"--allow={allow}", "--format", "json", "--out", out]
+            # Words first: what follows `--` is a directory, whatever it is called.
+            command = [sys.executable, "-m", "bench", "compare", *words, "--", *sides]
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+            )
+            with suppress(OSError):
+                os.setpriority(os.PRIO_PROCESS, process.pid, _NICENESS)
+            try:
+                _, said = process.communicate(timeout=_WITHIN_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.communicate()
+                return f"the comparison took more than {_WITHIN_S:.0f} s: run python -m bench compare in a terminal"
+            shown = _Shorter(folder, self._runs)
+            if process.returncode != Exit.GOOD:
+                return shown.text(said.strip()) or f"the comparison ended with status {process.returncode}"
+            page = shown.text(Path(out, "compare.html").read_text(encoding="utf-8"))
+            return page, orjson.loads(shown.text(Path(out, "compare.json").read_text(encoding="utf-8")))
+
+    def _named(self, said: str, groups: Sequence[Group]) -> str:
+        """What a command said of A and B, of the tasks by their names."""
+        lines = [line.strip().removeprefix("error: ").removeprefix("- ") for line in said.splitlines()]
+        told = "; ".join(line for line in lines if not re.fullmatch(r"\d+ problems", line))
+        for letter, group in zip("AB", groups, strict=False):
+            told = re.sub(rf"\b{letter}\b(?= (?:and|cannot|\())|(?<=and ){letter}\b", lambda _, g=group: g.name, told)  # type: ignore[misc]
+        return re.sub(r", say --allow \S+$", ", compare them all the same", told)
+
+
+class _Shorter:
+    """Paths as a user of the console knows them."""
+
+    def __init__(self, folder: str, runs: Path) -> None:
+        self._pattern = re.compile(rf"{re.escape(folder)}/\d+/|{re.escape(str(runs))}/")
+
+    def text(self, text: str) -> str:
+        return self._pattern.sub("", text)
+
+
+def _to_allow(said: str) -> tuple[str, ...]:
+    found = re.search(r"--allow ([\w,]+)", said)
+    return () if found is None else tuple(found[1].split(","))
+
+
+def _not_ready(group: Group) -> str | None:
+    kinds = sorted({task.kind for task in group.tasks})
+    if len(group.tasks) > 1 and any(kind in ("search", "sweep") for kind in kinds):
+        return f"{group.name}: searches and sweeps are compared one by one, not as a group"
+    for task in group.tasks:
+        if not task.has_report:
+            why = "has no result" if task.over else f"is {task.state} and has no result yet"
+            return f"{task.title} {why}, so that it cannot be compared"
+    return None
