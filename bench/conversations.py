@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 import orjson
 
 from bench.stock import Stock
-from bench.workload import Encoded, Phase, Request
+from bench.workload import Encoded, Phase, Request, Route
 from promptset.samples import Sample
 from promptset.sessions import Session, read_session
 
@@ -25,6 +25,8 @@ class Conversation:
     def __init__(self, session: Session, encode: Callable[[Sample], Encoded], *, real: bool) -> None:
         """`real`: histories are made of the server's answers, else of the planned ones."""
         self._session = session
+        no_route = session.endpoint is None and not session.headers
+        self._route = None if no_route else Route(session.endpoint, session.headers)
         self._encode = encode
         self._real = real
         self._answers: list[str | None] = []
@@ -36,8 +38,16 @@ class Conversation:
         # With real answers nobody knows the length of a history beforehand.
         known = not self._answers or not self._real
         self._turn = turn
+        session = self._session
         self._encoded = self._encode(
-            Sample(messages=tuple(self._session.messages(self._answers)), output_tokens=turn.output_tokens)
+            Sample(
+                messages=tuple(session.messages(self._answers)),
+                output_tokens=turn.output_tokens,
+                endpoint=session.endpoint,
+                model=session.model,
+                headers=session.headers,
+                priority=session.priority,
+            )
         )
         self._input_tokens = turn.input_tokens if known else None
         self.think_ns = round(turn.think_time_s * NS_PER_S)
@@ -53,6 +63,8 @@ class Conversation:
             stream=self._encoded.stream,
             input_tokens_asked=self._input_tokens,
             output_tokens_asked=self._encoded.output_tokens_asked,
+            route=self._route,
+            model=self._encoded.model,
             on_text=self._hear if self._real else None,
         )
 

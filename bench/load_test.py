@@ -49,8 +49,9 @@ from bench.secrets import public_command, public_url
 from bench.sources.interface import Source
 from bench.target import prefix_cache
 from bench.target.prefix_cache import PrefixCacheUse
-from bench.target.probe import ProbeResult, choose_model, list_models, probe
+from bench.target.probe import ProbeResult, choose_model, list_models, probe, samples_to_ask
 from bench.transport.interface import Transport
+from promptset.samples import Sample
 
 LEAD_NS = 150 * NS_PER_MS
 """From the last preparation to the first send, so that the first arrivals of a schedule are not late already."""
@@ -249,13 +250,12 @@ def _copy_certificates(config: RunConfig, workers: int, host: dict[str, str | in
 async def _probe(
     config: RunConfig, transport: Transport, clock: Clock, run_id: str, source: Source[Any]
 ) -> ProbeResult:
-    own_body = source.own_body
-    names_model = own_body is not None and own_body.body is not None and "model" in own_body.body
     target = target_of(config)
     listed = await list_models(config.url, target, config.probe_timeout)
     options = BodyOptions(
         endpoint=config.endpoint,
-        model=choose_model(config.model, listed, bodies_name_one=names_model),
+        model=choose_model(config.model, listed, all_named=source.names_models),
+        keep_models=config.model is None,
         stream=config.stream,
         ignore_eos=config.ignore_eos,
         tool_choice=config.tool_choice,
@@ -267,11 +267,17 @@ async def _probe(
         options,
         run_id=run_id,
         url=public_url(target.url),
-        own_body=own_body,
+        samples=samples_to_ask(config.endpoint, _apart(source, config), source.own_body, all_named=source.names_models),
         listed=listed,
         authorized=any(name.lower() in ("authorization", "x-api-key") for name, _ in target.headers),
         timeout_s=config.probe_timeout,
     )
+
+
+def _apart(source: Source[Any], config: RunConfig) -> list[Sample]:
+    """Samples that go elsewhere than the run. --model replaces the models of whole bodies: then these are all alike."""
+    replaced = config.model is not None
+    return [way for way in source.ways if not (replaced and way.body is not None and way.endpoint is None)]
 
 
 class _Load:

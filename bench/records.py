@@ -102,6 +102,10 @@ class RequestRecord:
     coalesced: int = 0
     """Chunks that shared a read with a later one."""
     worker: int = 0
+    endpoint: str | None = None
+    """The endpoint that its data named; None: that of the run."""
+    model: str | None = None
+    """The model that it named, where those of the run may differ; None: that of the run."""
 
     @property
     def streamed(self) -> bool:

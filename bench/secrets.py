@@ -1,7 +1,8 @@
 """Keeps secrets out of every file, log and error: each becomes `***`, the stored command line included.
 
-Secret are: the API key, every header's value, a user and password in a URL, the values of its query, and in a request
-body the values of fields whose names say so (`api_key`, `password`, `access_token`; not `max_tokens` or `eos_token`).
+Secret are: the API key, every header's value (also of a data set's rows), a user and password in a URL, the values of its
+query, and in a request body the values of fields whose names say so (`api_key`, `password`, `access_token`; not `max_tokens`
+or `eos_token`).
 """
 
 from __future__ import annotations
@@ -64,10 +65,13 @@ def secrets_of(url: str, headers: Iterable[tuple[str, str]], api_key: str | None
     if parts.username is not None:
         pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
         found += [unquote(parts.username), unquote(parts.password or ""), base64.b64encode(pair.encode()).decode()]
-    for _, value in headers:
-        found += [value, value.rpartition(" ")[2]]
-    found += _secret_values(body)
+    found += [*header_secrets(headers), *_secret_values(body)]
     return [value for value in found if value]
+
+
+def header_secrets(headers: Iterable[tuple[str, str]]) -> list[str]:
+    """The values of headers, each whole and without the word before it (`Bearer`)."""
+    return [part for _, value in headers for part in (value, value.rpartition(" ")[2]) if part]
 
 
 # Fields of a request body.

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
+
+import orjson
 
 from bench.stock import Stock
 from promptset.samples import Sample
@@ -30,9 +32,21 @@ class InputBatch:
     dimensions: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where a request goes that does not go where its run goes: to another endpoint (None: the run's), with headers besides
+    the run's. Requests of equal routes share what a transport makes of one."""
+
+    endpoint: str | None = None
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """One request, ready to send. `body` is the encoded JSON body; asked tokens are None where the data does not say."""
+    """One request, ready to send. `body` is the encoded JSON body; asked tokens are None where the data does not say.
+
+    `route` None: it goes where the run goes. `model`: the model that it names, where those of a run may differ.
+    """
 
     id: str
     index: int
@@ -44,23 +58,28 @@ class Request:
     output_tokens_asked: int | None
     batch: InputBatch | None = None
     """None where the reply is generated text."""
+    route: Route | None = None
+    model: str | None = None
     on_text: Callable[[str], None] | None = None
     """Told the content of the response, reasoning left out, before its record is handed over."""
 
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """What an encoder makes of a sample: the body, and whether the reply will be a stream."""
+    """What an encoder makes of a sample: the body, whether the reply will be a stream, and the model that the body names
+    where it is the sample's own."""
 
     body: bytes
     stream: bool
     output_tokens_asked: int | None
     batch: InputBatch | None = None
+    model: str | None = None
 
 
-_DRAFT = struct.Struct("!iqqBqqq")
-"""Bytes of the session's name (-1: none), input and output tokens asked (-1: not known), whether the reply streams, and the
-three numbers of an InputBatch (inputs -1: there is none; dimensions -1: not asked for)."""
+_DRAFT = struct.Struct("!iiqqBqqq")
+"""Bytes of the session's name (-1: none) and of what is the request's own (JSON; 0: nothing), input and output tokens asked
+(-1: not known), whether the reply streams, and the three numbers of an InputBatch (inputs -1: there is none; dimensions -1:
+not asked for)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,31 +92,43 @@ class RequestDraft:
     output_tokens_asked: int | None
     session: str | None
     batch: InputBatch | None = None
+    route: Route | None = None
+    model: str | None = None
 
     def pack(self) -> bytes:
         """The draft as bytes."""
         session = None if self.session is None else self.session.encode()
+        own = b"" if self.route is None and self.model is None else self._pack_own()
         head = _DRAFT.pack(
             -1 if session is None else len(session),
+            len(own),
             -1 if self.input_tokens_asked is None else self.input_tokens_asked,
             -1 if self.output_tokens_asked is None else self.output_tokens_asked,
             self.stream,
             *_packed(self.batch),
         )
-        return b"".join((head, session or b"", self.body))
+        return b"".join((head, session or b"", own, self.body))
+
+    def _pack_own(self) -> bytes:
+        route = None if self.route is None else (self.route.endpoint, self.route.headers)
+        return orjson.dumps((route, self.model))
 
     @classmethod
     def unpack(cls, packed: bytes) -> RequestDraft:
         """The draft in these bytes."""
-        session_bytes, input_tokens, output_tokens, stream, *batch = _DRAFT.unpack_from(packed)
-        body_at = _DRAFT.size + max(0, session_bytes)
+        session_bytes, own_bytes, input_tokens, output_tokens, stream, *batch = _DRAFT.unpack_from(packed)
+        own_at = _DRAFT.size + max(0, session_bytes)
+        body_at = own_at + own_bytes
+        route, model = _unpack_own(packed[own_at:body_at]) if own_bytes else (None, None)
         return cls(
             body=packed[body_at:],
             stream=bool(stream),
             input_tokens_asked=None if input_tokens < 0 else input_tokens,
             output_tokens_asked=None if output_tokens < 0 else output_tokens,
-            session=None if session_bytes < 0 else packed[_DRAFT.size : body_at].decode(),
+            session=None if session_bytes < 0 else packed[_DRAFT.size : own_at].decode(),
             batch=_unpacked(*batch),
+            route=route,
+            model=model,
         )
 
 
@@ -111,11 +142,28 @@ def _unpacked(inputs: int, entries: int, dimensions: int) -> InputBatch | None:
     return None if inputs < 0 else InputBatch(inputs, entries, None if dimensions < 0 else dimensions)
 
 
+def _unpack_own(packed: bytes) -> tuple[Route | None, str | None]:
+    route, model = orjson.loads(packed)
+    return None if route is None else Route(route[0], tuple((name, value) for name, value in route[1])), model
+
+
+def route_of(sample: Sample) -> Route | None:
+    """Where a sample goes that says so itself; None for all others."""
+    return None if sample.endpoint is None and not sample.headers else Route(sample.endpoint, sample.headers)
+
+
 def draft_of(sample: Sample, encode: Callable[[Sample], Encoded]) -> RequestDraft:
     """The request of a sample."""
     encoded = encode(sample)
     return RequestDraft(
-        encoded.body, encoded.stream, sample.input_tokens, encoded.output_tokens_asked, sample.session, encoded.batch
+        encoded.body,
+        encoded.stream,
+        sample.input_tokens,
+        encoded.output_tokens_asked,
+        sample.session,
+        encoded.batch,
+        route_of(sample),
+        encoded.model,
     )
 
 
@@ -159,6 +207,8 @@ class Supply:
             input_tokens_asked=draft.input_tokens_asked,
             output_tokens_asked=draft.output_tokens_asked,
             batch=draft.batch,
+            route=draft.route,
+            model=draft.model,
         )
 
     def take(self, phase: Phase) -> Request:

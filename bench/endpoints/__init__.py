@@ -27,5 +27,5 @@ DEFAULT = "chat"
 
 
 def encode(sample: Sample, options: BodyOptions) -> Encoded:
-    """The body of a sample, for the endpoint that the options name."""
-    return ENDPOINTS[options.endpoint].encode(sample, options)
+    """The body of a sample, for the endpoint that it names itself, or else the options."""
+    return ENDPOINTS[options.endpoint if sample.endpoint is None else sample.endpoint].encode(sample, options)

@@ -16,16 +16,34 @@ TOOL_CHOICES = ("auto", "required", "none")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BodyOptions:
-    """What every body of a run has in common. `model` None leaves the model of a full request body as it is."""
+    """What every body of a run has in common. `model` None leaves the model of a full request body as it is; so does any
+    other where `keep_models` is set."""
 
     endpoint: str
     model: str | None
+    keep_models: bool = False
     stream: bool = True
     ask_usage: bool = True
     ignore_eos: bool = False
     tool_choice: str | None = None
     """`auto`, `required`, `none` or the name of a tool; only for requests that offer tools."""
     extra: Mapping[str, Any] | None = None
+
+
+def put_own(body: dict[str, Any], sample: Sample, options: BodyOptions) -> str | None:
+    """Put the priority of a sample into a body, and the model: the sample's own, or that of the run. Returns the model where
+    the run's need not be it."""
+    if sample.priority is not None:
+        body["priority"] = sample.priority
+    if sample.model is not None:
+        body["model"] = sample.model
+        return sample.model
+    kept = body.get("model")
+    if kept is not None and (options.keep_models or options.model is None):
+        return kept if isinstance(kept, str) else None
+    if options.model is not None:
+        body["model"] = options.model
+    return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ import orjson
 
 from bench.endpoints import chat_translation
 from bench.endpoints.failure import excerpt
-from bench.endpoints.interface import BodyOptions, ParsedReply, Problem, ReadOptions
+from bench.endpoints.interface import BodyOptions, ParsedReply, Problem, ReadOptions, put_own
 from bench.endpoints.messages_reader import MessagesReader, blocks_of, usage_of, wrong_reason
 from bench.endpoints.typed_events import words
 from bench.endpoints.whole_reply import WholeText, json_object, malformed, parsed
@@ -49,8 +49,7 @@ class Messages:
             body = {"system": system, "messages": messages} if system else {"messages": messages}
             if sample.tools is not None:
                 body["tools"] = chat_translation.messages_tools(sample.tools)
-        if options.model is not None:
-            body["model"] = options.model
+        own_model = put_own(body, sample, options)
         if sample.output_tokens is not None:
             body["max_tokens"] = sample.output_tokens
         if options.ignore_eos:
@@ -66,6 +65,7 @@ class Messages:
             body=orjson.dumps(body),
             stream=bool(body["stream"]),
             output_tokens_asked=asked if isinstance(asked, int) else None,
+            model=own_model,
         )
 
     def event_reader(self, options: ReadOptions) -> MessagesReader:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import orjson
 
 from bench.endpoints import failure, whole_reply
-from bench.endpoints.interface import TOOL_CHOICES, BodyOptions, ParsedReply, ReadOptions
+from bench.endpoints.interface import TOOL_CHOICES, BodyOptions, ParsedReply, ReadOptions, put_own
 from bench.endpoints.stream_reader import StreamReader
 from bench.workload import Encoded
 from promptset.samples import Sample
@@ -56,8 +56,7 @@ class OpenAIEndpoint(ABC):
     def encode(self, sample: Sample, options: BodyOptions) -> Encoded:
         """The JSON body for a sample. A sample that is a full request body keeps its own fields; `extra` wins over all."""
         body = dict(sample.body) if sample.body is not None else self.prompt_fields(sample)
-        if options.model is not None:
-            body["model"] = options.model
+        own_model = put_own(body, sample, options)
         if sample.output_tokens is not None:
             body["max_tokens"] = sample.output_tokens
         if options.ignore_eos:
@@ -75,6 +74,7 @@ class OpenAIEndpoint(ABC):
             body=orjson.dumps(body),
             stream=bool(body["stream"]),
             output_tokens_asked=asked if isinstance(asked, int) else None,
+            model=own_model,
         )
 
     def event_reader(self, options: ReadOptions) -> StreamReader:

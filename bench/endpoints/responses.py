@@ -8,7 +8,7 @@ import orjson
 
 from bench.endpoints import chat_translation
 from bench.endpoints.failure import excerpt
-from bench.endpoints.interface import BodyOptions, ParsedReply, ReadOptions
+from bench.endpoints.interface import BodyOptions, ParsedReply, ReadOptions, put_own
 from bench.endpoints.responses_reader import ResponsesReader, items_of, usage_of, wrong_end
 from bench.endpoints.typed_events import words
 from bench.endpoints.whole_reply import WholeText, json_object, malformed, parsed
@@ -41,8 +41,7 @@ class Responses:
             body = {"input": sample.prompt if chat is None else chat_translation.items_of(chat)}
             if sample.tools is not None:
                 body["tools"] = chat_translation.responses_tools(sample.tools)
-        if options.model is not None:
-            body["model"] = options.model
+        own_model = put_own(body, sample, options)
         if sample.output_tokens is not None:
             body["max_output_tokens"] = sample.output_tokens
         if options.ignore_eos:
@@ -57,6 +56,7 @@ class Responses:
             body=orjson.dumps(body),
             stream=bool(body["stream"]),
             output_tokens_asked=asked if isinstance(asked, int) else None,
+            model=own_model,
         )
 
     def event_reader(self, options: ReadOptions) -> ResponsesReader:

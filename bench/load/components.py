@@ -8,12 +8,13 @@ from typing import Any
 from bench.clock import NS_PER_S, Clock
 from bench.config import RunConfig
 from bench.endpoints import ENDPOINTS, urls
+from bench.endpoints.interface import Endpoint
 from bench.errors import UsageError
 from bench.modes.share import WorkerShare
 from bench.secrets import redactor, secrets_of
 from bench.sources.interface import Source
 from bench.transport import TRANSPORTS
-from bench.transport.interface import Reading, Target, Transport
+from bench.transport.interface import Destination, Reading, Target, Transport
 from promptset.errors import SpecError
 from promptset.tokens import Tokenizer, load_tokenizer
 
@@ -68,11 +69,18 @@ def target_of(config: RunConfig) -> Target:
     api_key = None if config.api_key is None else config.api_key.get_secret_value()
     given = [(name, value.strip()) for name, _, value in (h.partition(":") for h in config.header)]
     names = {name.lower() for name, _ in given}
-    own = [(name, value) for name, value in ENDPOINTS[config.endpoint].headers(api_key) if name not in names]
-    headers = [*own, *given]
+
+    def headers(endpoint: Endpoint) -> tuple[tuple[str, str], ...]:
+        return (*((name, value) for name, value in endpoint.headers(api_key) if name not in names), *given)
+
+    places = {
+        name: Destination(urls.endpoint_url(config.url, name), headers(endpoint))
+        for name, endpoint in ENDPOINTS.items()
+    }
     return Target(
-        url=urls.endpoint_url(config.url, config.endpoint),
-        headers=tuple(headers),
+        url=places[config.endpoint].url,
+        headers=places[config.endpoint].headers,
+        others=places,
         ca_file=config.ca_file,
         insecure=config.insecure,
         timeout_connect_ns=ns(config.connect_timeout),

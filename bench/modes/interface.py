@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from bench.clock import NS_PER_S
 from bench.dispatch import ClosedLoop, OpenLoop, Sending
 from bench.dispatch.interface import Dispatcher
+from bench.endpoints import DEFAULT, ENDPOINTS
 from bench.modes.share import RunLength, WorkerShare, divide, part
 from bench.schedule import users as user_changes
 from bench.schedule.segments import Segment, after_warmup
@@ -224,6 +225,7 @@ def prompts_or_rows(settings: Settings, *, by_time: bool = False) -> SourceSpec:
             columns=settings.columns,
             bad_rows=settings.bad_rows,
             by_time=by_time,
+            endpoints=endpoints_of_rows(settings.endpoint),
         )
     output_tokens = DEFAULT_OUTPUT_TOKENS if recipe is None else recipe.output_tokens
     return PromptSpec(
@@ -235,6 +237,13 @@ def prompts_or_rows(settings: Settings, *, by_time: bool = False) -> SourceSpec:
         tools=settings.tools,
         recipe=settings.recipe,
     )
+
+
+def endpoints_of_rows(run: str | None) -> tuple[tuple[str, bool], ...]:
+    """The endpoints that rows may name beside that of the run, and whether each takes chats: replies with generated text and
+    others have different numbers, and are not mixed."""
+    generates = ENDPOINTS[DEFAULT if run is None else run].inputs_are is None
+    return tuple((name, at.takes_messages) for name, at in ENDPOINTS.items() if (at.inputs_are is None) == generates)
 
 
 def ramp_ns(settings: Settings) -> int:

@@ -11,7 +11,15 @@ from bench.conversations import Conversations
 from bench.dispatch import SessionsLoop
 from bench.endpoints import DEFAULT, ENDPOINTS, urls
 from bench.modes.concurrency import DEFAULT_USERS, Concurrency
-from bench.modes.interface import DEFAULT_OUTPUT_TOKENS, Numbering, UsersMode, WorkerLoad, flag, ramp_ns
+from bench.modes.interface import (
+    DEFAULT_OUTPUT_TOKENS,
+    Numbering,
+    UsersMode,
+    WorkerLoad,
+    endpoints_of_rows,
+    flag,
+    ramp_ns,
+)
 from bench.modes.share import WorkerShare
 from bench.sources.interface import Source, SourceSpec
 from bench.sources.sessions import SessionFileSpec, SessionSpec
@@ -72,7 +80,10 @@ class Sessions(UsersMode):
     def data(cls, settings: Settings) -> SourceSpec:
         """The sessions of a file, or simulated ones."""
         if settings.dataset is not None:
-            return SessionFileSpec(path=Path(settings.dataset))
+            return SessionFileSpec(
+                path=Path(settings.dataset),
+                endpoints=tuple(name for name, chats in endpoints_of_rows(settings.endpoint) if chats),
+            )
         return SessionSpec(
             turns=DEFAULT_TURNS if settings.turns is None else settings.turns,
             think_time=DEFAULT_THINK_TIME if settings.think_time is None else settings.think_time,

@@ -36,6 +36,14 @@ class Source(Protocol[Item]):
         """The first item, where it is a request body of the user's own: the probe sends it."""
 
     @property
+    def ways(self) -> tuple[Sample, ...]:
+        """One sample of each endpoint and model that samples name themselves: the probe asks for each."""
+
+    @property
+    def names_models(self) -> bool:
+        """Whether every item names its model itself."""
+
+    @property
     def tokenizer(self) -> Tokenizer | None:
         """The tokenizer that makes the prompts; None where they are texts of the user's own."""
 

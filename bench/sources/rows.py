@@ -21,6 +21,7 @@ class RowsSpec:
     """A file of rows, checked when it is opened and read as rows are taken: a large file needs little memory.
 
     `output_tokens`, where given, is drawn in place of the rows' own; `by_time` sorts the rows by when they are sent.
+    `endpoints`: those that rows may name, and whether each takes chats; None: any.
     """
 
     path: Path
@@ -28,6 +29,7 @@ class RowsSpec:
     columns: str | None = None
     bad_rows: loaders.BadRows = "fail"
     by_time: bool = False
+    endpoints: tuple[tuple[str, bool], ...] | None = None
 
     @property
     def plans_sharing(self) -> bool:
@@ -53,6 +55,7 @@ class RowsSpec:
             bad_rows=self.bad_rows,
             seed=seed,
             salt=salt,
+            endpoints=None if self.endpoints is None else dict(self.endpoints),
         )
         by_time = self.by_time and rows.timed
         order = array("q", sorted(range(len(rows)), key=rows.times_s().__getitem__)) if by_time else None
@@ -95,6 +98,16 @@ class RowSource(Iterator[Sample]):
     def own_body(self) -> Sample | None:
         """The first row, where it is a whole request body."""
         return self.first if self.first.body is not None else None
+
+    @property
+    def ways(self) -> tuple[Sample, ...]:
+        """The first row of each endpoint and model that rows name themselves."""
+        return tuple(self._rows[place] for named, place in self._rows.ways.first.items() if named != (None, None))
+
+    @property
+    def names_models(self) -> bool:
+        """Whether every row names its model."""
+        return self._rows.ways.unnamed is None
 
     @property
     def size(self) -> int:

@@ -14,6 +14,9 @@ from promptset.sessions import Session, load_sessions, simulated_sessions
 from promptset.sharing import parse_prefix
 from promptset.tokens import Tokenizer
 
+MOST_WAYS = 20
+"""Pairs of an endpoint and a model that the probe asks for."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionSpec:
@@ -52,9 +55,10 @@ class SessionSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionFileSpec:
-    """A file of sessions, from the start again when they are used up."""
+    """A file of sessions, from the start again when they are used up. `endpoints`: those that rows may name; None: any."""
 
     path: Path
+    endpoints: tuple[str, ...] | None = None
 
     @property
     def plans_sharing(self) -> bool:
@@ -66,8 +70,28 @@ class SessionFileSpec:
     ) -> SessionSource:
         """Raises SpecError where the file cannot be used."""
         del tokenizer, seed, salt, chat  # What users say is in the file.
-        sessions = load_sessions(self.path)
-        return SessionSource(lambda index: sessions[index % len(sessions)], size=len(sessions), first=first, step=step)
+        sessions = load_sessions(self.path, self.endpoints)
+        named = {(s.endpoint, s.model): s for s in reversed(sessions)}
+        named.pop((None, None), None)
+        return SessionSource(
+            lambda index: sessions[index % len(sessions)],
+            size=len(sessions),
+            ways=tuple(_own_sample(session) for session in [*named.values()][:MOST_WAYS]),
+            names_models=all(session.model is not None for session in sessions),
+            first=first,
+            step=step,
+        )
+
+
+def _own_sample(session: Session) -> Sample:
+    """What a session says of where its requests go."""
+    return Sample(
+        prompt="",
+        endpoint=session.endpoint,
+        model=session.model,
+        headers=session.headers,
+        priority=session.priority,
+    )
 
 
 class SessionSource(Iterator[Session]):
@@ -82,10 +106,14 @@ class SessionSource(Iterator[Session]):
         *,
         size: int | None,
         tokenizer: Tokenizer | None = None,
+        ways: tuple[Sample, ...] = (),
+        names_models: bool = False,
         first: int = 0,
         step: int = 1,
     ) -> None:
         """`tokenizer` is the one that makes the sessions; None where they are the user's own."""
+        self.ways = ways
+        self.names_models = names_models
         self._session_at = session_at
         self.size = size
         self.tokenizer = tokenizer

@@ -61,6 +61,8 @@ class PromptSource(Iterator[Sample]):
     size = None
     in_memory = False
     own_body = None
+    ways: tuple[Sample, ...] = ()
+    names_models = False
 
     def __init__(
         self, made: SimulatedPrompts, *, times_s: Iterator[float] | None = None, first: int = 0, step: int = 1

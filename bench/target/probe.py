@@ -19,7 +19,7 @@ from bench.errors import TargetError
 from bench.records import TOKEN_KINDS, Outcome, RequestRecord
 from bench.target import side_requests
 from bench.transport.interface import Target, Transport
-from bench.workload import Request
+from bench.workload import Request, route_of
 from promptset.samples import Sample
 
 
@@ -42,13 +42,13 @@ async def list_models(url: str, target: Target, timeout_s: float | None = None) 
         return None
 
 
-def choose_model(asked: str | None, listed: Sequence[str] | None, *, bodies_name_one: bool) -> str | None:
-    """The model to put into requests. Raises TargetError where none can be told."""
-    if asked is not None or bodies_name_one:
+def choose_model(asked: str | None, listed: Sequence[str] | None, *, all_named: bool) -> str | None:
+    """The model to put into requests that name none; `all_named`: all do. Raises TargetError where none can be told."""
+    if asked is not None or not listed:
         return asked
-    if not listed:
-        return None
     if len(listed) > 1:
+        if all_named:
+            return None
         raise TargetError(f"the server has several models: choose one with --model ({', '.join(listed[:10])})")
     return listed[0]
 
@@ -60,18 +60,18 @@ async def probe(
     *,
     run_id: str,
     url: str,
-    own_body: Sample | None,
+    samples: Sequence[Sample],
     listed: Sequence[str] | None,
     authorized: bool = False,
     timeout_s: float | None = None,
 ) -> ProbeResult:
     """Send the probe, and give up after this time. Raises TargetError with one sentence: what is wrong and what to do.
 
+    One request for each of `samples`, one after the other; the first finds out which options the server takes.
     `authorized`: a key is sent.
     """
     notes: list[str] = []
-    tokens = ENDPOINTS[options.endpoint].probe_tokens
-    sample = own_body if own_body is not None else Sample(prompt="Say hello.", output_tokens=tokens)
+    sample, *others = samples
     record = await _send(transport, clock, sample, options, f"probe-{run_id}-0", timeout_s)
     for number, (name, without) in enumerate(_fallbacks(options), 1):
         if record.outcome is Outcome.HTTP_ERROR and record.status in (400, 422):
@@ -79,11 +79,68 @@ async def probe(
             if tried.outcome is Outcome.OK:
                 notes.append(f"the server refuses {name} (status {record.status}): the run goes without it")
                 record, options = tried, without
-    if (problem := diagnose(record, url, options, listed, authorized)) is not None:
+    if (problem := _diagnose(record, sample, url, options, listed, authorized)) is not None:
         raise TargetError(problem)
+    for number, other in enumerate(others, 1):
+        asked = await _send(transport, clock, other, options, f"probe-{run_id}-of-{number}", timeout_s)
+        if (problem := _diagnose(asked, other, url, options, listed, authorized)) is not None:
+            raise TargetError(f"{_named(other)}: {problem}")
     if options.stream and options.ask_usage and record.output_tokens_from != "usage":
         notes.append("the server reports no usage: output tokens are counted by the client")
     return ProbeResult(options, tuple(notes), record)
+
+
+def samples_to_ask(
+    endpoint: str,
+    ways: Sequence[Sample],
+    own_body: Sample | None,
+    *,
+    models: Sequence[str] = (),
+    all_named: bool = False,
+) -> list[Sample]:
+    """What the probe sends: one request for each of the `models` among which a run draws, and one for each of the `ways` in
+    which its data goes elsewhere. Where `all_named`, these are all."""
+    usual = own_body if own_body is not None else _hello(endpoint, Sample())
+    found = [replace(usual, model=model) for model in models] if models else [usual]
+    said = [way if way.body is not None else _hello(endpoint, way) for way in ways]
+    return said if said and all_named else found + said
+
+
+def _hello(endpoint: str, way: Sample) -> Sample:
+    """A request for a few tokens, to where this sample goes; `endpoint` is that of the run."""
+    return Sample(
+        prompt="Say hello.",
+        output_tokens=ENDPOINTS[endpoint if way.endpoint is None else way.endpoint].probe_tokens,
+        endpoint=way.endpoint,
+        model=way.model,
+        headers=way.headers,
+        priority=way.priority,
+    )
+
+
+def _named(sample: Sample) -> str:
+    model = sample.model
+    if model is None and sample.body is not None and isinstance(sample.body.get("model"), str):
+        model = sample.body["model"]
+    parts = [] if sample.endpoint is None else [f"endpoint {sample.endpoint}"]
+    return ", ".join([*parts, *([] if model is None else [f"model {model}"])])
+
+
+def _diagnose(
+    record: RequestRecord,
+    sample: Sample,
+    url: str,
+    options: BodyOptions,
+    listed: Sequence[str] | None,
+    authorized: bool,
+) -> str | None:
+    """As `diagnose`, of a request that may have gone elsewhere."""
+    if sample.endpoint is not None:
+        url = urls.endpoint_url(url, sample.endpoint)
+    if sample.model is not None:
+        options = replace(options, model=sample.model)
+    authorized = authorized or any(name.lower() in ("authorization", "x-api-key") for name, _ in sample.headers)
+    return diagnose(record, url, options, listed, authorized)
 
 
 def _fallbacks(options: BodyOptions) -> list[tuple[str, BodyOptions]]:
@@ -114,6 +171,8 @@ async def _send(
         stream=encoded.stream,
         input_tokens_asked=None,
         output_tokens_asked=encoded.output_tokens_asked,
+        route=route_of(sample),
+        model=encoded.model,
     )
     answered: asyncio.Future[RequestRecord] = asyncio.get_running_loop().create_future()
     now = clock.now_ns()

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import zlib
 
+from bench.endpoints import ENDPOINTS
 from bench.endpoints.interface import EventReader, ParsedReply, ReadOptions
 from bench.records import Clock, Outcome, RequestRecord
-from bench.secrets import without_secrets_of
+from bench.secrets import header_secrets, redactor, without_secrets_of
 from bench.transport.interface import Reading
 from bench.transport.sse import MAX_EVENT_BYTES, SSEParser
 from bench.workload import Request
@@ -44,6 +45,8 @@ class Exchange:
         self.intended_ns = intended_ns
         self.eligible_ns = eligible_ns
         self.reading = reading
+        self._route = route = request.route
+        self._endpoint = reading.endpoint if route is None or route.endpoint is None else ENDPOINTS[route.endpoint]
         self.clock: Clock = clock
         self.attempts = 1
         self.connect_ns: int | None = None
@@ -75,7 +78,7 @@ class Exchange:
         self.location = location
         if self.request.stream and 200 <= status < 300 and "json" not in content_type:
             self._parser = SSEParser()
-            self._reader = self.reading.endpoint.event_reader(self._read_options())
+            self._reader = self._endpoint.event_reader(self._read_options())
         if content_encoding in ("gzip", "x-gzip", "deflate"):
             self._inflate = zlib.decompressobj(zlib.MAX_WBITS | 32)
         elif content_encoding not in ("", "identity"):
@@ -170,7 +173,7 @@ class Exchange:
             attempts=self.attempts,
             status=self.status,
             outcome=outcome,
-            error=None if message is None else without_secrets_of(request.body, self.reading.redact(message)),
+            error=None if message is None else self._redacted(message),
             chunk_ns=tuple(self._chunk_ns),
             chunk_bound_ns=tuple([self._bounds.get(i) for i in range(len(self._chunk_ns))]) if self._bounds else None,
             chunk_tokens=reply.chunk_tokens,
@@ -191,7 +194,14 @@ class Exchange:
             bytes_received=self.bytes_received,
             clock=self.clock,
             coalesced=len(self._bounds),
+            endpoint=None if self._route is None else self._route.endpoint,
+            model=request.model,
         )
+
+    def _redacted(self, message: str) -> str:
+        """The message without the secrets of the run and of this request: a server may quote what it was sent."""
+        message = without_secrets_of(self.request.body, self.reading.redact(message))
+        return message if self._route is None else redactor(header_secrets(self._route.headers))(message)
 
     def _read_options(self) -> ReadOptions:
         return ReadOptions(
@@ -209,7 +219,7 @@ class Exchange:
                 self._reader.feed((), self._parser.take_other_lines())
             return self._reader.close(unfinished)
         if self.status is not None and 200 <= self.status < 300 and self._body:
-            return self.reading.endpoint.read_whole(bytes(self._body), self._read_options())
+            return self._endpoint.read_whole(bytes(self._body), self._read_options())
         return ParsedReply()
 
     def _judge(self, reply: ParsedReply, failed: Outcome | None) -> tuple[Outcome, str | None]:
@@ -233,4 +243,4 @@ class Exchange:
         if self.status is not None and self.status < 400:
             return f"the server redirects to {self.location}: redirects are not followed, give that URL"
         body = bytes(self._body)
-        return self.reading.endpoint.error_message(body) if body else "no message"
+        return self._endpoint.error_message(body) if body else "no message"

@@ -16,7 +16,7 @@ from bench.clock import Clock
 from bench.records import Outcome
 from bench.transport.exchange import Exchange, Undecodable
 from bench.transport.head import HeadTooLarge, ProtocolError
-from bench.transport.interface import OnEnd, OnRecord, Reading, Target, ignore
+from bench.transport.interface import Destination, OnEnd, OnRecord, Reading, Target, ignore
 from bench.transport.stamped_backend import StampedBackend, StampedStream, current
 from bench.workload import Request
 
@@ -28,7 +28,8 @@ class HttpxTransport:
     """One httpx client over stamping sockets; connections are kept for as long as the server keeps them."""
 
     def __init__(self, target: Target, reading: Reading, clock: Clock) -> None:
-        self._target = target.without_credentials()
+        self._target = target = target.without_credentials()
+        self._usual = Destination(target.url, target.headers)
         self._reading = reading
         self._clock = clock
         self._tasks: dict[asyncio.Task[_Broken], Exchange] = {}
@@ -53,7 +54,6 @@ class HttpxTransport:
             timeout=httpx.Timeout(None, connect=connect_s),
             trust_env=False,
         )
-        self._client.headers.update(target.headers)
 
     async def prepare(self, connections: int) -> None:
         """httpx makes its connections as requests need them."""
@@ -128,11 +128,10 @@ class HttpxTransport:
 
     async def _attempt(self, exchange: Exchange) -> _Broken:
         """Send once and read all. Returns what broke the exchange and how."""
+        sent, target = exchange.request, self._target
+        to = self._usual if sent.route is None else target.destination(sent.route)
         request = self._client.build_request(
-            "POST",
-            self._target.url,
-            content=exchange.request.body,
-            headers={"x-request-id": exchange.request.id},
+            "POST", to.url, content=sent.body, headers=[*to.headers, ("x-request-id", sent.id)]
         )
         try:
             response = await self._client.send(request, stream=True)

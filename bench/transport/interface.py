@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 from urllib.parse import unquote_to_bytes, urlsplit, urlunsplit
@@ -11,7 +11,15 @@ from urllib.parse import unquote_to_bytes, urlsplit, urlunsplit
 from bench.endpoints import DEFAULT, ENDPOINTS
 from bench.endpoints.interface import Endpoint
 from bench.records import RequestRecord
-from bench.workload import Request
+from bench.workload import Request, Route
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """A URL, and the headers of the requests to it."""
+
+    url: str
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,20 +35,36 @@ class Target:
     timeout_idle_ns: int | None = None
     timeout_total_ns: int | None = None
     max_response_bytes: int = 256 * 1024 * 1024
+    others: Mapping[str, Destination] = field(default_factory=dict, repr=False)
+    """The endpoints that single requests may name, by their names. They are at the same host."""
 
     def without_credentials(self) -> Target:
         """The same target with the user and password of its URL (`user:pw@host`) in an Authorization header: Basic, of the
         decoded values, as curl and httpx send them. A header that is given already wins."""
-        parts = urlsplit(self.url)
-        userinfo, at, host = parts.netloc.rpartition("@")
-        if not at:
+        url, headers = _without_credentials(self.url, self.headers)
+        if url == self.url:
             return self
-        headers = self.headers
-        if userinfo.strip(":") and not any(name.lower() == "authorization" for name, _ in headers):
-            user, _, password = userinfo.partition(":")
-            token = base64.b64encode(unquote_to_bytes(user) + b":" + unquote_to_bytes(password)).decode()
-            headers = (("authorization", f"Basic {token}"), *headers)
-        return replace(self, url=urlunsplit(parts._replace(netloc=host)), headers=headers)
+        others = {name: Destination(*_without_credentials(at.url, at.headers)) for name, at in self.others.items()}
+        return replace(self, url=url, headers=headers, others=others)
+
+    def destination(self, route: Route) -> Destination:
+        """Where requests of this route go. A header of the route replaces those of its name."""
+        whole = Destination(self.url, self.headers) if route.endpoint is None else self.others[route.endpoint]
+        own = {name.lower() for name, _ in route.headers}
+        kept = tuple((name, value) for name, value in whole.headers if name.lower() not in own)
+        return Destination(whole.url, kept + route.headers)
+
+
+def _without_credentials(url: str, headers: tuple[tuple[str, str], ...]) -> tuple[str, tuple[tuple[str, str], ...]]:
+    parts = urlsplit(url)
+    userinfo, at, host = parts.netloc.rpartition("@")
+    if not at:
+        return url, headers
+    if userinfo.strip(":") and not any(name.lower() == "authorization" for name, _ in headers):
+        user, _, password = userinfo.partition(":")
+        token = base64.b64encode(unquote_to_bytes(user) + b":" + unquote_to_bytes(password)).decode()
+        headers = (("authorization", f"Basic {token}"), *headers)
+    return urlunsplit(parts._replace(netloc=host)), headers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,8 +26,8 @@ from bench.records import Outcome
 from bench.transport import tls
 from bench.transport.connection import SO_TIMESTAMPNS, Address, Connection
 from bench.transport.exchange import Exchange
-from bench.transport.interface import OnEnd, OnRecord, Reading, Target, ignore
-from bench.workload import Request
+from bench.transport.interface import Destination, OnEnd, OnRecord, Reading, Target, ignore
+from bench.workload import Request, Route
 
 CONNECT_AT_ONCE = 128
 """Connections made ahead at the same time: a server's queue of unaccepted ones is often no longer."""
@@ -36,6 +36,9 @@ WORK_TURN_NS = NS_PER_MS // 4
 """How long records are made before sockets and timers are looked at again."""
 MOST_PUT_OFF = 64
 """So many records may wait, each once, because something is due sooner than one is made: a send would be late by that."""
+
+MOST_HEADS = 4096
+"""Heads of requests that are kept, of those that name their own headers or endpoint."""
 
 POLL_MAX = 512
 READS_AT_ONCE = 16
@@ -71,8 +74,9 @@ class WireTransport:
         self.host = parts.hostname or ""
         self._port = parts.port if parts.port is not None else (443 if parts.scheme == "https" else 80)
         self.tls: ssl.SSLContext | None = tls.context(target) if parts.scheme == "https" else None
-        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        self._head = _request_head(path, parts.netloc, target.headers)
+        self._head = _request_head(Destination(target.url, target.headers))
+        self._heads: dict[Route, bytes] = {}
+        """Of requests that do not go where the others go."""
         self._addresses: list[Address] = []
         self._unresolved: str | None = None
         self._idle: dict[int, Connection] = {}
@@ -311,12 +315,20 @@ class WireTransport:
         job.connection = connection
         request = job.exchange.request
         payload = b"%b%b\r\ncontent-length: %d\r\n\r\n%b" % (
-            self._head,
+            self._head if request.route is None else self._head_of(request.route),
             request.id.encode(),
             len(request.body),
             request.body,
         )
         connection.send(job, payload)
+
+    def _head_of(self, route: Route) -> bytes:
+        head = self._heads.get(route)
+        if head is None:
+            if len(self._heads) >= MOST_HEADS:
+                self._heads.clear()  # Where every request has headers of its own, nothing is gained by keeping them.
+            head = self._heads[route] = _request_head(self.target.destination(route))
+        return head
 
     def _end(self, job: Job, outcome: Outcome, error: str) -> None:
         if job not in self._jobs:
@@ -373,15 +385,17 @@ class WireTransport:
         self.offset_ns = clocks.realtime_offset_ns()
 
 
-def _request_head(path: str, host: str, headers: tuple[tuple[str, str], ...]) -> bytes:
-    """The head of every request, up to the value of its id."""
+def _request_head(to: Destination) -> bytes:
+    """The head of every request to this place, up to the value of its id."""
+    parts = urlsplit(to.url)
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     fields = {
-        "host": host,
+        "host": parts.netloc,
         "user-agent": "trueload",
         "accept": "*/*",
         "accept-encoding": "identity",
         "content-type": "application/json",
-        **{name.lower(): value for name, value in headers},
+        **{name.lower(): value for name, value in to.headers},
     }
     lines = [f"POST {path} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items()), "x-request-id: "]
     return "\r\n".join(lines).encode("latin-1")

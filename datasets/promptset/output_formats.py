@@ -37,10 +37,10 @@ def _rows(sample: Sample, number: int, model: str | None) -> dict[str, Any]:
     row: dict[str, Any] = {"prompt": sample.prompt} if sample.messages is None else {"messages": sample.messages}
     if sample.tools is not None:
         row["tools"] = sample.tools
-    for key in ("input_tokens", "output_tokens", "session", "at_s"):
+    for key in ("input_tokens", "output_tokens", "session", "at_s", "endpoint", "model", "priority"):
         if getattr(sample, key) is not None or key == "input_tokens":
             row[key] = getattr(sample, key)
-    return row
+    return row | ({"headers": dict(sample.headers)} if sample.headers else {})
 
 
 def _vllm(sample: Sample, number: int, model: str | None) -> dict[str, Any]:

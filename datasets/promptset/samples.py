@@ -6,7 +6,7 @@ A simulated sample depends only on the seed, the salt and its index: any process
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
@@ -49,6 +49,13 @@ class Sample:
     """When to send it, in seconds from the start of its trace."""
     path: Path = ()
     """The shared segments it starts with, if known."""
+    endpoint: str | None = None
+    """The API to send it to, by its name; None: that of the run. So with the next three."""
+    model: str | None = None
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    """Sent with this request besides those of the run. Their values may be secret."""
+    priority: int | None = None
+    """The `priority` of the body (vLLM: lower numbers go first)."""
 
 
 @dataclass(frozen=True, slots=True)

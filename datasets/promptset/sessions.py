@@ -3,14 +3,15 @@
     {"session": "s-1", "system"?: "...", "turns": [{"content": "...", "output_tokens"?: n, "think_time_s"?: t,
                                                     "answer"?: "...", "input_tokens"?: n}, ...]}
 
-A file has one session per row. The history of a request holds the server's real answers if the caller has them, else those of
-the row (`answer`). `input_tokens` counts the whole request, with the row's answers in its history.
+A file has one session per row, which may also say where its requests go (loaders/own.py). The history of a request holds the
+server's real answers if the caller has them, else those of the row (`answer`). `input_tokens` counts the whole request, with
+the row's answers in its history.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from promptset.distributions import Distribution
 from promptset.errors import SpecError
 from promptset.exact import chat_bank
 from promptset.loaders.containers import open_container
+from promptset.loaders.own import own_of, own_problems
 from promptset.loaders.rows import count_problems, seconds_problems
 from promptset.outline import PromptMaker
 from promptset.rng import Random, stream, text_stream
@@ -32,6 +34,7 @@ _ATTEMPTS = 20
 _RARE = 1e-6
 _SHOWN = 20
 _NS_PER_S = 1e9
+_OWN = ("endpoint", "model", "priority")
 _TURN_KEYS = ("content", "output_tokens", "think_time_s", "answer", "input_tokens")
 
 
@@ -57,6 +60,11 @@ class Session:
     id: str
     turns: tuple[Turn, ...]
     system: str | None = None
+    endpoint: str | None = None
+    """Of all its requests, as in a sample. So with the next three."""
+    model: str | None = None
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    priority: int | None = None
 
     def messages(self, answers: Sequence[str | None] = ()) -> list[Message]:
         """The messages of the next request after these answers. An answer of None is replaced by the planned one.
@@ -77,7 +85,10 @@ class Session:
         """The session as a row of a file."""
         turns = [{key: v for key in _TURN_KEYS if (v := getattr(turn, key)) is not None} for turn in self.turns]
         system = {} if self.system is None else {"system": self.system}
-        return {"session": self.id, **system, "turns": turns}
+        own: dict[str, Any] = {key: v for key in _OWN if (v := getattr(self, key)) is not None}
+        if self.headers:
+            own["headers"] = dict(self.headers)
+        return {"session": self.id, **system, **own, "turns": turns}
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,15 +228,21 @@ def _fit_turn(tokenizer: Tokenizer, history: Sequence[Message], total: int, chan
     raise SpecError(f"{tokenizer.name}: no turn makes a request of exactly {total} tokens: use another length")
 
 
-def load_sessions(path: Path) -> list[Session]:
-    """The sessions of a file: rows of ours, or ShareGPT conversations. Raises SpecError with up to 20 bad rows."""
+def load_sessions(path: Path, endpoints: Sequence[str] | None = None) -> list[Session]:
+    """The sessions of a file: rows of ours, or ShareGPT conversations. Raises SpecError with up to 20 bad rows.
+
+    `endpoints`: those that rows may name; None: any.
+    """
     container = open_container(path)
     sessions: list[Session] = []
     problems: list[str] = []
     for entry in container.entries():
         where = f"{path}, {container.unit} {entry.number}"
         try:
-            sessions.append(read_session(entry.value, f"row-{entry.number}"))
+            session = read_session(entry.value, f"row-{entry.number}")
+            if session.endpoint is not None and endpoints is not None and session.endpoint not in endpoints:
+                raise SpecError(f"endpoint {session.endpoint!r} is not one of {', '.join(endpoints)}")
+            sessions.append(session)
         except SpecError as e:
             problems += [f"{where}: {problem}" for problem in e.problems]
     if problems:
@@ -244,6 +261,7 @@ def read_session(row: Any, name: str) -> Session:
     if not isinstance(row, dict) or not isinstance(row.get("turns"), list) or not row["turns"]:
         raise SpecError("a session is an object whose turns are a list that is not empty")
     problems = [f"{key} must be a string" for key in ("session", "system") if not isinstance(row.get(key, ""), str)]
+    problems += own_problems(row)
     for number, turn in enumerate(row["turns"], 1):
         if not isinstance(turn, dict) or not isinstance(turn.get("content"), str) or not turn["content"]:
             problems.append(f"turn {number} must be an object with a content that is not empty")
@@ -256,7 +274,10 @@ def read_session(row: Any, name: str) -> Session:
     if problems:
         raise SpecError(problems)
     return Session(
-        id=row.get("session", name), turns=tuple(Turn(**turn) for turn in row["turns"]), system=row.get("system")
+        id=row.get("session", name),
+        turns=tuple(Turn(**turn) for turn in row["turns"]),
+        system=row.get("system"),
+        **own_of(row),
     )
 
 

@@ -316,8 +316,9 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     ),
     # Files and their rows are read without a tokenizer.
     "promptset.loaders.containers": frozenset({"promptset.errors"}),
+    "promptset.loaders.own": frozenset(),
     "promptset.loaders.rows": frozenset(
-        {"promptset.errors", "promptset.outline", "promptset.samples", "promptset.tools"}
+        {"promptset.errors", "promptset.loaders.own", "promptset.outline", "promptset.samples", "promptset.tools"}
     ),
     "promptset.sessions": frozenset(
         {"promptset.chat", "promptset.distributions", "promptset.errors", "promptset.exact", "promptset.loaders",

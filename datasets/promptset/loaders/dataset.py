@@ -50,13 +50,14 @@ class DataSet(Sequence[Sample]):
         bad_rows: BadRows = "fail",
         seed: int = 0,
         salt: str | None = None,
+        endpoints: Mapping[str, bool] | None = None,
     ) -> None:
         """Reads and checks every row.
 
         With a tokenizer, missing lengths are counted as the prompt will be sent: with `chat`, as a user message. `columns`
         maps columns, ours -> theirs; others are then ignored. Prompts of a trace are made from `seed` and
-        `salt` with the tokenizer, or the embedded one. Raises SpecError with up to 20 bad rows by line, unless `bad_rows`
-        is "skip".
+        `salt` with the tokenizer, or the embedded one. `endpoints` has the names that rows may give, and whether each takes
+        chats; None: any name. Raises SpecError with up to 20 bad rows by line, unless `bad_rows` is "skip".
         """
         self.path = path
         self.skipped: list[str] = []
@@ -66,6 +67,8 @@ class DataSet(Sequence[Sample]):
         self._columns = columns
         self._seed = seed
         self._salt = salt
+        self._endpoints = endpoints
+        self.ways = Ways()
         self._maker: PromptMaker | None = None
         self._container = open_container(path)
         self._starts, self._ends = array("q"), array("q")
@@ -89,6 +92,7 @@ class DataSet(Sequence[Sample]):
             if parsed is None or texts is None:
                 empty += 1
                 continue
+            self.ways.add(parsed, len(self))
             self._starts.append(start)
             self._ends.append(end)
             waiting.append((parsed, texts))
@@ -136,6 +140,7 @@ class DataSet(Sequence[Sample]):
             input_tokens=None if inputs == _NONE else inputs,
             output_tokens=None if outputs == _NONE else outputs,
             at_s=None if math.isnan(at_s) else at_s,
+            **parsed.own,
         )
 
     def __iter__(self) -> Iterator[Sample]:
@@ -203,6 +208,7 @@ class DataSet(Sequence[Sample]):
 
     def _check(self, parsed: ParsedRow) -> _TextsToCount:
         """The texts still to be counted. Raises SpecError if the prompt cannot be made or the template refuses it."""
+        chat = self._chat if "endpoint" not in parsed.own else self._takes_chats(parsed)
         if parsed.outline is not None:
             maker = self._makes()
             if parsed.outline.input_tokens < maker.least:
@@ -217,7 +223,7 @@ class DataSet(Sequence[Sample]):
             return _TextsToCount(answer=parsed.answer)
         body: Row = {"prompt": sample.prompt, "messages": sample.messages, "tools": sample.tools}
         body = body if sample.body is None else sample.body
-        if sample.prompt is not None and self._chat:
+        if sample.prompt is not None and chat:
             body = {"messages": [{"role": "user", "content": sample.prompt}]}
         if (messages := body.get("messages")) is not None:
             if tokenizer.is_remote:
@@ -228,6 +234,21 @@ class DataSet(Sequence[Sample]):
         return _TextsToCount(
             answer=parsed.answer
         )  # A body may hold token ids or several prompts, which are not counted.
+
+    def _takes_chats(self, parsed: ParsedRow) -> bool:
+        """Whether the endpoint that the row names takes chats. Raises SpecError where the row cannot be sent to it."""
+        name = parsed.own["endpoint"]
+        if self._endpoints is None:
+            return self._chat
+        if name not in self._endpoints:
+            raise SpecError(f"endpoint {name!r} is not one of {', '.join(self._endpoints)}")
+        chats = self._endpoints[name]
+        if parsed.sample is not None and parsed.sample.messages is not None and not chats:
+            raise SpecError(f"messages cannot be sent to the endpoint {name}: give a prompt")
+        if parsed.outline is not None and chats != self._chat:
+            made = "chats" if self._chat else "prompts that are no chats"
+            raise SpecError(f"prompts are made as {made} here, and cannot be sent to the endpoint {name}")
+        return chats
 
     def _keep(self, waiting: list[tuple[ParsedRow, _TextsToCount]]) -> None:
         """Stores the lengths and times of rows; all texts are counted in one batch."""
@@ -244,6 +265,26 @@ class DataSet(Sequence[Sample]):
             self._outputs.append(_NONE if outputs is None else outputs)
             self._at_s.append(math.nan if parsed.at_s is None else parsed.at_s)
         waiting.clear()
+
+
+@dataclasses.dataclass(slots=True)
+class Ways:
+    """Where the rows of a file go: `first` has the first row of each pair of endpoint and model (None: the run's), up to
+    20 pairs. `unnamed` is the first row that names no model."""
+
+    first: dict[tuple[str | None, str | None], int] = dataclasses.field(default_factory=dict)
+    unnamed: int | None = None
+
+    def add(self, parsed: ParsedRow, place: int) -> None:
+        """The row at this place, from 0."""
+        model = parsed.own.get("model")
+        if model is None and parsed.sample is not None and parsed.sample.body is not None:
+            said = parsed.sample.body.get("model")
+            model = said if isinstance(said, str) else None
+        if model is None and self.unnamed is None:
+            self.unnamed = place
+        if len(self.first) < _SHOWN:
+            self.first.setdefault((parsed.own.get("endpoint"), model), place)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -5,29 +5,32 @@ batch        a row of an OpenAI batch file: {"custom_id": ..., "body": {...}}
 sharegpt     {"conversations": [{"from": "human", "value": ...}, {"from": "gpt", "value": ...}]}
 messages     {"messages": [...], "tools"?: [...], "output_tokens"?: n, "input_tokens"?: n, "session"?: name, "at_s"?: seconds}
 prompt       {"prompt": "...", "output_tokens"?: n, ...}, which vLLM's custom data sets also use
+
+Each may also say where it is sent (own.py).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
 
 from promptset.errors import SpecError
+from promptset.loaders.own import OF_NO_BODY, own_of, own_problems
 from promptset.outline import Outline
 from promptset.samples import Sample
 from promptset.tools import tools_problems
 
-_OWN_KEYS = ("input_tokens", "output_tokens", "session", "at_s")
-ROW_KEYS = ("prompt", "messages", "tools", "conversations", "body", *_OWN_KEYS)
+_OWN_KEYS = ("input_tokens", "output_tokens", "session", "at_s", "endpoint", "headers")
+ROW_KEYS = ("prompt", "messages", "tools", "conversations", "body", *_OWN_KEYS, "model", "priority")
 COUNTS = ("input_tokens", "output_tokens")
 REQUEST_KEYS = frozenset(
     """model stream stream_options max_tokens max_completion_tokens min_tokens temperature top_p top_k n stop seed
     tools tool_choice response_format presence_penalty frequency_penalty logprobs ignore_eos""".split()  # noqa: SIM905
 )
-"""Keys by which a full request body is told from a row of ours, which may have tools beside its own keys."""
+"""Keys by which a full request body is told from a row of ours, which may have tools and a model beside its own keys."""
 
 Row = dict[str, Any]
 
@@ -42,6 +45,8 @@ class ParsedRow:
     outline: Outline | None = None
     at_s: float | None = None
     """When it was sent, on the file's own clock."""
+    own: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """Fields of the sample that the row says of itself: own.py."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +59,26 @@ class Format:
 
 def _is_request(row: Row) -> bool:
     told = REQUEST_KEYS.intersection(row)
-    return bool(told) and not (told == {"tools"} and any(key in row for key in _OWN_KEYS))
+    # A model and a text for a prompt can be sent to any endpoint, so nothing says that they are a body.
+    ours = any(key in row for key in _OWN_KEYS) or (isinstance(row.get("prompt"), str) and "tools" not in told)
+    return bool(told) and not (told <= {"tools", "model"} and ours)
 
 
 def _read_batch(row: Row) -> ParsedRow:
     if not isinstance(row["body"], dict):
         raise SpecError("body is not a JSON object")
-    return _read_request(row["body"])
+    return _read_body(row["body"], row)
 
 
 def _read_request(row: Row) -> ParsedRow:
-    problems = []
+    return _read_body({key: value for key, value in row.items() if key not in OF_NO_BODY}, row)
+
+
+def _read_body(body: Row, row: Row) -> ParsedRow:
+    """A full request body, in a row that may say where it is sent."""
+    outside = {key: row[key] for key in OF_NO_BODY if key in row}
+    problems = own_problems(outside)
+    row = body
     if "messages" in row:
         problems += _message_problems(row["messages"])
     elif "prompt" not in row:
@@ -73,7 +87,7 @@ def _read_request(row: Row) -> ParsedRow:
     problems += count_problems("max_completion_tokens" if "max_completion_tokens" in row else "max_tokens", asked)
     if problems:
         raise SpecError(problems)
-    return ParsedRow(Sample(body=row, output_tokens=asked))
+    return ParsedRow(Sample(body=row, output_tokens=asked), own=own_of(outside))
 
 
 def _read_sharegpt(row: Row) -> ParsedRow | None:
@@ -95,7 +109,8 @@ def _read_messages(row: Row) -> ParsedRow:
     if problems := _message_problems(row["messages"]) + tools_problems(row.get("tools")) + row_problems(row):
         raise SpecError(problems)
     tools = None if row.get("tools") is None else tuple(row["tools"])
-    return ParsedRow(Sample(messages=tuple(row["messages"]), tools=tools, **_extras(row)), at_s=row.get("at_s"))
+    sample = Sample(messages=tuple(row["messages"]), tools=tools, **_extras(row))
+    return ParsedRow(sample, at_s=row.get("at_s"), own=own_of(row))
 
 
 def _read_prompt(row: Row) -> ParsedRow:
@@ -106,7 +121,7 @@ def _read_prompt(row: Row) -> ParsedRow:
         problems.append("tools go with messages, not with a prompt")
     if problems:
         raise SpecError(problems)
-    return ParsedRow(Sample(prompt=row["prompt"], **_extras(row)), at_s=row.get("at_s"))
+    return ParsedRow(Sample(prompt=row["prompt"], **_extras(row)), at_s=row.get("at_s"), own=own_of(row))
 
 
 def _extras(row: Row) -> dict[str, Any]:
@@ -119,6 +134,7 @@ def row_problems(row: Row) -> list[str]:
     problems += seconds_problems("at_s", row.get("at_s"))
     if not isinstance(row.get("session"), str | None):
         problems.append("session must be a string")
+    problems += own_problems(row)
     for key in row:
         # Other keys (an id, a category) are the user's own; one that nearly is ours is a slip.
         if key not in ROW_KEYS and (close := get_close_matches(key, ROW_KEYS, n=1, cutoff=0.85)):

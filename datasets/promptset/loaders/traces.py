@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from promptset.errors import SpecError
+from promptset.loaders.own import own_of
 from promptset.loaders.rows import Format, ParsedRow, Row, count_problems, row_problems, seconds_problems
 from promptset.outline import Outline
 from promptset.sharing import Path
@@ -70,7 +71,8 @@ def _read_columns(row: Row, time: str, read_time: Callable[[Any], float | None],
 def _read_lengths(row: Row) -> ParsedRow:
     if problems := row_problems(row) or _required(row, "input_tokens"):
         raise SpecError(problems)
-    return ParsedRow(outline=Outline(row["input_tokens"], row.get("output_tokens")), at_s=row.get("at_s"))
+    outline = Outline(row["input_tokens"], row.get("output_tokens"))
+    return ParsedRow(outline=outline, at_s=row.get("at_s"), own=own_of(row))
 
 
 def _required(row: Row, *keys: str) -> list[str]:

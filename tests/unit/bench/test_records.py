@@ -75,6 +75,7 @@ def test_the_line_has_the_fields_that_scripts_rely_on_and_no_other() -> None:
         status outcome error chunk_ns chunk_bound_ns chunk_tokens chunk_kind input_tokens_asked input_tokens
         cached_tokens output_tokens_asked output_tokens output_tokens_from output_tokens_counted
         usage_contradiction reasoning_tokens tool_calls inputs dimensions bytes_sent bytes_received clock coalesced worker
+        endpoint model
     """
     assert list(orjson.loads(to_line(made_record()))) == fields.split()
 
