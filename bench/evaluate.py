@@ -22,6 +22,7 @@ from bench.metrics.facts import RunFacts
 from bench.metrics.planned_load import PlannedLoad
 from bench.metrics.precision import PRECISE_ENOUGH
 from bench.metrics.summary import Summary
+from bench.modes.interface import inputs_of
 from bench.run_directory import CERTIFICATE, CERTIFICATE_PAGE, REPORT, SUMMARY, RunDirectory
 from bench.run_state import RunState
 from bench.verdict import judge
@@ -205,6 +206,7 @@ def _facts(run: StoredRun, directory: RunDirectory) -> RunFacts:
             PlannedLoad(s.first, s.last, s.start_ns - start_ns, s.end_ns - start_ns) for s in stored.segments
         ),
         objectives=objectives.parse(config.slo),
+        inputs_are=inputs_of(config),
     )
 
 

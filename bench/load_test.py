@@ -37,7 +37,7 @@ from bench.load.worker import Worker
 from bench.manifest import Manifest, PromptTexts, TokenizerName
 from bench.metrics import objectives
 from bench.metrics.precision import PRECISE_ENOUGH, Look
-from bench.modes.interface import LoadPlan
+from bench.modes.interface import LoadPlan, inputs_of
 from bench.observer import SILENT, Observer
 from bench.rng import fresh_salt, unique_id
 from bench.run_directory import CERTIFICATES, LIVE, MANIFEST, RunDirectory
@@ -430,4 +430,5 @@ def _goal(config: RunConfig, plan: LoadPlan) -> LoadGoal:
         warmup_requests=config.warmup_requests,
         warmup_s=config.warmup_s,
         objectives=objectives.parse(config.slo),
+        inputs_are=inputs_of(config),
     )

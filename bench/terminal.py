@@ -119,12 +119,20 @@ def load_lines(numbers: LiveNumbers, *, unicode: bool) -> list[str]:
         f"  failed {numbers.failed:,} ({numbers.failed_share or 0:.1%})"
         + (f"  waiting for a slot {numbers.waiting:,}" if numbers.waiting else "")
         + (f"  dropped {numbers.dropped:,}" if numbers.dropped else ""),
-        f"  {numbers.requests_per_s:,.1f} requests/s  {numbers.output_tokens_per_s:,.0f} tokens/s",
+        _rates(numbers),
         *(["  " + "  ".join(latencies)] if numbers.latencies else []),
         *_objective_lines(numbers),
         *([] if numbers.precision is None else [f"  {numbers.precision}"]),
         *_error_lines(numbers),
     ]
+
+
+def _rates(numbers: LiveNumbers) -> str:
+    """What comes out each second; where no text is generated, what goes in."""
+    requests, inputs_are = f"  {numbers.requests_per_s:,.1f} requests/s", numbers.goal.inputs_are
+    if inputs_are is None:
+        return f"{requests}  {numbers.output_tokens_per_s:,.0f} tokens/s"
+    return f"{requests}  {numbers.inputs_per_s:,.1f} {inputs_are}/s  {numbers.input_tokens_per_s:,.0f} input tokens/s"
 
 
 def _way(numbers: LiveNumbers) -> str:

@@ -16,14 +16,16 @@ from urllib.parse import urlsplit
 import yaml
 from pydantic import ValidationError
 
-from bench.config import values
+from bench.config import tokenless, values
 from bench.config.run_config import SECRETS, RunConfig, complete, implied_mode
 from bench.config.settings import Settings
 from bench.endpoints import DEFAULT, ENDPOINTS, urls
 from bench.endpoints.interface import TOOL_CHOICES
 from bench.errors import UsageError
 from bench.metrics import objectives, precision
+from bench.metrics.catalog import WHOLE_RESPONSE
 from bench.modes import MODES
+from bench.modes.interface import inputs_of
 from promptset import recipes
 from promptset.errors import SpecError
 
@@ -154,6 +156,7 @@ def _combinations(settings: Settings, given: Collection[str]) -> list[str]:
     problems += mode.problems(settings, given)
     problems += _settings_of_other_modes(mode.name, given)
     problems += _data_problems(settings, given)
+    problems += tokenless.problems(settings, given)
     if settings.insecure and settings.ca_file is not None:
         problems.append("--insecure checks no certificate, so --ca-file has no use: leave one of the two out")
     if (settings.insecure or settings.ca_file is not None) and urlsplit(settings.url).scheme == "http":
@@ -188,9 +191,11 @@ def _segment_problems(settings: Settings, mode: str) -> list[str]:
 
 def _objective_problems(settings: Settings) -> list[str]:
     """Objectives on numbers that this run cannot have."""
-    problems = []
+    problems: list[str] = []
+    if inputs_of(settings) is not None:
+        return problems  # bench/config/tokenless.py says what such an endpoint has.
     for objective in objectives.parse(settings.slo):
-        if objective.stat is None or objective.metric in objectives.WHOLE_RESPONSE:
+        if objective.stat is None or objective.metric in WHOLE_RESPONSE:
             continue
         if not settings.stream:
             problems.append(
@@ -217,6 +222,8 @@ def _precision_problems(settings: Settings, mode: str) -> list[str]:
         problems.append(
             f"--until needs a load that stays (--mode {', '.join(MODES_WITH_GOALS)}), and this is mode {mode}"
         )
+    if inputs_of(settings) is not None:
+        return problems
     for goal in precision.parse(settings.until):
         why = precision.impossible(goal, streamed=settings.stream, one_token=settings.output_tokens == "1")
         problems += [] if why is None else [f'--until "{goal}": {why}']
@@ -262,7 +269,7 @@ def _tools_problems(settings: Settings, file: str) -> list[str]:
 
     problems = []
     endpoint = settings.endpoint or urls.endpoint_of(settings.url) or DEFAULT
-    if not ENDPOINTS[endpoint].takes_messages:
+    if not ENDPOINTS[endpoint].takes_messages and ENDPOINTS[endpoint].inputs_are is None:
         chats = ", ".join(name for name, one in ENDPOINTS.items() if one.takes_messages)
         problems.append(f"--tools are part of a chat, and the endpoint is {endpoint}: use one of {chats}")
     if settings.dataset is not None and settings.recipe is None:

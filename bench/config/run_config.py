@@ -14,7 +14,7 @@ from bench.endpoints import DEFAULT, urls
 from bench.errors import UsageError
 from bench.metrics.precision import DEFAULT_CAP_S
 from bench.modes import DEFAULT_MODE, MODES
-from bench.modes.interface import DEFAULT_OUTPUT_TOKENS, Mode
+from bench.modes.interface import DEFAULT_BATCH_INPUTS, DEFAULT_OUTPUT_TOKENS, Mode, inputs_of
 from bench.modes.share import RunLength
 from bench.schedule.segments import lasts_ns, most
 from bench.sources.interface import SourceSpec
@@ -104,7 +104,12 @@ def complete(settings: Settings) -> RunConfig:
     filled: dict[str, Any] = {"mode": name, **mode.defaults(settings)}
     if settings.endpoint is None:
         filled["endpoint"] = DEFAULT if named is None else named
-    if settings.dataset is None and settings.output_tokens is None:
+    inputs_are = inputs_of(settings)
+    if inputs_are is not None:
+        filled["stream"] = False
+        if settings.batch_inputs is None and (settings.dataset is None or settings.recipe is not None):
+            filled["batch_inputs"] = DEFAULT_BATCH_INPUTS[inputs_are]
+    elif settings.dataset is None and settings.output_tokens is None:
         filled["output_tokens"] = DEFAULT_OUTPUT_TOKENS
     whole = settings.model_copy(update=filled)
     return RunConfig.model_construct(**dict(whole), load=mode.of(whole))

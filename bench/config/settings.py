@@ -16,7 +16,7 @@ from bench.endpoints import DEFAULT as DEFAULT_ENDPOINT
 from bench.endpoints import ENDPOINTS
 from bench.modes import MODES
 from bench.modes.concurrency import DEFAULT_USERS
-from bench.modes.interface import DEFAULT_OUTPUT_TOKENS, DEFAULT_REQUESTS
+from bench.modes.interface import DEFAULT_BATCH_INPUTS, DEFAULT_OUTPUT_TOKENS, DEFAULT_REQUESTS
 from bench.modes.rate import ARRIVALS_OF_BURSTS, DEFAULT_ARRIVALS
 from bench.modes.sessions import DEFAULT_THINK_TIME, DEFAULT_TURNS
 from bench.schedule import ARRIVALS
@@ -162,6 +162,15 @@ class Settings(BaseModel):
 
     input_tokens: Tokens = option(
         "1024", "tokens in each prompt: a number or a distribution", group="data", metavar="DIST"
+    )
+    batch_inputs: Annotated[str | None, BeforeValidator(lambda v: None if v is None else values.batch_inputs(v))] = (
+        option(
+            None,
+            "inputs in each request: texts of --endpoint embeddings, documents of rerank; each has --input-tokens",
+            group="data",
+            metavar="DIST",
+            otherwise=", ".join(f"{n} {what}" for what, n in DEFAULT_BATCH_INPUTS.items()),
+        )
     )
     output_tokens: Tokens | None = option(
         None,

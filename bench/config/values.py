@@ -68,6 +68,15 @@ def token_lengths(value: object) -> str:
     return str(lengths)
 
 
+def batch_inputs(value: object) -> str:
+    """A distribution of inputs in a request, in its plainest spelling. Raises ValueError (SpecError is one)."""
+    from promptset.batches import check_inputs
+
+    inputs = distributions.parse(str(value), "tokens")
+    check_inputs(inputs)
+    return str(inputs)
+
+
 def requests_per_s(value: float) -> float:
     """A rate that some machine could send. Raises ValueError."""
     if not value <= MOST_RATE:

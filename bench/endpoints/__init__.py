@@ -2,15 +2,18 @@
 
 Each says its path, how a sample becomes a body, how the events of a stream and a whole reply are read, and how a reply ends.
 What chat and completions share is in `openai.py` and `stream_reader.py`; what messages and responses share, in
-`typed_events.py` and `chat_translation.py`; what all share, in `event_stream.py`, `whole_reply.py` and `usage.py`.
+`typed_events.py` and `chat_translation.py`; what embeddings and rerank share, whose replies are no generated text, in
+`inputs.py`; what several share, in `event_stream.py`, `whole_reply.py` and `usage.py`.
 """
 
 from __future__ import annotations
 
 from bench.endpoints.chat import ChatCompletions
 from bench.endpoints.completions import Completions
+from bench.endpoints.embeddings import Embeddings
 from bench.endpoints.interface import BodyOptions, Endpoint
 from bench.endpoints.messages import Messages
+from bench.endpoints.rerank import Rerank
 from bench.endpoints.responses import Responses
 from bench.workload import Encoded
 from promptset.samples import Sample
@@ -20,6 +23,8 @@ ENDPOINTS: dict[str, Endpoint] = {
     "completions": Completions(),
     "messages": Messages(),
     "responses": Responses(),
+    "embeddings": Embeddings(),
+    "rerank": Rerank(),
 }
 """By the name that `--endpoint` takes."""
 

@@ -78,6 +78,21 @@ def token_counts(usage: Mapping[str, Any] | None, text: ReplyText) -> TokenCount
     )
 
 
+def input_tokens(reply: Mapping[str, Any]) -> tuple[int | None, str | None]:
+    """The input tokens of a reply that has no output tokens, and why its own count was not believed.
+
+    `usage.prompt_tokens`, else `usage.total_tokens`; Cohere's dialect: `meta.tokens` or `meta.billed_units`.
+    """
+    usage, meta = reply.get("usage"), reply.get("meta")
+    if isinstance(usage, dict):
+        return _whole_number(usage, "prompt_tokens" if "prompt_tokens" in usage else "total_tokens", "input")
+    if isinstance(meta, dict):
+        for holder in (meta.get("tokens"), meta.get("billed_units")):
+            if isinstance(holder, dict) and "input_tokens" in holder:
+                return _whole_number(holder, "input_tokens", "input")
+    return None, None
+
+
 def whole_number(value: object) -> int | None:
     """The value where it is a whole number, else None."""
     return value if isinstance(value, int) and not isinstance(value, bool) else None

@@ -30,6 +30,8 @@ class LoadGoal:
     warmup_requests: int = 0
     warmup_s: float = 0.0
     objectives: tuple[Objective, ...] = ()
+    inputs_are: str | None = None
+    """What requests are made of (texts, documents), where their replies are no generated text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,8 @@ class Second:
     """By metric (ttft, tpot, itl, e2el); a metric without values is left out."""
     errors: dict[Outcome, str]
     """What the first failed request of each outcome said."""
+    inputs: int | None = None
+    """None where text is generated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +112,8 @@ class LiveNumbers:
     latencies: dict[str, RecentLatency]
     """By metric (ttft, tpot, e2el); a metric without values is left out."""
     objectives: tuple[ObjectiveSoFar, ...]
+    inputs_per_s: float = 0.0
+    input_tokens_per_s: float = 0.0
     precision: str | None = None
     """How well the numbers of `--until` were known at the last look; None before it."""
 
@@ -197,6 +203,7 @@ class Live:
             bytes_received=ended.bytes_received,
             latencies={name: _quantiles(values) for name, values in ended.values.items() if values.count},
             errors=ended.errors,
+            inputs=None if self._goal.inputs_are is None else ended.inputs,
         )
 
     def numbers(self, now_ns: int) -> LiveNumbers:
@@ -230,6 +237,8 @@ class Live:
             failed_share=self._run.failed_share,
             requests_per_s=ended_per_s,
             output_tokens_per_s=recent.output_tokens / span_s,
+            inputs_per_s=recent.inputs / span_s,
+            input_tokens_per_s=recent.input_tokens / span_s,
             latencies={name: _latency(values) for name, values in recent.values.items() if values.count},
             objectives=tuple(ObjectiveSoFar(o, self._run.value_of(o, run_s)) for o in goal.objectives),
             precision=self.precision,

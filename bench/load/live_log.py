@@ -45,6 +45,7 @@ def live_line(
             "succeeded": second.succeeded,
             "input_tokens": second.input_tokens,
             "output_tokens": second.output_tokens,
+            **({} if second.inputs is None else {"inputs": second.inputs}),
             "bytes_sent": second.bytes_sent,
             "bytes_received": second.bytes_received,
             **{METRICS[name].key: asdict(values) for name, values in second.latencies.items()},

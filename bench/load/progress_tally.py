@@ -34,6 +34,8 @@ class PhaseTally:
         self.errors: dict[Outcome, str] = {}
         """What the first failed request of each outcome said."""
         self.input_tokens = self.output_tokens = 0
+        self.inputs = 0
+        """Of requests whose replies are no generated text."""
         self.bytes_sent = self.bytes_received = 0
 
     def add(self, record: RequestRecord) -> None:
@@ -47,6 +49,7 @@ class PhaseTally:
             return
         self.input_tokens += record.input_tokens or 0
         self.output_tokens += record.output_tokens or 0
+        self.inputs += record.inputs or 0
         for name, histogram in self.values.items():
             metric = METRICS[name]
             if isinstance(metric, RequestMetric):
@@ -62,6 +65,7 @@ class PhaseTally:
         self.errors = {**other.errors, **self.errors}
         self.input_tokens += other.input_tokens
         self.output_tokens += other.output_tokens
+        self.inputs += other.inputs
         self.bytes_sent += other.bytes_sent
         self.bytes_received += other.bytes_received
         for name, histogram in self.values.items():
@@ -95,6 +99,8 @@ class PhaseTally:
         if objective.stat is None:
             per_second = {
                 "requests_per_s": self.succeeded,
+                "inputs_per_s": self.inputs,
+                "input_tokens_per_s": self.input_tokens,
                 "output_tokens_per_s": self.output_tokens,
                 "total_tokens_per_s": self.input_tokens + self.output_tokens,
             }

@@ -62,3 +62,6 @@ METRICS: dict[str, Metric] = {metric.name: metric for metric in _ALL}
 """Every metric, by the name that objectives use; in the order in which results show them."""
 
 REQUEST_METRICS: dict[str, RequestMetric] = {n: m for n, m in METRICS.items() if isinstance(m, RequestMetric)}
+
+WHOLE_RESPONSE = frozenset({"e2el", "e2el_from_intended"})
+"""The metrics that a response has which did not come as a stream."""

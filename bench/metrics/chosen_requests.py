@@ -83,6 +83,7 @@ class ChosenRequests:
             "input_tokens": record.input_tokens_asked if record.input_tokens is None else record.input_tokens,
             "output_tokens_asked": record.output_tokens_asked,
             "output_tokens": output_tokens(record),
+            **({} if record.inputs is None else {"inputs": record.inputs}),
         }
 
     def describe(self) -> dict[str, Any]:

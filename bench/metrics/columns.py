@@ -38,9 +38,9 @@ def happened(values: array[float] | list[float]) -> list[float]:
 class Columns:
     """Columns over the requests of the run phase, one entry a request. Times are ns from the start of the run.
 
-    `output_tokens` is of successful requests, `good` whether a request met every objective. `*_open_ms` is how much earlier
-    than its stamp a token chunk can have come; `bounded` says whether any can. Rows stand in the order of
-    adding until `sort` puts them in the order of their index.
+    `output_tokens` is of successful requests, `inputs` 0 where text is generated, `good` whether a request met every
+    objective. `*_open_ms` is how much earlier than its stamp a token chunk can have come; `bounded` says whether any
+    can. Rows stand in the order of adding until `sort` puts them in the order of their index.
     """
 
     def __init__(self, start_ns: int) -> None:
@@ -51,7 +51,7 @@ class Columns:
         self.status = array("h")
         self.outcome = array("b")
         self.output_tokens, self.input_tokens = array("d"), array("d")
-        self.bytes_sent = array("d")
+        self.bytes_sent, self.inputs = array("d"), array("d")
         self.lateness_ms, self.failed_after_ms = array("d"), array("d")
         self.first_open_ms, self.output_open_ms, self.last_open_ms = array("d"), array("d"), array("d")
         self.tokens_after_first = array("d")
@@ -81,6 +81,7 @@ class Columns:
         tokens = record.input_tokens_asked if record.input_tokens is None else record.input_tokens
         self.input_tokens.append(NONE if tokens is None else tokens)
         self.bytes_sent.append(record.bytes_sent)
+        self.inputs.append(record.inputs or 0)
         lateness, failed_after = send_lateness_ms(record), time_until_failure_ms(record)
         self.lateness_ms.append(NONE if lateness is None else lateness)
         self.failed_after_ms.append(NONE if failed_after is None else failed_after)
@@ -107,8 +108,8 @@ class Columns:
             return
         order = sorted(range(len(self.index)), key=lambda row: (self.index[row], self.end[row]))
         for name in ("index", "intended", "eligible", "sent", "end", "status", "outcome", "output_tokens", "input_tokens",
-                     "bytes_sent", "lateness_ms", "failed_after_ms", "first_open_ms", "output_open_ms", "last_open_ms",
-                     "tokens_after_first"):  # fmt: skip
+                     "bytes_sent", "inputs", "lateness_ms", "failed_after_ms", "first_open_ms", "output_open_ms",
+                     "last_open_ms", "tokens_after_first"):  # fmt: skip
             column = getattr(self, name)
             setattr(self, name, array(column.typecode, map(column.__getitem__, order)))
         for name in ("ok", "failed", "good"):

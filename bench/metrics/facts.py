@@ -32,6 +32,8 @@ class RunFacts:
     ended_early: bool = False
     """Whether the load did not come to its planned end."""
     objectives: tuple[Objective, ...] = ()
+    inputs_are: str | None = None
+    """What requests are made of (texts, documents), where their replies are no generated text."""
 
     @property
     def has_latency_objectives(self) -> bool:

@@ -4,7 +4,8 @@ The grammar: METRIC[:STATISTIC] OP LIMIT[UNIT], without regard to spaces.
 
     METRIC     a latency of the catalog (ttft, tpot, itl, e2el, tps, ...), with a statistic (default p99):
                mean, min, max, p50, p75, p90, p95, p99, p999
-               or a number of the run, without one: error_rate, requests_per_s, output_tokens_per_s, total_tokens_per_s
+               or a number of the run, without one: error_rate, requests_per_s, inputs_per_s, input_tokens_per_s,
+               output_tokens_per_s, total_tokens_per_s
     OP         <  <=  >  >=
     UNIT       us, ms or s for times; % for error_rate (without it, a share below 1); none for the rest
 """
@@ -32,10 +33,15 @@ OPERATORS: dict[str, Callable[[float, float], bool]] = {
     ">=": operator.ge,
 }
 STATS = ("mean", "min", "max", *QUANTILES)
-RUN_NUMBERS = ("error_rate", "requests_per_s", "output_tokens_per_s", "total_tokens_per_s")
+RUN_NUMBERS = (
+    "error_rate",
+    "requests_per_s",
+    "inputs_per_s",
+    "input_tokens_per_s",
+    "output_tokens_per_s",
+    "total_tokens_per_s",
+)
 
-WHOLE_RESPONSE = frozenset({"e2el", "e2el_from_intended"})
-"""The metrics that a response has which did not come as a stream."""
 BETWEEN_TOKENS = frozenset({"tpot", "itl", "tps", "chunk_gap"})
 """The metrics that need a second token."""
 

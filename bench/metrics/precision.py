@@ -20,8 +20,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from bench.errors import UsageError
-from bench.metrics.catalog import METRICS, REQUEST_METRICS
-from bench.metrics.objectives import BETWEEN_TOKENS, WHOLE_RESPONSE, suggest
+from bench.metrics.catalog import METRICS, REQUEST_METRICS, WHOLE_RESPONSE
+from bench.metrics.objectives import BETWEEN_TOKENS, suggest
 from bench.metrics.quantile import QUANTILES, quantile
 from bench.records import Outcome, RequestRecord
 

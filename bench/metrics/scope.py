@@ -25,6 +25,8 @@ from bench.metrics.tokens import TokenTimes
 from bench.metrics.window import Window
 
 RATES = ("requests_per_s", "input_tokens_per_s", "output_tokens_per_s", "total_tokens_per_s")
+RATES_OF_INPUTS = ("requests_per_s", "inputs_per_s", "input_tokens_per_s")
+"""Those of an endpoint that generates no text; the others are None there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,8 @@ class RunData:
     tokens: TokenTimes
     arrivals: Arrivals
     good_arrivals: Arrivals
+    of_inputs: bool = False
+    """Whether replies are no generated text."""
 
 
 class Scope:
@@ -134,7 +138,8 @@ class Scope:
         """Requests and tokens per second, with intervals from the seconds of the scope."""
         columns, start, end, span = self._data.columns, self._start_ns, self._end_ns, self.duration_s
         if start is None or end is None or span is None:
-            return {"duration_s": None, **dict.fromkeys(RATES), "ci95": dict.fromkeys(RATES), "too_few": {}}
+            none = dict.fromkeys((*RATES, *RATES_OF_INPUTS) if self._data.of_inputs else RATES)
+            return {"duration_s": None, **none, "ci95": {**none}, "too_few": {}}
         from bench.metrics import sureness
 
         ended = [(columns.end[row], 1.0) for row in self._ended_inside() if columns.ok[row]]
@@ -151,6 +156,8 @@ class Scope:
             "total_tokens_per_s": (inputs + output) / span,
         }
         seconds = int(span)
+        if self._data.of_inputs:
+            return {"duration_s": span, **self._rates_of_inputs(ended, prompts, start, span)}
         input_of, output_of = (
             _per_second(prompts, start, seconds),
             self._data.arrivals.per_step(int(start), NS_PER_S, seconds),
@@ -163,6 +170,21 @@ class Scope:
         }
         return {"duration_s": span, **rates, **sureness.of_rates(rates, amounts)}
 
+    def _rates_of_inputs(
+        self, ended: list[tuple[float, float]], tokens: list[tuple[float, float]], start: float, span: float
+    ) -> dict[str, Any]:
+        """The rates of requests, inputs and input tokens, all by the end of their request; no output tokens."""
+        from bench.metrics import sureness
+
+        columns = self._data.columns
+        inputs = [(columns.end[row], columns.inputs[row]) for row in self._ended_inside() if columns.ok[row]]
+        sums = dict(zip(RATES_OF_INPUTS, (ended, inputs, tokens), strict=True))
+        rates = {name: fsum(amount for _, amount in rows) / span for name, rows in sums.items()}
+        amounts = {name: _per_second(rows, start, int(span)) for name, rows in sums.items()}
+        sure = sureness.of_rates(rates, amounts)
+        none = dict.fromkeys(name for name in RATES if name not in rates)
+        return {**rates, **none, **sure, "ci95": {**sure["ci95"], **none}}
+
     def goodput(self) -> dict[str, Any]:
         """What met every objective, per second, and its share in the requests that ended."""
         columns, start, end, span = self._data.columns, self._start_ns, self._end_ns, self.duration_s
@@ -172,7 +194,7 @@ class Scope:
         good = sum(map(columns.good.__getitem__, ended))
         return {
             "requests_per_s": good / span,
-            "output_tokens_per_s": self._amount(self._data.good_arrivals) / span,
+            "output_tokens_per_s": None if self._data.of_inputs else self._amount(self._data.good_arrivals) / span,
             "share": good / len(ended) if ended else None,
         }
 

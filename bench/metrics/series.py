@@ -114,6 +114,7 @@ def over_time(columns: Columns, tokens: Arrivals, bytes_in: Arrivals, steps: Ste
         "e2el_ms": _by_end(steps, columns.end, columns.metrics["e2el_ms"]),
         "tps": _by_end(steps, columns.end, columns.metrics["tps"]),
         "output_tokens": tokens.per_step(steps.start_ns, steps.ns, steps.count),
+        **_inputs(columns, steps),
         "bytes_in": bytes_in.per_step(steps.start_ns, steps.ns, steps.count),
         "bytes_out": _amounts(steps, columns.sent, columns.bytes_sent),
         "status": {
@@ -125,6 +126,15 @@ def over_time(columns: Columns, tokens: Arrivals, bytes_in: Arrivals, steps: Ste
 
 def _by_end(steps: Steps, end: array[float], values: array[float]) -> dict[str, list[float | None]]:
     return steps.quantiles((at, value) for at, value in zip(end, values, strict=True) if value == value)
+
+
+def _inputs(columns: Columns, steps: Steps) -> dict[str, list[float]]:
+    """The inputs and input tokens of the successful requests that ended in each step, where no text is generated."""
+    if not any(columns.inputs):
+        return {}
+    ended = array("d", (end if ok else math.nan for end, ok in zip(columns.end, columns.ok, strict=True)))
+    tokens = array("d", (0.0 if n != n else n for n in columns.input_tokens))
+    return {"inputs": _amounts(steps, ended, columns.inputs), "input_tokens": _amounts(steps, ended, tokens)}
 
 
 def _amounts(steps: Steps, times: array[float], amounts: array[float]) -> list[float]:

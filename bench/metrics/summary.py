@@ -19,6 +19,7 @@ from bench.metrics.bounds import loose_times
 from bench.metrics.chosen_requests import ChosenRequests
 from bench.metrics.columns import Columns, happened
 from bench.metrics.facts import RunFacts
+from bench.metrics.inputs import Inputs
 from bench.metrics.instrument import WorkerSamples
 from bench.metrics.load import Readiness, Spans, describe_load
 from bench.metrics.objectives import evaluate, meets_all
@@ -56,6 +57,7 @@ class Summary:
         self._spans = Spans()
         self._readiness = Readiness()
         self._samples = WorkerSamples()
+        self._inputs = Inputs()
         self._warmup: Counter[Outcome] = Counter()
         self._warmup_end_ns: int | None = None
         self._result: dict[str, Any] | None = None
@@ -81,7 +83,10 @@ class Summary:
             # Where each byte lay is not kept: a body is spread evenly over the chunks that it came in.
             times = self._since_start(record.chunk_ns) or self._since_start([record.end_ns])
             self._bytes_in.spread(times, record.bytes_received)
-        if ok:
+        if ok and record.inputs is not None:
+            self._inputs.add(record)
+            self._tally.add_input_tokens(record)
+        elif ok:
             self._add_tokens(record, good)
 
     def _since_start(self, times_ns: Sequence[int]) -> list[int]:
@@ -130,7 +135,8 @@ class Summary:
         counts = self._counts()
         over_time = series.over_time(columns, self._arrivals, self._bytes_in)
         window = self._window(over_time)
-        data = RunData(columns, self._tokens, self._arrivals, self._good_arrivals)
+        of_inputs = facts.inputs_are is not None
+        data = RunData(columns, self._tokens, self._arrivals, self._good_arrivals, of_inputs)
         whole = self._numbers(Scope(data, None))
         tried = counts["succeeded"] + counts["failed"]
         error_rate = counts["failed"] / tried if tried else None
@@ -153,6 +159,7 @@ class Summary:
             "series": over_time,
             "distributions": series.distributions(columns, over_time),
             "tokens": tally.tokens(),
+            **({} if facts.inputs_are is None else {"inputs": self._inputs.describe(facts.inputs_are)}),
             "instrument": {
                 "send_lateness_ms": describe(sorted(happened(columns.lateness_ms))),
                 **tally.stamps(self._tokens.gaps().snapshot()),
@@ -179,6 +186,9 @@ class Summary:
         return sureness.of_error_rate(list(map(columns.failed.__getitem__, tried)), latencies)
 
     def _compat(self, whole: dict[str, Any]) -> dict[str, Any]:
+        if self._facts.inputs_are is not None:
+            rate = whole["throughput"]["requests_per_s"]
+            return compat.numbers_of_inputs(self._facts.inputs_are, rate, whole["latency"]["e2el_ms"])
         ours = {"latency": whole["latency"], "output_tokens": self._tally.output_tokens}
         return compat.numbers_of_tools(self._readings, self._tokens.gaps(), whole["throughput"]["duration_s"], ours)
 

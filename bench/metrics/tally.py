@@ -84,11 +84,8 @@ class RecordTally:
         self._counted_by[source] += 1
         total["output"] += n
         self._kinds.add(record, n)
-        self._compare("input", record.input_tokens_asked, record.input_tokens)
+        self.add_input_tokens(record)
         self._compare("output", record.output_tokens_asked, n)
-        if record.input_tokens is not None:
-            count["input_usage"] += 1
-            total["input_usage"] += record.input_tokens
         if record.input_tokens is not None and record.cached_tokens is not None:
             total["cached"] += record.cached_tokens
             total["cached_beyond"] += max(0, record.cached_tokens - COMMON_HEAD)
@@ -97,10 +94,6 @@ class RecordTally:
             count["output_usage"] += 1
             total["output_usage"] += n
         count["usage_judged"] += source == "usage" or record.usage_contradiction is not None
-        if record.usage_contradiction is not None:
-            count["usage_contradicted"] += 1
-            found = record.index, record.usage_contradiction
-            self._first_contradiction = min(self._first_contradiction or found, found)
         if record.output_tokens_counted is not None:
             count["output_counted"] += 1
             total["output_counted"] += record.output_tokens_counted
@@ -122,6 +115,20 @@ class RecordTally:
             count["stalled_requests"] += 1
             count["stalls"] += len(stalls)
             self._stall_max_ns = max(self._stall_max_ns, *stalls)
+
+    def add_input_tokens(self, record: RequestRecord) -> None:
+        """Count the input tokens of a successful request, and a usage that cannot be true."""
+        count, total = self._count, self._total
+        self._compare("input", record.input_tokens_asked, record.input_tokens)
+        if record.input_tokens is not None:
+            count["input_usage"] += 1
+            total["input_usage"] += record.input_tokens
+        if record.usage_contradiction is not None:
+            count["usage_contradicted"] += 1
+            found = record.index, record.usage_contradiction
+            self._first_contradiction = min(self._first_contradiction or found, found)
+        if record.inputs is not None:
+            count["usage_judged"] += record.input_tokens is not None or record.usage_contradiction is not None
 
     def _compare(self, side: str, asked: int | None, got: int | None) -> None:
         if asked is None:

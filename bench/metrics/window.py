@@ -62,7 +62,10 @@ def _that_show(over_time: dict[str, Any], open_loop: bool, from_step: int, until
     found = {name: between(name) for name in (_OPEN if open_loop else _CLOSED)}
     if found["tpot_ms"]:
         return found
-    return {name: values for name, values in found.items() if values} | {name: between(name) for name in _NOT_STREAMED}
+    # Of replies that are no generated text, the series of output tokens is all zeros and shows nothing.
+    return {name: values for name, values in found.items() if any(values.values())} | {
+        name: between(name) for name in _NOT_STREAMED
+    }
 
 
 def _cut(series: Series) -> tuple[int | None, list[str]]:

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from bench.clock import NS_PER_S
 from bench.dispatch import ClosedLoop, OpenLoop, Sending
 from bench.dispatch.interface import Dispatcher
-from bench.endpoints import DEFAULT, ENDPOINTS
+from bench.endpoints import DEFAULT, ENDPOINTS, urls
 from bench.modes.share import RunLength, WorkerShare, divide, part
 from bench.schedule import users as user_changes
 from bench.schedule.segments import Segment, after_warmup
+from bench.sources.inputs import InputSpec
 from bench.sources.interface import Source, SourceSpec
 from bench.sources.rows import RowsSpec
 from bench.sources.simulated import PromptSpec
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 DEFAULT_REQUESTS = 100
 DEFAULT_OUTPUT_TOKENS = "128"
+DEFAULT_BATCH_INPUTS = {"texts": "1", "documents": "10"}
+"""Inputs of a request, by what they are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,6 +221,7 @@ def open_loop_problems(mode: str, settings: Settings) -> list[str]:
 def prompts_or_rows(settings: Settings, *, by_time: bool = False) -> SourceSpec:
     """The rows of the file of `--dataset`, in the order of their times or as they stand; else simulated prompts."""
     recipe = None if settings.recipe is None else recipes.load(settings.recipe)
+    inputs_are = inputs_of(settings)
     if settings.dataset is not None and recipe is None:
         return RowsSpec(
             path=Path(settings.dataset),
@@ -226,6 +230,18 @@ def prompts_or_rows(settings: Settings, *, by_time: bool = False) -> SourceSpec:
             bad_rows=settings.bad_rows,
             by_time=by_time,
             endpoints=endpoints_of_rows(settings.endpoint),
+            inputs_are=inputs_are,
+        )
+    if inputs_are is not None:
+        batch_inputs = DEFAULT_BATCH_INPUTS[inputs_are] if settings.batch_inputs is None else settings.batch_inputs
+        return InputSpec(
+            batch_inputs=batch_inputs,
+            input_tokens=settings.input_tokens if recipe is None else recipe.input_tokens,
+            query=inputs_are == "documents",
+            prefix=settings.prefix if recipe is None else recipe.prefix,
+            text=settings.text,
+            repeat=settings.repeat,
+            recipe=settings.recipe,
         )
     output_tokens = DEFAULT_OUTPUT_TOKENS if recipe is None else recipe.output_tokens
     return PromptSpec(
@@ -242,8 +258,13 @@ def prompts_or_rows(settings: Settings, *, by_time: bool = False) -> SourceSpec:
 def endpoints_of_rows(run: str | None) -> tuple[tuple[str, bool], ...]:
     """The endpoints that rows may name beside that of the run, and whether each takes chats: replies with generated text and
     others have different numbers, and are not mixed."""
-    generates = ENDPOINTS[DEFAULT if run is None else run].inputs_are is None
-    return tuple((name, at.takes_messages) for name, at in ENDPOINTS.items() if (at.inputs_are is None) == generates)
+    inputs_are = ENDPOINTS[DEFAULT if run is None else run].inputs_are
+    return tuple((name, at.takes_messages) for name, at in ENDPOINTS.items() if at.inputs_are == inputs_are)
+
+
+def inputs_of(settings: Settings) -> str | None:
+    """What the requests of a run are made of, where its endpoint generates no text; None where it does."""
+    return ENDPOINTS[settings.endpoint or urls.endpoint_of(settings.url) or DEFAULT].inputs_are
 
 
 def ramp_ns(settings: Settings) -> int:

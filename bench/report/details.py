@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from bench.metrics.catalog import METRICS, WHOLE_RESPONSE, Metric
 from bench.report.formatting import NOTHING, interval, measured, missing, number, seconds, share
 
 
@@ -156,10 +157,13 @@ def tokens(summary: Mapping[str, Any]) -> list[Detail]:
     """Tokens asked for, tokens received, and how they were counted."""
     row = summary["tokens"]
     by = ", ".join(f"{name} {n:,}" for name, n in row["counted_by"].items() if n)
-    rows = [
-        Detail("Input tokens", number(row["usage"]["input"]), "From the server's usage."),
-        Detail("Output tokens", number(row["output"]), f"Counted by: {by}." if by else "No response had any."),
-    ]
+    rows = [Detail("Input tokens", number(row["usage"]["input"]), "From the server's usage.")]
+    if not has_tokens(summary):
+        rows = [*_inputs(summary["inputs"]), *rows]
+    else:
+        rows.append(
+            Detail("Output tokens", number(row["output"]), f"Counted by: {by}." if by else "No response had any.")
+        )
     for side in ("input", "output"):
         found = row["asked_against_got"][side]
         if found["compared"]:
@@ -218,6 +222,25 @@ def _kinds(row: Mapping[str, Any]) -> list[Detail]:
     if calls is not None and calls["replies"]:
         text = f"{calls['replies']:,} of {calls['judged']:,} replies call tools · {calls['calls_per_reply']:.3g} calls each"
         rows.append(Detail("Tool calls", text, "The name of the tool is the first sign of a call: TTFT ends there."))
+    return rows
+
+
+def _inputs(row: Mapping[str, Any]) -> list[Detail]:
+    """What requests were made of whose replies are no generated text."""
+    are, each = row["are"], row["per_request"]
+    rows = [
+        Detail("Inputs", f"{row['total']:,} {are}", f"The {are} of the successful requests."),
+        Detail(
+            "Inputs a request",
+            f"average {number(each['mean'])} · median {number(each['p50'])} · max {number(each['max'])}"
+            if each["n"]
+            else NOTHING,
+            f"How many {are} a request has.",
+        ),
+    ]
+    if row["dimensions"]:
+        found = ", ".join(f"{dimensions} ({n:,})" for dimensions, n in row["dimensions"].items())
+        rows.append(Detail("Dimensions", found, "Numbers in each embedding, and the replies that have so many."))
     return rows
 
 
@@ -281,6 +304,30 @@ def calibration(certificate: Mapping[str, Any]) -> list[Detail]:
     return rows
 
 
+def has_tokens(summary: Mapping[str, Any]) -> bool:
+    """Whether replies are generated text: without it there are no output tokens and none of their latencies."""
+    return summary.get("inputs") is None
+
+
+def latencies(summary: Mapping[str, Any]) -> dict[str, Metric]:
+    """The metrics that a run has, by name."""
+    if has_tokens(summary):
+        return METRICS
+    return {name: metric for name, metric in METRICS.items() if name in WHOLE_RESPONSE}
+
+
+def rate_names(summary: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+    """The rates that a run has, by their key: title and unit."""
+    if has_tokens(summary):
+        return RATE_NAMES
+    are = summary["inputs"]["are"]
+    return {
+        "requests_per_s": RATE_NAMES["requests_per_s"],
+        "inputs_per_s": (f"Inputs ({are})", f"{are}/s"),
+        "input_tokens_per_s": RATE_NAMES["input_tokens_per_s"],
+    }
+
+
 RATE_NAMES = {
     "requests_per_s": ("Requests", "requests/s"),
     "output_tokens_per_s": ("Output tokens (TPS)", "tokens/s"),
@@ -319,15 +366,15 @@ def throughput(summary: Mapping[str, Any]) -> list[ThroughputRow]:
             _missing(whole, key),
             "" if inside is None else _missing(inside, key),
         )
-        for key, (title, unit) in RATE_NAMES.items()
+        for key, (title, unit) in rate_names(summary).items()
     ]
     good = summary["goodput"]
     if good is not None:
         good_inside = {} if steady is None else steady["goodput"]
-        for key, title, unit in (
-            ("requests_per_s", "Goodput, requests", "requests/s"),
-            ("output_tokens_per_s", "Goodput, tokens", "tokens/s"),
-        ):
+        goods = [("requests_per_s", "Goodput, requests", "requests/s")]
+        if has_tokens(summary):
+            goods.append(("output_tokens_per_s", "Goodput, tokens", "tokens/s"))
+        for key, title, unit in goods:
             rows.append(ThroughputRow(title, unit, number(good[key]), "", number(good_inside.get(key)), ""))
     return rows
 

@@ -79,14 +79,14 @@ def render(summary: Mapping[str, Any], page: Mapping[str, Any] | None = None) ->
         warnings=[*details.ended_early(summary), *window["warnings"]],
         tiles=_tiles(summary),
         stats=STATS,
-        latencies=[("Latency over the whole run", _metric_rows(latency))]
+        latencies=[("Latency over the whole run", _metric_rows(summary, latency))]
         + (
-            [(f"Latency in the steady window, {_span(window)}", _metric_rows(steady["latency"]))]
+            [(f"Latency in the steady window, {_span(window)}", _metric_rows(summary, steady["latency"]))]
             if cut and steady is not None
             else []
         ),
         segments=segments_table.rows(summary),
-        segment_heads=(segments_table.unit(summary), *segments_table.HEADS),
+        segment_heads=(segments_table.unit(summary), *segments_table.heads(summary)),
         segments_note=segments_table.NOTE,
         slo=_objectives(summary["slo"]),
         throughput=details.throughput(summary),
@@ -95,16 +95,16 @@ def render(summary: Mapping[str, Any], page: Mapping[str, Any] | None = None) ->
         blocks=[
             ("Requests", details.counts(summary)),
             ("Load", details.load(summary) + details.window(summary)),
-            ("Tokens", details.tokens(summary)),
+            ("Tokens" if details.has_tokens(summary) else "Inputs", details.tokens(summary)),
             ("The client itself", details.client(summary)),
         ],
         errors=summary["errors"],
-        compat_columns=other_tools.columns(),
+        compat_columns=other_tools.columns(summary),
         compat_rows=other_tools.rows(summary),
         charts=[chart_view(chart) for chart in run_charts.build(run)],
         run_data=period_data(run),
-        slowest=request_tables.slowest(page),
-        failed=request_tables.failed(page),
+        slowest=request_tables.slowest(page, tokens=details.has_tokens(summary)),
+        failed=request_tables.failed(page, tokens=details.has_tokens(summary)),
         configuration=configuration(summary.get("run", {})),
         calibration=_calibration(summary.get("calibration")),
     )
@@ -126,10 +126,15 @@ def _tiles(summary: Mapping[str, Any]) -> list[Tile]:
             interval=formatting.interval(row["ci95"].get("p50")),
         )
         for name in ("ttft", "tpot", "e2el")
+        if name in details.latencies(summary)
         for row in [latency[METRICS[name].key]]
     ]
     steady = summary["steady"]
-    for key, title, unit in (("output_tokens_per_s", "Output", "tokens/s"), ("requests_per_s", "Requests", "/s")):
+    rates = [("output_tokens_per_s", "Output", "tokens/s"), ("requests_per_s", "Requests", "/s")]
+    if not details.has_tokens(summary):
+        inputs = ("inputs_per_s", summary["inputs"]["are"].capitalize(), "/s")
+        rates = [inputs, ("input_tokens_per_s", "Input", "tokens/s"), rates[1]]
+    for key, title, unit in rates:
         beside = "" if steady is None else f"steady {formatting.number(steady['throughput'][key])}"
         interval = formatting.interval(throughput["ci95"][key])
         tiles.append(Tile(title, formatting.number(throughput[key]), unit, beside, key=key, interval=interval))
@@ -139,9 +144,9 @@ def _tiles(summary: Mapping[str, Any]) -> list[Tile]:
     return tiles
 
 
-def _metric_rows(latency: Mapping[str, Any]) -> list[MetricRow]:
+def _metric_rows(summary: Mapping[str, Any], latency: Mapping[str, Any]) -> list[MetricRow]:
     rows = []
-    for metric in sorted(METRICS.values(), key=lambda m: m.name not in MAIN_METRICS):
+    for metric in sorted(details.latencies(summary).values(), key=lambda m: m.name not in MAIN_METRICS):
         found = latency[metric.key]
         cells = tuple(
             MetricCell(

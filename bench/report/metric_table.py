@@ -8,8 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from bench.metrics.catalog import METRICS
-from bench.report.details import RATE_NAMES
+from bench.report.details import latencies, rate_names
 from bench.report.formatting import NOTHING, interval, measured, number, statistic
 
 STATS = ("mean", "min", "p50", "p75", "p90", "p95", "p99", "p999", "max")
@@ -29,14 +28,14 @@ _SHOWN = {"mean": "Average", "p50": "Median", "p90": "P90", "p95": "P95", "p99":
 def rows(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
     """A row for each latency, rate and count; empty cells where there is no such number."""
     found = []
-    for metric in METRICS.values():
+    for metric in latencies(summary).values():
         of = summary["latency"][metric.key]
         row = {"metric": metric.name, "unit": metric.unit, "values": of["n"], **{stat: of[stat] for stat in STATS}}
         for stat in WITH_INTERVAL:
             row |= _ends(stat, of["ci95"].get(stat))
         found.append(row)
     rates, counts = summary["throughput"], summary["counts"]
-    for key, (_, unit) in RATE_NAMES.items():
+    for key, (_, unit) in rate_names(summary).items():
         found.append({"metric": key, "unit": unit, "mean": rates[key], **_ends("mean", rates["ci95"][key])})
     tried = counts["succeeded"] + counts["failed"]
     found.append({"metric": "error_rate", "unit": "share", "values": tried,
@@ -69,12 +68,15 @@ def to_markdown(summary: Mapping[str, Any]) -> str:
     parts += _table(
         ["Metric", "Unit", *_SHOWN.values(), "Values"],
         [[metric.title, metric.unit, *(_with_interval(of, stat) for stat in _SHOWN), number(of["n"])]
-         for metric in METRICS.values() if (of := summary["latency"][metric.key])["n"]],
+         for metric in latencies(summary).values() if (of := summary["latency"][metric.key])["n"]],
     )  # fmt: skip
     rates = summary["throughput"]
     parts += _table(
         ["Rate", "Unit", "Whole run", "95%"],
-        [[title, unit, number(rates[key]), interval(rates["ci95"][key])] for key, (title, unit) in RATE_NAMES.items()],
+        [
+            [title, unit, number(rates[key]), interval(rates["ci95"][key])]
+            for key, (title, unit) in rate_names(summary).items()
+        ],
     )
     parts += _table(
         ["Objective", "Measured", ""],

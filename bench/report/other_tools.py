@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from bench.metrics.catalog import METRICS
 from bench.report import formatting
+from bench.report.details import has_tokens
 
 SHOWN = ("ttft", "tpot", "itl", "e2el")
 
@@ -37,8 +38,10 @@ class ToolRow:
     why: tuple[str, ...] = ()
 
 
-def columns() -> list[tuple[str, str]]:
+def columns(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Titles and units of the columns."""
+    if not has_tokens(summary):
+        return [(METRICS["e2el"].title, METRICS["e2el"].unit), ("Requests", "/s")]
     return [(METRICS[name].title, METRICS[name].unit) for name in SHOWN] + [("Output", "tokens"), ("TPS", "tokens/s")]
 
 
@@ -49,10 +52,17 @@ def rows(summary: Mapping[str, Any]) -> list[ToolRow]:
     ours |= {"output_tokens": summary["tokens"]["output"], "output_tokens_per_s": throughput["output_tokens_per_s"]}
     if not ours["e2el_ms"]["n"]:
         return []
-    found = [ToolRow("Trueload", "these are the numbers above", _cells(ours, ours))]
+    shown: tuple[str, ...] = SHOWN
+    rates: tuple[str, ...] = ("output_tokens", "output_tokens_per_s")
+    if not has_tokens(summary):
+        ours["requests_per_s"] = throughput["requests_per_s"]
+        shown, rates = ("e2el",), ("requests_per_s",)
+    found = [ToolRow("Trueload", "these are the numbers above", _cells(ours, ours, shown, rates))]
     for tool in summary["compat"].values():
         why = [f"No {_title(key)}: {reason}." for key, reason in tool["missing"].items()]
-        found.append(ToolRow(tool["title"], tool["version"], _cells(tool, ours), (*tool["differences"], *why)))
+        found.append(
+            ToolRow(tool["title"], tool["version"], _cells(tool, ours, shown, rates), (*tool["differences"], *why))
+        )
     return found
 
 
@@ -60,9 +70,11 @@ def _title(key: str) -> str:
     return next(metric.title for metric in METRICS.values() if metric.key == key)
 
 
-def _cells(tool: Mapping[str, Any], ours: Mapping[str, Any]) -> tuple[ToolCell, ...]:
+def _cells(
+    tool: Mapping[str, Any], ours: Mapping[str, Any], shown: Sequence[str], rates: Sequence[str]
+) -> tuple[ToolCell, ...]:
     cells = []
-    for name in SHOWN:
+    for name in shown:
         key = METRICS[name].key
         stats = tool[key]
         if stats is None:
@@ -70,7 +82,7 @@ def _cells(tool: Mapping[str, Any], ours: Mapping[str, Any]) -> tuple[ToolCell, 
             continue
         mean, p50, p99 = (formatting.statistic(stats, stat) for stat in ("mean", "p50", "p99"))
         cells.append(ToolCell(p50, f"mean {mean} · P99 {p99}", _furthest(stats, ours[key]) >= APART))
-    for key in ("output_tokens", "output_tokens_per_s"):
+    for key in rates:
         cells.append(ToolCell(formatting.number(tool[key]), "", _away(tool[key], ours[key]) >= APART))
     return tuple(cells)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from bench.metrics.step_histograms import BORDERS, PER_OCTAVE
 from bench.report import packing
+from bench.report.details import has_tokens
 from bench.report.time_charts import RunNumbers
 
 BUDGET = 64_000
@@ -17,6 +18,9 @@ ROWS = (
     ("TPS", "tokens/s", "tpot_ms"),
 )  # fmt: skip
 """The table of a period: TPS is 1,000 over TPOT."""
+
+AMOUNTS = {"output_tokens_per_s": "output_tokens", "inputs_per_s": "inputs", "input_tokens_per_s": "input_tokens"}
+"""Rates of a period, by the series that they are made of."""
 
 
 def period_data(run: RunNumbers) -> dict[str, Any] | None:
@@ -35,12 +39,16 @@ def period_data(run: RunNumbers) -> dict[str, Any] | None:
         "perOctave": PER_OCTAVE,
         "borders": list(BORDERS),
         "histograms": packed,
-        "metrics": [list(row) for row in ROWS],
+        "metrics": [list(row) for row in ROWS if has_tokens(run.summary) or row[0] == "E2EL"],
         "completed": series["completed"],
         "failed": series["failed"],
         "rates": {
             "requests_per_s": series["completed"],
-            "output_tokens_per_s": [round(amount, 1) for amount in series["output_tokens"]],
+            **{
+                key: [round(amount, 1) for amount in series[name]]
+                for key, name in AMOUNTS.items()
+                if name in series and has_tokens(run.summary) == (name == "output_tokens")
+            },
         },
         "status": series["status"],
     }

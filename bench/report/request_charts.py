@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from bench.report.charts import Chart, Line, Panel, round_step
+from bench.report.details import has_tokens
 from bench.report.time_charts import TIME_AXIS, RunNumbers, span, time_ticks
 
 _TIMELINE_SAMPLE = 100
@@ -42,7 +43,7 @@ def _against(
     """Points: one field of a request against another; `diagonal` shows where both are the same."""
     if run.page is None:
         return None
-    rows = [row for row in _shown(run) if row[x] is not None and row[y] is not None and row["outcome"] == "ok"]
+    rows = [row for row in _shown(run) if row.get(x) is not None and row[y] is not None and row["outcome"] == "ok"]
     rows.sort(key=lambda row: (row[x], row["index"]))
     places = [float(row[x]) for row in rows]
     others = [Line(x_title, places, hidden=True, unit="")]
@@ -82,6 +83,21 @@ def e2el_by_output(run: RunNumbers) -> Chart | None:
                     "output tokens", "ms", "E2EL")  # fmt: skip
 
 
+def e2el_by_inputs(run: RunNumbers) -> Chart | None:
+    """E2EL against the inputs of the request."""
+    are = run.summary["inputs"]["are"]
+    meaning = "Each point is a request: its slope is the time that another input takes."
+    return _against(run, "e2el_by_inputs", f"E2EL against {are} a request", meaning, "inputs", "e2el_ms",
+                    f"{are} a request", "ms", "E2EL")  # fmt: skip
+
+
+def e2el_by_input_tokens(run: RunNumbers) -> Chart | None:
+    """E2EL against the tokens of all inputs of the request."""
+    meaning = "Each point is a request: its slope is the time per input token."
+    return _against(run, "e2el_by_input_tokens", "E2EL against input tokens", meaning, "input_tokens", "e2el_ms",
+                    "input tokens", "ms", "E2EL")  # fmt: skip
+
+
 def tokens_asked(run: RunNumbers) -> Chart | None:
     """Output tokens received against those that were asked for."""
     meaning = "Each point is a request. Where the server keeps to what is asked, points lie on the diagonal."
@@ -111,16 +127,28 @@ def timeline(run: RunNumbers) -> Chart | None:
     places = list(range(len(rows)))
     all_shown = len(rows) >= run.summary["counts"]["sent"]
     which = "All requests." if all_shown else f"{len(rows):,} requests: the slowest, and an even sample."
+    tokens = has_tokens(run.summary)
+    queued_ms = [(row["sent_s"] - row["intended_s"]) * 1000 for row in rows]
     lines = (
         # The short ones last, so that they lie on top.
-        Line("streaming", places, "spans", "main", spans=bars(streaming)),
-        Line("waiting for the first token", places, "spans", "second", spans=bars(waiting)),
+        *([Line("streaming", places, "spans", "main", spans=bars(streaming))] if tokens else ()),
+        Line(
+            "waiting for the first token" if tokens else "waiting for the reply",
+            places,
+            "spans",
+            "second",
+            spans=bars(waiting),
+        ),
         Line("queued", places, "spans", "quiet", spans=bars(lambda row: (row["intended_s"], row["sent_s"]))),
-        Line("queued", [(row["sent_s"] - row["intended_s"]) * 1000 for row in rows], hidden=True, unit="ms"),
-        Line("TTFT", [row["ttft_ms"] for row in rows], hidden=True, unit="ms"),
+        Line("queued", queued_ms, hidden=True, unit="ms"),
+        *([Line("TTFT", [row["ttft_ms"] for row in rows], hidden=True, unit="ms")] if tokens else ()),
         Line("E2EL", [row["e2el_ms"] for row in rows], hidden=True, unit="ms"),
-        Line("prompt tokens", [row["input_tokens"] for row in rows], hidden=True, unit=""),
-        Line("output tokens", [row["output_tokens"] for row in rows], hidden=True, unit=""),
+        Line(
+            "prompt tokens" if tokens else "input tokens", [row["input_tokens"] for row in rows], hidden=True, unit=""
+        ),
+        Line("output tokens", [row["output_tokens"] for row in rows], hidden=True, unit="")
+        if tokens
+        else Line("inputs", [row.get("inputs") for row in rows], hidden=True, unit=""),
     )
     return Chart(
         key="timeline",

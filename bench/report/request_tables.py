@@ -21,25 +21,30 @@ class RequestRow:
     error: str = ""
 
 
-def slowest(page: Mapping[str, Any] | None) -> list[RequestRow]:
-    """The slowest requests, the slowest first."""
+def _sizes(row: Mapping[str, Any], tokens: bool) -> tuple[tuple[str, str], ...]:
+    """How large a request was, and its reply."""
+    if tokens:
+        return ("Prompt tokens", number(row["input_tokens"])), ("Output tokens", number(row["output_tokens"]))
+    return ("Inputs", number(row.get("inputs"))), ("Input tokens", number(row["input_tokens"]))
+
+
+def slowest(page: Mapping[str, Any] | None, *, tokens: bool = True) -> list[RequestRow]:
+    """The slowest requests, the slowest first. `tokens`: replies are generated text."""
     return [
         RequestRow(
             row["id"],
             (
                 ("Sent", seconds(row["sent_s"])),
                 ("E2EL ms", number(row["e2el_ms"])),
-                ("TTFT ms", number(row["ttft_ms"])),
-                ("TPOT ms", number(row["tpot_ms"])),
-                ("Prompt tokens", number(row["input_tokens"])),
-                ("Output tokens", number(row["output_tokens"])),
+                *([("TTFT ms", number(row["ttft_ms"])), ("TPOT ms", number(row["tpot_ms"]))] if tokens else ()),
+                *_sizes(row, tokens),
             ),
         )
         for row in ([] if page is None else page["requests"]["slowest"][:SHOWN])
     ]
 
 
-def failed(page: Mapping[str, Any] | None) -> list[RequestRow]:
+def failed(page: Mapping[str, Any] | None, *, tokens: bool = True) -> list[RequestRow]:
     """The first requests that failed."""
     return [
         RequestRow(
@@ -49,8 +54,7 @@ def failed(page: Mapping[str, Any] | None) -> list[RequestRow]:
                 ("Status", NOTHING if row["status"] is None else str(row["status"])),
                 ("Sent", seconds(row["sent_s"])),
                 ("Ended", seconds(row["end_s"])),
-                ("Prompt tokens", number(row["input_tokens"])),
-                ("Output tokens", number(row["output_tokens"])),
+                *_sizes(row, tokens),
             ),
             (row["error"] or "")[:_ERROR_WIDTH],
         )

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from bench.report import distribution_charts, request_charts, time_charts
 from bench.report.charts import Chart
+from bench.report.details import has_tokens
 from bench.report.time_charts import RunNumbers
 
 CHARTS: dict[str, Callable[[RunNumbers], Chart | None]] = {
@@ -35,7 +36,24 @@ CHARTS: dict[str, Callable[[RunNumbers], Chart | None]] = {
 }
 """A chart is left out where a run has not what it is made of."""
 
+OF_INPUTS: dict[str, Callable[[RunNumbers], Chart | None]] = {
+    "requests_per_s": time_charts.requests_per_s,
+    "responses_per_s": time_charts.responses_per_s,
+    "inputs_per_s": time_charts.inputs_per_s,
+    "in_flight": time_charts.in_flight,
+    "errors": time_charts.errors,
+    "traffic": time_charts.traffic,
+    "response_time_intervals": distribution_charts.response_time_intervals,
+    "response_time_quantiles": distribution_charts.response_time_quantiles,
+    "status_codes": distribution_charts.status_codes,
+    "e2el_by_inputs": request_charts.e2el_by_inputs,
+    "e2el_by_input_tokens": request_charts.e2el_by_input_tokens,
+    "timeline": request_charts.timeline,
+}
+"""Those of a run whose replies are no generated text."""
+
 
 def build(run: RunNumbers) -> tuple[Chart, ...]:
     """All charts of a run."""
-    return tuple(chart for make in CHARTS.values() if (chart := make(run)) is not None)
+    charts = CHARTS if has_tokens(run.summary) else OF_INPUTS
+    return tuple(chart for make in charts.values() if (chart := make(run)) is not None)

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from bench.report.details import has_tokens
 from bench.report.formatting import NOTHING, number, statistic
 
-HEADS = ("TTFT p50", "p99", "TPOT p50", "p99", "E2EL p50", "p99", "req/s", "tokens/s", "in flight", "failed")
+_HEADS_OF_INPUTS = ("E2EL p50", "p99", "req/s", "inputs/s", "in flight", "failed")
+_HEADS = ("TTFT p50", "p99", "TPOT p50", "p99", "E2EL p50", "p99", "req/s", "tokens/s", "in flight", "failed")
 NOTE = (
     "Latencies in ms, of requests sent in the measured time: a step is measured once it has settled (10 s, or 2.5 times the "
     "p90 of E2EL; at most half of it). A rising load is shown in ten parts, none of them settled: read no capacity from it."
@@ -17,7 +19,7 @@ NOTE = (
 
 @dataclass(frozen=True, slots=True)
 class SegmentRow:
-    """A segment, as text ready to show; `cells` stand under HEADS."""
+    """A segment, as text ready to show; `cells` stand under the heads."""
 
     load: str
     time: str
@@ -30,22 +32,28 @@ def unit(summary: Mapping[str, Any]) -> str:
     return "requests/s" if summary["load"]["mode"] == "rate" else "users"
 
 
+def heads(summary: Mapping[str, Any]) -> tuple[str, ...]:
+    """What stands over the cells of a row."""
+    return _HEADS if has_tokens(summary) else _HEADS_OF_INPUTS
+
+
 def rows(summary: Mapping[str, Any]) -> list[SegmentRow]:
     """The rows of a summary; none where the load stays."""
-    return [_row(segment) for segment in summary["segments"] or ()]
+    return [_row(segment, tokens=has_tokens(summary)) for segment in summary["segments"] or ()]
 
 
-def _row(segment: Mapping[str, Any]) -> SegmentRow:
+def _row(segment: Mapping[str, Any], *, tokens: bool) -> SegmentRow:
     latency, throughput = segment["latency"], segment["throughput"]
     first, last = (number(segment[key]) for key in ("first", "last"))
-    times = (statistic(latency[key], stat) for key in ("ttft_ms", "tpot_ms", "e2el_ms") for stat in ("p50", "p99"))
+    keys = ("ttft_ms", "tpot_ms", "e2el_ms") if tokens else ("e2el_ms",)
+    times = (statistic(latency[key], stat) for key in keys for stat in ("p50", "p99"))
     return SegmentRow(
         load=first if first == last else f"{first}–{last}",
         time=f"{segment['measured_from_s']:.1f}–{segment['end_s']:.1f} s",
         cells=(
             *times,
             number(throughput["requests_per_s"]),
-            number(throughput["output_tokens_per_s"]),
+            number(throughput["output_tokens_per_s" if tokens else "inputs_per_s"]),
             number(segment["concurrency_mean"]),
             f"{segment['failed']:,}" if segment["sent"] else NOTHING,
         ),

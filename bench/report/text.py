@@ -118,10 +118,13 @@ def _run(summary: Mapping[str, Any]) -> RenderableType:
     return Padding(Text("\n".join(lines)), (1, 0))
 
 
-def _shown(latency: Mapping[str, Any]) -> list[str]:
+def _shown(summary: Mapping[str, Any]) -> list[str]:
     """The main metrics, plus those from due if requests waited, and TTFO if there was reasoning."""
-    names = list(MAIN)
+    latency, known = summary["latency"], details.latencies(summary)
+    names = [name for name in MAIN if name in known]
     for name, usual in (("ttft_from_intended", "ttft"), ("e2el_from_intended", "e2el"), ("ttfo", "ttft")):
+        if name not in known:
+            continue
         value, base = (latency[METRICS[n].key]["p99"] for n in (name, usual))
         if value is not None and base is not None and abs(value - base) > _WORTH_SHOWING * base:
             names.append(name)
@@ -141,7 +144,7 @@ def _latency(summary: Mapping[str, Any], columns: int) -> RenderableType:
 def _latency_table(summary: Mapping[str, Any], stats: list[str]) -> Table:
     table = _table("", "n", *(STATS[stat] for stat in stats))
     latency = summary["latency"]
-    for name in _shown(latency):
+    for name in _shown(summary):
         metric, row = METRICS[name], latency[METRICS[name].key]
         table.add_row(
             f"{metric.title} ({metric.unit})", f"{row['n']:,}", *(formatting.statistic(row, stat) for stat in stats)
@@ -157,7 +160,7 @@ def _latency_table(summary: Mapping[str, Any], stats: list[str]) -> Table:
 def _too_few(summary: Mapping[str, Any]) -> list[RenderableType]:
     """What `~` means; and of each statistic without an interval, the metric that would take the longest run."""
     longest: dict[str, Mapping[str, Any]] = {}
-    for name in _shown(summary["latency"]):
+    for name in _shown(summary):
         for stat, found in summary["latency"][METRICS[name].key]["too_few"].items():
             if stat in STATS and (stat not in longest or _run_s(found) > _run_s(longest[stat])):
                 longest[stat] = found
@@ -211,7 +214,7 @@ def _segments(summary: Mapping[str, Any]) -> list[RenderableType]:
         return []
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
     table.add_column(segments_table.unit(summary), no_wrap=True)
-    for head in segments_table.HEADS:
+    for head in segments_table.heads(summary):
         table.add_column(head, justify="right", overflow="fold")
     for row in rows:
         *cells, failed = row.cells

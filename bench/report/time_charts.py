@@ -153,6 +153,19 @@ def tps(run: RunNumbers) -> Chart:
     return over_time(run, "tps", "TPS over time", meaning, (Panel("tokens/s", lines),))
 
 
+def inputs_per_s(run: RunNumbers) -> Chart | None:
+    """Inputs and their tokens over time."""
+    if "inputs" not in run.series:
+        return None
+    are = run.summary["inputs"]["are"]
+    panels = (
+        Panel(f"{are}/s", (Line(are, _rates(run, "inputs"), "area"),)),
+        Panel("input tokens/s", (Line("input tokens", _rates(run, "input_tokens"), "area", "second"),)),
+    )
+    meaning = f"The {are} of the requests that ended in each second, and their tokens."
+    return over_time(run, "inputs_per_s", f"{are.capitalize()} and input tokens per second", meaning, panels)
+
+
 _ERROR_TONES: tuple[Tone, ...] = ("bad", "second", "main", "third", "warn", "quiet")
 
 

@@ -22,6 +22,7 @@ class RowsSpec:
 
     `output_tokens`, where given, is drawn in place of the rows' own; `by_time` sorts the rows by when they are sent.
     `endpoints`: those that rows may name, and whether each takes chats; None: any.
+    `inputs_are`: what they are for the endpoint, where it generates no text.
     """
 
     path: Path
@@ -30,6 +31,7 @@ class RowsSpec:
     bad_rows: loaders.BadRows = "fail"
     by_time: bool = False
     endpoints: tuple[tuple[str, bool], ...] | None = None
+    inputs_are: str | None = None
 
     @property
     def plans_sharing(self) -> bool:
@@ -56,6 +58,7 @@ class RowsSpec:
             seed=seed,
             salt=salt,
             endpoints=None if self.endpoints is None else dict(self.endpoints),
+            inputs_are=self.inputs_are,
         )
         by_time = self.by_time and rows.timed
         order = array("q", sorted(range(len(rows)), key=rows.times_s().__getitem__)) if by_time else None

@@ -32,16 +32,20 @@ _TEXT_BYTES, _MEMORY_BYTES, _TOKENS_PER_S = 6, 560, 300_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """The content of one request: exactly one of `prompt`, `messages` and `body` is set. A count of None is unknown."""
+    """The content of one request: exactly one of `prompt`, `messages`, `texts` and `body` is set. A count of None is
+    unknown."""
 
     prompt: str | None = None
     messages: tuple[Message, ...] | None = None
     tools: tuple[Tool, ...] | None = None
     """Tools that the model may call; only with messages. `input_tokens` includes them."""
+    texts: tuple[str, ...] | None = None
+    """Texts to embed; with a `query`, documents to rank by it."""
+    query: str | None = None
     body: dict[str, Any] | None = None
     """A full request body, to be sent unchanged."""
     input_tokens: int | None = None
-    """Tokens of the prompt, or of the rendered messages, as the tokenizer counts them."""
+    """Tokens of the prompt, of the rendered messages, or of the texts and the query, as the tokenizer counts them."""
     output_tokens: int | None = None
     """Tokens to ask for in the answer."""
     session: str | None = None

@@ -107,8 +107,9 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     ),
     "bench.event_loop": frozenset(),
     "bench.config": frozenset(
-        {"bench.clock", "bench.endpoints", "bench.errors", "bench.metrics.objectives", "bench.metrics.precision",
-         "bench.modes", "bench.schedule", "bench.secrets", "bench.sources", "bench.transport", "bench.verdict", "promptset"}
+        {"bench.clock", "bench.endpoints", "bench.errors", "bench.metrics.catalog", "bench.metrics.objectives",
+         "bench.metrics.precision", "bench.modes", "bench.schedule", "bench.secrets", "bench.sources", "bench.transport",
+         "bench.verdict", "promptset"}
     ),
     "bench.config.flags": frozenset({"bench.errors"}),
     "bench.config.values": frozenset(
@@ -309,6 +310,9 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "promptset.samples": frozenset(
         {"promptset.chat", "promptset.distributions", "promptset.drafts", "promptset.errors", "promptset.kinds",
          "promptset.outline", "promptset.rng", "promptset.sharing", "promptset.tokenizer"}
+    ),
+    "promptset.batches": frozenset(
+        {"promptset.distributions", "promptset.errors", "promptset.outline", "promptset.rng", "promptset.samples"}
     ),
     "promptset.loaders": frozenset(
         {"promptset.errors", "promptset.outline", "promptset.rng", "promptset.samples", "promptset.sharing",

@@ -27,7 +27,7 @@ from bench.metrics.compat.tool import Tool
 from bench.metrics.compat.tool_numbers import ToolNumbers
 from bench.metrics.histogram import LogHistogram
 
-__all__ = ["TOOLS", "Readings", "Tool", "numbers_of_tools"]
+__all__ = ["TOOLS", "Readings", "Tool", "numbers_of_inputs", "numbers_of_tools"]
 
 TOOLS: dict[str, Tool] = {
     "vllm": vllm.TOOL,
@@ -50,3 +50,28 @@ def numbers_of_tools(
     numbers: `latency` and `output_tokens`."""
     found = ToolNumbers(readings, between_tokens)
     return {key: found.of(tool, duration_s, ours) for key, tool in TOOLS.items()}
+
+
+def numbers_of_inputs(inputs_are: str, requests_per_s: float | None, e2el_ms: Mapping[str, Any]) -> dict[str, Any]:
+    """`compat` of a summary whose replies are no generated text: a tool prints E2EL, of what it can send at all."""
+    return {key: _of_inputs(tool, inputs_are, requests_per_s, e2el_ms) for key, tool in TOOLS.items()}
+
+
+def _of_inputs(tool: Tool, inputs_are: str, requests_per_s: float | None, e2el_ms: Mapping[str, Any]) -> dict[str, Any]:
+    sends = inputs_are in tool.inputs
+    missing = {} if sends else {"e2el_ms": f"it sends no requests of {inputs_are}"}
+    if sends and not e2el_ms["n"]:
+        missing = {"e2el_ms": "no request gave a value"}
+    return {
+        "title": tool.title,
+        "version": tool.version,
+        "ttft_ms": None,
+        "e2el_ms": None if missing else {name: e2el_ms[name] for name in ("n", "mean", "p50", "p99")},
+        "tpot_ms": None,
+        "itl_ms": None,
+        "output_tokens": 0,
+        "requests_per_s": requests_per_s if sends else None,
+        "output_tokens_per_s": None,
+        "missing": missing,
+        "differences": [],
+    }

@@ -12,6 +12,7 @@ TOOL = Tool(
     tpot=_PER_TOKEN,
     itl=_PER_TOKEN,
     tokens="counted",
+    inputs=frozenset({"texts", "documents"}),
     differs={
         "tpot_ms": "TPOT, which it calls inter-token latency, is (E2EL - TTFT) / (n - 1), with n from its own tokenizer.",
         "itl_ms": "ITL is one mean a request, the same number as TPOT: single gaps, and so stalls, are not in it.",

@@ -10,6 +10,7 @@ TOOL = Tool(
     tpot=PerToken("text", "usage", 1),
     itl=None,
     tokens="usage or counted",
+    inputs=frozenset({"texts"}),
     differs={
         "ttft_ms": "TTFT ends at the first content or reasoning; tool calls do not count.",
         "e2el_ms": "E2EL ends when the usage chunk has come (without one: at [DONE]).",

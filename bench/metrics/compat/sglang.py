@@ -10,6 +10,7 @@ TOOL = Tool(
     tpot=PerToken("text", "event", 1),
     itl="text",
     tokens="usage or asked",
+    inputs=frozenset({"texts"}),
     differs={
         "ttft_ms": "TTFT ends at the first content or reasoning; tool calls do not count.",
         "e2el_ms": "E2EL ends at the last line that is not empty: usage and [DONE] are in it.",

@@ -58,4 +58,7 @@ class Tool:
     itl: PerToken | Gaps | None
     tokens: Tokens
     quantiles: Quantiles = "linear"
+    inputs: frozenset[str] = frozenset()
+    """What requests without generated text it can send: texts (embeddings), documents (rerank). Of their replies it prints
+    the time from sending to the last byte, as we do."""
     differs: Mapping[str, str] = field(default_factory=dict)

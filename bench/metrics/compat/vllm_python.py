@@ -10,6 +10,7 @@ TOOL = Tool(
     tpot=PerToken("output", "output", 1),
     itl="output",
     tokens="usage or counted",
+    inputs=frozenset({"texts", "documents"}),
     differs={
         "ttft_ms": "TTFT ends at the first chunk with text or with an empty content: a token may decode to nothing.",
         "tpot_ms": "TPOT is (E2EL - TTFT) / (n - 1), also where the first chunk holds several tokens.",

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, overload
 
 from promptset.errors import SpecError
-from promptset.loaders import rows, traces
+from promptset.loaders import inputs, rows, traces
 from promptset.loaders.containers import open_container
 from promptset.loaders.rows import COUNTS, ROW_KEYS, Format, ParsedRow, Row
 from promptset.outline import Outline, PromptMaker
@@ -51,6 +51,7 @@ class DataSet(Sequence[Sample]):
         seed: int = 0,
         salt: str | None = None,
         endpoints: Mapping[str, bool] | None = None,
+        inputs_are: str | None = None,
     ) -> None:
         """Reads and checks every row.
 
@@ -58,6 +59,9 @@ class DataSet(Sequence[Sample]):
         maps columns, ours -> theirs; others are then ignored. Prompts of a trace are made from `seed` and
         `salt` with the tokenizer, or the embedded one. `endpoints` has the names that rows may give, and whether each takes
         chats; None: any name. Raises SpecError with up to 20 bad rows by line, unless `bad_rows` is "skip".
+
+        `inputs_are`: `texts` where rows are embedded, `documents` where they are ranked, None where text is generated
+        from them: rows of the other kinds are bad.
         """
         self.path = path
         self.skipped: list[str] = []
@@ -69,6 +73,7 @@ class DataSet(Sequence[Sample]):
         self._salt = salt
         self._endpoints = endpoints
         self.ways = Ways()
+        self._inputs_are = inputs_are
         self._maker: PromptMaker | None = None
         self._container = open_container(path)
         self._starts, self._ends = array("q"), array("q")
@@ -186,7 +191,7 @@ class DataSet(Sequence[Sample]):
         if "turns" in row:
             raise SpecError("a session of several turns: python -m bench run --mode sessions sends such rows")
         raise SpecError(
-            f"no prompt, messages, conversations or body, nor the lengths of a trace, among its keys: "
+            f"no prompt, messages, conversations, body, texts or documents, nor the lengths of a trace, among its keys: "
             f"{', '.join(row) or 'none'}"
         )
 
@@ -208,6 +213,8 @@ class DataSet(Sequence[Sample]):
 
     def _check(self, parsed: ParsedRow) -> _TextsToCount:
         """The texts still to be counted. Raises SpecError if the prompt cannot be made or the template refuses it."""
+        if (problem := inputs.misfit(parsed, self._inputs_are)) is not None:
+            raise SpecError(problem)
         chat = self._chat if "endpoint" not in parsed.own else self._takes_chats(parsed)
         if parsed.outline is not None:
             maker = self._makes()
@@ -223,6 +230,9 @@ class DataSet(Sequence[Sample]):
             return _TextsToCount(answer=parsed.answer)
         body: Row = {"prompt": sample.prompt, "messages": sample.messages, "tools": sample.tools}
         body = body if sample.body is None else sample.body
+        if (texts := inputs.texts_of(sample)) is not None:
+            counted = sum(tokenizer.count_plain(texts)) + len(texts) * tokenizer.special_tokens_added
+            return _TextsToCount(counted=counted)
         if sample.prompt is not None and chat:
             body = {"messages": [{"role": "user", "content": sample.prompt}]}
         if (messages := body.get("messages")) is not None:

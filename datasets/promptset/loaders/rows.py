@@ -5,6 +5,8 @@ batch        a row of an OpenAI batch file: {"custom_id": ..., "body": {...}}
 sharegpt     {"conversations": [{"from": "human", "value": ...}, {"from": "gpt", "value": ...}]}
 messages     {"messages": [...], "tools"?: [...], "output_tokens"?: n, "input_tokens"?: n, "session"?: name, "at_s"?: seconds}
 prompt       {"prompt": "...", "output_tokens"?: n, ...}, which vLLM's custom data sets also use
+texts        {"texts": ["...", ...]} or {"input": "..." or [...], "dimensions"?: n, "encoding_format"?: name}: texts to embed
+rerank       {"query": "...", "documents": ["...", ...], "top_n"?: n}: documents to rank
 
 Each may also say where it is sent (own.py).
 """
@@ -24,7 +26,8 @@ from promptset.samples import Sample
 from promptset.tools import tools_problems
 
 _OWN_KEYS = ("input_tokens", "output_tokens", "session", "at_s", "endpoint", "headers")
-ROW_KEYS = ("prompt", "messages", "tools", "conversations", "body", *_OWN_KEYS, "model", "priority")
+_INPUT_KEYS = ("texts", "input", "query", "documents")
+ROW_KEYS = ("prompt", "messages", "tools", "conversations", "body", *_INPUT_KEYS, *_OWN_KEYS, "model", "priority")
 COUNTS = ("input_tokens", "output_tokens")
 REQUEST_KEYS = frozenset(
     """model stream stream_options max_tokens max_completion_tokens min_tokens temperature top_p top_k n stop seed
@@ -81,8 +84,12 @@ def _read_body(body: Row, row: Row) -> ParsedRow:
     row = body
     if "messages" in row:
         problems += _message_problems(row["messages"])
-    elif "prompt" not in row:
-        problems.append("the request has neither messages nor prompt")
+    elif "documents" in row:
+        problems += _rerank_problems(row)
+    elif "input" not in row and "prompt" not in row:
+        problems.append(
+            "the request has neither messages nor prompt, nor the input of an embedding or documents to rank"
+        )
     asked = row.get("max_completion_tokens", row.get("max_tokens"))
     problems += count_problems("max_completion_tokens" if "max_completion_tokens" in row else "max_tokens", asked)
     if problems:
@@ -122,6 +129,59 @@ def _read_prompt(row: Row) -> ParsedRow:
     if problems:
         raise SpecError(problems)
     return ParsedRow(Sample(prompt=row["prompt"], **_extras(row)), at_s=row.get("at_s"), own=own_of(row))
+
+
+def _read_texts(row: Row) -> ParsedRow:
+    name = "texts" if "texts" in row else "input"
+    given = row[name]
+    problems = row_problems(row) + count_problems("dimensions", row.get("dimensions"))
+    if row.get("encoding_format") not in (None, "float", "base64"):
+        problems.append(f"encoding_format must be float or base64, not {row['encoding_format']!r}")
+    more = {key: row[key] for key in ("dimensions", "encoding_format") if row.get(key) is not None}
+    ids = name == "input" and _are_ids(given)
+    texts = [given] if isinstance(given, str) else given
+    if not ids and not (isinstance(texts, list) and texts and all(isinstance(text, str) and text for text in texts)):
+        or_ids = ", or lists of token ids" if name == "input" else ""
+        problems.insert(0, f"{name} must be a text or a list of texts, none of them empty{or_ids}")
+    if problems:
+        raise SpecError(problems)
+    own_body = ids or bool(more)
+    content: dict[str, Any] = {"body": {"input": given, **more}} if own_body else {"texts": tuple(texts)}
+    return ParsedRow(Sample(**content, **_extras(row)), at_s=row.get("at_s"), own=own_of(row))
+
+
+def _are_ids(value: Any) -> bool:
+    """Whether a value is a list of token ids, or a list of such lists."""
+    if not isinstance(value, list) or not value:
+        return False
+    lists = value if all(isinstance(one, list) and one for one in value) else [value]
+    return all(type(one) is int and one >= 0 for ids in lists for one in ids)
+
+
+def _read_rerank(row: Row) -> ParsedRow:
+    if problems := _rerank_problems(row) + row_problems(row):
+        raise SpecError(problems)
+    plain = row.get("top_n") is None and all(isinstance(document, str) for document in row["documents"])
+    if plain:
+        content: dict[str, Any] = {"query": row["query"], "texts": tuple(row["documents"])}
+        return ParsedRow(Sample(**content, **_extras(row)), at_s=row.get("at_s"), own=own_of(row))
+    body = {key: row[key] for key in ("query", "documents", "top_n") if row.get(key) is not None}
+    return ParsedRow(Sample(body=body, **_extras(row)), at_s=row.get("at_s"), own=own_of(row))
+
+
+def _rerank_problems(row: Row) -> list[str]:
+    problems = []
+    if not isinstance(row.get("query"), str) or not row["query"]:
+        problems.append("query must be a text that is not empty")
+    documents = row.get("documents")
+    if not isinstance(documents, list) or not documents or not all(map(_is_document, documents)):
+        problems.append('documents must be a list of texts, or of objects with a "text", and not empty')
+    return problems + count_problems("top_n", row.get("top_n"))
+
+
+def _is_document(value: Any) -> bool:
+    text = value.get("text") if isinstance(value, dict) else value
+    return isinstance(text, str) and bool(text)
 
 
 def _extras(row: Row) -> dict[str, Any]:
@@ -171,6 +231,8 @@ FORMATS: dict[str, Format] = {
     "sharegpt": Format(lambda row: "conversations" in row, _read_sharegpt),
     "request": Format(_is_request, _read_request),
     "messages": Format(lambda row: "messages" in row, _read_messages),
+    "rerank": Format(lambda row: "documents" in row, _read_rerank),
+    "texts": Format(lambda row: "texts" in row or "input" in row, _read_texts),
     "prompt": Format(lambda row: "prompt" in row, _read_prompt),
 }
 """The first that recognizes a row reads it."""

@@ -151,7 +151,7 @@ def test_flags_win_over_the_file() -> None:
         ({"arrivals": "weibull", "rate": "1"}, "is not one of poisson, gamma, constant"),
         ({"transport": "pigeon"}, "'pigeon' is not one of"),
         ({"mode": "warp"}, "--mode:"),
-        ({"endpoint": "embeddings"}, "--endpoint:"),
+        ({"endpoint": "images"}, "--endpoint:"),
         ({"name": "a/b"}, "cannot be part of a directory's name"),
         ({"dataset": "/nowhere.jsonl"}, "there is no file /nowhere.jsonl"),
         ({"ca_file": "/nowhere.pem", "url": "https://h"}, "there is no file /nowhere.pem"),

@@ -50,6 +50,7 @@ KNOBS: dict[str, tuple[list[str], list[str], object]] = {
     "until": (URL, ["--until", "ttft:p90=10%", "--until", "e2el:mean=5%"], ("ttft:p90=10%", "e2el:mean=5%")),
     "warmup": (URL, ["--warmup", "20s"], "20s"),
     "input_tokens": (URL, ["--input-tokens", "uniform:1..5"], "uniform:1..5"),
+    "batch_inputs": ([*URL, "--endpoint", "embeddings"], ["--batch-inputs", "uniform:1..8"], "uniform:1..8"),
     "output_tokens": (URL, ["--output-tokens", "64"], "64"),
     "dataset": (URL, ["--dataset", __file__], __file__),
     "columns": ([*URL, "--dataset", __file__], ["--columns", "prompt=q"], "prompt=q"),

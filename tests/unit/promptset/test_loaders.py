@@ -132,7 +132,10 @@ BAD = [
     ('{"body": 5}', "body is not a JSON object"),
     ('{"body": {}}', "the request has neither messages nor prompt"),
     ('{"conversations": [{"from": "human"}]}', "conversations must be a list of objects"),
-    ('{"text": "a"}', "no prompt, messages, conversations or body, nor the lengths of a trace, among its keys: text"),
+    (
+        '{"text": "a"}',
+        "no prompt, messages, conversations, body, texts or documents, nor the lengths of a trace, among its keys: text",
+    ),
     ("{}", "among its keys: none"),
     ('{"session": "a", "turns": []}', "a session of several turns: python -m bench run --mode sessions"),
     ("[1]", "not a JSON object"),

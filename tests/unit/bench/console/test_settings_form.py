@@ -12,6 +12,7 @@ from bench.console.data_files import DataFiles
 from bench.console.errors import ConsoleError, Refused
 from bench.console.kinds import KINDS
 from bench.console.load_templates import TEMPLATES
+from bench.endpoints import ENDPOINTS
 
 GOOD = {"url": "http://127.0.0.1:8000"}
 
@@ -26,7 +27,7 @@ def test_every_setting_has_a_field() -> None:
     names = {field.name for field in settings_form.fields()}
     assert names == Settings.model_fields.keys() - set(settings_form.LEFT_OUT)
     by_name = {field.name: field for field in settings_form.fields()}
-    assert by_name["endpoint"].choices == ("chat", "completions")
+    assert by_name["endpoint"].choices == tuple(ENDPOINTS)
     assert by_name["history"].choices == ("real", "planned")
     assert (by_name["stream"].kind, by_name["stream"].default) == ("switch", "on")
     assert by_name["slo"].kind == "lines"

@@ -1,0 +1,98 @@
+"""Embeddings: texts in, a vector for each out."""
+
+from __future__ import annotations
+
+import binascii
+import math
+import sys
+from array import array
+from collections.abc import Mapping
+from typing import Any
+
+from bench.endpoints.inputs import InputsEndpoint, ReplyError, check_indices, entries_of
+from bench.endpoints.interface import ReadOptions
+from bench.workload import InputBatch
+from promptset.samples import Sample
+
+_NUMBERS = frozenset({float, int})
+_FLOAT32 = 4
+
+
+class Embeddings(InputsEndpoint):
+    """`POST /v1/embeddings`. Vectors come as lists of numbers, or as base64 of little-endian float32; both are read."""
+
+    path = "/embeddings"
+    inputs_are = "texts"
+    spoken_by = "an OpenAI-compatible server of embeddings"
+
+    def fields(self, sample: Sample) -> dict[str, Any]:
+        texts = sample.texts if sample.texts is not None else (sample.prompt,)
+        return {"input": texts[0] if len(texts) == 1 else list(texts)}
+
+    def batch(self, body: Mapping[str, Any]) -> InputBatch:
+        given = body.get("input")
+        # A list of numbers is one input: the ids of its tokens.
+        many = isinstance(given, list) and not (given and all(type(one) is int for one in given))
+        inputs = len(given) if many and given is not None else 1
+        dimensions = body.get("dimensions")
+        asked = dimensions if type(dimensions) is int and dimensions >= 0 else None
+        return InputBatch(inputs=inputs, entries=inputs, dimensions=asked)
+
+    def check(self, reply: Any, options: ReadOptions) -> int | None:
+        asked = options.batch
+        entries = entries_of(reply, "data", None if asked is None else asked.entries)
+        check_indices(entries, "data", None if asked is None else asked.inputs)
+        found: int | None = None
+        for number, entry in enumerate(entries):
+            dimensions = _dimensions(entry.get("embedding"), number)
+            if found is not None and dimensions != found:
+                raise ReplyError(f"data[{number}] has {dimensions} dimensions, and data[0] has {found}")
+            found = dimensions
+        if found is not None:
+            _compare(
+                found, None if asked is None else asked.dimensions, str(reply.get("model", "")), options.dimensions
+            )
+        return found
+
+
+def _compare(found: int, asked: int | None, model: str, earlier: dict[str, int]) -> None:
+    """The dimensions that were asked for; where none were, those of the model's earlier replies. Raises ReplyError."""
+    if asked is not None:
+        if found != asked:
+            raise ReplyError(f"the embeddings have {found} dimensions, and {asked} were asked for")
+        return
+    before = earlier.setdefault(model, found)
+    if found != before:
+        raise ReplyError(f"the embeddings have {found} dimensions, and those of earlier replies have {before}")
+
+
+def _dimensions(embedding: object, number: int) -> int:
+    """How many numbers an embedding has, all of them finite. Raises ReplyError."""
+    if isinstance(embedding, str):
+        values: list[Any] | array[float] = _decoded(embedding, number)
+    elif isinstance(embedding, list):
+        if not _NUMBERS.issuperset(map(type, embedding)):
+            raise ReplyError(f"the embedding of data[{number}] holds what is no number")
+        values = embedding
+    else:
+        raise ReplyError(f"data[{number}] has no embedding")
+    if not values:
+        raise ReplyError(f"the embedding of data[{number}] is empty")
+    # A sum is finite where all its numbers are: in 64 bits no number of float32 overflows it. One pass, without a list.
+    if not math.isfinite(sum(values)) and not all(map(math.isfinite, values)):
+        raise ReplyError(f"the embedding of data[{number}] holds a number that is not finite")
+    return len(values)
+
+
+def _decoded(text: str, number: int) -> array[float]:
+    """The numbers of an embedding in base64. Raises ReplyError."""
+    try:
+        packed = binascii.a2b_base64(text, strict_mode=True)
+    except (binascii.Error, ValueError) as e:
+        raise ReplyError(f"the embedding of data[{number}] is not base64 ({e})") from e
+    if len(packed) % _FLOAT32:
+        raise ReplyError(f"the embedding of data[{number}] has {len(packed)} bytes: no whole number of float32")
+    values = array("f", packed)
+    if sys.byteorder == "big":
+        values.byteswap()
+    return values

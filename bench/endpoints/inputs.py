@@ -1,0 +1,135 @@
+"""What the endpoints share whose replies are no generated text: bodies of several inputs, and replies with an entry for each.
+
+Their replies come in one piece, and what they hold is checked: an entry for each input, once, and numbers that are numbers.
+A reply that fails the check is no success, whatever its status. All of that is done when a response has ended.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, NoReturn
+
+import orjson
+
+from bench.endpoints import failure
+from bench.endpoints.failure import error_of, excerpt, page_title
+from bench.endpoints.interface import BodyOptions, ParsedReply, Problem, ReadOptions, put_own
+from bench.endpoints.usage import input_tokens
+from bench.records import Outcome
+from bench.workload import Encoded, InputBatch
+from promptset.samples import Sample
+
+FIELDS_OF_TEXT = ("stream", "stream_options", "max_tokens", "max_completion_tokens", "ignore_eos")
+"""Fields of a body that are about generated text."""
+
+
+class ReplyError(Exception):
+    """The reply is not what was asked for; its words say why."""
+
+
+class InputsEndpoint(ABC):
+    """An endpoint whose requests are made of inputs. A subclass says where they stand, and checks what came back."""
+
+    path: ClassVar[str]
+    takes_messages: ClassVar[bool] = False
+    inputs_are: ClassVar[str | None]
+    spoken_by: ClassVar[str]
+    key_variable: ClassVar[str] = "OPENAI_API_KEY"
+    usage_on_request: ClassVar[bool] = False
+    probe_tokens: ClassVar[int] = 4
+
+    @abstractmethod
+    def fields(self, sample: Sample) -> dict[str, Any]:
+        """The fields of the body that hold the inputs."""
+
+    @abstractmethod
+    def batch(self, body: Mapping[str, Any]) -> InputBatch:
+        """What a body asks for."""
+
+    @abstractmethod
+    def check(self, reply: Any, options: ReadOptions) -> int | None:
+        """The dimensions of the embeddings, where the reply has any. Raises ReplyError where it is not what was asked for."""
+
+    def headers(self, api_key: str | None) -> tuple[tuple[str, str], ...]:
+        """The key goes as a bearer token."""
+        return () if api_key is None else (("authorization", f"Bearer {api_key}"),)
+
+    def encode(self, sample: Sample, options: BodyOptions) -> Encoded:
+        """The JSON body for a sample. One that is a full body keeps its own fields, but for those of generated text."""
+        body = dict(sample.body) if sample.body is not None else self.fields(sample)
+        own_model = put_own(body, sample, options)
+        if options.extra:
+            body.update(options.extra)
+        for name in FIELDS_OF_TEXT:
+            body.pop(name, None)
+        return Encoded(
+            body=orjson.dumps(body), stream=False, output_tokens_asked=None, batch=self.batch(body), model=own_model
+        )
+
+    def event_reader(self, options: ReadOptions) -> NoReturn:
+        """Nothing is asked for as a stream."""
+        raise AssertionError(f"{self.path} has no streams")
+
+    def read_whole(self, body: bytes, options: ReadOptions) -> ParsedReply:
+        """Decode and check a response. A reply of 700 KB (32 embeddings of 1,024 numbers) takes about a millisecond."""
+        try:
+            reply = orjson.loads(body)
+        except orjson.JSONDecodeError as e:
+            if (title := page_title(body)) is not None:
+                return _malformed(f"the body is an HTML page{title}, not JSON")
+            return _malformed(f"the body is not JSON ({e}): {excerpt(body)}")
+        if isinstance(reply, dict) and (error := error_of(reply)) is not None:
+            return ParsedReply(problem=Problem(Outcome.STREAM_ERROR, error))
+        try:
+            dimensions = self.check(reply, options)
+        except ReplyError as e:
+            return _malformed(str(e))
+        tokens, wrong = input_tokens(reply) if isinstance(reply, dict) else (None, None)
+        return ParsedReply(input_tokens=tokens, usage_contradiction=wrong, dimensions=dimensions, complete=True)
+
+    def error_message(self, body: bytes) -> str:
+        """What an error response says, for people."""
+        return failure.error_message(body)
+
+
+def entries_of(reply: Any, name: str, asked: int | None) -> list[Mapping[str, Any]]:
+    """The entries of the reply's list of this name, of which so many were asked for. Raises ReplyError."""
+    entries = reply.get(name) if isinstance(reply, dict) else None
+    if not isinstance(entries, list):
+        raise ReplyError(f"a reply without {name}: {excerpt(orjson.dumps(reply))}")
+    for number, entry in enumerate(entries):
+        if not isinstance(entry, dict):
+            raise ReplyError(f"{name}[{number}] is not a JSON object")
+    if asked is not None and len(entries) != asked:
+        raise ReplyError(f"the reply has {len(entries)} {name}, and {asked} were asked for")
+    return entries
+
+
+def check_indices(entries: Sequence[Mapping[str, Any]], name: str, inputs: int | None) -> None:
+    """Each entry names an input, and no two name the same. Raises ReplyError."""
+    seen: set[int] = set()
+    for number, entry in enumerate(entries):
+        index = entry.get("index")
+        if type(index) is not int:
+            raise ReplyError(f"{name}[{number}] has no index: {_shown(index)}")
+        if index < 0 or (inputs is not None and index >= inputs):
+            last = "" if inputs is None else f", and the inputs are 0 to {inputs - 1}"
+            raise ReplyError(f"{name}[{number}] has the index {index}{last}")
+        if index in seen:
+            raise ReplyError(f"{name}[{number}] has the index {index}, as an entry before it")
+        seen.add(index)
+
+
+def finite(value: object) -> bool:
+    """Whether a value is a number that can be compared."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _shown(value: object) -> str:
+    return repr(value)[:40]
+
+
+def _malformed(message: str) -> ParsedReply:
+    return ParsedReply(problem=Problem(Outcome.MALFORMED, message[: failure.LONGEST_MESSAGE]))

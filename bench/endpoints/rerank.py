@@ -1,0 +1,56 @@
+"""Rerank: a query and documents in, their scores out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any
+
+from bench.endpoints.inputs import InputsEndpoint, ReplyError, check_indices, entries_of, finite
+from bench.endpoints.interface import ReadOptions
+from bench.workload import InputBatch
+from promptset.samples import Sample
+
+
+class Rerank(InputsEndpoint):
+    """`POST /v1/rerank` of Jina's and Cohere's dialects. `--url` with the whole path is for `/rerank` and `/v2/rerank`."""
+
+    path = "/rerank"
+    inputs_are = "documents"
+    spoken_by = "a server that ranks documents"
+
+    def fields(self, sample: Sample) -> dict[str, Any]:
+        if sample.query is not None and sample.texts is not None:
+            return {"query": sample.query, "documents": list(sample.texts)}
+        # The probe: any text will do.
+        return {"query": sample.prompt, "documents": [sample.prompt]}
+
+    def batch(self, body: Mapping[str, Any]) -> InputBatch:
+        documents, top = body.get("documents"), body.get("top_n")
+        inputs = len(documents) if isinstance(documents, list) else 1
+        return InputBatch(inputs=inputs, entries=min(top, inputs) if type(top) is int and top > 0 else inputs)
+
+    def check(self, reply: Any, options: ReadOptions) -> int | None:
+        asked = options.batch
+        name, where = _place(reply)
+        entries = entries_of(where, name, None if asked is None else asked.entries)
+        check_indices(entries, name, None if asked is None else asked.inputs)
+        scores: list[Any] = [entry.get("relevance_score", entry.get("score")) for entry in entries]
+        for number, score in enumerate(scores):
+            if not finite(score):
+                raise ReplyError(f"{name}[{number}] has no score that is a number: {repr(score)[:40]}")
+        for number, (before, after) in enumerate(pairwise(scores), 1):
+            if after > before:
+                raise ReplyError(
+                    f"{name}[{number}] has the score {after:g}, more than {before:g} before it: not in order"
+                )
+        return None
+
+
+def _place(reply: Any) -> tuple[str, Any]:
+    """Where the results stand: `results`; `data` in Voyage's dialect; a bare list in that of TEI."""
+    if isinstance(reply, list):
+        return "results", {"results": reply}
+    if isinstance(reply, dict) and "results" not in reply and isinstance(reply.get("data"), list):
+        return "data", reply
+    return "results", reply

@@ -1,0 +1,111 @@
+"""Simulated inputs: texts to embed, or documents to rank, of exactly the drawn lengths, without end."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from bench.workload import Encoded, draft_of
+from promptset import distributions, recipes
+from promptset.batches import SimulatedBatches
+from promptset.kinds import Style
+from promptset.samples import Sample, simulated_prompts
+from promptset.sharing import SharingTally, parse_prefix
+from promptset.sharing.scheme import BLOCK
+from promptset.tokens import Tokenizer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputSpec:
+    """Inputs to simulate: how many a request has, and how many tokens each of them. `query`: and a query before them.
+
+    `recipe` names the recipe that says when each request is sent.
+    """
+
+    batch_inputs: str
+    input_tokens: str
+    query: bool
+    prefix: str | None
+    text: str
+    repeat: float
+    recipe: str | None
+
+    @property
+    def plans_sharing(self) -> bool:
+        """Drawn inputs share what --prefix says."""
+        return True
+
+    def open(
+        self, tokenizer: Tokenizer | None, *, seed: int, salt: str | None, chat: bool, first: int, step: int
+    ) -> InputSource:
+        """Raises SpecError where the lengths cannot be had."""
+        del chat  # No endpoint takes inputs as messages.
+        if tokenizer is None:
+            raise ValueError("simulated inputs need a tokenizer")
+        prompts = simulated_prompts(
+            tokenizer,
+            input_tokens=distributions.parse(self.input_tokens, "tokens"),
+            output_tokens=distributions.parse(1, "tokens"),
+            chat=False,
+            seed=seed,
+            salt=salt,
+            prefix=None if self.prefix is None else parse_prefix(self.prefix),
+            style=Style(self.text, self.repeat),
+        )
+        made = SimulatedBatches(prompts, distributions.parse(self.batch_inputs, "tokens"), self.query)
+        times_s = None if self.recipe is None else recipes.load(self.recipe).times_s(seed)
+        return InputSource(made, times_s=times_s, first=first, step=step)
+
+
+class InputSource(Iterator[Sample]):
+    """Every `step`-th request of simulated inputs; `times_s` are when all of them are sent, where there are such times."""
+
+    size = None
+    in_memory = False
+    own_body = None
+    ways: tuple[Sample, ...] = ()
+    names_models = False
+
+    def __init__(
+        self, made: SimulatedBatches, *, times_s: Iterator[float] | None = None, first: int = 0, step: int = 1
+    ) -> None:
+        self._made = made
+        self._times_s = times_s
+        self._indices = itertools.count(first, step)
+
+    def __next__(self) -> Sample:
+        return self._made.sample_at(next(self._indices))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Nothing to say of the data."""
+        return ()
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer that makes the texts."""
+        return self._made.prompts.maker.tokenizer
+
+    def untimed(self) -> str | None:
+        """Why it is not known when each is sent; None where it is."""
+        return "simulated inputs have none" if self._times_s is None else None
+
+    def times_s(self) -> Iterator[float]:
+        """When each is sent, in seconds, without end; may be called once."""
+        return iter(()) if self._times_s is None else self._times_s
+
+    def planned_sharing(self, requests: int) -> float | None:
+        """The share of the input tokens of the first requests that a prefix cache could serve; None: none is planned."""
+        prompts = self._made.prompts
+        if not str(prompts.prefix) and prompts.maker.head < BLOCK:
+            return None
+        tally = SharingTally(prompts.maker.head)
+        for index in range(requests):
+            for outline in self._made.outlines(index):
+                tally.add(outline.input_tokens, prompts.maker.path(outline.path))
+        return tally.share
+
+    def pack_next(self, encode: Callable[[Sample], Encoded]) -> bytes:
+        """The next request, packed."""
+        return draft_of(next(self), encode).pack()

@@ -1,0 +1,53 @@
+"""Rows of inputs, and what a row must hold for the endpoint that it is sent to."""
+
+from __future__ import annotations
+
+from promptset.loaders.rows import ParsedRow
+from promptset.samples import Sample
+
+_WANTED = {
+    "texts": "texts to embed: give texts, input or prompt",
+    "documents": "documents to rank: give query and documents",
+}
+
+
+def misfit(parsed: ParsedRow, inputs_are: str | None) -> str | None:
+    """Why a row cannot be sent to an endpoint of such inputs (None: to one that generates text); None where it can."""
+    kind = _kind(parsed)
+    if inputs_are is None:
+        # A full body goes where it is sent to: `input` is also a field of other endpoints.
+        own = parsed.sample is not None and parsed.sample.body is None
+        return None if kind in ("text", "chat") or not own else f"{kind} are for --endpoint {_ENDPOINTS[kind]}"
+    if kind == inputs_are or (kind == "text" and inputs_are == "texts"):
+        return None
+    return f"the row has no {_WANTED[inputs_are]}"
+
+
+_ENDPOINTS = {"texts": "embeddings", "documents": "rerank"}
+
+
+def texts_of(sample: Sample) -> list[str] | None:
+    """The texts of inputs whose tokens can be counted: a query first; None where a sample has no inputs, or token ids."""
+    if sample.texts is not None:
+        return [*([] if sample.query is None else [sample.query]), *sample.texts]
+    body = sample.body
+    if body is None:
+        return None
+    if "documents" in body:
+        return [body["query"], *(one if isinstance(one, str) else one["text"] for one in body["documents"])]
+    given = body.get("input")
+    texts = [given] if isinstance(given, str) else given
+    return texts if isinstance(texts, list) and texts and all(isinstance(text, str) for text in texts) else None
+
+
+def _kind(parsed: ParsedRow) -> str:
+    """What a row holds: `texts`, `documents`, a `text`, or a `chat`."""
+    sample = parsed.sample
+    if sample is None:
+        return "text"
+    body = {} if sample.body is None else sample.body
+    if sample.query is not None or "documents" in body:
+        return "documents"
+    if sample.texts is not None or "input" in body:
+        return "texts"
+    return "text" if sample.prompt is not None else "chat"

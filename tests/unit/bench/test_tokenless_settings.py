@@ -1,0 +1,86 @@
+"""Settings of endpoints that generate no text: what has no meaning is refused, all at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bench.config import resolve
+from bench.config.run_config import RunConfig
+from bench.errors import UsageError
+from bench.modes.interface import prompts_or_rows
+from bench.sources.inputs import InputSpec
+
+URL = {"url": "http://127.0.0.1:1"}
+
+
+def refusals(**given: Any) -> list[str]:
+    with pytest.raises(UsageError) as refused:
+        resolve({**URL, **given})
+    return list(refused.value.problems)
+
+
+def test_what_is_about_generated_text_is_refused_in_one_sentence_each() -> None:
+    assert refusals(
+        endpoint="embeddings",
+        output_tokens="5",
+        ignore_eos=True,
+        check_usage=True,
+        extra_body={"stream": True, "max_tokens": 4, "user": "u"},
+        slo=("ttft:p99<1s", "e2el:p99<1s", "output_tokens_per_s>5"),
+        until=("tpot:p90=10%",),
+    ) == [
+        "--output-tokens, --ignore-eos and --check-usage are about generated text, and the endpoint embeddings generates "
+        "none: leave them out",
+        "--extra-body: stream, max_tokens are about generated text, and the endpoint embeddings generates none",
+        '--slo "ttft:p99<1s": the endpoint embeddings generates no text, so there is no ttft: use e2el, e2el_from_intended, '
+        "error_rate, requests_per_s, inputs_per_s, input_tokens_per_s",
+        '--slo "output_tokens_per_s>5": the endpoint embeddings generates no text, so there is no output_tokens_per_s: use '
+        "e2el, e2el_from_intended, error_rate, requests_per_s, inputs_per_s, input_tokens_per_s",
+        '--until "tpot:p90=10%": the endpoint embeddings generates no text, so there is no tpot: use e2el:STATISTIC',
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"endpoint": "rerank", "ignore_eos": True}, "--ignore-eos is about generated text, and the endpoint rerank"),
+        ({"endpoint": "rerank", "mode": "sessions"}, "--mode sessions needs an endpoint of chats"),
+        (
+            {"endpoint": "rerank", "batch_inputs": "uniform:0..3"},
+            "--batch-inputs: 'uniform:0..3' draws requests without",
+        ),
+        ({"endpoint": "rerank", "batch_inputs": "4", "dataset": __file__}, "--batch-inputs is for simulated inputs"),
+        ({"batch_inputs": "4"}, "--batch-inputs is for --endpoint embeddings and rerank, and the endpoint is chat"),
+        ({"slo": ("inputs_per_s>3",)}, '--slo "inputs_per_s>3": inputs are what embeddings and rerank have'),
+        ({"url": "http://h/v1/embeddings", "ignore_eos": True}, "--ignore-eos is about generated text"),
+    ],
+)
+def test_each_refusal_says_what_is_wrong(given: dict[str, Any], words: str) -> None:
+    problems = refusals(**given)
+    assert any(problem.startswith(words) for problem in problems), problems
+
+
+def test_objectives_on_what_there_is_are_taken() -> None:
+    slo = ("e2el:p99<1s", "error_rate<1%", "requests_per_s>3", "inputs_per_s>9", "input_tokens_per_s>9")
+    assert resolve({**URL, "endpoint": "rerank", "slo": slo, "until": ("e2el:p90=10%",)}).slo == slo
+
+
+@pytest.mark.parametrize(("endpoint", "inputs"), [("embeddings", "1"), ("rerank", "10")])
+def test_a_complete_configuration_has_no_stream_and_no_output_tokens(endpoint: str, inputs: str) -> None:
+    config = resolve({**URL, "endpoint": endpoint, "input_tokens": "32"})
+    assert (config.stream, config.output_tokens, config.batch_inputs) == (False, None, inputs)
+    assert prompts_or_rows(config) == InputSpec(
+        batch_inputs=inputs,
+        input_tokens="32",
+        query=endpoint == "rerank",
+        prefix=None,
+        text="words",
+        repeat=0.0,
+        recipe=None,
+    )
+    # What a run directory keeps starts the same run again.
+    again = RunConfig.stored(config.public())
+    assert (again.endpoint, again.stream, again.batch_inputs) == (endpoint, False, inputs)
+    assert resolve({k: v for k, v in config.changed().items() if v is not None}).batch_inputs == inputs
