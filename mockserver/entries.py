@@ -31,8 +31,8 @@ class RequestContext:
     """How long the fault `slow_accept` delayed the read of its connection."""
     version: int = 0
     """The configuration version that the request began with."""
-    generates: bool = True
-    """Whether the reply has tokens. An embedding has none."""
+    inputs: int | None = None
+    """What is embedded or scored, where the reply has no tokens; None where it has."""
 
 
 def entry_of_refusal(context: RequestContext, refusal: Refusal, sent_ns: int | None) -> LedgerEntry:
@@ -77,14 +77,15 @@ def entry_of_reply(context: RequestContext, reply: ReplyWriter, facts: dict[str,
         attempt=context.arrival.attempt,
         received_ns=context.received_ns,
         handled_ns=context.handled_ns,
-        plan=context.plan if context.generates else replace(context.plan, output_tokens=0),
+        plan=context.plan if context.inputs is None else replace(context.plan, output_tokens=0),
         write_ns=reply.write_ns,
         chunk_tokens=reply.chunk_tokens,
         chunk_kind="".join(reply.chunk_kinds),
         blocked=reply.blocked,
         end_ns=reply.end_ns,
         input_tokens=context.count.tokens,
-        output_tokens=reply.tokens_out if context.generates else 0,
+        inputs=context.inputs,
+        output_tokens=reply.tokens_out if context.inputs is None else 0,
         finished=finished,
         status=reply.status,
         fault=reply.struck,

@@ -47,7 +47,7 @@ class Pooling:
         context.plan = plan
         raise_refusal(faults)
         plan = context.plan = replace(plan, finish="stop")
-        context.count, context.generates = known_count(tokens), False
+        context.count, context.inputs = known_count(tokens), len(asked.inputs)
         reply_id = context.arrival.id if context.arrival.id is not None else f"mock-{intake.shared.take('replies')}"
         make = await asked.answer(config.seed, (endpoint.id_prefix + reply_id, utc_seconds(), config.model))
         content = pooled_content(plan, make, context.count)

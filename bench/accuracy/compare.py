@@ -20,7 +20,7 @@ from bench.accuracy.truth import FROM_SENT, METRICS
 from bench.records import RequestRecord
 from bench.run_directory import LEDGER, RunDirectory
 
-THROUGHPUT = ("requests_per_s", "output_tokens_per_s", "input_tokens_per_s", "total_tokens_per_s")
+THROUGHPUT = ("requests_per_s", "output_tokens_per_s", "input_tokens_per_s", "total_tokens_per_s", "inputs_per_s")
 
 RESOLUTION = 2.0**-10
 """Quantiles of tokens that come from the report's histogram are off by at most this share (docs/metrics.md)."""
@@ -154,6 +154,7 @@ def _throughput(found: Mapping[str, Any], pairs: PairStatistics) -> list[NumberE
         "output_tokens_per_s": pairs.output_tokens,
         "input_tokens_per_s": pairs.input_tokens,
         "total_tokens_per_s": pairs.input_tokens + pairs.output_tokens,
+        "inputs_per_s": pairs.inputs,
     }
     return [
         NumberError(metric=name, stat="mean", unit="1/s", measured=found[name], true=amounts[name] / span_s)
@@ -236,7 +237,7 @@ def _causes_of_rates(rates: Sequence[NumberError], pairs: PairStatistics) -> lis
         }
         for mistake, (requests, output, input_) in {WARMUP_COUNTED: pairs.warmup, FAILED_COUNTED: pairs.failed}.items()
     }
-    causes = (rate_cause(row, {m: of[row.metric] for m, of in others.items()}) for row in rates)
+    causes = (rate_cause(row, {m: of[row.metric] for m, of in others.items() if row.metric in of}) for row in rates)
     return [cause for cause in causes if cause is not None]
 
 

@@ -53,10 +53,21 @@ arrives.) A reply that never began is a reset, unless the client gave up first."
 UNTRUE_USAGE = frozenset({"usage_wrong"})
 """Faults that make the server's token count wrong. The client has no other count, so these differences are not its fault."""
 
-CHECKS = ("status", "outcome", "number of chunks", "sequence of chunks", "number of tokens", "number of bytes")
+WITHOUT_USAGE = UNTRUE_USAGE | {"usage_missing"}
+"""Faults after which the client cannot know the input tokens of a reply that has no others."""
+
+CHECKS = (
+    "status",
+    "outcome",
+    "number of chunks",
+    "sequence of chunks",
+    "number of tokens",
+    "number of inputs",
+    "number of bytes",
+)
 """What must be equal."""
 
-SUMS = ("requests", "chunks", "tokens", "bytes sent", "bytes received")
+SUMS = ("requests", "chunks", "tokens", "inputs", "input tokens", "bytes sent", "bytes received")
 """What both sides add up over all requests, besides outcomes and statuses."""
 
 NAMED_AT_MOST = 5
@@ -226,6 +237,12 @@ class Join:
         if record.outcome is Outcome.OK and record.streamed and not UNTRUE_USAGE & faults_of(line):
             here["tokens"] += 0 if record.output_tokens is None else record.output_tokens
             there["tokens"] += sum(line["chunk_tokens"])
+        if record.outcome is Outcome.OK and record.inputs is not None:
+            here["inputs"] += record.inputs
+            there["inputs"] += line.get("inputs") or 0
+            if not WITHOUT_USAGE & faults_of(line):
+                here["input tokens"] += record.input_tokens or 0
+                there["input tokens"] += line["input_tokens"] or 0
 
 
 def _differences(pair: Pair) -> list[tuple[str, str]]:
@@ -251,4 +268,8 @@ def _differences(pair: Pair) -> list[tuple[str, str]]:
         compare("sequence of chunks", record.chunk_kind, line["chunk_kind"])
         if not UNTRUE_USAGE & faults_of(line):
             compare("number of tokens", record.output_tokens, sum(line["chunk_tokens"]))
+    if record.outcome is Outcome.OK and record.inputs is not None:
+        compare("number of inputs", record.inputs, line.get("inputs"))
+        if not WITHOUT_USAGE & faults_of(line):
+            compare("number of tokens", record.input_tokens, line["input_tokens"])
     return found

@@ -78,7 +78,7 @@ class PairStatistics:
         self.mock: defaultdict[str, Distribution] = distributions()
         self.mock_series = MockSeries()
         self.over_time: defaultdict[tuple[str, int], Distribution] = defaultdict(lambda: Distribution(_SLICE_EXACT))
-        self.served = self.input_tokens = self.output_tokens = 0
+        self.served = self.input_tokens = self.output_tokens = self.inputs = 0
         self.warmup = self.failed = (0, 0, 0)
         """Requests, output tokens and input tokens that no rate may count: of the warm-up, and of failed requests."""
         self.sent_before_connecting = Distribution(exact)
@@ -123,6 +123,7 @@ class PairStatistics:
         record, line = pair.record, pair.line
         self.served += 1
         self.input_tokens += line["input_tokens"] or 0
+        self.inputs += line.get("inputs") or 0
         tokens = [n for n, kind in zip(line["chunk_tokens"], line["chunk_kind"], strict=True) if kind in TEXT]
         # A reply that is not streamed has no chunks: the plan has its length.
         self.output_tokens += sum(line["chunk_tokens"]) if line["write_ns"] else line["planned"]["output_tokens"]

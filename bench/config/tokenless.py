@@ -9,7 +9,7 @@ from bench.endpoints import DEFAULT, ENDPOINTS, urls
 from bench.endpoints.inputs import FIELDS_OF_TEXT
 from bench.metrics import objectives, precision
 
-_OF_TEXT = ("output_tokens", "ignore_eos", "tools", "tool_choice", "check_usage")
+_OF_TEXT = ("output_tokens", "ignore_eos", "tools", "tool_choice")
 """Settings about generated text."""
 HAS = ("e2el", "e2el_from_intended", "error_rate", "requests_per_s", "inputs_per_s", "input_tokens_per_s")
 """The numbers that a run of such an endpoint has, by the names of objectives."""

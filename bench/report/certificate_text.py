@@ -22,6 +22,7 @@ NAMES = {metric.key: f"{metric.title} ({metric.unit})" for metric in METRICS.val
 THROUGHPUT = {
     "requests_per_s": "requests/s",
     "output_tokens_per_s": "output tokens/s",
+    "inputs_per_s": "inputs/s",
     "input_tokens_per_s": "input tokens/s",
     "total_tokens_per_s": "all tokens/s",
 }

@@ -60,6 +60,8 @@ class LedgerEntry:
     input_tokens: int | None
     output_tokens: int
     """For the metrics. The line has them chunk by chunk."""
+    inputs: int | None = None
+    """Texts that were embedded, or pairs that were scored; None where text is generated."""
     finished: str
     """For the metrics: stop, length, abort or error."""
     status: int | None
@@ -90,6 +92,7 @@ class LedgerEntry:
             "blocked": self.blocked,
             "end_ns": self.end_ns,
             "input_tokens": self.input_tokens,
+            "inputs": self.inputs,
             "status": self.status,
             "fault": self.fault,
             "bytes_in": self.bytes_in,

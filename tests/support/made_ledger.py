@@ -45,6 +45,7 @@ def made_line(record: RequestRecord, **changes: Any) -> dict[str, Any]:
         "blocked": [],
         "end_ns": record.end_ns - LAG_NS,
         "input_tokens": record.input_tokens,
+        "inputs": record.inputs,
         "status": record.status,
         "fault": None,
         "bytes_in": record.bytes_sent,

@@ -26,13 +26,12 @@ def test_what_is_about_generated_text_is_refused_in_one_sentence_each() -> None:
         endpoint="embeddings",
         output_tokens="5",
         ignore_eos=True,
-        check_usage=True,
         extra_body={"stream": True, "max_tokens": 4, "user": "u"},
         slo=("ttft:p99<1s", "e2el:p99<1s", "output_tokens_per_s>5"),
         until=("tpot:p90=10%",),
     ) == [
-        "--output-tokens, --ignore-eos and --check-usage are about generated text, and the endpoint embeddings generates "
-        "none: leave them out",
+        "--output-tokens and --ignore-eos are about generated text, and the endpoint embeddings generates none: "
+        "leave them out",
         "--extra-body: stream, max_tokens are about generated text, and the endpoint embeddings generates none",
         '--slo "ttft:p99<1s": the endpoint embeddings generates no text, so there is no ttft: use e2el, e2el_from_intended, '
         "error_rate, requests_per_s, inputs_per_s, input_tokens_per_s",

@@ -18,7 +18,7 @@ from mockserver.record.ledger_file import LedgerFile, open_file
 
 FIELDS = [
     "id", "index", "attempt", "received_ns", "handled_ns", "planned", "write_ns", "chunk_tokens", "chunk_kind", "blocked",
-    "end_ns", "input_tokens", "status", "fault", "bytes_in", "bytes_out", "engine",
+    "end_ns", "input_tokens", "inputs", "status", "fault", "bytes_in", "bytes_out", "engine",
 ]  # fmt: skip
 
 
