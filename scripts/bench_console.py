@@ -1,0 +1,251 @@
+"""What the console costs a measurement, how fast it is, and whether it loses anything. For a machine that does nothing else.
+
+watched  a run watched live by three pages in Chromium against the same run unwatched, in turn
+list     the list of 1,000 tasks: server time of the first page after a start and of later ones, and Chromium
+live     how far the live page is behind the load, and whether the page grows while it is open
+memory   the console's memory after 100 tasks
+kill     kill -9 of the console during a run, and a start afterwards
+
+Without a name all of them, which takes about half an hour.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import httpx
+import orjson
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests.browser.conftest import ARGS
+from tests.support.console_process import TOKEN, console_of, new, until
+from tests.support.made_tasks import made_run
+from tests.support.mock_process import mock_process
+
+BROWSERS = 3
+ROWS: list[tuple[str, str, str]] = []
+
+
+def row(what: str, value: str, reach: str = "") -> None:
+    """A line of the table, at once."""
+    ROWS.append((what, value, reach))
+    print(f"{what:<58} {value:<34} {reach}", flush=True)
+
+
+def base_of(client: httpx.Client) -> str:
+    return str(client.base_url).removesuffix("/api/").removesuffix("/api")
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """Debian's Chromium."""
+    import shutil
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=ARGS)
+        yield browser
+        browser.close()
+
+
+def page_of(browser: Browser, base: str, path: str) -> Page:
+    """A page of a browser context of its own, let in by the token."""
+    page = browser.new_context(viewport={"width": 1440, "height": 900}).new_page()
+    page.goto(f"{base}/targets?token={TOKEN}")
+    page.wait_for_url(f"{base}/targets")
+    page.goto(base + path)
+    return page
+
+
+def ended(client: httpx.Client, task: str) -> dict[str, Any]:
+    """The summary of a task, when it has one."""
+    until(client, task, lambda found: found["has_report"])
+    summary: dict[str, Any] = client.get(f"/tasks/{task}/summary").json()
+    return summary
+
+
+def watched(given: argparse.Namespace) -> None:
+    """Send lateness, CPU and verdict of the same run, with nobody and with three pages that follow it."""
+    found: dict[str, list[dict[str, Any]]] = {"unwatched": [], f"watched by {BROWSERS} Chromium pages": []}
+    flags = ("--ttft", "50ms", "--tpot", "20ms")
+    with tempfile.TemporaryDirectory() as runs, mock_process(*flags) as mock, console_of(Path(runs)) as (client, _):
+        for turn in range(given.turns):
+            for name in list(found) if turn % 2 == 0 else list(found)[::-1]:
+                load = {"concurrency": given.streams, "duration": f"{given.seconds}s", "warmup": "3s",
+                        "input_tokens": 64, "output_tokens": 64}  # fmt: skip
+                task = new(client, mock.url, "watched", **load)
+                if name == "unwatched":
+                    found[name].append(ended(client, task))
+                    continue
+                with chromium() as browser:
+                    pages = [page_of(browser, base_of(client), f"/tasks/{task}") for _ in range(BROWSERS)]
+                    found[name].append(ended(client, task))
+                    for page in pages:
+                        page.locator("iframe.report").wait_for(timeout=60_000)
+    for name, summaries in found.items():
+        late = [summary["instrument"]["send_lateness_ms"] for summary in summaries]
+        cpu = [summary["instrument"]["cpu"]["mean"] for summary in summaries]
+        verdicts = ", ".join(summary["verdict"]["status"] for summary in summaries)
+        for stat in ("p50", "p99"):
+            values = [one[stat] for one in late]
+            spread = f"{min(values):.3f} to {max(values):.3f}"
+            row(f"send lateness {stat}, {name}", f"{median(values):.3f} ms ({spread})", "within the noise")
+        row(f"CPU of the client, {name}", f"{median(cpu):.1%} ({min(cpu):.1%} to {max(cpu):.1%})", "within the noise")
+        row(f"verdict, {name}", verdicts, "unchanged")
+
+
+def listed(given: argparse.Namespace) -> None:
+    """Server time and Chromium time of a long list."""
+    first, cold, later, drawn = [], [], [], []
+    with tempfile.TemporaryDirectory() as runs:
+        for n in range(given.tasks):
+            made_run(Path(runs), f"20261125T15{n:05}-run")
+        for turn in range(given.turns + 1):
+            with console_of(Path(runs)) as (client, _):
+                site = httpx.Client(base_url=base_of(client), headers=client.headers, timeout=60)
+                times = []
+                for _ in range(6):
+                    begun = time.perf_counter()
+                    site.get("/").raise_for_status()
+                    times.append(1000 * (time.perf_counter() - begun))
+                (first if turn else cold).append(times[0])
+                later += times[1:]
+                if turn == given.turns:
+                    with chromium() as browser:
+                        for _ in range(5):
+                            page = page_of(browser, base_of(client), "/")
+                            drawn.append(page.evaluate("performance.getEntriesByType('navigation')[0].loadEventEnd"))
+                            page.context.close()
+    many = f"list of {given.tasks:,} tasks"
+    row(f"{many}: the very first page, all directories read", f"{median(cold):.0f} ms")
+    row(f"{many}: the first page after a start", f"{median(first):.0f} ms", "<= 300 ms")
+    row(f"{many}: later pages", f"{median(later):.0f} ms", "<= 300 ms")
+    row(f"{many}: in Chromium, until loaded", f"{median(drawn):.0f} ms", "<= 1,000 ms")
+
+
+OBSERVED = """() => {
+  const done = document.getElementById("n-done"), seen = window.seen = [];
+  new MutationObserver(() => seen.push([performance.timeOrigin + performance.now(), done.textContent]))
+    .observe(done, {childList: true, characterData: true, subtree: true});
+}"""
+"""Notes when the page shows another number of done requests."""
+
+
+def live(given: argparse.Namespace) -> None:
+    """Delay of what the page shows behind the line of live.jsonl that says it, and growth of the page."""
+    grown: list[dict[str, float]] = []
+    with ExitStack() as stack:
+        runs = stack.enter_context(tempfile.TemporaryDirectory())
+        mock = stack.enter_context(mock_process("--ttft", "50ms", "--tpot", "20ms"))
+        client, _ = stack.enter_context(console_of(Path(runs)))
+        browser = stack.enter_context(chromium())
+        seconds = round(60 * given.minutes)
+        task = new(client, mock.url, "long", concurrency=20, duration=f"{seconds}s", output_tokens=32)
+        page = page_of(browser, base_of(client), f"/tasks/{task}")
+        page.locator("#n-done").filter(has_text="0").wait_for(timeout=60_000)
+        page.evaluate(OBSERVED)
+        tools = page.context.new_cdp_session(page)
+        tools.send("Performance.enable")
+        until_s = time.monotonic() + seconds - 5
+        for look in range(11):
+            page.wait_for_timeout(max(0.0, 1000 * (until_s - time.monotonic()) / (11 - look)))
+            tools.send("HeapProfiler.collectGarbage")
+            metrics = {one["name"]: one["value"] for one in tools.send("Performance.getMetrics")["metrics"]}
+            names = {"heap": "JSHeapUsedSize", "nodes": "Nodes", "listeners": "JSEventListeners"}
+            grown.append({key: metrics[name] for key, name in names.items()})
+        seen = page.evaluate("window.seen")
+        client.post(f"/tasks/{task}/stop")
+        ended(client, task)
+        lines = [orjson.loads(line) for line in (Path(runs) / task / "live.jsonl").read_bytes().splitlines()]
+    # The clock of the page is that of the system; lines have the monotonic one.
+    offset_ns = time.time_ns() - time.monotonic_ns()
+    at_ns = {line["done"]: line["t_ns"] + offset_ns for line in reversed(lines)}
+    behind = sorted(at - at_ns[n] / 1e6 for at, text in seen if (n := int(text.replace(",", ""))) in at_ns)
+    row("live update behind the load, p50", f"{median(behind) / 1000:.2f} s", "<= 2 s")
+    row(f"live update behind the load, worst of {len(behind)}", f"{behind[-1] / 1000:.2f} s", "<= 2 s")
+    third = len(grown) // 3
+    for key, unit, by in (("heap", "MB", 1e6), ("nodes", "", 1), ("listeners", "", 1)):
+        values = [one[key] / by for one in grown]
+        early, late = median(values[1 : 1 + third]), median(values[-third:])
+        row(
+            f"page over {given.minutes:g} min: {key}, early and late", f"{early:,.1f} and {late:,.1f} {unit}", "no leak"
+        )
+
+
+def memory(given: argparse.Namespace) -> None:
+    """Resident memory of the console, empty and after many tasks whose pages were looked at."""
+    with ExitStack() as stack:
+        runs = stack.enter_context(tempfile.TemporaryDirectory())
+        mock = stack.enter_context(mock_process("--ttft", "1ms", "--tpot", "1ms"))
+        client, process = stack.enter_context(console_of(Path(runs)))
+        site = httpx.Client(base_url=base_of(client), headers=client.headers, timeout=60)
+        before = _resident_mb(process)
+        for n in range(given.tasks):
+            task = new(client, mock.url, f"{n}", requests=4)
+            client.get(f"/tasks/{task}/events")
+            until(client, task, lambda found: found["has_report"])
+            for path in ("/", f"/tasks/{task}", f"/api/tasks/{task}/report"):
+                site.get(path).raise_for_status()
+        row("memory of the console, empty", f"{before:.0f} MB")
+        row(f"memory of the console after {given.tasks} tasks", f"{_resident_mb(process):.0f} MB", "<= 150 MB")
+
+
+def _resident_mb(process: subprocess.Popen[str]) -> float:
+    lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:")) / 1024
+
+
+def kill(given: argparse.Namespace) -> None:
+    """A console that is killed during a run, and the one that starts afterwards."""
+    with tempfile.TemporaryDirectory() as folder, mock_process("--ttft", "20ms", "--tpot", "5ms") as mock:
+        runs = Path(folder)
+        with console_of(runs) as (client, process):
+            task = new(client, mock.url, "killed", duration=f"{given.seconds}s", concurrency=8)
+            waiting = new(client, mock.url, "next", requests=4)
+            client.patch(f"/tasks/{task}", json={"label": "nightly"})
+            until(client, task, lambda _: len(client.get(f"/tasks/{task}/live").json()) > 2)
+            process.send_signal(signal.SIGKILL)
+        before = len((runs / task / "live.jsonl").read_bytes().splitlines())
+        with console_of(runs) as (client, _):
+            found = client.get(f"/tasks/{task}").json()
+            row("state after the second start", f"{found['state']}, label {found['label']}", "running, label nightly")
+            counts = ended(client, task)["counts"]
+            records = len((runs / task / "requests.jsonl").read_bytes().splitlines())
+            lines = len((runs / task / "live.jsonl").read_bytes().splitlines())
+            row("requests sent, and on the disk", f"{counts['sent']:,} and {records:,}", "no record lost")
+            row("lines of live.jsonl, at the kill and at the end", f"{before} and {lines}", "goes on")
+            row("state of the run at its end", client.get(f"/tasks/{task}").json()["state"], "ended")
+            row("the task that waited", f"{ended(client, waiting)['counts']['sent']} of 4 sent", "4 of 4 sent")
+
+
+PARTS = {"watched": watched, "list": listed, "live": live, "memory": memory, "kill": kill}
+
+
+def main() -> None:
+    """Each part that is asked for."""
+    parser = argparse.ArgumentParser(prog="scripts/bench-console", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"any of {', '.join(PARTS)} (default: all)")
+    parser.add_argument("--turns", type=int, default=5, help="watched, list: how often (default: 5)")
+    parser.add_argument("--streams", type=int, default=200, help="watched: requests in flight (default: 200)")
+    parser.add_argument("--seconds", type=int, default=30, help="watched, kill: how long a run is (default: 30)")
+    parser.add_argument("--minutes", type=float, default=10.0, help="live: how long (default: 10)")
+    parser.add_argument("--tasks", type=int, help="list, memory: how many (default: 1000, 100)")
+    given = parser.parse_args()
+    if unknown := [part for part in given.parts if part not in PARTS]:
+        parser.error(f"{unknown[0]} is no part: choose of {', '.join(PARTS)}")
+    for part in given.parts or PARTS:
+        tasks = given.tasks or {"list": 1000, "memory": 100}.get(part)
+        PARTS[part](argparse.Namespace(**{**vars(given), "tasks": tasks}))
+
+
+if __name__ == "__main__":
+    main()
