@@ -130,6 +130,7 @@ def _calibration(
         truth=mock.get("truth"),
         planned=run.config.load.planned_arrivals(),
         begun_ns=run.manifest.start_ns,
+        endpoint=run.config.endpoint,
     )
     return None if certificate is None else certificate.to_json()
 

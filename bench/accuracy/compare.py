@@ -41,18 +41,19 @@ def certify(
     truth: Mapping[str, Any] | None = None,
     planned: Iterator[int] | None = None,
     begun_ns: int | None = None,
+    endpoint: str = "chat",
 ) -> Certificate | None:
     """How wrong the numbers of a summary are; None where the run has no ledger.
 
     `measured`: the functions of the metrics that have one value per request. `start_ns`: the zero of the summary's times.
     `truth`: the body of the mock's GET /truth. Without a shared clock, durations are compared. `planned`: the arrivals of an
-    open loop, drawn again, in ns from `begun_ns`, the start of the load with its warm-up.
+    open loop, drawn again, in ns from `begun_ns`, the start of the load with its warm-up. `endpoint`: that of the run.
     """
     path = directory.path / LEDGER
     if not path.exists():
         return None
     with path.open("rb") as file:
-        joining = Join(Ledger(file, str(path)))
+        joining = Join(Ledger(file, str(path)), endpoint)
         duration_s = summary["throughput"]["duration_s"]
         pairs = PairStatistics(
             measured, shared_clock=shared_clock, start_ns=start_ns, duration_s=1.0 if duration_s is None else duration_s

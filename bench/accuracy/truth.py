@@ -64,7 +64,7 @@ def was_served(pair: Pair) -> bool:
     record = pair.record
     if record.phase != "run" or record.sent_ns is None or record.outcome in CUT_BY_CLIENT:
         return False
-    return expected_outcome(pair.line) is Outcome.OK
+    return expected_outcome(pair.line, pair.endpoint) is Outcome.OK
 
 
 def sent_on_ledger_clock_ns(pair: Pair, *, shared_clock: bool) -> int:

@@ -66,8 +66,6 @@ class ResponsesReader(TypedStream):
                 self._add_text(_DELTAS[kind], text)
             else:
                 self._kinds.append("e")
-        elif kind == "response.created":
-            self._kinds.append("r")
         elif kind == "response.output_item.added":
             self._take_item(event.get("item"))
         elif kind in _ENDS:

@@ -134,6 +134,24 @@ def test_a_fault_of_the_ledger_decides_what_the_client_must_have_seen(fault: str
     assert expected_outcome(made_line(RECORDS[0], fault=fault)) is outcome
 
 
+@pytest.mark.parametrize("endpoint", ["messages", "responses"])
+@pytest.mark.parametrize(
+    ("fault", "outcome"),
+    [
+        ("no_done", Outcome.TRUNCATED),
+        ("gzip+no_done", Outcome.TRUNCATED),
+        ("malformed", Outcome.MALFORMED),
+        ("malformed+error_in_stream", Outcome.STREAM_ERROR),
+        ("malformed+reset", Outcome.RESET),
+        (None, Outcome.OK),
+    ],
+)
+def test_streams_with_a_last_event_need_it_and_their_errors_are_named(
+    fault: str | None, outcome: Outcome, endpoint: str
+) -> None:
+    assert expected_outcome(made_line(RECORDS[0], fault=fault), endpoint) is outcome
+
+
 def test_every_fault_of_the_mock_but_the_one_without_a_line_has_its_outcome() -> None:
     assert OUTCOME_OF_FAULT.keys() == FAULTS.keys() - {"refuse"}
 

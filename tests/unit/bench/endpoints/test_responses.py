@@ -73,7 +73,7 @@ def test_a_full_body_keeps_its_fields() -> None:
 
 def test_a_stream_of_text_has_its_kinds_tokens_and_end() -> None:
     reply = read("responses", framed(responses(" last", " even", " low")), count=lambda words: len(words.split()))
-    assert reply.chunk_kind == "roccc" + "u"
+    assert reply.chunk_kind == "ooccc" + "u"
     assert (reply.input_tokens, reply.output_tokens, reply.output_tokens_from) == (4, 3, "usage")
     assert (reply.content, reply.counted, reply.chunk_tokens) == (" last even low", 3, (0, 0, 1, 1, 1, 0))
     assert (reply.problem, reply.complete, reply.tool_calls, reply.reasoning_tokens) == (None, True, 0, 0)
@@ -83,7 +83,7 @@ def test_a_stream_of_text_has_its_kinds_tokens_and_end() -> None:
 def test_reasoning_and_its_summary_are_reasoning(kind: str) -> None:
     events = [CREATED, part(kind, "hm"), part("output_text", "so"), ended(usage=usage(9, cached=2, reasoning=7))]
     reply = read("responses", framed(events), keep_text=True)
-    assert (reply.chunk_kind, reply.content, reply.text) == ("rtcu", "so", "hmso")
+    assert (reply.chunk_kind, reply.content, reply.text) == ("otcu", "so", "hmso")
     assert (reply.cached_tokens, reply.reasoning_tokens, reply.problem) == (2, 7, None)
 
 
@@ -92,7 +92,7 @@ def test_a_tool_call_begins_with_its_name_and_its_arguments_are_token_chunks() -
               part("function_call_arguments", "{"), part("function_call_arguments", "}"),
               item(type="function_call", name="clock", arguments="", call_id="d"), ended(usage=usage(9))]  # fmt: skip
     reply = read("responses", framed(events), keep_text=True)
-    assert (reply.chunk_kind, reply.tool_calls, reply.text, reply.content) == ("rffffu", 2, "weather{}clock", "")
+    assert (reply.chunk_kind, reply.tool_calls, reply.text, reply.content) == ("offffu", 2, "weather{}clock", "")
     assert reply.problem is None
 
 

@@ -1,0 +1,49 @@
+"""`calibrate --endpoint messages|responses`: records and ledger agree in every count, with reasoning, sessions and errors."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench import cli
+
+MOCK = "--ttft 20ms --tpot 4ms --reasoning-tokens 3"
+"""Slow enough for a busy machine to read tokens apart."""
+
+
+def calibrated(words: str, mock: str, out: Path) -> dict[str, Any]:
+    flags = f"calibrate --no-store --quiet --input-tokens 40 --output-tokens 9 {words}".split()
+    cli.main([*flags, "--out", str(out), "--mock", mock])
+    summary: dict[str, Any] = json.loads((out / "summary.json").read_bytes())
+    # Where a busy client finds a whole reply in one read there is no speed to measure.
+    problems = [problem for problem in summary["calibration"]["problems"] if not problem.startswith("tps:")]
+    assert problems == []
+    return summary
+
+
+@pytest.mark.parametrize("endpoint", ["messages", "responses"])
+def test_every_count_of_a_stream_is_that_of_the_ledger(endpoint: str, tmp_path: Path) -> None:
+    faults = "--fault 529:index=7 --fault error_in_stream:after=2,index=8 --fault no_done:index=9"
+    words = f"--endpoint {endpoint} --concurrency 4 --requests 24 --max-errors 100%"
+    summary = calibrated(words, f"{MOCK} {faults}", tmp_path / "run")
+    assert summary["counts"]["by_outcome"] == {"ok": 21, "http_error": 1, "stream_error": 1, "truncated": 1}
+    assert summary["counts"]["by_status"] == {"200": 23, "529": 1}
+    tokens = summary["tokens"]
+    assert tokens["asked_against_got"]["input"]["differ"] == tokens["asked_against_got"]["output"]["differ"] == 0
+    assert tokens["kinds"]["reasoning"] == {"chunks": 63, "tokens": 63}
+    assert tokens["kinds"]["content"] == {"chunks": 126, "tokens": 126}
+
+
+@pytest.mark.parametrize("endpoint", ["messages", "responses"])
+def test_sessions_and_whole_replies_agree_too(endpoint: str, tmp_path: Path) -> None:
+    planned = "--mode sessions --turns 3 --history planned --concurrency 2 --requests 12"
+    summary = calibrated(f"--endpoint {endpoint} {planned}", "--ttft 20ms --tpot 4ms", tmp_path / "sessions")
+    assert summary["counts"]["by_outcome"] == {"ok": 12}
+    # The history is the chat that was counted, in the shape of the endpoint.
+    assert summary["tokens"]["asked_against_got"]["input"] == {"compared": 12, "differ": 0, "share": 0}
+    whole = calibrated(f"--endpoint {endpoint} --no-stream --concurrency 2 --requests 8", MOCK, tmp_path / "whole")
+    assert whole["counts"]["by_outcome"] == {"ok": 8}
+    assert whole["tokens"]["usage"]["output"] == 8 * 9
