@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from bench.comparison.numbers import ERRORS, OUTPUT, Number
+from bench.comparison.numbers import ERRORS, INPUTS, OUTPUT, Number
 from bench.comparison.request_values import RequestValues
 from bench.comparison.sides import MeasuredRun
 from bench.metrics.quantile import QUANTILES, quantile
@@ -49,12 +49,12 @@ def _series(number: Number, summary: Mapping[str, Any], values: RequestValues) -
     """What is cut into batches, in order: values of requests, or what came in each step of the steady window."""
     if number is ERRORS:
         return values.failed
-    if number is OUTPUT:
+    if number is OUTPUT or number is INPUTS:
         series, window = summary["series"], summary["window"]
         if window["start_s"] is None:
             return []
         step = series["step_s"]
-        inside = zip(series["t_s"], series["output_tokens"], strict=True)
+        inside = zip(series["t_s"], series["output_tokens" if number is OUTPUT else "inputs"], strict=True)
         return [n / step for at, n in inside if window["start_s"] <= at and at + step <= window["end_s"]]
     return values.metrics.get(number.metric) if number.stat in ("mean", *QUANTILES) else None
 

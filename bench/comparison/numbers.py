@@ -55,7 +55,7 @@ class Number:
         elif self.metric == "goodput":
             value = None if summary["goodput"] is None else summary["goodput"]["share"]
         else:
-            value = summary["throughput"][self.metric]
+            value = summary["throughput"].get(self.metric)
         return value
 
 
@@ -68,6 +68,8 @@ def _latency(metric: str, stat: str) -> Number:
 
 TTFT, TPOT, E2EL = _latency("ttft", "p90"), _latency("tpot", "p50"), _latency("e2el", "p90")
 OUTPUT = Number("output_tokens_per_s", None, "Output tokens/s", "1/s", higher_is_worse=False)
+INPUTS = Number("inputs_per_s", None, "Inputs/s", "1/s", higher_is_worse=False)
+"""Stands for OUTPUT where replies are no generated text."""
 ERRORS = Number("error_rate", None, "Error rate", "share", higher_is_worse=True)
 
 _EXPLORED = (
@@ -75,14 +77,16 @@ _EXPLORED = (
     *(_latency(metric, stat) for metric in ("ttft_from_intended", "e2el_from_intended") for stat in ("p50", "p99")),
     Number("requests_per_s", None, "Requests/s", "1/s", higher_is_worse=False),
     Number("total_tokens_per_s", None, "Total tokens/s", "1/s", higher_is_worse=False),
+    Number("input_tokens_per_s", None, "Input tokens/s", "1/s", higher_is_worse=False),
     Number("goodput", None, "Goodput, share", "share", higher_is_worse=False),
 )
 
 
 def primary(known: Callable[[Number], bool]) -> list[Number]:
-    """The numbers that decide, as far as they are `known` of every run: E2EL stands in for TTFT where nothing streamed."""
+    """The numbers that decide, as far as they are `known` of every run: E2EL stands in for TTFT where nothing streamed, and
+    inputs for output tokens where replies are no generated text."""
     latencies = [number for number in (TTFT, TPOT) if known(number)]
-    return [*(latencies if TTFT in latencies else [E2EL, *latencies]), OUTPUT, ERRORS]
+    return [*(latencies if TTFT in latencies else [E2EL, *latencies]), INPUTS if known(INPUTS) else OUTPUT, ERRORS]
 
 
 def explored(known: Callable[[Number], bool], decided: list[Number]) -> list[Number]:

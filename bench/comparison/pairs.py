@@ -76,10 +76,12 @@ def refuse_other_loads(settings: Sequence[dict[str, Any]], allow: Sequence[str])
 
 def _said(result: Result) -> str:
     latency, throughput = result.summary["latency"], result.summary["throughput"]
-    numbers = [
-        f"{title} {latency[key][stat]:.4g} ms"
-        for title, key, stat in (("TTFT p90", "ttft_ms", "p90"), ("TPOT p50", "tpot_ms", "p50"))
-        if latency[key][stat] is not None
-    ]
-    rate = throughput["output_tokens_per_s"]
-    return ", ".join([str(result.verdict.status), *numbers, *([] if rate is None else [f"{rate:.4g} tokens/s"])])
+    tokens = throughput["output_tokens_per_s"] is not None
+    shown = (
+        [("TTFT p90", "ttft_ms", "p90"), ("TPOT p50", "tpot_ms", "p50")] if tokens else [("E2EL p90", "e2el_ms", "p90")]
+    )
+    numbers = [f"{title} {latency[key][stat]:.4g} ms" for title, key, stat in shown if latency[key][stat] is not None]
+    rate, unit = (
+        (throughput["output_tokens_per_s"], "tokens/s") if tokens else (throughput.get("inputs_per_s"), "inputs/s")
+    )
+    return ", ".join([str(result.verdict.status), *numbers, *([] if rate is None else [f"{rate:.4g} {unit}"])])

@@ -21,7 +21,7 @@ from bench.console.health import warnings_of
 from bench.console.kinds import KINDS, parted
 from bench.console.load_templates import TEMPLATES
 from bench.console.service import Console
-from bench.console.task import HEADLINES, STATES, Task
+from bench.console.task import STATES, Task, headlines
 
 SHOWN_AT_ONCE = 200
 """Rows of the list; the others come with a click."""
@@ -164,7 +164,7 @@ def router(console: Console, csrf: str) -> APIRouter:
             "compare",
             400 if problem else 200,
             tasks=tasks,
-            headlines=HEADLINES if all(task.numbers for task in tasks) else (),
+            headlines=headlines(tasks),
             differ=differ,
             found=found,
             words=words,

@@ -173,15 +173,18 @@ def _sweep(path: Path, stamp: tuple[int, int]) -> Progress:
 
 def _most(content: Mapping[str, Any]) -> list[str]:
     """Where the output was greatest."""
+    from bench.report.load_sweep_text import UNITS, delivered_by
+
+    name = delivered_by(content)
     values = [
-        (point["numbers"]["output_tokens_per_s"]["value"], point["load"])
+        (point["numbers"][name]["value"], point["load"])
         for point in content["points"]
-        if point["usable"] and point["numbers"]["output_tokens_per_s"]["value"] is not None
+        if point["usable"] and point["numbers"][name]["value"] is not None
     ]
     if not values:
         return []
     most, load = max(values)
-    return [f"Most output at {load:,g} {content['unit']}: {most:,.0f} tokens/s."]
+    return [f"Most output at {load:,g} {content['unit']}: {most:,.0f} {UNITS[name]}."]
 
 
 READERS: Mapping[str, Callable[[Path, tuple[int, int]], Progress]] = {"search": _search, "sweep": _sweep}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from bench.console.store import Marks
+from bench.endpoints import ENDPOINTS, urls
 from bench.run_state import RunState
 
 QUEUED, STARTING, NOT_STARTED = "queued", "starting", "not started"
@@ -19,6 +21,7 @@ STATES = (QUEUED, NOT_STARTED, *ACTIVE, *OVER)
 HEADLINES = (
     ("requests_per_s", "requests/s"),
     ("output_tokens_per_s", "tokens/s"),
+    ("inputs_per_s", "inputs/s"),
     ("ttft_p50_ms", "TTFT p50, ms"),
     ("ttft_p99_ms", "TTFT p99, ms"),
     ("tpot_p50_ms", "TPOT p50, ms"),
@@ -79,6 +82,12 @@ class Task:
         return self.marks.title or self.id
 
     @property
+    def of_inputs(self) -> bool:
+        """Whether its replies are no generated text: it has inputs, and no tokens that come out."""
+        name = self.settings.get("endpoint") or urls.endpoint_of(str(self.settings.get("url", "")))
+        return name in ENDPOINTS and ENDPOINTS[str(name)].inputs_are is not None
+
+    @property
     def active(self) -> bool:
         """Whether its program runs."""
         return self.state in ACTIVE
@@ -87,3 +96,10 @@ class Task:
     def over(self) -> bool:
         """Whether nothing more happens by itself."""
         return self.state in OVER
+
+
+def headlines(tasks: Sequence[Task]) -> list[tuple[str, str]]:
+    """The numbers that any of these tasks has; none where one of them has no numbers at all."""
+    if not all(task.numbers for task in tasks):
+        return []
+    return [(key, title) for key, title in HEADLINES if any(task.numbers.get(key) is not None for task in tasks)]

@@ -235,6 +235,7 @@ def _with_summary(task: Task, path: Path) -> Task:
         numbers={
             "requests_per_s": throughput["requests_per_s"],
             "output_tokens_per_s": throughput["output_tokens_per_s"],
+            "inputs_per_s": throughput.get("inputs_per_s"),
             "ttft_p50_ms": of("ttft_ms", "p50"),
             "ttft_p99_ms": of("ttft_ms", "p99"),
             "tpot_p50_ms": of("tpot_ms", "p50"),
@@ -245,12 +246,12 @@ def _with_summary(task: Task, path: Path) -> Task:
 
 
 def _sparkline(path: Path) -> tuple[float, ...]:
-    """Output tokens of each second, where there are none requests, in at most 40 values from 0 to 1."""
+    """Output tokens of each second, where there are none inputs or requests, in at most 40 values from 0 to 1."""
     try:
         rows = [orjson.loads(line)["second"] for line in path.read_bytes().splitlines()[:-1]]
     except (OSError, orjson.JSONDecodeError, KeyError):
         return ()
-    values = [row["output_tokens"] or row["succeeded"] for row in rows]
+    values = [row["output_tokens"] or row.get("inputs") or row["succeeded"] for row in rows]
     step = -(-len(values) // 40) or 1
     means = [sum(values[i : i + step]) / len(values[i : i + step]) for i in range(0, len(values), step)]
     most = max(means, default=0)

@@ -9,7 +9,7 @@ import numpy as np
 
 from bench.load_search.answer import Numbers, load_text
 from bench.load_search.decisions import Known, Search
-from bench.load_search.visit_numbers import VisitNumbers
+from bench.load_search.visit_numbers import VisitNumbers, of_inputs
 from bench.load_search.visits import Result
 from bench.report.charts import Chart, Line, Panel, Tone
 
@@ -98,10 +98,13 @@ def latency(search: Search, results: Sequence[Result], numbers: Numbers, known: 
 def throughput(search: Search, results: Sequence[Result], numbers: Numbers, known: Known | None) -> Chart:
     """Output tokens and requests per second by load."""
     ordered = by_load(results)
-    tokens = [_of(numbers, result).output_tokens_per_s for result in ordered]
+    inputs = of_inputs(numbers)
+    name = "inputs/s" if inputs else "output tokens/s"
+    found = [_of(numbers, result) for result in ordered]
+    amounts = [one.inputs_per_s if inputs else one.output_tokens_per_s for one in found]
     requests = [_of(numbers, result).requests_per_s for result in ordered]
     panels = (
-        Panel("output tokens/s", (Line("output tokens/s", tokens, "points"),)),
+        Panel(name, (Line(name, amounts, "points"),)),
         Panel("requests/s", (Line("requests/s", requests, "points", "second"),)),
     )
     meaning = "A point a visit: what the server delivered."

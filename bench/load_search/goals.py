@@ -13,7 +13,13 @@ from dataclasses import dataclass
 from bench.errors import UsageError
 
 QUANTILES = {"p50": 0.5, "p75": 0.75, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999}
-OUTPUT_OF_THE_LOAD = ("requests_per_s", "output_tokens_per_s", "total_tokens_per_s")
+OUTPUT_OF_THE_LOAD = (
+    "requests_per_s",
+    "inputs_per_s",
+    "input_tokens_per_s",
+    "output_tokens_per_s",
+    "total_tokens_per_s",
+)
 BETTER_WHEN_HIGH = ("tps", "goodput")
 KEEPS_UP = "keeps up"
 """The objective that every open loop has beside those that are asked for."""

@@ -9,6 +9,7 @@ from bench.errors import Exit
 from bench.load_search import charts
 from bench.load_search.answer import Answer, Numbers, duration, load_number, load_text, percent, search_visited
 from bench.load_search.decisions import Search
+from bench.load_search.visit_numbers import of_inputs
 from bench.load_search.visit_table import allowed, rows
 from bench.report.details import flat, joined
 from bench.report.formatting import NOTHING
@@ -36,6 +37,7 @@ def render(found: Answer, search: Search, numbers: Numbers, settings: Mapping[st
         charts=[chart_view(chart) for chart in charts.build(search, numbers, visited=visited)],
         objectives=[(goal.text, allowed(goal)) for goal in goals],
         rows=rows(search, numbers),
+        of_inputs=of_inputs(numbers),
         open_loop=search.settings.load_kind == "rate",
         sought=flat(_sought(search)),
         configuration=flat({key: value for key, value in config.items() if key != "limits"}),

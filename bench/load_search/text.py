@@ -10,6 +10,7 @@ from rich.text import Text
 
 from bench.load_search.answer import Answer, Numbers
 from bench.load_search.decisions import Search
+from bench.load_search.visit_numbers import of_inputs
 from bench.load_search.visit_table import Row, rows
 from bench.report.text import COLOURS, render_plain
 
@@ -26,11 +27,11 @@ def render(found: Answer, search: Search, numbers: Numbers, *, brief: bool = Fal
         return "\n".join(head[:1]) + "\n"
     parts: list[RenderableType] = [Text("\n".join(head))]
     if search.results:
-        parts += [Text(""), _table(search, rows(search, numbers))]
+        parts += [Text(""), _table(search, rows(search, numbers), "E2EL" if of_inputs(numbers) else "TTFT")]
     return render_plain(Group(*parts), WIDTH)
 
 
-def _table(search: Search, visits: list[Row]) -> Table:
+def _table(search: Search, visits: list[Row], latency: str) -> Table:
     goals = search.settings.goals
     table = Table(box=None, pad_edge=False, padding=(0, 1), header_style="dim")
     table.add_column("visit", justify="right")
@@ -40,7 +41,7 @@ def _table(search: Search, visits: list[Row]) -> Table:
     for goal in goals[:_OBJECTIVES_SHOWN]:
         head = f"break {goal.text}" if goal.allowed is not None else f"{goal.text}, off by"
         table.add_column(head, justify="right", overflow="fold", min_width=10)
-    table.add_column("TTFT p50 / p99", justify="right", no_wrap=True)
+    table.add_column(f"{latency} p50 / p99", justify="right", no_wrap=True)
     table.add_column("verdict")
     for row in visits:
         table.add_row(
@@ -49,7 +50,7 @@ def _table(search: Search, visits: list[Row]) -> Table:
             row.load,
             row.requests,
             *(Text(text, "red" if bad else "") for text, bad in row.broke[:_OBJECTIVES_SHOWN]),
-            row.ttft,
+            row.latency,
             Text(row.verdict, COLOURS.get(row.verdict, "")),
         )
     return table

@@ -26,6 +26,8 @@ class VisitNumbers:
     objectives: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     requests_per_s: float | None = None
     output_tokens_per_s: float | None = None
+    inputs_per_s: float | None = None
+    """Where replies are no generated text; None elsewhere."""
     failed: int = 0
     reasons: tuple[str, ...] = ()
 
@@ -35,6 +37,11 @@ class VisitNumbers:
         return None if value is None else float(value)
 
 
+def of_inputs(numbers: Mapping[int, VisitNumbers]) -> bool:
+    """Whether the visits' replies are no generated text."""
+    return any(found.inputs_per_s is not None for found in numbers.values())
+
+
 def of_summary(summary: Mapping[str, Any]) -> VisitNumbers:
     """The numbers in a summary."""
     return VisitNumbers(
@@ -42,6 +49,7 @@ def of_summary(summary: Mapping[str, Any]) -> VisitNumbers:
         objectives={row["objective"]: row for row in summary["slo"]["objectives"]},
         requests_per_s=summary["throughput"]["requests_per_s"],
         output_tokens_per_s=summary["throughput"]["output_tokens_per_s"],
+        inputs_per_s=summary["throughput"].get("inputs_per_s"),
         failed=summary["counts"]["failed"],
         reasons=tuple(summary["verdict"]["reasons"]),
     )

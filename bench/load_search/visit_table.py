@@ -22,8 +22,10 @@ class Row:
     load: str
     requests: str
     broke: tuple[tuple[str, bool], ...]
-    ttft: str
-    output_tokens_per_s: str
+    latency: str
+    """TTFT p50 / p99; E2EL where replies are no generated text."""
+    delivered: str
+    """Output tokens per second, or inputs."""
     kept_up: str
     verdict: str
     reasons: tuple[str, ...]
@@ -42,15 +44,16 @@ def allowed(goal: Goal) -> str:
 
 
 def _row(search: Search, result: Result, found: VisitNumbers) -> Row:
-    ttft = [found.stat("ttft_ms", stat) for stat in ("p50", "p99")]
+    key = "ttft_ms" if found.inputs_per_s is None else "e2el_ms"
+    latency = [found.stat(key, stat) for stat in ("p50", "p99")]
     return Row(
         n=result.n,
         phase=result.phase,
         load=load_text(result.load, search.settings.load_kind),
         requests=f"{result.requests:,}",
         broke=tuple(broke(result, goal) for goal in search.settings.goals),
-        ttft=" / ".join(map(number, ttft)),
-        output_tokens_per_s=number(found.output_tokens_per_s),
+        latency=" / ".join(map(number, latency)),
+        delivered=number(found.output_tokens_per_s if found.inputs_per_s is None else found.inputs_per_s),
         kept_up={True: "yes", False: "no", None: ""}[result.kept_up],
         verdict=result.verdict,
         reasons=found.reasons if result.verdict != "VALID" else (),

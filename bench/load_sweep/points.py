@@ -22,6 +22,8 @@ SHARES = ("goodput", "error_rate")
 OTHERS = ("in_flight",)
 NUMBERS = (*RATES, *LATENCIES, *OTHERS, *SHARES)
 """Times in ms, shares as shares."""
+INPUTS = "inputs_per_s"
+"""Beside these where replies are no generated text; then the knee is one of inputs."""
 USABLE = ("VALID", "SUSPECT")
 _WORST_LAST = ("VALID", "SUSPECT", "INVALID", "FAILED")
 
@@ -82,6 +84,8 @@ def numbers_of(summary: Mapping[str, Any]) -> dict[str, Number]:
     scope = summary if summary["steady"] is None else summary["steady"]
     throughput, goodput, counts = scope["throughput"], scope["goodput"], summary["counts"]
     found = {name: _with(throughput[name], throughput["ci95"][name]) for name in RATES[:3]}
+    if INPUTS in throughput:
+        found[INPUTS] = _with(throughput[INPUTS], throughput["ci95"].get(INPUTS))
     found["goodput_per_s"] = Number(None if goodput is None else goodput["requests_per_s"])
     for name in LATENCIES:
         metric, stat = name.split(":")
@@ -127,7 +131,7 @@ def together(runs: Sequence[RunNumbers]) -> dict[str, Number]:
     if len(runs) == 1:
         return dict(runs[0].numbers)
     found = {}
-    for name in NUMBERS:
+    for name in runs[0].numbers:
         values = [number.value for run in runs if (number := run.numbers[name]).value is not None]
         ratio = name not in SHARES
         if not values or (ratio and min(values) <= 0):
@@ -193,9 +197,10 @@ def _interval(number: Number) -> Interval | None:
 
 def knee_of(runs: Sequence[RunNumbers]) -> knee.Knee | None:
     """The saturation curve through every usable run of a sweep over concurrency; None where there is none to fit."""
-    fitted = [
-        (run.load, value)
-        for run in runs
-        if run.usable and (value := run.numbers["output_tokens_per_s"].value) is not None
-    ]
+    fitted = [(run.load, value) for run in runs if run.usable and (value := _delivered(run.numbers).value) is not None]
     return knee.fit([load for load, _ in fitted], [value for _, value in fitted]) if fitted else None
+
+
+def _delivered(numbers: Mapping[str, Number]) -> Number:
+    """What a server delivers each second: output tokens, or where it generates none the inputs that it has processed."""
+    return numbers[INPUTS] if INPUTS in numbers else numbers["output_tokens_per_s"]

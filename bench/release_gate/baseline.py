@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from bench.comparison.numbers import ERRORS, OUTPUT, Number
+from bench.comparison.numbers import ERRORS, INPUTS, OUTPUT, Number
 from bench.comparison.request_values import read_values
 from bench.comparison.settings import LABELS, text_of, workload_of
 from bench.comparison.sides import MeasuredRun
@@ -44,6 +44,7 @@ def entry_of(run: MeasuredRun) -> dict[str, Any]:
         "independent_requests": values.independent_requests(),
         "error_rate": ERRORS.of(summary),
         "output_tokens_per_s": OUTPUT.of(summary),
+        **({} if (inputs := INPUTS.of(summary)) is None else {"inputs_per_s": inputs}),
         "stats": {
             metric.key: {
                 **{stat: summary["latency"][metric.key][stat] for stat in STATS},
@@ -59,7 +60,7 @@ def value_of(number: Number, entry: Entry) -> float | None:
     """A number that decides, of a run as a baseline holds it."""
     value: float | None
     if number.stat is None:
-        value = entry[number.metric]
+        value = entry.get(number.metric)
     else:
         value = entry["stats"].get(METRICS[number.metric].key, {}).get(number.stat)
     return value

@@ -9,6 +9,7 @@ from typing import Any
 
 from bench.report.charts import Chart, Line, Panel, Style, Tone, round_step
 from bench.report.formatting import number
+from bench.report.load_sweep_text import UNITS, delivered_by
 
 TONES: tuple[Tone, ...] = ("main", "second", "warn", "quiet")
 MOST_SWEEPS = len(TONES)
@@ -24,9 +25,17 @@ Sweep = Mapping[str, Any]
 
 def build(sweeps: Sequence[Sweep], names: Sequence[str]) -> list[Chart]:
     """All charts; `names` are those of the sweeps, where there are several."""
-    meaning = "Output tokens per second."
-    found = [_by_load(sweeps, names, "throughput", "Throughput", meaning, "tokens/s", ("output_tokens_per_s",))]
+    kinds = {delivered_by(sweep) for sweep in sweeps}
+    of_inputs = kinds == {"inputs_per_s"}
+    # Sweeps of both kinds have requests in common.
+    name, unit = ("requests_per_s", "requests/s") if len(kinds) > 1 else next((k, UNITS[k]) for k in kinds)
+    meaning = (
+        "Inputs per second." if of_inputs else "Requests per second." if len(kinds) > 1 else "Output tokens per second."
+    )
+    found = [_by_load(sweeps, names, "throughput", "Throughput", meaning, unit, (name,))]
     for key, title in _LATENCIES.items():
+        if of_inputs and key != "e2el":
+            continue
         meaning = f"{title} of the requests sent in the measured time."
         stats = (f"{key}:p50", f"{key}:p99") if len(sweeps) == 1 else (f"{key}:p50",)
         found.append(_by_load(sweeps, names, key, title, meaning, "ms", stats))

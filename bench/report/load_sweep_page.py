@@ -8,7 +8,16 @@ from typing import Any
 
 from bench.report import load_curves
 from bench.report.formatting import interval, number, share
-from bench.report.load_sweep_text import FELL_BEHIND, TITLES, has_goodput, sentences, written
+from bench.report.load_sweep_text import (
+    FELL_BEHIND,
+    OUTPUT,
+    TITLES,
+    UNITS,
+    delivered_by,
+    has_goodput,
+    sentences,
+    written,
+)
 from bench.report.page import chart_view, document
 
 SHOWN = (
@@ -21,6 +30,8 @@ SHOWN = (
     "e2el:p50",
     "e2el:p99",
 )
+OF_INPUTS = ("inputs_per_s", "requests_per_s", "e2el:p50", "e2el:p90", "e2el:p99")
+"""Where replies are no generated text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +68,7 @@ def render(sweeps: Sequence[Mapping[str, Any]], places: Sequence[str] = ()) -> s
             {
                 "name": names[k] if len(sweeps) > 1 else "",
                 "sentences": sentences(sweep),
-                "knee": _knee(sweep["knee"]),
+                "knee": _knee(sweep["knee"], UNITS[delivered_by(sweep)]),
                 "unit": sweep["unit"],
                 "heads": [TITLES[name] for name in _shown(sweep)],
                 "rows": [_row(sweep, point, places[k] + "/" if places else "") for point in sweep["points"]],
@@ -77,17 +88,18 @@ def names_of(sweeps: Sequence[Mapping[str, Any]], places: Sequence[str]) -> list
 
 
 def _shown(sweep: Mapping[str, Any]) -> list[str]:
-    return [*SHOWN, "error_rate", *(["goodput"] if has_goodput(sweep) else [])]
+    shown = SHOWN if delivered_by(sweep) == OUTPUT else OF_INPUTS
+    return [*shown, "error_rate", *(["goodput"] if has_goodput(sweep) else [])]
 
 
-def _knee(knee: Mapping[str, Any] | None) -> list[tuple[str, str, str, str]]:
+def _knee(knee: Mapping[str, Any] | None, unit: str) -> list[tuple[str, str, str, str]]:
     if knee is None:
         return []
     half, at_most = (interval(knee[f"{name}_interval"]) for name in ("half_at", "ceiling"))
     return [
         ("Half of the ceiling", number(knee["half_at"]), "users", half),
         ("90% of the ceiling", number(knee["ninety_percent_at"]), "users", ""),
-        ("Ceiling", number(knee["ceiling"]), "tokens/s", at_most),
+        ("Ceiling", number(knee["ceiling"]), unit, at_most),
     ]
 
 

@@ -25,14 +25,36 @@ COLUMNS = (
     ("E2EL", "e2el:p50"),
     ("p99", "e2el:p99"),
 )
-_WITH_INTERVAL = ("output_tokens_per_s", "ttft:p50", "tpot:p50", "e2el:p50")
+COLUMNS_OF_INPUTS = (
+    ("inputs/s", "inputs_per_s"),
+    ("req/s", "requests_per_s"),
+    ("E2EL", "e2el:p50"),
+    ("p90", "e2el:p90"),
+    ("p99", "e2el:p99"),
+)
+"""Where replies are no generated text."""
+_WITH_INTERVAL = ("inputs_per_s", "output_tokens_per_s", "ttft:p50", "tpot:p50", "e2el:p50")
 _REASONS_SHOWN = 5
+
+
+OUTPUT = "output_tokens_per_s"
+UNITS = {OUTPUT: "tokens/s", "inputs_per_s": "inputs/s"}
+
+
+def delivered(numbers: Mapping[str, Any]) -> str:
+    """The number of a load that says what was delivered: output tokens, or inputs where replies are no generated text."""
+    return "inputs_per_s" if "inputs_per_s" in numbers else OUTPUT
+
+
+def delivered_by(content: Mapping[str, Any]) -> str:
+    """The same of a whole sweep."""
+    return delivered(content["points"][0]["numbers"]) if content["points"] else OUTPUT
 
 
 def progress_line(status: str, numbers: Mapping[str, Any]) -> str:
     """One line about a run that has just ended."""
-    parts = [f"{number(_value(numbers['output_tokens_per_s']))} tokens/s"]
-    for name in ("ttft", "tpot", "e2el"):
+    parts = [f"{number(_value(numbers[delivered(numbers)]))} {UNITS[delivered(numbers)]}"]
+    for name in ("ttft", "tpot", "e2el") if delivered(numbers) == OUTPUT else ("e2el",):
         p50, p99 = (number(_value(numbers[f"{name}:{stat}"])) for stat in ("p50", "p99"))
         parts.append(f"{name.upper()} p50 {p50} p99 {p99} ms")
     return f"  {status}: {', '.join(parts)}"
@@ -87,12 +109,12 @@ def sentences(content: Mapping[str, Any]) -> list[str]:
     knee = content["knee"]
     if knee is None:
         return [*found, *([content["no_knee"][0].upper() + content["no_knee"][1:] + "."] if content["no_knee"] else [])]
-    half, at_most = knee["half_at_interval"], knee["ceiling_interval"]
+    half, at_most, unit = knee["half_at_interval"], knee["ceiling_interval"], UNITS[delivered_by(content)]
     sure = "" if half is None else f" (95%: {interval(half)})"
     ceiling = "" if at_most is None else f" (95%: {interval(at_most)})"
     found.append(
         f"Half of the greatest throughput is reached with {number(knee['half_at'])} users{sure}, 90% with "
-        f"{number(knee['ninety_percent_at'])}; the ceiling is {number(knee['ceiling'])} tokens/s{ceiling}."
+        f"{number(knee['ninety_percent_at'])}; the ceiling is {number(knee['ceiling'])} {unit}{ceiling}."
     )
     if knee["warning"] is not None:
         found.append(knee["warning"][0].upper() + knee["warning"][1:] + ".")
@@ -103,7 +125,7 @@ def _table(content: Mapping[str, Any]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
     table.add_column("users" if content["kind"] == "concurrency" else "req/s", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
-    columns: list[tuple[str, str]] = list(COLUMNS)
+    columns: list[tuple[str, str]] = list(COLUMNS if delivered_by(content) == OUTPUT else COLUMNS_OF_INPUTS)
     if content["kind"] == "rate":  # The load is the rate that was asked for; this is what was served of it.
         columns = [("served", name) if name == "requests_per_s" else (head, name) for head, name in columns]
     if has_goodput(content):
@@ -140,6 +162,7 @@ def has_goodput(content: Mapping[str, Any]) -> bool:
 
 TITLES = {
     "output_tokens_per_s": "Output tokens/s",
+    "inputs_per_s": "Inputs/s",
     "requests_per_s": "Requests/s",
     "ttft:p50": "TTFT p50 (ms)",
     "ttft:p90": "TTFT p90 (ms)",
@@ -180,8 +203,8 @@ def _repeats(content: Mapping[str, Any]) -> Group:
     for head in ("mean of runs", "sd between runs", "95% interval of the mean"):
         table.add_column(head, justify="right")
     for name, title in TITLES.items():
-        cell = content["numbers"][name]
-        if cell["value"] is None:
+        cell = content["numbers"].get(name)
+        if cell is None or cell["value"] is None:
             continue
         relative = name not in ("goodput", "error_rate")
         sd = NOTHING if cell["sd"] is None else f"{cell['sd']:.2%}"

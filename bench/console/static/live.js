@@ -11,16 +11,23 @@
   const byId = (id) => document.getElementById(id);
   const errors = new Map();
 
+  // Inputs where replies are no generated text (embeddings, rerank).
+  function amounts(point, second, span) {
+    point.tokens = second.output_tokens / span;
+    point.inputs = (second.inputs ?? 0) / span;
+    point.inputTokens = second.input_tokens / span;
+  }
+
   function keep(line) {
     const point = { at: line.elapsed_s, line, rates: null };
     if (before) {
       const span = Math.max(line.elapsed_s - before.elapsed_s, 1e-3);
       point.rates = ["planned", "sent", "done"].map((key) => (line[key] - before[key]) / span);
-      point.tokens = line.second.output_tokens / span;
+      amounts(point, line.second, span);
     } else {
       const span = Math.max(line.elapsed_s, 1e-3);
       point.rates = ["planned", "sent", "done"].map((key) => line[key] / span);
-      point.tokens = line.second.output_tokens / span;
+      amounts(point, line.second, span);
     }
     before = line;
     if (seen++ % every === 0) rows.push(point);
@@ -34,7 +41,10 @@
     rates: () => ["planned", "sent", "done"].map((name, number) => line(name, (row) => row.rates[number])),
     flight: () => [line("in flight", (row) => row.line.in_flight)],
     ttft_ms: () => latency("ttft_ms"), tpot_ms: () => latency("tpot_ms"), itl_ms: () => latency("itl_ms"),
+    e2el_ms: () => latency("e2el_ms"),
     tokens: () => [line("output tokens", (row) => row.tokens)],
+    inputs: () => [line("inputs", (row) => row.inputs)],
+    input_tokens: () => [line("input tokens", (row) => row.inputTokens)],
     errors: () => [line("failed", (row) => row.line.failed)],
   };
 
@@ -45,9 +55,10 @@
 
   function show(now, point) {
     for (const key of ["sent", "done", "in_flight", "failed"]) byId(`n-${key}`).textContent = now[key].toLocaleString("en");
-    const ttft = now.second.ttft_ms;
-    if (ttft) byId("n-ttft").textContent = `${written(ttft.p50)} / ${written(ttft.p99)}`;
-    byId("n-tokens").textContent = written(point.tokens);
+    const ofInputs = now.second.inputs !== undefined;
+    const shown = ofInputs ? now.second.e2el_ms : now.second.ttft_ms;
+    if (shown) byId("n-latency").textContent = `${written(shown.p50)} / ${written(shown.p99)}`;
+    byId("n-tokens").textContent = written(ofInputs ? point.inputs : point.tokens);
     byId("left").textContent = now.left_s === null ? `${Math.round(now.elapsed_s)} s` : `about ${Math.round(now.left_s)} s left`;
     if (now.share_done !== null) byId("progress").value = now.share_done;
     byId("where").textContent = now.state;

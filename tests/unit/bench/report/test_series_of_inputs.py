@@ -1,0 +1,131 @@
+"""Sweeps, searches, comparisons of runs whose replies are no generated text: inputs and E2EL stand for tokens."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+import bench.report
+from bench.comparison import numbers as compared
+from bench.console.task import Task, headlines
+from bench.errors import UsageError
+from bench.load_search import goals
+from bench.load_search.visit_numbers import VisitNumbers, of_inputs, of_summary
+from bench.load_sweep.points import RunNumbers, knee_of, numbers_of, points_of
+from bench.load_sweep.sweep_file import SweepFacts, to_json
+from bench.load_sweep.visits import Loads
+from bench.records import RequestRecord
+from bench.report import load_curves, load_sweep_page, load_sweep_text
+from tests.support.made_records import MS, START_NS, made_record
+from tests.support.made_summary import made_summary
+
+USERS = (1, 2, 4, 8, 16)
+
+
+def replies(users: int) -> list[RequestRecord]:
+    """A server that takes longer the more users there are: each reply 50 ms + 10 ms a user."""
+    took_ms = 50.0 + 10.0 * users
+    return [
+        made_record(
+            index,
+            sent_ms=took_ms * (index // users),
+            chunks_ms=(),
+            end_ns=round(START_NS + took_ms * (index // users + 1) * MS),
+            output_tokens=None,
+            output_tokens_from=None,
+            inputs=3,
+        )
+        for index in range(40)
+    ]
+
+
+SUMMARIES = {users: made_summary(replies(users), inputs_are="texts", endpoint="embeddings") for users in USERS}
+
+
+@pytest.fixture(scope="module")
+def sweep() -> dict[str, Any]:
+    runs = [
+        RunNumbers(
+            name=f"concurrency-{users}-1", load=users, repeat=1, status="VALID", reasons=(), numbers=numbers_of(summary)
+        )
+        for users, summary in SUMMARIES.items()
+    ]
+    facts = SweepFacts(date="2026-01-01T00:00:00", version="0", host={}, command=("sweep",), config={"url": "http://h"},
+                       model="m", loads=Loads("concurrency", USERS), gpus=None)  # fmt: skip
+    return json.loads(json.dumps(to_json(facts, runs, "0" * 64, ended=None)))  # type: ignore[no-any-return]
+
+
+def test_a_sweep_has_inputs_and_a_knee_of_them(sweep: dict[str, Any]) -> None:
+    schema = json.loads((Path(bench.report.__file__).parent / "load_sweep.schema.json").read_text())
+    jsonschema.validate(sweep, schema)
+    values = [point["numbers"]["inputs_per_s"]["value"] for point in sweep["points"]]
+    assert values == sorted(values)
+    assert values[0] == pytest.approx(SUMMARIES[1]["throughput"]["inputs_per_s"])
+    assert all(point["numbers"]["output_tokens_per_s"]["value"] is None for point in sweep["points"])
+    assert sweep["knee"]["ceiling"] > values[-1]
+
+
+def test_a_sweep_shows_inputs_and_e2el_alone(sweep: dict[str, Any]) -> None:
+    shown = load_sweep_text.render(sweep)
+    assert "inputs/s" in shown
+    assert "E2EL" in shown
+    for word in ("TTFT", "TPOT", "tokens/s"):
+        assert word not in shown
+    page = load_sweep_page.render([sweep]).partition("<main>")[2].partition("<script>")[0]
+    assert "Inputs/s" in page
+    for word in ("TTFT", "TPOT", "tokens/s"):
+        assert word not in page
+    assert [chart.key for chart in load_curves.build([sweep], [""])] == ["throughput", "e2el"]
+    line = load_sweep_text.progress_line("VALID", sweep["points"][0]["numbers"])
+    assert line.startswith("  VALID: ")
+    assert "inputs/s, E2EL p50" in line
+
+
+def test_a_sweep_of_generated_text_has_no_inputs() -> None:
+    runs = [RunNumbers(name="r", load=1, repeat=1, status="VALID", reasons=(),
+                       numbers=numbers_of(made_summary([made_record(i, sent_ms=100.0 * i) for i in range(9)])))]  # fmt: skip
+    assert "inputs_per_s" not in points_of(runs, None)[0].numbers
+    assert knee_of(runs) is None
+
+
+def test_the_visits_of_a_search_show_inputs_and_e2el() -> None:
+    found = of_summary({**SUMMARIES[2], "verdict": {"reasons": []}})
+    assert found.inputs_per_s == SUMMARIES[2]["throughput"]["inputs_per_s"]
+    assert found.stat("e2el_ms", "p50") == 70.0
+    assert of_inputs({1: VisitNumbers(), 2: found})
+    assert not of_inputs({1: VisitNumbers()})
+
+
+@pytest.mark.parametrize("metric", ["inputs_per_s", "input_tokens_per_s"])
+def test_a_rate_that_rises_with_the_load_is_no_objective_of_a_search(metric: str) -> None:
+    with pytest.raises(UsageError, match="rises with the load"):
+        goals.goal(f"{metric}>5", metric, None, ">", 5.0)
+
+
+def test_comparisons_decide_by_e2el_inputs_and_errors() -> None:
+    def known(number: compared.Number) -> bool:
+        return number.of(SUMMARIES[4]) is not None
+
+    decided = compared.primary(known)
+    assert [number.name for number in decided] == ["e2el:p90", "inputs_per_s", "error_rate"]
+    explored = {number.name for number in compared.explored(known, decided)}
+    assert {"input_tokens_per_s", "requests_per_s"} < explored
+    assert not any(name.startswith(("ttft", "tpot", "itl", "total")) for name in explored)
+    text = made_summary([made_record(i, sent_ms=100.0 * i) for i in range(9)])
+    of_text = compared.primary(lambda number: number.of(text) is not None)
+    assert [number.name for number in of_text] == ["ttft:p90", "tpot:p50", "output_tokens_per_s", "error_rate"]
+
+
+def test_the_console_names_the_numbers_that_its_tasks_have() -> None:
+    ranked = Task(id="a", state="ended", settings={"url": "http://h", "endpoint": "rerank"},
+                  numbers={"requests_per_s": 1.0, "inputs_per_s": 9.0, "e2el_p99_ms": 5.0, "ttft_p50_ms": None})  # fmt: skip
+    assert ranked.of_inputs
+    assert [key for key, _ in headlines([ranked])] == ["requests_per_s", "inputs_per_s", "e2el_p99_ms"]
+    by_url = Task(id="b", state="running", settings={"url": "http://h/v1/embeddings"})
+    assert by_url.of_inputs
+    assert not Task(id="c", state="running", settings={"url": "http://h"}).of_inputs
+    assert headlines([ranked, by_url]) == []
