@@ -21,10 +21,15 @@ from bench.metrics.catalog import REQUEST_METRICS
 from bench.metrics.facts import RunFacts
 from bench.metrics.planned_load import PlannedLoad
 from bench.metrics.precision import PRECISE_ENOUGH
-from bench.metrics.summary import Summary
+from bench.metrics.summary import Summary, rounded
 from bench.modes.interface import inputs_of
 from bench.run_directory import CERTIFICATE, CERTIFICATE_PAGE, REPORT, SUMMARY, RunDirectory
 from bench.run_state import RunState
+from bench.server_metrics import block
+from bench.server_metrics.client_totals import ClientTotals
+from bench.server_metrics.role_series import ServerSeries
+from bench.server_metrics.scrapes import read_scrapes, urls_in
+from bench.server_metrics.servers import SERVERS
 from bench.verdict import judge
 from bench.verdict.evidence import RunEvidence
 from bench.verdict.finding import Status, Verdict
@@ -58,8 +63,13 @@ def evaluate(directory: RunDirectory) -> Result:
         raise UsageError(f"{directory.path}: the run was ended while {run.manifest.state}, before it sent any load")
     facts = _facts(run, directory)
     summary = Summary(facts)
+    server = ServerSeries(SERVERS).add_all(read_scrapes(directory.server_lines()))
+    scraped = bool(server.scrapes or server.failed)
+    totals = ClientTotals()
     for record in directory.records():
         summary.add(record)
+        if scraped:
+            totals.add(record)
     for row in directory.samples():
         summary.add_sample(row)
     numbers = summary.close()
@@ -72,6 +82,8 @@ def evaluate(directory: RunDirectory) -> Result:
         if earlier is not None:
             found = earlier.on_run(numbers["latency"], ended)
     cache = run.manifest.prefix_cache
+    urls = urls_in(directory.server_lines())
+    said = block.describe(server, urls, totals, numbers, facts.start_ns) if scraped else None
     evidence = RunEvidence(
         summary=numbers,
         open_loop=run.config.load.open_loop,
@@ -82,6 +94,7 @@ def evaluate(directory: RunDirectory) -> Result:
         sharing_known=_sharing_known(run),
         died=run.manifest.died,
         priority_remedy=priority.remedy(run.manifest.priority),
+        server=said,
     )
     verdict = judge(evidence, run.config.limits)
     whole = {
@@ -90,6 +103,7 @@ def evaluate(directory: RunDirectory) -> Result:
         "verdict": verdict.to_json(),
         "calibration": _without_plots(found),
         "prefix_cache": None if cache is None else cache.to_json(),
+        "server": rounded(said),
     }
     if found is not None and found["from"] == "ledger":
         certificate = {
@@ -104,8 +118,12 @@ def evaluate(directory: RunDirectory) -> Result:
         }
         directory.write(CERTIFICATE, orjson.dumps(certificate, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
         directory.write(CERTIFICATE_PAGE, certificate_page.render(certificate).encode())
+    page = summary.page_data()
+    if server.scrapes:
+        series = page["series"]
+        page["server"] = rounded(block.over_steps(server, series["t_s"], series["step_s"], facts.start_ns))
     directory.write(SUMMARY, orjson.dumps(whole, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
-    directory.write(REPORT, html.render(whole, summary.page_data()).encode())
+    directory.write(REPORT, html.render(whole, page).encode())
     status = exit_status(whole, stop_reason=run.manifest.stop_reason, max_errors=run.config.max_errors)
     return Result(directory, whole, verdict, status)
 

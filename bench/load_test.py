@@ -40,16 +40,18 @@ from bench.metrics.precision import PRECISE_ENOUGH, Look
 from bench.modes.interface import LoadPlan, inputs_of
 from bench.observer import SILENT, Observer
 from bench.rng import fresh_salt, unique_id
-from bench.run_directory import CERTIFICATES, LIVE, MANIFEST, RunDirectory
+from bench.run_directory import CERTIFICATES, LIVE, MANIFEST, SERVER, RunDirectory
 from bench.run_state import RunState
 from bench.scale import shards
 from bench.scale.plan import workers_of
 from bench.scale.processes import WorkerProcesses
 from bench.secrets import public_command, public_url
 from bench.sources.interface import Source
-from bench.target import prefix_cache
+from bench.target import prefix_cache, scraper
 from bench.target.prefix_cache import PrefixCacheUse
 from bench.target.probe import ProbeResult, choose_model, list_models, probe, samples_to_ask
+from bench.target.scrape_task import ScrapeTask
+from bench.target.scraper import Scraper
 from bench.transport.interface import Transport
 from promptset.samples import Sample
 
@@ -144,6 +146,7 @@ async def _measure(
     with observer.waiting("loading the tokenizer"):
         tokenizer = tokenizer_of(config)
     transport = transport_of(config, tokenizer, clock)
+    server = _scraper(config, directory)
     with observer.waiting(f"looking up the address of {url}"):
         await transport.open()
     try:
@@ -216,11 +219,25 @@ async def _measure(
         else:
             observer.say(f"starting {workers} workers")
             crew = WorkerProcesses(assignments)
-        load = _Load(config, plan, directory, first, crew, clock, defects, observer)
+        load = _Load(config, plan, directory, first, crew, clock, defects, observer, server)
         return await load.measure(prefix_cache_use)
     finally:
+        if server is not None:
+            server.close()
         await transport.close()
         clock.close()
+
+
+def _scraper(config: RunConfig, directory: RunDirectory) -> Scraper | None:
+    """What reads the server's metrics beside the load; it gets ready beside whatever is done meanwhile."""
+    target = target_of(config)
+    pages = scraper.pages_of(config.server_metrics, target)
+    if not pages:
+        return None
+    path = str(directory.path / SERVER)
+    return Scraper(
+        ScrapeTask(pages, path, known_only=not config.server_metrics, ca_file=target.ca_file, insecure=target.insecure)
+    )
 
 
 def _prompt_texts(source: Source[Any], salt: str | None) -> PromptTexts:
@@ -293,6 +310,7 @@ class _Load:
         clock: Clock,
         defects: Defects,
         observer: Observer,
+        server: Scraper | None,
     ) -> None:
         """`first` is the manifest, but for what only the load tells."""
         self._config = config
@@ -303,6 +321,7 @@ class _Load:
         self._clock = clock
         self._defects = defects
         self._observer = observer
+        self._server = server
         task = PrecisionTask(config.until, str(directory.path), first.workers, config.lasts_s)
         self._precision = PrecisionWatch(task) if config.until else None
 
@@ -320,11 +339,15 @@ class _Load:
         crew = self._crew
         try:
             with self._observer.waiting(lambda: crew.preparing):
+                reading = None if self._server is None else asyncio.create_task(self._server.begin())
                 await crew.prepare()
+                notes = () if reading is None else await reading
                 if self._precision is not None:
                     await self._precision.ready()
             start_ns = self._clock.now_ns() + LEAD_NS
             changes: dict[str, Any] = {"start_ns": start_ns}
+            if notes:
+                changes["notes"] = (*self._first.notes, *notes)
             if segments := manifest.planned_segments(self._config, start_ns):
                 changes["segments"] = segments
             begun = self._first.model_copy(update=changes)
@@ -333,6 +356,9 @@ class _Load:
             with self._watched(live, written) as (progress, interrupts):
                 crew.begin(start_ns, progress)
                 report = await crew.load()
+            if self._server is not None:
+                with self._observer.waiting("asking the server for its metrics"):
+                    await self._server.finish()
         finally:
             crew.close()
             if self._precision is not None:
@@ -360,7 +386,10 @@ class _Load:
 
         def note(numbers: LiveNumbers) -> None:
             state = RunState.DRAINING if interrupts.seen else numbers.state
-            log.tell(clock.now_ns(), state, numbers, live.second(), crew.client)
+            server = None if self._server is None else self._server.now
+            log.tell(
+                clock.now_ns(), state, numbers, live.second(), crew.client, None if server is None else server.levels
+            )
 
         live.follow(note, EVERY_S, EVERY_S)
         if self._precision is not None:
@@ -382,6 +411,8 @@ class _Load:
         workers = report.workers
         stop_reason = "interrupted" if interrupted else self._stop_reason(report)
         ends = [] if self._precision is None else [self._precision.why(stop_reason)]
+        if self._server is not None and self._server.died:
+            ends.append("the process that reads the server's metrics died: they end before the load does")
         for end in ends:
             self._observer.say(end)
         changes = {

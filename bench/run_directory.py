@@ -5,6 +5,7 @@
                     writes its own requests-<worker>.jsonl; they are merged at the end)
     samples.jsonl   one line a second
     live.jsonl      one line a second for whoever watches; locked (flock) for as long as the run goes on
+    server.jsonl    what the server's own metrics said, a line a second, where it has a page of them
     ledger.jsonl    only where we own the mock; mock.json: what it says of itself
     certificates.json   what calibrations on this machine had found when the run began, where there are some
     summary.json, report.html   made from the above, and made again by `report`
@@ -34,6 +35,7 @@ from bench.records import RequestRecord, from_line
 REQUESTS = "requests.jsonl"
 SAMPLES = "samples.jsonl"
 LIVE = "live.jsonl"
+SERVER = "server.jsonl"
 LEDGER = "ledger.jsonl"
 MOCK = "mock.json"
 CERTIFICATES = "certificates.json"
@@ -43,7 +45,7 @@ REPORT = "report.html"
 CERTIFICATE = "certificate.json"
 CERTIFICATE_PAGE = "certificate.html"
 
-RUN_FILES = (REQUESTS, SAMPLES, LIVE, MANIFEST, CERTIFICATES)
+RUN_FILES = (REQUESTS, SAMPLES, LIVE, SERVER, MANIFEST, CERTIFICATES)
 """What a run writes before its load, or during it."""
 
 
@@ -248,6 +250,11 @@ class RunDirectory:
         """Every whole line of samples.jsonl; none where there is no such file."""
         for path in (self.path / SAMPLES, *self.shards(SAMPLES)):
             yield from _rows(path)
+
+    def server_lines(self) -> Iterator[bytes]:
+        """Every whole line of server.jsonl; none where there is no such file."""
+        if (self.path / SERVER).exists():
+            yield from (line for _, line in whole_lines(self.path / SERVER))
 
     def mock(self) -> dict[str, Any]:
         """What is known of the mock beside its ledger: `clock` (shared or other) and `truth`; empty where there is none."""

@@ -144,7 +144,8 @@ def without_secrets_of(body: bytes, text: str) -> str:
 
 # The command line.
 
-_MASKED_FLAGS = ("--api-key", "--header", "--url", "--extra-body")
+_URL_FLAGS = ("--url", "--server-metrics")
+_MASKED_FLAGS = ("--api-key", "--header", "--extra-body", *_URL_FLAGS)
 
 
 def public_command(argv: Sequence[str]) -> list[str]:
@@ -173,4 +174,4 @@ def _masked(flag: str, value: str) -> str:
         except orjson.JSONDecodeError:
             return MASK
         return value if public_body(fields) == fields else orjson.dumps(public_body(fields)).decode()
-    return public_url(value) if flag == "--url" else MASK
+    return public_url(value) if flag in _URL_FLAGS else MASK

@@ -80,6 +80,8 @@ class RunConfig(Settings):
         limits = {key: value for key, value in known.get("limits", {}).items() if key in Limits.model_fields}
         known |= {"limits": Limits.model_validate(limits), "slo": tuple(known.get("slo", ()))}
         known["until"] = tuple(known.get("until", ()))
+        if "server_metrics" in known:
+            known["server_metrics"] = tuple(known["server_metrics"])
         if "ramp" in known:  # A number of seconds, before loads could rise.
             known["ramp"] = str(known["ramp"])
         return complete(Settings.model_construct(**known))

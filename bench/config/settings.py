@@ -276,6 +276,14 @@ class Settings(BaseModel):
         group="limits",
         metavar="N|P%",
     )
+    server_metrics: Annotated[Many, AfterValidator(values.server_metrics)] = option(
+        (),
+        "read the server's own metrics (Prometheus) each second: auto finds them beside its API, off leaves them, a URL "
+        "names their page; may be repeated, for replicas",
+        group="engine",
+        metavar="auto|off|URL",
+        otherwise="auto",
+    )
     limits: Limits = option(Limits(), "limits of the verdict", group="file")
 
     transport: Annotated[str, AfterValidator(lambda v: values.one_of(v, TRANSPORTS))] = option(
@@ -341,6 +349,7 @@ class Settings(BaseModel):
         """The settings as they may be stored and shown: secrets are `***`, defaults included."""
         shown = self.model_dump(mode="json")
         shown["url"] = public_url(self.url)
+        shown["server_metrics"] = [public_url(page) for page in self.server_metrics]
         shown["extra_body"] = public_body(shown["extra_body"])
         if self.api_key is not None:
             shown["api_key"] = "***"

@@ -172,6 +172,17 @@ def url(value: str) -> str:
     return value
 
 
+def server_metrics(given: tuple[str, ...]) -> tuple[str, ...]:
+    """`off`, or the URLs of pages of metrics; none for `auto`. Raises ValueError."""
+    if given in ((), ("auto",)):
+        return ()
+    if given == ("off",):
+        return given
+    if "auto" in given or "off" in given:
+        raise ValueError("give auto, off, or one URL or more of pages of metrics")
+    return tuple(url(one) for one in given)
+
+
 def warmup(value: object) -> str:
     """Requests (20) or a time (20s), as it is written. Raises ValueError."""
     text = str(value).strip()

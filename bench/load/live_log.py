@@ -7,7 +7,7 @@ nothing. They are for watching. No number of a report is made of them, so a line
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -25,7 +25,12 @@ EVERY_S = 1.0
 
 
 def live_line(
-    now_ns: int, state: RunState, numbers: LiveNumbers, second: Second, client: ClientState
+    now_ns: int,
+    state: RunState,
+    numbers: LiveNumbers,
+    second: Second,
+    client: ClientState,
+    server: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
     """A line of live.jsonl (docs/usage.md). The keys that end in `_ms` are of the second; counts are since the start."""
     return {
@@ -56,6 +61,7 @@ def live_line(
             for now in numbers.objectives
         ],
         "client": asdict(client),
+        **({} if server is None else {"server": dict(server)}),
     }
 
 
@@ -70,12 +76,20 @@ class LiveLog:
         self._thread = threading.Thread(target=self._run, name="live.jsonl", daemon=True)
         self._thread.start()
 
-    def tell(self, now_ns: int, state: RunState, numbers: LiveNumbers, second: Second, client: ClientState) -> None:
+    def tell(
+        self,
+        now_ns: int,
+        state: RunState,
+        numbers: LiveNumbers,
+        second: Second,
+        client: ClientState,
+        server: Mapping[str, float] | None = None,
+    ) -> None:
         """A second is over."""
         if state is not self._state:
             self._state = state
             self._work.put(state)
-        line = live_line(now_ns, state, numbers, second, client)
+        line = live_line(now_ns, state, numbers, second, client, server)
         self._work.put(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
 
     def close(self) -> None:

@@ -120,13 +120,13 @@ class Summary:
         """The summary of all that was added. Closing again, without adding, gives the same."""
         if self._result is None:
             self._columns.sort()
-            self._result = _rounded(self._summarize())
+            self._result = rounded(self._summarize())
         return self._result
 
     def page_data(self) -> dict[str, Any]:
         """What the page of the run needs beyond the summary."""
         over_time = self.close()["series"]
-        return _rounded(  # type: ignore[no-any-return]
+        return rounded(  # type: ignore[no-any-return]
             page_data(self._columns, self._arrivals, self._bytes_in, self._itl, self._chosen, over_time)
         )
 
@@ -251,10 +251,10 @@ def _add_arrivals(arrivals: Arrivals, times: list[int], tokens: Sequence[int] | 
         arrivals.add(times[-1], n - sum(tokens))
 
 
-def _rounded(value: Any) -> Any:
+def rounded(value: Any) -> Any:
     """Numbers to twelve digits: a picosecond in a second, and no noise of the last bit."""
     if isinstance(value, float):
         return float(f"{value:.12g}") if math.isfinite(value) else None
     if isinstance(value, dict):
-        return {key: _rounded(item) for key, item in value.items()}
-    return [_rounded(item) for item in value] if isinstance(value, list) else value
+        return {key: rounded(item) for key, item in value.items()}
+    return [rounded(item) for item in value] if isinstance(value, list) else value

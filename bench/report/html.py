@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.metrics.catalog import METRICS, Metric
-from bench.report import details, formatting, other_tools, request_tables, run_charts, segments_table
+from bench.report import details, formatting, other_tools, request_tables, run_charts, segments_table, server
 from bench.report.certificate_text import STATS as CALIBRATED_STATS
 from bench.report.certificate_text import cause_sentence
 from bench.report.configuration import configuration
@@ -105,6 +105,7 @@ def render(summary: Mapping[str, Any], page: Mapping[str, Any] | None = None) ->
         run_data=period_data(run),
         slowest=request_tables.slowest(page, tokens=details.has_tokens(summary)),
         failed=request_tables.failed(page, tokens=details.has_tokens(summary)),
+        server=server.server_view(summary),
         configuration=configuration(summary.get("run", {})),
         calibration=_calibration(summary.get("calibration")),
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from bench.report import distribution_charts, request_charts, time_charts
+from bench.report import distribution_charts, request_charts, server_charts, time_charts
 from bench.report.charts import Chart
 from bench.report.details import has_tokens
 from bench.report.time_charts import RunNumbers
@@ -22,6 +22,9 @@ CHARTS: dict[str, Callable[[RunNumbers], Chart | None]] = {
     "tps": time_charts.tps,
     "errors": time_charts.errors,
     "traffic": time_charts.traffic,
+    "server_requests": server_charts.requests,
+    "server_memory": server_charts.memory,
+    "server_tokens": server_charts.tokens,
     "ttft_heat_map": distribution_charts.ttft_heat_map,
     "ttft_distribution": distribution_charts.ttft_distribution,
     "tpot_distribution": distribution_charts.tpot_distribution,

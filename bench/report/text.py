@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.metrics.catalog import METRICS
-from bench.report import details, formatting, other_tools, segments_table
+from bench.report import details, formatting, other_tools, segments_table, server
 
 NARROW, WIDE = 80, 120
 _ROOMY = 98
@@ -67,6 +67,7 @@ def _page(summary: Mapping[str, Any], columns: int, brief: bool) -> Group:
         parts.append(_objectives(summary))
     parts.append(_errors(summary))
     if not brief:
+        parts += [Text(printable(line)) for line in server.text_lines(summary)]
         parts += _calibrated(summary)
         parts += [Text(warning, "yellow") for warning in summary["window"]["warnings"]]
     return Group(*parts)

@@ -29,6 +29,9 @@ class RunEvidence:
     priority_remedy: str | None = None
     """How the client would get the priority that wakes it at once; None if it had it."""
 
+    server: Mapping[str, Any] | None = None
+    """What the server's own metrics say: the `server` block of the summary."""
+
     def p50(self, metric: str) -> float | None:
         """The median of a latency in ms; None if no request has it."""
         value = self.summary["latency"][metric]["p50"]

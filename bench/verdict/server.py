@@ -60,3 +60,12 @@ def cache_hits(evidence: RunEvidence, limits: Limits) -> list[Finding]:
         "that it had seen before make TTFT shorter"
     )
     return [Finding("cache_hits", limits.cache_hits_unplanned.of(beyond), beyond, sentence)]
+
+
+def server_counts(evidence: RunEvidence, limits: Limits) -> list[Finding]:
+    """Requests and tokens by the server's own count against the client's: they must be the same requests."""
+    reconciled = None if evidence.server is None else evidence.server["reconciliation"]
+    if reconciled is None:
+        return []
+    sentence = reconciled["mismatch"] or "the server's own counts of requests and tokens are the client's"
+    return [Finding("server_counts", limits.server_counts_off.of(reconciled["off"]), reconciled["off"], sentence)]

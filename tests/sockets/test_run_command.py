@@ -46,7 +46,15 @@ def test_a_good_run_leaves_its_directory_and_exits_0(mock: str, tmp_path: Path) 
     assert told["latency"]["ttft_ms"]["n"] == 6
     assert 4 <= told["latency"]["ttft_ms"]["p50"] < 1_000
     names = {path.name for path in (tmp_path / "run").iterdir()}
-    assert names == {"run.yaml", "requests.jsonl", "samples.jsonl", "live.jsonl", "summary.json", "report.html"}
+    assert names == {
+        "run.yaml",
+        "requests.jsonl",
+        "samples.jsonl",
+        "live.jsonl",
+        "server.jsonl",
+        "summary.json",
+        "report.html",
+    }
     assert "VALID" in out
     assert out.index("VALID") < out.index("TTFT")
     assert "\x1b" not in out + err

@@ -64,7 +64,15 @@ def test_two_workers_leave_one_record_of_one_load(
     if most is not None:
         assert most_at_once(rows) <= most
     names = {path.name for path in (tmp_path / "run").iterdir()}
-    assert names == {"run.yaml", "requests.jsonl", "samples.jsonl", "live.jsonl", "summary.json", "report.html"}
+    assert names == {
+        "run.yaml",
+        "requests.jsonl",
+        "samples.jsonl",
+        "live.jsonl",
+        "server.jsonl",
+        "summary.json",
+        "report.html",
+    }
     told = summary(tmp_path)
     assert told["counts"]["succeeded"] == 40
     assert told["instrument"]["workers"] == 2

@@ -78,6 +78,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         {"bench.clock", "bench.config", "bench.errors", "bench.evaluate", "bench.load_sweep", "bench.loads",
          "bench.machine", "bench.run_directory", "bench.run_series", "bench.secrets"}
     ),
+    # What the server says of itself: the samples of its pages, and the numbers made of them.
+    "bench.server_metrics": frozenset({"bench.metrics", "bench.records"}),
     "bench.verdict": frozenset(),
     "bench.report": frozenset({"bench.metrics.bounds", "bench.metrics.catalog", "bench.metrics.step_histograms"}),
     "bench.report.sweep_page": frozenset({"bench.accuracy.sweep", "bench.report"}),
@@ -104,6 +106,11 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.target": frozenset(
         {"bench.clock", "bench.endpoints", "bench.errors", "bench.records", "bench.transport", "bench.workload",
          "promptset.samples"}
+    ),
+    # The process that reads the server's metrics, and what is said to it: it imports little, so that it is there at once.
+    "bench.target.scrape_task": frozenset(),
+    "bench.target.scrape_program": frozenset(
+        {"bench.clock", "bench.priority", "bench.secrets", "bench.server_metrics", "bench.target.scrape_task"}
     ),
     "bench.event_loop": frozenset(),
     "bench.config": frozenset(
@@ -377,7 +384,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     ),
     frozenset({"machine_cache", "mock_process", "notices", "preflight", "priority", "records", "schedule", "workload"}),
     frozenset({"conversations", "endpoints", "metrics", "run_directory"}),
-    frozenset({"accuracy", "sources", "transport"}),
+    frozenset({"accuracy", "server_metrics", "sources", "transport"}),
     frozenset({"dispatch", "report", "target"}),
     frozenset({"modes"}),
     frozenset({"config"}),

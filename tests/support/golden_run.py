@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,15 @@ import orjson
 
 from bench.metrics.facts import RunFacts
 from bench.metrics.objectives import parse
-from bench.metrics.summary import Summary
-from bench.records import from_line
+from bench.metrics.summary import Summary, rounded
+from bench.records import RequestRecord, from_line
+from bench.server_metrics import block
+from bench.server_metrics.client_totals import ClientTotals
 from tests.support.made_records import START_NS
+from tests.support.made_scrapes import made_server
 
+SECONDS = 4
+"""How long the run sends."""
 _FOLDER = Path(__file__).parents[1] / "golden"
 
 RUN = {
@@ -34,12 +40,19 @@ RUN = {
 
 def golden_page_data() -> dict[str, Any]:
     """What its page needs beyond the summary."""
-    return copy.deepcopy(_folded().page_data())
+    page = copy.deepcopy(_folded().page_data())
+    series = page["series"]
+    server = made_server(START_NS, SECONDS)
+    return page | {"server": rounded(block.over_steps(server, series["t_s"], series["step_s"], START_NS))}
 
 
 def golden_summary() -> dict[str, Any]:
     """The content of summary.json, with the keys that a run adds: a copy of one's own."""
     return copy.deepcopy(_summary())
+
+
+def _records() -> Iterator[RequestRecord]:
+    yield from map(from_line, (_FOLDER / "requests.jsonl").read_bytes().splitlines())
 
 
 @functools.cache
@@ -57,8 +70,8 @@ def _folded() -> Summary:
             objectives=parse(["ttft:p90<100ms", "error_rate<5%"]),
         )
     )
-    for line in (_FOLDER / "requests.jsonl").read_bytes().splitlines():
-        summary.add(from_line(line))
+    for record in _records():
+        summary.add(record)
     for line in (_FOLDER / "samples.jsonl").read_bytes().splitlines():
         summary.add_sample(orjson.loads(line))
     return summary
@@ -67,9 +80,17 @@ def _folded() -> Summary:
 @functools.cache
 def _summary() -> dict[str, Any]:
     reasons = ["7.1% of the requests failed: the latencies are those of the others"]
-    return _folded().close() | {
+    numbers = _folded().close()
+    totals = ClientTotals()
+    for record in _records():
+        totals.add(record)
+    server = block.describe(
+        made_server(START_NS, SECONDS), ["http://127.0.0.1:8000/metrics"], totals, numbers, START_NS
+    )
+    return numbers | {
         "run": RUN,
         "verdict": {"status": "SUSPECT", "reasons": reasons},
         "calibration": None,
         "prefix_cache": None,
+        "server": rounded(server),
     }

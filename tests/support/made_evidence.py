@@ -67,7 +67,16 @@ PERFECT: dict[str, Any] = {
 }
 
 
-EVIDENCE = {"died", "cached_share", "planned_share"}
+EVIDENCE = {"died", "cached_share", "planned_share", "server"}
+AGREED = {"reconciliation": {"mismatch": None, "off": 0.0}}
+"""The server counted what the client did."""
+MISCOUNTED = {
+    "reconciliation": {
+        "off": 0.012,
+        "mismatch": "the server finished 1,012 requests, of which 1,000 are this run's: 12 are somebody else's, or were sent "
+        "again by something in between",
+    }
+}
 
 
 def evidence(changes: dict[str, object] | None = None, *, calibration: Any = None, **facts: Any) -> RunEvidence:

@@ -10,10 +10,12 @@ import pytest
 from bench.verdict import SIGNS
 from bench.verdict.finding import Status
 from tests.support.made_evidence import (
+    AGREED,
     CALIBRATION,
     KERNEL,
     LAG,
     LATE,
+    MISCOUNTED,
     MISMATCH,
     PLAN,
     PROMPTS,
@@ -26,7 +28,7 @@ from tests.support.made_evidence import (
 
 
 def test_a_perfect_run_is_valid_and_every_sign_has_looked_at_it() -> None:
-    found = verdict(calibration=certified(stat="p50"))
+    found = verdict(calibration=certified(stat="p50"), server=AGREED)
     assert (found.status, found.reasons) == (Status.VALID, [])
     # That no worker died is no finding, and that the target is there neither.
     assert {f.sign for f in found.findings} == set(SIGNS) - {"workers", "target_gone"}
@@ -104,6 +106,8 @@ TRIPPED: list[tuple[str, dict[str, object], Status]] = [
     ("cache_hits", {"cached_share": 0.521, "planned_share": 0.5}, Status.SUSPECT),
     ("cache_hits", {"cached_share": 0.519, "planned_share": 0.5}, Status.VALID),
     ("cache_hits", {"tokens.cached.share_beyond_head": 0.021}, Status.SUSPECT),
+    ("server_counts", {"server": MISCOUNTED}, Status.SUSPECT),
+    ("server_counts", {"server": AGREED}, Status.VALID),
     ("output_tokens", {"tokens.asked_against_got.output.share": 0.021}, Status.SUSPECT),
     ("usage", {MISMATCH: 0.011}, Status.SUSPECT),
     ("usage", {MISMATCH: 0.9, PROMPTS: {"compared": 1_000, "differ": 1}}, Status.SUSPECT),

@@ -1,0 +1,157 @@
+"""What the server said of itself, for every form of report: sentences, and rows of the levels and times that it counts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bench.report import formatting
+from bench.report.details import Detail
+
+_LEVELS = {
+    "running": "Requests running",
+    "waiting": "Requests waiting",
+    "kv_cache_used": "KV cache used",
+    "prefix_hit_rate": "Prefix cache hit rate",
+}
+_SHARES = ("kv_cache_used", "prefix_hit_rate")
+_RATES = {
+    "prompt_tokens": ("Prompt tokens", "tokens/s"),
+    "generation_tokens": ("Output tokens", "tokens/s"),
+    "finished": ("Requests finished", "/s"),
+}
+_TIMES = {
+    "ttft_ms": "TTFT",
+    "itl_ms": "ITL",
+    "tpot_ms": "TPOT",
+    "e2el_ms": "E2EL",
+    "queue_ms": "Time in the queue",
+    "prefill_ms": "Prefill",
+    "decode_ms": "Decode",
+}
+
+
+_COUNTED = {"requests": "requests", "prompt_tokens": "prompt tokens", "generation_tokens": "output tokens"}
+
+
+@dataclass(frozen=True, slots=True)
+class TimeRow:
+    """A time by the server's own clock: its mean, and between which bounds of its histogram each quantile lies."""
+
+    name: str
+    n: str
+    mean: str
+    quantiles: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ServerView:
+    """What a page shows of the server. `sentences`: what limited it, and whether it counted what the client did."""
+
+    kind: str
+    where: str
+    span: str
+    sentences: tuple[str, ...]
+    mismatch: str | None
+    levels: tuple[Detail, ...]
+    times: tuple[TimeRow, ...]
+
+
+def server_view(summary: Mapping[str, Any]) -> ServerView | None:
+    """The server's side of a run; None where its metrics were not read."""
+    server = summary.get("server")
+    if server is None or not server["scrapes"]:
+        return None
+    window = server["window"]
+    span = f"{formatting.seconds(window['start_s'])} to {formatting.seconds(window['end_s'])}"
+    return ServerView(
+        kind=server["kind"] or "a server of an unknown kind",
+        where=", ".join(server["urls"]),
+        span=f"{window['of']}, {span}" + ("" if window["covered"] else ", of which only a part was seen"),
+        sentences=(*server["limits"], *_agreement(server), *_trouble(server)),
+        mismatch=None if server["reconciliation"] is None else server["reconciliation"]["mismatch"],
+        levels=tuple(_level_rows(server)),
+        times=tuple(_time_rows(server)),
+    )
+
+
+def text_lines(summary: Mapping[str, Any]) -> list[str]:
+    """The same for a terminal: the levels in one line, then the sentences."""
+    view = server_view(summary)
+    if view is None:
+        return []
+    levels = ", ".join(_level(key, level) for key, level in summary["server"]["levels"].items())
+    return [f"server ({view.kind}): {levels}" if levels else f"server ({view.kind})", *view.sentences]
+
+
+def _level(key: str, level: Mapping[str, float]) -> str:
+    name = _LEVELS[key].removeprefix("Requests ")
+    if key in _SHARES:
+        return f"{name} {formatting.share(level['mean'])} (at most {formatting.share(level['max'])})"
+    return f"{formatting.number(level['mean'])} {name} (at most {formatting.number(level['max'])})"
+
+
+def _agreement(server: Mapping[str, Any]) -> list[str]:
+    reconciled = server["reconciliation"]
+    if reconciled is None:
+        return []
+    counts = reconciled["counts"]
+    same = [line for line in counts if line["agree"]]
+    found = [line["sentence"] for line in counts if not line["agree"]]
+    if same:
+        parts = ", ".join(f"{line['client']:,} {_COUNTED[line['what']]}" for line in same)
+        found.insert(0, f"server and client counted the same: {parts}")
+    if (ttft := reconciled["ttft"]) is not None:
+        found.append(ttft["sentence"])
+    return found
+
+
+def _trouble(server: Mapping[str, Any]) -> list[str]:
+    found = []
+    if server["restarts"]:
+        found.append("the server began to count anew while the load ran: it was started again")
+    if server["failed_scrapes"]:
+        asked = server["failed_scrapes"] + server["scrapes"]
+        found.append(f"{server['failed_scrapes']} of {asked} times the server gave no metrics ({server['error']})")
+    return found
+
+
+def _level_rows(server: Mapping[str, Any]) -> list[Detail]:
+    rows = []
+    for key, title in _LEVELS.items():
+        if (level := server["levels"].get(key)) is not None:
+            write = formatting.share if key in _SHARES else formatting.number
+            rows.append(Detail(title, f"{write(level['mean'])} on average, at most {write(level['max'])}"))
+    for key, (title, unit) in _RATES.items():
+        if (counter := server["counters"].get(key)) is not None and counter["per_s"] is not None:
+            rows.append(Detail(title, f"{formatting.number(counter['per_s'])} {unit}"))
+    counters = server["counters"]
+    queries, hits = counters.get("prefix_queries"), counters.get("prefix_hits")
+    if queries is not None and hits is not None and queries["total"]:
+        rows.append(
+            Detail("Prefix cache", f"{formatting.share(hits['total'] / queries['total'])} of the prompt tokens")
+        )
+    if (preempted := counters.get("preemptions")) is not None:
+        rows.append(Detail("Preemptions", formatting.number(preempted["total"])))
+    return rows
+
+
+def _time_rows(server: Mapping[str, Any]) -> list[TimeRow]:
+    return [
+        TimeRow(
+            title,
+            formatting.number(round(row["n"])),
+            formatting.number(row["mean"]),
+            tuple(_bounds(row[stat]) for stat in ("p50", "p90", "p99")),
+        )
+        for key, title in _TIMES.items()
+        if (row := server["latency"].get(key)) is not None
+    ]
+
+
+def _bounds(bounds: Sequence[float | None] | None) -> str:
+    if bounds is None:
+        return formatting.NOTHING
+    low, high = bounds
+    return f"over {formatting.number(low)}" if high is None else f"{formatting.number(low)}–{formatting.number(high)}"

@@ -1,0 +1,51 @@
+"""What the client counted of the whole load, warm-up included: the same requests as the server's counters between the scrape
+before the load and the one after it."""
+
+from __future__ import annotations
+
+from bench.metrics.per_request import NS_PER_S, ttft_ms
+from bench.records import Outcome, RequestRecord
+
+
+class ClientTotals:
+    """Add every record."""
+
+    def __init__(self) -> None:
+        self.sent = 0
+        self.succeeded = 0
+        self.unsure = 0
+        """Requests that were sent and did not succeed: the server may have counted them, and some of their tokens."""
+        self.input_tokens: int | None = 0
+        """None where a reply did not say it."""
+        self.output_tokens: int | None = 0
+        self._ttft_s: list[float] = []
+
+    def add(self, record: RequestRecord) -> None:
+        """One record, in any order."""
+        if record.sent_ns is None:
+            return
+        self.sent += 1
+        if record.outcome is not Outcome.OK:
+            self.unsure += 1
+            return
+        self.succeeded += 1
+        self.input_tokens = _plus(self.input_tokens, record.input_tokens)
+        said = record.output_tokens if record.output_tokens_from == "usage" else None
+        self.output_tokens = _plus(self.output_tokens, said)
+        ms = ttft_ms(record)
+        if ms is not None:
+            self._ttft_s.append(ms * 1e6 / NS_PER_S)
+
+    @property
+    def ttft_mean_s(self) -> float | None:
+        """The mean TTFT of what succeeded."""
+        return sum(self._ttft_s) / len(self._ttft_s) if self._ttft_s else None
+
+    @property
+    def ttfts_s(self) -> list[float]:
+        """All of them, in order of size."""
+        return sorted(self._ttft_s)
+
+
+def _plus(total: int | None, said: int | None) -> int | None:
+    return None if total is None or said is None else total + said

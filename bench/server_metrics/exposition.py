@@ -1,0 +1,41 @@
+"""A page of metrics in Prometheus' text format, read as samples by their whole name."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from prometheus_client.parser import text_string_to_metric_families
+
+_ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """`values` by `name{label="value",...}`, labels in order of their names; `types` by the name of the family."""
+
+    values: dict[str, float]
+    types: dict[str, str]
+
+
+def sample_key(name: str, labels: dict[str, str]) -> str:
+    """The whole name of a sample, as it stands in server.jsonl."""
+    if not labels:
+        return name
+    inner = ",".join(f'{key}="{value.translate(_ESCAPES)}"' for key, value in sorted(labels.items()))
+    return f"{name}{{{inner}}}"
+
+
+def read_page(content: bytes) -> Page | None:
+    """The samples of a page; None where it is no page of metrics. Values that are no numbers are left out."""
+    values: dict[str, float] = {}
+    types: dict[str, str] = {}
+    try:
+        for family in text_string_to_metric_families(content.decode(errors="replace")):
+            types[family.name] = family.type
+            for sample in family.samples:
+                if math.isfinite(sample.value):
+                    values[sample_key(sample.name, sample.labels)] = sample.value
+    except (ValueError, KeyError, IndexError):
+        return None
+    return Page(values, types) if values else None

@@ -1,0 +1,166 @@
+"""The server's account of the load beside the client's: the same requests, counted twice by programs that share nothing.
+
+Between the scrape before the load and the one after it lie all requests of the run, warm-up included, and not the probe. So
+counts must agree to the last one where nothing failed, and the mean TTFT of both is that of the same requests: what the
+client's has more is what the server does not see.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from bench.metrics.quantile import quantile
+from bench.server_metrics.client_totals import ClientTotals
+from bench.server_metrics.role_series import Histogram, ServerSeries
+from bench.server_metrics.roles import TITLES, Role
+
+_MS = 1e3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CountLine:
+    """One count by both. `agree`: None where it cannot be told, because the server may count it in another way."""
+
+    what: str
+    server: float
+    client: float | None
+    agree: bool | None
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reconciliation:
+    """Counts, and TTFT by both. `mismatch`: the first count that should agree and does not, as a sentence."""
+
+    counts: Sequence[CountLine]
+    ttft: dict[str, Any] | None
+    mismatch: str | None
+    off: float
+    """By how much, as a share of what the client counted: the largest of the counts that should agree."""
+
+    def to_json(self) -> dict[str, Any]:
+        """As summary.json holds it."""
+        return {
+            "counts": [asdict(line) for line in self.counts],
+            "ttft": self.ttft,
+            "mismatch": self.mismatch,
+            "off": self.off,
+        }
+
+
+def reconcile(series: ServerSeries, client: ClientTotals) -> Reconciliation | None:
+    """Both accounts; None where the page was not read before and after the load."""
+    first, last = series.first_ns, series.last_ns
+    if first is None or last is None or last <= first:
+        return None
+    exact = bool(series.found) and series.found[0].exact and series.restarts == 0
+    found: list[CountLine] = []
+    finished = series.rise(Role.FINISHED, first, last)
+    if finished is not None:
+        found.append(_requests(finished, client, exact=exact))
+    for role, counted in (
+        (Role.PROMPT_TOKENS, client.input_tokens),
+        (Role.GENERATION_TOKENS, client.output_tokens),
+    ):
+        said = series.rise(role, first, last)
+        if said is not None:
+            found.append(_tokens(role, said, counted, client, exact=exact))
+    aborted = series.rise(Role.ABORTED, first, last)
+    if aborted is not None and (aborted or client.unsure):
+        sentence = f"the server aborted {aborted:,.0f} requests; {client.unsure:,} of the client's did not succeed"
+        found.append(CountLine(what="aborted", server=aborted, client=client.unsure, agree=None, sentence=sentence))
+    wrong = [line for line in found if line.agree is False]
+    return Reconciliation(
+        counts=found,
+        ttft=_ttft(series.histogram(Role.TTFT, first, last), client, _mean_queue_s(series, first, last)),
+        mismatch=wrong[0].sentence if wrong else None,
+        off=max((_off(line) for line in wrong), default=0.0),
+    )
+
+
+def _off(line: CountLine) -> float:
+    assert line.client is not None
+    return abs(line.server - line.client) / max(line.client, 1.0)
+
+
+def _requests(finished: float, client: ClientTotals, *, exact: bool) -> CountLine:
+    more = finished - client.succeeded
+    if more > client.unsure:
+        sentence = (
+            f"the server finished {finished:,.0f} requests, of which {client.succeeded:,} are this run's: "
+            f"{more - client.unsure:,.0f} are somebody else's, or were sent again by something in between"
+        )
+    elif more < 0:
+        sentence = (
+            f"the server finished {finished:,.0f} requests, and the client got {client.succeeded:,} answers: "
+            "this page is not of all that answered; name every replica's with --server-metrics"
+        )
+    elif client.unsure:
+        sentence = (
+            f"the server finished {finished:,.0f} requests; of the client's {client.succeeded:,} succeeded and "
+            f"{client.unsure:,} did not, which it may have finished"
+        )
+    else:
+        sentence = f"both counted {client.succeeded:,} requests"
+    agree = None if not exact else 0 <= more <= client.unsure
+    return CountLine(what="requests", server=finished, client=client.succeeded, agree=agree, sentence=sentence)
+
+
+def _tokens(role: Role, said: float, counted: int | None, client: ClientTotals, *, exact: bool) -> CountLine:
+    title = TITLES[role].lower()
+    if counted is None:
+        sentence = f"the server counted {said:,.0f} {title}; its replies do not say theirs"
+        return CountLine(what=role, server=said, client=None, agree=None, sentence=sentence)
+    if not exact:
+        sentence = f"{title}: {said:,.0f} by the server's metrics, {counted:,} by its replies"
+        return CountLine(what=role, server=said, client=counted, agree=None, sentence=sentence)
+    if client.unsure:
+        sentence = (
+            f"{title}: {said:,.0f} by the server's metrics, {counted:,} by the replies that came; the {client.unsure:,} "
+            "requests that did not succeed have some too"
+        )
+        return CountLine(what=role, server=said, client=counted, agree=None, sentence=sentence)
+    agree = said == counted
+    sentence = (
+        f"both counted {counted:,} {title}"
+        if agree
+        else f"the server counted {said:,.0f} {title}, and its replies say {counted:,}"
+    )
+    return CountLine(what=role, server=said, client=counted, agree=agree, sentence=sentence)
+
+
+def _mean_queue_s(series: ServerSeries, first: int, last: int) -> float | None:
+    found = series.histogram(Role.QUEUE, first, last)
+    return None if found is None else found.mean_s
+
+
+def _ttft(server: Histogram | None, client: ClientTotals, queue_s: float | None) -> dict[str, Any] | None:
+    """TTFT by both, in ms. A quantile of the server's is known to the width of a bucket; its mean is exact."""
+    mean, ours = (None if server is None else server.mean_s), client.ttft_mean_s
+    if server is None or mean is None or ours is None:
+        return None
+    more = (ours - mean) * _MS
+    same = round(server.count) == len(client.ttfts_s)
+    beyond = (
+        "network, HTTP, and what the server does with a request before its own clock starts"
+        if more >= 0
+        else "the server's clock starts before the request was sent, or the page counts requests that are not this run's"
+    )
+    return {
+        "requests": {"server": server.count, "client": len(client.ttfts_s)},
+        "same_requests": same,
+        "mean_ms": {"server": mean * _MS, "client": ours * _MS},
+        "quantiles_ms": {
+            name: {"server": _bounds_ms(server.quantile_s(p)), "client": quantile(client.ttfts_s, p) * _MS}
+            for name, p in (("p50", 0.5), ("p90", 0.9), ("p99", 0.99))
+        },
+        "queue_mean_ms": None if queue_s is None else queue_s * _MS,
+        "difference_ms": more,
+        "sentence": f"the client's mean TTFT is {more:+.2f} ms from the server's: {beyond}",
+    }
+
+
+def _bounds_ms(bounds: tuple[float, float | None] | None) -> list[float | None] | None:
+    return None if bounds is None else [bounds[0] * _MS, None if bounds[1] is None else bounds[1] * _MS]

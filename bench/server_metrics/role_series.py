@@ -1,0 +1,309 @@
+"""The samples of each role over time, of all pages together.
+
+A level is between two scrapes on the line that joins them. So is a counter, which only rises: where it falls, the server was
+started again, and what it counts from then on is added. Between the instants of a window both are read off these lines, since
+no scrape falls on its ends.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from bench.server_metrics.roles import COUNTERS, HISTOGRAMS, LEVELS, SHARES, Role, ServerTable
+from bench.server_metrics.scrapes import Scrape
+
+_KEY = re.compile(r"^([^{]+)(?:\{(.*)\})?$", re.DOTALL)
+_LABEL = re.compile(r'([^=,{]+)="((?:[^"\\]|\\.)*)"', re.DOTALL)
+_ESCAPED = re.compile(r"\\(.)", re.DOTALL)
+
+
+@lru_cache(maxsize=65536)
+def split_key(key: str) -> tuple[str, Mapping[str, str]]:
+    """The name and the labels of a whole sample name."""
+    found = _KEY.match(key)
+    if found is None:
+        return key, {}
+    pairs = _LABEL.findall(found[2] or "")
+    return found[1], {name: _ESCAPED.sub(lambda m: "\n" if m[1] == "n" else m[1], value) for name, value in pairs}
+
+
+@dataclass(slots=True)
+class Points:
+    """Values at instants, which rise."""
+
+    at_ns: list[int] = field(default_factory=list)
+    values: list[float] = field(default_factory=list)
+
+    def add(self, at_ns: int, value: float) -> None:
+        """One more, later than all before."""
+        self.at_ns.append(at_ns)
+        self.values.append(value)
+
+    def at(self, t_ns: float) -> float:
+        """The value on the line between the neighbours; before the first and after the last, theirs."""
+        right = bisect_right(self.at_ns, t_ns)
+        if right == 0:
+            return self.values[0]
+        if right == len(self.at_ns):
+            return self.values[-1]
+        before, after = self.at_ns[right - 1], self.at_ns[right]
+        share = (t_ns - before) / (after - before)
+        return self.values[right - 1] + share * (self.values[right] - self.values[right - 1])
+
+    def covers(self, t_ns: float) -> bool:
+        """Whether it lies between the first and the last."""
+        return bool(self.at_ns) and self.at_ns[0] <= t_ns <= self.at_ns[-1]
+
+    def mean(self, start_ns: int, end_ns: int) -> float:
+        """The mean over a stretch of time, of the area under the line."""
+        inner = [i for i, at in enumerate(self.at_ns) if start_ns < at < end_ns]
+        times = [start_ns, *[self.at_ns[i] for i in inner], end_ns]
+        values = [self.at(start_ns), *[self.values[i] for i in inner], self.at(end_ns)]
+        if end_ns <= start_ns:
+            return values[0]
+        area = sum((values[i] + values[i + 1]) / 2 * (times[i + 1] - times[i]) for i in range(len(times) - 1))
+        return area / (end_ns - start_ns)
+
+    def most(self, start_ns: int, end_ns: int) -> float:
+        """The largest value inside; on the line, where there is none inside."""
+        inside = [v for at, v in zip(self.at_ns, self.values, strict=True) if start_ns <= at <= end_ns]
+        return max(inside) if inside else max(self.at(start_ns), self.at(end_ns))
+
+
+class Counter(Points):
+    """A counter, with what it counted before the server was started again."""
+
+    __slots__ = ("_last", "restarts")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last = 0.0
+        self.restarts = 0
+
+    def add(self, at_ns: int, value: float) -> None:
+        if not self.values:
+            risen = 0.0
+        elif value < self._last:
+            self.restarts += 1
+            risen = value
+        else:
+            risen = value - self._last
+        self._last = value
+        Points.add(self, at_ns, (self.values[-1] if self.values else 0.0) + risen)
+
+    def between(self, start_ns: float, end_ns: float) -> float:
+        """How far it rose."""
+        return self.at(end_ns) - self.at(start_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """How many values there were at or below each bound (s), their number and their sum (s): of some stretch of time."""
+
+    bounds_s: Sequence[float]
+    at_or_below: Sequence[float]
+    count: float
+    sum_s: float
+
+    @property
+    def mean_s(self) -> float | None:
+        """The mean, which a histogram knows exactly."""
+        return self.sum_s / self.count if self.count > 0 else None
+
+    def quantile_s(self, p: float) -> tuple[float, float | None] | None:
+        """Between which two bounds the p-quantile lies; None above the last one. None where there is no value."""
+        if self.count <= 0:
+            return None
+        low = 0.0
+        for bound, below in zip(self.bounds_s, self.at_or_below, strict=True):
+            if below >= p * self.count - 1e-9:
+                return low, bound
+            low = bound
+        return low, None
+
+
+_Place = tuple[Role, int, str]
+"""A role, by which of its names (in order of tables and of names), and the part: `le` of a bucket, `sum`, `count`."""
+
+
+class _PageSeries:
+    """One page."""
+
+    def __init__(self, tables: Sequence[ServerTable]) -> None:
+        self._tables = tables
+        self._places: dict[str, tuple[_Place, ...]] = {}
+        self._levels: dict[_Place, Points] = {}
+        self._counters: dict[_Place, Counter] = {}
+        self.tables: set[str] = set()
+        self.first_ns: int | None = None
+
+    def add(self, scrape: Scrape) -> None:
+        at = scrape.at_ns
+        sums: dict[_Place, list[float]] = {}
+        for key, value in scrape.values.items():
+            places = self._places.get(key)
+            if places is None:
+                places = self._places[key] = tuple(self._find(key))
+            for place in places:
+                sums.setdefault(place, []).append(value)
+        for place, values in sums.items():
+            role = place[0]
+            if role in SHARES:
+                self._levels.setdefault(place, Points()).add(at, sum(values) / len(values))
+            elif role in LEVELS:
+                self._levels.setdefault(place, Points()).add(at, sum(values))
+            else:
+                counter = self._counters.get(place)
+                if counter is None:
+                    counter = self._counters[place] = Counter()
+                    if self.first_ns is not None:
+                        # It came with the first request that it counts: until then it was zero.
+                        counter.add(self.first_ns, 0.0)
+                counter.add(at, sum(values))
+        if self.first_ns is None:
+            self.first_ns = at
+
+    def _find(self, key: str) -> Iterator[_Place]:
+        name, labels = split_key(key)
+        rank = 0
+        for table in self._tables:
+            for role, names in table.roles.items():
+                for samples in names:
+                    rank += 1
+                    part = _part(role, samples.name, name, labels)
+                    if part is not None and samples.match(samples.name, labels):
+                        self.tables.add(table.name)
+                        yield role, rank, part
+
+    def _ranks(self, role: Role) -> Iterator[int]:
+        yield from sorted({place[1] for place in (*self._levels, *self._counters) if place[0] is role})[:1]
+
+    def level(self, role: Role) -> Points | None:
+        """The role's level over time."""
+        return next((self._levels[role, rank, ""] for rank in self._ranks(role)), None)
+
+    def counter(self, role: Role, part: str = "") -> Counter | None:
+        """The role's counter over time."""
+        return next((c for rank in self._ranks(role) if (c := self._counters.get((role, rank, part)))), None)
+
+    def buckets(self, role: Role) -> dict[str, Counter]:
+        """The parts of the role's histogram."""
+        for rank in self._ranks(role):
+            return {part: c for (r, k, part), c in self._counters.items() if r is role and k == rank}
+        return {}
+
+    @property
+    def restarts(self) -> int:
+        """How often the server began to count anew."""
+        return max((counter.restarts for counter in self._counters.values()), default=0)
+
+
+def _part(role: Role, wanted: str, name: str, labels: Mapping[str, str]) -> str | None:
+    """Which part of a role a sample is; None where it is none. Only histograms have parts."""
+    if role not in HISTOGRAMS:
+        return "" if name == wanted else None
+    if not name.startswith(wanted):
+        return None
+    tail = name[len(wanted) :]
+    return labels.get("le") if tail == "_bucket" else {"_sum": "sum", "_count": "count"}.get(tail)
+
+
+class ServerSeries:
+    """All pages: add every scrape in order of time, then ask."""
+
+    def __init__(self, tables: Sequence[ServerTable]) -> None:
+        self._tables = tables
+        self._pages: dict[int, _PageSeries] = {}
+        self.scrapes = 0
+        self.failed = 0
+        self.last_error: str | None = None
+        self.first_ns: int | None = None
+        self.last_ns: int | None = None
+
+    def add(self, scrape: Scrape) -> None:
+        """One scrape, as `read_scrapes` gives it."""
+        if scrape.error is not None:
+            self.failed += 1
+            self.last_error = scrape.error
+            return
+        self.scrapes += 1
+        self.first_ns = scrape.at_ns if self.first_ns is None else min(self.first_ns, scrape.at_ns)
+        self.last_ns = scrape.at_ns if self.last_ns is None else max(self.last_ns, scrape.at_ns)
+        self._pages.setdefault(scrape.page, _PageSeries(self._tables)).add(scrape)
+
+    def add_all(self, scrapes: Iterable[Scrape]) -> ServerSeries:
+        """All of these."""
+        for scrape in scrapes:
+            self.add(scrape)
+        return self
+
+    @property
+    def found(self) -> tuple[ServerTable, ...]:
+        """The tables of which the pages have something."""
+        names = {name for page in self._pages.values() for name in page.tables}
+        return tuple(table for table in self._tables if table.name in names)
+
+    @property
+    def restarts(self) -> int:
+        """How often a server began to count anew."""
+        return sum(page.restarts for page in self._pages.values())
+
+    def _levels(self, role: Role) -> list[Points]:
+        return [found for page in self._pages.values() if (found := page.level(role)) is not None]
+
+    def _together(self, role: Role, values: Sequence[float]) -> float:
+        return sum(values) / len(values) if role in SHARES else sum(values)
+
+    def level(self, role: Role, start_ns: int, end_ns: int) -> tuple[float, float] | None:
+        """The mean of a level over a stretch of time, and its largest value there."""
+        pages = self._levels(role)
+        if not pages:
+            return None
+        mean = self._together(role, [page.mean(start_ns, end_ns) for page in pages])
+        times = sorted({at for page in pages for at in page.at_ns if start_ns <= at <= end_ns} | {start_ns, end_ns})
+        if len(pages) == 1:
+            return mean, pages[0].most(start_ns, end_ns)
+        return mean, max(self._together(role, [page.at(at) for page in pages]) for at in times)
+
+    def level_at(self, role: Role, t_ns: float) -> float | None:
+        """A level at an instant; None before the first scrape and after the last."""
+        pages = [page for page in self._levels(role) if page.covers(t_ns)]
+        return self._together(role, [page.at(t_ns) for page in pages]) if pages else None
+
+    def rise(self, role: Role, start_ns: float, end_ns: float) -> float | None:
+        """How far a counter rose between two instants."""
+        pages = [found for page in self._pages.values() if (found := page.counter(role)) is not None]
+        return sum(page.between(start_ns, end_ns) for page in pages) if pages else None
+
+    def covers(self, start_ns: float, end_ns: float) -> bool:
+        """Whether there are scrapes on both sides of a stretch of time."""
+        return (
+            self.first_ns is not None
+            and self.last_ns is not None
+            and self.first_ns <= start_ns
+            and end_ns <= self.last_ns
+        )
+
+    def histogram(self, role: Role, start_ns: float, end_ns: float) -> Histogram | None:
+        """What a histogram gained between two instants."""
+        gained: dict[str, float] = {}
+        for page in self._pages.values():
+            for part, counter in page.buckets(role).items():
+                gained[part] = gained.get(part, 0.0) + counter.between(start_ns, end_ns)
+        if "count" not in gained or "sum" not in gained:
+            return None
+        bounds = sorted(float(part) for part in gained if part not in ("sum", "count", "+Inf"))
+        by_bound = {float(part): value for part, value in gained.items() if part not in ("sum", "count", "+Inf")}
+        return Histogram(bounds, [by_bound[bound] for bound in bounds], gained["count"], gained["sum"])
+
+    def has(self, role: Role) -> bool:
+        """Whether a page has it."""
+        if role in COUNTERS:
+            return self.rise(role, 0, 0) is not None
+        if role in HISTOGRAMS:
+            return any(page.buckets(role) for page in self._pages.values())
+        return bool(self._levels(role))

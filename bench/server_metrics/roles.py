@@ -1,0 +1,101 @@
+"""What a sample of a server's page can be about, and how a server's table says which sample it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Role(StrEnum):
+    """What a sample is about. The value is its name in summary.json."""
+
+    RUNNING = "running"
+    WAITING = "waiting"
+    KV_CACHE_USED = "kv_cache_used"
+    PREFIX_HIT_RATE = "prefix_hit_rate"
+
+    PROMPT_TOKENS = "prompt_tokens"
+    GENERATION_TOKENS = "generation_tokens"
+    PREFIX_QUERIES = "prefix_queries"
+    PREFIX_HITS = "prefix_hits"
+    PREEMPTIONS = "preemptions"
+    FINISHED = "finished"
+    ABORTED = "aborted"
+
+    TTFT = "ttft"
+    ITL = "itl"
+    TPOT = "tpot"
+    E2EL = "e2el"
+    QUEUE = "queue"
+    PREFILL = "prefill"
+    DECODE = "decode"
+
+
+LEVELS = (Role.RUNNING, Role.WAITING)
+"""Gauges that add up over ranks and replicas."""
+SHARES = (Role.KV_CACHE_USED, Role.PREFIX_HIT_RATE)
+"""Gauges from 0 to 1, of which ranks and replicas have a mean."""
+COUNTERS = (
+    Role.PROMPT_TOKENS,
+    Role.GENERATION_TOKENS,
+    Role.PREFIX_QUERIES,
+    Role.PREFIX_HITS,
+    Role.PREEMPTIONS,
+    Role.FINISHED,
+    Role.ABORTED,
+)
+HISTOGRAMS = (Role.TTFT, Role.ITL, Role.TPOT, Role.E2EL, Role.QUEUE, Role.PREFILL, Role.DECODE)
+"""Of seconds."""
+
+TITLES: dict[Role, str] = {
+    Role.RUNNING: "Requests running",
+    Role.WAITING: "Requests waiting",
+    Role.KV_CACHE_USED: "KV cache used",
+    Role.PREFIX_HIT_RATE: "Prefix cache hit rate",
+    Role.PROMPT_TOKENS: "Prompt tokens",
+    Role.GENERATION_TOKENS: "Output tokens",
+    Role.PREFIX_QUERIES: "Prompt tokens looked up in the prefix cache",
+    Role.PREFIX_HITS: "Prompt tokens found there",
+    Role.PREEMPTIONS: "Preemptions",
+    Role.FINISHED: "Requests finished",
+    Role.ABORTED: "Requests aborted",
+    Role.TTFT: "TTFT",
+    Role.ITL: "ITL",
+    Role.TPOT: "TPOT",
+    Role.E2EL: "E2EL",
+    Role.QUEUE: "Time in the queue",
+    Role.PREFILL: "Prefill time",
+    Role.DECODE: "Decode time",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """All samples of this name whose labels have one of the values (`only`) and none of those (`without`)."""
+
+    name: str
+    only: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    without: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def match(self, name: str, labels: Mapping[str, str]) -> bool:
+        """Whether a sample is one of them."""
+        return (
+            name == self.name
+            and all(labels.get(label) in values for label, values in self.only.items())
+            and all(labels.get(label) not in values for label, values in self.without.items())
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ServerTable:
+    """The samples of one kind of server. Of several names of a role, the first that a page has counts: servers rename them.
+
+    A histogram is named without `_bucket`, `_sum` and `_count`. `exact`: requests and tokens of its page are those of the
+    requests that it answered, each once, so that a difference from the client's count means something.
+    """
+
+    name: str
+    prefix: str
+    roles: Mapping[Role, tuple[Samples, ...]]
+    exact: bool = False

@@ -1,0 +1,110 @@
+"""The lines of server.jsonl. A page has a thousand samples of which a second changes few: a line holds what has changed.
+
+    {"t_ns": ..., "asked_ns": ..., "page": 0, "url": ..., "types": {...}, "values": {sample: value}}   the first of a page
+    {"t_ns": ..., "asked_ns": ..., "page": 0, "changed": {number: value}, "values": {sample: value}, "gone": [number]}
+    {"t_ns": ..., "asked_ns": ..., "page": 0, "error": "..."}                                           no answer
+
+Samples are numbered from 0 in the order in which a page's `values` first had them. `changed`, `values` (new ones) and `gone`
+are left out where they are empty. Times are ns of CLOCK_MONOTONIC on the machine that asked: the values are of an instant
+between `asked_ns` and `t_ns`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from bench.server_metrics.exposition import Page
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scrape:
+    """All samples of one page at one time. `error`: why there are none."""
+
+    t_ns: int
+    asked_ns: int
+    page: int
+    values: Mapping[str, float]
+    error: str | None = None
+
+    @property
+    def at_ns(self) -> int:
+        """The middle of the time in which the server made the page."""
+        return (self.asked_ns + self.t_ns) // 2
+
+
+class ScrapeLines:
+    """Makes the lines of one page, in order."""
+
+    def __init__(self, page: int, url: str) -> None:
+        self._page = page
+        self._url = url
+        self._last: dict[str, float] | None = None
+        self._numbers: dict[str, int] = {}
+
+    def line(self, asked_ns: int, t_ns: int, found: Page | str) -> bytes:
+        """The line of a page, or of what went wrong."""
+        row: dict[str, Any] = {"t_ns": t_ns, "asked_ns": asked_ns, "page": self._page}
+        if isinstance(found, str):
+            row["error"] = found
+        elif self._last is None:
+            row |= {"url": self._url, "types": found.types, "values": found.values}
+        else:
+            before, numbers = self._last, self._numbers
+            new = {key: value for key, value in found.values.items() if key not in numbers}
+            changed = {
+                str(numbers[key]): value
+                for key, value in found.values.items()
+                if key in numbers and before.get(key) != value
+            }
+            gone = [numbers[key] for key in before if key not in found.values]
+            row |= {name: rows for name, rows in (("changed", changed), ("values", new), ("gone", gone)) if rows}
+        if not isinstance(found, str):
+            self._last = found.values
+            for key in found.values:
+                self._numbers.setdefault(key, len(self._numbers))
+        return orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def read_scrapes(lines: Iterable[bytes]) -> Iterator[Scrape]:
+    """Every scrape with all its samples. A torn line, or one that is not ours, is passed over.
+
+    The values of a scrape are those of one mapping that grows: take what is needed before the next one.
+    """
+    pages: dict[int, dict[str, float]] = {}
+    names: dict[int, dict[int, str]] = {}
+    for line in lines:
+        try:
+            row = orjson.loads(line)
+            t_ns, asked_ns, page = int(row["t_ns"]), int(row["asked_ns"]), int(row["page"])
+            if "error" in row:
+                yield Scrape(t_ns=t_ns, asked_ns=asked_ns, page=page, values={}, error=str(row["error"]))
+                continue
+            values = pages.setdefault(page, {})
+            known = names.setdefault(page, {})
+            for number, value in row.get("changed", {}).items():
+                values[known[int(number)]] = value
+            for number in row.get("gone", ()):
+                values.pop(known[int(number)], None)
+            for key, value in row.get("values", {}).items():
+                known[len(known)] = key
+                values[key] = value
+        except (ValueError, TypeError, KeyError, AttributeError):
+            continue
+        yield Scrape(t_ns=t_ns, asked_ns=asked_ns, page=page, values=values)
+
+
+def urls_in(lines: Iterable[bytes]) -> list[str]:
+    """The pages that were asked for, in order."""
+    found: dict[int, str] = {}
+    for line in lines:
+        try:
+            row = orjson.loads(line)
+            if "url" in row:
+                found.setdefault(int(row["page"]), str(row["url"]))
+        except (ValueError, TypeError, KeyError):
+            continue
+    return [found[page] for page in sorted(found)]

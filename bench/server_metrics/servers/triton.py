@@ -1,0 +1,18 @@
+"""Triton with the TensorRT-LLM backend. Its page is on a port of its own (8002): name it with --server-metrics."""
+
+from __future__ import annotations
+
+from bench.server_metrics.roles import Role, Samples, ServerTable
+
+TABLE = ServerTable(
+    "Triton",
+    "nv_",
+    {
+        Role.RUNNING: (Samples("nv_trt_llm_request_metrics", only={"request_type": ("scheduled",)}),),
+        Role.WAITING: (Samples("nv_trt_llm_request_metrics", only={"request_type": ("waiting",)}),),
+        Role.KV_CACHE_USED: (
+            Samples("nv_trt_llm_kv_cache_block_metrics", only={"kv_cache_block_type": ("fraction",)}),
+        ),
+        Role.FINISHED: (Samples("nv_inference_request_success"),),
+    },
+)

@@ -1,0 +1,209 @@
+"""The program that reads a server's metrics beside a load: `python -m bench.target.scrape_program DESCRIPTOR`, started by
+`scraper.py`.
+
+It scrapes before the load, once a second at fixed times, and once more when it is told that the load is over. The first and
+the last wait until the server has nothing left to count. It is of the idle kind, so it delays nobody; a late scrape has the
+time at which it was made.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import ssl
+import sys
+from collections.abc import Mapping
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException, HTTPSConnection, RemoteDisconnected
+from multiprocessing.connection import Connection
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+from bench import clock
+from bench.clock import NS_PER_S
+from bench.priority import give_way
+from bench.secrets import public_url
+from bench.server_metrics.exposition import Page, read_page
+from bench.server_metrics.role_series import ServerSeries
+from bench.server_metrics.roles import COUNTERS, LEVELS, SHARES, Role
+from bench.server_metrics.scrapes import Scrape, ScrapeLines
+from bench.server_metrics.servers import SERVERS
+from bench.target.scrape_task import FirstScrape, ScrapePage, ScrapeTask, ServerNow
+
+TIMEOUT_S = 5.0
+MOST_BYTES = 16 << 20
+SETTLED_WITHIN_S = 3.0
+"""A server counts a request a moment after its last byte: so long may it go on counting."""
+SETTLING_EVERY_S = 0.03
+
+
+class _Source:
+    """One page, on a connection of its own that stays open."""
+
+    def __init__(self, number: int, page: ScrapePage, context: ssl.SSLContext | None) -> None:
+        self._number = number
+        self._page = page
+        self._lines = ScrapeLines(number, public_url(page.url))
+        parts = urlsplit(page.url)
+        host = parts.hostname or ""
+        if parts.scheme == "https":
+            self._connection: HTTPConnection = HTTPSConnection(host, parts.port, timeout=TIMEOUT_S, context=context)
+        else:
+            self._connection = HTTPConnection(host, parts.port, timeout=TIMEOUT_S)
+        self._path = urlunsplit(("", "", parts.path or "/", parts.query, ""))
+
+    @property
+    def url(self) -> str:
+        """As it may be shown."""
+        return public_url(self._page.url)
+
+    def scrape(self, fd: int) -> Scrape:
+        """Ask now, and write down what comes."""
+        asked_ns = clock.now_ns()
+        found = self._get()
+        t_ns = clock.now_ns()
+        _write(fd, self._lines.line(asked_ns, t_ns, found))
+        if isinstance(found, str):
+            return Scrape(t_ns=t_ns, asked_ns=asked_ns, page=self._number, values={}, error=found)
+        return Scrape(t_ns=t_ns, asked_ns=asked_ns, page=self._number, values=found.values)
+
+    def _get(self) -> Page | str:
+        try:
+            try:
+                content = self._ask()
+            except (RemoteDisconnected, ConnectionResetError, BrokenPipeError):
+                # A server may close a connection that rests: that says nothing about the page.
+                self._connection.close()
+                content = self._ask()
+        except (OSError, HTTPException, ValueError) as e:
+            self._connection.close()
+            return str(e) or type(e).__name__
+        if isinstance(content, str):
+            return content
+        page = read_page(content)
+        return "no page of metrics in Prometheus' text format" if page is None else page
+
+    def _ask(self) -> bytes | str:
+        headers = {"user-agent": "trueload", "accept": "text/plain", **dict(self._page.headers)}
+        self._connection.request("GET", self._path, headers=headers)
+        response = self._connection.getresponse()
+        content = response.read(MOST_BYTES + 1)
+        if not response.isclosed():
+            self._connection.close()
+        if response.status != HTTPStatus.OK:
+            return f"status {response.status}"
+        return f"more than {MOST_BYTES} bytes" if len(content) > MOST_BYTES else content
+
+
+def _write(fd: int, line: bytes) -> None:
+    """A line that the disk does not take is lost: the load is what matters."""
+    try:
+        while line:
+            line = line[os.write(fd, line) :]
+    except OSError:
+        pass
+
+
+def _context(task: ScrapeTask) -> ssl.SSLContext | None:
+    if not any(page.url.startswith("https:") for page in task.pages):
+        return None
+    return ssl._create_unverified_context() if task.insecure else ssl.create_default_context(cafile=task.ca_file)
+
+
+class Watch:
+    """All pages of a task, scraped together."""
+
+    def __init__(self, task: ScrapeTask, connection: Connection) -> None:
+        self._connection = connection
+        context = _context(task)
+        self._sources = [_Source(number, page, context) for number, page in enumerate(task.pages)]
+        self._fd = os.open(task.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        self._task = task
+
+    def _scrape(self) -> tuple[list[Scrape], ServerSeries]:
+        scrapes = [source.scrape(self._fd) for source in self._sources]
+        return scrapes, ServerSeries(SERVERS).add_all(scrapes)
+
+    def settled(self) -> tuple[list[Scrape], ServerSeries]:
+        """A scrape at which nothing runs and the counters stand still, as far as that comes in time."""
+        until_ns = clock.now_ns() + round(SETTLED_WITHIN_S * NS_PER_S)
+        scrapes, series = self._scrape()
+        before: Mapping[Role, float] | None = None
+        while any(scrape.error is None for scrape in scrapes) and clock.now_ns() < until_ns:
+            counts = _counts(scrapes)
+            if counts == before and not _level(series, Role.RUNNING):
+                break
+            before = counts
+            self._connection.poll(SETTLING_EVERY_S)
+            scrapes, series = self._scrape()
+        return scrapes, series
+
+    def first(self) -> FirstScrape:
+        """The scrape before the load, and whether there is anything to go on for."""
+        scrapes, series = self.settled()
+        problems = tuple(
+            f"{source.url} has no metrics ({scrape.error})"
+            for source, scrape in zip(self._sources, scrapes, strict=True)
+            if scrape.error is not None
+        )
+        servers = tuple(table.name for table in series.found)
+        goes_on = bool(servers) if self._task.known_only else len(problems) < len(scrapes)
+        if not goes_on:
+            Path(self._task.path).unlink()
+        return FirstScrape(servers, problems, goes_on)
+
+    def go_on(self) -> None:
+        """Scrape until the load is over, and once more."""
+        connection = self._connection
+        every_ns = round(self._task.every_s * NS_PER_S)
+        due_ns = clock.now_ns() + every_ns
+        while not connection.poll(max(due_ns - clock.now_ns(), 0) / NS_PER_S):
+            _, series = self._scrape()
+            connection.send(ServerNow({str(r): v for r in (*LEVELS, *SHARES) if (v := _level(series, r)) is not None}))
+            # Who is late goes on with the next time that is still to come.
+            due_ns += every_ns * max(1, -(-(clock.now_ns() - due_ns) // every_ns))
+        connection.recv()
+        self.settled()
+        connection.send(None)
+
+
+def _level(series: ServerSeries, role: Role) -> float | None:
+    return None if series.last_ns is None else _last(series, role, series.last_ns)
+
+
+def _last(series: ServerSeries, role: Role, at_ns: int) -> float | None:
+    found = series.level(role, at_ns, at_ns)
+    return None if found is None else found[0]
+
+
+def _counts(scrapes: list[Scrape]) -> Mapping[Role, float]:
+    """All that the servers have counted so far."""
+    series = ServerSeries(SERVERS)
+    for scrape in scrapes:
+        if scrape.error is None:
+            # Counters begin at their first value: a scrape of nothing before it gives them whole.
+            series.add(Scrape(t_ns=0, asked_ns=0, page=scrape.page, values=dict.fromkeys(scrape.values, 0.0)))
+            series.add(Scrape(t_ns=1, asked_ns=1, page=scrape.page, values=scrape.values))
+    return {role: rise for role in COUNTERS if (rise := series.rise(role, 0, 1)) is not None}
+
+
+def main(descriptor: int) -> int:
+    """Be the process that reads: `descriptor` is the socket to the one that sends the load."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    connection = Connection(socket.socket(fileno=descriptor).detach())
+    try:
+        task: ScrapeTask = connection.recv()
+        give_way()
+        watch = Watch(task, connection)
+        first = watch.first()
+        connection.send(first)
+        if first.goes_on:
+            watch.go_on()
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        pass  # The process that sends has ended, or has no more use for it.
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1])))

@@ -1,0 +1,115 @@
+"""Reads the server's own metrics beside a load: a process of its own (`scrape_program.py`), seen from the one that sends.
+
+A page of a thousand samples takes ten ms to read, in which no stamp could be taken: so another process asks for it, on its
+own connection, and writes server.jsonl. This one reads a few numbers a second of it, for whoever watches.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from multiprocessing.connection import Connection
+from urllib.parse import urlsplit
+
+from bench.endpoints import urls
+from bench.target.scrape_task import FirstScrape, ScrapePage, ScrapeTask, ServerNow
+from bench.transport.interface import Target
+
+LAST_WITHIN_S = 10.0
+"""How long the end of a run waits for the last scrape."""
+
+OFF = "off"
+
+
+def pages_of(choice: Sequence[str], target: Target) -> tuple[ScrapePage, ...]:
+    """The pages of --server-metrics: none is named for the target's own."""
+    if OFF in choice:
+        return ()
+    own = target.without_credentials()
+    return tuple(_page(url, own) for url in choice or [urls.metrics_url(own.url)])
+
+
+def _page(url: str, own: Target) -> ScrapePage:
+    page = Target(url=url).without_credentials()
+    same = urlsplit(page.url)[:2] == urlsplit(own.url)[:2]
+    return ScrapePage(page.url, (*page.headers, *(own.headers if same and not page.headers else ())))
+
+
+class Scraper:
+    """`begin`, then `finish` or `close`. Where the process dies, the run goes on, and a note says so."""
+
+    def __init__(self, task: ScrapeTask) -> None:
+        ours, theirs = socket.socketpair()
+        # A session of its own: Ctrl-C is the business of the process that sends.
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "bench.target.scrape_program", str(theirs.fileno())],
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        theirs.close()
+        self._connection = Connection(ours.detach())
+        self._task = task
+        self._reading = False
+        self._last = asyncio.Event()
+        self.now: ServerNow | None = None
+        """What it saw last."""
+        self.died = False
+
+    async def begin(self) -> tuple[str, ...]:
+        """Wait for the scrape before the load. Returns what the report must say: which page that was asked for is none."""
+        loop = asyncio.get_running_loop()
+        readable = asyncio.Event()
+        fd = self._connection.fileno()
+        loop.add_reader(fd, readable.set)
+        try:
+            self._connection.send(self._task)
+            await readable.wait()
+            first: FirstScrape = self._connection.recv()
+        except (EOFError, OSError):
+            self.died = True
+            return ()
+        finally:
+            loop.remove_reader(fd)
+        if first.goes_on:
+            self._reading = True
+            loop.add_reader(fd, self._read)
+        # Nobody asked for the page that `auto` looked for.
+        return () if self._task.known_only else tuple(f"--server-metrics: {problem}" for problem in first.problems)
+
+    def _read(self) -> None:
+        try:
+            said = self._connection.recv()
+        except (EOFError, OSError):
+            self.died = not self._last.is_set()
+            self._stop()
+            self._last.set()
+            return
+        if said is None:
+            self._last.set()
+        else:
+            self.now = said
+
+    async def finish(self) -> None:
+        """The load is over: have the last scrape made, and wait for it."""
+        if self._reading:
+            with contextlib.suppress(OSError, asyncio.TimeoutError):
+                self._connection.send(None)
+                await asyncio.wait_for(self._last.wait(), LAST_WITHIN_S)
+        self.close()
+
+    def _stop(self) -> None:
+        if self._reading:
+            self._reading = False
+            asyncio.get_running_loop().remove_reader(self._connection.fileno())
+
+    def close(self) -> None:
+        """End the process. Closing again does nothing."""
+        self._stop()
+        self._connection.close()
+        self.process.terminate()
+        self.process.wait()

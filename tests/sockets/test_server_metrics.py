@@ -1,0 +1,127 @@
+"""A run reads its server's metrics beside the load: its counts are the client's, and nobody else gets the key."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+import bench
+from bench import cli
+from bench.errors import Exit
+from bench.observer import Control, Observer
+from tests.support.literal_replies import GOOD, api, stream, whole
+from tests.support.literal_server import LiteralServer, Received, Responder, Step
+from tests.support.mock_process import MockProcess, mock_process
+
+WORDS = ("--input-tokens", "32", "--output-tokens", "6", "--requests", "12", "--concurrency", "4", "--quiet")
+
+
+@pytest.fixture(scope="module")
+def mock() -> Iterator[MockProcess]:
+    with mock_process("--engine", "batching") as running:
+        yield running
+
+
+def run(url: str, out: Path, *more: str) -> dict[str, Any]:
+    assert cli.main(["run", "--url", url, "--out", str(out), *WORDS, *more]) in (Exit.GOOD, Exit.INVALID, Exit.TARGET)
+    found: dict[str, Any] = json.loads((out / "summary.json").read_text())
+    return found
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_requests_and_tokens_are_counted_alike_and_the_probe_is_not_among_them(
+    mock: MockProcess, tmp_path: Path, workers: str
+) -> None:
+    server = run(mock.url, tmp_path / "run", "--warmup", "3", "--workers", workers)["server"]
+    assert (server["kind"], server["urls"]) == ("vLLM", [f"{mock.url}/metrics"])
+    counts = {
+        line["what"]: (line["server"], line["client"], line["agree"]) for line in server["reconciliation"]["counts"]
+    }
+    assert counts == {
+        "requests": (15, 15, True),
+        "prompt_tokens": (480, 480, True),
+        "generation_tokens": (90, 90, True),
+    }
+    assert server["reconciliation"]["ttft"]["same_requests"]
+    assert server["levels"]["running"]["max"] >= 0
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "Inside the server" in page
+    assert "server and client counted the same" in page.lower().replace("&#39;", "'")
+
+
+class Meddler(Observer):
+    """Sends a request of its own when the load begins."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self.thread = threading.Thread(target=self._send)
+
+    def load_begins(self, control: Control) -> None:
+        self.thread.start()
+
+    def _send(self) -> None:
+        body = {"model": "mock-model", "messages": [{"role": "user", "content": "x"}], "max_tokens": 1}
+        assert httpx.post(f"{self._url}/v1/chat/completions", json=body).status_code == 200
+
+
+def test_what_somebody_else_sends_meanwhile_makes_the_run_suspect(mock: MockProcess, tmp_path: Path) -> None:
+    meddler = Meddler(mock.url)
+    settings = {"concurrency": 2, "duration": "1s", "input_tokens": "32", "output_tokens": "6"}
+    result = bench.run(url=mock.url, out=str(tmp_path / "run"), observer=meddler, **settings)
+    meddler.thread.join()
+    assert "1 are somebody else's" in " ".join(result.reasons)
+
+
+def test_off_reads_nothing(mock: MockProcess, tmp_path: Path) -> None:
+    assert run(mock.url, tmp_path / "run", "--server-metrics", "off")["server"] is None
+    assert not (tmp_path / "run" / "server.jsonl").exists()
+
+
+def asked(seen: list[Received], page: bytes | None) -> Responder:
+    others = api(lambda request: stream(*GOOD))
+
+    def script(request: Received) -> Sequence[Step]:
+        if request.path != "/metrics":
+            return others(request)
+        seen.append(request)
+        return whole("404 Not Found", b"{}") if page is None else whole("200 OK", page)
+
+    return script
+
+
+def test_a_server_without_known_metrics_leaves_no_file(tmp_path: Path) -> None:
+    with LiteralServer(asked([], b"something_else 1\n")) as server:
+        assert run(server.url, tmp_path / "run")["server"] is None
+    assert not (tmp_path / "run" / "server.jsonl").exists()
+
+
+def test_a_page_that_was_named_and_is_none_is_told(tmp_path: Path) -> None:
+    with LiteralServer(asked([], None)) as server:
+        page = f"{server.url}/metrics"
+        found = run(server.url, tmp_path / "run", "--server-metrics", page)
+    assert found["server"] is None
+    assert f"--server-metrics: {page} has no metrics (status 404)" in found["run"]["notes"]
+
+
+def test_the_key_goes_to_the_targets_own_page_and_to_no_other(tmp_path: Path) -> None:
+    own: list[Received] = []
+    other: list[Received] = []
+    with (
+        LiteralServer(asked(own, b"vllm:num_requests_running 0\n")) as server,
+        LiteralServer(asked(other, b"vllm:num_requests_running 0\n")) as replica,
+    ):
+        pages = ["--server-metrics", f"{server.url}/metrics", "--server-metrics", f"{replica.url}/metrics"]
+        found = run(server.url, tmp_path / "run", "--api-key", "secret-key", *pages)
+    assert len(found["server"]["urls"]) == 2
+    scrapes = [request for request in own if request.headers.get("accept") == "text/plain"]
+    assert scrapes
+    assert all(request.headers["authorization"] == "Bearer secret-key" for request in scrapes)
+    assert other
+    assert not any("authorization" in request.headers for request in other)
+    assert b"secret-key" not in b"".join(path.read_bytes() for path in (tmp_path / "run").iterdir())

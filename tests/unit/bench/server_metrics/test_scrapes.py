@@ -1,0 +1,97 @@
+"""A page of metrics as samples, and samples as the lines of server.jsonl."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.server_metrics.exposition import Page, read_page
+from bench.server_metrics.role_series import split_key
+from bench.server_metrics.scrapes import ScrapeLines, read_scrapes, urls_in
+
+PAGE = b"""# HELP vllm:num_requests_running Requests
+# TYPE vllm:num_requests_running gauge
+vllm:num_requests_running{engine="0",model_name="a \\"b\\" {c}"} 3.0
+# TYPE vllm:prompt_tokens_total counter
+vllm:prompt_tokens_total{engine="0"} 120
+# TYPE ttft histogram
+ttft_bucket{le="0.1"} 1
+ttft_bucket{le="+Inf"} 2
+ttft_sum 0.5
+ttft_count 2
+# TYPE nothing gauge
+nothing NaN
+"""
+
+
+def test_a_page_is_read_sample_by_sample_and_what_is_no_number_is_left_out() -> None:
+    page = read_page(PAGE)
+    assert page is not None
+    assert page.values == {
+        'vllm:num_requests_running{engine="0",model_name="a \\"b\\" {c}"}': 3.0,
+        'vllm:prompt_tokens_total{engine="0"}': 120.0,
+        'ttft_bucket{le="0.1"}': 1.0,
+        'ttft_bucket{le="+Inf"}': 2.0,
+        "ttft_sum": 0.5,
+        "ttft_count": 2.0,
+    }
+    assert page.types["vllm:num_requests_running"] == "gauge"
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"<!doctype html><html>", b'{"a": 1}', b"\xff\xfe\x00", b"# only a comment\n"]
+)
+def test_what_is_no_page_of_metrics_is_none(content: bytes) -> None:
+    assert read_page(content) is None
+
+
+@given(st.binary(max_size=300))
+def test_no_page_makes_it_fail(content: bytes) -> None:
+    page = read_page(content)
+    assert page is None or page.values
+
+
+@given(st.dictionaries(st.from_regex(r"[a-z_]{1,5}", fullmatch=True), st.text(max_size=8), max_size=3))
+def test_the_labels_of_a_whole_name_are_found_again(labels: dict[str, str]) -> None:
+    from bench.server_metrics.exposition import sample_key
+
+    assert split_key(sample_key("a:b_total", labels)) == ("a:b_total", labels)
+
+
+def test_a_line_holds_what_has_changed_and_reading_gives_everything_again() -> None:
+    pages = [
+        {"a": 1.0, "b": 2.0},
+        {"a": 1.0, "b": 3.0},
+        {"a": 1.0, "b": 3.0, "c": 4.0},
+        {"b": 3.0, "c": 4.0},
+        {"a": 5.0, "b": 3.0, "c": 4.0},
+    ]
+    lines = ScrapeLines(0, "http://h/metrics")
+    written = [lines.line(10 * i, 10 * i + 2, Page(values, {})) for i, values in enumerate(pages)]
+    assert b"http://h/metrics" in written[0]
+    assert b"values" not in written[1]
+    assert b'"changed":{"1":3.0}' in written[1]
+    found = []
+    for scrape in read_scrapes(written):
+        found.append(dict(scrape.values))
+        assert scrape.at_ns == scrape.asked_ns + 1
+    assert found == pages
+    assert urls_in(written) == ["http://h/metrics"]
+
+
+def test_a_scrape_that_failed_is_told_and_changes_nothing() -> None:
+    lines = ScrapeLines(0, "u")
+    written = [
+        lines.line(0, 2, Page({"a": 1.0}, {})),
+        lines.line(10, 12, "status 503"),
+        lines.line(20, 22, Page({"a": 2.0}, {})),
+    ]
+    scrapes = [(scrape.error, dict(scrape.values)) for scrape in read_scrapes(written)]
+    assert scrapes == [(None, {"a": 1.0}), ("status 503", {}), (None, {"a": 2.0})]
+
+
+@given(st.lists(st.binary(max_size=60), max_size=5))
+def test_lines_that_are_not_ours_are_passed_over(lines: list[bytes]) -> None:
+    good = ScrapeLines(0, "u").line(0, 2, Page({"a": 1.0}, {}))
+    assert next(dict(s.values) for s in read_scrapes([good, *lines])) == {"a": 1.0}
