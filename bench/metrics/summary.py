@@ -190,7 +190,10 @@ class Summary:
             rate = whole["throughput"]["requests_per_s"]
             return compat.numbers_of_inputs(self._facts.inputs_are, rate, whole["latency"]["e2el_ms"])
         ours = {"latency": whole["latency"], "output_tokens": self._tally.output_tokens}
-        return compat.numbers_of_tools(self._readings, self._tokens.gaps(), whole["throughput"]["duration_s"], ours)
+        duration_s = whole["throughput"]["duration_s"]
+        return compat.numbers_of_tools(
+            self._readings, self._tokens.gaps(), duration_s, ours, endpoint=self._facts.endpoint
+        )
 
     def _counts(self) -> dict[str, Any]:
         columns, outcomes = self._columns, self._columns.outcomes

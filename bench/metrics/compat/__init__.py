@@ -44,12 +44,35 @@ TOOLS: dict[str, Tool] = {
 
 
 def numbers_of_tools(
-    readings: Readings, between_tokens: LogHistogram, duration_s: float | None, ours: Mapping[str, Any]
+    readings: Readings,
+    between_tokens: LogHistogram,
+    duration_s: float | None,
+    ours: Mapping[str, Any],
+    endpoint: str = "chat",
 ) -> dict[str, Any]:
     """`compat` of a summary. `between_tokens` are the gaps between token chunks of the same requests, `ours` our own
     numbers: `latency` and `output_tokens`."""
     found = ToolNumbers(readings, between_tokens)
-    return {key: found.of(tool, duration_s, ours) for key, tool in TOOLS.items()}
+    numbers = {}
+    for key, tool in TOOLS.items():
+        there = tool.of_endpoint(endpoint)
+        numbers[key] = _nothing(tool, endpoint) if there is None else found.of(there, duration_s, ours)
+    return numbers
+
+
+def _nothing(tool: Tool, endpoint: str) -> dict[str, Any]:
+    """The row of a tool that cannot send such requests, as far as is known."""
+    names = ("ttft_ms", "e2el_ms", "tpot_ms", "itl_ms")
+    return {
+        "title": tool.title,
+        "version": tool.version,
+        **dict.fromkeys(names),
+        "output_tokens": 0,
+        "requests_per_s": None,
+        "output_tokens_per_s": None,
+        "missing": dict.fromkeys(names, f"it has no known definition for the endpoint {endpoint}"),
+        "differences": [],
+    }
 
 
 def numbers_of_inputs(inputs_are: str, requests_per_s: float | None, e2el_ms: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,10 +1,12 @@
 """NVIDIA's aiperf."""
 
+from dataclasses import replace
+
 from bench.metrics.compat.tool import PerToken, Tool
 
 _PER_TOKEN = PerToken("token", "token", 1)
 
-TOOL = Tool(
+_CHAT = Tool(
     title="aiperf",
     version="0.13.0",
     ttft="token",
@@ -19,3 +21,4 @@ TOOL = Tool(
         "output_tokens": "Output tokens are counted by tokenising the text again, not taken from usage.",
     },
 )
+TOOL = replace(_CHAT, others={"messages": _CHAT, "responses": _CHAT})

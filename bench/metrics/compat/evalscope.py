@@ -1,8 +1,10 @@
 """`evalscope perf`."""
 
+from dataclasses import replace
+
 from bench.metrics.compat.tool import PerToken, Tool
 
-TOOL = Tool(
+_CHAT = Tool(
     title="evalscope perf",
     version="1.14.1",
     ttft="token",
@@ -18,3 +20,10 @@ TOOL = Tool(
         "output_tokens": "Without usage the text is tokenised again.",
     },
 )
+_RESPONSES = replace(
+    _CHAT,
+    e2el="event",
+    tpot=PerToken("token", "event", 1),
+    differs={**_CHAT.differs, "e2el_ms": "Latency ends at the last event, which has the usage."},
+)
+TOOL = replace(_CHAT, others={"responses": _RESPONSES})

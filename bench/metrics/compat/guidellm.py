@@ -1,8 +1,10 @@
 """guidellm."""
 
+from dataclasses import replace
+
 from bench.metrics.compat.tool import PerToken, Tool
 
-TOOL = Tool(
+_CHAT = Tool(
     title="guidellm",
     version="0.8.1",
     ttft="token",
@@ -18,3 +20,5 @@ TOOL = Tool(
         "output_tokens": "Without usage each chunk with text is taken for a token.",
     },
 )
+_RESPONSES = replace(_CHAT, differs={**_CHAT.differs, "e2el_ms": "Request latency ends at the last event."})
+TOOL = replace(_CHAT, others={"responses": _RESPONSES})

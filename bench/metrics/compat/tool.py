@@ -62,3 +62,9 @@ class Tool:
     """What requests without generated text it can send: texts (embeddings), documents (rerank). Of their replies it prints
     the time from sending to the last byte, as we do."""
     differs: Mapping[str, str] = field(default_factory=dict)
+    others: Mapping[str, Tool] = field(default_factory=dict)
+    """Its definitions for endpoints beside chat and completions, where it has any: `messages`, `responses`."""
+
+    def of_endpoint(self, endpoint: str) -> Tool | None:
+        """The definitions for this endpoint; None where none are known."""
+        return self if endpoint in ("chat", "completions") else self.others.get(endpoint)

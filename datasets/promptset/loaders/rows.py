@@ -29,9 +29,12 @@ _OWN_KEYS = ("input_tokens", "output_tokens", "session", "at_s", "endpoint", "he
 _INPUT_KEYS = ("texts", "input", "query", "documents")
 ROW_KEYS = ("prompt", "messages", "tools", "conversations", "body", *_INPUT_KEYS, *_OWN_KEYS, "model", "priority")
 COUNTS = ("input_tokens", "output_tokens")
+_LIMITS = ("max_completion_tokens", "max_output_tokens", "max_tokens")
+"""How requests call the tokens that they ask for; the first that is there counts."""
 REQUEST_KEYS = frozenset(
-    """model stream stream_options max_tokens max_completion_tokens min_tokens temperature top_p top_k n stop seed
-    tools tool_choice response_format presence_penalty frequency_penalty logprobs ignore_eos""".split()  # noqa: SIM905
+    """model stream stream_options max_tokens max_completion_tokens max_output_tokens min_tokens temperature top_p top_k n
+    stop seed tools tool_choice response_format presence_penalty frequency_penalty logprobs ignore_eos stop_sequences
+    thinking""".split()  # noqa: SIM905
 )
 """Keys by which a full request body is told from a row of ours, which may have tools and a model beside its own keys."""
 
@@ -90,8 +93,9 @@ def _read_body(body: Row, row: Row) -> ParsedRow:
         problems.append(
             "the request has neither messages nor prompt, nor the input of an embedding or documents to rank"
         )
-    asked = row.get("max_completion_tokens", row.get("max_tokens"))
-    problems += count_problems("max_completion_tokens" if "max_completion_tokens" in row else "max_tokens", asked)
+    limit = next((name for name in _LIMITS if name in row), _LIMITS[-1])
+    asked = row.get(limit)
+    problems += count_problems(limit, asked)
     if problems:
         raise SpecError(problems)
     return ParsedRow(Sample(body=row, output_tokens=asked), own=own_of(outside))

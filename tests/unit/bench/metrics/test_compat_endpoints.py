@@ -1,0 +1,53 @@
+"""Compatible columns of messages and responses: what a tool defines for them, or a dash that says why."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bench.metrics.compat import TOOLS, Readings, numbers_of_tools
+from bench.metrics.histogram import LogHistogram
+from tests.support.made_records import made_record
+
+KINDS = ("ttft_ms", "e2el_ms", "tpot_ms", "itl_ms")
+OURS: dict[str, Any] = {
+    "latency": {name: {"n": 1, "mean": 1.0, "p50": 1.0, "p99": 1.0, "bounds": {}} for name in KINDS}, "output_tokens": 4
+}  # fmt: skip
+
+
+def numbers(endpoint: str) -> dict[str, Any]:
+    readings, gaps = Readings(), LogHistogram()
+    # A tool's name, reasoning, text, text, and the last event with the usage.
+    readings.add(made_record(chunks_ms=(10, 20, 40, 60, 90, 100), kinds="ofctcu", tokens=(0, 1, 1, 1, 1, 0)))
+    gaps.extend([20_000_000, 20_000_000, 30_000_000])
+    return numbers_of_tools(readings, gaps, 1.0, OURS, endpoint)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "known"),
+    [
+        ("chat", set(TOOLS)),
+        ("completions", set(TOOLS)),
+        ("messages", {"aiperf"}),
+        ("responses", {"aiperf", "guidellm", "evalscope", "vllm_python"}),
+    ],
+)
+def test_a_tool_without_definitions_has_dashes_that_say_so(endpoint: str, known: set[str]) -> None:
+    for key, row in numbers(endpoint).items():
+        assert (row["ttft_ms"] is not None) is (key in known), key
+        if key not in known:
+            assert all(row[name] is None for name in KINDS)
+            assert row["requests_per_s"] is row["output_tokens_per_s"] is None
+            assert set(row["missing"].values()) == {f"it has no known definition for the endpoint {endpoint}"}
+
+
+def test_definitions_for_responses_are_those_of_each_tool() -> None:
+    found = numbers("responses")
+    assert {key: found[key]["ttft_ms"]["p50"] for key in ("aiperf", "guidellm", "evalscope", "vllm_python")} == {
+        "aiperf": 20, "guidellm": 20, "evalscope": 20, "vllm_python": 40
+    }  # fmt: skip
+    assert {key: found[key]["e2el_ms"]["p50"] for key in ("aiperf", "guidellm", "evalscope", "vllm_python")} == {
+        "aiperf": 90, "guidellm": 100, "evalscope": 100, "vllm_python": 90
+    }  # fmt: skip
+    assert found["vllm_python"]["itl_ms"]["n"] == 2
