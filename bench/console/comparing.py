@@ -150,8 +150,8 @@ class Comparer:
         """What a command said of A and B, of the tasks by their names."""
         lines = [line.strip().removeprefix("error: ").removeprefix("- ") for line in said.splitlines()]
         told = "; ".join(line for line in lines if not re.fullmatch(r"\d+ problems", line))
-        for letter, group in zip("AB", groups, strict=False):
-            told = re.sub(rf"\b{letter}\b(?= (?:and|cannot|\())|(?<=and ){letter}\b", lambda _, g=group: g.name, told)  # type: ignore[misc]
+        names = dict(zip("AB", (group.name for group in groups), strict=False))
+        told = re.sub(r"\b[AB]\b(?= (?:and|cannot|\())|(?<=and )B\b", lambda found: names[found[0]], told)
         return re.sub(r", say --allow \S+$", ", compare them all the same", told)
 
 

@@ -38,6 +38,8 @@ def _environment() -> Environment:
     pages.filters["number"] = number
     pages.filters["when"] = lambda text: (text or "")[:16].replace("T", " ")
     pages.filters["spark"] = spark
+    for name in pages.list_templates():
+        pages.get_template(name)  # Read now, so that the first page has not to wait for it.
     return pages
 
 

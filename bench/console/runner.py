@@ -25,7 +25,7 @@ from bench.console.store import Store
 from bench.console.task import ACTIVE, OVER
 from bench.console.tasks import LOG, PID, TaskFolder, planned_of
 from bench.endpoints import urls
-from bench.run_directory import RunDirectory, is_series_held
+from bench.run_directory import SUMMARY, RunDirectory, is_series_held
 
 LOOK_EVERY_NS = NS_PER_S // 4
 
@@ -69,7 +69,8 @@ class Runner:
     def _running_elsewhere(self) -> str | None:
         for name in self._folder.names():
             path = self._folder.path / name
-            if _goes_on(path):
+            # Most have ended: one look at a file says so, and a thousand of them would keep the first page waiting.
+            if not (path / SUMMARY).is_file() and _goes_on(path):
                 return name
         return None
 

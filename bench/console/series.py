@@ -18,6 +18,8 @@ from bench.run_directory import SUMMARY, RunDirectory, is_series_held
 from bench.run_state import RunState
 
 FILES = tuple(kind.sign for kind in KINDS.values() if kind.sign)
+STAMPED = tuple((kind.numbers, kind.page) for kind in KINDS.values() if kind.sign)
+"""The files of each that change when it goes on, or is rendered again."""
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -31,12 +33,6 @@ class Progress:
     headline: str | None
     steps: tuple[Step, ...]
     share_done: float
-
-
-def stamped(path: Path) -> tuple[str, ...]:
-    """The files that change when a search or a sweep goes on, or is rendered again; none for other directories."""
-    kind = next((kind for kind in KINDS.values() if kind.sign and (path / kind.sign).is_file()), None)
-    return () if kind is None else (kind.numbers, kind.page)
 
 
 def read(task: Task, path: Path) -> Task | None:

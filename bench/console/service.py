@@ -13,7 +13,7 @@ import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
@@ -174,10 +174,11 @@ class Console:
             raise ConsoleError(
                 f"a task has a title, a label, a note and a baseline, and no {', '.join(sorted(unknown))}"
             )
-        texts = {key: (str(value).strip()[:MOST_TEXT] or None) for key, value in changes.items() if key != "baseline"}
-        if "baseline" in changes:
-            texts["baseline"] = bool(changes["baseline"])  # type: ignore[assignment]
-        self.store.mark(name, replace(task.marks, **texts))  # type: ignore[arg-type]
+        known = asdict(task.marks)
+        for key, value in changes.items():
+            text = "" if value is None else str(value).strip()[:MOST_TEXT]
+            known[key] = bool(value) if key == "baseline" else text or None
+        self.store.mark(name, Marks(**known))
         return self.task(name)
 
     def remove(self, name: str, *, files: bool) -> None:
@@ -300,8 +301,9 @@ class Console:
 
     def save_target(self, given: Mapping[str, Any]) -> Target:
         """Add or replace a server. Raises Refused."""
-        known = ("name", "url", "endpoint", "model", "tokenizer", "key_variable", "header_variables")
-        target = Target(**{key: given.get(key) or None for key in known})  # type: ignore[arg-type]
+        known = ("endpoint", "model", "tokenizer", "key_variable", "header_variables")
+        name, url = (str(given.get(key) or "") for key in ("name", "url"))
+        target = Target(name, url, **{key: given.get(key) or None for key in known})
         problems: list[tuple[str | None, str]] = []
         if not target.name or TASK_NAME.fullmatch(target.name) is None or target.name == MOCK:
             problems.append(("name", "give it a name of letters, digits, dots and dashes"))

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import orjson
 
@@ -90,7 +91,7 @@ class Store:
                 raise
             self._connection.execute("COMMIT")
 
-    def _rows(self, query: str, *values: object) -> list[tuple[object, ...]]:
+    def _rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         with self._lock, closing(self._connection.execute(query, values)) as cursor:
             return cursor.fetchall()
 
@@ -102,10 +103,7 @@ class Store:
     def marks(self) -> dict[str, Marks]:
         """What was said of each task that anything was said of."""
         rows = self._rows("SELECT task, title, label, note, baseline FROM marks")
-        return {
-            str(task): Marks(_text(title), _text(label), _text(note), bool(baseline))
-            for task, title, label, note, baseline in rows
-        }
+        return {task: Marks(title, label, note, bool(baseline)) for task, title, label, note, baseline in rows}
 
     def mark(self, task: str, marks: Marks) -> None:
         """Replace what was said of a task."""
@@ -117,7 +115,7 @@ class Store:
 
     def queue(self) -> list[tuple[str, str | None]]:
         """The tasks that wait, in order, each with the time before which it does not start."""
-        return [(str(task), _text(at)) for task, at in self._rows("SELECT task, start_at FROM queue ORDER BY position")]
+        return [(task, at) for task, at in self._rows("SELECT task, start_at FROM queue ORDER BY position")]
 
     def enqueue(self, task: str, start_at: str | None = None) -> None:
         """Put a task at the end of the queue."""
@@ -144,7 +142,7 @@ class Store:
     def targets(self) -> list[Target]:
         """The saved servers, by name."""
         rows = self._rows("SELECT content FROM targets ORDER BY name")
-        return [Target(**orjson.loads(content)) for (content,) in rows]  # type: ignore[arg-type]
+        return [Target(**orjson.loads(content)) for (content,) in rows]
 
     def save_target(self, target: Target) -> None:
         """Add a server, or replace the one of this name."""
@@ -159,7 +157,7 @@ class Store:
     def seen(self) -> dict[str, tuple[str, bytes]]:
         """What was read of finished run directories, with a stamp of their files: reading a thousand takes a second."""
         rows = self._rows("SELECT task, stamp, content FROM seen")
-        return {str(task): (str(stamp), content) for task, stamp, content in rows}  # type: ignore[misc]
+        return {task: (stamp, content) for task, stamp, content in rows}
 
     def keep_seen(self, rows: list[tuple[str, str, bytes]]) -> None:
         """Keep what was read."""
@@ -171,7 +169,3 @@ class Store:
         with self._write() as db:
             for table in ("marks", "queue", "seen"):
                 db.execute(f"DELETE FROM {table} WHERE task = ?", (task,))
-
-
-def _text(value: object) -> str | None:
-    return None if value is None else str(value)

@@ -6,9 +6,11 @@ task as well. What a task is now follows from its files, so that a console that 
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -40,7 +42,8 @@ class TaskFolder:
     def __init__(self, path: Path, store: Store) -> None:
         self.path = path
         self._store = store
-        self._seen = store.seen()
+        self._stored = store.seen()
+        self._seen: dict[str, tuple[str, Task]] = {}
         self._lock = threading.Lock()
 
     def directory(self, task: str) -> Path:
@@ -71,13 +74,14 @@ class TaskFolder:
 
     def names(self) -> list[str]:
         """All tasks, the latest first."""
-        found = []
-        if self.path.is_dir():
-            for path in self.path.iterdir():
-                ours = TASK_NAME.fullmatch(path.name) and not path.is_symlink()
-                if ours and any((path / name).is_file() for name in (MANIFEST, TASK_FILE, *series.FILES)):
-                    found.append(path.name)
-        return sorted(found, reverse=True)
+        with suppress(OSError), os.scandir(self.path) as entries:
+            ours = [
+                entry for entry in entries if TASK_NAME.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False)
+            ]
+            signs = (MANIFEST, TASK_FILE, *series.FILES)
+            found = (entry.name for entry in ours if any(os.path.isfile(f"{entry.path}/{name}") for name in signs))  # noqa: PTH113
+            return sorted(found, reverse=True)
+        return []
 
     def tasks(self, queue: Mapping[str, str | None], starting: Collection[str]) -> list[Task]:
         """All tasks, the latest first. `queue`: those that wait; `starting`: those whose program was started."""
@@ -108,28 +112,30 @@ class TaskFolder:
     ) -> Task:
         stamp = _stamp(path)
         with self._lock:
+            if (stored := self._stored.pop(path.name, None)) is not None and stored[0] == stamp:
+                self._seen[path.name] = (stamp, _from_bytes(stored[1]))
             seen = self._seen.get(path.name)
         if seen is not None and seen[0] == stamp:
-            return _from_bytes(seen[1])
+            return seen[1]
         task = _task(path, queue, starting)
         if task.state in (ENDED, STOPPED) and task.has_report:
             content = orjson.dumps(task)
             with self._lock:
-                self._seen[path.name] = (stamp, content)
+                self._seen[path.name] = (stamp, task)
             new.append((path.name, stamp, content))
         return task
 
 
 def _stamp(path: Path) -> str:
-    """Changes when a finished run is rendered again, or changed."""
-    parts = []
-    for name in series.stamped(path) or (MANIFEST, SUMMARY):
+    """Changes when what has ended is rendered again, or changed; empty where that has not come yet."""
+    place = str(path)
+    for names in ((MANIFEST, SUMMARY), *series.STAMPED):
         try:
-            stat = (path / name).stat()
+            stats = [os.stat(f"{place}/{name}") for name in names]  # noqa: PTH116
         except OSError:
-            return ""
-        parts.append(f"{stat.st_mtime_ns}-{stat.st_size}")
-    return " ".join(parts)
+            continue
+        return " ".join(f"{stat.st_mtime_ns}-{stat.st_size}" for stat in stats)
+    return ""
 
 
 def _from_bytes(content: bytes) -> Task:
