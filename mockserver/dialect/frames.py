@@ -140,7 +140,8 @@ class ReplyFrames(Protocol):
         """What opens a choice, before its first token."""
 
     def piece(self, piece: Piece, usage: UsageCounts | None) -> Sequence[Event]:
-        """Some tokens. At most one of the events has a kind of c, t or f: it carries them."""
+        """Some tokens. At most one of the events has a kind of c, t or f: it carries them. If the name of a tool call comes
+        with arguments, they may be two: the first carries one token, the name."""
 
     def empty(self, piece: Piece, usage: UsageCounts | None) -> Sequence[Event]:
         """An event without text before a piece (the fault `empty`), of kind r with the role, else o; and what opens the

@@ -70,6 +70,8 @@ def parse_prompt(row: Row) -> RequestParams:
         messages.append({"role": "system", "content": system})
     for i, message in enumerate(given):
         messages += _message(message, f"messages.{i}")
+    if all(message["role"] == "system" for message in messages):
+        _wrong("messages", "at least one message is required")
     return RequestParams(
         stream=False,
         include_usage=True,

@@ -16,6 +16,7 @@ from mockserver.dialect import openai, refusals
 from mockserver.dialect.access import require_key, require_trusted_page
 from mockserver.dialect.cors import Cors
 from mockserver.dialect.endpoints import ENDPOINTS, POOLING_ENDPOINTS
+from mockserver.dialect.messages import KEY_HEADER
 from mockserver.dialect.refusals import Refusal
 from mockserver.expect import RequestLengths
 from mockserver.http.admin import add_admin
@@ -109,14 +110,14 @@ def _add_facts(app: FastAPI) -> None:
     @app.get("/v1/models")
     async def models(request: Request) -> Response:
         worker = _worker(request)
-        require_key(request, worker.config)
+        require_key(request, worker.config, KEY_HEADER)
         config = worker.config
         return Response(openai.models_body(config.model, worker.started, config.max_model_len), media_type=_JSON)
 
     @app.get("/v1/models/{model:path}")
     async def one_model(request: Request, model: str) -> Response:
         worker = _worker(request)
-        require_key(request, worker.config)
+        require_key(request, worker.config, KEY_HEADER)
         config = worker.config
         body = openai.model_body(model, config.model, worker.started, config.max_model_len)
         return Response(body, media_type=_JSON)

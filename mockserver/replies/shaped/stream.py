@@ -209,10 +209,13 @@ class ShapedStream(Shaped):
         given[choice] = stop
         events = content.frames.piece(piece, self._running(given))
         self._textless[choice] += stop - start
-        carrier = next((n for n, event in enumerate(events) if event.carries), None)
+        carriers = [n for n, event in enumerate(events) if event.carries]
+        carrier = carriers[-1] if carriers else None
         tokens = [0] * len(events)
         if events and (last or carrier is not None):
-            tokens[-1 if carrier is None else carrier] = self._textless[choice]
+            for n in carriers[:-1]:  # The name of a tool call is a token of its own.
+                tokens[n] = 1
+            tokens[-1 if carrier is None else carrier] = self._textless[choice] - sum(tokens)
             self._textless[choice] = 0
         chunks = [(event, LedgerChunk(event.kind, some, choice)) for event, some in zip(events, tokens, strict=True)]
         if choice > 0:  # Faults strike the first choice.

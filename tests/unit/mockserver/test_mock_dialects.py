@@ -10,10 +10,15 @@ from typing import Any
 import pytest
 
 from mockserver.dialect.endpoint import Endpoint
+from mockserver.dialect.frames import Block, FinishReason, ToolCall
 from mockserver.dialect.messages import MESSAGES, MessagesFrames
+from mockserver.dialect.params import RequestParams
 from mockserver.dialect.responses import RESPONSES, ResponsesFrames
 from mockserver.faults import FAULTS
-from mockserver.replies.shaped.choice import ReplyStyle
+from mockserver.plans.plan import Plan
+from mockserver.replies.shaped.choice import ReplyStyle, shaped_reply
+from mockserver.replies.shaped.content import Choice
+from mockserver.tokencount import known_count
 from tests.support.played_reply import MS, Played
 
 BOTH = pytest.mark.parametrize("endpoint", [MESSAGES, RESPONSES], ids=["messages", "responses"])
@@ -241,3 +246,73 @@ def test_the_page_says_which_faults_a_dialect_ignores() -> None:
     assert named.keys() <= FAULTS.keys()
     for column, frames in enumerate((MessagesFrames, ResponsesFrames)):
         assert {name for name, cells in named.items() if "ignored" in cells[column]} == frames.ignores
+
+
+def of_tools(endpoint: Endpoint, stream: bool, *tokens: int) -> Played:
+    """A reply of reasoning, text and two calls: the first token of a call is its name."""
+    texts = ["Hm", "I", " ask", "", '{"city":', ' "Rome"}', "", "{}"]
+    calls = [ToolCall("call_1", "weather"), ToolCall("call_2", "now")]
+    blocks = (
+        Block("reasoning", 0, 1), Block("text", 1, 3), Block("tool", 3, 6, calls[0]), Block("tool", 6, 8, calls[1])
+    )  # fmt: skip
+    plan = Plan(50, (20,) * 7, 8, reasoning_tokens=1, finish="stop")
+    choice = Choice(plan, texts, blocks, FinishReason("tool_calls", None))
+    reply = played(endpoint, stream=stream)
+    params = RequestParams(stream, True, False, 8, messages=[])
+    content = ReplyStyle(reasons=True).content_of(params, (choice,), endpoint, "id", 9, "m", known_count(5))
+    reply.wire.said.clear()
+    reply.reply = shaped_reply(reply.wire, content, reply.timer, reply.ended.append)
+    reply.reply.begin()
+    return reply.play(*(tokens or (1,) * 8))
+
+
+def test_tool_calls_are_blocks_of_messages() -> None:
+    reply = of_tools(MESSAGES, True)
+    assert reply.kinds == "r" + "otoo" + "occo" + "fffo" + "ffo" + "uo"
+    assert sum(reply.reply.chunk_tokens) == 8
+    said = [data for name, data in events(reply) if data.get("index") == 2]
+    assert said[0]["content_block"] == {"type": "tool_use", "id": "call_1", "name": "weather", "input": {}}
+    assert [row["delta"] for row in said[1:3]] == [
+        {"type": "input_json_delta", "partial_json": text} for text in ('{"city":', ' "Rome"}')
+    ]
+    assert events(reply)[-2][1]["delta"]["stop_reason"] == "tool_use"
+    (whole,) = of_tools(MESSAGES, False).wire.said
+    assert isinstance(whole, tuple)
+    row = json.loads(whole[1])
+    assert [block["type"] for block in row["content"]] == ["thinking", "text", "tool_use", "tool_use"]
+    assert [block["input"] for block in row["content"][2:]] == [{"city": "Rome"}, {}]
+    assert row["stop_reason"] == "tool_use"
+
+
+def test_tool_calls_are_items_of_responses() -> None:
+    reply = of_tools(RESPONSES, True)
+    assert reply.kinds == "oo" + "ootooo" + "ooccooo" + "fffoo" + "ffoo" + "u"
+    assert sum(reply.reply.chunk_tokens) == 8
+    said = [(name, data) for name, data in events(reply) if data.get("output_index") == 2]
+    assert [name.removeprefix("response.") for name, _ in said] == [
+        "output_item.added", "function_call_arguments.delta", "function_call_arguments.delta",
+        "function_call_arguments.done", "output_item.done",
+    ]  # fmt: skip
+    call = {"id": "fc_id_2", "type": "function_call", "call_id": "call_1", "name": "weather"}
+    assert said[0][1]["item"] == {**call, "arguments": "", "status": "in_progress"}
+    assert said[-1][1]["item"] == {**call, "arguments": '{"city": "Rome"}', "status": "completed"}
+    last = events(reply)[-1][1]["response"]
+    assert [item["type"] for item in last["output"]] == ["reasoning", "message", "function_call", "function_call"]
+    (whole,) = of_tools(RESPONSES, False).wire.said
+    assert isinstance(whole, tuple)
+    assert json.loads(whole[1])["output"] == last["output"]
+
+
+@BOTH
+@pytest.mark.parametrize("tokens", [(8,), (4, 4), (5, 3), (2, 2, 2, 2)])
+def test_calls_that_come_together_are_whole(endpoint: Endpoint, tokens: tuple[int, ...]) -> None:
+    reply = of_tools(endpoint, True, *tokens)
+    deltas = [
+        data["delta"] for name, data in events(reply) if "arguments.delta" in name or name == "content_block_delta"
+    ]
+    arguments = "".join(delta if isinstance(delta, str) else delta.get("partial_json", "") for delta in deltas)
+    assert arguments == '{"city": "Rome"}{}'
+    assert sum(reply.reply.chunk_tokens) == 8
+    # A token chunk has a token of its own, if the name of a call and its arguments come together too.
+    kinds = zip(reply.kinds, reply.reply.chunk_tokens, strict=True)
+    assert all(n > 0 for kind, n in kinds if kind in "ctf")

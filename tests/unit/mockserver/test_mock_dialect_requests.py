@@ -1,0 +1,268 @@
+"""Bodies of messages and responses: the conversation that they become, and what is refused. No body is an error of ours."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mockserver.dialect.messages import refused
+from mockserver.dialect.messages_request import parse_messages, parse_prompt
+from mockserver.dialect.params import RequestParams, ToolChoice
+from mockserver.dialect.refusals import Refusal, fault_refusal
+from mockserver.dialect.responses_request import parse_responses
+from promptset.errors import SpecError
+from promptset.tokens import load_tokenizer
+
+HELLO = [{"role": "user", "content": "hello"}]
+ASKED = {"model": "m", "max_tokens": 9, "messages": HELLO}
+TOOL = {"name": "weather", "input_schema": {"properties": {"city": {"type": "string"}}}}
+FUNCTION = {"type": "function", "name": "weather", "parameters": {"type": "object"}}
+
+
+def test_a_body_of_messages_is_the_conversation_that_chat_would_get() -> None:
+    image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "QQ=="}}
+    params = parse_messages(
+        {
+            **ASKED,
+            "system": [
+                {"type": "text", "text": "x-anthropic-billing-header: 1"},
+                {"type": "text", "text": "Be ", "cache_control": {"type": "ephemeral"}},
+                {"type": "text", "text": "brief."},
+            ],
+            "messages": [
+                {"role": "user", "content": [{"type": "text", "text": "Look:"}, image]},
+                {
+                    "role": "assistant",
+                    "content": [
+                        {"type": "thinking", "thinking": "Hm.", "signature": "x"},
+                        {"type": "redacted_thinking", "data": "y"},
+                        {"type": "text", "text": "I ask."},
+                        {"type": "tool_use", "id": "t1", "name": "weather", "input": {"city": "Rome"}},
+                    ],
+                },
+                {
+                    "role": "user",
+                    "content": [
+                        {
+                            "type": "tool_result",
+                            "tool_use_id": "t1",
+                            "content": [{"type": "text", "text": "Sun."}, image],
+                        },
+                        {"type": "text", "text": "So?"},
+                    ],
+                },
+                {"role": "system", "content": "Now answer."},
+            ],
+            "tools": [TOOL],
+            "tool_choice": {"type": "tool", "name": "weather", "disable_parallel_tool_use": True},
+            "stop_sequences": ["END"],
+            "stream": True,
+            "thinking": {"type": "adaptive"},
+            "a_field_of_tomorrow": 1,
+        }
+    )
+    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,QQ=="}}
+    call = {"name": "weather", "arguments": '{"city":"Rome"}'}
+    assert params.messages == [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": [{"type": "text", "text": "Look:"}, picture]},
+        {
+            "role": "assistant",
+            "reasoning": "Hm.",
+            "tool_calls": [{"id": "t1", "type": "function", "function": call}],
+            "content": "I ask.",
+        },
+        {"role": "tool", "tool_call_id": "t1", "content": "Sun."},
+        {"role": "user", "content": [picture]},
+        {"role": "user", "content": "So?"},
+        {"role": "system", "content": "Now answer."},
+    ]
+    schema = {"properties": {"city": {"type": "string"}}, "type": "object"}
+    assert params.tools == [{"type": "function", "function": {"name": "weather", "parameters": schema}}]
+    assert (params.tool_choice, params.parallel_calls) == (ToolChoice("required", "weather"), False)
+    assert (params.stream, params.asked_tokens, params.stop) == (True, 9, ("END",))
+    assert params.include_usage
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"max_tokens": None}, "max_tokens: Field required"),
+        ({"max_tokens": 0}, "max_tokens: Input should be greater than or equal to 1"),
+        ({"max_tokens": "9"}, "max_tokens: Input should be a valid integer"),
+        ({"max_tokens": True}, "max_tokens: Input should be a valid integer"),
+        ({"model": None}, "model: Field required"),
+        ({"messages": None}, "messages: Field required"),
+        ({"messages": []}, "messages: at least one message is required"),
+        ({"messages": {}}, "messages: Input should be a valid list"),
+        ({"messages": [{"role": "system", "content": ""}]}, "messages: at least one message is required"),
+        ({"messages": [{"role": "tool", "content": "x"}]}, "messages.0.role: Input should be"),
+        ({"messages": [{"role": "user"}]}, "messages.0.content: Field required"),
+        ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "messages.0.content.0.text: Field required"),
+        ({"messages": [{"role": "user", "content": [{"type": "poem"}]}]}, "messages.0.content.0.type: Input should be"),
+        ({"stream": 1}, "stream: Input should be a valid boolean"),
+        ({"system": 5}, "system: Input should be a valid list"),
+        ({"tools": [{"name": "x"}]}, "tools.0.input_schema: Field required"),
+        ({"tool_choice": {"type": "any"}}, "tool_choice: tools must be given"),
+        ({"tools": [TOOL], "tool_choice": {"type": "tool", "name": "y"}}, "tool_choice.name: Tool 'y' not found"),
+        ({"tool_choice": {"type": "some"}}, "tool_choice.type: Input should be"),
+        ({"stop_sequences": [""]}, "stop_sequences.0: stop sequences cannot be empty"),
+        ({"stop_sequences": "END"}, "stop_sequences: Input should be a valid list"),
+        ({"thinking": {"type": "enabled", "budget_tokens": 9}}, "thinking.budget_tokens: Input should be greater"),
+        ({"thinking": {"type": "enabled", "budget_tokens": 2000}}, "max_tokens: must be greater than"),
+        ({"temperature": 3.0}, "temperature must be in [0, 2]"),
+    ],
+)
+def test_what_is_wrong_with_messages_is_said_with_its_place(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(Refusal) as caught:
+        parse_messages({**ASKED, **change})
+    error = json.loads(refused(caught.value).body)
+    assert (error["type"], error["error"]["type"], caught.value.status) == ("error", "invalid_request_error", 400)
+    assert error["error"]["message"].startswith(message)
+
+
+def test_a_proxys_page_is_the_same_in_every_dialect() -> None:
+    page = fault_refusal(502, None)
+    assert refused(page) is page
+
+
+def test_a_body_of_responses_is_the_conversation_that_chat_would_get() -> None:
+    params = parse_responses(
+        {
+            "instructions": "Be brief.",
+            "input": [
+                {"role": "developer", "content": "Always."},
+                {"type": "message", "role": "user", "content": [
+                    {"type": "input_text", "text": "Look:"},
+                    {"type": "input_image", "image_url": "data:image/png;base64,QQ==", "detail": "auto"},
+                ]},
+                {"type": "reasoning", "summary": [{"type": "summary_text", "text": "Hm."}]},
+                {"type": "function_call", "call_id": "c1", "name": "weather", "arguments": "{}"},
+                {"type": "function_call", "call_id": "c2", "name": "weather", "arguments": "{}"},
+                {"type": "function_call_output", "call_id": "c1", "output": "Sun."},
+                {"type": "function_call_output", "call_id": "c2", "output": [{"type": "input_text", "text": "Rain."}]},
+                {"role": "assistant", "content": [{"type": "output_text", "text": "Fine."}]},
+            ],
+            "tools": [FUNCTION, {"type": "web_search"}],
+            "tool_choice": "required",
+            "max_output_tokens": 7,
+            "stream": True,
+        }
+    )  # fmt: skip
+    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,QQ=="}}
+    calls = [
+        {"id": name, "type": "function", "function": {"name": "weather", "arguments": "{}"}} for name in ("c1", "c2")
+    ]
+    assert params.messages == [
+        {"role": "system", "content": "Be brief."},
+        {"role": "system", "content": "Always."},
+        {"role": "user", "content": [{"type": "text", "text": "Look:"}, picture]},
+        {"role": "assistant", "reasoning": "Hm.", "tool_calls": calls},
+        {"role": "tool", "tool_call_id": "c1", "content": "Sun."},
+        {"role": "tool", "tool_call_id": "c2", "content": "Rain."},
+        {"role": "assistant", "content": "Fine."},
+    ]
+    function = {"name": "weather", "parameters": {"type": "object"}}
+    assert params.tools == [{"type": "function", "function": function}]
+    assert (params.tool_choice, params.asked_tokens, params.stream) == (ToolChoice("required"), 7, True)
+    assert params.echo["tools"] == [FUNCTION, {"type": "web_search"}]
+
+
+@pytest.mark.parametrize(
+    ("change", "param", "status"),
+    [
+        ({"input": None}, "input", 400),
+        ({"input": []}, "input", 400),
+        ({"input": [{"type": "poem"}]}, "input", 400),
+        ({"input": [{"role": "tool", "content": "x"}]}, "input", 400),
+        ({"input": [{"role": "user", "content": [{"type": "input_audio"}]}]}, "input", 400),
+        ({"input": [{"type": "reasoning", "encrypted_content": "x"}]}, "input", 400),
+        ({"max_output_tokens": 0}, "max_output_tokens", 400),
+        ({"max_output_tokens": True}, "max_output_tokens", 400),
+        ({"stream": "yes"}, "stream", 400),
+        ({"prompt": {"id": "p"}}, "prompt", 400),
+        ({"background": True}, "background", 400),
+        ({"previous_response_id": "resp_1"}, "response_id", 404),
+        ({"tool_choice": "required"}, "tool_choice", 400),
+        ({"tool_choice": {"type": "function", "name": "x"}}, "tool_choice", 400),
+        ({"tool_choice": 5}, "tool_choice", 400),
+        ({"tools": [{"type": "function"}]}, "tools", 400),
+        ({"stop": [""]}, "stop", 400),
+    ],
+)
+def test_what_is_wrong_with_responses_names_the_field(change: dict[str, Any], param: str, status: int) -> None:
+    with pytest.raises(Refusal) as caught:
+        parse_responses({"input": "x", **change})
+    error = json.loads(caught.value.body)["error"]
+    assert (caught.value.status, error["param"], error["code"]) == (status, param, status)
+
+
+WORDS = st.sampled_from(
+    [
+        "text", "user", "assistant", "system", "image", "tool_use", "tool_result", "thinking", "url", "base64", "auto", "any",
+        "tool", "none", "enabled", "disabled", "message", "function_call", "function_call_output", "reasoning", "input_text",
+        "output_text", "input_image", "function", "required", "developer", "summary_text", "refusal", "",
+    ]
+)  # fmt: skip
+FIELDS = st.sampled_from(
+    [
+        "role", "content", "type", "text", "source", "data", "media_type", "url", "id", "name", "input", "thinking",
+        "tool_use_id", "image_url", "call_id", "arguments", "output", "summary", "encrypted_content", "refusal",
+        "input_schema", "description", "parameters", "budget_tokens", "disable_parallel_tool_use", "strict",
+    ]
+)  # fmt: skip
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | WORDS | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(FIELDS, inner, max_size=5),
+    max_leaves=25,
+)
+BODY_FIELDS = st.sampled_from(
+    [
+        "model", "messages", "system", "max_tokens", "stream", "tools", "tool_choice", "thinking", "stop_sequences",
+        "temperature", "top_p", "top_k", "input", "instructions", "max_output_tokens", "stop", "parallel_tool_calls",
+        "include_stop_str_in_output", "metadata", "text", "seed", "stop_token_ids", "min_p", "background", "reasoning",
+    ]
+)  # fmt: skip
+MESSAGES = st.lists(st.dictionaries(FIELDS, VALUES, max_size=4), min_size=1, max_size=3)
+TOKENIZER = load_tokenizer()
+
+
+def accepted(parse: Callable[[dict[str, Any]], RequestParams], row: dict[str, Any]) -> bool:
+    """Whether a body is taken; if not, the refusal is one of the client's and can be said in both dialects. What is taken
+    can be rendered, or the template says why not, and it says so in words."""
+    refusal, params = None, None
+    try:
+        params = parse(row)
+    except Refusal as e:
+        refusal = e
+    if refusal is not None:
+        assert 400 <= refusal.status < 500
+        json.loads(refusal.body)
+        assert json.loads(refused(refusal).body)["type"] == "error"
+    if params is None:
+        return False
+    assert params.messages
+    with contextlib.suppress(SpecError):  # The template may not take it, and says so.
+        TOKENIZER.render_chat(params.messages, params.tools)
+    return True
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.dictionaries(BODY_FIELDS, VALUES, max_size=8), MESSAGES)
+def test_any_body_of_messages_is_taken_or_refused_in_words(row: dict[str, Any], messages: list[Any]) -> None:
+    accepted(parse_messages, row)
+    accepted(parse_messages, {**row, "model": "m", "max_tokens": 5, "messages": messages})
+    accepted(parse_prompt, {**row, "model": "m", "messages": messages})
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.dictionaries(BODY_FIELDS, VALUES, max_size=8), MESSAGES)
+def test_any_body_of_responses_is_taken_or_refused_in_words(row: dict[str, Any], items: list[Any]) -> None:
+    accepted(parse_responses, row)
+    accepted(parse_responses, {**row, "input": items, "background": None, "previous_response_id": None})
