@@ -9,7 +9,7 @@ import pytest
 from hypothesis import settings
 from xdist.remote import Producer
 
-from tests.support.in_parallel import Units, place_of
+from tests.support.in_parallel import Units, place_of, processors
 from tests.support.skips import last_line
 
 settings.register_profile("any machine", deadline=None)
@@ -29,6 +29,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="only tests/unit and tests/virtual, without what starts processes or is slow",
     )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """A file that is not there is named; with several processes pytest itself would only say that no tests ran."""
+    missing = [arg for arg in config.args if not Path(arg.partition("::")[0]).exists()]
+    if missing:
+        raise pytest.UsageError(f"file or directory not found: {', '.join(missing)}")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """`-n auto`: one process more than processors."""
+    return min(processors(), 7) + 1
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -11,7 +11,7 @@ from shutil import which
 
 import pytest
 
-from tests.support.documentation import MEASURES, ROOT, Shell, blocks_of, commands_of
+from tests.support.documentation import LEFT_OUT, MEASURES, NO_COMMANDS, ROOT, Shell, blocks_of, commands_of, labels
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -62,6 +62,7 @@ def test_the_readme_works_as_it_stands_in_its_order_in_a_fresh_clone(
     typed = []
     try:
         for block in blocks_of("README.md", (clone / "README.md").read_text(encoding="utf-8")):
+            assert block.language in ("console", *LEFT_OUT, *NO_COMMANDS), f"{block}: nothing runs it"
             for command in commands_of(block) if block.language == "console" else ():
                 words = command.words
                 if words in NOT_TYPED or (words.startswith("curl ") and which("curl") is None):
@@ -73,6 +74,8 @@ def test_the_readme_works_as_it_stands_in_its_order_in_a_fresh_clone(
                 status, printed = shell.type(words)
                 honest = status == 3 and MEASURES.match(words) and "INVALID" in printed
                 assert status == 0 or honest, f"{block}: `{words}` exits {status}\n{printed}"
+                gone = [label for label in labels(command.shown) if label not in printed]
+                assert not gone, f"{block}: `{words}` no longer prints {gone}, but:\n{printed}"
                 if status == 3 and words.startswith("scripts/demo"):
                     assert "docs/troubleshooting.md" in printed
                 typed.append(command.words)

@@ -8,7 +8,10 @@ that times are measured while the other processes only compute.
 
 from __future__ import annotations
 
+import os
+
 from xdist.scheduler import LoadScopeScheduling
+from xdist.workermanage import WorkerController
 
 TIMES, BROWSER = "times of this machine", "a browser"
 UNITS: dict[str, str] = {
@@ -40,8 +43,31 @@ def place_of(node_id: str) -> int:
     return next((place for place, start in enumerate(FIRST) if unit.startswith(start)), len(FIRST))
 
 
+def processors() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 class Units(LoadScopeScheduling):
-    """Hands out unit after unit, in the order in which the tests were collected."""
+    """Hands out unit after unit, in the order in which the tests were collected.
+
+    There may be more processes than processors, since most tests wait for half of their time. While times are measured,
+    those beyond the processors get nothing to do.
+    """
 
     def _split_scope(self, nodeid: str) -> str:
         return unit_of(nodeid)
+
+    def _assign_work_unit(self, node: WorkerController) -> None:
+        if self.nodes.index(node) < processors() or not self._times_are_measured():
+            super()._assign_work_unit(node)
+
+    def mark_test_complete(self, node: WorkerController, item_index: int, duration: float = 0) -> None:
+        super().mark_test_complete(node, item_index, duration)
+        for other, units in self.assigned_work.items():
+            if not units and not self._times_are_measured():
+                self._reschedule(other)
+
+    def _times_are_measured(self) -> bool:
+        everywhere = (self.workqueue, *self.assigned_work.values())
+        return any(False in units.get(TIMES, {}).values() for units in everywhere)

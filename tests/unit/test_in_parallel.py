@@ -5,10 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from tests.support.in_parallel import APART, BROWSER, TIMES, UNITS, place_of, unit_of
+from tests.support.in_parallel import APART, BROWSER, TIMES, UNITS, Units, place_of, processors, unit_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -20,7 +21,7 @@ ROOT = Path(__file__).parents[2]
         ("tests/sockets/test_clock.py::test_a", TIMES),
         ("tests/calibration/test_mock_timing.py::test_b", TIMES),
         ("tests/browser/test_console.py::test_c", BROWSER),
-        (f"{APART[0]}::test_d[README.md]", f"{APART[0]}::test_d[README.md]"),
+        (f"{APART[0]}::test_d[docs/usage.md]", f"{APART[0]}::test_d[docs/usage.md]"),
     ],
 )
 def test_a_file_is_a_unit_but_for_those_that_would_disturb_each_other(node_id: str, unit: str) -> None:
@@ -52,3 +53,38 @@ def test_a_process_that_no_mark_announces_is_refused() -> None:
 @pytest.mark.processes
 def test_a_process_that_a_mark_announces_is_started() -> None:
     assert subprocess.run([sys.executable, "-c", ""], check=True).returncode == 0
+
+
+class Node:
+    """A process that runs tests, as far as the sharing out looks at it."""
+
+    shutting_down = False
+    gateway = SimpleNamespace(id="gw")
+
+    def __init__(self) -> None:
+        self.given: list[int] = []
+
+    def send_runtest_some(self, indices: list[int]) -> None:
+        self.given += indices
+
+    def shutdown(self) -> None:
+        self.shutting_down = True
+
+
+def test_a_process_too_many_gets_nothing_while_times_are_measured() -> None:
+    tests = [f"tests/sockets/test_clock.py::test_{i}" for i in range(3)]
+    tests += [f"tests/unit/test_{file}.py::test_{i}" for file in range(2 * processors() + 3) for i in range(3)]
+    nodes = [Node() for _ in range(processors() + 1)]
+    option = SimpleNamespace(loadscopereorder=False, maxprocesses=None, tx=["popen"] * len(nodes))
+    units = Units(SimpleNamespace(option=option, getvalue=lambda name: getattr(option, name)))
+    for node in nodes:
+        units.add_node(node)
+        units.add_node_collection(node, tests)
+    units.schedule()
+    assert nodes[0].given[:3] == [0, 1, 2]
+    assert all(node.given for node in nodes[:-1])
+    for index in (0, 1):
+        units.mark_test_complete(nodes[0], index)
+        assert nodes[-1].given == []
+    units.mark_test_complete(nodes[0], 2)
+    assert len(nodes[-1].given) >= 3
