@@ -225,6 +225,8 @@ def _facts(run: StoredRun, directory: RunDirectory) -> RunFacts:
             PlannedLoad(s.first, s.last, s.start_ns - start_ns, s.end_ns - start_ns) for s in stored.segments
         ),
         objectives=objectives.parse(config.slo),
+        model=stored.model,
+        models=stored.models,
         inputs_are=inputs_of(config),
     )
 
@@ -237,7 +239,7 @@ def _run_block(run: StoredRun) -> dict[str, Any]:
         "id": stored.run_id,
         "url": config.url,
         "endpoint": config.endpoint,
-        "model": stored.model,
+        "model": ", ".join(stored.models) if stored.models else stored.model,
         "mode": config.mode,
         "started": stored.started,
         "seed": config.seed,

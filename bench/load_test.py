@@ -179,6 +179,7 @@ async def _measure(
             started=utc_now().isoformat(timespec="seconds"),
             command=preparing.command,
             model=probed.options.model,
+            models=_several_models(source, config, probed.options.model),
             notes=(*notes, *warnings),
             exact_lengths=probed.options.ignore_eos,
             tokenizer=None if made_by is None else TokenizerName(name=made_by.name, fingerprint=made_by.fingerprint),
@@ -271,7 +272,9 @@ async def _probe(
     listed = await list_models(config.url, target, config.probe_timeout)
     options = BodyOptions(
         endpoint=config.endpoint,
-        model=choose_model(config.model, listed, all_named=source.names_models),
+        model=choose_model(
+            None if config.models is None else config.models.names[0], listed, all_named=source.names_models
+        ),
         keep_models=config.model is None,
         stream=config.stream,
         ignore_eos=config.ignore_eos,
@@ -284,7 +287,13 @@ async def _probe(
         options,
         run_id=run_id,
         url=public_url(target.url),
-        samples=samples_to_ask(config.endpoint, _apart(source, config), source.own_body, all_named=source.names_models),
+        samples=samples_to_ask(
+            config.endpoint,
+            _apart(source, config),
+            source.own_body,
+            models=_drawn(config),
+            all_named=source.names_models,
+        ),
         listed=listed,
         authorized=any(name.lower() in ("authorization", "x-api-key") for name, _ in target.headers),
         timeout_s=config.probe_timeout,
@@ -295,6 +304,21 @@ def _apart(source: Source[Any], config: RunConfig) -> list[Sample]:
     """Samples that go elsewhere than the run. --model replaces the models of whole bodies: then these are all alike."""
     replaced = config.model is not None
     return [way for way in source.ways if not (replaced and way.body is not None and way.endpoint is None)]
+
+
+def _drawn(config: RunConfig) -> tuple[str, ...]:
+    """The models among which the run draws; none where there are not several."""
+    mix = config.models
+    return () if mix is None or len(mix.names) == 1 else mix.names
+
+
+def _several_models(source: Source[Any], config: RunConfig, usual: str | None) -> tuple[str, ...]:
+    """The models that the run sends to, where they are several: those among which it draws, and those that its data names."""
+    named = [way.model if way.body is None else way.body.get("model") for way in _apart(source, config)]
+    found = dict.fromkeys(str(name) for name in [*_drawn(config), *named] if name is not None)
+    if usual is not None and not source.names_models:
+        found.setdefault(usual)
+    return tuple(found) if len(found) > 1 else ()
 
 
 class _Load:
@@ -460,6 +484,6 @@ def _goal(config: RunConfig, plan: LoadPlan) -> LoadGoal:
         duration_s=config.lasts_s,
         warmup_requests=config.warmup_requests,
         warmup_s=config.warmup_s,
-        objectives=objectives.parse(config.slo),
+        objectives=tuple(one for one in objectives.parse(config.slo) if one.model is None),
         inputs_are=inputs_of(config),
     )

@@ -62,6 +62,8 @@ class Manifest(BaseModel):
     started: str
     command: tuple[str, ...]
     model: str | None
+    models: tuple[str, ...] = ()
+    """The models, where the run sends to several."""
     notes: tuple[str, ...] = ()
     exact_lengths: bool
     """Whether the server was told to stop at no end token."""

@@ -88,7 +88,10 @@ def _asked(given: Any) -> tuple[Rules, list[MeasuredRun]]:
         problems.append("--update adds the runs to a file: name it with --baseline FILE")
     for text in given.slo:
         try:
-            objectives.append(steady(parse_one(text)))
+            wanted = parse_one(text)
+            if wanted.model is not None:
+                raise UsageError(f'--slo "{text}": a gate judges the whole of a run: leave {{model=...}} out')
+            objectives.append(steady(wanted))
         except UsageError as e:
             problems += e.problems
     for name in shares:

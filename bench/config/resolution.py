@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import yaml
 from pydantic import ValidationError
 
+from bench import models
 from bench.config import tokenless, values
 from bench.config.run_config import SECRETS, RunConfig, complete, implied_mode
 from bench.config.settings import Settings
@@ -194,7 +195,13 @@ def _objective_problems(settings: Settings) -> list[str]:
     problems: list[str] = []
     if inputs_of(settings) is not None:
         return problems  # bench/config/tokenless.py says what such an endpoint has.
+    known = () if settings.model is None else models.parse(settings.model).names
     for objective in objectives.parse(settings.slo):
+        if objective.model is not None and settings.dataset is None and objective.model not in known:
+            names = (
+                f": --model names {', '.join(known)}" if known else ": name the models of the run with --model a=3,b=1"
+            )
+            problems.append(f'--slo "{objective.text}": no request goes to the model {objective.model!r}{names}')
         if objective.stat is None or objective.metric in WHOLE_RESPONSE:
             continue
         if not settings.stream:

@@ -8,11 +8,13 @@ from typing import Any
 
 from pydantic import ConfigDict, Field
 
+from bench import models
 from bench.clock import NS_PER_S
 from bench.config.settings import Settings
 from bench.endpoints import DEFAULT, urls
 from bench.errors import UsageError
 from bench.metrics.precision import DEFAULT_CAP_S
+from bench.models import ModelMix
 from bench.modes import DEFAULT_MODE, MODES
 from bench.modes.interface import DEFAULT_BATCH_INPUTS, DEFAULT_OUTPUT_TOKENS, Mode, inputs_of
 from bench.modes.share import RunLength
@@ -37,6 +39,11 @@ class RunConfig(Settings):
     def data(self) -> SourceSpec:
         """What is sent."""
         return self.load.data(self)
+
+    @property
+    def models(self) -> ModelMix | None:
+        """The models that are named; None where the server's own is used."""
+        return None if self.model is None else models.parse(self.model)
 
     @property
     def length(self) -> RunLength:

@@ -60,8 +60,12 @@ class Settings(BaseModel):
             otherwise=f"{DEFAULT_ENDPOINT}, or what the URL names",
         )
     )
-    model: str | None = option(
-        None, "the model to use", group="target", metavar="NAME", otherwise="the one that the server lists"
+    model: Annotated[str | None, BeforeValidator(values.model)] = option(
+        None,
+        "the model to use; several, with weights: a=3,b=1",
+        group="target",
+        metavar="NAME",
+        otherwise="the one that the server lists",
     )
     api_key: SecretStr | None = option(
         None,

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
+from bench import models
 from bench.errors import UsageError
 from bench.metrics import objectives, precision
 from bench.secrets import MASK, holds_mask, shown_url
@@ -119,6 +120,15 @@ def json_object(value: object) -> object:
         raise ValueError(f"cannot be sent as JSON: {str(e)[:1].lower()}{str(e)[1:]}") from e
     if holds_mask(value):
         raise ValueError(f"it was stored without its secrets ({MASK}): give it again")
+    return value
+
+
+def model(value: object) -> object:
+    """The name of a model, or several with weights, also as an object. Raises ValueError."""
+    if isinstance(value, Mapping):
+        value = orjson.dumps(value).decode()
+    if isinstance(value, str):
+        models.parse(value)
     return value
 
 

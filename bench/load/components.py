@@ -13,6 +13,7 @@ from bench.errors import UsageError
 from bench.modes.share import WorkerShare
 from bench.secrets import redactor, secrets_of
 from bench.sources.interface import Source
+from bench.sources.models import MixedModels
 from bench.transport import TRANSPORTS
 from bench.transport.interface import Destination, Reading, Target, Transport
 from promptset.errors import SpecError
@@ -46,7 +47,7 @@ def source_of(
     """
     first, step = (0, 1) if share is None else (share.worker, share.workers)
     try:
-        return config.data.open(
+        source: Source[Any] = config.data.open(
             tokenizer,
             seed=config.seed,
             salt=salt,
@@ -58,6 +59,10 @@ def source_of(
         raise UsageError(e.problems) from e
     except OSError as e:
         raise UsageError(f"--dataset: {config.dataset} cannot be read ({e.strerror})") from e
+    mix = config.models
+    if mix is None or len(mix.names) == 1:
+        return source
+    return MixedModels(source, mix, config.seed, first=first + skip * step, step=step)
 
 
 def target_of(config: RunConfig) -> Target:

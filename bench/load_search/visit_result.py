@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bench.clock import NS_PER_MS, NS_PER_S
+from bench.errors import UsageError
 from bench.load_search.decisions import Search
 from bench.load_search.goals import Goal, goals
 from bench.load_search.visits import Result, Visit
@@ -37,6 +38,9 @@ class Sought:
 
 def sought(objectives: Sequence[Objective]) -> tuple[Sought, ...]:
     """The objectives of a search. Raises UsageError for those that no search can look for, all at once."""
+    if of_models := [o.text for o in objectives if o.model is not None]:
+        why = "a search looks for one load of all models: give an objective of the whole, or search with one --model"
+        raise UsageError([f'--slo "{text}": {why}' for text in of_models])
     found = goals((o.text, o.metric, o.stat, o.op, o.limit) for o in objectives)
     return tuple(map(Sought, objectives, found))
 

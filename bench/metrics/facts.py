@@ -32,6 +32,10 @@ class RunFacts:
     ended_early: bool = False
     """Whether the load did not come to its planned end."""
     objectives: tuple[Objective, ...] = ()
+    model: str | None = None
+    """Of requests that name none themselves."""
+    models: tuple[str, ...] = ()
+    """Where a run sends to several: those that are known beforehand."""
     inputs_are: str | None = None
     """What requests are made of (texts, documents), where their replies are no generated text."""
 

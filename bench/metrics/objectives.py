@@ -1,6 +1,6 @@
 """Service level objectives: `ttft:p99<500ms`, and what of the load met them.
 
-The grammar: METRIC[:STATISTIC] OP LIMIT[UNIT], without regard to spaces.
+The grammar: METRIC[{model=NAME}][:STATISTIC] OP LIMIT[UNIT], without regard to spaces.
 
     METRIC     a latency of the catalog (ttft, tpot, itl, e2el, tps, ...), with a statistic (default p99):
                mean, min, max, p50, p75, p90, p95, p99, p999
@@ -17,7 +17,8 @@ import math
 import operator
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 from bench.errors import UsageError
@@ -49,6 +50,9 @@ _TIMES_TO_MS = {"us": 0.001, "ms": 1.0, "s": 1000.0}
 _FORM = re.compile(r"([a-z][a-z0-9_]*)(?::([a-z0-9_.]+))?(<=|>=|<|>)([0-9.]+(?:e[+-]?[0-9]+)?)([a-z%/]*)")
 
 
+_OF_MODEL = re.compile(r"([^{]*?)\s*\{\s*model\s*=\s*(.+?)\s*\}([^}]*)")
+
+
 @dataclass(frozen=True, slots=True)
 class Objective:
     """One objective; `limit` is in `unit`, the unit of the metric. `stat` is None for a number of the run."""
@@ -59,6 +63,12 @@ class Objective:
     op: str
     limit: float
     unit: str
+    model: str | None = None
+    """Of whose requests alone it speaks, where a run sends to several models."""
+
+    def speaks_of(self, record: RequestRecord) -> bool:
+        """Whether it is about this request."""
+        return self.model is None or self.model == record.model
 
     def holds(self, value: float) -> bool:
         """Whether a value of the metric keeps to the limit."""
@@ -81,7 +91,16 @@ def parse(texts: Iterable[str]) -> tuple[Objective, ...]:
 
 def parse_one(text: str) -> Objective:
     """One objective. Raises UsageError, which says what is wrong and what would be right."""
-    match = _FORM.fullmatch("".join(text.lower().split()))
+    of_model = _OF_MODEL.fullmatch(text)
+    if of_model is not None:
+        before, model, behind = of_model.groups()
+        return replace(_parse_plain(text, before + behind), model=model)
+    return _parse_plain(text, text)
+
+
+def _parse_plain(text: str, plain: str) -> Objective:
+    """An objective without its model; `text` is what stands in errors."""
+    match = _FORM.fullmatch("".join(plain.lower().split()))
     if match is None:
         raise UsageError(f'--slo "{text}": not of the form METRIC:STATISTIC<LIMIT, for example ttft:p99<500ms')
     metric, stat, op, number, suffix = match.groups()
@@ -143,7 +162,7 @@ def meets_all(record: RequestRecord, objectives: Iterable[Objective]) -> bool:
     if record.outcome is not Outcome.OK:
         return False
     for objective in objectives:
-        if objective.stat is None:
+        if objective.stat is None or not objective.speaks_of(record):
             continue
         metric = METRICS[objective.metric]
         value = (
@@ -174,6 +193,7 @@ def evaluate(
     throughput: Mapping[str, Any],
     error_rate: float | None,
     error_rate_ci95: Sequence[float] | None = None,
+    by_model: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Each objective with the value it is held against and whether it held: `slo` of a summary.
 
@@ -185,18 +205,27 @@ def evaluate(
     """
     from bench.metrics import sureness
 
+    whole: Mapping[str, Any] = {
+        "latency": latency,
+        "throughput": throughput,
+        "error_rate": error_rate,
+        "error_rate_ci95": error_rate_ci95,
+    }
     rows: list[dict[str, Any]] = []
     for objective in objectives:
-        between = None
-        if objective.stat is not None:
-            numbers = latency[METRICS[objective.metric].key]
+        between, ci95, value = None, None, None
+        part = whole if objective.model is None else by_model.get(objective.model)
+        if part is None:
+            pass  # No request named that model.
+        elif objective.stat is not None:
+            numbers = part["latency"][METRICS[objective.metric].key]
             value = numbers[objective.stat]
             ci95 = numbers["ci95"].get(objective.stat)
             between = numbers["bounds"][objective.stat] if meaningless(numbers, objective.stat) else None
         elif objective.metric == "error_rate":
-            value, ci95 = error_rate, error_rate_ci95
+            value, ci95 = part["error_rate"], part["error_rate_ci95"]
         else:
-            value, ci95 = throughput[objective.metric], throughput["ci95"][objective.metric]
+            value, ci95 = part["throughput"][objective.metric], part["throughput"]["ci95"][objective.metric]
         rows.append(
             {
                 "objective": objective.text,

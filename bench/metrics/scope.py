@@ -44,7 +44,8 @@ class RunData:
 class Scope:
     """The numbers of the whole run (`window` None) or of a window."""
 
-    def __init__(self, data: RunData, window: Window | None) -> None:
+    def __init__(self, data: RunData, window: Window | None, over: tuple[float, float] | None = None) -> None:
+        """`over`: the time of the whole run, where `data` is a part of its requests."""
         self._data = data
         self._whole = window is None
         columns = data.columns
@@ -60,6 +61,13 @@ class Scope:
             self._tokens_from_ns = window.start_ns if window.start_ns > min(sent, default=0) else None
         elif sent and max(columns.end) > min(sent):
             self._start_ns, self._end_ns = min(sent), max(columns.end)
+        if over is not None:
+            self._start_ns, self._end_ns = over
+
+    @property
+    def span(self) -> tuple[float, float] | None:
+        """Start and end, in ns."""
+        return None if self._start_ns is None or self._end_ns is None else (self._start_ns, self._end_ns)
 
     @property
     def duration_s(self) -> float | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import chain, repeat
 from operator import sub
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 from bench.metrics import compat, per_request, series
 from bench.metrics.arrivals import Arrivals
 from bench.metrics.bounds import loose_times
+from bench.metrics.by_model import ByModel
 from bench.metrics.chosen_requests import ChosenRequests
 from bench.metrics.columns import Columns, happened
 from bench.metrics.facts import RunFacts
@@ -61,11 +63,15 @@ class Summary:
         self._warmup: Counter[Outcome] = Counter()
         self._warmup_end_ns: int | None = None
         self._result: dict[str, Any] | None = None
+        alone = replace(facts, models=())
+        self._by_model = ByModel(lambda: Summary(alone), facts.model) if facts.models else None
 
     def add(self, record: RequestRecord) -> None:
         """One record, in any order. Warm-up requests are counted apart and are in no other number."""
         self._result = None
         self._spans.add(record)
+        if self._by_model is not None and record.phase == "run":
+            self._by_model.add(record)
         if record.phase == "warmup":
             self._warmup[record.outcome] += 1
             end_ns = record.end_ns - self._facts.start_ns
@@ -137,14 +143,22 @@ class Summary:
         window = self._window(over_time)
         of_inputs = facts.inputs_are is not None
         data = RunData(columns, self._tokens, self._arrivals, self._good_arrivals, of_inputs)
-        whole = self._numbers(Scope(data, None))
+        scope = Scope(data, None)
+        whole = self._numbers(scope)
+        by_model = None if self._by_model is None else self._by_model.numbers(scope.span)
         tried = counts["succeeded"] + counts["failed"]
         error_rate = counts["failed"] / tried if tried else None
         return {
             "schema": SCHEMA,
             "slo": evaluate(
-                facts.objectives, whole["latency"], whole["throughput"], error_rate, self._error_rate_interval()
+                facts.objectives,
+                whole["latency"],
+                whole["throughput"],
+                error_rate,
+                self._error_rate_interval(),
+                by_model or {},
             ),
+            **({} if by_model is None else {"models": [{"model": name, **part} for name, part in by_model.items()]}),
             "counts": counts,
             "errors": tally.errors(),
             "load": describe_load(facts, columns, self._spans, self._samples, self._readiness),
@@ -166,6 +180,21 @@ class Summary:
                 **self._samples.describe(facts.start_ns, whole["throughput"]["duration_s"]),
             },
             "compat": self._compat(whole),
+        }
+
+    def part(self, over: tuple[float, float] | None) -> dict[str, Any]:
+        """The numbers of what was added, as a part of a run that took this time."""
+        self._columns.sort()
+        counts = self._counts()
+        data = RunData(
+            self._columns, self._tokens, self._arrivals, self._good_arrivals, self._facts.inputs_are is not None
+        )
+        tried = counts["succeeded"] + counts["failed"]
+        return {
+            **{key: counts[key] for key in ("sent", "succeeded", "failed", "by_outcome")},
+            "error_rate": counts["failed"] / tried if tried else None,
+            "error_rate_ci95": self._error_rate_interval(),
+            **self._numbers(Scope(data, None, over)),
         }
 
     def _numbers(self, scope: Scope) -> dict[str, Any]:

@@ -13,7 +13,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.metrics.catalog import METRICS, Metric
-from bench.report import details, formatting, other_tools, request_tables, run_charts, segments_table, server
+from bench.report import (
+    details,
+    formatting,
+    models_table,
+    other_tools,
+    request_tables,
+    run_charts,
+    segments_table,
+    server,
+)
 from bench.report.certificate_text import STATS as CALIBRATED_STATS
 from bench.report.certificate_text import cause_sentence
 from bench.report.configuration import configuration
@@ -88,6 +97,9 @@ def render(summary: Mapping[str, Any], page: Mapping[str, Any] | None = None) ->
         segments=segments_table.rows(summary),
         segment_heads=(segments_table.unit(summary), *segments_table.heads(summary)),
         segments_note=segments_table.NOTE,
+        models=models_table.rows(summary),
+        model_heads=models_table.HEADS,
+        models_note=models_table.NOTE,
         slo=_objectives(summary["slo"]),
         throughput=details.throughput(summary),
         duration=formatting.seconds(summary["throughput"]["duration_s"]),

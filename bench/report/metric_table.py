@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from bench.report import models_table
 from bench.report.details import latencies, rate_names
 from bench.report.formatting import NOTHING, interval, measured, number, statistic
 
@@ -40,6 +41,27 @@ def rows(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
     tried = counts["succeeded"] + counts["failed"]
     found.append({"metric": "error_rate", "unit": "share", "values": tried,
                   "mean": counts["failed"] / tried if tried else None})  # fmt: skip
+    for part in summary.get("models") or ():
+        found += _rows_of_model(summary, part)
+    return found
+
+
+def _rows_of_model(summary: Mapping[str, Any], part: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The latencies and rates of one model; the metric is called as an objective calls it."""
+    found = []
+    of_it = f"{{model={part['model']}}}"
+    for metric in latencies(summary).values():
+        of = part["latency"][metric.key]
+        row = {"metric": metric.name + of_it, "unit": metric.unit, "values": of["n"]}
+        row |= {stat: of[stat] for stat in STATS}
+        for stat in WITH_INTERVAL:
+            row |= _ends(stat, of["ci95"].get(stat))
+        found.append(row)
+    rates = part["throughput"]
+    for key, (_, unit) in rate_names(summary).items():
+        found.append({"metric": key + of_it, "unit": unit, "mean": rates[key], **_ends("mean", rates["ci95"][key])})
+    tried = part["succeeded"] + part["failed"]
+    found.append({"metric": f"error_rate{of_it}", "unit": "share", "values": tried, "mean": part["error_rate"]})
     return found
 
 
@@ -78,6 +100,7 @@ def to_markdown(summary: Mapping[str, Any]) -> str:
             for key, (title, unit) in rate_names(summary).items()
         ],
     )
+    parts += _table(list(models_table.HEADS), [list(row) for row in models_table.rows(summary)])
     parts += _table(
         ["Objective", "Measured", ""],
         [

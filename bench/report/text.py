@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.metrics.catalog import METRICS
-from bench.report import details, formatting, other_tools, segments_table, server
+from bench.report import details, formatting, models_table, other_tools, segments_table, server
 
 NARROW, WIDE = 80, 120
 _ROOMY = 98
@@ -60,6 +60,7 @@ def _page(summary: Mapping[str, Any], columns: int, brief: bool) -> Group:
     if not brief:
         parts += [_run(summary), _latency(summary, columns), *_too_few(summary), _throughput(summary, wide)]
         parts += _segments(summary)
+        parts += _models(summary)
         if summary["slo"]["objectives"]:
             parts.append(_objectives(summary))
         parts += _other_tools(summary)
@@ -220,6 +221,20 @@ def _segments(summary: Mapping[str, Any]) -> list[RenderableType]:
     for row in rows:
         *cells, failed = row.cells
         table.add_row(row.load, *cells, Text(failed, "red" if row.failed else ""))
+    return [Padding(table, (0, 0, 1, 0))]
+
+
+def _models(summary: Mapping[str, Any]) -> list[RenderableType]:
+    rows = models_table.rows(summary)
+    if not rows:
+        return []
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
+    first, *others = models_table.HEADS
+    table.add_column(first, overflow="fold")
+    for head in others:
+        table.add_column(head, justify="right", overflow="fold")
+    for model, *cells in rows:
+        table.add_row(Text(printable(model)), *cells)
     return [Padding(table, (0, 0, 1, 0))]
 
 

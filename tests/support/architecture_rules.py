@@ -14,6 +14,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.errors": frozenset(),
     "bench.clock": frozenset(),
     "bench.rng": frozenset(),
+    "bench.models": frozenset({"bench.rng"}),
     "bench.secrets": frozenset(),
     "bench.loads": frozenset(),
     "bench.run_state": frozenset(),
@@ -28,7 +29,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
          "promptset.samples"}
     ),
     "bench.conversations": frozenset({"bench.stock", "bench.workload", "promptset"}),
-    "bench.sources": frozenset({"bench.conversations", "bench.workload", "promptset"}),
+    "bench.sources": frozenset({"bench.conversations", "bench.models", "bench.workload", "promptset"}),
     "bench.dispatch": frozenset(
         {"bench.clock", "bench.conversations", "bench.records", "bench.transport.interface", "bench.workload"}
     ),
@@ -43,7 +44,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.load_search": frozenset({"bench.errors", "bench.statistics"}),
     # Around the decisions: what visits bring back, the files, and what people see.
     "bench.load_search.visit_result": frozenset(
-        {"bench.clock", "bench.load_search", "bench.metrics", "bench.records", "bench.statistics"}
+        {"bench.clock", "bench.errors", "bench.load_search", "bench.metrics", "bench.records", "bench.statistics"}
     ),
     "bench.load_search.options": frozenset(
         {"bench.config.flags", "bench.config.values", "bench.errors", "bench.load_search"}
@@ -115,12 +116,13 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.event_loop": frozenset(),
     "bench.config": frozenset(
         {"bench.clock", "bench.endpoints", "bench.errors", "bench.metrics.catalog", "bench.metrics.objectives",
-         "bench.metrics.precision", "bench.modes", "bench.schedule", "bench.secrets", "bench.sources", "bench.transport",
-         "bench.verdict", "promptset"}
+         "bench.metrics.precision", "bench.models", "bench.modes", "bench.schedule", "bench.secrets", "bench.sources",
+         "bench.transport", "bench.verdict", "promptset"}
     ),
     "bench.config.flags": frozenset({"bench.errors"}),
     "bench.config.values": frozenset(
-        {"bench.errors", "bench.metrics.objectives", "bench.metrics.precision", "bench.secrets", "promptset"}
+        {"bench.errors", "bench.metrics.objectives", "bench.metrics.precision", "bench.models", "bench.secrets",
+         "promptset"}
     ),
     "bench.config.segments": frozenset({"bench.config.values", "bench.loads", "bench.schedule.segments"}),
     "bench.manifest": frozenset(
@@ -382,7 +384,19 @@ LAYERS: tuple[frozenset[str], ...] = (
             "verdict",
         }
     ),
-    frozenset({"machine_cache", "mock_process", "notices", "preflight", "priority", "records", "schedule", "workload"}),
+    frozenset(
+        {
+            "machine_cache",
+            "mock_process",
+            "models",
+            "notices",
+            "preflight",
+            "priority",
+            "records",
+            "schedule",
+            "workload",
+        }
+    ),
     frozenset({"conversations", "endpoints", "metrics", "run_directory"}),
     frozenset({"accuracy", "server_metrics", "sources", "transport"}),
     frozenset({"dispatch", "report", "target"}),

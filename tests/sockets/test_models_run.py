@@ -1,0 +1,40 @@
+"""`bench run --model a=3,b=1` against a server of literal bytes: every model is probed, and the draw is that of the seed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.models import parse
+from tests.support.literal_replies import GOOD, stream, whole
+from tests.support.literal_server import LiteralServer, Received, Step
+
+
+def server(request: Received) -> Sequence[Step]:
+    return whole("404 Not Found", b"") if request.method == "GET" else stream(*GOOD)
+
+
+def test_two_workers_send_what_the_seed_says_and_the_summary_has_both_models(tmp_path: Path) -> None:
+    out, mix = tmp_path / "run", parse("a=3,b=1")
+    with LiteralServer(server) as answering:
+        command = [sys.executable, "-m", "bench", "run", "--url", answering.url, "--model", "a=3,b=1", "--quiet"]
+        command += ["--requests", "24", "--concurrency", "4", "--workers", "2", "--input-tokens", "20", "--seed", "5"]
+        command += ["--slo", "ttft{model=b}:p50<10s", "--out", str(out)]
+        ran = subprocess.run(command, capture_output=True, text=True, timeout=50)
+        posts = [request for request in answering.received if request.method == "POST"]
+    assert ran.returncode in (0, 3), ran.stderr
+    probed = [json.loads(p.body)["model"] for p in posts if p.headers["x-request-id"].startswith("probe")]
+    assert probed == ["a", "b"]
+    records = [json.loads(line) for line in (out / "requests.jsonl").read_text().splitlines()]
+    assert {record["index"]: record["model"] for record in records} == {i: mix.of(5, i) for i in range(24)}
+    bodies = {p.headers["x-request-id"]: json.loads(p.body)["model"] for p in posts}
+    assert all(bodies[record["id"]] == record["model"] for record in records)
+    summary = json.loads((out / "summary.json").read_text())
+    counted = Counter(record["model"] for record in records)
+    assert {part["model"]: part["sent"] for part in summary["models"]} == counted
+    assert summary["run"]["model"] == "a, b"
+    assert summary["slo"]["objectives"][0]["held"] is True
