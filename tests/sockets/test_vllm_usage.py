@@ -21,6 +21,7 @@ from typing import Any
 import httpx
 import pytest
 
+from bench import cli
 from promptset.exact import exact_messages, exact_prompt
 from promptset.kinds import Style
 from promptset.rng import stream
@@ -128,3 +129,24 @@ def test_vllms_own_count_is_exact(server: str) -> None:
         messages = exact_messages(tokenizer, n, stream(4, n), "Be brief.", style=Style("english"))
         assert usage(server, "chat/completions", {"messages": messages}) == n
     assert tokenizer.decode(tokenizer.encode("hello world")) == "hello world"
+
+
+def test_the_servers_counts_are_the_clients_to_the_token_and_the_probe_is_not_among_them(
+    server: str, tmp_path: Path
+) -> None:
+    words = ["--concurrency", "4", "--requests", "40", "--warmup", "4", "--input-tokens", "uniform:20..60"]
+    words += ["--output-tokens", "uniform:4..20", "--ignore-eos", "--quiet"]
+    cli.main(["run", "--url", server, "--out", str(tmp_path / "run"), *words])
+    said = json.loads((tmp_path / "run" / "summary.json").read_text())["server"]
+    counts = {line["what"]: line for line in said["reconciliation"]["counts"]}
+    assert {name: line["agree"] for name, line in counts.items()} == {
+        "requests": True,
+        "prompt_tokens": True,
+        "generation_tokens": True,
+    }
+    assert counts["requests"]["server"] == 44
+    ttft = said["reconciliation"]["ttft"]
+    assert ttft["same_requests"]
+    # The server's clock starts when its front end has read the request.
+    assert ttft["difference_ms"] > 0
+    assert {"running", "waiting", "kv_cache_used"} <= said["levels"].keys()
