@@ -5,7 +5,8 @@ Nothing here looks at a clock or at the network, so that a report which is rende
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import orjson
@@ -26,6 +27,7 @@ from bench.modes.interface import inputs_of
 from bench.run_directory import CERTIFICATE, CERTIFICATE_PAGE, REPORT, SUMMARY, RunDirectory
 from bench.run_state import RunState
 from bench.server_metrics import block
+from bench.server_metrics.by_name import UnknownName, named_series
 from bench.server_metrics.client_totals import ClientTotals
 from bench.server_metrics.role_series import ServerSeries
 from bench.server_metrics.scrapes import read_scrapes, urls_in
@@ -54,8 +56,11 @@ class Result:
         return bool(self.summary["run"]["stop_reason"] == "interrupted")
 
 
-def evaluate(directory: RunDirectory) -> Result:
-    """Every number of a run directory, from its files alone; writes summary.json and report.html (certificate.* too)."""
+def evaluate(directory: RunDirectory, *, server_charts: Sequence[str] = ()) -> Result:
+    """Every number of a run directory, from its files alone; writes summary.json and report.html (certificate.* too).
+
+    The page also shows the samples of the server's metrics with these names. Raises UsageError where they have none.
+    """
     from bench.report import certificate_page, html  # Only now: a run imports this module before its first request.
 
     run = manifest.read(directory)
@@ -122,10 +127,23 @@ def evaluate(directory: RunDirectory) -> Result:
     if server.scrapes:
         series = page["series"]
         page["server"] = rounded(block.over_steps(server, series["t_s"], series["step_s"], facts.start_ns))
+    if server_charts:
+        page["server_named"] = _named(directory, server_charts, page["series"], facts.start_ns)
     directory.write(SUMMARY, orjson.dumps(whole, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
     directory.write(REPORT, html.render(whole, page).encode())
     status = exit_status(whole, stop_reason=run.manifest.stop_reason, max_errors=run.config.max_errors)
     return Result(directory, whole, verdict, status)
+
+
+def _named(
+    directory: RunDirectory, names: Sequence[str], series: Mapping[str, Any], start_ns: int
+) -> list[dict[str, Any]]:
+    try:
+        found = named_series(read_scrapes(directory.server_lines()), names, series["t_s"], series["step_s"], start_ns)
+    except UnknownName as e:
+        near = f": did you mean {' or '.join(e.near)}?" if e.near else ""
+        raise UsageError(f"{directory.path}: the server's metrics have no {e.name!r}{near}") from e
+    return [asdict(one) for one in found]
 
 
 def _sharing_known(run: StoredRun) -> bool:

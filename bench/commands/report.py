@@ -47,12 +47,21 @@ def main(argv: Sequence[str]) -> int:
         choices=tuple(request_table.FORMATS),
         help="write every request of the run, one a row, to requests.csv or requests.parquet in its directory",
     )
+    parser.add_argument(
+        "--server-chart",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="also draw this sample of the server's metrics (docs/metrics.md) on the page of the run; may be repeated",
+    )
     parser.add_argument("--quiet", action="store_true", help="print only the verdict and the errors")
     given = parser.parse_args(list(argv))
     paths = [Path(run) for run in given.run]
-    of_a_run = given.requests is not None or given.format in ("csv", "markdown")
+    of_a_run = given.requests is not None or given.server_chart or given.format in ("csv", "markdown")
     if of_a_run and (len(paths) > 1 or any((path / name).is_file() for path in paths for name in (SWEEP, SETTINGS))):
-        raise UsageError("--format csv, --format markdown and --requests are of a run: name the directory of one run")
+        raise UsageError(
+            "--format csv, --format markdown, --requests and --server-chart are of a run: name the directory of one run"
+        )
     if any((path / SWEEP).is_file() for path in paths):
         return _sweeps(paths, Path(given.out or "sweeps.html"), given.format)
     if len(paths) > 1:
@@ -61,7 +70,7 @@ def main(argv: Sequence[str]) -> int:
         raise UsageError("--out is for the page of several sweeps: that of a run or a search is in its directory")
     if (paths[0] / SETTINGS).is_file():
         return print_search(render_again(paths[0]), given.format, quiet=given.quiet)
-    result = evaluate(RunDirectory.open(paths[0]))
+    result = evaluate(RunDirectory.open(paths[0]), server_charts=given.server_chart)
     if given.requests is not None:
         written = request_table.write(result.directory, given.requests)
         print(f"requests: {written}", file=sys.stderr)

@@ -46,6 +46,9 @@ OF_INPUTS: dict[str, Callable[[RunNumbers], Chart | None]] = {
     "in_flight": time_charts.in_flight,
     "errors": time_charts.errors,
     "traffic": time_charts.traffic,
+    "server_requests": server_charts.requests,
+    "server_memory": server_charts.memory,
+    "server_tokens": server_charts.tokens,
     "response_time_intervals": distribution_charts.response_time_intervals,
     "response_time_quantiles": distribution_charts.response_time_quantiles,
     "status_codes": distribution_charts.status_codes,
@@ -59,4 +62,5 @@ OF_INPUTS: dict[str, Callable[[RunNumbers], Chart | None]] = {
 def build(run: RunNumbers) -> tuple[Chart, ...]:
     """All charts of a run."""
     charts = CHARTS if has_tokens(run.summary) else OF_INPUTS
-    return tuple(chart for make in charts.values() if (chart := make(run)) is not None)
+    found = tuple(chart for make in charts.values() if (chart := make(run)) is not None)
+    return (*found, *server_charts.named(run))

@@ -30,6 +30,23 @@ def requests(run: RunNumbers) -> Chart | None:
     return over_time(run, "server_requests", "Inside the server: requests", meaning, (Panel("requests", tuple(lines)),))
 
 
+def named(run: RunNumbers) -> list[Chart]:
+    """A chart of each name that was asked for."""
+    asked = () if run.page is None else run.page.get("server_named", ())
+    return [
+        over_time(
+            run,
+            f"server_{one['name']}",
+            one["name"],
+            "How much it rose in each second, by the server's metrics."
+            if one["rising"]
+            else "By the server's metrics.",
+            (Panel("per second" if one["rising"] else "", (Line(one["name"], one["values"]),), si=True),),
+        )
+        for one in asked
+    ]
+
+
 def memory(run: RunNumbers) -> Chart | None:
     """How full the KV cache is, and how much of the prompts comes from it."""
     series = _series(run)

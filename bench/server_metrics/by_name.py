@@ -1,0 +1,71 @@
+"""Samples of the server's page by their own names, whatever they are about: for charts that somebody asks for."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from bench.metrics.per_request import NS_PER_S
+from bench.server_metrics.role_series import Counter, Points, split_key
+from bench.server_metrics.scrapes import Scrape
+
+_RISING = ("_total", "_sum", "_count", "_bucket")
+"""How the names of samples end that only rise."""
+
+
+@dataclass(frozen=True, slots=True)
+class NamedSeries:
+    """One name over the steps of a chart, all its labels and pages together: per second where it is `rising`."""
+
+    name: str
+    rising: bool
+    values: list[float | None]
+
+
+class UnknownName(Exception):
+    """The pages have no such sample."""
+
+    def __init__(self, name: str, near: Sequence[str]) -> None:
+        super().__init__(name)
+        self.name = name
+        self.near = tuple(near)
+
+
+def named_series(
+    scrapes: Iterable[Scrape], names: Sequence[str], times_s: Sequence[float], step_s: float, start_ns: int
+) -> list[NamedSeries]:
+    """The samples of these names in each step. Raises UnknownName, with the nearest names that there are."""
+    points: dict[tuple[str, int], Points] = {}
+    known: set[str] = set()
+    for scrape in scrapes:
+        sums: dict[str, float] = {}
+        for key, value in scrape.values.items():
+            name, _ = split_key(key)
+            known.add(name)
+            if name in names:
+                sums[name] = sums.get(name, 0.0) + value
+        for name, total in sums.items():
+            kind = Counter if name.endswith(_RISING) else Points
+            points.setdefault((name, scrape.page), kind()).add(scrape.at_ns, total)
+    for name in names:
+        if name not in known:
+            raise UnknownName(name, difflib.get_close_matches(name, sorted(known), n=3, cutoff=0.4))
+    step_ns = round(step_s * NS_PER_S)
+    begins = [start_ns + round(at * NS_PER_S) for at in times_s]
+    found = []
+    for name in names:
+        pages = [series for (of, _), series in points.items() if of == name]
+        rising = name.endswith(_RISING)
+        found.append(NamedSeries(name, rising, [_value(pages, rising, at, step_ns) for at in begins]))
+    return found
+
+
+def _value(pages: Sequence[Points], rising: bool, begin_ns: int, step_ns: int) -> float | None:
+    middle = begin_ns + step_ns / 2
+    there = [page for page in pages if page.covers(middle)]
+    if not there:
+        return None
+    if not rising:
+        return sum(page.at(middle) for page in there)
+    return sum(page.at(begin_ns + step_ns) - page.at(begin_ns) for page in there) / (step_ns / NS_PER_S)
