@@ -231,6 +231,8 @@ def test_a_chart_is_saved_as_csv_svg_and_png_and_its_table_is_whole(page: Page) 
     assert len(saved["PNG"]) > 5_000
     page.locator("[data-to=whole]").click()
     page.locator("#chart-requests_per_s summary").click()
+    # The table is made after the click has been answered.
+    page.locator("#chart-requests_per_s tbody tr").nth(30).wait_for()
     assert page.locator("#chart-requests_per_s tbody tr").count() == 31
 
 
