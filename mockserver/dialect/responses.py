@@ -59,12 +59,11 @@ class _Item:
         """The item as it is: empty while it is in progress."""
         parts = [self.part()] if status != "in_progress" and self.text else []
         if self.kind == "reasoning":
-            return {
-                "id": self.id, "summary": [], "type": "reasoning", "content": parts or None, "encrypted_content": None,
-                "status": status,
-            }  # fmt: skip
+            row = {"id": self.id, "summary": [], "type": "reasoning", "content": parts or None}
+            return {**row, "encrypted_content": None, "status": status}
         if self.kind == "text":
-            return {"id": self.id, "content": parts, "role": "assistant", "status": status, "type": "message"}
+            row = {"id": self.id, "content": parts, "role": "assistant", "status": status, "type": "message"}
+            return {**row, "phase": None}
         assert self.call is not None
         return {
             "arguments": self.text, "call_id": self.call.id, "name": self.call.name, "type": "function_call",
@@ -96,12 +95,14 @@ class ResponsesFrames:
     def _event(self, event_type: str, kind: str, **rest: Any) -> Event:
         row = {**rest, "sequence_number": self._number, "type": event_type}
         self._number += 1
-        return Event(named_event(event_type.encode(), orjson.dumps(row)), kind)
+        # vLLM's order: that of the fields of OpenAI's classes, which is the alphabet's.
+        return Event(named_event(event_type.encode(), orjson.dumps(dict(sorted(row.items())))), kind)
 
     def _response(self, status: str, output: list[Row], usage: UsageCounts | None, **rest: Any) -> Row:
         echo = self._echo
         early = ("parallel_tool_calls", "temperature", "tool_choice", "tools", "top_p")
-        late = ("truncation", "user", "presence_penalty", "frequency_penalty")
+        late = ("user", "presence_penalty", "frequency_penalty")
+        vllms = ("kv_transfer_params", "ec_transfer_params", "input_messages", "output_messages")
         return {
             "id": self._identity.id,
             "created_at": self._identity.created,
@@ -122,8 +123,10 @@ class ResponsesFrames:
             "status": status,
             "text": echo.get("text"),
             "top_logprobs": None,
+            "truncation": echo.get("truncation"),
             "usage": None if usage is None else _usage(usage),
             **{name: echo.get(name) for name in late},
+            **dict.fromkeys(vllms),
             **rest,
         }
 
@@ -243,12 +246,23 @@ def _status(end: FinishReason) -> str:
 
 
 def _usage(usage: UsageCounts) -> Row:
-    """vLLM's usage, without its counts of turns."""
+    """vLLM's usage. It counts turns only where the server runs tools itself."""
+    reasoning = usage.reasoning_tokens
     return {
         "input_tokens": usage.input_tokens,
-        "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
+        "input_tokens_details": {
+            "cached_tokens": 0,
+            "cache_write_tokens": 0,
+            "input_tokens_per_turn": [],
+            "cached_tokens_per_turn": [],
+        },
         "output_tokens": usage.output_tokens,
-        "output_tokens_details": {"reasoning_tokens": usage.reasoning_tokens or 0, "tool_output_tokens": 0},
+        "output_tokens_details": {
+            "reasoning_tokens": 0 if reasoning is None else reasoning,
+            "tool_output_tokens": 0,
+            "output_tokens_per_turn": [],
+            "tool_output_tokens_per_turn": [],
+        },
         "total_tokens": usage.input_tokens + usage.output_tokens,
     }
 
