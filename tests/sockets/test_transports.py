@@ -160,8 +160,8 @@ REPLIES: dict[str, Expected] = {
             DONE,
         ),
         OK,
-        chunk_kind="ttcofo",
-        output_tokens=4,
+        chunk_kind="ttcffo",
+        output_tokens=5,
     ),
     "usage twice: the last one counts": says(
         stream(A, B, usage(1), usage(2), DONE), OK, chunk_kind="ccuuo", output_tokens=2
