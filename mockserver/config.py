@@ -236,6 +236,12 @@ class MockConfig(BaseModel):
         "reasoning",
         description="field for reasoning: reasoning (vLLM) or reasoning_content (older vLLM, DeepSeek, SGLang)",
     )
+    tool_share: Annotated[float, Flag("text", "F", live=True)] = Field(
+        1.0, ge=0, le=1, description="how often a reply calls a tool where the request leaves it the choice"
+    )
+    tool_calls: Annotated[int, Flag("text", "N", live=True)] = Field(
+        1, ge=1, le=128, description="tools that a reply calls, if the request allows several"
+    )
     finish: Annotated[Literal["last", "separate"], Flag("text", "PLACE", live=True)] = Field(
         "last",
         description="put the finish reason on the last chunk of text (last: vLLM) or in its own chunk (separate: OpenAI)",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from mockserver.clock import now_ns
 from mockserver.dialect.refusals import Refusal
@@ -33,6 +33,8 @@ class RequestContext:
     """The configuration version that the request began with."""
     inputs: int | None = None
     """What is embedded or scored, where the reply has no tokens; None where it has."""
+    choice_plans: list[Plan] = field(default_factory=list)
+    """The plans of all choices, if the reply has several."""
 
 
 def entry_of_refusal(context: RequestContext, refusal: Refusal, sent_ns: int | None) -> LedgerEntry:
@@ -92,6 +94,8 @@ def entry_of_reply(context: RequestContext, reply: ReplyWriter, facts: dict[str,
         bytes_in=context.bytes_in,
         bytes_out=reply.bytes_out,
         engine=engine,
+        chunk_choice=reply.chunk_choices,
+        choice_plans=context.choice_plans,
     )
 
 

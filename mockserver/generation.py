@@ -2,32 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import Protocol
 
 from starlette.requests import Request
 
 from mockserver import rng
 from mockserver.clock import utc_seconds
+from mockserver.config import MockConfig
 from mockserver.dialect import openai, refusals
 from mockserver.dialect.endpoint import Endpoint
 from mockserver.dialect.openai import Frames
 from mockserver.dialect.params import RequestParams
+from mockserver.documents.grammar import Impossible, NotInstalled
+from mockserver.documents.lengths import DocumentMaker
+from mockserver.documents.script import Script, Scripted, ScriptWriter, ToolRule, script_of
 from mockserver.engine import EngineRequest
 from mockserver.entries import RequestContext
-from mockserver.intake import Intake, raise_refusal
-from mockserver.plans.plan import Plan, draw_plan
+from mockserver.intake import EngineKeys, Intake, raise_refusal
+from mockserver.plans.arrival import key_of_choice
+from mockserver.plans.plan import Plan, StreamKey, draw_plan
 from mockserver.replies.plain_stream import PlainStream
 from mockserver.replies.reply import Content, ReplyWriter, StreamedReply, WholeReply
-from mockserver.replies.shaped.choice import shaped_reply
+from mockserver.replies.shaped.choice import scripted_choice, shaped_reply, text_choice
+from mockserver.replies.shaped.content import Choice
+from mockserver.replies.shaped.logprobs import Logprobs
 from mockserver.replies.stream_interval import StreamInterval
 from mockserver.replies.wire import DirectWire, Wire
 from mockserver.settings import ConfigVersion
-from mockserver.tokencount import TokenCount
+from mockserver.tokencount import TokenCount, total_count
 from promptset.errors import SpecError
 
 _TEMPLATE_TOKENS = 16
 """More than the special tokens that a tokenizer adds to a text."""
+
+
+class _Draw(Protocol):
+    """Draws the plan of a choice."""
+
+    def __call__(
+        self, key: StreamKey, *, limit_tokens: int, input_tokens: int = 0, exact_tokens: int | None = None
+    ) -> Plan: ...
+
+
+@dataclass(slots=True)
+class _Draft:
+    """A choice before its reply begins."""
+
+    key: StreamKey
+    prompt: str | list[int] | None
+    count: TokenCount
+    plan: Plan
+    draw: Callable[..., Plan]
+    """Its plan again, with `exact_tokens`."""
+    most: int
+    """Tokens that it may have at most."""
+    scripted: Scripted | None = None
 
 
 class Generation:
@@ -35,93 +67,202 @@ class Generation:
 
     def __init__(self, intake: Intake) -> None:
         self._intake = intake
+        maker = DocumentMaker(intake.tokenizer, lambda n, chance: "".join(intake.text.pieces(n, chance)))
+        self._writer = ScriptWriter(intake.tokenizer, maker)
 
     async def serve(self, endpoint: Endpoint, request: Request, body: bytes, context: RequestContext) -> None:
-        version, row = self._intake.admit(request, body, context, endpoint.require_key)
+        """Raises Refusal."""
+        intake = self._intake
+        version, row = intake.admit(request, body, context, endpoint.require_key)
         config = version.config
         params = endpoint.parse(row)
-        overrides, faults, facts = self._intake.choose_faults(request, context, version)
-        draw = partial(
-            draw_plan,
-            overrides.over(version.latencies),
-            config.seed,
-            context.arrival.key,
-            asked_tokens=params.asked_tokens,
-            ends_itself=overrides.output_tokens is not None,
-            reasons=endpoint.is_chat,
-            faults=faults,
-            at_ns=facts.at_ns,
-        )
-        limit = config.max_model_len
-        plan = context.plan = draw(limit_tokens=limit)
+        overrides, faults, facts = intake.choose_faults(request, context, version)
+        rule = ToolRule(config.tool_share, config.tool_calls, overrides.tool_calls)
+
+        def draw(key: StreamKey, *, limit_tokens: int, input_tokens: int = 0, exact_tokens: int | None = None) -> Plan:
+            return draw_plan(
+                overrides.over(version.latencies),
+                config.seed,
+                key,
+                asked_tokens=params.asked_tokens,
+                ends_itself=overrides.output_tokens is not None,
+                reasons=endpoint.is_chat,
+                faults=faults,
+                at_ns=facts.at_ns,
+                limit_tokens=limit_tokens,
+                input_tokens=input_tokens,
+                exact_tokens=exact_tokens,
+            )
+
+        context.plan = draw(context.arrival.key, limit_tokens=config.max_model_len)
         raise_refusal(faults)
-        context.count, most = await self._count(params, limit)
-        if most + plan.output_tokens > limit:
-            # It may not fit. Only now does the reply have to wait for the exact count.
-            tokens = await context.count.wait()
-            if tokens is not None:
-                asked = params.asked_tokens
-                if tokens + (1 if asked is None else asked) > limit:
-                    context.plan = None
-                    raise openai.context_refusal(limit, tokens, 1 if asked is None else asked, context.count.at_least)
-                limit -= tokens
-                plan = context.plan = draw(limit_tokens=limit)
+        drafts = await self._drafts(params, draw, context, version)
+        await self._script(params, rule, drafts, config)
+        context.plan = drafts[0].plan
+        self._begin(params, drafts, endpoint, context, version)
+
+    async def _drafts(
+        self,
+        params: RequestParams,
+        draw: _Draw,
+        context: RequestContext,
+        version: ConfigVersion,
+    ) -> list[_Draft]:
+        """The choices with their plans, prompt by prompt. Raises Refusal."""
+        limit = version.config.max_model_len
         by_input = version.latencies.ttft_per_input_token is not None
-        if params.continuous_usage or by_input or self._intake.engine.needs_input_tokens:
-            await context.count.wait()
-            if by_input and context.count.tokens is not None:
-                plan = context.plan = draw(limit_tokens=limit, input_tokens=context.count.tokens)
-        self._begin(params, plan, endpoint, context, version)
+        at_once = params.continuous_usage or by_input or self._intake.engine.needs_input_tokens
+        prompts = (params.prompt, *params.more_prompts)
+        counted = [await self._count(params, prompt, limit) for prompt in prompts]
+        context.count = total_count([count for count, _ in counted])
+        drafts: list[_Draft] = []
+        for prompt, (count, most_input) in zip(prompts, counted, strict=True):
+            keys = [key_of_choice(context.arrival.key, len(drafts) + i) for i in range(params.n)]
+            room = limit
+            plans = [draw(key, limit_tokens=room) for key in keys]
+            if most_input + max(plan.output_tokens for plan in plans) > limit:
+                # It may not fit. Only now does the reply have to wait for the exact count.
+                tokens = await count.wait()
+                if tokens is not None:
+                    asked = 1 if params.asked_tokens is None else params.asked_tokens
+                    if tokens + asked > limit:
+                        context.plan = None
+                        raise openai.context_refusal(limit, tokens, asked, count.at_least)
+                    room = limit - tokens
+                    plans = [draw(key, limit_tokens=room) for key in keys]
+            known = 0
+            if at_once:
+                known = await count.wait() or 0
+                if by_input and count.tokens is not None:
+                    plans = [draw(key, limit_tokens=room, input_tokens=known) for key in keys]
+            for key, plan in zip(keys, plans, strict=True):
+                again = partial(draw, key, limit_tokens=room, input_tokens=known)
+                drafts.append(_Draft(key, prompt, count, plan, again, _most_output(params, plan, room)))
+        return drafts
+
+    async def _script(self, params: RequestParams, rule: ToolRule, drafts: list[_Draft], config: MockConfig) -> None:
+        """Make the documents and tool calls of the choices, and fit their plans to them. Raises Refusal."""
+        scripts = [(draft, script_of(params, rule, config.seed, draft.key)) for draft in drafts]
+        wanted = [(draft, script) for draft, script in scripts if script is not None]
+        if not wanted:
+            return
+        try:
+            await self._intake.counter.in_thread(partial(self._write, wanted, config.seed))
+        except (Impossible, NotInstalled) as e:
+            refusals.refuse(str(e), "tools" if wanted[0][1].calls else "response_format")
+
+    def _write(self, wanted: Sequence[tuple[_Draft, Script]], seed: int) -> None:
+        for draft, script in wanted:
+            plan = draft.plan
+            tokens = max(1, plan.output_tokens - plan.reasoning_tokens)
+            said = self._writer.write(script, tokens, draft.most, seed, draft.key)
+            reasoning = min(plan.reasoning_tokens, draft.most - len(said.texts))
+            draft.scripted = said
+            draft.plan = scripted_choice(
+                draft.draw(exact_tokens=reasoning + len(said.texts)), [""] * reasoning, said
+            ).plan
 
     def _begin(
-        self, params: RequestParams, plan: Plan, endpoint: Endpoint, context: RequestContext, version: ConfigVersion
+        self,
+        params: RequestParams,
+        drafts: list[_Draft],
+        endpoint: Endpoint,
+        context: RequestContext,
+        version: ConfigVersion,
     ) -> None:
+        intake, config = self._intake, version.config
         assert context.count is not None
-        config = version.config
-        reply_id = (
-            context.arrival.id if context.arrival.id is not None else f"mock-{self._intake.shared.take('replies')}"
-        )
-        pieces = self._intake.text.pieces(plan.output_tokens, rng.stream(config.seed, "text", context.arrival.key))
+        reply_id = context.arrival.id if context.arrival.id is not None else f"mock-{intake.shared.take('replies')}"
         identity = (endpoint.id_prefix + reply_id, utc_seconds(), config.model)
+        keys = EngineKeys(intake.stepper)
+        pieces = [
+            intake.text.pieces(draft.plan.output_tokens, rng.stream(config.seed, "text", draft.key)) for draft in drafts
+        ]
 
         def on_end(reply: ReplyWriter) -> None:
-            self._intake.on_end(context, reply, key)
+            intake.on_end(context, reply, keys)
 
+        plain = len(drafts) == 1 and drafts[0].scripted is None and params.logprobs is None and not params.echo_prompt
         reply: ReplyWriter
-        if endpoint.templates is None or version.style.shapes(params, plan):
-            shaped = version.style.content(params, plan, pieces, endpoint, *identity, context.count)
-            plan = shaped.plan
-            pieces = pieces[: plan.output_tokens]
-            reply = shaped_reply(context.wire, shaped, self._intake.pacer, on_end)
-        else:
-            content = Content(params, plan, pieces, plan.finish.encode(), Frames(endpoint, *identity), context.count)
+        if plain and endpoint.templates is not None and not version.style.shapes(params, drafts[0].plan):
+            plan, said = drafts[0].plan, [pieces[0]]
+            frames = Frames(endpoint, *identity)
+            content = Content(params, plan, pieces[0], plan.finish.encode(), frames, context.count)
             reply = _ordinary_reply(context.wire, content, on_end)
-        work = EngineRequest(
-            context.received_ns, plan, context.count.tokens, self._intake.blocks.links(context.count.chain, pieces)
-        )
-        interval = config.stream_interval
-        if interval > 1:
-            key = self._intake.stepper.admit(work, StreamInterval(reply.take, interval, plan.output_tokens))
-        elif isinstance(reply, PlainStream) and self._intake.stepper.plans_decide:
-            key = self._intake.stepper.follow(work, reply.pace(work.received_ns))
+            plans = [plan]
         else:
-            key = self._intake.stepper.admit(work, reply.take)
+            choices = [
+                self._choice(params, draft, some, config.seed) for draft, some in zip(drafts, pieces, strict=True)
+            ]
+            shaped = version.style.content_of(params, tuple(choices), endpoint, *identity, context.count)
+            plans, said = [choice.plan for choice in choices], [choice.texts for choice in choices]
+            reply = shaped_reply(context.wire, shaped, intake.pacer, on_end)
+        for number, (draft, plan) in enumerate(zip(drafts, plans, strict=True)):
+            links = intake.blocks.links(draft.count.chain, said[number][: plan.output_tokens])
+            work = EngineRequest(context.received_ns, plan, draft.count.tokens, links)
+            if config.stream_interval > 1:
+                take = partial(_take_of, reply, number)
+                keys.admit(work, StreamInterval(take, config.stream_interval, plan.output_tokens))
+            elif isinstance(reply, PlainStream) and intake.stepper.plans_decide:
+                keys.follow(work, reply.pace(work.received_ns))
+            elif len(drafts) == 1:
+                keys.admit(work, reply.take)
+            else:
+                keys.admit(work, partial(_take_and_release, reply, keys, number))
         reply.begin()
 
-    async def _count(self, params: RequestParams, limit: int) -> tuple[TokenCount, int]:
-        """The count of the input, which may come later, and an upper bound for it. Raises Refusal."""
-        if isinstance(params.prompt, list):
-            return self._intake.counter.count_ids(params.prompt), len(params.prompt)
-        if params.prompt is not None:
-            await self._intake.check_characters(params.prompt, limit, params.asked_tokens)
-            return self._intake.counter.count_text(params.prompt, True, limit), _most_tokens(params.prompt)
+    def _choice(self, params: RequestParams, draft: _Draft, pieces: list[str], seed: int) -> Choice:
+        if draft.scripted is not None:
+            reasoning = draft.plan.output_tokens - len(draft.scripted.texts)
+            choice = scripted_choice(draft.plan, pieces[:reasoning], draft.scripted)
+        else:
+            choice = text_choice(params, draft.plan, pieces)
+        if params.logprobs is not None:
+            chance = rng.stream(seed, "logprobs", draft.key)
+            tokens = choice.texts if draft.scripted is not None else pieces
+            choice = replace(
+                choice, tokens=tokens, logprobs=Logprobs(params.logprobs, chance, self._intake.text.pieces)
+            )
+        if params.echo_prompt and draft.prompt is not None:
+            prompt = draft.prompt
+            text = prompt if isinstance(prompt, str) else self._intake.tokenizer.decode(prompt)
+            choice = replace(choice, echo=text)
+        return choice
+
+    async def _count(self, params: RequestParams, prompt: str | list[int] | None, limit: int) -> tuple[TokenCount, int]:
+        """The count of a prompt, which may come later, and an upper bound for it. Raises Refusal."""
+        intake = self._intake
+        if isinstance(prompt, list):
+            return intake.counter.count_ids(prompt), len(prompt)
+        if prompt is not None:
+            await intake.check_characters(prompt, limit, params.asked_tokens)
+            return intake.counter.count_text(prompt, True, limit), _most_tokens(prompt)
         assert params.messages is not None
         try:
-            text = self._intake.tokenizer.render_chat(params.messages, params.tools)
+            text = intake.tokenizer.render_chat(params.messages, params.tools)
         except SpecError as e:
             refusals.refuse(str(e), "messages")
-        await self._intake.check_characters(text, limit, params.asked_tokens)
-        return self._intake.counter.count_text(text, False, limit), _most_tokens(text)
+        await intake.check_characters(text, limit, params.asked_tokens)
+        return intake.counter.count_text(text, False, limit), _most_tokens(text)
+
+
+def _take_of(reply: ReplyWriter, choice: int, tokens: int) -> None:
+    reply.take_of(choice, tokens)
+
+
+def _take_and_release(reply: ReplyWriter, keys: EngineKeys, choice: int, tokens: int) -> None:
+    """A choice that is over leaves the engine, whatever the others do."""
+    reply.take_of(choice, tokens)
+    if reply.is_over(choice):
+        keys.release(choice, reply.tokens_of(choice))
+
+
+def _most_output(params: RequestParams, plan: Plan, room: int) -> int:
+    """Tokens that a reply may have: as many as fit, or `max_tokens`, and what a fault adds to it."""
+    if params.asked_tokens is None:
+        return room
+    longer = sum(fault.number("more") for fault in plan.faults if fault.name == "length")
+    return min(params.asked_tokens + longer, room)
 
 
 def _ordinary_reply(wire: Wire, content: Content, on_end: Callable[[ReplyWriter], None]) -> ReplyWriter:

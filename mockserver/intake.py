@@ -15,7 +15,7 @@ from mockserver.dialect import openai, refusals
 from mockserver.dialect.access import require_key
 from mockserver.dialect.overrides import Overrides, read_overrides
 from mockserver.dialect.refusals import Refusal
-from mockserver.engine import ENGINES
+from mockserver.engine import ENGINES, EngineReport, EngineRequest
 from mockserver.entries import RequestContext, entry_of_refusal, entry_of_reply
 from mockserver.errors import UsageError
 from mockserver.faults import SCALING_FAULTS, ArrivalFacts, Fault
@@ -47,6 +47,33 @@ class WireResponse(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._wire.run(scope, receive, send)
+
+
+class EngineKeys:
+    """The choices of one request in the engine."""
+
+    def __init__(self, stepper: Stepper) -> None:
+        self._stepper = stepper
+        self._keys: list[int] = []
+        self._reports: dict[int, EngineReport] = {}
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def admit(self, work: EngineRequest, take: Callable[[int], None]) -> None:
+        """Hand the next choice to the engine."""
+        self._keys.append(self._stepper.admit(work, take))
+
+    def follow(self, work: EngineRequest, step: Callable[[], int | None]) -> None:
+        """The next choice follows its plan by itself."""
+        self._keys.append(self._stepper.follow(work, step))
+
+    def release(self, choice: int, tokens: int) -> EngineReport:
+        """A choice is over after so many tokens. Only the first call counts."""
+        report = self._reports.get(choice)
+        if report is None:
+            report = self._reports[choice] = self._stepper.release(self._keys[choice], tokens)
+        return report
 
 
 class Intake:
@@ -189,16 +216,18 @@ class Intake:
         sent_ns = context.wire.respond(refusal.status, refusal.headers, refusal.body)
         self._ledger.add(entry_of_refusal(context, refusal, sent_ns))
 
-    def on_end(self, context: RequestContext, reply: ReplyWriter, key: int) -> None:
-        report = self.stepper.release(key, reply.tokens_out)
+    def on_end(self, context: RequestContext, reply: ReplyWriter, keys: EngineKeys) -> None:
+        """Release the reply's choices from the engine, and record the request."""
+        reports = [keys.release(choice, reply.tokens_of(choice)) for choice in range(len(keys))]
         # The times that the engine decided are the plan that the ledger compares with.
-        context.plan = report.plan
+        context.plan = reports[0].plan
+        context.choice_plans = [report.plan for report in reports] if len(reports) > 1 else []
         count = context.count
         assert count is not None
 
         def record() -> None:
             self._awaited.discard(count)
-            self._ledger.add(entry_of_reply(context, reply, report.facts))
+            self._ledger.add(entry_of_reply(context, reply, reports[0].facts))
 
         if not count.known:
             self._awaited.add(count)

@@ -13,7 +13,7 @@ from mockserver.clock import utc_seconds
 from mockserver.dialect.pooling import PoolingEndpoint, PoolingRequest, too_long
 from mockserver.engine import EngineRequest
 from mockserver.entries import RequestContext
-from mockserver.intake import Intake, raise_refusal
+from mockserver.intake import EngineKeys, Intake, raise_refusal
 from mockserver.plans.plan import draw_plan
 from mockserver.replies.shaped.pooled import pooled_content
 from mockserver.replies.shaped.whole import ShapedWhole
@@ -51,10 +51,11 @@ class Pooling:
         reply_id = context.arrival.id if context.arrival.id is not None else f"mock-{intake.shared.take('replies')}"
         make = await asked.answer(config.seed, (endpoint.id_prefix + reply_id, utc_seconds(), config.model))
         content = pooled_content(plan, make, context.count)
-        reply = ShapedWhole(context.wire, content, intake.pacer, lambda reply: intake.on_end(context, reply, key))
+        keys = EngineKeys(intake.stepper)
+        reply = ShapedWhole(context.wire, content, intake.pacer, lambda reply: intake.on_end(context, reply, keys))
         # To the engine, the inputs are one prompt that fits its context and is not in its prefix cache.
         work = EngineRequest(context.received_ns, plan, min(tokens, config.max_model_len - 1))
-        key = intake.stepper.admit(work, reply.take)
+        keys.admit(work, reply.take)
         reply.begin()
 
     async def _tokens(self, asked: PoolingRequest, limit: int) -> int:

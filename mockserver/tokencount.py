@@ -17,7 +17,7 @@ import os
 import sys
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -274,3 +274,22 @@ def known_count(tokens: int, chain: Chain = NO_CHAIN) -> TokenCount:
     count = TokenCount()
     count.settle(tokens, chain)
     return count
+
+
+def total_count(counts: Sequence[TokenCount]) -> TokenCount:
+    """The sum of several counts. Its chain is that of the first."""
+    if len(counts) == 1:
+        return counts[0]
+    total = TokenCount()
+    left = len(counts)
+
+    def one_more() -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            known = [count.tokens for count in counts if count.tokens is not None]
+            total.settle(sum(known) if len(known) == len(counts) else None, counts[0].chain)
+
+    for count in counts:
+        count.when_known(one_more)
+    return total

@@ -53,6 +53,15 @@ class UsageCounts:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    """A token with the log of its probability, and the likeliest tokens in its place with theirs."""
+
+    text: str
+    logprob: float
+    top: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Event:
     """One event of a stream, blank line included, and its letter in the ledger's `chunk_kind`."""
 
@@ -84,6 +93,8 @@ class Piece:
     choice: int = 0
     role: bool = False
     """It must carry the role, as the stream did not open with it."""
+    logprobs: tuple[TokenLogprob, ...] | None = None
+    """Of its tokens, if the request wants them. Text alone has them."""
     end: FinishReason | None = None
     """On the last piece of a choice, unless the finish reason comes in its own event."""
 
@@ -103,6 +114,7 @@ class SaidChoice:
 
     blocks: tuple[SaidBlock, ...]
     end: FinishReason
+    logprobs: tuple[TokenLogprob, ...] | None = None
 
     def text_of(self, kind: BlockKind) -> str:
         """The text of all blocks of this kind."""

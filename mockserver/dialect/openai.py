@@ -16,10 +16,14 @@ from typing import Any
 import orjson
 
 from mockserver.dialect.endpoint import Endpoint, Templates
+from mockserver.dialect.formats import parse_document, parse_tool_choice, parse_tools
 from mockserver.dialect.openai_frames import ChatFrames, CompletionFrames
 from mockserver.dialect.params import RequestParams
 from mockserver.dialect.refusals import Refusal, refusal_of, refuse
-from mockserver.dialect.sampling import check_sampling
+from mockserver.dialect.sampling import MAX_LOGPROBS, check_sampling
+
+MOST_CHOICES = 128
+"""OpenAI's limit for `n`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +84,6 @@ def _common(row: dict[str, Any], asked_tokens: int | None, *, chat: bool) -> dic
         refuse("stream_options must be an object.", "stream_options")
     if options is not None and not stream:
         refuse("Stream options can only be defined when `stream=True`.", "stream_options")
-    n = row.get("n")
-    if type(n) is int and n < 1:
-        refuse(f"n must be at least 1, got {n}.")
-    if n not in (None, 1):
-        refuse("This mock returns one choice per request: n must be 1.", "n")
     check_sampling(row, asked_tokens, chat=chat)
     include_usage = options is not None and _flag(options, "include_usage", "stream_options.")
     continuous = options is not None and _flag(options, "continuous_usage_stats", "stream_options.")
@@ -95,6 +94,8 @@ def _common(row: dict[str, Any], asked_tokens: int | None, *, chat: bool) -> dic
         "asked_tokens": asked_tokens,
         "stop": _stop(row),
         "keep_stop": _flag(row, "include_stop_str_in_output"),
+        "document": parse_document(row),
+        "n": _choices(row),
     }
 
 
@@ -106,6 +107,19 @@ def _stop(row: dict[str, Any]) -> tuple[str, ...]:
     if "" in stops:
         refuse("stop cannot contain an empty string.", "stop")
     return tuple(stops)
+
+
+def _choices(row: dict[str, Any]) -> int:
+    n = row.get("n")
+    if n is None:
+        return 1
+    if type(n) is not int:
+        refuse("n must be a whole number.", "n")
+    if n < 1:
+        refuse(f"n must be at least 1, got {n}.")
+    if n > MOST_CHOICES:
+        refuse(f"n must be at most {MOST_CHOICES}, got {n}.", "n")
+    return n
 
 
 def parse_chat(row: dict[str, Any]) -> RequestParams:
@@ -120,12 +134,29 @@ def parse_chat(row: dict[str, Any]) -> RequestParams:
             refuse(f"messages[{i}].content must be a text or a list of parts.", "messages")
     asked = _tokens(row, "max_completion_tokens")
     old_name = _tokens(row, "max_tokens")
-    tools = row.get("tools")
-    if tools is not None and not isinstance(tools, list):
-        refuse("tools must be a list.", "tools")
+    tools = parse_tools(row)
+    parallel = row.get("parallel_tool_calls")
     return RequestParams(
-        messages=messages, tools=tools, **_common(row, old_name if asked is None else asked, chat=True)
+        messages=messages,
+        tools=tools,
+        tool_choice=parse_tool_choice(row, tools),
+        parallel_calls=parallel is None or _flag(row, "parallel_tool_calls"),
+        logprobs=_chat_logprobs(row),
+        **_common(row, old_name if asked is None else asked, chat=True),
     )
+
+
+def _chat_logprobs(row: dict[str, Any]) -> int | None:
+    """How many alternatives the request wants. The ranges have been checked."""
+    if not _flag(row, "logprobs"):
+        return None
+    top = row.get("top_logprobs")
+    return 0 if top is None else _every(int(top))
+
+
+def _every(top: int) -> int:
+    """-1 is vLLM's word for as many as there are."""
+    return MAX_LOGPROBS if top == -1 else top
 
 
 def _is_ids(value: object) -> bool:
@@ -135,13 +166,21 @@ def _is_ids(value: object) -> bool:
 def parse_completion(row: dict[str, Any]) -> RequestParams:
     """A body of /v1/completions. Raises Refusal (400)."""
     prompt = row.get("prompt")
-    if isinstance(prompt, list) and len(prompt) == 1 and (isinstance(prompt[0], str) or _is_ids(prompt[0])):
-        prompt = prompt[0]
-    if isinstance(prompt, list) and not _is_ids(prompt):
-        refuse("This mock takes one prompt per request: a text or a list of token ids.", "prompt")
-    if not isinstance(prompt, str | list):
-        refuse("prompt must be a text or a list of token ids.", "prompt")
-    return RequestParams(prompt=prompt, **_common(row, _tokens(row, "max_tokens"), chat=False))
+    several = isinstance(prompt, list) and bool(prompt) and not _is_ids(prompt)
+    prompts: list[Any] = prompt if isinstance(prompt, list) and several else [prompt]
+    if not all(isinstance(each, str) or _is_ids(each) for each in prompts):
+        refuse("prompt must be a text or a list of token ids, or a list of either, and not empty.", "prompt")
+    params = _common(row, _tokens(row, "max_tokens"), chat=False)
+    if len(prompts) * params["n"] > MOST_CHOICES:
+        refuse(f"{len(prompts)} prompts with n={params['n']} are over {MOST_CHOICES} choices.", "prompt")
+    top = row.get("logprobs")
+    return RequestParams(
+        prompt=prompts[0],
+        more_prompts=tuple(prompts[1:]),
+        echo_prompt=_flag(row, "echo"),
+        logprobs=None if top is None else _every(int(top)),
+        **params,
+    )
 
 
 def characters_refusal(limit: int, characters: int, asked_tokens: int, longest_token: int) -> Refusal:

@@ -7,6 +7,7 @@ shape both give the same bytes.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
 import orjson
@@ -18,6 +19,7 @@ from mockserver.dialect.frames import (
     ReplyIdentity,
     SaidBlock,
     SaidChoice,
+    TokenLogprob,
     UsageCounts,
 )
 from mockserver.dialect.params import RequestParams
@@ -54,9 +56,15 @@ class _OpenAIFrames:
         return Event(event(_dump({**self._head, "choices": choices}, usage)), kind)
 
     def _chunk(
-        self, kind: str, choice: int, said: dict[str, Any], end: FinishReason | None, usage: UsageCounts | None
+        self,
+        kind: str,
+        choice: int,
+        said: dict[str, Any],
+        end: FinishReason | None,
+        usage: UsageCounts | None,
+        logprobs: dict[str, Any] | None = None,
     ) -> Event:
-        row = {"index": choice, **said, "logprobs": None, "finish_reason": None}
+        row = {"index": choice, **said, "logprobs": logprobs, "finish_reason": None}
         if end is not None:
             row |= {"finish_reason": end.reason, "stop_reason": end.stop}
         return self._event(kind, [row], usage)
@@ -106,7 +114,8 @@ class ChatFrames(_OpenAIFrames):
             delta["tool_calls"] = [call]
         else:
             delta[self._identity.reasoning_field if piece.kind == "reasoning" else "content"] = piece.text
-        return [self._chunk(kind, piece.choice, {"delta": delta}, piece.end, usage)]
+        logprobs = None if piece.logprobs is None else _chat_logprobs(piece.logprobs)
+        return [self._chunk(kind, piece.choice, {"delta": delta}, piece.end, usage, logprobs)]
 
     def empty(self, piece: Piece, usage: UsageCounts | None) -> list[Event]:
         """A chunk with empty content."""
@@ -130,11 +139,17 @@ class ChatFrames(_OpenAIFrames):
             message[self._identity.reasoning_field] = said.text_of("reasoning")
         if calls:
             message["tool_calls"] = calls
-        return _choice(index, {"message": message}, said.end)
+        logprobs = None if said.logprobs is None else _chat_logprobs(said.logprobs)
+        return _choice(index, {"message": message}, said.end, logprobs)
 
 
 class CompletionFrames(_OpenAIFrames):
     """/v1/completions."""
+
+    def __init__(self, identity: ReplyIdentity, params: RequestParams) -> None:
+        super().__init__(identity, params)
+        self._offsets: dict[int, int] = {}
+        """Where the next token of each choice begins in its text."""
 
     has_role = False
     _chunk_object = "text_completion"
@@ -146,7 +161,13 @@ class CompletionFrames(_OpenAIFrames):
 
     def piece(self, piece: Piece, usage: UsageCounts | None) -> list[Event]:
         """A chunk of text."""
-        return [self._chunk("c" if piece.text else "o", piece.choice, {"text": piece.text}, piece.end, usage)]
+        logprobs = None
+        if piece.logprobs is not None:
+            start = self._offsets.get(piece.choice, len(piece.text) - sum(len(one.text) for one in piece.logprobs))
+            logprobs = _completion_logprobs(piece.logprobs, max(start, 0))
+            self._offsets[piece.choice] = max(start, 0) + sum(len(one.text) for one in piece.logprobs)
+        kind = "c" if piece.text else "o"
+        return [self._chunk(kind, piece.choice, {"text": piece.text}, piece.end, usage, logprobs)]
 
     def empty(self, piece: Piece, usage: UsageCounts | None) -> list[Event]:
         """A chunk with empty text."""
@@ -158,7 +179,13 @@ class CompletionFrames(_OpenAIFrames):
 
     def whole(self, choices: Sequence[SaidChoice], usage: UsageCounts | None) -> bytes:
         """The texts of all choices."""
-        rows = [_choice(i, {"text": said.text_of("text")}, said.end) for i, said in enumerate(choices)]
+        rows = []
+        for i, said in enumerate(choices):
+            text, logprobs = said.text_of("text"), None
+            if said.logprobs is not None:
+                start = len(text) - sum(len(one.text) for one in said.logprobs)
+                logprobs = _completion_logprobs(said.logprobs, max(start, 0))
+            rows.append(_choice(i, {"text": text}, said.end, logprobs))
         return self._whole(rows, usage)
 
 
@@ -168,8 +195,32 @@ def _whole_call(block: SaidBlock) -> dict[str, Any]:
     return {"id": block.call.id, "type": "function", "function": function}
 
 
-def _choice(index: int, said: dict[str, Any], end: FinishReason) -> dict[str, Any]:
-    return {"index": index, **said, "logprobs": None, "finish_reason": end.reason, "stop_reason": end.stop}
+def _chat_logprobs(tokens: Sequence[TokenLogprob]) -> dict[str, Any]:
+    rows = []
+    for one in tokens:
+        top = [_token_row(text, logprob) for text, logprob in one.top]
+        rows.append({**_token_row(one.text, one.logprob), "top_logprobs": top})
+    return {"content": rows}
+
+
+def _token_row(text: str, logprob: float) -> dict[str, Any]:
+    return {"token": text, "logprob": logprob, "bytes": [*text.encode()]}
+
+
+def _completion_logprobs(tokens: Sequence[TokenLogprob], start: int) -> dict[str, Any]:
+    """`start` is where the first token begins in the text of the choice."""
+    offsets = [*accumulate((len(one.text) for one in tokens[:-1]), initial=start)]
+    return {
+        "text_offset": offsets,
+        "token_logprobs": [one.logprob for one in tokens],
+        "tokens": [one.text for one in tokens],
+        # The token itself is always there, as in vLLM.
+        "top_logprobs": [dict(one.top) | {one.text: one.logprob} for one in tokens],
+    }
+
+
+def _choice(index: int, said: dict[str, Any], end: FinishReason, logprobs: dict[str, Any] | None) -> dict[str, Any]:
+    return {"index": index, **said, "logprobs": logprobs, "finish_reason": end.reason, "stop_reason": end.stop}
 
 
 def _dump(row: dict[str, Any], usage: UsageCounts | None) -> bytes:

@@ -1,10 +1,11 @@
 """What a request asks of the mock itself, in headers: its faults, its latencies, the length of its reply.
 
     x-mock-fault: NAME[:key=value,...][; NAME ...]     x-mock-ttft: DIST     x-mock-tpot: DIST     x-mock-itl: DIST
-    x-mock-output-tokens: DIST
+    x-mock-output-tokens: DIST     x-mock-tool-calls: N
 
 They replace the configuration for this request alone. A distribution is drawn from as the configured one would be.
 `x-mock-output-tokens` is where the reply ends by itself. The request's `max_tokens` can end it sooner.
+`x-mock-tool-calls` is how many tools a reply calls where it may choose; 0 makes it text.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from promptset.errors import SpecError
 
 _OURS = b"x-mock-"
 FAULT = "x-mock-fault"
+TOOL_CALLS = "x-mock-tool-calls"
+_MOST_CALLS = 128
 
 DISTRIBUTIONS: dict[str, Dimension] = {
     "x-mock-ttft": "time",
@@ -39,6 +42,7 @@ class Overrides:
     tpot: Distribution | None = None
     itl: Distribution | None = None
     output_tokens: Distribution | None = None
+    tool_calls: int | None = None
 
     def over(self, configured: Latencies) -> Latencies:
         """The distributions for this request. Its own `tpot` overrides a configured `itl`."""
@@ -76,6 +80,9 @@ def read_overrides(headers: Headers) -> Overrides:
             drawn[name.removeprefix("x-mock-").replace("-", "_")] = parse(text, DISTRIBUTIONS[name])
         except SpecError as e:
             problems += [f"{name}: {problem}" for problem in e.problems]
+    calls = headers.get(TOOL_CALLS)
+    if calls is not None and not (calls.isascii() and calls.isdigit() and int(calls) <= _MOST_CALLS):
+        problems.append(f"{TOOL_CALLS}: {calls!r}: write a whole number from 0 to {_MOST_CALLS}")
     if problems:
         refusals.refuse("; ".join(problems), problems[0].partition(":")[0])
-    return Overrides(faults, **drawn)
+    return Overrides(faults, **drawn, tool_calls=None if calls is None else int(calls))

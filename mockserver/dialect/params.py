@@ -17,6 +17,14 @@ class ToolChoice:
 
 
 @dataclass(frozen=True, slots=True)
+class DocumentFormat:
+    """The reply must be a JSON document."""
+
+    schema: dict[str, Any] | None = None
+    """None: any object."""
+
+
+@dataclass(frozen=True, slots=True)
 class RequestParams:
     """The fields of a request body that matter to the mock."""
 
@@ -40,3 +48,13 @@ class RequestParams:
     """Whether one reply may call several tools."""
     echo: Mapping[str, Any] = field(default_factory=dict)
     """Responses: what the reply repeats of its request."""
+    document: DocumentFormat | None = None
+    """`response_format`. None: text."""
+    n: int = 1
+    """Choices for each prompt."""
+    more_prompts: tuple[str | list[int], ...] = ()
+    """Completions: the prompts after the first."""
+    logprobs: int | None = None
+    """How many alternatives to give with the log probability of each token. None: no log probabilities."""
+    echo_prompt: bool = False
+    """Completions: whether the reply repeats the prompt."""

@@ -45,3 +45,8 @@ class Arrivals:
     def counts(self) -> dict[str, int]:
         """How many requests were identified in each way, for `/truth`."""
         return {"index": self.by_index, "id": self.by_id, "arrival_order": self.by_order}
+
+
+def key_of_choice(key: StreamKey, choice: int) -> StreamKey:
+    """The key of a choice of a request. The first has the request's own, so that more choices change nothing in it."""
+    return key if choice == 0 else (f"choice:{key!r}", choice)

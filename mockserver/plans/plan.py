@@ -132,13 +132,14 @@ def draw_plan(
     reasons: bool = False,
     faults: tuple[Fault, ...] = (),
     at_ns: int = 0,
+    exact_tokens: int | None = None,
 ) -> Plan:
     """The plan for one request.
 
     `asked_tokens` is the `max_tokens` of the request: the length of the reply, or its maximum if the reply `ends_itself`.
     None means that the reply ends by itself. `limit_tokens` is what fits into the context. `input_tokens` are the tokens
     of the prompt, for a TTFT that depends on them. `at_ns` is the arrival, counted from the start of this configuration,
-    for faults that depend on it.
+    for faults that depend on it. `exact_tokens` is the length of a reply whose content is known already.
     """
     if any(fault.kind.status is not None for fault in faults):
         return Plan(None, (), 0, faults)
@@ -152,6 +153,8 @@ def draw_plan(
         own = latencies.length(seed, key)
         if own < most or (asked_tokens is None and own == most):
             tokens, finish = max(1, own), "stop"
+    if exact_tokens is not None:
+        tokens, finish = exact_tokens, "stop"
     reasoning_tokens = 0
     if reasons and latencies.reasoning_tokens is not None:
         drawn = int(latencies.reasoning_tokens.sample(rng.stream(seed, "reasoning_tokens", key)))

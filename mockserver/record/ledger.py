@@ -3,8 +3,8 @@
 The fields (times are in ns of CLOCK_MONOTONIC on this machine; None means "did not happen"):
 
 - A *chunk* is one SSE event with data, `[DONE]` included. `write_ns[i]` is stamped immediately before the last byte of
-  chunk i is handed to the kernel; `chunk_kind[i]` is one letter: r role, c content, t reasoning, u usage alone, o other
-  (an error object, broken JSON, a finish reason alone, an empty delta, `[DONE]`); f (tool call) is reserved.
+  chunk i is handed to the kernel; `chunk_kind[i]` is one letter: r role, c content, t reasoning, f tool call, u usage alone,
+  o other (an error object, broken JSON, a finish reason alone, an empty delta, `[DONE]`).
 - `chunk_tokens[i]` is 0 for a chunk without text. If a stop string ended the reply, its last chunk also has the tokens
   whose text was never sent. A whole reply has no chunks.
 - `blocked` lists the chunks that waited in our buffer because the client read too slowly. Their stamps are too early.
@@ -13,6 +13,8 @@ The fields (times are in ns of CLOCK_MONOTONIC on this machine; None means "did 
 - `fault` lists the faults that struck, `planned.fault` those that were planned, joined by `+`.
 - `status` is null if no head was sent (`no_headers`, or the `reset` of a whole reply).
 - `engine.cut` says why a response ended early without a fault: `client_closed` or `shutdown`.
+- A reply of several choices also has `chunk_choice[i]`, null for a chunk of the whole reply, and `planned.choices`; `planned`
+  itself is the first choice.
 - `bytes_in` and `bytes_out` count bodies, without HTTP framing.
 
 Lines wait in memory for some ms, so JSON and the disk never come between two chunks of a stream.
@@ -69,17 +71,24 @@ class LedgerEntry:
     bytes_in: int
     bytes_out: int
     engine: dict[str, Any]
+    chunk_choice: list[int | None] | None = None
+    choice_plans: Sequence[Plan] = ()
 
     def to_line(self) -> bytes:
         """The entry as one line of JSON, newline included."""
         plan = self.plan
-        planned = {
+        planned: dict[str, Any] = {
             "ttft_ns": None if plan is None else plan.ttft_ns,
             "gaps_ns": () if plan is None else plan.gaps_ns,
             "output_tokens": 0 if plan is None else plan.output_tokens,
             "fault": None if plan is None else names(plan.faults),
         }
-        row = {
+        if self.choice_plans:
+            planned["choices"] = [
+                {"ttft_ns": plan.ttft_ns, "gaps_ns": plan.gaps_ns, "output_tokens": plan.output_tokens}
+                for plan in self.choice_plans
+            ]
+        row: dict[str, Any] = {
             "id": self.id,
             "index": self.index,
             "attempt": self.attempt,
@@ -99,6 +108,8 @@ class LedgerEntry:
             "bytes_out": self.bytes_out,
             "engine": self.engine,
         }
+        if self.chunk_choice is not None:
+            row["chunk_choice"] = self.chunk_choice
         return orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)
 
 

@@ -128,7 +128,7 @@ class ServerMetrics(Collector):
         if entry.input_tokens is not None:
             self._input_tokens += entry.input_tokens
             self._prompt.observe(entry.input_tokens)
-        stamps = [at for at, kind in zip(entry.write_ns, entry.chunk_kind, strict=True) if kind in "ct"]
+        stamps = [at for at, kind in zip(entry.write_ns, entry.chunk_kind, strict=True) if kind in "ctf"]
         if not stamps:
             return
         self._ttft.observe((stamps[0] - entry.received_ns) / NS_PER_S)

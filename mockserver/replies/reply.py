@@ -64,6 +64,18 @@ class ReplyWriter(ABC):
     def take(self, tokens: int) -> None:
         """The engine gives the next `tokens` tokens."""
 
+    def take_of(self, choice: int, tokens: int) -> None:
+        """The engine gives the next tokens of a choice. An ordinary reply has one."""
+        self.take(tokens)
+
+    def tokens_of(self, choice: int) -> int:
+        """The tokens of a choice so far."""
+        return self.tokens_out
+
+    def is_over(self, choice: int) -> bool:
+        """Whether a choice gets no more tokens."""
+        return self._ended
+
     def close(self, why: str) -> None:
         """Cut the reply for a reason that is not a planned fault."""
         if not self._ended:

@@ -234,9 +234,13 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "mockserver.dialect": frozenset(
         {"mockserver.clock", "mockserver.config", "mockserver.faults", "mockserver.plans", "promptset"}
     ),
+    "mockserver.documents": frozenset(
+        {"mockserver.dialect", "mockserver.plans", "mockserver.rng", "promptset"}
+    ),
     "mockserver.replies": frozenset(
-        {"mockserver.clock", "mockserver.config", "mockserver.dialect", "mockserver.engine.chain", "mockserver.faults",
-         "mockserver.pacing", "mockserver.plans", "mockserver.tokencount", "promptset"}
+        {"mockserver.clock", "mockserver.config", "mockserver.dialect", "mockserver.documents",
+         "mockserver.engine.chain", "mockserver.faults", "mockserver.pacing", "mockserver.plans", "mockserver.rng",
+         "mockserver.tokencount", "promptset"}
     ),
     "mockserver.record": frozenset(
         {"mockserver.clock", "mockserver.engine", "mockserver.errors", "mockserver.faults", "mockserver.plans"}
@@ -256,8 +260,9 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
          "mockserver.workers.shared_state", "promptset"}
     ),
     "mockserver.generation": frozenset(
-        {"mockserver.clock", "mockserver.dialect", "mockserver.engine", "mockserver.entries", "mockserver.intake",
-         "mockserver.plans", "mockserver.replies", "mockserver.rng", "mockserver.settings", "mockserver.tokencount",
+        {"mockserver.clock", "mockserver.config", "mockserver.dialect", "mockserver.documents",
+         "mockserver.engine", "mockserver.entries", "mockserver.intake", "mockserver.plans",
+         "mockserver.replies", "mockserver.rng", "mockserver.settings", "mockserver.tokencount",
          "promptset"}
     ),
     "mockserver.pooling": frozenset(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from mockserver.config import MockConfig
 from mockserver.dialect.endpoint import Endpoint
 from mockserver.dialect.frames import Block, FinishReason, ReplyIdentity
 from mockserver.dialect.params import RequestParams
+from mockserver.documents.script import Scripted
 from mockserver.plans.plan import Plan
 from mockserver.replies.reply import ReplyWriter
 from mockserver.replies.shaped.content import Choice, ShapedContent
@@ -69,6 +71,18 @@ def text_choice(params: RequestParams, plan: Plan, pieces: list[str]) -> Choice:
     if border < plan.output_tokens or not blocks:
         blocks.append(Block("text", border, plan.output_tokens))
     return Choice(plan, texts, tuple(blocks), FinishReason(plan.finish, stop))
+
+
+def scripted_choice(plan: Plan, reasoning: list[str], said: Scripted) -> Choice:
+    """A choice of reasoning, and then tool calls or a document."""
+    border = len(reasoning)
+    blocks = [Block("reasoning", 0, border)] if border else []
+    blocks += [replace(block, start=block.start + border, stop=block.stop + border) for block in said.blocks]
+    calls = any(block.kind == "tool" for block in blocks)
+    finish: Literal["stop", "length"] = "stop" if said.is_whole else "length"
+    plan = replace(plan, finish=finish, reasoning_tokens=border)
+    end = FinishReason("tool_calls" if calls and said.is_whole else finish, None)
+    return Choice(plan, [*reasoning, *said.texts], tuple(blocks), end, is_document=True)
 
 
 def shaped_reply(

@@ -6,7 +6,6 @@ checks the other faults by name where they matter. A fault counts as struck once
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -44,12 +43,10 @@ class Shaped(ReplyWriter):
         """The engine gives the next tokens of the only choice."""
         self.take_of(0, tokens)
 
-    @abstractmethod
-    def take_of(self, choice: int, tokens: int) -> None:
-        """The engine gives the next tokens of a choice."""
+    def tokens_of(self, choice: int) -> int:
+        return self._given[choice]
 
     def is_over(self, choice: int) -> bool:
-        """Whether a choice gets no more tokens."""
         return self.silent or self._given[choice] >= self._content.choices[choice].plan.output_tokens
 
     @property
@@ -363,8 +360,8 @@ class ShapedStream(Shaped):
 
     @property
     def _takes_text(self) -> bool:
-        """Whether the next token may get other text. In a tool call that would break the arguments."""
-        return self._content.choices[0].kind_at(self._given[0]) != "tool"
+        """Whether the next token may get other text. In arguments and documents that would break the JSON."""
+        return not self._content.choices[0].is_document
 
     def _add(self, fault: Fault, text: str) -> bool:
         if self._takes_text:

@@ -71,7 +71,8 @@ def test_a_completion_takes_one_text_or_one_list_of_ids(prompt: Any) -> None:
         ({"messages": HELLO, "stream_options": {"include_usage": True}}, "stream_options"),
         ({"messages": HELLO, "stream": True, "stream_options": 1}, "stream_options"),
         ({"messages": HELLO, "stream": True, "stream_options": {"include_usage": 1}}, "include_usage"),
-        ({"messages": HELLO, "n": 2}, "n"),
+        ({"messages": HELLO, "n": 129}, "n"),
+        ({"messages": HELLO, "n": "2"}, "n"),
     ],
 )
 def test_a_wrong_chat_body_is_a_400_that_names_the_field(row: dict[str, Any], param: str) -> None:
@@ -79,7 +80,7 @@ def test_a_wrong_chat_body_is_a_400_that_names_the_field(row: dict[str, Any], pa
     assert (status, error["code"], error["type"], error["param"]) == (400, 400, "BadRequestError", param)
 
 
-@pytest.mark.parametrize("prompt", [None, 5, [], ["a", "b"], [1, "a"], [True], {}])
+@pytest.mark.parametrize("prompt", [None, 5, [], ["a", 5], [1, "a"], [True], [[]], ["a"] * 129, {}])
 def test_a_wrong_prompt_is_a_400(prompt: Any) -> None:
     status, error = refusal_of(parse_completion, {"prompt": prompt})
     assert (status, error["param"]) == (400, "prompt")

@@ -1,0 +1,116 @@
+"""A document of a length in tokens: words are added to a string in it that may be longer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+
+from mockserver.documents.grammar import Impossible, Words, is_valid, make_document
+from mockserver.rng import Random
+from promptset.tokens import Tokenizer
+
+_ADJUSTMENTS = 6
+_STRINGS_TRIED = 8
+
+_NAMING_KEYWORDS = frozenset(
+    {"properties", "patternProperties", "additionalProperties", "unevaluatedProperties", "propertyNames", "required",
+     "minProperties", "maxProperties", "allOf", "anyOf", "oneOf", "not", "if", "enum", "const", "$ref", "dependentSchemas",
+     "dependentRequired", "dependencies", "$dynamicRef"}
+)  # fmt: skip
+
+ANY_OBJECT: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "answer": {"type": "string"},
+        "count": {"type": "integer", "minimum": 0, "maximum": 999},
+        "tags": {"type": "array", "items": {"type": "string"}},
+    },
+    "required": ["answer"],
+    "additionalProperties": False,
+}
+"""The schema of a reply in JSON mode, which has none of its own."""
+
+
+class DocumentMaker:
+    """Makes documents for one tokenizer."""
+
+    def __init__(self, tokenizer: Tokenizer, words: Words) -> None:
+        """`words(n, rng)` gives n words of one token each, the first without a space before it."""
+        self._tokenizer = tokenizer
+        self._words = words
+
+    def make(self, schema: dict[str, Any], tokens: int, rng: Random) -> str:
+        """A document that satisfies the schema, of `tokens` tokens if it has a string that may be so long. Else it is
+        shorter, or as short as it can be. Raises Impossible."""
+        found: list[tuple[bool, int, str]] = []
+        why = Impossible("")
+        for tried, rich in ((ANY_OBJECT if _is_open(schema) else schema, True), (schema, True), (schema, False)):
+            try:
+                text = make_document(tried, self._words, rng, rich=rich)
+            except Impossible as e:
+                why = e
+                continue
+            length = self.count(text)
+            longer = self._lengthened(schema, text, tokens, rng) if length < tokens else None
+            if length == tokens or longer is not None:
+                return text if longer is None else longer
+            # What fits is better than what does not; of what fits the longest, else the shortest.
+            found.append((length > tokens, length if length > tokens else -length, text))
+        if not found:
+            raise why
+        return min(found)[2]
+
+    def count(self, text: str) -> int:
+        """Tokens of a text alone."""
+        return self._tokenizer.count_plain([text])[0]
+
+    def _lengthened(self, schema: dict[str, Any], text: str, tokens: int, rng: Random) -> str | None:
+        document = orjson.loads(text)
+        # The last strings first: that looks most like an answer that goes on.
+        for place in [*_strings(document)][: -_STRINGS_TRIED - 1 : -1]:
+            told = place.read()
+            if not is_valid(schema, place.write(document, f"{told} more")):
+                place.write(document, told)
+                continue
+            added = tokens - self.count(text)
+            for _ in range(_ADJUSTMENTS):
+                more = self._words(added, rng)
+                longer = orjson.dumps(place.write(document, f"{told} {more}" if told else more)).decode()
+                miss = tokens - self.count(longer)
+                if miss == 0 and is_valid(schema, orjson.loads(longer)):
+                    return longer
+                added = max(1, added + miss)
+            place.write(document, told)
+        return None
+
+
+def _is_open(schema: dict[str, Any]) -> bool:
+    """Whether the schema allows any object, and names no members."""
+    return schema.get("type", "object") == "object" and not schema.keys() & _NAMING_KEYWORDS
+
+
+class _Place:
+    """A string in a document."""
+
+    def __init__(self, holder: Any, key: Any) -> None:
+        self._holder, self._key = holder, key
+
+    def read(self) -> str:
+        return str(self._holder[self._key])
+
+    def write(self, document: Any, text: str) -> Any:
+        """The document with another text here."""
+        self._holder[self._key] = text
+        return document
+
+
+def _strings(value: Any) -> Iterator[_Place]:
+    """The strings in a document, in its order. A document that is a string itself has none that can be replaced."""
+    entries = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in entries:
+        if isinstance(inner, str):
+            yield _Place(value, key)
+        else:
+            yield from _strings(inner)

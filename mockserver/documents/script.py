@@ -1,0 +1,125 @@
+"""What a reply says if it is not just text: tool calls, or a document.
+
+Rules:
+- `tool_choice` required or a named tool: the reply calls tools. `auto`: it does if the last message is the user's and the
+  draw of `--tool-share` says so; else it is text. After a tool's result the reply is text.
+- A tool call is one token for its id and name, which come together, and one for each token of its arguments.
+- A reply has the length that its plan has, if a string of the (last) document may be so long. A complete document that is
+  shorter ends there. One that is longer than `max_tokens` is cut there, as on a real server.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from mockserver import rng
+from mockserver.dialect.frames import Block, ToolCall
+from mockserver.dialect.params import RequestParams
+from mockserver.documents.grammar import check_schema, is_installed
+from mockserver.documents.lengths import ANY_OBJECT, DocumentMaker
+from mockserver.documents.pieces import pieces_of
+from mockserver.plans.plan import StreamKey
+from promptset.tokens import Tokenizer
+
+_NO_ARGUMENTS: dict[str, Any] = {"type": "object", "properties": {}, "additionalProperties": False}
+
+
+@dataclass(frozen=True, slots=True)
+class ToolRule:
+    """How a reply decides about tools."""
+
+    share: float
+    """How often it calls a tool where it may choose."""
+    calls: int
+    """How many tools it calls at most."""
+    asked: int | None = None
+    """What the request's own header says: so many calls, where it may choose. 0 is text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """What to make: tool calls by name, or a document."""
+
+    calls: tuple[tuple[str, dict[str, Any]], ...]
+    """The name and the schema of each tool to call."""
+    schema: dict[str, Any] | None = None
+    """The schema of the document."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scripted:
+    """The tokens of a scripted reply."""
+
+    texts: list[str]
+    blocks: tuple[Block, ...]
+    is_whole: bool
+    """Whether nothing was cut."""
+
+
+def script_of(params: RequestParams, rule: ToolRule, seed: int, key: StreamKey) -> Script | None:
+    """What the reply to this request says. None: text."""
+    tools = _tools_to_call(params, rule, seed, key)
+    if tools:
+        return Script(tuple(tools))
+    if params.document is not None:
+        return Script((), ANY_OBJECT if params.document.schema is None else params.document.schema)
+    return None
+
+
+def _tools_to_call(
+    params: RequestParams, rule: ToolRule, seed: int, key: StreamKey
+) -> list[tuple[str, dict[str, Any]]]:
+    choice = params.tool_choice
+    if not params.tools or choice.mode == "none":
+        return []
+    chance = rng.stream(seed, "tool_calls", key)
+    drawn = chance.random()
+    calls = rule.calls if rule.asked is None else rule.asked
+    if choice.mode == "auto":
+        last = params.messages[-1]["role"] if params.messages else None
+        if last != "user" or calls == 0 or (rule.asked is None and drawn >= rule.share) or not is_installed():
+            return []
+    functions = [tool["function"] for tool in params.tools]
+    if choice.name is not None:
+        functions = [function for function in functions if function["name"] == choice.name]
+    number = 1 if choice.name is not None or not params.parallel_calls else max(1, calls)
+    chosen = [functions[int(chance.random() * len(functions))] for _ in range(number)]
+    return [(function["name"], function.get("parameters") or _NO_ARGUMENTS) for function in chosen]
+
+
+class ScriptWriter:
+    """Writes scripts in tokens."""
+
+    def __init__(self, tokenizer: Tokenizer, maker: DocumentMaker) -> None:
+        self._tokenizer = tokenizer
+        self._maker = maker
+
+    def write(self, script: Script, tokens: int, most: int, seed: int, key: StreamKey) -> Scripted:
+        """The tokens of a reply: `tokens` of them if the documents allow it, and never more than `most`. Raises
+        Impossible, NotInstalled. Slow: call it in a thread."""
+        for schema in [schema for _, schema in script.calls] if script.schema is None else [script.schema]:
+            check_schema(schema)
+        chance = rng.stream(seed, "document", key)
+        if script.schema is not None:
+            texts = pieces_of(self._tokenizer, self._maker.make(script.schema, tokens, chance))
+            whole = len(texts) <= most
+            texts = texts[:most]
+            return Scripted(texts, (Block("text", 0, len(texts)),), whole)
+        texts, blocks, left = [], [], len(script.calls)
+        for name, schema in script.calls:
+            left -= 1
+            # The last call takes what is left of the length; the others are as long as they come.
+            room = tokens - len(texts) - 1
+            arguments = pieces_of(self._tokenizer, self._maker.make(schema, room if left == 0 else 0, chance))
+            if texts and len(texts) + 1 + len(arguments) > most:
+                break
+            call = ToolCall(f"call_{chance.getrandbits(96):024x}", name)
+            blocks.append(Block("tool", len(texts), len(texts) + 1 + len(arguments), call))
+            texts += ["", *arguments]
+        whole = len(texts) <= most
+        return Scripted(texts[:most], tuple(_cut(block, most) for block in blocks), whole)
+
+
+def _cut(block: Block, most: int) -> Block:
+    return block if block.stop <= most else Block(block.kind, block.start, most, block.call)

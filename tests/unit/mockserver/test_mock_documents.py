@@ -1,0 +1,150 @@
+"""Documents for a schema: valid, of the asked length, the same for the same seed; and what cannot be made is said."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from typing import Any
+
+import jsonschema
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mockserver import rng
+from mockserver.documents.grammar import Impossible, check_schema
+from mockserver.documents.lengths import ANY_OBJECT, DocumentMaker
+from mockserver.documents.pieces import pieces_of
+from promptset.text import TokenText
+from promptset.tokens import load_tokenizer
+
+NODE = {
+    "type": "object",
+    "properties": {"v": {"type": "string"}, "next": {"anyOf": [{"$ref": "#/$defs/node"}, {"type": "null"}]}},
+    "required": ["v", "next"],
+    "additionalProperties": False,
+}
+FORMATS = ("date", "time", "date-time", "email", "uuid", "uri", "ipv4", "hostname")
+SCHEMAS: dict[str, dict[str, Any]] = {
+    "json mode": ANY_OBJECT,
+    "anything": {},
+    "any object": {"type": "object"},
+    "optional members": {"type": "object", "properties": {"a": {"type": "string"}, "b": {"type": "integer"}}},
+    "enum": {
+        "type": "object",
+        "properties": {"u": {"enum": ["C", "F", 3, None]}, "c": {"const": {"x": [1]}}},
+        "required": ["u", "c"],
+    },
+    "numbers": {
+        "type": "array",
+        "prefixItems": [
+            {"type": "integer", "minimum": 100, "maximum": 101},
+            {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
+            {"multipleOf": 7, "type": "integer"},
+        ],
+        "minItems": 3,
+        "items": False,
+    },
+    "strings": {
+        "type": "object",
+        "properties": {
+            "p": {"type": "string", "pattern": "^[a-z]{3,5}-\\d{4}$"},
+            "q": {"type": "string", "minLength": 10, "maxLength": 12},
+        },
+        "required": ["p", "q"],
+    },
+    "formats": {
+        "type": "object",
+        "properties": {name: {"type": "string", "format": name} for name in FORMATS},
+        "required": [*FORMATS],
+    },
+    "beside an enum": {
+        "type": "object",
+        "properties": {"city": {"type": "string"}, "unit": {"enum": ["C", "F"]}},
+        "required": ["city", "unit"],
+    },
+    "a list": {"type": "array", "items": {"type": "boolean"}, "minItems": 5, "maxItems": 7},
+    "a tree": {"$defs": {"node": NODE}, "$ref": "#/$defs/node"},
+    "parts": {
+        "allOf": [
+            {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]},
+            {"properties": {"b": {"type": "integer"}}, "required": ["b"]},
+        ]
+    },
+    "unique": {"type": "array", "items": {"enum": [1, 2, 3]}, "uniqueItems": True, "minItems": 2},
+    "not": {"type": "object", "properties": {"a": {"not": {"type": "string"}}}, "required": ["a"]},
+    "a text": {"type": "string"},
+}
+LENGTHENED = ("json mode", "any object", "a tree", "beside an enum")
+"""Schemas with a string that may be of any length."""
+
+
+@cache
+def maker() -> DocumentMaker:
+    tokenizer = load_tokenizer()
+    text = TokenText(tokenizer)
+    return DocumentMaker(tokenizer, lambda n, chance: "".join(text.pieces(n, chance)))
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+@pytest.mark.parametrize("tokens", [1, 40, 300])
+def test_a_document_satisfies_its_schema_and_has_the_asked_length_where_a_string_allows_it(
+    name: str, tokens: int
+) -> None:
+    schema = SCHEMAS[name]
+    check_schema(schema)
+    said = maker().make(schema, tokens, rng.stream(3, "test", name))
+    jsonschema.validators.validator_for(schema)(schema).validate(json.loads(said))
+    assert said == maker().make(schema, tokens, rng.stream(3, "test", name))
+    if name in LENGTHENED and tokens > 1:
+        assert maker().count(said) == tokens
+    pieces = pieces_of(load_tokenizer(), said)
+    assert "".join(pieces) == said
+    assert len(pieces) == maker().count(said)
+
+
+@settings(max_examples=60, deadline=None)
+@given(tokens=st.integers(20, 3000), seed=st.integers(0, 999))
+def test_a_json_object_has_exactly_the_tokens_that_were_asked(tokens: int, seed: int) -> None:
+    said = maker().make(ANY_OBJECT, tokens, rng.stream(seed, "test", 0))
+    assert maker().count(said) == tokens
+
+
+def test_another_seed_gives_another_document() -> None:
+    found = {maker().make(ANY_OBJECT, 30, rng.stream(seed, "test", 0)) for seed in range(5)}
+    assert len(found) == 5
+
+
+def test_members_that_the_schema_does_not_name_are_left_out() -> None:
+    schema = SCHEMAS["optional members"]
+    for seed in range(20):
+        assert json.loads(maker().make(schema, 12, rng.stream(seed, "test", 0))).keys() <= {"a", "b"}
+
+
+@pytest.mark.parametrize(
+    ("schema", "says"),
+    [
+        ({"type": "animal"}, "not a JSON schema"),
+        ({"type": "object", "properties": {"a": {"type": "animal"}}}, "/properties/a/type"),
+        ({"$ref": "#/$defs/missing"}, "cannot be used"),
+        ({"type": "object", "properties": {"a": False}, "required": ["a"]}, "nsatisfiable"),
+    ],
+    ids=str,
+)
+def test_a_schema_without_documents_is_refused_with_a_sentence(schema: dict[str, Any], says: str) -> None:
+    with pytest.raises(Impossible, match=says):
+        check_schema(schema)
+
+
+def test_a_schema_whose_grammar_says_too_much_is_checked_once_more() -> None:
+    schema = {"type": "array", "items": {"enum": [1]}, "minItems": 2, "uniqueItems": True}
+    with pytest.raises(Impossible, match="no document"):
+        maker().make(schema, 20, rng.stream(0, "test", 0))
+
+
+@pytest.mark.parametrize("text", ["", "a", "naïve 世界 🙂🙂 end", '{"k":"日本語のテキスト"}', " \n\t  x"])
+def test_the_pieces_of_a_text_are_the_text_one_per_token(text: str) -> None:
+    tokenizer = load_tokenizer()
+    pieces = pieces_of(tokenizer, text)
+    assert "".join(pieces) == text
+    assert len(pieces) == tokenizer.count_plain([text])[0]
