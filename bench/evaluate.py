@@ -5,7 +5,7 @@ Nothing here looks at a clock or at the network, so that a report which is rende
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,18 +14,21 @@ import orjson
 from bench import accuracy, manifest, priority
 from bench.accuracy import coverage
 from bench.accuracy.load_shape import LoadKind, LoadShape
+from bench.clock import NS_PER_S
 from bench.config import RunConfig
 from bench.errors import PRECEDENCE, Exit, UsageError
 from bench.manifest import StoredRun
 from bench.metrics import objectives
 from bench.metrics.catalog import REQUEST_METRICS
 from bench.metrics.facts import RunFacts
-from bench.metrics.planned_load import PlannedLoad
+from bench.metrics.kept_plan import KeptPlan
+from bench.metrics.planned_load import ChangedLoad, PlannedLoad, parts_between
 from bench.metrics.precision import PRECISE_ENOUGH
 from bench.metrics.summary import Summary, rounded
 from bench.modes.interface import inputs_of
 from bench.run_directory import CERTIFICATE, CERTIFICATE_PAGE, REPORT, SUMMARY, RunDirectory
 from bench.run_state import RunState
+from bench.schedule.changing import RateChange
 from bench.server_metrics import block
 from bench.server_metrics.by_name import UnknownName, named_series
 from bench.server_metrics.client_totals import ClientTotals
@@ -36,6 +39,8 @@ from bench.verdict import judge
 from bench.verdict.evidence import RunEvidence
 from bench.verdict.finding import Status, Verdict
 
+OPEN_END_NS = 2**62
+"""Where a number of requests ends the load: its last part ends with the last of them."""
 PLANNED_ENDS = ("requests", "duration", PRECISE_ENOUGH)
 """Reasons to stop that are no surprise."""
 
@@ -164,7 +169,7 @@ def _calibration(
         start_ns=start_ns,
         shared_clock=mock.get("clock") != "other",
         truth=mock.get("truth"),
-        planned=run.config.load.planned_arrivals(),
+        planned=run.config.load.planned_arrivals(_rate_changes(run, directory)),
         begun_ns=run.manifest.start_ns,
         endpoint=run.config.endpoint,
     )
@@ -227,6 +232,9 @@ def run_start_ns(run: StoredRun, directory: RunDirectory) -> int:
 def _facts(run: StoredRun, directory: RunDirectory) -> RunFacts:
     config, stored = run.config, run.manifest
     start_ns = run_start_ns(run, directory)
+    changes = _changes(directory, start_ns)
+    planned = tuple(PlannedLoad(s.first, s.last, s.start_ns - start_ns, s.end_ns - start_ns) for s in stored.segments)
+    plan = None if changes is None or stored.died else _kept_plan(run, directory, changes, start_ns)
     return RunFacts(
         mode=config.mode,
         open_loop=config.load.open_loop,
@@ -239,13 +247,49 @@ def _facts(run: StoredRun, directory: RunDirectory) -> RunFacts:
         max_concurrency=config.max_concurrency,
         ramp_s=config.ramp_in_s,
         ended_early=stored.stop_reason not in PLANNED_ENDS,
-        segments=tuple(
-            PlannedLoad(s.first, s.last, s.start_ns - start_ns, s.end_ns - start_ns) for s in stored.segments
-        ),
+        segments=_parts(config, changes) if changes else planned,
+        open_end=bool(changes) and config.requests is not None,
+        changes=changes or (),
+        kept_plan=plan,
         objectives=objectives.parse(config.slo),
         model=stored.model,
         models=stored.models,
         inputs_are=inputs_of(config),
+    )
+
+
+def _changes(directory: RunDirectory, start_ns: int) -> tuple[ChangedLoad, ...] | None:
+    """The changes of the load while it went on; None where it could not be changed."""
+    found = directory.changes()
+    if found is None:
+        return None
+    return tuple(ChangedLoad(change.t_ns - start_ns, change.before, change.after, change.by) for change in found)
+
+
+def _rate_changes(run: StoredRun, directory: RunDirectory) -> list[RateChange]:
+    """The changes, in ns from the start of the load."""
+    return [RateChange(c.t_ns - run.manifest.start_ns, c.after) for c in directory.changes() or ()]
+
+
+def _parts(config: RunConfig, changes: tuple[ChangedLoad, ...]) -> tuple[PlannedLoad, ...]:
+    """The load between the changes, from the start of the run on."""
+    first = changes[0].before if changes else float(config.load.load_at(0) or 0)
+    return parts_between(first, changes, OPEN_END_NS if config.duration is None else round(config.duration * NS_PER_S))
+
+
+def _kept_plan(run: StoredRun, directory: RunDirectory, changes: tuple[ChangedLoad, ...], start_ns: int) -> KeptPlan:
+    """What every request must keep to, made again of the settings and the changes."""
+    config, begun_ns = run.config, run.manifest.start_ns
+    made = _rate_changes(run, directory)
+
+    def arrivals() -> Iterator[int]:
+        offsets = config.load.planned_arrivals(made) or iter(())
+        return (begun_ns + offset - start_ns for offset in offsets)
+
+    return KeptPlan(
+        parts=_parts(config, changes),
+        arrivals=arrivals if config.load.open_loop else None,
+        whole=run.manifest.stop_reason in PLANNED_ENDS,
     )
 
 

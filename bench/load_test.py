@@ -21,6 +21,7 @@ from bench import ceiling, machine, machine_cache, manifest, preflight, priority
 from bench.accuracy import coverage
 from bench.clock import NS_PER_MS, Clock, process_clock, utc_now
 from bench.config import RunConfig
+from bench.control import open_door
 from bench.endpoints.interface import BodyOptions
 from bench.errors import UsageError
 from bench.evaluate import Result, evaluate, kind_of
@@ -30,6 +31,7 @@ from bench.load.components import source_of, target_of, tokenizer_of, transport_
 from bench.load.crew import Crew, CrewReport, Order, Progress
 from bench.load.live import Live, LiveNumbers, LoadGoal
 from bench.load.live_log import EVERY_S, LiveLog
+from bench.load.load_control import LoadControl
 from bench.load.precision_watch import PrecisionTask, PrecisionWatch
 from bench.load.supervision import Defects, ErrorWatch, Interrupts
 from bench.load.this_process import ThisProcess
@@ -40,7 +42,7 @@ from bench.metrics.precision import PRECISE_ENOUGH, Look
 from bench.modes.interface import LoadPlan, inputs_of
 from bench.observer import SILENT, Observer
 from bench.rng import fresh_salt, unique_id
-from bench.run_directory import CERTIFICATES, LIVE, MANIFEST, SERVER, RunDirectory
+from bench.run_directory import CERTIFICATES, CHANGES, LIVE, MANIFEST, SERVER, LineLog, RunDirectory
 from bench.run_state import RunState
 from bench.scale import shards
 from bench.scale.plan import workers_of
@@ -77,10 +79,12 @@ def run(
     command: Sequence[str] = (),
     observer: Observer = SILENT,
     before_evaluation: Callable[[RunDirectory], None] = lambda directory: None,
+    changeable: bool = False,
 ) -> Result:
     """Measure a target and evaluate the measurement. Raises UsageError or TargetError before any load is sent.
 
     `before_evaluation` may add to the run directory what only the caller has: calibration puts the mock's ledger there.
+    `changeable`: others may set the load while it runs, in the modes that have one.
     """
     path = Path(config.out) if config.out is not None else default_directory(config.name)
     RunDirectory.refuse_used(path)
@@ -89,7 +93,7 @@ def run(
     with directory.held():
         try:
             with asyncio.Runner(loop_factory=loop_factory()) as runner:
-                measured = runner.run(_measure(config, directory, command, observer))
+                measured = runner.run(_measure(config, directory, command, observer, changeable))
         except BaseException:
             if not manifest.load_began(directory):
                 directory.discard()
@@ -128,7 +132,7 @@ def _write_manifest(directory: RunDirectory, config: RunConfig, begun: Manifest)
 
 
 async def _measure(
-    config: RunConfig, directory: RunDirectory, command: Sequence[str], observer: Observer
+    config: RunConfig, directory: RunDirectory, command: Sequence[str], observer: Observer, changeable: bool
 ) -> Measurement:
     clock = process_clock()
     defects = Defects()
@@ -220,7 +224,8 @@ async def _measure(
         else:
             observer.say(f"starting {workers} workers")
             crew = WorkerProcesses(assignments)
-        load = _Load(config, plan, directory, first, crew, clock, defects, observer, server)
+        may_change = changeable and config.fixed_load is None
+        load = _Load(config, plan, directory, first, crew, clock, defects, observer, server, changeable=may_change)
         return await load.measure(prefix_cache_use)
     finally:
         if server is not None:
@@ -335,8 +340,12 @@ class _Load:
         defects: Defects,
         observer: Observer,
         server: Scraper | None,
+        *,
+        changeable: bool,
     ) -> None:
         """`first` is the manifest, but for what only the load tells."""
+        self._changeable = changeable
+        self._problems: list[str] = []
         self._config = config
         self._plan = plan
         self._directory = directory
@@ -377,7 +386,7 @@ class _Load:
             begun = self._first.model_copy(update=changes)
             written = _write_manifest(self._directory, self._config, begun)
             live = Live(self._clock, crew.counts, _goal(self._config, self._plan))
-            with self._watched(live, written) as (progress, interrupts):
+            with self._watched(live, written, start_ns) as (progress, interrupts):
                 crew.begin(start_ns, progress)
                 report = await crew.load()
             if self._server is not None:
@@ -390,18 +399,36 @@ class _Load:
         return begun, report, interrupts.seen
 
     @contextmanager
-    def _watched(self, live: Live, written: bytes) -> Iterator[tuple[Progress, Interrupts]]:
-        """Progress, interrupts and the limit on errors, for as long as the load goes on."""
+    def _watched(self, live: Live, written: bytes, start_ns: int) -> Iterator[tuple[Progress, Interrupts]]:
+        """Progress, interrupts, changes and the limit on errors, for as long as the load goes on."""
         crew, observer = self._crew, self._observer
         interrupts = Interrupts(crew, observer.say)
         limit = self._config.max_errors
         counted = limit is not None and limit.isdecimal()
         watch = ErrorWatch(crew, self._clock, int(limit), live) if limit is not None and counted else None
         self._defects.on_first = lambda: crew.tell(Order.CUT)
-        observer.load_begins(interrupts)
-        live.start()
         directory, clock = self._directory, self._clock
-        log = LiveLog(directory.path / LIVE, write_state=lambda state: manifest.mark(directory, state, written))
+        changes = LineLog(directory.path / CHANGES) if self._changeable else None
+        log = LiveLog(
+            directory.path / LIVE,
+            write_state=lambda state: manifest.mark(directory, state, written),
+            changes=changes,
+        )
+        control = LoadControl(
+            self._config,
+            crew,
+            clock,
+            interrupts,
+            start_ns=start_ns,
+            workers=self._first.workers,
+            changeable=self._changeable,
+            numbers=live.numbers,
+            note=log.note,
+        )
+        live.load_at = control.load_at
+        door = open_door(directory.path, control, clock, observer.say) if self._changeable else None
+        observer.load_begins(control)
+        live.start()
 
         def looked(look: Look) -> None:
             live.precision = str(look)
@@ -423,8 +450,11 @@ class _Load:
         try:
             yield (live if watch is None else watch), interrupts
         finally:
+            if door is not None:
+                door.close()
             live.stop()
-            log.close()
+            if (problem := log.close()) is not None:
+                self._problems.append(problem)
             if watch is not None:
                 watch.stop()
             observer.load_ended()
@@ -449,7 +479,7 @@ class _Load:
             "priority": tuple(worker.priority for worker in workers),
             **({"died": report.died} if report.died else {}),
         }
-        problems = [problem for worker in workers for problem in worker.problems]
+        problems = [*self._problems, *(problem for worker in workers for problem in worker.problems)]
         try:
             manifest.write(self._directory, self._config, begun.model_copy(update=changes))
         except OSError as e:
@@ -486,4 +516,5 @@ def _goal(config: RunConfig, plan: LoadPlan) -> LoadGoal:
         warmup_s=config.warmup_s,
         objectives=tuple(one for one in objectives.parse(config.slo) if one.model is None),
         inputs_are=inputs_of(config),
+        load_unit=config.load.load_unit or "",
     )

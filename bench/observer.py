@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple, Protocol
 
 from bench.load.live import LiveNumbers
+from bench.load_change import LoadChange
 
 
 class Cadence(NamedTuple):
@@ -17,13 +18,20 @@ class Cadence(NamedTuple):
 
 
 class Control(Protocol):
-    """How an observer ends a load. What has been measured is evaluated all the same."""
+    """How an observer ends a load, or changes it. What has been measured is evaluated all the same."""
 
     def interrupt(self) -> None:
         """The first time, end the sending and let requests in flight finish; the second time, cut them."""
 
     def terminate(self) -> None:
         """Cut requests in flight at once."""
+
+    def set_load(self, load: float) -> LoadChange:
+        """Set the users, or the requests per second, from now on. The report then has numbers for each part.
+
+        In the modes concurrency and rate, of a load that is not planned to change. Elsewhere it raises UsageError with the
+        reason.
+        """
 
 
 class Observer:

@@ -6,6 +6,8 @@
     samples.jsonl   one line a second
     live.jsonl      one line a second for whoever watches; locked (flock) for as long as the run goes on
     server.jsonl    what the server's own metrics said, a line a second, where it has a page of them
+    changes.jsonl   one line for each change of the load while the run went on; only where it may be changed
+    control.sock    meanwhile, the way in for such changes
     ledger.jsonl    only where we own the mock; mock.json: what it says of itself
     certificates.json   what calibrations on this machine had found when the run began, where there are some
     summary.json, report.html   made from the above, and made again by `report`
@@ -30,12 +32,15 @@ import orjson
 import yaml
 
 from bench.errors import RecordError, UsageError
+from bench.load_change import LoadChange
 from bench.records import RequestRecord, from_line
 
 REQUESTS = "requests.jsonl"
 SAMPLES = "samples.jsonl"
 LIVE = "live.jsonl"
 SERVER = "server.jsonl"
+CHANGES = "changes.jsonl"
+CONTROL = "control.sock"
 LEDGER = "ledger.jsonl"
 MOCK = "mock.json"
 CERTIFICATES = "certificates.json"
@@ -45,7 +50,7 @@ REPORT = "report.html"
 CERTIFICATE = "certificate.json"
 CERTIFICATE_PAGE = "certificate.html"
 
-RUN_FILES = (REQUESTS, SAMPLES, LIVE, SERVER, MANIFEST, CERTIFICATES)
+RUN_FILES = (REQUESTS, SAMPLES, LIVE, SERVER, CHANGES, CONTROL, MANIFEST, CERTIFICATES)
 """What a run writes before its load, or during it."""
 
 
@@ -255,6 +260,16 @@ class RunDirectory:
         """Every whole line of server.jsonl; none where there is no such file."""
         if (self.path / SERVER).exists():
             yield from (line for _, line in whole_lines(self.path / SERVER))
+
+    def changes(self) -> list[LoadChange] | None:
+        """The changes of the load while it went on, in their order; None where it could not be changed."""
+        path = self.path / CHANGES
+        if not path.exists():
+            return None
+        try:
+            return [LoadChange.of_row(row) for row in _rows(path)]
+        except (KeyError, TypeError, ValueError) as e:
+            raise RecordError(f"{path}: a line is not a change of the load ({e})") from e
 
     def mock(self) -> dict[str, Any]:
         """What is known of the mock beside its ledger: `clock` (shared or other) and `truth`; empty where there is none."""

@@ -115,7 +115,7 @@ def load_lines(numbers: LiveNumbers, *, unicode: bool) -> list[str]:
     share, way = numbers.share_done, _way(numbers)
     return [
         f"  {way}" if share is None else f"  {_bar(share, unicode=unicode)} {share:4.0%}  {way}",
-        f"  sent {numbers.sent:,}  done {numbers.done:,}  in flight {numbers.in_flight:,}"
+        f"  {_load(numbers)}sent {numbers.sent:,}  done {numbers.done:,}  in flight {numbers.in_flight:,}"
         f"  failed {numbers.failed:,} ({numbers.failed_share or 0:.1%})"
         + (f"  waiting for a slot {numbers.waiting:,}" if numbers.waiting else "")
         + (f"  dropped {numbers.dropped:,}" if numbers.dropped else ""),
@@ -152,6 +152,10 @@ def _way(numbers: LiveNumbers) -> str:
         about = "" if goal.requests is None else "about "
         parts.append(f"{about}{_time(numbers.left_s)} left")
     return ", ".join(parts)
+
+
+def _load(numbers: LiveNumbers) -> str:
+    return "" if numbers.load is None or not numbers.load_unit else f"{numbers.load:.4g} {numbers.load_unit}:  "
 
 
 def _bar(share: float, *, unicode: bool) -> str:

@@ -127,7 +127,11 @@ def run(
     """
     whole = configuration(config, **settings)
     follower = Terminal(sys.stderr, quiet=True) if observer is None else observer
-    result = beside_loops(lambda watched: load_test.run(whole, command=("bench.run",), observer=watched), follower)
+
+    def measure(watched: Observer) -> evaluate.Result:
+        return load_test.run(whole, command=("bench.run",), observer=watched, changeable=True)
+
+    result = beside_loops(measure, follower)
     return result_of(result)
 
 

@@ -9,6 +9,7 @@ COMMANDS: dict[str, str] = {
     "calibrate": "bench.commands.calibrate",
     "search": "bench.commands.search",
     "sweep": "bench.commands.sweep",
+    "load": "bench.commands.load",
     "limits": "bench.commands.limits",
     "report": "bench.commands.report",
     "compare": "bench.commands.compare",

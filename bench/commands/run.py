@@ -40,7 +40,9 @@ def main(argv: Sequence[str]) -> int:
     config = resolve_flags(flags, [*problems, *wrong])
     if repeats is not None:
         return _repeat(config, repeats, argv)
-    result = run(config, command=["python", "-m", "bench", "run", *argv], observer=terminal(config.quiet))
+    result = run(
+        config, command=["python", "-m", "bench", "run", *argv], observer=terminal(config.quiet), changeable=True
+    )
     return finish(config, result)
 
 

@@ -8,6 +8,7 @@ throughput is the same loop with as many users as may be in flight at once.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Iterator
 
 from bench.dispatch.sending import Sending
@@ -23,6 +24,9 @@ class ClosedLoop:
         self._supply = supply
         self._sending = sending
         self._changes = changes
+        self._change: tuple[int, int] | None = None
+        self._told: deque[tuple[int, int]] = deque()
+        """Changes that were told while the load goes on, and are not due yet."""
         self._wanted = self._users = 0
         self.planned = self.sent = self.done = 0
 
@@ -36,9 +40,19 @@ class ClosedLoop:
             self._sending.clock.call_at(self._change[0], self._change_due)
         await self._ended
 
+    def change(self, at_ns: int, load: float) -> None:
+        """From this instant on there are so many users."""
+        self._told.append((at_ns, round(load)))
+        if self._change is None and not self._sending.stop.stopped:
+            self._change = self._told.popleft()
+            self._sending.clock.call_at(self._change[0], self._change_due)
+
     def _next_change(self) -> None:
         found = next(self._changes, None)
-        self._change = None if found is None else (self._start_ns + found[0], found[1])
+        if found is not None:
+            self._change = (self._start_ns + found[0], found[1])
+        else:
+            self._change = self._told.popleft() if self._told else None
 
     def _change_due(self) -> None:
         self._adjust(self._sending.clock.now_ns())

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Iterator
 
 from bench.clock import Timer
+from bench.dispatch.interface import ChangingOffsets
 from bench.dispatch.sending import Sending
 from bench.records import Outcome, RequestRecord
 from bench.workload import Request, Supply
@@ -41,6 +42,21 @@ class OpenLoop:
         if not self._sending.stop.stopped:
             self._timer = self._sending.clock.call_at(self._due_ns, self._arrivals)
         await self._ended
+
+    def change(self, at_ns: int, load: float) -> None:
+        """From this instant on, arrivals come at this rate: the one that is waited for too, where it is later."""
+        if not isinstance(self._offsets, ChangingOffsets):
+            raise TypeError("the rate of these arrivals cannot be changed")
+        self._offsets.change(at_ns - self._start_ns, load)
+        if self._timer is None or self._sending.stop.stopped:
+            return
+        self._timer.cancel()
+        offset = self._offsets.again()
+        if offset is None:
+            self._sending.stop.now("requests")
+            return
+        self._due_ns = self._start_ns + offset
+        self._timer = self._sending.clock.call_at(self._due_ns, self._arrivals)
 
     def _next_arrival(self) -> None:
         """Note when the next arrival is due. A worker's share of them has an end, and that ends the sending."""

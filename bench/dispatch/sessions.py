@@ -33,6 +33,10 @@ class SessionsLoop:
             self._begin(start_ns + (user * self._ramp_ns) // self._users)
         await self._ended
 
+    def change(self, at_ns: int, load: float) -> None:
+        """Raises TypeError: who holds a conversation stays until it ends."""
+        raise TypeError("the users of sessions cannot be changed")
+
     def _begin(self, free_ns: int) -> None:
         """A user is free since this instant, and begins a session."""
         if not self._sending.stop.stopped:

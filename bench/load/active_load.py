@@ -36,7 +36,8 @@ class ActiveLoad:
         start_ns: int,
         on_record: Callable[[RequestRecord], None],
     ) -> None:
-        share = assignment.share
+        share = self._share = assignment.share
+        self._mode = assignment.config.load
         self._number = share.worker
         self._alone = assignment.alone
         self._priority = assignment.config.priority
@@ -53,7 +54,8 @@ class ActiveLoad:
         self._stop = Stop(
             clock,
             start_ns=start_ns,
-            requests=share.requests,
+            # Arrivals that a time has cut end by themselves: how many there are follows from their rate.
+            requests=None if share.until_ns is not None else share.requests,
             duration_ns=share.duration_ns,
             warmup_requests=share.warmup_requests,
             warmup_ns=share.warmup_ns,
@@ -110,6 +112,10 @@ class ActiveLoad:
         self._stop.interrupt()
         if order is Order.CUT:
             self._transport.cut()
+
+    def change(self, at_ns: int, load: float) -> None:
+        """The load of all workers from this instant on."""
+        self._dispatcher.change(at_ns, self._mode.part_of(load, self._share))
 
     def counts(self, at_ns: int) -> dict[str, int]:
         """The dispatcher's numbers at an instant."""

@@ -82,3 +82,10 @@ class Crew(Protocol):
 
     def tell(self, order: Order, reason: str = "") -> None:
         """Give an order to every worker. STOP has a reason."""
+
+    @property
+    def lead_ns(self) -> int:
+        """How long before it begins a change must be told, so that every worker knows it in time."""
+
+    def change(self, at_ns: int, load: float) -> None:
+        """The load of all workers together from this instant on."""

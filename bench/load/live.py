@@ -32,6 +32,8 @@ class LoadGoal:
     objectives: tuple[Objective, ...] = ()
     inputs_are: str | None = None
     """What requests are made of (texts, documents), where their replies are no generated text."""
+    load_unit: str = ""
+    """What the load is a number of: users, or requests/s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +118,9 @@ class LiveNumbers:
     input_tokens_per_s: float = 0.0
     precision: str | None = None
     """How well the numbers of `--until` were known at the last look; None before it."""
+    load: float | None = None
+    """Users, or requests per second, as they are planned now; None in modes that plan no number."""
+    load_unit: str = ""
 
     @property
     def waiting(self) -> int:
@@ -161,6 +166,8 @@ class Live:
         self._followers: list[_Follower] = []
         self.precision: str | None = None
         """See LiveNumbers."""
+        self.load_at: Callable[[int], float | None] = lambda now_ns: None
+        """The planned load at an instant."""
 
     def add(self, record: RequestRecord) -> None:
         """A request of this process has ended."""
@@ -242,6 +249,8 @@ class Live:
             latencies={name: _latency(values) for name, values in recent.values.items() if values.count},
             objectives=tuple(ObjectiveSoFar(o, self._run.value_of(o, run_s)) for o in goal.objectives),
             precision=self.precision,
+            load=self.load_at(now_ns),
+            load_unit=goal.load_unit,
         )
 
     def _take(self, now_ns: int) -> tuple[PhaseTally, float]:

@@ -18,7 +18,9 @@ import orjson
 
 from bench.load.live import LiveNumbers, Second
 from bench.load.sampling import ClientState
+from bench.load_change import LoadChange
 from bench.metrics.catalog import METRICS
+from bench.run_directory import LineLog
 from bench.run_state import RunState
 
 EVERY_S = 1.0
@@ -39,6 +41,7 @@ def live_line(
         "state": state,
         "share_done": None if numbers.share_done is None else round(numbers.share_done, 4),
         "left_s": None if numbers.left_s is None else round(numbers.left_s, 1),
+        "load": numbers.load,
         "planned": numbers.planned,
         "sent": numbers.sent,
         "done": numbers.done,
@@ -68,11 +71,13 @@ def live_line(
 class LiveLog:
     """Writes the lines, and hands over each new state, both in a thread of its own."""
 
-    def __init__(self, path: Path, *, write_state: Callable[[RunState], None]) -> None:
+    def __init__(self, path: Path, *, write_state: Callable[[RunState], None], changes: LineLog | None = None) -> None:
+        """`changes`: where changes of the load are written, for which this thread is used too."""
         self._path = path
+        self._changes = changes
         self._write_state = write_state
         self._state: RunState | None = None
-        self._work: SimpleQueue[bytes | RunState | None] = SimpleQueue()
+        self._work: SimpleQueue[bytes | RunState | LoadChange | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="live.jsonl", daemon=True)
         self._thread.start()
 
@@ -92,10 +97,15 @@ class LiveLog:
         line = live_line(now_ns, state, numbers, second, client, server)
         self._work.put(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
 
-    def close(self) -> None:
-        """Wait until all is written."""
+    def note(self, change: LoadChange) -> None:
+        """The load is changed. Unlike the lines, this is of the record: it is not dropped."""
+        self._work.put(change)
+
+    def close(self) -> str | None:
+        """Wait until all is written. Returns a sentence where a change is not in its file."""
         self._work.put(None)
         self._thread.join(timeout=10.0)
+        return None if self._changes is None else self._changes.close()
 
     def _run(self) -> None:
         with self._path.open("ab", buffering=0) as file:
@@ -103,5 +113,8 @@ class LiveLog:
                 with suppress(OSError):
                     if isinstance(work, RunState):
                         self._write_state(work)
+                    elif isinstance(work, LoadChange):
+                        if self._changes is not None:
+                            self._changes.append(work.to_line())
                     else:
                         file.write(work)

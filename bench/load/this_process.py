@@ -64,3 +64,12 @@ class ThisProcess:
     def tell(self, order: Order, reason: str = "") -> None:
         """Give an order to the worker."""
         self._begun.tell(order, reason)
+
+    @property
+    def lead_ns(self) -> int:
+        """A change is made at once."""
+        return 0
+
+    def change(self, at_ns: int, load: float) -> None:
+        """The load from this instant on."""
+        self._begun.change(at_ns, load)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from bench.metrics.kept_plan import KeptPlan
 from bench.metrics.objectives import Objective
-from bench.metrics.planned_load import PlannedLoad
+from bench.metrics.planned_load import ChangedLoad, PlannedLoad
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +32,12 @@ class RunFacts:
     segments: tuple[PlannedLoad, ...] = ()
     ended_early: bool = False
     """Whether the load did not come to its planned end."""
+    open_end: bool = False
+    """Whether the last segment ends with the last send: nothing else ends it."""
+    changes: tuple[ChangedLoad, ...] = ()
+    """Changes of the load that were asked for while it went on: the borders of the segments."""
+    kept_plan: KeptPlan | None = None
+    """What every request must keep to; None where nothing could change the load."""
     objectives: tuple[Objective, ...] = ()
     model: str | None = None
     """Of requests that name none themselves."""

@@ -9,6 +9,7 @@ from itertools import accumulate
 from math import fsum
 from typing import Any
 
+from bench.metrics import kept_plan
 from bench.metrics.columns import Columns, happened
 from bench.metrics.facts import RunFacts
 from bench.metrics.instrument import WorkerSamples
@@ -46,6 +47,10 @@ class Spans:
     def count(self, workers: Iterable[int]) -> int:
         """How many requests of these workers there are."""
         return sum(len(self._by_worker[number][0]) for number in self._by_worker.keys() & set(workers))
+
+    def of_workers(self) -> list[tuple[array[int], array[int]]]:
+        """Begins and ends, of each worker."""
+        return list(self._by_worker.values())
 
     def most(self) -> int:
         """The greatest number in flight at one moment."""
@@ -160,16 +165,16 @@ def describe_load(
         "max_concurrency": facts.max_concurrency,
         "concurrency_mean": mean,
         "concurrency_max": spans.most(),
-        "plan": _plan_against_sent(columns, sent) if facts.open_loop else None,
+        "plan": plan_against_sent(list(columns.intended), sent) if facts.open_loop else None,
+        "off_plan": kept_plan.describe(facts.kept_plan, columns, spans.of_workers(), facts.start_ns),
         "waited_at_cap": _waits(columns) if facts.open_loop and facts.max_concurrency is not None else None,
         "ready_not_sent": None if facts.open_loop else readiness.describe(),
         "littles_law": _littles_law(spans, samples),
     }
 
 
-def _plan_against_sent(columns: Columns, sent: list[float]) -> dict[str, Any]:
+def plan_against_sent(intended: Sequence[float], sent: Sequence[float]) -> dict[str, Any]:
     """Did the load go out as it was drawn? Rates over the spans of both; dispersion of the counts per 10/rate."""
-    intended = list(columns.intended)
     planned_rps, sent_rps = rate(intended), rate(sent)
     planned, done = (dispersion(times, intended) for times in (intended, sent))
     return {

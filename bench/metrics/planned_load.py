@@ -1,8 +1,13 @@
-"""A part of a load that changes over time, as it was planned."""
+"""A part of a load that changes over time, as it was planned, or as it was asked for while the load went on."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from bench.metrics.per_request import NS_PER_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,3 +30,25 @@ class PlannedLoad:
         borders = [self.start_ns + (self.end_ns - self.start_ns) * k // n for k in range(n + 1)]
         loads = [self.first + (self.last - self.first) * k / n for k in range(n + 1)]
         return [PlannedLoad(loads[k], loads[k + 1], borders[k], borders[k + 1]) for k in range(n)]
+
+
+@dataclass(frozen=True, slots=True)
+class ChangedLoad:
+    """Somebody (`by`) set the load while it went on, at this time in ns from the start of the run."""
+
+    at_ns: int
+    before: float
+    after: float
+    by: str
+
+    def to_json(self) -> dict[str, Any]:
+        """An entry of `changes` in a summary."""
+        return {"at_s": self.at_ns / NS_PER_S, "from": self.before, "to": self.after, "by": self.by}
+
+
+def parts_between(first: float, changes: Sequence[ChangedLoad], end_ns: int) -> tuple[PlannedLoad, ...]:
+    """The steps that changes make of a load that began with `first`."""
+    borders = [0, *(min(max(change.at_ns, 0), end_ns) for change in changes), end_ns]
+    loads = [first, *(change.after for change in changes)]
+    steps = zip(loads, pairwise(borders), strict=True)
+    return tuple(PlannedLoad(load, load, begin, end) for load, (begin, end) in steps if end > begin)

@@ -15,7 +15,7 @@ from typing import Any
 
 from bench.metrics.columns import happened
 from bench.metrics.facts import RunFacts
-from bench.metrics.load import Spans
+from bench.metrics.load import Spans, plan_against_sent
 from bench.metrics.per_request import NS_PER_MS, NS_PER_S
 from bench.metrics.planned_load import PlannedLoad
 from bench.metrics.quantile import quantile
@@ -36,6 +36,9 @@ def describe_segments(facts: RunFacts, data: RunData, spans: Spans) -> list[dict
     if facts.ended_early:
         last_ns = round(max(data.columns.end, default=0.0))
         shown = [replace(s, end_ns=min(s.end_ns, last_ns)) for s in shown if s.start_ns < last_ns]
+    elif facts.open_end:
+        last_ns = round(max(data.columns.intended, default=0.0)) + 1
+        shown = [replace(s, end_ns=min(s.end_ns, last_ns)) for s in shown if s.start_ns < last_ns]
     return [_describe(s, data, spans, facts) for s in shown]
 
 
@@ -54,6 +57,11 @@ def _describe(segment: PlannedLoad, data: RunData, spans: Spans, facts: RunFacts
         "sent": sum(columns.sent[row] == columns.sent[row] for row in rows),
         "succeeded": sum(columns.ok[row] for row in rows),
         "failed": sum(columns.failed[row] for row in rows),
+        "plan": plan_against_sent(
+            [columns.intended[row] for row in rows], happened([columns.sent[row] for row in rows])
+        )
+        if facts.open_loop
+        else None,
         "concurrency_mean": spans.mean(facts.start_ns + begin_ns, facts.start_ns + segment.end_ns),
         "latency": scope.of_requests(),
         "throughput": scope.throughput(),

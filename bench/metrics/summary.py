@@ -170,6 +170,7 @@ class Summary:
             ),
             "steady": None if window is None else self._numbers(Scope(data, window)),
             "segments": describe_segments(facts, data, self._spans),
+            "changes": [change.to_json() for change in facts.changes],
             "series": over_time,
             "distributions": series.distributions(columns, over_time),
             "tokens": tally.tokens(),

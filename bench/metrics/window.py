@@ -23,7 +23,7 @@ MSER_FROM_S = 60.0
 MIN_ROUNDS = 10
 """A closed loop moves in waves; a cut one weighs at most a tenth when the window holds ten of them."""
 
-CHANGES = "none: the load changes as planned, and each of its segments has numbers of its own"
+CHANGES = "none: the load changes, and each of its segments has numbers of its own"
 
 SERIES = {"ttft_ms": "TTFT", "tpot_ms": "TPOT", "e2el_ms": "E2EL", "output_tokens": "Output"}
 _OPEN, _CLOSED = ("ttft_ms", "tpot_ms"), ("output_tokens", "tpot_ms")

@@ -6,9 +6,10 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from bench.clock import NS_PER_S
 from bench.modes.interface import UsersMode, divided_changes, ramp_ns, segment_problems
-from bench.modes.share import WorkerShare
-from bench.schedule.segments import Segment, most
+from bench.modes.share import WorkerShare, part
+from bench.schedule.segments import Segment, after_warmup, level_at, most
 
 if TYPE_CHECKING:
     from bench.config.settings import Settings
@@ -22,10 +23,13 @@ class Concurrency(UsersMode):
 
     name = "concurrency"
     summary = "N users, each sends its next request when the last one is answered"
+    load_unit = "users"
 
     users: int
     ramp_ns: int
     segments: tuple[Segment, ...] = ()
+    warmup_ns: int = 0
+    """At the load of the first segment, before it."""
 
     @classmethod
     def problems(cls, settings: Settings, given: Collection[str]) -> list[str]:
@@ -46,10 +50,26 @@ class Concurrency(UsersMode):
     def of(cls, settings: Settings) -> Concurrency:
         """The load of complete settings."""
         if settings.segments:
-            return cls(users=round(most(settings.segments)), ramp_ns=0, segments=settings.segments)
+            return cls(
+                users=round(most(settings.segments)),
+                ramp_ns=0,
+                segments=settings.segments,
+                warmup_ns=round(settings.warmup_s * NS_PER_S),
+            )
         users = DEFAULT_USERS if settings.concurrency is None else settings.concurrency
         return cls(users=users, ramp_ns=ramp_ns(settings))
 
     def user_changes(self, share: WorkerShare) -> Iterator[tuple[int, int]]:
         """Of the segments too."""
         return divided_changes(self.segments, share) if self.segments else UsersMode.user_changes(self, share)
+
+    def load_at(self, since_start_ns: int) -> float:
+        """Users."""
+        if self.segments:
+            return round(level_at(after_warmup(self.segments, self.warmup_ns), since_start_ns))
+        come = self.users if not self.ramp_ns else 1 + since_start_ns * self.users // self.ramp_ns
+        return max(min(come, self.users), 0)
+
+    def part_of(self, load: float, share: WorkerShare) -> float:
+        """Users, divided as those of the start are."""
+        return part(round(load), share.worker, share.workers)

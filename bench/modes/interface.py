@@ -18,6 +18,7 @@ from bench.dispatch.interface import Dispatcher
 from bench.endpoints import DEFAULT, ENDPOINTS, urls
 from bench.modes.share import RunLength, WorkerShare, divide, part
 from bench.schedule import users as user_changes
+from bench.schedule.changing import RateChange
 from bench.schedule.segments import Segment, after_warmup
 from bench.sources.inputs import InputSpec
 from bench.sources.interface import Source, SourceSpec
@@ -96,6 +97,8 @@ class Mode(ABC):
     """Settings that other modes do not have."""
     all_at_once: ClassVar[bool] = False
     """Whether every request is needed at the start."""
+    load_unit: ClassVar[str | None] = None
+    """What its load is a number of, where it can be changed while it runs: users, or requests/s."""
 
     @classmethod
     @abstractmethod
@@ -137,9 +140,18 @@ class Mode(ABC):
     ) -> WorkerLoad:
         """What a worker needs to send its share."""
 
-    def planned_arrivals(self) -> Iterator[int] | None:
-        """The arrivals, in ns from the start, where they come from the settings alone; None where they do not."""
+    def planned_arrivals(self, changes: Sequence[RateChange] = ()) -> Iterator[int] | None:
+        """The arrivals, in ns from the start, where they come from the settings alone, and from the changes that were made
+        while they came; None where they do not."""
         return None
+
+    def load_at(self, since_start_ns: int) -> float | None:
+        """The load that was planned for this long after the start; None where the mode plans no number."""
+        return None
+
+    def part_of(self, load: float, share: WorkerShare) -> float:
+        """What a load that is changed while it runs is to one worker."""
+        return load
 
 
 class UsersMode(Mode):
@@ -199,11 +211,10 @@ class OpenLoopMode(Mode):
     ) -> WorkerLoad:
         """An open loop over the share's arrivals."""
         supply = Supply(source, encode, numbering.run_id, first=numbering.first, step=numbering.step)
+        offsets = self.arrivals_of(share)
         return WorkerLoad(
             supply,
-            lambda sending: OpenLoop(
-                supply, sending, offsets=self.arrivals_of(share), cap=share.cap, drop_late=self.drop_late
-            ),
+            lambda sending: OpenLoop(supply, sending, offsets=offsets, cap=share.cap, drop_late=self.drop_late),
         )
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections import deque
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 from bench.clock import NS_PER_S
@@ -13,7 +14,9 @@ from bench.modes.interface import Expected, LoadPlan, OpenLoopMode, open_loop_pr
 from bench.modes.share import BUSIEST_S, RunLength, WorkerShare, deal, draw
 from bench.rng import stream
 from bench.schedule import ARRIVALS
-from bench.schedule.segments import Segment, after_warmup, arrivals, most
+from bench.schedule.changing import ChangingArrivals, RateChange
+from bench.schedule.changing import arrivals as arrivals_with
+from bench.schedule.segments import Segment, after_warmup, arrivals, level_at, most
 from bench.sources.interface import Source
 
 if TYPE_CHECKING:
@@ -32,6 +35,7 @@ class Rate(OpenLoopMode):
     name = "rate"
     summary = "R requests a second, however slow the server is"
     own_settings = ("arrivals", "burstiness", "drop_late")
+    load_unit = "requests/s"
 
     rate: float
     arrivals: str
@@ -91,12 +95,31 @@ class Rate(OpenLoopMode):
         return process(self.rate, self.burstiness, chance)
 
     def arrivals_of(self, share: WorkerShare) -> Iterator[int]:
-        """Those that were dealt to the share; a single worker draws them as they come due."""
-        return self.offsets() if share.offsets_ns is None else iter(share.offsets_ns)
+        """Those that were dealt to the share; a single worker draws them as they come due. The rate of a load that stays
+        may be changed."""
+        dealt = share.offsets_ns
+        if self.segments:
+            return self.offsets() if dealt is None else iter(dealt)
+        if dealt is None:
+            return ChangingArrivals(self.offsets(), self.rate)
+        others: Iterator[int] = iter(())
+        if share.until_ns is not None:
+            # Those behind them, which a higher rate needs. They are drawn past now: while the load goes on there is no time.
+            behind = self.offsets()
+            deque(islice(behind, share.worker + share.workers * len(dealt)), maxlen=0)
+            others = islice(behind, 0, None, share.workers)
+        whole = chain(dealt, others)
+        return ChangingArrivals(whole, self.rate, until_ns=share.until_ns, most=share.most_arrivals)
 
-    def planned_arrivals(self) -> Iterator[int]:
-        """The same: they come from the settings alone."""
-        return self.offsets()
+    def planned_arrivals(self, changes: Sequence[RateChange] = ()) -> Iterator[int]:
+        """The same: they come from the settings alone, and from the changes."""
+        return arrivals_with(self.offsets(), self.rate, changes) if changes else self.offsets()
+
+    def load_at(self, since_start_ns: int) -> float:
+        """Requests per second."""
+        if not self.segments:
+            return self.rate
+        return level_at(after_warmup(self.segments, self.warmup_ns), since_start_ns)
 
     def plan(self, length: RunLength, source: Source[object]) -> LoadPlan:
         """Without a cap, connections for the arrivals of BUSIEST_S seconds."""
@@ -106,7 +129,12 @@ class Rate(OpenLoopMode):
 
         def shares(workers: int) -> list[WorkerShare]:
             if workers > 1:
-                return deal(draw(self.offsets(), length), workers, self.cap, length.ends_ns)
+                drawn = draw(self.offsets(), length)
+                until_ns = None
+                if length.duration_ns is not None and drawn.requests:
+                    until_ns = drawn.offsets_ns[drawn.warmup] + length.duration_ns
+                most = None if length.requests is None else drawn.warmup + length.requests
+                return deal(drawn, workers, self.cap, length.ends_ns, until_ns=until_ns, most=most)
             # Nothing to deal out: arrivals are drawn as they come due.
             return [
                 WorkerShare(

@@ -54,6 +54,10 @@ class WorkerShare:
     cap: int | None = None
     offsets_ns: array[int] | None = None
     ends_ns: int | None = None
+    until_ns: int | None = None
+    """Where a time cut the arrivals that were dealt out: up to here there are others, should the rate rise."""
+    most_arrivals: int | None = None
+    """Of these others with those that were dealt out; None: no number limits them."""
 
     @property
     def length(self) -> RunLength:
@@ -118,8 +122,17 @@ def draw(offsets: Iterator[int], length: RunLength) -> OpenLoopArrivals:
     return OpenLoopArrivals(planned, warmup)
 
 
-def deal(arrivals: OpenLoopArrivals, workers: int, cap: int | None, ends_ns: int | None = None) -> list[WorkerShare]:
-    """An open loop's arrivals, dealt out. A cap must be at least the number of workers."""
+def deal(
+    arrivals: OpenLoopArrivals,
+    workers: int,
+    cap: int | None,
+    ends_ns: int | None = None,
+    *,
+    until_ns: int | None = None,
+    most: int | None = None,
+) -> list[WorkerShare]:
+    """An open loop's arrivals, dealt out. A cap must be at least the number of workers. `until_ns` and `most`, of all
+    arrivals, say how far they go where the rate changes."""
     planned, warmup = arrivals.offsets_ns, arrivals.warmup
     return [
         WorkerShare(
@@ -132,6 +145,8 @@ def deal(arrivals: OpenLoopArrivals, workers: int, cap: int | None, ends_ns: int
             cap=None if cap is None else part(cap, k, workers),
             offsets_ns=array("q", islice(planned, k, None, workers)),
             ends_ns=ends_ns,
+            until_ns=until_ns,
+            most_arrivals=None if most is None else len(range(k, most, workers)),
         )
         for k in range(workers)
     ]

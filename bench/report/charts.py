@@ -85,6 +85,8 @@ class Chart:
     band_name: str = "the steady window"
     before: tuple[float, float] | None = None
     """What of the run lies before it: ramp and warm-up."""
+    marks: tuple[tuple[float, str], ...] = ()
+    """Places on the x axis at which something happened, and what: the load was changed."""
     over_time: bool = False
     """Whether the x axis is the time of the run: such charts are zoomed together."""
     hover: Hover = "x"

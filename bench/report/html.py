@@ -100,6 +100,7 @@ def render(summary: Mapping[str, Any], page: Mapping[str, Any] | None = None) ->
         models=models_table.rows(summary),
         model_heads=models_table.HEADS,
         models_note=models_table.NOTE,
+        changes=segments_table.changes(summary),
         slo=_objectives(summary["slo"]),
         throughput=details.throughput(summary),
         duration=formatting.seconds(summary["throughput"]["duration_s"]),

@@ -17,6 +17,18 @@ NOTE = (
 )
 
 
+CHANGED_BY = {"terminal": "in a terminal", "console": "in the console", "python": "by a script"}
+
+
+def changes(summary: Mapping[str, Any]) -> list[str]:
+    """A sentence for each change of the load that was asked for while it went on."""
+    return [
+        f"{change['at_s']:.1f} s: from {number(change['from'])} to {number(change['to'])} {unit(summary)}, "
+        f"set {CHANGED_BY.get(change['by'], 'by ' + change['by'])}"
+        for change in summary.get("changes") or ()
+    ]
+
+
 @dataclass(frozen=True, slots=True)
 class SegmentRow:
     """A segment, as text ready to show; `cells` stand under the heads."""

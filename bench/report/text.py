@@ -221,7 +221,8 @@ def _segments(summary: Mapping[str, Any]) -> list[RenderableType]:
     for row in rows:
         *cells, failed = row.cells
         table.add_row(row.load, *cells, Text(failed, "red" if row.failed else ""))
-    return [Padding(table, (0, 0, 1, 0))]
+    changed = [Text(f"load changed at {printable(change)}", "dim") for change in segments_table.changes(summary)]
+    return [Padding(table, (0, 0, 0 if changed else 1, 0)), *changed, *([Text("")] if changed else [])]
 
 
 def _models(summary: Mapping[str, Any]) -> list[RenderableType]:

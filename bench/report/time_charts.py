@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bench.report import segments_table
 from bench.report.charts import Chart, Line, Panel, Tone, round_step
+from bench.report.formatting import number
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +45,17 @@ def over_time(run: RunNumbers, key: str, title: str, meaning: str, panels: tuple
         panels=panels,
         band=band,
         before=before,
+        marks=marks(run.summary),
         over_time=True,
         **others,
     )
+
+
+def marks(summary: Mapping[str, Any]) -> tuple[tuple[float, str], ...]:
+    """Where the load changed in one step, and to what."""
+    unit = segments_table.unit(summary)
+    steps = [(s["start_s"], s["first"]) for s in summary.get("segments") or () if s["first"] == s["last"]]
+    return tuple((at, f"{number(load)} {unit} from {at:.1f} s on") for at, load in steps[1:])
 
 
 TIME_AXIS = "seconds since the start of the run"

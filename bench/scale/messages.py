@@ -38,6 +38,14 @@ class Command:
 
 
 @dataclass(frozen=True, slots=True)
+class Change:
+    """The load of all workers together from this instant on."""
+
+    at_ns: int
+    load: float
+
+
+@dataclass(frozen=True, slots=True)
 class ProgressUpdate:
     """What the worker counts now, and what has ended since the last tick."""
 

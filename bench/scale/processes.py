@@ -15,11 +15,14 @@ import sys
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
 
+from bench.clock import NS_PER_MS
 from bench.errors import BenchError
 from bench.load.assignment import Assignment, WorkerReport
 from bench.load.crew import NO_COUNTS, CrewReport, Order, Progress
 from bench.load.sampling import ClientState, worst
-from bench.scale.messages import Begin, Command, ProgressUpdate, Refused
+from bench.scale.messages import Begin, Change, Command, ProgressUpdate, Refused
+
+CHANGE_LEAD_NS = 250 * NS_PER_MS
 
 
 class WorkerProcess:
@@ -166,6 +169,16 @@ class WorkerProcesses:
         """Give an order to all."""
         for worker in self.workers:
             worker.send(Command(order, reason))
+
+    @property
+    def lead_ns(self) -> int:
+        """Time for a message, also where a worker has much to do."""
+        return CHANGE_LEAD_NS
+
+    def change(self, at_ns: int, load: float) -> None:
+        """The load of all together: each takes its part, as it took that of the first load."""
+        for worker in self.workers:
+            worker.send(Change(at_ns, load))
 
     def close(self) -> None:
         """Let go of every worker; one that still runs is ended."""

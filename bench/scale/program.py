@@ -25,7 +25,7 @@ from bench.load.supervision import Defects
 from bench.load.worker import Worker
 from bench.metrics import objectives
 from bench.records import RequestRecord
-from bench.scale.messages import Begin, Command, ProgressUpdate, Ready, Refused
+from bench.scale.messages import Begin, Change, Command, ProgressUpdate, Ready, Refused
 
 REPORT_EVERY_NS = NS_PER_S // 2
 
@@ -82,12 +82,15 @@ async def _serve(parent: Connection) -> None:
 
 def _obey(parent: Connection, load: ActiveLoad) -> None:
     try:
-        command: Command = parent.recv()
+        message: Command | Change = parent.recv()
     except (EOFError, OSError):
         # The parent is gone. What has ended is written down; nobody waits for the rest.
         asyncio.get_running_loop().remove_reader(parent.fileno())
-        command = Command(Order.CUT)
-    load.tell(command.order, command.reason)
+        message = Command(Order.CUT)
+    if isinstance(message, Change):
+        load.change(message.at_ns, message.load)
+    else:
+        load.tell(message.order, message.reason)
 
 
 def main(descriptor: int) -> int:

@@ -54,6 +54,15 @@ def most(segments: Iterable[Segment]) -> float:
     return max(max(segment.first, segment.last) for segment in segments)
 
 
+def level_at(segments: Sequence[Segment], at_ns: int) -> float:
+    """The load so long after their start; after their end that at the end."""
+    for segment in segments:
+        if at_ns < segment.duration_ns:
+            return segment.first + (segment.last - segment.first) * max(at_ns, 0) / segment.duration_ns
+        at_ns -= segment.duration_ns
+    return segments[-1].last
+
+
 def after_warmup(segments: Sequence[Segment], warmup_ns: int) -> tuple[Segment, ...]:
     """The segments after a warm-up at the first load."""
     first = segments[0].first

@@ -28,7 +28,7 @@ from bench.verdict.client import cpu, pause, run_queue, workers
 from bench.verdict.evidence import RunEvidence
 from bench.verdict.finding import Finding, Verdict, worst
 from bench.verdict.limits import Limits
-from bench.verdict.sent_load import ready_not_sent, send_lateness, sent_dispersion, sent_rate, waited_at_cap
+from bench.verdict.sent_load import off_plan, ready_not_sent, send_lateness, sent_dispersion, sent_rate, waited_at_cap
 from bench.verdict.server import cache_hits, errors, server_counts, target_gone
 from bench.verdict.stamps import loop_lag, wide_stamps
 from bench.verdict.token_counts import output_tokens, usage, usage_contradicted
@@ -39,6 +39,7 @@ SIGNS: dict[str, Callable[[RunEvidence, Limits], list[Finding]]] = {
     "pause": pause,
     "sent_rate": sent_rate,
     "sent_dispersion": sent_dispersion,
+    "off_plan": off_plan,
     "waited_at_cap": waited_at_cap,
     "loop_lag": loop_lag,
     "cpu": cpu,

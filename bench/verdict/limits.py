@@ -46,6 +46,7 @@ class Limits(BaseModel):
     sent_rate_off: Band = _band(0.01, 0.05)
     sent_rate_off_ms: Band = _band(10.0, 50.0)
     sent_dispersion_off: Band = _band(0.05, 0.25)
+    off_plan: Band = _band(0.01, 0.05)
     waited_at_cap: Band = _band(0.01)
     user_stamps: Band = _band(0.01, 0.01)
     loop_lag_p99_ms: Band = _band(1.0, 10.0)

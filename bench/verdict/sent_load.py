@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from typing import Any
+
 from bench.verdict.evidence import RunEvidence
-from bench.verdict.finding import Finding, milder
+from bench.verdict.finding import Finding, Status, milder
 from bench.verdict.limits import Limits
 
 ENOUGH_SENDS = 1_000
@@ -42,28 +45,70 @@ def ready_not_sent(evidence: RunEvidence, limits: Limits) -> list[Finding]:
 
 def sent_rate(evidence: RunEvidence, limits: Limits) -> list[Finding]:
     """Open loop: the rate that was sent against the rate of the very plan that was drawn, never against R itself."""
-    plan = evidence.summary["load"]["plan"]
-    if plan is None or plan["rate_difference"] is None:
-        return []
-    off = abs(plan["rate_difference"])
-    sentence = (
-        f"sent {plan['sent_rps']:.2f} requests/s where the drawn plan has {plan['planned_rps']:.2f} ({off:.1%} apart)"
-    )
-    # A few sends in a few ms have another rate where one of them is a ms late: that is lateness, and has its sign.
-    status = milder(limits.sent_rate_off.of(off), limits.sent_rate_off_ms.of(abs(plan["span_difference_ms"])))
-    return [Finding("sent_rate", status, off, sentence)]
+    findings = []
+    for plan, where, _ in _plans(evidence):
+        if plan["rate_difference"] is None:
+            continue
+        off = abs(plan["rate_difference"])
+        sentence = (
+            f"{where}sent {plan['sent_rps']:.2f} requests/s where the drawn plan has {plan['planned_rps']:.2f} "
+            f"({off:.1%} apart)"
+        )
+        # A few sends in a few ms have another rate where one of them is a ms late: that is lateness, and has its sign.
+        status = milder(limits.sent_rate_off.of(off), limits.sent_rate_off_ms.of(abs(plan["span_difference_ms"])))
+        findings.append(Finding("sent_rate", status, off, sentence))
+    return _first_and_bad(findings)
 
 
 def sent_dispersion(evidence: RunEvidence, limits: Limits) -> list[Finding]:
     """Open loop: whether bursts were made or smoothed away. Index of dispersion of the counts per 10 mean gaps."""
-    plan = evidence.summary["load"]["plan"]
-    if plan is None or plan["dispersion_ratio"] is None:
+    findings = []
+    for plan, where, sends in _plans(evidence):
+        if plan["dispersion_ratio"] is None:
+            continue
+        ratio = plan["dispersion_ratio"]
+        sentence = (
+            f"{where}the sent requests are {ratio:.2f} times as bursty as the drawn plan (dispersion of the counts)"
+        )
+        # A send a little late may count in the next slot: of few sends one such changes the dispersion by some percent.
+        weight = min(sends / ENOUGH_SENDS, 1.0)
+        status = limits.sent_dispersion_off.of(abs(ratio - 1) * weight)
+        findings.append(Finding("sent_dispersion", status, ratio, sentence))
+    return _first_and_bad(findings)
+
+
+def _plans(evidence: RunEvidence) -> Iterator[tuple[Mapping[str, Any], str, int]]:
+    """The plan against what was sent: of the whole run, and of each segment of a load that changes; in which part, and how
+    many sends that has."""
+    summary = evidence.summary
+    if summary["load"]["plan"] is None:
+        return
+    yield summary["load"]["plan"], "", sum(summary["counts"]["by_outcome"].values())
+    for segment in summary.get("segments") or ():
+        if segment.get("plan") is not None:
+            yield segment["plan"], f"from {segment['start_s']:.1f} to {segment['end_s']:.1f} s: ", segment["sent"]
+
+
+def _first_and_bad(findings: list[Finding]) -> list[Finding]:
+    """The finding on the whole run, and those on parts of it that are not as they should be."""
+    return [f for n, f in enumerate(findings) if n == 0 or f.status is not Status.VALID]
+
+
+def off_plan(evidence: RunEvidence, limits: Limits) -> list[Finding]:
+    """Was the load what its settings, and the changes while it ran, say? Of the part in which it was least so."""
+    row = evidence.summary["load"].get("off_plan")
+    if row is None:
         return []
-    ratio = plan["dispersion_ratio"]
-    sentence = f"the sent requests are {ratio:.2f} times as bursty as the drawn plan (dispersion of the counts)"
-    # A send a little late may count in the next slot: of few sends one such changes the dispersion by some percent.
-    weight = min(sum(evidence.summary["counts"]["by_outcome"].values()) / ENOUGH_SENDS, 1.0)
-    return [Finding("sent_dispersion", limits.sent_dispersion_off.of(abs(ratio - 1) * weight), ratio, sentence)]
+    share = row["share"]
+    where = f"from {row['start_s']:.1f} to {row['end_s']:.1f} s"
+    if row["of"] == "arrivals":
+        sentence = f"{where}, {share:.1%} of the arrivals were not due when the settings and the recorded changes say"
+    else:
+        sentence = (
+            f"{where}, by the settings and the recorded changes, users were missing or too many in "
+            f"{share:.1%} of their time"
+        )
+    return [Finding("off_plan", limits.off_plan.of(share), share, sentence)]
 
 
 def waited_at_cap(evidence: RunEvidence, limits: Limits) -> list[Finding]:

@@ -52,6 +52,7 @@ def test_a_good_run_leaves_its_directory_and_exits_0(mock: str, tmp_path: Path) 
         "samples.jsonl",
         "live.jsonl",
         "server.jsonl",
+        "changes.jsonl",
         "summary.json",
         "report.html",
     }

@@ -17,6 +17,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.models": frozenset({"bench.rng"}),
     "bench.secrets": frozenset(),
     "bench.loads": frozenset(),
+    "bench.load_change": frozenset(),
     "bench.run_state": frozenset(),
     "bench.records": frozenset({"bench.errors"}),
     "bench.stock": frozenset(),
@@ -85,7 +86,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.report": frozenset({"bench.metrics.bounds", "bench.metrics.catalog", "bench.metrics.step_histograms"}),
     "bench.report.sweep_page": frozenset({"bench.accuracy.sweep", "bench.report"}),
     "bench.report.metamorphic_table": frozenset({"bench.accuracy.metamorphic", "bench.report"}),
-    "bench.run_directory": frozenset({"bench.errors", "bench.records"}),
+    "bench.run_directory": frozenset({"bench.errors", "bench.load_change", "bench.records"}),
     # The truth is computed by code that shares nothing with bench.metrics: a shared mistake would cancel out.
     "bench.accuracy": frozenset({"bench.errors", "bench.records", "bench.run_directory"}),
     # How far chance may move a mean is no truth about a number: one code of intervals serves both sides.
@@ -99,7 +100,11 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.machine_cache": frozenset({"bench.errors"}),
     "bench.mock_process": frozenset({"bench.errors"}),
     "bench.notices": frozenset({"bench.clock"}),
-    "bench.observer": frozenset({"bench.load.live"}),
+    "bench.observer": frozenset({"bench.load.live", "bench.load_change"}),
+    # The way in for other processes: the server of a run, and who asks it.
+    "bench.control": frozenset(
+        {"bench.clock", "bench.errors", "bench.load.load_control", "bench.manifest", "bench.run_directory", "bench.run_state"}
+    ),
     "bench.terminal": frozenset({"bench.load.live", "bench.notices", "bench.observer"}),
     "bench.preflight": frozenset({"bench.errors"}),
     "bench.priority": frozenset({"bench.clock", "bench.errors"}),
@@ -134,16 +139,17 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     ),
     # One worker runs the middle of the way, from the workload to the records; several are made of it.
     "bench.load": frozenset(
-        {"bench.clock", "bench.config", "bench.dispatch", "bench.endpoints", "bench.errors", "bench.metrics",
-         "bench.modes", "bench.preflight", "bench.priority", "bench.records", "bench.run_directory", "bench.secrets",
-         "bench.sources", "bench.transport", "bench.workload", "promptset"}
+        {"bench.clock", "bench.config", "bench.dispatch", "bench.endpoints", "bench.errors", "bench.load_change",
+         "bench.metrics", "bench.modes", "bench.preflight", "bench.priority", "bench.records", "bench.run_directory",
+         "bench.secrets", "bench.sources", "bench.transport", "bench.workload", "promptset"}
     ),
     "bench.load.sampling": frozenset({"bench.clock"}),
     "bench.load.live": frozenset(
         {"bench.clock", "bench.load.progress_tally", "bench.metrics", "bench.records", "bench.run_state"}
     ),
     "bench.load.live_log": frozenset(
-        {"bench.load.live", "bench.load.sampling", "bench.metrics", "bench.records", "bench.run_state"}
+        {"bench.load.live", "bench.load.sampling", "bench.load_change", "bench.metrics", "bench.records",
+         "bench.run_directory", "bench.run_state"}
     ),
     "bench.load.progress_tally": frozenset({"bench.clock", "bench.metrics", "bench.records"}),
     "bench.load.supervision": frozenset(
@@ -178,8 +184,9 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.release_gate": frozenset({"bench.comparison", "bench.errors", "bench.metrics", "bench.statistics"}),
     # It starts `python -m bench` in a process of its own, and reads what runs leave behind.
     "bench.console": frozenset(
-        {"bench.clock", "bench.config", "bench.endpoints", "bench.errors", "bench.manifest", "bench.mock_process",
-         "bench.rng", "bench.run_directory", "bench.run_state", "bench.secrets", "bench.verdict.limits", "promptset.recipes"}
+        {"bench.clock", "bench.config", "bench.control", "bench.endpoints", "bench.errors", "bench.manifest",
+         "bench.mock_process", "bench.rng", "bench.run_directory", "bench.run_state", "bench.secrets",
+         "bench.verdict.limits", "promptset.recipes"}
     ),
     # What may be set of a search and a sweep, and how far they are, is for these to say.
     "bench.console.kinds": frozenset(
@@ -379,6 +386,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "clock",
             "errors",
             "event_loop",
+            "load_change",
             "loads",
             "machine",
             "rng",
@@ -408,7 +416,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"modes"}),
     frozenset({"config"}),
     frozenset({"ceiling", "load", "manifest"}),
-    frozenset({"evaluate", "observer", "scale"}),
+    frozenset({"control", "evaluate", "observer", "scale"}),
     frozenset({"load_test", "terminal"}),
     frozenset({"calibrate", "load_search", "run_series"}),
     frozenset({"comparison", "limits", "load_sweep"}),

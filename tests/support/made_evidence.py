@@ -21,6 +21,7 @@ PERFECT: dict[str, Any] = {
         "dropped": 0,
         "by_outcome": {"ok": 1_000},
     },
+    "segments": None,
     "load": {
         "plan": {
             "planned_rps": 100.0,
@@ -29,6 +30,7 @@ PERFECT: dict[str, Any] = {
             "span_difference_ms": 100.0,
             "dispersion_ratio": 1.0,
         },
+        "off_plan": {"of": "arrivals", "share": 0.0, "start_s": 0.0, "end_s": 10.0},
         "waited_at_cap": {"n": 0},
         "ready_not_sent": {"share": 0.0, "typical_ms": 100.0, "longest_ms": 100.0},
         "littles_law": {

@@ -77,12 +77,9 @@ class Load:
         self, offsets: Iterable[int], *, cap: int | None = None, drop_late: bool = False, then_daily: bool = True
     ) -> Load:
         """Arrivals at these offsets, and after them one every virtual day or none."""
-        days = itertools.count(86_400 * 10**9, 86_400 * 10**9) if then_daily else ()
-        self._run(
-            lambda supply, sending: OpenLoop(
-                supply, sending, offsets=itertools.chain(offsets, days), cap=cap, drop_late=drop_late
-            )
-        )
+        days = itertools.count(86_400 * 10**9, 86_400 * 10**9)
+        due = itertools.chain(offsets, days) if then_daily else iter(offsets)
+        self._run(lambda supply, sending: OpenLoop(supply, sending, offsets=due, cap=cap, drop_late=drop_late))
         return self
 
     def closed(self, users: int, *, ramp_ns: int = 0) -> Load:

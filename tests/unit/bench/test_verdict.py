@@ -35,6 +35,15 @@ def test_a_perfect_run_is_valid_and_every_sign_has_looked_at_it() -> None:
     assert found.to_json() == {"status": "VALID", "reasons": []}
 
 
+def off_plan(of: str, share: float) -> dict[str, object]:
+    return {"load.off_plan": {"of": of, "share": share, "start_s": 30.0, "end_s": 60.0}}
+
+
+def segment(*, sent: int = 1_000, **plan: float) -> dict[str, object]:
+    whole = {"planned_rps": 20.0, "sent_rps": 20.0, "rate_difference": 0.0, "span_difference_ms": 100.0}
+    return {"start_s": 30.0, "end_s": 60.0, "sent": sent, "plan": {**whole, "dispersion_ratio": 1.0, **plan}}
+
+
 TRIPPED: list[tuple[str, dict[str, object], Status]] = [
     ("send_lateness", {LATE: 1.5}, Status.SUSPECT),
     ("send_lateness", {LATE: 10.5}, Status.INVALID),
@@ -63,6 +72,13 @@ TRIPPED: list[tuple[str, dict[str, object], Status]] = [
     ("sent_dispersion", {f"{PLAN}.dispersion_ratio": 1.26, "counts.by_outcome": {"ok": 250}}, Status.SUSPECT),
     ("sent_dispersion", {f"{PLAN}.dispersion_ratio": 2.01, "counts.by_outcome": {"ok": 250}}, Status.INVALID),
     ("sent_dispersion", {f"{PLAN}.dispersion_ratio": 0.74}, Status.INVALID),
+    ("sent_rate", {"segments": [segment(rate_difference=-0.1)]}, Status.INVALID),  # In one part alone.
+    ("sent_rate", {"segments": [segment(), segment(rate_difference=-0.02)]}, Status.SUSPECT),
+    ("sent_dispersion", {"segments": [segment(), segment(dispersion_ratio=1.3)]}, Status.INVALID),
+    ("sent_dispersion", {"segments": [segment(dispersion_ratio=1.3, sent=100)]}, Status.VALID),  # Of 100 sends.
+    ("off_plan", off_plan("arrivals", 0.011), Status.SUSPECT),
+    ("off_plan", off_plan("arrivals", 0.051), Status.INVALID),
+    ("off_plan", off_plan("users", 0.25), Status.INVALID),
     ("waited_at_cap", {"load.waited_at_cap.n": 11}, Status.SUSPECT),
     ("waited_at_cap", {"load.waited_at_cap.n": 1_000}, Status.SUSPECT),
     ("waited_at_cap", {"counts.dropped": 20, "counts.by_outcome": {"ok": 980, "dropped": 20}}, Status.SUSPECT),

@@ -59,6 +59,7 @@ LIMIT_OF = {  # limit: evidence that it judges alone
     "usage_over_counted": {},  # A test of its own: it excuses.
     "sent_rate_off": {f"{PLAN}.rate_difference": 0.009},
     "sent_dispersion_off": {f"{PLAN}.dispersion_ratio": 1.04},
+    "off_plan": {"load.off_plan": {"of": "arrivals", "share": 0.009, "start_s": 0.0, "end_s": 10.0}},
     "waited_at_cap": {"load.waited_at_cap.n": 9},
     "loop_lag_p99_ms": {LAG: 0.9},
     "loop_lag_p99_of_gap": {LAG: 0.9},

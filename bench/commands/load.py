@@ -1,0 +1,57 @@
+"""`bench load`: set the load of a run that goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bench.errors import Exit, UsageError
+
+SUMMARY = "set the users or the rate of a run that goes on"
+
+EXAMPLES = """\
+examples:
+  python -m bench run --url http://127.0.0.1:8000 --concurrency 10 --duration 10m --out runs/mine
+  python -m bench load runs/mine          (in another terminal) what its load is now
+  python -m bench load runs/mine 20       20 users from now on
+  python -m bench load runs/mine 2.5      with --mode rate: 2.5 requests per second from now on
+
+It is for runs in the modes concurrency and rate whose load is not planned to change (--steps, --ramp). New users come at
+once; who has to go finishes the request that is under way. Each change is written down: the report has numbers for
+each part, and its charts have marks.
+
+exit status: 0 it is set, 2 it is refused, with one sentence that says why
+"""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command. Returns its exit status; raises BenchError."""
+    from pathlib import Path
+
+    from bench.config.flags import Parser
+    from bench.control import ask
+
+    parser = Parser(prog="python -m bench load", description=f"{SUMMARY.capitalize()}.", epilog=EXAMPLES)
+    parser.add_argument(
+        "run", metavar="RUN_DIR", help="the directory of the run (--out), which it names when it begins"
+    )
+    parser.add_argument(
+        "load",
+        nargs="?",
+        metavar="LOAD",
+        help="users, or requests per second with --mode rate; without it, print the load",
+    )
+    given = parser.parse_args(list(argv))
+    wanted = None if given.load is None else _number(given.load)
+    present = ask(Path(given.run), wanted, by="terminal")
+    if present.at_s is None:
+        print(present)
+    else:
+        print(f"{present} from {present.at_s:.1f} s after the start on")
+    return Exit.GOOD
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise UsageError(f"{text!r} is not a load: give a number of users, or of requests per second") from None

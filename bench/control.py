@@ -1,0 +1,205 @@
+"""The way into a running run from another process: a Unix socket in its directory, which only the same user may use.
+
+One line of JSON each way: `{"load": 20, "by": "terminal"}` asks to set the load (null: what it is), and the reply is
+`{"load": ..., "unit": ..., "at_s": ...}` or `{"refused": a sentence}`. A thread of the run reads and writes; the measuring
+loop is asked in between, and does no I/O.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import selectors
+import socket
+import struct
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from bench import manifest
+from bench.clock import Clock
+from bench.errors import UsageError
+from bench.load.load_control import LoadControl
+from bench.run_directory import CONTROL, RunDirectory
+from bench.run_state import RunState
+
+MOST_BYTES = 4_096
+ANSWER_WITHIN_S = 5.0
+_LONGEST_PATH = 100
+"""Bytes that the address of a Unix socket has room for: 104 on some systems, 108 on Linux."""
+_BEFORE = (RunState.PREPARING, RunState.PROBING)
+
+
+@dataclass(frozen=True, slots=True)
+class PresentLoad:
+    """What a run answers: its load, and (where it was set) from when on, in seconds from the start of the load."""
+
+    load: float
+    unit: str
+    at_s: float | None
+
+    def __str__(self) -> str:
+        return f"{self.load:g} {self.unit}"
+
+
+class ControlSocket:
+    """Answers others from a thread, for as long as a load goes on. `answer(load, by)` is called in the event loop."""
+
+    def __init__(self, directory: Path, answer: Callable[[float | None, str], dict[str, Any]]) -> None:
+        """Raises OSError where there can be no socket in the directory."""
+        self._loop = asyncio.get_running_loop()
+        self._answer = answer
+        self._path = directory / CONTROL
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            with _short(self._path) as address:
+                self._socket.bind(address)
+            self._path.chmod(0o600)
+            self._socket.listen(8)
+        except OSError:
+            self._socket.close()
+            raise
+        self._wake, self._woken = socket.socketpair()
+        self._thread = threading.Thread(target=self._serve, name="control", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Answer no more."""
+        self._wake.close()
+        self._thread.join(timeout=1.0)
+        with suppress(OSError):
+            self._path.unlink()
+
+    def _serve(self) -> None:
+        with self._socket, self._woken, selectors.DefaultSelector() as ready:
+            ready.register(self._woken, selectors.EVENT_READ)
+            ready.register(self._socket, selectors.EVENT_READ)
+            while not any(key.fileobj is self._woken for key, _ in ready.select()):
+                try:
+                    connection = self._socket.accept()[0]
+                except OSError:  # No descriptor is left: look again later, rather than at once and for ever.
+                    ready.unregister(self._socket)
+                    if ready.select(timeout=1.0):
+                        return
+                    ready.register(self._socket, selectors.EVENT_READ)
+                    continue
+                with connection, suppress(OSError):
+                    connection.settimeout(ANSWER_WITHIN_S)
+                    connection.sendall(orjson.dumps(self._reply(connection), option=orjson.OPT_APPEND_NEWLINE))
+
+    def _reply(self, connection: socket.socket) -> dict[str, Any]:
+        question = _line(connection)  # Read in any case: who closes with something unread takes the answer away too.
+        if not _same_user(connection):
+            return {"refused": "only the user who started the run may change it"}
+        try:
+            asked = orjson.loads(question)
+            load, by = asked["load"], str(asked["by"])[:40]
+            load = None if load is None else float(load)
+        except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
+            return {"refused": "not a question that this version understands"}
+        answered: Future[dict[str, Any]] = Future()
+
+        def ask() -> None:
+            try:
+                answered.set_result(self._answer(load, by))
+            except UsageError as e:
+                answered.set_result({"refused": str(e)})
+            except Exception as e:
+                answered.set_exception(e)
+                raise
+
+        try:
+            self._loop.call_soon_threadsafe(ask)
+            return answered.result(timeout=ANSWER_WITHIN_S)
+        except Exception as e:  # The loop has ended, or stands still.
+            return {"refused": f"the run did not answer ({type(e).__name__}): it may have ended"}
+
+
+def open_door(directory: Path, control: LoadControl, clock: Clock, say: Callable[[str], None]) -> ControlSocket | None:
+    """Let other processes set the load. Where there can be no socket, the run goes on without, and says so."""
+
+    def answer(load: float | None, by: str) -> dict[str, Any]:
+        if load is None:
+            return {"load": control.load_at(clock.now_ns()), "unit": control.unit, "at_s": None}
+        change = control.set_load(load, by)
+        return {"load": change.after, "unit": control.unit, "at_s": control.since_start_s(change)}
+
+    try:
+        return ControlSocket(directory, answer)
+    except (OSError, AttributeError) as e:  # A system may have no such sockets.
+        say(f"note: the load cannot be changed from outside: there can be no socket ({e})")
+        return None
+
+
+def ask(path: Path, load: float | None, by: str) -> PresentLoad:
+    """Set the load of the run in this directory; with None, only ask what it is. Raises UsageError with one sentence."""
+    directory = RunDirectory.open(path)
+    run = manifest.read(directory)
+    if not directory.is_held:
+        raise UsageError(f"the run in {path} has ended: its load cannot be changed")
+    if (why := run.config.fixed_load) is not None:
+        raise UsageError(f"{path}: {why}")
+    reply = _asked(path, orjson.dumps({"load": load, "by": by}, option=orjson.OPT_APPEND_NEWLINE), run.manifest.state)
+    if "refused" in reply:
+        raise UsageError(f"{path}: {reply['refused']}")
+    return PresentLoad(reply["load"], reply["unit"], reply["at_s"])
+
+
+def _asked(path: Path, question: bytes, state: RunState | None) -> dict[str, Any]:
+    place = path / CONTROL
+    if not place.is_socket() or place.is_symlink():
+        if state in _BEFORE:
+            raise UsageError(f"the run in {path} is {state}: set its load when that is over")
+        raise UsageError(
+            f"{path}: this run cannot be asked: its load is over, it is one of a search, a sweep, repeats or a calibration, "
+            "or an older version sends it"
+        )
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(2 * ANSWER_WITHIN_S)
+            with _short(place) as address:
+                connection.connect(address)
+            connection.sendall(question)
+            reply = orjson.loads(_line(connection))
+    except (OSError, orjson.JSONDecodeError) as e:
+        raise UsageError(f"the run in {path} does not answer ({e}): it may have ended") from e
+    return dict(reply)
+
+
+def _line(connection: socket.socket) -> bytes:
+    """Up to the first end of a line."""
+    found = b""
+    while b"\n" not in found and len(found) < MOST_BYTES:
+        piece = connection.recv(MOST_BYTES)
+        if not piece:
+            break
+        found += piece
+    return found.partition(b"\n")[0]
+
+
+@contextmanager
+def _short(path: Path) -> Iterator[str]:
+    """The path, or another one of the same file that is short enough for the address of a socket. Raises OSError."""
+    if len(os.fsencode(path)) <= _LONGEST_PATH:
+        yield str(path)
+        return
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{folder}/{path.name}"
+    finally:
+        os.close(folder)
+
+
+def _same_user(connection: socket.socket) -> bool:
+    """Whether the other end is a process of this user. Elsewhere than on Linux the mode of the socket's file says so."""
+    if sys.platform != "linux":
+        return True
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    return bool(struct.unpack("3i", credentials)[1] == os.geteuid())

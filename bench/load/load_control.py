@@ -1,0 +1,131 @@
+"""The load of a running run, set from outside: what may be asked for, when it begins, and who is told.
+
+Everything here is called in the measuring loop and does no I/O. Whoever asks from elsewhere comes through
+`bench/control.py`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from bench import preflight
+from bench.clock import NS_PER_S, Clock
+from bench.config import RunConfig
+from bench.config.values import MOST_RATE, MOST_USERS
+from bench.errors import UsageError
+from bench.load.crew import Crew
+from bench.load.live import LiveNumbers
+from bench.load.supervision import Interrupts
+from bench.load_change import LoadChange
+
+MOST_CHANGES = 1_000
+"""Each makes a segment of the report."""
+NO_CHANGES = "the load of this run stays: it is one of a search, a sweep, repeats or a calibration"
+TOO_LATE_S = 1.0
+"""A change this short before the planned end would be in no number."""
+
+
+class LoadControl:
+    """Sets the load of a run whose load may be changed, and ends it: a `Control` of bench/observer.py."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        crew: Crew,
+        clock: Clock,
+        interrupts: Interrupts,
+        *,
+        start_ns: int,
+        workers: int,
+        changeable: bool,
+        numbers: Callable[[int], LiveNumbers],
+        note: Callable[[LoadChange], None],
+    ) -> None:
+        """`numbers` gives the load at an instant, `note` writes a change down, and does not wait for that."""
+        self._config = config
+        self._crew = crew
+        self._clock = clock
+        self._interrupts = interrupts
+        self._start_ns = start_ns
+        self._workers = workers
+        self._changeable = changeable
+        self._numbers = numbers
+        self._note = note
+        self._changes: list[LoadChange] = []
+
+    def interrupt(self) -> None:
+        """Ctrl-C: the first ends the sending, the second cuts."""
+        self._interrupts.interrupt()
+
+    def terminate(self) -> None:
+        """Cut at once."""
+        self._interrupts.terminate()
+
+    def load_at(self, now_ns: int) -> float | None:
+        """The load as it is planned by now; None in a mode that plans no number."""
+        made = [change.after for change in self._changes if change.t_ns <= now_ns]
+        return made[-1] if made else self._config.load.load_at(now_ns - self._start_ns)
+
+    @property
+    def unit(self) -> str:
+        """What the load is a number of."""
+        return self._config.load.load_unit or ""
+
+    def set_load(self, load: float, by: str = "python") -> LoadChange:
+        """Set users or requests per second. Returns the change; raises UsageError with one sentence where it is refused."""
+        now_ns = self._clock.now_ns()
+        before = self._changes[-1].after if self._changes else self._config.load.load_at(now_ns - self._start_ns)
+        problem = self._problem(load, before, now_ns)
+        if problem is not None or before is None:
+            raise UsageError(problem or NO_CHANGES)
+        at_ns = now_ns + self._crew.lead_ns
+        change = LoadChange(t_ns=at_ns, before=before, after=float(load), by=by)
+        self._note(change)
+        self._changes.append(change)
+        self._crew.change(at_ns, change.after)
+        return change
+
+    def since_start_s(self, change: LoadChange) -> float:
+        """When it begins, in seconds from the start of the load."""
+        return (change.t_ns - self._start_ns) / NS_PER_S
+
+    def _problem(self, load: float, before: float | None, now_ns: int) -> str | None:
+        if (why := self._config.fixed_load) is not None:
+            return why
+        if not self._changeable:
+            return NO_CHANGES
+        if (wrong := self._out_of_range(load)) is not None:
+            return wrong
+        if load == before:
+            return f"the load is {load:g} {self.unit} already"
+        numbers = self._numbers(now_ns)
+        if numbers.run_s <= 0:
+            doing = "the run is warming up" if numbers.warming_up else "the load has not begun yet"
+            return f"{doing}: set its load a little later"
+        if self._interrupts.seen or numbers.all_sent or self._ends_within(TOO_LATE_S, numbers):
+            return "the run sends no more requests, or ends within a second: its load cannot be changed any more"
+        if len(self._changes) >= MOST_CHANGES:
+            return f"the load of this run was changed {MOST_CHANGES:,} times, which is the most"
+        return None
+
+    def _ends_within(self, seconds: float, numbers: LiveNumbers) -> bool:
+        lasts_s = self._config.lasts_s
+        return lasts_s is not None and numbers.run_s > lasts_s - seconds
+
+    def _out_of_range(self, load: float) -> str | None:
+        users = self.unit == "users"
+        most = MOST_USERS if users else MOST_RATE
+        if not math.isfinite(load) or not 0 < load <= most:
+            return f"{load:g} {self.unit} is not a load: give more than 0 and at most {most:,.0f}"
+        if not users:
+            return None
+        if not float(load).is_integer():
+            return f"{load:g} users do not exist: give a whole number"
+        if load < self._workers:
+            return f"this run has {self._workers} workers: give at least {self._workers} users"
+        try:
+            preflight.check(-(-round(load) // self._workers))
+        except UsageError as e:
+            return " ".join(e.problems)
+        return None

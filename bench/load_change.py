@@ -1,0 +1,29 @@
+"""A change of the load while a run goes on: a line of changes.jsonl."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadChange:
+    """From `t_ns` (CLOCK_MONOTONIC) on the load is `after`, in users or requests per second. `by`: who asked for it."""
+
+    t_ns: int
+    before: float
+    after: float
+    by: str
+
+    def to_line(self) -> bytes:
+        """A line, with its end."""
+        row = {"t_ns": self.t_ns, "from": self.before, "to": self.after, "by": self.by}
+        return orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)
+
+    @classmethod
+    def of_row(cls, row: Mapping[str, Any]) -> LoadChange:
+        """What a line says. Raises KeyError, TypeError or ValueError where it is none."""
+        return cls(t_ns=int(row["t_ns"]), before=float(row["from"]), after=float(row["to"]), by=str(row["by"]))

@@ -1,0 +1,137 @@
+"""Was the load what its settings and the changes made to it say? Part by part, between one change and the next.
+
+An open loop: request i is due at arrival i of the plan, which is drawn again, to the nanosecond; and no request is left out.
+A closed loop: as many requests are in flight as there are users, at every moment. A user who has to go finishes a request
+first, so more may be in flight after a change to fewer, but of those that began after it no more than users stay.
+
+It looks at records alone. A change that one worker did not hear of, that was made at another time, or that is not written
+down, is an arrival that was not due, or a user too many or too few.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bench.metrics.columns import Columns
+from bench.metrics.per_request import NS_PER_S
+from bench.metrics.planned_load import PlannedLoad
+
+ARRIVALS, USERS = "arrivals", "users"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptPlan:
+    """What the load had to be, part by part. Times in ns from the start of the run.
+
+    `arrivals`: those of an open loop, from the first of the warm-up on; None of a closed one. `whole`: the load came to its
+    end, so that requests that are not there were left out.
+    """
+
+    parts: tuple[PlannedLoad, ...]
+    arrivals: Callable[[], Iterator[int]] | None
+    whole: bool
+
+
+@dataclass(frozen=True, slots=True)
+class OffPlan:
+    """How much of a part was not as planned: a share of its arrivals, or of its users' time."""
+
+    part: PlannedLoad
+    share: float
+
+
+def describe(
+    plan: KeptPlan | None, columns: Columns, spans: Sequence[tuple[Sequence[int], Sequence[int]]], start_ns: int
+) -> dict[str, Any] | None:
+    """`off_plan` of a summary: the part that was least as planned; None where nothing could change the load, or was sent.
+
+    `spans`: from when to when requests were in flight, of each worker, in absolute ns; the run began at `start_ns`.
+    """
+    if plan is None or not len(columns):
+        return None
+    found = (
+        list(_arrivals_off(plan, plan.arrivals(), columns))
+        if plan.arrivals is not None
+        else list(_users_off(plan.parts, spans, start_ns))
+    )
+    worst = max(found, key=lambda off: off.share, default=None)
+    if worst is None:
+        return None
+    last_ns = max(columns.intended)
+    return {
+        "of": USERS if plan.arrivals is None else ARRIVALS,
+        "share": worst.share,
+        "start_s": worst.part.start_ns / NS_PER_S,
+        "end_s": min(worst.part.end_ns, last_ns) / NS_PER_S,
+    }
+
+
+def _arrivals_off(plan: KeptPlan, arrivals: Iterator[int], columns: Columns) -> Iterator[OffPlan]:
+    """`columns` are in the order of their index."""
+    borders = [part.start_ns for part in plan.parts]
+    wrong, due = [0] * len(borders), [0] * len(borders)
+    rows = dict(zip(columns.index, columns.intended, strict=True))
+    first, last = columns.index[0], columns.index[-1]
+    for index, planned_ns in enumerate(arrivals):
+        if index > last:
+            break
+        if index < first:
+            continue
+        part = max(bisect_left(borders, planned_ns + 1) - 1, 0)
+        seen = rows.get(index)
+        due[part] += 1
+        wrong[part] += plan.whole if seen is None else seen != planned_ns
+    return (OffPlan(p, bad / n) for p, bad, n in zip(plan.parts, wrong, due, strict=True) if n)
+
+
+def _users_off(
+    parts: Iterable[PlannedLoad], spans: Sequence[tuple[Sequence[int], Sequence[int]]], start_ns: int
+) -> Iterator[OffPlan]:
+    if not spans or not all(len(begins) for begins, _ in spans):
+        return
+    # Of a worker that has begun its last request nothing is known: no user waits for the next one any more.
+    until_ns = min(max(begins) for begins, _ in spans) - start_ns
+    whole = sorted((begin - start_ns, end - start_ns) for row in spans for begin, end in zip(*row, strict=True))
+    begins = array("q", (begin for begin, _ in whole))
+    going_on: list[int] = []
+    at = 0
+    for part in parts:
+        first, last = bisect_left(begins, part.start_ns), bisect_left(begins, part.end_ns)
+        going_on = [end for end in [*going_on, *(end for _, end in whole[at:first])] if end > part.start_ns]
+        own = sorted(end for _, end in whole[first:last])
+        end_ns = min(part.end_ns, until_ns)
+        if end_ns > part.start_ns:
+            users, came = round(part.first), begins[first:last]
+            ends = sorted([*going_on, *own])
+            missing = _area(came, ends, len(going_on), part.start_ns, end_ns, users, -1)
+            too_many = _area(came, own, 0, part.start_ns, end_ns, users, 1)
+            yield OffPlan(part, (missing + too_many) / (users * (end_ns - part.start_ns)))
+        going_on, at = [*going_on, *own], last
+
+
+def _area(
+    begins: Sequence[int], ends: Sequence[int], at_first: int, start_ns: int, end_ns: int, users: int, sign: int
+) -> int:
+    """The area between requests in flight and users, in ns, where there are more (`sign` 1) or fewer (-1) than these.
+
+    Begins and ends ascend; `at_first` are in flight at the start.
+    """
+    total, n, now_ns = 0, at_first, start_ns
+    i = j = 0
+    while True:
+        begin_ns = begins[i] if i < len(begins) else end_ns
+        ended_ns = ends[j] if j < len(ends) else end_ns
+        then_ns = min(begin_ns, ended_ns, end_ns)
+        if then_ns > now_ns:
+            total += max(0, sign * (n - users)) * (then_ns - now_ns)
+            now_ns = then_ns
+        if then_ns >= end_ns:
+            return total
+        if ended_ns <= begin_ns:
+            n, j = n - 1, j + 1
+        else:
+            n, i = n + 1, i + 1

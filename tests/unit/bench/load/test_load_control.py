@@ -1,0 +1,121 @@
+"""What may be asked of a running load, and what is refused, with one sentence."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from bench.config import resolve
+from bench.errors import UsageError
+from bench.load.live import LiveNumbers, LoadGoal
+from bench.load.load_control import LoadControl
+from bench.load_change import LoadChange
+
+S = 1_000_000_000
+START = 7 * S
+NUMBERS = LiveNumbers(
+    goal=LoadGoal(), elapsed_s=5.0, run_s=5.0, warming_up=False, all_sent=False, share_done=None, left_s=None, planned=9,
+    sent=9, done=9, in_flight=0, dropped=0, failures=(), failed=0, failed_share=None, requests_per_s=1.0,
+    output_tokens_per_s=1.0, latencies={}, objectives=(),
+)  # fmt: skip
+
+
+class MadeRun:
+    """Stands for the crew, the clock, Ctrl-C and the file of a run."""
+
+    def __init__(self, *, workers: int = 1, lead_ns: int = 0, changeable: bool = True, **settings: Any) -> None:
+        self.now, self.lead_ns, self.seen = START + 5 * S, lead_ns, False
+        self.told: list[tuple[int, float]] = []
+        self.noted: list[LoadChange] = []
+        self.numbers = NUMBERS
+        config = resolve({"url": "http://127.0.0.1:1", "duration": "60s", **settings})
+        made: Any = self
+        self.control = LoadControl(
+            config,
+            made,
+            made,
+            made,
+            start_ns=START,
+            workers=workers,
+            changeable=changeable,
+            numbers=lambda now_ns: self.numbers,
+            note=self.noted.append,
+        )
+
+    def now_ns(self) -> int:
+        return self.now
+
+    def change(self, at_ns: int, load: float) -> None:
+        self.told.append((at_ns, load))
+
+
+def test_a_change_is_written_down_told_to_the_crew_and_begins_after_its_lead() -> None:
+    run = MadeRun(concurrency=4, workers=2, lead_ns=S // 4)
+    made = run.control.set_load(10, by="terminal")
+    begins = START + 5 * S + S // 4
+    assert made == LoadChange(t_ns=begins, before=4, after=10, by="terminal")
+    assert (run.told, run.noted) == ([(begins, 10)], [made])
+    assert LoadChange.of_row({"t_ns": begins, "from": 4, "to": 10, "by": "terminal"}) == made
+    assert made.to_line() == b'{"t_ns":%d,"from":4,"to":10.0,"by":"terminal"}\n' % begins
+    assert [run.control.load_at(begins + ns) for ns in (-1, 0)] == [4, 10]
+    assert run.control.set_load(3).before == 10
+
+
+@pytest.mark.parametrize(
+    ("settings", "load", "words"),
+    [
+        ({"mode": "throughput", "max_concurrency": 9}, 5, "mode throughput has no load that can be set"),
+        ({"steps": "5,10:10s", "duration": None}, 7, "--steps plans how this load changes"),
+        ({"ramp": "1..50:10m", "duration": None}, 7, "--ramp plans how this load changes"),
+        ({"ramp": "30s"}, 7, "--ramp 30s plans when users come"),
+        ({"until": ["ttft:p90=10%"]}, 7, "--until needs a load that stays"),
+        ({}, 0, "0 users is not a load: give more than 0 and at most 1,000,000"),
+        ({}, -3, "not a load"),
+        ({}, float("nan"), "not a load"),
+        ({"rate": 5.0}, 2_000_000, "not a load"),
+        ({}, 2.5, "2.5 users do not exist"),
+        ({"workers": 4}, 3, "this run has 4 workers: give at least 4 users"),
+        ({}, 10, "the load is 10 users already"),
+        ({}, 900_000, "open files"),
+    ],
+)
+def test_a_load_that_makes_no_sense_is_refused(settings: dict[str, Any], load: float, words: str) -> None:
+    run = MadeRun(workers=settings.pop("workers", 1), **settings)
+    with pytest.raises(UsageError, match=words):
+        run.control.set_load(load)
+    assert (run.told, run.noted) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("numbers", "seen", "words"),
+    [
+        ({"run_s": 0.0, "warming_up": True}, False, "warming up"),
+        ({"run_s": 0.0}, False, "has not begun yet"),
+        ({"all_sent": True}, False, "sends no more requests"),
+        ({"run_s": 59.5}, False, "ends within a second"),
+        ({}, True, "sends no more requests"),
+    ],
+)
+def test_a_load_is_set_only_while_requests_of_the_run_are_sent(numbers: Any, seen: bool, words: str) -> None:
+    run = MadeRun()
+    run.numbers, run.seen = replace(NUMBERS, **numbers), seen
+    with pytest.raises(UsageError, match=words):
+        run.control.set_load(5)
+    assert (run.told, run.noted) == ([], [])
+
+
+def test_a_run_of_a_series_stays_as_it_is() -> None:
+    with pytest.raises(UsageError, match="one of a search, a sweep, repeats or a calibration"):
+        MadeRun(changeable=False).control.set_load(5)
+
+
+def test_the_present_load_is_that_of_the_plan_where_nobody_changed_it() -> None:
+    stepped = MadeRun(steps="5,10:10s", mode="rate", duration=None, warmup="2s")
+    assert [stepped.control.load_at(START + s * S) for s in (1, 11, 13, 99)] == [5, 5, 10, 10]
+    rising = MadeRun(ramp="1..11:10s", duration=None)
+    assert [rising.control.load_at(START + s * S) for s in (0, 5, 10)] == [1, 6, 11]
+    coming = MadeRun(ramp="10s", concurrency=10)
+    assert [coming.control.load_at(START + s * S) for s in (0, 5, 20)] == [1, 6, 10]
+    assert MadeRun(mode="throughput", max_concurrency=9).control.load_at(START) is None

@@ -1,0 +1,205 @@
+"""Whether a load was what its settings and its recorded changes say, by its records alone; each defect is planted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import takewhile
+from typing import Any
+
+import pytest
+
+from bench.metrics.facts import RunFacts
+from bench.metrics.kept_plan import KeptPlan
+from bench.metrics.planned_load import ChangedLoad, parts_between
+from bench.metrics.summary import Summary
+from bench.modes.rate import Rate
+from bench.records import Outcome, RequestRecord
+from bench.schedule.changing import RateChange
+from tests.support.made_records import START_NS, made_record
+
+S = 1_000_000_000
+MS = 1_000_000
+CHANGES = (ChangedLoad(10 * S, 20, 60, "terminal"), ChangedLoad(20 * S, 60, 5, "console"))
+RATE = Rate(rate=20.0, arrivals="poisson", burstiness=1.0, seed=3, cap=None, drop_late=False)
+END = 40 * S
+
+
+def arrivals(changes: Sequence[ChangedLoad], end_ns: int = END) -> list[int]:
+    drawn = RATE.planned_arrivals([RateChange(change.at_ns, change.after) for change in changes])
+    return list(takewhile(lambda at: at < end_ns, drawn))
+
+
+def record(index: int, begin_ns: float, end_ns: float, worker: int = 0) -> RequestRecord:
+    sent_ms = begin_ns / MS
+    made = made_record(index, sent_ms=sent_ms, chunks_ms=[(end_ns - begin_ns) / MS])
+    return replace(made, intended_ns=START_NS + int(begin_ns), eligible_ns=START_NS + int(begin_ns), worker=worker,
+                   end_ns=START_NS + int(end_ns))  # fmt: skip
+
+
+def judged(
+    records: Sequence[RequestRecord],
+    *,
+    open_loop: bool,
+    changes: Sequence[ChangedLoad] = CHANGES,
+    first: float = 20,
+    whole: bool = True,
+) -> dict[str, Any]:
+    made = [RateChange(change.at_ns, change.after) for change in changes]
+    parts = parts_between(first, changes, END)
+    facts = RunFacts(
+        mode="rate" if open_loop else "concurrency",
+        open_loop=open_loop,
+        endpoint="chat",
+        start_ns=START_NS,
+        seed=3,
+        segments=parts if changes else (),
+        changes=tuple(changes),
+        kept_plan=KeptPlan(
+            parts=parts, arrivals=(lambda: RATE.planned_arrivals(made)) if open_loop else None, whole=whole
+        ),
+    )
+    summary = Summary(facts)
+    for one in records:
+        summary.add(one)
+    return summary.close()
+
+
+def sent(due: Sequence[int], workers: int = 2) -> list[RequestRecord]:
+    return [record(i, at, at + 50 * MS, i % workers) for i, at in enumerate(due)]
+
+
+def off(summary: dict[str, Any]) -> tuple[float, float]:
+    row = summary["load"]["off_plan"]
+    return row["start_s"], row["share"]
+
+
+# ---- Open loop -----------------------------------------------------------------------------------------------------
+
+
+def test_a_run_that_kept_to_every_change_is_on_its_plan_in_every_part() -> None:
+    found = judged(sent(arrivals(CHANGES)), open_loop=True)
+    assert off(found) == (0, 0)
+    assert [(s["first"], s["start_s"], s["end_s"]) for s in found["segments"]] == [
+        (20, 0, 10),
+        (60, 10, 20),
+        (5, 20, 40),
+    ]
+    assert [s["plan"]["rate_difference"] for s in found["segments"]] == [0, 0, 0]
+    assert found["changes"] == [
+        {"at_s": 10, "from": 20, "to": 60, "by": "terminal"},
+        {"at_s": 20, "from": 60, "to": 5, "by": "console"},
+    ]
+
+
+def test_a_change_that_one_worker_did_not_hear_of_is_seen() -> None:
+    heard, missed = arrivals(CHANGES), arrivals([])
+    both = sorted([*enumerate(heard[0::2]), *enumerate(missed[1::2])], key=lambda row: row[1])
+    records = [record(2 * j, at, at + 50 * MS, 0) for j, at in enumerate(heard[0::2])]
+    records += [record(2 * j + 1, at, at + 50 * MS, 1) for j, at in enumerate(missed[1::2])]
+    assert len(both) == len(records)
+    start_s, share = off(judged(records, open_loop=True))
+    assert start_s >= 10
+    assert share > 0.4
+
+
+def test_a_change_that_is_not_written_down_is_seen() -> None:
+    start_s, share = off(judged(sent(arrivals(CHANGES)), open_loop=True, changes=CHANGES[1:]))
+    assert (start_s, share > 0.3) in ((0, True), (20, True))
+    assert off(judged(sent(arrivals(CHANGES[:1])), open_loop=True, changes=()))[1] > 0.3
+
+
+def test_a_burst_at_the_change_is_seen() -> None:
+    due = arrivals(CHANGES)
+    burst = [10 * S if 10 * S <= at < 11 * S else at for at in due]
+    start_s, share = off(judged(sent(burst), open_loop=True))
+    assert start_s == 10
+    assert share == pytest.approx(sum(10 * S <= at < 11 * S for at in due) / sum(10 * S <= at < 20 * S for at in due))
+
+
+def test_requests_that_were_left_out_count_where_the_load_came_to_its_end() -> None:
+    left_out = [one for one in sent(arrivals(CHANGES)) if not (10 * S < one.intended_ns - START_NS < 11 * S)]
+    assert off(judged(left_out, open_loop=True))[1] > 0.05
+    assert off(judged(left_out, open_loop=True, whole=False))[1] == 0
+
+
+# ---- Closed loop ---------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class User:
+    """Sends again and again between two instants; a request that is under way when it goes is finished."""
+
+    come_ns: int
+    go_ns: int
+    worker: int = 0
+
+    def requests(self, takes_ns: int) -> list[tuple[int, int, int]]:
+        return [(at, at + takes_ns, self.worker) for at in range(self.come_ns, self.go_ns, takes_ns)]
+
+
+def closed(users: Sequence[User], takes_ns: int = 70 * MS) -> list[RequestRecord]:
+    spans = sorted(span for user in users for span in user.requests(takes_ns))
+    return [record(i, begin, end, worker) for i, (begin, end, worker) in enumerate(spans)]
+
+
+FROM_4 = (ChangedLoad(10 * S, 4, 10, "terminal"), ChangedLoad(20 * S, 10, 2, "terminal"))
+
+
+def people(second: int = 6, *, stay: int = 2, from_ns: int = 10 * S) -> list[User]:
+    """Four from the start, so many more from the first change on, and who stays behind the second."""
+    first = [User(0, END if n < stay else 20 * S, n % 2) for n in range(4)]
+    return [*first, *(User(from_ns, 20 * S, n % 2) for n in range(second))]
+
+
+def test_users_who_came_and_went_as_they_were_told_are_on_the_plan() -> None:
+    assert off(judged(closed(people()), open_loop=False, changes=FROM_4, first=4)) == (0, 0)
+    # Whose request lasts long goes late, and is not counted as one too many.
+    long = judged(closed(people(), takes_ns=7 * S), open_loop=False, changes=FROM_4, first=4)
+    assert off(long)[1] == 0
+
+
+def test_users_who_did_not_come_in_one_worker_are_missed() -> None:
+    start_s, share = off(judged(closed(people(second=3)), open_loop=False, changes=FROM_4, first=4))
+    assert (start_s, share) == (10, pytest.approx(0.3))
+
+
+def test_users_who_did_not_go_are_too_many() -> None:
+    start_s, share = off(judged(closed(people(stay=3)), open_loop=False, changes=FROM_4, first=4))
+    assert (start_s, share) == (20, pytest.approx(0.5, abs=0.01))
+
+
+def test_users_who_come_late_are_missed_meanwhile() -> None:
+    late = judged(closed(people(from_ns=12 * S)), open_loop=False, changes=FROM_4, first=4)
+    assert off(late) == (10, pytest.approx(0.6 * 0.2, abs=0.001))
+
+
+def test_users_who_change_without_a_record_are_seen() -> None:
+    # In the one part that the settings know, six too many in a quarter of the time and two missing in half of it.
+    share = off(judged(closed(people()), open_loop=False, changes=(), first=4))[1]
+    assert share == pytest.approx((6 * 10 + 2 * 20) / (4 * 40), abs=0.01)
+
+
+def test_a_gap_between_an_answer_and_the_next_request_of_a_user_is_one_user_too_few() -> None:
+    users = [User(0, END) for _ in range(3)]
+    lazy = [record(10_000 + k, k * 100 * MS, k * 100 * MS + 50 * MS) for k in range(400)]
+    found = judged([*closed(users), *lazy], open_loop=False, changes=(), first=4)
+    assert off(found)[1] == pytest.approx(0.5 / 4, abs=0.002)
+
+
+def test_the_end_of_the_load_is_nobodys_fault() -> None:
+    # Worker 1 has sent its share of the requests at 5 s; what worker 0 does until 40 s says nothing of users of both.
+    users = [User(0, END, 0), User(0, 5 * S, 1)]
+    assert off(judged(closed(users), open_loop=False, changes=(), first=2))[1] == 0
+
+
+def test_a_run_that_could_not_be_changed_or_sent_nothing_is_not_judged() -> None:
+    plain = Summary(RunFacts(mode="rate", open_loop=True, endpoint="chat", start_ns=START_NS, seed=3))
+    plain.add(record(0, 0, 50 * MS))
+    assert plain.close()["load"]["off_plan"] is None
+    assert judged([], open_loop=True)["load"]["off_plan"] is None
+
+
+def test_failed_requests_are_requests_of_users_too() -> None:
+    failing = [replace(one, outcome=Outcome.HTTP_ERROR) for one in closed(people())]
+    assert off(judged(failing, open_loop=False, changes=FROM_4, first=4)) == (0, 0)
