@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import select
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from promptset.exact import exact_messages, exact_prompt, least_messages
 from promptset.kinds import Style
 from promptset.rng import stream
 from promptset.tokens import load_tokenizer
+from tests.support.real_servers import llama_cpp
 
 pytest.importorskip("xllamacpp", reason="the extra `real` is not installed")
 pytest.importorskip("gguf", reason="the extra `real` is not installed")
@@ -38,26 +38,8 @@ a little later than it was; how much is the machine's.)"""
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
-    process = subprocess.Popen(
-        [sys.executable, str(ROOT / "scripts" / "real_server.py"), "--port", "0"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    assert process.stdout is not None
-    try:
-        assert select.select([process.stdout], [], [], 60)[0], "the server was not ready in time"
-        ready = re.search(r"ready at (http://\S+)", process.stdout.readline())
-        assert ready is not None
-        yield ready[1]
-    finally:
-        process.terminate()
-        try:
-            process.wait(timeout=20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        process.stdout.close()
+    with llama_cpp() as url:
+        yield url
 
 
 @pytest.fixture(scope="module", params=sorted(TRANSPORTS))

