@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import orjson
 from fastapi import APIRouter, Query, Request
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import FileResponse, HTMLResponse, Response
+from fastapi.responses import FileResponse, HTMLResponse, PlainTextResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
@@ -21,6 +21,7 @@ from bench.console.errors import Conflict, NotFound
 from bench.console.health import warnings_of
 from bench.console.kinds import KINDS
 from bench.console.mock import DEFAULT_FLAGS
+from bench.console.report_text import report_text
 from bench.console.security import REPORT_POLICY
 from bench.console.service import Console
 from bench.console.task import Task
@@ -180,6 +181,12 @@ def router(console: Console) -> APIRouter:
         return FileResponse(
             path, media_type="text/html", filename=name, headers={"content-security-policy": REPORT_POLICY}
         )
+
+    @api.get("/tasks/{task}/text", summary="The report as text to copy: Markdown of a run, else what a terminal shows")
+    def text(task: str) -> Response:
+        kind = console.task(task).kind
+        path = console.folder.file(task, KINDS[kind].numbers)
+        return PlainTextResponse(report_text(kind, path.parent))
 
     @api.get("/tasks/{task}/runs/{run}/report.html", summary="The report of a run of a search or a sweep")
     def report_of_run(task: str, run: str) -> Response:

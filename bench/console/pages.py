@@ -22,6 +22,7 @@ from bench.console.kinds import KINDS, parted
 from bench.console.load_templates import TEMPLATES
 from bench.console.service import Console
 from bench.console.task import STATES, Task, headlines
+from promptset import recipes
 
 SHOWN_AT_ONCE = 200
 """Rows of the list; the others come with a click."""
@@ -110,6 +111,14 @@ def router(console: Console, csrf: str) -> APIRouter:
             series=KINDS[task.kind].sign is not None,
             problem=problem,
         )
+
+    @pages.post("/queue")
+    async def reorder(request: Request) -> Response:
+        form = dict(await request.form())
+        for key, places in (("earlier", -1), ("later", 1)):
+            if name := _text(form, key):
+                await run_in_threadpool(console.move, name, places)
+        return back("/")
 
     @pages.get("/tasks/{name}")
     def one(name: str) -> HTMLResponse:
@@ -206,6 +215,7 @@ def router(console: Console, csrf: str) -> APIRouter:
             targets=console.targets(),
             templates=TEMPLATES,
             files=console.files.listed(),
+            recipes=recipes.names(),
             command=console.command(values, kind) if values and not problems else "",
             yaml=console.yaml(values) if values and not problems else "",
             message=message,
@@ -301,9 +311,13 @@ def router(console: Console, csrf: str) -> APIRouter:
     async def save_target(request: Request) -> Response:
         form = dict(await request.form())
         known = ("name", "url", "endpoint", "model", "tokenizer", "key_variable")
-        typed = {key: _text(form, key) or "" for key in known}
+        typed = {key: _text(form, key) or "" for key in (*known, "header_variables")}
         try:
-            console.save_target(typed)
+            lines = [line.partition(":") for line in typed["header_variables"].splitlines() if line.strip()]
+            if any(not header.strip() or not held.strip() for header, _, held in lines):
+                raise ConsoleError("write each header as NAME: VARIABLE, one on a line")
+            headers = {header.strip(): held.strip() for header, _, held in lines}
+            console.save_target({**typed, "header_variables": headers})
         except ConsoleError as e:
             return targets_page(problem=str(e), status=e.status, **typed)
         return back("/targets")

@@ -143,7 +143,7 @@ def _sweep(path: Path, stamp: tuple[int, int]) -> Progress:
     steps = tuple(
         Step(
             run=run["name"],
-            load=f"{run['load']:,g} {content['unit']}",
+            load=_load(run["load"], content["unit"]),
             verdict=run["status"],
             said=progress_line(run["status"], run["numbers"]).partition(": ")[2],
         )
@@ -180,7 +180,11 @@ def _most(content: Mapping[str, Any]) -> list[str]:
     if not values:
         return []
     most, load = max(values)
-    return [f"Most output at {load:,g} {content['unit']}: {most:,.0f} {UNITS[name]}."]
+    return [f"Most output at {_load(load, content['unit'])}: {most:,.0f} {UNITS[name]}."]
+
+
+def _load(load: float, unit: str) -> str:
+    return "1 user" if (load, unit) == (1, "users") else f"{load:,g} {unit}"
 
 
 READERS: Mapping[str, Callable[[Path, tuple[int, int]], Progress]] = {"search": _search, "sweep": _sweep}

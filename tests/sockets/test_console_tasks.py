@@ -44,6 +44,7 @@ def test_one_task_runs_at_a_time_in_the_order_of_the_queue(mock: str, tmp_path: 
         assert "event: line" in events
         assert "event: task" in events
         assert client.get(f"/tasks/{second}/zip").content[:2] == b"PK"
+        assert client.get(f"/tasks/{second}/text").text.startswith("# second\n")
         again = client.post(f"/tasks/{second}/clone", json={"settings": {"requests": 6}}).json()
         assert until(client, again["id"], lambda task: task["has_report"])["counts"]["sent"] == 6
         assert client.delete(f"/tasks/{second}", params={"files": True}).status_code == 204

@@ -192,6 +192,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.console.kinds": frozenset(
         {"bench.config", "bench.load_search", "bench.load_sweep", "bench.run_directory"}
     ),
+    "bench.console.report_text": frozenset({"bench.console", "bench.load_search", "bench.report"}),
     "bench.console.series": frozenset(
         {"bench.config", "bench.console", "bench.load_search", "bench.load_sweep", "bench.report", "bench.run_directory",
          "bench.run_state"}

@@ -18,6 +18,16 @@ function addCopyButtons() {
 addCopyButtons();
 document.addEventListener("renewed", addCopyButtons);
 
+// A link to a text becomes a button that copies it; without scripts it shows the text.
+document.addEventListener("click", async (event) => {
+  const link = event.target.closest?.("a[data-copy]");
+  if (!link || event.ctrlKey || event.metaKey) return;
+  event.preventDefault();
+  const reply = await fetch(link.href);
+  if (reply.ok) await navigator.clipboard.writeText(await reply.text());
+  link.textContent = reply.ok ? "Copied" : "There is no text yet";
+});
+
 // While something runs or waits, the rows are taken anew every two seconds; what is ticked stays ticked.
 const list = document.querySelector("#choice tbody");
 if (list) {

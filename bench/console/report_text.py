@@ -1,0 +1,48 @@
+"""The report of a task as text to copy: of a run Markdown for a ticket, of a search and a sweep what a terminal shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import orjson
+
+from bench.console.kinds import KINDS
+
+
+def _run(path: Path) -> str:
+    from bench.report.metric_table import to_markdown
+
+    return to_markdown(orjson.loads(path.read_bytes()))
+
+
+def _search(path: Path) -> str:
+    from bench.load_search import search_file, text, visit_numbers
+    from bench.load_search.answer import answer
+    from bench.load_search.decisions import Ending
+
+    kept = orjson.loads(path.read_bytes())
+    search = search_file.from_json(kept, kept["config_sha256"])
+    numbers = visit_numbers.read(path.parent, search.results)
+    stopped_by, required = kept["stopped_by"], kept["required"]
+    found = answer(
+        search,
+        None if stopped_by is None else Ending(stopped_by),
+        numbers,
+        require=None if required is None else required["load"],
+    )
+    return text.render(found, search, numbers)
+
+
+def _sweep(path: Path) -> str:
+    from bench.report.load_sweep_text import render
+
+    return render(orjson.loads(path.read_bytes()))
+
+
+_MAKERS: dict[str, Callable[[Path], str]] = {"run": _run, "calibrate": _run, "search": _search, "sweep": _sweep}
+
+
+def report_text(kind: str, directory: Path) -> str:
+    """The text. Raises OSError where there are no numbers yet."""
+    return _MAKERS[kind](directory / KINDS[kind].numbers)

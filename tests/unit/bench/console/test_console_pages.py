@@ -1,0 +1,67 @@
+"""What forms of the pages do, without a browser."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+
+from bench.console.app import create_app
+from bench.console.security import CSRF_FIELD, Keys
+from bench.console.service import Console
+
+SETTINGS = {"url": "http://127.0.0.1:9", "requests": 1}
+LATER = "2999-01-01T00:00"
+
+
+@pytest.fixture
+def console(tmp_path: Path) -> Iterator[Console]:
+    console = Console(tmp_path / "runs")
+    yield console
+    console.close()
+
+
+@pytest.fixture
+def user(console: Console) -> TestClient:
+    keys = Keys("a-token-of-the-test")
+    client = TestClient(create_app(console, keys), base_url="http://127.0.0.1")
+    client.headers["authorization"] = "Bearer a-token-of-the-test"
+    return client
+
+
+def test_the_queue_is_reordered_from_the_list(user: TestClient, console: Console) -> None:
+    names = [console.create(SETTINGS, title=title, start_at=LATER).id for title in "abc"]
+    assert f'name="earlier" value="{names[2]}"' in user.get("/").text
+    assert user.post("/queue", data={"earlier": names[2]}, follow_redirects=False).status_code == 303
+    user.post("/queue", data={"later": names[0]})
+    assert list(console.runner.queue) == [names[2], names[0], names[1]]
+
+
+def test_a_target_names_variables_of_headers(
+    user: TestClient, console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TENANT", "blue")
+    form = {"name": "lab", "url": "http://127.0.0.1:9", "header_variables": "X-Tenant: TENANT\n"}
+    assert user.post("/targets", data=form, follow_redirects=False).status_code == 303
+    assert console.target("lab").header_variables == {"X-Tenant": "TENANT"}
+    wrong = user.post("/targets", data={**form, "header_variables": "nothing"})
+    assert (wrong.status_code, "NAME: VARIABLE" in wrong.text) == (400, True)
+
+
+def test_yaml_of_a_search_fills_the_form_of_a_search(user: TestClient) -> None:
+    page = user.post(
+        "/new", data={CSRF_FIELD: "", "action": "paste", "kind": "run", "yaml": "budget: 3m\nslo: [ttft:p99<1s]"}
+    )
+    assert 'name="kind" value="search"' in page.text
+    assert 'name="budget" value="3m"' in page.text
+    refused = user.post("/new", data={"action": "paste", "kind": "run", "yaml": "nonsense: 1"})
+    assert (refused.status_code, "not known: nonsense" in refused.text) == (422, True)
+
+
+def test_recipes_and_uploaded_files_are_offered_as_data(user: TestClient, console: Console) -> None:
+    console.files.add("mine.jsonl", b"{}\n")
+    page = user.get("/new").text
+    assert '<option value="mine.jsonl">uploaded</option>' in page
+    assert ">recipe</option>" in page
