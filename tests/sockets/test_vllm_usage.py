@@ -5,6 +5,7 @@ No model is fetched: weights are vLLM's dummies, the tokenizer is the embedded o
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
