@@ -29,6 +29,12 @@ HIDDEN, LAYERS, HEADS, FEED_FORWARD = 64, 2, 4, 128
 CONTEXT = 8192
 """Tokens of prompt and reply together, of each stream."""
 WORDS = 256
+POOLING = {
+    "text": None,
+    "embeddings": xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN,
+    "rerank": xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_RANK,
+}
+"""What becomes of the last hidden states, by what is served."""
 
 
 def write_model(path: Path, context: int) -> None:
@@ -102,6 +108,12 @@ def main() -> int:
     parser.add_argument(
         "--context", type=int, default=CONTEXT, help=f"tokens of prompt and reply of one stream (default: {CONTEXT})"
     )
+    parser.add_argument(
+        "--serve",
+        choices=sorted(POOLING),
+        default="text",
+        help="text, embeddings or scores of documents (default: text)",
+    )
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="trueload-") as folder:
         model = Path(folder) / "random-llama.gguf"
@@ -119,6 +131,8 @@ def main() -> int:
         parameters.warmup = False
         parameters.verbosity = -1
         parameters.cpuparams.n_threads = 1
+        if (pooling := POOLING[given.serve]) is not None:
+            parameters.embedding, parameters.pooling_type = True, pooling
         ended = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: ended.set())

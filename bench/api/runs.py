@@ -97,7 +97,7 @@ class RunResult:
         if metric == "error_rate":
             tried = self.succeeded + self.failed
             return self.failed / tried if tried else None
-        found = self.summary["throughput"][metric]
+        found = self.summary["throughput"].get(metric)
         return found
 
     def interval(self, name: str) -> tuple[float, float] | None:

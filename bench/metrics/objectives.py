@@ -225,7 +225,8 @@ def evaluate(
         elif objective.metric == "error_rate":
             value, ci95 = part["error_rate"], part["error_rate_ci95"]
         else:
-            value, ci95 = part["throughput"][objective.metric], part["throughput"]["ci95"][objective.metric]
+            rates = part["throughput"]
+            value, ci95 = rates.get(objective.metric), rates["ci95"].get(objective.metric)
         rows.append(
             {
                 "objective": objective.text,

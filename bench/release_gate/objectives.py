@@ -72,7 +72,7 @@ def judge(wanted: Objective, runs: Sequence[MeasuredRun], entries: Sequence[Entr
 def _value(wanted: Objective, run: MeasuredRun) -> float | None:
     value: float | None
     if wanted.stat is None:
-        value = run.summary["throughput"][wanted.metric]
+        value = run.summary["throughput"].get(wanted.metric)
     else:
         value = run.summary["latency"][METRICS[wanted.metric].key][wanted.stat]
     return value

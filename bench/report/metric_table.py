@@ -100,7 +100,7 @@ def to_markdown(summary: Mapping[str, Any]) -> str:
             for key, (title, unit) in rate_names(summary).items()
         ],
     )
-    parts += _table(list(models_table.HEADS), [list(row) for row in models_table.rows(summary)])
+    parts += _table(list(models_table.heads(summary)), [list(row) for row in models_table.rows(summary)])
     parts += _table(
         ["Objective", "Measured", ""],
         [

@@ -230,7 +230,7 @@ def _models(summary: Mapping[str, Any]) -> list[RenderableType]:
     if not rows:
         return []
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
-    first, *others = models_table.HEADS
+    first, *others = models_table.heads(summary)
     table.add_column(first, overflow="fold")
     for head in others:
         table.add_column(head, justify="right", overflow="fold")

@@ -15,6 +15,8 @@ class ClientTotals:
         self.succeeded = 0
         self.unsure = 0
         """Requests that were sent and did not succeed: the server may have counted them, and some of their tokens."""
+        self.inputs: int | None = None
+        """Of what succeeded, where replies are no generated text: a server may count each as a request of its own."""
         self.input_tokens: int | None = 0
         """None where a reply did not say it."""
         self.output_tokens: int | None = 0
@@ -29,6 +31,8 @@ class ClientTotals:
             self.unsure += 1
             return
         self.succeeded += 1
+        if record.inputs is not None:
+            self.inputs = record.inputs if self.inputs is None else self.inputs + record.inputs
         self.input_tokens = _plus(self.input_tokens, record.input_tokens)
         said = record.output_tokens if record.output_tokens_from == "usage" else None
         self.output_tokens = _plus(self.output_tokens, said)

@@ -65,7 +65,7 @@ def reconcile(series: ServerSeries, client: ClientTotals) -> Reconciliation | No
         (Role.GENERATION_TOKENS, client.output_tokens),
     ):
         said = series.rise(role, first, last)
-        if said is not None:
+        if said is not None and not (role is Role.GENERATION_TOKENS and client.inputs is not None):
             found.append(_tokens(role, said, counted, client, exact=exact))
     aborted = series.rise(Role.ABORTED, first, last)
     if aborted is not None and (aborted or client.unsure):
@@ -86,6 +86,8 @@ def _off(line: CountLine) -> float:
 
 
 def _requests(finished: float, client: ClientTotals, *, exact: bool) -> CountLine:
+    if client.inputs is not None:
+        return _requests_of_inputs(finished, client, client.inputs)
     more = finished - client.succeeded
     if more > client.unsure:
         sentence = (
@@ -105,6 +107,17 @@ def _requests(finished: float, client: ClientTotals, *, exact: bool) -> CountLin
     else:
         sentence = f"both counted {client.succeeded:,} requests"
     agree = None if not exact else 0 <= more <= client.unsure
+    return CountLine(what="requests", server=finished, client=client.succeeded, agree=agree, sentence=sentence)
+
+
+def _requests_of_inputs(finished: float, client: ClientTotals, inputs: int) -> CountLine:
+    """Servers count a request of several inputs as one, or each of its inputs: what is neither may be right all the same."""
+    if finished in (client.succeeded, inputs) and not client.unsure:
+        each = "" if finished == client.succeeded else f", each of their {inputs:,} inputs as one"
+        sentence, agree = f"both counted {client.succeeded:,} requests{each}", True
+    else:
+        ours = f"{client.succeeded:,} of the client's succeeded, with {inputs:,} inputs"
+        sentence, agree = f"the server finished {finished:,.0f} requests; {ours}", None
     return CountLine(what="requests", server=finished, client=client.succeeded, agree=agree, sentence=sentence)
 
 
