@@ -47,3 +47,19 @@ def test_sessions_and_whole_replies_agree_too(endpoint: str, tmp_path: Path) -> 
     whole = calibrated(f"--endpoint {endpoint} --no-stream --concurrency 2 --requests 8", MOCK, tmp_path / "whole")
     assert whole["counts"]["by_outcome"] == {"ok": 8}
     assert whole["tokens"]["usage"]["output"] == 8 * 9
+
+
+@pytest.mark.parametrize("endpoint", ["chat", "messages", "responses"])
+def test_tool_calls_agree_and_ttft_ends_at_the_name(endpoint: str, tmp_path: Path) -> None:
+    tools = tmp_path / "tools.json"
+    function = {"name": "weather", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}}
+    tools.write_text(json.dumps([{"type": "function", "function": function}]))
+    words = f"--endpoint {endpoint} --concurrency 2 --requests 8 --tools {tools} --tool-choice weather"
+    summary = calibrated(words, "--ttft 20ms --tpot 4ms", tmp_path / "run")
+    calls = summary["tokens"]["tool_calls"]
+    assert (calls["judged"], calls["replies"], calls["calls_per_reply"]) == (8, 8, 1)
+    kinds = summary["tokens"]["kinds"]
+    assert kinds["tool_calls"]["tokens"] == summary["tokens"]["output"] > 0
+    assert kinds["content"]["chunks"] == 0
+    # The error of TTFT was measured, and no count was off.
+    assert "ttft_ms" in {row["metric"] for row in summary["calibration"]["metrics"]}
