@@ -184,6 +184,7 @@ def kind_of(config: RunConfig, workers: int) -> LoadKind:
         stream=config.stream,
         tls=config.url.startswith("https:"),
         workers=workers,
+        endpoint=config.endpoint,
     )
 
 

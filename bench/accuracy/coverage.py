@@ -27,6 +27,7 @@ KIND = {
     "workers": "number of workers",
     "stream": "kind of reply",
     "tls": "use of TLS",
+    "endpoint": "endpoint",
     "clock": "source of the time stamps",
 }
 """What must be the same, and its name."""

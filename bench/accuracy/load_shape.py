@@ -18,9 +18,13 @@ class LoadKind:
     stream: str
     """`streamed` or `whole`."""
     tls: bool
+    endpoint: str = "chat"
+    """Older certificates do not say it: they are of chats."""
 
     @classmethod
-    def of(cls, *, open_loop: bool, transport: str, stream: bool, tls: bool, workers: int) -> LoadKind:
+    def of(
+        cls, *, open_loop: bool, transport: str, stream: bool, tls: bool, workers: int, endpoint: str = "chat"
+    ) -> LoadKind:
         """The kind of a load, from its configuration."""
         return cls(
             loop="open loop" if open_loop else "closed loop",
@@ -28,6 +32,7 @@ class LoadKind:
             workers=workers,
             stream="streamed" if stream else "whole",
             tls=tls,
+            endpoint=endpoint,
         )
 
 
@@ -60,7 +65,13 @@ class LoadShape(LoadKind):
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> LoadShape:
         """The shape in a certificate. Raises KeyError where a field is missing."""
-        return cls(**{field.name: value[field.name] for field in fields(cls)})
+        return cls(
+            **{
+                name: value[name]
+                for name in (field.name for field in fields(cls))
+                if name != "endpoint" or name in value
+            }
+        )
 
     def to_json(self) -> dict[str, Any]:
         """As it stands in a certificate."""

@@ -17,6 +17,7 @@ SHAPE: dict[str, Any] = {
     "workers": 1,
     "stream": "streamed",
     "tls": False,
+    "endpoint": "chat",
     "clock": "kernel",
     "streams": 100,
     "requests_per_s": 80.0,
@@ -53,6 +54,7 @@ COVERED: list[tuple[str, dict[str, Any], dict[str, Any], list[str]]] = [
     ("two workers", {}, {"workers": 2}, ["another number of workers: 1"]),
     ("whole replies", {}, {"stream": "whole"}, ["another kind of reply: streamed"]),
     ("TLS", {}, {"tls": True}, ["another use of TLS: False"]),
+    ("another endpoint", {}, {"endpoint": "messages"}, ["another endpoint: chat"]),
     ("stamps of the program", {}, {"clock": "user"}, ["another source of the time stamps: kernel"]),
     ("another version", {"version": "0.0.9"}, {}, ["it is of version 0.0.9"]),
     ("a bad certificate of this size", {"status": "INVALID"}, {"streams": 81}, []),
@@ -140,10 +142,10 @@ def test_the_shape_of_a_load_comes_from_its_summary(open_loop: bool, loop: str) 
         "instrument": {"clock": {"kernel": 90, "user": 10, "mixed": 0}},
         "tokens": {"chunks": {"with_tokens": 600}},
     }
-    kind = LoadKind.of(open_loop=open_loop, transport="wire", stream=False, tls=True, workers=2)
+    kind = LoadKind.of(open_loop=open_loop, transport="wire", stream=False, tls=True, workers=2, endpoint="messages")
     assert LoadShape.measured(summary, kind).to_json() == {
-        "loop": loop, "transport": "wire", "workers": 2, "stream": "whole", "tls": True, "clock": "kernel",
-        "streams": 12, "requests_per_s": 3.0, "chunks_per_s": 60.0,
+        "loop": loop, "transport": "wire", "workers": 2, "stream": "whole", "tls": True,
+        "endpoint": "messages", "clock": "kernel", "streams": 12, "requests_per_s": 3.0, "chunks_per_s": 60.0,
     }  # fmt: skip
 
 
@@ -152,3 +154,8 @@ def test_a_covered_run_gets_the_errors_found_then_as_shares_of_what_it_measured(
     found = brief().on_run(latency, "2026-01-02T01:00:05+00:00")
     assert (found["from"], found["age_s"], found["status"]) == ("certificate", 3_605.0, "VALID")
     assert found["metrics"] == [ROWS[0] | {"measured": 20.0, "error_share": 0.0005}]
+
+
+def test_a_certificate_of_before_endpoints_is_of_chats() -> None:
+    older = {name: value for name, value in SHAPE.items() if name != "endpoint"}
+    assert LoadShape.from_json(older) == LoadShape.from_json(SHAPE)
