@@ -68,6 +68,10 @@ class EngineKeys:
         """The next choice follows its plan by itself."""
         self._keys.append(self._stepper.follow(work, step))
 
+    def cached_tokens(self) -> int | None:
+        """What the engine found of the prompt in its prefix cache. None for several choices, and without such a cache."""
+        return self._stepper.cached_tokens(self._keys[0]) if len(self._keys) == 1 else None
+
     def release(self, choice: int, tokens: int) -> EngineReport:
         """A choice is over after so many tokens. Only the first call counts."""
         report = self._reports.get(choice)

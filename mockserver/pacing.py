@@ -207,6 +207,10 @@ class Stepper:
             report.facts["steps"] = tokens
         return report
 
+    def cached_tokens(self, key: int) -> int | None:
+        """Tokens of the prompt that the engine found in its prefix cache. None if it has none."""
+        return self._engine.cached_tokens(key)
+
     def _wait(self) -> None:
         next_ns = self._engine.next_ns()
         if next_ns is not None and (self._waiting_ns is None or next_ns < self._waiting_ns):

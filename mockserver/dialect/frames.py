@@ -50,6 +50,8 @@ class UsageCounts:
     output_tokens: int
     reasoning_tokens: int | None = None
     """None if the reply cannot reason."""
+    cached_tokens: int | None = None
+    """Of the input tokens, those from the prefix cache. None if the engine has no prefix cache."""
 
 
 @dataclass(frozen=True, slots=True)

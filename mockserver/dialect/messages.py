@@ -197,7 +197,14 @@ class MessagesFrames:
 
 
 def _usage(usage: UsageCounts) -> dict[str, int]:
-    return {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens}
+    """What comes from the cache stands beside the other input tokens. Without a cache nothing is said of it."""
+    if usage.cached_tokens is None:
+        return {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens}
+    return {
+        "input_tokens": usage.input_tokens - usage.cached_tokens,
+        "output_tokens": usage.output_tokens,
+        "cache_read_input_tokens": usage.cached_tokens,
+    }
 
 
 def _stop_reason(end: FinishReason) -> str:

@@ -251,7 +251,7 @@ def _usage(usage: UsageCounts) -> Row:
     return {
         "input_tokens": usage.input_tokens,
         "input_tokens_details": {
-            "cached_tokens": 0,
+            "cached_tokens": 0 if usage.cached_tokens is None else usage.cached_tokens,
             "cache_write_tokens": 0,
             "input_tokens_per_turn": [],
             "cached_tokens_per_turn": [],

@@ -178,6 +178,10 @@ class BatchingEngine:
             ttft_ns = sequence.last_ns - sum(gaps_ns) - sequence.request.received_ns
         return EngineReport(replace(sequence.request.plan, ttft_ns=ttft_ns, gaps_ns=gaps_ns), facts)
 
+    def cached_tokens(self, key: int) -> int | None:
+        """0 until its first step."""
+        return self._sequences[key].cached if self.block_tokens else None
+
     def next_ns(self) -> int | None:
         """The end of the step under way; without one the instant at which the next can begin."""
         due_ns = self._end_ns if self._end_ns is not None else self._start_ns()

@@ -77,6 +77,10 @@ class Engine(Protocol):
     def release(self, key: int) -> EngineReport:
         """Forget a request, finished or not."""
 
+    def cached_tokens(self, key: int) -> int | None:
+        """Tokens of the prompt of an admitted request that were found in the prefix cache so far. None if this engine has no
+        prefix cache."""
+
     def next_ns(self) -> int | None:
         """When to step the engine next. None if there is nothing to do."""
 

@@ -54,6 +54,10 @@ class SampledEngine:
         run.released = True
         return EngineReport(run.plan, {"queue_ns": 0, "steps": run.steps})
 
+    def cached_tokens(self, key: int) -> int | None:
+        """No cache here."""
+        return None
+
     def next_ns(self) -> int | None:
         """The earliest instant in the heap."""
         return self._heap[0][0] if self._heap else None

@@ -78,6 +78,10 @@ class TimelineEngine:
             plan = replace(plan, ttft_ns=instants[0] - run.request.received_ns if instants else None, gaps_ns=gaps)
         return EngineReport(plan, {"queue_ns": 0, "steps": run.step})
 
+    def cached_tokens(self, key: int) -> int | None:
+        """No cache here."""
+        return None
+
     def next_ns(self) -> int | None:
         """The earliest instant in the heap."""
         return self._heap[0][0] if self._heap else None

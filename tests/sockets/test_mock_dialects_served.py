@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate
 from typing import Any
@@ -71,3 +72,33 @@ def test_every_dialect_keeps_the_plan_of_the_engine(flags: tuple[str, ...]) -> N
     assert seen["vllm:prompt_tokens_total"] == sum(line["input_tokens"] for line in lines)
     assert seen["vllm:time_to_first_token_seconds_count"] == 9
     assert truth["expected"]
+
+
+def usage_of(response: httpx.Response) -> dict[str, Any]:
+    """The last usage that a stream says."""
+    found: dict[str, Any] = {}
+    for line in response.text.splitlines():
+        if line.startswith("data: {"):
+            row = json.loads(line[6:])
+            usage = (row.get("response") or row).get("usage")
+            found = found if usage is None else usage
+    return found
+
+
+@pytest.mark.parametrize("caching", ["on", "off"])
+def test_usage_says_what_came_from_the_prefix_cache(caching: str) -> None:
+    usages = {}
+    with mock_process(*BATCHING, "--prefix-caching", caching) as mock:
+        for index in (2, 0, 1):  # Chat computes the prompt, the others find it.
+            path = PATHS[index]
+            body = body_of(path, "the same " * 40, 3)
+            headers = {"x-request-id": f"c-{index}"}
+            usages[index] = usage_of(httpx.post(mock.url + path, json=body, headers=headers, timeout=30))
+        lines = {line["index"]: line for line in mock.ledger_lines(at_least=3)}
+    cached = [lines[index]["engine"]["cached_tokens"] for index in range(3)]
+    assert (cached[0] > 40) is (cached[1] > 40) is (caching == "on")
+    total = lines[0]["input_tokens"]
+    assert usages[0]["input_tokens"] == total - cached[0]
+    assert usages[0].get("cache_read_input_tokens") == (cached[0] if caching == "on" else None)
+    assert usages[1]["input_tokens"] == total
+    assert usages[1]["input_tokens_details"]["cached_tokens"] == cached[1]
