@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import orjson
 
-from mockserver.dialect.params import RequestParams, ToolChoice
+from mockserver.dialect.params import DocumentFormat, RequestParams, ToolChoice
 from mockserver.dialect.refusals import refuse
 from mockserver.dialect.sampling import check_sampling
 
@@ -51,6 +51,7 @@ def parse_messages(row: Row) -> RequestParams:
         stop=_stops(row.get("stop_sequences")),
         tool_choice=choice,
         parallel_calls=parallel,
+        document=_document(row.get("output_config")),
     )
 
 
@@ -117,6 +118,18 @@ def _stops(value: object) -> tuple[str, ...]:
         if not _text(stop, f"stop_sequences.{i}"):
             _wrong(f"stop_sequences.{i}", "stop sequences cannot be empty")
     return tuple(stops)
+
+
+def _document(value: object) -> DocumentFormat | None:
+    """`output_config.format`: the schema of a reply that is JSON."""
+    given = None if value is None else _object(value, "output_config").get("format")
+    if given is None:
+        return None
+    where = "output_config.format"
+    kind = _object(given, where).get("type")
+    if kind != "json_schema":
+        _wrong(f"{where}.type", "Input should be 'json_schema'")
+    return DocumentFormat(_object(given.get("schema"), f"{where}.schema"))
 
 
 def _check_thinking(value: object, asked: int) -> None:

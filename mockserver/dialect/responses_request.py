@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from mockserver.dialect.params import RequestParams, ToolChoice
+from mockserver.dialect.formats import parse_document
+from mockserver.dialect.params import DocumentFormat, RequestParams, ToolChoice
 from mockserver.dialect.refusals import refuse
 from mockserver.dialect.sampling import check_sampling
 
@@ -64,7 +65,24 @@ def parse_responses(row: Row) -> RequestParams:
         tool_choice=_tool_choice(row, tools),
         parallel_calls=row.get("parallel_tool_calls") is not False,
         echo=_echo(row, asked),
+        document=_document(row),
     )
+
+
+def _document(row: Row) -> DocumentFormat | None:
+    """`text.format`, or vLLM's own fields."""
+    text = row.get("text")
+    if text is not None and not isinstance(text, dict):
+        refuse("text must be an object.", "text")
+    given = None if text is None else text.get("format")
+    if given is None:
+        return parse_document({"structured_outputs": row.get("structured_outputs")})
+    kind = given.get("type") if isinstance(given, dict) else None
+    if kind not in ("text", "json_object", "json_schema"):
+        refuse("text.format must be an object whose type is text, json_object or json_schema.", "text")
+    if kind == "json_schema" and not isinstance(given.get("schema"), dict):
+        refuse("text.format.schema must be a JSON schema, which is an object.", "text")
+    return parse_document({"response_format": {"type": kind, "json_schema": {"schema": given.get("schema")}}})
 
 
 def _echo(row: Row, asked: int | None) -> Row:

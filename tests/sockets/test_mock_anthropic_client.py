@@ -64,7 +64,7 @@ def test_a_stream_is_thinking_and_text_and_as_many_tokens_as_it_says(
     assert (message.id, message.role, message.stop_reason, message.model) == (
         "msg_s-0", "assistant", "max_tokens", "mock-model",
     )  # fmt: skip
-    line = next(line for line in mock.ledger_lines(at_least=1) if line["id"] == "s-0")
+    line = mock.line_of("s-0")
     assert line["chunk_kind"] == "ro" + "t" * 4 + "ooo" + "c" * 36 + "ouo"
     assert sum(line["chunk_tokens"]) == line["planned"]["output_tokens"] == 40
     assert line["input_tokens"] == message.usage.input_tokens

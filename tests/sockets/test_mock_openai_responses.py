@@ -66,7 +66,7 @@ def test_a_stream_is_reasoning_and_text_and_as_many_tokens_as_it_says(mock: Mock
     assert (done.id, done.status, done.incomplete_details.reason, done.instructions) == (
         "resp_s-0", "incomplete", "max_output_tokens", "Be brief.",
     )  # fmt: skip
-    line = next(line for line in mock.ledger_lines(at_least=1) if line["id"] == "s-0")
+    line = mock.line_of("s-0")
     assert line["chunk_kind"] == "oooo" + "t" * 4 + "ooooo" + "c" * 36 + "ooou"
     assert sum(line["chunk_tokens"]) == line["planned"]["output_tokens"] == 40
     assert line["input_tokens"] == done.usage.input_tokens

@@ -45,6 +45,17 @@ class MockProcess:
                 raise AssertionError(f"the ledger has {len(whole)} lines after {LEDGER_DEADLINE_S} s, not {at_least}")
             time.sleep(0.005)
 
+    def line_of(self, request_id: str) -> dict[str, Any]:
+        """The line of a request that has ended."""
+        deadline = time.monotonic() + LEDGER_DEADLINE_S
+        while True:
+            for line in self.ledger_lines():
+                if line["id"] == request_id:
+                    return line
+            if time.monotonic() > deadline:
+                raise AssertionError(f"the ledger has no line of {request_id} after {LEDGER_DEADLINE_S} s")
+            time.sleep(0.005)
+
     def stop(self) -> int:
         """SIGTERM, and the exit status."""
         self.process.terminate()
