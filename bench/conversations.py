@@ -52,7 +52,7 @@ class Conversation:
         self._input_tokens = turn.input_tokens if known else None
         self.think_ns = round(turn.think_time_s * NS_PER_S)
 
-    def request(self, request_id: str, index: int, phase: Phase) -> Request:
+    def request(self, request_id: str, index: int, phase: Phase, cancel_after_ns: int | None = None) -> Request:
         """The request of the turn that comes next."""
         return Request(
             id=request_id,
@@ -65,6 +65,7 @@ class Conversation:
             output_tokens_asked=self._encoded.output_tokens_asked,
             route=self._route,
             model=self._encoded.model,
+            cancel_after_ns=cancel_after_ns,
             on_text=self._hear if self._real else None,
         )
 
@@ -108,7 +109,10 @@ class Conversations:
         real: bool,
         first: int = 0,
         step: int = 1,
+        cancel: Callable[[int], int | None] | None = None,
     ) -> None:
+        """`cancel` says of the number of a request how long after its send the user leaves."""
+        self._cancel = cancel
         self.stock: Stock[Session] = Stock(lambda: next(sessions), _weight)
         self._encode = encode
         self._run_id = run_id
@@ -140,4 +144,5 @@ class Conversations:
     def request(self, conversation: Conversation, phase: Phase) -> Request:
         """The next request of a conversation."""
         index, self._next = self._next, self._next + self._step
-        return conversation.request(f"{self._run_id}-{index}", index, phase)
+        after_ns = None if self._cancel is None else self._cancel(index)
+        return conversation.request(f"{self._run_id}-{index}", index, phase, after_ns)

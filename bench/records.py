@@ -48,7 +48,12 @@ class Outcome(StrEnum):
     RESET = "reset"
     INTERRUPTED = "interrupted"
     DROPPED = "dropped"
+    CANCELLED = "cancelled"
+    """Its user left, as planned (--cancel): neither a success nor a failure."""
 
+
+NO_FAILURE = frozenset({Outcome.OK, Outcome.INTERRUPTED, Outcome.DROPPED, Outcome.CANCELLED})
+"""All others are failures."""
 
 Phase = Literal["warmup", "run"]
 Clock = Literal["kernel", "user", "mixed"]

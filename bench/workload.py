@@ -60,6 +60,8 @@ class Request:
     """None where the reply is generated text."""
     route: Route | None = None
     model: str | None = None
+    cancel_after_ns: int | None = None
+    """How long after its send its user leaves; None: stays until the end."""
     on_text: Callable[[str], None] | None = None
     """Told the content of the response, reasoning left out, before its record is handed over."""
 
@@ -178,7 +180,10 @@ class Supply:
         *,
         first: int = 0,
         step: int = 1,
+        cancel: Callable[[int], int | None] | None = None,
     ) -> None:
+        """`cancel` says of a number how long after its send the user leaves."""
+        self._cancel = cancel
         self._run_id = run_id
         self._first = first
         self._next = first
@@ -209,6 +214,7 @@ class Supply:
             batch=draft.batch,
             route=draft.route,
             model=draft.model,
+            cancel_after_ns=None if self._cancel is None else self._cancel(index),
         )
 
     def take(self, phase: Phase) -> Request:

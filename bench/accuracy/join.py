@@ -20,6 +20,7 @@ NEVER_ARRIVED = frozenset({Outcome.CONNECT_ERROR, Outcome.TIMEOUT_CONNECT, Outco
 
 CUT_BY_CLIENT = frozenset(
     {
+        Outcome.CANCELLED,
         Outcome.INTERRUPTED,
         Outcome.TIMEOUT_FIRST_BYTE,
         Outcome.TIMEOUT_IDLE,
@@ -68,8 +69,12 @@ CHECKS = (
     "number of tokens",
     "number of inputs",
     "number of bytes",
+    "end of a cancelled request",
 )
 """What must be equal."""
+
+NOTICED_WITHIN_NS = 100_000_000
+"""A mock sees that a client has left within so long, on any clock: both times are durations."""
 
 SUMS = ("requests", "chunks", "tokens", "inputs", "input tokens", "bytes sent", "bytes received")
 """What both sides add up over all requests, besides outcomes and statuses."""
@@ -170,7 +175,8 @@ class Join:
             seen.add(record.id)
             line = self._ledger.line(record.id)
             if line is None:
-                if record.outcome not in NEVER_ARRIVED:
+                left_at_once = record.outcome is Outcome.CANCELLED and record.first_byte_ns is None
+                if record.outcome not in NEVER_ARRIVED and not left_at_once:
                     self._without_line.add(record.id)
                 continue
             pair = Pair(record, line, self._endpoint if record.endpoint is None else record.endpoint)
@@ -268,6 +274,11 @@ def _differences(pair: Pair) -> list[tuple[str, str]]:
     if record.outcome in CUT_BY_CLIENT:
         if len(record.chunk_ns) > len(line["write_ns"]):
             found.append(("number of chunks", f"{len(record.chunk_ns)} here, {len(line['write_ns'])} there"))
+        if record.outcome is Outcome.CANCELLED and record.sent_ns is not None:
+            lasted_ns, went_on_ns = record.end_ns - record.sent_ns, line["end_ns"] - line["received_ns"]
+            if went_on_ns > lasted_ns + NOTICED_WITHIN_NS:
+                ended = f"left after {lasted_ns / 1e6:.0f} ms here, {went_on_ns / 1e6:.0f} ms there"
+                found.append(("end of a cancelled request", ended))
         return found
     compare("status", record.status, line["status"])
     compare("outcome", str(record.outcome), str(expected_outcome(line, pair.endpoint)))

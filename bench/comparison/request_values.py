@@ -35,7 +35,7 @@ def read_values(path: Path) -> RequestValues:
     """Of the requests after the warm-up. Raises RecordError where a record is damaged."""
     rows: list[tuple[int, int, bool, list[float | None]]] = []
     for record in RunDirectory.open(path).records():
-        if record.phase == "run" and record.outcome not in (Outcome.INTERRUPTED, Outcome.DROPPED):
+        if record.phase == "run" and record.outcome not in (Outcome.INTERRUPTED, Outcome.DROPPED, Outcome.CANCELLED):
             ok = record.outcome is Outcome.OK
             values = [metric.of(record) if ok else None for metric in REQUEST_METRICS.values()]
             sent_ns = record.intended_ns if record.sent_ns is None else record.sent_ns

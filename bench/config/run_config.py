@@ -8,7 +8,8 @@ from typing import Any
 
 from pydantic import ConfigDict, Field
 
-from bench import models
+from bench import cancel, models
+from bench.cancel import CancelPlan
 from bench.clock import NS_PER_S
 from bench.config.settings import Settings
 from bench.endpoints import DEFAULT, urls
@@ -44,6 +45,11 @@ class RunConfig(Settings):
     def models(self) -> ModelMix | None:
         """The models that are named; None where the server's own is used."""
         return None if self.model is None else models.parse(self.model)
+
+    @property
+    def cancel_plan(self) -> CancelPlan | None:
+        """Which users give up; None where all stay."""
+        return None if self.cancel is None else cancel.parse(self.cancel)
 
     @property
     def length(self) -> RunLength:

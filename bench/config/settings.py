@@ -160,6 +160,12 @@ class Settings(BaseModel):
         group="load",
         metavar="NUMBER=P%",
     )
+    cancel: Annotated[str | None, BeforeValidator(lambda v: None if v is None else values.cancellation(v))] = option(
+        None,
+        "users who give up: this share of them closes the connection so long after the send: share=10%%,after=exp:mean=2s",
+        group="load",
+        metavar="SPEC",
+    )
     warmup: Annotated[str, BeforeValidator(values.warmup)] = option(
         "0", "requests (20) or time (20s) to send first, left out of every number", group="load", metavar="N|S"
     )

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from bench import models
+from bench import cancel, models
 from bench.errors import UsageError
 from bench.metrics import objectives, precision
 from bench.secrets import MASK, holds_mask, shown_url
@@ -130,6 +130,11 @@ def model(value: object) -> object:
     if isinstance(value, str):
         models.parse(value)
     return value
+
+
+def cancellation(value: object) -> str:
+    """Which users give up, plainly spelled. Raises ValueError (SpecError is one)."""
+    return str(cancel.parse(str(value)))
 
 
 def header(value: str) -> str:

@@ -14,7 +14,7 @@ from bench.load.crew import Order
 from bench.load.sampling import ClientState, Sampler
 from bench.modes.interface import WorkerLoad
 from bench.priority import Priority, scheduler
-from bench.records import Outcome, RequestRecord, to_line
+from bench.records import NO_FAILURE, RequestRecord, to_line
 from bench.run_directory import LineLog
 from bench.sources.interface import Source
 from bench.transport.interface import Transport
@@ -100,7 +100,7 @@ class ActiveLoad:
 
     def _recorded(self, record: RequestRecord) -> None:
         self._records.append(to_line(record if self._alone else replace(record, worker=self._number)))
-        if record.phase == "run" and record.outcome not in (Outcome.OK, Outcome.INTERRUPTED, Outcome.DROPPED):
+        if record.phase == "run" and record.outcome not in NO_FAILURE:
             self.failures += 1
         self._on_record(record)
 

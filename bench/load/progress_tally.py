@@ -14,12 +14,10 @@ from bench.metrics.catalog import METRICS, RequestMetric
 from bench.metrics.histogram import LogHistogram
 from bench.metrics.objectives import Objective
 from bench.metrics.quantile import QUANTILES
-from bench.records import Outcome, RequestRecord
+from bench.records import NO_FAILURE, Outcome, RequestRecord
 
 ALWAYS = ("ttft", "tpot", "e2el")
 """The metrics that the view shows without being asked."""
-
-_NO_FAILURE = (Outcome.OK, Outcome.INTERRUPTED, Outcome.DROPPED)
 
 
 class PhaseTally:
@@ -85,7 +83,7 @@ class PhaseTally:
     @property
     def failures(self) -> Counter[Outcome]:
         """How many failed, by outcome."""
-        return Counter({outcome: n for outcome, n in self.outcomes.items() if outcome not in _NO_FAILURE})
+        return Counter({outcome: n for outcome, n in self.outcomes.items() if outcome not in NO_FAILURE})
 
     @property
     def failed_share(self) -> float | None:

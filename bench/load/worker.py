@@ -54,7 +54,9 @@ class Worker:
         self._source = source
         self._transport = transport
         self._clock = clock
-        numbering = Numbering(assignment.run_id, first=share.worker, step=share.workers)
+        plan, seed = config.cancel_plan, config.seed
+        cancel = None if plan is None else lambda number: plan.after_ns(seed, number)
+        numbering = Numbering(assignment.run_id, first=share.worker, step=share.workers, cancel=cancel)
         self._load = config.load.worker_load(source, encode, numbering, share)
         requests, samples = shard_names(None if assignment.alone else share.worker)
         self._records = LineLog(assignment.directory / requests)

@@ -57,7 +57,9 @@ class Load:
 
 def result_of(search: Search, wanted: Sequence[Sought], visit: Visit, load: Load, seconds: float) -> Result:
     """What the visit brought back. `seconds` is all that it took."""
-    run = sorted((r for r in load.records if r.phase == "run"), key=lambda record: record.index)
+    # Who left as planned says nothing of how long the others waited.
+    ended = (r for r in load.records if r.phase == "run" and r.outcome is not Outcome.CANCELLED)
+    run = sorted(ended, key=lambda record: record.index)
     succeeded = [record for record in run if record.outcome is Outcome.OK]
     violations: dict[str, int] = {}
     acts: dict[str, float] = {}

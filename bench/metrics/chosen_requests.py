@@ -59,7 +59,7 @@ class ChosenRequests:
             took = e2el_ms(record)
             if took is not None:
                 self._slowest.offer(-took, index, row)
-        elif record.outcome not in (Outcome.INTERRUPTED, Outcome.DROPPED):
+        elif record.outcome not in (Outcome.INTERRUPTED, Outcome.DROPPED, Outcome.CANCELLED):
             self._failed.offer(index, index, row)
 
     def _row(self, record: RequestRecord) -> Row:

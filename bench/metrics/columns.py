@@ -18,7 +18,7 @@ from bench.metrics.per_request import (
     time_until_failure_ms,
     tokens_after_first_chunk,
 )
-from bench.records import Outcome, RequestRecord
+from bench.records import NO_FAILURE, Outcome, RequestRecord
 
 NO_RESPONSE, NEVER_ASKED = 0, -1
 """What stands in the column of statuses for a request without a response, and for one that was dropped."""
@@ -27,7 +27,8 @@ NONE = math.nan
 """Stands for "did not happen" in a column: a column is doubles, and None is not one."""
 
 _OUTCOMES = tuple(Outcome)
-_NO_FAILURE = frozenset({Outcome.OK, Outcome.INTERRUPTED, Outcome.DROPPED})
+CANCELLED_NUMBER = _OUTCOMES.index(Outcome.CANCELLED)
+"""How the column `outcome` says that a request was cancelled."""
 
 
 def happened(values: array[float] | list[float]) -> list[float]:
@@ -72,7 +73,7 @@ class Columns:
         self.sent.append(NONE if record.sent_ns is None else record.sent_ns - start)
         self.end.append(record.end_ns - start)
         self.ok.append(ok)
-        self.failed.append(record.outcome not in _NO_FAILURE)
+        self.failed.append(record.outcome not in NO_FAILURE)
         self.good.append(good)
         self.outcome.append(_OUTCOMES.index(record.outcome))
         missing = NEVER_ASKED if record.outcome is Outcome.DROPPED else NO_RESPONSE
@@ -119,7 +120,7 @@ class Columns:
 
     def failed_rows(self) -> dict[Outcome, list[int]]:
         """The rows of the failed requests, by outcome."""
-        found: dict[Outcome, list[int]] = {o: [] for o in _OUTCOMES if o not in _NO_FAILURE and self.outcomes[o]}
+        found: dict[Outcome, list[int]] = {o: [] for o in _OUTCOMES if o not in NO_FAILURE and self.outcomes[o]}
         for row, number in enumerate(self.outcome):
             if self.failed[row]:
                 found[_OUTCOMES[number]].append(row)

@@ -213,7 +213,7 @@ def send_lateness_ms(record: RequestRecord) -> float | None:
 
 def time_until_failure_ms(record: RequestRecord) -> float | None:
     """Of a failed request: from sending (from being due, where it never was sent) until its end."""
-    if record.outcome in (Outcome.OK, Outcome.DROPPED):
+    if record.outcome in (Outcome.OK, Outcome.DROPPED, Outcome.CANCELLED):
         return None
     began = record.sent_ns
     if began is None:

@@ -17,7 +17,7 @@ from typing import Any
 from bench.metrics import bounds
 from bench.metrics.arrivals import Arrivals
 from bench.metrics.catalog import METRICS, REQUEST_METRICS, RequestMetric
-from bench.metrics.columns import Columns, happened
+from bench.metrics.columns import CANCELLED_NUMBER, Columns, happened
 from bench.metrics.histogram import RELATIVE_ERROR, LogHistogram
 from bench.metrics.per_request import NS_PER_MS, NS_PER_S
 from bench.metrics.quantile import describe
@@ -198,7 +198,8 @@ class Scope:
         columns, start, end, span = self._data.columns, self._start_ns, self._end_ns, self.duration_s
         if start is None or end is None or span is None:
             return {"requests_per_s": None, "output_tokens_per_s": None, "share": None}
-        ended = self._ended_inside()
+        # Who left as planned neither met the objectives nor missed them.
+        ended = [row for row in self._ended_inside() if columns.outcome[row] != CANCELLED_NUMBER]
         good = sum(map(columns.good.__getitem__, ended))
         return {
             "requests_per_s": good / span,

@@ -18,6 +18,7 @@ from bench.metrics import compat, per_request, series
 from bench.metrics.arrivals import Arrivals
 from bench.metrics.bounds import loose_times
 from bench.metrics.by_model import ByModel
+from bench.metrics.cancelled import Cancelled
 from bench.metrics.chosen_requests import ChosenRequests
 from bench.metrics.columns import Columns, happened
 from bench.metrics.facts import RunFacts
@@ -34,7 +35,7 @@ from bench.metrics.step_histograms import StepHistograms
 from bench.metrics.tally import RecordTally
 from bench.metrics.tokens import TokenTimes
 from bench.metrics.window import Window, describe_window, steady_window
-from bench.records import Outcome, RequestRecord
+from bench.records import NO_FAILURE, Outcome, RequestRecord
 
 SCHEMA = "trueload/summary/1"
 
@@ -53,6 +54,7 @@ class Summary:
         self._good_arrivals = Arrivals()
         self._bytes_in = Arrivals(NS_PER_S)
         self._tally = RecordTally()
+        self._cancelled = Cancelled()
         self._itl = StepHistograms()
         self._chosen = ChosenRequests(facts.start_ns)
         self._readings = compat.Readings()
@@ -81,6 +83,7 @@ class Summary:
         good = self._facts.has_latency_objectives and meets_all(record, self._facts.objectives)
         self._columns.add(record, good)
         self._tally.add(record)
+        self._cancelled.add(record)
         self._chosen.add(record)
         if not self._facts.open_loop:
             self._readiness.add(record)
@@ -163,6 +166,7 @@ class Summary:
             "errors": tally.errors(),
             "load": describe_load(facts, columns, self._spans, self._samples, self._readiness),
             **whole,
+            **self._cancelled.describe(scope.duration_s),
             "latency_of_failures_ms": describe(sorted(happened(columns.failed_after_ms))),
             "stalls": tally.stalls(),
             "window": describe_window(
@@ -227,7 +231,7 @@ class Summary:
 
     def _counts(self) -> dict[str, Any]:
         columns, outcomes = self._columns, self._columns.outcomes
-        apart = {o: outcomes[o] for o in (Outcome.OK, Outcome.INTERRUPTED, Outcome.DROPPED)}
+        apart = {o: outcomes[o] for o in NO_FAILURE}
         return {
             "planned": self._facts.planned,
             "sent": len(happened(columns.sent)),
@@ -237,6 +241,7 @@ class Summary:
             "target_gone": self._tally.target_gone(self._facts.start_ns),
             "interrupted": apart[Outcome.INTERRUPTED],
             "dropped": apart[Outcome.DROPPED],
+            **({"cancelled": apart[Outcome.CANCELLED]} if apart[Outcome.CANCELLED] else {}),
             "retried": self._tally.retried,
             "by_outcome": {str(o): outcomes[o] for o in Outcome if outcomes[o]},
             "by_status": series.by_status(columns),

@@ -25,7 +25,7 @@ COMMON_HEAD = 15
 _NO_ANSWER = frozenset(
     {Outcome.CONNECT_ERROR, Outcome.TIMEOUT_CONNECT, Outcome.TIMEOUT_FIRST_BYTE, Outcome.RESET, Outcome.TRUNCATED}
 )
-_NOT_HEARD = _NO_ANSWER | {Outcome.INTERRUPTED, Outcome.DROPPED}
+_NOT_HEARD = _NO_ANSWER | {Outcome.INTERRUPTED, Outcome.DROPPED, Outcome.CANCELLED}
 
 _ERRORS_SHOWN = 50
 _ERROR_TEXTS_HELD = 1_000
@@ -74,7 +74,7 @@ class RecordTally:
         self._count["coalesced"] += record.coalesced
         if record.chunk_bound_ns is not None:
             self._bounds.extend(per_request.stamp_bound_widths_ns(record))
-        if record.outcome not in (Outcome.OK, Outcome.DROPPED):
+        if record.outcome not in (Outcome.OK, Outcome.DROPPED, Outcome.CANCELLED):
             self._add_error(record)
 
     def add_tokens(self, record: RequestRecord, n: int, chunk_tokens: tuple[int, ...] | None, gaps: list[int]) -> None:

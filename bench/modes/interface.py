@@ -65,11 +65,15 @@ class Expected:
 
 @dataclass(frozen=True, slots=True)
 class Numbering:
-    """The numbers of a worker's requests: `first`, `first` + `step`, and so on, behind the id of the run."""
+    """The numbers of a worker's requests: `first`, `first` + `step`, and so on, behind the id of the run.
+
+    `cancel` says of a number how long after its send the user leaves; None where all stay.
+    """
 
     run_id: str
     first: int
     step: int
+    cancel: Callable[[int], int | None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +188,9 @@ class UsersMode(Mode):
         self, source: Source[Any], encode: Callable[[Sample], Encoded], numbering: Numbering, share: WorkerShare
     ) -> WorkerLoad:
         """A closed loop of the share's users."""
-        supply = Supply(source, encode, numbering.run_id, first=numbering.first, step=numbering.step)
+        supply = Supply(
+            source, encode, numbering.run_id, first=numbering.first, step=numbering.step, cancel=numbering.cancel
+        )
         return WorkerLoad(supply, lambda sending: ClosedLoop(supply, sending, changes=self.user_changes(share)))
 
     def user_changes(self, share: WorkerShare) -> Iterator[tuple[int, int]]:
@@ -210,7 +216,9 @@ class OpenLoopMode(Mode):
         self, source: Source[Any], encode: Callable[[Sample], Encoded], numbering: Numbering, share: WorkerShare
     ) -> WorkerLoad:
         """An open loop over the share's arrivals."""
-        supply = Supply(source, encode, numbering.run_id, first=numbering.first, step=numbering.step)
+        supply = Supply(
+            source, encode, numbering.run_id, first=numbering.first, step=numbering.step, cancel=numbering.cancel
+        )
         offsets = self.arrivals_of(share)
         return WorkerLoad(
             supply,

@@ -97,7 +97,13 @@ class Sessions(UsersMode):
     ) -> WorkerLoad:
         """A loop of the share's users, each in a conversation."""
         conversations = Conversations(
-            source, encode, numbering.run_id, real=self.real_history, first=numbering.first, step=numbering.step
+            source,
+            encode,
+            numbering.run_id,
+            real=self.real_history,
+            first=numbering.first,
+            step=numbering.step,
+            cancel=numbering.cancel,
         )
         users = self._users_of(share)
         return WorkerLoad(

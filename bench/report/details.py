@@ -77,6 +77,13 @@ def counts(summary: Mapping[str, Any]) -> list[Detail]:
         rows.append(Detail("Target gone", found, "Until the end of the run."))
     if row["interrupted"]:
         rows.append(Detail("Interrupted", number(row["interrupted"]), "Cut off when the run stopped; no failures."))
+    if row.get("cancelled"):
+        rows.append(Detail("Cancelled", number(row["cancelled"]), "Their users left, as planned; no failures."))
+        got = summary["cancelled"]
+        received = (
+            f"{got['token_chunks']:,} token chunks ({number(got['token_chunks_per_s'])}/s) to {got['with_tokens']:,}"
+        )
+        rows.append(Detail("Received by them", received, "Until they left; in no throughput."))
     if row["dropped"]:
         rows.append(
             Detail("Dropped", number(row["dropped"]), "Arrivals that found no free slot, so they were not sent.")

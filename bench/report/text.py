@@ -100,8 +100,8 @@ def _run(summary: Mapping[str, Any]) -> RenderableType:
     if tried and counts["failed"]:
         unsent = f", {counts['failed_unsent']:,} of them without a connection" if counts["failed_unsent"] else ""
         sent += f" ({formatting.share(counts['failed'] / tried)}{unsent})"
-    for name in ("interrupted", "dropped"):
-        if counts[name]:
+    for name in ("cancelled", "interrupted", "dropped"):
+        if counts.get(name):
             sent += f", {counts[name]:,} {name}"
     rate = f"{formatting.number(load['achieved_rps'])} requests/s sent"
     if load["offered_rps"] is not None:

@@ -413,7 +413,14 @@ class Connection:
         else:
             self.fail(Outcome.RESET, error)
 
-    def fail(self, outcome: Outcome, error: str) -> None:
+    def read_out(self) -> None:
+        """Take in what has arrived until now, and look at it."""
+        job = self.job
+        self._arrived(_READABLE)
+        if job is not None and self.job is job and self._put_by:
+            self.parse()
+
+    def fail(self, outcome: Outcome, error: str | None) -> None:
         """End the request here: close the socket, and make a record of what came until now."""
         job, parser = self.job, self._parser
         assert job is not None

@@ -9,6 +9,7 @@ batches, whenever the transport has time for it and at the latest in `close`.
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 
 from bench.endpoints import ENDPOINTS
 from bench.endpoints.interface import EventReader, ParsedReply, ReadOptions
@@ -51,6 +52,8 @@ class Exchange:
         self.attempts = 1
         self.connect_ns: int | None = None
         self.sent_ns: int | None = None
+        self.on_sent: Callable[[int], None] | None = None
+        """Told when the request is sent."""
         self.first_byte_ns: int | None = None
         self.last_read_ns = 0
         self.peer_closed = False

@@ -12,7 +12,7 @@ import ssl
 import httpcore
 import httpx
 
-from bench.clock import Clock
+from bench.clock import Clock, Timer
 from bench.records import Outcome
 from bench.transport.exchange import Exchange, Undecodable
 from bench.transport.head import HeadTooLarge, ProtocolError
@@ -34,6 +34,7 @@ class HttpxTransport:
         self._clock = clock
         self._tasks: dict[asyncio.Task[_Broken], Exchange] = {}
         self._timed_out: set[asyncio.Task[_Broken]] = set()
+        self._left: set[asyncio.Task[_Broken]] = set()
 
     async def open(self) -> None:
         target = self._target
@@ -82,6 +83,11 @@ class HttpxTransport:
         task = asyncio.current_task()
         assert task is not None
         current.set(exchange)
+        after_ns, leaves = exchange.request.cancel_after_ns, list[Timer]()
+        if after_ns is not None:
+            exchange.on_sent = lambda sent_ns: leaves.append(
+                self._clock.call_at(sent_ns + after_ns, lambda: self._leave(task))
+            )
         total_ns = self._target.timeout_total_ns
         timer = (
             None
@@ -94,14 +100,16 @@ class HttpxTransport:
                 first_sent_ns, exchange.sent_ns = exchange.sent_ns, None
                 if first_sent_ns is not None:
                     exchange.retry()
+                while leaves:
+                    leaves.pop().cancel()
                 failed, error = await self._attempt(exchange)
                 if exchange.sent_ns is not None and first_sent_ns is not None:
                     # The whole detour is time spent on getting a connection, not lateness of the sender.
                     exchange.connect_ns = exchange.sent_ns - first_sent_ns
             return failed, error
         finally:
-            if timer is not None:
-                timer.cancel()
+            for one in [*leaves, *([] if timer is None else [timer])]:
+                one.cancel()
 
     def _ended(self, task: asyncio.Task[_Broken], done: OnRecord, ended: OnEnd) -> None:
         """Make the record, whatever became of the task."""
@@ -112,18 +120,25 @@ class HttpxTransport:
             failed, error = Outcome.INTERRUPTED, "cut when the run was stopped"
             if task in self._timed_out:
                 failed, error = Outcome.TIMEOUT_TOTAL, "the request took longer than the total timeout"
+            elif task in self._left:
+                failed, error = Outcome.CANCELLED, None
         elif (defect := task.exception()) is not None:
             failed, error = Outcome.INTERRUPTED, "a defect of the load tester ended this request"
             asyncio.get_running_loop().call_exception_handler({"message": error, "exception": defect})
         else:
             failed, error = task.result()
         self._timed_out.discard(task)
+        self._left.discard(task)
         end_ns = exchange.last_read_ns if failed is None else self._clock.now_ns()
         ended(end_ns)
         done(exchange.close(end_ns, failed, error))
 
     def _time_out(self, task: asyncio.Task[_Broken]) -> None:
         self._timed_out.add(task)
+        task.cancel()
+
+    def _leave(self, task: asyncio.Task[_Broken]) -> None:
+        self._left.add(task)
         task.cancel()
 
     async def _attempt(self, exchange: Exchange) -> _Broken:

@@ -57,6 +57,18 @@ class ScriptedTransport:
         for gap_ns in script.gaps_ns:
             instants.append(instants[-1] + gap_ns)
 
+        after_ns = request.cancel_after_ns
+        leaves_ns = None if after_ns is None else exchange.sent_ns + after_ns
+
+        def leave() -> None:
+            if instants[0] <= self._clock.now_ns():
+                exchange.first_byte_ns = instants[0]
+                exchange.head(200, "text/event-stream", "", None)
+            for instant in instants:
+                if instant <= self._clock.now_ns():
+                    exchange.feed(b'data: {"choices":[{"delta":{"content":"x"}}]}\n\n', instant, instant)
+            self._finish(request.id, Outcome.CANCELLED)
+
         def finish() -> None:
             if script.failed is None:
                 exchange.first_byte_ns = instants[0]
@@ -69,7 +81,10 @@ class ScriptedTransport:
                 exchange.feed(b"data: [DONE]\n\n", instants[-1], 0)
             self._finish(request.id, script.failed)
 
-        timer = self._clock.call_at(instants[-1], finish)
+        if leaves_ns is not None and leaves_ns < instants[-1]:
+            timer = self._clock.call_at(leaves_ns, leave)
+        else:
+            timer = self._clock.call_at(instants[-1], finish)
         self._open[request.id] = (exchange, timer, done, ended)
         self.in_flight_max = max(self.in_flight_max, len(self._open))
 

@@ -129,6 +129,8 @@ class StampedStream(httpcore.AsyncNetworkStream):
         exchange = current.get()
         if exchange.sent_ns is None:
             exchange.sent_ns = now_ns()
+            if exchange.on_sent is not None:
+                exchange.on_sent(exchange.sent_ns)
             self._head = HeadReader()
         self._transport.write(buffer)
         await self._connection.drain()

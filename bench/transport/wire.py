@@ -52,7 +52,7 @@ SWEEP_SHORTEST_NS = 5 * NS_PER_MS
 class Job:
     """A request on its way: through one connection, or two."""
 
-    __slots__ = ("connection", "done", "ended", "exchange", "started_ns")
+    __slots__ = ("connection", "done", "ended", "exchange", "leaves", "started_ns")
 
     def __init__(self, exchange: Exchange, done: OnRecord, ended: OnEnd) -> None:
         self.exchange = exchange
@@ -60,6 +60,8 @@ class Job:
         self.ended = ended
         self.started_ns = now_ns()
         self.connection: Connection | None = None
+        self.leaves: Timer | None = None
+        """When its user gives up."""
 
 
 class WireTransport:
@@ -245,7 +247,7 @@ class WireTransport:
             self._idle[connection.fd] = connection
         self._conclude(job, job.exchange.last_read_ns, None, None)
 
-    def failed(self, job: Job, outcome: Outcome, error: str) -> None:
+    def failed(self, job: Job, outcome: Outcome, error: str | None) -> None:
         """A request has failed; its connection is closed."""
         self._conclude(job, now_ns(), outcome, error)
 
@@ -253,6 +255,8 @@ class WireTransport:
         """Free the slot now, and make the record when there is time."""
         del self._jobs[job]
         job.connection = None
+        if job.leaves is not None:
+            job.leaves.cancel()
         job.ended(end_ns)
         self.later(lambda: job.done(job.exchange.close(end_ns, failed, error)))
 
@@ -321,6 +325,17 @@ class WireTransport:
             request.body,
         )
         connection.send(job, payload)
+        if request.cancel_after_ns is not None and job.exchange.sent_ns is not None:
+            if job.leaves is not None:
+                job.leaves.cancel()  # Of the first attempt.
+            job.leaves = self._clock.call_at(job.exchange.sent_ns + request.cancel_after_ns, lambda: self._leave(job))
+
+    def _leave(self, job: Job) -> None:
+        """Its user gives up: what has arrived until now is still read, and a reply that ended with it is an ordinary one."""
+        connection = job.connection
+        if job in self._jobs and connection is not None and connection.job is job and connection.connected:
+            connection.read_out()
+        self._end(job, Outcome.CANCELLED, None)
 
     def _head_of(self, route: Route) -> bytes:
         head = self._heads.get(route)
@@ -330,7 +345,7 @@ class WireTransport:
             head = self._heads[route] = _request_head(self.target.destination(route))
         return head
 
-    def _end(self, job: Job, outcome: Outcome, error: str) -> None:
+    def _end(self, job: Job, outcome: Outcome, error: str | None) -> None:
         if job not in self._jobs:
             return
         connection = job.connection

@@ -15,6 +15,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.clock": frozenset(),
     "bench.rng": frozenset(),
     "bench.models": frozenset({"bench.rng"}),
+    "bench.cancel": frozenset({"bench.rng", "promptset.distributions"}),
     "bench.secrets": frozenset(),
     "bench.loads": frozenset(),
     "bench.load_change": frozenset(),
@@ -121,13 +122,13 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.event_loop": frozenset(),
     "bench.config": frozenset(
         {"bench.clock", "bench.endpoints", "bench.errors", "bench.metrics.catalog", "bench.metrics.objectives",
-         "bench.metrics.precision", "bench.models", "bench.modes", "bench.schedule", "bench.secrets", "bench.sources",
-         "bench.transport", "bench.verdict", "promptset"}
+         "bench.cancel", "bench.metrics.precision", "bench.models", "bench.modes", "bench.schedule", "bench.secrets",
+         "bench.sources", "bench.transport", "bench.verdict", "promptset"}
     ),
     "bench.config.flags": frozenset({"bench.errors"}),
     "bench.config.values": frozenset(
-        {"bench.errors", "bench.metrics.objectives", "bench.metrics.precision", "bench.models", "bench.secrets",
-         "promptset"}
+        {"bench.cancel", "bench.errors", "bench.metrics.objectives", "bench.metrics.precision", "bench.models",
+         "bench.secrets", "promptset"}
     ),
     "bench.config.segments": frozenset({"bench.config.values", "bench.loads", "bench.schedule.segments"}),
     "bench.manifest": frozenset(
@@ -401,6 +402,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset(
         {
             "machine_cache",
+            "cancel",
             "mock_process",
             "models",
             "notices",

@@ -58,6 +58,7 @@ class Load:
         records_late_ns: int = 0,
         meanwhile: Sequence[tuple[int, Callable[[Load], None]]] = (),
         begins_late_ns: int | None = None,
+        cancel: Callable[[int], int | None] | None = None,
     ) -> None:
         """`work_ns` is charged for each send, records come `records_late_ns` after the ends, and `meanwhile` has what
         happens besides, as (offset in ns, call). With `begins_late_ns` the load is sampled as a worker does it, from so long
@@ -70,6 +71,7 @@ class Load:
         self._records_late_ns = records_late_ns
         self._meanwhile = meanwhile
         self._begins_late_ns = begins_late_ns
+        self._cancel = cancel
         self.samples: list[dict[str, Any]] = []
         self.records: list[RequestRecord] = []
 
@@ -96,7 +98,7 @@ class Load:
 
         def make(_supply: Supply, sending: Sending) -> SessionsLoop:
             encode = lambda sample: Encoded(orjson.dumps(sample.messages), True, sample.output_tokens)  # noqa: E731
-            conversations = Conversations(iter(sessions), encode, "made", real=real)
+            conversations = Conversations(iter(sessions), encode, "made", real=real, cancel=self._cancel)
             return SessionsLoop(conversations, sending, users=users, ramp_ns=ramp_ns)
 
         self._run(make)
@@ -110,7 +112,8 @@ class Load:
             self.in_flight = InFlightCounter()
             self.transport = LateRecords(self._answer, clock)
             self.transport.late_ns = self._records_late_ns
-            supply = Supply(itertools.repeat(Sample(prompt="x")), lambda sample: Encoded(b"{}", True, None), "made")
+            encode = lambda sample: Encoded(b"{}", True, None)  # noqa: E731
+            supply = Supply(itertools.repeat(Sample(prompt="x")), encode, "made", cancel=self._cancel)
             sending = Sending(
                 transport=self.transport,
                 clock=clock,
