@@ -73,7 +73,7 @@ class InputsEndpoint(ABC):
         raise AssertionError(f"{self.path} has no streams")
 
     def read_whole(self, body: bytes, options: ReadOptions) -> ParsedReply:
-        """Decode and check a response. A reply of 700 KB (32 embeddings of 1,024 numbers) takes about a millisecond."""
+        """Decode and check a response. A reply of 700 KB (32 embeddings of 1,024 numbers) takes 1 to 3 ms."""
         try:
             reply = orjson.loads(body)
         except orjson.JSONDecodeError as e:

@@ -84,7 +84,10 @@ def e2el_by_output(run: RunNumbers) -> Chart | None:
 
 
 def e2el_by_inputs(run: RunNumbers) -> Chart | None:
-    """E2EL against the inputs of the request."""
+    """E2EL against the inputs of the request; none where all requests have as many."""
+    each = run.summary["inputs"]["per_request"]
+    if each["min"] == each["max"]:
+        return None
     are = run.summary["inputs"]["are"]
     meaning = "Each point is a request: its slope is the time that another input takes."
     return _against(run, "e2el_by_inputs", f"E2EL against {are} a request", meaning, "inputs", "e2el_ms",

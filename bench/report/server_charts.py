@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench.report.charts import Chart, Line, Panel, Tone
+from bench.report.details import has_tokens
 from bench.report.time_charts import RunNumbers, over_time
 
 
@@ -67,16 +68,17 @@ def memory(run: RunNumbers) -> Chart | None:
 
 def tokens(run: RunNumbers) -> Chart | None:
     """Tokens that go in and come out."""
-    series = _series(run)
+    series, generates = _series(run), has_tokens(run.summary)
     panels = [
         Panel(unit, (Line(name, series[key], "steps"),), si=True)
         for key, name, unit in (
             ("prompt_tokens_per_s", "prompt tokens", "prompt tokens/s"),
             ("generation_tokens_per_s", "output tokens", "output tokens/s"),
         )
-        if key in series
+        if key in series and (generates or key == "prompt_tokens_per_s")
     ]
     if not panels:
         return None
-    meaning = "Tokens that the server took in and generated in each second, by its metrics."
+    what = "took in and generated" if generates else "took in"
+    meaning = f"Tokens that the server {what} in each second, by its metrics."
     return over_time(run, "server_tokens", "Inside the server: tokens per second", meaning, tuple(panels))

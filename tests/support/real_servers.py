@@ -42,10 +42,10 @@ MODEL = {
 
 
 @contextlib.contextmanager
-def llama_cpp() -> Iterator[str]:
+def llama_cpp(*flags: str) -> Iterator[str]:
     """The URL of llama.cpp's server."""
     process = subprocess.Popen(
-        [sys.executable, str(ROOT / "scripts" / "real_server.py"), "--port", "0"],
+        [sys.executable, str(ROOT / "scripts" / "real_server.py"), "--port", "0", *flags],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,

@@ -150,6 +150,13 @@ def test_charts_are_those_that_have_values(page: tuple[dict[str, Any], dict[str,
     assert max(charts["e2el_by_inputs"].x) == 4
 
 
+def test_a_chart_whose_points_would_all_have_one_place_is_left_out() -> None:
+    same = [reply(index, took_ms=50.0 + index, inputs=3) for index in range(9)]
+    keys = {chart.key for chart in run_charts.build(RunNumbers(*made_page(same, inputs_are="texts")))}
+    assert "e2el_by_inputs" not in keys
+    assert "e2el_by_input_tokens" in keys
+
+
 def test_tables_for_other_tools_have_a_row_for_what_there_is(summary: dict[str, Any]) -> None:
     rows = {row["metric"]: row for row in csv.DictReader(io.StringIO(metric_table.to_csv(summary)))}
     assert list(rows) == [
