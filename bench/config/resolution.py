@@ -258,12 +258,27 @@ def _data_problems(settings: Settings, given: Collection[str]) -> list[str]:
         problems += [f"{_flag(key)} shapes simulated prompts, and --dataset brings its own" for key in wrong]
     if settings.prefix is not None:
         problems += _prefix_problems(settings.prefix)
+    if settings.prompt_ids:
+        problems += _ids_problems(settings)
     if settings.tools is not None:
         problems += _tools_problems(settings, settings.tools)
     elif settings.tool_choice is not None and (settings.dataset is None or settings.recipe is not None):
         problems.append("--tool-choice needs tools: give a list of them with --tools")
     if "text" in given:
         problems += _text_problems(settings.text)
+    return problems
+
+
+def _ids_problems(settings: Settings) -> list[str]:
+    endpoint = settings.endpoint or urls.endpoint_of(settings.url) or DEFAULT
+    problems = []
+    if endpoint != "completions":
+        problems.append(f"--prompt-ids is for --endpoint completions: {endpoint} takes texts alone")
+    if settings.tokenizer is None and not settings.check_usage:
+        problems.append(
+            "--prompt-ids needs the model's own tokenizer, since the ids of another one are other words: name it with "
+            "--tokenizer, or say with --check-usage that the default one is the model's"
+        )
     return problems
 
 

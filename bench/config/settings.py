@@ -252,6 +252,11 @@ class Settings(BaseModel):
         "check the server's token counts although no --tokenizer is named: the default one is the target's",
         group="data",
     )
+    prompt_ids: bool = option(
+        False,
+        "endpoint completions: send the ids of each prompt's tokens in place of its text; needs the model's --tokenizer",
+        group="data",
+    )
     seed: int = option(
         0,
         "seed of everything random: lengths, order, sharing and arrivals; texts differ from run to run",

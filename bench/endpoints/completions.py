@@ -17,7 +17,7 @@ class Completions(OpenAIEndpoint):
     text_field = b'"text":"'
 
     def prompt_fields(self, sample: Sample) -> dict[str, Any]:
-        return {"prompt": sample.prompt}
+        return {"prompt": sample.prompt if sample.prompt_ids is None else sample.prompt_ids}
 
     def plain_text(self, event: Mapping[str, Any] | None) -> str | None:
         try:

@@ -12,8 +12,8 @@ from bench.endpoints.interface import Endpoint
 from bench.errors import UsageError
 from bench.modes.share import WorkerShare
 from bench.secrets import redactor, secrets_of
+from bench.sources.changed import Changed, to_ids, to_models
 from bench.sources.interface import Source
-from bench.sources.models import MixedModels
 from bench.transport import TRANSPORTS
 from bench.transport.interface import Destination, Reading, Target, Transport
 from promptset.errors import SpecError
@@ -59,10 +59,12 @@ def source_of(
         raise UsageError(e.problems) from e
     except OSError as e:
         raise UsageError(f"--dataset: {config.dataset} cannot be read ({e.strerror})") from e
-    mix = config.models
-    if mix is None or len(mix.names) == 1:
-        return source
-    return MixedModels(source, mix, config.seed, first=first + skip * step, step=step)
+    changes = []
+    if config.models is not None and len(config.models.names) > 1:
+        changes.append(to_models(config.models, config.seed))
+    if config.prompt_ids and tokenizer is not None:
+        changes.append(to_ids(tokenizer))
+    return Changed(source, changes, first=first + skip * step, step=step) if changes else source
 
 
 def target_of(config: RunConfig) -> Target:

@@ -44,6 +44,8 @@ class Sample:
     query: str | None = None
     body: dict[str, Any] | None = None
     """A full request body, to be sent unchanged."""
+    prompt_ids: tuple[int, ...] | None = None
+    """The ids of the prompt, where they are sent in place of its text."""
     input_tokens: int | None = None
     """Tokens of the prompt, of the rendered messages, or of the texts and the query, as the tokenizer counts them."""
     output_tokens: int | None = None

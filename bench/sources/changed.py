@@ -1,8 +1,8 @@
-"""A source whose items go to several models: each that names none gets one by its number."""
+"""A source whose items are changed on their way, each by its number: it gets a model, or ids in place of its text."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,21 +14,47 @@ from promptset.samples import Sample
 from promptset.sessions import Session
 from promptset.tokens import Tokenizer
 
+Change = Callable[[Any, int], Any]
+"""Makes another item of one, given its number."""
 
-class MixedModels(Iterator[Any]):
-    """The items of a source; all of a session go to one model."""
 
-    def __init__(self, source: Source[Any], mix: ModelMix, seed: int, *, first: int, step: int) -> None:
+def to_models(mix: ModelMix, seed: int) -> Change:
+    """An item that names no model gets one; all of a session go to one model."""
+
+    def change(item: Any, number: int) -> Any:
+        return item if item.model is not None else replace(item, model=mix.of(seed, number))
+
+    return change
+
+
+def to_ids(tokenizer: Tokenizer) -> Change:
+    """A prompt becomes the ids that a server would make of its text, special tokens included: what it has in tokens is then
+    their number, whatever the server's own tokenizer makes of texts."""
+
+    def change(item: Any, number: int) -> Any:
+        if not isinstance(item, Sample) or item.prompt is None:
+            return item
+        ids = tuple(tokenizer.encode(item.prompt, add_special_tokens=True))
+        return replace(item, prompt_ids=ids, input_tokens=len(ids))
+
+    return change
+
+
+class Changed(Iterator[Any]):
+    """The items of a source, changed; the first has the number `first`."""
+
+    def __init__(self, source: Source[Any], changes: Sequence[Change], *, first: int, step: int) -> None:
         self._source = source
-        self._mix = mix
-        self._seed = seed
+        self._changes = changes
         self._next = first
         self._step = step
 
     def __next__(self) -> Any:
         item, number = next(self._source), self._next
         self._next += self._step
-        return item if item.model is not None else replace(item, model=self._mix.of(self._seed, number))
+        for change in self._changes:
+            item = change(item, number)
+        return item
 
     def pack_next(self, encode: Callable[[Sample], Encoded]) -> bytes:
         """The next item, packed."""
