@@ -236,6 +236,9 @@ class MockConfig(BaseModel):
         "reasoning",
         description="field for reasoning: reasoning (vLLM) or reasoning_content (older vLLM, DeepSeek, SGLang)",
     )
+    image_tokens: Annotated[int, Flag("text", "N", live=True)] = Field(
+        256, ge=0, description="input tokens that an image in a conversation costs"
+    )
     tool_share: Annotated[float, Flag("text", "F", live=True)] = Field(
         1.0, ge=0, le=1, description="how often a reply calls a tool where the request leaves it the choice"
     )

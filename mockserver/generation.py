@@ -14,6 +14,7 @@ from mockserver.clock import utc_seconds
 from mockserver.config import MockConfig
 from mockserver.dialect import openai, refusals
 from mockserver.dialect.endpoint import Endpoint
+from mockserver.dialect.images import without_images
 from mockserver.dialect.openai import Frames
 from mockserver.dialect.params import RequestParams
 from mockserver.documents.grammar import Impossible, NotInstalled
@@ -32,7 +33,7 @@ from mockserver.replies.shaped.logprobs import Logprobs
 from mockserver.replies.stream_interval import StreamInterval
 from mockserver.replies.wire import DirectWire, Wire
 from mockserver.settings import ConfigVersion
-from mockserver.tokencount import TokenCount, total_count
+from mockserver.tokencount import TokenCount, known_count, total_count
 from promptset.errors import SpecError
 
 _TEMPLATE_TOKENS = 16
@@ -113,7 +114,7 @@ class Generation:
         by_input = version.latencies.ttft_per_input_token is not None
         at_once = params.continuous_usage or by_input or self._intake.engine.needs_input_tokens
         prompts = (params.prompt, *params.more_prompts)
-        counted = [await self._count(params, prompt, limit) for prompt in prompts]
+        counted = [await self._count(params, prompt, version.config) for prompt in prompts]
         context.count = total_count([count for count, _ in counted])
         drafts: list[_Draft] = []
         for prompt, (count, most_input) in zip(prompts, counted, strict=True):
@@ -230,8 +231,11 @@ class Generation:
             choice = replace(choice, echo=text)
         return choice
 
-    async def _count(self, params: RequestParams, prompt: str | list[int] | None, limit: int) -> tuple[TokenCount, int]:
+    async def _count(
+        self, params: RequestParams, prompt: str | list[int] | None, config: MockConfig
+    ) -> tuple[TokenCount, int]:
         """The count of a prompt, which may come later, and an upper bound for it. Raises Refusal."""
+        limit = config.max_model_len
         intake = self._intake
         if isinstance(prompt, list):
             return intake.counter.count_ids(prompt), len(prompt)
@@ -239,12 +243,17 @@ class Generation:
             await intake.check_characters(prompt, limit, params.asked_tokens)
             return intake.counter.count_text(prompt, True, limit), _most_tokens(prompt)
         assert params.messages is not None
+        messages, images = without_images(params.messages)
         try:
-            text = intake.tokenizer.render_chat(params.messages, params.tools)
+            text = intake.tokenizer.render_chat(messages, params.tools)
         except SpecError as e:
             refusals.refuse(str(e), "messages")
         await intake.check_characters(text, limit, params.asked_tokens)
-        return intake.counter.count_text(text, False, limit), _most_tokens(text)
+        shown = images * config.image_tokens
+        count = intake.counter.count_text(text, False, limit)
+        if shown:
+            count = total_count([count, known_count(shown)])
+        return count, _most_tokens(text) + shown
 
 
 def _take_of(reply: ReplyWriter, choice: int, tokens: int) -> None:

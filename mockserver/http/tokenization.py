@@ -14,6 +14,7 @@ import orjson
 from fastapi import FastAPI, Request, Response
 
 from mockserver.dialect import openai, refusals
+from mockserver.dialect.images import without_images
 from mockserver.dialect.messages import refused, require_either_key
 from mockserver.dialect.messages_request import parse_prompt
 from mockserver.dialect.refusals import Refusal
@@ -60,7 +61,8 @@ async def _count_messages(request: Request) -> Response:
     prompt = parse_prompt(row)
     text = _rendered(worker.tokenizer, prompt.messages or [], prompt.tools)
     await worker.check_length(text)
-    tokens = await worker.in_thread(lambda: worker.tokenizer.count_plain([text])[0])
+    shown = without_images(prompt.messages or [])[1] * worker.config.image_tokens
+    tokens = shown + await worker.in_thread(lambda: worker.tokenizer.count_plain([text])[0])
     return _json({"input_tokens": tokens, "context_management": {"original_input_tokens": tokens}})
 
 
@@ -104,6 +106,6 @@ def _rendered(
 ) -> str:
     """Messages in the chat template. Raises Refusal (400)."""
     try:
-        return tokenizer.render_chat(messages, tools, add_generation_prompt=generation)
+        return tokenizer.render_chat(without_images(messages)[0], tools, add_generation_prompt=generation)
     except SpecError as e:
         refusals.refuse(str(e), "messages")

@@ -69,6 +69,7 @@ CHANGES: dict[str, tuple[str, Any]] = {
     "output_tokens": ("uniform:1..9", "uniform:1..9"),
     "embedding_size": ("64", 64),
     "reasoning_tokens": ("uniform:1..9", "uniform:1..9"),
+    "image_tokens": ("85", 85),
     "tool_share": ("0.5", 0.5),
     "tool_calls": ("2", 2),
     "reasoning_field": ("reasoning_content", "reasoning_content"),
