@@ -25,7 +25,9 @@ def describe(
     """
     window, load = summary["window"], summary["load"]
     steady = window["start_s"] is not None
-    span = (window["start_s"], window["end_s"]) if steady else (0.0, summary["throughput"]["duration_s"])
+    whole_s = summary["throughput"]["duration_s"]
+    # A run that ended in its warm-up has no duration.
+    span = (window["start_s"], window["end_s"]) if steady else (0.0, 0.0 if whole_s is None else whole_s)
     begin, end = (start_ns + round(at * NS_PER_S) for at in span)
     found: dict[str, Any] = {
         "kind": " and ".join(table.name for table in series.found) or None,

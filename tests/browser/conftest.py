@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,3 +47,26 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("report") / "report.html"
     path.write_text(html.render(golden_summary(), golden_page_data()), encoding="utf-8")
     return path
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> Iterator[str]:
+    """The URL that a console prints."""
+    command = [
+        sys.executable,
+        "-m",
+        "bench",
+        "console",
+        "--no-browser",
+        "--port",
+        "0",
+        "--runs",
+        str(tmp_path / "runs"),
+    ]
+    env = {name: value for name, value in os.environ.items() if name != "TRUELOAD_TOKEN"}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env)
+    assert process.stdout is not None
+    yield process.stdout.readline().removeprefix("console ready at ").strip()
+    process.terminate()
+    assert process.wait(timeout=30) == 0
+    process.stdout.close()

@@ -2,122 +2,27 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
 import re
-import shutil
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.console_walk import from_template_to_deletion, opened, submit
 from tests.support.made_runs import made_run as write_a_run
 from tests.support.made_tasks import made_run
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
-
-ARGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-        "--disable-component-update", "--disable-sync"]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    lacks = "playwright" if importlib.util.find_spec("playwright") is None else "chromium" if chromium is None else None
-    if lacks is not None and os.environ.get("TRUELOAD_BROWSER_REQUIRED"):
-        pytest.fail(f"{lacks} is missing, and TRUELOAD_BROWSER_REQUIRED is set")
-    if lacks is not None:
-        pytest.skip(f"needs {lacks}")
-    from playwright import sync_api
-
-    with sync_api.sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=chromium, args=ARGS)
-        yield launched
-        launched.close()
-
-
-@pytest.fixture
-def url(tmp_path: Path) -> Iterator[str]:
-    """The URL that a console prints."""
-    command = [
-        sys.executable,
-        "-m",
-        "bench",
-        "console",
-        "--no-browser",
-        "--port",
-        "0",
-        "--runs",
-        str(tmp_path / "runs"),
-    ]
-    env = {name: value for name, value in os.environ.items() if name != "TRUELOAD_TOKEN"}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env)
-    assert process.stdout is not None
-    yield process.stdout.readline().removeprefix("console ready at ").strip()
-    process.terminate()
-    assert process.wait(timeout=30) == 0
-    process.stdout.close()
-
-
-def opened(browser: Browser, url: str, **options: object) -> tuple[Page, list[str]]:
-    page = browser.new_page(viewport={"width": 1440, "height": 900}, **options)  # type: ignore[arg-type]
-    complaints: list[str] = []
-    page.on("console", lambda message: complaints.append(message.text))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.goto(url)
-    page.wait_for_url(re.compile("/$"))
-    return page, complaints
-
-
-def submit(page: Page, title: str, **settings: str) -> None:
-    for name, value in settings.items():
-        page.locator(f"[name={name}]").fill(value)
-    page.locator("[name=title]").fill(title)
-    page.locator("form.task").get_by_role("button", name="Start", exact=True).click()
 
 
 def test_a_newcomer_tests_watches_clones_compares_and_deletes(browser: Browser, url: str, tmp_path: Path) -> None:
     page, complaints = opened(browser, url)
     # A template: two clicks from the printed URL to a test that runs, with the mock that it needs.
     page.get_by_role("heading", name="No test yet").wait_for()
-    page.locator(".template").filter(has_text="Fixed concurrency").get_by_role("button", name="Start").click()
-    page.locator("#n-done", has_text=re.compile(r"[1-9]")).wait_for(timeout=90_000)
-    assert page.locator("[data-chart=ttft_ms] svg").count() == 1
-    page.get_by_role("button", name="Stop").click()
-    # The report comes by itself.
-    page.frame_locator("iframe.report").get_by_role("heading", name=re.compile("Charts")).first.wait_for(timeout=90_000)
-    assert page.locator("#live").count() == 0
-    # The same with another concurrency, and short.
-    page.get_by_role("link", name="Clone and edit").click()
-    submit(page, "Short", concurrency="2", duration="", warmup="", requests="12", output_tokens="4")
-    page.locator("iframe.report").wait_for(timeout=90_000)
-    # Both side by side.
-    page.get_by_role("link", name="Tasks").click()
-    assert page.locator("tbody tr").count() == 2
-    for box in page.locator("tbody [type=checkbox]").all():
-        box.check()
-    page.get_by_role("button", name="Compare the chosen").click()
-    assert page.locator("thead th").all_inner_texts()[1:] != []
-    assert "concurrency" in page.locator("tbody th").all_inner_texts()
-    # Another load is another measurement, or this machine was too busy: a sentence says why they are not compared.
-    assert "cannot be compared" in page.get_by_role("alert").inner_text()
-    # One of them goes, with its files.
-    page.get_by_role("link", name="Short").first.click()
-    name = page.url.rpartition("/")[2]
-    assert (tmp_path / "runs" / name / "report.html").is_file()
-    page.locator("summary", has_text="Delete").click()
-    page.locator("[name=sure]").check()
-    page.locator("[name=files]").check()
-    page.get_by_role("button", name="Delete").click()
-    page.wait_for_url(re.compile("/$"))
-    assert page.locator("tbody tr").count() == 1
-    assert not (tmp_path / "runs" / name).exists()
+    from_template_to_deletion(page, tmp_path / "runs", moves_ms=90_000)
     assert complaints == []
     page.close()
 

@@ -1,0 +1,63 @@
+"""What a newcomer does in the console, in a real browser."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+
+def opened(browser: Browser, url: str, **options: object) -> tuple[Page, list[str]]:
+    page = browser.new_page(viewport={"width": 1440, "height": 900}, **options)  # type: ignore[arg-type]
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto(url)
+    page.wait_for_url(re.compile("/$"))
+    return page, complaints
+
+
+def submit(page: Page, title: str, **settings: str) -> None:
+    for name, value in settings.items():
+        page.locator(f"[name={name}]").fill(value)
+    page.locator("[name=title]").fill(title)
+    page.locator("form.task").get_by_role("button", name="Start", exact=True).click()
+
+
+def from_template_to_deletion(page: Page, runs: Path, *, moves_ms: float) -> None:
+    """A test of two clicks from the page of tasks: watched, stopped, cloned, compared, and one of the two deleted."""
+    page.locator(".template").filter(has_text="Fixed concurrency").get_by_role("button", name="Start").click()
+    page.locator("#n-done", has_text=re.compile(r"[1-9]")).wait_for(timeout=moves_ms)
+    assert page.locator("[data-chart=ttft_ms] svg").count() == 1
+    page.get_by_role("button", name="Stop").click()
+    # The report comes by itself.
+    page.frame_locator("iframe.report").get_by_role("heading", name=re.compile("Charts")).first.wait_for(timeout=90_000)
+    assert page.locator("#live").count() == 0
+    # The same with another concurrency, and short.
+    page.get_by_role("link", name="Clone and edit").click()
+    submit(page, "Short", concurrency="2", duration="", warmup="", requests="12", output_tokens="4")
+    page.locator("iframe.report").wait_for(timeout=90_000)
+    # Both side by side.
+    page.get_by_role("link", name="Tasks").click()
+    assert page.locator("tbody tr").count() == 2
+    for box in page.locator("tbody [type=checkbox]").all():
+        box.check()
+    page.get_by_role("button", name="Compare the chosen").click()
+    assert page.locator("thead th").all_inner_texts()[1:] != []
+    assert "concurrency" in page.locator("tbody th").all_inner_texts()
+    # Another load is another measurement, or this machine was too busy: a sentence says why they are not compared.
+    assert "cannot be compared" in page.get_by_role("alert").inner_text()
+    # One of them goes, with its files.
+    page.get_by_role("link", name="Short").first.click()
+    name = page.url.rpartition("/")[2]
+    assert (runs / name / "report.html").is_file()
+    page.locator("summary", has_text="Delete").click()
+    page.locator("[name=sure]").check()
+    page.locator("[name=files]").check()
+    page.get_by_role("button", name="Delete").click()
+    page.wait_for_url(re.compile("/$"))
+    assert page.locator("tbody tr").count() == 1
+    assert not (runs / name).exists()
