@@ -8,6 +8,7 @@ loop is asked in between, and does no I/O.
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import selectors
 import socket
@@ -140,6 +141,8 @@ def open_door(directory: Path, control: LoadControl, clock: Clock, say: Callable
 
 def ask(path: Path, load: float | None, by: str) -> PresentLoad:
     """Set the load of the run in this directory; with None, only ask what it is. Raises UsageError with one sentence."""
+    if load is not None and not math.isfinite(load):
+        raise UsageError(f"{load} is not a load: give a number")
     directory = RunDirectory.open(path)
     run = manifest.read(directory)
     if not directory.is_held:

@@ -57,6 +57,12 @@ class Start(Body):
     start_at: str | None = None
 
 
+class SetLoad(Body):
+    """Users, or requests per second: for tasks in the modes concurrency and rate."""
+
+    load: float
+
+
 class Clone(Body):
     """The settings that differ; null takes one out."""
 
@@ -148,6 +154,10 @@ def router(console: Console) -> APIRouter:
     @api.post("/tasks/{task}/stop", summary="Stop sending and let requests finish; the second time, cut them")
     def stop(task: str) -> dict[str, Any]:
         return shown(console.stop(task))
+
+    @api.post("/tasks/{task}/load", summary="Set the users, or the requests per second, of a task that runs")
+    def set_load(task: str, given: SetLoad) -> dict[str, Any]:
+        return asdict(console.set_load(task, given.load))
 
     @api.post("/tasks/{task}/clone", status_code=201, summary="The same task again, with changes")
     def clone(task: str, given: Clone | None = None) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from bench.console.health import warnings_of
 from bench.console.kinds import KINDS, parted
 from bench.console.load_templates import TEMPLATES
 from bench.console.service import Console
+from bench.console.set_load import number_of, unit_of
 from bench.console.task import STATES, Task, headlines
 from promptset import recipes
 
@@ -107,6 +108,7 @@ def router(console: Console, csrf: str) -> APIRouter:
             warnings=warnings_of(lines[-1]["client"]) if lines else [],
             command=console.command(task.settings, task.kind),
             yaml=console.yaml(task.settings),
+            load_unit=unit_of(task),
             order=list(console.runner.queue),
             series=KINDS[task.kind].sign is not None,
             problem=problem,
@@ -131,6 +133,8 @@ def router(console: Console, csrf: str) -> APIRouter:
         try:
             if action == "stop":
                 await run_in_threadpool(console.stop, name)
+            elif action == "load":
+                await run_in_threadpool(console.set_load, name, number_of(_text(form, "load")))
             elif action == "start":
                 secrets = settings_form.secrets_of(_text(form, "api_key"), _text(form, "headers"))
                 await run_in_threadpool(console.start, name, secrets)

@@ -33,9 +33,11 @@ from bench.console.kinds import KINDS
 from bench.console.mock import NAME as MOCK
 from bench.console.mock import BuiltInMock
 from bench.console.runner import Runner
+from bench.console.set_load import set_load
 from bench.console.store import Marks, Store, Target
 from bench.console.task import NOT_STARTED, QUEUED, Task
 from bench.console.tasks import OWN_FOLDER, PID, TASK_FILE, TASK_NAME, TaskFolder, planned_of
+from bench.control import PresentLoad
 from bench.endpoints import urls
 from bench.run_directory import LIVE
 
@@ -155,6 +157,10 @@ class Console:
         """Drain a task; the second time, cut what is in flight."""
         self.runner.stop(name, self.task(name).state)
         return self.task(name)
+
+    def set_load(self, name: str, load: float) -> PresentLoad:
+        """Set the users, or the requests per second, of a task that runs. Raises Conflict with the reason."""
+        return set_load(self.folder.directory(name), self.task(name), load)
 
     def clone(self, name: str, changes: Mapping[str, Any], *, start: bool = True) -> Task:
         """The same task again, with these settings changed; None takes one out."""

@@ -198,6 +198,10 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         {"bench.config", "bench.console", "bench.load_search", "bench.load_sweep", "bench.report", "bench.run_directory",
          "bench.run_state"}
     ),
+    # Which modes have a load that can be set is for the modes to say.
+    "bench.console.set_load": frozenset(
+        {"bench.config", "bench.console", "bench.control", "bench.errors", "bench.modes"}
+    ),
     "bench.commands": frozenset({"bench", "promptset.cli"}),
     "bench.cli": frozenset({"bench"}),
     "bench.__main__": frozenset({"bench.cli"}),

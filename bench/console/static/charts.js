@@ -23,8 +23,8 @@ function written(value) {
   return String(Number(value.toPrecision(3)));
 }
 
-// series: [{name, points: [[second, value or null], ...]}]; a null leaves a gap.
-function drawChart(place, series) {
+// series: [{name, points: [[second, value or null], ...]}]; a null leaves a gap. marks: [{at, text}], where something changed.
+function drawChart(place, series, marks = []) {
   const width = Math.max(place.clientWidth, 200), inner = width - LEFT - 8, height = HEIGHT - BOTTOM - TOP;
   const all = series.flatMap((one) => one.points);
   const end = Math.max(1, ...all.map(([second]) => second));
@@ -41,6 +41,10 @@ function drawChart(place, series) {
   for (const share of [0, 0.5, 1]) {
     const anchor = share === 0 ? "start" : share === 1 ? "end" : "middle";
     svg("text", { x: x(end * share), y: HEIGHT - 4, "text-anchor": anchor }, picture).textContent = `${written(end * share)} s`;
+  }
+  for (const { at, text } of marks) {
+    const mark = svg("line", { x1: x(at), x2: x(at), y1: TOP, y2: HEIGHT - BOTTOM, class: "change" }, picture);
+    svg("title", {}, mark).textContent = `load ${text} from ${written(at)} s on`;
   }
   const keys = document.createElement("div");
   keys.className = "keys";

@@ -7,7 +7,7 @@
   const live = document.getElementById("live"), task = report.dataset.task;
   if (!live) return;
   const MOST = 1200;  // Points of a chart; beyond them every second one goes.
-  let rows = [], every = 1, seen = 0, before = null, drawing = false;
+  let marks = [], rows = [], every = 1, seen = 0, before = null, drawing = false;
   const byId = (id) => document.getElementById(id);
   const errors = new Map();
 
@@ -29,6 +29,8 @@
       point.rates = ["planned", "sent", "done"].map((key) => line[key] / span);
       amounts(point, line.second, span);
     }
+    // Whoever set the load, and wherever: what is planned now differs from what was planned a line ago.
+    if (before && typeof line.load === "number" && line.load !== before.load) marks.push({ at: line.elapsed_s, text: written(line.load) });
     before = line;
     if (seen++ % every === 0) rows.push(point);
     if (rows.length > MOST) { rows = rows.filter((_, number) => number % 2 === 0); every *= 2; }
@@ -50,10 +52,17 @@
 
   function draw() {
     drawing = false;
-    for (const place of live.querySelectorAll("[data-chart]")) drawChart(place, CHARTS[place.dataset.chart]());
+    for (const place of live.querySelectorAll("[data-chart]")) drawChart(place, CHARTS[place.dataset.chart](), setLoad ? marks : []);
   }
 
+  const setLoad = byId("set-load");
+
   function show(now, point) {
+    if (setLoad && typeof now.load === "number") {
+      const field = setLoad.elements.load;
+      byId("n-load").textContent = written(now.load);
+      if (!field.value && document.activeElement !== field) field.value = now.load;
+    }
     for (const key of ["sent", "done", "in_flight", "failed"]) byId(`n-${key}`).textContent = now[key].toLocaleString("en");
     const ofInputs = now.second.inputs !== undefined;
     const shown = ofInputs ? now.second.e2el_ms : now.second.ttft_ms;
@@ -110,7 +119,7 @@
     if (!drawing) { drawing = true; requestAnimationFrame(draw); }
   });
   source.addEventListener("run", (event) => {
-    rows = []; every = 1; seen = 0; before = null;
+    marks = []; rows = []; every = 1; seen = 0; before = null;
     errors.clear();
     if (byId("run")) byId("run").textContent = JSON.parse(event.data).run;
   });

@@ -1,0 +1,45 @@
+"""The load of a task that runs, set from its page or the API. The run itself decides, and says why it refuses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bench import control
+from bench.config.run_config import implied_mode
+from bench.config.settings import Settings
+from bench.console.errors import Conflict, ConsoleError
+from bench.console.task import Task
+from bench.control import PresentLoad
+from bench.errors import UsageError
+from bench.modes import MODES
+
+_PLANS_ITS_LOAD = ("steps", "ramp", "until", "repeats")
+"""Settings with which nobody may change the load."""
+
+
+def unit_of(task: Task) -> str | None:
+    """What the load of a task is a number of, where it can be set while it runs; None where its page has no field for it."""
+    if task.kind != "run" or task.over or any(task.settings.get(key) for key in _PLANS_ITS_LOAD):
+        return None
+    mode = MODES.get(implied_mode(Settings.model_construct(**task.settings)))
+    return None if mode is None else mode.load_unit
+
+
+def number_of(text: str | None) -> float:
+    """What was typed into the field. Raises ConsoleError."""
+    try:
+        return float(text or "")
+    except ValueError:
+        raise ConsoleError(f"{text!r} is not a load: type a number of users, or of requests per second") from None
+
+
+def set_load(path: Path, task: Task, load: float) -> PresentLoad:
+    """Set the load of the task in this directory. Raises Conflict with the sentence of the run."""
+    if not task.active:
+        raise Conflict(f"{task.id} is {task.state}: only the load of a task that runs can be set")
+    if task.kind != "run":
+        raise Conflict(f"{task.id} is a {task.kind}: it chooses its loads itself")
+    try:
+        return control.ask(path, load, by="console")
+    except UsageError as e:
+        raise Conflict(str(e).removeprefix(f"{path}: ").replace(str(path), task.id)) from e
