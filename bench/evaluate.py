@@ -93,7 +93,9 @@ def evaluate(directory: RunDirectory, *, server_charts: Sequence[str] = ()) -> R
             found = earlier.on_run(numbers["latency"], ended)
     cache = run.manifest.prefix_cache
     urls = urls_in(directory.server_lines())
-    said = block.describe(server, urls, totals, numbers, facts.start_ns) if scraped else None
+    # A run that was ended in its warm-up has no time of which the server could have said anything.
+    began = numbers["throughput"]["duration_s"] is not None
+    said = block.describe(server, urls, totals, numbers, facts.start_ns) if scraped and began else None
     evidence = RunEvidence(
         summary=numbers,
         open_loop=run.config.load.open_loop,
