@@ -76,7 +76,7 @@ class SSEParser:
         """The data of every event whose last byte is in `piece`, in order."""
         if self.too_large:
             return []
-        if self._buffer:
+        if self._buffer and self._started:
             if b"\n" not in piece and b"\r" not in piece:
                 # Put together once, when the line ends: not again for each of a thousand pieces.
                 self._held.append(piece)

@@ -1,4 +1,4 @@
-"""Coverage-guided fuzzing of everything that reads what others wrote: HTTP, SSE, the OpenAI dialect, records.
+"""Coverage-guided fuzzing of everything that reads what others wrote: HTTP, SSE, the dialects of APIs, records.
 
 It needs atheris, which is no dependency of the tests; in an environment of its own:
 
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 
 import atheris
@@ -82,6 +82,9 @@ def sse(data: bytes, cuts: Sequence[int]) -> None:
             assert one_by_one.unfinished == rest
 
 
+STREAMED = ("chat", "messages", "responses")
+
+
 def words(text: str) -> int:
     """A tokenizer for which a piece may hold no token, or several."""
     return len(text.split(" ")) if text else 0
@@ -91,11 +94,11 @@ def dialect(data: bytes, cuts: Sequence[int]) -> None:
     """Whether events are decoded one by one or in batches, the reply is the same; every event is a chunk of it."""
     events = [event for event in data.replace(b"\r", b"").split(b"\x00") if event]
     borders = [0, *sorted(cut % (len(events) + 1) for cut in cuts), len(events)]
-    for count in (None, words):
+    for name, count in product(STREAMED, (None, words)):
         replies: list[ParsedReply] = []
         batches = ([[event] for event in events], [events], [events[a:b] for a, b in pairwise(borders)])
         for batch in batches:
-            reader = ENDPOINTS["chat"].event_reader(ReadOptions(count=count))
+            reader = ENDPOINTS[name].event_reader(ReadOptions(count=count))
             for part in batch:
                 reader.feed(part)
             reply = reader.close()
@@ -145,6 +148,23 @@ EVENTS = (
     b'{"object":"error","message":"m"}',
     b"[DONE]",
 )
+TYPED = (
+    b'{"type":"message_start","message":{"usage":{"input_tokens":4,"output_tokens":1}}}',
+    b'{"type":"content_block_start","index":0,"content_block":{"type":"tool_use","name":"f","input":{}}}',
+    b'{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"a"}}',
+    b'{"type":"content_block_delta","index":0,"delta":{"type":"thinking_delta","thinking":"t"}}',
+    b'{"type":"content_block_delta","index":0,"delta":{"type":"input_json_delta","partial_json":"{}"}}',
+    b'{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":2}}',
+    b'{"type":"message_stop"}',
+    b'{"type":"error","error":{"type":"overloaded_error","message":"m"}}',
+    b'{"type":"response.created","response":{"status":"in_progress"},"sequence_number":0}',
+    b'{"type":"response.output_item.added","item":{"type":"function_call","name":"f","arguments":""}}',
+    b'{"type":"response.output_text.delta","delta":"a","sequence_number":4}',
+    b'{"type":"response.output_text.delta","delta":"b","sequence_number":5}',
+    b'{"type":"response.reasoning_text.delta","delta":"t","sequence_number":6}',
+    b'{"type":"response.completed","response":{"status":"incomplete","incomplete_details":{"reason":"max_output_tokens"},'
+    b'"usage":{"input_tokens":4,"output_tokens":2}}}',
+)
 SEEDS = (
     (0, b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n"),
     (0, b"HTTP/1.1 103 Hints\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi"),
@@ -152,6 +172,13 @@ SEEDS = (
     (1, b"\xef\xbb\xbfdata: a\n\ndata: b\n\n: c\r\ndata\rdata:d\r\n\r\n"),
     (1, b"data: " + b"\n\ndata: ".join(EVENTS) + b"\n\n"),
     (2, b"\x00".join(EVENTS)),
+    (2, b"\x00".join(TYPED[:8])),
+    (2, b"\x00".join(TYPED[8:])),
+    (
+        3,
+        b'{"type":"message","content":[{"type":"text","text":"a"}],"stop_reason":"end_turn","usage":{"output_tokens":2}}',
+    ),
+    (3, b'{"status":"completed","output":[{"type":"message","content":[{"type":"output_text","text":"a"}]}]}'),
     (2, b'{},{}\x00{"a":1\x00[]\x00null'),
     (
         3,

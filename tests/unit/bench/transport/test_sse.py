@@ -220,3 +220,12 @@ def test_a_line_that_the_end_cuts_off_is_kept() -> None:
     parser.feed(b'data: a\n\n{"error":1}')
     parser.end()
     assert parser.take_other_lines() == [(None, b'{"error":1}')]
+
+
+def test_a_mark_that_comes_in_pieces_is_no_part_of_a_line_that_never_ends() -> None:
+    stream = b"\xef\xbb\xbfdata: cut off"
+    whole, pieces = SSEParser(), SSEParser()
+    whole.feed(stream)
+    for i in range(len(stream)):
+        pieces.feed(stream[i : i + 1])
+    assert whole.unfinished == pieces.unfinished == b"data: cut off"
