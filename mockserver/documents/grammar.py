@@ -7,6 +7,7 @@ server, and it is checked once more with jsonschema.
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
@@ -52,13 +53,8 @@ class NotInstalled(Exception):
 
 @cache
 def is_installed() -> bool:
-    """Whether the extra `json` is installed."""
-    try:
-        import jsonschema  # noqa: F401
-        import llguidance  # noqa: F401
-    except ImportError:
-        return False
-    return True
+    """Whether the extra `json` is installed. Its import takes long, so it happens in the thread that makes documents."""
+    return all(importlib.util.find_spec(name) is not None for name in ("jsonschema", "llguidance"))
 
 
 @cache
