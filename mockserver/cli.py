@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn, get_origin
 
-from mockserver.config import Flag, MockConfig, flag_of, load
+from mockserver.config import Flag, MockConfig, load
+from mockserver.config_sentences import flag_of
 from mockserver.errors import MockError, UsageError
 from mockserver.presets import LIST, table
 

@@ -26,6 +26,7 @@ from pydantic import (
 )
 
 from mockserver.combinations import combination_problems
+from mockserver.config_sentences import sentences_of
 from mockserver.errors import UsageError
 from mockserver.faults import Rule, parse_rule
 from mockserver.presets import settings_of
@@ -288,7 +289,7 @@ def load(path: Path | None, flags: Mapping[str, object]) -> MockConfig:
     try:
         config = MockConfig(**values)
     except ValidationError as e:
-        problems += [sentence for error in e.errors() for sentence in _sentences(error, path, flags)]
+        problems += [sentence for error in e.errors() for sentence in sentences_of(error, path, flags)]
         raise UsageError(problems) from e
     if problems:
         raise UsageError(problems)
@@ -357,52 +358,8 @@ def changed(config: MockConfig, values: Mapping[str, object]) -> MockConfig:
     try:
         new = MockConfig(**{**{name: getattr(config, name) for name in MockConfig.model_fields}, **known})
     except ValidationError as e:
-        problems += [sentence for error in e.errors() for sentence in _sentences(error, None, {})]
+        problems += [sentence for error in e.errors() for sentence in sentences_of(error, None, {})]
         raise UsageError(problems) from e
     if problems:
         raise UsageError(problems)
     return new
-
-
-def flag_of(field: str) -> str:
-    """The flag of a field: `output_tokens` is `--output-tokens`."""
-    return "--" + field.replace("_", "-")
-
-
-def _sentences(error: Any, path: Path | None, flags: Mapping[str, object]) -> list[str]:
-    """The problems of one field in our words, one sentence each."""
-    if not error["loc"]:
-        return str(error["ctx"]["error"]).splitlines()
-    field, *inside = error["loc"]
-    where = ".".join([field, *(str(i) for i in inside)])
-    if field in flags:
-        where = flag_of(field)
-    elif path is not None:
-        where = f"{path}: {where}"
-    cause = error.get("ctx", {}).get("error")
-    if cause is not None:  # Our own validators already quote the value.
-        return [f"{where}: {problem}" for problem in str(cause).splitlines()]
-    written = "***" if field == "api_key" else repr(error["input"])
-    wanted = _WANTED.get(error["type"])
-    if wanted is None:
-        return [f"{where}: {written}: {error['msg'][0].lower()}{error['msg'][1:]}"]
-    return [f"{where}: {written}: write {wanted.format(**error.get('ctx', {}))}"]
-
-
-_WANTED = {
-    "int_parsing": "a whole number",
-    "int_type": "a whole number",
-    "int_from_float": "a whole number",
-    "float_parsing": "a number",
-    "float_type": "a number",
-    "finite_number": "a finite number",
-    "bool_parsing": "on or off",
-    "bool_type": "on or off",
-    "string_type": "a text",
-    "string_too_short": "at least {min_length} character",
-    "literal_error": "{expected}",
-    "greater_than": "a number above {gt}",
-    "greater_than_equal": "a number of at least {ge}",
-    "less_than_equal": "a number of at most {le}",
-}
-"""What to write instead, by pydantic's type of error."""

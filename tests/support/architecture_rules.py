@@ -222,8 +222,10 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "mockserver.faults": frozenset({"promptset"}),
     "mockserver.presets": frozenset({"mockserver.step_cost"}),
     "mockserver.combinations": frozenset({"mockserver.config", "mockserver.faults", "mockserver.step_cost"}),
+    "mockserver.config_sentences": frozenset(),
     "mockserver.config": frozenset(
-        {"mockserver.combinations", "mockserver.errors", "mockserver.faults", "mockserver.presets", "mockserver.step_cost",
+        {"mockserver.combinations", "mockserver.config_sentences", "mockserver.errors", "mockserver.faults",
+         "mockserver.presets", "mockserver.step_cost",
          "promptset"}
     ),
     # Shared by the processes of one mock; knows nothing of requests.
@@ -297,7 +299,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     ),
     # Ways in.
     "mockserver.cli": frozenset(
-        {"mockserver.config", "mockserver.errors", "mockserver.faults", "mockserver.http.server", "mockserver.presets"}
+        {"mockserver.config", "mockserver.config_sentences",
+         "mockserver.errors", "mockserver.faults", "mockserver.http.server", "mockserver.presets"}
     ),
     "mockserver.__main__": frozenset({"mockserver.cli"}),
     "mockserver.child": frozenset({"mockserver.cli"}),
