@@ -26,12 +26,13 @@ from bench.metrics.planned_load import ChangedLoad, PlannedLoad, parts_between
 from bench.metrics.precision import PRECISE_ENOUGH
 from bench.metrics.summary import Summary, rounded
 from bench.modes.interface import inputs_of
-from bench.run_directory import CERTIFICATE, CERTIFICATE_PAGE, REPORT, SUMMARY, RunDirectory
+from bench.run_directory import CERTIFICATE, CERTIFICATE_PAGE, GPU, REPORT, SERVER, SUMMARY, RunDirectory
 from bench.run_state import RunState
 from bench.schedule.changing import RateChange
-from bench.server_metrics import block
+from bench.server_metrics import block, gpu_block
 from bench.server_metrics.by_name import UnknownName, named_series
 from bench.server_metrics.client_totals import ClientTotals
+from bench.server_metrics.gpus import GPUS
 from bench.server_metrics.role_series import ServerSeries
 from bench.server_metrics.scrapes import read_scrapes, urls_in
 from bench.server_metrics.servers import SERVERS
@@ -73,7 +74,8 @@ def evaluate(directory: RunDirectory, *, server_charts: Sequence[str] = ()) -> R
         raise UsageError(f"{directory.path}: the run was ended while {run.manifest.state}, before it sent any load")
     facts = _facts(run, directory)
     summary = Summary(facts)
-    server = ServerSeries(SERVERS).add_all(read_scrapes(directory.server_lines()))
+    server = ServerSeries(SERVERS).add_all(read_scrapes(directory.scraped_lines(SERVER)))
+    gpus = ServerSeries(GPUS).add_all(read_scrapes(directory.scraped_lines(GPU)))
     scraped = bool(server.scrapes or server.failed)
     totals = ClientTotals()
     for record in directory.records():
@@ -92,7 +94,7 @@ def evaluate(directory: RunDirectory, *, server_charts: Sequence[str] = ()) -> R
         if earlier is not None:
             found = earlier.on_run(numbers["latency"], ended)
     cache = run.manifest.prefix_cache
-    urls = urls_in(directory.server_lines())
+    urls = urls_in(directory.scraped_lines(SERVER))
     # A run that was ended in its warm-up has no time of which the server could have said anything.
     began = numbers["throughput"]["duration_s"] is not None
     said = block.describe(server, urls, totals, numbers, facts.start_ns) if scraped and began else None
@@ -116,6 +118,7 @@ def evaluate(directory: RunDirectory, *, server_charts: Sequence[str] = ()) -> R
         "calibration": _without_plots(found),
         "prefix_cache": None if cache is None else cache.to_json(),
         "server": rounded(said),
+        "gpu": rounded(_gpu(gpus, numbers, facts.start_ns, run.config)),
     }
     if found is not None and found["from"] == "ledger":
         certificate = {
@@ -134,6 +137,9 @@ def evaluate(directory: RunDirectory, *, server_charts: Sequence[str] = ()) -> R
     if server.scrapes:
         series = page["series"]
         page["server"] = rounded(block.over_steps(server, series["t_s"], series["step_s"], facts.start_ns))
+    if gpus.scrapes:
+        series = page["series"]
+        page["gpu"] = rounded(gpu_block.over_steps(gpus, series["t_s"], series["step_s"], facts.start_ns))
     if server_charts:
         page["server_named"] = _named(directory, server_charts, page["series"], facts.start_ns)
     directory.write(SUMMARY, orjson.dumps(whole, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
@@ -142,11 +148,17 @@ def evaluate(directory: RunDirectory, *, server_charts: Sequence[str] = ()) -> R
     return Result(directory, whole, verdict, status)
 
 
+def _gpu(gpus: ServerSeries, numbers: dict[str, Any], start_ns: int, config: RunConfig) -> dict[str, Any] | None:
+    return gpu_block.describe(gpus, numbers, start_ns, gpus=config.gpus, hour_cost=config.gpu_hour_cost)
+
+
 def _named(
     directory: RunDirectory, names: Sequence[str], series: Mapping[str, Any], start_ns: int
 ) -> list[dict[str, Any]]:
     try:
-        found = named_series(read_scrapes(directory.server_lines()), names, series["t_s"], series["step_s"], start_ns)
+        found = named_series(
+            read_scrapes(directory.scraped_lines(SERVER)), names, series["t_s"], series["step_s"], start_ns
+        )
     except UnknownName as e:
         near = f": did you mean {' or '.join(e.near)}?" if e.near else ""
         raise UsageError(f"{directory.path}: the server's metrics have no {e.name!r}{near}") from e

@@ -42,7 +42,7 @@ from bench.metrics.precision import PRECISE_ENOUGH, Look
 from bench.modes.interface import LoadPlan, inputs_of
 from bench.observer import SILENT, Observer
 from bench.rng import fresh_salt, unique_id
-from bench.run_directory import CERTIFICATES, CHANGES, LIVE, MANIFEST, SERVER, LineLog, RunDirectory
+from bench.run_directory import CERTIFICATES, CHANGES, GPU, LIVE, MANIFEST, SERVER, LineLog, RunDirectory
 from bench.run_state import RunState
 from bench.scale import shards
 from bench.scale.plan import workers_of
@@ -150,7 +150,7 @@ async def _measure(
     with observer.waiting("loading the tokenizer"):
         tokenizer = tokenizer_of(config)
     transport = transport_of(config, tokenizer, clock)
-    server = _scraper(config, directory)
+    server: Scraper | None = None
     with observer.waiting(f"looking up the address of {url}"):
         await transport.open()
     try:
@@ -166,6 +166,7 @@ async def _measure(
         manifest.mark(directory, RunState.PROBING)
         with observer.waiting(f"waiting for {url} to answer the probe"):
             probed = await _probe(config, transport, clock, run_id, source)
+        server = _scraper(config, directory)
         notes = [*source.notes, *_same_prompts_note(config, source), *probed.notes]
         for note in notes:
             observer.say(f"note: {note}")
@@ -237,13 +238,11 @@ async def _measure(
 def _scraper(config: RunConfig, directory: RunDirectory) -> Scraper | None:
     """What reads the server's metrics beside the load; it gets ready beside whatever is done meanwhile."""
     target = target_of(config)
-    pages = scraper.pages_of(config.server_metrics, target)
+    pages = scraper.pages_of(config.server_metrics, config.gpu_metrics, target)
     if not pages:
         return None
-    path = str(directory.path / SERVER)
-    return Scraper(
-        ScrapeTask(pages, path, known_only=not config.server_metrics, ca_file=target.ca_file, insecure=target.insecure)
-    )
+    path, gpu_path = (str(directory.path / name) for name in (SERVER, GPU))
+    return Scraper(ScrapeTask(pages, path, gpu_path, ca_file=target.ca_file, insecure=target.insecure))
 
 
 def _prompt_texts(source: Source[Any], salt: str | None) -> PromptTexts:

@@ -8,6 +8,7 @@
     server.jsonl    what the server's own metrics said, a line a second, where it has a page of them
     changes.jsonl   one line for each change of the load while the run went on; only where it may be changed
     control.sock    meanwhile, the way in for such changes
+    gpu.jsonl       what the GPUs said, likewise
     ledger.jsonl    only where we own the mock; mock.json: what it says of itself
     certificates.json   what calibrations on this machine had found when the run began, where there are some
     summary.json, report.html   made from the above, and made again by `report`
@@ -39,6 +40,7 @@ REQUESTS = "requests.jsonl"
 SAMPLES = "samples.jsonl"
 LIVE = "live.jsonl"
 SERVER = "server.jsonl"
+GPU = "gpu.jsonl"
 CHANGES = "changes.jsonl"
 CONTROL = "control.sock"
 LEDGER = "ledger.jsonl"
@@ -50,7 +52,7 @@ REPORT = "report.html"
 CERTIFICATE = "certificate.json"
 CERTIFICATE_PAGE = "certificate.html"
 
-RUN_FILES = (REQUESTS, SAMPLES, LIVE, SERVER, CHANGES, CONTROL, MANIFEST, CERTIFICATES)
+RUN_FILES = (REQUESTS, SAMPLES, LIVE, SERVER, GPU, CHANGES, CONTROL, MANIFEST, CERTIFICATES)
 """What a run writes before its load, or during it."""
 
 
@@ -256,10 +258,10 @@ class RunDirectory:
         for path in (self.path / SAMPLES, *self.shards(SAMPLES)):
             yield from _rows(path)
 
-    def server_lines(self) -> Iterator[bytes]:
-        """Every whole line of server.jsonl; none where there is no such file."""
-        if (self.path / SERVER).exists():
-            yield from (line for _, line in whole_lines(self.path / SERVER))
+    def scraped_lines(self, name: str) -> Iterator[bytes]:
+        """Every whole line of server.jsonl or gpu.jsonl; none where there is no such file."""
+        if (self.path / name).exists():
+            yield from (line for _, line in whole_lines(self.path / name))
 
     def changes(self) -> list[LoadChange] | None:
         """The changes of the load while it went on, in their order; None where it could not be changed."""

@@ -35,7 +35,7 @@ exit status: 0 good, 2 wrong usage, 3 INVALID: the numbers are wrong at this loa
 """
 
 
-UNREAD = {"server_metrics": ("off",)}
+UNREAD = {"server_metrics": ("off",), "gpu_metrics": "off"}
 """The ledger says more of the mock than its metrics, and a page of them takes it some ms, in which no token leaves."""
 
 DEFAULTS = {"check_usage": True, **UNREAD}

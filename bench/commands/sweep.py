@@ -42,7 +42,7 @@ def main(argv: Sequence[str]) -> int:
     from bench.report import load_sweep_text
     from bench.run_series import RunSeries
 
-    parser = run_parser("sweep", ABOUT, EXAMPLES, tuple(SET_BY_LOADS))
+    parser = run_parser("sweep", ABOUT, EXAMPLES, (*SET_BY_LOADS, "gpus"))
     resuming = Option("resume", "DIR", "go on with the sweep in this directory, with the same flags")
     add_options(parser, "which loads", (*OPTIONS, resuming))
     flags, problems = parse_flags(parser, argv)

@@ -299,6 +299,19 @@ class Settings(BaseModel):
         metavar="auto|off|URL",
         otherwise="auto",
     )
+    gpu_metrics: Annotated[str, AfterValidator(values.gpu_metrics)] = option(
+        "auto",
+        "read the GPUs each second: auto asks this machine's driver (NVML) where the server is on it, off leaves them, a URL "
+        "names the page of a DCGM exporter",
+        group="engine",
+        metavar="auto|off|URL",
+    )
+    gpus: int | None = option(
+        None, "GPUs that the server uses: adds tokens per second of each", group="engine", metavar="N", ge=1
+    )
+    gpu_hour_cost: float | None = option(
+        None, "what an hour of one GPU costs: adds the cost of a million tokens", group="engine", metavar="COST", gt=0
+    )
     limits: Limits = option(Limits(), "limits of the verdict", group="file")
 
     transport: Annotated[str, AfterValidator(lambda v: values.one_of(v, TRANSPORTS))] = option(
@@ -364,6 +377,7 @@ class Settings(BaseModel):
         """The settings as they may be stored and shown: secrets are `***`, defaults included."""
         shown = self.model_dump(mode="json")
         shown["url"] = public_url(self.url)
+        shown["gpu_metrics"] = public_url(self.gpu_metrics)
         shown["server_metrics"] = [public_url(page) for page in self.server_metrics]
         shown["extra_body"] = public_body(shown["extra_body"])
         if self.api_key is not None:

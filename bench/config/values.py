@@ -198,6 +198,11 @@ def server_metrics(given: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(url(one) for one in given)
 
 
+def gpu_metrics(given: str) -> str:
+    """`auto`, `off`, or the URL of a page of metrics. Raises ValueError."""
+    return given if given in ("auto", "off") else url(given)
+
+
 def warmup(value: object) -> str:
     """Requests (20) or a time (20s), as it is written. Raises ValueError."""
     text = str(value).strip()

@@ -57,9 +57,16 @@ def fields(kind: str = "run") -> list[FormField]:
     """Every setting that a task of a kind can have, in the order of the declaration; first those of the kind."""
     form = KINDS[kind].form()
     found = [_of_option(option) for option in form.options]
+    own = {option.name for option in form.options}
     for name, declared in Settings.model_fields.items():
         extra = declared.json_schema_extra
-        if name in LEFT_OUT or name in form.left_out or not isinstance(extra, dict) or extra.get("group") not in GROUPS:
+        if (
+            name in own
+            or name in LEFT_OUT
+            or name in form.left_out
+            or not isinstance(extra, dict)
+            or extra.get("group") not in GROUPS
+        ):
             continue
         default = str(extra.get("otherwise") or _written(declared.default))
         metavar = str(extra.get("metavar") or "")
@@ -77,6 +84,7 @@ def fields(kind: str = "run") -> list[FormField]:
         else:
             shape = "number" if declared.annotation in (int, float) else "text"
         label = "URL" if name == "url" else "SLO" if name == "slo" else name.replace("_", " ").capitalize()
+        label = label.replace("Gpu", "GPU")
         doc = (declared.description or "").replace("%%", "%")
         found.append(FormField(name, label, doc, str(extra["group"]), shape, default, choices))
     return found

@@ -111,6 +111,7 @@ def load_of(ladder: Ladder, asked: int, url: str, step_s: float, folder: Path) -
         "out": str(folder / "run"),
         "quiet": True,
         "server_metrics": ("off",),
+        "gpu_metrics": "off",
     }
     if ladder.kind == "rate":
         cap = max(CAP_LEAST, round(asked * CAP_S))

@@ -119,6 +119,7 @@ def render(summary: Mapping[str, Any], page: Mapping[str, Any] | None = None) ->
         slowest=request_tables.slowest(page, tokens=details.has_tokens(summary)),
         failed=request_tables.failed(page, tokens=details.has_tokens(summary)),
         server=server.server_view(summary),
+        gpu=server.gpu_rows(summary),
         configuration=configuration(summary.get("run", {})),
         calibration=_calibration(summary.get("calibration")),
     )

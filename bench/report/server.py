@@ -76,6 +76,46 @@ def server_view(summary: Mapping[str, Any]) -> ServerView | None:
     )
 
 
+_GPU_LEVELS: dict[str, tuple[str, float, str]] = {
+    "gpu_utilisation": ("Utilisation", 100.0, "%"),
+    "gpu_power_w": ("Power", 1.0, "W"),
+    "gpu_memory_bytes": ("Memory used", 1 / 2**30, "GiB"),
+    "gpu_clock_mhz": ("Clock", 1.0, "MHz"),
+    "gpu_temperature_c": ("Temperature", 1.0, "°C"),
+    "gpu_throttled": ("Share of time at a lowered clock", 100.0, "%"),
+}
+_GPU_NUMBERS = {
+    "energy_j": ("Energy", "J"),
+    "joules_per_output_token": ("Energy of an output token", "J"),
+    "output_tokens_per_s_per_gpu": ("Output of a GPU", "tokens/s"),
+    "cost_per_million_output_tokens": ("Cost of a million output tokens", ""),
+    "cost_per_million_tokens": ("Cost of a million tokens, in and out", ""),
+}
+
+
+def gpu_rows(summary: Mapping[str, Any]) -> list[Detail]:
+    """What the GPUs did, and what a token cost; none where nothing is known of them."""
+    gpu = summary.get("gpu")
+    if gpu is None:
+        return []
+    rows = [Detail("Read by", gpu["source"])] if gpu["source"] is not None else []
+    for key, (title, scale, unit) in _GPU_LEVELS.items():
+        if (level := gpu["levels"].get(key)) is not None:
+            mean, most = (formatting.number(scale * level[stat]) for stat in ("mean", "max"))
+            gap = "" if unit.startswith("%") else " "
+            rows.append(Detail(title, f"{mean}{gap}{unit} on average, at most {most}{gap}{unit}"))
+    for key, (title, unit) in _GPU_NUMBERS.items():
+        if gpu[key] is not None:
+            rows.append(Detail(title, f"{formatting.number(gpu[key])} {unit}".strip()))
+    return rows
+
+
+def gpu_lines(summary: Mapping[str, Any]) -> list[str]:
+    """The same for a terminal, in one line."""
+    rows = [row for row in gpu_rows(summary) if row.name != "Read by"]
+    return [f"GPU: {'; '.join(f'{row.name.lower()} {row.value}' for row in rows)}"] if rows else []
+
+
 def text_lines(summary: Mapping[str, Any]) -> list[str]:
     """The same for a terminal: the levels in one line, then the sentences."""
     view = server_view(summary)

@@ -31,6 +31,23 @@ def requests(run: RunNumbers) -> Chart | None:
     return over_time(run, "server_requests", "Inside the server: requests", meaning, (Panel("requests", tuple(lines)),))
 
 
+def gpu(run: RunNumbers) -> Chart | None:
+    """What the GPUs do: power, and how busy and how hot they are."""
+    page: Mapping[str, Any] = {} if run.page is None else run.page
+    series: Mapping[str, Sequence[float | None]] = page.get("gpu", {})
+    panels = []
+    if "gpu_power_w" in series:
+        panels.append(Panel("W", (Line("power", series["gpu_power_w"]),)))
+    if "gpu_utilisation" in series:
+        panels.append(Panel("%", (Line("utilisation", _percent(series["gpu_utilisation"])),)))
+    if "gpu_temperature_c" in series:
+        panels.append(Panel("°C", (Line("temperature", series["gpu_temperature_c"], tone="second"),)))
+    if not panels:
+        return None
+    meaning = "Power of all GPUs together, their mean utilisation and temperature."
+    return over_time(run, "gpu", "The GPU", meaning, tuple(panels))
+
+
 def named(run: RunNumbers) -> list[Chart]:
     """A chart of each name that was asked for."""
     asked = () if run.page is None else run.page.get("server_named", ())

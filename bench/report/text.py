@@ -68,7 +68,7 @@ def _page(summary: Mapping[str, Any], columns: int, brief: bool) -> Group:
         parts.append(_objectives(summary))
     parts.append(_errors(summary))
     if not brief:
-        parts += [Text(printable(line)) for line in server.text_lines(summary)]
+        parts += [Text(printable(line)) for line in (*server.text_lines(summary), *server.gpu_lines(summary))]
         parts += _calibrated(summary)
         parts += [Text(warning, "yellow") for warning in summary["window"]["warnings"]]
     return Group(*parts)

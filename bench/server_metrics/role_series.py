@@ -13,7 +13,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from bench.server_metrics.roles import COUNTERS, HISTOGRAMS, LEVELS, SHARES, Role, ServerTable
+from bench.server_metrics.roles import (
+    COUNTERS,
+    GPU_MEANS,
+    GPU_SUMS,
+    HISTOGRAMS,
+    LEVELS,
+    SHARES,
+    Role,
+    ServerTable,
+)
 from bench.server_metrics.scrapes import Scrape
 
 _KEY = re.compile(r"^([^{]+)(?:\{(.*)\})?$", re.DOTALL)
@@ -77,22 +86,23 @@ class Points:
 class Counter(Points):
     """A counter, with what it counted before the server was started again."""
 
-    __slots__ = ("_last", "restarts")
+    __slots__ = ("restarts", "said")
 
     def __init__(self) -> None:
         super().__init__()
-        self._last = 0.0
+        self.said = 0.0
+        """Its last value, as the server said it."""
         self.restarts = 0
 
     def add(self, at_ns: int, value: float) -> None:
         if not self.values:
             risen = 0.0
-        elif value < self._last:
+        elif value < self.said:
             self.restarts += 1
             risen = value
         else:
-            risen = value - self._last
-        self._last = value
+            risen = value - self.said
+        self.said = value
         Points.add(self, at_ns, (self.values[-1] if self.values else 0.0) + risen)
 
     def between(self, start_ns: float, end_ns: float) -> float:
@@ -126,6 +136,9 @@ class Histogram:
         return low, None
 
 
+_SUMS = frozenset((*LEVELS, *GPU_SUMS))
+_MEANS = frozenset((*SHARES, *GPU_MEANS))
+
 _Place = tuple[Role, int, str]
 """A role, by which of its names (in order of tables and of names), and the part: `le` of a bucket, `sum`, `count`."""
 
@@ -135,7 +148,7 @@ class _PageSeries:
 
     def __init__(self, tables: Sequence[ServerTable]) -> None:
         self._tables = tables
-        self._places: dict[str, tuple[_Place, ...]] = {}
+        self._places: dict[str, tuple[tuple[_Place, float], ...]] = {}
         self._levels: dict[_Place, Points] = {}
         self._counters: dict[_Place, Counter] = {}
         self.tables: set[str] = set()
@@ -148,13 +161,13 @@ class _PageSeries:
             places = self._places.get(key)
             if places is None:
                 places = self._places[key] = tuple(self._find(key))
-            for place in places:
-                sums.setdefault(place, []).append(value)
+            for place, scale in places:
+                sums.setdefault(place, []).append(value * scale)
         for place, values in sums.items():
             role = place[0]
-            if role in SHARES:
+            if role in _MEANS:
                 self._levels.setdefault(place, Points()).add(at, sum(values) / len(values))
-            elif role in LEVELS:
+            elif role in _SUMS:
                 self._levels.setdefault(place, Points()).add(at, sum(values))
             else:
                 counter = self._counters.get(place)
@@ -167,7 +180,7 @@ class _PageSeries:
         if self.first_ns is None:
             self.first_ns = at
 
-    def _find(self, key: str) -> Iterator[_Place]:
+    def _find(self, key: str) -> Iterator[tuple[_Place, float]]:
         name, labels = split_key(key)
         rank = 0
         for table in self._tables:
@@ -177,7 +190,7 @@ class _PageSeries:
                     part = _part(role, samples.name, name, labels)
                     if part is not None and samples.match(samples.name, labels):
                         self.tables.add(table.name)
-                        yield role, rank, part
+                        yield (role, rank, part), samples.scale
 
     def _ranks(self, role: Role) -> Iterator[int]:
         yield from sorted({place[1] for place in (*self._levels, *self._counters) if place[0] is role})[:1]
@@ -256,7 +269,7 @@ class ServerSeries:
         return [found for page in self._pages.values() if (found := page.level(role)) is not None]
 
     def _together(self, role: Role, values: Sequence[float]) -> float:
-        return sum(values) / len(values) if role in SHARES else sum(values)
+        return sum(values) / len(values) if role in _MEANS else sum(values)
 
     def level(self, role: Role, start_ns: int, end_ns: int) -> tuple[float, float] | None:
         """The mean of a level over a stretch of time, and its largest value there."""
@@ -278,6 +291,11 @@ class ServerSeries:
         """How far a counter rose between two instants."""
         pages = [found for page in self._pages.values() if (found := page.counter(role)) is not None]
         return sum(page.between(start_ns, end_ns) for page in pages) if pages else None
+
+    def said(self, role: Role) -> float | None:
+        """What a counter stood at last, as the servers said it."""
+        pages = [found for page in self._pages.values() if (found := page.counter(role)) is not None]
+        return sum(page.said for page in pages) if pages else None
 
     def covers(self, start_ns: float, end_ns: float) -> bool:
         """Whether there are scrapes on both sides of a stretch of time."""

@@ -31,6 +31,13 @@ class Role(StrEnum):
     PREFILL = "prefill"
     DECODE = "decode"
 
+    GPU_POWER = "gpu_power_w"
+    GPU_MEMORY = "gpu_memory_bytes"
+    GPU_UTILISATION = "gpu_utilisation"
+    GPU_CLOCK = "gpu_clock_mhz"
+    GPU_TEMPERATURE = "gpu_temperature_c"
+    GPU_THROTTLED = "gpu_throttled"
+
 
 LEVELS = (Role.RUNNING, Role.WAITING)
 """Gauges that add up over ranks and replicas."""
@@ -47,6 +54,10 @@ COUNTERS = (
 )
 HISTOGRAMS = (Role.TTFT, Role.ITL, Role.TPOT, Role.E2EL, Role.QUEUE, Role.PREFILL, Role.DECODE)
 """Of seconds."""
+GPU_SUMS = (Role.GPU_POWER, Role.GPU_MEMORY)
+"""Gauges of GPUs that add up over all of them."""
+GPU_MEANS = (Role.GPU_UTILISATION, Role.GPU_CLOCK, Role.GPU_TEMPERATURE, Role.GPU_THROTTLED)
+"""Gauges of which all GPUs have a mean."""
 
 TITLES: dict[Role, str] = {
     Role.RUNNING: "Requests running",
@@ -67,6 +78,12 @@ TITLES: dict[Role, str] = {
     Role.QUEUE: "Time in the queue",
     Role.PREFILL: "Prefill time",
     Role.DECODE: "Decode time",
+    Role.GPU_POWER: "Power",
+    Role.GPU_MEMORY: "Memory used",
+    Role.GPU_UTILISATION: "Utilisation",
+    Role.GPU_CLOCK: "Clock",
+    Role.GPU_TEMPERATURE: "Temperature",
+    Role.GPU_THROTTLED: "Time at a lowered clock",
 }
 
 
@@ -77,6 +94,8 @@ class Samples:
     name: str
     only: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     without: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    scale: float = 1.0
+    """What a value is to be multiplied by, to have the unit of its role."""
 
     def match(self, name: str, labels: Mapping[str, str]) -> bool:
         """Whether a sample is one of them."""

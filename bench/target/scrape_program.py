@@ -17,7 +17,6 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException, HTTPSConnection, RemoteDisconnected
 from multiprocessing.connection import Connection
-from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from bench import clock
@@ -25,10 +24,12 @@ from bench.clock import NS_PER_S
 from bench.priority import give_way
 from bench.secrets import public_url
 from bench.server_metrics.exposition import Page, read_page
+from bench.server_metrics.gpus import GPUS
 from bench.server_metrics.role_series import ServerSeries
 from bench.server_metrics.roles import COUNTERS, LEVELS, SHARES, Role
 from bench.server_metrics.scrapes import Scrape, ScrapeLines
 from bench.server_metrics.servers import SERVERS
+from bench.target.nvml_page import NVML, NvmlPage
 from bench.target.scrape_task import FirstScrape, ScrapePage, ScrapeTask, ServerNow
 
 TIMEOUT_S = 5.0
@@ -38,13 +39,11 @@ SETTLED_WITHIN_S = 3.0
 SETTLING_EVERY_S = 0.03
 
 
-class _Source:
+class HttpPage:
     """One page, on a connection of its own that stays open."""
 
-    def __init__(self, number: int, page: ScrapePage, context: ssl.SSLContext | None) -> None:
-        self._number = number
+    def __init__(self, page: ScrapePage, context: ssl.SSLContext | None) -> None:
         self._page = page
-        self._lines = ScrapeLines(number, public_url(page.url))
         parts = urlsplit(page.url)
         host = parts.hostname or ""
         if parts.scheme == "https":
@@ -53,22 +52,8 @@ class _Source:
             self._connection = HTTPConnection(host, parts.port, timeout=TIMEOUT_S)
         self._path = urlunsplit(("", "", parts.path or "/", parts.query, ""))
 
-    @property
-    def url(self) -> str:
-        """As it may be shown."""
-        return public_url(self._page.url)
-
-    def scrape(self, fd: int) -> Scrape:
-        """Ask now, and write down what comes."""
-        asked_ns = clock.now_ns()
-        found = self._get()
-        t_ns = clock.now_ns()
-        _write(fd, self._lines.line(asked_ns, t_ns, found))
-        if isinstance(found, str):
-            return Scrape(t_ns=t_ns, asked_ns=asked_ns, page=self._number, values={}, error=found)
-        return Scrape(t_ns=t_ns, asked_ns=asked_ns, page=self._number, values=found.values)
-
-    def _get(self) -> Page | str:
+    def read(self) -> Page | str:
+        """The page now, or what is wrong."""
         try:
             try:
                 content = self._ask()
@@ -96,6 +81,37 @@ class _Source:
         return f"more than {MOST_BYTES} bytes" if len(content) > MOST_BYTES else content
 
 
+class Source:
+    """A page, and the lines that are made of it."""
+
+    def __init__(self, number: int, page: ScrapePage, context: ssl.SSLContext | None) -> None:
+        self.page = page
+        self._number = number
+        self._reader = NvmlPage() if page.url == NVML else HttpPage(page, context)
+        self._lines = ScrapeLines(number, self.url)
+
+    @property
+    def url(self) -> str:
+        """As it may be shown."""
+        return self.page.url if self.page.url == NVML else public_url(self.page.url)
+
+    def scrape(self) -> tuple[Scrape, bytes]:
+        """Ask now: what came, and its line."""
+        asked_ns = clock.now_ns()
+        found = self._reader.read()
+        t_ns = clock.now_ns()
+        line = self._lines.line(asked_ns, t_ns, found)
+        if isinstance(found, str):
+            return Scrape(t_ns=t_ns, asked_ns=asked_ns, page=self._number, values={}, error=found), line
+        return Scrape(t_ns=t_ns, asked_ns=asked_ns, page=self._number, values=found.values), line
+
+    def is_good(self, scrape: Scrape) -> bool:
+        """Whether the page is to be read on."""
+        if scrape.error is not None:
+            return False
+        return not self.page.looked_for or bool(ServerSeries((*SERVERS, *GPUS)).add_all([scrape]).found)
+
+
 def _write(fd: int, line: bytes) -> None:
     """A line that the disk does not take is lost: the load is what matters."""
     try:
@@ -116,42 +132,56 @@ class Watch:
 
     def __init__(self, task: ScrapeTask, connection: Connection) -> None:
         self._connection = connection
-        context = _context(task)
-        self._sources = [_Source(number, page, context) for number, page in enumerate(task.pages)]
-        self._fd = os.open(task.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         self._task = task
+        context = _context(task)
+        self._sources = [Source(number, page, context) for number, page in enumerate(task.pages)]
+        self._files: dict[str, int] = {}
 
-    def _scrape(self) -> tuple[list[Scrape], ServerSeries]:
-        scrapes = [source.scrape(self._fd) for source in self._sources]
-        return scrapes, ServerSeries(SERVERS).add_all(scrapes)
+    def _write(self, source: Source, line: bytes) -> None:
+        path = self._task.gpu_path if source.page.gpu else self._task.path
+        if path not in self._files:
+            self._files[path] = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        _write(self._files[path], line)
 
-    def settled(self) -> tuple[list[Scrape], ServerSeries]:
-        """A scrape at which nothing runs and the counters stand still, as far as that comes in time."""
+    def _scrape(self) -> ServerSeries:
+        """Every page once, written down. Returns what the server's have."""
+        series = ServerSeries(SERVERS)
+        for source in self._sources:
+            scrape, line = source.scrape()
+            self._write(source, line)
+            if not source.page.gpu:
+                series.add(scrape)
+        return series
+
+    def _settle(self) -> None:
+        """Scrape until nothing runs and the counters stand still, as far as that comes in time."""
         until_ns = clock.now_ns() + round(SETTLED_WITHIN_S * NS_PER_S)
-        scrapes, series = self._scrape()
         before: Mapping[Role, float] | None = None
-        while any(scrape.error is None for scrape in scrapes) and clock.now_ns() < until_ns:
-            counts = _counts(scrapes)
-            if counts == before and not _level(series, Role.RUNNING):
-                break
+        while True:
+            series = self._scrape()
+            counts = _counts(series)
+            done = not series.scrapes or (counts == before and not _level(series, Role.RUNNING))
+            if done or clock.now_ns() >= until_ns:
+                return
             before = counts
             self._connection.poll(SETTLING_EVERY_S)
-            scrapes, series = self._scrape()
-        return scrapes, series
 
     def first(self) -> FirstScrape:
-        """The scrape before the load, and whether there is anything to go on for."""
-        scrapes, series = self.settled()
-        problems = tuple(
-            f"{source.url} has no metrics ({scrape.error})"
-            for source, scrape in zip(self._sources, scrapes, strict=True)
-            if scrape.error is not None
-        )
-        servers = tuple(table.name for table in series.found)
-        goes_on = bool(servers) if self._task.known_only else len(problems) < len(scrapes)
-        if not goes_on:
-            Path(self._task.path).unlink()
-        return FirstScrape(servers, problems, goes_on)
+        """The scrapes before the load. Pages that have nothing are left."""
+        kept: list[Source] = []
+        problems: list[str] = []
+        for source in self._sources:
+            scrape, line = source.scrape()
+            if source.is_good(scrape):
+                kept.append(source)
+                self._write(source, line)
+            elif not source.page.looked_for:
+                flag = "--gpu-metrics" if source.page.gpu else "--server-metrics"
+                problems.append(f"{flag}: {source.url} has no metrics ({scrape.error})")
+        self._sources = kept
+        if any(not source.page.gpu for source in kept):
+            self._settle()
+        return FirstScrape(tuple(problems), bool(kept))
 
     def go_on(self) -> None:
         """Scrape until the load is over, and once more."""
@@ -159,12 +189,12 @@ class Watch:
         every_ns = round(self._task.every_s * NS_PER_S)
         due_ns = clock.now_ns() + every_ns
         while not connection.poll(max(due_ns - clock.now_ns(), 0) / NS_PER_S):
-            _, series = self._scrape()
+            series = self._scrape()
             connection.send(ServerNow({str(r): v for r in (*LEVELS, *SHARES) if (v := _level(series, r)) is not None}))
             # Who is late goes on with the next time that is still to come.
             due_ns += every_ns * max(1, -(-(clock.now_ns() - due_ns) // every_ns))
         connection.recv()
-        self.settled()
+        self._settle()
         connection.send(None)
 
 
@@ -177,15 +207,9 @@ def _last(series: ServerSeries, role: Role, at_ns: int) -> float | None:
     return None if found is None else found[0]
 
 
-def _counts(scrapes: list[Scrape]) -> Mapping[Role, float]:
+def _counts(series: ServerSeries) -> Mapping[Role, float]:
     """All that the servers have counted so far."""
-    series = ServerSeries(SERVERS)
-    for scrape in scrapes:
-        if scrape.error is None:
-            # Counters begin at their first value: a scrape of nothing before it gives them whole.
-            series.add(Scrape(t_ns=0, asked_ns=0, page=scrape.page, values=dict.fromkeys(scrape.values, 0.0)))
-            series.add(Scrape(t_ns=1, asked_ns=1, page=scrape.page, values=scrape.values))
-    return {role: rise for role in COUNTERS if (rise := series.rise(role, 0, 1)) is not None}
+    return {role: said for role in COUNTERS if (said := series.said(role)) is not None}
 
 
 def main(descriptor: int) -> int:

@@ -14,15 +14,19 @@ class ScrapePage:
 
     url: str
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    looked_for: bool = False
+    """Nobody named it: where it has no known metrics, it is left without a word."""
+    gpu: bool = False
+    """Whether it is about GPUs: these stand in a file of their own."""
 
 
 @dataclass(frozen=True, slots=True)
 class ScrapeTask:
-    """What is to be read, and where it is written. `known_only`: give up at once where no page has known metrics."""
+    """What is to be read, and where it is written: the server's pages, and those of GPUs."""
 
     pages: tuple[ScrapePage, ...]
     path: str
-    known_only: bool
+    gpu_path: str
     ca_file: str | None = None
     insecure: bool = False
     every_s: float = EVERY_S
@@ -30,9 +34,8 @@ class ScrapeTask:
 
 @dataclass(frozen=True, slots=True)
 class FirstScrape:
-    """What the pages had before the load: the servers that they are of, and what is wrong with those that had nothing."""
+    """What the pages had before the load. `problems`: what is wrong with those that were named and had nothing."""
 
-    servers: tuple[str, ...]
     problems: tuple[str, ...]
     goes_on: bool
 

@@ -12,25 +12,37 @@ import socket
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from urllib.parse import urlsplit
 
 from bench.endpoints import urls
+from bench.target.nvml_page import NVML
 from bench.target.scrape_task import FirstScrape, ScrapePage, ScrapeTask, ServerNow
 from bench.transport.interface import Target
 
 LAST_WITHIN_S = 10.0
 """How long the end of a run waits for the last scrape."""
 
-OFF = "off"
+OFF, AUTO = "off", "auto"
+_HERE = ("localhost", "127.0.0.1", "::1")
 
 
-def pages_of(choice: Sequence[str], target: Target) -> tuple[ScrapePage, ...]:
-    """The pages of --server-metrics: none is named for the target's own."""
-    if OFF in choice:
-        return ()
+def pages_of(server: Sequence[str], gpu: str, target: Target) -> tuple[ScrapePage, ...]:
+    """The pages of --server-metrics (none is named: the target's own) and of --gpu-metrics (auto: this machine's GPUs, where
+    the target is on it)."""
     own = target.without_credentials()
-    return tuple(_page(url, own) for url in choice or [urls.metrics_url(own.url)])
+    found: list[ScrapePage] = []
+    if OFF not in server:
+        found += [_page(url, own) for url in server] or [
+            replace(_page(urls.metrics_url(own.url), own), looked_for=True)
+        ]
+    if gpu == AUTO:
+        if urlsplit(own.url).hostname in _HERE:
+            found.append(ScrapePage(NVML, looked_for=True, gpu=True))
+    elif gpu != OFF:
+        found.append(replace(_page(gpu, own), gpu=True))
+    return tuple(found)
 
 
 def _page(url: str, own: Target) -> ScrapePage:
@@ -78,8 +90,7 @@ class Scraper:
         if first.goes_on:
             self._reading = True
             loop.add_reader(fd, self._read)
-        # Nobody asked for the page that `auto` looked for.
-        return () if self._task.known_only else tuple(f"--server-metrics: {problem}" for problem in first.problems)
+        return first.problems
 
     def _read(self) -> None:
         try:

@@ -125,3 +125,92 @@ def test_the_key_goes_to_the_targets_own_page_and_to_no_other(tmp_path: Path) ->
     assert other
     assert not any("authorization" in request.headers for request in other)
     assert b"secret-key" not in b"".join(path.read_bytes() for path in (tmp_path / "run").iterdir())
+
+
+NVML = """
+class NVMLError(Exception):
+    pass
+
+
+class Memory:
+    used = 1 << 30
+
+
+class Rates:
+    gpu = 50
+
+
+NVML_CLOCK_SM, NVML_TEMPERATURE_GPU = 1, 0
+nvmlClocksThrottleReasonHwSlowdown = 8
+
+
+def nvmlInit():
+    pass
+
+
+def nvmlDeviceGetCount():
+    return 2
+
+
+def nvmlDeviceGetHandleByIndex(number):
+    return number
+
+
+def nvmlDeviceGetPowerUsage(handle):
+    return 250_000
+
+
+def nvmlDeviceGetMemoryInfo(handle):
+    return Memory
+
+
+def nvmlDeviceGetUtilizationRates(handle):
+    return Rates
+
+
+def nvmlDeviceGetClockInfo(handle, kind):
+    raise NVMLError("not supported")
+
+
+def nvmlDeviceGetTemperature(handle, kind):
+    return 50 + handle
+
+
+def nvmlDeviceGetCurrentClocksThrottleReasons(handle):
+    return 8 if handle == 1 else 4
+"""
+"""A stand-in for the driver: two GPUs, of which one is throttled; neither tells its clock."""
+
+
+def test_the_gpus_of_this_machine_are_read_where_the_server_is_on_it(
+    mock: MockProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pynvml.py").write_text(NVML)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    found = run(mock.url, tmp_path / "run", "--gpus", "2", "--gpu-hour-cost", "3")
+    gpu = found["gpu"]
+    assert gpu["source"] == "NVML"
+    assert {name: level["mean"] for name, level in gpu["levels"].items()} == {
+        "gpu_power_w": 500.0,
+        "gpu_memory_bytes": 2 << 30,
+        "gpu_utilisation": 0.5,
+        "gpu_temperature_c": 50.5,
+        "gpu_throttled": 0.5,
+    }
+    rates = (found["throughput"] if found["steady"] is None else found["steady"]["throughput"])["output_tokens_per_s"]
+    assert gpu["joules_per_output_token"] == pytest.approx(500.0 / rates)
+    assert gpu["cost_per_million_output_tokens"] == pytest.approx(6.0 * 1e6 / 3_600 / rates)
+    assert found["server"]["kind"] == "vLLM"
+    assert "The GPU" in (tmp_path / "run" / "report.html").read_text()
+
+
+def test_a_page_of_an_exporter_is_read_and_one_that_is_none_is_told(mock: MockProcess, tmp_path: Path) -> None:
+    seen: list[Received] = []
+    with LiteralServer(asked(seen, b'DCGM_FI_DEV_POWER_USAGE{gpu="0"} 300\n')) as exporter:
+        page = f"{exporter.url}/metrics"
+        found = run(mock.url, tmp_path / "run", "--gpu-metrics", page, "--api-key", "secret-key")
+        none = run(mock.url, tmp_path / "none", "--gpu-metrics", f"{exporter.url}/v1/nothing")
+    assert found["gpu"]["levels"] == {"gpu_power_w": {"mean": 300.0, "max": 300.0}}
+    assert not any("authorization" in request.headers for request in seen)
+    assert none["gpu"] is None
+    assert any(note.startswith(f"--gpu-metrics: {exporter.url}/v1/nothing has no") for note in none["run"]["notes"])

@@ -116,8 +116,10 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     ),
     # The process that reads the server's metrics, and what is said to it: it imports little, so that it is there at once.
     "bench.target.scrape_task": frozenset(),
+    "bench.target.nvml_page": frozenset({"bench.server_metrics.exposition"}),
     "bench.target.scrape_program": frozenset(
-        {"bench.clock", "bench.priority", "bench.secrets", "bench.server_metrics", "bench.target.scrape_task"}
+        {"bench.clock", "bench.priority", "bench.secrets", "bench.server_metrics", "bench.target.nvml_page",
+         "bench.target.scrape_task"}
     ),
     "bench.event_loop": frozenset(),
     "bench.config": frozenset(

@@ -14,10 +14,10 @@ from bench.metrics.facts import RunFacts
 from bench.metrics.objectives import parse
 from bench.metrics.summary import Summary, rounded
 from bench.records import RequestRecord, from_line
-from bench.server_metrics import block
+from bench.server_metrics import block, gpu_block
 from bench.server_metrics.client_totals import ClientTotals
 from tests.support.made_records import START_NS
-from tests.support.made_scrapes import made_server
+from tests.support.made_scrapes import made_gpu, made_server
 
 SECONDS = 4
 """How long the run sends."""
@@ -43,7 +43,11 @@ def golden_page_data() -> dict[str, Any]:
     page = copy.deepcopy(_folded().page_data())
     series = page["series"]
     server = made_server(START_NS, SECONDS)
-    return page | {"server": rounded(block.over_steps(server, series["t_s"], series["step_s"], START_NS))}
+    gpu = gpu_block.over_steps(made_gpu(START_NS, SECONDS), series["t_s"], series["step_s"], START_NS)
+    return page | {
+        "gpu": rounded(gpu),
+        "server": rounded(block.over_steps(server, series["t_s"], series["step_s"], START_NS)),
+    }
 
 
 def golden_summary() -> dict[str, Any]:
@@ -93,4 +97,5 @@ def _summary() -> dict[str, Any]:
         "calibration": None,
         "prefix_cache": None,
         "server": rounded(server),
+        "gpu": rounded(gpu_block.describe(made_gpu(START_NS, SECONDS), numbers, START_NS, gpus=2, hour_cost=2.5)),
     }

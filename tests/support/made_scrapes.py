@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bench.server_metrics.gpus import GPUS
 from bench.server_metrics.role_series import ServerSeries
 from bench.server_metrics.scrapes import Scrape
 from bench.server_metrics.servers import SERVERS
@@ -51,4 +52,25 @@ def made_server(start_ns: int, seconds: int) -> ServerSeries:
         at = start_ns + second * NS_PER_S
         page = made_page(round(40 * share), 4 + 4 * share, 3 * share, 0.5 + 0.48 * share)
         found.add(Scrape(t_ns=at, asked_ns=at, page=0, values=page))
+    return found
+
+
+def made_gpu(start_ns: int, seconds: int) -> ServerSeries:
+    """One scrape a second of two GPUs, whose power rises by 10 W a second."""
+    found = ServerSeries(GPUS)
+    for second in range(-1, seconds + 2):
+        at = start_ns + second * NS_PER_S
+        values = {
+            f'{name}{{gpu="{gpu}"}}': value + gpu
+            for gpu in (0, 1)
+            for name, value in (
+                ("nvml_power_watts", 300.0 + 10 * second),
+                ("nvml_utilisation_percent", 90.0),
+                ("nvml_memory_used_bytes", 2.0**34),
+                ("nvml_sm_clock_mhz", 1_700.0),
+                ("nvml_temperature_celsius", 60.0 + second),
+                ("nvml_throttled", 0.0),
+            )
+        }
+        found.add(Scrape(t_ns=at, asked_ns=at, page=0, values=values))
     return found

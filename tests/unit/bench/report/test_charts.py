@@ -42,7 +42,7 @@ def test_a_report_has_its_charts() -> None:
         "status_codes", "ttft", "tpot", "tps",
         "itl", "in_flight", "errors", "ttft_heat_map", "ttft_distribution", "tpot_distribution", "itl_distribution",
         "ttft_by_prompt", "e2el_by_output", "tokens_asked", "timeline",
-        "server_requests", "server_memory", "server_tokens",
+        "server_requests", "server_memory", "server_tokens", "gpu",
     }  # fmt: skip
     assert not any(chart.empty for chart in built)
     for chart in built:
@@ -54,7 +54,7 @@ def test_a_summary_alone_gives_the_charts_that_it_can() -> None:
     keys = [chart.key for chart in run_charts.build(RunNumbers(golden_summary()))]
     assert set(run_charts.CHARTS) - set(keys) == {
         "itl", "ttft_heat_map", "ttft_distribution", "tpot_distribution", "itl_distribution", "ttft_by_prompt",
-        "e2el_by_output", "tokens_asked", "timeline", "server_requests", "server_memory", "server_tokens",
+        "e2el_by_output", "tokens_asked", "timeline", "server_requests", "server_memory", "server_tokens", "gpu",
     }  # fmt: skip
 
 

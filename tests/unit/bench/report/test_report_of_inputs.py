@@ -86,7 +86,7 @@ def test_the_summary_has_the_inputs_of_successful_requests_and_their_rates(summa
 
 def test_the_summary_is_as_the_schema_says(summary: dict[str, Any]) -> None:
     schema = json.loads((Path(bench.report.__file__).parent / "summary.schema.json").read_text())
-    whole = {**summary, "prefix_cache": None, "server": None}
+    whole = {**summary, "prefix_cache": None, "server": None, "gpu": None}
     jsonschema.validate(whole, schema)
     assert summary["counts"]["by_outcome"] == {"ok": 40, "malformed": 1}
 
@@ -143,7 +143,7 @@ def test_the_page_shows_inputs_and_nothing_about_tokens_that_come_out(
 def test_charts_are_those_that_have_values(page: tuple[dict[str, Any], dict[str, Any]]) -> None:
     charts = {chart.key: chart for chart in run_charts.build(RunNumbers(*page))}
     # Nobody read this server's metrics.
-    assert set(charts) == {key for key in run_charts.OF_INPUTS if not key.startswith("server_")}
+    assert set(charts) == {key for key in run_charts.OF_INPUTS if not key.startswith(("server_", "gpu"))}
     for key in ("inputs_per_s", "e2el_by_inputs", "e2el_by_input_tokens", "response_time_quantiles"):
         values = [value for panel in charts[key].panels for line in panel.lines for value in line.values]
         assert any(value for value in values), key

@@ -21,7 +21,7 @@ from tests.support.made_records import START_NS, made_record
 SCHEMA_JSON = orjson.loads(files("bench.report").joinpath("summary.schema.json").read_bytes())
 VALIDATOR = Draft202012Validator(SCHEMA_JSON)
 ADDED = {"run": {}, "verdict": {"status": "VALID", "reasons": []}, "calibration": None, "prefix_cache": None,
-         "server": None}  # fmt: skip
+         "server": None, "gpu": None}  # fmt: skip
 
 
 def _problems(summary: dict[str, Any]) -> list[str]:
@@ -107,7 +107,7 @@ MAPS = ("by_outcome", "failed_by_outcome", "by_status", "status", "status_codes"
 """Objects whose keys are data."""
 
 
-SERVER_MAPS = {("server", name) for name in ("levels", "counters", "latency")}
+SERVER_MAPS = {("server", name) for name in ("levels", "counters", "latency")} | {("gpu", "levels")}
 """A server has some of these."""
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from bench.server_metrics.exposition import read_page
 from bench.server_metrics.role_series import ServerSeries
-from bench.server_metrics.roles import COUNTERS, HISTOGRAMS, LEVELS, SHARES, TITLES, Role
+from bench.server_metrics.roles import COUNTERS, GPU_MEANS, GPU_SUMS, HISTOGRAMS, LEVELS, SHARES, TITLES, Role
 from bench.server_metrics.scrapes import Scrape
 from bench.server_metrics.servers import SERVERS
 
@@ -149,5 +149,5 @@ def test_of_an_engine_behind_dynamo_each_role_is_the_engines() -> None:
 
 
 def test_every_role_has_a_kind_and_a_title() -> None:
-    assert sorted((*LEVELS, *SHARES, *COUNTERS, *HISTOGRAMS)) == sorted(Role)
+    assert sorted((*LEVELS, *SHARES, *COUNTERS, *HISTOGRAMS, *GPU_SUMS, *GPU_MEANS)) == sorted(Role)
     assert set(TITLES) == set(Role)

@@ -1,0 +1,68 @@
+"""The `gpu` block of summary.json: what the GPUs did in the window, and what a token cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bench.metrics.per_request import NS_PER_S
+from bench.server_metrics.role_series import ServerSeries
+from bench.server_metrics.roles import GPU_MEANS, GPU_SUMS, Role
+
+_PER_MILLION = 1e6
+_S_PER_HOUR = 3600.0
+
+
+def describe(
+    series: ServerSeries, summary: Mapping[str, Any], start_ns: int, *, gpus: int | None, hour_cost: float | None
+) -> dict[str, Any] | None:
+    """Levels, energy and costs over the steady window (the whole run where there is none); None where nothing is known.
+
+    `gpus`: how many the server uses, as the user says; `hour_cost`: of one of them. Energy is the area under the power.
+    """
+    levels = series.found != () and series.scrapes > 0
+    if (not levels and gpus is None) or summary["throughput"]["duration_s"] is None:
+        return None
+    window, steady = summary["window"], summary["steady"]
+    inside = window["start_s"] is not None
+    span = (window["start_s"], window["end_s"]) if inside else (0.0, summary["throughput"]["duration_s"])
+    begin, end = (start_ns + round(at * NS_PER_S) for at in span)
+    rates = summary["throughput"] if steady is None else steady["throughput"]
+    tokens_per_s = rates["output_tokens_per_s"]
+    seconds = span[1] - span[0]
+    power = series.level(Role.GPU_POWER, begin, end) if levels else None
+    energy_j = None if power is None else power[0] * seconds
+    tokens = None if tokens_per_s is None else tokens_per_s * seconds
+    per_hour = None if hour_cost is None or gpus is None else hour_cost * gpus
+    return {
+        "source": " and ".join(table.name for table in series.found) or None,
+        "gpus": gpus,
+        "levels": {
+            str(role): {"mean": level[0], "max": level[1]}
+            for role in (*GPU_SUMS, *GPU_MEANS)
+            if levels and (level := series.level(role, begin, end)) is not None
+        },
+        "energy_j": energy_j,
+        "joules_per_output_token": _ratio(energy_j, tokens),
+        "output_tokens_per_s_per_gpu": _ratio(tokens_per_s, gpus),
+        "cost_per_million_output_tokens": _cost(per_hour, tokens_per_s),
+        "cost_per_million_tokens": _cost(per_hour, rates.get("total_tokens_per_s")),
+    }
+
+
+def _ratio(top: float | None, bottom: float | None) -> float | None:
+    return None if top is None or not bottom else top / bottom
+
+
+def _cost(per_hour: float | None, tokens_per_s: float | None) -> float | None:
+    return None if per_hour is None else _ratio(per_hour * _PER_MILLION, (tokens_per_s or 0.0) * _S_PER_HOUR)
+
+
+def over_steps(
+    series: ServerSeries, times_s: Sequence[float], step_s: float, start_ns: int
+) -> dict[str, list[float | None]]:
+    """For each step of the page's charts the levels at its middle."""
+    middles = [start_ns + round((at + step_s / 2) * NS_PER_S) for at in times_s]
+    return {
+        str(role): [series.level_at(role, at) for at in middles] for role in (*GPU_SUMS, *GPU_MEANS) if series.has(role)
+    }

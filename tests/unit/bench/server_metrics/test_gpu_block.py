@@ -1,0 +1,80 @@
+"""Energy, costs and levels of GPUs, against what was put in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bench.server_metrics.exposition import read_page
+from bench.server_metrics.gpu_block import describe
+from bench.server_metrics.gpus import GPUS
+from bench.server_metrics.role_series import ServerSeries
+from bench.server_metrics.roles import Role
+from bench.server_metrics.scrapes import Scrape
+from tests.support.made_scrapes import made_gpu
+
+DCGM = b"""# HELP DCGM_FI_DEV_SM_CLOCK SM clock frequency (in MHz).
+# TYPE DCGM_FI_DEV_SM_CLOCK gauge
+DCGM_FI_DEV_SM_CLOCK{gpu="0",UUID="GPU-1",device="nvidia0",modelName="NVIDIA H100 80GB HBM3",Hostname="h"} 1980
+DCGM_FI_DEV_SM_CLOCK{gpu="1",UUID="GPU-2",device="nvidia1",modelName="NVIDIA H100 80GB HBM3",Hostname="h"} 1580
+# TYPE DCGM_FI_DEV_GPU_TEMP gauge
+DCGM_FI_DEV_GPU_TEMP{gpu="0",UUID="GPU-1"} 61
+DCGM_FI_DEV_GPU_TEMP{gpu="1",UUID="GPU-2"} 63
+# TYPE DCGM_FI_DEV_POWER_USAGE gauge
+DCGM_FI_DEV_POWER_USAGE{gpu="0",UUID="GPU-1"} 512.345
+DCGM_FI_DEV_POWER_USAGE{gpu="1",UUID="GPU-2"} 500
+# TYPE DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION counter
+DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION{gpu="0",UUID="GPU-1"} 98765432
+# TYPE DCGM_FI_DEV_GPU_UTIL gauge
+DCGM_FI_DEV_GPU_UTIL{gpu="0",UUID="GPU-1"} 97
+DCGM_FI_DEV_GPU_UTIL{gpu="1",UUID="GPU-2"} 91
+# TYPE DCGM_FI_DEV_FB_USED gauge
+DCGM_FI_DEV_FB_USED{gpu="0",UUID="GPU-1"} 70000
+DCGM_FI_DEV_FB_USED{gpu="1",UUID="GPU-2"} 30000
+"""
+
+
+def summary(tokens_per_s: float) -> dict[str, Any]:
+    rates = {"output_tokens_per_s": tokens_per_s, "total_tokens_per_s": 10 * tokens_per_s, "duration_s": 4.0}
+    return {"window": {"start_s": 1.0, "end_s": 3.0}, "steady": {"throughput": rates}, "throughput": rates}
+
+
+def test_energy_is_the_area_under_the_power_of_all_gpus() -> None:
+    found = describe(made_gpu(0, 4), summary(500.0), 0, gpus=None, hour_cost=None)
+    assert found is not None
+    # 310 to 330 W and 311 to 331 W over two seconds: 320 and 321 on average.
+    assert found["levels"]["gpu_power_w"] == {"mean": pytest.approx(641.0), "max": pytest.approx(661.0)}
+    assert found["energy_j"] == pytest.approx(1_282.0)
+    assert found["joules_per_output_token"] == pytest.approx(1_282.0 / 1_000)
+    assert found["levels"]["gpu_utilisation"]["mean"] == pytest.approx(0.905)
+    assert found["levels"]["gpu_memory_bytes"]["mean"] == pytest.approx(2 * 2.0**34 + 1)
+    assert (found["source"], found["output_tokens_per_s_per_gpu"]) == ("NVML", None)
+
+
+def test_what_a_million_tokens_cost_needs_no_gpu_to_be_read() -> None:
+    found = describe(ServerSeries(GPUS), summary(500.0), 0, gpus=2, hour_cost=3.6)
+    assert found is not None
+    assert found["output_tokens_per_s_per_gpu"] == 250.0
+    # 7.2 an hour for 1.8 million tokens an hour.
+    assert found["cost_per_million_output_tokens"] == pytest.approx(4.0)
+    assert found["cost_per_million_tokens"] == pytest.approx(0.4)
+    assert (found["energy_j"], found["levels"]) == (None, {})
+
+
+def test_nothing_known_is_nothing() -> None:
+    assert describe(ServerSeries(GPUS), summary(500.0), 0, gpus=None, hour_cost=None) is None
+
+
+def test_a_page_of_dcgm_has_the_roles_of_gpus() -> None:
+    page = read_page(DCGM)
+    assert page is not None
+    series = ServerSeries(GPUS).add_all([Scrape(t_ns=0, asked_ns=0, page=0, values=page.values)])
+    assert {role: series.level_at(role, 0) for role in Role if series.level_at(role, 0) is not None} == {
+        Role.GPU_CLOCK: 1_780.0,
+        Role.GPU_TEMPERATURE: 62.0,
+        Role.GPU_POWER: pytest.approx(1_012.345),
+        Role.GPU_UTILISATION: pytest.approx(0.94),
+        Role.GPU_MEMORY: 100_000 * 1024 * 1024,
+    }
+    assert [table.name for table in series.found] == ["DCGM"]
