@@ -1,0 +1,34 @@
+"""The live page of a task shows what its endpoint has: inputs where replies are no generated text, tokens elsewhere."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from jinja2 import Undefined
+
+from bench.console import pages
+from bench.console.task import Task
+
+ALWAYS = ["rates", "flight"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "charts", "tiles"),
+    [
+        ({"endpoint": "rerank"}, ["e2el_ms", "inputs", "input_tokens"], ["E2EL p50 / p99, ms", "Inputs/s"]),
+        ({}, ["ttft_ms", "tpot_ms", "itl_ms", "tokens"], ["TTFT p50 / p99, ms", "Output tokens/s"]),
+    ],
+)
+def test_the_live_page_has_the_charts_and_tiles_of_its_endpoint(
+    settings: dict[str, Any], charts: list[str], tiles: list[str]
+) -> None:
+    task = Task(id="a", state="running", settings={"url": "http://h", **settings})
+    line = {"second": {"inputs": 3, "output_tokens": 7}, "sent": 1, "done": 1, "in_flight": 0, "failed": 0,
+            "share_done": 0.1, "left_s": 3}  # fmt: skip
+    environment = pages._environment()
+    environment.undefined = Undefined  # What stands around the live numbers is not looked at.
+    shown = environment.get_template("task.html.j2").render(task=task, line=line, series=False, warnings=[])
+    assert re.findall(r'data-chart="(\w+)"', shown) == [*ALWAYS, *charts, "errors"]
+    assert re.findall(r'class="name">([^<]*)<', shown)[-2:] == tiles
