@@ -258,6 +258,16 @@ def _data_problems(settings: Settings, given: Collection[str]) -> list[str]:
         problems += [f"{_flag(key)} shapes simulated prompts, and --dataset brings its own" for key in wrong]
     if settings.prefix is not None:
         problems += _prefix_problems(settings.prefix)
+    if settings.images is not None:
+        endpoint = settings.endpoint or urls.endpoint_of(settings.url) or DEFAULT
+        if not ENDPOINTS[endpoint].takes_messages or ENDPOINTS[endpoint].inputs_are is not None:
+            problems.append(f"--images are parts of a chat, and the endpoint is {endpoint}")
+        if settings.dataset is not None and settings.recipe is None:
+            problems.append("--images are for simulated chats, and the rows of --dataset bring their own")
+        if settings.mode == "sessions":
+            problems.append("--images do not go with --mode sessions: sessions are texts")
+        if settings.tools is not None:
+            problems.append("--images do not go with --tools: leave one of the two out")
     if settings.prompt_ids:
         problems += _ids_problems(settings)
     if settings.tools is not None:

@@ -252,6 +252,12 @@ class Settings(BaseModel):
         "check the server's token counts although no --tokenizer is named: the default one is the target's",
         group="data",
     )
+    images: Annotated[str | None, AfterValidator(lambda v: None if v is None else values.images(v))] = option(
+        None,
+        "images in every simulated chat: n=1,size=1024x768,format=jpeg; n and size may be distributions",
+        group="data",
+        metavar="SPEC",
+    )
     prompt_ids: bool = option(
         False,
         "endpoint completions: send the ids of each prompt's tokens in place of its text; needs the model's --tokenizer",

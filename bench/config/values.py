@@ -17,6 +17,7 @@ from bench.errors import UsageError
 from bench.metrics import objectives, precision
 from bench.secrets import MASK, holds_mask, shown_url
 from promptset import distributions, loaders, recipes
+from promptset import images as made_images
 
 _UNITS_S = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 _TIME = re.compile(r"([0-9]*\.?[0-9]+)\s*([a-z]*)")
@@ -135,6 +136,12 @@ def model(value: object) -> object:
 def cancellation(value: object) -> str:
     """Which users give up, plainly spelled. Raises ValueError (SpecError is one)."""
     return str(cancel.parse(str(value)))
+
+
+def images(value: str) -> str:
+    """Images of requests, as they are written. Raises ValueError (SpecError is one)."""
+    made_images.parse(value)
+    return value
 
 
 def header(value: str) -> str:

@@ -12,10 +12,11 @@ from bench.endpoints.interface import Endpoint
 from bench.errors import UsageError
 from bench.modes.share import WorkerShare
 from bench.secrets import redactor, secrets_of
-from bench.sources.changed import Changed, to_ids, to_models
+from bench.sources.changed import IMAGES_NOTE, Changed, to_ids, to_models, with_images
 from bench.sources.interface import Source
 from bench.transport import TRANSPORTS
 from bench.transport.interface import Destination, Reading, Target, Transport
+from promptset import images
 from promptset.errors import SpecError
 from promptset.tokens import Tokenizer, load_tokenizer
 
@@ -64,7 +65,10 @@ def source_of(
         changes.append(to_models(config.models, config.seed))
     if config.prompt_ids and tokenizer is not None:
         changes.append(to_ids(tokenizer))
-    return Changed(source, changes, first=first + skip * step, step=step) if changes else source
+    if config.images is not None:
+        changes.append(with_images(images.parse(config.images), config.seed, salt))
+    note = None if config.images is None else IMAGES_NOTE
+    return Changed(source, changes, first=first + skip * step, step=step, note=note) if changes else source
 
 
 def target_of(config: RunConfig) -> Target:

@@ -10,6 +10,7 @@ from bench.conversations import pack_session
 from bench.models import ModelMix
 from bench.sources.interface import Source
 from bench.workload import Encoded, draft_of
+from promptset.images import ImagePlan
 from promptset.samples import Sample
 from promptset.sessions import Session
 from promptset.tokens import Tokenizer
@@ -40,11 +41,32 @@ def to_ids(tokenizer: Tokenizer) -> Change:
     return change
 
 
+IMAGES_NOTE = "requests have images: their input tokens are what the server says, and are compared with nothing"
+
+
+def with_images(plan: ImagePlan, seed: int, salt: str | None) -> Change:
+    """A prompt becomes a message of its text and images, whose tokens nobody but the server knows."""
+
+    def change(item: Any, number: int) -> Any:
+        if not isinstance(item, Sample) or item.body is not None:
+            return item
+        *before, last = [{"role": "user", "content": item.prompt}] if item.messages is None else item.messages
+        images = [{"type": "image_url", "image_url": {"url": url}} for url in plan.urls(seed, salt, number)]
+        content = [{"type": "text", "text": last["content"]}, *images]
+        return replace(item, prompt=None, messages=(*before, {**last, "content": content}), input_tokens=None)
+
+    return change
+
+
 class Changed(Iterator[Any]):
     """The items of a source, changed; the first has the number `first`."""
 
-    def __init__(self, source: Source[Any], changes: Sequence[Change], *, first: int, step: int) -> None:
+    def __init__(
+        self, source: Source[Any], changes: Sequence[Change], *, first: int, step: int, note: str | None = None
+    ) -> None:
+        """`note` is what the report must say of the changes."""
         self._source = source
+        self._note = note
         self._changes = changes
         self._next = first
         self._step = step
@@ -66,7 +88,7 @@ class Changed(Iterator[Any]):
     @property
     def notes(self) -> tuple[str, ...]:
         """As of the source. So with what follows."""
-        return self._source.notes
+        return self._source.notes if self._note is None else (*self._source.notes, self._note)
 
     @property
     def size(self) -> int | None:

@@ -346,9 +346,10 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "promptset.batches": frozenset(
         {"promptset.distributions", "promptset.errors", "promptset.outline", "promptset.rng", "promptset.samples"}
     ),
+    "promptset.images": frozenset({"promptset.distributions", "promptset.errors", "promptset.rng"}),
     "promptset.loaders": frozenset(
-        {"promptset.errors", "promptset.outline", "promptset.rng", "promptset.samples", "promptset.sharing",
-         "promptset.tokenizer", "promptset.tokens", "promptset.tools"}
+        {"promptset.errors", "promptset.images", "promptset.outline", "promptset.rng", "promptset.samples",
+         "promptset.sharing", "promptset.tokenizer", "promptset.tokens", "promptset.tools"}
     ),
     # Files and their rows are read without a tokenizer.
     "promptset.loaders.containers": frozenset({"promptset.errors"}),

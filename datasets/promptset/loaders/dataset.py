@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, overload
 
 from promptset.errors import SpecError
+from promptset.images import has_images
 from promptset.loaders import inputs, rows, traces
 from promptset.loaders.containers import open_container
 from promptset.loaders.rows import COUNTS, ROW_KEYS, Format, ParsedRow, Row
@@ -235,6 +236,8 @@ class DataSet(Sequence[Sample]):
             return _TextsToCount(counted=counted)
         if sample.prompt is not None and chat:
             body = {"messages": [{"role": "user", "content": sample.prompt}]}
+        if has_images(body.get("messages")):
+            return _TextsToCount(answer=parsed.answer)  # Only the server knows what an image costs.
         if (messages := body.get("messages")) is not None:
             if tokenizer.is_remote:
                 return _TextsToCount(counted=tokenizer.count_chat(messages, body.get("tools")), answer=parsed.answer)

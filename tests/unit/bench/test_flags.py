@@ -29,6 +29,7 @@ KNOBS: dict[str, tuple[list[str], list[str], object]] = {
     "endpoint": (URL, ["--endpoint", "completions"], "completions"),
     "model": (URL, ["--model", "m"], "m"),
     "api_key": (URL, ["--api-key", "k"], "k"),
+    "images": (URL, ["--images", "n=2,size=64x32"], "n=2,size=64x32"),
     "prompt_ids": ([*URL, "--endpoint", "completions", "--check-usage"], ["--prompt-ids"], True),
     "cancel": (URL, ["--cancel", "share=0.1,after=2s"], "share=10%,after=2s"),
     "header": (URL, ["--header", "A: b", "--header", "C:d"], ("A: b", "C: d")),

@@ -1,0 +1,106 @@
+"""Images for chats: `n=1,size=1024x768,format=jpeg`. No two are alike, and each depends on seed, salt and number alone.
+
+`n` is a number or a distribution; `size` is WIDTHxHEIGHT, or a distribution of the edge of squares; `width` and `height`,
+each a distribution, say other shapes. An image is a field of soft random colours: about as large as a photo of its size in
+JPEG, and like no other, so that no cache of a server knows it.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from dataclasses import dataclass
+from hashlib import shake_256
+from importlib.util import find_spec
+
+from promptset.distributions import Distribution
+from promptset.distributions import parse as parse_distribution
+from promptset.errors import SpecError
+from promptset.rng import stream
+
+FORMATS = ("jpeg", "png", "webp")
+MOST_IMAGES, MOST_EDGE = 64, 8192
+_KEYS = ("n", "size", "width", "height", "format")
+_EXAMPLE = "n=1,size=1024x768,format=jpeg"
+_GRAIN = 16
+"""Pixels between two random colours."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImagePlan:
+    """How many images a request has, of which size in pixels (`height` None: as the width), in which format."""
+
+    n: Distribution
+    width: Distribution
+    height: Distribution | None
+    format: str
+
+    def urls(self, seed: int, salt: str | None, number: int) -> list[str]:
+        """The images of the request with this number, as data URLs."""
+        chance = stream(seed, "images", number)
+        found = []
+        for place in range(int(self.n.sample(chance))):
+            width = int(self.width.sample(chance))
+            height = width if self.height is None else int(self.height.sample(chance))
+            found.append(_data_url(self._image(seed, salt, number, place, width, height), self.format))
+        return found
+
+    def _image(self, seed: int, salt: str | None, number: int, place: int, width: int, height: int) -> bytes:
+        from PIL import Image
+
+        small = (width // _GRAIN + 2, height // _GRAIN + 2)
+        key = repr((seed, salt, "image", number, place)).encode()
+        colours = shake_256(key).digest(3 * small[0] * small[1])
+        image = Image.frombytes("RGB", small, colours).resize((width, height), Image.Resampling.BICUBIC)
+        out = io.BytesIO()
+        image.save(out, self.format)
+        return out.getvalue()
+
+
+def _data_url(image: bytes, kind: str) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(image).decode()}"
+
+
+def parse(text: str) -> ImagePlan:
+    """The plan of a text. Raises SpecError with a sentence for each thing that is wrong."""
+    # The commas of a distribution are its own: only our words begin a part.
+    found = re.split(rf"(?:^|,)\s*({'|'.join(_KEYS)})\s*=", text.strip())
+    given = {key: value.strip() for key, value in zip(found[1::2], found[2::2], strict=True)}
+    if found[0].strip() or len(found) != 2 * len(given) + 1 or not given:
+        raise SpecError(f"images {text!r}: write some of {', '.join(_KEYS)} once each, for example {_EXAMPLE}")
+    problems = []
+    if "size" in given and ("width" in given or "height" in given):
+        problems.append(f"images {text!r}: size says width and height: leave these out")
+    pair = re.fullmatch(r"([0-9]+)x([0-9]+)", given.get("size", "1024x768"))
+    texts = {"n": given.get("n", "1"), "width": given.get("width", pair[1] if pair else given.get("size", ""))}
+    if "height" in given or (pair and "width" not in given):
+        texts["height"] = given.get("height", pair[2] if pair else "")
+    kind = {"jpg": "jpeg"}.get(given.get("format", "jpeg"), given.get("format", "jpeg"))
+    if kind not in FORMATS:
+        problems.append(f"images {text!r}: the format {kind!r} is not one of {', '.join(FORMATS)}")
+    drawn: dict[str, Distribution] = {}
+    for key, value in texts.items():
+        try:
+            drawn[key] = parse_distribution(value, "tokens")
+        except SpecError as e:
+            problems += [f"images, {key}: {problem}" for problem in e.problems]
+            continue
+        most = MOST_IMAGES if key == "n" else MOST_EDGE
+        if drawn[key].share_below(most + 1) < 1 - 1e-6 or drawn[key].share_below(1) > 1e-6:
+            problems.append(f"images, {key}: {value!r} draws numbers outside 1 to {most}: limit it with min and max")
+    if problems:
+        raise SpecError(problems)
+    if find_spec("PIL") is None:
+        raise SpecError("images are made with Pillow: pip install 'trueload[images]'")
+    return ImagePlan(drawn["n"], drawn["width"], drawn.get("height"), kind)
+
+
+def has_images(messages: object) -> bool:
+    """Whether messages hold an image: its tokens are for the server to count."""
+    for message in messages if isinstance(messages, list | tuple) else ():
+        content = message.get("content") if isinstance(message, dict) else None
+        for part in content if isinstance(content, list) else ():
+            if isinstance(part, dict) and part.get("type") in ("image_url", "input_image", "image"):
+                return True
+    return False
