@@ -32,6 +32,8 @@ def from_template_to_deletion(page: Page, runs: Path, *, moves_ms: float) -> Non
     page.locator(".template").filter(has_text="Fixed concurrency").get_by_role("button", name="Start").click()
     page.locator("#n-done", has_text=re.compile(r"[1-9]")).wait_for(timeout=moves_ms)
     assert page.locator("[data-chart=ttft_ms] svg").count() == 1
+    # The server tells of itself too.
+    page.locator("[data-chart=server_requests] svg").wait_for(timeout=moves_ms)
     page.get_by_role("button", name="Stop").click()
     # The report comes by itself.
     page.frame_locator("iframe.report").get_by_role("heading", name=re.compile("Charts")).first.wait_for(timeout=90_000)

@@ -31,6 +31,7 @@
     }
     // Whoever set the load, and wherever: what is planned now differs from what was planned a line ago.
     if (before && typeof line.load === "number" && line.load !== before.load) marks.push({ at: line.elapsed_s, text: written(line.load) });
+    if (line.server) reveal(line.server);
     before = line;
     if (seen++ % every === 0) rows.push(point);
     if (rows.length > MOST) { rows = rows.filter((_, number) => number % 2 === 0); every *= 2; }
@@ -48,11 +49,20 @@
     inputs: () => [line("inputs", (row) => row.inputs)],
     input_tokens: () => [line("input tokens", (row) => row.inputTokens)],
     errors: () => [line("failed", (row) => row.line.failed)],
+    server_requests: () => ["running", "waiting"].map((name) => line(name, (row) => row.line.server?.[name])),
+    server_memory: () => [line("KV cache used", (row) => percent(row.line.server?.kv_cache_used))],
   };
+  const percent = (share) => share === undefined ? undefined : 100 * share;
+
+  // Charts of the server's own metrics are there where it has them.
+  function reveal(server) {
+    const has = { server_requests: server.running !== undefined, server_memory: server.kv_cache_used !== undefined };
+    for (const figure of live.querySelectorAll("[data-needs]")) if (has[figure.dataset.needs]) figure.hidden = false;
+  }
 
   function draw() {
     drawing = false;
-    for (const place of live.querySelectorAll("[data-chart]")) drawChart(place, CHARTS[place.dataset.chart](), setLoad ? marks : []);
+    for (const place of live.querySelectorAll("figure:not([hidden]) [data-chart]")) drawChart(place, CHARTS[place.dataset.chart](), setLoad ? marks : []);
   }
 
   const setLoad = byId("set-load");
