@@ -15,6 +15,8 @@ class ClientTotals:
         self.succeeded = 0
         self.unsure = 0
         """Requests that were sent and did not succeed: the server may have counted them, and some of their tokens."""
+        self.cancelled = 0
+        """Of these, requests whose user gave up."""
         self.inputs: int | None = None
         """Of what succeeded, where replies are no generated text: a server may count each as a request of its own."""
         self.input_tokens: int | None = 0
@@ -29,6 +31,7 @@ class ClientTotals:
         self.sent += 1
         if record.outcome is not Outcome.OK:
             self.unsure += 1
+            self.cancelled += record.outcome is Outcome.CANCELLED
             return
         self.succeeded += 1
         if record.inputs is not None:

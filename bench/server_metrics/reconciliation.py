@@ -69,7 +69,10 @@ def reconcile(series: ServerSeries, client: ClientTotals) -> Reconciliation | No
             found.append(_tokens(role, said, counted, client, exact=exact))
     aborted = series.rise(Role.ABORTED, first, last)
     if aborted is not None and (aborted or client.unsure):
-        sentence = f"the server aborted {aborted:,.0f} requests; {client.unsure:,} of the client's did not succeed"
+        gave_up = f", of which {client.cancelled:,} were cancelled" if client.cancelled else ""
+        sentence = (
+            f"the server aborted {aborted:,.0f} requests; {client.unsure:,} of the client's did not succeed{gave_up}"
+        )
         found.append(CountLine(what="aborted", server=aborted, client=client.unsure, agree=None, sentence=sentence))
     wrong = [line for line in found if line.agree is False]
     return Reconciliation(
@@ -157,7 +160,9 @@ def _ttft(server: Histogram | None, client: ClientTotals, queue_s: float | None)
     more = (ours - mean) * _MS
     same = round(server.count) == len(client.ttfts_s)
     beyond = (
-        "network, HTTP, and what the server does with a request before its own clock starts"
+        f"but of {round(server.count):,} requests there and {len(client.ttfts_s):,} here, so that this says little"
+        if not same
+        else "network, HTTP, and what the server does with a request before its own clock starts"
         if more >= 0
         else "the server's clock starts before the request was sent, or the page counts requests that are not this run's"
     )
@@ -171,7 +176,7 @@ def _ttft(server: Histogram | None, client: ClientTotals, queue_s: float | None)
         },
         "queue_mean_ms": None if queue_s is None else queue_s * _MS,
         "difference_ms": more,
-        "sentence": f"the client's mean TTFT is {more:+.2f} ms from the server's: {beyond}",
+        "sentence": f"the client's mean TTFT is {more:+.2f} ms from the server's{': ' if same else ', '}{beyond}",
     }
 
 

@@ -96,6 +96,15 @@ def test_a_request_that_failed_may_have_been_counted() -> None:
     assert found(page(0, 0, 0), page(6, 50, 13), *answered(4), *lost).mismatch is not None
 
 
+def test_what_the_server_made_of_users_who_gave_up_is_told() -> None:
+    gone = [dataclasses.replace(r, outcome=Outcome.CANCELLED) for r in answered(3)]
+    said = found(page(0, 0, 0), page(4, 70, 15, aborted=2), *answered(4), *gone)
+    assert said.counts[-1].sentence == (
+        "the server aborted 2 requests; 3 of the client's did not succeed, of which 3 were cancelled"
+    )
+    assert (said.counts[-1].server, said.counts[-1].agree) == (2, None)
+
+
 def test_what_was_not_sent_is_no_business_of_the_server() -> None:
     unsent = [dataclasses.replace(r, sent_ns=None, outcome=Outcome.CONNECT_ERROR) for r in answered(3)]
     assert found(page(0, 0, 0), page(4, 40, 12), *answered(4), *unsent).mismatch is None
@@ -125,6 +134,15 @@ def test_the_difference_of_the_means_is_what_the_server_does_not_see() -> None:
     assert said.ttft["difference_ms"] == pytest.approx(5.0)
     assert said.ttft["same_requests"]
     assert said.ttft["quantiles_ms"]["p50"]["server"] == [0.0, 1000.0]
+
+
+def test_the_means_of_different_requests_are_not_explained() -> None:
+    said = found(page(0, 0, 0), page(6, 60, 18, ttft_sum=0.3), *answered(4))
+    assert said.ttft is not None
+    assert not said.ttft["same_requests"]
+    assert said.ttft["sentence"].endswith(
+        "from the server's, but of 6 requests there and 4 here, so that this says little"
+    )
 
 
 def test_one_scrape_is_no_account() -> None:
