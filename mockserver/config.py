@@ -1,6 +1,6 @@
 """The mock's configuration. Each field is declared once and is a YAML key, a flag, and a line of `--help`.
 
-Later settings win: defaults, preset, YAML file, flags. All problems are reported together.
+Later settings win: defaults, preset, profile, YAML file, flags. All problems are reported together.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from mockserver.config_sentences import sentences_of
 from mockserver.errors import UsageError
 from mockserver.faults import Rule, parse_rule
 from mockserver.presets import settings_of
+from mockserver.profiles import settings_of_profile
 from mockserver.step_cost import StepCostSpec, parse_step_cost
 from promptset.distributions import Distribution, parse
 from promptset.distributions.values import Dimension
@@ -115,6 +116,9 @@ class MockConfig(BaseModel):
 
     preset: Annotated[str | None, Flag("server", "NAME")] = Field(
         None, description="start from the settings of a GPU and model, or of a service; `list` shows them all"
+    )
+    profile: Annotated[Path | None, Flag("server", "FILE")] = Field(
+        None, description="start from a profile, which `python -m bench fit` made of runs of a real server"
     )
     host: Annotated[str, Flag("server", "HOST")] = Field("127.0.0.1", description="address to listen on")
     port: Annotated[int, Flag("server", "PORT")] = Field(
@@ -285,7 +289,8 @@ def load(path: Path | None, flags: Mapping[str, object]) -> MockConfig:
     """
     problems: list[str] = []
     from_file = {} if path is None else _read_file(path, problems)
-    values = {**_preset(path, from_file, flags, problems), **from_file, **flags}
+    start = {**_preset(path, from_file, flags, problems), **_profile(path, from_file, flags, problems)}
+    values = {**start, **from_file, **flags}
     try:
         config = MockConfig(**values)
     except ValidationError as e:
@@ -308,6 +313,20 @@ def _preset(
     except ValueError as e:
         where = "--preset" if "preset" in flags else f"{path}: preset"
         problems.append(f"{where}: {e}")
+        return {}
+
+
+def _profile(
+    path: Path | None, from_file: Mapping[str, object], flags: Mapping[str, object], problems: list[str]
+) -> Mapping[str, object]:
+    """The settings of the profile that was named. A flag overrides the file."""
+    name = flags.get("profile", from_file.get("profile"))
+    if name is None:
+        return {}
+    try:
+        return settings_of_profile(name)
+    except ValueError as e:
+        problems.append(f"{'--profile' if 'profile' in flags else f'{path}: profile'}: {e}")
         return {}
 
 

@@ -95,10 +95,10 @@ def parse_step_cost(text: str) -> StepCostSpec:
     if text in STEP_COSTS:
         return StepCostSpec(text, STEP_COSTS[text])
     if text.endswith(".json"):
-        return StepCostSpec(text, _from_values(_read_file(text), text, str(Path(text))))
+        return StepCostSpec(text, step_cost_of_values(_read_file(text), text, str(Path(text))))
     if "=" in text:
         pairs = [part.partition("=") for part in text.split(",")]
-        return StepCostSpec(text, _from_values({key.strip(): value.strip() for key, _, value in pairs}, text))
+        return StepCostSpec(text, step_cost_of_values({key.strip(): value.strip() for key, _, value in pairs}, text))
     close = difflib.get_close_matches(text, STEP_COSTS, n=1)
     hint = f"did you mean {close[0]}?" if close else f"the names are {', '.join(STEP_COSTS)}"
     raise ValueError(f"{text!r}: no step cost has this name; {hint}, or give numbers like b0=7052,b1=19.54,b2=25.43")
@@ -114,7 +114,8 @@ def _read_file(path: str) -> dict[str, object]:
     return row
 
 
-def _from_values(values: dict[str, object], text: str, source: str | None = None) -> StepCost:
+def step_cost_of_values(values: dict[str, object], text: str, source: str | None = None) -> StepCost:
+    """The cost of named numbers, as in a `.json` file. Raises ValueError with one sentence that names every problem."""
     problems = [
         f"no coefficient is called {key!r}; the names are {', '.join(_KEYS)}" for key in values if key not in _KEYS
     ]

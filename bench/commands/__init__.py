@@ -14,6 +14,7 @@ COMMANDS: dict[str, str] = {
     "report": "bench.commands.report",
     "compare": "bench.commands.compare",
     "gate": "bench.commands.gate",
+    "fit": "bench.commands.fit",
     "dataset": "bench.commands.dataset",
     "console": "bench.commands.console",
     "tasks": "bench.commands.tasks",

@@ -174,6 +174,11 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         {"bench.clock", "bench.config", "bench.errors", "bench.load_test", "bench.loads", "bench.machine",
          "bench.mock_process", "bench.observer", "bench.preflight"}
     ),
+    # A mock fitted to the runs of a server: pure functions of streams, and what reads them of run directories.
+    "bench.fit": frozenset({"bench.records", "bench.rng"}),
+    "bench.fit.read": frozenset(
+        {"bench.errors", "bench.fit", "bench.manifest", "bench.run_directory", "bench.server_metrics"}
+    ),
     # What search, sweep, repeats and pairs have in common: a directory of run directories.
     "bench.run_series": frozenset(
         {"bench.config", "bench.errors", "bench.evaluate", "bench.load_test", "bench.manifest", "bench.observer",
@@ -223,12 +228,12 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "mockserver.step_cost": frozenset(),
     "mockserver.faults": frozenset({"promptset"}),
     "mockserver.presets": frozenset({"mockserver.step_cost"}),
+    "mockserver.profiles": frozenset({"mockserver.step_cost"}),
     "mockserver.combinations": frozenset({"mockserver.config", "mockserver.faults", "mockserver.step_cost"}),
     "mockserver.config_sentences": frozenset(),
     "mockserver.config": frozenset(
         {"mockserver.combinations", "mockserver.config_sentences", "mockserver.errors", "mockserver.faults",
-         "mockserver.presets", "mockserver.step_cost",
-         "promptset"}
+         "mockserver.presets", "mockserver.profiles", "mockserver.step_cost", "promptset"}
     ),
     # Shared by the processes of one mock; knows nothing of requests.
     "mockserver.workers": frozenset({"mockserver.errors"}),
@@ -429,7 +434,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"modes"}),
     frozenset({"config"}),
     frozenset({"ceiling", "load", "manifest"}),
-    frozenset({"control", "evaluate", "observer", "scale"}),
+    frozenset({"control", "evaluate", "fit", "observer", "scale"}),
     frozenset({"load_test", "terminal"}),
     frozenset({"calibrate", "load_search", "run_series"}),
     frozenset({"comparison", "limits", "load_sweep"}),

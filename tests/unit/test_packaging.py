@@ -60,6 +60,7 @@ def test_every_file_of_the_packages_is_in_the_wheel(wheel: zipfile.ZipFile) -> N
         "bench/report/template/sweep.html.j2",
         "bench/report/template/search.html.j2",
         "bench/load_search/search.schema.json",
+        "bench/fit/profile.schema.json",
         "mockserver/py.typed",
         "promptset/py.typed",
         "promptset/recipes/azure-2023-conversation-output.json",

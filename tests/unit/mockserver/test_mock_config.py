@@ -34,8 +34,11 @@ def test_the_defaults_are_the_documented_ones() -> None:
     assert (config.drain_s, config.engine, config.itl, config.fault) == (5.0, "sampled", None, ())
 
 
+PROFILE = str(Path(__file__).parents[2] / "support" / "made_profile.json")
+
 CHANGES: dict[str, tuple[str, Any]] = {
     "preset": ("gpt-4o-openai", "gpt-4o-openai"),
+    "profile": (PROFILE, PROFILE),
     "host": ("0.0.0.0", "0.0.0.0"),
     "port": ("0", 0),
     "model": ("m", "m"),

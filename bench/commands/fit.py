@@ -1,0 +1,181 @@
+"""`bench fit`: a profile of a server, for the mock, from runs of it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.errors import Exit, UsageError
+
+SUMMARY = "fit the mock to a server, from runs of it at a few loads"
+
+ABOUT = """\
+Finds from outside what a step of a continuous-batching server costs, and writes a profile that the mock serves:
+python -m mockserver --profile FILE. It reads run directories and sends nothing.
+"""
+
+EXAMPLES = """\
+examples:
+  python -m bench fit runs/one-user runs/four-users runs/sixteen-users --out profile.json
+  python -m bench fit runs/loads/* --out h100.json --server "vLLM 0.32, H100" --max-num-batched-tokens 8192
+
+exit status: 0 fitted, whatever stayed unknown; 2 wrong usage, or the runs have too little to fit; 70 a defect of Trueload
+"""
+
+_TITLES = {"b0": "a step", "b1": "a prefill token", "b2": "a decode token", "b3": "a context token",
+           "a0": "a request", "a1": "a prompt token"}  # fmt: skip
+_SOURCES = {
+    "waiting": "where waiting begins",
+    "steps": "full steps",
+    "server": "the server's metrics",
+    "given": "given",
+}
+_SEED = 0
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command. Returns its exit status; raises BenchError."""
+    from bench.config.flags import Parser
+
+    parser = Parser(prog="python -m bench fit", description=ABOUT, epilog=EXAMPLES)
+    parser.add_argument(
+        "runs", nargs="+", metavar="RUN", help="run directories of one server and model, at several loads"
+    )
+    parser.add_argument("--out", metavar="FILE", help="where to write the profile (default: nowhere, only print)")
+    parser.add_argument(
+        "--engine", choices=("batching",), default="batching", help="the model of the server (default: batching)"
+    )
+    parser.add_argument("--server", metavar="TEXT", help="what the server is, for the profile: name, version, GPU")
+    parser.add_argument("--max-num-seqs", metavar="N", help="the server's own limit, where you know it")
+    parser.add_argument("--max-num-batched-tokens", metavar="N", help="likewise")
+    parser.add_argument("--kv-blocks", metavar="N", help="likewise, in blocks of 16 tokens")
+    parser.add_argument(
+        "--step-gap", metavar="MS", help="tokens that arrive closer together belong to one step (default: a third of a "
+        "short gap between the tokens of a stream)",
+    )  # fmt: skip
+    parser.add_argument("--format", choices=("text", "json"), default="text", help="what to print (default: text)")
+    given = parser.parse_args(list(argv))
+    limits = _limits(given)
+    out = None if given.out is None else _place(Path(given.out))
+
+    document = fitted([Path(run) for run in given.runs], limits, given.server)
+    import orjson
+
+    content = orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    if out is not None:
+        try:
+            out.write_bytes(content)
+        except OSError as e:
+            raise UsageError(f"--out {out}: cannot be written ({e.strerror}): name another file") from e
+    if given.format == "json":
+        sys.stdout.write(content.decode())
+    else:
+        print("\n".join(lines_of(document)))
+        if out is not None:
+            print(f"\nprofile: {out}\nserve it: python -m mockserver --profile {out}")
+    return Exit.GOOD
+
+
+def _limits(given: Any) -> dict[str, float]:
+    """The limits that were given, by name; every problem at once."""
+    found, problems = {}, []
+    for name in ("max_num_seqs", "max_num_batched_tokens", "kv_blocks"):
+        text = getattr(given, name)
+        if text is None:
+            continue
+        if text.isdecimal() and int(text) >= 1:
+            found[name] = float(text)
+        else:
+            problems.append(f"--{name.replace('_', '-')} {text}: write a whole number of at least 1")
+    if given.step_gap is not None:
+        try:
+            gap_ms = float(given.step_gap)
+        except ValueError:
+            gap_ms = 0.0
+        if 0 < gap_ms < 60_000:
+            found["step_gap_us"] = gap_ms * 1000
+        else:
+            problems.append(f"--step-gap {given.step_gap}: write a number of ms, for example 0.6")
+    if problems:
+        raise UsageError(problems)
+    return found
+
+
+def _place(path: Path) -> Path:
+    """Refused before the work, not after it."""
+    if path.is_dir():
+        raise UsageError(f"--out {path} is a directory: name a file, for example {path / 'profile.json'}")
+    if not path.absolute().parent.is_dir():
+        raise UsageError(f"--out {path}: there is no directory {path.parent}: make it, or name another file")
+    return path
+
+
+def fitted(paths: Sequence[Path], limits: Mapping[str, float], server: str | None) -> dict[str, Any]:
+    """The profile of these runs. Raises UsageError where they have too little to fit."""
+    from bench.clock import utc_now
+    from bench.fit.batching import Given, fit_batching
+    from bench.fit.profile import to_document
+    from bench.fit.read import read_runs
+    from bench.machine import versions
+    from bench.rng import stream
+
+    runs = read_runs(paths)
+    whole = {name: int(value) for name, value in limits.items() if name != "step_gap_us"}
+    blocks = next((run.kv_blocks for run in runs if run.kv_blocks is not None), None)
+    try:
+        fit = fit_batching(
+            [run.streams for run in runs],
+            stream(_SEED, "fit"),
+            Given(step_gap_us=limits.get("step_gap_us"), **whole),
+            blocks,
+        )
+    except ValueError as e:
+        raise UsageError(f"nothing was fitted: {e}") from e
+    date = utc_now().isoformat(timespec="seconds")
+    return to_document(fit, runs, date=date, trueload=versions().get("trueload"), server=server)
+
+
+def _short(us: float) -> str:
+    """A coefficient as text; less than 0.1 ns is nothing."""
+    from bench.report.formatting import number
+
+    return number(round(us, 4))
+
+
+def lines_of(document: Mapping[str, Any]) -> list[str]:
+    """The profile as text."""
+    from bench.report.formatting import number
+
+    rows = [f"{'us':<22}{'fitted':>10}   95% interval"]
+    for name, one in document["coefficients"].items():
+        low, high = ("?" if one[side] is None else _short(one[side]) for side in ("low", "high"))
+        what = f"{name}  {_TITLES[name]}"
+        rows.append(
+            f"{what:<22}{_short(one['value']):>10}   {f'{low} to {high}' if one['told'] else 'not told by these loads'}"
+        )
+    fit = document["fit"]
+    rows += [
+        "",
+        f"{fit['steps']} steps in {fit['rows']} rows; a row is off by {number(fit['scale_us'])} us (standard deviation); "
+        f"{fit['left_out']:.1%} lie far off and were left out",
+    ]
+    rows += ["", f"{'decodes in a step':<22}{'rows':>10}   measured less fitted, p10 p50 p90"]
+    for one in fit["residuals"]:
+        sizes = (
+            f"{one['least_decodes']}"
+            if one["most_decodes"] == 1
+            else f"{one['least_decodes']} to {one['most_decodes']}"
+        )
+        rows.append(f"{sizes:<22}{one['rows']:>10}   {one['p10']:+.1%} {one['p50']:+.1%} {one['p90']:+.1%}")
+    rows.append("")
+    for name, limit in document["limits"].items():
+        known = f"{limit['value']} ({_SOURCES[limit['source']]})" if limit["value"] is not None else "unknown"
+        rows.append(f"{name:<24}{known}")
+    rows += [f"warning: {sentence}" for sentence in document["warnings"]]
+    if document["unknown"]:
+        rows += ["", "What these loads do not tell, and the run that would:"]
+        for one in document["unknown"]:
+            rows += [f"- {one['what']}: {one['why']}", f"    {one['command']}"]
+    return rows

@@ -1,0 +1,138 @@
+"""b0 to b3 of the steps that were seen, an interval for each, and which of them these loads could not tell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.fit import robust
+from bench.fit.steps import Rows
+from bench.rng import Random
+
+Array = npt.NDArray[np.float64]
+
+NAMES = ("b0", "b1", "b2", "b3")
+LEAST_ROWS = 50
+_BLOCKS, _RESAMPLES = 60, 300
+_COLLINEAR = 1e-4
+"""A column of which the others explain all but this share cannot be told from them."""
+_WIDE, _MATTERS = 0.25, 0.05
+"""An interval of which half is more than this share of its number is wide; it matters where it moves a step by so much."""
+
+
+@dataclass(frozen=True, slots=True)
+class Coefficient:
+    """A fitted number, in us or us a token, with its 95% interval. `told`: whether the loads could tell it."""
+
+    value: float
+    low: float
+    high: float
+    told: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ResidualBin:
+    """The steps of one range of batch sizes: measured less fitted, as a share of the fitted step."""
+
+    least_decodes: int
+    most_decodes: int
+    rows: int
+    p10: float
+    p50: float
+    p90: float
+
+
+@dataclass(frozen=True, slots=True)
+class StepFit:
+    """The fitted cost of a step. `left_out`: the share of rows that lie so far off that they have no weight."""
+
+    coefficients: dict[str, Coefficient]
+    rows: int
+    steps: int
+    scale_us: float
+    left_out: float
+    residuals: tuple[ResidualBin, ...]
+
+    @property
+    def values(self) -> tuple[float, float, float, float]:
+        """b0, b1, b2, b3."""
+        b0, b1, b2, b3 = (self.coefficients[name].value for name in NAMES)
+        return b0, b1, b2, b3
+
+
+def fit_steps(rows: Rows, rng: Random, *, weighted: bool = True) -> StepFit:
+    """The coefficients. Raises ValueError with a sentence where too few steps were seen."""
+    if len(rows) < LEAST_ROWS:
+        raise ValueError(
+            f"{len(rows)} steps were seen from end to end, and {LEAST_ROWS} are needed: streams must overlap in time and "
+            "have several tokens each"
+        )
+    design = rows.design
+    found = robust.fit(design, rows.time_us, robust=weighted)
+    low, high = _intervals(design, rows.time_us, found, rng)
+    told = _told(design, rows.time_us, found, low, high)
+    values = {
+        name: Coefficient(float(found.x[k]), float(low[k]), float(high[k]), bool(told[k]))
+        for k, name in enumerate(NAMES)
+    }
+    return StepFit(
+        values, len(rows), round(float(rows.steps.sum())), found.scale, float((found.weights <= 0).mean()),
+        _bins(rows, design @ found.x),
+    )  # fmt: skip
+
+
+def _intervals(a: Array, y: Array, found: robust.Robust, rng: Random) -> tuple[Array, Array]:
+    """A bootstrap over blocks of steps that follow each other, at the weights of the fit."""
+    edges = np.linspace(0, len(y), min(_BLOCKS, len(y) // 4) + 1).astype(int)
+    weighted = a * found.weights[:, None]
+    grams = np.array([a[i:j].T @ weighted[i:j] for i, j in pairwise(edges)])
+    targets = np.array([weighted[i:j].T @ y[i:j] for i, j in pairwise(edges)])
+    drawn = []
+    for _ in range(_RESAMPLES):
+        picked = rng.choices(range(len(grams)), k=len(grams))
+        drawn.append(robust.nonnegative(grams[picked].sum(axis=0), targets[picked].sum(axis=0)))
+    low, high = np.quantile(np.array(drawn), (0.025, 0.975), axis=0)
+    return np.minimum(low, found.x), np.maximum(high, found.x)
+
+
+def _told(a: Array, y: Array, found: robust.Robust, low: Array, high: Array) -> npt.NDArray[np.bool_]:
+    weighted = a * found.weights[:, None]
+    gram = a.T @ weighted
+    size = np.sqrt(np.diag(gram))
+    told = size > 0
+    if not told.any():
+        return told
+    inside = np.flatnonzero(told)
+    scaled = gram[np.ix_(inside, inside)] / np.outer(size[inside], size[inside])
+    # What is left of a column that the others explain is 1 / (its diagonal of the inverse).
+    inverse = np.linalg.pinv(scaled, rcond=1e-10, hermitian=True)
+    apart = np.zeros(len(size))
+    values, vectors = np.linalg.eigh(scaled)
+    lost = (vectors[:, values < 1e-9] ** 2).sum(axis=1) > 1e-3
+    apart[inside] = np.where(lost, 0.0, 1 / np.maximum(np.diag(inverse), 1e-300))
+    moves = (high - low) / 2 * np.quantile(a, 0.9, axis=0) / float(np.median(y))
+    wide = (high - low) / 2 > _WIDE * np.maximum(found.x, 1e-12)
+    return np.asarray(told & (apart > _COLLINEAR) & ~(wide & (moves > _MATTERS)))
+
+
+def _bins(rows: Rows, fitted: Array) -> tuple[ResidualBin, ...]:
+    """Residuals by the mean number of decodes in a step, in powers of two."""
+    decodes = rows.decode / np.maximum(rows.steps, 1)
+    off = (rows.time_us - fitted) / np.maximum(fitted, 1e-9)
+    place = np.floor(np.log2(np.maximum(decodes, 1))).astype(int)
+    found = []
+    for power in sorted(set(place.tolist())):
+        chosen = off[place == power]
+        p10, p50, p90 = (float(q) for q in np.quantile(chosen, (0.1, 0.5, 0.9)))
+        found.append(ResidualBin(2**power, 2 ** (power + 1) - 1, len(chosen), p10, p50, p90))
+    return tuple(found)
+
+
+def worst_bin(bins: Sequence[ResidualBin], least_rows: int = 20) -> ResidualBin | None:
+    """The batch sizes whose steps lie the furthest from the fit; None where no bin has enough rows."""
+    enough = [one for one in bins if one.rows >= least_rows]
+    return max(enough, key=lambda one: abs(one.p50)) if enough else None

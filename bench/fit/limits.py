@@ -1,0 +1,101 @@
+"""The limits of the server: where waiting begins, or what its own page says. What neither shows is unknown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bench.fit.steps import Clusters, StepTable
+from bench.fit.streams import Stream
+
+BLOCK_TOKENS = 16
+_LEAST_WAITING = 30
+_SAME = 0.9
+_FULL_STEPS, _FULL_SPREAD = 8, 0.05
+USUAL_BUDGETS = (512, 1024, 2048, 4096, 8192, 16384)
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A limit of the server. `value` is None where it is unknown; it is at least `at_least`, which was seen."""
+
+    value: int | None
+    at_least: int
+    source: str
+    """waiting (of requests), steps (that were full), server (its own page), given, or unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The three of a step cost."""
+
+    max_num_seqs: Limit
+    max_num_batched_tokens: Limit
+    kv_blocks: Limit
+
+
+Seen = Sequence[tuple[Sequence[Stream], Clusters, StepTable]]
+
+
+def sequences_and_blocks(runs: Seen, a0_us: float, blocks: int | None) -> tuple[Limit, Limit]:
+    """max_num_seqs and kv_blocks. Requests that wait beside a batch that never grows show the one; beside a batch that does,
+    with a sum of tokens that does not, the other. `blocks`: what the server's page says."""
+    waiting: list[tuple[float, float]] = []
+    most_running, most_tokens = 0, 0.0
+    for streams, clusters, table in runs:
+        running = table.decode + table.firsts
+        tokens = table.context + table.prefill
+        held = np.zeros(len(running))
+        for stream, places in zip(streams, clusters.of_chunk, strict=True):
+            if stream.sure:
+                ready = int(np.searchsorted(table.end_us, stream.sent_us + a0_us)) + 1
+                held[ready : places[0]] += 1
+        if len(running):
+            most_running = max(most_running, int(running[table.sure].max(initial=0)))
+            most_tokens = max(most_tokens, float(tokens[table.sure].max(initial=0)))
+        chosen = table.sure & (held > 0) & (table.firsts == 0)
+        waiting += zip(running[chosen], tokens[chosen], strict=True)
+    seen_blocks = -(-int(most_tokens) // BLOCK_TOKENS)
+    seqs = Limit(None, most_running, "unknown")
+    kv = Limit(None, seen_blocks, "unknown") if blocks is None else Limit(blocks, seen_blocks, "server")
+    if len(waiting) < _LEAST_WAITING:
+        return seqs, kv
+    batch, held_tokens = np.array(waiting).T
+    if float((batch >= most_running - 1).mean()) >= _SAME:
+        return Limit(most_running, most_running, "waiting"), kv
+    p50, p95 = np.quantile(held_tokens, (0.5, 0.95))
+    if blocks is None and p95 < 1.1 * p50 and float(np.std(batch)) > 0.05 * float(np.mean(batch)):
+        kv = Limit(-(-int(p95) // BLOCK_TOKENS), seen_blocks, "waiting")
+    return seqs, kv
+
+
+def batched_tokens(runs: Seen, cost: tuple[float, ...], scale_us: float) -> Limit:
+    """max_num_batched_tokens, from steps that brought no first token and yet took long enough for a prefill: a part of a
+    long prompt that filled them. Several of the same size are the budget."""
+    b0, b1, b2, b3 = cost
+    most = 0.0
+    full: list[float] = []
+    for streams, clusters, table in runs:
+        off = table.end_us - table.begin_us - b0 * table.steps - b2 * table.decode - b3 * table.context
+        # Only steps whose time agrees with all their work: of a prompt in several, the last step is too short for it.
+        agrees = table.sure & (np.abs(off - b1 * table.prefill) < 6 * scale_us)
+        most = max(most, float((table.prefill + table.decode)[agrees].max(initial=0)))
+        if b1 <= 0:
+            continue
+        pending = np.zeros(len(table.end_us), dtype=bool)
+        for stream, places in zip(streams, clusters.of_chunk, strict=True):
+            if stream.sure:
+                soonest = int(np.searchsorted(table.end_us, stream.sent_us)) + 1
+                pending[soonest : places[0]] = True
+        chosen = table.sure & pending & (table.firsts == 0) & (off > max(6 * scale_us, 100 * b1))
+        full += (off[chosen] / b1 + table.decode[chosen]).tolist()
+    if len(full) >= _FULL_STEPS:
+        middle = float(np.median(full))
+        near = np.abs(np.array(full) - middle) < _FULL_SPREAD * middle
+        if float(near.mean()) > 0.6:
+            usual = min(USUAL_BUDGETS, key=lambda budget: abs(budget / middle - 1))
+            value = usual if abs(usual / middle - 1) < _FULL_SPREAD else round(middle)
+            return Limit(value, value, "steps")
+    return Limit(None, int(most), "unknown")

@@ -1,0 +1,184 @@
+"""The profile of a server: a JSON document that the mock serves, with all that says how far to trust it."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from bench.fit.batching import BatchingFit
+from bench.fit.coefficients import Coefficient, worst_bin
+from bench.fit.read import FittedRun
+
+SCHEMA = "trueload/profile/1"
+NOTABLE_RESIDUAL = 0.05
+UNITS = {
+    "b0": "us a step", "b1": "us a prefill token", "b2": "us a decode token", "b3": "us a context token",
+    "a0": "us a request", "a1": "us a prompt token",
+}  # fmt: skip
+
+
+def coefficients_of(fit: BatchingFit) -> dict[str, Coefficient]:
+    """All six, in their order."""
+    return {**fit.steps.coefficients, "a0": fit.front_end.a0, "a1": fit.front_end.a1}
+
+
+def to_document(
+    fit: BatchingFit, runs: Sequence[FittedRun], *, date: str, trueload: str | None, server: str | None
+) -> dict[str, Any]:
+    """The profile. `server`: what the user calls it; else the kind that its metrics show."""
+    found = coefficients_of(fit)
+    limits = {name: asdict(limit) for name, limit in _limits(fit).items()}
+    settings: dict[str, Any] = {}
+    if fit.chunks == "drafts":
+        settings = {"num_speculative_tokens": fit.drafts, "acceptance_rate": _short(fit.acceptance or 0.0)}
+    elif fit.chunks == "interval":
+        settings = {"stream_interval": fit.stream_interval}
+    return {
+        "schema": SCHEMA,
+        "engine": "batching",
+        "model": runs[0].model,
+        "step_cost": {name: _short(one.value) for name, one in found.items()}
+        | {name: limit["value"] for name, limit in limits.items() if limit["value"] is not None},
+        "settings": settings,
+        "coefficients": {name: _coefficient(name, one) for name, one in found.items()},
+        "limits": limits,
+        "fit": {
+            "rows": fit.steps.rows,
+            "steps": fit.steps.steps,
+            "scale_us": _short(fit.steps.scale_us),
+            "left_out": _short(fit.steps.left_out),
+            "chunks": fit.chunks,
+            "residuals": [
+                {name: _short(value) if isinstance(value, float) else value for name, value in asdict(one).items()}
+                for one in fit.steps.residuals
+            ],
+            "front_end": {"how": fit.front_end.how, "requests": fit.front_end.requests},
+        },
+        "warnings": warnings_of(fit, runs),
+        "unknown": unknown_of(fit, runs),
+        "provenance": {
+            "server": server if server is not None else next((run.server for run in runs if run.server), None),
+            "trueload": trueload,
+            "date": date,
+            "runs": [
+                {
+                    "run_id": run.run_id, "name": run.name, "started": run.started, "endpoint": run.endpoint,
+                    "requests": len(run.streams), "most_in_flight": run.most_users, "load": dict(run.load),
+                    "trueload": run.version,
+                }
+                for run in runs
+            ],
+        },
+    }  # fmt: skip
+
+
+def _limits(fit: BatchingFit) -> dict[str, Any]:
+    names = ("max_num_seqs", "max_num_batched_tokens", "kv_blocks")
+    return {name: getattr(fit.limits, name) for name in names}
+
+
+def _coefficient(name: str, one: Coefficient) -> dict[str, Any]:
+    bounds = {
+        key: _short(value) if math.isfinite(value) else None for key, value in (("low", one.low), ("high", one.high))
+    }
+    return {"value": _short(one.value), **bounds, "told": one.told, "unit": UNITS[name]}
+
+
+def _short(value: float) -> float:
+    """Six digits: more are not known."""
+    return float(f"{value:.6g}")
+
+
+def warnings_of(fit: BatchingFit, runs: Sequence[FittedRun]) -> list[str]:
+    """Sentences on where the model does not describe the server."""
+    found = []
+    worst = worst_bin(fit.steps.residuals)
+    if worst is not None and abs(worst.p50) > NOTABLE_RESIDUAL:
+        found.append(
+            f"steps with {worst.least_decodes} to {worst.most_decodes} decodes take {worst.p50:+.0%} of what is fitted: "
+            "the cost of this server is not linear in its batch, and the mock will be off there"
+        )
+    if fit.steps.left_out > 0.1:
+        found.append(
+            f"{fit.steps.left_out:.0%} of the steps lie far off and were left out: the server pauses, the client was busy, "
+            "or steps were taken together (--step-gap)"
+        )
+    unsure = sum(not stream.sure for run in runs for stream in run.streams)
+    total = sum(len(run.streams) for run in runs)
+    if unsure > 0.05 * total:
+        found.append(
+            f"{unsure} of {total} requests failed or came without known tokens: steps beside them were left out"
+        )
+    if fit.chunks == "interval":
+        found.append(
+            "chunks hold the tokens of several steps: limits cannot be seen, and coefficients rest on sums over several steps"
+        )
+    return found
+
+
+def unknown_of(fit: BatchingFit, runs: Sequence[FittedRun]) -> list[dict[str, str]]:
+    """What these loads cannot tell: what, why, and the run that would."""
+    most = max(run.most_users for run in runs)
+    longest = max((stream.prompt_tokens for run in runs for stream in run.streams), default=512)
+    found = coefficients_of(fit)
+
+    def row(what: str, why: str, **load: object) -> dict[str, str]:
+        return {"what": what, "why": why, "command": command_of(runs[0], **load)}
+
+    rows = []
+    if not (found["b0"].told and found["b2"].told):
+        why = "the loads have batches of too similar a size to tell a step from its decodes"
+        few = min(run.most_users for run in runs)
+        users = 4 * most if few <= max(1, most // 4) else max(1, most // 8)
+        rows.append(
+            row("b0, b2", why, concurrency=users, input_tokens="uniform:32..256", output_tokens="uniform:32..128")
+        )
+    if not found["b1"].told:
+        why = "too few prompts, or too short ones, were computed beside streams that were under way"
+        rows.append(
+            row("b1", why, concurrency=max(4, most), input_tokens="uniform:64..2048", output_tokens="uniform:16..64")
+        )
+    if not found["b3"].told:
+        why = "contexts are too alike, or too short, to tell their cost"
+        rows.append(
+            row("b3", why, concurrency=max(4, most), input_tokens="uniform:64..8192", output_tokens="uniform:128..256")
+        )
+    if not found["a0"].told:
+        why = "too few requests came to an idle server"
+        rows.append(row("a0", why, concurrency=1, input_tokens="uniform:16..512", output_tokens="8"))
+    elif not found["a1"].told:
+        why = "too few prompts of different lengths came to an idle server"
+        rows.append(row("a1", why, concurrency=1, input_tokens="uniform:16..4096", output_tokens="8"))
+    return rows + _unknown_limits(fit, row, most, longest)
+
+
+def _unknown_limits(fit: BatchingFit, row: Any, most: int, longest: int) -> list[dict[str, str]]:
+    rows = []
+    if fit.limits.max_num_seqs.value is None:
+        why = f"no request waited: it is at least {fit.limits.max_num_seqs.at_least}; the mock takes 256"
+        rows.append(
+            row("max_num_seqs", why, concurrency=max(8, 4 * most), input_tokens="32", output_tokens="uniform:64..128")
+        )
+    if fit.limits.max_num_batched_tokens.value is None:
+        seen = fit.limits.max_num_batched_tokens.at_least
+        why = f"no prompt was seen to take several steps: it is at least {seen}; the mock takes 2048"
+        tokens = max(4096, 2 * longest)
+        rows.append(row("max_num_batched_tokens", why, concurrency=4, input_tokens=str(tokens), output_tokens="64"))
+    if fit.limits.kv_blocks.value is None:
+        seen = fit.limits.kv_blocks.at_least
+        why = f"neither waiting nor the server's metrics show it: it is at least {seen}; the mock takes 65536"
+        rows.append(row("kv_blocks", why, concurrency=max(8, 2 * most), input_tokens="4096", output_tokens="512"))
+    return rows
+
+
+def command_of(run: FittedRun, **load: object) -> str:
+    """A `bench run` against the server of a run, for a minute."""
+    words = ["python", "-m", "bench", "run", "--url", run.url]
+    if run.endpoint not in ("chat", "auto"):
+        words += ["--endpoint", run.endpoint]
+    for name, value in load.items():
+        words += [f"--{name.replace('_', '-')}", str(value)]
+    return shlex.join([*words, "--duration", "60"])

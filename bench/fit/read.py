@@ -1,0 +1,113 @@
+"""The runs that a fit reads: their records as streams, their loads, and what they say of their server."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench import manifest
+from bench.errors import UsageError
+from bench.fit.streams import Stream, streams_of
+from bench.run_directory import SERVER, RunDirectory
+from bench.server_metrics.scrapes import read_scrapes
+from bench.server_metrics.servers import SERVERS
+
+_LOAD = ("mode", "concurrency", "rate", "users", "requests", "duration", "input_tokens", "output_tokens", "dataset")
+_CACHE_CONFIG = "vllm:cache_config_info{"
+
+
+@dataclass(frozen=True, slots=True)
+class FittedRun:
+    """A run of a server: what the fit needs of it, and what the profile says of it."""
+
+    name: str
+    run_id: str
+    started: str
+    url: str
+    endpoint: str
+    model: str | None
+    load: Mapping[str, Any]
+    """The settings that say how much was sent."""
+    streams: tuple[Stream, ...]
+    server: str | None
+    """The kind of server, by its page of metrics."""
+    kv_blocks: int | None
+    """What that page says of the size of the KV cache, in blocks of 16 tokens."""
+    version: str | None
+    """Of the Trueload that made it."""
+
+    @property
+    def most_users(self) -> int:
+        """The most requests that were in flight together."""
+        changes = sorted([(s.sent_us, 1) for s in self.streams] + [(s.end_us, -1) for s in self.streams])
+        flying = most = 0
+        for _, change in changes:
+            flying += change
+            most = max(most, flying)
+        return most
+
+
+def read_runs(paths: Sequence[Path]) -> list[FittedRun]:
+    """The runs. Raises UsageError with a sentence for each that cannot be fitted."""
+    found, problems = [], []
+    for path in paths:
+        try:
+            run = _read(path)
+        except UsageError as e:
+            problems += e.problems
+            continue
+        if not any(stream.sure and len(stream.tokens) > 1 for stream in run.streams):
+            problems.append(
+                f"{path}: no reply came as a stream of tokens that are known: a fit needs streamed replies of an endpoint "
+                "that generates text"
+            )
+        found.append(run)
+    if len({run.model for run in found}) > 1:
+        named = ", ".join(f"{run.name} has {run.model}" for run in found)
+        problems.append(f"a fit is of one model: {named}; fit each by itself")
+    if len({run.run_id for run in found}) < len(found):
+        problems.append("a run is named twice: name each once")
+    if problems:
+        raise UsageError(problems)
+    return found
+
+
+def _read(path: Path) -> FittedRun:
+    directory = RunDirectory.open(path)
+    stored = manifest.read(directory)
+    zero_ns = stored.manifest.start_ns
+    config = stored.written_config
+    if len(stored.manifest.models) > 1:
+        raise UsageError(f"{path}: the run sends to several models, and a fit is of one")
+    server, blocks = _of_server(directory)
+    return FittedRun(
+        name=path.name,
+        run_id=stored.manifest.run_id,
+        started=stored.manifest.started,
+        url=stored.config.url,
+        endpoint=stored.config.endpoint,
+        model=stored.manifest.model,
+        load={name: config[name] for name in _LOAD if config.get(name) is not None},
+        streams=tuple(streams_of(directory.records(), zero_ns)),
+        server=server,
+        kv_blocks=blocks,
+        version=stored.manifest.versions.get("trueload"),
+    )
+
+
+def _of_server(directory: RunDirectory) -> tuple[str | None, int | None]:
+    """The kind of server and its KV blocks, of the first page in server.jsonl that has samples."""
+    for scrape in read_scrapes(directory.scraped_lines(SERVER)):
+        if not scrape.values:
+            continue
+        kind = next((t.name for t in SERVERS if any(key.startswith(t.prefix) for key in scrape.values)), None)
+        labels = next((key for key in scrape.values if key.startswith(_CACHE_CONFIG)), "")
+        blocks = re.search(r'num_gpu_blocks="(\d+)"', labels)
+        size = re.search(r'block_size="(\d+)"', labels)
+        if blocks is None or size is None:
+            return kind, None
+        return kind, max(1, int(blocks[1]) * int(size[1]) // 16)
+    return None, None

@@ -1,0 +1,98 @@
+"""Non-negative least squares, and the same with weights that leave outliers out.
+
+A step that was seen late (a busy client, a pause of the server) is an outlier of its own and makes the next step too short.
+Plain least squares would put these into the coefficients: prefill steps are rare and so have the most to lose.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
+
+HUBER = 1.345
+BISQUARE = 4.685
+"""In units of the residuals' scale: 95% efficient if the errors are normal (Huber 1981; Beaton and Tukey 1974)."""
+_MAD = 1.4826
+"""The standard deviation of a normal distribution over its median absolute deviation."""
+_HUBER_ROUNDS, _BISQUARE_ROUNDS = 40, 20
+_STILL = 1e-9
+
+
+def nonnegative(gram: Array, target: Array) -> Array:
+    """x >= 0 that minimises x'Gx - 2x'h, for G = A'A and h = A'y: the active set of Lawson and Hanson (1974), chapter 23.
+
+    Raises nothing: a column that others can replace exactly may get any of their shares.
+    """
+    n = len(target)
+    scale = np.sqrt(np.where(np.diag(gram) > 0, np.diag(gram), 1.0))
+    g, h = gram / np.outer(scale, scale), target / scale
+    x = np.zeros(n)
+    free = np.zeros(n, dtype=bool)
+    tolerance = 1e-12 * max(1.0, float(np.abs(h).max(initial=0.0)))
+    for _ in range(10 * n):
+        gradient = h - g @ x
+        gradient[free] = -np.inf
+        best = int(np.argmax(gradient))
+        if gradient[best] <= tolerance:
+            break
+        free[best] = True
+        while True:
+            trial = np.zeros(n)
+            trial[free] = np.linalg.lstsq(g[np.ix_(free, free)], h[free], rcond=None)[0]
+            if bool((trial[free] > 0).all()):
+                break
+            # Go towards the trial until the first coefficient reaches 0, and keep that one there.
+            down = free & (trial <= 0)
+            share = float(np.min(x[down] / np.maximum(x[down] - trial[down], 1e-300)))
+            x = x + share * (trial - x)
+            free &= x > 1e-15
+            x[~free] = 0
+            if not free.any():
+                trial = np.zeros(n)
+                break
+        x = trial
+    return x / scale
+
+
+@dataclass(frozen=True, slots=True)
+class Robust:
+    """A fit. `weights` are those of its last round, spread included; `residuals` in the unit of y."""
+
+    x: Array
+    weights: Array
+    residuals: Array
+    scale: float
+    """Of the residuals, as a standard deviation, at the median size of y."""
+
+
+def fit(a: Array, y: Array, *, robust: bool = True) -> Robust:
+    """Coefficients >= 0 of `a` (rows, columns) for y: Huber's weights first, then Tukey's, which leave far outliers out.
+
+    The spread of the errors is taken to grow with y, half of it: a server's steps vary in proportion to their length, and
+    stamps by a constant. `robust=False` keeps all weights equal, for comparison.
+    """
+    x = nonnegative(a.T @ a, a.T @ y)
+    if not robust:
+        residuals = y - a @ x
+        return Robust(x, np.ones_like(y), residuals, float(np.std(residuals)))
+    middle = float(np.median(y))
+    for turn in range(_HUBER_ROUNDS + _BISQUARE_ROUNDS):
+        fitted = a @ x
+        spread = 0.5 + 0.5 * np.maximum(fitted, 0) / middle
+        size = np.abs(y - fitted) / spread
+        scale = max(_MAD * float(np.median(size)), 1e-6 * middle)
+        size = size / scale
+        if turn < _HUBER_ROUNDS:
+            kept = np.minimum(1.0, HUBER / np.maximum(size, 1e-12))
+        else:
+            kept = np.where(size < BISQUARE, (1 - (size / BISQUARE) ** 2) ** 2, 0.0)
+        weights = kept / spread**2
+        weighted = a * weights[:, None]
+        before, x = x, nonnegative(a.T @ weighted, weighted.T @ y)
+        if turn > _HUBER_ROUNDS and float(np.abs(x - before).max()) <= _STILL * float(np.abs(x).max()):
+            break
+    return Robust(x, weights, y - a @ x, scale)

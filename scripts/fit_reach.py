@@ -1,0 +1,61 @@
+"""Prints how well `bench fit` finds a mock's coefficients, and how the profile does at a load that it has not seen."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from bench.cli import main as bench
+from tests.support.mock_process import mock_process
+
+TRUTH = {"b0": 6_400.0, "b1": 11.0, "b2": 74.0, "b3": 0.02, "a0": 2_900.0}
+WITHIN = {"b0": 0.03, "b1": 0.10, "b2": 0.10}
+LOADS, HELD_OUT = (1, 4, 16), 9
+LENGTHS = ("--input-tokens", "lognormal:mean=300,cv=0.8,max=2000", "--output-tokens", "uniform:16..128")
+HELD_NUMBERS = (("ttft_ms", "p50", 0.03), ("ttft_ms", "p99", 0.10), ("tpot_ms", "p50", 0.03), ("tpot_ms", "p99", 0.10))
+
+
+def run(url: str, users: int, seconds: float, out: Path, seed: int = 0) -> dict[str, Any]:
+    """The summary of a run."""
+    load = ["--concurrency", str(users), "--duration", str(seconds), "--seed", str(seed)]
+    bench(["run", "--url", url, *load, *LENGTHS, "--quiet", "--out", str(out)])
+    summary: dict[str, Any] = json.loads((out / "summary.json").read_text())
+    return summary
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seconds", type=float, default=10.0)
+    seconds = parser.parse_args().seconds
+    with tempfile.TemporaryDirectory(prefix="fit-reach-") as folder:
+        place = Path(folder)
+        cost = ",".join(f"{name}={value:g}" for name, value in TRUTH.items())
+        with mock_process("--engine", "batching", "--step-cost", cost) as mock:
+            for users in LOADS:
+                run(mock.url, users, seconds, place / f"users-{users}")
+            measured = run(mock.url, HELD_OUT, seconds, place / "held-out", seed=7)
+        runs = [str(place / f"users-{users}") for users in LOADS]
+        bench(["fit", *runs, "--out", str(place / "profile.json")])
+        with mock_process("--profile", str(place / "profile.json")) as mock:
+            replayed = run(mock.url, HELD_OUT, seconds, place / "replayed", seed=7)
+        found = json.loads((place / "profile.json").read_text())["step_cost"]
+    print(f"\n{'':<12}{'truth':>10}{'fitted':>10}{'off':>9}{'allowed':>9}")
+    for name, value in TRUTH.items():
+        allowed = f"{WITHIN[name]:.0%}" if name in WITHIN else ""
+        print(f"{name:<12}{value:>10g}{found[name]:>10.5g}{found[name] / value - 1:>+9.1%}{allowed:>9}")
+    print(f"\n{HELD_OUT} users   {'measured':>10}{'replayed':>10}{'off':>9}{'allowed':>9}")
+    for name, stat, within in HELD_NUMBERS:
+        one, two = (summary["latency"][name][stat] for summary in (measured, replayed))
+        print(
+            f"{name.removesuffix('_ms') + ' ' + stat:<10}{one:>10.2f}{two:>10.2f}{two / one - 1:>+9.1%}{within:>9.0%}"
+        )
+
+
+if __name__ == "__main__":
+    main()

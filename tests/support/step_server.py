@@ -1,0 +1,121 @@
+"""A little server of steps, for the fit: it makes streams as a client would see them, from coefficients that are not told.
+
+It shares nothing with the mock: a step computes the decodes of all streams under way and the prompts that wait, within a
+budget of tokens; its stamps have jitter, and some come late.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from dataclasses import dataclass, field
+
+from bench.fit.streams import Stream
+
+
+@dataclass(frozen=True)
+class StepServer:
+    """The server's truth (us), and how well its client sees it."""
+
+    b0: float = 6100.0
+    b1: float = 21.0
+    b2: float = 83.0
+    b3: float = 0.0
+    a0: float = 2300.0
+    a1: float = 0.0
+    seqs: int = 10_000
+    budget: int = 100_000
+    jitter_us: float = 60.0
+    outliers: float = 0.0
+    """The share of steps that take longer, by half of a step to three."""
+    curve: dict[int, float] = field(default_factory=dict)
+    """Decode cost of a batch in all, where it is not b2 a decode: by batch size, the largest that is not larger."""
+
+
+@dataclass
+class _Live:
+    sent: float
+    prompt: int
+    cached: int
+    output: int
+    left: int = 0
+    stamps: list[float] = field(default_factory=list)
+    counts: list[int] = field(default_factory=list)
+    got: int = 0
+
+
+def closed_loop(
+    server: StepServer,
+    users: int,
+    seconds: float,
+    *,
+    prompts: tuple[int, int] = (40, 400),
+    outputs: tuple[int, int] = (16, 128),
+    cached_share: float = 0.0,
+    tokens_a_chunk: int = 1,
+    seed: int = 0,
+) -> list[Stream]:
+    """What users see who send their next request when the last is answered. Lengths are uniform."""
+    chance = random.Random(seed)
+
+    def request(at: float) -> _Live:
+        prompt = chance.randint(*prompts)
+        cached = int(cached_share * prompt) // 16 * 16
+        return _Live(at, prompt, cached, chance.randint(*outputs), prompt - cached)
+
+    coming = [request(1000.0 * user) for user in range(users)]
+    queue: deque[_Live] = deque()
+    prefilling: list[_Live] = []
+    running: list[_Live] = []
+    done: list[_Live] = []
+    now, until = 0.0, seconds * 1e6
+    while coming or queue or prefilling or running:
+        coming.sort(key=lambda live: _ready(server, live))
+        while coming and _ready(server, coming[0]) <= now:
+            queue.append(coming.pop(0))
+        if not (queue or prefilling or running):
+            now = _ready(server, coming[0])
+            continue
+        budget = server.budget - len(running)
+        decodes = len(running)
+        context = sum(live.prompt + live.got for live in running)
+        prefill, firsts = 0, []
+        while budget > 0 and (prefilling or (queue and len(running) + len(firsts) + len(prefilling) < server.seqs)):
+            live = prefilling[0] if prefilling else queue[0]
+            tokens = min(live.left, budget)
+            live.left -= tokens
+            budget -= tokens
+            prefill += tokens
+            if not prefilling:
+                prefilling.append(queue.popleft())
+            if live.left == 0:
+                firsts.append(prefilling.pop(0))
+        of_decodes = server.b2 * decodes
+        if server.curve:
+            of_decodes = server.curve[max(size for size in server.curve if size <= max(decodes, min(server.curve)))]
+        took = server.b0 + server.b1 * prefill + of_decodes + server.b3 * context
+        if chance.random() < server.outliers:
+            took += chance.uniform(0.5, 3.0) * server.b0
+        now += took
+        seen = now + abs(chance.gauss(0, server.jitter_us))
+        running += firsts
+        for place, live in enumerate(running):
+            live.got += 1
+            last = live.got == live.output
+            if live.got == 1 or last or (live.got - 1) % tokens_a_chunk == 0:
+                live.counts.append(live.got - sum(live.counts))
+                live.stamps.append(seen + 3.0 * place)
+        for live in [live for live in running if live.got == live.output]:
+            running.remove(live)
+            done.append(live)
+            if now < until:
+                coming.append(request(live.stamps[-1] + 150.0))
+    streams = [
+        Stream(live.sent, live.stamps[-1], live.prompt, live.cached, tuple(live.stamps), tuple(live.counts), sure=True)
+        for live in done
+    ]
+    return sorted(streams, key=lambda stream: stream.sent_us)
+
+
+def _ready(server: StepServer, live: _Live) -> float:
+    return live.sent + server.a0 + server.a1 * live.prompt

@@ -1,0 +1,167 @@
+"""The fit of a batching server: coefficients that are not told, from streams with jitter and outliers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from random import Random
+from typing import Any
+
+import pytest
+
+from bench.fit.batching import BatchingFit, Given, fit_batching
+from bench.fit.profile import command_of, to_document, unknown_of, warnings_of
+from bench.fit.read import FittedRun
+from bench.fit.streams import Stream
+from tests.support.step_server import StepServer, closed_loop
+
+LOADS = ((1, 8.0), (4, 8.0), (16, 8.0))
+
+
+def runs_of(server: StepServer, loads: Sequence[tuple[int, float]] = LOADS, **load: Any) -> list[list[Stream]]:
+    return [closed_loop(server, users, seconds, seed=place, **load) for place, (users, seconds) in enumerate(loads)]
+
+
+def fitted(server: StepServer, loads: Sequence[tuple[int, float]] = LOADS, **load: Any) -> BatchingFit:
+    return fit_batching(runs_of(server, loads, **load), Random(1))
+
+
+def off(fit: BatchingFit, server: StepServer) -> list[float]:
+    """How far b0, b1 and b2 are from the truth, as shares."""
+    truth = (server.b0, server.b1, server.b2)
+    return [abs(found / true - 1) for found, true in zip(fit.steps.values, truth, strict=False)]
+
+
+def close(fit: BatchingFit, server: StepServer) -> bool:
+    b0, b1, b2 = off(fit, server)
+    return b0 < 0.03 and b1 < 0.1 and b2 < 0.1
+
+
+SERVERS: dict[str, tuple[StepServer, dict[str, Any]]] = {
+    "quiet": (StepServer(), {}),
+    "outliers": (StepServer(outliers=0.03), {}),
+    "context": (StepServer(b0=5000, b1=15, b2=60, b3=0.05, outliers=0.03), {}),
+    "slow": (StepServer(b0=21_000, b1=96, b2=410, a0=9000, jitter_us=300, outliers=0.03), {}),
+    "prefix cache": (StepServer(outliers=0.03), {"cached_share": 0.7}),
+    "chunked prefill": (StepServer(budget=512, outliers=0.03), {"prompts": (40, 3000)}),
+    "several tokens a chunk": (StepServer(outliers=0.03), {"tokens_a_chunk": 4}),
+}
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_coefficients_are_found(name: str) -> None:
+    server, load = SERVERS[name]
+    fit = fitted(server, **load)
+    assert close(fit, server), off(fit, server)
+    assert all(one.low <= one.value <= one.high for one in fit.steps.coefficients.values())
+    assert abs(fit.front_end.a0.value - server.a0) < 0.1 * server.b0
+    assert fit.chunks == ("interval" if "tokens_a_chunk" in load else "single")
+
+
+def test_without_weights_outliers_spoil_the_fit() -> None:
+    server = StepServer(outliers=0.03)
+    spoilt = fit_batching(runs_of(server), Random(1), weighted=False)
+    assert not close(spoilt, server)
+    assert fitted(server).steps.left_out > 0.01
+
+
+def test_the_cost_of_a_context_token_is_found_and_is_0_where_there_is_none() -> None:
+    assert fitted(StepServer(b3=0.05, outliers=0.03)).steps.values[3] == pytest.approx(0.05, rel=0.1)
+    assert fitted(StepServer(outliers=0.03)).steps.values[3] < 0.005
+
+
+def test_a_prompt_costs_only_what_was_not_cached() -> None:
+    server = StepServer()
+    blind = [
+        [Stream(s.sent_us, s.end_us, s.prompt_tokens, 0, s.arrivals_us, s.tokens, s.sure) for s in streams]
+        for streams in runs_of(server, cached_share=0.7)
+    ]
+    assert fit_batching(blind, Random(1)).steps.values[1] < 0.5 * server.b1
+
+
+@pytest.mark.parametrize("budget", [512, 2048])
+def test_the_token_budget_is_seen_in_full_steps(budget: int) -> None:
+    limit = fitted(StepServer(budget=budget, outliers=0.02), prompts=(40, 3 * budget)).limits.max_num_batched_tokens
+    assert (limit.value, limit.source) == (budget, "steps")
+
+
+def test_a_batch_that_does_not_grow_while_requests_wait_is_the_limit_of_sequences() -> None:
+    limit = fitted(StepServer(seqs=12), ((1, 5.0), (32, 8.0))).limits.max_num_seqs
+    assert (limit.value, limit.source) == (12, "waiting")
+
+
+def test_limits_that_no_load_reached_are_unknown_and_given_ones_are_taken() -> None:
+    limits = fitted(StepServer()).limits
+    assert (limits.max_num_seqs.value, limits.max_num_seqs.at_least) == (None, 16)
+    assert limits.max_num_batched_tokens.value is limits.kv_blocks.value is None
+    given = Given(max_num_seqs=7, max_num_batched_tokens=4096, kv_blocks=900)
+    limits = fit_batching(runs_of(StepServer()), Random(1), given).limits
+    assert [limits.max_num_seqs.value, limits.max_num_batched_tokens.value, limits.kv_blocks.value] == [7, 4096, 900]
+    assert fit_batching(runs_of(StepServer()), Random(1), server_blocks=555).limits.kv_blocks.source == "server"
+
+
+def made_runs(runs: Sequence[Sequence[Stream]]) -> list[FittedRun]:
+    return [
+        FittedRun(
+            name=f"run-{place}", run_id=f"id-{place}", started="2026-11-01T12:00:00+00:00", url="http://127.0.0.1:8000",
+            endpoint="chat", model="m", load={"concurrency": 1}, streams=tuple(streams), server=None, kv_blocks=None,
+            version="0.1.0",
+        )
+        for place, streams in enumerate(runs)
+    ]  # fmt: skip
+
+
+def unknown(server: StepServer, loads: Sequence[tuple[int, float]]) -> dict[str, str]:
+    runs = runs_of(server, loads)
+    rows = unknown_of(fit_batching(runs, Random(1)), made_runs(runs))
+    return {row["what"]: row["command"] for row in rows}
+
+
+def test_one_user_tells_neither_a_step_from_its_decode_nor_a_prefill() -> None:
+    found = unknown(StepServer(), ((1, 8.0),))
+    assert {"b0, b2", "b1"} <= found.keys()
+    assert "--concurrency 4 " in found["b0, b2"]
+    assert "a0" not in found
+
+
+def test_a_busy_closed_loop_does_not_show_what_lies_before_the_queue() -> None:
+    assert "--concurrency 1 " in unknown(StepServer(), ((16, 8.0),))["a0"]
+
+
+def test_three_loads_tell_all_coefficients() -> None:
+    assert unknown(StepServer(), LOADS).keys() <= {"max_num_seqs", "max_num_batched_tokens", "kv_blocks", "a1"}
+
+
+def test_a_decode_cost_that_is_not_linear_is_said() -> None:
+    curved = StepServer(curve={1: 100, 2: 200, 3: 300, 4: 400, 8: 6000, 12: 9000, 16: 12_000})
+    runs = runs_of(curved)
+    assert any("not linear" in sentence for sentence in warnings_of(fit_batching(runs, Random(1)), made_runs(runs)))
+    runs = runs_of(StepServer())
+    assert warnings_of(fit_batching(runs, Random(1)), made_runs(runs)) == []
+
+
+def test_steps_beside_a_request_of_unknown_work_are_left_out() -> None:
+    streams = closed_loop(StepServer(), 4, 4.0)
+    whole = fit_batching([streams], Random(1)).steps.steps
+    failed = Stream(streams[20].sent_us, streams[20].sent_us + 1e6, 100, 0, (), (), sure=False)
+    less = fit_batching([sorted([*streams, failed], key=lambda s: s.sent_us)], Random(1)).steps.steps
+    assert whole - 400 < less < whole - 50
+
+
+def test_too_few_steps_are_refused_with_a_sentence() -> None:
+    with pytest.raises(ValueError, match="steps were seen from end to end, and 50 are needed"):
+        fit_batching([closed_loop(StepServer(), 1, 0.001, outputs=(20, 20))], Random(1))
+
+
+def test_the_next_run_names_the_server_and_its_endpoint() -> None:
+    (run,) = made_runs([[]])
+    assert command_of(run, concurrency=3) == (
+        "python -m bench run --url http://127.0.0.1:8000 --concurrency 3 --duration 60"
+    )
+
+
+def test_the_profile_is_the_same_each_time() -> None:
+    runs = runs_of(StepServer(outliers=0.02))
+    made = [
+        to_document(fit_batching(runs, Random(1)), made_runs(runs), date="d", trueload="t", server=None) for _ in "ab"
+    ]
+    assert made[0] == made[1]

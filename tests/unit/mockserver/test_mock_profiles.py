@@ -1,0 +1,79 @@
+"""`mockserver --profile`: what a profile of `bench fit` means for the configuration, and how a bad one is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+import bench.fit
+from mockserver import cli
+from mockserver.combinations import step_cost_of
+from mockserver.errors import UsageError
+from mockserver.presets import settings_of
+
+PROFILE = Path(__file__).parents[2] / "support" / "made_profile.json"
+MADE: dict[str, Any] = json.loads(PROFILE.read_text())
+
+
+def written(tmp_path: Path, **changes: Any) -> str:
+    path = tmp_path / "profile.json"
+    path.write_text(json.dumps({**MADE, **changes}))
+    return str(path)
+
+
+def test_a_profile_sets_engine_cost_limits_and_model() -> None:
+    config = cli.read_arguments(["--profile", str(PROFILE)])
+    cost = step_cost_of(config)
+    assert (config.engine, config.model, config.max_model_len) == ("batching", "made-model", 64_000)
+    assert (cost.b0, cost.b1, cost.b2, cost.a0) == tuple(MADE["step_cost"][name] for name in ("b0", "b1", "b2", "a0"))
+    assert (cost.max_num_seqs, cost.max_num_batched_tokens, cost.kv_blocks) == (64, 2048, 4000)
+    assert str(config.step_cost) == cost.source == str(PROFILE)
+
+
+def test_the_made_profile_keeps_the_schema() -> None:
+    schema = json.loads((Path(bench.fit.__file__).parent / "profile.schema.json").read_text())
+    jsonschema.validate(MADE, schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({**MADE, "step_cost": {}}, schema)
+
+
+def test_defaults_then_preset_then_profile_then_file_then_flags(tmp_path: Path) -> None:
+    file = tmp_path / "mock.yaml"
+    file.write_text(f"preset: qwen3-14b-h100\nprofile: {PROFILE}\nmax_num_seqs: 9\n")
+    config = cli.read_arguments(["--config", str(file), "--model", "mine"])
+    assert (config.model, step_cost_of(config).max_num_seqs) == ("mine", 9)
+    assert step_cost_of(config).b0 == MADE["step_cost"]["b0"] != settings_of("qwen3-14b-h100")
+
+
+def test_other_settings_of_a_profile_are_taken(tmp_path: Path) -> None:
+    name = written(tmp_path, settings={"num_speculative_tokens": 3, "acceptance_rate": 0.6})
+    config = cli.read_arguments(["--profile", name])
+    assert (config.num_speculative_tokens, config.acceptance_rate) == (3, 0.6)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"schema": "trueload/profile/9"}, "its schema is 'trueload/profile/9'"),
+        ({"schema": None}, "it has no schema"),
+        ({"engine": "magic"}, "engine 'magic' is not known"),
+        ({"step_cost": None}, "step_cost is missing"),
+        ({"step_cost": {"b0": 1, "b9": 2}}, "no coefficient is called 'b9'"),
+        ({"settings": {"ttft": "1ms"}}, "no setting of a profile is called 'ttft'"),
+    ],
+)
+def test_a_bad_profile_is_refused_with_a_sentence(changes: dict[str, Any], said: str, tmp_path: Path) -> None:
+    name = written(tmp_path, **changes)
+    with pytest.raises(UsageError, match=said) as caught:
+        cli.read_arguments(["--profile", name])
+    assert [problem.startswith(f"--profile: {name!r}: ") for problem in caught.value.problems] == [True]
+
+
+def test_a_file_that_is_missing_is_refused_beside_other_problems() -> None:
+    with pytest.raises(UsageError) as caught:
+        cli.read_arguments(["--profile", "nowhere.json", "--port", "99999"])
+    assert len(caught.value.problems) == 2
