@@ -72,6 +72,11 @@ class Conversation:
     def _hear(self, text: str) -> None:
         self._heard = text
 
+    @property
+    def at_last_turn(self) -> bool:
+        """Whether the turn that comes next is the last one."""
+        return len(self._answers) == len(self._session.turns) - 1
+
     def answered(self) -> bool:
         """The answer has come: makes the next request. False where there is no next turn."""
         self._answers.append(self._heard if self._real else None)

@@ -3,7 +3,8 @@
 A turn is intended for the instant at which its think time ends, which began when the answer before it had ended. The
 next turn needs the answer's text, so it waits for the record, not for the end alone: with think times shorter than that
 takes, the difference is lateness. A session ends with its last turn, or with the first one that fails; its user then
-begins the next.
+begins the next. After a last turn that needs nothing of the answer: the user is free the moment it has ended, as in
+`ClosedLoop`.
 """
 
 from __future__ import annotations
@@ -59,17 +60,27 @@ class SessionsLoop:
         self._sending.in_flight.begin(intended_ns)
         self.sent += 1
 
-        def recorded(record: RequestRecord) -> None:
-            self._recorded(conversation, record)
+        last = conversation.at_last_turn
 
-        self._sending.transport.start(request, intended_ns, intended_ns, recorded, self._sending.in_flight.end)
+        def ended(end_ns: int) -> None:
+            self._sending.in_flight.end(end_ns)
+            if last:
+                self._begin(end_ns)
+
+        def recorded(record: RequestRecord) -> None:
+            self._recorded(None if last else conversation, record)
+
+        self._sending.transport.start(request, intended_ns, intended_ns, recorded, ended)
         self._sending.stop.check_count()
 
-    def _recorded(self, conversation: Conversation, record: RequestRecord) -> None:
+    def _recorded(self, conversation: Conversation | None, record: RequestRecord) -> None:
+        """Go on with the conversation; None: it was the last turn."""
         self.done += 1
         self._sending.on_record(record)
         if self._sending.stop.stopped:
             self._check_end()
+        elif conversation is None:
+            return
         elif record.outcome is Outcome.OK and conversation.answered():
             self._think(conversation, record.end_ns + conversation.think_ns)
         else:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import orjson
 
+from bench.metrics.load import Readiness
 from bench.records import Outcome
 from bench.transport.scripted import ScriptedReply
 from promptset.sessions import Session, Turn
@@ -75,9 +76,26 @@ def test_a_duration_ends_the_load_though_users_are_still_thinking() -> None:
 
 def test_work_of_ours_before_a_turn_is_lateness_and_not_a_later_plan() -> None:
     load = Load(TEN, requests=4, records_late_ns=30 * MS).sessions(1, talks(0.01))
-    # The record comes 30 ms after the end, the think time is 10 ms: 20 ms late.
-    assert [load.of(i).intended_ns - START for i in range(4)] == [0, 20 * MS, 50 * MS, 100 * MS]
-    assert load.sent_at == [0, 40 * MS, 80 * MS, 120 * MS]
+    # The record comes 30 ms after the end, the think time is 10 ms: 20 ms late. A new session waits for no record.
+    assert [load.of(i).intended_ns - START for i in range(4)] == [0, 20 * MS, 50 * MS, 70 * MS]
+    assert load.sent_at == [0, 40 * MS, 50 * MS, 90 * MS]
+
+
+def test_a_new_session_begins_when_the_last_answer_has_ended_and_not_when_its_record_is_made() -> None:
+    load = Load(TEN, requests=6, records_late_ns=15 * MS).sessions(2, talks(0.02, first_s=0.001))
+    assert [r.sent_ns - r.intended_ns for r in load.records] == [0] * 6  # type: ignore[operator]
+    readiness = Readiness()
+    for record in load.records:
+        readiness.add(record)
+    found = readiness.describe()
+    assert found is not None
+    assert found["share"] == 0
+
+
+def test_a_last_turn_that_fails_begins_one_session_and_not_two() -> None:
+    fails = ScriptedReply(ttft_ns=10 * MS, failed=Outcome.RESET)
+    load = Load(lambda request: fails if request.index == 1 else TEN, requests=4).sessions(1, talks(0.05))
+    assert said(load) == [["0.0"], ["0.0", "xx", "0.1"], ["1.0"], ["1.0", "xx", "1.1"]]
 
 
 def test_warm_up_comes_first_and_counts_towards_no_limit() -> None:
