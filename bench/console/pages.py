@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.datastructures import UploadFile
 
 from bench.config.flags import GROUPS
-from bench.console import settings_form
+from bench.console import report_pages, settings_form
 from bench.console.api import selected
 from bench.console.data_files import MOST_BYTES, MOST_FILES, fetch
 from bench.console.errors import ConsoleError, Refused
@@ -159,6 +159,8 @@ def router(console: Console, csrf: str) -> APIRouter:
         except ConsoleError as e:
             return task_page(console.task(name), str(e), e.status)
         return back(path)
+
+    report_pages.add(pages, console, page)
 
     @pages.get("/compare")
     def compare(request: Request) -> HTMLResponse:

@@ -28,6 +28,13 @@ document.addEventListener("click", async (event) => {
   link.textContent = reply.ok ? "Copied" : "There is no text yet";
 });
 
+// A report in its sandbox says which of its links was clicked. What lies beside it is opened from here, where the cookie is.
+window.addEventListener("message", (event) => {
+  const frame = document.querySelector("iframe[data-beside]"), beside = event.data?.beside;
+  if (!frame || event.source !== frame.contentWindow || typeof beside !== "string") return;
+  if (/^[\w-][\w.-]*(\/[\w-][\w.-]*)?$/.test(beside)) window.open(frame.dataset.beside + beside, "_blank", "noopener");
+});
+
 // While something runs or waits, the rows are taken anew every two seconds; what is ticked stays ticked.
 const list = document.querySelector("#choice tbody");
 if (list) {

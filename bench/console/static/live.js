@@ -110,7 +110,7 @@
       const row = document.createElement("tr"), head = document.createElement("th"), link = document.createElement("a");
       const verdict = document.createElement("td"), badge = document.createElement("span"), said = document.createElement("td");
       head.scope = "row";
-      link.href = `/api/tasks/${task}/runs/${encodeURIComponent(step.run)}/report.html`;
+      link.href = `/tasks/${task}/runs/${encodeURIComponent(step.run)}`;
       link.textContent = step.load;
       badge.className = `verdict ${step.verdict.toLowerCase()}`;
       badge.textContent = step.verdict;
