@@ -11,7 +11,7 @@ from jinja2 import Undefined
 from bench.console import pages
 from bench.console.task import Task
 
-ALWAYS = ["rates", "flight"]
+ALWAYS, BELOW = ["rates", "flight"], ["errors", "server_requests", "server_memory"]
 
 
 @pytest.mark.parametrize(
@@ -30,5 +30,5 @@ def test_the_live_page_has_the_charts_and_tiles_of_its_endpoint(
     environment = pages._environment()
     environment.undefined = Undefined  # What stands around the live numbers is not looked at.
     shown = environment.get_template("task.html.j2").render(task=task, line=line, series=False, warnings=[])
-    assert re.findall(r'data-chart="(\w+)"', shown) == [*ALWAYS, *charts, "errors"]
+    assert re.findall(r'data-chart="(\w+)"', shown) == [*ALWAYS, *charts, *BELOW]
     assert re.findall(r'class="name">([^<]*)<', shown)[-2:] == tiles
