@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bench.metrics.catalog import METRICS, WHOLE_RESPONSE, Metric
@@ -210,6 +210,14 @@ def tokens(summary: Mapping[str, Any]) -> list[Detail]:
     return rows
 
 
+def requests_and_replies(summary: Mapping[str, Any]) -> list[Detail]:
+    """What a terminal says of them too: how many inputs a request has, and which replies call tools."""
+    if not has_tokens(summary):
+        return [row for row in _inputs(summary["inputs"]) if row.name != "Inputs"]
+    kinds = _kinds(summary["tokens"])
+    return kinds if any(row.name == "Tool calls" for row in kinds) else []
+
+
 _KINDS = {"content": "answers", "reasoning": "reasoning", "tool_calls": "tool calls"}
 
 
@@ -227,7 +235,9 @@ def _kinds(row: Mapping[str, Any]) -> list[Detail]:
         rows.append(Detail("Reasoning tokens", number(kinds["reasoning_by_usage"]), "From the server's usage."))
     calls = row.get("tool_calls")
     if calls is not None and calls["replies"]:
-        text = f"{calls['replies']:,} of {calls['judged']:,} replies call tools · {calls['calls_per_reply']:.3g} calls each"
+        text = f"{calls['replies']:,} of {calls['judged']:,} replies call tools"
+        if calls["calls_per_reply"] != 1:
+            text += f" · {calls['calls_per_reply']:.3g} calls each on average"
         rows.append(Detail("Tool calls", text, "The name of the tool is the first sign of a call: TTFT ends there."))
     return rows
 
@@ -265,8 +275,9 @@ def client(summary: Mapping[str, Any]) -> list[Detail]:
              "How late the client sent requests, by its own fault."),
         Detail("Loop lag", _of(row["loop_lag_ms"], "p99", "max", unit=" ms"), "How late the client's event loop ran."),
         Detail("Time stamps", clocks or NOTHING, "The kernel stamps data on arrival; user stamps wait for the client."),
-        Detail("Chunks that shared a read", share(row["coalesced"]["share"]),
-             f"{bounds['wide']:,} token chunks have a time known only within wide bounds."),
+        *([Detail("Chunks that shared a read", share(row["coalesced"]["share"]),
+                  f"{bounds['wide']:,} token chunks have a time known only within wide bounds.")]
+          if has_tokens(summary) else []),
         Detail("Little's law", _change(law["difference"]),
              "Requests in flight by the records, compared with the dispatcher's count."),
     ]  # fmt: skip
@@ -320,7 +331,12 @@ def latencies(summary: Mapping[str, Any]) -> dict[str, Metric]:
     """The metrics that a run has, by name."""
     if has_tokens(summary):
         return METRICS
-    return {name: metric for name, metric in METRICS.items() if name in WHOLE_RESPONSE}
+    found: dict[str, Metric] = {name: metric for name, metric in METRICS.items() if name in WHOLE_RESPONSE}
+    # No text arrives in such a reply: the catalog's words are those of generated text.
+    return found | {"e2el": replace(found["e2el"], description=_E2EL_OF_REPLY)}
+
+
+_E2EL_OF_REPLY = "End-to-end latency: from sending the request until its whole reply has arrived."
 
 
 def rate_names(summary: Mapping[str, Any]) -> dict[str, tuple[str, str]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.report import formatting
-from bench.report.details import Detail
+from bench.report.details import Detail, has_tokens
 
 _LEVELS = {
     "running": "Requests running",
@@ -71,7 +71,7 @@ def server_view(summary: Mapping[str, Any]) -> ServerView | None:
         span=f"{window['of']}, {span}" + ("" if window["covered"] else ", of which only a part was seen"),
         sentences=(*server["limits"], *_agreement(server), *_trouble(server)),
         mismatch=None if server["reconciliation"] is None else server["reconciliation"]["mismatch"],
-        levels=tuple(_level_rows(server)),
+        levels=tuple(_level_rows(server, generates=has_tokens(summary))),
         times=tuple(_time_rows(server)),
     )
 
@@ -157,13 +157,15 @@ def _trouble(server: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def _level_rows(server: Mapping[str, Any]) -> list[Detail]:
+def _level_rows(server: Mapping[str, Any], *, generates: bool) -> list[Detail]:
     rows = []
     for key, title in _LEVELS.items():
         if (level := server["levels"].get(key)) is not None:
             write = formatting.share if key in _SHARES else formatting.number
             rows.append(Detail(title, f"{write(level['mean'])} on average, at most {write(level['max'])}"))
     for key, (title, unit) in _RATES.items():
+        if key == "generation_tokens" and not generates:
+            continue
         if (counter := server["counters"].get(key)) is not None and counter["per_s"] is not None:
             rows.append(Detail(title, f"{formatting.number(counter['per_s'])} {unit}"))
     counters = server["counters"]

@@ -117,6 +117,7 @@ def _run(summary: Mapping[str, Any]) -> RenderableType:
     if (cache := summary.get("prefix_cache")) is not None:
         planned, measured = (formatting.share(cache[key]) for key in ("planned_share", "measured_share"))
         lines.append(f"prefix cache: planned {planned}, measured {measured} of the prompt tokens")
+    lines += [f"{row.name.lower()}: {row.value}" for row in details.requests_and_replies(summary)]
     return Padding(Text("\n".join(lines)), (1, 0))
 
 

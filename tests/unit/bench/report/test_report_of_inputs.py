@@ -16,6 +16,7 @@ import bench.report
 from bench.metrics.objectives import parse
 from bench.records import Outcome, RequestRecord
 from bench.report import html, metric_table, run_charts, text
+from bench.report.server import server_view
 from bench.report.time_charts import RunNumbers
 from bench.verdict import judge
 from bench.verdict.evidence import RunEvidence
@@ -23,7 +24,18 @@ from bench.verdict.limits import Limits
 from tests.support.made_records import MS, START_NS, made_record
 from tests.support.made_summary import made_page
 
-TOKEN_WORDS = ("TTFT", "TPOT", "ITL", "TTFO", "Output tokens", "output tokens", "Chunk gap", "first token")
+TOKEN_WORDS = (
+    "TTFT",
+    "generated text",
+    "token chunks",
+    "TPOT",
+    "ITL",
+    "TTFO",
+    "Output tokens",
+    "output tokens",
+    "Chunk gap",
+    "first token",
+)
 
 
 def reply(index: int, *, took_ms: float, inputs: int, **fields: Any) -> RequestRecord:
@@ -124,6 +136,8 @@ def test_the_terminal_shows_inputs_and_nothing_about_tokens_that_come_out(summar
     assert "E2EL (ms)" in shown
     assert "Inputs (texts)" in shown
     assert "Input tokens" in shown
+    assert "inputs a request: average 2.500 · median 2.500 · max 4\n" in shown
+    assert "dimensions: 8 (40)\n" in shown
     assert [word for word in TOKEN_WORDS if word in shown] == []
 
 
@@ -138,6 +152,19 @@ def test_the_page_shows_inputs_and_nothing_about_tokens_that_come_out(
     for words in ("Texts and input tokens per second", "E2EL against texts a request", "Inputs a request", "8 (40)"):
         assert words in body
     assert [word for word in TOKEN_WORDS if word in body] == []
+
+
+def test_what_the_server_says_of_itself_has_no_output_tokens_either(summary: dict[str, Any]) -> None:
+    server = {
+        "scrapes": 2, "kind": "vLLM", "urls": ["http://127.0.0.1/metrics"], "limits": [], "restarts": 0,
+        "window": {"of": "the whole run", "start_s": 0.0, "end_s": 4.0, "covered": True}, "reconciliation": None,
+        "failed_scrapes": 0, "error": None, "levels": {}, "latency": {},
+        "counters": {name: {"per_s": 0.0, "total": 0.0} for name in ("prompt_tokens", "generation_tokens")},
+    }  # fmt: skip
+    for facts, names in ((summary, ["Prompt tokens"]), ({"inputs": None}, ["Prompt tokens", "Output tokens"])):
+        view = server_view({**facts, "server": server})
+        assert view is not None
+        assert [row.name for row in view.levels] == names
 
 
 def test_charts_are_those_that_have_values(page: tuple[dict[str, Any], dict[str, Any]]) -> None:

@@ -1,0 +1,40 @@
+"""What the result says of replies that call tools: on a terminal and on the page, and nothing where none does."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from bench.report import html, text
+from tests.support.made_records import made_record
+from tests.support.made_summary import made_page
+
+
+def _page(calls: tuple[int, ...]) -> tuple[dict[str, Any], dict[str, Any]]:
+    records = [
+        made_record(
+            index, sent_ms=10.0 * index, chunks_ms=(50.0, 55.0, 60.0), kinds="fff" if calls else "ccc", tool_calls=calls
+        )
+        for index, calls in enumerate(calls)
+    ]
+    return made_page(records)
+
+
+@pytest.mark.parametrize(
+    ("calls", "said"),
+    [((1, 1, 0), "2 of 3 replies call tools"), ((1, 3), "2 of 2 replies call tools · 2 calls each on average")],
+)
+def test_the_terminal_and_the_page_say_how_many_replies_call_tools(calls: tuple[int, ...], said: str) -> None:
+    page = _page(calls)
+    shown = text.render(page[0])
+    assert f"tool calls: {said}\n" in shown
+    assert "tokens by kind: " in shown
+    assert re.search(rf">{re.escape(said)}<", html.render(*page))
+
+
+def test_nothing_is_said_of_tools_where_none_was_called() -> None:
+    shown = text.render(_page((0, 0))[0])
+    assert "tool" not in shown.partition("other tools")[0]
+    assert "tokens by kind" not in shown
