@@ -49,6 +49,8 @@ class Stock(Generic[T]):
         self._room = (0, 0)
         self.requests = self.bytes = 0
         """Of all that is here."""
+        self.made = 0
+        """Things that were made here."""
         self.late = 0
         """How often one had to be waited for, or made, when it was due."""
 
@@ -72,7 +74,7 @@ class Stock(Generic[T]):
             if most_bytes is not None and self.bytes >= most_bytes:
                 break
             more -= self.requests >= wanted
-            self.put(self._make())
+            self._make_one()
             made += 1
             if made % 100 == 0 or (self.requests >= wanted and more <= 0):
                 progress(made)
@@ -94,6 +96,10 @@ class Stock(Generic[T]):
         """Whether more may be made ahead."""
         return self.requests < self._room[0] and self.bytes < self._room[1]
 
+    def _make_one(self) -> None:
+        self.put(self._make())
+        self.made += 1
+
     def put(self, thing: T) -> None:
         """One more is there."""
         requests, size = self._weigh(thing)
@@ -106,7 +112,7 @@ class Stock(Generic[T]):
         if not self._ahead:
             self.late += 1
             if self._feed is None:
-                self.put(self._make())
+                self._make_one()
             else:
                 self._feed.wait()
         thing = self._ahead.popleft()

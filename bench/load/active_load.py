@@ -35,7 +35,9 @@ class ActiveLoad:
         *,
         start_ns: int,
         on_record: Callable[[RequestRecord], None],
+        on_change: Callable[[float], None],
     ) -> None:
+        """`on_record` is handed every record, `on_change` every load that will be another one."""
         share = self._share = assignment.share
         self._mode = assignment.config.load
         self._number = share.worker
@@ -49,6 +51,7 @@ class ActiveLoad:
         self._clock = clock
         self._start_ns = start_ns
         self._on_record = on_record
+        self._on_change = on_change
         self._in_flight = InFlightCounter()
         self.failures = 0
         self._stop = Stop(
@@ -116,6 +119,7 @@ class ActiveLoad:
     def change(self, at_ns: int, load: float) -> None:
         """The load of all workers from this instant on."""
         self._dispatcher.change(at_ns, self._mode.part_of(load, self._share))
+        self._on_change(load)
 
     def counts(self, at_ns: int) -> dict[str, int]:
         """The dispatcher's numbers at an instant."""

@@ -83,9 +83,8 @@ class Crew(Protocol):
     def tell(self, order: Order, reason: str = "") -> None:
         """Give an order to every worker. STOP has a reason."""
 
-    @property
-    def lead_ns(self) -> int:
-        """How long before it begins a change must be told, so that every worker knows it in time."""
+    def lead_ns(self, load: float) -> int:
+        """How long before it begins a change to this load must be told: then every worker knows it, and has requests."""
 
     def change(self, at_ns: int, load: float) -> None:
         """The load of all workers together from this instant on."""

@@ -63,6 +63,7 @@ class ProcessFeed:
         self._reading = False
         self._owed = 1
         """Things that were asked for and have not come."""
+        self._left_out = 0
 
     async def begin(self, made: int) -> None:
         """Have it get ready to go on behind the first `made` things; returns when the next one is made. Raises BenchError."""
@@ -81,6 +82,10 @@ class ProcessFeed:
             word = b""
         if word != _READY:
             raise self._died()
+
+    def leave_out(self, things: int) -> None:
+        """The next `things` that come were made elsewhere, while this process got ready: they are there already."""
+        self._left_out = things
 
     def more(self) -> None:
         """Ask and read on, until the receiver has enough."""
@@ -122,7 +127,7 @@ class ProcessFeed:
             self._reading = False
 
     def _take(self) -> int:
-        """Read what is there, once; how many things it made whole."""
+        """Read what is there, once; how many things it gave."""
         try:
             piece = self._socket.recv(_READ_BYTES)
         except BlockingIOError:
@@ -132,10 +137,12 @@ class ProcessFeed:
         if not piece:
             raise self._died()
         things = self._frames.feed(piece)
-        for packed in things:
-            self._receiver.add(packed)
         self._owed -= len(things)
-        return len(things)
+        there = min(self._left_out, len(things))
+        self._left_out -= there
+        for packed in things[there:]:
+            self._receiver.add(packed)
+        return len(things) - there
 
     def _died(self) -> BenchError:
         return BenchError("the process that makes prompts has ended: its error is above")

@@ -76,10 +76,13 @@ class LoadControl:
         """Set users or requests per second. Returns the change; raises UsageError with one sentence where it is refused."""
         now_ns = self._clock.now_ns()
         before = self._changes[-1].after if self._changes else self._config.load.load_at(now_ns - self._start_ns)
-        problem = self._problem(load, before, now_ns)
+        lead_ns = self._crew.lead_ns(load)
+        problem = self._problem(load, before, now_ns, lead_ns)
         if problem is not None or before is None:
             raise UsageError(problem or NO_CHANGES)
-        at_ns = now_ns + self._crew.lead_ns
+        at_ns = now_ns + lead_ns
+        if self._changes:  # One that has to wait longer was perhaps made shortly before: they begin in their order.
+            at_ns = max(at_ns, self._changes[-1].t_ns + 1)
         change = LoadChange(t_ns=at_ns, before=before, after=float(load), by=by)
         self._note(change)
         self._changes.append(change)
@@ -90,7 +93,7 @@ class LoadControl:
         """When it begins, in seconds from the start of the load."""
         return (change.t_ns - self._start_ns) / NS_PER_S
 
-    def _problem(self, load: float, before: float | None, now_ns: int) -> str | None:
+    def _problem(self, load: float, before: float | None, now_ns: int, lead_ns: int) -> str | None:
         if (why := self._config.fixed_load) is not None:
             return why
         if not self._changeable:
@@ -105,6 +108,10 @@ class LoadControl:
             return f"{doing}: set its load a little later"
         if self._interrupts.seen or numbers.all_sent or self._ends_within(TOO_LATE_S, numbers):
             return "the run sends no more requests, or ends within a second: its load cannot be changed any more"
+        if self._ends_within(TOO_LATE_S + lead_ns / NS_PER_S, numbers):
+            return (
+                f"this change could begin in {lead_ns / NS_PER_S:g} s, and the run ends less than a second after that"
+            )
         if len(self._changes) >= MOST_CHANGES:
             return f"the load of this run was changed {MOST_CHANGES:,} times, which is the most"
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bench.load.active_load import ActiveLoad
 from bench.load.crew import NO_COUNTS, CrewReport, Order, Progress
+from bench.load.feed_on_change import lead_ns
 from bench.load.sampling import ClientState
 from bench.load.worker import Worker
 
@@ -65,10 +66,9 @@ class ThisProcess:
         """Give an order to the worker."""
         self._begun.tell(order, reason)
 
-    @property
-    def lead_ns(self) -> int:
-        """A change is made at once."""
-        return 0
+    def lead_ns(self, load: float) -> int:
+        """A change is made at once, where there are requests for it."""
+        return lead_ns([self._worker.stocked], load, self._worker.planned_load)
 
     def change(self, at_ns: int, load: float) -> None:
         """The load from this instant on."""

@@ -15,6 +15,7 @@ from bench.load.active_load import ActiveLoad
 from bench.load.assignment import Assignment
 from bench.load.collector import collect_ahead
 from bench.load.feed import ProcessFeed
+from bench.load.feed_on_change import FeedOnChange, may_need_more
 from bench.modes.interface import Expected, Numbering
 from bench.records import RequestRecord
 from bench.run_directory import LineLog, shard_names
@@ -62,6 +63,7 @@ class Worker:
         self._records = LineLog(assignment.directory / requests)
         self._samples = LineLog(assignment.directory / samples)
         self._feed: ProcessFeed | None = None
+        self._on_change: FeedOnChange | None = None
         self.preparing = "making prompts"
         """What `prepare` is doing, for people."""
 
@@ -110,6 +112,18 @@ class Worker:
         if self._feed is not None:
             await self._feed.begin(made)
             stock.feed_from(self._feed, requests=min(AHEAD, max(stock.requests, LEAST_AHEAD)), most_bytes=AHEAD_BYTES)
+        elif may_need_more(self._assignment.share):
+            self._on_change = FeedOnChange(self._assignment, self._load.backlog, requests=AHEAD, most_bytes=AHEAD_BYTES)
+
+    @property
+    def stocked(self) -> int | None:
+        """Requests that are ready, where a higher load would need more and nothing makes them; else None."""
+        return None if self._on_change is None else self._on_change.stocked
+
+    @property
+    def planned_load(self) -> float | None:
+        """The load of all workers at the start; None in a mode that plans no number."""
+        return self._assignment.config.load.load_at(0)
 
     def begin(self, start_ns: int, on_record: Callable[[RequestRecord], None]) -> ActiveLoad:
         """The load begins at this instant; `on_record` is handed every record."""
@@ -123,9 +137,12 @@ class Worker:
             self._clock,
             start_ns=start_ns,
             on_record=on_record,
+            on_change=lambda load: None if self._on_change is None else self._on_change.load_changes(load),
         )
 
     def close(self) -> None:
         """End what was started beside."""
         if self._feed is not None:
             self._feed.close()
+        if self._on_change is not None:
+            self._on_change.close()

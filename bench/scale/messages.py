@@ -12,7 +12,9 @@ from bench.load.sampling import ClientState
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The worker is ready to begin."""
+    """The worker is ready to begin. `stocked`: its requests, where a higher load would need more and nothing makes them."""
+
+    stocked: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,3 +55,5 @@ class ProgressUpdate:
     failures: int
     client: ClientState
     tally: ProgressTally
+    stocked: int | None
+    """As in `Ready`."""

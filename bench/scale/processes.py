@@ -19,8 +19,9 @@ from bench.clock import NS_PER_MS
 from bench.errors import BenchError
 from bench.load.assignment import Assignment, WorkerReport
 from bench.load.crew import NO_COUNTS, CrewReport, Order, Progress
+from bench.load.feed_on_change import lead_ns
 from bench.load.sampling import ClientState, worst
-from bench.scale.messages import Begin, Change, Command, ProgressUpdate, Refused
+from bench.scale.messages import Begin, Change, Command, ProgressUpdate, Ready, Refused
 
 CHANGE_LEAD_NS = 250 * NS_PER_MS
 
@@ -44,6 +45,7 @@ class WorkerProcess:
         self.counts = dict(NO_COUNTS)
         self.failures = 0
         self.client = ClientState()
+        self.stocked: int | None = None
         self.report: WorkerReport | None = None
         self.died: str | None = None
 
@@ -51,11 +53,12 @@ class WorkerProcess:
         """Wait until it is ready. Raises what it refused with, or BenchError where it died."""
         await _readable(self.connection)
         try:
-            message = self.connection.recv()
+            message: Ready | Refused = self.connection.recv()
         except (EOFError, OSError):
             raise BenchError(f"worker {self.number} {self._death()} while it got ready: its error is above") from None
         if isinstance(message, Refused):
             raise message.error
+        self.stocked = message.stocked
 
     def send(self, message: object) -> None:
         """Tell it something; a worker that has died hears nothing."""
@@ -81,6 +84,7 @@ class WorkerProcess:
             self.report = message
             return False
         self.counts, self.failures, self.client = message.counts, message.failures, message.client
+        self.stocked = message.stocked
         progress.merge(message.tally)
         return True
 
@@ -102,6 +106,7 @@ class WorkerProcesses:
     def __init__(self, assignments: Sequence[Assignment]) -> None:
         """Starts them."""
         self.workers = [WorkerProcess(assignment) for assignment in assignments]
+        self._planned_load = assignments[0].config.load.load_at(0)
         self._ready = 0
         self._all_ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -170,10 +175,9 @@ class WorkerProcesses:
         for worker in self.workers:
             worker.send(Command(order, reason))
 
-    @property
-    def lead_ns(self) -> int:
-        """Time for a message, also where a worker has much to do."""
-        return CHANGE_LEAD_NS
+    def lead_ns(self, load: float) -> int:
+        """Time for a message, also where a worker has much to do; and for more requests, where they would run out."""
+        return CHANGE_LEAD_NS + lead_ns([worker.stocked for worker in self.workers], load, self._planned_load)
 
     def change(self, at_ns: int, load: float) -> None:
         """The load of all together: each takes its part, as it took that of the first load."""

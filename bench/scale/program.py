@@ -45,7 +45,7 @@ async def _serve(parent: Connection) -> None:
         source = source_of(assignment.config, tokenizer, assignment.share, salt=assignment.salt)
         worker = Worker(assignment, source, transport, clock)
         await worker.prepare()
-        parent.send(Ready())
+        parent.send(Ready(worker.stocked))
         # Nothing else happens until the parent has heard of every worker, so waiting may block.
         try:
             begin: Begin = parent.recv()
@@ -64,14 +64,14 @@ async def _serve(parent: Connection) -> None:
         def report() -> None:
             nonlocal tally
             now = clock.now_ns()
-            parent.send(ProgressUpdate(load.counts(now), load.failures, load.client, tally))
+            parent.send(ProgressUpdate(load.counts(now), load.failures, load.client, tally, worker.stocked))
             tally = ProgressTally(metrics)
             clock.call_at(now + REPORT_EVERY_NS, report)
 
         clock.call_at(begin.start_ns + REPORT_EVERY_NS, report)
         report_at_end = await load.run()
         defects.raise_first()
-        parent.send(ProgressUpdate(load.counts(clock.now_ns()), load.failures, load.client, tally))
+        parent.send(ProgressUpdate(load.counts(clock.now_ns()), load.failures, load.client, tally, worker.stocked))
         parent.send(report_at_end)
     finally:
         if worker is not None:

@@ -146,6 +146,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
          "bench.metrics", "bench.modes", "bench.preflight", "bench.priority", "bench.records", "bench.run_directory",
          "bench.secrets", "bench.sources", "bench.transport", "bench.workload", "promptset"}
     ),
+    "bench.load.feed_on_change": frozenset({"bench.clock", "bench.errors", "bench.load", "bench.modes", "bench.stock"}),
     "bench.load.sampling": frozenset({"bench.clock"}),
     "bench.load.live": frozenset(
         {"bench.clock", "bench.load.progress_tally", "bench.metrics", "bench.records", "bench.run_state"}

@@ -26,7 +26,7 @@ class MadeRun:
     """Stands for the crew, the clock, Ctrl-C and the file of a run."""
 
     def __init__(self, *, workers: int = 1, lead_ns: int = 0, changeable: bool = True, **settings: Any) -> None:
-        self.now, self.lead_ns, self.seen = START + 5 * S, lead_ns, False
+        self.now, self.lead, self.seen = START + 5 * S, lead_ns, False
         self.told: list[tuple[int, float]] = []
         self.noted: list[LoadChange] = []
         self.numbers = NUMBERS
@@ -46,6 +46,9 @@ class MadeRun:
 
     def now_ns(self) -> int:
         return self.now
+
+    def lead_ns(self, load: float) -> int:
+        return self.lead
 
     def change(self, at_ns: int, load: float) -> None:
         self.told.append((at_ns, load))
@@ -119,3 +122,22 @@ def test_the_present_load_is_that_of_the_plan_where_nobody_changed_it() -> None:
     coming = MadeRun(ramp="10s", concurrency=10)
     assert [coming.control.load_at(START + s * S) for s in (0, 5, 20)] == [1, 6, 10]
     assert MadeRun(mode="throughput", max_concurrency=9).control.load_at(START) is None
+
+
+def test_changes_begin_in_their_order_also_where_the_first_has_to_wait() -> None:
+    run = MadeRun(mode="rate", rate=5.0, lead_ns=2 * S)
+    first = run.control.set_load(100)
+    run.lead = 0
+    second = run.control.set_load(20)
+    assert second.t_ns == first.t_ns + 1
+    run.now += 3 * S
+    assert run.control.set_load(30).t_ns == run.now
+
+
+def test_a_change_that_would_have_to_wait_beyond_the_end_is_refused() -> None:
+    run = MadeRun(mode="rate", rate=5.0, lead_ns=2 * S)
+    run.numbers = replace(NUMBERS, run_s=57.5)
+    with pytest.raises(UsageError, match="could begin in 2 s, and the run ends less than a second after that"):
+        run.control.set_load(100)
+    run.lead = 0
+    assert run.control.set_load(100).after == 100

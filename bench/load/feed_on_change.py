@@ -1,0 +1,82 @@
+"""Where every request of a load is made before it begins: the process that makes more, should the load be raised.
+
+Nobody knows beforehand whether that happens, so the process is started by the change. Until it is ready, the change
+waits or what is there suffices. Should both be wrong (a tokenizer that loads for long, processors without a moment to spare),
+requests are made where they are sent, and counted as late.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+
+from bench.clock import NS_PER_S
+from bench.errors import BenchError
+from bench.load.assignment import Assignment
+from bench.load.feed import ProcessFeed
+from bench.modes.share import WorkerShare
+from bench.stock import Backlog
+
+READY_NS = 2 * NS_PER_S
+"""So long after its start a feed is taken to be ready. It needs some 0.5 s of a processor that nobody else wants."""
+
+
+def lead_ns(stocked: Iterable[int | None], load: float, planned: float | None) -> int:
+    """How long a change to this load has to wait for the feeds of its workers.
+
+    `stocked`: of each worker, the requests that are ready where nothing makes more, else None. What was made for the planned
+    load is enough for any that is not above it.
+    """
+    unfed = [requests for requests in stocked if requests is not None]
+    if not unfed or planned is None or load <= planned or sum(unfed) * NS_PER_S >= load * READY_NS:
+        return 0
+    return READY_NS
+
+
+def may_need_more(share: WorkerShare) -> bool:
+    """Whether a load above the planned one sends more requests: a time ends it, and no number of them."""
+    return share.requests is None or share.until_ns is not None
+
+
+class FeedOnChange:
+    """Watches over a stock that nothing fills. Close it."""
+
+    def __init__(self, assignment: Assignment, backlog: Backlog, *, requests: int, most_bytes: int) -> None:
+        """`requests` and `most_bytes`: what is kept ready at most."""
+        self._assignment = assignment
+        self._backlog = backlog
+        self._room = requests, most_bytes
+        self._planned = assignment.config.load.load_at(0)
+        self._feed: ProcessFeed | None = None
+        self._starting: asyncio.Task[None] | None = None
+        self.ready = False
+        """Whether the process makes requests now."""
+
+    @property
+    def stocked(self) -> int | None:
+        """Requests that are there, as long as nothing makes more."""
+        return None if self.ready else self._backlog.stock.requests
+
+    def load_changes(self, load: float) -> None:
+        """The load of all workers will be this one: start the process where it is higher than planned."""
+        if self._starting is None and self._planned is not None and load > self._planned:
+            self._feed = ProcessFeed(self._assignment, self._backlog)
+            self._starting = asyncio.get_running_loop().create_task(self._get_ready(self._feed))
+
+    async def _get_ready(self, feed: ProcessFeed) -> None:
+        stock = self._backlog.stock
+        made = stock.made
+        try:
+            await feed.begin(made)
+        except BenchError:
+            return  # It has said why. Requests are made where they are sent, and the run says that they were late.
+        feed.leave_out(stock.made - made)
+        stock.feed_from(feed, requests=self._room[0], most_bytes=self._room[1])
+        self.ready = True
+
+    def close(self) -> None:
+        """End what was started."""
+        if self._starting is not None:
+            self._starting.cancel()
+        if self._feed is not None:
+            self._feed.close()
