@@ -91,9 +91,11 @@ def _plan(argv: Sequence[str], command: Sequence[str]) -> tuple[Plan, SearchDire
     if directory is not None:
         if "out" in flags:
             problems.append(f"--out does not go with --resume: it goes on in {resume}")
-        if flags.get("config") is not None:
-            problems.append("--config does not go with --resume, which has the settings of its search")
-        flags["config"] = str(directory.settings)
+        if flags.get("config") not in (None, "-"):
+            problems.append("--config does not go with --resume, which has the settings of its search; --config - may say "
+                            "them again, with the secrets that are stored nowhere")  # fmt: skip
+        if flags.get("config") != "-":
+            flags["config"] = str(directory.settings)
     file = read_file(flags, problems)
     own = own_settings(OPTIONS, flags, file)
     settings = {name: value for name, value in flags.items() if name not in LEFT_TO_THE_SEARCH}

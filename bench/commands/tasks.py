@@ -19,7 +19,7 @@ examples:
 The console of --runs must run (python -m bench console), unless --url and --token name another.
 """
 
-ACTIONS = ("ls", "start", "stop", "clone", "rm", "open")
+ACTIONS = ("ls", "start", "stop", "go-on", "clone", "rm", "open")
 
 
 def main(argv: Sequence[str]) -> int:

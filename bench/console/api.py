@@ -151,6 +151,11 @@ def router(console: Console) -> APIRouter:
         given = given or Start()
         return shown(console.start(task, settings_form.secrets_of(given.api_key, given.headers), given.start_at))
 
+    @api.post("/tasks/{task}/go-on", summary="Go on with a search or a sweep that was stopped or killed")
+    def go_on(task: str, given: Start | None = None) -> dict[str, Any]:
+        given = given or Start()
+        return shown(console.go_on(task, settings_form.secrets_of(given.api_key, given.headers)))
+
     @api.post("/tasks/{task}/stop", summary="Stop sending and let requests finish; the second time, cut them")
     def stop(task: str) -> dict[str, Any]:
         return shown(console.stop(task))

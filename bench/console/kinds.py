@@ -109,6 +109,12 @@ def kind_of(path: Path) -> str:
     return next((name for name, kind in KINDS.items() if kind.sign and (path / kind.sign).is_file()), "run")
 
 
+def can_resume(path: Path, kind: str) -> bool:
+    """Whether its command can go on with what is in this directory."""
+    sign = KINDS[kind].sign
+    return sign is not None and (path / sign).is_file()
+
+
 def parted(settings: Mapping[str, Any], kind: str) -> tuple[dict[str, Any], dict[str, str]]:
     """The settings of runs, and those of the kind, whose values are text."""
     names = {option.name for option in KINDS[kind].form().options}

@@ -138,6 +138,9 @@ def router(console: Console, csrf: str) -> APIRouter:
             elif action == "start":
                 secrets = settings_form.secrets_of(_text(form, "api_key"), _text(form, "headers"))
                 await run_in_threadpool(console.start, name, secrets)
+            elif action == "go-on":
+                secrets = settings_form.secrets_of(_text(form, "api_key"), _text(form, "headers"))
+                await run_in_threadpool(console.go_on, name, secrets)
             elif action == "clone":
                 return back(f"/tasks/{quote((await run_in_threadpool(console.clone, name, {})).id)}")
             elif action == "mark":

@@ -20,7 +20,7 @@ import yaml
 
 from bench.clock import NS_PER_S, LoopClock, sleep_until, utc_now
 from bench.console.errors import Conflict
-from bench.console.kinds import KINDS
+from bench.console.kinds import KINDS, can_resume
 from bench.console.store import Store
 from bench.console.task import ACTIVE, OVER
 from bench.console.tasks import LOG, PID, TaskFolder, planned_of
@@ -106,7 +106,8 @@ class Runner:
         variables: Mapping[str, str] = planned.get("header_variables") or {}
         if headers := [f"{header}: {os.environ[held]}" for header, held in variables.items() if os.environ.get(held)]:
             given["header"] = [*given.get("header", []), *headers]
-        command = [sys.executable, "-m", "bench", kind, "--config", "-", "--out", str(path.resolve())]
+        where = "--resume" if can_resume(path, kind) else "--out"
+        command = [sys.executable, "-m", "bench", kind, "--config", "-", where, str(path.resolve())]
         with (path / LOG).open("wb") as log:
             self._child = subprocess.Popen(
                 command,

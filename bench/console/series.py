@@ -43,7 +43,7 @@ def read(task: Task, path: Path) -> Task | None:
         return replace(task, state=str(RunState.PREPARING)) if held else None
     try:
         stat = (path / kind.numbers).stat()
-        progress = READERS[task.kind](path, (stat.st_mtime_ns, stat.st_size))
+        progress = READERS[task.kind](path, (stat.st_mtime_ns, stat.st_size, held))
     except OSError:
         return replace(task, state=str(RunState.PREPARING) if held else FAILED)
     except Exception as e:  # A damaged file is a task that says so: the list of the others must not end with it.
@@ -62,6 +62,14 @@ def read(task: Task, path: Path) -> Task | None:
         run = _going_on(path, {step.run for step in progress.steps})
         return replace(found, state=str(RunState.RUNNING), share_done=progress.share_done, run=run)
     return replace(found, state=progress.over, has_report=progress.over != FAILED and (path / kind.page).is_file())
+
+
+def left_since(path: Path, kind: str, begun: Path) -> bool:
+    """Whether it has written how far it is since its program was started, which wrote the file `begun`."""
+    try:
+        return (path / KINDS[kind].numbers).stat().st_mtime_ns >= begun.stat().st_mtime_ns
+    except OSError:
+        return False
 
 
 def _going_on(path: Path, ended: Collection[str]) -> str | None:
@@ -88,8 +96,8 @@ def _yaml(path: Path) -> Mapping[str, Any]:
 
 
 @lru_cache(maxsize=8)
-def _search(path: Path, stamp: tuple[int, int]) -> Progress:
-    del stamp  # A part of the key: the file as it was then.
+def _search(path: Path, stamp: tuple[int, int, bool]) -> Progress:
+    del stamp  # A part of the key: the file as it was, and whether a process was there, which hides how it ended.
     from bench.load_search import search_file, visit_numbers
     from bench.load_search.answer import answer, load_text
     from bench.load_search.decisions import Ending
@@ -133,7 +141,7 @@ def _search(path: Path, stamp: tuple[int, int]) -> Progress:
 
 
 @lru_cache(maxsize=8)
-def _sweep(path: Path, stamp: tuple[int, int]) -> Progress:
+def _sweep(path: Path, stamp: tuple[int, int, bool]) -> Progress:
     del stamp
     from bench.load_sweep import measure
     from bench.report.load_sweep_text import progress_line, sentences
@@ -187,5 +195,5 @@ def _load(load: float, unit: str) -> str:
     return "1 user" if (load, unit) == (1, "users") else f"{load:,g} {unit}"
 
 
-READERS: Mapping[str, Callable[[Path, tuple[int, int]], Progress]] = {"search": _search, "sweep": _sweep}
+READERS: Mapping[str, Callable[[Path, tuple[int, int, bool]], Progress]] = {"search": _search, "sweep": _sweep}
 """By kind of task."""

@@ -29,13 +29,13 @@ from bench.console import settings_form
 from bench.console.comparing import DEFAULT_MARGIN, Comparer, Comparison, grouped
 from bench.console.data_files import DataFiles
 from bench.console.errors import Conflict, ConsoleError, NotFound, Refused
-from bench.console.kinds import KINDS
+from bench.console.kinds import KINDS, can_resume
 from bench.console.mock import NAME as MOCK
 from bench.console.mock import BuiltInMock
 from bench.console.runner import Runner
 from bench.console.set_load import set_load
 from bench.console.store import Marks, Store, Target
-from bench.console.task import NOT_STARTED, QUEUED, Task
+from bench.console.task import KILLED, NOT_STARTED, QUEUED, STOPPED, Task
 from bench.console.tasks import OWN_FOLDER, PID, TASK_FILE, TASK_NAME, TaskFolder, planned_of
 from bench.control import PresentLoad
 from bench.endpoints import urls
@@ -77,11 +77,15 @@ class Console:
         return self._completed(self.folder.task(name, self.runner.queue, self.runner.starting))
 
     def _completed(self, task: Task) -> Task:
-        if task.state not in (NOT_STARTED, QUEUED):
+        ended = task.state in (STOPPED, KILLED) and task.id not in self.runner.starting
+        goes_on = ended and can_resume(self.runs / task.id, task.kind)
+        if task.state not in (NOT_STARTED, QUEUED) and not goes_on:
             return task
-        typed = planned_of(self.runs / task.id).get("typed") or ()
+        planned = planned_of(self.runs / task.id)
+        typed = planned.get("typed") or ()
         gone = tuple(name for name in typed if name not in self.runner.secrets.get(task.id, {}))
-        return replace(task, needs=gone) if gone else task
+        # What a terminal started has no task.yaml: the flags that it was given are not known here.
+        return replace(task, needs=gone, can_go_on=goes_on) if planned else task
 
     def create(
         self,
@@ -142,16 +146,29 @@ class Console:
     def start(self, name: str, secrets: Mapping[str, Any] | None = None, start_at: str | None = None) -> Task:
         """Put a task that waits for its user into the queue. Raises Conflict."""
         task = self.task(name)
-        if secrets:
-            self.runner.secrets[name] = {**self.runner.secrets.get(name, {}), **secrets}
-            task = self.task(name)
         if task.state != NOT_STARTED:
             raise Conflict(f"{name} is {task.state}: clone it to run it again")
+        return self._enqueue(name, secrets, start_at)
+
+    def _enqueue(self, name: str, secrets: Mapping[str, Any] | None, start_at: str | None = None) -> Task:
+        if secrets:
+            self.runner.secrets[name] = {**self.runner.secrets.get(name, {}), **secrets}
+        task = self.task(name)
         if task.needs:
             raise Conflict(f"{' and '.join(task.needs)} was typed in and is kept nowhere: type it again")
         self.store.enqueue(name, None if start_at is None else _utc(start_at))
         self.runner.look()
         return self.task(name)
+
+    def go_on(self, name: str, secrets: Mapping[str, Any] | None = None) -> Task:
+        """Let a search or a sweep that was stopped or killed go on, as soon as nothing else runs. Raises Conflict."""
+        task = self.task(name)
+        if not task.can_go_on:
+            if task.state in (STOPPED, KILLED) and can_resume(self.folder.directory(name), task.kind):
+                raise Conflict(f"{name} was started in a terminal: go on there, with --resume {self.runs / name}")
+            said = "only a search or a sweep that was stopped or killed can go on"
+            raise Conflict(f"{said}; {name} is a {task.kind}, and {task.state}")
+        return self._enqueue(name, secrets)
 
     def stop(self, name: str) -> Task:
         """Drain a task; the second time, cut what is in flight."""

@@ -72,6 +72,8 @@ class Task:
     problem: str | None = None
     """Why it could not start, or what its program said last."""
     has_report: bool = False
+    can_go_on: bool = False
+    """Whether it is a search or a sweep that ended too early and that the console can go on with."""
     needs: tuple[str, ...] = ()
     """Secrets that were typed in and that the console does not have any more."""
     marks: Marks = field(default_factory=Marks)

@@ -24,7 +24,7 @@ from bench.console import series
 from bench.console.errors import NotFound
 from bench.console.kinds import kind_of
 from bench.console.store import Marks, Store
-from bench.console.task import ENDED, FAILED, KILLED, NOT_STARTED, QUEUED, STARTING, STOPPED, Step, Task
+from bench.console.task import ENDED, FAILED, KILLED, NOT_STARTED, OVER, QUEUED, STARTING, STOPPED, Step, Task
 from bench.manifest import Manifest
 from bench.run_directory import LIVE, MANIFEST, REPORT, SUMMARY, RunDirectory
 from bench.run_state import RunState
@@ -115,7 +115,8 @@ class TaskFolder:
             if (stored := self._stored.pop(path.name, None)) is not None and stored[0] == stamp:
                 self._seen[path.name] = (stamp, _from_bytes(stored[1]))
             seen = self._seen.get(path.name)
-        if seen is not None and seen[0] == stamp:
+        # One that waits to go on, or has just begun to, still has the files of how it had ended.
+        if seen is not None and seen[0] == stamp and path.name not in queue and path.name not in starting:
             return seen[1]
         task = _task(path, queue, starting)
         if task.state in (ENDED, STOPPED) and task.has_report:
@@ -153,9 +154,15 @@ def _task(path: Path, queue: Mapping[str, str | None], starting: Collection[str]
     base = Task(id=name, state=NOT_STARTED, kind=kind, settings=planned.get("settings", {}))
     base = replace(base, target=str(base.settings.get("url", "")), load=load_of(base.settings, kind))
     if kind in series.READERS and (found := series.read(base, path)) is not None:
-        if found.state not in (KILLED, FAILED):
-            return found
-        return replace(found, state=STARTING) if name in starting else replace(found, problem=last_words(path / LOG))
+        if found.state in OVER and name in queue:
+            return replace(found, state=QUEUED, has_report=False)
+        early = found.state in (KILLED, FAILED, STOPPED) and name in starting
+        if early and not series.left_since(path, kind, path / PID):
+            return replace(found, state=STARTING, has_report=False)
+        if found.state in (KILLED, FAILED):
+            return replace(found, problem=last_words(path / LOG))
+        # One that was stopped has an error where it was to go on and could not.
+        return replace(found, problem=last_error(path / LOG)) if found.state == STOPPED else found
     if not (path / MANIFEST).is_file():
         if name in starting:
             return replace(base, state=STARTING)
@@ -266,10 +273,19 @@ def _sparkline(path: Path) -> tuple[float, ...]:
 
 def last_words(path: Path) -> str | None:
     """What a program said last: its error, or the end of its log."""
+    return last_error(path) or "\n".join(_lines(path)[-3:]) or None
+
+
+def last_error(path: Path) -> str | None:
+    """The last error that a program told; None where there is none."""
+    lines = _lines(path)
+    first = next((i for i in reversed(range(len(lines))) if lines[i].startswith("error:")), len(lines))
+    return "\n".join(line.removeprefix("error: ") for line in lines[first : first + 12]) or None
+
+
+def _lines(path: Path) -> list[str]:
     try:
         text = path.read_text(encoding="utf-8", errors="replace")[-8_000:]
     except OSError:
-        return None
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    first = next((i for i in reversed(range(len(lines))) if lines[i].startswith("error:")), max(len(lines) - 3, 0))
-    return "\n".join(line.removeprefix("error: ") for line in lines[first : first + 12]) or None
+        return []
+    return [line.strip() for line in text.splitlines() if line.strip()]

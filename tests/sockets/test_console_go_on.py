@@ -1,0 +1,61 @@
+"""Searches and sweeps that were stopped or killed go on from the console, with what had ended; keys are typed again."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import orjson
+import pytest
+
+from bench import cli
+from bench.errors import Exit
+from tests.support.console_process import SMALL, console_of, until
+from tests.support.mock_process import mock_process
+
+SHORT = {key: value for key, value in SMALL.items() if key != "concurrency"}
+
+
+@pytest.fixture(scope="module")
+def mock() -> Iterator[str]:
+    with mock_process("--ttft", "20ms", "--tpot", "1ms") as running:
+        yield running.url
+
+
+def test_what_was_stopped_or_killed_goes_on(mock: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sweep = {"url": mock, **SHORT, "loads": "concurrency=1,2", "requests": 400}
+    search = {"url": mock, **SHORT, "slo": ["ttft:p90<5s"], "load": "concurrency", "max": 2, "budget": "10s"}
+    with console_of(tmp_path) as (client, _):
+        task = client.post("/tasks", json={"kind": "sweep", "settings": sweep}).json()["id"]
+        until(client, task, lambda task: task["run"] == "concurrency-2-1")
+        until(client, task, lambda _: (tmp_path / task / "concurrency-2-1" / "run.yaml").is_file())
+        assert client.post(f"/tasks/{task}/go-on").status_code == 409
+        kept = (tmp_path / task / "concurrency-1-1" / "requests.jsonl").stat()
+        os.kill(int((tmp_path / task / "console.pid").read_text()), signal.SIGKILL)
+        found = until(client, task, lambda task: bool(task["can_go_on"]))
+        assert (found["state"], len(found["steps"])) == ("killed", 1)
+        assert "error" in client.post(f"/tasks/{task}/start").json()
+        assert cli.main(["tasks", "go-on", task, "--runs", str(tmp_path)]) == Exit.GOOD
+        assert task in capsys.readouterr().out
+        found = until(client, task, lambda task: task["has_report"] and task["state"] not in ("queued", "starting"))
+        assert (found["state"], found["can_go_on"]) == ("ended", False)
+        assert [step["run"] for step in found["steps"]] == ["concurrency-1-1", "concurrency-2-1"]
+        assert (tmp_path / task / "concurrency-1-1" / "requests.jsonl").stat() == kept
+        # A search, with a key that is kept in memory until it is over.
+        body = {"kind": "search", "settings": search, "api_key": "typed-in-once"}
+        task = client.post("/tasks", json=body).json()["id"]
+        until(client, task, lambda task: bool(task["steps"]))
+        client.post(f"/tasks/{task}/stop")
+        found = until(client, task, lambda task: bool(task["can_go_on"]))
+        assert (found["state"], found["needs"]) == ("stopped", ["api_key"])
+        visits = [step["run"] for step in found["steps"]]
+        refused = client.post(f"/tasks/{task}/go-on")
+        assert (refused.status_code, "type it again" in refused.json()["error"]) == (409, True)
+        assert client.post(f"/tasks/{task}/go-on", json={"api_key": "typed-in-once"}).json()["state"] != "stopped"
+        found = until(client, task, lambda task: task["state"] == "ended" and task["has_report"])
+        assert [step["run"] for step in found["steps"]][: len(visits)] == visits
+        assert len(found["steps"]) > len(visits)
+        assert orjson.loads(client.get(f"/tasks/{task}/summary").content)["stopped_by"] != "interrupted"
+    assert not any(b"typed-in-once" in file.read_bytes() for file in tmp_path.rglob("*") if file.is_file())
