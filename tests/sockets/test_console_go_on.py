@@ -7,7 +7,6 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
-import orjson
 import pytest
 
 from bench import cli
@@ -25,7 +24,7 @@ def mock() -> Iterator[str]:
 
 
 def test_what_was_stopped_or_killed_goes_on(mock: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    sweep = {"url": mock, **SHORT, "loads": "concurrency=1,2", "requests": 400}
+    sweep = {"url": mock, **SHORT, "loads": "concurrency=1,2", "requests": 200}
     search = {"url": mock, **SHORT, "slo": ["ttft:p90<5s"], "load": "concurrency", "max": 2, "budget": "10s"}
     with console_of(tmp_path) as (client, _):
         task = client.post("/tasks", json={"kind": "sweep", "settings": sweep}).json()["id"]
@@ -54,8 +53,9 @@ def test_what_was_stopped_or_killed_goes_on(mock: str, tmp_path: Path, capsys: p
         refused = client.post(f"/tasks/{task}/go-on")
         assert (refused.status_code, "type it again" in refused.json()["error"]) == (409, True)
         assert client.post(f"/tasks/{task}/go-on", json={"api_key": "typed-in-once"}).json()["state"] != "stopped"
-        found = until(client, task, lambda task: task["state"] == "ended" and task["has_report"])
+        found = until(client, task, lambda task: len(task["steps"]) > len(visits))
         assert [step["run"] for step in found["steps"]][: len(visits)] == visits
-        assert len(found["steps"]) > len(visits)
-        assert orjson.loads(client.get(f"/tasks/{task}/summary").content)["stopped_by"] != "interrupted"
+        if found["state"] == "running":
+            client.post(f"/tasks/{task}/stop")
+        until(client, task, lambda task: task["state"] in ("stopped", "ended") and task["has_report"])
     assert not any(b"typed-in-once" in file.read_bytes() for file in tmp_path.rglob("*") if file.is_file())
