@@ -8,9 +8,8 @@ A run writes down what was seen; every number is made afterwards, from those fil
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import chain, count
 from pathlib import Path
 from typing import Any
@@ -19,32 +18,24 @@ import orjson
 
 from bench import ceiling, machine, machine_cache, manifest, preflight, priority
 from bench.accuracy import coverage
-from bench.clock import NS_PER_MS, Clock, process_clock, utc_now
+from bench.clock import Clock, process_clock, utc_now
 from bench.config import RunConfig
-from bench.control import open_door
 from bench.endpoints.interface import BodyOptions
 from bench.errors import UsageError
 from bench.evaluate import Result, evaluate, kind_of
 from bench.event_loop import loop_factory
 from bench.load.assignment import Assignment
 from bench.load.components import source_of, target_of, tokenizer_of, transport_of
-from bench.load.crew import Crew, CrewReport, Order, Progress
-from bench.load.live import Live, LiveNumbers, LoadGoal
-from bench.load.live_log import EVERY_S, LiveLog
-from bench.load.load_control import LoadControl
-from bench.load.precision_watch import PrecisionTask, PrecisionWatch
-from bench.load.supervision import Defects, ErrorWatch, Interrupts
+from bench.load.crew import Crew
+from bench.load.supervision import Defects
 from bench.load.this_process import ThisProcess
 from bench.load.worker import Worker
 from bench.manifest import Manifest, PromptTexts, TokenizerName
-from bench.metrics import objectives
-from bench.metrics.precision import PRECISE_ENOUGH, Look
-from bench.modes.interface import LoadPlan, inputs_of
+from bench.modes.interface import LoadPlan
 from bench.observer import SILENT, Observer
 from bench.rng import fresh_salt, unique_id
-from bench.run_directory import CERTIFICATES, CHANGES, GPU, LIVE, MANIFEST, SERVER, LineLog, RunDirectory
+from bench.run_directory import CERTIFICATES, GPU, SERVER, RunDirectory
 from bench.run_state import RunState
-from bench.scale import shards
 from bench.scale.plan import workers_of
 from bench.scale.processes import WorkerProcesses
 from bench.secrets import public_command, public_url
@@ -55,22 +46,11 @@ from bench.target.probe import ProbeResult, choose_model, list_models, probe, sa
 from bench.target.scrape_task import ScrapeTask
 from bench.target.scraper import Scraper
 from bench.transport.interface import Transport
+from bench.watched_load import Measurement, WatchedLoad, write_manifest
 from promptset.samples import Sample
-
-LEAD_NS = 150 * NS_PER_MS
-"""From the last preparation to the first send, so that the first arrivals of a schedule are not late already."""
-
 
 SHARING_PLANNED_OVER = 10_000
 """Requests at most that the planned sharing of a run is computed of: it hardly changes after them."""
-
-
-@dataclass(frozen=True, slots=True)
-class Measurement:
-    """What a measurement leaves: its directory, and sentences that the user must read (a full disk, say)."""
-
-    directory: RunDirectory
-    problems: tuple[str, ...]
 
 
 def run(
@@ -122,15 +102,6 @@ def default_directory(name: str) -> Path:
     return next(place for place in chain([path], numbered) if not place.exists())
 
 
-def _write_manifest(directory: RunDirectory, config: RunConfig, begun: Manifest) -> bytes:
-    """Put run.yaml in place before the load. Raises UsageError where the disk does not take it."""
-    try:
-        return manifest.write(directory, config, begun)
-    except OSError as e:
-        path = directory.path / MANIFEST
-        raise UsageError(f"{path} cannot be written ({e.strerror}): make room, or name another --out") from e
-
-
 async def _measure(
     config: RunConfig, directory: RunDirectory, command: Sequence[str], observer: Observer, changeable: bool
 ) -> Measurement:
@@ -146,7 +117,7 @@ async def _measure(
         start_ns=0,
         state=RunState.PREPARING,
     )
-    _write_manifest(directory, config, preparing)
+    write_manifest(directory, config, preparing)
     with observer.waiting("loading the tokenizer"):
         tokenizer = tokenizer_of(config)
     transport = transport_of(config, tokenizer, clock)
@@ -226,7 +197,9 @@ async def _measure(
             observer.say(f"starting {workers} workers")
             crew = WorkerProcesses(assignments)
         may_change = changeable and config.fixed_load is None
-        load = _Load(config, plan, directory, first, crew, clock, defects, observer, server, changeable=may_change)
+        load = WatchedLoad(
+            config, plan, directory, first, crew, clock, defects, observer, server, changeable=may_change
+        )
         return await load.measure(prefix_cache_use)
     finally:
         if server is not None:
@@ -325,195 +298,6 @@ def _several_models(source: Source[Any], config: RunConfig, usual: str | None) -
     return tuple(found) if len(found) > 1 else ()
 
 
-class _Load:
-    """The load itself, with what goes on around it: the manifest, its observer, the limit on errors."""
-
-    def __init__(
-        self,
-        config: RunConfig,
-        plan: LoadPlan,
-        directory: RunDirectory,
-        first: Manifest,
-        crew: Crew,
-        clock: Clock,
-        defects: Defects,
-        observer: Observer,
-        server: Scraper | None,
-        *,
-        changeable: bool,
-    ) -> None:
-        """`first` is the manifest, but for what only the load tells."""
-        self._changeable = changeable
-        self._problems: list[str] = []
-        self._config = config
-        self._plan = plan
-        self._directory = directory
-        self._first = first
-        self._crew = crew
-        self._clock = clock
-        self._defects = defects
-        self._observer = observer
-        self._server = server
-        task = PrecisionTask(config.until, str(directory.path), first.workers, config.lasts_s)
-        self._precision = PrecisionWatch(task) if config.until else None
-
-    async def measure(self, after: Callable[[], Awaitable[PrefixCacheUse | None]]) -> Measurement:
-        """Send the load and write the manifest. `after` tells, when the load is over, what the prefix cache served."""
-        with preflight.files_kept():
-            begun, report, interrupted = await self._load()
-        hits = await after()
-        with self._observer.waiting("merging the records of the workers"):
-            shards.merge(self._directory)
-        return self._end(begun, report, interrupted=interrupted, prefix_cache_use=hits)
-
-    async def _load(self) -> tuple[Manifest, CrewReport, bool]:
-        """Send the load: the manifest as it was when it began, how the load ended, and whether the user ended it."""
-        crew = self._crew
-        try:
-            with self._observer.waiting(lambda: crew.preparing):
-                reading = None if self._server is None else asyncio.create_task(self._server.begin())
-                await crew.prepare()
-                notes = () if reading is None else await reading
-                if self._precision is not None:
-                    await self._precision.ready()
-            start_ns = self._clock.now_ns() + LEAD_NS
-            changes: dict[str, Any] = {"start_ns": start_ns}
-            if notes:
-                changes["notes"] = (*self._first.notes, *notes)
-            if segments := manifest.planned_segments(self._config, start_ns):
-                changes["segments"] = segments
-            begun = self._first.model_copy(update=changes)
-            written = _write_manifest(self._directory, self._config, begun)
-            live = Live(self._clock, crew.counts, _goal(self._config, self._plan))
-            with self._watched(live, written, start_ns) as (progress, interrupts):
-                crew.begin(start_ns, progress)
-                report = await crew.load()
-            if self._server is not None:
-                with self._observer.waiting("asking the server for its metrics"):
-                    await self._server.finish()
-        finally:
-            crew.close()
-            if self._precision is not None:
-                self._precision.close()
-        return begun, report, interrupts.seen
-
-    @contextmanager
-    def _watched(self, live: Live, written: bytes, start_ns: int) -> Iterator[tuple[Progress, Interrupts]]:
-        """Progress, interrupts, changes and the limit on errors, for as long as the load goes on."""
-        crew, observer = self._crew, self._observer
-        interrupts = Interrupts(crew, observer.say)
-        limit = self._config.max_errors
-        counted = limit is not None and limit.isdecimal()
-        watch = ErrorWatch(crew, self._clock, int(limit), live) if limit is not None and counted else None
-        self._defects.on_first = lambda: crew.tell(Order.CUT)
-        directory, clock = self._directory, self._clock
-        changes = LineLog(directory.path / CHANGES) if self._changeable else None
-        log = LiveLog(
-            directory.path / LIVE,
-            write_state=lambda state: manifest.mark(directory, state, written),
-            changes=changes,
-        )
-        control = LoadControl(
-            self._config,
-            crew,
-            clock,
-            interrupts,
-            start_ns=start_ns,
-            workers=self._first.workers,
-            changeable=self._changeable,
-            numbers=live.numbers,
-            note=log.note,
-        )
-        live.load_at = control.load_at
-        door = open_door(directory.path, control, clock, observer.say) if self._changeable else None
-        observer.load_begins(control)
-        live.start()
-
-        def looked(look: Look) -> None:
-            live.precision = str(look)
-            if look.enough:
-                crew.tell(Order.STOP, PRECISE_ENOUGH)
-
-        def note(numbers: LiveNumbers) -> None:
-            state = RunState.DRAINING if interrupts.seen else numbers.state
-            server = None if self._server is None else self._server.now
-            log.tell(
-                clock.now_ns(), state, numbers, live.second(), crew.client, None if server is None else server.levels
-            )
-
-        live.follow(note, EVERY_S, EVERY_S)
-        if self._precision is not None:
-            self._precision.begin(looked)
-        if observer.cadence is not None:
-            live.follow(observer.progress, *observer.cadence)
-        try:
-            yield (live if watch is None else watch), interrupts
-        finally:
-            if door is not None:
-                door.close()
-            live.stop()
-            if (problem := log.close()) is not None:
-                self._problems.append(problem)
-            if watch is not None:
-                watch.stop()
-            observer.load_ended()
-
-    def _end(
-        self, begun: Manifest, report: CrewReport, *, interrupted: bool, prefix_cache_use: PrefixCacheUse | None
-    ) -> Measurement:
-        workers = report.workers
-        stop_reason = "interrupted" if interrupted else self._stop_reason(report)
-        ends = [] if self._precision is None else [self._precision.why(stop_reason)]
-        if self._server is not None and self._server.died:
-            ends.append("the process that reads the server's metrics died: they end before the load does")
-        for end in ends:
-            self._observer.say(end)
-        changes = {
-            "run_start_ns": min((w.run_start_ns for w in workers if w.run_start_ns is not None), default=None),
-            "stop_reason": stop_reason,
-            "ended": utc_now().isoformat(timespec="seconds"),
-            "state": RunState.EVALUATING,
-            "notes": (*begun.notes, *_notes_of(report), *ends),
-            "prefix_cache": prefix_cache_use,
-            "priority": tuple(worker.priority for worker in workers),
-            **({"died": report.died} if report.died else {}),
-        }
-        problems = [*self._problems, *(problem for worker in workers for problem in worker.problems)]
-        try:
-            manifest.write(self._directory, self._config, begun.model_copy(update=changes))
-        except OSError as e:
-            problems.append(f"{self._directory.path / MANIFEST}: {e.strerror}; it stays as when the load began")
-        self._defects.raise_first()
-        return Measurement(self._directory, tuple(problems))
-
-    def _stop_reason(self, report: CrewReport) -> str:
-        """Each worker has its own share of the requests: the first reason that is another one is that of the run."""
-        others = sorted({w.reason for w in report.workers if w.reason is not None} - {"requests"})
-        limit = "duration" if self._plan.requests is None else "requests"
-        return others[0] if others else limit
-
-
-def _notes_of(report: CrewReport) -> Iterator[str]:
-    """What the report of the run must say of how the load was sent."""
-    if late := sum(worker.late_requests for worker in report.workers):
-        yield f"{late} requests were not made yet when they were due: making prompts could not keep up with the load"
-    if repeated := sum(worker.repeated_rows for worker in report.workers):
-        yield f"{repeated} requests repeat a row of the data set, which has fewer rows than that"
-
-
 def _sharing_planned_over(plan: LoadPlan) -> int:
     """How many requests the planned sharing is computed of: all, or as many as stand for them."""
     return SHARING_PLANNED_OVER if plan.total is None else min(plan.total, SHARING_PLANNED_OVER)
-
-
-def _goal(config: RunConfig, plan: LoadPlan) -> LoadGoal:
-    """What the live view counts towards."""
-    return LoadGoal(
-        requests=plan.requests,
-        duration_s=config.lasts_s,
-        warmup_requests=config.warmup_requests,
-        warmup_s=config.warmup_s,
-        objectives=tuple(one for one in objectives.parse(config.slo) if one.model is None),
-        inputs_are=inputs_of(config),
-        load_unit=config.load.load_unit or "",
-    )

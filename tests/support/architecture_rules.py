@@ -166,6 +166,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     # Who puts the stages together, and is imported by nobody but those further down in this list.
     "bench.evaluate": frozenset({"bench"}),
     "bench.load_test": frozenset({"bench", "promptset"}),
+    "bench.watched_load": frozenset({"bench"}),
     "bench.calibrate": frozenset(
         {"bench.accuracy", "bench.clock", "bench.config", "bench.endpoints", "bench.errors", "bench.evaluate",
          "bench.load_test", "bench.loads", "bench.machine", "bench.machine_cache", "bench.mock_process", "bench.observer",
@@ -436,7 +437,8 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"config"}),
     frozenset({"ceiling", "load", "manifest"}),
     frozenset({"control", "evaluate", "fit", "observer", "scale"}),
-    frozenset({"load_test", "terminal"}),
+    frozenset({"terminal", "watched_load"}),
+    frozenset({"load_test"}),
     frozenset({"calibrate", "load_search", "run_series"}),
     frozenset({"comparison", "limits", "load_sweep"}),
     frozenset({"release_gate"}),

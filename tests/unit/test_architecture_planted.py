@@ -117,6 +117,7 @@ def test_a_circle_of_imports_is_seen(line: str, is_a_circle: bool) -> None:
         ("bench.evaluate", "from bench.load_test import run"),
         ("bench.load_test", "from bench.limits.measure import measure"),
         ("bench.load_test", "from bench.limits import measure"),
+        ("bench.watched_load", "from bench.load_test import run"),
         ("bench.limits.ladder", "from bench.load_test import run"),
         ("bench.ceiling", "from bench.limits.measure import measure"),
         ("bench.ceiling", "from bench.transport import TRANSPORTS"),
