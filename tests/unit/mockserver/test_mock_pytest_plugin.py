@@ -148,7 +148,7 @@ def test_nothing(pytestconfig):
     assert ours == {"mockserver", "mockserver.pytest_plugin"}
     assert not {"pydantic", "fastapi", "uvicorn", "tokenizers", "orjson"} & set(sys.modules)
 """,
-        "-q", "-p", "no:asyncio", "-p", "no:anyio",
+        "-q", "-p", "no:asyncio", "-p", "no:anyio", "-p", "no:langsmith_plugin",
     )  # fmt: skip
     assert ran.returncode == 0, ran.stdout + ran.stderr
     ran = run_pytest(tmp_path, "", "--markers")
