@@ -41,7 +41,7 @@ def main() -> None:
                 run(mock.url, users, seconds, place / f"users-{users}")
             measured = run(mock.url, HELD_OUT, seconds, place / "held-out", seed=7)
         runs = [str(place / f"users-{users}") for users in LOADS]
-        bench(["fit", *runs, "--out", str(place / "profile.json")])
+        bench(["fit", *runs, "--no-replay", "--out", str(place / "profile.json")])
         with mock_process("--profile", str(place / "profile.json")) as mock:
             replayed = run(mock.url, HELD_OUT, seconds, place / "replayed", seed=7)
         found = json.loads((place / "profile.json").read_text())["step_cost"]

@@ -13,13 +13,15 @@ SUMMARY = "fit the mock to a server, from runs of it at a few loads"
 
 ABOUT = """\
 Finds from outside what a step of a continuous-batching server costs, and writes a profile that the mock serves:
-python -m mockserver --profile FILE. It reads run directories and sends nothing.
+python -m mockserver --profile FILE. Then it starts a mock with that profile on this machine and sends it the same loads, to
+show how far it is from the server. The server itself is sent nothing.
 """
 
 EXAMPLES = """\
 examples:
   python -m bench fit runs/one-user runs/four-users runs/sixteen-users --out profile.json
-  python -m bench fit runs/loads/* --out h100.json --server "vLLM 0.32, H100" --max-num-batched-tokens 8192
+  python -m bench fit runs/1 runs/4 runs/16 --held-out runs/8 --out profile.json
+  python -m bench fit runs/1 runs/16 --no-replay --out h100.json --server "vLLM 0.32, H100" --max-num-batched-tokens 8192
 
 exit status: 0 fitted, whatever stayed unknown; 2 wrong usage, or the runs have too little to fit; 70 a defect of Trueload
 """
@@ -38,6 +40,7 @@ _SEED = 0
 def main(argv: Sequence[str]) -> int:
     """Run the command. Returns its exit status; raises BenchError."""
     from bench.config.flags import Parser
+    from bench.run_directory import RunDirectory
 
     parser = Parser(prog="python -m bench fit", description=ABOUT, epilog=EXAMPLES)
     parser.add_argument(
@@ -55,12 +58,39 @@ def main(argv: Sequence[str]) -> int:
         "--step-gap", metavar="MS", help="tokens that arrive closer together belong to one step (default: a third of a "
         "short gap between the tokens of a stream)",
     )  # fmt: skip
+    parser.add_argument(
+        "--held-out", metavar="RUN", action="append", default=[], help="a run that is replayed and not fitted, which proves "
+        "the fit; may be repeated",
+    )  # fmt: skip
+    parser.add_argument("--no-replay", action="store_true", help="send no loads to a mock with the profile")
+    parser.add_argument("--quiet", action="store_true", help="print no progress")
     parser.add_argument("--format", choices=("text", "json"), default="text", help="what to print (default: text)")
     given = parser.parse_args(list(argv))
     limits = _limits(given)
+    if given.no_replay and given.held_out:
+        raise UsageError("--held-out names a run to replay, and --no-replay replays none: leave one of the two out")
     out = None if given.out is None else _place(Path(given.out))
 
+    for run in given.held_out:
+        RunDirectory.open(Path(run))
     document = fitted([Path(run) for run in given.runs], limits, given.server)
+    content = _written(document, out)
+    if not given.no_replay:
+        _replay(document, given)
+        content = _written(document, out)
+    if given.format == "json":
+        sys.stdout.write(content.decode())
+    else:
+        from bench.commands import fit_replay
+
+        print("\n".join(lines_of(document) + fit_replay.lines_of(document.get("replay", ()))))
+        if out is not None:
+            print(f"\nprofile: {out}\nserve it: python -m mockserver --profile {out}")
+    return Exit.GOOD
+
+
+def _written(document: Mapping[str, Any], out: Path | None) -> bytes:
+    """The profile as a file, and put into place."""
     import orjson
 
     content = orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
@@ -69,13 +99,25 @@ def main(argv: Sequence[str]) -> int:
             out.write_bytes(content)
         except OSError as e:
             raise UsageError(f"--out {out}: cannot be written ({e.strerror}): name another file") from e
-    if given.format == "json":
-        sys.stdout.write(content.decode())
-    else:
-        print("\n".join(lines_of(document)))
-        if out is not None:
-            print(f"\nprofile: {out}\nserve it: python -m mockserver --profile {out}")
-    return Exit.GOOD
+    return content
+
+
+def _replay(document: dict[str, Any], given: Any) -> None:
+    """Put what the replays give into the profile."""
+    import tempfile
+
+    import orjson
+
+    from bench.commands import fit_replay
+    from bench.commands.output import terminal
+
+    with tempfile.TemporaryDirectory(prefix="trueload-fit-") as folder:
+        profile = Path(folder) / "profile.json"
+        profile.write_bytes(orjson.dumps(document))
+        observer = terminal(given.quiet)
+        fitted_runs, held_out = ([Path(run) for run in runs] for runs in (given.runs, given.held_out))
+        document["replay"], problems = fit_replay.replay(profile, fitted_runs, held_out, observer)
+    document["warnings"] += problems
 
 
 def _limits(given: Any) -> dict[str, float]:

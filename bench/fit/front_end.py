@@ -95,7 +95,8 @@ def _busy(streams: Sequence[Stream], clusters: Clusters, table: StepTable) -> li
             continue
         first = places[0]
         if table.sure[first] and table.sure[first - 1]:
-            found.append((table.begin_us[first - 1] - stream.sent_us, table.begin_us[first] - stream.sent_us))
+            low, high = float(table.begin_us[first - 1]), float(table.begin_us[first])
+            found.append((low - stream.sent_us, high - stream.sent_us))
     return found
 
 
@@ -107,9 +108,8 @@ def _of_busy(bounds: list[tuple[float, float]]) -> FrontEnd:
         allowed += change
         if allowed > best and following > max(at, 0.0):
             best, where = allowed, (max(at, 0.0), following)
-    a0 = float(sum(where)) / 2
+    a0 = sum(where) / 2
     # In a closed loop requests come right after a step: any a0 below a step fits, and none is shown.
     told = best > len(bounds) / 2 and where[1] - where[0] < a0 / 2
-    where = (float(where[0]), float(where[1]))
     unknown = Coefficient(0.0, 0.0, math.inf, told=False)
     return FrontEnd(Coefficient(a0, *where, told=told), unknown, "busy", len(bounds))

@@ -43,7 +43,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 def test_a_mock_is_fitted_and_served(runs: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "profile.json"
-    assert main(["fit", *runs, "--out", str(out), "--server", "a mock", "--max-num-seqs", "64"]) == Exit.GOOD
+    words = [*runs, "--out", str(out), "--server", "a mock", "--max-num-seqs", "64", "--no-replay"]
+    assert main(["fit", *words]) == Exit.GOOD
     printed = capsys.readouterr().out
     assert f"python -m mockserver --profile {out}" in printed
     profile: dict[str, Any] = json.loads(out.read_text())
@@ -60,8 +61,23 @@ def test_a_mock_is_fitted_and_served(runs: list[str], tmp_path: Path, capsys: py
 
 
 def test_the_profile_can_be_printed_as_json(runs: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["fit", *runs, "--format", "json"]) == Exit.GOOD
+    assert main(["fit", *runs, "--format", "json", "--no-replay"]) == Exit.GOOD
     assert json.loads(capsys.readouterr().out)["schema"] == "trueload/profile/1"
+
+
+def test_the_loads_are_replayed_against_the_profile(
+    runs: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "profile.json"
+    assert main(["fit", runs[1], "--held-out", runs[0], "--out", str(out), "--quiet"]) == Exit.GOOD
+    profile = json.loads(out.read_text())
+    jsonschema.validate(profile, json.loads((Path(bench.fit.__file__).parent / "profile.schema.json").read_text()))
+    assert [(one["name"], one["held_out"]) for one in profile["replay"]] == [("users-8", False), ("users-1", True)]
+    measured = json.loads((Path(runs[0]) / "summary.json").read_text())["latency"]["tpot_ms"]["p50"]
+    (row,) = [r for r in profile["replay"][1]["numbers"] if (r["number"], r["quantile"]) == ("tpot_ms", "p50")]
+    assert row["measured"] == measured
+    assert row["off"] == pytest.approx(row["replayed"] / measured - 1)
+    assert "users-1, held out" in capsys.readouterr().out
 
 
 def test_all_problems_are_said_at_once(runs: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -73,5 +89,7 @@ def test_all_problems_are_said_at_once(runs: list[str], tmp_path: Path, capsys: 
     said = capsys.readouterr().err
     assert "named twice" in said
     assert f"{tmp_path} is not a run directory" in said
+    assert main(["fit", *runs, "--no-replay", "--held-out", runs[0]]) == Exit.USAGE
+    assert "leave one of the two out" in capsys.readouterr().err
     assert main(["fit", *runs, "--out", str(tmp_path / "no" / "p.json")]) == Exit.USAGE
     assert "there is no directory" in capsys.readouterr().err

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 from random import Random
 from typing import Any
 
+import jsonschema
+import orjson
 import pytest
 
+import bench.fit
 from bench.fit.batching import BatchingFit, Given, fit_batching
 from bench.fit.profile import command_of, to_document, unknown_of, warnings_of
 from bench.fit.read import FittedRun
@@ -157,6 +162,14 @@ def test_the_next_run_names_the_server_and_its_endpoint() -> None:
     assert command_of(run, concurrency=3) == (
         "python -m bench run --url http://127.0.0.1:8000 --concurrency 3 --duration 60"
     )
+
+
+@pytest.mark.parametrize("users", [1, 8])
+def test_a_profile_of_any_load_is_json_and_keeps_the_schema(users: int) -> None:
+    runs = runs_of(StepServer(), ((users, 6.0),))
+    made = to_document(fit_batching(runs, Random(1)), made_runs(runs), date="d", trueload="t", server=None)
+    schema = json.loads((Path(bench.fit.__file__).parent / "profile.schema.json").read_text())
+    jsonschema.validate(json.loads(orjson.dumps(made)), schema)
 
 
 def test_the_profile_is_the_same_each_time() -> None:

@@ -1,0 +1,96 @@
+"""The proof of a fit: the loads of its runs once more, against the mock with the profile, quantile by quantile."""
+
+from __future__ import annotations
+
+import shlex
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bench.config import RunConfig
+    from bench.observer import Observer
+
+NUMBERS = (("ttft_ms", "TTFT"), ("tpot_ms", "TPOT"), ("itl_ms", "ITL"), ("e2el_ms", "E2EL"))
+QUANTILES = ("p50", "p90", "p99")
+
+
+def replay(
+    profile: Path, fitted: Sequence[Path], held_out: Sequence[Path], observer: Observer
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """What each load gave and gives again, for the profile's `replay`, and why some were not replayed.
+
+    Raises Interrupted on Ctrl-C.
+    """
+    from bench import load_test, manifest
+    from bench.errors import Interrupted, TargetError, UsageError
+    from bench.mock_process import running_mock
+    from bench.run_directory import RunDirectory
+
+    found, problems = [], []
+    with tempfile.TemporaryDirectory(prefix="trueload-replay-") as folder:
+        for number, path in enumerate((*fitted, *held_out)):
+            directory = RunDirectory.open(path)
+            config = manifest.read(directory).config
+            flags = f"--profile {shlex.quote(str(profile))}"
+            try:
+                with running_mock(flags, seed=config.seed, tokenizer=config.tokenizer) as mock:
+                    observer.say(f"replaying {path}")
+                    again = load_test.run(_against(config, mock.url, Path(folder) / str(number)), observer=observer)
+            except (TargetError, UsageError) as e:
+                problems.append(f"{path} was not replayed: {' '.join(str(e).split())}")
+                continue
+            if again.interrupted:
+                raise Interrupted("interrupted while replaying: the file of --out has the profile, without its replay")
+            before = _summary(directory)
+            numbers = compared(before["latency"], again.summary["latency"])
+            found.append({"name": path.name, "held_out": path in held_out, "numbers": numbers})
+    return found, problems
+
+
+def _against(config: RunConfig, url: str, out: Path) -> RunConfig:
+    """The same load against the mock: nothing of the server's address, secrets and metrics."""
+    return config.with_values(
+        url=url, out=str(out), model=None, api_key=None, header=(), ca_file=None, insecure=False, server_metrics=("off",),
+        gpu_metrics="off", slo=(), quiet=True,
+    )  # fmt: skip
+
+
+def _summary(directory: Any) -> dict[str, Any]:
+    import orjson
+
+    from bench.evaluate import evaluate
+    from bench.run_directory import SUMMARY
+
+    path = directory.path / SUMMARY
+    summary: dict[str, Any] = orjson.loads(path.read_bytes()) if path.exists() else evaluate(directory).summary
+    return summary
+
+
+def compared(measured: Mapping[str, Any], replayed: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A row for each number and quantile that both have: ms, and the difference as a share."""
+    rows = []
+    for name, _ in NUMBERS:
+        for quantile in QUANTILES:
+            one, two = ((side.get(name) or {}).get(quantile) for side in (measured, replayed))
+            if one is not None and two is not None:
+                off = two / one - 1 if one > 0 else None
+                rows.append({"number": name, "quantile": quantile, "measured": one, "replayed": two, "off": off})
+    return rows
+
+
+def lines_of(replays: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The comparison as text."""
+    from bench.report.formatting import number
+
+    titles = dict(NUMBERS)
+    lines = []
+    for one in replays:
+        what = f"{one['name']}, held out" if one["held_out"] else one["name"]
+        lines += ["", f"{what:<28}{'measured':>10}{'replayed':>10}{'off':>9}"]
+        for row in one["numbers"]:
+            off = "" if row["off"] is None else f"{row['off']:+.1%}"
+            title = f"{titles[row['number']]} {row['quantile']} (ms)"
+            lines.append(f"{title:<28}{number(row['measured']):>10}{number(row['replayed']):>10}{off:>9}")
+    return lines
