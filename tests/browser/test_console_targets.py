@@ -1,0 +1,31 @@
+"""The page of targets in a real browser: a narrow one scrolls its table, not the page, and its form names every endpoint."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bench.endpoints import ENDPOINTS
+from tests.support.console_walk import opened
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
+
+
+def test_a_saved_target_fits_a_narrow_page(browser: Browser, url: str) -> None:
+    page, complaints = opened(browser, url)
+    page.get_by_role("link", name="Targets").click()
+    hint = page.locator(".field:has([name=endpoint]) .hint").inner_text()
+    assert [name for name in ENDPOINTS if name not in hint] == []
+    page.locator("[name=name]").fill("mine")
+    page.locator("[name=url]").fill("http://127.0.0.1:9")
+    page.get_by_role("button", name="Save").click()
+    page.get_by_role("button", name="Probe").wait_for()
+    page.get_by_role("button", name="Probe").click()
+    page.get_by_role("alert").wait_for()
+    page.set_viewport_size({"width": 420, "height": 900})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 420
+    assert all("400" in said for said in complaints)  # The probe that fails answers so.
