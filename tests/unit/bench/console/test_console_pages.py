@@ -65,3 +65,9 @@ def test_recipes_and_uploaded_files_are_offered_as_data(user: TestClient, consol
     page = user.get("/new").text
     assert '<option value="mine.jsonl">uploaded</option>' in page
     assert ">recipe</option>" in page
+
+
+def test_the_page_of_a_task_that_waits_for_a_time_tells_it(user: TestClient, console: Console) -> None:
+    task = console.create(SETTINGS, title="a", start_at="2999-01-01T18:00").id
+    assert "Not before 2999-01-01 18:00 (UTC)" in user.get(f"/tasks/{task}").text
+    assert "Not before" not in user.get(f"/tasks/{console.create(SETTINGS, title='b', start=False).id}").text
