@@ -48,7 +48,7 @@ def read_quantity(text: str, dimension: Dimension) -> float:
         number = Decimal(digits)
     except InvalidOperation:
         units = ", ".join(UNITS_NS)
-        hint = f"a number with a unit ({units}), such as 50ms" if dimension == "time" else "a number of tokens"
+        hint = f"a number with a unit ({units}), such as 50ms" if dimension == "time" else "a number"
         raise SpecError(f"{text!r} is not {hint}") from None
     if not number.is_finite() or number < 0:
         raise SpecError(f"{text!r} must be a finite number of at least 0")
@@ -57,7 +57,7 @@ def read_quantity(text: str, dimension: Dimension) -> float:
             raise SpecError(f"{text!r} is a time without a unit: write {digits}ms, {digits}s or {digits}us")
         return float(number * UNITS_NS[unit])
     if unit is not None:
-        raise SpecError(f"{text!r} is a number of tokens and takes no unit: write {digits}")
+        raise SpecError(f"{text!r} is a number that takes no unit: write {digits}")
     return float(number)
 
 

@@ -216,7 +216,11 @@ class DataSet(Sequence[Sample]):
         """The texts still to be counted. Raises SpecError if the prompt cannot be made or the template refuses it."""
         if (problem := inputs.misfit(parsed, self._inputs_are)) is not None:
             raise SpecError(problem)
-        chat = self._chat if "endpoint" not in parsed.own else self._takes_chats(parsed)
+        chat = self._takes_chats(parsed) if "endpoint" in parsed.own else self._chat
+        messages_given = parsed.sample is not None and parsed.sample.messages is not None
+        if messages_given and not chat and self._endpoints is not None:
+            where = f"the endpoint {parsed.own['endpoint']}" if "endpoint" in parsed.own else "an endpoint of prompts"
+            raise SpecError(f"messages cannot be sent to {where}: give a prompt")
         if parsed.outline is not None:
             maker = self._makes()
             if parsed.outline.input_tokens < maker.least:
@@ -254,10 +258,10 @@ class DataSet(Sequence[Sample]):
         if self._endpoints is None:
             return self._chat
         if name not in self._endpoints:
+            if len(self._endpoints) == 1:
+                raise SpecError(f"endpoint {name!r}: all rows of this run go to {''.join(self._endpoints)}")
             raise SpecError(f"endpoint {name!r} is not one of {', '.join(self._endpoints)}")
         chats = self._endpoints[name]
-        if parsed.sample is not None and parsed.sample.messages is not None and not chats:
-            raise SpecError(f"messages cannot be sent to the endpoint {name}: give a prompt")
         if parsed.outline is not None and chats != self._chat:
             made = "chats" if self._chat else "prompts that are no chats"
             raise SpecError(f"prompts are made as {made} here, and cannot be sent to the endpoint {name}")

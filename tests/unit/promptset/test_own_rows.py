@@ -83,14 +83,25 @@ def test_a_chat_cannot_be_sent_where_there_are_none(tmp_path: Path) -> None:
     path = written(tmp_path / "rows.jsonl", {"messages": MESSAGES, "endpoint": "completions"})
     with pytest.raises(SpecError, match="messages cannot be sent to the endpoint completions: give a prompt"):
         DataSet(path, endpoints=ENDPOINTS)
+    path = written(tmp_path / "chats.jsonl", {"messages": MESSAGES, "output_tokens": 4}, {"prompt": "a"})
+    with pytest.raises(SpecError, match="line 1: messages cannot be sent to an endpoint of prompts: give a prompt"):
+        DataSet(path, chat=False, endpoints=ENDPOINTS)
     path = written(tmp_path / "lengths.jsonl", {"input_tokens": 30, "endpoint": "completions"})
     with pytest.raises(SpecError, match="made as chats here, and cannot be sent to the endpoint completions"):
         DataSet(path, chat=True, endpoints=ENDPOINTS)
 
 
+def test_a_row_of_a_run_of_one_endpoint_cannot_name_another(tmp_path: Path) -> None:
+    path = written(tmp_path / "rows.jsonl", {"prompt": "a", "endpoint": "chat"})
+    with pytest.raises(SpecError, match="line 1: endpoint 'chat': all rows of this run go to embeddings"):
+        DataSet(path, endpoints={"embeddings": False}, inputs_are="texts")
+
+
 def test_a_data_set_knows_the_first_row_of_each_way_and_the_first_that_names_no_model(tmp_path: Path) -> None:
     rows = [{"prompt": "a", "model": "m"}, {"prompt": "b", "model": "m"}, {"prompt": "c", "endpoint": "completions"}]
-    made = DataSet(written(tmp_path / "rows.jsonl", *rows, {"model": "n", "messages": MESSAGES}), endpoints=ENDPOINTS)
+    made = DataSet(
+        written(tmp_path / "rows.jsonl", *rows, {"model": "n", "messages": MESSAGES}), chat=True, endpoints=ENDPOINTS
+    )
     assert made.ways.first == {(None, "m"): 0, ("completions", None): 2, (None, "n"): 3}
     assert made.ways.unnamed == 2
 

@@ -143,7 +143,7 @@ def test_every_problem_is_told_at_once(tmp_path, capsys):
         "unknown argument --input-token: did you mean --input-tokens?",
         "--count 0: write a whole number of at least 1",
         "--seed x: write a whole number",
-        "--input-tokens '5ms' is a number of tokens and takes no unit: write 5",
+        "--input-tokens '5ms' is a number that takes no unit: write 5",
         "--output-tokens 'nrmal:mean=1': no distribution is called 'nrmal'; did you mean normal?",
         "--prefix 'group=4': a prefix has no 'group': did you mean 'groups'?",
         "--tokenizer: the tokenizer ./nowhere does not exist",
