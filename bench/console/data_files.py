@@ -72,25 +72,28 @@ class DataFiles:
             return [line.decode(errors="replace").rstrip()[:PREVIEW_CHARS] for line in lines if line]
 
     def add(self, name: str, content: bytes, *, whole: bool = False) -> list[str]:
-        """Keep a file, or the files of a ZIP. `whole`: the file is one body, else each line is one. Returns the names."""
+        """Keep a file, or the files of a ZIP; returns the names.
+
+        `whole`: each file is one request, a body in JSON or a prompt as text, and those of a ZIP are the rows of one file.
+        Else each line is one.
+        """
         if len(content) > MOST_BYTES:
             raise TooLarge(f"{name} has more than {MOST_BYTES // 2**20} MiB")
         if content[:4] == b"PK\x03\x04" and not name.endswith(".parquet"):
-            return [self._keep(inner, body, whole=whole) for inner, body in _unzipped(content)]
-        return [self._keep(name, content, whole=whole)]
+            if whole:
+                rows = b"".join(_one_row(inner, body) for inner, body in _unzipped(content))
+                return [self._keep(f"{Path(name).stem}.jsonl", rows)]
+            return [self._keep(inner, body) for inner, body in _unzipped(content)]
+        if whole:
+            return [self._keep(f"{Path(name).stem}.jsonl", _one_row(name, content))]
+        return [self._keep(name, content)]
 
-    def _keep(self, name: str, content: bytes, *, whole: bool) -> str:
+    def _keep(self, name: str, content: bytes) -> str:
         clean = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(name.replace("\\", "/")).name).strip("-.")[-100:]
         if _NAME.fullmatch(clean) is None:
             raise ConsoleError(f"{name!r} is no name for a file")
         if not clean.endswith(ENDINGS):
             raise ConsoleError(f"{name!r}: a data file ends with {', '.join(ENDINGS)}, or is a ZIP of such files")
-        if whole:
-            try:
-                content = orjson.dumps(orjson.loads(content), option=orjson.OPT_APPEND_NEWLINE)
-            except orjson.JSONDecodeError as e:
-                raise ConsoleError(f"{name!r} is not one JSON document ({e}): choose a line for each request") from e
-            clean = str(Path(clean).with_suffix(".jsonl"))
         if len(self.listed()) >= MOST_FILES and not (self._folder / clean).exists():
             raise TooLarge(f"there are {MOST_FILES} files already: remove some")
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -102,6 +105,17 @@ class DataFiles:
     def remove(self, name: str) -> None:
         """Delete a file. Raises NotFound."""
         self.path(name).unlink()
+
+
+def _one_row(name: str, content: bytes) -> bytes:
+    """A file that is one request, as a row of a data set."""
+    try:
+        row = orjson.loads(content)
+    except orjson.JSONDecodeError as e:
+        if not name.endswith(".txt"):
+            raise ConsoleError(f"{name!r} is not one JSON document ({e}): choose a line for each request") from e
+        row = {"prompt": content.decode(errors="replace")}
+    return orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)
 
 
 def _unzipped(content: bytes) -> Iterator[tuple[str, bytes]]:
@@ -140,7 +154,9 @@ async def fetch(url: str, client: httpx.AsyncClient | None = None) -> tuple[str,
                 return Path(urlsplit(url).path).name or "data.jsonl", await _limited(reply.aiter_bytes())
         raise ConsoleError(f"more than {MOST_REDIRECTS} redirects")
     except httpx.HTTPError as e:
-        raise ConsoleError(f"{urlsplit(url).hostname} cannot be fetched from: {str(e) or type(e).__name__}") from e
+        raise ConsoleError(
+            f"{urlsplit(url).hostname} cannot be fetched from ({str(e) or type(e).__name__}): check the URL, and whether its server runs"
+        ) from e
     finally:
         if client is None:
             with suppress(httpx.HTTPError):

@@ -40,6 +40,15 @@ def test_a_whole_file_becomes_one_row(tmp_path: Path) -> None:
         files.add("two.jsonl", b"{}\n{}\n", whole=True)
 
 
+def test_a_text_is_one_prompt_and_the_files_of_a_zip_are_rows_of_one_file(tmp_path: Path) -> None:
+    files = DataFiles(tmp_path)
+    assert files.add("story.txt", "One line.\nAnother – line.".encode(), whole=True) == ["story.jsonl"]
+    assert files.preview("story.jsonl") == ['{"prompt":"One line.\\nAnother – line."}']
+    packed = zipped(a__json=b'{"messages": []}', b__txt=b"two")
+    assert files.add("bodies.zip", packed, whole=True) == ["bodies.jsonl"]
+    assert files.preview("bodies.jsonl") == ['{"messages":[]}', '{"prompt":"two"}']
+
+
 @pytest.mark.parametrize("name", ["../../evil.jsonl", "/etc/evil.jsonl", "..\\evil.jsonl"])
 def test_a_name_cannot_lead_out_of_the_folder(name: str, tmp_path: Path) -> None:
     files = DataFiles(tmp_path / "files")
