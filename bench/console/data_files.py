@@ -154,9 +154,9 @@ async def fetch(url: str, client: httpx.AsyncClient | None = None) -> tuple[str,
                 return Path(urlsplit(url).path).name or "data.jsonl", await _limited(reply.aiter_bytes())
         raise ConsoleError(f"more than {MOST_REDIRECTS} redirects")
     except httpx.HTTPError as e:
-        raise ConsoleError(
-            f"{urlsplit(url).hostname} cannot be fetched from ({str(e) or type(e).__name__}): check the URL, and whether its server runs"
-        ) from e
+        why = str(e) or type(e).__name__
+        host = urlsplit(url).hostname
+        raise ConsoleError(f"{host} cannot be fetched from ({why}): check the URL, and whether its server runs") from e
     finally:
         if client is None:
             with suppress(httpx.HTTPError):

@@ -23,6 +23,8 @@ CANNOT_RUN = {
     "scripts/clean-runs": "takes minutes of a quiet machine",
     "scripts/real-servers": "needs vLLM, and minutes of a quiet machine",
     "scripts/bench-calibrate": "takes minutes of a quiet machine",
+    "scripts/bench-console": "takes half an hour of a quiet machine",
+    "scripts/bench-server-metrics": "takes minutes of a quiet machine",
     "scripts/bench-engine": "needs gcc and minutes of a quiet machine",
     "scripts/bench-mock": "needs gcc and minutes of a quiet machine",
     "scripts/bench-promptset": "measures for minutes, and fetches tokenizers of real models for --exact",
