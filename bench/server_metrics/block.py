@@ -11,6 +11,7 @@ from bench.server_metrics.client_totals import ClientTotals
 from bench.server_metrics.reconciliation import reconcile
 from bench.server_metrics.role_series import Histogram, ServerSeries
 from bench.server_metrics.roles import COUNTERS, HISTOGRAMS, LEVELS, SHARES, Role
+from bench.server_metrics.run_window import window_of
 
 _MS = 1e3
 _QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
@@ -23,40 +24,22 @@ def describe(
 
     `start_ns` is the zero of the summary's times.
     """
-    window, load = summary["window"], summary["load"]
-    steady = window["start_s"] is not None
-    whole_s = summary["throughput"]["duration_s"]
-    # A run that ended in its warm-up has no duration.
-    span = (window["start_s"], window["end_s"]) if steady else (0.0, 0.0 if whole_s is None else whole_s)
-    begin, end = (start_ns + round(at * NS_PER_S) for at in span)
-    found: dict[str, Any] = {
+    window = window_of(summary, start_ns)
+    begin, end = window.begin_ns, window.end_ns
+    sent = Sent(offered_rps=summary["load"]["offered_rps"], sent_rps=window.rates["requests_per_s"])
+    reconciled = reconcile(series, client)
+    return {
         "kind": " and ".join(table.name for table in series.found) or None,
         "urls": list(urls),
         "scrapes": series.scrapes,
         "failed_scrapes": series.failed,
         "restarts": series.restarts,
         "window": {
-            "start_s": span[0],
-            "end_s": span[1],
-            "of": "the steady window" if steady else "the whole run",
+            "start_s": window.start_s,
+            "end_s": window.end_s,
+            "of": "the steady window" if window.steady else "the whole run",
             "covered": series.covers(begin, end),
         },
-    }
-    if not series.scrapes:
-        return {
-            **found,
-            "error": series.last_error,
-            "levels": {},
-            "counters": {},
-            "latency": {},
-            "limits": [],
-            "reconciliation": None,
-        }
-    rates = summary["throughput"] if summary["steady"] is None else summary["steady"]["throughput"]
-    sent = Sent(offered_rps=load["offered_rps"], sent_rps=rates["requests_per_s"])
-    reconciled = reconcile(series, client)
-    return {
-        **found,
         "error": series.last_error,
         "levels": {
             str(role): {"mean": level[0], "max": level[1]}
@@ -64,7 +47,7 @@ def describe(
             if (level := series.level(role, begin, end)) is not None
         },
         "counters": {
-            str(role): {"total": rise, "per_s": rise / (span[1] - span[0]) if span[1] > span[0] else None}
+            str(role): {"total": rise, "per_s": rise / window.seconds if window.seconds > 0 else None}
             for role in COUNTERS
             if (rise := series.rise(role, begin, end)) is not None
         },

@@ -8,6 +8,7 @@ from typing import Any
 from bench.metrics.per_request import NS_PER_S
 from bench.server_metrics.role_series import ServerSeries
 from bench.server_metrics.roles import GPU_MEANS, GPU_SUMS, Role
+from bench.server_metrics.run_window import window_of
 
 _PER_MILLION = 1e6
 _S_PER_HOUR = 3600.0
@@ -23,13 +24,9 @@ def describe(
     levels = series.found != () and series.scrapes > 0
     if (not levels and gpus is None) or summary["throughput"]["duration_s"] is None:
         return None
-    window, steady = summary["window"], summary["steady"]
-    inside = window["start_s"] is not None
-    span = (window["start_s"], window["end_s"]) if inside else (0.0, summary["throughput"]["duration_s"])
-    begin, end = (start_ns + round(at * NS_PER_S) for at in span)
-    rates = summary["throughput"] if steady is None else steady["throughput"]
-    tokens_per_s = rates["output_tokens_per_s"]
-    seconds = span[1] - span[0]
+    window = window_of(summary, start_ns)
+    begin, end, seconds = window.begin_ns, window.end_ns, window.seconds
+    tokens_per_s = window.rates["output_tokens_per_s"]
     power = series.level(Role.GPU_POWER, begin, end) if levels else None
     energy_j = None if power is None else power[0] * seconds
     tokens = None if tokens_per_s is None else tokens_per_s * seconds
@@ -46,7 +43,7 @@ def describe(
         "joules_per_output_token": _ratio(energy_j, tokens),
         "output_tokens_per_s_per_gpu": _ratio(tokens_per_s, gpus),
         "cost_per_million_output_tokens": _cost(per_hour, tokens_per_s),
-        "cost_per_million_tokens": _cost(per_hour, rates.get("total_tokens_per_s")),
+        "cost_per_million_tokens": _cost(per_hour, window.rates["total_tokens_per_s"]),
     }
 
 

@@ -1,0 +1,41 @@
+"""The stretch of a run that the numbers of its server and its GPUs are of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bench.metrics.per_request import NS_PER_S
+
+
+@dataclass(frozen=True, slots=True)
+class RunWindow:
+    """From when to when: in seconds of the summary's times, and in ns of CLOCK_MONOTONIC. `rates`: the client's, in it."""
+
+    start_s: float
+    end_s: float
+    steady: bool
+    begin_ns: int
+    end_ns: int
+    rates: Mapping[str, Any]
+
+    @property
+    def seconds(self) -> float:
+        """Its length."""
+        return self.end_s - self.start_s
+
+
+def window_of(summary: Mapping[str, Any], start_ns: int) -> RunWindow:
+    """The steady window of a summary; the whole run where it has none, which of a run ended in its warm-up is nothing."""
+    window, whole_s, steady = summary["window"], summary["throughput"]["duration_s"], summary["steady"]
+    inside = window["start_s"] is not None
+    first, last = (window["start_s"], window["end_s"]) if inside else (0.0, 0.0 if whole_s is None else whole_s)
+    return RunWindow(
+        start_s=first,
+        end_s=last,
+        steady=inside,
+        begin_ns=start_ns + round(first * NS_PER_S),
+        end_ns=start_ns + round(last * NS_PER_S),
+        rates=summary["throughput"] if steady is None else steady["throughput"],
+    )
