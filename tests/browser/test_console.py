@@ -36,6 +36,7 @@ def test_ticked_tasks_are_compared_on_the_page_of_the_command(browser: Browser, 
     for box in page.locator("tbody [type=checkbox]").all():
         box.check()
     page.get_by_role("button", name="Compare the chosen").click()
+    page.wait_for_url(re.compile("/compare"))
     # Another load is another measurement: a sentence says so, and one click compares them all the same.
     assert re.search(r"they differ in rate \(\d+ against \d+\)", page.get_by_role("alert").inner_text())
     page.get_by_role("button", name="Compare all the same").click()
@@ -49,6 +50,7 @@ def test_ticked_tasks_are_compared_on_the_page_of_the_command(browser: Browser, 
 def test_problems_stand_beside_their_fields(browser: Browser, url: str) -> None:
     page, _ = opened(browser, url)
     page.get_by_role("link", name="New task").click()
+    page.wait_for_url(re.compile("/new"))
     page.locator("summary", has_text="More").click()
     submit(page, "Wrong", url="http://127.0.0.1:9", concurrency="many", duration="soon", timeout="-1")
     wrong = page.locator(".field.bad")
@@ -65,7 +67,7 @@ def test_pages_work_without_scripts(browser: Browser, url: str, tmp_path: Path) 
     page.locator("summary", has_text="Title").click()
     page.locator("[name=title]").fill("Nightly")
     page.get_by_role("button", name="Save").click()
-    assert page.locator("h1").inner_text() == "Nightly"
+    page.locator("h1", has_text="Nightly").wait_for()
     page.close()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,7 @@ def test_a_newcomer_adds_a_server_probes_it_and_measures_it(browser: Browser, ur
         page.get_by_role("button", name="Probe").click()
         page.get_by_role("status").filter(has_text="lab: it answers, with the model ").wait_for(timeout=60_000)
         page.get_by_role("link", name="Tasks", exact=True).click()
+        page.wait_for_url(re.compile("/$"))
         assert server in page.locator(".welcome").inner_text()
         from_template_to_deletion(page, tmp_path / "runs", moves_ms=90_000)
         assert server in page.locator("tbody tr").inner_text()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,6 +19,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
 def test_a_saved_target_fits_a_narrow_page(browser: Browser, url: str) -> None:
     page, complaints = opened(browser, url)
     page.get_by_role("link", name="Targets").click()
+    page.wait_for_url(re.compile("/targets"))
     hint = page.locator(".field:has([name=endpoint]) .hint").inner_text()
     assert [name for name in ENDPOINTS if name not in hint] == []
     page.locator("[name=name]").fill("mine")

@@ -40,20 +40,24 @@ def from_template_to_deletion(page: Page, runs: Path, *, moves_ms: float) -> Non
     assert page.locator("#live").count() == 0
     # The same with another concurrency, and short.
     page.get_by_role("link", name="Clone and edit").click()
+    page.wait_for_url(re.compile("/new"))
     submit(page, "Short", concurrency="2", duration="", warmup="", requests="12", output_tokens="4")
     page.locator("iframe.report").wait_for(timeout=90_000)
     # Both side by side.
     page.get_by_role("link", name="Tasks").click()
+    page.wait_for_url(re.compile("/$"))
     assert page.locator("tbody tr").count() == 2
     for box in page.locator("tbody [type=checkbox]").all():
         box.check()
     page.get_by_role("button", name="Compare the chosen").click()
+    page.wait_for_url(re.compile("/compare"))
     assert page.locator("thead th").all_inner_texts()[1:] != []
     assert "concurrency" in page.locator("tbody th").all_inner_texts()
     # Another load is another measurement, or this machine was too busy: a sentence says why they are not compared.
     assert "cannot be compared" in page.get_by_role("alert").inner_text()
     # One of them goes, with its files.
     page.get_by_role("link", name="Short").first.click()
+    page.wait_for_url(re.compile("/tasks/"))
     name = page.url.rpartition("/")[2]
     assert (runs / name / "report.html").is_file()
     page.locator("summary", has_text="Delete").click()
