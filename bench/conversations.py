@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 import orjson
 
 from bench.stock import Stock
-from bench.workload import Encoded, Phase, Request, Route
+from bench.workload import Encoded, Phase, Request, Route, TurnPlace
 from promptset.samples import Sample
 from promptset.sessions import Session, read_session
 
@@ -34,7 +34,9 @@ class Conversation:
         self._prepare()
 
     def _prepare(self) -> None:
-        turn = self._session.turns[len(self._answers)]
+        number = len(self._answers)
+        turn = self._session.turns[number]
+        node = self._session.nodes[number]
         # With real answers nobody knows the length of a history beforehand.
         known = not self._answers or not self._real
         self._turn = turn
@@ -51,6 +53,15 @@ class Conversation:
         )
         self._input_tokens = turn.input_tokens if known else None
         self.think_ns = round(turn.think_time_s * NS_PER_S)
+        self._place = TurnPlace(
+            turn=number,
+            turns=len(session.turns),
+            job=node.job,
+            agent=turn.agent,
+            pause_ns=self.think_ns,
+            pause=node.pause,
+            cached_tokens=turn.cached_tokens,
+        )
 
     def request(self, request_id: str, index: int, phase: Phase, cancel_after_ns: int | None = None) -> Request:
         """The request of the turn that comes next."""
@@ -59,6 +70,7 @@ class Conversation:
             index=index,
             phase=phase,
             session=self._session.id,
+            place=self._place,
             body=self._encoded.body,
             stream=self._encoded.stream,
             input_tokens_asked=self._input_tokens,

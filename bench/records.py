@@ -57,6 +57,7 @@ NO_FAILURE = frozenset({Outcome.OK, Outcome.INTERRUPTED, Outcome.DROPPED, Outcom
 
 Phase = Literal["warmup", "run"]
 Clock = Literal["kernel", "user", "mixed"]
+Pause = Literal["human", "tool"]
 TokensFrom = Literal["usage", "tokenizer", "chunks"]
 
 
@@ -111,6 +112,26 @@ class RequestRecord:
     """The endpoint that its data named; None: that of the run."""
     model: str | None = None
     """The model that it named, where those of the run may differ; None: that of the run."""
+    turn: int | None = None
+    """Its number in its session, from 0. This and what follows: as planned, and only in mode sessions."""
+    session_turns: int | None = None
+    """Turns of its whole session."""
+    session_first_turn: int | None = None
+    """The turn with which its session began; None: with the first."""
+    job: int | None = None
+    """Number of its job in its session, from 0: a job is a user's request with all its steps."""
+    job_cut: bool | None = None
+    """True where part of its job was never sent, because its session began in the middle."""
+    agent: str | None = None
+    """The sub-agent that sent it; None: the main one."""
+    after: tuple[int, ...] | None = None
+    """The turns that had to end before it was due; None: the one before it, or none before the first."""
+    pause_ns: int | None = None
+    """From the end of the last of these to this request."""
+    pause: Pause | None = None
+    """Who took that pause: a person, or a tool."""
+    cached_tokens_planned: int | None = None
+    """Of its prompt, the tokens that a prefix cache without end holds by then."""
 
     @property
     def streamed(self) -> bool:
@@ -143,7 +164,7 @@ def from_line(line: bytes | str) -> RequestRecord:
         row["outcome"] = Outcome(row["outcome"])
     except ValueError as e:
         raise RecordError(f"unknown outcome {row['outcome']!r}") from e
-    for name in ("chunk_ns", "chunk_bound_ns", "chunk_tokens"):
+    for name in ("chunk_ns", "chunk_bound_ns", "chunk_tokens", "after"):
         if row.get(name) is not None:
             if not isinstance(row[name], list):
                 raise RecordError(f"{name} is not a list")

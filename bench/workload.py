@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 import orjson
 
@@ -17,6 +17,7 @@ from bench.stock import Stock
 from promptset.samples import Sample
 
 Phase = Literal["warmup", "run"]
+Pause = Literal["human", "tool"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,43 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TurnPlace:
+    """Where a request stands in its session, as it was planned; its record says all of it.
+
+    Turns and jobs are numbered from 0. `turns` of the whole session. `pause_ns`: between the end of the last turn that it
+    waited for, and itself. `after`: those turns, where they are not just the one before it. `cached_tokens`: of its prompt,
+    those that a prefix cache without end holds by then. `first_turn`: the turn with which its session began, if in its
+    middle; `job_cut`: part of its job was before that turn, and never sent.
+    """
+
+    turn: int
+    turns: int
+    job: int
+    agent: str | None = None
+    pause_ns: int = 0
+    pause: Pause | None = None
+    after: tuple[int, ...] | None = None
+    cached_tokens: int | None = None
+    first_turn: int | None = None
+    job_cut: bool | None = None
+
+    def record_fields(self) -> dict[str, Any]:
+        """The fields of its record."""
+        return {
+            "turn": self.turn,
+            "session_turns": self.turns,
+            "session_first_turn": self.first_turn,
+            "job": self.job,
+            "job_cut": self.job_cut,
+            "agent": self.agent,
+            "after": self.after,
+            "pause_ns": self.pause_ns,
+            "pause": self.pause,
+            "cached_tokens_planned": self.cached_tokens,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """One request, ready to send. `body` is the encoded JSON body; asked tokens are None where the data does not say.
 
@@ -52,6 +90,8 @@ class Request:
     index: int
     phase: Phase = "run"
     session: str | None = None
+    place: TurnPlace | None = None
+    """In mode sessions: where it stands in its session."""
     body: bytes
     stream: bool
     input_tokens_asked: int | None
@@ -64,6 +104,11 @@ class Request:
     """How long after its send its user leaves; None: stays until the end."""
     on_text: Callable[[str], None] | None = None
     """Told the content of the response, reasoning left out, before its record is handed over."""
+
+    @property
+    def place_fields(self) -> dict[str, Any]:
+        """The fields of its record that say where it stands in its session."""
+        return {} if self.place is None else self.place.record_fields()
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,6 +124,7 @@ class OpenLoop:
                 error=why,
                 input_tokens_asked=request.input_tokens_asked,
                 output_tokens_asked=request.output_tokens_asked,
+                **request.place_fields,
             )
         )
 

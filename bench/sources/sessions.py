@@ -9,6 +9,7 @@ from pathlib import Path
 from bench.conversations import pack_session
 from bench.workload import Encoded
 from promptset import distributions
+from promptset.errors import SpecError
 from promptset.samples import Sample
 from promptset.sessions import Session, load_sessions, simulated_sessions
 from promptset.sharing import parse_prefix
@@ -71,6 +72,8 @@ class SessionFileSpec:
         """Raises SpecError where the file cannot be used."""
         del tokenizer, seed, salt, chat  # What users say is in the file.
         sessions = load_sessions(self.path, self.endpoints)
+        if graphs := [session.id for session in sessions if not session.is_linear]:
+            raise SpecError(f"{self.path}: the session {graphs[0]} branches: only linear sessions can be sent")
         named = {(s.endpoint, s.model): s for s in reversed(sessions)}
         named.pop((None, None), None)
         return SessionSource(

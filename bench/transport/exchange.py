@@ -199,6 +199,7 @@ class Exchange:
             coalesced=len(self._bounds),
             endpoint=None if self._route is None else self._route.endpoint,
             model=request.model,
+            **request.place_fields,
         )
 
     def _redacted(self, message: str) -> str:

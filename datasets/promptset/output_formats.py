@@ -124,7 +124,7 @@ def lines_of_sessions(sessions: Sequence[Session], tokenizer: Tokenizer) -> list
     """The sessions as lines. Every request is counted once more, with the planned answers in its history."""
     lines = []
     for session in sessions:
-        requests = [session.messages([None] * number) for number in range(len(session.turns))]
+        requests = [session.conversation(number) for number in range(len(session.turns))]
         facts = [
             RequestFacts(turn.input_tokens, counted, turn.output_tokens)
             for turn, counted in zip(session.turns, tokenizer.count_chats(requests), strict=True)

@@ -86,7 +86,7 @@ def _read_body(body: Row, row: Row) -> ParsedRow:
     problems = own_problems(outside)
     row = body
     if "messages" in row:
-        problems += _message_problems(row["messages"])
+        problems += message_problems(row["messages"])
     elif "documents" in row:
         problems += _rerank_problems(row)
     elif "input" not in row and "prompt" not in row:
@@ -117,7 +117,7 @@ def _read_sharegpt(row: Row) -> ParsedRow | None:
 
 
 def _read_messages(row: Row) -> ParsedRow:
-    if problems := _message_problems(row["messages"]) + tools_problems(row.get("tools")) + row_problems(row):
+    if problems := message_problems(row["messages"]) + tools_problems(row.get("tools")) + row_problems(row):
         raise SpecError(problems)
     tools = None if row.get("tools") is None else tuple(row["tools"])
     sample = Sample(messages=tuple(row["messages"]), tools=tools, **_extras(row))
@@ -218,7 +218,8 @@ def seconds_problems(key: str, value: Any) -> list[str]:
     return [] if fits else [f"{key} must be a number of seconds from 0 on, not {value!r}"]
 
 
-def _message_problems(messages: Any) -> list[str]:
+def message_problems(messages: Any) -> list[str]:
+    """Problems with the messages of a chat."""
     if not isinstance(messages, list) or not messages:
         return ["messages must be a list that is not empty"]
     return [

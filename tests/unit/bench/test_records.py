@@ -58,6 +58,16 @@ def records(draw: st.DrawFn) -> RequestRecord:
         clock=draw(st.sampled_from(["kernel", "user", "mixed"])),
         coalesced=draw(st.integers(0, 9)),
         worker=draw(st.integers(0, 64)),
+        turn=draw(COUNTS),
+        session_turns=draw(COUNTS),
+        session_first_turn=draw(COUNTS),
+        job=draw(COUNTS),
+        job_cut=draw(st.none() | st.booleans()),
+        agent=draw(st.none() | st.text(max_size=5)),
+        after=draw(st.none() | st.lists(st.integers(0, 9), max_size=3).map(tuple)),
+        pause_ns=draw(COUNTS),
+        pause=draw(st.sampled_from([None, "human", "tool"])),
+        cached_tokens_planned=draw(COUNTS),
     )
 
 
@@ -75,7 +85,7 @@ def test_the_line_has_the_fields_that_scripts_rely_on_and_no_other() -> None:
         status outcome error chunk_ns chunk_bound_ns chunk_tokens chunk_kind input_tokens_asked input_tokens
         cached_tokens output_tokens_asked output_tokens output_tokens_from output_tokens_counted
         usage_contradiction reasoning_tokens tool_calls inputs dimensions bytes_sent bytes_received clock coalesced worker
-        endpoint model
+        endpoint model turn session_turns session_first_turn job job_cut agent after pause_ns pause cached_tokens_planned
     """
     assert list(orjson.loads(to_line(made_record()))) == fields.split()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -47,10 +49,31 @@ TURNS = st.builds(
     answer=st.none() | st.text(max_size=50),
     input_tokens=COUNTS,
 )
+
+
+@st.composite
+def graphs(draw: st.DrawFn) -> tuple[Turn, ...]:
+    """Turns of which each waits for some of those before it, and goes on with one of these or with none."""
+    turns: list[Turn] = []
+    for number in range(draw(st.integers(1, 4))):
+        after = tuple(sorted(draw(st.sets(st.integers(0, number - 1))))) if number else ()
+        turn = draw(TURNS)
+        turns.append(replace(
+            turn,
+            after=after,
+            continues=draw(st.sampled_from([None, *after])),
+            pause=draw(st.sampled_from([None, "human", "tool"])),
+            job=draw(st.none() | st.integers(0, 9)),
+            agent=draw(st.none() | st.text(min_size=1, max_size=5)),
+            cached_tokens=draw(st.none() | st.integers(0, 2**40)),
+        ))  # fmt: skip
+    return tuple(turns)
+
+
 SESSIONS = st.builds(
     Session,
     id=st.text(max_size=9),
-    turns=st.lists(TURNS, min_size=1, max_size=4).map(tuple),
+    turns=st.lists(TURNS, min_size=1, max_size=4).map(tuple) | graphs(),
     system=st.none() | st.text(max_size=9),
 )
 

@@ -1,0 +1,147 @@
+"""Files of sessions: a session in each row.
+
+    {"session": "s-1", "system"?: "...", "turns": [{"content": "...", "output_tokens"?: n, "think_time_s"?: t,
+                                                    "answer"?: "...", "input_tokens"?: n, ...}, ...]}
+
+A row may also say where its requests go (loaders/own.py). The history of a request holds the server's real answers if the
+caller has them, else those of the row (`answer`). `input_tokens` counts the whole request, with the row's answers in its
+history.
+
+Turns of a graph say more (`values`): `id` names a turn, `after` lists the ids of the turns that must have ended, and
+`continues` has the id of the turn whose conversation goes on, or null. A turn without an id is called by its place in the
+list, counted from 1: "1" is the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+from promptset.errors import SpecError
+from promptset.loaders.containers import open_container
+from promptset.loaders.own import own_of, own_problems
+from promptset.loaders.rows import count_problems, message_problems, seconds_problems
+from promptset.sessions.values import BEFORE, TURN_KEYS, Pause, Session, Turn, graph_problems
+
+_SHOWN = 20
+
+
+def load_sessions(path: Path, endpoints: Sequence[str] | None = None) -> list[Session]:
+    """The sessions of a file: rows of ours, or ShareGPT conversations. Raises SpecError with up to 20 bad rows.
+
+    `endpoints`: those that rows may name; None: any.
+    """
+    container = open_container(path)
+    sessions: list[Session] = []
+    problems: list[str] = []
+    for entry in container.entries():
+        where = f"{path}, {container.unit} {entry.number}"
+        try:
+            session = read_session(entry.value, f"row-{entry.number}")
+            if session.endpoint is not None and endpoints is not None and session.endpoint not in endpoints:
+                raise SpecError(f"endpoint {session.endpoint!r} is not one of {', '.join(endpoints)}")
+            sessions.append(session)
+        except SpecError as e:
+            problems += [f"{where}: {problem}" for problem in e.problems]
+    if problems:
+        raise SpecError([*problems[:_SHOWN], *([f"{path}: more rows are bad"] if len(problems) > _SHOWN else [])])
+    if not sessions:
+        raise SpecError(f"{path} has no sessions: write at least one row")
+    return sessions
+
+
+def read_session(row: Any, name: str) -> Session:
+    """A session from its row. Its default name is `name`. Raises SpecError with every problem."""
+    if isinstance(row, SpecError):
+        raise row
+    if isinstance(row, dict) and "conversations" in row:
+        return _from_sharegpt(row, name)
+    if not isinstance(row, dict) or not isinstance(row.get("turns"), list) or not row["turns"]:
+        raise SpecError("a session is an object whose turns are a list that is not empty")
+    problems = [f"{key} must be a string" for key in ("session", "system") if not isinstance(row.get(key, ""), str)]
+    problems += own_problems(row)
+    for number, turn in enumerate(row["turns"], 1):
+        if not isinstance(turn, dict) or not isinstance(turn.get("content"), str) or not turn["content"]:
+            problems.append(f"turn {number} must be an object with a content that is not empty")
+            continue
+        problems += [f"turn {number}: {problem}" for problem in _turn_problems(turn)]
+    if problems:
+        raise SpecError(problems)
+    turns = _turns(row["turns"])
+    return Session(id=row.get("session", name), turns=turns, system=row.get("system"), **own_of(row))
+
+
+def _turn_problems(turn: dict[str, Any]) -> list[str]:
+    """What is wrong with a turn, but for where it stands among the others."""
+    found = [f"unknown key {key!r}" for key in turn if key not in TURN_KEYS]
+    found += [p for key in ("input_tokens", "output_tokens") for p in count_problems(key, turn.get(key))]
+    found += seconds_problems("think_time_s", turn.get("think_time_s"))
+    found += [] if isinstance(turn.get("answer", ""), str) else ["answer must be a string"]
+    for key in ("id", "agent"):
+        if key in turn and not (isinstance(turn[key], str) and turn[key]):
+            found.append(f"{key} must be a string that is not empty, not {turn[key]!r}")
+    if "after" in turn and not (isinstance(turn["after"], list) and all(isinstance(x, str) for x in turn["after"])):
+        found.append(f'after must be a list of the ids of turns, such as ["1", "search"], not {turn["after"]!r}')
+    if not isinstance(turn.get("continues"), str | None):
+        found.append(f"continues must be the id of a turn, or null, not {turn['continues']!r}")
+    if "pause" in turn and turn["pause"] not in get_args(Pause):
+        found.append(f"pause must be {' or '.join(get_args(Pause))}, not {turn['pause']!r}")
+    for key in ("job", "cached_tokens"):
+        if key in turn and (type(turn[key]) is not int or turn[key] < 0):
+            found.append(f"{key} must be a whole number from 0 on, not {turn[key]!r}")
+    if "opening" in turn:
+        found += [f"opening: {problem}" for problem in message_problems(turn["opening"])]
+    return found
+
+
+def _turns(rows: Sequence[dict[str, Any]]) -> tuple[Turn, ...]:
+    """The turns of rows of which each is right by itself. Raises SpecError where they make no graph."""
+    numbers: dict[str, int] = {}
+    for number, row in enumerate(rows):
+        numbers.setdefault(row.get("id", str(number + 1)), number)
+    problems: list[str] = []
+
+    def number_of(name: str, key: str, at: int) -> int | None:
+        if name not in numbers:
+            problems.append(f"turn {at + 1}: {key} names {name!r}, and no turn has that id: one of {_listed(numbers)}")
+        return numbers.get(name)
+
+    turns: list[Turn] = []
+    for at, row in enumerate(rows):
+        given = dict(row)
+        if "after" in row:
+            found = [number_of(name, "after", at) for name in row["after"]]
+            given["after"] = tuple(dict.fromkeys(number for number in found if number is not None))
+        if row.get("continues") is not None:
+            known = number_of(row["continues"], "continues", at)
+            given["continues"] = BEFORE if known is None else known
+        given["opening"] = tuple(row.get("opening", ()))
+        turns.append(Turn(**given))
+    # Where a name is unknown, what the graph is cannot be said.
+    if problems or (problems := graph_problems(turns)):
+        raise SpecError(problems)
+    return tuple(turns)
+
+
+def _listed(names: dict[str, int]) -> str:
+    shown = [repr(name) for name in names]
+    return ", ".join(shown if len(shown) <= 8 else [*shown[:8], "..."])
+
+
+def _from_sharegpt(row: dict[str, Any], name: str) -> Session:
+    """A ShareGPT conversation, from the first human message on. The message after each human one is its answer."""
+    said = row["conversations"]
+    if not isinstance(said, list) or not all(
+        isinstance(one, dict) and isinstance(one.get("from"), str) and isinstance(one.get("value"), str) for one in said
+    ):
+        raise SpecError("conversations must be a list of objects with the strings from and value")
+    turns: list[Turn] = []
+    for at, one in enumerate(said):
+        if one["from"] in ("human", "user") and one["value"]:
+            follows = said[at + 1] if at + 1 < len(said) else {}
+            answer = follows.get("value") if follows.get("from") in ("gpt", "assistant", "chatgpt") else None
+            turns.append(Turn(content=one["value"], answer=answer))
+    if not turns:
+        raise SpecError("the conversation has no message of a user")
+    return Session(id=str(row.get("id", name)), turns=tuple(turns))

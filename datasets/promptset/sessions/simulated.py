@@ -1,0 +1,160 @@
+"""Simulated sessions: linear conversations of exact lengths, an endless sequence of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import count
+
+from promptset.chat import Message
+from promptset.distributions import Distribution
+from promptset.errors import SpecError
+from promptset.exact import chat_bank
+from promptset.outline import PromptMaker
+from promptset.rng import Random, stream, text_stream
+from promptset.samples import too_long
+from promptset.sessions.values import Session, Turn
+from promptset.sharing import Prefix
+from promptset.text import TokenText, without_leading_space
+from promptset.tokenizer import Tokenizer
+
+_ATTEMPTS = 20
+_RARE = 1e-6
+_NS_PER_S = 1e9
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatedSessions(Iterator[Session]):
+    """An endless sequence of sessions. `session_at` returns any of them. Made by `simulated_sessions`."""
+
+    maker: PromptMaker
+    turns: Distribution
+    input_tokens: Distribution
+    output_tokens: Distribution
+    think_time: Distribution
+    seed: int
+    salt: str | None
+    prefix: Prefix
+    least: int
+    """Tokens of the shortest first request."""
+    least_added: int
+    """The fewest tokens that a later turn adds."""
+    indices: Iterator[int]
+
+    def __next__(self) -> Session:
+        return self.session_at(next(self.indices))
+
+    def session_at(self, index: int) -> Session:
+        """The session with this index. It depends only on the index, the seed and the salt."""
+        maker, tokenizer = self.maker, self.maker.tokenizer
+        n_turns = max(1, int(self.turns.sample(stream(self.seed, "turns", index))))
+        lengths, thinks = stream(self.seed, "input_tokens", index), stream(self.seed, "think_time", index)
+        outputs = stream(self.seed, "output_tokens", index)
+        total = _draw_at_least(self.input_tokens, lengths, self.least)
+        path = () if self.prefix.scheme is None else self.prefix.path(index, self.seed, maker.room(total))
+        made = maker.make(total, path, index)
+        assert not isinstance(made, str)
+        messages: list[Message] = list(made)
+        system = messages[0]["content"] if messages[0]["role"] == "system" else None
+        turns: list[Turn] = []
+        for number in range(n_turns):
+            if number:
+                total += turns[-1].output_tokens or 0
+                total += _draw_at_least(self.input_tokens, lengths, self.least_added)
+                messages.append({"role": "assistant", "content": turns[-1].answer})
+                text = text_stream(self.seed, self.salt, "turn", index, number, total)
+                messages.append({"role": "user", "content": _fit_turn(tokenizer, messages, total, text)})
+            answer_tokens = int(self.output_tokens.sample(outputs))
+            answer = TokenText(tokenizer).pieces(
+                answer_tokens, text_stream(self.seed, self.salt, "answer", index, number)
+            )
+            turns.append(
+                Turn(
+                    content=messages[-1]["content"],
+                    output_tokens=answer_tokens,
+                    think_time_s=round(self.think_time.sample(thinks) / _NS_PER_S, 6) if number else 0.0,
+                    answer="".join(answer),
+                    input_tokens=total,
+                )
+            )
+        return Session(id=f"session-{index}", turns=tuple(turns), system=system)
+
+
+def simulated_sessions(
+    tokenizer: Tokenizer,
+    *,
+    turns: Distribution,
+    input_tokens: Distribution,
+    output_tokens: Distribution,
+    think_time: Distribution,
+    seed: int,
+    salt: str | None = None,
+    prefix: Prefix | None = None,
+) -> SimulatedSessions:
+    """Sessions of exact lengths. The first request has as many tokens as `input_tokens` draws. Each later request has the
+    tokens of the previous request, of its answer, and of another draw, which includes the template's own tokens.
+
+    The seed decides lengths and times; with a `salt`, other texts have the same lengths.
+
+    Raises SpecError if the distribution draws impossible lengths.
+    """
+    prefix = Prefix() if prefix is None else prefix
+    maker = PromptMaker(tokenizer, chat=True, seed=seed, salt=salt, system_tokens=prefix.system_tokens)
+    least_added = _least_added(tokenizer)
+    least = max(maker.least + prefix.least, least_added)
+    problems = too_long(input_tokens)
+    if (short := input_tokens.share_below(least)) > _RARE:
+        problems.append(
+            f"input tokens {str(input_tokens)!r}: {short:.2g} of the lengths are below {least}, and a turn adds at least "
+            f"{least} with {tokenizer.name}: ask for at least {least} (where it is drawn: min={least})"
+        )
+    if problems:
+        raise SpecError(problems)
+    return SimulatedSessions(
+        maker,
+        turns,
+        input_tokens,
+        output_tokens,
+        think_time,
+        seed,
+        salt,
+        prefix,
+        maker.least + prefix.least,
+        least_added,
+        count(),
+    )
+
+
+def _draw_at_least(lengths: Distribution, chance: Random, least: int) -> int:
+    while (n := int(lengths.sample(chance))) < least:
+        pass
+    return n
+
+
+def _least_added(tokenizer: Tokenizer) -> int:
+    """The fewest tokens that a turn adds besides the previous answer; a few more if answers join the template."""
+    bank, text = chat_bank(tokenizer), TokenText(tokenizer)
+    most = 0
+    for seed in range(8):
+        answer = text.pieces(20, stream(seed, "least added"))
+        one = "".join(without_leading_space(bank.fresh(1, stream(seed, "least added"))))
+        first: list[Message] = [{"role": "user", "content": one}]
+        second = [*first, {"role": "assistant", "content": "".join(answer)}, {"role": "user", "content": one}]
+        most = max(most, tokenizer.count_chat(second) - tokenizer.count_chat(first) - len(answer))
+    return most + 2
+
+
+def _fit_turn(tokenizer: Tokenizer, history: Sequence[Message], total: int, chance: Random) -> str:
+    """A user message after this history that makes the request `total` tokens long."""
+    bank = chat_bank(tokenizer)
+    pieces = bank.fresh(1, chance)
+    wanted = 1
+    for _ in range(_ATTEMPTS):
+        if len(pieces) < wanted:
+            pieces += bank.fresh(wanted - len(pieces), chance)
+        content = "".join(without_leading_space(pieces[:wanted]))
+        got = tokenizer.count_chat([*history, {"role": "user", "content": content}])
+        if got == total:
+            return content
+        wanted = max(1, wanted + total - got)
+    raise SpecError(f"{tokenizer.name}: no turn makes a request of exactly {total} tokens: use another length")

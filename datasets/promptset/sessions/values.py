@@ -1,0 +1,249 @@
+"""What a session is: turns, and the graph that says when each is sent and what was said before it.
+
+Two relations make the graph, and both point to earlier turns of the list alone, so no circle can be:
+
+- `after`: the turns that must have ended before this one is due. Turns that wait for the same turn run beside each other; a
+  turn that waits for several joins them.
+- `continues`: the turn whose conversation this one goes on with. A turn that continues none begins a conversation of its own:
+  a sub-agent, say, or a conversation whose history was compacted.
+
+Turns are numbered from 0, as they stand in the list. In files they have names (`rows`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+from promptset.chat import Message
+from promptset.errors import SpecError
+
+Pause = Literal["human", "tool"]
+"""Who takes the pause before a turn: a person who reads and thinks, or a tool that runs."""
+
+BEFORE: Final = "before"
+"""`continues` of a turn that goes on with the turn before it in the list. The first turn has none before it."""
+
+_OWN = ("endpoint", "model", "priority")
+_PLAIN_KEYS = ("content", "output_tokens", "think_time_s", "answer", "input_tokens")
+_GRAPH_KEYS = ("id", "pause", "job", "agent", "cached_tokens")
+TURN_KEYS = (*_PLAIN_KEYS, *_GRAPH_KEYS, "after", "continues", "opening")
+"""The keys of a turn in a row."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """One message of the user, and when to send it. A count of None is unknown. The defaults are of a linear session."""
+
+    content: str
+    output_tokens: int | None = None
+    """Tokens to ask for in the answer."""
+    think_time_s: float = 0.0
+    """Time from the end of the last of `after` to this request; where it waits for none, from the start of the session."""
+    answer: str | None = None
+    """The answer in the history, unless the server's own is given."""
+    input_tokens: int | None = None
+    """Tokens of the whole request, with the `answer`s in its history."""
+    id: str | None = None
+    """Its name in its row; None: its place in the list, counted from 1."""
+    after: tuple[int, ...] | None = None
+    """Numbers of the earlier turns that must have ended before it is due. None: the turn before it. (): due when the session
+    begins."""
+    continues: int | Literal["before"] | None = BEFORE
+    """Number of the turn whose conversation it goes on with: its history is the history, the content and the answer of that
+    turn. "before": the turn before it. None: a conversation of its own."""
+    opening: tuple[Message, ...] = ()
+    """Messages with which a conversation of its own begins, before the content; empty: the `system` of the session."""
+    pause: Pause | None = None
+    """Who takes the think time; None: not said."""
+    job: int | None = None
+    """Number of the job that it belongs to, from 0; None: see `Node.job`."""
+    agent: str | None = None
+    """Name of the sub-agent that sends it; None: the main one."""
+    cached_tokens: int | None = None
+    """Of `input_tokens`, those that a prefix cache without end holds when it is sent: from turns before it in this session,
+    and from text that sessions share."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """What the graph says of one turn, with nothing left to a default."""
+
+    after: tuple[int, ...]
+    """Numbers of the turns that must have ended before it is due."""
+    continues: int | None
+    """Number of the turn whose conversation it goes on with; None: a conversation of its own."""
+    pause: Pause | None
+    """Who takes the think time. Where no turn of a session says so, a person does before each turn of the main agent."""
+    job: int
+    """Number of its job, from 0. A job is a user's request with all its steps: it begins with the session, and at each turn
+    before which a person pauses; each other turn belongs to the job of the turn before it in the list."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """One planned conversation, with the conversations that branch from it. Raises SpecError, with every problem, where its
+    turns make no graph."""
+
+    id: str
+    turns: tuple[Turn, ...]
+    system: str | None = None
+    endpoint: str | None = None
+    """Of all its requests, as in a sample. So with the next three."""
+    model: str | None = None
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    priority: int | None = None
+    nodes: tuple[Node, ...] = field(init=False, repr=False, compare=False)
+    """The graph, a node for each turn."""
+
+    def __post_init__(self) -> None:
+        if problems := graph_problems(self.turns):
+            raise SpecError([f"the session {self.id}: {problem}" for problem in problems])
+        object.__setattr__(self, "nodes", _nodes(self.turns))
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether each turn follows the one before it, in its conversation."""
+        nodes = enumerate(self.nodes[1:])
+        return all(node.after == (before,) and node.continues == before for before, node in nodes)
+
+    def conversation(self, turn: int, answers: Mapping[int, str | None] | None = None) -> list[Message]:
+        """The messages of the request of a turn, by its number. `answers` are real ones by the numbers of their turns; where
+        one is not there, or None, the planned answer takes its place.
+
+        Raises SpecError if an answer is missing.
+        """
+        given: Mapping[int, str | None] = {} if answers is None else answers
+        said: list[Message] = [{"role": "user", "content": self.turns[turn].content}]
+        at = turn
+        while (before := self.nodes[at].continues) is not None:
+            answer = given.get(before)
+            answer = self.turns[before].answer if answer is None else answer
+            if answer is None:
+                raise SpecError(
+                    f"the session {self.id} has no answer to its {_called(self.turns, before)}: give the server's"
+                )
+            said += [{"role": "assistant", "content": answer}, {"role": "user", "content": self.turns[before].content}]
+            at = before
+        if self.turns[at].opening:
+            said += reversed(self.turns[at].opening)
+        elif self.system is not None:
+            said.append({"role": "system", "content": self.system})
+        return said[::-1]
+
+    def messages(self, answers: Sequence[str | None] = ()) -> list[Message]:
+        """The messages of the next request after these answers. An answer of None is replaced by the planned one.
+
+        Raises SpecError if no turn is left, or if an answer is missing.
+        """
+        if len(answers) >= len(self.turns):
+            raise SpecError(f"the session {self.id} has {len(self.turns)} turns, and {len(answers)} are answered")
+        return self.conversation(len(answers), dict(enumerate(answers)))
+
+    def row(self) -> dict[str, Any]:
+        """The session as a row of a file. A linear session has the keys that it always had."""
+        names = names_of(self.turns)
+        system = {} if self.system is None else {"system": self.system}
+        own: dict[str, Any] = {key: v for key in _OWN if (v := getattr(self, key)) is not None}
+        if self.headers:
+            own["headers"] = dict(self.headers)
+        return {"session": self.id, **system, **own, "turns": [_turn_row(turn, names) for turn in self.turns]}
+
+
+def _turn_row(turn: Turn, names: Sequence[str]) -> dict[str, Any]:
+    row = {key: v for key in (*_PLAIN_KEYS, *_GRAPH_KEYS) if (v := getattr(turn, key)) is not None}
+    if turn.after is not None:
+        row["after"] = [names[number] for number in turn.after]
+    if turn.continues != BEFORE:
+        row["continues"] = None if turn.continues is None else names[int(turn.continues)]
+    if turn.opening:
+        row["opening"] = list(turn.opening)
+    return row
+
+
+def names_of(turns: Sequence[Turn]) -> list[str]:
+    """What each turn is called in a row: its id, else its place in the list, counted from 1."""
+    return [str(place) if turn.id is None else turn.id for place, turn in enumerate(turns, 1)]
+
+
+def _called(turns: Sequence[Turn], number: int) -> str:
+    """A turn in a sentence."""
+    name = turns[number].id
+    return f"turn {number + 1}" if name is None else f"turn {number + 1} ({name})"
+
+
+def graph_problems(turns: Sequence[Turn]) -> list[str]:
+    """Why these turns make no graph, a sentence for each problem."""
+    problems: list[str] = []
+    names = names_of(turns)
+    first = {name: number for number, name in reversed([*enumerate(names)])}
+    behind: list[int] = []
+    """Of each turn, those that have ended when it is due: a set, as the bits of a number."""
+    for number, turn in enumerate(turns):
+        called = _called(turns, number)
+        if first[names[number]] != number:
+            problems.append(
+                f"{called}: turn {first[names[number]] + 1} is called {names[number]!r} too: give each turn an id of its own"
+            )
+        wrong = [at for at in _after(turn, number) if not 0 <= at < number]
+        problems += [f"{called}: {_wrong_order(turns, number, at)}" for at in wrong]
+        ended = -1 if wrong else 0  # Who knows what else: one mistake is named once.
+        for at in _after(turn, number):
+            ended |= -1 if at in wrong else behind[at] | 1 << at
+        behind.append(ended)
+        continues = _continues(turn, number)
+        if continues is not None and not (0 <= continues < number and ended >> continues & 1):
+            whose = _called(turns, continues) if 0 <= continues < len(turns) else f"turn {continues + 1}"
+            problems.append(
+                f"{called}: it continues {whose}, which need not have ended when it is sent: name it in after too, or "
+                f'continue a turn that has ended, or none ("continues": null)'
+            )
+        if turn.opening and continues is not None:
+            problems.append(
+                f'{called}: an opening begins a conversation, and this turn continues another: add "continues": null'
+            )
+    return problems
+
+
+def _wrong_order(turns: Sequence[Turn], number: int, at: int) -> str:
+    """Why a turn cannot come after one that is not before it in the list."""
+    if not 0 <= at < len(turns):
+        return f"after names turn {at + 1}, and there are {len(turns)}"
+    if at == number:
+        return "it comes after itself: leave that out of after"
+    waits, found = [at], {at}
+    while waits:
+        one = waits.pop()
+        new = {before for before in _after(turns[one], one) if 0 <= before < len(turns)} - found
+        found |= new
+        waits += new
+    if number in found:
+        return f"it comes after {_called(turns, at)}, which waits for this turn: neither would ever be sent"
+    return f"it comes after {_called(turns, at)}, which is further down: list turns behind those that they come after"
+
+
+def _after(turn: Turn, number: int) -> tuple[int, ...]:
+    if turn.after is not None:
+        return turn.after
+    return (number - 1,) if number else ()
+
+
+def _continues(turn: Turn, number: int) -> int | None:
+    if turn.continues == BEFORE:
+        return number - 1 if number else None
+    return None if turn.continues is None else int(turn.continues)
+
+
+def _nodes(turns: Sequence[Turn]) -> tuple[Node, ...]:
+    nobody_says = all(turn.pause is None for turn in turns)
+    nodes: list[Node] = []
+    job = 0
+    for number, turn in enumerate(turns):
+        pause: Pause | None = "human" if nobody_says and number and turn.agent is None else turn.pause
+        if turn.job is not None:
+            job = turn.job
+        elif number and pause == "human":
+            job += 1
+        nodes.append(Node(after=_after(turn, number), continues=_continues(turn, number), pause=pause, job=job))
+    return tuple(nodes)
