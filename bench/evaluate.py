@@ -29,7 +29,7 @@ from bench.modes.interface import inputs_of
 from bench.run_directory import CERTIFICATE, CERTIFICATE_PAGE, GPU, REPORT, SERVER, SUMMARY, RunDirectory
 from bench.run_state import RunState
 from bench.schedule.changing import RateChange
-from bench.server_metrics import block, gpu_block
+from bench.server_metrics import block, gpu_block, prefix_cache
 from bench.server_metrics.by_name import UnknownName, named_series
 from bench.server_metrics.client_totals import ClientTotals
 from bench.server_metrics.gpus import GPUS
@@ -93,7 +93,7 @@ def evaluate(directory: RunDirectory, *, server_charts: Sequence[str] = ()) -> R
         earlier = coverage.closest(coverage.read_briefs(directory.certificates()), shape, version)
         if earlier is not None:
             found = earlier.on_run(numbers["latency"], ended)
-    cache = run.manifest.prefix_cache
+    cache = prefix_cache.use(run.manifest.prefix_cache, server)
     urls = urls_in(directory.scraped_lines(SERVER))
     # A run that was ended in its warm-up has no time of which the server could have said anything.
     began = numbers["throughput"]["duration_s"] is not None

@@ -39,9 +39,9 @@ from bench.run_state import RunState
 from bench.scale.plan import workers_of
 from bench.scale.processes import WorkerProcesses
 from bench.secrets import public_command, public_url
+from bench.server_metrics.prefix_cache import PrefixCacheUse
 from bench.sources.interface import Source
-from bench.target import prefix_cache, scraper
-from bench.target.prefix_cache import PrefixCacheUse
+from bench.target import scraper
 from bench.target.probe import ProbeResult, choose_model, list_models, probe, samples_to_ask
 from bench.target.scrape_task import ScrapeTask
 from bench.target.scraper import Scraper
@@ -150,6 +150,8 @@ async def _measure(
             observer.say(f"warning: {warning}")
         _copy_certificates(config, workers, host, directory)
         made_by = tokenizer if tokenizer is not None else source.tokenizer
+        with observer.waiting("planning what prompts share"):
+            planned_sharing = source.planned_sharing(_sharing_planned_over(plan))
         first = Manifest(
             run_id=run_id,
             started=utc_now().isoformat(timespec="seconds"),
@@ -166,19 +168,10 @@ async def _measure(
             versions=machine.versions(),
             host=host,
             planned=plan.requests,
+            prefix_cache=None if planned_sharing is None else PrefixCacheUse(planned_share=planned_sharing),
             start_ns=0,
             state=RunState.WARMING_UP if config.warmup_requests or config.warmup_s else RunState.RUNNING,
         )
-        with observer.waiting("planning what prompts share"):
-            planned_sharing = source.planned_sharing(_sharing_planned_over(plan))
-        with observer.waiting("asking the server for its counters"):
-            before = await prefix_cache.read(config.url, target_of(config))
-
-        async def prefix_cache_use() -> PrefixCacheUse | None:
-            with observer.waiting("asking the server for its counters"):
-                after = None if before is None else await prefix_cache.read(config.url, target_of(config))
-            return prefix_cache.use(planned_sharing, before, after)
-
         assignments = [
             Assignment(
                 config=config,
@@ -200,7 +193,7 @@ async def _measure(
         load = WatchedLoad(
             config, plan, directory, first, crew, clock, defects, observer, server, changeable=may_change
         )
-        return await load.measure(prefix_cache_use)
+        return await load.measure()
     finally:
         if server is not None:
             server.close()

@@ -14,7 +14,7 @@ from bench.errors import UsageError
 from bench.priority import PriorityUse
 from bench.run_directory import MANIFEST, RunDirectory
 from bench.run_state import RunState
-from bench.target.prefix_cache import PrefixCacheUse
+from bench.server_metrics.prefix_cache import PrefixCacheUse
 
 
 class TokenizerName(BaseModel):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -27,7 +27,6 @@ from bench.observer import Observer
 from bench.run_directory import CHANGES, LIVE, MANIFEST, LineLog, RunDirectory
 from bench.run_state import RunState
 from bench.scale import shards
-from bench.target.prefix_cache import PrefixCacheUse
 from bench.target.scraper import Scraper
 
 LEAD_NS = 150 * NS_PER_MS
@@ -83,14 +82,13 @@ class WatchedLoad:
         task = PrecisionTask(config.until, str(directory.path), first.workers, config.lasts_s)
         self._precision = PrecisionWatch(task) if config.until else None
 
-    async def measure(self, after: Callable[[], Awaitable[PrefixCacheUse | None]]) -> Measurement:
-        """Send the load and write the manifest. `after` tells, when the load is over, what the prefix cache served."""
+    async def measure(self) -> Measurement:
+        """Send the load and write the manifest."""
         with preflight.files_kept():
             begun, report, interrupted = await self._load()
-        hits = await after()
         with self._observer.waiting("merging the records of the workers"):
             shards.merge(self._directory)
-        return self._end(begun, report, interrupted=interrupted, prefix_cache_use=hits)
+        return self._end(begun, report, interrupted=interrupted)
 
     async def _load(self) -> tuple[Manifest, CrewReport, bool]:
         """Send the load: the manifest as it was when it began, how the load ended, and whether the user ended it."""
@@ -184,9 +182,7 @@ class WatchedLoad:
                 watch.stop()
             observer.load_ended()
 
-    def _end(
-        self, begun: Manifest, report: CrewReport, *, interrupted: bool, prefix_cache_use: PrefixCacheUse | None
-    ) -> Measurement:
+    def _end(self, begun: Manifest, report: CrewReport, *, interrupted: bool) -> Measurement:
         workers = report.workers
         stop_reason = "interrupted" if interrupted else self._stop_reason(report)
         ends = [] if self._precision is None else [self._precision.why(stop_reason)]
@@ -200,7 +196,6 @@ class WatchedLoad:
             "ended": utc_now().isoformat(timespec="seconds"),
             "state": RunState.EVALUATING,
             "notes": (*begun.notes, *_notes_of(report), *ends),
-            "prefix_cache": prefix_cache_use,
             "priority": tuple(worker.priority for worker in workers),
             **({"died": report.died} if report.died else {}),
         }

@@ -49,6 +49,13 @@ def test_what_the_cache_served_of_the_load_is_told_beside_the_plan(tmp_path: Pat
     }
 
 
+def test_who_reads_no_metrics_asks_for_none(tmp_path: Path) -> None:
+    with LiteralServer(with_metrics([])) as server:
+        found = summary(server.url, tmp_path, "--api-key", "key", "--server-metrics", "off")
+        assert not [one for one in server.received if one.path == "/metrics"]
+    assert (found["prefix_cache"]["planned_share"], found["prefix_cache"]["measured_share"]) == (0.45, None)
+
+
 def test_a_server_without_metrics_is_no_trouble(tmp_path: Path) -> None:
     with LiteralServer(api(lambda request: stream(*GOOD))) as server:
         found = summary(server.url, tmp_path)

@@ -135,7 +135,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.config.segments": frozenset({"bench.config.values", "bench.loads", "bench.schedule.segments"}),
     "bench.manifest": frozenset(
         {"bench.config", "bench.errors", "bench.priority", "bench.run_directory", "bench.run_state",
-         "bench.target.prefix_cache"}
+         "bench.server_metrics.prefix_cache"}
     ),
     "bench.ceiling": frozenset(
         {"bench.config", "bench.machine_cache", "bench.metrics.per_request", "bench.records", "promptset.distributions"}

@@ -12,7 +12,11 @@ from bench.config import resolve
 from bench.endpoints.urls import metrics_url
 from bench.load.components import source_of
 from bench.report import details, text
-from bench.target.prefix_cache import Counters, counters_in, use
+from bench.server_metrics.exposition import read_page
+from bench.server_metrics.prefix_cache import PrefixCacheUse, use
+from bench.server_metrics.role_series import ServerSeries
+from bench.server_metrics.scrapes import Scrape
+from bench.server_metrics.servers import SERVERS
 from promptset.tokens import load_tokenizer
 from tests.support.golden_run import golden_summary
 
@@ -28,41 +32,52 @@ vllm:external_prefix_cache_hits_total{engine="0"} 7.0
 """
 
 
+def counters(queries: float, hits: float) -> str:
+    return f"vllm:prefix_cache_queries_total {queries}\nvllm:prefix_cache_hits_total {hits}\n"
+
+
+def between(*pages: str) -> ServerSeries:
+    found = ServerSeries(SERVERS)
+    for second, content in enumerate(pages):
+        page = read_page(content.encode())
+        assert page is not None
+        found.add(Scrape(t_ns=second * 10**9, asked_ns=second * 10**9, page=0, values=page.values))
+    return found
+
+
+@pytest.mark.parametrize("page", [PAGE, PAGE.replace("vllm:prefix", "vllm:gpu_prefix")])
+def test_the_counters_of_all_engines_are_added_up(page: str) -> None:
+    found = use(None, between(page, page.replace("} 50.0", "} 90.0").replace("} 600.0", "} 616.0")))
+    assert found == PrefixCacheUse(planned_share=None, measured_share=0.4, queried_tokens=40, hit_tokens=16)
+
+
+BEFORE, AFTER = counters(1000, 500), counters(3000, 1500)
+
+
 @pytest.mark.parametrize(
-    ("page", "expected"),
+    ("planned", "pages", "expected"),
     [
-        (PAGE, Counters(1_250_050.0, 600.0)),
-        (PAGE.replace("vllm:prefix", "vllm:gpu_prefix").replace("_total{", "{"), Counters(1_250_050.0, 600.0)),
-        (PAGE.replace("prefix_cache_hits", "prefix_cache_hats"), None),
-        ("<html>not found</html>", None),
-        ("", None),
-    ],
-)
-def test_the_counters_of_all_engines_are_added_up(page: str, expected: Counters | None) -> None:
-    assert counters_in(page) == expected
-
-
-BEFORE, AFTER = Counters(1000, 500), Counters(3000, 1500)
-
-
-@pytest.mark.parametrize(
-    ("planned", "before", "after", "expected"),
-    [
-        (0.6, BEFORE, AFTER, (0.6, 0.5, 2000, 1000)),
-        (None, BEFORE, AFTER, (None, 0.5, 2000, 1000)),
-        (0.6, None, None, (0.6, None, None, None)),
-        (0.6, BEFORE, None, (0.6, None, None, None)),
-        (0.6, AFTER, BEFORE, (0.6, None, None, None)),  # The server was started anew in between.
-        (0.6, BEFORE, BEFORE, (0.6, None, 0, 0)),
-        (None, BEFORE, Counters(3000, 500), None),  # Nothing was planned and nothing was found: nothing to tell.
-        (None, None, None, None),
+        (0.6, [BEFORE, AFTER], (0.6, 0.5, 2000, 1000)),
+        (None, [BEFORE, AFTER], (None, 0.5, 2000, 1000)),
+        (0.6, [], (0.6, None, None, None)),
+        (0.6, [BEFORE.replace("hits", "hats"), AFTER.replace("hits", "hats")], (0.6, None, None, None)),
+        (0.6, [AFTER, BEFORE], (0.6, None, None, None)),  # The server was started anew in between.
+        (0.6, [BEFORE, BEFORE], (0.6, None, 0, 0)),
+        (None, [BEFORE, counters(3000, 500)], None),  # Nothing was planned and nothing was found: nothing to tell.
+        (None, [], None),
     ],
 )
 def test_what_happened_between_is_told(
-    planned: float | None, before: Counters | None, after: Counters | None, expected: tuple[Any, ...] | None
+    planned: float | None, pages: list[str], expected: tuple[Any, ...] | None
 ) -> None:
-    found = use(planned, before, after)
+    stored = None if planned is None else PrefixCacheUse(planned_share=planned)
+    found = use(stored, between(*pages))
     assert (None if found is None else tuple(found.to_json().values())) == expected
+
+
+def test_a_run_of_an_older_version_has_what_its_manifest_measured() -> None:
+    stored = PrefixCacheUse(planned_share=0.6, measured_share=0.25, queried_tokens=400, hit_tokens=100)
+    assert use(stored, between()) == stored
 
 
 @pytest.mark.parametrize("tail", ["", "/", "/v1", "/v1/", "/v1/chat/completions"])
@@ -94,7 +109,7 @@ def test_the_plan_of_a_run_is_that_of_its_prompts(tmp_path: Path) -> None:
 def test_the_report_has_a_line_where_there_is_something_to_tell() -> None:
     summary = golden_summary()
     assert "Prefix cache" not in [fact.name for fact in details.tokens(summary)]
-    shares = use(0.6, BEFORE, AFTER)
+    shares = use(PrefixCacheUse(planned_share=0.6), between(BEFORE, AFTER))
     assert shares is not None
     summary["prefix_cache"] = shares.to_json()
     (fact,) = [fact for fact in details.tokens(summary) if fact.name == "Prefix cache"]
