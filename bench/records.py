@@ -132,6 +132,19 @@ class RequestRecord:
     """Who took that pause: a person, or a tool."""
     cached_tokens_planned: int | None = None
     """Of its prompt, the tokens that a prefix cache without end holds by then."""
+    server_queue_ms: float | None = None
+    """By the server's own clock: from its queue to the first step. None, here and below: its reply does not say it."""
+    server_prefill_ms: float | None = None
+    """From the first step to the first token."""
+    server_decode_ms: float | None = None
+    """From the first token to the last."""
+    draft_steps: int | None = None
+    """Steps of speculative decoding that verified drafts."""
+    draft_tokens: int | None = None
+    accepted_tokens: int | None = None
+    """Of the drafts, those that were right."""
+    acceptance: tuple[int, ...] | None = None
+    """Of `draft_steps`, those that accepted the draft at each position, the first one first."""
 
     @property
     def streamed(self) -> bool:
@@ -164,7 +177,7 @@ def from_line(line: bytes | str) -> RequestRecord:
         row["outcome"] = Outcome(row["outcome"])
     except ValueError as e:
         raise RecordError(f"unknown outcome {row['outcome']!r}") from e
-    for name in ("chunk_ns", "chunk_bound_ns", "chunk_tokens", "after"):
+    for name in ("chunk_ns", "chunk_bound_ns", "chunk_tokens", "after", "acceptance"):
         if row.get(name) is not None:
             if not isinstance(row[name], list):
                 raise RecordError(f"{name} is not a list")

@@ -15,6 +15,7 @@ import orjson
 from bench.endpoints.content_template import ContentTemplate
 from bench.endpoints.failure import error_message, error_of, excerpt, page_title
 from bench.endpoints.interface import OtherLine, ParsedReply, Problem, ReadOptions
+from bench.endpoints.server_words import server_words
 from bench.endpoints.usage import ReplyText, cached_tokens, reasoning_tokens, token_counts, tokens_of_chunks
 from bench.records import TOKEN_KINDS, Outcome
 
@@ -40,8 +41,8 @@ class EventStream(ABC):
 
     __slots__ = (
         "_calls", "_choices", "_count", "_done", "_error", "_finished", "_keep", "_kinds", "_lines", "_malformed",
-        "_most_bytes", "_number", "_options", "_pieces", "_running", "_stray", "_template", "_timings", "_unexpected",
-        "_usage",
+        "_metrics", "_most_bytes", "_number", "_options", "_pieces", "_running", "_stray", "_template", "_timings",
+        "_unexpected", "_usage",
     )  # fmt: skip
 
     ordinary_lines: frozenset[bytes] = frozenset()
@@ -63,7 +64,8 @@ class EventStream(ABC):
         self._template = template
         self._lines: Sequence[OtherLine] = ()  # those of the batch
         self._usage: Mapping[str, Any] | None = None
-        self._timings: object = None
+        self._timings: object = None  # what the server says of the request: llama.cpp's words,
+        self._metrics: object = None  # and vLLM's
         self._finished = False  # The reply said why it ended,
         self._done = False  # and that nothing more comes.
         self._error: str | None = None
@@ -144,6 +146,13 @@ class EventStream(ABC):
         if self._keep:
             self._pieces.append(piece)
 
+    def _hear(self, event: Mapping[str, Any]) -> None:
+        """What an event says of the work on the request."""
+        if "timings" in event:
+            self._timings = event["timings"]
+        if "metrics" in event:
+            self._metrics = event["metrics"]
+
     def _fail(self, words: str) -> None:
         if self._error is None:
             self._error = words
@@ -182,6 +191,7 @@ class EventStream(ABC):
             counted=counted,
             text=text,
             content=content,
+            server=server_words(self._metrics, self._timings),
             complete=self._done,
             problem=self._problem(unfinished, tokens.output_tokens),
         )

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
+from bench.endpoints.server_words import SILENT, ServerWords
 from bench.records import Outcome, TokensFrom
 from bench.workload import Encoded, InputBatch
 from promptset.samples import Sample
@@ -93,6 +94,8 @@ class ParsedReply:
     """Calls of tools in the reply; None where the API has none."""
     dimensions: int | None = None
     """Numbers in each embedding of the reply."""
+    server: ServerWords = SILENT
+    """What the server says of the request, beside its usage."""
     complete: bool = False
     """Whether the reply itself said that it was over: a connection that is lost afterwards takes nothing away."""
     problem: Problem | None = None

@@ -88,6 +88,7 @@ class Messages:
             content=content,
             calls=calls,
             usage=usage_of(usage) if isinstance(usage, dict) else None,
+            root=response,
             ended=reason is not None,
             end_field="stop_reason",
             reason=reason,

@@ -60,10 +60,12 @@ class MessagesReader(TypedStream):
             # The output tokens here are those until now: 1, say. They are no count of the reply.
             self._take_usage(message.get("usage") if isinstance(message, dict) else None, without="output_tokens")
         elif kind == "message_delta":
+            self._hear(event)
             if self._take_usage(event.get("usage")):
                 self._kinds.append("u")
             self._take_reason(event.get("delta"))
         elif kind == "message_stop":
+            self._hear(event)
             self._end("o")
 
     def _take_delta(self, delta: object) -> None:

@@ -77,7 +77,7 @@ class Responses:
             content=content,
             calls=calls,
             usage=usage_of(usage) if isinstance(usage, dict) else None,
-            timings=response.get("timings"),
+            root=response,
             ended=status is not None,
             end_field="status",
             reason=status,

@@ -82,8 +82,8 @@ class ResponsesReader(TypedStream):
     def _take_end(self, kind: str, event: Event) -> None:
         response = event.get("response")
         said: Mapping[str, Any] = response if isinstance(response, dict) else {}
-        if "timings" in event:  # llama.cpp
-            self._timings = event["timings"]
+        self._hear(said)
+        self._hear(event)  # llama.cpp puts them beside the response.
         usage = said.get("usage")
         if isinstance(usage, dict):
             self._usage = usage_of(usage)

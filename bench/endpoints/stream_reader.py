@@ -52,8 +52,7 @@ class StreamReader(EventStream):
                 self._usage = usage
                 if kind == "o" and not event.get("choices"):
                     kind = "u"
-            if "timings" in event:
-                self._timings = event["timings"]
+            self._hear(event)
             if kind in TOKEN_KINDS or kind == "n":
                 tokens = whole_number(usage.get("completion_tokens")) if isinstance(usage, dict) else None
                 self._add_text(kind, piece, tokens)

@@ -10,6 +10,7 @@ import orjson
 
 from bench.endpoints.failure import ending_of, error_of, excerpt, first_choice, page_title
 from bench.endpoints.interface import ParsedReply, Problem, ReadOptions
+from bench.endpoints.server_words import server_words
 from bench.endpoints.usage import ReplyText, cached_tokens, reasoning_tokens, token_counts
 from bench.records import Outcome
 
@@ -28,7 +29,8 @@ class WholeText:
     content: str
     calls: int | None
     usage: Mapping[str, Any] | None
-    timings: object = None
+    root: Mapping[str, Any]
+    """The whole reply, for what the server says of the request."""
     choices: int = 1
     ended: bool = True
     end_field: str
@@ -54,7 +56,7 @@ def read_whole(body: bytes, endpoint: OpenAIEndpoint, options: ReadOptions) -> P
         content=content,
         calls=len(endpoint.calls_in(choice)) if endpoint.takes_messages else None,
         usage=usage if isinstance(usage, dict) else None,
-        timings=response.get("timings"),
+        root=response,
         choices=len(response["choices"]),
         ended=ended,
         end_field="finish_reason",
@@ -98,7 +100,7 @@ def parsed(whole: WholeText, body: bytes, options: ReadOptions) -> ParsedReply:
         problem = Problem(Outcome.NO_TOKENS, f"the reply has no text ({whole.end_field} {whole.reason!r})")
     return ParsedReply(
         input_tokens=tokens.input_tokens,
-        cached_tokens=cached_tokens(whole.usage, whole.timings),
+        cached_tokens=cached_tokens(whole.usage, whole.root.get("timings")),
         output_tokens=tokens.output_tokens,
         output_tokens_from=tokens.output_tokens_from,
         reasoning_tokens=reasoning_tokens(whole.usage),
@@ -107,6 +109,7 @@ def parsed(whole: WholeText, body: bytes, options: ReadOptions) -> ParsedReply:
         counted=counted,
         text=whole.text,
         content=whole.content,
+        server=server_words(whole.root.get("metrics"), whole.root.get("timings")),
         complete=True,
         problem=problem,
     )

@@ -200,6 +200,13 @@ class Exchange:
             endpoint=None if self._route is None else self._route.endpoint,
             model=request.model,
             **request.place_fields,
+            server_queue_ms=reply.server.queue_ms,
+            server_prefill_ms=reply.server.prefill_ms,
+            server_decode_ms=reply.server.decode_ms,
+            draft_steps=reply.server.draft_steps,
+            draft_tokens=reply.server.draft_tokens,
+            accepted_tokens=reply.server.accepted_tokens,
+            acceptance=reply.server.acceptance,
         )
 
     def _redacted(self, message: str) -> str:

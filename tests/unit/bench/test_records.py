@@ -86,6 +86,8 @@ def test_the_line_has_the_fields_that_scripts_rely_on_and_no_other() -> None:
         cached_tokens output_tokens_asked output_tokens output_tokens_from output_tokens_counted
         usage_contradiction reasoning_tokens tool_calls inputs dimensions bytes_sent bytes_received clock coalesced worker
         endpoint model turn session_turns session_first_turn job job_cut agent after pause_ns pause cached_tokens_planned
+        server_queue_ms server_prefill_ms server_decode_ms draft_steps draft_tokens accepted_tokens
+        acceptance
     """
     assert list(orjson.loads(to_line(made_record()))) == fields.split()
 
@@ -146,3 +148,8 @@ def test_a_record_cannot_be_changed() -> None:
 def test_a_response_without_chunks_was_not_streamed() -> None:
     assert made_record().streamed
     assert not made_record(chunks_ms=()).streamed
+
+
+def test_what_the_server_said_comes_back_as_it_was() -> None:
+    record = made_record(server_queue_ms=1.5, server_prefill_ms=20.0, draft_steps=4, acceptance=(3, 1))
+    assert from_line(to_line(record)) == record

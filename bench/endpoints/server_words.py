@@ -1,0 +1,89 @@
+"""What a server says of a single request, beside its usage: how long it waited and computed, and what its drafts were worth.
+
+    vLLM          `metrics` (--enable-per-request-metrics): queue_time_ms, time_to_first_token_ms (from the first step on: the
+                  prefill), generation_time_ms (first token to last); `metrics.speculative_decoding`
+                  (--per-request-spec-decode-metrics): num_spec_steps, num_draft_tokens, num_accepted_draft_tokens,
+                  acceptance_histogram (entry j: steps that accepted j drafts)
+    llama.cpp     `timings`: prompt_ms (prefill), predicted_ms (first token to last), draft_n, draft_n_accepted
+
+Both stand at the root of a reply, or of the last chunk that has choices or usage. What cannot be is not believed: it is None.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any
+
+from bench.endpoints.usage import whole_number
+
+MOST_POSITIONS = 1000
+"""No server proposes more drafts at once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerWords:
+    """By the server's own clock and count. None: it does not say it."""
+
+    queue_ms: float | None = None
+    """From the queue to the first step."""
+    prefill_ms: float | None = None
+    """From the first step to the first token."""
+    decode_ms: float | None = None
+    """From the first token to the last."""
+    draft_steps: int | None = None
+    """Steps that verified drafts."""
+    draft_tokens: int | None = None
+    accepted_tokens: int | None = None
+    """Of the drafts; the token that the model adds to them is none."""
+    acceptance: tuple[int, ...] | None = None
+    """Of `draft_steps`, those that accepted the draft at each position, the first one first."""
+
+
+SILENT = ServerWords()
+
+
+def server_words(metrics: object, timings: object) -> ServerWords:
+    """What `metrics` and `timings` of a reply say; where both say the same, vLLM's counts."""
+    if not isinstance(metrics, dict) and not isinstance(timings, dict):
+        return SILENT
+    of_vllm: Mapping[str, Any] = metrics if isinstance(metrics, dict) else {}
+    of_llama: Mapping[str, Any] = timings if isinstance(timings, dict) else {}
+    prefill_ms, decode_ms = _ms(of_vllm.get("time_to_first_token_ms")), _ms(of_vllm.get("generation_time_ms"))
+    drafts = of_vllm.get("speculative_decoding")
+    of_drafts: Mapping[str, Any] = drafts if isinstance(drafts, dict) else {}
+    drafted = _count(of_drafts.get("num_draft_tokens"))
+    accepted = _count(of_drafts.get("num_accepted_draft_tokens"))
+    return ServerWords(
+        queue_ms=_ms(of_vllm.get("queue_time_ms")),
+        prefill_ms=_ms(of_llama.get("prompt_ms")) if prefill_ms is None else prefill_ms,
+        decode_ms=_ms(of_llama.get("predicted_ms")) if decode_ms is None else decode_ms,
+        draft_steps=_count(of_drafts.get("num_spec_steps")),
+        draft_tokens=_count(of_llama.get("draft_n")) if drafted is None else drafted,
+        accepted_tokens=_count(of_llama.get("draft_n_accepted")) if accepted is None else accepted,
+        acceptance=_acceptance(of_drafts),
+    )
+
+
+def _ms(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if math.isfinite(value) and value >= 0 else None
+
+
+def _count(value: object) -> int | None:
+    number = whole_number(value)
+    return number if number is not None and number >= 0 else None
+
+
+def _acceptance(drafts: Mapping[str, Any]) -> tuple[int, ...] | None:
+    """Steps that accepted at least 1, 2, ... drafts, of the steps that accepted exactly 0, 1, 2, ..."""
+    histogram = drafts.get("acceptance_histogram")
+    if not isinstance(histogram, list) or not 0 < len(histogram) <= MOST_POSITIONS + 1:
+        return None
+    steps = [count for value in histogram if (count := _count(value)) is not None]
+    if len(steps) != len(histogram) or sum(steps) != drafts.get("num_spec_steps"):
+        return None
+    return tuple(accumulate(reversed(steps[1:])))[::-1]
