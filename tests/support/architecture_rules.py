@@ -339,6 +339,10 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         {"promptset.chat", "promptset.drafts", "promptset.errors", "promptset.kinds", "promptset.rng", "promptset.text",
          "promptset.tokenizer"}
     ),
+    "promptset.sentences": frozenset({"promptset.errors", "promptset.rng", "promptset.text", "promptset.tokenizer"}),
+    "promptset.chat_sum": frozenset(
+        {"promptset.chat", "promptset.errors", "promptset.rng", "promptset.sentences", "promptset.tokenizer"}
+    ),
     # A way of sharing names segments of text and never sees one.
     "promptset.sharing": frozenset({"promptset.distributions.family", "promptset.errors", "promptset.rng"}),
     # Prompts, one by one:

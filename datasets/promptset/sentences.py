@@ -1,0 +1,151 @@
+"""Texts of exactly n tokens, made of whole sentences whose counts add up: fast, and long.
+
+A sentence begins with an *opener* and ends with an *ender*: the full stop, or one of a few words where no full stop is one
+token. Each sentence is counted once, between an ender and an opener, and so is each pair of ender and opener. What stands
+between a sentence's own ends touches no other sentence: any sequence of sentences has the sum of their tokens, and nobody
+counts it again. A text of 150,000 tokens takes a few milliseconds.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from promptset.errors import SpecError
+from promptset.rng import Random, stream
+from promptset.text import word_bank
+from promptset.tokenizer import Tokenizer
+
+LEAST_TOKENS = 2
+"""Of a text: an opener and an ender."""
+
+_SHORT = range(LEAST_TOKENS, 8)
+_LONG = range(8, 17)
+"""Tokens of sentences. A text ends with one or two of them that fill it: two long ones make 16 to 32."""
+_SHORT_EACH, _LONG_EACH = 64, 1024
+_SHORT_ASKED, _LONG_ASKED = 4, 16
+"""Of each length, in process and where each count is a request to a server."""
+_ENDERS, _OPENERS, _OPENERS_ASKED = 8, 256, 12
+
+
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class SentenceBank:
+    """The sentences of one tokenizer."""
+
+    by_length: tuple[tuple[str, ...], ...]
+    """By their tokens; none of 0 and 1. Each begins with the space before its first word, where the script has spaces."""
+    long: tuple[tuple[int, str], ...]
+    """The long ones, with their tokens."""
+    first: tuple[tuple[str, ...], ...]
+    """By their tokens: those that may begin a text, without the space."""
+    openers: tuple[str, ...]
+    enders: tuple[str, ...]
+    """What sentences begin and end with: one token each."""
+
+    def block(self, tokens: int, rng: Random) -> str:
+        """A text of exactly so many tokens, at least 2, that goes on behind another one (it begins with a space).
+
+        Blocks that are joined have the sum of their tokens; so have a text and the blocks behind it.
+        """
+        if tokens < LEAST_TOKENS:
+            raise ValueError(f"a text has at least {LEAST_TOKENS} tokens, not {tokens}")
+        random, long, n = rng.random, self.long, len(self.long)
+        found: list[str] = []
+        left, most = tokens, 2 * _LONG[-1]
+        while left > most:
+            length, sentence = long[int(random() * n)]
+            left -= length
+            found.append(sentence)
+        for length in (left,) if left <= _LONG[-1] else (left // 2, left - left // 2):
+            same = self.by_length[length]
+            found.append(same[int(random() * len(same))])
+        return "".join(found)
+
+    def text(self, tokens: int, rng: Random) -> str:
+        """A text of exactly so many tokens, at least 2, that begins a message: without a space before it."""
+        if tokens < LEAST_TOKENS:
+            raise ValueError(f"a text has at least {LEAST_TOKENS} tokens, not {tokens}")
+        length = tokens
+        if tokens > _LONG[-1]:
+            length = min(_LONG[int(rng.random() * len(_LONG))], tokens - LEAST_TOKENS)
+        same = self.first[length]
+        begin = same[int(rng.random() * len(same))]
+        return begin if length == tokens else begin + self.block(tokens - length, rng)
+
+    def beginning_with(self, tokenizer: Tokenizer, openers: Sequence[str]) -> SentenceBank:
+        """The same sentences, but texts begin with these openers alone. Raises SpecError where too few add up."""
+        chance = stream(0, "first sentences")
+        first: list[tuple[str, ...]] = [(), ()]
+        for tokens in (*_SHORT, *_LONG):
+            drawn = []
+            for sentence in self.by_length[tokens][:: 1 if tokens in _SHORT else 8]:
+                opener = next(one for one in self.openers if sentence.startswith(one))
+                drawn.append(openers[int(chance.random() * len(openers))] + sentence[len(opener) :])
+            kept = _exact(tokenizer, drawn, tokens, self.openers[0], self.enders[0])
+            first.append(tuple(sentence.removeprefix(" ") for sentence in _enough(tokenizer, kept, tokens)))
+        return dataclasses.replace(self, first=tuple(first))
+
+
+@functools.lru_cache(maxsize=8)
+def sentence_bank(tokenizer: Tokenizer) -> SentenceBank:
+    """The bank of a tokenizer, measured once (about half a second). Raises SpecError where its sentences do not add up."""
+    words = word_bank(tokenizer)
+    remote = tokenizer.is_remote
+    chance = stream(0, "sentences")
+    enders = (words.stop,) if words.stop is not None else _spread(words.words, _ENDERS)
+    openers = _spread(words.openers, _OPENERS_ASKED if remote else _OPENERS)
+    openers, enders = _joinable(tokenizer, openers, enders)
+    by_length: list[tuple[str, ...]] = [(), ()]
+    first: list[tuple[str, ...]] = [(), ()]
+    for tokens in (*_SHORT, *_LONG):
+        short, long = (_SHORT_ASKED, _LONG_ASKED) if remote else (_SHORT_EACH, _LONG_EACH)
+        wanted = short if tokens in _SHORT else long
+        drawn = [_drawn(tokens, openers, words.words, enders, chance) for _ in range(wanted)]
+        by_length.append(_enough(tokenizer, _exact(tokenizer, drawn, tokens, openers[0], enders[0]), tokens))
+        alone = tokenizer.count_plain([sentence.removeprefix(" ") for sentence in by_length[-1]])
+        begin = [s.removeprefix(" ") for s, count in zip(by_length[-1], alone, strict=True) if count == tokens]
+        first.append(_enough(tokenizer, begin, tokens))
+    long_ones = tuple((tokens, sentence) for tokens in _LONG for sentence in by_length[tokens])
+    return SentenceBank(tuple(by_length), long_ones, tuple(first), openers, enders)
+
+
+def _enough(tokenizer: Tokenizer, sentences: Sequence[str], tokens: int) -> tuple[str, ...]:
+    if not sentences:
+        raise SpecError(f"{tokenizer.name}: sentences of {tokens} words of one token each do not have {tokens} tokens")
+    return tuple(dict.fromkeys(sentences))
+
+
+def _spread(pieces: Sequence[str], most: int) -> tuple[str, ...]:
+    """So many of them, from all over."""
+    return tuple(pieces[:: max(1, -(-len(pieces) // most))])
+
+
+def _joinable(
+    tokenizer: Tokenizer, openers: Sequence[str], enders: Sequence[str]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The openers that add one token behind every ender that is kept."""
+    first = openers[0].removeprefix(" ")
+    kept_enders, kept = [], list(openers)
+    for ender in enders:
+        counts = tokenizer.count_plain([f"{first}{ender}{opener}{ender}" for opener in kept])
+        behind = [opener for opener, count in zip(kept, counts, strict=True) if count == 4]
+        if 2 * len(behind) > len(kept):
+            kept_enders.append(ender)
+            kept = behind
+    if not kept_enders:
+        raise SpecError(f"{tokenizer.name}: words of one token each do not add up between sentences")
+    return tuple(kept), tuple(kept_enders)
+
+
+def _drawn(tokens: int, openers: Sequence[str], words: Sequence[str], enders: Sequence[str], rng: Random) -> str:
+    middle = [words[int(rng.random() * len(words))] for _ in range(tokens - 2)]
+    return "".join([openers[int(rng.random() * len(openers))], *middle, enders[int(rng.random() * len(enders))]])
+
+
+def _exact(tokenizer: Tokenizer, sentences: Sequence[str], tokens: int, opener: str, ender: str) -> list[str]:
+    """Those that add so many tokens between two others."""
+    start = opener.removeprefix(" ") + ender
+    counts = tokenizer.count_plain([f"{start}{sentence}{opener}{ender}" for sentence in sentences])
+    return [sentence for sentence, count in zip(sentences, counts, strict=True) if count == tokens + 4]
