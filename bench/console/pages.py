@@ -20,6 +20,7 @@ from bench.console.errors import ConsoleError, Refused
 from bench.console.health import warnings_of
 from bench.console.kinds import KINDS, parted
 from bench.console.load_templates import TEMPLATES
+from bench.console.page_texts import change, number, spark, when
 from bench.console.service import Console
 from bench.console.set_load import number_of, unit_of
 from bench.console.task import STATES, Task, headlines
@@ -38,25 +39,11 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     pages.filters["number"] = number
-    pages.filters["when"] = lambda text: (text or "")[:16].replace("T", " ")
+    pages.filters["when"] = when
     pages.filters["spark"] = spark
     for name in pages.list_templates():
         pages.get_template(name)  # Read now, so that the first page has not to wait for it.
     return pages
-
-
-def number(value: float | None) -> str:
-    """A value with three or four digits that count."""
-    if value is None:
-        return "–"
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}" if abs(value) >= 100 else f"{value:.3g}"
-
-
-def spark(values: tuple[float, ...]) -> str:
-    """The points of a sparkline 80 by 20."""
-    if len(values) < 2:
-        return ""
-    return " ".join(f"{i * 80 / (len(values) - 1):.1f},{19 - value * 18:.1f}" for i, value in enumerate(values))
 
 
 def router(console: Console, csrf: str) -> APIRouter:
@@ -394,13 +381,6 @@ def router(console: Console, csrf: str) -> APIRouter:
         return page("api", routes=routes)
 
     return pages
-
-
-def change(base: float | None, value: float | None) -> str:
-    """By how much a number differs from that of the first task."""
-    if base is None or value is None or not base:
-        return ""
-    return f"{(value - base) / base:+.1%}"
 
 
 def _text(form: Mapping[str, Any], name: str) -> str | None:

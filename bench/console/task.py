@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bench.console.store import Marks
-from bench.endpoints import ENDPOINTS, urls
+from bench.endpoints import DEFAULT, ENDPOINTS, urls
 from bench.run_state import RunState
 
 QUEUED, STARTING, NOT_STARTED = "queued", "starting", "not started"
@@ -82,6 +82,12 @@ class Task:
     @property
     def title(self) -> str:
         return self.marks.title or self.id
+
+    @property
+    def endpoint(self) -> str:
+        """The API that it loads, where it is not that of chats; empty where it is."""
+        name = str(self.settings.get("endpoint") or urls.endpoint_of(str(self.settings.get("url", ""))) or DEFAULT)
+        return "" if name == DEFAULT else name
 
     @property
     def of_inputs(self) -> bool:

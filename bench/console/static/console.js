@@ -16,6 +16,26 @@ function addCopyButtons() {
   }
 }
 addCopyButtons();
+
+// Times are written in UTC, for pages without scripts; here they are those of the reader's own clock.
+function toOwnZone() {
+  for (const time of document.querySelectorAll("time:not([title])")) {
+    const at = new Date(time.dateTime);
+    if (Number.isNaN(at.getTime())) continue;
+    time.title = time.textContent;
+    time.textContent = at.toLocaleString("sv-SE", { dateStyle: "short", timeStyle: "short" });
+  }
+}
+toOwnZone();
+document.addEventListener("renewed", toOwnZone);
+const start = document.getElementById("f-start_at");
+if (start) {
+  document.getElementById("zone").textContent = " (your time)";
+  // The field has no zone; what is sent says it.
+  start.form.addEventListener("formdata", (event) => {
+    if (start.value) event.formData.set("start_at", new Date(start.value).toISOString());
+  });
+}
 document.addEventListener("renewed", addCopyButtons);
 
 // A link to a text becomes a button that copies it; without scripts it shows the text.
@@ -48,6 +68,7 @@ if (list) {
     if (!fresh) return;
     const ticked = new Set([...list.querySelectorAll(":checked")].map((box) => box.value));
     list.replaceChildren(...document.adoptNode(fresh).children);
+    toOwnZone();
     for (const box of list.querySelectorAll("input")) box.checked = ticked.has(box.value);
   }, 2000);
 }

@@ -137,6 +137,8 @@
     const now = JSON.parse(event.data);
     showSteps(now);
     byId("where").textContent = now.state;
+    // One that waited in the queue begins.
+    if (now.state !== "queued" && byId("waiting")) { byId("waiting").remove(); live.hidden = false; }
     const badge = byId("badge").querySelector(".state");
     badge.textContent = now.state;
     badge.className = `state ${now.state.replaceAll(" ", "-")}`;

@@ -67,7 +67,18 @@ def test_recipes_and_uploaded_files_are_offered_as_data(user: TestClient, consol
     assert ">recipe</option>" in page
 
 
-def test_the_page_of_a_task_that_waits_for_a_time_tells_it(user: TestClient, console: Console) -> None:
-    task = console.create(SETTINGS, title="a", start_at="2999-01-01T18:00").id
-    assert "Not before 2999-01-01 18:00 (UTC)" in user.get(f"/tasks/{task}").text
-    assert "Not before" not in user.get(f"/tasks/{console.create(SETTINGS, title='b', start=False).id}").text
+def test_the_page_of_a_task_that_waits_says_for_what_and_shows_no_numbers(user: TestClient, console: Console) -> None:
+    timed = console.create(SETTINGS, title="a", start_at="2999-01-01T18:00").id
+    page = user.get(f"/tasks/{timed}").text
+    assert '<time datetime="2999-01-01T18:00Z">2999-01-01 18:00 UTC</time>, or later' in page
+    assert 'aria-label="Live numbers" hidden>' in page
+    kept = user.get(f"/tasks/{console.create(SETTINGS, title='b', start=False).id}").text
+    assert 'id="waiting"' not in kept
+
+
+@pytest.mark.parametrize(("endpoint", "shown"), [("embeddings", True), ("chat", False)])
+def test_the_list_names_an_endpoint_that_is_not_chat(
+    user: TestClient, console: Console, endpoint: str, shown: bool
+) -> None:
+    console.create({**SETTINGS, "endpoint": endpoint}, title="a", start=False)
+    assert (f'<span class="sub">{endpoint}</span>' in user.get("/").text) is shown

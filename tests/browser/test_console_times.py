@@ -1,0 +1,32 @@
+"""Times on the console's pages are those of the reader's clock, and a time that is typed means that clock's too."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.console_walk import opened, submit
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
+
+
+def test_a_time_is_typed_and_shown_in_the_zone_of_the_browser(browser: Browser, url: str) -> None:
+    page, complaints = opened(browser, url, timezone_id="Asia/Kolkata")
+    page.goto(page.url + "new?template=concurrency")
+    assert page.locator("label[for=f-start_at]").inner_text() == "Not before (your time)"
+    page.locator("[name=start_at]").fill("2999-01-01T18:00")
+    submit(page, "Late", url="http://127.0.0.1:9")
+    page.wait_for_url(re.compile("/tasks/"))
+    waiting = page.locator("#waiting time")
+    assert (waiting.inner_text(), waiting.get_attribute("title")) == ("2999-01-01 18:00", "2999-01-01 12:30 UTC")
+    assert page.locator("#live").is_hidden()
+    page.get_by_role("link", name="Tasks", exact=True).click()
+    page.wait_for_url(re.compile("/$"))
+    assert page.locator("tbody td time").inner_text() == "2999-01-01 18:00"
+    assert complaints == []
+    page.close()
