@@ -1,4 +1,4 @@
-"""Texts of whole sentences, and chats of them, have the tokens that their parts add up to; what does not add up is refused."""
+"""Texts of whole sentences, and chats of them, have the tokens of their parts; what does not add up is refused."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ WHOLE = (
 )
 NO_SYSTEM = (
     "{{ bos_token }}{% for m in messages %}{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}"
-    "{{ raise_exception('roles must alternate') }}{% endif %}<{{ m.role }}>{{ m.content }}{{ eos_token }}{% endfor %}<assistant>"
+    "{{ raise_exception('roles must alternate') }}{% endif %}"
+    "<{{ m.role }}>{{ m.content }}{{ eos_token }}{% endfor %}<assistant>"
 )
 LATE_SYSTEM = (
     "{{ bos_token }}{% set ns = namespace(system='') %}{% for m in messages %}{% if m.role == 'system' %}"
