@@ -22,9 +22,10 @@ NS_PER_S = 1_000_000_000
 class Conversation:
     """One session under way. `think_ns` is how long its user thinks before the turn that comes next."""
 
-    def __init__(self, session: Session, encode: Callable[[Sample], Encoded], *, real: bool) -> None:
-        """`real`: histories are made of the server's answers, else of the planned ones."""
+    def __init__(self, session: Session, number: int, encode: Callable[[Sample], Encoded], *, real: bool) -> None:
+        """`number` of the session in its run. `real`: histories are made of the server's answers, else of planned ones."""
         self._session = session
+        self._number = number
         no_route = session.endpoint is None and not session.headers
         self._route = None if no_route else Route(session.endpoint, session.headers)
         self._encode = encode
@@ -54,6 +55,7 @@ class Conversation:
         self._input_tokens = turn.input_tokens if known else None
         self.think_ns = round(turn.think_time_s * NS_PER_S)
         self._place = TurnPlace(
+            number=self._number,
             turn=number,
             turns=len(session.turns),
             job=node.job,
@@ -155,8 +157,9 @@ class Conversations:
 
     def begin(self) -> Conversation:
         """The next session."""
+        number = self._first + self._begun * self._step
         self._begun += 1
-        return Conversation(self.stock.take(), self._encode, real=self._real)
+        return Conversation(self.stock.take(), number, self._encode, real=self._real)
 
     def request(self, conversation: Conversation, phase: Phase) -> Request:
         """The next request of a conversation."""

@@ -112,16 +112,18 @@ class RequestRecord:
     """The endpoint that its data named; None: that of the run."""
     model: str | None = None
     """The model that it named, where those of the run may differ; None: that of the run."""
-    turn: int | None = None
-    """Its number in its session, from 0. This and what follows: as planned, and only in mode sessions."""
+    session_number: int | None = None
+    """Number of its session in the run. This and what follows: as planned, and only in mode sessions."""
     session_turns: int | None = None
     """Turns of its whole session."""
-    session_first_turn: int | None = None
-    """The turn with which its session began; None: with the first."""
+    session_turns_before: int | None = None
+    """Where its session began in the middle: its turns that were before that, and never sent."""
+    turn: int | None = None
+    """Its number in its session, from 0."""
     job: int | None = None
     """Number of its job in its session, from 0: a job is a user's request with all its steps."""
     job_cut: bool | None = None
-    """True where part of its job was never sent, because its session began in the middle."""
+    """True where turns of its job were never sent, because its session began in the middle."""
     agent: str | None = None
     """The sub-agent that sent it; None: the main one."""
     after: tuple[int, ...] | None = None

@@ -46,12 +46,14 @@ class Route:
 class TurnPlace:
     """Where a request stands in its session, as it was planned; its record says all of it.
 
-    Turns and jobs are numbered from 0. `turns` of the whole session. `pause_ns`: between the end of the last turn that it
-    waited for, and itself. `after`: those turns, where they are not just the one before it. `cached_tokens`: of its prompt,
-    those that a prefix cache without end holds by then. `first_turn`: the turn with which its session began, if in its
-    middle; `job_cut`: part of its job was before that turn, and never sent.
+    `number` of the session in its run: each replay of a file's session has its own. Turns and jobs are numbered from 0.
+    `turns` of the whole session. `pause_ns`: between the end of the last turn that it waited for, and itself. `after`: those
+    turns, where they are not just the one before it. `cached_tokens`: of its prompt, those that a prefix cache without end
+    holds by then. `turns_before`: where the session began in its middle, its turns that were before that and never sent;
+    `job_cut`: some of them belong to this request's job.
     """
 
+    number: int
     turn: int
     turns: int
     job: int
@@ -60,15 +62,16 @@ class TurnPlace:
     pause: Pause | None = None
     after: tuple[int, ...] | None = None
     cached_tokens: int | None = None
-    first_turn: int | None = None
+    turns_before: int | None = None
     job_cut: bool | None = None
 
     def record_fields(self) -> dict[str, Any]:
         """The fields of its record."""
         return {
-            "turn": self.turn,
+            "session_number": self.number,
             "session_turns": self.turns,
-            "session_first_turn": self.first_turn,
+            "session_turns_before": self.turns_before,
+            "turn": self.turn,
             "job": self.job,
             "job_cut": self.job_cut,
             "agent": self.agent,

@@ -58,9 +58,10 @@ def records(draw: st.DrawFn) -> RequestRecord:
         clock=draw(st.sampled_from(["kernel", "user", "mixed"])),
         coalesced=draw(st.integers(0, 9)),
         worker=draw(st.integers(0, 64)),
-        turn=draw(COUNTS),
+        session_number=draw(COUNTS),
         session_turns=draw(COUNTS),
-        session_first_turn=draw(COUNTS),
+        session_turns_before=draw(COUNTS),
+        turn=draw(COUNTS),
         job=draw(COUNTS),
         job_cut=draw(st.none() | st.booleans()),
         agent=draw(st.none() | st.text(max_size=5)),
@@ -85,8 +86,8 @@ def test_the_line_has_the_fields_that_scripts_rely_on_and_no_other() -> None:
         status outcome error chunk_ns chunk_bound_ns chunk_tokens chunk_kind input_tokens_asked input_tokens
         cached_tokens output_tokens_asked output_tokens output_tokens_from output_tokens_counted
         usage_contradiction reasoning_tokens tool_calls inputs dimensions bytes_sent bytes_received clock coalesced worker
-        endpoint model turn session_turns session_first_turn job job_cut agent after pause_ns pause cached_tokens_planned
-        server_queue_ms server_prefill_ms server_decode_ms draft_steps draft_tokens accepted_tokens
+        endpoint model session_number session_turns session_turns_before turn job job_cut agent after pause_ns pause
+        cached_tokens_planned server_queue_ms server_prefill_ms server_decode_ms draft_steps draft_tokens accepted_tokens
         acceptance
     """
     assert list(orjson.loads(to_line(made_record()))) == fields.split()

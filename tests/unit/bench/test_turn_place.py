@@ -12,6 +12,7 @@ from promptset.sessions import Session, Turn
 from tests.support.virtual_load import MS, Load
 
 PLACE = TurnPlace(
+    number=12,
     turn=3,
     turns=9,
     job=1,
@@ -20,11 +21,12 @@ PLACE = TurnPlace(
     pause="tool",
     after=(0, 2),
     cached_tokens=64,
-    first_turn=2,
+    turns_before=2,
     job_cut=True,
 )
 FIELDS = {
-    "turn": 3, "session_turns": 9, "session_first_turn": 2, "job": 1, "job_cut": True, "agent": "search",
+    "session_number": 12, "turn": 3, "session_turns": 9, "session_turns_before": 2,
+    "job": 1, "job_cut": True, "agent": "search",
     "after": (0, 2), "pause_ns": 5 * MS, "pause": "tool", "cached_tokens_planned": 64,
 }  # fmt: skip
 
@@ -53,7 +55,7 @@ def test_a_load_of_sessions_says_the_place_of_each_turn() -> None:
     session = Session(id="s", turns=(Turn(content="a"), Turn(content="b", think_time_s=0.02, cached_tokens=5)))
     load = Load(requests=2).sessions(1, [session, session])
     plain = dict.fromkeys(FIELDS) | {"session_turns": 2}
-    assert told(load.of(0)) == plain | {"turn": 0, "job": 0, "pause_ns": 0}
+    assert told(load.of(0)) == plain | {"session_number": 0, "turn": 0, "job": 0, "pause_ns": 0}
     assert told(load.of(1)) == plain | {
-        "turn": 1, "job": 1, "pause_ns": 20 * MS, "pause": "human", "cached_tokens_planned": 5,
+        "session_number": 0, "turn": 1, "job": 1, "pause_ns": 20 * MS, "pause": "human", "cached_tokens_planned": 5,
     }  # fmt: skip
