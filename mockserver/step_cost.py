@@ -3,6 +3,10 @@
     T us = b0 + b1 x uncached prefill tokens + b2 x decode tokens + b3 x context tokens of the decodes
     before the queue, outside the step: a0 + a1 x prompt tokens
 
+Where the decodes of a server do not cost the same each, a table in a file says what so many of them cost together:
+{"b0": 2900, "b1": 8, "b2": 840, "decode": [[2, 1300], [4, 1750], [16, 12000]]}. Straight lines join its points, from no cost
+of no tokens, and b2 goes on behind the last.
+
 To add a GPU and model, add a line to `STEP_COSTS`.
 """
 
@@ -11,8 +15,10 @@ from __future__ import annotations
 import difflib
 import json
 import math
+from bisect import bisect_left
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 NS_PER_US = 1000
 
@@ -41,10 +47,22 @@ class StepCost:
     kv_blocks: int = 65_536
     source: str = ""
     """The source of the numbers."""
+    decode: tuple[tuple[int, float], ...] = ()
+    """(decode tokens of a step, us that they cost together), rising; b2 is for each token beyond the last."""
+
+    def decode_us(self, tokens: float) -> float:
+        """The cost of the decode tokens of one step."""
+        place = bisect_left(self.decode, tokens, key=lambda point: point[0])
+        before, us = self.decode[place - 1] if place else (0, 0.0)
+        if place == len(self.decode):
+            return us + self.b2 * (tokens - before)
+        after, most_us = self.decode[place]
+        return us + (most_us - us) * (tokens - before) / (after - before)
 
     def step_ns(self, prefill_tokens: int, decode_tokens: int, context_tokens: int) -> int:
         """The length of one step."""
-        us = self.b0 + self.b1 * prefill_tokens + self.b2 * decode_tokens + self.b3 * context_tokens
+        decode_us = self.decode_us(decode_tokens) if self.decode else self.b2 * decode_tokens
+        us = self.b0 + self.b1 * prefill_tokens + decode_us + self.b3 * context_tokens
         return max(1, round(us * NS_PER_US))
 
     def before_queue_ns(self, prompt_tokens: int) -> int:
@@ -53,7 +71,7 @@ class StepCost:
 
 
 _FITTED = "fitted, H100 TP1, vLLM 0.11: published defaults of the inference-sim project"
-_LARGE = {"max_num_seqs": 1024, "max_num_batched_tokens": 8192}
+_LARGE: dict[str, Any] = {"max_num_seqs": 1024, "max_num_batched_tokens": 8192}
 """vLLM's API server on GPUs of at least 70 GiB, except the A100. Elsewhere it uses the defaults of `StepCost`."""
 
 STEP_COSTS: dict[str, StepCost] = {
@@ -71,7 +89,8 @@ STEP_COSTS: dict[str, StepCost] = {
 
 _COEFFICIENTS = ("b0", "b1", "b2", "b3", "a0", "a1")
 _LIMITS = ("max_num_seqs", "max_num_batched_tokens", "kv_blocks")
-_KEYS = (*_COEFFICIENTS, *_LIMITS)
+_TABLE = "decode"
+_KEYS = (*_COEFFICIENTS, _TABLE, *_LIMITS)
 assert {*_KEYS, "source"} == {field.name for field in fields(StepCost)}
 
 
@@ -121,7 +140,9 @@ def step_cost_of_values(values: dict[str, object], text: str, source: str | None
     ]
     problems += [f"{key} is missing" for key in ("b0", "b1", "b2") if key not in values]
     numbers: dict[str, float] = {}
-    for key in _KEYS:
+    table, wrong = _table(values.get(_TABLE, []))
+    problems += wrong
+    for key in (*_COEFFICIENTS, *_LIMITS):
         if key in values:
             try:
                 number = math.nan if isinstance(values[key], bool) else float(str(values[key]))
@@ -132,11 +153,31 @@ def step_cost_of_values(values: dict[str, object], text: str, source: str | None
             elif key in _COEFFICIENTS and not (0 <= number < math.inf):
                 problems.append(f"{key}={values[key]}: write a number of us, 0 or more")
             numbers[key] = number
-    if not problems and numbers["b0"] + numbers["b1"] + numbers["b2"] == 0:
+    if not problems and not table and numbers["b0"] + numbers["b1"] + numbers["b2"] == 0:
         problems.append("b0, b1 and b2 are all 0, but a step must take time")
     if problems:
         raise ValueError(f"{text!r}: {'; '.join(problems)}")
     b0, b1, b2, b3, a0, a1 = (numbers.get(key, 0.0) for key in _COEFFICIENTS)
-    cost = StepCost(b0, b1, b2, b3, a0, a1, source="given on the command line" if source is None else source)
+    said = "given on the command line" if source is None else source
+    cost = StepCost(b0, b1, b2, b3, a0, a1, source=said, decode=table)
     limits = {key: int(numbers[key]) for key in _LIMITS if key in numbers}
     return replace(cost, **limits)  # type: ignore[arg-type]  # mypy takes the int for the text of `source`.
+
+
+def _table(points: object) -> tuple[tuple[tuple[int, float], ...], list[str]]:
+    """The points of a decode table, and a sentence where they are none."""
+    how = 'decode: write rising points [decode tokens, us] in a .json file, for example "decode": [[1, 300], [8, 900]]'
+    if not isinstance(points, list):
+        return (), [how]
+    found: list[tuple[int, float]] = []
+    for point in points:
+        if not isinstance(point, list) or len(point) != 2 or any(isinstance(one, bool) for one in point):
+            return (), [f"{how}; it has {point!r}"]
+        tokens, us = point
+        if not isinstance(tokens, int) or not isinstance(us, int | float) or not math.isfinite(us):
+            return (), [f"{how}; it has {point!r}"]
+        before, least_us = found[-1] if found else (0, 0.0)
+        if tokens <= before or us < least_us:
+            return (), [f"{how}; {point!r} comes after {[before, least_us]!r}"]
+        found.append((tokens, float(us)))
+    return tuple(found), []

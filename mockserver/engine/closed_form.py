@@ -12,6 +12,9 @@ and, with k = 0 and therefore S = O, TPOT(N) = T(N) = b0 + N (b1 I / O + b2):
     throughput X(N) = N / (S T(N)),   ceiling X_max = lim N->inf X(N) = 1 / (b1 I + b2 (1 + k) S)
     half of the ceiling at N = b0 S / (b1 I + b2 (1 + k) S)
 
+With a decode table D (step_cost.py), T(N) has D(N (1 + k)) in place of N b2 (1 + k); the ceiling has the b2 with which the
+table goes on, and half of it is looked for.
+
 What it leaves out: a0 and a1, the wait for a step to end, and that a prefill gives the first token without a decode.
 Simulated, throughput is within 1% of it for N = 1..256. The gaps between the tokens of a request hold the prefills of
 the others and not its own: where users are spread in time the measured TPOT is (T(N) - b1 I / S) S / O. In lockstep all
@@ -20,6 +23,7 @@ prefills lie before the first tokens, TPOT is lower and TTFT longer; throughput 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from mockserver.plans.speculation import Speculation
@@ -45,25 +49,45 @@ class ClosedForm:
         return self.speculation.mean_steps(round(self.output_tokens))
 
     @property
-    def user_us(self) -> float:
-        """What a request adds to the steps that it lives through, in us."""
-        computed = self.steps * (1 if self.speculation is None else 1 + self.speculation.draft_tokens)
+    def decoded(self) -> int:
+        """Tokens that a decode computes: 1 + k."""
+        return 1 if self.speculation is None else 1 + self.speculation.draft_tokens
+
+    @property
+    def alone_us(self) -> float:
+        """What a request adds to its steps whatever runs beside it, in us: its prompt and its context."""
         context = self.steps * self.cost.b3 * (self.input_tokens + self.output_tokens / 2)
-        return self.cost.b1 * self.input_tokens + self.cost.b2 * computed + context
+        return self.cost.b1 * self.input_tokens + context
+
+    @property
+    def user_us(self) -> float:
+        """What one more request among many adds to the steps that it lives through, in us."""
+        return self.alone_us + self.cost.b2 * self.steps * self.decoded
 
     @property
     def max_requests_per_s(self) -> float:
         """X_max."""
-        return US_PER_S / self.user_us
+        return US_PER_S / self.user_us if self.user_us else math.inf
 
     @property
     def half_load_users(self) -> float:
         """N at which the throughput is half of X_max."""
-        return self.cost.b0 * self.steps / self.user_us
+        if not self.user_us:
+            return math.inf
+        if not self.cost.decode:
+            return self.cost.b0 * self.steps / self.user_us
+        half, most = self.max_requests_per_s / 2, 1.0
+        while self.requests_per_s(most) < half:
+            most *= 2
+        least = 0.0
+        for _ in range(60):
+            middle = (least + most) / 2
+            least, most = (middle, most) if self.requests_per_s(middle) < half else (least, middle)
+        return most
 
-    def step_us(self, users: int) -> float:
+    def step_us(self, users: float) -> float:
         """T(N)."""
-        return self.cost.b0 + users * self.user_us / self.steps
+        return self.cost.b0 + users * self.alone_us / self.steps + self.cost.decode_us(users * self.decoded)
 
     def tpot_us(self, users: int) -> float:
         """Time per output token over the whole life of a request: T(N) S / O."""
@@ -74,7 +98,7 @@ class ClosedForm:
         own = self.cost.b1 * self.input_tokens / self.steps
         return (self.step_us(users) - own) * self.steps / self.output_tokens
 
-    def requests_per_s(self, users: int) -> float:
+    def requests_per_s(self, users: float) -> float:
         """X(N)."""
         return users / (self.steps * self.step_us(users)) * US_PER_S
 

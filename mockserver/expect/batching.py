@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from typing import Any
 
@@ -32,8 +33,8 @@ def expected(config: MockConfig, request: RequestLengths) -> dict[str, Any]:
         "input_tokens": inputs,
         "output_tokens": outputs,
         "step_cost": asdict(cost),
-        "capacity_requests_per_s": form.max_requests_per_s,
-        "half_load_users": form.half_load_users,
+        "capacity_requests_per_s": _finite(form.max_requests_per_s),
+        "half_load_users": _finite(form.half_load_users),
         "most_users": most,
         "alone_ttft_ms": form.alone_ttft_us() / US_PER_MS,
         "users": [
@@ -49,10 +50,16 @@ def expected(config: MockConfig, request: RequestLengths) -> dict[str, Any]:
         ],
         "how": (
             "a step of N users takes T(N) = b0 + N (b1 I / S + b2 (1 + k)) us on average, S the steps of a request (O "
-            "without speculation), k its drafts; tpot = T(N) S / O, throughput N / (S T(N)), capacity its limit. Holds "
+            "without speculation), k its drafts (D(N (1 + k)) in place of the last part with a "
+            "decode table D); tpot = T(N) S / O, throughput N / (S T(N)), capacity its limit. Holds "
             "for N users in a closed loop with fixed I and O, no prefix found in the cache, and N <= most_users "
             "(max_num_seqs, and the users whose requests fit into the KV cache whole). Left out: a0, a1, and the wait for "
             "a step to end. Throughput is within 1% for N = 1..256. spread_tpot leaves a request's own prefill out, as a "
             "measured TPOT does where users are spread in time; in lockstep it is lower"
         ),
     }
+
+
+def _finite(value: float) -> float | None:
+    """None where there is no limit: a server whose requests add nothing to a step."""
+    return value if math.isfinite(value) else None

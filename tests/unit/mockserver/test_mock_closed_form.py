@@ -15,6 +15,9 @@ from mockserver.plans.speculation import Speculation
 from mockserver.step_cost import STEP_COSTS, StepCost
 from tests.support.played_engine import US, play, work
 
+TABLED = StepCost(1600, 8, 840, decode=((1, 1300), (2, 2600), (4, 3000), (8, 6700), (16, 13_400)))
+"""A server whose decodes do not cost the same each."""
+
 
 def closed_loop(
     cost: StepCost,
@@ -74,6 +77,22 @@ def test_the_closed_form_holds_with_speculation_and_with_context_costs(users: in
     cycle_ns = form.step_us(users) * form.steps * US
     requests_per_s, _ = closed_loop(form.cost, users, 512, 256, 40 // users + 6, int(cycle_ns / users), speculation)
     assert requests_per_s == pytest.approx(form.requests_per_s(users), rel=0.02)
+
+
+@pytest.mark.parametrize("users", [1, 3, 8, 24, 64])
+def test_the_closed_form_holds_with_a_decode_table(users: int) -> None:
+    form = ClosedForm(TABLED, 256, 128)
+    cycle_ns = form.step_us(users) * form.steps * US
+    requests_per_s, tpot_us = closed_loop(form.cost, users, 256, 128, 6, int(cycle_ns / users))
+    assert requests_per_s == pytest.approx(form.requests_per_s(users), rel=0.02)
+    assert tpot_us == pytest.approx(form.spread_tpot_us(users), rel=0.03)
+
+
+def test_half_of_the_ceiling_is_found_with_a_decode_table_too() -> None:
+    form = ClosedForm(TABLED, 256, 128)
+    assert form.requests_per_s(form.half_load_users) == pytest.approx(form.max_requests_per_s / 2)
+    flat = ClosedForm(replace(STEP_COSTS["qwen2.5-7b-h100"], decode=((1, 25.43),)), 1024, 128)
+    assert flat.half_load_users == pytest.approx(replace(flat, cost=replace(flat.cost, decode=())).half_load_users)
 
 
 def test_the_closed_form_is_that_of_the_published_example() -> None:

@@ -43,6 +43,12 @@ def test_batching_expects_the_closed_form_of_the_tokens_that_are_asked_for() -> 
     assert "closed loop" in expected["how"]
 
 
+def test_a_server_whose_requests_add_nothing_has_no_ceiling() -> None:
+    expected = expect(MockConfig(engine="batching", step_cost="b0=5000,b1=0,b2=0"), output_tokens=10)
+    assert expected["capacity_requests_per_s"] is expected["half_load_users"] is None
+    assert expected["users"][3]["tpot_ms"] == pytest.approx(5)
+
+
 def test_batching_names_no_user_beyond_what_its_limits_hold() -> None:
     # A request of 1,152 tokens holds 72 blocks.
     few = MockConfig(engine="batching", kv_blocks=720, max_model_len=2048)

@@ -44,6 +44,35 @@ def test_numbers_and_a_file_say_the_same(tmp_path: Path) -> None:
     assert by_file == StepCost(5000, 1.5, 20, a1=2, kv_blocks=900, source=str(path))
 
 
+def table_in(tmp_path: Path, points: object) -> StepCost:
+    path = tmp_path / "cost.json"
+    path.write_text(json.dumps({"b0": 2900, "b1": 8, "b2": 840, "decode": points}))
+    return parse_step_cost(str(path)).cost
+
+
+def test_a_decode_table_is_read_between_its_points_and_beyond_the_last(tmp_path: Path) -> None:
+    cost = table_in(tmp_path, [[2, 1300], [4, 1750], [16, 12_550]])
+    found = [cost.decode_us(n) for n in (0, 1, 2, 3, 4, 10, 16, 20)]
+    assert found == [0, 650, 1300, 1525, 1750, 7150, 12_550, 12_550 + 4 * 840]
+    assert cost.step_ns(100, 3, 0) == (2900 + 800 + 1525) * 1000
+
+
+@pytest.mark.parametrize(
+    ("points", "says"),
+    [
+        ({"2": 1}, "write rising points"),
+        ([[2, 1300], [2, 1400]], "[2, 1400] comes after [2, 1300.0]"),
+        ([[2, 1300], [4, 1200]], "[4, 1200] comes after [2, 1300.0]"),
+        ([[0, 10]], "[0, 10] comes after [0, 0.0]"),
+        ([[1, "x"]], "it has [1, 'x']"),
+        ([[True, 5]], "it has [True, 5]"),
+    ],
+)
+def test_a_wrong_decode_table_says_which_point(points: object, says: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=re.escape(says)):
+        table_in(tmp_path, points)
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -54,6 +83,7 @@ def test_numbers_and_a_file_say_the_same(tmp_path: Path) -> None:
         ("b0=1,b1=x,b2=-3,c=4", "b1=x: write a number of us"),
         ("b0=1,b1=x,b2=-3,c=4", "b2=-3: write a number of us"),
         ("b0=0,b1=0,b2=0", "a step must take time"),
+        ("b0=1,b1=2,b2=3,decode=4", "in a .json file"),
         ("b0=1,b1=2,b2=3,kv_blocks=1.5", "kv_blocks=1.5: write a whole number"),
         ("/nowhere/cost.json", "cannot be read"),
     ],
