@@ -59,6 +59,8 @@ class Conversation:
             turn=number,
             turns=len(session.turns),
             job=node.job,
+            job_step=node.step,
+            job_steps=node.steps,
             agent=turn.agent,
             pause_ns=self.think_ns,
             pause=node.pause,

@@ -269,6 +269,7 @@ def _facts(run: StoredRun, directory: RunDirectory) -> RunFacts:
         objectives=objectives.parse(config.slo),
         model=stored.model,
         models=stored.models,
+        gpus=config.gpus,
         inputs_are=inputs_of(config),
     )
 

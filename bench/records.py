@@ -122,6 +122,10 @@ class RequestRecord:
     """Its number in its session, from 0."""
     job: int | None = None
     """Number of its job in its session, from 0: a job is a user's request with all its steps."""
+    job_step: int | None = None
+    """Its number among the steps of its job, from 0."""
+    job_steps: int | None = None
+    """Steps of its whole job."""
     job_cut: bool | None = None
     """True where turns of its job were never sent, because its session began in the middle."""
     agent: str | None = None

@@ -46,17 +46,19 @@ class Route:
 class TurnPlace:
     """Where a request stands in its session, as it was planned; its record says all of it.
 
-    `number` of the session in its run: each replay of a file's session has its own. Turns and jobs are numbered from 0.
-    `turns` of the whole session. `pause_ns`: between the end of the last turn that it waited for, and itself. `after`: those
-    turns, where they are not just the one before it. `cached_tokens`: of its prompt, those that a prefix cache without end
-    holds by then. `turns_before`: where the session began in its middle, its turns that were before that and never sent;
-    `job_cut`: some of them belong to this request's job.
+    `number` of the session in its run: each replay of a file's session has its own. Turns, jobs and the steps of a job are
+    numbered from 0. `turns` of the whole session, `job_steps` of the whole job. `pause_ns`: between the end of the last turn
+    that it waited for, and itself. `after`: those turns, where they are not just the one before it. `cached_tokens`: of its
+    prompt, those that a prefix cache without end holds by then. `turns_before`: where the session began in its middle, its
+    turns that were before that and never sent; `job_cut`: some of them belong to this request's job.
     """
 
     number: int
     turn: int
     turns: int
     job: int
+    job_step: int
+    job_steps: int
     agent: str | None = None
     pause_ns: int = 0
     pause: Pause | None = None
@@ -73,6 +75,8 @@ class TurnPlace:
             "session_turns_before": self.turns_before,
             "turn": self.turn,
             "job": self.job,
+            "job_step": self.job_step,
+            "job_steps": self.job_steps,
             "job_cut": self.job_cut,
             "agent": self.agent,
             "after": self.after,

@@ -14,7 +14,7 @@ from bench import evaluate, load_test
 from bench.config import RunConfig, Settings, read_yaml, resolve
 from bench.errors import Exit, UsageError
 from bench.metrics import objectives
-from bench.metrics.catalog import METRICS
+from bench.metrics.run_numbers import number_of
 from bench.observer import Control, Observer, PassingOn
 from bench.records import RequestRecord
 from bench.run_directory import RunDirectory
@@ -86,27 +86,19 @@ class RunResult:
         return held
 
     def value(self, name: str) -> float | None:
-        """A number of the run by the name that objectives use: "ttft:p99", "tps:mean", "requests_per_s", "error_rate".
+        """A number of the run by the name that objectives use: "ttft:p99", "job:p90", "requests_per_s", "error_rate".
 
-        Times in ms, error_rate as a share. None where the run has no such number. Raises UsageError for an unknown name.
+        Times in ms, job seconds in s, error_rate as a share. None where the run has no such number. Raises UsageError for an
+        unknown name.
         """
         metric, stat = _named(name)
-        if stat is not None:
-            found: float | None = self.summary["latency"][METRICS[metric].key][stat]
-            return found
-        if metric == "error_rate":
-            tried = self.succeeded + self.failed
-            return self.failed / tried if tried else None
-        found = self.summary["throughput"].get(metric)
-        return found
+        return number_of(self.summary, metric, stat).value
 
     def interval(self, name: str) -> tuple[float, float] | None:
         """The 95% interval of a latency's statistic, in its unit, or of a rate; None where there is none."""
         metric, stat = _named(name)
-        ci95 = (
-            self.summary["throughput"]["ci95"] if stat is None else self.summary["latency"][METRICS[metric].key]["ci95"]
-        )
-        return _interval(ci95.get(metric if stat is None else stat))
+        ends = number_of(self.summary, metric, stat).ci95
+        return None if ends is None else (ends[0], ends[1])
 
     def records(self) -> Iterator[RequestRecord]:
         """What was seen of every request, warm-up included."""

@@ -11,11 +11,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.metrics.catalog import METRICS
+from bench.metrics.run_numbers import JOB, number_of
 
 LATENCY_FLOOR_MS = 0.5
 """A latency of a request that moved by less is the same: a scheduler's tick, and no user's experience."""
 TOKEN_FLOOR_MS = 0.05
 """The same of a time between tokens, of which a reply has hundreds."""
+JOB_FLOOR_S = 0.01
+"""A job is many requests."""
 SHARE_MARGIN = 0.01
 """Shares of requests are compared by their difference: one point of a hundred."""
 
@@ -45,18 +48,10 @@ class Number:
 
     def of(self, summary: Mapping[str, Any]) -> float | None:
         """Its value in a run, over the whole run; None where the run has none."""
-        value: float | None
-        if self.stat is not None:
-            value = summary["latency"][METRICS[self.metric].key][self.stat]
-        elif self.metric == "error_rate":
-            counts = summary["counts"]
-            tried = counts["succeeded"] + counts["failed"]
-            value = counts["failed"] / tried if tried else None
-        elif self.metric == "goodput":
-            value = None if summary["goodput"] is None else summary["goodput"]["share"]
-        else:
-            value = summary["throughput"].get(self.metric)
-        return value
+        if self.metric == "goodput":
+            value: float | None = None if summary["goodput"] is None else summary["goodput"]["share"]
+            return value
+        return number_of(summary, self.metric, self.stat).value
 
 
 def _latency(metric: str, stat: str) -> Number:
@@ -79,7 +74,10 @@ _EXPLORED = (
     Number("total_tokens_per_s", None, "Total tokens/s", "1/s", higher_is_worse=False),
     Number("input_tokens_per_s", None, "Input tokens/s", "1/s", higher_is_worse=False),
     Number("goodput", None, "Goodput, share", "share", higher_is_worse=False),
-)
+    *(Number(JOB, stat, f"Job {'average' if stat == 'mean' else stat}", "s", higher_is_worse=True, floor=JOB_FLOOR_S)
+      for stat in ("mean", "p50", "p90")),
+    Number("jobs_per_hour", None, "Jobs/hour", "1/h", higher_is_worse=False),
+)  # fmt: skip
 
 
 def primary(known: Callable[[Number], bool]) -> list[Number]:

@@ -25,6 +25,7 @@ from bench.endpoints.interface import TOOL_CHOICES
 from bench.errors import UsageError
 from bench.metrics import objectives, precision
 from bench.metrics.catalog import WHOLE_RESPONSE
+from bench.metrics.objectives import Objective
 from bench.modes import MODES
 from bench.modes.interface import inputs_of
 from promptset import recipes
@@ -169,7 +170,7 @@ def _combinations(settings: Settings, given: Collection[str]) -> list[str]:
                 f"--rate {settings.rate:g} for --duration {settings.duration:g} s is {planned:,.0f} requests: "
                 f"give at most {values.MOST_REQUESTS:,}"
             )
-    return problems + _objective_problems(settings) + _precision_problems(settings, mode.name)
+    return problems + _objective_problems(settings, mode.name) + _precision_problems(settings, mode.name)
 
 
 def _segment_problems(settings: Settings, mode: str) -> list[str]:
@@ -190,13 +191,28 @@ def _segment_problems(settings: Settings, mode: str) -> list[str]:
     return problems
 
 
-def _objective_problems(settings: Settings) -> list[str]:
+def _job_problems(objective: Objective, settings: Settings, mode: str) -> list[str]:
+    """What is wrong with an objective on jobs."""
+    if mode != "sessions":
+        what = f"this is mode {mode}: use --mode sessions, or a latency of requests"
+        return [f'--slo "{objective.text}": jobs are what sessions consist of, and {what}']
+    if objective.model is not None:
+        return [f'--slo "{objective.text}": a job may go to several models: leave {{model=...}} out']
+    if objective.metric == "jobs_per_hour_per_gpu" and settings.gpus is None:
+        return [f'--slo "{objective.text}": say how many GPUs the server has, with --gpus']
+    return []
+
+
+def _objective_problems(settings: Settings, mode: str) -> list[str]:
     """Objectives on numbers that this run cannot have."""
     problems: list[str] = []
     if inputs_of(settings) is not None:
         return problems  # bench/config/tokenless.py says what such an endpoint has.
     known = () if settings.model is None else models.parse(settings.model).names
     for objective in objectives.parse(settings.slo):
+        if objective.of_jobs:
+            problems += _job_problems(objective, settings, mode)
+            continue
         if objective.model is not None and settings.dataset is None and objective.model not in known:
             names = (
                 f": --model names {', '.join(known)}" if known else ": name the models of the run with --model a=3,b=1"

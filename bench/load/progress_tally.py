@@ -94,6 +94,8 @@ class PhaseTally:
 
     def value_of(self, objective: Objective, elapsed_s: float) -> float | None:
         """What an objective is held against so far, in its unit; None where there is nothing yet."""
+        if objective.of_jobs:
+            return None  # Of what a job was, one knows when it has ended: the report says it.
         if objective.stat is None:
             per_second = {
                 "requests_per_s": self.succeeded,
@@ -133,4 +135,4 @@ class ProgressTally:
 
 def metrics_of(objectives: Iterable[Objective]) -> tuple[str, ...]:
     """The metrics that live.jsonl and these objectives need beside those that are always there."""
-    return ("itl", *(objective.metric for objective in objectives if objective.stat is not None))
+    return ("itl", *(objective.metric for objective in objectives if objective.of_requests))

@@ -43,10 +43,12 @@ class RunFacts:
     """Of requests that name none themselves."""
     models: tuple[str, ...] = ()
     """Where a run sends to several: those that are known beforehand."""
+    gpus: int | None = None
+    """Of the server, where that is known."""
     inputs_are: str | None = None
     """What requests are made of (texts, documents), where their replies are no generated text."""
 
     @property
     def has_latency_objectives(self) -> bool:
         """Whether an objective speaks of single requests, so that there is a goodput."""
-        return any(objective.stat is not None for objective in self.objectives)
+        return any(objective.of_requests for objective in self.objectives)

@@ -6,6 +6,8 @@ The grammar: METRIC[{model=NAME}][:STATISTIC] OP LIMIT[UNIT], without regard to 
                mean, min, max, p50, p75, p90, p95, p99, p999
                or a number of the run, without one: error_rate, requests_per_s, inputs_per_s, input_tokens_per_s,
                output_tokens_per_s, total_tokens_per_s
+               or of the jobs of sessions: job (seconds, with a statistic), jobs_per_hour_per_user, jobs_per_hour,
+               jobs_per_hour_per_gpu
     OP         <  <=  >  >=
     UNIT       us, ms or s for times; % for error_rate (without it, a share below 1); none for the rest
 """
@@ -25,6 +27,7 @@ from bench.errors import UsageError
 from bench.metrics.bounds import meaningless
 from bench.metrics.catalog import METRICS, RequestMetric
 from bench.metrics.quantile import QUANTILES, quantile
+from bench.metrics.run_numbers import JOB, JOB_NUMBERS, JOB_RATES, NO_NUMBER, number_of
 from bench.records import Outcome, RequestRecord
 
 OPERATORS: dict[str, Callable[[float, float], bool]] = {
@@ -41,12 +44,15 @@ RUN_NUMBERS = (
     "input_tokens_per_s",
     "output_tokens_per_s",
     "total_tokens_per_s",
+    *JOB_RATES,
 )
+"""Numbers of the whole run, which take no statistic."""
 
 BETWEEN_TOKENS = frozenset({"tpot", "itl", "tps", "chunk_gap"})
 """The metrics that need a second token."""
 
 _TIMES_TO_MS = {"us": 0.001, "ms": 1.0, "s": 1000.0}
+_SCALE_OF_TIMES = {"ms": 1.0, "s": 0.001}
 _FORM = re.compile(r"([a-z][a-z0-9_]*)(?::([a-z0-9_.]+))?(<=|>=|<|>)([0-9.]+(?:e[+-]?[0-9]+)?)([a-z%/]*)")
 
 
@@ -69,6 +75,16 @@ class Objective:
     def speaks_of(self, record: RequestRecord) -> bool:
         """Whether it is about this request."""
         return self.model is None or self.model == record.model
+
+    @property
+    def of_requests(self) -> bool:
+        """Whether it limits a latency of single requests."""
+        return self.metric in METRICS
+
+    @property
+    def of_jobs(self) -> bool:
+        """Whether it speaks of jobs."""
+        return self.metric in JOB_NUMBERS
 
     def holds(self, value: float) -> bool:
         """Whether a value of the metric keeps to the limit."""
@@ -104,8 +120,9 @@ def _parse_plain(text: str, plain: str) -> Objective:
     if match is None:
         raise UsageError(f'--slo "{text}": not of the form METRIC:STATISTIC<LIMIT, for example ttft:p99<500ms')
     metric, stat, op, number, suffix = match.groups()
-    if metric not in METRICS and metric not in RUN_NUMBERS:
-        raise UsageError(f'--slo "{text}": no metric is called {metric!r}{suggest(metric, [*METRICS, *RUN_NUMBERS])}')
+    known = [*METRICS, JOB, *RUN_NUMBERS]
+    if metric not in known:
+        raise UsageError(f'--slo "{text}": no metric is called {metric!r}{suggest(metric, known)}')
     try:
         limit = float(number)
     except ValueError:
@@ -117,13 +134,13 @@ def _parse_plain(text: str, plain: str) -> Objective:
     stat = "p99" if stat is None else {"avg": "mean", "median": "p50", "p99.9": "p999"}.get(stat, stat)
     if stat not in STATS:
         raise UsageError(f'--slo "{text}": no statistic is called {stat!r}{suggest(stat, STATS)}')
-    unit = METRICS[metric].unit
-    if unit == "ms":
+    unit = "s" if metric == JOB else METRICS[metric].unit
+    if unit in _SCALE_OF_TIMES:
         if not suffix:
             raise UsageError(f'--slo "{text}": {metric} needs a unit: write {number}ms, {number}s or {number}us')
         if suffix not in _TIMES_TO_MS:
             raise UsageError(f'--slo "{text}": {suffix!r} is not a unit of time; use us, ms or s')
-        limit *= _TIMES_TO_MS[suffix]
+        limit *= _TIMES_TO_MS[suffix] * _SCALE_OF_TIMES[unit]
     elif suffix not in ("", "tokens/s", "tok/s"):
         raise UsageError(f'--slo "{text}": {metric} is in tokens/s and takes no {suffix!r}')
     return Objective(text, metric, stat, op, limit, unit)
@@ -140,6 +157,10 @@ def _run_objective(text: str, metric: str, op: str, limit: float, suffix: str) -
         if limit > 100:
             raise UsageError(f'--slo "{text}": {limit:g}% is more than all requests: give at most 100%')
         return Objective(text, metric, None, op, limit / 100 if suffix == "%" else limit, "share")
+    if metric in JOB_RATES:
+        if suffix not in ("", "/h"):
+            raise UsageError(f'--slo "{text}": {metric} is a number per hour and takes no {suffix!r}')
+        return Objective(text, metric, None, op, limit, "1/h")
     if suffix not in ("", "/s"):
         raise UsageError(f'--slo "{text}": {metric} is a number per second and takes no {suffix!r}')
     return Objective(text, metric, None, op, limit, "1/s")
@@ -162,8 +183,9 @@ def meets_all(record: RequestRecord, objectives: Iterable[Objective]) -> bool:
     if record.outcome is not Outcome.OK:
         return False
     for objective in objectives:
-        if objective.stat is None or not objective.speaks_of(record):
+        if not objective.of_requests or not objective.speaks_of(record):
             continue
+        assert objective.stat is not None
         metric = METRICS[objective.metric]
         value = (
             metric.of(record)
@@ -194,6 +216,7 @@ def evaluate(
     error_rate: float | None,
     error_rate_ci95: Sequence[float] | None = None,
     by_model: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+    jobs: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Each objective with the value it is held against and whether it held: `slo` of a summary.
 
@@ -210,23 +233,15 @@ def evaluate(
         "throughput": throughput,
         "error_rate": error_rate,
         "error_rate_ci95": error_rate_ci95,
+        "jobs": jobs,
     }
     rows: list[dict[str, Any]] = []
     for objective in objectives:
-        between, ci95, value = None, None, None
+        # None: no request named that model.
         part = whole if objective.model is None else by_model.get(objective.model)
-        if part is None:
-            pass  # No request named that model.
-        elif objective.stat is not None:
-            numbers = part["latency"][METRICS[objective.metric].key]
-            value = numbers[objective.stat]
-            ci95 = numbers["ci95"].get(objective.stat)
-            between = numbers["bounds"][objective.stat] if meaningless(numbers, objective.stat) else None
-        elif objective.metric == "error_rate":
-            value, ci95 = part["error_rate"], part["error_rate_ci95"]
-        else:
-            rates = part["throughput"]
-            value, ci95 = rates.get(objective.metric), rates["ci95"].get(objective.metric)
+        found = NO_NUMBER if part is None else number_of(part, objective.metric, objective.stat)
+        value, row, stat = found.value, found.row, objective.stat
+        between = row["bounds"][stat] if row is not None and stat is not None and meaningless(row, stat) else None
         rows.append(
             {
                 "objective": objective.text,
@@ -236,11 +251,11 @@ def evaluate(
                 "limit": objective.limit,
                 "unit": objective.unit,
                 "value": value,
-                "ci95": ci95,
+                "ci95": found.ci95,
                 "between": between,
                 "held": value is not None and all(objective.holds(end) for end in _ends(value, between)),
                 "shown": sureness.shown(
-                    ci95 if between is None else None, objective.limit, upper=objective.op in ("<", "<=")
+                    found.ci95 if between is None else None, objective.limit, upper=objective.op in ("<", "<=")
                 ),
             }
         )

@@ -24,6 +24,7 @@ from bench.metrics.columns import Columns, happened
 from bench.metrics.facts import RunFacts
 from bench.metrics.inputs import Inputs
 from bench.metrics.instrument import WorkerSamples
+from bench.metrics.job_numbers import JobNumbers
 from bench.metrics.load import Readiness, Spans, describe_load
 from bench.metrics.objectives import evaluate, meets_all
 from bench.metrics.page_data import page_data
@@ -62,6 +63,7 @@ class Summary:
         self._readiness = Readiness()
         self._samples = WorkerSamples()
         self._inputs = Inputs()
+        self._jobs = JobNumbers(facts.start_ns)
         self._warmup: Counter[Outcome] = Counter()
         self._warmup_end_ns: int | None = None
         self._result: dict[str, Any] | None = None
@@ -72,6 +74,7 @@ class Summary:
         """One record, in any order. Warm-up requests are counted apart and are in no other number."""
         self._result = None
         self._spans.add(record)
+        self._jobs.add(record)
         if self._by_model is not None and record.phase == "run":
             self._by_model.add(record)
         if record.phase == "warmup":
@@ -149,6 +152,7 @@ class Summary:
         scope = Scope(data, None)
         whole = self._numbers(scope)
         by_model = None if self._by_model is None else self._by_model.numbers(scope.span)
+        jobs = self._jobs.describe(scope.span, whole["latency"]["tpot_ms"], facts.gpus)
         tried = counts["succeeded"] + counts["failed"]
         error_rate = counts["failed"] / tried if tried else None
         return {
@@ -160,12 +164,14 @@ class Summary:
                 error_rate,
                 self._error_rate_interval(),
                 by_model or {},
+                jobs,
             ),
             **({} if by_model is None else {"models": [{"model": name, **part} for name, part in by_model.items()]}),
             "counts": counts,
             "errors": tally.errors(),
             "load": describe_load(facts, columns, self._spans, self._samples, self._readiness),
             **whole,
+            **({} if jobs is None else {"jobs": jobs}),
             **self._cancelled.describe(scope.duration_s),
             "latency_of_failures_ms": describe(sorted(happened(columns.failed_after_ms))),
             "stalls": tally.stalls(),

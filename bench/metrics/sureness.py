@@ -55,6 +55,18 @@ def of_tokens(sample: Sequence[array[float]], whole: Whole, scale: float, durati
     return {"independent": known.effective, **_told(found, sum(size > 0 for size in sizes), duration_s)}
 
 
+def of_groups(groups: Sequence[Sequence[float]], duration_s: float | None) -> dict[str, Any]:
+    """Of values that come in groups, each of which is one piece of evidence: `groups` in the order in which they began.
+
+    `independent` counts groups.
+    """
+    sizes = list(map(len, groups))
+    flat = array("d", chain.from_iterable(groups))
+    known = grouped_dependence(flat, sizes)
+    found = grouped_intervals(flat, sizes, QUANTILES)
+    return {"independent": known.effective, **_told(found, len(groups), duration_s)}
+
+
 def of_rates(rates: Mapping[str, float], per_second: Mapping[str, Sequence[float]]) -> dict[str, Any]:
     """Of rates, from what came in each second."""
     found: Found = {}

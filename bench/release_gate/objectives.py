@@ -11,13 +11,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
-from typing import Any
 
 from bench.comparison.sides import MeasuredRun
 from bench.errors import UsageError
-from bench.metrics.catalog import METRICS, REQUEST_METRICS
+from bench.metrics.catalog import REQUEST_METRICS
 from bench.metrics.objectives import Objective
 from bench.metrics.quantile import QUANTILES
+from bench.metrics.run_numbers import number_of
 from bench.release_gate.baseline import Entry, independent_values
 from bench.statistics.gate import LEAST_CANDIDATES, Verdict, objective
 from bench.statistics.intervals import LEAST_FOR_MEAN, TAIL, Interval, values_needed
@@ -70,21 +70,12 @@ def judge(wanted: Objective, runs: Sequence[MeasuredRun], entries: Sequence[Entr
 
 
 def _value(wanted: Objective, run: MeasuredRun) -> float | None:
-    value: float | None
-    if wanted.stat is None:
-        value = run.summary["throughput"].get(wanted.metric)
-    else:
-        value = run.summary["latency"][METRICS[wanted.metric].key][wanted.stat]
-    return value
+    return number_of(run.summary, wanted.metric, wanted.stat).value
 
 
 def _own_interval(wanted: Objective, run: MeasuredRun) -> Interval | None:
     """The interval of one run's number, from its summary."""
-    block: Any = run.summary["throughput"]
-    name = wanted.metric
-    if wanted.stat is not None:
-        block, name = run.summary["latency"][METRICS[wanted.metric].key], wanted.stat
-    ends = block["ci95"].get(name)
+    ends = number_of(run.summary, wanted.metric, wanted.stat).ci95
     return None if ends is None else Interval(*ends)
 
 

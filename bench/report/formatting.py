@@ -74,11 +74,14 @@ def seconds(value: float | None) -> str:
     return NOTHING if value is None else f"{value:,.1f} s"
 
 
+_UNITS = {"1/s": "per s", "1/h": "per hour"}
+
+
 def measured(value: float | None, unit: str) -> str:
     """A value of an objective, in the unit that summaries name."""
     if value is None:
         return NOTHING
-    return share(value) if unit == "share" else f"{number(value)} {'per s' if unit == '1/s' else unit}"
+    return share(value) if unit == "share" else f"{number(value)} {_UNITS.get(unit, unit)}"
 
 
 def objective_value(row: Mapping[str, Any]) -> str:

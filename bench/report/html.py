@@ -16,6 +16,7 @@ from bench.metrics.catalog import METRICS, Metric
 from bench.report import (
     details,
     formatting,
+    jobs,
     models_table,
     other_tools,
     request_tables,
@@ -100,6 +101,9 @@ def render(summary: Mapping[str, Any], page: Mapping[str, Any] | None = None) ->
         models=models_table.rows(summary),
         model_heads=models_table.heads(summary),
         models_note=models_table.NOTE,
+        jobs=jobs.rows(summary),
+        job_tables=jobs.tables(summary),
+        job_tables_note=jobs.NOTE,
         changes=segments_table.changes(summary),
         slo=_objectives(summary["slo"]),
         throughput=details.throughput(summary),

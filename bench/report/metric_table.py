@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from bench.report import models_table
+from bench.report import jobs, models_table
 from bench.report.details import latencies, rate_names
 from bench.report.formatting import NOTHING, interval, measured, number, statistic
 
@@ -41,9 +41,26 @@ def rows(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
     tried = counts["succeeded"] + counts["failed"]
     found.append({"metric": "error_rate", "unit": "share", "values": tried,
                   "mean": counts["failed"] / tried if tried else None})  # fmt: skip
+    found += _rows_of_jobs(summary)
     for part in summary.get("models") or ():
         found += _rows_of_model(summary, part)
     return found
+
+
+def _rows_of_jobs(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Job seconds, and jobs an hour as far as they are known."""
+    found = summary.get("jobs")
+    if found is None:
+        return []
+    of, rates = found["job_s"], found["rates"]
+    row = {"metric": "job", "unit": "s", "values": of["n"], **{stat: of[stat] for stat in STATS}}
+    for stat in WITH_INTERVAL:
+        row |= _ends(stat, of["ci95"].get(stat))
+    known = [name for name, ends in rates["ci95"].items() if rates[name] is not None]
+    return [
+        row,
+        *({"metric": name, "unit": "1/h", "mean": rates[name], **_ends("mean", rates["ci95"][name])} for name in known),
+    ]
 
 
 def _rows_of_model(summary: Mapping[str, Any], part: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -100,6 +117,9 @@ def to_markdown(summary: Mapping[str, Any]) -> str:
             for key, (title, unit) in rate_names(summary).items()
         ],
     )
+    parts += _table(["Jobs", ""], [[row.name, row.value] for row in jobs.rows(summary)])
+    for title, heads, body in jobs.tables(summary):
+        parts += _table([f"{title}: {heads[0].lower()}", *heads[1:]], [list(row) for row in body])
     parts += _table(list(models_table.heads(summary)), [list(row) for row in models_table.rows(summary)])
     parts += _table(
         ["Objective", "Measured", ""],

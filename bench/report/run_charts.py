@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from bench.report import distribution_charts, request_charts, server_charts, time_charts
+from bench.report import distribution_charts, jobs, request_charts, server_charts, time_charts
 from bench.report.charts import Chart
 from bench.report.details import has_tokens
 from bench.report.time_charts import RunNumbers
@@ -40,6 +40,12 @@ CHARTS: dict[str, Callable[[RunNumbers], Chart | None]] = {
 }
 """A chart is left out where a run has not what it is made of."""
 
+OF_JOBS: dict[str, Callable[[RunNumbers], Chart | None]] = {
+    "ttft_by_context": jobs.ttft_by_context,
+    "ttft_by_turn": jobs.ttft_by_turn,
+}
+"""Beside these, those of a run of sessions."""
+
 OF_INPUTS: dict[str, Callable[[RunNumbers], Chart | None]] = {
     "requests_per_s": time_charts.requests_per_s,
     "responses_per_s": time_charts.responses_per_s,
@@ -63,6 +69,6 @@ OF_INPUTS: dict[str, Callable[[RunNumbers], Chart | None]] = {
 
 def build(run: RunNumbers) -> tuple[Chart, ...]:
     """All charts of a run."""
-    charts = CHARTS if has_tokens(run.summary) else OF_INPUTS
+    charts = {**CHARTS, **OF_JOBS} if has_tokens(run.summary) else OF_INPUTS
     found = tuple(chart for make in charts.values() if (chart := make(run)) is not None)
     return (*found, *server_charts.named(run))

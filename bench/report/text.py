@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.metrics.catalog import METRICS
-from bench.report import details, formatting, models_table, other_tools, segments_table, server
+from bench.report import details, formatting, jobs, models_table, other_tools, segments_table, server
 
 NARROW, WIDE = 80, 120
 _ROOMY = 98
@@ -61,6 +61,7 @@ def _page(summary: Mapping[str, Any], columns: int, brief: bool) -> Group:
         parts += [_run(summary), _latency(summary, columns), *_too_few(summary), _throughput(summary, wide)]
         parts += _segments(summary)
         parts += _models(summary)
+        parts += _jobs(summary)
         if summary["slo"]["objectives"]:
             parts.append(_objectives(summary))
         parts += _other_tools(summary)
@@ -238,6 +239,19 @@ def _models(summary: Mapping[str, Any]) -> list[RenderableType]:
     for model, *cells in rows:
         table.add_row(Text(printable(model)), *cells)
     return [Padding(table, (0, 0, 1, 0))]
+
+
+def _jobs(summary: Mapping[str, Any]) -> list[RenderableType]:
+    found = jobs.lines(summary)
+    if not found:
+        return []
+    parts: list[RenderableType] = [Text("\n".join(found), overflow="fold")]
+    for title, (first, *heads), rows in jobs.tables(summary):
+        table = _table(f"{title}: {first.lower()}", *heads)
+        for row in rows:
+            table.add_row(*row)
+        parts.append(Padding(table, (1, 0, 0, 0)))
+    return [*parts, Text("")]
 
 
 def _objectives(summary: Mapping[str, Any]) -> RenderableType:

@@ -12,6 +12,7 @@ Turns are numbered from 0, as they stand in the list. In files they have names (
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
@@ -79,6 +80,10 @@ class Node:
     job: int
     """Number of its job, from 0. A job is a user's request with all its steps: it begins with the session, and at each turn
     before which a person pauses; each other turn belongs to the job of the turn before it in the list."""
+    step: int
+    """Its number among the turns of its job, from 0."""
+    steps: int
+    """Turns of its job."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,7 +242,8 @@ def _continues(turn: Turn, number: int) -> int | None:
 
 def _nodes(turns: Sequence[Turn]) -> tuple[Node, ...]:
     nobody_says = all(turn.pause is None for turn in turns)
-    nodes: list[Node] = []
+    pauses: list[Pause | None] = []
+    jobs: list[int] = []
     job = 0
     for number, turn in enumerate(turns):
         pause: Pause | None = "human" if nobody_says and number and turn.agent is None else turn.pause
@@ -245,5 +251,20 @@ def _nodes(turns: Sequence[Turn]) -> tuple[Node, ...]:
             job = turn.job
         elif number and pause == "human":
             job += 1
-        nodes.append(Node(after=_after(turn, number), continues=_continues(turn, number), pause=pause, job=job))
+        pauses.append(pause)
+        jobs.append(job)
+    steps, begun = Counter(jobs), Counter[int]()
+    nodes: list[Node] = []
+    for number, (turn, pause, job) in enumerate(zip(turns, pauses, jobs, strict=True)):
+        nodes.append(
+            Node(
+                after=_after(turn, number),
+                continues=_continues(turn, number),
+                pause=pause,
+                job=job,
+                step=begun[job],
+                steps=steps[job],
+            )
+        )
+        begun[job] += 1
     return tuple(nodes)

@@ -16,6 +16,8 @@ PLACE = TurnPlace(
     turn=3,
     turns=9,
     job=1,
+    job_step=2,
+    job_steps=5,
     agent="search",
     pause_ns=5 * MS,
     pause="tool",
@@ -26,7 +28,7 @@ PLACE = TurnPlace(
 )
 FIELDS = {
     "session_number": 12, "turn": 3, "session_turns": 9, "session_turns_before": 2,
-    "job": 1, "job_cut": True, "agent": "search",
+    "job": 1, "job_step": 2, "job_steps": 5, "job_cut": True, "agent": "search",
     "after": (0, 2), "pause_ns": 5 * MS, "pause": "tool", "cached_tokens_planned": 64,
 }  # fmt: skip
 
@@ -54,7 +56,7 @@ def test_a_request_of_no_session_has_no_place() -> None:
 def test_a_load_of_sessions_says_the_place_of_each_turn() -> None:
     session = Session(id="s", turns=(Turn(content="a"), Turn(content="b", think_time_s=0.02, cached_tokens=5)))
     load = Load(requests=2).sessions(1, [session, session])
-    plain = dict.fromkeys(FIELDS) | {"session_turns": 2}
+    plain = dict.fromkeys(FIELDS) | {"session_turns": 2, "job_step": 0, "job_steps": 1}
     assert told(load.of(0)) == plain | {"session_number": 0, "turn": 0, "job": 0, "pause_ns": 0}
     assert told(load.of(1)) == plain | {
         "session_number": 0, "turn": 1, "job": 1, "pause_ns": 20 * MS, "pause": "human", "cached_tokens_planned": 5,

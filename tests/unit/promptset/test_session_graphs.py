@@ -78,9 +78,9 @@ def test_a_linear_session_is_the_simplest_graph() -> None:
     session = Session(id="s", turns=tuple(Turn(content=text, answer="a") for text in "xyz"))
     assert session.is_linear
     assert session.nodes == (
-        Node(after=(), continues=None, pause=None, job=0),
-        Node(after=(0,), continues=0, pause="human", job=1),
-        Node(after=(1,), continues=1, pause="human", job=2),
+        Node(after=(), continues=None, pause=None, job=0, step=0, steps=1),
+        Node(after=(0,), continues=0, pause="human", job=1, step=0, steps=1),
+        Node(after=(1,), continues=1, pause="human", job=2, step=0, steps=1),
     )
     assert session.messages(["b"]) == session.conversation(1, {0: "b"})
     assert session.row()["turns"][1] == {"content": "y", "think_time_s": 0.0, "answer": "a"}

@@ -1,0 +1,207 @@
+"""The numbers of jobs: `jobs` of a summary. What a job is, jobs.py says.
+
+Only jobs that were begun and completed in the run have job seconds. A job that the run cut off, or that it entered in the
+middle, is counted and left out: nobody knows how long it would have taken. What is left out are long ones more often than
+short ones, so that a run should be many times as long as its jobs.
+
+Jobs of one session are one group: they follow each other in one conversation. Groups stand in the order in which their first
+jobs were due, and depend on each other as requests do (bench/statistics/).
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from math import fsum
+from typing import Any
+
+from bench.metrics.jobs import GatheredJobs, Job, JobEnd
+from bench.metrics.per_request import NS_PER_S, output_tokens, ttft_ms
+from bench.metrics.quantile import describe
+from bench.metrics.run_numbers import JOB_RATES
+from bench.records import Outcome, RequestRecord
+
+S_PER_H = 3600
+PER_USER = ("p50", "p75", "p90", "p95", "p99")
+"""Quantiles of the time per token whose inverse is a speed: p90 is what nine of ten requests had at least."""
+
+
+class JobNumbers:
+    """Folds the records of a run, with those of its warm-up: a job may have begun there."""
+
+    def __init__(self, start_ns: int) -> None:
+        self._start_ns = start_ns
+        self._gathered = GatheredJobs()
+        self._any = False
+        self._fresh = FreshTokens()
+        self._by_context, self._by_turn = TtftBins(), TtftBins()
+
+    def add(self, record: RequestRecord) -> None:
+        """One record, in any order."""
+        if record.job is None:
+            return
+        self._gathered.add(record)
+        if record.phase == "warmup":
+            return
+        self._any = True
+        if record.outcome is not Outcome.OK:
+            return
+        self._fresh.add(record)
+        ttft = ttft_ms(record)
+        if ttft is not None:
+            tokens = record.input_tokens_asked if record.input_tokens is None else record.input_tokens
+            if tokens:
+                self._by_context.add(tokens, ttft)
+            if record.turn is not None:
+                self._by_turn.add(record.turn + 1, ttft)
+
+    def describe(
+        self, span: tuple[float, float] | None, tpot_ms: Mapping[str, Any], gpus: int | None
+    ) -> dict[str, Any] | None:
+        """`jobs` of a summary; None of a run without jobs.
+
+        `span`: from the first send to the last end, in ns from the start of the run; `tpot_ms`: the numbers of TPOT.
+        """
+        if not self._any:
+            return None
+        jobs = self._gathered.jobs()
+        completed = [job for job in jobs if job.ended is JobEnd.COMPLETED]
+        ends = Counter(job.ended for job in jobs)
+        duration_s = None if span is None else (span[1] - span[0]) / NS_PER_S
+        seconds = _seconds(completed, duration_s)
+        return {
+            "counts": {str(end): ends[end] for end in JobEnd},
+            "sessions": len({job.session for job in jobs}),
+            "job_s": seconds,
+            "rates": _rates(self._ended_s(jobs, span), seconds, duration_s, gpus),
+            "steps": describe(sorted(job.steps for job in completed)),
+            "time": _time(completed),
+            "tokens": self._fresh.describe(completed, duration_s),
+            "tokens_per_s_per_user": {name: 1000 / tpot_ms[name] if tpot_ms.get(name) else None for name in PER_USER},
+            "ttft_by_context": self._by_context.describe(),
+            "ttft_by_turn": self._by_turn.describe(),
+        }
+
+    def _ended_s(self, jobs: Sequence[Job], span: tuple[float, float] | None) -> list[float]:
+        """When jobs ended, in s from the first send: those that were begun in the warm-up too, about as many as are cut."""
+        from_ns = self._start_ns + (0.0 if span is None else span[0])
+        return [(job.end_ns - from_ns) / NS_PER_S for job in jobs if job.whole and job.ended in _ENDED]
+
+
+_ENDED = (JobEnd.COMPLETED, JobEnd.BEGUN_BEFORE)
+
+
+def _rates(
+    ended_s: Sequence[float], seconds: Mapping[str, Any], duration_s: float | None, gpus: int | None
+) -> dict[str, Any]:
+    """Jobs an hour: of one user, who asks for the next when one is done, of the whole run, and of one GPU."""
+    mean = seconds["mean"]
+    values: dict[str, float | None] = dict.fromkeys(JOB_RATES)
+    ci95: dict[str, list[float] | None] = dict.fromkeys(JOB_RATES)
+    if mean:
+        values["jobs_per_hour_per_user"] = S_PER_H / mean
+        ci95["jobs_per_hour_per_user"] = _inverse(seconds["ci95"]["mean"])
+    if duration_s:
+        from bench.metrics import sureness
+
+        values["jobs_per_hour"] = per_hour = S_PER_H * len(ended_s) / duration_s
+        each_second = [0.0] * int(duration_s)
+        for at_s in ended_s:
+            if 0 <= at_s < len(each_second):
+                each_second[int(at_s)] += S_PER_H
+        ends = sureness.of_rates({"jobs_per_hour": per_hour}, {"jobs_per_hour": each_second})["ci95"]["jobs_per_hour"]
+        ci95["jobs_per_hour"] = ends
+        if gpus is not None:
+            values["jobs_per_hour_per_gpu"] = per_hour / gpus
+            ci95["jobs_per_hour_per_gpu"] = None if ends is None else [end / gpus for end in ends]
+    return {"ended": len(ended_s), **values, "ci95": ci95}
+
+
+def _seconds(completed: Sequence[Job], duration_s: float | None) -> dict[str, Any]:
+    """Job seconds, with intervals that take the jobs of a session for one group."""
+    from bench.metrics import sureness
+
+    groups: dict[int, list[float]] = {}
+    for job in completed:
+        groups.setdefault(job.session, []).append(job.seconds)
+    sure = sureness.of_groups(list(groups.values()), duration_s)
+    return describe(sorted(job.seconds for job in completed)) | sure | {"quantiles": "exact", "bounds": {}}
+
+
+def _inverse(ends: Sequence[float] | None) -> list[float] | None:
+    """The interval of 3600 / mean; none where nothing bounds it from above."""
+    return None if ends is None or ends[0] <= 0 else [S_PER_H / ends[1], S_PER_H / ends[0]]
+
+
+def _time(completed: Sequence[Job]) -> dict[str, Any]:
+    """Where the time of completed jobs went, with the pauses of their users before them: seconds, and shares of all."""
+    of: dict[str, Callable[[Job], int]] = {
+        "model": lambda job: job.model_ns,
+        "tools": lambda job: job.tools_ns,
+        "other": lambda job: job.other_ns,
+        "human": lambda job: job.human_ns,
+    }
+    sums = {name: sum(map(one, completed)) / NS_PER_S for name, one in of.items()}
+    whole = fsum(sums.values())
+    return {name: {"s": s, "share": s / whole if whole else None} for name, s in sums.items()}
+
+
+class FreshTokens:
+    """Tokens of successful requests, and of these the fresh ones: all but the input that a cache had.
+
+    What the server says of its cache counts, else what was planned; of a request without either all tokens are fresh.
+    """
+
+    def __init__(self) -> None:
+        self._input = self._cached = self._output = 0
+        self._from: Counter[str] = Counter()
+
+    def add(self, record: RequestRecord) -> None:
+        """A successful request."""
+        tokens = record.input_tokens_asked if record.input_tokens is None else record.input_tokens
+        self._input += 0 if tokens is None else tokens
+        said, planned = record.cached_tokens, record.cached_tokens_planned
+        cached = planned if said is None else said
+        self._cached += 0 if cached is None else cached
+        self._output += output_tokens(record)
+        self._from["server" if said is not None else "none" if planned is None else "plan"] += 1
+
+    def describe(self, completed: Sequence[Job], duration_s: float | None) -> dict[str, Any]:
+        """Sums over the run, per second of it, and per completed job."""
+        of_all = {"input": self._input, "cached": self._cached, "output": self._output}
+        of_jobs = {
+            "input": sum(job.input_tokens for job in completed),
+            "cached": sum(job.cached_tokens for job in completed),
+            "output": sum(job.output_tokens for job in completed),
+        }
+        return {
+            **of_all,
+            "cached_from": {name: self._from[name] for name in ("server", "plan", "none")},
+            "per_s": _all_and_fresh(of_all, duration_s),
+            "per_job": _all_and_fresh(of_jobs, len(completed)),
+        }
+
+
+def _all_and_fresh(tokens: Mapping[str, int], over: float | None) -> dict[str, float | None]:
+    every = tokens["input"] + tokens["output"]
+    amounts = {"all": every, "fresh": every - tokens["cached"]}
+    return {name: amount / over if over else None for name, amount in amounts.items()}
+
+
+class TtftBins:
+    """TTFT by a whole number, in bins whose ends are powers of two: 1, 2, 3 to 4, 5 to 8, and so on."""
+
+    def __init__(self) -> None:
+        self._bins: dict[int, array[float]] = {}
+
+    def add(self, number: int, ms: float) -> None:
+        """A TTFT at this number, which is at least 1."""
+        self._bins.setdefault((number - 1).bit_length(), array("d")).append(ms)
+
+    def describe(self) -> list[dict[str, Any]]:
+        """The bins that have values, rising: `from` and `to` are in it."""
+        return [
+            {"from": 1 if not k else 2 ** (k - 1) + 1, "to": 2**k, "ttft_ms": describe(sorted(self._bins[k]))}
+            for k in sorted(self._bins)
+        ]

@@ -1,0 +1,230 @@
+"""Jobs: what a user asked for, from the moment at which it was due to the last token of its last step.
+
+The steps of a job are the requests of one session that have its number: turns after tools, and those of sub-agents, which run
+beside each other.
+
+    job seconds    last token of all its steps - intended of its first step
+    in the model   the union of [sent, last token] of its steps: what runs side by side counts once
+    in tools       the union of its tool pauses, but for what lies in the model
+    other          the rest: waits at a cap, the client
+    human          the pause of its user before it: no part of job seconds
+
+How a job ended, the first that fits:
+
+    begun_before   its first step was sent in the warm-up, or never: the run entered its session in the middle
+    failed         a step failed, and with it the session
+    cancelled      the user left a step, as planned
+    cut            the run ended before its last step did
+    completed      every one of its steps was answered
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from bench.metrics.per_request import NS_PER_S, last_token
+from bench.records import NO_FAILURE, Outcome, RequestRecord
+
+HUMAN, TOOL = "human", "tool"
+
+Span = tuple[int, int]
+"""From when to when, in ns."""
+
+
+class JobEnd(StrEnum):
+    """How a job ended."""
+
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    CUT = "cut"
+    BEGUN_BEFORE = "begun_before"
+
+
+class StepEnd(StrEnum):
+    """How a step ended."""
+
+    OK = "ok"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    CUT = "cut"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What a job needs to know of a request. `end_ns`: its last token; of a request without one, its end."""
+
+    number: int
+    """In its job; the job begins with 0."""
+    warmup: bool
+    due_ns: int
+    sent_ns: int | None
+    end_ns: int
+    pause_ns: int
+    pause: str | None
+    ended: StepEnd
+    input_tokens: int = 0
+    cached_tokens: int = 0
+    output_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job. Times of what did not complete are of what there was of it. `session` is its number in the run."""
+
+    session: int
+    number: int
+    ended: JobEnd
+    due_ns: int
+    end_ns: int
+    steps: int
+    model_ns: int
+    tools_ns: int
+    human_ns: int
+    input_tokens: int
+    cached_tokens: int
+    output_tokens: int
+    whole: bool
+    """Whether all its steps were answered, the last of them in the run: also of a job that was begun before."""
+
+    @property
+    def seconds(self) -> float:
+        """From when it was due to its last token."""
+        return (self.end_ns - self.due_ns) / NS_PER_S
+
+    @property
+    def other_ns(self) -> int:
+        """Neither in the model nor in tools."""
+        return self.end_ns - self.due_ns - self.model_ns - self.tools_ns
+
+
+def step_of(record: RequestRecord) -> Step | None:
+    """The step that a record is; None of a request outside sessions, and of records that do not know their job."""
+    if record.session_number is None or record.job is None or record.job_step is None:
+        return None
+    planned, said = record.cached_tokens_planned, record.cached_tokens
+    tokens = record.input_tokens_asked if record.input_tokens is None else record.input_tokens
+    cached = planned if said is None else said
+    return Step(
+        number=record.job_step,
+        warmup=record.phase == "warmup",
+        due_ns=record.intended_ns,
+        sent_ns=record.sent_ns,
+        end_ns=answered_ns(record),
+        pause_ns=0 if record.pause_ns is None else record.pause_ns,
+        pause=record.pause,
+        ended=_ended(record.outcome),
+        input_tokens=0 if tokens is None else tokens,
+        cached_tokens=0 if cached is None else cached,
+        output_tokens=0 if record.output_tokens is None else record.output_tokens,
+    )
+
+
+def answered_ns(record: RequestRecord) -> int:
+    """The last token; of a response that was no stream, or had none, its end."""
+    last = last_token(record)
+    return record.end_ns if last is None or record.outcome is not Outcome.OK else record.chunk_ns[last]
+
+
+def _ended(outcome: Outcome) -> StepEnd:
+    if outcome is Outcome.OK:
+        return StepEnd.OK
+    if outcome not in NO_FAILURE:
+        return StepEnd.FAILED
+    return StepEnd.CANCELLED if outcome is Outcome.CANCELLED else StepEnd.CUT
+
+
+def job_of(session: int, number: int, steps: Sequence[Step], planned: int) -> Job | None:
+    """The job that these steps are, of `planned` that it has; None where all of it lies in the warm-up."""
+    if all(step.warmup for step in steps):
+        return None
+    opening = next((step for step in steps if step.number == 0), None)
+    due_ns = min(step.due_ns for step in steps)
+    end_ns = max(step.end_ns for step in steps)
+    answered = len(steps) == planned and all(step.ended is StepEnd.OK for step in steps)
+    in_model = covered_ns((step.sent_ns, step.end_ns) for step in steps if step.sent_ns is not None)
+    with_tools = covered_ns(span for step in steps for span in _spans(step, due_ns))
+    return Job(
+        session=session,
+        number=number,
+        ended=_job_end(steps, opening, answered=answered),
+        due_ns=due_ns,
+        end_ns=end_ns,
+        steps=len(steps),
+        model_ns=in_model,
+        tools_ns=with_tools - in_model,
+        human_ns=opening.pause_ns if opening is not None and opening.pause == HUMAN else 0,
+        input_tokens=sum(step.input_tokens for step in steps),
+        cached_tokens=sum(step.cached_tokens for step in steps),
+        output_tokens=sum(step.output_tokens for step in steps),
+        whole=answered and not max(steps, key=lambda step: step.end_ns).warmup,
+    )
+
+
+def _job_end(steps: Sequence[Step], opening: Step | None, *, answered: bool) -> JobEnd:
+    if opening is None or opening.warmup:
+        return JobEnd.BEGUN_BEFORE
+    if any(step.ended is StepEnd.FAILED for step in steps):
+        return JobEnd.FAILED
+    if any(step.ended is StepEnd.CANCELLED for step in steps):
+        return JobEnd.CANCELLED
+    return JobEnd.COMPLETED if answered else JobEnd.CUT
+
+
+def _spans(step: Step, from_ns: int) -> Iterable[Span]:
+    """When the step was in the model, and the pause of tools before it."""
+    if step.sent_ns is not None:
+        yield step.sent_ns, step.end_ns
+    if step.pause == TOOL:
+        yield max(from_ns, step.due_ns - step.pause_ns), step.due_ns
+
+
+def covered_ns(spans: Iterable[Span]) -> int:
+    """How much time the spans cover together: what two of them share counts once."""
+    covered, reached = 0, None
+    for start, end in sorted(spans):
+        begin = start if reached is None else max(start, reached)
+        if end > begin:
+            covered += end - begin
+            reached = end
+    return covered
+
+
+def jobs_of(records: Iterable[RequestRecord]) -> list[Job]:
+    """The jobs of records, in the order in which they were due."""
+    gathered = GatheredJobs()
+    for record in records:
+        gathered.add(record)
+    return gathered.jobs()
+
+
+class GatheredJobs:
+    """Puts the steps of jobs together, in any order of their records."""
+
+    def __init__(self) -> None:
+        self._steps: dict[tuple[int, int], list[Step]] = {}
+        self._planned: dict[tuple[int, int], int] = {}
+
+    def add(self, record: RequestRecord) -> None:
+        """One record, of either phase; what is no step of a job is passed over."""
+        step = step_of(record)
+        if step is None:
+            return
+        assert record.session_number is not None
+        assert record.job is not None
+        assert record.job_steps is not None
+        key = record.session_number, record.job
+        self._steps.setdefault(key, []).append(step)
+        self._planned[key] = record.job_steps
+
+    def jobs(self) -> list[Job]:
+        """The jobs that are not all warm-up, in the order in which they were due."""
+        found = []
+        for (session, number), steps in self._steps.items():
+            in_order = sorted(steps, key=lambda step: (step.number, step.due_ns))
+            job = job_of(session, number, in_order, self._planned[session, number])
+            if job is not None:
+                found.append(job)
+        return sorted(found, key=lambda job: (job.due_ns, job.session, job.number))

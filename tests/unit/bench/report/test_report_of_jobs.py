@@ -1,0 +1,64 @@
+"""The jobs of sessions in every form of a report: text in full, page, CSV and Markdown, and the schema."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable
+from importlib.resources import files
+
+import orjson
+from jsonschema import Draft202012Validator
+
+from bench.report import html, jobs, run_charts, text
+from bench.report.metric_table import to_csv, to_markdown
+from bench.report.time_charts import RunNumbers
+from tests.support.golden_run import golden_summary
+from tests.support.jobs_run import page_data_of_jobs, summary_of_jobs
+
+SCHEMA = orjson.loads(files("bench.report").joinpath("summary.schema.json").read_bytes())
+
+
+def test_the_text_is_the_golden_one(golden: Callable[[str, str], None]) -> None:
+    golden("jobs.txt", text.render(summary_of_jobs()))
+
+
+def test_the_numbers_are_the_golden_ones(golden: Callable[[str, str], None]) -> None:
+    lines = orjson.dumps(summary_of_jobs()["jobs"], option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    golden("jobs.json", lines.decode())
+
+
+def test_the_summary_keeps_the_schema_and_the_schema_knows_no_more() -> None:
+    whole = summary_of_jobs()
+    validator = Draft202012Validator(SCHEMA)
+    assert [error.message for error in validator.iter_errors(orjson.loads(orjson.dumps(whole)))] == []
+    for key in whole["jobs"]:
+        planted = {**whole, "jobs": {k: v for k, v in whole["jobs"].items() if k != key}}
+        assert not validator.is_valid(orjson.loads(orjson.dumps(planted))), key
+    assert not validator.is_valid(orjson.loads(orjson.dumps({**whole, "jobs": {**whole["jobs"], "more": 1}})))
+
+
+def test_the_page_shows_the_jobs_with_their_tables_and_charts() -> None:
+    page = html.render(summary_of_jobs(), page_data_of_jobs())
+    assert "<h3>Jobs</h3>" in page
+    for row in jobs.rows(summary_of_jobs()):
+        assert row.name in page
+    built = {chart.key: chart for chart in run_charts.build(RunNumbers(summary_of_jobs(), page_data_of_jobs()))}
+    for key in run_charts.OF_JOBS:
+        assert len(built[key].panels[0].lines[0].values) == len(summary_of_jobs()["jobs"][key])
+    for title in ("TTFT by context length", "TTFT by turn"):
+        assert page.count(title) >= 2, "a table and a chart"
+
+
+def test_a_run_without_jobs_says_nothing_of_them() -> None:
+    assert "jobs" not in golden_summary()
+    assert jobs.rows(golden_summary()) == []
+    assert "Jobs" not in html.render(golden_summary())
+
+
+def test_csv_and_markdown_have_them() -> None:
+    rows = {row["metric"]: row for row in csv.DictReader(io.StringIO(to_csv(summary_of_jobs())))}
+    found = summary_of_jobs()["jobs"]
+    assert float(rows["job"]["p90"]) == found["job_s"]["p90"]
+    assert float(rows["jobs_per_hour_per_gpu"]["mean"]) == found["rates"]["jobs_per_hour_per_gpu"]
+    assert "| Job seconds | average " in to_markdown(summary_of_jobs())
