@@ -52,6 +52,10 @@ def combination_problems(config: MockConfig) -> list[str]:
     if config.workers > 1 and (config.engine == "batching" or config.load_slowdown > 0):
         together = "--engine batching" if config.engine == "batching" else "--load-slowdown"
         problems.append(f"{together} needs all requests in one process: remove --workers")
+    if "cached_tokens" in config.reply_details and config.engine != "batching":
+        problems.append("--reply-details cached_tokens: only --engine batching has a prefix cache")
+    if "speculative_decoding" in config.reply_details and config.num_speculative_tokens == 0:
+        problems.append("--reply-details speculative_decoding: nothing is drafted; add --num-speculative-tokens")
     if config.engine == "batching":
         problems += [
             f"--fault {rule}: {NEEDS_DRAWN_LATENCIES}" for rule in config.fault if rule.fault.name in SCALING_FAULTS

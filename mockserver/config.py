@@ -254,6 +254,15 @@ class MockConfig(BaseModel):
         "last",
         description="put the finish reason on the last chunk of text (last: vLLM) or in its own chunk (separate: OpenAI)",
     )
+    reply_details: Annotated[
+        tuple[Literal["cached_tokens", "metrics", "speculative_decoding", "timings"], ...],
+        BeforeValidator(_as_list),
+        Flag("text", "NAME", live=True),
+    ] = Field(
+        (),
+        description="say in replies what the engine did: cached_tokens, metrics, speculative_decoding (vLLM), timings "
+        "(llama.cpp); repeat it for several",
+    )
     tokenizer: Annotated[str | None, Flag("text", "T")] = Field(
         None, description="tokenizer for replies and counts: a directory, a file, or a hub id (default: a built-in one)"
     )
@@ -350,35 +359,3 @@ def _read_file(path: Path, problems: list[str]) -> dict[str, Any]:
         hint = f"did you mean {close[0]}?" if close else f"the keys are {', '.join(MockConfig.model_fields)}"
         problems.append(f"{path}: {key}: no such key; {hint}")
     return known
-
-
-LIVE = tuple(
-    name
-    for name, field in MockConfig.model_fields.items()
-    if any(isinstance(extra, Flag) and extra.live for extra in field.metadata)
-)
-"""The fields that can change while the mock serves."""
-
-
-def changed(config: MockConfig, values: Mapping[str, object]) -> MockConfig:
-    """The configuration with some of its `LIVE` fields changed, written as in the YAML file.
-
-    Raises UsageError with every problem.
-    """
-    problems = []
-    for name in values:
-        if name in MockConfig.model_fields and name not in LIVE:
-            problems.append(f"{name}: cannot change while the mock serves; these fields can: {', '.join(LIVE)}")
-        elif name not in MockConfig.model_fields:
-            close = difflib.get_close_matches(str(name).replace("-", "_"), LIVE, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"these fields can change: {', '.join(LIVE)}"
-            problems.append(f"{name}: no such key; {hint}")
-    known = {name: value for name, value in values.items() if name in LIVE}
-    try:
-        new = MockConfig(**{**{name: getattr(config, name) for name in MockConfig.model_fields}, **known})
-    except ValidationError as e:
-        problems += [sentence for error in e.errors() for sentence in sentences_of(error, None, {})]
-        raise UsageError(problems) from e
-    if problems:
-        raise UsageError(problems)
-    return new

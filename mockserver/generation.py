@@ -198,7 +198,7 @@ class Generation:
             shaped = version.style.content_of(params, tuple(choices), endpoint, *identity, context.count)
             plans, said = [choice.plan for choice in choices], [choice.texts for choice in choices]
             reply = in_shape = shaped_reply(context.wire, shaped, intake.pacer, on_end)
-            in_shape.cached_tokens = keys.cached_tokens
+            in_shape.work = keys.work
         for number, (draft, plan) in enumerate(zip(drafts, plans, strict=True)):
             links = intake.blocks.links(draft.count.chain, said[number][: plan.output_tokens])
             work = EngineRequest(context.received_ns, plan, draft.count.tokens, links)

@@ -15,7 +15,7 @@ from mockserver.dialect import openai, refusals
 from mockserver.dialect.access import require_key
 from mockserver.dialect.overrides import Overrides, read_overrides
 from mockserver.dialect.refusals import Refusal
-from mockserver.engine import ENGINES, EngineReport, EngineRequest
+from mockserver.engine import ENGINES, EngineReport, EngineRequest, Work
 from mockserver.entries import RequestContext, entry_of_refusal, entry_of_reply
 from mockserver.errors import UsageError
 from mockserver.faults import SCALING_FAULTS, ArrivalFacts, Fault
@@ -68,9 +68,9 @@ class EngineKeys:
         """The next choice follows its plan by itself."""
         self._keys.append(self._stepper.follow(work, step))
 
-    def cached_tokens(self) -> int | None:
-        """What the engine found of the prompt in its prefix cache. None for several choices, and without such a cache."""
-        return self._stepper.cached_tokens(self._keys[0]) if len(self._keys) == 1 else None
+    def work(self) -> Work | None:
+        """What the engine has done so far. None for several choices: no one of them speaks for the request."""
+        return self._stepper.work(self._keys[0]) if len(self._keys) == 1 else None
 
     def release(self, choice: int, tokens: int) -> EngineReport:
         """A choice is over after so many tokens. Only the first call counts."""

@@ -20,7 +20,7 @@ from itertools import count
 from typing import Protocol
 
 from mockserver.clock import HAS_TIMERFD, NS_PER_S, Timerfd, now_ns
-from mockserver.engine import Engine, EngineReport, EngineRequest, PlanEngine
+from mockserver.engine import Engine, EngineReport, EngineRequest, PlanEngine, Work
 
 _LOG = logging.getLogger("mockserver")
 
@@ -207,9 +207,9 @@ class Stepper:
             report.facts["steps"] = tokens
         return report
 
-    def cached_tokens(self, key: int) -> int | None:
-        """Tokens of the prompt that the engine found in its prefix cache. None if it has none."""
-        return self._engine.cached_tokens(key)
+    def work(self, key: int) -> Work:
+        """What the engine has done so far for a request."""
+        return self._engine.work(key)
 
     def _wait(self) -> None:
         next_ns = self._engine.next_ns()

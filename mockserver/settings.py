@@ -10,19 +10,54 @@ Rules:
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
+from pydantic import ValidationError
 
-from mockserver.config import LIVE, MockConfig, changed
+from mockserver.config import Flag, MockConfig
+from mockserver.config_sentences import sentences_of
+from mockserver.errors import UsageError
 from mockserver.plans.latencies import latencies_of
 from mockserver.plans.plan import Latencies
 from mockserver.replies.shaped.choice import ReplyStyle
 from mockserver.workers.shared_state import SharedState
 
 _REMEMBERED = 100
+
+LIVE = tuple(
+    name
+    for name, field in MockConfig.model_fields.items()
+    if any(isinstance(extra, Flag) and extra.live for extra in field.metadata)
+)
+"""The fields that can change while the mock serves."""
+
+
+def changed(config: MockConfig, values: Mapping[str, object]) -> MockConfig:
+    """The configuration with some of its `LIVE` fields changed, written as in the YAML file.
+
+    Raises UsageError with every problem.
+    """
+    problems = []
+    for name in values:
+        if name in MockConfig.model_fields and name not in LIVE:
+            problems.append(f"{name}: cannot change while the mock serves; these fields can: {', '.join(LIVE)}")
+        elif name not in MockConfig.model_fields:
+            close = difflib.get_close_matches(str(name).replace("-", "_"), LIVE, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"these fields can change: {', '.join(LIVE)}"
+            problems.append(f"{name}: no such key; {hint}")
+    known = {name: value for name, value in values.items() if name in LIVE}
+    try:
+        new = MockConfig(**{**{name: getattr(config, name) for name in MockConfig.model_fields}, **known})
+    except ValidationError as e:
+        problems += [sentence for error in e.errors() for sentence in sentences_of(error, None, {})]
+        raise UsageError(problems) from e
+    if problems:
+        raise UsageError(problems)
+    return new
 
 
 @dataclass(frozen=True, slots=True)

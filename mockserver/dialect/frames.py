@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from mockserver.dialect.params import RequestParams
+from mockserver.engine.work import Work
 
 BlockKind = Literal["reasoning", "text", "tool"]
 
@@ -50,8 +51,13 @@ class UsageCounts:
     output_tokens: int
     reasoning_tokens: int | None = None
     """None if the reply cannot reason."""
-    cached_tokens: int | None = None
-    """Of the input tokens, those from the prefix cache. None if the engine has no prefix cache."""
+    work: Work | None = None
+    """What the engine has done for the request. None for a reply of several choices."""
+
+    @property
+    def cached_tokens(self) -> int | None:
+        """Of the input tokens, those from the prefix cache. None if the engine has no prefix cache."""
+        return None if self.work is None else self.work.cached_tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +139,8 @@ class ReplyIdentity:
     reasoning_field: str = "reasoning"
     reasons: bool = False
     """Whether this server's replies can reason."""
+    details: frozenset[str] = frozenset()
+    """What they say of the work on a request (dialect/reply_details.py)."""
 
 
 class ReplyFrames(Protocol):

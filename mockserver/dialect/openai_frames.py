@@ -24,6 +24,7 @@ from mockserver.dialect.frames import (
 )
 from mockserver.dialect.params import RequestParams
 from mockserver.dialect.refusals import error_body
+from mockserver.dialect.reply_details import root_details, usage_details
 from mockserver.dialect.sse import DONE, event
 
 PLANNED_FAILURE = "The engine failed while it made this reply (planned fault)."
@@ -72,7 +73,10 @@ class _OpenAIFrames:
     def closing(self, ends: Sequence[FinishReason], usage: UsageCounts | None) -> list[Event]:
         """The chunk with usage and no choices, and `[DONE]`."""
         done = Event(DONE, "o")
-        return [done] if usage is None else [self._event("u", [], usage), done]
+        if usage is None:
+            return [done]
+        row = {**self._head, "choices": []}
+        return [Event(event(_dump(row, usage, self._identity.details)), "u"), done]
 
     def failure(self) -> list[Event]:
         """An error object, and `[DONE]`."""
@@ -87,7 +91,8 @@ class _OpenAIFrames:
         return _PLANNED_ERROR
 
     def _whole(self, choices: list[dict[str, Any]], usage: UsageCounts | None) -> bytes:
-        return _dump({**self._head, "object": self._whole_object, "choices": choices}, usage)
+        row = {**self._head, "object": self._whole_object, "choices": choices}
+        return _dump(row, usage, self._identity.details)
 
 
 class ChatFrames(_OpenAIFrames):
@@ -223,7 +228,7 @@ def _choice(index: int, said: dict[str, Any], end: FinishReason, logprobs: dict[
     return {"index": index, **said, "logprobs": logprobs, "finish_reason": end.reason, "stop_reason": end.stop}
 
 
-def _dump(row: dict[str, Any], usage: UsageCounts | None) -> bytes:
+def _dump(row: dict[str, Any], usage: UsageCounts | None, details: frozenset[str] = frozenset()) -> bytes:
     if usage is None:
         return orjson.dumps(row)
     counts: dict[str, Any] = {
@@ -231,6 +236,7 @@ def _dump(row: dict[str, Any], usage: UsageCounts | None) -> bytes:
         "total_tokens": usage.input_tokens + usage.output_tokens,
         "completion_tokens": usage.output_tokens,
     }
+    counts |= usage_details(usage, details)
     if usage.reasoning_tokens is not None:
         counts["completion_tokens_details"] = {"reasoning_tokens": usage.reasoning_tokens}
-    return orjson.dumps({**row, "usage": counts})
+    return orjson.dumps({**row, "usage": counts, **root_details(usage, details)})

@@ -21,6 +21,7 @@ from mockserver.dialect.endpoint import Endpoint
 from mockserver.dialect.frames import Event, FinishReason, Piece, ReplyIdentity, SaidBlock, SaidChoice, UsageCounts
 from mockserver.dialect.params import RequestParams
 from mockserver.dialect.refusals import error_body
+from mockserver.dialect.reply_details import root_timings
 from mockserver.dialect.responses_request import parse_responses
 from mockserver.dialect.sse import named_event
 
@@ -210,7 +211,8 @@ class ResponsesFrames:
         events = self._stop()
         response = self._response(_status(ends[0]), self._output, usage)
         name = "response.incomplete" if self._says_incomplete else "response.completed"
-        return [*events, self._event(name, "o" if usage is None else "u", response=response)]
+        beside = root_timings(usage, self._identity.details)
+        return [*events, self._event(name, "o" if usage is None else "u", response=response, **beside)]
 
     def failure(self) -> list[Event]:
         """An `error` event and `response.failed`."""
@@ -234,7 +236,8 @@ class ResponsesFrames:
                 item = _Item(self._identity.id, len(output), block)
                 item.text = block.text
                 output.append(item.row("completed"))
-        return orjson.dumps(self._response(_status(said.end), output, usage))
+        beside = root_timings(usage, self._identity.details)
+        return orjson.dumps({**self._response(_status(said.end), output, usage), **beside})
 
     def failure_body(self) -> bytes:
         """An error object."""

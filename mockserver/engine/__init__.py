@@ -14,17 +14,18 @@ from mockserver.engine.batching import BatchingEngine
 from mockserver.engine.interface import Engine, EngineReport, EngineRequest, EngineState, PlanEngine
 from mockserver.engine.sampled import SampledEngine
 from mockserver.engine.timeline import TimelineEngine
+from mockserver.engine.work import Work
 
 if TYPE_CHECKING:
     from mockserver.config import MockConfig
 
-__all__ = ["ENGINES", "Engine", "EngineReport", "EngineRequest", "EngineState", "PlanEngine"]
+__all__ = ["ENGINES", "Engine", "EngineReport", "EngineRequest", "EngineState", "PlanEngine", "Work"]
 
 
 def _sampled(config: MockConfig) -> Engine:
     if config.load_slowdown == 0 and config.num_speculative_tokens == 0:
         return SampledEngine()
-    return TimelineEngine(config.load_slowdown)
+    return TimelineEngine(config.load_slowdown, config.num_speculative_tokens)
 
 
 def _batching(config: MockConfig) -> Engine:

@@ -19,95 +19,14 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter, deque
-from collections.abc import Sequence
 from dataclasses import replace
-from itertools import accumulate, count
+from itertools import count
 
 from mockserver.engine.interface import EngineReport, EngineRequest, EngineState
 from mockserver.engine.kv import BlockPool
+from mockserver.engine.sequence import LiveSequence
+from mockserver.engine.work import DraftCounts, Work
 from mockserver.step_cost import BLOCK_TOKENS, StepCost
-
-
-class _Sequence:
-    """A request in the engine."""
-
-    __slots__ = (
-        "blocks",
-        "cached",
-        "chain",
-        "computed",
-        "extra_ns",
-        "first_ns",
-        "gaps_ns",
-        "generated",
-        "key",
-        "last_ns",
-        "late_ns",
-        "over",
-        "preemptions",
-        "prefilling",
-        "prompt",
-        "ready_ns",
-        "remembered",
-        "request",
-        "scheduled_ns",
-        "share",
-        "shares",
-        "steps",
-        "target",
-    )  # fmt: skip
-
-    def __init__(self, key: int, request: EngineRequest, ready_ns: int) -> None:
-        self.key = key
-        self.request = request
-        self.ready_ns = ready_ns
-        self.prompt = max(1, request.input_tokens or 0)
-        self.target = request.plan.output_tokens
-        self.chain: Sequence[int] = request.blocks
-        # What the plan holds comes on top of the engine's instants; nearly always nothing.
-        gaps_ns = request.plan.gaps_ns
-        ttft_ns = request.plan.ttft_ns or 0
-        self.extra_ns = list(accumulate([ttft_ns, *gaps_ns])) if ttft_ns or any(gaps_ns) else None
-        # The steps' tokens, and how much of the step at hand was given: a cut verification gives the rest in the next.
-        self.shares = iter(request.plan.step_tokens)
-        self.share = next(self.shares, 1)
-        self.blocks: list[int] = []
-        self.remembered = 0
-        self.computed = 0
-        self.generated = 0
-        self.prefilling = True
-        self.over = False
-        self.scheduled_ns: int | None = None
-        self.first_ns: int | None = None
-        self.last_ns: int | None = None
-        self.gaps_ns: list[int] = []
-        self.steps = 0
-        self.cached = 0
-        self.preemptions = 0
-        self.late_ns = 0
-
-    @property
-    def tokens(self) -> int:
-        """Prompt and what was generated: all that must be computed for the next token."""
-        return self.prompt + self.generated
-
-    def give(self, at_ns: int, most: int) -> int:
-        """The tokens of a step that ends now, at most so many."""
-        tokens = min(self.share, most)
-        self.share -= tokens
-        if self.share == 0:
-            self.share = next(self.shares, 1)
-        self.generated += tokens
-        if self.first_ns is None:
-            self.first_ns = at_ns
-        return tokens
-
-    def note(self, at_ns: int, tokens: int) -> None:
-        """So many tokens come out for the client, together."""
-        if self.last_ns is not None:
-            self.gaps_ns.append(at_ns - self.last_ns)
-        self.gaps_ns += [0] * (tokens - 1)
-        self.last_ns = at_ns
 
 
 class BatchingEngine:
@@ -120,22 +39,23 @@ class BatchingEngine:
         self.block_tokens = BLOCK_TOKENS if prefix_caching else 0
         self._cost = cost
         self._drafts = drafts
+        self._draft_counts = DraftCounts(drafts)
         self._pool = BlockPool(cost.kv_blocks, prefix_caching)
         self._order = count()
-        self._sequences: dict[int, _Sequence] = {}
+        self._sequences: dict[int, LiveSequence] = {}
         # Before the queue: (instant at which it is in the queue, order, request); then the queue; then those that run.
-        self._coming: list[tuple[int, int, _Sequence]] = []
-        self._waiting: deque[_Sequence] = deque()
-        self._running: list[_Sequence] = []
+        self._coming: list[tuple[int, int, LiveSequence]] = []
+        self._waiting: deque[LiveSequence] = deque()
+        self._running: list[LiveSequence] = []
         # The step under way: its end, and what it computes: (request, tokens).
         self._end_ns: int | None = None
-        self._batch: list[tuple[_Sequence, int]] = []
+        self._batch: list[tuple[LiveSequence, int]] = []
         # When the step under way, or else the last one, began; and when it was done with the last.
         self._began_ns = 0
         self._free_ns = 0
         self._some_over = False
         # Tokens that the plan keeps from the client for longer: (instant, order, request, tokens).
-        self._held_back: list[tuple[int, int, _Sequence, int]] = []
+        self._held_back: list[tuple[int, int, LiveSequence, int]] = []
         self._prefix_queries = 0
         self._prefix_hits = 0
         self._preemptions = 0
@@ -146,7 +66,7 @@ class BatchingEngine:
         if request.plan.output_tokens < 1:
             raise ValueError("a plan without tokens has nothing to wait for")
         ready_ns = request.received_ns + self._cost.before_queue_ns(max(1, request.input_tokens or 0))
-        sequence = _Sequence(key, request, ready_ns)
+        sequence = LiveSequence(key, request, ready_ns, self._drafts)
         # A step has begun without it that it belonged to: whoever admits was late, and the ledger says so.
         sequence.late_ns = max(0, self._began_ns - ready_ns)
         if _blocks(sequence.prompt + sequence.target) > self._pool.blocks:
@@ -161,26 +81,32 @@ class BatchingEngine:
             sequence.over = self._some_over = True
             if self._end_ns is None:
                 self._drop_over()
-        first, scheduled = sequence.first_ns, sequence.scheduled_ns
-        seen_ns = max(self._free_ns, sequence.ready_ns)
+        work = self._work(sequence)
+        # One that was never scheduled has waited until now, as far as the engine knows.
+        waited_ns = max(self._free_ns, sequence.ready_ns) - sequence.ready_ns
         facts = {
-            "queue_ns": (seen_ns if scheduled is None else scheduled) - sequence.ready_ns,
+            "queue_ns": waited_ns if work.queue_ns is None else work.queue_ns,
             "frontend_ns": sequence.ready_ns - sequence.request.received_ns,
             "steps": sequence.steps,
             "cached_tokens": sequence.cached,
             "preemptions": sequence.preemptions,
             "late_ns": sequence.late_ns,
         }
-        if scheduled is not None and first is not None:
-            facts["prefill_ns"] = first - scheduled
+        if work.prefill_ns is not None and work.decode_ns is not None:
+            facts |= {"prefill_ns": work.prefill_ns, "decode_ns": work.decode_ns}
+        if work.drafts is not None:
+            facts |= work.drafts.facts()
         gaps_ns, ttft_ns = tuple(sequence.gaps_ns), None
         if sequence.last_ns is not None:
             ttft_ns = sequence.last_ns - sum(gaps_ns) - sequence.request.received_ns
         return EngineReport(replace(sequence.request.plan, ttft_ns=ttft_ns, gaps_ns=gaps_ns), facts)
 
-    def cached_tokens(self, key: int) -> int | None:
-        """0 until its first step."""
-        return self._sequences[key].cached if self.block_tokens else None
+    def work(self, key: int) -> Work:
+        """No cached tokens until its first step."""
+        return self._work(self._sequences[key])
+
+    def _work(self, sequence: LiveSequence) -> Work:
+        return sequence.work(caches=self.block_tokens > 0, drafts=self._drafts > 0)
 
     def next_ns(self) -> int | None:
         """The end of the step under way; without one the instant at which the next can begin."""
@@ -225,6 +151,7 @@ class BatchingEngine:
             prefix_hits=self._prefix_hits,
             preemptions=self._preemptions,
             iteration_tokens=dict(self._iterations),
+            drafts=self._draft_counts.so_far() if self._drafts else None,
         )
 
     def _start_ns(self) -> int | None:
@@ -239,7 +166,7 @@ class BatchingEngine:
         while self._coming and self._coming[0][0] <= start_ns:
             self._waiting.append(heapq.heappop(self._coming)[2])
         budget = self._cost.max_num_batched_tokens
-        batch: list[tuple[_Sequence, int]] = []
+        batch: list[tuple[LiveSequence, int]] = []
         prefill = decode = context = 0
         before = self._preemptions
         place = 0
@@ -268,7 +195,7 @@ class BatchingEngine:
         self._end_ns = start_ns + self._cost.step_ns(prefill, decode, context)
         self._iterations[prefill + decode] += 1
 
-    def _admit_waiting(self, start_ns: int, budget: int, batch: list[tuple[_Sequence, int]]) -> int:
+    def _admit_waiting(self, start_ns: int, budget: int, batch: list[tuple[LiveSequence, int]]) -> int:
         """Take waiting requests into the step; returns their tokens."""
         pool, waiting = self._pool, self._waiting
         admitted = 0
@@ -302,7 +229,7 @@ class BatchingEngine:
             admitted += tokens
         return admitted
 
-    def _grow(self, sequence: _Sequence, tokens: int) -> bool:
+    def _grow(self, sequence: LiveSequence, tokens: int) -> bool:
         """Blocks for so many tokens of a running request, at the cost of the newest; False where that was itself."""
         missing = _blocks(tokens) - len(sequence.blocks)
         if missing > 0:
@@ -315,7 +242,7 @@ class BatchingEngine:
         self._remember(sequence, tokens)
         return True
 
-    def _remember(self, sequence: _Sequence, tokens: int) -> None:
+    def _remember(self, sequence: LiveSequence, tokens: int) -> None:
         """Full blocks can be found from now on: whoever finds one in this step computes after it. Drafts are no tokens
         yet."""
         full = min(tokens, sequence.tokens) // BLOCK_TOKENS
@@ -323,7 +250,7 @@ class BatchingEngine:
             self._pool.remember(sequence.blocks[place], sequence.chain[place])
         sequence.remembered = max(sequence.remembered, full)
 
-    def _preempt(self, sequence: _Sequence) -> None:
+    def _preempt(self, sequence: LiveSequence) -> None:
         self._pool.give_back(sequence.blocks)
         sequence.blocks = []
         sequence.computed = 0
@@ -347,6 +274,9 @@ class BatchingEngine:
             else:
                 given = sequence.give(end_ns, tokens)
                 sequence.computed += given
+                # Of what was computed and what was given, one token each is no draft.
+                for counts in (sequence.drafts, self._draft_counts):
+                    counts.observe(tokens - 1, given - 1)
             if sequence.generated >= sequence.target:
                 sequence.over = self._some_over = True
             if sequence.extra_ns is None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
 
+from mockserver.engine.work import Drafts, Work
 from mockserver.plans.plan import Plan
 
 
@@ -47,6 +48,8 @@ class EngineState:
     preemptions: int | None = None
     iteration_tokens: Mapping[int, int] = field(default_factory=dict)
     """Tokens of a step -> number of steps with so many, since the start."""
+    drafts: Drafts | None = None
+    """Of speculative decoding, since the start."""
 
     def since(self, earlier: EngineState) -> EngineState:
         """The same levels, with counters relative to an earlier state."""
@@ -60,6 +63,7 @@ class EngineState:
             prefix_hits=more(self.prefix_hits, earlier.prefix_hits),
             preemptions=more(self.preemptions, earlier.preemptions),
             iteration_tokens=Counter(self.iteration_tokens) - Counter(earlier.iteration_tokens),
+            drafts=None if self.drafts is None or earlier.drafts is None else self.drafts.since(earlier.drafts),
         )
 
 
@@ -77,9 +81,8 @@ class Engine(Protocol):
     def release(self, key: int) -> EngineReport:
         """Forget a request, finished or not."""
 
-    def cached_tokens(self, key: int) -> int | None:
-        """Tokens of the prompt of an admitted request that were found in the prefix cache so far. None if this engine has no
-        prefix cache."""
+    def work(self, key: int) -> Work:
+        """What was done so far for an admitted request."""
 
     def next_ns(self) -> int | None:
         """When to step the engine next. None if there is nothing to do."""

@@ -9,6 +9,7 @@ import heapq
 from itertools import count
 
 from mockserver.engine.interface import EngineReport, EngineRequest, EngineState
+from mockserver.engine.work import Work
 from mockserver.plans.plan import Plan
 
 
@@ -54,9 +55,12 @@ class SampledEngine:
         run.released = True
         return EngineReport(run.plan, {"queue_ns": 0, "steps": run.steps})
 
-    def cached_tokens(self, key: int) -> int | None:
-        """No cache here."""
-        return None
+    def work(self, key: int) -> Work:
+        """No queue and no cache here: the times are those of the plan, up to the last token that came."""
+        run = self._runs[key]
+        if not run.steps:
+            return Work(queue_ns=0)
+        return Work(queue_ns=0, prefill_ns=run.plan.ttft_ns, decode_ns=sum(run.gaps_ns[: run.steps - 1]))
 
     def next_ns(self) -> int | None:
         """The earliest instant in the heap."""

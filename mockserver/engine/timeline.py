@@ -16,14 +16,16 @@ from dataclasses import replace
 from itertools import count, pairwise
 
 from mockserver.engine.interface import EngineReport, EngineRequest, EngineState
+from mockserver.engine.work import DraftCounts, Work
 
 
 class _Run:
     """A request that is not over."""
 
-    __slots__ = ("given", "instants_ns", "key", "request", "step")
+    __slots__ = ("drafts", "given", "instants_ns", "key", "request", "step")
 
-    def __init__(self, key: int, request: EngineRequest) -> None:
+    def __init__(self, key: int, request: EngineRequest, drafts: int) -> None:
+        self.drafts = DraftCounts(drafts)
         self.key = key
         self.request = request
         self.step = 0
@@ -45,8 +47,11 @@ class TimelineEngine:
     needs_input_tokens = False
     block_tokens = 0
 
-    def __init__(self, slowdown: float = 0.0) -> None:
+    def __init__(self, slowdown: float = 0.0, drafts: int = 0) -> None:
+        """`drafts`: tokens that are proposed for each step after the first, of which the plan says how many are right."""
         self._slowdown = slowdown
+        self._drafts = drafts
+        self._draft_counts = DraftCounts(drafts)
         self._heap: list[tuple[int, int, _Run]] = []
         self._order = count()
         self._runs: dict[int, _Run] = {}
@@ -61,7 +66,7 @@ class TimelineEngine:
         """Raises ValueError for a plan without tokens: such a request is answered without an engine."""
         if request.plan.ttft_ns is None:
             raise ValueError("a plan without a first token has nothing to wait for")
-        run = self._runs[key] = _Run(key, request)
+        run = self._runs[key] = _Run(key, request, self._drafts)
         self._under_way += 1
         due_ns = request.received_ns + self._stretched(request.plan.ttft_ns)
         heapq.heappush(self._heap, (due_ns, next(self._order), run))
@@ -76,11 +81,22 @@ class TimelineEngine:
             instants = run.instants_ns
             gaps = tuple(later - earlier for earlier, later in pairwise(instants))
             plan = replace(plan, ttft_ns=instants[0] - run.request.received_ns if instants else None, gaps_ns=gaps)
-        return EngineReport(plan, {"queue_ns": 0, "steps": run.step})
+        drafted = run.drafts.so_far().facts() if self._drafts else {}
+        return EngineReport(plan, {"queue_ns": 0, "steps": run.step, **drafted})
 
-    def cached_tokens(self, key: int) -> int | None:
-        """No cache here."""
-        return None
+    def work(self, key: int) -> Work:
+        """No queue and no cache here."""
+        run = self._runs[key]
+        drafts = run.drafts.so_far() if self._drafts else None
+        if not run.instants_ns:
+            return Work(queue_ns=0, drafts=drafts)
+        first = run.instants_ns[0]
+        return Work(
+            queue_ns=0,
+            prefill_ns=first - run.request.received_ns,
+            decode_ns=run.instants_ns[-1] - first,
+            drafts=drafts,
+        )
 
     def next_ns(self) -> int | None:
         """The earliest instant in the heap."""
@@ -95,6 +111,11 @@ class TimelineEngine:
             if run.key not in self._runs:
                 continue
             tokens = run.next_tokens()
+            if self._drafts and run.step:
+                # The last of the reply is no draft: a step gives one token of the model's own.
+                proposed = min(self._drafts, run.request.plan.output_tokens - run.given - 1)
+                for counts in (run.drafts, self._draft_counts):
+                    counts.observe(proposed, tokens - 1)
             run.step += 1
             run.given += tokens
             run.instants_ns += [due_ns] * tokens
@@ -108,4 +129,4 @@ class TimelineEngine:
 
     def state(self) -> EngineState:
         """All run; nothing waits."""
-        return EngineState(len(self._runs))
+        return EngineState(len(self._runs), drafts=self._draft_counts.so_far() if self._drafts else None)

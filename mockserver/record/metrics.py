@@ -16,6 +16,7 @@ from prometheus_client.registry import Collector
 
 from mockserver.clock import NS_PER_S
 from mockserver.engine import EngineState
+from mockserver.engine.work import Drafts
 from mockserver.record.ledger import LedgerEntry
 
 _TTFT_S = (
@@ -162,6 +163,8 @@ class ServerMetrics(Collector):
                 counter = CounterMetricFamily(name, doc, labels=names)
                 counter.add_metric(values, number)
                 yield counter
+        if state.drafts is not None:
+            yield from _drafts(state.drafts, names, values)
         success = CounterMetricFamily("vllm:request_success", "Finished requests", labels=(*names, "finished_reason"))
         for reason, number in self._finished.items():
             success.add_metric((*values, reason), number)
@@ -197,6 +200,24 @@ def render(samples: Sequence[bytes]) -> bytes:
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Merged(samples))
     return generate_latest(registry)
+
+
+def _drafts(drafts: Drafts, names: Sequence[str], values: Sequence[str]) -> Iterator[Metric]:
+    """vLLM's counters of speculative decoding."""
+    for name, doc, number in (
+        ("vllm:spec_decode_num_drafts", "Steps that verified drafts", drafts.steps),
+        ("vllm:spec_decode_num_draft_tokens", "Draft tokens", drafts.proposed),
+        ("vllm:spec_decode_num_accepted_tokens", "Draft tokens that were accepted", drafts.accepted),
+    ):
+        counter = CounterMetricFamily(name, doc, labels=names)
+        counter.add_metric(values, number)
+        yield counter
+    each = CounterMetricFamily(
+        "vllm:spec_decode_num_accepted_tokens_per_pos", "Accepted at each position", labels=(*names, "position")
+    )
+    for position, number in enumerate(drafts.accepted_at):
+        each.add_metric((*values, str(position)), number)
+    yield each
 
 
 def _iterations(steps: Mapping[int, int]) -> _Histogram:

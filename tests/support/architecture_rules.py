@@ -256,22 +256,24 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "mockserver.priority": frozenset({"mockserver.clock", "mockserver.errors"}),
     # The protocol as values, then the replies that send it, then what is written down about them.
     "mockserver.dialect": frozenset(
-        {"mockserver.clock", "mockserver.config", "mockserver.faults", "mockserver.plans", "promptset"}
+        {"mockserver.clock", "mockserver.config", "mockserver.engine.work", "mockserver.faults", "mockserver.plans",
+         "promptset"}
     ),
     "mockserver.documents": frozenset(
         {"mockserver.dialect", "mockserver.plans", "mockserver.rng", "promptset"}
     ),
     "mockserver.replies": frozenset(
         {"mockserver.clock", "mockserver.config", "mockserver.dialect", "mockserver.documents",
-         "mockserver.engine.chain", "mockserver.faults", "mockserver.pacing", "mockserver.plans", "mockserver.rng",
-         "mockserver.tokencount", "promptset"}
+         "mockserver.engine.chain", "mockserver.engine.work", "mockserver.faults", "mockserver.pacing",
+         "mockserver.plans", "mockserver.rng", "mockserver.tokencount", "promptset"}
     ),
     "mockserver.record": frozenset(
         {"mockserver.clock", "mockserver.engine", "mockserver.errors", "mockserver.faults", "mockserver.plans"}
     ),
     # One request, one process, the HTTP server around it.
     "mockserver.settings": frozenset(
-        {"mockserver.config", "mockserver.plans", "mockserver.replies", "mockserver.workers.shared_state"}
+        {"mockserver.config", "mockserver.config_sentences", "mockserver.errors", "mockserver.plans", "mockserver.replies",
+         "mockserver.workers.shared_state"}
     ),
     "mockserver.entries": frozenset(
         {"mockserver.clock", "mockserver.dialect", "mockserver.faults", "mockserver.plans", "mockserver.record",

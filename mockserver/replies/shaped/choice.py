@@ -29,15 +29,19 @@ class ReplyStyle:
     reasons: bool = False
     reasoning_field: str = "reasoning"
     finish: str = "last"
+    details: frozenset[str] = frozenset()
+    """What replies say of the work on a request."""
 
     @classmethod
     def of(cls, config: MockConfig) -> ReplyStyle:
         """The style of a configuration."""
-        return cls(config.reasoning_tokens is not None, config.reasoning_field, config.finish)
+        reasons = config.reasoning_tokens is not None
+        return cls(reasons, config.reasoning_field, config.finish, frozenset(config.reply_details))
 
     def shapes(self, params: RequestParams, plan: Plan) -> bool:
         """Whether this reply needs more than the ordinary one can do."""
-        return bool(plan.faults or params.stop) or self.reasons or (self.finish == "separate" and params.stream)
+        separate = self.finish == "separate" and params.stream
+        return bool(plan.faults or params.stop) or self.reasons or separate or bool(self.details)
 
     def content(
         self, params: RequestParams, plan: Plan, pieces: list[str], endpoint: Endpoint, reply_id: str, created: int,
@@ -54,7 +58,8 @@ class ReplyStyle:
     ) -> ShapedContent:  # fmt: skip
         """The content of a reply of these choices."""
         reasons = self.reasons and endpoint.is_chat
-        frames = endpoint.frames(ReplyIdentity(reply_id, created, model, self.reasoning_field, reasons), params)
+        identity = ReplyIdentity(reply_id, created, model, self.reasoning_field, reasons, self.details)
+        frames = endpoint.frames(identity, params)
         return ShapedContent(params, choices, self.finish == "separate", reasons, frames, input_count)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from mockserver.dialect.frames import Event, Piece, UsageCounts
+from mockserver.engine.work import Work
 from mockserver.faults import Fault
 from mockserver.pacing import SHARED_NS
 from mockserver.replies.reply import ReplyWriter
@@ -33,8 +34,8 @@ class Shaped(ReplyWriter):
         self._struck: set[str] = set()
         self._given = [0] * len(content.choices)
         """Tokens of each choice so far."""
-        self.cached_tokens: Callable[[], int | None] = lambda: None
-        """How many input tokens the engine found in its prefix cache."""
+        self.work: Callable[[], Work | None] = lambda: None
+        """What the engine has done for the request so far."""
         self._over = False
         """No more content comes, though some bytes may still wait to be sent."""
         self.strike(*(FROM_THE_START & self._faults.keys()))
@@ -101,7 +102,7 @@ class Shaped(ReplyWriter):
             pairs = zip(given, content.choices, strict=True)
             reasoning = sum(min(some, choice.plan.reasoning_tokens) for some, choice in pairs)
         reported = sum(given) if wrong is None else sum(given) + wrong.number("by")
-        return UsageCounts(0 if tokens is None else tokens, reported, reasoning, self.cached_tokens())
+        return UsageCounts(0 if tokens is None else tokens, reported, reasoning, self.work())
 
 
 class ShapedStream(Shaped):

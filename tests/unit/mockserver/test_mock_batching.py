@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from mockserver.engine import EngineRequest
 from mockserver.engine.batching import BatchingEngine
 from mockserver.engine.chain import Chain
+from mockserver.engine.work import Drafts
 from mockserver.plans.plan import Plan
 from mockserver.step_cost import BLOCK_TOKENS, StepCost
 from tests.support.played_engine import US, play, stamps_us, work
@@ -30,7 +31,7 @@ def test_one_request_alone_is_prefilled_in_chunks_and_then_decoded_a_token_a_ste
     assert (released.plan.ttft_ns, released.plan.gaps_ns) == (105 * US, (13 * US, 13 * US))
     assert released.facts == {
         "queue_ns": 0, "frontend_ns": 5 * US, "steps": 4, "cached_tokens": 0, "preemptions": 0, "late_ns": 0,
-        "prefill_ns": 100 * US,
+        "prefill_ns": 100 * US, "decode_ns": 26 * US,
     }  # fmt: skip
 
 
@@ -241,7 +242,13 @@ def test_accepted_drafts_come_out_with_their_step_and_cost_as_computed() -> None
     engine.admit(1, work(0, 4, 7, shares=(1, 3, 1, 2)))
     # Prefill: 18. Decodes compute 1 + 3 tokens, the last 1 + 1 (two are left, and one of them is no draft).
     assert stamps_us(engine) == {1: [23, 45, 45, 45, 64, 80, 80]}
-    assert engine.release(1).plan.gaps_ns == tuple(gap * US for gap in (22, 0, 0, 19, 16, 0))
+    # Three steps proposed 3, 2 and 1: two of the first were right, none of the second, and the last.
+    drafts = Drafts(6, (1, 1, 1, 0))
+    assert (engine.work(1).drafts, engine.state().drafts) == (drafts, drafts)
+    released = engine.release(1)
+    assert released.plan.gaps_ns == tuple(gap * US for gap in (22, 0, 0, 19, 16, 0))
+    counted = [released.facts[name] for name in ("draft_steps", "draft_tokens", "accepted_tokens")]
+    assert counted == [3, 6, 3]
 
 
 def test_drafts_fill_no_block_that_others_could_find() -> None:
@@ -253,6 +260,8 @@ def test_drafts_fill_no_block_that_others_could_find() -> None:
     stamps_us(engine)
     assert engine.release(2).facts["cached_tokens"] == 0
 
+
+DRAFTED = ("draft_steps", "draft_tokens", "accepted_tokens")
 
 requests = st.lists(
     st.tuples(st.integers(0, 300), st.integers(1, 70), st.integers(1, 40), st.integers(0, 2)), min_size=1, max_size=9
@@ -308,10 +317,15 @@ def test_the_engine_and_the_slow_stepper_agree_to_the_microsecond(
         engine.admit(key, work(one.at, len(one.prompt), len(one.reply), blocks=links, shares=one.shares))
     seen = stamps_us(engine)
     assert seen == {live.name: live.stamps for live in expected}
+    drafted = [0, 0, 0]
     for live in expected:
         facts = engine.release(live.name).facts
         assert facts["preemptions"] == live.preempted
         assert facts["cached_tokens"] == live.cached
+        drafted = [drafted[n] + facts.get(name, 0) for n, name in enumerate(DRAFTED)]
+    # What each request says of its drafts adds up to what the engine counted.
+    of_all = engine.state().drafts
+    assert drafted == ([0, 0, 0] if of_all is None else [of_all.steps, of_all.proposed, of_all.accepted])
     # Conserved and bounded: all tokens came, all blocks are back, no step passed the budget.
     assert engine.state().kv_usage == 0
     assert max(engine.state().iteration_tokens) <= budget

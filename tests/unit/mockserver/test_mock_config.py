@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from mockserver import cli
-from mockserver.config import LIVE, Flag, MockConfig, changed, load
+from mockserver.config import Flag, MockConfig, load
 from mockserver.errors import UsageError
+from mockserver.settings import LIVE, changed
 
 MS = 1_000_000
 
@@ -77,6 +78,7 @@ CHANGES: dict[str, tuple[str, Any]] = {
     "tool_calls": ("2", 2),
     "reasoning_field": ("reasoning_content", "reasoning_content"),
     "finish": ("separate", "separate"),
+    "reply_details": ("timings", ["timings"]),
     "tokenizer": ("somewhere", "somewhere"),
     "fault": ("429:rate=0.5", ["429:rate=0.5"]),
     "ledger": ("l.jsonl", "l.jsonl"),

@@ -8,6 +8,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from mockserver.engine import EngineState
+from mockserver.engine.work import Drafts
 from mockserver.plans.plan import Plan
 from mockserver.record.ledger import LedgerEntry
 from mockserver.record.metrics import ServerMetrics, _Histogram, one_two_five, render
@@ -126,6 +127,19 @@ def test_an_engine_with_steps_shows_its_cache_its_queue_and_its_steps_from_the_b
     assert (seen["vllm:iteration_tokens_total_bucket[8.0]"], seen["vllm:iteration_tokens_total_bucket[16.0]"]) == (2, 3)
     assert seen["vllm:request_queue_time_seconds_sum"] == 0.4
     assert seen["vllm:request_prefill_time_seconds_bucket[0.3]"] == 1
+
+
+def test_an_engine_that_drafts_shows_what_was_right_at_each_position_from_the_beginning_of_the_metrics() -> None:
+    states = [EngineState(0, drafts=Drafts(9, (1, 1, 1))), EngineState(0, drafts=Drafts(20, (2, 4, 2)))]
+    metrics = ServerMetrics("m", 1000, lambda: states[0])
+    states.pop(0)
+    seen = {name: value for name, value in samples(metrics).items() if "spec_decode" in name}
+    names = ("num_drafts", "num_draft_tokens", "num_accepted_tokens")
+    assert [seen[f"vllm:spec_decode_{name}_total"] for name in names] == [5, 11, 5]
+    page = render([metrics.samples()]).decode()
+    for position, right in ((0, 4), (1, 1)):
+        labels = f'engine="0",model_name="m",position="{position}"'
+        assert f"vllm:spec_decode_num_accepted_tokens_per_pos_total{{{labels}}} {right}.0" in page
 
 
 def test_an_engine_without_a_queue_shows_none() -> None:

@@ -1,0 +1,108 @@
+"""A request while it is in the `batching` engine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import accumulate
+
+from mockserver.engine.interface import EngineRequest
+from mockserver.engine.work import DraftCounts, Work
+
+
+class LiveSequence:
+    """What the engine knows of it."""
+
+    __slots__ = (
+        "blocks",
+        "cached",
+        "chain",
+        "computed",
+        "drafts",
+        "extra_ns",
+        "first_ns",
+        "gaps_ns",
+        "generated",
+        "given_ns",
+        "key",
+        "last_ns",
+        "late_ns",
+        "over",
+        "preemptions",
+        "prefilling",
+        "prompt",
+        "ready_ns",
+        "remembered",
+        "request",
+        "scheduled_ns",
+        "share",
+        "shares",
+        "steps",
+        "target",
+    )  # fmt: skip
+
+    def __init__(self, key: int, request: EngineRequest, ready_ns: int, drafts: int) -> None:
+        self.key = key
+        self.request = request
+        self.ready_ns = ready_ns
+        self.prompt = max(1, request.input_tokens or 0)
+        self.target = request.plan.output_tokens
+        self.chain: Sequence[int] = request.blocks
+        # What the plan holds comes on top of the engine's instants; nearly always nothing.
+        gaps_ns = request.plan.gaps_ns
+        ttft_ns = request.plan.ttft_ns or 0
+        self.extra_ns = list(accumulate([ttft_ns, *gaps_ns])) if ttft_ns or any(gaps_ns) else None
+        # The steps' tokens, and how much of the step at hand was given: a cut verification gives the rest in the next.
+        self.shares = iter(request.plan.step_tokens)
+        self.share = next(self.shares, 1)
+        self.blocks: list[int] = []
+        self.remembered = 0
+        self.computed = 0
+        self.generated = 0
+        self.prefilling = True
+        self.over = False
+        self.scheduled_ns: int | None = None
+        # By the engine: the instants of the first token and of the last so far, whatever the plan adds to them.
+        self.first_ns: int | None = None
+        self.given_ns: int | None = None
+        self.last_ns: int | None = None
+        self.gaps_ns: list[int] = []
+        self.steps = 0
+        self.cached = 0
+        self.preemptions = 0
+        self.late_ns = 0
+        self.drafts = DraftCounts(drafts)
+
+    @property
+    def tokens(self) -> int:
+        """Prompt and what was generated: all that must be computed for the next token."""
+        return self.prompt + self.generated
+
+    def give(self, at_ns: int, most: int) -> int:
+        """The tokens of a step that ends now, at most so many."""
+        tokens = min(self.share, most)
+        self.share -= tokens
+        if self.share == 0:
+            self.share = next(self.shares, 1)
+        self.generated += tokens
+        if self.first_ns is None:
+            self.first_ns = at_ns
+        self.given_ns = at_ns
+        return tokens
+
+    def work(self, *, caches: bool, drafts: bool) -> Work:
+        """What was done so far."""
+        scheduled, first, given = self.scheduled_ns, self.first_ns, self.given_ns
+        return Work(
+            queue_ns=None if scheduled is None else scheduled - self.ready_ns,
+            prefill_ns=None if scheduled is None or first is None else first - scheduled,
+            decode_ns=None if first is None or given is None else given - first,
+            cached_tokens=self.cached if caches else None,
+            drafts=self.drafts.so_far() if drafts else None,
+        )
+
+    def note(self, at_ns: int, tokens: int) -> None:
+        """So many tokens come out for the client, together."""
+        if self.last_ns is not None:
+            self.gaps_ns.append(at_ns - self.last_ns)
+        self.gaps_ns += [0] * (tokens - 1)
+        self.last_ns = at_ns
