@@ -86,7 +86,7 @@ def test_the_outcomes_in_the_table_are_those_of_calibration() -> None:
 
 
 def test_each_field_of_the_ledger_is_in_the_table() -> None:
-    section = TEXT[TEXT.index("## The ledger") : TEXT.index("## How it keeps time")]
+    section = TEXT[TEXT.index("## The ledger") : TEXT.index("## Priority")]
     names = re.findall(
         r"`(\w+)(?:\[\])?`", " ".join(line.split("|")[1] for line in section.splitlines() if "|" in line)
     )
