@@ -9,6 +9,7 @@ The constants hold for texts of `promptset.sentences` and for roles system, user
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -38,6 +39,8 @@ class ChatSum:
     """Around an answer and the user's message behind it."""
     system: int | None
     """Around a system prompt before all of it; None where the template refuses one, or does not begin with it."""
+    head: int
+    """Tokens before the first text of the user beyond those of the system prompt; without one, where there is none."""
     lost: int
     """Tokens at the end of a prompt with which the next prompt of the same chat does not go on: the start of the answer,
     where an earlier answer is written in another way."""
@@ -63,14 +66,17 @@ def chat_sum(tokenizer: Tokenizer) -> ChatSum:
     first, second = tokenizer.count_chats([_chat(bank, one, [], None, chance), _chat(bank, two, [16], None, chance)])
     opening = first - 16
     turn = second - first - 32
-    found = ChatSum(opening, turn, None, 0, bank)
-    _try(tokenizer, bank, found, with_system=False)
-    found = ChatSum(opening, turn, _system(tokenizer, bank, first), _lost(tokenizer, bank), bank)
-    if found.system is not None:
-        try:
-            _try(tokenizer, bank, found, with_system=True)
-        except NotASum:
-            found = ChatSum(opening, turn, None, found.lost, bank)
+    head = _head(tokenizer, bank, [])
+    plain = ChatSum(opening=opening, turn=turn, system=None, head=head, lost=_lost(tokenizer, bank), bank=bank)
+    _try(tokenizer, bank, plain, with_system=False)
+    system, head = _system(tokenizer, bank, first)
+    if system is None:
+        return plain
+    found = dataclasses.replace(plain, system=system, head=head)
+    try:
+        _try(tokenizer, bank, found, with_system=True)
+    except NotASum:
+        return plain
     return found
 
 
@@ -130,26 +136,30 @@ def _try(tokenizer: Tokenizer, bank: SentenceBank, found: ChatSum, *, with_syste
         )
 
 
-def _system(tokenizer: Tokenizer, bank: SentenceBank, plain: int) -> int | None:
-    """What a system prompt adds, if the prompt begins with it whatever follows."""
-    chance = stream(0, "system")
-    system = {"role": "system", "content": bank.text(32, chance)}
-    chats = [_chat(bank, users, [16] * (len(users) - 1), None, chance) for users in ([16], [16, 16])]
+def _system(tokenizer: Tokenizer, bank: SentenceBank, plain: int) -> tuple[int | None, int]:
+    """What a system prompt adds, and the tokens before the user's text without those of it; None where prompts do not begin
+    with it whatever follows."""
+    system: Message = {"role": "system", "content": bank.text(32, stream(0, "system"))}
     try:
-        short, long = (tokenizer.encode_chat([system, *chat]) for chat in chats)
+        adds = tokenizer.count_chat([system, *_chat(bank, [16], [], None, stream(0, "chat sum"))]) - plain - 32
+        head = _head(tokenizer, bank, [system]) - 32
+        later = tokenizer.encode_chat([system, *_chat(bank, [16, 16], [16], None, stream(0, "later"))])
+        first = tokenizer.encode_chat([system, *_chat(bank, [16], [], None, stream(1, "later"))])
     except SpecError:
-        return None
-    # Before the first text of the user, which differs, stands the system prompt.
-    shared = _common(short, long)
-    return len(short) - plain - 32 if shared >= 32 else None
+        return None, 0
+    return (adds, head) if head >= 0 and _common(first, later) >= head + 32 else (None, 0)
+
+
+def _head(tokenizer: Tokenizer, bank: SentenceBank, before: list[Message]) -> int:
+    """Tokens that prompts have in common whatever the user says behind `before`."""
+    texts = [bank.text(16, stream(number, "head")) for number in range(8)]
+    prompts = [tokenizer.encode_chat([*before, {"role": "user", "content": text}]) for text in texts]
+    return min(_common(prompts[0], other) for other in prompts[1:])
 
 
 def _lost(tokenizer: Tokenizer, bank: SentenceBank) -> int:
     chat = _chat(bank, [16, 16], [16], None, stream(0, "lost"))
-    try:
-        before, after = tokenizer.encode_chat(chat[:1]), tokenizer.encode_chat(chat)
-    except SpecError:
-        return 0  # A server that counts and gives no ids.
+    before, after = tokenizer.encode_chat(chat[:1]), tokenizer.encode_chat(chat)
     return len(before) - _common(before, after)
 
 

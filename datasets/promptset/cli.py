@@ -14,6 +14,7 @@ from difflib import get_close_matches
 from typing import NoReturn
 
 from promptset import recipes
+from promptset.agents.made import AgentSessions
 from promptset.errors import SpecError
 from promptset.job import Job, job_of
 from promptset.kinds import NAMES, WORDS
@@ -60,6 +61,9 @@ Examples:
 
   # conversations of 2 to 6 turns; each turn adds 50 to 150 tokens and comes some seconds after the answer
   {prog} --turns uniform:2..6 --think-time exp:mean=5s --input-tokens uniform:50..150 --out sessions.jsonl
+
+  # sessions of coding agents for a model with a window of 32,768 tokens
+  {prog} --recipe coding-agent --context-limit 32768 --count 3 --out agents.jsonl
 
   # a trace or rows of your own: prompts are made where there are none, and counted
   {prog} --from trace.jsonl --bad-rows skip --chat --out rows.jsonl
@@ -130,14 +134,14 @@ def _closing_lines(job: Job, summary: FileSummary) -> Iterator[str]:
             yield note
     where = "" if job.out is None else f" in {job.out}"
     tokenizer = job.maker.tokenizer
-    what = "sessions" if isinstance(samples, SimulatedSessions) else "prompts"
+    what = "sessions" if isinstance(samples, SimulatedSessions | AgentSessions) else "prompts"
     yield f"{summary.rows} {what}{where} (tokenizer {tokenizer.name}, fingerprint {tokenizer.fingerprint})"
 
 
 def _recipe_list() -> str:
     names = recipes.names()
     width = max(map(len, names))
-    return "\n".join(f"{name:<{width}}  {recipes.load(name).about}" for name in names)
+    return "\n".join(f"{name:<{width}}  {recipes.about(name)}" for name in names)
 
 
 def _parser(prog: str) -> argparse.ArgumentParser:
@@ -167,6 +171,11 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     add("--chat", action="store_true", help="write messages instead of prompts; the chat template's tokens count")
     add("--tools", metavar="FILE", help="with --chat: a JSON list of OpenAI tools for every chat; their tokens count")
     add("--recipe", metavar="NAME|FILE", help="lengths, sharing and gaps of known traffic; `list` shows the names")
+    add(
+        "--context-limit",
+        metavar="TOKENS",
+        help="with a recipe of sessions: the model's window; all lengths are scaled to it (default: the recipe's)",
+    )
     add("--seed", metavar="N", default="0", help="decides lengths, sharing and times, and the texts (default: 0)")
     add("--salt", metavar="TEXT", help="another salt makes other texts of the same lengths (default: none)")
     add(

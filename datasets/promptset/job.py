@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 from promptset import recipes
+from promptset.agents.recipe import LEAST_LIMIT
 from promptset.distributions import parse
 from promptset.errors import SpecError
 from promptset.kinds import WORDS, parse_style
@@ -51,8 +52,14 @@ def job_of(options: argparse.Namespace, problems: list[str]) -> Job:
         if getattr(options, key) is not None
     }
     problems += _conflicts(options, given)
+    of_sessions = options.recipe is not None and recipes.makes_sessions(options.recipe)
+    limit = _context_limit(options, given, of_sessions, problems)
     recipe: dict[str, str] = {}
-    if options.recipe is not None and (loaded := _read_or_note("--recipe", recipes.load, problems, options.recipe)):
+    if (
+        options.recipe is not None
+        and not of_sessions
+        and (loaded := _read_or_note("--recipe", recipes.load, problems, options.recipe))
+    ):
         recipe = {key: value for key in ("input_tokens", "output_tokens", "prefix", "gaps")
                   if (value := getattr(loaded, key)) is not None}  # fmt: skip
     asked = {"input_tokens": "1024", "output_tokens": "128", **recipe, **given}
@@ -93,6 +100,8 @@ def job_of(options: argparse.Namespace, problems: list[str]) -> Job:
         tools=tools,
         turns=options.turns,
         think_time="0s" if options.think_time is None else options.think_time,
+        sessions_of=options.recipe if of_sessions else None,
+        context_limit=limit,
     )
     maker = LineMaker(spec, tokenizer)
     rows = len(maker.samples) if isinstance(maker.samples, DataSet) else None
@@ -102,6 +111,30 @@ def job_of(options: argparse.Namespace, problems: list[str]) -> Job:
         count = 100 if rows is None else rows
     times_s = None if gaps is None else recipes.times_s(gaps, seed)
     return Job(spec, maker, count, times_s, processes, out, _manifest_options(spec, count, options, asked))
+
+
+def _context_limit(
+    options: argparse.Namespace, given: Mapping[str, str], of_sessions: bool, problems: list[str]
+) -> int | None:
+    """The window of a recipe of sessions, and what does not go with such a recipe."""
+    if not of_sessions:
+        if options.context_limit is not None:
+            problems.append("--context-limit needs a recipe of sessions, such as --recipe coding-agent")
+        return None
+    _read_or_note("--recipe", recipes.load_sessions, problems, options.recipe)
+    wrong = [f"--{key.replace('_', '-')}" for key in given]
+    wrong += [
+        f"--{flag}" for flag in ("turns", "think-time", "tools") if getattr(options, flag.replace("-", "_")) is not None
+    ]
+    wrong += [] if options.format == "rows" else [f"--format {options.format}"]
+    wrong += [] if options.text == WORDS else [f"--text {options.text}"]
+    wrong += [] if options.repeat == "0" else [f"--repeat {options.repeat}"]
+    problems += [
+        f"{flag} does not go with --recipe {options.recipe}: the recipe says what its sessions are" for flag in wrong
+    ]
+    if options.context_limit is None:
+        return None
+    return _whole("--context-limit", options.context_limit, LEAST_LIMIT, problems)
 
 
 def _conflicts(options: argparse.Namespace, given: Mapping[str, str]) -> Iterator[str]:
@@ -164,6 +197,9 @@ def _manifest_options(
     named = {"recipe": options.recipe} if options.recipe is not None else {}
     # The folder of a recipe's table differs between machines: its name is enough.
     said = {key: re.sub(r"empirical:.*[/\\]", "empirical:", value) for key, value in asked.items()}
+    if spec.sessions_of is not None:
+        limited = {} if spec.context_limit is None else {"context_limit": spec.context_limit}
+        return {**shared, "recipe": Path(spec.sessions_of).name, **limited}
     if spec.turns is not None:
         return {**shared, **named, **said, "turns": spec.turns, "think_time": spec.think_time}
     offered = {} if spec.tools is None else {"tools": [tool["function"]["name"] for tool in spec.tools]}

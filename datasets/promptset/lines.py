@@ -9,7 +9,8 @@ from itertools import islice
 from pathlib import Path
 from threading import Semaphore
 
-from promptset import distributions
+from promptset import distributions, recipes
+from promptset.agents.made import AgentSessions, agent_sessions
 from promptset.chat import Tool
 from promptset.errors import SpecError
 from promptset.kinds import parse_style
@@ -49,6 +50,10 @@ class DataSetSpec:
     turns: str | None = None
     """Turns per session; None for single requests."""
     think_time: str = "0s"
+    sessions_of: str | None = None
+    """The recipe of the sessions to make."""
+    context_limit: int | None = None
+    """The window that its lengths are scaled to; None: the recipe's own."""
 
 
 class LineMaker:
@@ -57,7 +62,12 @@ class LineMaker:
     def __init__(self, spec: DataSetSpec, tokenizer: Tokenizer | None = None) -> None:
         self._spec = spec
         self.tokenizer = load_tokenizer(spec.tokenizer) if tokenizer is None else tokenizer
-        self.samples: SimulatedPrompts | SimulatedSessions | DataSet
+        self.samples: SimulatedPrompts | SimulatedSessions | AgentSessions | DataSet
+        if spec.sessions_of is not None:
+            recipe = recipes.load_sessions(spec.sessions_of)
+            recipe = recipe if spec.context_limit is None else recipe.within(spec.context_limit)
+            self.samples = agent_sessions(self.tokenizer, recipe, seed=spec.seed, salt=spec.salt)
+            return
         if spec.source is not None:
             self.samples = DataSet(
                 Path(spec.source),
@@ -99,14 +109,14 @@ class LineMaker:
         """Tokens before the shared text; None if no sharing is planned."""
         if isinstance(self.samples, DataSet):
             return self.samples.head
-        if isinstance(self.samples, SimulatedSessions):
+        if isinstance(self.samples, SimulatedSessions | AgentSessions):
             return None  # Turns share their history, which depends on the answers.
         return self.samples.maker.head if str(self.samples.prefix) else None
 
     def lines(self, first: int, times_s: list[float | None]) -> list[Line]:
         """One line per time, from number `first` on. A time of None keeps the sample's own."""
         made = self.samples
-        if isinstance(made, SimulatedSessions):
+        if isinstance(made, SimulatedSessions | AgentSessions):
             sessions = [made.session_at(first + offset) for offset in range(len(times_s))]
             return lines_of_sessions(sessions, self.tokenizer)
         samples = [self._sample(made, first + offset, at_s) for offset, at_s in enumerate(times_s)]

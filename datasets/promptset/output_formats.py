@@ -121,16 +121,26 @@ def lines_of(
 
 
 def lines_of_sessions(sessions: Sequence[Session], tokenizer: Tokenizer) -> list[Line]:
-    """The sessions as lines. Every request is counted once more, with the planned answers in its history."""
+    """The sessions as lines. Every request is counted once more, with the planned answers in its history; of sessions so long
+    that this would take seconds, the longest one."""
     lines = []
     for session in sessions:
-        requests = [session.conversation(number) for number in range(len(session.turns))]
+        inputs = [turn.input_tokens for turn in session.turns]
+        counted = list(range(len(inputs)))
+        if sum(tokens or 0 for tokens in inputs) > _MOST_COUNTED:
+            counted = [max(counted, key=lambda number: inputs[number] or 0)]
+        found = tokenizer.count_chats([session.conversation(number) for number in counted])
+        counts = dict(zip(counted, found, strict=True))
         facts = [
-            RequestFacts(turn.input_tokens, counted, turn.output_tokens)
-            for turn, counted in zip(session.turns, tokenizer.count_chats(requests), strict=True)
+            RequestFacts(turn.input_tokens, counts.get(number), turn.output_tokens)
+            for number, turn in enumerate(session.turns)
         ]
         lines.append(Line(orjson.dumps(session.row(), option=orjson.OPT_APPEND_NEWLINE), tuple(facts)))
     return lines
+
+
+_MOST_COUNTED = 250_000
+"""Tokens of a session's requests together."""
 
 
 def _count_inputs(samples: Sequence[Sample], tokenizer: Tokenizer, chat: bool) -> dict[int, int]:

@@ -375,21 +375,33 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
          "promptset.outline", "promptset.rng", "promptset.samples", "promptset.sharing", "promptset.text",
          "promptset.tokenizer"}
     ),
-    "promptset.recipes": frozenset({"promptset.distributions", "promptset.errors", "promptset.rng", "promptset.sharing"}),
+    # Agents: what their sessions are drawn from, and the plan of one, know no tokenizer and no text.
+    "promptset.agents": frozenset(),
+    "promptset.agents.recipe": frozenset({"promptset.distributions", "promptset.errors"}),
+    "promptset.agents.plan": frozenset({"promptset.agents.recipe", "promptset.distributions", "promptset.rng"}),
+    "promptset.agents.table": frozenset({"promptset.agents.plan"}),
+    "promptset.agents.made": frozenset(
+        {"promptset.agents.plan", "promptset.agents.recipe", "promptset.chat", "promptset.chat_sum", "promptset.errors",
+         "promptset.rng", "promptset.sentences", "promptset.sessions", "promptset.tokenizer"}
+    ),
+    "promptset.recipes": frozenset(
+        {"promptset.agents.recipe", "promptset.distributions", "promptset.errors", "promptset.rng", "promptset.sharing"}
+    ),
     # Data sets as files, and the command:
     "promptset.output_formats": frozenset(
         {"promptset.chat", "promptset.errors", "promptset.samples", "promptset.sessions", "promptset.sharing",
          "promptset.tokenizer"}
     ),
     "promptset.lines": frozenset(
-        {"promptset.chat", "promptset.distributions", "promptset.errors", "promptset.kinds", "promptset.loaders",
-         "promptset.output_formats", "promptset.samples", "promptset.sessions", "promptset.sharing",
-         "promptset.tokenizer", "promptset.tokens"}
+        {"promptset.agents", "promptset.chat", "promptset.distributions", "promptset.errors", "promptset.kinds",
+         "promptset.loaders", "promptset.output_formats", "promptset.recipes", "promptset.samples", "promptset.sessions",
+         "promptset.sharing", "promptset.tokenizer", "promptset.tokens"}
     ),
     "promptset.manifest": frozenset({"promptset.output_formats", "promptset.sharing", "promptset.tokenizer"}),
     "promptset.job": frozenset(
-        {"promptset.distributions", "promptset.errors", "promptset.kinds", "promptset.lines", "promptset.loaders",
-         "promptset.output_formats", "promptset.recipes", "promptset.sharing", "promptset.tokens", "promptset.tools"}
+        {"promptset.agents.recipe", "promptset.distributions", "promptset.errors", "promptset.kinds", "promptset.lines",
+         "promptset.loaders", "promptset.output_formats", "promptset.recipes", "promptset.sharing", "promptset.tokens",
+         "promptset.tools"}
     ),
     "promptset.output": frozenset({"promptset.job", "promptset.lines", "promptset.manifest"}),
     "promptset.cli": frozenset({"promptset"}),

@@ -1,6 +1,7 @@
 """Recipes: lengths, sharing and arrivals of known traffic. Each is a YAML file that names its source.
 
-Users write recipes with the same keys. An empirical table beside the file is named without a folder.
+Users write recipes with the same keys. An empirical table beside the file is named without a folder. There are two kinds:
+of single requests (`Recipe`), and of agents' sessions (`promptset.agents.recipe`), which have keys of their own.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ from difflib import get_close_matches
 from importlib import resources
 from itertools import accumulate
 from pathlib import Path
+from typing import Any
 
 from promptset import distributions
+from promptset.agents.recipe import AgentRecipe, is_of_sessions, read_recipe
 from promptset.distributions import Dimension, Distribution
 from promptset.errors import SpecError
 from promptset.rng import stream
@@ -65,26 +68,11 @@ def is_recipe(text: str) -> bool:
 
 
 def load(text: str) -> Recipe:
-    """The recipe that a text names: one of `names`, or a YAML file. Raises SpecError, with every problem."""
-    path = _FOLDER / f"{text}.yaml" if text in names() else Path(text)
-    if not path.is_file():
-        close = get_close_matches(text, names(), n=1, cutoff=0.5)
-        hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(names())}, or a YAML file of your own"
-        raise SpecError(f"no recipe is called {text}: {hint}")
-    return _read(path)
-
-
-def _read(path: Path) -> Recipe:
-    import yaml  # Costs 20 ms, and is rarely needed.
-
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as e:
-        raise SpecError(f"the recipe {path} cannot be read: {e.strerror}") from e
-    except (yaml.YAMLError, UnicodeDecodeError) as e:
-        raise SpecError(f"the recipe {path} is not YAML: {' '.join(str(e).split())}") from e
-    if not isinstance(content, dict):
-        raise SpecError(f"the recipe {path} must hold keys with values, for example 'input_tokens: 256'")
+    """The recipe of requests that a text names: one of `names`, or a YAML file. Raises SpecError, with every problem."""
+    path = _path_of(text)
+    content = _read(path)
+    if is_of_sessions(content):
+        raise SpecError(f"the recipe {text} makes sessions, and no single requests: use it with --mode sessions")
     known = [field.name for field in fields(Recipe)]
     problems = []
     for key in content.keys() - set(known):
@@ -97,6 +85,65 @@ def _read(path: Path) -> Recipe:
     if problems:
         raise SpecError([f"the recipe {path}: {problem}" for problem in problems])
     return Recipe(**texts)
+
+
+def load_sessions(text: str) -> AgentRecipe:
+    """The recipe of sessions that a text names: one of `names`, or a YAML file. Raises SpecError, with every problem."""
+    path = _path_of(text)
+    content = _read(path)
+    if not is_of_sessions(content):
+        raise SpecError(f"the recipe {text} makes single requests, and no sessions: {_listed_sessions()}")
+    try:
+        return read_recipe(content)
+    except SpecError as e:
+        raise SpecError([f"the recipe {path}: {problem}" for problem in e.problems]) from e
+
+
+def makes_sessions(text: str) -> bool:
+    """Whether a recipe makes sessions. False for one that cannot be read."""
+    try:
+        return is_of_sessions(_read(_path_of(text)))
+    except SpecError:
+        return False
+
+
+def about(text: str) -> str:
+    """What a recipe says that it is. Raises SpecError."""
+    return str(_read(_path_of(text)).get("about", ""))
+
+
+def _listed_sessions() -> str:
+    return f"there {'is' if len(found := [n for n in names() if makes_sessions(n)]) == 1 else 'are'} {', '.join(found)}"
+
+
+def _path_of(text: str) -> Path:
+    path = _FOLDER / f"{text}.yaml" if text in names() else Path(text)
+    if not path.is_file():
+        close = get_close_matches(text, names(), n=1, cutoff=0.5)
+        hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(names())}, or a YAML file of your own"
+        raise SpecError(f"no recipe is called {text}: {hint}")
+    return path
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The keys of a recipe, with those of the recipe that it is `like` below them."""
+    import yaml  # Costs 20 ms, and is rarely needed.
+
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as e:
+        raise SpecError(f"the recipe {path} cannot be read: {e.strerror}") from e
+    except (yaml.YAMLError, UnicodeDecodeError) as e:
+        raise SpecError(f"the recipe {path} is not YAML: {' '.join(str(e).split())}") from e
+    if not isinstance(content, dict):
+        raise SpecError(f"the recipe {path} must hold keys with values, for example 'input_tokens: 256'")
+    if (like := content.pop("like", None)) is None:
+        return content
+    if like not in names():
+        raise SpecError(
+            f"the recipe {path}: like must be a recipe that comes with promptset ({', '.join(names())}), not {like}"
+        )
+    return {**_read(_FOLDER / f"{like}.yaml"), **content}
 
 
 def _beside(path: Path, text: str) -> str:
