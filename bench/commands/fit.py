@@ -197,6 +197,11 @@ def lines_of(document: Mapping[str, Any]) -> list[str]:
         rows.append(
             f"{what:<22}{_short(one['value']):>10}   {f'{low} to {high}' if one['told'] else 'not told by these loads'}"
         )
+    for one in document["decode"]:
+        what = f"D({one['tokens']})  decodes together"
+        rows.append(f"{what:<22}{_short(one['us']):>10}   {_short(one['low'])} to {_short(one['high'])}")
+    if document["decode"]:
+        rows.append("The decodes do not cost the same each: D is what they cost together, and b2 goes on behind it.")
     fit = document["fit"]
     rows += [
         "",

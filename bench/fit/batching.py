@@ -60,7 +60,7 @@ def fit_batching(
     if budget is None and kind == "interval":
         budget = Limit(None, 1, "unknown")
     if budget is None:
-        budget = batched_tokens(seen, steps.values, steps.scale_us)
+        budget = batched_tokens(seen, steps)
         if budget.value is not None:
             steps = fitted(budget.value)
     front_end = fit_front_end(seen, steps.values, budget.value)

@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from bench.fit.decode_cost import pieces_of
 from bench.fit.steps import Rows, joined
 from bench.fit.streams import Stream
 
@@ -77,5 +78,7 @@ def coarse_rows(streams: Sequence[Stream], gap_us: float) -> Rows:
     # A prompt of which a part may lie in front of the row, or behind it, is divided by nobody.
     chosen = ~unsure
     order = np.argsort(begin[chosen], kind="stable")
-    columns = (end - begin, steps, prefill, decode, context)
+    # Its steps are taken to be of one size.
+    pieces = pieces_of(decode / steps) * steps[:, None]
+    columns = (end - begin, steps, prefill, decode, context, pieces)
     return Rows(*(column[chosen][order] for column in columns))

@@ -1,4 +1,8 @@
-"""b0 to b3 of the steps that were seen, an interval for each, and which of them these loads could not tell."""
+"""b0 to b3 of the steps that were seen, each with its interval, and which of them the loads could not tell.
+
+The decodes cost the same each (b2) as long as the residuals agree. Where those of some batch size do not, and a table over
+the batch size (decode_cost.py) does better, the table takes the place of b2.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.fit import robust
+from bench.fit.decode_cost import DecodeCost, knots_for
 from bench.fit.steps import Rows
 from bench.rng import Random
 
@@ -17,6 +22,8 @@ Array = npt.NDArray[np.float64]
 
 NAMES = ("b0", "b1", "b2", "b3")
 LEAST_ROWS = 50
+NOTABLE_RESIDUAL = 0.05
+"""A batch size whose steps lie further off than this, in the middle, is not described by the fit."""
 _BLOCKS, _RESAMPLES = 60, 300
 _COLLINEAR = 1e-4
 """A column of which the others explain all but this share cannot be told from them."""
@@ -32,6 +39,16 @@ class Coefficient:
     low: float
     high: float
     told: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TablePoint:
+    """What so many decode tokens of a step cost together, in us, with its 95% interval."""
+
+    tokens: int
+    us: float
+    low: float
+    high: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +73,10 @@ class StepFit:
     scale_us: float
     left_out: float
     residuals: tuple[ResidualBin, ...]
+    decode_cost: DecodeCost
+    """Of the decodes of a step together."""
+    table: tuple[TablePoint, ...] = ()
+    """The same as points, where the decodes do not cost the same each; b2 goes on behind the last."""
 
     @property
     def values(self) -> tuple[float, float, float, float]:
@@ -71,22 +92,44 @@ def fit_steps(rows: Rows, rng: Random, *, weighted: bool = True) -> StepFit:
             f"{len(rows)} steps were seen from end to end, and {LEAST_ROWS} are needed: streams must overlap in time and "
             "have several tokens each"
         )
-    design = rows.design
+    linear = _fitted(rows, (), rng, weighted=weighted)
+    worst = worst_bin(linear.residuals)
+    knots = knots_for(rows.decode / np.maximum(rows.steps, 1))
+    if not weighted or worst is None or abs(worst.p50) <= NOTABLE_RESIDUAL or not knots:
+        return linear
+    tabled = _fitted(rows, knots, rng, weighted=weighted)
+    left = worst_bin(tabled.residuals)
+    return tabled if left is not None and abs(left.p50) < abs(worst.p50) / 2 else linear
+
+
+def _fitted(rows: Rows, knots: tuple[int, ...], rng: Random, *, weighted: bool) -> StepFit:
+    design = rows.design(knots)
     found = robust.fit(design, rows.time_us, robust=weighted)
-    low, high = _intervals(design, rows.time_us, found, rng)
+    drawn = _drawn(design, rows.time_us, found, rng)
+    low, high = _bounds(drawn, found.x)
     told = _told(design, rows.time_us, found, low, high)
+    # The columns: b0, b1, b3, the pieces; b2 is the last piece.
     values = {
         name: Coefficient(float(found.x[k]), float(low[k]), float(high[k]), bool(told[k]))
-        for k, name in enumerate(NAMES)
+        for name, k in zip(NAMES, (0, 1, -1, 2), strict=True)
     }
+    cost = DecodeCost(knots, tuple(float(slope) for slope in found.x[3:]))
     return StepFit(
         values, len(rows), round(float(rows.steps.sum())), found.scale, float((found.weights <= 0).mean()),
-        _bins(rows, design @ found.x),
+        _bins(rows, design @ found.x), cost, _table(knots, found.x[3:], drawn[:, 3:]),
     )  # fmt: skip
 
 
-def _intervals(a: Array, y: Array, found: robust.Robust, rng: Random) -> tuple[Array, Array]:
-    """A bootstrap over blocks of steps that follow each other, at the weights of the fit."""
+def _table(knots: tuple[int, ...], slopes: Array, drawn: Array) -> tuple[TablePoint, ...]:
+    """Slopes, and those of the resamples, added up to points."""
+    widths = np.diff((0, *knots)).astype(np.float64)
+    points = np.cumsum(widths * slopes[: len(knots)])
+    low, high = _bounds(np.cumsum(widths * drawn[:, : len(knots)], axis=1), points)
+    return tuple(TablePoint(knot, float(points[k]), float(low[k]), float(high[k])) for k, knot in enumerate(knots))
+
+
+def _drawn(a: Array, y: Array, found: robust.Robust, rng: Random) -> Array:
+    """A bootstrap over blocks of steps that follow each other, at the weights of the fit: (resamples, columns)."""
     edges = np.linspace(0, len(y), min(_BLOCKS, len(y) // 4) + 1).astype(int)
     weighted = a * found.weights[:, None]
     grams = np.array([a[i:j].T @ weighted[i:j] for i, j in pairwise(edges)])
@@ -95,8 +138,15 @@ def _intervals(a: Array, y: Array, found: robust.Robust, rng: Random) -> tuple[A
     for _ in range(_RESAMPLES):
         picked = rng.choices(range(len(grams)), k=len(grams))
         drawn.append(robust.nonnegative(grams[picked].sum(axis=0), targets[picked].sum(axis=0)))
-    low, high = np.quantile(np.array(drawn), (0.025, 0.975), axis=0)
-    return np.minimum(low, found.x), np.maximum(high, found.x)
+    return np.array(drawn)
+
+
+def _bounds(drawn: Array, values: Array) -> tuple[Array, Array]:
+    """95% intervals of resamples, which hold the values themselves."""
+    if not len(values):
+        return values, values
+    low, high = np.quantile(drawn, (0.025, 0.975), axis=0)
+    return np.minimum(low, values), np.maximum(high, values)
 
 
 def _told(a: Array, y: Array, found: robust.Robust, low: Array, high: Array) -> npt.NDArray[np.bool_]:

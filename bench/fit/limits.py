@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bench.fit.coefficients import StepFit
 from bench.fit.steps import Clusters, StepTable
 from bench.fit.streams import Stream
 
@@ -71,14 +72,15 @@ def sequences_and_blocks(runs: Seen, a0_us: float, blocks: int | None) -> tuple[
     return seqs, kv
 
 
-def batched_tokens(runs: Seen, cost: tuple[float, ...], scale_us: float) -> Limit:
+def batched_tokens(runs: Seen, fit: StepFit) -> Limit:
     """max_num_batched_tokens, from steps that brought no first token and yet took long enough for a prefill: a part of a
     long prompt that filled them. Several of the same size are the budget."""
-    b0, b1, b2, b3 = cost
+    b0, b1, _, b3 = fit.values
+    scale_us = fit.scale_us
     most = 0.0
     full: list[float] = []
     for streams, clusters, table in runs:
-        off = table.end_us - table.begin_us - b0 * table.steps - b2 * table.decode - b3 * table.context
+        off = table.end_us - table.begin_us - b0 * table.steps - fit.decode_cost.us(table.decode) - b3 * table.context
         # Only steps whose time agrees with all their work: of a prompt in several, the last step is too short for it.
         agrees = table.sure & (np.abs(off - b1 * table.prefill) < 6 * scale_us)
         most = max(most, float((table.prefill + table.decode)[agrees].max(initial=0)))

@@ -9,11 +9,10 @@ from dataclasses import asdict
 from typing import Any
 
 from bench.fit.batching import BatchingFit
-from bench.fit.coefficients import Coefficient, worst_bin
+from bench.fit.coefficients import NOTABLE_RESIDUAL, Coefficient, worst_bin
 from bench.fit.read import FittedRun
 
 SCHEMA = "trueload/profile/1"
-NOTABLE_RESIDUAL = 0.05
 UNITS = {
     "b0": "us a step", "b1": "us a prefill token", "b2": "us a decode token", "b3": "us a context token",
     "a0": "us a request", "a1": "us a prompt token",
@@ -41,9 +40,14 @@ def to_document(
         "engine": "batching",
         "model": runs[0].model,
         "step_cost": {name: _short(one.value) for name, one in found.items()}
+        | ({"decode": [[one.tokens, _short(one.us)] for one in fit.steps.table]} if fit.steps.table else {})
         | {name: limit["value"] for name, limit in limits.items() if limit["value"] is not None},
         "settings": settings,
         "coefficients": {name: _coefficient(name, one) for name, one in found.items()},
+        "decode": [
+            {"tokens": one.tokens} | {name: _short(getattr(one, name)) for name in ("us", "low", "high")}
+            for one in fit.steps.table
+        ],
         "limits": limits,
         "fit": {
             "rows": fit.steps.rows,
@@ -98,8 +102,8 @@ def warnings_of(fit: BatchingFit, runs: Sequence[FittedRun]) -> list[str]:
     worst = worst_bin(fit.steps.residuals)
     if worst is not None and abs(worst.p50) > NOTABLE_RESIDUAL:
         found.append(
-            f"steps with {worst.least_decodes} to {worst.most_decodes} decodes take {worst.p50:+.0%} of what is fitted: "
-            "the cost of this server is not linear in its batch, and the mock will be off there"
+            f"steps with {worst.least_decodes} to {worst.most_decodes} decodes are {worst.p50:+.0%} off what is fitted: "
+            "neither a line nor a rising table describes the cost of this server's batches, and the mock will be off there"
         )
     if fit.steps.left_out > 0.1:
         found.append(

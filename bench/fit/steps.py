@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from bench.fit.decode_cost import merged, pieces_of
 from bench.fit.streams import Stream
 
 Array = npt.NDArray[np.float64]
@@ -42,20 +43,24 @@ class Rows:
     prefill: Array
     decode: Array
     context: Array
+    pieces: Array
+    """Of the decode tokens, step by step: those in each piece of a decode cost (decode_cost.py)."""
 
     def __len__(self) -> int:
         return len(self.time_us)
 
-    @property
-    def design(self) -> Array:
-        """Columns of b0, b1, b2, b3."""
-        return np.column_stack((self.steps, self.prefill, self.decode, self.context))
+    def design(self, knots: Sequence[int] = ()) -> Array:
+        """Columns of b0, b1, b3, and of each piece between the knots: without knots b2."""
+        return np.column_stack((self.steps, self.prefill, self.context, merged(self.pieces, knots)))
 
 
 def joined(parts: Sequence[Rows]) -> Rows:
     """The rows of several runs."""
-    names = ("time_us", "steps", "prefill", "decode", "context")
-    return Rows(*(np.concatenate([getattr(part, name) for part in parts] or [np.zeros(0)]) for name in names))
+    if not parts:
+        empty = [*[np.zeros(0)] * 5, pieces_of(np.zeros(0))]
+        return Rows(*empty)
+    names = ("time_us", "steps", "prefill", "decode", "context", "pieces")
+    return Rows(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
 def step_gap_us(streams: Sequence[Stream]) -> float:
@@ -176,7 +181,6 @@ def rows_of(streams: Sequence[Stream], clusters: Clusters, table: StepTable, bud
     begin = table.begin_us[starts]
     last = np.concatenate((starts[1:] - 1, [n - 1]))
     sure = np.minimum.reduceat(table.sure.astype(float), starts) > 0
-    sums = (
-        np.add.reduceat(column, starts)[sure] for column in (table.steps, table.prefill, table.decode, table.context)
-    )
-    return Rows((table.end_us[last] - begin)[sure], *sums)
+    summed = [table.steps, table.prefill, table.decode, table.context, pieces_of(table.decode)]
+    columns = [np.add.reduceat(column, starts, axis=0)[sure] for column in summed]
+    return Rows((table.end_us[last] - begin)[sure], *columns)

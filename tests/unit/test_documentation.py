@@ -38,6 +38,7 @@ CANNOT_RUN = {
     "python -m bench search": "takes its whole budget, minutes; a short one is run in docs/search.md",
     "scripts/bench-search": "takes three quiet minutes a search",
     "scripts/fit-reach": "takes a minute, and its figures are of a quiet machine",
+    "scripts/fit-real": "needs vLLM, and takes minutes",
     "scripts/simulate-statistics": "takes half an hour of a quiet machine",
     "scripts/knee-against-closed-form": "takes three minutes",
     "python -m bench sweep --url http://127.0.0.1:8000 --loads concurrency=1..256x2": "takes ten minutes",

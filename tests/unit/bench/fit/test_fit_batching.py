@@ -9,6 +9,7 @@ from random import Random
 from typing import Any
 
 import jsonschema
+import numpy as np
 import orjson
 import pytest
 
@@ -136,10 +137,32 @@ def test_three_loads_tell_all_coefficients() -> None:
     assert unknown(StepServer(), LOADS).keys() <= {"max_num_seqs", "max_num_batched_tokens", "kv_blocks", "a1"}
 
 
-def test_a_decode_cost_that_is_not_linear_is_said() -> None:
-    curved = StepServer(curve={1: 100, 2: 200, 3: 300, 4: 400, 8: 6000, 12: 9000, 16: 12_000})
-    runs = runs_of(curved)
-    assert any("not linear" in sentence for sentence in warnings_of(fit_batching(runs, Random(1)), made_runs(runs)))
+CURVE = {n: 1320.0 + 105 * max(0, min(n, 4) - 2) + 900 * max(0, n - 4) for n in range(1, 64)} | {1: 0.0}
+"""Decodes of a CPU that has two cores: the second and those behind the fourth are dear, the others nearly free."""
+
+
+def test_decodes_that_do_not_cost_the_same_each_are_a_table() -> None:
+    server = StepServer(b0=2900, b1=8, curve=CURVE, outliers=0.03)
+    fit = fitted(server, ((1, 8.0), (4, 8.0), (8, 8.0), (24, 8.0)))
+    batches = [2, 3, 4, 6, 8, 12, 16, 20]
+    found = fit.steps.values[0] + fit.steps.decode_cost.us(np.array(batches, dtype=np.float64))
+    assert found == pytest.approx([2900 + CURVE[n] for n in batches], rel=0.02)
+    assert fit.steps.values[1] == pytest.approx(8, rel=0.1)
+    assert all(one.low <= one.us <= one.high for one in fit.steps.table)
+    runs = runs_of(server)
+    assert warnings_of(fit, made_runs(runs)) == []
+    # The document says it where the mock reads it, and beside that with intervals.
+    made = to_document(fit, made_runs(runs), date="d", trueload="t", server=None)
+    assert made["step_cost"]["decode"] == [[one["tokens"], one["us"]] for one in made["decode"]]
+
+
+def test_a_linear_server_gets_no_table() -> None:
+    assert all(fitted(server, **load).steps.table == () for server, load in SERVERS.values())
+
+
+def test_a_cost_that_falls_with_the_batch_is_said() -> None:
+    runs = runs_of(StepServer(curve={1: 9000, 3: 100, 4: 9000, 8: 500, 13: 9000}))
+    assert any("neither a line" in sentence for sentence in warnings_of(fit_batching(runs, Random(1)), made_runs(runs)))
     runs = runs_of(StepServer())
     assert warnings_of(fit_batching(runs, Random(1)), made_runs(runs)) == []
 

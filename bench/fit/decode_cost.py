@@ -1,0 +1,57 @@
+"""What the decode tokens of a step cost together: straight lines between knots, which rise.
+
+One line from 0 on is the linear cost, b2 a token. A server whose decodes do not cost the same each (a CPU's cores, a kernel
+chosen by the batch) has several: each piece has a slope of its own, at least 0, so that a cost never falls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
+
+# The first piece reaches to 2: a step without a decode is hardly seen, so b0 and the cost of one decode are one number.
+EDGES = (0, 2, 3, *(edge for power in range(2, 14) for edge in (2**power, 3 * 2 ** (power - 1))))
+"""Where pieces may begin."""
+LEAST_ROWS = 60
+"""Rows that a piece of its own needs."""
+
+
+def pieces_of(tokens: Array) -> Array:
+    """How much of each number of decode tokens lies in each of the finest pieces: (n, pieces)."""
+    widths = np.append(np.diff(EDGES).astype(np.float64), np.inf)
+    return np.clip(tokens[:, None] - np.array(EDGES, dtype=np.float64), 0.0, widths)
+
+
+def merged(pieces: Array, knots: Sequence[int]) -> Array:
+    """The pieces between knots (0 is none of them): (n, len(knots) + 1)."""
+    starts = [0, *(EDGES.index(knot) for knot in knots)]
+    return np.asarray(np.add.reduceat(pieces, starts, axis=1))
+
+
+def knots_for(mean_tokens: Array) -> tuple[int, ...]:
+    """Knots such that each piece has enough rows, whose steps have so many decode tokens on average."""
+    found: list[int] = []
+    left = np.sort(mean_tokens)
+    for edge in EDGES[1:]:
+        inside = int(np.searchsorted(left, edge, side="right"))
+        if inside >= LEAST_ROWS and len(left) - inside >= LEAST_ROWS:
+            found.append(edge)
+            left = left[inside:]
+    return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeCost:
+    """`slopes`: us a token of each piece; the last goes on without end."""
+
+    knots: tuple[int, ...]
+    slopes: tuple[float, ...]
+
+    def us(self, tokens: Array) -> Array:
+        """The cost of so many decode tokens of a step."""
+        return np.asarray(merged(pieces_of(tokens), self.knots) @ np.array(self.slopes))
