@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from math import fsum
 from typing import Any
 
 import orjson
@@ -18,7 +19,6 @@ from bench.clock import NS_PER_S
 from bench.config import RunConfig
 from bench.errors import PRECEDENCE, Exit, UsageError
 from bench.manifest import StoredRun
-from bench.metrics import objectives
 from bench.metrics.catalog import REQUEST_METRICS
 from bench.metrics.facts import RunFacts
 from bench.metrics.kept_plan import KeptPlan
@@ -37,6 +37,7 @@ from bench.server_metrics.role_series import ServerSeries
 from bench.server_metrics.scrapes import read_scrapes, urls_in
 from bench.server_metrics.servers import SERVERS
 from bench.verdict import judge
+from bench.verdict.classes import of_class
 from bench.verdict.evidence import RunEvidence
 from bench.verdict.finding import Status, Verdict
 
@@ -113,6 +114,7 @@ def evaluate(directory: RunDirectory, *, server_charts: Sequence[str] = ()) -> R
     verdict = judge(evidence, run.config.limits)
     whole = {
         **numbers,
+        **_classes(run.config, numbers, verdict, evidence),
         "run": _run_block(run),
         "verdict": verdict.to_json(),
         "calibration": _without_plots(found),
@@ -148,6 +150,29 @@ def evaluate(directory: RunDirectory, *, server_charts: Sequence[str] = ()) -> R
     return Result(directory, whole, verdict, status)
 
 
+def _classes(
+    config: RunConfig, numbers: dict[str, Any], verdict: Verdict, evidence: RunEvidence
+) -> dict[str, list[dict[str, Any]]]:
+    """The classes of the summary with what was planned of each, its verdict, and whether its objectives held."""
+    if not config.classes:
+        return {}
+    weights = [one.traffic.weight for one in config.classes]
+    planned = {one.name: weight / fsum(weights) for one, weight in zip(config.classes, weights, strict=True)}
+    judged = list(zip(config.objectives, numbers["slo"]["objectives"], strict=True))
+    found = []
+    for part in numbers["classes"]:
+        own = [row["held"] for objective, row in judged if objective.part == ("class", part["class"])]
+        found.append(
+            {
+                **part,
+                "planned_share": planned.get(part["class"]),
+                "slo_held": all(own) if own else None,
+                "verdict": of_class(part, verdict, evidence, config.limits).to_json(),
+            }
+        )
+    return {"classes": found}
+
+
 def _gpu(gpus: ServerSeries, numbers: dict[str, Any], start_ns: int, config: RunConfig) -> dict[str, Any] | None:
     return gpu_block.describe(gpus, numbers, start_ns, gpus=config.gpus, hour_cost=config.gpu_hour_cost)
 
@@ -168,7 +193,7 @@ def _named(
 def _sharing_known(run: StoredRun) -> bool:
     """Whether it is known what prompts share on purpose: of turns of a session, and of rows that do not say it, it is not."""
     cache = run.manifest.prefix_cache
-    return (cache is not None and cache.planned_share is not None) or run.config.data.plans_sharing
+    return (cache is not None and cache.planned_share is not None) or run.config.plans_sharing
 
 
 def _calibration(
@@ -266,7 +291,8 @@ def _facts(run: StoredRun, directory: RunDirectory) -> RunFacts:
         open_end=bool(changes) and config.requests is not None,
         changes=changes or (),
         kept_plan=plan,
-        objectives=objectives.parse(config.slo),
+        objectives=config.objectives,
+        classes=tuple(one.name for one in config.classes),
         model=stored.model,
         models=stored.models,
         gpus=config.gpus,

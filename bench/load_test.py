@@ -151,7 +151,7 @@ async def _measure(
         _copy_certificates(config, workers, host, directory)
         made_by = tokenizer if tokenizer is not None else source.tokenizer
         with observer.waiting("planning what prompts share"):
-            planned_sharing = source.planned_sharing(_sharing_planned_over(plan))
+            sharing = source.planned_sharing(_sharing_planned_over(plan))
         first = Manifest(
             run_id=run_id,
             started=utc_now().isoformat(timespec="seconds"),
@@ -168,7 +168,7 @@ async def _measure(
             versions=machine.versions(),
             host=host,
             planned=plan.requests,
-            prefix_cache=None if planned_sharing is None else PrefixCacheUse(planned_share=planned_sharing),
+            prefix_cache=None if sharing is None else PrefixCacheUse(planned_share=sharing.share),
             start_ns=0,
             state=RunState.WARMING_UP if config.warmup_requests or config.warmup_s else RunState.RUNNING,
         )
@@ -262,7 +262,7 @@ async def _probe(
             _apart(source, config),
             source.own_body,
             models=_drawn(config),
-            all_named=source.names_models,
+            all_named=source.names_models or bool(config.classes),
         ),
         listed=listed,
         authorized=any(name.lower() in ("authorization", "x-api-key") for name, _ in target.headers),
@@ -273,18 +273,25 @@ async def _probe(
 def _apart(source: Source[Any], config: RunConfig) -> list[Sample]:
     """Samples that go elsewhere than the run. --model replaces the models of whole bodies: then these are all alike."""
     replaced = config.model is not None
-    return [way for way in source.ways if not (replaced and way.body is not None and way.endpoint is None)]
+    return [
+        way
+        for way in source.ways
+        if not (replaced and way.body is not None and way.endpoint is None and way.model is None)
+    ]
 
 
 def _drawn(config: RunConfig) -> tuple[str, ...]:
     """The models among which the run draws; none where there are not several."""
     mix = config.models
-    return () if mix is None or len(mix.names) == 1 else mix.names
+    return () if mix is None or len(mix.names) == 1 or config.classes else mix.names
 
 
 def _several_models(source: Source[Any], config: RunConfig, usual: str | None) -> tuple[str, ...]:
     """The models that the run sends to, where they are several: those among which it draws, and those that its data names."""
-    named = [way.model if way.body is None else way.body.get("model") for way in _apart(source, config)]
+    named = [
+        way.model if way.model is not None or way.body is None else way.body.get("model")
+        for way in _apart(source, config)
+    ]
     found = dict.fromkeys(str(name) for name in [*_drawn(config), *named] if name is not None)
     if usual is not None and not source.names_models:
         found.setdefault(usual)

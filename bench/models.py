@@ -1,45 +1,22 @@
 """The models, or adapters, among which a run draws: `a=3,b=1`, a name with a weight each.
 
 A text in which no part has a weight is the name of one model, whatever signs are in it. Names with a comma or an equals sign
-are given with their weights as a JSON object: {"a=b": 3, "c": 1}. Which model a request names depends on the seed and the
-number of the request alone, so that workers need not agree on it.
+are given with their weights as a JSON object: {"a=b": 3, "c": 1}.
 """
 
 from __future__ import annotations
 
-import math
 import re
-from bisect import bisect_right
-from dataclasses import dataclass
-from itertools import accumulate
 
 import orjson
 
-from bench.rng import stream
+from bench.shares import Shares
 
 MOST_MODELS = 100
 _WEIGHT = re.compile(r"[0-9]*\.?[0-9]+")
 
 
-@dataclass(frozen=True, slots=True)
-class ModelMix:
-    """Names and their weights, in the order in which they were given. One of several if there is more than one."""
-
-    names: tuple[str, ...]
-    weights: tuple[float, ...]
-
-    def of(self, seed: int, number: int) -> str:
-        """The model of the request, or session, with this number."""
-        ends = list(accumulate(self.weights))
-        at = stream(seed, "model", number).random() * ends[-1]
-        return self.names[min(bisect_right(ends, at), len(ends) - 1)]
-
-    def share(self, name: str) -> float | None:
-        """The planned share of a model; None of one that is not drawn."""
-        return self.weights[self.names.index(name)] / math.fsum(self.weights) if name in self.names else None
-
-
-def parse(text: str) -> ModelMix:
+def parse(text: str) -> Shares:
     """The models of a text. Raises ValueError with a sentence that says what is wrong."""
     if text.startswith("{"):
         return _of_json(text)
@@ -48,7 +25,7 @@ def parse(text: str) -> ModelMix:
     if not any(equals and _WEIGHT.fullmatch(weight.strip()) for _, equals, weight in weighted):
         if not text.strip():
             raise ValueError("the name of a model is not empty")
-        return ModelMix((text,), (1.0,))
+        return Shares((text,), (1.0,))
     wrong = next((part for part, (name, equals, weight) in zip(parts, weighted, strict=True)
                   if not equals or not name.strip() or not _WEIGHT.fullmatch(weight.strip())), None)  # fmt: skip
     if wrong is not None:
@@ -59,7 +36,7 @@ def parse(text: str) -> ModelMix:
     return _checked([(name.strip(), float(weight)) for name, _, weight in weighted])
 
 
-def _of_json(text: str) -> ModelMix:
+def _of_json(text: str) -> Shares:
     try:
         given = orjson.loads(text)
     except orjson.JSONDecodeError as e:
@@ -72,7 +49,7 @@ def _of_json(text: str) -> ModelMix:
     return _checked([(name, float(weight)) for name, weight in given.items()])
 
 
-def _checked(shares: list[tuple[str, float]]) -> ModelMix:
+def _checked(shares: list[tuple[str, float]]) -> Shares:
     names = [name for name, _ in shares]
     if len(set(names)) < len(names):
         raise ValueError(f"the model {next(name for name in names if names.count(name) > 1)!r} is named twice")
@@ -80,4 +57,4 @@ def _checked(shares: list[tuple[str, float]]) -> ModelMix:
         raise ValueError(f"{len(names)} models are too many: give at most {MOST_MODELS}")
     if wrong := [name for name, weight in shares if not 0 < weight <= 1e9]:
         raise ValueError(f"the weight of {wrong[0]!r} must be more than 0, and at most 1e9")
-    return ModelMix(tuple(names), tuple(weight for _, weight in shares))
+    return Shares(tuple(names), tuple(weight for _, weight in shares))

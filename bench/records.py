@@ -112,6 +112,8 @@ class RequestRecord:
     """The endpoint that its data named; None: that of the run."""
     model: str | None = None
     """The model that it named, where those of the run may differ; None: that of the run."""
+    traffic_class: str | None = None
+    """Its class, where the run has several (--mix)."""
     session_number: int | None = None
     """Number of its session in the run. This and what follows: as planned, and only in mode sessions."""
     session_turns: int | None = None

@@ -20,7 +20,6 @@ from bench.load.load_control import LoadControl
 from bench.load.precision_watch import PrecisionTask, PrecisionWatch
 from bench.load.supervision import Defects, ErrorWatch, Interrupts
 from bench.manifest import Manifest
-from bench.metrics import objectives
 from bench.metrics.precision import PRECISE_ENOUGH, Look
 from bench.modes.interface import LoadPlan, inputs_of
 from bench.observer import Observer
@@ -229,7 +228,7 @@ def _goal(config: RunConfig, plan: LoadPlan) -> LoadGoal:
         duration_s=config.lasts_s,
         warmup_requests=config.warmup_requests,
         warmup_s=config.warmup_s,
-        objectives=tuple(one for one in objectives.parse(config.slo) if one.model is None),
+        objectives=tuple(one for one in config.objectives if one.part is None),
         inputs_are=inputs_of(config),
         load_unit=config.load.load_unit or "",
     )

@@ -109,6 +109,8 @@ class Request:
     model: str | None = None
     cancel_after_ns: int | None = None
     """How long after its send its user leaves; None: stays until the end."""
+    traffic_class: str | None = None
+    """Its class, where the run has several (--mix)."""
     on_text: Callable[[str], None] | None = None
     """Told the content of the response, reasoning left out, before its record is handed over."""
 
@@ -233,9 +235,11 @@ class Supply:
         first: int = 0,
         step: int = 1,
         cancel: Callable[[int], int | None] | None = None,
+        class_of: Callable[[int], str] | None = None,
     ) -> None:
-        """`cancel` says of a number how long after its send the user leaves."""
+        """`cancel` says of a number how long after its send the user leaves, `class_of` which class it is of."""
         self._cancel = cancel
+        self._class_of = class_of
         self._run_id = run_id
         self._first = first
         self._next = first
@@ -267,6 +271,7 @@ class Supply:
             route=draft.route,
             model=draft.model,
             cancel_after_ns=None if self._cancel is None else self._cancel(index),
+            traffic_class=None if self._class_of is None else self._class_of(index),
         )
 
     def take(self, phase: Phase) -> Request:

@@ -89,7 +89,7 @@ def _asked(given: Any) -> tuple[Rules, list[MeasuredRun]]:
     for text in given.slo:
         try:
             wanted = parse_one(text)
-            if wanted.model is not None:
+            if wanted.part is not None:
                 raise UsageError(f'--slo "{text}": a gate judges the whole of a run: leave {{model=...}} out')
             objectives.append(steady(wanted))
         except UsageError as e:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +12,24 @@ from pydantic import ConfigDict, Field
 from bench import cancel, models
 from bench.cancel import CancelPlan
 from bench.clock import NS_PER_S
+from bench.config.classes import settings_of
 from bench.config.settings import Settings
 from bench.endpoints import DEFAULT, urls
 from bench.errors import UsageError
+from bench.metrics import objectives
+from bench.metrics.objectives import Objective
 from bench.metrics.precision import DEFAULT_CAP_S
-from bench.models import ModelMix
 from bench.modes import DEFAULT_MODE, MODES
 from bench.modes.interface import DEFAULT_BATCH_INPUTS, DEFAULT_OUTPUT_TOKENS, Mode, inputs_of
+from bench.modes.rate import Rate
 from bench.modes.share import RunLength
+from bench.schedule.merged import MergedPlaces
 from bench.schedule.segments import lasts_ns, most
+from bench.shares import Shares
 from bench.sources.interface import SourceSpec
+from bench.traffic import TrafficClass
 from bench.verdict.limits import Limits
+from promptset.samples import Sample
 
 SECRETS = {"api_key", "header"}
 """What a run directory keeps masked."""
@@ -35,6 +43,19 @@ class RunConfig(Settings):
     endpoint: str
     mode: str
     load: Mode = Field(exclude=True)
+    classes: tuple[RunClass, ...] = Field((), exclude=True)
+    """Of --mix; none where all requests are of one kind."""
+
+    @property
+    def objectives(self) -> tuple[Objective, ...]:
+        """Those of the run, and those of its classes."""
+        of_classes = (one for traffic in self.classes for one in traffic.objectives)
+        return (*objectives.parse(self.slo), *of_classes)
+
+    @property
+    def plans_sharing(self) -> bool:
+        """Whether what prompts share is planned, and nothing where no plan is told."""
+        return all(one.config.data.plans_sharing for one in self.classes) if self.classes else self.data.plans_sharing
 
     @property
     def data(self) -> SourceSpec:
@@ -42,7 +63,39 @@ class RunConfig(Settings):
         return self.load.data(self)
 
     @property
-    def models(self) -> ModelMix | None:
+    def class_places(self) -> Callable[[int], tuple[int, int]] | None:
+        """Of a request's number its class, as a place among `classes`, and how many of that class come before it; None
+        where there are none. The seed and the number decide it."""
+        load, seed, mix = self.load, self.seed, self.traffic
+        if mix is None:
+            return None
+        if isinstance(load, Rate) and load.classes:
+            return MergedPlaces(load.arrivals_of_classes, len(load.classes)).place
+        shares = mix.shares
+        return lambda number: shares.place(seed, number)
+
+    @property
+    def class_of(self) -> Callable[[int], str] | None:
+        """The name of the class of a request's number; None where there are no classes."""
+        places, names = self.class_places, [one.name for one in self.classes]
+        return None if places is None else lambda number: names[places(number)[0]]
+
+    @property
+    def cancel_of(self) -> Callable[[int], int | None] | None:
+        """How long after its send the user of a request's number leaves, None of one who stays; None where all do."""
+        places, seed = self.class_places, self.seed
+        plans = [one.config.cancel_plan for one in self.classes] or [self.cancel_plan]
+        if plans == [None] * len(plans):
+            return None
+
+        def after_ns(number: int) -> int | None:
+            plan = plans[0 if places is None else places(number)[0]]
+            return None if plan is None else plan.after_ns(seed, number)
+
+        return after_ns
+
+    @property
+    def models(self) -> Shares | None:
         """The models that are named; None where the server's own is used."""
         return None if self.model is None else models.parse(self.model)
 
@@ -112,6 +165,29 @@ class RunConfig(Settings):
         return complete(Settings.model_construct(**known))
 
 
+@dataclass(frozen=True, slots=True)
+class RunClass:
+    """A class of the run: what it is, and the configuration of its requests."""
+
+    traffic: TrafficClass
+    config: RunConfig
+
+    @property
+    def name(self) -> str:
+        return self.traffic.name
+
+    @property
+    def way(self) -> Sample:
+        """Where its requests go beside the run's own: nowhere else where nothing is set. Its models are drawn."""
+        given = self.traffic.settings.get("endpoint")
+        return Sample(prompt="", endpoint=given, headers=self.traffic.headers, priority=self.traffic.priority)
+
+    @property
+    def objectives(self) -> tuple[Objective, ...]:
+        """Its own, which speak of it alone."""
+        return tuple(one.of("class", self.name) for one in objectives.parse(self.config.slo))
+
+
 def implied_mode(settings: Settings) -> str:
     """The mode that was given, or the one that the other settings imply."""
     if settings.mode is not None:
@@ -131,12 +207,25 @@ def complete(settings: Settings) -> RunConfig:
     filled: dict[str, Any] = {"mode": name, **mode.defaults(settings)}
     if settings.endpoint is None:
         filled["endpoint"] = DEFAULT if named is None else named
-    inputs_are = inputs_of(settings)
+    inputs_are, mix = inputs_of(settings), settings.traffic
     if inputs_are is not None:
         filled["stream"] = False
-        if settings.batch_inputs is None and (settings.dataset is None or settings.recipe is not None):
-            filled["batch_inputs"] = DEFAULT_BATCH_INPUTS[inputs_are]
-    elif settings.dataset is None and settings.output_tokens is None:
-        filled["output_tokens"] = DEFAULT_OUTPUT_TOKENS
+    if mix is None:
+        filled |= _lengths(settings, inputs_are)
     whole = settings.model_copy(update=filled)
-    return RunConfig.model_construct(**dict(whole), load=mode.of(whole))
+    load, classes = mode.of(whole), tuple[RunClass, ...]()
+    if mix is not None:
+        classes = tuple(RunClass(one, complete(settings_of(settings, name, mix, one))) for one in mix.classes)
+        if mix.rates and isinstance(load, Rate):
+            load = load.with_classes([one.config.load for one in classes])
+    return RunConfig.model_construct(**dict(whole), load=load, classes=classes)
+
+
+def _lengths(settings: Settings, inputs_are: str | None) -> dict[str, Any]:
+    """The lengths that nobody gave."""
+    if inputs_are is not None:
+        made = settings.batch_inputs is None and (settings.dataset is None or settings.recipe is not None)
+        return {"batch_inputs": DEFAULT_BATCH_INPUTS[inputs_are]} if made else {}
+    return (
+        {"output_tokens": DEFAULT_OUTPUT_TOKENS} if settings.dataset is None and settings.output_tokens is None else {}
+    )

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, SecretStr
 
 from bench.config import values
+from bench.config.fields import Many, Seconds, Tokens, Users, option
 from bench.config.segments import checked_ramp, checked_steps, line_of, steps_of
 from bench.endpoints import DEFAULT as DEFAULT_ENDPOINT
 from bench.endpoints import ENDPOINTS
@@ -22,25 +23,10 @@ from bench.modes.sessions import DEFAULT_THINK_TIME, DEFAULT_TURNS
 from bench.schedule import ARRIVALS
 from bench.schedule.segments import Segment, lasts_ns
 from bench.secrets import public_body, public_url
+from bench.traffic import TrafficMix, masked, mix_of, read
 from bench.transport import DEFAULT, TRANSPORTS
 from bench.verdict.limits import Limits
 from promptset import recipes
-
-Seconds = Annotated[float, BeforeValidator(values.seconds), AfterValidator(values.positive)]
-Tokens = Annotated[str, BeforeValidator(values.token_lengths)]
-Users = Annotated[int | None, AfterValidator(values.no_more_than(values.MOST_USERS, "need as many open sockets"))]
-Many = Annotated[tuple[str, ...], BeforeValidator(lambda v: (v,) if isinstance(v, str) else v)]
-
-
-def option(
-    default: Any, doc: str, *, group: str, metavar: str | None = None, otherwise: str | None = None, **limits: Any
-) -> Any:
-    """A field with what `--help` needs: its doc, the group it is shown in, and the word for its value.
-
-    `otherwise`: what holds where the setting is not given, where its default does not say it.
-    """
-    extra: dict[str, Any] = {"group": group, "metavar": metavar, "otherwise": otherwise}
-    return Field(default, description=doc, json_schema_extra=extra, **limits)
 
 
 class Settings(BaseModel):
@@ -165,6 +151,12 @@ class Settings(BaseModel):
         "users who give up: this share of them closes the connection so long after the send: share=10%%,after=exp:mean=2s",
         group="load",
         metavar="SPEC",
+    )
+    mix: Annotated[dict[str, Any] | None, BeforeValidator(read)] = option(
+        None,
+        "a YAML file of traffic classes: each with a share or a rate, and settings of its own: docs/mix.md",
+        group="load",
+        metavar="FILE",
     )
     warmup: Annotated[str, BeforeValidator(values.warmup)] = option(
         "0", "requests (20) or time (20s) to send first, left out of every number", group="load", metavar="N|S"
@@ -348,6 +340,11 @@ class Settings(BaseModel):
         return self.dataset if self.dataset is not None and recipes.is_recipe(self.dataset) else None
 
     @property
+    def traffic(self) -> TrafficMix | None:
+        """The classes of --mix."""
+        return mix_of(self.mix)
+
+    @property
     def ramp_in_s(self) -> float:
         """Over how many seconds users start one by one; 0 where the ramp is a load that rises."""
         return 0.0 if ".." in str(self.ramp) else values.seconds(self.ramp)
@@ -386,6 +383,8 @@ class Settings(BaseModel):
         shown["gpu_metrics"] = public_url(self.gpu_metrics)
         shown["server_metrics"] = [public_url(page) for page in self.server_metrics]
         shown["extra_body"] = public_body(shown["extra_body"])
+        if self.mix is not None:
+            shown["mix"] = masked(self.mix)
         if self.api_key is not None:
             shown["api_key"] = "***"
         shown["header"] = [f"{h.partition(':')[0]}: ***" for h in self.header]

@@ -124,6 +124,8 @@ class OpenLoop:
                 error=why,
                 input_tokens_asked=request.input_tokens_asked,
                 output_tokens_asked=request.output_tokens_asked,
+                model=request.model,
+                traffic_class=request.traffic_class,
                 **request.place_fields,
             )
         )

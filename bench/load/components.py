@@ -7,23 +7,26 @@ from typing import Any
 
 from bench.clock import NS_PER_S, Clock
 from bench.config import RunConfig
+from bench.config.run_config import RunClass
 from bench.endpoints import ENDPOINTS, urls
 from bench.endpoints.interface import Endpoint
 from bench.errors import UsageError
 from bench.modes.share import WorkerShare
 from bench.secrets import redactor, secrets_of
-from bench.sources.changed import IMAGES_NOTE, Changed, to_ids, to_models, with_images
+from bench.sources.changed import IMAGES_NOTE, Changed, going, to_ids, to_models, with_images
 from bench.sources.interface import Source
+from bench.sources.mixed import ClassSource, Mixed
 from bench.transport import TRANSPORTS
 from bench.transport.interface import Destination, Reading, Target, Transport
 from promptset import images
 from promptset.errors import SpecError
+from promptset.samples import Sample
 from promptset.tokens import Tokenizer, load_tokenizer
 
 
 def tokenizer_of(config: RunConfig) -> Tokenizer | None:
     """The tokenizer that makes prompts and, where it is the target's own, counts replies. Raises UsageError."""
-    if config.dataset is not None and config.recipe is None and config.tokenizer is None:
+    if not any(map(_needs_tokenizer, [one.config for one in config.classes] or [config])):
         return None
     try:
         key = None if config.api_key is None else config.api_key.get_secret_value()
@@ -32,6 +35,11 @@ def tokenizer_of(config: RunConfig) -> Tokenizer | None:
         raise UsageError([f"--tokenizer: {p}" for p in e.problems]) from e
     except OSError as e:
         raise UsageError(f"--tokenizer: {config.tokenizer} cannot be read ({e.strerror})") from e
+
+
+def _needs_tokenizer(config: RunConfig) -> bool:
+    """Whether texts are made, or those of the user's own are counted, since their tokenizer is named."""
+    return config.dataset is None or config.recipe is not None or config.tokenizer is not None
 
 
 def source_of(
@@ -46,14 +54,43 @@ def source_of(
 
     The salt selects the texts that are made; None: the same in every run of the seed (--same-prompts).
     """
-    first, step = (0, 1) if share is None else (share.worker, share.workers)
+    worker, step = (0, 1) if share is None else (share.worker, share.workers)
+    first = worker + skip * step
+    places = config.class_places
+    if places is None:
+        return _source_of(config, tokenizer, salt, first=first, step=step)
+    classes = [_class_source(one, config, tokenizer, salt) for one in config.classes]
+    return Mixed(classes, places, first=first, step=step)
+
+
+def _class_source(one: RunClass, run: RunConfig, tokenizer: Tokenizer | None, salt: str | None) -> ClassSource:
+    """What a class sends, from its first request on."""
+    own = tokenizer if _needs_tokenizer(one.config) else None
+    try:
+        source = _source_of(one.config, own, salt, one=one, first=0, step=1)
+    except UsageError as e:
+        raise UsageError([f"--mix: class {one.name}: {problem}" for problem in e.problems]) from e
+    drawn = () if one.config.models is None else one.config.models.names
+    named = "model" in one.traffic.settings or len(drawn) > 1
+    return ClassSource(one.name, source, one.way, drawn if named else ())
+
+
+def _source_of(
+    config: RunConfig,
+    tokenizer: Tokenizer | None,
+    salt: str | None,
+    *,
+    one: RunClass | None = None,
+    first: int,
+    step: int,
+) -> Source[Any]:
     try:
         source: Source[Any] = config.data.open(
             tokenizer,
             seed=config.seed,
             salt=salt,
             chat=ENDPOINTS[config.endpoint].takes_messages,
-            first=first + skip * step,
+            first=first,
             step=step,
         )
     except SpecError as e:
@@ -61,14 +98,16 @@ def source_of(
     except OSError as e:
         raise UsageError(f"--dataset: {config.dataset} cannot be read ({e.strerror})") from e
     changes = []
-    if config.models is not None and len(config.models.names) > 1:
+    if config.models is not None and (len(config.models.names) > 1 or (one and "model" in one.traffic.settings)):
         changes.append(to_models(config.models, config.seed))
+    if one is not None and one.way != Sample(prompt=""):
+        changes.append(going(one.way))
     if config.prompt_ids and tokenizer is not None:
         changes.append(to_ids(tokenizer))
     if config.images is not None:
         changes.append(with_images(images.parse(config.images), config.seed, salt))
     note = None if config.images is None else IMAGES_NOTE
-    return Changed(source, changes, first=first + skip * step, step=step, note=note) if changes else source
+    return Changed(source, changes, first=first, step=step, note=note) if changes else source
 
 
 def target_of(config: RunConfig) -> Target:

@@ -55,9 +55,13 @@ class Worker:
         self._source = source
         self._transport = transport
         self._clock = clock
-        plan, seed = config.cancel_plan, config.seed
-        cancel = None if plan is None else lambda number: plan.after_ns(seed, number)
-        numbering = Numbering(assignment.run_id, first=share.worker, step=share.workers, cancel=cancel)
+        numbering = Numbering(
+            assignment.run_id,
+            first=share.worker,
+            step=share.workers,
+            cancel=config.cancel_of,
+            class_of=config.class_of,
+        )
         self._load = config.load.worker_load(source, encode, numbering, share)
         requests, samples = shard_names(None if assignment.alone else share.worker)
         self._records = LineLog(assignment.directory / requests)

@@ -38,7 +38,7 @@ class Sought:
 
 def sought(objectives: Sequence[Objective]) -> tuple[Sought, ...]:
     """The objectives of a search. Raises UsageError for those that no search can look for, all at once."""
-    if of_models := [o.text for o in objectives if o.model is not None]:
+    if of_models := [o.text for o in objectives if o.part is not None]:
         why = "a search looks for one load of all models: give an objective of the whole, or search with one --model"
         raise UsageError([f'--slo "{text}": {why}' for text in of_models])
     found = goals((o.text, o.metric, o.stat, o.op, o.limit) for o in objectives)

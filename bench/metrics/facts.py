@@ -43,10 +43,17 @@ class RunFacts:
     """Of requests that name none themselves."""
     models: tuple[str, ...] = ()
     """Where a run sends to several: those that are known beforehand."""
+    classes: tuple[str, ...] = ()
+    """The classes of traffic, in their order; none where all requests are of one kind."""
     gpus: int | None = None
     """Of the server, where that is known."""
     inputs_are: str | None = None
     """What requests are made of (texts, documents), where their replies are no generated text."""
+
+    @property
+    def limits_errors(self) -> bool:
+        """Whether an objective speaks of the share of failed requests."""
+        return any(objective.metric == "error_rate" for objective in self.objectives)
 
     @property
     def has_latency_objectives(self) -> bool:

@@ -1,6 +1,6 @@
 """Service level objectives: `ttft:p99<500ms`, and what of the load met them.
 
-The grammar: METRIC[{model=NAME}][:STATISTIC] OP LIMIT[UNIT], without regard to spaces.
+The grammar: METRIC[{model=NAME}|{class=NAME}][:STATISTIC] OP LIMIT[UNIT], without regard to spaces.
 
     METRIC     a latency of the catalog (ttft, tpot, itl, e2el, tps, ...), with a statistic (default p99):
                mean, min, max, p50, p75, p90, p95, p99, p999
@@ -56,7 +56,9 @@ _SCALE_OF_TIMES = {"ms": 1.0, "s": 0.001}
 _FORM = re.compile(r"([a-z][a-z0-9_]*)(?::([a-z0-9_.]+))?(<=|>=|<|>)([0-9.]+(?:e[+-]?[0-9]+)?)([a-z%/]*)")
 
 
-_OF_MODEL = re.compile(r"([^{]*?)\s*\{\s*model\s*=\s*(.+?)\s*\}([^}]*)")
+PARTS = {"model": "model", "class": "traffic_class"}
+"""What an objective may speak of in place of the whole run, and the field of a record that says which part it is of."""
+_OF_PART = re.compile(r"([^{]*?)\s*\{\s*(model|class)\s*=\s*(.+?)\s*\}([^}]*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +71,17 @@ class Objective:
     op: str
     limit: float
     unit: str
-    model: str | None = None
-    """Of whose requests alone it speaks, where a run sends to several models."""
+    part: tuple[str, str] | None = None
+    """Of which requests alone it speaks: a kind of part and the name of one, ("model", "a") or ("class", "chat")."""
 
     def speaks_of(self, record: RequestRecord) -> bool:
         """Whether it is about this request."""
-        return self.model is None or self.model == record.model
+        return self.part is None or getattr(record, PARTS[self.part[0]]) == self.part[1]
+
+    def of(self, kind: str, name: str) -> Objective:
+        """The same of one part of a run alone."""
+        metric, rest = re.fullmatch(r"\s*(\w+)(.*)", self.text, re.DOTALL).groups()  # type: ignore[union-attr]
+        return replace(self, text=f"{metric}{{{kind}={name}}}{rest}", part=(kind, name))
 
     @property
     def of_requests(self) -> bool:
@@ -107,15 +114,15 @@ def parse(texts: Iterable[str]) -> tuple[Objective, ...]:
 
 def parse_one(text: str) -> Objective:
     """One objective. Raises UsageError, which says what is wrong and what would be right."""
-    of_model = _OF_MODEL.fullmatch(text)
-    if of_model is not None:
-        before, model, behind = of_model.groups()
-        return replace(_parse_plain(text, before + behind), model=model)
+    of_part = _OF_PART.fullmatch(text)
+    if of_part is not None:
+        before, kind, name, behind = of_part.groups()
+        return replace(_parse_plain(text, before + behind), part=(kind, name))
     return _parse_plain(text, text)
 
 
 def _parse_plain(text: str, plain: str) -> Objective:
-    """An objective without its model; `text` is what stands in errors."""
+    """An objective without its part; `text` is what stands in errors."""
     match = _FORM.fullmatch("".join(plain.lower().split()))
     if match is None:
         raise UsageError(f'--slo "{text}": not of the form METRIC:STATISTIC<LIMIT, for example ttft:p99<500ms')
@@ -215,7 +222,7 @@ def evaluate(
     throughput: Mapping[str, Any],
     error_rate: float | None,
     error_rate_ci95: Sequence[float] | None = None,
-    by_model: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+    parts: Mapping[tuple[str, str], Mapping[str, Any]] = MappingProxyType({}),
     jobs: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Each objective with the value it is held against and whether it held: `slo` of a summary.
@@ -237,8 +244,8 @@ def evaluate(
     }
     rows: list[dict[str, Any]] = []
     for objective in objectives:
-        # None: no request named that model.
-        part = whole if objective.model is None else by_model.get(objective.model)
+        # None: no request is of that part.
+        part = whole if objective.part is None else parts.get(objective.part)
         found = NO_NUMBER if part is None else number_of(part, objective.metric, objective.stat)
         value, row, stat = found.value, found.row, objective.stat
         between = row["bounds"][stat] if row is not None and stat is not None and meaningless(row, stat) else None

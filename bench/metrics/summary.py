@@ -17,7 +17,7 @@ from typing import Any
 from bench.metrics import compat, per_request, series
 from bench.metrics.arrivals import Arrivals
 from bench.metrics.bounds import loose_times
-from bench.metrics.by_model import ByModel
+from bench.metrics.by_part import USUAL, ByPart, of_objectives
 from bench.metrics.cancelled import Cancelled
 from bench.metrics.chosen_requests import ChosenRequests
 from bench.metrics.columns import Columns, happened
@@ -39,6 +39,8 @@ from bench.metrics.window import Window, describe_window, steady_window
 from bench.records import NO_FAILURE, Outcome, RequestRecord
 
 SCHEMA = "trueload/summary/1"
+_LISTS = {"model": "models", "class": "classes"}
+"""Where the numbers of the parts of a run stand, by their kind."""
 
 
 class Summary:
@@ -67,16 +69,22 @@ class Summary:
         self._warmup: Counter[Outcome] = Counter()
         self._warmup_end_ns: int | None = None
         self._result: dict[str, Any] | None = None
-        alone = replace(facts, models=())
-        self._by_model = ByModel(lambda: Summary(alone), facts.model) if facts.models else None
+        alone = replace(facts, models=(), classes=())
+        usual = USUAL if facts.model is None else USUAL | {"model": facts.model}
+        self._parts = {
+            kind: ByPart(kind, lambda: Summary(alone), usual=usual[kind], known=known)
+            for kind, known, several in (("model", (), facts.models), ("class", facts.classes, facts.classes))
+            if several
+        }
 
     def add(self, record: RequestRecord) -> None:
         """One record, in any order. Warm-up requests are counted apart and are in no other number."""
         self._result = None
         self._spans.add(record)
         self._jobs.add(record)
-        if self._by_model is not None and record.phase == "run":
-            self._by_model.add(record)
+        if record.phase == "run":
+            for parts in self._parts.values():
+                parts.add(record)
         if record.phase == "warmup":
             self._warmup[record.outcome] += 1
             end_ns = record.end_ns - self._facts.start_ns
@@ -151,7 +159,7 @@ class Summary:
         data = RunData(columns, self._tokens, self._arrivals, self._good_arrivals, of_inputs)
         scope = Scope(data, None)
         whole = self._numbers(scope)
-        by_model = None if self._by_model is None else self._by_model.numbers(scope.span)
+        parts = {kind: dict(by_part.numbers(scope.span)) for kind, by_part in self._parts.items()}
         jobs = self._jobs.describe(scope.span, whole["latency"]["tpot_ms"], facts.gpus)
         tried = counts["succeeded"] + counts["failed"]
         error_rate = counts["failed"] / tried if tried else None
@@ -162,11 +170,14 @@ class Summary:
                 whole["latency"],
                 whole["throughput"],
                 error_rate,
-                self._error_rate_interval(),
-                by_model or {},
+                self._error_rate_interval() if facts.limits_errors else None,
+                of_objectives(parts),
                 jobs,
             ),
-            **({} if by_model is None else {"models": [{"model": name, **part} for name, part in by_model.items()]}),
+            **{
+                _LISTS[kind]: [{kind: name, **numbers} for name, numbers in of_kind.items()]
+                for kind, of_kind in parts.items()
+            },
             "counts": counts,
             "errors": tally.errors(),
             "load": describe_load(facts, columns, self._spans, self._samples, self._readiness),
@@ -204,7 +215,7 @@ class Summary:
         return {
             **{key: counts[key] for key in ("sent", "succeeded", "failed", "by_outcome")},
             "error_rate": counts["failed"] / tried if tried else None,
-            "error_rate_ci95": self._error_rate_interval(),
+            "error_rate_ci95": self._error_rate_interval() if tried else None,
             **self._numbers(Scope(data, None, over)),
         }
 
@@ -216,8 +227,6 @@ class Summary:
         }
 
     def _error_rate_interval(self) -> list[float] | None:
-        if not any(objective.metric == "error_rate" for objective in self._facts.objectives):
-            return None
         from bench.metrics import sureness
 
         columns = self._columns

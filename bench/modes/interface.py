@@ -67,13 +67,27 @@ class Expected:
 class Numbering:
     """The numbers of a worker's requests: `first`, `first` + `step`, and so on, behind the id of the run.
 
-    `cancel` says of a number how long after its send the user leaves; None where all stay.
+    `cancel` says of a number how long after its send the user leaves; None where all stay. `class_of` says its class; None
+    where there are none.
     """
 
     run_id: str
     first: int
     step: int
     cancel: Callable[[int], int | None] | None = None
+    class_of: Callable[[int], str] | None = None
+
+    def supply(self, samples: Iterator[Sample], encode: Callable[[Sample], Encoded]) -> Supply:
+        """The requests of these samples, with these numbers."""
+        return Supply(
+            samples,
+            encode,
+            self.run_id,
+            first=self.first,
+            step=self.step,
+            cancel=self.cancel,
+            class_of=self.class_of,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,9 +202,7 @@ class UsersMode(Mode):
         self, source: Source[Any], encode: Callable[[Sample], Encoded], numbering: Numbering, share: WorkerShare
     ) -> WorkerLoad:
         """A closed loop of the share's users."""
-        supply = Supply(
-            source, encode, numbering.run_id, first=numbering.first, step=numbering.step, cancel=numbering.cancel
-        )
+        supply = numbering.supply(source, encode)
         return WorkerLoad(supply, lambda sending: ClosedLoop(supply, sending, changes=self.user_changes(share)))
 
     def user_changes(self, share: WorkerShare) -> Iterator[tuple[int, int]]:
@@ -216,9 +228,7 @@ class OpenLoopMode(Mode):
         self, source: Source[Any], encode: Callable[[Sample], Encoded], numbering: Numbering, share: WorkerShare
     ) -> WorkerLoad:
         """An open loop over the share's arrivals."""
-        supply = Supply(
-            source, encode, numbering.run_id, first=numbering.first, step=numbering.step, cancel=numbering.cancel
-        )
+        supply = numbering.supply(source, encode)
         offsets = self.arrivals_of(share)
         return WorkerLoad(
             supply,

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 from bench.clock import NS_PER_S
 from bench.errors import UsageError
-from bench.modes.interface import Expected, LoadPlan, OpenLoopMode, open_loop_problems, segment_problems
+from bench.modes.interface import Expected, LoadPlan, Mode, OpenLoopMode, open_loop_problems, segment_problems
 from bench.modes.share import BUSIEST_S, RunLength, WorkerShare, deal, draw
 from bench.rng import stream
 from bench.schedule import ARRIVALS
 from bench.schedule.changing import ChangingArrivals, RateChange
 from bench.schedule.changing import arrivals as arrivals_with
+from bench.schedule.merged import merged
 from bench.schedule.segments import Segment, after_warmup, arrivals, level_at, most
 from bench.sources.interface import Source
 
@@ -26,6 +28,11 @@ DEFAULT_ARRIVALS = "poisson"
 ARRIVALS_OF_BURSTS = "gamma"
 """The process that `--burstiness` asks for by itself."""
 _RATE = "--mode rate needs --rate, in requests per second"
+
+
+def _rate_of_classes(settings: Settings) -> float | None:
+    mix = settings.traffic
+    return mix.rate if mix is not None and mix.rates else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,11 +53,14 @@ class Rate(OpenLoopMode):
     segments: tuple[Segment, ...] = ()
     warmup_ns: int = 0
     """At the load of the first segment, before it."""
+    classes: tuple[Rate, ...] = ()
+    """The processes of classes with rates of their own, which add up to `rate` or are scaled to it."""
 
     @classmethod
     def problems(cls, settings: Settings, given: Collection[str]) -> list[str]:
         """There must be a rate, and burstiness only where gaps have a shape."""
-        problems = [_RATE] if settings.rate is None and not settings.segments else []
+        known = settings.rate is not None or settings.segments or cls.implied_by(settings)
+        problems = [] if known else [_RATE]
         problems += segment_problems(settings, unit="a request", whole=False)
         shapeless = settings.arrivals not in (None, ARRIVALS_OF_BURSTS)
         if shapeless and "burstiness" in given and settings.burstiness != 1.0:
@@ -59,14 +69,16 @@ class Rate(OpenLoopMode):
 
     @classmethod
     def implied_by(cls, settings: Settings) -> bool:
-        """`--rate` does."""
-        return settings.rate is not None and settings.concurrency is None
+        """`--rate` does, and so do the rates of classes."""
+        return (settings.rate is not None or _rate_of_classes(settings) is not None) and settings.concurrency is None
 
     @classmethod
     def defaults(cls, settings: Settings) -> dict[str, Any]:
         """Poisson arrivals, or gamma ones where a burstiness is given."""
         arrivals = DEFAULT_ARRIVALS if settings.burstiness == 1.0 else ARRIVALS_OF_BURSTS
-        chosen = {} if settings.arrivals is not None else {"arrivals": arrivals}
+        chosen: dict[str, Any] = {} if settings.arrivals is not None else {"arrivals": arrivals}
+        if settings.rate is None and not settings.segments and (rate := _rate_of_classes(settings)) is not None:
+            chosen["rate"] = rate
         return {**OpenLoopMode.defaults(settings), **chosen}
 
     @classmethod
@@ -87,8 +99,19 @@ class Rate(OpenLoopMode):
             warmup_ns=round(settings.warmup_s * NS_PER_S) if segments else 0,
         )
 
+    def with_classes(self, classes: Sequence[Mode]) -> Rate:
+        """Each class with a rate has a process of its own, drawn by its own chance."""
+        return replace(self, classes=tuple(one for one in classes if isinstance(one, Rate)))
+
+    def arrivals_of_classes(self) -> Iterator[tuple[int, int]]:
+        """Every arrival with the number of its class, where classes have rates."""
+        scale = self.rate / math.fsum(one.rate for one in self.classes)
+        return merged([one.offsets() for one in self.classes], scale)
+
     def offsets(self) -> Iterator[int]:
         """The arrivals, in ns from the start: without end, or to the end of the segments."""
+        if self.classes:
+            return (at_ns for at_ns, _ in self.arrivals_of_classes())
         process, chance = ARRIVALS[self.arrivals], stream(self.seed, "arrivals")
         if self.segments:
             return arrivals(process(1.0, self.burstiness, chance), after_warmup(self.segments, self.warmup_ns))

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from bench.report import jobs, models_table
+from bench.report import jobs, parts_table
 from bench.report.details import latencies, rate_names
 from bench.report.formatting import NOTHING, interval, measured, number, statistic
 
@@ -42,8 +42,8 @@ def rows(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
     found.append({"metric": "error_rate", "unit": "share", "values": tried,
                   "mean": counts["failed"] / tried if tried else None})  # fmt: skip
     found += _rows_of_jobs(summary)
-    for part in summary.get("models") or ():
-        found += _rows_of_model(summary, part)
+    for of_it, part in parts_table.of_every_kind(summary):
+        found += _rows_of_part(summary, of_it, part)
     return found
 
 
@@ -63,10 +63,9 @@ def _rows_of_jobs(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _rows_of_model(summary: Mapping[str, Any], part: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The latencies and rates of one model; the metric is called as an objective calls it."""
+def _rows_of_part(summary: Mapping[str, Any], of_it: str, part: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The latencies and rates of one model or class; the metric is called as an objective calls it."""
     found = []
-    of_it = f"{{model={part['model']}}}"
     for metric in latencies(summary).values():
         of = part["latency"][metric.key]
         row = {"metric": metric.name + of_it, "unit": metric.unit, "values": of["n"]}
@@ -120,7 +119,9 @@ def to_markdown(summary: Mapping[str, Any]) -> str:
     parts += _table(["Jobs", ""], [[row.name, row.value] for row in jobs.rows(summary)])
     for title, heads, body in jobs.tables(summary):
         parts += _table([f"{title}: {heads[0].lower()}", *heads[1:]], [list(row) for row in body])
-    parts += _table(list(models_table.heads(summary)), [list(row) for row in models_table.rows(summary)])
+    for table in parts_table.tables(summary):
+        parts += _table(list(table.heads), [list(row) for row in table.rows])
+        parts += [f"- {_cell(note)}" for note in table.notes[1:]] + [""] * (len(table.notes) > 1)
     parts += _table(
         ["Objective", "Measured", ""],
         [

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.metrics.catalog import METRICS
-from bench.report import details, formatting, jobs, models_table, other_tools, segments_table, server
+from bench.report import details, formatting, jobs, other_tools, parts_table, segments_table, server
 
 NARROW, WIDE = 80, 120
 _ROOMY = 98
@@ -60,7 +60,7 @@ def _page(summary: Mapping[str, Any], columns: int, brief: bool) -> Group:
     if not brief:
         parts += [_run(summary), _latency(summary, columns), *_too_few(summary), _throughput(summary, wide)]
         parts += _segments(summary)
-        parts += _models(summary)
+        parts += _parts(summary)
         parts += _jobs(summary)
         if summary["slo"]["objectives"]:
             parts.append(_objectives(summary))
@@ -227,18 +227,18 @@ def _segments(summary: Mapping[str, Any]) -> list[RenderableType]:
     return [Padding(table, (0, 0, 0 if changed else 1, 0)), *changed, *([Text("")] if changed else [])]
 
 
-def _models(summary: Mapping[str, Any]) -> list[RenderableType]:
-    rows = models_table.rows(summary)
-    if not rows:
-        return []
-    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
-    first, *others = models_table.heads(summary)
-    table.add_column(first, overflow="fold")
-    for head in others:
-        table.add_column(head, justify="right", overflow="fold")
-    for model, *cells in rows:
-        table.add_row(Text(printable(model)), *cells)
-    return [Padding(table, (0, 0, 1, 0))]
+def _parts(summary: Mapping[str, Any]) -> list[RenderableType]:
+    found: list[RenderableType] = []
+    for of_kind in parts_table.tables(summary):
+        table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
+        first, *others = of_kind.heads
+        table.add_column(first, overflow="fold")
+        for head in others:
+            table.add_column(head, justify="right", overflow="fold")
+        for name, *cells in of_kind.rows:
+            table.add_row(Text(printable(name)), *cells)
+        found += [table, *(Text(printable(note), "dim") for note in of_kind.notes[1:]), Text("")]
+    return found
 
 
 def _jobs(summary: Mapping[str, Any]) -> list[RenderableType]:

@@ -23,7 +23,6 @@ from bench.load.crew import Order
 from bench.load.progress_tally import ProgressTally, metrics_of
 from bench.load.supervision import Defects
 from bench.load.worker import Worker
-from bench.metrics import objectives
 from bench.records import RequestRecord
 from bench.scale.messages import Begin, Change, Command, ProgressUpdate, Ready, Refused
 
@@ -51,7 +50,7 @@ async def _serve(parent: Connection) -> None:
             begin: Begin = parent.recv()
         except (EOFError, OSError):
             return  # The parent is gone, or another worker cannot get ready: there is no load.
-        metrics = metrics_of(objectives.parse(assignment.config.slo))
+        metrics = metrics_of(one for one in assignment.config.objectives if one.part is None)
         tally = ProgressTally(metrics)
 
         def on_record(record: RequestRecord) -> None:

@@ -7,23 +7,42 @@ from dataclasses import replace
 from typing import Any
 
 from bench.conversations import pack_session
-from bench.models import ModelMix
+from bench.shares import Shares
+from bench.sources.in_order import InOrder
 from bench.sources.interface import Source
 from bench.workload import Encoded, draft_of
 from promptset.images import ImagePlan
 from promptset.samples import Sample
 from promptset.sessions import Session
+from promptset.sharing import SharingTally
 from promptset.tokens import Tokenizer
 
 Change = Callable[[Any, int], Any]
 """Makes another item of one, given its number."""
 
 
-def to_models(mix: ModelMix, seed: int) -> Change:
+def to_models(mix: Shares, seed: int) -> Change:
     """An item that names no model gets one; all of a session go to one model."""
 
     def change(item: Any, number: int) -> Any:
         return item if item.model is not None else replace(item, model=mix.of(seed, number))
+
+    return change
+
+
+def going(way: Sample) -> Change:
+    """An item that does not say so itself goes where this sample goes: to its endpoint and model, with its headers and its
+    priority."""
+
+    def change(item: Any, number: int) -> Any:
+        own = {name.lower() for name, _ in item.headers}
+        return replace(
+            item,
+            endpoint=way.endpoint if item.endpoint is None else item.endpoint,
+            model=way.model if item.model is None else item.model,
+            headers=(*item.headers, *((name, value) for name, value in way.headers if name.lower() not in own)),
+            priority=way.priority if item.priority is None else item.priority,
+        )
 
     return change
 
@@ -58,22 +77,20 @@ def with_images(plan: ImagePlan, seed: int, salt: str | None) -> Change:
     return change
 
 
-class Changed(Iterator[Any]):
-    """The items of a source, changed; the first has the number `first`."""
+class Changed(InOrder[Any]):
+    """The items of a source, changed."""
 
     def __init__(
         self, source: Source[Any], changes: Sequence[Change], *, first: int, step: int, note: str | None = None
     ) -> None:
         """`note` is what the report must say of the changes."""
+        super().__init__(first, step)
         self._source = source
         self._note = note
         self._changes = changes
-        self._next = first
-        self._step = step
 
-    def __next__(self) -> Any:
-        item, number = next(self._source), self._next
-        self._next += self._step
+    def at(self, number: int) -> Any:
+        item = self._source.at(number)
         for change in self._changes:
             item = change(item, number)
         return item
@@ -110,7 +127,7 @@ class Changed(Iterator[Any]):
     def tokenizer(self) -> Tokenizer | None:
         return self._source.tokenizer
 
-    def planned_sharing(self, requests: int) -> float | None:
+    def planned_sharing(self, requests: int) -> SharingTally | None:
         return self._source.planned_sharing(requests)
 
     def untimed(self) -> str | None:

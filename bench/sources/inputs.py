@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from bench.workload import Encoded, draft_of
+from bench.sources.in_order import SamplesInOrder
 from promptset import distributions, recipes
 from promptset.batches import SimulatedBatches
 from promptset.kinds import Style
@@ -58,7 +57,7 @@ class InputSpec:
         return InputSource(made, times_s=times_s, first=first, step=step)
 
 
-class InputSource(Iterator[Sample]):
+class InputSource(SamplesInOrder):
     """Every `step`-th request of simulated inputs; `times_s` are when all of them are sent, where there are such times."""
 
     size = None
@@ -70,12 +69,12 @@ class InputSource(Iterator[Sample]):
     def __init__(
         self, made: SimulatedBatches, *, times_s: Iterator[float] | None = None, first: int = 0, step: int = 1
     ) -> None:
+        super().__init__(first, step)
         self._made = made
         self._times_s = times_s
-        self._indices = itertools.count(first, step)
 
-    def __next__(self) -> Sample:
-        return self._made.sample_at(next(self._indices))
+    def at(self, number: int) -> Sample:
+        return self._made.sample_at(number)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -95,8 +94,8 @@ class InputSource(Iterator[Sample]):
         """When each is sent, in seconds, without end; may be called once."""
         return iter(()) if self._times_s is None else self._times_s
 
-    def planned_sharing(self, requests: int) -> float | None:
-        """The share of the input tokens of the first requests that a prefix cache could serve; None: none is planned."""
+    def planned_sharing(self, requests: int) -> SharingTally | None:
+        """What of the input tokens of the first requests a prefix cache could serve; None: none is planned."""
         prompts = self._made.prompts
         if not str(prompts.prefix) and prompts.maker.head < BLOCK:
             return None
@@ -104,8 +103,4 @@ class InputSource(Iterator[Sample]):
         for index in range(requests):
             for outline in self._made.outlines(index):
                 tally.add(outline.input_tokens, prompts.maker.path(outline.path))
-        return tally.share
-
-    def pack_next(self, encode: Callable[[Sample], Encoded]) -> bytes:
-        """The next request, packed."""
-        return draft_of(next(self), encode).pack()
+        return tally

@@ -7,6 +7,7 @@ from typing import Protocol, TypeVar
 
 from bench.workload import Encoded
 from promptset.samples import Sample
+from promptset.sharing import SharingTally
 from promptset.tokens import Tokenizer
 
 Item = TypeVar("Item", covariant=True)
@@ -18,6 +19,9 @@ class Source(Protocol[Item]):
     def __iter__(self) -> Iterator[Item]: ...
 
     def __next__(self) -> Item: ...
+
+    def at(self, number: int) -> Item:
+        """The item with this number: the iterator hands out those of its worker, in their order."""
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -47,8 +51,8 @@ class Source(Protocol[Item]):
     def tokenizer(self) -> Tokenizer | None:
         """The tokenizer that makes the prompts; None where they are texts of the user's own."""
 
-    def planned_sharing(self, requests: int) -> float | None:
-        """The share of the prompt tokens of the first requests that a prefix cache could serve; None: none is planned."""
+    def planned_sharing(self, requests: int) -> SharingTally | None:
+        """What of the prompt tokens of the first requests a prefix cache could serve; None: none is planned."""
 
     def untimed(self) -> str | None:
         """Why it is not known when each is sent; None where it is."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bench.workload import Encoded, draft_of
+from bench.sources.in_order import SamplesInOrder
 from promptset import distributions, loaders
 from promptset.rng import stream
 from promptset.samples import Sample
@@ -72,7 +72,7 @@ class RowsSpec:
         return RowSource(rows, order=order, output_tokens=drawn, first=first, step=step)
 
 
-class RowSource(Iterator[Sample]):
+class RowSource(SamplesInOrder):
     """Every `step`-th row of a data set, from the start again when they are used up."""
 
     def __init__(
@@ -85,11 +85,10 @@ class RowSource(Iterator[Sample]):
         step: int = 1,
     ) -> None:
         """`order` has the rows in the order of sending; `output_tokens` gives what a row asks for in place of its own."""
+        super().__init__(first, step)
         self._rows = rows
         self._order = range(len(rows)) if order is None else order
         self._output_tokens = output_tokens
-        self._next = first
-        self._step = step
 
     in_memory = False
 
@@ -130,7 +129,7 @@ class RowSource(Iterator[Sample]):
         """The tokenizer that makes the prompts of a trace; None where the rows have texts of their own."""
         return self._rows.maker_tokenizer
 
-    def planned_sharing(self, requests: int) -> float | None:
+    def planned_sharing(self, requests: int) -> SharingTally | None:
         """As of simulated prompts; None where the rows do not say what they share."""
         rows = self._rows
         if rows.head is None:
@@ -142,7 +141,7 @@ class RowSource(Iterator[Sample]):
                 return None
             shares |= bool(outline.path)
             tally.add(outline.input_tokens, outline.path)
-        return tally.share if shares else None
+        return tally if shares else None
 
     def untimed(self) -> str | None:
         """Which row does not say when it is sent; None where all do."""
@@ -157,15 +156,11 @@ class RowSource(Iterator[Sample]):
     def __len__(self) -> int:
         return len(self._rows)
 
-    def __next__(self) -> Sample:
-        index, self._next = self._next, self._next + self._step
-        return self._sample(index % len(self._rows))
+    def at(self, number: int) -> Sample:
+        """The row with this number, from the first again when they are used up."""
+        return self._sample(number % len(self._rows))
 
     def _sample(self, place: int) -> Sample:
         row = self._order[place]
         sample = self._rows[row]
         return sample if self._output_tokens is None else replace(sample, output_tokens=self._output_tokens(row))
-
-    def pack_next(self, encode: Callable[[Sample], Encoded]) -> bytes:
-        """The next row's request, packed."""
-        return draft_of(next(self), encode).pack()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.conversations import pack_session
+from bench.sources.in_order import InOrder
 from bench.workload import Encoded
 from promptset import distributions
 from promptset.errors import SpecError
@@ -97,7 +98,7 @@ def _own_sample(session: Session) -> Sample:
     )
 
 
-class SessionSource(Iterator[Session]):
+class SessionSource(InOrder[Session]):
     """Every `step`-th session; `size` None is without end."""
 
     notes: tuple[str, ...] = ()
@@ -115,13 +116,12 @@ class SessionSource(Iterator[Session]):
         step: int = 1,
     ) -> None:
         """`tokenizer` is the one that makes the sessions; None where they are the user's own."""
+        super().__init__(first, step)
         self.ways = ways
         self.names_models = names_models
         self._session_at = session_at
         self.size = size
         self.tokenizer = tokenizer
-        self._next = first
-        self._step = step
 
     @property
     def in_memory(self) -> bool:
@@ -139,9 +139,9 @@ class SessionSource(Iterator[Session]):
         """No times."""
         return iter(())
 
-    def __next__(self) -> Session:
-        index, self._next = self._next, self._next + self._step
-        return self._session_at(index)
+    def at(self, number: int) -> Session:
+        """The session with this number."""
+        return self._session_at(number)
 
     def pack_next(self, encode: Callable[[Sample], Encoded]) -> bytes:
         """The next session, packed."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.workload import Encoded, draft_of
+from bench.sources.in_order import SamplesInOrder
 from promptset import distributions, recipes
 from promptset.kinds import Style
 from promptset.samples import Sample, SimulatedPrompts, simulated_prompts
@@ -55,7 +54,7 @@ class PromptSpec:
         return PromptSource(made, times_s=times_s, first=first, step=step)
 
 
-class PromptSource(Iterator[Sample]):
+class PromptSource(SamplesInOrder):
     """Every `step`-th sample of simulated data; `times_s` are when all of them are sent, where there are such times."""
 
     size = None
@@ -67,12 +66,12 @@ class PromptSource(Iterator[Sample]):
     def __init__(
         self, made: SimulatedPrompts, *, times_s: Iterator[float] | None = None, first: int = 0, step: int = 1
     ) -> None:
+        super().__init__(first, step)
         self._made = made
         self._times_s = times_s
-        self._indices = itertools.count(first, step)
 
-    def __next__(self) -> Sample:
-        return self._made.sample_at(next(self._indices))
+    def at(self, number: int) -> Sample:
+        return self._made.sample_at(number)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -93,8 +92,8 @@ class PromptSource(Iterator[Sample]):
         """When each is sent, in seconds, without end; may be called once."""
         return iter(()) if self._times_s is None else self._times_s
 
-    def planned_sharing(self, requests: int) -> float | None:
-        """The share of the prompt tokens of the first requests that a prefix cache could serve; None: none is planned.
+    def planned_sharing(self, requests: int) -> SharingTally | None:
+        """What of the prompt tokens of the first requests a prefix cache could serve; None: none is planned.
 
         What a chat template puts ahead of every prompt is shared too, where it fills a block of the cache.
         """
@@ -104,8 +103,4 @@ class PromptSource(Iterator[Sample]):
         for index in range(requests):
             outline = self._made.outline_at(index)
             tally.add(outline.input_tokens, self._made.maker.path(outline.path))
-        return tally.share
-
-    def pack_next(self, encode: Callable[[Sample], Encoded]) -> bytes:
-        """The next request, packed."""
-        return draft_of(next(self), encode).pack()
+        return tally

@@ -199,6 +199,7 @@ class Exchange:
             coalesced=len(self._bounds),
             endpoint=None if self._route is None else self._route.endpoint,
             model=request.model,
+            traffic_class=request.traffic_class,
             **request.place_fields,
             server_queue_ms=reply.server.queue_ms,
             server_prefill_ms=reply.server.prefill_ms,

@@ -14,7 +14,9 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.errors": frozenset(),
     "bench.clock": frozenset(),
     "bench.rng": frozenset(),
-    "bench.models": frozenset({"bench.rng"}),
+    "bench.shares": frozenset({"bench.rng"}),
+    "bench.models": frozenset({"bench.shares"}),
+    "bench.traffic": frozenset({"bench.rng", "bench.secrets", "bench.shares", "promptset.loaders.own"}),
     "bench.cancel": frozenset({"bench.rng", "promptset.distributions"}),
     "bench.secrets": frozenset(),
     "bench.loads": frozenset(),
@@ -31,7 +33,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
          "promptset.samples"}
     ),
     "bench.conversations": frozenset({"bench.stock", "bench.workload", "promptset"}),
-    "bench.sources": frozenset({"bench.conversations", "bench.models", "bench.workload", "promptset"}),
+    "bench.sources": frozenset({"bench.conversations", "bench.shares", "bench.workload", "promptset"}),
     "bench.dispatch": frozenset(
         {"bench.clock", "bench.conversations", "bench.records", "bench.transport.interface", "bench.workload"}
     ),
@@ -125,7 +127,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.config": frozenset(
         {"bench.clock", "bench.endpoints", "bench.errors", "bench.metrics.catalog", "bench.metrics.objectives",
          "bench.cancel", "bench.metrics.precision", "bench.models", "bench.modes", "bench.schedule", "bench.secrets",
-         "bench.sources", "bench.transport", "bench.verdict", "promptset"}
+         "bench.shares", "bench.sources", "bench.traffic", "bench.transport", "bench.verdict", "promptset"}
     ),
     "bench.config.flags": frozenset({"bench.errors"}),
     "bench.config.values": frozenset(
@@ -439,16 +441,16 @@ LAYERS: tuple[frozenset[str], ...] = (
             "machine_cache",
             "cancel",
             "mock_process",
-            "models",
             "notices",
             "preflight",
             "priority",
             "records",
             "schedule",
+            "shares",
             "workload",
         }
     ),
-    frozenset({"conversations", "endpoints", "metrics", "run_directory"}),
+    frozenset({"conversations", "endpoints", "metrics", "models", "run_directory", "traffic"}),
     frozenset({"accuracy", "server_metrics", "sources", "transport"}),
     frozenset({"dispatch", "report", "target"}),
     frozenset({"modes"}),

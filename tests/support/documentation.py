@@ -95,11 +95,11 @@ def commands_of(block: Block) -> list[Command]:
 
 
 def configuration_name(blocks: list[Block], at: int) -> tuple[str, bool]:
-    """The file that the next command reads with --config, up to the next configuration, and whether a mock reads it."""
+    """The file that the next command reads with --config or --mix, up to the next one, and whether a mock reads it."""
     for block in blocks[at + 1 :]:
         if block.language == "yaml":
             break
-        if (named := re.search(r"^\$ (.*)--config (\S+)", block.text, re.MULTILINE)) is not None:
+        if (named := re.search(r"^\$ (.*)--(?:config|mix) (\S+)", block.text, re.MULTILINE)) is not None:
             return named[2], "mockserver" in named[1]
     return "settings.yaml", False
 

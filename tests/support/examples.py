@@ -42,6 +42,8 @@ def run_block(place: Workplace, blocks: list[Block], at: int) -> None:
         (place.folder / name).write_text(place.at_real_addresses(block.text))
         if for_mock:
             read_arguments(["--config", str(place.folder / name)])
+        elif block.text.startswith("classes:"):
+            resolve({"url": "http://127.0.0.1:8000", "mix": str(place.folder / name)})
         else:
             resolve({}, {"url": "http://127.0.0.1:8000", **read_yaml(place.folder / name)}, name)
     elif block.language == "json":

@@ -23,6 +23,8 @@ URL = ["--url", "http://127.0.0.1:8000"]
 HTTPS = ["--url", "https://h"]
 TOOLS = str(Path(__file__).with_name("two_tools.json"))
 
+TWO_CLASSES = [{"name": "a", "share": 3.0, "input_tokens": "64"}, {"name": "b", "share": 1.0}]
+
 KNOBS: dict[str, tuple[list[str], list[str], object]] = {
     # field: what must stand beside the flag, the flag, the value that the configuration then has
     "url": ([], ["--url", "http://other:1"], "http://other:1"),
@@ -31,6 +33,7 @@ KNOBS: dict[str, tuple[list[str], list[str], object]] = {
     "api_key": (URL, ["--api-key", "k"], "k"),
     "images": (URL, ["--images", "n=2,size=64x32"], "n=2,size=64x32"),
     "prompt_ids": ([*URL, "--endpoint", "completions", "--check-usage"], ["--prompt-ids"], True),
+    "mix": (URL, ["--mix", str(Path(__file__).with_name("two_classes.yaml"))], {"classes": TWO_CLASSES}),
     "cancel": (URL, ["--cancel", "share=0.1,after=2s"], "share=10%,after=2s"),
     "header": (URL, ["--header", "A: b", "--header", "C:d"], ("A: b", "C: d")),
     "extra_body": (URL, ["--extra-body", '{"top_p": 1}'], {"top_p": 1}),

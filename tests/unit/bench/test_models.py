@@ -19,6 +19,7 @@ from bench.load_search.visit_result import sought
 from bench.metrics import objectives
 from bench.modes.share import divide
 from bench.report import html, metric_table, text
+from bench.shares import Shares
 from tests.support.made_records import made_record
 from tests.support.made_summary import made_page, made_summary
 
@@ -40,7 +41,7 @@ SCHEMA = json.loads((Path(models.__file__).parent / "report" / "summary.schema.j
 def test_models_are_written_as_one_name_or_names_with_weights(
     given: str, names: tuple[str, ...], weights: tuple[float, ...]
 ) -> None:
-    assert models.parse(given) == models.ModelMix(names, weights)
+    assert models.parse(given) == Shares(names, weights)
 
 
 @pytest.mark.parametrize(
@@ -63,7 +64,7 @@ def test_what_is_wrong_with_models_is_said(given: str, problem: str) -> None:
 
 def test_a_yaml_file_may_hold_a_mapping() -> None:
     config = resolve({}, {"url": "http://h", "model": {"a=b": 3, "c": 1}}, "f.yaml")
-    assert config.models == models.ModelMix(("a=b", "c"), (3.0, 1.0))
+    assert config.models == Shares(("a=b", "c"), (3.0, 1.0))
 
 
 def test_the_draw_follows_the_weights_and_depends_on_seed_and_number_alone() -> None:
@@ -133,7 +134,7 @@ def test_an_objective_of_a_model_is_held_against_its_numbers() -> None:
         "ttft{model=x}:p50<1s",
     )
     wanted = objectives.parse(texts)
-    assert [one.model for one in wanted] == ["fast", "slow", "slow", "x"]
+    assert [one.part for one in wanted] == [("model", name) for name in ("fast", "slow", "slow", "x")]
     rows = made_summary(mixed(), objectives=wanted, **FACTS)["slo"]["objectives"]
     assert [row["held"] for row in rows] == [True, False, True, False]
     assert [row["objective"] for row in rows] == list(texts)
@@ -147,7 +148,7 @@ def test_goodput_asks_a_request_only_what_is_about_its_model() -> None:
 
 def test_the_name_in_an_objective_keeps_its_letters_and_signs() -> None:
     (one,) = objectives.parse(["TTFT { model = Org/A=b,{1} } : p90 <= 1s"])
-    assert (one.metric, one.stat, one.model, one.limit) == ("ttft", "p90", "Org/A=b,{1}", 1000.0)
+    assert (one.metric, one.stat, one.part, one.limit) == ("ttft", "p90", ("model", "Org/A=b,{1}"), 1000.0)
 
 
 def test_an_objective_of_a_model_that_nobody_asks_is_refused_and_so_are_searches() -> None:

@@ -86,8 +86,8 @@ def test_the_line_has_the_fields_that_scripts_rely_on_and_no_other() -> None:
         status outcome error chunk_ns chunk_bound_ns chunk_tokens chunk_kind input_tokens_asked input_tokens
         cached_tokens output_tokens_asked output_tokens output_tokens_from output_tokens_counted
         usage_contradiction reasoning_tokens tool_calls inputs dimensions bytes_sent bytes_received clock coalesced worker
-        endpoint model session_number session_turns session_turns_before turn job job_step job_steps job_cut agent after
-        pause_ns pause
+        endpoint model traffic_class session_number session_turns session_turns_before turn job job_step job_steps job_cut
+        agent after pause_ns pause
         cached_tokens_planned server_queue_ms server_prefill_ms server_decode_ms draft_steps draft_tokens accepted_tokens
         acceptance
     """

@@ -88,7 +88,8 @@ def test_metrics_lie_beside_the_root_of_the_api(tail: str) -> None:
 
 def planned(flags: dict[str, Any], requests: int = 200) -> float | None:
     config = resolve({"url": "http://h", **flags})
-    return source_of(config, load_tokenizer()).planned_sharing(requests)
+    tally = source_of(config, load_tokenizer()).planned_sharing(requests)
+    return None if tally is None else tally.share
 
 
 def test_the_plan_of_a_run_is_that_of_its_prompts(tmp_path: Path) -> None:

@@ -1,0 +1,94 @@
+"""The classes of --mix as settings: each has those of the run, and its own in their place."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from pydantic import ValidationError
+
+from bench.config import tokenless
+from bench.config.data_problems import problems_of_data
+from bench.config.objective_problems import problems_of_objectives
+from bench.config.sentences import sentences
+from bench.config.settings import Settings
+from bench.metrics import objectives
+from bench.modes.interface import inputs_of
+from bench.traffic import TrafficClass, TrafficMix, readable
+
+MODES_WITH_CLASSES = ("concurrency", "rate", "throughput")
+_OF_RATES = ("arrivals", "burstiness")
+
+
+def settings_of(settings: Settings, mode: str, mix: TrafficMix, one: TrafficClass) -> Settings:
+    """The settings under which the requests of a class are made: its seed is its own, and so is its rate."""
+    own: dict[str, Any] = {"mode": mode, "mix": None, "slo": (), "seed": one.seed(settings.seed), **one.settings}
+    return settings.model_copy(update=own | ({"rate": one.weight} if mix.rates else {}))
+
+
+def checked_classes(settings: Settings, mode: str) -> tuple[Settings, list[str]]:
+    """The settings with those of the classes as they are used, and a sentence for each thing that is wrong with them."""
+    mix = settings.traffic
+    if mix is None or settings.mix is None:
+        return settings, []
+    problems = [f"--mix: {problem}" for problem in _of_load(settings, mode, mix)]
+    rows = []
+    for one, row in zip(mix.classes, settings.mix["classes"], strict=True):
+        checked, wrong = _checked(one)
+        for problem in wrong or _together(settings, settings_of(settings, mode, mix, checked), mode, one, mix):
+            problems.append(f"--mix: class {one.name}: {problem}")
+        rows.append({**row, **checked.settings})
+    return settings.model_copy(update={"mix": {**settings.mix, "classes": rows}}), problems
+
+
+def _of_load(settings: Settings, mode: str, mix: TrafficMix) -> Iterator[str]:
+    if mode not in MODES_WITH_CLASSES:
+        yield f"classes are for --mode {', '.join(MODES_WITH_CLASSES)}, and this is mode {mode}"
+    elif mix.rates and mode != "rate":
+        yield f"rates of classes are for --mode rate, and this is mode {mode}: give the classes shares"
+    elif mix.rates and settings.segments:
+        yield f"{settings.segments_flag} says the rate: give the classes shares of it"
+
+
+def _checked(one: TrafficClass) -> tuple[TrafficClass, list[str]]:
+    """The class with its settings as they are used, and what is wrong with each."""
+    used, problems = _used(one.settings)
+    return replace(one, settings=used), problems
+
+
+def _used(own: Mapping[str, Any]) -> tuple[Mapping[str, Any], list[str]]:
+    try:
+        made = Settings.model_validate({"url": "http://unknown", **own})
+    except ValidationError as e:
+        return own, [problem for error in e.errors() for problem in sentences(error, lambda key: key)]
+    return {key: getattr(made, key) for key in own}, []
+
+
+def problems_beside(written: object) -> list[str]:
+    """What is wrong with the settings of classes, where the file has problems that were found already."""
+    return [f"--mix: class {name}: {problem}" for name, own in readable(written) for problem in _used(own)[1]]
+
+
+def _together(run: Settings, made: Settings, mode: str, one: TrafficClass, mix: TrafficMix) -> list[str]:
+    """What does not go together in the settings of one class."""
+    given = one.settings
+    problems = [
+        *problems_of_data(made, given),
+        *(tokenless.problems(made, given) if inputs_of(made) == inputs_of(run) else ()),
+        *problems_of_objectives(made, mode),
+    ]
+    if inputs_of(made) != inputs_of(run):
+        problems.append(
+            "endpoint: replies with generated text and others have different numbers, and one run has one kind of them"
+        )
+    if not mix.rates:
+        problems += [f"{key} is of a class with a rate, and this one has a share" for key in _OF_RATES if key in given]
+    problems += [
+        f'slo "{objective.text}": an objective of a class speaks of all of it'
+        for objective in objectives.parse(made.slo)
+        if objective.part is not None
+    ]
+    # What is said of flags is said of the keys of a class.
+    return [re.sub(r"--([a-z][a-z-]*)", lambda found: found[1].replace("-", "_"), problem) for problem in problems]

@@ -1,0 +1,108 @@
+"""What is sent: settings of the data that do not go together."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+
+from bench.config.settings import Settings
+from bench.endpoints import DEFAULT, ENDPOINTS, urls
+from bench.endpoints.interface import TOOL_CHOICES
+from bench.modes.interface import flag
+from promptset import recipes
+from promptset.errors import SpecError
+
+
+def problems_of_data(settings: Settings, given: Collection[str]) -> list[str]:
+    """A sentence for each setting of the data that does not go with the others. `given` names those that were asked for."""
+    problems = []
+    if settings.dataset is None or settings.recipe is not None:
+        wrong = [key for key in ("columns", "bad_rows") if key in given]
+        problems += [f"{flag(key)} is about the rows of a file in --dataset, and none is given" for key in wrong]
+    if settings.recipe is not None:
+        problems += _recipe_problems(settings.recipe)
+    if settings.dataset is not None:
+        wrong = [key for key in ("input_tokens", "text", "repeat", "prefix") if key in given]
+        problems += [f"{flag(key)} shapes simulated prompts, and --dataset brings its own" for key in wrong]
+    if settings.prefix is not None:
+        problems += _prefix_problems(settings.prefix)
+    if settings.images is not None:
+        endpoint = settings.endpoint or urls.endpoint_of(settings.url) or DEFAULT
+        if not ENDPOINTS[endpoint].takes_messages or ENDPOINTS[endpoint].inputs_are is not None:
+            problems.append(f"--images are parts of a chat, and the endpoint is {endpoint}")
+        if settings.dataset is not None and settings.recipe is None:
+            problems.append("--images are for simulated chats, and the rows of --dataset bring their own")
+        if settings.mode == "sessions":
+            problems.append("--images do not go with --mode sessions: sessions are texts")
+        if settings.tools is not None:
+            problems.append("--images do not go with --tools: leave one of the two out")
+    if settings.prompt_ids:
+        problems += _ids_problems(settings)
+    if settings.tools is not None:
+        problems += _tools_problems(settings, settings.tools)
+    elif settings.tool_choice is not None and (settings.dataset is None or settings.recipe is not None):
+        problems.append("--tool-choice needs tools: give a list of them with --tools")
+    if "text" in given:
+        problems += _text_problems(settings.text)
+    return problems
+
+
+def _ids_problems(settings: Settings) -> list[str]:
+    endpoint = settings.endpoint or urls.endpoint_of(settings.url) or DEFAULT
+    problems = []
+    if endpoint != "completions":
+        problems.append(f"--prompt-ids is for --endpoint completions: {endpoint} takes texts alone")
+    if settings.tokenizer is None and not settings.check_usage:
+        problems.append(
+            "--prompt-ids needs the model's own tokenizer, since the ids of another one are other words: name it with "
+            "--tokenizer, or say with --check-usage that the default one is the model's"
+        )
+    return problems
+
+
+def _tools_problems(settings: Settings, file: str) -> list[str]:
+    from promptset.tools import load_tools
+
+    problems = []
+    endpoint = settings.endpoint or urls.endpoint_of(settings.url) or DEFAULT
+    if not ENDPOINTS[endpoint].takes_messages and ENDPOINTS[endpoint].inputs_are is None:
+        chats = ", ".join(name for name, one in ENDPOINTS.items() if one.takes_messages)
+        problems.append(f"--tools are part of a chat, and the endpoint is {endpoint}: use one of {chats}")
+    if settings.dataset is not None and settings.recipe is None:
+        problems.append("--tools are for simulated chats, and the rows of --dataset bring their own")
+    try:
+        names = [tool["function"]["name"] for tool in load_tools(Path(file))]
+        if settings.tool_choice is not None and settings.tool_choice not in (*TOOL_CHOICES, *names):
+            choices = ", ".join((*TOOL_CHOICES, *names))
+            problems.append(f"--tool-choice: {settings.tool_choice} is none of {choices}")
+    except SpecError as e:
+        problems += [f"--tools: {problem}" for problem in e.problems]
+    return problems
+
+
+def _text_problems(kind: str) -> list[str]:
+    from promptset.kinds import parse_style
+
+    try:
+        parse_style(kind)
+    except SpecError as e:
+        return [f"--text: {problem}" for problem in e.problems]
+    return []
+
+
+def _recipe_problems(name: str) -> list[str]:
+    try:
+        recipes.load(name)
+    except SpecError as e:
+        return [f"--dataset: {problem}" for problem in e.problems]
+    return []
+
+
+def _prefix_problems(spec: str) -> list[str]:
+    from promptset.sharing import parse_prefix
+
+    try:
+        parse_prefix(spec)
+    except SpecError as e:
+        return [f"--prefix: {e}"]
+    return []

@@ -1,0 +1,25 @@
+"""What the fields of the settings are made of."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from bench.config import values
+
+Seconds = Annotated[float, BeforeValidator(values.seconds), AfterValidator(values.positive)]
+Tokens = Annotated[str, BeforeValidator(values.token_lengths)]
+Users = Annotated[int | None, AfterValidator(values.no_more_than(values.MOST_USERS, "need as many open sockets"))]
+Many = Annotated[tuple[str, ...], BeforeValidator(lambda v: (v,) if isinstance(v, str) else v)]
+
+
+def option(
+    default: Any, doc: str, *, group: str, metavar: str | None = None, otherwise: str | None = None, **limits: Any
+) -> Any:
+    """A field with what `--help` needs: its doc, the group it is shown in, and the word for its value.
+
+    `otherwise`: what holds where the setting is not given, where its default does not say it.
+    """
+    extra: dict[str, Any] = {"group": group, "metavar": metavar, "otherwise": otherwise}
+    return Field(default, description=doc, json_schema_extra=extra, **limits)

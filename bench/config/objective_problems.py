@@ -1,0 +1,62 @@
+"""Objectives on numbers that a run cannot have."""
+
+from __future__ import annotations
+
+from bench import models
+from bench.config.settings import Settings
+from bench.metrics import objectives
+from bench.metrics.catalog import WHOLE_RESPONSE
+from bench.metrics.objectives import Objective
+from bench.modes.interface import inputs_of
+
+
+def problems_of_objectives(settings: Settings, mode: str) -> list[str]:
+    """A sentence for each objective on numbers that this run cannot have."""
+    problems: list[str] = []
+    if inputs_of(settings) is not None:
+        return problems  # bench/config/tokenless.py says what such an endpoint has.
+    for objective in objectives.parse(settings.slo):
+        if objective.of_jobs:
+            problems += _job_problems(objective, settings, mode)
+            continue
+        if objective.part is not None and (problem := _nobody(settings, *objective.part)) is not None:
+            problems.append(f'--slo "{objective.text}": {problem}')
+        if objective.stat is None or objective.metric in WHOLE_RESPONSE:
+            continue
+        if not settings.stream:
+            problems.append(
+                f'--slo "{objective.text}": with --no-stream there is no {objective.metric}, only e2el: '
+                "leave --no-stream out, or use e2el"
+            )
+        elif objective.metric in objectives.BETWEEN_TOKENS and settings.output_tokens == "1":
+            problems.append(
+                f'--slo "{objective.text}": replies of one token have no {objective.metric}: ask for more --output-tokens'
+            )
+    return problems
+
+
+def _job_problems(objective: Objective, settings: Settings, mode: str) -> list[str]:
+    """What is wrong with an objective on jobs."""
+    if mode != "sessions":
+        what = f"this is mode {mode}: use --mode sessions, or a latency of requests"
+        return [f'--slo "{objective.text}": jobs are what sessions consist of, and {what}']
+    if objective.part is not None:
+        return [f'--slo "{objective.text}": a job may go to several models: leave {{...}} out']
+    if objective.metric == "jobs_per_hour_per_gpu" and settings.gpus is None:
+        return [f'--slo "{objective.text}": say how many GPUs the server has, with --gpus']
+    return []
+
+
+def _nobody(settings: Settings, kind: str, name: str) -> str | None:
+    """Why no request is of this part of the run; None where there may be some."""
+    mix = settings.traffic
+    if kind == "class":
+        if mix is None:
+            return f"no request is of the class {name!r}: name the classes of the run with --mix"
+        known = mix.shares.names
+        return None if name in known else f"no request is of the class {name!r}: --mix has {', '.join(known)}"
+    known = () if settings.model is None else models.parse(settings.model).names
+    if settings.dataset is not None or mix is not None or name in known:
+        return None
+    names = f": --model names {', '.join(known)}" if known else ": name the models of the run with --model a=3,b=1"
+    return f"no request goes to the model {name!r}{names}"

@@ -1,0 +1,45 @@
+"""What pydantic finds wrong with a setting, in plain words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+_PLAIN = {
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "int_type": "must be a whole number",
+    "int_parsing_size": "has too many digits",
+    "float_parsing": "must be a number",
+    "float_type": "must be a number",
+    "finite_number": "must be a finite number",
+    "greater_than": "must be more than {gt:g}",
+    "greater_than_equal": "must be at least {ge:g}",
+    "less_than": "must be less than {lt:g}",
+    "less_than_equal": "must be at most {le:g}",
+    "bool_parsing": "must be true or false",
+    "bool_type": "must be true or false",
+    "string_type": "must be text",
+    "dict_type": "must be an object of fields and values",
+    "literal_error": "must be {expected}",
+}
+"""pydantic's kinds of errors in plain words; each takes what the error says of the limit."""
+
+
+def sentences(error: Any, place_of: Callable[[str], str]) -> list[str]:
+    """What pydantic found wrong with one field, in our words: a validator of ours may have found several things. `place_of`
+    says where a setting was given."""
+    loc = [str(part) for part in error["loc"]]
+    place = ".".join([place_of(loc[0]), *loc[1:]])
+    message = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "missing":
+        return [f"{place} is missing: give the server's URL, for example --url http://127.0.0.1:8000"]
+    if error["type"] == "extra_forbidden":
+        return [f"{place} is not known"]
+    if error["type"] == "value_error":
+        return [f"{place}: {problem[0].lower()}{problem[1:]}" for problem in message.splitlines()]
+    if error["type"] in _PLAIN:
+        message = _PLAIN[error["type"]].format(**error.get("ctx", {}))
+    shown = repr(error["input"]) in message or loc[0] in ("api_key", "header", "url", "extra_body")
+    given = "" if shown else f" (given: {error['input']!r})"
+    return [f"{place}: {message[0].lower()}{message[1:]}{given}"]

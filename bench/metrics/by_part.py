@@ -1,0 +1,55 @@
+"""The numbers of the parts of a run beside those of the whole: of each model that it sends to, of each class of traffic.
+
+Every number is of the requests of the part, over the whole run: rates are per second of the whole run, so that those of all
+parts add up to the run's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from bench.metrics.objectives import PARTS
+from bench.records import RequestRecord
+
+if TYPE_CHECKING:
+    from bench.metrics.summary import Summary
+
+MOST = 100
+OTHERS = "(others)"
+"""Stands for the models beyond the first hundred that a run named."""
+USUAL = {"model": "(the server's own)", "class": "(no class)"}
+"""Stands for the part where nobody named one."""
+
+
+class ByPart:
+    """A summary for each part of one kind (`PARTS`). `make` makes an empty one."""
+
+    def __init__(self, kind: str, make: Callable[[], Summary], *, usual: str, known: Sequence[str] = ()) -> None:
+        """`usual` is the part of requests that name none. The `known` parts have numbers even without requests, and stand
+        first."""
+        self._field = PARTS[kind]
+        self._make = make
+        self._usual = usual
+        self._known = known
+        self._summaries: dict[str, Summary] = {name: make() for name in known}
+
+    def add(self, record: RequestRecord) -> None:
+        """One record, in any order."""
+        named: str | None = getattr(record, self._field)
+        name = self._usual if named is None else named
+        if name not in self._summaries and len(self._summaries) >= MOST:
+            name = OTHERS
+        if name not in self._summaries:
+            self._summaries[name] = self._make()
+        self._summaries[name].add(record)
+
+    def numbers(self, over: tuple[float, float] | None) -> Iterator[tuple[str, dict[str, Any]]]:
+        """The numbers of each part, by name; `over` is the time of the whole run."""
+        names = [*self._known, *sorted(self._summaries.keys() - set(self._known))]
+        return ((name, self._summaries[name].part(over)) for name in names)
+
+
+def of_objectives(parts: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict[tuple[str, str], Mapping[str, Any]]:
+    """The numbers of parts as objectives look for them: by kind and name."""
+    return {(kind, name): numbers for kind, of_kind in parts.items() for name, numbers in of_kind.items()}

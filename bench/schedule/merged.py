@@ -1,0 +1,55 @@
+"""Several arrival processes at once: each of its own chance, and all of them in the order of time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from heapq import merge
+from itertools import islice
+
+_KEPT = 4096
+
+
+def merged(processes: Sequence[Iterator[int]], scale: float = 1.0) -> Iterator[tuple[int, int]]:
+    """Every arrival, in ns from the start, with the number of its process; of two at one instant the lower number is first.
+
+    `scale`: all of them are so many times as fast.
+    """
+
+    def numbered(which: int, process: Iterator[int]) -> Iterator[tuple[int, int]]:
+        return ((at_ns, which) for at_ns in process)
+
+    both = merge(*(numbered(which, process) for which, process in enumerate(processes)))
+    return both if scale == 1.0 else ((round(at_ns / scale), which) for at_ns, which in both)
+
+
+class MergedPlaces:
+    """Of which process the arrival with a number is, and how many of that process came before it.
+
+    Numbers are asked for nearly in order. What was drawn last is kept; for an earlier number all is drawn again.
+    """
+
+    def __init__(self, begin: Callable[[], Iterator[tuple[int, int]]], processes: int) -> None:
+        """`begin` draws the arrivals from the first one on."""
+        self._begin = begin
+        self._processes = processes
+        self._restart()
+
+    def _restart(self) -> None:
+        self._arrivals = self._begin()
+        self._first = 0
+        self._kept: list[tuple[int, int]] = []
+        self._counts = [0] * self._processes
+
+    def place(self, number: int) -> tuple[int, int]:
+        """Raises IndexError where there are not so many arrivals."""
+        if number < self._first:
+            self._restart()
+        while number >= self._first + len(self._kept):
+            self._first += len(self._kept)
+            self._kept = []
+            for _, which in islice(self._arrivals, _KEPT):
+                self._kept.append((which, self._counts[which]))
+                self._counts[which] += 1
+            if not self._kept:
+                raise IndexError(f"there are {self._first} arrivals, and none has the number {number}")
+        return self._kept[number - self._first]

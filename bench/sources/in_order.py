@@ -1,0 +1,35 @@
+"""Items that have numbers, handed out in their order."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from itertools import count
+from typing import TypeVar
+
+from bench.workload import Encoded, draft_of
+from promptset.samples import Sample
+
+Item = TypeVar("Item")
+
+
+class InOrder(ABC, Iterator[Item]):
+    """An iterator of the items numbered `first`, `first` + `step`, and so on. A subclass makes the item of any number."""
+
+    def __init__(self, first: int, step: int) -> None:
+        self._numbers = count(first, step)
+
+    @abstractmethod
+    def at(self, number: int) -> Item:
+        """The item with this number, from 0."""
+
+    def __next__(self) -> Item:
+        return self.at(next(self._numbers))
+
+
+class SamplesInOrder(InOrder[Sample]):
+    """Samples by their numbers."""
+
+    def pack_next(self, encode: Callable[[Sample], Encoded]) -> bytes:
+        """The next sample's request, packed."""
+        return draft_of(next(self), encode).pack()

@@ -1,0 +1,110 @@
+"""Classes of traffic in one stream: each request is of the class that the plan says, and each class goes through its own data
+in order."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bench.sources.changed import going
+from bench.sources.in_order import SamplesInOrder
+from bench.sources.interface import Source
+from promptset.samples import Sample
+from promptset.sharing import SharingTally
+from promptset.tokens import Tokenizer
+
+
+@dataclass(frozen=True, slots=True)
+class ClassSource:
+    """A class: its name, what it sends, where that goes unless an item says so itself, and the models among which it draws
+    (none: the run's own)."""
+
+    name: str
+    source: Source[Any]
+    way: Sample
+    models: tuple[str, ...]
+
+    def ways(self) -> list[Sample]:
+        """One sample of each way that its requests go."""
+        change = going(self.way)
+        own = [change(way, 0) for way in self.source.ways]
+        if own and self.source.names_models:
+            return own
+        usual = change(self.way if self.source.own_body is None else self.source.own_body, 0)
+        return [*(going(Sample(prompt="", model=model))(usual, 0) for model in self.models or (None,)), *own]
+
+
+class Mixed(SamplesInOrder):
+    """`place` says of a number its class and how many of that class come before it."""
+
+    size = None
+    in_memory = False
+    own_body = None
+
+    def __init__(
+        self, classes: Sequence[ClassSource], place: Callable[[int], tuple[int, int]], *, first: int, step: int
+    ) -> None:
+        super().__init__(first, step)
+        self._classes = classes
+        self._place = place
+
+    def at(self, number: int) -> Sample:
+        which, before = self._place(number)
+        sample: Sample = self._classes[which].source.at(before)
+        return sample
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Those of all classes."""
+        return tuple(f"class {one.name}: {note}" for one in self._classes for note in one.source.notes)
+
+    @property
+    def ways(self) -> tuple[Sample, ...]:
+        """One sample of each way that requests of any class go."""
+        found = [way for one in self._classes for way in one.ways()]
+        return tuple({(way.endpoint, way.model, way.headers, way.priority): way for way in reversed(found)}.values())[
+            ::-1
+        ]
+
+    @property
+    def names_models(self) -> bool:
+        """Whether every request names its model."""
+        return all(one.models or one.source.names_models for one in self._classes)
+
+    @property
+    def tokenizer(self) -> Tokenizer | None:
+        """The tokenizer that makes the prompts of the first class that has made ones."""
+        return next((one.source.tokenizer for one in self._classes if one.source.tokenizer is not None), None)
+
+    def planned_sharing(self, requests: int) -> SharingTally | None:
+        """Prompts of different classes share nothing. None where no class plans anything."""
+        counts = Counter(self._place(number)[0] for number in range(requests))
+        found = [one.source.planned_sharing(counts[which]) for which, one in enumerate(self._classes)]
+        if all(tally is None for tally in found):
+            return None
+        whole = SharingTally(0)
+        for which, tally in enumerate(found):
+            if tally is None:
+                whole.tokens += self._tokens(which, counts[which])
+            else:
+                whole.tokens += tally.tokens
+                whole.cached += tally.cached
+        return whole
+
+    def _tokens(self, which: int, requests: int) -> int:
+        """Prompt tokens of a class that shares nothing, as its first requests have them."""
+        looked = min(requests, 100)
+        lengths = [self._classes[which].source.at(number).input_tokens for number in range(looked)]
+        known = [length for length in lengths if length is not None]
+        return math.ceil(sum(known) / len(known) * requests) if known else 0
+
+    def untimed(self) -> str:
+        """Why it is not known when each is sent."""
+        return "classes have none"
+
+    def times_s(self) -> Iterator[float]:
+        """No times."""
+        return iter(())

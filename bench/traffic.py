@@ -1,0 +1,210 @@
+"""Traffic that comes in classes: the file of `--mix`, as it is written.
+
+    classes:
+      - name: chat
+        share: 60                  # of the requests; or `rate`, in requests per second
+        input_tokens: lognormal:median=400,sigma=0.6
+        slo: [ttft:p99<300ms]
+      - name: batch
+        share: 40
+        dataset: documents.jsonl
+        priority: 10
+
+A class has a name, a share or a rate, and settings of its own in place of those of the run: CLASS_SETTINGS, by their names in
+a YAML file of settings. `headers` and `priority` are those that a row of a data set may have too.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bench.rng import stream
+from bench.secrets import MASK
+from bench.shares import Shares
+from promptset.loaders.own import own_of, own_problems
+
+CLASS_SETTINGS = (
+    "dataset", "columns", "bad_rows", "input_tokens", "output_tokens", "batch_inputs", "prefix", "text", "repeat", "tools",
+    "images", "prompt_ids", "endpoint", "model", "cancel", "slo", "arrivals", "burstiness",
+)  # fmt: skip
+"""Settings of a run that a class may have for itself."""
+OWN_KEYS = ("name", "share", "rate", "headers", "priority")
+MOST_CLASSES = 100
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_SHARE = re.compile(r"([0-9]*\.?[0-9]+)\s*%?")
+OF_A_ROW = ("headers", "priority")
+
+
+@dataclass(frozen=True, slots=True)
+class TrafficClass:
+    """One class. `weight`: its share, or its requests per second. `settings`: those of the run that it has for itself."""
+
+    name: str
+    weight: float
+    priority: int | None = None
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def seed(self, run: int) -> int:
+        """The seed of all that is drawn for this class: by its name, so that no other class changes it."""
+        return stream(run, "class", self.name).getrandbits(63)
+
+
+@dataclass(frozen=True, slots=True)
+class TrafficMix:
+    """All classes. `rates`: their weights are requests per second, each an arrival process of its own; else shares."""
+
+    classes: tuple[TrafficClass, ...]
+    rates: bool
+
+    @property
+    def shares(self) -> Shares:
+        """What the run draws from, where there are no rates."""
+        return Shares(tuple(one.name for one in self.classes), tuple(one.weight for one in self.classes))
+
+    @property
+    def rate(self) -> float:
+        """Requests per second of all classes together, where there are rates."""
+        return sum(one.weight for one in self.classes)
+
+
+def mix_of(written: Mapping[str, Any] | None) -> TrafficMix | None:
+    """The classes of the content of a file that `read` has checked."""
+    if written is None:
+        return None
+    rows = written["classes"]
+    return TrafficMix(tuple(map(_class_of, rows)), rates="rate" in rows[0])
+
+
+def _class_of(row: Mapping[str, Any]) -> TrafficClass:
+    return TrafficClass(
+        name=row["name"],
+        weight=float(row["rate"] if "rate" in row else row["share"]),
+        settings={key: row[key] for key in CLASS_SETTINGS if key in row},
+        **own_of({key: row[key] for key in OF_A_ROW if key in row}),
+    )
+
+
+def masked(written: Mapping[str, Any]) -> dict[str, Any]:
+    """The content as it may be stored and shown: without the values of headers."""
+    rows = [
+        row | ({"headers": dict.fromkeys(row["headers"], MASK)} if "headers" in row else {})
+        for row in written["classes"]
+    ]
+    return {**written, "classes": rows}
+
+
+def read(value: object) -> object:
+    """The content of a file of classes, given by its path, or the content itself. What the settings of a class are is for
+    bench/config/ to check. Raises ValueError with a line for each thing that is wrong."""
+    if value is None:
+        return None
+    return _checked(value if isinstance(value, Mapping) else _loaded(str(value)))
+
+
+def readable(value: object) -> list[tuple[str, dict[str, Any]]]:
+    """Name and settings of every class that can be read, of a file in which something is wrong."""
+    try:
+        content = value if isinstance(value, Mapping) else _loaded(str(value))
+    except ValueError:
+        return []
+    rows = content.get("classes") if isinstance(content, Mapping) else None
+    found = [row for row in rows if isinstance(row, Mapping)] if isinstance(rows, Sequence) else []
+    return [(str(row.get("name")), {key: row[key] for key in CLASS_SETTINGS if key in row}) for row in found]
+
+
+def _loaded(path: str) -> object:
+    try:
+        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as e:
+        raise ValueError(f"{path} cannot be read ({e.strerror}): name a YAML file of classes") from e
+    except (yaml.YAMLError, UnicodeDecodeError) as e:
+        mark = getattr(e, "problem_mark", None)
+        place = "" if mark is None else f", line {mark.line + 1}"
+        raise ValueError(f"{path}{place} is not YAML: {getattr(e, 'problem', None) or e}") from e
+
+
+def _checked(content: object) -> dict[str, Any]:
+    rows = content.get("classes") if isinstance(content, Mapping) else None
+    if not isinstance(rows, Sequence) or isinstance(rows, str) or not rows:
+        raise ValueError("the file must hold `classes:` with a list of classes, each with a name and a share")
+    assert isinstance(content, Mapping)
+    problems = [f"{key} is not known: the file holds `classes:` alone" for key in content if key != "classes"]
+    if len(rows) > MOST_CLASSES:
+        raise ValueError(f"{len(rows)} classes are too many: give at most {MOST_CLASSES}")
+    checked: list[dict[str, Any]] = []
+    for number, row in enumerate(rows, 1):
+        if not isinstance(row, Mapping):
+            problems.append(f"class {number}: {row!r} has no keys: write name, share and what it sends")
+            continue
+        found, wrong = _row(row, number)
+        checked.append(found)
+        problems += wrong
+    problems += _together(checked)
+    if problems:
+        raise ValueError("\n".join(problems))
+    return {"classes": checked}
+
+
+def _row(row: Mapping[Any, Any], number: int) -> tuple[dict[str, Any], list[str]]:
+    """A class with its keys as they are used, and what is wrong with it."""
+    name = row.get("name")
+    place = f"class {name if isinstance(name, str) else number}"
+    problems = []
+    found: dict[str, Any] = {}
+    if not isinstance(name, str) or _NAME.fullmatch(name) is None:
+        problems.append(f"{place}: name: give letters, digits, dot, dash and underscore (given: {name!r})")
+    for key, value in row.items():
+        try:
+            found[key] = _CHECKS[key](value) if key in _CHECKS else value
+        except ValueError as e:
+            problems.append(f"{place}: {key}: {e}")
+        if key not in OWN_KEYS and key not in CLASS_SETTINGS:
+            near = difflib.get_close_matches(str(key), [*OWN_KEYS, *CLASS_SETTINGS], n=1)
+            hint = f": did you mean {near[0]}?" if near else f": a class has {', '.join((*OWN_KEYS, *CLASS_SETTINGS))}"
+            problems.append(f"{place}: {key} is not known{hint}")
+            del found[key]
+    own = {key: row[key] for key in OF_A_ROW if key in row}
+    problems += [f"{place}: {problem}" for problem in own_problems(own)]
+    if isinstance(row.get("headers"), Mapping) and MASK in row["headers"].values():
+        problems.append(f"{place}: headers: they were stored without their values ({MASK}): give them again")
+    if ("share" in row) == ("rate" in row):
+        problems.append(f"{place}: give either share (of the requests) or rate (requests per second)")
+    return found, problems
+
+
+def _together(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    problems = []
+    names = [row["name"] for row in rows if isinstance(row.get("name"), str)]
+    problems += [f"class {name}: name: two classes have it" for name in dict.fromkeys(names) if names.count(name) > 1]
+    shares = [row.get("name") for row in rows if "share" in row]
+    rates = [row.get("name") for row in rows if "rate" in row]
+    if shares and rates:
+        problems.append(
+            f"class {shares[0]} has a share and class {rates[0]} a rate: give all of them shares, or all of them rates"
+        )
+    return problems
+
+
+def _weight(value: object) -> float:
+    match = None if isinstance(value, bool) else _SHARE.fullmatch(str(value).strip())
+    number = float(match[1]) if match else 0.0
+    if not 0 < number <= 1e9:
+        raise ValueError(f"must be a number above 0, such as 20 or 20% (given: {value!r})")
+    return number
+
+
+def _rate(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 1e-5 <= value <= 1e6:
+        raise ValueError(f"must be a number of requests per second above 0 (given: {value!r})")
+    return float(value)
+
+
+_CHECKS = {"share": _weight, "rate": _rate}

@@ -1,0 +1,383 @@
+"""Classes of traffic: the file of --mix, the draw of the classes, their own data and arrivals, and their numbers."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from itertools import islice, pairwise
+from pathlib import Path
+from statistics import fmean, pvariance
+from typing import Any
+
+import jsonschema
+import orjson
+import pytest
+
+from bench import endpoints, traffic
+from bench.config import RunConfig, resolve
+from bench.endpoints.interface import BodyOptions
+from bench.errors import UsageError
+from bench.load.components import source_of
+from bench.metrics import objectives
+from bench.modes.interface import Numbering
+from bench.modes.rate import Rate
+from bench.modes.share import WorkerShare, divide
+from bench.report import html, metric_table, text
+from bench.shares import BLOCK, Shares, seats
+from bench.target.probe import samples_to_ask
+from bench.verdict import judge
+from bench.verdict.classes import of_class
+from promptset.tokens import load_tokenizer
+from tests.support.made_evidence import evidence as made_evidence
+from tests.support.made_records import made_record
+from tests.support.made_summary import made_page, made_summary
+
+SCHEMA = json.loads((Path(traffic.__file__).parent / "report" / "summary.schema.json").read_text())
+THREE: list[dict[str, Any]] = [
+    {"name": "chat", "share": 60, "input_tokens": 40, "output_tokens": 5, "slo": ["ttft:p99<50ms"]},
+    {
+        "name": "complete",
+        "share": "20%",
+        "endpoint": "completions",
+        "input_tokens": 30,
+        "priority": 2,
+        "model": "small",
+    },
+    {"name": "batch", "share": 20, "input_tokens": 60, "headers": {"X-Tenant": "b"}, "cancel": "share=100%,after=1s"},
+]
+
+
+def mixed(*classes: Mapping[str, Any], **given: Any) -> RunConfig:
+    return resolve({"url": "http://h", "mix": {"classes": list(classes)}, "requests": 100, **given})
+
+
+# The draw
+
+
+@pytest.mark.parametrize("seed", [0, 7])
+def test_every_block_of_a_hundred_has_each_class_as_often_as_its_share_says(seed: int) -> None:
+    shares = Shares(("a", "b", "c"), (20, 60, 20))
+    drawn = [shares.of(seed, number) for number in range(10_000)]
+    assert Counter(drawn) == {"a": 2000, "b": 6000, "c": 2000}
+    blocks = [tuple(drawn[at : at + BLOCK]) for at in range(0, 10_000, BLOCK)]
+    assert all(Counter(block) == {"a": 20, "b": 60, "c": 20} for block in blocks)
+    assert len(set(blocks)) == len(blocks)
+
+
+def test_neighbours_are_as_those_of_independent_draws_nearly_are() -> None:
+    shares = Shares(("a", "b", "c"), (20, 60, 20))
+    drawn = [shares.of(3, number) for number in range(20_000)]
+    pairs = Counter(pairwise(drawn))
+    for first, second in ("aa", "ab", "bb", "ac", "ca"):
+        expected = (shares.share(first) or 0) * (shares.share(second) or 0) * 20_000
+        assert pairs[first, second] == pytest.approx(expected, rel=0.12), (first, second)
+
+
+def test_shares_that_do_not_divide_a_block_are_carried_on() -> None:
+    shares = Shares(("a", "b", "c", "rare"), (1, 1, 1, 0.001))
+    for total in (100, 1_000, 10_000, 100_000):
+        got = seats(shares.weights, total)
+        assert sum(got) == total
+        assert all(abs(n - total * weight / 3.001) <= 1 for n, weight in zip(got, shares.weights, strict=True))
+    drawn = Counter(shares.place(1, number) for number in range(10_000))
+    assert set(drawn.values()) == {1}  # Every place is given once: each goes through its data in order.
+    assert all(seats(shares.weights, n + 1)[i] >= seats(shares.weights, n)[i] for n in range(700) for i in range(4))
+
+
+def test_the_seats_are_those_that_are_given_one_by_one() -> None:
+    weights, given = (5.0, 3.0, 1.0, 0.2), [0, 0, 0, 0]
+    for total in range(500):
+        assert seats(weights, total) == given
+        given[max(range(4), key=lambda which: weights[which] / (2 * given[which] + 1))] += 1
+
+
+def test_the_class_of_a_number_depends_on_the_seed_and_the_number_alone() -> None:
+    class_of, again, other = mixed(*THREE).class_of, mixed(*THREE).class_of, mixed(*THREE, seed=1).class_of
+    assert class_of is not None
+    assert again is not None
+    assert other is not None
+    forwards = [class_of(number) for number in range(500)]
+    assert [again(number) for number in reversed(range(500))] == forwards[::-1]
+    assert [other(number) for number in range(500)] != forwards
+
+
+# What is sent
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_workers_send_what_one_alone_would_send(workers: int) -> None:
+    config, tokenizer = mixed(*THREE), load_tokenizer()
+    alone = list(islice(source_of(config, tokenizer), 40))
+    shares = divide(8, workers, config.length)
+    for share in shares:
+        mine = list(islice(source_of(config, tokenizer, share), 40 // workers))
+        assert mine == alone[share.worker :: workers]
+        skipped = source_of(config, tokenizer, share, skip=3)
+        assert next(skipped) == (alone + mine)[share.worker + 3 * workers]
+
+
+def requests_of(config: RunConfig, share: WorkerShare, count: int) -> list[Any]:
+    options = BodyOptions(endpoint=config.endpoint, model="m")
+    numbering = Numbering(
+        "run", first=share.worker, step=share.workers, cancel=config.cancel_of, class_of=config.class_of
+    )
+    source = source_of(config, load_tokenizer(), share)
+    supply = numbering.supply(source, lambda sample: endpoints.encode(sample, options))
+    return [supply.take("run") for _ in range(count)]
+
+
+def test_a_request_of_a_class_has_the_lengths_place_and_user_of_its_class() -> None:
+    config = mixed(*THREE)
+    made = [one for share in divide(8, 4, config.length) for one in requests_of(config, share, 25)]
+    assert Counter(one.traffic_class for one in made) == {"chat": 60, "complete": 20, "batch": 20}
+    for one in made:
+        body = orjson.loads(one.body)
+        said = one.traffic_class, one.input_tokens_asked, body["model"], body.get("priority"), "messages" in body
+        assert said in (
+            ("chat", 40, "m", None, True),
+            ("complete", 30, "small", 2, False),
+            ("batch", 60, "m", None, True),
+        )
+        assert (one.route is None) == (one.traffic_class == "chat")
+        if one.traffic_class == "batch":
+            assert one.route.headers == (("X-Tenant", "b"),)
+        assert (one.cancel_after_ns is None) == (one.traffic_class != "batch")
+
+
+def test_each_class_goes_through_its_own_rows_and_another_class_changes_nothing_of_it(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text("".join(f'{{"prompt": "{n}"}}\n' for n in range(7)))
+    rows = {"name": "rows", "share": 1, "dataset": str(tmp_path / "rows.jsonl")}
+    made, tokenizer = {"name": "made", "share": 2, "input_tokens": "uniform:20..60"}, load_tokenizer()
+    samples = list(islice(source_of(mixed(rows, made), tokenizer), 300))
+    own = [sample.prompt for sample in samples if sample.input_tokens is None]  # Nobody counts texts of the user's own.
+    assert own == [str(n % 7) for n in range(100)]
+    with_third = list(islice(source_of(mixed(rows, made, {"name": "more", "share": 2}), tokenizer), 60))
+    before = [sample for sample in samples if sample.input_tokens is not None]
+    after = [sample for sample in with_third if sample.input_tokens is not None and sample.input_tokens <= 60]
+    assert after == before[: len(after)]
+    assert len({str(sample.messages) for sample in before}) == 200
+
+
+def test_the_probe_asks_for_the_endpoint_and_model_of_every_class() -> None:
+    config = mixed(*THREE, {"name": "two", "share": 1, "model": "x=1,y=2"})
+    source = source_of(config, load_tokenizer())
+    asked = samples_to_ask("chat", source.ways, source.own_body, all_named=True)
+    assert [(one.endpoint, one.model, one.priority, one.headers) for one in asked] == [
+        (None, None, None, ()),
+        ("completions", "small", 2, ()),
+        (None, None, None, (("X-Tenant", "b"),)),
+        (None, "x", None, ()),
+        (None, "y", None, ()),
+    ]
+    assert not source.names_models
+
+
+# Arrivals of their own
+
+TWO_RATES = ({"name": "steady", "rate": 30, "arrivals": "constant"}, {"name": "bursts", "rate": 10, "burstiness": 0.25})
+
+
+def test_classes_with_rates_imply_the_mode_and_add_up_to_the_load() -> None:
+    config = mixed(*TWO_RATES)
+    assert (config.mode, config.rate) == ("rate", 40.0)
+    assert mixed(*TWO_RATES, rate=80).rate == 80.0
+
+
+def arrivals_of(config: RunConfig, until_s: float) -> dict[str, list[float]]:
+    assert isinstance(config.load, Rate)
+    found: dict[str, list[float]] = {one.name: [] for one in config.classes}
+    for at_ns, which in config.load.arrivals_of_classes():
+        if at_ns > until_s * 1e9:
+            return found
+        found[config.classes[which].name].append(at_ns / 1e9)
+    return found
+
+
+def test_each_class_has_an_arrival_process_of_its_own_with_its_own_dispersion() -> None:
+    one, three = ({"name": name, "rate": 20.0} for name in ("one", "three"))
+    found = arrivals_of(mixed(one, {"name": "two", "rate": 20.0, "burstiness": 0.25}, three), 2_000)
+    dispersion = {}
+    for name, times in found.items():
+        counts = Counter(int(at) for at in times)
+        each = [counts[second] for second in range(2_000)]
+        dispersion[name] = pvariance(each) / fmean(each)
+        assert fmean(each) == pytest.approx(20, rel=0.05)
+    assert dispersion["one"] == pytest.approx(1.0, abs=0.12)
+    assert dispersion["two"] == pytest.approx(4.0, abs=0.6)
+    # Without the others it arrives at the same instants: the process is keyed by its name.
+    assert arrivals_of(mixed(one, three), 100)["three"] == [at for at in found["three"] if at <= 100]
+
+
+def test_numbers_of_requests_follow_the_merged_arrivals_also_when_they_are_scaled() -> None:
+    for given in ({}, {"rate": 10}):
+        config = mixed(*TWO_RATES, **given)
+        assert isinstance(config.load, Rate)
+        places = config.class_places
+        assert places is not None
+        merged = list(islice(config.load.arrivals_of_classes(), 10_000))
+        assert [places(number)[0] for number in range(10_000)] == [which for _, which in merged]
+        assert places(5) == (merged[5][1], [which for _, which in merged[:5]].count(merged[5][1]))
+        assert merged == sorted(merged)
+        assert list(islice(config.load.offsets(), 100)) == [at_ns for at_ns, _ in merged[:100]]
+        assert merged[-1][0] / 1e9 == pytest.approx(10_000 / (config.rate or 0), rel=0.1)
+
+
+# Numbers
+
+
+def two_classes() -> list[Any]:
+    """Of `slow` 30 with a TTFT of 100 ms; of `fast` 10 with one of 10 ms, two of which failed."""
+    slow = [made_record(i, sent_ms=i * 10, chunks_ms=(100.0, 110.0), traffic_class="slow") for i in range(30)]
+    fast = [made_record(30 + i, sent_ms=i * 30, chunks_ms=(10.0, 12.0), traffic_class="fast") for i in range(8)]
+    lost = [made_record(38 + i, chunks_ms=(), outcome="reset", traffic_class="fast") for i in range(2)]
+    return slow + fast + lost
+
+
+FACTS: dict[str, Any] = {"classes": ("slow", "fast", "idle")}
+
+
+def test_the_numbers_of_a_class_are_of_its_own_requests_and_those_of_all_add_up() -> None:
+    whole = made_summary(two_classes(), **FACTS)
+    slow, fast, idle = whole["classes"]
+    assert [part["class"] for part in whole["classes"]] == ["slow", "fast", "idle"]
+    assert (slow["sent"], slow["failed"], fast["sent"], fast["failed"], idle["sent"]) == (30, 0, 10, 2, 0)
+    assert fast["latency"]["ttft_ms"]["p99"] == pytest.approx(10)
+    assert slow["latency"]["ttft_ms"]["p50"] == pytest.approx(100)
+    assert fast["error_rate"] == pytest.approx(0.2)
+    for rate in ("requests_per_s", "output_tokens_per_s"):
+        assert slow["throughput"][rate] + fast["throughput"][rate] == pytest.approx(whole["throughput"][rate])
+    assert "classes" not in made_summary(two_classes())
+
+
+def test_an_objective_of_a_class_is_held_against_its_own_numbers() -> None:
+    texts = (
+        "ttft{class=fast}:p99<50ms",
+        "ttft{class=slow}:p99<50ms",
+        "error_rate{class=fast}<1%",
+        "ttft{class=idle}<1s",
+    )
+    whole = made_summary(two_classes(), objectives=objectives.parse(texts), **FACTS)
+    assert [row["held"] for row in whole["slo"]["objectives"]] == [True, False, False, False]
+    assert whole["goodput"]["share"] == pytest.approx(8 / 40)
+
+
+def test_objectives_in_the_file_speak_of_their_class() -> None:
+    config = mixed({"name": "a", "share": 1, "slo": "TTFT : p90 <= 1s"}, {"name": "b", "share": 1}, slo="e2el<9s")
+    assert [(one.text, one.part) for one in config.objectives] == [
+        ("e2el<9s", None),
+        ("TTFT{class=a} : p90 <= 1s", ("class", "a")),
+    ]
+    assert objectives.parse([config.objectives[1].text]) == config.objectives[1:]
+
+
+def test_the_verdict_on_a_class_is_that_of_the_run_but_for_its_own_failures() -> None:
+    evidence = made_evidence()
+    run = judge(evidence, limits := resolve({"url": "http://h"}).limits)
+    good = of_class({"succeeded": 30, "failed": 0}, run, evidence, limits)
+    bad = of_class({"succeeded": 0, "failed": 10}, run, evidence, limits)
+    assert (good.status, bad.status) == (run.status, "FAILED")
+    assert "every request failed, all 10" in bad.reasons[0]
+
+
+def test_every_report_shows_the_classes() -> None:
+    whole, page = made_page(two_classes(), **FACTS)
+    schema = SCHEMA["properties"]["classes"] | {"$defs": SCHEMA["$defs"]}
+    for part in whole["classes"]:
+        part |= {"planned_share": 0.5, "slo_held": None, "verdict": {"status": "VALID", "reasons": []}}
+    whole["classes"][1]["verdict"] = {"status": "SUSPECT", "reasons": ["2 of 10 requests failed (20.0%)"]}
+    jsonschema.validate(whole["classes"], schema)
+    shown = text.render(whole)
+    assert "Class fast is SUSPECT: 2 of 10 requests failed (20.0%)." in shown
+    assert max(map(len, shown.splitlines())) <= 100
+    assert "Class by class" in html.render(whole, page)
+    assert "ttft{class=slow},ms,30" in metric_table.to_csv(whole)
+    assert "| slow | 30 |" in metric_table.to_markdown(whole)
+
+
+# The file
+
+
+def test_the_file_is_given_by_its_path_and_kept_by_its_content(tmp_path: Path) -> None:
+    path = tmp_path / "mix.yaml"
+    path.write_text(
+        "classes:\n- {name: a, share: 3, headers: {X-Key: secret}}\n- {name: b, share: 1, input_tokens: 64}\n"
+    )
+    config = resolve({"url": "http://h", "mix": str(path)})
+    assert [one.config.input_tokens for one in config.classes] == ["1024", "64"]
+    path.unlink()
+    kept = config.public()["mix"]
+    assert "secret" not in str(kept)
+    again = RunConfig.stored({**config.public()})
+    assert [one.name for one in again.classes] == ["a", "b"]
+    with pytest.raises(UsageError, match="class a: headers: they were stored without their values"):
+        resolve({"url": "http://h", "mix": kept})
+
+
+def test_all_problems_of_a_file_are_told_at_once_with_class_and_key() -> None:
+    wrong = [
+        {"name": "a", "share": 0, "input_tokens": "0", "promt": 1},
+        {"name": "a", "rate": 5, "headers": {"X": 1}, "priority": 1.5},
+        {"name": "no name", "share": 1, "rate": 1, "slo": "ttfx<1s"},
+        7,
+    ]
+    with pytest.raises(UsageError) as raised:
+        mixed(*wrong)  # type: ignore[arg-type]
+    said = "\n".join(raised.value.problems)
+    for sentence in (
+        "--mix: class a: share: must be a number above 0",
+        "--mix: class a: input_tokens: '0' is less than one token",
+        "--mix: class a: promt is not known",
+        "--mix: class a: headers: the value of X must be a string",
+        "--mix: class a: priority must be a whole number",
+        "--mix: class a: name: two classes have it",
+        "--mix: class no name: name: give letters",
+        "--mix: class no name: give either share",
+        "--mix: class no name: slo: ",
+        "--mix: class 4: 7 has no keys",
+        "give all of them shares, or all of them rates",
+    ):
+        assert sentence in said
+
+
+@pytest.mark.parametrize(
+    ("given", "classes", "problem"),
+    [
+        ({"mode": "sessions"}, THREE, "classes are for --mode concurrency, rate, throughput, and this is mode sessions"),
+        ({"mode": "concurrency"}, TWO_RATES, "rates of classes are for --mode rate"),
+        ({"steps": "5,10:10s", "mode": "rate", "requests": None}, TWO_RATES, "--steps says the rate"),
+        ({}, [{"name": "a", "share": 1, "endpoint": "embeddings"}], "class a: endpoint: replies with generated text"),
+        ({}, [{"name": "a", "share": 1, "burstiness": 2}], "class a: burstiness is of a class with a rate"),
+        ({}, [{"name": "a", "share": 1, "columns": "prompt=q"}], "class a: columns is about the rows of a file"),
+        ({}, [{"name": "a", "share": 1, "slo": "ttft{model=m}<1s"}], "an objective of a class speaks of all of it"),
+        ({"stream": False}, [{"name": "a", "share": 1, "slo": "ttft<1s"}], "class a: slo \"ttft<1s\": with"),
+        ({"slo": "ttft{class=b}<1s"}, [{"name": "a", "share": 1}], "no request is of the class 'b': --mix has a"),
+    ],
+)  # fmt: skip
+def test_what_does_not_go_together_is_refused(given: dict[str, Any], classes: Any, problem: str) -> None:
+    with pytest.raises(UsageError) as raised:
+        mixed(*classes, **given)
+    assert problem in "\n".join(raised.value.problems)
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (None, "cannot be read"),
+        ("classes: [", "is not YAML"),
+        ("", "must hold `classes:`"),
+        ("classes: []\n", "must hold `classes:`"),
+        ("seed: 3\nclasses: [{name: a, share: 1}]\n", "seed is not known"),
+    ],
+)
+def test_a_file_that_holds_no_classes_is_refused(content: str | None, problem: str, tmp_path: Path) -> None:
+    path = tmp_path / "mix.yaml"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(UsageError, match=f"--mix: .*{problem}"):
+        resolve({"url": "http://h", "mix": str(path)})
+
+
+def test_an_objective_of_a_class_needs_classes() -> None:
+    with pytest.raises(UsageError, match="name the classes of the run with --mix"):
+        resolve({"url": "http://h", "slo": "ttft{class=b}<1s"})
