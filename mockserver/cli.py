@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn, get_origin
 
 from mockserver.config import Flag, MockConfig, load
-from mockserver.config_sentences import flag_of
+from mockserver.config_parts.sentences import flag_of
 from mockserver.errors import MockError, UsageError
 from mockserver.presets import LIST, table
 

@@ -6,7 +6,6 @@ Later settings win: defaults, preset, profile, YAML file, flags. All problems ar
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
@@ -20,20 +19,27 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainSerializer,
-    PlainValidator,
     ValidationError,
     model_validator,
 )
 
 from mockserver.combinations import combination_problems
-from mockserver.config_sentences import sentences_of
+from mockserver.config_parts.sentences import sentences_of
+from mockserver.config_parts.values import (
+    STEP_COST,
+    FaultRule,
+    TimeDistribution,
+    TokenDistribution,
+    as_list,
+    host_name,
+    masked,
+    origin,
+    spec,
+)
 from mockserver.errors import UsageError
-from mockserver.faults import Rule, parse_rule
 from mockserver.presets import settings_of
 from mockserver.profiles import settings_of_profile
-from mockserver.step_cost import StepCostSpec, parse_step_cost
-from promptset.distributions import Distribution, parse
-from promptset.distributions.values import Dimension
+from mockserver.step_cost import StepCostSpec
 
 
 class Flag(NamedTuple):
@@ -43,70 +49,6 @@ class Flag(NamedTuple):
     metavar: str
     live: bool = False
     """Whether `PATCH /admin/config` can change it, for requests that arrive later."""
-
-
-def _distribution(dimension: Dimension) -> PlainValidator:
-    def read(value: object) -> Distribution:
-        if isinstance(value, Distribution):
-            return value
-        if isinstance(value, bool) or not isinstance(value, str | int):
-            raise ValueError(f"{value!r}: write a distribution, for example {'50ms' if dimension == 'time' else '128'}")
-        return parse(value, dimension)
-
-    return PlainValidator(read)
-
-
-TimeDistribution = Annotated[Distribution, _distribution("time"), PlainSerializer(str)]
-TokenDistribution = Annotated[Distribution, _distribution("tokens"), PlainSerializer(str)]
-
-
-def _read_rule(value: object) -> Rule:
-    if isinstance(value, Rule):
-        return value
-    if isinstance(value, int):  # YAML reads `- 429` as a number.
-        value = str(value)
-    if not isinstance(value, str):
-        raise ValueError(f"{value!r}: write a fault, for example 429:rate=0.1")
-    return parse_rule(value)
-
-
-FaultRule = Annotated[Rule, PlainValidator(_read_rule), PlainSerializer(str)]
-
-
-def _read_step_cost(value: object) -> StepCostSpec:
-    if isinstance(value, StepCostSpec):
-        return value
-    if not isinstance(value, str):
-        raise ValueError(f"{value!r}: write a step cost, for example qwen2.5-7b-h100")
-    return parse_step_cost(value)
-
-
-_STEP_COST = PlainValidator(_read_step_cost)
-
-
-def _spec(text: str) -> Any:
-    """A default as text. Validation turns it into a distribution."""
-    return text
-
-
-def _masked(keys: tuple[str, ...]) -> list[str]:
-    return ["***"] * len(keys)
-
-
-def _as_list(value: object) -> object:
-    return [value] if isinstance(value, str | int) else value
-
-
-def _host_name(value: str) -> str:
-    if value != "*" and not re.fullmatch(r"[A-Za-z0-9_.-]+", value):
-        raise ValueError(f"{value!r}: write a host name like mock.example, without a port, or *")
-    return value.lower()
-
-
-def _origin(value: str) -> str:
-    if value != "*" and not re.fullmatch(r"https?://[^/\s]+", value):
-        raise ValueError(f"{value!r}: write an origin like http://localhost:3000, without a path, or *")
-    return value
 
 
 class MockConfig(BaseModel):
@@ -129,18 +71,18 @@ class MockConfig(BaseModel):
     )
     api_key: Annotated[
         tuple[Annotated[str, MinLen(1)], ...],
-        BeforeValidator(_as_list),
+        BeforeValidator(as_list),
         Flag("server", "KEY"),
-        PlainSerializer(_masked),
+        PlainSerializer(masked),
     ] = Field((), description="require this API key under /v1 and /admin; repeat it for several keys", repr=False)
     cors: Annotated[
-        tuple[Annotated[str, AfterValidator(_origin)], ...], BeforeValidator(_as_list), Flag("server", "ORIGIN")
+        tuple[Annotated[str, AfterValidator(origin)], ...], BeforeValidator(as_list), Flag("server", "ORIGIN")
     ] = Field((), description="let web pages of this origin call the mock, or * for all; repeat it for several origins")
     admin: Annotated[Literal["loopback", "everyone", "nobody"], Flag("server", "WHO")] = Field(
         "loopback", description="who can use /admin: loopback (this machine), everyone, nobody"
     )
     allowed_host: Annotated[
-        tuple[Annotated[str, AfterValidator(_host_name)], ...], BeforeValidator(_as_list), Flag("server", "NAME")
+        tuple[Annotated[str, AfterValidator(host_name)], ...], BeforeValidator(as_list), Flag("server", "NAME")
     ] = Field(
         (),
         description="host name that clients may use for /admin, /ledger and /truth besides this machine's own names and "
@@ -148,6 +90,15 @@ class MockConfig(BaseModel):
     )
     max_model_len: Annotated[int, Flag("server", "TOKENS")] = Field(
         131072, ge=2, description="context length: the limit for input and output tokens of a request together"
+    )
+    stored_responses: Annotated[int, Flag("server", "N")] = Field(
+        10_000,
+        ge=0,
+        le=1_000_000,
+        description="responses that requests can continue by `previous_response_id`; 0 stores none",
+    )
+    stored_mb: Annotated[float, Flag("server", "MB")] = Field(
+        256.0, gt=0, le=65_536, description="memory for these responses, of all workers together; the oldest go first"
     )
     max_body_mb: Annotated[float, Flag("server", "MB")] = Field(64.0, gt=0, description="size limit for request bodies")
     head_timeout_s: Annotated[float, Flag("server", "S")] = Field(
@@ -174,10 +125,10 @@ class MockConfig(BaseModel):
         "as in vLLM; replay: repeats recorded times",
     )
     ttft: Annotated[TimeDistribution, Flag("latency", "DIST", live=True)] = Field(
-        _spec("50ms"), description="time from the arrival of a request to its first token"
+        spec("50ms"), description="time from the arrival of a request to its first token"
     )
     tpot: Annotated[TimeDistribution, Flag("latency", "DIST", live=True)] = Field(
-        _spec("20ms"), description="time between tokens, drawn once per request"
+        spec("20ms"), description="time between tokens, drawn once per request"
     )
     itl: Annotated[TimeDistribution | None, Flag("latency", "DIST", live=True)] = Field(
         None, description="time between tokens, drawn for each token; replaces --tpot"
@@ -211,8 +162,8 @@ class MockConfig(BaseModel):
         1, ge=1, description="send a chunk every N tokens, and the first token at once, as in vLLM"
     )
 
-    step_cost: Annotated[StepCostSpec, _STEP_COST, PlainSerializer(str), Flag("batching", "COST")] = Field(
-        _spec("qwen2.5-7b-h100"),
+    step_cost: Annotated[StepCostSpec, STEP_COST, PlainSerializer(str), Flag("batching", "COST")] = Field(
+        spec("qwen2.5-7b-h100"),
         description="cost of a step: a name, numbers like b0=7052,b1=19.54,b2=25.43 (us), or a JSON file",
     )
     max_num_seqs: Annotated[int | None, Flag("batching", "N")] = Field(
@@ -229,7 +180,7 @@ class MockConfig(BaseModel):
     )
 
     output_tokens: Annotated[TokenDistribution, Flag("text", "DIST", live=True)] = Field(
-        _spec("128"), description="length of a reply if the request has no max_tokens"
+        spec("128"), description="length of a reply if the request has no max_tokens"
     )
     embedding_size: Annotated[int, Flag("text", "N")] = Field(
         1024, ge=1, le=65536, description="numbers in an embedding; also the limit for `dimensions`"
@@ -256,18 +207,23 @@ class MockConfig(BaseModel):
     )
     reply_details: Annotated[
         tuple[Literal["cached_tokens", "metrics", "speculative_decoding", "timings"], ...],
-        BeforeValidator(_as_list),
+        BeforeValidator(as_list),
         Flag("text", "NAME", live=True),
     ] = Field(
         (),
         description="say in replies what the engine did: cached_tokens, metrics, speculative_decoding (vLLM), timings "
         "(llama.cpp); repeat it for several",
     )
+    lost_response: Annotated[Literal["vllm", "openai"], Flag("text", "STYLE", live=True)] = Field(
+        "vllm",
+        description="how to refuse a `previous_response_id` that is not stored: vllm (404) or openai (400, "
+        "previous_response_not_found)",
+    )
     tokenizer: Annotated[str | None, Flag("text", "T")] = Field(
         None, description="tokenizer for replies and counts: a directory, a file, or a hub id (default: a built-in one)"
     )
 
-    fault: Annotated[tuple[FaultRule, ...], BeforeValidator(_as_list), Flag("faults", "SPEC", live=True)] = Field(
+    fault: Annotated[tuple[FaultRule, ...], BeforeValidator(as_list), Flag("faults", "SPEC", live=True)] = Field(
         (), description="misbehave: 429:rate=0.1, reset:every=10,after=3, ...; repeat it for several faults"
     )
 

@@ -14,6 +14,7 @@ from mockserver.record.ledger import LedgerEntry
 from mockserver.replies.reply import ReplyWriter
 from mockserver.replies.wire import Wire
 from mockserver.tokencount import TokenCount
+from mockserver.workers.response_store import LastResponse
 
 
 @dataclass(slots=True)
@@ -29,6 +30,10 @@ class RequestContext:
     count: TokenCount | None = None
     held_ns: int = 0
     """How long the fault `slow_accept` delayed the read of its connection."""
+    previous: str | None = None
+    """What became of the stored response that it continues: `found` or `lost`. None if it continues none."""
+    last: LastResponse | None = None
+    """What its connection remembers. None for a request over HTTP."""
     version: int = 0
     """The configuration version that the request began with."""
     inputs: int | None = None
@@ -100,5 +105,8 @@ def entry_of_reply(context: RequestContext, reply: ReplyWriter, facts: dict[str,
 
 
 def _with_version(context: RequestContext, facts: Mapping[str, int | str]) -> dict[str, int | str]:
-    """The facts, with the configuration version unless it is 0, the version of the start."""
-    return {**facts, "config": context.version} if context.version else {**facts}
+    """The facts, with what became of the previous response, and the configuration version unless it is 0, the start."""
+    more: dict[str, int | str] = {} if context.previous is None else {"previous": context.previous}
+    if context.version:
+        more["config"] = context.version
+    return {**facts, **more}

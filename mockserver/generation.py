@@ -33,6 +33,7 @@ from mockserver.replies.shaped.logprobs import Logprobs
 from mockserver.replies.stream_interval import StreamInterval
 from mockserver.replies.wire import DirectWire, Wire
 from mockserver.settings import ConfigVersion
+from mockserver.state.conversations import with_history
 from mockserver.tokencount import TokenCount, known_count, total_count
 from promptset.errors import SpecError
 
@@ -97,6 +98,7 @@ class Generation:
 
         context.plan = draw(context.arrival.key, limit_tokens=config.max_model_len)
         raise_refusal(faults)
+        params = with_history(endpoint, row, params, intake.shared.responses, context, faults, config)
         drafts = await self._drafts(params, draw, context, version)
         await self._script(params, rule, drafts, config)
         context.plan = drafts[0].plan

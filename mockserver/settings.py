@@ -19,7 +19,7 @@ import orjson
 from pydantic import ValidationError
 
 from mockserver.config import Flag, MockConfig
-from mockserver.config_sentences import sentences_of
+from mockserver.config_parts.sentences import sentences_of
 from mockserver.errors import UsageError
 from mockserver.plans.latencies import latencies_of
 from mockserver.plans.plan import Latencies

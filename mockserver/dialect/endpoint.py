@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,5 +47,7 @@ class Endpoint:
     """None: every reply is shaped."""
     require_key: Callable[[Request, MockConfig], None] = require_key
     """Raises Refusal (401) if the request lacks a configured API key."""
+    parse_behind: Callable[[dict[str, Any], Sequence[dict[str, Any]]], RequestParams] | None = None
+    """Parses a body behind the messages of a stored conversation. None: requests of this endpoint continue none."""
     refused: Callable[[Refusal], Refusal] = _as_it_is
     """A refusal in the words of this dialect."""

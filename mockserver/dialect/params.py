@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -58,3 +58,11 @@ class RequestParams:
     """How many alternatives to give with the log probability of each token. None: no log probabilities."""
     echo_prompt: bool = False
     """Completions: whether the reply repeats the prompt."""
+    previous_response: str | None = None
+    """Responses: the id of the stored response that this request continues."""
+    stores: bool = False
+    """Responses: whether the response is stored."""
+    own_messages: int = 0
+    """Responses: how many of the first messages are this request's alone: a request that continues it has its own."""
+    keep: Callable[[dict[str, Any]], None] | None = None
+    """Responses: takes the response, once it is complete and before its last bytes are sent. None: nobody keeps it."""

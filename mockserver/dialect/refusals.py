@@ -23,6 +23,9 @@ class Refusal(Exception):
         self.message = message
 
 
+LOST_RESPONSE = "previous_response_not_found"
+"""OpenAI's code for a response that is not stored."""
+
 _ERROR_TYPES = {
     400: "BadRequestError",
     401: "AuthenticationError",
@@ -76,6 +79,20 @@ def refusal_of(
 ) -> Refusal:
     """A refusal with this sentence."""
     return Refusal(status, error_body(status, message, param), headers, message)
+
+
+def lost_response(response_id: str, style: str) -> Refusal:
+    """A response that is not stored, in the words of `vllm` (0.32) or of `openai`."""
+    if style == "openai":
+        message = f"Previous response with id '{response_id}' not found."
+        said: dict[str, object] = {"param": "previous_response_id", "code": LOST_RESPONSE}
+        status = 400
+    else:
+        message = f"Response with id '{response_id}' not found."
+        said = {"param": "response_id", "code": 404}
+        status = 404
+    error = {"message": message, "type": "invalid_request_error", **said}
+    return Refusal(status, orjson.dumps({"error": error}), message=message)
 
 
 def refuse(message: str, param: str | None = None, status: int = 400) -> NoReturn:

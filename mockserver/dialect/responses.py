@@ -84,6 +84,7 @@ class ResponsesFrames:
     def __init__(self, identity: ReplyIdentity, params: RequestParams) -> None:
         self._identity = identity
         self._echo = params.echo
+        self._keep = params.keep
         self._number = 0
         """The number of the next event."""
         self._block: int | None = None
@@ -117,7 +118,7 @@ class ResponsesFrames:
             "background": False,
             "max_output_tokens": echo.get("max_output_tokens"),
             "max_tool_calls": echo.get("max_tool_calls"),
-            "previous_response_id": None,
+            "previous_response_id": echo.get("previous_response_id"),
             "prompt": None,
             "reasoning": echo.get("reasoning"),
             "service_tier": echo.get("service_tier"),
@@ -210,6 +211,8 @@ class ResponsesFrames:
         # A broken event may have stood in place of the item's last token.
         events = self._stop()
         response = self._response(_status(ends[0]), self._output, usage)
+        if self._keep is not None:
+            self._keep(response)
         name = "response.incomplete" if self._says_incomplete else "response.completed"
         beside = root_timings(usage, self._identity.details)
         return [*events, self._event(name, "o" if usage is None else "u", response=response, **beside)]
@@ -236,8 +239,10 @@ class ResponsesFrames:
                 item = _Item(self._identity.id, len(output), block)
                 item.text = block.text
                 output.append(item.row("completed"))
-        beside = root_timings(usage, self._identity.details)
-        return orjson.dumps({**self._response(_status(said.end), output, usage), **beside})
+        response = self._response(_status(said.end), output, usage)
+        if self._keep is not None:
+            self._keep(response)
+        return orjson.dumps({**response, **root_timings(usage, self._identity.details)})
 
     def failure_body(self) -> bytes:
         """An error object."""
@@ -276,4 +281,5 @@ RESPONSES = Endpoint(
     parse=parse_responses,
     frames=ResponsesFrames,
     is_chat=True,
+    parse_behind=parse_responses,
 )

@@ -1,12 +1,16 @@
 """Bodies of `/v1/responses`: what vLLM accepts, with its errors.
 
 A body becomes what chat would get, as in vLLM: `instructions` are the first message, calls and reasoning join the
-assistant's message before them, the output of a function is a message of the role `tool`. Nothing is stored. Unknown
-fields are ignored.
+assistant's message before them, the output of a function is a message of the role `tool`. Unknown fields are ignored.
+
+A request that continues a stored response (`previous_response_id`) has the conversation of that one, what it said, and its
+own input behind them: the same messages as a request with the whole history, so the same tokens and the same cached blocks.
+As with OpenAI, its own `instructions` stand before all, and those of the stored one are gone.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from mockserver.dialect.formats import parse_document
@@ -20,32 +24,28 @@ _SAMPLING = (
     "temperature", "top_p", "top_k", "min_p", "presence_penalty", "frequency_penalty", "repetition_penalty", "seed",
     "stop_token_ids",
 )  # fmt: skip
-_NO_STORE = (
-    "This vLLM engine does not support `store=True` and therefore does not support the background mode. To enable these "
-    "features, set the environment variable `VLLM_ENABLE_RESPONSES_API_STORE=1` when launching the vLLM server."
-)
+_NO_BACKGROUND = "background=true is not supported by this server: it has no background mode."
 _PARTS = {"input_text": "text", "output_text": "text", "text": "text", "summary_text": "text"}
 
 
-def parse_responses(row: Row) -> RequestParams:
-    """A body of /v1/responses. Raises Refusal (400, or 404 for a response that is not stored)."""
+def parse_responses(row: Row, earlier: Sequence[Row] = ()) -> RequestParams:
+    """A body of /v1/responses. `earlier` are the messages of the stored response that it continues, which this changes.
+    Raises Refusal (400)."""
     if row.get("prompt") is not None:
         refuse("prompt template is not supported", "prompt")
     stream = _flag(row, "stream")
     if _flag(row, "background"):
-        refuse(_NO_STORE, "background")
-    previous = _text_or_none(row, "previous_response_id")
-    if previous is not None:
-        refuse(f"Response with id '{previous}' not found.", "response_id", 404)
+        refuse(_NO_BACKGROUND, "background")
     messages: list[Row] = []
     if instructions := _text_or_none(row, "instructions"):
         messages.append({"role": "system", "content": instructions})
+    own = len(messages)
+    messages += earlier
     given = row.get("input")
     if isinstance(given, str):
         messages.append({"role": "user", "content": given})
     elif isinstance(given, list):
-        for i, item in enumerate(given):
-            _add_item(messages, item, f"input[{i}]")
+        add_items(messages, given, "input")
         if not given:
             refuse("input must not be empty.", "input")
     else:
@@ -66,7 +66,16 @@ def parse_responses(row: Row) -> RequestParams:
         parallel_calls=row.get("parallel_tool_calls") is not False,
         echo=_echo(row, asked),
         document=_document(row),
+        previous_response=_text_or_none(row, "previous_response_id"),
+        stores=row.get("store") is None or _flag(row, "store"),
+        own_messages=own,
     )
+
+
+def add_items(messages: list[Row], items: Sequence[Row], where: str) -> None:
+    """Add items of an input or an output to the messages of a conversation. Raises Refusal (400)."""
+    for i, item in enumerate(items):
+        _add_item(messages, item, f"{where}[{i}]")
 
 
 def _document(row: Row) -> DocumentFormat | None:
@@ -91,8 +100,8 @@ def _echo(row: Row, asked: int | None) -> Row:
     default |= {"service_tier": "auto", "truncation": "disabled", "presence_penalty": 0.0, "frequency_penalty": 0.0}
     names = (
         "instructions", "metadata", "parallel_tool_calls", "temperature", "tool_choice", "tools", "top_p",
-        "max_tool_calls", "reasoning", "service_tier", "text", "truncation", "user", "presence_penalty",
-        "frequency_penalty",
+        "max_tool_calls", "previous_response_id", "reasoning", "service_tier", "text", "truncation", "user",
+        "presence_penalty", "frequency_penalty",
     )  # fmt: skip
     echo = {name: default.get(name) if row.get(name) is None else row[name] for name in names}
     if not echo["tools"] and row.get("tool_choice") is None:

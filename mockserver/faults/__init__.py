@@ -1,12 +1,23 @@
 """Planned faults: their kinds, the rules that choose requests, and the faults that change a plan (latency)."""
 
-from mockserver.faults.kinds import CONNECTION_FAULTS, FAULTS, GROUPS, SCALING_FAULTS, Fault, FaultKind, fault, names
+from mockserver.faults.kinds import (
+    CONNECTION_FAULTS,
+    FAULTS,
+    GROUPS,
+    LOST,
+    SCALING_FAULTS,
+    Fault,
+    FaultKind,
+    fault,
+    names,
+)
 from mockserver.faults.rules import ArrivalFacts, Rule, choose, parse_demand, parse_rule
 
 __all__ = [
     "CONNECTION_FAULTS",
     "FAULTS",
     "GROUPS",
+    "LOST",
     "SCALING_FAULTS",
     "ArrivalFacts",
     "Fault",

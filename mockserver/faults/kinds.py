@@ -23,6 +23,7 @@ from mockserver.faults.options import (
 GROUPS = {
     "refuse": "the request is refused",
     "connection": "before a request is read",
+    "state": "what the mock remembers",
     "latency": "late tokens, in the plan",
     "end": "the reply ends badly",
     "say": "the content",
@@ -39,6 +40,8 @@ def _for(default: int | None, doc: str) -> Option:
 
 
 MS, S = 1_000_000, 1_000_000_000
+LOST = "lost_response"
+"""The fault that only a request with a `previous_response_id` notices."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +121,7 @@ _KINDS = (
     _refusal(503, "not available, with Retry-After", _RETRY_AFTER),
     _refusal(504, "gateway timeout: a proxy's HTML"),
     _refusal(529, "overloaded, as Anthropic says it"),
+    FaultKind(LOST, "state", "forget the response that the request continues: it is not found"),
     FaultKind("refuse", "connection", "refuse connections; needs from= and until="),
     FaultKind(
         "slow_accept",

@@ -20,6 +20,7 @@ from mockserver.dialect.messages import KEY_HEADER
 from mockserver.dialect.refusals import Refusal
 from mockserver.expect import RequestLengths
 from mockserver.http.admin import add_admin
+from mockserver.http.stored_responses import add_responses
 from mockserver.http.tokenization import add_tokenization
 from mockserver.http.truth import truth_of
 from mockserver.plans.latencies import latencies_of
@@ -27,6 +28,7 @@ from mockserver.record import metrics
 from mockserver.record.ledger_file import LedgerFile, open_file
 from mockserver.worker import Worker, load_text_tokenizer
 from mockserver.workers.peers import PeerError, Peers
+from mockserver.workers.response_store import ResponseStore
 from mockserver.workers.shared_state import SharedState
 from promptset.tokens import Tokenizer
 
@@ -47,7 +49,9 @@ def make_resources(config: MockConfig) -> Resources:
     """Raises UsageError if the tokenizer, the recording to replay or the ledger cannot be opened."""
     tokenizer = load_text_tokenizer(config)
     latencies_of(config)
-    return Resources(tokenizer, LedgerFile(open_file(config.ledger), shared=config.workers > 1), SharedState())
+    ledger_file = LedgerFile(open_file(config.ledger), shared=config.workers > 1)
+    responses = ResponseStore(config.stored_responses, round(config.stored_mb * 1_000_000))
+    return Resources(tokenizer, ledger_file, SharedState(responses))
 
 
 def create_app(config: MockConfig, resources: Resources | None = None, peers: Peers | None = None) -> FastAPI:
@@ -71,6 +75,7 @@ def create_app(config: MockConfig, resources: Resources | None = None, peers: Pe
     app = FastAPI(title="mockserver", lifespan=lifespan, openapi_url=None)
     _add_generation(app)
     _add_facts(app)
+    add_responses(app)
     add_tokenization(app)
     add_admin(app)
     if config.cors:

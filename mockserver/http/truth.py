@@ -5,6 +5,7 @@ The expectation is computed from the current configuration, per engine (mockserv
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from mockserver import clock
@@ -19,6 +20,7 @@ def truth_of(worker: Worker, expected: dict[str, Any], counts: dict[str, dict[st
         "configurations": worker.settings.history(),
         "clock": clock.identity(),
         **counts,
+        "stored_responses": asdict(worker.shared.responses.state()),
         "ledger_lines": worker.ledger.lines,
         "tokenizer": {"name": worker.tokenizer.name, "fingerprint": worker.tokenizer.fingerprint},
     }

@@ -13,6 +13,7 @@ The fields (times are in ns of CLOCK_MONOTONIC on this machine; None means "did 
 - `fault` lists the faults that struck, `planned.fault` those that were planned, joined by `+`.
 - `status` is null if no head was sent (`no_headers`, or the `reset` of a whole reply).
 - `engine.cut` says why a response ended early without a fault: `client_closed` or `shutdown`.
+- `engine.previous` says of a request that continues a stored response whether that was `found` or `lost`.
 - A reply of several choices also has `chunk_choice[i]`, null for a chunk of the whole reply, and `planned.choices`; `planned`
   itself is the first choice.
 - `bytes_in` and `bytes_out` count bodies, without HTTP framing.

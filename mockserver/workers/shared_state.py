@@ -9,7 +9,7 @@ How to use it:
 
 - `take(name)` returns 0, 1, 2, ..., each number to exactly one caller. A new counter is one line in `COUNTERS`.
 - `attempt(id)` counts the requests with this id: 1 for the first, at any worker.
-- `forget()` resets both.
+- `forget()` resets both, and empties `responses` (response_store.py).
 - `publish(text)` replaces the text and returns its new version. `version` reads one word, which is cheap enough for every
   request. `text()` returns the version and the text. The worker that receives a change publishes it, and every worker
   compares `version` with the one it has applied when a request arrives. After `publish` has returned, every later request
@@ -20,13 +20,11 @@ from __future__ import annotations
 
 import contextlib
 import mmap
-import sys
-import tempfile
 from collections.abc import Iterator
 from hashlib import blake2b
 
-if sys.platform != "win32":
-    import fcntl
+from mockserver.workers.response_store import ResponseStore
+from mockserver.workers.shared_lock import SharedLock
 
 COUNTERS = ("arrivals_by_order", "replies", "arrivals", "connections")
 """The counters: requests without an id; ids that the mock generates for its replies; requests and connections, counted
@@ -48,24 +46,19 @@ _TEXT_WORDS = 1 + MAX_TEXT_BYTES // 8
 class SharedState:
     """Make it before the workers are forked."""
 
-    def __init__(self) -> None:
+    def __init__(self, responses: ResponseStore | None = None) -> None:
+        """`responses` are those that later requests may continue; None stores none."""
+        self.responses = ResponseStore() if responses is None else responses
         # Anonymous and shared. Untouched pages cost nothing.
         self._memory = mmap.mmap(-1, 8 * (_TEXTS_AT + 2 * _TEXT_WORDS))
         self._words = memoryview(self._memory).cast("Q")
         self._bytes = memoryview(self._memory)
-        self._lock_file = tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as the state)
+        self._lock = SharedLock()
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[memoryview]:
-        # A POSIX lock belongs to a process. The kernel releases it at the end of the process.
-        if sys.platform == "win32":
-            yield self._words  # A single process.
-            return
-        fcntl.lockf(self._lock_file, fcntl.LOCK_EX)
-        try:
+        with self._lock.held():
             yield self._words
-        finally:
-            fcntl.lockf(self._lock_file, fcntl.LOCK_UN)
 
     def take(self, counter: str) -> int:
         """The next number of this counter, from 0 on."""
@@ -98,7 +91,8 @@ class SharedState:
         return 1
 
     def forget(self) -> None:
-        """Reset the counters and the attempts."""
+        """Reset the counters and the attempts, and forget the responses."""
+        self.responses.clear()
         with self._locked() as words:
             if words[_TICK]:  # Otherwise everything is 0, and untouched pages stay free.
                 self._bytes[8 * _ATTEMPTS_AT : 8 * _TEXTS_AT] = bytes(8 * (_TEXTS_AT - _ATTEMPTS_AT))
@@ -139,4 +133,5 @@ class SharedState:
         self._words.release()
         self._bytes.release()
         self._memory.close()
-        self._lock_file.close()
+        self._lock.close()
+        self.responses.close()

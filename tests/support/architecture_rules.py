@@ -234,9 +234,9 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "mockserver.presets": frozenset({"mockserver.step_cost"}),
     "mockserver.profiles": frozenset({"mockserver.step_cost"}),
     "mockserver.combinations": frozenset({"mockserver.config", "mockserver.faults", "mockserver.step_cost"}),
-    "mockserver.config_sentences": frozenset(),
+    "mockserver.config_parts": frozenset({"mockserver.faults", "mockserver.step_cost", "promptset"}),
     "mockserver.config": frozenset(
-        {"mockserver.combinations", "mockserver.config_sentences", "mockserver.errors", "mockserver.faults",
+        {"mockserver.combinations", "mockserver.config_parts", "mockserver.errors", "mockserver.faults",
          "mockserver.presets", "mockserver.profiles", "mockserver.step_cost", "promptset"}
     ),
     # Shared by the processes of one mock; knows nothing of requests.
@@ -274,12 +274,17 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     ),
     # One request, one process, the HTTP server around it.
     "mockserver.settings": frozenset(
-        {"mockserver.config", "mockserver.config_sentences", "mockserver.errors", "mockserver.plans", "mockserver.replies",
+        {"mockserver.config", "mockserver.config_parts", "mockserver.errors", "mockserver.plans", "mockserver.replies",
          "mockserver.workers.shared_state"}
     ),
     "mockserver.entries": frozenset(
         {"mockserver.clock", "mockserver.dialect", "mockserver.faults", "mockserver.plans", "mockserver.record",
-         "mockserver.replies", "mockserver.tokencount"}
+         "mockserver.replies", "mockserver.tokencount", "mockserver.workers.response_store"}
+    ),
+    # What a conversation leaves behind for the requests that continue it.
+    "mockserver.state": frozenset(
+        {"mockserver.config", "mockserver.dialect", "mockserver.entries", "mockserver.faults", "mockserver.plans",
+         "mockserver.workers.response_store"}
     ),
     "mockserver.intake": frozenset(
         {"mockserver.clock", "mockserver.combinations", "mockserver.config", "mockserver.dialect", "mockserver.engine",
@@ -290,7 +295,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "mockserver.generation": frozenset(
         {"mockserver.clock", "mockserver.config", "mockserver.dialect", "mockserver.documents",
          "mockserver.engine", "mockserver.entries", "mockserver.intake", "mockserver.plans",
-         "mockserver.replies", "mockserver.rng", "mockserver.settings", "mockserver.tokencount",
+         "mockserver.replies", "mockserver.rng", "mockserver.settings", "mockserver.state", "mockserver.tokencount",
          "promptset"}
     ),
     "mockserver.pooling": frozenset(
@@ -312,7 +317,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     ),
     # Ways in.
     "mockserver.cli": frozenset(
-        {"mockserver.config", "mockserver.config_sentences",
+        {"mockserver.config", "mockserver.config_parts",
          "mockserver.errors", "mockserver.faults", "mockserver.http.server", "mockserver.presets"}
     ),
     "mockserver.__main__": frozenset({"mockserver.cli"}),

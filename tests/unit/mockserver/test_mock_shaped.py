@@ -78,6 +78,7 @@ WIRE: dict[str, tuple[list[object], str, list[int]]] = {
 
 ELSEWHERE = {
     "400", "401", "403", "404", "413", "429", "500", "502", "503", "504", "529",  # refused: test_mock_wire_endpoint.py
+    "lost_response",  # a refusal, or nothing: test_mock_stored_responses.py
     "refuse", "slow_accept",  # connections: test_mock_outage.py
     "stall", "slow", "degrade", "pause", "length",  # in the plan: test_mock_faults.py, test_mock_plan.py
     "gzip", "keepalive", "trickle",  # below

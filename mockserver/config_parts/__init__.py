@@ -1,0 +1,1 @@
+"""What the configuration is made of: the types of its values, and sentences about wrong ones."""

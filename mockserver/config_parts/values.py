@@ -1,0 +1,81 @@
+"""The types of the configuration's values: how each is read, checked and written."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from pydantic import PlainSerializer, PlainValidator
+
+from mockserver.faults import Rule, parse_rule
+from mockserver.step_cost import StepCostSpec, parse_step_cost
+from promptset.distributions import Distribution, parse
+from promptset.distributions.values import Dimension
+
+
+def _distribution(dimension: Dimension) -> PlainValidator:
+    def read(value: object) -> Distribution:
+        if isinstance(value, Distribution):
+            return value
+        if isinstance(value, bool) or not isinstance(value, str | int):
+            raise ValueError(f"{value!r}: write a distribution, for example {'50ms' if dimension == 'time' else '128'}")
+        return parse(value, dimension)
+
+    return PlainValidator(read)
+
+
+TimeDistribution = Annotated[Distribution, _distribution("time"), PlainSerializer(str)]
+TokenDistribution = Annotated[Distribution, _distribution("tokens"), PlainSerializer(str)]
+
+
+def _read_rule(value: object) -> Rule:
+    if isinstance(value, Rule):
+        return value
+    if isinstance(value, int):  # YAML reads `- 429` as a number.
+        value = str(value)
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r}: write a fault, for example 429:rate=0.1")
+    return parse_rule(value)
+
+
+FaultRule = Annotated[Rule, PlainValidator(_read_rule), PlainSerializer(str)]
+
+
+def _read_step_cost(value: object) -> StepCostSpec:
+    if isinstance(value, StepCostSpec):
+        return value
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r}: write a step cost, for example qwen2.5-7b-h100")
+    return parse_step_cost(value)
+
+
+STEP_COST = PlainValidator(_read_step_cost)
+
+
+def spec(text: str) -> Any:
+    """A default as text. Validation turns it into a distribution."""
+    return text
+
+
+def masked(keys: tuple[str, ...]) -> list[str]:
+    """Keys as they are shown."""
+    return ["***"] * len(keys)
+
+
+def as_list(value: object) -> object:
+    """A single value as a list of one."""
+    return [value] if isinstance(value, str | int) else value
+
+
+def host_name(value: str) -> str:
+    """A host name, or *. Raises ValueError."""
+    if value != "*" and not re.fullmatch(r"[A-Za-z0-9_.-]+", value):
+        raise ValueError(f"{value!r}: write a host name like mock.example, without a port, or *")
+    return value.lower()
+
+
+def origin(value: str) -> str:
+    """An origin, or *. Raises ValueError."""
+    if value != "*" and not re.fullmatch(r"https?://[^/\s]+", value):
+        raise ValueError(f"{value!r}: write an origin like http://localhost:3000, without a path, or *")
+    return value

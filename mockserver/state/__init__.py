@@ -1,0 +1,1 @@
+"""What a conversation leaves behind for the requests that continue it."""

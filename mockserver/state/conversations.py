@@ -1,0 +1,76 @@
+"""What a request continues (`previous_response_id`), and what it leaves behind for the next.
+
+Rules:
+- A response is stored whole: all messages before it and what it said. It is stored before its last bytes leave, so whoever
+  has read them can continue it, at any worker.
+- `store: false` is not stored. A WebSocket still keeps its last response in itself (OpenAI's rule), stored or not.
+- A failed or a cut response is not stored.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import orjson
+
+from mockserver.config import MockConfig
+from mockserver.dialect import refusals
+from mockserver.dialect.endpoint import Endpoint
+from mockserver.dialect.params import RequestParams
+from mockserver.dialect.responses_request import add_items
+from mockserver.entries import RequestContext
+from mockserver.faults import LOST, Fault
+from mockserver.plans.plan import Plan
+from mockserver.workers.response_store import LastResponse, ResponseStore, StoredResponse
+
+Row = dict[str, Any]
+
+
+def with_history(
+    endpoint: Endpoint,
+    row: Row,
+    params: RequestParams,
+    store: ResponseStore,
+    context: RequestContext,
+    faults: tuple[Fault, ...],
+    config: MockConfig,
+) -> RequestParams:
+    """The request behind the conversation that it continues, and with what keeps its response. Raises Refusal if that
+    conversation is not stored, or is lost by a fault."""
+    if endpoint.parse_behind is None:
+        return params
+    previous = params.previous_response
+    if previous is not None:
+        lost = tuple(fault for fault in faults if fault.name == LOST)
+        if lost:
+            store.remove(previous)
+        found = _find(previous, store, context.last)
+        if lost or found is None:
+            if context.last is not None:
+                context.last.forget(previous)
+            context.plan = Plan(None, (), 0, lost) if lost else None
+            context.previous = "lost"
+            raise refusals.lost_response(previous, config.lost_response)
+        context.previous = "found"
+        params = endpoint.parse_behind(row, orjson.loads(found.conversation))
+    if not params.stores and context.last is None:
+        return params
+    return replace(params, keep=lambda response: _keep(response, params, store, context.last))
+
+
+def _find(response_id: str, store: ResponseStore, last: LastResponse | None) -> StoredResponse | None:
+    found = None if last is None else last.get(response_id)
+    return store.get(response_id) if found is None else found
+
+
+def _keep(response: Row, params: RequestParams, store: ResponseStore, last: LastResponse | None) -> None:
+    assert params.messages is not None
+    messages = params.messages[params.own_messages :]
+    # What was said may join the last message, as it does where a client sends it back. Nobody reads that any more.
+    add_items(messages, response["output"], "output")
+    kept = StoredResponse(orjson.dumps(messages), orjson.dumps(response))
+    if params.stores:
+        store.add(response["id"], kept)
+    if last is not None:
+        last.keep(response["id"], kept)
