@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from bench.endpoints.openai import OpenAIEndpoint
+from bench.kept_messages import array_of
 from promptset.samples import Sample
 
 
@@ -20,9 +21,8 @@ class ChatCompletions(OpenAIEndpoint):
 
     def prompt_fields(self, sample: Sample) -> dict[str, Any]:
         messages = sample.messages
-        fields: dict[str, Any] = {
-            "messages": messages if messages is not None else [{"role": "user", "content": sample.prompt}]
-        }
+        said = [{"role": "user", "content": sample.prompt}] if messages is None else array_of(messages, "chat", list)
+        fields: dict[str, Any] = {"messages": said}
         if sample.tools is not None:
             fields["tools"] = sample.tools
         return fields

@@ -12,18 +12,23 @@ from typing import Any
 import orjson
 
 from bench.endpoints.interface import TOOL_CHOICES
+from bench.kept_messages import array_of
 
 Fields = dict[str, Any]
 
 _SYSTEM = ("system", "developer")
 
 
-def messages_of(chat: Sequence[Mapping[str, Any]]) -> tuple[str, list[Fields]]:
+def messages_of(chat: Sequence[Mapping[str, Any]]) -> tuple[str, Any]:
     """The system prompt and the messages of Anthropic's shape. Later system messages stay where they are."""
     begin = next((i for i, message in enumerate(chat) if message.get("role") not in _SYSTEM), len(chat))
     system = "\n\n".join(_plain(message.get("content")) for message in chat[:begin])
+    return system, array_of(chat[begin:], "messages", _said, together=lambda message: message.get("role") == "tool")
+
+
+def _said(chat: Sequence[Mapping[str, Any]]) -> list[Fields]:
     found: list[Fields] = []
-    for message in chat[begin:]:
+    for message in chat:
         role = "system" if message.get("role") in _SYSTEM else message.get("role")
         if role == "tool":
             result = {
@@ -46,11 +51,15 @@ def messages_of(chat: Sequence[Mapping[str, Any]]) -> tuple[str, list[Fields]]:
             found.append({"role": role, "content": [*text, *calls]})
         elif content or role != "assistant":  # An assistant that said nothing would be refused.
             found.append({"role": role, "content": content})
-    return system, found
+    return found
 
 
-def items_of(chat: Sequence[Mapping[str, Any]]) -> list[Fields]:
+def items_of(chat: Sequence[Mapping[str, Any]]) -> Any:
     """The items of Responses. An answer is an output message, as the API itself writes it: every server reads that."""
+    return array_of(chat, "responses", _items)
+
+
+def _items(chat: Sequence[Mapping[str, Any]]) -> list[Fields]:
     found: list[Fields] = []
     for message in chat:
         role, content = message.get("role"), message.get("content")

@@ -27,12 +27,13 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.workload": frozenset({"bench.stock", "promptset.samples"}),
     "bench.schedule": frozenset({"bench.rng"}),
     # Stages: each knows the values it is given and the values it makes.
-    "bench.endpoints": frozenset({"bench.records", "bench.workload", "promptset.samples"}),
+    "bench.kept_messages": frozenset(),
+    "bench.endpoints": frozenset({"bench.kept_messages", "bench.records", "bench.workload", "promptset.samples"}),
     "bench.transport": frozenset(
         {"bench.clock", "bench.endpoints", "bench.errors", "bench.records", "bench.secrets", "bench.workload",
          "promptset.samples"}
     ),
-    "bench.conversations": frozenset({"bench.stock", "bench.workload", "promptset"}),
+    "bench.conversations": frozenset({"bench.kept_messages", "bench.stock", "bench.workload", "promptset"}),
     "bench.sources": frozenset({"bench.conversations", "bench.shares", "bench.workload", "promptset"}),
     "bench.dispatch": frozenset(
         {"bench.clock", "bench.conversations", "bench.records", "bench.transport.interface", "bench.workload"}
@@ -430,6 +431,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "clock",
             "errors",
             "event_loop",
+            "kept_messages",
             "load_change",
             "loads",
             "machine",

@@ -1,0 +1,71 @@
+"""Messages that many requests carry, written as JSON once.
+
+In a conversation each request repeats all that was said before. A context of 100,000 tokens is half a megabyte, and to encode
+it for every turn would cost the measuring loop milliseconds. So a message keeps the bytes that its endpoint writes for it, and
+a body is joined of them. Who makes requests sees to it that the same message is the same object (bench/conversations.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import orjson
+
+
+class KeptMessage(dict[str, Any]):
+    """A message of a chat that is not changed any more, with what was written for it, by the form of it."""
+
+    __slots__ = ("written",)
+
+    def __init__(self, message: Mapping[str, Any]) -> None:
+        super().__init__(message)
+        self.written: dict[str, bytes] = {}
+
+
+def kept(messages: Sequence[Mapping[str, Any]], before: Sequence[KeptMessage]) -> tuple[KeptMessage, ...]:
+    """The messages of a request: those that an earlier one began with are the same objects as there."""
+    # Two messages with the same text are compared by its identity, as nearly all are here.
+    return tuple(
+        before[at] if at < len(before) and before[at] == message else KeptMessage(message)
+        for at, message in enumerate(messages)
+    )
+
+
+Write = Callable[[Sequence[Mapping[str, Any]]], Sequence[Any]]
+
+
+def array_of(
+    messages: Sequence[Mapping[str, Any]],
+    form: str,
+    write: Write,
+    together: Callable[[Mapping[str, Any]], bool] = lambda message: False,
+) -> Any:
+    """The JSON array that holds what `write` makes of messages, for `orjson.dumps`.
+
+    `write` gives the elements for some messages. Those of several are those of each, one behind the other, but that messages
+    in a row which are `together` are written as one. What it makes of a KeptMessage is kept there as `form`.
+    """
+    if not any(isinstance(message, KeptMessage) for message in messages):
+        return write(messages)
+    pieces: list[bytes] = []
+    at = 0
+    while at < len(messages):
+        end = at + 1
+        while end < len(messages) and together(messages[at]) and together(messages[end]):
+            end += 1
+        if piece := _written(messages[at:end], form, write):
+            pieces.append(piece)
+        at = end
+    return orjson.Fragment(b"".join((b"[", b",".join(pieces), b"]")))
+
+
+def _written(some: Sequence[Mapping[str, Any]], form: str, write: Write) -> bytes:
+    """The elements for these, joined by commas; those of several are not kept."""
+    one = some[0] if len(some) == 1 else None
+    if isinstance(one, KeptMessage) and (piece := one.written.get(form)) is not None:
+        return piece
+    piece = orjson.dumps(write(some))[1:-1]
+    if isinstance(one, KeptMessage):
+        one.written[form] = piece
+    return piece
