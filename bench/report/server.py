@@ -32,7 +32,15 @@ _TIMES = {
 }
 
 
-_COUNTED = {"requests": "requests", "prompt_tokens": "prompt tokens", "generation_tokens": "output tokens"}
+_COUNTED = {
+    "requests": "requests",
+    "prompt_tokens": "prompt tokens",
+    "generation_tokens": "output tokens",
+    "cached_tokens": "cached prompt tokens",
+    "draft_steps": "steps with drafts",
+    "draft_tokens": "draft tokens",
+    "accepted_tokens": "accepted draft tokens",
+}
 
 
 @dataclass(frozen=True, slots=True)

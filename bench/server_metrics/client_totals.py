@@ -3,8 +3,27 @@ before the load and the one after it."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from bench.metrics.per_request import NS_PER_S, ttft_ms
 from bench.records import Outcome, RequestRecord
+
+
+@dataclass(slots=True)
+class Said:
+    """The sum of what replies say of themselves. `by`: how many say it; `silent`: successful ones that do not."""
+
+    total: int = 0
+    by: int = 0
+    silent: int = 0
+
+    def add(self, value: int | None) -> None:
+        """What one reply says."""
+        if value is None:
+            self.silent += 1
+        else:
+            self.total += value
+            self.by += 1
 
 
 class ClientTotals:
@@ -22,6 +41,10 @@ class ClientTotals:
         self.input_tokens: int | None = 0
         """None where a reply did not say it."""
         self.output_tokens: int | None = 0
+        self.cached_tokens = Said()
+        self.draft_steps = Said()
+        self.draft_tokens = Said()
+        self.accepted_tokens = Said()
         self._ttft_s: list[float] = []
 
     def add(self, record: RequestRecord) -> None:
@@ -39,6 +62,10 @@ class ClientTotals:
         self.input_tokens = _plus(self.input_tokens, record.input_tokens)
         said = record.output_tokens if record.output_tokens_from == "usage" else None
         self.output_tokens = _plus(self.output_tokens, said)
+        self.cached_tokens.add(record.cached_tokens)
+        self.draft_steps.add(record.draft_steps)
+        self.draft_tokens.add(record.draft_tokens)
+        self.accepted_tokens.add(record.accepted_tokens)
         ms = ttft_ms(record)
         if ms is not None:
             self._ttft_s.append(ms * 1e6 / NS_PER_S)

@@ -7,12 +7,12 @@ client's has more is what the server does not see.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from bench.metrics.quantile import quantile
-from bench.server_metrics.client_totals import ClientTotals
+from bench.server_metrics.client_totals import ClientTotals, Said
 from bench.server_metrics.role_series import Histogram, ServerSeries
 from bench.server_metrics.roles import TITLES, Role
 
@@ -67,6 +67,7 @@ def reconcile(series: ServerSeries, client: ClientTotals) -> Reconciliation | No
         said = series.rise(role, first, last)
         if said is not None and not (role is Role.GENERATION_TOKENS and client.inputs is not None):
             found.append(_tokens(role, said, counted, client, exact=exact))
+    found += _details(series, client, first, last, exact=exact)
     aborted = series.rise(Role.ABORTED, first, last)
     if aborted is not None and (aborted or client.unsure):
         gave_up = f", of which {client.cancelled:,} were cancelled" if client.cancelled else ""
@@ -145,6 +146,50 @@ def _tokens(role: Role, said: float, counted: int | None, client: ClientTotals, 
         else f"the server counted {said:,.0f} {title}, and its replies say {counted:,}"
     )
     return CountLine(what=role, server=said, client=counted, agree=agree, sentence=sentence)
+
+
+def _details(series: ServerSeries, client: ClientTotals, first: int, last: int, *, exact: bool) -> Iterator[CountLine]:
+    """What replies say of themselves, request by request: their sums against the server's counters."""
+    hits = [series.rise(role, first, last) for role in (Role.PREFIX_HITS, Role.EXTERNAL_HITS)]
+    cached = None if hits[0] is None else sum(rise for rise in hits if rise is not None)
+    # A request that was preempted looks its prompt up again: not all versions count that alike.
+    preempted = series.rise(Role.PREEMPTIONS, first, last) or 0
+    for what, title, server, said, twice in (
+        ("cached_tokens", "cached prompt tokens", cached, client.cached_tokens, preempted > 0),
+        ("draft_steps", "steps with drafts", series.rise(Role.DRAFT_STEPS, first, last), client.draft_steps, False),
+        ("draft_tokens", "draft tokens", series.rise(Role.DRAFT_TOKENS, first, last), client.draft_tokens, False),
+        (
+            "accepted_tokens",
+            "accepted draft tokens",
+            series.rise(Role.ACCEPTED_TOKENS, first, last),
+            client.accepted_tokens,
+            False,
+        ),
+    ):
+        if server is not None and said.by:
+            excuse = _excuse(said, client.unsure, twice=twice)
+            yield _detail(what, title, server, said.total, excuse if exact else "")
+
+
+def _excuse(said: Said, unsure: int, *, twice: bool) -> str | None:
+    """Why the sums may differ though nothing is wrong; None: they may not."""
+    if unsure:
+        return f"; the {unsure:,} requests that did not succeed have some too"
+    if said.silent:
+        return f"; replies that do not say theirs: {said.silent:,}"
+    return "; the server preempted requests, and may count their prompts again" if twice else None
+
+
+def _detail(what: str, title: str, server: float, client: int, excuse: str | None) -> CountLine:
+    """`excuse` empty: the server counts in its own way."""
+    agree: bool | None = server == client
+    if agree and excuse != "":
+        sentence = f"both counted {client:,} {title}"
+    elif excuse is not None:
+        sentence, agree = f"{title}: {server:,.0f} by the server's metrics, {client:,} by its replies{excuse}", None
+    else:
+        sentence = f"the server counted {server:,.0f} {title}, and its replies say {client:,}"
+    return CountLine(what=what, server=server, client=client, agree=agree, sentence=sentence)
 
 
 def _mean_queue_s(series: ServerSeries, first: int, last: int) -> float | None:

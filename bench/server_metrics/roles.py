@@ -19,6 +19,10 @@ class Role(StrEnum):
     GENERATION_TOKENS = "generation_tokens"
     PREFIX_QUERIES = "prefix_queries"
     PREFIX_HITS = "prefix_hits"
+    EXTERNAL_HITS = "external_hits"
+    DRAFT_STEPS = "draft_steps"
+    DRAFT_TOKENS = "draft_tokens"
+    ACCEPTED_TOKENS = "accepted_tokens"
     PREEMPTIONS = "preemptions"
     FINISHED = "finished"
     ABORTED = "aborted"
@@ -48,6 +52,10 @@ COUNTERS = (
     Role.GENERATION_TOKENS,
     Role.PREFIX_QUERIES,
     Role.PREFIX_HITS,
+    Role.EXTERNAL_HITS,
+    Role.DRAFT_STEPS,
+    Role.DRAFT_TOKENS,
+    Role.ACCEPTED_TOKENS,
     Role.PREEMPTIONS,
     Role.FINISHED,
     Role.ABORTED,
@@ -68,6 +76,10 @@ TITLES: dict[Role, str] = {
     Role.GENERATION_TOKENS: "Output tokens",
     Role.PREFIX_QUERIES: "Prompt tokens looked up in the prefix cache",
     Role.PREFIX_HITS: "Prompt tokens found there",
+    Role.EXTERNAL_HITS: "Prompt tokens found in a cache outside",
+    Role.DRAFT_STEPS: "Steps that verified drafts",
+    Role.DRAFT_TOKENS: "Draft tokens",
+    Role.ACCEPTED_TOKENS: "Accepted draft tokens",
     Role.PREEMPTIONS: "Preemptions",
     Role.FINISHED: "Requests finished",
     Role.ABORTED: "Requests aborted",

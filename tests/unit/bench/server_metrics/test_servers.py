@@ -22,6 +22,11 @@ vllm:prompt_tokens_total{engine="0"} 100
 vllm:generation_tokens_total{engine="0"} 40
 vllm:prefix_cache_queries_total{engine="0"} 90
 vllm:prefix_cache_hits_total{engine="0"} 16
+vllm:external_prefix_cache_hits_total{engine="0"} 4
+vllm:spec_decode_num_drafts_total{engine="0"} 7
+vllm:spec_decode_num_draft_tokens_total{engine="0"} 21
+vllm:spec_decode_num_accepted_tokens_total{engine="0"} 12
+vllm:spec_decode_num_accepted_tokens_per_pos_total{engine="0",position="0"} 6
 vllm:num_preemptions_total{engine="0"} 1
 vllm:request_success_total{engine="0",finished_reason="stop"} 5
 vllm:request_success_total{engine="0",finished_reason="length"} 6
@@ -40,6 +45,10 @@ vllm:time_to_first_token_seconds_count{engine="0"} 5
             Role.GENERATION_TOKENS: 40,
             Role.PREFIX_QUERIES: 90,
             Role.PREFIX_HITS: 16,
+            Role.EXTERNAL_HITS: 4,
+            Role.DRAFT_STEPS: 7,
+            Role.DRAFT_TOKENS: 21,
+            Role.ACCEPTED_TOKENS: 12,
             Role.PREEMPTIONS: 1,
             Role.FINISHED: 11,
             Role.ABORTED: 2,
