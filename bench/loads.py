@@ -7,10 +7,50 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
 
 L = TypeVar("L")
 S = TypeVar("S")
+
+
+LoadName = Literal["rate", "concurrency", "sessions"]
+
+
+@dataclass(frozen=True, slots=True)
+class LoadKind:
+    """What a load is a number of: `unit` for many, `one` for one of them. `whole`: there are no halves."""
+
+    name: str
+    unit: str
+    one: str
+    whole: bool
+
+    def settings(self, load: float) -> dict[str, Any]:
+        """The settings of a run at this load."""
+        return {
+            "mode": self.name,
+            "rate": None if self.whole else load,
+            "concurrency": int(load) if self.whole else None,
+        }
+
+    def flags(self, load: float) -> dict[str, Any]:
+        """What of them must be given: the mode is implied by the others, but that of sessions."""
+        implied = "" if self.name == "sessions" else "mode"
+        return {name: value for name, value in self.settings(load).items() if value is not None and name != implied}
+
+
+KINDS: dict[str, LoadKind] = {
+    kind.name: kind
+    for kind in (
+        LoadKind("rate", "requests/s", "request/s", whole=False),
+        LoadKind("concurrency", "users", "user", whole=True),
+        LoadKind("sessions", "sessions", "session", whole=True),
+    )
+}
+"""What a search or a sweep may vary, each a mode of its runs: requests per second; users of a closed loop, who each send
+their next request when they have an answer; sessions that are live at once, each of which is an agent, say."""
+
 
 MOST_LOAD = 1_000_000.0
 """More users, or requests per second, are a slip of the pen."""
@@ -20,8 +60,8 @@ _NUMBER = r"[0-9]+(?:\.[0-9]+)?|\.[0-9]+"
 _LADDER = re.compile(rf"({_NUMBER})\.\.({_NUMBER})x({_NUMBER})")
 
 
-def parse(text: str, *, whole: bool = False) -> tuple[float, ...]:
-    """The loads of a list, in its order; those of a ladder end with its upper end. `whole`: loads that are users.
+def parse(text: str, *, whole: bool = False, unit: str = "users") -> tuple[float, ...]:
+    """The loads of a list, in its order; those of a ladder end with its upper end. `whole`: loads that have no halves.
 
     Raises ValueError with what is wrong, and what to write.
     """
@@ -37,7 +77,7 @@ def parse(text: str, *, whole: bool = False) -> tuple[float, ...]:
         if not 0 < load <= MOST_LOAD:
             raise ValueError(f"{load:g} is not a load: give more than 0 and at most {MOST_LOAD:,.0f}")
         if whole and not load.is_integer():
-            raise ValueError(f"{load:g} users do not exist: give whole numbers, or a rate")
+            raise ValueError(f"{load:g} {unit} do not exist: give whole numbers, or a rate")
     if len(found) > MOST_LOADS:
         raise ValueError(f"these are {len(found):,} loads: give at most {MOST_LOADS:,}")
     return tuple(found)

@@ -9,9 +9,10 @@ from bench.api.runs import Configuration, beside_loops, given_settings
 from bench.config import resolve
 from bench.load_search.driver import NOBODY
 from bench.load_search.found import SearchResult
-from bench.load_search.options import LEFT_TO_THE_SEARCH, LoadKind
+from bench.load_search.options import LEFT_TO_THE_SEARCH
 from bench.load_search.whole import carry_out, new_directory, plan
 from bench.load_search.whole import result_of as search_result
+from bench.loads import LoadName
 from bench.observer import Observer
 from bench.run_series import RunSeries
 from bench.terminal import Terminal
@@ -20,7 +21,7 @@ from bench.terminal import Terminal
 def search(
     config: Configuration | None = None,
     *,
-    load: LoadKind = "rate",
+    load: LoadName = "rate",
     start: float | None = None,
     least: float | None = None,
     most: float | None = None,

@@ -22,13 +22,14 @@ from bench.comparison.document import SCHEMA, side_to_json, variations_to_json
 from bench.comparison.settings import Variation, refuse_other_loads, variations
 from bench.comparison.sides import Side, read_side, usable
 from bench.errors import UsageError
+from bench.loads import KINDS
 from bench.report.comparison import change_text, interval_text, seen_text
 from bench.statistics.between_runs import ALPHA, POWER, Answer, Difference
 
 FILE = "search.json"
 LOAD = ("rate", "concurrency", "ramp", "requests", "duration", "warmup", "seed")
 """What differs from visit to visit of one search."""
-UNITS = {"rate": "requests/s", "concurrency": "users"}
+UNITS = {name: kind.unit for name, kind in KINDS.items()}
 WIDTH_IN_ERRORS = 2 * NormalDist().inv_cdf(0.95)
 """The interval of a search holds 90%."""
 

@@ -16,13 +16,14 @@ from bench.comparison.document import SCHEMA, row_of, side_to_json, variations_t
 from bench.comparison.settings import Variation
 from bench.comparison.sides import MeasuredRun, Side, read_side, usable
 from bench.errors import UsageError
+from bench.loads import KINDS
 from bench.report.comparison import change_text, interval_text
 from bench.statistics.between_runs import Answer
 from bench.statistics.multiple import holm
 
 FILE = "sweep.json"
 LENGTH = ("requests", "duration", "warmup", "seed")
-UNITS = {"concurrency": "users", "rate": "requests/s"}
+UNITS = {name: kind.unit for name, kind in KINDS.items()}
 
 
 def compare(sides: Sequence[tuple[str, Path]], margin: float, allow: Iterable[str]) -> dict[str, Any]:
@@ -56,7 +57,7 @@ def compare(sides: Sequence[tuple[str, Path]], margin: float, allow: Iterable[st
 
 def _kind(sides: Sequence[Side]) -> str:
     """What the sweeps vary. Raises UsageError where they vary different things."""
-    kinds = ["concurrency" if side.runs[0].settings["concurrency"] is not None else "rate" for side in sides]
+    kinds = [str(side.runs[0].settings["mode"]) for side in sides]
     if len({*kinds}) > 1:
         said = " against ".join(kinds)
         raise UsageError(f"the sweeps cannot be compared: they vary different things ({said})")
@@ -67,7 +68,7 @@ def _by_load(side: Side, kind: str) -> dict[float, Side]:
     """The runs of each load, as a side of its own."""
     runs: dict[float, list[MeasuredRun]] = {}
     for run in side.runs:
-        runs.setdefault(float(run.settings[kind]), []).append(run)
+        runs.setdefault(float(run.settings["concurrency" if KINDS[kind].whole else kind]), []).append(run)
     return {load: Side(side.name, side.path, tuple(of), side.left_out) for load, of in sorted(runs.items())}
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 import yaml
 
+from bench import loads
 from bench.config.resolution import given_again
 from bench.console.kinds import KINDS
 from bench.console.task import ENDED, FAILED, KILLED, STOPPED, Step, Task
@@ -86,7 +87,7 @@ def load_of(config: Mapping[str, Any], kind: str) -> str:
         repeats = str(config.get("repeats") or "1")
         return f"sweep, {config.get('loads', '')}" + (f", {repeats} times" if repeats != "1" else "")
     slo = config.get("slo") or ()
-    of = "users" if config.get("load") == "concurrency" else "requests/s"
+    of = loads.KINDS.get(str(config.get("load")), loads.KINDS["rate"]).unit
     return f"search, {of}: {', '.join([slo] if isinstance(slo, str) else map(str, slo))}"
 
 

@@ -12,6 +12,7 @@ from bench.load_search.decisions import SURE, UNSURE, Ending, Known, Search
 from bench.load_search.goals import KEEPS_UP
 from bench.load_search.visit_numbers import VisitNumbers
 from bench.load_search.visits import Result
+from bench.loads import KINDS
 from bench.report.formatting import measured, share
 
 Numbers = Mapping[int, VisitNumbers]
@@ -28,16 +29,16 @@ class Answer:
 
 def load_number(load: float, kind: str) -> str:
     """A load without its unit. Users are whole: a capacity of 24.6 users holds 24."""
-    if kind == "concurrency":
+    if KINDS[kind].whole:
         return f"{math.floor(load + 1e-9):,}"
     return f"{load:,.3g}" if load < 1000 else f"{load:,.0f}"
 
 
 def load_text(load: float, kind: str) -> str:
-    """A load with its unit: 36.4/s, 12 users."""
-    number = load_number(load, kind)
-    if kind == "concurrency":
-        return f"{number} user{'' if number == '1' else 's'}"
+    """A load with its unit: 36.4/s, 12 users, 12 sessions."""
+    number, of = load_number(load, kind), KINDS[kind]
+    if of.whole:
+        return f"{number} {of.one if number == '1' else of.unit}"
     return f"{number}/s"
 
 
@@ -186,11 +187,11 @@ def _broken(search: Search, result: Result, numbers: Numbers) -> str:
         row = rows.get(goal.text)
         if row is not None and not row["held"]:
             return _value(row)
-    if result.requests:
-        for goal in search.settings.goals:
-            broken = result.violations.get(goal.text, 0) / result.requests
-            if goal.allowed is not None and broken > goal.allowed:
-                return f"{share(broken)} of the requests break {goal.text}"
+    for goal in search.settings.goals:
+        broken = result.share(goal.text)
+        if goal.allowed is not None and broken is not None and broken > goal.allowed:
+            what = "jobs" if goal.text in result.jobs else "requests"
+            return f"{share(broken)} of the {what} break {goal.text}"
     return "requests pile up: the server does not keep up"
 
 

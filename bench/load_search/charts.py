@@ -11,6 +11,7 @@ from bench.load_search.answer import Numbers, load_text
 from bench.load_search.decisions import Known, Search
 from bench.load_search.visit_numbers import VisitNumbers, of_inputs
 from bench.load_search.visits import Result
+from bench.loads import KINDS
 from bench.report.charts import Chart, Line, Panel, Tone
 
 TONES: tuple[Tone, ...] = ("main", "second", "good", "warn", "bad", "quiet")
@@ -165,7 +166,7 @@ def _by_load(
 
 
 def _x_title(kind: str) -> str:
-    return f"{'requests/s' if kind == 'rate' else 'users'}, logarithmic"
+    return f"{KINDS[kind].unit}, logarithmic"
 
 
 def _tones(n: int) -> tuple[Tone, ...]:
@@ -173,7 +174,8 @@ def _tones(n: int) -> tuple[Tone, ...]:
 
 
 def _share(result: Result, text: str) -> float | None:
-    return 100 * result.violations.get(text, 0) / result.requests if result.requests else None
+    share = result.share(text)
+    return None if share is None else 100 * share
 
 
 def _of(numbers: Numbers, result: Result) -> VisitNumbers:

@@ -17,10 +17,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
-from typing import Literal
 
 from bench.load_search.goals import KEEPS_UP, Goal
 from bench.load_search.visits import EARLY_END_FROM, Phase, Result, Visit, pause_s, times
+from bench.loads import KINDS
 from bench.statistics.autocorrelation import Floats
 from bench.statistics.capacity import (
     LEAST_D,
@@ -67,15 +67,17 @@ class Ending(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What is searched for: `least` and `most` are loads that it never goes beyond."""
+    """What is searched for: `least` and `most` are loads that it never goes beyond. `load_kind` is one of `loads.KINDS`."""
 
-    load_kind: Literal["rate", "concurrency"]
+    load_kind: str
     goals: tuple[Goal, ...]
     start: float = 1.0
     least: float = 0.1
     most: float = 100_000.0
     precision: float = 0.1
     budget_s: float = 900.0
+    judged_after_s: float = 0.0
+    """How long a job must have had before it is judged: a visit measures several times as long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +217,7 @@ class Search:
             if goal.allowed is None:
                 if goal.text in result.means and result.means[goal.text].log_ratio > 0:
                     return False
-            elif result.violations.get(goal.text, 0) > goal.allowed * result.requests:
+            elif (result.share(goal.text) or 0.0) > goal.allowed:
                 return False
         return True
 
@@ -237,7 +239,7 @@ class Search:
                 mean = result.means.get(goal.text)
                 if mean is not None and mean.log_ratio > _SCOUT_MEAN:
                     return True
-            elif result.violations.get(goal.text, 0) > max(_SCOUT_FAILS, odds_times(goal.allowed, 3)) * result.requests:
+            elif (result.share(goal.text) or 0.0) > max(_SCOUT_FAILS, odds_times(goal.allowed, 3)):
                 return True
         return False
 
@@ -275,7 +277,8 @@ class Search:
         return of_shares(self._shares(goal), goal.allowed, d, capacities)
 
     def _shares(self, goal: Goal) -> list[Share]:
-        return [Share(result.load, result.requests, result.violations.get(goal.text, 0)) for result in self._visits()]
+        text = goal.text
+        return [Share(result.load, result.judged(text), result.violations.get(text, 0)) for result in self._visits()]
 
     def _dispersion(self, goal: Goal, capacities: Floats | None = None) -> float:
         """D. Which visits are near the capacity depends on D, and D on these visits: twice is enough to settle."""
@@ -283,9 +286,9 @@ class Search:
         scouts, shares = self._scouts(), self._shares(goal)
         scouted = scouts[-1].load if scouts else 0.0
         tails = [
-            (result.load, result.violations.get(goal.text, 0) / result.requests, result.act[goal.text])
+            (result.load, share, result.act[goal.text])
             for result in self._visits()
-            if result.requests and goal.text in result.act
+            if (share := result.share(goal.text)) is not None and goal.text in result.act
         ]
         d = max(LEAST_D, 2 * scouted)
         if tails:
@@ -331,7 +334,7 @@ class Search:
     def _rounded(self, load: float, down: bool = True) -> float:
         """Within the limits; whole users."""
         load = min(max(load, self.settings.least), self.settings.most)
-        if self.settings.load_kind == "rate":
+        if not KINDS[self.settings.load_kind].whole:
             return float(f"{load:.4g}")
         whole = math.floor(load) if down else math.ceil(load)
         return float(min(max(1, whole, math.ceil(self.settings.least)), math.floor(self.settings.most)))
@@ -344,5 +347,6 @@ class Search:
 
     def _visit(self, phase: Phase, load: float) -> Visit:
         rate = load if self.settings.load_kind == "rate" else None
-        settle_s, measure_s = times(phase, rate, self._e2el_s(load), self.settings.budget_s)
+        settings = self.settings
+        settle_s, measure_s = times(phase, rate, self._e2el_s(load), settings.budget_s, settings.judged_after_s)
         return Visit(len(self.results) + 1, phase, load, settle_s, measure_s)

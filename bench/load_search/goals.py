@@ -19,6 +19,8 @@ OUTPUT_OF_THE_LOAD = (
     "input_tokens_per_s",
     "output_tokens_per_s",
     "total_tokens_per_s",
+    "jobs_per_hour",
+    "jobs_per_hour_per_gpu",
 )
 BETTER_WHEN_HIGH = ("tps", "goodput")
 KEEPS_UP = "keeps up"

@@ -5,28 +5,32 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Literal, TypeVar, get_args
+from typing import TypeVar
 
 from bench.config import values
 from bench.config.flags import Option
 from bench.errors import UsageError
 from bench.load_search.decisions import Settings
 from bench.load_search.goals import Goal
+from bench.loads import KINDS
 
 _T = TypeVar("_T")
-LoadKind = Literal["rate", "concurrency"]
-DEFAULT_LOAD: LoadKind = "rate"
-LEAST: dict[LoadKind, float] = {"rate": 0.1, "concurrency": 1.0}
-MOST: dict[LoadKind, float] = {"rate": 100_000.0, "concurrency": 100_000.0}
+DEFAULT_LOAD = "rate"
+LEAST = {"rate": 0.1, "concurrency": 1.0, "sessions": 1.0}
+MOST = {"rate": 100_000.0, "concurrency": 100_000.0, "sessions": 100_000.0}
 
 SHORTEST_BUDGET_S, LONGEST_BUDGET_S = 10.0, 30 * 86_400.0
 LEAST_PRECISION, MOST_PRECISION = 0.005, 2.0
 
 
 OPTIONS = (
-    Option("load", "rate|concurrency", "what to vary: requests per second, or users of a closed loop (default: rate)"),
+    Option(
+        "load",
+        "rate|concurrency|sessions",
+        "what to vary: requests per second, users of a closed loop, or sessions that are live at once (default: rate)",
+    ),
     Option("start", "LOAD", "the load to begin with; it is doubled or halved from there (default: 1)"),
-    Option("min", "LOAD", "never go below this load (default: 0.1/s, 1 user)"),
+    Option("min", "LOAD", "never go below this load (default: 0.1/s, 1 user, 1 session)"),
     Option("max", "LOAD", "never go beyond this load (default: 100,000)"),
     Option("precision", "P%", "stop when the interval is so narrow: its upper end over its lower end (default: 10%%)"),
     Option("budget", "S", "stop after this time; less than 15m shortens every visit in proportion (default: 15m)"),
@@ -35,14 +39,14 @@ OPTIONS = (
 
 LEFT_TO_THE_SEARCH = {
     "rate": "the search finds it: --start is the rate to begin with, --require one that must be held",
-    "concurrency": "the search finds it: give --load concurrency, and --start for the number to begin with",
+    "concurrency": "the search finds it: give --load concurrency or sessions, and --start for the number to begin with",
     "duration": "visits take as long as they need: --budget is the time for all of them",
     "requests": "visits take as long as they need: --budget is the time for all of them",
     "until": "visits take as long as they need: --precision is how well the capacity shall be known",
     "warmup": "every visit lets the server settle before it measures",
     "ramp": "the users of a visit come in while it lets the server settle",
     "steps": "the search chooses the loads: give --start, --min and --max",
-    "mode": "give --load rate or --load concurrency",
+    "mode": "give --load rate, --load concurrency or --load sessions",
     "max_errors": "a failed request breaks every objective; to limit failures alone, give --slo error_rate<1%",
 }
 """Settings of a run that a search has its own answer to. Those of a file, which may be of a run, are passed over."""
@@ -50,8 +54,11 @@ LEFT_TO_THE_SEARCH = {
 Given = Mapping[str, str]
 
 
-def settings_of(given: Given, goals: tuple[Goal, ...], kept: Settings | None = None) -> tuple[Settings, float | None]:
-    """The settings of a search, and the load that is required. `kept` are those of a search to resume.
+def settings_of(
+    given: Given, goals: tuple[Goal, ...], kept: Settings | None = None, judged_after_s: float = 0.0
+) -> tuple[Settings, float | None]:
+    """The settings of a search, and the load that is required. `kept` are those of a search to resume, `judged_after_s` how
+    long its jobs must have had to be judged.
 
     Raises UsageError with every problem.
     """
@@ -72,7 +79,8 @@ def settings_of(given: Given, goals: tuple[Goal, ...], kept: Settings | None = N
             f"--load {kind}: the search to resume varies the {kept.load_kind}, and a search varies one load"
         )
         kind = kept.load_kind
-    base = Settings(kind, goals, least=LEAST[kind], most=MOST[kind]) if kept is None else kept
+    base = Settings(kind, goals, least=LEAST[kind], most=MOST[kind], judged_after_s=judged_after_s)
+    base = base if kept is None else kept
     load = _reader_of_loads(kind)
     settings = replace(
         base,
@@ -105,24 +113,26 @@ def _together(settings: Settings, require: float | None, *, complete: bool) -> l
     return problems
 
 
-def _load_kind(text: str) -> LoadKind:
-    if text not in get_args(LoadKind):
-        raise ValueError(f"{text!r} is neither rate nor concurrency")
-    return "rate" if text == "rate" else "concurrency"
+def _load_kind(text: str) -> str:
+    if text not in KINDS:
+        raise ValueError(f"{text!r} is none of {', '.join(KINDS)}")
+    return text
 
 
-def _reader_of_loads(kind: LoadKind) -> Callable[[str], float]:
+def _reader_of_loads(kind: str) -> Callable[[str], float]:
+    of = KINDS[kind]
+
     def read(text: str) -> float:
         match = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)(/s)?", text.replace(",", "").strip())
-        if match is None or (match[2] and kind == "concurrency"):
-            raise ValueError(f"{text!r} is not a load: give a number of {'requests/s' if kind == 'rate' else 'users'}")
+        if match is None or (match[2] and of.whole):
+            raise ValueError(f"{text!r} is not a load: give a number of {of.unit}")
         value = float(match[1])
         if not value > 0:
             raise ValueError("must be more than 0")
         if value > MOST[kind]:
             raise ValueError(f"{value:,.0f} is more than the {MOST[kind]:,.0f} that one client can be asked for")
-        if kind == "concurrency" and not value.is_integer():
-            raise ValueError(f"{value:g} users do not exist: give a whole number")
+        if of.whole and not value.is_integer():
+            raise ValueError(f"{value:g} {of.unit} do not exist: give a whole number")
         if kind == "rate":
             values.requests_per_s(value)
         return value

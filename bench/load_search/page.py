@@ -11,11 +11,17 @@ from bench.load_search.answer import Answer, Numbers, duration, load_number, loa
 from bench.load_search.decisions import Search
 from bench.load_search.visit_numbers import of_inputs
 from bench.load_search.visit_table import allowed, rows
+from bench.loads import KINDS
 from bench.report.details import flat, joined
 from bench.report.formatting import NOTHING
 from bench.report.page import Tile, chart_view, document
 
 NONE = "no load tried is sure"
+_LOADS = {
+    "rate": "requests per second",
+    "concurrency": "users of a closed loop",
+    "sessions": "sessions that are live at once",
+}
 _LOOKS = {Exit.GOOD: "valid", Exit.OBJECTIVE_FAILED: "suspect"}
 
 
@@ -48,7 +54,7 @@ def render(found: Answer, search: Search, numbers: Numbers, settings: Mapping[st
 def _sought(search: Search) -> dict[str, Any]:
     settings, kind = search.settings, search.settings.load_kind
     return {
-        "load": "requests per second" if kind == "rate" else "users of a closed loop",
+        "load": _LOADS[kind],
         "objectives": [goal.text for goal in settings.goals],
         "beside them": "the server keeps up with what is sent" if kind == "rate" else "",
         "start": load_text(settings.start, kind),
@@ -63,7 +69,7 @@ def _tiles(search: Search) -> list[Tile]:
     known, kind = search.known(), search.settings.load_kind
     if known is None:
         return []
-    unit = "/s" if kind == "rate" else "users"
+    unit = KINDS[kind].unit.removeprefix("requests")
 
     def figure(load: float | None) -> str:
         return NOTHING if load is None else load_number(load, kind)

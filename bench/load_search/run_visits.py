@@ -13,6 +13,7 @@ from bench.evaluate import Result as RunResult
 from bench.load_search.decisions import Search
 from bench.load_search.visit_result import Load, Sought, result_of
 from bench.load_search.visits import Result, Visit, pause_s
+from bench.loads import KINDS
 
 LONGEST_RAMP_S = 2.0
 """The users of a visit come in over at most this time, and at most half of the time that it lets the server settle."""
@@ -45,12 +46,10 @@ def run_name(visit: Visit) -> str:
 
 def visit_config(base: RunConfig, visit: Visit, load_kind: str) -> RunConfig:
     """The run of a visit. Its seed is its own, so that no two visits draw the same arrivals and lengths."""
-    rate = load_kind == "rate"
+    kind = KINDS[load_kind]
     changes: dict[str, object] = {
-        "mode": load_kind,
-        "rate": visit.load if rate else None,
-        "concurrency": None if rate else int(visit.load),
-        "ramp": "0" if rate else f"{min(LONGEST_RAMP_S, visit.settle_s / 2):.3f}s",
+        **kind.settings(visit.load),
+        "ramp": "0" if not kind.whole else f"{min(LONGEST_RAMP_S, visit.settle_s / 2):.3f}s",
         "steps": None,
         "warmup": f"{visit.settle_s:.3f}s",
         "duration": visit.measure_s,

@@ -24,7 +24,9 @@ def to_json(
 ) -> dict[str, Any]:
     """What is written to the file."""
     settings, known = search.settings, search.known()
-    limits = {name: getattr(settings, name) for name in ("start", "least", "most", "precision", "budget_s")}
+    limits = {
+        name: getattr(settings, name) for name in ("start", "least", "most", "precision", "budget_s", "judged_after_s")
+    }
     return {
         "schema": SCHEMA,
         "load_kind": settings.load_kind,

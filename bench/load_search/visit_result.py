@@ -2,12 +2,15 @@
 
 A request that failed or was dropped breaks every objective. A metric that a request does not have (the TPOT of a reply of one
 token) breaks none. Of a token metric, the share of the gaps beyond the limit stands for that share of the requests.
+
+Of jobs, those are judged that were due so long before the end of the visit that it is known of each whether it kept to the
+limit: one that the visit cut off has taken longer by then. To judge whatever was completed would be to judge the short ones.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -17,8 +20,11 @@ from bench.load_search.decisions import Search
 from bench.load_search.goals import Goal, goals
 from bench.load_search.visits import Result, Visit
 from bench.metrics.catalog import METRICS, RequestMetric
+from bench.metrics.job_numbers import S_PER_H
+from bench.metrics.jobs import Job, JobEnd, jobs_of
 from bench.metrics.objectives import Objective
 from bench.metrics.quantile import QUANTILES
+from bench.metrics.run_numbers import JOB
 from bench.records import Outcome, RequestRecord
 from bench.statistics.autocorrelation import LEAST_VALUES, Floats, act, tail_act
 from bench.statistics.capacity import Mean, mean_of
@@ -41,8 +47,29 @@ def sought(objectives: Sequence[Objective]) -> tuple[Sought, ...]:
     if of_models := [o.text for o in objectives if o.part is not None]:
         why = "a search looks for one load of all models: give an objective of the whole, or search with one --model"
         raise UsageError([f'--slo "{text}": {why}' for text in of_models])
+    objectives = [_as_job_seconds(objective) for objective in objectives]
     found = goals((o.text, o.metric, o.stat, o.op, o.limit) for o in objectives)
     return tuple(map(Sought, objectives, found))
+
+
+def _as_job_seconds(objective: Objective) -> Objective:
+    """Jobs an hour of one user are 3600 / mean job seconds: at least so many is a mean of at most so long."""
+    if objective.metric != "jobs_per_hour_per_user" or objective.limit <= 0 or objective.op not in _OTHER_WAY:
+        return objective
+    op = _OTHER_WAY[objective.op]
+    return replace(objective, metric=JOB, stat="mean", op=op, limit=S_PER_H / objective.limit, unit="s")
+
+
+_OTHER_WAY = {">": "<", ">=": "<=", "<": ">", "<=": ">="}
+
+
+def judged_after_s(wanted: Sequence[Sought]) -> float:
+    """How long a job must have had before the end of a visit so that every objective can judge it; 0: none speaks of jobs."""
+    return max((_lasting_s(one) for one in wanted if one.objective.of_jobs), default=0.0)
+
+
+def _lasting_s(one: Sought) -> float:
+    return one.objective.limit * (FAILED_COUNTS_AS if one.goal.allowed is None else 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +91,23 @@ def result_of(search: Search, wanted: Sequence[Sought], visit: Visit, load: Load
     violations: dict[str, int] = {}
     acts: dict[str, float] = {}
     means: dict[str, Mean] = {}
+    judged: dict[str, int] = {}
+    stop_ns = load.start_ns + round(visit.measure_s * NS_PER_S)
+    jobs = jobs_of(load.records) if any(one.objective.of_jobs for one in wanted) else []
     for one in wanted:
         text = one.goal.text
+        if one.objective.of_jobs:
+            series = _of_jobs(one, jobs, stop_ns)
+            judged[text] = len(series.values)
+            if one.goal.allowed is None:
+                mean = mean_of(visit.load, series.values.tolist(), one.objective.limit)
+                if mean is not None:
+                    means[text] = mean
+                continue
+            violations[text] = round(series.broken)
+            if len(series.values) >= LEAST_VALUES:
+                acts[text] = tail_act(series.values)
+            continue
         if one.goal.allowed is None:
             mean = _mean(one.objective, visit.load, run)
             if mean is not None:
@@ -75,7 +117,6 @@ def result_of(search: Search, wanted: Sequence[Sought], visit: Visit, load: Load
         violations[text] = round(series.broken)
         if len(series.values) >= LEAST_VALUES:
             acts[text] = act(series.values) if series.of_violations else tail_act(series.values)
-    stop_ns = load.start_ns + round(visit.measure_s * NS_PER_S)
     e2el_ms = [value for record in succeeded if (value := _value("e2el", record)) is not None]
     return Result(
         n=visit.n,
@@ -89,10 +130,33 @@ def result_of(search: Search, wanted: Sequence[Sought], visit: Visit, load: Load
         violations=violations,
         act=acts,
         means=means,
+        jobs=judged,
         kept_up=_kept_up(search, visit, load, stop_ns),
-        e2el_p90_s=float(np.quantile(e2el_ms, 0.9)) / 1e3 if e2el_ms else None,
+        e2el_p90_s=_p90_s(jobs, e2el_ms),
         run_dir=load.run_dir,
     )
+
+
+def _of_jobs(one: Sought, jobs: Sequence[Job], stop_ns: int) -> _Series:
+    """How the jobs did that can be judged, in the order in which they were due: job seconds, large where it is bad."""
+    limit, lasting_ns = one.objective.limit, _lasting_s(one) * NS_PER_S
+    values: list[float] = []
+    broken = 0
+    for job in jobs:
+        if job.ended in (JobEnd.BEGUN_BEFORE, JobEnd.CANCELLED) or job.due_ns + lasting_ns > stop_ns:
+            continue
+        seconds = job.seconds if job.ended is JobEnd.COMPLETED else max(job.seconds, FAILED_COUNTS_AS * limit)
+        values.append(seconds)
+        broken += not one.objective.holds(seconds)
+    return _Series(broken, np.array(values, dtype=np.float64))
+
+
+def _p90_s(jobs: Sequence[Job], e2el_ms: Sequence[float]) -> float | None:
+    """How long it takes until what is judged is over. A job that the visit cut off has taken so long at least."""
+    seconds = [job.seconds for job in jobs if job.ended in (JobEnd.COMPLETED, JobEnd.CUT)]
+    if not seconds:
+        return float(np.quantile(e2el_ms, 0.9)) / 1e3 if e2el_ms else None
+    return float(np.quantile(seconds, 0.9))
 
 
 def _kept_up(search: Search, visit: Visit, load: Load, stop_ns: int) -> bool | None:

@@ -70,7 +70,5 @@ def broke(result: Result, goal: Goal) -> tuple[str, bool]:
             return "–", False
         off = math.expm1(mean.log_ratio)
         return f"{100 * off:+.1f}%", off > 0
-    if not result.requests:
-        return "–", False
-    broken = result.violations.get(goal.text, 0) / result.requests
-    return share(broken), broken > goal.allowed
+    broken = result.share(goal.text)
+    return ("–", False) if broken is None else (share(broken), broken > goal.allowed)

@@ -24,6 +24,8 @@ EARLY_END_FROM = 40
 
 _LONGEST_MEASURE_S = 300.0
 _LONGEST_SETTLE_S = 120.0
+_SCOUT_LASTS, _VISIT_LASTS = 2.0, 3.0
+"""Times as long as a job must have had to be judged: half, and a third, of such a visit judges none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,8 @@ class Result:
     """All that the visit took, from its first send to the start of the next."""
     requests: int = 0
     violations: Mapping[str, int] = field(default_factory=dict)
+    jobs: Mapping[str, int] = field(default_factory=dict)
+    """By objective on jobs: how many jobs were judged. Its violations are of these, those of others of requests."""
     act: Mapping[str, float] = field(default_factory=dict)
     """By objective: `statistics.autocorrelation.tail_act` of what it limits."""
     means: Mapping[str, Mean] = field(default_factory=dict)
@@ -61,6 +65,7 @@ class Result:
     kept_up: bool | None = None
     """False where requests in flight kept rising (`statistics.keeps_up`); None of a closed loop, and of an early end."""
     e2el_p90_s: float | None = None
+    """p90 of E2EL; where objectives speak of jobs, that of job seconds: how long it takes until one of them is over."""
     run_dir: str = ""
 
     @property
@@ -68,20 +73,41 @@ class Result:
         """Whether it counts for anything."""
         return self.verdict != "INVALID"
 
+    def judged(self, objective: str) -> int:
+        """How many requests, or jobs, were held against this objective."""
+        return self.jobs.get(objective, self.requests)
+
+    def share(self, objective: str) -> float | None:
+        """The share of them that broke it; None where there were none."""
+        judged = self.judged(objective)
+        return self.violations.get(objective, 0) / judged if judged else None
+
 
 def pause_s(budget_s: float) -> float:
     """How long to wait between two visits, with nothing in flight."""
     return _PAUSE_S * min(1.0, budget_s / FULL_BUDGET_S)
 
 
-def times(phase: Phase, requests_per_s: float | None, e2el_p90_s: float | None, budget_s: float) -> tuple[float, float]:
-    """How long to settle and to measure, in seconds. A closed loop does not know its rate beforehand."""
+def times(
+    phase: Phase,
+    requests_per_s: float | None,
+    e2el_p90_s: float | None,
+    budget_s: float,
+    judged_after_s: float = 0.0,
+) -> tuple[float, float]:
+    """How long to settle and to measure, in seconds. A closed loop does not know its rate beforehand.
+
+    Of jobs, `e2el_p90_s` is that of job seconds, and `judged_after_s` how long one must have had before it can be judged.
+    What begins in the last such while counts for nothing, so that a visit measures three times as long.
+    """
     f = min(1.0, budget_s / FULL_BUDGET_S)
     e2el = 0.0 if e2el_p90_s is None else e2el_p90_s
     gap = 0.0 if requests_per_s is None else 1 / requests_per_s
     if phase == "scout":
-        return max(3 * f, 1.5 * e2el), max(min(60 * f, max(10 * f, 30 * f * gap)), e2el)
+        measure = max(min(60 * f, max(10 * f, 30 * f * gap)), e2el, _SCOUT_LASTS * judged_after_s)
+        return max(3 * f, 1.5 * e2el), measure
     # A request's own length cannot be shortened in proportion: a visit shorter than that sees an empty server.
     settle = max(10 * f, e2el * (1.5 + f))
     measure = min(max(60 * f, e2el * (2 + 2 * f), 200 * f * gap), _LONGEST_MEASURE_S)
-    return min(settle, _LONGEST_SETTLE_S), 2 * measure if phase == "again" else measure
+    measure = max(measure, _VISIT_LASTS * judged_after_s)
+    return min(settle, max(_LONGEST_SETTLE_S, judged_after_s)), 2 * measure if phase == "again" else measure

@@ -19,12 +19,13 @@ from bench.load_search.decisions import Search
 from bench.load_search.driver import Ended, Follower, drive
 from bench.load_search.files import SearchDirectory, config_sha256
 from bench.load_search.found import SearchResult
-from bench.load_search.options import LEFT_TO_THE_SEARCH, Given, settings_of
+from bench.load_search.options import DEFAULT_LOAD, LEFT_TO_THE_SEARCH, Given, settings_of
 from bench.load_search.real_time import REAL_TIME
 from bench.load_search.render import Rendered, render
 from bench.load_search.run_visits import Runs, RunVisits
-from bench.load_search.visit_result import Sought, sought
+from bench.load_search.visit_result import Sought, judged_after_s, sought
 from bench.load_test import default_directory
+from bench.loads import KINDS
 from bench.metrics import objectives
 from bench.run_directory import series_held
 from bench.secrets import public_command
@@ -62,7 +63,7 @@ def plan(
     base: RunConfig | None = None
     wanted: tuple[Sought, ...] = ()
     try:
-        base = resolved({"concurrency": 1} if kind == "concurrency" else {"rate": 1.0})
+        base = resolved(KINDS[kind if kind in KINDS else DEFAULT_LOAD].flags(1.0))
     except UsageError as e:
         wrong += e.problems
     texts = given.get("slo") or () if base is None else base.slo
@@ -77,7 +78,7 @@ def plan(
     try:
         if kept is not None and base is not None and goals:
             search = search_file.from_json(kept, config_sha256(base, str(kept.get("load_kind"))))
-        settings, require = settings_of(own, goals, None if search is None else search.settings)
+        settings, require = settings_of(own, goals, None if search is None else search.settings, judged_after_s(wanted))
     except UsageError as e:
         wrong += e.problems
     if wrong or base is None:

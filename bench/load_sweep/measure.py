@@ -162,8 +162,8 @@ class _Driver:
     def _numbers(self, visit: Visit, result: Result) -> RunNumbers:
         summary = result.summary
         self._model = summary["run"]["model"]
-        if (p90_ms := summary["latency"]["e2el_ms"]["p90"]) is not None:
-            self._e2el_p90_s[visit.load] = p90_ms / 1000
+        if (p90_s := _p90_s(summary)) is not None:
+            self._e2el_p90_s[visit.load] = p90_s
         return RunNumbers(
             name=visit.name,
             load=visit.load,
@@ -184,7 +184,7 @@ class _Driver:
             if "warmup" not in self._given:
                 flags["warmup"] = f"{settle_s:g}s"
         config = self._config_at(flags)
-        if self._loads.kind == "concurrency" and "ramp" not in self._given and config.warmup_s:
+        if self._loads.whole and "ramp" not in self._given and config.warmup_s:
             # Users who start together stay in step, and a window that cuts their waves misses or doubles one.
             config = self._config_at({**flags, "ramp": f"{config.warmup_s / 2:g}s"})
         return config
@@ -221,6 +221,13 @@ class _Driver:
         content = to_json(facts, self._runs, self._sha256, ended=ended)
         write(self._series.path, content)
         return content
+
+
+def _p90_s(summary: Mapping[str, Any]) -> float | None:
+    """How long nine of ten of what users wait for take: their requests, or jobs where there are some."""
+    p90_ms = summary["latency"]["e2el_ms"]["p90"]
+    p90_s: float | None = None if "jobs" not in summary else summary["jobs"]["job_s"]["p90"]
+    return p90_s if p90_s is not None else None if p90_ms is None else float(p90_ms) / 1000
 
 
 def _ended(result: Result) -> str | None:

@@ -16,7 +16,8 @@ OPTIONS = (
     Option(
         "loads",
         "KIND=LOADS",
-        "concurrency=1..256x2 (users; from 1 to 256, by the factor 2) or rate=5,10,20 (requests per second)",
+        "concurrency=1..256x2 (users; from 1 to 256, by the factor 2), rate=5,10,20 (requests per second) or "
+        "sessions=1..64x2 (live sessions)",
     ),
     Option("repeats", "N", "visit every load N times, up and down in turn (default: 1)"),
     Option("gpus", "G", "GPUs of the server: adds throughput of a GPU against speed for a user"),
@@ -25,6 +26,7 @@ OPTIONS = (
 SET_BY_LOADS = {
     "concurrency": "--loads says which loads: give for example --loads concurrency=1..256x2",
     "rate": "--loads says which loads: give for example --loads rate=5,10,20",
+    "mode": "--loads says it: give for example --loads concurrency=1..256x2 or --loads sessions=1..64x2",
     "steps": "each load is a run of its own: --loads lists them",
     "until": "every load takes its time: --duration, or --repeats, says how long",
 }

@@ -24,6 +24,8 @@ NUMBERS = (*RATES, *LATENCIES, *OTHERS, *SHARES)
 """Times in ms, shares as shares."""
 INPUTS = "inputs_per_s"
 """Beside these where replies are no generated text; then the knee is one of inputs."""
+OF_JOBS = ("job:p50", "job:p90", "jobs_per_hour")
+"""Beside these where there are jobs; seconds."""
 USABLE = ("VALID", "SUSPECT")
 _WORST_LAST = ("VALID", "SUSPECT", "INVALID", "FAILED")
 
@@ -91,6 +93,10 @@ def numbers_of(summary: Mapping[str, Any]) -> dict[str, Number]:
         metric, stat = name.split(":")
         row = scope["latency"][f"{metric}_ms"]
         found[name] = _with(row[stat], row["ci95"].get(stat))
+    if (jobs := summary.get("jobs")) is not None:
+        row, rates = jobs["job_s"], jobs["rates"]
+        found["job:p50"], found["job:p90"] = (_with(row[stat], row["ci95"].get(stat)) for stat in ("p50", "p90"))
+        found["jobs_per_hour"] = _with(rates["jobs_per_hour"], rates["ci95"]["jobs_per_hour"])
     tried = counts["succeeded"] + counts["failed"]
     found["in_flight"] = Number(summary["load"]["concurrency_mean"])
     found["goodput"] = Number(None if goodput is None else goodput["share"])

@@ -44,8 +44,8 @@ def config_sha256(config: Mapping[str, Any], given: Mapping[str, Any]) -> str:
 
 def to_json(facts: SweepFacts, runs: Sequence[RunNumbers], sha256: str, *, ended: str | None) -> dict[str, Any]:
     """The content of sweep.json. `ended`: why it ended before its last run."""
-    fitted = knee_of(runs) if facts.loads.kind == "concurrency" else None
-    why_none = NO_KNEE_OF_RATES if facts.loads.kind != "concurrency" else None if fitted else NO_KNEE
+    fitted = knee_of(runs) if facts.loads.whole else None
+    why_none = NO_KNEE_OF_RATES if not facts.loads.whole else None if fitted else NO_KNEE
     return {
         "schema": SCHEMA,
         "date": facts.date,

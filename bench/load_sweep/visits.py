@@ -8,9 +8,8 @@ from typing import Any
 
 from bench import loads
 from bench.errors import UsageError
+from bench.loads import KINDS
 
-KINDS = {"concurrency": "users", "rate": "requests/s"}
-"""What a sweep may vary, each a setting of a run, and its unit."""
 MOST_REPEATS = 100
 
 
@@ -36,11 +35,16 @@ class Loads:
     @property
     def unit(self) -> str:
         """What a load is a number of."""
-        return KINDS[self.kind]
+        return KINDS[self.kind].unit
+
+    @property
+    def whole(self) -> bool:
+        """Whether there are no halves of it: users, sessions."""
+        return KINDS[self.kind].whole
 
     def settings(self, load: float) -> dict[str, Any]:
         """The settings of a run at this load. It takes its time, and no number ends it early."""
-        return {self.kind: load if self.kind == "rate" else int(load), "until": ()}
+        return {**KINDS[self.kind].flags(load), "until": ()}
 
     def visits(self) -> Iterator[Visit]:
         """Up, then down, and so on (ABBA): what drifts meanwhile weighs on all loads alike."""
@@ -52,12 +56,15 @@ class Loads:
 
 
 def parse(text: str, repeats: int = 1) -> Loads:
-    """`concurrency=1..256x2` or `rate=5,10,20`. Raises UsageError."""
+    """`concurrency=1..256x2`, `rate=5,10,20` or `sessions=1..64x2`. Raises UsageError."""
     kind, equals, listed = text.partition("=")
     if kind not in KINDS or not equals:
-        raise UsageError(f"--loads {text}: write concurrency=1..256x2 (users) or rate=5,10,20 (requests per second)")
+        raise UsageError(
+            f"--loads {text}: write concurrency=1..256x2 (users), rate=5,10,20 (requests per second) or sessions=1..64x2 "
+            "(live sessions)"
+        )
     try:
-        values = loads.parse(listed, whole=kind == "concurrency")
+        values = loads.parse(listed, whole=KINDS[kind].whole, unit=KINDS[kind].unit)
     except ValueError as e:
         raise UsageError(f"--loads: {e}") from e
     if not 1 <= repeats <= MOST_REPEATS:

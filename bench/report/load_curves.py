@@ -9,7 +9,7 @@ from typing import Any
 
 from bench.report.charts import Chart, Line, Panel, Style, Tone, round_step
 from bench.report.formatting import number
-from bench.report.load_sweep_text import UNITS, delivered_by
+from bench.report.load_sweep_text import UNITS, delivered_by, has_jobs
 
 TONES: tuple[Tone, ...] = ("main", "second", "warn", "quiet")
 MOST_SWEEPS = len(TONES)
@@ -39,6 +39,12 @@ def build(sweeps: Sequence[Sweep], names: Sequence[str]) -> list[Chart]:
         meaning = f"{title} of the requests sent in the measured time."
         stats = (f"{key}:p50", f"{key}:p99") if len(sweeps) == 1 else (f"{key}:p50",)
         found.append(_by_load(sweeps, names, key, title, meaning, "ms", stats))
+    if all(has_jobs(sweep) for sweep in sweeps):
+        meaning = "From when a job is due to the last token of its last step."
+        stats = ("job:p50", "job:p90") if len(sweeps) == 1 else ("job:p50",)
+        found.append(_by_load(sweeps, names, "jobs", "Job seconds", meaning, "s", stats))
+        meaning = "Jobs that ended, an hour."
+        found.append(_by_load(sweeps, names, "jobs_per_hour", "Jobs an hour", meaning, "jobs/h", ("jobs_per_hour",)))
     if any(point["numbers"]["goodput"]["value"] is not None for sweep in sweeps for point in sweep["points"]):
         meaning = "Requests per second that met every objective."
         found.append(_by_load(sweeps, names, "goodput", "Goodput", meaning, "requests/s", ("goodput_per_s",)))

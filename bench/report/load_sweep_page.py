@@ -15,6 +15,7 @@ from bench.report.load_sweep_text import (
     UNITS,
     delivered_by,
     has_goodput,
+    has_jobs,
     sentences,
     written,
 )
@@ -68,7 +69,7 @@ def render(sweeps: Sequence[Mapping[str, Any]], places: Sequence[str] = ()) -> s
             {
                 "name": names[k] if len(sweeps) > 1 else "",
                 "sentences": sentences(sweep),
-                "knee": _knee(sweep["knee"], UNITS[delivered_by(sweep)]),
+                "knee": _knee(sweep),
                 "unit": sweep["unit"],
                 "heads": [TITLES[name] for name in _shown(sweep)],
                 "rows": [_row(sweep, point, places[k] + "/" if places else "") for point in sweep["points"]],
@@ -88,18 +89,21 @@ def names_of(sweeps: Sequence[Mapping[str, Any]], places: Sequence[str]) -> list
 
 
 def _shown(sweep: Mapping[str, Any]) -> list[str]:
-    shown = SHOWN if delivered_by(sweep) == OUTPUT else OF_INPUTS
+    shown: tuple[str, ...] = SHOWN if delivered_by(sweep) == OUTPUT else OF_INPUTS
+    if has_jobs(sweep):
+        shown = ("jobs_per_hour", "job:p50", "job:p90", *SHOWN)
     return [*shown, "error_rate", *(["goodput"] if has_goodput(sweep) else [])]
 
 
-def _knee(knee: Mapping[str, Any] | None, unit: str) -> list[tuple[str, str, str, str]]:
+def _knee(sweep: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
+    knee = sweep["knee"]
     if knee is None:
         return []
     half, at_most = (interval(knee[f"{name}_interval"]) for name in ("half_at", "ceiling"))
     return [
-        ("Half of the ceiling", number(knee["half_at"]), "users", half),
-        ("90% of the ceiling", number(knee["ninety_percent_at"]), "users", ""),
-        ("Ceiling", number(knee["ceiling"]), unit, at_most),
+        ("Half of the ceiling", number(knee["half_at"]), sweep["unit"], half),
+        ("90% of the ceiling", number(knee["ninety_percent_at"]), sweep["unit"], ""),
+        ("Ceiling", number(knee["ceiling"]), UNITS[delivered_by(sweep)], at_most),
     ]
 
 

@@ -33,7 +33,17 @@ COLUMNS_OF_INPUTS = (
     ("p99", "e2el:p99"),
 )
 """Where replies are no generated text."""
-_WITH_INTERVAL = ("inputs_per_s", "output_tokens_per_s", "ttft:p50", "tpot:p50", "e2el:p50")
+COLUMNS_OF_JOBS = (
+    ("jobs/h", "jobs_per_hour"),
+    ("job s", "job:p50"),
+    ("p90", "job:p90"),
+    ("TTFT", "ttft:p50"),
+    ("p99", "ttft:p99"),
+    ("TPOT", "tpot:p50"),
+    ("tokens/s", "output_tokens_per_s"),
+)
+"""Of sessions."""
+_WITH_INTERVAL = ("jobs_per_hour", "job:p50", "inputs_per_s", "output_tokens_per_s", "ttft:p50", "tpot:p50", "e2el:p50")
 _REASONS_SHOWN = 5
 
 
@@ -113,7 +123,7 @@ def sentences(content: Mapping[str, Any]) -> list[str]:
     sure = "" if half is None else f" (95%: {interval(half)})"
     ceiling = "" if at_most is None else f" (95%: {interval(at_most)})"
     found.append(
-        f"Half of the greatest throughput is reached with {number(knee['half_at'])} users{sure}, 90% with "
+        f"Half of the greatest throughput is reached with {number(knee['half_at'])} {content['unit']}{sure}, 90% with "
         f"{number(knee['ninety_percent_at'])}; the ceiling is {number(knee['ceiling'])} {unit}{ceiling}."
     )
     if knee["warning"] is not None:
@@ -123,9 +133,10 @@ def sentences(content: Mapping[str, Any]) -> list[str]:
 
 def _table(content: Mapping[str, Any]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
-    table.add_column("users" if content["kind"] == "concurrency" else "req/s", no_wrap=True)
+    table.add_column("req/s" if content["kind"] == "rate" else content["unit"], no_wrap=True)
     table.add_column("verdict", no_wrap=True)
-    columns: list[tuple[str, str]] = list(COLUMNS if delivered_by(content) == OUTPUT else COLUMNS_OF_INPUTS)
+    usual = COLUMNS_OF_JOBS if has_jobs(content) else COLUMNS
+    columns: list[tuple[str, str]] = list(usual if delivered_by(content) == OUTPUT else COLUMNS_OF_INPUTS)
     if content["kind"] == "rate":  # The load is the rate that was asked for; this is what was served of it.
         columns = [("served", name) if name == "requests_per_s" else (head, name) for head, name in columns]
     if has_goodput(content):
@@ -160,6 +171,12 @@ def has_goodput(content: Mapping[str, Any]) -> bool:
     return any(point["numbers"]["goodput"]["value"] is not None for point in content["points"])
 
 
+def has_jobs(content: Mapping[str, Any]) -> bool:
+    """Whether every load had jobs of sessions."""
+    points = content["points"]
+    return bool(points) and all("jobs_per_hour" in point["numbers"] for point in points)
+
+
 TITLES = {
     "output_tokens_per_s": "Output tokens/s",
     "inputs_per_s": "Inputs/s",
@@ -173,6 +190,9 @@ TITLES = {
     "e2el:p50": "E2EL p50 (ms)",
     "e2el:p90": "E2EL p90 (ms)",
     "e2el:p99": "E2EL p99 (ms)",
+    "job:p50": "Job p50 (s)",
+    "job:p90": "Job p90 (s)",
+    "jobs_per_hour": "Jobs/hour",
     "goodput": "Goodput",
     "error_rate": "Failed",
 }

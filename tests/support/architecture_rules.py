@@ -46,30 +46,32 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.metrics": frozenset({"bench.errors", "bench.records", "bench.statistics"}),
     # Pure functions of plain values, and the decisions of a search that stand on them.
     "bench.statistics": frozenset(),
-    "bench.load_search": frozenset({"bench.errors", "bench.statistics"}),
+    "bench.load_search": frozenset({"bench.errors", "bench.loads", "bench.statistics"}),
     # Around the decisions: what visits bring back, the files, and what people see.
     "bench.load_search.visit_result": frozenset(
         {"bench.clock", "bench.errors", "bench.load_search", "bench.metrics", "bench.records", "bench.statistics"}
     ),
     "bench.load_search.options": frozenset(
-        {"bench.config.flags", "bench.config.values", "bench.errors", "bench.load_search"}
+        {"bench.config.flags", "bench.config.values", "bench.errors", "bench.load_search", "bench.loads"}
     ),
     "bench.load_search.files": frozenset({"bench.config", "bench.errors", "bench.load_search", "bench.run_directory"}),
     "bench.load_search.real_time": frozenset({"bench.clock"}),
     "bench.load_search.run_visits": frozenset(
-        {"bench.clock", "bench.config", "bench.evaluate", "bench.load_search", "bench.manifest"}
+        {"bench.clock", "bench.config", "bench.evaluate", "bench.load_search", "bench.loads", "bench.manifest"}
     ),
     "bench.load_search.visit_numbers": frozenset({"bench.load_search", "bench.run_directory"}),
-    "bench.load_search.answer": frozenset({"bench.errors", "bench.load_search", "bench.report.formatting"}),
-    "bench.load_search.charts": frozenset({"bench.load_search", "bench.report"}),
+    "bench.load_search.answer": frozenset(
+        {"bench.errors", "bench.load_search", "bench.loads", "bench.report.formatting"}
+    ),
+    "bench.load_search.charts": frozenset({"bench.load_search", "bench.loads", "bench.report"}),
     "bench.load_search.visit_table": frozenset({"bench.load_search", "bench.report"}),
     "bench.load_search.text": frozenset({"bench.load_search", "bench.report"}),
-    "bench.load_search.page": frozenset({"bench.errors", "bench.load_search", "bench.report"}),
+    "bench.load_search.page": frozenset({"bench.errors", "bench.load_search", "bench.loads", "bench.report"}),
     "bench.load_search.render": frozenset({"bench.errors", "bench.load_search"}),
     "bench.load_search.found": frozenset({"bench.errors", "bench.load_search"}),
     "bench.load_search.whole": frozenset(
-        {"bench.clock", "bench.config", "bench.errors", "bench.load_search", "bench.load_test", "bench.machine",
-         "bench.metrics", "bench.run_directory", "bench.secrets"}
+        {"bench.clock", "bench.config", "bench.errors", "bench.load_search", "bench.load_test", "bench.loads",
+         "bench.machine", "bench.metrics", "bench.run_directory", "bench.secrets"}
     ),
     "bench.load_search.follower": frozenset(
         {"bench.load.live", "bench.load_search", "bench.observer", "bench.terminal"}
@@ -191,7 +193,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     ),
     "bench.api": frozenset({"bench"}),
     "bench.comparison": frozenset(
-        {"bench.config", "bench.errors", "bench.evaluate", "bench.manifest", "bench.metrics", "bench.observer",
+        {"bench.config", "bench.errors", "bench.evaluate", "bench.loads", "bench.manifest", "bench.metrics", "bench.observer",
          "bench.records", "bench.report", "bench.run_directory", "bench.run_series", "bench.statistics"}
     ),
     "bench.release_gate": frozenset({"bench.comparison", "bench.errors", "bench.metrics", "bench.statistics"}),
@@ -207,8 +209,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     ),
     "bench.console.report_text": frozenset({"bench.console", "bench.load_search", "bench.report"}),
     "bench.console.series": frozenset(
-        {"bench.config", "bench.console", "bench.load_search", "bench.load_sweep", "bench.report", "bench.run_directory",
-         "bench.run_state"}
+        {"bench.config", "bench.console", "bench.load_search", "bench.load_sweep", "bench.loads", "bench.report",
+         "bench.run_directory", "bench.run_state"}
     ),
     # Which modes have a load that can be set is for the modes to say.
     "bench.console.set_load": frozenset(

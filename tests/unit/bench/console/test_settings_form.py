@@ -83,7 +83,7 @@ def test_the_form_of_a_kind_has_its_options_and_not_what_it_answers_itself(kind:
 
 def test_options_of_a_search_are_read_from_their_declaration() -> None:
     by_name = {field.name: field for field in settings_form.fields("search")}
-    assert by_name["load"].choices == ("rate", "concurrency")
+    assert by_name["load"].choices == ("rate", "concurrency", "sessions")
     assert (by_name["budget"].default, by_name["precision"].default) == ("15m", "10%")
     typed = settings_form.typed({"budget": "3m", "stream": "on", "rate": "5"}, "search")
     assert typed == {"budget": "3m"}

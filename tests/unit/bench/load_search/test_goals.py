@@ -20,6 +20,8 @@ from bench.load_search.goals import Goal, goal, goals
         ("tps", "mean", ">", 20.0, None),
         ("error_rate", None, "<", 0.01, 0.01),
         ("goodput", None, ">=", 0.95, 0.05),
+        ("job", "p90", "<", 60.0, 0.1),
+        ("job", "mean", "<", 60.0, None),
     ],
 )
 def test_an_objective_allows_a_share_of_violations(
@@ -33,6 +35,9 @@ def test_an_objective_allows_a_share_of_violations(
     [
         ("requests_per_s", None, ">=", 10.0, "rises with the load"),
         ("output_tokens_per_s", None, ">", 900.0, "rises with the load"),
+        ("jobs_per_hour", None, ">", 9.0, "rises with the load"),
+        ("jobs_per_hour_per_gpu", None, ">", 9.0, "rises with the load"),
+        ("job", "p90", ">", 60.0, "did you mean job < ...?"),
         ("ttft", "p99", ">", 500.0, "did you mean ttft < ...?"),
         ("tps", "p50", "<", 20.0, "did you mean tps > ...?"),
         ("error_rate", None, ">", 0.01, "gets better as the load rises"),

@@ -49,7 +49,7 @@ def test_a_search_that_is_resumed_keeps_what_is_not_given_again() -> None:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"load": "rates"}, "'rates' is neither rate nor concurrency"),
+        ({"load": "rates"}, "'rates' is none of rate, concurrency, sessions"),
         ({"start": "abc"}, "'abc' is not a load: give a number of requests/s"),
         ({"start": "0"}, "--start: must be more than 0"),
         ({"start": "-3"}, "'-3' is not a load"),

@@ -14,6 +14,7 @@ from bench.load_search.decisions import Search, Settings
 from bench.load_search.run_visits import RunVisits, run_name, visit_config
 from bench.load_search.visit_result import sought
 from bench.load_search.visits import Visit
+from bench.loads import KINDS
 from bench.metrics import objectives
 from bench.records import RequestRecord, to_line
 from bench.run_directory import RunDirectory
@@ -26,13 +27,12 @@ S = 1_000_000_000
 
 
 def base(load_kind: str = "rate") -> RunConfig:
-    load = {"rate": 1.0} if load_kind == "rate" else {"concurrency": 1}
+    load = KINDS[load_kind].flags(1)
     return resolve({"url": "http://127.0.0.1:8000", "slo": [SLO], "name": "search", "seed": 40, **load})
 
 
 def search(load_kind: str = "rate", budget_s: float = 900.0) -> Search:
-    kind = "rate" if load_kind == "rate" else "concurrency"
-    return Search(Settings(kind, tuple(one.goal for one in WANTED), budget_s=budget_s))  # type: ignore[arg-type]
+    return Search(Settings(load_kind, tuple(one.goal for one in WANTED), budget_s=budget_s))
 
 
 def records() -> list[RequestRecord]:

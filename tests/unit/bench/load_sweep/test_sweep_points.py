@@ -16,12 +16,23 @@ from scipy import stats
 import bench.report
 from bench.errors import Exit, UsageError
 from bench.load_sweep.measure import exit_of
-from bench.load_sweep.points import NUMBERS, Number, RunNumbers, kept_up, knee_of, numbers_of, points_of, together
+from bench.load_sweep.points import (
+    NUMBERS,
+    OF_JOBS,
+    Number,
+    RunNumbers,
+    kept_up,
+    knee_of,
+    numbers_of,
+    points_of,
+    together,
+)
 from bench.load_sweep.sweep_file import NO_KNEE, SweepFacts, config_sha256, to_json
 from bench.load_sweep.visits import Loads, parse
 from bench.report import load_curves, load_sweep_page, load_sweep_text
 from bench.statistics.between_runs import spread
 from tests.support.golden_run import golden_summary
+from tests.support.jobs_run import summary_of_jobs
 
 SCHEMA = json.loads((Path(bench.report.__file__).parent / "load_sweep.schema.json").read_text())
 
@@ -70,7 +81,8 @@ def test_repeats_go_up_and_down_in_turn() -> None:
 @pytest.mark.parametrize(
     ("text", "repeats", "said"),
     [
-        ("1..8x2", 1, "--loads 1..8x2: write concurrency=1..256x2 (users) or rate=5,10,20 (requests per second)"),
+        ("1..8x2", 1, "--loads 1..8x2: write concurrency=1..256x2 (users), rate=5,10,20 (requests per second)"),
+        ("sessions=1,2.5", 1, "--loads: 2.5 sessions do not exist"),
         ("users=5", 1, "--loads users=5: write concurrency=1..256x2"),
         ("concurrency=1.5", 1, "--loads: 1.5 users do not exist"),
         ("rate=1..8", 1, "--loads: '1..8' is not a load"),
@@ -271,3 +283,32 @@ def test_several_sweeps_have_a_curve_each_over_all_their_loads() -> None:
     assert "<h2>b</h2>" in page
     assert 'href="x/two/concurrency-30-1/report.html"' in page
     assert load_sweep_page.names_of([content(LADDER)] * 2, ["x", "y"]) == ["x", "y"]
+
+
+def test_a_sweep_over_sessions_shows_their_jobs() -> None:
+    found = numbers_of(summary_of_jobs())
+    jobs = summary_of_jobs()["jobs"]
+    assert set(found) == {*NUMBERS, *OF_JOBS}
+    assert (found["job:p90"].value, found["jobs_per_hour"].low) == (
+        jobs["job_s"]["p90"],
+        jobs["rates"]["ci95"]["jobs_per_hour"][0],
+    )
+    runs = [
+        RunNumbers(name=f"sessions-{n}-1", load=n, repeat=1, status="VALID", reasons=(), numbers=found)
+        for n in (1, 2, 4, 8)
+    ]
+    swept = content(runs) | {"kind": "sessions", "unit": "sessions"}
+    jsonschema.validate(swept, SCHEMA)
+    printed = load_sweep_text.render(swept)
+    assert printed.startswith("sessions") or "\nsessions " in printed
+    for head in ("jobs/h", "job s"):
+        assert head in printed
+    page = load_sweep_page.render([swept])
+    for said in ("Job p90 (s)", "Job seconds", "Jobs an hour"):
+        assert said in page
+
+
+def test_the_settings_of_a_load_of_sessions_say_their_mode() -> None:
+    assert parse("sessions=3").settings(3.0) == {"mode": "sessions", "concurrency": 3, "until": ()}
+    assert parse("concurrency=3").settings(3.0) == {"concurrency": 3, "until": ()}
+    assert parse("rate=2.5").settings(2.5) == {"rate": 2.5, "until": ()}

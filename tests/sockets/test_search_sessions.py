@@ -1,0 +1,72 @@
+"""How many agents does it hold? A short search over sessions, and a sweep, against the mock."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+from bench.verdict.limits import Limits
+from tests.support.mock_process import mock_process
+
+DEADLINE_S = 50.0
+
+
+def _settings(folder: Path, url: str) -> str:
+    """Two jobs a session, the first of two steps with a tool between them; no verdict is bent by other programs."""
+    turns = [
+        {"content": "Begin.", "output_tokens": 3},
+        {"content": "The tool says: done.", "output_tokens": 3, "think_time_s": 0.02, "pause": "tool"},
+        {"content": "One more thing.", "output_tokens": 3, "think_time_s": 0.03, "pause": "human"},
+    ]
+    rows = [json.dumps({"session": f"s{k}", "turns": turns}) for k in range(4)]
+    (folder / "agents.jsonl").write_text("\n".join(rows) + "\n")
+    never = {"suspect": 1e12, "invalid": 1e12}
+    content = {
+        "url": url, "dataset": str(folder / "agents.jsonl"), "slo": ["job:p90<400ms", "jobs_per_hour_per_user>9000"],
+        "limits": {name: never for name, field in Limits.model_fields.items() if field.default.invalid is not None},
+    }  # fmt: skip
+    file = folder / "settings.yaml"
+    file.write_text(yaml.safe_dump(content))
+    return str(file)
+
+
+def _run(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "bench", *words], capture_output=True, text=True, timeout=DEADLINE_S)
+
+
+def test_a_search_over_sessions_judges_jobs_and_a_sweep_shows_them(tmp_path: Path) -> None:
+    with mock_process("--ttft", "20ms", "--tpot", "5ms") as mock:
+        config = _settings(tmp_path, mock.url)
+        searched = _run(
+            "search", "--config", config, "--load", "sessions", "--start", "2", "--max", "4", "--budget", "10s",
+            "--require", "2", "--out", str(tmp_path / "search"),
+        )  # fmt: skip
+        swept = _run(
+            "sweep",
+            "--config",
+            config,
+            "--loads",
+            "sessions=1,3",
+            "--duration",
+            "1.5s",
+            "--out",
+            str(tmp_path / "sweep"),
+        )
+    assert searched.returncode == 0, searched.stdout + searched.stderr
+    assert "required: 2 sessions is held" in searched.stdout
+    assert "visit 1: 2 sessions held" in searched.stderr
+    found = json.loads((tmp_path / "search" / "search.json").read_bytes())
+    assert (found["load_kind"], found["settings"]["judged_after_s"]) == ("sessions", 0.8)
+    for visit in found["visits"]:
+        summary = json.loads((tmp_path / "search" / visit["run_dir"] / "summary.json").read_bytes())
+        assert (summary["run"]["mode"], summary["load"]["concurrency"]) == ("sessions", visit["load"])
+        assert 0 < visit["jobs"]["job:p90<400ms"] <= sum(summary["jobs"]["counts"].values())
+    assert swept.returncode == 0, swept.stdout + swept.stderr
+    points = json.loads((tmp_path / "sweep" / "sweep.json").read_bytes())["points"]
+    assert [point["load"] for point in points] == [1, 3]
+    assert all(point["numbers"]["jobs_per_hour"]["value"] > 0 for point in points)
+    assert "jobs/h" in swept.stdout

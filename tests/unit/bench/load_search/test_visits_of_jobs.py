@@ -1,0 +1,96 @@
+"""A search for sessions: what a visit says of jobs, how long it lasts for them, and what the answer is called."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from bench.config import resolve
+from bench.load_search.answer import known_text, load_text
+from bench.load_search.decisions import Known, Search, Settings
+from bench.load_search.run_visits import visit_config
+from bench.load_search.visit_result import Load, judged_after_s, result_of, sought
+from bench.load_search.visits import Result, Visit, times
+from bench.loads import KINDS
+from bench.metrics import objectives
+from bench.records import Outcome, RequestRecord
+from tests.support.made_jobs import made_step, two_agents
+from tests.support.made_records import START_NS
+
+VISIT = Visit(n=2, phase="visit", load=8.0, settle_s=1.0, measure_s=60.0)
+
+
+def result(records: Sequence[RequestRecord], *texts: str) -> Result:
+    wanted = sought(objectives.parse(texts))
+    search = Search(Settings("sessions", tuple(one.goal for one in wanted), judged_after_s=judged_after_s(wanted)))
+    return result_of(search, wanted, VISIT, Load(records, START_NS, "VALID", "02-visit-8"), 70.0)
+
+
+def jobs(*seconds: float, every_s: float = 1.0) -> list[RequestRecord]:
+    """Jobs of one step that are due one after the other."""
+    return [
+        made_step(k, 1000 * every_s * k, 1000 * (every_s * k + s), turn=0, session=k) for k, s in enumerate(seconds)
+    ]
+
+
+def test_jobs_and_not_requests_are_held_against_a_limit_on_jobs() -> None:
+    records = [record for k in range(10) for record in two_agents(4 * k, 1500.0 * k, session=k)]
+    found = result(records, "job:p90<900ms", "e2el:p90<10s")
+    assert (found.judged("job:p90<900ms"), found.violations["job:p90<900ms"], found.share("job:p90<900ms")) == (
+        10,
+        10,
+        1.0,
+    )
+    assert (found.judged("e2el:p90<10s"), found.violations["e2el:p90<10s"]) == (40, 0)
+    assert found.e2el_p90_s == 1.0
+
+
+def test_a_job_that_failed_breaks_its_objective_and_one_of_the_warm_up_or_cancelled_does_not() -> None:
+    failed = [*two_agents()[:3], replace(two_agents()[3], outcome=Outcome.RESET)]
+    warm = [replace(record, phase="warmup") for record in two_agents(10, session=1)[:2]] + two_agents(10, session=1)[2:]
+    left = [replace(record, outcome=Outcome.CANCELLED) for record in two_agents(20, session=2)]
+    found = result([*failed, *warm, *left, *two_agents(30, session=3)], "job:p50<5s")
+    assert (found.judged("job:p50<5s"), found.violations["job:p50<5s"]) == (2, 1)
+
+
+def test_jobs_are_judged_that_were_begun_so_long_before_the_end_that_their_fate_is_known() -> None:
+    # Of 60 s of the visit, the last 20 judge nothing: of the job due at 40 s, and of those before, it is known.
+    records = jobs(*[5.0] * 41, *[1.0] * 19)
+    found = result(records, "job:p90<20s")
+    assert found.judged("job:p90<20s") == 41
+    # Those that the visit cut off had more than the limit by its end: they break it, and are not left out.
+    cut = [replace(record, outcome=Outcome.INTERRUPTED) for record in records[30:]]
+    assert result([*records[:30], *cut], "job:p90<20s").violations["job:p90<20s"] == 11
+
+
+def test_jobs_an_hour_of_a_user_are_a_mean_of_job_seconds() -> None:
+    slow, fast = jobs(*[12.0] * 40), jobs(*[8.0] * 40)
+    text = "jobs_per_hour_per_user>360"
+    assert result(slow, text).means[text].log_ratio > 0 > result(fast, text).means[text].log_ratio
+    assert result(slow, text).violations == {}
+    # A mean waits for twice the limit: of what is judged every job is known, or counts as twice the limit.
+    assert judged_after_s(sought(objectives.parse([text]))) == 20.0
+    failed = [replace(record, outcome=Outcome.RESET) for record in fast]
+    assert result(failed, text).means[text].log_ratio == pytest.approx(0.6931, abs=1e-3)
+
+
+def test_a_visit_lasts_long_enough_to_judge_jobs() -> None:
+    assert times("visit", None, 60.0, 900.0) == (120.0, 240.0)
+    assert times("visit", None, 60.0, 900.0, 300.0) == (150.0, 900.0)
+    assert times("scout", None, 60.0, 900.0, 300.0)[1] == 600.0
+
+
+def test_a_visit_of_sessions_is_a_run_in_that_mode() -> None:
+    load = KINDS["sessions"].flags(1)
+    base = resolve({"url": "http://127.0.0.1:8000", "slo": ["job:p90<2s"], "turns": "3", **load})
+    config = visit_config(base, VISIT, "sessions")
+    assert (config.mode, config.concurrency, config.duration, config.turns) == ("sessions", 8, 60.0, "3")
+    assert config.ramp == "0.500s"
+
+
+def test_the_answer_speaks_of_sessions() -> None:
+    assert (load_text(1.0, "sessions"), load_text(12.9, "sessions")) == ("1 session", "12 sessions")
+    search = Search(Settings("sessions", ()))
+    assert known_text(search, Known(24.0, 22.4, 26.1, "job:p90<60s", None, None)) == "between 22 and 26 sessions"
