@@ -1,28 +1,38 @@
 """What is sent in mode sessions: requests that carry what was said before, made while their user thinks.
 
-A request cannot be made before the answer to the one before it has come. So sessions are made ahead, or by the process that
-makes requests too (bench/load/feed.py), since what their users say depends on no answer; and the body of the
-next turn as soon as there is an answer: when its think time is over it only has to be sent.
+A request cannot be made before the answers in its history have come. So sessions are made ahead, or by the process that makes
+requests too (bench/load/feed.py), since what their users say depends on no answer; and the body of a turn as soon as the
+answers are there that it needs: when it is due it only has to be sent.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import orjson
 
+from bench.mid_session import FRESH, NS_PER_S, Beginning, beginning_at, instants, planned_times, rest_ns
+from bench.rng import Random
 from bench.stock import Stock
 from bench.workload import Encoded, Phase, Request, Route, TurnPlace
 from promptset.samples import Sample
 from promptset.sessions import Session, read_session
 
-NS_PER_S = 1_000_000_000
-
 
 class Conversation:
-    """One session under way. `think_ns` is how long its user thinks before the turn that comes next."""
+    """One session under way: makes the requests of its turns, which are known by their numbers."""
 
-    def __init__(self, session: Session, number: int, encode: Callable[[Sample], Encoded], *, real: bool) -> None:
+    def __init__(
+        self,
+        session: Session,
+        number: int,
+        encode: Callable[[Sample], Encoded],
+        *,
+        real: bool,
+        beginning: Beginning = FRESH,
+    ) -> None:
         """`number` of the session in its run. `real`: histories are made of the server's answers, else of planned ones."""
         self._session = session
         self._number = number
@@ -30,76 +40,88 @@ class Conversation:
         self._route = None if no_route else Route(session.endpoint, session.headers)
         self._encode = encode
         self._real = real
-        self._answers: list[str | None] = []
-        self._heard = ""
-        self._prepare()
+        self._answers: dict[int, str | None] = {}
+        self._heard: dict[int, str] = {}
+        self._made: dict[int, Encoded | None] = {}
+        """Bodies, by turn; None of a turn that was sent."""
+        self._before = beginning.ended_ns.keys()
+        self._jobs_cut = {session.nodes[turn].job for turn in self._before}
+        self.beginning = beginning
+        self.after = tuple(node.after for node in session.nodes)
+        """Of each turn, the turns that must have ended before it is due."""
+        self.pauses_ns = tuple(round(turn.think_time_s * NS_PER_S) for turn in session.turns)
+        """Of each turn, the time between the end of the last of these and itself."""
 
-    def _prepare(self) -> None:
-        number = len(self._answers)
-        turn = self._session.turns[number]
-        node = self._session.nodes[number]
-        # With real answers nobody knows the length of a history beforehand.
-        known = not self._answers or not self._real
-        self._turn = turn
+    def is_ready(self, turn: int) -> bool:
+        """Whether the answers in the history of a turn are there."""
+        said = self._session.nodes[turn].continues
+        return not self._real or said is None or said in self._answers or said in self._before
+
+    def make(self, turn: int) -> None:
+        """Make the body of a turn, if its answers are there and it was not made."""
+        if turn in self._made or not self.is_ready(turn):
+            return
         session = self._session
-        self._encoded = self._encode(
+        self._made[turn] = self._encode(
             Sample(
-                messages=tuple(session.messages(self._answers)),
-                output_tokens=turn.output_tokens,
+                messages=tuple(session.conversation(turn, self._answers)),
+                output_tokens=session.turns[turn].output_tokens,
                 endpoint=session.endpoint,
                 model=session.model,
                 headers=session.headers,
                 priority=session.priority,
             )
         )
-        self._input_tokens = turn.input_tokens if known else None
-        self.think_ns = round(turn.think_time_s * NS_PER_S)
-        self._place = TurnPlace(
-            number=self._number,
-            turn=number,
-            turns=len(session.turns),
-            job=node.job,
-            job_step=node.step,
-            job_steps=node.steps,
-            agent=turn.agent,
-            pause_ns=self.think_ns,
-            pause=node.pause,
-            cached_tokens=turn.cached_tokens,
-        )
 
-    def request(self, request_id: str, index: int, phase: Phase, cancel_after_ns: int | None = None) -> Request:
-        """The request of the turn that comes next."""
+    def request(
+        self, turn: int, request_id: str, index: int, phase: Phase, cancel_after_ns: int | None = None
+    ) -> Request:
+        """The request of a turn whose answers are there."""
+        self.make(turn)
+        encoded, self._made[turn] = self._made[turn], None
+        assert encoded is not None
+        said = self._session.nodes[turn].continues
+        # With real answers nobody knows the length of a history beforehand.
+        known = not self._real or said is None or said in self._before
         return Request(
             id=request_id,
             index=index,
             phase=phase,
             session=self._session.id,
-            place=self._place,
-            body=self._encoded.body,
-            stream=self._encoded.stream,
-            input_tokens_asked=self._input_tokens,
-            output_tokens_asked=self._encoded.output_tokens_asked,
+            place=self._place(turn),
+            body=encoded.body,
+            stream=encoded.stream,
+            input_tokens_asked=self._session.turns[turn].input_tokens if known else None,
+            output_tokens_asked=encoded.output_tokens_asked,
             route=self._route,
-            model=self._encoded.model,
+            model=encoded.model,
             cancel_after_ns=cancel_after_ns,
-            on_text=self._hear if self._real else None,
+            on_text=partial(self._heard.__setitem__, turn) if self._real else None,
         )
 
-    def _hear(self, text: str) -> None:
-        self._heard = text
+    def _place(self, number: int) -> TurnPlace:
+        turn, node = self._session.turns[number], self._session.nodes[number]
+        just_before = node.after == ((number - 1,) if number else ())
+        return TurnPlace(
+            number=self._number,
+            turn=number,
+            turns=len(self._session.turns),
+            job=node.job,
+            job_step=node.step,
+            job_steps=node.steps,
+            agent=turn.agent,
+            pause_ns=self.pauses_ns[number],
+            pause=node.pause,
+            after=None if just_before else node.after,
+            # What was before the run has warmed no cache.
+            cached_tokens=None if node.continues in self._before else turn.cached_tokens,
+            turns_before=len(self._before) if self._before else None,
+            job_cut=node.job in self._jobs_cut if self._before else None,
+        )
 
-    @property
-    def at_last_turn(self) -> bool:
-        """Whether the turn that comes next is the last one."""
-        return len(self._answers) == len(self._session.turns) - 1
-
-    def answered(self) -> bool:
-        """The answer has come: makes the next request. False where there is no next turn."""
-        self._answers.append(self._heard if self._real else None)
-        if len(self._answers) == len(self._session.turns):
-            return False
-        self._prepare()
-        return True
+    def answered(self, turn: int) -> None:
+        """The answer to a turn has come, and was a good one."""
+        self._answers[turn] = self._heard.pop(turn, "") if self._real else None
 
 
 def pack_session(session: Session) -> bytes:
@@ -115,7 +137,9 @@ def unpack_session(packed: bytes) -> Session:
 def _weight(session: Session) -> tuple[int, int]:
     """Its requests, and about its bytes: the characters of its texts."""
     texts = (text for turn in session.turns for text in (turn.content, turn.answer) if text is not None)
-    return len(session.turns), len(session.system or "") + sum(map(len, texts))
+    openings = (message.get("content") for turn in session.turns for message in turn.opening)
+    opened = sum(len(text) for text in openings if isinstance(text, str))
+    return len(session.turns), len(session.system or "") + sum(map(len, texts)) + opened
 
 
 class Conversations:
@@ -141,7 +165,10 @@ class Conversations:
         self._first = first
         self._next = first
         self._step = step
-        self._begun = 0
+        self._begun = self._taken = 0
+        self._middles: deque[tuple[Session | None, Beginning]] = deque()
+        self._left: deque[Session] = deque()
+        """Sessions that were taken, and not begun yet."""
 
     @property
     def has_room(self) -> bool:
@@ -153,18 +180,42 @@ class Conversations:
         self.stock.put(unpack_session(packed))
 
     def taken_from(self, number: int) -> int:
-        """How many of the sessions that were begun have this number or a higher one."""
-        end = self._first + self._begun * self._step
+        """How many of the sessions that were taken have this number or a higher one."""
+        end = self._first + self._taken * self._step
         return max(0, (end - max(self._first, number)) // self._step)
+
+    def begin_in_middle(self, users: int, chance: Random, out_of: int) -> None:
+        """Let the first conversations of so many users begin in the middle of sessions, drawn of the next `out_of`. Those
+        that are not drawn come behind them, from their first turn on."""
+        if not users:
+            return
+        sessions = [self._take() for _ in range(out_of)]
+        drawn = instants([max(planned_times(session)[1]) for session in sessions], users, chance)
+        for number, at_ns in drawn:
+            session = sessions[number]
+            beginning = beginning_at(session, at_ns)
+            if beginning is None:  # It ends with what is under way: its user comes back with another one.
+                self._middles.append((None, Beginning(rest_ns(session, at_ns))))
+            else:
+                self._middles.append((session, beginning))
+        used = {number for number, _ in drawn}
+        self._left.extend(session for number, session in enumerate(sessions) if number not in used)
+
+    def _take(self) -> Session:
+        self._taken += 1
+        return self.stock.take()
 
     def begin(self) -> Conversation:
         """The next session."""
+        session, beginning = self._middles.popleft() if self._middles else (None, FRESH)
+        if session is None:
+            session = self._left.popleft() if self._left else self._take()
         number = self._first + self._begun * self._step
         self._begun += 1
-        return Conversation(self.stock.take(), number, self._encode, real=self._real)
+        return Conversation(session, number, self._encode, real=self._real, beginning=beginning)
 
-    def request(self, conversation: Conversation, phase: Phase) -> Request:
-        """The next request of a conversation."""
+    def request(self, conversation: Conversation, turn: int, phase: Phase) -> Request:
+        """The request of a turn of a conversation, with the next number."""
         index, self._next = self._next, self._next + self._step
         after_ns = None if self._cancel is None else self._cancel(index)
-        return conversation.request(f"{self._run_id}-{index}", index, phase, after_ns)
+        return conversation.request(turn, f"{self._run_id}-{index}", index, phase, after_ns)

@@ -282,7 +282,7 @@ def _facts(run: StoredRun, directory: RunDirectory) -> RunFacts:
         start_ns=start_ns,
         seed=config.seed,
         planned=config.requests if stored.planned is None else stored.planned,
-        offered_rps=config.rate,
+        offered_rps=None if config.mode == "sessions" else config.rate,
         concurrency=config.concurrency,
         max_concurrency=config.max_concurrency,
         ramp_s=config.ramp_in_s,

@@ -30,6 +30,7 @@ from bench.modes import MODES
 from bench.modes.interface import flag, inputs_of
 
 MODES_WITH_SEGMENTS = ("concurrency", "rate")
+MODES_WITH_RATES = ("rate", "sessions")
 MODES_WITH_GOALS = ("concurrency", "rate", "sessions")
 """The modes whose load stays the same for as long as it is sent."""
 _NO_DEFAULT = object()
@@ -115,7 +116,7 @@ def _combinations(settings: Settings, given: Collection[str]) -> list[str]:
     if settings.rate is not None and settings.concurrency is not None:
         problems.append("--rate and --concurrency exclude each other: to cap a rate, use --max-concurrency")
     mode = MODES[implied_mode(settings)]
-    if mode.name != "rate" and settings.rate is not None and settings.concurrency is None:
+    if mode.name not in MODES_WITH_RATES and settings.rate is not None and settings.concurrency is None:
         problems.append(f"--rate does not go with --mode {mode.name}: leave one of the two out")
     problems += _segment_problems(settings, mode.name)
     problems += mode.problems(settings, given)

@@ -134,7 +134,9 @@ class RunConfig(Settings):
 
     @property
     def most_per_s(self) -> float | None:
-        """The greatest rate, in requests per second; None where users or a recording set it."""
+        """The greatest rate, in requests per second; None where users, a recording or sessions set it."""
+        if self.mode == "sessions":
+            return None
         return most(self.segments) if self.segments and self.mode == "rate" else self.rate
 
     @property

@@ -82,19 +82,23 @@ class Settings(BaseModel):
     )
     concurrency: Users = option(
         None,
-        "users of the modes concurrency and sessions",
+        "users of the modes concurrency and sessions: of sessions, so many are under way at a time",
         group="load",
         metavar="N",
         otherwise=f"{DEFAULT_USERS}",
         ge=1,
     )
     rate: Annotated[float | None, AfterValidator(lambda v: None if v is None else values.requests_per_s(v))] = option(
-        None, "requests per second of mode rate", group="load", metavar="R", gt=0
+        None,
+        "requests per second of mode rate, new sessions per second of mode sessions",
+        group="load",
+        metavar="R",
+        gt=0,
     )
     arrivals: Annotated[str | None, AfterValidator(lambda v: None if v is None else values.one_of(v, ARRIVALS))] = (
         option(
             None,
-            f"arrival process of mode rate: {', '.join(ARRIVALS)}",
+            f"arrival process of a rate: {', '.join(ARRIVALS)}",
             group="load",
             metavar="NAME",
             otherwise=f"{DEFAULT_ARRIVALS}, {ARRIVALS_OF_BURSTS} with --burstiness",
@@ -229,6 +233,12 @@ class Settings(BaseModel):
         "real",
         "mode sessions: put the server's own answers into the history, or planned ones of exact length",
         group="data",
+    )
+    sessions_begin: Literal["first", "middle"] = option(
+        "first",
+        "mode sessions with --concurrency: begin the first session of each user with its first turn, or in its middle, where "
+        "a service that has run for long would find it",
+        group="load",
     )
     prefix: str | None = option(
         None, "let prompts share a beginning, for example tokens=512,groups=4", group="data", metavar="SPEC"

@@ -2,7 +2,8 @@
 
 - `open_loop`: arrivals come when the schedule says, whatever the server does.
 - `closed_loop`: N users, each of whom sends again when the answer to the last request has come.
-- `sessions`: N users, each of whom holds one conversation after the other.
+- `sessions`: graphs of turns under way. `session_users`: N users, each of whom holds one session after the other;
+  `session_arrivals`: new sessions come when the schedule says.
 
 Each is a `Dispatcher` (`interface`) and is given a `Sending`: it takes its limits from the `Stop`, counts what is in flight
 in the `InFlightCounter`, and hands every record to one callback.
@@ -12,7 +13,18 @@ from bench.dispatch.closed_loop import ClosedLoop
 from bench.dispatch.in_flight import InFlightCounter
 from bench.dispatch.open_loop import OpenLoop
 from bench.dispatch.sending import Sending
+from bench.dispatch.session_arrivals import SessionArrivals
+from bench.dispatch.session_users import SessionUsers
 from bench.dispatch.sessions import SessionsLoop
 from bench.dispatch.stop import Stop
 
-__all__ = ["ClosedLoop", "InFlightCounter", "OpenLoop", "Sending", "SessionsLoop", "Stop"]
+__all__ = [
+    "ClosedLoop",
+    "InFlightCounter",
+    "OpenLoop",
+    "Sending",
+    "SessionArrivals",
+    "SessionUsers",
+    "SessionsLoop",
+    "Stop",
+]

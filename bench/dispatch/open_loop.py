@@ -94,7 +94,7 @@ class OpenLoop:
         self.sent += 1
         self._sending.transport.start(request, intended_ns, eligible_ns, self._recorded, self._answered)
 
-    def _answered(self, end_ns: int) -> None:
+    def _answered(self, end_ns: int, whole: bool) -> None:
         self._sending.in_flight.end(end_ns)
         if self._waiting:
             request, intended_ns = self._waiting.popleft()

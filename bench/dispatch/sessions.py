@@ -1,90 +1,183 @@
-"""SessionsLoop: N users, each of whom holds one conversation after the other and thinks before each turn.
+"""Sessions under way: each sends its turns when they are due, and tells when it is over.
 
-A turn is intended for the instant at which its think time ends, which began when the answer before it had ended. The
-next turn needs the answer's text, so it waits for the record, not for the end alone: with think times shorter than that
-takes, the difference is lateness. A session ends with its last turn, or with the first one that fails; its user then
-begins the next. After a last turn that needs nothing of the answer: the user is free the moment it has ended, as in
-`ClosedLoop`.
+A turn is intended for the instant at which its pause ends, which began when the last of the turns that it comes after had
+ended. What needs no answer's text (a history of planned answers, a conversation of its own) waits for these ends alone; a
+history of real answers waits for the record of the answer: with pauses shorter than that takes, the difference is lateness.
+
+A session is over with its last turn, or with the first one that fails or is cancelled: then nothing more of it is sent, and
+what is in flight ends by itself. A reply can look whole and be found wrong when it is read: turns that waited for its end
+alone may have been sent by then.
+
+Who begins sessions is another matter: `session_users` and `session_arrivals`.
 """
 
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 
+from bench.clock import Timer
 from bench.conversations import Conversation, Conversations
+from bench.dispatch.course import Course
 from bench.dispatch.sending import Sending
 from bench.records import Outcome, RequestRecord
 
 
-class SessionsLoop:
-    """`planned` counts requests that a user was ready to send, `sent` those handed to the transport, `done` records."""
+class _Session:
+    """One session under way. `on_over` is told the instant at which the last of it ended, once."""
 
-    def __init__(self, conversations: Conversations, sending: Sending, *, users: int, ramp_ns: int) -> None:
+    def __init__(self, conversation: Conversation, at_ns: int, on_over: Callable[[int], None]) -> None:
+        beginning = conversation.beginning
+        self.conversation = conversation
+        self.course = Course(
+            conversation.after,
+            conversation.pauses_ns,
+            began_ns=at_ns + beginning.began_ns,
+            ended_ns={turn: at_ns + end_ns for turn, end_ns in beginning.ended_ns.items()},
+        )
+        self.on_over: Callable[[int], None] | None = on_over
+        self.waiting: dict[int, Timer] = {}
+        """Turns that are due later."""
+        self.held: dict[int, int] = {}
+        """Turns that are due and lack an answer's text, and since when."""
+        self.in_flight = 0
+        self.unread: set[int] = set()
+        """Turns that have ended in another way than a whole reply does: their records will say what that means."""
+        self.failed = False
+        self.last_end_ns = at_ns
+
+    def fail(self) -> None:
+        """Nothing more of it is sent."""
+        self.failed = True
+        for timer in self.waiting.values():
+            timer.cancel()
+        self.waiting.clear()
+        self.held.clear()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is in flight, and nothing will be."""
+        if self.in_flight:
+            return False
+        return self.failed or not (self.course.left or self.waiting or self.held)
+
+
+class SessionsLoop(ABC):
+    """`planned` counts turns that came due, `sent` those handed to the transport, `done` their records."""
+
+    def __init__(self, conversations: Conversations, sending: Sending) -> None:
         self._conversations = conversations
         self._sending = sending
-        self._users = users
-        self._ramp_ns = ramp_ns
         self.planned = self.sent = self.done = 0
+
+    @abstractmethod
+    def start(self, start_ns: int) -> None:
+        """The load begins at this instant."""
+
+    @abstractmethod
+    def change(self, at_ns: int, load: float) -> None:
+        """The load from this instant on."""
 
     async def run(self, start_ns: int) -> None:
         """Send until the stop says so, and return when nothing is in flight any more."""
-        self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._loop = asyncio.get_running_loop()
+        self._ended: asyncio.Future[None] = self._loop.create_future()
         self._sending.stop.on_stop(lambda reason: self._check_end())
-        for user in range(self._users):
-            self._begin(start_ns + (user * self._ramp_ns) // self._users)
+        self.start(start_ns)
         await self._ended
 
-    def change(self, at_ns: int, load: float) -> None:
-        """Raises TypeError: who holds a conversation stays until it ends."""
-        raise TypeError("the users of sessions cannot be changed")
-
-    def _begin(self, free_ns: int) -> None:
-        """A user is free since this instant, and begins a session."""
+    def _begin(self, at_ns: int, on_over: Callable[[int], None]) -> None:
+        """A session begins at this instant."""
         if not self._sending.stop.stopped:
-            conversation = self._conversations.begin()
-            self._think(conversation, free_ns + conversation.think_ns)
+            session = _Session(self._conversations.begin(), at_ns, on_over)
+            self._wait(session, session.course.first())
 
-    def _think(self, conversation: Conversation, due_ns: int) -> None:
-        """Send the next turn at this instant."""
-        if due_ns <= self._sending.clock.now_ns():
-            self._send(conversation, due_ns)
+    def _wait(self, session: _Session, due: list[tuple[int, int]]) -> None:
+        """Send these turns when they are due."""
+        for turn, due_ns in due:
+            if due_ns <= self._sending.clock.now_ns():
+                self._due(session, turn, due_ns)
+            else:
+                call = lambda turn=turn, due_ns=due_ns: self._due(session, turn, due_ns)  # noqa: E731
+                session.waiting[turn] = self._sending.clock.call_at(due_ns, call)
+                self._make_soon(session, [turn])
+
+    def _due(self, session: _Session, turn: int, due_ns: int) -> None:
+        session.waiting.pop(turn, None)
+        if session.conversation.is_ready(turn):
+            self._send(session, turn, due_ns)
         else:
-            self._sending.clock.call_at(due_ns, lambda: self._send(conversation, due_ns))
+            session.held[turn] = due_ns
 
-    def _send(self, conversation: Conversation, intended_ns: int) -> None:
+    def _send(self, session: _Session, turn: int, intended_ns: int) -> None:
+        if session.failed:  # By a turn that was due at the same time.
+            return
         phase = self._sending.stop.next_phase(intended_ns)
-        if phase is None:  # Sending ended while the user was thinking.
+        if phase is None:  # Sending ended during the pause.
             return
         self.planned += 1
-        request = self._conversations.request(conversation, phase)
+        request = self._conversations.request(session.conversation, turn, phase)
         self._sending.in_flight.begin(intended_ns)
         self.sent += 1
+        session.in_flight += 1
 
-        last = conversation.at_last_turn
-
-        def ended(end_ns: int) -> None:
+        def ended(end_ns: int, whole: bool) -> None:
             self._sending.in_flight.end(end_ns)
-            if last:
-                self._begin(end_ns)
+            self._turn_ended(session, turn, end_ns, whole)
 
         def recorded(record: RequestRecord) -> None:
-            self._recorded(None if last else conversation, record)
+            self._recorded(session, turn, record)
 
         self._sending.transport.start(request, intended_ns, intended_ns, recorded, ended)
         self._sending.stop.check_count()
+        self._make_soon(session, session.course.children(turn))
 
-    def _recorded(self, conversation: Conversation | None, record: RequestRecord) -> None:
-        """Go on with the conversation; None: it was the last turn."""
+    def _make_soon(self, session: _Session, turns: Sequence[int]) -> None:
+        """Make the bodies of these turns, as far as their answers are there, when what is due now has been sent."""
+        for turn in turns:
+            self._loop.call_soon(session.conversation.make, turn)
+
+    def _turn_ended(self, session: _Session, turn: int, end_ns: int, whole: bool) -> None:
+        session.in_flight -= 1
+        session.last_end_ns = max(session.last_end_ns, end_ns)
+        if whole:
+            self._go_on(session, turn, end_ns)
+        else:
+            session.unread.add(turn)
+        self._check_over(session)
+
+    def _go_on(self, session: _Session, turn: int, end_ns: int) -> None:
+        """A turn has ended, and those that come after it may be due."""
+        if not session.failed and not self._sending.stop.stopped:
+            self._wait(session, session.course.ended(turn, end_ns))
+
+    def _recorded(self, session: _Session, turn: int, record: RequestRecord) -> None:
         self.done += 1
         self._sending.on_record(record)
         if self._sending.stop.stopped:
             self._check_end()
-        elif conversation is None:
             return
-        elif record.outcome is Outcome.OK and conversation.answered():
-            self._think(conversation, record.end_ns + conversation.think_ns)
+        good = record.outcome is Outcome.OK
+        if good:
+            session.conversation.answered(turn)
+            self._make_soon(session, session.course.children(turn))
         else:
-            self._begin(record.end_ns)
+            session.fail()
+        if turn in session.unread:
+            session.unread.remove(turn)
+            if good:
+                self._go_on(session, turn, record.end_ns)
+        for held, due_ns in [*session.held.items()]:
+            if session.conversation.is_ready(held):
+                del session.held[held]
+                self._send(session, held, due_ns)
+        self._check_over(session)
+
+    def _check_over(self, session: _Session) -> None:
+        if session.on_over is not None and session.is_over:
+            on_over, session.on_over = session.on_over, None
+            on_over(session.last_end_ns)
 
     def _check_end(self) -> None:
         if self._sending.stop.stopped and self.done == self.sent and not self._ended.done():

@@ -81,7 +81,7 @@ class Worker:
     async def prepare(self) -> None:
         """Make requests and connections ahead. Raises UsageError where the data cannot be made."""
         share, begun = self._assignment.share, self._load.begun
-        connections = share.users if share.users is not None else share.cap
+        connections = share.cap if share.users is None else share.users * self._source.at_once
         if connections is None:
             connections = min(CONNECTIONS_AHEAD, preflight.room_for_connections())
         if not begun and share.requests is not None:

@@ -109,14 +109,17 @@ class Mode(ABC):
     name: ClassVar[str]
     summary: ClassVar[str]
     """What `--help` says of it."""
-    open_loop: ClassVar[bool]
-    """Whether a schedule, not a response, decides when a request is sent."""
     own_settings: ClassVar[tuple[str, ...]] = ()
     """Settings that other modes do not have."""
     all_at_once: ClassVar[bool] = False
     """Whether every request is needed at the start."""
     load_unit: ClassVar[str | None] = None
     """What its load is a number of, where it can be changed while it runs: users, or requests/s."""
+
+    @property
+    @abstractmethod
+    def open_loop(self) -> bool:
+        """Whether a schedule, not a response, decides when a request is sent, or the first one of a session."""
 
     @classmethod
     @abstractmethod
@@ -175,9 +178,13 @@ class Mode(ABC):
 class UsersMode(Mode):
     """A closed loop: users who wait for each response. Subclasses have `users` and `ramp_ns`."""
 
-    open_loop = False
     users: int
     ramp_ns: int
+
+    @property
+    def open_loop(self) -> bool:
+        """Responses decide."""
+        return False
 
     def plan(self, length: RunLength, source: Source[object]) -> LoadPlan:
         """As many connections as users, and never more than there are requests."""
@@ -216,9 +223,13 @@ class UsersMode(Mode):
 class OpenLoopMode(Mode):
     """An open loop: a schedule decides. Subclasses have a `cap` on what is in flight, and `drop_late`."""
 
-    open_loop = True
     cap: int | None
     drop_late: bool
+
+    @property
+    def open_loop(self) -> bool:
+        """A schedule decides."""
+        return True
 
     @abstractmethod
     def arrivals_of(self, share: WorkerShare) -> Iterator[int]:

@@ -62,10 +62,7 @@ class Rate(OpenLoopMode):
         known = settings.rate is not None or settings.segments or cls.implied_by(settings)
         problems = [] if known else [_RATE]
         problems += segment_problems(settings, unit="a request", whole=False)
-        shapeless = settings.arrivals not in (None, ARRIVALS_OF_BURSTS)
-        if shapeless and "burstiness" in given and settings.burstiness != 1.0:
-            problems.append(f"--burstiness is the shape of gamma gaps: --arrivals {settings.arrivals} has none")
-        return problems + open_loop_problems(cls.name, settings)
+        return problems + shape_problems(settings, given) + open_loop_problems(cls.name, settings)
 
     @classmethod
     def implied_by(cls, settings: Settings) -> bool:
@@ -184,3 +181,11 @@ class Rate(OpenLoopMode):
         if share.length.total is not None:
             return Expected(share.length.total, exact=True)
         return Expected(len(draw(islice(self.offsets(), most + 1), share.length).offsets_ns), exact=True)
+
+
+def shape_problems(settings: Settings, given: Collection[str]) -> list[str]:
+    """A shape of gaps that the arrivals do not have."""
+    shapeless = settings.arrivals not in (None, ARRIVALS_OF_BURSTS)
+    if shapeless and "burstiness" in given and settings.burstiness != 1.0:
+        return [f"--burstiness is the shape of gamma gaps: --arrivals {settings.arrivals} has none"]
+    return []

@@ -1,18 +1,22 @@
-"""Sessions: N users, each of whom holds one conversation after the other and thinks before each turn."""
+"""Sessions: so many at a time, each of a user who holds one after the other; or new ones at a rate."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.clock import NS_PER_S
 from bench.conversations import Conversations
-from bench.dispatch import SessionsLoop
+from bench.dispatch import Sending, SessionArrivals, SessionUsers
 from bench.endpoints import DEFAULT, ENDPOINTS, urls
 from bench.modes.concurrency import DEFAULT_USERS, Concurrency
 from bench.modes.interface import (
     DEFAULT_OUTPUT_TOKENS,
+    Expected,
+    LoadPlan,
     Numbering,
     UsersMode,
     WorkerLoad,
@@ -20,7 +24,9 @@ from bench.modes.interface import (
     flag,
     ramp_ns,
 )
-from bench.modes.share import WorkerShare
+from bench.modes.rate import Rate, shape_problems
+from bench.modes.share import BUSIEST_S, RunLength, WorkerShare, part
+from bench.rng import stream
 from bench.sources.interface import Source, SourceSpec
 from bench.sources.sessions import SessionFileSpec, SessionSpec
 from bench.workload import Encoded
@@ -32,23 +38,39 @@ if TYPE_CHECKING:
 DEFAULT_TURNS = "4"
 DEFAULT_THINK_TIME = "0s"
 
+LOOKED_AT = 2
+"""Sessions for each user, of which those are drawn that begin in their middle. All of them are made before the load."""
+LOOKED_AT_IN_FILE = 8
+"""The same, of a file, whose sessions need not be made."""
+_GUESSED_TURNS = 4
+"""Of a session at a rate, for a first guess of how many requests are needed."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sessions(UsersMode):
-    """So many users; `real_history`: conversations carry the server's own answers, else planned ones."""
+    """So many users, or sessions that come by the `schedule`; `real_history`: conversations carry the server's own answers,
+    else planned ones. `in_middle`: the first session of each user begins in its middle."""
 
     name = "sessions"
-    summary = "N users who hold conversations"
-    own_settings = ("turns", "think_time", "history")
+    summary = "N users who hold conversations, or R new conversations a second"
+    own_settings = ("turns", "think_time", "history", "sessions_begin", "arrivals", "burstiness")
 
     users: int
     ramp_ns: int
     real_history: bool
+    schedule: Rate | None = None
+    in_middle: bool = False
+    seed: int = 0
+
+    @property
+    def open_loop(self) -> bool:
+        """With a schedule of new sessions."""
+        return self.schedule is not None
 
     @classmethod
     def problems(cls, settings: Settings, given: Collection[str]) -> list[str]:
         """Sessions are chats of English words, whose turns a file or the flags describe, not both."""
-        problems = Concurrency.problems(settings, given)
+        problems = _rate_problems(settings, given) if settings.rate is not None else _users_problems(settings, given)
         endpoint = settings.endpoint or urls.endpoint_of(settings.url) or DEFAULT
         if not ENDPOINTS[endpoint].takes_messages:
             chats = ", ".join(name for name, one in ENDPOINTS.items() if one.takes_messages)
@@ -67,14 +89,21 @@ class Sessions(UsersMode):
 
     @classmethod
     def defaults(cls, settings: Settings) -> dict[str, Any]:
-        """As many users and requests as at fixed concurrency."""
-        return Concurrency.defaults(settings)
+        """As many users and requests as at fixed concurrency; the arrivals of a rate."""
+        return Concurrency.defaults(settings) if settings.rate is None else Rate.defaults(settings)
 
     @classmethod
     def of(cls, settings: Settings) -> Sessions:
         """The load of complete settings."""
         users = DEFAULT_USERS if settings.concurrency is None else settings.concurrency
-        return cls(users=users, ramp_ns=ramp_ns(settings), real_history=settings.history == "real")
+        return cls(
+            users=users if settings.rate is None else 0,
+            ramp_ns=ramp_ns(settings),
+            real_history=settings.history == "real",
+            schedule=None if settings.rate is None else Rate.of(settings),
+            in_middle=settings.sessions_begin == "middle",
+            seed=settings.seed,
+        )
 
     @classmethod
     def data(cls, settings: Settings) -> SourceSpec:
@@ -83,6 +112,7 @@ class Sessions(UsersMode):
             return SessionFileSpec(
                 path=Path(settings.dataset),
                 endpoints=tuple(name for name, chats in endpoints_of_rows(settings.endpoint) if chats),
+                answers_for=_needs_answers(settings),
             )
         return SessionSpec(
             turns=DEFAULT_TURNS if settings.turns is None else settings.turns,
@@ -92,10 +122,62 @@ class Sessions(UsersMode):
             prefix=settings.prefix,
         )
 
+    def plan(self, length: RunLength, source: Source[object]) -> LoadPlan:
+        """Connections for what each user's session sends at a time; at a rate an estimate, since a session has many turns and
+        lasts as long as it does."""
+        if self.schedule is None:
+            whole = UsersMode.plan(self, length, source)
+            at_once = whole.at_once * source.at_once
+            return LoadPlan(
+                at_once=at_once if length.total is None else min(at_once, length.total),
+                bounded=source.at_once == 1,
+                requests=whole.requests,
+                total=whole.total,
+                shares=whole.shares,
+            )
+        at_once = max(1, round(self.schedule.rate * BUSIEST_S)) * source.at_once
+        return LoadPlan(
+            at_once=at_once if length.total is None else min(at_once, length.total),
+            bounded=False,
+            requests=length.requests,
+            total=length.total,
+            shares=lambda workers: self._divided(workers, length),
+        )
+
+    def _divided(self, workers: int, length: RunLength) -> list[WorkerShare]:
+        """A part of the requests each, until the same instant: a worker's first session may come late."""
+        ends_ns = length.ends_ns
+        if workers > 1 and length.duration_ns is not None and self.schedule is not None:
+            ends_ns = max(length.warmup_ns, next(self.schedule.offsets())) + length.duration_ns
+        total, warmup = length.total, length.warmup_requests
+        return [
+            WorkerShare(
+                worker=k,
+                workers=workers,
+                requests=None if total is None else part(total, k, workers) - part(warmup, k, workers),
+                duration_ns=length.duration_ns if ends_ns is None else None,
+                warmup_requests=part(warmup, k, workers),
+                warmup_ns=length.warmup_ns,
+                ends_ns=ends_ns,
+            )
+            for k in range(workers)
+        ]
+
+    def expected(self, share: WorkerShare, most: int) -> Expected:
+        """Where a rate decides, a guess: how many turns a session has, its data says."""
+        if self.schedule is None:
+            return UsersMode.expected(self, share, most)
+        if share.length.total is not None:
+            return Expected(share.length.total, exact=False)
+        lasts_ns = share.duration_ns if share.ends_ns is None else share.ends_ns
+        seconds = 0.0 if lasts_ns is None else lasts_ns / NS_PER_S
+        turns = self.schedule.rate * seconds * _GUESSED_TURNS / share.workers
+        return Expected(min(round(turns), most) + share.warmup_requests, exact=False)
+
     def worker_load(
         self, source: Source[Any], encode: Callable[[Sample], Encoded], numbering: Numbering, share: WorkerShare
     ) -> WorkerLoad:
-        """A loop of the share's users, each in a conversation."""
+        """A loop of the share's users, each in a session; or of the share's arrivals."""
         conversations = Conversations(
             source,
             encode,
@@ -105,9 +187,48 @@ class Sessions(UsersMode):
             step=numbering.step,
             cancel=numbering.cancel,
         )
+        if self.schedule is not None:
+            arrivals = islice(self.schedule.offsets(), share.worker, None, share.workers)
+            return WorkerLoad(conversations, lambda sending: SessionArrivals(conversations, sending, offsets=arrivals))
         users = self._users_of(share)
-        return WorkerLoad(
-            conversations,
-            lambda sending: SessionsLoop(conversations, sending, users=users, ramp_ns=self.ramp_ns),
-            begun=users,
+        looked_at = users * (LOOKED_AT_IN_FILE if source.in_memory else LOOKED_AT)
+        if source.size is not None:
+            looked_at = min(looked_at, max(source.size // share.workers, 1))
+
+        def dispatcher(sending: Sending) -> SessionUsers:
+            if self.in_middle:
+                chance = stream(self.seed, "sessions begin", share.worker)
+                conversations.begin_in_middle(users, chance, looked_at)
+            return SessionUsers(conversations, sending, changes=self.user_changes(share))
+
+        return WorkerLoad(conversations, dispatcher, begun=max(users, looked_at) if self.in_middle else users)
+
+
+def _users_problems(settings: Settings, given: Collection[str]) -> list[str]:
+    problems = Concurrency.problems(settings, given)
+    wrong = [key for key in ("arrivals", "burstiness") if key in given]
+    return problems + [f"{flag(key)} is about new sessions at a --rate, and none is given" for key in wrong]
+
+
+def _rate_problems(settings: Settings, given: Collection[str]) -> list[str]:
+    """What does not go with new sessions at a rate."""
+    problems = shape_problems(settings, given)
+    if settings.max_concurrency is not None:
+        problems.append(
+            "--max-concurrency does not go with sessions at a --rate: to hold so many sessions, use --concurrency"
         )
+    if settings.ramp_in_s:
+        problems.append("--ramp is for users, and sessions at a --rate have none")
+    if settings.sessions_begin == "middle":
+        problems.append(
+            "--sessions-begin middle needs a number of sessions that is held (--concurrency): with --rate, sessions begin "
+            "one by one"
+        )
+    return problems
+
+
+def _needs_answers(settings: Settings) -> str | None:
+    """The flag for which the rows of a file must have planned answers; None where they need none."""
+    if settings.history == "planned":
+        return "--history planned"
+    return "--sessions-begin middle" if settings.sessions_begin == "middle" else None

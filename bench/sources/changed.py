@@ -112,6 +112,10 @@ class Changed(InOrder[Any]):
         return self._source.size
 
     @property
+    def at_once(self) -> int:
+        return self._source.at_once
+
+    @property
     def own_body(self) -> Sample | None:
         return self._source.own_body
 

@@ -62,6 +62,7 @@ class InputSource(SamplesInOrder):
 
     size = None
     in_memory = False
+    at_once = 1
     own_body = None
     ways: tuple[Sample, ...] = ()
     names_models = False

@@ -51,6 +51,10 @@ class Source(Protocol[Item]):
     def tokenizer(self) -> Tokenizer | None:
         """The tokenizer that makes the prompts; None where they are texts of the user's own."""
 
+    @property
+    def at_once(self) -> int:
+        """Requests of one item that may be in flight at the same time, about: of a session with sub-agents several."""
+
     def planned_sharing(self, requests: int) -> SharingTally | None:
         """What of the prompt tokens of the first requests a prefix cache could serve; None: none is planned."""
 

@@ -42,6 +42,7 @@ class Mixed(SamplesInOrder):
 
     size = None
     in_memory = False
+    at_once = 1
     own_body = None
 
     def __init__(

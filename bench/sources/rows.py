@@ -91,6 +91,7 @@ class RowSource(SamplesInOrder):
         self._output_tokens = output_tokens
 
     in_memory = False
+    at_once = 1
 
     @property
     def first(self) -> Sample:

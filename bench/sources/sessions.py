@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 
 from bench.conversations import pack_session
+from bench.mid_session import planned_times
 from bench.sources.in_order import InOrder
 from bench.workload import Encoded
 from promptset import distributions
@@ -57,10 +59,12 @@ class SessionSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionFileSpec:
-    """A file of sessions, from the start again when they are used up. `endpoints`: those that rows may name; None: any."""
+    """A file of sessions, from the start again when they are used up. `endpoints`: those that rows may name; None: any.
+    `answers_for`: the flag for which its rows must have answers."""
 
     path: Path
     endpoints: tuple[str, ...] | None = None
+    answers_for: str | None = None
 
     @property
     def plans_sharing(self) -> bool:
@@ -73,8 +77,8 @@ class SessionFileSpec:
         """Raises SpecError where the file cannot be used."""
         del tokenizer, seed, salt, chat  # What users say is in the file.
         sessions = load_sessions(self.path, self.endpoints)
-        if graphs := [session.id for session in sessions if not session.is_linear]:
-            raise SpecError(f"{self.path}: the session {graphs[0]} branches: only linear sessions can be sent")
+        if self.answers_for is not None:
+            _check_answers(sessions, self.path, self.answers_for)
         named = {(s.endpoint, s.model): s for s in reversed(sessions)}
         named.pop((None, None), None)
         return SessionSource(
@@ -82,9 +86,30 @@ class SessionFileSpec:
             size=len(sessions),
             ways=tuple(_own_sample(session) for session in [*named.values()][:MOST_WAYS]),
             names_models=all(session.model is not None for session in sessions),
+            at_once=max(map(_most_at_once, sessions)),
             first=first,
             step=step,
         )
+
+
+def _check_answers(sessions: Sequence[Session], path: Path, flag: str) -> None:
+    """Raises SpecError where an answer is missing that a history may need."""
+    missing = []
+    for session in sessions:
+        needed = sorted({node.continues for node in session.nodes if node.continues is not None})
+        missing += [f"{session.id}, turn {turn + 1}" for turn in needed if session.turns[turn].answer is None]
+    if missing:
+        more = f", and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise SpecError(
+            f"{path}: {flag} needs the answer of each turn that others continue: {missing[0]}{more} has none"
+        )
+
+
+def _most_at_once(session: Session) -> int:
+    """Requests of a session that are in flight at the same time, by its plan."""
+    starts, ends = planned_times(session)
+    events = sorted([*((at, 1) for at in starts), *((at, -1) for at in ends)])  # Who ends, ends before others begin.
+    return max(accumulate(step for _, step in events))
 
 
 def _own_sample(session: Session) -> Sample:
@@ -112,6 +137,7 @@ class SessionSource(InOrder[Session]):
         tokenizer: Tokenizer | None = None,
         ways: tuple[Sample, ...] = (),
         names_models: bool = False,
+        at_once: int = 1,
         first: int = 0,
         step: int = 1,
     ) -> None:
@@ -119,6 +145,7 @@ class SessionSource(InOrder[Session]):
         super().__init__(first, step)
         self.ways = ways
         self.names_models = names_models
+        self.at_once = at_once
         self._session_at = session_at
         self.size = size
         self.tokenizer = tokenizer

@@ -59,6 +59,7 @@ class PromptSource(SamplesInOrder):
 
     size = None
     in_memory = False
+    at_once = 1
     own_body = None
     ways: tuple[Sample, ...] = ()
     names_models = False

@@ -149,6 +149,10 @@ class Exchange:
         self.attempts += 1
         self.status = self.first_byte_ns = None
 
+    def is_whole(self, failed: Outcome | None) -> bool:
+        """Whether a success came to its end, as far as its status and its connection say."""
+        return failed is None and self.status is not None and 200 <= self.status < 300
+
     def close(self, end_ns: int, failed: Outcome | None = None, error: str | None = None) -> RequestRecord:
         """The record. `failed` is what broke the exchange, None where the response came to its end."""
         try:

@@ -130,7 +130,7 @@ class HttpxTransport:
         self._timed_out.discard(task)
         self._left.discard(task)
         end_ns = exchange.last_read_ns if failed is None else self._clock.now_ns()
-        ended(end_ns)
+        ended(end_ns, exchange.is_whole(failed))
         done(exchange.close(end_ns, failed, error))
 
     def _time_out(self, task: asyncio.Task[_Broken]) -> None:

@@ -78,19 +78,21 @@ class Reading:
     """Numbers in the embeddings of the run so far, by model: readers compare each reply with them, and add new ones."""
 
 
-OnEnd = Callable[[int], None]
+OnEnd = Callable[[int, bool], None]
 OnRecord = Callable[[RequestRecord], None]
 
 
-def ignore(end_ns: int) -> None:
+def ignore(end_ns: int, whole: bool) -> None:
     """For callers who wait for the record alone."""
 
 
 class Transport(Protocol):
     """Sends requests. Each started one is answered by two calls, from the event loop and never inside `start`.
 
-    `ended(end_ns)` comes at once when a response has ended or failed: its slot is free. `done(record)` follows, in the
-    same turn or when the transport has time: making a record must not keep other responses from being read.
+    `ended(end_ns, whole)` comes at once when a response has ended or failed: its slot is free. `whole`: its status is a
+    success and it came to its end; what it holds has not been read yet, and may still be wrong. Else only the record can say
+    what became of it. `done(record)` follows, in the same turn or when the transport has time: making a record must not
+    keep other responses from being read.
     """
 
     async def open(self) -> None:

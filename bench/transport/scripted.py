@@ -96,5 +96,5 @@ class ScriptedTransport:
         exchange, timer, done, ended = self._open.pop(request_id)
         timer.cancel()
         end_ns = self._clock.now_ns()
-        ended(end_ns)
+        ended(end_ns, exchange.is_whole(failed))
         done(exchange.close(end_ns, failed))

@@ -257,7 +257,7 @@ class WireTransport:
         job.connection = None
         if job.leaves is not None:
             job.leaves.cancel()
-        job.ended(end_ns)
+        job.ended(end_ns, job.exchange.is_whole(failed))
         self.later(lambda: job.done(job.exchange.close(end_ns, failed, error)))
 
     def later(self, work: Callable[[], None]) -> None:

@@ -33,8 +33,13 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         {"bench.clock", "bench.endpoints", "bench.errors", "bench.records", "bench.secrets", "bench.workload",
          "promptset.samples"}
     ),
-    "bench.conversations": frozenset({"bench.kept_messages", "bench.stock", "bench.workload", "promptset"}),
-    "bench.sources": frozenset({"bench.conversations", "bench.shares", "bench.workload", "promptset"}),
+    "bench.mid_session": frozenset({"bench.rng", "promptset"}),
+    "bench.conversations": frozenset(
+        {"bench.kept_messages", "bench.mid_session", "bench.rng", "bench.stock", "bench.workload", "promptset"}
+    ),
+    "bench.sources": frozenset(
+        {"bench.conversations", "bench.mid_session", "bench.shares", "bench.workload", "promptset"}
+    ),
     "bench.dispatch": frozenset(
         {"bench.clock", "bench.conversations", "bench.records", "bench.transport.interface", "bench.workload"}
     ),
@@ -449,6 +454,7 @@ LAYERS: tuple[frozenset[str], ...] = (
         {
             "machine_cache",
             "cancel",
+            "mid_session",
             "mock_process",
             "notices",
             "preflight",

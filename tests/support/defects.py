@@ -224,7 +224,7 @@ class Gated(OpenLoop):
         if self._sending.in_flight.now < self.slots:
             super()._arrivals()
 
-    def _answered(self, end_ns: int) -> None:
+    def _answered(self, end_ns: int, whole: bool) -> None:
         super()._answered(end_ns)
         now = self._sending.clock.now_ns()
         if self._due_ns < now and not self._sending.stop.stopped:

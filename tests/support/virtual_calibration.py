@@ -243,7 +243,7 @@ class PaperTransport:
             if i + 1 < len(reads):
                 self.clock.call_at(reads[i + 1][0] + LAG_NS, lambda: read(i + 1))
             else:
-                ended(stamp)
+                ended(stamp, exchange.is_whole(None))
                 done(self.close_record(exchange, stamp))
 
         self.clock.call_at(reads[0][0] + LAG_NS, lambda: read(0))

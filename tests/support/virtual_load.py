@@ -10,9 +10,19 @@ import orjson
 
 from bench.clock import LoopClock
 from bench.conversations import Conversations
-from bench.dispatch import ClosedLoop, InFlightCounter, OpenLoop, Sending, SessionsLoop, Stop
+from bench.dispatch import (
+    ClosedLoop,
+    InFlightCounter,
+    OpenLoop,
+    Sending,
+    SessionArrivals,
+    SessionsLoop,
+    SessionUsers,
+    Stop,
+)
 from bench.load.sampling import Sampler
 from bench.records import RequestRecord
+from bench.rng import stream
 from bench.schedule.users import coming_in
 from bench.transport.interface import OnEnd, OnRecord, ignore
 from bench.transport.scripted import ScriptedReply, ScriptedTransport
@@ -93,16 +103,41 @@ class Load:
         self._run(lambda supply, sending: ClosedLoop(supply, sending, changes=iter(changes)))
         return self
 
-    def sessions(self, users: int, sessions: Iterable[Session], *, real: bool = True, ramp_ns: int = 0) -> Load:
-        """Users who hold these conversations, one after the other; bodies are the messages as JSON."""
+    def sessions(
+        self,
+        users: int,
+        sessions: Iterable[Session],
+        *,
+        real: bool = True,
+        ramp_ns: int = 0,
+        changes: Iterable[tuple[int, int]] | None = None,
+        in_middle: tuple[int, int] | None = None,
+    ) -> Load:
+        """Users who hold these conversations, one after the other; bodies are the messages as JSON. `in_middle`: the seed of
+        where the first ones begin, and of how many sessions they are drawn."""
 
         def make(_supply: Supply, sending: Sending) -> SessionsLoop:
-            encode = lambda sample: Encoded(orjson.dumps(sample.messages), True, sample.output_tokens)  # noqa: E731
-            conversations = Conversations(iter(sessions), encode, "made", real=real, cancel=self._cancel)
-            return SessionsLoop(conversations, sending, users=users, ramp_ns=ramp_ns)
+            conversations = self._conversations(sessions, real)
+            if in_middle is not None:
+                conversations.begin_in_middle(users, stream(in_middle[0], "begin"), in_middle[1])
+            due = coming_in(users, ramp_ns) if changes is None else iter(changes)
+            return SessionUsers(conversations, sending, changes=due)
 
         self._run(make)
         return self
+
+    def session_arrivals(self, offsets: Iterable[int], sessions: Iterable[Session], *, real: bool = True) -> Load:
+        """New sessions at these offsets, in ns from the start."""
+
+        def make(_supply: Supply, sending: Sending) -> SessionsLoop:
+            return SessionArrivals(self._conversations(sessions, real), sending, offsets=iter(offsets))
+
+        self._run(make)
+        return self
+
+    def _conversations(self, sessions: Iterable[Session], real: bool) -> Conversations:
+        encode = lambda sample: Encoded(orjson.dumps(sample.messages), True, sample.output_tokens)  # noqa: E731
+        return Conversations(iter(sessions), encode, "made", real=real, cancel=self._cancel)
 
     def _run(self, make: Callable[[Supply, Sending], OpenLoop | ClosedLoop | SessionsLoop]) -> None:
         async def main(loop: VirtualTimeLoop) -> None:

@@ -67,6 +67,7 @@ KNOBS: dict[str, tuple[list[str], list[str], object]] = {
     "repeat": (URL, ["--repeat", "0.25"], 0.25),
     "turns": ([*URL, "--mode", "sessions"], ["--turns", "uniform:2..5"], "uniform:2..5"),
     "think_time": ([*URL, "--mode", "sessions"], ["--think-time", "exp:mean=2s"], "exp:mean=2s"),
+    "sessions_begin": ([*URL, "--mode", "sessions"], ["--sessions-begin", "middle"], "middle"),
     "history": ([*URL, "--mode", "sessions"], ["--history", "planned"], "planned"),
     "prefix": (URL, ["--prefix", "tokens=16"], "tokens=16"),
     "tokenizer": (URL, ["--tokenizer", "dir"], "dir"),

@@ -120,9 +120,9 @@ def test_the_turns_of_a_session_go_where_it_says() -> None:
     sessions = iter([read_session(row, "s")])
     made = Conversations(sessions, lambda sample: encode(sample, CHAT), "run", real=False)
     conversation = made.begin()
-    first = made.request(conversation, "run")
-    assert conversation.answered()
-    second = made.request(conversation, "run")
+    first = made.request(conversation, 0, "run")
+    conversation.answered(0)
+    second = made.request(conversation, 1, "run")
     assert first.route == second.route == Route(None, (("x-user", "7"),))
     assert [orjson.loads(request.body)["model"] for request in (first, second)] == ["own", "own"]
     assert first.model == "own"

@@ -53,6 +53,11 @@ LOADS: list[tuple[dict[str, Any], Mode]] = [
     ({"mode": "sessions"}, Sessions(users=10, ramp_ns=0, real_history=True)),
     ({"mode": "sessions", "concurrency": 2, "history": "planned"},
      Sessions(users=2, ramp_ns=0, real_history=False)),
+    ({"mode": "sessions", "sessions_begin": "middle", "seed": 5},
+     Sessions(users=10, ramp_ns=0, real_history=True, in_middle=True, seed=5)),
+    ({"mode": "sessions", "rate": 3},
+     Sessions(users=0, ramp_ns=0, real_history=True,
+              schedule=Rate(rate=3.0, arrivals="poisson", burstiness=1.0, seed=0, cap=None, drop_late=False))),
 ]  # fmt: skip
 
 
@@ -85,6 +90,8 @@ PLANS: list[tuple[dict[str, Any], tuple[int, bool, float | None, int | None, int
     ({"mode": "trace"}, (50, False, 5.0, 50, 50)),
     ({"mode": "trace", "requests": 20, "warmup": "3", "max_concurrency": 2}, (2, True, 2.3, 20, 23)),
     ({"mode": "sessions", "concurrency": 6, "duration": "9s"}, (6, True, None, None, None)),
+    ({"mode": "sessions", "rate": 6, "duration": "9s"}, (60, False, None, None, None)),
+    ({"mode": "sessions", "rate": 6, "requests": 40, "warmup": "3"}, (43, False, None, 40, 43)),
 ]
 
 
@@ -110,6 +117,8 @@ def share(**fields: Any) -> WorkerShare:
         ({}, share(requests=30, warmup_requests=4, users=5), 34, True),
         ({}, share(duration_ns=3 * S, warmup_requests=4, users=5), 19, False),
         ({"mode": "sessions"}, share(duration_ns=3 * S, users=5), 15, False),
+        ({"mode": "sessions", "rate": 2}, share(duration_ns=3 * S), 24, False),
+        ({"mode": "sessions", "rate": 2}, share(requests=30), 30, False),
         ({"rate": 5, "arrivals": "constant"}, share(requests=30), 30, True),
         ({"rate": 5, "arrivals": "constant"}, share(duration_ns=3 * S), 15, True),
         ({"rate": 5, "arrivals": "constant"}, share(duration_ns=3 * S, warmup_ns=S), 20, True),
@@ -138,7 +147,7 @@ def test_only_a_rate_has_arrivals_that_come_from_the_settings_alone(rows: str) -
 @pytest.mark.parametrize("mode", sorted(MODES))
 def test_what_belongs_to_other_modes_is_refused_with_their_names(mode: str, rows: str) -> None:
     values = {"arrivals": "poisson", "burstiness": 2, "drop_late": True, "trace_speed": 2, "turns": "3",
-              "think_time": "1s", "history": "planned"}  # fmt: skip
+              "think_time": "1s", "history": "planned", "sessions_begin": "middle"}  # fmt: skip
     assert {key for other in MODES.values() for key in other.own_settings} == set(values)
     for key in set(values) - set(MODES[mode].own_settings):
         owners = " and ".join(other.name for other in MODES.values() if key in other.own_settings)

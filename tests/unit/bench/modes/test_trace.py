@@ -144,7 +144,7 @@ def test_connections_and_workers_follow_the_busiest_ten_seconds(data: Any) -> No
         ({"mode": "trace", "concurrency": 5}, "to cap a trace, use --max-concurrency"),
         ({"mode": "trace", "rate": 5}, "--rate does not go with --mode trace"),
         ({"mode": "trace", "ramp": 5}, "--ramp is for users, and mode trace has none"),
-        ({"mode": "trace", "burstiness": 2}, "--burstiness is for --mode rate, and this is mode trace"),
+        ({"mode": "trace", "burstiness": 2}, "--burstiness is for --mode rate and sessions, and this is mode trace"),
         ({"mode": "rate", "rate": 5, "trace_speed": 2}, "--trace-speed is for --mode trace, and this is mode rate"),
         ({"concurrency": 5, "drop_late": True}, "--drop-late is for --mode rate and trace"),
         ({"columns": "prompt=a"}, "--columns is about the rows of a file in --dataset, and none"),

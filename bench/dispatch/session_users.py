@@ -1,0 +1,38 @@
+"""N users, each of whom holds one session after the other: so many sessions are under way at each instant.
+
+A user begins the next session at the instant at which the last of the one before it ended. A user who has to go finishes its
+session first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bench.conversations import Conversations
+from bench.dispatch.sending import Sending
+from bench.dispatch.sessions import SessionsLoop
+from bench.dispatch.users import Users
+
+
+class SessionUsers(SessionsLoop):
+    """A closed loop of sessions."""
+
+    def __init__(self, conversations: Conversations, sending: Sending, *, changes: Iterator[tuple[int, int]]) -> None:
+        """`changes`: offsets in ns from the start, ascending, and how many users there are from then on."""
+        super().__init__(conversations, sending)
+        self._users = Users(sending, changes, self._free)
+
+    def start(self, start_ns: int) -> None:
+        """The users come."""
+        self._users.start(start_ns)
+
+    def change(self, at_ns: int, load: float) -> None:
+        """From this instant on there are so many users."""
+        self._users.change(at_ns, load)
+
+    def _free(self, at_ns: int) -> None:
+        self._begin(at_ns, self._over)
+
+    def _over(self, end_ns: int) -> None:
+        if self._users.stays(end_ns):
+            self._free(end_ns)

@@ -1,0 +1,66 @@
+"""How many users a closed loop has at each instant: by its plan, and by changes that are told while it goes on."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+
+from bench.dispatch.sending import Sending
+
+
+class Users:
+    """Lets users come when they are due; one who has to go finishes what was begun, and then asks whether it stays."""
+
+    def __init__(self, sending: Sending, changes: Iterator[tuple[int, int]], come: Callable[[int], None]) -> None:
+        """`changes`: offsets in ns from the start, ascending, and how many users there are from then on. `come` is told the
+        instant from which on a user that comes is free."""
+        self._sending = sending
+        self._changes = changes
+        self._come = come
+        self._change: tuple[int, int] | None = None
+        self._told: deque[tuple[int, int]] = deque()
+        """Changes that were told while the load goes on, and are not due yet."""
+        self._wanted = self._here = 0
+
+    def start(self, start_ns: int) -> None:
+        """The load begins at this instant."""
+        self._start_ns = start_ns
+        self._next_change()
+        if self._change is not None:
+            self._sending.clock.call_at(self._change[0], self._change_due)
+
+    def change(self, at_ns: int, load: float) -> None:
+        """From this instant on there are so many users."""
+        self._told.append((at_ns, round(load)))
+        if self._change is None and not self._sending.stop.stopped:
+            self._change = self._told.popleft()
+            self._sending.clock.call_at(self._change[0], self._change_due)
+
+    def stays(self, end_ns: int) -> bool:
+        """Whether a user who has finished at this instant goes on."""
+        self._adjust(end_ns)
+        if self._here > self._wanted:
+            self._here -= 1
+            return False
+        return True
+
+    def _next_change(self) -> None:
+        found = next(self._changes, None)
+        if found is not None:
+            self._change = (self._start_ns + found[0], found[1])
+        else:
+            self._change = self._told.popleft() if self._told else None
+
+    def _change_due(self) -> None:
+        self._adjust(self._sending.clock.now_ns())
+        if self._change is not None and not self._sending.stop.stopped:
+            self._sending.clock.call_at(self._change[0], self._change_due)
+
+    def _adjust(self, until_ns: int) -> None:
+        """Make the changes that are due by this instant: who comes is free from the instant of the change on."""
+        while self._change is not None and self._change[0] <= until_ns:
+            at_ns, self._wanted = self._change
+            self._next_change()
+            while self._here < self._wanted:
+                self._here += 1
+                self._come(at_ns)

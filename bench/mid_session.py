@@ -1,0 +1,80 @@
+"""Sessions that begin in their middle, as one finds them in a service that has run for long.
+
+Who looks at a service at some instant finds a session in proportion to how long it lasts, at an instant of it of which none
+is likelier than another. So the sessions are laid end to end, and as many equally spaced instants as there are users are
+drawn of that line. How long answers will last is not known beforehand: each is taken to need ANSWER_NS_PER_TOKEN for each
+token that it is asked for.
+
+Turns that had begun at that instant were before the run: they are not sent, and their planned answers stand in the history.
+The others are due as if those had ended when the plan says. So no burst of requests begins the run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from bench.rng import Random
+from promptset.sessions import Session
+
+NS_PER_S = 1_000_000_000
+ANSWER_NS_PER_TOKEN = 20_000_000
+"""50 tokens a second: what people are served at. It decides nothing but where the first sessions begin."""
+ANSWER_TOKENS = 128
+"""Of an answer whose length the data does not say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """How a session begins. Times in ns from the instant at which it begins in the run.
+
+    `began_ns`: when it began by its plan: before the run, where it begins in its middle. `ended_ns`: when each turn ended
+    that was before the run, by its number; one that was under way ends later.
+    """
+
+    began_ns: int = 0
+    ended_ns: Mapping[int, int] = field(default_factory=dict)
+
+
+FRESH = Beginning()
+"""With the first turn, at once."""
+
+
+def planned_times(session: Session) -> tuple[list[int], list[int]]:
+    """When each turn is sent and has ended by the plan, in ns from the beginning of the session."""
+    starts: list[int] = []
+    ends: list[int] = []
+    for turn, node in zip(session.turns, session.nodes, strict=True):
+        start = max((ends[before] for before in node.after), default=0) + round(turn.think_time_s * NS_PER_S)
+        tokens = ANSWER_TOKENS if turn.output_tokens is None else turn.output_tokens
+        starts.append(start)
+        ends.append(start + tokens * ANSWER_NS_PER_TOKEN)
+    return starts, ends
+
+
+def instants(lasts_ns: Sequence[int], users: int, chance: Random) -> list[tuple[int, int]]:
+    """For each user, which session it is in and how far into it, in ns; `lasts_ns`: how long the sessions last."""
+    total = sum(lasts_ns)
+    at = chance.random()
+    found: list[tuple[int, int]] = []
+    number, begin = 0, 0
+    for user in range(users):
+        instant = min(int((user + at) * total / users), total - 1)
+        while instant >= begin + lasts_ns[number]:
+            begin += lasts_ns[number]
+            number += 1
+        found.append((number, instant - begin))
+    chance.shuffle(found)
+    return found
+
+
+def beginning_at(session: Session, at_ns: int) -> Beginning | None:
+    """How a session begins that is so far into its plan; None where no turn is left to send."""
+    starts, ends = planned_times(session)
+    before = {number: ends[number] - at_ns for number, start in enumerate(starts) if start <= at_ns}
+    return None if len(before) == len(starts) else Beginning(-at_ns, before)
+
+
+def rest_ns(session: Session, at_ns: int) -> int:
+    """How long a session lasts that is so far into its plan."""
+    return max(planned_times(session)[1]) - at_ns
