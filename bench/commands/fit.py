@@ -55,8 +55,8 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--max-num-batched-tokens", metavar="N", help="likewise")
     parser.add_argument("--kv-blocks", metavar="N", help="likewise, in blocks of 16 tokens")
     parser.add_argument(
-        "--step-gap", metavar="MS", help="tokens that arrive closer together belong to one step (default: a third of a "
-        "short gap between the tokens of a stream)",
+        "--step-gap", metavar="MS", help="tokens that arrive closer together belong to one step (default: found for each "
+        "run)",
     )  # fmt: skip
     parser.add_argument(
         "--held-out", metavar="RUN", action="append", default=[], help="a run that is replayed and not fitted, which proves "

@@ -45,14 +45,19 @@ def fit_batching(
     everything = [stream for streams in runs for stream in streams]
     kind = chunk_kind(everything)
     drafts, acceptance = drafts_of(everything) if kind == "drafts" else (0, None)
-    gap_us = step_gap_us(everything) if given.step_gap_us is None else given.step_gap_us
-    clusters = [clusters_of(streams, gap_us) for streams in runs]
+    gaps_us = [
+        step_gap_us(streams, every_step=kind != "interval") if given.step_gap_us is None else given.step_gap_us
+        for streams in runs
+    ]
+    clusters = [clusters_of(streams, gap_us) for streams, gap_us in zip(runs, gaps_us, strict=True)]
     tables = [step_table(streams, found, drafts) for streams, found in zip(runs, clusters, strict=True)]
     seen = list(zip(runs, clusters, tables, strict=True))
 
     def fitted(budget: int | None) -> StepFit:
         if kind == "interval":
-            return fit_steps(joined([coarse_rows(streams, gap_us) for streams in runs]), rng, weighted=weighted)
+            return fit_steps(
+                joined([coarse_rows(*one) for one in zip(runs, gaps_us, strict=True)]), rng, weighted=weighted
+            )
         return fit_steps(joined([rows_of(*one, budget) for one in seen]), rng, weighted=weighted)
 
     budget = _given(given.max_num_batched_tokens)

@@ -22,7 +22,9 @@ Array = npt.NDArray[np.float64]
 
 SURELY_ONE_STEP = 512
 """Tokens that every known server computes in one step: where its budget is not known, more may have taken several."""
-_LEAST_GAP_US, _GAP_SHARE = 100.0, 0.3
+_LEAST_GAP_US = 100.0
+_GAP_SHARES = (0.3, 0.45, 0.65, 0.9, 1.3, 2.0)
+_AS_GOOD, _ENOUGH_CHUNKS = 0.02, 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +65,41 @@ def joined(parts: Sequence[Rows]) -> Rows:
     return Rows(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
-def step_gap_us(streams: Sequence[Stream]) -> float:
-    """Arrivals that are closer belong to one step: a third of a short gap (p10) between the chunks of one stream."""
+def step_gap_us(streams: Sequence[Stream], *, every_step: bool = True) -> float:
+    """Arrivals that are closer belong to one step. For the streams of one run.
+
+    The tokens of a step come together, or one after the other as the server samples them. So of several gaps, up to twice a
+    short one (p10) between the chunks of one stream, the smallest is taken with which, about as often as with any, the next
+    chunk of a stream lies in the next step. Where streams do not have a chunk at every step, the smallest of all is taken.
+    """
     gaps = [np.diff(stream.arrivals_us) for stream in streams if len(stream.arrivals_us) > 1]
     all_gaps = np.concatenate(gaps) if gaps else np.zeros(0)
     apart = all_gaps[all_gaps > _LEAST_GAP_US]
-    return max(_LEAST_GAP_US, _GAP_SHARE * float(np.quantile(apart, 0.1))) if len(apart) else _LEAST_GAP_US
+    if not len(apart):
+        return _LEAST_GAP_US
+    most = float(np.quantile(apart, 0.1))
+    choices = [max(_LEAST_GAP_US, share * most) for share in (_GAP_SHARES if every_step else _GAP_SHARES[:1])]
+    some = _first_chunks(streams)
+    follows = [_following(some, clusters_of(some, gap_us)) for gap_us in choices]
+    return next(gap for gap, share in zip(choices, follows, strict=True) if share >= max(follows) - _AS_GOOD)
+
+
+def _first_chunks(streams: Sequence[Stream]) -> list[Stream]:
+    """The streams with which the first chunks came: enough to see how steps look."""
+    found, chunks = [], 0
+    for stream in streams:
+        found.append(stream)
+        chunks += len(stream.arrivals_us)
+        if chunks > _ENOUGH_CHUNKS:
+            break
+    return found
+
+
+def _following(streams: Sequence[Stream], clusters: Clusters) -> float:
+    """The share of chunks that lie in the cluster right after that of the one before."""
+    spans = [np.diff(places) for stream, places in zip(streams, clusters.of_chunk, strict=True) if stream.sure]
+    together = np.concatenate(spans) if spans else np.zeros(0)
+    return float((together == 1).mean()) if len(together) else 0.0
 
 
 def clusters_of(streams: Sequence[Stream], gap_us: float) -> Clusters:

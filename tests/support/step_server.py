@@ -28,6 +28,8 @@ class StepServer:
     jitter_us: float = 60.0
     outliers: float = 0.0
     """The share of steps that take longer, by half of a step to three."""
+    apart_us: float | None = None
+    """Tokens of a step come one after the other, so far apart, the last at its end; None: together, at its end."""
     curve: dict[int, float] = field(default_factory=dict)
     """Decode cost of a batch in all, where it is not b2 a decode: by batch size, the largest that is not larger."""
 
@@ -104,7 +106,8 @@ def closed_loop(
             last = live.got == live.output
             if live.got == 1 or last or (live.got - 1) % tokens_a_chunk == 0:
                 live.counts.append(live.got - sum(live.counts))
-                live.stamps.append(seen + 3.0 * place)
+                early_us = -3.0 * place if server.apart_us is None else server.apart_us * (len(running) - 1 - place)
+                live.stamps.append(seen - early_us)
         for live in [live for live in running if live.got == live.output]:
             running.remove(live)
             done.append(live)
