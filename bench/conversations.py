@@ -17,6 +17,7 @@ from bench.mid_session import FRESH, NS_PER_S, Beginning, beginning_at, instants
 from bench.rng import Random
 from bench.stock import Stock
 from bench.workload import Encoded, Phase, Request, Route, TurnPlace
+from promptset.answers import Answer
 from promptset.samples import Sample
 from promptset.sessions import Session, read_session
 
@@ -31,17 +32,20 @@ class Conversation:
         encode: Callable[[Sample], Encoded],
         *,
         real: bool,
+        reasoning: bool = False,
         beginning: Beginning = FRESH,
     ) -> None:
-        """`number` of the session in its run. `real`: histories are made of the server's answers, else of planned ones."""
+        """`number` of the session in its run. `real`: histories are made of the server's answers, else of planned ones;
+        `reasoning`: with their reasoning."""
         self._session = session
         self._number = number
         no_route = session.endpoint is None and not session.headers
         self._route = None if no_route else Route(session.endpoint, session.headers)
         self._encode = encode
         self._real = real
-        self._answers: dict[int, str | None] = {}
-        self._heard: dict[int, str] = {}
+        self._reasoning = reasoning
+        self._answers: dict[int, Answer | None] = {}
+        self._heard: dict[int, Answer] = {}
         self._made: dict[int, Encoded | None] = {}
         """Bodies, by turn; None of a turn that was sent."""
         self._before = beginning.ended_ns.keys()
@@ -64,7 +68,8 @@ class Conversation:
         session = self._session
         self._made[turn] = self._encode(
             Sample(
-                messages=tuple(session.conversation(turn, self._answers)),
+                messages=tuple(session.conversation(turn, self._answers, reasoning=self._reasoning)),
+                tools=session.tools,
                 output_tokens=session.turns[turn].output_tokens,
                 endpoint=session.endpoint,
                 model=session.model,
@@ -96,7 +101,7 @@ class Conversation:
             route=self._route,
             model=encoded.model,
             cancel_after_ns=cancel_after_ns,
-            on_text=partial(self._heard.__setitem__, turn) if self._real else None,
+            on_answer=partial(self._heard.__setitem__, turn) if self._real else None,
         )
 
     def _place(self, number: int) -> TurnPlace:
@@ -121,7 +126,7 @@ class Conversation:
 
     def answered(self, turn: int) -> None:
         """The answer to a turn has come, and was a good one."""
-        self._answers[turn] = self._heard.pop(turn, "") if self._real else None
+        self._answers[turn] = self._heard.pop(turn, Answer()) if self._real else None
 
 
 def pack_session(session: Session) -> bytes:
@@ -136,7 +141,7 @@ def unpack_session(packed: bytes) -> Session:
 
 def _weight(session: Session) -> tuple[int, int]:
     """Its requests, and about its bytes: the characters of its texts."""
-    texts = (text for turn in session.turns for text in (turn.content, turn.answer) if text is not None)
+    texts = (text for turn in session.turns for text in (turn.content, *turn.results, turn.answer) if text is not None)
     openings = (message.get("content") for turn in session.turns for message in turn.opening)
     opened = sum(len(text) for text in openings if isinstance(text, str))
     return len(session.turns), len(session.system or "") + sum(map(len, texts)) + opened
@@ -152,6 +157,7 @@ class Conversations:
         run_id: str,
         *,
         real: bool,
+        reasoning: bool = False,
         first: int = 0,
         step: int = 1,
         cancel: Callable[[int], int | None] | None = None,
@@ -162,6 +168,7 @@ class Conversations:
         self._encode = encode
         self._run_id = run_id
         self._real = real
+        self._reasoning = reasoning
         self._first = first
         self._next = first
         self._step = step
@@ -212,7 +219,9 @@ class Conversations:
             session = self._left.popleft() if self._left else self._take()
         number = self._first + self._begun * self._step
         self._begun += 1
-        return Conversation(session, number, self._encode, real=self._real, beginning=beginning)
+        return Conversation(
+            session, number, self._encode, real=self._real, reasoning=self._reasoning, beginning=beginning
+        )
 
     def request(self, conversation: Conversation, turn: int, phase: Phase) -> Request:
         """The request of a turn of a conversation, with the next number."""

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import orjson
 
 from bench.stock import Stock
+from promptset.answers import Answer
 from promptset.samples import Sample
 
 Phase = Literal["warmup", "run"]
@@ -111,8 +112,8 @@ class Request:
     """How long after its send its user leaves; None: stays until the end."""
     traffic_class: str | None = None
     """Its class, where the run has several (--mix)."""
-    on_text: Callable[[str], None] | None = None
-    """Told the content of the response, reasoning left out, before its record is handed over."""
+    on_answer: Callable[[Answer], None] | None = None
+    """Told what the response said, before its record is handed over."""
 
     @property
     def place_fields(self) -> dict[str, Any]:

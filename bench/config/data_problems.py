@@ -69,7 +69,7 @@ def _tools_problems(settings: Settings, file: str) -> list[str]:
         chats = ", ".join(name for name, one in ENDPOINTS.items() if one.takes_messages)
         problems.append(f"--tools are part of a chat, and the endpoint is {endpoint}: use one of {chats}")
     if settings.dataset is not None and settings.recipe is None:
-        problems.append("--tools are for simulated chats, and the rows of --dataset bring their own")
+        problems.append("--tools are for simulated chats, and the rows of --dataset bring their own (`tools`)")
     try:
         names = [tool["function"]["name"] for tool in load_tools(Path(file))]
         if settings.tool_choice is not None and settings.tool_choice not in (*TOOL_CHOICES, *names):

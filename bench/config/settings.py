@@ -240,6 +240,11 @@ class Settings(BaseModel):
         "a service that has run for long would find it",
         group="load",
     )
+    reasoning_in_history: Literal["echo", "drop"] = option(
+        "drop",
+        "mode sessions: what becomes of the server's reasoning in the history: given back, or left out as chat templates do",
+        group="data",
+    )
     prefix: str | None = option(
         None, "let prompts share a beginning, for example tokens=512,groups=4", group="data", metavar="SPEC"
     )

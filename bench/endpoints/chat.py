@@ -7,9 +7,13 @@ from typing import Any
 
 import orjson
 
+from bench.endpoints.answer_parts import CallParts
 from bench.endpoints.openai import OpenAIEndpoint
 from bench.kept_messages import array_of
 from promptset.samples import Sample
+
+_REASONING = ("reasoning", "reasoning_content")
+"""The fields of reasoning: vLLM's and OpenRouter's, and that of DeepSeek, SGLang and llama.cpp."""
 
 
 class ChatCompletions(OpenAIEndpoint):
@@ -47,7 +51,7 @@ class ChatCompletions(OpenAIEndpoint):
             content = delta.get(name)
             if isinstance(content, str) and content:
                 return "c", content
-        for name in ("reasoning", "reasoning_content"):
+        for name in _REASONING:
             reasoning = delta.get(name)
             if isinstance(reasoning, str) and reasoning:
                 return "t", reasoning
@@ -59,10 +63,7 @@ class ChatCompletions(OpenAIEndpoint):
 
     def calls_in(self, choice: Mapping[str, Any]) -> list[tuple[object, object]]:
         found: list[tuple[object, object]] = []
-        for place in ("delta", "message"):
-            message = choice.get(place)
-            if not isinstance(message, dict):
-                continue
+        for message in _messages_in(choice):
             calls = message.get("tool_calls")
             for number, call in enumerate(calls if isinstance(calls, list) else []):
                 if isinstance(call, dict) and isinstance(call.get("function"), dict):
@@ -70,6 +71,22 @@ class ChatCompletions(OpenAIEndpoint):
             if isinstance(message.get("function_call"), dict):
                 found.append(("function_call", None))
         return found
+
+    def add_calls(self, choice: Mapping[str, Any], parts: CallParts) -> None:
+        for message in _messages_in(choice):
+            calls = message.get("tool_calls")
+            for number, call in enumerate(calls if isinstance(calls, list) else []):
+                function = call.get("function") if isinstance(call, dict) else None
+                if isinstance(function, dict):
+                    place, arguments = call.get("index", number), function.get("arguments")
+                    parts.add(repr(place), call_id=call.get("id"), name=function.get("name"), arguments=arguments)
+
+    def reasoning_field(self, choice: Mapping[str, Any]) -> str:
+        for message in _messages_in(choice):
+            for name in _REASONING:
+                if isinstance(message.get(name), str) and message[name]:
+                    return name
+        return ""
 
     def texts(self, choice: Mapping[str, Any]) -> tuple[str, str]:
         message = choice.get("message")
@@ -79,6 +96,10 @@ class ChatCompletions(OpenAIEndpoint):
         content = parts[2]
         text = "".join(part for part in parts if isinstance(part, str))
         return text + "".join(_called(message)), content if isinstance(content, str) else ""
+
+
+def _messages_in(choice: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [message for place in ("delta", "message") if isinstance(message := choice.get(place), dict)]
 
 
 def _functions(message: object) -> list[dict[str, Any]]:

@@ -46,9 +46,10 @@ def _said(chat: Sequence[Mapping[str, Any]]) -> list[Fields]:
             {"type": "tool_use", "id": call_id, "name": name, "input": _object(arguments)}
             for call_id, name, arguments in _calls(message)
         ]
-        if calls:
+        thinking = _thinking(message)
+        if calls or thinking:
             text = [{"type": "text", "text": content}] if isinstance(content, str) and content else content or []
-            found.append({"role": role, "content": [*text, *calls]})
+            found.append({"role": role, "content": [*thinking, *text, *calls]})
         elif content or role != "assistant":  # An assistant that said nothing would be refused.
             found.append({"role": role, "content": content})
     return found
@@ -67,6 +68,7 @@ def _items(chat: Sequence[Mapping[str, Any]]) -> list[Fields]:
             output = content if isinstance(content, str) else _plain(content)
             found.append({"type": "function_call_output", "call_id": message.get("tool_call_id"), "output": output})
         elif role == "assistant":
+            found += _reasoning_items(message)
             if text := _plain(content):
                 part = {"type": "output_text", "text": text, "annotations": []}
                 found.append({"type": "message", "role": "assistant", "status": "completed", "content": [part]})
@@ -113,6 +115,18 @@ def _calls(message: Mapping[str, Any]) -> list[tuple[Any, Any, str]]:
             text = arguments if isinstance(arguments, str) else orjson.dumps(arguments).decode()
             found.append((call.get("id"), function.get("name"), text))
     return found
+
+
+def _thinking(message: Mapping[str, Any]) -> list[Fields]:
+    """The blocks of thinking that an answer of Messages had: they go back as they came, signature and all."""
+    blocks = message.get("thinking_blocks")
+    return list(blocks) if isinstance(blocks, list) else []
+
+
+def _reasoning_items(message: Mapping[str, Any]) -> list[Fields]:
+    """The reasoning items that an answer of Responses had, as they came."""
+    items = message.get("reasoning_items")
+    return list(items) if isinstance(items, list) else []
 
 
 def _object(arguments: str) -> Any:

@@ -18,6 +18,7 @@ from bench.endpoints.interface import OtherLine, ParsedReply, Problem, ReadOptio
 from bench.endpoints.server_words import server_words
 from bench.endpoints.usage import ReplyText, cached_tokens, reasoning_tokens, token_counts, tokens_of_chunks
 from bench.records import TOKEN_KINDS, Outcome
+from promptset.answers import Answer
 
 DONE = b"[DONE]"
 
@@ -40,9 +41,9 @@ class EventStream(ABC):
     """
 
     __slots__ = (
-        "_calls", "_choices", "_count", "_done", "_error", "_finished", "_keep", "_kinds", "_lines", "_malformed",
-        "_metrics", "_most_bytes", "_number", "_options", "_pieces", "_running", "_stray", "_template", "_timings",
-        "_unexpected", "_usage",
+        "_answered", "_calls", "_choices", "_count", "_done", "_error", "_finished", "_keep", "_kinds", "_lines",
+        "_malformed", "_metrics", "_most_bytes", "_number", "_options", "_pieces", "_running", "_stray", "_template",
+        "_timings", "_unexpected", "_usage",
     )  # fmt: skip
 
     ordinary_lines: frozenset[bytes] = frozenset()
@@ -51,7 +52,8 @@ class EventStream(ABC):
     def __init__(self, template: ContentTemplate, options: ReadOptions) -> None:
         self._options = options
         self._count = options.count
-        self._keep = options.keep_text or options.count is not None
+        self._keep = options.keep_answer or options.count is not None
+        self._answered = options.keep_answer
         self._kinds: list[
             str
         ] = []  # as in a record; `e`: a chunk of text whose text is empty; `n`: the name of a tool alone
@@ -164,7 +166,8 @@ class EventStream(ABC):
         chunk_kind = internal.replace("e", "o").replace("n", "f")
         text = "".join(self._pieces)
         kinds = (kind for kind in chunk_kind if kind in TOKEN_KINDS)
-        content = "".join(piece for kind, piece in zip(kinds, self._pieces, strict=False) if kind == "c")
+        said = [(kind, piece) for kind, piece in zip(kinds, self._pieces, strict=False) if kind != "f"]
+        content = "".join(piece for kind, piece in said if kind == "c")
         counted = self._count(text) if self._count is not None else None
         tokens = token_counts(
             self._usage,
@@ -192,6 +195,7 @@ class EventStream(ABC):
             text=text,
             content=content,
             server=server_words(self._metrics, self._timings),
+            answer=self._answer(content, "".join(p for k, p in said if k == "t")) if self._answered else None,
             complete=self._done,
             problem=self._problem(unfinished, tokens.output_tokens),
         )
@@ -199,6 +203,10 @@ class EventStream(ABC):
     @property
     def _tool_calls(self) -> int | None:
         return self._calls
+
+    def _answer(self, content: str, reasoning: str) -> Answer:
+        """The reply as the next request repeats it: its text and its reasoning, and what a subclass kept besides."""
+        return Answer(content=content)
 
     def _problem(self, unfinished: bytes, output_tokens: int | None) -> Problem | None:
         """Why this reply is no success: what the server says, then what cannot be read, then what is missing."""

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol
 from bench.endpoints.server_words import SILENT, ServerWords
 from bench.records import Outcome, TokensFrom
 from bench.workload import Encoded, InputBatch
+from promptset.answers import Answer
 from promptset.samples import Sample
 
 TOOL_CHOICES = ("auto", "required", "none")
@@ -51,11 +52,11 @@ def put_own(body: dict[str, Any], sample: Sample, options: BodyOptions) -> str |
 class ReadOptions:
     """What a reader must know of the request. `count` is the target's tokenizer, if there is one.
 
-    Without it the text is kept only if `keep_text` says so.
+    Without it the text is kept only if `keep_answer` says so, which asks for `ParsedReply.answer` too.
     """
 
     count: Callable[[str], int] | None = None
-    keep_text: bool = False
+    keep_answer: bool = False
     output_tokens_asked: int | None = None
     batch: InputBatch | None = None
     """What was asked of an endpoint that generates no text."""
@@ -96,6 +97,8 @@ class ParsedReply:
     """Numbers in each embedding of the reply."""
     server: ServerWords = SILENT
     """What the server says of the request, beside its usage."""
+    answer: Answer | None = None
+    """What the next request of the conversation says of the reply, where that was asked for."""
     complete: bool = False
     """Whether the reply itself said that it was over: a connection that is lost afterwards takes nothing away."""
     problem: Problem | None = None

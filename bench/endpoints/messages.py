@@ -7,6 +7,7 @@ from typing import ClassVar
 import orjson
 
 from bench.endpoints import chat_translation
+from bench.endpoints.answer_parts import messages_answer
 from bench.endpoints.failure import excerpt
 from bench.endpoints.interface import BodyOptions, ParsedReply, Problem, ReadOptions, put_own
 from bench.endpoints.messages_reader import MessagesReader, blocks_of, usage_of, wrong_reason
@@ -93,6 +94,9 @@ class Messages:
             end_field="stop_reason",
             reason=reason,
             wrong=None if reason is None else wrong_reason(reason),
+            answer=messages_answer(content, [b for b in blocks if isinstance(b, dict)])
+            if options.keep_answer
+            else None,
         )
         return parsed(whole, body, options)
 

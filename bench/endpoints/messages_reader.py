@@ -16,23 +16,29 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from bench.endpoints.answer_parts import messages_answer
 from bench.endpoints.content_template import ContentTemplate
 from bench.endpoints.event_stream import Event
 from bench.endpoints.failure import END_REASONS
 from bench.endpoints.interface import Problem, ReadOptions
 from bench.endpoints.typed_events import TypedStream, sum_of, text_of
+from promptset.answers import Answer
 
 _TYPES = ("content_block_delta", "content_block_start", "content_block_stop", "message_start", "message_delta",
           "message_stop", "ping")  # fmt: skip
 _DELTAS = {"text_delta": ("c", "text"), "thinking_delta": ("t", "thinking"), "input_json_delta": ("f", "partial_json")}
 _BLOCKS = {"text": ("c", "text"), "thinking": ("t", "thinking")}
+_KEPT = ("tool_use", "thinking", "redacted_thinking")
+_KEPT_DELTAS = {"thinking_delta": ("thinking", "thinking"), "signature_delta": ("signature", "signature"),
+                "input_json_delta": ("partial_json", "input")}  # fmt: skip
+"""What a delta says, and the field of its block that grows by it."""
 _INPUT = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
 
 
 class MessagesReader(TypedStream):
     """Reads a stream of Messages."""
 
-    __slots__ = ("_said",)
+    __slots__ = ("_blocks", "_said")
 
     ordinary_lines = frozenset(f"event: {name}".encode() for name in _TYPES)
     end = "message_stop"
@@ -41,6 +47,7 @@ class MessagesReader(TypedStream):
     def __init__(self, options: ReadOptions) -> None:
         super().__init__(ContentTemplate(b'"text":"'), options)
         self._said: dict[str, Any] = {}  # of usage, the latest of each field
+        self._blocks: dict[object, dict[str, Any]] = {}  # by index: calls and thinking, where the answer is kept
 
     def _plain_text(self, event: Event) -> str | None:
         delta = event.get("delta")
@@ -50,6 +57,8 @@ class MessagesReader(TypedStream):
         return None
 
     def _take(self, kind: str, event: Event) -> None:
+        if self._answered and kind in ("content_block_start", "content_block_delta"):
+            self._keep_block(event)
         if kind == "content_block_delta":
             self._take_delta(event.get("delta"))
         elif kind == "content_block_start":
@@ -88,6 +97,19 @@ class MessagesReader(TypedStream):
                 self._add_text("f" if arguments else "n", name)
         elif kind in _BLOCKS and (text := text_of(block.get(_BLOCKS[kind][1]))):
             self._add_text(_BLOCKS[kind][0], text)
+
+    def _keep_block(self, event: Event) -> None:
+        index, begun, delta = event.get("index"), event.get("content_block"), event.get("delta")
+        if isinstance(begun, dict) and str(begun.get("type")) in _KEPT:
+            self._blocks[repr(index)] = dict(begun)
+        block = self._blocks.get(repr(index))
+        name, field = _KEPT_DELTAS.get(str(delta.get("type")), ("", "")) if isinstance(delta, dict) else ("", "")
+        if isinstance(delta, dict) and block is not None and name:
+            said = block.get(field)
+            block[field] = (said if isinstance(said, str) else "") + text_of(delta.get(name))
+
+    def _answer(self, content: str, reasoning: str) -> Answer:
+        return messages_answer(content, [*self._blocks.values()])
 
     def _take_usage(self, usage: object, without: str = "") -> bool:
         if not isinstance(usage, dict):

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import orjson
 
 from bench.endpoints import failure, whole_reply
+from bench.endpoints.answer_parts import CallParts
 from bench.endpoints.interface import TOOL_CHOICES, BodyOptions, ParsedReply, ReadOptions, put_own
 from bench.endpoints.stream_reader import StreamReader
 from bench.workload import Encoded
@@ -44,6 +45,15 @@ class OpenAIEndpoint(ABC):
     @abstractmethod
     def calls_in(self, choice: Mapping[str, Any]) -> list[tuple[object, object]]:
         """The calls of tools that a choice of an event or of a whole reply holds or goes on with: place and id of each."""
+
+    def add_calls(self, choice: Mapping[str, Any], parts: CallParts) -> None:
+        """Add the pieces of calls that a choice holds; an API without tools has none."""
+        del choice, parts
+
+    def reasoning_field(self, choice: Mapping[str, Any]) -> str:
+        """The field in which a choice holds reasoning; empty where it holds none."""
+        del choice
+        return ""
 
     @abstractmethod
     def texts(self, choice: Mapping[str, Any]) -> tuple[str, str]:

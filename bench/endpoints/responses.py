@@ -7,6 +7,7 @@ from typing import ClassVar
 import orjson
 
 from bench.endpoints import chat_translation
+from bench.endpoints.answer_parts import responses_answer
 from bench.endpoints.failure import excerpt
 from bench.endpoints.interface import BodyOptions, ParsedReply, ReadOptions, put_own
 from bench.endpoints.responses_reader import ResponsesReader, items_of, usage_of, wrong_end
@@ -71,7 +72,8 @@ class Responses:
         output, status, usage = response.get("output"), response.get("status"), response.get("usage")
         if not isinstance(output, list) and not response.get("error"):
             return malformed(f"a reply without output: {excerpt(body)}")
-        text, content, calls = items_of(output if isinstance(output, list) else [])
+        output = [item for item in output if isinstance(item, dict)] if isinstance(output, list) else []
+        text, content, calls = items_of(output)
         whole = WholeText(
             text=text,
             content=content,
@@ -82,6 +84,7 @@ class Responses:
             end_field="status",
             reason=status,
             wrong=wrong_end(response, str(status)) if status is not None or response.get("error") else None,
+            answer=responses_answer(content, output, response.get("id")) if options.keep_answer else None,
         )
         return parsed(whole, body, options)
 

@@ -17,10 +17,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from bench.endpoints.answer_parts import responses_answer
 from bench.endpoints.content_template import ContentTemplate
 from bench.endpoints.event_stream import Event
 from bench.endpoints.interface import ReadOptions
 from bench.endpoints.typed_events import TypedStream, text_of, words
+from promptset.answers import Answer
 
 _DELTAS = {
     "response.output_text.delta": "c",
@@ -47,7 +49,7 @@ _BARE = frozenset({"type", "delta", "item_id", "output_index", "content_index", 
 class ResponsesReader(TypedStream):
     """Reads a stream of Responses."""
 
-    __slots__ = ()
+    __slots__ = ("_items", "_response_id")
 
     ordinary_lines = frozenset(f"event: {name}".encode() for name in _ORDINARY)
     end = "response.completed"
@@ -55,12 +57,16 @@ class ResponsesReader(TypedStream):
 
     def __init__(self, options: ReadOptions) -> None:
         super().__init__(ContentTemplate(b'"delta":"', counter=b'"sequence_number":'), options)
+        self._items: dict[str, dict[str, Any]] = {}  # by place: output items, where the answer is kept
+        self._response_id: object = None
 
     def _plain_text(self, event: Event) -> str | None:
         text = event.get("delta")
         return text if type(text) is str and text and event.keys() <= _BARE else None
 
     def _take(self, kind: str, event: Event) -> None:
+        if self._answered:
+            self._keep_item(kind, event)
         if kind in _DELTAS:
             if text := text_of(event.get("delta")):
                 self._add_text(_DELTAS[kind], text)
@@ -70,6 +76,21 @@ class ResponsesReader(TypedStream):
             self._take_item(event.get("item"))
         elif kind in _ENDS:
             self._take_end(kind, event)
+
+    def _keep_item(self, kind: str, event: Event) -> None:
+        place, item, response = repr(event.get("output_index")), event.get("item"), event.get("response")
+        if isinstance(item, dict):  # When it begins, and once more when it is whole.
+            self._items[place] = dict(item)
+        elif kind == "response.function_call_arguments.delta" and place in self._items:
+            self._items[place]["arguments"] = text_of(self._items[place].get("arguments")) + text_of(event.get("delta"))
+        if isinstance(response, dict):
+            self._response_id = response.get("id")
+            output = response.get("output")
+            if kind in _ENDS and isinstance(output, list) and output:
+                self._items = {repr(at): one for at, one in enumerate(output) if isinstance(one, dict)}
+
+    def _answer(self, content: str, reasoning: str) -> Answer:
+        return responses_answer(content, [*self._items.values()], self._response_id)
 
     def _take_item(self, item: object) -> None:
         if not isinstance(item, dict) or not is_call(item):

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from bench.endpoints.answer_parts import CallParts, chat_answer
 from bench.endpoints.content_template import ContentTemplate
 from bench.endpoints.event_stream import DONE, Event, EventStream, cut_off, most_bytes
 from bench.endpoints.failure import ending_of, error_of, excerpt, first_choice, is_chunk
 from bench.endpoints.interface import Problem, ReadOptions
 from bench.endpoints.usage import whole_number
 from bench.records import TOKEN_KINDS
+from promptset.answers import Answer
 
 if TYPE_CHECKING:
     from bench.endpoints.openai import OpenAIEndpoint
@@ -19,12 +21,14 @@ if TYPE_CHECKING:
 class StreamReader(EventStream):
     """Reads choices: where the text stands in one is the endpoint's affair. A stream ends with `[DONE]`."""
 
-    __slots__ = ("_called", "_endpoint")
+    __slots__ = ("_called", "_endpoint", "_parts", "_reasoning_field")
 
     def __init__(self, endpoint: OpenAIEndpoint, options: ReadOptions) -> None:
         super().__init__(ContentTemplate(endpoint.text_field), options)
         self._endpoint = endpoint
         self._called: dict[str, object] = {}  # the calls until now: place and id
+        self._parts = CallParts()
+        self._reasoning_field = ""
 
     def _read(self, decoded: Sequence[Event | None], events: Sequence[bytes], first: int) -> None:
         kinds, running, pieces = self._kinds, self._running, self._pieces if self._keep else None
@@ -60,6 +64,8 @@ class StreamReader(EventStream):
                 kinds.append("e" if kind == "o" and choice else kind)
             for place, name in self._endpoint.calls_in(choice) if kind not in "cu" else ():
                 self._count_call(repr(place), name)
+            if self._answered and kind not in "cu":
+                self._keep_parts(choice)
             self._judge(event, first + number, events[number])
         if plain is not None:
             self._template.learn(*plain)
@@ -71,6 +77,14 @@ class StreamReader(EventStream):
             self._calls += 1
         if place not in self._called or name:
             self._called[place] = name
+
+    def _keep_parts(self, choice: Mapping[str, Any]) -> None:
+        self._endpoint.add_calls(choice, self._parts)
+        if not self._reasoning_field:
+            self._reasoning_field = self._endpoint.reasoning_field(choice)
+
+    def _answer(self, content: str, reasoning: str) -> Answer:
+        return chat_answer(content, self._parts, reasoning, self._reasoning_field)
 
     @property
     def _tool_calls(self) -> int | None:

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from bench.endpoints.answer_parts import CallParts, chat_answer
 from bench.endpoints.failure import ending_of, error_of, excerpt, first_choice, page_title
 from bench.endpoints.interface import ParsedReply, Problem, ReadOptions
 from bench.endpoints.server_words import server_words
 from bench.endpoints.usage import ReplyText, cached_tokens, reasoning_tokens, token_counts
 from bench.records import Outcome
+from promptset.answers import Answer
 
 if TYPE_CHECKING:
     from bench.endpoints.openai import OpenAIEndpoint
@@ -36,6 +38,7 @@ class WholeText:
     end_field: str
     reason: object
     wrong: str | None
+    answer: Answer | None = None
 
 
 def read_whole(body: bytes, endpoint: OpenAIEndpoint, options: ReadOptions) -> ParsedReply:
@@ -62,8 +65,15 @@ def read_whole(body: bytes, endpoint: OpenAIEndpoint, options: ReadOptions) -> P
         end_field="finish_reason",
         reason=choice.get("finish_reason"),
         wrong=wrong,
+        answer=_answer(choice, content, endpoint) if options.keep_answer else None,
     )
     return parsed(whole, body, options)
+
+
+def _answer(choice: Mapping[str, Any], content: str, endpoint: OpenAIEndpoint) -> Answer:
+    parts, name = CallParts(), endpoint.reasoning_field(choice)
+    endpoint.add_calls(choice, parts)
+    return chat_answer(content, parts, str(choice["message"][name]) if name else "", name)
 
 
 def json_object(body: bytes) -> dict[str, Any] | ParsedReply:
@@ -110,6 +120,7 @@ def parsed(whole: WholeText, body: bytes, options: ReadOptions) -> ParsedReply:
         text=whole.text,
         content=whole.content,
         server=server_words(whole.root.get("metrics"), whole.root.get("timings")),
+        answer=whole.answer,
         complete=True,
         problem=problem,
     )

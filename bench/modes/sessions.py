@@ -49,15 +49,25 @@ _GUESSED_TURNS = 4
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sessions(UsersMode):
     """So many users, or sessions that come by the `schedule`; `real_history`: conversations carry the server's own answers,
-    else planned ones. `in_middle`: the first session of each user begins in its middle."""
+    else planned ones; `reasoning`: with what the server thought. `in_middle`: the first session of each user begins in its
+    middle."""
 
     name = "sessions"
     summary = "N users who hold conversations, or R new conversations a second"
-    own_settings = ("turns", "think_time", "history", "sessions_begin", "arrivals", "burstiness")
+    own_settings = (
+        "turns",
+        "think_time",
+        "history",
+        "reasoning_in_history",
+        "sessions_begin",
+        "arrivals",
+        "burstiness",
+    )
 
     users: int
     ramp_ns: int
     real_history: bool
+    reasoning: bool = False
     schedule: Rate | None = None
     in_middle: bool = False
     seed: int = 0
@@ -77,12 +87,14 @@ class Sessions(UsersMode):
             problems.append(f"--mode sessions needs an endpoint of chats ({chats}): {endpoint} have no turns")
         if settings.recipe is not None:
             problems.append("--dataset: a recipe has no sessions; name a file of sessions, or leave it out")
-        for key in ("columns", "bad_rows", "text", "repeat", "tools", "tool_choice"):
+        for key in ("columns", "bad_rows", "text", "repeat"):
             if key in given:
                 problems.append(f"{flag(key)} does not go with sessions: they have their own rows, in English words")
         if settings.dataset is not None:
             wrong = [key for key in ("turns", "think_time") if key in given]
             problems += [f"{flag(key)}: the rows of a file of sessions say that" for key in wrong]
+        if settings.reasoning_in_history == "echo" and settings.history == "planned":
+            problems.append("--reasoning-in-history echo needs --history real: planned answers have no reasoning")
         if settings.dataset is not None and settings.output_tokens is not None:
             problems.append("--output-tokens: the turns of a file of sessions say how long answers are")
         return problems
@@ -100,6 +112,7 @@ class Sessions(UsersMode):
             users=users if settings.rate is None else 0,
             ramp_ns=ramp_ns(settings),
             real_history=settings.history == "real",
+            reasoning=settings.reasoning_in_history == "echo",
             schedule=None if settings.rate is None else Rate.of(settings),
             in_middle=settings.sessions_begin == "middle",
             seed=settings.seed,
@@ -120,6 +133,7 @@ class Sessions(UsersMode):
             input_tokens=settings.input_tokens,
             output_tokens=DEFAULT_OUTPUT_TOKENS if settings.output_tokens is None else settings.output_tokens,
             prefix=settings.prefix,
+            tools=None if settings.tools is None else Path(settings.tools),
         )
 
     def plan(self, length: RunLength, source: Source[object]) -> LoadPlan:
@@ -183,6 +197,7 @@ class Sessions(UsersMode):
             encode,
             numbering.run_id,
             real=self.real_history,
+            reasoning=self.reasoning,
             first=numbering.first,
             step=numbering.step,
             cancel=numbering.cancel,

@@ -17,6 +17,7 @@ from promptset.samples import Sample
 from promptset.sessions import Session, load_sessions, simulated_sessions
 from promptset.sharing import parse_prefix
 from promptset.tokens import Tokenizer
+from promptset.tools import ignored_note, load_tools
 
 MOST_WAYS = 20
 """Pairs of an endpoint and a model that the probe asks for."""
@@ -31,6 +32,7 @@ class SessionSpec:
     input_tokens: str
     output_tokens: str
     prefix: str | None
+    tools: Path | None = None
 
     @property
     def plans_sharing(self) -> bool:
@@ -53,8 +55,11 @@ class SessionSpec:
             seed=seed,
             salt=salt,
             prefix=None if self.prefix is None else parse_prefix(self.prefix),
+            tools=None if self.tools is None else load_tools(self.tools),
         )
-        return SessionSource(made.session_at, size=None, tokenizer=tokenizer, first=first, step=step)
+        note = ignored_note(tokenizer, made.maker.tools)
+        notes = () if note is None else (note,)
+        return SessionSource(made.session_at, size=None, tokenizer=tokenizer, notes=notes, first=first, step=step)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +131,6 @@ def _own_sample(session: Session) -> Sample:
 class SessionSource(InOrder[Session]):
     """Every `step`-th session; `size` None is without end."""
 
-    notes: tuple[str, ...] = ()
     own_body = None
 
     def __init__(
@@ -138,6 +142,7 @@ class SessionSource(InOrder[Session]):
         ways: tuple[Sample, ...] = (),
         names_models: bool = False,
         at_once: int = 1,
+        notes: tuple[str, ...] = (),
         first: int = 0,
         step: int = 1,
     ) -> None:
@@ -146,6 +151,7 @@ class SessionSource(InOrder[Session]):
         self.ways = ways
         self.names_models = names_models
         self.at_once = at_once
+        self.notes = notes
         self._session_at = session_at
         self.size = size
         self.tokenizer = tokenizer

@@ -18,6 +18,7 @@ from bench.secrets import header_secrets, redactor, without_secrets_of
 from bench.transport.interface import Reading
 from bench.transport.sse import MAX_EVENT_BYTES, SSEParser
 from bench.workload import Request
+from promptset.answers import Answer
 
 LOST = (Outcome.RESET, Outcome.TRUNCATED)
 """What becomes of a response whose connection breaks, and of one whose connection is closed in good order too early."""
@@ -163,8 +164,8 @@ class Exchange:
         reply = self._read()
         outcome, said = self._judge(reply, failed)
         request = self.request
-        if request.on_text is not None:
-            request.on_text(reply.content)
+        if request.on_answer is not None:
+            request.on_answer(Answer(content=reply.content) if reply.answer is None else reply.answer)
         message = error if outcome is failed and error is not None else said
         return RequestRecord(
             id=request.id,
@@ -222,7 +223,7 @@ class Exchange:
     def _read_options(self) -> ReadOptions:
         return ReadOptions(
             count=self.reading.count,
-            keep_text=self.request.on_text is not None,
+            keep_answer=self.request.on_answer is not None,
             output_tokens_asked=self.request.output_tokens_asked,
             batch=self.request.batch,
             dimensions=self.reading.dimensions,

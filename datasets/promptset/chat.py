@@ -73,6 +73,26 @@ def _with_text(message: Message) -> Message:
     return {**message, "content": "\n".join(text for text in texts if text is not None)}
 
 
+def _with_objects(message: Message) -> Message:
+    """The message with the arguments of its calls as objects, as vLLM and transformers hand them to templates."""
+    calls = message.get("tool_calls")
+    if not isinstance(calls, list):
+        return message
+    return {**message, "tool_calls": [_call_with_object(call) for call in calls]}
+
+
+def _call_with_object(call: Any) -> Any:
+    function = call.get("function") if isinstance(call, dict) else None
+    arguments = function.get("arguments") if isinstance(function, dict) else None
+    if not isinstance(function, dict) or not isinstance(arguments, str):
+        return call
+    try:
+        parsed = json.loads(arguments) if arguments else {}
+    except json.JSONDecodeError:
+        return call
+    return {**call, "function": {**function, "arguments": parsed}}
+
+
 def special_tokens_of(source: str) -> frozenset[str]:
     """The special tokens that a template needs, such as `bos_token`: it reads them and does not ask whether they exist.
 
@@ -121,7 +141,7 @@ class ChatTemplate:
         """The text that the model gets, up to the start of its answer (`add_generation_prompt`). Raises SpecError."""
         try:
             return self._template.render(
-                messages=list(messages) if self._takes_parts else list(map(_with_text, messages)),
+                messages=[_with_objects(message if self._takes_parts else _with_text(message)) for message in messages],
                 tools=list(tools) if tools else None,
                 documents=None,
                 add_generation_prompt=add_generation_prompt,

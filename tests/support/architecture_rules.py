@@ -24,14 +24,15 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.run_state": frozenset(),
     "bench.records": frozenset({"bench.errors"}),
     "bench.stock": frozenset(),
-    "bench.workload": frozenset({"bench.stock", "promptset.samples"}),
+    "bench.workload": frozenset({"bench.stock", "promptset.answers", "promptset.samples"}),
     "bench.schedule": frozenset({"bench.rng"}),
     # Stages: each knows the values it is given and the values it makes.
     "bench.kept_messages": frozenset(),
-    "bench.endpoints": frozenset({"bench.kept_messages", "bench.records", "bench.workload", "promptset.samples"}),
+    "bench.endpoints": frozenset({"bench.kept_messages", "bench.records", "bench.workload", "promptset.answers",
+                                  "promptset.samples"}),
     "bench.transport": frozenset(
         {"bench.clock", "bench.endpoints", "bench.errors", "bench.records", "bench.secrets", "bench.workload",
-         "promptset.samples"}
+         "promptset.answers", "promptset.samples"}
     ),
     "bench.mid_session": frozenset({"bench.rng", "promptset"}),
     "bench.conversations": frozenset(
@@ -347,6 +348,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "promptset.tokens": frozenset(
         {"promptset.errors", "promptset.hub", "promptset.server_tokens", "promptset.tokenizer", "promptset.tokenizer_files"}
     ),
+    "promptset.answers": frozenset({"promptset.chat"}),
     "promptset.tools": frozenset({"promptset.chat", "promptset.errors", "promptset.tokenizer"}),
     # Text of a given length:
     "promptset.kinds": frozenset({"promptset.errors", "promptset.rng"}),
@@ -386,9 +388,9 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         {"promptset.errors", "promptset.loaders.own", "promptset.outline", "promptset.samples", "promptset.tools"}
     ),
     "promptset.sessions": frozenset(
-        {"promptset.chat", "promptset.distributions", "promptset.errors", "promptset.exact", "promptset.loaders",
-         "promptset.outline", "promptset.rng", "promptset.samples", "promptset.sharing", "promptset.text",
-         "promptset.tokenizer"}
+        {"promptset.answers", "promptset.chat", "promptset.distributions", "promptset.errors", "promptset.exact",
+         "promptset.loaders", "promptset.outline", "promptset.rng", "promptset.samples", "promptset.sharing",
+         "promptset.text", "promptset.tokenizer", "promptset.tools"}
     ),
     # Agents: what their sessions are drawn from, and the plan of one, know no tokenizer and no text.
     "promptset.agents": frozenset(),

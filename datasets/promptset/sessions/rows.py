@@ -18,11 +18,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
+import orjson
+
+from promptset.answers import ToolCall
 from promptset.errors import SpecError
 from promptset.loaders.containers import open_container
 from promptset.loaders.own import own_of, own_problems
 from promptset.loaders.rows import count_problems, message_problems, seconds_problems
 from promptset.sessions.values import BEFORE, TURN_KEYS, Pause, Session, Turn, graph_problems
+from promptset.tools import tools_problems
 
 _SHOWN = 20
 
@@ -60,16 +64,22 @@ def read_session(row: Any, name: str) -> Session:
     if not isinstance(row, dict) or not isinstance(row.get("turns"), list) or not row["turns"]:
         raise SpecError("a session is an object whose turns are a list that is not empty")
     problems = [f"{key} must be a string" for key in ("session", "system") if not isinstance(row.get(key, ""), str)]
-    problems += own_problems(row)
+    problems += own_problems(row) + tools_problems(row.get("tools"))
     for number, turn in enumerate(row["turns"], 1):
-        if not isinstance(turn, dict) or not isinstance(turn.get("content"), str) or not turn["content"]:
-            problems.append(f"turn {number} must be an object with a content that is not empty")
+        has_results = isinstance(turn, dict) and bool(turn.get("results"))
+        if not isinstance(turn, dict) or not _is_content(turn.get("content", "" if has_results else None), has_results):
+            problems.append(f"turn {number} must be an object with a content that is not empty, or with results")
             continue
         problems += [f"turn {number}: {problem}" for problem in _turn_problems(turn)]
     if problems:
         raise SpecError(problems)
     turns = _turns(row["turns"])
-    return Session(id=row.get("session", name), turns=turns, system=row.get("system"), **own_of(row))
+    tools = None if row.get("tools") is None else tuple(row["tools"])
+    return Session(id=row.get("session", name), turns=turns, system=row.get("system"), tools=tools, **own_of(row))
+
+
+def _is_content(content: Any, has_results: bool) -> bool:
+    return isinstance(content, str) and (bool(content) or has_results)
 
 
 def _turn_problems(turn: dict[str, Any]) -> list[str]:
@@ -90,9 +100,34 @@ def _turn_problems(turn: dict[str, Any]) -> list[str]:
     for key in ("job", "cached_tokens"):
         if key in turn and (type(turn[key]) is not int or turn[key] < 0):
             found.append(f"{key} must be a whole number from 0 on, not {turn[key]!r}")
+    results = turn.get("results", [])
+    if not isinstance(results, list) or not all(isinstance(text, str) for text in results):
+        found.append(f"results must be a list of texts, one for each call, not {results!r}")
+    found += _call_problems(turn.get("answer_tool_calls", []))
     if "opening" in turn:
         found += [f"opening: {problem}" for problem in message_problems(turn["opening"])]
     return found
+
+
+def _call_problems(calls: Any) -> list[str]:
+    if not isinstance(calls, list):
+        return [f"answer_tool_calls must be a list of calls, not {calls!r}"]
+    return [
+        f'answer_tool_calls: call {number} must be {{"name": "...", "arguments"?: {{...}}, "id"?: "..."}}'
+        for number, call in enumerate(calls, 1)
+        if not isinstance(call, dict)
+        or not isinstance(call.get("name"), str)
+        or not call["name"]
+        or not isinstance(call.get("arguments", {}), dict | str)
+        or not isinstance(call.get("id", ""), str)
+        or call.keys() - {"name", "arguments", "id"}
+    ]
+
+
+def _call(row: dict[str, Any]) -> ToolCall:
+    arguments = row.get("arguments", {})
+    text = arguments if isinstance(arguments, str) else orjson.dumps(arguments).decode()
+    return ToolCall(row.get("id", ""), row["name"], text)
 
 
 def _turns(rows: Sequence[dict[str, Any]]) -> tuple[Turn, ...]:
@@ -117,6 +152,8 @@ def _turns(rows: Sequence[dict[str, Any]]) -> tuple[Turn, ...]:
             known = number_of(row["continues"], "continues", at)
             given["continues"] = BEFORE if known is None else known
         given["opening"] = tuple(row.get("opening", ()))
+        given["results"] = tuple(row.get("results", ()))
+        given["answer_tool_calls"] = tuple(map(_call, row.get("answer_tool_calls", ())))
         turns.append(Turn(**given))
     # Where a name is unknown, what the graph is cannot be said.
     if problems or (problems := graph_problems(turns)):

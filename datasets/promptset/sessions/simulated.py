@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 
-from promptset.chat import Message
+from promptset.chat import Message, Tool
 from promptset.distributions import Distribution
 from promptset.errors import SpecError
 from promptset.exact import chat_bank
@@ -63,7 +63,8 @@ class SimulatedSessions(Iterator[Session]):
                 total += _draw_at_least(self.input_tokens, lengths, self.least_added)
                 messages.append({"role": "assistant", "content": turns[-1].answer})
                 text = text_stream(self.seed, self.salt, "turn", index, number, total)
-                messages.append({"role": "user", "content": _fit_turn(tokenizer, messages, total, text)})
+                content = _fit_turn(tokenizer, messages, total, text, maker.tools)
+                messages.append({"role": "user", "content": content})
             answer_tokens = int(self.output_tokens.sample(outputs))
             answer = TokenText(tokenizer).pieces(
                 answer_tokens, text_stream(self.seed, self.salt, "answer", index, number)
@@ -77,7 +78,7 @@ class SimulatedSessions(Iterator[Session]):
                     input_tokens=total,
                 )
             )
-        return Session(id=f"session-{index}", turns=tuple(turns), system=system)
+        return Session(id=f"session-{index}", turns=tuple(turns), system=system, tools=maker.tools)
 
 
 def simulated_sessions(
@@ -90,17 +91,19 @@ def simulated_sessions(
     seed: int,
     salt: str | None = None,
     prefix: Prefix | None = None,
+    tools: Sequence[Tool] | None = None,
 ) -> SimulatedSessions:
     """Sessions of exact lengths. The first request has as many tokens as `input_tokens` draws. Each later request has the
     tokens of the previous request, of its answer, and of another draw, which includes the template's own tokens.
 
-    The seed decides lengths and times; with a `salt`, other texts have the same lengths.
+    The seed decides lengths and times; with a `salt`, other texts have the same lengths. Every request offers the `tools`,
+    whose tokens are part of its length.
 
     Raises SpecError if the distribution draws impossible lengths.
     """
     prefix = Prefix() if prefix is None else prefix
-    maker = PromptMaker(tokenizer, chat=True, seed=seed, salt=salt, system_tokens=prefix.system_tokens)
-    least_added = _least_added(tokenizer)
+    maker = PromptMaker(tokenizer, chat=True, seed=seed, salt=salt, system_tokens=prefix.system_tokens, tools=tools)
+    least_added = _least_added(tokenizer, maker.tools)
     least = max(maker.least + prefix.least, least_added)
     problems = too_long(input_tokens)
     if (short := input_tokens.share_below(least)) > _RARE:
@@ -131,7 +134,7 @@ def _draw_at_least(lengths: Distribution, chance: Random, least: int) -> int:
     return n
 
 
-def _least_added(tokenizer: Tokenizer) -> int:
+def _least_added(tokenizer: Tokenizer, tools: Sequence[Tool] | None) -> int:
     """The fewest tokens that a turn adds besides the previous answer; a few more if answers join the template."""
     bank, text = chat_bank(tokenizer), TokenText(tokenizer)
     most = 0
@@ -140,11 +143,13 @@ def _least_added(tokenizer: Tokenizer) -> int:
         one = "".join(without_leading_space(bank.fresh(1, stream(seed, "least added"))))
         first: list[Message] = [{"role": "user", "content": one}]
         second = [*first, {"role": "assistant", "content": "".join(answer)}, {"role": "user", "content": one}]
-        most = max(most, tokenizer.count_chat(second) - tokenizer.count_chat(first) - len(answer))
+        most = max(most, tokenizer.count_chat(second, tools) - tokenizer.count_chat(first, tools) - len(answer))
     return most + 2
 
 
-def _fit_turn(tokenizer: Tokenizer, history: Sequence[Message], total: int, chance: Random) -> str:
+def _fit_turn(
+    tokenizer: Tokenizer, history: Sequence[Message], total: int, chance: Random, tools: Sequence[Tool] | None
+) -> str:
     """A user message after this history that makes the request `total` tokens long."""
     bank = chat_bank(tokenizer)
     pieces = bank.fresh(1, chance)
@@ -153,7 +158,7 @@ def _fit_turn(tokenizer: Tokenizer, history: Sequence[Message], total: int, chan
         if len(pieces) < wanted:
             pieces += bank.fresh(wanted - len(pieces), chance)
         content = "".join(without_leading_space(pieces[:wanted]))
-        got = tokenizer.count_chat([*history, {"role": "user", "content": content}])
+        got = tokenizer.count_chat([*history, {"role": "user", "content": content}], tools)
         if got == total:
             return content
         wanted = max(1, wanted + total - got)

@@ -17,8 +17,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from promptset.chat import Message
+from promptset.answers import Answer, ToolCall
+from promptset.chat import Message, Tool
 from promptset.errors import SpecError
+from promptset.sessions.history import turn_messages, with_ids
 
 Pause = Literal["human", "tool"]
 """Who takes the pause before a turn: a person who reads and thinks, or a tool that runs."""
@@ -29,21 +31,27 @@ BEFORE: Final = "before"
 _OWN = ("endpoint", "model", "priority")
 _PLAIN_KEYS = ("content", "output_tokens", "think_time_s", "answer", "input_tokens")
 _GRAPH_KEYS = ("id", "pause", "job", "agent", "cached_tokens")
-TURN_KEYS = (*_PLAIN_KEYS, *_GRAPH_KEYS, "after", "continues", "opening")
+TURN_KEYS = (*_PLAIN_KEYS, *_GRAPH_KEYS, "after", "continues", "opening", "results", "answer_tool_calls")
 """The keys of a turn in a row."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
-    """One message of the user, and when to send it. A count of None is unknown. The defaults are of a linear session."""
+    """One message of the user, or what tools gave back, and when to send it. A count of None is unknown. The defaults are of
+    a linear session."""
 
-    content: str
+    content: str = ""
+    """The user's text; empty where there are results alone."""
+    results: tuple[str, ...] = ()
+    """What the tools gave back that the answer before it called, one text a call."""
     output_tokens: int | None = None
     """Tokens to ask for in the answer."""
     think_time_s: float = 0.0
     """Time from the end of the last of `after` to this request; where it waits for none, from the start of the session."""
     answer: str | None = None
-    """The answer in the history, unless the server's own is given."""
+    """The text of the answer in the history, unless the server's own is given."""
+    answer_tool_calls: tuple[ToolCall, ...] = ()
+    """The calls of that answer. A call without an id gets one."""
     input_tokens: int | None = None
     """Tokens of the whole request, with the `answer`s in its history."""
     id: str | None = None
@@ -76,7 +84,8 @@ class Node:
     continues: int | None
     """Number of the turn whose conversation it goes on with; None: a conversation of its own."""
     pause: Pause | None
-    """Who takes the think time. Where no turn of a session says so, a person does before each turn of the main agent."""
+    """Who takes the think time. Where it is not said: tools before a turn with their results; and where no turn of the
+    session says it, a person before each other turn of the main agent."""
     job: int
     """Number of its job, from 0. A job is a user's request with all its steps: it begins with the session, and at each turn
     before which a person pauses; each other turn belongs to the job of the turn before it in the list."""
@@ -94,6 +103,8 @@ class Session:
     id: str
     turns: tuple[Turn, ...]
     system: str | None = None
+    tools: tuple[Tool, ...] | None = None
+    """Tools that each of its requests offers. `input_tokens` includes them."""
     endpoint: str | None = None
     """Of all its requests, as in a sample. So with the next three."""
     model: str | None = None
@@ -113,31 +124,54 @@ class Session:
         nodes = enumerate(self.nodes[1:])
         return all(node.after == (before,) and node.continues == before for before, node in nodes)
 
-    def conversation(self, turn: int, answers: Mapping[int, str | None] | None = None) -> list[Message]:
-        """The messages of the request of a turn, by its number. `answers` are real ones by the numbers of their turns; where
-        one is not there, or None, the planned answer takes its place.
+    def conversation(
+        self, turn: int, answers: Mapping[int, Answer | str | None] | None = None, *, reasoning: bool = False
+    ) -> list[Message]:
+        """The messages of the request of a turn, by its number. `answers` are real ones (or their texts) by the numbers of
+        their turns; where one is not there, or None, the planned answer takes its place. `reasoning`: answers stand in the
+        history with theirs.
 
         Raises SpecError if an answer is missing.
         """
-        given: Mapping[int, str | None] = {} if answers is None else answers
-        said: list[Message] = [{"role": "user", "content": self.turns[turn].content}]
-        at = turn
-        while (before := self.nodes[at].continues) is not None:
-            answer = given.get(before)
-            answer = self.turns[before].answer if answer is None else answer
-            if answer is None:
-                raise SpecError(
-                    f"the session {self.id} has no answer to its {_called(self.turns, before)}: give the server's"
-                )
-            said += [{"role": "assistant", "content": answer}, {"role": "user", "content": self.turns[before].content}]
-            at = before
-        if self.turns[at].opening:
-            said += reversed(self.turns[at].opening)
-        elif self.system is not None:
-            said.append({"role": "system", "content": self.system})
-        return said[::-1]
+        line, answer = self.line_to(turn), None
+        said = self.opening_of(line[0])
+        for number in line:
+            if answer is not None:
+                said.append(answer.message(reasoning=reasoning))
+            said += self.said_at(number, answer)
+            if number != turn:
+                answer = self.answer_to(number, None if answers is None else answers.get(number))
+        return said
 
-    def messages(self, answers: Sequence[str | None] = ()) -> list[Message]:
+    def line_to(self, turn: int) -> list[int]:
+        """The turns of the conversation of a turn, up to that one."""
+        line = [turn]
+        while (before := self.nodes[line[-1]].continues) is not None:
+            line.append(before)
+        return line[::-1]
+
+    def opening_of(self, turn: int) -> list[Message]:
+        """What stands before the first turn of a conversation."""
+        if self.turns[turn].opening:
+            return list(self.turns[turn].opening)
+        return [] if self.system is None else [{"role": "system", "content": self.system}]
+
+    def said_at(self, turn: int, answer: Answer | None) -> list[Message]:
+        """The messages of a turn alone, after this answer to the turn that it continues."""
+        return turn_messages(self.turns[turn].content, self.turns[turn].results, answer)
+
+    def answer_to(self, turn: int, real: Answer | str | None = None) -> Answer:
+        """The answer to a turn as it stands in the history: the real one, else the planned one. Raises SpecError without."""
+        if real is None:
+            planned = self.turns[turn]
+            if planned.answer is None and not planned.answer_tool_calls:
+                raise SpecError(
+                    f"the session {self.id} has no answer to its {_called(self.turns, turn)}: give the server's"
+                )
+            real = Answer(content=planned.answer or "", tool_calls=planned.answer_tool_calls)
+        return with_ids(Answer(content=real) if isinstance(real, str) else real, turn)
+
+    def messages(self, answers: Sequence[Answer | str | None] = ()) -> list[Message]:
         """The messages of the next request after these answers. An answer of None is replaced by the planned one.
 
         Raises SpecError if no turn is left, or if an answer is missing.
@@ -149,7 +183,9 @@ class Session:
     def row(self) -> dict[str, Any]:
         """The session as a row of a file. A linear session has the keys that it always had."""
         names = names_of(self.turns)
-        system = {} if self.system is None else {"system": self.system}
+        system: dict[str, Any] = {} if self.system is None else {"system": self.system}
+        if self.tools is not None:
+            system["tools"] = list(self.tools)
         own: dict[str, Any] = {key: v for key in _OWN if (v := getattr(self, key)) is not None}
         if self.headers:
             own["headers"] = dict(self.headers)
@@ -158,6 +194,15 @@ class Session:
 
 def _turn_row(turn: Turn, names: Sequence[str]) -> dict[str, Any]:
     row = {key: v for key in (*_PLAIN_KEYS, *_GRAPH_KEYS) if (v := getattr(turn, key)) is not None}
+    if turn.results:
+        row["results"] = list(turn.results)
+        if not turn.content:
+            del row["content"]
+    if turn.answer_tool_calls:
+        row["answer_tool_calls"] = [
+            {"name": call.name, "arguments": call.arguments, **({"id": call.id} if call.id else {})}
+            for call in turn.answer_tool_calls
+        ]
     if turn.after is not None:
         row["after"] = [names[number] for number in turn.after]
     if turn.continues != BEFORE:
@@ -208,7 +253,20 @@ def graph_problems(turns: Sequence[Turn]) -> list[str]:
             problems.append(
                 f'{called}: an opening begins a conversation, and this turn continues another: add "continues": null'
             )
+        if not turn.content and not turn.results:
+            problems.append(f"{called}: it says nothing: give it a content, or results")
+        known = continues is not None and 0 <= continues < number
+        calls = turns[continues].answer_tool_calls if known and continues is not None else ()
+        if calls and len(turn.results) != len(calls):
+            problems.append(
+                f"{called}: the answer before it calls {_counted(len(calls), 'tool')} and it has "
+                f"{_counted(len(turn.results), 'result')}: give one for each call"
+            )
     return problems
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _wrong_order(turns: Sequence[Turn], number: int, at: int) -> str:
@@ -247,6 +305,8 @@ def _nodes(turns: Sequence[Turn]) -> tuple[Node, ...]:
     job = 0
     for number, turn in enumerate(turns):
         pause: Pause | None = "human" if nobody_says and number and turn.agent is None else turn.pause
+        if turn.results and turn.pause is None:
+            pause = "tool"
         if turn.job is not None:
             job = turn.job
         elif number and pause == "human":

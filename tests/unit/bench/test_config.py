@@ -310,7 +310,6 @@ def test_no_error_quotes_a_secret(flags: dict[str, Any]) -> None:
         ({"endpoint": "completions"}, "--tools are part of a chat"),
         ({"url": "http://h/v1/completions"}, "--tools are part of a chat"),
         ({"dataset": __file__}, "the rows of --dataset bring their own"),
-        ({"mode": "sessions"}, "--tools does not go with sessions"),
         ({"tools": __file__}, "is not JSON"),
         ({"tools": "nowhere.json"}, "cannot be read"),
         ({"tool_choice": "clock"}, "--tool-choice: clock is none of auto, required, none, "),

@@ -69,6 +69,7 @@ KNOBS: dict[str, tuple[list[str], list[str], object]] = {
     "think_time": ([*URL, "--mode", "sessions"], ["--think-time", "exp:mean=2s"], "exp:mean=2s"),
     "sessions_begin": ([*URL, "--mode", "sessions"], ["--sessions-begin", "middle"], "middle"),
     "history": ([*URL, "--mode", "sessions"], ["--history", "planned"], "planned"),
+    "reasoning_in_history": ([*URL, "--mode", "sessions"], ["--reasoning-in-history", "echo"], "echo"),
     "prefix": (URL, ["--prefix", "tokens=16"], "tokens=16"),
     "tokenizer": (URL, ["--tokenizer", "dir"], "dir"),
     "check_usage": (URL, ["--check-usage"], True),

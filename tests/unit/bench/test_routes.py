@@ -16,6 +16,7 @@ from bench.target.probe import choose_model, samples_to_ask
 from bench.transport.exchange import Exchange
 from bench.transport.interface import Destination, Reading, Target
 from bench.workload import Encoded, Request, RequestDraft, Route, draft_of
+from promptset.answers import Answer
 from promptset.samples import Sample
 from promptset.sessions import read_session
 
@@ -101,16 +102,16 @@ def test_the_record_says_endpoint_and_model_and_no_header() -> None:
 
 def test_a_reply_is_read_as_its_own_endpoint_reads_it() -> None:
     def text_of(route: Route | None) -> str:
-        heard: list[str] = []
+        heard: list[Answer] = []
         request = Request(
             id="r", index=0, body=b"{}", stream=False, input_tokens_asked=None, output_tokens_asked=None, route=route,
-            on_text=heard.append,
+            on_answer=heard.append,
         )  # fmt: skip
         exchange = Exchange(request, 1, 1, Reading(), clock="user")
         exchange.head(200, "application/json", "", None)
         exchange.feed(b'{"choices": [{"text": "hello", "finish_reason": "stop"}]}', 3, 3)
         exchange.close(4)
-        return heard[0]
+        return heard[0].content
 
     assert (text_of(Route("completions")), text_of(None)) == ("hello", "")
 

@@ -92,7 +92,7 @@ def test_nothing_makes_a_reader_raise_and_cuts_change_nothing(
 @given(words=st.lists(st.text(max_size=5) | WORDS, max_size=30))
 def test_no_byte_of_a_text_is_lost(endpoint: str, words: list[str]) -> None:
     events = ds.messages(*words) if endpoint == "messages" else ds.responses(*words)
-    reply = ds.read(endpoint, ds.framed(events), keep_text=True)
+    reply = ds.read(endpoint, ds.framed(events), keep_answer=True)
     assert reply.text == reply.content == "".join(words)
     assert sum(kind in TOKEN_KINDS for kind in reply.chunk_kind) == sum(word != "" for word in words)
 

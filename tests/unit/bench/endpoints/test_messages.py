@@ -98,7 +98,7 @@ def test_thinking_is_reasoning_and_a_signature_is_no_token() -> None:
     events = [message_start(), block(type="thinking", thinking=""), delta("thinking_delta", thinking="hm"), PING,
               delta("signature_delta", signature="abc"), block_stop(), block(1, type="text", text=""), text("so"),
               block_stop(1), message_delta("end_turn", output_tokens=2), MESSAGE_STOP]  # fmt: skip
-    reply = read("messages", framed(events), keep_text=True)
+    reply = read("messages", framed(events), keep_answer=True)
     assert reply.chunk_kind == "rotoooocouo"
     assert (reply.content, reply.text, reply.problem) == ("so", "hmso", None)
 
@@ -109,7 +109,7 @@ def test_a_tool_call_begins_with_its_name_and_its_arguments_are_token_chunks() -
               delta("input_json_delta", partial_json='"x"}'), block_stop(),
               block(1, type="tool_use", id="u", name="clock", input={}), block_stop(1),
               message_delta("tool_use", output_tokens=9), MESSAGE_STOP]  # fmt: skip
-    reply = read("messages", framed(events), keep_text=True, output_tokens_asked=50)
+    reply = read("messages", framed(events), keep_answer=True, output_tokens_asked=50)
     assert reply.chunk_kind == "rfoff" + "of" + "ouo"
     assert (reply.tool_calls, reply.content, reply.text) == (2, "", 'weather{"city":"x"}clock')
     assert (reply.output_tokens, reply.problem) == (9, None)

@@ -82,7 +82,7 @@ def test_a_stream_of_text_has_its_kinds_tokens_and_end() -> None:
 @pytest.mark.parametrize("kind", ["reasoning_text", "reasoning_summary_text"])
 def test_reasoning_and_its_summary_are_reasoning(kind: str) -> None:
     events = [CREATED, part(kind, "hm"), part("output_text", "so"), ended(usage=usage(9, cached=2, reasoning=7))]
-    reply = read("responses", framed(events), keep_text=True)
+    reply = read("responses", framed(events), keep_answer=True)
     assert (reply.chunk_kind, reply.content, reply.text) == ("otcu", "so", "hmso")
     assert (reply.cached_tokens, reply.reasoning_tokens, reply.problem) == (2, 7, None)
 
@@ -91,7 +91,7 @@ def test_a_tool_call_begins_with_its_name_and_its_arguments_are_token_chunks() -
     events = [CREATED, item(type="function_call", name="weather", arguments="", call_id="c"),
               part("function_call_arguments", "{"), part("function_call_arguments", "}"),
               item(type="function_call", name="clock", arguments="", call_id="d"), ended(usage=usage(9))]  # fmt: skip
-    reply = read("responses", framed(events), keep_text=True)
+    reply = read("responses", framed(events), keep_answer=True)
     assert (reply.chunk_kind, reply.tool_calls, reply.text, reply.content) == ("offffu", 2, "weather{}clock", "")
     assert reply.problem is None
 

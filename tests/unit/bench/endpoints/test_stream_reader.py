@@ -36,7 +36,7 @@ def test_events_that_the_template_reads_are_counted() -> None:
 
 def test_of_several_choices_the_first_is_read() -> None:
     both = {"choices": [{"index": 0, "delta": {"content": "a"}}, {"index": 1, "delta": {"role": "assistant"}}]}
-    reply = read([json.dumps(both).encode(), END, b"[DONE]"], keep_text=True)
+    reply = read([json.dumps(both).encode(), END, b"[DONE]"], keep_answer=True)
     assert (reply.text, reply.chunk_kind) == ("a", "coo")
 
 

@@ -1,0 +1,87 @@
+"""What a reply says beside its text, put together for the next request of its conversation: calls of tools and reasoning.
+
+Only a reply that is answered needs it (`ReadOptions.keep_answer`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from promptset.answers import Answer, ToolCall
+
+
+@dataclass(slots=True)
+class _Call:
+    id: str = ""
+    name: str = ""
+    arguments: list[str] = field(default_factory=list)
+
+
+class CallParts:
+    """Calls of tools, each of which comes in pieces that name its place."""
+
+    __slots__ = ("_calls", "_open")
+
+    def __init__(self) -> None:
+        self._calls: list[_Call] = []
+        self._open: dict[object, _Call] = {}
+
+    def add(self, place: object, *, call_id: object = None, name: object = None, arguments: object = None) -> None:
+        """A piece of the call at this place. Another id there is another call: not all servers count places."""
+        call = self._open.get(place)
+        named = call_id if isinstance(call_id, str) else ""
+        if call is None or (named and call.id and named != call.id):
+            call = self._open[place] = _Call()
+            self._calls.append(call)
+        if named:
+            call.id = named
+        if isinstance(name, str):
+            call.name += name
+        if arguments:
+            call.arguments.append(arguments if isinstance(arguments, str) else orjson.dumps(arguments).decode())
+
+    def calls(self) -> tuple[ToolCall, ...]:
+        """The calls that can be answered: those with a name."""
+        return tuple(ToolCall(call.id, call.name, "".join(call.arguments) or "{}") for call in self._calls if call.name)
+
+
+def chat_answer(content: str, calls: CallParts, reasoning: str, reasoning_field: str) -> Answer:
+    """An answer of chat completions. The reasoning stands under the name that the server gave it."""
+    return Answer(
+        content=content, tool_calls=calls.calls(), reasoning={reasoning_field: reasoning} if reasoning else {}
+    )
+
+
+def messages_answer(content: str, blocks: Sequence[Mapping[str, Any]]) -> Answer:
+    """An answer of Messages, of its blocks; thinking goes back as it came, with its signature."""
+    calls = CallParts()
+    thinking = []
+    for number, block in enumerate(blocks):
+        if block.get("type") == "tool_use":
+            calls.add(number, call_id=block.get("id"), name=block.get("name"), arguments=block.get("input"))
+        elif block.get("type") in ("thinking", "redacted_thinking"):
+            thinking.append(dict(block))
+    return Answer(
+        content=content, tool_calls=calls.calls(), reasoning={"thinking_blocks": thinking} if thinking else {}
+    )
+
+
+def responses_answer(content: str, items: Sequence[Mapping[str, Any]], response_id: object) -> Answer:
+    """An answer of Responses, of its output items; reasoning items go back as they came, but for their status."""
+    calls = CallParts()
+    reasoning = []
+    for number, item in enumerate(items):
+        if item.get("type") == "function_call":
+            calls.add(number, call_id=item.get("call_id"), name=item.get("name"), arguments=item.get("arguments"))
+        elif item.get("type") == "reasoning":
+            reasoning.append({name: value for name, value in item.items() if name != "status" and value is not None})
+    return Answer(
+        content=content,
+        tool_calls=calls.calls(),
+        reasoning={"reasoning_items": reasoning} if reasoning else {},
+        response_id=response_id if isinstance(response_id, str) and response_id else None,
+    )

@@ -1,0 +1,42 @@
+"""What stands between two turns of a conversation: the answer, the calls of tools in it, and what the tools gave back.
+
+Results are sent for exactly the calls of the answer. A planned answer has as many calls as the next turn has results. A
+server answers as it likes, so a real history needs rules: the results stand for its calls in turn, from the first again where
+it made more of them, and those left over are not sent. Where it called no tool, the results are the user's text. Where it
+called tools and the turn has no results, the turn's text is the result of the first call, and the others gave back nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from promptset.answers import Answer
+from promptset.chat import Message
+
+
+def with_ids(answer: Answer, turn: int) -> Answer:
+    """The answer to this turn, with an id for each call that has none: 9 letters and digits, as the strictest templates want
+    them, and different in a whole session."""
+    if all(call.id for call in answer.tool_calls):
+        return answer
+    calls = [
+        call if call.id else replace(call, id=f"c{turn % 1_000_000:06d}{number % 100:02d}")
+        for number, call in enumerate(answer.tool_calls)
+    ]
+    return replace(answer, tool_calls=tuple(calls))
+
+
+def turn_messages(content: str, results: Sequence[str], answer: Answer | None) -> list[Message]:
+    """The messages of a turn that follows this answer (None: it begins a conversation)."""
+    calls = () if answer is None else answer.tool_calls
+    if not calls:
+        return [{"role": "user", "content": "\n\n".join([*results, *([content] if content else [])])}]
+    given = list(results) if results else [content, *[""] * (len(calls) - 1)]
+    said: list[Message] = [
+        {"role": "tool", "tool_call_id": call.id, "content": given[number % len(given)]}
+        for number, call in enumerate(calls)
+    ]
+    if results and content:
+        said.append({"role": "user", "content": content})
+    return said
