@@ -5,9 +5,9 @@
     speculative_decoding   metrics.speculative_decoding                vLLM's --per-request-spec-decode-metrics summary
     timings                timings: times, tokens and drafts           llama.cpp
 
-vLLM says them in chat and completions alone, llama.cpp its timings in responses too. They stand where the usage of the whole
-reply stands: in the last chunk but `[DONE]`, or in the body. A reply of several choices has none, as in vLLM: no one of them
-speaks for the request.
+They stand where the usage of the whole reply stands: in the last chunk but `[DONE]`, or in the body. Responses have vLLM's
+times inside the response, without drafts, and the timings beside it; messages have none. A reply of several choices has
+none either, as in vLLM: no one of them speaks for the request.
 """
 
 from __future__ import annotations
@@ -41,8 +41,13 @@ def root_details(usage: UsageCounts, details: Set[str]) -> dict[str, Any]:
     return {**found, "timings": _llama_timings(work, usage)} if "timings" in details else found
 
 
+def root_metrics(usage: UsageCounts | None, details: Set[str]) -> dict[str, Any]:
+    """vLLM's times alone."""
+    return {} if usage is None else root_details(usage, details & {"metrics"})
+
+
 def root_timings(usage: UsageCounts | None, details: Set[str]) -> dict[str, Any]:
-    """The same in a dialect that has llama.cpp's timings alone."""
+    """llama.cpp's timings alone."""
     return {} if usage is None else root_details(usage, details & {"timings"})
 
 

@@ -21,7 +21,7 @@ from mockserver.dialect.endpoint import Endpoint
 from mockserver.dialect.frames import Event, FinishReason, Piece, ReplyIdentity, SaidBlock, SaidChoice, UsageCounts
 from mockserver.dialect.params import RequestParams
 from mockserver.dialect.refusals import error_body
-from mockserver.dialect.reply_details import root_timings
+from mockserver.dialect.reply_details import root_metrics, root_timings
 from mockserver.dialect.responses_request import parse_responses
 from mockserver.dialect.sse import named_event
 
@@ -103,7 +103,7 @@ class ResponsesFrames:
     def _response(self, status: str, output: list[Row], usage: UsageCounts | None, **rest: Any) -> Row:
         echo = self._echo
         early = ("parallel_tool_calls", "temperature", "tool_choice", "tools", "top_p")
-        late = ("user", "presence_penalty", "frequency_penalty")
+        late = ("presence_penalty", "frequency_penalty")
         vllms = ("kv_transfer_params", "ec_transfer_params", "input_messages", "output_messages")
         return {
             "id": self._identity.id,
@@ -127,6 +127,8 @@ class ResponsesFrames:
             "top_logprobs": None,
             "truncation": echo.get("truncation"),
             "usage": None if usage is None else _usage(usage),
+            "user": echo.get("user"),
+            **root_metrics(usage, self._identity.details),
             **{name: echo.get(name) for name in late},
             **dict.fromkeys(vllms),
             **rest,

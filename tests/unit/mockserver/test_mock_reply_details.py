@@ -100,8 +100,15 @@ def test_each_detail_comes_alone() -> None:
 def test_other_dialects_and_replies_of_several_choices_say_nothing() -> None:
     every = ("cached_tokens", "metrics", "speculative_decoding", "timings")
     assert last(MESSAGES, *every).keys() == last(MESSAGES).keys()
-    assert "metrics" not in last(RESPONSES, *every)
     assert last(CHAT, *every, work=None) == last(CHAT)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_responses_have_vllms_times_inside_and_say_nothing_of_drafts(stream: bool) -> None:
+    said = last(RESPONSES, "metrics", "speculative_decoding", stream=stream)
+    response = said["response"] if stream else said
+    assert response["metrics"] == TIMES
+    assert said.keys() == last(RESPONSES, stream=stream).keys() | (set() if stream else {"metrics"})
 
 
 def test_what_has_not_happened_is_left_out() -> None:
