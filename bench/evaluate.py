@@ -14,6 +14,7 @@ import orjson
 
 from bench import accuracy, manifest, priority
 from bench.accuracy import coverage
+from bench.accuracy import jobs as accuracy_of_jobs
 from bench.accuracy.load_shape import LoadKind, LoadShape
 from bench.clock import NS_PER_S
 from bench.config import RunConfig
@@ -93,7 +94,7 @@ def evaluate(directory: RunDirectory, *, server_charts: Sequence[str] = ()) -> R
     if found is None:
         earlier = coverage.closest(coverage.read_briefs(directory.certificates()), shape, version)
         if earlier is not None:
-            found = earlier.on_run(numbers["latency"], ended)
+            found = earlier.on_run(_certifiable(numbers), ended)
     cache = prefix_cache.use(run.manifest.prefix_cache, server)
     urls = urls_in(directory.scraped_lines(SERVER))
     # A run that was ended in its warm-up has no time of which the server could have said anything.
@@ -213,6 +214,14 @@ def _calibration(
         endpoint=run.config.endpoint,
     )
     return None if certificate is None else certificate.to_json()
+
+
+def _certifiable(numbers: Mapping[str, Any]) -> dict[str, Any]:
+    """The numbers of which certificates know the error: latencies, and job seconds as one."""
+    found: dict[str, Any] = dict(numbers["latency"])
+    return (
+        found if "jobs" not in numbers else found | {accuracy_of_jobs.METRIC: accuracy_of_jobs.in_ms(numbers["jobs"])}
+    )
 
 
 def kind_of(config: RunConfig, workers: int) -> LoadKind:

@@ -3,6 +3,7 @@
     ledger            the lines of a ledger; memory holds only their places in the file
     join              request by request, chunk by chunk; whatever does not match is a problem
     truth             the metrics by the ledger, from code that shares nothing with bench.metrics
+    jobs              job seconds by the ledger, and their errors
     distribution      many values in bounded memory, and their quantiles: shares nothing with bench.metrics either
     pair_statistics   everything that a certificate needs of the joined pairs
     known_mistakes    the numbers that known mistakes would give for the same requests; causes picks the likely one

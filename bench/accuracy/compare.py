@@ -10,6 +10,7 @@ from bench.accuracy.causes import Cause, MetricComparison, Stats, cause_of, caus
 from bench.accuracy.certificate import Certificate
 from bench.accuracy.closed_form import against_closed_form
 from bench.accuracy.distribution import STATS, Distribution
+from bench.accuracy.jobs import JobTruth
 from bench.accuracy.join import Join
 from bench.accuracy.known_mistakes import CONNECT
 from bench.accuracy.ledger import Ledger
@@ -58,14 +59,18 @@ def certify(
         pairs = PairStatistics(
             measured, shared_clock=shared_clock, start_ns=start_ns, duration_s=1.0 if duration_s is None else duration_s
         )
+        jobs = JobTruth(shared_clock=shared_clock)
         arrivals = None if planned is None or begun_ns is None else PlannedArrivals(planned, begun_ns)
         for pair in joining.pairs(_passed(directory.records(), arrivals)):
             pairs.add(pair)
+            jobs.add(pair)
+    of_jobs, wrong_jobs, causes_of_jobs = jobs.compared(summary.get("jobs"))
     slip = None if arrivals is None else arrivals.slip()
     throughput = _throughput(summary["throughput"], pairs)
-    problems = [*joining.problems(), *_numbers_of_values(summary["latency"], pairs)]
+    problems = [*joining.problems(), *_numbers_of_values(summary["latency"], pairs), *wrong_jobs]
     causes = [
         *_causes(summary, pairs),
+        *causes_of_jobs,
         *_causes_of_rates(throughput, pairs),
         *_causes_of_chunks(joining),
         *causes_of_outcomes(joining.confused()),
@@ -75,7 +80,7 @@ def certify(
         causes.append(slip.cause)
     return Certificate(
         clock="shared" if shared_clock else "other",
-        metrics=tuple(_metrics(summary["latency"], pairs)),
+        metrics=(*_metrics(summary["latency"], pairs), *of_jobs),
         throughput=tuple(throughput),
         observation_lag_ms=_spread(pairs.lag),
         way_in_ms=_spread(pairs.way_in),

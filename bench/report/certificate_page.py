@@ -19,7 +19,20 @@ MEANINGS = {
     "SUSPECT": "Some numbers of this load are off, or something in the measurement may have gone wrong.",
     "INVALID": "On this machine, the numbers of this load are wrong: do not use them.",
 }
-_METRIC = {metric.key: metric for metric in METRICS.values()}
+
+
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """What a metric is called."""
+
+    title: str
+    unit: str
+    description: str
+
+
+_METRIC = {metric.key: _Named(metric.title, metric.unit, metric.description) for metric in METRICS.values()} | {
+    "job_ms": _Named("Job", "ms", "From when the first step of a job was due to the last token of its last step.")
+}
 _SIZE = (
     ("streams", "Most streams at once"),
     ("requests_per_s", "Requests/s"),

@@ -18,7 +18,7 @@ STATS = {"mean": "average", "p50": "median", "p75": "p75", "p90": "p90", "p95": 
          "max": "max"}  # fmt: skip
 """What is compared of a metric, as it is called here."""
 
-NAMES = {metric.key: f"{metric.title} ({metric.unit})" for metric in METRICS.values()}
+NAMES = {metric.key: f"{metric.title} ({metric.unit})" for metric in METRICS.values()} | {"job_ms": "Job (ms)"}
 THROUGHPUT = {
     "requests_per_s": "requests/s",
     "output_tokens_per_s": "output tokens/s",

@@ -219,4 +219,4 @@ def _calibration(certificate: Mapping[str, Any] | None) -> dict[str, Any] | None
     }
 
 
-CALIBRATED = {metric.key: metric.title for metric in METRICS.values()}
+CALIBRATED = {metric.key: metric.title for metric in METRICS.values()} | {"job_ms": "Job"}

@@ -96,7 +96,7 @@ def _way_in(certificate: Mapping[str, Any], limits: Limits) -> list[Finding]:
     return findings
 
 
-_FROM_SENT = ("ttft", "ttfo", "e2el")
+_FROM_SENT = ("ttft", "ttfo", "e2el", "job")
 
 
 def _off_ms(row: Mapping[str, Any], network_ms: float | None) -> float:

@@ -1,0 +1,125 @@
+"""Job seconds against the ledger: a report that is right agrees, and each planted defect is caught and named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from bench.accuracy import certify
+from bench.accuracy.jobs import CUT, HUMAN, SIDE_BY_SIDE
+from bench.metrics.quantile import describe
+from bench.records import Outcome, RequestRecord, to_line
+from bench.report import certificate_text
+from bench.run_directory import RunDirectory
+from bench.verdict.finding import Status
+from tests.support.certified_run import MEASURED, judged, summary_of
+from tests.support.made_jobs import two_agents
+from tests.support.made_ledger import LAG_NS, WAY_IN_NS, made_line
+from tests.support.made_records import START_NS
+
+MS = 1e6
+
+
+def _longer(record: RequestRecord, by_ns: int) -> RequestRecord:
+    first, last = record.chunk_ns
+    return replace(record, chunk_ns=(first, last + by_ns), end_ns=record.end_ns + 90_000_000)
+
+
+def _records(jobs: int = 30) -> list[RequestRecord]:
+    """Jobs of four steps, each a session; a cut one, one that failed, and one that was begun in the warm-up."""
+    records = [record for k in range(jobs) for record in two_agents(4 * k, 1500.0 * k + 7 * (k % 4), session=k)]
+    stretched = [
+        _longer(record, k % 9 * 10_000_000) if record.job_step == 3 else record for k, record in enumerate(records)
+    ]
+    at = 1500.0 * jobs
+    cut = two_agents(4 * jobs, at, session=jobs)[:3]
+    failed = [*two_agents(4 * jobs + 4, at, session=jobs + 1)[:3],
+              replace(two_agents(4 * jobs + 4, at, session=jobs + 1)[3], outcome=Outcome.HTTP_ERROR, status=500, chunk_ns=(),
+                      chunk_kind="", chunk_tokens=())]  # fmt: skip
+    begun = [replace(r, phase="warmup" if k < 2 else "run")
+             for k, r in enumerate(two_agents(4 * jobs + 8, -500.0, session=jobs + 2))]  # fmt: skip
+    return [*stretched, *cut, *failed, *begun]
+
+
+RECORDS = _records()
+
+
+def _certified(
+    folder: Path, change: Callable[[dict[str, Any]], dict[str, Any]] = lambda summary: summary, *, shared: bool = True
+) -> dict[str, Any]:
+    directory = RunDirectory.create(folder / "run")
+    lines = [made_line(record, **({"status": 500} if record.status == 500 else {})) for record in RECORDS]
+    (directory.path / "requests.jsonl").write_bytes(b"".join(map(to_line, RECORDS)))
+    (directory.path / "ledger.jsonl").write_bytes(b"".join(orjson.dumps(line) + b"\n" for line in lines))
+    found = certify(directory, change(summary_of(RECORDS)), MEASURED, start_ns=START_NS, shared_clock=shared)
+    assert found is not None
+    return found.to_json()
+
+
+def _of_jobs(certificate: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {row["stat"]: row for row in certificate["metrics"] if row["metric"] == "job_ms"}
+
+
+def _reported(seconds: Sequence[float]) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """A report with these job seconds in place of its own."""
+
+    def changed(summary: dict[str, Any]) -> dict[str, Any]:
+        job_s = summary["jobs"]["job_s"] | describe(sorted(seconds))
+        return summary | {"jobs": summary["jobs"] | {"job_s": job_s}}
+
+    return changed
+
+
+def _by_job(of: Callable[[list[RequestRecord]], float], *, cut: bool = False) -> list[float]:
+    """A value of each completed job, and of the one that was cut."""
+    jobs = range(31 if cut else 30)
+    return [of([r for r in RECORDS if r.session_number == number]) for number in jobs]
+
+
+def _seconds(steps: list[RequestRecord]) -> float:
+    return (max(r.chunk_ns[-1] for r in steps) - min(r.intended_ns for r in steps)) / 1e9
+
+
+def test_a_report_that_is_right_is_off_by_the_lag_of_one_stamp(tmp_path: Path) -> None:
+    certificate = _certified(tmp_path)
+    assert [problem for problem in certificate["problems"] if "job" in problem] == []
+    assert [cause for cause in certificate["causes"] if cause["metric"] == "job_ms"] == []
+    rows = _of_jobs(certificate)
+    assert set(rows) == {"mean", "p50", "p75", "p90", "p95", "p99", "max"}
+    assert all(row["error"] == pytest.approx(LAG_NS / MS, abs=1e-6) for row in rows.values())
+    assert rows["max"]["true"] == pytest.approx(1080.0, abs=0.01)
+    printed = certificate_text.render(certificate)
+    assert "Job (ms)" in printed
+
+
+def test_without_a_shared_clock_the_network_is_in_the_error(tmp_path: Path) -> None:
+    rows = _of_jobs(_certified(tmp_path, shared=False))
+    assert rows["p50"]["error"] == pytest.approx((LAG_NS + WAY_IN_NS) / MS, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "cause", "problem"),
+    [
+        (_by_job(lambda steps: sum((r.chunk_ns[-1] - r.intended_ns + (r.pause_ns or 0) * (r.pause == "tool")) / 1e9
+                                   for r in steps)), SIDE_BY_SIDE, None),
+        (_by_job(lambda steps: _seconds(steps) + sum((r.pause_ns or 0) / 1e9 for r in steps if r.pause == "human")),
+         HUMAN, None),
+        (_by_job(_seconds, cut=True), CUT, "job_ms: 31 values measured, and 30 in the ledger"),
+        ([s + 0.08 for s in _by_job(_seconds)], "all quantiles are shifted by +80", None),
+    ],
+    ids=["side by side twice", "the human pause", "a cut job", "a shift"],
+)  # fmt: skip
+def test_a_planted_defect_is_caught_and_named(
+    seconds: list[float], cause: str, problem: str | None, tmp_path: Path
+) -> None:
+    certificate = _certified(tmp_path, _reported(seconds))
+    (found,) = [one["cause"] for one in certificate["causes"] if one["metric"] == "job_ms"]
+    assert cause in found
+    assert (problem is None) or problem in certificate["problems"]
+    rows = {"metrics": list(_of_jobs(certificate).values()), "problems": [problem] if problem else []}
+    assert judged({**certificate, **rows}).status is Status.INVALID
