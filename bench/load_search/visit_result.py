@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from bench.clock import NS_PER_MS, NS_PER_S
-from bench.errors import UsageError
 from bench.load_search.decisions import Search
 from bench.load_search.goals import Goal, goals
 from bench.load_search.visits import Result, Visit
@@ -44,9 +43,6 @@ class Sought:
 
 def sought(objectives: Sequence[Objective]) -> tuple[Sought, ...]:
     """The objectives of a search. Raises UsageError for those that no search can look for, all at once."""
-    if of_models := [o.text for o in objectives if o.part is not None]:
-        why = "a search looks for one load of all models: give an objective of the whole, or search with one --model"
-        raise UsageError([f'--slo "{text}": {why}' for text in of_models])
     objectives = [_as_job_seconds(objective) for objective in objectives]
     found = goals((o.text, o.metric, o.stat, o.op, o.limit) for o in objectives)
     return tuple(map(Sought, objectives, found))
@@ -91,6 +87,7 @@ def result_of(search: Search, wanted: Sequence[Sought], visit: Visit, load: Load
     violations: dict[str, int] = {}
     acts: dict[str, float] = {}
     means: dict[str, Mean] = {}
+    about: dict[str, int] = {}
     judged: dict[str, int] = {}
     stop_ns = load.start_ns + round(visit.measure_s * NS_PER_S)
     jobs = jobs_of(load.records) if any(one.objective.of_jobs for one in wanted) else []
@@ -108,12 +105,15 @@ def result_of(search: Search, wanted: Sequence[Sought], visit: Visit, load: Load
             if len(series.values) >= LEAST_VALUES:
                 acts[text] = tail_act(series.values)
             continue
+        spoken_of = [record for record in run if one.objective.speaks_of(record)]
+        if one.objective.part is not None:
+            about[text] = len(spoken_of)
         if one.goal.allowed is None:
-            mean = _mean(one.objective, visit.load, run)
+            mean = _mean(one.objective, visit.load, spoken_of)
             if mean is not None:
                 means[text] = mean
             continue
-        series = _series(one.objective, run)
+        series = _series(one.objective, spoken_of)
         violations[text] = round(series.broken)
         if len(series.values) >= LEAST_VALUES:
             acts[text] = act(series.values) if series.of_violations else tail_act(series.values)
@@ -128,6 +128,7 @@ def result_of(search: Search, wanted: Sequence[Sought], visit: Visit, load: Load
         seconds=seconds,
         requests=len(run),
         violations=violations,
+        about=about,
         act=acts,
         means=means,
         jobs=judged,

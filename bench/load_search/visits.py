@@ -58,6 +58,8 @@ class Result:
     violations: Mapping[str, int] = field(default_factory=dict)
     jobs: Mapping[str, int] = field(default_factory=dict)
     """By objective on jobs: how many jobs were judged. Its violations are of these, those of others of requests."""
+    about: Mapping[str, int] = field(default_factory=dict)
+    """By objective that speaks of a part of the requests (a class, a model): how many these are."""
     act: Mapping[str, float] = field(default_factory=dict)
     """By objective: `statistics.autocorrelation.tail_act` of what it limits."""
     means: Mapping[str, Mean] = field(default_factory=dict)
@@ -74,8 +76,8 @@ class Result:
         return self.verdict != "INVALID"
 
     def judged(self, objective: str) -> int:
-        """How many requests, or jobs, were held against this objective."""
-        return self.jobs.get(objective, self.requests)
+        """How many requests, of the class that it speaks of, or jobs, were held against this objective."""
+        return self.jobs.get(objective, self.about.get(objective, self.requests))
 
     def share(self, objective: str) -> float | None:
         """The share of them that broke it; None where there were none."""

@@ -66,10 +66,13 @@ def plan(
         base = resolved(KINDS[kind if kind in KINDS else DEFAULT_LOAD].flags(1.0))
     except UsageError as e:
         wrong += e.problems
-    texts = given.get("slo") or () if base is None else base.slo
+    texts = given.get("slo") or ()
     try:
         if texts or base is not None or not problems:  # A file that cannot be read may have them.
-            wanted = sought(objectives.parse([texts] if isinstance(texts, str) else texts))
+            of_file = (
+                objectives.parse([texts] if isinstance(texts, str) else texts) if base is None else base.objectives
+            )
+            wanted = sought(of_file)
     except UsageError as e:
         # What the configuration has found wrong with an objective is not said twice.
         wrong += [p for p in e.problems if not any(known.endswith(p.removeprefix("--slo ")) for known in wrong)]

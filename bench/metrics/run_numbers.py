@@ -27,6 +27,16 @@ class RunNumber:
 
 
 NO_NUMBER = RunNumber()
+LISTS = {"model": "models", "class": "classes"}
+"""Where the numbers of the parts of a run stand in its summary, by their kind."""
+
+
+def part_of(summary: Mapping[str, Any], part: tuple[str, str] | None) -> Mapping[str, Any] | None:
+    """What of a summary an objective speaks of: all of it, or a part by kind and name; None where it has no such part."""
+    if part is None:
+        return summary
+    kind, name = part
+    return next((one for one in summary.get(LISTS[kind]) or () if one[kind] == name), None)
 
 
 def number_of(part: Mapping[str, Any], metric: str, stat: str | None) -> RunNumber:

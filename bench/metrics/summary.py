@@ -30,6 +30,7 @@ from bench.metrics.objectives import evaluate, meets_all
 from bench.metrics.page_data import page_data
 from bench.metrics.per_request import NS_PER_MS, NS_PER_S
 from bench.metrics.quantile import describe, quantile
+from bench.metrics.run_numbers import LISTS
 from bench.metrics.scope import RunData, Scope, in_send_order
 from bench.metrics.segments import describe_segments
 from bench.metrics.step_histograms import StepHistograms
@@ -39,8 +40,6 @@ from bench.metrics.window import Window, describe_window, steady_window
 from bench.records import NO_FAILURE, Outcome, RequestRecord
 
 SCHEMA = "trueload/summary/1"
-_LISTS = {"model": "models", "class": "classes"}
-"""Where the numbers of the parts of a run stand, by their kind."""
 
 
 class Summary:
@@ -175,7 +174,7 @@ class Summary:
                 jobs,
             ),
             **{
-                _LISTS[kind]: [{kind: name, **numbers} for name, numbers in of_kind.items()]
+                LISTS[kind]: [{kind: name, **numbers} for name, numbers in of_kind.items()]
                 for kind, of_kind in parts.items()
             },
             "counts": counts,

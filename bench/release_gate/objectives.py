@@ -3,21 +3,24 @@
 one or two runs    the interval of each run (corrected for dependence): failed or held where all of them say so
 three and more     Student's t over the runs, as long as they hold enough independent values together
 error_rate         of all requests together: Wilson's interval with n / D in place of n
+
+Of an objective that speaks of a class or a model alone, all that is so for its requests; D is that of the run.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
+from typing import Any
 
 from bench.comparison.sides import MeasuredRun
 from bench.errors import UsageError
-from bench.metrics.catalog import REQUEST_METRICS
+from bench.metrics.catalog import METRICS, REQUEST_METRICS
 from bench.metrics.objectives import Objective
 from bench.metrics.quantile import QUANTILES
-from bench.metrics.run_numbers import number_of
+from bench.metrics.run_numbers import number_of, part_of
 from bench.release_gate.baseline import Entry, independent_values
 from bench.statistics.gate import LEAST_CANDIDATES, Verdict, objective
 from bench.statistics.intervals import LEAST_FOR_MEAN, TAIL, Interval, values_needed
@@ -50,8 +53,10 @@ def steady(wanted: Objective) -> Objective:
 def judge(wanted: Objective, runs: Sequence[MeasuredRun], entries: Sequence[Entry]) -> Objectively:
     """The verdict on one objective."""
     upper = wanted.op in ("<", "<=")
+    if any(part_of(run.summary, wanted.part) is None for run in runs):
+        return Objectively(wanted, None, None, Verdict.FAILED, "no request is of it")
     if wanted.metric == "error_rate":
-        value, interval = _error_rate(entries)
+        value, interval = _error_rate(wanted, runs, entries)
         return Objectively(wanted, value, interval, objective(interval, wanted.limit, upper))
     found = [_value(wanted, run) for run in runs]
     values = [value for value in found if value is not None]
@@ -70,12 +75,18 @@ def judge(wanted: Objective, runs: Sequence[MeasuredRun], entries: Sequence[Entr
 
 
 def _value(wanted: Objective, run: MeasuredRun) -> float | None:
-    return number_of(run.summary, wanted.metric, wanted.stat).value
+    return number_of(_part(wanted, run), wanted.metric, wanted.stat).value
+
+
+def _part(wanted: Objective, run: MeasuredRun) -> Mapping[str, Any]:
+    part = part_of(run.summary, wanted.part)
+    assert part is not None
+    return part
 
 
 def _own_interval(wanted: Objective, run: MeasuredRun) -> Interval | None:
     """The interval of one run's number, from its summary."""
-    ends = number_of(run.summary, wanted.metric, wanted.stat).ci95
+    ends = number_of(_part(wanted, run), wanted.metric, wanted.stat).ci95
     return None if ends is None else Interval(*ends)
 
 
@@ -95,19 +106,39 @@ def _lacking(wanted: Objective, runs: Sequence[MeasuredRun], entries: Sequence[E
     if wanted.metric not in REQUEST_METRICS:
         return "" if any(_own_interval(wanted, run) is not None for run in runs) else TOO_FEW
     needed = values_needed(QUANTILES[wanted.stat]) if wanted.stat in QUANTILES else LEAST_FOR_MEAN
-    there = math.fsum(independent_values(entry, wanted.metric) for entry in entries)
+    there = math.fsum(
+        independent_values(entry, wanted.metric) * _share_of_values(wanted, run)
+        for run, entry in zip(runs, entries, strict=True)
+    )
     if there >= needed:
         return ""
     return f"{TOO_FEW}: the runs hold {there:.0f} together, and {wanted.stat} takes {needed}"
 
 
-def _error_rate(entries: Sequence[Entry]) -> tuple[float | None, Interval | None]:
-    """Failed of all requests, and Wilson's interval with the number of independent ones (JASA 22, 1927)."""
-    requests = sum(entry["requests"] for entry in entries)
-    n = math.fsum(entry["independent_requests"] for entry in entries)
+def _share_of_values(wanted: Objective, run: MeasuredRun) -> float:
+    """Of the run's values of a metric, those that the objective speaks of."""
+    key = METRICS[wanted.metric].key
+    whole = run.summary["latency"][key]["n"]
+    return float(_part(wanted, run)["latency"][key]["n"] / whole) if whole else 0.0
+
+
+def _error_rate(
+    wanted: Objective, runs: Sequence[MeasuredRun], entries: Sequence[Entry]
+) -> tuple[float | None, Interval | None]:
+    """Failed of all requests that it speaks of, and Wilson's interval with the number of independent ones (JASA 22, 1927)."""
+    requests, n, failed = 0, 0.0, 0.0
+    for run, entry in zip(runs, entries, strict=True):
+        if not entry["requests"]:
+            continue
+        mine, lost = entry["requests"], entry["error_rate"] * entry["requests"]
+        if wanted.part is not None:
+            part = _part(wanted, run)
+            mine, lost = part["succeeded"] + part["failed"], part["failed"]
+        requests, failed = requests + mine, failed + lost
+        n += entry["independent_requests"] * mine / entry["requests"]
     if not requests or n < 1:
         return None, None
-    share = sum(entry["error_rate"] * entry["requests"] for entry in entries) / requests
+    share = failed / requests
     center = (share + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
     reach = _Z / (1 + _Z**2 / n) * math.sqrt(share * (1 - share) / n + _Z**2 / (4 * n**2))
     return share, Interval(max(0.0, center - reach), min(1.0, center + reach))

@@ -79,6 +79,7 @@ def write_run(
     facts_of_load = RunFacts(
         mode=config.mode, open_loop=config.load.open_loop, endpoint=config.endpoint, start_ns=START_NS, seed=config.seed,
         planned=len(records), offered_rps=config.rate, concurrency=config.concurrency,
+        classes=tuple(one.name for one in config.classes),
     )  # fmt: skip
     whole = _numbers(facts_of_load, tuple(records)) | {
         "run": {"stop_reason": stored.stop_reason},

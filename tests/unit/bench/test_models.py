@@ -15,7 +15,6 @@ from bench import models
 from bench.config import resolve
 from bench.errors import UsageError
 from bench.load.components import source_of
-from bench.load_search.visit_result import sought
 from bench.metrics import objectives
 from bench.modes.share import divide
 from bench.report import html, metric_table, text
@@ -151,11 +150,9 @@ def test_the_name_in_an_objective_keeps_its_letters_and_signs() -> None:
     assert (one.metric, one.stat, one.part, one.limit) == ("ttft", "p90", ("model", "Org/A=b,{1}"), 1000.0)
 
 
-def test_an_objective_of_a_model_that_nobody_asks_is_refused_and_so_are_searches() -> None:
+def test_an_objective_of_a_model_that_nobody_asks_is_refused() -> None:
     with pytest.raises(UsageError, match="no request goes to the model 'c': --model names a, b"):
         resolve({"url": "http://h", "model": "a=1,b=1", "slo": ("ttft{model=c}<1s",)})
-    with pytest.raises(UsageError, match="a search looks for one load of all models"):
-        sought(objectives.parse(["ttft{model=a}:p99<1s"]))
 
 
 def test_every_report_shows_the_models() -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
 from bench.errors import UsageError
 from bench.load_search.decisions import Search, Settings
+from bench.load_search.goals import Goal
 from bench.load_search.visit_result import Load, Sought, result_of, sought
 from bench.load_search.visits import Result, Visit
 from bench.metrics import objectives
@@ -52,6 +54,22 @@ def test_requests_beyond_the_limit_and_requests_that_failed_break_an_objective()
     assert found.requests == 40
     assert found.violations == {"ttft:p90<50ms": 11, "error_rate<1%": 2}
     assert (found.run_dir, found.verdict, found.seconds, found.measure_s) == ("03-visit-10", "VALID", 70.0, 60.0)
+
+
+def test_an_objective_of_a_class_is_about_its_own_requests() -> None:
+    slow = sent(40, [60.0], traffic_class="slow")
+    fast = [replace(record, index=40 + record.index) for record in sent(20, [10.0, 30.0], traffic_class="fast")]
+    texts = "ttft{class=fast}:p90<20ms", "ttft{class=slow}:p90<20ms", "ttft:p90<20ms", "ttft{class=fast}:mean<20ms"
+    found = result([*slow, *fast], *texts)
+    assert found.violations == dict(zip(texts, (10, 40, 50), strict=False))
+    assert [found.judged(text) for text in texts] == [20, 40, 60, 20]
+    assert [found.share(text) for text in texts[:3]] == [0.5, 1.0, 50 / 60]
+    assert found.means[texts[3]].log_ratio == pytest.approx(0.0, abs=1e-9)
+    search = Search(Settings("rate", (Goal(texts[0], 0.1),)), [replace(found, phase="scout")])
+    assert search.broke(search.results[0])
+    held = replace(found, violations={texts[0]: 1}, phase="visit")
+    assert not search.broke(held)  # 1 of 20 breaks it, and 2 may.
+    assert search.broke(replace(held, violations={texts[0]: 3}))  # 3 of 20; of all 60 these would be few.
 
 
 def test_the_warm_up_counts_for_nothing() -> None:

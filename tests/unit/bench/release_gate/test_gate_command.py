@@ -13,6 +13,7 @@ import xmlschema
 from jsonschema import Draft202012Validator
 
 from bench import cli
+from bench.records import Outcome
 from bench.run_directory import SUMMARY
 from tests.support.made_records import made_record
 from tests.support.made_runs import made_run, made_side, write_run
@@ -90,6 +91,44 @@ def test_two_runs_fail_an_objective_only_together(tmp_path: Path, capsys: pytest
     slow_too = made_run(tmp_path / "3", at=2, ttft_ms=91, requests=300)
     assert verdicts(judged(capsys, slow, fast, "--slo", "ttft:p50<70ms")[1]) == {"ttft:p50<70ms": "not shown"}
     assert verdicts(judged(capsys, slow, slow_too, "--slo", "ttft:p50<70ms")[1]) == {"ttft:p50<70ms": "failed"}
+
+
+MIX = {"classes": [{"name": "chat", "share": 2}, {"name": "batch", "share": 1}]}
+
+
+def run_of_classes(path: Path, *, at: int = 0, batch_ms: float = 90.0, lost: int = 0) -> Path:
+    """300 requests, of which every third is of the class batch: 100 with a TTFT of `batch_ms`, and `lost` failures."""
+    records = []
+    for i in range(300):
+        batch, first = i % 3 == 2, 50.0 + i % 7
+        chunks = [first + (batch_ms - 50.0 if batch else 0.0) + 5.0 * k for k in range(4)]
+        gone = batch and i // 3 < lost
+        outcome = Outcome.HTTP_ERROR if gone else Outcome.OK
+        name = "batch" if batch else "chat"
+        records.append(
+            made_record(i, sent_ms=100.0 * i, chunks_ms=() if gone else chunks, outcome=outcome, traffic_class=name)
+        )
+    return write_run(path, records, at=at, settings={"mix": MIX})
+
+
+@pytest.mark.parametrize("n", [1, 3])
+def test_an_objective_of_a_class_is_judged_by_its_own_requests(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], n: int
+) -> None:
+    runs = [run_of_classes(tmp_path / str(i), at=i, batch_ms=90.0 + i, lost=30) for i in range(n)]
+    wanted = {
+        "ttft{class=chat}:p50<70ms": "held",
+        "ttft{class=batch}:p50<70ms": "failed",
+        "ttft:p50<70ms": "held",
+        "error_rate{class=batch}<15%": "failed",
+        "error_rate{class=chat}<15%": "held",
+        "error_rate<15%": "held",
+        "ttft{class=batch}:p999<1s": "not shown",
+        "ttft{class=none}:p50<1s": "failed",
+    }
+    _, document = judged(capsys, *runs, *[word for text in wanted for word in ("--slo", text)])
+    assert verdicts(document) == wanted
+    assert document["objectives"][-1]["why"] == "no request is of it"
 
 
 def test_an_objective_without_a_value_failed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
