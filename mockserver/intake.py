@@ -144,8 +144,10 @@ class Intake:
             self.clocks["user"] += 1
         arrival = self.arrivals.identify(request.headers.get("x-request-id"))
         context = RequestContext(arrival, received_ns, handled_ns, len(body), wire)
-        if connection is not None and connection.held_until_ns is not None:
-            context.held_ns = max(0, connection.held_until_ns - received_ns)
+        if connection is not None:
+            context.last = connection.last
+            if connection.held_until_ns is not None:
+                context.held_ns = max(0, connection.held_until_ns - received_ns)
         try:
             if refusal is not None:
                 raise refusal

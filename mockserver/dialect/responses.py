@@ -98,7 +98,11 @@ class ResponsesFrames:
         row = {**rest, "sequence_number": self._number, "type": event_type}
         self._number += 1
         # vLLM's order: that of the fields of OpenAI's classes, which is the alphabet's.
-        return Event(named_event(event_type.encode(), orjson.dumps(dict(sorted(row.items())))), kind)
+        return Event(self._frame(event_type.encode(), orjson.dumps(dict(sorted(row.items())))), kind)
+
+    def _frame(self, event_type: bytes, data: bytes) -> bytes:
+        """An event as its stream carries it."""
+        return named_event(event_type, data)
 
     def _response(self, status: str, output: list[Row], usage: UsageCounts | None, **rest: Any) -> Row:
         echo = self._echo
@@ -230,7 +234,7 @@ class ResponsesFrames:
         """A delta that breaks off."""
         self._number += 1
         data = b'{"type":"response.output_text.delta","sequence_number":%d,"del' % (self._number - 1)
-        return Event(named_event(b"response.output_text.delta", data), "o")
+        return Event(self._frame(b"response.output_text.delta", data), "o")
 
     def whole(self, choices: Sequence[SaidChoice], usage: UsageCounts | None) -> bytes:
         """The response."""

@@ -1,4 +1,5 @@
-"""uvicorn's HTTP/1.1 protocol with two additions: it stamps arrivals, and it lets the response write to the connection."""
+"""uvicorn's HTTP/1.1 protocol with additions: it stamps arrivals, it lets the response write to the connection, and a
+connection may become a WebSocket (responses_socket.py)."""
 
 from __future__ import annotations
 
@@ -10,8 +11,12 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from mockserver.clock import NS_PER_S, now_ns
 from mockserver.dialect import refusals
+from mockserver.dialect.refusals import Refusal
 from mockserver.http.connection_faults import ConnectionFaults
+from mockserver.http.responses_socket import PATH, ResponsesSocket, admit, refusal_response
 from mockserver.replies.wire import EXTENSION
+from mockserver.worker import Worker
+from mockserver.workers.response_store import LastResponse
 
 _BODY = refusals.error_body(408, "The head of the request did not arrive in time (--head-timeout-s).")
 _TOO_SLOW = (
@@ -28,6 +33,7 @@ class _Connection:
         self.received_ns: int | None = None
         self.clock = "user"
         self.http_1_0 = False
+        self.last: LastResponse | None = None
         self.on_lost: Callable[[], None] | None = None
         self.held_until_ns: int | None = None
         self._protocol = protocol
@@ -65,6 +71,8 @@ class MockProtocol(HttpToolsProtocol):
         self._connection: _Connection | None = None
         self._faults: ConnectionFaults | None = None
         self._held_until_ns: int | None = None
+        self._worker: Callable[[], Worker] | None = None
+        self._socket: ResponsesSocket | None = None
         self._head_timeout_s = 0.0
         self._in_head = False
         self._timeout: asyncio.TimerHandle | None = None
@@ -80,6 +88,11 @@ class MockProtocol(HttpToolsProtocol):
     def with_faults(self, faults: ConnectionFaults) -> MockProtocol:
         """Let these faults decide when the connection is read."""
         self._faults = faults
+        return self
+
+    def with_worker(self, worker: Callable[[], Worker]) -> MockProtocol:
+        """Serve WebSockets with this worker. Without one there are none."""
+        self._worker = worker
         return self
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -107,6 +120,9 @@ class MockProtocol(HttpToolsProtocol):
             # Pausing the transport is not enough: the loop may have started to read.
             self._held.append((bytes(data), read_ns, clock))
             return
+        if self._socket is not None:
+            self._socket.feed(bytes(data), read_ns, clock)
+            return
         self._read_ns = read_ns
         self._read_clock = clock
         if self._timeout is not None and not self._in_head:
@@ -115,6 +131,30 @@ class MockProtocol(HttpToolsProtocol):
         # The deadline counts from the first byte of the head: more bytes do not extend it.
         if self._in_head and self._timeout is None:
             self._timeout = self.loop.call_later(self._head_timeout_s, self._on_timeout)
+
+    def _should_upgrade(self) -> bool:
+        is_ours = self.url.partition(b"?")[0] == PATH.encode() and self.scope["method"] == "GET"
+        return self._worker is not None and is_ours and self._get_upgrade() == b"websocket"
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """The request is answered as one of plain HTTP."""
+
+    def handle_websocket_upgrade(self) -> None:
+        """Make the connection a WebSocket, or refuse to."""
+        assert self._worker is not None
+        scope = {**self.scope, "raw_path": self.url}
+        try:
+            admit(scope, self._worker())
+            self._socket = ResponsesSocket(self.transport, scope, self._worker, self.tasks)
+        except Refusal as e:
+            self.transport.write(refusal_response(e))
+            self.transport.close()
+
+    def shutdown(self) -> None:
+        if self._socket is None:
+            super().shutdown()
+        else:
+            self._socket.shutdown()
 
     def _stop_timeout(self) -> None:
         if self._timeout is not None:
@@ -163,3 +203,5 @@ class MockProtocol(HttpToolsProtocol):
         connection = self._connection
         if connection is not None and connection.on_lost is not None:
             connection.on_lost()
+        if self._socket is not None:
+            self._socket.lost()

@@ -170,7 +170,9 @@ def _serve(
     faults = ConnectionFaults(app)
     settings = uvicorn.Config(
         app,
-        http=protocol_factory(offset, faults, config.head_timeout_s),  # type: ignore[arg-type]
+        http=protocol_factory(offset, faults, config.head_timeout_s, lambda: app.state.worker),  # type: ignore[arg-type]
+        # Our own WebSocket: a protocol of uvicorn's would put its buffers and tasks between a token and its send.
+        ws="none",
         lifespan="on",
         log_config=None,
         access_log=False,

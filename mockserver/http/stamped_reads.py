@@ -24,6 +24,7 @@ from mockserver.clock import NS_PER_S, RealtimeOffset, now_ns
 from mockserver.http.connection_faults import ConnectionFaults
 from mockserver.http.listeners import SO_TIMESTAMPNS
 from mockserver.http.protocol import MockProtocol
+from mockserver.worker import Worker
 
 _TIMESPEC = struct.Struct("qq")
 _CONTROL_BYTES = socket.CMSG_SPACE(_TIMESPEC.size) if sys.platform != "win32" else 0
@@ -94,7 +95,7 @@ class KernelStampedReads(asyncio.BufferedProtocol):
 
 
 def protocol_factory(
-    offset: RealtimeOffset, faults: ConnectionFaults, head_timeout_s: float
+    offset: RealtimeOffset, faults: ConnectionFaults, head_timeout_s: float, worker: Callable[[], Worker]
 ) -> Callable[..., asyncio.BaseProtocol]:
     """The function that uvicorn calls for each connection."""
 
@@ -104,9 +105,8 @@ def protocol_factory(
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> asyncio.BaseProtocol:
-        inner = (
-            MockProtocol(config, server_state, app_state, _loop).with_faults(faults).with_head_timeout(head_timeout_s)
-        )
+        inner = MockProtocol(config, server_state, app_state, _loop).with_faults(faults).with_worker(worker)
+        inner.with_head_timeout(head_timeout_s)
         return KernelStampedReads(inner, offset) if sys.platform == "linux" else inner
 
     return make

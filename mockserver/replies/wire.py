@@ -21,11 +21,15 @@ from starlette.types import Receive, Scope, Send
 from mockserver.clock import now_ns
 from mockserver.dialect.cors import SCOPE_KEY
 from mockserver.dialect.sse import LAST_CHUNK, http_chunk
+from mockserver.workers.response_store import LastResponse
 
 Headers = tuple[tuple[str, str], ...]
 
 EXTENSION = "mockserver.connection"
 """The key of the connection in the ASGI scope."""
+
+WIRE = "mockserver.wire"
+"""The key of a wire that was made already."""
 
 _EVENT_STREAM = "text/event-stream; charset=utf-8"
 _JSON = "application/json"
@@ -84,6 +88,8 @@ class Connection(Protocol):
     clock: str
     """Who stamped it: kernel or user."""
     http_1_0: bool
+    last: LastResponse | None
+    """What the connection remembers of its last response. None: HTTP, which remembers nothing."""
     held_until_ns: int | None
     """The end of a `slow_accept` hold. Requests that arrived before it waited."""
     on_lost: Callable[[], None] | None
@@ -101,28 +107,26 @@ class Connection(Protocol):
         """Do not reuse the connection, because the request was not read to its end."""
 
 
-class DirectWire:
-    """Writes to the transport of the connection, and frames HTTP chunks."""
+class OwnConnection(Protocol):
+    """A connection of our own server while it carries one response."""
 
-    def __init__(self, connection: Connection, headers: Headers = ()) -> None:
-        """`headers` are added to the response's own headers."""
+    transport: asyncio.Transport
+    on_lost: Callable[[], None] | None
+
+    def response_ended(self) -> None:
+        """The response is complete: the connection may serve the next request."""
+
+
+class TransportWire:
+    """The common part of the wires that write to the transport of a connection themselves."""
+
+    def __init__(self, connection: OwnConnection) -> None:
         self.blocked = False
         self.on_lost: Callable[[str], None] | None = None
-        self._connection = connection
-        self._headers = headers
         self.transport = connection.transport
-        self.framed = not connection.http_1_0
-        """Whether events travel as HTTP chunks."""
+        self._own = connection
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         connection.on_lost = self._lost
-
-    def _head(self, status: int, headers: Headers) -> bytes:
-        lines = [b"HTTP/1.1 %d %b\r\n" % (status, _phrase(status))]
-        lines += [b"%b: %b\r\n" % pair for pair in self._connection.default_headers]
-        lines += [f"{name}: {value}\r\n".encode("latin-1") for name, value in (*headers, *self._headers)]
-        if not self._connection.keep_alive:
-            lines.append(b"connection: close\r\n")
-        return b"".join((*lines, b"\r\n"))
 
     def _send(self, data: bytes) -> int | None:
         transport = self.transport
@@ -134,6 +138,68 @@ class DirectWire:
         transport.write(data)
         self.blocked = waiting > 0 or transport.get_write_buffer_size() > 0
         return stamp_ns
+
+    def truncate(self) -> int | None:
+        if self.transport.is_closing():
+            self._lost()
+            return None
+        stamp_ns = now_ns()
+        self.transport.close()
+        self._end()
+        return stamp_ns
+
+    def reset(self) -> int | None:
+        if self.transport.is_closing():
+            self._lost()
+            return None
+        self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RST)
+        stamp_ns = now_ns()
+        self.transport.abort()
+        self._end()
+        return stamp_ns
+
+    def _end(self) -> None:
+        self._own.on_lost = None
+        self._own.response_ended()
+        self._settle()
+
+    def _lost(self, why: str = "client_closed") -> None:
+        if self.on_lost is not None:
+            self.on_lost(why)
+        self._settle()
+
+    def _settle(self) -> None:
+        if not self._ended.done():
+            self._ended.set_result(None)
+
+    async def run(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._ended
+        except asyncio.CancelledError:  # The drain time of the shutdown is over.
+            self._own.on_lost = None
+            self._lost("shutdown")
+            self.transport.close()
+            raise
+
+
+class DirectWire(TransportWire):
+    """Writes an HTTP response, and frames HTTP chunks."""
+
+    def __init__(self, connection: Connection, headers: Headers = ()) -> None:
+        """`headers` are added to the response's own headers."""
+        super().__init__(connection)
+        self._connection = connection
+        self._headers = headers
+        self.framed = not connection.http_1_0
+        """Whether events travel as HTTP chunks."""
+
+    def _head(self, status: int, headers: Headers) -> bytes:
+        lines = [b"HTTP/1.1 %d %b\r\n" % (status, _phrase(status))]
+        lines += [b"%b: %b\r\n" % pair for pair in self._connection.default_headers]
+        lines += [f"{name}: {value}\r\n".encode("latin-1") for name, value in (*headers, *self._headers)]
+        if not self._connection.keep_alive:
+            lines.append(b"connection: close\r\n")
+        return b"".join((*lines, b"\r\n"))
 
     def begin(self, headers: Headers = ()) -> None:
         headers = (("content-type", _EVENT_STREAM), *headers)
@@ -165,48 +231,6 @@ class DirectWire:
     def cut_body(self, status: int, headers: Headers, body: bytes, keep: int) -> int | None:
         self._send(self._whole_head(status, headers, body) + body[:keep])
         return self.truncate()
-
-    def truncate(self) -> int | None:
-        if self.transport.is_closing():
-            self._lost()
-            return None
-        stamp_ns = now_ns()
-        self.transport.close()
-        self._end()
-        return stamp_ns
-
-    def reset(self) -> int | None:
-        if self.transport.is_closing():
-            self._lost()
-            return None
-        self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RST)
-        stamp_ns = now_ns()
-        self.transport.abort()
-        self._end()
-        return stamp_ns
-
-    def _end(self) -> None:
-        self._connection.on_lost = None
-        self._connection.response_ended()
-        self._settle()
-
-    def _lost(self, why: str = "client_closed") -> None:
-        if self.on_lost is not None:
-            self.on_lost(why)
-        self._settle()
-
-    def _settle(self) -> None:
-        if not self._ended.done():
-            self._ended.set_result(None)
-
-    async def run(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await self._ended
-        except asyncio.CancelledError:  # The drain time of the shutdown is over.
-            self._connection.on_lost = None
-            self._lost("shutdown")
-            self.transport.close()
-            raise
 
 
 class AsgiWire:
@@ -281,5 +305,8 @@ class AsgiWire:
 
 def wire_of(scope: Scope) -> tuple[Wire, Connection | None]:
     """The wire for a request, and its connection if it came through our server."""
-    connection: Connection | None = scope.get("extensions", {}).get(EXTENSION)
+    extensions = scope.get("extensions", {})
+    connection: Connection | None = extensions.get(EXTENSION)
+    if WIRE in extensions:
+        return extensions[WIRE], connection
     return (AsgiWire() if connection is None else DirectWire(connection, scope.get(SCOPE_KEY, ()))), connection

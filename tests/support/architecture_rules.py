@@ -276,7 +276,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "mockserver.replies": frozenset(
         {"mockserver.clock", "mockserver.config", "mockserver.dialect", "mockserver.documents",
          "mockserver.engine.chain", "mockserver.engine.work", "mockserver.faults", "mockserver.pacing",
-         "mockserver.plans", "mockserver.rng", "mockserver.tokencount", "promptset"}
+         "mockserver.plans", "mockserver.rng", "mockserver.tokencount", "mockserver.workers.response_store",
+         "promptset"}
     ),
     "mockserver.record": frozenset(
         {"mockserver.clock", "mockserver.engine", "mockserver.errors", "mockserver.faults", "mockserver.plans"}
@@ -322,7 +323,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "mockserver.http": frozenset(
         {"mockserver.clock", "mockserver.config", "mockserver.dialect", "mockserver.errors", "mockserver.expect",
          "mockserver.faults", "mockserver.plans.latencies", "mockserver.priority", "mockserver.record",
-         "mockserver.replies.wire", "mockserver.rng", "mockserver.worker", "mockserver.workers", "promptset"}
+         "mockserver.replies.socket_wire", "mockserver.replies.wire", "mockserver.rng", "mockserver.worker",
+         "mockserver.workers", "promptset"}
     ),
     # Ways in.
     "mockserver.cli": frozenset(

@@ -13,6 +13,8 @@ import pytest
 
 from bench.accuracy.join import OUTCOME_OF_FAULT
 from mockserver.cli import read_arguments
+from mockserver.dialect.responses import ResponsesFrames
+from mockserver.dialect.socket_responses import SocketFrames
 from mockserver.faults import FAULTS, parse_rule
 from mockserver.presets import PRESETS
 
@@ -94,3 +96,10 @@ def test_each_field_of_the_ledger_is_in_the_table() -> None:
         "id", "index", "attempt", "received_ns", "handled_ns", "planned", "write_ns", "chunk_tokens", "chunk_kind",
         "blocked", "end_ns", "input_tokens", "inputs", "status", "fault", "bytes_in", "bytes_out", "engine",
     ]  # fmt: skip
+
+
+def test_the_page_says_which_faults_a_websocket_ignores() -> None:
+    section = TEXT[TEXT.index("## WebSocket") : TEXT.index("## Plans")]
+    rows = [line.split("|") for line in section.splitlines() if line.startswith("| `")]
+    ignored = {name for row in rows if "ignored" in row[2] for name in re.findall(r"`(\w+)`", row[1])}
+    assert ignored == SocketFrames.ignores - ResponsesFrames.ignores

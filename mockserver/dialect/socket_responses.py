@@ -1,0 +1,96 @@
+"""OpenAI's WebSocket mode of the Responses API: messages of a client to requests, and replies to messages.
+
+Rules:
+- A client sends `{"type": "response.create", ...}` with the fields of a body of `/v1/responses`; `stream` and `background`
+  have no meaning there. Each event of the reply is a text message: the JSON that SSE has behind `data:`.
+- A refusal is `{"type": "error", "status": STATUS, "error": {code, message, type, param}}`, and the connection goes on.
+- A message has no headers. Those of the handshake count for all its messages, but `x-request-id`, which names one request.
+  The keys `x-request-id` and `x-mock-...` of a message's `metadata` are its own headers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+
+from mockserver.dialect.params import RequestParams
+from mockserver.dialect.refusals import LOST_RESPONSE, Refusal, refuse
+from mockserver.dialect.responses import RESPONSES, ResponsesFrames
+from mockserver.dialect.responses_request import parse_responses
+
+Row = dict[str, Any]
+Header = tuple[bytes, bytes]
+
+_OWN = "x-request-id"
+_MOCK = "x-mock-"
+
+
+def parse_message(row: Row, earlier: Sequence[Row] = ()) -> RequestParams:
+    """A message of a client. Raises Refusal (400)."""
+    kind = row.get("type")
+    if kind != "response.create":
+        refuse(f"Unknown message type: {kind}. This server takes response.create.", "type")
+    if row.get("generate") is False:
+        refuse("generate=false is not supported by this server: it warms nothing up.", "generate")
+    return parse_responses({**row, "stream": True, "background": None}, earlier)
+
+
+def read_message(message: bytes, handshake: Sequence[Header]) -> tuple[list[Header], str | None]:
+    """The headers of a message, and the response that it continues. What is wrong with it is said where it is parsed."""
+    try:
+        row = orjson.loads(message)
+    except ValueError:
+        row = None
+    row = row if isinstance(row, dict) else {}
+    metadata = row.get("metadata")
+    own = {name.lower(): value for name, value in metadata.items()} if isinstance(metadata, dict) else {}
+    own = {
+        name: value
+        for name, value in own.items()
+        if isinstance(value, str) and (name == _OWN or name.startswith(_MOCK))
+    }
+    headers = [pair for pair in handshake if pair[0] != _OWN.encode() and pair[0].decode("latin-1") not in own]
+    headers += [(name.encode("latin-1", "replace"), value.encode("latin-1", "replace")) for name, value in own.items()]
+    previous = row.get("previous_response_id")
+    return headers, previous if isinstance(previous, str) else None
+
+
+def as_message(refusal: Refusal) -> Refusal:
+    """A refusal as a message."""
+    try:
+        error = orjson.loads(refusal.body)["error"]
+    except ValueError:
+        error = HTTPStatus(refusal.status).phrase  # A proxy's page.
+    if isinstance(error, str):
+        error = {"message": error, "type": error, "param": None}
+    error = {"code": None, **error}
+    if error["param"] in ("response_id", "previous_response_id"):
+        error["code"] = LOST_RESPONSE
+    elif not isinstance(error["code"], str):
+        error["code"] = error["type"]
+    row: Row = {"type": "error", "status": refusal.status, "error": error}
+    headers = {name: value for name, value in refusal.headers if name != "content-type"}
+    if headers:
+        row["headers"] = headers
+    return Refusal(refusal.status, orjson.dumps(row), refusal.headers, refusal.message)
+
+
+class SocketFrames(ResponsesFrames):
+    """The messages of one reply."""
+
+    # A message is whole or not there: there is nothing to split, to join or to comment, and no coding of a body.
+    ignores = ResponsesFrames.ignores | {
+        "crlf", "comments", "keepalive", "gzip", "split", "split_utf8", "trickle", "coalesce",
+    }  # fmt: skip
+
+    def _frame(self, event_type: bytes, data: bytes) -> bytes:
+        return data
+
+
+SOCKET_RESPONSES = replace(
+    RESPONSES, parse=parse_message, parse_behind=parse_message, frames=SocketFrames, refused=as_message
+)

@@ -1,0 +1,228 @@
+"""WebSocket connections to /v1/responses: one response after another on one connection.
+
+`MockProtocol` hands a connection over once its head asked for a WebSocket. wsproto reads and makes the frames; the reads keep
+their stamps and the writes go to the transport at once, as those of HTTP do (replies/socket_wire.py).
+
+Rules:
+- A message is a request like any other: it has a plan, a ledger line, an arrival, which is the read of its last byte.
+- One response at a time. A message that comes before the response is complete waits for its end, and arrives then. With
+  `_MOST_WAITING` of them the connection is not read.
+- The last response stays on the connection, also with `store: false`. An error forgets the response that it was to continue.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import deque
+from collections.abc import Callable, MutableSet, Sequence
+from typing import Any
+
+from starlette.requests import Request
+from wsproto import ConnectionType, WSConnection
+from wsproto.events import AcceptConnection, BytesMessage, CloseConnection, Message, Ping, TextMessage
+from wsproto.frame_protocol import CloseReason
+from wsproto.utilities import LocalProtocolError, RemoteProtocolError
+
+from mockserver.clock import now_ns
+from mockserver.dialect import refusals
+from mockserver.dialect.cors import cors_headers
+from mockserver.dialect.refusals import Refusal
+from mockserver.dialect.socket_responses import SOCKET_RESPONSES, as_message, read_message
+from mockserver.replies.socket_wire import SocketWire
+from mockserver.replies.wire import EXTENSION, WIRE
+from mockserver.worker import Worker
+from mockserver.workers.response_store import LastResponse
+
+_LOG = logging.getLogger("mockserver")
+_MOST_WAITING = 16
+_BROKEN = refusals.refusal_of(500, "The mock failed to serve this message: see its log.")
+
+PATH = SOCKET_RESPONSES.path
+
+
+def admit(scope: dict[str, Any], worker: Worker) -> None:
+    """Raises Refusal if this handshake may not open a WebSocket."""
+    worker.sync()
+    request = Request({**scope, "path": PATH, "query_string": b""})
+    if worker.draining:
+        refusals.refuse("The server is shutting down and takes no new connections.", status=503)
+    SOCKET_RESPONSES.require_key(request, worker.config)
+    # A browser opens a WebSocket for any page, whatever CORS says.
+    origin = request.headers.get("origin")
+    if origin is not None and not cors_headers(origin, worker.config.cors):
+        refusals.refuse(
+            "A web page of another origin cannot use this WebSocket: start the mock with --cors ORIGIN.", status=403
+        )
+
+
+class ResponsesSocket:
+    """One connection. It is the connection of its requests too (replies/wire.py, `Connection` and `Socket`)."""
+
+    http_1_0 = False
+    held_until_ns: int | None = None
+    keep_alive = True
+    default_headers: Sequence[tuple[bytes, bytes]] = ()
+
+    def __init__(
+        self, transport: asyncio.Transport, scope: dict[str, Any], worker: Callable[[], Worker], tasks: MutableSet[Any]
+    ) -> None:
+        """Answers the handshake. Raises Refusal for one that is none."""
+        self.transport = transport
+        self.on_lost: Callable[[], None] | None = None
+        self.received_ns: int | None = None
+        self.clock = "user"
+        self.last: LastResponse | None = LastResponse()
+        self._scope = scope
+        self._worker = worker
+        self._tasks = tasks
+        self._socket = WSConnection(ConnectionType.SERVER)
+        self._parts: list[str] = []
+        self._size = 0
+        self._continues: str | None = None
+        self._waiting: deque[tuple[bytes, int, str]] = deque()
+        self._busy = self._leaving = False
+        try:
+            self._socket.initiate_upgrade_connection(scope["headers"], scope["raw_path"])
+            list(self._socket.events())
+        except (RemoteProtocolError, LocalProtocolError, ValueError) as e:
+            refusals.refuse(f"The handshake of the WebSocket is wrong: {e}.")
+        transport.write(self._socket.send(AcceptConnection()))
+
+    # What comes in.
+
+    def feed(self, data: bytes, read_ns: int, clock: str) -> None:
+        """Take what a read brought."""
+        if self.transport.is_closing():
+            return
+        try:
+            self._socket.receive_data(data)
+            for event in self._socket.events():
+                self._take(event, read_ns, clock)
+        except (RemoteProtocolError, LocalProtocolError):
+            self._leave(CloseReason.PROTOCOL_ERROR)
+
+    def _take(self, event: Any, read_ns: int, clock: str) -> None:
+        if isinstance(event, Ping):
+            self.transport.write(self._socket.send(event.response()))
+        elif isinstance(event, CloseConnection):
+            self._on_close(event)
+        elif isinstance(event, BytesMessage):
+            self._leave(CloseReason.UNSUPPORTED_DATA)
+        elif isinstance(event, TextMessage):
+            self._take_part(event, read_ns, clock)
+
+    def _take_part(self, event: Message[str], read_ns: int, clock: str) -> None:
+        self._parts.append(event.data)
+        self._size += len(event.data)
+        if self._size > self._worker().config.max_body_mb * 1_000_000:
+            self._leave(CloseReason.MESSAGE_TOO_BIG)
+        elif event.message_finished:
+            message = "".join(self._parts).encode()
+            self._parts, self._size = [], 0
+            self._waiting.append((message, read_ns, clock))
+            if len(self._waiting) >= _MOST_WAITING:
+                self.transport.pause_reading()
+            self._next()
+
+    def _on_close(self, event: CloseConnection) -> None:
+        with contextlib.suppress(LocalProtocolError):  # It may answer our own.
+            self.transport.write(self._socket.send(event.response()))
+        self._drop()
+
+    # One request after the other.
+
+    def _next(self, not_before_ns: int = 0) -> None:
+        if self._busy or not self._waiting or self.transport.is_closing():
+            return
+        message, read_ns, clock = self._waiting.popleft()
+        if len(self._waiting) == _MOST_WAITING - 1:
+            self.transport.resume_reading()
+        self._busy = True
+        self.received_ns, self.clock = max(read_ns, not_before_ns), clock if read_ns >= not_before_ns else "user"
+        task = asyncio.get_running_loop().create_task(self._serve(message, SocketWire(self)))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, message: bytes, wire: SocketWire) -> None:
+        headers, self._continues = read_message(message, self._scope["headers"])
+        scope = {
+            **self._scope,
+            "method": "POST",
+            "path": PATH,
+            "raw_path": PATH.encode(),
+            "query_string": b"",
+            "headers": headers,
+            "extensions": {EXTENSION: self, WIRE: wire},
+        }
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": message, "more_body": False}
+
+        async def send(_: Any) -> None:
+            """Everything goes through the wire."""
+
+        try:
+            response = await self._worker().generate(Request(scope, receive), SOCKET_RESPONSES)
+            await response(scope, receive, send)
+        except Exception:  # As in HTTP: one request fails, the connection goes on.
+            _LOG.exception("a message of a WebSocket failed")
+            wire.respond(500, (), as_message(_BROKEN).body)
+
+    # The connection of a response.
+
+    def frame(self, message: bytes) -> bytes:
+        """The bytes of a text message."""
+        return self._socket.send(TextMessage(message.decode()))
+
+    def close(self) -> None:
+        """Say goodbye and close the connection."""
+        self._leave(CloseReason.NORMAL_CLOSURE)
+
+    def refused(self) -> None:
+        """OpenAI's rule: an error forgets the response that it was to continue."""
+        if self.last is not None and self._continues is not None:
+            self.last.forget(self._continues)
+
+    def response_ended(self) -> None:
+        """The response is complete: the next message may be served."""
+        self._busy = False
+        if self._leaving:
+            self._leave(CloseReason.GOING_AWAY)
+        self._next(now_ns())
+
+    def close_after_response(self) -> None:
+        """The message is read already: nothing is left to skip."""
+
+    # Its end.
+
+    def shutdown(self) -> None:
+        """The server ends: close the connection, after the response that is under way."""
+        self._leaving = True
+        if not self._busy:
+            self._leave(CloseReason.GOING_AWAY)
+
+    def _leave(self, why: CloseReason) -> None:
+        if self.transport.is_closing():
+            return
+        with contextlib.suppress(LocalProtocolError):  # It may be said already.
+            self.transport.write(self._socket.send(CloseConnection(why)))
+        self._drop()
+
+    def _drop(self) -> None:
+        self.transport.close()
+        self.lost()
+
+    def lost(self) -> None:
+        """The connection is gone: so is the response under way."""
+        self._waiting.clear()
+        on_lost, self.on_lost = self.on_lost, None
+        if on_lost is not None:
+            on_lost()
+
+
+def refusal_response(refusal: Refusal) -> bytes:
+    """The HTTP response to a handshake that is refused."""
+    head = b"HTTP/1.1 %d Refused\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+    return head % (refusal.status, len(refusal.body)) + refusal.body
