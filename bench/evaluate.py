@@ -95,7 +95,8 @@ def evaluate(directory: RunDirectory, *, server_charts: Sequence[str] = ()) -> R
         earlier = coverage.closest(coverage.read_briefs(directory.certificates()), shape, version)
         if earlier is not None:
             found = earlier.on_run(_certifiable(numbers), ended)
-    cache = prefix_cache.use(run.manifest.prefix_cache, server)
+    said_share = numbers["tokens"]["cached"]["share"]
+    cache = prefix_cache.use(run.manifest.prefix_cache, server, summary.cache_plan, said_share)
     urls = urls_in(directory.scraped_lines(SERVER))
     # A run that was ended in its warm-up has no time of which the server could have said anything.
     began = numbers["throughput"]["duration_s"] is not None
@@ -108,6 +109,7 @@ def evaluate(directory: RunDirectory, *, server_charts: Sequence[str] = ()) -> R
         planned_share=None if cache is None else cache.planned_share,
         cached_share=None if cache is None else cache.measured_share,
         sharing_known=_sharing_known(run),
+        cache=cache,
         died=run.manifest.died,
         priority_remedy=priority.remedy(run.manifest.priority),
         server=said,
@@ -119,7 +121,7 @@ def evaluate(directory: RunDirectory, *, server_charts: Sequence[str] = ()) -> R
         "run": _run_block(run),
         "verdict": verdict.to_json(),
         "calibration": _without_plots(found),
-        "prefix_cache": None if cache is None else cache.to_json(),
+        "prefix_cache": None if cache is None else rounded(cache.to_json()),
         "server": rounded(said),
         "gpu": rounded(_gpu(gpus, numbers, facts.start_ns, run.config)),
     }

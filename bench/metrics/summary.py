@@ -18,6 +18,7 @@ from bench.metrics import compat, per_request, series
 from bench.metrics.arrivals import Arrivals
 from bench.metrics.bounds import loose_times
 from bench.metrics.by_part import USUAL, ByPart, of_objectives
+from bench.metrics.cache_plan import CachePlan
 from bench.metrics.cancelled import Cancelled
 from bench.metrics.chosen_requests import ChosenRequests
 from bench.metrics.columns import Columns, happened
@@ -65,6 +66,7 @@ class Summary:
         self._samples = WorkerSamples()
         self._inputs = Inputs()
         self._jobs = JobNumbers(facts.start_ns)
+        self.cache_plan = CachePlan()
         self._warmup: Counter[Outcome] = Counter()
         self._warmup_end_ns: int | None = None
         self._result: dict[str, Any] | None = None
@@ -81,6 +83,7 @@ class Summary:
         self._result = None
         self._spans.add(record)
         self._jobs.add(record)
+        self.cache_plan.add(record)
         if record.phase == "run":
             for parts in self._parts.values():
                 parts.add(record)

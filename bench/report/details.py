@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from bench.metrics.catalog import METRICS, WHOLE_RESPONSE, Metric
+from bench.report import prefix_cache
 from bench.report.formatting import NOTHING, interval, measured, missing, number, seconds, share
 
 
@@ -195,12 +196,7 @@ def tokens(summary: Mapping[str, Any]) -> list[Detail]:
         text = f"{number(cached['tokens'])} · {share(cached['share'])} of the prompt tokens"
         rows.append(Detail("Cached input tokens", text, "Taken from the server's cache, as its replies say."))
     if (cache := summary.get("prefix_cache")) is not None:
-        text = (
-            f"planned {share(cache['planned_share'])} · measured {share(cache['measured_share'])} of the prompt tokens"
-        )
-        rows.append(
-            Detail("Prefix cache", text, "Planned: what the prompts share. Measured: what the server's metrics report.")
-        )
+        rows.append(Detail("Prefix cache", prefix_cache.shares(cache), prefix_cache.MEANING))
     unknown = row["chunks"]["requests_with_unknown_tokens_a_chunk"]
     if unknown:
         rows.append(Detail("Tokens of chunks unknown", _requests(unknown), "Their ITL has one sample per chunk gap."))

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.metrics.catalog import METRICS
-from bench.report import details, formatting, jobs, other_tools, parts_table, segments_table, server
+from bench.report import details, formatting, jobs, other_tools, parts_table, prefix_cache, segments_table, server
 
 NARROW, WIDE = 80, 120
 _ROOMY = 98
@@ -116,8 +116,7 @@ def _run(summary: Mapping[str, Any]) -> RenderableType:
         f"{load['mode']}: {rate}; {in_flight}",
     ]
     if (cache := summary.get("prefix_cache")) is not None:
-        planned, measured = (formatting.share(cache[key]) for key in ("planned_share", "measured_share"))
-        lines.append(f"prefix cache: planned {planned}, measured {measured} of the prompt tokens")
+        lines.append(f"prefix cache: {prefix_cache.shares(cache, ', ')}")
     lines += [f"{row.name.lower()}: {row.value}" for row in details.requests_and_replies(summary)]
     return Padding(Text("\n".join(lines)), (1, 0))
 

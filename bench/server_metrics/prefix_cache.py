@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
+from bench.metrics.cache_plan import CachePlan
 from bench.server_metrics.roles import Role
 
 if TYPE_CHECKING:
@@ -32,14 +33,44 @@ class PrefixCacheUse:
         return asdict(self)
 
 
-def use(stored: PrefixCacheUse | None, series: ServerSeries) -> PrefixCacheUse | None:
-    """The use of the cache over a whole run, between the first scrape and the last; None if nothing was planned and nothing
-    was hit. A server that began to count anew has not said it."""
-    cache = PrefixCacheUse() if stored is None else stored
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparedCache(PrefixCacheUse):
+    """The same beside what replies say (`said`); and, where each request has a plan, what was counted against it.
+
+    `off_share`: counted less planned, of the same requests, `counted_by` replies or metrics. Up to `rounding_share` of it may
+    be rounding to blocks.
+    """
+
+    said_share: float | None = None
+    counted_by: str | None = None
+    off_share: float | None = None
+    rounding_share: float | None = None
+
+    @property
+    def off_beyond_rounding(self) -> float | None:
+        """How far off the plan it is, beyond what rounding explains; None where nobody counted."""
+        if self.off_share is None or self.rounding_share is None:
+            return None
+        return max(0.0, abs(self.off_share) - self.rounding_share)
+
+
+def use(
+    stored: PrefixCacheUse | None, series: ServerSeries, plan: CachePlan | None = None, said_share: float | None = None
+) -> ComparedCache | None:
+    """The use of the cache over a whole run, by the server's counters between the first scrape and the last; None if nothing
+    was planned and nothing was hit. A server that began to count anew has not said it.
+
+    `said_share`: what replies say over all successful requests, where no request has a plan.
+    """
+    cache = ComparedCache(**asdict(PrefixCacheUse() if stored is None else stored), said_share=said_share)
     first, last = series.first_ns, series.last_ns
     if first is not None and last is not None and not series.restarts:
         queries, hits = (series.rise(role, first, last) for role in (Role.PREFIX_QUERIES, Role.PREFIX_HITS))
         if queries is not None and hits is not None:
             share = hits / queries if queries else None
             cache = replace(cache, measured_share=share, queried_tokens=queries, hit_tokens=hits)
-    return None if cache.planned_share is None and not cache.hit_tokens else cache
+    found = None if plan is None else plan.against(cache.measured_share)
+    if found is not None:
+        cache = replace(cache, **{name: value for name, value in found.items() if value is not None})
+    said = cache.said_share is not None and cache.said_share > 0
+    return None if cache.planned_share is None and not cache.hit_tokens and not said else cache

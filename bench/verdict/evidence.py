@@ -4,7 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
+
+
+class CacheAgainstPlan(Protocol):
+    """What requests planned to find in the prefix cache, and what was counted. Shares of the prompt tokens."""
+
+    @property
+    def planned_share(self) -> float | None:
+        """By the plan of each request."""
+
+    @property
+    def counted_by(self) -> str | None:
+        """`replies` or `metrics`; None where nobody counted, or no request has a plan."""
+
+    @property
+    def off_share(self) -> float | None:
+        """Counted less planned."""
+
+    @property
+    def off_beyond_rounding(self) -> float | None:
+        """How far off it is beyond what rounding to blocks explains."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +44,8 @@ class RunEvidence:
     """The share of the prompt tokens that the server took from its cache, by its metrics."""
     sharing_known: bool = True
     """Whether it is known what prompts share on purpose. It is not known for the turns of a session."""
+    cache: CacheAgainstPlan | None = None
+    """What was counted of the prefix cache, where each request has a plan of it."""
     died: Sequence[str] = ()
     """Workers that died, and how: each the beginning of a sentence."""
     priority_remedy: str | None = None

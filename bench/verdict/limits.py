@@ -63,6 +63,7 @@ class Limits(BaseModel):
     errors: Band = _band(0.01, failed=0.5)
     target_gone: Band = _band(0.01, failed=0.01)
     cache_hits_unplanned: Band = _band(0.02)
+    cache_hits_off_plan: Band = _band(0.02)
     server_counts_off: Band = _band(0.0)
     output_tokens_off: Band = _band(0.02)
     usage_off: Band = _band(0.01)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.verdict.evidence import RunEvidence
+from bench.verdict.evidence import CacheAgainstPlan, RunEvidence
 from bench.verdict.finding import Finding
 from bench.verdict.limits import Limits
 
@@ -45,8 +45,12 @@ def target_gone(evidence: RunEvidence, limits: Limits) -> list[Finding]:
 def cache_hits(evidence: RunEvidence, limits: Limits) -> list[Finding]:
     """Prompt tokens that the server found in its cache beyond what prompts share on purpose: it had less to do than asked.
 
-    By the server's metrics, or by what its replies say.
+    By the server's metrics, or by what its replies say. Where each request has a plan, as in sessions, also what the cache
+    did not have of it: then it is smaller than the load needs, or not what was planned was sent.
     """
+    cache = evidence.cache
+    if cache is not None and cache.counted_by is not None:
+        return _against_plan(cache, limits)
     if not evidence.sharing_known:
         return []
     said = evidence.summary["tokens"]["cached"]["share_beyond_head"]
@@ -60,6 +64,20 @@ def cache_hits(evidence: RunEvidence, limits: Limits) -> list[Finding]:
         "that it had seen before make TTFT shorter"
     )
     return [Finding("cache_hits", limits.cache_hits_unplanned.of(beyond), beyond, sentence)]
+
+
+def _against_plan(cache: CacheAgainstPlan, limits: Limits) -> list[Finding]:
+    off, beyond, planned = cache.off_share, cache.off_beyond_rounding, cache.planned_share
+    if off is None or beyond is None or planned is None:
+        return []
+    more = "more" if off > 0 else "less"
+    why = "prompts had been seen before" if off > 0 else "its cache holds less than these sessions need, or is not used"
+    who = "its replies" if cache.counted_by == "replies" else "its metrics"
+    sentence = (
+        f"the server took {abs(off) * 100:.1f} points {more} of the prompt tokens from its cache than the {planned:.1%} that "
+        f"was planned, by {who}: {why}"
+    )
+    return [Finding("cache_hits", limits.cache_hits_off_plan.of(beyond), beyond, sentence)]
 
 
 def server_counts(evidence: RunEvidence, limits: Limits) -> list[Finding]:

@@ -46,6 +46,10 @@ def test_what_the_cache_served_of_the_load_is_told_beside_the_plan(tmp_path: Pat
         "measured_share": 0.25,
         "queried_tokens": 1280,
         "hit_tokens": 320,
+        "said_share": None,
+        "counted_by": None,
+        "off_share": None,
+        "rounding_share": None,
     }
 
 

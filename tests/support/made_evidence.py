@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+from bench.server_metrics.prefix_cache import ComparedCache
 from bench.verdict import judge
 from bench.verdict.evidence import RunEvidence
 from bench.verdict.finding import Verdict
@@ -69,7 +70,15 @@ PERFECT: dict[str, Any] = {
 }
 
 
-EVIDENCE = {"died", "cached_share", "planned_share", "server"}
+EVIDENCE = {"died", "cached_share", "planned_share", "server", "cache"}
+
+
+def cache_off(off_share: float, **fields: Any) -> ComparedCache:
+    """A prefix cache of which replies say that it had so much more or less than the 90% that were planned."""
+    given = {"planned_share": 0.9, "counted_by": "replies", "off_share": off_share, "rounding_share": 0.001}
+    return ComparedCache(**(given | fields))
+
+
 AGREED = {"reconciliation": {"mismatch": None, "off": 0.0}}
 """The server counted what the client did."""
 MISCOUNTED = {

@@ -7,7 +7,19 @@ import pytest
 from bench.config import resolve
 from bench.verdict.finding import Status
 from bench.verdict.limits import Band, Limits
-from tests.support.made_evidence import LAG, LATE, MISMATCH, PLAN, PROMPTS, certified, opened, pause, ready, verdict
+from tests.support.made_evidence import (
+    LAG,
+    LATE,
+    MISMATCH,
+    PLAN,
+    PROMPTS,
+    cache_off,
+    certified,
+    opened,
+    pause,
+    ready,
+    verdict,
+)
 
 
 def test_how_many_workers_may_die_can_be_configured() -> None:
@@ -56,6 +68,7 @@ LIMIT_OF = {  # limit: evidence that it judges alone
     "records_missing": {},  # By default none may be.
     "target_gone": {"counts.target_gone": {"since_s": 8.0, "requests": 10}},
     "cache_hits_unplanned": {"tokens.cached.share_beyond_head": 0.019},
+    "cache_hits_off_plan": {"cache": cache_off(-0.019)},
     "usage_over_counted": {},  # A test of its own: it excuses.
     "sent_rate_off": {f"{PLAN}.rate_difference": 0.009},
     "sent_dispersion_off": {f"{PLAN}.dispersion_ratio": 1.04},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,17 @@ import pytest
 from bench.config import resolve
 from bench.endpoints.urls import metrics_url
 from bench.load.components import source_of
+from bench.metrics.cache_plan import CachePlan
+from bench.records import Outcome, RequestRecord
 from bench.report import details, text
 from bench.server_metrics.exposition import read_page
-from bench.server_metrics.prefix_cache import PrefixCacheUse, use
+from bench.server_metrics.prefix_cache import ComparedCache, PrefixCacheUse, use
 from bench.server_metrics.role_series import ServerSeries
 from bench.server_metrics.scrapes import Scrape
 from bench.server_metrics.servers import SERVERS
 from promptset.tokens import load_tokenizer
 from tests.support.golden_run import golden_summary
+from tests.support.made_records import made_record
 
 PAGE = """\
 # HELP vllm:prefix_cache_queries_total Prefix cache queries, in terms of number of queried tokens.
@@ -48,7 +52,7 @@ def between(*pages: str) -> ServerSeries:
 @pytest.mark.parametrize("page", [PAGE, PAGE.replace("vllm:prefix", "vllm:gpu_prefix")])
 def test_the_counters_of_all_engines_are_added_up(page: str) -> None:
     found = use(None, between(page, page.replace("} 50.0", "} 90.0").replace("} 600.0", "} 616.0")))
-    assert found == PrefixCacheUse(planned_share=None, measured_share=0.4, queried_tokens=40, hit_tokens=16)
+    assert found == ComparedCache(planned_share=None, measured_share=0.4, queried_tokens=40, hit_tokens=16)
 
 
 BEFORE, AFTER = counters(1000, 500), counters(3000, 1500)
@@ -72,12 +76,12 @@ def test_what_happened_between_is_told(
 ) -> None:
     stored = None if planned is None else PrefixCacheUse(planned_share=planned)
     found = use(stored, between(*pages))
-    assert (None if found is None else tuple(found.to_json().values())) == expected
+    assert (None if found is None else tuple(found.to_json().values())[:4]) == expected
 
 
 def test_a_run_of_an_older_version_has_what_its_manifest_measured() -> None:
     stored = PrefixCacheUse(planned_share=0.6, measured_share=0.25, queried_tokens=400, hit_tokens=100)
-    assert use(stored, between()) == stored
+    assert use(stored, between()) == ComparedCache(**asdict(stored))
 
 
 @pytest.mark.parametrize("tail", ["", "/", "/v1", "/v1/", "/v1/chat/completions"])
@@ -117,3 +121,56 @@ def test_the_report_has_a_line_where_there_is_something_to_tell() -> None:
     assert fact.value == "planned 60% · measured 50% of the prompt tokens"
     assert "prefix cache: planned 60%, measured 50% of the prompt tokens" in text.render(summary)
     assert "prefix cache" not in text.render(golden_summary())
+
+
+def session(k: int, *, planned: int | None, said: int | None, tokens: int = 1000, **fields: Any) -> RequestRecord:
+    return made_record(k, input_tokens=tokens, cached_tokens=said, cached_tokens_planned=planned, **fields)
+
+
+def plan_of(*records: RequestRecord) -> CachePlan:
+    plan = CachePlan()
+    for record in records:
+        plan.add(record)
+    return plan
+
+
+def test_what_replies_say_is_held_against_the_plan_of_the_same_requests() -> None:
+    plan = plan_of(
+        session(0, planned=0, said=0),
+        session(1, planned=900, said=896),
+        session(2, planned=800, said=None),  # Who does not say it takes no part in the difference.
+        session(3, planned=700, said=0, outcome=Outcome.RESET),
+        session(4, planned=900, said=0, phase="warmup"),
+    )
+    found = use(None, between(BEFORE, AFTER), plan)
+    assert found is not None
+    assert (found.planned_share, found.said_share, found.measured_share) == (pytest.approx(1700 / 3000), 0.448, 0.5)
+    assert (found.counted_by, found.off_share) == ("replies", pytest.approx((896 - 900) / 2000))
+    assert found.rounding_share == pytest.approx(2 * 16 / 2000)
+    assert found.off_beyond_rounding == 0.0
+
+
+def test_without_replies_that_say_it_the_counters_are_held_against_the_plan_of_the_whole_load() -> None:
+    records = [session(0, planned=0, said=None, phase="warmup"), session(1, planned=900, said=None)]
+    found = use(None, between(BEFORE, AFTER), plan_of(*records))
+    assert found is not None
+    assert (found.counted_by, found.off_share) == ("metrics", pytest.approx(0.5 - 0.45))
+    assert found.off_beyond_rounding == pytest.approx(0.05 - 0.016)
+    nobody = use(None, between(), plan_of(*records))
+    assert nobody is not None
+    assert (nobody.counted_by, nobody.off_share, nobody.off_beyond_rounding) == (None, None, None)
+    # Where some requests have no plan, the counters are of others too.
+    mixed = use(None, between(BEFORE, AFTER), plan_of(*records, session(2, planned=None, said=None)))
+    assert mixed is not None
+    assert mixed.counted_by is None
+
+
+def test_the_report_tells_three_shares_and_the_difference() -> None:
+    summary = golden_summary()
+    found = use(None, between(BEFORE, AFTER), plan_of(session(0, planned=900, said=800)))
+    assert found is not None
+    summary["prefix_cache"] = found.to_json()
+    said = "planned 90% · by replies 80% · measured 50% of the prompt tokens · -10.00 points off the plan"
+    (fact,) = [fact for fact in details.tokens(summary) if fact.name == "Prefix cache"]
+    assert fact.value.startswith(said)
+    assert "by replies 80%" in text.render(summary)
