@@ -26,14 +26,6 @@ examples:
 exit status: 0 fitted, whatever stayed unknown; 2 wrong usage, or the runs have too little to fit; 70 a defect of Trueload
 """
 
-_TITLES = {"b0": "a step", "b1": "a prefill token", "b2": "a decode token", "b3": "a context token",
-           "a0": "a request", "a1": "a prompt token"}  # fmt: skip
-_SOURCES = {
-    "waiting": "where waiting begins",
-    "steps": "full steps",
-    "server": "the server's metrics",
-    "given": "given",
-}
 _SEED = 0
 
 
@@ -85,21 +77,29 @@ def main(argv: Sequence[str]) -> int:
 
         print("\n".join(lines_of(document) + fit_replay.lines_of(document.get("replay", ()))))
         if out is not None:
-            print(f"\nprofile: {out}\nserve it: python -m mockserver --profile {out}")
+            print(f"\nprofile: {out}\npage: {page_of(out)}\nserve it: python -m mockserver --profile {out}")
     return Exit.GOOD
 
 
 def _written(document: Mapping[str, Any], out: Path | None) -> bytes:
-    """The profile as a file, and put into place."""
+    """The profile as a file, and put into place, with its page beside it."""
     import orjson
+
+    from bench.report import fit_page
 
     content = orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
     if out is not None:
         try:
             out.write_bytes(content)
+            page_of(out).write_text(fit_page.render(document), encoding="utf-8")
         except OSError as e:
             raise UsageError(f"--out {out}: cannot be written ({e.strerror}): name another file") from e
     return content
+
+
+def page_of(out: Path) -> Path:
+    """Where the page of a profile lies."""
+    return out.with_suffix(".html")
 
 
 def _replay(document: dict[str, Any], given: Any) -> None:
@@ -188,12 +188,13 @@ def _short(us: float) -> str:
 
 def lines_of(document: Mapping[str, Any]) -> list[str]:
     """The profile as text."""
+    from bench.report.fit_page import COEFFICIENTS, SOURCES
     from bench.report.formatting import number
 
     rows = [f"{'us':<22}{'fitted':>10}   95% interval"]
     for name, one in document["coefficients"].items():
         low, high = ("?" if one[side] is None else _short(one[side]) for side in ("low", "high"))
-        what = f"{name}  {_TITLES[name]}"
+        what = f"{name}  {COEFFICIENTS[name]}"
         rows.append(
             f"{what:<22}{_short(one['value']):>10}   {f'{low} to {high}' if one['told'] else 'not told by these loads'}"
         )
@@ -218,7 +219,7 @@ def lines_of(document: Mapping[str, Any]) -> list[str]:
         rows.append(f"{sizes:<22}{one['rows']:>10}   {one['p10']:+.1%} {one['p50']:+.1%} {one['p90']:+.1%}")
     rows.append("")
     for name, limit in document["limits"].items():
-        known = f"{limit['value']} ({_SOURCES[limit['source']]})" if limit["value"] is not None else "unknown"
+        known = f"{limit['value']} ({SOURCES[limit['source']]})" if limit["value"] is not None else "unknown"
         rows.append(f"{name:<24}{known}")
     rows += [f"warning: {sentence}" for sentence in document["warnings"]]
     if document["unknown"]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bench.config import RunConfig
     from bench.observer import Observer
+    from bench.run_directory import RunDirectory
 
 NUMBERS = (("ttft_ms", "TTFT"), ("tpot_ms", "TPOT"), ("itl_ms", "ITL"), ("e2el_ms", "E2EL"))
 QUANTILES = ("p50", "p90", "p99")
@@ -45,7 +46,8 @@ def replay(
                 raise Interrupted("interrupted while replaying: the file of --out has the profile, without its replay")
             before = _summary(directory)
             numbers = compared(before["latency"], again.summary["latency"])
-            found.append({"name": path.name, "held_out": path in held_out, "numbers": numbers})
+            curves = _curves(directory, RunDirectory.open(Path(again.directory.path)))
+            found.append({"name": path.name, "held_out": path in held_out, "numbers": numbers, "curves": curves})
     return found, problems
 
 
@@ -66,6 +68,22 @@ def _summary(directory: Any) -> dict[str, Any]:
     path = directory.path / SUMMARY
     summary: dict[str, Any] = orjson.loads(path.read_bytes()) if path.exists() else evaluate(directory).summary
     return summary
+
+
+def _curves(measured: RunDirectory, replayed: RunDirectory) -> list[dict[str, Any]]:
+    """For each number that both have, its quantiles of both."""
+    from bench.fit.curves import curves_of
+    from bench.fit.streams import streams_of
+
+    one, two = (
+        curves_of(streams_of(record for record in directory.records() if record.phase == "run"))
+        for directory in (measured, replayed)
+    )
+    return [
+        {"number": name, "measured": one[name], "replayed": two[name]}
+        for name, _ in NUMBERS
+        if {name} <= one.keys() & two.keys()
+    ]
 
 
 def compared(measured: Mapping[str, Any], replayed: Mapping[str, Any]) -> list[dict[str, Any]]:
