@@ -30,7 +30,7 @@ MOST_REDIRECTS = 3
 PREVIEW_ROWS, PREVIEW_CHARS = 5, 400
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-ENDINGS = (".jsonl", ".json", ".csv", ".txt", ".parquet", ".pem")
+ENDINGS = (".jsonl", ".json", ".csv", ".txt", ".parquet", ".pem", ".yaml", ".yml")
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
+from bench import traffic
 from bench.config import Settings
 from bench.config.flags import GROUPS, Option
 from bench.console.data_files import DataFiles
@@ -31,6 +32,7 @@ LEFT_OUT = ("out", "format", "quiet", "limits", "api_key", "header", "name")
 """Secrets have fields of their own, the console chooses where results go."""
 
 FILES = ("dataset", "tools", "ca_file")
+FILES_OF_CLASSES = ("dataset", "tools")
 SECRET_FIELDS = ("api_key", "header")
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
@@ -140,15 +142,17 @@ def check(
     if extra is not None and (holds_mask(extra) or _names_secrets(extra)):
         problems.append(("extra_body", "fields with names of secrets cannot be stored: use the key or a header"))
     for name in FILES:
-        value = with_paths.get(name)
-        if value is not None and not (name == "dataset" and recipes.is_recipe(str(value))):
+        if (value := with_paths.get(name)) is not None:
             try:
-                with_paths[name] = str(files.path(str(value)))
+                with_paths[name] = _uploaded(name, value, files)
             except NotFound as e:
-                problems.append(
-                    (name, f"{e}: upload it under Data first" + (", or name a recipe" if name == "dataset" else ""))
-                )
+                problems.append((name, str(e)))
                 del with_paths[name]
+    if with_paths.get("mix") is not None:
+        with_paths["mix"], wrong = _mix(with_paths["mix"], files)
+        problems += [("mix", problem) for problem in wrong]
+        if wrong:
+            del with_paths["mix"]
     tokenizer = with_paths.get("tokenizer")
     if tokenizer is not None and not _is_tokenizer_name(str(tokenizer)):
         problems.append(("tokenizer", "name a model of the hub (Qwen/Qwen3-8B), `server`, or the URL of a server"))
@@ -161,6 +165,38 @@ def check(
     if problems:
         raise Refused(problems)
     return with_paths
+
+
+def _uploaded(name: str, value: object, files: DataFiles) -> str:
+    """The path of an uploaded file that a setting names, or the recipe that it names. Raises NotFound."""
+    if name == "dataset" and recipes.is_recipe(str(value)):
+        return str(value)
+    try:
+        return str(files.path(str(value)))
+    except NotFound as e:
+        raise NotFound(f"{e}: upload it under Data first" + (", or name a recipe" if name == "dataset" else "")) from e
+
+
+def _mix(value: object, files: DataFiles) -> tuple[object, list[str]]:
+    """The classes of an uploaded file, whose own files are uploaded ones too, and what is wrong with them."""
+    try:
+        content = traffic.read(value if isinstance(value, Mapping) else _uploaded("mix", value, files))
+    except NotFound as e:
+        return None, [str(e)]
+    except ValueError as e:
+        return None, [f"--mix: {problem}" for problem in str(e).splitlines()]
+    problems, rows = [], []
+    assert isinstance(content, dict)
+    for row in content["classes"]:
+        rows.append(dict(row))
+        if "headers" in row:
+            problems.append(f"class {row['name']}: headers would be stored: type them as headers of the task")
+        for name in FILES_OF_CLASSES:
+            try:
+                rows[-1] |= {name: _uploaded(name, row[name], files)} if row.get(name) is not None else {}
+            except NotFound as e:
+                problems.append(f"class {row['name']}: {name}: {e}")
+    return {"classes": rows}, problems
 
 
 def _beside(problem: str, own: Collection[str]) -> tuple[str | None, str]:

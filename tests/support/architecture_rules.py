@@ -207,7 +207,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.console": frozenset(
         {"bench.clock", "bench.config", "bench.control", "bench.endpoints", "bench.errors", "bench.manifest",
          "bench.mock_process", "bench.rng", "bench.run_directory", "bench.run_state", "bench.secrets",
-         "bench.verdict.limits", "promptset.recipes"}
+         "bench.traffic", "bench.verdict.limits", "promptset.recipes"}
     ),
     # What may be set of a search and a sweep, and how far they are, is for these to say.
     "bench.console.kinds": frozenset(

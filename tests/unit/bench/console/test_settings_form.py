@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.config import Settings
+from bench.config import Settings, resolve
 from bench.console import settings_form
 from bench.console.data_files import DataFiles
 from bench.console.errors import ConsoleError, Refused
@@ -52,8 +52,9 @@ def test_every_problem_stands_beside_its_field(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("setting", "value"),
-    [("dataset", "/etc/passwd"), ("dataset", "../../x.jsonl"), ("tools", "/etc/passwd"), ("ca_file", "/etc/ssl/x.pem"),
-     ("tokenizer", "/root"), ("tokenizer", "../models"), ("url", "http://user:pw@h:1"), ("url", "http://h:1?key=1"),
+    [("dataset", "/etc/passwd"), ("dataset", "../../x.jsonl"), ("tools", "/etc/passwd"), ("mix", "/etc/passwd"),
+     ("ca_file", "/etc/ssl/x.pem"), ("tokenizer", "/root"), ("tokenizer", "../models"),
+     ("url", "http://user:pw@h:1"), ("url", "http://h:1?key=1"),
      ("extra_body", '{"api_key": "sk-1"}'), ("api_key", "sk-1"), ("header", ["X: y"])],
 )  # fmt: skip
 def test_files_of_the_machine_and_secrets_are_refused(setting: str, value: object, tmp_path: Path) -> None:
@@ -66,6 +67,48 @@ def test_an_uploaded_file_and_a_recipe_are_data(tmp_path: Path) -> None:
     settings = settings_form.check({**GOOD, "dataset": "mine.jsonl", "output_tokens": "4"}, {}, files)
     assert settings["dataset"] == str(tmp_path / "mine.jsonl")
     assert settings_form.check({**GOOD, "dataset": "azure-2023-code"}, {}, files)["dataset"] == "azure-2023-code"
+
+
+MIX = b"""
+classes:
+  - {name: chat, share: 3, input_tokens: 64}
+  - {name: rows, share: 1, dataset: mine.jsonl}
+  - {name: code, share: 1, dataset: azure-2023-code}
+"""
+
+
+def test_an_uploaded_mix_names_uploaded_files(tmp_path: Path) -> None:
+    files = DataFiles(tmp_path)
+    files.add("mine.jsonl", b'{"prompt": "hello"}\n')
+    files.add("mix.yaml", MIX)
+    settings = settings_form.check({**GOOD, "mix": "mix.yaml"}, {}, files)
+    assert [row.get("dataset") for row in settings["mix"]["classes"]] == [
+        None,
+        str(tmp_path / "mine.jsonl"),
+        "azure-2023-code",
+    ]
+    assert [one.name for one in resolve({}, settings).classes] == ["chat", "rows", "code"]
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (None, "there is no uploaded file 'mix.yaml': upload it under Data first"),
+        (MIX.replace(b"mine.jsonl", b"/etc/passwd"), "class rows: dataset: there is no uploaded file '/etc/passwd'"),
+        (MIX.replace(b"share: 3", b"share: 3, headers: {Authorization: sk-1}"), "class chat: headers would be stored"),
+        (MIX.replace(b"share: 3", b"share: none"), "class chat: share: must be a number"),
+        (MIX.replace(b"input_tokens: 64", b"input_tokens: 0"), "class chat: input_tokens: 0 is less than one token"),
+    ],
+)
+def test_what_is_wrong_with_a_mix_stands_beside_its_field(content: bytes | None, problem: str, tmp_path: Path) -> None:
+    files = DataFiles(tmp_path)
+    files.add("mine.jsonl", b'{"prompt": "hello"}\n')
+    if content is not None:
+        files.add("mix.yaml", content)
+    with pytest.raises(Refused) as raised:
+        settings_form.check({**GOOD, "mix": "mix.yaml"}, {}, files)
+    assert [field for field, _ in raised.value.problems] == ["mix"]
+    assert problem in raised.value.problems[0][1]
 
 
 @pytest.mark.parametrize("key", TEMPLATES)
