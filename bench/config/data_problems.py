@@ -20,7 +20,7 @@ def problems_of_data(settings: Settings, given: Collection[str]) -> list[str]:
         wrong = [key for key in ("columns", "bad_rows") if key in given]
         problems += [f"{flag(key)} is about the rows of a file in --dataset, and none is given" for key in wrong]
     if settings.recipe is not None:
-        problems += _recipe_problems(settings.recipe)
+        problems += _recipe_problems(settings.recipe, settings.mode == "sessions")
     if settings.dataset is not None:
         wrong = [key for key in ("input_tokens", "text", "repeat", "prefix") if key in given]
         problems += [f"{flag(key)} shapes simulated prompts, and --dataset brings its own" for key in wrong]
@@ -90,9 +90,9 @@ def _text_problems(kind: str) -> list[str]:
     return []
 
 
-def _recipe_problems(name: str) -> list[str]:
+def _recipe_problems(name: str, of_sessions: bool) -> list[str]:
     try:
-        recipes.load(name)
+        recipes.load_sessions(name) if of_sessions else recipes.load(name)
     except SpecError as e:
         return [f"--dataset: {problem}" for problem in e.problems]
     return []

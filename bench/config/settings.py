@@ -27,6 +27,7 @@ from bench.traffic import TrafficMix, masked, mix_of, read
 from bench.transport import DEFAULT, TRANSPORTS
 from bench.verdict.limits import Limits
 from promptset import recipes
+from promptset.agents.recipe import LEAST_LIMIT
 
 
 class Settings(BaseModel):
@@ -228,6 +229,14 @@ class Settings(BaseModel):
             metavar="DIST",
             otherwise=DEFAULT_THINK_TIME,
         )
+    )
+    context_limit: int | None = option(
+        None,
+        "mode sessions with a recipe: the model's window in tokens, to which all lengths of the recipe are scaled",
+        group="data",
+        metavar="TOKENS",
+        ge=LEAST_LIMIT,
+        otherwise="the recipe's, 200000 of coding-agent",
     )
     history: Literal["real", "planned"] = option(
         "real",

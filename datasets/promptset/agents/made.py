@@ -36,6 +36,8 @@ class AgentSessions(Iterator[Session]):
     salt: str | None
     known: ChatSum | None
     """None: prompts are counted whole."""
+    speed: float
+    """How many times shorter pauses are than in the plan."""
     indices: Iterator[int]
 
     def __next__(self) -> Session:
@@ -67,7 +69,7 @@ class AgentSessions(Iterator[Session]):
                 Turn(
                     content=content,
                     output_tokens=planned.output_tokens,
-                    think_time_s=planned.pause_s,
+                    think_time_s=round(planned.pause_s / self.speed, 6),
                     answer=texts.bank.text(planned.output_tokens, chance),
                     input_tokens=planned.input_tokens,
                     after=None if planned.after == (number - 1,) else planned.after,
@@ -81,14 +83,18 @@ class AgentSessions(Iterator[Session]):
         return Session(id=f"agent-{index}", turns=tuple(turns), system=texts.system)
 
 
-def agent_sessions(tokenizer: Tokenizer, recipe: AgentRecipe, *, seed: int, salt: str | None = None) -> AgentSessions:
-    """Sessions of exact lengths; with a `salt`, other texts have the same lengths. Raises SpecError where the tokenizer has
-    no sentences whose tokens add up, or no chat template."""
+def agent_sessions(
+    tokenizer: Tokenizer, recipe: AgentRecipe, *, seed: int, salt: str | None = None, speed: float = 1.0
+) -> AgentSessions:
+    """Sessions of exact lengths; with a `salt`, other texts have the same lengths. Pauses are `speed` times shorter.
+
+    Raises SpecError where the tokenizer has no sentences whose tokens add up, or no chat template.
+    """
     try:
         known: ChatSum | None = chat_sum(tokenizer)
     except NotASum:
         known = None
-    return AgentSessions(recipe, tokenizer, seed, salt, known, count())
+    return AgentSessions(recipe, tokenizer, seed, salt, known, speed, count())
 
 
 class _Texts:

@@ -68,6 +68,11 @@ KNOBS: dict[str, tuple[list[str], list[str], object]] = {
     "turns": ([*URL, "--mode", "sessions"], ["--turns", "uniform:2..5"], "uniform:2..5"),
     "think_time": ([*URL, "--mode", "sessions"], ["--think-time", "exp:mean=2s"], "exp:mean=2s"),
     "sessions_begin": ([*URL, "--mode", "sessions"], ["--sessions-begin", "middle"], "middle"),
+    "context_limit": (
+        [*URL, "--mode", "sessions", "--dataset", "coding-agent"],
+        ["--context-limit", "32768"],
+        32768,
+    ),
     "history": ([*URL, "--mode", "sessions"], ["--history", "planned"], "planned"),
     "reasoning_in_history": ([*URL, "--mode", "sessions"], ["--reasoning-in-history", "echo"], "echo"),
     "prefix": (URL, ["--prefix", "tokens=16"], "tokens=16"),

@@ -1,0 +1,47 @@
+"""Sessions of agents, drawn from a recipe."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bench.sources.sessions import SessionSource
+from promptset import recipes
+from promptset.agents.made import agent_sessions
+from promptset.agents.recipe import AgentRecipe
+from promptset.tokens import Tokenizer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentSpec:
+    """Sessions of the recipe of this name, or file. `context_limit`: the window to which its lengths are scaled; None: its
+    own. `speed`: how many times faster people and tools are."""
+
+    recipe: str
+    context_limit: int | None = None
+    speed: float = 1.0
+
+    @property
+    def plans_sharing(self) -> bool:
+        """What its prompts share is planned turn by turn, and not as a share of a run."""
+        return False
+
+    def open(
+        self, tokenizer: Tokenizer | None, *, seed: int, salt: str | None, chat: bool, first: int, step: int
+    ) -> SessionSource:
+        """Raises SpecError where the recipe is wrong, or its lengths cannot be had."""
+        del chat  # Sessions are always chats.
+        if tokenizer is None:
+            raise ValueError("simulated sessions need a tokenizer")
+        recipe = recipes.load_sessions(self.recipe)
+        recipe = recipe if self.context_limit is None else recipe.within(self.context_limit)
+        made = agent_sessions(tokenizer, recipe, seed=seed, salt=salt, speed=self.speed)
+        return SessionSource(
+            made.session_at, size=None, tokenizer=tokenizer, at_once=_at_once(recipe), first=first, step=step
+        )
+
+
+def _at_once(recipe: AgentRecipe) -> int:
+    """Requests of a session that may be in flight together: those of its sub-agents, while the main agent waits."""
+    if recipe.sub_agents is None or recipe.sub_agents.share == 0:
+        return 1
+    return max(1, int(recipe.sub_agents.agents.quantile(0.999)))
