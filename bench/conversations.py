@@ -7,12 +7,13 @@ answers are there that it needs: when it is due it only has to be sent.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from functools import partial
 
 import orjson
 
+from bench.kept_messages import KeptMessage, kept
 from bench.mid_session import FRESH, NS_PER_S, Beginning, beginning_at, instants, planned_times, rest_ns
 from bench.rng import Random
 from bench.stock import Stock
@@ -48,6 +49,9 @@ class Conversation:
         self._heard: dict[int, Answer] = {}
         self._made: dict[int, Encoded | None] = {}
         """Bodies, by turn; None of a turn that was sent."""
+        self._said: dict[int, tuple[KeptMessage, ...]] = {}
+        """Messages of the turns that others go on with. Those of several turns are the same objects: each is encoded once."""
+        self._continued = Counter(node.continues for node in session.nodes)
         self._before = beginning.ended_ns.keys()
         self._jobs_cut = {session.nodes[turn].job for turn in self._before}
         self.beginning = beginning
@@ -68,7 +72,7 @@ class Conversation:
         session = self._session
         self._made[turn] = self._encode(
             Sample(
-                messages=tuple(session.conversation(turn, self._answers, reasoning=self._reasoning)),
+                messages=self._messages(turn),
                 tools=session.tools,
                 output_tokens=session.turns[turn].output_tokens,
                 endpoint=session.endpoint,
@@ -77,6 +81,18 @@ class Conversation:
                 priority=session.priority,
             )
         )
+
+    def _messages(self, turn: int) -> tuple[KeptMessage, ...]:
+        """The messages of a turn. A conversation of its own may begin as the first one of the session did."""
+        before = self._session.nodes[turn].continues
+        messages = self._session.conversation(turn, self._answers, reasoning=self._reasoning)
+        said = kept(messages, self._said.get(before or 0, ()))
+        self._continued[before] -= 1
+        if before and not self._continued[before]:  # The first turn's begin other conversations too.
+            self._said.pop(before, None)
+        if turn == 0 or self._continued[turn]:
+            self._said[turn] = said
+        return said
 
     def request(
         self, turn: int, request_id: str, index: int, phase: Phase, cancel_after_ns: int | None = None

@@ -169,9 +169,9 @@ def load(users: int) -> bool:
         short, long = (_run(sink.port, recipe, users, users * turns, Path(folder) / str(turns)) for turns in (2, 12))
     cpu_ms = (long[0] - short[0]) / (users * 10) * 1e3
     print(
-        f"load: {users} live sessions of {CONTEXT_TOKENS:,} tokens, {users * 12:,} requests: {long[1]:,.0f} MB of client with "
-        f"the process that makes sessions (target <= {MOST_MB:,}), {cpu_ms:.2f} ms CPU a request of {ANSWER_TOKENS} tokens out "
-        f"(target <= {MOST_CPU_MS}); {long[2]:.0f} s"
+        f"load: {users} live sessions of {CONTEXT_TOKENS:,} tokens, {users * 12:,} requests in {long[2]:.0f} s: "
+        f"{long[1]:,.0f} MB of client with the process that makes sessions (target <= {MOST_MB:,}), "
+        f"{cpu_ms:.2f} ms CPU a request of {ANSWER_TOKENS} tokens out (target <= {MOST_CPU_MS})"
     )
     return cpu_ms <= MOST_CPU_MS and long[1] <= MOST_MB
 

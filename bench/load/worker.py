@@ -109,6 +109,8 @@ class Worker:
             self._feed = ProcessFeed(self._assignment, self._load.backlog)
         try:
             made = stock.make_ahead(min(wanted, ahead), more=begun, most_bytes=ahead_bytes, progress=show_progress)
+            # All users begin at once: of long sessions too, each has one by then.
+            made += stock.make_ahead(0, more=begun - len(stock), most_bytes=MOST_AHEAD_BYTES)
         except SpecError as e:
             raise UsageError(e.problems) from e
         if self._feed is None and (stock.requests < wanted or (begun and stock.bytes >= ahead_bytes)):

@@ -27,6 +27,7 @@ from bench.modes.interface import (
 from bench.modes.rate import Rate, shape_problems
 from bench.modes.share import BUSIEST_S, RunLength, WorkerShare, part
 from bench.rng import stream
+from bench.sources.agents import AgentSpec
 from bench.sources.interface import Source, SourceSpec
 from bench.sources.sessions import SessionFileSpec, SessionSpec
 from bench.workload import Encoded
@@ -59,6 +60,8 @@ class Sessions(UsersMode):
         "think_time",
         "history",
         "reasoning_in_history",
+        "context_limit",
+        "trace_speed",
         "sessions_begin",
         "arrivals",
         "burstiness",
@@ -88,6 +91,11 @@ class Sessions(UsersMode):
         if settings.recipe is not None:
             problems.append("--dataset: a recipe has no sessions; name a file of sessions, or leave it out")
         for key in ("columns", "bad_rows", "text", "repeat"):
+        if settings.context_limit is not None and settings.recipe is None:
+            problems.append(
+                "--context-limit scales the lengths of a recipe of sessions: name one, as --dataset coding-agent"
+            )
+        for key in ("columns", "bad_rows", "text", "repeat", "tools", "tool_choice"):
             if key in given:
                 problems.append(f"{flag(key)} does not go with sessions: they have their own rows, in English words")
         if settings.dataset is not None:
@@ -120,7 +128,9 @@ class Sessions(UsersMode):
 
     @classmethod
     def data(cls, settings: Settings) -> SourceSpec:
-        """The sessions of a file, or simulated ones."""
+        """The sessions of a file, those of a recipe, or simulated ones."""
+        if settings.recipe is not None:
+            return AgentSpec(recipe=settings.recipe, context_limit=settings.context_limit, speed=settings.trace_speed)
         if settings.dataset is not None:
             return SessionFileSpec(
                 path=Path(settings.dataset),

@@ -58,7 +58,7 @@ LOADS: list[tuple[dict[str, Any], Mode]] = [
     ({"mode": "sessions", "rate": 3},
      Sessions(users=0, ramp_ns=0, real_history=True,
               schedule=Rate(rate=3.0, arrivals="poisson", burstiness=1.0, seed=0, cap=None, drop_late=False))),
-    ({"mode": "sessions", "reasoning_in_history": "echo"},
+    ({"mode": "sessions", "context_limit": 9000, "reasoning_in_history": "echo"},
      Sessions(users=10, ramp_ns=0, real_history=True, reasoning=True)),
 ]  # fmt: skip
 
@@ -150,7 +150,7 @@ def test_only_a_rate_has_arrivals_that_come_from_the_settings_alone(rows: str) -
 def test_what_belongs_to_other_modes_is_refused_with_their_names(mode: str, rows: str) -> None:
     values = {"arrivals": "poisson", "burstiness": 2, "drop_late": True, "trace_speed": 2, "turns": "3",
               "think_time": "1s", "history": "planned", "sessions_begin": "middle",
-              "reasoning_in_history": "echo"}  # fmt: skip
+              "context_limit": 9000, "reasoning_in_history": "echo"}  # fmt: skip
     assert {key for other in MODES.values() for key in other.own_settings} == set(values)
     for key in set(values) - set(MODES[mode].own_settings):
         owners = " and ".join(other.name for other in MODES.values() if key in other.own_settings)
