@@ -88,14 +88,8 @@ class Sessions(UsersMode):
         if not ENDPOINTS[endpoint].takes_messages:
             chats = ", ".join(name for name, one in ENDPOINTS.items() if one.takes_messages)
             problems.append(f"--mode sessions needs an endpoint of chats ({chats}): {endpoint} have no turns")
-        if settings.recipe is not None:
-            problems.append("--dataset: a recipe has no sessions; name a file of sessions, or leave it out")
+        problems += _recipe_problems(settings, given)
         for key in ("columns", "bad_rows", "text", "repeat"):
-        if settings.context_limit is not None and settings.recipe is None:
-            problems.append(
-                "--context-limit scales the lengths of a recipe of sessions: name one, as --dataset coding-agent"
-            )
-        for key in ("columns", "bad_rows", "text", "repeat", "tools", "tool_choice"):
             if key in given:
                 problems.append(f"{flag(key)} does not go with sessions: they have their own rows, in English words")
         if settings.dataset is not None:
@@ -227,6 +221,19 @@ class Sessions(UsersMode):
             return SessionUsers(conversations, sending, changes=self.user_changes(share))
 
         return WorkerLoad(conversations, dispatcher, begun=max(users, looked_at) if self.in_middle else users)
+
+
+def _recipe_problems(settings: Settings, given: Collection[str]) -> list[str]:
+    """What is for recipes of sessions alone, and what such a recipe says itself."""
+    if settings.recipe is None:
+        shapes = {"context_limit": "scales the lengths", "trace_speed": "shortens the pauses"}
+        return [
+            f"{flag(key)} {what} of a recipe of sessions: name one, as --dataset coding-agent"
+            for key, what in shapes.items()
+            if key in given
+        ]
+    wrong = [key for key in ("tools", "tool_choice") if key in given]
+    return [f"{flag(key)}: the sessions of a recipe offer no tools" for key in wrong]
 
 
 def _users_problems(settings: Settings, given: Collection[str]) -> list[str]:

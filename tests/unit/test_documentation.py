@@ -27,6 +27,7 @@ CANNOT_RUN = {
     "scripts/bench-server-metrics": "takes minutes of a quiet machine",
     "scripts/bench-engine": "needs gcc and minutes of a quiet machine",
     "scripts/bench-mock": "needs gcc and minutes of a quiet machine",
+    "scripts/agent-sessions": "counts 1,000 long prompts, and measures the machine, for minutes",
     "scripts/bench-promptset": "measures for minutes, and fetches tokenizers of real models for --exact",
     "scripts/bench-report": "takes minutes and gigabytes",
     "scripts/compare-reach": "takes minutes of a quiet machine",
