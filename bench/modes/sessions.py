@@ -94,11 +94,13 @@ class Sessions(UsersMode):
                 problems.append(f"{flag(key)} does not go with sessions: they have their own rows, in English words")
         if settings.dataset is not None:
             wrong = [key for key in ("turns", "think_time") if key in given]
-            problems += [f"{flag(key)}: the rows of a file of sessions say that" for key in wrong]
+            says = "the rows of a file of sessions say" if settings.recipe is None else "the recipe says"
+            problems += [f"{flag(key)}: {says} that" for key in wrong]
         if settings.reasoning_in_history == "echo" and settings.history == "planned":
             problems.append("--reasoning-in-history echo needs --history real: planned answers have no reasoning")
         if settings.dataset is not None and settings.output_tokens is not None:
-            problems.append("--output-tokens: the turns of a file of sessions say how long answers are")
+            says = "the turns of a file of sessions say" if settings.recipe is None else "the recipe says"
+            problems.append(f"--output-tokens: {says} how long answers are")
         return problems
 
     @classmethod

@@ -58,7 +58,7 @@ LOADS: list[tuple[dict[str, Any], Mode]] = [
     ({"mode": "sessions", "rate": 3},
      Sessions(users=0, ramp_ns=0, real_history=True,
               schedule=Rate(rate=3.0, arrivals="poisson", burstiness=1.0, seed=0, cap=None, drop_late=False))),
-    ({"mode": "sessions", "context_limit": 9000, "reasoning_in_history": "echo"},
+    ({"mode": "sessions", "reasoning_in_history": "echo"},
      Sessions(users=10, ramp_ns=0, real_history=True, reasoning=True)),
 ]  # fmt: skip
 
