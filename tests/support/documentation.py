@@ -2,7 +2,7 @@
 
     ```console   each line that starts with `$ ` is a command; the other lines are what it printed, once
     ```python    a program
-    ```yaml      a configuration, of `bench run` or, where a mock reads it, of the mock
+    ```yaml      a configuration, of `bench run` or, where a mock reads it, of the mock; or a recipe of sessions (`like:`)
     ```sh        commands that cannot be run by a test
     ```yaml workflow   a workflow of a CI server, whose commands tests/sockets/test_ci_workflows.py runs
     ```text ```json ```mermaid   no commands

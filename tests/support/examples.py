@@ -44,6 +44,8 @@ def run_block(place: Workplace, blocks: list[Block], at: int) -> None:
             read_arguments(["--config", str(place.folder / name)])
         elif block.text.startswith("classes:"):
             resolve({"url": "http://127.0.0.1:8000", "mix": str(place.folder / name)})
+        elif block.text.startswith("like:"):
+            resolve({"url": "http://127.0.0.1:8000", "mode": "sessions", "dataset": str(place.folder / name)})
         else:
             resolve({}, {"url": "http://127.0.0.1:8000", **read_yaml(place.folder / name)}, name)
     elif block.language == "json":
