@@ -103,7 +103,7 @@ def _plan(argv: Sequence[str], command: Sequence[str]) -> tuple[Plan, SearchDire
         settings.setdefault("name", "search")
     of_file = replace(file, settings={k: v for k, v in file.settings.items() if k not in LEFT_TO_THE_SEARCH})
     made = plan(
-        {"slo": of_file.settings.get("slo"), **flags},
+        {**{name: of_file.settings.get(name) for name in ("slo", "sessions_begin")}, **flags},
         own,
         lambda load: resolve_flags({**settings, **load}, [], of_file),
         resume=directory,

@@ -25,7 +25,7 @@ from bench.load_search.render import Rendered, render
 from bench.load_search.run_visits import Runs, RunVisits
 from bench.load_search.visit_result import Sought, judged_after_s, sought
 from bench.load_test import default_directory
-from bench.loads import KINDS
+from bench.loads import KINDS, steady_from_the_start
 from bench.metrics import objectives
 from bench.run_directory import series_held
 from bench.secrets import public_command
@@ -63,7 +63,10 @@ def plan(
     base: RunConfig | None = None
     wanted: tuple[Sought, ...] = ()
     try:
-        base = resolved(KINDS[kind if kind in KINDS else DEFAULT_LOAD].flags(1.0))
+        known = kind if kind in KINDS else DEFAULT_LOAD
+        base = resolved(KINDS[known].flags(1.0))
+        steady = steady_from_the_start(known, rows=base.dataset is not None and base.recipe is None)
+        base = base.with_values(**{name: value for name, value in steady.items() if given.get(name) is None})
     except UsageError as e:
         wrong += e.problems
     texts = given.get("slo") or ()

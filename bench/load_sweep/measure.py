@@ -18,7 +18,7 @@ from bench.load_search.visits import FULL_BUDGET_S, times
 from bench.load_sweep.points import RunNumbers, kept_up, numbers_of
 from bench.load_sweep.sweep_file import SCHEMA, SweepFacts, config_sha256, to_json
 from bench.load_sweep.visits import Loads, Visit
-from bench.loads import StepsEnded, step_through
+from bench.loads import StepsEnded, steady_from_the_start, step_through
 from bench.report import load_sweep_page, load_sweep_text
 from bench.run_directory import RunDirectory, series_held
 from bench.run_series import RunSeries
@@ -187,7 +187,8 @@ class _Driver:
         if self._loads.whole and "ramp" not in self._given and config.warmup_s:
             # Users who start together stay in step, and a window that cuts their waves misses or doubles one.
             config = self._config_at({**flags, "ramp": f"{config.warmup_s / 2:g}s"})
-        return config
+        steady = steady_from_the_start(self._loads.kind, rows=config.dataset is not None and config.recipe is None)
+        return config.with_values(**{name: value for name, value in steady.items() if name not in self._given})
 
     def _times(self, visit: Visit) -> tuple[float, float]:
         """By the latency of the nearest load that is known: a load above it will be slower, and gets its time by then."""

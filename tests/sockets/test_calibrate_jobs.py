@@ -1,4 +1,4 @@
-"""Job seconds against the mock's own ledger, over sockets: sessions with tools and people, some cut by the end of the run."""
+"""Job seconds against the mock's ledger, over sockets: sub-agents, tools, people, and jobs cut by the end of the run."""
 
 from __future__ import annotations
 
@@ -22,13 +22,17 @@ limits:
 
 
 def _agents(path: Path) -> str:
-    """A job of three steps, with tools between them, and one of one step."""
+    """A job with two sub-agents beside each other between its first step and its last, then one of one step."""
     turns = [
-        {"content": "Mend the test.", "output_tokens": 4},
-        {"content": "Output of the tool.", "output_tokens": 3, "think_time_s": 0.02, "pause": "tool"},
-        {"content": "More of it.", "output_tokens": 5, "think_time_s": 0.01, "pause": "tool"},
+        {"id": "plan", "content": "Mend the test.", "output_tokens": 4},
+        {"id": "one", "content": "Look here.", "output_tokens": 9, "after": ["plan"], "continues": None, "agent": "one",
+         "pause": "tool", "think_time_s": 0.01},
+        {"id": "two", "content": "Look there.", "output_tokens": 6, "after": ["plan"], "continues": None, "agent": "two",
+         "pause": "tool", "think_time_s": 0.02},
+        {"id": "join", "content": "Both say: done.", "output_tokens": 5, "after": ["one", "two"], "continues": "one",
+         "pause": "tool", "think_time_s": 0.01},
         {"content": "And now the next.", "output_tokens": 3, "think_time_s": 0.05, "pause": "human"},
-    ]
+    ]  # fmt: skip
     path.write_text("".join(json.dumps({"session": f"agent-{k}", "turns": turns}) + "\n" for k in range(3)))
     return str(path)
 
@@ -53,7 +57,9 @@ def test_a_calibration_compares_job_seconds_with_the_ledger(
     assert jobs["counts"]["begun_before"] > 0
     rows = {row["stat"]: row for row in certificate["metrics"] if row["metric"] == "job_ms"}
     assert rows["p50"]["measured"] == pytest.approx(1000 * jobs["job_s"]["p50"])
-    # Three steps at a time to the first token of 20 ms, and their tools, take longer than this; the last job is one step.
-    assert rows["max"]["true"] > 90
+    # Four steps with a time to the first token of 20 ms: those side by side count once, and the tools are in it.
+    assert (jobs["steps"]["min"], jobs["steps"]["max"]) == (1, 4)
+    assert rows["max"]["true"] > 3 * 20 + 20
+    assert jobs["time"]["model"]["s"] + jobs["time"]["tools"]["s"] <= jobs["job_s"]["mean"] * jobs["job_s"]["n"] + 1e-6
     assert "Job (ms)" in capfd.readouterr().out
     assert ">Job <small>" in (tmp_path / "run" / "certificate.html").read_text()

@@ -14,6 +14,7 @@ from bench.load_search.decisions import Settings as Limits
 from bench.load_search.files import SearchDirectory, config_sha256
 from bench.load_search.goals import Goal
 from bench.load_search.options import LEFT_TO_THE_SEARCH
+from bench.load_search.whole import plan
 
 URL = ("--url", "http://127.0.0.1:1")
 SLO = ("--slo", "ttft:p99<500ms")
@@ -97,3 +98,18 @@ def test_a_file_may_say_how_hard_an_earlier_run_was(tmp_path: Path, capsys: pyte
     out = str(tmp_path / "out")
     assert main(["search", "--config", str(file), "--load", "concurrency", "--out", out, "--quiet"]) == Exit.TARGET
     assert "127.0.0.1:1" in capsys.readouterr().err
+
+
+def test_visits_of_sessions_begin_in_their_middle_where_nothing_else_is_said(tmp_path: Path) -> None:
+    rows = tmp_path / "agents.jsonl"
+    rows.write_text('{"turns": [{"content": "a"}]}\n')
+    load = {"load": "sessions"}
+
+    def begin(**settings: object) -> str:
+        given = {"url": URL[1], "slo": ["job:p90<2s"], **settings}
+        return plan(given, load, lambda more: resolve({**given, **more})).base.sessions_begin
+
+    assert begin() == "middle"
+    assert begin(sessions_begin="first") == "first"
+    # The rows of a file need not have the answers that this takes.
+    assert begin(dataset=str(rows)) == "first"

@@ -173,9 +173,11 @@ def test_jobs_an_hour_count_those_that_were_begun_in_the_warm_up_and_ended_in_th
         two_agents(session=50)[3],
         *two_agents(10, 2000.0),
         *two_agents(20, 4000.0, session=51)[:2],
+        replace(two_agents(30, session=52)[0], phase="warmup"),
+        two_agents(30, session=52)[1],
     ]
     jobs = _summarize(records)["jobs"]
-    assert jobs["counts"] == {"completed": 1, "failed": 0, "cancelled": 0, "cut": 1, "begun_before": 1}
+    assert jobs["counts"] == {"completed": 1, "failed": 0, "cancelled": 0, "cut": 1, "begun_before": 2}
     assert (jobs["rates"]["ended"], jobs["job_s"]["n"]) == (2, 1)
 
 
