@@ -56,13 +56,17 @@ def server_words(metrics: object, timings: object) -> ServerWords:
     of_drafts: Mapping[str, Any] = drafts if isinstance(drafts, dict) else {}
     drafted = _count(of_drafts.get("num_draft_tokens"))
     accepted = _count(of_drafts.get("num_accepted_draft_tokens"))
+    drafted = _count(of_llama.get("draft_n")) if drafted is None else drafted
+    accepted = _count(of_llama.get("draft_n_accepted")) if accepted is None else accepted
+    if drafted is not None and accepted is not None and accepted > drafted:
+        drafted = accepted = None
     return ServerWords(
         queue_ms=_ms(of_vllm.get("queue_time_ms")),
         prefill_ms=_ms(of_llama.get("prompt_ms")) if prefill_ms is None else prefill_ms,
         decode_ms=_ms(of_llama.get("predicted_ms")) if decode_ms is None else decode_ms,
         draft_steps=_count(of_drafts.get("num_spec_steps")),
-        draft_tokens=_count(of_llama.get("draft_n")) if drafted is None else drafted,
-        accepted_tokens=_count(of_llama.get("draft_n_accepted")) if accepted is None else accepted,
+        draft_tokens=drafted,
+        accepted_tokens=accepted,
         acceptance=_acceptance(of_drafts),
     )
 

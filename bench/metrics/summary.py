@@ -34,6 +34,7 @@ from bench.metrics.quantile import describe, quantile
 from bench.metrics.run_numbers import LISTS
 from bench.metrics.scope import RunData, Scope, in_send_order
 from bench.metrics.segments import describe_segments
+from bench.metrics.server_requests import ServerRequests
 from bench.metrics.step_histograms import StepHistograms
 from bench.metrics.tally import RecordTally
 from bench.metrics.tokens import TokenTimes
@@ -67,6 +68,7 @@ class Summary:
         self._inputs = Inputs()
         self._jobs = JobNumbers(facts.start_ns)
         self.cache_plan = CachePlan()
+        self._said = ServerRequests()
         self._warmup: Counter[Outcome] = Counter()
         self._warmup_end_ns: int | None = None
         self._result: dict[str, Any] | None = None
@@ -109,6 +111,7 @@ class Summary:
             self._inputs.add(record)
             self._tally.add_input_tokens(record)
         elif ok:
+            self._said.add(record)
             self._add_tokens(record, good)
 
     def _since_start(self, times_ns: Sequence[int]) -> list[int]:
@@ -162,6 +165,7 @@ class Summary:
         scope = Scope(data, None)
         whole = self._numbers(scope)
         parts = {kind: dict(by_part.numbers(scope.span)) for kind, by_part in self._parts.items()}
+        said = self._said.describe()
         jobs = self._jobs.describe(scope.span, whole["latency"]["tpot_ms"], facts.gpus)
         tried = counts["succeeded"] + counts["failed"]
         error_rate = counts["failed"] / tried if tried else None
@@ -185,6 +189,7 @@ class Summary:
             "load": describe_load(facts, columns, self._spans, self._samples, self._readiness),
             **whole,
             **({} if jobs is None else {"jobs": jobs}),
+            **({} if said is None else {"server_requests": said}),
             **self._cancelled.describe(scope.duration_s),
             "latency_of_failures_ms": describe(sorted(happened(columns.failed_after_ms))),
             "stalls": tally.stalls(),

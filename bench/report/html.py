@@ -23,6 +23,7 @@ from bench.report import (
     run_charts,
     segments_table,
     server,
+    server_requests,
 )
 from bench.report.certificate_text import STATS as CALIBRATED_STATS
 from bench.report.certificate_text import cause_sentence
@@ -121,6 +122,9 @@ def render(summary: Mapping[str, Any], page: Mapping[str, Any] | None = None) ->
         slowest=request_tables.slowest(page, tokens=details.has_tokens(summary)),
         failed=request_tables.failed(page, tokens=details.has_tokens(summary)),
         server=server.server_view(summary),
+        said_times=server_requests.times(summary),
+        said_stats=server_requests.STATS.values(),
+        said=server_requests.facts(summary),
         gpu=server.gpu_rows(summary),
         configuration=configuration(summary.get("run", {})),
         calibration=_calibration(summary.get("calibration")),

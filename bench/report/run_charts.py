@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from bench.report import distribution_charts, jobs, request_charts, server_charts, time_charts
+from bench.report import distribution_charts, jobs, request_charts, server_charts, server_requests, time_charts
 from bench.report.charts import Chart
 from bench.report.details import has_tokens
 from bench.report.time_charts import RunNumbers
@@ -46,6 +46,12 @@ OF_JOBS: dict[str, Callable[[RunNumbers], Chart | None]] = {
 }
 """Beside these, those of a run of sessions."""
 
+OF_DRAFTS: dict[str, Callable[[RunNumbers], Chart | None]] = {
+    "draft_acceptance": server_requests.acceptance,
+    "tokens_a_step": server_requests.tokens_a_step,
+}
+"""And of one whose replies say what their drafts were worth."""
+
 OF_INPUTS: dict[str, Callable[[RunNumbers], Chart | None]] = {
     "requests_per_s": time_charts.requests_per_s,
     "responses_per_s": time_charts.responses_per_s,
@@ -69,6 +75,6 @@ OF_INPUTS: dict[str, Callable[[RunNumbers], Chart | None]] = {
 
 def build(run: RunNumbers) -> tuple[Chart, ...]:
     """All charts of a run."""
-    charts = {**CHARTS, **OF_JOBS} if has_tokens(run.summary) else OF_INPUTS
+    charts = {**CHARTS, **OF_DRAFTS, **OF_JOBS} if has_tokens(run.summary) else OF_INPUTS
     found = tuple(chart for make in charts.values() if (chart := make(run)) is not None)
     return (*found, *server_charts.named(run))

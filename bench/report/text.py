@@ -16,7 +16,17 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.metrics.catalog import METRICS
-from bench.report import details, formatting, jobs, other_tools, parts_table, prefix_cache, segments_table, server
+from bench.report import (
+    details,
+    formatting,
+    jobs,
+    other_tools,
+    parts_table,
+    prefix_cache,
+    segments_table,
+    server,
+    server_requests,
+)
 
 NARROW, WIDE = 80, 120
 _ROOMY = 98
@@ -69,7 +79,10 @@ def _page(summary: Mapping[str, Any], columns: int, brief: bool) -> Group:
         parts.append(_objectives(summary))
     parts.append(_errors(summary))
     if not brief:
-        parts += [Text(printable(line)) for line in (*server.text_lines(summary), *server.gpu_lines(summary))]
+        parts += [
+            Text(printable(line))
+            for line in (*server.text_lines(summary), *server_requests.lines(summary), *server.gpu_lines(summary))
+        ]
         parts += _calibrated(summary)
         parts += [Text(warning, "yellow") for warning in summary["window"]["warnings"]]
     return Group(*parts)

@@ -105,6 +105,8 @@ def test_what_cannot_be_is_not_believed() -> None:
     )
     assert server_words({"queue_time_ms": None, "speculative_decoding": None}, {"prompt_ms": None}) == SILENT
     assert drafts(num_spec_steps=-2, num_draft_tokens=1.5, num_accepted_draft_tokens="3") == SILENT
+    # No more drafts can be right than there were.
+    assert drafts(num_spec_steps=2, num_draft_tokens=3, num_accepted_draft_tokens=4) == ServerWords(draft_steps=2)
     # A histogram that is not of these steps says nothing of positions.
     assert drafts(num_spec_steps=5, acceptance_histogram=[1, 2, 1]).acceptance is None
     assert drafts(num_spec_steps=3, acceptance_histogram=[1, 2, -1, 1]).acceptance is None

@@ -1,0 +1,76 @@
+"""The report of what a server says of each request: the page, its charts, and the lines of a terminal."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Any
+
+from bench.report import html, run_charts, server_requests, text
+from bench.report.time_charts import RunNumbers
+from tests.support.golden_run import golden_summary
+from tests.support.made_records import made_record
+from tests.support.made_summary import made_summary
+from tests.unit.bench.report.test_schema import ADDED, _problems
+
+
+def said(**changes: Any) -> dict[str, Any]:
+    record = made_record(
+        chunks_ms=(30.0, 50.0, 70.0),
+        server_queue_ms=2.0,
+        server_prefill_ms=25.0,
+        server_decode_ms=40.0,
+        input_tokens=100,
+        cached_tokens=64,
+        draft_steps=5,
+        draft_tokens=10,
+        accepted_tokens=6,
+        acceptance=(4, 2),
+    )
+    records = [replace(record, id=f"r-{i}", index=i, **changes) for i in range(20)]
+    return made_summary(records) | ADDED
+
+
+def test_the_block_keeps_the_schema() -> None:
+    assert _problems(said()) == []
+    assert _problems(said(draft_steps=None, acceptance=None, server_queue_ms=None, cached_tokens=None)) == []
+    assert _problems(said(draft_steps=0, draft_tokens=0, accepted_tokens=0, acceptance=(0, 0))) == []
+
+
+def test_a_page_has_a_section_with_times_cache_and_drafts() -> None:
+    page = re.sub(r"<[^>]+>", " ", html.render(said()))
+    assert "What the server says of each request" in page
+    rows = {row.name: row.cells for row in server_requests.times(said())}
+    assert {name: cells[0] for name, cells in rows.items()} == {
+        "Queue": "2", "Prefill": "25", "TTFT": "27", "Decode": "40", "TTFT outside": "3"
+    }  # fmt: skip
+    facts = {row.name: row.value for row in server_requests.facts(said())}
+    assert facts["Cached"] == "64% of 2,000 prompt tokens"
+    assert facts["Accepted drafts"] == "120 of 200 (60%)"
+    assert facts["Tokens a step"] == "2.200 in 100 steps"
+    assert facts["Accepted at each position"] == "80%, 40%"
+    for value in facts.values():
+        assert value in page
+
+
+def test_charts_show_acceptance_by_position_and_tokens_a_step() -> None:
+    charts = {chart.key: chart for chart in run_charts.build(RunNumbers(said(), None))}
+    assert charts.keys() >= run_charts.OF_DRAFTS.keys()
+    assert list(charts["draft_acceptance"].panels[0].lines[0].values) == [80, 40]
+    # Of five steps one gave the model's token alone, two one draft with it, two both.
+    assert list(charts["tokens_a_step"].panels[0].lines[0].values) == [20, 40, 40]
+
+
+def test_a_terminal_has_it_in_two_lines() -> None:
+    lines = server_requests.lines(said())
+    assert lines[0].startswith("the server by its replies, medians: Queue 2 ms, Prefill 25 ms, TTFT 27 ms")
+    assert "tokens a step 2.200 in 100 steps" in lines[1]
+    assert "the server by its replies" in text.render(said())
+
+
+def test_other_runs_say_nothing_of_it() -> None:
+    assert server_requests.lines(golden_summary()) == []
+    assert "What the server says of each request" not in html.render(golden_summary())
+    assert not run_charts.OF_DRAFTS.keys() & {
+        chart.key for chart in run_charts.build(RunNumbers(golden_summary(), None))
+    }
