@@ -7,6 +7,7 @@ answers are there that it needs: when it is due it only has to be sent.
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -17,8 +18,9 @@ from bench.kept_messages import KeptMessage, kept
 from bench.mid_session import FRESH, NS_PER_S, Beginning, beginning_at, instants, planned_times, rest_ns
 from bench.rng import Random
 from bench.stock import Stock
-from bench.workload import Encoded, Phase, Request, Route, TurnPlace
+from bench.workload import Continuation, Encoded, Phase, Request, Route, TurnPlace
 from promptset.answers import Answer
+from promptset.chat import Message
 from promptset.samples import Sample
 from promptset.sessions import Session, read_session
 
@@ -34,10 +36,11 @@ class Conversation:
         *,
         real: bool,
         reasoning: bool = False,
+        stored: bool = False,
         beginning: Beginning = FRESH,
     ) -> None:
         """`number` of the session in its run. `real`: histories are made of the server's answers, else of planned ones;
-        `reasoning`: with their reasoning."""
+        `reasoning`: with their reasoning. `stored`: the server keeps them, and a request says only what is new."""
         self._session = session
         self._number = number
         no_route = session.endpoint is None and not session.headers
@@ -45,6 +48,8 @@ class Conversation:
         self._encode = encode
         self._real = real
         self._reasoning = reasoning
+        self._stored = stored
+        self._lines = session.lines
         self._answers: dict[int, Answer | None] = {}
         self._heard: dict[int, Answer] = {}
         self._made: dict[int, Encoded | None] = {}
@@ -74,6 +79,8 @@ class Conversation:
             Sample(
                 messages=self._messages(turn),
                 tools=session.tools,
+                stored=self._stored,
+                previous=self._previous(turn),
                 output_tokens=session.turns[turn].output_tokens,
                 endpoint=session.endpoint,
                 model=session.model,
@@ -82,9 +89,11 @@ class Conversation:
             )
         )
 
-    def _messages(self, turn: int) -> tuple[KeptMessage, ...]:
+    def _messages(self, turn: int) -> tuple[Message, ...]:
         """The messages of a turn. A conversation of its own may begin as the first one of the session did."""
         before = self._session.nodes[turn].continues
+        if before is not None and self._previous(turn) is not None:
+            return tuple(self._new_messages(turn, before))
         messages = self._session.conversation(turn, self._answers, reasoning=self._reasoning)
         said = kept(messages, self._said.get(before or 0, ()))
         self._continued[before] -= 1
@@ -93,6 +102,25 @@ class Conversation:
         if turn == 0 or self._continued[turn]:
             self._said[turn] = said
         return said
+
+    def _new_messages(self, turn: int, said: int) -> list[Message]:
+        """What a turn says beside the response that it goes on with: the system messages, and what is new."""
+        session = self._session
+        opening = session.opening_of(session.line_to(turn)[0])
+        system = itertools.takewhile(lambda message: message.get("role") in ("system", "developer"), opening)
+        return [*system, *session.said_at(turn, session.answer_to(said, self._answers[said]))]
+
+    def _previous(self, turn: int) -> str | None:
+        """The response that a turn goes on with where the server keeps it; None: it brings its history."""
+        said = self._session.nodes[turn].continues
+        answer = None if said is None else self._answers.get(said)
+        return answer.response_id if self._stored and answer is not None else None
+
+    def _continuation(self, turn: int) -> Continuation:
+        line, last = self._lines[turn]
+        return Continuation(
+            conversation=f"{self._number}.{line}", last=last, stored=self._stored, previous=self._previous(turn)
+        )
 
     def request(
         self, turn: int, request_id: str, index: int, phase: Phase, cancel_after_ns: int | None = None
@@ -117,6 +145,7 @@ class Conversation:
             route=self._route,
             model=encoded.model,
             cancel_after_ns=cancel_after_ns,
+            continuation=self._continuation(turn),
             on_answer=partial(self._heard.__setitem__, turn) if self._real else None,
         )
 
@@ -174,6 +203,7 @@ class Conversations:
         *,
         real: bool,
         reasoning: bool = False,
+        stored: bool = False,
         first: int = 0,
         step: int = 1,
         cancel: Callable[[int], int | None] | None = None,
@@ -185,6 +215,7 @@ class Conversations:
         self._run_id = run_id
         self._real = real
         self._reasoning = reasoning
+        self._stored = stored
         self._first = first
         self._next = first
         self._step = step
@@ -236,7 +267,13 @@ class Conversations:
         number = self._first + self._begun * self._step
         self._begun += 1
         return Conversation(
-            session, number, self._encode, real=self._real, reasoning=self._reasoning, beginning=beginning
+            session,
+            number,
+            self._encode,
+            real=self._real,
+            reasoning=self._reasoning,
+            stored=self._stored,
+            beginning=beginning,
         )
 
     def request(self, conversation: Conversation, turn: int, phase: Phase) -> Request:

@@ -40,6 +40,8 @@ class Outcome(StrEnum):
     TRUNCATED = "truncated"
     MALFORMED = "malformed"
     NO_TOKENS = "no_tokens"
+    LOST_RESPONSE = "lost_response"
+    """The server does not know the response that the request goes on with (--history stored)."""
     CONNECT_ERROR = "connect_error"
     TIMEOUT_CONNECT = "timeout_connect"
     TIMEOUT_FIRST_BYTE = "timeout_first_byte"

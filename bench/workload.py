@@ -88,6 +88,21 @@ class TurnPlace:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Continuation:
+    """How a request hangs together with those before it in its conversation, for servers and sockets that keep one.
+
+    `conversation`: its name, in this run (a branch has one of its own). `last`: no turn goes on with this one's answer there.
+    `stored`: the server keeps the history, so the reply must have an id. `previous`: the response that it goes on with, in
+    place of a history; None: it brings its history with it.
+    """
+
+    conversation: str
+    last: bool
+    stored: bool = False
+    previous: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """One request, ready to send. `body` is the encoded JSON body; asked tokens are None where the data does not say.
 
@@ -112,6 +127,8 @@ class Request:
     """How long after its send its user leaves; None: stays until the end."""
     traffic_class: str | None = None
     """Its class, where the run has several (--mix)."""
+    continuation: Continuation | None = None
+    """In mode sessions: the conversation that it goes on with."""
     on_answer: Callable[[Answer], None] | None = None
     """Told what the response said, before its record is handed over."""
 

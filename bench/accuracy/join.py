@@ -45,7 +45,8 @@ OUTCOME_OF_FAULT = {
     "cut_frame": Outcome.TRUNCATED,
     "malformed": Outcome.MALFORMED,
     "error_in_stream": Outcome.STREAM_ERROR,
-    **dict.fromkeys((*_REFUSALS, "lost_response"), Outcome.HTTP_ERROR),
+    **dict.fromkeys(_REFUSALS, Outcome.HTTP_ERROR),
+    "lost_response": Outcome.LOST_RESPONSE,
     **dict.fromkeys(_HARMLESS, Outcome.OK),
 }
 """The outcome that a client must record for each fault in the ledger. (`refuse` has no line: a refused request never

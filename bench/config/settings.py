@@ -64,6 +64,14 @@ class Settings(BaseModel):
     header: Annotated[Many, AfterValidator(lambda v: tuple(values.header(h) for h in v))] = option(
         (), "add a request header, whose value is never stored; may be repeated", group="target", metavar="NAME:VALUE"
     )
+    session_header: Annotated[str | None, AfterValidator(lambda v: None if v is None else values.header_name(v))] = (
+        option(
+            None,
+            "send the name of its session with each request as this header, for balancers: X-Session-ID",
+            group="target",
+            metavar="NAME",
+        )
+    )
     extra_body: Annotated[dict[str, Any] | None, BeforeValidator(values.json_object)] = option(
         None, "fields to add to every request body, as a JSON object", group="target", metavar="JSON"
     )
@@ -238,9 +246,10 @@ class Settings(BaseModel):
         ge=LEAST_LIMIT,
         otherwise="the recipe's, 200000 of coding-agent",
     )
-    history: Literal["real", "planned"] = option(
+    history: Literal["real", "planned", "stored"] = option(
         "real",
-        "mode sessions: put the server's own answers into the history, or planned ones of exact length",
+        "mode sessions: put the server's own answers into the history, or planned ones of exact length; or let the server "
+        "store it (endpoint responses)",
         group="data",
     )
     sessions_begin: Literal["first", "middle"] = option(

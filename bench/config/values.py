@@ -144,14 +144,24 @@ def images(value: str) -> str:
     return value
 
 
+_HEADER_NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+
+
 def header(value: str) -> str:
     """NAME:VALUE, with a name and a value that HTTP can carry. Raises ValueError."""
     name, colon, content = value.partition(":")
-    if not colon or not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name.strip()):
+    if not colon or not re.fullmatch(_HEADER_NAME, name.strip()):
         raise ValueError("a header is written NAME:VALUE, for example 'X-Tenant: a'")
     if not content.isascii() or any(ord(c) < 32 for c in content):
         raise ValueError(f"the value of header {name.strip()} has characters that a header cannot carry")
     return f"{name.strip()}: {content.strip()}"
+
+
+def header_name(value: str) -> str:
+    """The name of a header, with nothing behind it. Raises ValueError."""
+    if not re.fullmatch(_HEADER_NAME, value):
+        raise ValueError("it is the name of a header alone, for example X-Session-ID")
+    return value
 
 
 def objective(value: str) -> str:

@@ -55,6 +55,12 @@ def _said(chat: Sequence[Mapping[str, Any]]) -> list[Fields]:
     return found
 
 
+def instructions_of(chat: Sequence[Mapping[str, Any]]) -> tuple[str, Sequence[Mapping[str, Any]]]:
+    """The system messages at the start as the `instructions` of Responses, and the messages behind them."""
+    begin = next((i for i, message in enumerate(chat) if message.get("role") not in _SYSTEM), len(chat))
+    return "\n\n".join(_plain(message.get("content")) for message in chat[:begin]), chat[begin:]
+
+
 def items_of(chat: Sequence[Mapping[str, Any]]) -> Any:
     """The items of Responses. An answer is an output message, as the API itself writes it: every server reads that."""
     return array_of(chat, "responses", _items)

@@ -157,6 +157,26 @@ def error_message(body: bytes) -> str:
     return words if words is not None else excerpt(body)
 
 
+def says_lost(said: Mapping[str, Any]) -> bool:
+    """Whether an error, or what holds one, says that the response to go on with is not known, in the words of OpenAI or of
+    vLLM."""
+    error = said.get("error")
+    error = error if isinstance(error, dict) else said
+    code, parameter = error.get("code"), error.get("param")
+    return code == "previous_response_not_found" or (
+        parameter in ("previous_response_id", "response_id") and 404 in (code, said.get("status"))
+    )
+
+
+def is_lost_response(body: bytes) -> bool:
+    """Whether an error response says so."""
+    try:
+        said = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return False
+    return isinstance(said, dict) and says_lost(said)
+
+
 def page_title(text: bytes) -> str | None:
     """What an HTML page calls itself, in quotes, or "" without a title; None if the text is no HTML."""
     start = text[:2_000].lstrip(b"\xef\xbb\xbf \t\r\n")

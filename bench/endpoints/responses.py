@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import orjson
 
@@ -38,8 +39,17 @@ class Responses:
         if sample.body is not None:
             body = dict(sample.body)
         else:
-            chat = sample.messages
-            body = {"input": sample.prompt if chat is None else chat_translation.items_of(chat)}
+            chat: Sequence[Mapping[str, Any]] | None = sample.messages
+            body = {}
+            if chat is not None and sample.stored:
+                # Stored input has no system messages to servers that follow OpenAI: each request has its instructions.
+                instructions, chat = chat_translation.instructions_of(chat)
+                body["store"] = True
+                if instructions:
+                    body["instructions"] = instructions
+                if sample.previous is not None:
+                    body["previous_response_id"] = sample.previous
+            body["input"] = sample.prompt if chat is None else chat_translation.items_of(chat)
             if sample.tools is not None:
                 body["tools"] = chat_translation.responses_tools(sample.tools)
         own_model = put_own(body, sample, options)

@@ -20,8 +20,10 @@ from typing import Any
 from bench.endpoints.answer_parts import responses_answer
 from bench.endpoints.content_template import ContentTemplate
 from bench.endpoints.event_stream import Event
-from bench.endpoints.interface import ReadOptions
+from bench.endpoints.failure import says_lost
+from bench.endpoints.interface import Problem, ReadOptions
 from bench.endpoints.typed_events import TypedStream, text_of, words
+from bench.records import Outcome
 from promptset.answers import Answer
 
 _DELTAS = {
@@ -49,7 +51,7 @@ _BARE = frozenset({"type", "delta", "item_id", "output_index", "content_index", 
 class ResponsesReader(TypedStream):
     """Reads a stream of Responses."""
 
-    __slots__ = ("_items", "_response_id")
+    __slots__ = ("_items", "_lost", "_response_id")
 
     ordinary_lines = frozenset(f"event: {name}".encode() for name in _ORDINARY)
     end = "response.completed"
@@ -59,6 +61,7 @@ class ResponsesReader(TypedStream):
         super().__init__(ContentTemplate(b'"delta":"', counter=b'"sequence_number":'), options)
         self._items: dict[str, dict[str, Any]] = {}  # by place: output items, where the answer is kept
         self._response_id: object = None
+        self._lost = False  # The response that this one goes on with is not known.
 
     def _plain_text(self, event: Event) -> str | None:
         text = event.get("delta")
@@ -91,6 +94,17 @@ class ResponsesReader(TypedStream):
 
     def _answer(self, content: str, reasoning: str) -> Answer:
         return responses_answer(content, [*self._items.values()], self._response_id)
+
+    def _judge(self, kind: str | None, event: Event, number: int, data: bytes) -> None:
+        if kind == "error" and says_lost(event):
+            self._lost = True
+        super()._judge(kind, event, number, data)
+
+    def _problem(self, unfinished: bytes, output_tokens: int | None) -> Problem | None:
+        problem = super()._problem(unfinished, output_tokens)
+        if problem is not None and self._lost and problem.outcome is Outcome.STREAM_ERROR:
+            return Problem(Outcome.LOST_RESPONSE, problem.message)
+        return problem
 
     def _take_item(self, item: object) -> None:
         if not isinstance(item, dict) or not is_call(item):

@@ -13,7 +13,7 @@ from bench.endpoints.interface import Endpoint
 from bench.errors import UsageError
 from bench.modes.share import WorkerShare
 from bench.secrets import redactor, secrets_of
-from bench.sources.changed import IMAGES_NOTE, Changed, going, to_ids, to_models, with_images
+from bench.sources.changed import IMAGES_NOTE, Changed, going, to_ids, to_models, with_images, with_session_header
 from bench.sources.interface import Source
 from bench.sources.mixed import ClassSource, Mixed
 from bench.transport import TRANSPORTS
@@ -104,6 +104,8 @@ def _source_of(
         changes.append(going(one.way))
     if config.prompt_ids and tokenizer is not None:
         changes.append(to_ids(tokenizer))
+    if config.session_header is not None:
+        changes.append(with_session_header(config.session_header, salt, source.size))
     if config.images is not None:
         changes.append(with_images(images.parse(config.images), config.seed, salt))
     note = None if config.images is None else IMAGES_NOTE

@@ -50,8 +50,8 @@ _GUESSED_TURNS = 4
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sessions(UsersMode):
     """So many users, or sessions that come by the `schedule`; `real_history`: conversations carry the server's own answers,
-    else planned ones; `reasoning`: with what the server thought. `in_middle`: the first session of each user begins in its
-    middle."""
+    else planned ones; `reasoning`: with what the server thought; `stored`: the server keeps the history. `in_middle`: the
+    first session of each user begins in its middle."""
 
     name = "sessions"
     summary = "N users who hold conversations, or R new conversations a second"
@@ -71,6 +71,7 @@ class Sessions(UsersMode):
     ramp_ns: int
     real_history: bool
     reasoning: bool = False
+    stored: bool = False
     schedule: Rate | None = None
     in_middle: bool = False
     seed: int = 0
@@ -98,6 +99,10 @@ class Sessions(UsersMode):
             problems += [f"{flag(key)}: {says} that" for key in wrong]
         if settings.reasoning_in_history == "echo" and settings.history == "planned":
             problems.append("--reasoning-in-history echo needs --history real: planned answers have no reasoning")
+        if settings.history == "stored" and endpoint != "responses":
+            problems.append(f"--history stored needs --endpoint responses: {endpoint} keeps no conversations")
+        if settings.history == "stored" and settings.reasoning_in_history == "echo":
+            problems.append("--reasoning-in-history: with --history stored the server keeps its own reasoning")
         if settings.dataset is not None and settings.output_tokens is not None:
             says = "the turns of a file of sessions say" if settings.recipe is None else "the recipe says"
             problems.append(f"--output-tokens: {says} how long answers are")
@@ -115,7 +120,8 @@ class Sessions(UsersMode):
         return cls(
             users=users if settings.rate is None else 0,
             ramp_ns=ramp_ns(settings),
-            real_history=settings.history == "real",
+            real_history=settings.history != "planned",
+            stored=settings.history == "stored",
             reasoning=settings.reasoning_in_history == "echo",
             schedule=None if settings.rate is None else Rate.of(settings),
             in_middle=settings.sessions_begin == "middle",
@@ -130,7 +136,9 @@ class Sessions(UsersMode):
         if settings.dataset is not None:
             return SessionFileSpec(
                 path=Path(settings.dataset),
-                endpoints=tuple(name for name, chats in endpoints_of_rows(settings.endpoint) if chats),
+                endpoints=("responses",)
+                if settings.history == "stored"
+                else tuple(name for name, chats in endpoints_of_rows(settings.endpoint) if chats),
                 answers_for=_needs_answers(settings),
             )
         return SessionSpec(
@@ -204,6 +212,7 @@ class Sessions(UsersMode):
             numbering.run_id,
             real=self.real_history,
             reasoning=self.reasoning,
+            stored=self.stored,
             first=numbering.first,
             step=numbering.step,
             cancel=numbering.cancel,

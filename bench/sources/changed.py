@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
+from urllib.parse import quote
 
 from bench.conversations import pack_session
 from bench.shares import Shares
@@ -56,6 +57,23 @@ def to_ids(tokenizer: Tokenizer) -> Change:
             return item
         ids = tuple(tokenizer.encode(item.prompt, add_special_tokens=True))
         return replace(item, prompt_ids=ids, input_tokens=len(ids))
+
+    return change
+
+
+def with_session_header(name: str, salt: str | None, size: int | None) -> Change:
+    """An item of a session names it in this header, so that a balancer can send a session to one replica: its id, the salt of
+    the run, and from the second time on that a data set of this size is sent, which time it is."""
+
+    def change(item: Any, number: int) -> Any:
+        session = item.id if isinstance(item, Session) else item.session
+        if session is None:
+            return item
+        again = 0 if size is None else number // size
+        parts = (quote(session), salt, str(again + 1) if again else None)
+        value = ".".join(part for part in parts if part is not None)
+        others = tuple(header for header in item.headers if header[0].lower() != name.lower())
+        return replace(item, headers=(*others, (name.lower(), value)))
 
     return change
 

@@ -102,7 +102,7 @@ def _check_answers(sessions: Sequence[Session], path: Path, flag: str) -> None:
     missing = []
     for session in sessions:
         needed = sorted({node.continues for node in session.nodes if node.continues is not None})
-        missing += [f"{session.id}, turn {turn + 1}" for turn in needed if session.turns[turn].answer is None]
+        missing += [f"{session.id}, turn {turn + 1}" for turn in needed if not session.has_answer(turn)]
     if missing:
         more = f", and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise SpecError(

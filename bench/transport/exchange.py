@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Callable
 
 from bench.endpoints import ENDPOINTS
+from bench.endpoints.failure import is_lost_response
 from bench.endpoints.interface import EventReader, ParsedReply, ReadOptions
 from bench.records import Clock, Outcome, RequestRecord
 from bench.secrets import header_secrets, redactor, without_secrets_of
@@ -242,9 +243,9 @@ class Exchange:
     def _judge(self, reply: ParsedReply, failed: Outcome | None) -> tuple[Outcome, str | None]:
         """The outcome, and what the response itself says of it. What the server said outranks how the connection ended."""
         if self.status is not None and self.status >= 300 and failed in (None, *LOST):
-            return Outcome.HTTP_ERROR, self._http_error()
+            return self._refusal(), self._http_error()
         problem = reply.problem
-        if problem is not None and problem.outcome is Outcome.STREAM_ERROR:
+        if problem is not None and problem.outcome in (Outcome.STREAM_ERROR, Outcome.LOST_RESPONSE):
             return problem.outcome, problem.message
         # A stream that said it was over needs nothing more, but for the bytes that its head promised.
         lost_nothing = failed in LOST and reply.complete and self._parser is not None and not self._sized
@@ -254,7 +255,16 @@ class Exchange:
             return problem.outcome, problem.message
         if self._parser is None and self.status is not None and not self._body:
             return Outcome.MALFORMED, "the reply has no body"
+        goes_on = self.request.continuation
+        needed = goes_on is not None and goes_on.stored and not goes_on.last
+        if needed and (reply.answer is None or reply.answer.response_id is None):
+            return Outcome.LOST_RESPONSE, "the reply has no id, so nothing can go on with it"
         return Outcome.OK, None
+
+    def _refusal(self) -> Outcome:
+        goes_on = self.request.continuation
+        continues = goes_on is not None and goes_on.previous is not None
+        return Outcome.LOST_RESPONSE if continues and is_lost_response(bytes(self._body)) else Outcome.HTTP_ERROR
 
     def _http_error(self) -> str:
         if self.status is not None and self.status < 400:

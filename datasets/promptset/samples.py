@@ -62,6 +62,10 @@ class Sample:
     """Sent with this request besides those of the run. Their values may be secret."""
     priority: int | None = None
     """The `priority` of the body (vLLM: lower numbers go first)."""
+    stored: bool = False
+    """Whether the server shall keep the conversation (Responses)."""
+    previous: str | None = None
+    """The server's name of the response that it goes on with: the messages are only what is new, behind system messages."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -175,3 +176,57 @@ def test_planned_calls_and_results_are_exact_as_the_server_counts_them(tmp_path:
             records = run(mock.url, tmp_path / endpoint, *words, "--endpoint", endpoint)
             assert [r["input_tokens"] for r in records] == [r["input_tokens_asked"] for r in records]
             assert records[2]["input_tokens"] > records[0]["input_tokens"] + 20
+
+
+def test_the_mock_keeps_the_history_of_whom_it_is_asked_to(tmp_path: Path) -> None:
+    words = ["--turns", "5", "--input-tokens", "40", "--output-tokens", "8", "--requests", "10"]
+    words += ["--endpoint", "responses", "--session-header", "X-Session-ID", "--ignore-eos", "--seed", "3"]
+    with mock_process("--ttft", "2ms", "--tpot", "1ms") as mock:
+        stored = run(mock.url, tmp_path, *words, "--history", "stored")
+        lines = [json.loads(line) for line in mock.ledger_path.read_text().splitlines()]
+        sent = run(mock.url, tmp_path / "real", *words)
+    assert [r["outcome"] for r in stored] == ["ok"] * 10
+    assert sum((line["engine"] or {}).get("previous") == "found" for line in lines) == 8
+    # The server reads all of it, as if it had been sent; what is sent stays as short as it was.
+    assert [r["input_tokens"] for r in stored] == [r["input_tokens"] for r in sent]
+    assert stored[4]["input_tokens"] > 5 * 40
+    assert max(r["bytes_sent"] for r in stored) < 1.5 * min(r["bytes_sent"] for r in stored)
+    assert sent[4]["bytes_sent"] > 2 * sent[0]["bytes_sent"]
+
+
+def test_a_lost_response_is_an_outcome_of_its_own_and_ends_its_session(tmp_path: Path) -> None:
+    words = [
+        "--turns",
+        "3",
+        "--input-tokens",
+        "40",
+        "--output-tokens",
+        "4",
+        "--requests",
+        "4",
+        "--endpoint",
+        "responses",
+    ]
+    with mock_process("--ttft", "2ms", "--tpot", "1ms", "--fault", "lost_response:index=1") as mock:
+        records = run(mock.url, tmp_path, *words, "--history", "stored", "--max-errors", "100%")
+    assert [r["outcome"] for r in records] == ["ok", "lost_response", "ok", "ok"]
+    assert "not found" in records[1]["error"]
+    assert [r["turn"] for r in records] == [0, 1, 0, 1]
+
+
+def test_each_request_of_a_session_names_it_in_a_header(tmp_path: Path) -> None:
+    named: list[str] = []
+
+    def script(request: Received) -> Sequence[Step]:
+        if not request.headers["x-request-id"].startswith("probe-"):
+            named.append(request.headers["x-session-affinity"])
+        return chat_reply([])
+
+    (tmp_path / "talks.jsonl").write_text(json.dumps({"session": "t", "turns": [{"content": "a"}, {"content": "b"}]}))
+    with LiteralServer(api(script)) as server:
+        words = ["--dataset", str(tmp_path / "talks.jsonl"), "--requests", "4", "--no-stream"]
+        run(server.url, tmp_path, *words, "--session-header", "X-Session-Affinity")
+    first, second = named[0], named[2]
+    assert named == [first, first, second, second]
+    assert re.fullmatch(r"t\.[0-9a-f]{16}", first)  # With the salt of the run.
+    assert second == f"{first}.2"

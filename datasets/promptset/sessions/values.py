@@ -124,6 +124,19 @@ class Session:
         nodes = enumerate(self.nodes[1:])
         return all(node.after == (before,) and node.continues == before for before, node in nodes)
 
+    @property
+    def lines(self) -> tuple[tuple[int, bool], ...]:
+        """Of each turn: the number of the turn with which its line begins, and whether it is the last of that line. A line is
+        a conversation without its branches: of the turns that continue the same one, the first is on its line."""
+        begins: list[int] = []
+        gone_on: set[int] = set()
+        for number, node in enumerate(self.nodes):
+            goes_on = node.continues is not None and node.continues not in gone_on
+            begins.append(begins[node.continues] if goes_on and node.continues is not None else number)
+            if goes_on and node.continues is not None:
+                gone_on.add(node.continues)
+        return tuple((begin, number not in gone_on) for number, begin in enumerate(begins))
+
     def conversation(
         self, turn: int, answers: Mapping[int, Answer | str | None] | None = None, *, reasoning: bool = False
     ) -> list[Message]:
@@ -160,11 +173,16 @@ class Session:
         """The messages of a turn alone, after this answer to the turn that it continues."""
         return turn_messages(self.turns[turn].content, self.turns[turn].results, answer)
 
+    def has_answer(self, turn: int) -> bool:
+        """Whether an answer to a turn is planned."""
+        planned = self.turns[turn]
+        return planned.answer is not None or bool(planned.answer_tool_calls)
+
     def answer_to(self, turn: int, real: Answer | str | None = None) -> Answer:
         """The answer to a turn as it stands in the history: the real one, else the planned one. Raises SpecError without."""
         if real is None:
             planned = self.turns[turn]
-            if planned.answer is None and not planned.answer_tool_calls:
+            if not self.has_answer(turn):
                 raise SpecError(
                     f"the session {self.id} has no answer to its {_called(self.turns, turn)}: give the server's"
                 )

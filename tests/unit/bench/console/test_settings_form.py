@@ -28,7 +28,7 @@ def test_every_setting_has_a_field() -> None:
     assert names == Settings.model_fields.keys() - set(settings_form.LEFT_OUT)
     by_name = {field.name: field for field in settings_form.fields()}
     assert by_name["endpoint"].choices == tuple(ENDPOINTS)
-    assert by_name["history"].choices == ("real", "planned")
+    assert by_name["history"].choices == ("real", "planned", "stored")
     assert (by_name["stream"].kind, by_name["stream"].default) == ("switch", "on")
     assert by_name["slo"].kind == "lines"
     assert (by_name["dataset"].kind, by_name["input_tokens"].default) == ("text", "1024")

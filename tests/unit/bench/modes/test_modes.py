@@ -53,6 +53,8 @@ LOADS: list[tuple[dict[str, Any], Mode]] = [
     ({"mode": "sessions"}, Sessions(users=10, ramp_ns=0, real_history=True)),
     ({"mode": "sessions", "concurrency": 2, "history": "planned"},
      Sessions(users=2, ramp_ns=0, real_history=False)),
+    ({"mode": "sessions", "history": "stored", "endpoint": "responses"},
+     Sessions(users=10, ramp_ns=0, real_history=True, stored=True)),
     ({"mode": "sessions", "sessions_begin": "middle", "seed": 5},
      Sessions(users=10, ramp_ns=0, real_history=True, in_middle=True, seed=5)),
     ({"mode": "sessions", "rate": 3},

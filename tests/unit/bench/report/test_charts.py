@@ -135,7 +135,7 @@ def test_errors_stand_by_outcome_and_the_rarest_together() -> None:
     ]
     (panel,) = time_charts.errors(RunNumbers(made_summary(records))).panels
     assert [(line.name, sum(v or 0 for v in line.values)) for line in panel.lines] == [
-        *((str(outcome), 10 - k) for k, outcome in enumerate(outcomes[:5])), ("others", 5 + 4 + 3 + 2 + 1 + 1)
+        *((str(outcome), 10 - k) for k, outcome in enumerate(outcomes[:5])), ("others", 5 + 4 + 3 + 2 + 1 + 1 + 1)
     ]  # fmt: skip
     assert "No request failed." in html.render(made_summary([made_record()]))
 

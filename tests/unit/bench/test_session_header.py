@@ -1,0 +1,22 @@
+"""--session-header: each request of a session names it, and no two sessions of a run have the same name."""
+
+from __future__ import annotations
+
+from bench.sources.changed import with_session_header
+from promptset.samples import Sample
+from promptset.sessions import Session, Turn
+
+
+def test_a_session_has_its_id_the_salt_and_which_time_it_is() -> None:
+    session = Session(id="fix 1/ü", turns=(Turn(content="a"),), headers=(("x-user", "7"), ("X-Session-Id", "own")))
+    change = with_session_header("X-Session-ID", "5a17", 2)
+    named = [change(session, number).headers for number in (0, 1, 2, 5)]
+    values = ["fix%201/%C3%BC.5a17", "fix%201/%C3%BC.5a17", "fix%201/%C3%BC.5a17.2", "fix%201/%C3%BC.5a17.3"]
+    assert named == [(("x-user", "7"), ("x-session-id", value)) for value in values]
+    assert with_session_header("X-S", None, None)(session, 3).headers[-1] == ("x-s", "fix%201/%C3%BC")
+
+
+def test_rows_of_a_session_have_it_and_others_do_not() -> None:
+    change = with_session_header("X-S", "5a17", 10)
+    assert change(Sample(prompt="a", session="t"), 3).headers == (("x-s", "t.5a17"),)
+    assert change(Sample(prompt="a"), 3).headers == ()
