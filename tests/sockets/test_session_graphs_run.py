@@ -1,0 +1,57 @@
+"""`bench run --mode sessions` with a file of random graphs, against the mock: every join is right by its ledger, and so is
+what two workers send."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from tests.support.calm import CALM
+from tests.support.mock_process import MockProcess, mock_process
+from tests.support.session_graphs import random_session
+from tests.support.session_ledger import wrong_joins
+
+GRAPHS = [random_session(seed, most_turns=8, most_pause_ms=10) for seed in range(24)]
+TURNS = sum(len(session.turns) for session in GRAPHS)
+
+
+def run(mock: MockProcess, folder: Path, *flags: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    (folder / "graphs.jsonl").write_text("".join(json.dumps(session.row()) + "\n" for session in GRAPHS))
+    (folder / "calm.yaml").write_text(CALM)
+    command = [
+        sys.executable,
+        "-m",
+        "bench",
+        "run",
+        "--url",
+        mock.url,
+        "--mode",
+        "sessions",
+        "--quiet",
+        "--out",
+        str(folder / "run"),
+    ]
+    command += ["--dataset", str(folder / "graphs.jsonl"), "--config", str(folder / "calm.yaml"), *flags]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=50)
+    assert ran.returncode == 0, ran.stderr
+    records = [json.loads(line) for line in (folder / "run" / "requests.jsonl").read_text().splitlines()]
+    return records, json.loads((folder / "run" / "summary.json").read_text())
+
+
+def test_every_join_is_right_by_the_ledger(tmp_path: Path) -> None:
+    with mock_process("--ttft", "4ms", "--tpot", "1ms") as mock:
+        records, _ = run(mock, tmp_path, "--concurrency", "6", "--workers", "2", "--requests", str(TURNS))
+        lines = mock.ledger_lines(at_least=TURNS)
+    pairs, wrong = wrong_joins(records, lines)
+    assert wrong == []
+    assert pairs > TURNS / 2
+    late = [{**line, "end_ns": line["end_ns"] + 10**12} for line in lines]
+    assert len(wrong_joins(records, late)[1]) == pairs, "the ledger is asked about each"
+    assert max(Counter((r["session_number"], r["turn"]) for r in records).values()) == 1
+    # The two workers share the sessions: each graph was begun, and its number is its place in the file.
+    assert all(GRAPHS[r["session_number"] % len(GRAPHS)].id == r["session"] for r in records)
+    assert all(r["session_number"] % 2 == r["worker"] for r in records)
