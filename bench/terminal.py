@@ -168,7 +168,8 @@ def _objective_lines(numbers: LiveNumbers) -> list[str]:
     lines = []
     for now in numbers.objectives[:_OBJECTIVES_SHOWN]:
         if now.value is None:
-            lines.append(f"  {now.objective.text}: nothing yet")
+            when = "known at the end" if now.objective.of_jobs else "nothing yet"
+            lines.append(f"  {now.objective.text}: {when}")
         else:
             state = "held" if now.held else "missed"
             lines.append(f"  {now.objective.text}: {_value(now.value, now.objective.unit)}, {state} so far")

@@ -26,6 +26,7 @@ from bench.comparison.settings import Variation
 from bench.comparison.sides import MeasuredRun, Side
 from bench.errors import UsageError
 from bench.metrics.catalog import METRICS
+from bench.metrics.run_numbers import JOB
 from bench.statistics.between_runs import (
     MARGIN,
     NOT_INTERLEAVED,
@@ -251,7 +252,7 @@ def _certified(number: Number, runs: Iterable[MeasuredRun]) -> float:
     """The largest error of the number that a calibration found, as a share: a change below it is the instrument's."""
     if number.stat is None:
         return 0.0
-    key = METRICS[number.metric].key
+    key = "job_ms" if number.metric == JOB else METRICS[number.metric].key
     return max(
         (
             abs(row["error_share"])

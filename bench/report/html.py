@@ -159,6 +159,7 @@ def _tiles(summary: Mapping[str, Any]) -> list[Tile]:
         beside = "" if steady is None else f"steady {formatting.number(steady['throughput'][key])}"
         interval = formatting.interval(throughput["ci95"][key])
         tiles.append(Tile(title, formatting.number(throughput[key]), unit, beside, key=key, interval=interval))
+    tiles += jobs.tiles(summary)
     tried = counts["succeeded"] + counts["failed"]
     succeeded = formatting.share(counts["succeeded"] / tried if tried else None).removesuffix("%")
     tiles.append(Tile("Success", succeeded, "%", f"{counts['failed']:,} of {tried:,} failed", key="success"))

@@ -8,6 +8,7 @@ from typing import Any
 from bench.report.charts import Chart, Line, Panel, categories
 from bench.report.details import Detail
 from bench.report.formatting import NOTHING, interval, number, share
+from bench.report.page import Tile
 from bench.report.time_charts import RunNumbers
 
 STATS = {"mean": "average", "p50": "median", "p90": "P90", "p99": "P99", "max": "max"}
@@ -19,6 +20,20 @@ _ENDS = {
 }
 HEADS = ("", "TTFT p50", "p90", "p99", "requests")
 NOTE = "TTFT in ms, of successful requests. Bins end at powers of two."
+
+
+def tiles(summary: Mapping[str, Any]) -> list[Tile]:
+    """The headline numbers of a run with jobs."""
+    found = summary.get("jobs")
+    if found is None:
+        return []
+    job_s, rates = found["job_s"], found["rates"]
+    return [
+        Tile("Job, median", number(job_s["p50"]), "s", f"P90 {number(job_s['p90'])}",
+             interval=interval(job_s["ci95"]["p50"])),
+        Tile("Jobs an hour", number(rates["jobs_per_hour"]), "", f"one user {number(rates['jobs_per_hour_per_user'])}",
+             interval=interval(rates["ci95"]["jobs_per_hour"])),
+    ]  # fmt: skip
 
 
 def _one_line(row: Mapping[str, Any], unit: str = "") -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
@@ -94,3 +94,17 @@ def test_the_answer_speaks_of_sessions() -> None:
     assert (load_text(1.0, "sessions"), load_text(12.9, "sessions")) == ("1 session", "12 sessions")
     search = Search(Settings("sessions", ()))
     assert known_text(search, Known(24.0, 22.4, 26.1, "job:p90<60s", None, None)) == "between 22 and 26 sessions"
+
+
+def test_jobs_of_one_session_that_are_alike_say_less_than_as_many_that_are_not() -> None:
+    # Twenty agents at once, one job a second each: those of two agents are all slow, or every tenth job is, whoever has it.
+    def dependence(slow: Callable[[int, int], bool]) -> float:
+        records = [
+            made_step(20 * at + k, 1000.0 * at + 10 * k, 1000.0 * at + 10 * k + (900 if slow(k, at) else 300),
+                      turn=at, job=at, job_step=0, session=k)
+            for at in range(30) for k in range(20)
+        ]  # fmt: skip
+        return result(records, "job:p90<500ms").act["job:p90<500ms"]
+
+    assert dependence(lambda k, at: k in (3, 11)) > 10
+    assert dependence(lambda k, at: (7 * at + k) % 10 == 0) < 5
