@@ -12,8 +12,6 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from functools import partial
 
-import orjson
-
 from bench.kept_messages import KeptMessage, kept
 from bench.mid_session import FRESH, NS_PER_S, Beginning, beginning_at, instants, planned_times, rest_ns
 from bench.rng import Random
@@ -22,7 +20,8 @@ from bench.workload import Continuation, Encoded, Phase, Request, Route, TurnPla
 from promptset.answers import Answer
 from promptset.chat import Message
 from promptset.samples import Sample
-from promptset.sessions import Session, read_session
+from promptset.sessions import Session
+from promptset.sessions.packed import unpack_session
 
 
 class Conversation:
@@ -163,31 +162,29 @@ class Conversation:
             pause_ns=self.pauses_ns[number],
             pause=node.pause,
             after=None if just_before else node.after,
-            # What was before the run has warmed no cache.
-            cached_tokens=None if node.continues in self._before else turn.cached_tokens,
+            cached_tokens=None if self._is_cold(number) else turn.cached_tokens,
             turns_before=len(self._before) if self._before else None,
             job_cut=node.job in self._jobs_cut if self._before else None,
         )
+
+    def _is_cold(self, number: int) -> bool:
+        """Whether what its prompt goes on with was before the run, and has warmed no cache."""
+        node = self._session.nodes[number]
+        if node.continues is not None:
+            return node.continues in self._before
+        return bool(node.after) and self._before >= {*node.after}
 
     def answered(self, turn: int) -> None:
         """The answer to a turn has come, and was a good one."""
         self._answers[turn] = self._heard.pop(turn, Answer()) if self._real else None
 
 
-def pack_session(session: Session) -> bytes:
-    """A session as bytes, for another process: its answers are not known there, so its requests are made here."""
-    return orjson.dumps(session.row())
-
-
-def unpack_session(packed: bytes) -> Session:
-    """The session in these bytes."""
-    return read_session(orjson.loads(packed), "")
-
-
 def _weight(session: Session) -> tuple[int, int]:
     """Its requests, and about its bytes: the characters of its texts."""
     texts = (text for turn in session.turns for text in (turn.content, *turn.results, turn.answer) if text is not None)
-    openings = (message.get("content") for turn in session.turns for message in turn.opening)
+    # Openings may have messages in common, which are held once.
+    messages = {id(message): message for turn in session.turns for message in turn.opening}
+    openings = (message.get("content") for message in messages.values())
     opened = sum(len(text) for text in openings if isinstance(text, str))
     return len(session.turns), len(session.system or "") + sum(map(len, texts)) + opened
 

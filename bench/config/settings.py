@@ -122,7 +122,19 @@ class Settings(BaseModel):
         le=1e6,
     )
     trace_speed: float = option(
-        1.0, "mode trace: replay the recording this many times faster", group="load", metavar="X", ge=1e-6, le=1e6
+        1.0,
+        "replay a recording this many times faster (modes trace and sessions)",
+        group="load",
+        metavar="X",
+        ge=1e-6,
+        le=1e6,
+    )
+    max_idle: Seconds | None = option(
+        None,
+        "recorded sessions: the longest pause; longer ones are cut to it",
+        group="load",
+        metavar="S",
+        otherwise="as the format's users do: 10s for Weka, 60s for TraceLab and spans",
     )
     max_concurrency: Users = option(
         None, "maximum requests in flight (modes rate, throughput and trace)", group="load", metavar="N", ge=1

@@ -29,9 +29,12 @@ from bench.modes.share import BUSIEST_S, RunLength, WorkerShare, part
 from bench.rng import stream
 from bench.sources.agents import AgentSpec
 from bench.sources.interface import Source, SourceSpec
+from bench.sources.recorded import RecordingSpec
 from bench.sources.sessions import SessionFileSpec, SessionSpec
 from bench.workload import Encoded
+from promptset.errors import SpecError
 from promptset.samples import Sample
+from promptset.sessions.recorded import is_recording
 
 if TYPE_CHECKING:
     from bench.config.settings import Settings
@@ -65,6 +68,7 @@ class Sessions(UsersMode):
         "sessions_begin",
         "arrivals",
         "burstiness",
+        "max_idle",
     )
 
     users: int
@@ -89,8 +93,10 @@ class Sessions(UsersMode):
         if not ENDPOINTS[endpoint].takes_messages:
             chats = ", ".join(name for name, one in ENDPOINTS.items() if one.takes_messages)
             problems.append(f"--mode sessions needs an endpoint of chats ({chats}): {endpoint} have no turns")
-        problems += _recipe_problems(settings, given)
-        for key in ("columns", "bad_rows", "text", "repeat"):
+        recorded = _is_recording(settings)
+        problems += _recipe_problems(settings, given, recorded=recorded)
+        unfit = ["columns", "text", "repeat", *(["tools", "tool_choice"] if recorded else ["bad_rows"])]
+        for key in unfit:
             if key in given:
                 problems.append(f"{flag(key)} does not go with sessions: they have their own rows, in English words")
         if settings.dataset is not None:
@@ -106,6 +112,13 @@ class Sessions(UsersMode):
         if settings.dataset is not None and settings.output_tokens is not None:
             says = "the turns of a file of sessions say" if settings.recipe is None else "the recipe says"
             problems.append(f"--output-tokens: {says} how long answers are")
+        if recorded:
+            wrong = [key for key in ("history", "reasoning_in_history") if key in given]
+            problems += [
+                f"{flag(key)}: the prompts of a recording do not depend on what a server answers" for key in wrong
+            ]
+        elif "max_idle" in given:
+            problems.append("--max-idle is for recorded sessions: name a file of them with --dataset")
         return problems
 
     @classmethod
@@ -133,6 +146,13 @@ class Sessions(UsersMode):
         """The sessions of a file, those of a recipe, or simulated ones."""
         if settings.recipe is not None:
             return AgentSpec(recipe=settings.recipe, context_limit=settings.context_limit, speed=settings.trace_speed)
+        if settings.dataset is not None and _is_recording(settings):
+            return RecordingSpec(
+                path=Path(settings.dataset),
+                max_idle_s=settings.max_idle,
+                speed=settings.trace_speed,
+                bad_rows=settings.bad_rows,
+            )
         if settings.dataset is not None:
             return SessionFileSpec(
                 path=Path(settings.dataset),
@@ -234,15 +254,20 @@ class Sessions(UsersMode):
         return WorkerLoad(conversations, dispatcher, begun=max(users, looked_at) if self.in_middle else users)
 
 
-def _recipe_problems(settings: Settings, given: Collection[str]) -> list[str]:
-    """What is for recipes of sessions alone, and what such a recipe says itself."""
+def _recipe_problems(settings: Settings, given: Collection[str], *, recorded: bool) -> list[str]:
+    """What is for recipes of sessions, or for recordings, and what such a recipe says itself."""
     if settings.recipe is None:
-        shapes = {"context_limit": "scales the lengths", "trace_speed": "shortens the pauses"}
-        return [
-            f"{flag(key)} {what} of a recipe of sessions: name one, as --dataset coding-agent"
-            for key, what in shapes.items()
-            if key in given
-        ]
+        problems = []
+        if "context_limit" in given:
+            problems.append(
+                "--context-limit scales the lengths of a recipe of sessions: name one, as --dataset coding-agent"
+            )
+        if "trace_speed" in given and not recorded:
+            problems.append(
+                "--trace-speed shortens the pauses of a recipe of sessions: name one, as --dataset coding-agent, or a file "
+                "of recorded sessions"
+            )
+        return problems
     wrong = [key for key in ("tools", "tool_choice") if key in given]
     return [f"{flag(key)}: the sessions of a recipe offer no tools" for key in wrong]
 
@@ -275,3 +300,13 @@ def _needs_answers(settings: Settings) -> str | None:
     if settings.history == "planned":
         return "--history planned"
     return "--sessions-begin middle" if settings.sessions_begin == "middle" else None
+
+
+def _is_recording(settings: Settings) -> bool:
+    """Whether --dataset is a file of recorded sessions."""
+    if settings.dataset is None or settings.recipe is not None:
+        return False
+    try:
+        return is_recording(Path(settings.dataset))
+    except SpecError:
+        return False  # What cannot be read is refused when it is opened.

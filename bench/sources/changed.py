@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
-from bench.conversations import pack_session
 from bench.shares import Shares
 from bench.sources.in_order import InOrder
 from bench.sources.interface import Source
@@ -15,6 +14,7 @@ from bench.workload import Encoded, draft_of
 from promptset.images import ImagePlan
 from promptset.samples import Sample
 from promptset.sessions import Session
+from promptset.sessions.packed import pack_session
 from promptset.sharing import SharingTally
 from promptset.tokens import Tokenizer
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 
-from bench.conversations import pack_session
 from bench.mid_session import planned_times
 from bench.sources.in_order import InOrder
 from bench.workload import Encoded
@@ -15,6 +14,7 @@ from promptset import distributions
 from promptset.errors import SpecError
 from promptset.samples import Sample
 from promptset.sessions import Session, load_sessions, simulated_sessions
+from promptset.sessions.packed import pack_session
 from promptset.sharing import parse_prefix
 from promptset.tokens import Tokenizer
 from promptset.tools import ignored_note, load_tools
@@ -143,23 +143,21 @@ class SessionSource(InOrder[Session]):
         names_models: bool = False,
         at_once: int = 1,
         notes: tuple[str, ...] = (),
+        in_memory: bool | None = None,
         first: int = 0,
         step: int = 1,
     ) -> None:
-        """`tokenizer` is the one that makes the sessions; None where they are the user's own."""
+        """`tokenizer` is the one that makes the sessions; None where they are the user's own. `in_memory`: whether there is
+        nothing to make; None: where they have an end, for then they are those of a file."""
         super().__init__(first, step)
         self.ways = ways
         self.names_models = names_models
         self.at_once = at_once
         self.notes = notes
+        self.in_memory = size is not None if in_memory is None else in_memory
         self._session_at = session_at
         self.size = size
         self.tokenizer = tokenizer
-
-    @property
-    def in_memory(self) -> bool:
-        """Whether there is nothing to make: the sessions of a file are in memory."""
-        return self.size is not None
 
     def planned_sharing(self, requests: int) -> None:
         """None: what turns share with those before them depends on the answers."""

@@ -390,9 +390,9 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         {"promptset.errors", "promptset.loaders.own", "promptset.outline", "promptset.samples", "promptset.tools"}
     ),
     "promptset.sessions": frozenset(
-        {"promptset.answers", "promptset.chat", "promptset.distributions", "promptset.errors", "promptset.exact",
-         "promptset.loaders", "promptset.outline", "promptset.rng", "promptset.samples", "promptset.sharing",
-         "promptset.text", "promptset.tokenizer", "promptset.tools"}
+        {"promptset.answers", "promptset.chat", "promptset.chat_sum", "promptset.distributions", "promptset.errors",
+         "promptset.exact", "promptset.loaders", "promptset.outline", "promptset.rng", "promptset.samples",
+         "promptset.sentences", "promptset.sharing", "promptset.text", "promptset.tokenizer", "promptset.tools"}
     ),
     # Agents: what their sessions are drawn from, and the plan of one, know no tokenizer and no text.
     "promptset.agents": frozenset(),

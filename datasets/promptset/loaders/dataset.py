@@ -18,6 +18,7 @@ from promptset.errors import SpecError
 from promptset.images import has_images
 from promptset.loaders import inputs, rows, traces
 from promptset.loaders.containers import open_container
+from promptset.loaders.recordings import format_of
 from promptset.loaders.rows import COUNTS, ROW_KEYS, Format, ParsedRow, Row
 from promptset.outline import Outline, PromptMaker
 from promptset.samples import Sample
@@ -189,7 +190,7 @@ class DataSet(Sequence[Sample]):
         for known in FORMATS.values():
             if known.recognizes(row):
                 return known.read(row)
-        if "turns" in row:
+        if "turns" in row or format_of(row) is not None:
             raise SpecError("a session of several turns: python -m bench run --mode sessions sends such rows")
         raise SpecError(
             f"no prompt, messages, conversations, body, texts or documents, nor the lengths of a trace, among its keys: "

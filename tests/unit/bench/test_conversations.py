@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 
 from bench import endpoints
-from bench.conversations import Conversation, pack_session, unpack_session
+from bench.conversations import Conversation
 from bench.endpoints.interface import BodyOptions
 from bench.kept_messages import KeptMessage
 from bench.sources.agents import AgentSpec
 from bench.workload import Encoded
 from promptset.samples import Sample
 from promptset.sessions import Session
+from promptset.sessions.packed import pack_session, unpack_session
 from promptset.tokens import load_tokenizer
 
 RECIPE = """\

@@ -48,6 +48,11 @@ KNOBS: dict[str, tuple[list[str], list[str], object]] = {
     "burstiness": ([*URL, "--rate", "1"], ["--burstiness", "0.5"], 0.5),
     "max_concurrency": ([*URL, "--rate", "1"], ["--max-concurrency", "4"], 4),
     "trace_speed": ([*URL, "--mode", "trace", "--dataset", __file__], ["--trace-speed", "2"], 2.0),
+    "max_idle": (
+        [*URL, "--mode", "sessions", "--dataset", str(CERTIFICATE.parent / "recordings" / "weka.json")],
+        ["--max-idle", "1m"],
+        60.0,
+    ),
     "drop_late": ([*URL, "--rate", "1", "--max-concurrency", "4"], ["--drop-late"], True),
     "ramp": (URL, ["--ramp", "5s"], "5s"),
     "steps": (URL, ["--steps", "5,10:20s"], "5,10:20s"),

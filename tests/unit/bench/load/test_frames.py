@@ -7,10 +7,10 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.conversations import pack_session, unpack_session
 from bench.load.frames import Frames, frame
 from bench.workload import RequestDraft
 from promptset.sessions import Session, Turn
+from promptset.sessions.packed import pack_session, unpack_session
 
 TOKENS = st.none() | st.integers(0, 2**40)
 REQUESTS = st.lists(

@@ -152,7 +152,7 @@ def test_only_a_rate_has_arrivals_that_come_from_the_settings_alone(rows: str) -
 def test_what_belongs_to_other_modes_is_refused_with_their_names(mode: str, rows: str) -> None:
     values = {"arrivals": "poisson", "burstiness": 2, "drop_late": True, "trace_speed": 2, "turns": "3",
               "think_time": "1s", "history": "planned", "sessions_begin": "middle",
-              "context_limit": 9000, "reasoning_in_history": "echo"}  # fmt: skip
+              "context_limit": 9000, "reasoning_in_history": "echo", "max_idle": 5}  # fmt: skip
     assert {key for other in MODES.values() for key in other.own_settings} == set(values)
     for key in set(values) - set(MODES[mode].own_settings):
         owners = " and ".join(other.name for other in MODES.values() if key in other.own_settings)

@@ -1,0 +1,55 @@
+"""Recorded sessions of a file: agentic traces and spans, whose texts are made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.sources.sessions import SessionSource
+from promptset.loaders import BadRows
+from promptset.sessions.recorded import Pace, RecordedSessions
+from promptset.tokens import Tokenizer, load_tokenizer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordingSpec:
+    """A file of recorded sessions, played again with another salt when they are used up.
+
+    `max_idle_s`: the longest pause, None: that of the format. `speed`: so many times faster.
+    """
+
+    path: Path
+    max_idle_s: float | None = None
+    speed: float = 1.0
+    bad_rows: BadRows = "fail"
+
+    @property
+    def plans_sharing(self) -> bool:
+        """Each request says what it shares with those before it; no share of the whole is told."""
+        return False
+
+    def open(
+        self, tokenizer: Tokenizer | None, *, seed: int, salt: str | None, chat: bool, first: int, step: int
+    ) -> SessionSource:
+        """Raises SpecError where the file cannot be used."""
+        del chat  # Sessions are always chats.
+        recorded = RecordedSessions(
+            self.path,
+            load_tokenizer() if tokenizer is None else tokenizer,
+            seed=seed,
+            salt=salt,
+            pace=Pace(max_idle_s=self.max_idle_s, speed=self.speed),
+            bad_rows=self.bad_rows,
+        )
+        skipped = recorded.skipped_rows
+        note = f"{skipped} rows of the data set are wrong and left out; the first: {''.join(recorded.skipped[:1])}"
+        return SessionSource(
+            recorded.session_at,
+            size=len(recorded),
+            notes=(note,) if skipped else (),
+            in_memory=False,
+            at_once=recorded.at_once,
+            tokenizer=recorded.tokenizer,
+            first=first,
+            step=step,
+        )

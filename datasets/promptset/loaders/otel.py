@@ -1,0 +1,280 @@
+"""Spans of OpenTelemetry with the GenAI conventions: the OTLP JSON of an exporter (a document, or one in each line), or a
+span in each row.
+
+    {"resourceSpans": [{"scopeSpans": [{"spans": [span, ...]}]}]}
+    span: {"traceId": "...", "spanId": "...", "parentSpanId"?: "...", "startTimeUnixNano": "...", "endTimeUnixNano": "...",
+           "attributes": [{"key": "gen_ai.usage.input_tokens", "value": {"intValue": "812"}}, ...]}
+
+A span in a row may also be as SDKs print it: `context` with `trace_id` and `span_id`, `parent_id`, `start_time`, `end_time`,
+and `attributes` as an object.
+
+- A trace is a session, and one job. Its calls are the spans of `gen_ai.operation.name` chat, generate_content or
+  text_completion (without an operation: those with input tokens). A call around another call is a wrapper, and left out.
+- Spans of the same parent that overlap run beside each other; a span begins after those that had ended when it began. The
+  pause of a call runs from the last end to its start, and a tool takes it where an `execute_tool` span lies in it.
+- A call goes on with the prompt of the call before it of the same parent span, where it is at least as long; where it is
+  shorter, its text is new. `gen_ai.usage.cache_read.input_tokens` says how much is the same, where it is there.
+- Calls below a second `invoke_agent` span, or below an `execute_tool` span, are those of a sub-agent.
+
+Source: github.com/open-telemetry/semantic-conventions-genai.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from promptset.loaders.recorded import Call, RecordedSession, RecordingFormat, Row, cut, length_problems
+from promptset.loaders.tracelab import time_of
+from promptset.sharing import Path
+
+_MAX_IDLE_S = 60.0
+_NS_PER_S = 1e9
+_CALLS = ("chat", "generate_content", "text_completion")
+_INPUT = ("gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens")
+_OUTPUT = ("gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens")
+_CACHED = ("gen_ai.usage.cache_read.input_tokens",)
+_OPERATION = "gen_ai.operation.name"
+
+
+def _spans(row: Row) -> Iterator[Row]:
+    """The spans of a row, as they are."""
+    if "resourceSpans" not in row:
+        yield row
+        return
+    for resource in _objects(row["resourceSpans"]):
+        for key in ("scopeSpans", "instrumentationLibrarySpans"):
+            for scope in _objects(resource.get(key)):
+                yield from _objects(scope.get("spans"))
+
+
+def _objects(value: Any) -> list[Row]:
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+
+
+def _items(row: Row) -> Iterable[tuple[str | None, Row]]:
+    for span in _spans(row):
+        flat = _flat(span)
+        yield flat["trace"] or "", flat
+
+
+def _flat(span: Row) -> Row:
+    """A span with one name for each of its fields."""
+    context = span["context"] if isinstance(span.get("context"), dict) else {}
+    attributes = span.get("attributes")
+    if isinstance(attributes, list):
+        attributes = {one.get("key"): _value(one.get("value")) for one in _objects(attributes)}
+    return {
+        "trace": _text(span.get("traceId", context.get("trace_id"))),
+        "span": _text(span.get("spanId", context.get("span_id"))),
+        "parent": _text(span.get("parentSpanId", span.get("parent_id"))),
+        "start_s": _time(span.get("startTimeUnixNano", span.get("start_time"))),
+        "end_s": _time(span.get("endTimeUnixNano", span.get("end_time"))),
+        "attributes": attributes if isinstance(attributes, dict) else {},
+    }
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _value(value: Any) -> Any:
+    """An attribute's value: {"intValue": "12"} is 12."""
+    if not isinstance(value, dict) or len(value) != 1:
+        return value
+    kind, content = next(iter(value.items()))
+    return _number(content) if kind == "intValue" else content
+
+
+def _number(value: Any) -> Any:
+    """A whole number, also one in a string; anything else unchanged, for the check that follows."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return int(value) if isinstance(value, str) and value.isdecimal() else value
+
+
+def _time(value: Any) -> float | None:
+    """Seconds since 1970, of nanoseconds or of a date."""
+    number = _number(value)
+    return number / _NS_PER_S if isinstance(number, int) and not isinstance(number, bool) else time_of(value)
+
+
+def _first(attributes: Row, keys: Sequence[str]) -> Any:
+    return next((_number(attributes[key]) for key in keys if attributes.get(key) is not None), None)
+
+
+def _is_call(span: Row) -> bool:
+    operation = span["attributes"].get(_OPERATION)
+    if operation is not None:
+        return operation in _CALLS
+    return _first(span["attributes"], _INPUT) is not None
+
+
+def _problems(span: Row) -> list[str]:
+    problems = [
+        f"a span has no {name}" for name, key in (("traceId", "trace"), ("spanId", "span")) if span[key] is None
+    ]
+    called = f"the span {span['span']}"
+    if span["start_s"] is None or span["end_s"] is None:
+        problems.append(f"{called} has no startTimeUnixNano or endTimeUnixNano")
+    elif span["end_s"] < span["start_s"]:
+        problems.append(f"{called} ends before it starts")
+    if _is_call(span):
+        wrong = length_problems(_INPUT[0], _first(span["attributes"], _INPUT), 1)
+        output, cached = _first(span["attributes"], _OUTPUT), _first(span["attributes"], _CACHED)
+        wrong += [] if output is None else length_problems(_OUTPUT[0], output)
+        wrong += [] if cached is None else length_problems(_CACHED[0], cached)
+        problems += [f"{called}: {problem}" for problem in wrong]
+    return problems
+
+
+def _lengths(span: Row) -> Iterator[int]:
+    if _is_call(span):
+        yield _first(span["attributes"], _INPUT)
+
+
+@dataclass(slots=True, eq=False)
+class _Node:
+    """A span among those of its trace."""
+
+    span: Row
+    children: list[_Node] = field(default_factory=list)
+    call: bool = False
+    """Whether it is a call that is sent."""
+    has_calls: bool = False
+    """Whether it or something below it is."""
+    waits: frozenset[int] = frozenset()
+    """Numbers of the calls that had ended when this one began."""
+
+    @property
+    def start_s(self) -> float:
+        return float(self.span["start_s"])
+
+    @property
+    def end_s(self) -> float:
+        return float(self.span["end_s"])
+
+    @property
+    def operation(self) -> str | None:
+        operation: str | None = self.span["attributes"].get(_OPERATION)
+        return operation
+
+
+def _forest(spans: Sequence[Row]) -> list[_Node]:
+    """The spans without a parent in the file, each with those below it."""
+    nodes = {span["span"]: _Node(span) for span in sorted(spans, key=lambda one: (one["start_s"], one["end_s"]))}
+    roots: list[_Node] = []
+    for node in nodes.values():
+        parent = nodes.get(node.span["parent"])
+        (roots if parent is None or parent is node else parent.children).append(node)
+    return roots
+
+
+def _mark(node: _Node) -> bool:
+    """Finds the calls: those with no call below them."""
+    below = sum(map(_mark, node.children)) > 0
+    node.call = _is_call(node.span) and not below
+    node.has_calls = node.call or below
+    return node.has_calls
+
+
+def _order(siblings: Sequence[_Node], waits: frozenset[int], numbers: dict[_Node, int]) -> frozenset[int]:
+    """Says of each call below these spans what it waits for, and returns what has ended when all of them have.
+
+    A span waits for those of its siblings that had ended when it began, but for those that another one of these waited for.
+    """
+    ended: list[tuple[_Node, frozenset[int]]] = []
+    for node in siblings:
+        done = [(other, last) for other, last in ended if other.end_s <= node.start_s]
+        latest = [last for other, last in done if not any(other.end_s <= one.start_s for one, _ in done)]
+        own = frozenset().union(*latest) if latest else waits
+        if node.call:
+            node.waits = own
+            ended.append((node, frozenset([numbers[node]])))
+        elif node.has_calls:
+            ended.append((node, _order(node.children, own, numbers)))
+        else:
+            ended.append((node, own))
+    last = [found for node, found in ended if not any(node.end_s <= other.start_s for other, _ in ended)]
+    return frozenset().union(*last) if last else waits
+
+
+def _walk(nodes: Iterable[_Node], agent: str | None, depth: int) -> Iterator[tuple[_Node, str | None]]:
+    """Each span with the sub-agent that it belongs to."""
+    for node in nodes:
+        inner, deeper = agent, depth
+        attributes = node.span["attributes"]
+        if node.operation == "invoke_agent":
+            deeper = depth + 1
+            inner = str(attributes.get("gen_ai.agent.name", node.span["span"])) if depth else agent
+        elif node.operation == "execute_tool":
+            deeper = max(depth, 1)
+            inner = str(attributes.get("gen_ai.tool.name", node.span["span"]))
+        yield node, agent
+        yield from _walk(node.children, inner, deeper)
+
+
+def _read(key: str, spans: Sequence[Row]) -> RecordedSession | None:
+    roots = _forest(spans)
+    for root in roots:
+        _mark(root)
+    found = sorted(((node, agent) for node, agent in _walk(roots, None, 0)), key=lambda one: one[0].start_s)
+    nodes = [(node, agent) for node, agent in found if node.call]
+    if not nodes:
+        return None
+    numbers = {node: number for number, (node, _) in enumerate(nodes)}
+    _order(roots, frozenset(), numbers)
+    tools = [node for node, _ in found if node.operation == "execute_tool"]
+    begins_s = nodes[0][0].start_s
+    calls: list[Call] = []
+    of_parent: dict[str | None, list[tuple[_Node, Call]]] = {}
+    for number, (node, agent) in enumerate(nodes):
+        last_s = max((nodes[one][0].end_s for one in node.waits), default=begins_s)
+        worked = any(last_s <= tool.end_s and tool.start_s < node.start_s and tool.end_s > last_s for tool in tools)
+        siblings = of_parent.setdefault(node.span["parent"], [])
+        before = next((one for other, one in reversed(siblings) if other.end_s <= node.start_s), None)
+        path, tokens = _path(node, before, f"{key} {number}")
+        call = Call(
+            input_tokens=tokens,
+            output_tokens=_first(node.span["attributes"], _OUTPUT) or None,
+            at_s=node.start_s - begins_s,
+            after=tuple(sorted(node.waits)),
+            pause_s=max(0.0, node.start_s - last_s),
+            # The first call is an agent's, not a person's; said, so that no pause is taken for one of a person.
+            pause="tool" if number == 0 or (worked and node.waits) else None,
+            agent=agent,
+            job=0,
+            path=path,
+        )
+        siblings.append((node, call))
+        calls.append(call)
+    return RecordedSession(id=key, calls=tuple(calls), begins_s=begins_s)
+
+
+def _path(node: _Node, before: Call | None, name: str) -> tuple[Path, int]:
+    """What a prompt has in common with the one before it, and its tokens."""
+    tokens: int = _first(node.span["attributes"], _INPUT)
+    if before is None:
+        return ((name, tokens),), tokens
+    cached = _first(node.span["attributes"], _CACHED)
+    same = before.input_tokens if cached is None and tokens >= before.input_tokens else cached or 0
+    kept = cut(before.path, min(same, tokens))
+    new = tokens - sum(length for _, length in kept)
+    return ((*kept, (name, new)) if new else kept), tokens
+
+
+FORMAT = RecordingFormat(
+    recognizes=lambda row: "resourceSpans" in row or ("traceId" in row and "spanId" in row) or _is_printed(row),
+    items=_items,
+    problems=_problems,
+    lengths=_lengths,
+    read=_read,
+    max_idle_s=_MAX_IDLE_S,
+    branches=True,
+)
+
+
+def _is_printed(row: Row) -> bool:
+    context = row.get("context")
+    return isinstance(context, dict) and "trace_id" in context and "span_id" in context

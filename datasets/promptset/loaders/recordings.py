@@ -1,0 +1,17 @@
+"""The formats of recorded sessions. A new one is one file with a `FORMAT`, and one line here."""
+
+from __future__ import annotations
+
+from promptset.loaders import otel, tracelab, weka
+from promptset.loaders.recorded import RecordingFormat, Row
+
+RECORDINGS: dict[str, RecordingFormat] = {
+    "weka": weka.FORMAT,
+    "tracelab": tracelab.FORMAT,
+    "otel": otel.FORMAT,
+}
+
+
+def format_of(row: Row) -> RecordingFormat | None:
+    """The first format that recognizes a row; None where none does."""
+    return next((one for one in RECORDINGS.values() if one.recognizes(row)), None)

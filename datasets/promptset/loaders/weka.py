@@ -1,0 +1,205 @@
+"""Agentic traces in Weka's format, which kv-cache-tester replays: one session in a file, or in a row.
+
+    {"id": "...", "block_size": 64, "hash_id_scope": "local"|"global", "requests": [
+       {"t": s, "type": "n"|"s", "in": tokens, "out": tokens, "hash_ids": [one of each full block], "api_time"?: s,
+        "think_time"?: s, "input_types"?: [...], "stop"?: "..."},
+       {"t": s, "type": "subagent", "agent_id": "...", "requests": [...]}]}
+
+- The same hash id is the same block of tokens: in its session, or (scope `global`) in every session of the file. What is
+  behind the last full block is text of the request's own.
+- Pauses run from an end (`t` + `api_time`) to the next start. Where no `api_time` is known, `think_time` is the pause;
+  without it, the time from start to start.
+- A sub-agent begins after the request of its parent before it, and runs beside the parent. The parent's next request waits
+  for it, unless the recording shows that it was sent before the sub-agent had ended (many recordings round times to seconds,
+  so a second is allowed). Times within a sub-agent count from the session's start, or, in older files, from its own.
+
+Source: github.com/callanjfox/kv-cache-tester, docs/trace_replay_tester.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from promptset.loaders.recorded import Call, RecordedSession, RecordingFormat, Row, length_problems
+from promptset.loaders.rows import count_problems, seconds_problems
+from promptset.sharing import Path
+
+_ROUNDED_S = 1.0
+"""Times may be off by so much."""
+_MAX_IDLE_S = 10.0
+_SCOPES = ("local", "global")
+
+
+def _problems(row: Row) -> list[str]:
+    problems = [] if isinstance(row.get("id"), str) and row["id"] else ["id must be a string that is not empty"]
+    if found := count_problems("block_size", row.get("block_size", 64)):
+        return problems + found
+    if row.get("hash_id_scope", "local") not in _SCOPES:
+        problems.append(f"hash_id_scope must be {' or '.join(_SCOPES)}, not {row['hash_id_scope']!r}")
+    problems += _request_problems(row["requests"], row.get("block_size", 64), "")
+    if not problems and not any(True for _ in _lengths(row)):
+        problems.append("it has no requests")
+    return problems
+
+
+def _request_problems(requests: Any, block: int, where: str) -> list[str]:
+    if not isinstance(requests, list):
+        return [f"{where}requests must be a list"]
+    problems: list[str] = []
+    for number, request in enumerate(requests, 1):
+        place = f"{where}request {number}"
+        if not isinstance(request, dict) or request.get("type") not in ("n", "s", "subagent"):
+            problems.append(f"{place} must be an object whose type is n, s or subagent")
+            continue
+        found = seconds_problems("t", request.get("t")) if request.get("t") is not None else ["t is missing"]
+        if request["type"] == "subagent":
+            problems += [f"{place}: {problem}" for problem in found]
+            problems += _request_problems(request.get("requests"), block, f"{place}, ")
+            continue
+        found += length_problems("in", request.get("in"), 1) + length_problems("out", request.get("out"))
+        found += [p for key in ("api_time", "think_time") for p in seconds_problems(key, request.get(key))]
+        ids = request.get("hash_ids", [])
+        if not isinstance(ids, list) or not all(type(one) is int for one in ids):
+            found.append("hash_ids must be a list of whole numbers")
+        elif not found and len(ids) > -(-request["in"] // block):
+            found.append(
+                f"{len(ids)} hash_ids, and {request['in']} tokens are {request['in'] // block} blocks of {block}"
+            )
+        types = request.get("input_types", [])
+        if not isinstance(types, list) or not all(isinstance(one, str) for one in types):
+            found.append("input_types must be a list of strings")
+        problems += [f"{place}: {problem}" for problem in found]
+    return problems
+
+
+def _lengths(row: Row) -> Iterator[int]:
+    for request in row["requests"]:
+        if request["type"] == "subagent":
+            yield from _lengths(request)
+        else:
+            yield request["in"]
+
+
+@dataclass(slots=True)
+class _Ended:
+    """A call or a sub-agent that others may wait for: its last calls, when they ended, and when the last of them began.
+    `timed`: whether the end is known."""
+
+    calls: tuple[int, ...]
+    end_s: float
+    began_s: float
+    timed: bool
+    spawned_by: tuple[int, ...] = ()
+
+
+class _Reader:
+    """The calls of a session, numbered as they stand in the file."""
+
+    def __init__(self, key: str, row: Row) -> None:
+        self.calls: list[Call] = []
+        self._block: int = row.get("block_size", 64)
+        self._scope = None if row.get("hash_id_scope", "local") == "global" else key
+        self._start_s = _first_s(row["requests"])
+
+    def agent(
+        self, requests: Sequence[Row], shift_s: float, began_by: _Ended | None, agent: str | None
+    ) -> _Ended | None:
+        """Adds the calls of an agent, and returns its end; None where it has none."""
+        last = began_by
+        own = False
+        beside: list[_Ended] = []
+        stop = ""
+        for request in requests:
+            at_s = request["t"] + shift_s
+            if request["type"] == "subagent":
+                inner = _first_s(request["requests"])
+                moved = shift_s + request["t"] if inner is not None and inner < request["t"] else shift_s
+                ended = self.agent(request["requests"], moved, last, str(request.get("agent_id", "subagent")))
+                if ended is not None:
+                    ended.spawned_by = () if last is None else last.calls
+                    beside.append(ended)
+                continue
+            joined = [one for one in beside if one.end_s <= at_s + _ROUNDED_S]
+            beside = [one for one in beside if one.end_s > at_s + _ROUNDED_S]
+            waits = joined
+            if last is not None and not any(one.spawned_by == last.calls for one in joined):
+                waits = [last, *joined]
+            self._add(request, at_s, waits, None if agent is None and not own else _pause(request, stop, agent), agent)
+            took_s = request.get("api_time")
+            stop = request.get("stop", "")
+            number = len(self.calls) - 1
+            last = _Ended((number,), at_s + (took_s or 0.0), at_s, took_s is not None)
+            own = True
+        ends = [*([last] if own and last is not None else []), *beside]
+        if not ends:
+            return None
+        return _Ended(
+            tuple(sorted({number for one in ends for number in one.calls})),
+            max(one.end_s for one in ends),
+            max(one.began_s for one in ends),
+            all(one.timed for one in ends),
+        )
+
+    def _add(
+        self,
+        request: Row,
+        at_s: float,
+        waits: Sequence[_Ended],
+        pause: Literal["human", "tool"] | None,
+        agent: str | None,
+    ) -> None:
+        if waits and not all(one.timed for one in waits) and request.get("think_time") is not None:
+            pause_s = float(request["think_time"])
+        else:
+            pause_s = at_s - max((one.end_s for one in waits), default=self._start_s or 0.0)
+        path: Path = tuple((self._name(one), self._block) for one in request.get("hash_ids", []))
+        self.calls.append(
+            Call(
+                input_tokens=request["in"],
+                output_tokens=request["out"] or None,
+                at_s=at_s - (self._start_s or 0.0),
+                after=tuple(sorted({number for one in waits for number in one.calls})),
+                pause_s=max(0.0, pause_s),
+                pause=pause,
+                agent=agent,
+                path=path,
+            )
+        )
+
+    def _name(self, hash_id: int) -> str | int:
+        return hash_id if self._scope is None else f"{self._scope} {hash_id}"
+
+
+def _first_s(requests: Sequence[Row]) -> float | None:
+    """When the first of these began."""
+    return min((request["t"] for request in requests), default=None)
+
+
+def _pause(request: Row, stop: str, agent: str | None) -> Literal["human", "tool"] | None:
+    """Who took the pause before a request: as its new input says, else as the answer before it ended. No person talks to a
+    sub-agent."""
+    types = request.get("input_types", [])
+    if "tool_result" in types or (not types and stop == "tool_use"):
+        return "tool"
+    return "human" if agent is None and ("text" in types or (not types and stop == "end_turn")) else None
+
+
+def _read(key: str, rows: Sequence[Row]) -> RecordedSession | None:
+    row = rows[0]
+    reader = _Reader(key, row)
+    reader.agent(row["requests"], 0.0, None, None)
+    shares = row.get("hash_id_scope", "local") == "global"
+    return RecordedSession(id=row["id"], calls=tuple(reader.calls), shares=shares)
+
+
+FORMAT = RecordingFormat(
+    recognizes=lambda row: "requests" in row and ("hash_id_scope" in row or "block_size" in row),
+    items=lambda row: [(None, row)],
+    problems=_problems,
+    lengths=_lengths,
+    read=_read,
+    max_idle_s=_MAX_IDLE_S,
+    branches=True,
+)

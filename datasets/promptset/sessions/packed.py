@@ -1,0 +1,28 @@
+"""Sessions as bytes, for another process. Messages that openings have in common are there once, and are one object again."""
+
+from __future__ import annotations
+
+import orjson
+
+from promptset.sessions.rows import read_session
+from promptset.sessions.values import Session
+
+
+def pack_session(session: Session) -> bytes:
+    """A session in bytes."""
+    row = session.row()
+    messages = {id(message): message for turn in session.turns for message in turn.opening}
+    places = {key: place for place, key in enumerate(messages)}
+    for turn in row["turns"]:
+        if "opening" in turn:
+            turn["opening"] = [places[id(message)] for message in turn["opening"]]
+    return orjson.dumps([row, [*messages.values()]])
+
+
+def unpack_session(packed: bytes) -> Session:
+    """The session in these bytes."""
+    row, messages = orjson.loads(packed)
+    for turn in row["turns"]:
+        if "opening" in turn:
+            turn["opening"] = [messages[place] for place in turn["opening"]]
+    return read_session(row, "")

@@ -1,0 +1,268 @@
+"""Files of recorded sessions as sessions to send: texts of the recorded lengths, pauses, and what a cache holds by then.
+
+A file is read once to check it. What stays in memory is where each row stands (16 bytes and the name of its session), and, in
+files whose sessions share text, about 100 bytes for each block of it while the file is read. A session is made when it is
+sent: its rows are read again. (A row that holds many sessions, as one JSON document of spans does, stays in memory.)
+
+A session's prompts depend on its number, the seed and the salt alone. When all sessions of the file are used up, the next
+replay begins: the same sessions with another salt before their first text, so that no cache knows them.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from promptset.errors import SpecError
+from promptset.loaders.containers import open_container
+from promptset.loaders.recorded import Call, RecordedSession, RecordingFormat, Row
+from promptset.loaders.recordings import format_of
+from promptset.sessions.recorded_text import SALT_TOKENS, Seen, SessionText, layout_of
+from promptset.sessions.values import Session, Turn
+from promptset.sharing import BLOCK
+from promptset.sharing import Path as SharedPath
+from promptset.tokenizer import Tokenizer
+
+_SHOWN = 20
+_LOOKED_AT = 20
+_ROW = "row"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How fast a recording is played: pauses are cut at `max_idle_s` (None: as its format does, `math.inf`: never), and then
+    `speed` times shorter."""
+
+    max_idle_s: float | None = None
+    speed: float = 1.0
+
+
+class RecordedSessions:
+    """The sessions of a recording. `skipped` has up to 20 problems of the `skipped_rows` bad rows."""
+
+    def __init__(
+        self,
+        path: Path,
+        tokenizer: Tokenizer,
+        *,
+        seed: int = 0,
+        salt: str | None = None,
+        pace: Pace | None = None,
+        bad_rows: Literal["fail", "skip"] = "fail",
+    ) -> None:
+        """Reads and checks every row. Raises SpecError with up to 20 bad rows by line, unless `bad_rows` is "skip"."""
+        self.path = path
+        self.tokenizer = tokenizer
+        self.skipped: list[str] = []
+        self.skipped_rows = 0
+        self._layout = layout_of(tokenizer)
+        self._seed = seed
+        self._salt = salt
+        self._pace = Pace() if pace is None else pace
+        self._container = open_container(path)
+        self._format: RecordingFormat | None = None
+        self._rows: dict[str, array[int]] = {}
+        """Of each session, by its key: start and end of each of its rows."""
+        self._held: tuple[tuple[int, int], list[tuple[str | None, Row]]] | None = None
+        self._begun: dict[str, array[int]] = {}
+        """Of each session that shares text with others: tokens of each call that those before it have sent."""
+        self._index(bad_rows)
+        self._keys = [*self._rows]
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def session_at(self, index: int) -> Session:
+        """The session with this number; behind the last one the next replay begins."""
+        replay, place = divmod(index, len(self))
+        key = self._keys[place]
+        recorded = self._recorded(key)
+        if recorded is None:
+            raise SpecError(f"{self.path} was changed while it was used")
+        turns = self._turns(recorded, key, replay, first=index == 0, first_of_replay=place == 0)
+        return Session(id=recorded.id if replay == 0 else f"{recorded.id} replay {replay + 1}", turns=turns)
+
+    @property
+    def at_once(self) -> int:
+        """Calls of a session that may run beside each other, about: as many as in one of the first sessions."""
+        assert self._format is not None
+        if not self._format.branches:
+            return 1
+        recorded = [self._recorded(key) for key in self._keys[:_LOOKED_AT]]
+        return max([2, *(_width(one.calls) for one in recorded if one is not None)])
+
+    def _turns(
+        self, recorded: RecordedSession, key: str, replay: int, *, first: bool, first_of_replay: bool
+    ) -> tuple[Turn, ...]:
+        made = SessionText(self._layout, seed=self._seed, salt=self._salt, key=key, replay=replay)
+        longest_s = self._format.max_idle_s if self._format is not None else 0.0
+        longest_s = longest_s if self._pace.max_idle_s is None else self._pace.max_idle_s
+        cached = _cached(recorded.calls, made, self._begun.get(key))
+        head = self._layout.head
+        turns = []
+        for number, call in enumerate(recorded.calls):
+            # Every prompt of this replay has the salt in common, and all have what the template puts before it.
+            known = 0 if first and number == 0 else head if first_of_replay and number == 0 else head + SALT_TOKENS
+            found = max(known, cached[number])
+            opening, content = made.prompt(call.path, call.input_tokens, number)
+            turns.append(
+                Turn(
+                    content=content,
+                    opening=opening,
+                    continues=None,
+                    output_tokens=1 if call.output_tokens is None else call.output_tokens,
+                    input_tokens=call.input_tokens,
+                    think_time_s=min(call.pause_s, longest_s) / self._pace.speed,
+                    after=call.after,
+                    pause=call.pause,
+                    job=call.job,
+                    agent=call.agent,
+                    cached_tokens=min(found, call.input_tokens - 1) // BLOCK * BLOCK,
+                )
+            )
+        return tuple(turns)
+
+    def _recorded(self, key: str) -> RecordedSession | None:
+        assert self._format is not None
+        items: list[Row] = []
+        positions = self._rows[key]
+        for start, end in zip(positions[::2], positions[1::2], strict=True):
+            items += [item for its_key, item in self._items(start, end) if its_key is None or its_key == key]
+        return self._format.read(key, [item for item in items if self._fits(item)])
+
+    def _fits(self, item: Row) -> bool:
+        return not self.skipped_rows or not self._problems(item)
+
+    def _items(self, start: int, end: int) -> list[tuple[str | None, Row]]:
+        """What is in a row. The last one is kept: one row may hold all sessions."""
+        assert self._format is not None
+        if self._held is None or self._held[0] != (start, end):
+            self._held = (start, end), [*self._format.items(_row_of(self._container.value(start, end)))]
+        return self._held[1]
+
+    def _index(self, bad_rows: str) -> None:
+        problems: list[str] = []
+        bad = 0
+        seen = Seen()
+        with_calls: set[str] = set()
+        for entry in self._container.entries():
+            found: list[str] = []
+            try:
+                row = _row_of(entry.value)
+                used = self._known_format(row)
+                for key, item in used.items(row):
+                    wrong = self._problems(item)
+                    found += wrong
+                    if not wrong:
+                        name = f"{_ROW} {entry.number}" if key is None else key
+                        self._add(name, entry.start, entry.end)
+                        if any(True for _ in used.lengths(item)):
+                            with_calls.add(name)
+                        if key is None:
+                            self._share(name, item, seen)
+            except SpecError as e:
+                found += e.problems
+            if found:
+                bad += 1
+                where = f"{self.path}, {self._container.unit} {entry.number}"
+                problems += [f"{where}: {problem}" for problem in found if len(problems) <= _SHOWN]
+        if bad and bad_rows == "fail":
+            more = [f"{self.path}: more of them are wrong"] if len(problems) > _SHOWN else []
+            hint = f"{self.path}: correct these rows, or skip them with --bad-rows skip"
+            raise SpecError([*problems[:_SHOWN], *more, hint])
+        self.skipped, self.skipped_rows = problems[:_SHOWN], bad
+        self._rows = {key: positions for key, positions in self._rows.items() if key in with_calls}
+        if not self._rows:
+            raise SpecError(f"{self.path} has no sessions: no row has the calls of a model")
+
+    def _known_format(self, row: Row) -> RecordingFormat:
+        found = format_of(row)
+        if found is None or (self._format is not None and found is not self._format):
+            raise SpecError("not of the format of the first row")
+        self._format = found
+        return found
+
+    def _problems(self, item: Row) -> list[str]:
+        assert self._format is not None
+        if problems := self._format.problems(item):
+            return problems
+        short = min(self._format.lengths(item), default=self._layout.least)
+        if short >= self._layout.least:
+            return []
+        return [
+            f"{short} tokens are too few: the shortest prompt of a recording has {self._layout.least} with "
+            f"{self.tokenizer.name} (its template, and {SALT_TOKENS} that tell replays apart)"
+        ]
+
+    def _add(self, key: str, start: int, end: int) -> None:
+        positions = self._rows.setdefault(key, array("q"))
+        if positions[-2:].tolist() != [start, end]:
+            positions.extend((start, end))
+
+    def _share(self, key: str, item: Row, seen: Seen) -> None:
+        """Notes what a session has in common with those before it."""
+        assert self._format is not None
+        recorded = self._format.read(key, [item])
+        if recorded is None or not recorded.shares:
+            return
+        made = SessionText(self._layout, seed=self._seed, salt=self._salt, key=key, replay=0)
+        sent = [made.sent(call.path, call.input_tokens) for call in recorded.calls]
+        self._begun[key] = array("q", [seen.common(path) for path in sent])
+        for path in sent:
+            seen.add(path)
+
+
+def is_recording(path: Path) -> bool:
+    """Whether a file holds recorded sessions, by the keys of its first row. Raises SpecError where it cannot be read."""
+    first = next(iter(open_container(path).entries()), None)
+    return first is not None and isinstance(first.value, dict) and format_of(first.value) is not None
+
+
+def _row_of(value: Any) -> Row:
+    if isinstance(value, SpecError):
+        raise value
+    if not isinstance(value, Mapping):
+        raise SpecError("not a JSON object")
+    return dict(value)
+
+
+def _cached(calls: tuple[Call, ...], made: SessionText, begun: array[int] | None) -> list[int]:
+    """Tokens of each call's prompt that its session, or those before it, have sent by then: the calls that it waits for, at
+    any remove, and those that had begun earlier."""
+    sent = [made.sent(call.path, call.input_tokens) for call in calls]
+    found = [0] * len(calls) if begun is None else begun.tolist()
+    begins: list[float] = []
+    behind: list[int] = []
+    """Of each call, those that it waits for: a set, as the bits of a number."""
+    for call in calls:
+        begins.append(max([call.at_s, *(begins[one] for one in call.after)]))
+        ended = 0
+        for one in call.after:
+            ended |= behind[one] | 1 << one
+        behind.append(ended)
+    seen = Seen()
+    whole: set[tuple[SharedPath, int]] = set()
+    beside: list[int] = []
+    for number in sorted(range(len(calls)), key=lambda one: (begins[one], one)):
+        call = calls[number]
+        for one in [*beside]:
+            if begins[one] < begins[number] or behind[number] >> one & 1:
+                seen.add(sent[one])
+                whole.add((calls[one].path, calls[one].input_tokens))
+                beside.remove(one)
+        same = made.is_whole(call.path, call.input_tokens) and (call.path, call.input_tokens) in whole
+        found[number] = call.input_tokens if same else max(found[number], seen.common(sent[number]))
+        beside.append(number)
+    return found
+
+
+def _width(calls: tuple[Call, ...]) -> int:
+    """Calls that are as many steps from the begin of their session, at most."""
+    steps: list[int] = []
+    for call in calls:
+        steps.append(1 + max((steps[one] for one in call.after), default=0))
+    return max(Counter(steps).values(), default=1)

@@ -1,0 +1,185 @@
+"""The prompts of recorded sessions: exact lengths, text that is shared as the recording says, and what a cache would hold.
+
+The oracle is a prefix cache without end over the token ids of the rendered prompts, in blocks of 16, as vLLM has it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from promptset.loaders.recorded import cut
+from promptset.sessions import Session
+from promptset.sessions.packed import pack_session, unpack_session
+from promptset.sessions.recorded import RecordedSessions
+from promptset.sessions.recorded_text import SALT_TOKENS, Seen, layout_of
+from promptset.sharing import BLOCK
+from promptset.tokenizer import Tokenizer
+from promptset.tokens import load_tokenizer
+
+TOKENIZER = load_tokenizer()
+
+
+class Cache:
+    """Holds the full blocks of every prompt that it was asked for."""
+
+    def __init__(self) -> None:
+        self._held: set[tuple[int, ...]] = set()
+
+    def hit(self, ids: list[int]) -> int:
+        """The tokens of a prompt that it holds; it holds all of them afterwards."""
+        chains = [tuple(ids[:stop]) for stop in range(BLOCK, len(ids) + 1, BLOCK)]
+        found = next((at for at, chain in enumerate(chains) if chain not in self._held), len(chains))
+        self._held.update(chains)
+        return min(found * BLOCK, (len(ids) - 1) // BLOCK * BLOCK)
+
+
+def ids_of(session: Session, tokenizer: Tokenizer = TOKENIZER) -> list[list[int]]:
+    return [tokenizer.encode_chat(session.conversation(number)) for number in range(len(session.turns))]
+
+
+def assert_as_planned(sessions: list[Session], cache: Cache, tokenizer: Tokenizer = TOKENIZER) -> None:
+    for session in sessions:
+        ids = ids_of(session, tokenizer)
+        assert [len(one) for one in ids] == [turn.input_tokens for turn in session.turns]
+        assert [cache.hit(one) for one in ids] == [turn.cached_tokens for turn in session.turns], session.id
+
+
+def weka(name: str, scope: str, *calls: tuple[int, list[int]], block: int = 64) -> dict[str, Any]:
+    requests = [
+        {"t": 2 * at, "type": "s", "in": n, "out": 3, "hash_ids": ids, "api_time": 1}
+        for at, (n, ids) in enumerate(calls)
+    ]
+    return {"id": name, "block_size": block, "hash_id_scope": scope, "requests": requests}
+
+
+def recorded(folder: Path, *rows: dict[str, Any], **options: Any) -> RecordedSessions:
+    path = folder / "recording.jsonl"
+    path.write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
+    return RecordedSessions(path, TOKENIZER, **options)
+
+
+LONG = [*range(1000, 1160)]
+ROWS = [
+    weka("a", "local", (300, [1, 2, 3, 4]), (700, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]), (320, [1, 2, 30, 31, 32]),
+         (640, [*range(40, 50)]), (640, [*range(40, 50)])),
+    weka("b", "local", (300, [1, 2, 3, 4]), (9000, LONG[:140]), (9400, LONG[:146]), (8250, LONG[:128])),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["local", "global"])
+def test_a_cache_finds_what_the_hash_ids_say_in_the_first_replay_and_in_the_second(name: str, tmp_path: Path) -> None:
+    played = recorded(tmp_path, *[{**row, "hash_id_scope": name} for row in ROWS])
+    sessions = [played.session_at(index) for index in range(6)]
+    assert_as_planned(sessions, Cache())
+    first = [turn.cached_tokens for turn in sessions[0].turns]
+    assert first == [0, 256, 128, 16, 624]
+    assert [turn.cached_tokens for turn in sessions[1].turns] == [256 if name == "global" else 16, 16, 8960, 8192]
+    # The second replay finds nothing of the first.
+    assert [turn.cached_tokens for turn in sessions[2].turns] == first
+
+
+def test_an_id_is_the_same_text_in_every_session_of_a_global_scope_and_in_one_session_of_a_local_one(
+    tmp_path: Path,
+) -> None:
+    def shared(scope: str) -> int:
+        rows = [weka(name, scope, (640, [7, 8, 9, own])) for own, name in enumerate("ab", 50)]
+        played = recorded(tmp_path, *rows)
+        (one,), (other,) = ids_of(played.session_at(0)), ids_of(played.session_at(1))
+        return next(at for at, (a, b) in enumerate(zip(one, other, strict=True)) if a != b)
+
+    assert 192 <= shared("global") < 192 + BLOCK
+    assert shared("local") < 64
+
+
+def test_replays_differ_in_a_salt_of_equal_length_that_a_session_has_in_every_prompt(tmp_path: Path) -> None:
+    played = recorded(tmp_path, *ROWS)
+    layout = layout_of(TOKENIZER)
+    salts = set()
+    for replay in range(40):
+        session = played.session_at(replay * len(played))
+        beginnings = {tuple(ids[: layout.head + SALT_TOKENS]) for ids in ids_of(session)}
+        assert len(beginnings) == 1
+        salts |= beginnings
+        rest = {tuple(ids[layout.head + SALT_TOKENS :]) for ids in ids_of(session)}
+        assert rest == {tuple(ids[layout.head + SALT_TOKENS :]) for ids in ids_of(played.session_at(0))}
+    assert len(salts) == 40
+
+
+def test_a_run_has_texts_of_its_own_and_the_same_plan(tmp_path: Path) -> None:
+    one, other = (recorded(tmp_path, *ROWS, salt=salt).session_at(1) for salt in ("x", "y"))
+    assert one != other
+    assert [turn.cached_tokens for turn in one.turns] == [turn.cached_tokens for turn in other.turns]
+    assert one == recorded(tmp_path, *ROWS, salt="x").session_at(1)
+
+
+def test_messages_that_prompts_have_in_common_are_held_once_and_travel_once(tmp_path: Path) -> None:
+    session = recorded(tmp_path, *ROWS).session_at(1)
+    for held in (session, unpack_session(pack_session(session))):
+        assert held == session
+        long = held.turns[1:]
+        assert [len(turn.opening) for turn in long] == [4, 4, 4]
+        assert long[0].opening[0] is long[1].opening[0] is long[2].opening[0]
+        assert long[0].opening[2] is long[1].opening[2]
+    assert (
+        len(pack_session(session))
+        < 1.2
+        * sum(
+            len(text["content"])
+            for text in {id(message): message for turn in session.turns for message in turn.opening}.values()
+        )
+        + sum(len(turn.content) for turn in session.turns)
+        + 4000
+    )
+
+
+@settings(max_examples=25, deadline=None)
+@given(data=st.data())
+def test_a_cache_finds_what_is_planned_of_any_ids(
+    data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    block = data.draw(st.sampled_from([16, 64, 512]))
+    names = st.lists(st.integers(1, 3), max_size=12 if block < 512 else 18)
+    calls = data.draw(st.lists(st.tuples(names, st.integers(0, block - 1)), min_size=1, max_size=6))
+    lengths = [(max(block * len(ids) + more, 64), ids) for ids, more in calls]
+    scope = data.draw(st.sampled_from(["local", "global"]))
+    played = recorded(tmp_path_factory.mktemp("rows"), *[weka(one, scope, *lengths, block=block) for one in "ab"])
+    assert_as_planned([played.session_at(index) for index in range(4)], Cache())
+
+
+def test_prefixes_of_tracelab_are_cut_to_the_token(tmp_path: Path) -> None:
+    splits = [(0, 5000), (5000, 300), (5300, 1), (4097, 17), (4114, 4000), (33, 100), (8000, 64), (64, 1)]
+    rows = [
+        {"session_id": "s", "round_index": at, "prefix_tokens": prefix, "newly_append_tokens": new, "output_tokens": 1}
+        for at, (prefix, new) in enumerate(splits)
+    ]
+    played = recorded(tmp_path, *rows)
+    sessions = [played.session_at(index) for index in range(2)]
+    assert_as_planned(sessions, Cache())
+    # What is the same is that of the prompt before: 8,000 tokens were said of a prompt of 133.
+    held = [0, 5000, 5300, 4097, 4114, 33, 133, 64]
+    for turn, tokens in zip(sessions[0].turns, held, strict=True):
+        assert turn.cached_tokens is not None
+        assert tokens - BLOCK - layout_of(TOKENIZER).tail < turn.cached_tokens <= max(tokens, BLOCK)
+
+
+def test_what_is_common_is_found_at_any_depth() -> None:
+    seen = Seen()
+    assert seen.common((("a", 5),)) == 0
+    seen.add((("a", 5), ("b", 7), ("c", 1)))
+    seen.add((("a", 3), ("b", 9)))
+    assert seen.common((("a", 5), ("b", 7), ("c", 9))) == 13
+    assert seen.common((("a", 4), ("b", 7))) == 4
+    assert seen.common((("a", 5), ("b", 3), ("c", 1))) == 8
+    assert seen.common((("b", 7),)) == 0
+
+
+def test_a_path_is_cut_in_the_middle_of_a_name() -> None:
+    assert cut((("a", 5), ("b", 5)), 7) == (("a", 5), ("b", 2))
+    assert cut((("a", 5),), 9) == (("a", 5),)
+    assert cut((("a", 5),), 0) == ()
