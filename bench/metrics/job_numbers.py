@@ -150,7 +150,8 @@ def _time(completed: Sequence[Job]) -> dict[str, Any]:
 class FreshTokens:
     """Tokens of successful requests, and of these the fresh ones: all but the input that a cache had.
 
-    What the server says of its cache counts, else what was planned; of a request without either all tokens are fresh.
+    What the server says of its cache counts, else what was planned; of a request without either all tokens are fresh. A prompt
+    whose length nobody says is in no sum.
     """
 
     def __init__(self) -> None:
@@ -162,10 +163,10 @@ class FreshTokens:
         tokens = record.input_tokens_asked if record.input_tokens is None else record.input_tokens
         self._input += 0 if tokens is None else tokens
         said, planned = record.cached_tokens, record.cached_tokens_planned
-        cached = planned if said is None else said
+        cached = None if tokens is None else planned if said is None else said
         self._cached += 0 if cached is None else cached
         self._output += output_tokens(record)
-        self._from["server" if said is not None else "none" if planned is None else "plan"] += 1
+        self._from["none" if cached is None else "plan" if said is None else "server"] += 1
 
     def describe(self, completed: Sequence[Job], duration_s: float | None) -> dict[str, Any]:
         """Sums over the run, per second of it, and per completed job."""

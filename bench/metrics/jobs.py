@@ -117,7 +117,8 @@ def step_of(record: RequestRecord) -> Step | None:
         pause=record.pause,
         ended=_ended(record.outcome),
         input_tokens=0 if tokens is None else tokens,
-        cached_tokens=0 if cached is None else cached,
+        # Of a prompt of unknown length nobody knows the fresh tokens.
+        cached_tokens=0 if cached is None or tokens is None else cached,
         output_tokens=0 if record.output_tokens is None else record.output_tokens,
     )
 

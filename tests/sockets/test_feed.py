@@ -21,6 +21,7 @@ from bench.conversations import Conversations
 from bench.endpoints import encode
 from bench.endpoints.interface import BodyOptions
 from bench.errors import BenchError
+from bench.load import worker as worker_module
 from bench.load.assignment import Assignment
 from bench.load.components import source_of, tokenizer_of
 from bench.load.feed import ProcessFeed
@@ -123,8 +124,8 @@ def test_another_process_makes_the_sessions_that_this_one_would() -> None:
     assert next(sessions()).id == "session-1", "the worker's own share"
 
 
-def test_a_long_run_of_sessions_is_fed_and_short_ones_are_ready_for_every_user(tmp_path: Path) -> None:
-    shape = {"mode": "sessions", "turns": "3", "input_tokens": "30", "output_tokens": "5"}
+def prepared_in(tmp_path: Path) -> Any:
+    """A function that prepares a worker."""
 
     def prepared(config: RunConfig, **share: Any) -> tuple[int, int, bool]:
         """Sessions and requests that are ready, and whether there is a process beside."""
@@ -144,6 +145,12 @@ def test_a_long_run_of_sessions_is_fed_and_short_ones_are_ready_for_every_user(t
 
         return in_loop(prepare())
 
+    return prepared
+
+
+def test_a_long_run_of_sessions_is_fed_and_short_ones_are_ready_for_every_user(tmp_path: Path) -> None:
+    shape = {"mode": "sessions", "turns": "3", "input_tokens": "30", "output_tokens": "5"}
+    prepared = prepared_in(tmp_path)
     assert prepared(configured(**shape), requests=30, users=7) == (17, 51, False), "10 for 30 requests, 7 just begun"
     sessions, requests, fed = prepared(configured(**shape), requests=None, duration_ns=9 * NS_PER_S, users=2)
     assert (fed, sessions >= 3, requests >= 9) == (True, True, True)
@@ -151,6 +158,16 @@ def test_a_long_run_of_sessions_is_fed_and_short_ones_are_ready_for_every_user(t
     path.write_text('{"turns": [{"content": "a"}]}\n')
     given = configured(mode="sessions", dataset=str(path))
     assert prepared(given, requests=None, duration_ns=9 * NS_PER_S, users=2) == (0, 0, False), "they are at hand"
+
+
+def test_every_user_has_a_session_at_the_start_however_long_sessions_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_module, "AHEAD_BYTES", 50_000)
+    agents = configured(mode="sessions", dataset="coding-agent", context_limit=4000)
+    sessions, requests, fed = prepared_in(tmp_path)(agents, requests=None, duration_ns=9 * NS_PER_S, users=9)
+    assert (sessions, fed) == (9, True), "about five have 50,000 bytes"
+    assert requests > 100
 
 
 def test_a_feed_makes_nothing_beside_a_load_that_has_enough() -> None:

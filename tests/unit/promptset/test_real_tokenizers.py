@@ -18,6 +18,7 @@ import pytest
 from promptset.exact import exact_messages, exact_prompt, least_prompt
 from promptset.kinds import Style
 from promptset.rng import stream
+from promptset.sentences import sentence_bank
 from promptset.tokens import load_tokenizer
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
@@ -117,3 +118,12 @@ def test_chats_of_mistrals_files_begin_with_their_bos_where_the_template_asks_fo
         assert len(ids) == n
         assert (ids[0], ids.count(1)) == (1, 1)
         assert tokenizer.token_strings(ids[1:2] + ids[-1:]) == ["[INST]", "[/INST]"]
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("name", REAL)
+def test_texts_of_sentences_have_the_sum_of_their_tokens(name: str, folder: Path) -> None:
+    tokenizer = load_tokenizer(str(folder / REAL[name]))
+    bank, chance = sentence_bank(tokenizer), stream(0, "sentences of the test")
+    lengths = [2, 3, 9, 17, 50, 333, 4_097, 100_000] * 2
+    assert tokenizer.count_plain([bank.text(n, chance) for n in lengths]) == lengths

@@ -146,6 +146,17 @@ def test_fresh_tokens_are_those_that_no_cache_had() -> None:
     assert tokens["per_job"] == pytest.approx({"all": 2820 / 4, "fresh": 380 / 4})
 
 
+def test_a_prompt_whose_length_nobody_says_is_in_no_sum_of_fresh_tokens() -> None:
+    """With real answers in the history and no usage: what was planned to be cached must not be taken off other prompts."""
+    records = _two_jobs_a_session(1)
+    unknown = made_step(len(records), 1700, 1800, turn=5, job=2, job_step=0, session=0, pause="human", pause_ms=100,
+                        input_tokens=None, cached_tokens_planned=10**6)  # fmt: skip
+    tokens = _summarize([*records, unknown])["jobs"]["tokens"]
+    assert (tokens["input"], tokens["cached"]) == (1400, 4 * 80 + 900)
+    assert tokens["cached_from"] == {"server": 4, "plan": 1, "none": 1}
+    assert tokens["per_job"]["fresh"] > 0
+
+
 def test_ttft_by_context_and_by_turn_lies_in_bins_of_powers_of_two() -> None:
     records = [
         made_step(k, 100.0 * k, 100.0 * k + 50, turn=k, session=0, job_steps=9, pause="tool", first_ms=k + 1,
