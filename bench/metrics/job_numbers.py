@@ -150,8 +150,8 @@ def _time(completed: Sequence[Job]) -> dict[str, Any]:
 class FreshTokens:
     """Tokens of successful requests, and of these the fresh ones: all but the input that a cache had.
 
-    What the server says of its cache counts, else what was planned; of a request without either all tokens are fresh. A prompt
-    whose length nobody says is in no sum.
+    What the server says of its cache counts, else what was planned; of a request without either all tokens are fresh. A
+    prompt whose length nobody says is in no sum.
     """
 
     def __init__(self) -> None:
