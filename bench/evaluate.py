@@ -294,6 +294,7 @@ def _facts(run: StoredRun, directory: RunDirectory) -> RunFacts:
         seed=config.seed,
         planned=config.requests if stored.planned is None else stored.planned,
         offered_rps=None if config.mode == "sessions" else config.rate,
+        sessions_per_s=config.rate if config.mode == "sessions" else None,
         concurrency=config.concurrency,
         max_concurrency=config.max_concurrency,
         ramp_s=config.ramp_in_s,

@@ -26,6 +26,8 @@ class RunFacts:
     seed: int
     planned: int | None = None
     offered_rps: float | None = None
+    sessions_per_s: float | None = None
+    """New sessions, where a rate of them is planned."""
     concurrency: int | None = None
     max_concurrency: int | None = None
     ramp_s: float = 0.0

@@ -70,15 +70,17 @@ class Readiness:
         self._intended, self._waits = array("q"), array("q")
         self._requests_ns = 0
         self._first_sent_ns: int | None = None
-        self._sessions: dict[str, tuple[int, int]] = {}
+        self._sessions: dict[str | int, tuple[int, int]] = {}
 
     def add(self, record: RequestRecord) -> None:
         """One request of a closed loop."""
         if record.session is None:
             self._requests_ns += record.end_ns - record.intended_ns
         else:
-            first, last = self._sessions.get(record.session, (record.intended_ns, record.end_ns))
-            self._sessions[record.session] = min(first, record.intended_ns), max(last, record.end_ns)
+            # A session of a file that is held again has the same name, and a number of its own.
+            key = record.session if record.session_number is None else record.session_number
+            first, last = self._sessions.get(key, (record.intended_ns, record.end_ns))
+            self._sessions[key] = min(first, record.intended_ns), max(last, record.end_ns)
         lateness_ms = send_lateness_ms(record)
         if lateness_ms is None:
             return

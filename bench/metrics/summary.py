@@ -35,6 +35,7 @@ from bench.metrics.run_numbers import LISTS
 from bench.metrics.scope import RunData, Scope, in_send_order
 from bench.metrics.segments import describe_segments
 from bench.metrics.server_requests import ServerRequests
+from bench.metrics.session_counts import SessionCounts
 from bench.metrics.step_histograms import StepHistograms
 from bench.metrics.tally import RecordTally
 from bench.metrics.tokens import TokenTimes
@@ -67,6 +68,7 @@ class Summary:
         self._samples = WorkerSamples()
         self._inputs = Inputs()
         self._jobs = JobNumbers(facts.start_ns)
+        self._sessions = SessionCounts()
         self.cache_plan = CachePlan()
         self._said = ServerRequests()
         self._warmup: Counter[Outcome] = Counter()
@@ -85,6 +87,7 @@ class Summary:
         self._result = None
         self._spans.add(record)
         self._jobs.add(record)
+        self._sessions.add(record)
         self.cache_plan.add(record)
         if record.phase == "run":
             for parts in self._parts.values():
@@ -166,6 +169,7 @@ class Summary:
         whole = self._numbers(scope)
         parts = {kind: dict(by_part.numbers(scope.span)) for kind, by_part in self._parts.items()}
         said = self._said.describe()
+        sessions = self._sessions.describe(facts.sessions_per_s)
         jobs = self._jobs.describe(scope.span, whole["latency"]["tpot_ms"], facts.gpus)
         tried = counts["succeeded"] + counts["failed"]
         error_rate = counts["failed"] / tried if tried else None
@@ -188,6 +192,7 @@ class Summary:
             "errors": tally.errors(),
             "load": describe_load(facts, columns, self._spans, self._samples, self._readiness),
             **whole,
+            **({} if sessions is None else {"sessions": sessions}),
             **({} if jobs is None else {"jobs": jobs}),
             **({} if said is None else {"server_requests": said}),
             **self._cancelled.describe(scope.duration_s),

@@ -45,13 +45,32 @@ def _with_interval(rates: Mapping[str, Any], name: str) -> str:
     return number(rates[name]) + (f" ({ends})" if ends else "")
 
 
+def _rows_of_sessions(summary: Mapping[str, Any]) -> list[Detail]:
+    """How many sessions there were, and how they ended."""
+    sessions = summary.get("sessions")
+    if sessions is None:  # Of an older run.
+        return []
+    parts = [f"{sessions['held']:,}", f"{sessions['whole']:,} whole"]
+    parts += [f"{sessions[key]:,} {key}" for key in ("failed", "unfinished") if sessions[key]]
+    parts += [f"{sessions['begun_in_middle']:,} begun in their middle"] if sessions["begun_in_middle"] else []
+    found = [Detail("Sessions", " · ".join(parts), "Failed: with a turn that failed or was cancelled.")]
+    if sessions["offered_per_s"] is not None:
+        new = f"{number(sessions['offered_per_s'])}/s"
+        found.append(Detail("New sessions", new, "The rate that was asked for."))
+    if sessions["turns_not_sent"]:
+        meaning = "Of failed sessions: a turn that fails ends its session."
+        found.append(Detail("Turns not sent", f"{sessions['turns_not_sent']:,}", meaning))
+    return found
+
+
 def rows(summary: Mapping[str, Any]) -> list[Detail]:
-    """What is said of jobs; nothing of a run without them."""
+    """What is said of sessions and their jobs; nothing of a run without them."""
     jobs = summary.get("jobs")
     if jobs is None:
-        return []
+        return _rows_of_sessions(summary)
     counts, rates, time, tokens = jobs["counts"], jobs["rates"], jobs["time"], jobs["tokens"]
     found = [
+        *_rows_of_sessions(summary),
         Detail("Completed", f"{counts['completed']:,} in {jobs['sessions']:,} sessions", "Begun and ended in the run."),
         *(Detail(f"Jobs {name}", f"{counts[end]:,}", meaning) for end, (name, meaning) in _ENDS.items() if counts[end]),
         Detail("Job seconds", _one_line(jobs["job_s"], " s"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -12,6 +13,8 @@ import pytest
 
 from bench.dispatch import sessions as dispatch
 from bench.dispatch.course import Course
+from bench.metrics import session_counts
+from bench.metrics.session_counts import SessionCounts
 from bench.records import Outcome
 from bench.transport.scripted import ScriptedReply
 from bench.workload import Request
@@ -96,6 +99,23 @@ def test_sessions_that_arrive_begin_when_they_arrive(read_ns: int) -> None:
     assert held(load) == oracle
 
 
+def not_sent(load: Load, oracle: dict[tuple[int, int], Sent], fails: float) -> tuple[int, int]:
+    """Turns that were not sent, as the summary counts them and as the definition has them."""
+    reply, counts = replies(2, fails), SessionCounts()
+    for record in load.records:
+        counts.add(record)
+    found = counts.describe(None)
+    assert found is not None
+    failed = {number for number, turn in oracle if reply(number, turn).fails}
+    sent = Counter(number for number, _ in oracle)
+    return found["turns_not_sent"], sum(len(GRAPHS[number].turns) - sent[number] for number in failed)
+
+
+def test_turns_that_were_not_sent_are_counted() -> None:
+    counted, defined = not_sent(*arriving(0.05, 3 * MS), 0.05)
+    assert counted == defined > 50
+
+
 def test_a_graph_has_what_makes_it_hard() -> None:
     turns = [(session, turn) for session in GRAPHS for turn in range(len(session.turns))]
     joins = [turn for session, turn in turns if len(session.nodes[turn].after) > 1]
@@ -144,6 +164,12 @@ def test_a_session_that_goes_on_after_a_failure_is_caught(monkeypatch: pytest.Mo
     monkeypatch.setattr(dispatch._Session, "fail", lambda self: None)
     load, oracle = arriving(0.05, 0)
     assert held(load).keys() > oracle.keys()
+
+
+def test_turns_not_sent_that_are_not_counted_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session_counts._Session, "not_sent", 0)
+    counted, defined = not_sent(*arriving(0.05, 0), 0.05)
+    assert counted != defined
 
 
 def test_an_end_that_waits_for_its_record_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,73 @@
+"""How many sessions a run held, and how they ended: `sessions` of a summary.
+
+A session counts that has a request in the run. The first that fits:
+
+    failed       a turn of it failed or was cancelled; nothing more of it was sent
+    whole        all its turns were answered, but for those that were before it began in its middle
+    unfinished   the run ended before it did
+
+`turns_not_sent` are the turns of failed sessions that were never sent. Turns that the end of a run cut off are not among
+them, unless a turn of their session failed too.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bench.records import Outcome, RequestRecord
+
+_SENT_WELL = (Outcome.OK, Outcome.INTERRUPTED, Outcome.DROPPED)
+"""All others end a session."""
+
+
+class _Session:
+    __slots__ = ("answered", "failed", "in_run", "sent", "turns", "turns_before")
+
+    def __init__(self, turns: int, turns_before: int) -> None:
+        self.turns = turns
+        self.turns_before = turns_before
+        self.sent = self.answered = 0
+        self.failed = self.in_run = False
+
+    @property
+    def not_sent(self) -> int:
+        return self.turns - self.turns_before - self.sent
+
+    @property
+    def is_whole(self) -> bool:
+        return self.answered == self.turns - self.turns_before
+
+
+class SessionCounts:
+    """Folds the records of a run, with those of its warm-up: a session may have begun there."""
+
+    def __init__(self) -> None:
+        self._sessions: dict[int, _Session] = {}
+
+    def add(self, record: RequestRecord) -> None:
+        """One record, in any order; what belongs to no session is passed over."""
+        if record.session_number is None or record.session_turns is None:
+            return
+        before = 0 if record.session_turns_before is None else record.session_turns_before
+        session = self._sessions.setdefault(record.session_number, _Session(record.session_turns, before))
+        session.sent += 1
+        session.answered += record.outcome is Outcome.OK
+        session.failed |= record.outcome not in _SENT_WELL
+        session.in_run |= record.phase == "run"
+
+    def describe(self, offered_per_s: float | None) -> dict[str, Any] | None:
+        """`sessions` of a summary; None of a run without them. `offered_per_s`: new sessions, where a rate decides."""
+        held = [session for session in self._sessions.values() if session.in_run]
+        if not held:
+            return None
+        failed = [session for session in held if session.failed]
+        whole = sum(not session.failed and session.is_whole for session in held)
+        return {
+            "offered_per_s": offered_per_s,
+            "held": len(held),
+            "whole": whole,
+            "failed": len(failed),
+            "unfinished": len(held) - whole - len(failed),
+            "begun_in_middle": sum(session.turns_before > 0 for session in held),
+            "turns_not_sent": sum(session.not_sent for session in failed),
+        }
