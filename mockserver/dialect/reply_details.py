@@ -6,8 +6,8 @@
     timings                timings: times, tokens and drafts           llama.cpp
 
 They stand where the usage of the whole reply stands: in the last chunk but `[DONE]`, or in the body. Responses have vLLM's
-times inside the response, without drafts, and the timings beside it; messages have none. A reply of several choices has
-none either, as in vLLM: no one of them speaks for the request.
+times inside the response, without drafts, and in a stream the timings beside it; messages have none. A reply of several
+choices has none either, as in vLLM: no one of them speaks for the request.
 """
 
 from __future__ import annotations

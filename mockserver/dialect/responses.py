@@ -248,7 +248,7 @@ class ResponsesFrames:
         response = self._response(_status(said.end), output, usage)
         if self._keep is not None:
             self._keep(response)
-        return orjson.dumps({**response, **root_timings(usage, self._identity.details)})
+        return orjson.dumps(response)
 
     def failure_body(self) -> bytes:
         """An error object."""

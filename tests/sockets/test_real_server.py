@@ -183,3 +183,15 @@ def test_the_servers_usage_is_what_its_own_tokenizer_was_asked_for(server: str) 
         assert usage(server, "completions", {"prompt": exact_prompt(tokenizer, n, stream(4, n))}) == n
         messages = exact_messages(tokenizer, n, stream(5, n), "Be brief.", style=Style("json"))
         assert usage(server, "chat/completions", {"messages": messages}) == n
+
+
+def test_what_llama_cpp_says_of_each_request_lies_within_what_the_client_saw(
+    measured: tuple[int, dict[str, Any], list[dict[str, Any]]],
+) -> None:
+    _, summary, records = measured
+    for record in records:
+        assert record["server_prefill_ms"] > 0
+        assert record["server_prefill_ms"] + record["server_decode_ms"] < (record["end_ns"] - record["sent_ns"]) / 1e6
+        assert record["server_queue_ms"] is record["draft_tokens"] is None
+    assert summary["server_requests"]["prefill_ms"]["n"] == REQUESTS
+    assert summary["server_requests"]["drafts"] is None

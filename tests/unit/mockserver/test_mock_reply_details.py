@@ -82,8 +82,10 @@ def test_vllms_words_stand_beside_the_usage(endpoint: Endpoint, stream: bool) ->
     assert "timings" not in said
 
 
-@pytest.mark.parametrize("stream", [True, False])
-@pytest.mark.parametrize("endpoint", [CHAT, COMPLETION, RESPONSES])
+@pytest.mark.parametrize(
+    ("endpoint", "stream"),
+    [(CHAT, True), (CHAT, False), (COMPLETION, True), (COMPLETION, False), (RESPONSES, True)],
+)
 def test_so_do_the_timings_of_llama_cpp(endpoint: Endpoint, stream: bool) -> None:
     said = last(endpoint, "timings", stream=stream)
     assert said["timings"] == TIMINGS
@@ -101,6 +103,8 @@ def test_other_dialects_and_replies_of_several_choices_say_nothing() -> None:
     every = ("cached_tokens", "metrics", "speculative_decoding", "timings")
     assert last(MESSAGES, *every).keys() == last(MESSAGES).keys()
     assert last(CHAT, *every, work=None) == last(CHAT)
+    # llama.cpp leaves them out of whole responses.
+    assert last(RESPONSES, "timings", stream=False) == last(RESPONSES, stream=False)
 
 
 @pytest.mark.parametrize("stream", [True, False])
