@@ -12,7 +12,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from bench.kept_messages import KeptMessage, kept
+from bench.kept_messages import Keeper, KeptMessage
 from bench.mid_session import FRESH, NS_PER_S, Beginning, beginning_at, instants, planned_times, rest_ns
 from bench.rng import Random
 from bench.stock import Stock
@@ -55,6 +55,7 @@ class Conversation:
         """Bodies, by turn; None of a turn that was sent."""
         self._said: dict[int, tuple[KeptMessage, ...]] = {}
         """Messages of the turns that others go on with. Those of several turns are the same objects: each is encoded once."""
+        self._keeper = Keeper()
         self._continued = Counter(node.continues for node in session.nodes)
         self._before = beginning.ended_ns.keys()
         self._jobs_cut = {session.nodes[turn].job for turn in self._before}
@@ -94,7 +95,7 @@ class Conversation:
         if before is not None and self._previous(turn) is not None:
             return tuple(self._new_messages(turn, before))
         messages = self._session.conversation(turn, self._answers, reasoning=self._reasoning)
-        said = kept(messages, self._said.get(before or 0, ()))
+        said = self._keeper.kept(messages, self._said.get(before or 0, ()))
         self._continued[before] -= 1
         if before and not self._continued[before]:  # The first turn's begin other conversations too.
             self._said.pop(before, None)

@@ -23,13 +23,29 @@ class KeptMessage(dict[str, Any]):
         self.written: dict[str, bytes] = {}
 
 
-def kept(messages: Sequence[Mapping[str, Any]], before: Sequence[KeptMessage]) -> tuple[KeptMessage, ...]:
-    """The messages of a request: those that an earlier one began with are the same objects as there."""
-    # Two messages with the same text are compared by its identity, as nearly all are here.
-    return tuple(
-        before[at] if at < len(before) and before[at] == message else KeptMessage(message)
-        for at, message in enumerate(messages)
-    )
+class Keeper:
+    """The messages of one session: what several of its requests carry is one object in all of them."""
+
+    def __init__(self) -> None:
+        self._by_text: dict[tuple[Any, int], KeptMessage] = {}
+
+    def kept(
+        self, messages: Sequence[Mapping[str, Any]], before: Sequence[KeptMessage] = ()
+    ) -> tuple[KeptMessage, ...]:
+        """The messages of a request. `before`: those of an earlier one that may begin in the same way."""
+        return tuple(
+            before[at] if at < len(before) and before[at] == message else self._one(message)
+            for at, message in enumerate(messages)
+        )
+
+    def _one(self, message: Mapping[str, Any]) -> KeptMessage:
+        # The texts of a session are there once, so that of two messages with the same text both have the same object. Whoever
+        # is found here holds its text, so no other text has its number meanwhile.
+        key = (message.get("role"), id(message.get("content")))
+        found = self._by_text.get(key)
+        if found is None or found != message:
+            found = self._by_text[key] = KeptMessage(message)
+        return found
 
 
 Write = Callable[[Sequence[Mapping[str, Any]]], Sequence[Any]]

@@ -14,7 +14,7 @@ from bench.kept_messages import KeptMessage
 from bench.sources.agents import AgentSpec
 from bench.workload import Encoded
 from promptset.samples import Sample
-from promptset.sessions import Session
+from promptset.sessions import Session, Turn
 from promptset.sessions.packed import pack_session, unpack_session
 from promptset.tokens import load_tokenizer
 
@@ -89,6 +89,20 @@ def test_each_message_of_a_session_is_one_object_that_its_later_turns_share(sess
         said = {json.dumps(message) for message in carried}
         assert all(isinstance(message, KeptMessage) for message in carried)
         assert len(different) == len(said) < len(carried) / 2
+
+
+def test_openings_that_have_messages_in_common_are_written_once() -> None:
+    """As recordings have them: each turn is a conversation of its own, which begins as others do."""
+    said = [{"role": "user" if at % 2 == 0 else "assistant", "content": f"message {at} " * 9} for at in range(8)]
+    turns = tuple(
+        Turn(content=f"turn {end}", continues=None, opening=tuple(said[:end]), output_tokens=3) for end in (2, 6, 4, 8)
+    )
+    session = unpack_session(pack_session(Session(id="s", turns=turns)))
+    encode = Recorder("chat")
+    assert held(session, encode, real=False) == [
+        encode.plain(session.conversation(turn), 3) for turn in range(len(turns))
+    ]
+    assert len({id(message) for sample in encode.samples[:4] for message in sample.messages or ()}) == 8 + 4
 
 
 def test_no_message_of_one_session_stands_in_another(sessions: list[Session]) -> None:

@@ -12,7 +12,7 @@ import pytest
 from bench import endpoints, kept_messages
 from bench.endpoints import chat_translation
 from bench.endpoints.interface import BodyOptions
-from bench.kept_messages import KeptMessage, kept
+from bench.kept_messages import Keeper, KeptMessage
 from promptset.samples import Sample
 
 CALL = {"id": "c1", "type": "function", "function": {"name": "read", "arguments": '{"path": "a"}'}}
@@ -32,6 +32,10 @@ CHAT: list[dict[str, Any]] = [
     {"role": "user", "content": "Go on"},
 ]
 CHATS = ("chat", "messages", "responses")
+
+
+def kept(messages: Sequence[Any], before: Sequence[KeptMessage]) -> tuple[KeptMessage, ...]:
+    return Keeper().kept(messages, before)
 
 
 def body(endpoint: str, messages: Sequence[Any]) -> bytes:
@@ -92,6 +96,17 @@ def test_only_messages_that_are_the_same_are_shared() -> None:
     assert again[1] is not first[1]
     assert again[1] == {"role": "assistant", "content": "c"}
     assert kept([{"role": "user", "content": "a", "name": "x"}], first)[0] is not first[0]
+
+
+def test_messages_with_the_same_text_are_shared_wherever_they_stand() -> None:
+    text, keeper = "a text of some length", Keeper()
+    first = keeper.kept([{"role": "user", "content": text}])
+    again = keeper.kept([{"role": "system", "content": "s"}, {"role": "user", "content": text}])
+    other = keeper.kept([{"role": "assistant", "content": text}, {"role": "user", "content": text, "name": "x"}])
+    assert again[1] is first[0]
+    assert other == ({"role": "assistant", "content": text}, {"role": "user", "content": text, "name": "x"})
+    called = [{"role": "assistant", "content": None, "tool_calls": [CALL]}, {"role": "assistant", "content": None}]
+    assert list(keeper.kept(called)) == called
 
 
 def test_messages_reused_by_their_place_alone_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
