@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from bench.metrics.catalog import METRICS, WHOLE_RESPONSE, Metric
-from bench.report import prefix_cache
 from bench.report.formatting import NOTHING, interval, measured, missing, number, seconds, share
 
 
@@ -74,7 +73,7 @@ def counts(summary: Mapping[str, Any]) -> list[Detail]:
         rows.append(Detail("Failed and not sent", number(row["failed_unsent"]), "No connection could be made."))
     if (gone := row["target_gone"]) is not None:
         since = "it never answered" if gone["since_s"] is None else f"last answer at {seconds(gone['since_s'])}"
-        found = f"{since}, then {_requests(gone['requests'])} lost"
+        found = f"{since}, then {requests_text(gone['requests'])} lost"
         rows.append(Detail("Target gone", found, "Until the end of the run."))
     if row["interrupted"]:
         rows.append(Detail("Interrupted", number(row["interrupted"]), "Cut off when the run stopped; no failures."))
@@ -106,7 +105,7 @@ def counts(summary: Mapping[str, Any]) -> list[Detail]:
         )
     stalls = summary["stalls"]
     if stalls["stalls"]:
-        found = f"{stalls['stalls']:,} in {_requests(stalls['requests'])}, longest {number(stalls['max_ms'])} ms"
+        found = f"{stalls['stalls']:,} in {requests_text(stalls['requests'])}, longest {number(stalls['max_ms'])} ms"
         rows.append(Detail("Stalls", found, "Gaps over 5 times the request's median gap and over 100 ms."))
     return rows
 
@@ -161,103 +160,8 @@ def window(summary: Mapping[str, Any]) -> list[Detail]:
 _SERIES = {"ttft_ms": "TTFT", "tpot_ms": "TPOT", "e2el_ms": "E2EL", "output_tokens": "output"}
 
 
-def tokens(summary: Mapping[str, Any]) -> list[Detail]:
-    """Tokens asked for, tokens received, and how they were counted."""
-    row = summary["tokens"]
-    by = ", ".join(f"{name} {n:,}" for name, n in row["counted_by"].items() if n)
-    rows = [Detail("Input tokens", number(row["usage"]["input"]), "From the server's usage.")]
-    if not has_tokens(summary):
-        rows = [*_inputs(summary["inputs"]), *rows]
-    else:
-        rows.append(
-            Detail("Output tokens", number(row["output"]), f"Counted by: {by}." if by else "No response had any.")
-        )
-    for side in ("input", "output"):
-        found = row["asked_against_got"][side]
-        if found["compared"]:
-            text = f"{found['differ']:,} of {found['compared']:,} requests differ"
-            rows.append(
-                Detail(f"{side.capitalize()} tokens asked", text, "Tokens received, compared with tokens asked for.")
-            )
-    if (contradicted := row["contradicted"])["requests"]:
-        text = (
-            f"{contradicted['requests']:,} of {contradicted['judged']:,} requests; the first: {contradicted['first']}"
-        )
-        rows.append(Detail("Usage not believed", text, "Impossible counts are not used: the next source counted."))
-    found = row["mismatch"]
-    if found["compared"]:
-        text = f"{found['differ']:,} of {found['compared']:,} requests differ"
-        note = f" ({found['off_by_one']:,} by one: often an end token without text)" if found["off_by_one"] else ""
-        rows.append(
-            Detail("Usage against our count", text + note, "The server's usage, compared with the text it sent.")
-        )
-    rows += _kinds(row)
-    if (cached := row["cached"])["of"]:
-        text = f"{number(cached['tokens'])} · {share(cached['share'])} of the prompt tokens"
-        rows.append(Detail("Cached input tokens", text, "Taken from the server's cache, as its replies say."))
-    if (cache := summary.get("prefix_cache")) is not None:
-        rows.append(Detail("Prefix cache", prefix_cache.shares(cache), prefix_cache.MEANING))
-    unknown = row["chunks"]["requests_with_unknown_tokens_a_chunk"]
-    if unknown:
-        rows.append(Detail("Tokens of chunks unknown", _requests(unknown), "Their ITL has one sample per chunk gap."))
-    several = row["chunks"]["requests_with_several_tokens_a_chunk"]
-    if several:
-        rows.append(Detail("Several tokens in a chunk", _requests(several), "The tokens of a chunk share its gap."))
-    return rows
-
-
-def requests_and_replies(summary: Mapping[str, Any]) -> list[Detail]:
-    """What a terminal says of them too: how many inputs a request has, and which replies call tools."""
-    if not has_tokens(summary):
-        return [row for row in _inputs(summary["inputs"]) if row.name != "Inputs"]
-    kinds = _kinds(summary["tokens"])
-    return kinds if any(row.name == "Tool calls" for row in kinds) else []
-
-
-_KINDS = {"content": "answers", "reasoning": "reasoning", "tool_calls": "tool calls"}
-
-
-def _kinds(row: Mapping[str, Any]) -> list[Detail]:
-    """What the text is, where it is more than answers; runs of older versions do not say it."""
-    rows: list[Detail] = []
-    kinds = row.get("kinds")
-    if kinds is not None and (kinds["reasoning"]["chunks"] or kinds["tool_calls"]["chunks"]):
-        found = [(name, kinds[kind]) for kind, name in _KINDS.items() if kinds[kind]["chunks"]]
-        unknown = kinds["requests_with_unknown_tokens"]
-        note = "By the chunks that they came in" + (f"; {_requests(unknown)} cannot be divided." if unknown else ".")
-        text = " · ".join(f"{name} {number(one['tokens'])} in {one['chunks']:,} chunks" for name, one in found)
-        rows.append(Detail("Tokens by kind", text, note))
-    if kinds is not None and kinds["reasoning_by_usage"]:
-        rows.append(Detail("Reasoning tokens", number(kinds["reasoning_by_usage"]), "From the server's usage."))
-    calls = row.get("tool_calls")
-    if calls is not None and calls["replies"]:
-        text = f"{calls['replies']:,} of {calls['judged']:,} replies call tools"
-        if calls["calls_per_reply"] != 1:
-            text += f" · {calls['calls_per_reply']:.3g} calls each on average"
-        rows.append(Detail("Tool calls", text, "The name of the tool is the first sign of a call: TTFT ends there."))
-    return rows
-
-
-def _inputs(row: Mapping[str, Any]) -> list[Detail]:
-    """What requests were made of whose replies are no generated text."""
-    are, each = row["are"], row["per_request"]
-    rows = [
-        Detail("Inputs", f"{row['total']:,} {are}", f"The {are} of the successful requests."),
-        Detail(
-            "Inputs a request",
-            f"average {number(each['mean'])} · median {number(each['p50'])} · max {number(each['max'])}"
-            if each["n"]
-            else NOTHING,
-            f"How many {are} a request has.",
-        ),
-    ]
-    if row["dimensions"]:
-        found = ", ".join(f"{dimensions} ({n:,})" for dimensions, n in row["dimensions"].items())
-        rows.append(Detail("Dimensions", found, "Numbers in each embedding, and the replies that have so many."))
-    return rows
-
-
-def _requests(n: int) -> str:
+def requests_text(n: int) -> str:
+    """A number of requests."""
     return f"{n:,} request{'' if n == 1 else 's'}"
 
 

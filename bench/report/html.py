@@ -24,6 +24,7 @@ from bench.report import (
     segments_table,
     server,
     server_requests,
+    token_details,
 )
 from bench.report.certificate_text import STATS as CALIBRATED_STATS
 from bench.report.certificate_text import cause_sentence
@@ -111,7 +112,7 @@ def render(summary: Mapping[str, Any], page: Mapping[str, Any] | None = None) ->
         blocks=[
             ("Requests", details.counts(summary)),
             ("Load", details.load(summary) + details.window(summary)),
-            ("Tokens" if details.has_tokens(summary) else "Inputs", details.tokens(summary)),
+            ("Tokens" if details.has_tokens(summary) else "Inputs", token_details.tokens(summary)),
             ("The client itself", details.client(summary)),
         ],
         errors=summary["errors"],

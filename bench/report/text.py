@@ -26,6 +26,7 @@ from bench.report import (
     segments_table,
     server,
     server_requests,
+    token_details,
 )
 
 NARROW, WIDE = 80, 120
@@ -130,7 +131,7 @@ def _run(summary: Mapping[str, Any]) -> RenderableType:
     ]
     if (cache := summary.get("prefix_cache")) is not None:
         lines.append(f"prefix cache: {prefix_cache.shares(cache, ', ')}")
-    lines += [f"{row.name.lower()}: {row.value}" for row in details.requests_and_replies(summary)]
+    lines += [f"{row.name.lower()}: {row.value}" for row in token_details.requests_and_replies(summary)]
     return Padding(Text("\n".join(lines)), (1, 0))
 
 

@@ -14,7 +14,7 @@ from bench.endpoints.urls import metrics_url
 from bench.load.components import source_of
 from bench.metrics.cache_plan import CachePlan
 from bench.records import Outcome, RequestRecord
-from bench.report import details, text
+from bench.report import text, token_details
 from bench.server_metrics.exposition import read_page
 from bench.server_metrics.prefix_cache import ComparedCache, PrefixCacheUse, use
 from bench.server_metrics.role_series import ServerSeries
@@ -113,11 +113,11 @@ def test_the_plan_of_a_run_is_that_of_its_prompts(tmp_path: Path) -> None:
 
 def test_the_report_has_a_line_where_there_is_something_to_tell() -> None:
     summary = golden_summary()
-    assert "Prefix cache" not in [fact.name for fact in details.tokens(summary)]
+    assert "Prefix cache" not in [fact.name for fact in token_details.tokens(summary)]
     shares = use(PrefixCacheUse(planned_share=0.6), between(BEFORE, AFTER))
     assert shares is not None
     summary["prefix_cache"] = shares.to_json()
-    (fact,) = [fact for fact in details.tokens(summary) if fact.name == "Prefix cache"]
+    (fact,) = [fact for fact in token_details.tokens(summary) if fact.name == "Prefix cache"]
     assert fact.value == "planned 60% · measured 50% of the prompt tokens"
     assert "prefix cache: planned 60%, measured 50% of the prompt tokens" in text.render(summary)
     assert "prefix cache" not in text.render(golden_summary())
@@ -171,6 +171,6 @@ def test_the_report_tells_three_shares_and_the_difference() -> None:
     assert found is not None
     summary["prefix_cache"] = found.to_json()
     said = "planned 90% · by replies 80% · measured 50% of the prompt tokens · -10.00 points off the plan"
-    (fact,) = [fact for fact in details.tokens(summary) if fact.name == "Prefix cache"]
+    (fact,) = [fact for fact in token_details.tokens(summary) if fact.name == "Prefix cache"]
     assert fact.value.startswith(said)
     assert "by replies 80%" in text.render(summary)
