@@ -13,7 +13,16 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from bench.kept_messages import Keeper, KeptMessage
-from bench.mid_session import FRESH, NS_PER_S, Beginning, beginning_at, instants, planned_times, rest_ns
+from bench.mid_session import (
+    FRESH,
+    NS_PER_S,
+    Beginning,
+    beginning_at,
+    instants,
+    planned_times,
+    rest_ns,
+    without_doubles,
+)
 from bench.rng import Random
 from bench.stock import Stock
 from bench.workload import Continuation, Encoded, Phase, Request, Route, TurnPlace
@@ -241,8 +250,11 @@ class Conversations:
         that are not drawn come behind them, from their first turn on."""
         if not users:
             return
+        if ready := len(self.stock):  # To wait for others would let the load begin late.
+            out_of = min(out_of, max(ready, users))
         sessions = [self._take() for _ in range(out_of)]
-        drawn = instants([max(planned_times(session)[1]) for session in sessions], users, chance)
+        lasts_ns = [max(planned_times(session)[1]) for session in sessions]
+        drawn = without_doubles(instants(lasts_ns, users, chance), lasts_ns)
         for number, at_ns in drawn:
             session = sessions[number]
             beginning = beginning_at(session, at_ns)

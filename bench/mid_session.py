@@ -68,6 +68,23 @@ def instants(lasts_ns: Sequence[int], users: int, chance: Random) -> list[tuple[
     return found
 
 
+def without_doubles(found: Sequence[tuple[int, int]], lasts_ns: Sequence[int]) -> list[tuple[int, int]]:
+    """The same, but that of two users in one session the second goes to the longest that nobody is in, as far into it for its
+    length. Two that say the same would share a cache. Where there are fewer sessions than users, some stay together."""
+    taken = {number for number, _ in found}
+    free = sorted((number for number in range(len(lasts_ns)) if number not in taken), key=lambda n: (lasts_ns[n], n))
+    kept: list[tuple[int, int]] = []
+    seen: set[int] = set()
+    for number, at_ns in found:
+        if number in seen and free:
+            other = free.pop()
+            at_ns = at_ns * lasts_ns[other] // lasts_ns[number]
+            number = other
+        seen.add(number)
+        kept.append((number, at_ns))
+    return kept
+
+
 def beginning_at(session: Session, at_ns: int) -> Beginning | None:
     """How a session begins that is so far into its plan; None where no turn is left to send."""
     starts, ends = planned_times(session)
