@@ -27,6 +27,7 @@ _ONLY_WITH: dict[str, tuple[str, ...]] = {
     "max_num_batched_tokens": ("batching",),
     "kv_blocks": ("batching",),
     "prefix_caching": ("batching",),
+    "scheduling_policy": ("batching",),
 }
 """The engines that use a field."""
 

@@ -175,6 +175,10 @@ class MockConfig(BaseModel):
     kv_blocks: Annotated[int | None, Flag("batching", "N")] = Field(
         None, ge=1, description="size of the KV cache, in blocks of 16 tokens (default: set by the step cost)"
     )
+    scheduling_policy: Annotated[Literal["fcfs", "priority"], Flag("batching", "NAME")] = Field(
+        "fcfs",
+        description="order of waiting requests; fcfs: of their arrival; priority: of `priority` in the body, lower first",
+    )
     prefix_caching: Annotated[bool, Flag("batching", "on|off")] = Field(
         True, description="let prompts share the KV blocks of a common prefix"
     )

@@ -203,7 +203,7 @@ class Generation:
             in_shape.work = keys.work
         for number, (draft, plan) in enumerate(zip(drafts, plans, strict=True)):
             links = intake.blocks.links(draft.count.chain, said[number][: plan.output_tokens])
-            work = EngineRequest(context.received_ns, plan, draft.count.tokens, links)
+            work = EngineRequest(context.received_ns, plan, draft.count.tokens, links, params.priority)
             if config.stream_interval > 1:
                 take = partial(_take_of, reply, number)
                 keys.admit(work, StreamInterval(take, config.stream_interval, plan.output_tokens))

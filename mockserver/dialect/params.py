@@ -58,6 +58,8 @@ class RequestParams:
     """How many alternatives to give with the log probability of each token. None: no log probabilities."""
     echo_prompt: bool = False
     """Completions: whether the reply repeats the prompt."""
+    priority: int = 0
+    """vLLM's `priority`: lower is served first, if the engine goes by priorities."""
     previous_response: str | None = None
     """Responses: the id of the stored response that this request continues."""
     stores: bool = False

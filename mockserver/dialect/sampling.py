@@ -109,3 +109,13 @@ def _check_integers(integers: dict[str, int], asked_tokens: int | None) -> None:
         refuse(f"min_tokens must be greater than or equal to 0, got {least}.")
     if least is not None and asked_tokens is not None and least > asked_tokens:
         refuse(f"min_tokens must be less than or equal to max_tokens={asked_tokens}, got {least}.")
+
+
+def priority_of(row: dict[str, Any]) -> int:
+    """vLLM's `priority` of a body. Raises Refusal (400)."""
+    value = row.get("priority")
+    if value is None:
+        return 0
+    if type(value) is not int or not -(2**63) <= value < 2**63:
+        refuse("priority must be a whole number of 64 bits.", "priority")
+    return value

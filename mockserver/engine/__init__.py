@@ -30,7 +30,10 @@ def _sampled(config: MockConfig) -> Engine:
 
 def _batching(config: MockConfig) -> Engine:
     return BatchingEngine(
-        step_cost_of(config), prefix_caching=config.prefix_caching, drafts=config.num_speculative_tokens
+        step_cost_of(config),
+        prefix_caching=config.prefix_caching,
+        drafts=config.num_speculative_tokens,
+        by_priority=config.scheduling_policy == "priority",
     )
 
 

@@ -7,6 +7,9 @@ Rules:
 - No KV block for a waiting request: it waits, and so do all behind it. None for a running one: the newest running
   request is preempted (it may be that one itself): its blocks are freed, it goes to the front of the queue, and all of
   it is computed again. After a preemption no waiting request is admitted in that step.
+- By priority (`--scheduling-policy priority`): the queue is in the order of (priority, arrival), the lowest first, and the
+  running request with the highest is preempted, even if this step has it already: its tokens go back to the budget. It waits
+  in its place in the queue.
 - With prefix caching the leading full blocks that are found are not computed; the last token always is.
 - The tokens of a step come out together at its end, and the next step begins at that instant: instants are those of the
   model and never of a clock, so that a late caller shifts nothing. A request that arrives in mid-step waits for its end.
@@ -18,6 +21,7 @@ Speculative decoding: a decode computes one token and `drafts` drafts, and gives
 from __future__ import annotations
 
 import heapq
+from bisect import insort
 from collections import Counter, deque
 from dataclasses import replace
 from itertools import count
@@ -34,8 +38,12 @@ class BatchingEngine:
 
     needs_input_tokens = True
 
-    def __init__(self, cost: StepCost, *, prefix_caching: bool = True, drafts: int = 0) -> None:
-        """`cost` with the limits of the server, `drafts` tokens that are proposed for each decode."""
+    def __init__(
+        self, cost: StepCost, *, prefix_caching: bool = True, drafts: int = 0, by_priority: bool = False
+    ) -> None:
+        """`cost` with the limits of the server, `drafts` tokens that are proposed for each decode. `by_priority`: requests
+        are served in the order of their priorities, else in that of their arrival."""
+        self._by_priority = by_priority
         self.block_tokens = BLOCK_TOKENS if prefix_caching else 0
         self._cost = cost
         self._drafts = drafts
@@ -96,6 +104,8 @@ class BatchingEngine:
             facts |= {"prefill_ns": work.prefill_ns, "decode_ns": work.decode_ns}
         if work.drafts is not None:
             facts |= work.drafts.facts()
+        if self._by_priority:
+            facts["priority"] = sequence.request.priority
         gaps_ns, ttft_ns = tuple(sequence.gaps_ns), None
         if sequence.last_ns is not None:
             ttft_ns = sequence.last_ns - sum(gaps_ns) - sequence.request.received_ns
@@ -164,41 +174,51 @@ class BatchingEngine:
     def _begin(self, start_ns: int) -> None:
         """Decide what the step that starts now computes."""
         while self._coming and self._coming[0][0] <= start_ns:
-            self._waiting.append(heapq.heappop(self._coming)[2])
+            self._queue(heapq.heappop(self._coming)[2])
         budget = self._cost.max_num_batched_tokens
-        batch: list[tuple[LiveSequence, int]] = []
-        prefill = decode = context = 0
+        batch: dict[LiveSequence, int] = {}
         before = self._preemptions
-        place = 0
-        while place < len(self._running) and budget > 0:
-            sequence = self._running[place]
+        for sequence in [*self._running]:
+            if budget <= 0:
+                break
+            if not sequence.blocks:
+                continue  # It was preempted for one before it.
             wanted = sequence.tokens - sequence.computed
             if not sequence.prefilling:
                 wanted += min(self._drafts, sequence.target - sequence.generated - 1)
             tokens = min(wanted, budget)
-            if not self._grow(sequence, sequence.computed + tokens):
-                break  # It was the newest itself.
-            batch.append((sequence, tokens))
+            budget += self._make_room(sequence, sequence.computed + tokens, batch)
+            if not sequence.blocks:
+                break  # It was its own turn to go.
+            self._grow(sequence, sequence.computed + tokens)
+            batch[sequence] = tokens
             budget -= tokens
-            place += 1
+        if self._preemptions == before:
+            self._admit_waiting(start_ns, budget, batch)
+        if not batch:
+            # All that waited was released meanwhile; or the first in line gave way, and the next step has the others.
+            return
+        self._batch = [*batch.items()]
+        prefill = decode = context = 0
+        for sequence, tokens in self._batch:
             if sequence.prefilling:
                 prefill += tokens
             else:
                 decode += tokens
                 context += sequence.computed + tokens
-        if self._preemptions == before:
-            prefill += self._admit_waiting(start_ns, budget, batch)
-        if not batch:
-            return  # All that waited was released meanwhile.
-        self._batch = batch
         self._began_ns = start_ns
         self._end_ns = start_ns + self._cost.step_ns(prefill, decode, context)
         self._iterations[prefill + decode] += 1
 
-    def _admit_waiting(self, start_ns: int, budget: int, batch: list[tuple[LiveSequence, int]]) -> int:
-        """Take waiting requests into the step; returns their tokens."""
+    def _queue(self, sequence: LiveSequence) -> None:
+        if self._by_priority:
+            insort(self._waiting, sequence, key=lambda other: other.rank)
+        else:
+            self._waiting.append(sequence)
+
+    def _admit_waiting(self, start_ns: int, budget: int, batch: dict[LiveSequence, int]) -> None:
+        """Take waiting requests into the step."""
         pool, waiting = self._pool, self._waiting
-        admitted = 0
         while waiting and budget > 0 and len(self._running) < self._cost.max_num_seqs:
             sequence = waiting[0]
             if sequence.over:
@@ -224,23 +244,27 @@ class BatchingEngine:
                     self._prefix_queries += sequence.prompt
                     self._prefix_hits += cached
             self._running.append(sequence)
-            batch.append((sequence, tokens))
+            batch[sequence] = tokens
             budget -= tokens
-            admitted += tokens
-        return admitted
 
-    def _grow(self, sequence: LiveSequence, tokens: int) -> bool:
-        """Blocks for so many tokens of a running request, at the cost of the newest; False where that was itself."""
+    def _make_room(self, sequence: LiveSequence, tokens: int, batch: dict[LiveSequence, int]) -> int:
+        """Preempt until there are blocks for so many tokens of a running request, which may be preempted itself. Returns the
+        tokens of the step that are free again."""
+        missing = _blocks(tokens) - len(sequence.blocks)
+        freed = 0
+        while sequence.blocks and missing > self._pool.free:
+            victim = max(self._running, key=lambda other: other.rank) if self._by_priority else self._running[-1]
+            self._running.remove(victim)
+            freed += batch.pop(victim, 0)
+            self._preempt(victim)
+        return freed
+
+    def _grow(self, sequence: LiveSequence, tokens: int) -> None:
+        """Blocks for so many tokens of a running request."""
         missing = _blocks(tokens) - len(sequence.blocks)
         if missing > 0:
-            while missing > self._pool.free:
-                newest = self._running.pop()
-                self._preempt(newest)
-                if newest is sequence:
-                    return False
             sequence.blocks += self._pool.take(missing)
         self._remember(sequence, tokens)
-        return True
 
     def _remember(self, sequence: LiveSequence, tokens: int) -> None:
         """Full blocks can be found from now on: whoever finds one in this step computes after it. Drafts are no tokens
@@ -257,7 +281,10 @@ class BatchingEngine:
         sequence.prefilling = True
         sequence.preemptions += 1
         self._preemptions += 1
-        self._waiting.appendleft(sequence)
+        if self._by_priority:
+            self._queue(sequence)
+        else:
+            self._waiting.appendleft(sequence)
 
     def _end(self, end_ns: int, out: list[tuple[int, int]]) -> None:
         """The step under way is over: its tokens come out."""

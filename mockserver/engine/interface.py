@@ -22,6 +22,8 @@ class EngineRequest:
     """None unless the engine needs it (`needs_input_tokens`)."""
     blocks: Sequence[int] = ()
     """The hash chain of the full KV blocks of prompt and reply. Empty unless the engine needs it (`block_tokens`)."""
+    priority: int = 0
+    """Lower is served first, by an engine that goes by priorities."""
 
 
 @dataclass(frozen=True, slots=True)

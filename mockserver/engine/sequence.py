@@ -30,6 +30,7 @@ class LiveSequence:
         "preemptions",
         "prefilling",
         "prompt",
+        "rank",
         "ready_ns",
         "remembered",
         "request",
@@ -44,6 +45,8 @@ class LiveSequence:
         self.key = key
         self.request = request
         self.ready_ns = ready_ns
+        self.rank = (request.priority, request.received_ns, key)
+        """Its place where priorities count: the lowest is served first, the highest is preempted first."""
         self.prompt = max(1, request.input_tokens or 0)
         self.target = request.plan.output_tokens
         self.chain: Sequence[int] = request.blocks

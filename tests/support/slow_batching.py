@@ -20,6 +20,7 @@ class RequestLengths:
     reply: tuple[int, ...]
     shares: tuple[int, ...] = ()
     """Tokens of each step, for speculative decoding; else one each."""
+    priority: int = 0
 
 
 @dataclass
@@ -62,7 +63,9 @@ class SlowBatching:
         caching: bool = False,
         drafts: int = 0,
         size: int = 16,
+        by_priority: bool = False,
     ) -> None:
+        self.by_priority = by_priority
         self.cost, self.seqs, self.budget, self.caching, self.drafts, self.size = (
             cost, seqs, budget, caching, drafts, size,
         )  # fmt: skip
@@ -88,11 +91,20 @@ class SlowBatching:
             for live in sorted(entering, key=lambda live: (self._ready(live), live.name)):
                 outside.remove(live)
                 queue.append(live)
+            self._sort(queue)
             if step is None and (queue or running):
                 step = self._plan(queue, running, now)
             if step is None and not outside:
                 return everyone
         raise AssertionError("not done in time")
+
+    @staticmethod
+    def _rank(live: _Live) -> tuple[int, int, int]:
+        return live.asked.priority, live.asked.at, live.name
+
+    def _sort(self, queue: list[_Live]) -> None:
+        if self.by_priority:
+            queue.sort(key=self._rank)
 
     def _ready(self, live: _Live) -> int:
         return live.asked.at + self.cost["a0"] + self.cost["a1"] * len(live.asked.prompt)
@@ -151,11 +163,22 @@ class SlowBatching:
                 tokens += min(self.drafts, len(live.asked.reply) - len(live.stamps) - 1)
             tokens = min(tokens, left)
             while live in running and not self._ensure(live, live.done + tokens):
-                newest = running.pop()
+                newest = max(running, key=self._rank) if self.by_priority else running[-1]
+                running.remove(newest)
+                for entry in [entry for entry in work if entry[0] is newest]:
+                    # It was in this step already: its tokens are another's, and what it would have filled is not there.
+                    work.remove(entry)
+                    left += entry[1]
+                    counts["decode" if newest.in_decode else "prefill"] -= entry[1]
+                    if newest.in_decode:
+                        counts["context"] -= newest.done + entry[1]
+                    for block in newest.blocks[newest.done // self.size :]:
+                        block.content = None
                 self._free(newest)
                 newest.done, newest.in_decode = 0, False
                 newest.preempted += 1
                 queue.insert(0, newest)
+                self._sort(queue)
                 preempting = True
             if live in running:
                 work.append((live, tokens))
@@ -163,6 +186,8 @@ class SlowBatching:
                 counts["decode" if live.in_decode else "prefill"] += tokens
                 if live.in_decode:
                     counts["context"] += live.done + tokens
+            else:
+                break
         while queue and not preempting and left > 0 and len(running) < self.seqs:
             live = queue[0]
             hits = self._cached(live)
@@ -182,6 +207,9 @@ class SlowBatching:
             work.append((live, tokens))
             left -= tokens
             counts["prefill"] += tokens
+        if not work and running:
+            # The first one gave way to those behind it: a step of nothing takes no time, and the next has them.
+            return self._plan(queue, running, now)
         self.most_running = max(self.most_running, len(running))
         self.most_tokens = max(self.most_tokens, self.budget - left)
         cost = self.cost

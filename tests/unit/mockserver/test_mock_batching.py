@@ -63,6 +63,46 @@ def test_without_a_free_block_the_newest_is_preempted_and_computed_again() -> No
     assert max(seen[1]) < max(seen[2])
 
 
+ONE_BY_ONE = replace(COST, max_num_seqs=1)
+
+
+@pytest.mark.parametrize(
+    ("by_priority", "expected"),
+    [
+        # Request 1 runs 5..18 (4 tokens: 10 + 8), one decode to 31. The others wait: 2 and 3 with priority 5, 4 with -1.
+        # Each takes 18 for its prompt and 13 for its second token.
+        (False, {1: [23, 36], 2: [54, 67], 3: [85, 98], 4: [116, 129]}),
+        (True, {1: [23, 36], 4: [54, 67], 2: [85, 98], 3: [116, 129]}),
+    ],
+)
+def test_the_lowest_priority_is_served_first_and_among_equals_the_first_to_arrive(
+    by_priority: bool, expected: dict[int, list[int]]
+) -> None:
+    engine = BatchingEngine(ONE_BY_ONE, by_priority=by_priority)
+    for key, at, priority in ((1, 0, 9), (2, 1, 5), (3, 2, 5), (4, 3, -1)):
+        engine.admit(key, replace(work(at, 4, 2), priority=priority))
+    assert stamps_us(engine) == expected
+    facts = {key: engine.release(key).facts for key in expected}
+    assert [facts[key].get("priority") for key in (1, 2, 3, 4)] == ([9, 5, 5, -1] if by_priority else [None] * 4)
+    assert {key: facts[key]["queue_ns"] // US for key in (2, 4)} == ({2: 61, 4: 28} if by_priority else {2: 30, 4: 90})
+
+
+def test_the_highest_priority_is_preempted_even_where_the_step_had_it_already() -> None:
+    # Two blocks each hold 16 tokens; 1 and 2 have 15 each, so the second decode of each needs another block.
+    # By arrival the newest goes, 2. By priority 1 goes, though it stands before 2 in the step.
+    for by_priority, goes, stays in ((False, 2, 1), (True, 1, 2)):
+        engine = BatchingEngine(replace(COST, kv_blocks=3), by_priority=by_priority)
+        engine.admit(1, replace(work(0, 15, 10), priority=3))
+        engine.admit(2, replace(work(0, 15, 10), priority=1))
+        seen = stamps_us(engine)
+        # Both prompts in one step: 5 + 10 + 60, then a decode of both: 16 more.
+        assert [seen[key][:2] for key in (1, 2)] == [[75, 91]] * 2
+        # Alone from the third on: 13 each. The other is computed again with 17 tokens: 10 + 34.
+        assert seen[stays] == [75, 91, *range(104, 104 + 8 * 13, 13)]
+        assert seen[goes] == [75, 91, *range(195 + 44, 195 + 44 + 8 * 13, 13)]
+        assert [engine.release(key).facts["preemptions"] for key in (goes, stays)] == [1, 0]
+
+
 def test_a_prefix_that_was_computed_before_is_not_computed_again_but_for_the_last_token() -> None:
     engine = BatchingEngine(COST)
     chain = Chain().extended(range(32), BLOCK_TOKENS)
@@ -268,7 +308,9 @@ requests = st.lists(
 )
 
 
-def _asked(rows: list[tuple[int, int, int, int]], drafts: int, seed: int) -> list[RequestLengths]:
+def _asked(
+    rows: list[tuple[int, int, int, int]], drafts: int, seed: int, priorities: bool = False
+) -> list[RequestLengths]:
     rng = random.Random(seed)
     asked = []
     for at, prompt, reply, family in rows:
@@ -277,7 +319,11 @@ def _asked(rows: list[tuple[int, int, int, int]], drafts: int, seed: int) -> lis
         shares: list[int] = [1] if drafts else []
         while drafts and sum(shares) < reply:
             shares.append(min(rng.randint(1, drafts + 1), reply - sum(shares)))
-        asked.append(RequestLengths(at, tuple(text[:prompt]), tuple(text[prompt:]), tuple(shares)))
+        asked.append(
+            RequestLengths(
+                at, tuple(text[:prompt]), tuple(text[prompt:]), tuple(shares), rng.randint(-1, 1) if priorities else 0
+            )
+        )
     return asked
 
 
@@ -290,6 +336,7 @@ def _asked(rows: list[tuple[int, int, int, int]], drafts: int, seed: int) -> lis
     caching=st.booleans(),
     drafts=st.integers(0, 3),
     b3=st.integers(0, 1),
+    by_priority=st.booleans(),
 )
 @example(  # Two that compute the same block at once; the one that was full first is evicted.
     rows=[(0, 16, 1, 0), (25, 16, 6, 0), (0, 40, 10, 2), (50, 27, 40, 2)],
@@ -299,22 +346,41 @@ def _asked(rows: list[tuple[int, int, int, int]], drafts: int, seed: int) -> lis
     caching=True,
     drafts=3,
     b3=1,
+    by_priority=False,
+)
+@example(  # The one that is preempted had tokens of the step already, which are free again.
+    rows=[(27, 8, 22, 1), (35, 11, 39, 1), (57, 33, 19, 0), (21, 8, 14, 1), (53, 16, 17, 0)],
+    seqs=4,
+    budget=5,
+    spare=2,
+    caching=True,
+    drafts=0,
+    b3=0,
+    by_priority=True,
 )
 def test_the_engine_and_the_slow_stepper_agree_to_the_microsecond(
-    rows: list[tuple[int, int, int, int]], seqs: int, budget: int, spare: int, caching: bool, drafts: int, b3: int
+    rows: list[tuple[int, int, int, int]],
+    seqs: int,
+    budget: int,
+    spare: int,
+    caching: bool,
+    drafts: int,
+    b3: int,
+    by_priority: bool,
 ) -> None:
-    asked = _asked(rows, drafts, 1)
+    asked = _asked(rows, drafts, 1, by_priority)
     needed = max(-(-(len(one.prompt) + len(one.reply)) // BLOCK_TOKENS) for one in asked)
     cost = StepCost(7, 2, 3, b3, a0=5, a1=1, max_num_seqs=seqs, max_num_batched_tokens=budget, kv_blocks=needed + spare)
     slow = SlowBatching(
         {"b0": 7, "b1": 2, "b2": 3, "b3": b3, "a0": 5, "a1": 1},
-        seqs=seqs, budget=budget, blocks=needed + spare, caching=caching, drafts=drafts,
+        seqs=seqs, budget=budget, blocks=needed + spare, caching=caching, drafts=drafts, by_priority=by_priority,
     )  # fmt: skip
     expected = slow.run(asked)
-    engine = BatchingEngine(cost, prefix_caching=caching, drafts=drafts)
+    engine = BatchingEngine(cost, prefix_caching=caching, drafts=drafts, by_priority=by_priority)
     for key, one in enumerate(asked):
         links = Chain().extended([*one.prompt, *one.reply], BLOCK_TOKENS).links if caching else ()
-        engine.admit(key, work(one.at, len(one.prompt), len(one.reply), blocks=links, shares=one.shares))
+        request = work(one.at, len(one.prompt), len(one.reply), blocks=links, shares=one.shares)
+        engine.admit(key, replace(request, priority=one.priority))
     seen = stamps_us(engine)
     assert seen == {live.name: live.stamps for live in expected}
     drafted = [0, 0, 0]

@@ -73,6 +73,7 @@ CHANGES: dict[str, tuple[str, Any]] = {
     "max_num_batched_tokens": ("512", 512),
     "kv_blocks": ("9000", 9000),
     "prefix_caching": ("off", False),
+    "scheduling_policy": ("priority", "priority"),
     "output_tokens": ("uniform:1..9", "uniform:1..9"),
     "embedding_size": ("64", 64),
     "reasoning_tokens": ("uniform:1..9", "uniform:1..9"),
@@ -92,7 +93,8 @@ CHANGES: dict[str, tuple[str, Any]] = {
 BESIDE = {
     "replay_draw": ("--replay=seen.jsonl",),
     **dict.fromkeys(
-        ("step_cost", "max_num_seqs", "max_num_batched_tokens", "kv_blocks", "prefix_caching"), ("--engine=batching",)
+        ("step_cost", "max_num_seqs", "max_num_batched_tokens", "kv_blocks", "prefix_caching", "scheduling_policy"),
+        ("--engine=batching",),
     ),
 }
 """Flags without which a field would do nothing, and would be refused."""
