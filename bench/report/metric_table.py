@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from bench.report import jobs, parts_table
+from bench.report import jobs, parts_table, server_requests
 from bench.report.details import latencies, rate_names
 from bench.report.formatting import NOTHING, interval, measured, number, statistic
 
@@ -42,6 +42,7 @@ def rows(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
     found.append({"metric": "error_rate", "unit": "share", "values": tried,
                   "mean": counts["failed"] / tried if tried else None})  # fmt: skip
     found += _rows_of_jobs(summary)
+    found += _rows_of_server_requests(summary)
     for of_it, part in parts_table.of_every_kind(summary):
         found += _rows_of_part(summary, of_it, part)
     return found
@@ -61,6 +62,32 @@ def _rows_of_jobs(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
         row,
         *({"metric": name, "unit": "1/h", "mean": rates[name], **_ends("mean", rates["ci95"][name])} for name in known),
     ]
+
+
+def _rows_of_server_requests(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The times that replies say, what was cached, and what drafts were worth, as far as they are known."""
+    said = summary.get("server_requests")
+    if said is None:
+        return []
+    found = [
+        {
+            "metric": f"server_{key.removesuffix('_ms')}",
+            "unit": "ms",
+            "values": of["n"],
+            **{stat: of[stat] for stat in STATS},
+        }
+        for key, of in said.items()
+        if key.endswith("_ms") and of["n"]
+    ]
+    drafts = said["drafts"]
+    for name, unit, of, key in (
+        ("cached_share", "share", said["cached"], "share"),
+        ("draft_acceptance", "share", drafts, "acceptance_rate"),
+        ("tokens_per_step", "tokens", drafts, "tokens_per_step"),
+    ):
+        if of is not None and of[key] is not None:
+            found.append({"metric": name, "unit": unit, "values": of["replies"], "mean": of[key]})
+    return found
 
 
 def _rows_of_part(summary: Mapping[str, Any], of_it: str, part: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -119,6 +146,11 @@ def to_markdown(summary: Mapping[str, Any]) -> str:
     parts += _table(["Jobs", ""], [[row.name, row.value] for row in jobs.rows(summary)])
     for title, heads, body in jobs.tables(summary):
         parts += _table([f"{title}: {heads[0].lower()}", *heads[1:]], [list(row) for row in body])
+    parts += _table(
+        ["The server, by its replies", *(f"{stat} (ms)" for stat in server_requests.STATS.values())],
+        [[row.name, *row.cells] for row in server_requests.times(summary)],
+    )
+    parts += _table(["Cache and drafts", ""], [[row.name, row.value] for row in server_requests.facts(summary)])
     for table in parts_table.tables(summary):
         parts += _table(list(table.heads), [list(row) for row in table.rows])
         parts += [f"- {_cell(note)}" for note in table.notes[1:]] + [""] * (len(table.notes) > 1)

@@ -65,6 +65,8 @@ def test_cached_tokens_and_drafts_add_up_to_the_servers_counters_and_the_probes_
         total = sum(record[what] for record in records)
         assert total > 0
         assert found[what] == (total, total, True)
+    # The report's numbers are those of the run, without its warm-up.
+    assert summary["server_requests"]["drafts"]["replies"] == REQUESTS
     # The probe had some too: with these the sums would not agree.
     asked = f"probe-{str(records[0]['id']).rpartition('-')[0]}-0"
     (probe,) = [line["engine"] for line in mock.ledger_lines() if line["id"] == asked]

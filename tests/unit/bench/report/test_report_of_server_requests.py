@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 from typing import Any
 
-from bench.report import html, run_charts, server_requests, text
+from bench.report import html, metric_table, run_charts, server_requests, text
 from bench.report.time_charts import RunNumbers
 from tests.support.golden_run import golden_summary
 from tests.support.made_records import made_record
@@ -66,6 +66,24 @@ def test_a_terminal_has_it_in_two_lines() -> None:
     assert lines[0].startswith("the server by its replies, medians: Queue 2 ms, Prefill 25 ms, TTFT 27 ms")
     assert "tokens a step 2.200 in 100 steps" in lines[1]
     assert "the server by its replies" in text.render(said())
+
+
+def test_tables_for_other_tools_have_rows_of_it() -> None:
+    rows = {row["metric"]: (row["unit"], row.get("values"), row["mean"]) for row in metric_table.rows(said())}
+    assert rows["server_queue"] == ("ms", 20, 2.0)
+    assert rows["server_outside"] == ("ms", 20, 3.0)
+    assert rows["cached_share"] == ("share", 20, 0.64)
+    assert (rows["draft_acceptance"], rows["tokens_per_step"]) == (("share", 20, 0.6), ("tokens", 20, 2.2))
+    markdown = metric_table.to_markdown(said())
+    assert "| Prefill | 25 | 25 | 25 | 25 |" in markdown
+    assert "| Accepted drafts | 120 of 200 (60%) |" in markdown
+    assert len(metric_table.rows(golden_summary())) == len(
+        [r for r in metric_table.rows(said()) if r["metric"] not in OURS]
+    )
+
+
+OURS = {"server_queue", "server_prefill", "server_decode", "server_ttft", "server_outside", "cached_share",
+        "draft_acceptance", "tokens_per_step"}  # fmt: skip
 
 
 def test_other_runs_say_nothing_of_it() -> None:
