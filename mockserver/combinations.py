@@ -19,6 +19,7 @@ _ONLY_WITH: dict[str, tuple[str, ...]] = {
     "itl": ("sampled", "replay"),
     "ttft_per_input_token": ("sampled",),
     "load_slowdown": ("sampled", "replay"),
+    "sampled_times": ("sampled",),
     "replay": ("replay",),
     "replay_draw": ("replay",),
     "num_speculative_tokens": ("sampled", "batching"),
@@ -30,6 +31,8 @@ _ONLY_WITH: dict[str, tuple[str, ...]] = {
     "scheduling_policy": ("batching",),
 }
 """The engines that use a field."""
+
+_SAID_BY_TIMES = ("ttft", "tpot", "itl", "ttft_per_input_token", "load_slowdown", "num_speculative_tokens")
 
 
 def step_cost_of(config: MockConfig) -> StepCost:
@@ -50,9 +53,20 @@ def combination_problems(config: MockConfig) -> list[str]:
             )
     if config.engine == "replay" and config.replay is None:
         problems.append("--engine replay needs a recording: add --replay FILE")
-    if config.workers > 1 and (config.engine == "batching" or config.load_slowdown > 0):
-        together = "--engine batching" if config.engine == "batching" else "--load-slowdown"
-        problems.append(f"{together} needs all requests in one process: remove --workers")
+    together = {
+        "--engine batching": config.engine == "batching",
+        "--load-slowdown": config.load_slowdown > 0,
+        "--sampled-times": config.sampled_times is not None,
+    }
+    if config.workers > 1 and any(together.values()):
+        which = next(name for name, used in together.items() if used)
+        problems.append(f"{which} needs all requests in one process: remove --workers")
+    if config.sampled_times is not None:
+        problems += [
+            f"--{name.replace('_', '-')} has no effect with --sampled-times, which says it: remove it"
+            for name in _SAID_BY_TIMES
+            if str(getattr(config, name)) != str(type(config).model_fields[name].default)
+        ]
     if "cached_tokens" in config.reply_details and config.engine != "batching":
         problems.append("--reply-details cached_tokens: only --engine batching has a prefix cache")
     if "speculative_decoding" in config.reply_details and config.num_speculative_tokens == 0:

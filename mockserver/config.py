@@ -26,6 +26,7 @@ from pydantic import (
 from mockserver.combinations import combination_problems
 from mockserver.config_parts.sentences import sentences_of
 from mockserver.config_parts.values import (
+    SAMPLED_TIMES,
     STEP_COST,
     FaultRule,
     TimeDistribution,
@@ -33,12 +34,14 @@ from mockserver.config_parts.values import (
     as_list,
     host_name,
     masked,
+    name_of,
     origin,
     spec,
 )
 from mockserver.errors import UsageError
 from mockserver.presets import settings_of
 from mockserver.profiles import settings_of_profile
+from mockserver.sampled_times import SampledTimes
 from mockserver.step_cost import StepCostSpec
 
 
@@ -141,6 +144,13 @@ class MockConfig(BaseModel):
         ge=0,
         allow_inf_nan=False,
         description="slow down with load: multiply each wait by 1 + F x (other requests in flight)",
+    )
+    sampled_times: Annotated[SampledTimes | None, SAMPLED_TIMES, PlainSerializer(name_of), Flag("latency", "FILE")] = (
+        Field(
+            None,
+            description="times as a server was seen to have them, in place of --ttft and --tpot: a JSON file; a profile of "
+            "`python -m bench fit --engine sampled` has them",
+        )
     )
     replay: Annotated[Path | None, Flag("latency", "FILE")] = Field(
         None, description="replay the latencies of a ledger, a requests.jsonl, or a fitted profile"

@@ -113,7 +113,7 @@ class Generation:
     ) -> list[_Draft]:
         """The choices with their plans, prompt by prompt. Raises Refusal."""
         limit = version.config.max_model_len
-        by_input = version.latencies.ttft_per_input_token is not None
+        by_input = version.latencies.by_input
         at_once = params.continuous_usage or by_input or self._intake.engine.needs_input_tokens
         prompts = (params.prompt, *params.more_prompts)
         counted = [await self._count(params, prompt, version.config) for prompt in prompts]

@@ -1,6 +1,7 @@
 """A profile, the file that `python -m bench fit` writes of a server: what it means for the mock's settings.
 
     {"schema": "trueload/profile/1", "engine": "batching", "model": NAME, "step_cost": {...}, "settings": {...}, ...}
+    {"schema": "trueload/profile/1", "engine": "sampled", "model": NAME, "sampled_times": {...}, "settings": {...}, ...}
 
 Later settings win: defaults, preset, profile, YAML file, flags. The rest of the file says how the numbers were found.
 """
@@ -11,10 +12,13 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from mockserver.sampled_times import sampled_times_of
 from mockserver.step_cost import BLOCK_TOKENS, StepCostSpec, step_cost_of_values
 
 SCHEMA = "trueload/profile/1"
 _SETTINGS = ("num_speculative_tokens", "acceptance_rate", "stream_interval")
+_OF_ENGINE = {"batching": "step_cost", "sampled": "sampled_times"}
+"""What a profile of each engine must have."""
 _LONGEST = 131_072
 """The mock's own context length, which a small KV cache may not hold."""
 
@@ -32,11 +36,11 @@ def settings_of_profile(path: object) -> Mapping[str, object]:
         said = "it has no schema" if found is None else f"its schema is {found!r}"
         raise ValueError(f"{str(path)!r}: is not a profile of `python -m bench fit` ({said}, not {SCHEMA!r})")
     problems: list[str] = []
-    if row.get("engine") != "batching":
-        problems.append(f"engine {row.get('engine')!r} is not known: this mock serves profiles of the engine batching")
-    cost, settings = row.get("step_cost"), row.get("settings", {})
-    if not isinstance(cost, dict):
-        problems.append('step_cost is missing: an object like {"b0": 7052, "b1": 19.54, "b2": 25.43}')
+    engine, settings = row.get("engine"), row.get("settings", {})
+    if engine not in _OF_ENGINE:
+        problems.append(f"engine {engine!r} is not known: this mock serves profiles of {' and '.join(_OF_ENGINE)}")
+    elif not isinstance(row.get(_OF_ENGINE[engine]), dict):
+        problems.append(f"{_OF_ENGINE[engine]} is missing: an object, as fit writes it")
     if not isinstance(settings, dict):
         problems.append("settings is not an object")
         settings = {}
@@ -47,11 +51,12 @@ def settings_of_profile(path: object) -> Mapping[str, object]:
     ]
     if problems:
         raise ValueError(f"{str(path)!r}: {'; '.join(problems)}")
-    assert isinstance(cost, dict)
-    spec = StepCostSpec(str(path), step_cost_of_values(cost, str(path), str(path)))
-    found_settings: dict[str, object] = {"engine": "batching", "step_cost": spec, **settings}
+    found_settings: dict[str, object] = {"engine": engine, **settings}
     if isinstance(row.get("model"), str):
         found_settings["model"] = row["model"]
+    if engine == "sampled":
+        return {**found_settings, "sampled_times": sampled_times_of(row["sampled_times"], str(path))}
+    spec = StepCostSpec(str(path), step_cost_of_values(row["step_cost"], str(path), str(path)))
     if spec.cost.kv_blocks * BLOCK_TOKENS < _LONGEST:
         found_settings["max_model_len"] = spec.cost.kv_blocks * BLOCK_TOKENS
-    return found_settings
+    return {**found_settings, "step_cost": spec}

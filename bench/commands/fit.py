@@ -40,7 +40,11 @@ def main(argv: Sequence[str]) -> int:
     )
     parser.add_argument("--out", metavar="FILE", help="where to write the profile (default: nowhere, only print)")
     parser.add_argument(
-        "--engine", choices=("batching",), default="batching", help="the model of the server (default: batching)"
+        "--engine",
+        choices=("batching", "sampled"),
+        default="batching",
+        help="the model of the server: batching finds what its steps cost; sampled says what TTFT and gaps were, for a "
+        "server whose steps cannot be seen (default: batching)",
     )
     parser.add_argument("--server", metavar="TEXT", help="what the server is, for the profile: name, version, GPU")
     parser.add_argument("--max-num-seqs", metavar="N", help="the server's own limit, where you know it")
@@ -65,7 +69,15 @@ def main(argv: Sequence[str]) -> int:
 
     for run in given.held_out:
         RunDirectory.open(Path(run))
-    document = fitted([Path(run) for run in given.runs], limits, given.server)
+    runs = [Path(run) for run in given.runs]
+    if given.engine == "sampled":
+        if limits:
+            raise UsageError(
+                [f"--{name}: goes with --engine batching alone" for name in sorted(_flag_of(name) for name in limits)]
+            )
+        document = sampled(runs, given.server)
+    else:
+        document = fitted(runs, limits, given.server)
     content = _written(document, out)
     if not given.no_replay:
         _replay(document, given)
@@ -145,6 +157,10 @@ def _limits(given: Any) -> dict[str, float]:
     return found
 
 
+def _flag_of(limit: str) -> str:
+    return "step-gap" if limit == "step_gap_us" else limit.replace("_", "-")
+
+
 def _place(path: Path) -> Path:
     """Refused before the work, not after it."""
     if path.is_dir():
@@ -179,6 +195,23 @@ def fitted(paths: Sequence[Path], limits: Mapping[str, float], server: str | Non
     return to_document(fit, runs, date=date, trueload=versions().get("trueload"), server=server)
 
 
+def sampled(paths: Sequence[Path], server: str | None) -> dict[str, Any]:
+    """The same of times alone."""
+    from bench.clock import utc_now
+    from bench.fit.profile import to_sampled_document
+    from bench.fit.read import read_runs
+    from bench.fit.sampled import fit_sampled
+    from bench.machine import versions
+
+    runs = read_runs(paths)
+    try:
+        fit = fit_sampled([run.streams for run in runs])
+    except ValueError as e:
+        raise UsageError(f"nothing was fitted: {e}") from e
+    date = utc_now().isoformat(timespec="seconds")
+    return to_sampled_document(fit, runs, date=date, trueload=versions().get("trueload"), server=server)
+
+
 def _short(us: float) -> str:
     """A coefficient as text; less than 0.1 ns is nothing."""
     from bench.report.formatting import number
@@ -188,6 +221,38 @@ def _short(us: float) -> str:
 
 def lines_of(document: Mapping[str, Any]) -> list[str]:
     """The profile as text."""
+    of_engine = _sampled_lines if document["engine"] == "sampled" else _batching_lines
+    rows = of_engine(document) + [f"warning: {sentence}" for sentence in document["warnings"]]
+    if document["unknown"]:
+        rows += ["", "What these loads do not tell, and the run that would:"]
+        for one in document["unknown"]:
+            rows += [f"- {one['what']}: {one['why']}", f"    {one['command']}"]
+    return rows
+
+
+def _sampled_lines(document: Mapping[str, Any]) -> list[str]:
+    from bench.report.formatting import number
+
+    times, seen = document["sampled_times"], document["seen"]
+    rows = [f"{'at the least load':<22}{'p10':>10}{'p50':>10}{'p90':>10}{'p99':>10}"]
+    for title, key in (("TTFT, no prompt (ms)", "ttft_ms"), ("gap (ms)", "gap_ms")):
+        quantiles = times[key]
+        cells = (number(quantiles[round(share * (len(quantiles) - 1))]) for share in (0.1, 0.5, 0.9, 0.99))
+        rows.append(f"{title:<22}" + "".join(f"{cell:>10}" for cell in cells))
+    rows += [
+        "",
+        f"a prompt token adds     {number(times['ttft_per_input_token_us'])} us to TTFT",
+        f"gaps hang together      {times['between']:.0%} of their variance is between requests; "
+        f"the one before explains {times['follows']:.2f} of the rest",
+        "",
+        f"{'requests under way':<22}{'TTFT x':>10}{'gaps x':>10}{'requests':>10}",
+    ]
+    for (under_way, ttft, gap), count in zip(times["load"], seen["requests_by_load"], strict=True):
+        rows.append(f"{under_way:<22g}{ttft:>10.3g}{gap:>10.3g}{count:>10,}")
+    return [*rows, "", f"{seen['requests']:,} requests with {seen['gaps']:,} gaps"]
+
+
+def _batching_lines(document: Mapping[str, Any]) -> list[str]:
     from bench.report.fit_page import COEFFICIENTS, SOURCES
     from bench.report.formatting import number
 
@@ -221,9 +286,4 @@ def lines_of(document: Mapping[str, Any]) -> list[str]:
     for name, limit in document["limits"].items():
         known = f"{limit['value']} ({SOURCES[limit['source']]})" if limit["value"] is not None else "unknown"
         rows.append(f"{name:<24}{known}")
-    rows += [f"warning: {sentence}" for sentence in document["warnings"]]
-    if document["unknown"]:
-        rows += ["", "What these loads do not tell, and the run that would:"]
-        for one in document["unknown"]:
-            rows += [f"- {one['what']}: {one['why']}", f"    {one['command']}"]
     return rows

@@ -11,6 +11,7 @@ from typing import Any
 from bench.fit.batching import BatchingFit
 from bench.fit.coefficients import NOTABLE_RESIDUAL, Coefficient, worst_bin
 from bench.fit.read import FittedRun
+from bench.fit.sampled import SampledFit
 
 SCHEMA = "trueload/profile/1"
 UNITS = {
@@ -63,20 +64,73 @@ def to_document(
         },
         "warnings": warnings_of(fit, runs),
         "unknown": unknown_of(fit, runs),
-        "provenance": {
-            "server": server if server is not None else next((run.server for run in runs if run.server), None),
-            "trueload": trueload,
-            "date": date,
-            "runs": [
-                {
-                    "run_id": run.run_id, "name": run.name, "started": run.started, "endpoint": run.endpoint,
-                    "requests": len(run.streams), "most_in_flight": run.most_users, "load": dict(run.load),
-                    "trueload": run.version,
-                }
-                for run in runs
-            ],
+        "provenance": _provenance(runs, date=date, trueload=trueload, server=server),
+    }
+
+
+def to_sampled_document(
+    fit: SampledFit, runs: Sequence[FittedRun], *, date: str, trueload: str | None, server: str | None
+) -> dict[str, Any]:
+    """The profile of a server whose steps are not seen."""
+    return {
+        "schema": SCHEMA,
+        "engine": "sampled",
+        "model": runs[0].model,
+        "sampled_times": {
+            "ttft_ms": list(fit.ttft_ms),
+            "ttft_per_input_token_us": _short(fit.ttft_per_input_token_us),
+            "gap_ms": list(fit.gap_ms),
+            "between": _short(fit.between),
+            "follows": _short(fit.follows),
+            "load": [[_short(point.under_way), _short(point.ttft), _short(point.gap)] for point in fit.load],
         },
+        "settings": {},
+        "seen": {
+            "requests": fit.requests,
+            "gaps": fit.gaps,
+            "requests_by_load": [point.requests for point in fit.load],
+        },
+        "warnings": _unsure_of(runs),
+        "unknown": _unknown_of_sampled(fit, runs),
+        "provenance": _provenance(runs, date=date, trueload=trueload, server=server),
+    }
+
+
+def _unknown_of_sampled(fit: SampledFit, runs: Sequence[FittedRun]) -> list[dict[str, str]]:
+    rows = []
+    if len(fit.load) < 2:
+        why = "the loads have too similar a number of requests under way: the mock does not slow down with its load"
+        users = max(8, 4 * max(run.most_users for run in runs))
+        rows.append({"what": "load", "why": why, "command": command_of(runs[0], concurrency=users)})
+    if fit.ttft_per_input_token_us == 0:
+        why = "prompts are of too similar a length, or TTFT does not grow with them"
+        command = command_of(runs[0], concurrency=1, input_tokens="uniform:64..4096", output_tokens="16")
+        rows.append({"what": "ttft_per_input_token_us", "why": why, "command": command})
+    return rows
+
+
+def _provenance(runs: Sequence[FittedRun], *, date: str, trueload: str | None, server: str | None) -> dict[str, Any]:
+    return {
+        "server": server if server is not None else next((run.server for run in runs if run.server), None),
+        "trueload": trueload,
+        "date": date,
+        "runs": [
+            {
+                "run_id": run.run_id, "name": run.name, "started": run.started, "endpoint": run.endpoint,
+                "requests": len(run.streams), "most_in_flight": run.most_users, "load": dict(run.load),
+                "trueload": run.version,
+            }
+            for run in runs
+        ],
     }  # fmt: skip
+
+
+def _unsure_of(runs: Sequence[FittedRun]) -> list[str]:
+    unsure = sum(not stream.sure for run in runs for stream in run.streams)
+    total = sum(len(run.streams) for run in runs)
+    if unsure <= 0.05 * total:
+        return []
+    return [f"{unsure} of {total} requests failed or came without known tokens: what they show was left out"]
 
 
 def _limits(fit: BatchingFit) -> dict[str, Any]:
@@ -110,12 +164,7 @@ def warnings_of(fit: BatchingFit, runs: Sequence[FittedRun]) -> list[str]:
             f"{fit.steps.left_out:.0%} of the steps lie far off and were left out: the server pauses, the client was busy, "
             "or steps were taken together (--step-gap)"
         )
-    unsure = sum(not stream.sure for run in runs for stream in run.streams)
-    total = sum(len(run.streams) for run in runs)
-    if unsure > 0.05 * total:
-        found.append(
-            f"{unsure} of {total} requests failed or came without known tokens: steps beside them were left out"
-        )
+    found += _unsure_of(runs)
     if fit.chunks == "interval":
         found.append(
             "chunks hold the tokens of several steps: limits cannot be seen, and coefficients rest on sums over several steps"

@@ -32,20 +32,49 @@ def render(profile: Mapping[str, Any]) -> str:
         title=origin["server"] or "A server",
         subtitle=" · ".join(word for word in (profile["model"], f"engine {profile['engine']}", origin["date"]) if word),
         tiles=[_tile(one, key) for one in held for key in ("ttft_ms", "tpot_ms")],
-        coefficients=[_coefficient(name, one) for name, one in profile["coefficients"].items()],
-        table=[
-            (f"{one['tokens']} decodes together", number(one["us"]), f"{number(one['low'])} to {number(one['high'])}")
-            for one in profile["decode"]
-        ],
-        limits=[_limit(name, one) for name, one in profile["limits"].items()],
-        residuals=chart_view(_residuals(profile["fit"]["residuals"])),
-        fit=profile["fit"],
-        left_out=f"{profile['fit']['left_out']:.1%}",
+        steps=_steps(profile) if profile["engine"] == "batching" else None,
+        times=_times(profile) if profile["engine"] == "sampled" else None,
         warnings=profile["warnings"],
         unknown=profile["unknown"],
         runs=origin["runs"],
         replays=[_replay(place, one) for place, one in enumerate(sorted(replays, key=lambda one: not one["held_out"]))],
     )
+
+
+def _steps(profile: Mapping[str, Any]) -> dict[str, Any]:
+    """What a step of the server costs, and how well that describes its steps."""
+    return {
+        "coefficients": [_coefficient(name, one) for name, one in profile["coefficients"].items()],
+        "table": [
+            (f"{one['tokens']} decodes together", number(one["us"]), f"{number(one['low'])} to {number(one['high'])}")
+            for one in profile["decode"]
+        ],
+        "limits": [_limit(name, one) for name, one in profile["limits"].items()],
+        "residuals": chart_view(_residuals(profile["fit"]["residuals"])),
+        "fit": profile["fit"],
+        "left_out": f"{profile['fit']['left_out']:.1%}",
+    }
+
+
+def _times(profile: Mapping[str, Any]) -> dict[str, Any]:
+    """What TTFT and gaps were."""
+    times, seen = profile["sampled_times"], profile["seen"]
+    return {
+        "seen": seen,
+        "quantiles": [
+            (title, [number(times[key][round(share * (len(times[key]) - 1))]) for share in (0.1, 0.5, 0.9, 0.99)])
+            for title, key in (("TTFT without its prompt, ms", "ttft_ms"), ("Gap between tokens, ms", "gap_ms"))
+        ],
+        "facts": [
+            ("A prompt token adds to TTFT", f"{number(times['ttft_per_input_token_us'])} us"),
+            ("Variance of gaps between requests", f"{times['between']:.0%}"),
+            ("Correlation of neighbouring gaps in the rest", f"{times['follows']:.2f}"),
+        ],
+        "load": [
+            (f"{under_way:g}", number(ttft), number(gap), f"{count:,}")
+            for (under_way, ttft, gap), count in zip(times["load"], seen["requests_by_load"], strict=True)
+        ],
+    }
 
 
 def _tile(replay: Mapping[str, Any], key: str) -> Tile:

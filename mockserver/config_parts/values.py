@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import PlainSerializer, PlainValidator
 
 from mockserver.faults import Rule, parse_rule
+from mockserver.sampled_times import SampledTimes, parse_sampled_times
 from mockserver.step_cost import StepCostSpec, parse_step_cost
 from promptset.distributions import Distribution, parse
 from promptset.distributions.values import Dimension
@@ -52,9 +53,25 @@ def _read_step_cost(value: object) -> StepCostSpec:
 STEP_COST = PlainValidator(_read_step_cost)
 
 
+def _read_sampled_times(value: object) -> SampledTimes | None:
+    if value is None or isinstance(value, SampledTimes):
+        return value
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r}: write the name of a JSON file")
+    return parse_sampled_times(value)
+
+
+SAMPLED_TIMES = PlainValidator(_read_sampled_times)
+
+
 def spec(text: str) -> Any:
     """A default as text. Validation turns it into a distribution."""
     return text
+
+
+def name_of(value: object) -> str | None:
+    """What the user wrote."""
+    return None if value is None else str(value)
 
 
 def masked(keys: tuple[str, ...]) -> list[str]:

@@ -23,6 +23,8 @@ __all__ = ["ENGINES", "Engine", "EngineReport", "EngineRequest", "EngineState", 
 
 
 def _sampled(config: MockConfig) -> Engine:
+    if config.sampled_times is not None:
+        return TimelineEngine(factors=config.sampled_times.factors)
     if config.load_slowdown == 0 and config.num_speculative_tokens == 0:
         return SampledEngine()
     return TimelineEngine(config.load_slowdown, config.num_speculative_tokens)

@@ -5,18 +5,22 @@ slowdown f, each wait is stretched by the load at the instant at which it begins
 
     wait = planned wait x (1 + f (R - 1)),    R = requests under way then, itself included
 
-so that a request alone is served as planned, and N users that are always there see TPOT(N) = TPOT x (1 + f (N - 1)).
+so that a request alone is served as planned, and N users that are always there see TPOT(N) = TPOT x (1 + f (N - 1)). Times
+that were fitted have factors of their own for TTFT and gaps (sampled_times.py).
 The plan then depends on the load, and what the engine made of it is in the ledger.
 """
 
 from __future__ import annotations
 
 import heapq
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import count, pairwise
 
 from mockserver.engine.interface import EngineReport, EngineRequest, EngineState
 from mockserver.engine.work import DraftCounts, Work
+
+Factors = Callable[[int], tuple[float, float]]
 
 
 class _Run:
@@ -47,9 +51,12 @@ class TimelineEngine:
     needs_input_tokens = False
     block_tokens = 0
 
-    def __init__(self, slowdown: float = 0.0, drafts: int = 0) -> None:
-        """`drafts`: tokens that are proposed for each step after the first, of which the plan says how many are right."""
-        self._slowdown = slowdown
+    def __init__(self, slowdown: float = 0.0, drafts: int = 0, factors: Factors | None = None) -> None:
+        """`drafts`: tokens that are proposed for each step after the first, of which the plan says how many are right.
+        `factors`: those of TTFT and of gaps where so many requests are under way, in place of the slowdown."""
+        if factors is None and slowdown:
+            factors = lambda under_way: (1 + slowdown * (under_way - 1),) * 2  # noqa: E731
+        self._factors = factors
         self._drafts = drafts
         self._draft_counts = DraftCounts(drafts)
         self._heap: list[tuple[int, int, _Run]] = []
@@ -57,10 +64,12 @@ class TimelineEngine:
         self._runs: dict[int, _Run] = {}
         self._under_way = 0
 
-    def _stretched(self, wait_ns: int) -> int:
-        if self._slowdown == 0:
+    def _stretched(self, wait_ns: int, *, first: bool) -> int:
+        """A wait for the first token, or between two, at the load of now."""
+        if self._factors is None:
             return wait_ns
-        return round(wait_ns * (1 + self._slowdown * (self._under_way - 1)))
+        of_first, of_gaps = self._factors(self._under_way)
+        return round(wait_ns * (of_first if first else of_gaps))
 
     def admit(self, key: int, request: EngineRequest) -> None:
         """Raises ValueError for a plan without tokens: such a request is answered without an engine."""
@@ -68,7 +77,7 @@ class TimelineEngine:
             raise ValueError("a plan without a first token has nothing to wait for")
         run = self._runs[key] = _Run(key, request, self._drafts)
         self._under_way += 1
-        due_ns = request.received_ns + self._stretched(request.plan.ttft_ns)
+        due_ns = request.received_ns + self._stretched(request.plan.ttft_ns, first=True)
         heapq.heappush(self._heap, (due_ns, next(self._order), run))
 
     def release(self, key: int) -> EngineReport:
@@ -77,7 +86,7 @@ class TimelineEngine:
         plan = run.request.plan
         if run.next_tokens():
             self._under_way -= 1
-        if self._slowdown:
+        if self._factors is not None:
             instants = run.instants_ns
             gaps = tuple(later - earlier for earlier, later in pairwise(instants))
             plan = replace(plan, ttft_ns=instants[0] - run.request.received_ns if instants else None, gaps_ns=gaps)
@@ -121,7 +130,7 @@ class TimelineEngine:
             run.instants_ns += [due_ns] * tokens
             out.append((run.key, tokens))
             if run.next_tokens():
-                wait_ns = self._stretched(run.request.plan.gaps_ns[run.given - 1])
+                wait_ns = self._stretched(run.request.plan.gaps_ns[run.given - 1], first=False)
                 heapq.heappush(heap, (due_ns + wait_ns, order, run))
             else:
                 self._under_way -= 1

@@ -12,6 +12,7 @@ from mockserver.expect.lengths import RequestLengths
 from mockserver.expect.sums import points_of, product_sum, quantile_of_points
 from mockserver.plans.latencies import latencies_of, speculation_of
 from mockserver.plans.replay import RecordedReply
+from mockserver.sampled_times import SampledTimes
 from promptset.distributions import Distribution
 
 USERS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
@@ -20,6 +21,8 @@ _POINTS = 512
 
 def expected(config: MockConfig, request: RequestLengths) -> dict[str, Any]:
     """For the `sampled` engine, and for `replay` with a profile."""
+    if config.sampled_times is not None:
+        return _seen(config.sampled_times, request)
     if config.load_slowdown > 0:
         return _slowed(config)
     if config.num_speculative_tokens > 0:
@@ -48,6 +51,24 @@ def _slowed(config: MockConfig) -> dict[str, Any]:
         "how": (
             f"each wait is the drawn one times 1 + {factor:g} (R - 1), R the requests under way as it begins: with N users "
             "that are always there R = N. Plans depend on the load, so that two runs agree only where their load does"
+        ),
+    }
+
+
+def _seen(times: SampledTimes, request: RequestLengths) -> dict[str, Any]:
+    inputs = 0 if request.input_tokens is None else request.input_tokens
+    rows = []
+    for users in USERS:
+        of_first, of_gaps = times.factors(users)
+        ttft = {name: times.ttft(share, inputs) * of_first / NS_PER_MS for name, share in sampled.SHARES.items()}
+        gaps = {name: times.gap(share) * of_gaps / NS_PER_MS for name, share in sampled.SHARES.items()}
+        rows.append({"users": users, "ttft_ms": ttft, "itl_ms": gaps})
+    return {
+        "input_tokens": inputs,
+        "users": rows,
+        "how": (
+            "the quantiles of --sampled-times, for a prompt of so many input tokens (0 where none are asked for), times the "
+            "factors of N users that are always there"
         ),
     }
 

@@ -28,6 +28,7 @@ def latencies_of(config: MockConfig) -> Latencies:
         ttft_per_input_token=config.ttft_per_input_token,
         speculation=speculation_of(config),
         reasoning_tokens=config.reasoning_tokens,
+        seen=config.sampled_times,
     )
     if config.engine == "batching":
         return replace(latencies, ttft=_NOTHING, tpot=_NOTHING, itl=None, ttft_per_input_token=None)

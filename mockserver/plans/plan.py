@@ -16,6 +16,7 @@ from mockserver import rng
 from mockserver.faults import ArrivalFacts, Fault, Rule, choose
 from mockserver.plans.replay import RecordedReplies
 from mockserver.plans.speculation import Speculation
+from mockserver.sampled_times import SampledTimes
 from promptset.distributions import Distribution
 
 StreamKey = int | str | tuple[str, int]
@@ -71,6 +72,15 @@ class Latencies:
     """If set, replies to replay. TTFT, gaps and lengths are then not drawn."""
     reasoning_tokens: Distribution | None = None
     """If None, no reply reasons."""
+    seen: SampledTimes | None = None
+    """If set, TTFT and gaps are drawn as a server was seen to have them."""
+
+    @property
+    def by_input(self) -> bool:
+        """Whether TTFT depends on the tokens of the prompt."""
+        if self.seen is not None:
+            return self.seen.per_input_token_ns > 0
+        return self.ttft_per_input_token is not None
 
     def length(self, seed: int, key: StreamKey) -> int:
         """Tokens of a reply that ends by itself."""
@@ -86,6 +96,9 @@ class Latencies:
             gap_ns = round(self.tpot.sample(rng.stream(seed, "tpot", key)))
             gaps_ns, steps = recorded.stretched(tokens, gap_ns)
             return recorded.ttft_ns, gaps_ns, steps
+        if self.seen is not None:
+            ttft_ns = self.seen.ttft(rng.stream(seed, "ttft", key).random(), input_tokens)
+            return ttft_ns, self.seen.gaps(tokens - 1, rng.stream(seed, "itl", key)), ()
         ttft_ns = round(self.ttft.sample(rng.stream(seed, "ttft", key)))
         if self.ttft_per_input_token is not None:
             each_ns = self.ttft_per_input_token.sample(rng.stream(seed, "ttft_per_input_token", key))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.mock_process import MockProcess, mock_process
@@ -117,8 +118,15 @@ def test_a_ledger_is_replayed_request_by_request(tmp_path: Path) -> None:
             assert_kept(line)
 
 
-def test_ttft_grows_with_the_tokens_of_the_prompt() -> None:
-    with mock_process("--ttft", "20ms", "--ttft-per-input-token", "100us", "--tpot", "1ms") as mock:
+@pytest.mark.parametrize("said_by", ["flags", "sampled times"])
+def test_ttft_grows_with_the_tokens_of_the_prompt(said_by: str, tmp_path: Path) -> None:
+    flags = ["--ttft", "20ms", "--ttft-per-input-token", "100us", "--tpot", "1ms"]
+    if said_by == "sampled times":
+        times: dict[str, Any] = {"ttft_ms": [20, 20], "ttft_per_input_token_us": 100, "gap_ms": [1, 1]}
+        times |= {"between": 0, "follows": 0, "load": [[1, 1, 1]]}
+        (tmp_path / "times.json").write_text(json.dumps(times))
+        flags = ["--sampled-times", str(tmp_path / "times.json")]
+    with mock_process(*flags) as mock:
         for i, words in enumerate((1, 300)):
             ask(mock, i, "word " * words, 2)
         for line in mock.ledger_lines(at_least=2):

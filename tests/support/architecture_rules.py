@@ -239,28 +239,31 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "mockserver.clock": frozenset(),
     "mockserver.rng": frozenset(),
     "mockserver.step_cost": frozenset(),
+    "mockserver.sampled_times": frozenset({"mockserver.rng"}),
     "mockserver.faults": frozenset({"promptset"}),
     "mockserver.presets": frozenset({"mockserver.step_cost"}),
-    "mockserver.profiles": frozenset({"mockserver.step_cost"}),
+    "mockserver.profiles": frozenset({"mockserver.sampled_times", "mockserver.step_cost"}),
     "mockserver.combinations": frozenset({"mockserver.config", "mockserver.faults", "mockserver.step_cost"}),
-    "mockserver.config_parts": frozenset({"mockserver.faults", "mockserver.step_cost", "promptset"}),
+    "mockserver.config_parts": frozenset(
+        {"mockserver.faults", "mockserver.sampled_times", "mockserver.step_cost", "promptset"}
+    ),
     "mockserver.config": frozenset(
         {"mockserver.combinations", "mockserver.config_parts", "mockserver.errors", "mockserver.faults",
-         "mockserver.presets", "mockserver.profiles", "mockserver.step_cost", "promptset"}
+         "mockserver.presets", "mockserver.profiles", "mockserver.sampled_times", "mockserver.step_cost", "promptset"}
     ),
     # Shared by the processes of one mock; knows nothing of requests.
     "mockserver.workers": frozenset({"mockserver.errors"}),
     # What is drawn, and the engines that are driven by it: pure, no clock.
     "mockserver.plans": frozenset(
-        {"mockserver.config", "mockserver.errors", "mockserver.faults", "mockserver.rng", "mockserver.workers.shared_state",
-         "promptset"}
+        {"mockserver.config", "mockserver.errors", "mockserver.faults", "mockserver.rng", "mockserver.sampled_times",
+         "mockserver.workers.shared_state", "promptset"}
     ),
     "mockserver.engine": frozenset(
         {"mockserver.combinations", "mockserver.config", "mockserver.plans", "mockserver.step_cost"}
     ),
     "mockserver.expect": frozenset(
         {"mockserver.clock", "mockserver.combinations", "mockserver.config", "mockserver.engine.closed_form",
-         "mockserver.errors", "mockserver.plans", "mockserver.step_cost", "promptset"}
+         "mockserver.errors", "mockserver.plans", "mockserver.sampled_times", "mockserver.step_cost", "promptset"}
     ),
     "mockserver.tokencount": frozenset({"mockserver.engine.chain", "promptset"}),
     "mockserver.pacing": frozenset({"mockserver.clock", "mockserver.engine"}),

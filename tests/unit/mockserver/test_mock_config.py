@@ -37,6 +37,8 @@ def test_the_defaults_are_the_documented_ones() -> None:
 
 PROFILE = str(Path(__file__).parents[2] / "support" / "made_profile.json")
 
+TIMES = str(Path(__file__).parents[2] / "support" / "made_times.json")
+
 CHANGES: dict[str, tuple[str, Any]] = {
     "preset": ("gpt-4o-openai", "gpt-4o-openai"),
     "profile": (PROFILE, PROFILE),
@@ -63,6 +65,7 @@ CHANGES: dict[str, tuple[str, Any]] = {
     "itl": ("uniform:1ms..2ms", "uniform:1ms..2ms"),
     "ttft_per_input_token": ("20us", "20us"),
     "load_slowdown": ("0.5", 0.5),
+    "sampled_times": (TIMES, TIMES),
     "replay": ("seen.jsonl", "seen.jsonl"),
     "replay_draw": ("random", "random"),
     "num_speculative_tokens": ("4", 4),
@@ -139,7 +142,8 @@ def test_what_is_a_list_is_a_flag_given_several_times() -> None:
 
 
 FIXED_WHILE_SERVING = {
-    "engine", "embedding_size", "tokenizer", "replay", "replay_draw", "load_slowdown", "num_speculative_tokens",
+    "engine", "embedding_size", "tokenizer", "replay", "replay_draw", "load_slowdown", "sampled_times",
+    "num_speculative_tokens",
 }  # fmt: skip
 
 

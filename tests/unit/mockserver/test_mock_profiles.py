@@ -55,10 +55,23 @@ def test_other_settings_of_a_profile_are_taken(tmp_path: Path) -> None:
     assert (config.num_speculative_tokens, config.acceptance_rate) == (3, 0.6)
 
 
+def test_a_profile_of_sampled_times_sets_that_engine(tmp_path: Path) -> None:
+    times = {"ttft_ms": [40, 60], "ttft_per_input_token_us": 100, "gap_ms": [8, 12], "between": 0.3, "follows": 0.5,
+             "load": [[1, 1, 1], [9, 3, 2]]}  # fmt: skip
+    config = cli.read_arguments(["--profile", written(tmp_path, engine="sampled", sampled_times=times)])
+    assert (config.engine, config.model) == ("sampled", "made-model")
+    assert config.sampled_times is not None
+    assert config.sampled_times.ttft(0.5, 100) == 60_000_000
+    wrong = written(tmp_path, engine="sampled", sampled_times={**times, "between": 2, "gap_ms": [3]})
+    with pytest.raises(UsageError, match=r"gap_ms: write two or more times.*between=2: write a number from 0 to 1"):
+        cli.read_arguments(["--profile", wrong])
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
         ({"schema": "trueload/profile/9"}, "its schema is 'trueload/profile/9'"),
+        ({"engine": "sampled"}, "sampled_times is missing"),
         ({"schema": None}, "it has no schema"),
         ({"engine": "magic"}, "engine 'magic' is not known"),
         ({"step_cost": None}, "step_cost is missing"),

@@ -16,8 +16,8 @@ import pytest
 import bench.fit
 from bench.fit.batching import BatchingFit, Given, fit_batching
 from bench.fit.profile import command_of, to_document, unknown_of, warnings_of
-from bench.fit.read import FittedRun
 from bench.fit.streams import Stream
+from tests.support.made_runs_of_fit import made_runs
 from tests.support.step_server import StepServer, closed_loop
 
 LOADS = ((1, 8.0), (4, 8.0), (16, 8.0))
@@ -104,17 +104,6 @@ def test_limits_that_no_load_reached_are_unknown_and_given_ones_are_taken() -> N
     limits = fit_batching(runs_of(StepServer()), Random(1), given).limits
     assert [limits.max_num_seqs.value, limits.max_num_batched_tokens.value, limits.kv_blocks.value] == [7, 4096, 900]
     assert fit_batching(runs_of(StepServer()), Random(1), server_blocks=555).limits.kv_blocks.source == "server"
-
-
-def made_runs(runs: Sequence[Sequence[Stream]]) -> list[FittedRun]:
-    return [
-        FittedRun(
-            name=f"run-{place}", run_id=f"id-{place}", started="2026-11-01T12:00:00+00:00", url="http://127.0.0.1:8000",
-            endpoint="chat", model="m", load={"concurrency": 1}, streams=tuple(streams), server=None, kv_blocks=None,
-            version="0.1.0",
-        )
-        for place, streams in enumerate(runs)
-    ]  # fmt: skip
 
 
 def unknown(server: StepServer, loads: Sequence[tuple[int, float]]) -> dict[str, str]:

@@ -1,0 +1,192 @@
+"""A server whose steps cannot be seen, fitted: what TTFT and gaps were, against prompt and load, and how gaps hang together.
+
+Nothing is said of why. TTFT is taken to be f(n) x (what was drawn + slope x prompt tokens), a gap g(n) x (what was drawn): n
+is the number of requests under way as the wait begins, f and g are 1 at the least load that was seen. What was drawn is kept
+as quantiles. Gaps of a request hang together in two ways, both of normal scores: the share of their variance that lies between
+requests, and the correlation of a gap with the one before it in what is left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.fit import robust
+from bench.fit.streams import Stream
+
+Array = npt.NDArray[np.float64]
+
+LEAST_REQUESTS, LEAST_GAPS = 50, 200
+_PER_POINT = 25
+_ROUNDS = 6
+_POINTS = 101
+_MOST_SCORES = 200_000
+_US_PER_MS = 1000.0
+
+
+@dataclass(frozen=True, slots=True)
+class LoadPoint:
+    """Where so many requests are under way: by how much TTFT and gaps are longer than at the least load; what it rests on."""
+
+    under_way: float
+    ttft: float
+    gap: float
+    requests: int
+
+
+@dataclass(frozen=True, slots=True)
+class SampledFit:
+    """Quantiles in ms at even shares, at the least load; the other fields are those of the module docstring."""
+
+    ttft_ms: tuple[float, ...]
+    ttft_per_input_token_us: float
+    gap_ms: tuple[float, ...]
+    between: float
+    follows: float
+    load: tuple[LoadPoint, ...]
+    requests: int
+    gaps: int
+
+
+def fit_sampled(runs: Sequence[Sequence[Stream]]) -> SampledFit:
+    """The fit of runs (streams in us, in the order of sending). Raises ValueError with a sentence where it has too little."""
+    seen = [_of_run(streams) for streams in runs]
+    requests = np.concatenate([one.requests for one in seen])
+    gaps = np.concatenate([one.gaps for one in seen])
+    if len(requests) < LEAST_REQUESTS or len(gaps) < LEAST_GAPS:
+        raise ValueError(
+            f"{len(requests)} streamed replies with {len(gaps)} gaps between tokens were seen, and {LEAST_REQUESTS} and "
+            f"{LEAST_GAPS} are needed"
+        )
+    # The requests of different runs are different requests.
+    of_request = np.concatenate([one.of_request + 1e9 * place for place, one in enumerate(seen)])
+    points = _points(requests[:, 0])
+    ttft_factors, slope, ttft_us = _fit_ttft(requests, points)
+    gap_factors = _factors(gaps[:, 0], gaps[:, 1], points)
+    alone_us = gaps[:, 1] / np.interp(gaps[:, 0], points, gap_factors)
+    between, follows = _together(alone_us, of_request)
+    near = np.abs(requests[:, 0][:, None] - np.array(points)).argmin(axis=1)
+    return SampledFit(
+        _quantiles(ttft_us), slope, _quantiles(alone_us), between, follows,
+        tuple(
+            LoadPoint(float(point), float(ttft), float(gap), int((near == k).sum()))
+            for k, (point, ttft, gap) in enumerate(zip(points, ttft_factors, gap_factors, strict=True))
+        ),
+        len(requests), len(gaps),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """Of a run. `requests`: (under way, TTFT us, prompt tokens); `gaps`: (under way, us)."""
+
+    requests: Array
+    gaps: Array
+    of_request: Array
+
+
+def _of_run(streams: Sequence[Stream]) -> _Seen:
+    begun = np.sort(np.array([stream.sent_us for stream in streams]))
+    over = np.sort(np.array([stream.end_us for stream in streams]))
+
+    def under_way(at: Array) -> Array:
+        return np.maximum(np.searchsorted(begun, at, side="right") - np.searchsorted(over, at, side="right"), 1).astype(
+            float
+        )
+
+    sure = [stream for stream in streams if stream.sure]
+    sent = np.array([stream.sent_us for stream in sure])
+    first = np.array([stream.arrivals_us[0] for stream in sure])
+    prompts = np.array([float(stream.prompt_tokens) for stream in sure])
+    begins, times, numbers = [np.zeros(0)], [np.zeros(0)], [np.zeros(0)]
+    for number, stream in enumerate(sure):
+        arrivals, tokens = np.array(stream.arrivals_us), np.array(stream.tokens[1:])
+        # A chunk of several tokens stands for as many gaps.
+        each = np.diff(arrivals) / np.maximum(tokens, 1)
+        begins.append(np.repeat(arrivals[:-1], tokens))
+        times.append(np.repeat(each, tokens))
+        numbers.append(np.full(int(tokens.sum()), float(number)))
+    begin = np.concatenate(begins)
+    return _Seen(
+        np.column_stack((under_way(sent), first - sent, prompts)),
+        np.column_stack((under_way(begin), np.concatenate(times))),
+        np.concatenate(numbers),
+    )
+
+
+def _points(under_way: Array) -> tuple[float, ...]:
+    """Numbers of requests under way that enough requests met, or the middle of several that they met together."""
+    found: list[float] = []
+    left = np.sort(under_way)
+    while len(left) >= _PER_POINT:
+        upper = left[_PER_POINT - 1]
+        inside = int(np.searchsorted(left, upper, side="right"))
+        # What remains and is too little for a point of its own belongs to this one.
+        inside = len(left) if len(left) - inside < _PER_POINT else inside
+        found.append(float(np.median(left[:inside])))
+        left = left[inside:]
+    return tuple(sorted(set(found))) or (float(np.median(under_way)),)
+
+
+def _factors(under_way: Array, values: Array, points: Sequence[float]) -> Array:
+    """The median of the values near each point over that near the first."""
+    near = np.abs(under_way[:, None] - np.array(points)).argmin(axis=1)
+    medians = np.array(
+        [float(np.median(values[near == k])) if (near == k).any() else np.nan for k in range(len(points))]
+    )
+    known = np.isfinite(medians) & (medians > 0)
+    if not known.any():
+        return np.ones(len(points))
+    medians = np.interp(np.array(points), np.array(points)[known], medians[known])
+    return np.asarray(medians / medians[0])
+
+
+def _fit_ttft(requests: Array, points: Sequence[float]) -> tuple[Array, float, Array]:
+    """Factors by load, us a prompt token, and what is left of each TTFT: load and prompt in turns, until both stand."""
+    under_way, ttft_us, prompts = requests.T
+    varied = float(prompts.max()) >= 2 * float(prompts.min())
+    slope, base = 0.0, float(np.median(ttft_us))
+    factors = np.ones(len(points))
+    for _ in range(_ROUNDS):
+        factors = _factors(under_way, ttft_us / (base + slope * prompts), points)
+        alone = ttft_us / np.interp(under_way, points, factors)
+        if varied:
+            base, slope = (float(x) for x in robust.fit(np.column_stack((np.ones_like(prompts), prompts)), alone).x)
+        base = max(base, 1.0)
+    alone = ttft_us / np.interp(under_way, points, factors)
+    return factors, slope, np.maximum(alone - slope * prompts, 0.0)
+
+
+def _together(gaps_us: Array, of_request: Array) -> tuple[float, float]:
+    """Of the gaps' normal scores: the share of their variance between requests, the correlation of neighbours in the rest."""
+    gaps_us, of_request = gaps_us[:_MOST_SCORES], of_request[:_MOST_SCORES]
+    order = np.argsort(gaps_us, kind="stable")
+    shares = np.empty(len(gaps_us))
+    shares[order] = (np.arange(len(gaps_us)) + 0.5) / len(gaps_us)
+    grid = np.linspace(0.0005, 0.9995, 4000)
+    scores = np.interp(shares, grid, [NormalDist().inv_cdf(share) for share in grid])
+    _, first, counts = np.unique(of_request, return_index=True, return_counts=True)
+    means = np.add.reduceat(scores, first) / counts
+    rest = scores - np.repeat(means, counts)
+    several = counts > 1
+    if several.sum() < 2:
+        return 0.0, 0.0
+    inside = float((rest**2).sum() / max(1, (counts - 1)[several].sum()))
+    pairs = np.diff(of_request) == 0
+    follows = float((rest[1:] * rest[:-1])[pairs].sum() / max(float((rest[:-1] ** 2)[pairs].sum()), 1e-12))
+    # The mean of a request takes a part of the correlation with it: about (1 + 3 f) / its gaps (Kendall, 1954).
+    middle = float(np.median(counts))
+    follows = min(0.99, max(-0.99, (follows * middle + 1) / max(middle - 3, 1.0)))
+    # The mean of m scores that follow each other varies by inside / m x (1 + f) / (1 - f) without any difference of requests.
+    chance = inside / float(np.mean(counts)) * (1 + follows) / (1 - follows)
+    apart = max(0.0, float(np.var(means)) - chance)
+    return min(1.0, apart / max(apart + inside, 1e-12)), follows
+
+
+def _quantiles(values_us: Array) -> tuple[float, ...]:
+    found = np.quantile(values_us, np.linspace(0, 1, _POINTS)) / _US_PER_MS
+    return tuple(float(f"{value:.5g}") for value in found)

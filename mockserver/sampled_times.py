@@ -1,0 +1,136 @@
+"""Times as a server was seen to have them: what `python -m bench fit --engine sampled` finds, for the engine `sampled`.
+
+    {"ttft_ms": [q0, ..., q1], "ttft_per_input_token_us": x, "gap_ms": [q0, ..., q1], "between": b, "follows": f,
+     "load": [[requests under way, TTFT factor, gap factor], ...]}
+
+A list of quantiles goes from the least value to the greatest at even shares; values between are drawn on straight lines. Gaps
+have a normal score each, z = sqrt(b) R + sqrt(1 - b) y: R is the request's own, and y follows the score before it with the
+correlation f. So gaps have exactly the distribution that is given, some requests are slow as a whole, and slow tokens come
+together. Both waits are multiplied by a factor of the load: straight lines between the points, flat beyond them.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from bisect import bisect_left
+from dataclasses import dataclass
+from pathlib import Path
+
+from mockserver.rng import Random
+
+NS_PER_MS, NS_PER_US = 1e6, 1e3
+_KEYS = ("ttft_ms", "ttft_per_input_token_us", "gap_ms", "between", "follows", "load")
+
+
+@dataclass(frozen=True, slots=True)
+class SampledTimes:
+    """The numbers of the module docstring, in ns. `text` is what the user wrote: the name of the file."""
+
+    text: str
+    ttft_ns: tuple[float, ...]
+    per_input_token_ns: float
+    gap_ns: tuple[float, ...]
+    between: float
+    follows: float
+    load: tuple[tuple[float, float, float], ...]
+
+    def __str__(self) -> str:
+        return self.text
+
+    def ttft(self, share: float, input_tokens: int) -> int:
+        """The TTFT in ns below which this share of the requests with so many input tokens lies, of one that is alone."""
+        return round(_value(self.ttft_ns, share) + self.per_input_token_ns * input_tokens)
+
+    def gap(self, share: float) -> float:
+        """The gap in ns below which this share of the gaps lies, of a request that is alone."""
+        return _value(self.gap_ns, share)
+
+    def gaps(self, count: int, chance: Random) -> tuple[int, ...]:
+        """The gaps of one request that is alone."""
+        own, rest = math.sqrt(self.between) * chance.gauss(0, 1), math.sqrt(1 - self.between)
+        fresh = math.sqrt(1 - self.follows**2)
+        found, score = [], chance.gauss(0, 1)
+        for _ in range(count):
+            found.append(round(self.gap(_share(own + rest * score))))
+            score = self.follows * score + fresh * chance.gauss(0, 1)
+        return tuple(found)
+
+    def factors(self, under_way: int) -> tuple[float, float]:
+        """By how much TTFT and gaps grow where so many requests are under way, the one itself included."""
+        place = bisect_left(self.load, under_way, key=lambda point: point[0])
+        if place == 0 or place == len(self.load):
+            _, ttft, gap = self.load[min(place, len(self.load) - 1)]
+            return ttft, gap
+        (low, *before), (high, *after) = self.load[place - 1 : place + 1]
+        inside = (under_way - low) / (high - low)
+        ttft, gap = (one + inside * (two - one) for one, two in zip(before, after, strict=True))
+        return ttft, gap
+
+
+def _share(score: float) -> float:
+    """The share of a normal distribution below this score."""
+    return 0.5 * math.erfc(-score / math.sqrt(2))
+
+
+def _value(quantiles: tuple[float, ...], share: float) -> float:
+    place = min(max(share, 0.0), 1.0) * (len(quantiles) - 1)
+    below = min(int(place), len(quantiles) - 2)
+    return quantiles[below] + (quantiles[below + 1] - quantiles[below]) * (place - below)
+
+
+def parse_sampled_times(path: str) -> SampledTimes:
+    """The times in a file. Raises ValueError with one sentence that names every problem."""
+    try:
+        row = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as e:
+        raise ValueError(f"{path!r}: cannot be read: {e}") from e
+    return sampled_times_of(row, path)
+
+
+def sampled_times_of(row: object, text: str) -> SampledTimes:
+    """The times in an object. Raises ValueError with one sentence that names every problem."""
+    if not isinstance(row, dict):
+        raise ValueError(f"{text!r}: must contain one object with {', '.join(_KEYS)}")
+    problems = [f"no key is called {key!r}; the keys are {', '.join(_KEYS)}" for key in row if key not in _KEYS]
+    problems += [f"{key} is missing" for key in _KEYS if key not in row]
+    for key in ("ttft_ms", "gap_ms"):
+        if key in row and not _rises(row[key]):
+            problems.append(f"{key}: write two or more times in ms that do not fall, 0 or more")
+    for key, least, most in (("ttft_per_input_token_us", 0.0, 1e9), ("between", 0.0, 1.0), ("follows", -1.0, 1.0)):
+        if key in row and not (_is_number(row[key]) and least <= row[key] <= most):
+            problems.append(f"{key}={row[key]!r}: write a number from {least:g} to {most:g}")
+    if "load" in row and not _is_load(row["load"]):
+        problems.append(
+            "load: write points [requests under way, TTFT factor, gap factor], with rising requests and factors above 0"
+        )
+    if problems:
+        raise ValueError(f"{text!r}: {'; '.join(problems)}")
+    return SampledTimes(
+        text,
+        tuple(ms * NS_PER_MS for ms in row["ttft_ms"]),
+        row["ttft_per_input_token_us"] * NS_PER_US,
+        tuple(ms * NS_PER_MS for ms in row["gap_ms"]),
+        float(row["between"]),
+        float(row["follows"]),
+        tuple((float(n), float(ttft), float(gap)) for n, ttft, gap in row["load"]),
+    )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _rises(values: object) -> bool:
+    if not isinstance(values, list) or len(values) < 2 or not all(map(_is_number, values)):
+        return False
+    return values[0] >= 0 and values == sorted(values)
+
+
+def _is_load(points: object) -> bool:
+    if not isinstance(points, list) or not points:
+        return False
+    if not all(isinstance(point, list) and len(point) == 3 and all(map(_is_number, point)) for point in points):
+        return False
+    users = [point[0] for point in points]
+    return users == sorted(set(users)) and all(point[1] > 0 and point[2] > 0 for point in points)

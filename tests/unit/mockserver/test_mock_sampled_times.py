@@ -1,0 +1,131 @@
+"""Times that a server was seen to have: their distribution, what is common to a request, and what the load does."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mockserver.cli import read_arguments
+from mockserver.config import MockConfig
+from mockserver.engine import ENGINES, EngineRequest
+from mockserver.engine.timeline import TimelineEngine
+from mockserver.errors import UsageError
+from mockserver.expect import EXPECTATIONS, RequestLengths
+from mockserver.plans.latencies import latencies_of
+from mockserver.plans.plan import Plan, draw_plan
+from mockserver.rng import stream
+from mockserver.sampled_times import SampledTimes, sampled_times_of
+
+MS = 1_000_000
+TIMES = Path(__file__).parents[2] / "support" / "made_times.json"
+ROW: dict[str, Any] = json.loads(TIMES.read_text())
+
+
+def times(**changes: Any) -> SampledTimes:
+    return sampled_times_of({**ROW, **changes}, "seen.json")
+
+
+def test_a_ttft_is_a_quantile_and_what_its_prompt_adds() -> None:
+    assert [times().ttft(share, 100) for share in (0, 0.25, 0.5, 0.75, 1)] == [at * MS for at in (42, 47, 52, 72, 92)]
+
+
+def requests(seen: SampledTimes, count: int = 400, tokens: int = 60) -> list[tuple[int, ...]]:
+    return [seen.gaps(tokens, stream(1, "itl", n)) for n in range(count)]
+
+
+def test_gaps_have_the_distribution_that_is_given_however_they_hang_together() -> None:
+    for changes in ({"between": 0.0, "follows": 0.0}, {}, {"between": 0.2, "follows": -0.6}):
+        every = sorted(gap for gaps in requests(times(**changes), count=1000) for gap in gaps)
+        assert 5 * MS <= every[0] <= every[-1] <= 30 * MS
+        # A request's own score weighs on all of its gaps: 1,000 requests are that many draws of it.
+        for share, at in ((1 / 3, 10), (2 / 3, 11)):
+            below = sum(gap <= at * MS for gap in every) / len(every)
+            assert below == pytest.approx(share, abs=0.03)
+
+
+def test_what_is_between_requests_makes_their_means_differ() -> None:
+    def spread(between: float) -> float:
+        return statistics.stdev(statistics.fmean(gaps) for gaps in requests(times(between=between, follows=0.0)))
+
+    apart, none, all_of_it = spread(0.4), spread(0.0), spread(1.0)
+    whole = statistics.stdev(gap for gaps in requests(times(between=0.0)) for gap in gaps)
+    assert none == pytest.approx(whole / 60**0.5, rel=0.15)
+    assert all_of_it == pytest.approx(whole, rel=0.15)
+    assert 2 * none < apart < all_of_it
+
+
+def test_a_gap_follows_the_one_before() -> None:
+    def lag(follows: float) -> float:
+        found = requests(times(between=0.0, follows=follows))
+        pairs = [(a, b) for gaps in found for a, b in pairwise(gaps)]
+        return statistics.correlation([a for a, _ in pairs], [b for _, b in pairs])
+
+    assert lag(0.0) == pytest.approx(0, abs=0.02)
+    assert lag(0.8) == pytest.approx(0.8, abs=0.1)
+
+
+def test_the_load_multiplies_waits_between_its_points_and_not_beyond() -> None:
+    assert [times().factors(n) for n in (1, 3, 5, 50)] == [(1, 1), (2, 1.5), (3, 2), (3, 2)]
+
+
+def test_requests_that_run_beside_each_other_are_stretched_by_their_number() -> None:
+    engine = TimelineEngine(factors=times().factors)
+    for key in range(3):
+        engine.admit(key, EngineRequest(0, Plan(10 * MS, (4 * MS,), 2), 1))
+    seen: dict[int, list[int]] = {}
+    while (at := engine.next_ns()) is not None:
+        for key, _ in engine.step(at):
+            seen.setdefault(key, []).append(at)
+    # One, two and three were under way as each came: TTFT times 1, 1.5 and 2. All three as the first gap began, times 1.5;
+    # one was over as the last began.
+    assert [first for first, _ in seen.values()] == [10 * MS, 15 * MS, 20 * MS]
+    assert seen[0][1] - seen[0][0] == 6 * MS
+    report = engine.release(2)
+    assert (report.plan.ttft_ns, report.plan.gaps_ns) == (20 * MS, (seen[2][1] - seen[2][0],))
+
+
+def test_plans_and_truth_are_of_these_times() -> None:
+    config = read_arguments(["--sampled-times", str(TIMES)])
+    assert config.model_dump(mode="json")["sampled_times"] == str(TIMES)
+    plan = draw_plan(latencies_of(config), 7, 3, asked_tokens=4, limit_tokens=99, input_tokens=1000)
+    assert plan.ttft_ns == times().ttft(stream(7, "ttft", 3).random(), 1000)
+    assert plan.gaps_ns == times().gaps(3, stream(7, "itl", 3))
+    assert isinstance(ENGINES["sampled"](config), TimelineEngine)
+    truth = EXPECTATIONS["sampled"](config, RequestLengths(input_tokens=1000))
+    by_users = {row["users"]: row for row in truth["users"]}
+    assert by_users[1]["ttft_ms"]["p50"] == pytest.approx(70)
+    assert by_users[8]["ttft_ms"]["p50"] == pytest.approx(210)
+    assert by_users[8]["itl_ms"]["p50"] == pytest.approx(21)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"gap_ms": [3, 2]}, "gap_ms: write two or more times in ms that do not fall"),
+        ({"ttft_ms": [-1, 2]}, "ttft_ms: write two or more times"),
+        ({"load": [[2, 1, 1], [1, 1, 1]]}, "load: write points"),
+        ({"load": [[1, 0, 1]]}, "load: write points"),
+        ({"follows": 3}, "follows=3: write a number from -1 to 1"),
+        ({"more": 3}, "no key is called 'more'"),
+    ],
+)
+def test_wrong_times_say_what_to_write(changes: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValueError, match=says.replace("[", "\\[")):
+        times(**changes)
+
+
+def test_times_that_would_have_no_effect_are_refused() -> None:
+    for flags, says in (
+        (["--ttft", "9ms"], "--ttft has no effect with --sampled-times"),
+        (["--workers", "2"], "--sampled-times needs all requests in one process"),
+        (["--engine", "batching"], "--sampled-times has no effect with --engine batching"),
+    ):
+        with pytest.raises(UsageError) as caught:
+            read_arguments(["--sampled-times", str(TIMES), *flags])
+        assert any(says in problem for problem in caught.value.problems), caught.value.problems
+    assert MockConfig().sampled_times is None
