@@ -1,9 +1,9 @@
 """A server whose steps cannot be seen, fitted: what TTFT and gaps were, against prompt and load, and how gaps hang together.
 
-Nothing is said of why. TTFT is taken to be f(n) x (what was drawn + slope x prompt tokens), a gap g(n) x (what was drawn): n
-is the number of requests under way as the wait begins, f and g are 1 at the least load that was seen. What was drawn is kept
-as quantiles. Gaps of a request hang together in two ways, both of normal scores: the share of their variance that lies between
-requests, and the correlation of a gap with the one before it in what is left.
+Nothing is said of why. TTFT is taken to be f(n) x (what was drawn + slope x prompt tokens), a gap g(n) x (what was
+drawn): n is the number of requests under way as the wait begins, f and g are 1 at the least load that was seen. What
+was drawn is kept as quantiles. Gaps of a request hang together in two ways, both of normal scores: the share of their
+variance that lies between requests, and the correlation of a gap with the one before it in what is left.
 """
 
 from __future__ import annotations
