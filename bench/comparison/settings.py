@@ -41,6 +41,9 @@ MAY_DIFFER = {
 }
 """Settings that may differ, and the group in which they are listed. A setting that is not here must be equal."""
 
+_NOT_OF_CLASSES = ("name", "headers", "slo")
+"""Keys of a class of traffic that change no number."""
+
 WORKLOAD = "workload"
 OTHER_LENGTH = "the runs are of different length: their starts and their tails weigh differently"
 
@@ -57,7 +60,13 @@ class Variation:
 
 def must_be_equal(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Of the settings of a run those that make its load."""
-    return {name: value for name, value in settings.items() if name not in LABELS and name not in MAY_DIFFER}
+    found = {name: value for name, value in settings.items() if name not in LABELS and name not in MAY_DIFFER}
+    if (mix := found.get("mix")) is not None:
+        found["mix"] = {
+            row["name"]: {key: value for key, value in row.items() if key not in _NOT_OF_CLASSES}
+            for row in mix["classes"]
+        }
+    return found
 
 
 def workload_of(run: MeasuredRun) -> dict[str, Any]:

@@ -25,6 +25,8 @@ _OF_RATES = ("arrivals", "burstiness")
 def settings_of(settings: Settings, mode: str, mix: TrafficMix, one: TrafficClass) -> Settings:
     """The settings under which the requests of a class are made: its seed is its own, and so is its rate."""
     own: dict[str, Any] = {"mode": mode, "mix": None, "slo": (), "seed": one.seed(settings.seed), **one.settings}
+    if "burstiness" in one.settings and "arrivals" not in one.settings:
+        own["arrivals"] = None  # A shape asks for the process that has one, whatever that of the run is.
     return settings.model_copy(update=own | ({"rate": one.weight} if mix.rates else {}))
 
 

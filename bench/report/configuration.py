@@ -50,10 +50,17 @@ def configuration(run: Mapping[str, Any]) -> Configuration:
 def _with_units(settings: Mapping[str, Any]) -> list[Detail]:
     # A distribution (uniform:8..16) and a time that is written as a text (8s) say it themselves.
     units = {name: f" {unit}" for name, unit in UNITS.items()}
+    mix = settings.get("mix")
+    shown = settings if mix is None else {**settings, "mix": {row["name"]: _class(row) for row in mix["classes"]}}
     return [
         Detail(row.name, row.value + (units.get(row.name, "") if row.value.replace(".", "").isdecimal() else ""))
-        for row in details.joined(settings)
+        for row in details.joined(shown)
     ]
+
+
+def _class(row: Mapping[str, Any]) -> str:
+    """The keys of a class of traffic, in one line."""
+    return ", ".join(f"{key}={value}" for key, value in row.items() if key != "name")
 
 
 def _to_copy(run: Mapping[str, Any], config: Mapping[str, Any], changed: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -159,6 +159,12 @@ def test_each_class_goes_through_its_own_rows_and_another_class_changes_nothing_
     assert len({str(sample.messages) for sample in before}) == 200
 
 
+def test_classes_of_the_same_lengths_send_different_prompts() -> None:
+    twins = [{"name": name, "share": 1, "input_tokens": 30} for name in ("one", "two")]
+    samples = list(islice(source_of(mixed(*twins), load_tokenizer()), 200))
+    assert len({str(sample.messages) for sample in samples}) == 200
+
+
 def test_the_probe_asks_for_the_endpoint_and_model_of_every_class() -> None:
     config = mixed(*THREE, {"name": "two", "share": 1, "model": "x=1,y=2"})
     source = source_of(config, load_tokenizer())
@@ -205,6 +211,7 @@ def test_each_class_has_an_arrival_process_of_its_own_with_its_own_dispersion() 
         assert fmean(each) == pytest.approx(20, rel=0.05)
     assert dispersion["one"] == pytest.approx(1.0, abs=0.12)
     assert dispersion["two"] == pytest.approx(4.0, abs=0.6)
+    assert not set(found["one"]) & set(found["three"])
     # Without the others it arrives at the same instants: the process is keyed by its name.
     assert arrivals_of(mixed(one, three), 100)["three"] == [at for at in found["three"] if at <= 100]
 
@@ -221,6 +228,16 @@ def test_numbers_of_requests_follow_the_merged_arrivals_also_when_they_are_scale
         assert merged == sorted(merged)
         assert list(islice(config.load.offsets(), 100)) == [at_ns for at_ns, _ in merged[:100]]
         assert merged[-1][0] / 1e9 == pytest.approx(10_000 / (config.rate or 0), rel=0.1)
+
+
+@pytest.mark.parametrize("classes", [TWO_RATES, THREE])
+def test_a_stored_run_and_a_visit_of_a_search_have_the_plan_that_was_sent(classes: Any) -> None:
+    config = mixed(*classes, input_tokens=50)
+    for again in (RunConfig.stored(config.public()), config.with_values(name="other")):
+        assert again.load == config.load
+        assert [one.config.load for one in again.classes] == [one.config.load for one in config.classes]
+        assert [one.config.data for one in again.classes] == [one.config.data for one in config.classes]
+        assert again.objectives == config.objectives
 
 
 # Numbers

@@ -192,6 +192,17 @@ def test_another_load_is_refused_with_what_differs(
     assert "--allow" in problem
 
 
+def test_runs_of_another_mix_are_refused_and_other_objectives_of_a_class_are_not(tmp_path: Path) -> None:
+    def run(name: str, share: int, slo: str) -> Path:
+        chat = {"name": "chat", "share": share, "slo": [slo]}
+        return made_run(tmp_path / name, settings={"mix": {"classes": [chat, {"name": "batch", "share": 1}]}})
+
+    first, second, other = run("a", 3, "ttft<1s"), run("b", 3, "ttft<2s"), run("c", 4, "ttft<1s")
+    assert not [one for one in compared(first, second).variations if one.refused]
+    with pytest.raises(UsageError, match=r"mix \(chat=share=3, .* against chat=share=4"):
+        compared(first, other)
+
+
 def test_what_is_meant_to_be_compared_can_be_allowed_and_is_listed_first(tmp_path: Path) -> None:
     a, b = made_run(tmp_path / "a"), made_run(tmp_path / "b", at=1, model="another")
     found = compared(a, b, allow=["model"])
