@@ -58,7 +58,7 @@ class SampledTimes:
 
     def factors(self, under_way: int) -> tuple[float, float]:
         """By how much TTFT and gaps grow where so many requests are under way, the one itself included."""
-        place = bisect_left(self.load, under_way, key=lambda point: point[0])
+        place = bisect_left(self.load, float(under_way), key=lambda point: point[0])
         if place == 0 or place == len(self.load):
             _, ttft, gap = self.load[min(place, len(self.load) - 1)]
             return ttft, gap

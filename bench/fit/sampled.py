@@ -94,9 +94,8 @@ def _of_run(streams: Sequence[Stream]) -> _Seen:
     over = np.sort(np.array([stream.end_us for stream in streams]))
 
     def under_way(at: Array) -> Array:
-        return np.maximum(np.searchsorted(begun, at, side="right") - np.searchsorted(over, at, side="right"), 1).astype(
-            float
-        )
+        begun_by = np.searchsorted(begun, at, side="right")
+        return np.asarray(np.maximum(begun_by - np.searchsorted(over, at, side="right"), 1), dtype=np.float64)
 
     sure = [stream for stream in streams if stream.sure]
     sent = np.array([stream.sent_us for stream in sure])
