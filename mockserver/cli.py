@@ -91,6 +91,14 @@ class _Version(argparse.Action):
         parser.exit()
 
 
+class _Names(argparse.Action):
+    """`--model one --model two` is `--model one,two`."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option_string: Any = None) -> None:
+        before = getattr(namespace, self.dest, None)
+        setattr(namespace, self.dest, values if before is None else f"{before},{values}")
+
+
 class _Preset(argparse.Action):
     """`--preset list` prints the presets and exits, as --help does."""
 
@@ -120,6 +128,8 @@ def _parser() -> _Parser:
         options: dict[str, Any] = {"action": "append"} if get_origin(field.annotation) is tuple else {}
         if name == "preset":
             options = {"action": _Preset}
+        if name == "model":
+            options = {"action": _Names}
         usual = field.default
         if field.annotation is bool:
             usual = "on" if usual else "off"

@@ -33,7 +33,9 @@ from mockserver.config_parts.values import (
     TokenDistribution,
     as_list,
     host_name,
+    joined,
     masked,
+    model_names,
     name_of,
     origin,
     spec,
@@ -69,8 +71,10 @@ class MockConfig(BaseModel):
     port: Annotated[int, Flag("server", "PORT")] = Field(
         8000, ge=0, le=65535, description="port to listen on; 0 picks a free one"
     )
-    model: Annotated[str, Flag("server", "NAME")] = Field(
-        "mock-model", min_length=1, description="model name; requests for other models get a 404"
+    model: Annotated[str, BeforeValidator(joined), AfterValidator(model_names), Flag("server", "NAME")] = Field(
+        "mock-model",
+        min_length=1,
+        description="model name; requests for other models get a 404; one,two or repeated for several names",
     )
     api_key: Annotated[
         tuple[Annotated[str, MinLen(1)], ...],
@@ -252,6 +256,11 @@ class MockConfig(BaseModel):
         if isinstance(values, dict) and values.get("replay") is not None:
             return {"engine": "replay", **values}
         return values
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The names of the model. The first is its own: metrics and requests without a model have it."""
+        return tuple(self.model.split(","))
 
     @model_validator(mode="after")
     def _fits_together(self) -> MockConfig:

@@ -34,6 +34,10 @@ class RequestContext:
     """What became of the stored response that it continues: `found` or `lost`. None if it continues none."""
     last: LastResponse | None = None
     """What its connection remembers. None for a request over HTTP."""
+    model: str = ""
+    """The model that it asked for."""
+    other_name: bool = False
+    """Whether that is another name than the model's first."""
     version: int = 0
     """The configuration version that the request began with."""
     inputs: int | None = None
@@ -105,8 +109,11 @@ def entry_of_reply(context: RequestContext, reply: ReplyWriter, facts: dict[str,
 
 
 def _with_version(context: RequestContext, facts: Mapping[str, int | str]) -> dict[str, int | str]:
-    """The facts, with what became of the previous response, and the configuration version unless it is 0, the start."""
+    """The facts, with what became of the previous response, the name of the model unless it is the first, and the
+    configuration version unless it is 0, the start."""
     more: dict[str, int | str] = {} if context.previous is None else {"previous": context.previous}
+    if context.other_name:
+        more["model"] = context.model
     if context.version:
         more["config"] = context.version
     return {**facts, **more}

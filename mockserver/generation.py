@@ -176,7 +176,7 @@ class Generation:
         intake, config = self._intake, version.config
         assert context.count is not None
         reply_id = context.arrival.id if context.arrival.id is not None else f"mock-{intake.shared.take('replies')}"
-        identity = (endpoint.id_prefix + reply_id, utc_seconds(), config.model)
+        identity = (endpoint.id_prefix + reply_id, utc_seconds(), context.model)
         keys = EngineKeys(intake.stepper)
         pieces = [
             intake.text.pieces(draft.plan.output_tokens, rng.stream(config.seed, "text", draft.key)) for draft in drafts

@@ -183,7 +183,11 @@ class Intake:
         version = self.settings.current
         context.version = version.number
         require_key(request, version.config)
-        return version, openai.parse_body(body, version.config.model)
+        models = version.config.models
+        row = openai.parse_body(body, *models)
+        context.model = models[0] if row.get("model") is None else row["model"]
+        context.other_name = context.model != models[0]
+        return version, row
 
     def choose_faults(
         self, request: Request, context: RequestContext, version: ConfigVersion

@@ -49,7 +49,7 @@ class Pooling:
         plan = context.plan = replace(plan, finish="stop")
         context.count, context.inputs = known_count(tokens), len(asked.inputs)
         reply_id = context.arrival.id if context.arrival.id is not None else f"mock-{intake.shared.take('replies')}"
-        make = await asked.answer(config.seed, (endpoint.id_prefix + reply_id, utc_seconds(), config.model))
+        make = await asked.answer(config.seed, (endpoint.id_prefix + reply_id, utc_seconds(), context.model))
         content = pooled_content(plan, make, context.count)
         keys = EngineKeys(intake.stepper)
         reply = ShapedWhole(context.wire, content, intake.pacer, lambda reply: intake.on_end(context, reply, keys))

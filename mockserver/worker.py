@@ -78,7 +78,7 @@ class Worker:
     def _new_metrics(self) -> ServerMetrics:
         # If plans decide all times, N workers act as one engine. Otherwise each has a queue of its own.
         engine = "0" if self._intake.plans_decide else str(self._peers.number)
-        return ServerMetrics(self.config.model, self.config.max_model_len, self._intake.engine.state, engine)
+        return ServerMetrics(self.config.models[0], self.config.max_model_len, self._intake.engine.state, engine)
 
     async def start(self) -> None:
         """Start to answer the other workers."""

@@ -84,6 +84,19 @@ def as_list(value: object) -> object:
     return [value] if isinstance(value, str | int) else value
 
 
+def joined(value: object) -> object:
+    """A list of names as one text."""
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else value
+
+
+def model_names(value: str) -> str:
+    """Names with commas between them. Raises ValueError for an empty one, and for one that comes twice."""
+    names = [name.strip() for name in value.split(",")]
+    if "" in names or len({*names}) < len(names):
+        raise ValueError(f"{value!r}: write a name, or several different ones with commas: one,two")
+    return ",".join(names)
+
+
 def host_name(value: str) -> str:
     """A host name, or *. Raises ValueError."""
     if value != "*" and not re.fullmatch(r"[A-Za-z0-9_.-]+", value):

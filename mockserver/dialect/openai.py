@@ -10,6 +10,7 @@ Rules (vLLM 0.11 and later):
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,8 +44,8 @@ class Usage:
         )
 
 
-def parse_body(body: bytes, model: str) -> dict[str, Any]:
-    """The JSON object of a request. Raises Refusal if it is not one (400) or names another model (404)."""
+def parse_body(body: bytes, *models: str) -> dict[str, Any]:
+    """The JSON object of a request. Raises Refusal if it is not one (400) or names another model than these (404)."""
     try:
         row = orjson.loads(body)
     except orjson.JSONDecodeError as e:
@@ -52,8 +53,10 @@ def parse_body(body: bytes, model: str) -> dict[str, Any]:
     if not isinstance(row, dict):
         refuse("The request body must be a JSON object.")
     asked = row.get("model")
-    if asked is not None and asked != model:
-        refuse(f"The model `{asked}` does not exist. This server has one model: `{model}`.", "model", 404)
+    if asked is not None and asked not in models:
+        named = ", ".join(f"`{model}`" for model in models)
+        has = f"one model: {named}" if len(models) == 1 else f"the models {named}"
+        refuse(f"The model `{asked}` does not exist. This server has {has}.", "model", 404)
     return row
 
 
@@ -313,15 +316,15 @@ def _card(model: str, created: int, max_model_len: int) -> dict[str, Any]:
     }
 
 
-def models_body(model: str, created: int, max_model_len: int) -> bytes:
+def models_body(models: Sequence[str], created: int, max_model_len: int) -> bytes:
     """The body of /v1/models."""
-    return orjson.dumps({"object": "list", "data": [_card(model, created, max_model_len)]})
+    return orjson.dumps({"object": "list", "data": [_card(model, created, max_model_len) for model in models]})
 
 
-def model_body(asked: str, model: str, created: int, max_model_len: int) -> bytes:
+def model_body(asked: str, models: Sequence[str], created: int, max_model_len: int) -> bytes:
     """The body of /v1/models/{asked}. Raises Refusal (404) in OpenAI's words for another model than the mock's."""
-    if asked != model:
+    if asked not in models:
         message = f"The model '{asked}' does not exist"
         error = {"message": message, "type": "invalid_request_error", "param": "model", "code": "model_not_found"}
         raise Refusal(404, orjson.dumps({"error": error}), message=message)
-    return orjson.dumps(_card(model, created, max_model_len))
+    return orjson.dumps(_card(asked, created, max_model_len))

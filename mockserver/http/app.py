@@ -117,14 +117,14 @@ def _add_facts(app: FastAPI) -> None:
         worker = _worker(request)
         require_key(request, worker.config, KEY_HEADER)
         config = worker.config
-        return Response(openai.models_body(config.model, worker.started, config.max_model_len), media_type=_JSON)
+        return Response(openai.models_body(config.models, worker.started, config.max_model_len), media_type=_JSON)
 
     @app.get("/v1/models/{model:path}")
     async def one_model(request: Request, model: str) -> Response:
         worker = _worker(request)
         require_key(request, worker.config, KEY_HEADER)
         config = worker.config
-        body = openai.model_body(model, config.model, worker.started, config.max_model_len)
+        body = openai.model_body(model, config.models, worker.started, config.max_model_len)
         return Response(body, media_type=_JSON)
 
     @app.get("/health")

@@ -68,7 +68,7 @@ async def _count_messages(request: Request) -> Response:
 
 async def _asked(request: Request) -> tuple[Worker, dict[str, Any]]:
     worker: Worker = request.app.state.worker
-    return worker, openai.parse_body(await read_body(request, worker.config.max_body_mb), worker.config.model)
+    return worker, openai.parse_body(await read_body(request, worker.config.max_body_mb), *worker.config.models)
 
 
 def _json(body: dict[str, Any]) -> Response:

@@ -136,6 +136,21 @@ def test_faults_can_be_given_several_times_and_as_a_list(tmp_path: Path) -> None
     assert by_key == by_flag
 
 
+def test_a_model_may_have_several_names(tmp_path: Path) -> None:
+    path = tmp_path / "mock.yaml"
+    path.write_text("model: [one, two]\n")
+    by_file, by_comma, by_flags = (
+        read("--config", str(path)),
+        read("--model", "one, two"),
+        read("--model=one", "--model=two"),
+    )
+    assert by_file == by_comma == by_flags
+    assert (by_flags.models, MockConfig().models) == (("one", "two"), ("mock-model",))
+    for wrong in ("one,one", "one,", ""):
+        (problem,) = problems("--model", wrong)
+        assert problem.startswith("--model: ")
+
+
 def test_what_is_a_list_is_a_flag_given_several_times() -> None:
     config = read("--api-key", "a", "--api-key", "b", "--cors", "*", "--cors", "https://ui.example")
     assert (config.api_key, config.cors) == (("a", "b"), ("*", "https://ui.example"))

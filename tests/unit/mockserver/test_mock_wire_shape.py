@@ -204,6 +204,6 @@ def test_a_chunk_is_compact_and_holds_no_line_end() -> None:
 
 
 def test_the_list_of_models_tells_the_context_length() -> None:
-    card = json.loads(models_body("m", 9, 4096))["data"][0]
+    card = json.loads(models_body(["m"], 9, 4096))["data"][0]
     assert (card["id"], card["root"], card["max_model_len"], card["created"]) == ("m", "m", 4096, 9)
     assert card["permission"][0]["object"] == "model_permission"
