@@ -32,6 +32,9 @@ from promptset.samples import Sample
 from promptset.sessions import Session
 from promptset.sessions.packed import unpack_session
 
+READY_BYTES = 64 * 1024 * 1024
+"""Of bodies that are made before the sessions begin that they are the first of."""
+
 
 class Conversation:
     """One session under way: makes the requests of its turns, which are known by their numbers."""
@@ -131,6 +134,16 @@ class Conversation:
             conversation=f"{self._number}.{line}", last=last, stored=self._stored, previous=self._previous(turn)
         )
 
+    def make_first(self) -> int:
+        """Make the bodies of the turns that are due whatever else happens; the bytes of them."""
+        size = 0
+        for turn, after in enumerate(self.after):
+            if turn not in self._before and self._before >= {*after}:
+                self.make(turn)
+                made = self._made.get(turn)
+                size += 0 if made is None else len(made.body)
+        return size
+
     def request(
         self, turn: int, request_id: str, index: int, phase: Phase, cancel_after_ns: int | None = None
     ) -> Request:
@@ -214,9 +227,12 @@ class Conversations:
         first: int = 0,
         step: int = 1,
         cancel: Callable[[int], int | None] | None = None,
+        in_memory: bool = False,
     ) -> None:
-        """`cancel` says of the number of a request how long after its send the user leaves."""
+        """`cancel` says of the number of a request how long after its send the user leaves. `in_memory`: sessions need not be
+        made."""
         self._cancel = cancel
+        self._in_memory = in_memory
         self.stock: Stock[Session] = Stock(lambda: next(sessions), _weight)
         self._encode = encode
         self._run_id = run_id
@@ -226,10 +242,12 @@ class Conversations:
         self._first = first
         self._next = first
         self._step = step
-        self._begun = self._taken = 0
+        self._begun = 0
         self._middles: deque[tuple[Session | None, Beginning]] = deque()
         self._left: deque[Session] = deque()
-        """Sessions that were taken, and not begun yet."""
+        """Sessions that were taken, and come behind those that begin in their middle."""
+        self._ready: deque[Conversation] = deque()
+        """Conversations that come next, with the bodies of their first turns."""
 
     @property
     def has_room(self) -> bool:
@@ -241,8 +259,8 @@ class Conversations:
         self.stock.put(unpack_session(packed))
 
     def taken_from(self, number: int) -> int:
-        """How many of the sessions that were taken have this number or a higher one."""
-        end = self._first + self._taken * self._step
+        """How many of the sessions that were begun have this number or a higher one."""
+        end = self._first + (self._begun - len(self._ready)) * self._step
         return max(0, (end - max(self._first, number)) // self._step)
 
     def begin_in_middle(self, users: int, chance: Random, out_of: int) -> None:
@@ -252,7 +270,7 @@ class Conversations:
             return
         if ready := len(self.stock):  # To wait for others would let the load begin late.
             out_of = min(out_of, max(ready, users))
-        sessions = [self._take() for _ in range(out_of)]
+        sessions = [self.stock.take() for _ in range(out_of)]
         lasts_ns = [max(planned_times(session)[1]) for session in sessions]
         drawn = without_doubles(instants(lasts_ns, users, chance), lasts_ns)
         for number, at_ns in drawn:
@@ -265,15 +283,24 @@ class Conversations:
         used = {number for number, _ in drawn}
         self._left.extend(session for number, session in enumerate(sessions) if number not in used)
 
-    def _take(self) -> Session:
-        self._taken += 1
-        return self.stock.take()
+    def get_ready(self, conversations: int = 1) -> None:
+        """Have so many conversations ready, as far as their sessions are there and their first bodies are not too large."""
+        size = 0
+        while len(self._ready) < conversations and size < READY_BYTES:
+            if not (self._in_memory or self._middles or self._left or len(self.stock)):
+                return
+            conversation = self._new()
+            size += conversation.make_first()
+            self._ready.append(conversation)
 
     def begin(self) -> Conversation:
         """The next session."""
+        return self._ready.popleft() if self._ready else self._new()
+
+    def _new(self) -> Conversation:
         session, beginning = self._middles.popleft() if self._middles else (None, FRESH)
         if session is None:
-            session = self._left.popleft() if self._left else self._take()
+            session = self._left.popleft() if self._left else self.stock.take()
         number = self._first + self._begun * self._step
         self._begun += 1
         return Conversation(

@@ -92,6 +92,7 @@ class SessionsLoop(ABC):
         if not self._sending.stop.stopped:
             session = _Session(self._conversations.begin(), at_ns, on_over)
             self._wait(session, session.course.first())
+            self._loop.call_soon(self._conversations.get_ready)
 
     def _wait(self, session: _Session, due: list[tuple[int, int]]) -> None:
         """Send these turns when they are due."""

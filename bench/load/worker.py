@@ -88,6 +88,10 @@ class Worker:
             connections = min(connections, share.requests)
         if not self._source.in_memory:
             await self._stock_up(self._assignment.config.load.expected(share, self._ahead[0]), begun)
+        try:
+            self._load.get_ready()
+        except SpecError as e:
+            raise UsageError(e.problems) from e
         self.preparing = f"making {connections:,} connections"
         await self._transport.prepare(connections)
         collect_ahead()

@@ -95,12 +95,13 @@ class WorkerLoad:
     """What one worker sends from, and the loop that sends it.
 
     `begun`: items that users have begun and not finished when the load ends: they are needed besides those that are sent
-    whole.
+    whole. `get_ready` makes what can be made before the load, once the backlog has been stocked.
     """
 
     backlog: Backlog
     dispatcher: Callable[[Sending], Dispatcher]
     begun: int = 0
+    get_ready: Callable[[], None] = lambda: None
 
 
 class Mode(ABC):

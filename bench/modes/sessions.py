@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.clock import NS_PER_S
 from bench.conversations import Conversations
-from bench.dispatch import Sending, SessionArrivals, SessionUsers
+from bench.dispatch import SessionArrivals, SessionUsers
 from bench.endpoints import DEFAULT, ENDPOINTS, urls
 from bench.modes.concurrency import DEFAULT_USERS, Concurrency
 from bench.modes.interface import (
@@ -46,6 +46,8 @@ LOOKED_AT = 2
 """Sessions for each user, of which those are drawn that begin in their middle. All of them are made before the load."""
 LOOKED_AT_IN_FILE = 8
 """The same, of a file, whose sessions need not be made."""
+READY_ARRIVALS = 8
+"""Sessions at a rate whose first bodies are made before the load."""
 _GUESSED_TURNS = 4
 """Of a session at a rate, for a first guess of how many requests are needed."""
 
@@ -236,22 +238,31 @@ class Sessions(UsersMode):
             first=numbering.first,
             step=numbering.step,
             cancel=numbering.cancel,
+            in_memory=source.in_memory,
         )
         if self.schedule is not None:
             arrivals = islice(self.schedule.offsets(), share.worker, None, share.workers)
-            return WorkerLoad(conversations, lambda sending: SessionArrivals(conversations, sending, offsets=arrivals))
+            return WorkerLoad(
+                conversations,
+                lambda sending: SessionArrivals(conversations, sending, offsets=arrivals),
+                get_ready=lambda: conversations.get_ready(READY_ARRIVALS),
+            )
         users = self._users_of(share)
         looked_at = users * (LOOKED_AT_IN_FILE if source.in_memory else LOOKED_AT)
         if source.size is not None:
             looked_at = min(looked_at, max(source.size // share.workers, 1))
 
-        def dispatcher(sending: Sending) -> SessionUsers:
+        def get_ready() -> None:
             if self.in_middle:
-                chance = stream(self.seed, "sessions begin", share.worker)
-                conversations.begin_in_middle(users, chance, looked_at)
-            return SessionUsers(conversations, sending, changes=self.user_changes(share))
+                conversations.begin_in_middle(users, stream(self.seed, "sessions begin", share.worker), looked_at)
+            conversations.get_ready(users)
 
-        return WorkerLoad(conversations, dispatcher, begun=max(users, looked_at) if self.in_middle else users)
+        return WorkerLoad(
+            conversations,
+            lambda sending: SessionUsers(conversations, sending, changes=self.user_changes(share)),
+            begun=max(users, looked_at) if self.in_middle else users,
+            get_ready=get_ready,
+        )
 
 
 def _recipe_problems(settings: Settings, given: Collection[str], *, recorded: bool) -> list[str]:

@@ -139,7 +139,10 @@ def prepared_in(tmp_path: Path) -> Any:
             try:
                 await worker.prepare()
                 stock = worker._load.backlog.stock
-                return len(stock), stock.requests, worker._feed is not None
+                assert isinstance(worker._load.backlog, Conversations)
+                ready = worker._load.backlog._ready  # Those that begin first have left the stock.
+                turns = sum(len(conversation.after) for conversation in ready)
+                return len(stock) + len(ready), stock.requests + turns, worker._feed is not None
             finally:
                 worker.close()
 
@@ -157,7 +160,7 @@ def test_a_long_run_of_sessions_is_fed_and_short_ones_are_ready_for_every_user(t
     path = tmp_path / "sessions.jsonl"
     path.write_text('{"turns": [{"content": "a"}]}\n')
     given = configured(mode="sessions", dataset=str(path))
-    assert prepared(given, requests=None, duration_ns=9 * NS_PER_S, users=2) == (0, 0, False), "they are at hand"
+    assert prepared(given, requests=None, duration_ns=9 * NS_PER_S, users=2) == (2, 2, False), "they are at hand"
 
 
 def test_every_user_has_a_session_at_the_start_however_long_sessions_are(
