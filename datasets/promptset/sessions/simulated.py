@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 
 from promptset.chat import Message, Tool
+from promptset.chat_sum import chat_sum
 from promptset.distributions import Distribution
 from promptset.errors import SpecError
 from promptset.exact import chat_bank
@@ -56,14 +58,21 @@ class SimulatedSessions(Iterator[Session]):
         assert not isinstance(made, str)
         messages: list[Message] = list(made)
         system = messages[0]["content"] if messages[0]["role"] == "system" else None
+        adds_up = _adds_up(tokenizer, system is not None, maker.tools)
         turns: list[Turn] = []
         for number in range(n_turns):
             if number:
+                before = total
                 total += turns[-1].output_tokens or 0
                 total += _draw_at_least(self.input_tokens, lengths, self.least_added)
                 messages.append({"role": "assistant", "content": turns[-1].answer})
                 text = text_stream(self.seed, self.salt, "turn", index, number, total)
-                content = _fit_turn(tokenizer, messages, total, text, maker.tools)
+                if adds_up:  # Of a prompt of 150,000 tokens only what is new is counted.
+                    short, of_short = _short(tokenizer)
+                    history, wanted = [short, messages[-1]], of_short + total - before
+                    content = _fit_turn(tokenizer, history, wanted, text, None)
+                else:
+                    content = _fit_turn(tokenizer, messages, total, text, maker.tools)
                 messages.append({"role": "user", "content": content})
             answer_tokens = int(self.output_tokens.sample(outputs))
             answer = TokenText(tokenizer).pieces(
@@ -145,6 +154,21 @@ def _least_added(tokenizer: Tokenizer, tools: Sequence[Tool] | None) -> int:
         second = [*first, {"role": "assistant", "content": "".join(answer)}, {"role": "user", "content": one}]
         most = max(most, tokenizer.count_chat(second, tools) - tokenizer.count_chat(first, tools) - len(answer))
     return most + 2
+
+
+def _adds_up(tokenizer: Tokenizer, with_system: bool, tools: Sequence[Tool] | None) -> bool:
+    """Whether what a turn adds to a prompt does not depend on what was said before: then it need not be counted again."""
+    try:
+        return tools is None and (chat_sum(tokenizer).system is not None or not with_system)
+    except SpecError:
+        return False
+
+
+@functools.lru_cache(maxsize=8)
+def _short(tokenizer: Tokenizer) -> tuple[Message, int]:
+    """A user's message to stand for all that was said before an answer, and the tokens of its prompt."""
+    message: Message = {"role": "user", "content": chat_sum(tokenizer).bank.text(16, stream(0, "short"))}
+    return message, tokenizer.count_chat([message])
 
 
 def _fit_turn(

@@ -7,8 +7,10 @@ import pytest
 
 from promptset.distributions import parse
 from promptset.errors import SpecError
-from promptset.sessions import Session, Turn, load_sessions, read_session, simulated_sessions
+from promptset.sessions import Session, Turn, load_sessions, read_session, simulated, simulated_sessions
 from promptset.sharing import parse_prefix
+from promptset.tokens import load_tokenizer
+from tests.support import tiny_tokenizers
 
 
 def made(tokenizer, *, turns="uniform:1..4", new="uniform:60..110", answers="uniform:5..30", seed=2, prefix=None):
@@ -29,6 +31,41 @@ def test_every_request_has_exactly_the_tokens_that_it_says(tokenizer, prefix):
         for number, turn in enumerate(session.turns):
             assert tokenizer.count_chat(session.messages([None] * number)) == turn.input_tokens
             assert tokenizer.count_plain([turn.answer]) == [turn.output_tokens]
+
+
+@pytest.mark.parametrize("prefix", [None, "system=15,tokens=9"])
+def test_what_is_not_counted_again_is_the_same_as_counted_whole(tokenizer, prefix, monkeypatch):
+    quick = [made(tokenizer, answers="uniform:1..30", prefix=prefix).session_at(index) for index in range(4)]
+    monkeypatch.setattr(simulated, "_adds_up", lambda *given: False)
+    assert [made(tokenizer, answers="uniform:1..30", prefix=prefix).session_at(index) for index in range(4)] == quick
+
+
+def test_a_long_session_is_not_counted_whole_for_each_turn(default_tokenizer, monkeypatch):
+    sessions, counted = made(default_tokenizer, turns="40", new="1500", answers="200"), []
+    sessions.session_at(0)
+    count = type(default_tokenizer).count_chats
+    monkeypatch.setattr(
+        type(default_tokenizer),
+        "count_chats",
+        lambda self, chats, tools=None: counted.extend(n := count(self, chats, tools)) or n,
+    )
+    session = sessions.session_at(1)
+    assert session.turns[-1].input_tokens == 40 * 1500 + 39 * 200
+    assert max(counted) < 3 * 1700
+    monkeypatch.undo()
+    assert default_tokenizer.count_chat(session.messages([None] * 39)) == session.turns[-1].input_tokens
+
+
+def test_with_a_template_that_forgets_earlier_answers_prompts_are_exact_all_the_same(tmp_path):
+    forgets = (
+        "{% for m in messages %}{% if loop.last or m.role != 'assistant' or loop.revindex < 4 %}"
+        "<{{ m.role }}>{{ m.content }}{{ eos_token }}{% endif %}{% endfor %}<assistant>"
+    )
+    folder = tiny_tokenizers.save(tiny_tokenizers.byte_level_bpe(), tmp_path, template=forgets)
+    tokenizer = load_tokenizer(str(folder))
+    session = made(tokenizer, turns="5").session_at(0)
+    for number, turn in enumerate(session.turns):
+        assert tokenizer.count_chat(session.messages([None] * number)) == turn.input_tokens
 
 
 def test_a_request_grows_by_the_answer_and_by_what_was_drawn(default_tokenizer):
