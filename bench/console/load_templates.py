@@ -44,6 +44,19 @@ TEMPLATES: dict[str, LoadTemplate] = {
         "5 users hold conversations of several turns.",
         {"mode": "sessions", "concurrency": "5", "duration": "60s", "input_tokens": "64", "output_tokens": "64"},
     ),
+    "agents": LoadTemplate(
+        "Coding agents",
+        "8 agents in the middle of their work, with contexts of up to 32,768 tokens, nearly all cached; 10 times as fast.",
+        {
+            "mode": "sessions",
+            "dataset": "coding-agent",
+            "context_limit": "32768",
+            "trace_speed": "10",
+            "sessions_begin": "middle",
+            "concurrency": "8",
+            "duration": "3m",
+        },
+    ),
     "objectives": LoadTemplate(
         "Service objectives",
         "10 users, and whether TTFT and end-to-end latency hold their limits.",
