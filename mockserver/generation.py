@@ -62,6 +62,8 @@ class _Draft:
     most: int
     """Tokens that it may have at most."""
     scripted: Scripted | None = None
+    scripted_ids: Sequence[int] = ()
+    """The tokens of the document or the calls, for an engine with a prefix cache."""
 
 
 class Generation:
@@ -150,17 +152,18 @@ class Generation:
         if not wanted:
             return
         try:
-            await self._intake.counter.in_thread(partial(self._write, wanted, config.seed))
+            await self._intake.counter.in_thread(partial(self._write, wanted, params, config.seed))
         except (Impossible, NotInstalled) as e:
             refusals.refuse(str(e), "tools" if wanted[0][1].calls else "response_format")
 
-    def _write(self, wanted: Sequence[tuple[_Draft, Script]], seed: int) -> None:
+    def _write(self, wanted: Sequence[tuple[_Draft, Script]], params: RequestParams, seed: int) -> None:
         for draft, script in wanted:
             plan = draft.plan
             tokens = max(1, plan.output_tokens - plan.reasoning_tokens)
             said = self._writer.write(script, tokens, draft.most, seed, draft.key)
             reasoning = min(plan.reasoning_tokens, draft.most - len(said.texts))
             draft.scripted = said
+            draft.scripted_ids = self._intake.blocks.ids_of(params, said)
             draft.plan = scripted_choice(
                 draft.draw(exact_tokens=reasoning + len(said.texts)), [""] * reasoning, said
             ).plan
@@ -188,7 +191,7 @@ class Generation:
         plain = len(drafts) == 1 and drafts[0].scripted is None and params.logprobs is None and not params.echo_prompt
         reply: ReplyWriter
         if plain and endpoint.templates is not None and not version.style.shapes(params, drafts[0].plan):
-            plan, said = drafts[0].plan, [pieces[0]]
+            plan = drafts[0].plan
             frames = Frames(endpoint, *identity)
             content = Content(params, plan, pieces[0], plan.finish.encode(), frames, context.count)
             reply = _ordinary_reply(context.wire, content, on_end)
@@ -198,11 +201,14 @@ class Generation:
                 self._choice(params, draft, some, config.seed) for draft, some in zip(drafts, pieces, strict=True)
             ]
             shaped = version.style.content_of(params, tuple(choices), endpoint, *identity, context.count)
-            plans, said = [choice.plan for choice in choices], [choice.texts for choice in choices]
+            plans = [choice.plan for choice in choices]
             reply = in_shape = shaped_reply(context.wire, shaped, intake.pacer, on_end)
             in_shape.work = keys.work
         for number, (draft, plan) in enumerate(zip(drafts, plans, strict=True)):
-            links = intake.blocks.links(draft.count.chain, said[number][: plan.output_tokens])
+            # The pieces are the tokens, whatever a stop string held back of their text.
+            free = plan.output_tokens - (0 if draft.scripted is None else len(draft.scripted.texts))
+            ids = draft.scripted_ids[: plan.output_tokens - free]
+            links = intake.blocks.links(draft.count.chain, pieces[number][:free], ids)
             work = EngineRequest(context.received_ns, plan, draft.count.tokens, links, params.priority)
             if config.stream_interval > 1:
                 take = partial(_take_of, reply, number)

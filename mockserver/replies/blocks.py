@@ -1,14 +1,21 @@
 """The KV blocks of a prompt and its reply, for an engine with a prefix cache.
 
 The reply is known before it is sent, so its blocks are too. The next turn of a conversation repeats the reply in its
-prompt and finds these blocks.
+prompt and finds these blocks, as far as it repeats the tokens. Documents and tool calls are made as text, and a template
+writes calls in its own way. The tokens of such a reply are those that the next turn will have in their place, as with a
+model that says what its template says.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+from mockserver.dialect.images import without_images
+from mockserver.dialect.params import RequestParams
+from mockserver.documents.script import Scripted
 from mockserver.engine.chain import Chain
+from promptset.errors import SpecError
 from promptset.tokens import Tokenizer
 
 
@@ -20,11 +27,36 @@ class ReplyBlocks:
         self._block_tokens = block_tokens
         self._ids: dict[str, int] = {}
 
-    def links(self, prompt: Chain, pieces: list[str]) -> Sequence[int]:
-        """The hashes of the full blocks of a prompt and its reply. Each piece is one token."""
+    def links(self, prompt: Chain, pieces: Sequence[str], ids: Sequence[int] = ()) -> Sequence[int]:
+        """The hashes of the full blocks of a prompt and its reply: pieces, each of them one token, and then ids."""
         if self._block_tokens == 0:
             return ()
-        return prompt.extended([self._id_of(piece) for piece in pieces], self._block_tokens).links
+        return prompt.extended([*map(self._id_of, pieces), *ids], self._block_tokens).links
+
+    def ids_of(self, params: RequestParams, said: Scripted) -> list[int]:
+        """The tokens of documents and calls, as the next turn repeats them. Empty where its template does not repeat what
+        stands before them."""
+        if self._block_tokens == 0:
+            return []
+        calls = [block for block in said.blocks if block.kind == "tool"]
+        text = "".join("".join(said.texts[block.start : block.stop]) for block in said.blocks if block.kind == "text")
+        if calls and params.messages is not None:
+            messages, _ = without_images(params.messages)
+            before = self._tokenizer.render_chat(messages, params.tools)
+            message: dict[str, Any] = {"role": "assistant", "content": text, "tool_calls": []}
+            for block in calls:
+                assert block.call is not None
+                arguments = "".join(said.texts[block.start : block.stop])
+                function = {"name": block.call.name, "arguments": arguments}
+                message["tool_calls"].append({"id": block.call.id, "type": "function", "function": function})
+            try:
+                after = self._tokenizer.render_chat([*messages, message], params.tools, add_generation_prompt=False)
+            except SpecError:  # A template that knows no calls: the next turn has them in no words.
+                return []
+            if not after.startswith(before):
+                return []
+            text = after.removeprefix(before)
+        return self._tokenizer.encode(text) if text else []
 
     def _id_of(self, piece: str) -> int:
         token = self._ids.get(piece)
