@@ -19,14 +19,17 @@ from enum import StrEnum
 from functools import cached_property
 
 from bench.load_search.goals import KEEPS_UP, Goal
-from bench.load_search.visits import EARLY_END_FROM, Phase, Result, Visit, pause_s, times
+from bench.load_search.visits import EARLY_END_FROM, Phase, Result, Visit, jobs_per_s, pause_s, times
 from bench.loads import KINDS
 from bench.statistics.autocorrelation import Floats
 from bench.statistics.capacity import (
     LEAST_D,
+    SHALLOW,
     SIDE_ODDS,
+    STEEP,
     Posterior,
     Share,
+    Slopes,
     dispersion,
     grid,
     odds_times,
@@ -229,7 +232,8 @@ class Search:
         return [result for result in self.results if result.valid and result.phase != "scout"]
 
     def _scouts(self) -> list[Result]:
-        return [result for result in self.results if result.valid and result.phase == "scout"]
+        """Those that are a hint: of too few jobs nothing is learnt, and the load is scouted again, for longer."""
+        return [result for result in self.results if result.valid and result.phase == "scout" and result.says_enough]
 
     def _scout_fails(self, result: Result) -> bool:
         if result.kept_up is False:
@@ -261,6 +265,9 @@ class Search:
         failed = [result.load for result in scouts if self._scout_fails(result)]
         held = [result.load for result in scouts if not self._scout_fails(result)]
         low = max(held, default=self.settings.least) / 1.6
+        if self.settings.judged_after_s:
+            # A scout judges few jobs, and may have held by chance. What a visit broke does not lie below the domain.
+            low = min([low, *(result.load / 1.6 for result in self._visits() if not self._else_good(result))])
         return low, 1.2 * max(2 * low, min(failed, default=self.settings.most))
 
     def _fit(self, low: float, high: float) -> dict[str, Posterior]:
@@ -274,7 +281,11 @@ class Search:
         if goal.allowed is None:
             return of_means([result.means[goal.text] for result in visits if goal.text in result.means], capacities)
         d = self._dispersion(goal, capacities)
-        return of_shares(self._shares(goal), goal.allowed, d, capacities)
+        return of_shares(self._shares(goal), goal.allowed, d, capacities, self._edge(goal))
+
+    def _edge(self, goal: Goal) -> Slopes:
+        """How steep the edge of an objective may be."""
+        return SHALLOW if any(goal.text in result.jobs for result in self.results) else STEEP
 
     def _shares(self, goal: Goal) -> list[Share]:
         text = goal.text
@@ -294,7 +305,7 @@ class Search:
         if tails:
             capacities = grid(*self._domain()) if capacities is None else capacities
             for _ in range(2):
-                capacity = of_shares(shares, goal.allowed, d, capacities).estimate
+                capacity = of_shares(shares, goal.allowed, d, capacities, self._edge(goal)).estimate
                 d = dispersion(tails, capacity, goal.allowed, scouted)
         return d
 
@@ -313,7 +324,9 @@ class Search:
         _, posterior = self._binding()
         settings = self.settings
         # At a limit of the search the answer may be that the capacity lies beyond it.
-        if all(self._scout_fails(result) for result in self._scouts()) and posterior.holds(settings.least) <= UNSURE:
+        by_chance = settings.judged_after_s > 0  # A scout of few jobs may have held so.
+        none_held = by_chance or all(self._scout_fails(result) for result in self._scouts())
+        if none_held and posterior.holds(settings.least) <= UNSURE:
             return Ending.NOTHING_HOLDS
         if not any(self._scout_fails(result) for result in self._scouts()) and posterior.holds(settings.most) >= SURE:
             return Ending.NEVER_FAILS
@@ -348,5 +361,10 @@ class Search:
     def _visit(self, phase: Phase, load: float) -> Visit:
         rate = load if self.settings.load_kind == "rate" else None
         settings = self.settings
-        settle_s, measure_s = times(phase, rate, self._e2el_s(load), settings.budget_s, settings.judged_after_s)
+        after_s = settings.judged_after_s
+        expected = jobs_per_s([result for result in self.results if result.valid], load, after_s) if after_s else None
+        settle_s, measure_s = times(phase, rate, self._e2el_s(load), settings.budget_s, after_s, expected)
+        if phase == "scout":
+            tried = [r for r in self.results if r.phase == "scout" and r.load == load and not r.says_enough]
+            measure_s *= 2 ** len(tried)
         return Visit(len(self.results) + 1, phase, load, settle_s, measure_s)

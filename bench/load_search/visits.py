@@ -9,7 +9,7 @@ A budget under fifteen minutes shortens all of it in proportion, and the answer'
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -24,6 +24,9 @@ EARLY_END_FROM = 40
 
 _LONGEST_MEASURE_S = 300.0
 _LONGEST_SETTLE_S = 120.0
+LEAST_JOBS = 10
+"""So many must have been judged for a scout to be a hint."""
+_JOBS_OF_SCOUT, _JOBS_OF_VISIT, _LEAST_JOBS_OF_VISIT = 20.0, 200.0, 40.0
 _SCOUT_LASTS, _VISIT_LASTS = 2.0, 3.0
 """Times as long as a job must have had to be judged: half, and a third, of such a visit judges none."""
 
@@ -75,6 +78,11 @@ class Result:
         """Whether it counts for anything."""
         return self.verdict != "INVALID"
 
+    @property
+    def says_enough(self) -> bool:
+        """Whether so many jobs were judged that a scout is a hint; always, where no objective speaks of jobs."""
+        return all(judged >= LEAST_JOBS for judged in self.jobs.values())
+
     def judged(self, objective: str) -> int:
         """How many requests, of the class that it speaks of, or jobs, were held against this objective."""
         return self.jobs.get(objective, self.about.get(objective, self.requests))
@@ -96,20 +104,42 @@ def times(
     e2el_p90_s: float | None,
     budget_s: float,
     judged_after_s: float = 0.0,
+    jobs_per_s: float | None = None,
 ) -> tuple[float, float]:
     """How long to settle and to measure, in seconds. A closed loop does not know its rate beforehand.
 
     Of jobs, `e2el_p90_s` is that of job seconds, and `judged_after_s` how long one must have had before it can be judged.
-    What begins in the last such while counts for nothing, so that a visit measures three times as long.
+    What begins in the last such while counts for nothing, so that a visit measures three times as long; and at least until
+    so many can be judged, where it is known how many come in a second.
     """
     f = min(1.0, budget_s / FULL_BUDGET_S)
     e2el = 0.0 if e2el_p90_s is None else e2el_p90_s
     gap = 0.0 if requests_per_s is None else 1 / requests_per_s
     if phase == "scout":
         measure = max(min(60 * f, max(10 * f, 30 * f * gap)), e2el, _SCOUT_LASTS * judged_after_s)
+        measure = max(measure, _until_judged_s(_JOBS_OF_SCOUT, jobs_per_s, judged_after_s, budget_s))
         return max(3 * f, 1.5 * e2el), measure
     # A request's own length cannot be shortened in proportion: a visit shorter than that sees an empty server.
     settle = max(10 * f, e2el * (1.5 + f))
     measure = min(max(60 * f, e2el * (2 + 2 * f), 200 * f * gap), _LONGEST_MEASURE_S)
-    measure = max(measure, _VISIT_LASTS * judged_after_s)
+    jobs = max(_JOBS_OF_VISIT * f, _LEAST_JOBS_OF_VISIT)
+    wanted = _until_judged_s(jobs, jobs_per_s, judged_after_s, budget_s)
+    measure = max(measure, _VISIT_LASTS * judged_after_s, wanted)
     return min(settle, max(_LONGEST_SETTLE_S, judged_after_s)), 2 * measure if phase == "again" else measure
+
+
+def _until_judged_s(jobs: float, jobs_per_s: float | None, judged_after_s: float, budget_s: float) -> float:
+    """How long until so many jobs can be judged; at most an eighth of the budget, which has to do for several visits."""
+    if not jobs_per_s:
+        return 0.0
+    return min(judged_after_s + jobs / jobs_per_s, budget_s / 8)
+
+
+def jobs_per_s(results: Sequence[Result], load: float, judged_after_s: float) -> float | None:
+    """How many jobs that can be judged to expect in a second at a load, which is a number of sessions; None: not known.
+
+    Each session has as many as elsewhere: too many are expected where jobs are slower, as beyond the edge.
+    """
+    sessions_s = sum(result.load * max(0.0, result.measure_s - judged_after_s) for result in results if result.jobs)
+    judged = sum(min(result.jobs.values()) for result in results if result.jobs)
+    return load * judged / sessions_s if sessions_s and judged else None

@@ -17,7 +17,8 @@ def shares(cache: Mapping[str, Any], separator: str = " · ") -> str:
     said, off = cache.get("said_share"), cache.get("off_share")
     parts = [f"planned {share(cache['planned_share'])}"]
     parts += [] if said is None else [f"by replies {share(said)}"]
-    parts.append(f"measured {share(cache['measured_share'])}")
+    if cache["measured_share"] is not None or said is None:
+        parts.append(f"measured {share(cache['measured_share'])}")
     told = f"{separator.join(parts)} of the prompt tokens"
     if off is None:
         return told

@@ -30,8 +30,21 @@ from bench.statistics.autocorrelation import Floats, Values, act
 from bench.statistics.intervals import MEAN_SAFETY
 
 POINTS = 200
-SLOPES = (6, 10, 16, 25, 40, 64, 100, 160, 260, 420)
-SLOPE_MEDIAN, SLOPE_SIGMA = 30.0, 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Slopes:
+    """The slopes that an edge may have, and the log-normal prior of them."""
+
+    values: tuple[float, ...]
+    median: float
+    sigma: float
+
+
+STEEP = Slopes((6, 10, 16, 25, 40, 64, 100, 160, 260, 420), 30.0, 1.0)
+"""Of requests, which are alike: a queue breaks all of them at once."""
+SHALLOW = Slopes((0.7, 1, 1.5, 2.3, 3.5, 5, 8, 12, 20, 32, 50, 80), 5.0, 1.2)
+"""Of jobs: some have ten times as many steps as others and take as long at any load, so that their share rises slowly."""
 MEAN_SLOPES = (0.5, 0.8, 1.25, 2, 3.2, 5, 8, 12.5, 20, 32)
 MEAN_SLOPE_MEDIAN, MEAN_SLOPE_SIGMA = 4.0, 1.0
 SIDE_ODDS = 6.0
@@ -108,12 +121,12 @@ def grid(low: float, high: float, points: int = POINTS) -> Floats:
     return np.exp(np.linspace(math.log(low), math.log(high), points))
 
 
-def of_shares(visits: Sequence[Share], allowed: float, d: float, capacities: Floats) -> Posterior:
+def of_shares(visits: Sequence[Share], allowed: float, d: float, capacities: Floats, edge: Slopes = STEEP) -> Posterior:
     """The posterior of an objective that `allowed` (p0) of the requests may violate; D is what a violation shares."""
     p0 = math.log(allowed / (1 - allowed))
     clip = math.log(SIDE_ODDS)
-    slopes = np.asarray(SLOPES, dtype=np.float64)
-    log_mass = np.tile(-0.5 * (np.log(slopes / SLOPE_MEDIAN) / SLOPE_SIGMA) ** 2, (len(capacities), 1))
+    slopes = np.asarray(edge.values, dtype=np.float64)
+    log_mass = np.tile(-0.5 * (np.log(slopes / edge.median) / edge.sigma) ** 2, (len(capacities), 1))
     for visit in visits:
         n, k = visit.requests, visit.violations
         if not n:
