@@ -258,10 +258,11 @@ class Conversations:
         """Another process has made one more session: a packed one."""
         self.stock.put(unpack_session(packed))
 
-    def taken_from(self, number: int) -> int:
-        """How many of the sessions that were begun have this number or a higher one."""
-        end = self._first + (self._begun - len(self._ready)) * self._step
-        return max(0, (end - max(self._first, number)) // self._step)
+    @property
+    def taken(self) -> range:
+        """The numbers of the sessions that were begun."""
+        begun = self._begun - len(self._ready)
+        return range(self._first, self._first + begun * self._step, self._step)
 
     def begin_in_middle(self, users: int, chance: Random, out_of: int) -> None:
         """Let the first conversations of so many users begin in the middle of sessions, drawn of the next `out_of`. Those

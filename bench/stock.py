@@ -33,8 +33,9 @@ class Backlog(Protocol):
     def add(self, packed: bytes) -> None:
         """Another process has made one more."""
 
-    def taken_from(self, number: int) -> int:
-        """How many of those that were taken have this number or a higher one."""
+    @property
+    def taken(self) -> range:
+        """The numbers of those that were taken."""
 
 
 class Stock(Generic[T]):

@@ -297,7 +297,7 @@ class Supply:
         request = self.stock.take()
         return request if phase == "run" else replace(request, phase=phase)
 
-    def taken_from(self, index: int) -> int:
-        """How many of the requests that were taken have this number or a higher one."""
-        end = self._next - len(self.stock) * self._step
-        return max(0, (end - max(self._first, index)) // self._step)
+    @property
+    def taken(self) -> range:
+        """The numbers of the requests that were taken."""
+        return range(self._first, self._next - len(self.stock) * self._step, self._step)

@@ -91,12 +91,12 @@ class ActiveLoad:
                 self._sampler.stop()
             finally:
                 priority.restore()
-        stop, size = self._stop, self._source.size
+        stop = self._stop
         return WorkerReport(
             run_start_ns=stop.run_start_ns,
             reason="interrupted" if stop.interrupted else stop.reason,
             problems=tuple(p for p in (self._records.close(), self._samples.close()) if p is not None),
-            repeated_rows=0 if size is None else self._backlog.taken_from(size),
+            repeated_rows=self._source.repeats(self._backlog.taken),
             late_requests=0 if self._source.in_memory else self._backlog.stock.late,
             priority=priority.use,
         )

@@ -23,6 +23,17 @@ class InOrder(ABC, Iterator[Item]):
     def at(self, number: int) -> Item:
         """The item with this number, from 0."""
 
+    @property
+    @abstractmethod
+    def size(self) -> int | None:
+        """How many items there are before they repeat; None where they never do."""
+
+    def repeats(self, numbers: range) -> int:
+        """How many of the items with these numbers repeat one with a lower number."""
+        if self.size is None:
+            return 0
+        return len(numbers) - len(range(numbers.start, min(numbers.stop, self.size), numbers.step))
+
     def __next__(self) -> Item:
         return self.at(next(self._numbers))
 

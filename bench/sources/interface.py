@@ -31,6 +31,9 @@ class Source(Protocol[Item]):
     def size(self) -> int | None:
         """How many items there are before they repeat; None where they never do."""
 
+    def repeats(self, numbers: range) -> int:
+        """How many of the items with these numbers repeat one with a lower number."""
+
     @property
     def in_memory(self) -> bool:
         """Whether the items are ready: nothing is gained by making them ahead."""

@@ -57,6 +57,14 @@ class Mixed(SamplesInOrder):
         sample: Sample = self._classes[which].source.at(before)
         return sample
 
+    def repeats(self, numbers: range) -> int:
+        """As of each class, whose items have numbers of their own."""
+        sizes = [one.source.size for one in self._classes]
+        if sizes == [None] * len(sizes):
+            return 0
+        places = map(self._place, numbers)
+        return sum((size := sizes[which]) is not None and before >= size for which, before in places)
+
     @property
     def notes(self) -> tuple[str, ...]:
         """Those of all classes."""

@@ -156,8 +156,13 @@ class SessionSource(InOrder[Session]):
         self.notes = notes
         self.in_memory = size is not None if in_memory is None else in_memory
         self._session_at = session_at
-        self.size = size
+        self._size = size
         self.tokenizer = tokenizer
+
+    @property
+    def size(self) -> int | None:
+        """How many sessions there are before they repeat."""
+        return self._size
 
     def planned_sharing(self, requests: int) -> None:
         """None: what turns share with those before them depends on the answers."""

@@ -53,10 +53,10 @@ def test_a_session_that_is_ready_is_not_begun_yet() -> None:
     made = Made(real=True)
     made.conversations.begin()
     made.conversations.get_ready(3)
-    assert [made.conversations.taken_from(number) for number in (0, 1)] == [1, 0]
+    assert made.conversations.taken == range(1)
     place = made.conversations.request(made.conversations.begin(), 0, "run").place
     assert place is not None
-    assert (place.number, made.conversations.taken_from(1)) == (1, 1)
+    assert (place.number, made.conversations.taken) == (1, range(2))
 
 
 def test_sessions_that_must_be_made_are_taken_only_where_they_are_there() -> None:

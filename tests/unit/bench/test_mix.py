@@ -152,6 +152,9 @@ def test_each_class_goes_through_its_own_rows_and_another_class_changes_nothing_
     samples = list(islice(source_of(mixed(rows, made), tokenizer), 300))
     own = [sample.prompt for sample in samples if sample.input_tokens is None]  # Nobody counts texts of the user's own.
     assert own == [str(n % 7) for n in range(100)]
+    assert source_of(mixed(rows, made), tokenizer).repeats(range(300)) == 93
+    parts = [source_of(mixed(rows, made), tokenizer).repeats(range(first, 300, 4)) for first in range(4)]
+    assert sum(parts) == 93
     with_third = list(islice(source_of(mixed(rows, made, {"name": "more", "share": 2}), tokenizer), 60))
     before = [sample for sample in samples if sample.input_tokens is not None]
     after = [sample for sample in with_third if sample.input_tokens is not None and sample.input_tokens <= 60]

@@ -52,14 +52,18 @@ def test_rows_start_again_when_they_are_used_up(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("first", "step"), [(0, 1), (0, 3), (2, 3)])
-def test_requests_taken_from_a_number_on_are_counted(first: int, step: int) -> None:
+def test_it_is_known_which_requests_were_taken_and_which_of_them_repeat_a_row(
+    first: int, step: int, tmp_path: Path
+) -> None:
     samples = (Sample(prompt="a") for _ in itertools.count())
     made = Supply(samples, lambda sample: Encoded(b"", True, 7), "run", first=first, step=step)
     made.stock.make_ahead(9)
+    (tmp_path / "rows.jsonl").write_text('{"prompt": "a"}\n' * 7)
+    rows = RowsSpec(path=tmp_path / "rows.jsonl").open(None, seed=0)
     taken: list[int] = []
     for _ in range(12):
-        for index in range(20):
-            assert made.taken_from(index) == sum(number >= index for number in taken)
+        assert list(made.taken) == taken
+        assert rows.repeats(made.taken) == sum(number >= 7 for number in taken)
         taken.append(made.take("run").index)
 
 
