@@ -250,6 +250,7 @@ async def _probe(
         ignore_eos=config.ignore_eos,
         tool_choice=config.tool_choice,
         extra=config.extra_body,
+        websocket=config.websocket,
     )
     return await probe(
         transport,

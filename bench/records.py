@@ -5,7 +5,8 @@ a report can be rendered again, and a new metric can be asked of an old run.
 
 Rules of the fields (times are ns of CLOCK_MONOTONIC on the machine that sent; None means "did not happen"):
 
-- `connect_ns` is a duration: what this request waited for a new connection (TCP and TLS); 0 on a connection from the pool.
+- `connect_ns` is a duration: what this request waited for a new connection (TCP, TLS, the handshake of a WebSocket); 0 on a
+  connection from the pool.
 - A *chunk* is one SSE event that carries data. `chunk_ns[i]` is the arrival of its last byte, `chunk_kind[i]` one letter:
   r role, c content, t reasoning (thinking), f function or tool call arguments, u usage alone, o other (an empty delta, a
   finish reason alone, an error object, `[DONE]`). Only c, t and f bear generated text: they are the *token chunks*.

@@ -36,6 +36,8 @@ def problems_of_data(settings: Settings, given: Collection[str]) -> list[str]:
             problems.append("--images do not go with --mode sessions: sessions are texts")
         if settings.tools is not None:
             problems.append("--images do not go with --tools: leave one of the two out")
+    if settings.websocket:
+        problems += _websocket_problems(settings)
     if settings.prompt_ids:
         problems += _ids_problems(settings)
     if settings.tools is not None:
@@ -44,6 +46,18 @@ def problems_of_data(settings: Settings, given: Collection[str]) -> list[str]:
         problems.append("--tool-choice needs tools: give a list of them with --tools")
     if "text" in given:
         problems += _text_problems(settings.text)
+    return problems
+
+
+def _websocket_problems(settings: Settings) -> list[str]:
+    endpoint = settings.endpoint or urls.endpoint_of(settings.url) or DEFAULT
+    problems = []
+    if endpoint != "responses":
+        problems.append(f"--websocket needs --endpoint responses: {endpoint} has no WebSocket")
+    if not settings.stream:
+        problems.append("--websocket and --no-stream exclude each other: what comes over a WebSocket is a stream")
+    if settings.transport != "wire":
+        problems.append(f"--websocket needs --transport wire: {settings.transport} has no WebSocket")
     return problems
 
 

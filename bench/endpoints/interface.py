@@ -30,6 +30,8 @@ class BodyOptions:
     tool_choice: str | None = None
     """`auto`, `required`, `none` or the name of a tool; only for requests that offer tools."""
     extra: Mapping[str, Any] | None = None
+    websocket: bool = False
+    """Bodies are messages of a WebSocket (Responses): its replies are streams without being asked for."""
 
 
 def put_own(body: dict[str, Any], sample: Sample, options: BodyOptions) -> str | None:
@@ -102,6 +104,8 @@ class ParsedReply:
     complete: bool = False
     """Whether the reply itself said that it was over: a connection that is lost afterwards takes nothing away."""
     problem: Problem | None = None
+    refused: int | None = None
+    """The status that its first event says, where that is a refusal: what HTTP would say before a reply."""
 
 
 class OtherLine(NamedTuple):

@@ -62,10 +62,15 @@ class Responses:
             body["tool_choice"] = chat_translation.responses_tool_choice(options.tool_choice)
         if options.extra:
             body.update(options.extra)
+        stream = bool(body["stream"])
+        if options.websocket:
+            stream = True
+            for name in ("stream", "background"):
+                body.pop(name, None)
         asked = body.get("max_output_tokens")
         return Encoded(
             body=orjson.dumps(body),
-            stream=bool(body["stream"]),
+            stream=stream,
             output_tokens_asked=asked if isinstance(asked, int) else None,
             model=own_model,
         )

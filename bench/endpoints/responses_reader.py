@@ -14,15 +14,20 @@ with the status incomplete.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
+
+import orjson
 
 from bench.endpoints.answer_parts import responses_answer
 from bench.endpoints.content_template import ContentTemplate
 from bench.endpoints.event_stream import Event
 from bench.endpoints.failure import says_lost
-from bench.endpoints.interface import Problem, ReadOptions
+from bench.endpoints.interface import ParsedReply, Problem, ReadOptions
 from bench.endpoints.typed_events import TypedStream, text_of, words
+from bench.endpoints.usage import whole_number
 from bench.records import Outcome
 from promptset.answers import Answer
 
@@ -40,6 +45,7 @@ _DELTAS = {
 }
 _BEGINNINGS = ("response.created", "response.in_progress", "response.queued")
 _ENDS = ("response.completed", "response.incomplete", "response.failed", "response.cancelled")
+_LAST = re.compile(rb'"type"\s*:\s*"(?:error|response\.(?:completed|incomplete|failed|cancelled))"')
 _ORDINARY = (*_DELTAS, *_BEGINNINGS, "response.completed", "response.output_item.added", "response.output_item.done",
              "response.content_part.added", "response.content_part.done", "response.output_text.done")  # fmt: skip
 _GOOD_INCOMPLETE = ("max_output_tokens", "content_filter")
@@ -51,7 +57,7 @@ _BARE = frozenset({"type", "delta", "item_id", "output_index", "content_index", 
 class ResponsesReader(TypedStream):
     """Reads a stream of Responses."""
 
-    __slots__ = ("_items", "_lost", "_response_id")
+    __slots__ = ("_items", "_lost", "_refused", "_response_id")
 
     ordinary_lines = frozenset(f"event: {name}".encode() for name in _ORDINARY)
     end = "response.completed"
@@ -61,6 +67,7 @@ class ResponsesReader(TypedStream):
         super().__init__(ContentTemplate(b'"delta":"', counter=b'"sequence_number":'), options)
         self._items: dict[str, dict[str, Any]] = {}  # by place: output items, where the answer is kept
         self._response_id: object = None
+        self._refused: int | None = None
         self._lost = False  # The response that this one goes on with is not known.
 
     def _plain_text(self, event: Event) -> str | None:
@@ -96,9 +103,16 @@ class ResponsesReader(TypedStream):
         return responses_answer(content, [*self._items.values()], self._response_id)
 
     def _judge(self, kind: str | None, event: Event, number: int, data: bytes) -> None:
-        if kind == "error" and says_lost(event):
-            self._lost = True
+        if kind == "error":
+            self._lost = self._lost or says_lost(event)
+            status = whole_number(event.get("status"))
+            if number == 0 and status is not None and status >= 400:
+                self._refused = status
         super()._judge(kind, event, number, data)
+
+    def close(self, unfinished: bytes = b"") -> ParsedReply:
+        reply = super().close(unfinished)
+        return reply if self._refused is None else replace(reply, refused=self._refused)
 
     def _problem(self, unfinished: bytes, output_tokens: int | None) -> Problem | None:
         problem = super()._problem(unfinished, output_tokens)
@@ -127,6 +141,22 @@ class ResponsesReader(TypedStream):
         status = kind.removeprefix("response.")
         if (wrong := wrong_end(said, status)) is not None:
             self._fail(wrong)
+
+
+def is_last(message: bytes) -> bool:
+    """Whether a message of a WebSocket is the last one of its reply."""
+    if _LAST.search(message) is None:
+        return False
+    try:
+        event = orjson.loads(message)
+    except orjson.JSONDecodeError:
+        return False
+    return isinstance(event, dict) and event.get("type") in (*_ENDS, "error")
+
+
+def may_be_last(data: bytes) -> bool:
+    """Whether these bytes of messages may hold the last one of a reply: a look that costs little."""
+    return _LAST.search(data) is not None
 
 
 def wrong_end(response: Mapping[str, Any], status: str) -> str | None:

@@ -135,6 +135,7 @@ def target_of(config: RunConfig) -> Target:
         others=places,
         ca_file=config.ca_file,
         insecure=config.insecure,
+        websocket=config.websocket,
         timeout_connect_ns=ns(config.connect_timeout),
         timeout_first_byte_ns=ns(config.first_byte_timeout),
         timeout_idle_ns=ns(config.idle_timeout),

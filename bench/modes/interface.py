@@ -270,7 +270,7 @@ def prompts_or_rows(settings: Settings, *, by_time: bool = False) -> SourceSpec:
             columns=settings.columns,
             bad_rows=settings.bad_rows,
             by_time=by_time,
-            endpoints=endpoints_of_rows(settings.endpoint),
+            endpoints=endpoints_of_rows(settings),
             inputs_are=inputs_are,
         )
     if inputs_are is not None:
@@ -296,10 +296,12 @@ def prompts_or_rows(settings: Settings, *, by_time: bool = False) -> SourceSpec:
     )
 
 
-def endpoints_of_rows(run: str | None) -> tuple[tuple[str, bool], ...]:
+def endpoints_of_rows(settings: Settings) -> tuple[tuple[str, bool], ...]:
     """The endpoints that rows may name beside that of the run, and whether each takes chats: replies with generated text and
-    others have different numbers, and are not mixed."""
-    inputs_are = ENDPOINTS[DEFAULT if run is None else run].inputs_are
+    others have different numbers, and are not mixed. Over a WebSocket there is no other endpoint."""
+    inputs_are = ENDPOINTS[DEFAULT if settings.endpoint is None else settings.endpoint].inputs_are
+    if settings.websocket:
+        return (("responses", True),)
     return tuple((name, at.takes_messages) for name, at in ENDPOINTS.items() if at.inputs_are == inputs_are)
 
 

@@ -160,7 +160,7 @@ class Sessions(UsersMode):
                 path=Path(settings.dataset),
                 endpoints=("responses",)
                 if settings.history == "stored"
-                else tuple(name for name, chats in endpoints_of_rows(settings.endpoint) if chats),
+                else tuple(name for name, chats in endpoints_of_rows(settings) if chats),
                 answers_for=_needs_answers(settings),
             )
         return SessionSpec(

@@ -15,6 +15,10 @@ from bench.transport.interface import Reading, Target, Transport
 
 
 def _wire(target: Target, reading: Reading, clock: Clock) -> Transport:
+    if target.websocket:
+        from bench.transport.websocket_wire import SocketTransport
+
+        return SocketTransport(target, reading, clock)
     from bench.transport.wire import WireTransport
 
     return WireTransport(target, reading, clock)

@@ -54,11 +54,26 @@ def chunked_head(sock: socket.socket) -> int:
     return end + len(_END) if end > 0 and b"transfer-encoding: chunked" in waiting[:end].lower() else 0
 
 
+def left_of_chunk(glance: bytes) -> int:
+    """How many bytes of an HTTP chunk follow these first few of it, its line end included: 0 where none do, never more than
+    `MOST`, and `MOST` where they do not look like the first bytes of a chunk: a wrong guess costs a stamp its exactness."""
+    line, found, _ = glance.partition(b"\r\n")
+    try:
+        size = int(line.partition(b";")[0], 16)
+    except ValueError:
+        return MOST
+    return min(MOST, max(0, len(line) + 2 + size + 2 - len(glance))) if found else MOST
+
+
 def read_chunkwise(
-    recvmsg: Callable[[int, int], Any], control_size: int, most_calls: int, head: int = 0
+    recvmsg: Callable[[int, int], Any],
+    control_size: int,
+    most_calls: int,
+    head: int = 0,
+    left_of: Callable[[bytes], int] = left_of_chunk,
 ) -> ChunkwiseReads:
     """Read until nothing waits, or `most_calls` times; first `head` bytes, then HTTP chunks. `recvmsg` is that of a socket
-    that does not block."""
+    that does not block. `left_of` says of the first bytes of a chunk how many follow."""
     reads: list[tuple[bytes, Stamp]] = []
     left = head
     for _ in range(most_calls):
@@ -72,23 +87,12 @@ def read_chunkwise(
         stamp: Stamp = control[0][2] if control else now_ns()
         if not data:
             return ChunkwiseReads(reads, more=False, ended=True, broken=None)
-        rest, left = left, 0 if left else left_of_chunk(data)
+        rest, left = left, 0 if left else min(MOST, left_of(data))
         if reads and (rest or stamp == reads[-1][1]):
             # The rest of a chunk, or of what the kernel has merged: a read of its own would claim to be exact.
             data = reads.pop()[0] + data
         reads.append((data, stamp))
     return ChunkwiseReads(reads, more=True, ended=False, broken=None)
-
-
-def left_of_chunk(glance: bytes) -> int:
-    """How many bytes of an HTTP chunk follow these first few of it, its line end included: 0 where none do, never more than
-    `MOST`, and `MOST` where they do not look like the first bytes of a chunk: a wrong guess costs a stamp its exactness."""
-    line, found, _ = glance.partition(b"\r\n")
-    try:
-        size = int(line.partition(b";")[0], 16)
-    except ValueError:
-        return MOST
-    return min(MOST, max(0, len(line) + 2 + size + 2 - len(glance))) if found else MOST
 
 
 def is_loopback(host: str) -> bool:

@@ -21,14 +21,24 @@ from typing import TYPE_CHECKING, Any
 
 from bench.clock import NS_PER_S, now_ns
 from bench.records import Outcome
-from bench.transport.chunkwise_reads import chunked_head, hold_acks, is_loopback, read_chunkwise, release_acks
+from bench.transport.chunkwise_reads import (
+    chunked_head,
+    hold_acks,
+    is_loopback,
+    left_of_chunk,
+    read_chunkwise,
+    release_acks,
+)
 from bench.transport.exchange import Undecodable
 from bench.transport.head import HeadTooLarge, ProtocolError
 from bench.transport.http1 import ResponseParser
 from bench.transport.tls import TlsChannel
 
 if TYPE_CHECKING:
+    from bench.transport.websocket import ClientSocket
     from bench.transport.wire import Job, WireTransport
+
+    Parser = ResponseParser | ClientSocket
 
 SO_TIMESTAMPNS = 35
 """asm-generic/socket.h; Python has no name for it."""
@@ -37,8 +47,8 @@ _STAMP = struct.Struct("qq")
 _CONTROL_SIZE = socket.CMSG_SPACE(_STAMP.size)
 _END = b"\r\n\r\n"
 _PUT_BY = 64
-_READABLE = select.EPOLLIN if hasattr(select, "EPOLLIN") else 1
-_WRITABLE = select.EPOLLOUT if hasattr(select, "EPOLLOUT") else 4
+READABLE = select.EPOLLIN if hasattr(select, "EPOLLIN") else 1
+WRITABLE = select.EPOLLOUT if hasattr(select, "EPOLLOUT") else 4
 
 _Read = tuple[bytes, bytes | int, int]
 """The bytes, the kernel's stamp as it came (or ours, in ns), and the last poll that did not report the socket."""
@@ -72,7 +82,7 @@ class Connection:
         self._put_by: list[_Read] = []
         self._put_by_bytes = 0  # of reads that may be large: those of whole chunks
         self._put = self._put_by.append
-        self._parser: ResponseParser | None = None
+        self._parser: Parser | None = None
         self._lazy = self._more = self._holds_acks = False
         self._unsent = b""
         self._tls = None if engine.tls is None else TlsChannel(engine.tls, engine.host)
@@ -85,7 +95,7 @@ class Connection:
         self._recvmsg_into = self.sock.recvmsg_into
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
-        engine.watch(self, self._connecting, _WRITABLE)
+        engine.watch(self, self._connecting, WRITABLE)
         error = self.sock.connect_ex(where)
         if error not in (0, errno.EINPROGRESS):
             engine.unwatch(self)
@@ -100,7 +110,7 @@ class Connection:
         elif self._tls is None:
             self._ready()
         else:
-            self._engine.watch(self, self._handshaking, _READABLE)
+            self._engine.watch(self, self._handshaking, READABLE)
             self._tls.handshake()
             try:
                 self._transmit(self._tls.outgoing())
@@ -131,7 +141,7 @@ class Connection:
 
     def _ready(self) -> None:
         self.connected = True
-        self._engine.watch(self, self._arrived, _READABLE)
+        self._engine.watch(self, self._arrived, READABLE)
         self._engine.connected(self)
 
     # Sending.
@@ -146,7 +156,7 @@ class Connection:
             return False
         if self._tls is None:
             return False
-        self._arrived(_READABLE)  # TLS may have left a session ticket there, which ends nothing.
+        self._arrived(READABLE)  # TLS may have left a session ticket there, which ends nothing.
         return not self.closed
 
     def send(self, job: Job, payload: bytes) -> None:
@@ -154,7 +164,7 @@ class Connection:
         self.job = job
         self.reads = self.reads_at_sweep = 0
         self._lazy = False
-        self._parser = ResponseParser()
+        self._parser = self._new_parser()
         if self._tls is not None:
             payload = self._tls.encrypt(payload)
         sent_ns = now_ns()
@@ -170,7 +180,11 @@ class Connection:
         job.exchange.sent_ns = self.quiet_since_ns = sent_ns
         if count < len(payload):
             self._unsent = payload[count:]
-            self._engine.watch(self, self._sending, _READABLE | _WRITABLE)
+            self._engine.watch(self, self._sending, READABLE | WRITABLE)
+
+    def _new_parser(self) -> Parser:
+        """What reads the reply that comes next."""
+        return ResponseParser()
 
     def _unsendable(self, job: Job, error: str) -> None:
         if self.job is job and not self.closed:  # Nothing else has ended it meanwhile.
@@ -188,27 +202,23 @@ class Connection:
             return
 
     def _sending(self, events: int) -> None:
-        if events & _WRITABLE and self._unsent:
+        if events & WRITABLE and self._unsent:
             try:
                 self._flush()
             except OSError as e:
                 self._lost(f"the connection was reset: {e.strerror}")
                 return
             if not self._unsent:
-                self._engine.watch(self, self._arrived, _READABLE)
-        if events & ~_WRITABLE:
+                self._engine.watch(self, self._arrived, READABLE)
+        if events & ~WRITABLE:
             self._arrived(events)
 
     # Receiving.
 
     def _arrived(self, events: int) -> None:
-        if self._patient and self._engine.unhurried:
-            # The first token often comes right behind the head: then a read of its own has it too.
-            head = 0 if self._lazy or self.reads else chunked_head(self.sock)
-            if self._lazy or head:
-                self._lazy = True
-                self._read_chunkwise(head)
-                return
+        if self._patient and self._engine.unhurried and (first := self._first_piece()) is not None:
+            self._read_chunkwise(first)
+            return
         if self._holds_acks:
             self._holds_acks = False
             with contextlib.suppress(OSError):  # The read says what is wrong with it.
@@ -243,7 +253,7 @@ class Connection:
             self._more = size == _BUFFER_SIZE
         else:
             self._put((data, stamp, self._engine.last_poll_ns))
-        if (not self._lazy and not self._announces_chunks(data)) or data.endswith(_END) or len(data) < 5:
+        if (not self._lazy and not self._announces_chunks(data)) or self._may_end(data):
             self.parse()
         elif (count := len(self._put_by)) >= _PUT_BY:
             if count == _PUT_BY:
@@ -258,7 +268,7 @@ class Connection:
         """Read all that waits, each chunk with its own stamp; first the head of the response, if this is its length."""
         # What an earlier turn left behind was there before this poll: nothing bounds it from below.
         poll_ns = 0 if self._more else self._engine.last_poll_ns
-        taken = read_chunkwise(self.sock.recvmsg, _CONTROL_SIZE, _PUT_BY, head)
+        taken = read_chunkwise(self.sock.recvmsg, _CONTROL_SIZE, _PUT_BY, head, self._left_of)
         self._more = taken.more
         if taken.reads and not taken.ended and taken.broken is None:
             with contextlib.suppress(OSError):
@@ -270,7 +280,7 @@ class Connection:
             self._put_by += [(data, stamp, poll_ns) for data, stamp in taken.reads]
             self._put_by_bytes += sum(len(data) for data, _ in taken.reads)
             heavy = self._put_by_bytes > _PUT_BY * _BUFFER_SIZE
-            if heavy or any(data.endswith(_END) or len(data) < 5 for data, _ in taken.reads):
+            if heavy or any(self._may_end(data) for data, _ in taken.reads):
                 self.parse()
             elif before < _PUT_BY <= len(self._put_by):
                 self._engine.later(self._catch_up)
@@ -278,6 +288,22 @@ class Connection:
             self._lost(f"the connection was reset: {taken.broken.strerror}")
         elif taken.ended:
             self._ended()
+
+    _left_of = staticmethod(left_of_chunk)
+    """Of the first bytes of a piece that has a stamp of its own: how many follow."""
+
+    def _first_piece(self) -> int | None:
+        """The bytes of the first read where what waits can be read chunk by chunk (0: it is a chunk); None: it cannot."""
+        # The first token often comes right behind the head: then a read of its own has it too.
+        head = 0 if self._lazy or self.reads else chunked_head(self.sock)
+        if not self._lazy and not head:
+            return None
+        self._lazy = True
+        return head
+
+    def _may_end(self, data: bytes) -> bool:
+        """Whether the end of a chunked body may be in this read."""
+        return data.endswith(_END) or len(data) < 5
 
     def _announces_chunks(self, data: bytes) -> bool:
         """Whether this read has the whole head of a chunked body: then only its end needs to be looked for.
@@ -317,7 +343,7 @@ class Connection:
             if parser.complete:
                 self._complete(job, parser)
 
-    def _feed(self, job: Job, parser: ResponseParser) -> None:
+    def _feed(self, job: Job, parser: Parser) -> None:
         exchange, offset_ns = job.exchange, self._engine.offset_ns
         reads, self._put_by = self._put_by, []
         self._put_by_bytes = 0
@@ -325,8 +351,8 @@ class Connection:
         before_ns = exchange.last_read_ns
         for data, raw, poll_ns in reads:
             if parser.complete:
-                parser.keep_alive = False  # Bytes that nobody asked for, and nothing to do with this response.
-                break
+                parser.behind(data)
+                continue
             if isinstance(raw, int):
                 stamp_ns, exchange.clock = raw, "mixed"
             else:
@@ -358,7 +384,7 @@ class Connection:
                 f"the response is larger than the limit of {self._engine.target.max_response_bytes} bytes"
             )
 
-    def _head(self, job: Job, parser: ResponseParser) -> None:
+    def _head(self, job: Job, parser: Parser) -> None:
         assert parser.status is not None
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in parser.headers.items()}
         # Only the end of a chunked body can be seen without counting its bytes.
@@ -371,7 +397,7 @@ class Connection:
             sized="content-length" in headers,
         )
 
-    def _complete(self, job: Job, parser: ResponseParser) -> None:
+    def _complete(self, job: Job, parser: Parser) -> None:
         self.job, self._parser = None, None
         parser.close()
         self.pooled = True
@@ -416,7 +442,7 @@ class Connection:
     def read_out(self) -> None:
         """Take in what has arrived until now, and look at it."""
         job = self.job
-        self._arrived(_READABLE)
+        self._arrived(READABLE)
         if job is not None and self.job is job and self._put_by:
             self.parse()
 

@@ -9,11 +9,11 @@ batches, whenever the transport has time for it and at the latest in `close`.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from bench.endpoints import ENDPOINTS
 from bench.endpoints.failure import is_lost_response
-from bench.endpoints.interface import EventReader, ParsedReply, ReadOptions
+from bench.endpoints.interface import EventReader, OtherLine, ParsedReply, ReadOptions
 from bench.records import Clock, Outcome, RequestRecord
 from bench.secrets import header_secrets, redactor, without_secrets_of
 from bench.transport.interface import Reading
@@ -40,6 +40,25 @@ class Undecodable(Exception):
     """The body cannot be read as HTTP says it is encoded."""
 
 
+class WholeMessages:
+    """The parser of an exchange whose pieces are events already: each a whole message."""
+
+    too_large = False
+    other_lines: Sequence[OtherLine] = ()
+
+    def feed_all(self, pieces: Sequence[bytes]) -> list[list[bytes]]:
+        """Each piece is an event."""
+        return [[piece] for piece in pieces]
+
+    def take_other_lines(self) -> list[OtherLine]:
+        """There are none."""
+        return []
+
+    def end(self) -> bytes:
+        """Nothing is left over."""
+        return b""
+
+
 class Exchange:
     """One request and its response. A transport sets the times and feeds the body; `close` makes the record."""
 
@@ -51,6 +70,7 @@ class Exchange:
         self._route = route = request.route
         self._endpoint = reading.endpoint if route is None or route.endpoint is None else ENDPOINTS[route.endpoint]
         self.clock: Clock = clock
+        self.body_bytes = len(request.body)
         self.attempts = 1
         self.connect_ns: int | None = None
         self.sent_ns: int | None = None
@@ -64,7 +84,7 @@ class Exchange:
         self.bytes_received = 0
         self._sized = False
         self._digested_bytes = 0
-        self._parser: SSEParser | None = None
+        self._parser: SSEParser | WholeMessages | None = None
         self._reader: EventReader | None = None
         self._inflate: zlib._Decompress | None = None
         self._inflated_bytes = 0
@@ -88,6 +108,12 @@ class Exchange:
             self._inflate = zlib.decompressobj(zlib.MAX_WBITS | 32)
         elif content_encoding not in ("", "identity"):
             raise Undecodable(f"the server encoded its reply as {content_encoding!r}, which was not asked for")
+
+    def messages(self) -> None:
+        """The reply is a sequence of messages over a WebSocket: each piece is one of them, an event."""
+        self.status = 200
+        self._parser = WholeMessages()
+        self._reader = self._endpoint.event_reader(self._read_options())
 
     def feed(self, piece: bytes, stamp_ns: int, bound_ns: int) -> None:
         """A piece of the body, from a read at `stamp_ns` whose bytes came no earlier than `bound_ns`."""
@@ -199,7 +225,7 @@ class Exchange:
             tool_calls=reply.tool_calls,
             inputs=None if request.batch is None else request.batch.inputs,
             dimensions=reply.dimensions,
-            bytes_sent=len(request.body) if self.sent_ns is not None else 0,
+            bytes_sent=self.body_bytes if self.sent_ns is not None else 0,
             bytes_received=self.bytes_received,
             clock=self.clock,
             coalesced=len(self._bounds),
@@ -246,6 +272,10 @@ class Exchange:
             return self._refusal(), self._http_error()
         problem = reply.problem
         if problem is not None and problem.outcome in (Outcome.STREAM_ERROR, Outcome.LOST_RESPONSE):
+            if reply.refused is not None and isinstance(self._parser, WholeMessages):
+                self.status = reply.refused
+                lost = problem.outcome is Outcome.LOST_RESPONSE
+                return problem.outcome if lost else Outcome.HTTP_ERROR, problem.message
             return problem.outcome, problem.message
         # A stream that said it was over needs nothing more, but for the bytes that its head promised.
         lost_nothing = failed in LOST and reply.complete and self._parser is not None and not self._sized

@@ -57,6 +57,11 @@ class ResponseParser:
                 self.error = f"{e} in {data[:60]!r}"
         return pieces
 
+    def behind(self, data: bytes) -> None:
+        """A read that came behind the response: bytes that nobody asked for, and nothing to do with it."""
+        del data
+        self.keep_alive = False
+
     def end_of_file(self) -> None:
         """The server has closed the connection: that ends a body without a length."""
         headers = self.headers

@@ -34,6 +34,8 @@ class Target:
     timeout_first_byte_ns: int | None = None
     timeout_idle_ns: int | None = None
     timeout_total_ns: int | None = None
+    websocket: bool = False
+    """Whether requests go over WebSockets, one for each conversation."""
     max_response_bytes: int = 256 * 1024 * 1024
     others: Mapping[str, Destination] = field(default_factory=dict, repr=False)
     """The endpoints that single requests may name, by their names. They are at the same host."""

@@ -70,7 +70,7 @@ class WireTransport:
     def __init__(self, target: Target, reading: Reading, clock: Clock) -> None:
         target = target.without_credentials()
         self.target = target
-        self._reading = reading
+        self.reading = reading
         self._clock = clock
         parts = urlsplit(target.url)
         self.host = parts.hostname or ""
@@ -131,7 +131,7 @@ class WireTransport:
             with contextlib.suppress(OSError):
                 for _ in range(wanted):
                     made = self.loop.create_future()
-                    self._ahead[Connection(self, address, None)] = made
+                    self._ahead[self._new_connection(address, None)] = made
                     batch.append(made)
             made_ahead = sum(await asyncio.gather(*batch))
             if made_ahead < wanted and self._addresses[0] == address:
@@ -141,10 +141,10 @@ class WireTransport:
     def start(
         self, request: Request, intended_ns: int, eligible_ns: int, done: OnRecord, ended: OnEnd = ignore
     ) -> None:
-        exchange = Exchange(request, intended_ns, eligible_ns, self._reading, clock="kernel")
+        exchange = Exchange(request, intended_ns, eligible_ns, self.reading, clock="kernel")
         job = Job(exchange, done, ended)
         self._jobs[job] = None
-        connection = self._take_idle()
+        connection = self._take_idle(request)
         if connection is not None:
             exchange.connect_ns = 0
             self._send(job, connection)
@@ -296,7 +296,10 @@ class WireTransport:
 
     # Requests.
 
-    def _take_idle(self) -> Connection | None:
+    def _new_connection(self, address: Address, job: Job | None) -> Connection:
+        return Connection(self, address, job)
+
+    def _take_idle(self, request: Request) -> Connection | None:
         while self._idle:
             _, connection = self._idle.popitem()
             if connection.alive():
@@ -308,7 +311,7 @@ class WireTransport:
         job.connection = None
         try:
             if self._addresses:
-                job.connection = Connection(self, self._addresses[0], job)
+                job.connection = self._new_connection(self._addresses[0], job)
                 return
             problem = self._unresolved if self._unresolved is not None else "the name has no address"
         except OSError as e:
@@ -325,6 +328,10 @@ class WireTransport:
             request.body,
         )
         connection.send(job, payload)
+        self._leave_in_time(job)
+
+    def _leave_in_time(self, job: Job) -> None:
+        request = job.exchange.request
         if request.cancel_after_ns is not None and job.exchange.sent_ns is not None:
             if job.leaves is not None:
                 job.leaves.cancel()  # Of the first attempt.

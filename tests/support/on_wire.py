@@ -39,7 +39,7 @@ class Wire:
         self.made += 1
         now = now_ns()
 
-        def ended(end_ns: int) -> None:
+        def ended(end_ns: int, whole: bool) -> None:
             self.calls.append("ended")
 
         self.transport.start(request, now, now, answered.set_result, ended)

@@ -80,6 +80,7 @@ KNOBS: dict[str, tuple[list[str], list[str], object]] = {
     ),
     "history": ([*URL, "--mode", "sessions"], ["--history", "planned"], "planned"),
     "session_header": (URL, ["--session-header", "X-Session-ID"], "X-Session-ID"),
+    "websocket": ([*URL, "--endpoint", "responses"], ["--websocket"], True),
     "reasoning_in_history": ([*URL, "--mode", "sessions"], ["--reasoning-in-history", "echo"], "echo"),
     "prefix": (URL, ["--prefix", "tokens=16"], "tokens=16"),
     "tokenizer": (URL, ["--tokenizer", "dir"], "dir"),

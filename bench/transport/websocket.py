@@ -1,0 +1,203 @@
+"""The client's side of a WebSocket, sans-IO: the handshake, messages out, and the messages of one reply after the other in.
+
+Framing, masking and the handshake are wsproto's (RFC 6455). What is here turns its events into values: the pieces of a body
+for an exchange, each a whole text message, and what the connection has to answer by itself (pings, a close). No extension is
+offered, so messages are not compressed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from wsproto import ConnectionType, WSConnection
+from wsproto.connection import ConnectionState
+from wsproto.events import (
+    AcceptConnection,
+    BytesMessage,
+    CloseConnection,
+    Ping,
+    RejectConnection,
+    RejectData,
+    Request,
+    TextMessage,
+)
+from wsproto.frame_protocol import CloseReason
+from wsproto.utilities import LocalProtocolError, RemoteProtocolError
+
+from bench.transport.sse import MAX_EVENT_BYTES
+
+_TEXT = 0x81
+"""The first byte of a text message in one frame."""
+_EXPIRES = re.compile(rb'"code"\s*:\s*"connection_expiring"')
+"""vLLM says so five minutes before it closes a connection of an hour: nothing has failed."""
+
+
+class BrokenSocket(Exception):
+    """What came is no WebSocket. The message says why."""
+
+
+@dataclass(slots=True)
+class Refused:
+    """A handshake that the server has answered over HTTP."""
+
+    status: int
+    content_type: str
+    body: bytearray = field(default_factory=bytearray)
+
+
+class ClientSocket:
+    """One connection. First the handshake: `hello` is to be sent, then `feed_handshake` until it says that all is well.
+
+    Then replies: `begin`, and `feed` with the parts of `ResponseParser` that a connection asks for. `outgoing` is what the
+    connection must send by itself.
+    """
+
+    def __init__(self, host: str, target: str, headers: Sequence[tuple[str, str]]) -> None:
+        self._frames = WSConnection(ConnectionType.CLIENT)
+        extra = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+        self.hello = self._frames.send(Request(host=host, target=target, extra_headers=extra))
+        self.refused: Refused | None = None
+        self.outgoing = b""
+        self.closed: str | None = None
+        """What the server said when it closed the connection."""
+        self._message: list[str] = []
+        self._size = 0
+        self._ends: Callable[[bytes], bool] = lambda message: False
+        # As of a ResponseParser.
+        self.status: int | None = None
+        self.headers: dict[bytes, bytes] = {}
+        self.error: str | None = None
+        self.complete = False
+        self.keep_alive = True
+
+    def feed_handshake(self, data: bytes) -> bool:
+        """Whether the handshake has ended: `refused` says how. Raises BrokenSocket."""
+        try:
+            self._frames.receive_data(data)
+            for event in self._frames.events():
+                if isinstance(event, AcceptConnection):
+                    return True
+                if isinstance(event, RejectConnection):
+                    named = {name.lower(): value for name, value in event.headers}
+                    self.refused = Refused(event.status_code, named.get(b"content-type", b"").decode("latin-1"))
+                    if not event.has_body:
+                        return True
+                elif isinstance(event, RejectData) and self.refused is not None:
+                    self.refused.body += event.data
+                    if event.body_finished:
+                        return True
+        except RemoteProtocolError as e:
+            raise BrokenSocket(f"the server does not speak WebSocket here: {e}") from e
+        return False
+
+    def message(self, text: bytes) -> bytes:
+        """The frames of a text message. Raises BrokenSocket where the server has closed the connection."""
+        try:
+            return self._frames.send(TextMessage(data=text.decode()))
+        except LocalProtocolError as e:
+            raise BrokenSocket(str(e)) from e
+
+    def begin(self, ends: Callable[[bytes], bool]) -> None:
+        """A reply comes next; `ends` says which message is its last."""
+        self._ends = ends
+        self.status, self.complete, self.keep_alive = None, False, True
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The messages that these bytes complete, up to the end of the reply. One that comes behind it ends the
+        connection (`keep_alive`), as do a close and what is no text (`error`)."""
+        found: list[bytes] = []
+        try:
+            self._frames.receive_data(data)
+            for event in self._frames.events():
+                if isinstance(event, TextMessage):
+                    self._take(event, found)
+                elif isinstance(event, Ping):
+                    self.outgoing += self._frames.send(event.response())
+                elif isinstance(event, CloseConnection):
+                    self._close(event)
+                elif isinstance(event, BytesMessage):
+                    self._fail("a binary message came, and events are texts")
+        except (RemoteProtocolError, LocalProtocolError) as e:
+            self._fail(str(e))
+        return found
+
+    def _take(self, event: TextMessage, found: list[bytes]) -> None:
+        self._message.append(event.data)
+        self._size += len(event.data)
+        if self._size > MAX_EVENT_BYTES:
+            self._fail(f"a message is larger than the limit of {MAX_EVENT_BYTES} bytes")
+        if not event.message_finished:
+            return
+        message = "".join(self._message).encode()
+        self._message.clear()
+        self._size = 0
+        if _EXPIRES.search(message) is not None:
+            return
+        if self.complete:
+            self.keep_alive = False
+            return
+        self.status = 200
+        found.append(message)
+        if self._ends(message):
+            self.complete = True
+
+    def _close(self, event: CloseConnection) -> None:
+        if self._frames.state is ConnectionState.OPEN:  # wsproto says so of frames that it cannot read.
+            self._fail(f"no WebSocket frame came: {event.reason}")
+            return
+        reason = f" ({event.reason[:200]})" if event.reason else ""
+        self.closed = f"with code {event.code}{reason}"
+        self.keep_alive = False
+        self.outgoing += self._frames.send(event.response())
+
+    def _fail(self, words: str) -> None:
+        self.keep_alive = False
+        if self.error is None:
+            self.error = words
+
+    def behind(self, data: bytes) -> None:
+        """A read that came behind the reply: a ping, or a message that nobody asked for."""
+        self.feed(data)
+
+    def goodbye(self) -> bytes:
+        """The frame that closes the connection; nothing where it is closed."""
+        try:
+            return self._frames.send(CloseConnection(code=CloseReason.NORMAL_CLOSURE))
+        except LocalProtocolError:
+            return b""
+
+    def end_of_file(self) -> None:
+        """A WebSocket that ends without a goodbye completes no reply."""
+
+    def close(self) -> None:
+        """A reply is over."""
+        self._ends = lambda message: False
+
+
+def is_one_text(data: bytes) -> bool:
+    """Whether these bytes are one frame, and that a whole text message."""
+    if len(data) < 2 or data[0] != _TEXT:
+        return False
+    length, at = data[1], 2
+    if length == 126:
+        length, at = int.from_bytes(data[2:4], "big"), 4
+    elif length == 127:
+        length, at = int.from_bytes(data[2:10], "big"), 10
+    return at + length == len(data)
+
+
+def left_of_frame(glance: bytes) -> int:
+    """How many bytes of a frame follow these first ones of it, at least 0; what `read_chunkwise` asks for. Of a frame so
+    large that its length is not among them: more than a read takes."""
+    if len(glance) < 2:
+        return 0
+    if glance[1] & 0x7F == 127 and len(glance) < 10:
+        return 65_536
+    length, at = glance[1] & 0x7F, 2
+    if length == 126:
+        length, at = int.from_bytes(glance[2:4], "big"), 4
+    elif length == 127:
+        length, at = int.from_bytes(glance[2:10], "big"), 10
+    return max(0, at + length - len(glance))

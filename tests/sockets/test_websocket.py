@@ -1,0 +1,277 @@
+"""Responses over WebSockets: a socket a conversation, the kernel's stamps, and every way in which one can end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvloop
+
+from bench import cli
+from bench.clock import Clock, process_clock
+from bench.endpoints import ENDPOINTS
+from bench.errors import Exit
+from bench.records import Outcome, RequestRecord
+from bench.transport import TRANSPORTS
+from bench.transport.interface import Reading, Target, Transport
+from bench.workload import Continuation, Request, Route
+from tests.support.dialect_streams import CREATED, ended, part, usage
+from tests.support.literal_server import CERTIFICATE
+from tests.support.mock_process import mock_process
+from tests.support.socket_server import CLOSE, PING, PONG, Script, SocketServer, frame, goodbye, text
+
+REPLY = [CREATED, part("output_text", "a"), part("output_text", "b"), ended(usage=usage(2))]
+GOOD = [text(event) for event in REPLY]
+
+
+class Sender:
+    """Requests over an open transport, one after the other."""
+
+    def __init__(self, transport: Transport, clock: Clock) -> None:
+        self.transport = transport
+        self.clock = clock
+        self.made = 0
+
+    async def ask(
+        self, goes_on: Continuation | None = None, body: bytes = b'{"input":"x"}', **more: Any
+    ) -> RequestRecord:
+        answered: asyncio.Future[RequestRecord] = asyncio.get_running_loop().create_future()
+        request = Request(
+            id=f"r-{self.made}", index=self.made, body=body, stream=True, input_tokens_asked=None,
+            output_tokens_asked=None, continuation=goes_on, **more,
+        )  # fmt: skip
+        self.made += 1
+        at_ns = self.clock.now_ns()
+        self.transport.start(request, at_ns, at_ns, answered.set_result)
+        return await asyncio.wait_for(answered, 20)
+
+
+def over(url: str, what: Callable[[Sender], Coroutine[Any, Any, Any]], **target: Any) -> Any:
+    async def main() -> Any:
+        clock = process_clock()
+        to = Target(url=f"{url}/v1/responses", websocket=True, **target)
+        transport = TRANSPORTS["wire"](to, Reading(endpoint=ENDPOINTS["responses"]), clock)
+        await transport.open()
+        sender = Sender(transport, clock)
+        try:
+            return await what(sender)
+        finally:
+            await transport.close()
+            clock.close()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(main())
+
+
+def once(script: Script, **server: Any) -> tuple[RequestRecord, SocketServer]:
+    with SocketServer(script, **server) as served:
+        tls = {"ca_file": str(CERTIFICATE)} if "tls" in server else {}
+        return over(served.url, lambda sender: sender.ask(), **tls), served
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+def test_a_reply_over_a_websocket_is_a_record_like_any_other(tls: bool) -> None:
+    record, server = once(lambda said: GOOD, **({"tls": True} if tls else {}))
+    assert (record.outcome, record.error, record.status) == (Outcome.OK, None, 200)
+    assert (record.chunk_kind, record.output_tokens, record.input_tokens) == ("occu", 2, 4)
+    assert record.clock == "kernel"
+    assert len(record.chunk_ns) == 4
+    for (before, _), stamp, bound in zip(
+        server.writes, record.chunk_ns, record.chunk_bound_ns or [None] * 4, strict=True
+    ):
+        assert before - 100_000 <= stamp  # The kernel's clock is carried to ours by an offset.
+        assert bound is None or bound <= stamp
+    (said,) = server.said
+    assert said.row == {"type": "response.create", "metadata": {"x-request-id": "r-0"}, "input": "x"}
+    assert (record.bytes_sent, record.bytes_received) == (
+        said.size,
+        sum(len(json.dumps(e, separators=(",", ":"))) for e in REPLY),
+    )
+    assert "authorization" not in server.heads[0].lower()
+
+
+def test_a_conversation_has_one_socket_and_another_has_another() -> None:
+    async def talk(sender: Sender) -> list[RequestRecord]:
+        return [
+            await sender.ask(Continuation(conversation="0.0", last=False)),
+            await sender.ask(Continuation(conversation="0.2", last=True)),
+            await sender.ask(Continuation(conversation="0.0", last=False)),
+            await sender.ask(Continuation(conversation="0.0", last=True)),
+        ]
+
+    with SocketServer(lambda said: GOOD) as server:
+        records = over(server.url, talk)
+        # After the last turn of a conversation its socket is closed with a goodbye, while the other lives.
+        assert server.ended.acquire(timeout=10)
+        assert server.ended.acquire(timeout=10)
+    assert [(said.connection, said.number) for said in server.said] == [(0, 0), (1, 0), (0, 1), (0, 2)]
+    assert [record.connect_ns == 0 for record in records] == [False, False, True, True]
+    assert [opcode for opcode, _ in server.controls] == [8, 8]
+
+
+def test_requests_of_no_conversation_share_sockets_one_after_the_other() -> None:
+    async def talk(sender: Sender) -> None:
+        await sender.ask()
+        await sender.ask()
+        await sender.ask(route=Route(None, (("x-user", "7"),)))
+
+    with SocketServer(lambda said: GOOD) as server:
+        over(server.url, talk)
+    assert [said.connection for said in server.said] == [0, 0, 1]
+    assert "x-user: 7" in server.heads[1]
+
+
+def test_a_failed_turn_closes_the_sockets_of_its_session() -> None:
+    refusal = {"type": "error", "status": 503, "error": {"type": "overloaded", "message": "busy"}}
+
+    async def talk(sender: Sender) -> list[RequestRecord]:
+        await sender.ask(Continuation(conversation="3.0", last=False))
+        await sender.ask(Continuation(conversation="33.0", last=False))
+        failed = await sender.ask(Continuation(conversation="3.1", last=False))
+        return [failed, await sender.ask(Continuation(conversation="33.0", last=True)),
+                await sender.ask(Continuation(conversation="3.0", last=False))]  # fmt: skip
+
+    with SocketServer(lambda said: [text(refusal)] if said.connection == 2 else GOOD) as server:
+        failed, other, again = over(server.url, talk)
+    assert (failed.outcome, failed.status, failed.error) == (Outcome.HTTP_ERROR, 503, "overloaded: busy")
+    assert (other.connect_ns, again.outcome) == (0, Outcome.OK)
+    assert [said.connection for said in server.said] == [0, 1, 2, 1, 3]
+
+
+LOST = {"type": "error", "status": 404, "error": {"code": "previous_response_not_found", "message": "gone"}}
+EXPIRING = {"type": "error", "error": {"code": "connection_expiring", "message": "5 minutes"}}
+FAILED = {"type": "error", "error": {"code": "server_error", "message": "oh"}}
+
+
+@pytest.mark.parametrize(
+    ("writes", "outcome", "status", "words"),
+    [
+        ([text(LOST)], Outcome.LOST_RESPONSE, 404, "previous_response_not_found: gone"),
+        ([*GOOD[:2], text(FAILED)], Outcome.STREAM_ERROR, 200, "server_error: oh"),
+        ([*GOOD[:2], goodbye(1011, "oom")], Outcome.TRUNCATED, 200, "closed the WebSocket with code 1011 (oom)"),
+        ([goodbye(1001)], Outcome.TRUNCATED, None, "closed the WebSocket with code 1001 before the reply had ended"),
+        ([*GOOD[:2], CLOSE], Outcome.TRUNCATED, 200, "closed the connection before the response had ended"),
+        ([GOOD[0], GOOD[1][:9], CLOSE], Outcome.TRUNCATED, 200, "closed the connection before"),
+        ([CLOSE], Outcome.RESET, None, "closed the connection before"),
+        ([*GOOD[:2], bytes([0x83, 0])], Outcome.MALFORMED, 200, "opcode"),
+        ([frame(b"nonsense"), GOOD[3]], Outcome.MALFORMED, 200, "not JSON"),
+        ([*GOOD[:3], text(EXPIRING), GOOD[3]], Outcome.OK, 200, None),
+        ([GOOD[0], GOOD[1][:3], GOOD[1][3:], frame(b"hi", PING), b"".join(GOOD[2:])], Outcome.OK, 200, None),
+        ([byte.to_bytes() for byte in b"".join(GOOD)], Outcome.OK, 200, None),
+    ],
+)
+def test_every_end_of_a_reply_has_its_outcome(
+    writes: Sequence[bytes], outcome: Outcome, status: int | None, words: str | None
+) -> None:
+    record, _ = once(lambda said: writes)
+    assert (record.outcome, record.status) == (outcome, status)
+    assert (record.error is None) if words is None else (words in (record.error or ""))
+
+
+def test_a_ping_is_answered_in_a_reply_and_between_replies() -> None:
+    async def talk(sender: Sender) -> list[RequestRecord]:
+        first = await sender.ask(Continuation(conversation="0.0", last=False))
+        return [first, await sender.ask(Continuation(conversation="0.0", last=True))]
+
+    with SocketServer(lambda said: [frame(b"in", PING), *GOOD, frame(b"between", PING)]) as server:
+        records = over(server.url, talk)
+        assert server.ended.acquire(timeout=10)
+    assert [record.outcome for record in records] == [Outcome.OK] * 2
+    assert [said.connection for said in server.said] == [0, 0]
+    assert [payload for opcode, payload in server.controls if opcode == PONG][:2] == [b"in", b"between"]
+
+
+def test_a_socket_that_was_closed_between_two_turns_is_replaced() -> None:
+    async def talk(sender: Sender) -> RequestRecord:
+        await sender.ask(Continuation(conversation="0.0", last=False))
+        assert await asyncio.to_thread(server.ended.acquire, timeout=10)
+        return await sender.ask(Continuation(conversation="0.0", last=True))
+
+    with SocketServer(lambda said: [*GOOD, *([goodbye(1001), CLOSE] if said.connection == 0 else [])]) as server:
+        assert over(server.url, talk).outcome is Outcome.OK
+    assert [said.connection for said in server.said] == [0, 1]
+
+
+def test_a_refused_handshake_is_what_the_server_says_to_the_request() -> None:
+    body = b'{"error":{"message":"no key","type":"invalid_request_error"}}'
+    refuses = b"HTTP/1.1 401 Unauthorized\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (
+        len(body),
+        body,
+    )
+    record, _ = once(lambda said: GOOD, refuses=refuses)
+    assert (record.outcome, record.status, record.error) == (Outcome.HTTP_ERROR, 401, "invalid_request_error: no key")
+    assert record.sent_ns is not None
+    record, _ = once(lambda said: GOOD, refuses=b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+    assert record.outcome is Outcome.MALFORMED
+    record, _ = once(lambda said: GOOD, refuses=b"SSH-2.0-x\r\n\r\n")
+    assert record.outcome is Outcome.CONNECT_ERROR
+    assert "does not speak WebSocket" in (record.error or "")
+
+
+def test_a_user_who_leaves_says_goodbye() -> None:
+    with SocketServer(lambda said: GOOD[:2]) as server:
+        record = over(server.url, lambda sender: sender.ask(cancel_after_ns=50_000_000))
+        assert server.ended.acquire(timeout=10)
+    assert (record.outcome, record.chunk_kind) == (Outcome.CANCELLED, "oc")
+    assert server.controls[0][0] == 8
+
+
+def test_a_reply_that_stalls_ends_with_its_time_limit() -> None:
+    with SocketServer(lambda said: GOOD[:2]) as server:
+        record = over(server.url, lambda sender: sender.ask(), timeout_idle_ns=100_000_000)
+    assert record.outcome is Outcome.TIMEOUT_IDLE
+
+
+# ---- Whole runs against the mock -----------------------------------------------------------------------------------
+
+
+def run(url: str, tmp_path: Path, *more: str) -> list[dict[str, Any]]:
+    words = ["run", "--url", url, "--mode", "sessions", "--endpoint", "responses", "--websocket", "--quiet"]
+    assert cli.main([*words, "--out", str(tmp_path / "run"), *more]) in (Exit.GOOD, Exit.INVALID)
+    records = [json.loads(line) for line in (tmp_path / "run" / "requests.jsonl").read_text().splitlines()]
+    return sorted(records, key=lambda record: record["index"])
+
+
+def test_a_session_of_50_turns_sends_as_much_in_each_turn(tmp_path: Path) -> None:
+    turns = [{"content": f"Turn {number:02d}: go on.", "output_tokens": 6} for number in range(50)]
+    (tmp_path / "long.jsonl").write_text(json.dumps({"session": "long", "system": "Be brief.", "turns": turns}))
+    words = ["--dataset", str(tmp_path / "long.jsonl"), "--history", "stored", "--requests", "50", "--concurrency", "1"]
+    with mock_process("--ttft", "1ms", "--tpot", "1ms") as mock:
+        records = run(mock.url, tmp_path, *words)
+        lines = [json.loads(line) for line in mock.ledger_path.read_text().splitlines()]
+    assert [record["outcome"] for record in records] == ["ok"] * 50
+    first, *later = [record["bytes_sent"] for record in records]
+    assert max(later) - min(later) <= 8  # The digits of ids.
+    assert later[0] - first < 100  # The id of the response that it goes on with.
+    tokens = [record["input_tokens"] for record in records]
+    assert tokens == sorted(tokens)
+    assert tokens[-1] > 10 * tokens[0]  # The server reads the whole conversation all the same.
+    told = {line["id"]: line for line in lines}
+    assert all(told[record["id"]]["bytes_in"] == record["bytes_sent"] for record in records)
+    assert [record["connect_ns"] == 0 for record in records[1:]] == [True] * 49
+    # What the mock wrote, and when, is what was received, and when.
+    assert all(told[r["id"]]["write_ns"][0] <= r["chunk_ns"][0] for r in records)
+    assert all(len(told[r["id"]]["write_ns"]) == len(r["chunk_ns"]) for r in records)
+
+
+def test_a_lost_response_ends_its_session_over_a_websocket(tmp_path: Path) -> None:
+    words = ["--turns", "3", "--input-tokens", "40", "--output-tokens", "4", "--requests", "4", "--concurrency", "1"]
+    with mock_process("--ttft", "1ms", "--tpot", "1ms", "--fault", "lost_response:index=1") as mock:
+        records = run(mock.url, tmp_path, *words, "--history", "stored", "--max-errors", "100%")
+    assert [r["outcome"] for r in records] == ["ok", "lost_response", "ok", "ok"]
+    assert (records[1]["status"], [r["turn"] for r in records]) == (404, [0, 1, 0, 1])
+
+
+def test_histories_may_go_over_a_websocket_whole_and_with_several_workers(tmp_path: Path) -> None:
+    words = ["--turns", "3", "--input-tokens", "40", "--output-tokens", "4", "--requests", "12", "--concurrency", "4"]
+    with mock_process("--ttft", "2ms", "--tpot", "1ms") as mock:
+        records = run(
+            mock.url, tmp_path, *words, "--history", "planned", "--workers", "2", "--cancel", "share=30%,after=3ms"
+        )
+    assert {record["outcome"] for record in records} == {"ok", "cancelled"}
+    good = [record for record in records if record["outcome"] == "ok"]
+    assert [r["input_tokens"] for r in good] == [r["input_tokens_asked"] for r in good]
