@@ -210,15 +210,13 @@ class Generation:
             ids = draft.scripted_ids[: plan.output_tokens - free]
             links = intake.blocks.links(draft.count.chain, pieces[number][:free], ids)
             work = EngineRequest(context.received_ns, plan, draft.count.tokens, links, params.priority)
+            take = reply.take if len(drafts) == 1 else partial(_take_and_release, reply, keys, number)
             if config.stream_interval > 1:
-                take = partial(_take_of, reply, number)
                 keys.admit(work, StreamInterval(take, config.stream_interval, plan.output_tokens))
             elif isinstance(reply, PlainStream) and intake.stepper.plans_decide:
                 keys.follow(work, reply.pace(work.received_ns))
-            elif len(drafts) == 1:
-                keys.admit(work, reply.take)
             else:
-                keys.admit(work, partial(_take_and_release, reply, keys, number))
+                keys.admit(work, take)
         reply.begin()
 
     def _choice(self, params: RequestParams, draft: _Draft, pieces: list[str], seed: int) -> Choice:
@@ -262,10 +260,6 @@ class Generation:
         if shown:
             count = total_count([count, known_count(shown)])
         return count, _most_tokens(text) + shown
-
-
-def _take_of(reply: ReplyWriter, choice: int, tokens: int) -> None:
-    reply.take_of(choice, tokens)
 
 
 def _take_and_release(reply: ReplyWriter, keys: EngineKeys, choice: int, tokens: int) -> None:
