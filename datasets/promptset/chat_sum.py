@@ -60,7 +60,7 @@ class ChatSum:
 @functools.lru_cache(maxsize=8)
 def chat_sum(tokenizer: Tokenizer) -> ChatSum:
     """The constants of a tokenizer's template, measured once. Raises NotASum; SpecError where there is no template."""
-    bank = _bank(tokenizer)
+    bank = bank_of_chats(tokenizer)
     chance = stream(0, "chat sum")
     one, two = [16], [16, 16]
     first, second = tokenizer.count_chats([_chat(bank, one, [], None, chance), _chat(bank, two, [16], None, chance)])
@@ -80,7 +80,7 @@ def chat_sum(tokenizer: Tokenizer) -> ChatSum:
     return found
 
 
-def _bank(tokenizer: Tokenizer) -> SentenceBank:
+def bank_of_chats(tokenizer: Tokenizer) -> SentenceBank:
     """The sentences, where texts begin with the words that cost least in each role: behind a line break a word may be two
     tokens that is one behind a space."""
     bank = sentence_bank(tokenizer)

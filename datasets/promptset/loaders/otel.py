@@ -270,6 +270,7 @@ FORMAT = RecordingFormat(
     problems=_problems,
     lengths=_lengths,
     read=_read,
+    shares=lambda row: False,
     max_idle_s=_MAX_IDLE_S,
     branches=True,
 )

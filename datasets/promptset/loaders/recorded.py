@@ -44,8 +44,6 @@ class RecordedSession:
     id: str
     calls: tuple[Call, ...]
     begins_s: float | None = None
-    shares: bool = False
-    """Whether some of its text is that of other sessions too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +52,8 @@ class RecordingFormat:
 
     `items` yields what is in a row, each with the key of its session, or None where the row is a session by itself; it raises
     SpecError for a row that cannot be read. `problems` says what is wrong with an item. `lengths` are the tokens of its
-    prompts. `read` makes the session of a key from its items, in the order of the file. Pauses are cut at `max_idle_s`
+    prompts. `read` makes the session of a key from its items, in the order of the file. `shares` says whether an item that is
+    a session by itself has text that other sessions have too. Pauses are cut at `max_idle_s`
     where nobody says otherwise. `branches`: whether calls of a session may run beside each other.
     """
 
@@ -63,6 +62,7 @@ class RecordingFormat:
     problems: Callable[[Row], list[str]]
     lengths: Callable[[Row], Iterator[int]]
     read: Callable[[str, Sequence[Row]], RecordedSession | None]
+    shares: Callable[[Row], bool]
     max_idle_s: float
     branches: bool
 

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any, Literal
 
 from promptset.loaders.recorded import Call, RecordedSession, RecordingFormat, Row, length_problems
@@ -61,7 +62,7 @@ def _request_problems(requests: Any, block: int, where: str) -> list[str]:
         found += length_problems("in", request.get("in"), 1) + length_problems("out", request.get("out"))
         found += [p for key in ("api_time", "think_time") for p in seconds_problems(key, request.get(key))]
         ids = request.get("hash_ids", [])
-        if not isinstance(ids, list) or not all(type(one) is int for one in ids):
+        if not isinstance(ids, list) or not {*map(type, ids)} <= {int}:
             found.append("hash_ids must be a list of whole numbers")
         elif not found and len(ids) > -(-request["in"] // block):
             found.append(
@@ -154,7 +155,9 @@ class _Reader:
             pause_s = float(request["think_time"])
         else:
             pause_s = at_s - max((one.end_s for one in waits), default=self._start_s or 0.0)
-        path: Path = tuple((self._name(one), self._block) for one in request.get("hash_ids", []))
+        ids = request.get("hash_ids", [])
+        names = ids if self._scope is None else [f"{self._scope} {one}" for one in ids]
+        path: Path = tuple(zip(names, repeat(self._block), strict=False))
         self.calls.append(
             Call(
                 input_tokens=request["in"],
@@ -167,9 +170,6 @@ class _Reader:
                 path=path,
             )
         )
-
-    def _name(self, hash_id: int) -> str | int:
-        return hash_id if self._scope is None else f"{self._scope} {hash_id}"
 
 
 def _first_s(requests: Sequence[Row]) -> float | None:
@@ -190,8 +190,7 @@ def _read(key: str, rows: Sequence[Row]) -> RecordedSession | None:
     row = rows[0]
     reader = _Reader(key, row)
     reader.agent(row["requests"], 0.0, None, None)
-    shares = row.get("hash_id_scope", "local") == "global"
-    return RecordedSession(id=row["id"], calls=tuple(reader.calls), shares=shares)
+    return RecordedSession(id=row["id"], calls=tuple(reader.calls))
 
 
 FORMAT = RecordingFormat(
@@ -200,6 +199,7 @@ FORMAT = RecordingFormat(
     problems=_problems,
     lengths=_lengths,
     read=_read,
+    shares=lambda row: row.get("hash_id_scope") == "global",
     max_idle_s=_MAX_IDLE_S,
     branches=True,
 )

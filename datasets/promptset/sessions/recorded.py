@@ -162,7 +162,7 @@ class RecordedSessions:
                         self._add(name, entry.start, entry.end)
                         if any(True for _ in used.lengths(item)):
                             with_calls.add(name)
-                        if key is None:
+                        if key is None and used.shares(item):
                             self._share(name, item, seen)
             except SpecError as e:
                 found += e.problems
@@ -207,7 +207,7 @@ class RecordedSessions:
         """Notes what a session has in common with those before it."""
         assert self._format is not None
         recorded = self._format.read(key, [item])
-        if recorded is None or not recorded.shares:
+        if recorded is None:
             return
         made = SessionText(self._layout, seed=self._seed, salt=self._salt, key=key, replay=0)
         sent = [made.sent(call.path, call.input_tokens) for call in recorded.calls]

@@ -13,14 +13,17 @@ In front of the first text stands a salt of `SALT_TOKENS`, another one in each r
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
+from operator import itemgetter
 
 from promptset.chat import Message
-from promptset.chat_sum import NotASum, chat_sum
+from promptset.chat_sum import NotASum, bank_of_chats, chat_sum
 from promptset.errors import SpecError
 from promptset.rng import Random, stream, text_stream
-from promptset.sentences import LEAST_TOKENS, SentenceBank, sentence_bank
+from promptset.sentences import LEAST_TOKENS, SentenceBank
 from promptset.sharing import BLOCK, Path
 from promptset.tokenizer import Tokenizer
 
@@ -29,6 +32,7 @@ _SENTENCE = 8
 _ANSWER = 2
 _MESSAGE = 4096
 _BEGIN = "the salt"
+_BETWEEN = "an answer between"
 _REST = "the rest of a prompt"
 
 _Place = tuple[str | int, int, int, int]
@@ -56,22 +60,20 @@ class Layout:
 
 def layout_of(tokenizer: Tokenizer) -> Layout:
     """The layout of a tokenizer's template. Raises SpecError where texts of exact lengths cannot be made with it."""
-    between: int | None
+    between: int | None = None
     try:
         added = chat_sum(tokenizer)
-        bank, opening, between = added.bank, added.opening, added.turn + _ANSWER
+        bank, between = added.bank, added.turn + _ANSWER
     except NotASum:
-        bank, between = sentence_bank(tokenizer), None
-        opening = tokenizer.count_chat([_user(bank.text(16, stream(0, "layout")))]) - 16
+        bank = bank_of_chats(tokenizer)
+    chats = [[_user(bank.text(16, stream(number, "layout")))] for number in range(8)]
+    around = tokenizer.count_chat(chats[0]) - 16
     try:
-        one, other = (
-            tokenizer.encode_chat([_user(sentence + bank.block(16, stream(0, "layout")))])
-            for sentence in (bank.first[8][0], next(s for s in bank.first[8] if s[:1] != bank.first[8][0][:1]))
-        )
-        head = next(i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b)
-    except (SpecError, StopIteration):
-        head = 0  # A server that counts, and gives no ids.
-    return Layout(bank, head, opening - head, between)
+        one, *others = map(tokenizer.encode_chat, chats)
+    except SpecError:
+        return Layout(bank, 0, around, between)  # A server that counts, and gives no ids.
+    head = min(next(at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b) for other in others)
+    return Layout(bank, head, around - head, between)
 
 
 def _user(content: str) -> Message:
@@ -79,29 +81,55 @@ def _user(content: str) -> Message:
 
 
 class Seen:
-    """The beginnings of prompts that were sent: what a prefix cache without end holds."""
+    """The beginnings of prompts that were sent: what a prefix cache without end holds.
+
+    Paths that follow each other are mostly longer ones of the same beginning, which is then looked at once.
+    """
 
     def __init__(self) -> None:
         self._longest: dict[tuple[int, str | int], int] = {}
+        """By what stands before it, and its name: the most tokens that were sent of a text."""
+        self._path: Path = ()
+        self._before: list[int] = []
+        """Of each text of the path that was looked at last, what stands before it."""
+        self._added: Path = ()
 
     def common(self, path: Path) -> int:
         """Tokens that a path has in common with one of those that were added."""
-        before = found = 0
-        for name, tokens in path:
-            held = self._longest.get((before, name), 0)
-            found += min(held, tokens)
-            if held < tokens:
-                break
-            before = hash((before, name, tokens))
-        return found
+        before = self._looked_at(path)
+        # What was sent behind all of the texts before it is there; so it is of those texts, to their ends.
+        whole = bisect_left(range(len(path)), True, key=lambda at: (before[at], path[at][0]) not in self._longest)
+        if whole == 0:
+            return 0
+        name, tokens = path[whole - 1]
+        return sum(length for _, length in path[: whole - 1]) + min(tokens, self._longest[before[whole - 1], name])
 
     def add(self, path: Path) -> None:
         """A prompt that begins so was sent."""
-        before = 0
-        for name, tokens in path:
-            key = (before, name)
+        before = self._looked_at(path)
+        for at in range(_same(self._added, path), len(path)):
+            name, tokens = path[at]
+            key = (before[at], name)
             self._longest[key] = max(tokens, self._longest.get(key, 0))
-            before = hash((before, name, tokens))
+        self._added = path
+
+    def _looked_at(self, path: Path) -> list[int]:
+        same = _same(self._path, path)
+        before = self._before[:same]
+        last = hash((before[-1], *path[same - 1])) if same else 0
+        for name, tokens in path[same:]:
+            before.append(last)
+            last = hash((last, name, tokens))
+        self._path, self._before = path, before
+        return before
+
+
+def _same(one: Path, other: Path) -> int:
+    """How many texts two paths begin with alike."""
+    most = min(len(one), len(other))
+    if one[:most] == other[:most]:
+        return most
+    return bisect_left(range(most), True, key=lambda at: one[: at + 1] != other[: at + 1])
 
 
 class SessionText:
@@ -143,17 +171,24 @@ class SessionText:
         return range(first, end - between - LEAST_TOKENS + 1, _MESSAGE)
 
     def sent(self, path: Path, tokens: int) -> Path:
-        """What a cache has of a prompt that was sent: the texts up to where its last message ended, or, where a longer prompt
-        would go on in another message, up to there."""
-        end = tokens - self._layout.tail
-        stops = self._stops(end + (self._layout.between or 0) + LEAST_TOKENS)
-        stop = next((one for one in reversed(stops) if one <= end), None)
+        """What a cache has of a prompt that was sent: the texts that are in it, up to where its last message ended, or, where
+        a longer prompt would go on in another message, up to there."""
         between = self._layout.between or 0
-        end = stop if stop is not None and end < stop + between + LEAST_TOKENS else end
+        end = tokens - self._layout.tail
+        stops = self._stops(end)
+        if between and (after := self._stops(end + between + LEAST_TOKENS)) and after[-1] <= end:
+            # It ends where longer ones have an answer.
+            end = end if len(after) == len(stops) else after[-1]
+        ends = [*accumulate(map(itemgetter(1), path))]
         # All prompts of a replay begin alike, whatever their recording says of the first block.
         start = self._layout.head + SALT_TOKENS
-        places = [(name, max(low, start), min(high, end)) for name, _, low, high in _places(path, end, None)]
-        return ((_BEGIN, start), *((name, high - low) for name, low, high in places if high > low))
+        kept: list[tuple[str | int, int]] = [(_BEGIN, start)]
+        for stop in stops:
+            kept += _cut_out(path, ends, start, stop)
+            if ends and ends[-1] >= stop:
+                kept.append((_BETWEEN, between))
+            start = stop + between
+        return (*kept, *_cut_out(path, ends, start, end))
 
     def is_whole(self, path: Path, tokens: int) -> bool:
         """Whether the path says all of a prompt, so that an equal one is the same prompt."""
@@ -176,8 +211,8 @@ def _salt_text(bank: SentenceBank, replay: int, seed: int, salt: str | None) -> 
     return begins[number % len(begins)] + goes_on[number // len(begins) % len(goes_on)]
 
 
-def _places(path: Path, end: int, rest: str | None) -> list[_Place]:
-    """The path as places in the prompt, up to `end`; `rest` is the name of what it leaves."""
+def _places(path: Path, end: int, rest: str) -> list[_Place]:
+    """The path as places in the prompt, up to `end`; what it leaves is text of the prompt's own, called `rest`."""
     places: list[_Place] = []
     at = 0
     for name, tokens in path:
@@ -185,9 +220,22 @@ def _places(path: Path, end: int, rest: str | None) -> list[_Place]:
             break
         places.append((name, at, at, min(at + tokens, end)))
         at += tokens
-    if at < end and rest is not None:
+    if at < end:
         places.append((rest, at, at, end))
     return places
+
+
+def _cut_out(path: Path, ends: Sequence[int], start: int, stop: int) -> list[tuple[str | int, int]]:
+    """The part of a path between two tokens of the prompt; `ends`: where its texts end."""
+    first, last = bisect_right(ends, start), bisect_left(ends, stop)
+    kept = [*path[first : last + 1]]
+    if kept and last < len(path):
+        name, length = kept[-1]
+        kept[-1] = name, length - (ends[last] - stop)
+    if kept:
+        name, length = kept[0]
+        kept[0] = name, length - max(0, start - (ends[first - 1] if first else 0))
+    return kept
 
 
 def _within(places: Sequence[_Place], at: int, start: int, stop: int) -> tuple[tuple[_Place, ...], int]:

@@ -21,6 +21,7 @@ from promptset.sessions.recorded_text import SALT_TOKENS, Seen, layout_of
 from promptset.sharing import BLOCK
 from promptset.tokenizer import Tokenizer
 from promptset.tokens import load_tokenizer
+from tests.support import tiny_tokenizers
 
 TOKENIZER = load_tokenizer()
 
@@ -58,10 +59,10 @@ def weka(name: str, scope: str, *calls: tuple[int, list[int]], block: int = 64) 
     return {"id": name, "block_size": block, "hash_id_scope": scope, "requests": requests}
 
 
-def recorded(folder: Path, *rows: dict[str, Any], **options: Any) -> RecordedSessions:
+def recorded(folder: Path, *rows: dict[str, Any], tokenizer: Tokenizer = TOKENIZER, **options: Any) -> RecordedSessions:
     path = folder / "recording.jsonl"
     path.write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
-    return RecordedSessions(path, TOKENIZER, **options)
+    return RecordedSessions(path, tokenizer, **options)
 
 
 LONG = [*range(1000, 1160)]
@@ -152,13 +153,41 @@ def test_a_cache_finds_what_is_planned_of_any_ids(
     assert_as_planned([played.session_at(index) for index in range(4)], Cache())
 
 
-def test_prefixes_of_tracelab_are_cut_to_the_token(tmp_path: Path) -> None:
-    splits = [(0, 5000), (5000, 300), (5300, 1), (4097, 17), (4114, 4000), (33, 100), (8000, 64), (64, 1)]
-    rows = [
+def rounds_of(splits: list[tuple[int, int]]) -> list[dict[str, Any]]:
+    return [
         {"session_id": "s", "round_index": at, "prefix_tokens": prefix, "newly_append_tokens": new, "output_tokens": 1}
         for at, (prefix, new) in enumerate(splits)
     ]
-    played = recorded(tmp_path, *rows)
+
+
+LONG_HEAD = (
+    "{{ bos_token }}the system of this house is to be as long as a block of a cache, and a word or two more than that\n"
+    "{% for m in messages %}the next one who speaks here, and of whom more is to be said later, is the {{ m.role }}:\n"
+    "{{ m.content }}{{ eos_token }}\n{% endfor %}the assistant:\n"
+)
+NO_SUM = (
+    "{% for m in messages %}{% if loop.last or m.role != 'assistant' or loop.revindex < 4 %}"
+    "<{{ m.role }}>{{ m.content }}{{ eos_token }}{% endif %}{% endfor %}<assistant>"
+)
+ROUNDS = [(0, 5000), (5000, 300), (4111, 60), (4100, 500), (4100, 4100), (8190, 30), (90, 80), (170, 40)]
+
+
+@pytest.mark.parametrize("template", [tiny_tokenizers.TEMPLATE, LONG_HEAD, NO_SUM], ids=["plain", "long", "no sum"])
+@pytest.mark.parametrize("kind", tiny_tokenizers.KINDS)
+def test_lengths_and_hits_are_exact_with_other_tokenizers_and_templates(
+    kind: str, template: str, tmp_path: Path
+) -> None:
+    folder = tiny_tokenizers.save(tiny_tokenizers.KINDS[kind](), tmp_path)
+    (folder / "chat_template.jinja").write_text(template)
+    tokenizer = load_tokenizer(str(folder))
+    for rows in (ROWS, rounds_of(ROUNDS)):
+        played = recorded(tmp_path, *rows, tokenizer=tokenizer)
+        assert_as_planned([played.session_at(index) for index in range(2 * len(played))], Cache(), tokenizer)
+
+
+def test_prefixes_of_tracelab_are_cut_to_the_token(tmp_path: Path) -> None:
+    splits = [(0, 5000), (5000, 300), (5300, 1), (4097, 17), (4114, 4000), (33, 100), (8000, 64), (64, 1)]
+    played = recorded(tmp_path, *rounds_of(splits))
     sessions = [played.session_at(index) for index in range(2)]
     assert_as_planned(sessions, Cache())
     # What is the same is that of the prompt before: 8,000 tokens were said of a prompt of 133.
