@@ -71,4 +71,7 @@ def broke(result: Result, goal: Goal) -> tuple[str, bool]:
         off = math.expm1(mean.log_ratio)
         return f"{100 * off:+.1f}%", off > 0
     broken = result.share(goal.text)
-    return ("–", False) if broken is None else (share(broken), broken > goal.allowed)
+    if broken is None:
+        return "–", False
+    of_jobs = f" of {result.jobs[goal.text]:,}" if goal.text in result.jobs else ""
+    return share(broken) + of_jobs, broken > goal.allowed

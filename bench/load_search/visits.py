@@ -26,7 +26,7 @@ _LONGEST_MEASURE_S = 300.0
 _LONGEST_SETTLE_S = 120.0
 LEAST_JOBS = 10
 """So many must have been judged for a scout to be a hint."""
-_JOBS_OF_SCOUT, _JOBS_OF_VISIT, _LEAST_JOBS_OF_VISIT = 20.0, 200.0, 40.0
+_JOBS_OF_SCOUT, _JOBS_OF_VISIT, _LEAST_JOBS_OF_VISIT = 40.0, 200.0, 40.0
 _SCOUT_LASTS, _VISIT_LASTS = 2.0, 3.0
 """Times as long as a job must have had to be judged: half, and a third, of such a visit judges none."""
 
@@ -80,8 +80,14 @@ class Result:
 
     @property
     def says_enough(self) -> bool:
-        """Whether so many jobs were judged that a scout is a hint; always, where no objective speaks of jobs."""
-        return all(judged >= LEAST_JOBS for judged in self.jobs.values())
+        """Whether so many jobs were judged that a scout is a hint; always, where no objective speaks of jobs.
+
+        An objective on a mean breaks no share, and has a mean where there were enough for one.
+        """
+        return all(
+            judged >= LEAST_JOBS if text in self.violations else text in self.means
+            for text, judged in self.jobs.items()
+        )
 
     def judged(self, objective: str) -> int:
         """How many requests, of the class that it speaks of, or jobs, were held against this objective."""

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
 from bench.load_search.decisions import Ending, Search, Settings
 from bench.load_search.goals import Goal
 from bench.load_search.visits import LEAST_JOBS, Result, Visit
+from bench.statistics.capacity import Mean
 
 GOAL = Goal("job:p90", 0.1)
 MEDIAN_S, THINK_S, SIGMA = 10.0, 20.0, 0.5
@@ -77,22 +78,26 @@ def test_what_no_load_holds_is_said_though_a_scout_held_by_chance() -> None:
 
 def test_a_scout_that_judged_too_few_jobs_is_made_again_for_longer() -> None:
     search = Search(Settings("sessions", (GOAL,), start=2.0, budget_s=3600.0, judged_after_s=30.0))
+
+    def scouted(visit: Visit, judged: int) -> Visit:
+        said = {"jobs": {GOAL.text: judged}, "violations": {GOAL.text: 0}}
+        search.add(Result(visit.n, "scout", visit.load, "VALID", 1.0, visit.measure_s, 70.0, requests=9, **said))
+        step = search.next()
+        assert isinstance(step, Visit)
+        return step
+
     first = search.next()
     assert isinstance(first, Visit)
-    for judged in (0, LEAST_JOBS - 1):
-        search.add(
-            Result(
-                first.n, "scout", first.load, "VALID", 1.0, first.measure_s, 70.0, requests=9, jobs={GOAL.text: judged}
-            )
-        )
-        again = search.next()
-        assert isinstance(again, Visit)
-        assert (again.phase, again.load) == ("scout", first.load)
-        assert again.measure_s >= 1.9 * first.measure_s
-        first = again
-    search.add(
-        Result(first.n, "scout", first.load, "VALID", 1.0, first.measure_s, 70.0, requests=9, jobs={GOAL.text: 12})
-    )
-    third = search.next()
-    assert isinstance(third, Visit)
-    assert third.load == 4.0
+    again = scouted(first, 0)
+    assert (again.phase, again.load, again.measure_s) == ("scout", first.load, 2 * first.measure_s)
+    third = scouted(again, LEAST_JOBS - 1)
+    assert (third.phase, third.load) == ("scout", first.load)
+    assert third.measure_s >= 2 * again.measure_s
+    assert scouted(third, LEAST_JOBS).load == 2 * first.load
+
+
+def test_a_scout_of_too_few_jobs_for_a_mean_is_no_hint() -> None:
+    one = Result(1, "scout", 2.0, "VALID", 1.0, 60.0, 70.0, requests=9, jobs={"job:mean": 15})
+    assert not one.says_enough
+    assert replace(one, means={"job:mean": Mean(2.0, -0.1, 0.1)}).says_enough
+    assert replace(one, jobs={}).says_enough

@@ -10,8 +10,10 @@ import pytest
 from bench.config import resolve
 from bench.load_search.answer import known_text, load_text
 from bench.load_search.decisions import Known, Search, Settings
+from bench.load_search.goals import Goal
 from bench.load_search.run_visits import visit_config
 from bench.load_search.visit_result import Load, judged_after_s, result_of, sought
+from bench.load_search.visit_table import broke
 from bench.load_search.visits import Result, Visit, times
 from bench.loads import KINDS
 from bench.metrics import objectives
@@ -44,6 +46,8 @@ def test_jobs_and_not_requests_are_held_against_a_limit_on_jobs() -> None:
         1.0,
     )
     assert (found.judged("e2el:p90<10s"), found.violations["e2el:p90<10s"]) == (40, 0)
+    assert broke(found, Goal("job:p90<900ms", 0.1)) == ("100% of 10", True)
+    assert broke(found, Goal("e2el:p90<10s", 0.1)) == ("0%", False)
     assert found.e2el_p90_s == 1.0
 
 
