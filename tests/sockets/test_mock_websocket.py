@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import socket
@@ -319,3 +320,39 @@ def test_a_drain_ends_idle_connections_and_lets_responses_end() -> None:
             assert caught.value.rcvd is not None
             assert caught.value.rcvd.code == 1001
         assert mock.process.wait(timeout=15) == 0
+
+
+HANDSHAKE = (
+    b"GET /v1/responses HTTP/1.1\r\nhost: x\r\nauthorization: Bearer right\r\nconnection: Upgrade\r\nupgrade: websocket\r\n"
+    b"sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+MASK = b"\0\0\0\0"
+GARBAGE = {
+    "not masked": b"\x81\x02hi",
+    "a reserved bit": b"\xc1\x82" + MASK + b"hi",
+    "an unknown opcode": b"\x83\x82" + MASK + b"hi",
+    "a long ping": b"\x89\xfe\x00\xff" + MASK + b"x" * 255,
+    "a continuation of nothing": b"\x80\x82" + MASK + b"hi",
+    "no UTF-8": b"\x81\x82" + MASK + b"\xff\xfe",
+    "a length without end": b"\x81\xff\xff\xff\xff\xff\xff\xff\xff\xff" + MASK,
+    "too much": b"\x81\xff\x00\x00\x00\x00\x7f\xff\xff\xff" + MASK + b"x" * 1_200_000,
+    "plain HTTP": b"GET / HTTP/1.1\r\nhost: x\r\n\r\n",
+    "a close of one byte": b"\x88\x81" + MASK + b"x",
+}
+
+
+@pytest.mark.parametrize("what", GARBAGE)
+def test_bytes_that_are_no_frames_close_the_connection_and_nothing_else(mock: MockProcess, what: str) -> None:
+    host, port = mock.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=30) as raw:
+        raw.sendall(HANDSHAKE)
+        assert raw.recv(4096).startswith(b"HTTP/1.1 101 ")
+        with contextlib.suppress(ConnectionError):
+            raw.sendall(GARBAGE[what])
+            answer = b""
+            while data := raw.recv(4096):
+                answer += data
+            assert answer[:1] == b"\x88", "a close frame"
+    with opened(mock) as ws:
+        assert ask(ws, "after-garbage")["type"] == "response.completed"
+    assert mock.stderr == []
