@@ -337,13 +337,15 @@ def _kept_plan(run: StoredRun, directory: RunDirectory, changes: tuple[ChangedLo
     made = _rate_changes(run, directory)
 
     def arrivals() -> Iterator[int]:
-        offsets = config.load.planned_arrivals(made) or iter(())
+        of_sessions = config.load.planned_sessions(made)
+        offsets = (config.load.planned_arrivals(made) if of_sessions is None else of_sessions) or iter(())
         return (begun_ns + offset - start_ns for offset in offsets)
 
     return KeptPlan(
         parts=_parts(config, changes),
         arrivals=arrivals if config.load.open_loop else None,
         whole=run.manifest.stop_reason in PLANNED_ENDS,
+        of_sessions=config.mode == "sessions",
     )
 
 

@@ -120,12 +120,14 @@ class RunConfig(Settings):
     def fixed_load(self) -> str | None:
         """Why the load cannot be changed while it runs, as a sentence; None where it can."""
         if self.load.load_unit is None:
-            modes = " and ".join(mode.name for mode in MODES.values() if mode.load_unit is not None)
+            modes = ", ".join(mode.name for mode in MODES.values() if mode.load_units)
             return f"mode {self.mode} has no load that can be set while it runs: the modes {modes} have"
         if self.segments:
             return f"{self.segments_flag} plans how this load changes, so nobody else may change it"
         if self.ramp_in_s:
             return f"--ramp {self.ramp} plans when users come, so nobody else may change their number"
+        if self.sessions_begin == "middle":
+            return "--sessions-begin middle plans how this load begins, so nobody may change it"
         return "--until needs a load that stays, so it cannot be changed" if self.until else None
 
     def at(self, path: Path) -> RunConfig:

@@ -21,8 +21,11 @@ def unit_of(task: Task) -> str | None:
     """What the load of a task is a number of, where it can be set while it runs; None where its page has no field for it."""
     if task.kind != "run" or task.over or any(task.settings.get(key) for key in _PLANS_ITS_LOAD):
         return None
-    mode = MODES.get(implied_mode(Settings.model_construct(**task.settings)))
-    return None if mode is None else mode.load_unit
+    if task.settings.get("sessions_begin") == "middle":
+        return None
+    settings = Settings.model_construct(**task.settings)
+    mode = MODES.get(implied_mode(settings))
+    return None if mode is None else mode.unit_of(settings)
 
 
 def number_of(text: str | None) -> float:

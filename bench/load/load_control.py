@@ -121,16 +121,16 @@ class LoadControl:
         return lasts_s is not None and numbers.run_s > lasts_s - seconds
 
     def _out_of_range(self, load: float) -> str | None:
-        users = self.unit == "users"
-        most = MOST_USERS if users else MOST_RATE
+        whole = self.unit in ("users", "sessions")
+        most = MOST_USERS if whole else MOST_RATE
         if not math.isfinite(load) or not 0 < load <= most:
             return f"{load:g} {self.unit} is not a load: give more than 0 and at most {most:,.0f}"
-        if not users:
+        if not whole:
             return None
         if not float(load).is_integer():
-            return f"{load:g} users do not exist: give a whole number"
+            return f"{load:g} {self.unit} do not exist: give a whole number"
         if load < self._workers:
-            return f"this run has {self._workers} workers: give at least {self._workers} users"
+            return f"this run has {self._workers} workers: give at least {self._workers} {self.unit}"
         try:
             preflight.check(-(-round(load) // self._workers))
         except UsageError as e:

@@ -4,21 +4,26 @@ An open loop: request i is due at arrival i of the plan, which is drawn again, t
 A closed loop: as many requests are in flight as there are users, at every moment. A user who has to go finishes a request
 first, so more may be in flight after a change to fewer, but of those that began after it no more than users stay.
 
+In mode sessions the same is true of sessions: session i arrives at arrival i, and as many are under way as are to be held. Of
+a session that the end of the run cut off nobody knows the end: it goes on.
+
 It looks at records alone. A change that one worker did not hear of, that was made at another time, or that is not written
 down, is an arrival that was not due, or a user too many or too few.
 """
 
 from __future__ import annotations
 
+import math
 from array import array
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from bench.metrics.columns import Columns
 from bench.metrics.per_request import NS_PER_S
 from bench.metrics.planned_load import PlannedLoad
+from bench.metrics.session_counts import SessionCounts
 
 ARRIVALS, USERS = "arrivals", "users"
 
@@ -28,12 +33,13 @@ class KeptPlan:
     """What the load had to be, part by part. Times in ns from the start of the run.
 
     `arrivals`: those of an open loop, from the first of the warm-up on; None of a closed one. `whole`: the load came to its
-    end, so that requests that are not there were left out.
+    end, so that requests that are not there were left out. `of_sessions`: it is a plan of sessions, not of requests.
     """
 
     parts: tuple[PlannedLoad, ...]
     arrivals: Callable[[], Iterator[int]] | None
     whole: bool
+    of_sessions: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +51,11 @@ class OffPlan:
 
 
 def describe(
-    plan: KeptPlan | None, columns: Columns, spans: Sequence[tuple[Sequence[int], Sequence[int]]], start_ns: int
+    plan: KeptPlan | None,
+    columns: Columns,
+    spans: Sequence[tuple[Sequence[int], Sequence[int]]],
+    start_ns: int,
+    sessions: SessionCounts,
 ) -> dict[str, Any] | None:
     """`off_plan` of a summary: the part that was least as planned; None where nothing could change the load, or was sent.
 
@@ -53,11 +63,13 @@ def describe(
     """
     if plan is None or not len(columns):
         return None
-    found = (
-        list(_arrivals_off(plan, plan.arrivals(), columns))
-        if plan.arrivals is not None
-        else list(_users_off(plan.parts, spans, start_ns))
-    )
+    if plan.arrivals is None:
+        found = list(_users_off(plan.parts, sessions.spans() if plan.of_sessions else spans, start_ns))
+    elif plan.of_sessions:
+        begins, until_ns = sessions.begins(start_ns)
+        found = list(_arrivals_off(plan, plan.arrivals(), begins, until_ns)) if begins else []
+    else:
+        found = list(_arrivals_off(plan, plan.arrivals(), dict(zip(columns.index, columns.intended, strict=True))))
     worst = max(found, key=lambda off: off.share, default=None)
     if worst is None:
         return None
@@ -70,12 +82,14 @@ def describe(
     }
 
 
-def _arrivals_off(plan: KeptPlan, arrivals: Iterator[int], columns: Columns) -> Iterator[OffPlan]:
-    """`columns` are in the order of their index."""
+def _arrivals_off(
+    plan: KeptPlan, arrivals: Iterator[int], rows: Mapping[int, float], until_ns: float = math.inf
+) -> Iterator[OffPlan]:
+    """`rows`: when the requests, or sessions, with these numbers came. Those that should have come later than `until_ns` may
+    be missing."""
     borders = [part.start_ns for part in plan.parts]
     wrong, due = [0] * len(borders), [0] * len(borders)
-    rows = dict(zip(columns.index, columns.intended, strict=True))
-    first, last = columns.index[0], columns.index[-1]
+    first, last = min(rows), max(rows)
     for index, planned_ns in enumerate(arrivals):
         if index > last:
             break
@@ -84,7 +98,7 @@ def _arrivals_off(plan: KeptPlan, arrivals: Iterator[int], columns: Columns) -> 
         part = max(bisect_left(borders, planned_ns + 1) - 1, 0)
         seen = rows.get(index)
         due[part] += 1
-        wrong[part] += plan.whole if seen is None else seen != planned_ns
+        wrong[part] += (plan.whole and planned_ns <= until_ns) if seen is None else seen != planned_ns
     return (OffPlan(p, bad / n) for p, bad, n in zip(plan.parts, wrong, due, strict=True) if n)
 
 

@@ -15,6 +15,7 @@ from bench.metrics.facts import RunFacts
 from bench.metrics.instrument import WorkerSamples
 from bench.metrics.per_request import NS_PER_MS, NS_PER_S, send_lateness_ms
 from bench.metrics.quantile import describe
+from bench.metrics.session_counts import SessionCounts
 from bench.records import RequestRecord
 
 _SLOT_ARRIVALS = 10
@@ -152,7 +153,12 @@ def dispersion(times_ns: Sequence[float], plan_ns: Sequence[float]) -> float | N
 
 
 def describe_load(
-    facts: RunFacts, columns: Columns, spans: Spans, samples: WorkerSamples, readiness: Readiness
+    facts: RunFacts,
+    columns: Columns,
+    spans: Spans,
+    samples: WorkerSamples,
+    readiness: Readiness,
+    sessions: SessionCounts,
 ) -> dict[str, Any]:
     """`load` of a summary. Means in flight are over the whole run, from the first send to the last end."""
     sent = happened(columns.sent)
@@ -168,7 +174,7 @@ def describe_load(
         "concurrency_mean": mean,
         "concurrency_max": spans.most(),
         "plan": plan_against_sent(list(columns.intended), sent) if facts.open_loop else None,
-        "off_plan": kept_plan.describe(facts.kept_plan, columns, spans.of_workers(), facts.start_ns),
+        "off_plan": kept_plan.describe(facts.kept_plan, columns, spans.of_workers(), facts.start_ns, sessions),
         "waited_at_cap": _waits(columns) if facts.open_loop and facts.max_concurrency is not None else None,
         "ready_not_sent": None if facts.open_loop else readiness.describe(),
         "littles_law": _littles_law(spans, samples),

@@ -12,6 +12,7 @@ them, unless a turn of their session failed too.
 
 from __future__ import annotations
 
+from array import array
 from typing import Any
 
 from bench.records import Outcome, RequestRecord
@@ -20,10 +21,20 @@ _SENT_WELL = (Outcome.OK, Outcome.INTERRUPTED, Outcome.DROPPED)
 """All others end a session."""
 
 
-class _Session:
-    __slots__ = ("answered", "failed", "in_run", "sent", "turns", "turns_before")
+FAR_NS = 2**62
+"""The end of a session that nobody has seen."""
 
-    def __init__(self, turns: int, turns_before: int) -> None:
+
+class _Session:
+    __slots__ = (
+        "answered", "began_ns", "end_ns", "failed", "first_pause_ns", "in_run", "sent", "turns", "turns_before", "worker",
+    )  # fmt: skip
+
+    def __init__(self, turns: int, turns_before: int, worker: int) -> None:
+        self.worker = worker
+        self.began_ns: int | None = None
+        self.first_pause_ns = 0
+        self.end_ns = 0
         self.turns = turns
         self.turns_before = turns_before
         self.sent = self.answered = 0
@@ -49,11 +60,40 @@ class SessionCounts:
         if record.session_number is None or record.session_turns is None:
             return
         before = 0 if record.session_turns_before is None else record.session_turns_before
-        session = self._sessions.setdefault(record.session_number, _Session(record.session_turns, before))
+        session = self._sessions.get(record.session_number)
+        if session is None:
+            session = _Session(record.session_turns, before, record.worker)
+            self._sessions[record.session_number] = session
+        if record.after == () or (record.after is None and record.turn == 0):
+            session.first_pause_ns = 0 if record.pause_ns is None else record.pause_ns
+            session.began_ns = record.intended_ns - session.first_pause_ns
+        session.end_ns = max(session.end_ns, record.end_ns)
         session.sent += 1
         session.answered += record.outcome is Outcome.OK
         session.failed |= record.outcome not in _SENT_WELL
         session.in_run |= record.phase == "run"
+
+    def spans(self) -> list[tuple[array[int], array[int]]]:
+        """When sessions began and ended that began in the run, of each worker: absolute ns. One that did not end goes on."""
+        found: dict[int, tuple[array[int], array[int]]] = {}
+        for session in self._sessions.values():
+            if session.began_ns is not None:
+                begins, ends = found.setdefault(session.worker, (array("q"), array("q")))
+                begins.append(session.began_ns)
+                ends.append(session.end_ns if session.failed or session.is_whole else FAR_NS)
+        return list(found.values())
+
+    def begins(self, start_ns: int) -> tuple[dict[int, float], float]:
+        """When each session began, by its number, in ns from `start_ns`; and until when all that began are there: of each
+        worker the last one is, and one whose first turn waits may not have been sent."""
+        found: dict[int, float] = {}
+        last: dict[int, float] = {}
+        for number, session in self._sessions.items():
+            if session.began_ns is not None:
+                found[number] = began = session.began_ns - start_ns
+                last[session.worker] = max(last.get(session.worker, began), began)
+        pause_ns = max((session.first_pause_ns for session in self._sessions.values()), default=0)
+        return found, min(last.values(), default=0.0) - pause_ns
 
     def describe(self, offered_per_s: float | None) -> dict[str, Any] | None:
         """`sessions` of a summary; None of a run without them. `offered_per_s`: new sessions, where a rate decides."""

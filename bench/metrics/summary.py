@@ -190,7 +190,7 @@ class Summary:
             },
             "counts": counts,
             "errors": tally.errors(),
-            "load": describe_load(facts, columns, self._spans, self._samples, self._readiness),
+            "load": describe_load(facts, columns, self._spans, self._samples, self._readiness, self._sessions),
             **whole,
             **({} if sessions is None else {"sessions": sessions}),
             **({} if jobs is None else {"jobs": jobs}),

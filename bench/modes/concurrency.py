@@ -23,7 +23,7 @@ class Concurrency(UsersMode):
 
     name = "concurrency"
     summary = "N users, each sends its next request when the last one is answered"
-    load_unit = "users"
+    load_units = ("users",)
 
     users: int
     ramp_ns: int
@@ -67,9 +67,14 @@ class Concurrency(UsersMode):
         """Users."""
         if self.segments:
             return round(level_at(after_warmup(self.segments, self.warmup_ns), since_start_ns))
-        come = self.users if not self.ramp_ns else 1 + since_start_ns * self.users // self.ramp_ns
-        return max(min(come, self.users), 0)
+        return coming_in_by(self.users, self.ramp_ns, since_start_ns)
 
     def part_of(self, load: float, share: WorkerShare) -> float:
         """Users, divided as those of the start are."""
         return part(round(load), share.worker, share.workers)
+
+
+def coming_in_by(users: int, ramp_ns: int, since_start_ns: int) -> int:
+    """How many of the users have come by then, over the ramp."""
+    come = users if not ramp_ns else 1 + since_start_ns * users // ramp_ns
+    return max(min(come, users), 0)

@@ -114,13 +114,24 @@ class Mode(ABC):
     """Settings that other modes do not have."""
     all_at_once: ClassVar[bool] = False
     """Whether every request is needed at the start."""
-    load_unit: ClassVar[str | None] = None
-    """What its load is a number of, where it can be changed while it runs: users, or requests/s."""
+    load_units: ClassVar[tuple[str, ...]] = ()
+    """What its load is a number of, where it can be changed while it runs: users, or requests/s. Of several, the settings say
+    which."""
 
     @property
     @abstractmethod
     def open_loop(self) -> bool:
         """Whether a schedule, not a response, decides when a request is sent, or the first one of a session."""
+
+    @classmethod
+    def unit_of(cls, settings: Settings) -> str | None:
+        """What the load of these settings is a number of; None where it cannot be changed while it runs."""
+        return cls.load_units[0] if cls.load_units else None
+
+    @property
+    def load_unit(self) -> str | None:
+        """The same, of this load."""
+        return self.load_units[0] if self.load_units else None
 
     @classmethod
     @abstractmethod
@@ -165,6 +176,10 @@ class Mode(ABC):
     def planned_arrivals(self, changes: Sequence[RateChange] = ()) -> Iterator[int] | None:
         """The arrivals, in ns from the start, where they come from the settings alone, and from the changes that were made
         while they came; None where they do not."""
+        return None
+
+    def planned_sessions(self, changes: Sequence[RateChange] = ()) -> Iterator[int] | None:
+        """The arrivals of sessions, as `planned_arrivals`; None where none arrive by a schedule."""
         return None
 
     def load_at(self, since_start_ns: int) -> float | None:

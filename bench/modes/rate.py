@@ -42,7 +42,7 @@ class Rate(OpenLoopMode):
     name = "rate"
     summary = "R requests a second, however slow the server is"
     own_settings = ("arrivals", "burstiness", "drop_late")
-    load_unit = "requests/s"
+    load_units = ("requests/s",)
 
     rate: float
     arrivals: str

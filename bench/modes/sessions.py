@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -12,7 +12,7 @@ from bench.clock import NS_PER_S
 from bench.conversations import Conversations
 from bench.dispatch import SessionArrivals, SessionUsers
 from bench.endpoints import DEFAULT, ENDPOINTS, urls
-from bench.modes.concurrency import DEFAULT_USERS, Concurrency
+from bench.modes.concurrency import DEFAULT_USERS, Concurrency, coming_in_by
 from bench.modes.interface import (
     DEFAULT_OUTPUT_TOKENS,
     Expected,
@@ -27,6 +27,7 @@ from bench.modes.interface import (
 from bench.modes.rate import Rate, shape_problems
 from bench.modes.share import BUSIEST_S, RunLength, WorkerShare, part
 from bench.rng import stream
+from bench.schedule.changing import ChangingArrivals, RateChange
 from bench.sources.agents import AgentSpec
 from bench.sources.interface import Source, SourceSpec
 from bench.sources.recorded import RecordingSpec
@@ -59,6 +60,7 @@ class Sessions(UsersMode):
     first session of each user begins in its middle."""
 
     name = "sessions"
+    load_units = ("sessions", "sessions/s")
     summary = "N users who hold conversations, or R new conversations a second"
     own_settings = (
         "turns",
@@ -81,6 +83,30 @@ class Sessions(UsersMode):
     schedule: Rate | None = None
     in_middle: bool = False
     seed: int = 0
+
+    @classmethod
+    def unit_of(cls, settings: Settings) -> str | None:
+        """Sessions that are held, or new ones a second."""
+        return cls.load_units[0] if settings.rate is None else cls.load_units[1]
+
+    @property
+    def load_unit(self) -> str | None:
+        """The same, of this load."""
+        return self.load_units[0] if self.schedule is None else self.load_units[1]
+
+    def load_at(self, since_start_ns: int) -> float:
+        """Sessions that are held, or new ones a second."""
+        if self.schedule is not None:
+            return self.schedule.load_at(since_start_ns)
+        return coming_in_by(self.users, self.ramp_ns, since_start_ns)
+
+    def part_of(self, load: float, share: WorkerShare) -> float:
+        """Sessions that are held, divided as those of the start are. A rate is the same to every worker."""
+        return load if self.schedule is not None else part(round(load), share.worker, share.workers)
+
+    def planned_sessions(self, changes: Sequence[RateChange] = ()) -> Iterator[int] | None:
+        """They come from the settings alone, and from the changes."""
+        return None if self.schedule is None else self.schedule.planned_arrivals(changes)
 
     @property
     def open_loop(self) -> bool:
@@ -241,7 +267,8 @@ class Sessions(UsersMode):
             in_memory=source.in_memory,
         )
         if self.schedule is not None:
-            arrivals = islice(self.schedule.offsets(), share.worker, None, share.workers)
+            mine = islice(self.schedule.offsets(), share.worker, None, share.workers)
+            arrivals = ChangingArrivals(mine, self.schedule.rate)
             return WorkerLoad(
                 conversations,
                 lambda sending: SessionArrivals(conversations, sending, offsets=arrivals),
