@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Starts `vllm serve` with options that suit the GPU, waits until it is healthy, and prints how to measure it.
+"""Starts vLLM, or another engine, with options that suit the GPU, waits until it is healthy, and prints how to measure it.
 
     decide (pure: GPUs, options, command)  ->  start  ->  wait for /health  ->  stay until either side ends
 
-Standard library only: it runs in vLLM's own environment, where Trueload is not installed.
+Standard library only: it runs in the engine's own environment, where Trueload is not installed.
 """
 
 from __future__ import annotations
@@ -23,39 +23,28 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from gpu.engines import ENGINES, CannotServe, Gpu, command_line, option_value
 
 POLL_S = 0.5
 PROGRESS_EVERY_S = 10.0
 STOP_GRACE_S = 30.0
 LAST_LINES = 20
 
-_SHORT = {"--tensor-parallel-size": "-tp"}
-
 _EPILOG = """\
-Options after -- go to vllm unchanged and take precedence over the options that this script chooses.
+Options after -- go to the engine unchanged and take precedence over the options that this script chooses.
 
 Examples:
   python gpu/serve_vllm.py Qwen/Qwen2.5-7B-Instruct
   python gpu/serve_vllm.py ./my-model --gpus 0,1 --port 8001 -- --max-model-len 16384
   python gpu/serve_vllm.py ./tiny-model --allow-cpu -- --dtype bfloat16 --enforce-eager
+  python gpu/serve_vllm.py ./model.gguf --engine llama.cpp -- --ctx-size 65536
 """
-
-
-class CannotServe(Exception):
-    """Why there is no server: one sentence for the user."""
-
-
-@dataclass(frozen=True)
-class Gpu:
-    """One GPU as nvidia-smi lists it."""
-
-    index: int
-    name: str
-    memory_mib: int
 
 
 def parse_gpus(csv: str) -> list[Gpu]:
@@ -65,7 +54,7 @@ def parse_gpus(csv: str) -> list[Gpu]:
         fields = [field.strip() for field in line.split(",")]
         if len(fields) != 3 or not fields[0].isdigit() or not fields[2].isdigit():
             raise CannotServe(
-                f"nvidia-smi lists a GPU that is not understood: {line!r}; use --allow-cpu to let vllm choose"
+                f"nvidia-smi lists a GPU that is not understood: {line!r}; use --allow-cpu to let the engine choose"
             )
         gpus.append(Gpu(int(fields[0]), fields[1], int(fields[2])))
     return gpus
@@ -74,17 +63,17 @@ def parse_gpus(csv: str) -> list[Gpu]:
 def find_gpus() -> list[Gpu]:
     """The GPUs that nvidia-smi finds. Raises CannotServe if it is missing, fails, or finds none."""
     if shutil.which("nvidia-smi") is None:
-        raise CannotServe("no GPU here: nvidia-smi is not on PATH; use --allow-cpu to start vllm anyway")
+        raise CannotServe("no GPU here: nvidia-smi is not on PATH; use --allow-cpu to start on the CPU")
     query = ["nvidia-smi", "--query-gpu=index,name,memory.total", "--format=csv,noheader,nounits"]
     found = subprocess.run(query, capture_output=True, text=True, check=False)
     if found.returncode != 0:
         said = (found.stdout + found.stderr).strip().splitlines()
         raise CannotServe(
-            f"no GPU here: nvidia-smi says {said[0] if said else 'nothing'!r}; use --allow-cpu to start anyway"
+            f"no GPU here: nvidia-smi says {said[0] if said else 'nothing'!r}; use --allow-cpu to start on the CPU"
         )
     gpus = parse_gpus(found.stdout)
     if not gpus:
-        raise CannotServe("no GPU here: nvidia-smi lists none; use --allow-cpu to start vllm anyway")
+        raise CannotServe("no GPU here: nvidia-smi lists none; use --allow-cpu to start on the CPU")
     return gpus
 
 
@@ -107,58 +96,8 @@ def choose_gpus(asked: str, gpus: Sequence[Gpu], visible: str | None) -> list[Gp
     return [by_index[int(part)] for part in dict.fromkeys(wanted)]
 
 
-def suitable_options(gpus: Sequence[Gpu]) -> dict[str, str]:
-    """Options of `vllm serve` for these GPUs; the smallest GPU decides. Empty for a CPU.
-
-    The sizes of a step are the API server's own defaults, written out so that the log shows them beside the results:
-    8192 tokens and 1024 sequences from 70 GiB on, except on the A100; 2048 and 256 elsewhere. A small card keeps more memory
-    free, since it may also drive a desktop.
-    """
-    if not gpus:
-        return {}
-    gib = min(gpu.memory_mib for gpu in gpus) / 1024
-    large = gib >= 70 and not any("A100" in gpu.name for gpu in gpus)
-    return {
-        "--tensor-parallel-size": str(len(gpus)),
-        "--gpu-memory-utilization": "0.90" if gib >= 20 else "0.85",
-        "--max-num-batched-tokens": "8192" if large else "2048",
-        "--max-num-seqs": "1024" if large else "256",
-    }
-
-
-def option_value(arguments: Sequence[str], name: str) -> str | None:
-    """The value of an option of vllm, written `--name value` or `--name=value`, with - or _ in the name; None if absent."""
-    for position, argument in enumerate(arguments):
-        flag, equals, value = argument.partition("=")
-        if flag.replace("_", "-") in (name, _SHORT.get(name)):
-            return value if equals else next(iter(arguments[position + 1 :]), "")
-    return None
-
-
-def serve_command(
-    vllm: str, model: str, host: str, port: int, options: dict[str, str], extra: Sequence[str]
-) -> list[str]:
-    """The command line. Raises CannotServe if `extra` sets the host or the port."""
-    for name in ("--host", "--port"):
-        if option_value(extra, name) is not None:
-            raise CannotServe(f"{name} stands after --: write it before --, since this script needs it too")
-    chosen = [part for name, value in options.items() if option_value(extra, name) is None for part in (name, value)]
-    return [vllm, "serve", model, "--host", host, "--port", str(port), *chosen, *extra]
-
-
-def find_vllm() -> str:
-    """The vllm command: on PATH, else beside this Python (an environment that is not activated). Raises CannotServe."""
-    beside = Path(sys.executable).with_name("vllm")
-    found = shutil.which("vllm") or (str(beside) if os.access(beside, os.X_OK) else None)
-    if found is None:
-        raise CannotServe(
-            "vllm is not installed here: pip install vllm, or run this with the Python of its environment"
-        )
-    return found
-
-
 def require_free(host: str, port: int) -> None:
-    """Raises CannotServe if another program listens there: its health would count as vllm's."""
+    """Raises CannotServe if another program listens there: its health would count as the engine's."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -198,12 +137,13 @@ def served_name(url: str, api_key: str | None) -> str | None:
 
 
 class Server:
-    """The running vllm. It has its own session, so that Ctrl-C reaches it once: from this script."""
+    """The running engine. It has its own session, so that Ctrl-C reaches it once: from this script."""
 
-    def __init__(self, command: Sequence[str], environment: dict[str, str], log: Path) -> None:
+    def __init__(self, name: str, command: Sequence[str], environment: dict[str, str], log: Path) -> None:
+        self.name = name
         self.log = log
         self.stopped_by: int | None = None
-        # Held back until there is somebody to forward them to: vllm must not be left behind.
+        # Held back until there is somebody to forward them to: the engine must not be left behind.
         held = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
         signal.pthread_sigmask(signal.SIG_BLOCK, held)
         for number in held:
@@ -222,7 +162,7 @@ class Server:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, held)
 
     def _forward(self, number: int, _: FrameType | None) -> None:
-        """Pass the first signal to vllm, which stops its workers; kill everything on the second."""
+        """Pass the first signal to the engine, which stops its workers; kill everything on the second."""
         if self.stopped_by is None:
             self.stopped_by = number
             self.process.send_signal(number)
@@ -230,7 +170,7 @@ class Server:
             self.kill_all()
 
     def kill_all(self) -> None:
-        """Kill what is left of vllm: a worker that outlives it would keep the GPU's memory."""
+        """Kill what is left of it: a worker that outlives it would keep the GPU's memory."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
 
@@ -242,7 +182,7 @@ class Server:
             return None
 
     def stop(self) -> int:
-        """Stop vllm, by force after STOP_GRACE_S. Returns its exit status."""
+        """Stop the engine, by force after STOP_GRACE_S. Returns its exit status."""
         if self.process.poll() is None and self.stopped_by is None:
             self.process.terminate()
         if (status := self.wait(STOP_GRACE_S)) is None:
@@ -251,7 +191,7 @@ class Server:
         return status
 
     def last_lines(self, count: int) -> list[str]:
-        """The last lines of vllm's log."""
+        """The last lines of its log."""
         return self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-count:]
 
 
@@ -266,7 +206,7 @@ def say(text: str) -> None:
 
 
 def wait_until_healthy(server: Server, url: str, timeout_s: float) -> int | None:
-    """Wait until vllm is healthy: None. Otherwise the exit status to end with."""
+    """Wait until the engine is healthy: None. Otherwise the exit status to end with."""
     started = time.monotonic()
     next_word = started + PROGRESS_EVERY_S
     while not is_healthy(url):
@@ -276,11 +216,13 @@ def wait_until_healthy(server: Server, url: str, timeout_s: float) -> int | None
             server.stop()
             return 128 + server.stopped_by
         if status is not None:
-            say("vllm ended before it was healthy")
+            say(f"{server.name} ended before it was healthy")
             return report_end(server, status) or 1
         if now - started > timeout_s:
             server.stop()
-            say(f"vllm was not healthy after {timeout_s:g} s and was stopped: see {server.log}, or raise --timeout")
+            say(
+                f"{server.name} was not healthy after {timeout_s:g} s and was stopped: see {server.log}, or raise --timeout"
+            )
             return 1
         if now >= next_word:
             next_word += PROGRESS_EVERY_S
@@ -305,19 +247,21 @@ def parse_arguments(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("model", metavar="MODEL", help="hub id or directory of the model")
+    add("model", metavar="MODEL", help="hub id, directory or file of the model")
+    add("--engine", choices=tuple(ENGINES), default="vllm", help="what serves it (default: vllm)")
     add("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
     add("--port", type=int, default=8000, help="port to listen on (default: 8000)")
     add("--gpus", default="first", metavar="LIST", help="indices such as 0,1; all; first (default: first)")
-    add("--allow-cpu", action="store_true", help="start although there is no GPU (a build of vllm for the CPU)")
+    add("--allow-cpu", action="store_true", help="start although there is no GPU (a build for the CPU)")
     add("--timeout", type=float, default=1800.0, metavar="S", help="seconds to become healthy (default: 1800)")
     add("--log", type=Path, metavar="FILE", help="where vllm's output goes (default: a temporary file)")
     return parser.parse_args(list(argv[:split])), list(argv[split + 1 :])
 
 
 def serve(options: argparse.Namespace, extra: list[str]) -> int:
-    """Start vllm and stay until it ends. Returns the exit status; raises CannotServe."""
-    vllm = find_vllm()
+    """Start the engine and stay until it ends. Returns the exit status; raises CannotServe."""
+    engine = ENGINES[options.engine]
+    engine.program()
     gpus: list[Gpu] = []
     if options.allow_cpu:
         say("not looking for GPUs (--allow-cpu)")
@@ -325,18 +269,18 @@ def serve(options: argparse.Namespace, extra: list[str]) -> int:
         found = find_gpus()
         gpus = choose_gpus(options.gpus, found, os.environ.get("CUDA_VISIBLE_DEVICES"))
         say(f"{len(gpus)} of {len(found)} GPUs: " + ", ".join(f"{g.index} {g.name} {g.memory_mib} MiB" for g in gpus))
-    command = serve_command(vllm, options.model, options.host, options.port, suitable_options(gpus), extra)
+    command = command_line(engine, options.model, options.host, options.port, gpus, extra)
     require_free(options.host, options.port)
     environment = dict(os.environ)
     if gpus:
         environment["CUDA_VISIBLE_DEVICES"] = ",".join(str(gpu.index) for gpu in gpus)
         # nvidia-smi counts GPUs by bus; CUDA would count the fastest first.
         environment["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
-    log = options.log or Path(tempfile.mkstemp(prefix="vllm-", suffix=".log")[1])
-    api_key = option_value(extra, "--api-key") or environment.get("VLLM_API_KEY")
+    log = options.log or Path(tempfile.mkstemp(prefix=f"{options.engine}-", suffix=".log")[1])
+    api_key = option_value(extra, "--api-key") or environment.get(engine.key_variable)
     say(f"starting: {shlex.join(part.replace(api_key, '***') if api_key else part for part in command)}")
     say(f"its log:  {log}")
-    server = Server(command, environment, log)
+    server = Server(options.engine, command, environment, log)
     try:
         return attend(server, options, extra, api_key)
     finally:
@@ -344,7 +288,7 @@ def serve(options: argparse.Namespace, extra: list[str]) -> int:
 
 
 def attend(server: Server, options: argparse.Namespace, extra: Sequence[str], api_key: str | None) -> int:
-    """Wait until vllm is healthy, print how to measure it, and stay until it ends. Returns the exit status."""
+    """Wait until the engine is healthy, print how to measure it, and stay until it ends. Returns the exit status."""
     url = base_url(options.host, options.port)
     if (failure := wait_until_healthy(server, url, options.timeout)) is not None:
         return failure
@@ -361,16 +305,16 @@ def attend(server: Server, options: argparse.Namespace, extra: Sequence[str], ap
 
 
 def report_end(server: Server, returncode: int) -> int:
-    """Report that vllm ended by itself, with the end of its log. Returns the exit status."""
+    """Report that the engine ended by itself, with the end of its log. Returns the exit status."""
     status = shell_status(returncode)
-    say(f"vllm ended with status {status}. The end of {server.log}:")
+    say(f"{server.name} ended with status {status}. The end of {server.log}:")
     for line in server.last_lines(LAST_LINES):
         say(f"  {line}")
     return status
 
 
 def main(argv: Sequence[str]) -> int:
-    """Exit status: vllm's own; 128 + n after signal n; 2 if it could not start; 1 if it never became healthy."""
+    """Exit status: the engine's own; 128 + n after signal n; 2 if it could not start; 1 if it never became healthy."""
     options, extra = parse_arguments(argv)
     try:
         return serve(options, extra)

@@ -36,7 +36,9 @@ def replay(
             config = manifest.read(directory).config
             flags = f"--profile {shlex.quote(str(profile))}"
             try:
-                with running_mock(flags, seed=config.seed, tokenizer=config.tokenizer) as mock:
+                with running_mock(
+                    flags, seed=config.seed, tokenizer=None if config.server_counts else config.tokenizer
+                ) as mock:
                     observer.say(f"replaying {path}")
                     again = load_test.run(_against(config, mock.url, Path(folder) / str(number)), observer=observer)
             except (TargetError, UsageError) as e:
@@ -53,9 +55,11 @@ def replay(
 
 def _against(config: RunConfig, url: str, out: Path) -> RunConfig:
     """The same load against the mock: nothing of the server's address, secrets and metrics."""
+    # Where a server counts the tokens, it is another one now: the mock, with a tokenizer of its own.
+    tokenizer = "server" if config.server_counts else config.tokenizer
     return config.with_values(
-        url=url, out=str(out), model=None, api_key=None, header=(), ca_file=None, insecure=False, server_metrics=("off",),
-        gpu_metrics="off", slo=(), quiet=True,
+        url=url, tokenizer=tokenizer, out=str(out), model=None, api_key=None, header=(), ca_file=None, insecure=False,
+        server_metrics=("off",), gpu_metrics="off", slo=(), quiet=True,
     )  # fmt: skip
 
 

@@ -30,6 +30,7 @@ from bench.sources.interface import SourceSpec
 from bench.traffic import TrafficClass
 from bench.verdict.limits import Limits
 from promptset.samples import Sample
+from promptset.tokens import SERVER
 
 SECRETS = {"api_key", "header"}
 """What a run directory keeps masked."""
@@ -103,6 +104,12 @@ class RunConfig(Settings):
     def cancel_plan(self) -> CancelPlan | None:
         """Which users give up; None where all stay."""
         return None if self.cancel is None else cancel.parse(self.cancel)
+
+    @property
+    def server_counts(self) -> bool:
+        """Whether prompts are made with a server's counts of tokens: that of the run, or one at an address."""
+        spec = self.tokenizer
+        return spec is not None and (spec == SERVER or spec.startswith(("http://", "https://")))
 
     @property
     def length(self) -> RunLength:

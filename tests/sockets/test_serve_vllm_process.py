@@ -155,7 +155,7 @@ def test_it_starts_waits_prints_and_forwards_the_signal(stand_in, port):
         assert started["argv"] == [
             *["serve", "some/model", "--host", "127.0.0.1", "--port", str(port)],
             *["--tensor-parallel-size", "1", "--gpu-memory-utilization", "0.90"],
-            *["--max-num-batched-tokens", "8192", "--max-num-seqs", "1024"],
+            *["--max-num-batched-tokens", "8192", "--max-num-seqs", "1024", "--enable-prompt-tokens-details"],
             *["--max-model-len", "99", "--api-key", "sk-secret"],
         ]
         script.process.send_signal(signal.SIGTERM)
@@ -265,7 +265,7 @@ def test_a_missing_gpu_is_said_and_can_be_allowed(stand_in, port, nvidia_smi, sa
         script.ready()
         started = json.loads(script.read("started.json"))
         assert started == {
-            "argv": ["serve", "some/model", "--host", "127.0.0.1", "--port", str(port)],
+            "argv": [*f"serve some/model --host 127.0.0.1 --port {port}".split(), "--enable-prompt-tokens-details"],
             "visible": None,
         }
         script.process.send_signal(signal.SIGTERM)

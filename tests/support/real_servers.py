@@ -24,6 +24,8 @@ VLLM_PYTHON = os.environ.get("TRUELOAD_VLLM_PYTHON", sys.executable)
 """The Python of the environment that vLLM is installed in."""
 VLLM_MISSING = "vLLM is not installed here: name the Python that has it in TRUELOAD_VLLM_PYTHON"
 HAS_VLLM = sys.executable != VLLM_PYTHON or importlib.util.find_spec("vllm") is not None
+VLLM_FLAGS = ("--load-format", "dummy", "--dtype", "bfloat16", "--max-model-len", "8192", "--enforce-eager")
+VLLM_OFFLINE = {"HF_HUB_OFFLINE": "1", "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1"}
 MODEL = {
     "architectures": ["LlamaForCausalLM"],
     "model_type": "llama",
@@ -80,11 +82,9 @@ def vllm(model: Path, *flags: str) -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [VLLM_PYTHON, "-m", "vllm.entrypoints.openai.api_server", "--model", str(model)]
-    command += ["--served-model-name", "m", "--load-format", "dummy", "--dtype", "bfloat16", "--max-model-len", "8192"]
-    command += ["--enforce-eager", "--host", "127.0.0.1", "--port", str(port), *flags]
-    offline = {"HF_HUB_OFFLINE": "1", "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1"}
+    command += ["--served-model-name", "m", "--host", "127.0.0.1", "--port", str(port), *VLLM_FLAGS, *flags]
     with (model / "vllm.log").open("w") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **offline})
+        process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **VLLM_OFFLINE})
     url = f"http://127.0.0.1:{port}"
     try:
         deadline = time.monotonic() + 240

@@ -45,6 +45,7 @@ CANNOT_RUN = {
     "python -m bench sweep --url http://127.0.0.1:8000 --loads concurrency=1..256x2": "takes ten minutes",
     "scripts/test": "runs this very test",
     "scripts/check": "reads the whole checkout, and is run before anything lands anyway",
+    "python gpu/measure.py": "needs a GPU and vLLM; tests/sockets/test_gpu_measure.py runs it with a stand-in",
     "python gpu/serve_vllm.py": "needs a GPU and vLLM",
 }
 """What the blocks marked `sh` may hold, and why no test runs it."""

