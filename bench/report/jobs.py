@@ -104,6 +104,24 @@ def _said_by(cached_from: Mapping[str, int]) -> str:
     return ", ".join(parts) or "no reply"
 
 
+MOST_CUT = 0.05
+"""Of the jobs that were begun in the run: if more were cut off, those that were not say too little of long ones."""
+
+
+def warnings(summary: Mapping[str, Any]) -> list[str]:
+    """A sentence where so many jobs were cut off that job seconds are too low."""
+    jobs = summary.get("jobs")
+    if jobs is None:
+        return []
+    cut, begun = jobs["counts"]["cut"], jobs["counts"]["cut"] + jobs["counts"]["completed"]
+    if not begun or cut <= MOST_CUT * begun:
+        return []
+    return [
+        f"{cut:,} of {begun:,} jobs were cut off by the end of the run, long ones more often than short ones: job seconds "
+        "are too low. Make the run many times as long as a job."
+    ]
+
+
 def lines(summary: Mapping[str, Any]) -> list[str]:
     """The rows as a terminal shows them."""
     found = [f"{row.name[0].lower()}{row.name[1:]}: {row.value}" for row in rows(summary)]

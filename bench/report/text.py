@@ -85,7 +85,7 @@ def _page(summary: Mapping[str, Any], columns: int, brief: bool) -> Group:
             for line in (*server.text_lines(summary), *server_requests.lines(summary), *server.gpu_lines(summary))
         ]
         parts += _calibrated(summary)
-        parts += [Text(warning, "yellow") for warning in summary["window"]["warnings"]]
+        parts += [Text(warning, "yellow") for warning in (*summary["window"]["warnings"], *jobs.warnings(summary))]
     return Group(*parts)
 
 

@@ -62,3 +62,14 @@ def test_csv_and_markdown_have_them() -> None:
     assert float(rows["job"]["p90"]) == found["job_s"]["p90"]
     assert float(rows["jobs_per_hour_per_gpu"]["mean"]) == found["rates"]["jobs_per_hour_per_gpu"]
     assert "| Job seconds | average " in to_markdown(summary_of_jobs())
+
+
+def test_a_run_that_cut_off_many_jobs_is_warned_of() -> None:
+    whole = summary_of_jobs()
+    assert jobs.warnings(whole) == []
+    whole["jobs"]["counts"] |= {"completed": 90, "cut": 5}
+    (said,) = jobs.warnings(whole)
+    assert said.startswith("5 of 95 jobs were cut off by the end of the run")
+    assert said in html.render(whole, page_data_of_jobs())
+    assert said in " ".join(text.render(whole).split())
+    assert jobs.warnings(golden_summary()) == []
