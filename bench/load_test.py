@@ -41,6 +41,7 @@ from bench.scale.processes import WorkerProcesses
 from bench.secrets import public_command, public_url
 from bench.server_metrics.prefix_cache import PrefixCacheUse
 from bench.sources.interface import Source
+from bench.sources.mixed import Mixed
 from bench.target import scraper
 from bench.target.probe import ProbeResult, choose_model, list_models, probe, samples_to_ask
 from bench.target.scrape_task import ScrapeTask
@@ -260,12 +261,13 @@ async def _probe(
         url=public_url(target.url),
         samples=samples_to_ask(
             config.endpoint,
-            _apart(source, config),
+            source.ways if config.classes else _apart(source, config),
             source.own_body,
             models=_drawn(config),
             all_named=source.names_models or bool(config.classes),
         ),
         listed=listed,
+        classes=source.classes_of_ways if isinstance(source, Mixed) else (),
         authorized=any(name.lower() in ("authorization", "x-api-key") for name, _ in target.headers),
         timeout_s=config.probe_timeout,
     )

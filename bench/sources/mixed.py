@@ -73,10 +73,19 @@ class Mixed(SamplesInOrder):
     @property
     def ways(self) -> tuple[Sample, ...]:
         """One sample of each way that requests of any class go."""
-        found = [way for one in self._classes for way in one.ways()]
-        return tuple({(way.endpoint, way.model, way.headers, way.priority): way for way in reversed(found)}.values())[
-            ::-1
-        ]
+        return tuple(way for _, way in self._ways())
+
+    @property
+    def classes_of_ways(self) -> tuple[str, ...]:
+        """The class, or the first of several, that goes each of these ways."""
+        return tuple(name for name, _ in self._ways())
+
+    def _ways(self) -> list[tuple[str, Sample]]:
+        found: dict[object, tuple[str, Sample]] = {}
+        for one in self._classes:
+            for way in one.ways():
+                found.setdefault((way.endpoint, way.model, way.headers, way.priority), (one.name, way))
+        return list(found.values())
 
     @property
     def names_models(self) -> bool:

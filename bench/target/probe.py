@@ -62,13 +62,14 @@ async def probe(
     url: str,
     samples: Sequence[Sample],
     listed: Sequence[str] | None,
+    classes: Sequence[str] = (),
     authorized: bool = False,
     timeout_s: float | None = None,
 ) -> ProbeResult:
     """Send the probe, and give up after this time. Raises TargetError with one sentence: what is wrong and what to do.
 
     One request for each of `samples`, one after the other; the first finds out which options the server takes.
-    `authorized`: a key is sent.
+    `classes`: of each sample the class of traffic, where there are some. `authorized`: a key is sent.
     """
     notes: list[str] = []
     sample, *others = samples
@@ -80,11 +81,12 @@ async def probe(
                 notes.append(f"the server refuses {name} (status {record.status}): the run goes without it")
                 record, options = tried, without
     if (problem := _diagnose(record, sample, url, options, listed, authorized)) is not None:
-        raise TargetError(problem)
+        raise TargetError(f"class {classes[0]}: {problem}" if classes else problem)
     for number, other in enumerate(others, 1):
         asked = await _send(transport, clock, other, options, f"probe-{run_id}-of-{number}", timeout_s)
         if (problem := _diagnose(asked, other, url, options, listed, authorized)) is not None:
-            raise TargetError(f"{_named(other)}: {problem}")
+            who = [f"class {classes[number]}"] if classes else []
+            raise TargetError(f"{', '.join(filter(None, [*who, _named(other)]))}: {problem}")
     if options.stream and options.ask_usage and record.output_tokens_from != "usage":
         notes.append("the server reports no usage: output tokens are counted by the client")
     return ProbeResult(options, tuple(notes), record)

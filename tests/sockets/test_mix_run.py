@@ -64,3 +64,16 @@ def test_four_workers_send_each_class_its_share_to_its_place(tmp_path: Path) -> 
     assert [one["slo_held"] for one in summary["classes"]] == [True, None, True]
     kept = (out / "run.yaml").read_text()
     assert "X-Tenant: '***'" in kept
+
+
+def test_the_probe_says_which_class_the_server_refuses(tmp_path: Path) -> None:
+    def refusing(request: Received) -> Sequence[Step]:
+        return whole("401 Unauthorized", b"") if request.headers.get("x-tenant") else server(request)
+
+    file = tmp_path / "mix.yaml"
+    file.write_text("classes: [{name: free, share: 1}, {name: paid, share: 1, headers: {X-Tenant: t}}]")
+    with LiteralServer(refusing) as answering:
+        command = [sys.executable, "-m", "bench", "run", "--url", answering.url, "--mix", str(file), "--model", "a"]
+        ran = subprocess.run([*command, "--out", str(tmp_path / "run")], capture_output=True, text=True, timeout=50)
+    assert ran.returncode == 4
+    assert "error: class paid: the server needs a key (status 401" in ran.stderr
