@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable, Sequence
 
 from bench.clock import Timer
@@ -70,6 +71,8 @@ class SessionsLoop(ABC):
         self._conversations = conversations
         self._sending = sending
         self.planned = self.sent = self.done = 0
+        self._to_make: deque[tuple[Conversation, int]] = deque()
+        self._making = False
 
     @abstractmethod
     def start(self, start_ns: int) -> None:
@@ -136,8 +139,18 @@ class SessionsLoop(ABC):
 
     def _make_soon(self, session: _Session, turns: Sequence[int]) -> None:
         """Make the bodies of these turns, as far as their answers are there, when what is due now has been sent."""
-        for turn in turns:
-            self._loop.call_soon(session.conversation.make, turn)
+        self._to_make.extend((session.conversation, turn) for turn in turns)
+        if self._to_make and not self._making:
+            self._making = True
+            self._loop.call_soon(self._make_one)
+
+    def _make_one(self) -> None:
+        """A long history takes milliseconds: between two of them, the loop looks at sockets and deadlines."""
+        conversation, turn = self._to_make.popleft()
+        conversation.make(turn)
+        self._making = bool(self._to_make)
+        if self._making:
+            self._loop.call_soon(self._make_one)
 
     def _turn_ended(self, session: _Session, turn: int, end_ns: int, whole: bool) -> None:
         session.in_flight -= 1

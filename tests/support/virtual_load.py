@@ -42,14 +42,18 @@ class LateRecords(ScriptedTransport):
     """Says at once that a response has ended, and hands over its record so much later."""
 
     late_ns = 0
+    read_as: Callable[[RequestRecord], RequestRecord]
 
     def start(
         self, request: Request, intended_ns: int, eligible_ns: int, done: OnRecord, ended: OnEnd = ignore
     ) -> None:
-        def later(record: RequestRecord) -> None:
-            self._clock.call_at(self._clock.now_ns() + self.late_ns, lambda: done(record))
+        def read(record: RequestRecord) -> None:
+            done(self.read_as(record))
 
-        super().start(request, intended_ns, eligible_ns, later if self.late_ns else done, ended)
+        def later(record: RequestRecord) -> None:
+            self._clock.call_at(self._clock.now_ns() + self.late_ns, lambda: read(record))
+
+        super().start(request, intended_ns, eligible_ns, later if self.late_ns else read, ended)
 
 
 class Load:
@@ -69,10 +73,11 @@ class Load:
         meanwhile: Sequence[tuple[int, Callable[[Load], None]]] = (),
         begins_late_ns: int | None = None,
         cancel: Callable[[int], int | None] | None = None,
+        read_as: Callable[[RequestRecord], RequestRecord] = lambda record: record,
     ) -> None:
         """`work_ns` is charged for each send, records come `records_late_ns` after the ends, and `meanwhile` has what
-        happens besides, as (offset in ns, call). With `begins_late_ns` the load is sampled as a worker does it, from so long
-        after its start on.
+        happens besides, as (offset in ns, call). `read_as`: what reading a reply makes of its record. With `begins_late_ns`
+        the load is sampled as a worker does it, from so long after its start on.
         """
         self._script_for = (lambda request: script) if isinstance(script, ScriptedReply) else script
         self._limits = {"requests": requests, "duration_ns": duration_ns, "ends_ns": ends_ns}
@@ -82,6 +87,7 @@ class Load:
         self._meanwhile = meanwhile
         self._begins_late_ns = begins_late_ns
         self._cancel = cancel
+        self._read_as = read_as
         self.samples: list[dict[str, Any]] = []
         self.records: list[RequestRecord] = []
 
@@ -147,6 +153,7 @@ class Load:
             self.in_flight = InFlightCounter()
             self.transport = LateRecords(self._answer, clock)
             self.transport.late_ns = self._records_late_ns
+            self.transport.read_as = self._read_as
             encode = lambda sample: Encoded(b"{}", True, None)  # noqa: E731
             supply = Supply(itertools.repeat(Sample(prompt="x")), encode, "made", cancel=self._cancel)
             sending = Sending(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import orjson
 
 from bench.metrics.load import Readiness
-from bench.records import Outcome
+from bench.records import Outcome, RequestRecord
 from bench.transport.scripted import ScriptedReply
 from bench.workload import Request
 from promptset.sessions import Session, Turn
@@ -166,6 +167,17 @@ def test_what_is_in_flight_beside_a_failure_ends_by_itself_and_then_the_user_is_
         (0, 2),
         (1, 0),
     ]
+
+
+def test_a_reply_that_looked_whole_and_is_wrong_ends_its_session_when_it_is_read() -> None:
+    def malformed(record: RequestRecord) -> RequestRecord:
+        return replace(record, outcome=Outcome.MALFORMED) if record.index == 0 else record
+
+    load = Load(by_turn([10, 50, 20, 5]), requests=4, records_late_ns=15 * MS, read_as=malformed)
+    load.sessions(1, itertools.repeat(agents()))
+    # The sub-agents waited for the end of the plan alone, and were sent. What joins them is not.
+    assert turns_of(load) == [(0, 0), (0, 1), (0, 2), (1, 0)]
+    assert load.sent_at == [0, 10 * MS, 10 * MS, 60 * MS]
 
 
 def test_a_cancelled_turn_ends_its_session_too() -> None:
