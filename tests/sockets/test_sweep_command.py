@@ -123,7 +123,7 @@ def test_ctrl_c_keeps_what_is_done_and_prints_the_table_so_far(url: str, tmp_pat
     ("words", "said"),
     [
         ([], "--loads is missing: give for example --loads concurrency=1..256x2"),
-        (["--loads", "users=3"], "--loads users=3: write concurrency=1..256x2 (users) or rate=5,10,20"),
+        (["--loads", "users=3"], "--loads users=3: write concurrency=1..256x2 (users), rate=5,10,20"),
         (["--loads", "concurrency=1..8"], "'1..8' is not a load: write numbers"),
         (["--loads", "rate=5", "--repeats", "0"], "--repeats 0: give a whole number of at least 1"),
         (["--loads", "rate=5", "--gpus", "two"], "--gpus two: give a whole number of at least 1"),
