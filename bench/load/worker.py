@@ -17,6 +17,7 @@ from bench.load.collector import collect_ahead
 from bench.load.feed import ProcessFeed
 from bench.load.feed_on_change import FeedOnChange, may_need_more
 from bench.modes.interface import Expected, Numbering
+from bench.modes.share import WorkerShare
 from bench.records import RequestRecord
 from bench.run_directory import LineLog, shard_names
 from bench.sources.interface import Source
@@ -39,7 +40,15 @@ MOST_AHEAD, MOST_AHEAD_BYTES = 200_000, 512 * 1024 * 1024
 """The same, where all is sent at once, or where making prompts is a load on the target, which counts their tokens."""
 
 CONNECTIONS_AHEAD = 512
-"""Connections made before an open loop without a cap: nobody knows how many it will need."""
+"""Connections made before an open loop without a cap, or sessions with sub-agents: nobody knows how many they will need."""
+
+
+def connections_ahead(share: WorkerShare, at_once: int, room: int) -> int:
+    """Connections that are made before the load: one for each user, or each place under the cap. Where nothing sets their
+    number, and for the `at_once` requests of a session with sub-agents, as many as are likely to be needed."""
+    if share.users is not None:
+        return max(share.users, min(share.users * at_once, CONNECTIONS_AHEAD, room))
+    return min(CONNECTIONS_AHEAD, room) if share.cap is None else share.cap
 
 
 class Worker:
@@ -81,9 +90,7 @@ class Worker:
     async def prepare(self) -> None:
         """Make requests and connections ahead. Raises UsageError where the data cannot be made."""
         share, begun = self._assignment.share, self._load.begun
-        connections = share.cap if share.users is None else share.users * self._source.at_once
-        if connections is None:
-            connections = min(CONNECTIONS_AHEAD, preflight.room_for_connections())
+        connections = connections_ahead(share, self._source.at_once, preflight.room_for_connections())
         if not begun and share.requests is not None:
             connections = min(connections, share.requests)
         if not self._source.in_memory:
