@@ -97,7 +97,8 @@ def expected_outcome(line: Mapping[str, Any], endpoint: str = "chat") -> Outcome
     """The outcome that the client must have recorded for this line of the ledger."""
     status = line["status"]
     if status is not None and status >= 300:
-        return Outcome.HTTP_ERROR
+        lost = isinstance(line["engine"], dict) and line["engine"].get("previous") == "lost"
+        return Outcome.LOST_RESPONSE if lost else Outcome.HTTP_ERROR
     struck = faults_of(line)
     if endpoint in _WITH_A_LAST_EVENT and line["write_ns"]:
         if "error_in_stream" in struck:

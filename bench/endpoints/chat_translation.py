@@ -136,10 +136,12 @@ def _reasoning_items(message: Mapping[str, Any]) -> list[Fields]:
 
 
 def _object(arguments: str) -> Any:
+    """Arguments as the object that Messages want; models write other things too."""
     try:
-        return orjson.loads(arguments) if arguments else {}
+        made = orjson.loads(arguments) if arguments else {}
     except orjson.JSONDecodeError:
-        return {"arguments": arguments}
+        made = arguments
+    return made if isinstance(made, dict) else {"arguments": made}
 
 
 def _holds_results(message: Fields) -> bool:

@@ -82,7 +82,7 @@ class Exchange:
         self.status: int | None = None
         self.location: str | None = None
         self.bytes_received = 0
-        self._sized = False
+        self._sized = self._refused = False
         self._digested_bytes = 0
         self._parser: SSEParser | WholeMessages | None = None
         self._reader: EventReader | None = None
@@ -193,6 +193,7 @@ class Exchange:
         request = self.request
         if request.on_answer is not None:
             request.on_answer(Answer(content=reply.content) if reply.answer is None else reply.answer)
+        stamps = [] if self._refused else self._chunk_ns  # A refusal has no chunks over HTTP either.
         message = error if outcome is failed and error is not None else said
         return RequestRecord(
             id=request.id,
@@ -209,10 +210,10 @@ class Exchange:
             status=self.status,
             outcome=outcome,
             error=None if message is None else self._redacted(message),
-            chunk_ns=tuple(self._chunk_ns),
-            chunk_bound_ns=tuple([self._bounds.get(i) for i in range(len(self._chunk_ns))]) if self._bounds else None,
-            chunk_tokens=reply.chunk_tokens,
-            chunk_kind=reply.chunk_kind,
+            chunk_ns=tuple(stamps),
+            chunk_bound_ns=tuple([self._bounds.get(i) for i in range(len(stamps))]) if self._bounds else None,
+            chunk_tokens=None if self._refused else reply.chunk_tokens,
+            chunk_kind="" if self._refused else reply.chunk_kind,
             input_tokens_asked=request.input_tokens_asked,
             input_tokens=reply.input_tokens,
             cached_tokens=reply.cached_tokens,
@@ -274,6 +275,7 @@ class Exchange:
         if problem is not None and problem.outcome in (Outcome.STREAM_ERROR, Outcome.LOST_RESPONSE):
             if reply.refused is not None and isinstance(self._parser, WholeMessages):
                 self.status = reply.refused
+                self._refused = True
                 lost = problem.outcome is Outcome.LOST_RESPONSE
                 return problem.outcome if lost else Outcome.HTTP_ERROR, problem.message
             return problem.outcome, problem.message

@@ -49,6 +49,23 @@ def test_sessions_and_whole_replies_agree_too(endpoint: str, tmp_path: Path) -> 
     assert whole["tokens"]["usage"]["output"] == 8 * 9
 
 
+def test_every_count_over_a_websocket_is_that_of_the_ledger(tmp_path: Path) -> None:
+    words = "--endpoint responses --websocket --concurrency 4 --requests 24 --max-errors 100%"
+    faults = "--fault 529:index=7 --fault truncate:after=2,index=8 --fault no_done:index=9"
+    summary = calibrated(words, f"{MOCK} {faults}", tmp_path / "run")
+    assert summary["counts"]["by_outcome"] == {"ok": 21, "http_error": 1, "truncated": 2}
+    assert summary["counts"]["by_status"] == {"200": 23, "529": 1}
+    assert summary["tokens"]["asked_against_got"]["output"]["differ"] == 0
+
+
+@pytest.mark.parametrize("way", ["", "--websocket"])
+def test_stored_histories_agree_and_lost_responses_are_no_surprise(way: str, tmp_path: Path) -> None:
+    sessions = "--mode sessions --turns 4 --history stored --concurrency 2 --requests 12 --max-errors 100%"
+    mock = "--ttft 20ms --tpot 4ms --fault lost_response:index=4"
+    summary = calibrated(f"--endpoint responses {way} {sessions}", mock, tmp_path / "run")
+    assert summary["counts"]["by_outcome"] == {"ok": 11, "lost_response": 1}
+
+
 @pytest.mark.parametrize("endpoint", ["chat", "messages", "responses"])
 def test_tool_calls_agree_and_ttft_ends_at_the_name(endpoint: str, tmp_path: Path) -> None:
     tools = tmp_path / "tools.json"

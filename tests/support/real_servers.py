@@ -25,7 +25,8 @@ VLLM_PYTHON = os.environ.get("TRUELOAD_VLLM_PYTHON", sys.executable)
 VLLM_MISSING = "vLLM is not installed here: name the Python that has it in TRUELOAD_VLLM_PYTHON"
 HAS_VLLM = sys.executable != VLLM_PYTHON or importlib.util.find_spec("vllm") is not None
 VLLM_FLAGS = ("--load-format", "dummy", "--dtype", "bfloat16", "--max-model-len", "8192", "--enforce-eager")
-VLLM_OFFLINE = {"HF_HUB_OFFLINE": "1", "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1"}
+VLLM_OFFLINE = {"HF_HUB_OFFLINE": "1", "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1",
+                "VLLM_ENABLE_RESPONSES_API_STORE": "1"}  # fmt: skip
 MODEL = {
     "architectures": ["LlamaForCausalLM"],
     "model_type": "llama",

@@ -307,6 +307,32 @@ def test_no_error_quotes_a_secret(flags: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("fields", "problem"),
     [
+        ({"websocket": True}, "--websocket needs --endpoint responses: chat has no WebSocket"),
+        (
+            {"websocket": True, "endpoint": "responses", "stream": False},
+            "--websocket and --no-stream exclude each other",
+        ),
+        ({"websocket": True, "endpoint": "responses", "transport": "httpx"}, "--websocket needs --transport wire"),
+        ({"mode": "sessions", "history": "stored"}, "--history stored needs --endpoint responses: chat keeps no"),
+        (
+            {"mode": "sessions", "history": "stored", "endpoint": "responses", "reasoning_in_history": "echo"},
+            "--reasoning-in-history: with --history stored the server keeps its own reasoning",
+        ),
+        (
+            {"mode": "sessions", "history": "planned", "reasoning_in_history": "echo"},
+            "--reasoning-in-history echo needs --history real: planned answers have no reasoning",
+        ),
+        ({"session_header": "X-Session: a"}, "it is the name of a header alone, for example X-Session-ID"),
+    ],
+)
+def test_ways_of_sending_a_history_that_cannot_be_are_refused(fields: dict[str, Any], problem: str) -> None:
+    told = problems(url="http://127.0.0.1:1", **fields)
+    assert [problem in one for one in told].count(True) == 1, told
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
         ({"endpoint": "completions"}, "--tools are part of a chat"),
         ({"url": "http://h/v1/completions"}, "--tools are part of a chat"),
         ({"dataset": __file__}, "the rows of --dataset bring their own"),

@@ -53,6 +53,13 @@ def test_a_history_with_tool_calls_in_anthropics_shape() -> None:
     ]
 
 
+@pytest.mark.parametrize(("arguments", "made"), [("", {}), ("{", {"arguments": "{"}), ("[1]", {"arguments": [1]})])
+def test_arguments_that_are_no_object_become_one_for_anthropic(arguments: str, made: object) -> None:
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": arguments}}
+    (message,) = to.messages_of([{"role": "assistant", "content": "", "tool_calls": [call]}])[1]
+    assert message["content"][0]["input"] == made
+
+
 def test_an_answer_without_words_is_left_out_for_anthropic() -> None:
     chat = [{"role": "user", "content": "a"}, {"role": "assistant", "content": ""}, {"role": "user", "content": "b"}]
     assert to.messages_of(chat) == ("", [{"role": "user", "content": "a"}, {"role": "user", "content": "b"}])
