@@ -167,9 +167,27 @@ _FIELDS = {field.name for field in dataclasses.fields(RequestRecord)}
 _REQUIRED = {f.name for f in dataclasses.fields(RequestRecord) if f.default is dataclasses.MISSING}
 
 
+def _nothing(first: str, last: str) -> bytes:
+    """How a record is written in which every field from the first to the last is None."""
+    names = [field.name for field in dataclasses.fields(RequestRecord)]
+    return b"".join(b',"%s":null' % name.encode() for name in names[names.index(first) : names.index(last) + 1])
+
+
+_NO_SESSION = _nothing("traffic_class", "cached_tokens_planned")
+_SILENT_SERVER = _nothing("server_queue_ms", "acceptance") + b"}\n"
+"""What only sessions and classes have, and what only some servers say. They end the line."""
+
+
 def to_line(record: RequestRecord) -> bytes:
-    """The record as one line of JSON, newline included."""
-    return orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
+    """The record as one line of JSON, newline included. What the server says is left out where all of it is None, and then
+    what sessions and classes have too."""
+    line = orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
+    if not line.endswith(_SILENT_SERVER):
+        return line
+    end = len(line) - len(_SILENT_SERVER)
+    if line.endswith(_NO_SESSION, 0, end):
+        end -= len(_NO_SESSION)
+    return line[:end] + b"}\n"
 
 
 def from_line(line: bytes | str) -> RequestRecord:

@@ -91,7 +91,36 @@ def test_the_line_has_the_fields_that_scripts_rely_on_and_no_other() -> None:
         cached_tokens_planned server_queue_ms server_prefill_ms server_decode_ms draft_steps draft_tokens accepted_tokens
         acceptance
     """
-    assert list(orjson.loads(to_line(made_record()))) == fields.split()
+    whole = made_record(turn=0, server_queue_ms=0.0)
+    assert list(orjson.loads(to_line(whole))) == fields.split()
+
+
+SESSION = ("traffic_class", "cached_tokens_planned")
+SERVER = ("server_queue_ms", "acceptance")
+
+
+@pytest.mark.parametrize(
+    ("given", "left_out"),
+    [
+        ({}, [*SESSION, *SERVER]),
+        ({"turn": 0}, SERVER),
+        ({"acceptance": ()}, []),
+        ({"job_cut": False, "draft_steps": 0}, []),
+    ],
+)
+def test_what_only_sessions_and_some_servers_have_is_left_out_where_all_of_it_is_none(
+    given: dict[str, Any], left_out: list[str]
+) -> None:
+    # An error text may hold what is left out elsewhere.
+    error = to_line(made_record(turn=3, server_queue_ms=1.0)).decode()
+    record = made_record(error=error, **given)
+    line = to_line(record)
+    assert [name for name in (*SESSION, *SERVER) if name not in orjson.loads(line)] == list(left_out)
+    assert from_line(line) == record
+
+
+def test_a_line_of_an_ordinary_request_is_short() -> None:
+    assert len(to_line(made_record())) < 1_000
 
 
 def test_none_and_zero_stay_apart() -> None:
