@@ -267,10 +267,11 @@ class Settings(BaseModel):
         "store it (endpoint responses)",
         group="data",
     )
-    sessions_begin: Literal["first", "middle"] = option(
+    sessions_begin: Literal["first", "middle", "recorded"] = option(
         "first",
         "mode sessions with --concurrency: begin the first session of each user with its first turn, or in its middle, where "
-        "a service that has run for long would find it",
+        "a service that has run for long would find it; recorded: begin each when its recording says, in place of "
+        "--concurrency",
         group="load",
     )
     reasoning_in_history: Literal["echo", "drop"] = option(

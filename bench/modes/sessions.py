@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -12,6 +13,7 @@ from bench.clock import NS_PER_S
 from bench.conversations import Conversations
 from bench.dispatch import SessionArrivals, SessionUsers
 from bench.endpoints import DEFAULT, ENDPOINTS, urls
+from bench.errors import UsageError
 from bench.modes.concurrency import DEFAULT_USERS, Concurrency, coming_in_by
 from bench.modes.interface import (
     DEFAULT_OUTPUT_TOKENS,
@@ -27,6 +29,7 @@ from bench.modes.interface import (
 from bench.modes.rate import Rate, shape_problems
 from bench.modes.share import BUSIEST_S, RunLength, WorkerShare, part
 from bench.rng import stream
+from bench.schedule import trace
 from bench.schedule.changing import ChangingArrivals, RateChange
 from bench.sources.agents import AgentSpec
 from bench.sources.interface import Source, SourceSpec
@@ -82,20 +85,28 @@ class Sessions(UsersMode):
     stored: bool = False
     schedule: Rate | None = None
     in_middle: bool = False
+    recorded_speed: float | None = None
+    """Sessions begin when the recording says, so many times faster; None: they do not."""
     seed: int = 0
 
     @classmethod
     def unit_of(cls, settings: Settings) -> str | None:
-        """Sessions that are held, or new ones a second."""
+        """Sessions that are held, or new ones a second; a recording has no such number."""
+        if settings.sessions_begin == "recorded":
+            return None
         return cls.load_units[0] if settings.rate is None else cls.load_units[1]
 
     @property
     def load_unit(self) -> str | None:
         """The same, of this load."""
+        if self.recorded_speed is not None:
+            return None
         return self.load_units[0] if self.schedule is None else self.load_units[1]
 
-    def load_at(self, since_start_ns: int) -> float:
-        """Sessions that are held, or new ones a second."""
+    def load_at(self, since_start_ns: int) -> float | None:
+        """Sessions that are held, or new ones a second; None where they begin when a recording says."""
+        if self.recorded_speed is not None:
+            return None
         if self.schedule is not None:
             return self.schedule.load_at(since_start_ns)
         return coming_in_by(self.users, self.ramp_ns, since_start_ns)
@@ -111,12 +122,14 @@ class Sessions(UsersMode):
     @property
     def open_loop(self) -> bool:
         """With a schedule of new sessions."""
-        return self.schedule is not None
+        return self.schedule is not None or self.recorded_speed is not None
 
     @classmethod
     def problems(cls, settings: Settings, given: Collection[str]) -> list[str]:
         """Sessions are chats of English words, whose turns a file or the flags describe, not both."""
         problems = _rate_problems(settings, given) if settings.rate is not None else _users_problems(settings, given)
+        if settings.sessions_begin == "recorded":
+            problems += _recorded_problems(settings, given)
         endpoint = settings.endpoint or urls.endpoint_of(settings.url) or DEFAULT
         if not ENDPOINTS[endpoint].takes_messages:
             chats = ", ".join(name for name, one in ENDPOINTS.items() if one.takes_messages)
@@ -159,13 +172,14 @@ class Sessions(UsersMode):
         """The load of complete settings."""
         users = DEFAULT_USERS if settings.concurrency is None else settings.concurrency
         return cls(
-            users=users if settings.rate is None else 0,
+            users=users if settings.rate is None and settings.sessions_begin != "recorded" else 0,
             ramp_ns=ramp_ns(settings),
             real_history=settings.history != "planned",
             stored=settings.history == "stored",
             reasoning=settings.reasoning_in_history == "echo",
             schedule=None if settings.rate is None else Rate.of(settings),
             in_middle=settings.sessions_begin == "middle",
+            recorded_speed=settings.trace_speed if settings.sessions_begin == "recorded" else None,
             seed=settings.seed,
         )
 
@@ -180,6 +194,7 @@ class Sessions(UsersMode):
                 max_idle_s=settings.max_idle,
                 speed=settings.trace_speed,
                 bad_rows=settings.bad_rows,
+                by_start=settings.sessions_begin == "recorded",
             )
         if settings.dataset is not None:
             return SessionFileSpec(
@@ -201,7 +216,12 @@ class Sessions(UsersMode):
     def plan(self, length: RunLength, source: Source[object]) -> LoadPlan:
         """Connections for what each user's session sends at a time; at a rate an estimate, since a session has many turns and
         lasts as long as it does."""
-        if self.schedule is None:
+        if self.recorded_speed is not None and (untimed := source.untimed()) is not None:
+            raise UsageError(
+                f"--sessions-begin recorded needs the time at which each session began, and {untimed}: use --concurrency or "
+                "--rate"
+            )
+        if not self.open_loop:
             whole = UsersMode.plan(self, length, source)
             at_once = whole.at_once * source.at_once
             return LoadPlan(
@@ -211,7 +231,7 @@ class Sessions(UsersMode):
                 total=whole.total,
                 shares=whole.shares,
             )
-        at_once = max(1, round(self.schedule.rate * BUSIEST_S)) * source.at_once
+        at_once = max(1, self._busiest(source)) * source.at_once
         return LoadPlan(
             at_once=at_once if length.total is None else min(at_once, length.total),
             bounded=False,
@@ -220,11 +240,26 @@ class Sessions(UsersMode):
             shares=lambda workers: self._divided(workers, length),
         )
 
+    def _busiest(self, source: Source[object]) -> int:
+        """Sessions that begin in the busiest seconds, about."""
+        if self.schedule is not None:
+            return round(self.schedule.rate * BUSIEST_S)
+        offsets = [*islice(self._arrivals(source), source.size)]
+        window_ns = BUSIEST_S * NS_PER_S
+        return max(at + 1 - bisect_left(offsets, offset - window_ns) for at, offset in enumerate(offsets))
+
+    def _arrivals(self, source: Source[object]) -> Iterator[int]:
+        """When sessions begin, in ns from the start, without end."""
+        if self.schedule is not None:
+            return self.schedule.offsets()
+        return trace.offsets(source.times_s(), 1.0 if self.recorded_speed is None else self.recorded_speed)
+
     def _divided(self, workers: int, length: RunLength) -> list[WorkerShare]:
         """A part of the requests each, until the same instant: a worker's first session may come late."""
         ends_ns = length.ends_ns
-        if workers > 1 and length.duration_ns is not None and self.schedule is not None:
-            ends_ns = max(length.warmup_ns, next(self.schedule.offsets())) + length.duration_ns
+        if workers > 1 and length.duration_ns is not None:
+            first_ns = 0 if self.schedule is None else next(self.schedule.offsets())  # A recording begins at once.
+            ends_ns = max(length.warmup_ns, first_ns) + length.duration_ns
         total, warmup = length.total, length.warmup_requests
         return [
             WorkerShare(
@@ -241,13 +276,14 @@ class Sessions(UsersMode):
 
     def expected(self, share: WorkerShare, most: int) -> Expected:
         """Where a rate decides, a guess: how many turns a session has, its data says."""
-        if self.schedule is None:
+        if not self.open_loop:
             return UsersMode.expected(self, share, most)
         if share.length.total is not None:
             return Expected(share.length.total, exact=False)
         lasts_ns = share.duration_ns if share.ends_ns is None else share.ends_ns
         seconds = 0.0 if lasts_ns is None else lasts_ns / NS_PER_S
-        turns = self.schedule.rate * seconds * _GUESSED_TURNS / share.workers
+        rate = 1.0 if self.schedule is None else self.schedule.rate  # Of a recording a guess, too.
+        turns = rate * seconds * _GUESSED_TURNS / share.workers
         return Expected(min(round(turns), most) + share.warmup_requests, exact=False)
 
     def worker_load(
@@ -266,9 +302,9 @@ class Sessions(UsersMode):
             cancel=numbering.cancel,
             in_memory=source.in_memory,
         )
-        if self.schedule is not None:
-            mine = islice(self.schedule.offsets(), share.worker, None, share.workers)
-            arrivals = ChangingArrivals(mine, self.schedule.rate)
+        if self.open_loop:
+            mine = islice(self._arrivals(source), share.worker, None, share.workers)
+            arrivals = mine if self.schedule is None else ChangingArrivals(mine, self.schedule.rate)
             return WorkerLoad(
                 conversations,
                 lambda sending: SessionArrivals(conversations, sending, offsets=arrivals),
@@ -308,6 +344,15 @@ def _recipe_problems(settings: Settings, given: Collection[str], *, recorded: bo
         return problems
     wrong = [key for key in ("tools", "tool_choice") if key in given]
     return [f"{flag(key)}: the sessions of a recipe offer no tools" for key in wrong]
+
+
+def _recorded_problems(settings: Settings, given: Collection[str]) -> list[str]:
+    """What does not go with sessions that begin when a recording says."""
+    problems = []
+    if not _is_recording(settings):
+        problems.append("--sessions-begin recorded needs recorded sessions: name a file of them with --dataset")
+    wrong = [key for key in ("concurrency", "rate", "ramp", "steps") if key in given]
+    return problems + [f"{flag(key)} does not go with --sessions-begin recorded, which says when" for key in wrong]
 
 
 def _users_problems(settings: Settings, given: Collection[str]) -> list[str]:

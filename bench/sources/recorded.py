@@ -22,6 +22,8 @@ class RecordingSpec:
     max_idle_s: float | None = None
     speed: float = 1.0
     bad_rows: BadRows = "fail"
+    by_start: bool = False
+    """In the order of their recorded begins."""
 
     @property
     def plans_sharing(self) -> bool:
@@ -38,7 +40,7 @@ class RecordingSpec:
             load_tokenizer() if tokenizer is None else tokenizer,
             seed=seed,
             salt=salt,
-            pace=Pace(max_idle_s=self.max_idle_s, speed=self.speed),
+            pace=Pace(max_idle_s=self.max_idle_s, speed=self.speed, by_start=self.by_start),
             bad_rows=self.bad_rows,
         )
         skipped = recorded.skipped_rows
@@ -48,6 +50,8 @@ class RecordingSpec:
             size=len(recorded),
             notes=(note,) if skipped else (),
             in_memory=False,
+            untimed=recorded.untimed(),
+            times_s=recorded.begins_s,
             at_once=recorded.at_once,
             tokenizer=recorded.tokenizer,
             first=first,

@@ -144,6 +144,8 @@ class SessionSource(InOrder[Session]):
         at_once: int = 1,
         notes: tuple[str, ...] = (),
         in_memory: bool | None = None,
+        untimed: str | None = "sessions have none",
+        times_s: Callable[[], Iterator[float]] = lambda: iter(()),
         first: int = 0,
         step: int = 1,
     ) -> None:
@@ -155,6 +157,8 @@ class SessionSource(InOrder[Session]):
         self.at_once = at_once
         self.notes = notes
         self.in_memory = size is not None if in_memory is None else in_memory
+        self._untimed = untimed
+        self._times_s = times_s
         self._session_at = session_at
         self._size = size
         self.tokenizer = tokenizer
@@ -167,13 +171,13 @@ class SessionSource(InOrder[Session]):
     def planned_sharing(self, requests: int) -> None:
         """None: what turns share with those before them depends on the answers."""
 
-    def untimed(self) -> str:
-        """Why it is not known when each is sent."""
-        return "sessions have none"
+    def untimed(self) -> str | None:
+        """Why it is not known when each begins; None where it is."""
+        return self._untimed
 
     def times_s(self) -> Iterator[float]:
-        """No times."""
-        return iter(())
+        """When each begins, where that is known."""
+        return self._times_s()
 
     def at(self, number: int) -> Session:
         """The session with this number."""

@@ -86,6 +86,39 @@ def test_sub_agents_run_beside_each_other_and_their_parent_waits_for_both(name: 
             assert 0 <= one["pause_ns"] <= 20_000_000
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_sessions_begin_when_the_recording_says(tmp_path: Path, workers: str) -> None:
+    spans = [json.loads(line) for line in (RECORDINGS / "spans.jsonl").read_text().splitlines()]
+    second = {"c": 4.0, "a": 0.0, "b": 1.0}
+    path = tmp_path / "teams.jsonl"
+    with path.open("w") as file:
+        for name, later in second.items():  # Not in the order of their begins.
+            for span in spans:
+                moved = {
+                    key: str(int(span[key]) + int(later * 1e9)) for key in ("startTimeUnixNano", "endTimeUnixNano")
+                }
+                file.write(json.dumps({**span, **moved, "traceId": name}) + "\n")
+    words = ["--dataset", str(path), "--sessions-begin", "recorded", "--trace-speed", "20", "--max-idle", "3s"]
+    with mock_process(*SERVER) as mock:
+        records = run(mock.url, tmp_path, *words, "--requests", "42", "--workers", workers)
+    first = {one["session"]: one["intended_ns"] for one in records if one["turn"] == 0}
+    # The gap of 3 s before the last one is as long as the cap; the next replay comes a mean gap later: 2 s.
+    expected = [("a", 0.0), ("b", 1.0), ("c", 4.0), ("a replay 2", 6.0), ("b replay 2", 7.0), ("c replay 2", 10.0)]
+    got = [(name, (first[name] - first["a"]) / 1e9 * 20) for name in dict(expected) if name in first]
+    assert len(got) >= 4
+    assert got == [(name, pytest.approx(at, abs=1e-6)) for name, at in expected[: len(got)]]
+
+
+def test_a_recording_without_times_is_refused_where_they_are_needed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--mode", "sessions", "--dataset", str(RECORDINGS / "weka.json"), "--sessions-begin", "recorded"]
+    with mock_process(*SERVER) as mock:
+        assert cli.main(["run", "--url", mock.url, *words, "--out", str(tmp_path / "r"), "--quiet"]) == Exit.USAGE
+    said = " ".join(capsys.readouterr().err.split())
+    assert "does not say it of row 1: use --concurrency or --rate" in said
+
+
 def test_wrong_rows_are_said_in_the_report_where_they_are_skipped(tmp_path: Path) -> None:
     path = tmp_path / "spoilt.jsonl"
     good = (RECORDINGS / "weka.json").read_text()

@@ -249,7 +249,7 @@ def _read(key: str, spans: Sequence[Row]) -> RecordedSession | None:
         )
         siblings.append((node, call))
         calls.append(call)
-    return RecordedSession(id=key, calls=tuple(calls), begins_s=begins_s)
+    return RecordedSession(id=key, calls=tuple(calls))
 
 
 def _path(node: _Node, before: Call | None, name: str) -> tuple[Path, int]:
@@ -270,6 +270,7 @@ FORMAT = RecordingFormat(
     problems=_problems,
     lengths=_lengths,
     read=_read,
+    begins=lambda span: float(span["start_s"]) if _is_call(span) else None,
     shares=lambda row: False,
     max_idle_s=_MAX_IDLE_S,
     branches=True,

@@ -39,11 +39,10 @@ class Call:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedSession:
-    """The calls of one session, each behind those that it waits for. `begins_s`: on the clock of the file; None: not said."""
+    """The calls of one session, each behind those that it waits for."""
 
     id: str
     calls: tuple[Call, ...]
-    begins_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +51,10 @@ class RecordingFormat:
 
     `items` yields what is in a row, each with the key of its session, or None where the row is a session by itself; it raises
     SpecError for a row that cannot be read. `problems` says what is wrong with an item. `lengths` are the tokens of its
-    prompts. `read` makes the session of a key from its items, in the order of the file. `shares` says whether an item that is
-    a session by itself has text that other sessions have too. Pauses are cut at `max_idle_s`
-    where nobody says otherwise. `branches`: whether calls of a session may run beside each other.
+    prompts. `read` makes the session of a key from its items, in the order of the file. `shares` says whether an item that
+    is a session by itself has text that other sessions have too; `begins` when an item began, on the clock of the file.
+    Pauses are cut at `max_idle_s` where nobody says otherwise. `branches`: whether calls of a session may run beside each
+    other.
     """
 
     recognizes: Callable[[Row], bool]
@@ -63,6 +63,7 @@ class RecordingFormat:
     lengths: Callable[[Row], Iterator[int]]
     read: Callable[[str, Sequence[Row]], RecordedSession | None]
     shares: Callable[[Row], bool]
+    begins: Callable[[Row], float | None]
     max_idle_s: float
     branches: bool
 

@@ -125,7 +125,7 @@ def _read(key: str, rows: Sequence[Row]) -> RecordedSession | None:
             )
         )
         before = this
-    return RecordedSession(id=key, calls=tuple(calls), begins_s=begins_s) if calls else None
+    return RecordedSession(id=key, calls=tuple(calls)) if calls else None
 
 
 FORMAT = RecordingFormat(
@@ -134,6 +134,7 @@ FORMAT = RecordingFormat(
     problems=_problems,
     lengths=_lengths,
     read=_read,
+    begins=lambda row: _Round(row).sent_s,
     shares=lambda row: False,
     max_idle_s=_MAX_IDLE_S,
     branches=False,

@@ -199,6 +199,7 @@ FORMAT = RecordingFormat(
     problems=_problems,
     lengths=_lengths,
     read=_read,
+    begins=lambda row: None,
     shares=lambda row: row.get("hash_id_scope") == "global",
     max_idle_s=_MAX_IDLE_S,
     branches=True,

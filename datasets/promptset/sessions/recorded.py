@@ -10,10 +10,12 @@ replay begins: the same sessions with another salt before their first text, so t
 
 from __future__ import annotations
 
+import math
 from array import array
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import accumulate, chain, cycle, pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,16 +31,19 @@ from promptset.tokenizer import Tokenizer
 
 _SHOWN = 20
 _LOOKED_AT = 20
+_LONE_GAP_S = 60.0
+"""Between the begins of the replays of a single session."""
 _ROW = "row"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
     """How fast a recording is played: pauses are cut at `max_idle_s` (None: as its format does, `math.inf`: never), and then
-    `speed` times shorter."""
+    `speed` times shorter. `by_start`: sessions come in the order of their recorded begins, not of the file."""
 
     max_idle_s: float | None = None
     speed: float = 1.0
+    by_start: bool = False
 
 
 class RecordedSessions:
@@ -68,10 +73,14 @@ class RecordedSessions:
         self._rows: dict[str, array[int]] = {}
         """Of each session, by its key: start and end of each of its rows."""
         self._held: tuple[tuple[int, int], list[tuple[str | None, Row]]] | None = None
+        self._begins_s: dict[str, float] = {}
+        """When the first call of a session began, where the file says it."""
         self._begun: dict[str, array[int]] = {}
         """Of each session that shares text with others: tokens of each call that those before it have sent."""
         self._index(bad_rows)
         self._keys = [*self._rows]
+        if self._pace.by_start:
+            self._keys.sort(key=lambda key: self._begins_s.get(key, math.inf))
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -85,6 +94,20 @@ class RecordedSessions:
             raise SpecError(f"{self.path} was changed while it was used")
         turns = self._turns(recorded, key, replay, first=index == 0, first_of_replay=place == 0)
         return Session(id=recorded.id if replay == 0 else f"{recorded.id} replay {replay + 1}", turns=turns)
+
+    def untimed(self) -> str | None:
+        """Why it is not known when each session began; None where it is."""
+        missing = next((key for key in self._keys if key not in self._begins_s), None)
+        return None if missing is None else f"{self.path} does not say it of {missing}"
+
+    def begins_s(self) -> Iterator[float]:
+        """When sessions begin, in seconds from the first, ascending and without end: behind the last one the next replay
+        begins, a mean gap later. Gaps are cut at the longest pause, where one is given. Speed has no part in it."""
+        found = sorted(self._begins_s[key] for key in self._keys)
+        longest_s = math.inf if self._pace.max_idle_s is None else self._pace.max_idle_s
+        gaps = [min(after - before, longest_s) for before, after in pairwise(found)]
+        between = sum(gaps) / len(gaps) if gaps else _LONE_GAP_S
+        return accumulate(chain(gaps, cycle([between, *gaps])), initial=0.0)
 
     @property
     def at_once(self) -> int:
@@ -160,6 +183,9 @@ class RecordedSessions:
                     if not wrong:
                         name = f"{_ROW} {entry.number}" if key is None else key
                         self._add(name, entry.start, entry.end)
+                        began_s = used.begins(item)
+                        if began_s is not None:
+                            self._begins_s[name] = min(began_s, self._begins_s.get(name, math.inf))
                         if any(True for _ in used.lengths(item)):
                             with_calls.add(name)
                         if key is None and used.shares(item):

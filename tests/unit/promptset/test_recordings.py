@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -314,3 +315,31 @@ def test_a_round_that_is_skipped_leaves_its_session(tmp_path: Path) -> None:
     wrong = {**TRACELAB[1], "output_tokens": "many"}
     recorded = RecordedSessions(written(tmp_path, TRACELAB[0], wrong, TRACELAB[2]), load_tokenizer(), bad_rows="skip")
     assert [turn.input_tokens for turn in recorded.session_at(0).turns] == [1000, 650]
+
+
+def test_sessions_come_in_the_order_of_their_begins_where_asked_and_replays_behind_them(tmp_path: Path) -> None:
+    def began(second: int, session: str) -> dict[str, Any]:
+        event = {"event_type": "user_message", "timestamp": f"2026-03-01T10:00:{second:02d}Z"}
+        row = {"prefix_tokens": 0, "newly_append_tokens": 80, "output_tokens": 1, "timing_events": [event]}
+        return rounds(row, session=session)[0]
+
+    path = written(tmp_path, began(30, "late"), began(0, "early"), began(6, "middle"))
+    by_file = RecordedSessions(path, load_tokenizer())
+    by_start = RecordedSessions(path, load_tokenizer(), pace=Pace(by_start=True))
+    assert [by_file.session_at(at).id for at in range(3)] == ["late", "early", "middle"]
+    assert [by_start.session_at(at).id for at in range(4)] == ["early", "middle", "late", "early replay 2"]
+    assert by_start.untimed() is None
+    assert [*islice(by_start.begins_s(), 7)] == [0, 6, 30, 45, 51, 75, 90]
+    cut = RecordedSessions(path, load_tokenizer(), pace=Pace(by_start=True, max_idle_s=10.0))
+    assert [*islice(cut.begins_s(), 4)] == [0, 6, 16, 24]
+
+
+def test_a_trace_of_weka_does_not_say_when_its_sessions_began(tmp_path: Path) -> None:
+    recorded = RecordedSessions(written(tmp_path, WEKA), load_tokenizer())
+    assert recorded.untimed() == f"{tmp_path / 'recording.jsonl'} does not say it of row 1"
+
+
+def test_how_many_calls_of_a_session_run_beside_each_other_is_known_about(tmp_path: Path) -> None:
+    assert RecordedSessions(written(tmp_path, *TRACELAB), load_tokenizer()).at_once == 1
+    three = [chat(f"c{at}", "root", 1, 3, 90) for at in range(3)]
+    assert RecordedSessions(written(tmp_path, *three), load_tokenizer()).at_once == 3

@@ -24,6 +24,7 @@ from bench.sources.rows import RowSource, RowsSpec
 from promptset.tokens import load_tokenizer
 
 URL = "http://h"
+WEKA = str(Path(__file__).parents[3] / "support" / "recordings" / "weka.json")
 TIMES = st.lists(st.floats(0, 1e5), max_size=40).map(sorted)
 S = 1_000_000_000
 
@@ -169,6 +170,14 @@ def test_connections_and_workers_follow_the_busiest_ten_seconds(data: Any) -> No
         ({"mode": "sessions", "dataset": "coding-agent", "turns": "3"}, "--turns: the recipe says that"),
         ({"mode": "sessions", "dataset": __file__, "turns": "3"}, "--turns: the rows of a file of sessions say that"),
         ({"mode": "sessions", "dataset": __file__, "output_tokens": "3"}, "--output-tokens: the turns of a file of"),
+        ({"mode": "sessions", "sessions_begin": "recorded"}, "--sessions-begin recorded needs recorded sessions"),
+        (
+            {"mode": "sessions", "dataset": WEKA, "sessions_begin": "recorded", "concurrency": 3},
+            "--concurrency does not go with --sessions-begin recorded",
+        ),
+        ({"mode": "sessions", "dataset": WEKA, "history": "planned"}, "--history: the prompts of a recording do not"),
+        ({"mode": "sessions", "dataset": WEKA, "tools": __file__}, "--tools does not go with sessions"),
+        ({"mode": "sessions", "max_idle": 3}, "--max-idle is for recorded sessions"),
         ({"mode": "sessions", "max_concurrency": 3}, "--concurrency is the number itself"),
         ({"mode": "sessions", "think_time": "3"}, "--think-time: "),
         ({"mode": "sessions", "text": "code"}, "--text does not go with sessions"),
