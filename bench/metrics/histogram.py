@@ -174,7 +174,8 @@ class Snapshot:
         if not h.count:
             return {"n": 0, **dict.fromkeys(STATISTICS)}
         mean = h.total / h.count
-        spread = max(h.total_of_squares - h.total * h.total / h.count, 0.0)
+        # Whole numbers until the division: a difference of two large floats would have nothing left of a small spread.
+        spread = max(h.count * h.total_of_squares - h.total * h.total, 0) / h.count
         std = math.sqrt(spread / (h.count - 1)) * scale if h.count > 1 else None
         quantiles = {name: self.quantile(p) * scale for name, p in QUANTILES.items()}
         return {
