@@ -17,6 +17,7 @@ from bench.comparison.numbers import ERRORS, INPUTS, OUTPUT, Number
 from bench.comparison.request_values import read_values
 from bench.comparison.settings import LABELS, text_of, workload_of
 from bench.comparison.sides import MeasuredRun
+from bench.config.settings import Settings
 from bench.errors import UsageError
 from bench.metrics.catalog import METRICS, REQUEST_METRICS
 from bench.statistics.autocorrelation import SAFETY
@@ -116,9 +117,13 @@ def refuse_other_workload(path: Path, baseline: Mapping[str, Any], run: Measured
     if baseline["workload_sha256"] == _digest(ours):
         return
     theirs = baseline["workload"]
-    differing = [name for name in dict.fromkeys((*theirs, *ours)) if theirs.get(name) != _plain(ours.get(name))]
+    # A setting that the version of the baseline did not have was at its default then.
+    before = {name: _plain(_default(name)) for name in ours if name not in theirs} | theirs
+    differing = [name for name in dict.fromkeys((*theirs, *ours)) if before.get(name) != _plain(ours.get(name))]
+    if not differing:
+        return
     said = ", ".join(
-        f"{name} ({text_of(theirs.get(name))} there, {text_of(ours.get(name))} here)" for name in differing
+        f"{name} ({text_of(before.get(name))} there, {text_of(ours.get(name))} here)" for name in differing
     )
     raise UsageError(
         f"--baseline {path} is of another workload: {said}. Send the load of the baseline, or begin another baseline "
@@ -148,6 +153,12 @@ def write(path: Path, baseline: Mapping[str, Any]) -> None:
 
 def _digest(content: Mapping[str, Any]) -> str:
     return sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+def _default(setting: str) -> Any:
+    """What a setting is where nobody gives it."""
+    field = Settings.model_fields.get(setting)
+    return None if field is None else field.get_default(call_default_factory=True, validated_data={})
 
 
 def _plain(value: Any) -> Any:

@@ -235,6 +235,22 @@ def test_a_baseline_of_another_workload_is_refused_with_what_differs(
     )
 
 
+def test_a_baseline_of_a_version_with_fewer_settings_holds_where_these_are_not_used(
+    tmp_path: Path, baseline: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    older = orjson.loads(baseline.read_bytes())
+    for name in ("mix", "trace_speed", "session_header"):
+        del older["workload"][name]
+    older["workload_sha256"] = "of that version"
+    baseline.write_bytes(orjson.dumps(older))
+    assert gate(made_run(tmp_path / "same", at=9), "--baseline", baseline) in (0, 1)
+    assert "another workload" not in capsys.readouterr().err
+    assert gate(made_run(tmp_path / "other", settings={"session_header": "X-Session"}), "--baseline", baseline) == 2
+    said = capsys.readouterr().err
+    assert "another workload: session_header (" in said
+    assert " there, X-Session here). Send" in said
+
+
 def test_another_machine_is_noted(tmp_path: Path, baseline: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = made_run(tmp_path / "run", at=9, requests=240, host={"name": "somewhere", "processors": 64})
     _, document = judged(capsys, run, "--baseline", baseline)
