@@ -31,6 +31,7 @@ from promptset.sharing import Path
 
 _MAX_IDLE_S = 60.0
 _NS_PER_S = 1e9
+_MOST_DEPTH = 200
 _CALLS = ("chat", "generate_content", "text_completion")
 _INPUT = ("gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens")
 _OUTPUT = ("gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens")
@@ -162,12 +163,19 @@ class _Node:
 
 
 def _forest(spans: Sequence[Row]) -> list[_Node]:
-    """The spans without a parent in the file, each with those below it."""
+    """The spans without a parent in the file, each with those below it; a span that is its own ancestor has none, and what is
+    deeper than _MOST_DEPTH stands beside its parent."""
     nodes = {span["span"]: _Node(span) for span in sorted(spans, key=lambda one: (one["start_s"], one["end_s"]))}
     roots: list[_Node] = []
     for node in nodes.values():
+        above: list[_Node] = []
         parent = nodes.get(node.span["parent"])
-        (roots if parent is None or parent is node else parent.children).append(node)
+        while parent is not None and parent is not node and len(above) <= len(nodes):
+            above.append(parent)
+            parent = nodes.get(parent.span["parent"])
+        circle = parent is not None
+        place = max(0, len(above) - _MOST_DEPTH)
+        (roots if circle or not above else above[place].children).append(node)
     return roots
 
 

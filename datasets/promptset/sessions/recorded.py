@@ -10,6 +10,7 @@ replay begins: the same sessions with another salt before their first text, so t
 
 from __future__ import annotations
 
+import functools
 import math
 from array import array
 from collections import Counter
@@ -244,6 +245,14 @@ class RecordedSessions:
 
 def is_recording(path: Path) -> bool:
     """Whether a file holds recorded sessions, by the keys of its first row. Raises SpecError where it cannot be read."""
+    open_container(path)  # Says what is wrong with it.
+    found = path.stat()
+    return _begins_as_recording(path, found.st_mtime_ns, found.st_size)
+
+
+@functools.lru_cache(maxsize=8)
+def _begins_as_recording(path: Path, changed_ns: int, size: int) -> bool:
+    """Asked several times of a file, whose first row may be the whole of it."""
     first = next(iter(open_container(path).entries()), None)
     return first is not None and isinstance(first.value, dict) and format_of(first.value) is not None
 
