@@ -136,6 +136,7 @@ def target_of(config: RunConfig) -> Target:
         ca_file=config.ca_file,
         insecure=config.insecure,
         websocket=config.websocket,
+        own_headers=config.session_header is not None,
         timeout_connect_ns=ns(config.connect_timeout),
         timeout_first_byte_ns=ns(config.first_byte_timeout),
         timeout_idle_ns=ns(config.idle_timeout),

@@ -36,6 +36,8 @@ class Target:
     timeout_total_ns: int | None = None
     websocket: bool = False
     """Whether requests go over WebSockets, one for each conversation."""
+    own_headers: bool = False
+    """Whether each session has headers of its own: a WebSocket, whose handshake has them, cannot be made ahead."""
     max_response_bytes: int = 256 * 1024 * 1024
     others: Mapping[str, Destination] = field(default_factory=dict, repr=False)
     """The endpoints that single requests may name, by their names. They are at the same host."""

@@ -188,6 +188,11 @@ class SocketTransport(WireTransport):
         headers = {"user-agent": "trueload", **{name.lower(): value for name, value in to.headers}}
         return ClientSocket(parts.netloc, path, [*headers.items()])
 
+    async def prepare(self, connections: int) -> None:
+        """As over HTTP, where a handshake says nothing of whom it is for."""
+        if not self.target.own_headers:
+            await super().prepare(connections)
+
     def start(
         self, request: Request, intended_ns: int, eligible_ns: int, done: OnRecord, ended: OnEnd = ignore
     ) -> None:

@@ -125,6 +125,17 @@ def test_requests_of_no_conversation_share_sockets_one_after_the_other() -> None
     assert "x-user: 7" in server.heads[1]
 
 
+@pytest.mark.parametrize("own", [False, True])
+def test_sockets_are_made_ahead_where_their_handshakes_are_alike(own: bool) -> None:
+    async def talk(sender: Sender) -> RequestRecord:
+        await sender.transport.prepare(3)
+        return await sender.ask(Continuation(conversation="0.0", last=True))
+
+    with SocketServer(lambda said: GOOD) as server:
+        record = over(server.url, talk, own_headers=own)
+    assert (record.connect_ns == 0, len(server.heads)) == ((False, 1) if own else (True, 3))
+
+
 def test_a_failed_turn_closes_the_sockets_of_its_session() -> None:
     refusal = {"type": "error", "status": 503, "error": {"type": "overloaded", "message": "busy"}}
 
