@@ -47,16 +47,16 @@ class VirtualRuns:
         self.kept[path] = RequestValues(
             {name: array("d", values.tolist()) for name, values in metrics.items()}, array("d", [0.0] * len(ttft))
         )
-        none = dict.fromkeys(("mean", *_ORDERS))
+        none = {**dict.fromkeys(("mean", *_ORDERS)), "ci95": {}}
         latency: dict[str, Any] = {metric.key: none for metric in METRICS.values()}
         for name, values in metrics.items():
             stats = {order: float(np.quantile(values, p)) for order, p in _ORDERS.items()}
-            latency[METRICS[name].key] = {"mean": float(values.mean()), **stats}
+            latency[METRICS[name].key] = {"mean": float(values.mean()), **stats, "ci95": {}}
         summary: dict[str, Any] = {
             "latency": latency,
             "throughput": {
                 "output_tokens_per_s": float(tokens_per_s.mean()), "requests_per_s": len(ttft) / SECONDS,
-                "total_tokens_per_s": None,
+                "total_tokens_per_s": None, "ci95": {},
             },
             "counts": {"succeeded": len(ttft), "failed": 0},
             "goodput": None,

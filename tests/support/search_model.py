@@ -98,7 +98,8 @@ def make_visit(server: Server, limits: Sequence[Limit], search: Search, visit: V
     p90 = float(np.quantile(inside.e2el_ms, 0.9)) / 1e3 if n else None
     return Result(
         visit.n, visit.phase, visit.load, "VALID", visit.settle_s, cut_s - visit.settle_s,
-        drained_s + pause_s(search.settings.budget_s), n, violations, acts, means, kept_up, p90,
+        drained_s + pause_s(search.settings.budget_s), n, violations, act=acts, means=means, kept_up=kept_up,
+        e2el_p90_s=p90,
     )  # fmt: skip
 
 
