@@ -155,6 +155,7 @@ class SocketConnection(Connection):
 
     def close(self) -> None:
         if not self.closed and self.connected:
+            self._say_what_is_due()
             self._say(self._client.goodbye())
         super().close()
 
