@@ -16,7 +16,7 @@ from bench import accuracy, manifest, priority
 from bench.accuracy import coverage
 from bench.accuracy import jobs as accuracy_of_jobs
 from bench.accuracy.load_shape import LoadKind, LoadShape
-from bench.clock import NS_PER_S
+from bench.clock import NS_PER_MS, NS_PER_S
 from bench.config import RunConfig
 from bench.errors import PRECEDENCE, Exit, UsageError
 from bench.manifest import StoredRun
@@ -111,6 +111,7 @@ def evaluate(directory: RunDirectory, *, server_charts: Sequence[str] = ()) -> R
         sharing_known=_sharing_known(run),
         cache=cache,
         died=run.manifest.died,
+        clock_drift=_clock_drift(run),
         priority_remedy=priority.remedy(run.manifest.priority),
         server=said,
     )
@@ -224,6 +225,12 @@ def _certifiable(numbers: Mapping[str, Any]) -> dict[str, Any]:
     return (
         found if "jobs" not in numbers else found | {accuracy_of_jobs.METRIC: accuracy_of_jobs.in_ms(numbers["jobs"])}
     )
+
+
+def _clock_drift(run: StoredRun) -> tuple[float, str] | None:
+    """Of the node whose clock went astray most, in ms, and its name."""
+    drifts = [(place.clock_drift_ns, place.node) for place in run.manifest.places if place.clock_drift_ns is not None]
+    return max(((drift_ns / NS_PER_MS, node) for drift_ns, node in drifts), default=None)
 
 
 def kind_of(config: RunConfig, workers: int) -> LoadKind:

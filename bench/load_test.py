@@ -36,6 +36,8 @@ from bench.observer import SILENT, Observer
 from bench.rng import fresh_salt, unique_id
 from bench.run_directory import CERTIFICATES, GPU, SERVER, RunDirectory
 from bench.run_state import RunState
+from bench.scale.cluster.crew import ClusterCrew
+from bench.scale.cluster.ray_cluster import RayCluster
 from bench.scale.plan import workers_of
 from bench.scale.processes import WorkerProcesses
 from bench.secrets import public_command, public_url
@@ -123,6 +125,7 @@ async def _measure(
         tokenizer = tokenizer_of(config)
     transport = transport_of(config, tokenizer, clock)
     server: Scraper | None = None
+    cluster: RayCluster | None = None
     with observer.waiting(f"looking up the address of {url}"):
         await transport.open()
     try:
@@ -142,14 +145,23 @@ async def _measure(
         notes = [*source.notes, *_same_prompts_note(config, source), *probed.notes]
         for note in notes:
             observer.say(f"note: {note}")
-        workers = workers_of(plan, config.workers, machine.processors())
+        if config.cluster is not None:
+            with observer.waiting(f"joining the cluster ({config.cluster})"):
+                cluster = await RayCluster.join(config.cluster, config.workers_per_node)
+        workers = workers_of(
+            plan,
+            config.workers if cluster is None else cluster.workers(config.workers),
+            machine.processors() if cluster is None else cluster.processors,
+        )
         shares = plan.shares(workers)
         host = machine.host()
-        held = ceiling.read(ceiling.default_path(), host)
+        # What is known of this machine says nothing of the nodes of a cluster.
+        held = None if cluster is not None else ceiling.read(ceiling.default_path(), host)
         warnings = (*ceiling.warnings(config, held, workers=workers, probe=probed.record), *filter(None, [doubt]))
         for warning in warnings:
             observer.say(f"warning: {warning}")
-        _copy_certificates(config, workers, host, directory)
+        if cluster is None:
+            _copy_certificates(config, workers, host, directory)
         made_by = tokenizer if tokenizer is not None else source.tokenizer
         with observer.waiting("planning what prompts share"):
             sharing = source.planned_sharing(_sharing_planned_over(plan))
@@ -185,7 +197,12 @@ async def _measure(
             for share in shares
         ]
         crew: Crew
-        if workers == 1:
+        if cluster is not None:
+            observer.say(f"starting {workers} {'worker' if workers == 1 else 'workers'} on the cluster")
+            with observer.waiting("waiting for room on the cluster"):
+                handles = await cluster.place(workers)
+            crew = ClusterCrew(handles, assignments, clock, cluster.release)
+        elif workers == 1:
             crew = ThisProcess(Worker(assignments[0], source, transport, clock))
         else:
             observer.say(f"starting {workers} workers")
@@ -198,6 +215,8 @@ async def _measure(
     finally:
         if server is not None:
             server.close()
+        if cluster is not None:
+            cluster.release()
         await transport.close()
         clock.close()
 

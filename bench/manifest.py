@@ -15,6 +15,7 @@ from bench.priority import PriorityUse
 from bench.run_directory import MANIFEST, RunDirectory
 from bench.run_state import RunState
 from bench.server_metrics.prefix_cache import PrefixCacheUse
+from bench.worker_place import WorkerPlace
 
 
 class TokenizerName(BaseModel):
@@ -88,6 +89,8 @@ class Manifest(BaseModel):
     prefix_cache: PrefixCacheUse | None = None
     priority: tuple[PriorityUse, ...] = ()
     """Of each worker that lived to the end."""
+    places: tuple[WorkerPlace, ...] = ()
+    """Where the workers ran, of a run with --cluster."""
     died: tuple[str, ...] = ()
     """Workers that died, and how: one sentence's beginning each."""
 

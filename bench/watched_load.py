@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -27,9 +27,7 @@ from bench.run_directory import CHANGES, LIVE, MANIFEST, LineLog, RunDirectory
 from bench.run_state import RunState
 from bench.scale import shards
 from bench.target.scraper import Scraper
-
-LEAD_NS = 150 * NS_PER_MS
-"""From the last preparation to the first send, so that the first arrivals of a schedule are not late already."""
+from bench.worker_place import WorkerPlace
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +97,11 @@ class WatchedLoad:
                 notes = () if reading is None else await reading
                 if self._precision is not None:
                     await self._precision.ready()
-            start_ns = self._clock.now_ns() + LEAD_NS
+            start_ns = self._clock.now_ns() + crew.begin_lead_ns
             changes: dict[str, Any] = {"start_ns": start_ns}
+            if places := crew.places:
+                changes["places"] = places
+            notes = (*notes, *_notes_of_places(places))
             if notes:
                 changes["notes"] = (*self._first.notes, *notes)
             if segments := manifest.planned_segments(self._config, start_ns):
@@ -197,6 +198,7 @@ class WatchedLoad:
             "notes": (*begun.notes, *_notes_of(report), *ends),
             "priority": tuple(worker.priority for worker in workers),
             **({"died": report.died} if report.died else {}),
+            **({"places": self._crew.places} if self._crew.places else {}),
         }
         problems = [*self._problems, *(problem for worker in workers for problem in worker.problems)]
         try:
@@ -211,6 +213,15 @@ class WatchedLoad:
         others = sorted({w.reason for w in report.workers if w.reason is not None} - {"requests"})
         limit = "duration" if self._plan.requests is None else "requests"
         return others[0] if others else limit
+
+
+def _notes_of_places(places: Sequence[WorkerPlace]) -> Iterator[str]:
+    """What the report must say of the cluster that sent the load."""
+    if places:
+        nodes = {place.node for place in places}
+        bound_ms = max(place.clock_bound_ns for place in places) / NS_PER_MS
+        clocks = "share one clock" if bound_ms == 0 else f"have clocks that are known within {bound_ms:.2f} ms"
+        yield f"{len(places)} workers on {len(nodes)} nodes of a cluster, which {clocks}"
 
 
 def _notes_of(report: CrewReport) -> Iterator[str]:

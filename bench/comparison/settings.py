@@ -37,6 +37,8 @@ MAY_DIFFER = {
     "probe_timeout": "configuration",
     "transport": "client",
     "workers": "client",
+    "cluster": "client",
+    "workers_per_node": "client",
     "priority": "client",
 }
 """Settings that may differ, and the group in which they are listed. A setting that is not here must be equal."""

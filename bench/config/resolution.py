@@ -127,6 +127,11 @@ def _combinations(settings: Settings, given: Collection[str]) -> list[str]:
         problems.append("--insecure checks no certificate, so --ca-file has no use: leave one of the two out")
     if (settings.insecure or settings.ca_file is not None) and urlsplit(settings.url).scheme == "http":
         problems.append("--ca-file and --insecure are for https:// URLs")
+    if settings.workers_per_node is not None:
+        if settings.cluster is None:
+            problems.append("--workers-per-node is for a cluster: add --cluster, or use --workers")
+        if settings.workers != "auto":
+            problems.append("--workers and --workers-per-node exclude each other: leave one of the two out")
     if settings.rate is not None and settings.duration is not None and settings.requests is None:
         planned = settings.rate * settings.duration
         if planned > values.MOST_REQUESTS:

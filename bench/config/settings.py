@@ -369,6 +369,17 @@ class Settings(BaseModel):
         "auto", "processes that send the load; auto starts as many as the load needs", group="engine", metavar="N|auto"
     )
 
+    cluster: Annotated[str | None, AfterValidator(lambda v: None if v is None else values.cluster(v))] = option(
+        None,
+        "send the load from the nodes of a Ray cluster: ray is the one of RAY_ADDRESS, or of this machine; each node needs "
+        "this version of trueload",
+        group="engine",
+        metavar="ray|ray://HOST:PORT",
+    )
+    workers_per_node: int | None = option(
+        None, "with --cluster: workers on each node", group="engine", metavar="N", ge=1, otherwise="spread by Ray"
+    )
+
     priority: Literal["auto", "normal", "realtime"] = option(
         "auto",
         "scheduling priority of the processes that send: realtime (SCHED_RR) wakes them at once beside a server on this "

@@ -245,6 +245,14 @@ def workers(value: object) -> str:
     return text
 
 
+def cluster(value: str) -> str:
+    """A Ray cluster: `ray`, or the address of one. Raises ValueError."""
+    text = value.strip()
+    if text != "ray" and not re.fullmatch(r"(ray://)?[^\s/:@]+:[0-9]{1,5}", text):
+        raise ValueError(f"{text!r} is neither ray nor the address of a Ray cluster (ray://head:10001, 10.0.0.1:6379)")
+    return text
+
+
 def error_limit(value: object) -> str:
     """A number of requests (10) or a share of them (5%). Raises ValueError."""
     text = str(value).strip()

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from bench.clock import NS_PER_MS
 from bench.load.assignment import WorkerReport
 from bench.load.progress_tally import ProgressTally
 from bench.load.sampling import ClientState
 from bench.records import RequestRecord
+from bench.worker_place import WorkerPlace
 
 
 class Order(StrEnum):
@@ -23,6 +25,9 @@ class Order(StrEnum):
     CUT = "cut"
     """End requests in flight too."""
 
+
+BEGIN_LEAD_NS = 150 * NS_PER_MS
+"""From the last preparation to the first send on one machine, so that the first arrivals are not late already."""
 
 NO_COUNTS = {"in_flight": 0, "in_flight_ns": 0, "planned": 0, "sent": 0, "done": 0}
 """The counts of a crew that has not begun."""
@@ -55,6 +60,14 @@ class Crew(Protocol):
 
     async def prepare(self) -> None:
         """Get everything ready. Raises BenchError where that cannot be done."""
+
+    @property
+    def begin_lead_ns(self) -> int:
+        """How long before its beginning a load must be told: then every worker hears of it in time."""
+
+    @property
+    def places(self) -> tuple[WorkerPlace, ...]:
+        """Where the workers of a cluster run, as far as is known; none where they run on this machine."""
 
     def begin(self, start_ns: int, progress: Progress) -> None:
         """The load begins at this instant: from now on it can be told to stop."""

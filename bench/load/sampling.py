@@ -76,6 +76,8 @@ class ClientState:
     """The longest."""
     cpu: float | None = None
     run_queue_share: float | None = None
+    slowest: str | None = None
+    """Of several workers, the one with this lag."""
 
 
 def worst(states: Iterable[ClientState]) -> ClientState:
@@ -85,6 +87,7 @@ def worst(states: Iterable[ClientState]) -> ClientState:
         loop_lag_ms=max((state.loop_lag_ms for state in listed), default=0.0),
         cpu=max((state.cpu for state in listed if state.cpu is not None), default=None),
         run_queue_share=max((s.run_queue_share for s in listed if s.run_queue_share is not None), default=None),
+        slowest=max(listed, key=lambda state: state.loop_lag_ms).slowest if listed else None,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bench.load.active_load import ActiveLoad
-from bench.load.crew import NO_COUNTS, CrewReport, Order, Progress
+from bench.load.crew import BEGIN_LEAD_NS, NO_COUNTS, CrewReport, Order, Progress
 from bench.load.feed_on_change import lead_ns
 from bench.load.sampling import ClientState
 from bench.load.worker import Worker
@@ -11,6 +11,9 @@ from bench.load.worker import Worker
 
 class ThisProcess:
     """A `Crew` of one."""
+
+    begin_lead_ns = BEGIN_LEAD_NS
+    places = ()
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker

@@ -24,7 +24,7 @@ from collections.abc import Callable
 
 from bench.verdict.bookkeeping import littles_law
 from bench.verdict.certificate import calibration
-from bench.verdict.client import cpu, pause, run_queue, workers
+from bench.verdict.client import clock_drift, cpu, pause, run_queue, workers
 from bench.verdict.evidence import RunEvidence
 from bench.verdict.finding import Finding, Verdict, worst
 from bench.verdict.limits import Limits
@@ -44,6 +44,7 @@ SIGNS: dict[str, Callable[[RunEvidence, Limits], list[Finding]]] = {
     "loop_lag": loop_lag,
     "cpu": cpu,
     "workers": workers,
+    "clock_drift": clock_drift,
     "run_queue": run_queue,
     "wide_stamps": wide_stamps,
     "littles_law": littles_law,

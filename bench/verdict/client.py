@@ -45,6 +45,18 @@ def workers(evidence: RunEvidence, limits: Limits) -> list[Finding]:
     return [Finding("workers", limits.workers_died.of(share), share, sentence)]
 
 
+def clock_drift(evidence: RunEvidence, limits: Limits) -> list[Finding]:
+    """A node's clock that goes astray puts what it sent into the wrong place beside what others sent."""
+    if evidence.clock_drift is None:
+        return []
+    drift_ms, node = evidence.clock_drift
+    sentence = (
+        f"the clock of node {node} went {drift_ms:.1f} ms astray from the driver's while the load went on: its latencies "
+        "stand, and numbers over time (arrivals, requests in flight, series) are off by that"
+    )
+    return [Finding("clock_drift", limits.clock_drift_ms.of(drift_ms), drift_ms, sentence)]
+
+
 def run_queue(evidence: RunEvidence, limits: Limits) -> list[Finding]:
     """Time in which the client was ready to run and other programs had the processors, as far as it can have harmed a number.
 

@@ -48,6 +48,9 @@ class RunEvidence:
     """What was counted of the prefix cache, where each request has a plan of it."""
     died: Sequence[str] = ()
     """Workers that died, and how: each the beginning of a sentence."""
+    clock_drift: tuple[float, str] | None = None
+    """How far the clock of a node went from the driver's while the load went on, in ms, beyond what the measurements can be
+    wrong by, and of which node: the worst. None where it was not measured again."""
     priority_remedy: str | None = None
     """How the client would get the priority that wakes it at once; None if it had it."""
 

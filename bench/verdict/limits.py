@@ -53,6 +53,7 @@ class Limits(BaseModel):
     loop_lag_p99_of_gap: Band = _band(0.05, 0.50)
     cpu_busy_seconds: Band = _band(0.10, 0.50)
     workers_died: Band = _band(0.0, 0.0)
+    clock_drift_ms: Band = _band(5.0, 100.0)
     run_queue_wait: Band = _band(0.02, 0.10)
     wide_stamps: Band = _band(0.05)
     wide_stamps_ms: Band = _band(0.2)

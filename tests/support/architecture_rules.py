@@ -144,9 +144,10 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
          "bench.secrets", "promptset"}
     ),
     "bench.config.segments": frozenset({"bench.config.values", "bench.loads", "bench.schedule.segments"}),
+    "bench.worker_place": frozenset(),
     "bench.manifest": frozenset(
         {"bench.config", "bench.errors", "bench.priority", "bench.run_directory", "bench.run_state",
-         "bench.server_metrics.prefix_cache"}
+         "bench.server_metrics.prefix_cache", "bench.worker_place"}
     ),
     "bench.ceiling": frozenset(
         {"bench.config", "bench.machine_cache", "bench.metrics.per_request", "bench.records", "promptset.distributions"}
@@ -155,7 +156,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.load": frozenset(
         {"bench.clock", "bench.config", "bench.dispatch", "bench.endpoints", "bench.errors", "bench.load_change",
          "bench.metrics", "bench.modes", "bench.preflight", "bench.priority", "bench.records", "bench.run_directory",
-         "bench.secrets", "bench.sources", "bench.transport", "bench.workload", "promptset"}
+         "bench.secrets", "bench.sources", "bench.transport", "bench.workload", "bench.worker_place", "promptset"}
     ),
     "bench.load.feed_on_change": frozenset({"bench.clock", "bench.errors", "bench.load", "bench.modes", "bench.stock"}),
     "bench.load.sampling": frozenset({"bench.clock"}),
@@ -173,6 +174,11 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.scale": frozenset(
         {"bench.clock", "bench.errors", "bench.event_loop", "bench.load", "bench.metrics.objectives", "bench.modes",
          "bench.records", "bench.run_directory"}
+    ),
+    # The same on the nodes of a cluster.
+    "bench.scale.cluster": frozenset(
+        {"bench.clock", "bench.errors", "bench.load", "bench.machine", "bench.priority", "bench.run_directory", "bench.scale",
+         "bench.worker_place", "promptset"}
     ),
     # Who puts the stages together, and is imported by nobody but those further down in this list.
     "bench.evaluate": frozenset({"bench"}),
@@ -457,6 +463,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "statistics",
             "stock",
             "verdict",
+            "worker_place",
         }
     ),
     frozenset(

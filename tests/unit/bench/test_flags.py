@@ -95,6 +95,8 @@ KNOBS: dict[str, tuple[list[str], list[str], object]] = {
     "slo": (URL, ["--slo", "ttft:p99<500ms", "--slo", "e2el:p50<2s"], ("ttft:p99<500ms", "e2el:p50<2s")),
     "max_errors": (URL, ["--max-errors", "5%"], "5%"),
     "workers": (URL, ["--workers", "2"], "2"),
+    "cluster": (URL, ["--cluster", "ray://head:10001"], "ray://head:10001"),
+    "workers_per_node": ([*URL, "--cluster", "ray"], ["--workers-per-node", "2"], 2),
     "server_metrics": (
         URL,
         ["--server-metrics", "http://a/metrics", "--server-metrics", "http://b/metrics"],

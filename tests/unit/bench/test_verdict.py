@@ -32,7 +32,7 @@ def test_a_perfect_run_is_valid_and_every_sign_has_looked_at_it() -> None:
     found = verdict(calibration=certified(stat="p50"), server=AGREED)
     assert (found.status, found.reasons) == (Status.VALID, [])
     # That no worker died is no finding, and that the target is there neither.
-    assert {f.sign for f in found.findings} == set(SIGNS) - {"workers", "target_gone"}
+    assert {f.sign for f in found.findings} == set(SIGNS) - {"workers", "clock_drift", "target_gone"}
     assert found.to_json() == {"status": "VALID", "reasons": []}
 
 
@@ -90,6 +90,8 @@ TRIPPED: list[tuple[str, dict[str, object], Status]] = [
     ("loop_lag", {LAG: 10.5, "latency.chunk_gap_ms.p50": None}, Status.INVALID),
     ("cpu", {"instrument.cpu.seconds_over_90": 0.11}, Status.SUSPECT),
     ("cpu", {"instrument.cpu.seconds_over_90": 0.51}, Status.INVALID),
+    ("clock_drift", {"clock_drift": (5.1, "b")}, Status.SUSPECT),
+    ("clock_drift", {"clock_drift": (100.1, "b")}, Status.INVALID),
     ("workers", {"died": ["worker 1 was killed by SIGKILL"]}, Status.INVALID),
     ("run_queue", {"instrument.run_queue.mean": 0.021}, Status.SUSPECT),
     ("run_queue", {"instrument.run_queue.mean": 0.11}, Status.INVALID),

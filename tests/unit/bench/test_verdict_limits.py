@@ -77,6 +77,7 @@ LIMIT_OF = {  # limit: evidence that it judges alone
     "loop_lag_p99_ms": {LAG: 0.9},
     "loop_lag_p99_of_gap": {LAG: 0.9},
     "cpu_busy_seconds": {"instrument.cpu.seconds_over_90": 0.09},
+    "clock_drift_ms": {},  # No part of the summary: it has a test of its own.
     "workers_died": {},  # By default no worker may die: it has a test of its own.
     "run_queue_wait": {"instrument.run_queue.mean": 0.019},
     "wide_stamps": opened("itl_ms", "p50", 19.1, 20.05),
@@ -108,6 +109,7 @@ def test_every_limit_is_in_the_table() -> None:
         LIMIT_OF.keys()
         - {
             "workers_died",
+            "clock_drift_ms",
             "records_missing",
             "usage_over_counted",
             "user_stamps",

@@ -52,7 +52,7 @@ def test_a_line_tells_the_counts_of_the_load_and_the_latencies_of_its_second() -
     }  # fmt: skip
     assert first["failures"] == {"reset": 1}
     assert first["errors"] == {"reset": "the connection was reset"}
-    assert first["client"] == {"loop_lag_ms": 1.5, "cpu": 0.25, "run_queue_share": 0.0}
+    assert first["client"] == {"loop_lag_ms": 1.5, "cpu": 0.25, "run_queue_share": 0.0, "slowest": None}
     told = first["second"]
     assert isinstance(told, dict)
     assert (told["succeeded"], told["output_tokens"]) == (5, 15)

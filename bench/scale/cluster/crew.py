@@ -1,0 +1,132 @@
+"""The crew of a cluster: workers on its nodes, begun at one instant, heard twice a second.
+
+A node that is lost takes its worker's share of the load with it; the others go on, everything that was shipped is here, and
+the verdict names it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+
+from bench.clock import NS_PER_MS, NS_PER_S, Clock, sleep_until
+from bench.errors import BenchError, UsageError
+from bench.load.assignment import Assignment
+from bench.load.crew import CrewReport, Progress
+from bench.scale.cluster.node_worker import NodeFacts, node_facts
+from bench.scale.cluster.remote_worker import Handle, NodeLostError, RemoteWorker
+from bench.scale.heard import Together
+from bench.scale.messages import Begin
+from bench.worker_place import WorkerPlace
+
+CLUSTER_BEGIN_LEAD_NS = 600 * NS_PER_MS
+"""From the last preparation to the first send: every node must have heard of it by then."""
+CLOCKS_EVERY_NS = 10 * NS_PER_S
+
+
+class ClusterCrew(Together):
+    """A `Crew` on the nodes of a cluster."""
+
+    begin_lead_ns = CLUSTER_BEGIN_LEAD_NS
+
+    def __init__(
+        self, handles: Sequence[Handle], assignments: Sequence[Assignment], clock: Clock, release: Callable[[], None]
+    ) -> None:
+        """One handle an assignment. `release` gives the nodes back."""
+        self._handles = handles
+        self._assignments = assignments
+        self._clock = clock
+        self._release = release
+        self._workers: list[RemoteWorker] = []
+        self._ready = 0
+        self._followed: list[asyncio.Task[None]] = []
+        super().__init__(self._workers, assignments[0].config.load.load_at(0))
+
+    @property
+    def preparing(self) -> str:
+        """How many workers have got ready, or refused."""
+        return f"waiting for workers to get ready: {self._ready} of {len(self._handles)} are"
+
+    @property
+    def places(self) -> tuple[WorkerPlace, ...]:
+        """Where the workers run."""
+        return tuple(worker.place for worker in self._workers)
+
+    async def prepare(self) -> None:
+        """Compare the nodes, and wait until every worker is ready. Raises UsageError where they differ, else a refusal."""
+        try:
+            facts: list[NodeFacts] = await asyncio.gather(*(handle.call("facts") for handle in self._handles))
+        except NodeLostError as e:
+            raise BenchError(f"a worker cannot start on the cluster: it {e}") from e
+        ours = node_facts()
+        if problems := differences(ours, zip((handle.node for handle in self._handles), facts, strict=True)):
+            raise UsageError(problems)
+        known = None not in ours.clock.values()
+        self._workers.extend(
+            RemoteWorker(handle, assignment, theirs, same_clock=known and theirs.clock == ours.clock)
+            for handle, assignment, theirs in zip(self._handles, self._assignments, facts, strict=True)
+        )
+        refusals = [e for e in await asyncio.gather(*map(self._get_ready, self._workers)) if e is not None]
+        if refusals:
+            await asyncio.gather(*(worker.close(done=True) for worker in self._workers))
+            raise refusals[0]
+
+    async def _get_ready(self, worker: RemoteWorker) -> BenchError | None:
+        try:
+            await worker.start()
+            await worker.ready()
+        except BenchError as e:
+            return e
+        finally:
+            self._ready += 1
+        return None
+
+    def begin(self, start_ns: int, progress: Progress) -> None:
+        """Let them begin at this instant."""
+        for worker in self._workers:
+            worker.send(Begin(start_ns))
+        self._followed = [asyncio.create_task(worker.follow(progress, start_ns)) for worker in self._workers]
+
+    async def load(self) -> CrewReport:
+        """Wait until the last one has ended or is lost."""
+        clocks = asyncio.create_task(self._watch_clocks())
+        try:
+            await asyncio.gather(*self._followed)
+        finally:
+            clocks.cancel()
+        return self.report()
+
+    async def _watch_clocks(self) -> None:
+        """Measure the clocks again, soon after the start and then once in a while."""
+        due_ns = self._clock.now_ns() + CLUSTER_BEGIN_LEAD_NS + NS_PER_S // 2
+        while True:
+            await sleep_until(self._clock, due_ns)
+            await asyncio.gather(*(worker.look_at_clock() for worker in self._workers if not worker.closed))
+            due_ns = max(due_ns + CLOCKS_EVERY_NS, self._clock.now_ns())
+
+    def close(self) -> None:
+        """Let go of every worker, and give the nodes back."""
+        for task in self._followed:
+            task.cancel()
+        for worker in self._workers:
+            worker.hang_up()
+        self._release()
+
+
+def differences(ours: NodeFacts, nodes: Iterable[tuple[str, NodeFacts]]) -> list[str]:
+    """What differs on the nodes from here: a sentence for each node that does."""
+    found = {}
+    for node, theirs in nodes:
+        packages = sorted(ours.versions.keys() | theirs.versions.keys())
+        differ = [
+            f"{name} {theirs.versions.get(name, 'none')} (here: {ours.versions.get(name, 'none')})"
+            for name in packages
+            if ours.versions.get(name) != theirs.versions.get(name)
+        ]
+        if not differ and ours.code != theirs.code:
+            differ = [
+                f"other source code of trueload {ours.versions.get('trueload', '')} ({theirs.code}, here: {ours.code})"
+            ]
+        if differ:
+            found[node] = f"--cluster: node {node} has {', '.join(differ)}: install the same on every node"
+    return list(found.values())

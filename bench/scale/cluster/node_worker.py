@@ -1,0 +1,256 @@
+"""The actor of a worker: it runs on a node of the cluster, beside the program that sends.
+
+It starts the program of a worker process and speaks its messages; the driver calls it. What the program writes stays on this
+node's disk, and a thread of the idle kind makes pieces of it for the driver: it holds one at a time, so that a slow driver
+costs the node a file that grows, and the measuring loop nothing. Where the driver is not heard of, it closes the program's
+socket: the program cuts what is in flight and ends, as it does where a local parent dies.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import subprocess
+import sys
+import tempfile
+import threading
+from array import array
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
+from pathlib import Path
+from socket import SHUT_RDWR, socketpair
+
+import orjson
+
+import promptset
+from bench import machine
+from bench.clock import NS_PER_S, clock_identity, now_ns
+from bench.load.assignment import Assignment, WorkerReport
+from bench.priority import give_way
+from bench.run_directory import shard_names
+from bench.scale.cluster.clock_offset import SAME_CLOCK, ClockOffset
+from bench.scale.cluster.shipping import GrowingShard, on_driver_clock
+from bench.scale.heard import death
+from bench.scale.messages import Begin, Change
+
+SILENCE_NS = 7 * NS_PER_S
+"""A driver that has not called for so long is gone. It calls twice a second."""
+TAKE_S = 0.5
+LOOK_S = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFacts:
+    """What the driver compares before it lets a node send."""
+
+    host: str
+    processors: int
+    versions: dict[str, str]
+    code: str
+    clock: dict[str, str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What has come since the last one: messages of the program, pieces of its records and samples.
+
+    `ended`: nothing more will come. `death`: how the program ended, where it had not reported before.
+    """
+
+    number: int
+    messages: tuple[object, ...] = ()
+    records: bytes = b""
+    samples: bytes = b""
+    ended: bool = False
+    death: str | None = None
+
+
+NOTHING_YET = Delivery(0)
+
+
+def node_facts() -> NodeFacts:
+    """Of the machine that this runs on."""
+    return NodeFacts(platform.node(), machine.processors(), machine.versions(), _code(), clock_identity())
+
+
+def _code() -> str:
+    """A hash of our own source: what is installed under one version may still differ."""
+    found = hashlib.sha256()
+    for package in (Path(__file__).parents[2], Path(promptset.__file__).parent):
+        for path in sorted(package.rglob("*.py")):
+            found.update(f"{path.relative_to(package)}\0".encode() + path.read_bytes() + b"\0")
+    return found.hexdigest()[:16]
+
+
+class NodeWorker:
+    """Its methods are called from threads of the cluster's, several at once."""
+
+    def __init__(self) -> None:
+        self._change = threading.Condition()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._offset = SAME_CLOCK
+        self._messages: list[object] = []
+        self._records = self._samples = b""
+        self._over: str | None = None
+        self._all_read = False
+        self._last = NOTHING_YET
+        self._heard_ns = now_ns()
+        self._begun = False
+
+    # ---- Before the load ----
+
+    def facts(self) -> NodeFacts:
+        """What is compared before the load."""
+        return node_facts()
+
+    def now_ns(self) -> int:
+        """This node's clock."""
+        return now_ns()
+
+    def start(self, assignment: Assignment, offsets: bytes | None) -> str:
+        """Start the program of a worker; its directory on this node. `offsets`: the arrivals, which may be many."""
+        share = assignment.share
+        if offsets is not None:
+            share = replace(share, offsets_ns=array("q", offsets))
+        self._directory = Path(tempfile.gettempdir()) / f"trueload-{assignment.run_id}"
+        self._directory.mkdir(mode=0o700, exist_ok=True)
+        self._alone, self._number = assignment.alone, share.worker
+        names = shard_names(None if self._alone else self._number)
+        self._paths = [self._directory / name for name in names]
+        self._note = self._directory / f"clock-{self._number}.json"
+        self._errors = self._directory / f"errors-{self._number}.txt"
+        ours, theirs = socketpair()
+        with self._errors.open("wb") as errors:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "bench.scale.program", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=errors,
+                stderr=errors,
+                start_new_session=True,
+            )
+        theirs.close()
+        self._socket = ours
+        # A duplicate: the socket is what wakes the thread that reads, when it is shut down.
+        self._connection = Connection(ours.dup().detach())
+        self._sending = threading.Lock()
+        self._connection.send(replace(assignment, share=share, directory=self._directory))
+        for task in (self._listen, self._ship, self._watch):
+            threading.Thread(target=task, daemon=True).start()
+        return str(self._directory)
+
+    def set_clock(self, offset: ClockOffset) -> None:
+        """The driver's clock less this node's: from now on instants are told and written in the driver's."""
+        self._offset = offset
+        self._note.write_bytes(orjson.dumps({"worker": self._number, "offset_ns": offset.offset_ns}))
+
+    # ---- While it goes on ----
+
+    def send(self, message: object) -> None:
+        """Tell the program something; instants are the driver's. A program that has ended hears nothing."""
+        if isinstance(message, Begin):
+            message = Begin(self._offset.theirs(message.start_ns))
+            self._heard_ns = now_ns()
+            self._begun = True
+        elif isinstance(message, Change):
+            message = replace(message, at_ns=self._offset.theirs(message.at_ns))
+        with self._sending, suppress(OSError):
+            self._connection.send(message)
+
+    def take(self, received: int) -> Delivery:
+        """What has come since delivery `received`, after half a second at most. A delivery that was lost on its way comes
+        again."""
+        self._heard_ns = now_ns()
+        with self._change:
+            if self._last.number > received:
+                return self._last
+            self._change.wait_for(lambda: self._messages or self._records or self._samples or self._all_read, TAKE_S)
+            self._last = Delivery(
+                received + 1,
+                tuple(self._messages),
+                self._records,
+                self._samples,
+                ended=self._all_read and not self._records and not self._samples,
+                death=self._over,
+            )
+            self._messages, self._records, self._samples = [], b"", b""
+            self._change.notify_all()
+            return self._last
+
+    def close(self, done: bool) -> None:
+        """End the program. `done`: the driver has all of its shards, and they are removed."""
+        if self._process is None:
+            return
+        self._hang_up()
+        try:
+            self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        if done:
+            for path in (*self._paths, self._note, self._errors):
+                path.unlink(missing_ok=True)
+            with suppress(OSError):
+                self._directory.rmdir()
+
+    # ---- Threads ----
+
+    def _listen(self) -> None:
+        """Take the program's messages, so that it never waits for a reader."""
+        reported = False
+        while True:
+            try:
+                message: object = self._connection.recv()
+            except (EOFError, OSError):
+                break
+            if isinstance(message, WorkerReport):
+                reported = True
+                if message.run_start_ns is not None:
+                    message = replace(message, run_start_ns=self._offset.ours(message.run_start_ns))
+            with self._change:
+                self._messages.append(message)
+                self._change.notify_all()
+        assert self._process is not None
+        status = self._process.wait()
+        with self._change:
+            self._over = "" if reported else f"{death(status)} (what it said is in {self._errors} there)"
+            self._change.notify_all()
+
+    def _ship(self) -> None:
+        """Make pieces of what the program writes, one at a time."""
+        give_way()
+        records, samples = map(GrowingShard, self._paths)
+        while True:
+            over = self._over is not None
+            found = []
+            for shard in (records, samples):
+                try:
+                    found.append(on_driver_clock(shard.next_piece(), self._offset.offset_ns))
+                except FileNotFoundError:  # The program has not come so far.
+                    found.append(b"")
+            with self._change:
+                if not any(found):
+                    if over:
+                        self._all_read = True
+                        self._change.notify_all()
+                        return
+                    self._change.wait_for(lambda: self._over is not None, LOOK_S)
+                    continue
+                self._records, self._samples = found
+                self._change.notify_all()
+                self._change.wait_for(lambda: not self._records and not self._samples)
+
+    def _watch(self) -> None:
+        """End the program where the driver is gone."""
+        with self._change:
+            while not self._change.wait_for(lambda: self._over is not None, 1.0):
+                if self._begun and now_ns() - self._heard_ns > SILENCE_NS:
+                    break
+        if self._over is None:
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        """Let the program see that its parent is gone."""
+        with suppress(OSError):
+            self._socket.shutdown(SHUT_RDWR)

@@ -1,0 +1,170 @@
+"""Ray: joining a cluster or starting one, placing the actors of the workers, and calling them.
+
+The only file that knows Ray. It is imported by name, so that nothing else of the bench, nor its type checker, needs it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable
+from importlib import import_module
+from typing import Any
+
+from bench.errors import UsageError
+from bench.scale.cluster.node_worker import NodeWorker
+from bench.scale.cluster.remote_worker import NodeLostError
+
+HERE = "ray"
+"""`--cluster ray`: the cluster of RAY_ADDRESS, or the one that runs on this machine, or a new one of this machine alone."""
+LOST_AFTER_S = 20.0
+"""A call that is not answered in so long has no node any more. Calls are answered within half a second."""
+PLACED_AFTER_S = 30.0
+CLOSED_AFTER_S = 6.0
+AT_ONCE = 8
+"""Calls of one actor that go on at once: one waits for news, one measures the clock, others are orders."""
+
+
+class RayHandle:
+    """An actor of one worker, as its caller has it."""
+
+    def __init__(self, ray: Any, actor: Any, node: str) -> None:
+        self._ray = ray
+        self._actor = actor
+        self.node = node
+        self.told: list[Any] = []
+        """Answers that nobody waits for, the last few: an answer that is let go of can take its call with it."""
+
+    def call(self, method: str, *arguments: Any) -> Awaitable[Any]:
+        """Call a method of `NodeWorker`. Raises NodeLostError."""
+        return self._answer(getattr(self._actor, method).remote(*arguments))
+
+    async def _answer(self, reference: Any) -> Any:
+        try:
+            return await asyncio.wait_for(asyncio.wrap_future(reference.future()), LOST_AFTER_S)
+        except TimeoutError:
+            raise NodeLostError(f"has not answered for {LOST_AFTER_S:.0f} s") from None
+        except self._ray.exceptions.RayTaskError:
+            raise
+        except (self._ray.exceptions.RayError, ConnectionError) as e:
+            if "failed to import" in str(e) or "No module named" in str(e):
+                raise NodeLostError("finds no trueload there: install this version on every node") from e
+            raise NodeLostError(f"was lost with its node ({type(e).__name__})") from e
+
+    def tell(self, method: str, *arguments: Any) -> None:
+        """The same, without waiting for an answer."""
+        with contextlib.suppress(self._ray.exceptions.RayError, ConnectionError):
+            self.told = [*self.told[-AT_ONCE:], getattr(self._actor, method).remote(*arguments)]
+
+
+class RayCluster:
+    """A cluster that has been joined. `release` gives back what was placed."""
+
+    def __init__(self, ray: Any, per_node: int | None) -> None:
+        """`per_node`: workers on each node; None: spread as Ray likes."""
+        self._ray = ray
+        self._per_node = per_node
+        self._group: Any = None
+        self._handles: list[RayHandle] = []
+
+    @classmethod
+    async def join(cls, address: str, per_node: int | None) -> RayCluster:
+        """Join the cluster of this address. Raises UsageError where there is none, or Ray is not installed."""
+        try:
+            ray = import_module("ray")
+        except ImportError:
+            raise UsageError("--cluster needs Ray: pip install 'trueload[ray]', here and on every node") from None
+        # In a thread: Ray would take the signals, which are the terminal's.
+        await asyncio.to_thread(_connect, ray, address)
+        return cls(ray, per_node)
+
+    @property
+    def processors(self) -> int:
+        """Processors of all nodes, as Ray counts them."""
+        return int(self._ray.cluster_resources().get("CPU", 0))
+
+    def _nodes(self, least: int = 1) -> int:
+        """Nodes that have so many processors."""
+        return sum(
+            1 for node in self._ray.nodes() if node["Alive"] and node.get("Resources", {}).get("CPU", 0) >= least
+        )
+
+    def workers(self, wanted: str) -> str:
+        """How many were asked for, where that was by node. Raises UsageError where no node has room for so many."""
+        if self._per_node is None:
+            return wanted
+        nodes = self._nodes(self._per_node)
+        if nodes == 0:
+            raise UsageError(f"--workers-per-node {self._per_node}: no node of the cluster has so many processors")
+        return str(self._per_node * nodes)
+
+    async def place(self, workers: int) -> list[RayHandle]:
+        """An actor for each worker: spread over the nodes, or so many on each. Raises UsageError where there is no room."""
+        util = import_module("ray.util")
+        strategies = import_module("ray.util.scheduling_strategies")
+        each = self._per_node
+        if each is None:
+            bundles, how = [{"CPU": 1}] * workers, "SPREAD"
+        else:
+            bundles, how = [{"CPU": each}] * min(-(-workers // each), self._nodes(each)), "STRICT_SPREAD"
+        group = self._group = util.placement_group(bundles, strategy=how)
+        if not await asyncio.to_thread(group.wait, PLACED_AFTER_S):
+            free = int(self._ray.available_resources().get("CPU", 0))
+            raise UsageError(
+                f"--cluster: {workers} workers need a processor each, and {free} of {self.processors} on {self._nodes()} "
+                "nodes are free: wait until others have ended, or give fewer --workers"
+            )
+        # No restarts: a worker that began anew would send its load twice.
+        remote = self._ray.remote(NodeWorker)
+        actors = [
+            remote.options(
+                num_cpus=1,
+                max_restarts=0,
+                max_task_retries=0,
+                max_concurrency=AT_ONCE,
+                scheduling_strategy=strategies.PlacementGroupSchedulingStrategy(
+                    group, placement_group_bundle_index=number % len(bundles)
+                ),
+            ).remote()
+            for number in range(workers)
+        ]
+        places = await asyncio.to_thread(self._places, group, len(bundles))
+        self._handles = [
+            RayHandle(self._ray, actor, places[number % len(bundles)]) for number, actor in enumerate(actors)
+        ]
+        return self._handles
+
+    def _places(self, group: Any, bundles: int) -> list[str]:
+        """The node of each bundle: its name, and its id where several have the name."""
+        table = import_module("ray.util").placement_group_table(group)["bundles_to_node_id"]
+        nodes = {node["NodeID"]: node for node in self._ray.nodes()}
+        names = [node["NodeManagerHostname"] for node in nodes.values() if node["Alive"]]
+
+        def name(identity: str) -> str:
+            host = str(nodes[identity]["NodeManagerHostname"])
+            return host if names.count(host) == 1 else f"{host} ({identity[:8]})"
+
+        return [name(table[number]) for number in range(bundles)]
+
+    def release(self) -> None:
+        """Wait until the actors have done what they were told last, and end them."""
+        told = [answer for handle in self._handles for answer in handle.told[-1:]]
+        with contextlib.suppress(self._ray.exceptions.RayError, ConnectionError):
+            if told:
+                self._ray.wait(told, num_returns=len(told), timeout=CLOSED_AFTER_S)
+            if self._group is not None:
+                import_module("ray.util").remove_placement_group(self._group)
+        self._group, self._handles = None, []
+
+
+def _connect(ray: Any, address: str) -> None:
+    """Once a process: the runs of a series share it, and Ray leaves it when the process ends."""
+    if ray.is_initialized():
+        return
+    # Ray warns that it may not take the signals from here: it must not.
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    try:
+        ray.init(None if address == HERE else address, configure_logging=False, log_to_driver=False)
+    except (ConnectionError, TimeoutError, RuntimeError, ValueError, OSError, ImportError) as e:
+        raise UsageError(f"--cluster {address}: Ray says: {' '.join(str(e).split())[:500]}") from e

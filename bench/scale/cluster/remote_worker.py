@@ -1,0 +1,185 @@
+"""One worker on a node, seen from the driver: what it last said, and its shards on the driver's disk."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from bench.clock import NS_PER_MS, now_ns
+from bench.errors import BenchError
+from bench.load.assignment import Assignment, WorkerReport
+from bench.load.crew import Progress
+from bench.run_directory import LineLog, shard_names
+from bench.scale.cluster.clock_offset import SAME_CLOCK, ClockOffset, Ping, closest
+from bench.scale.cluster.node_worker import Delivery, NodeFacts
+from bench.scale.heard import Heard
+from bench.scale.messages import ProgressUpdate, Ready, Refused
+from bench.worker_place import WorkerPlace
+
+PINGS = 16
+
+
+class NodeLostError(Exception):
+    """The node, or the actor on it, is gone; its text is how, for a sentence that begins with the worker's name."""
+
+
+class Handle(Protocol):
+    """An actor, as its caller has it."""
+
+    node: str
+    """The node's name, for people."""
+
+    def call(self, method: str, *arguments: Any) -> Awaitable[Any]:
+        """Call a method of `NodeWorker`. Raises NodeLostError."""
+
+    def tell(self, method: str, *arguments: Any) -> None:
+        """The same, without waiting for an answer; one that is lost hears nothing."""
+
+
+class RemoteWorker:
+    """`start`, `ready`, `follow`, in this order."""
+
+    def __init__(self, handle: Handle, assignment: Assignment, facts: NodeFacts, *, same_clock: bool) -> None:
+        self._handle = handle
+        self._assignment = assignment
+        number = assignment.share.worker
+        self.heard = Heard(number, f"worker {number} on {handle.node}")
+        self._same_clock = same_clock
+        self._received = 0
+        self._ended = 0
+        """Requests that have ended, by the worker's word; those of them that are here are counted in `_here`."""
+        self._here = 0
+        self.closed = False
+        self.place = WorkerPlace(
+            worker=number,
+            node=handle.node,
+            processors=facts.processors,
+            directory="",
+            clock_offset_ns=0,
+            clock_bound_ns=0,
+        )
+        names = shard_names(None if assignment.alone else number)
+        self._records, self._samples = (LineLog(assignment.directory / name) for name in names)
+
+    async def start(self) -> None:
+        """Start the program on the node. Raises BenchError where the node is gone."""
+        share = self._assignment.share
+        offsets = None if share.offsets_ns is None else share.offsets_ns.tobytes()
+        # The arrivals apart: with them the assignment, which has the secrets, could be too large to be kept in memory alone.
+        light = replace(self._assignment, share=replace(share, offsets_ns=None), directory=Path())
+        try:
+            directory = await self._handle.call("start", light, offsets)
+        except NodeLostError as e:
+            raise BenchError(f"{self.heard.name} {e} before it had begun") from e
+        self.place = replace(self.place, directory=directory)
+
+    async def ready(self) -> None:
+        """Wait until the program is ready. Raises what it refused with, or BenchError where it died."""
+        try:
+            while True:
+                delivery = await self._take()
+                for message in delivery.messages:
+                    if isinstance(message, Refused):
+                        raise message.error
+                    if isinstance(message, Ready):
+                        self.heard.stocked = message.stocked
+                        await self._set_clock()
+                        return
+                if delivery.death:
+                    raise BenchError(f"{self.heard.name} {delivery.death} while it got ready")
+        except NodeLostError as e:
+            raise BenchError(f"{self.heard.name} {e} while it got ready") from e
+
+    async def _set_clock(self) -> None:
+        offset = SAME_CLOCK if self._same_clock else await self._measured()
+        await self._handle.call("set_clock", offset)
+        self.place = replace(self.place, clock_offset_ns=offset.offset_ns, clock_bound_ns=offset.bound_ns)
+
+    async def _measured(self) -> ClockOffset:
+        pings = []
+        for _ in range(PINGS):
+            sent_ns = now_ns()
+            theirs_ns = await self._handle.call("now_ns")
+            pings.append(Ping(sent_ns, theirs_ns, now_ns()))
+        return closest(pings)
+
+    async def look_at_clock(self) -> None:
+        """Measure the node's clock once more: the place keeps the greatest drift. A node that is gone has none."""
+        try:
+            now = SAME_CLOCK if self._same_clock else await self._measured()
+        except NodeLostError:
+            return
+        before = ClockOffset(self.place.clock_offset_ns, self.place.clock_bound_ns)
+        drift_ns = max(self.place.clock_drift_ns or 0, before.drift_ns(now))
+        self.place = replace(self.place, clock_drift_ns=drift_ns)
+
+    def send(self, message: object) -> None:
+        """Tell the program something."""
+        self._handle.tell("send", message)
+
+    async def follow(self, progress: Progress, start_ns: int) -> None:
+        """Take what comes, until all of it is here or the node is lost."""
+        heard = self.heard
+        try:
+            while True:
+                delivery = await self._take()
+                self._records.append(delivery.records)
+                self._samples.append(delivery.samples)
+                self._here += delivery.records.count(b"\n")
+                for message in delivery.messages:
+                    if isinstance(message, ProgressUpdate | WorkerReport):
+                        heard.hear(message, progress)
+                if delivery.death and heard.died is None:
+                    heard.is_dead(delivery.death)
+                if delivery.ended:
+                    await self._handle.call("close", True)
+                    self.closed = True
+                    return
+        except NodeLostError as e:
+            if heard.report is None and heard.died is None:
+                heard.is_dead(self._lost(str(e), start_ns))
+        finally:
+            self._end()
+
+    def _lost(self, how: str, start_ns: int) -> str:
+        """How a node was lost, and what with it."""
+        at_s = (now_ns() - start_ns) / NS_PER_MS / 1000
+        missing = max(0, heard_done(self.heard) - self._here)
+        return (
+            f"{how} {at_s:.1f} s after the start ({self._here:,} of its records are here, "
+            f"{missing:,} that had ended and {self.heard.counts['in_flight']:,} that were in flight are missing)"
+        )
+
+    def _end(self) -> None:
+        problems = [problem for problem in (self._records.close(), self._samples.close()) if problem is not None]
+        report = self.heard.report
+        if report is not None:
+            there = (f"on {self.place.node}: {problem}" for problem in report.problems)
+            self.heard.report = replace(report, problems=(*there, *problems))
+
+    async def close(self, *, done: bool) -> None:
+        """End the program; `done`: nothing of what it wrote is of use."""
+        if not self.closed:
+            self.closed = True
+            try:
+                await self._handle.call("close", done)
+            except NodeLostError:
+                return
+
+    def hang_up(self) -> None:
+        """The same without waiting; its shards stay on its node."""
+        if not self.closed:
+            self.closed = True
+            self._handle.tell("close", False)
+
+    async def _take(self) -> Delivery:
+        delivery: Delivery = await self._handle.call("take", self._received)
+        self._received = delivery.number
+        return delivery
+
+
+def heard_done(heard: Heard) -> int:
+    """Requests that have ended, by the worker's last word."""
+    return heard.counts["done"]

@@ -1,0 +1,116 @@
+"""What is known of workers elsewhere: what each last said, and the sum of it."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Protocol
+
+from bench.clock import NS_PER_MS
+from bench.load.assignment import WorkerReport
+from bench.load.crew import NO_COUNTS, CrewReport, Order, Progress
+from bench.load.feed_on_change import lead_ns
+from bench.load.sampling import ClientState, worst
+from bench.scale.messages import Change, Command, ProgressUpdate
+
+CHANGE_LEAD_NS = 250 * NS_PER_MS
+
+
+def death(status: int) -> str:
+    """How a process ended, for a sentence that begins with its name."""
+    return f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
+
+
+class Heard:
+    """What one worker last said; `report` is its last word, `died` how it died."""
+
+    def __init__(self, number: int, name: str) -> None:
+        self.number = number
+        self.name = name
+        self.counts = dict(NO_COUNTS)
+        self.failures = 0
+        self.client = ClientState()
+        self.stocked: int | None = None
+        self.report: WorkerReport | None = None
+        self.died: str | None = None
+
+    def hear(self, message: ProgressUpdate | WorkerReport, progress: Progress) -> bool:
+        """Take a message. False when it was the last."""
+        if isinstance(message, WorkerReport):
+            self.report = message
+            return False
+        self.counts, self.failures, self.client = message.counts, message.failures, message.client
+        self.stocked = message.stocked
+        progress.merge(message.tally)
+        return True
+
+    def is_dead(self, how: str) -> None:
+        """It died, and will report no more."""
+        self.died = how
+        self.counts["in_flight"] = 0
+
+
+class Member(Protocol):
+    """A worker that can be told something."""
+
+    @property
+    def heard(self) -> Heard:
+        """What it last said."""
+
+    def send(self, message: object) -> None:
+        """Tell it something; a worker that has died hears nothing."""
+
+
+class Together:
+    """Several workers as one: their words added up, an order to all. What every `Crew` of workers elsewhere is made of."""
+
+    def __init__(self, members: Sequence[Member], planned_load: float | None) -> None:
+        """`planned_load`: that of all together at the start; None in a mode that plans no number."""
+        self._members = members
+        self._planned_load = planned_load
+
+    @property
+    def _heard(self) -> list[Heard]:
+        return [member.heard for member in self._members]
+
+    def report(self) -> CrewReport:
+        """How the load ended."""
+        heard = self._heard
+        return CrewReport(
+            workers=tuple(one.report for one in heard if one.report is not None),
+            died=tuple(f"{one.name} {one.died}" for one in heard if one.died is not None),
+        )
+
+    def counts(self, at_ns: int) -> dict[str, int]:
+        """What the workers last said, added up."""
+        return {key: sum(one.counts[key] for one in self._heard) for key in NO_COUNTS}
+
+    @property
+    def client(self) -> ClientState:
+        """The worst of the workers, as last heard, and which of them it is."""
+        return worst(replace(one.client, slowest=one.name) for one in self._heard)
+
+    @property
+    def failures(self) -> int:
+        """Failed requests of the run, as last heard."""
+        return sum(one.failures for one in self._heard)
+
+    @property
+    def in_flight(self) -> int:
+        """Requests in flight, as last heard."""
+        return sum(one.counts["in_flight"] for one in self._heard)
+
+    def tell(self, order: Order, reason: str = "") -> None:
+        """Give an order to all."""
+        for member in self._members:
+            member.send(Command(order, reason))
+
+    def lead_ns(self, load: float) -> int:
+        """Time for a message, also where a worker has much to do; and for more requests, where they would run out."""
+        return CHANGE_LEAD_NS + lead_ns([one.stocked for one in self._heard], load, self._planned_load)
+
+    def change(self, at_ns: int, load: float) -> None:
+        """The load of all together: each takes its part, as it took that of the first load."""
+        for member in self._members:
+            member.send(Change(at_ns, load))

@@ -1,0 +1,133 @@
+"""A load from several nodes, without Ray: nodes are processes, with clocks of their own where the system has such."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from bench import cli, load_test
+from bench.errors import Exit
+from bench.scale.cluster import crew
+from tests.support.mock_process import MockProcess, mock_process
+from tests.support.node_process import AHEAD_S, FakeCluster, clocks_can_differ, own_clock
+from tests.support.run_process import flags, records, summary, wait_for
+from tests.support.worker_processes import shard_lines
+
+pytestmark = pytest.mark.usefixtures("work_folder")
+
+
+@pytest.fixture(scope="module")
+def mock() -> Iterator[MockProcess]:
+    with mock_process("--ttft", "20ms", "--tpot", "1ms") as running:
+        yield running
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeCluster:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    fake = FakeCluster([[]])
+    monkeypatch.setattr(load_test, "RayCluster", fake)
+    return fake
+
+
+def manifest(tmp_path: Path) -> dict[str, Any]:
+    told: dict[str, Any] = yaml.safe_load((tmp_path / "run" / "run.yaml").read_text())["manifest"]
+    return told
+
+
+@pytest.mark.skipif(not clocks_can_differ(), reason="needs the right to make a time namespace")
+@pytest.mark.parametrize("workers", ["1", "3"])
+def test_nodes_with_clocks_of_their_own_send_one_load_in_the_driver_s_time(
+    mock: MockProcess, tmp_path: Path, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch, workers: str
+) -> None:
+    monkeypatch.setattr(crew, "CLOCKS_EVERY_NS", 50_000_000)
+    cluster.before = [own_clock(), [], own_clock(-AHEAD_S)]
+    words = flags(mock.url, tmp_path, "--cluster", "ray", "--rate", "60", "--requests", "120", "--quiet")
+    assert cli.main([*words, "--workers", workers]) == Exit.GOOD
+    rows = records(tmp_path)
+    assert sorted(row["index"] for row in rows) == list(range(120))
+    told = manifest(tmp_path)
+    expected = [-AHEAD_S, 0, AHEAD_S][: int(workers)]
+    for place, away_s in zip(told["places"], expected, strict=True):
+        assert abs(place["clock_offset_ns"] - away_s * 10**9) <= place["clock_bound_ns"]
+        assert place["clock_drift_ns"] == 0
+    # By the driver's clock no record begins before the run, and each is the request that the mock saw, by the same clock.
+    assert min(row["sent_ns"] for row in rows) >= told["start_ns"]
+    seen = {line["id"]: line for line in mock.ledger_lines(at_least=120)}
+    bound_ns = max(place["clock_bound_ns"] for place in told["places"])
+    for row in rows:
+        assert row["sent_ns"] - bound_ns <= seen[row["id"]]["received_ns"] <= row["end_ns"] + bound_ns
+    assert sorted(row["end_ns"] for row in rows) == [row["end_ns"] for row in rows]
+    assert told["start_ns"] <= told["run_start_ns"] <= min(row["end_ns"] for row in rows)
+    assert summary(tmp_path)["verdict"]["reasons"] == []
+    assert not any(Path(place["directory"]).exists() for place in told["places"])
+
+
+def test_a_node_that_is_lost_is_named_and_counted_and_what_it_had_shipped_is_there(
+    mock: MockProcess, tmp_path: Path, cluster: FakeCluster
+) -> None:
+    words = flags(mock.url, tmp_path, "--cluster", "ray", "--workers", "3", "--concurrency", "3", "--requests", "600")
+    shipped: dict[str, bytes] = {}
+
+    def lose() -> None:
+        wait_for(lambda: len(shard_lines(tmp_path)) == 3 and min(shard_lines(tmp_path)) >= 5, within_s=100)
+        shipped.update((path.name, path.read_bytes()) for path in (tmp_path / "run").glob("requests-*.jsonl"))
+        cluster.nodes[1].kill()
+
+    loser = threading.Thread(target=lose)
+    loser.start()
+    assert cli.main([*words, "--quiet"]) == Exit.INVALID
+    loser.join()
+    (died,) = manifest(tmp_path)["died"]
+    assert died.startswith("worker 1 on node-1 was lost with its node ")
+    assert "after the start" in died
+    assert any(died in reason for reason in summary(tmp_path)["verdict"]["reasons"])
+    rows = records(tmp_path)
+    had = [json.loads(line)["id"] for content in shipped.values() for line in content.splitlines(True) if b"\n" in line]
+    assert had
+    assert set(had) <= {row["id"] for row in rows}
+    for worker in (0, 2):
+        assert len([row for row in rows if row["worker"] == worker]) == 200
+
+
+def test_a_node_that_differs_is_refused_before_the_load(
+    mock: MockProcess,
+    tmp_path: Path,
+    cluster: FakeCluster,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(
+        crew, "node_facts", lambda: crew.NodeFacts("here", 1, {"python": "2.7"}, "x", {"boot_id": None})
+    )
+    assert cli.main(flags(mock.url, tmp_path, "--cluster", "ray", "--workers", "2", "--requests", "4")) == Exit.USAGE
+    said = capsys.readouterr().err
+    assert "node node-0 has" in said
+    assert "node node-1 has" in said
+    assert "(here: 2.7)" in said
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_a_worker_refuses_is_said_as_it_says_it(
+    mock: MockProcess, tmp_path: Path, cluster: FakeCluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"prompt": "a"}\n')
+    words = flags(mock.url, tmp_path, "--cluster", "ray", "--workers", "2", "--requests", "4", "--dataset", str(rows))
+    placed = cluster.place
+
+    async def place(workers: int) -> list[Any]:
+        rows.unlink()  # It is on the driver's disk, and not on the nodes'.
+        nodes: list[Any] = await placed(workers)
+        return nodes
+
+    cluster.place = place  # type: ignore[method-assign]
+    words = [word for word in words if word not in ("--input-tokens", "16")]
+    assert cli.main(words) == Exit.USAGE
+    assert f"{rows} cannot be read" in capsys.readouterr().err

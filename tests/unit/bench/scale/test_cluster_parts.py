@@ -1,0 +1,136 @@
+"""What the load from a cluster stands on: offsets of clocks, shards on their way, and nodes that differ. No cluster."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.config import resolve
+from bench.errors import UsageError
+from bench.records import from_line, to_line
+from bench.scale.cluster import shipping
+from bench.scale.cluster.clock_offset import ClockOffset, Ping, closest
+from bench.scale.cluster.crew import differences
+from bench.scale.cluster.node_worker import NodeFacts, node_facts
+from bench.scale.cluster.shipping import GrowingShard, on_driver_clock
+from tests.support.made_records import made_record
+
+FACTS = NodeFacts("a", 4, {"python": "3.11.7", "trueload": "0.1.0"}, "c0de", {"boot_id": "1", "time_namespace": "2"})
+
+# ---- Clocks --------------------------------------------------------------------------------------------------------
+
+
+def test_the_shortest_ping_says_the_offset_and_half_of_it_the_bound() -> None:
+    pings = [Ping(0, 5_000, 900), Ping(1_000, 5_560, 1_101), Ping(2_000, 7_000, 2_400)]
+    assert closest(pings) == ClockOffset(1_050 - 5_560, 51)
+
+
+@given(
+    offset=st.integers(-(10**15), 10**15),
+    ways=st.lists(st.tuples(st.integers(0, 10**9), st.integers(0, 10**9)), min_size=1, max_size=20),
+)
+def test_the_true_offset_is_within_the_bound_however_unequal_the_ways(offset: int, ways: list[tuple[int, int]]) -> None:
+    pings, at = [], 10**12
+    for there, back in ways:
+        pings.append(Ping(at, at + there - offset, at + there + back))
+        at += there + back
+    found = closest(pings)
+    assert abs(found.offset_ns - offset) <= found.bound_ns
+    assert found.bound_ns <= -(-min(there + back for there, back in ways) // 2)
+
+
+def test_what_both_measurements_can_be_wrong_by_is_no_drift() -> None:
+    first = ClockOffset(1_000, 100)
+    assert first.drift_ns(ClockOffset(1_150, 50)) == 0
+    assert first.drift_ns(ClockOffset(700, 50)) == 150
+
+
+def test_instants_go_there_and_come_back() -> None:
+    offset = ClockOffset(-7_000, 3)
+    assert offset.ours(offset.theirs(123)) == 123
+    assert offset.theirs(0) == 7_000
+
+
+# ---- Shards on their way -------------------------------------------------------------------------------------------
+
+
+def test_every_instant_of_a_record_is_moved_and_no_duration() -> None:
+    seen = made_record()
+    one = replace(seen, chunk_bound_ns=(None, *seen.chunk_ns[1:]), pause_ns=77, connect_ns=55)
+    moved = from_line(on_driver_clock(to_line(one), 1_000_000))
+    assert moved.pause_ns == 77
+    assert moved.connect_ns == 55
+    assert moved.sent_ns == (one.sent_ns or 0) + 1_000_000
+    assert moved.chunk_bound_ns == (None, *(at + 1_000_000 for at in one.chunk_ns[1:]))
+    back = from_line(on_driver_clock(to_line(moved), -1_000_000))
+    assert back == one
+    # A field of ns that nobody has decided about would stay on the node's clock.
+    fields = {name for name in orjson.loads(to_line(one)) if name.endswith("_ns")}
+    assert fields == (shipping._INSTANTS - {"t_ns"}) | shipping._LISTS | {"connect_ns"}
+
+
+def test_a_sample_is_moved_with_its_pause() -> None:
+    row = {"t_ns": 10, "worker": 1, "pause_ns": [4, 9], "in_flight_ns": 33, "loop_lag_ms": [0.1]}
+    assert orjson.loads(on_driver_clock(orjson.dumps(row) + b"\n", 100)) == {**row, "t_ns": 110, "pause_ns": [104, 109]}
+
+
+def test_bytes_are_as_they_were_where_the_clock_is_the_same() -> None:
+    assert on_driver_clock(b'{"a": 1}\n', 0) == b'{"a": 1}\n'
+
+
+def test_pieces_are_whole_lines_of_bounded_size_and_together_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shipping, "PIECE_BYTES", 64)
+    path = tmp_path / "shard"
+    lines = [b"x" * (7 * n % 90) + b"\n" for n in range(60)]
+    path.write_bytes(b"".join(lines[:40]) + b"torn")
+    shard = GrowingShard(path)
+    pieces = []
+    while piece := shard.next_piece():
+        pieces.append(piece)
+    assert b"".join(pieces) == b"".join(lines[:40])
+    assert all(piece.endswith(b"\n") for piece in pieces)
+    assert all(len(piece) <= 64 or piece.count(b"\n") == 1 for piece in pieces)
+    with path.open("ab") as file:
+        file.write(b" no more\n")
+    assert shard.next_piece() == b"torn no more\n"
+    assert shard.next_piece() == b""
+
+
+# ---- Nodes and settings --------------------------------------------------------------------------------------------
+
+
+def test_a_node_that_differs_is_named_once_with_all_that_differs() -> None:
+    other = replace(FACTS, versions={"python": "3.12.1", "trueload": "0.1.0", "uvloop": "1"})
+    code = replace(FACTS, code="other")
+    said = differences(FACTS, [("a", FACTS), ("b", other), ("b", other), ("c", code)])
+    assert said == [
+        "--cluster: node b has python 3.12.1 (here: 3.11.7), uvloop 1 (here: none): install the same on every node",
+        "--cluster: node c has other source code of trueload 0.1.0 (other, here: c0de): install the same on every node",
+    ]
+    assert differences(FACTS, [("a", replace(FACTS, host="b", processors=9))]) == []
+
+
+def test_the_facts_of_this_machine_are_the_same_twice() -> None:
+    assert node_facts() == node_facts()
+    assert len(node_facts().code) == 16
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"cluster": "head"}, "neither ray nor the address of a Ray cluster"),
+        ({"workers_per_node": 2}, "add --cluster"),
+        ({"cluster": "ray", "workers_per_node": 2, "workers": "3"}, "exclude each other"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        resolve({"url": "http://h", **given})
