@@ -38,7 +38,7 @@ CLASS_SETTINGS = (
 OWN_KEYS = ("name", "share", "rate", "headers", "priority")
 MOST_CLASSES = 100
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_SHARE = re.compile(r"([0-9]*\.?[0-9]+)\s*%?")
+_SHARE = re.compile(r"([0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*%?")
 OF_A_ROW = ("headers", "priority")
 
 

@@ -114,7 +114,8 @@ def _combinations(settings: Settings, given: Collection[str]) -> list[str]:
     if settings.endpoint is not None and named is not None and settings.endpoint != named:
         problems.append(f"--endpoint {settings.endpoint}: the URL names the endpoint {named}; leave one of the two out")
     if settings.rate is not None and settings.concurrency is not None:
-        problems.append("--rate and --concurrency exclude each other: to cap a rate, use --max-concurrency")
+        instead = "leave one of the two out" if settings.mode == "sessions" else "to cap a rate, use --max-concurrency"
+        problems.append(f"--rate and --concurrency exclude each other: {instead}")
     mode = MODES[implied_mode(settings)]
     if mode.name not in MODES_WITH_RATES and settings.rate is not None and settings.concurrency is None:
         problems.append(f"--rate does not go with --mode {mode.name}: leave one of the two out")

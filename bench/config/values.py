@@ -18,6 +18,7 @@ from bench.metrics import objectives, precision
 from bench.secrets import MASK, holds_mask, shown_url
 from promptset import distributions, loaders, recipes
 from promptset import images as made_images
+from promptset.loaders.own import SET_BY_HTTP
 
 _UNITS_S = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 _TIME = re.compile(r"([0-9]*\.?[0-9]+)\s*([a-z]*)")
@@ -161,6 +162,8 @@ def header_name(value: str) -> str:
     """The name of a header, with nothing behind it. Raises ValueError."""
     if not re.fullmatch(_HEADER_NAME, value):
         raise ValueError("it is the name of a header alone, for example X-Session-ID")
+    if value.lower() in SET_BY_HTTP:
+        raise ValueError(f"the header {value} is set for each request: name another header, for example X-Session-ID")
     return value
 
 

@@ -43,12 +43,14 @@ class LoadPlan:
     """What is known of a load before it begins.
 
     `at_once`: connections that it may need, an estimate where not `bounded`: then the server decides how many are in flight.
+    `users`: those of a closed loop whose connections are an estimate, since their sessions have sub-agents.
     `rate`: requests per second, where the mode sets them. `requests`: after the warm-up; `total`: with it; None: not known.
     `shares` divides the load among so many workers.
     """
 
     at_once: int
     bounded: bool = True
+    users: int | None = None
     rate: float | None = None
     requests: int | None
     total: int | None

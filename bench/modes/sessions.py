@@ -227,6 +227,7 @@ class Sessions(UsersMode):
             return LoadPlan(
                 at_once=at_once if length.total is None else min(at_once, length.total),
                 bounded=source.at_once == 1,
+                users=whole.at_once,
                 requests=whole.requests,
                 total=whole.total,
                 shares=whole.shares,

@@ -17,5 +17,5 @@ def workers_of(plan: LoadPlan, wanted: str, processors: int) -> int:
         by_rate = 0 if plan.rate is None else -(-plan.rate // RATE_A_WORKER)
         by_streams = -(-plan.at_once // STREAMS_A_WORKER) if plan.bounded else 0
         workers = min(processors, max(1, by_streams, int(by_rate)))
-    divisible_by = (plan.requests, plan.at_once if plan.bounded else None)
+    divisible_by = (plan.requests, plan.users, plan.at_once if plan.bounded else None)
     return min([workers, *[n for n in divisible_by if n is not None]])

@@ -14,7 +14,7 @@ OF_NO_BODY = ("endpoint", "headers")
 """Beside the fields of a full request body: no API has such fields, so they are about the request."""
 
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_SET_BY_HTTP = frozenset(["content-length", "transfer-encoding", "host", "connection", "x-request-id"])
+SET_BY_HTTP = frozenset(["content-length", "transfer-encoding", "host", "connection", "x-request-id"])
 MOST_PRIORITY = 2**31 - 1
 
 
@@ -49,7 +49,7 @@ def _header_problems(headers: Any) -> list[str]:
     for name, value in headers.items():
         if not _NAME.fullmatch(name):
             problems.append(f"headers: {name!r} is no name of a header")
-        elif name.lower() in _SET_BY_HTTP:
+        elif name.lower() in SET_BY_HTTP:
             problems.append(f"headers: {name} is set for each request: leave it out")
         elif not isinstance(value, str):
             problems.append(f"headers: the value of {name} must be a string")

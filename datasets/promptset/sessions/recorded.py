@@ -24,6 +24,7 @@ from promptset.errors import SpecError
 from promptset.loaders.containers import open_container
 from promptset.loaders.recorded import Call, RecordedSession, RecordingFormat, Row
 from promptset.loaders.recordings import format_of
+from promptset.samples import MOST_TOKENS
 from promptset.sessions.recorded_text import SALT_TOKENS, Seen, SessionText, layout_of
 from promptset.sessions.values import Session, Turn
 from promptset.sharing import BLOCK
@@ -217,7 +218,10 @@ class RecordedSessions:
         assert self._format is not None
         if problems := self._format.problems(item):
             return problems
-        short = min(self._format.lengths(item), default=self._layout.least)
+        lengths = [*self._format.lengths(item)]
+        if (long := max(lengths, default=0)) > MOST_TOKENS:
+            return [f"a prompt of {long:,} tokens is too long: a prompt has at most {MOST_TOKENS:,}"]
+        short = min(lengths, default=self._layout.least)
         if short >= self._layout.least:
             return []
         return [

@@ -29,6 +29,7 @@ from promptset.sessions.values import BEFORE, TURN_KEYS, Pause, Session, Turn, g
 from promptset.tools import tools_problems
 
 _SHOWN = 20
+_LONGEST_PAUSE_S = 366 * 24 * 3600.0
 
 
 def load_sessions(path: Path, endpoints: Sequence[str] | None = None) -> list[Session]:
@@ -82,11 +83,18 @@ def _is_content(content: Any, has_results: bool) -> bool:
     return isinstance(content, str) and (bool(content) or has_results)
 
 
+def _year_problems(think_time_s: float | None) -> list[str]:
+    """A pause that no run outlives is a slip of the pen, milliseconds or a time of day for instance."""
+    if think_time_s is None or think_time_s <= _LONGEST_PAUSE_S:
+        return []
+    return [f"think_time_s: {think_time_s:g} s are more than a year: give seconds, not milliseconds or a time of day"]
+
+
 def _turn_problems(turn: dict[str, Any]) -> list[str]:
     """What is wrong with a turn, but for where it stands among the others."""
     found = [f"unknown key {key!r}" for key in turn if key not in TURN_KEYS]
     found += [p for key in ("input_tokens", "output_tokens") for p in count_problems(key, turn.get(key))]
-    found += seconds_problems("think_time_s", turn.get("think_time_s"))
+    found += seconds_problems("think_time_s", turn.get("think_time_s")) or _year_problems(turn.get("think_time_s"))
     found += [] if isinstance(turn.get("answer", ""), str) else ["answer must be a string"]
     for key in ("id", "agent"):
         if key in turn and not (isinstance(turn[key], str) and turn[key]):

@@ -322,7 +322,12 @@ def test_no_error_quotes_a_secret(flags: dict[str, Any]) -> None:
             {"mode": "sessions", "history": "planned", "reasoning_in_history": "echo"},
             "--reasoning-in-history echo needs --history real: planned answers have no reasoning",
         ),
+        ({"mode": "sessions", "rate": 8.0, "concurrency": 3}, "exclude each other: leave one of the two out"),
         ({"session_header": "X-Session: a"}, "it is the name of a header alone, for example X-Session-ID"),
+        (
+            {"session_header": "Content-Length"},
+            "the header Content-Length is set for each request: name another header",
+        ),
     ],
 )
 def test_ways_of_sending_a_history_that_cannot_be_are_refused(fields: dict[str, Any], problem: str) -> None:

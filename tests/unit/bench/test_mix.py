@@ -360,6 +360,14 @@ def test_all_problems_of_a_file_are_told_at_once_with_class_and_key() -> None:
         assert sentence in said
 
 
+@pytest.mark.parametrize("written", ["0.000001", "1e-6", "1E-6", "0.000001%", 1e-6])
+def test_a_very_small_share_may_be_written_as_any_number_is(written: object, tmp_path: Path) -> None:
+    path = tmp_path / "mix.yaml"
+    path.write_text(f"classes:\n- {{name: rare, share: {written}}}\n- {{name: often, share: 1}}\n")
+    config = resolve({"url": "http://h", "mix": str(path)})
+    assert [one.traffic.weight for one in config.classes] == [1e-6, 1.0]
+
+
 @pytest.mark.parametrize(
     ("given", "classes", "problem"),
     [

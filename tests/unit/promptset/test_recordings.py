@@ -279,6 +279,9 @@ WRONG_WEKA = {"id": "", "block_size": 64, "hash_id_scope": "here", "requests": [
         ([{**WEKA, "requests": [weka_request(0, 3)]}], [
             "line 1: 3 tokens are too few: the shortest prompt of a recording has ",
         ]),
+        ([{**WEKA, "requests": [weka_request(0, 10**12)]}], [
+            "line 1: a prompt of 1,000,000,000,000 tokens is too long: a prompt has at most 10,000,000",
+        ]),
         (
             rounds({"prefix_tokens": 0, "newly_append_tokens": 0, "output_tokens": 1})
             + rounds({"prefix_tokens": True, "newly_append_tokens": 9, "timing_events": [{"timestamp": "noon"}],

@@ -145,6 +145,8 @@ def a(*turns: dict[str, Any]) -> dict[str, Any]:
         (a({"id": ""}), "turn 1: id must be a string that is not empty, not ''"),
         (a({"agent": None}), "turn 1: agent must be a string that is not empty, not None"),
         (a({"pause": "dog"}), "turn 1: pause must be human or tool, not 'dog'"),
+        (a({}, {"think_time_s": 1e12}), "turn 2: think_time_s: 1e+12 s are more than a year: give seconds, not "
+         "milliseconds or a time of day"),
         (a({"job": -1}), "turn 1: job must be a whole number from 0 on, not -1"),
         (a({"cached_tokens": True}), "turn 1: cached_tokens must be a whole number from 0 on, not True"),
         (a({"opening": [{"role": "user"}]}), "turn 1: opening: message 1 must be an object with a role and a content"),

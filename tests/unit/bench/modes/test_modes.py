@@ -111,6 +111,15 @@ def test_each_mode_plans_its_load(flags: dict[str, Any], expected: tuple[Any, ..
         assert sum(share.requests or 0 for share in shares) == plan.requests
 
 
+def test_no_worker_has_requests_and_no_user_where_sessions_have_sub_agents(tmp_path: Path) -> None:
+    agents = tmp_path / "agents.jsonl"
+    agents.write_text('{"turns": [{"content": "a"}, {"after": [], "continues": null, "content": "b"}]}')
+    config = resolve({"url": "http://h", "mode": "sessions", "dataset": str(agents), "concurrency": 1, "requests": 8})
+    plan = config.load.plan(config.length, source_of(config, tokenizer_of(config)))
+    assert (plan.at_once, plan.bounded) == (2, False)
+    assert workers_of(plan, "4", processors=8) == 1  # The others would wait for sessions that never begin.
+
+
 def share(**fields: Any) -> WorkerShare:
     return WorkerShare(**{"requests": None, "duration_ns": None, "warmup_requests": 0, "warmup_ns": 0, **fields})
 
