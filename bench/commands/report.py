@@ -54,13 +54,22 @@ def main(argv: Sequence[str]) -> int:
         default=[],
         help="also draw this sample of the server's metrics (docs/metrics.md) on the page of the run; may be repeated",
     )
+    parser.add_argument(
+        "--shards",
+        metavar="DIR",
+        action="append",
+        default=[],
+        help="of a run with --cluster whose driver died: first put the shards of this directory into it, a copy of what "
+        "its workers left on a node (docs/cluster.md); may be repeated",
+    )
     parser.add_argument("--quiet", action="store_true", help="print only the verdict and the errors")
     given = parser.parse_args(list(argv))
     paths = [Path(run) for run in given.run]
-    of_a_run = given.requests is not None or given.server_chart or given.format in ("csv", "markdown")
+    of_a_run = given.requests is not None or given.server_chart or given.shards or given.format in ("csv", "markdown")
     if of_a_run and (len(paths) > 1 or any((path / name).is_file() for path in paths for name in (SWEEP, SETTINGS))):
         raise UsageError(
-            "--format csv, --format markdown, --requests and --server-chart are of a run: name the directory of one run"
+            "--format csv, --format markdown, --requests, --shards and --server-chart are of a run: name the directory of "
+            "one run"
         )
     if any((path / SWEEP).is_file() for path in paths):
         return _sweeps(paths, Path(given.out or "sweeps.html"), given.format)
@@ -70,11 +79,24 @@ def main(argv: Sequence[str]) -> int:
         raise UsageError("--out is for the page of several sweeps: that of a run or a search is in its directory")
     if (paths[0] / SETTINGS).is_file():
         return print_search(render_again(paths[0]), given.format, quiet=given.quiet)
+    if given.shards:
+        _collect(paths[0], [Path(folder) for folder in given.shards])
     result = evaluate(RunDirectory.open(paths[0]), server_charts=given.server_chart)
     if given.requests is not None:
         written = request_table.write(result.directory, given.requests)
         print(f"requests: {written}", file=sys.stderr)
     return print_result(result, given.format, quiet=given.quiet)
+
+
+def _collect(path: Path, folders: Sequence[Path]) -> None:
+    from bench import manifest
+    from bench.run_directory import RunDirectory
+    from bench.scale.cluster.collect import collect
+
+    directory = RunDirectory.open(path)
+    workers = manifest.read(directory).manifest.workers
+    found = collect(directory, folders, alone=workers == 1)
+    print(f"shards: of {found} of {workers} workers", file=sys.stderr)
 
 
 def _sweeps(paths: Sequence[Path], page: Path, form: str) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,20 @@ import pytest
 import yaml
 
 from bench import cli, load_test
+from bench.clock import now_ns
+from bench.config import resolve
+from bench.endpoints.interface import BodyOptions
 from bench.errors import Exit
-from bench.scale.cluster import crew
+from bench.load.assignment import Assignment
+from bench.modes.share import WorkerShare
+from bench.scale.cluster import crew, node_worker
+from bench.scale.cluster.clock_offset import ClockOffset
+from bench.scale.messages import Begin, Ready
+from tests.support.literal_replies import GOOD, stream
+from tests.support.literal_server import LiteralServer, Received, Step
 from tests.support.mock_process import MockProcess, mock_process
 from tests.support.node_process import AHEAD_S, FakeCluster, clocks_can_differ, own_clock
-from tests.support.run_process import flags, records, summary, wait_for
+from tests.support.run_process import flags, loaded, records, summary, wait_for
 from tests.support.worker_processes import shard_lines
 
 pytestmark = pytest.mark.usefixtures("work_folder")
@@ -131,3 +140,33 @@ def test_what_a_worker_refuses_is_said_as_it_says_it(
     words = [word for word in words if word not in ("--input-tokens", "16")]
     assert cli.main(words) == Exit.USAGE
     assert f"{rows} cannot be read" in capsys.readouterr().err
+
+
+def test_a_worker_whose_driver_falls_silent_ends_and_keeps_its_shard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cluster: FakeCluster
+) -> None:
+    def answer(request: Received) -> Sequence[Step]:
+        return stream(*GOOD)
+
+    monkeypatch.setattr(node_worker, "SILENCE_NS", 300_000_000)
+    monkeypatch.setattr("tempfile.tempdir", None)  # It remembers where TMPDIR was.
+    with LiteralServer(loaded(answer)) as server:
+        config = resolve({"url": server.url, "duration": "100s", "concurrency": 2, "input_tokens": "8"})
+        share = WorkerShare(requests=None, duration_ns=100 * 10**9, warmup_requests=0, warmup_ns=0, users=2)
+        options = BodyOptions(endpoint="chat", model="m", stream=True, ignore_eos=False)
+        given = Assignment(config=config, share=share, run_id="silent", options=options, directory=tmp_path)
+        worker = node_worker.NodeWorker()
+        folder = Path(worker.start(given, None))
+        worker.set_clock(ClockOffset(0, 0))
+        taken = worker.take(0)
+        while not any(isinstance(message, Ready) for message in taken.messages):
+            taken = worker.take(taken.number)
+        worker.send(Begin(now_ns() + 10**8))
+        assert worker._process is not None
+        assert worker._process.wait(timeout=60) in (0, 1)  # 1: it was about to say something.
+        assert (folder / "requests.jsonl").read_bytes().count(b"\n") > 0
+        # Nobody has taken them: what is here is all of it, and a driver that comes back is told so.
+        worker.close(False)
+        assert (folder / "requests.jsonl").exists()
+        worker.close(True)
+        assert not folder.exists()

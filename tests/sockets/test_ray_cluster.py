@@ -168,6 +168,11 @@ def test_workers_stop_when_the_driver_is_killed_and_their_shards_stay(
     for name, content in shipped.items():
         # Here is what was shipped, there is all of it.
         assert (folder / name).read_bytes().startswith(content[: content.rfind(b"\n") + 1])
+    # Put into the run they are one load again.
+    ids = {json.loads(line)["id"] for path in folder.glob("requests-*") for line in path.read_text().splitlines()}
+    _, _, err = ran(None, ["report", str(tmp_path / "run"), "--shards", str(folder), "--quiet"])
+    assert "shards: of 3 of 3 workers" in err
+    assert summary(tmp_path)["counts"]["succeeded"] == len(ids) >= 6
 
 
 def test_a_lost_node_is_named_and_the_others_go_on(mock: str, tmp_path: Path) -> None:

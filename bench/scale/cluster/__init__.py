@@ -7,6 +7,7 @@ crew           the driver's side of all workers together: a `Crew`
 remote_worker  the driver's side of one worker: what it last said, and its shards on the driver's disk
 node_worker    the actor: starts the program, passes messages on; knows nothing of Ray
 shipping       a shard on its way: whole lines in bounded pieces, their times on the driver's clock
+collect        shards that were left on nodes, put into a run
 clock_offset   what one clock says beside another, from pings
 ray_cluster    the only file that knows Ray: joining a cluster, placing actors, calling them
 """

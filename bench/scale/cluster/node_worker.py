@@ -30,6 +30,7 @@ from bench.load.assignment import Assignment, WorkerReport
 from bench.priority import give_way
 from bench.run_directory import shard_names
 from bench.scale.cluster.clock_offset import SAME_CLOCK, ClockOffset
+from bench.scale.cluster.collect import clock_name
 from bench.scale.cluster.shipping import GrowingShard, on_driver_clock
 from bench.scale.heard import death
 from bench.scale.messages import Begin, Change
@@ -118,7 +119,7 @@ class NodeWorker:
         self._alone, self._number = assignment.alone, share.worker
         names = shard_names(None if self._alone else self._number)
         self._paths = [self._directory / name for name in names]
-        self._note = self._directory / f"clock-{self._number}.json"
+        self._note = self._directory / clock_name(self._number)
         self._errors = self._directory / f"errors-{self._number}.txt"
         ours, theirs = socketpair()
         with self._errors.open("wb") as errors:

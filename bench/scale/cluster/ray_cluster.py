@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import warnings
 from collections.abc import Awaitable
 from importlib import import_module
 from typing import Any
@@ -165,6 +166,8 @@ def _connect(ray: Any, address: str) -> None:
     # Ray warns that it may not take the signals from here: it must not.
     logging.getLogger("ray").setLevel(logging.ERROR)
     try:
-        ray.init(None if address == HERE else address, configure_logging=False, log_to_driver=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # What is wrong is in the exception too.
+            ray.init(None if address == HERE else address, configure_logging=False, log_to_driver=False)
     except (ConnectionError, TimeoutError, RuntimeError, ValueError, OSError, ImportError) as e:
         raise UsageError(f"--cluster {address}: Ray says: {' '.join(str(e).split())[:500]}") from e

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.config import resolve
+from bench.commands import options
+from bench.config import Settings, resolve
+from bench.config.flags import Parser, add_fields
 from bench.errors import UsageError
 from bench.records import from_line, to_line
+from bench.run_directory import RunDirectory
 from bench.scale.cluster import shipping
 from bench.scale.cluster.clock_offset import ClockOffset, Ping, closest
+from bench.scale.cluster.collect import clock_name, collect
 from bench.scale.cluster.crew import differences
 from bench.scale.cluster.node_worker import NodeFacts, node_facts
 from bench.scale.cluster.shipping import GrowingShard, on_driver_clock
@@ -104,6 +110,34 @@ def test_pieces_are_whole_lines_of_bounded_size_and_together_the_file(
     assert shard.next_piece() == b""
 
 
+def left_on_a_node(folder: Path, worker: int, offset_ns: int) -> None:
+    folder.mkdir(exist_ok=True)
+    (folder / f"requests-{worker}.jsonl").write_bytes(to_line(replace(made_record(worker), worker=worker)) + b'{"torn')
+    (folder / f"samples-{worker}.jsonl").write_bytes(b'{"t_ns":5}\n')
+    (folder / clock_name(worker)).write_bytes(orjson.dumps({"worker": worker, "offset_ns": offset_ns}))
+
+
+def test_shards_that_were_left_on_nodes_are_put_into_the_run_by_the_driver_s_clock(tmp_path: Path) -> None:
+    left_on_a_node(tmp_path / "a", 0, 1_000)
+    left_on_a_node(tmp_path / "b", 1, -2_000)
+    directory = RunDirectory.create(tmp_path / "run")
+    (directory.path / "requests-1.jsonl").write_bytes(b"{}\n")  # What was shipped of it.
+    assert collect(directory, [tmp_path / "a", tmp_path / "b"], alone=False) == 2
+    ends = {record.worker: record.end_ns for record in directory.records()}
+    assert ends == {0: made_record(0).end_ns + 1_000, 1: made_record(1).end_ns - 2_000}
+    assert [row["t_ns"] for row in directory.samples()] == [1_005, -1_995]
+
+
+def test_shards_of_nowhere_and_of_a_run_that_is_whole_are_refused(tmp_path: Path) -> None:
+    directory = RunDirectory.create(tmp_path / "run")
+    with pytest.raises(UsageError, match="no shard of a worker"):
+        collect(directory, [tmp_path], alone=False)
+    left_on_a_node(tmp_path / "a", 0, 0)
+    (directory.path / "requests.jsonl").write_bytes(to_line(made_record()))
+    with pytest.raises(UsageError, match="in one file already"):
+        collect(directory, [tmp_path / "a"], alone=False)
+
+
 # ---- Nodes and settings --------------------------------------------------------------------------------------------
 
 
@@ -134,3 +168,24 @@ def test_the_facts_of_this_machine_are_the_same_twice() -> None:
 def test_what_cannot_be_meant_is_refused(given: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         resolve({"url": "http://h", **given})
+
+
+def test_the_commands_and_the_manifest_of_the_documentation_are_right() -> None:
+    page = (Path(__file__).parents[4] / "docs" / "cluster.md").read_text(encoding="utf-8")
+    (job,) = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)]
+    cluster = job["spec"]["rayClusterSpec"]
+    # What KubeRay's resource definition requires, and a load needs: one replica count, no worker on the driver's pod.
+    assert (job["apiVersion"], job["kind"]) == ("ray.io/v1", "RayJob")
+    assert cluster["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0"
+    for group in cluster["workerGroupSpecs"]:
+        assert group["replicas"] == group["minReplicas"] == group["maxReplicas"]
+    for pod in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
+        for container in pod["template"]["spec"]["containers"]:
+            assert container["resources"]["requests"] == container["resources"]["limits"]
+    commands = [job["spec"]["entrypoint"], *re.findall(r"python -m bench run [^\n]*", page)]
+    assert len(commands) >= 4
+    for command in commands:
+        parser = Parser(prog="python -m bench run")
+        add_fields(parser, Settings)
+        config = options.resolve_flags(*options.parse_flags(parser, command.split()[4:]))
+        assert config.cluster == "ray"

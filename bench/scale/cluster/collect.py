@@ -1,0 +1,39 @@
+"""Shards that workers left on their nodes because their driver died, put into the run (`python -m bench report --shards`)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import orjson
+
+from bench.errors import UsageError
+from bench.run_directory import REQUESTS, RunDirectory, shard_names
+from bench.scale.cluster.shipping import GrowingShard, on_driver_clock
+
+CLOCKS = "clock-*.json"
+
+
+def clock_name(worker: int) -> str:
+    """The file in which a worker's offset to the driver's clock stands beside its shards."""
+    return CLOCKS.replace("*", str(worker))
+
+
+def collect(directory: RunDirectory, folders: Sequence[Path], *, alone: bool) -> int:
+    """Put the shards of these folders in place of what was shipped of them; how many workers' there were.
+
+    Raises UsageError where there is none, or the run is whole already.
+    """
+    found = [clock for folder in folders for clock in sorted(folder.glob(CLOCKS))]
+    if not found:
+        raise UsageError(f"--shards: {', '.join(map(str, folders))} has no shard of a worker (clock-*.json beside it)")
+    if not alone and (directory.path / REQUESTS).stat().st_size:
+        raise UsageError(f"--shards: {directory.path} has the records of all its workers in one file already")
+    for clock in found:
+        said = orjson.loads(clock.read_bytes())
+        for name in shard_names(None if alone else said["worker"]):
+            shard, whole = GrowingShard(clock.parent / name), bytearray()
+            while piece := shard.next_piece():
+                whole += on_driver_clock(piece, said["offset_ns"])
+            directory.write(name, bytes(whole))
+    return len(found)
