@@ -50,7 +50,10 @@ def sentences(series: ServerSeries, start_ns: int, end_ns: int, sent: Sent) -> l
             f"{preempted:,.0f} requests were preempted: the KV cache was too small for what ran, and work was done twice"
         )
     found += _prefill(series, start_ns, end_ns)
-    if waiting is not None and waiting[1] == 0:
+    seen = (
+        running is None or running[1] > 0
+    )  # Else the page was only read when nothing ran: of the load it says nothing.
+    if waiting is not None and waiting[1] == 0 and seen:
         found.append(_nothing_waited(running, sent))
     return found
 

@@ -31,6 +31,8 @@ class ClientTotals:
 
     def __init__(self) -> None:
         self.sent = 0
+        self.last_end_ns = 0
+        """When the last of them ended: a page that was read before does not count all of them."""
         self.succeeded = 0
         self.unsure = 0
         """Requests that were sent and did not succeed: the server may have counted them, and some of their tokens."""
@@ -52,6 +54,7 @@ class ClientTotals:
         if record.sent_ns is None:
             return
         self.sent += 1
+        self.last_end_ns = max(self.last_end_ns, record.end_ns)
         if record.outcome is not Outcome.OK:
             self.unsure += 1
             self.cancelled += record.outcome is Outcome.CANCELLED

@@ -130,6 +130,11 @@ def _fit(found: Mapping[str, Any], problems: list[str]) -> None:
                 f"first_context: half of {law} ({share:.0%} of the sessions) is above the context_limit of {limit:,}: "
                 "shorten it, or raise the limit"
             )
+    lengths = [(name, found[name]) for name in ("turns", "growth", "output_tokens")]
+    lengths += [("first_context", law) for _, law in found["first_context"]]
+    if found["sub_agents"] is not None:
+        lengths += [("sub_agents.turns", found["sub_agents"].turns)]
+    problems += [f"{name}: {str(law)!r} is less than one: give at least 1" for name, law in lengths if law.mean() < 0.5]
     if found["compaction_share"] + found["break_share"] > 1:
         problems.append("compaction.share and cache_break.share are more than 100% together")
     for name in ("output_tokens", "growth"):

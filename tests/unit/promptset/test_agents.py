@@ -292,6 +292,9 @@ def test_the_shipped_recipe_says_where_it_comes_from():
         ({"system": {"tokens": 900, "shared": "maybe"}}, "system.shared must be true or false"),
         ({"like": "coding-agents"}, "like must be a recipe that comes with promptset"),
         ({"output_tokens": 90_000}, "output_tokens: a tenth of 90000 is above a quarter of the context_limit"),
+        ({"turns": 0}, "turns: '0' is less than one: give at least 1"),
+        ({"growth": 0}, "growth: '0' is less than one"),
+        ({"first_context": 0}, "first_context: '0' is less than one"),
     ],
 )
 def test_a_wrong_recipe_is_refused_with_the_key_that_is_wrong(tmp_path, change, said):

@@ -161,6 +161,7 @@ def levels(running: float, waiting: float, kv: float, **more: float) -> dict[str
     [
         (levels(64, 30, 0.99), Sent(), ["memory of the KV cache was the limit: 30.0 requests waited"]),
         (levels(64, 30, 0.40), Sent(), ["30.0 requests waited on average (at most 30) while 64.0 ran and at most 40%"]),
+        (levels(0, 0, 0.0), Sent(), []),
         (
             levels(8, 0, 0.1),
             Sent(),
