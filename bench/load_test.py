@@ -135,8 +135,10 @@ async def _measure(
             source = source_of(config, tokenizer, salt=salt)
             plan = config.load.plan(config.length, source)
         # How many an open loop without a cap will have in flight is up to the server: then nothing is refused.
-        doubt = preflight.check(plan.at_once, certain=plan.bounded)
-        priority.ensure_allowed(config.priority, priority.scheduler())
+        doubt = None
+        if config.cluster is None:  # Else each node looks at its own limits.
+            doubt = preflight.check(plan.at_once, certain=plan.bounded)
+            priority.ensure_allowed(config.priority, priority.scheduler())
         observer.say(f"probing {url}")
         manifest.mark(directory, RunState.PROBING)
         with observer.waiting(f"waiting for {url} to answer the probe"):
@@ -201,7 +203,7 @@ async def _measure(
             observer.say(f"starting {workers} {'worker' if workers == 1 else 'workers'} on the cluster")
             with observer.waiting("waiting for room on the cluster"):
                 handles = await cluster.place(workers)
-            crew = ClusterCrew(handles, assignments, clock, cluster.release)
+            crew = ClusterCrew(handles, assignments, clock, cluster.release, at_once=plan.at_once, certain=plan.bounded)
         elif workers == 1:
             crew = ThisProcess(Worker(assignments[0], source, transport, clock))
         else:

@@ -156,7 +156,7 @@ def test_a_worker_whose_driver_falls_silent_ends_and_keeps_its_shard(
         options = BodyOptions(endpoint="chat", model="m", stream=True, ignore_eos=False)
         given = Assignment(config=config, share=share, run_id="silent", options=options, directory=tmp_path)
         worker = node_worker.NodeWorker()
-        folder = Path(worker.start(given, None))
+        folder = Path(str(worker.start(given, None, node_worker.Connections(2, 2, certain=True))))
         worker.set_clock(ClockOffset(0, 0))
         taken = worker.take(0)
         while not any(isinstance(message, Ready) for message in taken.messages):
@@ -170,3 +170,24 @@ def test_a_worker_whose_driver_falls_silent_ends_and_keeps_its_shard(
         assert (folder / "requests.jsonl").exists()
         worker.close(True)
         assert not folder.exists()
+
+
+def test_the_limits_that_count_are_those_of_the_nodes_and_not_the_driver_s(
+    mock: MockProcess,
+    tmp_path: Path,
+    cluster: FakeCluster,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def refuse(connections: int, *, certain: bool = True) -> None:
+        raise AssertionError("the driver sends none of them")
+
+    monkeypatch.setattr(load_test.preflight, "check", refuse)
+    words = flags(mock.url, tmp_path, "--cluster", "ray", "--workers", "2", "--quiet", "--requests")
+    assert cli.main([*words, "8", "--concurrency", "4"]) == Exit.GOOD
+    words[words.index("--out") + 1] = str(tmp_path / "more")
+    cluster.before = [["bash", "-c", 'ulimit -n 128; exec "$@"', "node"]]
+    assert cli.main([*words, "2000", "--concurrency", "1000"]) == Exit.USAGE
+    assert "worker 0 on node-0: 500 requests in flight need 564 open files, and the limit here is 128" in (
+        capsys.readouterr().err
+    )

@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 
+from bench import preflight
 from bench.clock import NS_PER_MS, NS_PER_S, Clock, sleep_until
 from bench.errors import BenchError, UsageError
 from bench.load.assignment import Assignment
 from bench.load.crew import CrewReport, Progress
-from bench.scale.cluster.node_worker import NodeFacts, node_facts
+from bench.scale.cluster.node_worker import Connections, NodeFacts, node_facts
 from bench.scale.cluster.remote_worker import Handle, NodeLostError, RemoteWorker
 from bench.scale.heard import Together
 from bench.scale.messages import Begin
@@ -30,9 +31,18 @@ class ClusterCrew(Together):
     begin_lead_ns = CLUSTER_BEGIN_LEAD_NS
 
     def __init__(
-        self, handles: Sequence[Handle], assignments: Sequence[Assignment], clock: Clock, release: Callable[[], None]
+        self,
+        handles: Sequence[Handle],
+        assignments: Sequence[Assignment],
+        clock: Clock,
+        release: Callable[[], None],
+        *,
+        at_once: int,
+        certain: bool,
     ) -> None:
-        """One handle an assignment. `release` gives the nodes back."""
+        """One handle an assignment. `release` gives the nodes back. `at_once`: connections of all workers; an estimate unless
+        `certain`."""
+        self._at_once, self._certain = at_once, certain
         self._handles = handles
         self._assignments = assignments
         self._clock = clock
@@ -61,6 +71,7 @@ class ClusterCrew(Together):
         ours = node_facts()
         if problems := differences(ours, zip((handle.node for handle in self._handles), facts, strict=True)):
             raise UsageError(problems)
+        preflight.open_files_for(2 * len(self._handles))  # A file of records and one of samples from each.
         known = None not in ours.clock.values()
         self._workers.extend(
             RemoteWorker(handle, assignment, theirs, same_clock=known and theirs.clock == ours.clock)
@@ -73,7 +84,9 @@ class ClusterCrew(Together):
 
     async def _get_ready(self, worker: RemoteWorker) -> BenchError | None:
         try:
-            await worker.start()
+            mine = -(-self._at_once // len(self._handles))
+            on_node = sum(handle.node == worker.place.node for handle in self._handles)
+            await worker.start(Connections(mine, mine * on_node, self._certain))
             await worker.ready()
         except BenchError as e:
             return e

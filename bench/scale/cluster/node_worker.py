@@ -24,16 +24,16 @@ from socket import SHUT_RDWR, socketpair
 import orjson
 
 import promptset
-from bench import machine
+from bench import machine, preflight, priority
 from bench.clock import NS_PER_S, clock_identity, now_ns
+from bench.errors import UsageError
 from bench.load.assignment import Assignment, WorkerReport
-from bench.priority import give_way
 from bench.run_directory import shard_names
 from bench.scale.cluster.clock_offset import SAME_CLOCK, ClockOffset
 from bench.scale.cluster.collect import clock_name
 from bench.scale.cluster.shipping import GrowingShard, on_driver_clock
 from bench.scale.heard import death
-from bench.scale.messages import Begin, Change
+from bench.scale.messages import Begin, Change, Refused
 
 SILENCE_NS = 7 * NS_PER_S
 """A driver that has not called for so long is gone. It calls twice a second."""
@@ -50,6 +50,15 @@ class NodeFacts:
     versions: dict[str, str]
     code: str
     clock: dict[str, str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Connections:
+    """How many a worker may have at once, and all workers of its node together. `certain`: they are no estimate."""
+
+    worker: int
+    node: int
+    certain: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +118,16 @@ class NodeWorker:
         """This node's clock."""
         return now_ns()
 
-    def start(self, assignment: Assignment, offsets: bytes | None) -> str:
+    def start(self, assignment: Assignment, offsets: bytes | None, connections: Connections) -> str | Refused:
         """Start the program of a worker; its directory on this node. `offsets`: the arrivals, which may be many."""
+        try:
+            # The program inherits the limit of open files.
+            preflight.check(connections.worker, certain=connections.certain)
+            if connections.certain:
+                preflight.local_ports_for(connections.node)
+            priority.ensure_allowed(assignment.config.priority, priority.scheduler())
+        except UsageError as e:
+            return Refused(e)
         share = assignment.share
         if offsets is not None:
             share = replace(share, offsets_ns=array("q", offsets))
@@ -220,7 +237,7 @@ class NodeWorker:
 
     def _ship(self) -> None:
         """Make pieces of what the program writes, one at a time."""
-        give_way()
+        priority.give_way()
         records, samples = map(GrowingShard, self._paths)
         while True:
             over = self._over is not None

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from bench.clock import NS_PER_MS, now_ns
-from bench.errors import BenchError
+from bench.errors import BenchError, UsageError
 from bench.load.assignment import Assignment, WorkerReport
 from bench.load.crew import Progress
 from bench.run_directory import LineLog, shard_names
 from bench.scale.cluster.clock_offset import SAME_CLOCK, ClockOffset, Ping, closest
-from bench.scale.cluster.node_worker import Delivery, NodeFacts
+from bench.scale.cluster.node_worker import Connections, Delivery, NodeFacts
 from bench.scale.heard import Heard
 from bench.scale.messages import ProgressUpdate, Ready, Refused
 from bench.worker_place import WorkerPlace
@@ -63,17 +63,19 @@ class RemoteWorker:
         names = shard_names(None if assignment.alone else number)
         self._records, self._samples = (LineLog(assignment.directory / name) for name in names)
 
-    async def start(self) -> None:
-        """Start the program on the node. Raises BenchError where the node is gone."""
+    async def start(self, connections: Connections) -> None:
+        """Start the program on the node. Raises BenchError where the node is gone, or has no room for so many connections."""
         share = self._assignment.share
         offsets = None if share.offsets_ns is None else share.offsets_ns.tobytes()
         # The arrivals apart: with them the assignment, which has the secrets, could be too large to be kept in memory alone.
         light = replace(self._assignment, share=replace(share, offsets_ns=None), directory=Path())
         try:
-            directory = await self._handle.call("start", light, offsets)
+            answer: str | Refused = await self._handle.call("start", light, offsets, connections)
         except NodeLostError as e:
             raise BenchError(f"{self.heard.name} {e} before it had begun") from e
-        self.place = replace(self.place, directory=directory)
+        if isinstance(answer, Refused):
+            raise UsageError(f"{self.heard.name}: {answer.error}")
+        self.place = replace(self.place, directory=answer)
 
     async def ready(self) -> None:
         """Wait until the program is ready. Raises what it refused with, or BenchError where it died."""
