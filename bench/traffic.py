@@ -125,6 +125,8 @@ def _loaded(path: str) -> object:
         return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except OSError as e:
         raise ValueError(f"{path} cannot be read ({e.strerror}): name a YAML file of classes") from e
+    except RecursionError:
+        raise ValueError(f"{path} is nested too deeply: it needs `classes:` with a list of classes") from None
     except (yaml.YAMLError, UnicodeDecodeError) as e:
         mark = getattr(e, "problem_mark", None)
         place = "" if mark is None else f", line {mark.line + 1}"

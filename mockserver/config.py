@@ -321,6 +321,9 @@ def _profile(
 def _read_file(path: Path, problems: list[str]) -> dict[str, Any]:
     try:
         rows = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except RecursionError:
+        problems.append(f"{path}: it is nested too deeply: settings are keys with values")
+        return {}
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as e:
         problems.append(f"{path}: cannot be read: {' '.join(str(e).split())}")
         return {}

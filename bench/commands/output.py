@@ -16,15 +16,22 @@ if TYPE_CHECKING:
     from bench.load_search.render import Rendered
     from bench.terminal import Terminal
 
+_LONGEST = 4_000
+
 
 def complain(problems: Sequence[str]) -> None:
     """Print problems to stderr."""
     if len(problems) == 1:
-        print(f"error: {problems[0]}", file=sys.stderr)
+        print(f"error: {_readable(problems[0])}", file=sys.stderr)
         return
     print(f"error: {len(problems)} problems", file=sys.stderr)
     for problem in problems:
-        print(f"  - {problem}", file=sys.stderr)
+        print(f"  - {_readable(problem)}", file=sys.stderr)
+
+
+def _readable(problem: str) -> str:
+    """What was given may stand in a problem, and be of any length."""
+    return problem if len(problem) <= _LONGEST else f"{problem[:_LONGEST]} … ({len(problem):,} characters)"
 
 
 _REMEDIES = {

@@ -46,6 +46,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         content = yaml.safe_load(sys.stdin.read() if path == Path("-") else path.read_text(encoding="utf-8"))
     except OSError as e:
         raise UsageError(f"--config {path}: {e.strerror}") from e
+    except RecursionError:
+        raise UsageError(f"--config {path}: it is nested too deeply: settings are keys with values") from None
     except (yaml.YAMLError, UnicodeDecodeError) as e:
         raise UsageError(f"--config {path}{_yaml_problem(e)}") from e
     if content is None:

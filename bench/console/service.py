@@ -293,6 +293,8 @@ class Console:
         that is asked for, if it has them. Raises ConsoleError."""
         try:
             content = yaml.safe_load(text)
+        except RecursionError:
+            raise ConsoleError("nested too deeply: settings are keys with values") from None
         except yaml.YAMLError as e:
             raise ConsoleError(f"not YAML: {' '.join(str(e).split())}") from e
         if isinstance(content, dict) and "manifest" in content and isinstance(content.get("config"), dict):

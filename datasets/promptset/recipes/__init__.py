@@ -133,6 +133,8 @@ def _read(path: Path) -> dict[str, Any]:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as e:
         raise SpecError(f"the recipe {path} cannot be read: {e.strerror}") from e
+    except RecursionError:
+        raise SpecError(f"the recipe {path} is nested too deeply: a recipe is keys with values") from None
     except (yaml.YAMLError, UnicodeDecodeError) as e:
         raise SpecError(f"the recipe {path} is not YAML: {' '.join(str(e).split())}") from e
     if not isinstance(content, dict):

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from bench.config import RunConfig, resolve
+from bench.config.resolution import read_yaml
 from bench.config.values import seconds
 from bench.errors import UsageError
 from tests.support.literal_server import CERTIFICATE
@@ -38,6 +39,13 @@ def test_a_time_is_read_as_people_write_it(text: object, expected: float) -> Non
 @pytest.mark.parametrize("text", ["5x", "", "s", "-3s", "1m30s", "five", "1,5s", "nan", "inf"])
 def test_what_is_no_time_is_refused_with_the_ways_to_write_one(text: str) -> None:
     assert "write seconds (30) or a number with a unit" in problems(duration=text)[0]
+
+
+def test_a_file_that_is_nested_too_deeply_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text("slo: " + "[" * 3000)
+    with pytest.raises(UsageError, match=r"--config .*run\.yaml: it is nested too deeply"):
+        read_yaml(path)
 
 
 def test_only_the_url_is_needed() -> None:

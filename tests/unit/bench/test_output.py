@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from bench import cli
+from bench.commands import output
 from bench.errors import Exit
 
 # A result with the exit status 1 of a missed objective; text enough to be more than a buffer.
@@ -22,6 +23,13 @@ result = SimpleNamespace(
 )
 sys.exit(output.finish(SimpleNamespace(format="json", quiet=False), result))
 """
+
+
+def test_a_problem_that_quotes_a_long_value_is_cut(capsys: pytest.CaptureFixture[str]) -> None:
+    output.complain(["--mix: " + "x" * 1_000_000, "--rate: -1"])
+    said = capsys.readouterr().err
+    assert len(said) < 5_000
+    assert said.endswith("x … (1,000,007 characters)\n  - --rate: -1\n")
 
 
 @pytest.mark.processes
