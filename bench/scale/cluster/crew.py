@@ -122,7 +122,7 @@ class ClusterCrew(Together):
         for task in self._followed:
             task.cancel()
         for worker in self._workers:
-            worker.hang_up()
+            worker.hang_up(done=not self._followed)  # Before the load there is nothing in the shards.
         self._release()
 
 

@@ -170,11 +170,11 @@ class RemoteWorker:
             except NodeLostError:
                 return
 
-    def hang_up(self) -> None:
-        """The same without waiting; its shards stay on its node."""
+    def hang_up(self, *, done: bool) -> None:
+        """The same without waiting; where it is not done, its shards stay on its node."""
         if not self.closed:
             self.closed = True
-            self._handle.tell("close", False)
+            self._handle.tell("close", done)
 
     async def _take(self) -> Delivery:
         delivery: Delivery = await self._handle.call("take", self._received)

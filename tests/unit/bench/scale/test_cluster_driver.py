@@ -24,7 +24,7 @@ from bench.scale import shards
 from bench.scale.cluster.crew import ClusterCrew
 from bench.scale.cluster.node_worker import Delivery, node_facts
 from bench.scale.cluster.remote_worker import NodeLostError
-from bench.scale.messages import ProgressUpdate, Ready
+from bench.scale.messages import Begin, ProgressUpdate, Ready
 from tests.support.made_records import made_record
 
 WORKERS, DELIVERIES, A_DELIVERY = 1_000, 4, 3
@@ -52,7 +52,7 @@ class Scripted:
     def __init__(self, number: int) -> None:
         self.node = f"node-{number // 4}"
         self.number = number
-        self.told: list[str] = []
+        self.told: list[tuple[Any, ...]] = []
         self._script = self._deliveries()
 
     async def call(self, method: str, *arguments: Any) -> Any:
@@ -61,7 +61,7 @@ class Scripted:
         return next(self._script) if method == "take" else answers[method]
 
     def tell(self, method: str, *arguments: Any) -> None:
-        self.told.append(method)
+        self.told.append((method, *arguments))
 
     def _deliveries(self) -> Iterator[Delivery]:
         yield Delivery(1, (Ready(None),))
@@ -124,5 +124,26 @@ def test_a_thousand_workers_are_merged_into_one_load(tmp_path: Path, monkeypatch
     assert "6 of its records are here, 0 that had ended and 1 that were in flight are missing" in died
     assert crew.client.slowest == f"worker {ILL} on node-100"
     assert crew.counts(0)["done"] == here
-    assert [len(handle.told) for handle in handles] == [2 if k == LOST else 1 for k in range(WORKERS)]
+    begun = ("send", Begin(0))
+    # What a lost node has, is the only copy of it.
+    assert [handle.told for handle in handles] == [
+        [begun, ("close", False)] if k == LOST else [begun] for k in range(WORKERS)
+    ]
     assert released == [True]
+
+
+def test_nothing_is_left_on_a_node_where_the_load_never_began(tmp_path: Path) -> None:
+    directory = RunDirectory.create(tmp_path / "run")
+    config = resolve({"url": "http://h", "concurrency": 1, "cluster": "ray"})
+    options = BodyOptions(endpoint="chat", model="m", stream=True, ignore_eos=False)
+    share = WorkerShare(workers=1, requests=12, duration_ns=None, warmup_requests=0, warmup_ns=0, users=1)
+    given = Assignment(config=config, share=share, run_id="r", options=options, directory=directory.path)
+    handle = Scripted(0)
+
+    async def main() -> None:
+        crew = ClusterCrew([handle], [given], LoopClock(), lambda: None, at_once=1, certain=True)
+        await crew.prepare()
+        crew.close()
+
+    asyncio.run(main())
+    assert handle.told == [("close", True)]
