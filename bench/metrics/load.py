@@ -63,7 +63,8 @@ class Readiness:
     """Closed loops: how long users were free and their next request was not sent, through the client's own fault.
 
     A wait is sent - intended - connect: what `send_lateness_ms` is in a closed loop. A user's time is that of its requests
-    from intended to end, and within a session also the think times. The run begins with its first send, as its duration does:
+    from intended to end, and within a session also the think times. Where sub-agents wait beside each other, each is a user
+    of its own, or the share could be above 1. The run begins with its first send, as its duration does:
     where all begin late, nothing is late beside the others.
     """
 
@@ -71,7 +72,8 @@ class Readiness:
         self._intended, self._waits = array("q"), array("q")
         self._requests_ns = 0
         self._first_sent_ns: int | None = None
-        self._sessions: dict[str | int, tuple[int, int]] = {}
+        self._sessions: dict[str | int, tuple[int, int, int]] = {}
+        """When each began and ended, and the time of its requests together."""
 
     def add(self, record: RequestRecord) -> None:
         """One request of a closed loop."""
@@ -80,8 +82,9 @@ class Readiness:
         else:
             # A session of a file that is held again has the same name, and a number of its own.
             key = record.session if record.session_number is None else record.session_number
-            first, last = self._sessions.get(key, (record.intended_ns, record.end_ns))
-            self._sessions[key] = min(first, record.intended_ns), max(last, record.end_ns)
+            first, last, spent = self._sessions.get(key, (record.intended_ns, record.end_ns, 0))
+            spent += record.end_ns - record.intended_ns
+            self._sessions[key] = min(first, record.intended_ns), max(last, record.end_ns), spent
         lateness_ms = send_lateness_ms(record)
         if lateness_ms is None:
             return
@@ -97,7 +100,7 @@ class Readiness:
         `share` is of the users' time. `typical_ms` is how long the wait is in which a moment of it lies, on average: sum of
         squares over sum. A thousand waits of 0.1 ms beside one of 3 s do not make that one short.
         """
-        user_ns = self._requests_ns + sum(last - first for first, last in self._sessions.values())
+        user_ns = self._requests_ns + sum(max(last - first, spent) for first, last, spent in self._sessions.values())
         first_ns = self._first_sent_ns
         if first_ns is None or user_ns <= 0:
             return None

@@ -164,6 +164,21 @@ def test_a_user_that_waits_in_the_client_is_ready_and_not_sent() -> None:
     assert readiness() is None
 
 
+def test_each_sub_agent_of_a_session_is_a_user_of_its_own() -> None:
+    """Ten that are sent beside each other, each 20 ms late and ended after 100 ms: 20%, and not 200% of a session's time."""
+    first = made_record(0, chunks_ms=(100,), intended_ns=START_NS, eligible_ns=START_NS, session="s", session_number=0)
+    late = [
+        made_record(
+            i, sent_ms=20, chunks_ms=(80,), intended_ns=START_NS, eligible_ns=START_NS, session="s", session_number=0
+        )
+        for i in range(1, 11)
+    ]
+    found = readiness(first, *late)
+    assert found is not None
+    assert found["share"] == pytest.approx(200 * MS / sum(r.end_ns - r.intended_ns for r in (first, *late)))
+    assert found["share"] < 0.25
+
+
 def test_a_run_begins_with_its_first_send_however_late_that_is() -> None:
     """Two users that were free at 0: the first send is at 50 ms, and the second user waited 10 ms beside it."""
 
