@@ -23,6 +23,8 @@ from promptset.loaders.own import SET_BY_HTTP
 _UNITS_S = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 _TIME = re.compile(r"([0-9]*\.?[0-9]+)\s*([a-z]*)")
 
+_FRAMING = ("content-length", "transfer-encoding")
+
 LONGEST_S = 366 * 24 * 3600.0
 """No run, wait or timeout is longer than a year."""
 
@@ -153,6 +155,8 @@ def header(value: str) -> str:
     name, colon, content = value.partition(":")
     if not colon or not re.fullmatch(_HEADER_NAME, name.strip()):
         raise ValueError("a header is written NAME:VALUE, for example 'X-Tenant: a'")
+    if name.strip().lower() in _FRAMING:
+        raise ValueError(f"the header {name.strip()} says how long a body is: it is set for each request, leave it out")
     if not content.isascii() or any(ord(c) < 32 for c in content):
         raise ValueError(f"the value of header {name.strip()} has characters that a header cannot carry")
     return f"{name.strip()}: {content.strip()}"

@@ -113,12 +113,16 @@ def warnings(summary: Mapping[str, Any]) -> list[str]:
     jobs = summary.get("jobs")
     if jobs is None:
         return []
-    cut, begun = jobs["counts"]["cut"], jobs["counts"]["cut"] + jobs["counts"]["completed"]
-    if not begun or cut <= MOST_CUT * begun:
+    cut, completed = jobs["counts"]["cut"], jobs["counts"]["completed"]
+    if cut <= MOST_CUT * (cut + completed):
         return []
+    if not completed:
+        return [
+            f"No job was completed, and {cut:,} were cut off by the end of the run: make it many times as long as a job."
+        ]
     return [
-        f"{cut:,} of {begun:,} jobs were cut off by the end of the run, long ones more often than short ones: job seconds "
-        "are too low. Make the run many times as long as a job."
+        f"{cut:,} jobs were cut off by the end of the run beside {completed:,} that were completed, long ones more often "
+        "than short ones: job seconds are too low. Make the run many times as long as a job."
     ]
 
 

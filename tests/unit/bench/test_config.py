@@ -148,6 +148,8 @@ def test_flags_win_over_the_file() -> None:
         ({"url": "http://"}, "names no host"),
         ({"url": "http://host:99999"}, "--url:"),
         ({"header": ["no-colon"]}, "a header is written NAME:VALUE"),
+        ({"header": ["Content-Length: 5"]}, "the header Content-Length says how long a body is"),
+        ({"header": ["transfer-encoding:chunked"]}, "the header transfer-encoding says how long a body is"),
         ({"header": ["bad name: x"]}, "a header is written NAME:VALUE"),
         ({"header": ["X-A: a\nb"]}, "characters that a header cannot carry"),
         ({"extra_body": "{'top_p': 1}"}, "not JSON"),

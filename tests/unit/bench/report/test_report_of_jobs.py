@@ -69,7 +69,10 @@ def test_a_run_that_cut_off_many_jobs_is_warned_of() -> None:
     assert jobs.warnings(whole) == []
     whole["jobs"]["counts"] |= {"completed": 90, "cut": 5}
     (said,) = jobs.warnings(whole)
-    assert said.startswith("5 of 95 jobs were cut off by the end of the run")
+    assert said.startswith("5 jobs were cut off by the end of the run beside 90 that were completed")
     assert said in html.render(whole, page_data_of_jobs())
     assert said in " ".join(text.render(whole).split())
     assert jobs.warnings(golden_summary()) == []
+    # Where the others failed, nothing is said of seconds that there are not.
+    whole["jobs"]["counts"] |= {"completed": 0, "failed": 5, "cut": 1}
+    assert jobs.warnings(whole)[0].startswith("No job was completed, and 1 were cut off")
