@@ -225,7 +225,7 @@ class Gated(OpenLoop):
             super()._arrivals()
 
     def _answered(self, end_ns: int, whole: bool) -> None:
-        super()._answered(end_ns)
+        super()._answered(end_ns, whole)
         now = self._sending.clock.now_ns()
         if self._due_ns < now and not self._sending.stop.stopped:
             self._due_ns = now

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from shutil import which
 
 import pytest
+import yaml
 
 from bench.config import read_yaml, resolve
 from mockserver.cli import read_arguments
@@ -42,6 +43,8 @@ def run_block(place: Workplace, blocks: list[Block], at: int) -> None:
         (place.folder / name).write_text(place.at_real_addresses(block.text))
         if for_mock:
             read_arguments(["--config", str(place.folder / name)])
+        elif block.text.startswith("apiVersion:"):
+            assert yaml.safe_load(block.text)["kind"]  # Of a cluster's own; tests/unit/bench/scale reads what is in it.
         elif block.text.startswith("classes:"):
             resolve({"url": "http://127.0.0.1:8000", "mix": str(place.folder / name)})
         elif block.text.startswith("like:"):
