@@ -129,7 +129,7 @@ def _replay(document: dict[str, Any], given: Any) -> None:
         observer = terminal(given.quiet)
         fitted_runs, held_out = ([Path(run) for run in runs] for runs in (given.runs, given.held_out))
         document["replay"], problems = fit_replay.replay(profile, fitted_runs, held_out, observer)
-    document["warnings"] += problems
+    document["warnings"] += problems + fit_replay.far_off(document["replay"])
 
 
 def _limits(given: Any) -> dict[str, float]:

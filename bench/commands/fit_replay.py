@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 NUMBERS = (("ttft_ms", "TTFT"), ("tpot_ms", "TPOT"), ("itl_ms", "ITL"), ("e2el_ms", "E2EL"))
 QUANTILES = ("p50", "p90", "p99")
+NOTABLE_OFF = 0.15
+"""A median that is replayed further off than this has a warning."""
 
 
 def replay(
@@ -100,6 +102,18 @@ def compared(measured: Mapping[str, Any], replayed: Mapping[str, Any]) -> list[d
                 off = two / one - 1 if one > 0 else None
                 rows.append({"number": name, "quantile": quantile, "measured": one, "replayed": two, "off": off})
     return rows
+
+
+def far_off(replays: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A sentence for each load whose median TTFT or TPOT the mock does not give again."""
+    titles = dict(NUMBERS)
+    return [
+        f"{one['name']}: the replayed {titles[row['number']]} p50 is {row['off']:+.0%} off: the profile does not describe "
+        "that load"
+        for one in replays
+        for row in one["numbers"]
+        if row["number"] in ("ttft_ms", "tpot_ms") and row["quantile"] == "p50" and abs(row["off"] or 0) > NOTABLE_OFF
+    ]
 
 
 def lines_of(replays: Sequence[Mapping[str, Any]]) -> list[str]:
