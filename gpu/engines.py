@@ -5,6 +5,7 @@ To add an engine, write a function for its options and add a line to `ENGINES`. 
 
 from __future__ import annotations
 
+import argparse
 import importlib.metadata
 import importlib.util
 import os
@@ -134,6 +135,20 @@ ENGINES: dict[str, Engine] = {
         key_variable="LLAMA_API_KEY",
     ),
 }
+
+
+def parser_and_rest(
+    argv: Sequence[str], doc: str | None, epilog: str
+) -> tuple[argparse.ArgumentParser, list[str], list[str]]:
+    """A parser for a script of this folder, what it has to parse, and what stands after -- for the engine."""
+    split = argv.index("--") if "--" in argv else len(argv)
+    parser = argparse.ArgumentParser(
+        description=(doc or "").splitlines()[0],
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    return parser, list(argv[:split]), list(argv[split + 1 :])
 
 
 def option_value(arguments: Sequence[str], *names: str) -> str | None:

@@ -27,7 +27,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from gpu.engines import ENGINES
+from gpu.engines import ENGINES, parser_and_rest
 
 STATE = "measure.json"
 STOP_S = 60.0
@@ -298,13 +298,7 @@ def _text(value: Any) -> str:
 
 def parse_arguments(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     """This script's options, and those after -- for the engine."""
-    split = argv.index("--") if "--" in argv else len(argv)
-    parser = argparse.ArgumentParser(
-        description=(__doc__ or "").splitlines()[0],
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser, ours, extra = parser_and_rest(argv, __doc__, _EPILOG)
     add = parser.add_argument
     add("model", metavar="MODEL", help="hub id, directory or file of the model")
     add("--out", type=Path, required=True, metavar="DIR", help="the folder; one that is there is gone on with")
@@ -346,9 +340,9 @@ def parse_arguments(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]
     add("--gpus", default="first", metavar="LIST", help="indices such as 0,1; all; first (default: first)")
     add("--allow-cpu", action="store_true", help="start although there is no GPU (a build for the CPU)")
     add("--timeout", type=float, default=1800.0, metavar="S", help="seconds to become healthy (default: 1800)")
-    options = parser.parse_args(list(argv[:split]))
+    options = parser.parse_args(ours)
     options.out = options.out.absolute()
-    return options, list(argv[split + 1 :])
+    return options, extra
 
 
 def main(argv: Sequence[str]) -> int:

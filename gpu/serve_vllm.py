@@ -29,7 +29,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from gpu.engines import ENGINES, CannotServe, Gpu, command_line, option_value
+from gpu.engines import ENGINES, CannotServe, Gpu, command_line, option_value, parser_and_rest
 
 POLL_S = 0.5
 PROGRESS_EVERY_S = 10.0
@@ -238,14 +238,8 @@ def bench_line(url: str, name: str, model: str) -> str:
 
 
 def parse_arguments(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
-    """This script's options, and those after -- for vllm."""
-    split = argv.index("--") if "--" in argv else len(argv)
-    parser = argparse.ArgumentParser(
-        description=(__doc__ or "").splitlines()[0],
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    """This script's options, and those after -- for the engine."""
+    parser, ours, extra = parser_and_rest(argv, __doc__, _EPILOG)
     add = parser.add_argument
     add("model", metavar="MODEL", help="hub id, directory or file of the model")
     add("--engine", choices=tuple(ENGINES), default="vllm", help="what serves it (default: vllm)")
@@ -255,7 +249,7 @@ def parse_arguments(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]
     add("--allow-cpu", action="store_true", help="start although there is no GPU (a build for the CPU)")
     add("--timeout", type=float, default=1800.0, metavar="S", help="seconds to become healthy (default: 1800)")
     add("--log", type=Path, metavar="FILE", help="where vllm's output goes (default: a temporary file)")
-    return parser.parse_args(list(argv[:split])), list(argv[split + 1 :])
+    return parser.parse_args(ours), extra
 
 
 def serve(options: argparse.Namespace, extra: list[str]) -> int:

@@ -23,6 +23,16 @@ from mockserver.engine.work import DraftCounts, Work
 Factors = Callable[[int], tuple[float, float]]
 
 
+def _slowed(slowdown: float) -> Factors:
+    """The same factor of both, which is 1 for a request that is alone."""
+
+    def factors(under_way: int) -> tuple[float, float]:
+        factor = 1 + slowdown * (under_way - 1)
+        return factor, factor
+
+    return factors
+
+
 class _Run:
     """A request that is not over."""
 
@@ -54,9 +64,7 @@ class TimelineEngine:
     def __init__(self, slowdown: float = 0.0, drafts: int = 0, factors: Factors | None = None) -> None:
         """`drafts`: tokens that are proposed for each step after the first, of which the plan says how many are right.
         `factors`: those of TTFT and of gaps where so many requests are under way, in place of the slowdown."""
-        if factors is None and slowdown:
-            factors = lambda under_way: (1 + slowdown * (under_way - 1),) * 2  # noqa: E731
-        self._factors = factors
+        self._factors = _slowed(slowdown) if factors is None and slowdown else factors
         self._drafts = drafts
         self._draft_counts = DraftCounts(drafts)
         self._heap: list[tuple[int, int, _Run]] = []
