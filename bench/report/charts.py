@@ -117,6 +117,17 @@ def round_step(span: float, most: int) -> float:
     return next(step * power for step in (1, 2, 5, 10) if span / (step * power) <= most * (1 + 1e-9))
 
 
+def round_values(low: float, high: float, most: int) -> list[float]:
+    """Round values for a logarithmic axis: 1, 2, 5 where it spans octaves, else evenly spaced."""
+    if high > 8 * low:
+        decades = range(math.floor(math.log10(max(low, 1e-9))), math.ceil(math.log10(high)) + 1)
+        values = [step * 10.0**decade for decade in decades for step in (1, 2, 5)]
+        values = [value for value in values if low <= value <= high]
+        return values[:: math.ceil(len(values) / most)]
+    step = round_step(high - low, most)
+    return [k * step for k in range(math.ceil(low / step), math.floor(high / step) + 1)]
+
+
 def categories(
     key: str,
     title: str,

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from bench.metrics.step_histograms import lower_border
 from bench.report import packing
-from bench.report.charts import Cells, Chart, Line, Panel, Tone, categories, round_step
+from bench.report.charts import Cells, Chart, Line, Panel, Tone, categories, round_values
 from bench.report.formatting import number
 from bench.report.time_charts import RunNumbers, over_time
 
@@ -35,16 +35,8 @@ def _place(ms: float, first: int, last: int) -> float:
 
 
 def _marks(first: int, last: int, most: int) -> list[tuple[float, str]]:
-    """Round values between two bins, and their places: 1, 2, 5 where the bins span octaves, else evenly spaced."""
-    low, high = _ms(first), _ms(last)
-    if high > 8 * low:
-        decades = range(math.floor(math.log10(max(low, 1e-9))), math.ceil(math.log10(high)) + 1)
-        values = [step * 10.0**decade for decade in decades for step in (1, 2, 5)]
-        values = [value for value in values if low <= value <= high]
-        values = values[:: math.ceil(len(values) / most)]
-    else:
-        step = round_step(high - low, most)
-        values = [k * step for k in range(math.ceil(low / step), math.floor(high / step) + 1)]
+    """Round values between two bins, and their places."""
+    values = round_values(_ms(first), _ms(last), most)
     return [(_place(value, first, last), f"{value:,.6g}") for value in values]
 
 

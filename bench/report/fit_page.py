@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from bench.report.charts import Chart, Line, Panel, Tone, categories, round_step
+from bench.report.charts import Chart, Line, Panel, Tone, categories, round_values
 from bench.report.formatting import number
 from bench.report.page import Tile, chart_view, document
 
@@ -154,7 +154,7 @@ def cdf(key: str, curve: Mapping[str, Any]) -> Chart:
         x=x,
         x_span=(x[0] - room, x[-1] + room),
         x_names=[f"{number(value)} ms" for value in values],
-        ticks=tuple((math.log10(value), f"{value:g}") for value in _round_values(values[0], values[-1])),
+        ticks=tuple((math.log10(value), f"{value:g}") for value in round_values(values[0], values[-1], 7)),
         step=0,
         panels=(Panel("% of the values", lines),),
     )
@@ -169,14 +169,3 @@ def share_below(quantiles: Sequence[float], value: float) -> float:
             inside = (value - low) / (high - low) if value > low else 0.0
             return (place + inside) / (len(quantiles) - 1)
     return 1.0
-
-
-def _round_values(least: float, most: float) -> list[float]:
-    """Values for the axis: 1, 2 and 5 of every decade, or evenly spaced ones where that is less than one decade."""
-    decades = range(math.floor(math.log10(least)), math.ceil(math.log10(most)) + 1)
-    found = [times * 10.0**decade for decade in decades for times in (1, 2, 5)]
-    found = [value for value in found if least <= value <= most]
-    if len(found) < 3:
-        step = round_step(most - least, 5)
-        found = [k * step for k in range(math.ceil(least / step), math.floor(most / step) + 1) if k]
-    return found[:: -(-len(found) // 7) or 1]
