@@ -17,6 +17,7 @@ from typing import Any
 import jinja2
 
 from bench.report import charts, formatting, plot
+from bench.report.compiled_templates import KeptTemplates
 
 TABLE_ROWS = 16
 """Rows of the table under a chart; of longer series every k-th is there, and the script of the page adds the others."""
@@ -40,7 +41,8 @@ def document(template: str, **values: Any) -> str:
     """A page from a template of ours, with the style sheet and the script that all pages share."""
     script = "".join(map(_script, SCRIPTS))
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
-                                     lstrip_blocks=True, loader=jinja2.FunctionLoader(_template_file))  # fmt: skip
+                                     lstrip_blocks=True, loader=jinja2.FunctionLoader(_template_file),
+                                     bytecode_cache=KeptTemplates())  # fmt: skip
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "sort_keys": True}
     digest = base64.b64encode(sha256(script.encode()).digest()).decode()
     return environment.get_template(template).render(

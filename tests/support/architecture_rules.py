@@ -96,6 +96,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.server_metrics": frozenset({"bench.metrics", "bench.records"}),
     "bench.verdict": frozenset(),
     "bench.report": frozenset({"bench.metrics.bounds", "bench.metrics.catalog", "bench.metrics.step_histograms"}),
+    "bench.report.compiled_templates": frozenset({"bench.machine_cache"}),
     "bench.report.sweep_page": frozenset({"bench.accuracy.sweep", "bench.report"}),
     "bench.report.metamorphic_table": frozenset({"bench.accuracy.metamorphic", "bench.report"}),
     "bench.run_directory": frozenset({"bench.errors", "bench.load_change", "bench.records"}),
