@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from xdist.remote import Producer
 
 from tests.support.in_parallel import Units, place_of, processors
 from tests.support.skips import last_line
 
-settings.register_profile("any machine", deadline=None)
-settings.load_profile("any machine")  # How long an example takes is the machine's business.
+# How long an example takes is the machine's business. Where 50 examples are too few, a test says how many it needs.
+settings.register_profile("any machine", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
+# Texts are counted a few at a time: threads of the tokenizers' own cost more than they save beside other processes.
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 GOLDEN = Path(__file__).parent / "golden"
 QUICK = [Path(__file__).parent / folder for folder in ("unit", "virtual")]

@@ -79,7 +79,7 @@ def test_no_prompt_and_answer_are_longer_than_the_window():
 
 
 def test_a_compaction_keeps_the_share_that_the_recipe_says(tmp_path):
-    plans = [plan_session(recipe_of(tmp_path, OFTEN), 0, index) for index in range(200)]
+    plans = [plan_session(recipe_of(tmp_path, OFTEN), 0, index) for index in range(60)]
     kept = []
     for plan in plans:
         for before, turn in zip(plan.turns, plan.turns[1:], strict=False):

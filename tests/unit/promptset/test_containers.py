@@ -35,7 +35,7 @@ def folder(tmp_path_factory):
 
 
 @given(rows=st.lists(JSON_VALUES, max_size=5), indent=st.sampled_from([None, 1]), bom=st.booleans())
-@settings(max_examples=150)
+@settings(max_examples=60)
 def test_an_array_has_the_rows_that_a_decoder_of_the_whole_finds(folder, rows, indent, bom):
     path = folder / "data.json"
     path.write_text("\ufeff" * bom + json.dumps(rows, indent=indent, ensure_ascii=False), encoding="utf-8")
@@ -55,7 +55,7 @@ CELLS = st.text(alphabet=st.characters(codec="utf-8", exclude_characters="\x00")
 
 
 @given(rows=st.lists(st.tuples(CELLS, CELLS), max_size=5), end=st.sampled_from(["\n", "\r\n"]), every=st.booleans())
-@settings(max_examples=150)
+@settings(max_examples=60)
 def test_a_table_has_the_rows_that_were_written_also_over_several_lines(folder, rows, end, every):
     path, out = folder / "data.csv", io.StringIO(newline="")
     # A carriage return ends a line of CSV, and Python's writer leaves it bare where its own lines end otherwise.

@@ -73,7 +73,7 @@ def test_a_prompt_counts_exactly_what_was_asked(default_tokenizer, n):
 
 
 @given(n=st.integers(0, 600), seed=st.integers(), data=st.data())
-@settings(max_examples=150)
+@settings(max_examples=80)
 def test_prompts_and_chats_are_exact_or_impossible(n, seed, data, kinds):
     tokenizer = kinds[data.draw(st.sampled_from(sorted(kinds)))]
     system = data.draw(st.sampled_from([None, SYSTEM]))

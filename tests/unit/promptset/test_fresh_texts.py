@@ -52,7 +52,7 @@ def test_prompts_of_two_salts_and_of_none_share_no_beginning(default_tokenizer, 
     texts = [
         content(sample)
         for salt in ("a", "b", None)
-        for sample in itertools.islice(made(default_tokenizer, tokens, kind, salt=salt, chat=chat), 80)
+        for sample in itertools.islice(made(default_tokenizer, tokens, kind, salt=salt, chat=chat), 30)
     ]
     assert longest_in_common(default_tokenizer, texts) <= A_HANDFUL
 

@@ -159,7 +159,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=4), st.sampled_from([None, "texts", "documents"]))
 def test_whatever_a_row_holds_it_is_a_sample_or_a_bad_row(row: dict[str, Any], inputs_are: str | None) -> None:
     with tempfile.TemporaryDirectory() as path, suppress(SpecError):

@@ -111,8 +111,8 @@ def test_chats_of_mistrals_files_begin_with_their_bos_where_the_template_asks_fo
         "{{ bos_token }}{% for m in messages %}[INST]{{ m.content }}[/INST]{% endfor %}"
     )
     tokenizer = load_tokenizer(str(tmp_path))
-    for index in range(200):
-        n = 8 + 3 * index
+    for index in range(60):
+        n = 8 + 10 * index
         messages = exact_messages(tokenizer, n, stream(4, index), number=index)
         ids = tokenizer.encode_chat(messages)
         assert len(ids) == n
