@@ -17,6 +17,7 @@ from queue import Full, Queue
 from typing import TextIO
 
 from bench.load.live import LiveNumbers, RecentLatency
+from bench.load.worker_health import WorkerHealth, slowest_first
 from bench.notices import SILENT, Notices
 from bench.observer import Cadence, Control, Observer
 
@@ -25,6 +26,7 @@ DRAWN, LINES = Cadence(first_s=0.5, every_s=0.5), Cadence(first_s=1.0, every_s=1
 
 _BAR = 20
 _OBJECTIVES_SHOWN = 4
+_WORKERS_SHOWN = 8
 
 
 class Terminal(Observer):
@@ -123,6 +125,7 @@ def load_lines(numbers: LiveNumbers, *, unicode: bool) -> list[str]:
         *(["  " + "  ".join(latencies)] if numbers.latencies else []),
         *_objective_lines(numbers),
         *([] if numbers.precision is None else [f"  {numbers.precision}"]),
+        *_worker_lines(numbers.workers),
         *_error_lines(numbers),
     ]
 
@@ -176,6 +179,24 @@ def _objective_lines(numbers: LiveNumbers) -> list[str]:
     if (more := len(numbers.objectives) - _OBJECTIVES_SHOWN) > 0:
         lines.append(f"  and {more} more objectives")
     return lines
+
+
+def _worker_lines(workers: tuple[WorkerHealth, ...]) -> list[str]:
+    """The slowest of several workers and those that are lost, by name; then the lag and the processor of each."""
+    alive = [one for one in slowest_first(workers) if one.died is None]
+    lost = [one.name for one in workers if one.died is not None]
+    named = [f"lost: {', '.join(lost)}"] if lost else []
+    if alive:
+        named.insert(0, f"slowest: {alive[0].name}, {alive[0].loop_lag_ms:.1f} ms late")
+    each = [
+        f"{one.worker}: {one.loop_lag_ms:.1f} {'-' if one.cpu is None else f'{one.cpu:.0%}'}"
+        for one in alive[:_WORKERS_SHOWN]
+    ]
+    more = [f"and {len(alive) - _WORKERS_SHOWN} more"] if len(alive) > _WORKERS_SHOWN else []
+    return [
+        *(["  " + "; ".join(named)] if named else []),
+        *(["  workers, ms late and CPU:  " + "  ".join([*each, *more])] if each else []),
+    ]
 
 
 def _error_lines(numbers: LiveNumbers) -> list[str]:

@@ -101,7 +101,9 @@ class WatchedLoad:
             changes: dict[str, Any] = {"start_ns": start_ns}
             if places := crew.places:
                 changes["places"] = places
-            notes = (*notes, *_notes_of_places(places))
+            for warning in crew.warnings:
+                self._observer.say(f"warning: {warning}")
+            notes = (*notes, *_notes_of_places(places), *crew.warnings)
             if notes:
                 changes["notes"] = (*self._first.notes, *notes)
             if segments := manifest.planned_segments(self._config, start_ns):
@@ -149,6 +151,7 @@ class WatchedLoad:
             note=log.note,
         )
         live.load_at = control.load_at
+        live.workers = lambda: crew.health
         door = open_door(directory.path, control, clock, observer.say) if self._changeable else None
         observer.load_begins(control)
         live.start()

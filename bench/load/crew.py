@@ -11,6 +11,7 @@ from bench.clock import NS_PER_MS
 from bench.load.assignment import WorkerReport
 from bench.load.progress_tally import ProgressTally
 from bench.load.sampling import ClientState
+from bench.load.worker_health import WorkerHealth
 from bench.records import RequestRecord
 from bench.worker_place import WorkerPlace
 
@@ -69,6 +70,10 @@ class Crew(Protocol):
     def places(self) -> tuple[WorkerPlace, ...]:
         """Where the workers of a cluster run, as far as is known; none where they run on this machine."""
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What may go wrong, as was seen while it was prepared."""
+
     def begin(self, start_ns: int, progress: Progress) -> None:
         """The load begins at this instant: from now on it can be told to stop."""
 
@@ -92,6 +97,10 @@ class Crew(Protocol):
     @property
     def client(self) -> ClientState:
         """How the senders were in the last second, as far as is known: the worst of the workers."""
+
+    @property
+    def health(self) -> tuple[WorkerHealth, ...]:
+        """How each worker was in the last second, as far as is known; none where this process is the only one."""
 
     def tell(self, order: Order, reason: str = "") -> None:
         """Give an order to every worker. STOP has a reason."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from bench.clock import NS_PER_MS, NS_PER_S, Clock, Timer
 from bench.load.progress_tally import PhaseTally, ProgressTally, metrics_of
+from bench.load.worker_health import WorkerHealth
 from bench.metrics.histogram import LogHistogram
 from bench.metrics.objectives import Objective
 from bench.records import Outcome, RequestRecord
@@ -121,6 +122,8 @@ class LiveNumbers:
     load: float | None = None
     """Users, or requests per second, as they are planned now; None in modes that plan no number."""
     load_unit: str = ""
+    workers: tuple[WorkerHealth, ...] = ()
+    """Of several workers each; none where one process sends."""
 
     @property
     def waiting(self) -> int:
@@ -168,6 +171,8 @@ class Live:
         """See LiveNumbers."""
         self.load_at: Callable[[int], float | None] = lambda now_ns: None
         """The planned load at an instant."""
+        self.workers: Callable[[], tuple[WorkerHealth, ...]] = tuple
+        """How each of several workers is."""
 
     def add(self, record: RequestRecord) -> None:
         """A request of this process has ended."""
@@ -251,6 +256,7 @@ class Live:
             precision=self.precision,
             load=self.load_at(now_ns),
             load_unit=goal.load_unit,
+            workers=self.workers(),
         )
 
     def _take(self, now_ns: int) -> tuple[PhaseTally, float]:

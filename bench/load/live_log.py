@@ -18,6 +18,7 @@ import orjson
 
 from bench.load.live import LiveNumbers, Second
 from bench.load.sampling import ClientState
+from bench.load.worker_health import MOST_LISTED, slowest_first
 from bench.load_change import LoadChange
 from bench.metrics.catalog import METRICS
 from bench.run_directory import LineLog
@@ -64,6 +65,11 @@ def live_line(
             for now in numbers.objectives
         ],
         "client": asdict(client),
+        **(
+            {"workers": [asdict(one) for one in slowest_first(numbers.workers)[:MOST_LISTED]]}
+            if numbers.workers
+            else {}
+        ),
         **({} if server is None else {"server": dict(server)}),
     }
 

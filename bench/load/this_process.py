@@ -14,6 +14,8 @@ class ThisProcess:
 
     begin_lead_ns = BEGIN_LEAD_NS
     places = ()
+    warnings = ()
+    health = ()
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker

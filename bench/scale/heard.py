@@ -12,6 +12,7 @@ from bench.load.assignment import WorkerReport
 from bench.load.crew import NO_COUNTS, CrewReport, Order, Progress
 from bench.load.feed_on_change import lead_ns
 from bench.load.sampling import ClientState, worst
+from bench.load.worker_health import WorkerHealth
 from bench.scale.messages import Change, Command, ProgressUpdate
 
 CHANGE_LEAD_NS = 250 * NS_PER_MS
@@ -90,6 +91,23 @@ class Together:
     def client(self) -> ClientState:
         """The worst of the workers, as last heard, and which of them it is."""
         return worst(replace(one.client, slowest=one.name) for one in self._heard)
+
+    @property
+    def health(self) -> tuple[WorkerHealth, ...]:
+        """How each worker was, as last heard."""
+        return tuple(
+            WorkerHealth(
+                worker=one.number,
+                name=one.name,
+                loop_lag_ms=one.client.loop_lag_ms,
+                cpu=one.client.cpu,
+                run_queue_share=one.client.run_queue_share,
+                in_flight=one.counts["in_flight"],
+                done=one.counts["done"],
+                died=one.died,
+            )
+            for one in self._heard
+        )
 
     @property
     def failures(self) -> int:

@@ -86,6 +86,7 @@ class WorkerProcesses(Together):
 
     begin_lead_ns = BEGIN_LEAD_NS
     places = ()
+    warnings = ()
 
     def __init__(self, assignments: Sequence[Assignment]) -> None:
         """Starts them."""

@@ -158,7 +158,9 @@ def test_a_worker_whose_driver_falls_silent_ends_and_keeps_its_shard(
         options = BodyOptions(endpoint="chat", model="m", stream=True, ignore_eos=False)
         given = Assignment(config=config, share=share, run_id="silent", options=options, directory=tmp_path)
         worker = node_worker.NodeWorker()
-        folder = Path(str(worker.start(given, None, node_worker.Connections(2, 2, certain=True))))
+        started = worker.start(given, None, node_worker.Connections(2, 2, certain=True))
+        assert isinstance(started, node_worker.Started)
+        folder = Path(started.directory)
         worker.set_clock(ClockOffset(0, 0))
         taken = worker.take(0)
         while not any(isinstance(message, Ready) for message in taken.messages):
@@ -193,3 +195,15 @@ def test_the_limits_that_count_are_those_of_the_nodes_and_not_the_driver_s(
     assert "worker 0 on node-0: 500 requests in flight need 564 open files, and the limit here is 128" in (
         capsys.readouterr().err
     )
+
+
+def test_a_node_with_few_open_files_is_named_where_the_load_has_no_bound(
+    mock: MockProcess, tmp_path: Path, cluster: FakeCluster
+) -> None:
+    cluster.before = [[], ["bash", "-c", 'ulimit -n 128; exec "$@"', "node"]]
+    words = flags(mock.url, tmp_path, "--cluster", "ray", "--workers", "2", "--rate", "1000", "--requests", "400")
+    assert cli.main([*words, "--quiet"]) in MEASURED
+    (warned,) = [note for note in manifest(tmp_path)["notes"] if "open files" in note]
+    assert warned.startswith("--cluster: node node-1: the limit of open files here (128) has room for about ")
+    lines = [json.loads(line) for line in (tmp_path / "run" / "live.jsonl").read_text().splitlines()]
+    assert {one["name"] for line in lines for one in line["workers"]} == {"worker 0 on node-0", "worker 1 on node-1"}

@@ -118,7 +118,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.control": frozenset(
         {"bench.clock", "bench.errors", "bench.load.load_control", "bench.manifest", "bench.run_directory", "bench.run_state"}
     ),
-    "bench.terminal": frozenset({"bench.load.live", "bench.notices", "bench.observer"}),
+    "bench.terminal": frozenset({"bench.load.live", "bench.load.worker_health", "bench.notices", "bench.observer"}),
     "bench.preflight": frozenset({"bench.errors"}),
     "bench.priority": frozenset({"bench.clock", "bench.errors"}),
     "bench.machine": frozenset({"bench.load.sampling"}),
@@ -162,11 +162,13 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.load.feed_on_change": frozenset({"bench.clock", "bench.errors", "bench.load", "bench.modes", "bench.stock"}),
     "bench.load.sampling": frozenset({"bench.clock"}),
     "bench.load.live": frozenset(
-        {"bench.clock", "bench.load.progress_tally", "bench.metrics", "bench.records", "bench.run_state"}
+        {"bench.clock", "bench.load.progress_tally", "bench.load.worker_health", "bench.metrics", "bench.records",
+         "bench.run_state"}
     ),
+    "bench.load.worker_health": frozenset(),
     "bench.load.live_log": frozenset(
-        {"bench.load.live", "bench.load.sampling", "bench.load_change", "bench.metrics", "bench.records",
-         "bench.run_directory", "bench.run_state"}
+        {"bench.load.live", "bench.load.sampling", "bench.load.worker_health", "bench.load_change", "bench.metrics",
+         "bench.records", "bench.run_directory", "bench.run_state"}
     ),
     "bench.load.progress_tally": frozenset({"bench.clock", "bench.metrics", "bench.records"}),
     "bench.load.supervision": frozenset(

@@ -14,6 +14,7 @@ from bench.clock import NS_PER_MS, NS_PER_S, Clock, sleep_until
 from bench.errors import BenchError, UsageError
 from bench.load.assignment import Assignment
 from bench.load.crew import CrewReport, Progress
+from bench.scale.cluster.clock_offset import ClockOffset
 from bench.scale.cluster.node_worker import Connections, NodeFacts, node_facts
 from bench.scale.cluster.remote_worker import Handle, NodeLostError, RemoteWorker
 from bench.scale.heard import Together
@@ -23,6 +24,9 @@ from bench.worker_place import WorkerPlace
 CLUSTER_BEGIN_LEAD_NS = 600 * NS_PER_MS
 """From the last preparation to the first send: every node must have heard of it by then."""
 CLOCKS_EVERY_NS = 10 * NS_PER_S
+CLOCKS_AT_ONCE = 4
+"""Nodes whose clocks are measured at once: of many, the answers would wait for each other here, and say little."""
+_NODES_NAMED = 3
 
 
 class ClusterCrew(Together):
@@ -78,9 +82,45 @@ class ClusterCrew(Together):
             for handle, assignment, theirs in zip(self._handles, self._assignments, facts, strict=True)
         )
         refusals = [e for e in await asyncio.gather(*map(self._get_ready, self._workers)) if e is not None]
-        if refusals:
+        try:
+            if refusals:
+                raise refusals[0]
+            await self._set_clocks()
+        except BenchError:
             await asyncio.gather(*(worker.close(done=True) for worker in self._workers))
-            raise refusals[0]
+            raise
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What of the nodes' limits may go wrong, each once."""
+        nodes: dict[str, list[str]] = {}
+        for worker in self._workers:
+            if worker.doubt is not None:
+                named = nodes.setdefault(worker.doubt, [])
+                named += [] if worker.place.node in named else [worker.place.node]
+        return tuple(f"--cluster: node {_listed(names)}: {doubt}" for doubt, names in nodes.items())
+
+    async def _clocks(self) -> list[tuple[list[RemoteWorker], ClockOffset | None]]:
+        """What each node's clock says now, and its workers: they share it."""
+        nodes: dict[str, list[RemoteWorker]] = {}
+        for worker in self._workers:
+            if not worker.closed:
+                nodes.setdefault(worker.place.node, []).append(worker)
+        few = asyncio.Semaphore(CLOCKS_AT_ONCE)
+
+        async def measured(workers: list[RemoteWorker]) -> tuple[list[RemoteWorker], ClockOffset | None]:
+            async with few:
+                return workers, await workers[0].clock_offset()
+
+        return await asyncio.gather(*map(measured, nodes.values()))
+
+    async def _set_clocks(self) -> None:
+        clocks = await self._clocks()
+        if gone := [workers[0].heard.name for workers, offset in clocks if offset is None]:
+            raise BenchError(f"{gone[0]} was lost with its node while it got ready")
+        await asyncio.gather(
+            *(worker.set_clock(offset) for workers, offset in clocks if offset is not None for worker in workers)
+        )
 
     async def _get_ready(self, worker: RemoteWorker) -> BenchError | None:
         try:
@@ -114,7 +154,10 @@ class ClusterCrew(Together):
         due_ns = self._clock.now_ns() + CLUSTER_BEGIN_LEAD_NS + NS_PER_S // 2
         while True:
             await sleep_until(self._clock, due_ns)
-            await asyncio.gather(*(worker.look_at_clock() for worker in self._workers if not worker.closed))
+            for workers, now in await self._clocks():
+                if now is not None:
+                    for worker in workers:
+                        worker.note_clock(now)
             due_ns = max(due_ns + CLOCKS_EVERY_NS, self._clock.now_ns())
 
     def close(self) -> None:
@@ -124,6 +167,11 @@ class ClusterCrew(Together):
         for worker in self._workers:
             worker.hang_up(done=not self._followed)  # Before the load there is nothing in the shards.
         self._release()
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - _NODES_NAMED
+    return ", ".join(names[:_NODES_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def differences(ours: NodeFacts, nodes: Iterable[tuple[str, NodeFacts]]) -> list[str]:

@@ -31,14 +31,16 @@ from bench.load.assignment import Assignment, WorkerReport
 from bench.run_directory import shard_names
 from bench.scale.cluster.clock_offset import SAME_CLOCK, ClockOffset
 from bench.scale.cluster.collect import clock_name
-from bench.scale.cluster.shipping import GrowingShard, on_driver_clock
+from bench.scale.cluster.shipping import PIECE_BYTES, GrowingShard, on_driver_clock
 from bench.scale.heard import death
-from bench.scale.messages import Begin, Change, Refused
+from bench.scale.messages import Begin, Change, ProgressUpdate, Refused
 
 SILENCE_NS = 7 * NS_PER_S
 """A driver that has not called for so long is gone. It calls twice a second."""
 TAKE_S = 0.5
 LOOK_S = 0.2
+FULL_BYTES = PIECE_BYTES // 2
+"""So many bytes go at once. Fewer wait until the driver has waited for `TAKE_S`: so a worker costs it two calls a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,14 @@ class Connections:
     worker: int
     node: int
     certain: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A worker's program runs. `directory`: of its files, on its node; `doubt`: what of the node's limits may go wrong."""
+
+    directory: str
+    doubt: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +128,11 @@ class NodeWorker:
         """This node's clock."""
         return now_ns()
 
-    def start(self, assignment: Assignment, offsets: bytes | None, connections: Connections) -> str | Refused:
-        """Start the program of a worker; its directory on this node. `offsets`: the arrivals, which may be many."""
+    def start(self, assignment: Assignment, offsets: bytes | None, connections: Connections) -> Started | Refused:
+        """Start the program of a worker. `offsets`: the arrivals, which may be many."""
         try:
             # The program inherits the limit of open files.
-            preflight.check(connections.worker, certain=connections.certain)
+            doubt = preflight.check(connections.worker, certain=connections.certain)
             if connections.certain:
                 preflight.local_ports_for(connections.node)
             priority.ensure_allowed(assignment.config.priority, priority.scheduler())
@@ -156,7 +166,7 @@ class NodeWorker:
         self._connection.send(replace(assignment, share=share, directory=self._directory))
         for task in (self._listen, self._ship, self._watch):
             threading.Thread(target=task, daemon=True).start()
-        return str(self._directory)
+        return Started(str(self._directory), doubt)
 
     def set_clock(self, offset: ClockOffset) -> None:
         """The driver's clock less this node's: from now on instants are told and written in the driver's."""
@@ -177,13 +187,13 @@ class NodeWorker:
             self._connection.send(message)
 
     def take(self, received: int) -> Delivery:
-        """What has come since delivery `received`, after half a second at most. A delivery that was lost on its way comes
-        again."""
+        """What has come since delivery `received`: after half a second, or at once where it is much, or an answer. A delivery
+        that was lost on its way comes again."""
         self._heard_ns = now_ns()
         with self._change:
             if self._last.number > received:
                 return self._last
-            self._change.wait_for(lambda: self._messages or self._records or self._samples or self._all_read, TAKE_S)
+            self._change.wait_for(self._is_due, TAKE_S)
             self._last = Delivery(
                 received + 1,
                 tuple(self._messages),
@@ -195,6 +205,13 @@ class NodeWorker:
             self._messages, self._records, self._samples = [], b"", b""
             self._change.notify_all()
             return self._last
+
+    def _is_due(self) -> bool:
+        answered = any(not isinstance(message, ProgressUpdate) for message in self._messages)
+        return answered or self._all_read or self._is_full()
+
+    def _is_full(self) -> bool:
+        return len(self._records) + len(self._samples) >= FULL_BYTES
 
     def close(self, done: bool) -> None:
         """End the program. `done`: the driver has all of its shards, and they are removed."""
@@ -227,7 +244,13 @@ class NodeWorker:
                 if message.run_start_ns is not None:
                     message = replace(message, run_start_ns=self._offset.ours(message.run_start_ns))
             with self._change:
-                self._messages.append(message)
+                last = self._messages[-1] if self._messages else None
+                if isinstance(message, ProgressUpdate) and isinstance(last, ProgressUpdate):
+                    # The driver is slow: its news are few, however long it takes to come for them.
+                    last.tally.merge(message.tally)
+                    self._messages[-1] = replace(message, tally=last.tally)
+                else:
+                    self._messages.append(message)
                 self._change.notify_all()
         assert self._process is not None
         status = self._process.wait()
@@ -236,7 +259,7 @@ class NodeWorker:
             self._change.notify_all()
 
     def _ship(self) -> None:
-        """Make pieces of what the program writes, one at a time."""
+        """Make pieces of what the program writes, as many as the driver takes."""
         priority.give_way()
         records, samples = map(GrowingShard, self._paths)
         while True:
@@ -255,9 +278,12 @@ class NodeWorker:
                         return
                     self._change.wait_for(lambda: self._over is not None, LOOK_S)
                     continue
-                self._records, self._samples = found
+                self._records, self._samples = self._records + found[0], self._samples + found[1]
                 self._change.notify_all()
-                self._change.wait_for(lambda: not self._records and not self._samples)
+                # Not full: what comes meanwhile goes with it.
+                if not self._change.wait_for(lambda: self._over is not None or self._is_full(), LOOK_S):
+                    continue
+                self._change.wait_for(lambda: not self._is_full())
 
     def _watch(self) -> None:
         """End the program where the driver is gone."""

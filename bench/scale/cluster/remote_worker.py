@@ -13,7 +13,7 @@ from bench.load.assignment import Assignment, WorkerReport
 from bench.load.crew import Progress
 from bench.run_directory import LineLog, shard_names
 from bench.scale.cluster.clock_offset import SAME_CLOCK, ClockOffset, Ping, closest
-from bench.scale.cluster.node_worker import Connections, Delivery, NodeFacts
+from bench.scale.cluster.node_worker import Connections, Delivery, NodeFacts, Started
 from bench.scale.heard import Heard
 from bench.scale.messages import ProgressUpdate, Ready, Refused
 from bench.worker_place import WorkerPlace
@@ -52,6 +52,8 @@ class RemoteWorker:
         """Requests that have ended, by the worker's word; those of them that are here are counted in `_here`."""
         self._here = 0
         self.closed = False
+        self.doubt: str | None = None
+        """What of its node's limits may go wrong."""
         self.place = WorkerPlace(
             worker=number,
             node=handle.node,
@@ -70,12 +72,13 @@ class RemoteWorker:
         # The arrivals apart: with them the assignment, which has the secrets, could be too large to be kept in memory alone.
         light = replace(self._assignment, share=replace(share, offsets_ns=None), directory=Path())
         try:
-            answer: str | Refused = await self._handle.call("start", light, offsets, connections)
+            answer: Started | Refused = await self._handle.call("start", light, offsets, connections)
         except NodeLostError as e:
             raise BenchError(f"{self.heard.name} {e} before it had begun") from e
         if isinstance(answer, Refused):
             raise UsageError(f"{self.heard.name}: {answer.error}")
-        self.place = replace(self.place, directory=answer)
+        self.doubt = answer.doubt
+        self.place = replace(self.place, directory=answer.directory)
 
     async def ready(self) -> None:
         """Wait until the program is ready. Raises what it refused with, or BenchError where it died."""
@@ -87,32 +90,36 @@ class RemoteWorker:
                         raise message.error
                     if isinstance(message, Ready):
                         self.heard.stocked = message.stocked
-                        await self._set_clock()
                         return
                 if delivery.death:
                     raise BenchError(f"{self.heard.name} {delivery.death} while it got ready")
         except NodeLostError as e:
             raise BenchError(f"{self.heard.name} {e} while it got ready") from e
 
-    async def _set_clock(self) -> None:
-        offset = SAME_CLOCK if self._same_clock else await self._measured()
-        await self._handle.call("set_clock", offset)
+    async def set_clock(self, offset: ClockOffset) -> None:
+        """Tell the node what the driver's clock says beside its own. Raises BenchError where the node is gone."""
+        try:
+            await self._handle.call("set_clock", offset)
+        except NodeLostError as e:
+            raise BenchError(f"{self.heard.name} {e} while it got ready") from e
         self.place = replace(self.place, clock_offset_ns=offset.offset_ns, clock_bound_ns=offset.bound_ns)
 
-    async def _measured(self) -> ClockOffset:
+    async def clock_offset(self) -> ClockOffset | None:
+        """Measure the node's clock; None where the node is gone."""
+        if self._same_clock:
+            return SAME_CLOCK
         pings = []
         for _ in range(PINGS):
             sent_ns = now_ns()
-            theirs_ns = await self._handle.call("now_ns")
+            try:
+                theirs_ns = await self._handle.call("now_ns")
+            except NodeLostError:
+                return None
             pings.append(Ping(sent_ns, theirs_ns, now_ns()))
         return closest(pings)
 
-    async def look_at_clock(self) -> None:
-        """Measure the node's clock once more: the place keeps the greatest drift. A node that is gone has none."""
-        try:
-            now = SAME_CLOCK if self._same_clock else await self._measured()
-        except NodeLostError:
-            return
+    def note_clock(self, now: ClockOffset) -> None:
+        """The node's clock was measured once more: the place keeps the greatest drift."""
         before = ClockOffset(self.place.clock_offset_ns, self.place.clock_bound_ns)
         drift_ns = max(self.place.clock_drift_ns or 0, before.drift_ns(now))
         self.place = replace(self.place, clock_drift_ns=drift_ns)

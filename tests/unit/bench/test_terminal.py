@@ -13,6 +13,7 @@ import pytest
 
 from bench.clock import NS_PER_S, LoopClock, sleep_until
 from bench.load.live import Live, LoadGoal
+from bench.load.worker_health import WorkerHealth
 from bench.metrics import objectives
 from bench.records import Outcome, RequestRecord
 from bench.terminal import Terminal, load_lines
@@ -61,6 +62,30 @@ def drawn(goal: LoadGoal, at: list[tuple[float, dict[str, int], list[RequestReco
         return shown
 
     return run_virtual(main)
+
+
+def test_the_slowest_of_several_workers_is_named_with_those_that_are_lost() -> None:
+    names = {0: "worker 0 on a", 1: "worker 1 on b", 2: "worker 2 on b"}
+    workers = tuple(
+        WorkerHealth(
+            worker=number, name=names.get(number, f"worker {number} on c"), loop_lag_ms=lag_ms, cpu=cpu,
+            run_queue_share=None, in_flight=0, done=0, died=died,
+        )
+        for number, lag_ms, cpu, died in [(0, 0.3, 0.31, None), (1, 9.14, None, None), (2, 0.0, 0.2, "was lost"),
+                                          *((number, 0.1, 0.2, None) for number in range(3, 12))]
+    )  # fmt: skip
+
+    async def main(loop: VirtualTimeLoop) -> list[str]:
+        live = Live(LoopClock(), lambda at_ns: dict(COUNTS), HUNDRED)
+        live.start()
+        live.workers = lambda: workers
+        return load_lines(live.numbers(START_NS + NS_PER_S), unicode=True)
+
+    lines = run_virtual(main)
+    assert "  slowest: worker 1 on b, 9.1 ms late; lost: worker 2 on b" in lines
+    (each,) = [line for line in lines if "ms late and CPU" in line]
+    assert each.startswith("  workers, ms late and CPU:  1: 9.1 -  0: 0.3 31%  3: 0.1 20%")
+    assert each.endswith("and 3 more")
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from bench.load.live import Live, LiveNumbers, LoadGoal
 from bench.load.live_log import LiveLog, live_line
 from bench.load.progress_tally import ProgressTally, metrics_of
 from bench.load.sampling import ClientState, worst
+from bench.load.worker_health import MOST_LISTED, WorkerHealth
 from bench.metrics import objectives
 from bench.records import Outcome
 from bench.run_state import RunState
@@ -33,6 +34,33 @@ def lines_of(live: Live, at_s: list[float]) -> list[dict[str, object]]:
         numbers = live.numbers(now_ns)
         lines.append(live_line(now_ns, numbers.state, numbers, live.second(), ClientState(1.5, 0.25, 0.0)))
     return lines
+
+
+def test_a_line_tells_how_each_of_several_workers_is_the_slowest_first() -> None:
+    def worker(number: int, lag_ms: float, died: str | None = None) -> WorkerHealth:
+        return WorkerHealth(
+            worker=number, name=f"worker {number} on n", loop_lag_ms=lag_ms, cpu=0.5, run_queue_share=None,
+            in_flight=2, done=3, died=died,
+        )  # fmt: skip
+
+    async def main(loop: VirtualTimeLoop) -> list[dict[str, object]]:
+        live = Live(LoopClock(), lambda at_ns: dict(COUNTS), LoadGoal(requests=10))
+        live.start()
+        alone = lines_of(live, [1])
+        live.workers = lambda: (worker(0, 0.1), worker(1, 7.0), worker(2, 0.0, "was lost"), *(
+            worker(number, 1.0) for number in range(3, 100)))  # fmt: skip
+        return alone + lines_of(live, [2])
+
+    alone, several = run_virtual(main)
+    assert "workers" not in alone
+    told = several["workers"]
+    assert isinstance(told, list)
+    assert [one["worker"] for one in told[:3]] == [2, 1, 3]
+    assert len(told) == MOST_LISTED
+    assert told[1] == {
+        "worker": 1, "name": "worker 1 on n", "loop_lag_ms": 7.0, "cpu": 0.5, "run_queue_share": None, "in_flight": 2,
+        "done": 3, "died": None,
+    }  # fmt: skip
 
 
 def test_a_line_tells_the_counts_of_the_load_and_the_latencies_of_its_second() -> None:

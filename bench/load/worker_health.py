@@ -1,0 +1,29 @@
+"""How each of several workers is, as last heard: for live views, never for a report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+MOST_LISTED = 64
+"""So many workers at most are told one by one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerHealth:
+    """One worker. `name` says where it is too, on a cluster. The three numbers of the last second are those of `ClientState`;
+    `died`: how it died, None while it lives."""
+
+    worker: int
+    name: str
+    loop_lag_ms: float
+    cpu: float | None
+    run_queue_share: float | None
+    in_flight: int
+    done: int
+    died: str | None
+
+
+def slowest_first(workers: Iterable[WorkerHealth]) -> list[WorkerHealth]:
+    """Those that died, then those that live, by the lag of their loops."""
+    return sorted(workers, key=lambda one: (one.died is None, -one.loop_lag_ms))
