@@ -69,8 +69,10 @@ def _dispatch(words: list[str]) -> int:
     if words[0] in ("-V", "--version"):
         from importlib.metadata import PackageNotFoundError, version
 
+        from bench import native
+
         try:
-            print(f"trueload {version('trueload')}")
+            print(f"trueload {version('trueload')} (core: {native.in_use()})")
         except PackageNotFoundError as e:
             raise UsageError(f"{sys.executable} has no version of Trueload: {NOT_INSTALLED}") from e
         return Exit.GOOD

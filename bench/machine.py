@@ -8,17 +8,21 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from bench import native
+
 PACKAGES = ("trueload", "uvloop", "httpx", "httpcore", "httptools", "orjson", "tokenizers")
 
 
 def versions() -> dict[str, str]:
-    """Python's version and those of the packages on the measuring path; packages that are missing are left out."""
+    """Python's version and those of the packages on the measuring path; missing packages are left out. And what reads:
+    `compiled` or `python` (bench/native)."""
     found = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
             found[package] = version(package)
         except PackageNotFoundError:
             continue
+    found["core"] = native.in_use()
     return found
 
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from bench.native import core
+
 _SAFE = re.compile(rb"[ !#-\[\]-~]+")
 """Printable ASCII without the quote and the backslash: a JSON string as it stands."""
 _TEXT = rb"([ !#-\[\]-~]+)"
@@ -50,11 +52,17 @@ class ContentTemplate:
 
     def texts(self, events: Sequence[bytes]) -> list[bytes]:
         """The texts of the events from the first on, up to the first that does not fit."""
-        before, after = self._before, self._after
-        if not before:
+        if not self._before:
             return []
         if self._counted is not None:
             return self._counted_texts(self._counted, events)
+        if core is not None and isinstance(events, list):
+            return core.texts(events, self._before, self._after)
+        return self.texts_in_python(events)
+
+    def texts_in_python(self, events: Sequence[bytes]) -> list[bytes]:
+        """`texts` where no number counts, as the compiled core does it too."""
+        before, after = self._before, self._after
         start, end, safe = len(before), -len(after), _SAFE.fullmatch
         found: list[bytes] = []
         for event in events:

@@ -35,6 +35,7 @@ from bench.transport.http1 import ResponseParser
 from bench.transport.tls import TlsChannel
 
 if TYPE_CHECKING:
+    from bench.transport.exchange import Exchange
     from bench.transport.websocket import ClientSocket
     from bench.transport.wire import Job, WireTransport
 
@@ -141,7 +142,7 @@ class Connection:
 
     def _ready(self) -> None:
         self.connected = True
-        self._engine.watch(self, self._arrived, READABLE)
+        self._watch_reading()
         self._engine.connected(self)
 
     # Sending.
@@ -162,8 +163,7 @@ class Connection:
     def send(self, job: Job, payload: bytes) -> None:
         """Send a request. `sent` is taken immediately before the system call that hands over its first byte."""
         self.job = job
-        self.reads = self.reads_at_sweep = 0
-        self._lazy = False
+        self._begin()
         self._parser = self._new_parser()
         if self._tls is not None:
             payload = self._tls.encrypt(payload)
@@ -180,7 +180,20 @@ class Connection:
         job.exchange.sent_ns = self.quiet_since_ns = sent_ns
         if count < len(payload):
             self._unsent = payload[count:]
-            self._engine.watch(self, self._sending, READABLE | WRITABLE)
+            self._watch_sending()
+
+    def _begin(self) -> None:
+        """A request is sent next: what comes from now on is its response."""
+        self.reads = self.reads_at_sweep = 0
+        self._lazy = False
+
+    def _watch_sending(self) -> None:
+        """Send the rest when the socket takes more, and read meanwhile."""
+        self._engine.watch(self, self._sending, READABLE | WRITABLE)
+
+    def _watch_reading(self) -> None:
+        """Read what comes from now on."""
+        self._engine.watch(self, self._arrived, READABLE)
 
     def _new_parser(self) -> Parser:
         """What reads the reply that comes next."""
@@ -209,7 +222,7 @@ class Connection:
                 self._lost(f"the connection was reset: {e.strerror}")
                 return
             if not self._unsent:
-                self._engine.watch(self, self._arrived, READABLE)
+                self._watch_reading()
         if events & ~WRITABLE:
             self._arrived(events)
 
@@ -377,6 +390,10 @@ class Connection:
                 raise ProtocolError(parser.error)
             before_ns = stamp_ns
         exchange.last_read_ns = before_ns
+        self._bound_memory(exchange)
+
+    def _bound_memory(self, exchange: Exchange) -> None:
+        """Make less of what a server pours out. Raises Undecodable where it is more than a response may be."""
         if exchange.is_heavy:
             exchange.digest()
         if exchange.bytes_received > self._engine.target.max_response_bytes:
@@ -388,7 +405,7 @@ class Connection:
         assert parser.status is not None
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in parser.headers.items()}
         # Only the end of a chunked body can be seen without counting its bytes.
-        self._lazy = "chunked" in headers.get("transfer-encoding", "").lower()
+        self._set_lazy("chunked" in headers.get("transfer-encoding", "").lower())
         job.exchange.head(
             parser.status,
             headers.get("content-type", ""),
@@ -396,6 +413,9 @@ class Connection:
             headers.get("location"),
             sized="content-length" in headers,
         )
+
+    def _set_lazy(self, lazy: bool) -> None:
+        self._lazy = lazy
 
     def _complete(self, job: Job, parser: Parser) -> None:
         self.job, self._parser = None, None
@@ -413,7 +433,7 @@ class Connection:
             self._engine.forget_idle(self)
             self.close()
             return
-        if self._put_by:
+        if self._holds_reads():
             self.parse()
             if self.job is not job:
                 return
@@ -443,14 +463,23 @@ class Connection:
         """Take in what has arrived until now, and look at it."""
         job = self.job
         self._arrived(READABLE)
-        if job is not None and self.job is job and self._put_by:
+        if job is not None and self.job is job and self._holds_reads():
             self.parse()
+
+    @property
+    def put_by(self) -> int:
+        """Reads that nobody has looked at."""
+        return len(self._put_by)
+
+    def _holds_reads(self) -> bool:
+        """Whether something was read and not looked at."""
+        return bool(self._put_by)
 
     def fail(self, outcome: Outcome, error: str | None) -> None:
         """End the request here: close the socket, and make a record of what came until now."""
         job, parser = self.job, self._parser
         assert job is not None
-        if parser is not None and self._put_by:
+        if parser is not None and self._holds_reads():
             # What came may be unreadable: the request has failed already, and for a better reason.
             with contextlib.suppress(ProtocolError, HeadTooLarge, Undecodable):
                 self._feed(job, parser)

@@ -88,6 +88,8 @@ class Exchange:
         self._reader: EventReader | None = None
         self._inflate: zlib._Decompress | None = None
         self._inflated_bytes = 0
+        self._events: list[bytes] = []
+        """Events that the transport has cut; what is in `_pieces` came after them."""
         self._pieces: list[_Piece] = []
         self._chunk_ns: list[int] = []
         self._bounds: dict[int, int] = {}
@@ -121,14 +123,42 @@ class Exchange:
         self._pieces.append((piece, stamp_ns, bound_ns))
 
     @property
+    def last_chunk_ns(self) -> int:
+        """The stamp of the last chunk that was given; -1 where there is none."""
+        return self._chunk_ns[-1] if self._chunk_ns else -1
+
+    def takes_events(self) -> bool:
+        """Whether whole events may come next, cut by the transport: no part of one has come, and nothing is compressed."""
+        if self._inflate is not None or not isinstance(self._parser, SSEParser):
+            return False
+        if self._pieces:
+            self.digest()
+        return self._parser.between_events
+
+    def feed_events(self, events: list[bytes], stamps: list[int], bounds: list[tuple[int, int]], size: int) -> None:
+        """Whole events, each with its stamp; `size` bytes of the body. `bounds` has those that share the stamp of the next:
+        their numbers from here on, -1 the one before, and how early they may have come."""
+        assert isinstance(self._parser, SSEParser)
+        self._parser.passed(len(events))
+        self.bytes_received += size
+        first = len(self._chunk_ns)
+        for number, bound_ns in bounds:
+            self._bounds[first + number] = bound_ns
+        self._chunk_ns += stamps
+        self._events += events
+
+    @property
     def is_heavy(self) -> bool:
         """Whether so much was put by that `digest` must not wait: memory would grow with what a server pours out."""
         return self.bytes_received - self._digested_bytes > MOST_PUT_BY or len(self._pieces) > MOST_PIECES
 
     def digest(self) -> None:
         """Make chunks of what was put by. Raises Undecodable where the body is not encoded as it says."""
+        events, self._events = self._events, []
         pieces, self._pieces = self._pieces, []
         self._digested_bytes = self.bytes_received
+        if events and self._reader is not None:
+            self._reader.feed(events)
         broken: Undecodable | None = None
         if self._inflate is not None:
             pieces, broken = self._inflated(pieces)

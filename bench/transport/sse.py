@@ -45,6 +45,17 @@ class SSEParser:
         self.too_large = False
         """Whether an event has passed the limit: it is dropped, with all that follows."""
 
+    @property
+    def between_events(self) -> bool:
+        """Whether the next byte is the first of a line that begins an event."""
+        begun = self._buffer or self._held or self._data or self._block or self._skip_lf
+        return not begun and not self.too_large and not self.other_lines
+
+    def passed(self, events: int) -> None:
+        """So many events were cut elsewhere."""
+        self._started = True
+        self._number += events
+
     def feed_all(self, pieces: Sequence[bytes]) -> list[list[bytes]]:
         """`feed` of each piece. Where each is one whole plain event, as servers mostly write them, all at once."""
         if (events := self._whole_events(pieces)) is not None:

@@ -176,6 +176,8 @@ class SocketConnection(Connection):
 class SocketTransport(WireTransport):
     """Messages instead of requests: see the module docstring."""
 
+    reads_plainly = False
+
     def __init__(self, target: Target, reading: Reading, clock: Clock) -> None:
         super().__init__(target, reading, clock)
         self._sockets: dict[str, Connection] = {}

@@ -18,16 +18,22 @@ import socket
 import ssl
 from collections import deque
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from bench import clock as clocks
 from bench.clock import NS_PER_MS, NS_PER_S, Clock, StepWatch, Timer, now_ns
+from bench.native import core
 from bench.records import Outcome
 from bench.transport import tls
 from bench.transport.connection import SO_TIMESTAMPNS, Address, Connection
 from bench.transport.exchange import Exchange
 from bench.transport.interface import Destination, OnEnd, OnRecord, Reading, Target, ignore
+from bench.transport.received_connection import ReceivedConnection
 from bench.workload import Request, Route
+
+if TYPE_CHECKING:
+    from bench.native._core import Receiver, Stream
 
 CONNECT_AT_ONCE = 128
 """Connections made ahead at the same time: a server's queue of unaccepted ones is often no longer."""
@@ -67,6 +73,9 @@ class Job:
 class WireTransport:
     """Own sockets, kernel stamps, HTTP/1.1. See the module docstring."""
 
+    reads_plainly = True
+    """Whether what comes is HTTP alone, which the compiled receiver can read."""
+
     def __init__(self, target: Target, reading: Reading, clock: Clock) -> None:
         target = target.without_credentials()
         self.target = target
@@ -85,6 +94,10 @@ class WireTransport:
         self._jobs: dict[Job, None] = {}
         self._ahead: dict[Connection, asyncio.Future[bool]] = {}
         self._ready_calls: dict[int, Callable[[int], None]] = {}
+        self._receiver: Receiver | None = None
+        """Reads in a thread of its own, where the compiled core is there and nothing is encrypted."""
+        self._received: dict[int, ReceivedConnection] = {}
+        self._asked: deque[int] = deque()
         self.last_poll_ns = 0
         self.unhurried = False
         self.offset_ns = 0
@@ -103,6 +116,9 @@ class WireTransport:
         # The kernel begins to stamp a moment after the first socket asks: this one asks for all that follow.
         self._stamping = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._stamping.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+        if core is not None and self.reads_plainly and self.tls is None:
+            self._receiver = core.Receiver()
+            self.loop.add_reader(self._receiver.fileno(), self._attend)
         self.offset_ns = clocks.realtime_offset_ns()
         self._watch = StepWatch(self._clock_stepped)
         try:
@@ -168,6 +184,9 @@ class WireTransport:
         if self._watch is not None:
             self._watch.close()
             self._stamping.close()
+            if self._receiver is not None:
+                self.loop.remove_reader(self._receiver.fileno())
+                self._receiver.close()
             self.loop.remove_reader(self._poll.fileno())
             self._poll.close()
 
@@ -200,6 +219,36 @@ class WireTransport:
                     call(events)
         if len(reported) < POLL_MAX:
             self.last_poll_ns = polled_ns  # A full report may have left ready sockets out: it bounds nothing.
+
+    # The receiver.
+
+    def receive(self, connection: ReceivedConnection, patient: bool) -> Stream:
+        """Have a connection's socket read from now on."""
+        assert self._receiver is not None
+        self._received[connection.name] = connection
+        return self._receiver.watch(connection.fd, connection.name, patient)
+
+    def forget_name(self, name: int) -> None:
+        """A connection is read no more."""
+        self._received.pop(name, None)
+
+    def _attend(self) -> None:
+        """Look after the connections that the receiver asks for, in turns of a few: stamps can wait, a send cannot."""
+        assert self._receiver is not None
+        asked = self._asked
+        asked.extend(self._receiver.asked())
+        left = READS_AT_ONCE
+        while asked:
+            if left == 0:
+                if (due_ns := self._clock.next_ns()) is not None and due_ns <= now_ns():
+                    self.loop.call_soon(self._attend)
+                    return
+                left = READS_AT_ONCE
+            left -= 1
+            name = asked.popleft()
+            connection = self._received.get(name >> 2)
+            if connection is not None:
+                connection.attend(name & 3)
 
     # What connections report.
 
@@ -297,7 +346,7 @@ class WireTransport:
     # Requests.
 
     def _new_connection(self, address: Address, job: Job | None) -> Connection:
-        return Connection(self, address, job)
+        return Connection(self, address, job) if self._receiver is None else ReceivedConnection(self, address, job)
 
     def _take_idle(self, request: Request) -> Connection | None:
         while self._idle:

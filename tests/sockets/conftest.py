@@ -11,15 +11,24 @@ import pytest
 import uvloop
 
 from bench.clock import process_clock
+from bench.native import core
 from bench.secrets import redactor
-from bench.transport import TRANSPORTS
 from bench.transport.interface import Reading, Target
+from bench.transport.wire import WireTransport
 from tests.support.calm import CALM
 from tests.support.literal_server import LiteralServer
+from tests.support.on_transports import WAYS, transport_of
 from tests.support.open_transport import Act, Client
 
 
-@pytest.fixture(params=list(TRANSPORTS))
+@pytest.fixture(params=["compiled", "python"])
+def reads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Wire transports read with their compiled core where it is there, and then without it."""
+    monkeypatch.setattr(WireTransport, "reads_plainly", request.param == "compiled")
+    return str(request.param)
+
+
+@pytest.fixture(params=WAYS)
 def act(request: pytest.FixtureRequest) -> Callable[..., Any]:
     """act(server or URL, coroutine function of a Client, **settings of the target) -> what the coroutine returns."""
 
@@ -31,7 +40,7 @@ def act(request: pytest.FixtureRequest) -> Callable[..., Any]:
         async def main() -> Any:
             clock = process_clock()
             reading = Reading(redact=redactor(secrets))
-            transport = TRANSPORTS[request.param](Target(url=url + path, **target), reading, clock)
+            transport = transport_of(request.param, Target(url=url + path, **target), reading, clock)
             await transport.open()
             try:
                 return await what(Client(transport, clock.now_ns))
@@ -42,6 +51,7 @@ def act(request: pytest.FixtureRequest) -> Callable[..., Any]:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(main())
 
+    run.reads_meanwhile = request.param == "wire" and core is not None  # type: ignore[attr-defined]
     return run
 
 

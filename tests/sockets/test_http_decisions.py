@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from bench.records import Outcome, RequestRecord
-from bench.transport import TRANSPORTS
 from tests.support.literal_replies import (
     CHUNKED,
     DONE,
@@ -25,14 +24,14 @@ from tests.support.literal_replies import (
     stream,
 )
 from tests.support.literal_server import Close, LiteralServer, Send, Step, in_turn
-from tests.support.on_transports import ask
+from tests.support.on_transports import WAYS, ask
 
 MS = 1_000_000
 BODY = b"".join(frames(*GOOD))
 OK, MALFORMED, TRUNCATED = Outcome.OK, Outcome.MALFORMED, Outcome.TRUNCATED
 
 
-@pytest.fixture(params=list(TRANSPORTS))
+@pytest.fixture(params=WAYS)
 def transport(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from bench.records import Outcome
-from bench.transport import TRANSPORTS
 from tests.support.literal_replies import (
     CHUNKED,
     DONE,
@@ -34,7 +33,7 @@ from tests.support.literal_replies import (
     whole,
 )
 from tests.support.literal_server import Close, LiteralServer, Send, Step, in_turn
-from tests.support.on_transports import ask
+from tests.support.on_transports import WAYS, ask
 
 MS = 1_000_000
 FAILED, MALFORMED, TRUNCATED, EMPTY = Outcome.STREAM_ERROR, Outcome.MALFORMED, Outcome.TRUNCATED, Outcome.NO_TOKENS
@@ -155,7 +154,7 @@ ERRORS: dict[str, Ending] = {
 }
 
 
-@pytest.fixture(params=list(TRANSPORTS))
+@pytest.fixture(params=WAYS)
 def transport(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

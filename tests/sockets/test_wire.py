@@ -39,7 +39,10 @@ from tests.support.literal_server import (
 )
 from tests.support.on_wire import MS, Wire, on_wire
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the wire transport is for Linux")
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="the wire transport is for Linux"),
+    pytest.mark.usefixtures("reads"),
+]
 
 # ---- Connections -----------------------------------------------------------------------------------------------------
 

@@ -13,6 +13,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench": frozenset({"bench.api", "bench.load_search.found", "bench.load_sweep.measure", "bench.observer"}),
     "bench.errors": frozenset(),
     "bench.clock": frozenset(),
+    # The compiled core: its users are told what is in it by a stub.
+    "bench.native": frozenset({"bench.native._core"}),
     "bench.rng": frozenset(),
     "bench.shares": frozenset({"bench.rng"}),
     "bench.models": frozenset({"bench.shares"}),
@@ -28,11 +30,11 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.schedule": frozenset({"bench.rng"}),
     # Stages: each knows the values it is given and the values it makes.
     "bench.kept_messages": frozenset(),
-    "bench.endpoints": frozenset({"bench.kept_messages", "bench.records", "bench.workload", "promptset.answers",
-                                  "promptset.samples"}),
+    "bench.endpoints": frozenset({"bench.kept_messages", "bench.native", "bench.records", "bench.workload",
+                                  "promptset.answers", "promptset.samples"}),
     "bench.transport": frozenset(
-        {"bench.clock", "bench.endpoints", "bench.errors", "bench.records", "bench.secrets", "bench.workload",
-         "promptset.answers", "promptset.samples"}
+        {"bench.clock", "bench.endpoints", "bench.errors", "bench.native", "bench.records", "bench.secrets",
+         "bench.workload", "promptset.answers", "promptset.samples"}
     ),
     "bench.mid_session": frozenset({"bench.rng", "promptset"}),
     "bench.conversations": frozenset(
@@ -121,7 +123,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.terminal": frozenset({"bench.load.live", "bench.load.worker_health", "bench.notices", "bench.observer"}),
     "bench.preflight": frozenset({"bench.errors"}),
     "bench.priority": frozenset({"bench.clock", "bench.errors"}),
-    "bench.machine": frozenset({"bench.load.sampling"}),
+    "bench.machine": frozenset({"bench.load.sampling", "bench.native"}),
     "bench.target": frozenset(
         {"bench.clock", "bench.endpoints", "bench.errors", "bench.records", "bench.transport", "bench.workload",
          "promptset.samples"}
@@ -459,7 +461,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "kept_messages",
             "load_change",
             "loads",
-            "machine",
+            "native",
             "rng",
             "run_state",
             "secrets",
@@ -471,6 +473,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     ),
     frozenset(
         {
+            "machine",
             "machine_cache",
             "cancel",
             "mid_session",

@@ -8,12 +8,25 @@ from typing import Any
 
 import uvloop
 
-from bench.clock import process_clock
+from bench.clock import Clock, process_clock
 from bench.endpoints import ENDPOINTS
 from bench.records import RequestRecord
-from bench.transport import TRANSPORTS
-from bench.transport.interface import Reading, Target
+from bench.transport import TRANSPORTS, wire
+from bench.transport.interface import Reading, Target, Transport
 from bench.workload import Request
+
+IN_PYTHON = "wire without its compiled core"
+WAYS = (*TRANSPORTS, IN_PYTHON)
+"""Every way that a request can take."""
+
+
+def transport_of(way: str, target: Target, reading: Reading, clock: Clock) -> Transport:
+    """The transport of this way, not open yet. The compiled core, where there is one, is used or not for its whole life."""
+    if way != IN_PYTHON:
+        return TRANSPORTS[way](target, reading, clock)
+    made = wire.WireTransport(target, reading, clock)
+    made.reads_plainly = False
+    return made
 
 
 def ask(
@@ -32,7 +45,7 @@ def ask(
     async def main() -> list[RequestRecord]:
         clock = process_clock()
         reading = Reading(endpoint=ENDPOINTS[endpoint], count=count)
-        sender = TRANSPORTS[transport](Target(url=url, **target), reading, clock)
+        sender = transport_of(transport, Target(url=url, **target), reading, clock)
         await sender.open()
         try:
             pending: list[asyncio.Future[RequestRecord]] = []

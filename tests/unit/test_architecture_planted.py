@@ -28,7 +28,7 @@ from tests.support.imports import (
         ("bench.modes.share", "from bench.modes.rate import Rate", 1),
         ("bench.load.crew", "from bench.load.worker import Worker", 1),
         ("bench.load.crew", "from bench.scale import plan", 1),
-        ("bench.machine", "from bench.clock import NS_PER_S", 1),
+        ("bench.loads", "from bench.clock import NS_PER_S", 1),
         ("bench.modes.rate", "if TYPE_CHECKING:\n    from bench.config import RunConfig", 0),
     ],
 )

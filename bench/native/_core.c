@@ -1,0 +1,1008 @@
+/* The wire transport's receiver: a thread that waits for sockets, reads them and keeps what came with its stamp, without the
+ * interpreter's lock. Beside it what cuts events from that, where a reply is as servers mostly write it.
+ *
+ * Python decides everything else: it connects, sends, parses heads and whatever does not look ordinary, and ends requests.
+ * bench/transport/connection.py is the same reading in Python, and says why it is as it is; this file follows it rule by rule
+ * (`arrived`, `read_chunkwise`, `announces_chunks`, `may_end`), and the tests run over both.
+ *
+ * Who may touch what. A connection has two halves. `incoming` is written by the thread and taken by Python, under the
+ * connection's lock, which is held for one read or one exchange of pointers. `pending` is Python's alone. A connection lives
+ * while the thread may still have it in its hand: `forget` takes it out of the epoll set, and the thread lets go of it when
+ * the batch is over in which it may be.
+ */
+#define PY_SSIZE_T_CLEAN
+#ifndef Py_LIMITED_API
+#define Py_LIMITED_API 0x030B0000
+#endif
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include <Python.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#define NS_PER_S 1000000000LL
+#define POLL_MAX 512
+#define BUFFER_SIZE 65536
+#define UNHURRIED_NS 250000
+#define FEW 2
+#define GLANCE 8
+#define LONGEST_HEAD 4096
+#define PUT_BY 64
+#define MOST_BYTES (4 * 1024 * 1024) /* that wait for Python; then the socket waits */
+
+/* What Python is asked to do with a connection. */
+enum { PARSE = 1, CATCH_UP = 2 };
+
+typedef struct {
+    uint32_t size;
+    bool kernel; /* whether `stamp_ns` is the kernel's, of CLOCK_REALTIME; else it is ours, of CLOCK_MONOTONIC */
+    int64_t stamp_ns;
+    int64_t bound_ns; /* the last poll that did not report the socket; 0: nothing bounds it */
+} read_t;
+
+typedef struct {
+    char *data;
+    size_t size, room;
+    read_t *reads;
+    size_t count, reads_room;
+} reads_t;
+
+typedef struct connection {
+    pthread_mutex_t lock;
+    atomic_int users;
+    int fd;
+    uint64_t name;
+    bool patient, watched, dead, lazy, more, holds_acks, paused, ended;
+    int error;
+    int asked; /* what Python has been asked to do and has not taken up */
+    uint64_t reads; /* of the response at hand */
+    size_t put_by;  /* reads since Python took them */
+    reads_t incoming;
+    struct connection *next; /* among those that the thread lets go of */
+} connection;
+
+typedef struct {
+    int epoll, stop, told;
+    pthread_t thread;
+    bool running;
+    atomic_bool stopping;
+    pthread_mutex_t lock; /* of what follows */
+    uint64_t *asked;      /* names of connections that want attention, and what for: name << 2 | what */
+    size_t count, room;
+    connection *left; /* no longer watched: the thread lets go of them between two batches */
+    _Atomic int64_t last_poll_ns; /* when the last poll began that reported all that was ready */
+} receiver;
+
+static int64_t now_ns(void) {
+    struct timespec at;
+    clock_gettime(CLOCK_MONOTONIC, &at);
+    return at.tv_sec * NS_PER_S + at.tv_nsec;
+}
+
+/* Reads that wait. */
+
+static bool reads_add(reads_t *reads, const char *data, size_t size, int64_t stamp_ns, bool kernel, int64_t bound_ns) {
+    if (reads->size + size > reads->room) {
+        size_t room = reads->room ? reads->room : 4096;
+        while (room < reads->size + size) room *= 2;
+        char *grown = realloc(reads->data, room);
+        if (!grown) return false;
+        reads->data = grown;
+        reads->room = room;
+    }
+    if (reads->count == reads->reads_room) {
+        size_t room = reads->reads_room ? 2 * reads->reads_room : 16;
+        read_t *grown = realloc(reads->reads, room * sizeof *grown);
+        if (!grown) return false;
+        reads->reads = grown;
+        reads->reads_room = room;
+    }
+    memcpy(reads->data + reads->size, data, size);
+    reads->size += size;
+    reads->reads[reads->count++] =
+        (read_t){.size = (uint32_t)size, .kernel = kernel, .stamp_ns = stamp_ns, .bound_ns = bound_ns};
+    return true;
+}
+
+static void reads_free(reads_t *reads) {
+    free(reads->data);
+    free(reads->reads);
+    *reads = (reads_t){0};
+}
+
+/* The life of a connection. */
+
+static void let_go(connection *c) {
+    if (atomic_fetch_sub(&c->users, 1) == 1) {
+        reads_free(&c->incoming);
+        pthread_mutex_destroy(&c->lock);
+        free(c);
+    }
+}
+
+/* With the connection's lock held. */
+static void ask(receiver *r, connection *c, int what) {
+    if (c->asked & what) return;
+    c->asked |= what;
+    pthread_mutex_lock(&r->lock);
+    if (r->count == r->room) {
+        size_t room = r->room ? 2 * r->room : 256;
+        uint64_t *grown = realloc(r->asked, room * sizeof *grown);
+        if (!grown) { /* It is asked again at the next read, or by the sweep. */
+            c->asked &= ~what;
+            pthread_mutex_unlock(&r->lock);
+            return;
+        }
+        r->asked = grown;
+        r->room = room;
+    }
+    bool first = r->count == 0;
+    r->asked[r->count++] = c->name << 2 | (uint64_t)what;
+    pthread_mutex_unlock(&r->lock);
+    if (first) {
+        uint64_t one = 1;
+        ssize_t written = write(r->told, &one, sizeof one);
+        (void)written; /* It can only fail because it is told already. */
+    }
+}
+
+static void stop_watching(receiver *r, connection *c) {
+    if (c->watched) {
+        c->watched = false;
+        epoll_ctl(r->epoll, EPOLL_CTL_DEL, c->fd, NULL);
+    }
+}
+
+static void over(receiver *r, connection *c, int error) {
+    if (error) c->error = error;
+    else c->ended = true;
+    stop_watching(r, c);
+    ask(r, c, PARSE);
+}
+
+/* Reading. */
+
+typedef union {
+    struct cmsghdr header;
+    char room[CMSG_SPACE(sizeof(struct timespec))];
+} control_t;
+
+/* As recvmsg; the stamp is the kernel's where there is one. */
+static ssize_t receive(int fd, char *buffer, size_t size, int64_t *stamp_ns, bool *kernel) {
+    control_t control;
+    struct iovec part = {.iov_base = buffer, .iov_len = size};
+    struct msghdr message = {
+        .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+    ssize_t got = recvmsg(fd, &message, MSG_DONTWAIT);
+    if (got <= 0) return got;
+    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    *kernel = header && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_TIMESTAMPNS;
+    if (*kernel) {
+        struct timespec at;
+        memcpy(&at, CMSG_DATA(header), sizeof at);
+        *stamp_ns = at.tv_sec * NS_PER_S + at.tv_nsec;
+    } else {
+        *stamp_ns = now_ns(); /* Before anything else is done with it. */
+    }
+    return got;
+}
+
+static void quick_acks(int fd, int on) { setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &on, sizeof on); }
+
+/* The length of the whole head of a chunked body at the start of these bytes; 0 where there is none. */
+static size_t chunked_head(const char *data, size_t size) {
+    static const char words[] = "transfer-encoding: chunked";
+    const char *end = memmem(data, size, "\r\n\r\n", 4);
+    if (!end || end == data) return 0;
+    size_t length = (size_t)(end - data), many = sizeof words - 1;
+    for (size_t at = 0; at + many <= length; at++)
+        if ((data[at] | 0x20) == 't' && strncasecmp(data + at, words, many) == 0) return length + 4;
+    return 0;
+}
+
+static bool may_end(const char *data, size_t size) {
+    return size < 5 || memcmp(data + size - 4, "\r\n\r\n", 4) == 0;
+}
+
+/* The chunk's size at the start of these bytes, and the bytes of its line; 0 where no whole line is there, or another. */
+static size_t size_line(const char *data, size_t size, uint64_t *chunk, bool *extended) {
+    uint64_t value = 0;
+    size_t at = 0;
+    for (; at < size && at < 16; at++) {
+        char c = data[at];
+        int digit = c >= '0' && c <= '9' ? c - '0' : (c | 0x20) >= 'a' && (c | 0x20) <= 'f' ? (c | 0x20) - 'a' + 10 : -1;
+        if (digit < 0) break;
+        value = value << 4 | (uint64_t)digit;
+    }
+    if (at == 0 || at == 16 || at == size) return 0;
+    *chunk = value;
+    *extended = data[at] == ';';
+    const char *line = *extended ? memmem(data + at, size - at, "\r\n", 2) : data + at;
+    if (!line || line + 2 > data + size || line[0] != '\r' || line[1] != '\n') return 0;
+    return (size_t)(line - data) + 2;
+}
+
+/* How many bytes of a chunk follow these first few of it; BUFFER_SIZE where they do not look like it. */
+static size_t left_of_chunk(const char *glance, size_t size) {
+    uint64_t chunk;
+    bool extended;
+    size_t line = size_line(glance, size, &chunk, &extended);
+    if (!line || chunk > BUFFER_SIZE) return BUFFER_SIZE;
+    size_t whole = line + (size_t)chunk + 2;
+    size_t left = whole > size ? whole - size : 0;
+    return left < BUFFER_SIZE ? left : BUFFER_SIZE;
+}
+
+/* Each chunk with a read of its own; first `head` bytes. Whether to look at what came is asked here too. */
+static void read_chunkwise(receiver *r, connection *c, char *buffer, size_t head, int64_t poll_ns) {
+    char glance[BUFFER_SIZE];
+    int64_t bound_ns = c->more ? 0 : poll_ns;
+    size_t left = head, before = c->put_by, in_piece = 0;
+    int64_t piece_ns = 0;
+    bool piece_kernel = false, ending = false, any = false;
+    c->more = true;
+    int failed = 0;
+    bool ended = false;
+    for (int calls = 0; calls < PUT_BY; calls++) {
+        int64_t stamp_ns;
+        bool kernel;
+        size_t wanted = left ? left : GLANCE;
+        if (in_piece + wanted > (size_t)BUFFER_SIZE) break;
+        ssize_t got = receive(c->fd, glance, wanted < sizeof glance ? wanted : sizeof glance, &stamp_ns, &kernel);
+        if (got < 0) {
+            c->more = false;
+            if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) failed = errno;
+            break;
+        }
+        if (got == 0) {
+            c->more = false;
+            ended = true;
+            break;
+        }
+        size_t rest = left;
+        left = rest ? 0 : left_of_chunk(glance, (size_t)got);
+        bool same = any && (rest || (stamp_ns == piece_ns && kernel == piece_kernel)) && in_piece;
+        if (!same && in_piece) {
+            /* The piece before is whole. */
+            ending |= may_end(buffer, in_piece);
+            if (!reads_add(&c->incoming, buffer, in_piece, piece_ns, piece_kernel, bound_ns)) { failed = ENOMEM; break; }
+            c->put_by++;
+            c->reads++;
+            in_piece = 0;
+        }
+        memcpy(buffer + in_piece, glance, (size_t)got);
+        in_piece += (size_t)got;
+        piece_ns = stamp_ns;
+        piece_kernel = kernel;
+        any = true;
+    }
+    if (in_piece) {
+        ending |= may_end(buffer, in_piece);
+        if (!reads_add(&c->incoming, buffer, in_piece, piece_ns, piece_kernel, bound_ns)) failed = ENOMEM;
+        c->put_by++;
+        c->reads++;
+    }
+    if (any && !ended && !failed) {
+        /* Acknowledge what was read now, and what comes next no sooner than it is read. */
+        quick_acks(c->fd, 1);
+        quick_acks(c->fd, 0);
+        c->holds_acks = true;
+    }
+    if (failed || ended) over(r, c, failed);
+    else if (any && (ending || c->put_by >= 4 * PUT_BY)) ask(r, c, PARSE);
+    else if (before < PUT_BY && c->put_by >= PUT_BY) ask(r, c, CATCH_UP);
+}
+
+/* Let the socket wait where Python does not keep up with it: memory must not grow with what a server pours out. */
+static void bound_memory(receiver *r, connection *c) {
+    if (c->incoming.size > MOST_BYTES && !c->paused && c->watched) {
+        struct epoll_event event = {.events = 0, .data.ptr = c};
+        c->paused = epoll_ctl(r->epoll, EPOLL_CTL_MOD, c->fd, &event) == 0;
+        ask(r, c, PARSE);
+    }
+}
+
+/* With the connection's lock held. `buffer` has room for BUFFER_SIZE. */
+static void arrived(receiver *r, connection *c, char *buffer, int64_t poll_ns, bool unhurried) {
+    if (c->dead || !c->watched) return;
+    if (c->patient && unhurried) {
+        size_t head = 0;
+        if (!c->lazy && !c->reads) {
+            ssize_t waiting = recv(c->fd, buffer, LONGEST_HEAD, MSG_PEEK | MSG_DONTWAIT);
+            head = waiting > 0 ? chunked_head(buffer, (size_t)waiting) : 0;
+        }
+        if (c->lazy || head) {
+            c->lazy = true;
+            read_chunkwise(r, c, buffer, head, poll_ns);
+            bound_memory(r, c);
+            return;
+        }
+    }
+    if (c->holds_acks) {
+        c->holds_acks = false;
+        quick_acks(c->fd, 1); /* A reader in a hurry must not keep a sender waiting. */
+    }
+    int64_t stamp_ns;
+    bool kernel;
+    ssize_t got = receive(c->fd, buffer, BUFFER_SIZE, &stamp_ns, &kernel);
+    if (got < 0) {
+        if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) over(r, c, errno);
+        return;
+    }
+    if (got == 0) {
+        over(r, c, 0);
+        return;
+    }
+    size_t size = (size_t)got;
+    c->reads++;
+    /* What a full buffer leaves behind was there before this poll: nothing bounds it from below. */
+    if (!reads_add(&c->incoming, buffer, size, stamp_ns, kernel, c->more ? 0 : poll_ns)) {
+        over(r, c, ENOMEM);
+        return;
+    }
+    c->more = size == BUFFER_SIZE;
+    c->put_by++;
+    if (!c->lazy && c->reads == 1) c->lazy = chunked_head(buffer, size) > 0;
+    if (!c->lazy || may_end(buffer, size) || c->put_by >= 4 * PUT_BY) ask(r, c, PARSE);
+    else if (c->put_by == PUT_BY) ask(r, c, CATCH_UP);
+    bound_memory(r, c);
+}
+
+static void *receive_all(void *given) {
+    receiver *r = given;
+    struct epoll_event events[POLL_MAX];
+    char buffer[BUFFER_SIZE];
+    while (!atomic_load(&r->stopping)) {
+        int64_t polled_ns = now_ns();
+        int count = epoll_wait(r->epoll, events, POLL_MAX, -1);
+        if (count < 0) {
+            if (errno == EINTR) continue;
+            break;
+        }
+        /* Where many are ready after a pause, it was no rest: the thread was kept from its work, and has to catch up. */
+        bool unhurried = count <= FEW && now_ns() - polled_ns > UNHURRIED_NS;
+        for (int i = 0; i < count; i++) {
+            connection *c = events[i].data.ptr;
+            if (!c) continue; /* Told to stop, or to let go. */
+            pthread_mutex_lock(&c->lock);
+            arrived(r, c, buffer, atomic_load(&r->last_poll_ns), unhurried);
+            pthread_mutex_unlock(&c->lock);
+        }
+        /* A full report may have left ready sockets out: it bounds nothing. */
+        if (count < POLL_MAX) atomic_store(&r->last_poll_ns, polled_ns);
+        pthread_mutex_lock(&r->lock);
+        connection *left = r->left;
+        r->left = NULL;
+        pthread_mutex_unlock(&r->lock);
+        while (left) {
+            connection *next = left->next;
+            let_go(left);
+            left = next;
+        }
+    }
+    return NULL;
+}
+
+/* The framing of a chunked body, as far as it must be known where a chunk begins. */
+
+typedef enum { AT_CHUNK, IN_SIZE, IN_DATA, AFTER_DATA, BEYOND } framing;
+
+typedef struct {
+    PyObject_HEAD
+    connection *c;
+    receiver *r;      /* borrowed: `owner` keeps it */
+    PyObject *owner;
+    reads_t pending;
+    size_t at_read, at_byte; /* what of `pending` has been given out */
+    int64_t before_ns, bound_ns;
+    bool mixed, begun_read; /* `begun_read`: the first part of the read at hand was given out */
+    framing framing;
+    uint64_t left;
+    char line[20];
+    int line_size;
+} StreamObject;
+
+typedef struct {
+    PyObject_HEAD
+    receiver *r;
+} ReceiverObject;
+
+static void frame(StreamObject *s, const char *data, size_t size) {
+    for (size_t at = 0; at < size;) {
+        switch (s->framing) {
+        case AT_CHUNK:
+            s->line_size = 0;
+            s->framing = IN_SIZE;
+            break;
+        case IN_SIZE: {
+            char c = data[at++];
+            if (s->line_size == (int)sizeof s->line) {
+                s->framing = BEYOND; /* An extension, or no chunk: httptools reads on alone. */
+                break;
+            }
+            s->line[s->line_size++] = c;
+            if (c == '\n') {
+                bool extended;
+                if (!size_line(s->line, (size_t)s->line_size, &s->left, &extended) || extended || !s->left) s->framing = BEYOND;
+                else s->framing = IN_DATA;
+            }
+            break;
+        }
+        case IN_DATA: {
+            uint64_t here = s->left < size - at ? s->left : size - at;
+            at += (size_t)here;
+            s->left -= here;
+            if (!s->left) {
+                s->framing = AFTER_DATA;
+                s->left = 2;
+            }
+            break;
+        }
+        case AFTER_DATA:
+            if (data[at++] != (s->left == 2 ? '\r' : '\n')) s->framing = BEYOND;
+            else if (!--s->left) s->framing = AT_CHUNK;
+            break;
+        case BEYOND:
+            return;
+        }
+    }
+}
+
+/* Stamps of the read at hand, once for each: on CLOCK_MONOTONIC, no earlier than the read before, with the bound below it. */
+static void stamp_read(StreamObject *s, int64_t offset_ns) {
+    if (s->begun_read) return;
+    s->begun_read = true;
+    read_t *read = &s->pending.reads[s->at_read];
+    if (!read->kernel) s->mixed = true;
+    else read->stamp_ns -= offset_ns;
+    /* The kernel merges what waits and keeps the latest stamp: the read before took bytes with these bytes' stamp. */
+    if (read->stamp_ns < s->before_ns) read->stamp_ns = s->before_ns;
+    /* Not reported by that poll: the bytes came after it, and after those of the read before. */
+    if (read->bound_ns < s->before_ns) read->bound_ns = s->before_ns;
+    if (read->bound_ns > read->stamp_ns) read->bound_ns = read->stamp_ns;
+    s->before_ns = read->stamp_ns;
+}
+
+static void read_done(StreamObject *s) {
+    s->at_byte += s->pending.reads[s->at_read].size;
+    s->at_read++;
+    s->begun_read = false;
+    if (s->at_read == s->pending.count) {
+        s->pending.size = s->pending.count = 0;
+        s->at_read = s->at_byte = 0;
+    }
+}
+
+/* Move what has come to `pending`. */
+static bool collect(StreamObject *s) {
+    connection *c = s->c;
+    bool well = true;
+    pthread_mutex_lock(&c->lock);
+    c->asked = 0;
+    c->put_by = 0;
+    if (s->pending.count == 0) {
+        reads_t empty = s->pending;
+        s->pending = c->incoming;
+        empty.size = empty.count = 0;
+        c->incoming = empty;
+        /* A buffer that was large once is not kept. */
+        if (c->incoming.room > 4 * BUFFER_SIZE) reads_free(&c->incoming);
+    } else {
+        size_t from = 0;
+        for (size_t i = 0; i < c->incoming.count && well; i++) {
+            read_t *read = &c->incoming.reads[i];
+            well = reads_add(
+                &s->pending, c->incoming.data + from, read->size, read->stamp_ns, read->kernel, read->bound_ns);
+            from += read->size;
+        }
+        c->incoming.size = c->incoming.count = 0;
+    }
+    if (c->paused && c->watched) {
+        struct epoll_event event = {.events = EPOLLIN, .data.ptr = c};
+        c->paused = epoll_ctl(s->r->epoll, EPOLL_CTL_MOD, c->fd, &event) != 0;
+    }
+    pthread_mutex_unlock(&c->lock);
+    if (!well) PyErr_NoMemory();
+    return well;
+}
+
+/* Stream: a connection, as Python sees it. */
+
+static PyObject *stream_begin(PyObject *self, PyObject *unused) {
+    (void)unused;
+    StreamObject *s = (StreamObject *)self;
+    connection *c = s->c;
+    pthread_mutex_lock(&c->lock);
+    c->reads = 0;
+    c->lazy = false;
+    pthread_mutex_unlock(&c->lock);
+    s->mixed = false;
+    s->before_ns = 0;
+    s->framing = AT_CHUNK;
+    Py_RETURN_NONE;
+}
+
+static PyObject *stream_read(PyObject *self, PyObject *unused) {
+    (void)unused;
+    StreamObject *s = (StreamObject *)self;
+    char buffer[BUFFER_SIZE];
+    pthread_mutex_lock(&s->c->lock);
+    arrived(s->r, s->c, buffer, atomic_load(&s->r->last_poll_ns), false);
+    pthread_mutex_unlock(&s->c->lock);
+    Py_RETURN_NONE;
+}
+
+static PyObject *stream_sent(PyObject *self, PyObject *at) {
+    ((StreamObject *)self)->before_ns = PyLong_AsLongLong(at);
+    if (PyErr_Occurred()) return NULL;
+    Py_RETURN_NONE;
+}
+
+static PyObject *stream_set_lazy(PyObject *self, PyObject *lazy) {
+    StreamObject *s = (StreamObject *)self;
+    int value = PyObject_IsTrue(lazy);
+    if (value < 0) return NULL;
+    pthread_mutex_lock(&s->c->lock);
+    s->c->lazy = value;
+    pthread_mutex_unlock(&s->c->lock);
+    Py_RETURN_NONE;
+}
+
+static PyObject *stream_collect(PyObject *self, PyObject *unused) {
+    (void)unused;
+    StreamObject *s = (StreamObject *)self;
+    if (!collect(s)) return NULL;
+    return PyBool_FromLong(s->pending.count > 0);
+}
+
+/* take(offset_ns) -> (data, stamp_ns, bound_ns) | None */
+static PyObject *stream_take(PyObject *self, PyObject *args) {
+    StreamObject *s = (StreamObject *)self;
+    long long offset_ns;
+    int head;
+    if (!PyArg_ParseTuple(args, "Lp:take", &offset_ns, &head)) return NULL;
+    if (!s->pending.count) Py_RETURN_NONE;
+    stamp_read(s, offset_ns);
+    read_t *read = &s->pending.reads[s->at_read];
+    const char *data = s->pending.data + s->at_byte;
+    size_t size = read->size, length = head ? chunked_head(data, size) : 0;
+    int64_t stamp_ns = read->stamp_ns, bound_ns = read->bound_ns;
+    if (length && length < size) {
+        /* What follows the head is a part of the same read. */
+        PyObject *found = Py_BuildValue("(y#LL)", data, (Py_ssize_t)length, (long long)stamp_ns, (long long)bound_ns);
+        s->at_byte += length;
+        read->size -= (uint32_t)length;
+        return found;
+    }
+    PyObject *found = Py_BuildValue("(y#LL)", data, (Py_ssize_t)size, (long long)stamp_ns, (long long)bound_ns);
+    if (!found) return NULL;
+    if (!head) frame(s, data, size);
+    else if (!length) s->framing = BEYOND; /* A head in parts, or a body of another kind. */
+    read_done(s);
+    return found;
+}
+
+/* Whether these bytes are whole plain events: "data: ", one line that is not empty, an empty line. Counts them. */
+static size_t plain_events(const char *data, size_t size) {
+    size_t count = 0;
+    if (memchr(data, '\r', size)) return 0;
+    while (size) {
+        if (size < 9 || memcmp(data, "data: ", 6) != 0) return 0;
+        const char *end = memchr(data + 6, '\n', size - 6);
+        if (!end || end == data + 6 || end + 2 > data + size || end[1] != '\n') return 0;
+        count++;
+        size -= (size_t)(end + 2 - data);
+        data = end + 2;
+    }
+    return count;
+}
+
+/* events(offset_ns, last_ns) -> (events, stamps, bounds, size, stamp of the last read) | None
+ *
+ * The events of the next reads, as long as each read is whole chunks and each chunk whole plain events. `last_ns` is the
+ * stamp of the event before, or -1; `bounds` has (number, bound) of events that share the stamp of the next one, where -1
+ * is the event before. `size`: bytes of the body. */
+static PyObject *stream_events(PyObject *self, PyObject *args) {
+    StreamObject *s = (StreamObject *)self;
+    long long offset_ns, last_ns;
+    if (!PyArg_ParseTuple(args, "LL:events", &offset_ns, &last_ns)) return NULL;
+    if (!s->pending.count || s->framing != AT_CHUNK) Py_RETURN_NONE;
+    PyObject *events = PyList_New(0), *stamps = PyList_New(0), *bounds = PyList_New(0);
+    if (!events || !stamps || !bounds) goto failed;
+    unsigned long long body = 0;
+    Py_ssize_t number = 0;
+    bool any = false;
+    while (s->pending.count) {
+        read_t *read = &s->pending.reads[s->at_read];
+        const char *data = s->pending.data + s->at_byte, *end = data + read->size;
+        /* First whether it is plain, to its end. */
+        size_t many = 0;
+        for (const char *at = data; at < end;) {
+            uint64_t chunk;
+            bool extended;
+            size_t line = size_line(at, (size_t)(end - at), &chunk, &extended), found;
+            if (!line || extended || !chunk || chunk > (uint64_t)(end - at) || line + chunk + 2 > (uint64_t)(end - at) ||
+                memcmp(at + line + chunk, "\r\n", 2) != 0 || !(found = plain_events(at + line, (size_t)chunk))) {
+                many = 0;
+                break;
+            }
+            many += found;
+            at += line + chunk + 2;
+        }
+        if (!many) break;
+        stamp_read(s, offset_ns);
+        PyObject *stamp = PyLong_FromLongLong(read->stamp_ns);
+        if (!stamp) goto failed;
+        for (const char *at = data; at < end;) {
+            uint64_t chunk;
+            bool extended;
+            at += size_line(at, (size_t)(end - at), &chunk, &extended);
+            body += chunk;
+            for (const char *stop = at + chunk; at < stop;) {
+                const char *line = memchr(at + 6, '\n', (size_t)(stop - at - 6));
+                PyObject *event = PyBytes_FromStringAndSize(at + 6, line - at - 6);
+                int bad = !event || PyList_Append(events, event) < 0 || PyList_Append(stamps, stamp) < 0;
+                Py_XDECREF(event);
+                if (!bad && last_ns == read->stamp_ns) {
+                    /* One stamp for several events: exact for the last, the latest moment for those before. */
+                    PyObject *bound = Py_BuildValue("(nL)", number - 1, (long long)read->bound_ns);
+                    bad = !bound || PyList_Append(bounds, bound) < 0;
+                    Py_XDECREF(bound);
+                }
+                if (bad) {
+                    Py_DECREF(stamp);
+                    goto failed;
+                }
+                last_ns = read->stamp_ns;
+                number++;
+                at = line + 2;
+            }
+            at += 2;
+        }
+        Py_DECREF(stamp);
+        any = true;
+        read_done(s);
+    }
+    if (!any) {
+        Py_DECREF(events);
+        Py_DECREF(stamps);
+        Py_DECREF(bounds);
+        Py_RETURN_NONE;
+    }
+    return Py_BuildValue("(NNNKL)", events, stamps, bounds, body, (long long)s->before_ns);
+failed:
+    Py_XDECREF(events);
+    Py_XDECREF(stamps);
+    Py_XDECREF(bounds);
+    return NULL;
+}
+
+static PyObject *stream_forget(PyObject *self, PyObject *unused) {
+    (void)unused;
+    StreamObject *s = (StreamObject *)self;
+    connection *c = s->c;
+    pthread_mutex_lock(&c->lock);
+    bool first = !c->dead;
+    c->dead = true;
+    stop_watching(s->r, c);
+    reads_free(&c->incoming);
+    pthread_mutex_unlock(&c->lock);
+    if (first) {
+        pthread_mutex_lock(&s->r->lock);
+        c->next = s->r->left;
+        s->r->left = c;
+        pthread_mutex_unlock(&s->r->lock);
+    }
+    reads_free(&s->pending);
+    s->at_read = s->at_byte = 0;
+    Py_RETURN_NONE;
+}
+
+#define LOCKED(name, type, expression, make)                          \
+    static PyObject *name(PyObject *self, void *unused) {             \
+        (void)unused;                                                 \
+        connection *c = ((StreamObject *)self)->c;                    \
+        pthread_mutex_lock(&c->lock);                                 \
+        type value = expression;                                      \
+        pthread_mutex_unlock(&c->lock);                               \
+        return make(value);                                           \
+    }
+LOCKED(stream_reads, unsigned long long, c->reads, PyLong_FromUnsignedLongLong)
+LOCKED(stream_ended, long, c->ended, PyBool_FromLong)
+LOCKED(stream_error, long, c->error, PyLong_FromLong)
+LOCKED(stream_put_by, unsigned long long, c->put_by, PyLong_FromUnsignedLongLong)
+LOCKED(stream_waiting, long, c->incoming.count > 0, PyBool_FromLong)
+
+static PyObject *stream_mixed(PyObject *self, void *unused) {
+    (void)unused;
+    return PyBool_FromLong(((StreamObject *)self)->mixed);
+}
+
+static PyObject *stream_holds(PyObject *self, void *unused) {
+    (void)unused;
+    return PyBool_FromLong(((StreamObject *)self)->pending.count > 0);
+}
+
+static void stream_dealloc(PyObject *self) {
+    StreamObject *s = (StreamObject *)self;
+    PyTypeObject *type = Py_TYPE(self);
+    if (s->c) {
+        PyObject *none = stream_forget(self, NULL);
+        Py_XDECREF(none);
+        let_go(s->c);
+    }
+    Py_XDECREF(s->owner);
+    freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
+    release(self);
+    Py_DECREF(type);
+}
+
+static PyMethodDef stream_methods[] = {
+    {"begin", stream_begin, METH_NOARGS, "A request is sent next: what comes from now on is its response."},
+    {"read", stream_read, METH_NOARGS, "Read what has arrived, now."},
+    {"sent", stream_sent, METH_O, "It was sent at this instant, in ns: nothing of the response is earlier."},
+    {"set_lazy", stream_set_lazy, METH_O, "Whether only the end of the body needs to be looked for."},
+    {"collect", stream_collect, METH_NOARGS, "Take over what has come. Whether anything waits to be taken."},
+    {"take", stream_take, METH_VARARGS,
+     "take(offset_ns, head) -> (data, stamp_ns, bound_ns) | None: the next read, or, where `head`, the head in it."},
+    {"events", stream_events, METH_VARARGS,
+     "events(offset_ns, last_ns) -> (events, stamps, bounds, bytes, last_read_ns) | None: the plain events of the next reads."},
+    {"forget", stream_forget, METH_NOARGS, "Read no more: the socket is about to be closed. Safe to call again."},
+    {NULL, NULL, 0, NULL}};
+
+static PyGetSetDef stream_getset[] = {
+    {"reads", stream_reads, NULL, "Reads of the response at hand.", NULL},
+    {"ended", stream_ended, NULL, "Whether the server has closed its side.", NULL},
+    {"error", stream_error, NULL, "errno of what broke the connection; 0: nothing did.", NULL},
+    {"waiting", stream_waiting, NULL, "Whether something has come that was not collected.", NULL},
+    {"put_by", stream_put_by, NULL, "Reads that were not collected.", NULL},
+    {"holds", stream_holds, NULL, "Whether something was collected and not taken.", NULL},
+    {"mixed", stream_mixed, NULL, "Whether a read had no kernel stamp.", NULL},
+    {NULL, NULL, NULL, NULL, NULL}};
+
+static PyType_Slot stream_slots[] = {
+    {Py_tp_dealloc, stream_dealloc}, {Py_tp_methods, stream_methods}, {Py_tp_getset, stream_getset}, {0, NULL}};
+static PyType_Spec stream_spec = {
+    .name = "bench.native._core.Stream",
+    .basicsize = sizeof(StreamObject),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = stream_slots};
+static PyTypeObject *stream_type;
+
+/* Receiver: the thread. */
+
+static PyObject *receiver_new(PyTypeObject *type, PyObject *args, PyObject *named) {
+    (void)args;
+    (void)named;
+    allocfunc make = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
+    ReceiverObject *self = (ReceiverObject *)make(type, 0);
+    if (!self) return NULL;
+    receiver *r = calloc(1, sizeof *r);
+    if (!r) {
+        Py_DECREF(self);
+        return PyErr_NoMemory();
+    }
+    self->r = r;
+    r->epoll = r->stop = r->told = -1;
+    pthread_mutex_init(&r->lock, NULL);
+    r->epoll = epoll_create1(EPOLL_CLOEXEC);
+    r->stop = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    r->told = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
+    if (r->epoll < 0 || r->stop < 0 || r->told < 0 || epoll_ctl(r->epoll, EPOLL_CTL_ADD, r->stop, &event) != 0) {
+        PyErr_SetFromErrno(PyExc_OSError);
+        Py_DECREF(self);
+        return NULL;
+    }
+    /* Signals are Python's: none of them is handled in this thread. */
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int failed = pthread_create(&r->thread, NULL, receive_all, r);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (failed) {
+        errno = failed;
+        PyErr_SetFromErrno(PyExc_OSError);
+        Py_DECREF(self);
+        return NULL;
+    }
+    r->running = true;
+    return (PyObject *)self;
+}
+
+static PyObject *receiver_close(PyObject *self, PyObject *unused) {
+    (void)unused;
+    receiver *r = ((ReceiverObject *)self)->r;
+    if (r->running) {
+        uint64_t one = 1;
+        atomic_store(&r->stopping, true);
+        ssize_t written = write(r->stop, &one, sizeof one);
+        (void)written;
+        Py_BEGIN_ALLOW_THREADS
+        pthread_join(r->thread, NULL);
+        Py_END_ALLOW_THREADS
+        r->running = false;
+        while (r->left) {
+            connection *next = r->left->next;
+            let_go(r->left);
+            r->left = next;
+        }
+    }
+    Py_RETURN_NONE;
+}
+
+static void receiver_dealloc(PyObject *self) {
+    receiver *r = ((ReceiverObject *)self)->r;
+    PyTypeObject *type = Py_TYPE(self);
+    if (r) {
+        PyObject *none = receiver_close(self, NULL);
+        Py_XDECREF(none);
+        while (r->left) {
+            connection *next = r->left->next;
+            let_go(r->left);
+            r->left = next;
+        }
+        if (r->epoll >= 0) close(r->epoll);
+        if (r->stop >= 0) close(r->stop);
+        if (r->told >= 0) close(r->told);
+        pthread_mutex_destroy(&r->lock);
+        free(r->asked);
+        free(r);
+    }
+    freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
+    release(self);
+    Py_DECREF(type);
+}
+
+static PyObject *receiver_fileno(PyObject *self, PyObject *unused) {
+    (void)unused;
+    return PyLong_FromLong(((ReceiverObject *)self)->r->told);
+}
+
+/* watch(fd, name, patient) -> Stream */
+static PyObject *receiver_watch(PyObject *self, PyObject *args) {
+    receiver *r = ((ReceiverObject *)self)->r;
+    int fd, patient;
+    unsigned long long name;
+    if (!PyArg_ParseTuple(args, "iKp:watch", &fd, &name, &patient)) return NULL;
+    connection *c = calloc(1, sizeof *c);
+    if (!c) return PyErr_NoMemory();
+    pthread_mutex_init(&c->lock, NULL);
+    atomic_init(&c->users, 2); /* Python and the epoll set. */
+    c->fd = fd;
+    c->name = name;
+    c->patient = patient;
+    c->watched = true;
+    allocfunc make = (allocfunc)PyType_GetSlot(stream_type, Py_tp_alloc);
+    StreamObject *s = (StreamObject *)make(stream_type, 0);
+    if (!s) {
+        free(c);
+        return NULL;
+    }
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = c};
+    if (epoll_ctl(r->epoll, EPOLL_CTL_ADD, fd, &event) != 0) {
+        PyErr_SetFromErrno(PyExc_OSError);
+        pthread_mutex_destroy(&c->lock);
+        free(c);
+        Py_DECREF(s);
+        return NULL;
+    }
+    s->c = c;
+    s->r = r;
+    s->owner = self;
+    Py_INCREF(self);
+    return (PyObject *)s;
+}
+
+/* asked() -> [name << 2 | what, ...] */
+static PyObject *receiver_asked(PyObject *self, PyObject *unused) {
+    (void)unused;
+    receiver *r = ((ReceiverObject *)self)->r;
+    uint64_t told;
+    ssize_t got = read(r->told, &told, sizeof told);
+    (void)got;
+    pthread_mutex_lock(&r->lock);
+    uint64_t *asked = r->asked;
+    size_t count = r->count;
+    r->asked = NULL;
+    r->count = r->room = 0;
+    pthread_mutex_unlock(&r->lock);
+    PyObject *list = PyList_New((Py_ssize_t)count);
+    for (size_t i = 0; list && i < count; i++) {
+        PyObject *one = PyLong_FromUnsignedLongLong(asked[i]);
+        if (!one || PyList_SetItem(list, (Py_ssize_t)i, one) < 0) {
+            Py_DECREF(list);
+            list = NULL;
+        }
+    }
+    free(asked);
+    return list;
+}
+
+static PyMethodDef receiver_methods[] = {
+    {"watch", receiver_watch, METH_VARARGS, "watch(fd, name, patient) -> Stream: read this socket from now on."},
+    {"asked", receiver_asked, METH_NOARGS, "asked() -> [name << 2 | what]: which connections want attention since the last call."},
+    {"fileno", receiver_fileno, METH_NOARGS, "Readable when a connection wants attention."},
+    {"close", receiver_close, METH_NOARGS, "End the thread."},
+    {NULL, NULL, 0, NULL}};
+
+static PyType_Slot receiver_slots[] = {
+    {Py_tp_new, receiver_new}, {Py_tp_dealloc, receiver_dealloc}, {Py_tp_methods, receiver_methods}, {0, NULL}};
+static PyType_Spec receiver_spec = {
+    .name = "bench.native._core.Receiver",
+    .basicsize = sizeof(ReceiverObject),
+    .flags = Py_TPFLAGS_DEFAULT,
+    .slots = receiver_slots};
+
+/* texts(events, before, after) -> [bytes]: see ContentTemplate.texts. */
+static PyObject *texts(PyObject *module, PyObject *args) {
+    (void)module;
+    PyObject *events;
+    const char *before, *after;
+    Py_ssize_t head, tail;
+    if (!PyArg_ParseTuple(args, "O!y#y#:texts", &PyList_Type, &events, &before, &head, &after, &tail)) return NULL;
+    PyObject *found = PyList_New(0);
+    if (!found) return NULL;
+    Py_ssize_t count = PyList_Size(events);
+    for (Py_ssize_t i = 0; i < count; i++) {
+        char *data;
+        Py_ssize_t size;
+        if (PyBytes_AsStringAndSize(PyList_GetItem(events, i), &data, &size) < 0) goto failed;
+        Py_ssize_t length = size - head - tail;
+        if (length <= 0 || memcmp(data, before, (size_t)head) != 0 || memcmp(data + size - tail, after, (size_t)tail) != 0) break;
+        const unsigned char *text = (const unsigned char *)data + head;
+        bool safe = true;
+        for (Py_ssize_t k = 0; k < length && safe; k++)
+            safe = text[k] >= 0x20 && text[k] < 0x7f && text[k] != '"' && text[k] != '\\';
+        if (!safe) break;
+        PyObject *piece = PyBytes_FromStringAndSize((const char *)text, length);
+        int bad = !piece || PyList_Append(found, piece) < 0;
+        Py_XDECREF(piece);
+        if (bad) goto failed;
+    }
+    return found;
+failed:
+    Py_DECREF(found);
+    return NULL;
+}
+
+static PyMethodDef functions[] = {
+    {"texts", texts, METH_VARARGS, "texts(events, before, after) -> [bytes]: what stands between the two in each event."},
+    {NULL, NULL, 0, NULL}};
+
+static struct PyModuleDef module_def = {
+    .m_base = PyModuleDef_HEAD_INIT, .m_name = "_core", .m_doc = "The compiled core of the wire transport.", .m_size = -1,
+    .m_methods = functions};
+
+PyMODINIT_FUNC PyInit__core(void) {
+    PyObject *module = PyModule_Create(&module_def);
+    if (!module) return NULL;
+    stream_type = (PyTypeObject *)PyType_FromSpec(&stream_spec);
+    PyObject *type = PyType_FromSpec(&receiver_spec);
+    if (!stream_type || !type || PyModule_AddObject(module, "Receiver", type) < 0 ||
+        PyModule_AddIntConstant(module, "PARSE", PARSE) < 0 || PyModule_AddIntConstant(module, "CATCH_UP", CATCH_UP) < 0) {
+        Py_DECREF(module);
+        return NULL;
+    }
+    Py_INCREF((PyObject *)stream_type);
+    if (PyModule_AddObject(module, "Stream", (PyObject *)stream_type) < 0) {
+        Py_DECREF(module);
+        return NULL;
+    }
+    return module;
+}

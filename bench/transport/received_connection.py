@@ -1,0 +1,154 @@
+"""A connection that the compiled receiver reads: a thread of its own, which never waits for Python.
+
+It connects and sends as any other (connection.py). What comes is read, stamped and kept by `_core.c`, by the same rules; the
+engine is told when a response may have ended, when much has been put by, and when the connection has ended. Events that look
+as servers mostly write them are cut there too; everything else goes through the same parsers as without it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from typing import TYPE_CHECKING
+
+from bench.native import core
+from bench.transport.connection import WRITABLE, Address, Connection
+from bench.transport.head import ProtocolError
+
+if TYPE_CHECKING:
+    from bench.native._core import Stream
+    from bench.transport.connection import Parser
+    from bench.transport.wire import Job, WireTransport
+
+_names = itertools.count(1)
+
+
+class ReceivedConnection(Connection):
+    """See the module docstring. `name` is how the receiver speaks of it."""
+
+    __slots__ = ("_stream", "name")
+
+    def __init__(self, engine: WireTransport, address: Address, job: Job | None) -> None:
+        self._stream: Stream | None = None
+        self.name = next(_names)
+        super().__init__(engine, address, job)
+
+    @property
+    def reads(self) -> int:
+        """Reads of the response at hand."""
+        return 0 if self._stream is None else self._stream.reads
+
+    @reads.setter
+    def reads(self, value: int) -> None:
+        del value  # It is the receiver that counts.
+
+    # Reading is the receiver's.
+
+    def _watch_reading(self) -> None:
+        self._engine.unwatch(self)
+        if self._stream is None:
+            self._stream = self._engine.receive(self, self._patient)
+
+    def _watch_sending(self) -> None:
+        self._engine.watch(self, self._sending, WRITABLE)
+
+    def _arrived(self, events: int) -> None:
+        """What came is collected: the receiver has read it, or does so now."""
+        del events
+
+    def attend(self, what: int) -> None:
+        """The receiver asks for it: a response may have ended, much has been put by, or the connection has ended."""
+        stream = self._stream
+        if self.closed or stream is None:
+            return
+        # In this order: what came before the end is collected with it.
+        ended, error = stream.ended, stream.error
+        if ended or error:
+            if error:
+                self._read_rest()
+                if not self.closed:
+                    self._lost(f"the connection was reset: {os.strerror(error)}")
+            else:
+                self._ended()
+        elif core is not None and what == core.CATCH_UP:
+            self._engine.later(self._catch_up)
+        elif stream.waiting or stream.holds:
+            self.parse()
+
+    def _read_rest(self) -> None:
+        """Look at what came before the connection broke: a response may have ended there."""
+        if self.job is not None and self._holds_reads():
+            self.parse()
+
+    @property
+    def put_by(self) -> int:
+        """Reads that nobody has looked at."""
+        return 0 if self._stream is None else self._stream.put_by
+
+    def _holds_reads(self) -> bool:
+        return self._stream is not None and (self._stream.waiting or self._stream.holds)
+
+    def alive(self) -> bool:
+        stream = self._stream
+        if stream is None or stream.ended or stream.error or stream.waiting:
+            return False
+        return super().alive()
+
+    def _begin(self) -> None:
+        self.reads_at_sweep = 0
+        if self._stream is not None:
+            self._stream.begin()
+
+    def send(self, job: Job, payload: bytes) -> None:
+        super().send(job, payload)
+        if self._stream is not None and job.exchange.sent_ns is not None:
+            self._stream.sent(job.exchange.sent_ns)
+
+    def _set_lazy(self, lazy: bool) -> None:
+        if self._stream is not None:
+            self._stream.set_lazy(lazy)
+
+    def _feed(self, job: Job, parser: Parser) -> None:
+        stream, exchange, offset_ns = self._stream, job.exchange, self._engine.offset_ns
+        if stream is None or not stream.collect():
+            return
+        while True:
+            if parser.status is not None and not parser.complete and exchange.takes_events():
+                found = stream.events(offset_ns, exchange.last_chunk_ns)
+                if found is not None:
+                    events, stamps, bounds, size, exchange.last_read_ns = found
+                    exchange.feed_events(events, stamps, bounds, size)
+            taken = stream.take(offset_ns, exchange.first_byte_ns is None)
+            if taken is None:
+                break
+            data, stamp_ns, bound_ns = taken
+            if parser.complete:
+                parser.behind(data)
+                continue
+            if exchange.first_byte_ns is None:
+                exchange.first_byte_ns = stamp_ns
+            pieces = parser.feed(data)
+            if exchange.status is None and parser.status is not None:
+                self._head(job, parser)
+            for piece in pieces:
+                exchange.feed(piece, stamp_ns, bound_ns)
+            exchange.last_read_ns = stamp_ns
+            if parser.error is not None:
+                raise ProtocolError(parser.error)
+        if stream.mixed:
+            exchange.clock = "mixed"
+        self._bound_memory(exchange)
+
+    def read_out(self) -> None:
+        """Look at what has arrived until now."""
+        if self._stream is not None:
+            self._stream.read()
+        if self.job is not None and self._holds_reads():
+            self.parse()
+
+    def close(self) -> None:
+        """Close the socket. Safe to call again."""
+        if self._stream is not None:
+            self._stream.forget()
+            self._engine.forget_name(self.name)
+        super().close()
