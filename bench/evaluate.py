@@ -27,6 +27,7 @@ from bench.metrics.planned_load import ChangedLoad, PlannedLoad, parts_between
 from bench.metrics.precision import PRECISE_ENOUGH
 from bench.metrics.summary import Summary, rounded
 from bench.modes.interface import inputs_of
+from bench.records import RequestRecord
 from bench.run_directory import CERTIFICATE, CERTIFICATE_PAGE, GPU, REPORT, SERVER, SUMMARY, RunDirectory
 from bench.run_state import RunState
 from bench.schedule.changing import RateChange
@@ -80,10 +81,17 @@ def evaluate(directory: RunDirectory, *, server_charts: Sequence[str] = ()) -> R
     gpus = ServerSeries(GPUS).add_all(read_scrapes(directory.scraped_lines(GPU)))
     scraped = bool(server.scrapes or server.failed)
     totals = ClientTotals()
-    for record in directory.records():
-        summary.add(record)
-        if scraped:
-            totals.add(record)
+    for read in directory.record_blocks():
+        times = None if isinstance(read, RequestRecord) else summary.takes(read)
+        if times is not None:
+            summary.add_block(times)
+            if scraped:
+                totals.add_block(times)
+            continue
+        for record in [read] if isinstance(read, RequestRecord) else read.records():
+            summary.add(record)
+            if scraped:
+                totals.add(record)
     for row in directory.samples():
         summary.add_sample(row)
     numbers = summary.close()

@@ -27,7 +27,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 import yaml
@@ -35,6 +35,9 @@ import yaml
 from bench.errors import RecordError, UsageError
 from bench.load_change import LoadChange
 from bench.records import RequestRecord, from_line
+
+if TYPE_CHECKING:
+    from bench.record_blocks import PlainBlock
 
 REQUESTS = "requests.jsonl"
 SAMPLES = "samples.jsonl"
@@ -252,6 +255,13 @@ class RunDirectory:
                     yield from_line(line)
                 except RecordError as e:
                     raise RecordError(f"{path}, line {number}: {e}") from e
+
+    def record_blocks(self) -> Iterator[PlainBlock | RequestRecord]:
+        """Every whole record, many at once where they are plain ones; `records` in another order. Raises RecordError."""
+        from bench import record_blocks
+
+        for path in (self.path / REQUESTS, *self.shards(REQUESTS)):
+            yield from record_blocks.read(whole_lines(path), str(path))
 
     def samples(self) -> Iterator[dict[str, Any]]:
         """Every whole line of samples.jsonl; none where there is no such file."""

@@ -11,8 +11,12 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import repeat
 from operator import floordiv
+from typing import TYPE_CHECKING
 
 from bench.metrics.per_request import NS_PER_S
+
+if TYPE_CHECKING:
+    from bench.record_blocks import Ints
 
 MAX_SLOTS = 4_096
 FINEST_NS = NS_PER_S // 128
@@ -47,6 +51,39 @@ class Arrivals:
             total = amount * position // n
             self.slots[slot] += total - given
             given = total
+        self._widen()
+
+    def add_array(self, times_ns: Ints) -> None:
+        """`add_each` for an array."""
+        from bench.metrics.histogram import counted
+
+        if len(times_ns):
+            self.slots.update(counted(times_ns // self.width_ns))
+            self._widen()
+
+    def add_rest(self, times_ns: Ints, amounts: Ints) -> None:
+        """An amount at each time, where it is not 0."""
+        for row in amounts.nonzero()[0].tolist():
+            self.add(int(times_ns[row]), int(amounts[row]))
+
+    def spread_arrays(self, times_ns: Ints, starts: Ints, amounts: Ints) -> None:
+        """`spread` for several rows of times, each of which begins at one of `starts` and has one of the amounts."""
+        import numpy as np
+
+        slots = times_ns // self.width_ns
+        ends = np.append(starts[1:], len(slots))
+        # The last time of each row in each slot: up to there a share of the amount is given, in whole numbers.
+        is_last = np.append(slots[1:] != slots[:-1], True)
+        is_last[ends - 1] = True
+        last = np.flatnonzero(is_last)
+        row = np.searchsorted(ends, last, side="right")
+        given = [amount * up_to // n for amount, up_to, n in zip(
+            amounts[row].tolist(), (last + 1 - starts[row]).tolist(), (ends - starts)[row].tolist(), strict=True
+        )]  # fmt: skip
+        before, now_row = 0, -1
+        for slot, in_row, total in zip(slots[last].tolist(), row.tolist(), given, strict=True):
+            self.slots[slot] += total - (before if in_row == now_row else 0)
+            before, now_row = total, in_row
         self._widen()
 
     def _widen(self) -> None:

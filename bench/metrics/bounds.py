@@ -16,12 +16,15 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress, pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.metrics import per_request
 from bench.metrics.columns import Columns
 from bench.metrics.quantile import QUANTILES
 from bench.records import TOKEN_KINDS, RequestRecord
+
+if TYPE_CHECKING:
+    from bench.metrics.block_times import BlockTimes
 
 BOUNDED = ("mean", "min", "max", *QUANTILES)
 """The statistics that have bounds."""
@@ -58,7 +61,8 @@ def loose_times(record: RequestRecord) -> LooseTimes | None:
     earliest = [at if bound is None else min(bound, at) for at, bound in zip(latest, bounds, strict=True)]
     if earliest == latest or len(latest) < 2:
         return None
-    gaps, sums = _loose_gaps(latest, earliest)
+    is_open = [at for at, (bound, stamp) in enumerate(zip(earliest, latest, strict=True)) if bound != stamp]
+    gaps, sums = _loose_gaps(latest, earliest, is_open)
     tokens = per_request.token_chunk_tokens(record)
     if tokens is None or tokens[1:].count(1) == len(tokens) - 1:
         return LooseTimes(gaps, sums, gaps, sums)
@@ -66,6 +70,31 @@ def loose_times(record: RequestRecord) -> LooseTimes | None:
     columns = _each_gap(latest, earliest)
     itl: Times = tuple(per_request.shared_gaps(column, tokens) for column in columns)  # type: ignore[assignment, arg-type]
     return LooseTimes(gaps, sums, itl, (sum(itl[1]), sum(itl[2])))
+
+
+def loose_times_of(times: BlockTimes) -> dict[int, LooseTimes]:
+    """What is open of the records of a block, by row, of those of which something is."""
+    import numpy as np
+
+    if not times.bounded:
+        return {}
+    block = times.block
+    stamps, bounds = block.stamps[times.token_at], block.earliest[times.token_at]
+    earliest = np.where(bounds > 0, np.minimum(bounds, stamps), stamps)
+    is_open = np.flatnonzero(earliest != stamps)
+    ends = np.cumsum(block.tokens)
+    found = {}
+    rows = np.searchsorted(ends, is_open, side="right")
+    for row in np.unique(rows).tolist():
+        n, end = int(block.tokens[row]), int(ends[row])
+        if n < 2:
+            continue
+        own = slice(end - n, end)
+        gaps, sums = _loose_gaps(
+            stamps[own].tolist(), earliest[own].tolist(), (is_open[rows == row] - (end - n)).tolist()
+        )
+        found[row] = LooseTimes(gaps, sums, gaps, sums)
+    return found
 
 
 def _each_gap(latest: Sequence[int], earliest: Sequence[int]) -> Times:
@@ -77,20 +106,20 @@ def _each_gap(latest: Sequence[int], earliest: Sequence[int]) -> Times:
     )
 
 
-def _loose_gaps(latest: Sequence[int], earliest: Sequence[int]) -> tuple[Times, tuple[float, float]]:
-    """The gaps next to open chunks, and the least and the greatest sum of them."""
+def _loose_gaps(
+    latest: Sequence[int], earliest: Sequence[int], is_open: Sequence[int]
+) -> tuple[Times, tuple[float, float]]:
+    """The gaps next to the chunks that are open, and the least and the greatest sum of them."""
     values: list[float] = []
     least: list[float] = []
     most: list[float] = []
     least_sum = most_sum = 0
-    n, at = len(latest), 0
-    while at < n:
-        if earliest[at] == latest[at]:
-            at += 1
-            continue
+    n, position = len(latest), 0
+    while position < len(is_open):
+        at = is_open[position]
         end = at
-        while end < n and earliest[end] != latest[end]:
-            end += 1
+        while position < len(is_open) and is_open[position] == end:
+            end, position = end + 1, position + 1
         first, last = max(at - 1, 0), min(end, n - 1)  # the exact chunks around the open ones, or the outermost of them
         if last > first:
             stamps, bounds = latest[first : last + 1], earliest[first : last + 1]
@@ -100,7 +129,6 @@ def _loose_gaps(latest: Sequence[int], earliest: Sequence[int]) -> tuple[Times, 
                 column += gaps
             least_sum += max(0, bounds[-1] - stamps[0])
             most_sum += stamps[-1] - bounds[0]
-        at = end
     return (values, least, most), (least_sum, most_sum)
 
 

@@ -69,6 +69,10 @@ class CachePlan:
         if record.cached_tokens is not None:
             self._said.add(tokens, planned, record.cached_tokens)
 
+    def add_unplanned(self) -> None:
+        """Successful requests of which nobody planned what a cache has of them."""
+        self._unplanned = True
+
     def against(self, measured_share: float | None) -> dict[str, Any] | None:
         """The plan against what was counted: by replies, else by the server's counters over the load (`measured_share`).
 

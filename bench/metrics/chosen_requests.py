@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.metrics.per_request import NS_PER_S, e2el_ms, first_token, output_tokens, tpot_ms, ttft_ms
-from bench.records import Outcome, RequestRecord
+from bench.records import Outcome, RequestRecord, from_line
+
+if TYPE_CHECKING:
+    from bench.metrics.block_times import BlockTimes
+    from bench.record_blocks import Floats, Ints, PlainBlock
 
 SLOWEST, FAILED, SAMPLED = 200, 100, 250
 
@@ -25,7 +29,7 @@ class _Least:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._heap: list[tuple[float, int, Row]] = []
+        self._heap: list[tuple[float, int, Row | bytes]] = []
         self.count = 0
 
     def offer(self, key: float, index: int, row: Callable[[], Row]) -> None:
@@ -35,7 +39,21 @@ class _Least:
         elif (-key, -index) > self._heap[0][:2]:
             heapq.heapreplace(self._heap, (-key, -index, row()))
 
-    def rows(self) -> list[Row]:
+    def offer_all(self, keys: Floats | Ints, block: PlainBlock) -> None:
+        """Those of a block, with the key of each: kept are their lines, of which a row is made in the end."""
+        import numpy as np
+
+        self.count += len(block)
+        rows = np.lexsort((block.index, keys))[: self._most]
+        for row, key, index in zip(rows.tolist(), keys[rows].tolist(), block.index[rows].tolist(), strict=True):
+            if len(self._heap) < self._most:
+                heapq.heappush(self._heap, (-key, -index, block.line(row)))
+            elif (-key, -index) > self._heap[0][:2]:
+                heapq.heapreplace(self._heap, (-key, -index, block.line(row)))
+            else:
+                return  # The others are greater still.
+
+    def rows(self) -> list[Row | bytes]:
         return [row for _, _, row in sorted(self._heap, key=lambda item: item[:2], reverse=True)]
 
 
@@ -61,6 +79,15 @@ class ChosenRequests:
                 self._slowest.offer(-took, index, row)
         elif record.outcome not in (Outcome.INTERRUPTED, Outcome.DROPPED, Outcome.CANCELLED):
             self._failed.offer(index, index, row)
+
+    def add_block(self, times: BlockTimes) -> None:
+        """Keep those requests of a block that are to show."""
+        block = times.block
+        self._sample.offer_all(block.index.astype("u8") * _SPREAD, block)
+        self._slowest.offer_all(-times.metrics["e2el_ms"], block)
+
+    def _rows(self, chosen: _Least) -> list[Row]:
+        return [self._row(from_line(row)) if isinstance(row, bytes) else row for row in chosen.rows()]
 
     def _row(self, record: RequestRecord) -> Row:
         def seconds(at_ns: int | None) -> float | None:
@@ -89,8 +116,8 @@ class ChosenRequests:
     def describe(self) -> dict[str, Any]:
         """`slowest` by E2EL, `failed` and `sample` by index; `failures` is the number of all that failed."""
         return {
-            "slowest": self._slowest.rows(),
-            "failed": self._failed.rows(),
+            "slowest": self._rows(self._slowest),
+            "failed": self._rows(self._failed),
             "failures": self._failed.count,
-            "sample": sorted(self._sample.rows(), key=lambda row: row["index"]),
+            "sample": sorted(self._rows(self._sample), key=lambda row: row["index"]),
         }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections import Counter
+from typing import TYPE_CHECKING
 
 from bench.metrics.catalog import REQUEST_METRICS
 from bench.metrics.per_request import (
@@ -19,6 +20,10 @@ from bench.metrics.per_request import (
     tokens_after_first_chunk,
 )
 from bench.records import NO_FAILURE, Outcome, RequestRecord
+
+if TYPE_CHECKING:
+    from bench.metrics.block_times import BlockTimes
+    from bench.record_blocks import Floats, Ints, Mask
 
 NO_RESPONSE, NEVER_ASKED = 0, -1
 """What stands in the column of statuses for a request without a response, and for one that was dropped."""
@@ -90,6 +95,42 @@ class Columns:
         for metric in REQUEST_METRICS.values():
             value = metric.of(record)
             self.metrics[metric.key].append(NONE if value is None else value)
+
+    def add_block(self, times: BlockTimes, good: Mask) -> None:
+        """Keep the numbers of the records of a block."""
+        import numpy as np
+
+        block, n = times.block, len(times.block)
+        self.outcomes[Outcome.OK] += n
+        self.index.frombytes(block.index.tobytes())
+        statuses, status = block.known("status")
+        self.status.frombytes(np.where(statuses, status, NO_RESPONSE).astype("h").tobytes())
+        self.outcome.frombytes(bytes([_OUTCOMES.index(Outcome.OK)]) * n)
+        self.ok += bytes([True]) * n
+        self.failed += bytes(n)
+        self.good += good.tobytes()
+        asked, said = block.known("input_tokens_asked"), block.known("input_tokens")
+        prompt = np.where(said[0], said[1], np.where(asked[0], asked[1], np.nan))
+        rows: list[tuple[array[float], Floats | Ints]] = [
+            (self.intended, block.ints("intended_ns") - self._start_ns),
+            (self.eligible, block.ints("eligible_ns") - self._start_ns),
+            (self.sent, times.sent),
+            (self.end, times.end),
+            (self.output_tokens, times.n),
+            (self.input_tokens, prompt),
+            (self.bytes_sent, block.ints("bytes_sent")),
+            (self.inputs, np.zeros(n)),
+            (self.lateness_ms, times.lateness_ms),
+            (self.failed_after_ms, np.full(n, NONE)),
+            (self.tokens_after_first, times.n - 1),
+            (self.first_open_ms, times.first_open_ms),
+            (self.output_open_ms, times.first_open_ms),
+            (self.last_open_ms, times.last_open_ms),
+            *((self.metrics[key], values) for key, values in times.metrics.items()),
+        ]
+        for column, values in rows:
+            column.frombytes(values.astype("d").tobytes())
+        self.bounded = self.bounded or times.bounded
 
     def _add_open(self, record: RequestRecord) -> None:
         first = first_token(record)

@@ -14,21 +14,48 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import accumulate, repeat
 from operator import mul, rshift
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.metrics.quantile import QUANTILES, STATISTICS, quantile
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 RELATIVE_ERROR = 2.0**-10
 """The greatest relative error of a quantile read from a folded histogram."""
 
 _CUT_BITS = 14
 FINE_PER_OCTAVE = 512
+_DENSE = 1 << 15
+"""Of numbers that are spread wider than this, only those that occur are counted."""
+_HALF_BITS = 20
 
 
 def bin_numbers(values: array[float]) -> Iterable[int]:
     """The number of the bin of each value, ascending with the value: 512 for each octave of a float32."""
     floats = values if values.typecode == "f" else array("f", values)
     return map(rshift, memoryview(floats).cast("B").cast("I"), repeat(_CUT_BITS))
+
+
+def bins_of_array(values: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """`bin_numbers` of an array."""
+    import numpy as np
+
+    return (values.astype(np.float32).view(np.uint32) >> _CUT_BITS).astype(np.int64)
+
+
+def counted(numbers: npt.NDArray[np.int64]) -> dict[int, int]:
+    """How often each number occurs: whole numbers, at least one."""
+    import numpy as np
+
+    low = int(numbers.min())
+    if int(numbers.max()) - low > _DENSE:
+        found, counts = np.unique(numbers, return_counts=True)
+        return dict(zip(found.tolist(), counts.tolist(), strict=True))
+    counts = np.bincount(numbers - low)
+    found = np.flatnonzero(counts)
+    return dict(zip((found + low).tolist(), counts[found].tolist(), strict=True))
 
 
 def _middle(bin_number: int) -> float:
@@ -68,6 +95,25 @@ class LogHistogram:
             self._bins.update(bin_numbers(array("f", values)))
         else:
             self._exact.extend(values)
+
+    def extend_array(self, values: npt.NDArray[np.int64]) -> None:
+        """`extend` for an array of whole numbers."""
+        if not len(values):
+            return
+        greatest = int(values.max())
+        if greatest >> 2 * _HALF_BITS or len(values) >> _HALF_BITS:
+            self.extend(values.tolist())  # The sums below would not fit into 64 bits.
+            return
+        self.count += len(values)
+        self.min, self.max = min(self.min, int(values.min())), max(self.max, greatest)
+        self.total += int(values.sum())
+        high, low = values >> _HALF_BITS, values & ((1 << _HALF_BITS) - 1)
+        squares = int(high @ high), int(high @ low), int(low @ low)
+        self.total_of_squares += (squares[0] << 2 * _HALF_BITS) + (squares[1] << _HALF_BITS + 1) + squares[2]
+        if self._exact is None:
+            self._bins.update(counted(bins_of_array(values)))
+        else:
+            self._exact.frombytes(values.astype("f8").tobytes())
 
     def fold(self) -> None:
         """Give up the values themselves; from here on quantiles are within RELATIVE_ERROR."""

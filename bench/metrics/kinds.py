@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from itertools import compress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.records import RequestRecord
+
+if TYPE_CHECKING:
+    from bench.metrics.block_times import BlockTimes
 
 KINDS = {"content": "c", "reasoning": "t", "tool_calls": "f"}
 """The kinds of text, and their letters in a record."""
@@ -38,6 +41,21 @@ class KindTally:
             count["judged"] += 1
             count["calling"] += record.tool_calls > 0
             count["calls"] += record.tool_calls
+
+    def add_block(self, times: BlockTimes) -> None:
+        """The requests of a block: all their text is content."""
+        block, count = times.block, self._count
+        self._chunks["c"] += int(block.tokens.sum())
+        self._tokens["c"] += int(times.n.sum())
+        said, reasoning = block.known("reasoning_tokens")
+        if said.any():
+            count["reasoning_said"] += int(said.sum())
+            count["reasoning"] += int(reasoning.sum())
+        judged, calls = block.known("tool_calls")
+        if judged.any():
+            count["judged"] += int(judged.sum())
+            count["calling"] += int((calls > 0).sum())
+            count["calls"] += int(calls.sum())
 
     def _add_mixed(self, record: RequestRecord, n: int) -> None:
         letters, tokens = record.chunk_kind, record.chunk_tokens

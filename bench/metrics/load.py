@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from math import fsum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.metrics import kept_plan
 from bench.metrics.columns import Columns, happened
@@ -17,6 +17,10 @@ from bench.metrics.per_request import NS_PER_MS, NS_PER_S, send_lateness_ms
 from bench.metrics.quantile import describe
 from bench.metrics.session_counts import SessionCounts
 from bench.records import RequestRecord
+
+if TYPE_CHECKING:
+    from bench.metrics.block_times import BlockTimes
+    from bench.record_blocks import PlainBlock
 
 _SLOT_ARRIVALS = 10
 _MIN_SLOTS = 10
@@ -38,6 +42,14 @@ class Spans:
             begins, ends = self._by_worker.setdefault(record.worker, (array("q"), array("q")))
             begins.append(record.eligible_ns)
             ends.append(record.end_ns)
+
+    def add_block(self, block: PlainBlock) -> None:
+        """Keep when the requests of a block were in flight."""
+        workers, eligible_ns = block.ints("worker"), block.ints("eligible_ns")
+        for worker in set(block.column("worker")):
+            begins, ends = self._by_worker.setdefault(worker, (array("q"), array("q")))
+            begins.frombytes(eligible_ns[workers == worker].tobytes())
+            ends.frombytes(block.end_ns[workers == worker].tobytes())
 
     def mean(self, start_ns: float, end_ns: float, worker: int | None = None) -> float:
         """Time-weighted mean number in flight within a window: overlaps with it, over its length."""
@@ -93,6 +105,19 @@ class Readiness:
         self._waits.append(max(0, round(lateness_ms * NS_PER_MS)))
         if self._first_sent_ns is None or record.sent_ns < self._first_sent_ns:
             self._first_sent_ns = record.sent_ns
+
+    def add_block(self, times: BlockTimes) -> None:
+        """The requests of a block, none of which belongs to a session."""
+        import numpy as np
+
+        block = times.block
+        intended_ns = block.ints("intended_ns")
+        self._requests_ns += int((block.end_ns - intended_ns).sum())
+        self._intended.frombytes(intended_ns.tobytes())
+        waits = np.maximum(0, np.rint(times.lateness_ms * NS_PER_MS))
+        self._waits.frombytes(waits.astype(np.int64).tobytes())
+        first_ns = int(block.sent_ns.min())
+        self._first_sent_ns = first_ns if self._first_sent_ns is None else min(first_ns, self._first_sent_ns)
 
     def describe(self) -> dict[str, Any] | None:
         """`ready_not_sent` of a summary; None without a request.

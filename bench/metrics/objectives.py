@@ -21,7 +21,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.errors import UsageError
 from bench.metrics.bounds import meaningless
@@ -29,6 +29,9 @@ from bench.metrics.catalog import METRICS, RequestMetric
 from bench.metrics.quantile import QUANTILES, quantile
 from bench.metrics.run_numbers import JOB, JOB_NUMBERS, JOB_RATES, NO_NUMBER, number_of
 from bench.records import Outcome, RequestRecord
+
+if TYPE_CHECKING:
+    from bench.record_blocks import Floats, Mask
 
 OPERATORS: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
@@ -202,6 +205,25 @@ def meets_all(record: RequestRecord, objectives: Iterable[Objective]) -> bool:
         if value is not None and not objective.holds(value):
             return False
     return True
+
+
+def can_judge_blocks(objectives: Iterable[Objective]) -> bool:
+    """Whether `meet_all` can say what `meets_all` says: where no limit is on tokens, or on a part of the run."""
+    return all(
+        one.part is None and isinstance(METRICS[one.metric], RequestMetric) for one in objectives if one.of_requests
+    )
+
+
+def meet_all(values: Mapping[str, Floats], n: int, objectives: Iterable[Objective]) -> Mask:
+    """`meets_all` of n successful requests, whose `values` of each metric are known by its key; NaN where there is none."""
+    import numpy as np
+
+    found = np.ones(n, dtype=np.bool_)
+    for objective in objectives:
+        if objective.of_requests:
+            of_requests = values[METRICS[objective.metric].key]
+            found &= np.isnan(of_requests) | OPERATORS[objective.op](of_requests, objective.limit)  # type: ignore[arg-type]
+    return found
 
 
 def _own_statistic(values_ns: list[float], stat: str) -> float | None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from array import array
 from collections.abc import Sequence
 from itertools import pairwise, zip_longest
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.metrics.per_request import ttft_ms
 from bench.metrics.quantile import describe
 from bench.records import RequestRecord
+
+if TYPE_CHECKING:
+    from bench.record_blocks import PlainBlock
 
 TIMES = ("queue_ms", "prefill_ms", "decode_ms", "ttft_ms", "outside_ms")
 """Of the server's own clock, but for the last: what the client's TTFT has more than the server's, which is the sum of queue
@@ -38,6 +41,12 @@ class ServerRequests:
             if value is not None:
                 self._times[name].append(value)
 
+    def add_block(self, block: PlainBlock) -> None:
+        """The requests of a block, whose replies say nothing but their cached tokens."""
+        for cached, tokens in zip(block.column("cached_tokens"), block.column("input_tokens"), strict=True):
+            if cached is not None and tokens is not None:
+                self._cached.add_reply(cached, tokens)
+
     def describe(self) -> dict[str, Any] | None:
         """As summary.json holds it; None where no reply says more than its cached tokens: `tokens` has those too."""
         drafts = self._drafts.describe()
@@ -55,9 +64,12 @@ class _Cached:
 
     def add(self, record: RequestRecord) -> None:
         if record.cached_tokens is not None and record.input_tokens is not None:
-            self._replies += 1
-            self._tokens += record.cached_tokens
-            self._of += record.input_tokens
+            self.add_reply(record.cached_tokens, record.input_tokens)
+
+    def add_reply(self, cached: int, of: int) -> None:
+        self._replies += 1
+        self._tokens += cached
+        self._of += of
 
     def describe(self) -> dict[str, Any] | None:
         """None where no reply says it."""

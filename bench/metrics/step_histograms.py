@@ -12,9 +12,13 @@ from array import array
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from bench.metrics.histogram import FINE_PER_OCTAVE, bin_numbers
+from bench.metrics.histogram import FINE_PER_OCTAVE, bin_numbers, bins_of_array, counted
 from bench.metrics.per_request import NS_PER_S
+
+if TYPE_CHECKING:
+    from bench.record_blocks import Ints
 
 MOST_STEPS = 400
 RELATIVE_ERROR = 0.01
@@ -26,6 +30,8 @@ BORDERS = tuple(math.ceil(FINE_PER_OCTAVE * (2 ** (k / PER_OCTAVE) - 1)) for k i
 
 _BIN_OF_FINE = tuple(sum(border <= fine for border in BORDERS) - 1 for fine in range(FINE_PER_OCTAVE))
 _FOLD_FROM = 4_096
+_MOST_BINS = 256 * PER_OCTAVE
+"""A float32 has 256 octaves, the sign left out."""
 _BIAS = 127
 """Of the exponent of a float32."""
 
@@ -90,6 +96,26 @@ class StepHistograms:
             end = bisect_left(ascending_ns, (step + 1) * self.width_ns, position)
             self._hold(step, values[position:end])
             position = end
+
+    def extend_array(self, times_ns: Ints, values: Ints) -> None:
+        """`extend` for arrays, in any order of the times."""
+        import numpy as np
+
+        if not len(times_ns):
+            return
+        fine = bins_of_array(values)
+        bins = fine // FINE_PER_OCTAVE * PER_OCTAVE + np.array(_BIN_OF_FINE)[fine % FINE_PER_OCTAVE]
+        steps = times_ns // self.width_ns
+        first = int(steps.min())
+        for key, n in counted((steps - first) * _MOST_BINS + bins).items():
+            step, number = first + key // _MOST_BINS, key % _MOST_BINS
+            counts = self._counts.get(step)
+            if counts is None:
+                counts = self._counts[step] = Counter()
+                self._held[step]
+            counts[number] += n
+        if len(self._held) > MOST_STEPS:
+            self._widen()
 
     def _hold(self, step: int, values: Sequence[float]) -> None:
         held = self._held[step]

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, repeat
 from operator import sub
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.metrics import compat, per_request, series
 from bench.metrics.arrivals import Arrivals
@@ -27,7 +27,7 @@ from bench.metrics.inputs import Inputs
 from bench.metrics.instrument import WorkerSamples
 from bench.metrics.job_numbers import JobNumbers
 from bench.metrics.load import Readiness, Spans, describe_load
-from bench.metrics.objectives import evaluate, meets_all
+from bench.metrics.objectives import can_judge_blocks, evaluate, meet_all, meets_all
 from bench.metrics.page_data import page_data
 from bench.metrics.per_request import NS_PER_MS, NS_PER_S
 from bench.metrics.quantile import describe, quantile
@@ -41,6 +41,10 @@ from bench.metrics.tally import RecordTally
 from bench.metrics.tokens import TokenTimes
 from bench.metrics.window import Window, describe_window, steady_window
 from bench.records import NO_FAILURE, Outcome, RequestRecord
+
+if TYPE_CHECKING:
+    from bench.metrics.block_times import BlockTimes
+    from bench.record_blocks import PlainBlock
 
 SCHEMA = "trueload/summary/1"
 
@@ -116,6 +120,37 @@ class Summary:
         elif ok:
             self._said.add(record)
             self._add_tokens(record, good)
+
+    def takes(self, block: PlainBlock) -> BlockTimes | None:
+        """What `add_block` takes of a block; None where its records have to be added one by one."""
+        from bench.metrics.block_times import BlockTimes
+
+        if self._parts or not can_judge_blocks(self._facts.objectives):
+            return None
+        return BlockTimes(block, self._facts.start_ns)
+
+    def add_block(self, times: BlockTimes) -> None:
+        """The records of a block: the same numbers as `add` of each."""
+        self._result = None
+        block, facts = times.block, self._facts
+        self._spans.add_block(block)
+        self.cache_plan.add_unplanned()
+        good = meet_all(times.metrics, len(block), facts.objectives if facts.has_latency_objectives else ())
+        self._columns.add_block(times, good & facts.has_latency_objectives)
+        self._tally.add_block(times)
+        self._chosen.add_block(times)
+        if not facts.open_loop:
+            self._readiness.add_block(times)
+        self._readings.add_block(times)
+        self._bytes_in.spread_arrays(times.chunk_times, block.starts, block.ints("bytes_received"))
+        self._said.add_block(block)
+        self._arrivals.add_array(times.token_times)
+        self._arrivals.add_rest(times.last_ns - facts.start_ns, times.n - block.tokens)
+        if good.any() and facts.has_latency_objectives:
+            self._good_arrivals.add_array(times.token_times[good.repeat(block.tokens)])
+            self._good_arrivals.add_rest((times.last_ns - facts.start_ns)[good], (times.n - block.tokens)[good])
+        self._tokens.add_block(times)
+        self._itl.extend_array(times.gap_ends, times.gaps)
 
     def _since_start(self, times_ns: Sequence[int]) -> list[int]:
         return list(map(sub, times_ns, repeat(self._facts.start_ns)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.metrics import per_request
 from bench.metrics.histogram import LogHistogram, Snapshot
@@ -12,6 +12,10 @@ from bench.metrics.kinds import KindTally
 from bench.metrics.per_request import NS_PER_MS, NS_PER_S
 from bench.metrics.quantile import describe
 from bench.records import Outcome, RequestRecord
+
+if TYPE_CHECKING:
+    from bench.metrics.block_times import BlockTimes
+    from bench.record_blocks import Ints, Mask
 
 WIDE_BOUND_NS = 100_000
 """A stamp whose bound is wider than this, and than 1% of the median gap, is a wide one."""
@@ -95,15 +99,7 @@ class RecordTally:
             total["output_usage"] += n
         count["usage_judged"] += source == "usage" or record.usage_contradiction is not None
         if record.output_tokens_counted is not None:
-            count["output_counted"] += 1
-            total["output_counted"] += record.output_tokens_counted
-            if source == "usage" and not _has_hidden_tokens(record):
-                difference = abs(n - record.output_tokens_counted)
-                count["usage_compared"] += 1
-                count["usage_differ"] += difference > 0
-                count["usage_off_by_one"] += difference == 1
-                total["usage_said"] += n
-                total["usage_counted"] += record.output_tokens_counted
+            self._add_counted(source, n, record.output_tokens_counted, hidden=_has_hidden_tokens(record))
         if record.streamed:
             token_chunks = per_request.token_chunk_count(record)
             total["token_chunks"] += token_chunks
@@ -111,9 +107,25 @@ class RecordTally:
                 count["unknown_chunks"] += 1
             elif token_chunks and max(chunk_tokens) > 1:
                 count["several_tokens"] += 1
+        self._add_stalls(gaps)
+
+    def _add_counted(self, source: str, n: int, counted: int, *, hidden: bool) -> None:
+        """A reply whose text was counted, with the n tokens that its source says."""
+        count, total = self._count, self._total
+        count["output_counted"] += 1
+        total["output_counted"] += counted
+        if source == "usage" and not hidden:
+            difference = abs(n - counted)
+            count["usage_compared"] += 1
+            count["usage_differ"] += difference > 0
+            count["usage_off_by_one"] += difference == 1
+            total["usage_said"] += n
+            total["usage_counted"] += counted
+
+    def _add_stalls(self, gaps: list[int]) -> None:
         if stalls := per_request.stalls_ns(gaps):
-            count["stalled_requests"] += 1
-            count["stalls"] += len(stalls)
+            self._count["stalled_requests"] += 1
+            self._count["stalls"] += len(stalls)
             self._stall_max_ns = max(self._stall_max_ns, *stalls)
 
     def add_input_tokens(self, record: RequestRecord) -> None:
@@ -124,11 +136,82 @@ class RecordTally:
             count["input_usage"] += 1
             total["input_usage"] += record.input_tokens
         if record.usage_contradiction is not None:
-            count["usage_contradicted"] += 1
-            found = record.index, record.usage_contradiction
-            self._first_contradiction = min(self._first_contradiction or found, found)
+            self._add_contradiction(record.index, record.usage_contradiction)
         if record.inputs is not None:
             count["usage_judged"] += record.input_tokens is not None or record.usage_contradiction is not None
+
+    def _add_contradiction(self, index: int, why: str) -> None:
+        self._count["usage_contradicted"] += 1
+        found = index, why
+        self._first_contradiction = min(self._first_contradiction or found, found)
+
+    def add_block(self, times: BlockTimes) -> None:
+        """The records of a block: `add` and `add_tokens` of each."""
+        import numpy as np
+
+        block, count = times.block, self._count
+        self._clocks.update(block.column("clock"))
+        last_ns = int(block.end_ns.max())
+        self._heard_ns = last_ns if self._heard_ns is None else max(self._heard_ns, last_ns)
+        count["retried"] += int((block.ints("attempts") > 1).sum())
+        _, connect_ns = block.known("connect_ns")
+        self._connects_ms.frombytes((connect_ns[connect_ns != 0] / NS_PER_MS).tobytes())
+        count["chunks"] += len(block.stamps)
+        count["coalesced"] += int(block.ints("coalesced").sum())
+        if times.bounded:
+            earliest = block.earliest[times.token_at]
+            widths = (block.stamps[times.token_at] - earliest)[earliest > 0]
+            self._bounds.extend(widths.tolist())
+        self._add_block_tokens(times)
+        gaps_end = np.cumsum(block.tokens - 1)
+        if len(times.gaps) and int(times.gaps.max()) > per_request.STALL_FLOOR_NS:
+            rows = np.searchsorted(gaps_end, np.flatnonzero(times.gaps > per_request.STALL_FLOOR_NS), side="right")
+            for row in np.unique(rows).tolist():
+                end = int(gaps_end[row])
+                self._add_stalls(times.gaps[end - int(block.tokens[row]) + 1 : end].tolist())
+
+    def _add_block_tokens(self, times: BlockTimes) -> None:
+        import numpy as np
+
+        block, count, total = times.block, self._count, self._total
+        sources = ["chunks" if source is None else source for source in block.column("output_tokens_from")]
+        self._counted_by.update(sources)
+        total["output"] += int(times.n.sum())
+        self._kinds.add_block(times)
+        total["token_chunks"] += int(block.tokens.sum())
+        input_said, input_tokens = block.known("input_tokens")
+        self._compare_all("output", *block.known("output_tokens_asked"), None, times.n)
+        self._compare_all("input", *block.known("input_tokens_asked"), input_said, input_tokens)
+        if input_said.any():
+            count["input_usage"] += int(input_said.sum())
+            total["input_usage"] += int(input_tokens.sum())
+        cached_said, cached = block.known("cached_tokens")
+        if (both := cached_said & input_said).any():
+            total["cached"] += int(cached[both].sum())
+            total["cached_beyond"] += int((cached[both] - COMMON_HEAD).clip(0).sum())
+            total["cached_of"] += int(input_tokens[both].sum())
+        by_usage = np.array([source == "usage" for source in sources], dtype=np.bool_)
+        contradicted = np.array([why is not None for why in block.column("usage_contradiction")], dtype=np.bool_)
+        if by_usage.any():
+            count["output_usage"] += int(by_usage.sum())
+            total["output_usage"] += int(times.n[by_usage].sum())
+        count["usage_judged"] += int((by_usage | contradicted).sum())
+        for row in np.flatnonzero(contradicted).tolist():
+            self._add_contradiction(int(block.index[row]), block.column("usage_contradiction")[row])
+        counted, calls, reasoning = map(block.column, ("output_tokens_counted", "tool_calls", "reasoning_tokens"))
+        for row, own_count in enumerate(counted):
+            if own_count is not None:
+                hidden = bool(calls[row]) or bool(reasoning[row])
+                self._add_counted(sources[row], int(times.n[row]), own_count, hidden=hidden)
+
+    def _compare_all(self, side: str, is_asked: Mask, asked: Ints, is_got: Mask | None, got: Ints) -> None:
+        if not is_asked.any():
+            return
+        both = is_asked if is_got is None else is_asked & is_got
+        self._count[f"{side}_asked"] += int(is_asked.sum())
+        self._total[f"{side}_asked"] += int(asked.sum())
+        self._count[f"{side}_compared"] += int(both.sum())
+        self._count[f"{side}_differ"] += int((asked[both] != got[both]).sum())
 
     def _compare(self, side: str, asked: int | None, got: int | None) -> None:
         if asked is None:

@@ -13,9 +13,14 @@ from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from typing import TYPE_CHECKING
 
 from bench.metrics.bounds import LooseTimes
 from bench.metrics.histogram import LogHistogram
+
+if TYPE_CHECKING:
+    from bench.metrics.block_times import BlockTimes
+    from bench.record_blocks import Ints
 
 EXACT_LIMIT = 200_000
 """Values held before the histograms are folded."""
@@ -82,10 +87,7 @@ class TokenTimes:
     ) -> None:
         """The samples of a request, in ns. `itl` is None where each gap is one token's, `loose` where stamps are exact."""
         self.requests += 1
-        key = sent_ns // self._width_ns
-        piece = self._slices.get(key)
-        if piece is None:
-            piece = self._new_slice(key)
+        piece = self._slice_of(sent_ns)
         if itl is None:
             piece.shared.extend(gaps)
             self._held += len(gaps)
@@ -93,18 +95,63 @@ class TokenTimes:
             piece.gap_only.extend(gaps)
             piece.itl_only.extend(itl)
             self._held += len(gaps) + len(itl)
+        self._add_loose(piece, loose)
+        self._fold_if_many(piece)
+        self._choose(index, sent_ns, gaps, itl)
+
+    def add_block(self, times: BlockTimes) -> None:
+        """The samples of the records of a block, whose gaps are each one token's."""
+        import numpy as np
+
+        from bench.metrics.bounds import loose_times_of
+
+        sizes = times.block.tokens - 1
+        ends = np.cumsum(sizes)
+        rows = np.flatnonzero(sizes > 0)
+        if not len(rows):
+            return
+        self.requests += len(rows)
+        # In order of sending, so that the gaps of a slice are one piece of the array.
+        rows = rows[np.argsort(times.sent[rows], kind="stable")]
+        sent = times.sent[rows]
+        for sent_ns in sent[np.append(True, np.diff(sent // self._width_ns) > 0)].tolist():
+            self._slice_of(sent_ns)
+        each = [
+            times.gaps[end - size : end] for end, size in zip(ends[rows].tolist(), sizes[rows].tolist(), strict=True)
+        ]
+        gaps, up_to = np.concatenate(each), np.cumsum(sizes[rows])
+        begin = 0
+        for last in [*np.flatnonzero(np.diff(sent // self._width_ns)).tolist(), len(rows) - 1]:
+            piece, end = self._slice_of(int(sent[last])), int(up_to[last])
+            piece.shared.extend_array(gaps[begin:end])
+            begin = end
+        self._held += begin
+        for row, loose in loose_times_of(times).items():
+            self._add_loose(self._slice_of(int(times.sent[row])), loose)
+        for sent_ns in sent[np.append(True, np.diff(sent // self._width_ns) > 0)].tolist():
+            self._fold_if_many(self._slice_of(sent_ns))
+        for index, sent_ns, own in zip(times.block.index[rows].tolist(), sent.tolist(), each, strict=True):
+            self._choose(index, sent_ns, own, None)
+
+    def _slice_of(self, sent_ns: int) -> _Slice:
+        key = sent_ns // self._width_ns
+        piece = self._slices.get(key)
+        return self._new_slice(key) if piece is None else piece
+
+    def _add_loose(self, piece: _Slice, loose: LooseTimes | None) -> None:
         if loose is not None:
             sums = (None, *loose.gap_sums, None, *loose.itl_sums)
             parts = zip((*piece.loose_gaps, *piece.loose_itl), (*loose.gaps, *loose.itl), sums, strict=True)
             for part, values, total in parts:
                 part.extend(values, total)
                 self._held += len(values)
+
+    def _fold_if_many(self, piece: _Slice) -> None:
         if not self._folded and self._held > self._exact_limit:
             self._folded = True
         if self._folded:
             for part in piece.parts():
                 part.fold()
-        self._choose(index, sent_ns, gaps, itl)
 
     def _new_slice(self, key: int) -> _Slice:
         piece = self._slices[key] = _Slice()
@@ -122,7 +169,7 @@ class TokenTimes:
             self._slices = merged
         return self._slices[at_ns // self._width_ns]
 
-    def _choose(self, index: int, sent_ns: int, gaps: Sequence[int], itl: Sequence[float] | None) -> None:
+    def _choose(self, index: int, sent_ns: int, gaps: Sequence[int] | Ints, itl: Sequence[float] | None) -> None:
         digest = blake2b(index.to_bytes(8, "big", signed=True), digest_size=8, key=self._key).digest()
         rank = -int.from_bytes(digest, "big")
         if len(self._sample) >= SAMPLED_REQUESTS and rank < self._sample[0][0]:

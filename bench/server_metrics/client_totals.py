@@ -3,10 +3,15 @@ before the load and the one after it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from bench.metrics.per_request import NS_PER_S, ttft_ms
 from bench.records import Outcome, RequestRecord
+
+if TYPE_CHECKING:
+    from bench.metrics.block_times import BlockTimes
 
 
 @dataclass(slots=True)
@@ -24,6 +29,13 @@ class Said:
         else:
             self.total += value
             self.by += 1
+
+    def add_all(self, values: Sequence[int | None]) -> None:
+        """What many replies say."""
+        silent = values.count(None)
+        self.silent += silent
+        self.by += len(values) - silent
+        self.total += sum(value for value in values if value is not None)
 
 
 class ClientTotals:
@@ -72,6 +84,21 @@ class ClientTotals:
         ms = ttft_ms(record)
         if ms is not None:
             self._ttft_s.append(ms * 1e6 / NS_PER_S)
+
+    def add_block(self, times: BlockTimes) -> None:
+        """The records of a block, none of which says anything of drafts."""
+        block, n = times.block, len(times.block)
+        self.sent += n
+        self.succeeded += n
+        self.last_end_ns = max(self.last_end_ns, int(block.end_ns.max()))
+        for tokens in block.column("input_tokens"):
+            self.input_tokens = _plus(self.input_tokens, tokens)
+        for tokens, source in zip(block.column("output_tokens"), block.column("output_tokens_from"), strict=True):
+            self.output_tokens = _plus(self.output_tokens, tokens if source == "usage" else None)
+        self.cached_tokens.add_all(block.column("cached_tokens"))
+        for said in (self.draft_steps, self.draft_tokens, self.accepted_tokens):
+            said.silent += n
+        self._ttft_s += (times.metrics["ttft_ms"] * 1e6 / NS_PER_S).tolist()
 
     @property
     def ttft_mean_s(self) -> float | None:

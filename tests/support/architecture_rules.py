@@ -25,6 +25,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.load_change": frozenset(),
     "bench.run_state": frozenset(),
     "bench.records": frozenset({"bench.errors"}),
+    "bench.record_blocks": frozenset({"bench.errors", "bench.records"}),
     "bench.stock": frozenset(),
     "bench.workload": frozenset({"bench.stock", "promptset.answers", "promptset.samples"}),
     "bench.schedule": frozenset({"bench.rng"}),
@@ -51,7 +52,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         {"bench.clock", "bench.config.settings", "bench.conversations", "bench.dispatch", "bench.endpoints",
          "bench.errors", "bench.rng", "bench.schedule", "bench.sources", "bench.stock", "bench.workload", "promptset"}
     ),
-    "bench.metrics": frozenset({"bench.errors", "bench.records", "bench.statistics"}),
+    "bench.metrics": frozenset({"bench.errors", "bench.record_blocks", "bench.records", "bench.statistics"}),
     # Pure functions of plain values, and the decisions of a search that stand on them.
     "bench.statistics": frozenset(),
     "bench.load_search": frozenset({"bench.errors", "bench.loads", "bench.statistics"}),
@@ -95,13 +96,13 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
          "bench.machine", "bench.run_directory", "bench.run_series", "bench.secrets"}
     ),
     # What the server says of itself: the samples of its pages, and the numbers made of them.
-    "bench.server_metrics": frozenset({"bench.metrics", "bench.records"}),
+    "bench.server_metrics": frozenset({"bench.metrics", "bench.record_blocks", "bench.records"}),
     "bench.verdict": frozenset(),
     "bench.report": frozenset({"bench.metrics.bounds", "bench.metrics.catalog", "bench.metrics.step_histograms"}),
     "bench.report.compiled_templates": frozenset({"bench.machine_cache"}),
     "bench.report.sweep_page": frozenset({"bench.accuracy.sweep", "bench.report"}),
     "bench.report.metamorphic_table": frozenset({"bench.accuracy.metamorphic", "bench.report"}),
-    "bench.run_directory": frozenset({"bench.errors", "bench.load_change", "bench.records"}),
+    "bench.run_directory": frozenset({"bench.errors", "bench.load_change", "bench.record_blocks", "bench.records"}),
     # The truth is computed by code that shares nothing with bench.metrics: a shared mistake would cancel out.
     "bench.accuracy": frozenset({"bench.errors", "bench.records", "bench.run_directory"}),
     # How far chance may move a mean is no truth about a number: one code of intervals serves both sides.
@@ -487,6 +488,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "workload",
         }
     ),
+    frozenset({"record_blocks"}),
     frozenset({"conversations", "endpoints", "metrics", "models", "run_directory", "traffic"}),
     frozenset({"accuracy", "server_metrics", "sources", "transport"}),
     frozenset({"dispatch", "report", "target"}),

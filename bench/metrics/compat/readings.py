@@ -11,12 +11,18 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from itertools import compress, pairwise
+from typing import TYPE_CHECKING
 
 from bench.metrics import per_request
-from bench.metrics.compat.marks import layout, times
+from bench.metrics.compat.marks import layout, positions
+from bench.metrics.compat.marks import times as times_between
 from bench.metrics.compat.tool import First, Gaps, Last, Tokens
 from bench.metrics.histogram import LogHistogram
 from bench.records import Outcome, RequestRecord
+
+if TYPE_CHECKING:
+    from bench.metrics.block_times import BlockTimes
+    from bench.record_blocks import Ints
 
 NEVER = -(1 << 62)
 """Stands in a column for a mark that a response did not have."""
@@ -42,6 +48,13 @@ class OffsetColumn:
         if row > len(column):
             column.frombytes(bytes(8 * (row - len(column))))
         column.append(distance)
+
+    def set_all(self, row: int, distances: Ints) -> None:
+        """The distances in many rows, from this one on."""
+        set_rows = distances.nonzero()[0]
+        if len(set_rows):
+            self._distance.frombytes(bytes(8 * (row - len(self._distance))))
+            self._distance.frombytes(distances[: int(set_rows[-1]) + 1].tobytes())
 
     @property
     def same(self) -> bool:
@@ -145,6 +158,58 @@ class Readings:
         self._add_tokens(row, record)
         self._add_gaps(record)
 
+    def add_block(self, times: BlockTimes) -> None:
+        """The records of a block."""
+        import numpy as np
+
+        block, row = times.block, self.requests
+        self.requests += len(block)
+        first_ns, last_ns = times.first_ns - block.sent_ns, times.last_ns - block.sent_ns
+        self._first_token.frombytes(first_ns.tobytes())
+        self._last_token.frombytes(last_ns.tobytes())
+        firsts: dict[First, Ints] = {}
+        lasts: dict[Last, Ints] = {}
+        for ends, rows in block.rows_by_ends.items():
+            found = layout(ends)
+            for first, at in found.first:
+                marked = firsts.setdefault(first, np.zeros(len(block), dtype=np.int64))
+                marked[rows] = (
+                    NEVER if at is None else block.stamps[block.chunk_at(ends, at, rows)] - times.first_ns[rows]
+                )
+            for last, at in found.last:
+                marked = lasts.setdefault(last, np.zeros(len(block), dtype=np.int64))
+                marked[rows] = (
+                    NEVER if at is None else block.stamps[block.chunk_at(ends, at, rows)] - times.last_ns[rows]
+                )
+            for name, pairs in found.more:
+                more = [block.stamps[block.chunk_at(ends, b, rows)] - block.stamps[block.chunk_at(ends, a, rows)]
+                        for a, b in pairs]  # fmt: skip
+                self._other(name).add(np.concatenate(more).tolist())
+        for first, marked in firsts.items():
+            self._first[first].set_all(row, marked)
+        for last, marked in lasts.items():
+            self._last[last].set_all(row, marked)
+        self._last["end"].set_all(row, block.end_ns - block.sent_ns - last_ns)
+        self._add_block_tokens(row, times)
+
+    def _add_block_tokens(self, row: int, times: BlockTimes) -> None:
+        block = times.block
+        self._n.frombytes(times.n.tobytes())
+        sources, counts = block.column("output_tokens_from"), block.column("output_tokens_counted")
+        asked = block.column("output_tokens_asked")
+        if counts.count(None) == len(counts) and sources.count("usage") == len(sources):
+            self.without["counted"] += len(counts)  # As most records are.
+            self.without["counted content"] += len(counts)
+            return
+        choices: dict[int, int] = {}
+        for ends, rows in block.rows_by_ends.items():
+            beside = len(positions(ends, "choice")) - ends.count("c")
+            choices |= {at: beside + int(block.tokens[at]) for at in rows.tolist()}
+        rows_of = zip(times.n.tolist(), sources, counts, asked, block.tokens.tolist(), strict=True)
+        for at, (n, source, counted, wanted, chunks) in enumerate(rows_of):
+            known = n if counted is None and source == "tokenizer" else counted
+            self._put_all(row + at, n, source, known, known, wanted, chunks, choices[at])
+
     def _add_tokens(self, row: int, record: RequestRecord) -> None:
         n, source, counted = per_request.output_tokens(record), record.output_tokens_from, record.output_tokens_counted
         kinds = record.chunk_kind
@@ -154,19 +219,29 @@ class Readings:
         content = counted
         if kinds and not layout(kinds).all_content:
             content = self._tokens_of_content(record)
+        chunks = per_request.token_chunk_count(record) if kinds else None
+        choices = len(positions(kinds, "choice")) if kinds else None
+        self._put_all(row, n, source, counted, content, record.output_tokens_asked, chunks, choices)
+
+    def _put_all(
+        self,
+        row: int,
+        n: int,
+        source: str | None,
+        counted: int | None,
+        content: int | None,
+        asked: int | None,
+        chunks: int | None,
+        choices: int | None,
+    ) -> None:
+        """Every way to count the tokens of a request of which our own count is n."""
         self._put("counted", row, counted, n)
         self._put("counted content", row, content, n)
-        if source == "usage":
-            return
-        chunks = per_request.token_chunk_count(record)
-        others: dict[Tokens, int | None] = {
-            "usage or counted": counted,
-            "usage or asked": record.output_tokens_asked,
-            "usage or chunks": chunks if kinds else None,
-            "usage or choices": len(times(record.chunk_ns, kinds, "choice")) if kinds else None,
-        }
-        for name, count in others.items():
-            self._put(name, row, count, n)
+        if source != "usage":
+            self._put("usage or counted", row, counted, n)
+            self._put("usage or asked", row, asked, n)
+            self._put("usage or chunks", row, chunks, n)
+            self._put("usage or choices", row, choices, n)
 
     def _put(self, name: Tokens, row: int, count: int | None, n: int) -> None:
         if count is None:
@@ -188,7 +263,7 @@ class Readings:
         for name, pairs in found.more:
             self._other(name).add([chunk_ns[b] - chunk_ns[a] for a, b in pairs])
         for name in found.other:
-            arrivals = times(chunk_ns, kinds, name)
+            arrivals = times_between(chunk_ns, kinds, name)
             self._other(name).add([b - a for a, b in pairwise(arrivals)])
             self._other(name).leave_out(per_request.chunk_gaps_ns(record))
         self._add_retokenised(record)
