@@ -25,7 +25,7 @@ from bench.errors import UsageError
 from bench.evaluate import Result, evaluate, kind_of
 from bench.event_loop import loop_factory
 from bench.load.assignment import Assignment
-from bench.load.components import source_of, target_of, tokenizer_of, transport_of
+from bench.load.components import run_secrets, source_of, target_of, tokenizer_of, transport_of
 from bench.load.crew import Crew
 from bench.load.supervision import Defects
 from bench.load.this_process import ThisProcess
@@ -37,6 +37,7 @@ from bench.rng import fresh_salt, unique_id
 from bench.run_directory import CERTIFICATES, GPU, SERVER, RunDirectory
 from bench.run_state import RunState
 from bench.scale.cluster.crew import ClusterCrew
+from bench.scale.cluster.environment import environment_of
 from bench.scale.cluster.ray_cluster import RayCluster
 from bench.scale.plan import workers_of
 from bench.scale.processes import WorkerProcesses
@@ -136,6 +137,9 @@ async def _measure(
             plan = config.load.plan(config.length, source)
         # How many an open loop without a cap will have in flight is up to the server: then nothing is refused.
         doubt = None
+        environment = None
+        if config.runtime_env is not None:
+            environment = environment_of(config.runtime_env, run_secrets(config, target_of(config).headers))
         if config.cluster is None:  # Else each node looks at its own limits.
             doubt = preflight.check(plan.at_once, certain=plan.bounded)
             priority.ensure_allowed(config.priority, priority.scheduler())
@@ -149,7 +153,7 @@ async def _measure(
             observer.say(f"note: {note}")
         if config.cluster is not None:
             with observer.waiting(f"joining the cluster ({config.cluster})"):
-                cluster = await RayCluster.join(config.cluster, config.workers_per_node)
+                cluster = await RayCluster.join(config.cluster, config.workers_per_node, environment)
         workers = workers_of(
             plan,
             config.workers if cluster is None else cluster.workers(config.workers),

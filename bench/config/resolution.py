@@ -135,6 +135,8 @@ def _combinations(settings: Settings, given: Collection[str]) -> list[str]:
             problems.append("--workers-per-node is for a cluster: add --cluster, or use --workers")
         if settings.workers != "auto":
             problems.append("--workers and --workers-per-node exclude each other: leave one of the two out")
+    if settings.runtime_env is not None and settings.cluster is None:
+        problems.append("--runtime-env is what Ray makes on the nodes of a cluster: add --cluster")
     if settings.rate is not None and settings.duration is not None and settings.requests is None:
         planned = settings.rate * settings.duration
         if planned > values.MOST_REQUESTS:

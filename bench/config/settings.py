@@ -379,6 +379,14 @@ class Settings(BaseModel):
     workers_per_node: int | None = option(
         None, "with --cluster: workers on each node", group="engine", metavar="N", ge=1, otherwise="spread by Ray"
     )
+    runtime_env: str | None = option(
+        None,
+        "with --cluster: what Ray makes on the nodes: code is the source code of this Trueload; a YAML file is a Ray runtime "
+        "environment, to which the code is added",
+        group="engine",
+        metavar="code|FILE",
+        otherwise="nodes have all",
+    )
 
     priority: Literal["auto", "normal", "realtime"] = option(
         "auto",

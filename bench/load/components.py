@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from bench.clock import NS_PER_S, Clock
@@ -144,10 +144,15 @@ def target_of(config: RunConfig) -> Target:
     ).without_credentials()
 
 
+def run_secrets(config: RunConfig, headers: Iterable[tuple[str, str]]) -> list[str]:
+    """Every value of the run that must not be seen; `headers` are those that it sends."""
+    api_key = None if config.api_key is None else config.api_key.get_secret_value()
+    return secrets_of(config.url, headers, api_key, config.extra_body)
+
+
 def transport_of(config: RunConfig, tokenizer: Tokenizer | None, clock: Clock) -> Transport:
     """The transport that was chosen, not open yet."""
     target = target_of(config)
-    api_key = config.api_key.get_secret_value() if config.api_key is not None else None
     count: Callable[[str], int] | None = None
     # Only the target's own tokenizer can check the target's counts: it must be named. And it must be here: to ask a server
     # would delay the load, and its word would confirm itself.
@@ -155,6 +160,6 @@ def transport_of(config: RunConfig, tokenizer: Tokenizer | None, clock: Clock) -
         count = lambda text: tokenizer.count_plain([text])[0]  # noqa: E731
     endpoint = ENDPOINTS[config.endpoint]
     headers = [header for header in target.headers if header not in endpoint.headers(None)]  # Those are no secrets.
-    redact = redactor(secrets_of(config.url, headers, api_key, config.extra_body))
+    redact = redactor(run_secrets(config, headers))
     reading = Reading(endpoint=endpoint, count=count, redact=redact)
     return TRANSPORTS[config.transport](target, reading, clock)

@@ -184,7 +184,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     # The same on the nodes of a cluster.
     "bench.scale.cluster": frozenset(
         {"bench.clock", "bench.errors", "bench.load", "bench.machine", "bench.preflight", "bench.priority",
-         "bench.run_directory", "bench.scale", "bench.worker_place", "promptset"}
+         "bench.run_directory", "bench.scale", "bench.secrets", "bench.worker_place", "promptset"}
     ),
     # Who puts the stages together, and is imported by nobody but those further down in this list.
     "bench.evaluate": frozenset({"bench"}),

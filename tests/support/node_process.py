@@ -104,7 +104,7 @@ class FakeCluster:
         self.nodes: list[NodeProcess] = []
         self.processors = 8
 
-    async def join(self, address: str, per_node: int | None) -> FakeCluster:
+    async def join(self, address: str, per_node: int | None, environment: Any = None) -> FakeCluster:
         return self
 
     def workers(self, wanted: str) -> str:

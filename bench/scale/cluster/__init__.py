@@ -9,5 +9,6 @@ node_worker    the actor: starts the program, passes messages on; knows nothing 
 shipping       a shard on its way: whole lines in bounded pieces, their times on the driver's clock
 collect        shards that were left on nodes, put into a run
 clock_offset   what one clock says beside another, from pings
+environment    what Ray makes on the nodes where asked: nothing secret is in it
 ray_cluster    the only file that knows Ray: joining a cluster, placing actors, calling them
 """

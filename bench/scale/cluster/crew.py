@@ -178,10 +178,12 @@ def differences(ours: NodeFacts, nodes: Iterable[tuple[str, NodeFacts]]) -> list
     """What differs on the nodes from here: a sentence for each node that does."""
     found = {}
     for node, theirs in nodes:
-        packages = sorted(ours.versions.keys() | theirs.versions.keys())
+        packages = ours.versions.keys() | theirs.versions.keys()
+        if theirs.code == ours.code:
+            packages -= {"trueload"}  # Code that Ray has shipped is no installed package, and has no version.
         differ = [
             f"{name} {theirs.versions.get(name, 'none')} (here: {ours.versions.get(name, 'none')})"
-            for name in packages
+            for name in sorted(packages)
             if ours.versions.get(name) != theirs.versions.get(name)
         ]
         if not differ and ours.code != theirs.code:

@@ -9,6 +9,7 @@ socket: the program cuts what is in flight and ends, as it does where a local pa
 from __future__ import annotations
 
 import hashlib
+import os
 import platform
 import subprocess
 import sys
@@ -23,7 +24,6 @@ from socket import SHUT_RDWR, socketpair
 
 import orjson
 
-import promptset
 from bench import machine, preflight, priority
 from bench.clock import NS_PER_S, clock_identity, now_ns
 from bench.errors import UsageError
@@ -31,6 +31,7 @@ from bench.load.assignment import Assignment, WorkerReport
 from bench.run_directory import shard_names
 from bench.scale.cluster.clock_offset import SAME_CLOCK, ClockOffset
 from bench.scale.cluster.collect import clock_name
+from bench.scale.cluster.environment import packages
 from bench.scale.cluster.shipping import PIECE_BYTES, GrowingShard, on_driver_clock
 from bench.scale.heard import death
 from bench.scale.messages import Begin, Change, ProgressUpdate, Refused
@@ -97,10 +98,16 @@ def node_facts() -> NodeFacts:
 def _code() -> str:
     """A hash of our own source: what is installed under one version may still differ."""
     found = hashlib.sha256()
-    for package in (Path(__file__).parents[2], Path(promptset.__file__).parent):
+    for package in packages():
         for path in sorted(package.rglob("*.py")):
             found.update(f"{path.relative_to(package)}\0".encode() + path.read_bytes() + b"\0")
     return found.hexdigest()[:16]
+
+
+def _with_our_code() -> dict[str, str]:
+    """An environment in which the program is of this very code, which was compared, wherever Ray has it from."""
+    ours = dict.fromkeys(str(package.parent) for package in packages())
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([*ours, *filter(None, [os.environ.get("PYTHONPATH")])])}
 
 
 class NodeWorker:
@@ -157,6 +164,7 @@ class NodeWorker:
                 stdout=errors,
                 stderr=errors,
                 start_new_session=True,
+                env=_with_our_code(),
             )
         theirs.close()
         self._socket = ours

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import warnings
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterator
 from importlib import import_module
 from typing import Any
 
@@ -50,7 +50,11 @@ class RayHandle:
             raise
         except (self._ray.exceptions.RayError, ConnectionError) as e:
             if "failed to import" in str(e) or "No module named" in str(e):
-                raise NodeLostError("finds no trueload there: install this version on every node") from e
+                raise NodeLostError(
+                    "finds no trueload there: install this version on every node, or --runtime-env code"
+                ) from e
+            if "runtime" in str(e).lower() and "env" in str(e).lower():
+                raise NodeLostError(f"cannot get the environment of --runtime-env: {_short(e)}") from e
             raise NodeLostError(f"was lost with its node ({type(e).__name__})") from e
 
     def tell(self, method: str, *arguments: Any) -> None:
@@ -70,14 +74,17 @@ class RayCluster:
         self._handles: list[RayHandle] = []
 
     @classmethod
-    async def join(cls, address: str, per_node: int | None) -> RayCluster:
-        """Join the cluster of this address. Raises UsageError where there is none, or Ray is not installed."""
+    async def join(cls, address: str, per_node: int | None, environment: dict[str, Any] | None = None) -> RayCluster:
+        """Join the cluster of this address; `environment`: what Ray makes on its nodes for our actors.
+
+        Raises UsageError where there is none, or Ray is not installed.
+        """
         try:
             ray = import_module("ray")
         except ImportError:
             raise UsageError("--cluster needs Ray: pip install 'trueload[ray]', here and on every node") from None
         # In a thread: Ray would take the signals, which are the terminal's.
-        await asyncio.to_thread(_connect, ray, address)
+        await asyncio.to_thread(_connect, ray, address, environment)
         return cls(ray, per_node)
 
     @property
@@ -159,15 +166,37 @@ class RayCluster:
         self._group, self._handles = None, []
 
 
-def _connect(ray: Any, address: str) -> None:
+def _connect(ray: Any, address: str, environment: dict[str, Any] | None) -> None:
     """Once a process: the runs of a series share it, and Ray leaves it when the process ends."""
     if ray.is_initialized():
         return
     # Ray warns that it may not take the signals from here: it must not.
     logging.getLogger("ray").setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _command_line_kept():
             warnings.simplefilter("ignore")  # What is wrong is in the exception too.
-            ray.init(None if address == HERE else address, configure_logging=False, log_to_driver=False)
+            ray.init(
+                None if address == HERE else address,
+                configure_logging=False,
+                log_to_driver=False,
+                runtime_env=environment,
+            )
     except (ConnectionError, TimeoutError, RuntimeError, ValueError, OSError, ImportError) as e:
-        raise UsageError(f"--cluster {address}: Ray says: {' '.join(str(e).split())[:500]}") from e
+        raise UsageError(f"--cluster {address}: Ray says: {_short(e)}") from e
+
+
+def _short(error: BaseException) -> str:
+    """What Ray says, as one sentence."""
+    return " ".join(str(error).split())[:500]
+
+
+@contextlib.contextmanager
+def _command_line_kept() -> Iterator[None]:
+    """Keep our command line from Ray, which tells it to everybody as the job's: it may have the API key in it."""
+    utils: Any = import_module("ray._private.utils")
+    theirs = utils.get_entrypoint_name
+    utils.get_entrypoint_name = lambda: "python -m bench"
+    try:
+        yield
+    finally:
+        utils.get_entrypoint_name = theirs

@@ -97,6 +97,7 @@ KNOBS: dict[str, tuple[list[str], list[str], object]] = {
     "workers": (URL, ["--workers", "2"], "2"),
     "cluster": (URL, ["--cluster", "ray://head:10001"], "ray://head:10001"),
     "workers_per_node": ([*URL, "--cluster", "ray"], ["--workers-per-node", "2"], 2),
+    "runtime_env": ([*URL, "--cluster", "ray"], ["--runtime-env", "code"], "code"),
     "server_metrics": (
         URL,
         ["--server-metrics", "http://a/metrics", "--server-metrics", "http://b/metrics"],

@@ -23,6 +23,7 @@ from bench.scale.cluster import shipping
 from bench.scale.cluster.clock_offset import ClockOffset, Ping, closest
 from bench.scale.cluster.collect import clock_name, collect
 from bench.scale.cluster.crew import differences
+from bench.scale.cluster.environment import environment_of, packages
 from bench.scale.cluster.node_worker import NodeFacts, node_facts
 from bench.scale.cluster.shipping import GrowingShard, on_driver_clock
 from tests.support.made_records import made_record
@@ -150,6 +151,54 @@ def test_a_node_that_differs_is_named_once_with_all_that_differs() -> None:
         "--cluster: node c has other source code of trueload 0.1.0 (other, here: c0de): install the same on every node",
     ]
     assert differences(FACTS, [("a", replace(FACTS, host="b", processors=9))]) == []
+    # Ray has shipped the code: no package is installed there, and the source is the same.
+    assert differences(FACTS, [("a", replace(FACTS, versions={"python": "3.11.7"}))]) == []
+    assert differences(FACTS, [("a", replace(code, versions={"python": "3.11.7"}))]) != []
+
+
+# ---- What Ray makes on the nodes -----------------------------------------------------------------------------------
+
+
+def test_our_source_code_is_shipped_beside_what_the_file_asks_for(tmp_path: Path) -> None:
+    ours = [str(package) for package in packages()]
+    assert [Path(package).name for package in ours] == ["bench", "promptset"]
+    assert environment_of("code", []) == {"py_modules": ours}
+    file = tmp_path / "env.yaml"
+    file.write_text("pip: [tokenizers]\npy_modules: [s3://b/more.zip]\nenv_vars: {TOKENIZERS_PARALLELISM: 'false'}\n")
+    assert environment_of(str(file), ["sk-1234"]) == {
+        "pip": ["tokenizers"],
+        "py_modules": ["s3://b/more.zip", *ours],
+        "env_vars": {"TOKENIZERS_PARALLELISM": "false"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("env_vars: {OPENAI_API_KEY: abc}", ["env_vars.OPENAI_API_KEY has the name of a secret"]),
+        ("pip: [a, 'b @ http://u:sk-1234@h/b.whl']", ["pip[1] holds a secret of this run"]),
+        (
+            "env_vars: {HF_TOKEN: x, PLACE: at-sk-1234}",
+            ["env_vars.HF_TOKEN has the name", "env_vars.PLACE holds a secret"],
+        ),
+        ("- a", ["must hold keys with values"]),
+        ("a: [", ["is not YAML"]),
+        ("py_modules: code", ["py_modules must be a list"]),
+        (None, ["No such file or directory: give code, or a YAML file"]),
+    ],
+)
+def test_an_environment_with_a_secret_or_a_mistake_is_refused(
+    tmp_path: Path, content: str | None, said: list[str]
+) -> None:
+    file = tmp_path / "env.yaml"
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(UsageError) as refused:
+        environment_of(str(file), ["sk-1234", "abc"])
+    assert len(refused.value.problems) == len(said)
+    for sentence, part in zip(refused.value.problems, said, strict=True):
+        assert part in sentence
+        assert "sk-1234" not in sentence
 
 
 def test_the_facts_of_this_machine_are_the_same_twice() -> None:
@@ -162,6 +211,7 @@ def test_the_facts_of_this_machine_are_the_same_twice() -> None:
     [
         ({"cluster": "head"}, "neither ray nor the address of a Ray cluster"),
         ({"workers_per_node": 2}, "add --cluster"),
+        ({"runtime_env": "code"}, "add --cluster"),
         ({"cluster": "ray", "workers_per_node": 2, "workers": "3"}, "exclude each other"),
     ],
 )

@@ -1,0 +1,75 @@
+"""The environment that Ray makes on the nodes (`--runtime-env`): our own source code, and what a file of the user asks for.
+
+Ray keeps it, shows it on its dashboard and writes it to its logs. So nothing secret may be in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+import promptset
+from bench.errors import UsageError
+from bench.secrets import SHORTEST, is_secret_name
+
+CODE = "code"
+"""`--runtime-env code`: our source code alone."""
+
+
+def packages() -> tuple[Path, Path]:
+    """Where our source code is: what the measuring path imports."""
+    return Path(__file__).parents[2], Path(promptset.__file__).parent
+
+
+def environment_of(given: str, secrets: Iterable[str]) -> dict[str, Any]:
+    """What Ray is told to make on the nodes. `secrets`: of the run. Raises UsageError where something must not be in it."""
+    asked = {} if given == CODE else _read(Path(given))
+    problems = [
+        f"--runtime-env {given}: {path} has the name of a secret, and Ray writes it to its logs and its dashboard: set it on "
+        "the nodes instead"
+        for path, name, _ in _leaves(asked)
+        if is_secret_name(name)
+    ]
+    known = [secret for secret in secrets if len(secret) >= SHORTEST]
+    problems += [
+        f"--runtime-env {given}: {path} holds a secret of this run, and Ray writes it to its logs and its dashboard: leave "
+        "it out, the workers get it anyway"
+        for path, name, value in _leaves(asked)
+        if not is_secret_name(name) and any(secret in f"{name}={value}" for secret in known)
+    ]
+    modules = asked.get("py_modules", [])
+    if not isinstance(modules, list):
+        problems.append(f"--runtime-env {given}: py_modules must be a list of folders and addresses")
+    if problems:
+        raise UsageError(problems)
+    return {**asked, "py_modules": [*modules, *map(str, packages())]}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    said = f"--runtime-env {path}"
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as e:
+        raise UsageError(f"{said}: {e.strerror}: give {CODE}, or a YAML file of a Ray runtime environment") from e
+    except RecursionError:
+        raise UsageError(f"{said}: it is nested too deeply to be a Ray runtime environment") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as e:
+        raise UsageError(f"{said} is not YAML: {' '.join(str(e).split())[:200]}") from e
+    if not isinstance(content, Mapping):
+        raise UsageError(f"{said}: must hold keys with values, for example 'pip: [tokenizers]'")
+    return {str(key): value for key, value in content.items()}
+
+
+def _leaves(value: object, path: str = "", name: str = "") -> Iterable[tuple[str, str, str]]:
+    """Each single value: its path, the last key of that, and its text."""
+    if isinstance(value, Mapping):
+        for key, held in value.items():
+            yield from _leaves(held, f"{path}.{key}" if path else str(key), str(key))
+    elif isinstance(value, list):
+        for number, held in enumerate(value):
+            yield from _leaves(held, f"{path}[{number}]", name)
+    elif value is not None:
+        yield path, name, str(value)
