@@ -130,6 +130,7 @@ class LoopClock:
 
 _CLOCK_REALTIME = 0
 _CLOCK_MONOTONIC = 1
+_NONBLOCK_CLOEXEC: int = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 _TFD_TIMER_ABSTIME = 1
 _TFD_TIMER_CANCEL_ON_SET = 2
 _FAR_FUTURE_S = 2**40
@@ -153,7 +154,7 @@ class TimerfdClock:
 
     def __init__(self) -> None:
         self._libc = ctypes.CDLL(None, use_errno=True)
-        self._fd: int = self._libc.timerfd_create(_CLOCK_MONOTONIC, os.O_NONBLOCK | os.O_CLOEXEC)
+        self._fd: int = self._libc.timerfd_create(_CLOCK_MONOTONIC, _NONBLOCK_CLOEXEC)
         if self._fd < 0:
             raise OSError(ctypes.get_errno(), "timerfd_create failed")
         self._spec = _Itimerspec()
@@ -231,7 +232,7 @@ class StepWatch:
     def __init__(self, on_step: Callable[[], None]) -> None:
         self._libc = ctypes.CDLL(None, use_errno=True)
         self._on_step = on_step
-        self._fd: int = self._libc.timerfd_create(_CLOCK_REALTIME, os.O_NONBLOCK | os.O_CLOEXEC)
+        self._fd: int = self._libc.timerfd_create(_CLOCK_REALTIME, _NONBLOCK_CLOEXEC)
         if self._fd < 0:
             raise OSError(ctypes.get_errno(), "timerfd_create failed")
         self._arm()

@@ -8,6 +8,7 @@ loop is asked in between, and does no I/O.
 from __future__ import annotations
 
 import asyncio
+import errno
 import math
 import os
 import selectors
@@ -35,6 +36,7 @@ MOST_BYTES = 4_096
 ANSWER_WITHIN_S = 5.0
 _LONGEST_PATH = 100
 """Bytes that the address of a Unix socket has room for: 104 on some systems, 108 on Linux."""
+_FAMILY: int | None = getattr(socket, "AF_UNIX", None)
 _BEFORE = (RunState.PREPARING, RunState.PROBING)
 
 
@@ -55,10 +57,12 @@ class ControlSocket:
 
     def __init__(self, directory: Path, answer: Callable[[float | None, str], dict[str, Any]]) -> None:
         """Raises OSError where there can be no socket in the directory."""
+        if _FAMILY is None:
+            raise OSError(errno.EAFNOSUPPORT, "this system has no sockets with a path")
         self._loop = asyncio.get_running_loop()
         self._answer = answer
         self._path = directory / CONTROL
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket = socket.socket(_FAMILY, socket.SOCK_STREAM)
         try:
             with _short(self._path) as address:
                 self._socket.bind(address)
@@ -156,6 +160,8 @@ def ask(path: Path, load: float | None, by: str) -> PresentLoad:
 
 
 def _asked(path: Path, question: bytes, state: RunState | None) -> dict[str, Any]:
+    if _FAMILY is None:
+        raise UsageError("this system has no sockets with a path: the load of a run cannot be set here")
     place = path / CONTROL
     if not place.is_socket() or place.is_symlink():
         if state in _BEFORE:
@@ -165,7 +171,7 @@ def _asked(path: Path, question: bytes, state: RunState | None) -> dict[str, Any
             "or an older version sends it"
         )
     try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        with socket.socket(_FAMILY, socket.SOCK_STREAM) as connection:
             connection.settimeout(2 * ANSWER_WITHIN_S)
             with _short(place) as address:
                 connection.connect(address)
@@ -193,7 +199,9 @@ def _short(path: Path) -> Iterator[str]:
     if len(os.fsencode(path)) <= _LONGEST_PATH:
         yield str(path)
         return
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    if sys.platform != "linux":
+        raise OSError(errno.ENAMETOOLONG, f"more than {_LONGEST_PATH} bytes in the path of a socket")
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
         yield f"/proc/self/fd/{folder}/{path.name}"
     finally:

@@ -47,7 +47,12 @@ def check(connections: int, *, certain: bool = True) -> str | None:
 
 
 def least_files() -> None:
-    """Make sure that a run can begin at all. Raises UsageError where the limit of open files is too low for any."""
+    """Make sure that a run can begin at all. Raises UsageError where the limit of open files is too low for any, or where
+    the system has no event loop that we can send from."""
+    if sys.platform == "win32":
+        raise UsageError(
+            "loads are sent from Linux and macOS: on Windows run Trueload inside WSL 2 (report, compare and gate work here)"
+        )
     if (most := _most_files()) < LEAST_FILES:
         raise UsageError(
             f"a run needs at least {LEAST_FILES} open files, and the limit here is {most}: raise it (ulimit -Hn 1024)"
@@ -71,7 +76,7 @@ def files_kept() -> Iterator[None]:
     kept = []
     try:
         for _ in range(_KEPT):
-            kept.append(os.open(os.devnull, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0)))
+            kept.append(os.open(os.devnull, os.O_RDONLY))
     except OSError:
         pass  # As many as there are.
     try:

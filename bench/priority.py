@@ -154,9 +154,13 @@ NICENESS_BESIDE = 10
 def give_way() -> None:
     """Let this process run only where the ones that send and serve leave it time. A nicer process of the ordinary kind keeps
     its processor for some ms when another wakes up; one of the idle kind is put aside at once."""
-    try:
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-    except (AttributeError, OSError):
+    if sys.platform == "linux":
+        try:
+            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+            return
+        except OSError:
+            pass
+    if sys.platform != "win32":
         os.nice(NICENESS_BESIDE)
 
 
@@ -167,11 +171,13 @@ class LinuxScheduler:
         return thread_cpu_ns()
 
     def realtime(self) -> None:
-        os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(1))
+        if sys.platform == "linux":
+            os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(1))
 
     def normal(self) -> None:
-        # Without privileges the flag cannot be taken back, and a call without it is refused.
-        os.sched_setscheduler(0, os.SCHED_OTHER | os.SCHED_RESET_ON_FORK, os.sched_param(0))
+        if sys.platform == "linux":
+            # Without privileges the flag cannot be taken back, and a call without it is refused.
+            os.sched_setscheduler(0, os.SCHED_OTHER | os.SCHED_RESET_ON_FORK, os.sched_param(0))
 
 
 class NoScheduler:

@@ -59,6 +59,10 @@ RUN_FILES = (REQUESTS, SAMPLES, LIVE, SERVER, GPU, CHANGES, CONTROL, MANIFEST, C
 """What a run writes before its load, or during it."""
 
 
+_BINARY: int = getattr(os, "O_BINARY", 0)
+"""Windows would write \\r\\n for each \\n."""
+
+
 class LineLog:
     """Appends whole lines to a file. `problem` says what went wrong with the disk, None as long as all is written."""
 
@@ -66,7 +70,7 @@ class LineLog:
         self.path = path
         self.problem: str | None = None
         self._pending = bytearray()
-        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | _BINARY, 0o644)
 
     def append(self, line: bytes) -> None:
         """Write the line, newline included. Never raises: what the disk does not take waits in memory."""
@@ -134,7 +138,10 @@ def _try_lock(fd: int) -> bool:
 @contextmanager
 def series_held(path: Path) -> Iterator[None]:
     """Keep the directory of a search or a sweep locked meanwhile, between its runs too."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    if sys.platform == "win32":  # It opens no directories, and has no such locks.
+        yield
+        return
+    fd = os.open(path, os.O_RDONLY)
     try:
         _try_lock(fd)
         yield
@@ -149,7 +156,7 @@ def is_series_held(path: Path) -> bool:
 
 def _is_locked(path: Path) -> bool:
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open(path, os.O_RDONLY)
     except OSError:
         return False
     try:
@@ -201,7 +208,7 @@ class RunDirectory:
     @contextmanager
     def held(self) -> Iterator[None]:
         """Keep live.jsonl locked meanwhile. The kernel lets go of it when the process ends, in whatever way."""
-        fd = os.open(self.path / LIVE, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        fd = os.open(self.path / LIVE, os.O_WRONLY | os.O_CREAT, 0o644)
         try:
             _try_lock(fd)
             yield

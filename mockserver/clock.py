@@ -32,6 +32,7 @@ HAS_TIMERFD = sys.platform == "linux"
 
 _CLOCK_REALTIME = 0
 _CLOCK_MONOTONIC = 1
+_NONBLOCK_CLOEXEC: int = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 _TFD_TIMER_ABSTIME = 1
 _TFD_TIMER_CANCEL_ON_SET = 2
 _FAR_FUTURE_S = 2**40
@@ -83,7 +84,7 @@ class Timerfd:
 
     def __init__(self, clock_id: int = _CLOCK_MONOTONIC) -> None:
         libc = ctypes.CDLL(None, use_errno=True)
-        self.fd: int = libc.timerfd_create(clock_id, os.O_NONBLOCK | os.O_CLOEXEC)
+        self.fd: int = libc.timerfd_create(clock_id, _NONBLOCK_CLOEXEC)
         if self.fd < 0:
             raise OSError(ctypes.get_errno(), "timerfd_create failed")
         self._settime = libc.timerfd_settime

@@ -28,6 +28,7 @@ exit status: 0 measured, 2 wrong usage, 3 even the first steps failed, 70 a defe
 
 def main(argv: Sequence[str]) -> int:
     """Run the command. Returns its exit status; raises BenchError."""
+    import sys
     from pathlib import Path
 
     from bench import ceiling
@@ -40,6 +41,10 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--no-store", action="store_true", help="do not keep the result for later runs")
     parser.add_argument("--quiet", action="store_true", help="print no progress")
     given = parser.parse_args(list(argv))
+    if sys.platform != "linux":
+        raise UsageError(
+            "limits needs Linux: its bare source is made of epoll; calibrate shows how exact this machine is"
+        )
     if given.no_store and given.out is not None:
         raise UsageError("--out says where to keep the result, and --no-store not to: leave one of the two out")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
+from bench import transport as transports
 from bench.config.settings import Settings
 from bench.endpoints import DEFAULT, ENDPOINTS, urls
 from bench.endpoints.interface import TOOL_CHOICES
@@ -57,7 +58,8 @@ def _websocket_problems(settings: Settings) -> list[str]:
     if not settings.stream:
         problems.append("--websocket and --no-stream exclude each other: what comes over a WebSocket is a stream")
     if settings.transport != "wire":
-        problems.append(f"--websocket needs --transport wire: {settings.transport} has no WebSocket")
+        here = "" if transports.missing("wire") is None else ", and wire needs Linux"
+        problems.append(f"--websocket needs --transport wire: {settings.transport} has no WebSocket{here}")
     return problems
 
 

@@ -24,7 +24,7 @@ from bench.schedule import ARRIVALS
 from bench.schedule.segments import Segment, lasts_ns
 from bench.secrets import public_body, public_url
 from bench.traffic import TrafficMix, masked, mix_of, read
-from bench.transport import DEFAULT, TRANSPORTS
+from bench.transport import DEFAULT, TRANSPORTS, present
 from bench.verdict.limits import Limits
 from promptset import recipes
 from promptset.agents.recipe import LEAST_LIMIT
@@ -361,7 +361,7 @@ class Settings(BaseModel):
     )
     limits: Limits = option(Limits(), "limits of the verdict", group="file")
 
-    transport: Annotated[str, AfterValidator(lambda v: values.one_of(v, TRANSPORTS))] = option(
+    transport: Annotated[str, AfterValidator(present)] = option(
         DEFAULT, "how requests are sent: " + ", ".join(TRANSPORTS), group="engine", metavar="NAME"
     )
 

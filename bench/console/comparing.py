@@ -133,7 +133,8 @@ class Comparer:
                 command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
             )
             with suppress(OSError):
-                os.setpriority(os.PRIO_PROCESS, process.pid, _NICENESS)
+                if sys.platform != "win32":
+                    os.setpriority(os.PRIO_PROCESS, process.pid, _NICENESS)
             try:
                 _, said = process.communicate(timeout=_WITHIN_S)
             except subprocess.TimeoutExpired:

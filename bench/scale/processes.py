@@ -7,8 +7,6 @@ leaves what it had written; the others go on, and the verdict names it.
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 import socket
 import subprocess
 import sys
@@ -140,5 +138,5 @@ class WorkerProcesses(Together):
             try:
                 worker.process.wait(timeout=5)
             except subprocess.TimeoutExpired:
-                os.kill(worker.process.pid, signal.SIGKILL)
+                worker.process.kill()
                 worker.process.wait()

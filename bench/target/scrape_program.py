@@ -140,7 +140,7 @@ class Watch:
     def _write(self, source: Source, line: bytes) -> None:
         path = self._task.gpu_path if source.page.gpu else self._task.path
         if path not in self._files:
-            self._files[path] = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+            self._files[path] = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         _write(self._files[path], line)
 
     def _scrape(self) -> ServerSeries:

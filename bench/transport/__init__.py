@@ -38,3 +38,19 @@ TRANSPORTS: dict[str, Callable[[Target, Reading, Clock], Transport]] = {
 
 DEFAULT = "wire" if sys.platform == "linux" else "httpx"
 """epoll and kernel stamps are Linux's; elsewhere httpx serves, and the result says `clock: user`."""
+
+
+def missing(name: str) -> str | None:
+    """Why this system has no such transport, and what to do; None where it has."""
+    if name == "wire" and sys.platform != "linux":
+        return "wire needs Linux (epoll, and the kernel's time stamps): leave --transport out, and httpx sends the requests"
+    return None
+
+
+def present(name: str) -> str:
+    """The name of a transport that there is, and that this system has. Raises ValueError."""
+    if name not in TRANSPORTS:
+        raise ValueError(f"{name!r} is not one of {', '.join(TRANSPORTS)}")
+    if (why := missing(name)) is not None:
+        raise ValueError(why)
+    return name

@@ -17,6 +17,7 @@ import select
 import socket
 import ssl
 import struct
+import sys
 from typing import TYPE_CHECKING, Any
 
 from bench.clock import NS_PER_S, now_ns
@@ -45,7 +46,7 @@ SO_TIMESTAMPNS = 35
 """asm-generic/socket.h; Python has no name for it."""
 
 _STAMP = struct.Struct("qq")
-_CONTROL_SIZE = socket.CMSG_SPACE(_STAMP.size)
+_CONTROL_SIZE = socket.CMSG_SPACE(_STAMP.size) if sys.platform != "win32" else 0
 _END = b"\r\n\r\n"
 _PUT_BY = 64
 READABLE = select.EPOLLIN if hasattr(select, "EPOLLIN") else 1

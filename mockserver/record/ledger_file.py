@@ -19,7 +19,7 @@ from array import array
 from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from mockserver.clock import NS_PER_S, now_ns
 from mockserver.errors import UsageError
@@ -41,7 +41,7 @@ def open_file(path: Path | None) -> BinaryIO:
     Raises UsageError if it cannot be written.
     """
     if path is None:
-        return tempfile.TemporaryFile("a+b", buffering=0)
+        return cast(BinaryIO, tempfile.TemporaryFile("a+b", buffering=0))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         return path.open("a+b", buffering=0)
@@ -150,21 +150,23 @@ class LedgerFile:
         if not self._shared:
             yield
             return
-        fcntl.lockf(self._file, fcntl.LOCK_EX)
+        if sys.platform != "win32":  # There the mock is one process.
+            fcntl.lockf(self._file, fcntl.LOCK_EX)
         try:
             yield
         finally:
-            fcntl.lockf(self._file, fcntl.LOCK_UN)
+            if sys.platform != "win32":
+                fcntl.lockf(self._file, fcntl.LOCK_UN)
 
     def _find_lines(self) -> bool:
         """Find lines of other processes, up to a slice. Returns whether there may be more."""
         if not self._shared:
             return False
         at = self._starts[-1]
-        data = os.pread(self._file.fileno(), _SLICE_BYTES, at)
+        data = self._read_at(at, _SLICE_BYTES)
         end = data.find(b"\n") + 1
         if not end and len(data) == _SLICE_BYTES:  # One line longer than a slice.
-            data = os.pread(self._file.fileno(), os.fstat(self._file.fileno()).st_size - at, at)
+            data = self._read_at(at, os.fstat(self._file.fileno()).st_size - at)
             end = data.find(b"\n") + 1
         more = len(data) >= _SLICE_BYTES and end > 0
         while end:
@@ -179,7 +181,14 @@ class LedgerFile:
         if since >= lines:
             return b"".join(kept)
         start = self._starts[max(since, 0)]
-        return b"".join((os.pread(self._file.fileno(), self._starts[-1] - start, start), *kept))
+        return b"".join((self._read_at(start, self._starts[-1] - start), *kept))
+
+    def _read_at(self, offset: int, size: int) -> bytes:
+        """At most so many bytes from there on. Writes go to the end of the file wherever this leaves its position."""
+        if sys.platform != "win32":
+            return os.pread(self._file.fileno(), size, offset)
+        self._file.seek(offset)
+        return self._file.read(size)
 
     def close(self) -> None:
         """Try once more, save unwritten lines elsewhere, and close the file."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,7 @@ class Peers:
                 writer.write(await answers[question]())
                 await writer.drain()
 
-        if self._others:
+        if self._others and sys.platform != "win32":
             self._server = await asyncio.start_unix_server(answer, self._path(self.number))
 
     async def ask(self, question: str) -> list[bytes]:
@@ -68,6 +69,8 @@ class Peers:
         return list(await asyncio.gather(*(self._ask(number, question) for number in self._others)))
 
     async def _ask(self, number: int, question: str) -> bytes:
+        if sys.platform == "win32":
+            raise PeerError("Windows has no sockets of files for Python")
         try:
             async with asyncio.timeout(TIMEOUT_S):
                 reader, writer = await asyncio.open_unix_connection(self._path(number))

@@ -63,6 +63,8 @@ class WorkerProcesses:
                 os.close(ready)
 
     def _fork(self, number: int, parent_read: int, parent_write: int) -> None:
+        if sys.platform == "win32":
+            raise MockError("Windows has no fork")  # `serve` has refused before.
         ready_read, ready_write = os.pipe()
         # Block signals until the worker has its own handlers. Otherwise the parent's handler would run in it.
         signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
@@ -77,6 +79,8 @@ class WorkerProcesses:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM))
 
     def _run_worker(self, number: int, pipes: WorkerPipes) -> None:
+        if sys.platform == "win32":
+            raise MockError("Windows has no fork")
         status = 70
         try:
             signal.signal(signal.SIGINT, signal.SIG_IGN)

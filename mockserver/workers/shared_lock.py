@@ -20,14 +20,13 @@ class SharedLock:
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
         """Hold it."""
-        if sys.platform == "win32":
-            yield  # A single process.
-            return
-        fcntl.lockf(self._file, fcntl.LOCK_EX)
+        if sys.platform != "win32":
+            fcntl.lockf(self._file, fcntl.LOCK_EX)
         try:
-            yield
+            yield  # On Windows the process is the only one.
         finally:
-            fcntl.lockf(self._file, fcntl.LOCK_UN)
+            if sys.platform != "win32":
+                fcntl.lockf(self._file, fcntl.LOCK_UN)
 
     def close(self) -> None:
         """Give its file back."""

@@ -44,6 +44,7 @@ CANNOT_RUN = {
     "scripts/simulate-statistics": "takes half an hour of a quiet machine",
     "scripts/knee-against-closed-form": "takes three minutes",
     "python -m bench sweep --url http://127.0.0.1:8000 --loads concurrency=1..256x2": "takes ten minutes",
+    "scripts/platforms": "installs an environment for each version of Python",
     "scripts/test": "runs this very test",
     "scripts/check": "reads the whole checkout, and is run before anything lands anyway",
     "python gpu/measure.py": "needs a GPU and vLLM; tests/sockets/test_gpu_measure.py runs it with a stand-in",

@@ -1,0 +1,36 @@
+"""Commands of `python -m bench` in a process that has only what another system has:
+`python -m tests.support.as_platform PLATFORM [["run", "--url", ...], ...]`. Prints the exit status of each to stdout's end.
+
+The standard library and what others wrote stay those of this system; our own code is told that it runs on the other one.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+
+from tests.support.other_platform import OURS, become
+
+USED = (
+    *("bench.cli", "bench.load_test", "bench.evaluate", "bench.commands.run", "bench.commands.report", "bench.report"),
+    *(
+        "bench.terminal",
+        "bench.control",
+        "bench.limits.measure",
+        "bench.transport.wire",
+        "bench.transport.httpx_transport",
+    ),
+)
+"""What the commands import of us, so that what that needs of others is there before anything is taken away."""
+
+if __name__ == "__main__":
+    _, platform, commands = sys.argv
+    for name in USED:
+        importlib.import_module(name)
+    for name in [name for name in sys.modules if name.partition(".")[0] in OURS]:
+        del sys.modules[name]
+    become(platform)
+    main = importlib.import_module("bench.cli").main
+    statuses = [main(words) for words in json.loads(commands)]
+    print(json.dumps(statuses))

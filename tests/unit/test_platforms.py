@@ -1,0 +1,98 @@
+"""Other systems than Linux, as far as Linux can tell: what is taken away from a process stands for what they lack."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from mockserver.api import MockServer
+from tests.support.other_platform import LACKS, OURS
+
+pytestmark = pytest.mark.processes
+
+ROOT = Path(__file__).parents[2]
+
+
+def without_what(platform: str, *words: str, program: str = "other_platform") -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", f"tests.support.{program}", platform, *words]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.mark.parametrize("platform", LACKS)
+def test_every_module_can_be_imported_on_other_systems(platform: str) -> None:
+    ran = without_what(platform)
+    assert ran.returncode == 0, ran.stderr
+    *problems, count = ran.stdout.splitlines()
+    assert problems == []
+    # Each file is a module, but those that run when they are imported.
+    folders = [ROOT / ("datasets" if package == "promptset" else "") / package for package in OURS]
+    files = [path for folder in folders for ending in ("*.py", "*.so") for path in folder.rglob(ending)]
+    files = [path for path in files if not path.stem.endswith(("__main__", "_program"))]
+    assert count == f"{len(files)} modules"
+
+
+CARELESS = {
+    "import fcntl": ("win32",),
+    "import select; READABLE = select.EPOLLIN": ("darwin", "win32"),
+    "import os; PROCESSORS = os.sched_getaffinity(0)": ("darwin", "win32"),
+    "from socket import AF_UNIX": ("win32",),
+    "import signal; ENDS = signal.SIGKILL": ("win32",),
+}
+"""What a module may do when it is imported, and where that fails."""
+
+
+@pytest.mark.parametrize("platform", LACKS)
+def test_a_module_that_needs_linux_to_be_imported_is_named(platform: str, tmp_path: Path) -> None:
+    package = tmp_path / "planted_package"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    for number, line in enumerate(CARELESS):
+        (package / f"careless_{number}.py").write_text(line + "\n")
+    *problems, _ = without_what(platform, str(tmp_path)).stdout.splitlines()
+    wrong = [f"planted_package.careless_{n}" for n, where in enumerate(CARELESS.values()) if platform in where]
+    assert [problem.partition(":")[0] for problem in problems] == wrong
+
+
+def commands(platform: str, *commands: list[str]) -> tuple[list[int], subprocess.CompletedProcess[str]]:
+    """The exit statuses of commands on that system, and what they said."""
+    ran = without_what(platform, json.dumps(commands), program="as_platform")
+    assert ran.returncode == 0, ran.stderr
+    return json.loads(ran.stdout.splitlines()[-1]), ran
+
+
+def test_without_epoll_httpx_sends_the_load(mock_llm: MockServer, tmp_path: Path) -> None:
+    out, url = str(tmp_path / "run"), ["--url", mock_llm.url]
+    run = ["run", *url, "--concurrency", "2", "--requests", "6", "--output-tokens", "4", "--quiet", "--out", out]
+    refused = [
+        ["run", *url, "--transport", "wire"],
+        ["run", *url, "--websocket", "--endpoint", "responses"],
+        ["limits"],
+    ]
+    (status, *others), ran = commands("darwin", run, *refused)
+    assert status in (0, 3), ran.stderr  # A busy machine measures badly.
+    assert "transport: httpx" in (tmp_path / "run" / "run.yaml").read_text()
+    assert len((tmp_path / "run" / "requests.jsonl").read_text().splitlines()) == 6
+    assert others == [2, 2, 2]
+    wire, websocket, limits = ran.stderr.splitlines()[-3:]
+    assert wire.startswith("error: --transport: wire needs Linux")
+    assert websocket.endswith("httpx has no WebSocket, and wire needs Linux")
+    assert limits.startswith("error: limits needs Linux")
+    # A system that cannot send renders what was measured elsewhere.
+    (report, load), ran = commands("win32", ["report", out], ["run", *url, "--requests", "3", "--out", f"{out}-2"])
+    assert report == status, ran.stderr
+    assert "6 succeeded" in ran.stdout
+    assert load == 2
+    (said,) = ran.stderr.splitlines()[-1:]
+    assert "on Windows run Trueload inside WSL 2" in said
+
+
+def test_the_versions_of_python_that_are_named_are_those_that_are_allowed() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    named = [line.rpartition(" ")[2] for line in project["classifiers"] if "Python :: 3." in line]
+    assert project["requires-python"] == f">={named[0]}"
+    assert named == [f"3.{minor}" for minor in range(11, 11 + len(named))]
