@@ -46,6 +46,9 @@ def main() -> None:
             page.get_by_role("link", name="Tasks").click()
             page.locator("tbody tr").first.wait_for()
             take(page, "tasks")
+            (report,) = Path(runs).glob("*/report.html")
+            page.goto(report.as_uri())
+            page.screenshot(path=PICTURES / "report.png")
             browser.close()
         finally:
             console.terminate()

@@ -24,7 +24,8 @@ from tests.support.documentation import (
     labels,
 )
 
-PAGES = ["README.md", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*.md")), "gpu/README.md"]
+_PAGES_OF_DOCS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md"))
+PAGES = ["README.md", *_PAGES_OF_DOCS, "gpu/README.md", "CONTRIBUTING.md"]
 BLOCKS = {page: blocks_of(page, (ROOT / page).read_text(encoding="utf-8")) for page in PAGES}
 
 

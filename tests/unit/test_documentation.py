@@ -16,6 +16,7 @@ from bench.verdict import SIGNS
 from tests.support.documentation import LEFT_OUT, NO_COMMANDS, ROOT, RUN, Block, commands_of, labels
 from tests.support.examples import BLOCKS, PAGES
 
+OF_THE_PROJECT = ["CHANGELOG.md", "SECURITY.md", "CODE_OF_CONDUCT.md"]
 CANNOT_RUN = {
     "pip install": "changes the environment; scripts/bench-install does the same in a fresh one",
     "scripts/bench-install": "needs a package index",
@@ -46,6 +47,11 @@ CANNOT_RUN = {
     "python -m bench sweep --url http://127.0.0.1:8000 --loads concurrency=1..256x2": "takes ten minutes",
     "scripts/platforms": "installs an environment for each version of Python",
     "scripts/test": "runs this very test",
+    "scripts/site": "builds the whole site, and is run before anything lands anyway",
+    "scripts/environment": "makes the environment that this test runs in",
+    "scripts/release-check": "looks at this checkout; tests/unit/test_release_check.py runs it",
+    "python3 -m venv .venv": "as pip install",
+    ". .venv/bin/activate": "as pip install",
     "scripts/check": "reads the whole checkout, and is run before anything lands anyway",
     "python gpu/measure.py": "needs a GPU and vLLM; tests/sockets/test_gpu_measure.py runs it with a stand-in",
     "python gpu/serve_vllm.py": "needs a GPU and vLLM",
@@ -79,7 +85,7 @@ def anchors(text: str) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
 
 
-@pytest.mark.parametrize("page", [*PAGES, "CHANGELOG.md"])
+@pytest.mark.parametrize("page", [*PAGES, *OF_THE_PROJECT])
 def test_every_link_inside_the_project_leads_somewhere(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     for target in re.findall(r"\]\(([^)\s]+)\)", text):
@@ -118,7 +124,7 @@ APART = re.compile(r"[0-9}] %(?![\w(}])")
 
 def texts() -> Iterator[tuple[str, str]]:
     """(where, text) of all that a person reads: pages, templates, golden reports, and every string of the programs."""
-    pages = [ROOT / page for page in (*PAGES, "CHANGELOG.md")]
+    pages = [ROOT / page for page in (*PAGES, *OF_THE_PROJECT)]
     for path in [*pages, *(ROOT / "bench").rglob("*.j2"), *(ROOT / "tests" / "golden").iterdir()]:
         yield str(path.relative_to(ROOT)), path.read_text(encoding="utf-8")
     for folder in ("bench", "mockserver", "datasets", "gpu"):

@@ -1,0 +1,257 @@
+"""The reference pages of the site, made of the declarations that the programs themselves read: no page can be behind.
+
+`PAGES` has a function for each page; each returns Markdown. scripts/site_pages.py puts them into the site.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NoReturn
+
+from bench.commands import COMMANDS
+from bench.metrics.catalog import METRICS, REQUEST_METRICS
+from bench.records import Outcome, RequestRecord
+from bench.verdict import SIGNS
+from bench.verdict.limits import Limits
+from mockserver.config import Flag, MockConfig
+from mockserver.faults import FAULTS, GROUPS
+
+ROOT = Path(__file__).parents[1]
+SCHEMAS = ("report", "load_search", "fit")
+"""The folders of bench/ that have schemas of files."""
+FILES = {"load_sweep.schema.json": "sweep.json", "profile.schema.json": "profile.json"}
+"""The files whose names are not those of their schemas."""
+MADE = "*Made of the declarations when this site is built.*"
+
+
+class _Captured(Exception):
+    """The parser of a command, on its way out of its `--help`."""
+
+    def __init__(self, parser: argparse.ArgumentParser) -> None:
+        super().__init__()
+        self.parser = parser
+
+
+def parser_of(main: Callable[[Sequence[str]], object]) -> argparse.ArgumentParser:
+    """The parser with which a command reads its flags: caught where it would print its help."""
+
+    def caught(self: argparse.ArgumentParser, file: object = None) -> NoReturn:
+        raise _Captured(self)
+
+    kept = argparse.ArgumentParser.print_help
+    argparse.ArgumentParser.print_help = caught  # type: ignore[method-assign]
+    try:
+        main(["--help"])
+    except _Captured as e:
+        return e.parser
+    finally:
+        argparse.ArgumentParser.print_help = kept  # type: ignore[method-assign]
+    raise AssertionError(f"{main} has no --help of argparse")
+
+
+def parsers() -> dict[str, argparse.ArgumentParser]:
+    """The parser of every command, by the words that start it."""
+    found = {f"python -m bench {name}": parser_of(import_module(module).main) for name, module in COMMANDS.items()}
+    found["python -m mockserver"] = parser_of(import_module("mockserver.cli").main)
+    found["python -m promptset"] = parser_of(import_module("promptset.cli").main)
+    return found
+
+
+def cell(text: str) -> str:
+    """Text for a cell of a table."""
+    return re.sub(r"\s+", " ", text).replace("|", "\\|").replace("<", "&lt;").strip()
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)]) + "\n"
+
+
+def _flag_row(action: argparse.Action) -> tuple[str, str]:
+    words = ", ".join(action.option_strings) or str(action.metavar or action.dest)
+    shown = action.metavar if isinstance(action.metavar, str) else action.dest.upper()
+    if action.option_strings and action.nargs != 0:
+        words += f" {shown}"
+    said = action.help or f"one of {', '.join(map(str, action.choices or ()))}"
+    return f"`{words}`".replace("|", "\\|"), cell(said % {"default": action.default, "prog": ""})
+
+
+def flags() -> str:
+    """Every flag of every command."""
+    parts = ["# Commands and flags", MADE + " [Running a load test](../usage.md) explains when to use which."]
+    for words, parser in parsers().items():
+        parts += [f"## {words}", cell(parser.description or "")]
+        for group in parser._action_groups:
+            rows = [
+                _flag_row(action)
+                for action in group._group_actions
+                if action.help != argparse.SUPPRESS and "--help" not in action.option_strings
+            ]
+            if rows:
+                title = group.title or ""
+                parts += [] if title in ("options", "positional arguments") else [f"**{title}**"]
+                parts.append(table(("flag", "what it does"), rows))
+    return "\n\n".join(parts) + "\n"
+
+
+def metrics() -> str:
+    """Every metric that results show, every sign of the verdict with its band, and every outcome."""
+    parts = ["# Metrics, signs and outcomes", MADE + " [What the numbers mean](../metrics.md) has the formulas."]
+    parts += ["## Metrics", 'The name is the one that objectives use: `--slo "ttft:p99<500ms"`.']
+    rows = [
+        (f"`{m.name}`", m.title, m.unit, "a request" if m.name in REQUEST_METRICS else "a token", cell(m.description))
+        for m in METRICS.values()
+    ]
+    parts.append(table(("name", "title", "unit", "one value", "what it is"), rows))
+    parts += ["## Signs of the verdict", "[Troubleshooting](../troubleshooting.md) says what to do about each."]
+    parts.append(table(("sign", "what it looks at"), [(f"`{n}`", cell(_first(f.__doc__))) for n, f in SIGNS.items()]))
+    parts += [
+        "### Bands",
+        "The keys of `limits:` in a file of settings. A value above the band is what the column says.",
+    ]
+    bands = [(f"`{name}`", *_band(field.default)) for name, field in Limits.model_fields.items()]
+    parts.append(table(("key", "SUSPECT above", "INVALID above", "FAILED above"), bands))
+    parts += [
+        "## Outcomes of a request",
+        "[How a request can end](../metrics.md#how-a-request-can-end) says which is which.",
+    ]
+    parts.append("\n".join(f"- `{outcome}`" for outcome in Outcome))
+    return "\n\n".join(parts) + "\n"
+
+
+def _first(doc: str | None) -> str:
+    return (doc or "").split("\n\n")[0]
+
+
+def _band(band: Any) -> tuple[str, str, str]:
+    values = (getattr(band, part, None) for part in ("suspect", "invalid", "failed"))
+    suspect, invalid, failed = ("" if value is None else f"{value:g}" for value in values)
+    return suspect, invalid, failed
+
+
+def schema_files() -> list[Path]:
+    """The published schemas."""
+    return sorted(path for folder in SCHEMAS for path in (ROOT / "bench" / folder).glob("*.schema.json"))
+
+
+def keys_of(node: dict[str, Any], path: str = "") -> Iterator[tuple[str, str, str]]:
+    """(path, type, description) of every key that a schema declares, depth first. `[]` stands for the items of a list, `*`
+    for any name. A part that has a definition of its own is named and not entered."""
+    if path:
+        yield path, _type_of(node), node.get("description", "")
+    for name, child in node.get("properties", {}).items():
+        yield from keys_of(child, f"{path}.{name}" if path else name)
+    if isinstance(any_name := node.get("additionalProperties"), dict):
+        yield from keys_of(any_name, f"{path}.*" if path else "*")
+    if isinstance(items := node.get("items"), dict):
+        yield from list(keys_of(items, f"{path}[]"))[1:]
+    for choice in (*node.get("anyOf", ()), *node.get("oneOf", ()), *node.get("allOf", ())):
+        yield from list(keys_of(choice, path))[1:]
+
+
+def _type_of(node: dict[str, Any]) -> str:
+    if "const" in node:
+        return f"`{node['const']}`"
+    if "enum" in node:
+        return ", ".join("null" if value is None else f"`{value}`" for value in node["enum"])
+    choices = (*node.get("anyOf", ()), *node.get("oneOf", ()))
+    if choices:
+        return " or ".join(dict.fromkeys(_type_of(choice) for choice in choices))
+    if "$ref" in node:
+        return f"*{node['$ref'].removeprefix('#/$defs/')}*"
+    kind = node.get("type", "object" if "properties" in node else "any")
+    kinds = " or ".join(kind) if isinstance(kind, list) else str(kind)
+    return f"{kinds} of {_type_of(items)}" if isinstance(items := node.get("items"), dict) else kinds
+
+
+def fields_of_records() -> dict[str, str]:
+    """What docs/usage.md says of each field of requests.jsonl."""
+    page = (ROOT / "docs" / "usage.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \| (.*) \|$", page.partition("### requests.jsonl")[2], re.MULTILINE)
+    return {name: said for names, said in rows for name in re.findall(r"`(\w+)`", names)}
+
+
+def _keys(node: dict[str, Any], path: str = "") -> str:
+    """The table of the keys of a schema, or of one of its definitions; empty where it has none."""
+    rows = [(f"`{key}`", cell(kind), cell(said)) for key, kind, said in list(keys_of(node, path))[bool(path) :]]
+    return table(("key", "type", "what it is"), rows) if rows else ""
+
+
+def files() -> str:
+    """Every field of requests.jsonl, and every key of every file that has a schema."""
+    parts = ["# Files and their schemas", MADE + " [The run directory](../usage.md#the-run-directory) lists the files."]
+    parts.append(
+        "A file names its schema and its version: `trueload/summary/1`. A new key leaves the number as it is; a key that "
+        "changes its meaning, or goes, raises it. A run directory of an older version renders with the newer one."
+    )
+    said = fields_of_records()
+    rows = [
+        (f"`{f.name}`", f"`{f.type}`".replace("|", "\\|"), re.sub(r"\[([^]]+)\]\([^)]+\)", r"\1", said.get(f.name, "")))
+        for f in dataclasses.fields(RequestRecord)
+    ]
+    parts += [
+        "## requests.jsonl",
+        "One JSON object a line, one line a request. Fields that share a row in [the description](../usage.md#requestsjsonl) "
+        "share its words here.",
+        table(("field", "type", "what it is"), rows),
+    ]
+    for path in schema_files():
+        schema = json.loads(path.read_text(encoding="utf-8"))
+        name = FILES.get(path.name, path.name.replace(".schema", ""))
+        parts += [
+            f"## {name}",
+            cell(schema.get("description") or schema["title"]),
+            f"Schema: `{path.relative_to(ROOT)}`",
+        ]
+        parts.append(_keys(schema))
+        for part, node in schema.get("$defs", {}).items():
+            if keys := _keys(node, part):
+                parts += [f"### {part} ({name})", cell(node.get("description", "")), keys]
+    return "\n\n".join(parts) + "\n"
+
+
+def mock() -> str:
+    """Every setting of the mock, and every fault with its options."""
+    parts = ["# The mock's settings and faults", MADE + " [The mock](../mock.md) explains them.", "## Settings"]
+    parts.append("The key is that of the YAML file; the flag has dashes: `max_model_len`, `--max-model-len`.")
+    rows = []
+    for name, field in MockConfig.model_fields.items():
+        flag = next(extra for extra in field.metadata if isinstance(extra, Flag))
+        usual = "" if field.default in (None, ()) else f"`{field.default}`"
+        rows.append(
+            (
+                f"`{name}`",
+                f"`{flag.metavar}`".replace("|", "\\|"),
+                usual,
+                "yes" if flag.live else "",
+                cell(field.description or ""),
+            )
+        )
+    parts.append(table(("key", "value", "default", "can change while it serves", "what it does"), rows))
+    parts += [
+        "## Faults",
+        "`--fault NAME:option=value,...`; [which requests](../mock.md#faults) it hits is said there too.",
+    ]
+    for group, title in GROUPS.items():
+        kinds = [kind for kind in FAULTS.values() if kind.group == group]
+        faults = [
+            (
+                f"`{kind.name}`",
+                cell(kind.doc),
+                "; ".join(f"`{option.name}`: {cell(option.doc)}" for option in kind.options),
+            )
+            for kind in kinds
+        ]
+        parts += [f"### {title[0].upper()}{title[1:]}", table(("fault", "what it does", "options"), faults)]
+    return "\n\n".join(parts) + "\n"
+
+
+PAGES: dict[str, Callable[[], str]] = {"flags": flags, "metrics": metrics, "files": files, "mock": mock}
+"""The page of the site under reference/, by its name."""

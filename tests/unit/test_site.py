@@ -1,0 +1,171 @@
+"""The documentation site: its reference pages have all that is declared, its links lead somewhere, it asks no other host."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import importlib
+import json
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import pytest
+
+from bench.commands import COMMANDS
+from bench.config import Settings
+from bench.metrics.catalog import METRICS
+from bench.records import Outcome, RequestRecord
+from bench.verdict import SIGNS
+from bench.verdict.limits import Limits
+from mockserver.config import MockConfig
+from mockserver.faults import FAULTS
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def reference() -> Iterator[ModuleType]:
+    sys.path.insert(0, str(ROOT / "scripts"))
+    try:
+        yield importlib.import_module("reference")
+    finally:
+        sys.path.remove(str(ROOT / "scripts"))
+        sys.modules.pop("reference", None)
+
+
+@pytest.fixture(scope="module")
+def hooks() -> Iterator[ModuleType]:
+    pytest.importorskip("mkdocs", reason="needs the extra `docs`")
+    before = list(sys.path)
+    sys.path.insert(0, str(ROOT / "scripts"))
+    try:
+        yield importlib.import_module("site_pages")
+    finally:
+        sys.path[:] = before
+        for name in ("site_pages", "reference"):
+            sys.modules.pop(name, None)
+
+
+def rows(page: str) -> list[list[str]]:
+    """The cells of every row of every table."""
+    lines = [line for line in page.splitlines() if line.startswith("| ")]
+    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
+
+
+def test_the_page_of_flags_has_every_flag_of_every_command(reference: ModuleType) -> None:
+    page = reference.flags()
+    sections = dict(re.findall(r"^## (python -m [^\n]+)\n(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL))
+    assert [name for name in COMMANDS if f"python -m bench {name}" not in sections] == []
+    run = sections["python -m bench run"]
+    flags = [
+        f"--{'no-' if field.default is True else ''}{name.replace('_', '-')}"
+        for name, field in Settings.model_fields.items()
+    ]
+    flags.remove("--limits")
+    assert [flag for flag in flags if f"| `{flag}" not in run] == []
+    mock = sections["python -m mockserver"]
+    assert [name for name in MockConfig.model_fields if f"| `--{name.replace('_', '-')} " not in mock] == []
+    assert "| `--resume DIR` |" in sections["python -m bench search"]
+    assert "| `--recipe NAME\\|FILE` |" in sections["python -m promptset"]
+    assert [row for row in rows(page) if len(row) != 2 or not row[1]] == []
+
+
+def test_the_parser_of_a_command_is_found_and_its_help_is_put_back(reference: ModuleType) -> None:
+    before = argparse.ArgumentParser.print_help
+    with pytest.raises(AssertionError, match=r"no --help"):
+        reference.parser_of(lambda words: None)
+    assert argparse.ArgumentParser.print_help is before
+
+
+def test_the_page_of_metrics_has_every_metric_sign_band_and_outcome(reference: ModuleType) -> None:
+    first = [row[0].strip("`") for row in rows(reference.metrics())]
+    assert [name for name in (*METRICS, *SIGNS, *Limits.model_fields) if name not in first] == []
+    assert [outcome for outcome in Outcome if f"- `{outcome}`" not in reference.metrics()] == []
+
+
+def test_the_page_of_files_has_every_field_and_every_key(reference: ModuleType) -> None:
+    page = reference.files()
+    first = {row[0].strip("`") for row in rows(page)}
+    assert {field.name for field in dataclasses.fields(RequestRecord)} <= first
+    nothing_said = [f.name for f in dataclasses.fields(RequestRecord) if not reference.fields_of_records().get(f.name)]
+    assert nothing_said == []
+    for path in (ROOT / "bench").rglob("*.schema.json"):
+        schema = json.loads(path.read_text(encoding="utf-8"))
+        assert [key for key in schema["properties"] if key not in first] == [], path
+        parts = {name for name, node in schema.get("$defs", {}).items() if "properties" in node}
+        assert [name for name in parts if f"### {name} (" not in page] == [], path
+
+
+def test_keys_of_a_schema_are_found_at_every_depth(reference: ModuleType) -> None:
+    schema = {
+        "properties": {
+            "a": {"type": "integer", "description": "How many."},
+            "rows": {"type": "array", "items": {"properties": {"at": {"enum": ["x", None]}}}},
+            "by": {"type": "object", "additionalProperties": {"properties": {"n": {"$ref": "#/$defs/part"}}}},
+            "maybe": {"anyOf": [{"type": "null"}, {"properties": {"in": {"const": 1}}}]},
+        }
+    }
+    assert list(reference.keys_of(schema)) == [
+        ("a", "integer", "How many."),
+        ("rows", "array of object", ""),
+        ("rows[].at", "`x`, null", ""),
+        ("by", "object", ""),
+        ("by.*", "object", ""),
+        ("by.*.n", "*part*", ""),
+        ("maybe", "null or object", ""),
+        ("maybe.in", "`1`", ""),
+    ]
+
+
+def test_the_page_of_the_mock_has_every_setting_and_fault(reference: ModuleType) -> None:
+    first = [row[0].strip("`") for row in rows(reference.mock())]
+    assert [name for name in (*MockConfig.model_fields, *FAULTS) if name not in first] == []
+
+
+def test_a_bar_in_a_description_does_not_end_its_cell(reference: ModuleType) -> None:
+    assert rows(reference.table(("a", "b"), [("x", reference.cell("on|off\n and <b>"))])) == [
+        ["a", "b"],
+        ["x", "on\\|off and &lt;b>"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("page", "before", "after"),
+    [
+        ("usage.md", "[m](metrics.md#objectives)", "[m](metrics.md#objectives)"),
+        ("howto/index.md", "[m](../metrics.md)", "[m](../metrics.md)"),
+        ("usage.md", "[changes](../CHANGELOG.md)", "[changes](project/changelog.md)"),
+        ("howto/index.md", "[GPU](../../gpu/README.md#a)", "[GPU](../project/gpu.md#a)"),
+        ("usage.md", "[the code](../bench/records.py)", "the code"),
+        ("project/gpu.md", "[search](../docs/search.md#x)", "[search](../search.md#x)"),
+        ("project/contributing.md", "[licence](LICENSE) [how](docs/releasing.md)", "licence [how](../releasing.md)"),
+        ("usage.md", "[w](https://semver.org/) [here](#files)", "[w](https://semver.org/) [here](#files)"),
+        ("ci.md", "```yaml workflow\non: push\n```", "```yaml\non: push\n```"),
+        ("usage.md", "![p](pictures/a.png)", "![p](pictures/a.png)"),
+    ],
+)
+def test_links_lead_to_the_page_in_the_site(hooks: ModuleType, page: str, before: str, after: str) -> None:
+    at = SimpleNamespace(file=SimpleNamespace(src_uri=page))
+    assert hooks.on_page_markdown(before, at, None, None) == after
+
+
+@pytest.mark.parametrize(
+    ("page", "asks"),
+    [
+        ('<script src="https://cdn.example/x.js"></script>', True),
+        ('<link rel="stylesheet" href="//fonts.example/css">', True),
+        ('<img alt="" src="http://example.org/a.png">', True),
+        ('<script src="assets/x.js"></script><a href="https://semver.org/">semver</a>', False),
+        ('<link rel="stylesheet" href="../assets/site.css">', False),
+    ],
+)
+def test_a_page_that_asks_another_host_is_refused(hooks: ModuleType, page: str, asks: bool) -> None:
+    at = SimpleNamespace(file=SimpleNamespace(src_uri="x.md"))
+    if asks:
+        with pytest.raises(hooks.PluginError, match=r"x\.md loads something from another host"):
+            hooks.on_post_page(page, at, None)
+    else:
+        assert hooks.on_post_page(page, at, None) == page
