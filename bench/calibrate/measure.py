@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from bench import machine, machine_cache
+from bench import machine, machine_cache, manifest
 from bench.accuracy import coverage, metamorphic
 from bench.accuracy.sweep import UNITS, LoadPoint, Sweep, SweepRow, why_it_ends
 from bench.calibrate import remote, slow_reader
@@ -68,7 +68,11 @@ def calibrate_at(config: RunConfig, *, command: Sequence[str] = (), observer: Ob
     def add_ledger(directory: RunDirectory) -> None:
         remote.fetch_ledger(base_url, before["ledger_lines"], directory.path / LEDGER)
         truth = remote.truth_of(base_url, _asked(config))
-        directory.write(MOCK, orjson.dumps({"clock": "shared" if shared else "other", "truth": truth}))
+        # Nodes of a cluster with clocks of their own: their instants are only known within the bounds of their clocks.
+        one_clock = shared and not any(place.clock_bound_ns for place in manifest.read(directory).manifest.places)
+        if shared and not one_clock:
+            observer.say("the nodes have clocks of their own: durations are compared")
+        directory.write(MOCK, orjson.dumps({"clock": "shared" if one_clock else "other", "truth": truth}))
 
     return run(config, command=command, observer=observer, before_evaluation=add_ledger)
 
@@ -86,7 +90,10 @@ def default_path() -> Path:
 
 def keep(result: Result) -> bool:
     """Keep a certificate for the later runs that it covers. Returns False for one that is of no use to them: the run was
-    interrupted, nothing could be compared, or the mock had another clock, so that its errors include the network."""
+    interrupted, nothing could be compared, the mock had another clock, so that its errors include the network, or the nodes
+    of a cluster sent the load, and it says nothing of this machine."""
+    if manifest.read(result.directory).manifest.places:
+        return False
     calibration = result.summary["calibration"]
     if result.exit == Exit.INTERRUPTED or not calibration["metrics"] or calibration["clock"] == "other":
         return False

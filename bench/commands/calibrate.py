@@ -71,6 +71,11 @@ def main(argv: Sequence[str]) -> int:
     flags, problems = parse_flags(parser, argv)
     mock_flags, url, store = flags.pop("mock"), flags.pop("url"), not flags.pop("no_store")
     loads, checks = flags.pop("sweep"), flags.pop("full")
+    if url is None and flags.get("cluster") is not None:
+        problems.append(
+            "--cluster: calibrate starts its mock on this machine, which other nodes cannot reach: start one where they can "
+            "(--host 0.0.0.0), and name it with --url"
+        )
     if checks is not None:
         return _metamorphic(flags, checks, [("--mock", mock_flags), ("--url", url), ("--sweep", loads)], problems, argv)
     if loads is not None:

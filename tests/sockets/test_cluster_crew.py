@@ -80,6 +80,24 @@ def test_nodes_with_clocks_of_their_own_send_one_load_in_the_driver_s_time(
     assert not any(Path(place["directory"]).exists() for place in told["places"])
 
 
+@pytest.mark.skipif(not clocks_can_differ(), reason="needs the right to make a time namespace")
+def test_calibration_compares_durations_where_nodes_have_clocks_of_their_own(
+    mock: MockProcess, tmp_path: Path, cluster: FakeCluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = flags(
+        mock.url, tmp_path, "--cluster", "ray", "--workers", "2", "--rate", "60", "--requests", "60", "--quiet"
+    )
+    assert cli.main(["calibrate", *words[3:]]) == Exit.USAGE
+    assert "name it with --url" in capsys.readouterr().err
+    cluster.before = [[], own_clock()]
+    assert cli.main(["calibrate", *words[1:]]) in MEASURED
+    assert json.loads((tmp_path / "run" / "mock.json").read_text())["clock"] == "other"
+    calibration = summary(tmp_path)["calibration"]
+    assert calibration["clock"] == "other"
+    assert calibration["network_ms"] >= 0
+    assert not list((tmp_path / "cache").rglob("certificates.json"))
+
+
 def test_a_node_that_is_lost_is_named_and_counted_and_what_it_had_shipped_is_there(
     mock: MockProcess, tmp_path: Path, cluster: FakeCluster
 ) -> None:

@@ -192,8 +192,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.watched_load": frozenset({"bench"}),
     "bench.calibrate": frozenset(
         {"bench.accuracy", "bench.clock", "bench.config", "bench.endpoints", "bench.errors", "bench.evaluate",
-         "bench.load_test", "bench.loads", "bench.machine", "bench.machine_cache", "bench.mock_process", "bench.observer",
-         "bench.report", "bench.run_directory"}
+         "bench.load_test", "bench.loads", "bench.machine", "bench.machine_cache", "bench.manifest", "bench.mock_process",
+         "bench.observer", "bench.report", "bench.run_directory"}
     ),
     "bench.limits": frozenset(
         {"bench.clock", "bench.config", "bench.errors", "bench.load_test", "bench.loads", "bench.machine",
