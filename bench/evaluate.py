@@ -18,6 +18,7 @@ from bench.accuracy import jobs as accuracy_of_jobs
 from bench.accuracy.load_shape import LoadKind, LoadShape
 from bench.clock import NS_PER_MS, NS_PER_S
 from bench.config import RunConfig
+from bench.damage import explained
 from bench.errors import PRECEDENCE, Exit, UsageError
 from bench.manifest import StoredRun
 from bench.metrics.catalog import REQUEST_METRICS
@@ -65,6 +66,7 @@ class Result:
         return bool(self.summary["run"]["stop_reason"] == "interrupted")
 
 
+@explained
 def evaluate(directory: RunDirectory, *, server_charts: Sequence[str] = ()) -> Result:
     """Every number of a run directory, from its files alone; writes summary.json and report.html (certificate.* too).
 

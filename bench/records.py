@@ -30,6 +30,8 @@ from bench.errors import RecordError
 
 TOKEN_KINDS = frozenset("ctf")
 """The kinds of chunk that bear generated text."""
+MOST_TOKENS = 10_000_000
+"""No reply and no prompt has more. A report that believed a larger count would need memory for each of them."""
 
 
 class Outcome(StrEnum):

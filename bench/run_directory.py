@@ -315,9 +315,12 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
         return
     for number, line in whole_lines(path):
         try:
-            yield orjson.loads(line)
+            row = orjson.loads(line)
         except orjson.JSONDecodeError as e:
             raise RecordError(f"{path}, line {number}: {e}") from e
+        if not isinstance(row, dict):
+            raise RecordError(f"{path}, line {number}: not a JSON object")
+        yield row
 
 
 def whole_lines(path: Path) -> Iterator[tuple[int, bytes]]:

@@ -37,7 +37,7 @@ def settings_of_profile(path: object) -> Mapping[str, object]:
         raise ValueError(f"{str(path)!r}: is not a profile of `python -m bench fit` ({said}, not {SCHEMA!r})")
     problems: list[str] = []
     engine, settings = row.get("engine"), row.get("settings", {})
-    if engine not in _OF_ENGINE:
+    if not isinstance(engine, str) or engine not in _OF_ENGINE:
         problems.append(f"engine {engine!r} is not known: this mock serves profiles of {' and '.join(_OF_ENGINE)}")
     elif not isinstance(row.get(_OF_ENGINE[engine]), dict):
         problems.append(f"{_OF_ENGINE[engine]} is missing: an object, as fit writes it")

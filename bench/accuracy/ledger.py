@@ -32,6 +32,8 @@ class Ledger:
                 row = orjson.loads(line)
             except orjson.JSONDecodeError as e:
                 raise RecordError(f"{name}, line {number}: {e}") from e
+            if not isinstance(row, dict) or "id" not in row:
+                raise RecordError(f"{name}, line {number}: no line of a ledger: it has no id")
             request_id, attempt = row["id"], row.get("attempt", 1)
             if request_id is None:
                 self.strangers += 1

@@ -18,7 +18,14 @@ _ROWS_AT_ONCE = 20_000
 
 
 def write(directory: RunDirectory, form: str) -> Path:
-    """Write the table; an older one is replaced. Raises UsageError where the format needs what is not installed."""
+    """Write the table; an older one is replaced. Raises UsageError where the format needs what is not installed, or where a
+    record is damaged."""
+    from bench.damage import explained
+
+    return explained(_write)(directory, form)
+
+
+def _write(directory: RunDirectory, form: str) -> Path:
     from bench import manifest
     from bench.evaluate import run_start_ns
     from bench.metrics.request_rows import request_row

@@ -23,7 +23,7 @@ from bench.comparison import batches, numbers, settings
 from bench.comparison.numbers import SHARE_MARGIN, Number
 from bench.comparison.request_values import RequestValues, read_values
 from bench.comparison.settings import Variation
-from bench.comparison.sides import MeasuredRun, Side
+from bench.comparison.sides import MeasuredRun, Side, damaged_summaries_told
 from bench.errors import UsageError
 from bench.metrics.catalog import METRICS
 from bench.metrics.run_numbers import JOB
@@ -123,7 +123,13 @@ def compare(
     """
     if len(sides) < 2:
         raise UsageError("a comparison needs two sides: name two or more directories")
-    allow = tuple(allow)
+    with damaged_summaries_told(run for side in sides for run in side.runs):
+        return _compare(sides, margin, tuple(allow), values_of)
+
+
+def _compare(
+    sides: Sequence[Side], margin: float, allow: tuple[str, ...], values_of: Callable[[Path], RequestValues]
+) -> Comparison:
     unknown = [name for name in allow if name not in settings.workload_of(sides[0].runs[0])]
     if unknown:
         raise UsageError(f"--allow {','.join(unknown)}: not a setting that must be equal; see docs/compare.md")

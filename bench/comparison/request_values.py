@@ -6,6 +6,7 @@ from array import array
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bench.damage import explained
 from bench.metrics.catalog import REQUEST_METRICS
 from bench.records import Outcome
 from bench.run_directory import RunDirectory
@@ -33,8 +34,13 @@ class RequestValues:
 
 def read_values(path: Path) -> RequestValues:
     """Of the requests after the warm-up. Raises RecordError where a record is damaged."""
+    return _read(RunDirectory.open(path))
+
+
+@explained
+def _read(directory: RunDirectory) -> RequestValues:
     rows: list[tuple[int, int, bool, list[float | None]]] = []
-    for record in RunDirectory.open(path).records():
+    for record in directory.records():
         if record.phase == "run" and record.outcome not in (Outcome.INTERRUPTED, Outcome.DROPPED, Outcome.CANCELLED):
             ok = record.outcome is Outcome.OK
             values = [metric.of(record) if ok else None for metric in REQUEST_METRICS.values()]

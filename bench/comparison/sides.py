@@ -6,7 +6,8 @@ where there is none, or one of another format, they are made from the run's file
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -121,6 +122,26 @@ def _summary(directory: RunDirectory) -> Mapping[str, Any]:
     except (FileNotFoundError, orjson.JSONDecodeError):
         pass
     return evaluate(directory).summary
+
+
+@contextmanager
+def damaged_summaries_told(runs: Iterable[MeasuredRun]) -> Iterator[None]:
+    """Where what is done meanwhile fails because a summary.json is not what its run says, make it again, and raise UsageError
+    that says so. Summaries are not checked while they are read: what Trueload wrote is right."""
+    try:
+        yield
+    except (BenchError, OSError):
+        raise
+    except Exception as e:
+        damaged = []
+        for run in runs:
+            made = orjson.loads(orjson.dumps(evaluate(RunDirectory.open(run.directory)).summary))
+            if made != run.summary:
+                again = "has been made again of the run's records: give the command again"
+                damaged.append(f"{run.directory / SUMMARY} was damaged, and {again}")
+        if damaged:
+            raise UsageError(damaged) from e
+        raise
 
 
 def usable(side: Side) -> Side:

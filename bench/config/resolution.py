@@ -84,6 +84,9 @@ def resolve(flags: Mapping[str, Any], file: Mapping[str, Any] | None = None, fil
         hint = f": did you mean {near[0] if in_file else flag(near[0])}?" if near else ""
         problems.append(f"{_place(key, flags, file_name)} is not known{hint}")
         del given[key]
+    for key in [key for key, value in given.items() if _has_zero(value)]:
+        problems.append(f"{_place(key, flags, file_name)} holds a zero byte, which no path and no text to send has")
+        given[key] = _DEFAULTS.get(key)
     try:
         settings = Settings.model_validate(given)
     except ValidationError as e:
@@ -103,6 +106,12 @@ def resolve(flags: Mapping[str, Any], file: Mapping[str, Any] | None = None, fil
     if problems:
         raise UsageError(problems)
     return complete(settings)
+
+
+def _has_zero(value: object) -> bool:
+    if isinstance(value, list | tuple):
+        return any(map(_has_zero, value))
+    return isinstance(value, str) and "\0" in value
 
 
 def _place(key: str, flags: Mapping[str, Any], file_name: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, ValidationError
 
 from bench import cancel, models
 from bench.cancel import CancelPlan
@@ -165,6 +165,20 @@ class RunConfig(Settings):
         Nothing is checked again: its files may be gone. Its secrets, which are masked, are left out, as are keys that are not
         known; those that are missing have their defaults. Raises UsageError where the mode is not known or lacks a value.
         """
+        try:
+            return cls._stored(content)
+        except (
+            ValueError,
+            TypeError,
+            AttributeError,
+            KeyError,
+            ArithmeticError,
+        ) as e:  # ValidationError is a ValueError.
+            said = f"{e.errors()[0]['loc']}" if isinstance(e, ValidationError) else str(e)
+            raise UsageError(f"the configuration in run.yaml is damaged: {' '.join(said.split())[:300]}") from e
+
+    @classmethod
+    def _stored(cls, content: Mapping[str, Any]) -> RunConfig:
         known = {key: value for key, value in content.items() if key in Settings.model_fields.keys() - SECRETS}
         limits = {key: value for key, value in known.get("limits", {}).items() if key in Limits.model_fields}
         known |= {"limits": Limits.model_validate(limits), "slo": tuple(known.get("slo", ()))}
@@ -173,7 +187,9 @@ class RunConfig(Settings):
             known["server_metrics"] = tuple(known["server_metrics"])
         if "ramp" in known:  # A number of seconds, before loads could rise.
             known["ramp"] = str(known["ramp"])
-        return complete(Settings.model_construct(**known))
+        found = complete(Settings.model_construct(**known))
+        found.model_dump(mode="json", warnings="error")  # Raises where a value is not of its type.
+        return found
 
 
 @dataclass(frozen=True, slots=True)

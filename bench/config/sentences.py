@@ -37,7 +37,7 @@ def sentences(error: Any, place_of: Callable[[str], str]) -> list[str]:
     if error["type"] == "extra_forbidden":
         return [f"{place} is not known"]
     if error["type"] == "value_error":
-        return [f"{place}: {problem[0].lower()}{problem[1:]}" for problem in message.splitlines()]
+        return [f"{place}: {problem[0].lower()}{problem[1:]}" for problem in message.splitlines() if problem]
     if error["type"] in _PLAIN:
         message = _PLAIN[error["type"]].format(**error.get("ctx", {}))
     shown = repr(error["input"]) in message or loc[0] in ("api_key", "header", "url", "extra_body")

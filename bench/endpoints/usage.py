@@ -2,7 +2,7 @@
 
 Usage is believed unless it is impossible:
 
-- it is no whole number, or negative;
+- it is no whole number, or negative, or beyond 10,000,000;
 - it is 0, and there is text;
 - it is more than was asked for, and the text does not show that many;
 - it is more than the text can hold (a token that shows has at least one byte) and more than special tokens explain;
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from bench.records import TOKEN_KINDS, TokensFrom
+from bench.records import MOST_TOKENS, TOKEN_KINDS, TokensFrom
 
 _TEXT_KINDS = TOKEN_KINDS | {"n"}
 
@@ -94,8 +94,9 @@ def input_tokens(reply: Mapping[str, Any]) -> tuple[int | None, str | None]:
 
 
 def whole_number(value: object) -> int | None:
-    """The value where it is a whole number, else None."""
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    """The value where it is a whole number that can be, else None."""
+    fits = isinstance(value, int) and not isinstance(value, bool) and abs(value) <= MOST_TOKENS
+    return value if fits else None  # type: ignore[return-value]
 
 
 def cached_tokens(usage: Mapping[str, Any] | None, timings: object) -> int | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import manifest
+from bench.damage import explained
 from bench.errors import UsageError
 from bench.fit.streams import Stream, streams_of
 from bench.run_directory import SERVER, RunDirectory
@@ -55,7 +56,7 @@ def read_runs(paths: Sequence[Path]) -> list[FittedRun]:
     found, problems = [], []
     for path in paths:
         try:
-            run = _read(path)
+            run = _read(RunDirectory.open(path))
         except UsageError as e:
             problems += e.problems
             continue
@@ -75,8 +76,9 @@ def read_runs(paths: Sequence[Path]) -> list[FittedRun]:
     return found
 
 
-def _read(path: Path) -> FittedRun:
-    directory = RunDirectory.open(path)
+@explained
+def _read(directory: RunDirectory) -> FittedRun:
+    path = directory.path
     stored = manifest.read(directory)
     zero_ns = stored.manifest.start_ns
     config = stored.written_config

@@ -7,16 +7,30 @@ without this program.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 from bench.errors import UsageError
 from bench.load_search.decisions import SURE, Ending, Search, Settings
 from bench.load_search.goals import Goal
 from bench.load_search.visits import Result
+from bench.shape import misfits
 from bench.statistics.capacity import Mean
 
 SCHEMA = 1
+_SHOWN = 10
+_SMALLEST, _LARGEST = 1e-9, 1e12
+"""Loads, times and counts lie between these."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What of the file a search goes on from."""
+
+    load_kind: Literal["rate", "concurrency"]
+    objectives: tuple[Goal, ...]
+    settings: dict[str, float]
+    visits: tuple[Result, ...]
 
 
 def to_json(
@@ -55,12 +69,44 @@ def from_json(kept: Mapping[str, Any], config_sha256: str) -> Search:
             "search.json was made with another configuration, whose visits say nothing about this one: "
             "resume with the same flags, or give another directory"
         )
+    if wrong := [*misfits(dict(kept), _Kept, "search.json is damaged:")]:
+        raise UsageError([f"{problem}; give another directory" for problem in wrong[:_SHOWN]])
+    if impossible := _impossible(kept):
+        raise UsageError(f"search.json is damaged: {impossible}; give another directory")
     try:
         goals = tuple(Goal(row["text"], row["allowed"]) for row in kept["objectives"])
         settings = Settings(load_kind=kept["load_kind"], goals=goals, **kept["settings"])
         return Search(settings, [_visit_from_json(row) for row in kept["visits"]])
-    except (KeyError, TypeError, AttributeError) as e:
+    except (KeyError, TypeError, AttributeError, ValueError, ArithmeticError) as e:
         raise UsageError(f"search.json is damaged ({type(e).__name__}: {e}): give another directory") from e
+
+
+def _impossible(kept: Mapping[str, Any]) -> str | None:
+    """What no search has written, in a file of the right shape."""
+    settings = kept["settings"]
+    if any(
+        not _SMALLEST <= settings.get(name, 1) <= _LARGEST
+        for name in ("start", "least", "most", "precision", "budget_s")
+    ):
+        return "its settings must be positive"
+    if not settings.get("least", 0.1) <= settings.get("most", 100_000.0):
+        return "its lowest load is above its highest"
+    if not kept["objectives"] or any(
+        goal["allowed"] is not None and not 0 <= goal["allowed"] < 1 for goal in kept["objectives"]
+    ):
+        return "it needs objectives that allow a share from 0 to 1"
+    for visit in kept["visits"]:
+        amounts = [visit["n"], visit["settle_s"], visit["seconds"], visit.get("requests", 0)]
+        counts = [
+            *visit.get("violations", {}).values(),
+            *visit.get("jobs", {}).values(),
+            *visit.get("about", {}).values(),
+        ]
+        positive = [visit["load"], visit["measure_s"], 1 if visit.get("e2el_p90_s") is None else visit["e2el_p90_s"]]
+        positive += [*visit.get("act", {}).values(), *(mean["load"] for mean in visit.get("means", {}).values())]
+        if min(*amounts, *counts) < 0 or min(positive) < _SMALLEST or max(*positive, *amounts) > _LARGEST:
+            return f"visit {visit['n']} has a number that cannot be"
+    return None
 
 
 def required(search: Search, load: float) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from __future__ import annotations
 from itertools import compress, islice
 from operator import sub
 
-from bench.records import TOKEN_KINDS, Outcome, RequestRecord
+from bench.records import MOST_TOKENS, TOKEN_KINDS, Outcome, RequestRecord
 
 NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
@@ -165,6 +165,12 @@ def chunk_gaps_ns(record: RequestRecord) -> list[int]:
         return []
     arrivals = token_chunk_ns(record)
     return list(map(sub, islice(arrivals, 1, None), arrivals))
+
+
+def refuse_endless(tokens: tuple[int, ...]) -> None:
+    """Raises ValueError for chunks with more tokens than any reply has: with a sample for each, memory would not do."""
+    if sum(tokens) > MOST_TOKENS:
+        raise ValueError(f"more than {MOST_TOKENS:,} tokens in one reply")
 
 
 def itl_ns(record: RequestRecord) -> list[float]:

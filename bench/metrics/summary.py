@@ -164,6 +164,8 @@ class Summary:
         self._tally.add_tokens(record, n, chunk_tokens, gaps)
         for arrivals in (self._arrivals, self._good_arrivals) if good else (self._arrivals,):
             _add_arrivals(arrivals, times, chunk_tokens, n, record.end_ns - self._facts.start_ns)
+        if chunk_tokens is not None and chunk_tokens.count(1) != len(chunk_tokens):
+            per_request.refuse_endless(chunk_tokens)
         if gaps and record.sent_ns is not None:
             # A gap that ends with one token is an ITL as it stands.
             later = None if chunk_tokens is None else chunk_tokens[1:]

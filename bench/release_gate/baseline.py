@@ -7,6 +7,7 @@ are of one workload, whose settings it holds: another workload is refused with w
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,51 @@ from bench.comparison.sides import MeasuredRun
 from bench.config.settings import Settings
 from bench.errors import UsageError
 from bench.metrics.catalog import METRICS, REQUEST_METRICS
+from bench.shape import misfits
 from bench.statistics.autocorrelation import SAFETY
 
 SCHEMA = "trueload/baseline/1"
 KEPT = 20
 """Runs that a baseline keeps: the newest."""
 STATS = ("p50", "p90", "p99")
+
+_SHOWN = 10
+
+
+@dataclass(frozen=True, slots=True)
+class _Stats:
+    """A metric of a run in the file."""
+
+    p50: float | None
+    p90: float | None
+    p99: float | None
+    n: int
+    act: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """A run in the file, as far as it is read."""
+
+    id: str
+    started: str
+    independent_requests: float
+    error_rate: float | None
+    output_tokens_per_s: float | None
+    stats: dict[str, _Stats]
+    inputs_per_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Baseline:
+    """The file, as far as it is read."""
+
+    workload: dict[str, Any]
+    workload_sha256: str
+    machine: dict[str, Any]
+    tool_version: str
+    runs: tuple[_Run, ...]
+
 
 Entry = Mapping[str, Any]
 """A run, as a baseline holds it."""
@@ -105,9 +145,10 @@ def read(path: Path) -> dict[str, Any] | None:
         raise UsageError(
             f"--baseline {path} has schema {found!r}, and this version reads {SCHEMA!r}: make it anew (--update)"
         )
-    missing = [key for key in ("workload", "workload_sha256", "runs") if key not in content]
-    if missing:
-        raise UsageError(f"--baseline {path} is damaged: it has no {', '.join(missing)}; make it anew (--update)")
+    if wrong := [*misfits(content, _Baseline, f"--baseline {path} is damaged:")]:
+        raise UsageError(
+            [f"{problem}; make it anew (--update with a file that does not exist yet)" for problem in wrong[:_SHOWN]]
+        )
     return content
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from bench.comparison import numbers
 from bench.comparison.numbers import SHARE_MARGIN, Number
 from bench.comparison.settings import refuse_several_loads, text_of
-from bench.comparison.sides import MeasuredRun
+from bench.comparison.sides import MeasuredRun, damaged_summaries_told
 from bench.errors import Exit, UsageError
 from bench.metrics.objectives import Objective
 from bench.release_gate import baseline as baselines
@@ -88,6 +88,17 @@ def decide(
 
     `updating`: a baseline with too few runs is being begun, and is no reason to refuse.
     """
+    with damaged_summaries_told(runs):
+        return _decide(runs, rules, baseline_path, baseline, updating)
+
+
+def _decide(
+    runs: Sequence[MeasuredRun],
+    rules: Rules,
+    baseline_path: Path | None,
+    baseline: Mapping[str, Any] | None,
+    updating: bool,
+) -> Gate:
     usable = tuple(run for run in runs if run.status not in ("INVALID", "FAILED"))
     unusable = tuple(run for run in runs if run not in usable)
     if not usable:

@@ -86,13 +86,13 @@ def read_scrapes(lines: Iterable[bytes]) -> Iterator[Scrape]:
             values = pages.setdefault(page, {})
             known = names.setdefault(page, {})
             for number, value in row.get("changed", {}).items():
-                values[known[int(number)]] = value
+                values[known[int(number)]] = float(value)
             for number in row.get("gone", ()):
                 values.pop(known[int(number)], None)
             for key, value in row.get("values", {}).items():
                 known[len(known)] = key
-                values[key] = value
-        except (ValueError, TypeError, KeyError, AttributeError):
+                values[key] = float(value)
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
             continue
         yield Scrape(t_ns=t_ns, asked_ns=asked_ns, page=page, values=values)
 

@@ -21,7 +21,7 @@ from mockserver.dialect.formats import parse_document, parse_tool_choice, parse_
 from mockserver.dialect.openai_frames import ChatFrames, CompletionFrames
 from mockserver.dialect.params import RequestParams
 from mockserver.dialect.refusals import Refusal, refusal_of, refuse
-from mockserver.dialect.sampling import MAX_LOGPROBS, check_sampling, priority_of
+from mockserver.dialect.sampling import MAX_LOGPROBS, check_sampling, priority_of, whole_number
 
 MOST_CHOICES = 128
 """OpenAI's limit for `n`."""
@@ -151,11 +151,11 @@ def parse_chat(row: dict[str, Any]) -> RequestParams:
 
 
 def _chat_logprobs(row: dict[str, Any]) -> int | None:
-    """How many alternatives the request wants. The ranges have been checked."""
+    """How many alternatives the request wants. `check_sampling` checks the range."""
     if not _flag(row, "logprobs"):
         return None
     top = row.get("top_logprobs")
-    return 0 if top is None else _every(int(top))
+    return 0 if top is None else _every(whole_number("top_logprobs", top))
 
 
 def _every(top: int) -> int:
@@ -182,7 +182,7 @@ def parse_completion(row: dict[str, Any]) -> RequestParams:
         prompt=prompts[0],
         more_prompts=tuple(prompts[1:]),
         echo_prompt=_flag(row, "echo"),
-        logprobs=None if top is None else _every(int(top)),
+        logprobs=None if top is None else _every(whole_number("logprobs", top)),
         **params,
     )
 

@@ -21,7 +21,7 @@ _INT64 = 2**63
 def check_sampling(row: dict[str, Any], asked_tokens: int | None, *, chat: bool) -> None:
     """Raises Refusal (400) for the first field of a request body that vLLM would refuse."""
     count_field = "top_logprobs" if chat else "logprobs"
-    integers = {name: _integer(name, row[name]) for name in (*_INTEGERS, count_field) if row.get(name) is not None}
+    integers = {name: whole_number(name, row[name]) for name in (*_INTEGERS, count_field) if row.get(name) is not None}
     floats = {name: _number(name, row[name]) for name in _FLOATS if row.get(name) is not None}
     _check_logprobs(row, integers, count_field)
     for name, value in floats.items():
@@ -48,11 +48,15 @@ def _number(name: str, value: object) -> float:
     refuse(f"{name}: Input should be a valid number", name)
 
 
-def _integer(name: str, value: object) -> int:
+def whole_number(name: str, value: object) -> int:
+    """As pydantic reads it: whole numbers, and texts of them. Raises Refusal (400)."""
     number = _number(name, value)
     if not math.isfinite(number) or not number.is_integer():
         refuse(f"{name}: Input should be a valid integer", name)
-    return int(value) if isinstance(value, int | str) and "." not in str(value) else int(number)
+    try:
+        return int(value) if isinstance(value, int | str) else int(number)
+    except ValueError:  # A text such as 1e3 or 1.0.
+        return int(number)
 
 
 def _check_logprobs(row: dict[str, Any], integers: dict[str, int], count_field: str) -> None:

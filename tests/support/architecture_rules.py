@@ -22,6 +22,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.cancel": frozenset({"bench.rng", "promptset.distributions"}),
     "bench.secrets": frozenset(),
     "bench.loads": frozenset(),
+    "bench.shape": frozenset(),
     "bench.load_change": frozenset(),
     "bench.run_state": frozenset(),
     "bench.records": frozenset({"bench.errors"}),
@@ -55,7 +56,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.metrics": frozenset({"bench.errors", "bench.record_blocks", "bench.records", "bench.statistics"}),
     # Pure functions of plain values, and the decisions of a search that stand on them.
     "bench.statistics": frozenset(),
-    "bench.load_search": frozenset({"bench.errors", "bench.loads", "bench.statistics"}),
+    "bench.load_search": frozenset({"bench.errors", "bench.loads", "bench.shape", "bench.statistics"}),
     # Around the decisions: what visits bring back, the files, and what people see.
     "bench.load_search.visit_result": frozenset(
         {"bench.clock", "bench.errors", "bench.load_search", "bench.metrics", "bench.records", "bench.statistics"}
@@ -103,6 +104,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.report.sweep_page": frozenset({"bench.accuracy.sweep", "bench.report"}),
     "bench.report.metamorphic_table": frozenset({"bench.accuracy.metamorphic", "bench.report"}),
     "bench.run_directory": frozenset({"bench.errors", "bench.load_change", "bench.record_blocks", "bench.records"}),
+    "bench.damage": frozenset({"bench.errors", "bench.records", "bench.run_directory", "bench.shape"}),
     # The truth is computed by code that shares nothing with bench.metrics: a shared mistake would cancel out.
     "bench.accuracy": frozenset({"bench.errors", "bench.records", "bench.run_directory"}),
     # How far chance may move a mean is no truth about a number: one code of intervals serves both sides.
@@ -202,7 +204,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     # A mock fitted to the runs of a server: pure functions of streams, and what reads them of run directories.
     "bench.fit": frozenset({"bench.records", "bench.rng"}),
     "bench.fit.read": frozenset(
-        {"bench.errors", "bench.fit", "bench.manifest", "bench.run_directory", "bench.server_metrics"}
+        {"bench.damage", "bench.errors", "bench.fit", "bench.manifest", "bench.run_directory", "bench.server_metrics"}
     ),
     # What search, sweep, repeats and pairs have in common: a directory of run directories.
     "bench.run_series": frozenset(
@@ -211,11 +213,11 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     ),
     "bench.api": frozenset({"bench"}),
     "bench.comparison": frozenset(
-        {"bench.config", "bench.errors", "bench.evaluate", "bench.loads", "bench.manifest", "bench.metrics", "bench.observer",
-         "bench.records", "bench.report", "bench.run_directory", "bench.run_series", "bench.statistics"}
+        {"bench.config", "bench.damage", "bench.errors", "bench.evaluate", "bench.loads", "bench.manifest", "bench.metrics",
+         "bench.observer", "bench.records", "bench.report", "bench.run_directory", "bench.run_series", "bench.statistics"}
     ),
     "bench.release_gate": frozenset(
-        {"bench.comparison", "bench.config.settings", "bench.errors", "bench.metrics", "bench.statistics"}
+        {"bench.comparison", "bench.config.settings", "bench.errors", "bench.metrics", "bench.shape", "bench.statistics"}
     ),
     # It starts `python -m bench` in a process of its own, and reads what runs leave behind.
     "bench.console": frozenset(
@@ -466,6 +468,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "rng",
             "run_state",
             "secrets",
+            "shape",
             "statistics",
             "stock",
             "verdict",
@@ -490,7 +493,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     ),
     frozenset({"record_blocks"}),
     frozenset({"conversations", "endpoints", "metrics", "models", "run_directory", "traffic"}),
-    frozenset({"accuracy", "server_metrics", "sources", "transport"}),
+    frozenset({"accuracy", "damage", "server_metrics", "sources", "transport"}),
     frozenset({"dispatch", "report", "target"}),
     frozenset({"modes"}),
     frozenset({"config"}),

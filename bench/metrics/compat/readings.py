@@ -277,6 +277,7 @@ class Readings:
         found = layout(kinds)
         if found.all_content and tokens.count(1) == found.chunks:
             return
+        per_request.refuse_endless(tokens)
         arrivals = [
             at
             for at, kind, count in zip(record.chunk_ns, kinds, tokens, strict=True)

@@ -14,7 +14,7 @@ from typing import Any
 
 from promptset.distributions import constant, empirical, exponential, gamma, lognormal, normal, uniform, zipf
 from promptset.distributions.distribution import Distribution
-from promptset.distributions.family import Family, ParameterSet
+from promptset.distributions.family import Family, Law, ParameterSet
 from promptset.distributions.values import QUANTITY, Dimension, write_quantity
 from promptset.errors import SpecError
 
@@ -94,7 +94,17 @@ def _read(text: str, name: str, family: Family, texts: dict[str, str], dimension
             f"{text!r}: only {kept:.1g} of the draws lie inside the limits (at least {_LEAST_KEPT:g} must): "
             "widen min and max, or move the mean"
         )
+    if not _has_mean(law, low, high):
+        raise SpecError(f"{text!r}: its values grow beyond all bounds: give it a smaller spread")
     return distribution
+
+
+def _has_mean(law: Law, low: float, high: float) -> bool:
+    """Whether a number can hold the mean of what lies inside the limits."""
+    try:
+        return math.isfinite(law.partial_mean(low, high))
+    except ArithmeticError:
+        return False
 
 
 def _choose(name: str, family: Family, given: dict[str, str]) -> tuple[ParameterSet | None, list[str]]:

@@ -12,9 +12,12 @@ from dataclasses import dataclass
 
 from promptset.distributions.family import Law
 from promptset.distributions.values import Dimension
+from promptset.errors import SpecError
 from promptset.rng import Random
 
 _SUMMED = 2048
+_FURTHEST = 2.0**62
+"""No length and no time is beyond it: 146 years in ns."""
 _LISTED = 65_536
 
 
@@ -82,6 +85,8 @@ class Distribution:
         below, above = float(self.low) - 1.0, max(1.0, 2.0 * self.low)
         while self.cdf(above) < share:
             below, above = above, 2.0 * above
+            if above > _FURTHEST:
+                raise SpecError(f"{self}: its values grow beyond all bounds: give it a smaller spread, or a max")
         whole = self.dimension == "tokens"
         while True:
             middle = below + (above - below) / 2.0

@@ -65,7 +65,7 @@ def _flat(span: Row) -> Row:
     context = span["context"] if isinstance(span.get("context"), dict) else {}
     attributes = span.get("attributes")
     if isinstance(attributes, list):
-        attributes = {one.get("key"): _value(one.get("value")) for one in _objects(attributes)}
+        attributes = {str(one.get("key")): _value(one.get("value")) for one in _objects(attributes)}
     return {
         "trace": _text(span.get("traceId", context.get("trace_id"))),
         "span": _text(span.get("spanId", context.get("span_id"))),

@@ -28,6 +28,8 @@ from promptset.tools import tools_problems
 _OWN_KEYS = ("input_tokens", "output_tokens", "session", "at_s", "endpoint", "headers")
 _INPUT_KEYS = ("texts", "input", "query", "documents")
 ROW_KEYS = ("prompt", "messages", "tools", "conversations", "body", *_INPUT_KEYS, *_OWN_KEYS, "model", "priority")
+MOST_COUNT = 2**53
+"""Beyond it JSON's numbers are not exact in most programs."""
 COUNTS = ("input_tokens", "output_tokens")
 _LIMITS = ("max_completion_tokens", "max_output_tokens", "max_tokens")
 """How requests call the tokens that they ask for; the first that is there counts."""
@@ -208,8 +210,11 @@ def row_problems(row: Row) -> list[str]:
 
 def count_problems(key: str, value: Any) -> list[str]:
     """Problems with a number of tokens; None is allowed."""
-    fits = value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 1)
-    return [] if fits else [f"{key} must be a whole number of at least 1, not {value!r}"]
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    if value is None or (whole and 1 <= value <= MOST_COUNT):
+        return []
+    limit = f"at most {MOST_COUNT:,}" if whole and value > MOST_COUNT else "at least 1"
+    return [f"{key} must be a whole number of {limit}, not {value!r}"]
 
 
 def seconds_problems(key: str, value: Any) -> list[str]:

@@ -195,6 +195,7 @@ def test_flags_win_over_the_file() -> None:
         ({"max_errors": "500%"}, "--max-errors: '500%' is more than all requests: give at most 100%"),
         ({"slo": ["ttft:p99<500"]}, '--slo: "ttft:p99<500": ttft needs a unit: write 500ms, 500s or 500us'),
         ({"slo": ["tttft:p99<5ms"]}, "--slo: \"tttft:p99<5ms\": no metric is called 'tttft'; did you mean 'ttft'?"),
+        ({"tools": "a\0b"}, "--tools holds a zero byte, which no path and no text to send has"),
         ({"dataset": "/"}, "--dataset: / is a directory: name a file in it"),
         ({"ca_file": "/", "url": "https://h"}, "--ca-file: / is a directory: name a file"),
         ({"ca_file": __file__, "url": "https://h"}, "has no certificate in PEM"),

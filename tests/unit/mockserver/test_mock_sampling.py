@@ -129,3 +129,15 @@ def test_logprobs_within_their_limits_are_taken() -> None:
     parse("chat", body("chat", logprobs=True, top_logprobs=20))
     parse("chat", body("chat", top_logprobs=0))
     parse("completion", body("completion", logprobs=0))
+
+
+@pytest.mark.parametrize("value", ["null", [1], {}, "1.5"])
+def test_top_logprobs_that_are_no_number_are_refused_as_vllm_does(value: object) -> None:
+    with pytest.raises(Refusal) as refused:
+        parse("chat", body("chat", logprobs=True, top_logprobs=value))
+    assert refused.value.status == 400
+
+
+def test_whole_numbers_may_be_texts_with_an_exponent() -> None:
+    parse("chat", body("chat", min_tokens="0e400"))
+    parse("chat", body("chat", min_tokens="1e0"))

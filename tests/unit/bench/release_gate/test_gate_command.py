@@ -344,7 +344,7 @@ def test_every_problem_is_told_at_once(tmp_path: Path, capsys: pytest.CaptureFix
         (None, "does not exist: begin it with --update"),
         (b"{", "cannot be read"),
         (b'{"schema": "other/1"}', "has schema 'other/1', and this version reads 'trueload/baseline/1'"),
-        (b'{"schema": "trueload/baseline/1"}', "is damaged: it has no workload, workload_sha256, runs"),
+        (b'{"schema": "trueload/baseline/1"}', "is damaged: workload is missing"),
         (b"[]", "has schema None"),
     ],
 )

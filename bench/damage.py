@@ -1,0 +1,180 @@
+"""What is wrong with the files of a run directory that cannot be evaluated.
+
+Records and samples are read by the million, and are not checked while they are: what Trueload wrote is right. A file that was
+changed by hand, or by a disk, makes the computation fail somewhere. Then the files are looked at line by line, and the error
+says which line is damaged, and how. Where no file is, the error is a defect of ours and stays what it is.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import orjson
+
+from bench.errors import BenchError, RecordError
+from bench.records import MOST_TOKENS, RequestRecord
+from bench.run_directory import LEDGER, MOCK, REQUESTS, SAMPLES, RunDirectory, whole_lines
+from bench.shape import misfits
+
+P = ParamSpec("P")
+T = TypeVar("T")
+_SHOWN = 10
+_KINDS = frozenset("rctfuo")
+
+
+@dataclass(frozen=True, slots=True)
+class _Sample:
+    """A line of samples.jsonl, as far as it is read."""
+
+    t_ns: int
+    worker: int = 0
+    in_flight: int | None = None
+    in_flight_ns: int | None = None
+    sent: int | None = None
+    done: int | None = None
+    planned: int | None = None
+    pause_ns: tuple[int, ...] | None = None
+    cpu: float | None = None
+    run_queue_share: float | None = None
+    loop_lag_ms: tuple[float, ...] | dict[str, float | None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What a mock planned for a request."""
+
+    ttft_ns: int | None
+    gaps_ns: tuple[int, ...]
+    output_tokens: int | None
+    fault: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _LedgerLine:
+    """A line of a ledger, as far as it is read."""
+
+    id: str | None
+    received_ns: int
+    planned: _Plan | None
+    write_ns: tuple[int, ...]
+    chunk_tokens: tuple[int, ...]
+    chunk_kind: str
+    blocked: tuple[Any, ...]
+    end_ns: int
+    input_tokens: int | None
+    status: int | None
+    fault: str | None
+    bytes_in: int
+    bytes_out: int
+    engine: dict[str, Any]
+    attempt: int = 1
+    inputs: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Mock:
+    """mock.json."""
+
+    clock: str | None = None
+    truth: dict[str, Any] | None = None
+
+
+def explained(
+    work: Callable[Concatenate[RunDirectory, P], T],
+) -> Callable[Concatenate[RunDirectory, P], T]:
+    """The same work on a run directory; where it fails because a file is damaged, it raises RecordError, which says how."""
+
+    def explaining(directory: RunDirectory, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return work(directory, *args, **kwargs)
+        except (BenchError, OSError):
+            raise
+        except Exception as e:  # Whatever a wrong value makes of the computation.
+            if problems := problems_of(directory):
+                raise RecordError(problems) from e
+            raise
+
+    functools.update_wrapper(explaining, work)
+    return explaining
+
+
+def problems_of(directory: RunDirectory) -> list[str]:
+    """A sentence for each thing that is wrong with the files of a run; the first ten, and that there are more."""
+    found: list[str] = []
+    for problem in _all_problems(directory):
+        if len(found) == _SHOWN:
+            return [*found, f"{directory.path}: more lines are damaged"]
+        found.append(problem)
+    return found
+
+
+def _all_problems(directory: RunDirectory) -> Iterator[str]:
+    for path in (directory.path / REQUESTS, *directory.shards(REQUESTS)):
+        yield from _lines(path, _wrong_record)
+    for path in (directory.path / SAMPLES, *directory.shards(SAMPLES)):
+        yield from _lines(path, _wrong_sample)
+    yield from _lines(directory.path / LEDGER, _wrong_ledger_line)
+    path = directory.path / MOCK
+    if path.exists():
+        yield from misfits(_decoded(path.read_bytes()), _Mock, f"{path}:")
+
+
+def _lines(path: Path, wrong: Callable[[Any, str], Iterator[str]]) -> Iterator[str]:
+    if not path.exists():
+        return
+    for number, line in whole_lines(path):
+        where = f"{path}, line {number}:"
+        try:
+            row = orjson.loads(line)
+        except orjson.JSONDecodeError as e:
+            yield f"{where} {e}"
+            continue
+        yield from wrong(row, where)
+
+
+def _decoded(content: bytes) -> Any:
+    try:
+        return orjson.loads(content)
+    except orjson.JSONDecodeError as e:
+        return f"not JSON: {e}"
+
+
+def _wrong_record(row: Any, where: str) -> Iterator[str]:
+    found = [*misfits(row, RequestRecord, where, least=0)]
+    yield from found
+    if found:
+        return
+    for name in ("chunk_tokens", "output_tokens", "output_tokens_counted"):
+        tokens = row.get(name)
+        if tokens is not None and (sum(tokens) if name == "chunk_tokens" else tokens) > MOST_TOKENS:
+            yield f"{where} {name}: no reply has more than {MOST_TOKENS:,} tokens"
+    chunks = len(row.get("chunk_ns", ()))
+    for name in ("chunk_kind", "chunk_bound_ns", "chunk_tokens"):
+        of = row.get(name)
+        if of is not None and len(of) != chunks and not (name == "chunk_kind" and "chunk_ns" not in row):
+            yield f"{where} {name} has {len(of)} entries, and chunk_ns has {chunks}"
+    if not _KINDS.issuperset(row.get("chunk_kind", "")):
+        yield f"{where} chunk_kind must hold letters of {''.join(sorted(_KINDS))}"
+
+
+def _wrong_sample(row: Any, where: str) -> Iterator[str]:
+    found = [*misfits(row, _Sample, where, least=0)]
+    yield from found
+    if not found and row.get("pause_ns") is not None and len(row["pause_ns"]) != 2:
+        yield f"{where} pause_ns must hold two times"
+    if not found and (row.get("sent") is None) != (row.get("done") is None):
+        yield f"{where} sent and done stand together"
+
+
+def _wrong_ledger_line(row: Any, where: str) -> Iterator[str]:
+    found = [*misfits(row, _LedgerLine, where, least=0)]
+    yield from found
+    if found:
+        return
+    for name in ("chunk_kind", "chunk_tokens"):
+        if len(row[name]) != len(row["write_ns"]):
+            yield f"{where} {name} has {len(row[name])} entries, and write_ns has {len(row['write_ns'])}"

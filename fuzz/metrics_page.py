@@ -1,0 +1,45 @@
+"""A page of metrics: samples by name, or None; its lines can be read again."""
+
+from __future__ import annotations
+
+import math
+
+from bench.server_metrics.exposition import read_page
+from bench.server_metrics.role_series import ServerSeries
+from bench.server_metrics.scrapes import ScrapeLines, read_scrapes
+from bench.server_metrics.servers import SERVERS
+from fuzz.target import Target
+
+
+def read(data: bytes) -> None:
+    """One input: pages with a line `====` between them, scraped one after the other."""
+    lines, made = ScrapeLines(0, "http://h/metrics"), []
+    for number, content in enumerate(data.split(b"\n====\n")[:4]):
+        page = read_page(content)
+        if page is not None:
+            assert all(math.isfinite(value) for value in page.values.values())
+        made.append(lines.line(number * 10**9, number * 10**9 + 1, "no page" if page is None else page))
+        *_, last = read_scrapes(made)
+        assert dict(last.values) == ({} if page is None else page.values)
+    ServerSeries(SERVERS).add_all(read_scrapes(made))
+
+
+WORDS = (
+    b"# TYPE a counter\n",
+    b"# HELP a b\n",
+    b"# TYPE h histogram\n",
+    b'_bucket{le="1"} 2\n',
+    b'{le="+Inf"}',
+    b"_sum 1\n",
+    b"_count 1\n",
+    b" NaN\n",
+    b" +Inf\n",
+    b" 1e400\n",
+    b"vllm:num_requests_running",
+    b'{a="\\"",b="\\\\"}',
+    b"\n====\n",
+    b" 1 1700000000000\n",
+    b"# EOF\n",
+    b' # {a="b"} 1\n',
+)
+TARGET = Target(read, words=WORDS)

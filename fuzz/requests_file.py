@@ -1,0 +1,7 @@
+"""requests.jsonl, records of requests: see run_files.py."""
+
+from __future__ import annotations
+
+from fuzz.run_files import target
+
+TARGET = target("requests.jsonl")

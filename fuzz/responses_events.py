@@ -1,0 +1,7 @@
+"""Events of responses: see events.py."""
+
+from __future__ import annotations
+
+from fuzz.events import target
+
+TARGET = target("responses")

@@ -1,0 +1,129 @@
+"""A damaged file of a run directory is named, with its line and what is wrong; anything else stays a defect of ours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from bench.commands import request_table
+from bench.comparison.compare import compare
+from bench.comparison.request_values import read_values
+from bench.comparison.sides import read_sides
+from bench.damage import explained, problems_of
+from bench.errors import RecordError, UsageError
+from bench.evaluate import evaluate
+from bench.fit.read import read_runs
+from bench.records import to_line
+from bench.run_directory import RunDirectory
+from tests.support.made_records import made_record
+from tests.support.made_runs import made_run
+
+
+def damaged(path: Path, name: str, line: int, **changes: Any) -> RunDirectory:
+    """A run of which one line of one file has other fields; a field that is ... is left out."""
+    directory = RunDirectory.open(made_run(path, requests=4))
+    file = path / name
+    rows = [orjson.loads(row) for row in file.read_bytes().splitlines()]
+    changed = {key: value for key, value in (rows[line] | changes).items() if value is not ...}
+    rows[line] = changed
+    file.write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
+    return directory
+
+
+WRONG_RECORDS: list[tuple[str, dict[str, Any], str]] = [
+    ("a list for a number", {"index": [0]}, "line 2: index must be a whole number from 0 on, not [0]"),
+    ("a text for a time", {"end_ns": "9"}, 'line 2: end_ns must be a whole number from 0 on, not "9"'),
+    (
+        "a stamp that is none",
+        {"chunk_ns": [1, 2, 3, None]},
+        "line 2: chunk_ns[3] must be a whole number from 0 on, not null",
+    ),
+    ("more kinds than chunks", {"chunk_kind": "c"}, "line 2: chunk_kind has 1 entries, and chunk_ns has 4"),
+    (
+        "tokens without end",
+        {"chunk_tokens": [1, 10**15, 1, 1]},
+        "line 2: chunk_tokens: no reply has more than 10,000,000 tokens",
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "said"), [row[1:] for row in WRONG_RECORDS], ids=[row[0] for row in WRONG_RECORDS])
+def test_a_damaged_record_is_named_with_its_line(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
+    directory = damaged(tmp_path / "run", "requests.jsonl", 1, **changes)
+    assert problems_of(directory) == [f"{directory.path}/requests.jsonl, {said}"]
+
+
+def test_whoever_reads_records_says_which_line_is_damaged(tmp_path: Path) -> None:
+    directory = damaged(tmp_path / "run", "requests.jsonl", 1, sent_ns="x", chunk_ns=[1, 2, 3, "x"])
+    readers = [
+        lambda: evaluate(directory),
+        lambda: read_values(directory.path),
+        lambda: read_runs([directory.path]),
+        lambda: request_table.write(directory, "csv"),
+    ]
+    for read in readers:
+        with pytest.raises(UsageError, match="line 2: sent_ns must be a whole number"):
+            read()
+
+
+def test_a_damaged_sample_and_a_damaged_line_of_a_ledger_are_named(tmp_path: Path) -> None:
+    directory = RunDirectory.open(made_run(tmp_path / "run", requests=4))
+    (directory.path / "samples.jsonl").write_bytes(b'{"t_ns":1,"loop_lag_ms":[[0.1]]}\n{"t_ns":2,"sent":3}\n')
+    (directory.path / "ledger.jsonl").write_bytes(b'{"id":"a","write_ns":[1],"chunk_kind":"cc"}\n')
+    found = "\n".join(problems_of(directory))
+    assert "samples.jsonl, line 1: loop_lag_ms must be a list or an object or null, not [[0.1]]" in found
+    assert "samples.jsonl, line 2: sent and done stand together" in found
+    assert "ledger.jsonl, line 1: status is missing" in found
+    assert found.endswith("more lines are damaged")
+
+
+def test_a_line_of_a_ledger_that_is_no_object_is_refused(tmp_path: Path) -> None:
+    directory = RunDirectory.open(made_run(tmp_path / "run", requests=4))
+    (directory.path / "ledger.jsonl").write_bytes(b"[1]\n")
+    with pytest.raises(RecordError, match="line 1: no line of a ledger: it has no id"):
+        evaluate(directory)
+
+
+def test_a_defect_of_ours_stays_one(tmp_path: Path) -> None:
+    directory = RunDirectory.open(made_run(tmp_path / "run", requests=4))
+
+    def broken(_: RunDirectory) -> None:
+        raise ZeroDivisionError("ours")
+
+    assert problems_of(directory) == []
+    with pytest.raises(ZeroDivisionError, match="ours"):
+        explained(broken)(directory)
+
+
+def test_what_a_run_writes_is_never_called_damaged(tmp_path: Path) -> None:
+    directory = RunDirectory.open(made_run(tmp_path / "run", requests=4, failed=2))
+    cut = to_line(made_record(9))
+    with (directory.path / "requests.jsonl").open("ab") as file:
+        file.write(cut[:-20])  # A torn last line is none.
+    kept = Path(__file__).parents[3] / "fuzz" / "run"
+    for name in ("requests.jsonl", "samples.jsonl", "ledger.jsonl", "mock.json"):
+        (directory.path / name).write_bytes((kept / name).read_bytes())
+    assert problems_of(directory) == []
+
+
+def test_a_damaged_summary_is_made_again_and_that_is_said(tmp_path: Path) -> None:
+    sides = [made_run(tmp_path / name, requests=40, seed=number) for number, name in enumerate("ab")]
+    file = sides[1] / "summary.json"
+    whole = orjson.loads(file.read_bytes())
+    file.write_bytes(orjson.dumps(whole | {"latency": []}))
+    with pytest.raises(
+        UsageError, match=r"b/summary\.json was damaged, and has been made again .*: give the command again"
+    ):
+        compare(read_sides(sides))
+    assert compare(read_sides(sides)).versus
+
+
+def test_a_configuration_of_other_types_is_damaged(tmp_path: Path) -> None:
+    path = made_run(tmp_path / "run", requests=4)
+    file = path / "run.yaml"
+    file.write_text(file.read_text().replace("max_concurrency: null", "max_concurrency: [null]"))
+    with pytest.raises(UsageError, match=r"the configuration in run\.yaml is damaged: .*max_concurrency"):
+        evaluate(RunDirectory.open(path))

@@ -1,0 +1,96 @@
+"""Values from files against types: what fits, and what is said of what does not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Literal
+
+import pytest
+
+from bench.shape import misfits
+
+
+class Colour(StrEnum):
+    """Two."""
+
+    RED = "red"
+    BLUE = "blue"
+
+
+@dataclass(frozen=True)
+class Inner:
+    """An object in an object."""
+
+    n: int
+    rest: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Row:
+    """All kinds of fields."""
+
+    t_ns: int
+    name: str | None
+    inner: Inner | None = None
+    kind: Literal["a", "b"] = "a"
+    colour: Colour = Colour.RED
+    by_name: Mapping[str, int] | None = None
+    anything: Any = None
+
+
+GOOD: dict[str, Any] = {"t_ns": 1, "name": None}
+CASES: list[tuple[str, Any, list[str]]] = [
+    ("what must be there", GOOD, []),
+    (
+        "all of it",
+        {
+            **GOOD,
+            "inner": {"n": 1, "rest": [1, 2.5]},
+            "kind": "b",
+            "colour": "blue",
+            "by_name": {"x": 1},
+            "anything": [],
+        },
+        [],
+    ),
+    ("keys of no field", {**GOOD, "more": 1}, []),
+    ("no object", [1], ["line 3: must be an object, not [1]"]),
+    ("a field that is missing", {"name": "x"}, ["line 3: t_ns is missing"]),
+    ("true for a number", {**GOOD, "t_ns": True}, ["line 3: t_ns must be a whole number, not true"]),
+    ("a whole number with a dot", {**GOOD, "t_ns": 1.0}, ["line 3: t_ns must be a whole number, not 1.0"]),
+    ("a number beyond 64 bits", {**GOOD, "t_ns": 2**63}, [f"line 3: t_ns must be a whole number, not {2**63}"]),
+    ("one of two types", {**GOOD, "name": 5}, ["line 3: name must be a text or null, not 5"]),
+    ("inside an object", {**GOOD, "inner": {"n": "x"}}, ['line 3: inner.n must be a whole number, not "x"']),
+    (
+        "inside a list",
+        {**GOOD, "inner": {"n": 1, "rest": [1, None]}},
+        ["line 3: inner.rest[1] must be a number, not null"],
+    ),
+    ("inside a mapping", {**GOOD, "by_name": {"x": "y"}}, ['line 3: by_name.x must be a whole number, not "y"']),
+    ("a word of others", {**GOOD, "kind": "c"}, ["line 3: kind must be 'a' or 'b', not \"c\""]),
+    ("a colour of others", {**GOOD, "colour": []}, ["line 3: colour must be red or blue, not []"]),
+    (
+        "two at once",
+        {"t_ns": "x", "name": 1},
+        ['line 3: t_ns must be a whole number, not "x"', "line 3: name must be a text or null, not 1"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("value", "said"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
+def test_a_value_fits_its_type_or_a_sentence_says_where_it_does_not(value: Any, said: list[str]) -> None:
+    assert [*misfits(value, Row, "line 3:")] == said
+
+
+def test_numbers_that_are_no_numbers_and_counts_below_their_least_do_not_fit() -> None:
+    assert [*misfits(float("nan"), float, "x")] == ["x must be a number, not null"]
+    assert [*misfits(-1, int, "x", least=0)] == ["x must be a whole number from 0 on, not -1"]
+    assert [*misfits([0, -1], tuple[int, ...], "x", least=0)] == ["x[1] must be a whole number from 0 on, not -1"]
+
+
+def test_long_values_are_cut_in_sentences() -> None:
+    (said,) = misfits("x" * 500, int, "n")
+    assert len(said) < 120
+    assert said.endswith("...")

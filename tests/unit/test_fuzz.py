@@ -1,0 +1,71 @@
+"""Every target of fuzz/ over its corpus and some hundred mutations of it, without atheris."""
+
+from __future__ import annotations
+
+import random
+import resource
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from types import FrameType
+
+import pytest
+
+if sys.platform != "linux":
+    pytest.skip("limits of memory and time as Linux has them", allow_module_level=True)
+
+import fuzz
+from fuzz import mutate
+
+LONGEST_S = 20
+"""Of this process's own time, for one input: a hang takes for ever. Others on a busy machine take none of it."""
+MOST_BYTES = 2 * 1024**3
+"""Of memory, beside what the process has: an input of some kilobytes needs a thousandth of it."""
+MUTATIONS = {"run": 6, "other": 100}
+
+
+class Hang(Exception):
+    """An input keeps a reader busy."""
+
+
+@contextmanager
+def bounded(what: str) -> Iterator[None]:
+    def end(_: int, __: FrameType | None) -> None:
+        raise Hang(what)
+
+    before = signal.signal(signal.SIGVTALRM, end)
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    has = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (has + MOST_BYTES, limits[1]))
+    signal.setitimer(signal.ITIMER_VIRTUAL, LONGEST_S)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, limits)
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
+
+
+@pytest.mark.parametrize("name", fuzz.TARGETS)
+def test_no_input_breaks_a_reader(name: str) -> None:
+    target, seeds = fuzz.load(name), fuzz.corpus(name)
+    assert seeds
+    slow = target.read.__module__ == "fuzz.run_files" or name in ("summary_file", "baseline_file")
+    count = MUTATIONS["run" if slow else "other"]
+    for data in (*seeds, *islice(mutate.mutations(target, seeds, random.Random(name)), count)):
+        with bounded(f"{name}: {data[:200]!r}"):
+            try:
+                target.read(data)
+            except Exception as e:
+                e.add_note(f"the input: {data!r}"[:2000])
+                raise
+
+
+def test_a_hang_is_seen() -> None:
+    with pytest.raises(Hang, match="for ever"), bounded("for ever"):  # noqa: PT012 (the loop is what is ended)
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0.01)
+        while True:
+            pass
