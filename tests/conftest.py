@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from xdist.remote import Producer
 
+from tests.support.any_order import shuffled
 from tests.support.in_parallel import Units, place_of, processors
 from tests.support.skips import last_line
 
@@ -32,6 +33,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--quick",
         action="store_true",
         help="only tests/unit and tests/virtual, without what starts processes or is slow",
+    )
+    parser.addoption(
+        "--shuffle",
+        type=int,
+        metavar="SEED",
+        help="the files, and the tests of each, in another order: that of the seed",
     )
 
 
@@ -65,6 +72,10 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """The same order with one process and with several."""
+    seed = config.getoption("shuffle")
+    if seed is not None:
+        by_id = {item.nodeid: item for item in items}
+        items[:] = [by_id[node_id] for node_id in shuffled(list(by_id), seed)]
     if config.getoption("quick"):
         left_out = [item for item in items if any(map(item.get_closest_marker, LEFT_OUT_BY_QUICK))]
         config.hook.pytest_deselected(items=left_out)

@@ -49,6 +49,7 @@ CANNOT_RUN = {
     "python -m bench sweep --url http://127.0.0.1:8000 --loads concurrency=1..256x2": "takes ten minutes",
     "scripts/platforms": "installs an environment for each version of Python",
     "scripts/test": "runs this very test",
+    "scripts/mutants": "takes minutes; tests/unit/test_mutants.py tries what it is made of",
     "scripts/site": "builds the whole site, and is run before anything lands anyway",
     "scripts/environment": "makes the environment that this test runs in",
     "scripts/release-check": "looks at this checkout; tests/unit/test_release_check.py runs it",
