@@ -5,7 +5,8 @@ and stamps up to a second late beside it. Under SCHED_RR (sched(7)) that process
 before everything else, the measured server included, so `auto` gives the priority back where the process needs most of a
 processor: whoever needs little takes little from the server.
 
-The priority is that of the thread which runs the event loop, and of no child (SCHED_RESET_ON_FORK).
+The priority is that of the thread which runs the event loop, of the one that receives for it (bench/native), and of no child
+(SCHED_RESET_ON_FORK).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Literal, Protocol
 
 from bench.clock import NS_PER_S, Clock, Timer, thread_cpu_ns
 from bench.errors import UsageError
+from bench.native import receivers
 
 PriorityChoice = Literal["auto", "normal", "realtime"]
 
@@ -165,19 +167,25 @@ def give_way() -> None:
 
 
 class LinuxScheduler:
-    """SCHED_RR at its lowest priority for the calling thread."""
+    """SCHED_RR at its lowest priority for the calling thread, and for those that receive."""
 
     def thread_cpu_ns(self) -> int:
-        return thread_cpu_ns()
+        return thread_cpu_ns() + sum(receiver.cpu_ns() for receiver in receivers)
 
     def realtime(self) -> None:
         if sys.platform == "linux":
-            os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(1))
+            self._set(os.SCHED_RR, 1)
 
     def normal(self) -> None:
         if sys.platform == "linux":
-            # Without privileges the flag cannot be taken back, and a call without it is refused.
-            os.sched_setscheduler(0, os.SCHED_OTHER | os.SCHED_RESET_ON_FORK, os.sched_param(0))
+            self._set(os.SCHED_OTHER, 0)
+
+    @staticmethod
+    def _set(policy: int, priority: int) -> None:
+        if sys.platform == "linux":
+            for thread in (0, *(receiver.thread_id for receiver in receivers)):
+                # Without privileges the flag cannot be taken back, and a call without it is refused.
+                os.sched_setscheduler(thread, policy | os.SCHED_RESET_ON_FORK, os.sched_param(priority))
 
 
 class NoScheduler:

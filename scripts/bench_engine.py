@@ -30,10 +30,12 @@ NATIVE = Path(__file__).parent / "native"
 
 @dataclass
 class Run:
-    """One load test of ours: its summary, its CPU time while it loaded, and the most memory it had."""
+    """One load test of ours: its summary, its CPU time while it loaded, that of the whole command with the processes that it
+    started, and the most memory it had."""
 
     summary: dict
     cpu_s: float
+    command_cpu_s: float
     peak_mib: float
 
     @property
@@ -109,7 +111,8 @@ class Bench:
             if before is not None and "cpu" in row:
                 cpu_s += row["cpu"] * (row["t_ns"] - before) / 1e9
             before = row["t_ns"]
-        return Run(evaluate(directory).summary, cpu_s, used.ru_maxrss / 1024)
+        command_cpu_s = used.ru_utime + used.ru_stime
+        return Run(evaluate(directory).summary, cpu_s, command_cpu_s, used.ru_maxrss / 1024)
 
     def other_client_us(self, *command: object) -> float:
         """CPU for a chunk, in us, of a client that is not ours: 500 streams of 128 tokens at once."""
@@ -131,15 +134,23 @@ STREAMS_500 = "--mode throughput --requests 500 --output-tokens 128"
 
 
 def cost(bench: Bench) -> None:
-    ours, bare, ratios = [], [], []
+    """While it loads, and of the whole command: prompts, records and report are in it, what a command of one request costs is
+    not."""
+    loading, whole, bare, ratios, whole_ratios = [], [], [], [], []
     for _ in range(bench.runs):
-        ours.append(bench.run(STREAMS_500).cpu_us_a_chunk)
+        start_s = bench.run("--requests 1 --output-tokens 128").command_cpu_s
+        ours = bench.run("--concurrency 500 --requests 1500 --output-tokens 128")
         bare.append(bench.other_client_us(bench.folder / "client"))
-        ratios.append(ours[-1] / bare[-1])
-    us, ratio = statistics.median(ours), statistics.median(ratios)
-    say("CPU per token chunk, 500 streams", f"{us:.2f} us", "<= 5 us", us <= 5)
+        loading.append(ours.cpu_us_a_chunk)
+        whole.append((ours.command_cpu_s - start_s) / ours.token_chunks * 1e6)
+        ratios.append(loading[-1] / bare[-1])
+        whole_ratios.append(whole[-1] / bare[-1])
+    say("CPU per token chunk, 500 streams, while it loads", f"{statistics.median(loading):.2f} us", "", True)
     say("  of a bare C epoll client, in turns with it", f"{statistics.median(bare):.2f} us", "", True)
-    say("  ratio of the two", f"{ratio:.2f}", "<= 2.5", ratio <= 2.5)
+    say("  ratio of the two", f"{statistics.median(ratios):.2f}", "", True)
+    say("CPU per token chunk, whole command beyond start-up", f"{statistics.median(whole):.2f} us", "", True)
+    ratio = statistics.median(whole_ratios)
+    say("  ratio to the bare client", f"{ratio:.2f}", "<= 1.5", ratio <= 1.5)
 
 
 def accuracy(bench: Bench) -> None:

@@ -39,6 +39,10 @@ core = _found()
 """The compiled core, None where Python does its work."""
 
 
+receivers: list[Receiver] = []
+"""Those that run in this process: what holds for the thread of the event loop, its priority say, holds for theirs."""
+
+
 def in_use() -> str:
     """`compiled` or `python`, for manifests and `--version`."""
     return "python" if core is None else "compiled"

@@ -31,7 +31,9 @@
 #include <strings.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sched.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -81,6 +83,7 @@ typedef struct {
     pthread_t thread;
     bool running;
     atomic_bool stopping;
+    atomic_long thread_id; /* as sched_setscheduler(2) takes it; 0: it has not begun */
     pthread_mutex_t lock; /* of what follows */
     uint64_t *asked;      /* names of connections that want attention, and what for: name << 2 | what */
     size_t count, room;
@@ -365,6 +368,7 @@ static void arrived(receiver *r, connection *c, char *buffer, int64_t poll_ns, b
 
 static void *receive_all(void *given) {
     receiver *r = given;
+    atomic_store(&r->thread_id, syscall(SYS_gettid));
     struct epoll_event events[POLL_MAX];
     char buffer[BUFFER_SIZE];
     while (!atomic_load(&r->stopping)) {
@@ -822,8 +826,27 @@ static PyObject *receiver_new(PyTypeObject *type, PyObject *args, PyObject *name
         return NULL;
     }
     r->running = true;
+    while (!atomic_load(&r->thread_id)) sched_yield();
     return (PyObject *)self;
 }
+
+static PyObject *receiver_thread_id(PyObject *self, void *unused) {
+    (void)unused;
+    return PyLong_FromLong(atomic_load(&((ReceiverObject *)self)->r->thread_id));
+}
+
+static PyObject *receiver_cpu_ns(PyObject *self, PyObject *unused) {
+    (void)unused;
+    receiver *r = ((ReceiverObject *)self)->r;
+    clockid_t clock;
+    struct timespec used = {0};
+    if (r->running && pthread_getcpuclockid(r->thread, &clock) == 0) clock_gettime(clock, &used);
+    return PyLong_FromLongLong(used.tv_sec * NS_PER_S + used.tv_nsec);
+}
+
+static PyGetSetDef receiver_getset[] = {
+    {"thread_id", receiver_thread_id, NULL, "Of the thread, as sched_setscheduler(2) takes it.", NULL},
+    {NULL, NULL, NULL, NULL, NULL}};
 
 static PyObject *receiver_close(PyObject *self, PyObject *unused) {
     (void)unused;
@@ -938,11 +961,13 @@ static PyMethodDef receiver_methods[] = {
     {"watch", receiver_watch, METH_VARARGS, "watch(fd, name, patient) -> Stream: read this socket from now on."},
     {"asked", receiver_asked, METH_NOARGS, "asked() -> [name << 2 | what]: which connections want attention since the last call."},
     {"fileno", receiver_fileno, METH_NOARGS, "Readable when a connection wants attention."},
+    {"cpu_ns", receiver_cpu_ns, METH_NOARGS, "The CPU time that the thread has used, in ns."},
     {"close", receiver_close, METH_NOARGS, "End the thread."},
     {NULL, NULL, 0, NULL}};
 
 static PyType_Slot receiver_slots[] = {
-    {Py_tp_new, receiver_new}, {Py_tp_dealloc, receiver_dealloc}, {Py_tp_methods, receiver_methods}, {0, NULL}};
+    {Py_tp_new, receiver_new}, {Py_tp_dealloc, receiver_dealloc}, {Py_tp_methods, receiver_methods},
+    {Py_tp_getset, receiver_getset}, {0, NULL}};
 static PyType_Spec receiver_spec = {
     .name = "bench.native._core.Receiver",
     .basicsize = sizeof(ReceiverObject),

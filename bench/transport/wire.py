@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 
 from bench import clock as clocks
 from bench.clock import NS_PER_MS, NS_PER_S, Clock, StepWatch, Timer, now_ns
-from bench.native import core
+from bench.native import core, receivers
 from bench.records import Outcome
 from bench.transport import tls
 from bench.transport.connection import SO_TIMESTAMPNS, Address, Connection
@@ -118,6 +118,7 @@ class WireTransport:
         self._stamping.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
         if core is not None and self.reads_plainly and self.tls is None:
             self._receiver = core.Receiver()
+            receivers.append(self._receiver)
             self.loop.add_reader(self._receiver.fileno(), self._attend)
         self.offset_ns = clocks.realtime_offset_ns()
         self._watch = StepWatch(self._clock_stepped)
@@ -187,6 +188,8 @@ class WireTransport:
             if self._receiver is not None:
                 self.loop.remove_reader(self._receiver.fileno())
                 self._receiver.close()
+                receivers.remove(self._receiver)
+                self._receiver = None
             self.loop.remove_reader(self._poll.fileno())
             self._poll.close()
 

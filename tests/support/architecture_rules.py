@@ -125,7 +125,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     ),
     "bench.terminal": frozenset({"bench.load.live", "bench.load.worker_health", "bench.notices", "bench.observer"}),
     "bench.preflight": frozenset({"bench.errors"}),
-    "bench.priority": frozenset({"bench.clock", "bench.errors"}),
+    "bench.priority": frozenset({"bench.clock", "bench.errors", "bench.native"}),
     "bench.machine": frozenset({"bench.load.sampling", "bench.native"}),
     "bench.target": frozenset(
         {"bench.clock", "bench.endpoints", "bench.errors", "bench.records", "bench.transport", "bench.workload",

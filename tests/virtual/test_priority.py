@@ -9,7 +9,8 @@ import threading
 
 import pytest
 
-from bench.clock import LoopClock, sleep_until
+from bench.clock import LoopClock, sleep_until, thread_cpu_ns
+from bench.native import core, receivers
 from bench.priority import Priority, PriorityChoice, PriorityUse, scheduler
 from tests.support.virtual_time import VirtualTimeLoop, run_virtual
 
@@ -106,3 +107,22 @@ def test_linux_gives_it_to_the_thread_of_the_load_alone_and_to_no_child() -> Non
         scheduler().normal()
     assert others == [os.SCHED_OTHER]
     assert os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK == os.SCHED_OTHER == before & ~os.SCHED_RESET_ON_FORK
+
+
+@pytest.mark.skipif(core is None, reason="the compiled core is not there: a C compiler makes it")
+def test_the_thread_that_receives_has_the_priority_of_the_loop() -> None:
+    assert core is not None
+    receiver = core.Receiver()
+    receivers.append(receiver)
+    try:
+        scheduler().realtime()
+    except PermissionError:
+        pytest.skip("this user may not take real-time priority")
+    else:
+        assert os.sched_getscheduler(receiver.thread_id) & ~os.SCHED_RESET_ON_FORK == os.SCHED_RR
+        assert scheduler().thread_cpu_ns() > thread_cpu_ns() > 0
+    finally:
+        scheduler().normal()
+        assert os.sched_getscheduler(receiver.thread_id) & ~os.SCHED_RESET_ON_FORK == os.SCHED_OTHER
+        receivers.remove(receiver)
+        receiver.close()
