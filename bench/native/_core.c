@@ -45,7 +45,11 @@
 #define GLANCE 8
 #define LONGEST_HEAD 4096
 #define PUT_BY 64
-#define MOST_BYTES (4 * 1024 * 1024) /* that wait for Python; then the socket waits */
+#define TURNS 16 /* reads of a connection before it is the others' turn */
+#define WATCHED (EPOLLIN | EPOLLRDHUP | EPOLLET)
+#define MOST_BYTES (4 * 1024 * 1024) /* of a connection that wait for Python; then the socket waits */
+#define MUCH (64 * 1024)             /* bytes of a connection that Python is asked to make less of, */
+#define MUCH_OF_ALL (64 * 1024 * 1024) /* and of all together, from which on 64 reads are enough */
 
 /* What Python is asked to do with a connection. */
 enum { PARSE = 1, CATCH_UP = 2 };
@@ -70,6 +74,7 @@ typedef struct connection {
     int fd;
     uint64_t name;
     bool patient, watched, dead, lazy, more, holds_acks, paused, ended;
+    bool empty; /* whether the last read found nothing */
     int error;
     int asked; /* what Python has been asked to do and has not taken up */
     uint64_t reads; /* of the response at hand */
@@ -88,6 +93,7 @@ typedef struct {
     uint64_t *asked;      /* names of connections that want attention, and what for: name << 2 | what */
     size_t count, room;
     connection *left; /* no longer watched: the thread lets go of them between two batches */
+    atomic_size_t bytes;  /* that wait for Python, of all connections */
     _Atomic int64_t last_poll_ns; /* when the last poll began that reported all that was ready */
 } receiver;
 
@@ -120,6 +126,20 @@ static bool reads_add(reads_t *reads, const char *data, size_t size, int64_t sta
     reads->reads[reads->count++] =
         (read_t){.size = (uint32_t)size, .kernel = kernel, .stamp_ns = stamp_ns, .bound_ns = bound_ns};
     return true;
+}
+
+/* A read that has come in. With the connection's lock held. */
+static bool keep(receiver *r, connection *c, const char *data, size_t size, int64_t stamp_ns, bool kernel, int64_t bound_ns) {
+    if (!reads_add(&c->incoming, data, size, stamp_ns, kernel, bound_ns)) return false;
+    atomic_fetch_add(&r->bytes, size);
+    c->reads++;
+    c->put_by++;
+    return true;
+}
+
+/* Whether so much waits that Python must make less of it when it has time. */
+static bool much_waits(receiver *r, connection *c) {
+    return c->incoming.size >= MUCH || (c->put_by >= PUT_BY && atomic_load(&r->bytes) >= MUCH_OF_ALL);
 }
 
 static void reads_free(reads_t *reads) {
@@ -255,7 +275,7 @@ static size_t left_of_chunk(const char *glance, size_t size) {
 static void read_chunkwise(receiver *r, connection *c, char *buffer, size_t head, int64_t poll_ns) {
     char glance[BUFFER_SIZE];
     int64_t bound_ns = c->more ? 0 : poll_ns;
-    size_t left = head, before = c->put_by, in_piece = 0;
+    size_t left = head, in_piece = 0;
     int64_t piece_ns = 0;
     bool piece_kernel = false, ending = false, any = false;
     c->more = true;
@@ -268,6 +288,7 @@ static void read_chunkwise(receiver *r, connection *c, char *buffer, size_t head
         if (in_piece + wanted > (size_t)BUFFER_SIZE) break;
         ssize_t got = receive(c->fd, glance, wanted < sizeof glance ? wanted : sizeof glance, &stamp_ns, &kernel);
         if (got < 0) {
+            c->empty = true;
             c->more = false;
             if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) failed = errno;
             break;
@@ -283,9 +304,10 @@ static void read_chunkwise(receiver *r, connection *c, char *buffer, size_t head
         if (!same && in_piece) {
             /* The piece before is whole. */
             ending |= may_end(buffer, in_piece);
-            if (!reads_add(&c->incoming, buffer, in_piece, piece_ns, piece_kernel, bound_ns)) { failed = ENOMEM; break; }
-            c->put_by++;
-            c->reads++;
+            if (!keep(r, c, buffer, in_piece, piece_ns, piece_kernel, bound_ns)) {
+                failed = ENOMEM;
+                break;
+            }
             in_piece = 0;
         }
         memcpy(buffer + in_piece, glance, (size_t)got);
@@ -296,9 +318,7 @@ static void read_chunkwise(receiver *r, connection *c, char *buffer, size_t head
     }
     if (in_piece) {
         ending |= may_end(buffer, in_piece);
-        if (!reads_add(&c->incoming, buffer, in_piece, piece_ns, piece_kernel, bound_ns)) failed = ENOMEM;
-        c->put_by++;
-        c->reads++;
+        if (!keep(r, c, buffer, in_piece, piece_ns, piece_kernel, bound_ns)) failed = ENOMEM;
     }
     if (any && !ended && !failed) {
         /* Acknowledge what was read now, and what comes next no sooner than it is read. */
@@ -307,8 +327,8 @@ static void read_chunkwise(receiver *r, connection *c, char *buffer, size_t head
         c->holds_acks = true;
     }
     if (failed || ended) over(r, c, failed);
-    else if (any && (ending || c->put_by >= 4 * PUT_BY)) ask(r, c, PARSE);
-    else if (before < PUT_BY && c->put_by >= PUT_BY) ask(r, c, CATCH_UP);
+    else if (any && ending) ask(r, c, PARSE);
+    else if (much_waits(r, c)) ask(r, c, CATCH_UP);
 }
 
 /* Let the socket wait where Python does not keep up with it: memory must not grow with what a server pours out. */
@@ -344,6 +364,8 @@ static void arrived(receiver *r, connection *c, char *buffer, int64_t poll_ns, b
     bool kernel;
     ssize_t got = receive(c->fd, buffer, BUFFER_SIZE, &stamp_ns, &kernel);
     if (got < 0) {
+        c->empty = true;
+        c->more = false;
         if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) over(r, c, errno);
         return;
     }
@@ -352,18 +374,31 @@ static void arrived(receiver *r, connection *c, char *buffer, int64_t poll_ns, b
         return;
     }
     size_t size = (size_t)got;
-    c->reads++;
     /* What a full buffer leaves behind was there before this poll: nothing bounds it from below. */
-    if (!reads_add(&c->incoming, buffer, size, stamp_ns, kernel, c->more ? 0 : poll_ns)) {
+    if (!keep(r, c, buffer, size, stamp_ns, kernel, c->more ? 0 : poll_ns)) {
         over(r, c, ENOMEM);
         return;
     }
     c->more = size == BUFFER_SIZE;
-    c->put_by++;
     if (!c->lazy && c->reads == 1) c->lazy = chunked_head(buffer, size) > 0;
-    if (!c->lazy || may_end(buffer, size) || c->put_by >= 4 * PUT_BY) ask(r, c, PARSE);
-    else if (c->put_by == PUT_BY) ask(r, c, CATCH_UP);
+    if (!c->lazy || may_end(buffer, size)) ask(r, c, PARSE);
+    else if (much_waits(r, c)) ask(r, c, CATCH_UP);
     bound_memory(r, c);
+}
+
+/* Edge-triggered: a socket is reported when something comes, and not again for what is left, so that all is taken. A read that
+ * is shorter than its buffer has taken all, but for the end of the connection. With the connection's lock held. */
+static void drain(receiver *r, connection *c, char *buffer, int64_t poll_ns, bool unhurried, bool hung_up) {
+    for (int turn = 0; c->watched && !c->dead && !c->paused; turn++) {
+        if (turn == TURNS) { /* The others' turn: what is left is reported again. */
+            struct epoll_event event = {.events = WATCHED, .data.ptr = c};
+            epoll_ctl(r->epoll, EPOLL_CTL_MOD, c->fd, &event);
+            return;
+        }
+        c->empty = false;
+        arrived(r, c, buffer, poll_ns, unhurried && turn == 0);
+        if (c->empty || !(c->more || hung_up)) return;
+    }
 }
 
 static void *receive_all(void *given) {
@@ -384,7 +419,8 @@ static void *receive_all(void *given) {
             connection *c = events[i].data.ptr;
             if (!c) continue; /* Told to stop, or to let go. */
             pthread_mutex_lock(&c->lock);
-            arrived(r, c, buffer, atomic_load(&r->last_poll_ns), unhurried);
+            bool hung_up = events[i].events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR);
+            drain(r, c, buffer, atomic_load(&r->last_poll_ns), unhurried, hung_up);
             pthread_mutex_unlock(&c->lock);
         }
         /* A full report may have left ready sockets out: it bounds nothing. */
@@ -499,6 +535,7 @@ static bool collect(StreamObject *s) {
     pthread_mutex_lock(&c->lock);
     c->asked = 0;
     c->put_by = 0;
+    atomic_fetch_sub(&s->r->bytes, c->incoming.size);
     if (s->pending.count == 0) {
         reads_t empty = s->pending;
         s->pending = c->incoming;
@@ -517,7 +554,7 @@ static bool collect(StreamObject *s) {
         c->incoming.size = c->incoming.count = 0;
     }
     if (c->paused && c->watched) {
-        struct epoll_event event = {.events = EPOLLIN, .data.ptr = c};
+        struct epoll_event event = {.events = WATCHED, .data.ptr = c};
         c->paused = epoll_ctl(s->r->epoll, EPOLL_CTL_MOD, c->fd, &event) != 0;
     }
     pthread_mutex_unlock(&c->lock);
@@ -546,7 +583,7 @@ static PyObject *stream_read(PyObject *self, PyObject *unused) {
     StreamObject *s = (StreamObject *)self;
     char buffer[BUFFER_SIZE];
     pthread_mutex_lock(&s->c->lock);
-    arrived(s->r, s->c, buffer, atomic_load(&s->r->last_poll_ns), false);
+    drain(s->r, s->c, buffer, atomic_load(&s->r->last_poll_ns), false, false);
     pthread_mutex_unlock(&s->c->lock);
     Py_RETURN_NONE;
 }
@@ -704,6 +741,7 @@ static PyObject *stream_forget(PyObject *self, PyObject *unused) {
     bool first = !c->dead;
     c->dead = true;
     stop_watching(s->r, c);
+    atomic_fetch_sub(&s->r->bytes, c->incoming.size);
     reads_free(&c->incoming);
     pthread_mutex_unlock(&c->lock);
     if (first) {
@@ -917,7 +955,7 @@ static PyObject *receiver_watch(PyObject *self, PyObject *args) {
         free(c);
         return NULL;
     }
-    struct epoll_event event = {.events = EPOLLIN, .data.ptr = c};
+    struct epoll_event event = {.events = WATCHED, .data.ptr = c};
     if (epoll_ctl(r->epoll, EPOLL_CTL_ADD, fd, &event) != 0) {
         PyErr_SetFromErrno(PyExc_OSError);
         pthread_mutex_destroy(&c->lock);
