@@ -106,15 +106,15 @@ def compiled(receiver: Any, turns: Sequence[Sequence[bytes]]) -> RequestRecord:
     stream = connection._stream = receiver.watch(here.fileno(), 1, False)
     stream.begin()
     stream.sent(sent_ns)
-    many = 0
 
     def send(reads: Sequence[bytes]) -> None:
-        nonlocal many
         for data in reads:
+            before = stream.reads
             there.send(data)
-        many += len(reads)
-        while stream.reads < many:
-            time.sleep(0.0001)
+            while stream.reads == before:
+                time.sleep(
+                    0
+                )  # The next one only when this one was read, or the receiver would take it for the rest of it.
 
     try:
         return record_of(connection, job, ResponseParser(), [lambda reads=reads: send(reads) for reads in turns])
@@ -207,10 +207,10 @@ def test_plain_events_are_cut_by_the_core(receiver: Any) -> None:
     stream = receiver.watch(here.fileno(), 2, False)
     stream.begin()
     stream.sent(5)
-    for data in (HEAD + chunk(TOKEN), chunk(TOKEN) + chunk(LAST + DONE), b"0\r\n\r\n"):
+    for number, data in enumerate((HEAD + chunk(TOKEN), chunk(TOKEN) + chunk(LAST + DONE), b"0\r\n\r\n"), 1):
         there.send(data)
-    while stream.reads < 3:
-        time.sleep(0.0001)
+        while stream.reads < number:
+            time.sleep(0)
     assert stream.collect()
     assert stream.events(0, -1) is None  # Not before the head.
     head, stamp_ns, bound_ns = stream.take(0, True)
