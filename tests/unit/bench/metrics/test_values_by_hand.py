@@ -1,0 +1,64 @@
+"""Numbers of a summary that can be done by hand, where a slip would give another number and no error."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from statistics import stdev
+
+import pytest
+
+from bench.metrics.facts import RunFacts
+from bench.metrics.jobs import answered_ns
+from bench.metrics.summary import Summary
+from bench.metrics.sureness import of_rates
+from bench.metrics.window import Window, describe_window
+from bench.records import Outcome
+from tests.support.made_records import MS, START_NS, made_record
+
+S = 1_000_000_000
+
+
+def test_a_request_has_answered_with_its_last_token_and_a_failed_one_at_its_end() -> None:
+    served = replace(made_record(chunks_ms=(50, 60), kinds="cc"), end_ns=START_NS + 95 * MS)
+    assert answered_ns(served) == START_NS + 60 * MS
+    assert answered_ns(replace(served, outcome=Outcome.STREAM_ERROR)) == START_NS + 95 * MS
+    assert answered_ns(replace(served, chunk_ns=(), chunk_kind="", chunk_tokens=())) == START_NS + 95 * MS
+
+
+def test_the_interval_of_a_rate_is_as_wide_as_its_seconds_vary() -> None:
+    # 98 to 102 a second, with nothing between one second and the next.
+    values = [100.0 + (i * 7 % 5 - 2) for i in range(100)]
+    low, high = of_rates({"requests_per_s": 103.0}, {"requests_per_s": values})["ci95"]["requests_per_s"]
+    assert (low + high) / 2 == pytest.approx(103.0)
+    # Some 2 standard errors on both sides, or 3 where few blocks of seconds are told apart.
+    assert 0 < high - low < 2 * 3 * stdev(values) / math.sqrt(len(values))
+
+
+def test_the_interval_of_requests_per_second_counts_each_request_once() -> None:
+    # In even seconds 8 requests end, in odd ones 12.
+    summary = Summary(RunFacts(mode="rate", open_loop=True, endpoint="chat", start_ns=START_NS, seed=1))
+    at = [1000.0 * second + 1000.0 * i / n for second in range(60) for n in [8 + 4 * (second % 2)] for i in range(n)]
+    for index, sent_ms in enumerate(at):
+        summary.add(made_record(index, sent_ms=sent_ms, chunks_ms=(5.0, 6.0)))
+    found = summary.close()["throughput"]
+    low, high = found["ci95"]["requests_per_s"]
+    assert found["requests_per_s"] == pytest.approx(10.0, rel=0.01)
+    # The standard error of the mean of 60 values that are 2 away from it is 0.26; 2 to 3 of them on both sides.
+    assert 2 * 1.9 * 0.26 < high - low < 2 * 3.5 * 0.26
+
+
+def test_what_comes_after_the_window_says_nothing_of_it() -> None:
+    # The series begins 100 s after the clock's zero; the window is its first half, and then the server breaks down.
+    calm, broken = [100.0 + i % 3 for i in range(60)], [5_000.0 + 90 * i for i in range(60)]
+    over_time = {
+        "step_s": 1,
+        "t_s": [100.0 + i for i in range(120)],
+        "output_tokens": [100.0] * 120,
+        **{name: {"mean": calm + broken} for name in ("ttft_ms", "tpot_ms", "e2el_ms")},
+    }
+    whole = describe_window(Window(100 * S, 220 * S, "all of it", ()), [5.0] * 9, over_time, True)
+    first_half = describe_window(Window(100 * S, 160 * S, "the first half", ()), [5.0] * 9, over_time, True)
+    assert first_half["warnings"] == []
+    assert any("TTFT" in warning for warning in whole["warnings"])
+    assert first_half["rounds"] == 12_000

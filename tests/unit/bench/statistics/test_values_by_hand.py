@@ -1,0 +1,43 @@
+"""Statistics that can be done by hand, at the places where a slip would hide: constant bins, short samples, defaults."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from bench.statistics.autocorrelation import MOST_BINS, act
+from bench.statistics.between_runs import spread
+from bench.statistics.intervals import Interval, TooFew, grouped_intervals
+from bench.statistics.multiple import benjamini_hochberg, holm
+
+
+def test_values_that_alternate_within_each_bin_do_not_hang_together() -> None:
+    # Two to a bin, so that every bin has the same mean: nothing is left that could depend on what was before.
+    assert act([1.0, 3.0] * MOST_BINS) == 1.0
+    assert act([5.0] * 200) == 1.0
+
+
+def test_a_spread_is_that_of_ratios_unless_it_is_said_to_be_of_shares() -> None:
+    assert spread([1.0, 4.0]).mean == pytest.approx(2.0)
+    assert spread([1.0, 4.0], ratio=False).mean == pytest.approx(2.5)
+
+
+def test_adjusted_p_values_are_those_of_the_papers() -> None:
+    # Benjamini and Hochberg: 0.01 * 4 / 1, 0.02 * 4 / 2, 0.03 * 4 / 3, 0.5, each no larger than the next.
+    assert benjamini_hochberg([0.5, 0.02, 0.01, 0.03]) == pytest.approx([0.5, 0.04, 0.04, 0.04])
+    # Holm: 4, 3, 2 and 1 times, each no smaller than the one before.
+    assert holm([0.5, 0.02, 0.01, 0.03]) == pytest.approx([0.5, 0.06, 0.04, 0.06])
+    assert holm([0.6, 0.9]) == [1.0, 1.0]
+
+
+def test_of_groups_whose_quantile_is_too_uncertain_it_is_said_how_many_more_it_takes() -> None:
+    # 100 independent groups of one value each: the p99 has one value above it, and its error is as large as 1 - p.
+    values = [math.sin(7.3 * i) for i in range(100)]
+    found = grouped_intervals(values, [1] * 100, {"p50": 0.5, "p99": 0.99})
+    assert isinstance(found["p50"], Interval)
+    few = found["p99"]
+    assert isinstance(few, TooFew)
+    # +- 1.98 standard errors of sqrt(p (1 - p) / n) must be below 1 - p: some 390 values, 290 more.
+    assert few.needed == pytest.approx(390, rel=0.1)
+    assert few.more == pytest.approx(few.needed * 100 / few.effective - 100, rel=0.05)

@@ -1,0 +1,36 @@
+"""The verdict exactly at its borders: what is said to be open, and limits that are no table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bench.config import resolve
+from bench.errors import UsageError
+from bench.verdict.certificate import _said_to_be_open
+
+
+@pytest.mark.parametrize(
+    ("allowed", "measured", "true", "is_open"),
+    [
+        ([1.0, 3.0], 2.0, 2.5, False),  # As wide as the number itself: not yet more open than it is large.
+        ([1.0, 3.1], 2.0, 2.5, True),
+        ([1.0, 3.1], 2.0, 1.0, True),
+        ([1.0, 3.1], 2.0, 3.1, True),
+        ([1.0, 3.1], 2.0, 0.9, False),
+        ([1.0, 3.1], 2.0, 3.2, False),
+        ([1.0, None], 2.0, 1.0, True),
+        ([1.0, None], 2.0, 0.9, False),
+        (None, 2.0, 2.0, False),
+    ],
+)
+def test_a_number_is_open_where_it_may_lie_further_apart_than_it_is_large(
+    allowed: list[Any] | None, measured: float, true: float, is_open: bool
+) -> None:
+    assert _said_to_be_open({"allowed": allowed, "measured": measured, "true": true}) is is_open
+
+
+def test_limits_that_are_no_table_are_refused_in_a_sentence() -> None:
+    with pytest.raises(UsageError, match="limits"):
+        resolve({"url": "http://h"}, {"limits": ["wide_stamps"]}, "load.yaml")
