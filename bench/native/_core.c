@@ -31,6 +31,7 @@
 #include <strings.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/prctl.h>
 #include <sched.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -45,6 +46,8 @@
 #define GLANCE 8
 #define LONGEST_HEAD 4096
 #define PUT_BY 64
+#define NAP_NS 100000
+#define BUSY_WAKES 4
 #define TURNS 16 /* reads of a connection before it is the others' turn */
 #define WATCHED (EPOLLIN | EPOLLRDHUP | EPOLLET)
 #define MOST_BYTES (4 * 1024 * 1024) /* of a connection that wait for Python; then the socket waits */
@@ -406,15 +409,24 @@ static void *receive_all(void *given) {
     atomic_store(&r->thread_id, syscall(SYS_gettid));
     struct epoll_event events[POLL_MAX];
     char buffer[BUFFER_SIZE];
+    int quick_wakes = 0;
+    prctl(PR_SET_TIMERSLACK, 1UL); /* A nap ends when it should. */
     while (!atomic_load(&r->stopping)) {
+        if (quick_wakes >= BUSY_WAKES) {
+            /* Something comes at every moment: to be woken for each costs more than to read it, and stamps are the kernel's. */
+            struct timespec nap = {.tv_nsec = NAP_NS};
+            nanosleep(&nap, NULL);
+        }
         int64_t polled_ns = now_ns();
         int count = epoll_wait(r->epoll, events, POLL_MAX, -1);
         if (count < 0) {
             if (errno == EINTR) continue;
             break;
         }
+        int64_t waited_ns = now_ns() - polled_ns;
+        quick_wakes = waited_ns < NAP_NS ? quick_wakes + 1 : 0;
         /* Where many are ready after a pause, it was no rest: the thread was kept from its work, and has to catch up. */
-        bool unhurried = count <= FEW && now_ns() - polled_ns > UNHURRIED_NS;
+        bool unhurried = count <= FEW && waited_ns > UNHURRIED_NS;
         for (int i = 0; i < count; i++) {
             connection *c = events[i].data.ptr;
             if (!c) continue; /* Told to stop, or to let go. */
