@@ -157,7 +157,7 @@ class Server:
                 env=environment,
                 start_new_session=True,
                 # A child inherits what is held back: let it start with nothing held.
-                preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_UNBLOCK, held),
+                preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_UNBLOCK, held),  # noqa: PLW1509
             )
         signal.pthread_sigmask(signal.SIG_UNBLOCK, held)
 

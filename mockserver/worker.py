@@ -42,7 +42,7 @@ class Worker:
         self.tokenizer = tokenizer
         self.shared = shared
         self.started = utc_seconds()
-        self.ledger = Ledger(ledger_file, lambda entry: self.metrics.add(entry))
+        self.ledger = Ledger(ledger_file, lambda entry: self.metrics.add(entry))  # noqa: PLW0108 (made below)
         self._intake = Intake(config, self.settings, tokenizer, shared, self.ledger)
         self._handler = RequestHandler(self._intake)
         self.metrics = self._new_metrics()

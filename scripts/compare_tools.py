@@ -25,6 +25,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
+from typing import IO
 
 import orjson
 from compared import TOOLS, Load, Place, Tool
@@ -173,7 +174,7 @@ def _run(command: list[str | Path], place: Place) -> dict:
 
 
 @contextlib.contextmanager
-def _process(command: list[str | Path], folder: Path, log) -> Iterator[subprocess.Popen]:
+def _process(command: list[str | Path], folder: Path, log: IO[str]) -> Iterator[subprocess.Popen[bytes]]:
     """The command in a session of its own, of which nothing is left behind."""
     process = subprocess.Popen(
         command, cwd=folder, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True

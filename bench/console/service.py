@@ -362,8 +362,9 @@ class Console:
 
             def ask() -> tuple[int, str]:
                 ran = subprocess.run(
-                    command, input=content, capture_output=True, text=True, timeout=PROBE_WITHIN_S, env=environment
-                )
+                    command, input=content, capture_output=True, text=True, timeout=PROBE_WITHIN_S, env=environment,
+                    check=False,
+                )  # fmt: skip
                 return ran.returncode, ran.stderr.strip().removeprefix("error: ")
 
             try:

@@ -10,17 +10,17 @@ from promptset.samples import Sample
 from promptset.sharing import SharingTally
 from promptset.tokens import Tokenizer
 
-Item = TypeVar("Item", covariant=True)
+Item_co = TypeVar("Item_co", covariant=True)
 
 
-class Source(Protocol[Item]):
+class Source(Protocol[Item_co]):
     """A worker's part of the data: an iterator of what it sends, without end."""
 
-    def __iter__(self) -> Iterator[Item]: ...
+    def __iter__(self) -> Iterator[Item_co]: ...
 
-    def __next__(self) -> Item: ...
+    def __next__(self) -> Item_co: ...
 
-    def at(self, number: int) -> Item:
+    def at(self, number: int) -> Item_co:
         """The item with this number: the iterator hands out those of its worker, in their order."""
 
     @property

@@ -155,13 +155,6 @@ def _instead_of(node: ast.AST) -> Iterator[ast.AST]:
             yield ast.Assign([target], value)
             if type(operator) in OPERATORS and not _text(value):
                 yield ast.AugAssign(target, OPERATORS[type(operator)](), value)
-        case ast.Constant(value):
-            if isinstance(value, bool):
-                yield ast.Constant(not value)
-            elif isinstance(value, int):
-                yield ast.Constant(value + 1)
-            elif isinstance(value, float):
-                yield ast.Constant(value * 2 + 1)
         case _:
             yield from _instead_of_flow(node)
 
@@ -180,14 +173,26 @@ def _instead_of_flow(node: ast.AST) -> Iterator[ast.AST]:
             yield ast.Break()
         case ast.Break():
             yield ast.Continue()
+        case ast.comprehension(target, each, conditions, is_async):
+            for place in range(len(conditions)):
+                yield ast.comprehension(target, each, [*conditions[:place], *conditions[place + 1 :]], is_async)
+        case _:
+            yield from _instead_of_value(node)
+
+
+def _instead_of_value(node: ast.AST) -> Iterator[ast.AST]:
+    match node:
+        case ast.Constant(bool() as value):
+            yield ast.Constant(not value)
+        case ast.Constant(int() as value):
+            yield ast.Constant(value + 1)
+        case ast.Constant(float() as value):
+            yield ast.Constant(value * 2 + 1)
         case ast.Slice(lower, upper, step):
             if lower is not None:
                 yield ast.Slice(None, upper, step)
             if upper is not None:
                 yield ast.Slice(lower, None, step)
-        case ast.comprehension(target, each, conditions, is_async):
-            for place in range(len(conditions)):
-                yield ast.comprehension(target, each, [*conditions[:place], *conditions[place + 1 :]], is_async)
 
 
 def _text(node: ast.AST) -> bool:

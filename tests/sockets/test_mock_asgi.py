@@ -63,7 +63,7 @@ def test_a_cut_stream_ends_without_done(fault: str) -> None:
         assert b"[DONE]" not in response.content
 
     (line,) = through_asgi(call)
-    assert (line["fault"], line["chunk_kind"]) == (fault.split(":")[0], "rc")
+    assert (line["fault"], line["chunk_kind"]) == (fault.partition(":")[0], "rc")
 
 
 def test_the_arrivals_are_stamped_by_the_handler_and_the_truth_says_so() -> None:

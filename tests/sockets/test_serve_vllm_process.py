@@ -93,7 +93,7 @@ def stand_in(tmp_path):
 class RunningScript:
     """The running script; whatever is left of it is killed at the end."""
 
-    def __init__(self, folder: Path, *arguments: str, **environment: str):
+    def __init__(self, folder: Path, *arguments: str, **environment: str) -> None:
         kept = {k: v for k, v in os.environ.items() if k not in ("CUDA_VISIBLE_DEVICES", "VLLM_API_KEY")}
         self.folder = folder
         self.process = subprocess.Popen(
@@ -140,7 +140,7 @@ def wait_until_gone(pid: str) -> None:
         os.sched_yield()
 
 
-def test_it_starts_waits_prints_and_forwards_the_signal(stand_in, port):
+def test_it_starts_waits_prints_and_forwards_the_signal(stand_in, port) -> None:
     with RunningScript(
         stand_in, "--port", str(port), "--", "--max-model-len", "99", "--api-key", "sk-secret"
     ) as script:
@@ -169,7 +169,7 @@ def test_it_starts_waits_prints_and_forwards_the_signal(stand_in, port):
     wait_until_gone(script.read("worker"))
 
 
-def test_all_gpus_are_used_together(stand_in, port):
+def test_all_gpus_are_used_together(stand_in, port) -> None:
     with RunningScript(stand_in, "--port", str(port), "--gpus", "all") as script:
         script.ready()
         started = json.loads(script.read("started.json"))
@@ -179,7 +179,7 @@ def test_all_gpus_are_used_together(stand_in, port):
         assert script.end()[0] == 130
 
 
-def test_a_second_signal_kills_what_does_not_stop(stand_in, port):
+def test_a_second_signal_kills_what_does_not_stop(stand_in, port) -> None:
     with RunningScript(stand_in, "--port", str(port), STAND_IN_IS_STUBBORN="1") as script:
         script.ready()
         script.process.send_signal(signal.SIGINT)
@@ -190,7 +190,7 @@ def test_a_second_signal_kills_what_does_not_stop(stand_in, port):
     wait_until_gone(script.read("worker"))
 
 
-def test_an_early_death_gives_its_status_and_the_end_of_its_log(stand_in, port):
+def test_an_early_death_gives_its_status_and_the_end_of_its_log(stand_in, port) -> None:
     with RunningScript(stand_in, "--port", str(port), STAND_IN_DIES="3") as script:
         status, err = script.end()
     assert status == 3
@@ -200,12 +200,12 @@ def test_an_early_death_gives_its_status_and_the_end_of_its_log(stand_in, port):
     assert "loading weights" not in err
 
 
-def test_an_early_end_without_an_error_is_no_success(stand_in, port):
+def test_an_early_end_without_an_error_is_no_success(stand_in, port) -> None:
     with RunningScript(stand_in, "--port", str(port), STAND_IN_DIES="0") as script:
         assert script.end()[0] == 1
 
 
-def test_a_death_after_it_was_healthy_is_told_too(stand_in, port):
+def test_a_death_after_it_was_healthy_is_told_too(stand_in, port) -> None:
     with RunningScript(stand_in, "--port", str(port)) as script:
         url, _ = script.ready()
         with pytest.raises(OSError, match=r"closed|reset|remote|Remote"):
@@ -216,7 +216,7 @@ def test_a_death_after_it_was_healthy_is_told_too(stand_in, port):
     wait_until_gone(script.read("worker"))
 
 
-def test_a_server_that_is_never_healthy_is_stopped_after_the_timeout(stand_in, port):
+def test_a_server_that_is_never_healthy_is_stopped_after_the_timeout(stand_in, port) -> None:
     with RunningScript(stand_in, "--port", str(port), "--timeout", "1", STAND_IN_NEVER_HEALTHY="1") as script:
         status, err = script.end()
     assert status == 1
@@ -224,7 +224,7 @@ def test_a_server_that_is_never_healthy_is_stopped_after_the_timeout(stand_in, p
     wait_until_gone(script.read("worker"))
 
 
-def test_a_port_that_is_taken_is_said_before_anything_starts(stand_in):
+def test_a_port_that_is_taken_is_said_before_anything_starts(stand_in) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with RunningScript(stand_in, "--port", str(port)) as script:
@@ -234,7 +234,7 @@ def test_a_port_that_is_taken_is_said_before_anything_starts(stand_in):
     assert not (stand_in / "started.json").exists()
 
 
-def test_a_missing_vllm_is_said(stand_in, port):
+def test_a_missing_vllm_is_said(stand_in, port) -> None:
     (stand_in / "bin" / "vllm").unlink()
     with RunningScript(stand_in, "--port", str(port)) as script:
         status, err = script.end()
@@ -252,7 +252,7 @@ def test_a_missing_vllm_is_said(stand_in, port):
         ("#!{python}\n", "nvidia-smi lists none"),
     ],
 )
-def test_a_missing_gpu_is_said_and_can_be_allowed(stand_in, port, nvidia_smi, said):
+def test_a_missing_gpu_is_said_and_can_be_allowed(stand_in, port, nvidia_smi, said) -> None:
     (stand_in / "bin" / "nvidia-smi").unlink()
     if nvidia_smi is not None:
         write_command(stand_in / "bin", "nvidia-smi", nvidia_smi)

@@ -164,10 +164,10 @@ def token_coverage(load: Load, seconds: float, runs: int, truth_runs: int = 40) 
     result = dict.fromkeys(known, (0, 0))
     for seed in range(runs):
         row = reported(load.run(seconds, seed), WARM_S, WARM_S + seconds, gaps=True)["latency"]["itl_ms"]
-        for name in known:
+        for name, true in known.items():
             if (ends := row["ci95"][name]) is not None:
                 hits, given = result[name]
-                result[name] = (hits + (ends[0] <= known[name] <= ends[1]), given + 1)
+                result[name] = (hits + (ends[0] <= true <= ends[1]), given + 1)
     return result
 
 

@@ -13,13 +13,13 @@ L4 = Gpu(2, "NVIDIA L4", 23034)
 RTX = Gpu(3, "NVIDIA GeForce RTX 3060", 12288)
 
 
-def test_gpus_are_read_from_what_nvidia_smi_prints():
+def test_gpus_are_read_from_what_nvidia_smi_prints() -> None:
     assert parse_gpus("0, NVIDIA H100 80GB HBM3, 81559\n2, NVIDIA L4, 23034\n") == [H100, L4]
     assert parse_gpus("") == []
 
 
 @pytest.mark.parametrize("line", ["0, NVIDIA GH200 480GB, [N/A]", "No devices were found", "0, 81559"])
-def test_a_gpu_that_is_not_understood_is_quoted(line):
+def test_a_gpu_that_is_not_understood_is_quoted(line) -> None:
     with pytest.raises(CannotServe) as caught:
         parse_gpus(line)
     assert line in str(caught.value)
@@ -38,7 +38,7 @@ SUITABLE = [
 
 
 @pytest.mark.parametrize(("gpus", "parallel", "memory", "tokens", "sequences"), SUITABLE)
-def test_options_suit_the_smallest_gpu(gpus, parallel, memory, tokens, sequences):
+def test_options_suit_the_smallest_gpu(gpus, parallel, memory, tokens, sequences) -> None:
     assert ENGINES["vllm"].options(gpus) == {
         "--tensor-parallel-size": parallel,
         "--gpu-memory-utilization": memory,
@@ -48,7 +48,7 @@ def test_options_suit_the_smallest_gpu(gpus, parallel, memory, tokens, sequences
     }
 
 
-def test_without_a_gpu_vllm_chooses():
+def test_without_a_gpu_vllm_chooses() -> None:
     assert ENGINES["vllm"].options([]) == {"--enable-prompt-tokens-details": None}
 
 
@@ -63,7 +63,7 @@ def test_without_a_gpu_vllm_chooses():
         ("2, 0,2", "1", [2, 0]),
     ],
 )
-def test_gpus_are_chosen_by_index_and_within_what_is_visible(asked, visible, chosen):
+def test_gpus_are_chosen_by_index_and_within_what_is_visible(asked, visible, chosen) -> None:
     assert [gpu.index for gpu in choose_gpus(asked, [H100, A100, L4], visible)] == chosen
 
 
@@ -75,20 +75,20 @@ def test_gpus_are_chosen_by_index_and_within_what_is_visible(asked, visible, cho
         ("first", "", "CUDA_VISIBLE_DEVICES= names no GPU"),
     ],
 )
-def test_a_gpu_that_is_not_there_is_said(asked, visible, said):
+def test_a_gpu_that_is_not_there_is_said(asked, visible, said) -> None:
     with pytest.raises(CannotServe) as caught:
         choose_gpus(asked, [H100, A100], visible)
     assert said in str(caught.value)
 
 
 @pytest.fixture(autouse=True)
-def installed(monkeypatch):
+def installed(monkeypatch) -> None:
     """Every engine is there: what its command line begins with is its name."""
     for name, engine in ENGINES.items():
         monkeypatch.setitem(ENGINES, name, dataclasses.replace(engine, program=lambda name=name: [name]))
 
 
-def test_what_the_user_says_wins_in_any_spelling():
+def test_what_the_user_says_wins_in_any_spelling() -> None:
     extra = ["--max-num-seqs", "8", "--gpu_memory_utilization=0.5", "-tp", "4", "--enforce-eager"]
     command = command_line(ENGINES["vllm"], "m", "127.0.0.1", 8000, [H100], extra)
     assert command == [
@@ -108,11 +108,11 @@ def test_what_the_user_says_wins_in_any_spelling():
         ("llama.cpp", [], "llama.cpp m --host h --port 1 --n-gpu-layers 0 --parallel 8 --metrics"),
     ],
 )  # fmt: skip
-def test_each_engine_is_started_in_its_own_words(engine, gpus, line):
+def test_each_engine_is_started_in_its_own_words(engine, gpus, line) -> None:
     assert " ".join(command_line(ENGINES[engine], "m", "h", 1, gpus, [])) == line
 
 
-def test_short_spellings_of_llama_cpp_win_too():
+def test_short_spellings_of_llama_cpp_win_too() -> None:
     line = command_line(ENGINES["llama.cpp"], "m", "h", 1, [], ["-np", "4", "-ngl", "9"])
     assert line[-4:] == ["-np", "4", "-ngl", "9"]
     assert "--parallel" not in line
@@ -120,12 +120,12 @@ def test_short_spellings_of_llama_cpp_win_too():
 
 
 @pytest.mark.parametrize("extra", [["--port", "1"], ["--host=0.0.0.0"]])
-def test_address_and_port_are_not_hidden_from_us(extra):
+def test_address_and_port_are_not_hidden_from_us(extra) -> None:
     with pytest.raises(CannotServe, match="stands after --: write it before"):
         command_line(ENGINES["vllm"], "m", "127.0.0.1", 8000, [], extra)
 
 
-def test_a_build_of_vllm_under_another_name_is_started_by_its_module(monkeypatch, tmp_path):
+def test_a_build_of_vllm_under_another_name_is_started_by_its_module(monkeypatch, tmp_path) -> None:
     (tmp_path / "vllm").write_text("")
     (tmp_path / "vllm").chmod(0o755)
     monkeypatch.setenv("PATH", "")
@@ -137,39 +137,39 @@ def test_a_build_of_vllm_under_another_name_is_started_by_its_module(monkeypatch
         assert engines._vllm() == line
 
 
-def test_what_is_not_installed_is_said_with_the_way_to_get_it(monkeypatch, tmp_path):
+def test_what_is_not_installed_is_said_with_the_way_to_get_it(monkeypatch, tmp_path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(engines.sys, "executable", str(tmp_path / "python"))
     with pytest.raises(CannotServe, match=r"llama-server is not installed here: build llama.cpp"):
         engines._command("llama-server", "build llama.cpp, or put its binaries on PATH")()
 
 
-def test_option_values_are_found_in_both_forms():
+def test_option_values_are_found_in_both_forms() -> None:
     assert option_value(["--a", "1", "--b=2"], "--a") == "1"
     assert option_value(["--a", "1", "--b=2"], "--b") == "2"
     assert option_value(["--a"], "--a") == ""
     assert option_value(["x--a"], "--a") is None
 
 
-def test_arguments_split_at_the_two_dashes():
+def test_arguments_split_at_the_two_dashes() -> None:
     options, extra = parse_arguments(["m", "--port", "9", "--", "--x", "--", "y"])
     assert (options.model, options.port, options.gpus) == ("m", 9, "first")
     assert extra == ["--x", "--", "y"]
     assert parse_arguments(["m"])[1] == []
 
 
-def test_a_server_on_every_address_is_reached_on_loopback():
+def test_a_server_on_every_address_is_reached_on_loopback() -> None:
     assert base_url("0.0.0.0", 1) == "http://127.0.0.1:1"
     assert base_url("::", 1) == "http://[::1]:1"
     assert base_url("10.0.0.9", 1) == "http://10.0.0.9:1"
 
 
-def test_the_bench_line_can_be_pasted():
+def test_the_bench_line_can_be_pasted() -> None:
     line = bench_line("http://127.0.0.1:8000", "my name", "./my model")
     assert line.startswith(
         "python -m bench run --url http://127.0.0.1:8000 --model 'my name' --tokenizer './my model' "
     )
 
 
-def test_exit_statuses_are_those_of_a_shell():
+def test_exit_statuses_are_those_of_a_shell() -> None:
     assert [shell_status(code) for code in (0, 3, -signal.SIGKILL)] == [0, 3, 137]

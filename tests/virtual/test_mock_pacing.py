@@ -122,7 +122,7 @@ def test_a_reply_that_fails_does_not_take_the_others_with_it() -> None:
             raise RuntimeError("a defect")
 
         stepper.admit(EngineRequest(start, Plan(10 * MS, (10 * MS,), 2)), broken)
-        stepper.admit(EngineRequest(start, Plan(10 * MS, (10 * MS,), 2)), lambda tokens: seen.append(tokens))
+        stepper.admit(EngineRequest(start, Plan(10 * MS, (10 * MS,), 2)), seen.append)
         await asyncio.sleep(1)
         pace.close()
         return seen
