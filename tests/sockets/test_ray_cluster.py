@@ -1,24 +1,38 @@
-"""The load from a Ray cluster of three nodes on this machine: one load, its losses, its end, its secrets."""
+"""The load from a Ray cluster of three nodes on this machine: one load, its losses, its end, its secrets.
+
+Each run takes seconds to begin, so the tests are few, and each looks at several things.
+"""
 
 from __future__ import annotations
 
 import importlib.util
+import io
 import json
 import os
+import shutil
 import signal
-from collections import Counter
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+import bench
+import promptset
+from bench.accuracy.join import Join
+from bench.accuracy.ledger import Ledger
+from bench.config import resolve
 from bench.errors import Exit
+from bench.modes.rate import Rate
+from bench.run_directory import RunDirectory
+from tests.support.balancer import balanced
+from tests.support.cluster_runs import dispersion, programs, whole_lines
 from tests.support.mock_process import mock_process
 from tests.support.ray_nodes import RayNodes, ray_nodes
 from tests.support.run_process import flags, process, records, summary, wait_for
-from tests.support.worker_processes import PROGRAM, gone, shard_lines
+from tests.support.worker_processes import gone, shard_lines
 
 pytestmark = [
     pytest.mark.slow,
@@ -46,8 +60,7 @@ def cluster() -> Iterator[RayNodes]:
         yield running
 
 
-def ran(cluster: RayNodes | None, words: list[str]) -> tuple[int, str, str]:
-    environment = None if cluster is None else cluster.environment
+def ran(words: list[str], environment: dict[str, str] | None = None) -> tuple[int, str, str]:
     with process(words, env=environment, start_new_session=True) as running:
         out, err = running.communicate(timeout=ENDED_WITHIN_S)
     return running.returncode, out, err
@@ -59,47 +72,26 @@ def on_cluster(mock: str, tmp_path: Path, *more: str, out: str = "run") -> list[
     )
 
 
-def manifest(tmp_path: Path) -> dict[str, Any]:
-    told: dict[str, Any] = yaml.safe_load((tmp_path / "run" / "run.yaml").read_text())["manifest"]
+def manifest(tmp_path: Path, out: str = "run") -> dict[str, Any]:
+    told: dict[str, Any] = yaml.safe_load((tmp_path / out / "run.yaml").read_text())["manifest"]
     return told
-
-
-def programs(run: str) -> list[int]:
-    """Workers' programs whose files are in the directory of this run."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        try:
-            if entry.name.isdecimal() and PROGRAM in (entry / "cmdline").read_bytes().split(b"\0"):
-                links = [str(link.readlink()) for link in (entry / "fd").iterdir()]
-                found += [int(entry.name)] if any(run in link for link in links) else []
-        except OSError:
-            continue
-    return found
-
-
-def dispersion(offsets_ns: list[int], window_ns: int) -> float:
-    """Variance over mean of the arrivals in each window: 1 for Poisson."""
-    windows = Counter(at // window_ns for at in offsets_ns)
-    counts = [windows[k] for k in range(max(offsets_ns) // window_ns)]
-    mean = sum(counts) / len(counts)
-    return sum((n - mean) ** 2 for n in counts) / (len(counts) - 1) / mean
 
 
 def test_eight_workers_on_three_nodes_send_the_arrivals_of_one_process(
     mock: str, tmp_path: Path, cluster: RayNodes
 ) -> None:
-    load = ("--rate", "200", "--requests", "1000", "--seed", "5", "--quiet")
-    status, out, err = ran(cluster, on_cluster(mock, tmp_path, *load, "--workers", "8"))
+    load = ("--rate", "200", "--requests", "1000", "--seed", "5", "--quiet", "--workers", "8")
+    status, out, err = ran(on_cluster(mock, tmp_path, *load), cluster.environment)
     assert status in MEASURED, err + out
     rows = sorted(records(tmp_path), key=lambda row: row["index"])
     assert [row["index"] for row in rows] == list(range(1000))
     assert {row["worker"] for row in rows} == set(range(8))
-    status, out, err = ran(None, flags(mock, tmp_path, *load, "--workers", "1", out="alone"))
-    assert status in MEASURED, err + out
-    alone = sorted(records(tmp_path, "alone"), key=lambda row: row["index"])
-    offsets = [[row["intended_ns"] - of[0]["intended_ns"] for row in of] for of in (rows, alone)]
-    assert offsets[0] == offsets[1]
-    assert 0.9 < dispersion(offsets[0], 10_000_000) < 1.1
+    config = resolve({"url": mock, "rate": 200, "requests": 1000, "seed": 5})
+    assert isinstance(config.load, Rate)
+    alone = list(islice(config.load.offsets(), 1000))
+    offsets = [row["intended_ns"] - rows[0]["intended_ns"] for row in rows]
+    assert offsets == [at - alone[0] for at in alone]
+    assert 0.9 < dispersion(offsets, 10_000_000) < 1.1
     told = manifest(tmp_path)
     assert len({place["node"] for place in told["places"]}) == 3
     # All on one machine, so the clock is the same one, and stays it.
@@ -107,62 +99,75 @@ def test_eight_workers_on_three_nodes_send_the_arrivals_of_one_process(
     assert any("8 workers on 3 nodes of a cluster" in note for note in told["notes"])
     # Nothing is left on the nodes of a run that has ended well.
     assert not [place["directory"] for place in told["places"] if Path(place["directory"]).exists()]
+    # The server's own counts, Little's law and the plan are held against it.
+    assert summary(tmp_path)["verdict"]["reasons"] == []
+    last = json.loads((tmp_path / "run" / "live.jsonl").read_text().splitlines()[-1])
+    assert sum(one["done"] for one in last["workers"]) == 1000
+    assert last["client"]["slowest"] in {one["name"] for one in last["workers"]}
 
 
-def test_four_workers_of_a_cluster_and_four_processes_see_the_same(
+def test_code_is_shipped_to_nodes_that_load_two_mocks_and_no_secret_is_told(tmp_path: Path, cluster: RayNodes) -> None:
+    # Another Trueload than that of the nodes, who would be refused.
+    for package in (Path(bench.__file__).parent, Path(promptset.__file__).parent):
+        shutil.copytree(package, tmp_path / "other" / package.name, ignore=shutil.ignore_patterns("__pycache__"))
+    with (tmp_path / "other" / "bench" / "clock.py").open("a") as file:
+        file.write("# another version\n")
+    (tmp_path / "env.yaml").write_text("env_vars: {TRUELOAD_PLACE: far}\n")
+    more = ("--concurrency", "6", "--requests", "60", "--workers-per-node", "1", "--quiet")
+    mocked = ("--ttft", "20ms", "--tpot", "1ms", "--workers", "2")
+    with mock_process(*mocked) as one, mock_process(*mocked) as two, balanced([one.url, two.url]) as url:
+        words = on_cluster(url, tmp_path, *more, "--runtime-env", str(tmp_path / "env.yaml"))
+        status, out, err = ran(words, {**cluster.environment, "PYTHONPATH": str(tmp_path / "other")})
+        assert status in MEASURED, err + out
+        directory = RunDirectory.open(tmp_path / "run")
+        ids = {record.id for record in directory.records()}
+        ledgers = [
+            [line for line in mock.ledger_lines(at_least=1) if line["id"] in ids or not line["id"].startswith("probe-")]
+            for mock in (one, two)
+        ]
+    assert len({place["node"] for place in manifest(tmp_path)["places"]}) == 3
+    # Each mock had its part, and both ledgers together are that of the load.
+    assert all(ledgers)
+    whole = "".join(json.dumps(line) + "\n" for line in [*ledgers[0], *ledgers[1]]).encode()
+    joining = Join(Ledger(io.BytesIO(whole)), "chat")
+    pairs = list(joining.pairs(directory.records()))
+    assert joining.problems() == []
+    assert len(pairs) == len(ids) == 60
+    for pair in pairs:
+        assert (pair.record.sent_ns or 0) <= pair.line["received_ns"] <= pair.record.end_ns
+    # What Ray tells has the names of this load, and no secret.
+    known = cluster.known()
+    assert "NodeWorker" in known
+    assert "python -m bench" in known
+    contents = {"what Ray tells": known.encode()}
+    contents |= {str(path): path.read_bytes() for path in cluster.logs.rglob("*") if path.is_file()}
+    contents |= {str(path): path.read_bytes() for path in (tmp_path / "run").iterdir() if path.is_file()}
+    assert len(contents) > 10
+    for secret in (KEY, HEADER):
+        assert [name for name, content in contents.items() if secret.encode() in content] == []
+
+
+def test_ctrl_c_ends_the_sending_everywhere_and_so_does_the_death_of_the_driver(
     mock: str, tmp_path: Path, cluster: RayNodes
 ) -> None:
-    load = ("--concurrency", "8", "--requests", "200", "--workers", "4", "--quiet")
-    results = [ran(None, flags(mock, tmp_path, *load, out="local")), ran(cluster, on_cluster(mock, tmp_path, *load))]
-    assert {status for status, _, _ in results} <= set(MEASURED), results
-    local, remote = summary(tmp_path, "local"), summary(tmp_path)
-    assert remote["counts"]["succeeded"] == local["counts"]["succeeded"] == 200
-    assert remote["instrument"]["workers"] == 4
-    # The server's own counts, Little's law and the plan are held against both.
-    assert [local["verdict"]["reasons"], remote["verdict"]["reasons"]] == [[], []]
-    slowest = [
-        json.loads(line)["client"]["slowest"] for line in (tmp_path / "run" / "live.jsonl").read_text().splitlines()
-    ]
-    assert all(name is None or name.startswith("worker ") for name in slowest)
-
-
-def test_no_secret_is_in_ray_s_logs_nor_in_what_a_node_keeps(mock: str, tmp_path: Path, cluster: RayNodes) -> None:
-    more = ("--concurrency", "2", "--requests", "20", "--workers-per-node", "1", "--quiet")
-    status, out, err = ran(cluster, on_cluster(mock, tmp_path, *more))
-    assert status in MEASURED, err + out
-    assert len({place["node"] for place in manifest(tmp_path)["places"]}) == 2  # As many as there are users.
-    read = 0
-    for path in [*cluster.logs.rglob("*"), *(tmp_path / "run").iterdir()]:
-        if path.is_file():
-            content = path.read_bytes()
-            read += len(content)
-            assert KEY.encode() not in content, path
-            assert HEADER.encode() not in content, path
-    assert read > 0
-
-
-def test_ctrl_c_ends_the_sending_everywhere(mock: str, tmp_path: Path, cluster: RayNodes) -> None:
-    words = on_cluster(mock, tmp_path, "--duration", "300s", "--concurrency", "4", "--workers", "3")
-    with process(words, env=cluster.environment, start_new_session=True) as running:
-        wait_for(lambda: min(shard_lines(tmp_path), default=0) >= 2, within_s=ENDED_WITHIN_S)
-        os.killpg(running.pid, signal.SIGINT)
-        out, err = running.communicate(timeout=ENDED_WITHIN_S)
-    assert running.returncode == Exit.INTERRUPTED, err + out
-    assert summary(tmp_path)["run"]["stop_reason"] == "interrupted"
-    assert {row["worker"] for row in records(tmp_path)} == {0, 1, 2}
-
-
-def test_workers_stop_when_the_driver_is_killed_and_their_shards_stay(
-    mock: str, tmp_path: Path, cluster: RayNodes
-) -> None:
-    words = on_cluster(mock, tmp_path, "--duration", "300s", "--concurrency", "4", "--workers", "3")
-    with process(words, env=cluster.environment, start_new_session=True) as running:
-        wait_for(lambda: min(shard_lines(tmp_path), default=0) >= 2, within_s=ENDED_WITHIN_S)
+    load = ("--duration", "300s", "--concurrency", "4", "--workers", "3")
+    killed = process(on_cluster(mock, tmp_path, *load), env=cluster.environment, start_new_session=True)
+    interrupted = process(
+        on_cluster(mock, tmp_path, *load, out="other"), env=cluster.environment, start_new_session=True
+    )
+    with killed as dying, interrupted as ending:
+        for out in ("run", "other"):
+            wait_for(lambda out=out: min(shard_lines(tmp_path, out), default=0) >= 2, within_s=ENDED_WITHIN_S)  # type: ignore[misc]
         told = manifest(tmp_path)
         sending = programs(told["run_id"])
         assert len(sending) == 3
-        os.kill(running.pid, signal.SIGKILL)
-        running.communicate()
+        os.kill(dying.pid, signal.SIGKILL)
+        os.killpg(ending.pid, signal.SIGINT)
+        dying.communicate()
+        out, err = ending.communicate(timeout=ENDED_WITHIN_S)
+    assert ending.returncode == Exit.INTERRUPTED, err + out
+    assert summary(tmp_path, "other")["run"]["stop_reason"] == "interrupted"
+    assert {row["worker"] for row in records(tmp_path, "other")} == {0, 1, 2}
     wait_for(lambda: all(gone(pid) for pid in sending), within_s=60)
     folder = cluster.temporary / f"trueload-{told['run_id']}"
     assert {place["directory"] for place in told["places"]} == {str(folder)}
@@ -170,31 +175,31 @@ def test_workers_stop_when_the_driver_is_killed_and_their_shards_stay(
     assert len(shipped) == 3
     for name, content in shipped.items():
         # Here is what was shipped, there is all of it.
-        assert (folder / name).read_bytes().startswith(content[: content.rfind(b"\n") + 1])
+        assert (folder / name).read_bytes().startswith(b"".join(whole_lines(content)))
     # Put into the run they are one load again.
     ids = {json.loads(line)["id"] for path in folder.glob("requests-*") for line in path.read_text().splitlines()}
-    _, _, err = ran(None, ["report", str(tmp_path / "run"), "--shards", str(folder), "--quiet"])
+    _, _, err = ran(["report", str(tmp_path / "run"), "--shards", str(folder), "--quiet"])
     assert "shards: of 3 of 3 workers" in err
     assert summary(tmp_path)["counts"]["succeeded"] == len(ids) >= 6
 
 
-def test_a_lost_node_is_named_and_the_others_go_on(mock: str, tmp_path: Path) -> None:
-    with ray_nodes(3, processors=1) as cluster:
-        words = on_cluster(mock, tmp_path, "--duration", "40s", "--concurrency", "6", "--workers", "3")
-        with process(words, env=cluster.environment, start_new_session=True) as running:
-            wait_for(lambda: min(shard_lines(tmp_path), default=0) >= 20, within_s=ENDED_WITHIN_S)
-            shipped = {path.name: path.read_bytes() for path in (tmp_path / "run").glob("requests-*.jsonl")}
-            os.kill(cluster.raylets[-1], signal.SIGKILL)
-            out, err = running.communicate(timeout=ENDED_WITHIN_S)
+def test_a_lost_node_is_named_and_the_others_go_on(mock: str, tmp_path: Path, cluster: RayNodes) -> None:
+    raylet = cluster.add()
+    words = on_cluster(mock, tmp_path, "--duration", "15s", "--concurrency", "8", "--workers-per-node", "1")
+    with process(words, env=cluster.environment, start_new_session=True) as running:
+        wait_for(lambda: min(shard_lines(tmp_path), default=0) >= 20, within_s=ENDED_WITHIN_S)
+        shipped = {path.name: path.read_bytes() for path in (tmp_path / "run").glob("requests-*.jsonl")}
+        cluster.kill(raylet)
+        out, err = running.communicate(timeout=ENDED_WITHIN_S)
     assert running.returncode == Exit.INVALID, err + out
     told = summary(tmp_path)
     assert told["verdict"]["status"] == "INVALID"
+    assert len(manifest(tmp_path)["places"]) == 4
     (died,) = manifest(tmp_path)["died"]
     place = manifest(tmp_path)["places"][int(died.split()[1])]
     assert died.startswith(f"worker {place['worker']} on {place['node']} ")
     assert "after the start" in died
     assert any(died in reason for reason in told["verdict"]["reasons"])
-    ids = {row["id"] for row in records(tmp_path)}
-    assert {json.loads(line)["id"] for content in shipped.values() for line in content.splitlines(True)
-            if line.endswith(b"\n")} <= ids  # fmt: skip
+    had = [line for content in shipped.values() for line in whole_lines(content)]
+    assert {json.loads(line)["id"] for line in had} <= {row["id"] for row in records(tmp_path)}
     assert "Traceback" not in err

@@ -2,9 +2,10 @@
 
     with ray_nodes(3, processors=3) as cluster:
         bench(..., env=cluster.environment)
-        os.kill(cluster.raylets[-1], signal.SIGKILL)
+        cluster.kill(cluster.add())
 
-As a program, `python ray_nodes.py NODES PROCESSORS`: prints a line of JSON when all nodes are there, ends with its stdin.
+As a program, `python ray_nodes.py NODES PROCESSORS`: prints a line of JSON when all nodes are there, answers each line of its
+stdin with another one, and ends with its stdin.
 """
 
 from __future__ import annotations
@@ -12,12 +13,16 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TextIO
+
+ADD, TELL = "add", "tell"
 
 
 @dataclass(frozen=True)
@@ -29,10 +34,36 @@ class RayNodes:
     raylets: list[int]
     logs: Path
     temporary: Path
+    asking: TextIO
+    answers: TextIO
 
     @property
     def environment(self) -> dict[str, str]:
         return {**os.environ, "RAY_ADDRESS": self.address}
+
+    def add(self) -> int:
+        """One more node: the process of its raylet."""
+        return int(self._ask(ADD))
+
+    def kill(self, raylet: int) -> None:
+        """End a node as a loss of power does: its raylet, and what it had started."""
+        children = []
+        for path in Path("/proc").glob("[0-9]*/stat"):
+            with contextlib.suppress(OSError):  # It has ended meanwhile.
+                if path.read_text().rpartition(")")[2].split()[1] == str(raylet):
+                    children.append(int(path.parent.name))
+        for pid in [raylet, *children]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def known(self) -> str:
+        """What Ray tells of its jobs and actors, as its dashboard does: names, command lines, environments."""
+        return str(self._ask(TELL))
+
+    def _ask(self, what: str) -> Any:
+        self.asking.write(f"{what}\n")
+        self.asking.flush()
+        return json.loads(next(line for line in self.answers if line.startswith(("{", '"', *"0123456789"))))
 
 
 @contextlib.contextmanager
@@ -56,8 +87,9 @@ def _running(command: list[str], environment: dict[str, str], temporary: Path) -
         line = next((line for line in running.stdout if line.startswith("{")), None)
         assert line is not None, "the cluster did not start"
         told = json.loads(line)
+        logs = Path(told["logs"])
         try:
-            yield RayNodes(told["address"], told["raylets"], Path(told["logs"]), temporary)
+            yield RayNodes(told["address"], told["raylets"], logs, temporary, running.stdin, running.stdout)
         finally:
             running.stdin.close()
             try:
@@ -67,6 +99,8 @@ def _running(command: list[str], environment: dict[str, str], temporary: Path) -
 
 
 def main(nodes: int, processors: int) -> None:
+    import ray
+    from ray._private import state
     from ray.cluster_utils import Cluster
 
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": processors, "include_dashboard": False})
@@ -76,7 +110,16 @@ def main(nodes: int, processors: int) -> None:
     raylets = [node.all_processes["raylet"][0].process.pid for node in cluster.list_all_nodes()]
     logs = cluster.head_node.get_logs_dir_path()
     print(json.dumps({"address": cluster.address, "raylets": raylets, "logs": logs}), flush=True)
-    sys.stdin.read()
+    for line in sys.stdin:
+        if line.strip() == ADD:
+            node = cluster.add_node(num_cpus=processors)
+            cluster.wait_for_nodes(timeout=120)
+            print(node.all_processes["raylet"][0].process.pid, flush=True)
+        else:
+            ray.init(cluster.address, ignore_reinit_error=True, configure_logging=False, log_to_driver=False)
+            print(json.dumps(repr([state.jobs(), state.actors()])), flush=True)
+    if ray.is_initialized():
+        ray.shutdown()
     cluster.shutdown()
 
 

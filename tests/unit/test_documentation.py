@@ -41,6 +41,7 @@ CANNOT_RUN = {
     "python -m bench search": "takes its whole budget, minutes; a short one is run in docs/search.md",
     "scripts/bench-search": "takes three quiet minutes a search",
     "scripts/session-graphs": "takes a minute; tests/sockets/test_session_graphs_run.py sends some graphs",
+    "scripts/cluster-reach": "needs Ray, and minutes of a quiet machine; tests/sockets/test_ray_cluster.py runs such loads",
     "scripts/cluster-plan": "writes gigabytes; tests/unit/bench/scale/test_cluster_plan.py runs a small one",
     "scripts/fit-reach": "takes a minute, and its figures are of a quiet machine",
     "scripts/fit-real": "needs vLLM, and takes minutes",

@@ -21,6 +21,8 @@ HERE = "ray"
 """`--cluster ray`: the cluster of RAY_ADDRESS, or the one that runs on this machine, or a new one of this machine alone."""
 LOST_AFTER_S = 20.0
 """A call that is not answered in so long has no node any more. Calls are answered within half a second."""
+STARTED_AFTER_S, MADE_AFTER_S = 120.0, 900.0
+"""The first answer of an actor takes longer: its process starts; where Ray makes an environment, it installs packages."""
 PLACED_AFTER_S = 30.0
 CLOSED_AFTER_S = 6.0
 AT_ONCE = 8
@@ -30,8 +32,10 @@ AT_ONCE = 8
 class RayHandle:
     """An actor of one worker, as its caller has it."""
 
-    def __init__(self, ray: Any, actor: Any, node: str) -> None:
+    def __init__(self, ray: Any, actor: Any, node: str, first_within_s: float = STARTED_AFTER_S) -> None:
+        """`first_within_s`: until its first answer."""
         self._ray = ray
+        self._within_s = first_within_s
         self._actor = actor
         self.node = node
         self.told: list[Any] = []
@@ -43,9 +47,9 @@ class RayHandle:
 
     async def _answer(self, reference: Any) -> Any:
         try:
-            return await asyncio.wait_for(asyncio.wrap_future(reference.future()), LOST_AFTER_S)
+            answer = await asyncio.wait_for(asyncio.wrap_future(reference.future()), self._within_s)
         except TimeoutError:
-            raise NodeLostError(f"has not answered for {LOST_AFTER_S:.0f} s") from None
+            raise NodeLostError(f"has not answered for {self._within_s:.0f} s") from None
         except self._ray.exceptions.RayTaskError:
             raise
         except (self._ray.exceptions.RayError, ConnectionError) as e:
@@ -56,6 +60,8 @@ class RayHandle:
             if "runtime" in str(e).lower() and "env" in str(e).lower():
                 raise NodeLostError(f"cannot get the environment of --runtime-env: {_short(e)}") from e
             raise NodeLostError(f"was lost with its node ({type(e).__name__})") from e
+        self._within_s = LOST_AFTER_S
+        return answer
 
     def tell(self, method: str, *arguments: Any) -> None:
         """The same, without waiting for an answer."""
@@ -66,9 +72,10 @@ class RayHandle:
 class RayCluster:
     """A cluster that has been joined. `release` gives back what was placed."""
 
-    def __init__(self, ray: Any, per_node: int | None) -> None:
-        """`per_node`: workers on each node; None: spread as Ray likes."""
+    def __init__(self, ray: Any, per_node: int | None, first_within_s: float) -> None:
+        """`per_node`: workers on each node; None: spread as Ray likes. `first_within_s`: until an actor's first answer."""
         self._ray = ray
+        self._first_within_s = first_within_s
         self._per_node = per_node
         self._group: Any = None
         self._handles: list[RayHandle] = []
@@ -85,7 +92,7 @@ class RayCluster:
             raise UsageError("--cluster needs Ray: pip install 'trueload[ray]', here and on every node") from None
         # In a thread: Ray would take the signals, which are the terminal's.
         await asyncio.to_thread(_connect, ray, address, environment)
-        return cls(ray, per_node)
+        return cls(ray, per_node, STARTED_AFTER_S if environment is None else MADE_AFTER_S)
 
     @property
     def processors(self) -> int:
@@ -139,7 +146,8 @@ class RayCluster:
         ]
         places = await asyncio.to_thread(self._places, group, len(bundles))
         self._handles = [
-            RayHandle(self._ray, actor, places[number % len(bundles)]) for number, actor in enumerate(actors)
+            RayHandle(self._ray, actor, places[number % len(bundles)], self._first_within_s)
+            for number, actor in enumerate(actors)
         ]
         return self._handles
 
