@@ -57,7 +57,7 @@ class RayHandle:
                 raise NodeLostError(
                     "finds no trueload there: install this version on every node, or --runtime-env code"
                 ) from e
-            if "runtime" in str(e).lower() and "env" in str(e).lower():
+            if isinstance(e, self._ray.exceptions.RuntimeEnvSetupError):
                 raise NodeLostError(f"cannot get the environment of --runtime-env: {_short(e)}") from e
             raise NodeLostError(f"was lost with its node ({type(e).__name__})") from e
         self._within_s = LOST_AFTER_S

@@ -1,0 +1,85 @@
+"""How a call of an actor ends, without Ray: an answer, none in time, or an error of Ray's."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import Future
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from bench.scale.cluster import ray_cluster
+from bench.scale.cluster.ray_cluster import RayHandle
+from bench.scale.cluster.remote_worker import NodeLostError
+
+
+class RayError(Exception):
+    pass
+
+
+class RayTaskError(RayError):
+    pass
+
+
+class RuntimeEnvSetupError(RayError):
+    pass
+
+
+RAY = SimpleNamespace(
+    exceptions=SimpleNamespace(RayError=RayError, RayTaskError=RayTaskError, RuntimeEnvSetupError=RuntimeEnvSetupError)
+)
+
+
+class Actor:
+    """Its one method answers with these futures, one after the other."""
+
+    def __init__(self, *futures: Future[Any]) -> None:
+        self._futures = iter(futures)
+        self.take = SimpleNamespace(remote=lambda *_: SimpleNamespace(future=lambda: next(self._futures)))
+
+
+def failed(error: Exception) -> Future[Any]:
+    future: Future[Any] = Future()
+    future.set_exception(error)
+    return future
+
+
+def test_only_the_first_answer_may_take_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray_cluster, "LOST_AFTER_S", 0.01)
+    slow: Future[Any] = Future()
+
+    async def main() -> None:
+        handle = RayHandle(RAY, Actor(slow, Future()), "a", first_within_s=60)
+        asyncio.get_running_loop().call_later(0.05, slow.set_result, "here")
+        assert await handle.call("take") == "here"
+        with pytest.raises(NodeLostError, match=r"has not answered for 0 s"):
+            await handle.call("take")
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (RayError("The actor failed to import"), "finds no trueload there: .* or --runtime-env code"),
+        (RuntimeEnvSetupError("Failed to set up runtime environment.\nCould not  find a version of nix"),
+         "cannot get the environment of --runtime-env: Failed to set up runtime environment. Could not find a version"),
+        (RayError("the actor died"), r"was lost with its node \(RayError\)"),
+        (ConnectionError("gone"), r"was lost with its node \(ConnectionError\)"),
+    ],
+)  # fmt: skip
+def test_what_ray_says_becomes_a_sentence(error: Exception, said: str) -> None:
+    async def main() -> None:
+        await RayHandle(RAY, Actor(failed(error)), "a").call("take")
+
+    with pytest.raises(NodeLostError, match=said):
+        asyncio.run(main())
+
+
+def test_a_defect_of_ours_on_a_node_is_told_as_it_is() -> None:
+    async def main() -> None:
+        await RayHandle(RAY, Actor(failed(RayTaskError("KeyError"))), "a").call("take")
+
+    with pytest.raises(RayTaskError):
+        asyncio.run(main())
