@@ -47,19 +47,25 @@ def running_mock(flags: str, *, seed: int, tokenizer: str | None) -> Iterator[Mo
         raise UsageError(f"--mock: {', '.join(taken)} is set by calibrate itself; leave it out")
     with tempfile.TemporaryDirectory(prefix="trueload-") as folder:
         ledger, log = Path(folder) / "ledger.jsonl", Path(folder) / "mock.log"
-        command = [sys.executable, "-m", "mockserver", "--host", "127.0.0.1", "--port", "0", "--ledger", str(ledger)]
+        # It ends with its standard input, and removes the folder then: we may be killed.
+        command = [sys.executable, "-m", "mockserver.child", "--scratch", folder]
+        command += ["--host", "127.0.0.1", "--port", "0", "--ledger", str(ledger)]
         if "--seed" not in words:
             command += ["--seed", str(seed)]
         if tokenizer is not None and "--tokenizer" not in words:
             command += ["--tokenizer", tokenizer]
         with log.open("w") as errors:
-            process = subprocess.Popen([*command, *words], stdout=subprocess.PIPE, stderr=errors, text=True)
+            process = subprocess.Popen(
+                [*command, *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True
+            )
         mock = Mock(_address(process, log, words), ledger, process)
         try:
             yield mock
         finally:
             mock.stop()
+            assert process.stdin is not None
             assert process.stdout is not None
+            process.stdin.close()
             process.stdout.close()
 
 
@@ -70,6 +76,8 @@ def _address(process: subprocess.Popen[str], log: Path, words: Sequence[str]) ->
             return line.removeprefix(READY).strip()
     process.stdout.close()
     status = process.wait()
+    assert process.stdin is not None
+    process.stdin.close()
     said = log.read_text().strip()
     if status == 2:
         raise UsageError([f"--mock: {problem.removeprefix('mockserver: ')}" for problem in said.splitlines()])

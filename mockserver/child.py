@@ -1,11 +1,13 @@
-"""`python -m mockserver.child`: the mock as a child process. It ends when its stdin is closed.
+"""`python -m mockserver.child [--scratch DIR] FLAGS`: the mock as a child process. It ends when its stdin is closed.
 
-So it never outlives its parent, however the parent ends.
+So it never outlives its parent, however the parent ends. `--scratch` names a folder of the parent's, with the ledger in it:
+a parent that was killed cannot remove it, so the mock does.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -13,13 +15,43 @@ import threading
 from mockserver.cli import main
 
 
-def _end_with_stdin() -> None:
-    # Read the bare descriptor: at exit the interpreter waits for a lock that a reader of sys.stdin holds.
-    while os.read(sys.stdin.fileno(), 4096):
-        pass
-    os.kill(os.getpid(), signal.SIGTERM)
+class Parent:
+    """The process that started this one. `gone` once it has ended."""
+
+    def __init__(self, scratch: str | None) -> None:
+        self.gone = False
+        self._scratch = scratch
+        threading.Thread(target=self._wait, daemon=True).start()
+
+    def _wait(self) -> None:
+        # Read the bare descriptor: at exit the interpreter waits for a lock that a reader of sys.stdin holds.
+        while os.read(sys.stdin.fileno(), 4096):
+            pass
+        self.gone = True
+        if (
+            signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+        ):  # It does not serve yet, and nothing waits for the signal.
+            self.clean_up()
+            os._exit(0)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def clean_up(self) -> None:
+        """Remove what the parent left behind."""
+        if self.gone and self._scratch is not None:
+            shutil.rmtree(self._scratch, ignore_errors=True)
+
+
+def run(words: list[str]) -> int:
+    """Be the mock until the parent ends, or ends it."""
+    scratch = None
+    if words[:1] == ["--scratch"]:
+        scratch, words = words[1], words[2:]
+    parent = Parent(scratch)
+    try:
+        return main(words)
+    finally:
+        parent.clean_up()
 
 
 if __name__ == "__main__":
-    threading.Thread(target=_end_with_stdin, daemon=True).start()
-    raise SystemExit(main())
+    raise SystemExit(run(sys.argv[1:]))
