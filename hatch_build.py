@@ -18,7 +18,7 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-PARTS = ("bench/native/_core.c",)
+PARTS = ("bench/native/_core.c", "mockserver/native/_sender.c")
 """The sources. Their modules have the same names; they are for Linux."""
 
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn, get_origin
 
+from mockserver import native
 from mockserver.config import Flag, MockConfig, load
 from mockserver.config_parts.sentences import flag_of
 from mockserver.errors import MockError, UsageError
@@ -87,7 +88,7 @@ def _list_of_faults() -> str:
 
 class _Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option_string: Any = None) -> None:
-        print(f"mockserver {importlib.metadata.version('trueload')}")
+        print(f"mockserver {importlib.metadata.version('trueload')} (sender: {native.in_use()})")
         parser.exit()
 
 

@@ -178,32 +178,18 @@ class Generation:
     ) -> None:
         intake, config = self._intake, version.config
         assert context.count is not None
-        reply_id = context.arrival.id if context.arrival.id is not None else f"mock-{intake.shared.take('replies')}"
-        identity = (endpoint.id_prefix + reply_id, utc_seconds(), context.model)
-        keys = EngineKeys(intake.stepper)
-        pieces = [
-            intake.text.pieces(draft.plan.output_tokens, rng.stream(config.seed, "text", draft.key)) for draft in drafts
-        ]
-
-        def on_end(reply: ReplyWriter) -> None:
-            intake.on_end(context, reply, keys)
-
         plain = len(drafts) == 1 and drafts[0].scripted is None and params.logprobs is None and not params.echo_prompt
-        reply: ReplyWriter
         if plain and endpoint.templates is not None and not version.style.shapes(params, drafts[0].plan):
-            plan = drafts[0].plan
-            frames = Frames(endpoint, *identity)
-            content = Content(params, plan, pieces[0], plan.finish.encode(), frames, context.count)
-            reply = _ordinary_reply(context.wire, content, on_end)
-            plans = [plan]
-        else:
-            choices = [
-                self._choice(params, draft, some, config.seed) for draft, some in zip(drafts, pieces, strict=True)
-            ]
-            shaped = version.style.content_of(params, tuple(choices), endpoint, *identity, context.count)
-            plans = [choice.plan for choice in choices]
-            reply = in_shape = shaped_reply(context.wire, shaped, intake.pacer, on_end)
-            in_shape.work = keys.work
+            self.begin_ordinary(params, drafts[0].plan, endpoint, context, version)
+            return
+        identity = self._identity(endpoint, context)
+        keys = EngineKeys(intake.stepper)
+        pieces = [self._pieces(draft.plan, config.seed, draft.key) for draft in drafts]
+        choices = [self._choice(params, draft, some, config.seed) for draft, some in zip(drafts, pieces, strict=True)]
+        shaped = version.style.content_of(params, tuple(choices), endpoint, *identity, context.count)
+        plans = [choice.plan for choice in choices]
+        reply = shaped_reply(context.wire, shaped, intake.pacer, partial(intake.on_end, context, keys))
+        reply.work = keys.work
         for number, (draft, plan) in enumerate(zip(drafts, plans, strict=True)):
             # The pieces are the tokens, whatever a stop string held back of their text.
             free = plan.output_tokens - (0 if draft.scripted is None else len(draft.scripted.texts))
@@ -211,13 +197,42 @@ class Generation:
             links = intake.blocks.links(draft.count.chain, pieces[number][:free], ids)
             work = EngineRequest(context.received_ns, plan, draft.count.tokens, links, params.priority)
             take = reply.take if len(drafts) == 1 else partial(_take_and_release, reply, keys, number)
-            if config.stream_interval > 1:
-                keys.admit(work, StreamInterval(take, config.stream_interval, plan.output_tokens))
-            elif isinstance(reply, PlainStream) and intake.stepper.plans_decide:
-                keys.follow(work, reply.pace(work.received_ns))
-            else:
-                keys.admit(work, take)
+            keys.admit(work, _by_interval(take, config, plan))
         reply.begin()
+
+    def begin_ordinary(
+        self, params: RequestParams, plan: Plan, endpoint: Endpoint, context: RequestContext, version: ConfigVersion
+    ) -> None:
+        """Hand a request to the engine whose reply is text in one choice, and nothing that has to be shaped."""
+        intake, config = self._intake, version.config
+        count = context.count
+        assert count is not None
+        keys = EngineKeys(intake.stepper)
+        pieces = self._pieces(plan, config.seed, context.arrival.key)
+        frames = Frames(endpoint, *self._identity(endpoint, context))
+        content = Content(params, plan, pieces, plan.finish.encode(), frames, count)
+        reply = _ordinary_reply(context.wire, content, partial(intake.on_end, context, keys))
+        links = intake.blocks.links(count.chain, pieces)
+        work = EngineRequest(context.received_ns, plan, count.tokens, links, params.priority)
+        if isinstance(reply, PlainStream) and intake.stepper.plans_decide and config.stream_interval == 1:
+            step = reply.pace(work.received_ns)
+            keys.follow(work)
+            reply.begin()
+            if intake.sender is None or not reply.hand_over(intake.sender, intake.pacer.at):
+                assert plan.ttft_ns is not None
+                intake.pacer.at(work.received_ns + plan.ttft_ns, step)
+        else:
+            keys.admit(work, _by_interval(reply.take, config, plan))
+            reply.begin()
+
+    def _identity(self, endpoint: Endpoint, context: RequestContext) -> tuple[str, int, str]:
+        """The id of the reply, when it was created, and the model that it names."""
+        asked = context.arrival.id
+        reply_id = asked if asked is not None else f"mock-{self._intake.shared.take('replies')}"
+        return endpoint.id_prefix + reply_id, utc_seconds(), context.model
+
+    def _pieces(self, plan: Plan, seed: int, key: StreamKey) -> list[str]:
+        return self._intake.text.pieces(plan.output_tokens, rng.stream(seed, "text", key))
 
     def _choice(self, params: RequestParams, draft: _Draft, pieces: list[str], seed: int) -> Choice:
         if draft.scripted is not None:
@@ -247,7 +262,7 @@ class Generation:
             return intake.counter.count_ids(prompt), len(prompt)
         if prompt is not None:
             await intake.check_characters(prompt, limit, params.asked_tokens)
-            return intake.counter.count_text(prompt, True, limit), _most_tokens(prompt)
+            return intake.counter.count_text(prompt, True, limit), most_tokens(prompt)
         assert params.messages is not None
         messages, images = without_images(params.messages)
         try:
@@ -259,7 +274,7 @@ class Generation:
         count = intake.counter.count_text(text, False, limit)
         if shown:
             count = total_count([count, known_count(shown)])
-        return count, _most_tokens(text) + shown
+        return count, most_tokens(text) + shown
 
 
 def _take_and_release(reply: ReplyWriter, keys: EngineKeys, choice: int, tokens: int) -> None:
@@ -267,6 +282,13 @@ def _take_and_release(reply: ReplyWriter, keys: EngineKeys, choice: int, tokens:
     reply.take_of(choice, tokens)
     if reply.is_over(choice):
         keys.release(choice, reply.tokens_of(choice))
+
+
+def _by_interval(take: Callable[[int], None], config: MockConfig, plan: Plan) -> Callable[[int], None]:
+    """`--stream-interval`: who takes the tokens gets several at once."""
+    if config.stream_interval == 1:
+        return take
+    return StreamInterval(take, config.stream_interval, plan.output_tokens)
 
 
 def _most_output(params: RequestParams, plan: Plan, room: int) -> int:
@@ -286,6 +308,6 @@ def _ordinary_reply(wire: Wire, content: Content, on_end: Callable[[ReplyWriter]
     return StreamedReply(wire, content, on_end)
 
 
-def _most_tokens(text: str) -> int:
+def most_tokens(text: str) -> int:
     """Each token covers at least one byte."""
     return len(text.encode("utf-8", "surrogatepass")) + _TEMPLATE_TOKENS

@@ -11,6 +11,7 @@ from mockserver.dialect.endpoint import Endpoint
 from mockserver.dialect.pooling import PoolingEndpoint
 from mockserver.generation import Generation
 from mockserver.intake import Intake
+from mockserver.plain.requests import PlainRequests
 from mockserver.pooling import Pooling
 
 
@@ -21,6 +22,7 @@ class RequestHandler:
         self._intake = intake
         self._generation = Generation(intake)
         self._pooling = Pooling(intake)
+        self.plain = PlainRequests(intake, self._generation)
 
     async def generate(self, request: Request, endpoint: Endpoint, handled_ns: int) -> Response:
         """Handle a request for text."""

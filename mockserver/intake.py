@@ -26,6 +26,7 @@ from mockserver.plans.plan import draw_faults
 from mockserver.record.ledger import Ledger
 from mockserver.replies.blocks import ReplyBlocks
 from mockserver.replies.reply import ReplyWriter
+from mockserver.replies.sender import stream_sender
 from mockserver.replies.wire import Connection, Wire, wire_of
 from mockserver.settings import ConfigVersion, Settings
 from mockserver.tokencount import Counter, TokenCount
@@ -64,9 +65,9 @@ class EngineKeys:
         """Hand the next choice to the engine."""
         self._keys.append(self._stepper.admit(work, take))
 
-    def follow(self, work: EngineRequest, step: Callable[[], int | None]) -> None:
+    def follow(self, work: EngineRequest) -> None:
         """The next choice follows its plan by itself."""
-        self._keys.append(self._stepper.follow(work, step))
+        self._keys.append(self._stepper.follow(work))
 
     def work(self) -> Work | None:
         """What the engine has done so far. None for several choices: no one of them speaks for the request."""
@@ -96,6 +97,7 @@ class Intake:
         self._ledger = ledger
         self.text = _token_text(tokenizer)
         self.pacer = Pacer()
+        self.sender = stream_sender(self.pacer.shared_ns)
         self.engine = ENGINES[config.engine](config)
         self.stepper = Stepper(self.engine, self.pacer)
         self.counter = Counter(tokenizer, self.engine.block_tokens, urgent=self.engine.needs_input_tokens)
@@ -123,6 +125,8 @@ class Intake:
         """Finish the counts that the ledger waits for, and release everything."""
         await self.counter.close()
         self.pacer.close()
+        if self.sender is not None:
+            self.sender.close()
 
     async def handle(
         self,
@@ -226,7 +230,7 @@ class Intake:
         sent_ns = context.wire.respond(refusal.status, refusal.headers, refusal.body)
         self._ledger.add(entry_of_refusal(context, refusal, sent_ns))
 
-    def on_end(self, context: RequestContext, reply: ReplyWriter, keys: EngineKeys) -> None:
+    def on_end(self, context: RequestContext, keys: EngineKeys, reply: ReplyWriter) -> None:
         """Release the reply's choices from the engine, and record the request."""
         reports = [keys.release(choice, reply.tokens_of(choice)) for choice in range(len(keys))]
         # The times that the engine decided are the plan that the ledger compares with.

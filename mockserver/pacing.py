@@ -189,14 +189,15 @@ class Stepper:
         """Whether `follow` can be used."""
         return self._plans is not None
 
-    def follow(self, request: EngineRequest, step: Call) -> int:
+    def follow(self, request: EngineRequest, step: Call | None = None) -> int:
         """Admit a request that follows its plan by itself: `step` sends a token and returns the deadline of the next. The
-        engine only counts it. Returns a key, as `admit` does."""
+        engine only counts it. Without a step it is somebody else's to wait. Returns a key, as `admit` does."""
         assert self._plans is not None
         assert request.plan.ttft_ns is not None
         key = next(self._keys)
         self._plans.follow(key, request)
-        self._pacer.at(request.received_ns + request.plan.ttft_ns, step)
+        if step is not None:
+            self._pacer.at(request.received_ns + request.plan.ttft_ns, step)
         return key
 
     def release(self, key: int, tokens: int) -> EngineReport:

@@ -6,6 +6,7 @@ The reply is due when a first token would be: it has TTFT and no other latency.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from starlette.requests import Request
 
@@ -52,7 +53,7 @@ class Pooling:
         make = await asked.answer(config.seed, (endpoint.id_prefix + reply_id, utc_seconds(), context.model))
         content = pooled_content(plan, make, context.count)
         keys = EngineKeys(intake.stepper)
-        reply = ShapedWhole(context.wire, content, intake.pacer, lambda reply: intake.on_end(context, reply, keys))
+        reply = ShapedWhole(context.wire, content, intake.pacer, partial(intake.on_end, context, keys))
         # To the engine, the inputs are one prompt that fits its context and is not in its prefix cache.
         work = EngineRequest(context.received_ns, plan, min(tokens, config.max_model_len - 1))
         keys.admit(work, reply.take)

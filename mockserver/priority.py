@@ -1,13 +1,14 @@
 """The scheduling priority of the process that sends the tokens.
 
 Beside programs that keep the processors busy, the ordinary scheduler wakes a sleeping process late, and tokens leave late.
-Under SCHED_RR (sched(7)) it runs when its timer fires. With `auto`, a mock that needs most of a processor gives the priority
-back: other programs on the machine, a load tester among them, would starve otherwise. Threads and child processes never
-have it (SCHED_RESET_ON_FORK).
+Under SCHED_RR (sched(7)) it runs when its timer fires, and so does the thread that sends streams, where there is one. With
+`auto`, a mock that needs most of a processor gives the priority back: other programs on the machine, a load tester among
+them, would starve otherwise. Other threads and child processes never have it (SCHED_RESET_ON_FORK).
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Callable
@@ -22,16 +23,16 @@ LOOK_EVERY_NS = NS_PER_S // 4
 MOST_OF_A_PROCESSOR = 0.5
 
 
-def _realtime() -> None:
+def _realtime(thread: int) -> None:
     if sys.platform != "linux":
         raise OSError(f"{sys.platform} has no SCHED_RR")
-    os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(1))
+    os.sched_setscheduler(thread, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(1))
 
 
-def _normal() -> None:
+def _normal(thread: int) -> None:
     if sys.platform == "linux":
         # A call without the flag is refused to those who have no privileges.
-        os.sched_setscheduler(0, os.SCHED_OTHER | os.SCHED_RESET_ON_FORK, os.sched_param(0))
+        os.sched_setscheduler(thread, os.SCHED_OTHER | os.SCHED_RESET_ON_FORK, os.sched_param(0))
 
 
 class Priority:
@@ -41,8 +42,8 @@ class Priority:
         self,
         choice: PriorityChoice,
         *,
-        realtime: Callable[[], None] = _realtime,
-        normal: Callable[[], None] = _normal,
+        realtime: Callable[[int], None] = _realtime,
+        normal: Callable[[int], None] = _normal,
         clock: Callable[[], int] = now_ns,
         cpu: Callable[[], int] = thread_cpu_ns,
     ) -> None:
@@ -50,7 +51,8 @@ class Priority:
         self._realtime = realtime
         self._normal = normal
         self._clock = clock
-        self._cpu = cpu
+        self._threads: dict[int, Callable[[], int]] = {0: cpu}
+        """Those that have the priority, as the kernel numbers them (0 is the calling one), and their CPU time in ns."""
         self._looked_ns = self._cpu_ns = 0
         self.has_realtime = False
 
@@ -59,7 +61,7 @@ class Priority:
         if self._choice == "normal":
             return
         try:
-            self._realtime()
+            self._realtime(0)
         except OSError as e:
             if self._choice == "realtime":
                 raise UsageError(
@@ -68,13 +70,22 @@ class Priority:
                 ) from e
             return
         self.has_realtime = True
-        self._looked_ns, self._cpu_ns = self._clock(), self._cpu()
+        self._looked_ns, self._cpu_ns = self._clock(), self._used_ns()
+
+    def include(self, thread: int, cpu: Callable[[], int]) -> None:
+        """A thread of this process, by its number in the kernel, has the same priority. `cpu`: the ns that it has used."""
+        if self.has_realtime:
+            self._realtime(thread)
+            self._threads[thread] = cpu
+
+    def _used_ns(self) -> int:
+        return sum(cpu() for cpu in self._threads.values())
 
     def look(self) -> None:
-        """Give the priority back if this thread used most of a processor since the last look."""
+        """Give the priority back if these threads used most of a processor since the last look."""
         if not self.has_realtime or self._choice != "auto" or self._clock() - self._looked_ns < LOOK_EVERY_NS:
             return
-        now, cpu = self._clock(), self._cpu()
+        now, cpu = self._clock(), self._used_ns()
         span_ns, used_ns = now - self._looked_ns, cpu - self._cpu_ns
         self._looked_ns, self._cpu_ns = now, cpu
         if used_ns > MOST_OF_A_PROCESSOR * span_ns:
@@ -84,4 +95,6 @@ class Priority:
         """Go back to the ordinary priority."""
         if self.has_realtime:
             self.has_realtime = False
-            self._normal()
+            for thread in self._threads:
+                with contextlib.suppress(ProcessLookupError):  # It has ended.
+                    self._normal(thread)

@@ -11,6 +11,9 @@ from random import Random
 
 __all__ = ["Random", "stream"]
 
+UNUSED = Random(0)
+"""For who must be handed a generator and draws nothing from it."""
+
 
 def stream(seed: int, purpose: str, key: int | str | tuple[str | int, ...]) -> Random:
     """An independent generator for this purpose and key, the same in every process and on every machine."""

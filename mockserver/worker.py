@@ -18,9 +18,12 @@ from mockserver.errors import UsageError
 from mockserver.expect.background import ExpectationCache
 from mockserver.handler import RequestHandler
 from mockserver.intake import Intake
+from mockserver.plain.requests import ENDPOINTS as PLAIN_ENDPOINTS
 from mockserver.record.ledger import Ledger
 from mockserver.record.ledger_file import LedgerFile
 from mockserver.record.metrics import ServerMetrics, render
+from mockserver.replies.sender import StreamSender
+from mockserver.replies.wire import Connection
 from mockserver.settings import Settings
 from mockserver.workers.peers import Peers, sum_counts
 from mockserver.workers.shared_state import SharedState
@@ -58,6 +61,11 @@ class Worker:
         """Requests in the engine."""
         state = self._intake.engine.state()
         return state.running + state.waiting
+
+    @property
+    def sender(self) -> StreamSender | None:
+        """The thread that sends ordinary streams; None where the event loop does."""
+        return self._intake.sender
 
     @property
     def draining(self) -> bool:
@@ -143,6 +151,15 @@ class Worker:
         handled_ns = now_ns()
         self.sync()
         return await self._handler.generate(request, endpoint, handled_ns)
+
+    def serve_plain(self, path: bytes, body: bytes, request_id: str | None, connection: Connection) -> bool:
+        """Serve an ordinary streamed request without the application. False: it is for the application."""
+        endpoint = PLAIN_ENDPOINTS.get(path)
+        if endpoint is None:
+            return False
+        handled_ns = now_ns()
+        self.sync()
+        return self._handler.plain.serve(endpoint, body, request_id, connection, handled_ns)
 
     async def pool(self, request: Request, endpoint: PoolingEndpoint) -> Response:
         """Handle a request for embeddings or scores."""

@@ -51,7 +51,7 @@ def make_resources(config: MockConfig) -> Resources:
     latencies_of(config)
     ledger_file = LedgerFile(open_file(config.ledger), shared=config.workers > 1)
     responses = ResponseStore(config.stored_responses, round(config.stored_mb * 1_000_000))
-    return Resources(tokenizer, ledger_file, SharedState(responses))
+    return Resources(tokenizer, ledger_file, SharedState(responses, config.workers == 1))
 
 
 def create_app(config: MockConfig, resources: Resources | None = None, peers: Peers | None = None) -> FastAPI:

@@ -1,9 +1,10 @@
-"""uvicorn's HTTP/1.1 protocol with additions: it stamps arrivals, it lets the response write to the connection, and a
-connection may become a WebSocket (responses_socket.py)."""
+"""uvicorn's HTTP/1.1 protocol with additions: it stamps arrivals, lets the response write to the connection, and serves
+ordinary requests without the application (mockserver/plain/). A connection may become a WebSocket (responses_socket.py)."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -14,9 +15,12 @@ from mockserver.dialect import refusals
 from mockserver.dialect.refusals import Refusal
 from mockserver.http.connection_faults import ConnectionFaults
 from mockserver.http.responses_socket import PATH, ResponsesSocket, admit, refusal_response
-from mockserver.replies.wire import EXTENSION
+from mockserver.plain.head import PlainHead, read_head
+from mockserver.replies.wire import EXTENSION, TransportWire
 from mockserver.worker import Worker
 from mockserver.workers.response_store import LastResponse
+
+_LOG = logging.getLogger("mockserver")
 
 _BODY = refusals.error_body(408, "The head of the request did not arrive in time (--head-timeout-s).")
 _TOO_SLOW = (
@@ -35,6 +39,7 @@ class _Connection:
         self.http_1_0 = False
         self.last: LastResponse | None = None
         self.on_lost: Callable[[], None] | None = None
+        self.wire: TransportWire | None = None
         self.held_until_ns: int | None = None
         self._protocol = protocol
         self.cycle: Any = None
@@ -49,6 +54,7 @@ class _Connection:
         return self._protocol.server_state.default_headers
 
     def response_ended(self) -> None:
+        self._protocol.forget(self)
         cycle = self.cycle
         cycle.response_started = True
         cycle.response_complete = True
@@ -61,6 +67,41 @@ class _Connection:
         self.cycle.keep_alive = False
 
 
+class _Message:
+    """uvicorn's event of new bytes, for a request whose bytes are all there."""
+
+    def set(self) -> None: ...
+
+
+class PlainCycle:
+    """A request that is served without the application, as uvicorn sees one: in the place of its cycle and of its task."""
+
+    message_event = _Message()
+
+    def __init__(self, protocol: MockProtocol, connection: _Connection) -> None:
+        self.keep_alive = True
+        self.disconnected = False
+        self.response_started = self.response_complete = False
+        self._protocol = protocol
+        self._connection = connection
+        protocol.tasks.add(self)  # type: ignore[arg-type]
+
+    def on_response(self) -> None:
+        """The response is complete."""
+        self.leave()
+        self._protocol.on_response_complete()
+
+    def leave(self) -> None:
+        """Nobody has to wait for it any more."""
+        self._protocol.tasks.discard(self)
+
+    def cancel(self, msg: object = None) -> None:
+        """As a task is cancelled: the drain time of the shutdown is over."""
+        del msg
+        if self._connection.wire is not None:
+            self._connection.wire.shut_down()
+
+
 class MockProtocol(HttpToolsProtocol):
     """uvicorn's HTTP/1.1, with a stamp of the read that brought the last byte of a request."""
 
@@ -69,12 +110,15 @@ class MockProtocol(HttpToolsProtocol):
         self._read_ns = 0
         self._read_clock = "user"
         self._connection: _Connection | None = None
+        self._under_way: list[_Connection] = []
+        """The responses that this connection has begun, the one it sends and those behind it."""
         self._faults: ConnectionFaults | None = None
         self._held_until_ns: int | None = None
         self._worker: Callable[[], Worker] | None = None
         self._socket: ResponsesSocket | None = None
         self._head_timeout_s = 0.0
         self._in_head = False
+        self._in_message = False
         self._timeout: asyncio.TimerHandle | None = None
         """Runs while a connection has sent nothing, or a part of a head."""
         self._held: list[tuple[bytes, int, str]] | None = None
@@ -127,10 +171,62 @@ class MockProtocol(HttpToolsProtocol):
         self._read_clock = clock
         if self._timeout is not None and not self._in_head:
             self._stop_timeout()
+        if not self._in_message and self._serve_plain(data):
+            return
         super().data_received(data)  # type: ignore[arg-type]
         # The deadline counts from the first byte of the head: more bytes do not extend it.
         if self._in_head and self._timeout is None:
             self._timeout = self.loop.call_later(self._head_timeout_s, self._on_timeout)
+
+    def _serve_plain(self, data: bytes | memoryview) -> bool:
+        """Serve what was read without parser and application, if it is one whole ordinary request."""
+        cycle: Any = self.cycle
+        if self._worker is None or self._held_until_ns is not None or self.pipeline or self.transport.is_closing():
+            return False
+        if cycle is not None and not cycle.response_complete:
+            # A client may ask again before the loop has heard that its response is complete.
+            sender = self._worker().sender
+            if sender is None or not isinstance(cycle, PlainCycle):
+                return False
+            sender.take_back()
+            if not cycle.response_complete or self.transport.is_closing():
+                return False
+        data = bytes(data)
+        head = read_head(data)
+        return head is not None and self._begin_plain(head, data[head.body_at :])
+
+    def _begin_plain(self, head: PlainHead, body: bytes) -> bool:
+        assert self._worker is not None
+        before, before_connection = self.cycle, self._connection
+        self._connection = connection = self._new_connection()
+        connection.received_ns, connection.clock = self._read_ns, self._read_clock
+        connection.cycle = cycle = PlainCycle(self, connection)
+        self.cycle = cycle  # type: ignore[assignment]
+        try:
+            served = self._worker().serve_plain(head.path, body, head.request_id, connection)
+        except Exception:  # A bug. The application would say so with a 500.
+            _LOG.exception("an ordinary request failed")
+            self.transport.close()
+            return True
+        if not served:
+            cycle.leave()
+            self.forget(connection)
+            self.cycle, self._connection = before, before_connection
+        else:
+            self._unset_keepalive_if_required()
+        return served
+
+    def _new_connection(self) -> _Connection:
+        # What the application answered by itself did not say when it ended.
+        self._under_way = [c for c in self._under_way if c.cycle is None or not c.cycle.response_complete]
+        connection = _Connection(self)
+        self._under_way.append(connection)
+        return connection
+
+    def forget(self, connection: _Connection) -> None:
+        """A response has ended, or never began."""
+        if connection in self._under_way:
+            self._under_way.remove(connection)
 
     def _should_upgrade(self) -> bool:
         is_ours = self.url.partition(b"?")[0] == PATH.encode() and self.scope["method"] == "GET"
@@ -176,8 +272,8 @@ class MockProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._in_head = True
-        self._connection = _Connection(self)
+        self._in_head = self._in_message = True
+        self._connection = self._new_connection()
         self._connection.held_until_ns = self._held_until_ns
         self.scope["extensions"] = {EXTENSION: self._connection}  # type: ignore[dict-item]
 
@@ -191,6 +287,7 @@ class MockProtocol(HttpToolsProtocol):
             connection.http_1_0 = self.parser.get_http_version() == "1.0"
 
     def on_message_complete(self) -> None:
+        self._in_message = False
         connection = self._connection
         if connection is not None:
             connection.received_ns = self._read_ns
@@ -200,8 +297,10 @@ class MockProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timeout()
         super().connection_lost(exc)
-        connection = self._connection
-        if connection is not None and connection.on_lost is not None:
-            connection.on_lost()
+        for connection in [*self._under_way]:
+            if connection.on_lost is not None:
+                connection.on_lost()
+        if isinstance(self.cycle, PlainCycle):
+            self.cycle.leave()
         if self._socket is not None:
             self._socket.lost()

@@ -90,6 +90,9 @@ class _Server(uvicorn.Server):
         # Objects made until now live on. The collector skips them from here, so its pauses stay short.
         gc.collect()
         gc.freeze()
+        sender = self._app.state.worker.sender
+        if sender is not None:
+            self._priority.include(sender.core.thread_id, sender.core.cpu_ns)
         if self._parent is not None:
             loop.add_reader(self._parent, self._on_orphaned)
         self._on_ready()

@@ -21,6 +21,7 @@ def truth_of(worker: Worker, expected: dict[str, Any], counts: dict[str, dict[st
         "clock": clock.identity(),
         **counts,
         "stored_responses": asdict(worker.shared.responses.state()),
+        "sender": "python" if worker.sender is None else "compiled",
         "ledger_lines": worker.ledger.lines,
         "tokenizer": {"name": worker.tokenizer.name, "fingerprint": worker.tokenizer.fingerprint},
     }

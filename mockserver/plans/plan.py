@@ -18,6 +18,7 @@ from mockserver.plans.replay import RecordedReplies
 from mockserver.plans.speculation import Speculation
 from mockserver.sampled_times import SampledTimes
 from promptset.distributions import Distribution
+from promptset.distributions.constant import Constant
 
 StreamKey = int | str | tuple[str, int]
 Gaps = tuple[int, ...]
@@ -86,7 +87,7 @@ class Latencies:
         """Tokens of a reply that ends by itself."""
         if self.recording is not None:
             return self.recording.pick(key, rng.stream(seed, "replay", key)).output_tokens
-        return int(self.output_tokens.sample(rng.stream(seed, "output_tokens", key)))
+        return int(_drawn(self.output_tokens, seed, "output_tokens", key))
 
     def times(self, seed: int, key: StreamKey, tokens: int, input_tokens: int) -> tuple[int, Gaps, Gaps]:
         """TTFT, gaps and tokens per step (empty: one each) of a reply of so many tokens."""
@@ -99,22 +100,31 @@ class Latencies:
         if self.seen is not None:
             ttft_ns = self.seen.ttft(rng.stream(seed, "ttft", key).random(), input_tokens)
             return ttft_ns, self.seen.gaps(tokens - 1, rng.stream(seed, "itl", key)), ()
-        ttft_ns = round(self.ttft.sample(rng.stream(seed, "ttft", key)))
+        ttft_ns = round(_drawn(self.ttft, seed, "ttft", key))
         if self.ttft_per_input_token is not None:
-            each_ns = self.ttft_per_input_token.sample(rng.stream(seed, "ttft_per_input_token", key))
+            each_ns = _drawn(self.ttft_per_input_token, seed, "ttft_per_input_token", key)
             ttft_ns += round(input_tokens * each_ns)
         if self.speculation is not None:
             steps = self.speculation.steps(tokens, rng.stream(seed, "accepted", key))
         waits = len(steps) - 1 if steps else tokens - 1
-        if self.itl is not None:
-            gaps = rng.stream(seed, "itl", key)
-            gaps_ns = tuple(round(self.itl.sample(gaps)) for _ in range(waits))
+        if self.itl is not None and type(self.itl.law) is not Constant:
+            sample, gaps = self.itl.sample, rng.stream(seed, "itl", key)
+            gaps_ns = tuple([round(sample(gaps)) for _ in range(waits)])
         else:
-            gaps_ns = (round(self.tpot.sample(rng.stream(seed, "tpot", key))),) * waits
+            same = ("tpot", self.tpot) if self.itl is None else ("itl", self.itl)
+            gaps_ns = (round(_drawn(same[1], seed, same[0], key)),) * waits
         if steps:
             # The tokens of a step come out together.
             gaps_ns = tuple(g for gap, n in zip(gaps_ns, steps[1:], strict=True) for g in (gap, *[0] * (n - 1)))
         return ttft_ns, gaps_ns, steps
+
+
+def _drawn(distribution: Distribution, seed: int, purpose: str, key: StreamKey) -> float:
+    """One value from the stream of this purpose. A constant leaves its generator alone, so it gets none of its own: to seed
+    one costs more than the rest of a plan."""
+    if type(distribution.law) is Constant:
+        return distribution.sample(rng.UNUSED)
+    return distribution.sample(rng.stream(seed, purpose, key))
 
 
 def _together(ttft_ns: int, gaps_ns: Gaps, step_tokens: Gaps) -> tuple[int, Gaps]:

@@ -16,17 +16,23 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import orjson
 
 from mockserver.clock import now_ns
-from mockserver.dialect.sse import chunked_event
-from mockserver.replies.reply import Content, ReplyWriter, StreamedReply
+from mockserver.dialect.sse import DONE, LAST_CHUNK, chunked_event, event, http_chunk
+from mockserver.replies.reply import Content, ReplyWriter, StreamedReply, usage_so_far
+from mockserver.replies.sender import StreamSender
 from mockserver.replies.wire import DirectWire
+
+if TYPE_CHECKING:
+    from mockserver.native._sender import Stream
 
 _REMEMBERED = 65_536
 _JSON: dict[str, bytes] = {}
-"""Pieces of text as JSON. Replies use the same words again and again."""
+"""Pieces of text as JSON. Replies use the same words again and again. Entries are never removed: a thread reads
+them."""
 
 
 class PlainStream(StreamedReply):
@@ -34,6 +40,7 @@ class PlainStream(StreamedReply):
 
     def __init__(self, wire: DirectWire, content: Content, on_end: Callable[[ReplyWriter], None]) -> None:
         super().__init__(wire, content, on_end)
+        self._direct = wire
         self._pieces = content.pieces
         self._gaps_ns = content.plan.gaps_ns
         self._due_ns = 0
@@ -49,6 +56,13 @@ class PlainStream(StreamedReply):
         # Tokens from `_plain_from` to `tokens_out` are sent but not noted yet. Tokens up to `_plain_to` may take this path.
         self._plain_from = 1
         self._plain_to = content.plan.output_tokens - 1
+        self._sender: StreamSender | None = None
+        self._stream: Stream | None = None
+        """What the thread has of this reply, and who must not be asked meanwhile."""
+        self._opening = self._last = 0
+        """Bytes of the events of the role and of the last token, for a stream that the thread has."""
+        self._usage = b""
+        self._go_on: Callable[[int, Callable[[], int | None]], None] | None = None
 
     def pace(self, received_ns: int) -> Callable[[], int | None]:
         """The function that sends the next token and returns the deadline of the one after it: received + TTFT + the sum
@@ -57,6 +71,107 @@ class PlainStream(StreamedReply):
         assert ttft_ns is not None
         self._due_ns = received_ns + ttft_ns
         return self.step
+
+    def hand_over(self, sender: StreamSender, go_on: Callable[[int, Callable[[], int | None]], None]) -> bool:
+        """Let the thread of `sender` send this reply, after `pace` and `begin`. `go_on` is called with a deadline and a step
+        if the reply has to go on here. False: the thread cannot do it."""
+        content = self._content
+        socket = self._direct.transport.get_extra_info("socket")
+        if self._ended or socket is None or self._closing() or self._waiting():
+            return False
+        frames, count = content.frames, content.input_count
+        role = frames.role(None)
+        last = event(frames.text(self._pieces[-1], content.finish, None))
+        head, tail = (b"data: %b" % self._around[0], b"%b\n\n\r\n" % self._around[1])
+        self._opening, self._last = 0 if role is None else len(event(role)), len(last)
+        given = (
+            self, socket.fileno(), self._due_ns, self._gaps_ns, None if role is None else http_chunk(event(role)), head, tail,
+            self._pieces,
+        )  # fmt: skip
+        ends = () if content.params.include_usage and not count.known else self._ends()
+        try:
+            self._stream = sender.core.add(*given, _JSON, http_chunk(last), ends)
+        except KeyError:
+            known = {piece: _remember(piece) for piece in self._pieces}
+            self._stream = sender.core.add(*given, known, http_chunk(last), ends)
+        self._sender, self._go_on = sender, go_on
+        if not ends:
+            count.when_known(self._end_in_thread)
+        return True
+
+    def _ends(self) -> tuple[bytes, ...]:
+        """What follows the last token. The tokens of the prompt are known, or not asked for."""
+        done = http_chunk(DONE) + LAST_CHUNK
+        content = self._content
+        if not content.params.include_usage:
+            return (done,)
+        self._usage = event(content.frames.usage(usage_so_far(content.input_count, content.plan.output_tokens)))
+        return (http_chunk(self._usage), done)
+
+    def _end_in_thread(self) -> None:
+        if self._stream is not None and self._sender is not None:
+            self._sender.core.end(self._stream, self._ends())
+
+    def come_back(self) -> None:
+        """The thread has done what it could: note it, and go on with what is left."""
+        if self._stream is None:
+            return
+        stream, rest = self._stream, self._stream.rest
+        self._adopt()
+        if rest and not self._closing():
+            self._write(rest)
+        of_end = 1 + self._content.params.include_usage
+        if stream.ended == of_end:
+            # All is sent, or waits in the transport.
+            self._direct.over()
+            self._end(self.write_ns[-1])
+        elif self._closing():
+            self._direct.lost()
+        elif self.tokens_out < self._content.plan.output_tokens:
+            assert self._go_on is not None
+            self._due_ns = due_ns = stream.due_ns + (self._gaps_ns[self.tokens_out - 1] if self.tokens_out else 0)
+            self._go_on(due_ns, self.step)
+        elif stream.ended or not self._content.params.include_usage:
+            self._send_done()
+        else:
+            self._content.input_count.when_known(self._send_usage)
+
+    def _adopt(self) -> None:
+        """Note the chunks that the thread sent."""
+        stream = self._stream
+        assert stream is not None
+        self._stream = None
+        stamps = array("q")
+        stamps.frombytes(stream.stamps)
+        sent, kinds = stream.tokens, "c" * stream.tokens
+        middle = min(sent, self._content.plan.output_tokens - 1)
+        size = len("data: \n\n") + sum(map(len, self._around))
+        self.bytes_out += size * middle + sum([len(_remember(piece)) for piece in self._pieces[:middle]])
+        if sent and self._opening:
+            kinds = "r" + kinds
+            self.bytes_out += self._opening
+        if sent > middle:
+            self.bytes_out += self._last
+        of_end = ("u" if self._content.params.include_usage else "") + "o"
+        for kind in of_end[: stream.ended]:
+            kinds += kind
+            self.bytes_out += len(self._usage if kind == "u" else DONE)
+        self.write_ns = stamps
+        self.chunk_kinds = list(kinds)
+        self.chunk_tokens = [int(kind == "c") for kind in kinds]
+        self.blocked = list(range(len(kinds) - stream.blocked, len(kinds)))
+        self.tokens_out = sent
+        self._plain_from = max(1, sent)
+
+    def close(self, why: str) -> None:
+        """Take it from the thread before. What the thread has sent to its end is not cut any more."""
+        if self._stream is not None and self._sender is not None:
+            self._sender.remove(self._stream)
+            if self._stream.complete:
+                self.come_back()
+            else:
+                self._adopt()
+        super().close(why)
 
     def take(self, tokens: int) -> None:
         if tokens == 1 and not self._ended:
@@ -115,7 +230,7 @@ class PlainStream(StreamedReply):
 def _remember(piece: str) -> bytes:
     text = _JSON.get(piece)
     if text is None:
-        if len(_JSON) >= _REMEMBERED:
-            _JSON.clear()
-        text = _JSON[piece] = orjson.dumps(piece)
+        text = orjson.dumps(piece)
+        if len(_JSON) < _REMEMBERED:
+            _JSON[piece] = text
     return text

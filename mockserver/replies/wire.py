@@ -42,6 +42,19 @@ def _phrase(status: int) -> bytes:
     return b"Overloaded" if status == 529 else HTTPStatus(status).phrase.encode()
 
 
+_LINES: dict[int, tuple[list[tuple[bytes, bytes]], bytes]] = {}
+
+
+def _first_lines(status: int, headers: list[tuple[bytes, bytes]]) -> bytes:
+    """The status line and the server's own headers. The server makes their list anew each second."""
+    known = _LINES.get(status)
+    if known is not None and known[0] is headers:
+        return known[1]
+    lines = b"".join([b"HTTP/1.1 %d %b\r\n" % (status, _phrase(status)), *(b"%b: %b\r\n" % pair for pair in headers)])
+    _LINES[status] = (headers, lines)
+    return lines
+
+
 class Wire(Protocol):
     """One response. `write` and the methods that end the response return the ns stamp taken immediately before. They
     return None if the client had left: then nothing was sent, and `on_lost` has been called."""
@@ -90,6 +103,8 @@ class Connection(Protocol):
     http_1_0: bool
     last: LastResponse | None
     """What the connection remembers of its last response. None: HTTP, which remembers nothing."""
+    wire: TransportWire | None
+    """What writes the response."""
     held_until_ns: int | None
     """The end of a `slow_accept` hold. Requests that arrived before it waited."""
     on_lost: Callable[[], None] | None
@@ -125,7 +140,9 @@ class TransportWire:
         self.on_lost: Callable[[str], None] | None = None
         self.transport = connection.transport
         self._own = connection
-        self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._over = False
+        self._ended: asyncio.Future[None] | None = None
+        """Made only where somebody waits: a response that is over at once, or that needs no task, has no waiter."""
         connection.on_lost = self._lost
 
     def _send(self, data: bytes) -> int | None:
@@ -163,22 +180,37 @@ class TransportWire:
         self._own.response_ended()
         self._settle()
 
+    over = _end
+    """The response was sent to its end by another than this wire."""
+
+    def lost(self) -> None:
+        """The client has left."""
+        self._lost()
+
     def _lost(self, why: str = "client_closed") -> None:
         if self.on_lost is not None:
             self.on_lost(why)
         self._settle()
 
     def _settle(self) -> None:
-        if not self._ended.done():
+        self._over = True
+        if self._ended is not None and not self._ended.done():
             self._ended.set_result(None)
 
+    def shut_down(self) -> None:
+        """The drain time of the shutdown is over: cut the response."""
+        self._own.on_lost = None
+        self._lost("shutdown")
+        self.transport.close()
+
     async def run(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._over:
+            return
+        self._ended = asyncio.get_running_loop().create_future()
         try:
             await self._ended
-        except asyncio.CancelledError:  # The drain time of the shutdown is over.
-            self._own.on_lost = None
-            self._lost("shutdown")
-            self.transport.close()
+        except asyncio.CancelledError:
+            self.shut_down()
             raise
 
 
@@ -188,14 +220,14 @@ class DirectWire(TransportWire):
     def __init__(self, connection: Connection, headers: Headers = ()) -> None:
         """`headers` are added to the response's own headers."""
         super().__init__(connection)
+        connection.wire = self
         self._connection = connection
         self._headers = headers
         self.framed = not connection.http_1_0
         """Whether events travel as HTTP chunks."""
 
     def _head(self, status: int, headers: Headers) -> bytes:
-        lines = [b"HTTP/1.1 %d %b\r\n" % (status, _phrase(status))]
-        lines += [b"%b: %b\r\n" % pair for pair in self._connection.default_headers]
+        lines = [_first_lines(status, self._connection.default_headers)]
         lines += [f"{name}: {value}\r\n".encode("latin-1") for name, value in (*headers, *self._headers)]
         if not self._connection.keep_alive:
             lines.append(b"connection: close\r\n")

@@ -14,19 +14,22 @@ if sys.platform != "win32":
 class SharedLock:
     """A POSIX lock. It belongs to a process: the kernel releases it at the end of the process, however that comes."""
 
-    def __init__(self) -> None:
+    def __init__(self, alone: bool = False) -> None:
+        """`alone`: there is one process, which has nobody to keep out."""
+        self._alone = alone
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as the lock)
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
         """Hold it."""
-        if sys.platform != "win32":
-            fcntl.lockf(self._file, fcntl.LOCK_EX)
-        try:
+        if sys.platform == "win32" or self._alone:
             yield  # On Windows the process is the only one.
+            return
+        fcntl.lockf(self._file, fcntl.LOCK_EX)
+        try:
+            yield
         finally:
-            if sys.platform != "win32":
-                fcntl.lockf(self._file, fcntl.LOCK_UN)
+            fcntl.lockf(self._file, fcntl.LOCK_UN)
 
     def close(self) -> None:
         """Give its file back."""

@@ -46,14 +46,14 @@ _TEXT_WORDS = 1 + MAX_TEXT_BYTES // 8
 class SharedState:
     """Make it before the workers are forked."""
 
-    def __init__(self, responses: ResponseStore | None = None) -> None:
-        """`responses` are those that later requests may continue; None stores none."""
+    def __init__(self, responses: ResponseStore | None = None, alone: bool = False) -> None:
+        """`responses` are those that later requests may continue; None stores none. `alone`: there is one worker."""
         self.responses = ResponseStore() if responses is None else responses
         # Anonymous and shared. Untouched pages cost nothing.
         self._memory = mmap.mmap(-1, 8 * (_TEXTS_AT + 2 * _TEXT_WORDS))
         self._words = memoryview(self._memory).cast("Q")
         self._bytes = memoryview(self._memory)
-        self._lock = SharedLock()
+        self._lock = SharedLock(alone)
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[memoryview]:

@@ -252,6 +252,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     # The mock, from the bottom up. Nobody imports upwards. "mockserver" is for the package itself.
     "mockserver": frozenset({"mockserver.api"}),
     "mockserver.errors": frozenset(),
+    "mockserver.native": frozenset({"mockserver.native._sender"}),
     "mockserver.clock": frozenset(),
     "mockserver.rng": frozenset(),
     "mockserver.step_cost": frozenset(),
@@ -294,9 +295,9 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     ),
     "mockserver.replies": frozenset(
         {"mockserver.clock", "mockserver.config", "mockserver.dialect", "mockserver.documents",
-         "mockserver.engine.chain", "mockserver.engine.work", "mockserver.faults", "mockserver.pacing",
-         "mockserver.plans", "mockserver.rng", "mockserver.tokencount", "mockserver.workers.response_store",
-         "promptset"}
+         "mockserver.engine.chain", "mockserver.engine.work", "mockserver.faults", "mockserver.native",
+         "mockserver.pacing", "mockserver.plans", "mockserver.rng", "mockserver.tokencount",
+         "mockserver.workers.response_store", "promptset"}
     ),
     "mockserver.record": frozenset(
         {"mockserver.clock", "mockserver.engine", "mockserver.errors", "mockserver.faults", "mockserver.plans"}
@@ -331,24 +332,29 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         {"mockserver.clock", "mockserver.dialect", "mockserver.engine", "mockserver.entries", "mockserver.intake",
          "mockserver.plans", "mockserver.replies", "mockserver.tokencount"}
     ),
+    "mockserver.plain": frozenset(
+        {"mockserver.dialect", "mockserver.engine", "mockserver.entries", "mockserver.generation", "mockserver.intake",
+         "mockserver.plans", "mockserver.replies", "mockserver.settings", "promptset"}
+    ),
     "mockserver.handler": frozenset(
-        {"mockserver.dialect", "mockserver.generation", "mockserver.intake", "mockserver.pooling"}
+        {"mockserver.dialect", "mockserver.generation", "mockserver.intake", "mockserver.plain",
+         "mockserver.pooling"}
     ),
     "mockserver.worker": frozenset(
         {"mockserver.clock", "mockserver.config", "mockserver.dialect", "mockserver.errors", "mockserver.expect",
-         "mockserver.handler", "mockserver.intake", "mockserver.record", "mockserver.settings", "mockserver.workers",
-         "promptset"}
+         "mockserver.handler", "mockserver.intake", "mockserver.plain", "mockserver.record",
+         "mockserver.replies.sender", "mockserver.replies.wire", "mockserver.settings", "mockserver.workers", "promptset"}
     ),
     "mockserver.http": frozenset(
         {"mockserver.clock", "mockserver.config", "mockserver.dialect", "mockserver.errors", "mockserver.expect",
-         "mockserver.faults", "mockserver.plans.latencies", "mockserver.priority", "mockserver.record",
-         "mockserver.replies.socket_wire", "mockserver.replies.wire", "mockserver.rng", "mockserver.worker",
-         "mockserver.workers", "promptset"}
+         "mockserver.faults", "mockserver.plain.head", "mockserver.plans.latencies", "mockserver.priority",
+         "mockserver.record", "mockserver.replies.socket_wire", "mockserver.replies.wire", "mockserver.rng",
+         "mockserver.worker", "mockserver.workers", "promptset"}
     ),
     # Ways in.
     "mockserver.cli": frozenset(
         {"mockserver.config", "mockserver.config_parts",
-         "mockserver.errors", "mockserver.faults", "mockserver.http.server", "mockserver.presets"}
+         "mockserver.errors", "mockserver.faults", "mockserver.http.server", "mockserver.native", "mockserver.presets"}
     ),
     "mockserver.__main__": frozenset({"mockserver.cli"}),
     "mockserver.child": frozenset({"mockserver.cli"}),
@@ -361,7 +367,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "promptset.rng": frozenset(),
     "promptset.distributions": frozenset({"promptset.errors", "promptset.rng"}),
     # Counting: a tokenizer, and the places where one is found. None of them knows what a prompt is made of.
-    "promptset.chat": frozenset({"promptset.clock", "promptset.errors"}),
+    "promptset.own_template": frozenset(),
+    "promptset.chat": frozenset({"promptset.clock", "promptset.errors", "promptset.own_template"}),
     "promptset.tokenizer_files": frozenset({"promptset.errors"}),
     "promptset.tokenizer": frozenset({"promptset.chat", "promptset.errors"}),
     "promptset.hub": frozenset({"promptset.errors", "promptset.tokenizer"}),

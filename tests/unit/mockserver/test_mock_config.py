@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from mockserver import cli
+from mockserver import cli, native
 from mockserver.config import Flag, MockConfig, load
 from mockserver.errors import UsageError
 from mockserver.settings import LIVE, changed
@@ -290,7 +290,9 @@ def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) 
     with pytest.raises(SystemExit) as caught:
         cli.main(["--version"])
     assert caught.value.code == 0
-    assert capsys.readouterr().out == f"mockserver {importlib.metadata.version('trueload')}\n"
+    assert capsys.readouterr().out == (
+        f"mockserver {importlib.metadata.version('trueload')} (sender: {native.in_use()})\n"
+    )
 
 
 @pytest.mark.processes

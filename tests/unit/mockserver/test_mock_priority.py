@@ -20,16 +20,16 @@ class Machine:
         self.asked: list[str] = []
         self._allowed = allowed
 
-    def realtime(self) -> None:
+    def realtime(self, thread: int) -> None:
         if not self._allowed:
             raise OSError(errno.EPERM, "Operation not permitted")
-        self.asked.append("realtime")
+        self.asked.append("realtime" if thread == 0 else f"realtime {thread}")
 
     def priority(self, choice: PriorityChoice) -> Priority:
         return Priority(
             choice,
             realtime=self.realtime,
-            normal=lambda: self.asked.append("normal"),
+            normal=lambda thread: self.asked.append("normal" if thread == 0 else f"normal {thread}"),
             clock=lambda: self.now_ns,
             cpu=lambda: self.cpu_ns,
         )
@@ -85,3 +85,31 @@ def test_it_is_restored_once() -> None:
     priority.restore()
     priority.restore()
     assert machine.asked == ["realtime", "normal"]
+
+
+def test_a_thread_that_sends_has_it_too_and_its_time_counts() -> None:
+    machine = Machine()
+    priority = machine.priority("auto")
+    priority.include(7, lambda: 0)  # Before it is taken there is nothing to share.
+    priority.take()
+    priority.include(8, lambda: machine.now_ns // 2)
+    for _ in range(10):
+        machine.pass_time(100 * MS, 0.2)
+        priority.look()
+    assert machine.asked == ["realtime", "realtime 8", "normal", "normal 8"]
+
+
+def test_a_thread_that_has_ended_keeps_nobody_from_giving_it_back() -> None:
+    machine = Machine()
+
+    def normal(thread: int) -> None:
+        machine.asked.append(f"normal {thread}")
+        if thread == 8:
+            raise ProcessLookupError(errno.ESRCH, "No such process")
+
+    priority = Priority("auto", realtime=machine.realtime, normal=normal, clock=lambda: 0, cpu=lambda: 0)
+    priority.take()
+    for thread in (8, 9):
+        priority.include(thread, lambda: 0)
+    priority.restore()
+    assert machine.asked[-3:] == ["normal 0", "normal 8", "normal 9"]

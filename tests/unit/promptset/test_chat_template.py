@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
+from typing import Any
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from promptset import own_template
 from promptset.chat import ChatTemplate, special_tokens_of
 from promptset.errors import SpecError
 from promptset.tokens import load_tokenizer
@@ -62,3 +67,44 @@ def test_the_special_tokens_that_a_template_needs_are_those_that_it_reads_unaske
     source: str, needed: set[str]
 ) -> None:
     assert special_tokens_of(source) == needed
+
+
+ROLES = st.sampled_from(["user", "assistant", "system", "developer", "tool", "robot"])
+MESSAGES = st.lists(
+    st.fixed_dictionaries(
+        {"role": ROLES, "content": st.text() | st.none()},
+        optional={"name": st.text(max_size=2), "tool_calls": st.just([])},
+    ),
+    max_size=4,
+)
+
+
+@given(MESSAGES, st.booleans(), st.sampled_from([{}, {"bos_token": "<s>"}, {"bos_token": "<s>", "eos_token": "</s>"}]))
+def test_the_embedded_template_in_python_says_what_it_says_in_jinja(
+    messages: list[dict[str, Any]], opens: bool, special: dict[str, str]
+) -> None:
+    own = ChatTemplate(own_template.source(), special, "here")
+    jinja = ChatTemplate(own_template.source() + "{# another text #}", special, "here")
+    try:
+        expected = jinja.render(messages, None, opens)
+    except SpecError:
+        with pytest.raises(SpecError):
+            own.render(messages, None, opens)
+        return
+    assert own.render(messages, None, opens) == expected
+    plain = all(m.keys() == {"role", "content"} and isinstance(m["content"], str) for m in messages)
+    plain = plain and all(m["role"] not in ("tool", "robot") for m in messages)
+    assert (own_template.render(messages, special, opens) is not None) is plain
+
+
+def test_the_embedded_tokenizer_renders_in_python() -> None:
+    def fails(**given: object) -> str:
+        raise AssertionError("Jinja was asked")
+
+    chat = load_tokenizer(None)._chat  # type: ignore[attr-defined]
+    own = chat._template
+    chat._template = type("Template", (), {"render": staticmethod(fails)})()
+    try:
+        assert chat.render([{"role": "user", "content": "hello"}]).endswith("<｜User｜>hello<｜Assistant｜>")
+    finally:
+        chat._template = own

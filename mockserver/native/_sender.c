@@ -1,0 +1,504 @@
+/* Sends ordinary streams: a heap of deadlines, the frames, send(2), and a stamp immediately before each send.
+ *
+ * One thread does it, and never takes the interpreter's lock: while Python reads a burst of requests, the tokens of the streams
+ * under way leave on time. Python hands a stream over (`add`) and gets it back (`take`), after a readable `fileno`: complete, or
+ * with what the thread cannot do. That is everything but the ordinary: a reader that is too slow, a connection that is broken,
+ * a usage whose count is not known yet.
+ *
+ * One mutex guards the heap and every stream in it. It is never held during a send: a stream that is being sent is `busy`, and
+ * `remove` waits for that (a send does not block, so not for long). All memory of a stream is made and freed under the
+ * interpreter's lock; the thread only reads and fills it.
+ */
+#define _GNU_SOURCE
+#include <Python.h>
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+typedef int64_t ns_t;
+enum { QUEUED, OVER, GONE, MOST_END = 2, FRAMING = 32 };
+
+typedef struct Stream {
+  PyObject_HEAD
+  PyObject *owner, *keep;
+  struct Stream *next;                     /* in the list of those that are over */
+  int fd, state, busy, complete, heap_at;
+  ns_t due, gap, *gaps;                    /* gaps: NULL where all are `gap` */
+  Py_ssize_t tokens, sent, chunks, ends, ended, blocked;
+  const char **texts, *opening, *before, *after, *last, *end[MOST_END];
+  Py_ssize_t opening_size, before_size, after_size, last_size, end_size[MOST_END];
+  ns_t *stamps;
+  char *rest;
+  Py_ssize_t rest_size;
+} Stream;
+
+typedef struct {
+  PyObject_HEAD
+  pthread_t thread;
+  pthread_mutex_t lock;
+  pthread_cond_t wake, idle;
+  int has_thread, stop, told, event_fd;
+  pid_t thread_id;
+  ns_t shared, armed;
+  Stream **heap, *over, *over_last;
+  Py_ssize_t size, capacity;
+  char *frame;
+  Py_ssize_t frame_size, frame_needed;
+} Sender;
+
+static PyTypeObject *stream_type;
+
+static ns_t now_ns(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return t.tv_sec * 1000000000LL + t.tv_nsec;
+}
+
+/* The heap. */
+static void put(Sender *self, Py_ssize_t i, Stream *s) { self->heap[i] = s, s->heap_at = (int)i; }
+static void sift_up(Sender *self, Py_ssize_t i) {
+  Stream *s = self->heap[i];
+  for (Py_ssize_t up; i > 0 && self->heap[up = (i - 1) / 2]->due > s->due; i = up) put(self, i, self->heap[up]);
+  put(self, i, s);
+}
+static void sift_down(Sender *self, Py_ssize_t i) {
+  Stream *s = self->heap[i];
+  for (Py_ssize_t child; (child = 2 * i + 1) < self->size; i = child) {
+    if (child + 1 < self->size && self->heap[child + 1]->due < self->heap[child]->due) child++;
+    if (self->heap[child]->due >= s->due) break;
+    put(self, i, self->heap[child]);
+  }
+  put(self, i, s);
+}
+static void heap_remove(Sender *self, Stream *s) {
+  Py_ssize_t i = s->heap_at;
+  Stream *last = self->heap[--self->size];
+  s->heap_at = -1;
+  if (last == s) return;
+  put(self, i, last);
+  sift_up(self, i);
+  sift_down(self, last->heap_at);
+}
+
+/* A stream leaves the thread: `take` gives it back. */
+static void hand_back(Sender *self, Stream *s) {
+  heap_remove(self, s);
+  s->state = OVER, s->next = NULL;
+  if (self->over) self->over_last->next = s;
+  else self->over = s;
+  self->over_last = s;
+  if (!self->told) {
+    uint64_t one = 1;
+    self->told = 1;
+    while (write(self->event_fd, &one, sizeof one) < 0 && errno == EINTR) {}
+  }
+}
+
+/* Send some chunks of a stream in one write. False: not all of it went. `lasts` are the bytes of the last chunk. */
+static int send_chunks(Stream *s, const char *bytes, Py_ssize_t size, int chunks, Py_ssize_t lasts) {
+  ns_t at = now_ns();
+  for (int i = 0; i < chunks; i++) s->stamps[s->chunks++] = at;
+  ssize_t n;
+  do n = send(s->fd, bytes, size, MSG_NOSIGNAL | MSG_DONTWAIT); while (n < 0 && errno == EINTR);
+  if (n == size) return 1;
+  if (n < 0) n = 0;
+  s->rest_size = size - n;
+  s->rest = malloc(s->rest_size);
+  if (s->rest) memcpy(s->rest, bytes + n, s->rest_size);
+  s->blocked = chunks > 1 && s->rest_size <= lasts ? 1 : chunks;
+  return 0;
+}
+
+/* The HTTP chunk of token i, not the last one, at `to`. Returns its size. */
+static Py_ssize_t put_frame(Stream *s, char *to, Py_ssize_t i) {
+  static const char DIGITS[] = "0123456789abcdef";
+  const char *text = s->texts[i];
+  size_t text_size = strlen(text), body = s->before_size + text_size + s->after_size - 2;
+  char *at = to;
+  int shift = 0;
+  while (body >> shift >> 4) shift += 4;
+  for (; shift >= 0; shift -= 4) *at++ = DIGITS[body >> shift & 15];
+  *at++ = '\r', *at++ = '\n';
+  memcpy(at, s->before, s->before_size), at += s->before_size;
+  memcpy(at, text, text_size), at += text_size;
+  memcpy(at, s->after, s->after_size), at += s->after_size;
+  return at - to;
+}
+
+/* What is due of a stream, without the mutex. Returns whether it goes on. */
+static int serve(Sender *self, Stream *s) {
+  Py_ssize_t i = s->sent;
+  if (i == s->tokens) { /* The ends come behind all tokens that are due. */
+    if (!send_chunks(s, s->end[s->ended], s->end_size[s->ended], 1, 0)) return s->ended++, 0;
+    return ++s->ended < s->ends;
+  }
+  Py_ssize_t size = 0, first = 0;
+  int chunks = 1;
+  if (i == 0 && s->opening) memcpy(self->frame, s->opening, first = s->opening_size), chunks = 2;
+  if (i < s->tokens - 1) size = put_frame(s, self->frame + first, i);
+  else memcpy(self->frame + first, s->last, size = s->last_size);
+  s->sent = i + 1;
+  return send_chunks(s, self->frame, first + size, chunks, size);
+}
+
+static void serve_due(Sender *self) {
+  ns_t limit = now_ns() + self->shared;
+  while (self->size && !self->stop) {
+    Stream *s = self->heap[0];
+    if (s->due > limit && s->due > (limit = now_ns())) return;
+    if (self->frame_needed > self->frame_size) {
+      char *more = realloc(self->frame, self->frame_needed);
+      if (!more) { hand_back(self, s); continue; }
+      self->frame = more, self->frame_size = self->frame_needed;
+    }
+    s->busy = 1;
+    pthread_mutex_unlock(&self->lock);
+    int goes_on = serve(self, s);
+    pthread_mutex_lock(&self->lock);
+    s->busy = 0;
+    if (s->state == GONE) pthread_cond_broadcast(&self->idle); /* `remove` waits, and has taken it off the heap. */
+    else if (s->rest_size) hand_back(self, s);
+    else if (s->sent < s->tokens) s->due += s->gaps ? s->gaps[s->sent - 1] : s->gap, sift_down(self, s->heap_at);
+    else if (goes_on && s->ends) {
+      ns_t now = now_ns();
+      if (now > s->due) s->due = now;
+      sift_down(self, s->heap_at);
+    } else {
+      s->complete = s->ends && s->ended == s->ends;
+      hand_back(self, s);
+    }
+  }
+}
+
+static void *run(void *given) {
+  Sender *self = given;
+  prctl(PR_SET_TIMERSLACK, 1UL);
+  prctl(PR_SET_NAME, "mock-sender");
+  pthread_mutex_lock(&self->lock);
+  self->thread_id = (pid_t)syscall(SYS_gettid);
+  pthread_cond_broadcast(&self->idle);
+  while (!self->stop) {
+    if (!self->size) {
+      self->armed = INT64_MAX;
+      pthread_cond_wait(&self->wake, &self->lock);
+      continue;
+    }
+    ns_t due = self->heap[0]->due;
+    if (due > now_ns()) {
+      struct timespec t = {due / 1000000000LL, due % 1000000000LL};
+      self->armed = due;
+      pthread_cond_timedwait(&self->wake, &self->lock, &t);
+      continue;
+    }
+    self->armed = INT64_MIN;
+    serve_due(self);
+  }
+  pthread_mutex_unlock(&self->lock);
+  return NULL;
+}
+
+/* Stream */
+
+static void Stream_dealloc(Stream *s) {
+  PyTypeObject *type = Py_TYPE((PyObject *)s);
+  Py_CLEAR(s->owner);
+  Py_CLEAR(s->keep);
+  free(s->gaps), free(s->texts), free(s->stamps), free(s->rest);
+  PyObject_Free(s);
+  Py_DECREF(type);
+}
+
+static PyObject *Stream_get(Stream *s, void *what) {
+  switch ((intptr_t)what) {
+    case 0: return PyBytes_FromStringAndSize((char *)s->stamps, s->chunks * (Py_ssize_t)sizeof(ns_t));
+    case 1: return PyLong_FromSsize_t(s->sent);
+    case 2: return PyLong_FromSsize_t(s->ended);
+    case 3: return PyLong_FromSsize_t(s->blocked);
+    case 4: return PyBytes_FromStringAndSize(s->rest ? s->rest : "", s->rest ? s->rest_size : 0);
+    case 5: return PyBool_FromLong(s->complete);
+    default: return PyLong_FromLongLong(s->due);
+  }
+}
+
+static PyGetSetDef Stream_values[] = {
+  {"stamps", (getter)Stream_get, NULL, "The stamps of the chunks that were sent: 64 bits each, ns of CLOCK_MONOTONIC.", (void *)0},
+  {"tokens", (getter)Stream_get, NULL, "Tokens that were sent.", (void *)1},
+  {"ended", (getter)Stream_get, NULL, "Chunks that were sent behind the last token.", (void *)2},
+  {"blocked", (getter)Stream_get, NULL, "How many of the last chunks wait in `rest`, wholly or in part.", (void *)3},
+  {"rest", (getter)Stream_get, NULL, "Bytes that the connection did not take.", (void *)4},
+  {"complete", (getter)Stream_get, NULL, "Whether everything was sent.", (void *)5},
+  {"due_ns", (getter)Stream_get, NULL, "The deadline of the token that was sent last, or of the first.", (void *)6},
+  {NULL},
+};
+static PyType_Slot Stream_slots[] = {{Py_tp_dealloc, Stream_dealloc}, {Py_tp_getset, Stream_values}, {0, NULL}};
+static PyType_Spec Stream_spec = {
+  "mockserver.native._sender.Stream", sizeof(Stream), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, Stream_slots};
+
+/* Sender */
+
+static PyObject *Sender_new(PyTypeObject *type, PyObject *args, PyObject *named) {
+  long long shared;
+  (void)named;
+  if (!PyArg_ParseTuple(args, "L", &shared)) return NULL;
+  Sender *self = (Sender *)PyType_GenericAlloc(type, 0);
+  if (!self) return NULL;
+  self->shared = shared, self->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+  pthread_mutex_init(&self->lock, NULL);
+  pthread_cond_init(&self->idle, NULL);
+  pthread_condattr_t monotonic;
+  pthread_condattr_init(&monotonic);
+  pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+  pthread_cond_init(&self->wake, &monotonic);
+  pthread_condattr_destroy(&monotonic);
+  sigset_t all, before; /* Signals are for the threads of Python. */
+  sigfillset(&all), pthread_sigmask(SIG_SETMASK, &all, &before);
+  int failed = self->event_fd < 0 ? errno : pthread_create(&self->thread, NULL, run, self);
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  if (failed) {
+    errno = failed;
+    PyErr_SetFromErrno(PyExc_OSError);
+    Py_DECREF(self);
+    return NULL;
+  }
+  self->has_thread = 1;
+  pthread_mutex_lock(&self->lock);
+  while (!self->thread_id) pthread_cond_wait(&self->idle, &self->lock);
+  pthread_mutex_unlock(&self->lock);
+  return (PyObject *)self;
+}
+
+static PyObject *Sender_close(Sender *self, PyObject *unused) {
+  (void)unused;
+  if (!self->has_thread) Py_RETURN_NONE;
+  pthread_mutex_lock(&self->lock);
+  self->stop = 1;
+  pthread_cond_signal(&self->wake);
+  pthread_mutex_unlock(&self->lock);
+  Py_BEGIN_ALLOW_THREADS
+  pthread_join(self->thread, NULL);
+  Py_END_ALLOW_THREADS
+  self->has_thread = 0;
+  while (self->size) {
+    Stream *s = self->heap[self->size - 1];
+    heap_remove(self, s);
+    s->state = GONE;
+    Py_CLEAR(s->owner);
+    Py_DECREF((PyObject *)s);
+  }
+  for (Stream *s = self->over, *next; s; s = next) {
+    next = s->next, s->state = GONE;
+    Py_CLEAR(s->owner);
+    Py_DECREF((PyObject *)s);
+  }
+  self->over = NULL;
+  close(self->event_fd);
+  Py_RETURN_NONE;
+}
+
+static void Sender_dealloc(Sender *self) {
+  PyTypeObject *type = Py_TYPE((PyObject *)self);
+  PyObject *closed = Sender_close(self, NULL);
+  Py_XDECREF(closed);
+  free(self->heap), free(self->frame);
+  pthread_mutex_destroy(&self->lock), pthread_cond_destroy(&self->wake), pthread_cond_destroy(&self->idle);
+  PyObject_Free(self);
+  Py_DECREF(type);
+}
+
+/* The gaps: none where all are the same object, which is the usual case. */
+static int read_gaps(Stream *s, PyObject *gaps) {
+  Py_ssize_t n = PyTuple_Size(gaps), i = 1;
+  if (n < 0) return 0;
+  if (n != s->tokens - 1) { PyErr_SetString(PyExc_ValueError, "there is one gap less than there are tokens"); return 0; }
+  if (n == 0) return 1;
+  PyObject *first = PyTuple_GetItem(gaps, 0);
+  if ((s->gap = PyLong_AsLongLong(first)) == -1 && PyErr_Occurred()) return 0;
+  while (i < n && PyTuple_GetItem(gaps, i) == first) i++;
+  if (i == n) return 1;
+  if (!(s->gaps = malloc(n * sizeof *s->gaps))) { PyErr_NoMemory(); return 0; }
+  for (i = 0; i < n; i++)
+    if ((s->gaps[i] = PyLong_AsLongLong(PyTuple_GetItem(gaps, i))) == -1 && PyErr_Occurred()) return 0;
+  return 1;
+}
+
+/* The texts: `known` has the JSON of each piece. The last has a frame of its own. */
+static int read_texts(Stream *s, PyObject *pieces, PyObject *known, Py_ssize_t *longest) {
+  if (!(s->texts = malloc((s->tokens ? s->tokens : 1) * sizeof *s->texts))) { PyErr_NoMemory(); return 0; }
+  for (Py_ssize_t i = 0; i < s->tokens - 1; i++) {
+    PyObject *piece = PyList_GetItem(pieces, i), *text = piece ? PyDict_GetItemWithError(known, piece) : NULL;
+    char *bytes;
+    Py_ssize_t size;
+    if (!text) { if (piece && !PyErr_Occurred()) PyErr_SetObject(PyExc_KeyError, piece); return 0; }
+    if (PyBytes_AsStringAndSize(text, &bytes, &size) < 0) return 0;
+    if (size > *longest) *longest = size;
+    s->texts[i] = bytes; /* JSON has no zero byte, and `bytes` end with one. */
+  }
+  return 1;
+}
+
+static int read_ends(Stream *s, PyObject *ends) {
+  Py_ssize_t n = PyTuple_Size(ends);
+  if (n < 0) return 0;
+  if (n > MOST_END) { PyErr_SetString(PyExc_ValueError, "too many ends"); return 0; }
+  for (Py_ssize_t i = 0; i < n; i++)
+    if (PyBytes_AsStringAndSize(PyTuple_GetItem(ends, i), (char **)&s->end[i], &s->end_size[i]) < 0) return 0;
+  s->ends = n;
+  return 1;
+}
+
+static PyObject *Sender_add(Sender *self, PyObject *args) {
+  PyObject *owner, *gaps, *opening, *before, *after, *pieces, *known, *last, *ends;
+  int fd;
+  long long due;
+  if (!PyArg_ParseTuple(args, "OiLO!OSSO!O!SO!", &owner, &fd, &due, &PyTuple_Type, &gaps, &opening, &before, &after, &PyList_Type,
+                        &pieces, &PyDict_Type, &known, &last, &PyTuple_Type, &ends)) return NULL;
+  if (!self->has_thread) { PyErr_SetString(PyExc_RuntimeError, "it is closed"); return NULL; }
+  Stream *s = (Stream *)PyType_GenericAlloc(stream_type, 0);
+  if (!s) return NULL;
+  Py_ssize_t longest = 0, extra = 0;
+  s->fd = fd, s->due = due, s->tokens = PyList_Size(pieces), s->heap_at = -1;
+  Py_INCREF(owner);
+  s->owner = owner;
+  s->keep = PyTuple_Pack(7, opening, before, after, last, known, ends, pieces);
+  if (!s->keep || s->tokens < 1) goto failed;
+  if (opening != Py_None && PyBytes_AsStringAndSize(opening, (char **)&s->opening, &s->opening_size) < 0) goto failed;
+  if (PyBytes_AsStringAndSize(before, (char **)&s->before, &s->before_size) < 0) goto failed;
+  if (PyBytes_AsStringAndSize(after, (char **)&s->after, &s->after_size) < 0) goto failed;
+  if (PyBytes_AsStringAndSize(last, (char **)&s->last, &s->last_size) < 0) goto failed;
+  if (!read_gaps(s, gaps) || !read_texts(s, pieces, known, &longest) || !read_ends(s, ends)) goto failed;
+  if (!(s->stamps = malloc((s->tokens + 1 + MOST_END) * sizeof *s->stamps))) { PyErr_NoMemory(); goto failed; }
+  extra = longest + s->before_size + s->after_size + FRAMING;
+  if (s->last_size > extra) extra = s->last_size;
+  pthread_mutex_lock(&self->lock);
+  if (self->size == self->capacity) {
+    Py_ssize_t capacity = self->capacity * 2 + 64;
+    Stream **more = realloc(self->heap, capacity * sizeof *more);
+    if (!more) { pthread_mutex_unlock(&self->lock); PyErr_NoMemory(); goto failed; }
+    self->heap = more, self->capacity = capacity;
+  }
+  if (s->opening_size + extra > self->frame_needed) self->frame_needed = s->opening_size + extra;
+  Py_INCREF((PyObject *)s); /* The thread's own. */
+  put(self, self->size++, s);
+  sift_up(self, s->heap_at);
+  if (due < self->armed) pthread_cond_signal(&self->wake);
+  pthread_mutex_unlock(&self->lock);
+  return (PyObject *)s;
+failed:
+  if (!PyErr_Occurred()) PyErr_SetString(PyExc_ValueError, "there are no tokens");
+  Py_DECREF((PyObject *)s);
+  return NULL;
+}
+
+static PyObject *Sender_end(Sender *self, PyObject *args) {
+  Stream *s;
+  PyObject *ends;
+  if (!PyArg_ParseTuple(args, "O!O!", stream_type, &s, &PyTuple_Type, &ends)) return NULL;
+  PyObject *keep = PyTuple_Pack(2, s->keep, ends);
+  if (!keep) return NULL;
+  int failed = 0, taken = 0;
+  pthread_mutex_lock(&self->lock);
+  /* Without ends the thread keeps a stream until its last token is sent, and looks for them once, under the mutex. */
+  if (s->state == QUEUED && !s->ends) {
+    failed = !read_ends(s, ends), taken = 1;
+    PyObject *old = s->keep;
+    s->keep = keep, keep = old;
+  }
+  pthread_mutex_unlock(&self->lock);
+  Py_DECREF(keep);
+  if (failed) return NULL;
+  return PyBool_FromLong(taken);
+}
+
+static PyObject *Sender_take(Sender *self, PyObject *unused) {
+  (void)unused;
+  uint64_t times;
+  PyObject *owners = PyList_New(0);
+  if (!owners) return NULL;
+  pthread_mutex_lock(&self->lock);
+  if (self->told) self->told = 0, (void)!read(self->event_fd, &times, sizeof times);
+  Stream *s = self->over, *next;
+  self->over = NULL;
+  for (Stream *one = s; one; one = one->next) one->state = GONE;
+  pthread_mutex_unlock(&self->lock);
+  for (; s; s = next) {
+    next = s->next;
+    if (PyList_Append(owners, s->owner) < 0) PyErr_Clear();
+    Py_CLEAR(s->owner); /* Owner and stream hold each other. */
+    Py_DECREF((PyObject *)s);
+  }
+  return owners;
+}
+
+static PyObject *Sender_remove(Sender *self, PyObject *given) {
+  if (!PyObject_TypeCheck(given, stream_type)) { PyErr_SetString(PyExc_TypeError, "it is no stream"); return NULL; }
+  Stream *s = (Stream *)given;
+  pthread_mutex_lock(&self->lock);
+  int mine = s->state != GONE;
+  if (s->state == QUEUED) {
+    heap_remove(self, s);
+    s->state = GONE;
+    while (s->busy) pthread_cond_wait(&self->idle, &self->lock);
+  } else if (s->state == OVER) {
+    Stream **at = &self->over, *before = NULL;
+    while (*at != s) before = *at, at = &(*at)->next;
+    *at = s->next;
+    if (self->over_last == s) self->over_last = before;
+    s->state = GONE;
+  }
+  pthread_mutex_unlock(&self->lock);
+  if (mine) {
+    Py_CLEAR(s->owner);
+    Py_DECREF((PyObject *)s);
+  }
+  Py_RETURN_NONE;
+}
+
+static PyObject *Sender_fileno(Sender *self, PyObject *unused) { return (void)unused, PyLong_FromLong(self->event_fd); }
+
+static PyObject *Sender_cpu_ns(Sender *self, PyObject *unused) {
+  clockid_t clock;
+  struct timespec t = {0, 0};
+  (void)unused;
+  if (self->has_thread && !pthread_getcpuclockid(self->thread, &clock)) clock_gettime(clock, &t);
+  return PyLong_FromLongLong(t.tv_sec * 1000000000LL + t.tv_nsec);
+}
+
+static PyObject *Sender_thread_id(Sender *self, void *unused) { return (void)unused, PyLong_FromLong(self->thread_id); }
+
+static PyMethodDef Sender_methods[] = {
+  {"add", (PyCFunction)Sender_add, METH_VARARGS,
+   "add(owner, fd, due_ns, gaps_ns, opening, before, after, pieces, known, last, ends) -> Stream. Send a stream."},
+  {"end", (PyCFunction)Sender_end, METH_VARARGS, "end(stream, ends) -> bool. What to send behind its last token, if it is not too late."},
+  {"take", (PyCFunction)Sender_take, METH_NOARGS, "take() -> list of the owners of streams that are over."},
+  {"remove", (PyCFunction)Sender_remove, METH_O, "remove(stream). It sends nothing more once this returns."},
+  {"fileno", (PyCFunction)Sender_fileno, METH_NOARGS, "A descriptor that is readable while `take` has something to give."},
+  {"cpu_ns", (PyCFunction)Sender_cpu_ns, METH_NOARGS, "The CPU time of its thread, in ns."},
+  {"close", (PyCFunction)Sender_close, METH_NOARGS, "End the thread. Streams are dropped."},
+  {NULL},
+};
+static PyGetSetDef Sender_values[] = {
+  {"thread_id", (getter)Sender_thread_id, NULL, "Its thread, as the kernel numbers it.", NULL}, {NULL}};
+static PyType_Slot Sender_slots[] = {{Py_tp_new, Sender_new}, {Py_tp_dealloc, Sender_dealloc}, {Py_tp_methods, Sender_methods},
+                                     {Py_tp_getset, Sender_values}, {0, NULL}};
+static PyType_Spec Sender_spec = {"mockserver.native._sender.Sender", sizeof(Sender), 0, Py_TPFLAGS_DEFAULT, Sender_slots};
+
+static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_sender", "Sends streams on a thread of its own.", -1};
+
+PyMODINIT_FUNC PyInit__sender(void) {
+  PyObject *made = PyModule_Create(&module), *type = made ? PyType_FromSpec(&Stream_spec) : NULL;
+  if (!type) return NULL;
+  stream_type = (PyTypeObject *)type;
+  PyObject *sender = PyType_FromSpec(&Sender_spec);
+  if (!sender || PyModule_AddObjectRef(made, "Sender", sender) < 0 || PyModule_AddObjectRef(made, "Stream", type) < 0) return NULL;
+  Py_DECREF(sender);
+  return made;
+}

@@ -1,0 +1,70 @@
+from typing import final
+
+@final
+class Stream:
+    """A stream that was handed over. What it says holds once it was taken back or removed."""
+
+    @property
+    def stamps(self) -> bytes:
+        """The stamp of each chunk that was sent: 64 bits each, ns of CLOCK_MONOTONIC."""
+    @property
+    def tokens(self) -> int:
+        """Tokens that were sent."""
+    @property
+    def ended(self) -> int:
+        """Chunks that were sent behind the last token."""
+    @property
+    def blocked(self) -> int:
+        """How many of the last chunks wait in `rest`, wholly or in part."""
+    @property
+    def rest(self) -> bytes:
+        """Bytes that the connection did not take."""
+    @property
+    def complete(self) -> bool:
+        """Whether everything was sent."""
+    @property
+    def due_ns(self) -> int:
+        """The deadline of the token that was sent last, or of the first."""
+
+class Sender:
+    """Sends streams on a thread of its own, which never takes the interpreter's lock."""
+
+    def __new__(cls, shared_ns: int, /) -> Sender:
+        """`shared_ns`: how early a token may be that shares a wake-up. Raises OSError."""
+    @property
+    def thread_id(self) -> int:
+        """Its thread, as the kernel numbers it."""
+    def add(
+        self,
+        owner: object,
+        fd: int,
+        due_ns: int,
+        gaps_ns: tuple[int, ...],
+        opening: bytes | None,
+        before: bytes,
+        after: bytes,
+        pieces: list[str],
+        known: dict[str, bytes],
+        last: bytes,
+        ends: tuple[bytes, ...],
+        /,
+    ) -> Stream:
+        """Send a stream on a non-blocking socket: its first token at `due_ns`, the others by `gaps_ns`.
+
+        `opening` goes out with the first token. A token in the middle is an HTTP chunk of `before`, its JSON text (that of
+        its piece in `known`), and `after`, which ends with the line end of the chunk. `last` is the chunk of the last token,
+        and `ends` are what follows it, at most two; with none the stream is over after its last token. Raises KeyError for a
+        piece that is not known, ValueError where lengths do not fit.
+        """
+    def end(self, stream: Stream, ends: tuple[bytes, ...], /) -> bool:
+        """What to send behind the last token. False: it is too late, the stream is over."""
+    def take(self) -> list[object]:
+        """The owners of the streams that are over. They have left."""
+    def remove(self, stream: Stream, /) -> None:
+        """Nothing more is sent of it once this returns."""
+    def fileno(self) -> int:
+        """A descriptor that is readable while `take` has something to give."""
+    def cpu_ns(self) -> int:
+        """The CPU time of its thread, in ns."""
+    def close(self) -> None:
+        """End the thread and drop what it has."""

@@ -1,0 +1,1 @@
+"""The ordinary streamed request, served without the framework."""

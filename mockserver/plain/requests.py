@@ -1,0 +1,161 @@
+"""The ordinary streamed request, served without the framework.
+
+Between the bytes of a request and its first token, FastAPI, Starlette, a task and a dozen awaits cost several times what the
+mock's own work does, and in a burst every request waits for those before it. This way serves what most requests of a load
+are: a stream of text of OpenAI's two endpoints, with nothing that has to be shaped, refused or waited for.
+
+Rules:
+- It answers, counts and records exactly as the application does; tests/virtual/test_mock_plain_requests.py compares them.
+- What it does not know, it leaves to the application, before anything is counted: fields or types that it does not list, a
+  configuration with more than drawn times, every request that is refused. So it has no error of its own.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import orjson
+
+from mockserver.dialect.endpoint import Endpoint
+from mockserver.dialect.openai import CHAT, COMPLETION
+from mockserver.dialect.params import RequestParams
+from mockserver.engine import Engine
+from mockserver.entries import RequestContext
+from mockserver.generation import Generation, most_tokens
+from mockserver.intake import Intake
+from mockserver.plans.plan import Plan, StreamKey, draw_plan, index_of
+from mockserver.replies.wire import Connection, DirectWire
+from mockserver.settings import ConfigVersion
+from promptset.errors import SpecError
+
+ENDPOINTS: dict[bytes, Endpoint] = {endpoint.path.encode(): endpoint for endpoint in (CHAT, COMPLETION)}
+"""The endpoints that it knows, by path."""
+
+_FIELDS = {"model", "stream", "stream_options", "max_tokens", "ignore_eos", "temperature"}
+_CHAT_FIELDS = frozenset({*_FIELDS, "messages", "max_completion_tokens"})
+_COMPLETION_FIELDS = frozenset({*_FIELDS, "prompt"})
+_MESSAGE_FIELDS = {"role", "content"}
+_OPTIONS = {"include_usage"}
+
+
+class PlainRequests:
+    """Serves ordinary streamed requests of one process."""
+
+    def __init__(self, intake: Intake, generation: Generation) -> None:
+        self._intake = intake
+        self._generation = generation
+        self._version: ConfigVersion | None = None
+        self._open = False
+
+    def serve(
+        self, endpoint: Endpoint, body: bytes, request_id: str | None, connection: Connection, handled_ns: int
+    ) -> bool:
+        """Serve a request whose bytes are all there. False: nothing has happened, it is for the application."""
+        intake = self._intake
+        version = intake.settings.current
+        if version is not self._version:
+            self._version, self._open = version, _is_plain(version, intake.engine)
+        config = version.config
+        if not self._open or intake.draining or len(body) > int(config.max_body_mb * 1_000_000):
+            return False
+        try:
+            row = orjson.loads(body)
+        except orjson.JSONDecodeError:
+            return False
+        params = _params(row, endpoint.is_chat)
+        if params is None:
+            return False
+        model = row.get("model")
+        if model is not None and model not in config.models:
+            return False
+        text = self._text(params)
+        limit, asked = config.max_model_len, params.asked_tokens
+        if text is None or len(text) > limit - (0 if asked is None else min(asked, limit)):
+            return False
+        plan = None
+        if asked is None:
+            if request_id is None:
+                return False  # Its plan depends on its number, which nobody else may have.
+            index = index_of(request_id)
+            plan = _plan(version, request_id if index is None else index, params)
+        if most_tokens(text) + (min(asked or 0, limit) if plan is None else plan.output_tokens) > limit:
+            return False
+
+        # From here on it is served.
+        received_ns = handled_ns if connection.received_ns is None else connection.received_ns
+        intake.clocks[connection.clock] += 1
+        arrival = intake.arrivals.identify(request_id)
+        context = RequestContext(arrival, received_ns, handled_ns, len(body), DirectWire(connection))
+        context.version = version.number
+        context.model = config.models[0] if model is None else model
+        context.other_name = context.model != config.models[0]
+        context.plan = plan = _plan(version, arrival.key, params) if plan is None else plan
+        context.count = intake.counter.count_text(text, not endpoint.is_chat, limit)
+        self._generation.begin_ordinary(params, plan, endpoint, context, version)
+        return True
+
+    def _text(self, params: RequestParams) -> str | None:
+        """What the model reads. None where that is refused."""
+        if params.messages is None:
+            assert isinstance(params.prompt, str)
+            return params.prompt
+        try:
+            return self._intake.tokenizer.render_chat(params.messages)
+        except SpecError:
+            return None
+
+
+def _is_plain(version: ConfigVersion, engine: Engine) -> bool:
+    """Whether this configuration leaves the replies to ordinary requests ordinary, and nothing has to be waited for."""
+    config, style, latencies = version.config, version.style, version.latencies
+    waits = latencies.by_input or engine.needs_input_tokens or engine.block_tokens
+    return not (config.api_key or config.cors or config.fault or waits or style.reasons or style.details) and (
+        style.finish == "last"
+    )
+
+
+def _params(row: Any, chat: bool) -> RequestParams | None:
+    """The parameters of an ordinary streamed request. None for any other, a wrong one too."""
+    if not isinstance(row, dict) or row.get("stream") is not True:
+        return None
+    if row.keys() - (_CHAT_FIELDS if chat else _COMPLETION_FIELDS):
+        return None
+    model = row.get("model")
+    options = row.get("stream_options")
+    usage: Any = False
+    if options is not None:
+        if not isinstance(options, dict) or options.keys() - _OPTIONS:
+            return None
+        usage = options.get("include_usage", False)
+    asked = row.get("max_completion_tokens")
+    old = row.get("max_tokens")
+    heat = row.get("temperature")
+    if (
+        not isinstance(usage, bool)
+        or not (model is None or isinstance(model, str))
+        or not (asked is None or (type(asked) is int and asked >= 1))
+        or not (old is None or (type(old) is int and old >= 1))
+        or not (heat is None or (type(heat) in (int, float) and math.isfinite(heat) and 0.0 <= heat <= 2.0))
+    ):
+        return None
+    asked = old if asked is None else asked
+    if not chat:
+        prompt = row.get("prompt")
+        return RequestParams(True, usage, False, asked, prompt=prompt) if isinstance(prompt, str) else None
+    messages = row.get("messages")
+    if not isinstance(messages, list) or not messages:
+        return None
+    for message in messages:
+        if not isinstance(message, dict) or message.keys() != _MESSAGE_FIELDS:
+            return None
+        if not isinstance(message["role"], str) or not isinstance(message["content"], str):
+            return None
+    return RequestParams(True, usage, False, asked, messages=messages)
+
+
+def _plan(version: ConfigVersion, key: StreamKey, params: RequestParams) -> Plan:
+    config = version.config
+    return draw_plan(
+        version.latencies, config.seed, key, asked_tokens=params.asked_tokens, limit_tokens=config.max_model_len
+    )

@@ -1,0 +1,61 @@
+"""The thread that sends ordinary streams (mockserver/native/_sender.c), as the event loop uses it.
+
+A `PlainStream` that can be handed over is: the thread sends its chunks, and gives it back when it is over, or when something
+comes up that only Python knows how to do. Who has a stream is always one of the two, never both.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+from mockserver import native
+
+if TYPE_CHECKING:
+    from mockserver.native._sender import Sender, Stream
+
+_LOG = logging.getLogger("mockserver")
+
+
+class Owner(Protocol):
+    """Who hands a stream over."""
+
+    def come_back(self) -> None:
+        """The thread has done what it could."""
+
+
+class StreamSender:
+    """The thread and its events. Create it inside a running event loop, and close it."""
+
+    def __init__(self, core: Sender) -> None:
+        self.core = core
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(core.fileno(), self.take_back)
+
+    def take_back(self) -> None:
+        """Take back every stream that is over."""
+        owner: Owner
+        for owner in self.core.take():  # type: ignore[assignment]
+            try:
+                owner.come_back()
+            except Exception:  # A bug in one reply must not stop the others.
+                _LOG.exception("a reply failed")
+
+    def remove(self, stream: Stream) -> None:
+        """The thread sends nothing more of it."""
+        self.core.remove(stream)
+
+    def close(self) -> None:
+        """End the thread. Streams that it has are dropped."""
+        self._loop.remove_reader(self.core.fileno())
+        self.core.close()
+
+
+def stream_sender(
+    shared_ns: int, make: Callable[[], Callable[[int], Sender] | None] = native.sender
+) -> StreamSender | None:
+    """The thread, or None where Python sends everything."""
+    made = make()
+    return None if made is None else StreamSender(made(shared_ns))

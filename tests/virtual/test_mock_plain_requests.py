@@ -1,0 +1,351 @@
+"""Ordinary requests that are served without the application get the same bytes and the same lines of the ledger."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+import uvicorn
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from uvicorn.server import ServerState
+
+from mockserver.cli import read_arguments
+from mockserver.clock import now_ns
+from mockserver.http.app import create_app
+from mockserver.http.protocol import MockProtocol, PlainCycle
+from mockserver.plain.head import read_head
+
+CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
+TO_THE_APPLICATION = {"te": "trailers"}
+"""A header that changes nothing in the answer, and is not for the short way."""
+QUICK = ("--ttft", "0ms", "--tpot", "0ms", "--output-tokens", "9")
+ALWAYS = ("--max-model-len", "200", "--model", "one", "--model", "two")
+
+
+class Transport:
+    """A connection whose client reads everything at once."""
+
+    def __init__(self) -> None:
+        self.written = bytearray()
+        self.closed = False
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return default
+
+    def write(self, data: bytes) -> None:
+        self.written += data
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def close(self) -> None:
+        self.closed = True
+
+    abort = close
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+
+class Mock:
+    """The server around an application, without sockets."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+        self.state = ServerState()
+        self.state.default_headers = [(b"server", b"mock")]
+        self._config = uvicorn.Config(app, lifespan="off", log_config=None, access_log=False)
+
+    def connect(self) -> tuple[MockProtocol, Transport]:
+        protocol = MockProtocol(self._config, self.state, {}, asyncio.get_running_loop())
+        protocol.with_worker(lambda: self.app.state.worker).with_head_timeout(10)
+        transport = Transport()
+        protocol.connection_made(transport)  # type: ignore[arg-type]
+        return protocol, transport
+
+    async def ask(self, path: str, body: bytes, headers: dict[str, str]) -> tuple[bytes, bool]:
+        """The bytes of the answer, and whether it came the short way."""
+        protocol, transport = self.connect()
+        protocol.feed(request(path, body, headers), now_ns(), "kernel")
+        plain = isinstance(protocol.cycle, PlainCycle)
+        while protocol.cycle is None or not (protocol.cycle.response_complete or transport.closed):
+            await asyncio.sleep(0)
+        transport.close()
+        protocol.connection_lost(None)
+        return bytes(transport.written), plain
+
+    async def line(self) -> dict[str, Any]:
+        """The last line of the ledger."""
+        await self.app.state.worker.settle()
+        line: dict[str, Any] = json.loads(self.app.state.worker.ledger.read().splitlines()[-1])
+        return line
+
+
+def request(path: str, body: bytes, headers: dict[str, str]) -> bytes:
+    lines = [f"POST {path} HTTP/1.1", "Host: x", f"Content-Length: {len(body)}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+def with_mock(call: Callable[[Mock], Awaitable[None]], *flags: str) -> None:
+    async def main() -> None:
+        app = create_app(read_arguments([*ALWAYS, *(() if "batching" in flags else QUICK), *flags]))
+        async with app.router.lifespan_context(app):
+            await call(Mock(app))
+
+    asyncio.run(main())
+
+
+def told(answer: bytes) -> bytes:
+    """An answer without what differs between two seconds."""
+    return re.sub(rb'"created":\d+', b'"created":0', answer)
+
+
+def kept(line: dict[str, Any]) -> dict[str, Any]:
+    """A line without its times and the number of the attempt."""
+    return {**line, "received_ns": 0, "handled_ns": 0, "end_ns": 0, "attempt": 0, "write_ns": len(line["write_ns"])}
+
+
+async def both_ways(mock: Mock, path: str, body: bytes, headers: dict[str, str]) -> bool:
+    """Whether the request went the short way; both ways answered alike."""
+    answer, plain = await mock.ask(path, body, headers)
+    line = await mock.line()
+    again, through_application = await mock.ask(path, body, {**headers, **TO_THE_APPLICATION})
+    assert not through_application
+    assert told(answer) == told(again)
+    assert kept(line) == kept(await mock.line())
+    return plain
+
+
+TEXTS = st.text(st.characters(codec="utf-8"), max_size=12) | st.sampled_from(["word " * 60, "x" * 500, "x" * 9000])
+ODD = st.none() | st.booleans() | st.integers(-2, 300) | st.floats() | st.text(max_size=3) | st.just([]) | st.just({})
+
+
+Strategy = st.SearchStrategy[Any]
+
+
+def as_it_is(usual: Strategy) -> Strategy:
+    return usual
+
+
+def now_and_then_odd(usual: Strategy) -> Strategy:
+    return st.integers(0, 99).flatmap(lambda n: ODD if 40 < n < 50 else usual)
+
+
+def bodies(endpoint: str, some: Callable[[Strategy], Strategy]) -> Strategy:
+    """Bodies of an endpoint, each of whose values `some` may replace."""
+    roles = some(st.sampled_from(["user", "system", "assistant", "robot"]))
+    message = st.fixed_dictionaries({"role": roles, "content": some(TEXTS)}, optional={"name": some(TEXTS)})
+    prompt = {"prompt": some(TEXTS)}
+    if endpoint == CHAT:
+        prompt = {
+            "messages": some(st.lists(message | st.just({"role": "user", "content": "x"}), min_size=1, max_size=3))
+        }
+    usage = st.fixed_dictionaries({}, optional={"include_usage": some(st.booleans())})
+    optional = {
+        "max_tokens": some(st.integers(1, 12)),
+        "max_completion_tokens": some(st.integers(1, 12)),
+        "model": some(st.sampled_from(["one", "two"])),
+        "stream_options": some(usage),
+        "temperature": some(st.floats(0, 2)),
+        "ignore_eos": ODD,
+    }
+    return st.fixed_dictionaries({"stream": some(st.just(True)), **prompt}, optional=optional)
+
+
+def more() -> Strategy:
+    """Fields that are for the application."""
+    names = {"stop": TEXTS, "n": st.integers(0, 2), "seed": ODD, "user": TEXTS, "min_tokens": st.integers(0, 20)}
+    return st.fixed_dictionaries({}, optional=names)
+
+
+@pytest.mark.parametrize("path", [CHAT, COMPLETIONS], ids=["chat", "completion"])
+def test_both_ways_answer_any_body_alike(path: str) -> None:
+    short = 0
+
+    async def call(mock: Mock) -> None:
+        number = 0
+
+        async def one(body: dict[str, Any]) -> None:
+            nonlocal number, short
+            number += 1
+            text = json.dumps(body).encode()  # NaN and lone surrogates too
+            short += await both_ways(mock, path, text, {"X-Request-Id": f"r-{number}"})
+
+        loop = asyncio.get_running_loop()
+
+        @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+        @given(st.one_of(bodies(path, as_it_is), bodies(path, now_and_then_odd)), st.just({}) | more())
+        def examples(body: dict[str, Any], extra: dict[str, Any]) -> None:
+            asyncio.run_coroutine_threadsafe(one({**body, **extra}), loop).result(60)
+
+        await asyncio.to_thread(examples)
+
+    with_mock(call)
+    assert short > 20, "nearly no body went the short way"
+
+
+BODY = json.dumps({"messages": [{"role": "user", "content": "hello"}], "max_tokens": 5, "stream": True}).encode()
+ENDLESS = json.dumps({"messages": [{"role": "user", "content": "hello"}], "stream": True}).encode()
+
+
+@pytest.mark.parametrize(
+    ("flags", "headers", "body", "plain"),
+    [
+        ((), {"X-Request-Id": "a-7"}, BODY, True),
+        ((), {"X-Request-Id": "no number"}, BODY, True),
+        ((), {"X-Request-Id": "a-7"}, ENDLESS, True),
+        (("--output-tokens", "uniform:1..9"), {"X-Request-Id": "a-7"}, ENDLESS, True),
+        ((), {"X-Request-Id": "a-7", "Authorization": "Bearer key", "X-Odd": "a b"}, BODY, True),
+        (("--ttft", "uniform:0ms..2ms", "--itl", "exp:mean=1ms"), {"X-Request-Id": "a-8"}, BODY, True),
+        (("--api-key", "key"), {"X-Request-Id": "a-7", "Authorization": "Bearer key"}, BODY, False),
+        (("--api-key", "key"), {"X-Request-Id": "a-7"}, BODY, False),
+        (("--fault", "stall:index=7,for=1ms"), {"X-Request-Id": "a-7"}, BODY, False),
+        (("--cors", "http://page"), {"X-Request-Id": "a-7", "Origin": "http://page"}, BODY, False),
+        (("--finish", "separate"), {"X-Request-Id": "a-7"}, BODY, False),
+        (("--reasoning-tokens", "2"), {"X-Request-Id": "a-7"}, BODY, False),
+        (("--engine", "batching"), {"X-Request-Id": "a-7"}, BODY, False),
+        (("--ttft-per-input-token", "1us"), {"X-Request-Id": "a-7"}, BODY, False),
+        (("--stream-interval", "2"), {"X-Request-Id": "a-7"}, BODY, True),
+        (("--num-speculative-tokens", "2"), {"X-Request-Id": "a-7"}, BODY, True),
+        ((), {"X-Request-Id": "a-7", "x-mock-ttft": "1ms"}, BODY, False),
+        ((), {"X-Request-Id": "a-7", "x-mock-fault": "429"}, BODY, False),
+        (("--max-body-mb", "0.00002"), {"X-Request-Id": "a-7"}, BODY, False),
+    ],
+)
+def test_configurations_and_headers(flags: tuple[str, ...], headers: dict[str, str], body: bytes, plain: bool) -> None:
+    async def call(mock: Mock) -> None:
+        assert await both_ways(mock, CHAT, body, headers) is plain
+
+    with_mock(call, *flags)
+
+
+def test_requests_without_an_id_take_the_next_number_whichever_way_they_come() -> None:
+    async def call(mock: Mock) -> None:
+        ids = []
+        for headers in ({}, TO_THE_APPLICATION, {}):
+            answer, plain = await mock.ask(CHAT, BODY, headers)
+            assert plain is not bool(headers)
+            ids += re.findall(rb'"id":"chatcmpl-mock-(\d+)"', answer)[:1]
+        assert ids == [b"0", b"1", b"2"]
+        counts = await mock.app.state.worker.all_counts()
+        assert counts["plans_keyed_by"] == {"index": 0, "id": 0, "arrival_order": 3}
+        assert counts["arrival_clock"] == {"kernel": 3, "user": 0}
+
+    with_mock(call)
+
+
+def test_a_connection_changes_between_the_ways_and_keeps_its_order() -> None:
+    """Requests one after another, and three in one read, of which the parser takes care."""
+
+    async def call(mock: Mock) -> None:
+        protocol, transport = mock.connect()
+        one, odd = request(CHAT, BODY, {}), request(CHAT, BODY, TO_THE_APPLICATION)
+        ways = []
+        for sent, answers in ((one, 1), (odd, 1), (one, 1), (one + odd + one, 3), (one, 1)):
+            before = transport.written.count(b"[DONE]")
+            protocol.feed(sent, now_ns(), "kernel")
+            ways.append(isinstance(protocol.cycle, PlainCycle))
+            while transport.written.count(b"[DONE]") < before + answers:
+                await asyncio.sleep(0)
+        assert ways == [True, False, True, False, True]
+        ids = [int(n) for n in re.findall(rb'"id":"chatcmpl-mock-(\d+)"', bytes(transport.written))]
+        assert ids == sorted(ids)
+        assert not mock.state.tasks or not any(isinstance(task, PlainCycle) for task in mock.state.tasks)
+
+    with_mock(call)
+
+
+def test_a_client_that_leaves_and_a_shutdown_cut_it_as_any_other() -> None:
+    async def call(mock: Mock) -> None:
+        for end, why in (("leave", "client_closed"), ("cancel", "shutdown")):
+            protocol, transport = mock.connect()
+            protocol.feed(request(CHAT, BODY, {}), now_ns(), "kernel")
+            (task,) = mock.state.tasks
+            assert isinstance(task, PlainCycle)
+            if end == "cancel":
+                task.cancel(msg="over")
+                assert transport.closed
+            protocol.connection_lost(None)
+            line = await mock.line()
+            assert (line["engine"]["cut"], line["chunk_kind"]) == (why, "")
+            assert not mock.state.tasks
+
+    with_mock(call, "--ttft", "100s")
+
+
+def test_a_client_that_leaves_cuts_all_that_it_has_asked_for_ahead() -> None:
+    async def call(mock: Mock) -> None:
+        protocol, _ = mock.connect()
+        for _ in range(2):
+            protocol.feed(request(CHAT, BODY, {"X-Request-Id": "a-1"}), now_ns(), "kernel")
+        assert isinstance(protocol.cycle, PlainCycle) is False  # The second waits, parsed, behind the first.
+        await asyncio.sleep(0)
+        protocol.connection_lost(None)
+        line = await mock.line()
+        assert (line["id"], line["engine"]["cut"]) == ("a-1", "client_closed")
+        assert mock.app.state.worker.running == 0
+
+    with_mock(call, "--ttft", "100s")
+
+
+def test_a_draining_mock_refuses() -> None:
+    async def call(mock: Mock) -> None:
+        mock.app.state.worker.drain()
+        answer, plain = await mock.ask(CHAT, BODY, {})
+        assert answer.startswith(b"HTTP/1.1 503 ")
+        assert not plain
+
+    with_mock(call)
+
+
+HEAD = b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        HEAD[:-1],
+        HEAD + b"x",
+        HEAD.replace(b"POST", b"PUT"),
+        HEAD.replace(b"1.1", b"1.0"),
+        HEAD.replace(b"completions", b"completions?x=1"),
+        HEAD.replace(b"completions", b"responses"),
+        HEAD.replace(b"Host: x", b"Transfer-Encoding: chunked"),
+        HEAD.replace(b"Host: x", b"Expect: 100-continue"),
+        HEAD.replace(b"Host: x", b"Connection: close"),
+        HEAD.replace(b"Host: x", b"Upgrade: websocket"),
+        HEAD.replace(b"Host: x", b"Content-Length: 2"),
+        HEAD.replace(b"Host: x", b"Host : x"),
+        HEAD.replace(b"Host: x", b"Host:x"),
+        HEAD.replace(b"Host: x", b"Host: x\r\n folded"),
+        HEAD.replace(b"Host: x", b"Host: \xff"),
+        HEAD.replace(b"Host: x", b"Host: x\x00"),
+        HEAD.replace(b"Host: x\r\n", b"Host: x\n"),
+        HEAD.replace(b"Content-Length: 2", b"Content-Length: +2"),
+        HEAD.replace(b"Content-Length: 2", b"Content-Length: 0x2"),
+        HEAD.replace(b"Content-Length: 2\r\n", b""),
+    ],
+)
+def test_heads_that_are_for_the_parser(data: bytes) -> None:
+    assert read_head(HEAD) is not None
+    assert read_head(data) is None
+
+
+def test_what_a_head_says() -> None:
+    data = HEAD.replace(
+        b"Host: x", b"x-request-ID: a-1\r\nconnection: keep-alive\r\nX-Request-Id: b-2\r\nX_: y\r\nhost: x"
+    )
+    assert read_head(data) is None  # An underscore is for the parser.
+    head = read_head(data.replace(b"X_: y\r\n", b""))
+    assert head is not None
+    assert (head.path, head.request_id) == (b"/v1/completions", "a-1")
