@@ -252,9 +252,11 @@ class _Gathered:
             return None
         bounded = np.repeat(np.array(self._bounded, dtype=np.bool_), chunks)
         ends = np.cumsum(chunks)
-        falls = np.flatnonzero(stamps[1:] < stamps[:-1]) + 1
-        # Within a record stamps ascend.
-        if len(stamps) != ends[-1] or len(bounds) != np.count_nonzero(bounded) or not np.isin(falls, ends).all():
+        if len(stamps) != ends[-1] or len(bounds) != np.count_nonzero(bounded):
+            return None
+        steps = np.diff(stamps)
+        steps[ends[:-1] - 1] = 0
+        if steps.min(initial=0) < 0:  # Within a record stamps ascend.
             return None
         earliest = np.zeros(len(stamps), dtype=np.int64)
         earliest[bounded] = bounds

@@ -61,6 +61,8 @@ RUN_FILES = (REQUESTS, SAMPLES, LIVE, SERVER, GPU, CHANGES, CONTROL, MANIFEST, C
 
 _BINARY: int = getattr(os, "O_BINARY", 0)
 """Windows would write \\r\\n for each \\n."""
+_READ_AHEAD = 1 << 17
+"""Bytes that a file of lines is read by: a line of 128 tokens has three thousand."""
 
 
 class LineLog:
@@ -325,7 +327,7 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
 
 def whole_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """(number, line) of every line that was written to its end."""
-    with path.open("rb") as file:
+    with path.open("rb", buffering=_READ_AHEAD) as file:
         for number, line in enumerate(file, 1):
             # A line without its end was being written when the process was killed: its request has no record.
             if line.endswith(b"\n") and len(line) > 1:

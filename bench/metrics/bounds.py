@@ -25,6 +25,7 @@ from bench.records import TOKEN_KINDS, RequestRecord
 
 if TYPE_CHECKING:
     from bench.metrics.block_times import BlockTimes
+    from bench.record_blocks import Ints
 
 BOUNDED = ("mean", "min", "max", *QUANTILES)
 """The statistics that have bounds."""
@@ -149,29 +150,26 @@ def _gaps_of_a_read(latest: Sequence[int], earliest: Sequence[int]) -> Times:
     return [b - a for a, b in pairwise(latest)], [max(head, certain / m), *[0.0] * (m - 1)], greatest
 
 
-def of_request_metric(columns: Columns, key: str, rows: Sequence[int]) -> tuple[list[float], list[float]] | None:
+def of_request_metric(columns: Columns, key: str, rows: Ints) -> tuple[list[float], list[float]] | None:
     """The least and the greatest values of a request metric, each in ascending order; None where all stamps are exact."""
     if not columns.bounded:
         return None
+    import numpy as np
+
+    from bench.metrics.arrays import view
+
     open_ms = {"ttft": columns.first_open_ms, "ttfo": columns.output_open_ms, "e2el": columns.last_open_ms}
-    values, least, most = columns.metrics[key], [], []
-    for row in rows:
-        value = values[row]
-        if value != value:
-            continue
-        low = high = value
-        if key in ("tpot_ms", "tps"):
-            tokens = columns.tokens_after_first[row]
-            tpot_ms = columns.metrics["tpot_ms"][row]
-            low = max(0.0, tpot_ms - columns.last_open_ms[row] / tokens)
-            high = tpot_ms + columns.first_open_ms[row] / tokens
-            if key == "tps":
-                low, high = 1000 / high, 1000 / low if low > 0 else math.inf
-        else:
-            low = value - open_ms[key[:4]][row]
-        least.append(low)
-        most.append(high)
-    return sorted(least), sorted(most)
+    values = view(columns.metrics[key])[rows]
+    rows, values = rows[values == values], values[values == values]
+    if key not in ("tpot_ms", "tps"):
+        return np.sort(values - view(open_ms[key[:4]])[rows]).tolist(), np.sort(values).tolist()
+    tokens, tpot_ms = view(columns.tokens_after_first)[rows], view(columns.metrics["tpot_ms"])[rows]
+    low = np.maximum(0.0, tpot_ms - view(columns.last_open_ms)[rows] / tokens)
+    high = tpot_ms + view(columns.first_open_ms)[rows] / tokens
+    if key == "tps":
+        with np.errstate(divide="ignore"):
+            low, high = 1000 / high, np.where(low > 0, 1000 / low, math.inf)
+    return np.sort(low).tolist(), np.sort(high).tolist()
 
 
 def worth_saying(values: Mapping[str, Any], least: Mapping[str, Any], most: Mapping[str, Any], *, unit: str) -> Bounds:

@@ -146,28 +146,37 @@ class Columns:
 
     def sort(self) -> None:
         """Put the rows in the order of their index: from here on no number depends on the order of adding."""
-        if all(a <= b for a, b in zip(self.index, self.index[1:], strict=False)):
+        import numpy as np
+
+        from bench.metrics.arrays import in_order, view
+
+        if bool((np.diff(view(self.index)) >= 0).all()):
             return
-        order = sorted(range(len(self.index)), key=lambda row: (self.index[row], self.end[row]))
+        order = np.lexsort((view(self.end), view(self.index)))
         for name in ("index", "intended", "eligible", "sent", "end", "status", "outcome", "output_tokens", "input_tokens",
                      "bytes_sent", "inputs", "lateness_ms", "failed_after_ms", "first_open_ms", "output_open_ms",
-                     "last_open_ms", "tokens_after_first"):  # fmt: skip
-            column = getattr(self, name)
-            setattr(self, name, array(column.typecode, map(column.__getitem__, order)))
-        for name in ("ok", "failed", "good"):
-            setattr(self, name, bytearray(map(getattr(self, name).__getitem__, order)))
+                     "last_open_ms", "tokens_after_first", "ok", "failed", "good"):  # fmt: skip
+            setattr(self, name, in_order(getattr(self, name), order))
         for key, column in self.metrics.items():
-            self.metrics[key] = array("d", map(column.__getitem__, order))
+            self.metrics[key] = in_order(column, order)
 
-    def failed_rows(self) -> dict[Outcome, list[int]]:
+    def failed_rows(self) -> dict[Outcome, Ints]:
         """The rows of the failed requests, by outcome."""
-        found: dict[Outcome, list[int]] = {o: [] for o in _OUTCOMES if o not in NO_FAILURE and self.outcomes[o]}
-        for row, number in enumerate(self.outcome):
-            if self.failed[row]:
-                found[_OUTCOMES[number]].append(row)
-        return found
+        from bench.metrics.arrays import view
 
-    def first_token_ns(self, row: int) -> float:
-        """When the first token of a successful request arrived; the end of one that was not streamed."""
-        ttft_ms = self.metrics["ttft_ms"][row]
-        return self.end[row] if ttft_ms != ttft_ms else self.sent[row] + ttft_ms * NS_PER_MS
+        outcomes = view(self.outcome)
+        return {
+            outcome: (outcomes == number).nonzero()[0]
+            for number, outcome in enumerate(_OUTCOMES)
+            if outcome not in NO_FAILURE and self.outcomes[outcome]
+        }
+
+    def first_tokens_ns(self) -> Floats:
+        """When the first token of each successful request arrived; the end of one that was not streamed."""
+        import numpy as np
+
+        from bench.metrics.arrays import view
+
+        ttft_ms = view(self.metrics["ttft_ms"])
+        found: Floats = np.where(ttft_ms == ttft_ms, view(self.sent) + ttft_ms * NS_PER_MS, view(self.end))
+        return found

@@ -27,9 +27,10 @@ RELATIVE_ERROR = 2.0**-10
 
 _CUT_BITS = 14
 FINE_PER_OCTAVE = 512
+_MANY = 1_000
+"""From so many values on numpy is quicker."""
 _DENSE = 1 << 15
 """Of numbers that are spread wider than this, only those that occur are counted."""
-_HALF_BITS = 20
 
 
 def bin_numbers(values: array[float]) -> Iterable[int]:
@@ -38,7 +39,7 @@ def bin_numbers(values: array[float]) -> Iterable[int]:
     return map(rshift, memoryview(floats).cast("B").cast("I"), repeat(_CUT_BITS))
 
 
-def bins_of_array(values: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+def bins_of_array(values: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
     """`bin_numbers` of an array."""
     import numpy as np
 
@@ -100,16 +101,12 @@ class LogHistogram:
         """`extend` for an array of whole numbers."""
         if not len(values):
             return
-        greatest = int(values.max())
-        if greatest >> 2 * _HALF_BITS or len(values) >> _HALF_BITS:
-            self.extend(values.tolist())  # The sums below would not fit into 64 bits.
-            return
+        from bench.metrics.arrays import sum_of_squares
+
         self.count += len(values)
-        self.min, self.max = min(self.min, int(values.min())), max(self.max, greatest)
+        self.min, self.max = min(self.min, int(values.min())), max(self.max, int(values.max()))
         self.total += int(values.sum())
-        high, low = values >> _HALF_BITS, values & ((1 << _HALF_BITS) - 1)
-        squares = int(high @ high), int(high @ low), int(low @ low)
-        self.total_of_squares += (squares[0] << 2 * _HALF_BITS) + (squares[1] << _HALF_BITS + 1) + squares[2]
+        self.total_of_squares += sum_of_squares(values)
         if self._exact is None:
             self._bins.update(counted(bins_of_array(values)))
         else:
@@ -118,8 +115,16 @@ class LogHistogram:
     def fold(self) -> None:
         """Give up the values themselves; from here on quantiles are within RELATIVE_ERROR."""
         if self._exact is not None:
-            self._bins.update(bin_numbers(self._exact))
+            self._count_bins(self._exact)
             self._exact = None
+
+    def _count_bins(self, values: array[float]) -> None:
+        if len(values) < _MANY:
+            self._bins.update(bin_numbers(values))
+            return
+        import numpy as np
+
+        self._bins.update(counted(bins_of_array(np.frombuffer(values))))
 
     def merge(self, other: LogHistogram) -> None:
         """Add all that the other one holds. The result is exact if both were."""
@@ -132,7 +137,7 @@ class LogHistogram:
             self.fold()
             self._bins.update(other._bins)
         elif self._exact is None:
-            self._bins.update(bin_numbers(other._exact))
+            self._count_bins(other._exact)
         else:
             self._exact.extend(other._exact)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from itertools import accumulate
 from math import fsum
 from typing import TYPE_CHECKING, Any
 
@@ -68,7 +67,11 @@ class Spans:
     def most(self) -> int:
         """The greatest number in flight at one moment."""
         spans = self._by_worker.values()
-        return most_at_once([x for begins, _ in spans for x in begins], [x for _, ends in spans for x in ends])
+        begins, ends = array("q"), array("q")
+        for of_worker in spans:
+            begins += of_worker[0]
+            ends += of_worker[1]
+        return most_at_once(begins, ends)
 
 
 class Readiness:
@@ -129,27 +132,36 @@ class Readiness:
         first_ns = self._first_sent_ns
         if first_ns is None or user_ns <= 0:
             return None
-        waits = [
-            wait if begin >= first_ns else max(0, begin + wait - first_ns)
-            for begin, wait in zip(self._intended, self._waits, strict=True)
-        ]
-        total = sum(waits)
+        import numpy as np
+
+        from bench.metrics.arrays import sum_of_squares, view
+
+        begin, wait = view(self._intended), view(self._waits)
+        waits = np.where(begin >= first_ns, wait, np.maximum(0, begin + wait - first_ns))
+        total = int(waits.sum())
         return {
             "share": total / user_ns,
-            "typical_ms": sum(wait * wait for wait in waits) / total / NS_PER_MS if total else 0.0,
-            "longest_ms": max(waits) / NS_PER_MS,
+            "typical_ms": sum_of_squares(waits) / total / NS_PER_MS if total else 0.0,
+            "longest_ms": int(waits.max()) / NS_PER_MS,
         }
 
 
 def overlap_ns(begins: Iterable[float], ends: Iterable[float], start_ns: float, end_ns: float) -> float:
     """Time that [begin, end] spans spend inside a window, summed over them."""
-    return fsum(max(0.0, min(end, end_ns) - max(begin, start_ns)) for begin, end in zip(begins, ends, strict=True))
+    import numpy as np
+
+    inside = np.minimum(np.asarray(ends), end_ns) - np.maximum(np.asarray(begins), start_ns)
+    return fsum(np.maximum(inside, 0.0).tolist())
 
 
 def most_at_once(begins: Iterable[float], ends: Iterable[float]) -> int:
     """The greatest number of [begin, end) spans that hold one moment."""
-    events = sorted([(at, 1) for at in begins] + [(at, -1) for at in ends])
-    return max(accumulate(step for _, step in events), default=0)
+    import numpy as np
+
+    begun, ended = np.sort(np.asarray(begins)), np.sort(np.asarray(ends))
+    # At each begin: those that have begun, less those that have ended.
+    there = np.arange(1, len(begun) + 1) - np.searchsorted(ended, begun, side="right")
+    return int(there.max(initial=0))
 
 
 def rate(times_ns: Sequence[float]) -> float | None:

@@ -8,21 +8,26 @@ their end. How sure each number is comes from sureness.py, with which numpy come
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import fsum, inf
 from operator import add
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.metrics import bounds
 from bench.metrics.arrivals import Arrivals
 from bench.metrics.catalog import METRICS, REQUEST_METRICS, RequestMetric
-from bench.metrics.columns import CANCELLED_NUMBER, Columns, happened
+from bench.metrics.columns import CANCELLED_NUMBER, Columns
 from bench.metrics.histogram import RELATIVE_ERROR, LogHistogram
 from bench.metrics.per_request import NS_PER_MS, NS_PER_S
 from bench.metrics.quantile import describe
 from bench.metrics.tokens import TokenTimes
 from bench.metrics.window import Window
+
+if TYPE_CHECKING:
+    from bench.record_blocks import Floats, Ints
+
+    Amounts = tuple[Floats, Floats]
+    """When something came, in ns from the start of the run, and how much of it."""
 
 RATES = ("requests_per_s", "input_tokens_per_s", "output_tokens_per_s", "total_tokens_per_s")
 RATES_OF_INPUTS = ("requests_per_s", "inputs_per_s", "input_tokens_per_s")
@@ -48,19 +53,23 @@ class Scope:
         """`over`: the time of the whole run, where `data` is a part of its requests."""
         self._data = data
         self._whole = window is None
+        from bench.metrics import arrays
+
         columns = data.columns
-        sent = happened(columns.sent)
+        sent = arrays.known(arrays.view(columns.sent))
+        first_ns = float(sent.min()) if len(sent) else None
         self._start_ns: float | None = None
         self._end_ns: float | None = None
-        self._rows: Sequence[int] = in_send_order(columns)
+        self._rows = in_send_order(columns)
         # A window that begins with the first send cuts no slice of the token times.
         self._tokens_from_ns = None
         if window is not None:
             self._start_ns, self._end_ns = window.start_ns, window.end_ns
-            self._rows = [row for row in self._rows if window.start_ns <= columns.sent[row] <= window.end_ns]
-            self._tokens_from_ns = window.start_ns if window.start_ns > min(sent, default=0) else None
-        elif sent and max(columns.end) > min(sent):
-            self._start_ns, self._end_ns = min(sent), max(columns.end)
+            at = arrays.view(columns.sent)[self._rows]
+            self._rows = self._rows[(window.start_ns <= at) & (at <= window.end_ns)]
+            self._tokens_from_ns = window.start_ns if window.start_ns > (first_ns or 0) else None
+        elif first_ns is not None and max(columns.end) > first_ns:
+            self._start_ns, self._end_ns = first_ns, max(columns.end)
         if over is not None:
             self._start_ns, self._end_ns = over
 
@@ -104,37 +113,40 @@ class Scope:
         return {metric.key: self._request_metric(metric) for metric in REQUEST_METRICS.values()}
 
     def _request_metric(self, metric: RequestMetric) -> dict[str, Any]:
+        from bench.metrics import arrays
+
         columns = self._data.columns
-        found = self._of_requests(happened(list(map(columns.metrics[metric.key].__getitem__, self._rows))))
+        found = self._of_requests(arrays.known(arrays.view(columns.metrics[metric.key])[self._rows]))
         ends = bounds.of_request_metric(columns, metric.key, self._rows)
         lies = None if ends is None else (describe(ends[0]), describe(ends[1]))
         found["bounds"] = {} if lies is None else bounds.worth_saying(found, *lies, unit=metric.unit)
         return found
 
-    def _of_requests(self, values: list[float]) -> dict[str, Any]:
-        from bench.metrics import sureness
+    def _of_requests(self, values: Floats) -> dict[str, Any]:
+        from bench.metrics import arrays, sureness
 
-        ordered = sorted(values)
+        ordered = arrays.ascending(values)
         sure = sureness.of_requests(values, ordered, self.duration_s)
         return describe(ordered) | sure | {"quantiles": "exact"}
 
     def _of_tokens(self, histogram: LogHistogram, sample: list[array[float]]) -> dict[str, Any]:
-        from bench.metrics import sureness
+        from bench.metrics import arrays, sureness
         from bench.statistics.intervals import Whole
 
         snapshot = histogram.snapshot()
         # What has a TPOT has gaps.
-        requests = len(happened(list(map(self._data.columns.metrics["tpot_ms"].__getitem__, self._rows))))
+        requests = len(arrays.known(arrays.view(self._data.columns.metrics["tpot_ms"])[self._rows]))
         mean_ns = histogram.total / histogram.count if histogram.count else 0.0
         sure = sureness.of_tokens(sample, Whole(requests, mean_ns, snapshot.quantile), 1 / NS_PER_MS, self.duration_s)
         how = "exact" if histogram.exact else f"log histogram, relative error <= {RELATIVE_ERROR:.2%}"
         return snapshot.describe(1 / NS_PER_MS) | sure | {"quantiles": how}
 
-    def _ended_inside(self) -> list[int]:
-        columns, start, end = self._data.columns, self._start_ns, self._end_ns
-        if start is None or end is None:
-            return []
-        return [row for row, at in enumerate(columns.end) if start <= at <= end]
+    def _ended_inside(self, start: float, end: float) -> Ints:
+        from bench.metrics import arrays
+
+        at = arrays.view(self._data.columns.end)
+        found: Ints = ((start <= at) & (at <= end)).nonzero()[0]
+        return found
 
     def _amount(self, arrivals: Arrivals) -> float:
         """What arrived inside the scope: of the whole run all of it, so that no border cuts a slot."""
@@ -148,24 +160,24 @@ class Scope:
         if start is None or end is None or span is None:
             none = dict.fromkeys((*RATES, *RATES_OF_INPUTS) if self._data.of_inputs else RATES)
             return {"duration_s": None, **none, "ci95": {**none}, "too_few": {}}
-        from bench.metrics import sureness
+        from bench.metrics import arrays, sureness
 
-        ended = [(columns.end[row], 1.0) for row in self._ended_inside() if columns.ok[row]]
-        prompts = [
-            (at, columns.input_tokens[row])
-            for row, ok in enumerate(columns.ok)
-            if ok and columns.input_tokens[row] > 0 and start <= (at := columns.first_token_ns(row)) <= end
-        ]
-        inputs, output = fsum(tokens for _, tokens in prompts), self._amount(self._data.arrivals)
+        rows = self._ended_inside(start, end)
+        rows = rows[arrays.view(columns.ok)[rows]]
+        ended = arrays.view(columns.end)[rows], (rows >= 0).astype("d")
+        tokens, first = arrays.view(columns.input_tokens), columns.first_tokens_ns()
+        read = arrays.view(columns.ok) & (tokens > 0) & (start <= first) & (first <= end)
+        prompts = first[read], tokens[read]
+        inputs, output = fsum(prompts[1].tolist()), self._amount(self._data.arrivals)
         rates = {
-            "requests_per_s": len(ended) / span,
+            "requests_per_s": len(rows) / span,
             "input_tokens_per_s": inputs / span,
             "output_tokens_per_s": output / span,
             "total_tokens_per_s": (inputs + output) / span,
         }
         seconds = int(span)
         if self._data.of_inputs:
-            return {"duration_s": span, **self._rates_of_inputs(ended, prompts, start, span)}
+            return {"duration_s": span, **self._rates_of_inputs(rows, prompts, start, span)}
         input_of, output_of = (
             _per_second(prompts, start, seconds),
             self._data.arrivals.per_step(int(start), NS_PER_S, seconds),
@@ -178,17 +190,16 @@ class Scope:
         }
         return {"duration_s": span, **rates, **sureness.of_rates(rates, amounts)}
 
-    def _rates_of_inputs(
-        self, ended: list[tuple[float, float]], tokens: list[tuple[float, float]], start: float, span: float
-    ) -> dict[str, Any]:
+    def _rates_of_inputs(self, rows: Ints, tokens: Amounts, start: float, span: float) -> dict[str, Any]:
         """The rates of requests, inputs and input tokens, all by the end of their request; no output tokens."""
-        from bench.metrics import sureness
+        from bench.metrics import arrays, sureness
 
         columns = self._data.columns
-        inputs = [(columns.end[row], columns.inputs[row]) for row in self._ended_inside() if columns.ok[row]]
-        sums = dict(zip(RATES_OF_INPUTS, (ended, inputs, tokens), strict=True))
-        rates = {name: fsum(amount for _, amount in rows) / span for name, rows in sums.items()}
-        amounts = {name: _per_second(rows, start, int(span)) for name, rows in sums.items()}
+        ends = arrays.view(columns.end)[rows]
+        inputs = ends, arrays.view(columns.inputs)[rows]
+        sums = dict(zip(RATES_OF_INPUTS, ((ends, (rows >= 0).astype("d")), inputs, tokens), strict=True))
+        rates = {name: fsum(amounts.tolist()) / span for name, (_, amounts) in sums.items()}
+        amounts = {name: _per_second(of, start, int(span)) for name, of in sums.items()}
         sure = sureness.of_rates(rates, amounts)
         none = dict.fromkeys(name for name in RATES if name not in rates)
         return {**rates, **none, **sure, "ci95": {**sure["ci95"], **none}}
@@ -198,26 +209,34 @@ class Scope:
         columns, start, end, span = self._data.columns, self._start_ns, self._end_ns, self.duration_s
         if start is None or end is None or span is None:
             return {"requests_per_s": None, "output_tokens_per_s": None, "share": None}
+        from bench.metrics import arrays
+
         # Who left as planned neither met the objectives nor missed them.
-        ended = [row for row in self._ended_inside() if columns.outcome[row] != CANCELLED_NUMBER]
-        good = sum(map(columns.good.__getitem__, ended))
+        ended = self._ended_inside(start, end)
+        ended = ended[arrays.view(columns.outcome)[ended] != CANCELLED_NUMBER]
+        good = int(arrays.view(columns.good)[ended].sum())
         return {
             "requests_per_s": good / span,
             "output_tokens_per_s": None if self._data.of_inputs else self._amount(self._data.good_arrivals) / span,
-            "share": good / len(ended) if ended else None,
+            "share": good / len(ended) if len(ended) else None,
         }
 
 
-def in_send_order(columns: Columns) -> list[int]:
+def in_send_order(columns: Columns) -> Ints:
     """The rows by the time of sending; those that were never sent by their end."""
-    return sorted(range(len(columns)), key=lambda row: at if (at := columns.sent[row]) == at else columns.end[row])
+    import numpy as np
+
+    from bench.metrics.arrays import view
+
+    sent = view(columns.sent)
+    return np.argsort(np.where(sent == sent, sent, view(columns.end)), kind="stable")
 
 
-def _per_second(amounts: Iterable[tuple[float, float]], start_ns: float, seconds: int) -> list[float]:
+def _per_second(amounts: Amounts, start_ns: float, seconds: int) -> list[float]:
     """Amounts by their second after the start; what came after the last whole second is left out."""
-    sums = [0.0] * seconds
-    for at_ns, amount in amounts:
-        second = int((at_ns - start_ns) // NS_PER_S)
-        if second < seconds:
-            sums[second] += amount
-    return sums
+    from bench.metrics.arrays import per_bin
+
+    at_ns, of = amounts
+    second = ((at_ns - start_ns) // NS_PER_S).astype("q")
+    inside = second < seconds
+    return per_bin(second[inside], of[inside], seconds)

@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import math
 from array import array
-from bisect import bisect_left, bisect_right
-from collections import Counter, defaultdict
+from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from itertools import accumulate, pairwise
-from typing import Any
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 from bench.metrics.arrivals import MAX_SLOTS, Arrivals
-from bench.metrics.columns import NEVER_ASKED, NO_RESPONSE, Columns, happened
+from bench.metrics.columns import NEVER_ASKED, NO_RESPONSE, Columns
 from bench.metrics.per_request import NS_PER_MS, NS_PER_S
 from bench.metrics.quantile import describe, quantile
+
+if TYPE_CHECKING:
+    from bench.record_blocks import Floats, Ints
 
 _INTERVALS = 12
 _OVER_TIME = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
@@ -41,37 +44,49 @@ class Steps:
         """Begin of the first step."""
         return self.first * self.ns
 
-    def of(self, at_ns: float) -> int:
-        """The step that a time falls into."""
-        return math.floor(at_ns / self.ns) - self.first
+    def all_of(self, times_ns: Iterable[float]) -> Ints:
+        """The step of each time."""
+        import numpy as np
+
+        return np.floor(np.asarray(times_ns, dtype=np.float64) / self.ns).astype(np.int64) - self.first
 
     def counts(self, times_ns: Iterable[float]) -> list[int]:
-        """How many of the times fall into each step."""
-        counted = Counter(map(self.of, times_ns))
-        return [counted[step] for step in range(self.count)]
+        """How many of the times fall into each step; what was due before the first one, and never came, is in none."""
+        import numpy as np
 
-    def in_flight(self, begins: Sequence[float], ends: Sequence[float]) -> list[float]:
+        steps = self.all_of(times_ns)
+        inside = steps[(steps >= 0) & (steps < self.count)]
+        found: list[int] = np.bincount(inside, minlength=self.count).tolist()
+        return found
+
+    def in_flight(self, begins: Sequence[float] | Floats, ends: Sequence[float] | Floats) -> list[float]:
         """Time-weighted mean number of [begin, end] spans in each step.
 
         Up to a time t the spans have spent sum(t - begin over begins before t) - sum(t - end over ends before t).
         """
+        import numpy as np
+
         spent = [0.0] * (self.count + 1)
-        for times, sign in ((sorted(begins), 1), (sorted(ends), -1)):
-            sums = [0.0, *accumulate(times)]
-            for step in range(self.count + 1):
-                at = self.start_ns + step * self.ns
-                before = bisect_right(times, at)
-                spent[step] += sign * (before * at - sums[before])
+        borders = [self.start_ns + step * self.ns for step in range(self.count + 1)]
+        for of_spans, sign in ((begins, 1), (ends, -1)):
+            times = np.sort(np.asarray(of_spans, dtype=np.float64))
+            sums = np.append(0.0, np.cumsum(times))
+            befores = np.searchsorted(times, borders, side="right")
+            for step, (at, before, total) in enumerate(
+                zip(borders, befores.tolist(), sums[befores].tolist(), strict=True)
+            ):
+                spent[step] += sign * (before * at - total)
         return [(later - earlier) / self.ns for earlier, later in pairwise(spent)]
 
-    def quantiles(self, rows: Iterable[tuple[float, float]]) -> dict[str, list[float | None]]:
-        """mean and quantiles of the values of (time, value) rows in each step; None in a step without any."""
-        groups: defaultdict[int, list[float]] = defaultdict(list)
-        for at, value in rows:
-            groups[self.of(at)].append(value)
+    def quantiles(self, times_ns: Floats, values_of: Floats) -> dict[str, list[float | None]]:
+        """mean and quantiles of the values in each step, by their times; NaN is no value, and a step without any has None."""
+        from bench.metrics.arrays import grouped
+
+        is_value = values_of == values_of
+        groups = grouped(self.all_of(times_ns[is_value]), values_of[is_value])
         result: dict[str, list[float | None]] = {"mean": [], **{name: [] for name in _OVER_TIME}}
         for step in range(self.count):
-            values = sorted(groups[step])
+            values = groups.get(step, [])
             result["mean"].append(math.fsum(values) / len(values) if values else None)
             for name, p in _OVER_TIME.items():
                 result[name].append(quantile(values, p) if values else None)
@@ -80,52 +95,51 @@ class Steps:
 
 def steps_of(columns: Columns, widest_ns: int, most: int = MAX_SLOTS) -> Steps:
     """The steps that hold every request: none of a run without requests, which would end before it began."""
-    first, last = (min([*happened(columns.sent), *columns.end]), max(columns.end)) if len(columns) else (0, -1)
-    return Steps(first, last, widest_ns, most)
+    if not len(columns):
+        return Steps(0, -1, widest_ns, most)
+    from bench.metrics.arrays import known, view
+
+    sent, end = known(view(columns.sent)), view(columns.end)
+    return Steps(min(sent.min(initial=math.inf), end.min()), float(end.max()), widest_ns, most)
 
 
 def over_time(columns: Columns, tokens: Arrivals, bytes_in: Arrivals, steps: Steps | None = None) -> dict[str, Any]:
     """`series` of a summary, or the same over other steps."""
-    sent = happened(columns.sent)
+    import numpy as np
+
+    from bench.metrics.arrays import known, view
+
+    sent, end = known(view(columns.sent)), view(columns.end)
     if steps is None:
         steps = steps_of(columns, max(tokens.width_ns, bytes_in.width_ns))
-    ended = [at for at, was_sent in zip(columns.end, columns.sent, strict=True) if was_sent == was_sent]
-    statuses = sorted(set(columns.status) - {NEVER_ASKED})
-    rows = range(len(columns))
+    ended = end[~np.isnan(view(columns.sent))]
+    status = view(columns.status)
     return {
         "step_s": steps.ns // NS_PER_S,
         "t_s": [(steps.first + step) * steps.ns / NS_PER_S for step in range(steps.count)],
         "end_s": max(columns.end) / NS_PER_S if len(columns) else None,
         "planned": steps.counts(columns.intended),
         "sent": steps.counts(sent),
-        "completed": steps.counts(columns.end[row] for row in rows if columns.ok[row]),
-        "failed": steps.counts(columns.end[row] for row in rows if columns.failed[row]),
+        "completed": steps.counts(end[view(columns.ok)]),
+        "failed": steps.counts(end[view(columns.failed)]),
         "failed_by_outcome": {
-            str(outcome): steps.counts(columns.end[row] for row in failed)
-            for outcome, failed in columns.failed_rows().items()
+            str(outcome): steps.counts(end[failed]) for outcome, failed in columns.failed_rows().items()
         },
         "in_flight": steps.in_flight(sent, ended),
         "ttft_ms": steps.quantiles(
-            (columns.sent[row] + value * NS_PER_MS, value)
-            for row, value in enumerate(columns.metrics["ttft_ms"])
-            if value == value
+            view(columns.sent) + view(columns.metrics["ttft_ms"]) * NS_PER_MS, view(columns.metrics["ttft_ms"])
         ),
-        "tpot_ms": _by_end(steps, columns.end, columns.metrics["tpot_ms"]),
-        "e2el_ms": _by_end(steps, columns.end, columns.metrics["e2el_ms"]),
-        "tps": _by_end(steps, columns.end, columns.metrics["tps"]),
+        **{key: steps.quantiles(end, view(columns.metrics[key])) for key in ("tpot_ms", "e2el_ms", "tps")},
         "output_tokens": tokens.per_step(steps.start_ns, steps.ns, steps.count),
         **_inputs(columns, steps),
         "bytes_in": bytes_in.per_step(steps.start_ns, steps.ns, steps.count),
         "bytes_out": _amounts(steps, columns.sent, columns.bytes_sent),
         "status": {
-            status_name(status): steps.counts(columns.end[row] for row in rows if columns.status[row] == status)
-            for status in statuses
+            status_name(one): steps.counts(end[status == one])
+            for one in np.unique(status).tolist()
+            if one != NEVER_ASKED
         },
     }
-
-
-def _by_end(steps: Steps, end: array[float], values: array[float]) -> dict[str, list[float | None]]:
-    return steps.quantiles((at, value) for at, value in zip(end, values, strict=True) if value == value)
 
 
 def _inputs(columns: Columns, steps: Steps) -> dict[str, list[float]]:
@@ -138,11 +152,10 @@ def _inputs(columns: Columns, steps: Steps) -> dict[str, list[float]]:
 
 
 def _amounts(steps: Steps, times: array[float], amounts: array[float]) -> list[float]:
-    totals = [0.0] * steps.count
-    for at, amount in zip(times, amounts, strict=True):
-        if at == at:
-            totals[steps.of(at)] += amount
-    return totals
+    from bench.metrics.arrays import per_bin, view
+
+    at, of = view(times), view(amounts)
+    return per_bin(steps.all_of(at[at == at]), of[at == at], steps.count)
 
 
 def status_name(status: int) -> str:
@@ -161,7 +174,9 @@ def distributions(columns: Columns, series: dict[str, Any]) -> dict[str, Any]:
 
     Those over time are drawn from `series`; here they are the statistics of their rates over the steps of the run.
     """
-    times = sorted(happened(columns.metrics["e2el_ms"]))
+    from bench.metrics.arrays import ascending, view
+
+    times = ascending(view(columns.metrics["e2el_ms"]))
 
     def rates(name: str) -> dict[str, Any]:
         return describe(sorted(amount / series["step_s"] for amount in series[name]))

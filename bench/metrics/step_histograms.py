@@ -11,14 +11,14 @@ import math
 from array import array
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from bench.metrics.histogram import FINE_PER_OCTAVE, bin_numbers, bins_of_array, counted
 from bench.metrics.per_request import NS_PER_S
 
 if TYPE_CHECKING:
-    from bench.record_blocks import Ints
+    from bench.record_blocks import Floats, Ints
 
 MOST_STEPS = 400
 RELATIVE_ERROR = 0.01
@@ -80,14 +80,6 @@ class StepHistograms:
         self._counts: dict[int, Counter[int]] = {}
         self._held: defaultdict[int, array[float]] = defaultdict(lambda: array("f"))
 
-    @classmethod
-    def of(cls, rows: Iterable[tuple[float, float]]) -> StepHistograms:
-        """Of (time, value) rows, both in ns."""
-        found = cls()
-        for at, value in rows:
-            found._hold(math.floor(at / found.width_ns), (value,))
-        return found
-
     def extend(self, ascending_ns: Sequence[int], values: Sequence[float]) -> None:
         """Add values with their times, which ascend."""
         position, n = 0, len(ascending_ns)
@@ -97,7 +89,7 @@ class StepHistograms:
             self._hold(step, values[position:end])
             position = end
 
-    def extend_array(self, times_ns: Ints, values: Ints) -> None:
+    def extend_array(self, times_ns: Ints, values: Ints | Floats) -> None:
         """`extend` for arrays, in any order of the times."""
         import numpy as np
 

@@ -276,12 +276,14 @@ class Summary:
         }
 
     def _error_rate_interval(self) -> list[float] | None:
-        from bench.metrics import sureness
+        from bench.metrics import arrays, sureness
 
         columns = self._columns
-        tried = [row for row in in_send_order(columns) if columns.ok[row] or columns.failed[row]]
-        latencies = happened(list(map(columns.metrics["e2el_ms"].__getitem__, tried)))
-        return sureness.of_error_rate(list(map(columns.failed.__getitem__, tried)), latencies)
+        rows = in_send_order(columns)
+        failed = arrays.view(columns.failed)[rows]
+        tried = rows[arrays.view(columns.ok)[rows] | failed]
+        latencies = arrays.known(arrays.view(columns.metrics["e2el_ms"])[tried])
+        return sureness.of_error_rate(arrays.view(columns.failed)[tried], latencies)
 
     def _compat(self, whole: dict[str, Any]) -> dict[str, Any]:
         if self._facts.inputs_are is not None:
@@ -316,23 +318,33 @@ class Summary:
         }
 
     def _window(self, over_time: dict[str, Any]) -> Window | None:
-        sent = happened(self._columns.sent)
-        if not sent or self._facts.segments:
+        from bench.metrics.arrays import ascending, known, view
+
+        sent = known(view(self._columns.sent))
+        if not len(sent) or self._facts.segments:
             return None
         begin = self._facts.ramp_s * NS_PER_S
         if self._warmup_end_ns is not None:
             begin = max(begin, self._warmup_end_ns)
-        e2el_ms = sorted(happened(self._columns.metrics["e2el_ms"]))
+        e2el_ms = ascending(view(self._columns.metrics["e2el_ms"]))
         request_ns = quantile(e2el_ms, 0.5) * NS_PER_MS if e2el_ms else 0
         return steady_window(
-            min(sent), max(sent), begin, request_ns, over_time, self._tokens.slice_start_ns, self._facts.open_loop
+            float(sent.min()),
+            float(sent.max()),
+            begin,
+            request_ns,
+            over_time,
+            self._tokens.slice_start_ns,
+            self._facts.open_loop,
         )
 
     def _e2el_inside(self, window: Window | None) -> list[float]:
         if window is None:
             return []
-        rows = zip(self._columns.sent, self._columns.metrics["e2el_ms"], strict=True)
-        return sorted(ms for at, ms in rows if window.start_ns <= at <= window.end_ns and ms == ms)
+        from bench.metrics.arrays import ascending, view
+
+        sent, ms = view(self._columns.sent), view(self._columns.metrics["e2el_ms"])
+        return ascending(ms[(window.start_ns <= sent) & (sent <= window.end_ns)])
 
 
 def _add_arrivals(arrivals: Arrivals, times: list[int], tokens: Sequence[int] | None, n: int, end_ns: int) -> None:

@@ -14,8 +14,11 @@ from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from bench.metrics.quantile import QUANTILES
-from bench.statistics.autocorrelation import Dependence, dependence
+from bench.statistics.autocorrelation import Dependence, Floats, Values, dependence
 from bench.statistics.gate import objective as judge_objective
 from bench.statistics.intervals import (
     Interval,
@@ -28,16 +31,19 @@ from bench.statistics.intervals import (
     share_interval,
 )
 
+Mask = npt.NDArray[np.bool_]
+
 Found = dict[str, Interval | TooFew]
 
 
-def of_requests(values: Sequence[float], ordered: Sequence[float], duration_s: float | None) -> dict[str, Any]:
+def of_requests(values: Values, ordered: Sequence[float], duration_s: float | None) -> dict[str, Any]:
     """Of a metric with one value a request: `values` in send order, and the same in ascending order."""
+    values = np.asarray(values, dtype=np.float64)
     known = dependence(values)
     found: Found = {"mean": mean_interval(values)}
     for name, p in QUANTILES.items():
         found[name] = quantile_interval(ordered, p, known)
-    return {"independent": known.effective if values else 0.0, **_told(found, len(values), duration_s)}
+    return {"independent": known.effective if len(values) else 0.0, **_told(found, len(values), duration_s)}
 
 
 def of_tokens(sample: Sequence[array[float]], whole: Whole, scale: float, duration_s: float | None) -> dict[str, Any]:
@@ -81,7 +87,7 @@ def of_rates(rates: Mapping[str, float], per_second: Mapping[str, Sequence[float
     return _told(found, seconds, float(seconds))
 
 
-def of_error_rate(failed: Sequence[int], latencies: Sequence[float]) -> list[float] | None:
+def of_error_rate(failed: Sequence[int] | Mask, latencies: Sequence[float] | Floats) -> list[float] | None:
     """The interval of the share of failed requests (1) among all (0), in send order; None where there are too few.
 
     `latencies` are those of the answered ones: where none or all failed, failures depend on each other as these do.

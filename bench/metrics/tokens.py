@@ -20,7 +20,6 @@ from bench.metrics.histogram import LogHistogram
 
 if TYPE_CHECKING:
     from bench.metrics.block_times import BlockTimes
-    from bench.record_blocks import Ints
 
 EXACT_LIMIT = 200_000
 """Values held before the histograms are folded."""
@@ -130,8 +129,11 @@ class TokenTimes:
             self._add_loose(self._slice_of(int(times.sent[row])), loose)
         for sent_ns in sent[np.append(True, np.diff(sent // self._width_ns) > 0)].tolist():
             self._fold_if_many(self._slice_of(sent_ns))
+        limit = self._sampled_up_to()
         for index, sent_ns, own in zip(times.block.index[rows].tolist(), sent.tolist(), each, strict=True):
-            self._choose(index, sent_ns, own, None)
+            if self._hash(index) <= limit:
+                self._choose(index, sent_ns, array("d", own.astype("d").tobytes()), None)
+                limit = self._sampled_up_to()
 
     def _slice_of(self, sent_ns: int) -> _Slice:
         key = sent_ns // self._width_ns
@@ -169,9 +171,15 @@ class TokenTimes:
             self._slices = merged
         return self._slices[at_ns // self._width_ns]
 
-    def _choose(self, index: int, sent_ns: int, gaps: Sequence[int] | Ints, itl: Sequence[float] | None) -> None:
-        digest = blake2b(index.to_bytes(8, "big", signed=True), digest_size=8, key=self._key).digest()
-        rank = -int.from_bytes(digest, "big")
+    def _hash(self, index: int) -> bytes:
+        return blake2b(index.to_bytes(8, "big", signed=True), digest_size=8, key=self._key).digest()
+
+    def _sampled_up_to(self) -> bytes:
+        """The greatest hash that a request may have to come into the sample."""
+        return (-self._sample[0][0]).to_bytes(8, "big") if len(self._sample) >= SAMPLED_REQUESTS else b"\xff" * 8
+
+    def _choose(self, index: int, sent_ns: int, gaps: Sequence[float], itl: Sequence[float] | None) -> None:
+        rank = -int.from_bytes(self._hash(index), "big")
         if len(self._sample) >= SAMPLED_REQUESTS and rank < self._sample[0][0]:
             return
         held = array("d", gaps)

@@ -61,16 +61,17 @@ class OffsetColumn:
         """Whether no row was ever set."""
         return not self._distance
 
-    def over(self, base: array[int]) -> array[int]:
+    def over(self, base: array[int]) -> Ints:
         """The column itself; NEVER where a distance is, or where the base is and no distance was set."""
-        if self.same:
-            return base
-        set_rows = array("q", map(_shifted, base, self._distance))
-        return set_rows + base[len(set_rows) :]
+        import numpy as np
 
+        from bench.metrics.arrays import view
 
-def _shifted(base: int, distance: int) -> int:
-    return NEVER if distance == NEVER or base == NEVER else base + distance
+        found: Ints = view(base).copy()
+        distance = view(self._distance)
+        rows = found[: len(distance)]
+        rows[:] = np.where((distance == NEVER) | (rows == NEVER), NEVER, rows + distance)
+        return found
 
 
 class OtherGaps:
@@ -304,17 +305,17 @@ class Readings:
         """The count, or None where it is our own count of every response."""
         return name if name in self._tokens else None
 
-    def first(self, mark: First) -> array[int]:
+    def first(self, mark: First) -> Ints:
         """The first chunk of a kind in each request, or NEVER."""
         return self._first[mark].over(self._first_token)
 
-    def last(self, mark: Last) -> array[int]:
+    def last(self, mark: Last) -> Ints:
         """The last chunk of a kind in each request, or NEVER."""
         return self._last[mark].over(self._last_token)
 
-    def tokens(self, name: Tokens) -> array[int]:
+    def tokens(self, name: Tokens) -> Ints:
         """The number of output tokens of each request; ours stands in where a record cannot tell (`without`)."""
-        return self._tokens[name].over(self._n) if name in self._tokens else self._n
+        return (self._tokens[name] if name in self._tokens else OffsetColumn()).over(self._n)
 
     def gaps(self, name: Gaps, between_tokens: LogHistogram) -> LogHistogram:
         """The gaps of a kind, given those between tokens of the same requests."""

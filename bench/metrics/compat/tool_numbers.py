@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import math
-from array import array
-from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence
-from itertools import accumulate, repeat
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from bench.metrics.bounds import meaningless
 from bench.metrics.compat.readings import NEVER, Readings
@@ -15,6 +12,9 @@ from bench.metrics.compat.tool import PerToken, Quantiles, Tokens, Tool
 from bench.metrics.histogram import LogHistogram
 from bench.metrics.per_request import NS_PER_MS
 from bench.metrics.quantile import quantile
+
+if TYPE_CHECKING:
+    from bench.record_blocks import Floats, Ints
 
 STATS = ("mean", "p50", "p99")
 """What is told of each number: what all of these tools print."""
@@ -112,7 +112,7 @@ class ToolNumbers:
         return said
 
     def _total(self, tokens: Tokens) -> int:
-        return sum(self._readings.tokens(tokens))
+        return int(self._readings.tokens(tokens).sum())
 
     def _ttft(self, tool: Tool) -> Numbers:
         readings, mark = self._readings, self._readings.same_first(tool.ttft)
@@ -132,13 +132,10 @@ class ToolNumbers:
         last = readings.same_last(rule.last)
 
         def compute() -> Numbers:
-            stops = readings.last(last)
-            starts = repeat(0) if first is None else readings.first(first)
-            values, weights = array("d"), array("q")
-            for start, stop, n in zip(starts, stops, readings.tokens(tool.tokens), strict=False):
-                if n > rule.less and start != NEVER and stop != NEVER:
-                    values.append((stop - start) / (n - rule.less))
-                    weights.append(n - rule.less)
+            stops, weights = readings.last(last), readings.tokens(tool.tokens) - rule.less
+            starts = stops * 0 if first is None else readings.first(first)
+            has = (weights > 0) & (starts != NEVER) & (stops != NEVER)
+            values, weights = (stops - starts)[has] / weights[has], weights[has]
             return _weighted(values, weights) if rule.weighted else _numbers(values, tool.quantiles)
 
         tokens = readings.same_tokens(tool.tokens)
@@ -188,8 +185,9 @@ def _nothing() -> Numbers:
     return {"n": 0, **dict.fromkeys(STATS)}
 
 
-def _happened(column: array[int]) -> list[int]:
-    return [value for value in column if value != NEVER]
+def _happened(column: Ints) -> Ints:
+    found: Ints = column[column != NEVER]
+    return found
 
 
 def _rank(n: int, p: float) -> int:
@@ -197,8 +195,10 @@ def _rank(n: int, p: float) -> int:
     return max(math.ceil(n * p) - 1, 0)
 
 
-def _numbers(values_ns: Sequence[float], quantiles: Quantiles) -> Numbers:
-    ordered = sorted(values_ns)
+def _numbers(values_ns: Ints | Floats, quantiles: Quantiles) -> Numbers:
+    import numpy as np
+
+    ordered = np.sort(values_ns).tolist()
     n = len(ordered)
     if not n:
         return _nothing()
@@ -209,12 +209,15 @@ def _numbers(values_ns: Sequence[float], quantiles: Quantiles) -> Numbers:
     return {"n": n, **{name: value / NS_PER_MS for name, value in told.items()}}
 
 
-def _weighted(values_ns: array[float], weights: array[int]) -> Numbers:
+def _weighted(values_ns: Floats, weights: Ints) -> Numbers:
     """Of values that count several times each: a quantile is the least value up to which the share p of the weight lies."""
-    if not values_ns:
+    import numpy as np
+
+    if not len(values_ns):
         return _nothing()
-    order = sorted(range(len(values_ns)), key=values_ns.__getitem__)
-    up_to = list(accumulate(map(weights.__getitem__, order)))
-    found = {name: values_ns[order[bisect_left(up_to, p * up_to[-1])]] for name, p in _ORDERS.items()}
-    mean = math.fsum(value * weight for value, weight in zip(values_ns, weights, strict=True)) / up_to[-1]
+    order = np.argsort(values_ns, kind="stable")
+    up_to = np.cumsum(weights[order])
+    whole = int(up_to[-1])
+    found = {name: float(values_ns[order[np.searchsorted(up_to, p * whole)]]) for name, p in _ORDERS.items()}
+    mean = math.fsum((values_ns * weights).tolist()) / whole
     return {"n": len(order), "mean": mean / NS_PER_MS, **{name: value / NS_PER_MS for name, value in found.items()}}

@@ -51,7 +51,7 @@ def test_steps_hold_every_event_and_grow_with_the_run() -> None:
     assert steps.counts([-0.5 * S, 0, S - 1, S, 2.5 * S]) == [1, 2, 1, 1]
     long = Steps(0, 10_000 * S)
     assert long.ns == 4 * S
-    assert long.of(10_000 * S) == long.count - 1
+    assert long.all_of([10_000 * S]) == [long.count - 1]
 
 
 def test_a_rate_is_gaps_over_their_span() -> None:

@@ -7,6 +7,7 @@ from array import array
 from collections import Counter
 from typing import Any
 
+import numpy as np
 import pytest
 
 from bench.metrics import quantile as exact
@@ -70,7 +71,9 @@ def test_histograms_do_not_depend_on_the_order_and_widen_with_the_run() -> None:
     found = forth.per_step(0, forth.width_ns, 303)
     assert found == back.per_step(0, back.width_ns, 303)
     assert sum(sum(counts.values()) for counts in found) == len(rows)
-    assert StepHistograms.of(rows).per_step(0, forth.width_ns, 303) == found
+    at_once = StepHistograms()
+    at_once.extend_array(np.array([at for at, _ in rows]), np.array([value for _, value in rows]))
+    assert at_once.per_step(0, forth.width_ns, 303) == found
 
 
 def test_a_value_stands_in_the_second_in_which_it_came() -> None:

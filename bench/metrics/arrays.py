@@ -1,0 +1,71 @@
+"""Columns as arrays of numpy, which comes with this module: import it where a number is computed, never before the load.
+
+A view of a column must not outlive the computation: while there is one, nothing can be added to the column.
+"""
+
+from __future__ import annotations
+
+from array import array
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bench.record_blocks import Floats, Ints
+
+if TYPE_CHECKING:
+    Column = array[Any] | bytearray
+
+
+def view(column: Column) -> Any:
+    """A column as an array, without a copy; of a bytearray, whose bytes are 0 or 1, an array of bool."""
+    kind = "?" if isinstance(column, bytearray) else column.typecode
+    return np.frombuffer(column, dtype=kind)
+
+
+def known(values: Floats) -> Floats:
+    """The values that exist: NaN stands for what did not happen."""
+    found: Floats = values[values == values]
+    return found
+
+
+def ascending(values: Floats) -> list[float]:
+    """The values that exist, in ascending order."""
+    ordered: list[float] = np.sort(known(values)).tolist()
+    return ordered
+
+
+def in_order(column: Column, order: Ints) -> Any:
+    """A column with its rows in this order."""
+    moved = view(column)[order]
+    return bytearray(moved.tobytes()) if isinstance(column, bytearray) else array(column.typecode, moved.tobytes())
+
+
+def per_bin(numbers: Ints, amounts: Floats, bins: int) -> list[float]:
+    """The sum of the amounts with each number, of whole amounts and numbers from 0."""
+    if not len(numbers):
+        return [0.0] * bins
+    sums: list[float] = np.bincount(numbers, weights=amounts, minlength=bins).tolist()
+    return sums
+
+
+def grouped(numbers: Ints, values: Floats) -> dict[int, list[float]]:
+    """The values with each number, in ascending order."""
+    order = np.lexsort((values, numbers))
+    numbers, values = numbers[order], values[order]
+    borders = np.flatnonzero(np.diff(numbers)) + 1
+    begins, ends = [0, *borders.tolist()], [*borders.tolist(), len(numbers)]
+    if not len(numbers):
+        return {}
+    return {int(numbers[begin]): values[begin:end].tolist() for begin, end in zip(begins, ends, strict=True)}
+
+
+def sum_of_squares(values: Ints) -> int:
+    """Exact, of whole numbers from 0."""
+    if len(values) and int(values.max()) >> 40:
+        return sum(value * value for value in values.tolist())
+    high, low = values >> 20, values & 0xFFFFF
+    total = 0
+    for at in range(0, len(values), 1 << 20):
+        h, w = high[at : at + (1 << 20)], low[at : at + (1 << 20)]
+        total += (int(h @ h) << 40) + (int(h @ w) << 21) + int(w @ w)
+    return total
