@@ -31,9 +31,8 @@ Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
-STAMPS_HELD = 14_000
-"""Stamps of a block: its arrays stay in a processor's cache, and below the 128 KB from which on memory comes anew from the
-kernel, a page at a time, for each of them."""
+STAMPS_HELD = 28_000
+"""Stamps of a block: few enough for a processor's cache, and so many that the calls of numpy do not count."""
 
 _CHUNKS = ("chunk_ns", "chunk_bound_ns", "chunk_tokens", "chunk_kind")
 _ALL = tuple(field.name for field in fields(RequestRecord))
