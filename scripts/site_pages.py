@@ -28,31 +28,52 @@ def on_files(files: Files, config: Any) -> Files:
     """Add the pages that are not files in docs/."""
     for name, make in reference.PAGES.items():
         files.append(File.generated(config, f"reference/{name}.md", content=make()))
+    files.append(File.generated(config, "howto/examples.md", content=examples()))
     for name, place in PROJECT.items():
         files.append(File.generated(config, place, content=(ROOT / name).read_text(encoding="utf-8")))
     return files
 
 
+def examples() -> str:
+    """One page of all that is in examples/: what each is for, and its script."""
+    text = (ROOT / "examples" / "README.md").read_text(encoding="utf-8").replace("](../docs/", "](../../docs/")
+    parts = [re.sub(r"\]\((\w[\w-]*)/README\.md\)", r"](#\1)", text)]
+    for readme in sorted((ROOT / "examples").glob("*/README.md")):
+        title, _, rest = readme.read_text(encoding="utf-8").partition("\n")
+        rest = re.sub(r"\[([^]]+)\]\(\w[\w.-]*\)", r"`\1`", rest)  # Files beside it.
+        parts.append(f"## {title.removeprefix('# ')} {{ #{readme.parent.name} }}\n{rest}")
+        for script in sorted(readme.parent.glob("*.sh")):
+            name = script.relative_to(ROOT)
+            parts.append(f'```bash title="{name}"\n{script.read_text(encoding="utf-8")}```\n')
+    return "\n".join(parts)
+
+
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:
     """Marks of our tests leave the fences; links to files outside docs/ lead to their page in the site, or become text."""
     markdown = re.sub(r"^(\s*```\w+) workflow$", r"\1", markdown, flags=re.MULTILINE)
+    # GitHub wants the bars of a code span in a table escaped; here they are taken as they stand.
+    markdown = re.sub(r"^\|.*\|$", lambda row: re.sub(r"`[^`]*`", _bare_bars, row[0]), markdown, flags=re.MULTILINE)
     source = next((name for name, place in PROJECT.items() if place == page.file.src_uri), None)
     here = ROOT / source if source else ROOT / "docs" / page.file.src_uri
 
     def link(found: re.Match[str]) -> str:
         text, target, anchor = found.groups()
         path = (here.parent / target).resolve()
-        if source is None and path.is_relative_to(ROOT / "docs"):
-            return found[0]
         return _link(text, path, anchor or "", page.file.src_uri)
 
     return re.sub(r"(?<!!)\[([^]]*)\]\((?!https?:|#|mailto:)([^)#\s]+)(#[^)\s]*)?\)", link, markdown)
+
+
+def _bare_bars(code: re.Match[str]) -> str:
+    return code[0].replace("\\|", "|")
 
 
 def _link(text: str, path: Path, anchor: str, page: str) -> str:
     """A link from a page of the site to a file of the project; where the site has no such page, its words alone."""
     inside = str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else ""
     place = inside.removeprefix("docs/") if inside.startswith("docs/") else PROJECT.get(inside)
+    if inside.startswith("examples/"):
+        place, anchor = "howto/examples.md", f"#{path.parent.name}" if path.parent.parent.name == "examples" else ""
     if place is None:
         return text
     return f"[{text}]({'../' * page.count('/')}{place}{anchor})"

@@ -170,7 +170,8 @@ def svg(outputs: list[Output]) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" role="img">'
         "<title>A run of Trueload in a terminal</title><style>"
         "text{font:13px ui-monospace,'SF Mono',Menlo,Consolas,'DejaVu Sans Mono',monospace;white-space:pre}"
-        f".t{{visibility:hidden;animation:{end:.2f}s step-end infinite}}"
+        # It begins with the result, for a moment: who does not wait has seen it.
+        f".t{{visibility:hidden;animation:{end:.2f}s step-end {3 - end:.2f}s infinite}}"
         "@media(prefers-reduced-motion:reduce),print{.t{animation:none}.last{visibility:visible}}"
         f"{''.join(style)}</style>"
         f'<rect width="100%" height="100%" rx="8" fill="#1f2430"/>{"".join(body)}</svg>\n'

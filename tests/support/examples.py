@@ -25,7 +25,8 @@ from tests.support.documentation import (
 )
 
 _PAGES_OF_DOCS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md"))
-PAGES = ["README.md", *_PAGES_OF_DOCS, "gpu/README.md", "CONTRIBUTING.md"]
+_PAGES_OF_EXAMPLES = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "examples").rglob("README.md"))
+PAGES = ["README.md", *_PAGES_OF_DOCS, "gpu/README.md", "CONTRIBUTING.md", *_PAGES_OF_EXAMPLES]
 BLOCKS = {page: blocks_of(page, (ROOT / page).read_text(encoding="utf-8")) for page in PAGES}
 
 

@@ -51,6 +51,8 @@ CANNOT_RUN = {
     "scripts/platforms": "installs an environment for each version of Python",
     "scripts/test": "runs this very test",
     "scripts/mutants": "takes minutes; tests/unit/test_mutants.py tries what it is made of",
+    "examples/": "tests/sockets/test_examples.py runs each, in seconds",
+    "jupyter lab": "opens a browser; tests/sockets/test_examples.py runs the notebook's cells",
     "scripts/site": "builds the whole site, and is run before anything lands anyway",
     "scripts/environment": "makes the environment that this test runs in",
     "scripts/release-check": "looks at this checkout; tests/unit/test_release_check.py runs it",
@@ -148,7 +150,7 @@ def test_percent_is_written_in_one_way() -> None:
 @pytest.mark.parametrize("page", PAGES)
 def test_every_file_that_a_page_names_exists(page: str) -> None:
     text = re.sub(r"```.*?```", "", (ROOT / page).read_text(encoding="utf-8"), flags=re.DOTALL)
-    named = re.findall(r"`((?:bench|mockserver|datasets|gpu|scripts|docs|tests)/[\w./-]+)`", text)
+    named = re.findall(r"`((?:bench|mockserver|datasets|examples|gpu|scripts|docs|tests)/[\w./-]+)`", text)
     assert [name for name in named if not (ROOT / name).exists()] == []
 
 

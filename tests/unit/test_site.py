@@ -142,9 +142,16 @@ def test_a_bar_in_a_description_does_not_end_its_cell(reference: ModuleType) -> 
         ("usage.md", "[the code](../bench/records.py)", "the code"),
         ("project/gpu.md", "[search](../docs/search.md#x)", "[search](../search.md#x)"),
         ("project/contributing.md", "[licence](LICENSE) [how](docs/releasing.md)", "licence [how](../releasing.md)"),
+        (
+            "howto/server-flags.md",
+            "[e](../../examples/compare-flags/README.md)",
+            "[e](../howto/examples.md#compare-flags)",
+        ),
+        ("howto/examples.md", "[gate](../../docs/ci.md#the-gate)", "[gate](../ci.md#the-gate)"),
         ("usage.md", "[w](https://semver.org/) [here](#files)", "[w](https://semver.org/) [here](#files)"),
         ("ci.md", "```yaml workflow\non: push\n```", "```yaml\non: push\n```"),
         ("usage.md", "![p](pictures/a.png)", "![p](pictures/a.png)"),
+        ("usage.md", "| `on\\|off` | a \\| b |", "| `on|off` | a \\| b |"),
     ],
 )
 def test_links_lead_to_the_page_in_the_site(hooks: ModuleType, page: str, before: str, after: str) -> None:
@@ -169,3 +176,13 @@ def test_a_page_that_asks_another_host_is_refused(hooks: ModuleType, page: str, 
             hooks.on_post_page(page, at, None)
     else:
         assert hooks.on_post_page(page, at, None) == page
+
+
+def test_the_page_of_examples_has_each_with_its_script(hooks: ModuleType) -> None:
+    page = hooks.examples()
+    for script in (ROOT / "examples").rglob("*.sh"):
+        assert f"{{ #{script.parent.name} }}" in page
+        assert f'title="{script.relative_to(ROOT)}"\n#!/usr/bin/env bash\n' in page
+        assert f"](#{script.parent.name})" in page
+    assert "README.md" not in page
+    assert "`nightly.yml`" in page

@@ -1,0 +1,136 @@
+"""The scripts in examples/ and the notebook: each works as it stands, against a mock, in an empty directory."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+import yaml
+from jsonschema import Draft7Validator
+
+from tests.support.documentation import ROOT
+
+EXAMPLES = ROOT / "examples"
+SHORT = {
+    "nightly-gate/gate.sh": {"DURATION": "1s"},
+    "compare-flags/compare.sh": {"PAIRS": "2", "REQUESTS": "24"},
+    "hosted-capacity/capacity.sh": {"BUDGET": "8s", "MAX": "20", "START": "10"},
+    "mooncake-trace/replay.sh": {"SPEED": "4"},
+    "before-a-talk/check.sh": {"USERS": "4", "REQUESTS": "40"},
+}
+"""Every script, with what makes it short: seconds, where a person would give it minutes."""
+LEFT = {
+    "nightly-gate/gate.sh": ("baseline.json", "runs/gate.xml", "runs/gate.md"),
+    "compare-flags/compare.sh": ("runs/flags/compare.json", "runs/flags/a/1/report.html"),
+    "hosted-capacity/capacity.sh": ("runs/capacity/search.json", "runs/one/summary.json"),
+    "mooncake-trace/replay.sh": ("runs/trace/report.html",),
+    "before-a-talk/check.sh": ("runs/talk-calibration/certificate.html",),
+}
+"""What each must leave behind."""
+
+
+def environment(folder: Path, **more: str) -> dict[str, str]:
+    """That of somebody with the environment active, and nothing set."""
+    unset = ("URL", "A_URL", "B_URL", "OPENAI_API_KEY", "PYTHONWARNINGS")
+    kept = {name: value for name, value in os.environ.items() if name not in unset}
+    cache = {"XDG_CACHE_HOME": str(folder / "cache"), "MPLCONFIGDIR": str(folder / "matplotlib"), "MPLBACKEND": "agg"}
+    return {**kept, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", **cache, **more}
+
+
+def run(words: list[str], folder: Path, **more: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        words, cwd=folder, env=environment(folder, **more), capture_output=True, text=True, timeout=150, check=False
+    )
+
+
+def test_every_script_is_run_here() -> None:
+    scripts = {str(path.relative_to(EXAMPLES)) for path in EXAMPLES.rglob("*.sh")}
+    assert scripts == set(SHORT) == set(LEFT)
+    linked = (EXAMPLES / "README.md").read_text(encoding="utf-8")
+    assert [
+        path.name for path in EXAMPLES.iterdir() if path.is_dir() and f"({path.name}/README.md)" not in linked
+    ] == []
+
+
+@pytest.mark.timeout(170)
+@pytest.mark.parametrize("script", [script for script in SHORT if "trace" not in script])
+def test_a_script_works_as_it_stands(script: str, tmp_path: Path) -> None:
+    ran = run([str(EXAMPLES / script)], tmp_path, **SHORT[script])
+    # 3: this machine is too busy to measure with, and the script says so. What it leaves is there all the same.
+    busy = ran.returncode == 3 and "INVALID" in ran.stdout + ran.stderr
+    assert ran.returncode == 0 or busy, ran.stdout + ran.stderr
+    absent = [name for name in LEFT[script] if not (tmp_path / name).exists()]
+    assert absent == [] or busy, ran.stdout + ran.stderr
+
+
+@pytest.mark.timeout(170)
+def test_the_replayed_trace_is_the_one_in_the_file(tmp_path: Path) -> None:
+    script = "mooncake-trace/replay.sh"
+    ran = run([str(EXAMPLES / script)], tmp_path, **SHORT[script])
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert [name for name in LEFT[script] if not (tmp_path / name).exists()] == []
+    lines = (tmp_path / "runs" / "trace" / "requests.jsonl").read_bytes().splitlines()
+    records = sorted((orjson.loads(line) for line in lines), key=lambda record: record["index"])
+    rows = [json.loads(line) for line in (EXAMPLES / "mooncake-trace" / "trace.jsonl").read_text().splitlines()]
+    assert [record["input_tokens"] for record in records] == [row["input_length"] for row in rows]
+    assert [record["output_tokens"] for record in records] == [row["output_length"] for row in rows]
+    planned = [(record["intended_ns"] - records[0]["intended_ns"]) / 1e6 * 4 for record in records]
+    assert planned == pytest.approx([row["timestamp"] for row in rows], abs=0.01)
+
+
+def test_a_script_whose_mock_does_not_start_ends(tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    python = tmp_path / "bin" / "python"
+    python.write_text("#!/bin/sh\nexit 2\n")
+    python.chmod(0o755)
+    for script in SHORT:
+        env = environment(tmp_path) | {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
+        ran = subprocess.run(
+            [str(EXAMPLES / script)], cwd=tmp_path, env=env, capture_output=True, timeout=30, check=False
+        )
+        assert ran.returncode != 0, script
+
+
+def code_of(notebook: Path) -> str:
+    """The code of all cells, in their order."""
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    return "\n\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+
+
+@pytest.mark.timeout(170)
+def test_the_notebook_measures_and_plots(tmp_path: Path) -> None:
+    notebook = EXAMPLES / "plot-a-sweep" / "sweep.ipynb"
+    content = json.loads(notebook.read_text(encoding="utf-8"))
+    assert (content["nbformat"], [cell.get("outputs") for cell in content["cells"] if cell.get("outputs")]) == (4, [])
+    (tmp_path / "cells.py").write_text(code_of(notebook), encoding="utf-8")
+    ran = run([sys.executable, "cells.py"], tmp_path, USERS_LADDER="1..4x2", DURATION="1s")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert [line.split()[0] for line in ran.stdout.splitlines() if "tokens/s" in line] == ["1", "2", "4"]
+    assert (tmp_path / "runs" / "notebook-sweep" / "sweep.svg").read_text(encoding="utf-8").count("<path") > 20
+
+
+def workflow() -> dict[str, Any]:
+    # YAML 1.1 reads the key `on` as true; GitHub does not.
+    content: dict[Any, Any] = yaml.safe_load((EXAMPLES / "nightly-gate" / "nightly.yml").read_text(encoding="utf-8"))
+    return {"on" if key is True else key: value for key, value in content.items()}
+
+
+def test_the_workflow_keeps_its_published_schema_and_runs_the_script() -> None:
+    vendored = files("check_jsonschema.builtin_schemas").joinpath("vendor", "github-workflows.json")
+    validator = Draft7Validator(orjson.loads(vendored.read_bytes()))
+    assert [error.message for error in validator.iter_errors(workflow())] == []
+    wrong = workflow()
+    wrong["jobs"]["gate"]["steps"][-1]["uzes"] = "x"
+    assert [error.message for error in validator.iter_errors(wrong)] != []
+    runs = [step.get("run") for step in workflow()["jobs"]["gate"]["steps"]]
+    assert "examples/nightly-gate/gate.sh" in runs
+    names = set(workflow()["jobs"]["gate"]["env"]) - {"OPENAI_API_KEY"}
+    text = (EXAMPLES / "nightly-gate" / "gate.sh").read_text(encoding="utf-8")
+    assert [name for name in names if f"${{{name}:-" not in text] == []
