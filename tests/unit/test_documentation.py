@@ -142,6 +142,13 @@ def texts() -> Iterator[tuple[str, str]]:
                     yield f"{path.relative_to(ROOT)}:{node.lineno}", node.value
 
 
+def test_every_page_is_in_the_navigation_of_the_site() -> None:
+    listed = re.findall(r"[\w./-]+\.md", (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:")[2])
+    pages = {str(path.relative_to(ROOT / "docs")) for path in (ROOT / "docs").rglob("*.md")}
+    assert sorted(pages - set(listed)) == [], "add it to nav in mkdocs.yml"
+    assert len(set(listed)) == len(listed)
+
+
 def test_percent_is_written_in_one_way() -> None:
     assert [f"{where}: {found[0]}" for where, text in texts() for found in [APART.search(text)] if found] == []
     assert [text for text in ("5 %", "at 5 %, say", "{share} %") if APART.search(text) is None] == []
