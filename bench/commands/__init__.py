@@ -18,5 +18,6 @@ COMMANDS: dict[str, str] = {
     "dataset": "bench.commands.dataset",
     "console": "bench.commands.console",
     "tasks": "bench.commands.tasks",
+    "completion": "bench.commands.completion",
 }
 """The module of each command. A module is imported when its command is chosen, or for the list of `--help`."""

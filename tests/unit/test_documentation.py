@@ -48,6 +48,8 @@ CANNOT_RUN = {
     "scripts/simulate-statistics": "takes half an hour of a quiet machine",
     "scripts/knee-against-closed-form": "takes three minutes",
     "python -m bench sweep --url http://127.0.0.1:8000 --loads concurrency=1..256x2": "takes ten minutes",
+    "trueload completion": "changes the user's shell; tests/unit/bench/test_completion.py asks real ones",
+    "source <(trueload completion": "changes the user's shell; tests/unit/bench/test_completion.py asks real ones",
     "scripts/platforms": "installs an environment for each version of Python",
     "scripts/test": "runs this very test",
     "scripts/mutants": "takes minutes; tests/unit/test_mutants.py tries what it is made of",
