@@ -14,6 +14,7 @@ from importlib import import_module
 from bench.commands import COMMANDS
 from bench.commands.output import complain, forget_output, problem_of_the_machine
 from bench.errors import BenchError, Exit, UsageError
+from bench.interpreter import set_up
 
 NOT_INSTALLED = (
     "Trueload is not installed there. In a clone, scripts/environment makes .venv with all it needs; then activate it "
@@ -23,6 +24,8 @@ NOT_INSTALLED = (
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command. Returns its exit status; prints what went wrong to stderr."""
+    if argv is None:  # The process is ours.
+        set_up()
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         status = _dispatch(words)

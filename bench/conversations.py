@@ -11,6 +11,7 @@ import itertools
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import TYPE_CHECKING
 
 from bench.kept_messages import Keeper, KeptMessage
 from bench.mid_session import (
@@ -23,14 +24,16 @@ from bench.mid_session import (
     rest_ns,
     without_doubles,
 )
-from bench.rng import Random
 from bench.stock import Stock
 from bench.workload import Continuation, Encoded, Phase, Request, Route, TurnPlace
 from promptset.answers import Answer
-from promptset.chat import Message
 from promptset.samples import Sample
-from promptset.sessions import Session
 from promptset.sessions.packed import unpack_session
+
+if TYPE_CHECKING:
+    from bench.rng import Random
+    from promptset.chat import Message
+    from promptset.sessions import Session
 
 READY_BYTES = 64 * 1024 * 1024
 """Of bodies that are made before the sessions begin that they are the first of."""

@@ -12,46 +12,43 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import chain, count
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from bench import ceiling, machine, machine_cache, manifest, preflight, priority
-from bench.accuracy import coverage
 from bench.clock import Clock, process_clock, utc_now
-from bench.config import RunConfig
 from bench.endpoints.interface import BodyOptions
 from bench.errors import UsageError
-from bench.evaluate import Result, evaluate, kind_of
 from bench.event_loop import loop_factory
 from bench.load.assignment import Assignment
 from bench.load.components import run_secrets, source_of, target_of, tokenizer_of, transport_of
-from bench.load.crew import Crew
 from bench.load.supervision import Defects
 from bench.load.this_process import ThisProcess
 from bench.load.worker import Worker
 from bench.manifest import Manifest, PromptTexts, TokenizerName
-from bench.modes.interface import LoadPlan
 from bench.observer import SILENT, Observer
 from bench.rng import fresh_salt, unique_id
 from bench.run_directory import CERTIFICATES, GPU, SERVER, RunDirectory
 from bench.run_state import RunState
-from bench.scale.cluster.crew import ClusterCrew
-from bench.scale.cluster.environment import environment_of
-from bench.scale.cluster.ray_cluster import RayCluster
 from bench.scale.plan import workers_of
-from bench.scale.processes import WorkerProcesses
 from bench.secrets import public_command, public_url
 from bench.server_metrics.prefix_cache import PrefixCacheUse
-from bench.sources.interface import Source
-from bench.sources.mixed import Mixed
 from bench.target import scraper
 from bench.target.probe import ProbeResult, choose_model, list_models, probe, samples_to_ask
 from bench.target.scrape_task import ScrapeTask
 from bench.target.scraper import Scraper
-from bench.transport.interface import Transport
 from bench.watched_load import Measurement, WatchedLoad, write_manifest
-from promptset.samples import Sample
+
+if TYPE_CHECKING:
+    from bench.config import RunConfig
+    from bench.evaluate import Result
+    from bench.load.crew import Crew
+    from bench.modes.interface import LoadPlan
+    from bench.scale.cluster.ray_cluster import RayCluster
+    from bench.sources.interface import Source
+    from bench.transport.interface import Transport
+    from promptset.samples import Sample
 
 SHARING_PLANNED_OVER = 10_000
 """Requests at most that the planned sharing of a run is computed of: it hardly changes after them."""
@@ -85,6 +82,8 @@ def run(
         try:
             before_evaluation(directory)
             with observer.waiting("making the report"):
+                from bench.evaluate import evaluate  # Only now: the first request need not wait for it.
+
                 result = evaluate(directory)
             manifest.mark(directory, RunState.ENDED)
         except OSError as e:
@@ -139,6 +138,8 @@ async def _measure(
         doubt = None
         environment = None
         if config.runtime_env is not None:
+            from bench.scale.cluster.environment import environment_of
+
             environment = environment_of(config.runtime_env, run_secrets(config, target_of(config).headers))
         if config.cluster is None:  # Else each node looks at its own limits.
             doubt = preflight.check(plan.at_once, certain=plan.bounded)
@@ -152,6 +153,8 @@ async def _measure(
         for note in notes:
             observer.say(f"note: {note}")
         if config.cluster is not None:
+            from bench.scale.cluster.ray_cluster import RayCluster
+
             with observer.waiting(f"joining the cluster ({config.cluster})"):
                 cluster = await RayCluster.join(config.cluster, config.workers_per_node, environment)
         workers = workers_of(
@@ -204,6 +207,8 @@ async def _measure(
         ]
         crew: Crew
         if cluster is not None:
+            from bench.scale.cluster.crew import ClusterCrew
+
             observer.say(f"starting {workers} {'worker' if workers == 1 else 'workers'} on the cluster")
             with observer.waiting("waiting for room on the cluster"):
                 handles = await cluster.place(workers)
@@ -211,6 +216,8 @@ async def _measure(
         elif workers == 1:
             crew = ThisProcess(Worker(assignments[0], source, transport, clock))
         else:
+            from bench.scale.processes import WorkerProcesses
+
             observer.say(f"starting {workers} workers")
             crew = WorkerProcesses(assignments)
         may_change = changeable and config.fixed_load is None
@@ -255,6 +262,11 @@ def _same_prompts_note(config: RunConfig, source: Source[Any]) -> tuple[str, ...
 def _copy_certificates(config: RunConfig, workers: int, host: dict[str, str | int], directory: RunDirectory) -> None:
     """Put the certificates that may cover the run beside its records: its report is made of its files alone."""
     entry = machine_cache.read_entry(machine_cache.default_path("certificates.json"), host)
+    if entry is None:
+        return
+    from bench.accuracy import coverage
+    from bench.evaluate import kind_of
+
     kind = kind_of(config, workers)
     if earlier := coverage.for_run(coverage.in_entry(entry), kind, machine.versions().get("trueload", "")):
         rows = [certificate.to_json() for certificate in earlier]
@@ -292,10 +304,19 @@ async def _probe(
             all_named=source.names_models or bool(config.classes),
         ),
         listed=listed,
-        classes=source.classes_of_ways if isinstance(source, Mixed) else (),
+        classes=_classes_of_ways(config, source),
         authorized=any(name.lower() in ("authorization", "x-api-key") for name, _ in target.headers),
         timeout_s=config.probe_timeout,
     )
+
+
+def _classes_of_ways(config: RunConfig, source: Source[Any]) -> Sequence[str]:
+    """Of each way that the source has, the class of its requests; none where there are no classes."""
+    if not config.classes:
+        return ()
+    from bench.sources.mixed import Mixed
+
+    return source.classes_of_ways if isinstance(source, Mixed) else ()
 
 
 def _apart(source: Source[Any], config: RunConfig) -> list[Sample]:

@@ -13,9 +13,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from bench.rng import Random
-from promptset.sessions import Session
+if TYPE_CHECKING:
+    from bench.rng import Random
+    from promptset.sessions import Session
 
 NS_PER_S = 1_000_000_000
 ANSWER_NS_PER_TOKEN = 20_000_000

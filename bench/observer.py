@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from bench.load.live import LiveNumbers
-from bench.load_change import LoadChange
+if TYPE_CHECKING:
+    from bench.load.live import LiveNumbers
+    from bench.load_change import LoadChange
 
 
 class Cadence(NamedTuple):

@@ -9,13 +9,15 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
 
 from bench.stock import Stock
-from promptset.answers import Answer
-from promptset.samples import Sample
+
+if TYPE_CHECKING:
+    from promptset.answers import Answer
+    from promptset.samples import Sample
 
 Phase = Literal["warmup", "run"]
 Pause = Literal["human", "tool"]

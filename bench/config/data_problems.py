@@ -10,7 +10,6 @@ from bench.config.settings import Settings
 from bench.endpoints import DEFAULT, ENDPOINTS, urls
 from bench.endpoints.interface import TOOL_CHOICES
 from bench.modes.interface import flag
-from promptset import recipes
 from promptset.errors import SpecError
 
 
@@ -107,6 +106,8 @@ def _text_problems(kind: str) -> list[str]:
 
 
 def _recipe_problems(name: str, of_sessions: bool) -> list[str]:
+    from promptset import recipes
+
     try:
         recipes.load_sessions(name) if of_sessions else recipes.load(name)
     except SpecError as e:

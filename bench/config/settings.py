@@ -26,7 +26,6 @@ from bench.secrets import public_body, public_url
 from bench.traffic import TrafficMix, masked, mix_of, read
 from bench.transport import DEFAULT, TRANSPORTS, present
 from bench.verdict.limits import Limits
-from promptset import recipes
 from promptset.agents.recipe import LEAST_LIMIT
 
 
@@ -405,7 +404,11 @@ class Settings(BaseModel):
     @property
     def recipe(self) -> str | None:
         """The recipe that the data set is; None where it is a file of rows, or there is none."""
-        return self.dataset if self.dataset is not None and recipes.is_recipe(self.dataset) else None
+        if self.dataset is None:
+            return None
+        from promptset import recipes
+
+        return self.dataset if recipes.is_recipe(self.dataset) else None
 
     @property
     def traffic(self) -> TrafficMix | None:

@@ -16,8 +16,7 @@ from bench import cancel, models
 from bench.errors import UsageError
 from bench.metrics import objectives, precision
 from bench.secrets import MASK, holds_mask, shown_url
-from promptset import distributions, loaders, recipes
-from promptset import images as made_images
+from promptset import distributions
 from promptset.loaders.own import SET_BY_HTTP
 
 _UNITS_S = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
@@ -143,6 +142,8 @@ def cancellation(value: object) -> str:
 
 def images(value: str) -> str:
     """Images of requests, as they are written. Raises ValueError (SpecError is one)."""
+    from promptset import images as made_images
+
     made_images.parse(value)
     return value
 
@@ -292,7 +293,11 @@ def certificate_file(path: str) -> str:
 
 def data_set(value: str) -> str:
     """A file that is there, or the name of a recipe. Raises ValueError."""
-    if Path(value).is_file() or recipes.is_recipe(value):
+    if Path(value).is_file():
+        return value
+    from promptset import recipes
+
+    if recipes.is_recipe(value):
         return value
     if Path(value).is_dir():
         raise ValueError(f"{value} is a directory: name a file in it")
@@ -303,6 +308,8 @@ def data_set(value: str) -> str:
 
 def columns(value: str) -> str:
     """Columns of a data set, as they are written. Raises ValueError (SpecError is one)."""
+    from promptset import loaders
+
     loaders.parse_columns(value)
     return value
 

@@ -6,17 +6,23 @@
   `session_arrivals`: new sessions come when the schedule says.
 
 Each is a `Dispatcher` (`interface`) and is given a `Sending`: it takes its limits from the `Stop`, counts what is in flight
-in the `InFlightCounter`, and hands every record to one callback.
+in the `InFlightCounter`, and hands every record to one callback. Each file is loaded when it is asked
+for: a run has one loop.
 """
 
-from bench.dispatch.closed_loop import ClosedLoop
-from bench.dispatch.in_flight import InFlightCounter
-from bench.dispatch.open_loop import OpenLoop
-from bench.dispatch.sending import Sending
-from bench.dispatch.session_arrivals import SessionArrivals
-from bench.dispatch.session_users import SessionUsers
-from bench.dispatch.sessions import SessionsLoop
-from bench.dispatch.stop import Stop
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bench.dispatch.closed_loop import ClosedLoop
+    from bench.dispatch.in_flight import InFlightCounter
+    from bench.dispatch.open_loop import OpenLoop
+    from bench.dispatch.sending import Sending
+    from bench.dispatch.session_arrivals import SessionArrivals
+    from bench.dispatch.session_users import SessionUsers
+    from bench.dispatch.sessions import SessionsLoop
+    from bench.dispatch.stop import Stop
 
 __all__ = [
     "ClosedLoop",
@@ -28,3 +34,22 @@ __all__ = [
     "SessionsLoop",
     "Stop",
 ]
+
+_HOMES = {
+    "ClosedLoop": "closed_loop",
+    "InFlightCounter": "in_flight",
+    "OpenLoop": "open_loop",
+    "Sending": "sending",
+    "SessionArrivals": "session_arrivals",
+    "SessionUsers": "session_users",
+    "SessionsLoop": "sessions",
+    "Stop": "stop",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'bench.dispatch' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"bench.dispatch.{_HOMES[name]}"), name)

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from bench.dispatch.sending import Sending
 from bench.dispatch.users import Users
-from bench.records import RequestRecord
-from bench.workload import Supply
+
+if TYPE_CHECKING:
+    from bench.dispatch.sending import Sending
+    from bench.records import RequestRecord
+    from bench.workload import Supply
 
 
 class ClosedLoop:

@@ -10,12 +10,15 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from bench.clock import Timer
 from bench.dispatch.interface import ChangingOffsets
-from bench.dispatch.sending import Sending
 from bench.records import Outcome, RequestRecord
-from bench.workload import Request, Supply
+
+if TYPE_CHECKING:
+    from bench.clock import Timer
+    from bench.dispatch.sending import Sending
+    from bench.workload import Request, Supply
 
 
 class OpenLoop:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from bench.clock import Timer
-from bench.conversations import Conversations
 from bench.dispatch.interface import ChangingOffsets
-from bench.dispatch.sending import Sending
 from bench.dispatch.sessions import SessionsLoop
+
+if TYPE_CHECKING:
+    from bench.clock import Timer
+    from bench.conversations import Conversations
+    from bench.dispatch.sending import Sending
 
 
 class SessionArrivals(SessionsLoop):

@@ -7,11 +7,14 @@ session first.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from bench.conversations import Conversations
-from bench.dispatch.sending import Sending
 from bench.dispatch.sessions import SessionsLoop
 from bench.dispatch.users import Users
+
+if TYPE_CHECKING:
+    from bench.conversations import Conversations
+    from bench.dispatch.sending import Sending
 
 
 class SessionUsers(SessionsLoop):

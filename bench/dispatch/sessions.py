@@ -17,12 +17,15 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
-from bench.clock import Timer
-from bench.conversations import Conversation, Conversations
 from bench.dispatch.course import Course
-from bench.dispatch.sending import Sending
 from bench.records import Outcome, RequestRecord
+
+if TYPE_CHECKING:
+    from bench.clock import Timer
+    from bench.conversations import Conversation, Conversations
+    from bench.dispatch.sending import Sending
 
 
 class _Session:

@@ -7,9 +7,11 @@ warm-up is over. Sending that stops leaves what is in flight alone.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from bench.clock import Clock
-from bench.workload import Phase
+if TYPE_CHECKING:
+    from bench.clock import Clock
+    from bench.workload import Phase
 
 
 class Stop:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
-from bench.dispatch.sending import Sending
+if TYPE_CHECKING:
+    from bench.dispatch.sending import Sending
 
 
 class Users:

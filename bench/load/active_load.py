@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bench.clock import Clock
-from bench.dispatch import InFlightCounter, Sending, Stop
+from bench.dispatch.in_flight import InFlightCounter
+from bench.dispatch.sending import Sending
+from bench.dispatch.stop import Stop
 from bench.load.assignment import Assignment, WorkerReport
 from bench.load.collector import collector_at_rest
 from bench.load.crew import Order
 from bench.load.sampling import ClientState, Sampler
-from bench.modes.interface import WorkerLoad
 from bench.priority import Priority, scheduler
 from bench.records import NO_FAILURE, RequestRecord, to_line
-from bench.run_directory import LineLog
-from bench.sources.interface import Source
-from bench.transport.interface import Transport
+
+if TYPE_CHECKING:
+    from bench.clock import Clock
+    from bench.modes.interface import WorkerLoad
+    from bench.run_directory import LineLog
+    from bench.sources.interface import Source
+    from bench.transport.interface import Transport
 
 
 class ActiveLoad:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from bench.config import RunConfig
-from bench.endpoints.interface import BodyOptions
-from bench.modes.share import WorkerShare
-from bench.priority import PriorityUse
+if TYPE_CHECKING:
+    from bench.config import RunConfig
+    from bench.endpoints.interface import BodyOptions
+    from bench.modes.share import WorkerShare
+    from bench.priority import PriorityUse
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

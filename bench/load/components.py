@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.clock import NS_PER_S, Clock
-from bench.config import RunConfig
-from bench.config.run_config import RunClass
 from bench.endpoints import ENDPOINTS, urls
-from bench.endpoints.interface import Endpoint
 from bench.errors import UsageError
-from bench.modes.share import WorkerShare
 from bench.secrets import redactor, secrets_of
-from bench.sources.changed import IMAGES_NOTE, Changed, going, to_ids, to_models, with_images, with_session_header
-from bench.sources.interface import Source
-from bench.sources.mixed import ClassSource, Mixed
 from bench.transport import TRANSPORTS
 from bench.transport.interface import Destination, Reading, Target, Transport
-from promptset import images
 from promptset.errors import SpecError
 from promptset.samples import Sample
 from promptset.tokens import Tokenizer, load_tokenizer
+
+if TYPE_CHECKING:
+    from bench.config import RunConfig
+    from bench.config.run_config import RunClass
+    from bench.endpoints.interface import Endpoint
+    from bench.modes.share import WorkerShare
+    from bench.sources.interface import Source
+    from bench.sources.mixed import ClassSource
 
 
 def tokenizer_of(config: RunConfig) -> Tokenizer | None:
@@ -59,12 +59,16 @@ def source_of(
     places = config.class_places
     if places is None:
         return _source_of(config, tokenizer, salt, first=first, step=step)
+    from bench.sources.mixed import Mixed
+
     classes = [_class_source(one, config, tokenizer, salt) for one in config.classes]
     return Mixed(classes, places, first=first, step=step)
 
 
 def _class_source(one: RunClass, run: RunConfig, tokenizer: Tokenizer | None, salt: str | None) -> ClassSource:
     """What a class sends, from its first request on."""
+    from bench.sources.mixed import ClassSource
+
     own = tokenizer if _needs_tokenizer(one.config) else None
     try:
         source = _source_of(one.config, own, salt, one=one, first=0, step=1)
@@ -97,19 +101,44 @@ def _source_of(
         raise UsageError(e.problems) from e
     except OSError as e:
         raise UsageError(f"--dataset: {config.dataset} cannot be read ({e.strerror})") from e
+    return _changed(source, config, tokenizer, salt, one, first=first, step=step)
+
+
+def _changed(
+    source: Source[Any],
+    config: RunConfig,
+    tokenizer: Tokenizer | None,
+    salt: str | None,
+    one: RunClass | None,
+    *,
+    first: int,
+    step: int,
+) -> Source[Any]:
+    """The source with what the settings change of its items; itself where they change nothing."""
+    several = config.models is not None and (
+        len(config.models.names) > 1 or (one is not None and "model" in one.traffic.settings)
+    )
+    elsewhere = None if one is None or one.way == Sample(prompt="") else one.way
+    plain = not several and elsewhere is None and not (config.prompt_ids and tokenizer is not None)
+    if plain and config.session_header is None and config.images is None:
+        return source
+    from bench.sources.changed import IMAGES_NOTE, Changed, going, to_ids, to_models, with_images, with_session_header
+
     changes = []
-    if config.models is not None and (len(config.models.names) > 1 or (one and "model" in one.traffic.settings)):
+    if several and config.models is not None:
         changes.append(to_models(config.models, config.seed))
-    if one is not None and one.way != Sample(prompt=""):
-        changes.append(going(one.way))
+    if elsewhere is not None:
+        changes.append(going(elsewhere))
     if config.prompt_ids and tokenizer is not None:
         changes.append(to_ids(tokenizer))
     if config.session_header is not None:
         changes.append(with_session_header(config.session_header, salt, source.size))
     if config.images is not None:
+        from promptset import images
+
         changes.append(with_images(images.parse(config.images), config.seed, salt))
     note = None if config.images is None else IMAGES_NOTE
-    return Changed(source, changes, first=first, step=step, note=note) if changes else source
+    return Changed(source, changes, first=first, step=step, note=note)
 
 
 def target_of(config: RunConfig) -> Target:

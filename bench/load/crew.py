@@ -5,15 +5,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from bench.clock import NS_PER_MS
-from bench.load.assignment import WorkerReport
-from bench.load.progress_tally import ProgressTally
-from bench.load.sampling import ClientState
-from bench.load.worker_health import WorkerHealth
-from bench.records import RequestRecord
-from bench.worker_place import WorkerPlace
+
+if TYPE_CHECKING:
+    from bench.load.assignment import WorkerReport
+    from bench.load.progress_tally import ProgressTally
+    from bench.load.sampling import ClientState
+    from bench.load.worker_health import WorkerHealth
+    from bench.records import RequestRecord
+    from bench.worker_place import WorkerPlace
 
 
 class Order(StrEnum):

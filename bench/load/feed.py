@@ -16,11 +16,13 @@ import subprocess
 import sys
 from dataclasses import replace
 from multiprocessing.connection import Connection
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from bench.errors import BenchError
-from bench.load.assignment import Assignment
 from bench.load.frames import Frames
+
+if TYPE_CHECKING:
+    from bench.load.assignment import Assignment
 
 _READ_BYTES = 64 * 1024
 _READY = b"."

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from bench.clock import NS_PER_S
 from bench.errors import BenchError
-from bench.load.assignment import Assignment
 from bench.load.feed import ProcessFeed
-from bench.modes.share import WorkerShare
-from bench.stock import Backlog
+
+if TYPE_CHECKING:
+    from bench.load.assignment import Assignment
+    from bench.modes.share import WorkerShare
+    from bench.stock import Backlog
 
 READY_NS = 2 * NS_PER_S
 """So long after its start a feed is taken to be ready. It needs some 0.5 s of a processor that nobody else wants."""

@@ -12,16 +12,19 @@ import socket
 import sys
 import traceback
 from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING
 
 from bench import endpoints
 from bench.errors import BenchError, Exit
-from bench.load.assignment import Assignment
 from bench.load.components import source_of, tokenizer_of
 from bench.load.frames import frame
 from bench.priority import give_way
-from bench.workload import Encoded
 from promptset.errors import SpecError
-from promptset.samples import Sample
+
+if TYPE_CHECKING:
+    from bench.load.assignment import Assignment
+    from bench.workload import Encoded
+    from promptset.samples import Sample
 
 
 def main(descriptor: int) -> int:

@@ -9,14 +9,17 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from bench.clock import NS_PER_MS, NS_PER_S, Clock, Timer
 from bench.load.progress_tally import PhaseTally, ProgressTally, metrics_of
 from bench.load.worker_health import WorkerHealth
-from bench.metrics.histogram import LogHistogram
-from bench.metrics.objectives import Objective
 from bench.records import Outcome, RequestRecord
 from bench.run_state import RunState
+
+if TYPE_CHECKING:
+    from bench.metrics.histogram import LogHistogram
+    from bench.metrics.objectives import Objective
 
 RECENT_NS = 10 * NS_PER_S
 """Rates and latencies shown are those of the last so many seconds: a live view shows now, the report shows all."""

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from bench import preflight
 from bench.clock import NS_PER_S, Clock
-from bench.config import RunConfig
 from bench.config.values import MOST_RATE, MOST_USERS
 from bench.errors import UsageError
-from bench.load.crew import Crew
-from bench.load.live import LiveNumbers
-from bench.load.supervision import Interrupts
 from bench.load_change import LoadChange
+
+if TYPE_CHECKING:
+    from bench.config import RunConfig
+    from bench.load.crew import Crew
+    from bench.load.live import LiveNumbers
+    from bench.load.supervision import Interrupts
 
 MOST_CHANGES = 1_000
 """Each makes a segment of the report."""

@@ -13,13 +13,16 @@ import sys
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench import clock
-from bench.load.precision_watch import PrecisionTask
 from bench.metrics.precision import Judge, look_times, parse
 from bench.priority import give_way
 from bench.records import RequestRecord, from_line
 from bench.run_directory import shard_names
+
+if TYPE_CHECKING:
+    from bench.load.precision_watch import PrecisionTask
 
 READ_EVERY_S = 0.5
 _READ_BYTES = 1 << 20

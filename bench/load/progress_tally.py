@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from bench.clock import NS_PER_MS
 from bench.metrics.catalog import METRICS, RequestMetric
 from bench.metrics.histogram import LogHistogram
-from bench.metrics.objectives import Objective
 from bench.metrics.quantile import QUANTILES
 from bench.records import NO_FAILURE, Outcome, RequestRecord
+
+if TYPE_CHECKING:
+    from bench.metrics.objectives import Objective
 
 ALWAYS = ("ttft", "tpot", "e2el")
 """The metrics that the view shows without being asked."""

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.clock import NS_PER_S, Clock
 from bench.load.crew import Crew, Order, Progress
-from bench.load.progress_tally import ProgressTally
-from bench.records import RequestRecord
+
+if TYPE_CHECKING:
+    from bench.load.progress_tally import ProgressTally
+    from bench.records import RequestRecord
 
 ERRORS_SEEN_EVERY_NS = NS_PER_S // 10
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from bench.load.active_load import ActiveLoad
+from typing import TYPE_CHECKING
+
 from bench.load.crew import BEGIN_LEAD_NS, NO_COUNTS, CrewReport, Order, Progress
 from bench.load.feed_on_change import lead_ns
 from bench.load.sampling import ClientState
-from bench.load.worker import Worker
+
+if TYPE_CHECKING:
+    from bench.load.active_load import ActiveLoad
+    from bench.load.worker import Worker
 
 
 class ThisProcess:

@@ -6,26 +6,28 @@ A small run has one worker, and that is the process itself. Of more workers each
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench import endpoints, preflight
-from bench.clock import Clock
 from bench.errors import UsageError
 from bench.load.active_load import ActiveLoad
-from bench.load.assignment import Assignment
 from bench.load.collector import collect_ahead
 from bench.load.feed import ProcessFeed
 from bench.load.feed_on_change import FeedOnChange, may_need_more
 from bench.modes.interface import Expected, Numbering
-from bench.modes.share import WorkerShare
-from bench.records import RequestRecord
 from bench.run_directory import LineLog, shard_names
-from bench.sources.interface import Source
-from bench.transport.interface import Transport
-from bench.workload import Encoded
 from promptset.errors import SpecError
-from promptset.samples import Sample
 from promptset.tokens import SERVER
+
+if TYPE_CHECKING:
+    from bench.clock import Clock
+    from bench.load.assignment import Assignment
+    from bench.modes.share import WorkerShare
+    from bench.records import RequestRecord
+    from bench.sources.interface import Source
+    from bench.transport.interface import Transport
+    from bench.workload import Encoded
+    from promptset.samples import Sample
 
 AHEAD = 5_000
 """Requests kept ready at most, those of sessions with them; those beyond are made by another process meanwhile."""

@@ -13,24 +13,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from bench.clock import NS_PER_S
-from bench.dispatch import ClosedLoop, OpenLoop, Sending
-from bench.dispatch.interface import Dispatcher
 from bench.endpoints import DEFAULT, ENDPOINTS, urls
 from bench.modes.share import RunLength, WorkerShare, divide, part
 from bench.schedule import users as user_changes
-from bench.schedule.changing import RateChange
 from bench.schedule.segments import Segment, after_warmup
-from bench.sources.inputs import InputSpec
-from bench.sources.interface import Source, SourceSpec
-from bench.sources.rows import RowsSpec
-from bench.sources.simulated import PromptSpec
-from bench.stock import Backlog
 from bench.workload import Encoded, Supply
-from promptset import recipes
-from promptset.samples import Sample
 
 if TYPE_CHECKING:
     from bench.config.settings import Settings
+    from bench.dispatch import Sending
+    from bench.dispatch.interface import Dispatcher
+    from bench.schedule.changing import RateChange
+    from bench.sources.interface import Source, SourceSpec
+    from bench.stock import Backlog
+    from promptset.samples import Sample
 
 DEFAULT_REQUESTS = 100
 DEFAULT_OUTPUT_TOKENS = "128"
@@ -227,6 +223,8 @@ class UsersMode(Mode):
         self, source: Source[Any], encode: Callable[[Sample], Encoded], numbering: Numbering, share: WorkerShare
     ) -> WorkerLoad:
         """A closed loop of the share's users."""
+        from bench.dispatch.closed_loop import ClosedLoop
+
         supply = numbering.supply(source, encode)
         return WorkerLoad(supply, lambda sending: ClosedLoop(supply, sending, changes=self.user_changes(share)))
 
@@ -257,6 +255,8 @@ class OpenLoopMode(Mode):
         self, source: Source[Any], encode: Callable[[Sample], Encoded], numbering: Numbering, share: WorkerShare
     ) -> WorkerLoad:
         """An open loop over the share's arrivals."""
+        from bench.dispatch.open_loop import OpenLoop
+
         supply = numbering.supply(source, encode)
         offsets = self.arrivals_of(share)
         return WorkerLoad(
@@ -278,9 +278,15 @@ def open_loop_problems(mode: str, settings: Settings) -> list[str]:
 
 def prompts_or_rows(settings: Settings, *, by_time: bool = False) -> SourceSpec:
     """The rows of the file of `--dataset`, in the order of their times or as they stand; else simulated prompts."""
-    recipe = None if settings.recipe is None else recipes.load(settings.recipe)
+    recipe = None
+    if settings.recipe is not None:
+        from promptset import recipes
+
+        recipe = recipes.load(settings.recipe)
     inputs_are = inputs_of(settings)
     if settings.dataset is not None and recipe is None:
+        from bench.sources.rows import RowsSpec
+
         return RowsSpec(
             path=Path(settings.dataset),
             output_tokens=settings.output_tokens,
@@ -291,6 +297,8 @@ def prompts_or_rows(settings: Settings, *, by_time: bool = False) -> SourceSpec:
             inputs_are=inputs_are,
         )
     if inputs_are is not None:
+        from bench.sources.inputs import InputSpec
+
         batch_inputs = DEFAULT_BATCH_INPUTS[inputs_are] if settings.batch_inputs is None else settings.batch_inputs
         return InputSpec(
             batch_inputs=batch_inputs,
@@ -301,6 +309,8 @@ def prompts_or_rows(settings: Settings, *, by_time: bool = False) -> SourceSpec:
             repeat=settings.repeat,
             recipe=settings.recipe,
         )
+    from bench.sources.simulated import PromptSpec
+
     output_tokens = DEFAULT_OUTPUT_TOKENS if recipe is None else recipe.output_tokens
     return PromptSpec(
         input_tokens=settings.input_tokens if recipe is None else recipe.input_tokens,

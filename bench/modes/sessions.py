@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.clock import NS_PER_S
-from bench.conversations import Conversations
-from bench.dispatch import SessionArrivals, SessionUsers
 from bench.endpoints import DEFAULT, ENDPOINTS, urls
 from bench.errors import UsageError
 from bench.modes.concurrency import DEFAULT_USERS, Concurrency, coming_in_by
@@ -31,17 +29,13 @@ from bench.modes.share import BUSIEST_S, RunLength, WorkerShare, part
 from bench.rng import stream
 from bench.schedule import trace
 from bench.schedule.changing import ChangingArrivals, RateChange
-from bench.sources.agents import AgentSpec
-from bench.sources.interface import Source, SourceSpec
-from bench.sources.recorded import RecordingSpec
-from bench.sources.sessions import SessionFileSpec, SessionSpec
-from bench.workload import Encoded
 from promptset.errors import SpecError
-from promptset.samples import Sample
-from promptset.sessions.recorded import is_recording
 
 if TYPE_CHECKING:
     from bench.config.settings import Settings
+    from bench.sources.interface import Source, SourceSpec
+    from bench.workload import Encoded
+    from promptset.samples import Sample
 
 DEFAULT_TURNS = "4"
 DEFAULT_THINK_TIME = "0s"
@@ -187,8 +181,12 @@ class Sessions(UsersMode):
     def data(cls, settings: Settings) -> SourceSpec:
         """The sessions of a file, those of a recipe, or simulated ones."""
         if settings.recipe is not None:
+            from bench.sources.agents import AgentSpec
+
             return AgentSpec(recipe=settings.recipe, context_limit=settings.context_limit, speed=settings.trace_speed)
         if settings.dataset is not None and _is_recording(settings):
+            from bench.sources.recorded import RecordingSpec
+
             return RecordingSpec(
                 path=Path(settings.dataset),
                 max_idle_s=settings.max_idle,
@@ -197,6 +195,8 @@ class Sessions(UsersMode):
                 by_start=settings.sessions_begin == "recorded",
             )
         if settings.dataset is not None:
+            from bench.sources.sessions import SessionFileSpec
+
             return SessionFileSpec(
                 path=Path(settings.dataset),
                 endpoints=("responses",)
@@ -204,6 +204,8 @@ class Sessions(UsersMode):
                 else tuple(name for name, chats in endpoints_of_rows(settings) if chats),
                 answers_for=_needs_answers(settings),
             )
+        from bench.sources.sessions import SessionSpec
+
         return SessionSpec(
             turns=DEFAULT_TURNS if settings.turns is None else settings.turns,
             think_time=DEFAULT_THINK_TIME if settings.think_time is None else settings.think_time,
@@ -291,6 +293,9 @@ class Sessions(UsersMode):
         self, source: Source[Any], encode: Callable[[Sample], Encoded], numbering: Numbering, share: WorkerShare
     ) -> WorkerLoad:
         """A loop of the share's users, each in a session; or of the share's arrivals."""
+        from bench.conversations import Conversations
+        from bench.dispatch import SessionArrivals, SessionUsers
+
         conversations = Conversations(
             source,
             encode,
@@ -390,6 +395,8 @@ def _is_recording(settings: Settings) -> bool:
     """Whether --dataset is a file of recorded sessions."""
     if settings.dataset is None or settings.recipe is not None:
         return False
+    from promptset.sessions.recorded import is_recording
+
     try:
         return is_recording(Path(settings.dataset))
     except SpecError:

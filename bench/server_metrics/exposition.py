@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from prometheus_client.parser import text_string_to_metric_families
-
 _ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 
 
@@ -28,6 +26,8 @@ def sample_key(name: str, labels: dict[str, str]) -> str:
 
 def read_page(content: bytes) -> Page | None:
     """The samples of a page; None where it is no page of metrics. Values that are no numbers are left out."""
+    from prometheus_client.parser import text_string_to_metric_families  # Most runs read no page.
+
     values: dict[str, float] = {}
     types: dict[str, str] = {}
     try:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from bench.sources.sessions import SessionSource
 from promptset import recipes
 from promptset.agents.made import agent_sessions
-from promptset.agents.recipe import AgentRecipe
-from promptset.tokens import Tokenizer
+
+if TYPE_CHECKING:
+    from promptset.agents.recipe import AgentRecipe
+    from promptset.tokens import Tokenizer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

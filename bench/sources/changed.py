@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from bench.shares import Shares
 from bench.sources.in_order import InOrder
-from bench.sources.interface import Source
 from bench.workload import Encoded, draft_of
-from promptset.images import ImagePlan
 from promptset.samples import Sample
 from promptset.sessions import Session
 from promptset.sessions.packed import pack_session
-from promptset.sharing import SharingTally
-from promptset.tokens import Tokenizer
+
+if TYPE_CHECKING:
+    from bench.shares import Shares
+    from bench.sources.interface import Source
+    from promptset.images import ImagePlan
+    from promptset.sharing import SharingTally
+    from promptset.tokens import Tokenizer
 
 Change = Callable[[Any, int], Any]
 """Makes another item of one, given its number."""

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from bench.sources.in_order import SamplesInOrder
 from promptset import distributions, recipes
 from promptset.batches import SimulatedBatches
 from promptset.kinds import Style
-from promptset.samples import Sample, simulated_prompts
+from promptset.samples import Sample
 from promptset.sharing import SharingTally, parse_prefix
 from promptset.sharing.scheme import BLOCK
-from promptset.tokens import Tokenizer
+from promptset.simulated import simulated_prompts
+
+if TYPE_CHECKING:
+    from promptset.tokens import Tokenizer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from bench.workload import Encoded
-from promptset.samples import Sample
-from promptset.sharing import SharingTally
-from promptset.tokens import Tokenizer
+if TYPE_CHECKING:
+    from bench.workload import Encoded
+    from promptset.samples import Sample
+    from promptset.sharing import SharingTally
+    from promptset.tokens import Tokenizer
 
 Item_co = TypeVar("Item_co", covariant=True)
 

@@ -7,14 +7,16 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.sources.changed import going
 from bench.sources.in_order import SamplesInOrder
-from bench.sources.interface import Source
 from promptset.samples import Sample
 from promptset.sharing import SharingTally
-from promptset.tokens import Tokenizer
+
+if TYPE_CHECKING:
+    from bench.sources.interface import Source
+    from promptset.tokens import Tokenizer
 
 
 @dataclass(frozen=True, slots=True)

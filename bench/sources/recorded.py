@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench.sources.sessions import SessionSource
-from promptset.loaders import BadRows
 from promptset.sessions.recorded import Pace, RecordedSessions
 from promptset.tokens import Tokenizer, load_tokenizer
+
+if TYPE_CHECKING:
+    from promptset.loaders import BadRows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

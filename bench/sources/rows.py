@@ -7,13 +7,16 @@ from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench.sources.in_order import SamplesInOrder
 from promptset import distributions, loaders
 from promptset.rng import stream
-from promptset.samples import Sample
 from promptset.sharing import SharingTally
-from promptset.tokens import Tokenizer
+
+if TYPE_CHECKING:
+    from promptset.samples import Sample
+    from promptset.tokens import Tokenizer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

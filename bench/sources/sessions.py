@@ -6,18 +6,21 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench.mid_session import planned_times
 from bench.sources.in_order import InOrder
-from bench.workload import Encoded
 from promptset import distributions
 from promptset.errors import SpecError
 from promptset.samples import Sample
 from promptset.sessions import Session, load_sessions, simulated_sessions
 from promptset.sessions.packed import pack_session
 from promptset.sharing import parse_prefix
-from promptset.tokens import Tokenizer
 from promptset.tools import ignored_note, load_tools
+
+if TYPE_CHECKING:
+    from bench.workload import Encoded
+    from promptset.tokens import Tokenizer
 
 MOST_WAYS = 20
 """Pairs of an endpoint and a model that the probe asks for."""

@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench.sources.in_order import SamplesInOrder
 from promptset import distributions, recipes
 from promptset.kinds import Style
-from promptset.samples import Sample, SimulatedPrompts, simulated_prompts
+from promptset.samples import Sample
 from promptset.sharing import SharingTally, parse_prefix
 from promptset.sharing.scheme import BLOCK
-from promptset.tokens import Tokenizer
+from promptset.simulated import SimulatedPrompts, simulated_prompts
 from promptset.tools import ignored_note, load_tools
+
+if TYPE_CHECKING:
+    from promptset.tokens import Tokenizer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

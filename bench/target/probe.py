@@ -9,18 +9,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import orjson
 
 from bench.clock import NS_PER_S, Clock
 from bench.endpoints import ENDPOINTS, encode, urls
-from bench.endpoints.interface import BodyOptions
 from bench.errors import TargetError
 from bench.records import TOKEN_KINDS, Outcome, RequestRecord
 from bench.target import side_requests
-from bench.transport.interface import Target, Transport
 from bench.workload import Request, route_of
 from promptset.samples import Sample
+
+if TYPE_CHECKING:
+    from bench.endpoints.interface import BodyOptions
+    from bench.transport.interface import Target, Transport
 
 
 @dataclass(frozen=True, slots=True)

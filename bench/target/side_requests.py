@@ -7,8 +7,10 @@ import ssl
 import urllib.request
 from dataclasses import replace
 from http.client import HTTPException
+from typing import TYPE_CHECKING
 
-from bench.transport.interface import Target
+if TYPE_CHECKING:
+    from bench.transport.interface import Target
 
 TIMEOUT_S = 10.0
 MOST_BYTES = 16 << 20

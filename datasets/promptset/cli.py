@@ -22,8 +22,8 @@ from promptset.loaders import DataSet
 from promptset.manifest import FileSummary
 from promptset.output import write
 from promptset.output_formats import OUTPUT_FORMATS
-from promptset.samples import SimulatedPrompts
 from promptset.sessions import SimulatedSessions
+from promptset.simulated import SimulatedPrompts
 from promptset.tools import ignored_note
 
 _DESCRIPTION = """\

@@ -9,11 +9,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from math import ceil
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from promptset.output_formats import Line, RequestFacts
 from promptset.sharing import BLOCK, SharingTally
-from promptset.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from promptset.output_formats import Line, RequestFacts
+    from promptset.tokenizer import Tokenizer
 
 _BARS = 40
 _QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}

@@ -8,13 +8,15 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import orjson
 
-from promptset.job import Job
 from promptset.lines import lines_in_order, tasks
-from promptset.manifest import FileSummary
+
+if TYPE_CHECKING:
+    from promptset.job import Job
+    from promptset.manifest import FileSummary
 
 
 def write(job: Job, summary: FileSummary, stdout: IO[bytes]) -> None:

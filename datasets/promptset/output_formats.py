@@ -11,16 +11,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from promptset.chat import Message
 from promptset.errors import SpecError
-from promptset.samples import Sample
-from promptset.sessions import Session
-from promptset.sharing import Path
-from promptset.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from promptset.chat import Message
+    from promptset.samples import Sample
+    from promptset.sessions import Session
+    from promptset.sharing import Path
+    from promptset.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,33 +1,16 @@
-"""Samples: the content of requests, simulated or loaded.
-
-A simulated sample depends only on the seed, the salt and its index: any process can make any sample.
-"""
+"""Samples: the content of requests, simulated (`promptset.simulated`) or loaded (`promptset.loaders`)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import count
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from promptset.chat import Message, Tool
-from promptset.distributions import Distribution
-from promptset.drafts import units_of
-from promptset.errors import SpecError
-from promptset.kinds import PLAIN, Style
-from promptset.outline import Outline, PromptMaker
-from promptset.rng import stream
-from promptset.sharing import Path, Prefix
-from promptset.tokenizer import Tokenizer
+if TYPE_CHECKING:
+    from promptset.chat import Message, Tool
+    from promptset.sharing import Path
 
 MOST_TOKENS = 10_000_000
 """Tokens of the longest prompt. Longer ones are a slip of the pen: making one takes minutes and tens of GB."""
-
-_RARE = 1e-6
-"""Impossible lengths are drawn again where they are rarer than this, and refused otherwise."""
-
-_TEXT_BYTES, _MEMORY_BYTES, _TOKENS_PER_S = 6, 560, 300_000
-"""Of a prompt, for each token: its text, the memory to make it; and how fast it is made (measured with `words`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,119 +49,3 @@ class Sample:
     """Whether the server shall keep the conversation (Responses)."""
     previous: str | None = None
     """The server's name of the response that it goes on with: the messages are only what is new, behind system messages."""
-
-
-@dataclass(frozen=True, slots=True)
-class SimulatedPrompts(Iterator[Sample]):
-    """SimulatedPrompts data without end; `sample_at` gives any of it directly. made by `simulated_prompts`."""
-
-    maker: PromptMaker
-    input_tokens: Distribution
-    output_tokens: Distribution
-    seed: int
-    salt: str | None
-    prefix: Prefix
-    least_tokens: int
-    """Tokens of the shortest prompt that exists under this tokenizer, template and prefix."""
-    indices: Iterator[int]
-    """Which samples iteration returns."""
-
-    def __next__(self) -> Sample:
-        return self.sample_at(next(self.indices))
-
-    def outline_at(self, index: int) -> Outline:
-        """The sample with this index (from 0), without its text."""
-        lengths = stream(self.seed, "input_tokens", index)
-        while (n := int(self.input_tokens.sample(lengths))) < self.least_tokens:
-            pass
-        output_tokens = int(self.output_tokens.sample(stream(self.seed, "output_tokens", index)))
-        path = () if self.prefix.scheme is None else self.prefix.path(index, self.seed, self.maker.room(n))
-        return Outline(n, output_tokens, path)
-
-    def repeats(self, count: int) -> list[str]:
-        """A sentence for each length that is too short for all prompts of `count` samples to differ."""
-        found = []
-        for tokens in (self.least_tokens, self.least_tokens + 1):
-            share = self.input_tokens.share_below(tokens + 1) - self.input_tokens.share_below(tokens)
-            different = self.maker.different(tokens - self.prefix.least)
-            if different is not None and different < count and share * count >= 1:
-                found.append(
-                    f"some of the prompts of {tokens} tokens are the same: of {round(share * count)} such prompts at most "
-                    f"{different} differ"
-                )
-        return found
-
-    def sample_at(self, index: int) -> Sample:
-        """The sample with this index (from 0)."""
-        outline = self.outline_at(index)
-        made = self.maker.make(outline.input_tokens, outline.path, index)
-        prompt, messages = (made, None) if isinstance(made, str) else (None, made)
-        return Sample(
-            prompt=prompt,
-            messages=messages,
-            tools=self.maker.tools,
-            input_tokens=outline.input_tokens,
-            output_tokens=outline.output_tokens,
-            path=self.maker.path(outline.path),
-        )
-
-
-def simulated_prompts(
-    tokenizer: Tokenizer,
-    *,
-    input_tokens: Distribution,
-    output_tokens: Distribution,
-    chat: bool,
-    seed: int,
-    salt: str | None = None,
-    prefix: Prefix | None = None,
-    style: Style = PLAIN,
-    tools: Sequence[Tool] | None = None,
-) -> SimulatedPrompts:
-    """Samples with exactly as many tokens as `input_tokens` draws. All prompts differ, except for a shared prefix. Every chat
-    offers the `tools`. The seed decides lengths and sharing; with a `salt`, other texts have the same lengths.
-
-    Raises SpecError if the style is not available, or if the distribution draws impossible lengths. The message says which
-    limit to add.
-    """
-    prefix = Prefix() if prefix is None else prefix
-    maker = PromptMaker(
-        tokenizer, chat=chat, seed=seed, salt=salt, system_tokens=prefix.system_tokens, style=style, tools=tools
-    )
-    units_of(tokenizer, style.kind)  # Raises now if the kind is not available, and measures its units.
-    least = maker.least + prefix.least
-    if problems := [*_too_short(input_tokens, least, maker, prefix), *too_long(input_tokens)]:
-        raise SpecError(problems)
-    return SimulatedPrompts(maker, input_tokens, output_tokens, seed, salt, prefix, least, count())
-
-
-def _too_short(input_tokens: Distribution, least: int, maker: PromptMaker, prefix: Prefix) -> list[str]:
-    short = input_tokens.share_below(least)
-    if short <= _RARE:
-        return []
-    extras = ["its chat template"] * maker.chat + ["the tools"] * bool(maker.tools) + ["the prefix"] * bool(str(prefix))
-    template = " with " + " and ".join(extras) if extras else ""
-    tokens = f"{least} token{'s' * (least != 1)}"
-    shortest = f"the shortest prompt of {maker.tokenizer.name}{template} has {tokens}"
-    if input_tokens.constant is not None:
-        return [f"input tokens {str(input_tokens)!r}: {shortest}: ask for at least {least}"]
-    return [
-        f"input tokens {str(input_tokens)!r}: {short:.2g} of the lengths are below {least}, and {shortest}: "
-        f"add min={least}"
-    ]
-
-
-def too_long(input_tokens: Distribution) -> list[str]:
-    """What is wrong with lengths that nobody can mean; nothing where they can be made."""
-    if 1.0 - input_tokens.share_below(MOST_TOKENS + 1) <= _RARE:
-        return []
-    tokens = input_tokens.constant
-    if tokens is None:
-        return [
-            f"input tokens {str(input_tokens)!r}: lengths are above {MOST_TOKENS:,}: limit them (max={MOST_TOKENS})"
-        ]
-    return [
-        f"input tokens {str(input_tokens)!r}: one such prompt is {tokens * _TEXT_BYTES / 1e6:,.0f} MB of text, and making it "
-        f"takes {tokens * _MEMORY_BYTES / 1e9:,.0f} GB of memory and {tokens / _TOKENS_PER_S / 60:,.0f} minutes: "
-        f"ask for at most {MOST_TOKENS:,}"
-    ]

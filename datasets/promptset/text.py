@@ -11,10 +11,13 @@ import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
+from typing import TYPE_CHECKING
 
 from promptset.errors import SpecError
 from promptset.rng import Random, stream
-from promptset.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from promptset.tokenizer import Tokenizer
 
 _ANCHOR = "the"
 _STOP = "."

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import tokenizers
-
-from promptset.chat import ChatTemplate, Message, Tool, special_tokens_of
 from promptset.errors import SpecError
+
+if TYPE_CHECKING:
+    import tokenizers
+
+    from promptset.chat import Message, Tool
 
 SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
@@ -93,6 +95,8 @@ class LocalTokenizer(Tokenizer):
     ) -> None:
         """`config` is the content of tokenizer_config.json, completed with the special tokens of the tokenizer's file.
         `fingerprint` identifies the files."""
+        from promptset.chat_template import ChatTemplate, special_tokens_of  # With Jinja, which nobody else needs.
+
         # The file may have a length limit for training, which would cut every count.
         backend.no_truncation()
         backend.no_padding()

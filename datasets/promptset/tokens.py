@@ -14,7 +14,6 @@ import orjson
 from promptset import hub
 from promptset.errors import SpecError
 from promptset.tokenizer import LocalTokenizer, Tokenizer, named_template
-from promptset.tokenizer_files import FORMATS, convert
 
 __all__ = ["DEFAULT", "SERVER", "Tokenizer", "load_tokenizer"]
 
@@ -61,6 +60,8 @@ def _ask(spec: str, server: str | None, api_key: str | None) -> Tokenizer:
 
 
 def _file_in(folder: Path) -> Path:
+    from promptset.tokenizer_files import FORMATS
+
     names = [name for known in FORMATS.values() for name in known.names]
     found = (file for name in names for file in sorted(folder.glob(name)))
     file = next(found, None)
@@ -108,6 +109,8 @@ def _read(name: str, file: Path, config_file: Path, template: str | None, choice
     if template is None:
         template = named_template(config.get("chat_template"))
     digest.update(((template or "") + (choice or "")).encode())
+    from promptset.tokenizer_files import convert  # With the libraries that count, which few processes need.
+
     backend = convert(content, config, str(file), choice)
     return LocalTokenizer(
         name,

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from promptset.chat import Message, Tool
 from promptset.errors import SpecError
-from promptset.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from promptset.chat import Message, Tool
+    from promptset.tokenizer import Tokenizer
 
 
 def tools_problems(tools: Any) -> list[str]:

@@ -12,6 +12,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     # Values and what everything stands on:
     "bench": frozenset({"bench.api", "bench.load_search.found", "bench.load_sweep.measure", "bench.observer"}),
     "bench.errors": frozenset(),
+    "bench.interpreter": frozenset(),
     "bench.clock": frozenset(),
     # The compiled core: its users are told what is in it by a stub.
     "bench.native": frozenset({"bench.native._core"}),
@@ -368,9 +369,12 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "promptset.distributions": frozenset({"promptset.errors", "promptset.rng"}),
     # Counting: a tokenizer, and the places where one is found. None of them knows what a prompt is made of.
     "promptset.own_template": frozenset(),
-    "promptset.chat": frozenset({"promptset.clock", "promptset.errors", "promptset.own_template"}),
+    "promptset.chat": frozenset(),
+    "promptset.chat_template": frozenset(
+        {"promptset.chat", "promptset.clock", "promptset.errors", "promptset.own_template"}
+    ),
     "promptset.tokenizer_files": frozenset({"promptset.errors"}),
-    "promptset.tokenizer": frozenset({"promptset.chat", "promptset.errors"}),
+    "promptset.tokenizer": frozenset({"promptset.chat", "promptset.chat_template", "promptset.errors"}),
     "promptset.hub": frozenset({"promptset.errors", "promptset.tokenizer"}),
     "promptset.server_tokens": frozenset({"promptset.chat", "promptset.errors", "promptset.tokenizer"}),
     "promptset.tokens": frozenset(
@@ -397,12 +401,14 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         {"promptset.chat", "promptset.drafts", "promptset.exact", "promptset.kinds", "promptset.rng", "promptset.sharing",
          "promptset.text", "promptset.tokenizer"}
     ),
-    "promptset.samples": frozenset(
+    "promptset.samples": frozenset({"promptset.chat", "promptset.sharing"}),
+    "promptset.simulated": frozenset(
         {"promptset.chat", "promptset.distributions", "promptset.drafts", "promptset.errors", "promptset.kinds",
-         "promptset.outline", "promptset.rng", "promptset.sharing", "promptset.tokenizer"}
+         "promptset.outline", "promptset.rng", "promptset.samples", "promptset.sharing", "promptset.tokenizer"}
     ),
     "promptset.batches": frozenset(
-        {"promptset.distributions", "promptset.errors", "promptset.outline", "promptset.rng", "promptset.samples"}
+        {"promptset.distributions", "promptset.errors", "promptset.outline", "promptset.rng", "promptset.samples",
+         "promptset.simulated"}
     ),
     "promptset.images": frozenset({"promptset.distributions", "promptset.errors", "promptset.rng"}),
     "promptset.loaders": frozenset(
@@ -418,7 +424,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "promptset.sessions": frozenset(
         {"promptset.answers", "promptset.chat", "promptset.chat_sum", "promptset.distributions", "promptset.errors",
          "promptset.exact", "promptset.loaders", "promptset.outline", "promptset.rng", "promptset.samples",
-         "promptset.sentences", "promptset.sharing", "promptset.text", "promptset.tokenizer", "promptset.tools"}
+         "promptset.sentences", "promptset.sharing", "promptset.simulated", "promptset.text", "promptset.tokenizer",
+         "promptset.tools"}
     ),
     # Agents: what their sessions are drawn from, and the plan of one, know no tokenizer and no text.
     "promptset.agents": frozenset(),
@@ -440,6 +447,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "promptset.lines": frozenset(
         {"promptset.agents", "promptset.chat", "promptset.distributions", "promptset.errors", "promptset.kinds",
          "promptset.loaders", "promptset.output_formats", "promptset.recipes", "promptset.samples", "promptset.sessions",
+         "promptset.simulated",
          "promptset.sharing", "promptset.tokenizer", "promptset.tokens"}
     ),
     "promptset.manifest": frozenset({"promptset.output_formats", "promptset.sharing", "promptset.tokenizer"}),
@@ -468,6 +476,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "clock",
             "errors",
             "event_loop",
+            "interpreter",
             "kept_messages",
             "load_change",
             "loads",

@@ -161,7 +161,7 @@ def test_a_circle_of_imports_is_seen(line: str, is_a_circle: bool) -> None:
         ("promptset.exact", "from promptset.outline import PromptMaker"),
         ("promptset.sharing.groups", "from promptset.text import word_bank"),
         ("promptset.outline", "from promptset.samples import Sample"),
-        ("promptset.samples", "from promptset.loaders import DataSet"),
+        ("promptset.simulated", "from promptset.loaders import DataSet"),
         ("promptset.loaders.containers", "from promptset.samples import Sample"),
         ("promptset.loaders.dataset", "from promptset.sessions import Session"),
         ("promptset.sessions", "from promptset.output_formats import Line"),

@@ -143,5 +143,48 @@ def test_what_is_not_needed_is_not_imported(what: str, code: str, unwanted: Iter
     assert imported_by(code) & set(unwanted) == set()
 
 
+MODULES_NOT_NEEDED: list[tuple[str, str, Iterable[str]]] = [
+    (
+        "a run before its load",
+        "from bench.cli import main; import bench.commands.run, bench.load_test, bench.transport.wire, bench.terminal",
+        {"bench.accuracy", "bench.conversations", "bench.dispatch.sessions", "bench.evaluate", "bench.metrics.summary",
+         "bench.report", "bench.scale.cluster", "bench.scale.processes", "bench.server_metrics.block",
+         "bench.sources.changed", "bench.sources.rows", "fastapi", "httpcore", "httpx", "jinja2", "numpy",
+         "prometheus_client", "promptset.agents.made", "promptset.loaders.dataset", "promptset.outline",
+         "promptset.recipes", "promptset.sessions", "rich", "tokenizers"},
+    ),
+    (
+        "prompts that are made",
+        "import bench.sources.simulated, promptset.tokens",
+        {"jinja2", "promptset.loaders.dataset", "promptset.sessions", "tokenizers"},
+    ),
+    (
+        "an evaluation",
+        "import bench.evaluate",
+        {"jinja2", "prometheus_client", "promptset.loaders.dataset", "tokenizers", "bench.accuracy.compare"},
+    ),
+    (
+        "the process that makes prompts",
+        "import bench.load.feed_program",
+        {"bench.load_test", "bench.metrics.summary", "bench.target", "bench.transport.wire", "jinja2", "prometheus_client"},
+    ),
+    (
+        "the process that reads a server's metrics",
+        "import bench.target.scrape_program",
+        {"bench.config", "jinja2", "promptset", "prometheus_client", "pydantic", "yaml"},
+    ),
+]  # fmt: skip
+"""Each of these costs every run some of the time before its first request."""
+
+
+@pytest.mark.parametrize(("what", "code", "unwanted"), MODULES_NOT_NEEDED, ids=[row[0] for row in MODULES_NOT_NEEDED])
+def test_a_module_that_a_start_does_not_need_is_not_loaded(what: str, code: str, unwanted: Iterable[str]) -> None:
+    show = "import sys; print('\\n' + ' '.join(sys.modules))"
+    ran = subprocess.run(
+        [sys.executable, "-c", f"{code}\n{show}"], capture_output=True, text=True, check=True, timeout=30
+    )
+    assert set(ran.stdout.splitlines()[-1].split()) & set(unwanted) == set()
+
+
 def test_an_import_that_is_not_wanted_would_be_seen() -> None:
     assert {"numpy", "bench"} <= imported_by("import bench.rng, numpy")

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from promptset.agents.recipe import AgentRecipe, SubAgents
-from promptset.distributions import Distribution
 from promptset.rng import Random, stream
+
+if TYPE_CHECKING:
+    from promptset.agents.recipe import AgentRecipe, SubAgents
+    from promptset.distributions import Distribution
 
 Kind = Literal["first", "step", "compaction", "cache_break"]
 Pause = Literal["human", "tool"]

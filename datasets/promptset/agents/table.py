@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from promptset.agents.plan import SessionPlan
+if TYPE_CHECKING:
+    from promptset.agents.plan import SessionPlan
 
 SHARES = (0.5, 0.9, 0.99)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import TYPE_CHECKING
 
 from promptset.errors import SpecError
 from promptset.kinds.chinese import CHINESE
@@ -17,7 +18,9 @@ from promptset.kinds.english import ENGLISH
 from promptset.kinds.faker_text import faker_kind
 from promptset.kinds.json_records import JSON
 from promptset.kinds.mixed import MIXED
-from promptset.kinds.text_kind import TextKind
+
+if TYPE_CHECKING:
+    from promptset.kinds.text_kind import TextKind
 
 WORDS, RANDOM, FAKER = "words", "random", "faker"
 

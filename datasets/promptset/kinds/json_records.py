@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 from promptset.kinds.text_kind import TextKind
-from promptset.rng import Random
+
+if TYPE_CHECKING:
+    from promptset.rng import Random
 
 _NAMES = (
     "Ada Bruno Chen Dalia Emil Farah Goran Hana Igor Jun Karim Lena Mei Noah Olga Priya Quentin Rosa Sven Tara".split()

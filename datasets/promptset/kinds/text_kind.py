@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from promptset.rng import Random
+if TYPE_CHECKING:
+    from promptset.rng import Random
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,16 +1,19 @@
 """Data sets and traces from files: JSON Lines, JSON, CSV, text, Parquet; each row recognized by its keys and checked.
 
-A kind of file is a class in `containers`, a kind of row a `Format` in `rows` (with a text) or `traces` (without).
+A kind of file is a class in `containers`, a kind of row a `Format` in `rows` (with a text) or `traces` (without). They are
+loaded when they are asked for: most runs read no file.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from promptset.loaders.dataset import FORMATS, BadRows, DataSet, parse_columns
-from promptset.samples import Sample
-from promptset.tokenizer import Tokenizer
+if TYPE_CHECKING:
+    from promptset.loaders.dataset import FORMATS, BadRows, DataSet, parse_columns
+    from promptset.samples import Sample
+    from promptset.tokenizer import Tokenizer
 
 __all__ = ["FORMATS", "BadRows", "DataSet", "load", "parse_columns"]
 
@@ -26,4 +29,14 @@ def load(
     salt: str | None = None,
 ) -> list[Sample]:
     """The samples of a file, in its order and all at once. Arguments and errors are those of `DataSet`."""
+    from promptset.loaders.dataset import DataSet
+
     return list(DataSet(path, tokenizer=tokenizer, chat=chat, columns=columns, bad_rows=bad_rows, seed=seed, salt=salt))
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'promptset.loaders' has no attribute {name!r}")
+    from promptset.loaders import dataset
+
+    return getattr(dataset, name)

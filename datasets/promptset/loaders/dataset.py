@@ -12,7 +12,7 @@ import math
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from promptset.errors import SpecError
 from promptset.images import has_images
@@ -22,9 +22,11 @@ from promptset.loaders.recordings import format_of
 from promptset.loaders.rows import COUNTS, ROW_KEYS, Format, ParsedRow, Row
 from promptset.outline import Outline, PromptMaker
 from promptset.samples import Sample
-from promptset.sharing import Path as SharedPath
-from promptset.tokenizer import Tokenizer
 from promptset.tokens import load_tokenizer
+
+if TYPE_CHECKING:
+    from promptset.sharing import Path as SharedPath
+    from promptset.tokenizer import Tokenizer
 
 _log = logging.getLogger(__name__)
 

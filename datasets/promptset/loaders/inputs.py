@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from promptset.loaders.rows import ParsedRow
-from promptset.samples import Sample
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from promptset.loaders.rows import ParsedRow
+    from promptset.samples import Sample
 
 _WANTED = {
     "texts": "texts to embed: give texts, input or prompt",

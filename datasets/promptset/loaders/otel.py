@@ -23,11 +23,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from promptset.loaders.recorded import Call, RecordedSession, RecordingFormat, Row, cut, length_problems
 from promptset.loaders.tracelab import time_of
-from promptset.sharing import Path
+
+if TYPE_CHECKING:
+    from promptset.sharing import Path
 
 _MAX_IDLE_S = 60.0
 _NS_PER_S = 1e9

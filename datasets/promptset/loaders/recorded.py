@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from promptset.sharing import Path
+if TYPE_CHECKING:
+    from promptset.sharing import Path
 
 Row = dict[str, Any]
 

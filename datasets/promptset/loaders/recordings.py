@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from promptset.loaders import otel, tracelab, weka
-from promptset.loaders.recorded import RecordingFormat, Row
+
+if TYPE_CHECKING:
+    from promptset.loaders.recorded import RecordingFormat, Row
 
 RECORDINGS: dict[str, RecordingFormat] = {
     "weka": weka.FORMAT,

@@ -17,13 +17,15 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from promptset.errors import SpecError
 from promptset.loaders.own import OF_NO_BODY, own_of, own_problems
-from promptset.outline import Outline
 from promptset.samples import Sample
 from promptset.tools import tools_problems
+
+if TYPE_CHECKING:
+    from promptset.outline import Outline
 
 _OWN_KEYS = ("input_tokens", "output_tokens", "session", "at_s", "endpoint", "headers")
 _INPUT_KEYS = ("texts", "input", "query", "documents")

@@ -20,11 +20,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from promptset.loaders.recorded import Call, RecordedSession, RecordingFormat, Row, cut, length_problems
 from promptset.loaders.rows import seconds_problems
-from promptset.sharing import Path
+
+if TYPE_CHECKING:
+    from promptset.sharing import Path
 
 _MAX_IDLE_S = 60.0
 _MS_PER_S = 1e3

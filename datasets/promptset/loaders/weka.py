@@ -21,11 +21,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import repeat
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from promptset.loaders.recorded import Call, RecordedSession, RecordingFormat, Row, length_problems
 from promptset.loaders.rows import count_problems, seconds_problems
-from promptset.sharing import Path
+
+if TYPE_CHECKING:
+    from promptset.sharing import Path
 
 _ROUNDED_S = 1.0
 """Times may be off by so much."""

@@ -12,14 +12,16 @@ from difflib import get_close_matches
 from importlib import resources
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from promptset import distributions
 from promptset.agents.recipe import AgentRecipe, is_of_sessions, read_recipe
-from promptset.distributions import Dimension, Distribution
 from promptset.errors import SpecError
 from promptset.rng import stream
 from promptset.sharing import parse_prefix
+
+if TYPE_CHECKING:
+    from promptset.distributions import Dimension, Distribution
 
 _FOLDER = Path(str(resources.files("promptset.recipes")))
 _SUFFIXES = (".yaml", ".yml")

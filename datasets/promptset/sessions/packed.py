@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import orjson
 
 from promptset.sessions.rows import read_session
-from promptset.sessions.values import Session
+
+if TYPE_CHECKING:
+    from promptset.sessions.values import Session
 
 
 def pack_session(session: Session) -> bytes:

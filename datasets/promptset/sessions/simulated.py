@@ -6,19 +6,22 @@ import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
+from typing import TYPE_CHECKING
 
-from promptset.chat import Message, Tool
 from promptset.chat_sum import chat_sum
-from promptset.distributions import Distribution
 from promptset.errors import SpecError
 from promptset.exact import chat_bank
 from promptset.outline import PromptMaker
 from promptset.rng import Random, stream, text_stream
-from promptset.samples import too_long
 from promptset.sessions.values import Session, Turn
 from promptset.sharing import Prefix
+from promptset.simulated import too_long
 from promptset.text import TokenText, without_leading_space
-from promptset.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from promptset.chat import Message, Tool
+    from promptset.distributions import Distribution
+    from promptset.tokenizer import Tokenizer
 
 _ATTEMPTS = 20
 _RARE = 1e-6

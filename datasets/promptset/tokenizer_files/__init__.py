@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from promptset.errors import SpecError
 from promptset.tokenizer_files import sentencepiece, tekken, tiktoken, tokenizer_json, wordpiece
-from promptset.tokenizer_files.backend import Backend
+
+if TYPE_CHECKING:
+    from promptset.tokenizer_files.backend import Backend
 
 
 @dataclass(frozen=True, slots=True)

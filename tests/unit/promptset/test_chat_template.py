@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from promptset import own_template
-from promptset.chat import ChatTemplate, special_tokens_of
+from promptset.chat_template import ChatTemplate, special_tokens_of
 from promptset.errors import SpecError
 from promptset.tokens import load_tokenizer
 

@@ -9,9 +9,9 @@ from promptset.distributions import parse
 from promptset.kinds import KINDS, Style
 from promptset.loaders import load
 from promptset.rng import stream, text_stream
-from promptset.samples import simulated_prompts
 from promptset.sessions import simulated_sessions
 from promptset.sharing import parse_prefix
+from promptset.simulated import simulated_prompts
 
 EACH = ("words", *KINDS, "random")
 A_HANDFUL = 8

@@ -16,7 +16,8 @@ from promptset import distributions
 from promptset.batches import MOST_INPUTS, SimulatedBatches, check_inputs
 from promptset.errors import SpecError
 from promptset.loaders import DataSet
-from promptset.samples import Sample, simulated_prompts
+from promptset.samples import Sample
+from promptset.simulated import simulated_prompts
 from promptset.tokens import load_tokenizer
 
 TOKENIZER = load_tokenizer()

@@ -16,8 +16,8 @@ from promptset.exact import exact_messages, exact_prompt, least_messages, least_
 from promptset.kinds import KINDS, NAMES, Style, kind_of, parse_style
 from promptset.loaders import load
 from promptset.rng import stream
-from promptset.samples import simulated_prompts
 from promptset.sharing import parse_prefix
+from promptset.simulated import simulated_prompts
 from promptset.text import Opening, vocabulary_bank, without_leading_space, word_bank
 from promptset.tokens import load_tokenizer
 from tests.support import tiny_tokenizers

@@ -113,7 +113,7 @@ def test_a_write_that_is_cut_short_leaves_nothing(tmp_path, monkeypatch, capsys)
     def interrupted(self, index):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("promptset.samples.SimulatedPrompts.sample_at", interrupted)
+    monkeypatch.setattr("promptset.simulated.SimulatedPrompts.sample_at", interrupted)
     assert main(["--count", "2", "--out", str(out)]) == 130
     assert list(tmp_path.iterdir()) == []
     assert "interrupted" in capsys.readouterr().err

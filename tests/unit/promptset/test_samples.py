@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from promptset.distributions import parse
 from promptset.errors import SpecError
-from promptset.samples import simulated_prompts
 from promptset.sharing import Prefix
 from promptset.sharing.groups import Groups
+from promptset.simulated import simulated_prompts
 
 
 def make(tokenizer, spec="uniform:40..90", *, chat=False, seed=3, prefix=None, output="exp:mean=20"):

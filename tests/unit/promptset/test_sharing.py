@@ -6,8 +6,8 @@ import pytest
 
 from promptset.distributions import parse
 from promptset.errors import SpecError
-from promptset.samples import simulated_prompts
 from promptset.sharing import SharingTally, parse_prefix
+from promptset.simulated import simulated_prompts
 
 SPECS = [
     "tokens=40,groups=3",

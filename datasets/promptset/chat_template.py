@@ -1,0 +1,155 @@
+"""Chat templates, rendered as inference servers render them.
+
+Servers render the model's Jinja template in a sandbox with `trim_blocks` and `lstrip_blocks`, the model's special
+tokens, `raise_exception`, `strftime_now` and a `tojson` that escapes nothing. Each of these affects the token count.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import Template, TemplateError, meta, nodes
+from jinja2.ext import Extension, loopcontrols
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from promptset import own_template
+from promptset.clock import strftime_now
+from promptset.errors import SpecError
+
+if TYPE_CHECKING:
+    from jinja2.parser import Parser
+
+    from promptset.chat import Message, Tool
+
+
+class _Generation(Extension):
+    """`{% generation %}` marks assistant text for training. In a prompt it has no effect."""
+
+    tags = {"generation"}  # noqa: RUF012 - the base class says a set
+
+    def parse(self, parser: Parser) -> nodes.Node:
+        line = next(parser.stream).lineno
+        body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
+        return nodes.Scope(body, lineno=line)
+
+
+def _raise_exception(message: str) -> None:
+    raise TemplateError(message)
+
+
+def _tojson(value: Any, ensure_ascii: bool = False, indent: int | None = None, **options: Any) -> str:
+    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, **options)
+
+
+def _loops_over_content(template: nodes.Template) -> bool:
+    """Whether a template accepts a content that is a list of parts, which it then loops over. vLLM decides the same way
+    (`--chat-template-content-format auto`)."""
+    for loop in template.find_all(nodes.For):
+        over = [loop.iter, *loop.iter.find_all((nodes.Getattr, nodes.Getitem, nodes.Name))]
+        for node in over:
+            if isinstance(node, nodes.Getattr) and node.attr == "content":
+                return True
+            if isinstance(node, nodes.Getitem) and isinstance(node.arg, nodes.Const) and node.arg.value == "content":
+                return True
+            if isinstance(node, nodes.Name) and node.name == "content":
+                return True
+    return False
+
+
+def _with_text(message: Message) -> Message:
+    """The message with its text parts joined by line breaks, as vLLM does for templates that accept only text.
+
+    A message with any other part (an image) stays as it is.
+    """
+    parts = message.get("content")
+    if not isinstance(parts, list):
+        return message
+    texts = [part.get("text") if isinstance(part, dict) and part.get("type") == "text" else None for part in parts]
+    if not all(isinstance(text, str) for text in texts):
+        return message
+    return {**message, "content": "\n".join(text for text in texts if text is not None)}
+
+
+def _with_objects(message: Message) -> Message:
+    """The message with the arguments of its calls as objects, as vLLM and transformers hand them to templates."""
+    calls = message.get("tool_calls")
+    if not isinstance(calls, list):
+        return message
+    return {**message, "tool_calls": [_call_with_object(call) for call in calls]}
+
+
+def _call_with_object(call: Any) -> Any:
+    function = call.get("function") if isinstance(call, dict) else None
+    arguments = function.get("arguments") if isinstance(function, dict) else None
+    if not isinstance(function, dict) or not isinstance(arguments, str):
+        return call
+    try:
+        parsed = json.loads(arguments) if arguments else {}
+    except json.JSONDecodeError:
+        return call
+    return {**call, "function": {**function, "arguments": parsed}}
+
+
+def special_tokens_of(source: str) -> frozenset[str]:
+    """The special tokens that a template needs, such as `bos_token`: it reads them and does not ask whether they exist.
+
+    None for a template that cannot be compiled.
+    """
+    try:
+        parsed = _environment().parse(source)
+        names = {name for name in meta.find_undeclared_variables(parsed) if name.endswith("_token")}
+    except TemplateError:
+        return frozenset()
+    tested = {
+        test.node.name
+        for test in parsed.find_all(nodes.Test)
+        if test.name in ("defined", "undefined") and isinstance(test.node, nodes.Name)
+    }
+    return frozenset(names - tested)
+
+
+def _environment() -> ImmutableSandboxedEnvironment:
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols]
+    )
+    environment.filters["tojson"] = _tojson
+    environment.globals["raise_exception"] = _raise_exception
+    environment.globals["strftime_now"] = strftime_now
+    return environment
+
+
+class ChatTemplate:
+    """A compiled template with the special tokens of its tokenizer."""
+
+    def __init__(self, source: str, special_tokens: Mapping[str, str], where: str) -> None:
+        """Compiles `source`. Error messages call it `where`. Raises SpecError."""
+        environment = _environment()
+        self._where = where
+        self._special_tokens = dict(special_tokens)
+        self._is_own = source == own_template.source()
+        try:
+            self._template: Template = environment.from_string(source)
+            self._takes_parts = _loops_over_content(environment.parse(source))
+        except TemplateError as e:
+            raise SpecError(f"the chat template of {where} cannot be compiled: {e}") from e
+
+    def render(
+        self, messages: Sequence[Message], tools: Sequence[Tool] | None = None, add_generation_prompt: bool = True
+    ) -> str:
+        """The text that the model gets, up to the start of its answer (`add_generation_prompt`). Raises SpecError."""
+        if self._is_own and not tools:
+            text = own_template.render(messages, self._special_tokens, add_generation_prompt)
+            if text is not None:
+                return text
+        try:
+            return self._template.render(
+                messages=[_with_objects(message if self._takes_parts else _with_text(message)) for message in messages],
+                tools=list(tools) if tools else None,
+                documents=None,
+                add_generation_prompt=add_generation_prompt,
+                **self._special_tokens,
+            )
+        except (TemplateError, TypeError, KeyError, AttributeError) as e:
+            raise SpecError(f"the chat template of {self._where} refuses these messages: {e}") from e
